@@ -1,0 +1,102 @@
+//! The one stream that feeds everything: facts in the past tense, and the wishes that cause them.
+//!
+//! An [`Event`] carries all any screen, report or check needs, and nothing that cannot be written down: no
+//! `Instant`, no handle, no secret. Live, replayed and remote sessions share this format. Levels are never
+//! sent as ticks: a [`BucketLevel`] is a function of `now`, so each viewer draws it for itself.
+
+mod command;
+mod failure;
+mod kind;
+mod level;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use command::{BurstUsers, Command};
+pub use failure::{AttemptResult, Failure, FailureClass, Finish, Hint, HintSource, Phase};
+pub use kind::{
+    BreakerMode, BreakerState, BypassReason, Constraint, EventKind, EvictReason, Fate, LimitReject,
+    MissReason, MoveReason, Origin, Sample, SkipReason, StopReason, UpstreamHealth, UpstreamInfo,
+    WindowCounts,
+};
+pub use level::BucketLevel;
+
+use crate::text::SafeText;
+use crate::time::Timestamp;
+
+/// Version of the event format; it stands in every journal header.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A fact: what happened, when, and to which call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Dense: the n-th event of the session has `seq` n, from 0.
+    pub seq: u64,
+    /// When it was recorded; never less than that of the event before.
+    pub at: Timestamp,
+    /// Which call it belongs to, if to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallId>,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// One user-level request with one result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallId(pub u64);
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// One upstream call shared by all identical calls in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FlightId(pub u64);
+
+/// Who asks: the tenant in every cache key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(SafeText);
+
+impl UserId {
+    /// A user by name: printable, at most 64 characters.
+    pub fn new(name: &str) -> Self {
+        Self(SafeText::excerpt(name, 64))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where decisions are reported. The bus implements it; so does `()`, which forgets them.
+///
+/// Called right after a decision, by the thread that took it and in the order of the decisions. It must
+/// not block and cannot fail.
+pub trait Observer: Send + Sync + 'static {
+    /// Takes note of a fact.
+    fn record(&self, call: Option<CallId>, kind: EventKind);
+}
+
+impl Observer for () {
+    fn record(&self, _call: Option<CallId>, _kind: EventKind) {}
+}
+
+impl<O: Observer + ?Sized> Observer for std::sync::Arc<O> {
+    fn record(&self, call: Option<CallId>, kind: EventKind) {
+        (**self).record(call, kind);
+    }
+}

@@ -1,0 +1,73 @@
+//! Wishes of a person or a script; answered by events only.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BreakerMode, CallId, UserId};
+use crate::settings::FaultProfile;
+
+/// Who sends the calls of a burst.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BurstUsers {
+    /// One user sends all.
+    One(UserId),
+    /// Every known user in turn.
+    All,
+}
+
+/// What can be asked of the engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Command {
+    /// Send a prompt.
+    Send {
+        /// What to ask.
+        prompt: String,
+        /// Who asks.
+        user: UserId,
+        /// Whether the earlier turns of the conversation are sent too.
+        conversation: bool,
+    },
+    /// Fire calls at once, with prompts from `assets/prompts.txt`.
+    Burst {
+        /// How many.
+        calls: u32,
+        /// Who sends them.
+        users: BurstUsers,
+    },
+    /// Stop one call.
+    Cancel {
+        /// Which.
+        call: CallId,
+    },
+    /// Stop every running call and the rest of a burst.
+    CancelAll,
+    /// Forget the turns of the conversation.
+    ForgetConversation,
+    /// Switch the faults on or off.
+    SetFaults {
+        /// On or off.
+        on: bool,
+    },
+    /// Take another fault profile.
+    SetFaultProfile {
+        /// All its rates.
+        profile: Box<FaultProfile>,
+    },
+    /// Switch the cache on or off.
+    SetCache {
+        /// On or off.
+        on: bool,
+    },
+    /// Forget all stored answers.
+    ClearCache,
+    /// Force the breaker, or let it go.
+    SetBreaker {
+        /// What it should do.
+        mode: BreakerMode,
+    },
+    /// Close the breaker and forget its window.
+    ResetBreaker,
+    /// End the session.
+    Shutdown,
+}

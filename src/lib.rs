@@ -1,0 +1,18 @@
+//! seawall: a control room for LLM API resilience.
+//!
+//! The modules stand in the order of their dependencies: each may use only those above it
+//! (`tests/architecture.rs` checks the exact table).
+
+pub mod time;
+
+pub mod text;
+
+pub mod openai;
+
+pub mod settings;
+
+pub mod event;
+
+pub mod state;
+
+pub mod tui;

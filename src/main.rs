@@ -1,0 +1,2 @@
+//! The seawall program.
+fn main() {}

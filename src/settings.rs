@@ -1,0 +1,13 @@
+//! What a policy file and a fault file say: plain values with units, defaults and bounds.
+//!
+//! The words only; the machines that obey them are in [`crate::policy`] and [`crate::simulator`]. Reading
+//! files and naming the line of a mistake is the work of [`crate::config`].
+
+mod faults;
+mod policy;
+
+pub use faults::{FaultKind, FaultProfile, LatencyProfile, Range};
+pub use policy::{
+    BreakerSettings, Bucket, CacheSettings, Counts, FlightSettings, Jitter, LimitSettings, Policy,
+    RetrySettings, SettingsError, TimeoutSettings,
+};

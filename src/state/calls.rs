@@ -1,0 +1,244 @@
+//! Calls, their lanes and their fates.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{
+    BypassReason, CallId, Constraint, Failure, Fate, FlightId, MissReason, Origin, StopReason, UserId,
+};
+use crate::openai::Usage;
+use crate::settings::FaultKind;
+use crate::text::SafeText;
+use crate::time::Timestamp;
+
+/// All calls in numbers, the newest ones in full.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calls {
+    /// The newest calls and every running one, by id. Bounded: finished ones go first, oldest first;
+    /// the last 50 of a person's chat stay longer than those of bursts.
+    pub recent: BTreeMap<CallId, Call>,
+    /// Flights some recent call belongs to.
+    pub flights: BTreeMap<FlightId, Flight>,
+    /// Calls of a person's chat, oldest first, each of them in `recent`.
+    pub chat: Vec<CallId>,
+    /// Over the whole session.
+    pub totals: FateCounts,
+    /// The latest burst.
+    pub burst: Option<Burst>,
+}
+
+/// How many calls ended how. `started` is always the sum of `ended` and `running`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FateCounts {
+    /// Calls accepted.
+    pub started: u64,
+    /// By fate, in the order of `Fate::ALL`.
+    pub ended: [u64; Fate::ALL.len()],
+    /// Waiting in the limiter's queue now.
+    pub queued: u64,
+    /// Sleeping before another attempt now.
+    pub backing_off: u64,
+    /// Sent, waiting for the first token now.
+    pub waiting: u64,
+    /// Receiving an answer now.
+    pub streaming: u64,
+    /// Waiting for the flight of another call now.
+    pub following: u64,
+}
+
+/// A burst and how it fares.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Burst {
+    /// Counts from 1.
+    pub burst: u64,
+    /// How many calls it will make.
+    pub calls: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// No more calls come.
+    pub all_made: bool,
+    /// Its calls.
+    pub counts: FateCounts,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Its number.
+    pub id: CallId,
+    /// What made it.
+    pub origin: Origin,
+    /// Who asks.
+    pub user: UserId,
+    /// The beginning of the prompt.
+    pub prompt: SafeText,
+    /// The fingerprint, in hex.
+    pub fingerprint: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it must be over.
+    pub deadline: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How it ended.
+    pub fate: Option<Fate>,
+    /// What it is doing.
+    pub doing: Doing,
+    /// What the cache said.
+    pub cache: Option<CacheVerdict>,
+    /// The flight it owns or shares.
+    pub flight: Option<FlightId>,
+    /// Its lane: what it did, in order of time. At most 64 spans.
+    pub spans: Vec<Span>,
+    /// HTTP tries begun.
+    pub attempts: u32,
+    /// The status of the running attempt, once headers came.
+    pub status: Option<u16>,
+    /// To the first token, of the attempt that gave one.
+    pub ttft: Option<Duration>,
+    /// Tokens, once known.
+    pub usage: Option<Usage>,
+    /// What went wrong last.
+    pub failure: Option<Failure>,
+    /// Why no more attempts followed.
+    pub stopped: Option<StopReason>,
+    /// Faults made on purpose in this call, with the attempt they hit. At most 16.
+    pub injected: Vec<(u32, FaultKind)>,
+    /// The answer, where it came from the cache; otherwise it is that of the flight.
+    pub cached_text: SafeText,
+}
+
+/// What a call is doing right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "doing")]
+pub enum Doing {
+    /// Between two layers.
+    Starting,
+    /// In the limiter's queue.
+    Queued {
+        /// For what.
+        constraint: Constraint,
+        /// Until when, if that can be told.
+        ready_at: Option<Timestamp>,
+    },
+    /// Sent, no token yet.
+    Waiting,
+    /// Receiving.
+    Streaming,
+    /// Sleeping before another attempt.
+    BackingOff {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Waiting for the flight of another call.
+    Following {
+        /// Whose.
+        owner: CallId,
+    },
+    /// Over.
+    Ended,
+}
+
+/// What the cache said to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum CacheVerdict {
+    /// Served.
+    Hit {
+        /// How old the answer was, in nanoseconds.
+        age_ns: u64,
+        /// Tokens not spent again.
+        saved: Usage,
+        /// The time the answer took when it was made, in nanoseconds.
+        saved_ns: u64,
+        /// Whether it came from the ledger of completed results.
+        replayed: bool,
+    },
+    /// Asked in vain.
+    Miss {
+        /// Why.
+        reason: MissReason,
+    },
+    /// Not asked.
+    Bypass {
+        /// Why.
+        reason: BypassReason,
+    },
+}
+
+/// A stretch of a lane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// What the call did.
+    pub kind: SpanKind,
+    /// From.
+    pub from: Timestamp,
+    /// To; still going on if absent.
+    pub to: Option<Timestamp>,
+    /// Why it ended, in at most four characters: `429`, `TMO`, `RST`; empty where all went well.
+    pub label: String,
+}
+
+/// What a stretch of a lane shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpanKind {
+    /// In the limiter's queue.
+    Queued,
+    /// An attempt without a token yet.
+    Waiting,
+    /// An attempt that streams.
+    Streaming,
+    /// Before another attempt.
+    BackOff,
+    /// Another call's flight.
+    Following,
+}
+
+/// The answer of a flight, shared by its calls.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Flight {
+    /// Whose attempts it makes now.
+    pub owner: CallId,
+    /// Calls that share it, the owner included.
+    pub subscribers: u32,
+    /// The answer so far. At most 64 KiB.
+    pub text: SafeText,
+    /// The model's thoughts so far. At most 64 KiB.
+    pub reasoning: SafeText,
+    /// Chunks so far: about as many tokens.
+    pub chunks: u32,
+    /// When the first text came.
+    pub first_text_at: Option<Timestamp>,
+    /// When the last text came.
+    pub last_text_at: Option<Timestamp>,
+}
+
+impl FateCounts {
+    /// Calls that ended so.
+    pub fn ended(&self, fate: Fate) -> u64 {
+        self.ended[fate as usize]
+    }
+
+    /// Calls that ended at all.
+    pub fn finished(&self) -> u64 {
+        self.ended.iter().sum()
+    }
+
+    /// Calls that have not ended.
+    pub fn running(&self) -> u64 {
+        self.started - self.finished()
+    }
+}
+
+impl Calls {
+    /// The answer of a call as far as it came: from the cache, or from its flight.
+    pub fn answer<'a>(&'a self, call: &'a Call) -> &'a str {
+        match call.flight.and_then(|flight| self.flights.get(&flight)) {
+            Some(flight) if call.cached_text.is_empty() => &flight.text,
+            _ => &call.cached_text,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Text from a model, a server or a file, made printable once, at the boundary.
+//!
+//! A terminal obeys what it prints: an escape sequence inside an answer can retitle the window, write the
+//! clipboard or fake a screen. [`SafeText`] can only be built by the sanitiser here, and panes accept no
+//! other untrusted text. The mapping is **character by character, not sequence stripping**, so a sequence
+//! that is split over two chunks cannot slip through.
+
+use std::fmt;
+use std::ops::Deref;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Combining marks kept on one base character; more would draw over neighbouring rows.
+const MAX_COMBINING: u8 = 8;
+
+/// Text that is safe to print: no control character except line feed, no bidirectional override, no
+/// invisible tag, no more than eight combining marks in a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct SafeText {
+    text: String,
+    #[serde(skip)]
+    combining: u8,
+}
+
+impl SafeText {
+    /// Sanitises `raw`.
+    pub fn new(raw: &str) -> Self {
+        let mut safe = Self::default();
+        safe.push(raw);
+        safe
+    }
+
+    /// Sanitises `raw` and keeps at most `max` characters, with `…` where something was cut.
+    pub fn excerpt(raw: &str, max: usize) -> Self {
+        let mut safe = Self::default();
+        let mut chars = raw.chars();
+        for c in chars.by_ref().take(max) {
+            safe.push_char(c);
+        }
+        if chars.next().is_some() {
+            safe.text.pop();
+            safe.text.push('…');
+        }
+        safe
+    }
+
+    /// Sanitises bytes that should be UTF-8; invalid ones become U+FFFD.
+    pub fn from_bytes(raw: &[u8], max: usize) -> Self {
+        Self::excerpt(&String::from_utf8_lossy(raw), max)
+    }
+
+    /// Appends `raw`, sanitised. State carries over, so split input gives the same text as whole input.
+    pub fn push(&mut self, raw: &str) {
+        self.text.reserve(raw.len());
+        for c in raw.chars() {
+            self.push_char(c);
+        }
+    }
+
+    /// Appends text that is already safe.
+    pub fn push_safe(&mut self, other: &Self) {
+        self.push(&other.text);
+    }
+
+    /// The text on one line: line feeds become spaces.
+    pub fn single_line(&self) -> String {
+        self.text.replace('\n', " ")
+    }
+
+    /// The printable text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn push_char(&mut self, c: char) {
+        if is_combining(c) {
+            if self.combining < MAX_COMBINING {
+                self.combining += 1;
+                self.text.push(c);
+            }
+            return;
+        }
+        self.combining = 0;
+        match c {
+            '\n' => self.text.push('\n'),
+            '\t' => self.text.push_str("    "),
+            '\r' => {}
+            // C0 and DEL have pictures of their own in Unicode, which show what was there
+            '\0'..='\u{1f}' => self
+                .text
+                .push(char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}')),
+            '\u{7f}' => self.text.push('\u{2421}'),
+            '\u{80}'..='\u{9f}' => self.text.push('\u{fffd}'),
+            _ if is_invisible_format(c) => self.text.push('\u{fffd}'),
+            _ => self.text.push(c),
+        }
+    }
+}
+
+/// Characters that reorder, hide or tag text: bidirectional controls, separators, zero-width, tags.
+fn is_invisible_format(c: char) -> bool {
+    matches!(c,
+        '\u{061c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Zero-width characters that stack on the one before, joiners and variation selectors among them.
+fn is_combining(c: char) -> bool {
+    c > '\u{2ff}' && !is_invisible_format(c) && unicode_width::UnicodeWidthChar::width(c) == Some(0)
+}
+
+impl Deref for SafeText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for SafeText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl From<&str> for SafeText {
+    fn from(raw: &str) -> Self {
+        Self::new(raw)
+    }
+}
+
+impl From<String> for SafeText {
+    fn from(raw: String) -> Self {
+        Self::new(&raw)
+    }
+}
+
+impl<'de> Deserialize<'de> for SafeText {
+    /// A journal is a file, and a file is hostile: what is read is sanitised again.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn escape_sequences_become_pictures() {
+        assert_eq!(SafeText::new("\x1b]52;c;aGk=\x07").as_str(), "␛]52;c;aGk=␇");
+        assert_eq!(
+            SafeText::new("a\tb\r\nc\u{9b}31m").as_str(),
+            "a    b\nc\u{fffd}31m"
+        );
+    }
+
+    #[test]
+    fn bidi_and_tags_are_made_visible() {
+        assert_eq!(
+            SafeText::new("x\u{202e}y\u{e0041}z").as_str(),
+            "x\u{fffd}y\u{fffd}z"
+        );
+    }
+
+    #[test]
+    fn combining_floods_are_capped() {
+        let flood = format!("a{}", "\u{301}".repeat(500));
+        assert_eq!(
+            SafeText::new(&flood).chars().count(),
+            1 + usize::from(MAX_COMBINING)
+        );
+    }
+
+    #[test]
+    fn an_excerpt_says_that_it_is_one() {
+        assert_eq!(SafeText::excerpt("abcdef", 4).as_str(), "abc…");
+        assert_eq!(SafeText::excerpt("abcd", 4).as_str(), "abcd");
+    }
+
+    proptest! {
+        #[test]
+        fn no_control_survives_and_splits_do_not_matter(raw in "\\PC*|[\\x00-\\u{2fff}]{0,40}", cut in 0usize..40) {
+            let whole = SafeText::new(&raw);
+            prop_assert!(whole.chars().all(|c| c == '\n' || !c.is_control()));
+            let cut = raw.char_indices().map(|(i, _)| i).nth(cut).unwrap_or(raw.len());
+            let mut split = SafeText::new(&raw[..cut]);
+            split.push(&raw[cut..]);
+            prop_assert_eq!(whole, split);
+        }
+    }
+}

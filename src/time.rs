@@ -1,0 +1,168 @@
+//! Time as a value, and the only file that reads a clock.
+//!
+//! A [`Timestamp`] counts nanoseconds since the session started: it can be serialised, replayed and
+//! compared, which `Instant` cannot. The [`Clock`] stands on tokio's clock, so a current-thread runtime
+//! with that clock paused *is* virtual time.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds since the session started. Monotonic; arithmetic saturates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The start of the session.
+    pub const ZERO: Self = Self(0);
+    /// Later than anything that happens.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// The instant `seconds` after the start; negative and NaN count as zero.
+    pub fn from_secs_f64(seconds: f64) -> Self {
+        Self((seconds * 1e9) as u64)
+    }
+
+    /// Seconds since the start.
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+
+    /// The time from `earlier` to `self`; zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The time from `self` to `later`; zero if `later` has passed.
+    pub fn until(self, later: Self) -> Duration {
+        later.since(self)
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(saturating_nanos(rhs)))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_sub(saturating_nanos(rhs)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// Seconds with milliseconds: `42.108`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.as_secs_f64())
+    }
+}
+
+/// A duration in whole nanoseconds; `u64::MAX` (584 years) where it would not fit.
+pub fn saturating_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The only source of time. Cloning is cheap; all clones share one start.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: tokio::time::Instant,
+}
+
+impl Clock {
+    /// A clock that reads zero now.
+    pub fn start() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the file that may read a clock")]
+        let start = tokio::time::Instant::now();
+        Self { start }
+    }
+
+    /// Time since the session started.
+    pub fn now(&self) -> Timestamp {
+        Timestamp(saturating_nanos(self.start.elapsed()))
+    }
+
+    /// Sleeps until the clock reads `at`; returns at once if it has passed.
+    pub async fn sleep_until(&self, at: Timestamp) {
+        match self.start.checked_add(Duration::from_nanos(at.0)) {
+            // tokio's timer wheel takes at most about two years: beyond it, wait for ever
+            Some(instant) if self.now().until(at) < Duration::from_hours(24 * 365) => {
+                tokio::time::sleep_until(instant).await;
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Sleeps for `duration` from now.
+    pub async fn sleep(&self, duration: Duration) {
+        self.sleep_until(self.now() + duration).await;
+    }
+}
+
+/// Seconds of wall time since the Unix epoch: for `created` fields and file names, never for intervals.
+pub fn unix_seconds() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "this is the file that may read a clock")]
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// Serde form of a [`Duration`] inside events: whole nanoseconds.
+pub mod nanos {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes nanoseconds.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(super::saturating_nanos(*duration))
+    }
+
+    /// Reads nanoseconds.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_nanos)
+    }
+}
+
+/// Serde form of an optional [`Duration`] inside events: whole nanoseconds or nothing.
+pub mod nanos_option {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Writes nanoseconds or null.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(super::saturating_nanos).serialize(serializer)
+    }
+
+    /// Reads nanoseconds or null.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_nanos))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        assert_eq!(Timestamp(5) - Duration::from_nanos(9), Timestamp::ZERO);
+        assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX);
+        assert_eq!(Timestamp(5).since(Timestamp(9)), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paused_runtime_is_virtual_time() {
+        let clock = Clock::start();
+        clock.sleep(Duration::from_hours(1)).await;
+        assert_eq!(clock.now().since(Timestamp::ZERO).as_secs(), 3600);
+    }
+}
