@@ -13,6 +13,10 @@ pub mod settings;
 
 pub mod event;
 
+pub mod policy;
+
+pub mod client;
+
 pub mod state;
 
 pub mod tui;

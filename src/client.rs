@@ -1,0 +1,471 @@
+//! The resilient client: an async shell around the policies. It knows no screen and no channel to one.
+//!
+//! The layers stand in two functions, top to bottom: [`ResilientClient::call`] (admission, idempotency,
+//! cache, single flight) and `Core::fly` (deadline, retry, breaker, limiter, attempt).
+
+mod answer;
+mod assemble;
+mod attempt;
+mod env;
+mod flight;
+mod guards;
+mod landing;
+mod layers;
+mod probe;
+mod sse;
+mod stream;
+mod transport;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+pub use answer::{Answer, CallError, Chunk};
+pub use env::Env;
+pub use sse::{SseDecoder, SseItem, SseTooLong};
+pub use stream::CallStream;
+pub use transport::{
+    ApiKey, AttemptRequest, BodyError, BodyStream, HttpConfig, HttpTransport, Response, SendError,
+    SendErrorKind, Transport, TransportSetupError, host_of, is_loopback,
+};
+
+use attempt::Attempt;
+use flight::Flight;
+use guards::Guards;
+use landing::{Landing, panic_text};
+use layers::Errand;
+
+use crate::event::{
+    BreakerMode, EventKind, EvictReason, Failure, Observer, Origin, Sample, StopReason, UpstreamHealth,
+    UserId,
+};
+use crate::openai::ChatRequest;
+use crate::policy::retry::{Retry, RetryDecision};
+use crate::settings::{Counts, Policy};
+use crate::time::Timestamp;
+
+/// Who asks, and how.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// The tenant: part of every cache key.
+    pub user: UserId,
+    /// What made the call.
+    pub origin: Origin,
+    /// A deadline shorter than the policy's.
+    pub deadline: Option<Duration>,
+    /// Cache and share the answer although the request is not deterministic.
+    pub cacheable: bool,
+    /// Ask the upstream even if the answer is stored.
+    pub fresh: bool,
+    /// Calls with the same key and the same request have one result.
+    pub idempotency_key: Option<String>,
+}
+
+impl Default for CallContext {
+    fn default() -> Self {
+        Self {
+            user: UserId::new("default"),
+            origin: Origin::Library,
+            deadline: None,
+            cacheable: false,
+            fresh: false,
+            idempotency_key: None,
+        }
+    }
+}
+
+/// A client with every guard between the caller and one upstream. Cheap to clone; clones share all state.
+#[derive(Debug)]
+pub struct ResilientClient<T: Transport, O: Observer> {
+    core: Arc<Core<T, O>>,
+}
+
+impl<T: Transport, O: Observer> Clone for ResilientClient<T, O> {
+    fn clone(&self) -> Self {
+        Self {
+            core: Arc::clone(&self.core),
+        }
+    }
+}
+
+/// What all clones share.
+#[derive(Debug)]
+struct Core<T, O> {
+    transport: T,
+    observer: O,
+    env: Env,
+    guards: Mutex<Guards>,
+    next_call: AtomicU64,
+    next_flight: AtomicU64,
+}
+
+impl<T: Transport, O: Observer> ResilientClient<T, O> {
+    /// A client under this policy.
+    pub fn new(policy: Policy, transport: T, observer: O, env: Env) -> Self {
+        observer.record(
+            None,
+            EventKind::PolicyApplied {
+                policy: Box::new(policy.clone()),
+            },
+        );
+        let guards = Guards::new(policy, env.derive_seed("breaker", 0), env.clock.now());
+        let core = Core {
+            transport,
+            observer,
+            env,
+            guards: Mutex::new(guards),
+            next_call: AtomicU64::new(1),
+            next_flight: AtomicU64::new(1),
+        };
+        Self { core: Arc::new(core) }
+    }
+
+    /// Makes a call. It has begun when this returns, and will have exactly one end; dropping the stream
+    /// cancels it. Must be called within a tokio runtime.
+    ///
+    /// The layers, from the outside in. The order is an argument (semantics 1.13):
+    pub fn call(&self, request: &ChatRequest, context: CallContext) -> CallStream {
+        // admission: the call gets its number and its deadline, and is told of
+        let pending = self.core.admit(request, context);
+        // idempotency: a completed result of the same key is given again; nothing else is even looked at
+        if let Some(ended) = self.core.replay(&pending) {
+            return ended;
+        }
+        // exact cache: outside every guard, so a hit costs no request, no token and no permit
+        if let Some(hit) = self.core.look_up(request, &pending) {
+            return hit;
+        }
+        // single flight: identical calls in the air share one upstream call, which goes through the rest
+        self.core.share_or_fly(request, pending)
+    }
+
+    /// The settings in force.
+    pub fn policy(&self) -> Policy {
+        self.core.lock().policy.as_ref().clone()
+    }
+
+    /// Takes other settings. Levels and stored answers stay, as far as they fit.
+    pub fn apply(&self, policy: Policy) {
+        let mut guards = self.core.lock();
+        let now = self.core.env.clock.now();
+        let removed = guards.cache.configure(now, &policy.cache);
+        guards.ledger.configure(now, &policy.flight);
+        guards.limiter.configure(&policy.limit, now);
+        let step = guards.breaker.configure(&policy.breaker, now);
+        guards.budget.apply(&policy.retry);
+        self.core.observer.record(
+            None,
+            EventKind::PolicyApplied {
+                policy: Box::new(policy.clone()),
+            },
+        );
+        guards.policy = Arc::new(policy);
+        if let Some(step) = step {
+            self.core.observer.record(None, guards::moved(step));
+        }
+        for (reason, removed) in [
+            (EvictReason::Expired, removed.expired),
+            (EvictReason::Capacity, removed.evicted),
+        ] {
+            if removed > 0 {
+                self.core.note_evicted(&guards, reason, removed);
+            }
+        }
+    }
+
+    /// Switches the cache on or off. What is stored stays.
+    pub fn switch_cache(&self, on: bool) {
+        let mut guards = self.core.lock();
+        let mut policy = guards.policy.as_ref().clone();
+        policy.cache.enabled = on;
+        guards.policy = Arc::new(policy);
+        self.core.observer.record(None, EventKind::CacheSwitched { on });
+    }
+
+    /// Forgets every stored answer.
+    pub fn clear_cache(&self) {
+        let mut guards = self.core.lock();
+        let removed = guards.cache.clear(self.core.env.clock.now());
+        let kind = EventKind::CacheEvicted {
+            reason: EvictReason::Cleared,
+            removed,
+            entries: 0,
+            total_bytes: 0,
+        };
+        self.core.observer.record(None, kind);
+    }
+
+    /// Forces the breaker open or closed, or lets it decide again.
+    pub fn force_breaker(&self, mode: BreakerMode) {
+        let mut guards = self.core.lock();
+        let step = guards.breaker.force(self.core.env.clock.now(), mode);
+        self.core.observer.record(None, EventKind::BreakerForced { mode });
+        if let Some(step) = step {
+            self.core.observer.record(None, guards::moved(step));
+        }
+    }
+
+    /// Closes the breaker and forgets its window.
+    pub fn reset_breaker(&self) {
+        let mut guards = self.core.lock();
+        let reset = guards.breaker.reset(self.core.env.clock.now());
+        if reset.released {
+            self.core.observer.record(
+                None,
+                EventKind::BreakerForced {
+                    mode: BreakerMode::Automatic,
+                },
+            );
+        }
+        self.core.observer.record(None, guards::moved(reset.moved));
+    }
+
+    /// The transport, for what is not a call: probes.
+    pub fn transport(&self) -> &T {
+        &self.core.transport
+    }
+
+    /// Tells what the upstream says of itself.
+    pub fn note_health(&self, health: UpstreamHealth) {
+        if let UpstreamHealth::Ready { models } = &health {
+            self.core.lock().models = models.iter().map(ToString::to_string).collect();
+        }
+        self.core
+            .observer
+            .record(None, EventKind::UpstreamProbed { health });
+    }
+
+    /// Flights in the air.
+    pub fn flights(&self) -> usize {
+        self.core.lock().flights.len()
+    }
+}
+
+/// What stays the same over all attempts of a flight.
+#[derive(Clone, Copy)]
+struct Trip<'a> {
+    flight: &'a Flight,
+    errand: &'a Errand,
+    policy: &'a Policy,
+    /// LLM tokens to reserve for each attempt.
+    tokens: u64,
+}
+
+/// Why an attempt brought no answer.
+enum NoAnswer {
+    /// A guard turned it away: nothing was sent.
+    TurnedAway(Failure, StopReason),
+    /// It was sent, and failed.
+    Failed(Failure),
+}
+
+impl<T: Transport, O: Observer> Core<T, O> {
+    /// Runs a flight until it lands, its last subscriber leaves or the last deadline passes.
+    async fn supervise(&self, flight: &Arc<Flight>, errand: &Errand) {
+        let mut work = Some(Box::pin(
+            AssertUnwindSafe(self.fly(flight, errand)).catch_unwind(),
+        ));
+        let landing = loop {
+            let Some(running) = work.as_mut() else {
+                break Landing::Abandoned;
+            };
+            tokio::select! {
+                biased;
+                () = flight.abandoned.cancelled() => break Landing::Abandoned,
+                () = self.env.clock.sleep_until(flight.next_deadline()) => {
+                    if !self.expire(flight) {
+                        break Landing::Expired;
+                    }
+                }
+                () = flight.changed.notified() => {}
+                landed = running => break match landed {
+                    Ok(Ok(answer)) => Landing::Answered(answer),
+                    Ok(Err(failure)) => Landing::Failed(failure),
+                    Err(panic) => Landing::Panicked(panic_text(panic.as_ref())),
+                },
+            }
+        };
+        // what the work holds is given back before anybody is told the end
+        drop(work.take());
+        self.land(flight, errand, &landing);
+    }
+
+    /// The inner layers. See [`ResilientClient::call`] for the outer ones.
+    async fn fly(&self, flight: &Flight, errand: &Errand) -> Result<Answer, Failure> {
+        let policy = Arc::clone(&self.lock().policy);
+        let trip = Trip {
+            flight,
+            errand,
+            policy: &policy,
+            tokens: errand.prompt_tokens + errand.answer_limit.unwrap_or(policy.limit.default_answer_tokens),
+        };
+        // where limiter and breaker count calls, as in the exercise, they stand out here and see the call once
+        let mut ride = match policy.limit.charges {
+            Counts::Call => Some(self.board(flight, trip.tokens, errand.prompt_tokens).await?),
+            Counts::Attempt => None,
+        };
+        let mut pass = match policy.breaker.counts {
+            Counts::Call => Some(self.pass_breaker(flight)?),
+            Counts::Attempt => None,
+        };
+        if let Some(ride) = &mut ride {
+            ride.mark_sent();
+        }
+        let result = self.try_and_retry(&trip).await;
+        if let Some(ride) = &mut ride {
+            ride.settle_result(&result);
+        }
+        if let Some(pass) = &mut pass {
+            pass.settle_result(&result, Sample::Ok);
+        }
+        result
+    }
+
+    /// Retry: outside the guards of an attempt, so that each attempt is seen by them.
+    async fn try_and_retry(&self, trip: &Trip<'_>) -> Result<Answer, Failure> {
+        let flight = trip.flight;
+        let mut retry = Retry::new(&trip.policy.retry, self.env.derive_seed("backoff", flight.id.0));
+        let mut last: Option<Failure> = None;
+        self.lock().budget.deposit(self.env.clock.now());
+        loop {
+            match self.guarded_attempt(trip).await {
+                Ok(answer) => return Ok(answer),
+                Err(NoAnswer::TurnedAway(turned_away, reason)) => {
+                    // before the first attempt that is the call's end; after a failed one the failure is,
+                    // because it says more
+                    let Some(last) = last else { return Err(turned_away) };
+                    self.note(
+                        flight,
+                        EventKind::RetryStopped {
+                            attempt: retry.attempts(),
+                            reason,
+                        },
+                    );
+                    return Err(last);
+                }
+                Err(NoAnswer::Failed(failure)) => {
+                    match self.decide(flight, &mut retry, &failure) {
+                        Some(at) => self.env.clock.sleep_until(at).await,
+                        None => return Err(failure),
+                    }
+                    last = Some(failure);
+                }
+            }
+        }
+    }
+
+    /// One attempt and the guards around it, each with the reason why it stands where it stands.
+    async fn guarded_attempt(&self, trip: &Trip<'_>) -> Result<Answer, NoAnswer> {
+        let Trip {
+            flight,
+            errand,
+            policy,
+            tokens,
+        } = *trip;
+        let refused = |failure| NoAnswer::TurnedAway(failure, StopReason::BreakerOpen);
+        let limited = |failure| NoAnswer::TurnedAway(failure, StopReason::Limited);
+        // breaker, first look: do not queue for an upstream that is known to be down
+        if policy.breaker.counts == Counts::Attempt {
+            self.check_breaker(flight).map_err(refused)?;
+        }
+        // limiter: every attempt is charged, or retries would break the quota just when it matters
+        let mut ride = match policy.limit.charges {
+            Counts::Attempt => self
+                .board(flight, tokens, errand.prompt_tokens)
+                .await
+                .map_err(limited)?,
+            Counts::Call => self.free_ride(flight),
+        };
+        // breaker, the permit: last, so that nobody queues with the only probe in hand
+        let mut pass = match policy.breaker.counts {
+            Counts::Attempt => self.pass_breaker(flight).map_err(refused)?,
+            Counts::Call => self.free_pass(flight),
+        };
+        // the attempt, under its own clocks
+        ride.mark_sent();
+        let number = Self::count_attempt(flight);
+        let request = errand.request(flight.owner().unwrap_or_default(), number);
+        let started_at = self.env.clock.now();
+        let timeouts = &policy.timeouts;
+        let attempt = Attempt {
+            flight,
+            number,
+            started_at,
+            prompt_tokens: errand.prompt_tokens,
+            timeouts,
+        };
+        let result = self.attempt(&attempt, request, &mut pass).await;
+
+        let took = self.env.clock.now().since(started_at);
+        let ttft = flight.lock().first_token_after.take().unwrap_or(took);
+        let good = if ttft > policy.breaker.slow_after {
+            Sample::Slow
+        } else {
+            Sample::Ok
+        };
+        pass.settle_result(&result, good);
+        ride.settle_result(&result);
+        result.map_err(|failure| {
+            self.heed_rate_limit(&failure);
+            flight.lock().last_failure = Some(failure.clone());
+            NoAnswer::Failed(failure)
+        })
+    }
+
+    /// Whether another attempt follows, and when; tells either way.
+    fn decide(&self, flight: &Flight, retry: &mut Retry, failure: &Failure) -> Option<Timestamp> {
+        let mut guards = self.lock();
+        let now = self.env.clock.now();
+        let attempt = retry.attempts();
+        let decision = retry.decide(now, flight.last_deadline(), failure, &mut guards.budget);
+        let (RetryDecision::Again { pause, .. } | RetryDecision::Stop { pause, .. }) = decision;
+        if let Some(wait) = pause {
+            // the server's wish counts for everybody who comes next, not only for this call
+            let until = guards.limiter.pause(now, now + wait);
+            self.observer.record(None, EventKind::LimitPaused { until });
+        }
+        match decision {
+            RetryDecision::Again {
+                next,
+                at,
+                delay,
+                drawn,
+                hint,
+                ambiguous,
+                ..
+            } => {
+                let kept = guards.budget.is_kept();
+                let kind = EventKind::RetryScheduled {
+                    next,
+                    at,
+                    delay,
+                    drawn,
+                    hint,
+                    class: failure.class,
+                    ambiguous,
+                    budget: guards.budget.balance(now),
+                    budget_max: if kept { guards.budget.max(now) } else { 0.0 },
+                };
+                self.note(flight, kind);
+                Some(at)
+            }
+            RetryDecision::Stop { reason, .. } => {
+                self.note(flight, EventKind::RetryStopped { attempt, reason });
+                None
+            }
+        }
+    }
+
+    /// Numbers the next attempt of the flight.
+    fn count_attempt(flight: &Flight) -> u32 {
+        let mut log = flight.lock();
+        if let Some(owner) = log.subscribers.first_mut() {
+            owner.attempts += 1;
+        }
+        log.attempts += 1;
+        log.attempts
+    }
+}

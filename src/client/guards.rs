@@ -1,0 +1,497 @@
+//! The policies under one lock, and the proofs of admission that give back what they hold on every way out.
+//!
+//! One lock for all, held for microseconds and never across an await: a decision and its event are made
+//! under it, so the order of events is the order of decisions. The observer is called with the lock held and
+//! never calls back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::Core;
+use super::answer::Answer;
+use super::flight::{Flight, FlightKey};
+use super::transport::Transport;
+use crate::event::{EventKind, Failure, FailureClass, LimitReject, Observer, Phase, Sample};
+use crate::policy::breaker::{Acquired, Breaker, Check, Move, Permit};
+use crate::policy::budget::RetryBudget;
+use crate::policy::cache::Cache;
+use crate::policy::classify;
+use crate::policy::ledger::IdempotencyLedger;
+use crate::policy::limiter::{Admission, Grant, Limiter, Request, Settlement, Ticket, Turn};
+use crate::settings::Policy;
+use crate::time::Timestamp;
+
+/// How long a 429 without a hint slows the limiter down, and to what share of its rate.
+const SLOW_FOR: Duration = Duration::from_secs(30);
+const SLOW_TO: f64 = 0.7;
+
+/// An answer worth keeping, and how long it took to get.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) answer: Arc<Answer>,
+    pub(super) took: Duration,
+}
+
+/// Every policy's state.
+#[derive(Debug)]
+pub(super) struct Guards {
+    pub(super) policy: Arc<Policy>,
+    pub(super) cache: Cache<Kept>,
+    pub(super) ledger: IdempotencyLedger<Kept>,
+    pub(super) limiter: Limiter,
+    pub(super) breaker: Breaker,
+    pub(super) budget: RetryBudget,
+    /// Flights in the air.
+    pub(super) flights: BTreeMap<FlightKey, Arc<Flight>>,
+    /// Models the upstream lists, once it was asked.
+    pub(super) models: BTreeSet<String>,
+    /// How to wake who waits in the limiter's queue.
+    turns: BTreeMap<Ticket, Arc<Notify>>,
+}
+
+impl Guards {
+    pub(super) fn new(policy: Policy, breaker_seed: u64, now: Timestamp) -> Self {
+        Self {
+            cache: Cache::new(&policy.cache),
+            ledger: IdempotencyLedger::new(&policy.flight),
+            limiter: Limiter::new(&policy.limit, now),
+            breaker: Breaker::new(&policy.breaker, breaker_seed, now),
+            budget: RetryBudget::new(&policy.retry),
+            policy: Arc::new(policy),
+            flights: BTreeMap::new(),
+            models: BTreeSet::new(),
+            turns: BTreeMap::new(),
+        }
+    }
+
+    /// Wakes the head of the limiter's queue: its turn may have come.
+    fn wake_head(&self, now: Timestamp) {
+        if let Some((ticket, _)) = self.limiter.head(now)
+            && let Some(turn) = self.turns.get(&ticket)
+        {
+            turn.notify_one();
+        }
+    }
+}
+
+/// The event of a transition.
+pub(super) fn moved(step: Move) -> EventKind {
+    let Move {
+        from,
+        to,
+        generation,
+        reason,
+        until,
+        window,
+    } = step;
+    EventKind::BreakerMoved {
+        from,
+        to,
+        generation,
+        reason,
+        until,
+        window,
+    }
+}
+
+/// A breaker's permit. Dropped without a verdict it says nothing about the upstream, and frees its place.
+pub(super) struct Pass<'a, T: Transport, O: Observer> {
+    core: &'a Core<T, O>,
+    flight: &'a Flight,
+    permit: Option<Permit>,
+}
+
+impl<T: Transport, O: Observer> Pass<'_, T, O> {
+    /// Settles the permit.
+    pub(super) fn settle(&mut self, sample: Sample, hint: Option<Timestamp>) {
+        if let Some(permit) = self.permit.take() {
+            let mut guards = self.core.lock();
+            self.core
+                .settle_permit(&mut guards, self.flight, permit, sample, hint);
+        }
+    }
+
+    /// Settles the permit by what came of the attempt; `good` is what an answer counts as.
+    pub(super) fn settle_result(&mut self, result: &Result<Answer, Failure>, good: Sample) {
+        match result {
+            Ok(_) => self.settle(good, None),
+            Err(failure) => {
+                let hint = failure.hint.map(|hint| self.core.env.clock.now() + hint.wait);
+                self.settle(classify::sample(failure), hint);
+            }
+        }
+    }
+
+    /// The first token is here. A probe is judged by it: a long answer must not keep the breaker half-open
+    /// for minutes. If that closed the breaker, the rest of the stream is judged like any other.
+    pub(super) fn first_token(&mut self, ttft: Duration) {
+        if !self.permit.as_ref().is_some_and(Permit::is_probe) {
+            return;
+        }
+        let Some(permit) = self.permit.take() else { return };
+        let mut guards = self.core.lock();
+        let sample = if ttft > guards.policy.breaker.slow_after {
+            Sample::Slow
+        } else {
+            Sample::Ok
+        };
+        self.core
+            .settle_permit(&mut guards, self.flight, permit, sample, None);
+        if guards.breaker.state() == crate::event::BreakerState::Closed {
+            self.permit = self.core.take_permit(&mut guards, self.flight).ok();
+        }
+    }
+}
+
+impl<T: Transport, O: Observer> Drop for Pass<'_, T, O> {
+    fn drop(&mut self) {
+        self.settle(Sample::Neutral, None);
+    }
+}
+
+/// A limiter's grant. Dropped, it is settled by how far the attempt came.
+pub(super) struct Ride<'a, T: Transport, O: Observer> {
+    core: &'a Core<T, O>,
+    flight: &'a Flight,
+    grant: Option<Grant>,
+    prompt_tokens: u64,
+    sent: bool,
+}
+
+impl<T: Transport, O: Observer> Ride<'_, T, O> {
+    /// From here on the request counts as sent.
+    pub(super) fn mark_sent(&mut self) {
+        self.sent = true;
+    }
+
+    /// Settles the grant.
+    pub(super) fn settle(&mut self, settlement: Settlement) {
+        let Some(grant) = self.grant.take() else { return };
+        let mut guards = self.core.lock();
+        let now = self.core.env.clock.now();
+        let settled = guards.limiter.settle(now, grant, settlement);
+        let kind = EventKind::LimitSettled {
+            reserved: settled.reserved,
+            charged: settled.charged,
+            refunded: settled.refunded,
+            requests: guards.limiter.requests(now),
+            tokens: guards.limiter.tokens(now),
+            in_use: guards.limiter.in_use(),
+        };
+        self.core.note(self.flight, kind);
+        guards.wake_head(now);
+    }
+
+    /// Settles the grant by what the attempt used, as far as can be known.
+    pub(super) fn settle_result(&mut self, result: &Result<Answer, Failure>) {
+        let failure = match result {
+            Ok(answer) => return self.settle(Settlement::Used(answer.usage.total())),
+            Err(failure) => failure,
+        };
+        let chunks = self.flight.lock().chunks.len() as u64;
+        self.settle(match failure.phase {
+            _ if classify::is_unsent(failure) => Settlement::Unsent,
+            Phase::NotSent => Settlement::Unsent,
+            // refused before any work: the request counts, its tokens do not
+            Phase::Refused | Phase::Final => Settlement::Used(0),
+            Phase::Ambiguous | Phase::Begun => Settlement::Unknown,
+            Phase::Delivered => Settlement::Used(self.prompt_tokens + chunks),
+        });
+    }
+}
+
+impl<T: Transport, O: Observer> Drop for Ride<'_, T, O> {
+    fn drop(&mut self) {
+        if self.grant.is_none() {
+            return;
+        }
+        let chunks = self.flight.lock().chunks.len() as u64;
+        self.settle(match (self.sent, chunks) {
+            (false, _) => Settlement::Unsent,
+            (true, 0) => Settlement::Unknown,
+            (true, chunks) => Settlement::Used(self.prompt_tokens + chunks),
+        });
+    }
+}
+
+/// A place in the limiter's queue. Dropped, it is left, and nothing is charged.
+struct Place<'a, T: Transport, O: Observer> {
+    core: &'a Core<T, O>,
+    flight: &'a Flight,
+    ticket: Ticket,
+    turn: Arc<Notify>,
+    left: bool,
+}
+
+impl<T: Transport, O: Observer> Drop for Place<'_, T, O> {
+    fn drop(&mut self) {
+        let mut guards = self.core.lock();
+        guards.turns.remove(&self.ticket);
+        if self.left {
+            return;
+        }
+        let now = self.core.env.clock.now();
+        guards.limiter.leave(now, self.ticket);
+        self.core.note(
+            self.flight,
+            EventKind::LimitLeft {
+                waiting: guards.limiter.waiting(),
+            },
+        );
+        guards.wake_head(now);
+    }
+}
+
+impl<T: Transport, O: Observer> Core<T, O> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Guards> {
+        // policies are plain state machines: a panic elsewhere leaves them whole
+        self.guards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a fact of a flight, under the call that owns it.
+    pub(super) fn note(&self, flight: &Flight, kind: EventKind) {
+        // the flight's lock is held while recording, so that a change of owner cannot come in between
+        let log = flight.lock();
+        let owner = log.subscribers.first().map(|one| one.call);
+        self.observer.record(owner, kind);
+    }
+
+    /// Breaker, first look: do not queue for an upstream that is known to be down.
+    pub(super) fn check_breaker(&self, flight: &Flight) -> Result<(), Failure> {
+        match self.lock().breaker.check(self.env.clock.now()) {
+            Check::Pass => Ok(()),
+            Check::Refuse { until } => Err(self.refuse(flight, until)),
+        }
+    }
+
+    /// Limiter: waits for one request, the tokens and a slot, all or nothing.
+    pub(super) async fn board<'a>(
+        &'a self,
+        flight: &'a Flight,
+        tokens: u64,
+        prompt_tokens: u64,
+    ) -> Result<Ride<'a, T, O>, Failure> {
+        let ride = |grant| Ride {
+            core: self,
+            flight,
+            grant: Some(grant),
+            prompt_tokens,
+            sent: false,
+        };
+        let mut place = {
+            let mut guards = self.lock();
+            let now = self.env.clock.now();
+            let request = Request {
+                tokens,
+                deadline: flight.last_deadline(),
+            };
+            match guards.limiter.acquire(now, request) {
+                Admission::Admitted(grant) => {
+                    self.note_admitted(&guards, flight, &grant, Duration::ZERO);
+                    return Ok(ride(grant));
+                }
+                Admission::Rejected { reason, predicted } => {
+                    let waiting = guards.limiter.waiting();
+                    self.note(
+                        flight,
+                        EventKind::LimitRejected {
+                            reason,
+                            predicted,
+                            waiting,
+                        },
+                    );
+                    return Err(rejection(
+                        reason,
+                        predicted,
+                        tokens,
+                        guards.policy.limit.tokens.capacity,
+                    ));
+                }
+                Admission::Queued {
+                    ticket,
+                    constraint,
+                    position,
+                    ready_at,
+                } => {
+                    let waiting = guards.limiter.waiting();
+                    self.note(
+                        flight,
+                        EventKind::LimitQueued {
+                            constraint,
+                            position,
+                            ready_at,
+                            waiting,
+                        },
+                    );
+                    let turn = Arc::new(Notify::new());
+                    guards.turns.insert(ticket, Arc::clone(&turn));
+                    Place {
+                        core: self,
+                        flight,
+                        ticket,
+                        turn,
+                        left: false,
+                    }
+                }
+            }
+        };
+        let grant = self.wait_turn(&mut place, tokens).await?;
+        Ok(ride(grant))
+    }
+
+    /// Waits in the queue until it is this place's turn. Only the head of the queue sleeps on the timer; the
+    /// others are woken when they become the head.
+    async fn wait_turn(&self, place: &mut Place<'_, T, O>, tokens: u64) -> Result<Grant, Failure> {
+        loop {
+            let wake_at = {
+                let mut guards = self.lock();
+                let now = self.env.clock.now();
+                match guards.limiter.poll(now, place.ticket) {
+                    Turn::Admitted { grant, waited } => {
+                        place.left = true;
+                        self.note_admitted(&guards, place.flight, &grant, waited);
+                        guards.wake_head(now);
+                        return Ok(grant);
+                    }
+                    Turn::Wait { until, .. } => until.unwrap_or(Timestamp::MAX),
+                    Turn::Gone => {
+                        place.left = true;
+                        return Err(rejection(LimitReject::QueueFull, None, tokens, 0));
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                () = place.turn.notified() => {}
+                () = self.env.clock.sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    /// Breaker, the permit: taken last, so that nobody sits on the only probe while queueing.
+    pub(super) fn pass_breaker<'a>(&'a self, flight: &'a Flight) -> Result<Pass<'a, T, O>, Failure> {
+        let mut guards = self.lock();
+        let permit = self.take_permit(&mut guards, flight)?;
+        Ok(Pass {
+            core: self,
+            flight,
+            permit: Some(permit),
+        })
+    }
+
+    /// A pass for attempts whose breaker counts calls, not attempts: nothing to settle.
+    pub(super) fn free_pass<'a>(&'a self, flight: &'a Flight) -> Pass<'a, T, O> {
+        Pass {
+            core: self,
+            flight,
+            permit: None,
+        }
+    }
+
+    /// A ride for attempts whose limiter charges calls, not attempts: nothing to settle.
+    pub(super) fn free_ride<'a>(&'a self, flight: &'a Flight) -> Ride<'a, T, O> {
+        Ride {
+            core: self,
+            flight,
+            grant: None,
+            prompt_tokens: 0,
+            sent: false,
+        }
+    }
+
+    fn take_permit(&self, guards: &mut Guards, flight: &Flight) -> Result<Permit, Failure> {
+        let Acquired { permit, moved: step } = guards.breaker.acquire(self.env.clock.now());
+        if let Some(step) = step {
+            self.observer.record(None, moved(step));
+        }
+        match permit {
+            Ok(permit) => {
+                let kind = EventKind::BreakerAdmitted {
+                    generation: permit.generation(),
+                    probe: permit.is_probe(),
+                };
+                self.note(flight, kind);
+                Ok(permit)
+            }
+            Err(refusal) => Err(self.refuse(flight, refusal.until)),
+        }
+    }
+
+    fn settle_permit(
+        &self,
+        guards: &mut Guards,
+        flight: &Flight,
+        permit: Permit,
+        sample: Sample,
+        hint: Option<Timestamp>,
+    ) {
+        let settled = guards.breaker.settle(self.env.clock.now(), permit, sample, hint);
+        let kind = EventKind::BreakerRecorded {
+            generation: settled.generation,
+            probe: settled.probe,
+            sample: settled.sample,
+            window: settled.window,
+        };
+        self.note(flight, kind);
+        if let Some(step) = settled.moved {
+            self.observer.record(None, moved(step));
+        }
+    }
+
+    /// A 429 that names no wait still says that the rate is too high: take it back for a while. One that
+    /// does has paused the limiter already.
+    pub(super) fn heed_rate_limit(&self, failure: &Failure) {
+        if failure.class != FailureClass::RateLimited {
+            return;
+        }
+        let mut guards = self.lock();
+        if failure.hint.is_none() || !guards.policy.retry.obey_hints {
+            let now = self.env.clock.now();
+            guards.limiter.slow(now, SLOW_TO, now + SLOW_FOR);
+        }
+    }
+
+    fn refuse(&self, flight: &Flight, until: Option<Timestamp>) -> Failure {
+        self.note(flight, EventKind::BreakerRefused { until });
+        let message = match until {
+            Some(until) => {
+                let wait = self.env.clock.now().until(until).as_secs_f64();
+                format!("breaker open, not sent; it lets a probe through in {wait:.1}s")
+            }
+            None => "breaker open, not sent".to_owned(),
+        };
+        Failure::new(FailureClass::BreakerRefused, Phase::NotSent, message)
+    }
+
+    fn note_admitted(&self, guards: &Guards, flight: &Flight, grant: &Grant, waited: Duration) {
+        let now = self.env.clock.now();
+        let kind = EventKind::LimitAdmitted {
+            waited,
+            reserved: grant.reserved(),
+            requests: guards.limiter.requests(now),
+            tokens: guards.limiter.tokens(now),
+            in_use: guards.limiter.in_use(),
+            waiting: guards.limiter.waiting(),
+        };
+        self.note(flight, kind);
+    }
+}
+
+/// What a caller is told whom the limiter turned away.
+fn rejection(reason: LimitReject, predicted: Option<Duration>, tokens: u64, capacity: u64) -> Failure {
+    let wait = predicted.map_or_else(String::new, |wait| {
+        format!(", try again in {:.1}s", wait.as_secs_f64())
+    });
+    let message = match reason {
+        LimitReject::QueueFull => format!("rate limiter: the queue is full{wait}"),
+        LimitReject::TooLarge => format!(
+            "rate limiter: this call may need {tokens} tokens, but the bucket holds {capacity}: lower max_tokens or raise limit.tokens.capacity"
+        ),
+        LimitReject::WaitTooLong => format!("rate limiter: the wait would be too long{wait}"),
+        LimitReject::Deadline => format!("rate limiter: the deadline would pass in the queue{wait}"),
+    };
+    Failure::new(FailureClass::LimitRejected, Phase::NotSent, message)
+}

@@ -1,0 +1,238 @@
+//! The outer layers, one method each, in the order of [`ResilientClient::call`](super::ResilientClient::call).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::flight::{Flight, FlightKey, Subscriber};
+use super::guards::Kept;
+use super::stream::CallStream;
+use super::transport::{AttemptRequest, Transport};
+use super::{CallContext, Core};
+use crate::event::{
+    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FlightId, Observer, Phase, UserId,
+};
+use crate::openai::ChatRequest;
+use crate::policy::admission;
+use crate::policy::cache::{Found, Lookup};
+use crate::policy::fingerprint::{RequestKey, Scope};
+use crate::policy::ledger::{Claim, call_key};
+use crate::text::SafeText;
+use crate::time::Timestamp;
+
+/// What a flight carries.
+pub(super) struct Errand {
+    pub(super) body: Bytes,
+    pub(super) prompt_tokens: u64,
+    pub(super) answer_limit: Option<u64>,
+    pub(super) model: Option<String>,
+    pub(super) user: UserId,
+    /// The one key of the call that started the flight: the same for every attempt.
+    pub(super) idempotency_key: String,
+    /// The caller's own idempotency key, if it gave one.
+    pub(super) client_key: Option<String>,
+    /// Whether the answer may be used again.
+    pub(super) storable: bool,
+}
+
+impl Errand {
+    pub(super) fn request(&self, call: CallId, attempt: u32) -> AttemptRequest {
+        AttemptRequest {
+            body: self.body.clone(),
+            call,
+            attempt,
+            idempotency_key: self.idempotency_key.clone(),
+        }
+    }
+}
+
+/// A call on its way through the layers.
+pub(super) struct Pending {
+    pub(super) call: CallId,
+    pub(super) context: CallContext,
+    pub(super) key: RequestKey,
+    pub(super) started_at: Timestamp,
+    pub(super) deadline: Timestamp,
+    /// Whether any answer will do: a stored one, or that of another call.
+    pub(super) repeatable: bool,
+}
+
+impl<T: Transport, O: Observer> Core<T, O> {
+    /// Numbers the call, fixes its deadline and tells of it.
+    pub(super) fn admit(&self, request: &ChatRequest, context: CallContext) -> Pending {
+        let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
+        let info = self.transport.info();
+        let scope = Scope {
+            user: &context.user,
+            credential: self.transport.credential_id(),
+            upstream: &info.host,
+            route: "chat/completions",
+        };
+        let key = RequestKey::new(&scope, request);
+        let started_at = self.env.clock.now();
+        let policy = Arc::clone(&self.lock().policy);
+        let deadline = started_at
+            + context
+                .deadline
+                .unwrap_or(policy.timeouts.call)
+                .min(policy.timeouts.call);
+        let repeatable = context.cacheable || policy.cache.store_all || admission::is_deterministic(request);
+        self.observer.record(
+            Some(call),
+            EventKind::CallStarted {
+                origin: context.origin,
+                user: context.user.clone(),
+                prompt: SafeText::excerpt(&request.last_user_text(), 400),
+                fingerprint: key.fingerprint().to_string(),
+                prompt_tokens: request.estimated_prompt_tokens(),
+                deadline,
+            },
+        );
+        Pending {
+            call,
+            context,
+            key,
+            started_at,
+            deadline,
+            repeatable,
+        }
+    }
+
+    /// The stored result of the caller's idempotency key, if there is one.
+    pub(super) fn replay(&self, pending: &Pending) -> Option<CallStream> {
+        let idempotency_key = pending.context.idempotency_key.as_ref()?;
+        let mut guards = self.lock();
+        let now = self.env.clock.now();
+        let user = &pending.context.user;
+        let in_flight = FlightKey::Keyed(user.to_string(), idempotency_key.clone());
+        let clash = guards
+            .flights
+            .get(&in_flight)
+            .is_some_and(|flight| flight.request_key != pending.key);
+        let kept = match guards
+            .ledger
+            .claim(now, user, idempotency_key, pending.key.fingerprint())
+        {
+            Claim::New if !clash => return None,
+            Claim::Replay { value, stored_at } => (value.clone(), stored_at),
+            Claim::New | Claim::Mismatch => {
+                let message =
+                    "this idempotency key was used for another request: use a new key for a new request";
+                let failure = Failure::new(FailureClass::Invalid, Phase::Final, message);
+                return Some(self.end_at_once(pending, Err((Fate::Failed, failure))));
+            }
+        };
+        let (Kept { answer, .. }, stored_at) = kept;
+        let kind = EventKind::ResultReplayed {
+            age: now.since(stored_at),
+            saved: answer.usage,
+            text: answer.shown.clone(),
+        };
+        self.observer.record(Some(pending.call), kind);
+        Some(self.end_at_once(pending, Ok(answer)))
+    }
+
+    /// The stored answer of the same request, if there is one that may be used.
+    pub(super) fn look_up(&self, request: &ChatRequest, pending: &Pending) -> Option<CallStream> {
+        let mut guards = self.lock();
+        let now = self.env.clock.now();
+        let policy = Arc::clone(&guards.policy);
+        let Pending { call, context, .. } = pending;
+        if let Err(reason) =
+            admission::lookup_allowed(&policy.cache, request, context.cacheable, context.fresh)
+        {
+            self.observer
+                .record(Some(*call), EventKind::CacheBypassed { reason });
+            return None;
+        }
+        let Lookup { found, expired } = guards.cache.get(now, &pending.key);
+        let found = match found {
+            Found::Hit { value, stored_at } => Ok((value.clone(), stored_at)),
+            Found::Miss(reason) => Err(reason),
+        };
+        if expired > 0 {
+            self.note_evicted(&guards, EvictReason::Expired, expired);
+        }
+        match found {
+            Ok((Kept { answer, took }, stored_at)) => {
+                let kind = EventKind::CacheHit {
+                    age: now.since(stored_at),
+                    saved: answer.usage,
+                    saved_time: took,
+                    text: answer.shown.clone(),
+                };
+                self.observer.record(Some(*call), kind);
+                drop(guards);
+                Some(self.end_at_once(pending, Ok(answer)))
+            }
+            Err(reason) => {
+                self.observer
+                    .record(Some(*call), EventKind::CacheMissed { reason });
+                None
+            }
+        }
+    }
+
+    /// Joins the flight of an identical call, or starts one.
+    pub(super) fn share_or_fly(self: &Arc<Self>, request: &ChatRequest, pending: Pending) -> CallStream {
+        let Pending {
+            call,
+            context,
+            key,
+            started_at,
+            deadline,
+            repeatable,
+        } = pending;
+        let subscriber = Subscriber {
+            call,
+            started_at,
+            deadline,
+            attempts: 0,
+        };
+        let mut guards = self.lock();
+        let sharing = guards.policy.flight.enabled;
+        let flight_key = match &context.idempotency_key {
+            Some(idempotency_key) => FlightKey::Keyed(context.user.to_string(), idempotency_key.clone()),
+            // a fresh answer is not one that another call asked for earlier
+            None if sharing && repeatable && !context.fresh => FlightKey::Content(key.clone()),
+            None => FlightKey::Alone(call),
+        };
+        if let Some(flight) = guards.flights.get(&flight_key) {
+            let mut log = flight.lock();
+            let owner = log.subscribers.first().map_or(call, |one| one.call);
+            log.subscribers.push(subscriber);
+            let kind = EventKind::FlightJoined {
+                flight: flight.id,
+                owner,
+                subscribers: u32::try_from(log.subscribers.len()).unwrap_or(u32::MAX),
+            };
+            self.observer.record(Some(call), kind);
+            drop(log);
+            flight.changed.notify_one();
+            return CallStream::flying(call, Arc::clone(flight), Arc::clone(self) as Arc<_>);
+        }
+        let id = FlightId(self.next_flight.fetch_add(1, Ordering::Relaxed));
+        let flight = Arc::new(Flight::new(id, flight_key.clone(), key, subscriber));
+        guards.flights.insert(flight_key, Arc::clone(&flight));
+        self.observer
+            .record(Some(call), EventKind::FlightStarted { flight: id });
+        drop(guards);
+        let errand = Errand {
+            prompt_tokens: request.estimated_prompt_tokens(),
+            answer_limit: request.token_limit(),
+            model: request.model_name().map(str::to_owned),
+            body: serde_json::to_vec(request).map(Bytes::from).unwrap_or_default(),
+            idempotency_key: call_key(self.env.seed, call),
+            user: context.user,
+            client_key: context.idempotency_key,
+            storable: repeatable,
+        };
+        // the flight is a task of its own: it outlives the caller that started it
+        let core = Arc::clone(self);
+        let carried = Arc::clone(&flight);
+        self.env
+            .spawn(async move { core.supervise(&carried, &errand).await });
+        CallStream::flying(call, flight, Arc::clone(self) as Arc<_>)
+    }
+}

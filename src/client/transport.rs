@@ -1,0 +1,435 @@
+//! One HTTP try: no retries, no redirects, cancel by drop.
+//!
+//! The trait is the seam between the layers above and the wire below. [`HttpTransport`] is the real one; the
+//! simulator's in-memory player and scripted tests implement the same trait.
+
+use std::error::Error as _;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use http::{HeaderMap, HeaderValue, header};
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use crate::event::{CallId, UpstreamInfo};
+use crate::text::SafeText;
+
+/// One attempt, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct AttemptRequest {
+    /// The JSON body.
+    pub body: Bytes,
+    /// The call that owns the flight.
+    pub call: CallId,
+    /// From 1.
+    pub attempt: u32,
+    /// The same for every attempt of a call.
+    pub idempotency_key: String,
+}
+
+/// Response headers, and the body as it comes.
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The body. Ends with an error where the transport knows that it is incomplete.
+    pub body: BodyStream,
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Body bytes as they come.
+pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
+
+/// The body ended before its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct BodyError {
+    /// Whether the peer reset the connection, rather than closing it.
+    pub reset: bool,
+    /// What the transport says.
+    pub detail: String,
+}
+
+/// No response came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct SendError {
+    /// What happened.
+    pub kind: SendErrorKind,
+    /// What the transport says.
+    pub detail: String,
+}
+
+/// How sending can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendErrorKind {
+    /// Nobody listens there.
+    Refused,
+    /// No way there, or the connection broke while it was made.
+    Unreachable,
+    /// No connection in time.
+    ConnectTimeout,
+    /// The resolver does not know the name.
+    DnsUnknown,
+    /// The resolver failed.
+    DnsTemporary,
+    /// The certificate or protocol does not fit.
+    TlsConfig,
+    /// The handshake broke.
+    TlsHandshake,
+    /// The connection broke after the request was sent.
+    Reset,
+    /// What came is not HTTP, or its framing is ambiguous.
+    Framing,
+}
+
+/// Sends one attempt.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends the request and waits for the response headers. Dropping the future, or the body, cancels.
+    fn send(&self, request: AttemptRequest) -> impl Future<Output = Result<Response, SendError>> + Send;
+
+    /// Where it sends to.
+    fn info(&self) -> UpstreamInfo;
+
+    /// A number that differs for different API keys: part of every cache key.
+    fn credential_id(&self) -> u64 {
+        0
+    }
+
+    /// The variable or file the key came from, for messages.
+    fn key_name(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// An API key and where it came from.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// The variable or file, for messages.
+    pub name: String,
+    /// The key itself; never printed.
+    pub secret: SecretString,
+}
+
+/// Where and how to send.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// The base URL, with or without `/v1`.
+    pub base: Url,
+    /// The model to name in messages.
+    pub model: Option<String>,
+    /// The key.
+    pub api_key: Option<ApiKey>,
+    /// To connect, TLS included.
+    pub connect_timeout: Duration,
+    /// Whether the upstream is our own simulator: attempts carry their number, so that it can name the call
+    /// a fault hit, and the idempotency key, which others may not know.
+    pub simulated: bool,
+    /// What to show as the host, where it is not that of `base`: the simulator may stand in between.
+    pub shown_host: Option<String>,
+}
+
+/// Why a transport cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportSetupError {
+    /// The key has characters that a header cannot carry.
+    #[error(
+        "the API key in {name} holds characters that an HTTP header cannot carry: check for a line break or a quote"
+    )]
+    BadKey {
+        /// The variable or file.
+        name: String,
+    },
+    /// The HTTP client could not be built.
+    #[error("cannot set up HTTP: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// The real transport: HTTP/1.1 over reqwest.
+#[derive(Clone, Debug)]
+pub struct HttpTransport {
+    client: reqwest::Client,
+    chat_url: Url,
+    base: Url,
+    key_name: Option<String>,
+    credential_id: u64,
+    info: UpstreamInfo,
+    tag_attempts: bool,
+}
+
+impl HttpTransport {
+    /// A transport to one upstream.
+    pub fn new(config: &HttpConfig) -> Result<Self, TransportSetupError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // no compression: a bomb cannot be decoded by accident, and a stream comes as it is written
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(key) = &config.api_key {
+            let mut value =
+                HeaderValue::try_from(format!("Bearer {}", key.secret.expose_secret())).map_err(|_| {
+                    TransportSetupError::BadKey {
+                        name: key.name.clone(),
+                    }
+                })?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        let base = versioned(&config.base);
+        let loopback = is_loopback(&config.base);
+        let mut builder = http_client()
+            .default_headers(headers)
+            .connect_timeout(config.connect_timeout)
+            // llama-server closes idle connections after 5 s: leave them before they die under a request
+            .pool_idle_timeout(Duration::from_secs(4));
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        let host = config.shown_host.clone().unwrap_or_else(|| host_of(&config.base));
+        Ok(Self {
+            client: builder.build()?,
+            chat_url: under(&base, "chat/completions"),
+            key_name: config.api_key.as_ref().map(|key| key.name.clone()),
+            credential_id: config.api_key.as_ref().map_or(0, |key| {
+                xxhash_rust::xxh3::xxh3_64(key.secret.expose_secret().as_bytes())
+            }),
+            info: UpstreamInfo {
+                host: SafeText::new(&host),
+                model: config.model.as_deref().map(SafeText::new),
+                simulated: config.simulated,
+                loopback,
+            },
+            base,
+            tag_attempts: config.simulated || config.shown_host.is_some(),
+        })
+    }
+
+    /// A GET below the base URL, for probes: status and at most 1 MiB of body.
+    pub(crate) async fn get(&self, path: &str, timeout: Duration) -> Result<(u16, Vec<u8>), SendError> {
+        let request = self.client.get(under(&self.base, path)).timeout(timeout);
+        let response = request.send().await.map_err(|error| send_error(&error))?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(Ok(chunk)) = chunks.next().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > 1 << 20 {
+                break;
+            }
+        }
+        Ok((status, body))
+    }
+}
+
+impl Transport for HttpTransport {
+    async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {
+        let mut builder = self.client.post(self.chat_url.clone()).body(request.body);
+        if self.tag_attempts {
+            builder = builder
+                .header(
+                    "x-seawall-attempt",
+                    format!("{}.{}", request.call.0, request.attempt),
+                )
+                .header("idempotency-key", request.idempotency_key);
+        }
+        let response = builder.send().await.map_err(|error| send_error(&error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let body = response
+            .bytes_stream()
+            .map(|chunk| chunk.map_err(|error| body_error(&error)));
+        Ok(Response {
+            status,
+            headers,
+            body: Box::pin(body),
+        })
+    }
+
+    fn info(&self) -> UpstreamInfo {
+        self.info.clone()
+    }
+
+    fn credential_id(&self) -> u64 {
+        self.credential_id
+    }
+
+    fn key_name(&self) -> Option<&str> {
+        self.key_name.as_deref()
+    }
+}
+
+/// A client builder with everything off that would hide an attempt or carry a key elsewhere.
+pub(crate) fn http_client() -> reqwest::ClientBuilder {
+    // a second installation is refused, and that is fine: the first one is the same
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder()
+        // ten redirects are followed by default, with x-api-key and the like in tow
+        .redirect(reqwest::redirect::Policy::none())
+        // it would retry protocol NACKs by itself, behind the limiter's back
+        .retry(reqwest::retry::never())
+        .referer(false)
+}
+
+/// Whether the URL points at this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// `host:port`, or the host alone where the port is the scheme's own.
+pub fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("?");
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// The base URL with `/v1` at its end, whether it was given so or not: a doubled one is a 404.
+fn versioned(base: &Url) -> Url {
+    let mut url = base.clone();
+    let path = base.path().trim_end_matches('/');
+    let path = if path.ends_with("/v1") {
+        path.to_owned()
+    } else {
+        format!("{path}/v1")
+    };
+    url.set_path(&path);
+    url.set_query(None);
+    url.set_fragment(None);
+    url
+}
+
+/// `base` with `path` appended; a path that begins with `/` replaces `/v1` too.
+fn under(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    let joined = match path.strip_prefix('/') {
+        Some(rest) => format!(
+            "{}/{rest}",
+            base.path().trim_end_matches("/v1").trim_end_matches('/')
+        ),
+        None => format!("{}/{path}", base.path().trim_end_matches('/')),
+    };
+    url.set_path(&joined);
+    url
+}
+
+/// The innermost causes, joined: reqwest's own text hides them.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    if text.is_empty() { error.to_string() } else { text }
+}
+
+/// The first I/O error among the causes.
+fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+    let mut source = error.source();
+    let mut kind = None;
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            kind = Some(io.kind());
+        }
+        source = cause.source();
+    }
+    kind
+}
+
+fn send_error(error: &reqwest::Error) -> SendError {
+    let detail = causes(error);
+    let io = io_kind(error);
+    let lower = detail.to_lowercase();
+    let kind = if error.is_connect() {
+        match io {
+            Some(io::ErrorKind::ConnectionRefused) => SendErrorKind::Refused,
+            _ if error.is_timeout() => SendErrorKind::ConnectTimeout,
+            _ if error.is_dns() || lower.contains("dns error") => {
+                let unknown = ["not known", "no address associated", "nodename nor servname"];
+                if unknown.iter().any(|words| lower.contains(words)) {
+                    SendErrorKind::DnsUnknown
+                } else {
+                    SendErrorKind::DnsTemporary
+                }
+            }
+            _ if lower.contains("certificate")
+                || lower.contains("corruptmessage")
+                || lower.contains("invalidcontenttype") =>
+            {
+                SendErrorKind::TlsConfig
+            }
+            _ if lower.contains("tls") || lower.contains("handshake") => SendErrorKind::TlsHandshake,
+            _ => SendErrorKind::Unreachable,
+        }
+    } else if error.is_timeout() {
+        SendErrorKind::ConnectTimeout
+    } else if [
+        "invalid http",
+        "invalid header",
+        "invalid content-length",
+        "invalid transfer-encoding",
+        "unexpected transfer-encoding",
+    ]
+    .iter()
+    .any(|words| lower.contains(words))
+    {
+        SendErrorKind::Framing
+    } else {
+        SendErrorKind::Reset
+    };
+    SendError { kind, detail }
+}
+
+fn body_error(error: &reqwest::Error) -> BodyError {
+    BodyError {
+        reset: io_kind(error) == Some(io::ErrorKind::ConnectionReset),
+        detail: causes(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_stands_once() {
+        for base in ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"] {
+            let base = versioned(&Url::parse(base).unwrap());
+            assert_eq!(under(&base, "models").as_str(), "http://h:1/v1/models");
+            assert_eq!(under(&base, "/health").as_str(), "http://h:1/health");
+        }
+        let prefixed = versioned(&Url::parse("https://h/openai").unwrap());
+        assert_eq!(under(&prefixed, "models").as_str(), "https://h/openai/v1/models");
+    }
+
+    #[test]
+    fn loopback_is_told_from_the_rest() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8033", true),
+            ("http://[::1]:1", true),
+            ("http://localhost", true),
+            ("http://10.0.0.1", false),
+            ("https://localhost.example.com", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! How long to wait before the next try, where the server says nothing.
+//!
+//! `v = base * 2^n`, n from 0. Each [`Jitter`] spreads it in its own way:
+//!
+//! | jitter | delay | source |
+//! |---|---|---|
+//! | full | `U(0, min(cap, v))` | AWS Architecture Blog, "Exponential Backoff And Jitter": "full jitter" |
+//! | equal | `w/2 + U(0, w/2)`, `w = min(cap, v)` | the same: "equal jitter" |
+//! | proportional | `min(cap, v + 0.3 * U(0, v))` | exercise 07, `withRetry` |
+//! | none | `min(cap, v)` | to see what it does |
+//!
+//! Full and equal draw **after** the clamp. The exercise clamps after the draw, so once `v` reaches the cap
+//! every caller waits exactly the cap, and the herd that the jitter should scatter meets again. It is kept
+//! to show just that.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::settings::{Jitter, RetrySettings};
+use crate::time::saturating_nanos;
+
+/// The delays of one call, without end: the same seed gives the same delays.
+#[derive(Debug)]
+pub struct Backoff {
+    base: u64,
+    cap: u64,
+    jitter: Jitter,
+    drawn: u32,
+    rng: StdRng,
+}
+
+impl Backoff {
+    /// Delays that start at `base` and double up to `cap`. All arithmetic saturates.
+    pub fn new(base: Duration, cap: Duration, jitter: Jitter, seed: u64) -> Self {
+        Self {
+            base: saturating_nanos(base),
+            cap: saturating_nanos(cap),
+            jitter,
+            drawn: 0,
+            rng: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// The delays that the settings ask for.
+    pub fn from_settings(settings: &RetrySettings, seed: u64) -> Self {
+        Self::new(settings.base, settings.cap, settings.jitter, seed)
+    }
+
+    /// The longest that the next delay can be: `min(cap, base * 2^n)`; for proportional `min(cap, 1.3 * v)`.
+    pub fn ceiling(&self) -> Duration {
+        let raw = self.raw();
+        let top = match self.jitter {
+            Jitter::Full | Jitter::Equal | Jitter::None => raw,
+            Jitter::Proportional => raw.saturating_add(three_tenths(raw)),
+        };
+        Duration::from_nanos(top.min(self.cap))
+    }
+
+    /// `base * 2^n`, before the clamp.
+    fn raw(&self) -> u64 {
+        let factor = 1_u64.checked_shl(self.drawn).unwrap_or(u64::MAX);
+        self.base.saturating_mul(factor)
+    }
+}
+
+impl Iterator for Backoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let raw = self.raw();
+        let clamped = raw.min(self.cap);
+        self.drawn = self.drawn.saturating_add(1);
+        let delay = match self.jitter {
+            Jitter::Full => self.rng.random_range(0..=clamped),
+            Jitter::Equal => {
+                let half = clamped / 2;
+                half + self.rng.random_range(0..=clamped - half)
+            }
+            Jitter::Proportional => {
+                let spread = three_tenths(self.rng.random_range(0..=raw));
+                raw.saturating_add(spread).min(self.cap)
+            }
+            Jitter::None => clamped,
+        };
+        Some(Duration::from_nanos(delay))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::MAX, None)
+    }
+}
+
+/// 0.3 of a number, without overflow.
+fn three_tenths(nanos: u64) -> u64 {
+    let share = u128::from(nanos) * 3 / 10;
+    u64::try_from(share).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BASE: Duration = Duration::from_millis(500);
+    const CAP: Duration = Duration::from_secs(8);
+
+    fn delays(jitter: Jitter, seed: u64, count: usize) -> Vec<Duration> {
+        Backoff::new(BASE, CAP, jitter, seed).take(count).collect()
+    }
+
+    #[test]
+    fn without_jitter_it_doubles_up_to_the_cap() {
+        let millis: Vec<u128> = delays(Jitter::None, 0, 7)
+            .iter()
+            .map(Duration::as_millis)
+            .collect();
+        assert_eq!(millis, [500, 1000, 2000, 4000, 8000, 8000, 8000]);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_delays() {
+        assert_eq!(delays(Jitter::Full, 7, 20), delays(Jitter::Full, 7, 20));
+        assert_ne!(delays(Jitter::Full, 7, 20), delays(Jitter::Full, 8, 20));
+    }
+
+    #[test]
+    fn at_the_cap_the_exercise_is_a_herd_and_full_jitter_is_not() {
+        let sixth = |jitter, seed| delays(jitter, seed, 6).pop().unwrap();
+        let herd: Vec<Duration> = (0..50).map(|seed| sixth(Jitter::Proportional, seed)).collect();
+        assert_eq!(herd, vec![CAP; 50]);
+        let mut spread: Vec<Duration> = (0..50).map(|seed| sixth(Jitter::Full, seed)).collect();
+        spread.sort();
+        spread.dedup();
+        assert_eq!(spread.len(), 50);
+        assert!(spread.first().unwrap() < &(CAP / 4) && spread.last().unwrap() > &(CAP / 4 * 3));
+    }
+
+    #[test]
+    fn the_mean_of_full_jitter_is_half_the_ceiling() {
+        let sum: Duration = (0..2000).map(|seed| delays(Jitter::Full, seed, 1)[0]).sum();
+        let mean = sum / 2000;
+        assert!(mean > BASE * 45 / 100 && mean < BASE * 55 / 100, "{mean:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_delay_lies_in_its_band(
+            base in any::<u64>(), cap in any::<u64>(), seed in any::<u64>(),
+            jitter in prop::sample::select(vec![Jitter::Full, Jitter::Equal, Jitter::Proportional, Jitter::None]),
+        ) {
+            let mut backoff = Backoff::new(Duration::from_nanos(base), Duration::from_nanos(cap), jitter, seed);
+            for n in 0..100_u32 {
+                let raw = u128::from(base).saturating_mul(1 << n.min(70));
+                let clamped = raw.min(u128::from(cap));
+                let ceiling = backoff.ceiling().as_nanos();
+                let delay = backoff.next().unwrap().as_nanos();
+                prop_assert!(delay <= ceiling && ceiling <= u128::from(cap));
+                match jitter {
+                    Jitter::Full => prop_assert!(delay <= clamped),
+                    Jitter::Equal => prop_assert!(delay >= clamped / 2 && delay <= clamped),
+                    Jitter::Proportional => prop_assert!(delay >= clamped),
+                    Jitter::None => prop_assert_eq!(delay, clamped),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,714 @@
+//! The fault matrix (semantics.md, section 4) and real captures, row by row.
+
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use proptest::prelude::*;
+
+use super::wording::LONGEST;
+use super::*;
+use FailureClass as C;
+use Phase as P;
+use Sample as S;
+
+const UPSTREAM: Upstream<'_> = Upstream {
+    host: "127.0.0.1:8033",
+    model: Some("tiny"),
+    key_name: Some("OPENAI_API_KEY"),
+};
+
+/// Fri, 15 May 2015 15:34:21 GMT.
+const WALL: u64 = 1_431_704_061;
+
+fn respond(status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_str(value).unwrap(),
+        );
+    }
+    let observed = Observed::Response {
+        status,
+        headers: &map,
+        body: body.as_bytes(),
+        wall_seconds: WALL,
+    };
+    classify(&UPSTREAM, &observed)
+}
+
+fn coded(status: u16, code: &str) -> Failure {
+    let body = format!(r#"{{"error":{{"message":"m","type":"t","param":null,"code":"{code}"}}}}"#);
+    respond(status, &[], &body)
+}
+
+fn typed(status: u16, kind: &str) -> Failure {
+    respond(
+        status,
+        &[],
+        &format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"m"}}}}"#),
+    )
+}
+
+fn broken(delivered: bool, problem: BodyProblem<'_>) -> Failure {
+    classify(
+        &UPSTREAM,
+        &Observed::Body {
+            status: 200,
+            delivered,
+            problem,
+        },
+    )
+}
+
+fn unconnected(kind: ConnectKind) -> Failure {
+    classify(
+        &UPSTREAM,
+        &Observed::Connect {
+            kind,
+            detail: "os error 111",
+        },
+    )
+}
+
+fn event(delivered: bool, json: &str) -> Failure {
+    let error = ApiError::parse(json.as_bytes()).unwrap();
+    broken(delivered, BodyProblem::ErrorEvent { error: &error })
+}
+
+/// What the rest of the house decides by.
+fn facts(failure: &Failure) -> (C, P, S) {
+    (failure.class, failure.phase, sample(failure))
+}
+
+#[test]
+fn fault_matrix_before_the_response() {
+    let reset = |unsent| classify(&UPSTREAM, &Observed::ResetBeforeHeaders { unsent });
+    let stalled = classify(
+        &UPSTREAM,
+        &Observed::HeaderTimeout {
+            after: Duration::from_mins(1),
+        },
+    );
+    for (row, failure, wanted, unsent) in [
+        (
+            1,
+            unconnected(ConnectKind::Refused),
+            (C::Connect, P::NotSent, S::Failed),
+            true,
+        ),
+        (
+            1,
+            unconnected(ConnectKind::Unreachable),
+            (C::Connect, P::NotSent, S::Failed),
+            true,
+        ),
+        (
+            1,
+            unconnected(ConnectKind::Timeout),
+            (C::ConnectTimeout, P::NotSent, S::Failed),
+            true,
+        ),
+        (
+            2,
+            unconnected(ConnectKind::DnsUnknown),
+            (C::Dns, P::Final, S::Failed),
+            true,
+        ),
+        (
+            2,
+            unconnected(ConnectKind::DnsTemporary),
+            (C::Dns, P::NotSent, S::Failed),
+            true,
+        ),
+        (
+            3,
+            unconnected(ConnectKind::TlsConfig),
+            (C::Tls, P::Final, S::Neutral),
+            true,
+        ),
+        (
+            4,
+            unconnected(ConnectKind::TlsHandshake),
+            (C::Connect, P::NotSent, S::Failed),
+            true,
+        ),
+        (5, reset(false), (C::Reset, P::Ambiguous, S::Failed), false),
+        (6, reset(true), (C::Reset, P::NotSent, S::Neutral), true),
+        (7, stalled, (C::HeaderTimeout, P::Ambiguous, S::Failed), false),
+    ] {
+        assert_eq!(
+            (facts(&failure), is_unsent(&failure)),
+            (wanted, unsent),
+            "row {row}"
+        );
+        assert_eq!(failure.status, None, "row {row}");
+    }
+}
+
+#[test]
+fn fault_matrix_of_bodies() {
+    let minute = Duration::from_mins(1);
+    let html = BodyProblem::NotAnApi {
+        content_type: "text/html",
+        excerpt: b"<html>",
+    };
+    let bad = BodyProblem::Malformed { excerpt: b"{" };
+    let stalled = BodyProblem::Stalled { after: minute };
+    let pings = BodyProblem::NoProgress { after: minute };
+    for (row, problem, delivered, wanted) in [
+        (8, BodyProblem::Reset, false, (C::Cut, P::Begun, S::Failed)),
+        (9, BodyProblem::Cut, false, (C::Cut, P::Begun, S::Failed)),
+        (
+            10,
+            BodyProblem::Cut,
+            true,
+            (C::Interrupted, P::Delivered, S::Failed),
+        ),
+        (
+            10,
+            BodyProblem::Reset,
+            true,
+            (C::Interrupted, P::Delivered, S::Failed),
+        ),
+        (11, stalled, false, (C::Stalled, P::Begun, S::Failed)),
+        (11, stalled, true, (C::Stalled, P::Delivered, S::Failed)),
+        (12, pings, false, (C::NoProgress, P::Begun, S::Failed)),
+        (12, pings, true, (C::NoProgress, P::Delivered, S::Failed)),
+        (31, bad, false, (C::Malformed, P::Begun, S::Failed)),
+        (31, bad, true, (C::Interrupted, P::Delivered, S::Failed)),
+        (32, html, false, (C::NotAnApi, P::Final, S::Failed)),
+        (33, BodyProblem::Cut, false, (C::Cut, P::Begun, S::Failed)),
+        (
+            34,
+            BodyProblem::Oversize { cap: 9 },
+            false,
+            (C::Oversize, P::Final, S::Failed),
+        ),
+        (
+            43,
+            BodyProblem::Oversize { cap: 9 },
+            true,
+            (C::Oversize, P::Delivered, S::Failed),
+        ),
+        (37, BodyProblem::Empty, false, (C::Malformed, P::Begun, S::Failed)),
+        (
+            45,
+            BodyProblem::BadFraming,
+            false,
+            (C::Malformed, P::Final, S::Failed),
+        ),
+    ] {
+        let failure = broken(delivered, problem);
+        assert_eq!(facts(&failure), wanted, "row {row}");
+        assert_eq!(
+            (failure.status, is_unsent(&failure)),
+            (Some(200), false),
+            "row {row}"
+        );
+    }
+}
+
+#[test]
+fn fault_matrix_of_statuses() {
+    let final_neutral = |class| (class, P::Final, S::Neutral);
+    for (row, statuses, wanted) in [
+        (
+            14,
+            [408, 425].as_slice(),
+            (C::RequestTimeout, P::Refused, S::Neutral),
+        ),
+        (15, &[409], (C::Conflict, P::Ambiguous, S::Neutral)),
+        (16, &[429], (C::RateLimited, P::Refused, S::Neutral)),
+        (
+            22,
+            &[500, 505, 599, 600, 999, 65_535],
+            (C::ServerError, P::Ambiguous, S::Failed),
+        ),
+        (23, &[502, 504, 522], (C::BadGateway, P::Ambiguous, S::Failed)),
+        (24, &[503], (C::Unavailable, P::Refused, S::Failed)),
+        (26, &[529], (C::Overloaded, P::Refused, S::Failed)),
+        (27, &[400, 415, 422, 431, 499], final_neutral(C::Invalid)),
+        (28, &[401, 403], final_neutral(C::Auth)),
+        (29, &[404, 405, 410], final_neutral(C::NotFound)),
+        (30, &[402], final_neutral(C::Quota)),
+        (30, &[413], final_neutral(C::TooLarge)),
+        (32, &[511], (C::NotAnApi, P::Final, S::Failed)),
+        (
+            44,
+            &[300, 301, 302, 303, 304, 307, 308],
+            final_neutral(C::Redirect),
+        ),
+        (0, &[501], final_neutral(C::Unsupported)),
+        // a success that is given by mistake
+        (31, &[0, 100, 200, 204], (C::Malformed, P::Begun, S::Failed)),
+    ] {
+        for status in statuses {
+            let failure = respond(*status, &[], "");
+            assert_eq!(facts(&failure), wanted, "row {row}: {status}");
+            assert_eq!((failure.status, is_unsent(&failure)), (Some(*status), false));
+        }
+    }
+}
+
+#[test]
+fn the_code_comes_first_then_the_type_then_the_status() {
+    let quota = (C::Quota, P::Final, S::Neutral);
+    for code in [
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_hard_limit_reached",
+    ] {
+        assert_eq!(facts(&coded(429, code)), quota, "row 21: {code}");
+    }
+    let overloaded = (C::Overloaded, P::Refused, S::Failed);
+    let context = (C::ContextLength, P::Final, S::Neutral);
+    for (failure, wanted) in [
+        (
+            coded(429, "rate_limit_exceeded"),
+            (C::RateLimited, P::Refused, S::Neutral),
+        ),
+        (coded(503, "slow_down"), (C::RateLimited, P::Refused, S::Neutral)),
+        (coded(503, "server_is_overloaded"), overloaded),
+        (coded(400, "context_length_exceeded"), context),
+        (coded(401, "invalid_api_key"), (C::Auth, P::Final, S::Neutral)),
+        (coded(404, "model_not_found"), (C::NotFound, P::Final, S::Neutral)),
+        (coded(418, "no_code_we_know"), (C::Invalid, P::Final, S::Neutral)),
+        // Anthropic's
+        (typed(402, "billing_error"), quota),
+        (typed(529, "overloaded_error"), overloaded),
+        (typed(500, "overloaded_error"), overloaded),
+        (typed(500, "api_error"), (C::ServerError, P::Ambiguous, S::Failed)),
+        (
+            typed(504, "timeout_error"),
+            (C::BadGateway, P::Ambiguous, S::Failed),
+        ),
+        (
+            typed(413, "request_too_large"),
+            (C::TooLarge, P::Final, S::Neutral),
+        ),
+        // a type that OpenAI gives to everything must not outweigh the status
+        (
+            typed(500, "invalid_request_error"),
+            (C::Invalid, P::Final, S::Neutral),
+        ),
+        (
+            typed(404, "invalid_request_error"),
+            (C::NotFound, P::Final, S::Neutral),
+        ),
+        (
+            typed(401, "invalid_request_error"),
+            (C::Auth, P::Final, S::Neutral),
+        ),
+        (
+            typed(429, "invalid_request_error"),
+            (C::RateLimited, P::Refused, S::Neutral),
+        ),
+        (
+            respond(503, &[], "Model x is currently loading"),
+            (C::Loading, P::Refused, S::Neutral),
+        ),
+        (respond(503, &[], "The engine is OVERLOADED"), overloaded),
+        (
+            respond(400, &[], r#"{"detail":"prompt is too long: 9 > 8"}"#),
+            context,
+        ),
+        (
+            respond(200, &[], r#"{"error":{"code":"insufficient_quota"}}"#),
+            quota,
+        ),
+        (
+            respond(200, &[("content-type", "text/html")], "hi"),
+            (C::NotAnApi, P::Final, S::Failed),
+        ),
+        // only where the phrase was seen
+        (
+            respond(502, &[], "Loading model"),
+            (C::BadGateway, P::Ambiguous, S::Failed),
+        ),
+    ] {
+        assert_eq!(facts(&failure), wanted, "{failure}");
+    }
+}
+
+#[test]
+fn an_error_inside_a_stream() {
+    let shared =
+        r#"{"error":{"code":500,"message":"Context size has been exceeded.","type":"server_error"}}"#;
+    let cut = (C::Interrupted, P::Delivered, S::Failed);
+    for (row, json, wanted) in [
+        (39, shared, (C::ContextLength, P::Begun, S::Failed)),
+        (
+            39,
+            r#"{"error":{"code":429}}"#,
+            (C::RateLimited, P::Refused, S::Neutral),
+        ),
+        (
+            39,
+            r#"{"error":{"type":"overloaded_error"}}"#,
+            (C::Overloaded, P::Refused, S::Failed),
+        ),
+        (
+            39,
+            r#"{"error":{"type":"invalid_request_error"}}"#,
+            (C::Invalid, P::Final, S::Neutral),
+        ),
+        (
+            39,
+            r#"{"error":{"type":"timeout_error"}}"#,
+            (C::BadGateway, P::Begun, S::Failed),
+        ),
+        (
+            39,
+            r#"{"error":{"code":"insufficient_quota"}}"#,
+            (C::Quota, P::Final, S::Neutral),
+        ),
+        (
+            39,
+            r#"{"error":"something"}"#,
+            (C::ServerError, P::Begun, S::Failed),
+        ),
+        (
+            39,
+            r#"{"error":{"code":99999}}"#,
+            (C::ServerError, P::Begun, S::Failed),
+        ),
+    ] {
+        assert_eq!(facts(&event(false, json)), wanted, "row {row}: {json}");
+        assert_eq!(facts(&event(true, json)), cut, "row 40: {json}");
+    }
+}
+
+#[test]
+fn the_deadline_and_a_panic() {
+    let after = Duration::from_mins(10);
+    let late = |progress| classify(&UPSTREAM, &Observed::Deadline { after, progress });
+    for (progress, wanted, unsent) in [
+        (Progress::Unsent, (C::Deadline, P::NotSent, S::Neutral), true),
+        (Progress::Sent, (C::Deadline, P::Ambiguous, S::Slow), false),
+        (Progress::Begun, (C::Deadline, P::Begun, S::Slow), false),
+        (Progress::Delivered, (C::Deadline, P::Delivered, S::Slow), false),
+    ] {
+        let failure = late(progress);
+        assert_eq!(
+            (facts(&failure), is_unsent(&failure)),
+            (wanted, unsent),
+            "{progress:?}"
+        );
+    }
+    let panic = classify(
+        &UPSTREAM,
+        &Observed::Panic {
+            detail: "index out of bounds",
+        },
+    );
+    assert_eq!(facts(&panic), (C::Internal, P::Final, S::Failed), "row 55");
+}
+
+/// The response of a capture: status, headers, body as sent.
+fn capture(name: &str) -> (u16, HeaderMap, Vec<u8>) {
+    let path = format!("{}/tests/wire/{name}.raw", env!("CARGO_MANIFEST_DIR"));
+    let raw = std::fs::read(path).unwrap();
+    let split = |bytes: &[u8], mark: &[u8]| {
+        let at = bytes
+            .windows(mark.len())
+            .position(|window| window == mark)
+            .unwrap();
+        (bytes[..at].to_vec(), bytes[at + mark.len()..].to_vec())
+    };
+    let (head, body) = split(&split(&raw, b"<<<\n").1, b"\r\n\r\n");
+    let head = String::from_utf8(head).unwrap();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(':').unwrap();
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value.trim()).unwrap(),
+        );
+    }
+    (status, headers, body)
+}
+
+fn captured(name: &str) -> Failure {
+    let (status, headers, body) = capture(name);
+    let observed = Observed::Response {
+        status,
+        headers: &headers,
+        body: &body,
+        wall_seconds: WALL,
+    };
+    classify(&UPSTREAM, &observed)
+}
+
+#[test]
+fn real_servers_are_understood() {
+    for (names, class, phase) in [
+        (
+            [
+                "e_badjson",
+                "e_badtype_temp",
+                "e_empty",
+                "e_fmt",
+                "e_grammar",
+                "e_img",
+                "e_maxtokens_str",
+                "e_msgstring",
+                "e_n2",
+                "e_nomessages",
+                "e_norole",
+                "router_nomodel",
+            ]
+            .as_slice(),
+            C::Invalid,
+            P::Final,
+        ),
+        (
+            &["e_embeddings_off", "e_metrics_off", "k_slots", "lcp_emb"],
+            C::Unsupported,
+            P::Final,
+        ),
+        (
+            &["e_toolong", "e_toolong_stream", "lcp_toolong"],
+            C::ContextLength,
+            P::Final,
+        ),
+        (&["kvun_0"], C::ContextLength, P::Ambiguous),
+        (
+            &[
+                "k_404",
+                "k_bad",
+                "k_models",
+                "k_none",
+                "k_props",
+                "lcp_k_bad",
+                "lcp_k_models",
+                "lcp_k_none",
+            ],
+            C::Auth,
+            P::Final,
+        ),
+        (
+            &[
+                "e_404",
+                "e_method",
+                "lcp_404",
+                "lcp_health",
+                "lcp_method",
+                "lcp_metrics",
+                "lcp_props",
+                "lcp_slots",
+                "router_badmodel",
+            ],
+            C::NotFound,
+            P::Final,
+        ),
+        (&["lcp_badjson"], C::ServerError, P::Ambiguous),
+        (&["loading_chat", "loading_models"], C::Loading, P::Refused),
+    ] {
+        for name in names {
+            let failure = captured(name);
+            assert_eq!(
+                (failure.class, failure.phase),
+                (class, phase),
+                "{name}: {failure}"
+            );
+            assert_eq!(failure.hint, None, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_real_error_event_is_understood() {
+    let (_, _, body) = capture("kvu_3");
+    let body = String::from_utf8(body).unwrap();
+    let json = body.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    assert_eq!(
+        facts(&event(false, json)),
+        (C::ContextLength, P::Begun, S::Failed)
+    );
+}
+
+#[test]
+fn messages_name_the_value_and_the_remedy() {
+    let redirect = respond(301, &[("location", "https://me:pw@evil.example/v1?key=abc")], "");
+    let slow = respond(
+        429,
+        &[("retry-after", "2")],
+        r#"{"error":{"message":"Slow down."}}"#,
+    );
+    let odd = respond(429, &[("retry-after", "soon")], "");
+    let param = r#"{"error":{"message":"bad value","param":"temperature"}}"#;
+    let quota = coded(429, "insufficient_quota");
+    for (failure, wanted) in [
+        (
+            captured("e_toolong"),
+            "the prompt (1805 tokens) exceeds the context of 127.0.0.1:8033 (512 tokens) (400); \
+             shorten the prompt or forget the conversation",
+        ),
+        (
+            captured("k_bad"),
+            "127.0.0.1:8033 refuses the key in OPENAI_API_KEY (401): Invalid API Key; \
+             check the value of OPENAI_API_KEY",
+        ),
+        (
+            captured("e_404"),
+            "127.0.0.1:8033 does not know the path or the model tiny (404): File Not Found; \
+             check the base URL (one /v1, no slash at its end) and the list of models",
+        ),
+        (
+            captured("e_metrics_off"),
+            "127.0.0.1:8033 does not offer this (501): \
+             This server does not support metrics endpoint. Start it with `--metrics`",
+        ),
+        (
+            captured("loading_chat"),
+            "127.0.0.1:8033 is loading its model (503)",
+        ),
+        (
+            captured("kvun_0"),
+            "the context that parallel requests share at 127.0.0.1:8033 is full (500); \
+             send fewer at once, or give the server more context",
+        ),
+        (
+            redirect,
+            "127.0.0.1:8033 redirects to https://[redacted]@evil.example/v1 (301); \
+             redirects are not followed: if you trust it, make it the base URL",
+        ),
+        (
+            slow,
+            "127.0.0.1:8033 limits the rate (429), asks to wait 2s: Slow down; send fewer at once",
+        ),
+        (
+            odd,
+            "127.0.0.1:8033 limits the rate (429), names an unreadable wait; send fewer at once",
+        ),
+        (
+            quota,
+            "127.0.0.1:8033 reports that quota or credit is used up (429 insufficient_quota): m; \
+             waiting does not help: check plan and billing",
+        ),
+        (
+            respond(400, &[], param),
+            "127.0.0.1:8033 rejects the request (400): bad value; \
+             correct `temperature`: sending it again changes nothing",
+        ),
+        (
+            respond(502, &[("content-type", "text/html")], "<html><title>502"),
+            "the gateway at 127.0.0.1:8033 got no good answer (502): an HTML page; check the server behind it",
+        ),
+        (
+            unconnected(ConnectKind::Refused),
+            "nothing listens at 127.0.0.1:8033 (connection refused): os error 111; \
+             start the server or correct the base URL",
+        ),
+        (
+            broken(true, BodyProblem::Cut),
+            "the answer of 127.0.0.1:8033 ended before its end; the text so far is kept",
+        ),
+    ] {
+        assert_eq!(failure.to_string(), wanted);
+    }
+}
+
+#[test]
+fn a_refusal_without_a_key_says_that_none_was_sent() {
+    let upstream = Upstream {
+        key_name: None,
+        ..UPSTREAM
+    };
+    let observed = Observed::Response {
+        status: 401,
+        headers: &HeaderMap::new(),
+        body: b"",
+        wall_seconds: WALL,
+    };
+    assert_eq!(
+        classify(&upstream, &observed).to_string(),
+        "127.0.0.1:8033 wants an API key and none was sent (401); name the variable that holds it"
+    );
+}
+
+#[test]
+fn an_echoed_key_and_escapes_do_not_get_through() {
+    let echo =
+        r#"{"error":{"message":"Incorrect API key provided: sk-abcdefgh12345678.\n\u001b]0;x\u0007"}}"#;
+    let message = respond(401, &[], echo).to_string();
+    assert!(
+        !message.contains("sk-abc") && message.contains("[redacted]"),
+        "{message}"
+    );
+    assert!(!message.contains(char::is_control), "{message}");
+    // cut off where the room ends, a key must not become unrecognisable before it is hidden
+    let long = format!("{} Bearer abcdefghijkl", "x ".repeat(60));
+    assert!(!respond(500, &[], &long).message.contains("abcdefgh"));
+}
+
+#[test]
+fn the_server_may_overrule_its_status() {
+    let yes = respond(400, &[("x-should-retry", "true")], "");
+    assert_eq!(
+        (yes.class, yes.phase, yes.should_retry),
+        (C::Invalid, P::Refused, Some(true))
+    );
+    let no = respond(429, &[("x-should-retry", "false")], "");
+    assert_eq!(
+        (no.class, no.phase, no.should_retry),
+        (C::RateLimited, P::Refused, Some(false))
+    );
+    let maybe_billed = respond(500, &[("x-should-retry", "true")], "");
+    assert_eq!(maybe_billed.phase, P::Ambiguous);
+}
+
+fn problems() -> impl Strategy<Value = (u8, Vec<u8>)> {
+    (0_u8..9, prop::collection::vec(any::<u8>(), 0..300))
+}
+
+proptest! {
+    #[test]
+    fn every_response_is_classified(
+        status in any::<u16>(), wall in any::<u64>(),
+        kind in prop::sample::select(vec!["", "text/html", "application/json"]),
+        retry_after in prop::collection::vec(0x20_u8..0x7f, 0..12),
+        body in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..600),
+            "\\{\"error\":\\{\"(message|code|type|param)\":(\"\\PC{0,300}\"|-?[0-9]{1,30}|null)\\}\\}"
+                .prop_map(String::into_bytes),
+        ],
+    ) {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert("retry-after", HeaderValue::from_bytes(&retry_after).unwrap());
+        headers.insert("location", HeaderValue::from_bytes(&retry_after).unwrap());
+        let failure = classify(&UPSTREAM, &Observed::Response { status, headers: &headers, body: &body, wall_seconds: wall });
+        prop_assert_eq!(failure.status, Some(status));
+        prop_assert!(failure.phase != Phase::Delivered && failure.phase != Phase::NotSent);
+        prop_assert!(failure.message.chars().count() <= LONGEST && !failure.message.contains('\n'));
+        prop_assert!(failure.message.contains("127.0.0.1:8033"), "{}", failure);
+    }
+
+    #[test]
+    fn every_body_is_classified((which, text) in problems(), delivered in any::<bool>(), host in "\\PC{0,200}") {
+        let words = String::from_utf8_lossy(&text);
+        let error = ApiError { message: words.to_string(), code: words.to_string(), ..ApiError::default() };
+        let after = Duration::from_mins(1);
+        let problem = match which {
+            0 => BodyProblem::Cut,
+            1 => BodyProblem::Reset,
+            2 => BodyProblem::Stalled { after },
+            3 => BodyProblem::NoProgress { after },
+            4 => BodyProblem::Malformed { excerpt: &text },
+            5 => BodyProblem::NotAnApi { content_type: &words, excerpt: &text },
+            6 => BodyProblem::Oversize { cap: 1 },
+            7 => BodyProblem::ErrorEvent { error: &error },
+            _ => BodyProblem::Empty,
+        };
+        let upstream = Upstream { host: &host, ..UPSTREAM };
+        let failure = classify(&upstream, &Observed::Body { status: 200, delivered, problem });
+        prop_assert_eq!(failure.phase == Phase::Delivered, delivered);
+        prop_assert!(failure.message.chars().count() <= LONGEST && !failure.message.contains('\n'));
+    }
+}

@@ -1,0 +1,280 @@
+//! What makes two calls the same call.
+//!
+//! The cache, the flights and the ledger must agree about it, and must never be wrong in one direction: an
+//! answer for somebody else, or for another question, is worse than a call too many. So the key is the
+//! whole request, and what does *not* count is listed; a field nobody has heard of counts
+//! (semantics 1.9: lists of what to include have leaked wherever they were used).
+//!
+//! ```text
+//! canonical = "seawall/chat" version | tenant | credential | upstream | route | body as canonical JSON
+//!             fixed                    length-prefixed parts                   the rest
+//! fingerprint = xxh3-128(canonical)
+//! ```
+//!
+//! The fingerprint only *finds*: xxh3 is fast and not made to resist an attacker. The canonical bytes
+//! *decide*, on every hit.
+//!
+//! Canonical JSON, in the spirit of RFC 8785 (JCS), but for comparing only:
+//!
+//! - keys are sorted by their UTF-8 bytes, there is no white space, and strings are escaped in one way;
+//! - absent, `null` and a default are three different things;
+//! - a number that *is* a field of the body, such as `temperature`, counts by its value: 0, 0.0 and -0.0 are
+//!   one, and so are 1 and 1.0. A number further inside (the schema of a tool, the arguments of a chat
+//!   template) keeps its spelling as integer or fraction, because a template may print it into the prompt.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Number, Value};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::event::UserId;
+use crate::openai::ChatRequest;
+
+/// Separates these keys from anything else that may ever be hashed; the last byte is the version of the
+/// canonical form and changes with it.
+const DOMAIN: &[u8] = b"seawall/chat\x01";
+
+/// Fields of the body that change how an answer travels or is filed, not what it says. Sorted.
+const IGNORED: [&str; 3] = ["metadata", "stream", "stream_options"];
+
+/// The xxh3-128 of the canonical bytes: a name for a request, not a proof of it. Written as 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub u128);
+
+impl Fingerprint {
+    /// The first 8 hex digits, for a narrow pane.
+    pub fn short(self) -> String {
+        format!("{:08x}", self.0 >> 96)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+/// A text that is no fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a fingerprint is written as 32 hex digits")]
+pub struct FingerprintError;
+
+impl FromStr for Fingerprint {
+    type Err = FingerprintError;
+
+    fn from_str(text: &str) -> Result<Self, FingerprintError> {
+        // `from_str_radix` alone would take a sign and fewer digits
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(FingerprintError);
+        }
+        u128::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| FingerprintError)
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Everything outside the body that an answer depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope<'a> {
+    /// The tenant: nobody is ever served another one's answer.
+    pub user: &'a UserId,
+    /// Identity of the API key, as a hash; never the key itself. Another key may see other models.
+    pub credential: u64,
+    /// Origin of the upstream: `http://127.0.0.1:8033`.
+    pub upstream: &'a str,
+    /// Path of the request: `/v1/chat/completions`.
+    pub route: &'a str,
+}
+
+/// The identity of a request. Two keys are equal if, and only if, their canonical bytes are.
+///
+/// The fingerprint stands first, so that most comparisons end there: it is a function of the canonical
+/// bytes, so neither equality nor the order's consistency depends on it. Cloning shares the bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestKey {
+    fingerprint: Fingerprint,
+    canonical: Arc<[u8]>,
+}
+
+impl RequestKey {
+    /// The key of a request in its scope.
+    pub fn new(scope: &Scope<'_>, request: &ChatRequest) -> Self {
+        let mut out = Vec::with_capacity(512);
+        out.extend_from_slice(DOMAIN);
+        push_part(&mut out, scope.user.as_str().as_bytes());
+        push_part(&mut out, &scope.credential.to_le_bytes());
+        push_part(&mut out, scope.upstream.as_bytes());
+        push_part(&mut out, scope.route.as_bytes());
+        push_body(&mut out, request);
+        Self {
+            fingerprint: Fingerprint(xxh3_128(&out)),
+            canonical: out.into(),
+        }
+    }
+
+    /// The name under which it is found and shown.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The bytes that decide. They hold the whole prompt: not for logs.
+    pub fn canonical(&self) -> &[u8] {
+        &self.canonical
+    }
+
+    /// A key whose fingerprint lies: the only way to see what a collision does.
+    #[cfg(test)]
+    pub(crate) fn forced(fingerprint: u128, canonical: &[u8]) -> Self {
+        Self {
+            fingerprint: Fingerprint(fingerprint),
+            canonical: canonical.into(),
+        }
+    }
+}
+
+impl Hash for RequestKey {
+    /// Equal canonical bytes have equal fingerprints, so hashing the 16 bytes is enough.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.fingerprint.hash(state);
+    }
+}
+
+impl fmt::Debug for RequestKey {
+    /// Without the prompt.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestKey")
+            .field("fingerprint", &self.fingerprint)
+            .field("bytes", &self.canonical.len())
+            .finish()
+    }
+}
+
+/// Length first, so that no two lists of parts have the same bytes.
+fn push_part(out: &mut Vec<u8>, part: &[u8]) {
+    out.extend_from_slice(&(part.len() as u64).to_le_bytes());
+    out.extend_from_slice(part);
+}
+
+/// The top level of the body: the ignored fields left out, numbers by value.
+fn push_body(out: &mut Vec<u8>, request: &ChatRequest) {
+    let fields = request
+        .body()
+        .iter()
+        .filter(|(field, _)| !IGNORED.contains(&field.as_str()));
+    out.push(b'{');
+    for (nth, (field, value)) in fields.enumerate() {
+        push_field_name(out, nth, field);
+        match value {
+            Value::Number(number) => push_number_by_value(out, number),
+            _ => push_value(out, value),
+        }
+    }
+    out.push(b'}');
+}
+
+/// Any value below the top level. Objects iterate sorted: `serde_json` keeps them in a `BTreeMap`.
+fn push_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Value::String(text) => push_string(out, text),
+        Value::Array(values) => {
+            out.push(b'[');
+            for (nth, value) in values.iter().enumerate() {
+                if nth > 0 {
+                    out.push(b',');
+                }
+                push_value(out, value);
+            }
+            out.push(b']');
+        }
+        Value::Object(fields) => {
+            out.push(b'{');
+            for (nth, (field, value)) in fields.iter().enumerate() {
+                push_field_name(out, nth, field);
+                push_value(out, value);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+/// `"field":`, with a comma before all but the first.
+fn push_field_name(out: &mut Vec<u8>, nth: usize, field: &str) {
+    if nth > 0 {
+        out.push(b',');
+    }
+    push_string(out, field);
+    out.push(b':');
+}
+
+/// Whole numbers as integers, whatever they were written as; everything else in its shortest form. Only
+/// conversions that are exact are made, so two different numbers never become one.
+fn push_number_by_value(out: &mut Vec<u8>, number: &Number) {
+    // 2^64 and -2^63: below and above them a whole f64 is exactly a u64 or an i64
+    const U64_END: f64 = 18_446_744_073_709_551_616.0;
+    const I64_START: f64 = -9_223_372_036_854_775_808.0;
+    let text = match number.as_f64() {
+        Some(float) if number.is_f64() && float.fract() == 0.0 && (0.0..U64_END).contains(&float) => {
+            (float as u64).to_string()
+        }
+        Some(float) if number.is_f64() && float.fract() == 0.0 && (I64_START..0.0).contains(&float) => {
+            (float as i64).to_string()
+        }
+        _ => number.to_string(),
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// A JSON string: quote, backslash and C0 escaped, all else as it is. Runs without escapes are copied whole.
+fn push_string(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let is_special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(is_special) {
+        let (plain, tail) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let Some((&special, tail)) = tail.split_first() else {
+            break;
+        };
+        match special {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', special]),
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.extend([special >> 4, special & 15].map(|digit| HEX[usize::from(digit)]));
+            }
+        }
+        rest = tail;
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,792 @@
+//! Stories with tables, then a second, simpler limiter that must agree with the first in everything.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::settings::Bucket;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp(millis * 1_000_000)
+}
+
+/// 3 requests, one a second; 100 tokens, 10 a second; 2 slots; 4 waiters.
+fn settings() -> LimitSettings {
+    LimitSettings {
+        enabled: true,
+        requests: Bucket {
+            capacity: 3,
+            refill: 1,
+            per: SECOND,
+        },
+        tokens: Bucket {
+            capacity: 100,
+            refill: 10,
+            per: SECOND,
+        },
+        concurrency: 2,
+        max_waiters: 4,
+        max_wait: 60 * SECOND,
+        ..LimitSettings::default()
+    }
+}
+
+fn limiter() -> Limiter {
+    Limiter::new(&settings(), Timestamp::ZERO)
+}
+
+fn request(tokens: u64) -> Request {
+    Request {
+        tokens,
+        deadline: Timestamp::MAX,
+    }
+}
+
+impl Limiter {
+    fn must_admit(&mut self, now: Timestamp, tokens: u64) -> Grant {
+        match self.acquire(now, request(tokens)) {
+            Admission::Admitted(grant) => grant,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn must_queue(&mut self, now: Timestamp, tokens: u64) -> Ticket {
+        match self.acquire(now, request(tokens)) {
+            Admission::Queued { ticket, .. } => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whole units in both buckets.
+    fn levels(&self, now: Timestamp) -> (i64, i64) {
+        let units = |level: BucketLevel| level.level_at(now).floor() as i64;
+        (units(self.requests(now)), units(self.tokens(now)))
+    }
+}
+
+#[test]
+fn the_settings_of_the_stories_are_valid() {
+    let policy = crate::settings::Policy {
+        limit: settings(),
+        ..Default::default()
+    };
+    assert_eq!(policy.validate(), Ok(()));
+}
+
+#[test]
+fn a_grant_takes_from_both_buckets_and_a_slot() {
+    let mut limiter = limiter();
+    let grant = limiter.must_admit(at(0), 30);
+    assert_eq!(grant.reserved(), 30);
+    assert_eq!((limiter.levels(at(0)), limiter.in_use()), ((2, 70), 1));
+    // too few tokens: the request and the slot stay where they are
+    let queued = limiter.acquire(at(0), request(80));
+    let expected = Admission::Queued {
+        ticket: Ticket(0),
+        constraint: Constraint::Tokens,
+        position: 1,
+        ready_at: Some(at(1000)),
+    };
+    assert_eq!(queued, expected);
+    assert_eq!((limiter.levels(at(0)), limiter.in_use()), ((2, 70), 1));
+}
+
+#[test]
+fn a_lone_waiter_is_admitted_at_the_predicted_nanosecond() {
+    let mut limiter = limiter();
+    let _first = limiter.must_admit(at(0), 95);
+    let ticket = limiter.must_queue(at(0), 20);
+    assert_eq!(limiter.head(at(0)), Some((ticket, Some(at(1500)))));
+    let early = Timestamp(at(1500).0 - 1);
+    let wait = Turn::Wait {
+        until: Some(at(1500)),
+        constraint: Constraint::Tokens,
+    };
+    assert_eq!(limiter.poll(early, ticket), wait);
+    let turn = limiter.poll(at(1500), ticket);
+    let expected = Turn::Admitted {
+        grant: Grant {
+            reserved: 20,
+            charged: true,
+        },
+        waited: Duration::from_millis(1500),
+    };
+    assert_eq!(turn, expected);
+    assert_eq!(limiter.poll(at(1500), ticket), Turn::Gone);
+}
+
+#[test]
+fn a_small_call_does_not_pass_a_large_one() {
+    let mut limiter = limiter();
+    let first = limiter.must_admit(at(0), 60);
+    let _settled = limiter.settle(at(0), first, Settlement::Unknown);
+    let large = limiter.must_queue(at(0), 90);
+    // one token would fit at once, but stands behind
+    let small = limiter.acquire(at(0), request(1));
+    let expected = Admission::Queued {
+        ticket: Ticket(1),
+        constraint: Constraint::Tokens,
+        position: 2,
+        ready_at: Some(at(5100)),
+    };
+    assert_eq!(small, expected);
+    let wait = Turn::Wait {
+        until: None,
+        constraint: Constraint::Tokens,
+    };
+    assert_eq!(limiter.poll(at(10), Ticket(1)), wait);
+    // the large one gives up: the small one is the head, and its turn is now
+    limiter.leave(at(20), large);
+    assert_eq!(limiter.head(at(20)), Some((Ticket(1), Some(at(20)))));
+    assert_eq!(limiter.levels(at(0)), (2, 40));
+}
+
+#[test]
+fn a_slot_wakes_the_head_and_nothing_else_does() {
+    let mut limiter = limiter();
+    let first = limiter.must_admit(at(0), 1);
+    let _second = limiter.must_admit(at(0), 1);
+    let queued = limiter.acquire(at(0), request(1));
+    let expected = Admission::Queued {
+        ticket: Ticket(0),
+        constraint: Constraint::Slots,
+        position: 1,
+        ready_at: None,
+    };
+    assert_eq!(queued, expected);
+    let wait = Turn::Wait {
+        until: None,
+        constraint: Constraint::Slots,
+    };
+    assert_eq!(limiter.poll(at(60_000), Ticket(0)), wait);
+    assert_eq!(limiter.head(at(60_000)), Some((Ticket(0), None)));
+    let _settled = limiter.settle(at(61_000), first, Settlement::Unknown);
+    assert_eq!(limiter.head(at(61_000)), Some((Ticket(0), Some(at(61_000)))));
+}
+
+#[test]
+fn what_can_never_fit_is_rejected_at_once() {
+    let mut limiter = limiter();
+    let rejected = limiter.acquire(at(0), request(101));
+    assert_eq!(rejected, reject(LimitReject::TooLarge, None));
+    let _full = limiter.must_admit(at(0), 100);
+}
+
+#[test]
+fn too_long_a_wait_is_rejected_with_its_length() {
+    let mut limiter = limiter();
+    let first = limiter.must_admit(at(0), 100);
+    let _settled = limiter.settle(at(0), first, Settlement::Unknown);
+    let too_late = Request {
+        tokens: 50,
+        deadline: at(4999),
+    };
+    let rejected = limiter.acquire(at(0), too_late);
+    assert_eq!(rejected, reject(LimitReject::Deadline, Some(5 * SECOND)));
+    limiter.configure(
+        &LimitSettings {
+            max_wait: 4 * SECOND,
+            ..settings()
+        },
+        at(0),
+    );
+    let rejected = limiter.acquire(at(0), too_late);
+    assert_eq!(rejected, reject(LimitReject::WaitTooLong, Some(5 * SECOND)));
+    assert_eq!((limiter.waiting(), limiter.levels(at(0))), (0, (2, 0)));
+}
+
+#[test]
+fn ten_thousand_callers_meet_a_bounded_queue() {
+    let mut limiter = Limiter::new(&LimitSettings::default(), at(0));
+    let mut grants = Vec::new();
+    let mut full = 0;
+    for _ in 0..10_000 {
+        match limiter.acquire(at(0), request(1)) {
+            Admission::Admitted(grant) => grants.push(grant),
+            Admission::Queued { position, .. } => assert!(position <= 1024),
+            // 60 at once and 300 a minute: the 361st would wait longer than a minute
+            Admission::Rejected { reason, predicted } => {
+                assert_eq!(reason, LimitReject::WaitTooLong);
+                assert_eq!(predicted, Some(Duration::from_millis(60_200)));
+                full += 1;
+            }
+        }
+    }
+    assert_eq!((grants.len(), limiter.waiting(), full), (16, 344, 9640));
+}
+
+#[test]
+fn a_full_queue_says_how_long_the_last_one_waits() {
+    let mut limiter = limiter();
+    let _first = limiter.must_admit(at(0), 100);
+    for _ in 0..4 {
+        let _ticket = limiter.must_queue(at(0), 10);
+    }
+    let rejected = limiter.acquire(at(500), request(10));
+    let wait = Duration::from_millis(3500);
+    assert_eq!(rejected, reject(LimitReject::QueueFull, Some(wait)));
+}
+
+#[test]
+fn settling_gives_back_keeps_or_owes() {
+    // (settlement, settled, levels after)
+    let settled = |charged, refunded| Settled {
+        reserved: 40,
+        charged,
+        refunded,
+    };
+    let table = [
+        (Settlement::Unsent, settled(0, true), (3, 100)),
+        (Settlement::Unknown, settled(40, false), (2, 60)),
+        (Settlement::Used(0), settled(0, false), (2, 100)),
+        (Settlement::Used(15), settled(15, false), (2, 85)),
+        (Settlement::Used(130), settled(130, false), (2, -30)),
+        // an absurd number stops nobody for hours
+        (Settlement::Used(u64::MAX), settled(140, false), (2, -40)),
+    ];
+    for (settlement, settled, levels) in table {
+        let mut limiter = limiter();
+        let grant = limiter.must_admit(at(0), 40);
+        assert_eq!(limiter.settle(at(0), grant, settlement), settled);
+        assert_eq!(limiter.levels(at(0)), levels, "{settlement:?}");
+        assert_eq!(limiter.in_use(), 0);
+    }
+}
+
+#[test]
+fn a_refund_never_fills_a_bucket_above_its_capacity() {
+    let mut limiter = limiter();
+    let grant = limiter.must_admit(at(0), 40);
+    // all of it has flowed back by itself meanwhile
+    let _settled = limiter.settle(at(60_000), grant, Settlement::Unsent);
+    assert_eq!(limiter.levels(at(60_000)), (3, 100));
+}
+
+#[test]
+fn the_next_one_waits_until_a_debt_is_paid() {
+    let mut limiter = limiter();
+    let grant = limiter.must_admit(at(0), 40);
+    let _settled = limiter.settle(at(0), grant, Settlement::Used(130));
+    let ticket = limiter.must_queue(at(0), 10);
+    assert_eq!(limiter.head(at(0)), Some((ticket, Some(at(4000)))));
+}
+
+#[test]
+fn a_pause_holds_everybody_and_is_never_shortened() {
+    let mut limiter = limiter();
+    assert_eq!(limiter.pause(at(0), at(2000)), at(2000));
+    assert_eq!(limiter.pause(at(0), at(1000)), at(2000));
+    let queued = limiter.acquire(at(0), request(1));
+    let expected = Admission::Queued {
+        ticket: Ticket(0),
+        constraint: Constraint::Paused,
+        position: 1,
+        ready_at: Some(at(2000)),
+    };
+    assert_eq!(queued, expected);
+    // a longer pause moves the turn of those who wait already
+    assert_eq!(limiter.pause(at(500), at(3000)), at(3000));
+    assert_eq!(limiter.head(at(2000)), Some((Ticket(0), Some(at(3000)))));
+    assert!(matches!(limiter.poll(at(3000), Ticket(0)), Turn::Admitted { .. }));
+    // "Retry-After: 999999999"
+    assert_eq!(limiter.pause(at(3000), Timestamp::MAX), at(3_603_000));
+}
+
+#[test]
+fn a_refusal_without_a_hint_slows_both_buckets_for_a_while() {
+    let mut limiter = limiter();
+    let first = limiter.must_admit(at(0), 100);
+    let _settled = limiter.settle(at(0), first, Settlement::Unknown);
+    assert_eq!(limiter.slow(at(0), 0.7, at(10_000)), at(10_000));
+    // sixteen refusals of one burst are one
+    for _ in 0..16 {
+        assert_eq!(limiter.slow(at(0), 0.7, at(10_000)), at(10_000));
+    }
+    for harmless in [1.0, 7.0, f64::NAN] {
+        assert_eq!(limiter.slow(at(0), harmless, at(20_000)), at(10_000));
+    }
+    // 70 tokens by the end of the slow time, 20 more in 2 seconds
+    let ticket = limiter.must_queue(at(0), 90);
+    assert_eq!(limiter.head(at(0)), Some((ticket, Some(at(12_000)))));
+    assert!((limiter.tokens(at(0)).per_second() - 7.0).abs() < 1e-9);
+    assert!((limiter.tokens(at(10_000)).per_second() - 10.0).abs() < 1e-9);
+    assert!(matches!(limiter.poll(at(12_000), ticket), Turn::Admitted { .. }));
+}
+
+#[test]
+fn switched_off_it_admits_all_and_charges_nobody_but_counts() {
+    let mut limiter = limiter();
+    let _first = limiter.must_admit(at(0), 100);
+    let head = limiter.must_queue(at(0), 100);
+    let second = limiter.must_queue(at(0), 100);
+    let off = LimitSettings {
+        enabled: false,
+        ..settings()
+    };
+    limiter.configure(&off, at(0));
+    // whoever still waits may go at once, in any order
+    assert_eq!(limiter.head(at(0)), Some((head, Some(at(0)))));
+    for ticket in [second, head] {
+        assert!(matches!(limiter.poll(at(0), ticket), Turn::Admitted { .. }));
+    }
+    let grant = limiter.must_admit(at(0), 1_000_000);
+    assert_eq!((limiter.in_use(), limiter.levels(at(0))), (4, (2, 0)));
+    // switched on again: what was not charged is not given back
+    limiter.configure(&settings(), at(0));
+    let settled = limiter.settle(at(0), grant, Settlement::Unsent);
+    let nothing = Settled {
+        reserved: 0,
+        charged: 0,
+        refunded: false,
+    };
+    assert_eq!(settled, nothing);
+    assert_eq!((limiter.in_use(), limiter.levels(at(0))), (3, (2, 0)));
+}
+
+#[test]
+fn a_waiter_that_became_too_large_does_not_block_the_queue_for_ever() {
+    let mut limiter = limiter();
+    let first = limiter.must_admit(at(0), 100);
+    let _settled = limiter.settle(at(0), first, Settlement::Unknown);
+    let ticket = limiter.must_queue(at(0), 80);
+    let mut smaller = settings();
+    smaller.tokens.capacity = 50;
+    limiter.configure(&smaller, at(0));
+    assert_eq!(limiter.head(at(0)), Some((ticket, Some(at(5000)))));
+    assert!(matches!(limiter.poll(at(5000), ticket), Turn::Admitted { .. }));
+    assert_eq!(limiter.levels(at(5000)), (2, -30));
+}
+
+#[test]
+fn a_clock_read_before_the_lock_does_no_harm() {
+    let mut limiter = limiter();
+    let _first = limiter.must_admit(at(1000), 10);
+    let _second = limiter.must_admit(at(999), 10);
+    assert_eq!(limiter.levels(at(999)), (1, 80));
+}
+
+/// What may happen to a limiter.
+#[derive(Clone, Debug)]
+enum Op {
+    Acquire {
+        tokens: u64,
+        patience: u64,
+    },
+    Leave {
+        nth: usize,
+    },
+    Settle {
+        nth: usize,
+        used: Option<u64>,
+        sent: bool,
+    },
+    Pause {
+        millis: u64,
+    },
+    Slow {
+        percent: u64,
+        millis: u64,
+    },
+    Configure {
+        capacity: u64,
+        refill: u64,
+        slots: u32,
+    },
+    Advance {
+        nanos: u64,
+    },
+}
+
+fn traffic() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0_u64..130, 0_u64..30_000).prop_map(|(tokens, patience)| Op::Acquire { tokens, patience }),
+        1 => (0_usize..8).prop_map(|nth| Op::Leave { nth }),
+        4 => (0_usize..8, prop::option::of(0_u64..300), any::<bool>())
+            .prop_map(|(nth, used, sent)| Op::Settle { nth, used, sent }),
+        1 => (0_u64..5000).prop_map(|millis| Op::Pause { millis }),
+        1 => (1_u64..20, 0_u64..5000).prop_map(|(fifth, millis)| Op::Slow { percent: fifth * 5, millis }),
+        5 => (0_u64..4_000_000_000).prop_map(|nanos| Op::Advance { nanos }),
+    ]
+}
+
+fn traffic_and_settings() -> impl Strategy<Value = Op> {
+    let configure = (1_u64..150, 1_u64..10, 1_u32..5);
+    prop_oneof![
+        19 => traffic(),
+        1 => configure.prop_map(|(capacity, refill, slots)| Op::Configure { capacity, refill, slots }),
+    ]
+}
+
+/// Units in 1/100 of a nanosecond's refill, and the inflow as a list of two speeds: nothing clever.
+struct Pool {
+    capacity: i128,
+    refill: i128,
+    level: i128,
+    as_of: u64,
+}
+
+const GRAIN: i128 = 100 * 1_000_000_000;
+
+impl Pool {
+    fn level(&self, now: u64, (percent, until): (i128, u64)) -> i128 {
+        let slow = i128::from(until.clamp(self.as_of, now) - self.as_of);
+        let fast = i128::from(now - self.as_of) - slow;
+        let gained = self.refill * (slow * percent + fast * 100);
+        (self.level + gained).min(self.capacity * GRAIN)
+    }
+}
+
+/// The second limiter: knows only whether the head may go at an instant.
+struct Model {
+    requests: Pool,
+    tokens: Pool,
+    slow: (i128, u64),
+    paused: u64,
+    slots: u32,
+    in_use: u32,
+    queue: Vec<(Ticket, u64)>,
+}
+
+impl Model {
+    fn new(settings: &LimitSettings) -> Self {
+        let pool = |bucket: &Bucket| Pool {
+            capacity: i128::from(bucket.capacity),
+            refill: i128::from(bucket.refill),
+            level: i128::from(bucket.capacity) * GRAIN,
+            as_of: 0,
+        };
+        Self {
+            requests: pool(&settings.requests),
+            tokens: pool(&settings.tokens),
+            slow: (100, 0),
+            paused: 0,
+            slots: settings.concurrency,
+            in_use: 0,
+            queue: Vec::new(),
+        }
+    }
+
+    fn may_go(&self, now: u64, tokens: u64) -> bool {
+        self.paused <= now
+            && self.in_use < self.slots
+            && self.requests.level(now, self.slow) >= GRAIN
+            && self.tokens.level(now, self.slow) >= self.tokens.capacity.min(i128::from(tokens)) * GRAIN
+    }
+
+    fn charge(&mut self, now: u64, requests: i128, tokens: i128) {
+        for (pool, units) in [(&mut self.requests, requests), (&mut self.tokens, tokens)] {
+            let level = pool.level(now, self.slow) - units * GRAIN;
+            pool.level = level.min(pool.capacity * GRAIN);
+            pool.as_of = now;
+        }
+    }
+}
+
+/// A limiter, its model, its callers, and all that was granted.
+struct World {
+    limiter: Limiter,
+    model: Model,
+    now: u64,
+    grants: Vec<Grant>,
+    /// `(when, requests, tokens)`; given back is negative.
+    ledger: Vec<(u64, i128, i128)>,
+}
+
+impl World {
+    fn new(settings: &LimitSettings) -> Self {
+        Self {
+            limiter: Limiter::new(settings, Timestamp::ZERO),
+            model: Model::new(settings),
+            now: 0,
+            grants: Vec::new(),
+            ledger: Vec::new(),
+        }
+    }
+
+    fn granted(&mut self, grant: Grant, tokens: u64) {
+        assert_eq!(grant.reserved(), tokens);
+        assert!(self.model.may_go(self.now, tokens), "admitted too early");
+        self.model.charge(self.now, 1, i128::from(tokens));
+        self.model.in_use += 1;
+        self.ledger.push((self.now, 1, i128::from(tokens)));
+        self.grants.push(grant);
+    }
+
+    /// Wakes the head as long as its instant has come, as every caller must.
+    fn wake(&mut self) {
+        while let Some((ticket, until)) = self.limiter.head(Timestamp(self.now)) {
+            let (first, tokens) = self.model.queue[0];
+            assert_eq!(ticket, first, "not first come first served");
+            if until.is_none_or(|until| until.0 > self.now) {
+                assert!(!self.model.may_go(self.now, tokens), "a wake-up was lost");
+                let turn = self.limiter.poll(Timestamp(self.now), ticket);
+                assert!(matches!(turn, Turn::Wait { until: again, .. } if again == until));
+                break;
+            }
+            match self.limiter.poll(Timestamp(self.now), ticket) {
+                Turn::Admitted { grant, .. } => {
+                    self.model.queue.remove(0);
+                    self.granted(grant, tokens);
+                }
+                other => panic!("named by head, but {other:?}"),
+            }
+        }
+    }
+
+    /// Lets time pass, stopping at each instant the limiter names.
+    fn advance(&mut self, nanos: u64) {
+        let target = self.now + nanos;
+        while let Some((_, Some(until))) = self.limiter.head(Timestamp(self.now)) {
+            if until.0 > target {
+                break;
+            }
+            let (_, tokens) = self.model.queue[0];
+            assert!(!self.model.may_go(until.0 - 1, tokens), "could have gone earlier");
+            self.now = until.0;
+            self.wake();
+        }
+        self.now = target;
+        self.wake();
+    }
+
+    fn acquire(&mut self, tokens: u64, patience: u64) {
+        let deadline = at(patience) + Duration::from_nanos(self.now);
+        let could = self.model.queue.is_empty() && self.model.may_go(self.now, tokens);
+        match self
+            .limiter
+            .acquire(Timestamp(self.now), Request { tokens, deadline })
+        {
+            Admission::Admitted(grant) => {
+                assert!(self.model.queue.is_empty());
+                self.granted(grant, tokens);
+            }
+            Admission::Queued {
+                ticket,
+                position,
+                ready_at,
+                ..
+            } => {
+                assert!(!could && i128::from(tokens) <= self.model.tokens.capacity);
+                assert!(ready_at.is_none_or(|ready| ready <= deadline));
+                self.model.queue.push((ticket, tokens));
+                assert_eq!(position as usize, self.model.queue.len());
+            }
+            Admission::Rejected {
+                reason: LimitReject::TooLarge,
+                ..
+            } => {
+                assert!(i128::from(tokens) > self.model.tokens.capacity);
+            }
+            Admission::Rejected { reason, predicted } => {
+                assert!(!could);
+                let limit = match reason {
+                    LimitReject::Deadline => deadline.since(Timestamp(self.now)),
+                    LimitReject::WaitTooLong => self.limiter.settings.max_wait,
+                    _ => return assert_eq!(self.model.queue.len(), self.limiter.settings.max_waiters),
+                };
+                assert!(predicted.unwrap() > limit);
+            }
+        }
+    }
+
+    fn settle(&mut self, nth: usize, settlement: Settlement) {
+        if self.grants.is_empty() {
+            return;
+        }
+        let grant = self.grants.remove(nth % self.grants.len());
+        let settled = self.limiter.settle(Timestamp(self.now), grant, settlement);
+        let request = i128::from(settled.refunded);
+        let tokens = i128::from(settled.reserved) - i128::from(settled.charged);
+        self.model.charge(self.now, -request, -tokens);
+        self.model.in_use -= 1;
+        if settled.refunded || tokens > 0 {
+            self.ledger.push((self.now, -request, -tokens));
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        let now = Timestamp(self.now);
+        match *op {
+            Op::Acquire { tokens, patience } => self.acquire(tokens, patience),
+            Op::Leave { nth } if !self.model.queue.is_empty() => {
+                let (ticket, _) = self.model.queue.remove(nth % self.model.queue.len());
+                self.limiter.leave(now, ticket);
+                assert_eq!(self.limiter.poll(now, ticket), Turn::Gone);
+            }
+            Op::Leave { .. } => {}
+            Op::Settle { nth, used, sent } => self.settle(
+                nth,
+                match used {
+                    Some(used) => Settlement::Used(used),
+                    None if sent => Settlement::Unknown,
+                    None => Settlement::Unsent,
+                },
+            ),
+            Op::Pause { millis } => {
+                let until = at(millis) + Duration::from_nanos(self.now);
+                self.model.paused = self.model.paused.max(until.0);
+                assert_eq!(self.limiter.pause(now, until).0, self.model.paused);
+            }
+            Op::Slow { percent, millis } => {
+                self.model.charge(self.now, 0, 0);
+                let until = self.now + at(millis).0;
+                let (before, end) = self.model.slow;
+                let slowed = end > self.now;
+                if until > self.now {
+                    let percent = i128::from(percent);
+                    let least = if slowed { percent.min(before) } else { percent };
+                    self.model.slow = (least, until.max(end));
+                }
+                let _end = self.limiter.slow(now, percent as f64 / 100.0, Timestamp(until));
+            }
+            Op::Configure {
+                capacity,
+                refill,
+                slots,
+            } => {
+                let mut other = self.limiter.settings.clone();
+                other.tokens.capacity = capacity;
+                other.tokens.refill = refill * 20;
+                other.concurrency = slots;
+                self.limiter.configure(&other, now);
+                self.model.charge(self.now, 0, 0);
+                self.model.tokens.capacity = i128::from(capacity);
+                self.model.tokens.refill = i128::from(refill) * 20;
+                self.model.slots = slots;
+                self.model.charge(self.now, 0, 0);
+            }
+            Op::Advance { nanos } => self.advance(nanos),
+        }
+        self.wake();
+        self.check();
+    }
+
+    /// The level is the model's to the last bit, and the counts agree.
+    fn check(&self) {
+        let now = Timestamp(self.now);
+        let model = &self.model;
+        for (level, pool) in [
+            (self.limiter.requests(now), &model.requests),
+            (self.limiter.tokens(now), &model.tokens),
+        ] {
+            let got = i128::from(level.scaled) * GRAIN;
+            assert_eq!(got, pool.level(self.now, model.slow) * i128::from(level.per_ns));
+            assert!(i128::from(level.scaled) <= i128::from(level.capacity) * i128::from(level.per_ns));
+        }
+        assert_eq!(self.limiter.in_use(), model.in_use);
+        assert_eq!(self.limiter.waiting() as usize, model.queue.len());
+    }
+
+    /// Invariant 11, for every pair of grants.
+    fn check_windows(&self, settings: &LimitSettings) {
+        for (first, &(start, ..)) in self.ledger.iter().enumerate() {
+            let (mut requests, mut tokens) = (0, 0);
+            for &(end, more_requests, more_tokens) in &self.ledger[first..] {
+                requests += more_requests;
+                tokens += more_tokens;
+                for (granted, bucket) in [(requests, &settings.requests), (tokens, &settings.tokens)] {
+                    let flowed = i128::from(bucket.refill) * i128::from(end - start);
+                    let most = i128::from(bucket.capacity) * 1_000_000_000 + flowed;
+                    assert!(granted * 1_000_000_000 <= most, "{granted} in {} ns", end - start);
+                }
+            }
+        }
+    }
+
+    /// Everybody goes home.
+    fn drain(&mut self) {
+        while let Some(&(ticket, _)) = self.model.queue.first() {
+            self.limiter.leave(Timestamp(self.now), ticket);
+            self.model.queue.remove(0);
+        }
+        while !self.grants.is_empty() {
+            self.settle(0, Settlement::Unknown);
+        }
+        self.check();
+        assert_eq!((self.limiter.in_use(), self.limiter.waiting()), (0, 0));
+        // and all that was owed has flowed in again by now
+        self.advance(100_000_000_000_000);
+        let full = |level: BucketLevel| level.share_at(Timestamp(self.now)) >= 1.0;
+        assert!(full(self.limiter.requests(Timestamp(self.now))));
+        assert!(full(self.limiter.tokens(Timestamp(self.now))));
+    }
+}
+
+/// Refills of which every used percentage is whole, so that the model need not round.
+fn whole() -> LimitSettings {
+    let mut settings = settings();
+    settings.requests.refill = 20;
+    settings.requests.capacity = 60;
+    settings.tokens.refill = 20;
+    settings
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Both limiters agree after every step, whatever happens; nothing is left at the end.
+    #[test]
+    fn it_agrees_with_the_model(ops in prop::collection::vec(traffic_and_settings(), 1..120)) {
+        let mut world = World::new(&whole());
+        for op in &ops {
+            world.apply(op);
+        }
+        world.drain();
+    }
+
+    /// In every window no more is granted than the bucket held and the time let flow in, and never more slots
+    /// are in use than there are.
+    #[test]
+    fn no_window_gets_more_than_capacity_and_refill(ops in prop::collection::vec(traffic(), 1..150)) {
+        let settings = whole();
+        let mut world = World::new(&settings);
+        for op in &ops {
+            world.apply(op);
+            assert!(world.limiter.in_use() <= settings.concurrency);
+        }
+        world.check_windows(&settings);
+        world.drain();
+    }
+
+    /// A promised instant is kept to the nanosecond, for every place in the queue, if nothing else happens.
+    #[test]
+    fn promises_are_kept(
+        calls in prop::collection::vec((0_u64..=100, 0_u64..200_000_000), 1..12),
+        pause in 0_u64..3000,
+        (percent, slow) in (1_u64..100, 0_u64..8000),
+        slots in 1_u32..8,
+    ) {
+        let settings = LimitSettings { concurrency: slots, max_waiters: 20, ..settings() };
+        let mut limiter = Limiter::new(&settings, at(0));
+        let mut now = at(0);
+        let _until = limiter.pause(now, at(pause));
+        let _until = limiter.slow(now, percent as f64 / 100.0, at(slow));
+        let mut promised = Vec::new();
+        let wake = |limiter: &mut Limiter, now: Timestamp, promised: &mut Vec<(Ticket, Option<Timestamp>)>| {
+            while let Some((ticket, Some(until))) = limiter.head(now) && until <= now {
+                let turn = limiter.poll(now, ticket);
+                assert!(matches!(turn, Turn::Admitted { .. }));
+                assert_eq!(promised.remove(0), (ticket, Some(now)));
+            }
+        };
+        for (tokens, gap) in calls {
+            let next = now + Duration::from_nanos(gap);
+            while let Some((_, Some(until))) = limiter.head(now) && until <= next {
+                now = until;
+                wake(&mut limiter, now, &mut promised);
+            }
+            now = next;
+            if let Admission::Queued { ticket, ready_at, .. } = limiter.acquire(now, request(tokens)) {
+                promised.push((ticket, ready_at));
+            }
+        }
+        while let Some((_, Some(until))) = limiter.head(now) {
+            now = until;
+            wake(&mut limiter, now, &mut promised);
+        }
+        // whoever is left was told that it waits for a slot
+        prop_assert!(promised.iter().all(|(_, ready_at)| ready_at.is_none()));
+        prop_assert_eq!(promised.len() as u32, limiter.waiting());
+    }
+}

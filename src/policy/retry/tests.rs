@@ -1,0 +1,457 @@
+//! The rules one by one, then all of them against any sequence of failures.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::HintSource;
+use crate::settings::Jitter;
+use FailureClass as C;
+use Phase as P;
+
+const NEVER: Timestamp = Timestamp::MAX;
+
+fn settings() -> RetrySettings {
+    RetrySettings {
+        jitter: Jitter::None,
+        ..RetrySettings::default()
+    }
+}
+
+fn failure(class: C, phase: P) -> Failure {
+    Failure::new(class, phase, "m")
+}
+
+fn hinted(class: C, phase: P, wait: Duration) -> Failure {
+    Failure {
+        hint: Some(hint(wait)),
+        ..failure(class, phase)
+    }
+}
+
+fn hint(wait: Duration) -> Hint {
+    Hint {
+        wait,
+        source: HintSource::RetryAfter,
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The reasons and waits of one failure after the other, each at the end of the wait before.
+fn run(settings: &RetrySettings, deadline: Timestamp, failures: &[Failure]) -> Vec<RetryDecision> {
+    let mut retry = Retry::new(settings, 7);
+    let mut budget = RetryBudget::new(settings);
+    let mut now = Timestamp::ZERO;
+    let mut decisions = Vec::new();
+    for failure in failures {
+        let decision = retry.decide(now, deadline, failure, &mut budget);
+        decisions.push(decision);
+        match decision {
+            RetryDecision::Again { at, .. } => now = at,
+            RetryDecision::Stop { .. } => break,
+        }
+    }
+    decisions
+}
+
+fn last_reason(settings: &RetrySettings, failures: &[Failure]) -> (usize, Option<StopReason>) {
+    let decisions = run(settings, NEVER, failures);
+    let again = decisions
+        .iter()
+        .filter(|decision| matches!(decision, RetryDecision::Again { .. }))
+        .count();
+    match decisions.last() {
+        Some(RetryDecision::Stop { reason, .. }) => (again, Some(*reason)),
+        _ => (again, None),
+    }
+}
+
+#[test]
+fn a_decision_tells_everything() {
+    let unavailable = failure(C::Unavailable, P::Refused);
+    let decisions = run(
+        &settings(),
+        NEVER,
+        &[unavailable.clone(), unavailable.clone(), unavailable],
+    );
+    let again = |next, at: u64, delay: u64| RetryDecision::Again {
+        next,
+        at: Timestamp(at * 1_000_000),
+        delay: Duration::from_millis(delay),
+        drawn: Duration::from_millis(delay),
+        hint: None,
+        ambiguous: false,
+        pause: None,
+    };
+    let stop = RetryDecision::Stop {
+        reason: StopReason::Attempts,
+        pause: None,
+    };
+    assert_eq!(decisions, [again(2, 500, 500), again(3, 1500, 1000), stop]);
+}
+
+#[test]
+fn each_reason_to_stop() {
+    let many = |class, phase| vec![failure(class, phase); 10];
+    let no = Failure {
+        should_retry: Some(false),
+        ..failure(C::Unavailable, P::Refused)
+    };
+    let without = |change: fn(&mut RetrySettings)| {
+        let mut settings = settings();
+        change(&mut settings);
+        settings
+    };
+    for (settings, failures, wanted) in [
+        (
+            settings(),
+            many(C::Connect, P::NotSent),
+            (2, StopReason::Attempts),
+        ),
+        (
+            settings(),
+            many(C::RateLimited, P::Refused),
+            (2, StopReason::Attempts),
+        ),
+        (
+            settings(),
+            many(C::ServerError, P::Ambiguous),
+            (1, StopReason::Ambiguous),
+        ),
+        (settings(), many(C::Cut, P::Begun), (1, StopReason::Ambiguous)),
+        (
+            settings(),
+            vec![failure(C::Cut, P::Begun), failure(C::BadGateway, P::Ambiguous)],
+            (1, StopReason::Ambiguous),
+        ),
+        (
+            settings(),
+            many(C::Interrupted, P::Delivered),
+            (0, StopReason::Delivered),
+        ),
+        (
+            settings(),
+            many(C::Deadline, P::Delivered),
+            (0, StopReason::Delivered),
+        ),
+        (
+            settings(),
+            many(C::Invalid, P::Final),
+            (0, StopReason::NotRetryable),
+        ),
+        (
+            settings(),
+            many(C::Deadline, P::Ambiguous),
+            (0, StopReason::Deadline),
+        ),
+        (
+            settings(),
+            many(C::BreakerRefused, P::NotSent),
+            (0, StopReason::BreakerOpen),
+        ),
+        (
+            settings(),
+            many(C::LimitRejected, P::NotSent),
+            (0, StopReason::Limited),
+        ),
+        (settings(), vec![no], (0, StopReason::ServerSaysNo)),
+        (
+            settings(),
+            vec![hinted(C::RateLimited, P::Refused, seconds(121))],
+            (0, StopReason::HintTooLong),
+        ),
+        (
+            without(|settings| settings.attempts = 1),
+            many(C::Unavailable, P::Refused),
+            (0, StopReason::Attempts),
+        ),
+        (
+            without(|settings| settings.attempts = 1),
+            many(C::Loading, P::Refused),
+            (0, StopReason::Attempts),
+        ),
+        (
+            without(|settings| settings.max_ambiguous_retries = 0),
+            many(C::ServerError, P::Ambiguous),
+            (0, StopReason::Ambiguous),
+        ),
+        (
+            // 0.05 a second for 10 seconds: no whole retry
+            without(|settings| settings.budget_min_per_s = 0.05),
+            many(C::Unavailable, P::Refused),
+            (0, StopReason::Budget),
+        ),
+    ] {
+        let (again, reason) = last_reason(&settings, &failures);
+        assert_eq!(
+            (again, reason),
+            (wanted.0, Some(wanted.1)),
+            "{:?}",
+            failures[0].class
+        );
+    }
+}
+
+#[test]
+fn what_was_not_sent_is_free_of_the_budget() {
+    let settings = RetrySettings {
+        budget_min_per_s: 0.05,
+        ..settings()
+    };
+    let refused = vec![failure(C::Connect, P::NotSent); 3];
+    assert_eq!(last_reason(&settings, &refused), (2, Some(StopReason::Attempts)));
+}
+
+#[test]
+fn a_stopped_call_takes_nothing_from_the_budget() {
+    let mut budget = RetryBudget::new(&settings());
+    let full = budget.balance(Timestamp::ZERO);
+    for (failure, deadline) in [
+        (failure(C::Invalid, P::Final), NEVER),
+        (failure(C::Unavailable, P::Refused), Timestamp(500_000_000)),
+        (hinted(C::RateLimited, P::Refused, seconds(500)), NEVER),
+    ] {
+        let decision = Retry::new(&settings(), 1).decide(Timestamp::ZERO, deadline, &failure, &mut budget);
+        assert!(matches!(decision, RetryDecision::Stop { .. }));
+    }
+    assert_eq!(budget.balance(Timestamp::ZERO), full);
+}
+
+#[test]
+fn loading_is_polled_until_the_deadline() {
+    let loading = vec![failure(C::Loading, P::Refused); 1000];
+    let deadline = Timestamp::ZERO + seconds(60);
+    // a budget that would not grant one retry
+    let settings = RetrySettings {
+        budget_min_per_s: 0.05,
+        ..settings()
+    };
+    let decisions = run(&settings, deadline, &loading);
+    assert_eq!(
+        decisions.last(),
+        Some(&RetryDecision::Stop {
+            reason: StopReason::Deadline,
+            pause: None
+        })
+    );
+    // 0.5 + 1 + 2 + 4, then 8 each: 6 more fit into 60 s
+    assert_eq!(decisions.len(), 11);
+}
+
+#[test]
+fn a_loaded_model_finds_attempts_and_backoff_untouched() {
+    let mut retry = Retry::new(&settings(), 1);
+    let mut budget = RetryBudget::new(&settings());
+    for _ in 0..20 {
+        let loading = failure(C::Loading, P::Refused);
+        let _ = retry.decide(Timestamp::ZERO, NEVER, &loading, &mut budget);
+    }
+    assert_eq!((retry.attempts(), retry.polls()), (21, 20));
+    let decision = retry.decide(
+        Timestamp::ZERO,
+        NEVER,
+        &failure(C::Unavailable, P::Refused),
+        &mut budget,
+    );
+    assert!(matches!(decision, RetryDecision::Again { next: 22, drawn, .. } if drawn == settings().base));
+    let _ = retry.decide(
+        Timestamp::ZERO,
+        NEVER,
+        &failure(C::Unavailable, P::Refused),
+        &mut budget,
+    );
+    let decision = retry.decide(
+        Timestamp::ZERO,
+        NEVER,
+        &failure(C::Unavailable, P::Refused),
+        &mut budget,
+    );
+    assert!(matches!(
+        decision,
+        RetryDecision::Stop {
+            reason: StopReason::Attempts,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn polls_never_spin() {
+    let settings = RetrySettings {
+        base: Duration::ZERO,
+        cap: Duration::ZERO,
+        ..settings()
+    };
+    let decisions = run(
+        &settings,
+        Timestamp::ZERO + seconds(1),
+        &vec![failure(C::Loading, P::Refused); 99],
+    );
+    assert_eq!(decisions.len(), 4);
+}
+
+#[test]
+fn a_hint_is_obeyed_never_shortened_and_shared() {
+    let limited = hinted(C::RateLimited, P::Refused, seconds(20));
+    let decisions = run(&settings(), NEVER, &[limited]);
+    let [
+        RetryDecision::Again {
+            delay,
+            drawn,
+            hint: heard,
+            pause,
+            ..
+        },
+    ] = decisions[..]
+    else {
+        panic!("{decisions:?}");
+    };
+    assert!(delay >= seconds(20) && delay <= seconds(21), "{delay:?}");
+    assert_eq!(
+        (drawn, heard, pause),
+        (settings().base, Some(hint(seconds(20))), Some(seconds(20)))
+    );
+}
+
+#[test]
+fn a_hint_too_long_stops_at_once_and_pauses_everybody() {
+    let stop = |reason, pause: Option<u64>| {
+        vec![RetryDecision::Stop {
+            reason,
+            pause: pause.map(seconds),
+        }]
+    };
+    let soon = Timestamp::ZERO + seconds(10);
+    for (wait, deadline, wanted) in [
+        (121, NEVER, stop(StopReason::HintTooLong, Some(121))),
+        (999_999, NEVER, stop(StopReason::HintTooLong, Some(3600))),
+        (11, soon, stop(StopReason::Deadline, Some(11))),
+        (10, soon, stop(StopReason::Deadline, Some(10))),
+    ] {
+        let limited = hinted(C::RateLimited, P::Refused, seconds(wait));
+        assert_eq!(run(&settings(), deadline, &[limited]), wanted, "{wait}");
+    }
+    // an empty purse is paused too; a lost answer is nobody else's business
+    let quota = hinted(C::Quota, P::Final, seconds(30));
+    assert_eq!(
+        run(&settings(), NEVER, &[quota]),
+        stop(StopReason::NotRetryable, Some(30))
+    );
+    let failed = hinted(C::ServerError, P::Ambiguous, seconds(500));
+    assert_eq!(
+        run(&settings(), NEVER, &[failed]),
+        stop(StopReason::HintTooLong, None)
+    );
+}
+
+#[test]
+fn hints_can_be_ignored() {
+    let settings = RetrySettings {
+        obey_hints: false,
+        ..settings()
+    };
+    let decisions = run(
+        &settings,
+        NEVER,
+        &[hinted(C::RateLimited, P::Refused, seconds(999_999))],
+    );
+    assert!(matches!(
+        decisions[..],
+        [RetryDecision::Again { delay, hint: None, pause: None, .. }] if delay == settings.base
+    ));
+}
+
+#[test]
+fn an_attempt_that_was_turned_away_is_not_counted() {
+    let mut budget = RetryBudget::new(&settings());
+    let mut retry = Retry::new(&settings(), 1);
+    let _ = retry.decide(
+        Timestamp::ZERO,
+        NEVER,
+        &failure(C::Connect, P::NotSent),
+        &mut budget,
+    );
+    assert_eq!(retry.attempts(), 2);
+    let _ = retry.decide(
+        Timestamp::ZERO,
+        NEVER,
+        &failure(C::BreakerRefused, P::NotSent),
+        &mut budget,
+    );
+    assert_eq!(retry.attempts(), 1);
+}
+
+#[test]
+fn the_same_seed_decides_the_same() {
+    let settings = RetrySettings::default();
+    let failures = vec![hinted(C::Unavailable, P::Refused, seconds(3)); 3];
+    assert_eq!(run(&settings, NEVER, &failures), run(&settings, NEVER, &failures));
+}
+
+fn any_failure() -> impl Strategy<Value = Failure> {
+    let classes = vec![
+        (C::Connect, P::NotSent),
+        (C::RateLimited, P::Refused),
+        (C::Loading, P::Refused),
+        (C::ServerError, P::Ambiguous),
+        (C::Cut, P::Begun),
+        (C::Interrupted, P::Delivered),
+        (C::Quota, P::Final),
+    ];
+    let waits = prop::option::of(prop_oneof![0_u64..3000, any::<u64>()]);
+    let should = prop::sample::select(vec![None, None, None, Some(true), Some(false)]);
+    (prop::sample::select(classes), waits, should).prop_map(|((class, phase), wait, should_retry)| Failure {
+        hint: wait.map(|millis| hint(Duration::from_millis(millis))),
+        should_retry,
+        ..failure(class, phase)
+    })
+}
+
+proptest! {
+    /// Invariants 3, 4, 5, 6 and 7 of semantics.md, section 5.
+    #[test]
+    fn the_invariants_hold_whatever_fails(
+        failures in prop::collection::vec(any_failure(), 1..30),
+        attempts in 1_u32..6, max_ambiguous in 0_u32..4, seed in any::<u64>(), deadline in 0_u64..40_000,
+        jitter in prop::sample::select(vec![Jitter::Full, Jitter::Equal, Jitter::Proportional, Jitter::None]),
+    ) {
+        let settings = RetrySettings {
+            attempts, jitter, max_ambiguous_retries: max_ambiguous, ..RetrySettings::default()
+        };
+        let deadline = Timestamp::ZERO + Duration::from_millis(deadline);
+        let mut budget = RetryBudget::new(&settings);
+        let mut retry = Retry::new(&settings, seed);
+        let (mut now, mut ambiguous_retries, mut waits) = (Timestamp::ZERO, 0, 0_u32);
+        for failure in failures {
+            let before = retry.attempts();
+            match retry.decide(now, deadline, &failure, &mut budget) {
+                RetryDecision::Stop { pause, .. } => {
+                    prop_assert!(pause.is_none_or(|pause| pause <= LONGEST_PAUSE));
+                    prop_assert_eq!(retry.attempts(), before);
+                    break;
+                }
+                RetryDecision::Again { next, at, delay, drawn, hint, ambiguous, .. } => {
+                    prop_assert_eq!(next, before + 1);
+                    prop_assert!(!matches!(failure.phase, P::Delivered | P::Final));
+                    prop_assert_ne!(failure.should_retry, Some(false));
+                    prop_assert_eq!(at, now + delay);
+                    prop_assert!(at < deadline);
+                    let asked = hint.map_or(Duration::ZERO, |hint| hint.wait);
+                    prop_assert!(delay >= asked && delay >= drawn);
+                    prop_assert!(delay <= drawn.max(asked) + (asked / 10).min(seconds(1)));
+                    if failure.class != C::Loading {
+                        let ceiling = settings.base * 2_u32.pow(waits) * 13 / 10;
+                        prop_assert!(drawn <= settings.cap.min(ceiling));
+                        waits += 1;
+                    }
+                    ambiguous_retries += u32::from(ambiguous);
+                    now = at;
+                }
+            }
+        }
+        prop_assert!(retry.attempts() - retry.polls() <= attempts);
+        prop_assert!(ambiguous_retries <= max_ambiguous);
+    }
+}
