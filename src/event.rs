@@ -65,9 +65,17 @@ pub struct FlightId(pub u64);
 pub struct UserId(SafeText);
 
 impl UserId {
-    /// A user by name: printable, at most 64 characters.
+    /// A user by name: printable, at most 64 characters. Of a longer name the beginning is kept, and a hash
+    /// of the whole: two tenants must not become one because they begin alike.
     pub fn new(name: &str) -> Self {
-        Self(SafeText::excerpt(name, 64))
+        if name.chars().count() <= 64 {
+            return Self(SafeText::new(name));
+        }
+        let beginning: String = name.chars().take(47).collect();
+        Self(SafeText::new(&format!(
+            "{beginning}~{:016x}",
+            xxhash_rust::xxh3::xxh3_64(name.as_bytes())
+        )))
     }
 
     /// The name.

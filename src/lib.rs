@@ -19,4 +19,22 @@ pub mod client;
 
 pub mod state;
 
+pub mod bus;
+
+pub mod source;
+
+pub mod http;
+
+pub mod simulator;
+
+pub mod engine;
+
+pub mod session;
+
 pub mod tui;
+
+pub mod config;
+
+pub mod cli;
+
+pub mod drill;

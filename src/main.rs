@@ -1,2 +1,199 @@
-//! The seawall program.
-fn main() {}
+//! The seawall program: reads the command line, opens one mode, and is the only place that ends the process.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use color_eyre::eyre;
+use seawall::cli::{Cli, ColorChoice, Mode};
+use seawall::config::{self, ConfigError};
+use seawall::drill::{self, DrillError};
+use seawall::engine;
+use seawall::session::{Session, SessionConfig, SessionError, UpstreamConfig};
+use seawall::settings::LatencyProfile;
+use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
+use seawall::time::Clock;
+use seawall::tui::{self, theme};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Usage or configuration.
+const USAGE: u8 = 2;
+/// Upstream unreachable.
+const UNREACHABLE: u8 = 3;
+/// Ended by a signal: 128 plus its number.
+const INTERRUPTED: u8 = 130;
+const TERMINATED: u8 = 143;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // the whole chain on one line: what failed, and why
+            drop(writeln!(std::io::stderr(), "seawall: {error:#}"));
+            let usage = error.downcast_ref::<ConfigError>().is_some()
+                || error.downcast_ref::<SessionError>().is_some();
+            ExitCode::from(if usage { USAGE } else { 1 })
+        }
+    }
+}
+
+fn run(cli: &Cli) -> eyre::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = match &cli.mode {
+        Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port)),
+        Some(Mode::Picture { .. }) => Ok(0),
+        None => {
+            let config = session_config(cli)?;
+            if cli.no_tui || !has_terminal() {
+                runtime.block_on(headless(config))
+            } else {
+                // on this thread, not in a task: a panic here gives the terminal back, one in a task must not
+                runtime.block_on(control_room(cli, config))
+            }
+        }
+    };
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    code
+}
+
+/// What the command line asks for.
+fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
+    let upstream = match &cli.upstream {
+        Some(text) => {
+            let url = config::upstream(text)?;
+            let api_key =
+                config::api_key(&url, cli.api_key_file.as_deref(), |name| std::env::var(name).ok())?;
+            Some(UpstreamConfig { url, api_key })
+        }
+        None => None,
+    };
+    Ok(SessionConfig {
+        seed: cli.seed.unwrap_or(SessionConfig::default().seed),
+        policy: config::policy(&cli.policy)?,
+        faults: config::faults(&cli.faults)?,
+        upstream,
+        model: cli.model.clone(),
+        answer_tokens: cli.max_tokens,
+        ..SessionConfig::default()
+    })
+}
+
+/// Whether there is a terminal to draw on and to read keys from.
+fn has_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+}
+
+/// The control room.
+async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let environment = theme::Environment {
+        no_color: set("NO_COLOR"),
+        term: set("TERM"),
+        locale: ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set),
+    };
+    let color = match cli.color {
+        ColorChoice::Auto => theme::ColorChoice::Auto,
+        ColorChoice::Always => theme::ColorChoice::Always,
+        ColorChoice::Never => theme::ColorChoice::Never,
+    };
+    let session = Session::start(config).await?;
+    let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
+    let quit = CancellationToken::new();
+    let (state, feed) = session.watch().into_parts();
+    let view = tui::Session {
+        feed,
+        state,
+        commands: Some(commands),
+        clock: session.clock(),
+        quit,
+    };
+    let options = tui::TuiOptions {
+        mouse: !cli.no_mouse,
+        theme: theme::choose(&environment, color, cli.ascii),
+        users: session.engine().users().to_vec(),
+        profiles: config::bundled_faults(),
+    };
+    let engine = session.engine().clone();
+    session.spawn(async move { engine.run(obeyed).await });
+    let shown = tui::run(view, options).await;
+    session.shutdown().await;
+    let summary = shown?;
+    if summary.exit == tui::Exit::HungUp {
+        // nobody is there to read anything
+        return Ok(summary.exit.code());
+    }
+    let mut out = std::io::stdout();
+    write!(out, "{}", drill::summary(&summary.state))?;
+    for panic in &summary.panics {
+        writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
+    }
+    Ok(summary.exit.code())
+}
+
+/// The drill, for pipes and CI.
+async fn headless(config: SessionConfig) -> eyre::Result<u8> {
+    if !std::io::stdout().is_terminal() {
+        writeln!(
+            std::io::stderr(),
+            "seawall: no terminal here, so the drill runs instead of the control room"
+        )?;
+    }
+    let faults = config.faults.clone();
+    let session = Session::start(config).await?;
+    let report = drill::run(&session, &faults).await;
+    session.shutdown().await;
+    match report {
+        Ok(report) => {
+            write!(std::io::stdout(), "{}", report.text)?;
+            Ok(u8::from(!report.recovered))
+        }
+        Err(DrillError::Unreachable(message)) => {
+            writeln!(std::io::stderr(), "seawall: {message}")?;
+            Ok(UNREACHABLE)
+        }
+    }
+}
+
+/// The simulator alone, until a signal.
+async fn simulate(cli: &Cli, port: u16) -> eyre::Result<u8> {
+    let faults = config::faults(&cli.faults)?;
+    let name = faults.name.clone();
+    let config = SimulatorConfig {
+        seed: cli.seed.unwrap_or(SessionConfig::default().seed),
+        port,
+        latency: LatencyProfile::default(),
+        upstream: cli.upstream.as_deref().map(config::upstream).transpose()?,
+    };
+    let simulator = Simulator::start(
+        config,
+        FaultControl::new(faults, true),
+        Arc::new(()),
+        Clock::start(),
+    )
+    .await
+    .map_err(SessionError::Simulator)?;
+    writeln!(
+        std::io::stdout(),
+        "simulator at http://{}/v1, faults: {name}; Ctrl-C ends it",
+        simulator.addr()
+    )?;
+    let code = ended_by_signal().await?;
+    simulator.shutdown().await;
+    Ok(code)
+}
+
+/// Waits for SIGINT or SIGTERM, and gives the exit code for it.
+async fn ended_by_signal() -> eyre::Result<u8> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => {
+            interrupt?;
+            Ok(INTERRUPTED)
+        }
+        _ = terminate.recv() => Ok(TERMINATED),
+    }
+}

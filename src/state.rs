@@ -1,7 +1,98 @@
 //! What the events add up to: `State::apply(&Event)`, a pure fold with bounded memory.
 //!
 //! Every number on a screen, in a report or in `stats()` is read from here. Nothing here knows of panes,
-//! and nothing outside writes to it.
+//! and nothing outside writes to it. Law: `fold(events) == apply(snapshot_k, tail_k)` for every k, so a
+//! viewer may start from a snapshot at any moment and see what one sees that was there from the start.
+//!
+//! Each view folds itself and names every kind of event, if only to say that it is not its business: a
+//! new kind does not compile before somebody has thought about each view. The groups of kinds are spelled
+//! once, below.
+
+#![expect(
+    clippy::unnested_or_patterns,
+    reason = "the groups of kinds are macros, which clippy asks to be nested"
+)]
+
+/// The frame of the session: settings, upstream, faults, bursts, notices.
+macro_rules! session_events {
+    () => {
+        EventKind::SessionStarted { .. }
+            | EventKind::PolicyApplied { .. }
+            | EventKind::UpstreamProbed { .. }
+            | EventKind::FaultsApplied { .. }
+            | EventKind::FaultInjected { .. }
+            | EventKind::BurstStarted { .. }
+            | EventKind::BurstEnded { .. }
+            | EventKind::Noticed { .. }
+            | EventKind::TaskPanicked { .. }
+    };
+}
+
+/// The two ends of a call.
+macro_rules! call_events {
+    () => {
+        EventKind::CallStarted { .. } | EventKind::CallEnded { .. }
+    };
+}
+
+/// The cache.
+macro_rules! cache_events {
+    () => {
+        EventKind::CacheHit { .. }
+            | EventKind::CacheMissed { .. }
+            | EventKind::CacheBypassed { .. }
+            | EventKind::CacheStored { .. }
+            | EventKind::CacheSkipped { .. }
+            | EventKind::CacheEvicted { .. }
+            | EventKind::CacheSwitched { .. }
+    };
+}
+
+/// Single flight and replays.
+macro_rules! flight_events {
+    () => {
+        EventKind::FlightStarted { .. }
+            | EventKind::FlightJoined { .. }
+            | EventKind::FlightHandedOver { .. }
+            | EventKind::ResultReplayed { .. }
+    };
+}
+
+/// The limiter.
+macro_rules! limit_events {
+    () => {
+        EventKind::LimitQueued { .. }
+            | EventKind::LimitAdmitted { .. }
+            | EventKind::LimitSettled { .. }
+            | EventKind::LimitRejected { .. }
+            | EventKind::LimitLeft { .. }
+            | EventKind::LimitPaused { .. }
+    };
+}
+
+/// The breaker.
+macro_rules! breaker_events {
+    () => {
+        EventKind::BreakerAdmitted { .. }
+            | EventKind::BreakerRefused { .. }
+            | EventKind::BreakerRecorded { .. }
+            | EventKind::BreakerMoved { .. }
+            | EventKind::BreakerForced { .. }
+    };
+}
+
+/// Attempts and what follows them.
+macro_rules! attempt_events {
+    () => {
+        EventKind::AttemptStarted { .. }
+            | EventKind::AttemptResponded { .. }
+            | EventKind::AttemptFirstToken { .. }
+            | EventKind::StreamDelta { .. }
+            | EventKind::AttemptEnded { .. }
+            | EventKind::RetryScheduled { .. }
+            | EventKind::RetryStopped { .. }
+    };
+}
 
 mod breaker;
 mod cache;
@@ -11,6 +102,11 @@ mod limit;
 mod log;
 mod retry;
 mod session;
+mod stats;
+#[cfg(test)]
+pub(crate) mod story;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use breaker::{BreakerView, StateSpell};
@@ -21,11 +117,12 @@ pub use limit::{LimitView, Waiter};
 pub use log::{Log, LogKind, LogLine};
 pub use retry::RetryView;
 pub use session::Session;
+pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
 pub use verdict::{Cause, Hold, Verdict};
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::time::Timestamp;
 
 /// Everything known about a session. Serialised, it is the snapshot a new viewer starts from.
@@ -56,7 +153,24 @@ pub struct State {
 impl State {
     /// Folds one event in.
     pub fn apply(&mut self, event: &Event) {
-        self.next_seq = event.seq + 1;
-        self.last_event_at = event.at;
+        self.next_seq = event.seq.saturating_add(1);
+        self.last_event_at = self.last_event_at.max(event.at);
+        if let EventKind::StreamDelta { .. } = event.kind {
+            // by far the most frequent kind, and only one view cares
+            self.calls.apply(event);
+            return;
+        }
+        self.calls.apply(event);
+        self.cache.apply(event);
+        self.limit.apply(event);
+        self.breaker.apply(event);
+        self.retry.apply(event);
+        self.latency.apply(event);
+        if let (EventKind::FlightHandedOver { .. }, Some(heir)) = (&event.kind, event.call) {
+            self.limit.adopt(heir, self.calls.recent.get(&heir), event.at);
+        }
+        // before the session, so that a line can tell what was from what is
+        self.log.apply(event, &self.session, &self.calls);
+        self.session.apply(event);
     }
 }

@@ -41,6 +41,7 @@ impl SafeText {
         if chars.next().is_some() {
             safe.text.pop();
             safe.text.push('…');
+            safe.combining = 0;
         }
         safe
     }
@@ -52,6 +53,14 @@ impl SafeText {
 
     /// Appends `raw`, sanitised. State carries over, so split input gives the same text as whole input.
     pub fn push(&mut self, raw: &str) {
+        if raw.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+            // nearly all text, and nothing to do about it
+            if !raw.is_empty() {
+                self.text.push_str(raw);
+                self.combining = 0;
+            }
+            return;
+        }
         self.text.reserve(raw.len());
         for c in raw.chars() {
             self.push_char(c);
@@ -61,6 +70,26 @@ impl SafeText {
     /// Appends text that is already safe.
     pub fn push_safe(&mut self, other: &Self) {
         self.push(&other.text);
+    }
+
+    /// Appends text that is already safe until the whole has about `max` bytes, never more; the rest is
+    /// dropped. Once full it stays as it is: a shorter character does not slip in behind a longer one.
+    pub fn push_within(&mut self, other: &Self, max: usize) {
+        let fits = self.text.len() + other.text.len() + 3 <= max;
+        if fits && !other.text.starts_with(is_combining) {
+            if !other.text.is_empty() {
+                self.text.push_str(&other.text);
+                self.combining = other.combining;
+            }
+            return;
+        }
+        for c in other.text.chars() {
+            // a character has at most four bytes
+            if self.text.len() + 4 > max {
+                return;
+            }
+            self.push_char(c);
+        }
     }
 
     /// The text on one line: line feeds become spaces.
@@ -81,11 +110,14 @@ impl SafeText {
             }
             return;
         }
+        if c == '\r' {
+            // leaves no trace, so it must not start a new count either
+            return;
+        }
         self.combining = 0;
         match c {
             '\n' => self.text.push('\n'),
             '\t' => self.text.push_str("    "),
-            '\r' => {}
             // C0 and DEL have pictures of their own in Unicode, which show what was there
             '\0'..='\u{1f}' => self
                 .text
@@ -181,6 +213,28 @@ mod tests {
         assert_eq!(SafeText::excerpt("abcd", 4).as_str(), "abcd");
     }
 
+    #[test]
+    fn text_within_a_bound_stays_within_it() {
+        let mut text = SafeText::new("abc");
+        text.push_within(&SafeText::new("de"), 16);
+        assert_eq!(text.as_str(), "abcde");
+        text.push_within(&SafeText::new("€€€€€"), 16);
+        assert_eq!(text.as_str(), "abcde€€€");
+        for more in ["x€", "x", ""] {
+            text.push_within(&SafeText::new(more), 16);
+            assert_eq!(text.as_str(), "abcde€€€");
+        }
+    }
+
+    #[test]
+    fn reading_back_what_was_written_changes_nothing() {
+        for raw in ["e\u{301}\r", "abe\u{301}\u{302}cd"] {
+            for text in [SafeText::new(raw), SafeText::excerpt(raw, 4)] {
+                assert_eq!(SafeText::new(&text), text);
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_control_survives_and_splits_do_not_matter(raw in "\\PC*|[\\x00-\\u{2fff}]{0,40}", cut in 0usize..40) {
@@ -189,7 +243,10 @@ mod tests {
             let cut = raw.char_indices().map(|(i, _)| i).nth(cut).unwrap_or(raw.len());
             let mut split = SafeText::new(&raw[..cut]);
             split.push(&raw[cut..]);
-            prop_assert_eq!(whole, split);
+            prop_assert_eq!(&whole, &split);
+            let mut joined = SafeText::new(&raw[..cut]);
+            joined.push_within(&SafeText::new(&raw[cut..]), 1 << 20);
+            prop_assert_eq!(whole, joined);
         }
     }
 }

@@ -355,7 +355,8 @@ pub enum EventKind {
     RetryScheduled {
         /// Its number.
         next: u32,
-        /// When it starts.
+        /// When it starts. On the wire `at` is the time of the event itself.
+        #[serde(rename = "starts_at")]
         at: Timestamp,
         /// The wait.
         #[serde(with = "nanos")]

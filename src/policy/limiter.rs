@@ -217,10 +217,10 @@ impl Limiter {
         let now = self.advance(now);
         let before = self.tokens.slow();
         let end = before.map_or(now, |slow| slow.until);
-        let until = until.min(now + LONGEST_HINT).max(end);
         if factor.is_nan() || factor >= 1.0 || until <= now {
             return end;
         }
+        let until = until.min(now + LONGEST_HINT).max(end);
         let percent = ((factor * 100.0).round() as u64).clamp(1, 100);
         let slow = Slow {
             percent: before.map_or(percent, |before| before.percent.min(percent)),

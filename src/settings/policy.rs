@@ -373,13 +373,13 @@ impl Policy {
                 self.limit.requests.is_valid(),
                 "limit.requests",
                 format!("{:?}", self.limit.requests),
-                "capacity and refill at least 1, per between 1ms and 24h, capacity at most 10000000",
+                "capacity and refill at least 1, per between 1ms and 24h, capacity at most 10000000, capacity * per at most 2e9 seconds (a shorter per does it)",
             ),
             (
                 self.limit.tokens.is_valid(),
                 "limit.tokens",
                 format!("{:?}", self.limit.tokens),
-                "capacity and refill at least 1, per between 1ms and 24h, capacity at most 10000000",
+                "capacity and refill at least 1, per between 1ms and 24h, capacity at most 10000000, capacity * per at most 2e9 seconds (a shorter per does it)",
             ),
             (
                 self.limit.concurrency >= 1,
@@ -468,6 +468,8 @@ impl Bucket {
             && (1..=1_000_000_000).contains(&self.refill)
             && per >= Duration::from_millis(1)
             && per <= Duration::from_hours(24)
+            // a level is an i64 of 1/per units (event::BucketLevel): full is a quarter of it, the rest is for debt
+            && u128::from(self.capacity) * per.as_nanos() <= 2_000_000_000_000_000_000
     }
 }
 
@@ -478,6 +480,23 @@ mod tests {
     #[test]
     fn the_default_policy_is_valid() {
         assert_eq!(Policy::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_bucket_too_large_to_be_counted_is_not_valid() {
+        let valid = |capacity, per| {
+            let refill = capacity;
+            Bucket {
+                capacity,
+                refill,
+                per,
+            }
+            .is_valid()
+        };
+        assert!(valid(10_000_000, MINUTE));
+        assert!(valid(20_000, Duration::from_hours(24)));
+        // 8.6e20 does not fit: the bucket would be full for ever short of its capacity
+        assert!(!valid(10_000_000, Duration::from_hours(24)));
     }
 
     #[test]

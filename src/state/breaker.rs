@@ -4,8 +4,13 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
-use crate::time::Timestamp;
+use crate::event::{BreakerMode, BreakerState, Event, EventKind, MoveReason, Sample, WindowCounts};
+use crate::time::{Timestamp, saturating_nanos};
+
+/// Outcomes kept.
+const CELLS: usize = 60;
+/// Spells kept.
+const SPELLS: usize = 16;
 
 /// The breaker as its events tell it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,7 +31,8 @@ pub struct BreakerView {
     pub reason: Option<MoveReason>,
     /// The window.
     pub window: WindowCounts,
-    /// The last 60 outcomes, oldest first.
+    /// The last 60 outcomes that counted, oldest first: good, slow or failed. The window is made of the
+    /// last `window.total` of them.
     pub cells: VecDeque<Sample>,
     /// Whether a probe is out.
     pub probe_out: bool,
@@ -57,4 +63,197 @@ pub struct StateSpell {
     pub from: Timestamp,
     /// To.
     pub to: Timestamp,
+}
+
+impl BreakerView {
+    pub(super) fn apply(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::BreakerAdmitted { probe, .. } => self.probe_out |= *probe,
+            EventKind::BreakerRefused { .. } => {
+                self.refused += 1;
+                self.refused_since_open += 1;
+            }
+            EventKind::BreakerRecorded {
+                probe,
+                sample,
+                window,
+                ..
+            } => {
+                self.window = *window;
+                self.recorded(*sample, *probe);
+            }
+            EventKind::BreakerMoved {
+                from,
+                to,
+                generation,
+                reason,
+                until,
+                window,
+            } => {
+                self.generation = *generation;
+                self.reason = Some(*reason);
+                self.window = *window;
+                self.moved(event.at, *from, *to, *until);
+            }
+            EventKind::BreakerForced { mode } => self.mode = *mode,
+            session_events!()
+            | call_events!()
+            | cache_events!()
+            | flight_events!()
+            | limit_events!()
+            | attempt_events!() => {}
+        }
+    }
+
+    fn recorded(&mut self, sample: Sample, probe: bool) {
+        let good = match sample {
+            Sample::Ok | Sample::Slow => true,
+            Sample::Failed => false,
+            Sample::Neutral | Sample::Late => {
+                self.probe_out &= !probe;
+                return;
+            }
+        };
+        self.cells.push_back(sample);
+        if self.cells.len() > CELLS {
+            self.cells.pop_front();
+        }
+        if probe {
+            self.probe_out = false;
+            self.probes_ok = if good { self.probes_ok + 1 } else { 0 };
+        }
+    }
+
+    fn moved(&mut self, at: Timestamp, from: BreakerState, to: BreakerState, until: Option<Timestamp>) {
+        let spent = saturating_nanos(at.since(self.since));
+        if from != to {
+            self.history.push_back(StateSpell {
+                state: from,
+                from: self.since,
+                to: at,
+            });
+            if self.history.len() > SPELLS {
+                self.history.pop_front();
+            }
+        }
+        if from == BreakerState::Open {
+            self.longest_open_ns = self.longest_open_ns.max(spent);
+        }
+        match to {
+            BreakerState::Open => {
+                self.opened += 1;
+                self.refused_since_open = 0;
+                self.open_ns = until.map_or(0, |until| saturating_nanos(at.until(until)));
+                self.down_since.get_or_insert(at);
+            }
+            BreakerState::HalfOpen => self.open_ns = 0,
+            BreakerState::Closed => {
+                self.open_ns = 0;
+                if let Some(down_since) = self.down_since.take() {
+                    let (sum, count) = &mut self.recoveries;
+                    *sum = sum.saturating_add(saturating_nanos(at.since(down_since)));
+                    *count += 1;
+                }
+            }
+        }
+        self.state = to;
+        self.since = at;
+        self.until = until;
+        self.probe_out = false;
+        self.probes_ok = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Origin;
+    use crate::state::story::{Story, moved};
+
+    const CLOSED: BreakerState = BreakerState::Closed;
+    const OPEN: BreakerState = BreakerState::Open;
+    const HALF: BreakerState = BreakerState::HalfOpen;
+
+    fn recorded(probe: bool, sample: Sample) -> EventKind {
+        EventKind::BreakerRecorded {
+            generation: 0,
+            probe,
+            sample,
+            window: WindowCounts::default(),
+        }
+    }
+
+    #[test]
+    fn an_outage_from_its_first_opening_to_its_end() {
+        let mut story = Story::begin();
+        let refused = EventKind::BreakerRefused { until: None };
+        let probe = EventKind::BreakerAdmitted {
+            generation: 2,
+            probe: true,
+        };
+        story
+            .at(25.0)
+            .tell(0, moved(CLOSED, OPEN, 1, MoveReason::FailureRate, Some(30.0)));
+        story
+            .call(1, Origin::Chat)
+            .tell(1, refused.clone())
+            .tell(1, refused.clone());
+        story
+            .at(30.0)
+            .tell(0, moved(OPEN, HALF, 2, MoveReason::CoolDown, None))
+            .tell(1, probe.clone());
+        assert!(story.state().breaker.probe_out);
+        story.at(31.0).tell(1, recorded(true, Sample::Failed));
+        story
+            .tell(0, moved(HALF, OPEN, 3, MoveReason::ProbeFailed, Some(41.0)))
+            .tell(1, refused);
+        let open = story.state().breaker;
+        assert_eq!((open.opened, open.refused, open.refused_since_open), (2, 3, 1));
+        assert_eq!(open.open_ns, 10_000_000_000);
+        story
+            .at(41.0)
+            .tell(0, moved(OPEN, HALF, 4, MoveReason::CoolDown, None))
+            .tell(1, probe);
+        story.tell(1, recorded(true, Sample::Ok));
+        let half = story.state().breaker;
+        assert_eq!((half.probe_out, half.probes_ok), (false, 1));
+        story
+            .at(42.0)
+            .tell(0, moved(HALF, CLOSED, 5, MoveReason::ProbesSucceeded, None));
+        let view = story.state().breaker;
+        assert_eq!(view.longest_open_ns, 10_000_000_000);
+        assert_eq!(view.recoveries, (17_000_000_000, 1));
+        assert_eq!((view.down_since, view.until, view.state), (None, None, CLOSED));
+        assert_eq!(view.cells, [Sample::Failed, Sample::Ok]);
+        let spells: Vec<_> = view.history.iter().map(|spell| (spell.state, spell.to)).collect();
+        let at = Timestamp::from_secs_f64;
+        assert_eq!(
+            spells,
+            [
+                (CLOSED, at(25.0)),
+                (OPEN, at(30.0)),
+                (HALF, at(31.0)),
+                (OPEN, at(41.0)),
+                (HALF, at(42.0))
+            ]
+        );
+    }
+
+    #[test]
+    fn outcomes_that_do_not_count_leave_no_cell() {
+        let mut story = Story::begin();
+        for sample in [
+            Sample::Ok,
+            Sample::Neutral,
+            Sample::Late,
+            Sample::Slow,
+            Sample::Failed,
+        ] {
+            story.tell(0, recorded(false, sample));
+        }
+        assert_eq!(
+            story.state().breaker.cells,
+            [Sample::Ok, Sample::Slow, Sample::Failed]
+        );
+    }
 }

@@ -1,6 +1,17 @@
 //! Calls, their lanes and their fates.
+//!
+//! ```text
+//! Starting -> [Queued] -> Waiting -> Streaming -> Starting -> Ended
+//!                ^                       |
+//!                +----- BackingOff <-----+        Following -> Ended, or what its owner did
+//! ```
 
-use std::collections::BTreeMap;
+mod counts;
+mod facts;
+mod fold;
+mod lane;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +38,28 @@ pub struct Calls {
     pub totals: FateCounts,
     /// The latest burst.
     pub burst: Option<Burst>,
+    /// What pruning and the flow need to know besides.
+    pub(crate) book: Book,
+}
+
+/// The bookkeeping of [`Calls`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Book {
+    /// Finished calls in `recent` that are not of a chat, in the order in which they finished.
+    pub(super) finished: VecDeque<CallId>,
+    /// For each flight: how many calls of `recent` refer to it, and what its owner did last.
+    pub(super) flights: BTreeMap<FlightId, FlightUse>,
+    /// `(second, answered, ended)` for the last seconds in which a call ended, oldest first.
+    pub(super) flow: VecDeque<(u64, u32, u32)>,
+}
+
+/// Who needs a flight, and what it does while nobody owns it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct FlightUse {
+    /// Calls of `recent` that refer to it.
+    pub(super) calls: u32,
+    /// What its owner was doing when it left; the heir goes on with it.
+    pub(super) left_at: Option<Doing>,
 }
 
 /// How many calls ended how. `started` is always the sum of `ended` and `running`.
@@ -134,7 +167,7 @@ pub enum Doing {
     },
     /// Waiting for the flight of another call.
     Following {
-        /// Whose.
+        /// Whose it was when this call joined; [`Flight::owner`] says whose it is now.
         owner: CallId,
     },
     /// Over.
@@ -229,7 +262,7 @@ impl FateCounts {
 
     /// Calls that have not ended.
     pub fn running(&self) -> u64 {
-        self.started - self.finished()
+        self.started.saturating_sub(self.finished())
     }
 }
 

@@ -4,8 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BucketLevel, CallId, Constraint, LimitReject};
+use super::{Call, Doing};
+use crate::event::{BucketLevel, CallId, Constraint, Event, EventKind, LimitReject};
+use crate::settings::{Bucket, Policy};
 use crate::time::Timestamp;
+
+/// Seconds of history.
+const HISTORY: u64 = 60;
 
 /// The limiter. Levels are functions of time: ask [`BucketLevel::level_at`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,5 +58,218 @@ impl LimitView {
             .iter()
             .min_by_key(|(id, waiter)| (waiter.since, **id))
             .map(|(id, waiter)| (*id, *waiter))
+    }
+}
+
+impl LimitView {
+    pub(super) fn apply(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::LimitQueued {
+                constraint,
+                ready_at,
+                waiting,
+                ..
+            } => self.queued(event, *constraint, *ready_at, *waiting),
+            EventKind::LimitAdmitted {
+                requests,
+                tokens,
+                in_use,
+                waiting,
+                ..
+            } => {
+                self.admitted += 1;
+                (self.requests, self.tokens) = (Some(*requests), Some(*tokens));
+                self.in_use = *in_use;
+                self.left(event, *waiting);
+            }
+            EventKind::LimitSettled {
+                charged,
+                requests,
+                tokens,
+                in_use,
+                ..
+            } => {
+                self.charged_tokens = self.charged_tokens.saturating_add(*charged);
+                (self.requests, self.tokens) = (Some(*requests), Some(*tokens));
+                self.in_use = *in_use;
+                self.note_level(event.at, 0);
+            }
+            EventKind::LimitRejected { reason, waiting, .. } => {
+                *self.rejected.entry(*reason).or_default() += 1;
+                self.left(event, *waiting);
+            }
+            EventKind::LimitLeft { waiting } => self.left(event, *waiting),
+            EventKind::LimitPaused { until } => self.paused_until = self.paused_until.max(Some(*until)),
+            EventKind::PolicyApplied { policy } => self.resize(policy, event.at),
+            // whoever is over waits no more, whatever became of its place in the queue
+            EventKind::CallEnded { .. } => self.forget(event.call),
+            EventKind::SessionStarted { .. }
+            | EventKind::UpstreamProbed { .. }
+            | EventKind::FaultsApplied { .. }
+            | EventKind::FaultInjected { .. }
+            | EventKind::BurstStarted { .. }
+            | EventKind::BurstEnded { .. }
+            | EventKind::Noticed { .. }
+            | EventKind::TaskPanicked { .. }
+            | EventKind::CallStarted { .. }
+            | cache_events!()
+            | flight_events!()
+            | breaker_events!()
+            | attempt_events!() => {}
+        }
+    }
+
+    /// The heir of a flight takes the place in the queue that the former owner had.
+    pub(super) fn adopt(&mut self, heir: CallId, call: Option<&Call>, at: Timestamp) {
+        if let Some(Doing::Queued { constraint, ready_at }) = call.map(|call| call.doing) {
+            let waiter = Waiter {
+                constraint,
+                since: at,
+                ready_at,
+            };
+            self.waiters.entry(heir).or_insert(waiter);
+        }
+    }
+
+    fn queued(&mut self, event: &Event, constraint: Constraint, ready_at: Option<Timestamp>, waiting: u32) {
+        if let Some(call) = event.call {
+            let waiter = self.waiters.entry(call).or_insert(Waiter {
+                constraint,
+                since: event.at,
+                ready_at,
+            });
+            (waiter.constraint, waiter.ready_at) = (constraint, ready_at);
+        }
+        self.note_level(event.at, waiting);
+    }
+
+    fn left(&mut self, event: &Event, waiting: u32) {
+        self.forget(event.call);
+        if waiting == 0 {
+            // the limiter counts for itself: what it does not know of does not wait
+            self.waiters.clear();
+        }
+        self.note_level(event.at, waiting);
+    }
+
+    fn forget(&mut self, call: Option<CallId>) {
+        if let Some(call) = call {
+            self.waiters.remove(&call);
+        }
+    }
+
+    /// The buckets of another policy, with what the old ones held.
+    fn resize(&mut self, policy: &Policy, at: Timestamp) {
+        let limit = &policy.limit;
+        if limit.enabled {
+            self.requests = Some(resized(self.requests, &limit.requests, at));
+            self.tokens = Some(resized(self.tokens, &limit.tokens, at));
+        } else {
+            (self.requests, self.tokens) = (None, None);
+        }
+    }
+
+    fn note_level(&mut self, at: Timestamp, waiting: u32) {
+        let second = at.0 / 1_000_000_000;
+        let share = self.tokens.map_or(1.0, |tokens| tokens.share_at(at)) as f32;
+        match self.history.back_mut() {
+            Some((last, lowest, most)) if *last == second => {
+                *lowest = lowest.min(share);
+                *most = (*most).max(waiting);
+            }
+            Some(_) | None => self.history.push_back((second, share, waiting)),
+        }
+        while self
+            .history
+            .front()
+            .is_some_and(|(first, ..)| first.saturating_add(HISTORY) <= second)
+        {
+            self.history.pop_front();
+        }
+    }
+}
+
+/// A bucket of the new size with the level of the old one: full only if there was none.
+fn resized(old: Option<BucketLevel>, settings: &Bucket, at: Timestamp) -> BucketLevel {
+    let mut new = BucketLevel::full(settings, at);
+    if let Some(old) = old {
+        let scaled = old.level_at(at) * new.per_ns as f64;
+        new.scaled = new.scaled.min(scaled as i64);
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Origin;
+    use crate::state::story::{Story, admitted, queued, settled};
+
+    #[test]
+    fn the_queue_is_what_was_queued_and_has_not_left() {
+        let mut story = Story::begin();
+        for call in 1..=3 {
+            story.at(call as f64).call(call, Origin::Chat);
+            story.tell(call, queued(Constraint::Tokens, Some(9.0), call as u32));
+        }
+        let (head, waiter) = story.state().limit.head().unwrap();
+        assert_eq!((head, waiter.since), (CallId(1), Timestamp::from_secs_f64(1.0)));
+        let now = story.at(4.0).now;
+        story
+            .tell(1, admitted(now, 1, 2))
+            .tell(2, EventKind::LimitLeft { waiting: 1 });
+        let view = story.state().limit;
+        assert_eq!((view.head().map(|(id, _)| id), view.in_use), (Some(CallId(3)), 1));
+        assert_eq!(view.requests.map(|bucket| bucket.level_at(now)), Some(6.0));
+        story
+            .tell(1, settled(now, 0))
+            .tell(1, EventKind::LimitLeft { waiting: 0 });
+        let view = story.state().limit;
+        assert_eq!((view.waiters.len(), view.charged_tokens), (0, 60));
+        let most: Vec<_> = view
+            .history
+            .iter()
+            .map(|(second, _, most)| (*second, *most))
+            .collect();
+        assert_eq!(most, [(1, 1), (2, 2), (3, 3), (4, 2)]);
+        assert!((view.history[3].1 - 0.1).abs() < 1e-6);
+    }
+
+    #[test]
+    fn another_policy_keeps_the_level() {
+        let mut story = Story::begin();
+        story.call(1, Origin::Chat);
+        story.tell(1, admitted(story.now, 1, 0));
+        let mut policy = Policy::default();
+        policy.limit.requests.capacity = 4;
+        policy.limit.tokens.capacity = 50_000;
+        let kind = |policy: &Policy| EventKind::PolicyApplied {
+            policy: Box::new(policy.clone()),
+        };
+        let now = story.now;
+        let levels = |story: &Story| {
+            let limit = story.state().limit;
+            let level = |bucket: Option<BucketLevel>| bucket.map(|bucket| bucket.level_at(now));
+            (level(limit.requests), level(limit.tokens))
+        };
+        story.tell(0, kind(&policy));
+        assert_eq!(levels(&story), (Some(4.0), Some(2000.0)));
+        policy.limit.enabled = false;
+        story.tell(0, kind(&policy));
+        assert_eq!(levels(&story), (None, None));
+    }
+
+    #[test]
+    fn a_pause_is_never_shortened() {
+        let mut story = Story::begin();
+        for until in [5_u64, 3] {
+            story.tell(
+                0,
+                EventKind::LimitPaused {
+                    until: Timestamp(until),
+                },
+            );
+        }
+        assert_eq!(story.state().limit.paused_until, Some(Timestamp(5)));
     }
 }

@@ -1,12 +1,22 @@
-//! The log: events as sentences.
+//! The log: events as sentences, as far as a person needs them.
+//!
+//! Not a line for each event: none for an admission, a delta or a stored answer, and one for a queue that
+//! forms, not for each call in it.
+
+mod guards;
+mod sentence;
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::CallId;
+use super::{Calls, Session};
+use crate::event::{CallId, Event};
 use crate::text::SafeText;
 use crate::time::Timestamp;
+
+/// Lines kept.
+const MAX_LINES: usize = 10_000;
 
 /// The newest 10,000 lines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -60,6 +70,25 @@ pub enum LogKind {
     Note,
 }
 
+impl Log {
+    pub(super) fn apply(&mut self, event: &Event, before: &Session, calls: &Calls) {
+        let Some((kind, text)) = sentence::of(event, before, calls) else {
+            return;
+        };
+        if self.lines.len() >= MAX_LINES {
+            self.lines.pop_front();
+            self.dropped += 1;
+        }
+        self.lines.push_back(LogLine {
+            seq: event.seq,
+            at: event.at,
+            kind,
+            call: event.call,
+            text: text.into(),
+        });
+    }
+}
+
 impl LogKind {
     /// The word in the log, at most 6 characters.
     pub fn label(self) -> &'static str {
@@ -76,5 +105,202 @@ impl LogKind {
             Self::Stop => "stop",
             Self::Note => "note",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::event::{
+        BreakerState, Constraint, EventKind, EvictReason, FailureClass, Fate, LimitReject, MoveReason,
+        Origin, StopReason, UpstreamHealth,
+    };
+    use crate::openai::Usage;
+    use crate::settings::{FaultKind, FaultProfile, Policy};
+    use crate::state::story::{
+        Story, attempt, delta, ended, failed, moved, queued, retry, session, started, succeeded,
+    };
+
+    /// `word sentence` of every line after the first two, which tell of the beginning.
+    fn lines(story: &Story) -> Vec<String> {
+        let lines = story.state().log.lines;
+        let told = lines
+            .iter()
+            .skip(2)
+            .map(|line| format!("{} {}", line.kind.label(), line.text));
+        told.collect()
+    }
+
+    #[test]
+    fn a_session_begins_with_where_and_how() {
+        let lines = Story::begin().state().log.lines;
+        let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            ["session started: sim, seed 7", "policy production applied"]
+        );
+    }
+
+    #[test]
+    fn retries_and_faults_read_as_drawn() {
+        let mut story = Story::begin();
+        let mut policy = Policy::default();
+        policy.retry.attempts = 4;
+        let policy = Box::new(policy);
+        story.tell(0, EventKind::PolicyApplied { policy });
+        let profile = Box::new(FaultProfile {
+            name: "mixed".into(),
+            rate_limited: 0.3,
+            server_error: 0.1,
+            ..FaultProfile::default()
+        });
+        story.tell(0, EventKind::FaultsApplied { on: true, profile });
+        story.call(33, Origin::Chat).tell(33, attempt(1, 33));
+        let fault = FaultKind::RateLimited;
+        story.tell(33, EventKind::FaultInjected { attempt: 1, fault });
+        story.tell(33, failed(1, FailureClass::RateLimited, Some(429), 200));
+        story.tell(33, retry(2, FailureClass::RateLimited, story.now, 820, Some(1)));
+        story
+            .tell(33, attempt(2, 33))
+            .tell(33, failed(2, FailureClass::BadGateway, Some(504), 9));
+        story.tell(33, retry(3, FailureClass::BadGateway, story.now, 610, None));
+        story
+            .tell(33, attempt(3, 33))
+            .tell(33, delta("x"))
+            .tell(33, succeeded(3, 500));
+        story.tell(33, ended(Fate::Answered, 3, 2410));
+        let expected = [
+            "note policy production applied",
+            "inject faults on: mixed (429 30%, 500 10%)",
+            "inject 429 on #33 (fault profile mixed)",
+            "retry #33 try 2/4 in 0.82s (429, Retry-After: 1)",
+            "retry #33 try 3/4 in 0.61s (504)",
+            "ok #33 answered, 3 tries, 2.41s, 60 tokens",
+        ];
+        assert_eq!(lines(&story), expected);
+    }
+
+    #[test]
+    fn guards_say_what_they_did_and_why() {
+        let mut story = Story::begin();
+        let now = story.at(42.1).now;
+        let (closed, open, half) = (BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen);
+        story.tell(0, moved(closed, open, 1, MoveReason::FailureRate, Some(47.1)));
+        story.call(36, Origin::Chat);
+        let until = Some(now + Duration::from_millis(4200));
+        story
+            .tell(36, EventKind::BreakerRefused { until })
+            .tell(36, ended(Fate::Refused, 0, 0));
+        story.tell(0, moved(open, half, 2, MoveReason::CoolDown, None));
+        story.tell(0, moved(half, open, 3, MoveReason::ProbeFailed, Some(52.1)));
+        story.tell(0, moved(open, closed, 4, MoveReason::Manual, None));
+        story
+            .call(37, Origin::Chat)
+            .tell(37, queued(Constraint::Tokens, Some(42.5), 1));
+        story
+            .call(38, Origin::Chat)
+            .tell(38, queued(Constraint::Tokens, Some(42.9), 2));
+        let rejected = EventKind::LimitRejected {
+            reason: LimitReject::WaitTooLong,
+            predicted: Some(Duration::from_secs(75)),
+            waiting: 2,
+        };
+        story
+            .call(39, Origin::Chat)
+            .tell(39, rejected)
+            .tell(39, ended(Fate::Rejected, 0, 0));
+        let until = now + Duration::from_secs(2);
+        story.tell(0, EventKind::LimitPaused { until });
+        let hit = EventKind::CacheHit {
+            age: Duration::from_secs(9),
+            saved: Usage::new(12, 400),
+            saved_time: Duration::from_secs(1),
+            text: "a\nb".into(),
+        };
+        story
+            .tell(32, started(32, Origin::Chat, now))
+            .tell(32, hit)
+            .tell(32, ended(Fate::Hit, 0, 0));
+        let expected = [
+            "break breaker sim: 11/20 failed (55%) >= 50%, cool-down 5.0s",
+            "refuse #36 refused: breaker open, probe in 4.2s",
+            "break breaker sim: half-open, one probe may pass",
+            "break breaker sim: probe failed, open again, cool-down 10.0s",
+            "break breaker sim: closed by hand",
+            "bucket tokens short: #37 queued, next admit in 0.4s",
+            "refuse #39 turned away by the limiter: would wait 75.0s",
+            "bucket paused for 2.0s: the server asks for it",
+            "hit #32 exact hit, 412 tokens saved",
+        ];
+        assert_eq!(lines(&story), expected);
+    }
+
+    #[test]
+    fn failures_say_how_often_and_why_no_more_was_tried() {
+        let mut story = Story::begin();
+        story.call(30, Origin::Chat).tell(30, attempt(1, 30));
+        let (attempt, reason) = (1, StopReason::Budget);
+        story
+            .tell(30, EventKind::RetryStopped { attempt, reason })
+            .tell(30, ended(Fate::Failed, 4, 5800));
+        story
+            .call(31, Origin::Chat)
+            .tell(31, ended(Fate::Failed, 0, 5800));
+        story
+            .call(32, Origin::Chat)
+            .tell(32, ended(Fate::Interrupted, 1, 1500));
+        story
+            .call(33, Origin::Chat)
+            .tell(33, ended(Fate::Cancelled, 1, 1500));
+        let expected = [
+            "fail #30 failed after 4 tries, retry budget empty: made up: ServerError",
+            "fail #31 failed: made up: ServerError",
+            "fail #32 was cut after 1.50s: made up: Interrupted",
+            "stop #33 stopped after 1.50s",
+        ];
+        assert_eq!(lines(&story), expected);
+    }
+
+    #[test]
+    fn the_upstream_is_told_of_when_it_changes() {
+        let mut story = Story::begin();
+        let ready = UpstreamHealth::Ready {
+            models: vec!["a".into(), "b".into()],
+        };
+        for health in [
+            UpstreamHealth::Loading,
+            UpstreamHealth::Loading,
+            ready.clone(),
+            ready,
+        ] {
+            story.tell(0, EventKind::UpstreamProbed { health });
+        }
+        let removed = EventKind::CacheEvicted {
+            reason: EvictReason::Cleared,
+            removed: 18,
+            entries: 0,
+            total_bytes: 0,
+        };
+        story
+            .tell(0, removed)
+            .tell(0, EventKind::BurstStarted { burst: 1, calls: 50 });
+        story.tell(0, EventKind::BurstEnded { burst: 1, calls: 12 });
+        let expected = [
+            "note upstream is loading its model",
+            "note upstream ready: a and 1 more",
+            "note cache cleared, 18 answers gone",
+            "note burst 1: 50 calls",
+            "stop burst 1 stopped after 12 of 50 calls",
+        ];
+        assert_eq!(lines(&story), expected);
+    }
+
+    #[test]
+    fn there_are_fewer_lines_than_events_and_each_is_one_line() {
+        let events = session(4, 200);
+        let state = crate::state::story::fold(&events);
+        assert!(state.log.lines.len() * 4 < events.len());
+        assert!(state.log.lines.iter().all(|line| !line.text.contains('\n')));
     }
 }

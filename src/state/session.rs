@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{UpstreamHealth, UpstreamInfo};
+use crate::event::{Event, EventKind, UpstreamHealth, UpstreamInfo};
 use crate::settings::{FaultProfile, Policy};
 
 /// The frame of a session.
@@ -22,4 +22,32 @@ pub struct Session {
     pub faults: FaultProfile,
     /// How many faults were made.
     pub injected: u64,
+}
+
+impl Session {
+    pub(super) fn apply(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::SessionStarted { seed, upstream, .. } => {
+                self.seed = *seed;
+                self.upstream = Some(upstream.clone());
+            }
+            EventKind::PolicyApplied { policy } => self.policy.clone_from(policy),
+            EventKind::UpstreamProbed { health } => self.health = Some(health.clone()),
+            EventKind::FaultsApplied { on, profile } => {
+                self.faults_on = *on;
+                self.faults.clone_from(profile);
+            }
+            EventKind::FaultInjected { .. } => self.injected += 1,
+            EventKind::BurstStarted { .. }
+            | EventKind::BurstEnded { .. }
+            | EventKind::Noticed { .. }
+            | EventKind::TaskPanicked { .. }
+            | call_events!()
+            | cache_events!()
+            | flight_events!()
+            | limit_events!()
+            | breaker_events!()
+            | attempt_events!() => {}
+        }
+    }
 }

@@ -1,8 +1,11 @@
 //! The one thing that holds calls back, and until when.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::State;
+use super::{Call, Doing, State, Waiter};
+use crate::event::{BreakerMode, BreakerState, BucketLevel, Constraint, UpstreamHealth};
 use crate::time::Timestamp;
 
 /// The answer to "is it getting through, and if not, what is holding it?".
@@ -23,7 +26,7 @@ pub struct Hold {
     pub cause: Cause,
     /// Until when, if that can be told.
     pub until: Option<Timestamp>,
-    /// How many calls it holds now.
+    /// How many calls it holds now; for the breaker, how many it refused since it opened.
     pub calls: u64,
 }
 
@@ -53,19 +56,411 @@ pub enum Cause {
     Server,
 }
 
+/// A call that waits longer than this for its first token is held by the server.
+const SERVER_SLOW: Duration = Duration::from_millis(1500);
+/// Between two pictures while calls or countdowns run.
+const FRAME: Duration = Duration::from_millis(100);
+/// Between two pictures while only a bucket fills.
+const SLOW_FRAME: Duration = Duration::from_millis(250);
+
+/// A cause and how long it holds: what remains of the wait where that can be told, otherwise how long it
+/// has lasted.
+type Candidate = (Duration, Hold);
+
 impl State {
-    /// What holds calls back at `now`.
-    pub fn verdict(&self, _now: Timestamp) -> Verdict {
+    /// What holds calls back at `now`: the cause with the longest wait, and the one after it.
+    ///
+    /// A cause counts only if it holds a running call; an open breaker counts in any case, because it
+    /// would refuse the next one.
+    pub fn verdict(&self, now: Timestamp) -> Verdict {
+        let (mut first, mut second): (Option<Candidate>, Option<Candidate>) = (None, None);
+        let causes = [
+            self.breaker_hold(now),
+            self.queue_hold(now),
+            self.loading_hold(now),
+        ];
+        let causes = causes.into_iter().chain(self.call_holds(now)).flatten();
+        for candidate in causes {
+            if first.is_none_or(|(longest, _)| candidate.0 > longest) {
+                second = first.replace(candidate);
+            } else if second.is_none_or(|(longest, _)| candidate.0 > longest) {
+                second = Some(candidate);
+            }
+        }
         Verdict {
-            held_by: None,
-            then: None,
-            flowing_per_s: None,
+            held_by: first.map(|(_, hold)| hold),
+            then: second.map(|(_, hold)| hold),
+            flowing_per_s: self.calls.book.flow_at(now),
         }
     }
 
     /// When the picture changes next without any event: `now` plus a little while something moves with
     /// time (a running call, a bucket that refills, a countdown), nothing while all stands still.
-    pub fn next_change(&self, _now: Timestamp) -> Option<Timestamp> {
-        None
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let counts_down = |until: Option<Timestamp>| until.is_some_and(|until| until > now);
+        if self.calls.totals.running() > 0
+            || (self.breaker.state == BreakerState::Open && counts_down(self.breaker.until))
+            || counts_down(self.limit.paused_until)
+        {
+            return Some(now + FRAME);
+        }
+        let fills = |bucket: Option<BucketLevel>| {
+            bucket.is_some_and(|bucket| bucket.ready_at(bucket.capacity).is_some_and(|full| full > now))
+        };
+        (fills(self.limit.requests) || fills(self.limit.tokens) || self.calls.book.flow_at(now).is_some())
+            .then(|| now + SLOW_FRAME)
+    }
+
+    fn breaker_hold(&self, now: Timestamp) -> Option<Candidate> {
+        let breaker = &self.breaker;
+        let (wait, cause, until) = match (breaker.mode, breaker.state) {
+            (BreakerMode::ForcedOpen, _) => (Duration::MAX, Cause::BreakerForced, None),
+            (BreakerMode::ForcedClosed, _) | (_, BreakerState::Closed) => return None,
+            (BreakerMode::Automatic, BreakerState::Open) => match breaker.until {
+                // the cool-down is over: the next call is the probe, nobody is held
+                Some(until) if until <= now => return None,
+                Some(until) => (now.until(until), Cause::BreakerOpen, Some(until)),
+                None => (Duration::MAX, Cause::BreakerOpen, None),
+            },
+            (BreakerMode::Automatic, BreakerState::HalfOpen) => {
+                if !breaker.probe_out {
+                    return None;
+                }
+                (now.since(breaker.since), Cause::ProbeOut, None)
+            }
+        };
+        let calls = breaker.refused_since_open;
+        Some((wait, Hold { cause, until, calls }))
+    }
+
+    /// The queue moves when its head does, so all who wait are held by what holds the head.
+    fn queue_hold(&self, now: Timestamp) -> Option<Candidate> {
+        let (_, head) = self.limit.head()?;
+        let (cause, until) = self.head_cause(head, now);
+        let wait = until.map_or(now.since(head.since), |until| now.until(until));
+        let calls = self.limit.waiters.len() as u64;
+        Some((wait, Hold { cause, until, calls }))
+    }
+
+    /// What the head waits for now. What it was queued for may be over, and something else may hold it.
+    fn head_cause(&self, head: Waiter, now: Timestamp) -> (Cause, Option<Timestamp>) {
+        let limit = &self.limit;
+        let later = |at: Option<Timestamp>| at.filter(|at| *at > now);
+        if let Some(until) = later(limit.paused_until) {
+            return (Cause::Paused, Some(until));
+        }
+        let one_more = |bucket: Option<BucketLevel>| later(bucket.and_then(|bucket| bucket.ready_at(1)));
+        let no_slot = limit.in_use >= self.session.policy.limit.concurrency;
+        let requests_at = one_more(limit.requests);
+        // how many tokens the head needs is not known, only when it was to have them
+        let tokens_at = match head.constraint {
+            Constraint::Tokens => later(head.ready_at),
+            Constraint::Requests | Constraint::Slots | Constraint::Paused => None,
+        }
+        .or(one_more(limit.tokens));
+        let queued_for = match head.constraint {
+            Constraint::Requests => (requests_at.is_some(), (Cause::Requests, requests_at)),
+            Constraint::Tokens => (tokens_at.is_some(), (Cause::Tokens, tokens_at)),
+            Constraint::Slots => (no_slot, (Cause::Slots, None)),
+            Constraint::Paused => (false, (Cause::Paused, None)),
+        };
+        // in this order the limiter asks
+        let holding = [
+            queued_for,
+            (no_slot, (Cause::Slots, None)),
+            (requests_at.is_some(), (Cause::Requests, requests_at)),
+            (tokens_at.is_some(), (Cause::Tokens, tokens_at)),
+        ];
+        holding
+            .into_iter()
+            .find(|(holds, _)| *holds)
+            .map_or(queued_for.1, |(_, cause)| cause)
+    }
+
+    fn loading_hold(&self, now: Timestamp) -> Option<Candidate> {
+        let running = self.calls.totals.running();
+        match self.session.health {
+            Some(UpstreamHealth::Loading) if running > 0 => {
+                let since = self.running().map(|call| call.started_at).min()?;
+                let hold = Hold {
+                    cause: Cause::Loading,
+                    until: None,
+                    calls: running,
+                };
+                Some((now.since(since), hold))
+            }
+            Some(UpstreamHealth::Loading | UpstreamHealth::Ready { .. } | UpstreamHealth::Trouble { .. })
+            | None => None,
+        }
+    }
+
+    /// What calls wait for one by one: the next try, the first token.
+    fn call_holds(&self, now: Timestamp) -> [Option<Candidate>; 2] {
+        let totals = &self.calls.totals;
+        if totals.backing_off + totals.waiting == 0 {
+            return [None, None];
+        }
+        let mut next_try: Option<Timestamp> = None;
+        let (mut longest, mut slow) = (Duration::ZERO, 0);
+        for call in self.running() {
+            match call.doing {
+                Doing::BackingOff { until } => {
+                    next_try = Some(next_try.map_or(until, |earliest| earliest.min(until)));
+                }
+                Doing::Waiting => {
+                    let since = call.spans.last().map_or(call.started_at, |span| span.from);
+                    let waited = now.since(since);
+                    slow += u64::from(waited > SERVER_SLOW);
+                    longest = longest.max(waited);
+                }
+                Doing::Starting
+                | Doing::Queued { .. }
+                | Doing::Streaming
+                | Doing::Following { .. }
+                | Doing::Ended => {}
+            }
+        }
+        let back_off = next_try.map(|until| {
+            let hold = Hold {
+                cause: Cause::BackOff,
+                until: Some(until),
+                calls: totals.backing_off,
+            };
+            (now.until(until), hold)
+        });
+        let hold = Hold {
+            cause: Cause::Server,
+            until: None,
+            calls: slow,
+        };
+        [back_off, (slow > 0).then_some((longest, hold))]
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Call> {
+        self.calls
+            .recent
+            .values()
+            .filter(|call| call.doing != Doing::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventKind, FailureClass, Fate, MoveReason, Origin};
+    use crate::state::story::{
+        Story, admitted, attempt, ended, failed, first_token, moved, queued, retry, settled,
+    };
+
+    fn at(seconds: f64) -> Timestamp {
+        Timestamp::from_secs_f64(seconds)
+    }
+
+    fn causes(story: &Story, now: f64) -> [Option<(Cause, Option<f64>, u64)>; 2] {
+        let verdict = story.state().verdict(at(now));
+        [verdict.held_by, verdict.then]
+            .map(|hold| hold.map(|hold| (hold.cause, hold.until.map(Timestamp::as_secs_f64), hold.calls)))
+    }
+
+    fn opened(seconds: f64) -> EventKind {
+        moved(
+            BreakerState::Closed,
+            BreakerState::Open,
+            1,
+            MoveReason::FailureRate,
+            Some(seconds),
+        )
+    }
+
+    /// One call backs off until second 2.
+    fn backing_off(story: &mut Story) {
+        story.call(1, Origin::Chat).tell(1, attempt(1, 1));
+        story.tell(1, failed(1, FailureClass::ServerError, Some(500), 9));
+        story.tell(1, retry(2, FailureClass::ServerError, story.now, 2000, None));
+    }
+
+    #[test]
+    fn nothing_runs_and_nothing_is_held() {
+        let verdict = Story::begin().state().verdict(at(1.0));
+        let nothing = Verdict {
+            held_by: None,
+            then: None,
+            flowing_per_s: None,
+        };
+        assert_eq!(verdict, nothing);
+    }
+
+    #[test]
+    fn an_open_breaker_holds_even_when_nothing_runs_until_its_time_is_over() {
+        let mut story = Story::begin();
+        story.tell(0, opened(5.0));
+        assert_eq!(
+            causes(&story, 0.8),
+            [Some((Cause::BreakerOpen, Some(5.0), 0)), None]
+        );
+        assert_eq!(causes(&story, 5.0), [None, None]);
+        let mode = BreakerMode::ForcedOpen;
+        story.tell(0, EventKind::BreakerForced { mode });
+        assert_eq!(causes(&story, 9.0), [Some((Cause::BreakerForced, None, 0)), None]);
+    }
+
+    #[test]
+    fn the_longest_wait_comes_first() {
+        let mut story = Story::begin();
+        story.tell(0, opened(5.0));
+        backing_off(&mut story);
+        let breaker = Some((Cause::BreakerOpen, Some(5.0), 0));
+        let back_off = Some((Cause::BackOff, Some(2.0), 1));
+        assert_eq!(causes(&story, 0.0), [breaker, back_off]);
+        let mut story = Story::begin();
+        story.tell(0, opened(1.0));
+        backing_off(&mut story);
+        let breaker = Some((Cause::BreakerOpen, Some(1.0), 0));
+        assert_eq!(causes(&story, 0.0), [back_off, breaker]);
+    }
+
+    #[test]
+    fn a_probe_that_is_out_holds_the_others() {
+        let mut story = Story::begin();
+        story.tell(
+            0,
+            moved(
+                BreakerState::Open,
+                BreakerState::HalfOpen,
+                2,
+                MoveReason::CoolDown,
+                None,
+            ),
+        );
+        assert_eq!(causes(&story, 1.0), [None, None]);
+        let probe = EventKind::BreakerAdmitted {
+            generation: 2,
+            probe: true,
+        };
+        story.tell(1, probe);
+        assert_eq!(causes(&story, 1.0), [Some((Cause::ProbeOut, None, 0)), None]);
+    }
+
+    #[test]
+    fn the_head_of_the_queue_is_asked_again() {
+        let mut story = Story::begin();
+        let concurrency = story.state().session.policy.limit.concurrency;
+        for call in [1, 2] {
+            story.call(call, Origin::Chat);
+            story.tell(call, queued(Constraint::Tokens, Some(3.0), call as u32));
+        }
+        assert_eq!(causes(&story, 1.0), [Some((Cause::Tokens, Some(3.0), 2)), None]);
+        // the tokens have come, but the slots are gone
+        story.tell(3, admitted(at(0.0), concurrency, 2));
+        assert_eq!(causes(&story, 4.0)[0], Some((Cause::Slots, None, 2)));
+        // nothing is left to wait for: still what it was queued for
+        story.tell(3, settled(at(0.0), 0));
+        assert_eq!(causes(&story, 4.0)[0], Some((Cause::Tokens, None, 2)));
+        // a pause stops all
+        story.tell(0, EventKind::LimitPaused { until: at(6.0) });
+        assert_eq!(causes(&story, 4.0)[0], Some((Cause::Paused, Some(6.0), 2)));
+    }
+
+    #[test]
+    fn requests_are_short_until_one_is_there() {
+        let mut story = Story::begin();
+        let EventKind::LimitAdmitted { tokens, .. } = admitted(at(0.0), 1, 1) else {
+            panic!("not admitted");
+        };
+        let requests = story.state().limit.requests.unwrap().debited(60);
+        story
+            .call(1, Origin::Chat)
+            .tell(1, queued(Constraint::Slots, None, 1));
+        story.tell(
+            2,
+            EventKind::LimitSettled {
+                reserved: 1,
+                charged: 1,
+                refunded: false,
+                requests,
+                tokens,
+                in_use: 1,
+            },
+        );
+        // five requests a second
+        assert_eq!(causes(&story, 0.1)[0], Some((Cause::Requests, Some(0.2), 1)));
+    }
+
+    #[test]
+    fn the_next_try_is_the_earliest() {
+        let mut story = Story::begin();
+        backing_off(&mut story);
+        story.call(2, Origin::Chat).tell(2, attempt(1, 2));
+        story.tell(2, failed(1, FailureClass::Reset, None, 9));
+        story.tell(2, retry(2, FailureClass::Reset, story.now, 9000, None));
+        assert_eq!(causes(&story, 1.0)[0], Some((Cause::BackOff, Some(2.0), 2)));
+    }
+
+    #[test]
+    fn a_server_that_takes_its_time_or_loads() {
+        let mut story = Story::begin();
+        story.call(1, Origin::Chat).tell(1, attempt(1, 1));
+        story.at(1.0).call(2, Origin::Chat).tell(2, attempt(1, 2));
+        assert_eq!(causes(&story, 1.5), [None, None]);
+        assert_eq!(causes(&story, 1.6)[0], Some((Cause::Server, None, 1)));
+        assert_eq!(causes(&story, 3.0)[0], Some((Cause::Server, None, 2)));
+        story.tell(1, first_token(1, 900)).tell(2, first_token(1, 900));
+        assert_eq!(causes(&story, 3.0), [None, None]);
+        let health = UpstreamHealth::Loading;
+        story.tell(0, EventKind::UpstreamProbed { health });
+        assert_eq!(causes(&story, 3.0), [Some((Cause::Loading, None, 2)), None]);
+    }
+
+    #[test]
+    fn the_flow_is_of_answers_over_the_last_seconds() {
+        let mut story = Story::begin();
+        for call in 1..=30 {
+            story.at(6.0 + call as f64 / 10.0).call(call, Origin::Library);
+            let fate = if call % 3 == 0 { Fate::Failed } else { Fate::Hit };
+            story.tell(call, ended(fate, 0, 1));
+        }
+        let flow = |now| story.state().verdict(at(now)).flowing_per_s;
+        // twenty answers in the 4.5 seconds from 5.0
+        assert!((flow(9.5).unwrap() - 20.0 / 4.5).abs() < 1e-9);
+        assert_eq!(flow(14.0), None);
+        let mut story = Story::begin();
+        story
+            .at(0.1)
+            .call(1, Origin::Chat)
+            .tell(1, ended(Fate::Failed, 0, 1));
+        assert_eq!(story.state().verdict(at(0.2)).flowing_per_s, Some(0.0));
+    }
+
+    #[test]
+    fn a_still_picture_asks_for_no_frame() {
+        let mut story = Story::begin();
+        let next = |story: &Story, now| story.state().next_change(at(now)).map(Timestamp::as_secs_f64);
+        assert_eq!(next(&story, 1.0), None);
+        story.at(1.0).call(1, Origin::Chat);
+        assert_eq!(next(&story, 1.0), Some(1.1));
+        story
+            .tell(1, admitted(at(1.0), 1, 0))
+            .tell(1, ended(Fate::Answered, 1, 1));
+        // the tokens need 12 seconds to fill
+        assert_eq!(next(&story, 12.0), Some(12.25));
+        assert_eq!(next(&story, 13.1), None);
+        story.tell(0, opened(20.0));
+        assert_eq!(next(&story, 19.0), Some(19.1));
+        assert_eq!(next(&story, 20.0), None);
+        story.tell(0, EventKind::LimitPaused { until: at(30.0) });
+        assert_eq!(next(&story, 29.0), Some(29.1));
+        assert_eq!(next(&story, 30.0), None);
+    }
+
+    #[test]
+    fn the_flow_fades_before_the_picture_stands_still() {
+        let mut story = Story::begin();
+        story
+            .at(1.0)
+            .call(1, Origin::Library)
+            .tell(1, ended(Fate::Hit, 0, 1));
+        let state = story.state();
+        assert_eq!(state.next_change(at(5.9)), Some(at(6.15)));
+        assert_eq!(state.next_change(at(6.0)), None);
     }
 }

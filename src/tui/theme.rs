@@ -106,6 +106,56 @@ impl Theme {
     }
 }
 
+/// What `--color` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorChoice {
+    /// As the environment wants it.
+    #[default]
+    Auto,
+    /// Colours, whatever the environment says.
+    Always,
+    /// No colours.
+    Never,
+}
+
+/// The part of the environment that decides about colours and marks. Read once, passed down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `NO_COLOR`: counts if set and not empty.
+    pub no_color: Option<String>,
+    /// `TERM`.
+    pub term: Option<String>,
+    /// The first of `LC_ALL`, `LC_CTYPE` and `LANG` that is set and not empty.
+    pub locale: Option<String>,
+}
+
+/// The theme for an environment and two flags.
+///
+/// A locale that names no UTF-8 means ASCII marks; no locale at all says nothing about the terminal, and
+/// nearly all of them speak UTF-8 today.
+///
+/// Whoever draws must call `crossterm::style::force_color_output(true)`: with `NO_COLOR` set, crossterm 0.29
+/// writes a full reset in place of each colour, which takes bold and reverse away too. The mono theme asks
+/// for no colours, so nothing is lost by it.
+pub fn choose(environment: &Environment, color: ColorChoice, ascii: bool) -> Theme {
+    let dumb = environment.term.as_deref() == Some("dumb");
+    let no_color = environment
+        .no_color
+        .as_deref()
+        .is_some_and(|value| !value.is_empty());
+    let mono = match color {
+        ColorChoice::Always => false,
+        ColorChoice::Never => true,
+        ColorChoice::Auto => no_color || dumb,
+    };
+    let foreign = environment.locale.as_deref().is_some_and(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        !locale.contains("utf-8") && !locale.contains("utf8")
+    });
+    let palette = if mono { Palette::Mono } else { Palette::Ansi16 };
+    Theme::new(palette, ascii || dumb || foreign)
+}
+
 /// One cell each, with an ASCII twin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glyphs {
@@ -214,3 +264,57 @@ pub const ASCII: Glyphs = Glyphs {
     ellipsis: "~",
     border: ["-", "|", "+", "+", "+", "+"],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the choice is mono, and whether it is ASCII.
+    fn chosen(no_color: &str, term: &str, locale: &str, color: ColorChoice) -> (bool, bool) {
+        let some = |text: &str| (text != "-").then(|| text.to_owned());
+        let environment = Environment {
+            no_color: some(no_color),
+            term: some(term),
+            locale: some(locale),
+        };
+        let theme = choose(&environment, color, false);
+        (theme.palette == Palette::Mono, *theme.glyphs == ASCII)
+    }
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        use ColorChoice::{Always, Auto, Never};
+        let utf8 = "de_DE.UTF-8";
+        assert_eq!(chosen("-", "xterm", utf8, Auto), (false, false));
+        assert_eq!(chosen("1", "xterm", utf8, Auto), (true, false));
+        assert_eq!(chosen("", "xterm", utf8, Auto), (false, false));
+        assert_eq!(chosen("1", "xterm", utf8, Always), (false, false));
+        assert_eq!(chosen("-", "xterm", utf8, Never), (true, false));
+        assert_eq!(chosen("-", "dumb", utf8, Auto), (true, true));
+        assert_eq!(chosen("-", "-", "C", Auto), (false, true));
+        assert_eq!(chosen("-", "-", "-", Auto), (false, false));
+        assert_eq!(choose(&Environment::default(), Auto, true).glyphs, &ASCII);
+    }
+
+    #[test]
+    fn mono_uses_no_colour_and_tells_states_apart_by_modifier() {
+        let mono = Theme::new(Palette::Mono, false);
+        let roles = [
+            Role::Ok,
+            Role::Hit,
+            Role::Wait,
+            Role::Bad,
+            Role::Refused,
+            Role::Muted,
+        ];
+        let styles = roles.map(|role| mono.style(role));
+        for (index, style) in styles.iter().enumerate() {
+            assert_eq!((style.fg, style.bg), (None, None));
+            assert!(
+                !styles.iter().skip(index + 1).any(|other| other == style),
+                "{:?}",
+                roles.get(index)
+            );
+        }
+    }
+}

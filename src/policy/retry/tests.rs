@@ -93,6 +93,7 @@ fn a_decision_tells_everything() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table, a row for each reason")]
 fn each_reason_to_stop() {
     let many = |class, phase| vec![failure(class, phase); 10];
     let no = Failure {
@@ -216,7 +217,7 @@ fn a_stopped_call_takes_nothing_from_the_budget() {
         let decision = Retry::new(&settings(), 1).decide(Timestamp::ZERO, deadline, &failure, &mut budget);
         assert!(matches!(decision, RetryDecision::Stop { .. }));
     }
-    assert_eq!(budget.balance(Timestamp::ZERO), full);
+    assert!((budget.balance(Timestamp::ZERO) - full).abs() < f64::EPSILON);
 }
 
 #[test]

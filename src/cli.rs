@@ -1,0 +1,129 @@
+//! The command line: what can be asked for, and nothing that does it.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// A terminal control room for LLM API resilience.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    version,
+    about = "A terminal control room for LLM API resilience: cache, retries, rate limits and circuit breaker, visible and drivable.",
+    after_help = "Examples:
+  seawall                                      on the built-in simulator, nothing to set up
+  seawall --upstream http://127.0.0.1:8033     on a llama-server
+  seawall --faults outage --seed 7             with the faults chosen; F switches them on
+  seawall --policy exercise                    the textbook's policy instead of production's
+  seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
+  seawall < /dev/null | cat                    without a terminal: a drill, and its report
+
+Exit codes: 0 ok, 1 the drill did not end well, 2 usage or configuration, 3 upstream unreachable,
+            129 SIGHUP, 130 Ctrl-C, 143 SIGTERM."
+)]
+pub struct Cli {
+    /// What to do; without it, the control room opens.
+    #[command(subcommand)]
+    pub mode: Option<Mode>,
+
+    /// The API to call: http://127.0.0.1:8033, https://api.example.com/v1 [default: the built-in simulator]
+    #[arg(long, value_name = "URL", env = "SEAWALL_UPSTREAM")]
+    pub upstream: Option<String>,
+
+    /// The model to ask for
+    #[arg(long, value_name = "NAME", env = "SEAWALL_MODEL")]
+    pub model: Option<String>,
+
+    /// The settings of all guards: production, exercise, or a file
+    #[arg(
+        long,
+        value_name = "FILE|PRESET",
+        default_value = "production",
+        env = "SEAWALL_POLICY"
+    )]
+    pub policy: String,
+
+    /// The faults that F switches on: flaky, rate-limit-storm, outage, slow, cut-streams, mixed, or a file
+    #[arg(long, value_name = "PROFILE", default_value = "mixed", global = true)]
+    pub faults: String,
+
+    /// The seed of everything random; the same seed draws the same prompts, faults and waits
+    #[arg(long, value_name = "N", global = true)]
+    pub seed: Option<u64>,
+
+    /// Read the API key from the first line of this file (mode 0600) instead of SEAWALL_API_KEY
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+
+    /// The most an answer may have, in LLM tokens
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: u32,
+
+    /// Leave the mouse to the terminal: its own selection works
+    #[arg(long)]
+    pub no_mouse: bool,
+
+    /// Marks and borders in ASCII
+    #[arg(long)]
+    pub ascii: bool,
+
+    /// When to use colour; NO_COLOR is heard too
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+
+    /// No screen: run the drill and print its report, as without a terminal
+    #[arg(long)]
+    pub no_tui: bool,
+}
+
+/// What else the program does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Mode {
+    /// Run the simulator alone, so that any other program can be tried against its faults
+    Simulate {
+        /// The port on 127.0.0.1; 0 takes any that is free and prints it
+        #[arg(long, value_name = "N", default_value_t = 8099)]
+        port: u16,
+    },
+    /// Write a picture of the screen as SVG: the same one each time
+    Picture {
+        /// Where to
+        file: PathBuf,
+        /// Columns and rows
+        #[arg(long, value_name = "WxH", default_value = "120x40")]
+        size: String,
+    },
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// If the terminal can and NO_COLOR is not set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_flag_takes_a_key() {
+        for argument in Cli::command().get_arguments() {
+            let name = argument.get_id().as_str();
+            assert!(
+                !name.contains("key") || name.ends_with("file"),
+                "--{name} would show a key in ps"
+            );
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Reading policy files, fault files and keys. A mistake is told with its line and the nearest right name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::client::{ApiKey, is_loopback};
+use crate::settings::{FaultProfile, Policy};
+use crate::simulator::fault;
+use crate::text::SafeText;
+
+/// The presets that ship with the program.
+pub const POLICIES: [(&str, &str); 2] = [
+    ("production", include_str!("../assets/policies/production.toml")),
+    ("exercise", include_str!("../assets/policies/exercise.toml")),
+];
+
+/// Why something that was asked for cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file that cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A file or preset that does not parse.
+    #[error("{name}, line {line}: {message}")]
+    Syntax {
+        /// The file, or the preset.
+        name: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong, and what to write instead.
+        message: String,
+    },
+    /// A value out of its bounds.
+    #[error("{name}: {message}")]
+    Value {
+        /// The file, or the preset.
+        name: String,
+        /// What is wrong, and what to write instead.
+        message: String,
+    },
+    /// Neither a preset nor a file.
+    #[error("no {kind} '{name}': it is neither a file nor one of {known}{hint}")]
+    Unknown {
+        /// `policy` or `fault profile`.
+        kind: &'static str,
+        /// What was asked for.
+        name: SafeText,
+        /// What there is.
+        known: String,
+        /// The nearest name.
+        hint: String,
+    },
+    /// A URL that cannot be used.
+    #[error("--upstream {url}: {message}")]
+    Url {
+        /// What was given.
+        url: SafeText,
+        /// What is wrong, and what to write instead.
+        message: String,
+    },
+    /// A key file that others can read.
+    #[error("{} can be read by others (mode {mode:o}): run chmod 600 on it", path.display())]
+    OpenKeyFile {
+        /// Which.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A key file without a key.
+    #[error("{} holds no key: put it on the first line", path.display())]
+    EmptyKeyFile {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+/// A policy: a preset by name, or a file.
+pub fn policy(name: &str) -> Result<Policy, ConfigError> {
+    let (shown, text) = find("policy", name, &POLICIES)?;
+    let mut policy: Policy = parse(&shown, &text)?;
+    if !text.lines().any(|line| line.trim_start().starts_with("name")) {
+        policy.name.clone_from(&shown);
+    }
+    policy.validate().map_err(|error| ConfigError::Value {
+        name: shown,
+        message: error.to_string(),
+    })?;
+    Ok(policy)
+}
+
+/// A fault profile: a bundled one by name, or a file.
+pub fn faults(name: &str) -> Result<FaultProfile, ConfigError> {
+    let (shown, text) = find("fault profile", name, fault::bundled())?;
+    let profile: FaultProfile = parse(&shown, &text)?;
+    profile
+        .validate()
+        .map_err(|message| ConfigError::Value { name: shown, message })?;
+    Ok(profile)
+}
+
+/// The profiles that ship with the program; those that do not parse are left out (a test parses them all).
+pub fn bundled_faults() -> Vec<FaultProfile> {
+    fault::bundled()
+        .iter()
+        .filter_map(|(name, _)| faults(name).ok())
+        .collect()
+}
+
+/// The URL of an upstream: http or https, with a host.
+pub fn upstream(text: &str) -> Result<Url, ConfigError> {
+    let refuse = |message: String| ConfigError::Url {
+        url: SafeText::excerpt(text, 120),
+        message,
+    };
+    let with_scheme = format!("http://{text}");
+    let url = match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => url,
+        // `localhost:8033` parses as a URL of scheme `localhost`
+        _ if !text.contains("://") && Url::parse(&with_scheme).is_ok() => {
+            return Err(refuse(format!("a URL needs its scheme: write {with_scheme}")));
+        }
+        Ok(url) => {
+            return Err(refuse(format!(
+                "scheme '{}' is not spoken here: use http or https",
+                url.scheme()
+            )));
+        }
+        Err(error) => return Err(refuse(format!("{error}; write it as http://127.0.0.1:8033"))),
+    };
+    if url.host().is_none() {
+        return Err(refuse(
+            "it names no host; write it as http://127.0.0.1:8033".into(),
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ConfigError::Url {
+            url: SafeText::new(url.host_str().unwrap_or_default()),
+            message: "keys and passwords do not belong into a URL: put the key into SEAWALL_API_KEY".into(),
+        });
+    }
+    if url.scheme() == "http" && !is_loopback(&url) && !is_private(&url) {
+        return Err(refuse(
+            "plain http would send your prompts and your key in the open: use https".into(),
+        ));
+    }
+    Ok(url)
+}
+
+/// Whether the host is in a private network, where plain http is usual.
+fn is_private(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_private() || address.is_link_local(),
+        Some(url::Host::Ipv6(address)) => address.is_unique_local() || address.is_unicast_link_local(),
+        Some(url::Host::Domain(name)) => {
+            !name.contains('.')
+                || ["local", "internal"].contains(&name.rsplit('.').next().unwrap_or_default())
+        }
+        None => false,
+    }
+}
+
+/// The API key for an upstream: a file if one is named, else the variable. `env` looks a variable up.
+///
+/// `OPENAI_API_KEY` is only ever sent to OpenAI: a key must not travel to whoever `--upstream` names.
+pub fn api_key(
+    upstream: &Url,
+    file: Option<&Path>,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Option<ApiKey>, ConfigError> {
+    if let Some(path) = file {
+        return key_file(path).map(Some);
+    }
+    let openai = upstream.host_str() == Some("api.openai.com");
+    let names = ["SEAWALL_API_KEY", "OPENAI_API_KEY"];
+    let found = names.iter().take(if openai { 2 } else { 1 }).find_map(|name| {
+        let value = env(name)?;
+        let value = value.trim().to_owned();
+        (!value.is_empty()).then(|| ApiKey {
+            name: (*name).to_owned(),
+            secret: SecretString::from(value),
+        })
+    });
+    Ok(found)
+}
+
+fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
+    let unreadable = |error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        error,
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(ConfigError::OpenKeyFile {
+                path: path.to_owned(),
+                mode,
+            });
+        }
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let key = text.lines().next().unwrap_or_default().trim().to_owned();
+    if key.is_empty() {
+        return Err(ConfigError::EmptyKeyFile {
+            path: path.to_owned(),
+        });
+    }
+    Ok(ApiKey {
+        name: path.display().to_string(),
+        secret: SecretString::from(key),
+    })
+}
+
+/// The text of a preset or a file, and what to call it.
+fn find(kind: &'static str, name: &str, known: &[(&str, &str)]) -> Result<(String, String), ConfigError> {
+    if let Some((name, text)) = known.iter().find(|(known, _)| *known == name) {
+        return Ok(((*name).to_owned(), (*text).to_owned()));
+    }
+    let path = Path::new(name);
+    match fs::read_to_string(path) {
+        Ok(text) => Ok((path.display().to_string(), text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(ConfigError::Unknown {
+            kind,
+            name: SafeText::excerpt(name, 80),
+            known: known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+            hint: nearest(name, known.iter().map(|(name, _)| *name))
+                .map_or_else(String::new, |near| format!("; did you mean {near}?")),
+        }),
+        Err(error) => Err(ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+        }),
+    }
+}
+
+fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start).min(text.len());
+        let line = text
+            .as_bytes()
+            .iter()
+            .take(at)
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        let mut message = error.message().replace('\n', " ");
+        if let Some(near) = near_field(&message) {
+            message = format!("{message}; did you mean `{near}`?");
+        }
+        ConfigError::Syntax {
+            name: name.to_owned(),
+            line,
+            message: SafeText::new(&message).to_string(),
+        }
+    })
+}
+
+/// The right name nearest to the wrong one, out of serde's own sentence.
+fn near_field(message: &str) -> Option<String> {
+    let rest = message
+        .strip_prefix("unknown field `")
+        .or_else(|| message.strip_prefix("unknown variant `"))?;
+    let (wrong, expected) = rest.split_once('`')?;
+    // odd pieces stand between backticks
+    let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    nearest(wrong, names.iter().copied()).map(str::to_owned)
+}
+
+/// The name most like `wrong`, if it is like it at all.
+fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .filter(|(distance, name)| *distance <= 2 + name.len() / 4)
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn message<T: std::fmt::Debug>(result: Result<T, ConfigError>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_production_file_says_what_the_code_says() {
+        assert_eq!(policy("production").unwrap(), Policy::default());
+    }
+
+    #[test]
+    fn every_shipped_file_is_valid() {
+        for (name, _) in POLICIES {
+            assert_eq!(policy(name).unwrap().name, name);
+        }
+        for (name, _) in fault::bundled() {
+            assert_eq!(&faults(name).unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_line_and_nearest_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let try_text = |text: &str| {
+            fs::write(path, text).unwrap();
+            message(policy(path)).replace(path, "FILE")
+        };
+        let unknown = try_text("# mine\n[retry]\natempts = 3\n");
+        assert!(
+            unknown.starts_with("FILE, line 3: unknown field `atempts`"),
+            "{unknown}"
+        );
+        assert!(unknown.ends_with("did you mean `attempts`?"), "{unknown}");
+        let wrong_type = try_text("[retry]\nattempts = \"three\"\n");
+        assert!(
+            wrong_type.starts_with("FILE, line 2: invalid type: string \"three\""),
+            "{wrong_type}"
+        );
+        let bound = try_text("[breaker]\nfailure_rate = 50\n");
+        assert_eq!(
+            bound,
+            "FILE: breaker.failure_rate = 50: above 0 and at most 1 (0.5 opens at half)"
+        );
+        let variant = try_text("[retry]\njitter = \"ful\"\n");
+        assert!(variant.contains("did you mean `full`?"), "{variant}");
+        let preset = message(policy("prodution"));
+        assert!(
+            preset.ends_with("one of production, exercise; did you mean production?"),
+            "{preset}"
+        );
+    }
+
+    #[test]
+    fn a_partial_file_keeps_the_defaults_and_takes_its_own_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "[retry]\nattempts = 7\n").unwrap();
+        let name = file.path().to_str().unwrap();
+        let policy = policy(name).unwrap();
+        assert_eq!((policy.retry.attempts, policy.name.as_str()), (7, name));
+        assert_eq!(policy.breaker, Policy::default().breaker);
+    }
+
+    #[test]
+    fn urls_are_refused_with_the_remedy() {
+        assert_eq!(
+            upstream("http://127.0.0.1:8033").unwrap().as_str(),
+            "http://127.0.0.1:8033/"
+        );
+        assert!(message(upstream("localhost:8033")).ends_with("write http://localhost:8033"));
+        assert!(message(upstream("ftp://x")).contains("use http or https"));
+        assert!(message(upstream("http://")).contains("write it as http://127.0.0.1:8033"));
+        assert!(message(upstream("http://api.example.com")).contains("use https"));
+        let with_password = message(upstream("https://me:sk-verysecret@h"));
+        assert!(!with_password.contains("verysecret"), "{with_password}");
+    }
+
+    #[test]
+    fn keys_come_from_the_right_variable_only() {
+        let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "sk-open".to_owned());
+        let local = upstream("http://127.0.0.1:8033").unwrap();
+        assert!(api_key(&local, None, env).unwrap().is_none());
+        let openai = upstream("https://api.openai.com").unwrap();
+        let key = api_key(&openai, None, env).unwrap().unwrap();
+        assert_eq!(
+            (key.name.as_str(), key.secret.expose_secret()),
+            ("OPENAI_API_KEY", "sk-open")
+        );
+        assert!(!format!("{key:?}").contains("sk-open"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_file_must_be_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "sk-file\n").unwrap();
+        let local = upstream("http://127.0.0.1:8033").unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(message(api_key(&local, Some(file.path()), |_| None)).contains("chmod 600"));
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        let key = api_key(&local, Some(file.path()), |_| None).unwrap().unwrap();
+        assert_eq!(key.secret.expose_secret(), "sk-file");
+    }
+}

@@ -1,0 +1,262 @@
+//! Turns commands into calls. It owns what runs on a person's behalf, and ends it.
+//!
+//! ```text
+//!  Command --> Engine --> ResilientClient::call --> events
+//!                 |                                   (the only answer)
+//!                 +--> FaultControl, breaker, cache
+//! ```
+
+mod prompts;
+mod route;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use prompts::Prompts;
+pub use route::Route;
+
+use crate::client::{CallContext, Env, ResilientClient, Transport};
+use crate::event::{BurstUsers, CallId, Command, EventKind, Observer, Origin, UserId};
+use crate::openai::{ChatRequest, Message};
+use crate::simulator::FaultControl;
+
+/// Commands that may wait; one more is turned away by `try_send`, and the screen says so.
+pub const COMMANDS: usize = 32;
+/// A burst makes so many calls before others get their turn, so that keys and streams never wait for it.
+const CALLS_AT_ONCE: u32 = 32;
+
+/// How prompts become requests.
+#[derive(Clone, Debug)]
+pub struct RequestStyle {
+    /// The model to name, if any.
+    pub model: Option<String>,
+    /// The most an answer may have, in LLM tokens.
+    pub answer_tokens: u32,
+    /// Who can ask.
+    pub users: Vec<UserId>,
+}
+
+/// See the module documentation. Cheap to clone; clones drive the same session.
+#[derive(Debug)]
+pub struct Engine<T: Transport, O: Observer> {
+    client: ResilientClient<T, O>,
+    observer: O,
+    env: Env,
+    faults: FaultControl,
+    style: Arc<RequestStyle>,
+    prompts: Arc<Prompts>,
+    running: Arc<Mutex<Running>>,
+}
+
+/// What can be stopped.
+#[derive(Debug, Default)]
+struct Running {
+    calls: BTreeMap<CallId, CancellationToken>,
+    /// Cancelled to stop the bursts that are still making calls.
+    bursts: CancellationToken,
+    burst_count: u64,
+    /// The turns of the conversation.
+    turns: Vec<Message>,
+}
+
+impl<T: Transport, O: Observer + Clone> Clone for Engine<T, O> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            observer: self.observer.clone(),
+            env: self.env.clone(),
+            faults: self.faults.clone(),
+            style: Arc::clone(&self.style),
+            prompts: Arc::clone(&self.prompts),
+            running: Arc::clone(&self.running),
+        }
+    }
+}
+
+impl<T: Transport, O: Observer + Clone> Engine<T, O> {
+    /// An engine for this client.
+    pub fn new(
+        client: ResilientClient<T, O>,
+        observer: O,
+        env: Env,
+        faults: FaultControl,
+        style: RequestStyle,
+    ) -> Self {
+        Self {
+            client,
+            observer,
+            env,
+            faults,
+            style: Arc::new(style),
+            prompts: Arc::new(Prompts::bundled()),
+            running: Arc::default(),
+        }
+    }
+
+    /// Obeys commands until `Shutdown`, or until nobody can send any. Everything that runs is stopped then.
+    pub async fn run(&self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(command) = commands.recv().await {
+            if command == Command::Shutdown {
+                break;
+            }
+            self.obey(command);
+        }
+        self.stop_all();
+    }
+
+    /// Obeys one command. Returns at once; what it starts goes on.
+    pub fn obey(&self, command: Command) {
+        match command {
+            Command::Send {
+                prompt,
+                user,
+                conversation,
+            } => self.send(&prompt, user, conversation),
+            Command::Burst { calls, users } => self.burst(calls, users),
+            Command::Cancel { call } => {
+                if let Some(token) = self.lock().calls.get(&call) {
+                    token.cancel();
+                }
+            }
+            Command::CancelAll | Command::Shutdown => self.stop_all(),
+            Command::ForgetConversation => self.lock().turns.clear(),
+            Command::SetFaults { on } => {
+                self.faults.set_on(on);
+                self.tell_faults();
+            }
+            Command::SetFaultProfile { profile } => {
+                self.faults.set_profile(*profile);
+                self.tell_faults();
+            }
+            Command::SetCache { on } => self.client.switch_cache(on),
+            Command::ClearCache => self.client.clear_cache(),
+            Command::SetBreaker { mode } => self.client.force_breaker(mode),
+            Command::ResetBreaker => self.client.reset_breaker(),
+        }
+    }
+
+    /// Tells which faults are made now.
+    pub fn tell_faults(&self) {
+        let profile = Box::new(self.faults.profile().as_ref().clone());
+        self.observer.record(
+            None,
+            EventKind::FaultsApplied {
+                on: self.faults.is_on(),
+                profile,
+            },
+        );
+    }
+
+    /// Who can ask.
+    pub fn users(&self) -> &[UserId] {
+        &self.style.users
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop_all(&self) {
+        let mut running = self.lock();
+        std::mem::take(&mut running.bursts).cancel();
+        for token in running.calls.values() {
+            token.cancel();
+        }
+    }
+
+    fn request(&self, messages: impl IntoIterator<Item = Message>) -> ChatRequest {
+        let request = ChatRequest::new(messages)
+            // deterministic, so that asking again may be answered from the cache
+            .temperature(0.0)
+            .max_tokens(self.style.answer_tokens)
+            .with("stream", true)
+            .with("stream_options", serde_json::json!({ "include_usage": true }));
+        match &self.style.model {
+            Some(model) => request.model(model),
+            None => request,
+        }
+    }
+
+    fn send(&self, prompt: &str, user: UserId, conversation: bool) {
+        let question = Message::user(prompt);
+        let earlier = if conversation {
+            self.lock().turns.clone()
+        } else {
+            Vec::new()
+        };
+        let request = self.request(earlier.into_iter().chain([question.clone()]));
+        self.start(&request, user, Origin::Chat, conversation.then_some(question));
+    }
+
+    fn burst(&self, calls: u32, users: BurstUsers) {
+        let (burst, stop) = {
+            let mut running = self.lock();
+            running.burst_count += 1;
+            (running.burst_count, running.bursts.clone())
+        };
+        self.observer
+            .record(None, EventKind::BurstStarted { burst, calls });
+        let engine = self.clone();
+        self.env.spawn(async move {
+            let mut generator = engine.env.generator("prompts", burst);
+            let mut made = 0;
+            for turn in 0..calls {
+                if stop.is_cancelled() {
+                    break;
+                }
+                let user = match &users {
+                    BurstUsers::One(user) => user.clone(),
+                    BurstUsers::All => {
+                        let users = engine.users();
+                        users
+                            .get(turn as usize % users.len().max(1))
+                            .cloned()
+                            .unwrap_or_default()
+                    }
+                };
+                let prompt = engine.prompts.draw(&mut generator);
+                let request = engine.request([Message::user(prompt)]);
+                engine.start(&request, user, Origin::Burst { burst }, None);
+                made += 1;
+                if turn % CALLS_AT_ONCE == CALLS_AT_ONCE - 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            engine
+                .observer
+                .record(None, EventKind::BurstEnded { burst, calls: made });
+        });
+    }
+
+    /// Makes a call and reads it to its end, or until it is stopped. `question` is remembered with its answer.
+    fn start(&self, request: &ChatRequest, user: UserId, origin: Origin, question: Option<Message>) {
+        let context = CallContext {
+            user,
+            origin,
+            ..CallContext::default()
+        };
+        // under the lock, so that "stop everything" finds every call that has begun
+        let mut running = self.lock();
+        let stream = self.client.call(request, context);
+        let call = stream.call();
+        let stop = CancellationToken::new();
+        running.calls.insert(call, stop.clone());
+        drop(running);
+        let engine = self.clone();
+        self.env.spawn(async move {
+            let end = tokio::select! {
+                biased;
+                () = stop.cancelled() => None,
+                end = stream.finish() => Some(end),
+            };
+            let mut running = engine.lock();
+            running.calls.remove(&call);
+            if let (Some(question), Some(Ok(answer))) = (question, end) {
+                running.turns.extend([question, Message::assistant(answer.text)]);
+            }
+        });
+    }
+}

@@ -1,0 +1,284 @@
+//! A whole session in one value: clock, bus, simulator, client, engine. What the program starts, and the
+//! short way into the library.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::bus::Bus;
+use crate::client::{
+    Answer, ApiKey, CallContext, CallError, CallStream, Env, HttpConfig, HttpTransport, ResilientClient,
+    Transport as _, TransportSetupError, host_of,
+};
+use crate::engine::{Engine, RequestStyle, Route};
+use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer as _, UpstreamHealth, UserId};
+use crate::openai::ChatRequest;
+use crate::settings::{FaultKind, FaultProfile, LatencyProfile, Policy};
+use crate::simulator::{self, FaultControl, FaultSink, Simulator, SimulatorConfig};
+use crate::source::Source;
+use crate::state::Stats;
+use crate::time::Clock;
+
+/// Who asks in a session where nobody says otherwise.
+pub const USERS: [&str; 4] = ["ana", "ben", "cleo", "dev"];
+/// Between two questions to an upstream that is not ready.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+
+/// A real upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    /// Its base URL.
+    pub url: Url,
+    /// Its key.
+    pub api_key: Option<ApiKey>,
+}
+
+/// How to start a session. The default is the built-in simulator under the `production` policy.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// The seed of everything random.
+    pub seed: u64,
+    /// The settings of all guards.
+    pub policy: Policy,
+    /// The faults that can be switched on.
+    pub faults: FaultProfile,
+    /// Whether they are on from the start.
+    pub faults_on: bool,
+    /// How fast the simulator answers.
+    pub latency: LatencyProfile,
+    /// A real upstream; the simulator answers where there is none.
+    pub upstream: Option<UpstreamConfig>,
+    /// The model to ask for.
+    pub model: Option<String>,
+    /// The most an answer may have, in LLM tokens.
+    pub answer_tokens: u32,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            seed: 7,
+            policy: Policy::default(),
+            faults: FaultProfile::default(),
+            faults_on: false,
+            latency: LatencyProfile::default(),
+            upstream: None,
+            model: None,
+            answer_tokens: 256,
+        }
+    }
+}
+
+/// Why a session cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The simulator has no port to listen on.
+    #[error("the simulator cannot listen on 127.0.0.1: {0}")]
+    Simulator(#[from] std::io::Error),
+    /// The transport cannot be built.
+    #[error(transparent)]
+    Transport(#[from] TransportSetupError),
+}
+
+/// A running session.
+#[derive(Debug)]
+pub struct Session {
+    clock: Clock,
+    env: Env,
+    bus: Bus,
+    simulator: Simulator,
+    client: ResilientClient<Route, Bus>,
+    engine: Engine<Route, Bus>,
+    stop_probing: CancellationToken,
+}
+
+impl Session {
+    /// Starts a session. Needs a tokio runtime.
+    pub async fn start(config: SessionConfig) -> Result<Self, SessionError> {
+        let clock = Clock::start();
+        let env = Env::new(clock, config.seed);
+        let bus = Bus::new(clock);
+        let faults = FaultControl::new(config.faults.clone(), config.faults_on);
+        let simulator_config = SimulatorConfig {
+            seed: env.derive_seed("simulator", 0),
+            port: 0,
+            latency: config.latency,
+            upstream: config.upstream.as_ref().map(|upstream| upstream.url.clone()),
+        };
+        let sink: Arc<dyn FaultSink> = Arc::new(ToldFaults { bus: bus.clone() });
+        let simulator = Simulator::start(simulator_config, faults.clone(), sink, clock).await?;
+        let route = route(&config, &simulator, &faults)?;
+
+        bus.record(
+            None,
+            EventKind::SessionStarted {
+                format: FORMAT_VERSION,
+                seed: config.seed,
+                upstream: route.info(),
+            },
+        );
+        let client = ResilientClient::new(config.policy, route, bus.clone(), env.clone());
+        let style = RequestStyle {
+            model: config.model,
+            answer_tokens: config.answer_tokens,
+            users: USERS.iter().map(|name| UserId::new(name)).collect(),
+        };
+        let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults, style);
+        engine.tell_faults();
+        let session = Self {
+            clock,
+            env,
+            bus,
+            simulator,
+            client,
+            engine,
+            stop_probing: CancellationToken::new(),
+        };
+        session.probe_until_ready();
+        Ok(session)
+    }
+
+    /// Makes a call and waits for its whole answer.
+    pub async fn ask(&self, request: &ChatRequest) -> Result<Answer, CallError> {
+        self.call(request, CallContext::default()).finish().await
+    }
+
+    /// Makes a call and reads its answer as it comes.
+    pub fn call(&self, request: &ChatRequest, context: CallContext) -> CallStream {
+        self.client.call(request, context)
+    }
+
+    /// The guards in numbers, from the same state that a screen shows.
+    pub fn stats(&self) -> Stats {
+        self.bus.stats()
+    }
+
+    /// The events so far as a state, and all that follow.
+    pub fn watch(&self) -> Source {
+        Source::live(&self.bus)
+    }
+
+    /// The bus.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// The client.
+    pub fn client(&self) -> &ResilientClient<Route, Bus> {
+        &self.client
+    }
+
+    /// What obeys commands.
+    pub fn engine(&self) -> &Engine<Route, Bus> {
+        &self.engine
+    }
+
+    /// The session's clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Starts a task that [`Self::shutdown`] waits for.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.env.spawn(task);
+    }
+
+    /// Asks the upstream once how it is, and tells.
+    pub async fn probe(&self) -> UpstreamHealth {
+        let health = self.client.transport().upstream().probe().await;
+        self.client.note_health(health.clone());
+        health
+    }
+
+    /// Stops everything and waits until it has stopped. Every call has its end then.
+    pub async fn shutdown(self) {
+        self.stop_probing.cancel();
+        self.engine.obey(crate::event::Command::Shutdown);
+        self.env.join().await;
+        self.simulator.shutdown().await;
+    }
+
+    /// Asks the upstream how it is until it is ready, and tells of every change.
+    fn probe_until_ready(&self) {
+        let (client, clock, stop) = (self.client.clone(), self.clock, self.stop_probing.clone());
+        self.env.spawn(async move {
+            let mut last = None;
+            loop {
+                let health = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    health = client.transport().upstream().probe() => health,
+                };
+                if last.as_ref() != Some(&health) {
+                    client.note_health(health.clone());
+                }
+                if matches!(health, UpstreamHealth::Ready { .. }) {
+                    return;
+                }
+                last = Some(health);
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = clock.sleep(PROBE_EVERY) => {}
+                }
+            }
+        });
+    }
+}
+
+/// The ways to the upstream: always one through the simulator, and a straight one where it is not the end.
+fn route(
+    config: &SessionConfig,
+    simulator: &Simulator,
+    faults: &FaultControl,
+) -> Result<Route, SessionError> {
+    let connect_timeout = config.policy.timeouts.connect;
+    let api_key = config
+        .upstream
+        .as_ref()
+        .and_then(|upstream| upstream.api_key.clone());
+    let base = Url::parse(&format!("http://{}", simulator.addr())).map_err(std::io::Error::other)?;
+    let shown_host = config
+        .upstream
+        .as_ref()
+        .map_or_else(|| "simulator".to_owned(), |up| host_of(&up.url));
+    let through_simulator = HttpTransport::new(&HttpConfig {
+        base,
+        model: config
+            .model
+            .clone()
+            .or_else(|| config.upstream.is_none().then(|| simulator::MODEL.to_owned())),
+        api_key: api_key.clone(),
+        connect_timeout,
+        simulated: config.upstream.is_none(),
+        shown_host: Some(shown_host),
+    })?;
+    let direct = match &config.upstream {
+        Some(upstream) => Some(HttpTransport::new(&HttpConfig {
+            base: upstream.url.clone(),
+            model: config.model.clone(),
+            api_key,
+            connect_timeout,
+            simulated: false,
+            shown_host: None,
+        })?),
+        None => None,
+    };
+    Ok(Route::new(through_simulator, direct, faults.clone()))
+}
+
+/// Tells of faults the simulator made.
+#[derive(Debug)]
+struct ToldFaults {
+    bus: Bus,
+}
+
+impl FaultSink for ToldFaults {
+    fn injected(&self, call: Option<u64>, attempt: u32, fault: FaultKind) {
+        self.bus
+            .record(call.map(CallId), EventKind::FaultInjected { attempt, fault });
+    }
+}

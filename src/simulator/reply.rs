@@ -1,0 +1,172 @@
+//! What the simulator says: written answers on a few dozen topics, and an honest word about everything else.
+//!
+//! The texts stand in `assets/replies/replies.md`: entries separated by a line `---`, each a line
+//! `topics: a, b, c`, an empty line and the text. The same question gets the same answer, whatever the
+//! temperature: nothing here is a model.
+//!
+//! Choice: an entry scores, for each of its topics that stands in the question word for word (a plural s
+//! more or less is forgiven), `(100 words² + letters) / entries with that topic`. So "circuit breaker" beats
+//! "breaker", and a rare topic beats a common one. The first of equals wins.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// One written answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What it is about, as written; the first names it.
+    pub topics: Vec<&'static str>,
+    /// The answer.
+    pub text: &'static str,
+}
+
+static REPLIES: LazyLock<Vec<Reply>> =
+    LazyLock::new(|| parse(include_str!("../../assets/replies/replies.md")));
+
+/// Every written answer.
+pub fn all() -> &'static [Reply] {
+    &REPLIES
+}
+
+/// The answer to a question: the best match, or [`unknown`].
+pub fn answer(question: &str) -> String {
+    choose(all(), question).map_or_else(unknown, |reply| reply.text.to_owned())
+}
+
+/// The answer to a question that no topic matches: what this is, what it knows, and how to ask a model.
+pub fn unknown() -> String {
+    let topics: Vec<&str> = all()
+        .iter()
+        .filter_map(|reply| reply.topics.first().copied())
+        .collect();
+    format!(
+        "This is seawall's built-in simulator, not a language model. It has no written answer to that \
+         question.\n\nIt can say something about: {}.\n\nFor real answers, start a llama-server and point \
+         seawall at it: seawall --upstream http://127.0.0.1:8033",
+        topics.join(", ")
+    )
+}
+
+fn parse(text: &'static str) -> Vec<Reply> {
+    text.split("\n---\n").filter_map(parse_entry).collect()
+}
+
+fn parse_entry(entry: &'static str) -> Option<Reply> {
+    let (head, text) = entry.trim().split_once("\n\n")?;
+    let topics: Vec<&str> = head
+        .strip_prefix("topics:")?
+        .split(',')
+        .map(str::trim)
+        .filter(|topic| !topic.is_empty())
+        .collect();
+    let text = text.trim();
+    (!topics.is_empty() && !text.is_empty()).then_some(Reply { topics, text })
+}
+
+fn choose<'a>(replies: &'a [Reply], question: &str) -> Option<&'a Reply> {
+    let question = words(question);
+    let mut shared: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+    for topic in replies.iter().flat_map(|reply| &reply.topics) {
+        *shared.entry(words(topic)).or_default() += 1;
+    }
+    let score = |reply: &Reply| -> u64 {
+        let topics = reply.topics.iter().map(|topic| words(topic));
+        topics
+            .filter(|topic| contains(&question, topic))
+            .map(|topic| {
+                let letters: usize = topic.iter().map(String::len).sum();
+                let weight = 100 * (topic.len() * topic.len()) + letters;
+                weight as u64 / shared.get(&topic).copied().unwrap_or(1).max(1)
+            })
+            .sum()
+    };
+    // `max_by_key` would take the last of equals
+    replies
+        .iter()
+        .map(|reply| (score(reply), reply))
+        .filter(|(score, _)| *score > 0)
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
+        .map(|(_, reply)| reply)
+}
+
+/// Lower-case words without their plural s; everything that is no letter or digit separates.
+fn words(text: &str) -> Vec<String> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| stem(&word.to_lowercase()))
+        .collect()
+}
+
+/// `retries` and `retry`, `caches` and `cache`, `tokens` and `token` meet in one stem; `status` stays.
+fn stem(word: &str) -> String {
+    let keep = word.len() <= 3 || ["ss", "us", "is"].iter().any(|end| word.ends_with(end));
+    match word.strip_suffix("ies") {
+        _ if keep => word.to_owned(),
+        Some(root) => format!("{root}y"),
+        None => word.strip_suffix('s').unwrap_or(word).to_owned(),
+    }
+}
+
+fn contains(question: &[String], topic: &[String]) -> bool {
+    !topic.is_empty() && question.windows(topic.len()).any(|window| window == topic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = "topics: breaker, circuit breaker\n\nB.\n---\ntopics: token, retry\n\nT.\n---\n\
+                          topics: token bucket, token, cache\n\nTB.\n\nSecond.\n";
+
+    #[test]
+    fn the_most_specific_topic_wins() {
+        let replies = parse(SAMPLE);
+        let choose = |question| choose(&replies, question).map(|reply| reply.text);
+        let cases = [
+            ("What is a circuit breaker?", Some("B.")),
+            ("Explain Circuit-Breakers!", Some("B.")),
+            ("token bucket", Some("TB.\n\nSecond.")),
+            ("TOKENS", Some("T.")),
+            ("how many retries?", Some("T.")),
+            ("two caches and a token", Some("TB.\n\nSecond.")),
+            ("bucket", None),
+            ("", None),
+        ];
+        for (question, text) in cases {
+            assert_eq!(choose(question), text, "{question}");
+        }
+    }
+
+    #[test]
+    fn every_written_entry_is_read_and_found_by_each_of_its_own_topics() {
+        let entries = include_str!("../../assets/replies/replies.md")
+            .split("\n---\n")
+            .count();
+        assert_eq!(
+            all().len(),
+            entries,
+            "an entry without topics, empty line or text"
+        );
+        for reply in all() {
+            for topic in &reply.topics {
+                let found = choose(all(), topic).unwrap();
+                assert!(
+                    found
+                        .topics
+                        .iter()
+                        .any(|other| contains(&words(topic), &words(other))),
+                    "{topic}"
+                );
+            }
+            assert_eq!(answer(reply.topics[0]), answer(reply.topics[0]));
+        }
+    }
+
+    #[test]
+    fn it_says_what_it_is_when_it_knows_nothing() {
+        let text = answer("xyzzy");
+        assert_eq!(text, unknown());
+        assert!(text.contains("not a language model") && text.contains("--upstream http://"));
+        assert!(text.contains(all()[0].topics[0]));
+    }
+}

@@ -1,0 +1,264 @@
+//! The sentences themselves.
+
+use std::time::Duration;
+
+use super::LogKind;
+use crate::event::{
+    CallId, Event, EventKind, Failure, Fate, HintSource, StopReason, UpstreamHealth, UpstreamInfo,
+};
+use crate::settings::{FaultKind, FaultProfile};
+use crate::state::{Call, Calls, Session};
+use crate::time::Timestamp;
+
+/// What is said.
+pub(super) type Sentence = Option<(LogKind, String)>;
+
+/// The line for an event, if it deserves one. `before` is the session before the event.
+pub(super) fn of(event: &Event, before: &Session, calls: &Calls) -> Sentence {
+    let about = About {
+        id: event.call.unwrap_or_default(),
+        call: event.call.and_then(|id| calls.recent.get(&id)),
+        at: event.at,
+        before,
+        calls,
+    };
+    match &event.kind {
+        session_events!() => about.session(&event.kind),
+        call_events!() => about.end(&event.kind),
+        cache_events!() => about.cache(&event.kind),
+        flight_events!() => about.flight(&event.kind),
+        limit_events!() => about.limit(&event.kind),
+        breaker_events!() => about.breaker(&event.kind),
+        attempt_events!() => about.retry(&event.kind),
+    }
+}
+
+/// What a sentence may speak of.
+pub(super) struct About<'a> {
+    pub(super) id: CallId,
+    call: Option<&'a Call>,
+    pub(super) at: Timestamp,
+    pub(super) before: &'a Session,
+    calls: &'a Calls,
+}
+
+impl About<'_> {
+    fn session(&self, kind: &EventKind) -> Sentence {
+        match kind {
+            EventKind::SessionStarted { seed, upstream, .. } => Some((
+                LogKind::Note,
+                format!("session started: {}, seed {seed}", upstream_name(upstream)),
+            )),
+            EventKind::PolicyApplied { policy } => {
+                Some((LogKind::Note, format!("policy {} applied", policy.name)))
+            }
+            EventKind::UpstreamProbed { health } => self.health(health),
+            EventKind::FaultsApplied { on: true, profile } => Some((
+                LogKind::Inject,
+                format!("faults on: {} ({})", profile.name, rates(profile)),
+            )),
+            EventKind::FaultsApplied { on: false, .. } => Some((LogKind::Inject, "faults off".to_owned())),
+            EventKind::FaultInjected { fault, .. } => {
+                let (fault, id, profile) = (fault.label(), self.id, &self.before.faults.name);
+                let text = if self.call.is_some() {
+                    format!("{fault} on {id} (fault profile {profile})")
+                } else {
+                    format!("{fault} (fault profile {profile})")
+                };
+                Some((LogKind::Inject, text))
+            }
+            EventKind::BurstStarted { burst, calls } => Some((
+                LogKind::Note,
+                format!("burst {burst}: {}", count(u64::from(*calls), "call")),
+            )),
+            EventKind::BurstEnded { burst, calls } => {
+                let latest = self.calls.burst.as_ref();
+                let planned = latest.filter(|latest| latest.burst == *burst)?.calls;
+                (calls < &planned).then(|| {
+                    (
+                        LogKind::Stop,
+                        format!("burst {burst} stopped after {calls} of {planned} calls"),
+                    )
+                })
+            }
+            EventKind::Noticed { text } => Some((LogKind::Note, text.single_line())),
+            EventKind::TaskPanicked { text } => Some((
+                LogKind::Fail,
+                format!("a background task panicked: {}", text.single_line()),
+            )),
+            call_events!()
+            | cache_events!()
+            | flight_events!()
+            | limit_events!()
+            | breaker_events!()
+            | attempt_events!() => None,
+        }
+    }
+
+    /// Only what is news: an upstream is asked again and again.
+    fn health(&self, health: &UpstreamHealth) -> Sentence {
+        if self.before.health.as_ref() == Some(health) {
+            return None;
+        }
+        let text = match health {
+            UpstreamHealth::Ready { models } => match models.as_slice() {
+                [] => "upstream ready".to_owned(),
+                [only] => format!("upstream ready: {only}"),
+                [first, rest @ ..] => format!("upstream ready: {first} and {} more", rest.len()),
+            },
+            UpstreamHealth::Loading => "upstream is loading its model".to_owned(),
+            UpstreamHealth::Trouble { message } => {
+                return Some((
+                    LogKind::Fail,
+                    format!("upstream trouble: {}", message.single_line()),
+                ));
+            }
+        };
+        Some((LogKind::Note, text))
+    }
+
+    fn end(&self, kind: &EventKind) -> Sentence {
+        let EventKind::CallEnded {
+            fate,
+            attempts,
+            failure,
+            usage,
+            took,
+        } = kind
+        else {
+            return None;
+        };
+        let (id, took) = (self.id, took.as_secs_f64());
+        let tries = || count(u64::from(*attempts), "try");
+        let tokens =
+            |verb: &str| usage.map_or(String::new(), |usage| format!(", {} tokens{verb}", usage.total()));
+        let why = || {
+            let stopped = self.call.and_then(|call| call.stopped).and_then(stop_words);
+            let stopped = stopped.map_or(String::new(), |words| format!(", {words}"));
+            let message = failure.as_ref().map_or(String::new(), |failure| {
+                format!(": {}", failure.message.single_line())
+            });
+            stopped + &message
+        };
+        match fate {
+            Fate::Answered => Some((
+                LogKind::Ok,
+                format!("{id} answered, {}, {took:.2}s{}", tries(), tokens("")),
+            )),
+            Fate::Shared => {
+                let flight = self.call.and_then(|call| call.flight);
+                let text = match flight.and_then(|flight| self.calls.flights.get(&flight)) {
+                    Some(flight) => format!(
+                        "{id} shared the answer of {}, {took:.2}s{}",
+                        flight.owner,
+                        tokens(" saved")
+                    ),
+                    None => format!("{id} shared an answer, {took:.2}s{}", tokens(" saved")),
+                };
+                Some((LogKind::Shared, text))
+            }
+            Fate::Failed if *attempts == 0 => Some((LogKind::Fail, format!("{id} failed{}", why()))),
+            Fate::Failed => Some((LogKind::Fail, format!("{id} failed after {}{}", tries(), why()))),
+            Fate::Interrupted => Some((LogKind::Fail, format!("{id} was cut after {took:.2}s{}", why()))),
+            Fate::Cancelled => Some((LogKind::Stop, format!("{id} stopped after {took:.2}s"))),
+            // the guard that served it or turned it away has told of it
+            Fate::Hit | Fate::Rejected | Fate::Refused => None,
+        }
+    }
+
+    fn retry(&self, kind: &EventKind) -> Sentence {
+        match kind {
+            EventKind::RetryScheduled {
+                next,
+                delay,
+                hint,
+                class,
+                ..
+            } => {
+                let (id, tries) = (self.id, self.before.policy.retry.attempts);
+                let failure = self.call.and_then(|call| call.failure.as_ref());
+                let cause = failure
+                    .filter(|failure| failure.class == *class)
+                    .map(Failure::label);
+                let cause = cause.unwrap_or_else(|| class.label().to_owned());
+                let hint = hint.map_or(String::new(), |hint| match hint.source {
+                    HintSource::RetryAfterMs => format!(", retry-after-ms: {}", hint.wait.as_millis()),
+                    HintSource::RetryAfter => format!(", Retry-After: {}", hint.wait.as_secs_f64()),
+                    HintSource::RetryAfterDate => format!(", Retry-After in {}", seconds(hint.wait)),
+                });
+                let wait = delay.as_secs_f64();
+                Some((
+                    LogKind::Retry,
+                    format!("{id} try {next}/{tries} in {wait:.2}s ({cause}{hint})"),
+                ))
+            }
+            // why no retry follows is told when the call ends
+            EventKind::RetryStopped { .. }
+            | EventKind::AttemptStarted { .. }
+            | EventKind::AttemptResponded { .. }
+            | EventKind::AttemptFirstToken { .. }
+            | EventKind::StreamDelta { .. }
+            | EventKind::AttemptEnded { .. }
+            | session_events!()
+            | call_events!()
+            | cache_events!()
+            | flight_events!()
+            | limit_events!()
+            | breaker_events!() => None,
+        }
+    }
+}
+
+/// The simulator in short, a host as it is.
+pub(super) fn upstream_name(upstream: &UpstreamInfo) -> &str {
+    if upstream.simulated { "sim" } else { &upstream.host }
+}
+
+/// `1 try`, `3 tries`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {noun}s"),
+    }
+}
+
+pub(super) fn seconds(duration: Duration) -> String {
+    format!("{:.1}s", duration.as_secs_f64())
+}
+
+/// `429 30%, 500 10%`.
+fn rates(profile: &FaultProfile) -> String {
+    let mut text = String::new();
+    for kind in FaultKind::ALL {
+        let rate = profile.rate(kind);
+        if rate > 0.0 {
+            let gap = if text.is_empty() { "" } else { ", " };
+            text.extend([gap, kind.label()]);
+            text += &percent(rate);
+        }
+    }
+    if text.is_empty() {
+        "no faults".to_owned()
+    } else {
+        text
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!(" {:.0}%", share * 100.0)
+}
+
+/// Why nothing more was tried, where the failure itself does not say it.
+fn stop_words(reason: StopReason) -> Option<&'static str> {
+    match reason {
+        StopReason::Attempts | StopReason::NotRetryable | StopReason::Delivered => None,
+        StopReason::ServerSaysNo => Some("the server wants no retry"),
+        StopReason::Ambiguous => Some("another try might be billed twice"),
+        StopReason::Budget => Some("retry budget empty"),
+        StopReason::Deadline => Some("no time left for another try"),
+        StopReason::HintTooLong => Some("the server asks for too long a wait"),
+        StopReason::BreakerOpen => Some("breaker open"),
+        StopReason::Limited => Some("the limiter let no other try pass"),
+    }
+}

@@ -1,0 +1,260 @@
+//! The keys that are valid now, most useful first. What does not fit is dropped from the end, never cut in
+//! mid-word, and `? help` always stays. A message takes the place of the keys for three seconds.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::state::State;
+
+use super::action::Action;
+use super::keymap::{Context, Keymap};
+use super::theme::Role;
+use super::ui::Ui;
+use super::update::blocked;
+use super::view::View;
+use super::wrap;
+
+/// Keys of normal mode in the order of their use to a newcomer.
+const NORMAL: [Action; 20] = [
+    Action::Stop,
+    Action::Prompt,
+    Action::Burst10,
+    Action::ToggleFaults,
+    Action::NextPane,
+    Action::Zoom,
+    Action::Pause,
+    Action::Filter,
+    Action::Palette,
+    Action::Burst50,
+    Action::ChooseFaults,
+    Action::Open,
+    Action::Follow,
+    Action::ToggleCache,
+    Action::CycleBreaker,
+    Action::Copy,
+    Action::ResetBreaker,
+    Action::NextUser,
+    Action::ToggleConversation,
+    Action::Quit,
+];
+
+/// Keys of the other contexts.
+fn candidates(context: Context) -> &'static [Action] {
+    match context {
+        Context::Always | Context::Normal => &NORMAL,
+        Context::Input => &[
+            Action::Submit,
+            Action::Newline,
+            Action::Leave,
+            Action::HistoryPrev,
+            Action::Palette,
+        ],
+        Context::Line => &[Action::Submit, Action::Leave],
+        Context::List => &[Action::Accept, Action::Close, Action::Up, Action::Down],
+        Context::Faults => &[Action::Less, Action::More, Action::Switch, Action::Close],
+        Context::Details => &[
+            Action::Close,
+            Action::Up,
+            Action::Down,
+            Action::Copy,
+            Action::StopCall,
+        ],
+        Context::Confirm => &[Action::Yes, Action::No],
+    }
+}
+
+/// A key in the footer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What it does.
+    pub action: Action,
+    /// The key.
+    pub key: String,
+    /// What it is called there.
+    pub label: &'static str,
+    /// Where it begins, in cells from the left of the footer.
+    pub x: u16,
+    /// Its cells.
+    pub width: u16,
+}
+
+/// The tag in front of the keys: what mode this is.
+fn tag(ui: &Ui) -> Option<String> {
+    match (ui.context(), ui.paused) {
+        (Context::Input, _) => Some(" INPUT ".to_owned()),
+        (Context::Line, _) => Some(" FILTER ".to_owned()),
+        (_, Some(1)) => Some(" PAUSED +1 event ".to_owned()),
+        (_, Some(behind)) => Some(format!(" PAUSED +{behind} events ")),
+        (_, None) => None,
+    }
+}
+
+/// The keys that fit `width` cells, from the left, with `? help` last.
+pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
+    let context = ui.context();
+    let mut x = 1 + tag(ui).map_or(0, |tag| cells(&tag) + 1);
+    let help = item(Action::Help, keymap, context);
+    let reserved = help.as_ref().map_or(0, |help| help.width + 2);
+    let mut shown = Vec::new();
+    let fitting = candidates(context)
+        .iter()
+        .filter(|action| blocked(**action, ui, state).is_none())
+        .filter(|action| **action != Action::Open || context != Context::Normal || ui.focus.has_calls())
+        .filter_map(|action| item(*action, keymap, context));
+    for mut item in fitting {
+        if x + item.width + reserved > width {
+            break;
+        }
+        item.x = x;
+        x += item.width + 2;
+        shown.push(item);
+    }
+    if let Some(mut help) = help
+        && x + help.width <= width
+    {
+        help.x = x;
+        shown.push(help);
+    }
+    shown
+}
+
+fn item(action: Action, keymap: &Keymap, context: Context) -> Option<Item> {
+    let key = keymap.key(context, action)?;
+    let label = action.label();
+    let width = cells(&key) + 1 + cells(label);
+    Some(Item {
+        action,
+        key,
+        label,
+        x: 0,
+        width,
+    })
+}
+
+fn cells(text: &str) -> u16 {
+    u16::try_from(wrap::width(text)).unwrap_or(u16::MAX)
+}
+
+/// The action under a click.
+pub fn at(ui: &Ui, state: &State, keymap: &Keymap, area: Rect, x: u16) -> Option<Action> {
+    let x = x.checked_sub(area.x)?;
+    items(ui, state, keymap, area.width)
+        .into_iter()
+        .find(|item| (item.x..item.x + item.width).contains(&x))
+        .map(|item| item.action)
+}
+
+/// Draws it.
+pub fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
+    let area = area.intersection(buf.area);
+    if area.is_empty() {
+        return;
+    }
+    let items = items(view.ui, view.state, keymap, area.width);
+    let mut x = area.x + 1;
+    if let Some(tag) = tag(view.ui) {
+        let style = view
+            .theme
+            .style(Role::Input)
+            .patch(view.theme.style(Role::Selection));
+        buf.set_stringn(
+            x,
+            area.y,
+            &tag,
+            usize::from(area.right().saturating_sub(x)),
+            style,
+        );
+        x = x.saturating_add(cells(&tag) + 1);
+    }
+    let message = view.ui.message(view.now);
+    if let Some(message) = message {
+        let help = items.last().filter(|item| item.action == Action::Help);
+        let kept = help.map_or(0, |help| help.width + 2);
+        let room = area.right().saturating_sub(x).saturating_sub(kept);
+        let text = wrap::fit(message, usize::from(room), view.theme.glyphs.ellipsis);
+        buf.set_stringn(x, area.y, text, usize::from(room), view.theme.style(Role::Wait));
+        if let Some(help) = help {
+            draw(view, help, area.right().saturating_sub(help.width + 1), area, buf);
+        }
+        return;
+    }
+    for item in &items {
+        draw(view, item, area.x + item.x, area, buf);
+    }
+}
+
+fn draw(view: &View<'_>, item: &Item, x: u16, area: Rect, buf: &mut Buffer) {
+    let room = usize::from(area.right().saturating_sub(x));
+    let (end, _) = buf.set_stringn(x, area.y, &item.key, room, view.theme.style(Role::Key));
+    let room = usize::from(area.right().saturating_sub(end + 1));
+    buf.set_stringn(end + 1, area.y, item.label, room, view.theme.style(Role::Muted));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::ui::Mode;
+
+    fn line(ui: &Ui, width: u16) -> String {
+        let keymap = Keymap::builtin().unwrap();
+        let items = items(ui, &State::default(), &keymap, width);
+        let texts: Vec<_> = items
+            .iter()
+            .map(|item| format!("{} {}", item.key, item.label))
+            .collect();
+        texts.join("  ")
+    }
+
+    #[test]
+    fn keys_are_dropped_from_the_end_and_help_stays() {
+        let ui = Ui::default();
+        assert_eq!(
+            line(&ui, 80),
+            "i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  ? help"
+        );
+        assert_eq!(line(&ui, 30), "i ask  b burst 10  ? help");
+        assert_eq!(line(&ui, 8), "? help");
+        assert_eq!(line(&ui, 5), "");
+        assert!(line(&ui, 200).contains("^P commands"));
+    }
+
+    #[test]
+    fn nothing_overlaps_at_any_width() {
+        let keymap = Keymap::builtin().unwrap();
+        for mode in [Mode::Normal, Mode::Input, Mode::Filter] {
+            let ui = Ui {
+                mode,
+                paused: Some(12),
+                ..Ui::default()
+            };
+            for width in 0..300 {
+                let mut end = 0;
+                for item in items(&ui, &State::default(), &keymap, width) {
+                    assert!(item.x >= end && item.x + item.width <= width);
+                    end = item.x + item.width;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn typing_shows_its_own_keys() {
+        let ui = Ui {
+            mode: Mode::Input,
+            ..Ui::default()
+        };
+        assert_eq!(
+            line(&ui, 80),
+            "Enter send  ^J new line  Esc leave  Up earlier  ^P commands  F1 help"
+        );
+    }
+
+    #[test]
+    fn stop_is_offered_only_while_something_runs() {
+        let keymap = Keymap::builtin().unwrap();
+        let mut state = State::default();
+        state.calls.totals.started = 1;
+        let first = items(&Ui::default(), &state, &keymap, 80);
+        assert_eq!(first.first().map(|item| item.action), Some(Action::Stop));
+    }
+}

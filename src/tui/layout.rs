@@ -1,0 +1,452 @@
+//! Where everything stands: a pure function of the size and of what is zoomed.
+//!
+//! ```text
+//!  < 60x16             60x16 and up            110 wide              180x50
+//!  verdict             title                   the same, input       title, verdict
+//!  counts              verdict                 inside the chat       Chat | Breaker | Buckets
+//!  last log lines      Chat     | Guards                                  | Cache   | Latency
+//!  needs 60x16         Attempts                                           | Policy
+//!                      Log                                           Attempts, Log
+//! ```
+//!
+//! Neighbours share a border line, which saves a row for each pane. Height is given to verdict, attempts,
+//! guards, chat, log, in this order.
+
+use ratatui::layout::{Position, Rect};
+
+use super::input;
+use super::pane::PaneId;
+use super::ui::Ui;
+
+/// The smallest size with panes.
+pub const MIN_WIDTH: u16 = 60;
+/// The smallest size with panes.
+pub const MIN_HEIGHT: u16 = 16;
+
+/// How much there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// The verdict and a few lines.
+    Tiny,
+    /// Four panes.
+    Small,
+    /// Four panes with room, input inside the chat.
+    Medium,
+    /// Each guard on its own.
+    Large,
+}
+
+impl Tier {
+    /// The tier of a size.
+    pub fn of(width: u16, height: u16) -> Self {
+        if width < MIN_WIDTH || height < MIN_HEIGHT {
+            Self::Tiny
+        } else if width >= 180 && height >= 50 {
+            Self::Large
+        } else if width >= 110 && height >= 30 {
+            Self::Medium
+        } else {
+            Self::Small
+        }
+    }
+
+    /// The panes of this tier: the digit of a pane is its place here, from 1.
+    pub fn order(self) -> &'static [PaneId] {
+        match self {
+            Self::Tiny => &[PaneId::Log],
+            Self::Small | Self::Medium => &[PaneId::Chat, PaneId::Guards, PaneId::Attempts, PaneId::Log],
+            Self::Large => &[
+                PaneId::Chat,
+                PaneId::Breaker,
+                PaneId::Buckets,
+                PaneId::Cache,
+                PaneId::Latency,
+                PaneId::Policy,
+                PaneId::Attempts,
+                PaneId::Log,
+            ],
+        }
+    }
+
+    /// The pane that stands for `focus` at this size: guards merge and part as the terminal is resized.
+    pub fn stand_in(self, focus: PaneId) -> PaneId {
+        let order = self.order();
+        if order.contains(&focus) {
+            return focus;
+        }
+        let other = match focus {
+            PaneId::Guards => PaneId::Breaker,
+            PaneId::Breaker | PaneId::Buckets | PaneId::Cache | PaneId::Latency | PaneId::Policy => {
+                PaneId::Guards
+            }
+            PaneId::Chat | PaneId::Attempts | PaneId::Log => PaneId::Log,
+        };
+        if order.contains(&other) {
+            other
+        } else {
+            PaneId::Log
+        }
+    }
+}
+
+/// The places of one screen. Places for which there is no room are empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Areas {
+    /// How much there is room for.
+    pub tier: Tier,
+    /// The title bar.
+    pub title: Rect,
+    /// The sentence.
+    pub verdict: Rect,
+    /// Counts in short, in the smallest tier.
+    pub counts: Rect,
+    /// Why there are no panes, in the smallest tier.
+    pub notice: Rect,
+    /// The panes that are visible, borders included.
+    pub panes: Vec<(PaneId, Rect)>,
+    /// The prompt.
+    pub input: Rect,
+    /// Keys and messages.
+    pub footer: Rect,
+    /// The pane with the focus.
+    pub focus: PaneId,
+}
+
+impl Areas {
+    /// The place of a pane, border included, if it is visible.
+    pub fn pane(&self, id: PaneId) -> Option<Rect> {
+        self.panes
+            .iter()
+            .find(|(pane, _)| *pane == id)
+            .map(|(_, rect)| *rect)
+    }
+
+    /// The place for the content of a pane: inside the border, with a column of air on each side.
+    pub fn inner(&self, id: PaneId) -> Rect {
+        let Some(outer) = self.pane(id) else {
+            return Rect::default();
+        };
+        if self.tier == Tier::Tiny {
+            return outer;
+        }
+        let mut inner = Rect {
+            x: outer.x.saturating_add(2),
+            y: outer.y.saturating_add(1),
+            width: outer.width.saturating_sub(4),
+            height: outer.height.saturating_sub(2),
+        };
+        if id == PaneId::Chat && self.input.intersects(inner) {
+            inner.height = self.input.y.saturating_sub(inner.y);
+        }
+        inner
+    }
+
+    /// The pane at a place on the screen.
+    pub fn at(&self, position: Position) -> Option<PaneId> {
+        self.panes
+            .iter()
+            .rev()
+            .find(|(_, rect)| rect.contains(position))
+            .map(|(id, _)| *id)
+    }
+}
+
+/// Rows taken one after the other from the top or the bottom of what is left.
+struct Rows {
+    left: Rect,
+}
+
+impl Rows {
+    fn top(&mut self, height: u16) -> Rect {
+        let height = height.min(self.left.height);
+        let row = Rect { height, ..self.left };
+        self.left.y += height;
+        self.left.height -= height;
+        row
+    }
+
+    fn bottom(&mut self, height: u16) -> Rect {
+        let height = height.min(self.left.height);
+        self.left.height -= height;
+        Rect {
+            y: self.left.y + self.left.height,
+            height,
+            ..self.left
+        }
+    }
+}
+
+/// Places everything in `area`.
+pub fn layout(area: Rect, ui: &Ui) -> Areas {
+    let tier = Tier::of(area.width, area.height);
+    let focus = tier.stand_in(ui.focus);
+    let mut rows = Rows { left: area };
+    let mut areas = Areas {
+        tier,
+        title: Rect::default(),
+        verdict: Rect::default(),
+        counts: Rect::default(),
+        notice: Rect::default(),
+        panes: Vec::new(),
+        input: Rect::default(),
+        footer: Rect::default(),
+        focus,
+    };
+    if tier == Tier::Tiny {
+        tiny(&mut areas, &mut rows, ui);
+        return areas;
+    }
+    areas.title = rows.top(1);
+    areas.verdict = rows.top(1);
+    areas.footer = rows.bottom(1);
+    let lines = input::height(ui, area.width, (area.height / 5).max(1));
+    let chat_holds_input = if ui.zoomed {
+        focus == PaneId::Chat
+    } else {
+        tier >= Tier::Medium
+    };
+    if !chat_holds_input {
+        areas.input = rows.bottom(lines);
+    }
+    let body = rows.left;
+    areas.panes = match (ui.zoomed, tier) {
+        (true, _) => vec![(focus, body)],
+        (false, Tier::Large) => large(body),
+        (false, _) => bands(body),
+    };
+    if chat_holds_input && let Some(chat) = areas.pane(PaneId::Chat) {
+        let width = chat.width.saturating_sub(4);
+        let lines = input::height(ui, width, (chat.height / 2).max(1));
+        areas.input = Rect {
+            x: chat.x + 2,
+            y: chat.bottom().saturating_sub(1 + lines),
+            width,
+            height: lines,
+        }
+        .intersection(chat);
+    }
+    areas
+}
+
+/// No panes: what matters most first, as far as the rows go.
+fn tiny(areas: &mut Areas, rows: &mut Rows, ui: &Ui) {
+    areas.verdict = rows.top(1);
+    areas.footer = rows.bottom(1);
+    if ui.mode == super::ui::Mode::Input {
+        areas.input = rows.bottom(1);
+    }
+    areas.counts = rows.top(1);
+    if rows.left.height > 2 {
+        areas.notice = rows.bottom(1);
+    }
+    if rows.left.height > 3 {
+        areas.title = areas.verdict;
+        areas.verdict = areas.counts;
+        areas.counts = rows.top(1);
+    }
+    areas.panes = vec![(PaneId::Log, rows.left)];
+}
+
+/// Chat and guards side by side, attempts, log. Bands share their border lines.
+fn bands(body: Rect) -> Vec<(PaneId, Rect)> {
+    let with_log = body.height >= 17;
+    let content = body.height.saturating_sub(if with_log { 4 } else { 3 });
+    let log = if with_log {
+        (content * 3 / 16).clamp(3, 8)
+    } else {
+        0
+    };
+    let top = (content * 3 / 8)
+        .clamp(4, 14)
+        .min(content.saturating_sub(log + 5));
+    let attempts = content.saturating_sub(top + log);
+    let split = body.width * 52 / 100;
+    let chat = Rect {
+        width: split + 1,
+        height: top + 2,
+        ..body
+    };
+    let guards = Rect {
+        x: body.x + split,
+        width: body.width - split,
+        ..chat
+    };
+    let attempts = Rect {
+        y: body.y + top + 1,
+        height: attempts + 2,
+        ..body
+    };
+    let mut panes = vec![
+        (PaneId::Chat, chat),
+        (PaneId::Guards, guards),
+        (PaneId::Attempts, attempts),
+    ];
+    if with_log {
+        let y = attempts.bottom() - 1;
+        panes.push((
+            PaneId::Log,
+            Rect {
+                y,
+                height: body.bottom() - y,
+                ..body
+            },
+        ));
+    }
+    panes
+}
+
+/// Every guard on its own.
+fn large(body: Rect) -> Vec<(PaneId, Rect)> {
+    let content = body.height.saturating_sub(4);
+    let (top, log) = ((content / 2).clamp(20, 30), (content * 3 / 16).clamp(5, 12));
+    let chat = Rect {
+        width: body.width * 2 / 5,
+        height: top + 2,
+        ..body
+    };
+    let rest = Rect {
+        x: chat.right() - 1,
+        width: body.width - chat.width + 1,
+        ..chat
+    };
+    let half = rest.width / 2;
+    // three rows of guards, which share the lines between them
+    let inner = top.saturating_sub(2);
+    let first = inner * 9 / 24;
+    let second = inner * 7 / 24;
+    let row = |y: u16, height: u16| Rect {
+        y,
+        height: height + 2,
+        ..rest
+    };
+    let left = |row: Rect| Rect {
+        width: half + 1,
+        ..row
+    };
+    let right = |row: Rect| Rect {
+        x: row.x + half,
+        width: row.width - half,
+        ..row
+    };
+    let one = row(rest.y, first);
+    let two = row(one.bottom() - 1, second);
+    let three_top = two.bottom() - 1;
+    let three = Rect {
+        y: three_top,
+        height: rest.bottom() - three_top,
+        ..rest
+    };
+    let attempts_top = chat.bottom() - 1;
+    let log_top = body.bottom() - (log + 2);
+    vec![
+        (PaneId::Chat, chat),
+        (PaneId::Breaker, left(one)),
+        (PaneId::Buckets, right(one)),
+        (PaneId::Cache, left(two)),
+        (PaneId::Latency, right(two)),
+        (PaneId::Policy, three),
+        (
+            PaneId::Attempts,
+            Rect {
+                y: attempts_top,
+                height: log_top + 1 - attempts_top,
+                ..body
+            },
+        ),
+        (
+            PaneId::Log,
+            Rect {
+                y: log_top,
+                height: log + 2,
+                ..body
+            },
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(width: u16, height: u16) -> Areas {
+        layout(Rect::new(0, 0, width, height), &Ui::default())
+    }
+
+    #[test]
+    fn eighty_by_twenty_four_is_as_drawn() {
+        let areas = at(80, 24);
+        assert_eq!(areas.title, Rect::new(0, 0, 80, 1));
+        assert_eq!(areas.verdict, Rect::new(0, 1, 80, 1));
+        assert_eq!(
+            areas.panes,
+            [
+                (PaneId::Chat, Rect::new(0, 2, 42, 8)),
+                (PaneId::Guards, Rect::new(41, 2, 39, 8)),
+                (PaneId::Attempts, Rect::new(0, 9, 80, 9)),
+                (PaneId::Log, Rect::new(0, 17, 80, 5)),
+            ]
+        );
+        assert_eq!(areas.input, Rect::new(0, 22, 80, 1));
+        assert_eq!(areas.footer, Rect::new(0, 23, 80, 1));
+        assert_eq!(areas.inner(PaneId::Guards), Rect::new(43, 3, 35, 6));
+    }
+
+    #[test]
+    fn tiers_and_their_panes() {
+        assert_eq!(at(59, 40).tier, Tier::Tiny);
+        assert_eq!(at(60, 16).panes.len(), 3);
+        assert_eq!(at(120, 40).tier, Tier::Medium);
+        assert_eq!(at(200, 60).panes.len(), 8);
+        let areas = at(120, 40);
+        assert!(
+            areas
+                .pane(PaneId::Chat)
+                .unwrap()
+                .contains(areas.input.as_position())
+        );
+    }
+
+    #[test]
+    fn places_stay_inside_and_panes_overlap_by_a_border_only() {
+        for width in (0..=220).step_by(7) {
+            for height in 0..=70 {
+                let area = Rect::new(0, 0, width, height);
+                for zoomed in [false, true] {
+                    let ui = Ui {
+                        zoomed,
+                        ..Ui::default()
+                    };
+                    let areas = layout(area, &ui);
+                    let bars = [
+                        areas.title,
+                        areas.verdict,
+                        areas.input,
+                        areas.footer,
+                        areas.counts,
+                    ];
+                    for place in areas.panes.iter().map(|(_, rect)| *rect).chain(bars) {
+                        assert_eq!(place.intersection(area), place, "{width}x{height}");
+                    }
+                    for (index, (a, _)) in areas.panes.iter().enumerate() {
+                        for (b, _) in areas.panes.iter().skip(index + 1) {
+                            assert!(
+                                !areas.inner(*a).intersects(areas.inner(*b)),
+                                "{width}x{height} {a:?} {b:?}"
+                            );
+                        }
+                    }
+                    if areas.tier > Tier::Tiny && !zoomed {
+                        assert!(areas.inner(PaneId::Attempts).height >= 5, "{width}x{height}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn guards_part_and_merge_with_the_size() {
+        assert_eq!(Tier::Large.stand_in(PaneId::Guards), PaneId::Breaker);
+        assert_eq!(Tier::Small.stand_in(PaneId::Policy), PaneId::Guards);
+        assert_eq!(Tier::Tiny.stand_in(PaneId::Chat), PaneId::Log);
+    }
+}

@@ -1,0 +1,147 @@
+//! Modal layers over the panes: a stack, of which the topmost takes the keys.
+
+pub mod confirm;
+pub mod details;
+pub mod faults;
+pub mod help;
+pub mod palette;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget};
+
+use crate::event::CallId;
+
+use super::keymap::{Context, Keymap};
+use super::pane;
+use super::theme::Role;
+use super::view::View;
+
+pub use confirm::Confirm;
+pub use faults::Faults;
+pub use help::Help;
+pub use palette::Palette;
+
+/// A modal layer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Overlay {
+    /// Keys and marks.
+    Help(Help),
+    /// Every command by name.
+    Palette(Palette),
+    /// Faults and their rates.
+    Faults(Box<Faults>),
+    /// A question before something that costs.
+    Confirm(Confirm),
+    /// The story of a call.
+    Details(CallId),
+}
+
+impl Overlay {
+    /// What keys mean while it is topmost.
+    pub fn context(&self) -> Context {
+        match self {
+            Self::Help(_) | Self::Palette(_) => Context::List,
+            Self::Faults(_) => Context::Faults,
+            Self::Confirm(_) => Context::Confirm,
+            Self::Details(_) => Context::Details,
+        }
+    }
+}
+
+/// The place of an overlay: in the middle, at most `width` by `height`, rows 1 and last left free where
+/// the screen has them (title and keys).
+pub fn place(area: Rect, width: u16, height: u16) -> Rect {
+    let free = if area.height > 8 {
+        Rect {
+            y: area.y + 1,
+            height: area.height - 2,
+            ..area
+        }
+    } else {
+        area
+    };
+    let (width, height) = (width.min(free.width), height.min(free.height));
+    Rect {
+        x: free.x + (free.width - width) / 2,
+        y: free.y + (free.height - height) / 2,
+        width,
+        height,
+    }
+}
+
+/// The size of the box of an overlay on a screen.
+pub fn area_of(overlay: &Overlay, screen: Rect) -> Rect {
+    match overlay {
+        Overlay::Help(_) => place(screen, 76, 30),
+        Overlay::Palette(_) => place(screen, 72, 18),
+        Overlay::Faults(_) => place(screen, 74, 20),
+        Overlay::Confirm(confirm) => confirm.area(screen),
+        Overlay::Details(_) => place(screen, screen.width.saturating_sub(6).min(110), 36),
+    }
+}
+
+/// Draws an overlay; returns where the real cursor belongs if it takes text.
+pub fn render(
+    view: &View<'_>,
+    keymap: &Keymap,
+    overlay: &Overlay,
+    screen: Rect,
+    buf: &mut Buffer,
+) -> Option<Position> {
+    let area = area_of(overlay, screen).intersection(buf.area);
+    if area.is_empty() {
+        return None;
+    }
+    match overlay {
+        Overlay::Help(help) => help::render(view, keymap, help, area, buf),
+        Overlay::Palette(palette) => palette::render(view, keymap, palette, area, buf),
+        Overlay::Faults(faults) => {
+            faults::render(view, faults, area, buf);
+            None
+        }
+        Overlay::Confirm(confirm) => {
+            confirm::render(view, confirm, area, buf);
+            None
+        }
+        Overlay::Details(call) => {
+            details::render(view, *call, area, buf);
+            None
+        }
+    }
+}
+
+/// Clears a box, draws its border with a title and a note below, and returns the place inside.
+fn frame(view: &View<'_>, title: &str, note: &str, area: Rect, buf: &mut Buffer) -> Rect {
+    Clear.render(area, buf);
+    let style = view.theme.style(Role::Focus);
+    let block = pane::block(view.theme, style)
+        .title_top(Line::from(Span::styled(format!(" {title} "), style)))
+        .title_bottom(
+            Line::from(Span::styled(format!(" {note} "), view.theme.style(Role::Muted))).right_aligned(),
+        );
+    let inner = block.inner(area);
+    block.render(area, buf);
+    Rect {
+        x: inner.x.saturating_add(1).min(inner.right()),
+        width: inner.width.saturating_sub(2),
+        ..inner
+    }
+}
+
+/// The first row of a window of `height` rows that shows `selected` with as little movement as can be.
+fn first_row(selected: usize, height: usize) -> usize {
+    (selected + 1).saturating_sub(height.max(1))
+}
+
+/// `at` moved by `by`, kept between 0 and `last`.
+fn stepped(at: usize, by: i64, last: usize) -> usize {
+    let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
+    let moved = if by < 0 {
+        at.saturating_sub(steps)
+    } else {
+        at.saturating_add(steps)
+    };
+    moved.min(last)
+}

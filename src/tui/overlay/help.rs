@@ -1,0 +1,238 @@
+//! Help for the pane with the focus: made of the key table, so it cannot be wrong. Typing searches it.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+
+use crate::tui::action::{Action, Group};
+use crate::tui::editor::Editor;
+use crate::tui::keymap::{Context, Keymap};
+use crate::tui::pane::PaneId;
+use crate::tui::theme::{Role, Theme};
+use crate::tui::view::View;
+use crate::tui::wrap;
+
+/// What was searched for and how far down it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Help {
+    /// What was searched for.
+    pub search: Editor,
+    /// Rows above the first visible one.
+    pub scroll: usize,
+    /// The pane it is about.
+    pub pane: PaneId,
+}
+
+impl Help {
+    /// Moves the view.
+    pub fn step(&mut self, by: i64, keymap: &Keymap) {
+        let last = entries(self, keymap).len().saturating_sub(1);
+        self.scroll = super::stepped(self.scroll, by, last);
+    }
+}
+
+/// One row of the help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A heading.
+    Heading(&'static str),
+    /// Keys and what they do.
+    Keys(String, &'static str),
+    /// A mark: which role, its name, what it means.
+    Mark(Role, &'static str),
+    /// A sentence.
+    Words(&'static str),
+}
+
+/// The contexts and the names of their sections.
+const SECTIONS: [(Context, &str); 6] = [
+    (Context::Input, "While typing a prompt"),
+    (Context::Line, "While typing a filter"),
+    (Context::List, "In a list"),
+    (Context::Faults, "In the chooser of faults"),
+    (Context::Details, "In the story of a call"),
+    (Context::Confirm, "At a question"),
+];
+
+/// What the marks mean.
+const MARKS: [(Role, &str); 7] = [
+    (Role::Ok, "ok: answered; CLOSED"),
+    (Role::Hit, "served from the cache, or shared with an equal call"),
+    (Role::Wait, "waiting, retrying; HALF-OPEN"),
+    (Role::Bad, "failed"),
+    (Role::Refused, "refused by a guard, not sent; OPEN"),
+    (Role::Injected, "made on purpose: faults are on"),
+    (Role::Muted, "stopped by you"),
+];
+
+/// Every row that passes the search.
+pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
+    let mut all = vec![Entry::Heading("This pane")];
+    all.extend(help.pane.about().iter().map(|line| Entry::Words(line)));
+    for (group, heading) in [(Group::Do, "Do things"), (Group::Look, "Look at things")] {
+        all.push(Entry::Heading(heading));
+        all.extend(group_rows(keymap, group));
+    }
+    all.push(Entry::Heading("Marks, in colour and shape"));
+    all.extend(MARKS.map(|(role, about)| Entry::Mark(role, about)));
+    for (context, heading) in SECTIONS {
+        all.push(Entry::Heading(heading));
+        for (bound, action, _) in keymap.rows().filter(|(bound, ..)| *bound == context) {
+            all.push(Entry::Keys(
+                keymap.keys(bound, action).join(" "),
+                action.description(),
+            ));
+        }
+    }
+    all.push(Entry::Heading("The mouse"));
+    all.push(Entry::Words("click a pane or a key below; the wheel scrolls"));
+    all.push(Entry::Words("Shift-drag selects text, as your terminal does"));
+    let wanted = help.search.text().trim().to_lowercase();
+    if !wanted.is_empty() {
+        all.retain(|entry| match entry {
+            Entry::Heading(_) => false,
+            Entry::Keys(keys, about) => {
+                keys.to_lowercase() == wanted || about.to_lowercase().contains(&wanted)
+            }
+            Entry::Mark(_, text) | Entry::Words(text) => text.to_lowercase().contains(&wanted),
+        });
+    }
+    all
+}
+
+/// The actions of a group: their keys in normal mode, or how to reach them without one.
+fn group_rows(keymap: &Keymap, group: Group) -> impl Iterator<Item = Entry> {
+    Action::ALL
+        .iter()
+        .filter(move |action| action.group() == group)
+        .map(|action| {
+            let keys = keymap.keys(Context::Normal, *action);
+            let keys = if keys.is_empty() {
+                ":".to_owned()
+            } else {
+                keys.join(" ")
+            };
+            Entry::Keys(keys, action.description())
+        })
+}
+
+/// Draws it; the real cursor stands after what was searched for.
+pub fn render(
+    view: &View<'_>,
+    keymap: &Keymap,
+    help: &Help,
+    area: Rect,
+    buf: &mut Buffer,
+) -> Option<Position> {
+    let title = format!("Help: {} pane", help.pane.name());
+    let inner = super::frame(view, &title, "Up Down scroll   Esc closes", area, buf);
+    if inner.is_empty() {
+        return None;
+    }
+    let entries = entries(help, keymap);
+    let list = Rect {
+        height: inner.height - 1,
+        ..inner
+    };
+    let height = usize::from(list.height);
+    let scroll = help.scroll.min(entries.len().saturating_sub(height));
+    for (entry, y) in entries.iter().skip(scroll).zip(list.y..list.bottom()) {
+        buf.set_line(list.x, y, &row(view.theme, entry), list.width);
+    }
+    if entries.is_empty() && height > 0 {
+        let none = "nothing about that; Esc closes";
+        buf.set_stringn(
+            list.x,
+            list.y,
+            none,
+            usize::from(list.width),
+            view.theme.style(Role::Muted),
+        );
+    }
+    let lead = "type to search: ";
+    let line = Line::from(vec![
+        Span::styled(lead, view.theme.style(Role::Muted)),
+        Span::styled(help.search.text().to_owned(), view.theme.style(Role::Input)),
+    ]);
+    let y = inner.bottom() - 1;
+    buf.set_line(inner.x, y, &line, inner.width);
+    let right = wrap::width(lead) + wrap::width(help.search.text());
+    let right = u16::try_from(right).unwrap_or(u16::MAX).min(inner.width - 1);
+    Some(Position::new(inner.x + right, y))
+}
+
+fn row(theme: &Theme, entry: &Entry) -> Line<'static> {
+    match entry {
+        Entry::Heading(text) => Line::from(Span::styled(*text, theme.style(Role::Strong))),
+        Entry::Words(text) => Line::from(Span::styled(format!("  {text}"), theme.style(Role::Text))),
+        Entry::Keys(keys, about) => Line::from(vec![
+            Span::styled(format!("  {keys:<12} "), theme.style(Role::Key)),
+            Span::styled(*about, theme.style(Role::Text)),
+        ]),
+        Entry::Mark(role, about) => Line::from(vec![
+            Span::raw("  "),
+            Span::styled(mark(theme, *role), theme.style(*role)),
+            Span::styled(format!("  {about}"), theme.style(Role::Text)),
+        ]),
+    }
+}
+
+/// The mark that goes with a role.
+fn mark(theme: &Theme, role: Role) -> &'static str {
+    let glyphs = theme.glyphs;
+    match role {
+        Role::Ok => glyphs.ok,
+        Role::Hit => glyphs.hit,
+        Role::Wait => glyphs.retry,
+        Role::Bad => glyphs.failed,
+        Role::Refused => glyphs.refused,
+        Role::Injected => glyphs.injected,
+        Role::Muted => glyphs.stopped,
+        Role::Text
+        | Role::Strong
+        | Role::Focus
+        | Role::Border
+        | Role::Selection
+        | Role::Gauge
+        | Role::Key
+        | Role::Input => " ",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bound_action_stands_in_the_help() {
+        let keymap = Keymap::builtin().unwrap();
+        let rows = entries(&Help::default(), &keymap);
+        for (_, action, chords) in keymap.rows() {
+            let found = rows.iter().any(|entry| {
+                matches!(entry, Entry::Keys(keys, about)
+                    if *about == action.description() && chords.iter().all(|c| keys.split(' ').any(|k| k == c.to_string())))
+            });
+            assert!(found, "{} is missing", action.name());
+        }
+        for action in Action::ALL {
+            let about = action.description();
+            assert!(
+                rows.iter()
+                    .any(|entry| matches!(entry, Entry::Keys(_, text) if *text == about))
+            );
+        }
+    }
+
+    #[test]
+    fn a_search_narrows_it() {
+        let keymap = Keymap::builtin().unwrap();
+        let help = Help {
+            search: Editor::with("stored answers"),
+            ..Help::default()
+        };
+        assert_eq!(
+            entries(&help, &keymap),
+            [Entry::Keys(":".into(), Action::ClearCache.description())]
+        );
+    }
+}

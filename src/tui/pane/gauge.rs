@@ -1,0 +1,169 @@
+//! Small pictures of numbers: bars, sparklines and the cells of a window.
+//!
+//! Nothing is not zero: a place without a value stays blank, a value of zero is the lowest mark.
+
+use ratatui::text::Span;
+
+use crate::event::Sample;
+use crate::tui::theme::{Role, Theme};
+
+use super::row::{piece, plain};
+
+/// `[####------]`: `share` of 1 as filled cells, `cells` in all, brackets extra.
+///
+/// Something is never drawn as nothing, nor less than all as all.
+pub fn bar(theme: &Theme, role: Role, share: f64, cells: usize) -> Vec<Span<'static>> {
+    let filled = filled_cells(share, cells);
+    vec![
+        plain("["),
+        piece(theme, role, theme.glyphs.bar_full.repeat(filled)),
+        piece(theme, Role::Muted, theme.glyphs.bar_empty.repeat(cells - filled)),
+        plain("]"),
+    ]
+}
+
+/// How many of `cells` a share fills.
+fn filled_cells(share: f64, cells: usize) -> usize {
+    if !share.is_finite() || share <= 0.0 || cells == 0 {
+        return 0;
+    }
+    if share >= 1.0 {
+        return cells;
+    }
+    let filled = (share * cells as f64).round() as usize;
+    filled.clamp(1, cells.saturating_sub(1).max(1))
+}
+
+/// One mark for each value, lowest to highest over 0 to `max`; blank where there is none.
+pub fn sparkline(theme: &Theme, values: impl IntoIterator<Item = Option<f64>>, max: f64) -> String {
+    let marks = &theme.glyphs.spark;
+    values
+        .into_iter()
+        .map(|value| {
+            let Some(value) = value else { return " " };
+            let share = if max > 0.0 { value / max } else { 0.0 };
+            // NaN becomes 0 in the conversion
+            let height = (share.clamp(0.0, 1.0) * (marks.len() - 1) as f64).round() as usize;
+            marks.get(height).copied().unwrap_or(" ")
+        })
+        .collect()
+}
+
+/// Puts values of single seconds into `cells` places that cover at least the last `span` seconds. Values
+/// that share a place are joined by `merge`; places without a value stay empty.
+///
+/// Places begin at multiples of their length, so that a value stays in its place while time goes on.
+pub fn slots<T: Copy>(
+    values: impl IntoIterator<Item = (u64, T)>,
+    now_second: u64,
+    span: u64,
+    cells: usize,
+    merge: impl Fn(T, T) -> T,
+) -> Vec<Option<T>> {
+    let mut places = vec![None; cells];
+    let step = span.div_ceil(cells.max(1) as u64).max(1);
+    for (second, value) in values {
+        let back = (now_second / step).saturating_sub(second / step) as usize;
+        if let Some(place) = cells
+            .checked_sub(back + 1)
+            .and_then(|index| places.get_mut(index))
+        {
+            *place = Some(place.map_or(value, |old| merge(old, value)));
+        }
+    }
+    places
+}
+
+/// The outcomes of a breaker's window as cells, oldest first, the newest `room` of the `total` that
+/// count. Outcomes that say nothing about the upstream are left out, as they are in the counts.
+pub fn cells<'a>(
+    theme: &Theme,
+    samples: impl DoubleEndedIterator<Item = &'a Sample>,
+    total: u32,
+    room: usize,
+) -> Vec<Span<'static>> {
+    let mut newest: Vec<Span<'static>> = samples
+        .rev()
+        .filter_map(|sample| sample_cell(theme, *sample))
+        .take(room.min(total as usize))
+        .collect();
+    newest.reverse();
+    newest
+}
+
+/// A counted outcome as one cell.
+fn sample_cell(theme: &Theme, sample: Sample) -> Option<Span<'static>> {
+    match sample {
+        Sample::Ok => Some(piece(theme, Role::Ok, theme.glyphs.ok)),
+        Sample::Slow => Some(piece(theme, Role::Wait, "s")),
+        Sample::Failed => Some(piece(theme, Role::Bad, theme.glyphs.failed)),
+        Sample::Neutral | Sample::Late => None,
+    }
+}
+
+/// A bar without frame for histograms: at least a sliver for what is not zero, nothing for zero.
+pub fn length(theme: &Theme, value: u64, max: u64, cells: usize) -> String {
+    let share = if max == 0 { 0.0 } else { value as f64 / max as f64 };
+    let filled = if value == 0 {
+        0
+    } else {
+        ((share * cells as f64).round() as usize).clamp(1, cells.max(1))
+    };
+    theme.glyphs.bar_full.repeat(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::theme::Palette;
+    use ratatui::text::Line;
+
+    #[test]
+    fn a_bar_never_lies_at_its_ends() {
+        let theme = Theme::new(Palette::Mono, true);
+        let text = |share| Line::from(bar(&theme, Role::Gauge, share, 10)).to_string();
+        assert_eq!(text(0.0), "[----------]");
+        assert_eq!(text(0.001), "[#---------]");
+        assert_eq!(text(0.38), "[####------]");
+        assert_eq!(text(0.999), "[#########-]");
+        assert_eq!(text(1.0), "[##########]");
+        assert_eq!(text(f64::NAN), "[----------]");
+        assert_eq!(text(-3.0), "[----------]");
+    }
+
+    #[test]
+    fn nothing_is_not_zero() {
+        let theme = Theme::default();
+        assert_eq!(
+            sparkline(&theme, [Some(0.0), None, Some(1.0), Some(0.5)], 1.0),
+            "▁ █▅"
+        );
+        assert_eq!(sparkline(&theme, [Some(3.0), Some(f64::NAN)], 0.0), "▁▁");
+    }
+
+    #[test]
+    fn seconds_find_their_places() {
+        let lows = slots([(0, 5), (58, 3), (60, 2), (61, 9)], 61, 60, 30, u32::min);
+        assert_eq!(lows.len(), 30);
+        assert_eq!(lows.get(28..), Some(&[Some(3), Some(2)][..]));
+        assert!(lows.iter().take(28).all(Option::is_none), "older than the span");
+        assert!(slots([(1, 1)], 1, 60, 0, u32::min).is_empty());
+    }
+
+    #[test]
+    fn only_outcomes_that_count_are_cells() {
+        let theme = Theme::default();
+        let samples = [
+            Sample::Ok,
+            Sample::Failed,
+            Sample::Neutral,
+            Sample::Slow,
+            Sample::Late,
+            Sample::Failed,
+        ];
+        let text = |total, room| Line::from(cells(&theme, samples.iter(), total, room)).to_string();
+        assert_eq!(text(9, 9), "✓✗s✗");
+        assert_eq!(text(2, 9), "s✗");
+        assert_eq!(text(9, 3), "✗s✗");
+    }
+}

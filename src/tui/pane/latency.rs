@@ -1,0 +1,157 @@
+//! How long things take: percentiles of calls, tries and first tokens, and the last calls one by one.
+
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+use crate::state::Percentiles;
+use crate::tui::theme::Role;
+use crate::tui::view::View;
+
+use super::{gauge, row, units};
+
+/// Draws the table and the sparkline.
+pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+    let area = area.intersection(buf.area);
+    let width = usize::from(area.width);
+    let latency = &view.state.latency;
+    let mut lines = vec![
+        head(view, width),
+        table_row(view, "call", &Quantiles::of(&latency.call), width),
+        table_row(view, "try", &Quantiles::of(&latency.attempt), width),
+        table_row(view, "ttft", &Quantiles::of(&latency.ttft), width),
+    ];
+    if area.height > 5 {
+        lines.push(Line::default());
+    }
+    let cells = width.saturating_sub(27).max(10);
+    lines.push(calls(view, "", cells, width));
+    row::draw_all(&lines, area, buf);
+}
+
+/// The numbers of a distribution that are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Quantiles {
+    /// Half of them took no longer.
+    pub p50: Option<Duration>,
+    /// 95 % of them took no longer.
+    pub p95: Option<Duration>,
+    /// 99 % of them took no longer.
+    pub p99: Option<Duration>,
+    /// The longest.
+    pub max: Option<Duration>,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl Quantiles {
+    /// Reads them off.
+    pub(super) fn of(percentiles: &Percentiles) -> Self {
+        Self {
+            p50: percentiles.quantile(0.5),
+            p95: percentiles.quantile(0.95),
+            p99: percentiles.quantile(0.99),
+            max: percentiles.max(),
+            count: percentiles.count(),
+        }
+    }
+
+    /// `p50 0.71s  p95 5.80s  p99 6.10s` as pieces, most telling first.
+    pub(super) fn pieces(&self) -> Vec<Line<'static>> {
+        [("p50 ", self.p50), ("  p95 ", self.p95), ("  p99 ", self.p99)]
+            .into_iter()
+            .map(|(label, value)| Line::from(format!("{label}{}", cell(value))))
+            .collect()
+    }
+}
+
+/// A value in a fixed width; dashes where there is none, since nothing is not zero.
+fn cell(value: Option<Duration>) -> String {
+    let text = value.map_or_else(|| "--".to_owned(), units::precise);
+    row::right(&text, units::DURATION_WIDTH)
+}
+
+/// The heads of the columns.
+fn head(view: &View<'_>, width: usize) -> Line<'static> {
+    let columns = [
+        row::left("", 6),
+        row::right("p50", 7),
+        row::right("p95", 8),
+        row::right("p99", 8),
+        row::right("max", 8),
+        row::right("count", 8),
+    ];
+    let pieces = columns
+        .into_iter()
+        .map(|text| Line::from(row::piece(view.theme, Role::Muted, text)))
+        .collect();
+    row::join(view.theme, pieces, width)
+}
+
+/// A row of the table; columns that do not fit are left out, as in the head.
+fn table_row(view: &View<'_>, label: &str, quantiles: &Quantiles, width: usize) -> Line<'static> {
+    let values = [quantiles.p50, quantiles.p95, quantiles.p99, quantiles.max];
+    let mut pieces = vec![Line::from(row::left(label, 6))];
+    for (value, wide) in values.into_iter().zip([7, 8, 8, 8]) {
+        pieces.push(Line::from(row::right(&cell(value), wide)));
+    }
+    pieces.push(Line::from(row::right(&units::amount(quantiles.count), 8)));
+    row::join(view.theme, pieces, width)
+}
+
+/// `label` and the last calls, one cell each, newest at the right; a gap is a call that was not sent.
+pub(super) fn calls(view: &View<'_>, label: &str, cells: usize, width: usize) -> Line<'static> {
+    let theme = view.theme;
+    let recent = &view.state.latency.recent;
+    let cells = cells.min(width.saturating_sub(row::width(label)));
+    let newest: Vec<Option<f64>> = recent
+        .iter()
+        .skip(recent.len().saturating_sub(cells))
+        .map(|took| took.map(|took| took.as_secs_f64()))
+        .collect();
+    let most = newest.iter().flatten().copied().fold(0.0, f64::max);
+    let blanks = cells.saturating_sub(newest.len());
+    let pieces = vec![
+        Line::from(vec![
+            row::plain(label.to_owned()),
+            row::piece(theme, Role::Gauge, gauge::sparkline(theme, newest, most)),
+            row::plain(" ".repeat(blanks)),
+        ]),
+        Line::from(row::piece(theme, Role::Muted, "  per call, gap = refused")),
+    ];
+    row::join(theme, pieces, width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_under_their_heads() {
+        let ms = |millis| Some(Duration::from_millis(millis));
+        let quantiles = Quantiles {
+            p50: ms(710),
+            p95: ms(5_800),
+            p99: ms(12_000),
+            max: None,
+            count: 40,
+        };
+        let scene = super::super::scene::Scene::default();
+        let view = scene.view();
+        assert_eq!(
+            head(&view, 60).to_string(),
+            "          p50     p95     p99     max   count"
+        );
+        assert_eq!(
+            table_row(&view, "call", &quantiles, 60).to_string(),
+            "call    0.71s   5.80s     12s      --      40"
+        );
+        assert_eq!(
+            table_row(&view, "call", &quantiles, 30).to_string(),
+            "call    0.71s   5.80s     12s"
+        );
+        assert_eq!(head(&view, 30).to_string(), "          p50     p95     p99");
+    }
+}

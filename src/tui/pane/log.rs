@@ -1,0 +1,234 @@
+//! The log: only the visible rows are looked at closely, whatever its length.
+
+use std::borrow::Cow;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use crate::state::{Log, LogKind, LogLine};
+use crate::tui::pane::PaneId;
+use crate::tui::theme::Role;
+use crate::tui::view::View;
+use crate::tui::wrap;
+
+/// What the filter lets through. Empty lets everything through; `!` in front inverts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    needle: String,
+    inverse: bool,
+}
+
+impl Filter {
+    /// Reads what was typed.
+    pub fn new(typed: &str) -> Self {
+        let (inverse, needle) = match typed.strip_prefix('!') {
+            Some(rest) => (true, rest),
+            None => (false, typed),
+        };
+        Self {
+            needle: needle.to_lowercase(),
+            inverse,
+        }
+    }
+
+    /// Whether a line is shown. Looks at kind, call and sentence, without regard to case.
+    pub fn admits(&self, line: &LogLine) -> bool {
+        if self.needle.is_empty() {
+            return true;
+        }
+        let call = line.call.map_or_else(String::new, |call| format!("{call} "));
+        let whole = format!("{} {call}{}", line.kind.label(), line.text.as_str()).to_lowercase();
+        whole.contains(&self.needle) != self.inverse
+    }
+}
+
+/// The colour of a kind.
+pub fn role(kind: LogKind) -> Role {
+    match kind {
+        LogKind::Ok => Role::Ok,
+        LogKind::Hit | LogKind::Shared => Role::Hit,
+        LogKind::Retry | LogKind::Bucket => Role::Wait,
+        LogKind::Fail => Role::Bad,
+        LogKind::Refuse | LogKind::Breaker => Role::Refused,
+        LogKind::Inject => Role::Injected,
+        LogKind::Stop | LogKind::Note => Role::Muted,
+    }
+}
+
+/// The line under the cursor: the newest that passes the filter where it follows.
+pub fn cursor_line<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>) -> Option<&'a LogLine> {
+    log.lines
+        .iter()
+        .rev()
+        .filter(|line| cursor.is_none_or(|seq| line.seq <= seq))
+        .find(|line| filter.admits(line))
+        // the lines at the cursor may have been dropped for want of room: the oldest is nearest then
+        .or_else(|| log.lines.iter().find(|line| filter.admits(line)))
+}
+
+/// The cursor after moving by `by` lines, up if negative; nothing where it follows the newest.
+pub fn moved(log: &Log, filter: &Filter, cursor: Option<u64>, by: i64) -> Option<u64> {
+    let here = cursor_line(log, filter, cursor)?.seq;
+    let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
+    let passing = |line: &&LogLine| filter.admits(line);
+    if by <= 0 {
+        let mut above = log
+            .lines
+            .iter()
+            .rev()
+            .filter(|line| line.seq <= here)
+            .filter(passing);
+        let target = above.by_ref().take(steps.saturating_add(1)).last()?.seq;
+        return if steps == 0 { cursor } else { Some(target) };
+    }
+    let mut below = log.lines.iter().filter(|line| line.seq > here).filter(passing);
+    let target = below.by_ref().take(steps).last().map(|line| line.seq);
+    // moving on to the newest line means following it
+    below.next().and(target)
+}
+
+/// The lines shown in `height` rows, oldest first: those up to the cursor, and more below if there is room.
+pub fn window<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>, height: usize) -> Vec<&'a LogLine> {
+    let here = cursor_line(log, filter, cursor).map(|line| line.seq);
+    let upto = here.filter(|_| cursor.is_some()).unwrap_or(u64::MAX);
+    let passing = |line: &&LogLine| filter.admits(line);
+    let mut rows: Vec<&LogLine> = log
+        .lines
+        .iter()
+        .rev()
+        .filter(|line| line.seq <= upto)
+        .filter(passing)
+        .take(height)
+        .collect();
+    rows.reverse();
+    let missing = height - rows.len();
+    if missing > 0 {
+        rows.extend(
+            log.lines
+                .iter()
+                .filter(|line| line.seq > upto)
+                .filter(passing)
+                .take(missing),
+        );
+    }
+    rows
+}
+
+/// Draws it.
+pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+    let area = area.intersection(buf.area);
+    let ui = view.ui;
+    let filter = Filter::new(ui.filter.text());
+    let log = &view.state.log;
+    let rows = window(log, &filter, ui.log_cursor, usize::from(area.height));
+    if rows.is_empty() {
+        let text = if log.lines.is_empty() {
+            "nothing happened yet"
+        } else {
+            "no line passes the filter, Esc clears it"
+        };
+        buf.set_stringn(
+            area.x,
+            area.y,
+            text,
+            usize::from(area.width),
+            view.theme.style(Role::Muted),
+        );
+        return;
+    }
+    let cursor = cursor_line(log, &filter, ui.log_cursor).map(|line| line.seq);
+    for (y, line) in (area.y..area.bottom()).zip(rows) {
+        let row = Rect { y, height: 1, ..area };
+        buf.set_line(area.x, y, &spans(view, line, usize::from(area.width)), area.width);
+        if ui.focus == PaneId::Log && ui.log_cursor.is_some() && cursor == Some(line.seq) {
+            buf.set_style(row, view.theme.style(Role::Selection));
+        }
+    }
+}
+
+/// `42.1 retry  #33 try 2/4 in 0.82s (429, Retry-After: 1)`
+fn spans<'a>(view: &View<'_>, line: &'a LogLine, columns: usize) -> Line<'a> {
+    let time = format!("{:>5.1} ", line.at.as_secs_f64() % 1000.0);
+    let kind = format!("{:<6} ", line.kind.label());
+    let used = wrap::width(&time) + wrap::width(&kind);
+    let call = match line.call {
+        // the sentence may already begin with its call
+        Some(call) if !line.text.starts_with(&call.to_string()) => format!("{call} "),
+        _ => String::new(),
+    };
+    let text: Cow<'a, str> = if line.text.contains('\n') {
+        line.text.single_line().into()
+    } else {
+        line.text.as_str().into()
+    };
+    let room = columns.saturating_sub(used + wrap::width(&call));
+    let text = wrap::fit(&text, room, view.theme.glyphs.ellipsis);
+    Line::from(vec![
+        Span::styled(time, view.theme.style(Role::Muted)),
+        Span::styled(kind, view.theme.style(role(line.kind))),
+        Span::styled(call, view.theme.style(Role::Strong)),
+        Span::styled(text, view.theme.style(Role::Text)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::CallId;
+    use crate::time::Timestamp;
+
+    fn log() -> Log {
+        let mut log = Log::default();
+        for seq in 0..10 {
+            log.lines.push_back(LogLine {
+                seq: seq * 2,
+                at: Timestamp(seq),
+                kind: if seq % 2 == 0 { LogKind::Retry } else { LogKind::Ok },
+                call: Some(CallId(seq)),
+                text: format!("line {seq}").into(),
+            });
+        }
+        log
+    }
+
+    fn seqs(lines: &[&LogLine]) -> Vec<u64> {
+        lines.iter().map(|line| line.seq).collect()
+    }
+
+    #[test]
+    fn filters_look_at_kind_call_and_text_and_invert() {
+        let log = log();
+        let shown = |typed: &str| seqs(&window(&log, &Filter::new(typed), None, 100)).len();
+        assert_eq!(
+            (
+                shown(""),
+                shown("RETRY"),
+                shown("!retry"),
+                shown("#3 "),
+                shown("zzz")
+            ),
+            (10, 5, 5, 1, 0)
+        );
+    }
+
+    #[test]
+    fn the_window_ends_at_the_cursor_and_is_filled_below() {
+        let (log, all) = (log(), Filter::new(""));
+        assert_eq!(seqs(&window(&log, &all, None, 3)), [14, 16, 18]);
+        assert_eq!(seqs(&window(&log, &all, Some(8), 3)), [4, 6, 8]);
+        assert_eq!(seqs(&window(&log, &all, Some(0), 3)), [0, 2, 4]);
+        assert_eq!(seqs(&window(&log, &all, Some(9), 2)), [6, 8]);
+    }
+
+    #[test]
+    fn moving_stops_at_the_top_and_follows_at_the_end() {
+        let (log, all, ok) = (log(), Filter::new(""), Filter::new("ok"));
+        assert_eq!(moved(&log, &all, None, -1), Some(16));
+        assert_eq!(moved(&log, &all, Some(2), -100), Some(0));
+        assert_eq!(moved(&log, &all, Some(14), 1), Some(16));
+        assert_eq!(moved(&log, &all, Some(16), 1), None);
+        assert_eq!(moved(&log, &ok, Some(18), -1), Some(14));
+        assert_eq!(moved(&Log::default(), &all, None, -1), None);
+    }
+}

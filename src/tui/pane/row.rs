@@ -1,0 +1,267 @@
+//! Lines that fit: whole pieces are left out, words are not cut.
+//!
+//! A pane composes a line from pieces in the order of their importance or place, and this file decides
+//! what of it is shown at the width there is. All writing into the buffer is done here, clipped.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
+
+use crate::tui::theme::{Role, Theme};
+
+/// Columns that the number and the name of a pane take in its top border.
+pub const NAME_WIDTH: usize = 20;
+
+/// Columns left for a note in the top border of a pane whose content is `width` wide.
+pub fn note_room(width: u16) -> usize {
+    usize::from(width).saturating_sub(NAME_WIDTH)
+}
+
+/// Columns of a text.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// A text in a role.
+pub fn piece(theme: &Theme, role: Role, text: impl Into<String>) -> Span<'static> {
+    Span::styled(text.into(), theme.style(role))
+}
+
+/// Plain text.
+pub fn plain(text: impl Into<String>) -> Span<'static> {
+    Span::raw(text.into())
+}
+
+/// Writes a line on row `row` of `area`, clipped to both.
+pub fn draw(line: &Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
+    let area = area.intersection(buf.area);
+    if area.width == 0 || row >= usize::from(area.height) {
+        return;
+    }
+    buf.set_line(area.x, area.y + row as u16, line, area.width);
+}
+
+/// Writes lines from the top of `area` down, as many as there are rows.
+pub fn draw_all(lines: &[Line<'_>], area: Rect, buf: &mut Buffer) {
+    for (row, line) in lines.iter().enumerate().take(usize::from(area.height)) {
+        draw(line, row, area, buf);
+    }
+}
+
+/// Makes a row of `area` stand out as the selected one, on top of what is written.
+pub fn select(theme: &Theme, row: usize, area: Rect, buf: &mut Buffer) {
+    let area = area.intersection(buf.area);
+    if row < usize::from(area.height) {
+        let row = Rect {
+            y: area.y + row as u16,
+            height: 1,
+            ..area
+        };
+        buf.set_style(row, theme.style(Role::Selection));
+    }
+}
+
+/// The first of several wordings that fits into `width` columns; the last one, clipped, where none does.
+pub fn first_fit(
+    theme: &Theme,
+    wordings: impl IntoIterator<Item = Line<'static>>,
+    width: usize,
+) -> Line<'static> {
+    let mut last = Line::default();
+    for wording in wordings {
+        if wording.width() <= width {
+            return wording;
+        }
+        last = wording;
+    }
+    clip_line(theme, last, width)
+}
+
+/// As many whole pieces from the front as fit; at least the first one, clipped. A piece brings the space
+/// before it along.
+pub fn join(theme: &Theme, pieces: Vec<Line<'static>>, width: usize) -> Line<'static> {
+    let mut joined = Line::default();
+    let mut used = 0;
+    for (index, piece) in pieces.into_iter().enumerate() {
+        let wide = piece.width();
+        if used + wide > width {
+            if index == 0 {
+                return clip_line(theme, piece, width);
+            }
+            break;
+        }
+        used += wide;
+        joined.spans.extend(piece.spans);
+    }
+    trim_end(joined)
+}
+
+/// `left` and, at the right edge of `width` columns, `right`, with at least `gap` blanks between; without
+/// `right` where there is no room.
+pub fn apart(left: Line<'static>, right: Line<'static>, gap: usize, width: usize) -> Line<'static> {
+    let free = width.saturating_sub(left.width() + right.width());
+    if right.width() == 0 || left.width() + right.width() + gap > width {
+        return left;
+    }
+    let mut line = left;
+    line.spans.push(Span::raw(" ".repeat(free)));
+    line.spans.extend(right.spans);
+    line
+}
+
+/// `text` in at most `width` columns: cut behind a word if one fits, with the theme's ellipsis.
+pub fn clip(theme: &Theme, text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let room = width.saturating_sub(theme.glyphs.ellipsis.width());
+    let mut end = 0;
+    let mut word_end = 0;
+    let mut used = 0;
+    for (at, c) in text.char_indices() {
+        if c == ' ' {
+            word_end = at;
+        }
+        used += unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
+        if used > room {
+            break;
+        }
+        end = at + c.len_utf8();
+    }
+    if text.get(end..).is_some_and(|rest| rest.starts_with(' ')) {
+        word_end = end;
+    }
+    // a long word at the front is rather cut than left out
+    let cut = if word_end * 2 >= end { word_end } else { end };
+    let kept = text.get(..cut).unwrap_or("").trim_end();
+    if width == 0 {
+        return String::new();
+    }
+    format!("{kept}{}", theme.glyphs.ellipsis)
+}
+
+/// Breaks `text` into lines of at most `width` columns, between words where there are any; at most `most`
+/// lines, the last one clipped if there would be more.
+pub fn wrap(theme: &Theme, text: &str, width: usize, most: usize) -> Vec<String> {
+    if width == 0 || most == 0 {
+        return Vec::new();
+    }
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next() {
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.width() + 1 + word.width() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else if lines.len() + 1 == most {
+            line.push(' ');
+            line.push_str(word);
+            line.extend(words.by_ref().flat_map(|word| [" ", word]));
+        } else {
+            lines.push(clip(theme, &line, width));
+            word.clone_into(&mut line);
+        }
+    }
+    if !line.is_empty() {
+        lines.push(clip(theme, &line, width));
+    }
+    lines
+}
+
+/// Blanks to the left up to `width` columns.
+pub fn right(text: &str, width: usize) -> String {
+    format!("{}{text}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+/// Blanks to the right up to `width` columns.
+pub fn left(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+/// Cuts the last pieces of a line, the first one that does not fit behind a word.
+fn clip_line(theme: &Theme, line: Line<'static>, width: usize) -> Line<'static> {
+    if line.width() <= width {
+        return line;
+    }
+    let mut kept = Line::default();
+    let mut used = 0;
+    for span in line.spans {
+        let wide = span.width();
+        if used + wide > width {
+            kept.push_span(Span::styled(clip(theme, &span.content, width - used), span.style));
+            break;
+        }
+        used += wide;
+        kept.push_span(span);
+    }
+    kept
+}
+
+/// Removes blanks at the end that nobody sees.
+fn trim_end(mut line: Line<'static>) -> Line<'static> {
+    while let Some(last) = line.spans.last_mut() {
+        let visible = last
+            .style
+            .add_modifier
+            .intersects(Modifier::REVERSED | Modifier::UNDERLINED);
+        if visible || !last.content.ends_with(' ') {
+            break;
+        }
+        let trimmed = last.content.trim_end().to_owned();
+        if trimmed.is_empty() {
+            line.spans.pop();
+        } else {
+            last.content = trimmed.into();
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn words_stay_whole() {
+        let theme = Theme::default();
+        assert_eq!(clip(&theme, "the breaker is open", 19), "the breaker is open");
+        assert_eq!(clip(&theme, "the breaker is open", 15), "the breaker is…");
+        assert_eq!(clip(&theme, "the breaker is open", 14), "the breaker…");
+        assert_eq!(clip(&theme, "incomprehensible", 6), "incom…");
+        assert_eq!(clip(&theme, "ab", 1), "…");
+        assert_eq!(clip(&theme, "ab", 0), "");
+        assert_eq!(
+            wrap(&theme, "one two  three\nfour", 9, 9),
+            ["one two", "three", "four"]
+        );
+        assert_eq!(wrap(&theme, "one two three four", 9, 2), ["one two", "three…"]);
+    }
+
+    #[test]
+    fn pieces_are_left_out_whole() {
+        let theme = Theme::default();
+        let pieces = || vec![Line::from("one"), Line::from("  two"), Line::from("  three")];
+        assert_eq!(join(&theme, pieces(), 14).to_string(), "one  two");
+        assert_eq!(join(&theme, pieces(), 15).to_string(), "one  two  three");
+        assert_eq!(join(&theme, pieces(), 2).to_string(), "o…");
+        assert_eq!(apart("ab".into(), "cd".into(), 1, 6).to_string(), "ab  cd");
+        assert_eq!(apart("ab".into(), "cd".into(), 2, 5).to_string(), "ab");
+    }
+
+    proptest! {
+        #[test]
+        fn a_clip_is_never_too_wide(text in "[a-z 漢字é]{0,30}", columns in 0usize..30) {
+            let theme = Theme::default();
+            prop_assert!(clip(&theme, &text, columns).width() <= columns);
+            for line in wrap(&theme, &text, columns, 3) {
+                prop_assert!(line.width() <= columns);
+            }
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! States written by hand, and buffers read as text: for the tests of the panes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::event::{
+    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, Failure, FailureClass, Fate, FlightId,
+    MissReason, MoveReason, Origin, Phase, Sample, StopReason, UpstreamInfo, UserId, WindowCounts,
+};
+use crate::openai::Usage;
+use crate::settings::{Bucket, FaultKind, FaultProfile};
+use crate::state::{
+    BreakerView, Burst, CacheVerdict, Call, Doing, FateCounts, Flight, RetryView, Span, SpanKind, State,
+    StateSpell, Waiter,
+};
+use crate::time::Timestamp;
+use crate::tui::theme::Theme;
+use crate::tui::ui::Ui;
+use crate::tui::view::View;
+
+use SpanKind::{BackOff, Following, Queued, Streaming, Waiting};
+
+/// All that a view refers to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scene {
+    pub(super) state: State,
+    pub(super) ui: Ui,
+    pub(super) theme: Theme,
+    pub(super) now: Timestamp,
+}
+
+impl Scene {
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            state: &self.state,
+            ui: &self.ui,
+            theme: &self.theme,
+            now: self.now,
+        }
+    }
+}
+
+/// Seconds as a timestamp.
+pub(super) fn at(seconds: f64) -> Timestamp {
+    Timestamp((seconds * 1000.0).round() as u64 * 1_000_000)
+}
+
+/// A duration in milliseconds.
+pub(super) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A pane drawn alone: its rows without blanks at their ends.
+pub(super) fn rows(
+    scene: &Scene,
+    width: u16,
+    height: u16,
+    render: impl Fn(&View<'_>, Rect, &mut Buffer),
+) -> Vec<String> {
+    let area = Rect::new(0, 0, width, height);
+    let mut buf = Buffer::empty(area);
+    render(&scene.view(), area, &mut buf);
+    text(&buf)
+}
+
+/// The rows of a buffer without blanks at their ends.
+pub(super) fn text(buf: &Buffer) -> Vec<String> {
+    (buf.area.top()..buf.area.bottom())
+        .map(|y| {
+            let cells = (buf.area.left()..buf.area.right()).filter_map(|x| buf.cell((x, y)));
+            let row: String = cells.map(ratatui::buffer::Cell::symbol).collect();
+            row.trim_end().to_owned()
+        })
+        .collect()
+}
+
+/// A lane from steps that follow each other: kind, length in seconds, reason.
+pub(super) fn lane(start: f64, steps: &[(SpanKind, f64, &str)]) -> Vec<Span> {
+    let mut from = start;
+    steps
+        .iter()
+        .map(|(kind, length, label)| {
+            let span = Span {
+                kind: *kind,
+                from: at(from),
+                to: Some(at(from + length)),
+                label: (*label).to_owned(),
+            };
+            from += length;
+            span
+        })
+        .collect()
+}
+
+/// The same with the last step still going on.
+pub(super) fn open_lane(start: f64, steps: &[(SpanKind, f64, &str)]) -> Vec<Span> {
+    let mut spans = lane(start, steps);
+    if let Some(last) = spans.last_mut() {
+        last.to = None;
+    }
+    spans
+}
+
+/// A call of burst 1 that ended so, without a lane.
+pub(super) fn call(id: u64, started: f64, ended: f64, fate: Fate) -> Call {
+    Call {
+        id: CallId(id),
+        origin: Origin::Burst { burst: 1 },
+        user: UserId::new("ada"),
+        prompt: "what does a token bucket do?".into(),
+        fingerprint: "3fa9c0de".into(),
+        started_at: at(started),
+        deadline: at(started + 600.0),
+        ended_at: Some(at(ended)),
+        fate: Some(fate),
+        doing: Doing::Ended,
+        cache: Some(CacheVerdict::Miss {
+            reason: MissReason::NeverSeen,
+        }),
+        flight: None,
+        spans: Vec::new(),
+        attempts: 0,
+        status: None,
+        ttft: None,
+        usage: None,
+        failure: None,
+        stopped: None,
+        injected: Vec::new(),
+        cached_text: "".into(),
+    }
+}
+
+/// A call that still runs.
+pub(super) fn running(id: u64, started: f64, doing: Doing) -> Call {
+    Call {
+        fate: None,
+        ended_at: None,
+        doing,
+        ..call(id, started, started, Fate::Answered)
+    }
+}
+
+/// Calls that ended badly, or not by themselves.
+fn unlucky() -> Vec<Call> {
+    let failure = |class, phase, text: &str| Some(Failure::new(class, phase, text));
+    vec![
+        Call {
+            spans: lane(20.0, &[(Waiting, 0.2, ""), (Streaming, 0.3, "CUT")]),
+            attempts: 1,
+            failure: failure(
+                FailureClass::Interrupted,
+                Phase::Delivered,
+                "the stream ended early",
+            ),
+            injected: vec![(1, FaultKind::Cut)],
+            ..call(24, 20.0, 20.5, Fate::Interrupted)
+        },
+        Call {
+            failure: failure(
+                FailureClass::LimitRejected,
+                Phase::NotSent,
+                "queue full (1024 wait)",
+            ),
+            ..call(25, 21.0, 21.0, Fate::Rejected)
+        },
+        Call {
+            spans: lane(22.0, &[(Waiting, 0.4, "")]),
+            attempts: 1,
+            ..call(26, 22.0, 22.4, Fate::Cancelled)
+        },
+        Call {
+            spans: lane(
+                34.0,
+                &[
+                    (Waiting, 0.2, "500"),
+                    (BackOff, 0.5, ""),
+                    (Waiting, 0.2, "500"),
+                    (BackOff, 0.7, ""),
+                    (Waiting, 2.4, "TMO"),
+                    (BackOff, 1.5, ""),
+                    (Waiting, 0.3, "429"),
+                ],
+            ),
+            attempts: 4,
+            failure: failure(
+                FailureClass::RateLimited,
+                Phase::Refused,
+                "429: too many requests",
+            ),
+            stopped: Some(StopReason::Attempts),
+            injected: vec![(1, FaultKind::ServerError), (4, FaultKind::RateLimited)],
+            ..call(30, 34.0, 39.8, Fate::Failed)
+        },
+        call(36, 42.0, 42.0, Fate::Refused),
+    ]
+}
+
+/// Calls that got an answer.
+fn lucky() -> Vec<Call> {
+    vec![
+        Call {
+            flight: Some(FlightId(4)),
+            spans: lane(23.0, &[(Following, 0.6, "")]),
+            ..call(27, 23.0, 23.6, Fate::Shared)
+        },
+        Call {
+            // tries shorter than a column
+            spans: lane(
+                30.0,
+                &[
+                    (Waiting, 0.02, "429"),
+                    (BackOff, 0.08, ""),
+                    (Waiting, 0.02, "503"),
+                    (BackOff, 0.88, ""),
+                    (Waiting, 0.3, ""),
+                    (Streaming, 0.3, ""),
+                ],
+            ),
+            attempts: 3,
+            ..call(29, 30.0, 31.6, Fate::Answered)
+        },
+        Call {
+            spans: lane(
+                38.5,
+                &[
+                    (Waiting, 0.2, "429"),
+                    (BackOff, 0.6, ""),
+                    (Waiting, 0.3, "500"),
+                    (BackOff, 0.6, ""),
+                    (Waiting, 0.2, ""),
+                    (Streaming, 0.5, ""),
+                ],
+            ),
+            attempts: 3,
+            ttft: Some(ms(200)),
+            usage: Some(Usage::new(24, 388)),
+            flight: Some(FlightId(4)),
+            ..call(31, 38.5, 40.9, Fate::Answered)
+        },
+        Call {
+            cache: Some(CacheVerdict::Hit {
+                age_ns: 6_000_000_000,
+                saved: Usage::new(24, 388),
+                saved_ns: 2_400_000_000,
+                replayed: false,
+            }),
+            ..call(32, 41.2, 41.2, Fate::Hit)
+        },
+    ]
+}
+
+/// Calls that run.
+fn unfinished() -> Vec<Call> {
+    vec![
+        Call {
+            spans: open_lane(
+                40.2,
+                &[
+                    (Queued, 0.4, ""),
+                    (Waiting, 0.4, "429"),
+                    (BackOff, 0.6, ""),
+                    (Waiting, 0.2, "429"),
+                    (BackOff, 0.0, ""),
+                ],
+            ),
+            attempts: 2,
+            injected: vec![(2, FaultKind::RateLimited)],
+            ..running(33, 40.2, Doing::BackingOff { until: at(42.9) })
+        },
+        Call {
+            spans: open_lane(41.2, &[(Waiting, 0.3, ""), (Streaming, 0.0, "")]),
+            attempts: 1,
+            ..running(34, 41.2, Doing::Streaming)
+        },
+        Call {
+            spans: open_lane(41.5, &[(Queued, 0.0, "")]),
+            ..running(
+                35,
+                41.5,
+                Doing::Queued {
+                    constraint: Constraint::Tokens,
+                    ready_at: Some(at(42.5)),
+                },
+            )
+        },
+        Call {
+            spans: open_lane(41.9, &[(Waiting, 0.0, "")]),
+            attempts: 1,
+            ..running(37, 41.9, Doing::Waiting)
+        },
+        Call {
+            spans: open_lane(41.95, &[(Following, 0.0, "")]),
+            flight: Some(FlightId(5)),
+            ..running(38, 41.95, Doing::Following { owner: CallId(37) })
+        },
+        running(39, 42.1, Doing::Starting),
+    ]
+}
+
+/// A burst of 50 with failures, after 42.1 seconds: the breaker has just opened.
+pub(super) fn burst() -> Scene {
+    let mut scene = Scene {
+        now: at(42.1),
+        ..Scene::default()
+    };
+    let state = &mut scene.state;
+    let calls = [unlucky(), lucky(), unfinished()].concat();
+    state.calls.recent = calls.into_iter().map(|call| (call.id, call)).collect();
+    let flight = |owner| Flight {
+        owner: CallId(owner),
+        subscribers: 2,
+        ..Flight::default()
+    };
+    state.calls.flights = BTreeMap::from([(FlightId(4), flight(31)), (FlightId(5), flight(37))]);
+    let mut counts = FateCounts {
+        started: 41,
+        queued: 1,
+        backing_off: 3,
+        ..FateCounts::default()
+    };
+    for (fate, number) in [
+        (Fate::Answered, 24),
+        (Fate::Hit, 7),
+        (Fate::Failed, 2),
+        (Fate::Refused, 4),
+    ] {
+        counts.ended[fate as usize] = number;
+    }
+    state.calls.totals = counts.clone();
+    state.calls.burst = Some(Burst {
+        burst: 1,
+        calls: 50,
+        started_at: at(20.0),
+        all_made: false,
+        counts,
+    });
+    session(state);
+    guards(state);
+    scene
+}
+
+/// Where calls go, and what is broken.
+fn session(state: &mut State) {
+    state.session.seed = 7;
+    state.session.upstream = Some(UpstreamInfo {
+        host: "simulator".into(),
+        model: Some("sim-1".into()),
+        simulated: true,
+        loopback: true,
+    });
+    state.session.faults_on = true;
+    state.session.faults = FaultProfile {
+        name: "storm".into(),
+        rate_limited: 0.3,
+        server_error: 0.05,
+        unavailable: 0.05,
+        ..FaultProfile::default()
+    };
+    state.session.injected = 17;
+    state.retry = RetryView {
+        attempts: 60,
+        retries: 20,
+        causes: BTreeMap::from([("429".into(), 14), ("500".into(), 7), ("TMO".into(), 4)]),
+        tries_per_call: [18, 3, 1, 2, 0, 0, 0, 0],
+        recovered: 4,
+        wasted: 9,
+        backed_off: ms(14_200),
+        budget: Some((4.2, 10.0)),
+        stopped: BTreeMap::from([(StopReason::Attempts, 2)]),
+        ..RetryView::default()
+    };
+}
+
+/// The breaker open, the buckets low, the cache of some use.
+fn guards(state: &mut State) {
+    use Sample::{Failed, Late, Neutral, Ok};
+    state.breaker = BreakerView {
+        state: BreakerState::Open,
+        since: at(41.3),
+        until: Some(at(46.3)),
+        open_ns: 5_000_000_000,
+        reason: Some(MoveReason::FailureRate),
+        window: WindowCounts {
+            total: 20,
+            failed: 11,
+            slow: 0,
+            consecutive: 2,
+        },
+        cells: [
+            Ok, Ok, Failed, Ok, Failed, Failed, Ok, Neutral, Ok, Failed, Failed, Ok, Failed, Ok, Failed,
+            Failed, Ok, Failed, Ok, Late, Failed, Failed,
+        ]
+        .into(),
+        refused: 9,
+        refused_since_open: 4,
+        opened: 2,
+        longest_open_ns: 5_000_000_000,
+        recoveries: (5_400_000_000, 1),
+        down_since: Some(at(41.3)),
+        history: [
+            (BreakerState::Closed, 0.0, 25.0),
+            (BreakerState::Open, 25.0, 30.0),
+            (BreakerState::HalfOpen, 30.0, 30.4),
+            (BreakerState::Closed, 30.4, 41.3),
+        ]
+        .map(|(state, from, to)| StateSpell {
+            state,
+            from: at(from),
+            to: at(to),
+        })
+        .into(),
+        ..BreakerView::default()
+    };
+    let bucket = |capacity: u64, refill: u64, level: u64| {
+        let settings = Bucket {
+            capacity,
+            refill,
+            per: ms(1_000),
+        };
+        BucketLevel::full(&settings, at(42.1)).debited(capacity - level)
+    };
+    state.limit.tokens = Some(bucket(6_000, 100, 2_300));
+    state.limit.requests = Some(bucket(60, 1, 42));
+    state.limit.in_use = 3;
+    state.limit.waiters = BTreeMap::from([(
+        CallId(35),
+        Waiter {
+            constraint: Constraint::Tokens,
+            since: at(41.5),
+            ready_at: Some(at(42.5)),
+        },
+    )]);
+    state.limit.admitted = 36;
+    state.limit.history = (20..42)
+        .map(|second| (second, 0.9 - second as f32 / 60.0, second as u32 % 5))
+        .collect();
+    state.cache.hits = 7;
+    state.cache.misses = BTreeMap::from([(MissReason::NeverSeen, 30), (MissReason::Expired, 3)]);
+    state.cache.saved_tokens = 2_900;
+    state.cache.saved_time = ms(4_900);
+    state.cache.entries = 18;
+    state.cache.bytes = 12_300;
+    state.cache.stored = 30;
+    state.cache.history = (20u32..42)
+        .filter(|second| second % 7 != 0)
+        .map(|second| (u64::from(second), second % 4, 4))
+        .collect();
+    state.latency.recent = (0..30u64)
+        .map(|call| (call % 6 != 5).then(|| ms(300 + call * call * 7)))
+        .collect();
+}
+
+/// Everything at its worst: a forced breaker, a pause, debt, a hostile upstream and calls that ran for
+/// ever.
+pub(super) fn worst() -> Scene {
+    let mut scene = burst();
+    let state = &mut scene.state;
+    let wide = "\u{6f22}\u{5b57}\u{1b}[31m e\u{301}\u{1f469}\u{200d}\u{1f4bb} ".repeat(20);
+    state.session.upstream = Some(UpstreamInfo {
+        host: wide.as_str().into(),
+        model: Some(wide.as_str().into()),
+        simulated: false,
+        loopback: false,
+    });
+    state.session.policy.name.clone_from(&wide);
+    state.session.faults.name.clone_from(&wide);
+    for kind in FaultKind::ALL {
+        state.session.faults.set_rate(kind, 0.055);
+    }
+    state.breaker.mode = BreakerMode::ForcedOpen;
+    state.breaker.until = None;
+    state.limit.paused_until = Some(at(130.0));
+    state.limit.tokens = state.limit.tokens.map(|bucket| bucket.debited(2_420));
+    state.limit.waiters = (0..200)
+        .map(|id| {
+            (
+                CallId(id),
+                Waiter {
+                    constraint: Constraint::Slots,
+                    since: at(1.0),
+                    ready_at: None,
+                },
+            )
+        })
+        .collect();
+    state.retry.causes.insert(wide.clone(), u64::MAX);
+    state.calls.burst = None;
+    for call in state.calls.recent.values_mut() {
+        call.prompt = wide.as_str().into();
+        call.user = UserId::new(&wide);
+        call.failure = Some(Failure::new(FailureClass::Internal, Phase::Final, wide.as_str()));
+        call.started_at = Timestamp::ZERO;
+        call.ended_at = call.ended_at.map(|_| Timestamp::MAX);
+        for span in &mut call.spans {
+            span.label.clone_from(&wide);
+        }
+    }
+    scene
+}
+
+/// Half-open with its probe out.
+pub(super) fn probing() -> Scene {
+    let mut scene = burst();
+    let breaker = &mut scene.state.breaker;
+    breaker.state = BreakerState::HalfOpen;
+    breaker.until = None;
+    breaker.probe_out = true;
+    breaker.probes_ok = 1;
+    breaker.window = WindowCounts::default();
+    breaker.cells.clear();
+    scene
+}

@@ -1,0 +1,298 @@
+//! Row 1: which program, which settings, which upstream, which seed; what is broken on purpose; whether
+//! it is alive.
+//!
+//! Faults and the upstream stay longest when room is short: self-made trouble must not be taken for real
+//! trouble, and a call to a real host may cost money. Parts bring a blank on each side and leave the cells
+//! between them as they are, so the row may stand on a border or alone.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use crate::settings::{FaultKind, FaultProfile};
+use crate::text::SafeText;
+use crate::time::Timestamp;
+use crate::tui::theme::Role;
+use crate::tui::view::View;
+
+use super::{mark, row, units};
+
+/// From this width on the row has its long wordings.
+const WIDE: u16 = 110;
+
+/// Cells between two parts, besides their own blanks.
+const GAP: u16 = 1;
+
+/// Draws the title.
+pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+    let area = area.intersection(buf.area);
+    if area.is_empty() {
+        return;
+    }
+    let width = usize::from(area.width);
+    let clock = clock(view, width);
+    let clock_width = clock.width();
+    let room = width.saturating_sub(clock_width + usize::from(GAP));
+    let parts = fit(left_wordings(view, area.width >= WIDE), room);
+    let mut x = area.x;
+    for part in parts {
+        let wide = part.width() as u16;
+        let place = Rect {
+            x,
+            width: wide.min(area.right().saturating_sub(x)),
+            ..area
+        };
+        row::draw(&part, 0, place, buf);
+        x = x.saturating_add(wide + GAP);
+    }
+    let place = Rect {
+        x: area.right() - clock_width as u16,
+        width: clock_width as u16,
+        ..area
+    };
+    row::draw(&clock, 0, place, buf);
+}
+
+/// The right end, as much of it as fits.
+fn clock(view: &View<'_>, width: usize) -> Line<'static> {
+    let running = mark::running(&view.state.calls.totals) > 0;
+    let (word, role) = match view.ui.paused {
+        Some(0) => ("PAUSED".to_owned(), Role::Wait),
+        Some(events) => (format!("PAUSED +{} events", units::amount(events)), Role::Wait),
+        None if running => ("LIVE".to_owned(), Role::Ok),
+        None => ("IDLE".to_owned(), Role::Muted),
+    };
+    let time = units::clock(view.now.since(Timestamp::ZERO), width >= usize::from(WIDE));
+    let word = row::piece(view.theme, role, word);
+    let long = vec![row::plain(" "), word.clone(), row::plain(format!("  {time} "))];
+    let middle = vec![row::plain(" "), word.clone(), row::plain(format!(" {time} "))];
+    let wordings = [
+        long,
+        middle,
+        vec![row::plain(" "), word.clone(), row::plain(" ")],
+        vec![word],
+    ];
+    wordings
+        .into_iter()
+        .skip(usize::from(width < usize::from(WIDE)))
+        .map(Line::from)
+        .find(|line| line.width() <= width)
+        .unwrap_or_default()
+}
+
+/// What to show, best first: the name, the policy, which wording of the upstream, which of the faults.
+const CHOICES: [(bool, bool, Option<usize>, Option<usize>); 14] = [
+    (true, true, Some(0), Some(0)),
+    (true, true, Some(0), Some(1)),
+    (true, true, Some(1), Some(0)),
+    (true, false, Some(0), Some(0)),
+    (true, false, Some(0), Some(1)),
+    (true, true, Some(1), Some(1)),
+    (true, false, Some(1), Some(0)),
+    (true, false, Some(1), Some(1)),
+    (true, false, Some(2), Some(1)),
+    (true, false, Some(2), Some(2)),
+    (false, false, Some(2), Some(2)),
+    (true, false, None, Some(2)),
+    (false, false, None, Some(2)),
+    (true, false, None, None),
+];
+
+/// The left part in words that grow shorter.
+fn left_wordings(view: &View<'_>, wide: bool) -> Vec<Vec<Line<'static>>> {
+    let theme = view.theme;
+    let session = &view.state.session;
+    let name = part(row::piece(theme, Role::Strong, "seawall"));
+    // the name comes from a file
+    let policy = SafeText::new(&session.policy.name).single_line();
+    let policy = part(row::plain(row::clip(theme, &policy, 24)));
+    let faults = fault_wordings(view, wide);
+    let upstream = upstream_wordings(view, wide);
+    let pick = |wordings: &[Line<'static>], level: Option<usize>| {
+        level.and_then(|level| wordings.get(level).or(wordings.last()).cloned())
+    };
+    CHOICES
+        .iter()
+        .map(|(with_name, with_policy, upstream_level, fault_level)| {
+            [
+                with_name.then(|| name.clone()),
+                with_policy.then(|| policy.clone()),
+                pick(&upstream, *upstream_level),
+                pick(&faults, *fault_level),
+            ]
+            .into_iter()
+            .flatten()
+            .collect()
+        })
+        .collect()
+}
+
+/// The first choice that fits into `room`.
+fn fit(choices: Vec<Vec<Line<'static>>>, room: usize) -> Vec<Line<'static>> {
+    choices
+        .into_iter()
+        .find(|parts| {
+            let gaps = parts.len().saturating_sub(1) * usize::from(GAP);
+            parts.iter().map(Line::width).sum::<usize>() + gaps <= room
+        })
+        .unwrap_or_default()
+}
+
+/// Where calls go, long to short.
+fn upstream_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
+    let theme = view.theme;
+    let session = &view.state.session;
+    let seed = format!("seed {}", session.seed);
+    let Some(upstream) = &session.upstream else {
+        return vec![part(row::plain(seed))];
+    };
+    let host = row::clip(theme, &upstream.host.single_line(), 40);
+    let dot = theme.glyphs.dot;
+    let model = upstream
+        .model
+        .as_ref()
+        .map(|model| row::clip(theme, &model.single_line(), 32));
+    if upstream.simulated {
+        let mut wordings = vec![format!("sim {seed}"), "sim".to_owned()];
+        if wide {
+            let name = model.as_deref().unwrap_or(&host);
+            wordings.insert(0, format!("{name} {dot} sim {seed} {dot} embedded (no network)"));
+        }
+        return wordings.into_iter().map(|text| part(row::plain(text))).collect();
+    }
+    let where_to = if upstream.loopback { "" } else { " (network)" };
+    let mut texts = Vec::new();
+    if let Some(model) = &model {
+        texts.push(format!("{host} {model} {dot} {seed}{where_to}"));
+        texts.push(format!("{host} {model}"));
+    } else {
+        texts.push(format!("{host} {dot} {seed}{where_to}"));
+    }
+    texts.push(host);
+    texts.into_iter().map(|text| part(row::plain(text))).collect()
+}
+
+/// What is broken on purpose, long to short; nothing if nothing is.
+fn fault_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
+    let session = &view.state.session;
+    if !session.faults_on {
+        return Vec::new();
+    }
+    let theme = view.theme;
+    let mark = theme.glyphs.injected;
+    let total = units::rate(session.faults.total());
+    let words = if wide { "FAULTS ON  " } else { "FAULTS " };
+    let gap = if wide { "  " } else { " " };
+    let each: Vec<(&str, f64)> = FaultKind::ALL
+        .iter()
+        .map(|kind| (kind.label(), session.faults.rate(*kind)))
+        .collect();
+    let mut texts = Vec::new();
+    if session.faults.total() > 0.0 {
+        texts.push(format!("{mark} {words}{}", mark::faults(&each, gap)));
+        texts.push(format!(
+            "{mark} {words}{}",
+            mark::faults(&merged(&session.faults), gap)
+        ));
+    }
+    texts.push(format!("{mark} FAULTS {total}"));
+    texts
+        .into_iter()
+        .map(|text| part(row::piece(theme, Role::Injected, text)))
+        .collect()
+}
+
+/// Rates with those of 500, 503 and 529 added up, where there is more than one of them.
+fn merged(faults: &FaultProfile) -> Vec<(&'static str, f64)> {
+    let in_5xx = |kind: &FaultKind| mark::is_5xx(*kind) && faults.rate(*kind) > 0.0;
+    let several = FaultKind::ALL.iter().filter(|kind| in_5xx(kind)).count() > 1;
+    let sum: f64 = FaultKind::ALL
+        .iter()
+        .filter(|kind| in_5xx(kind))
+        .map(|kind| faults.rate(*kind))
+        .sum();
+    let mut rates = Vec::new();
+    for kind in FaultKind::ALL {
+        if several && mark::is_5xx(kind) {
+            if kind == FaultKind::ServerError {
+                rates.push(("5xx", sum));
+            }
+        } else {
+            rates.push((kind.label(), faults.rate(kind)));
+        }
+    }
+    rates
+}
+
+/// A part of the row, with its blanks.
+fn part(span: Span<'static>) -> Line<'static> {
+    Line::from(vec![row::plain(" "), span, row::plain(" ")])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scene::{self, Scene};
+    use crate::event::UpstreamInfo;
+
+    fn title(scene: &Scene, width: u16) -> String {
+        scene::rows(scene, width, 1, super::render).concat()
+    }
+
+    #[test]
+    fn it_names_program_policy_upstream_seed_and_faults() {
+        let scene = scene::burst();
+        let table = [
+            (13, "  LIVE 00:42"),
+            (30, " ! FAULTS 40%      LIVE 00:42"),
+            (48, " seawall   sim   ! FAULTS 40%        LIVE 00:42"),
+            (
+                80,
+                " seawall   production   sim seed 7   ! FAULTS 429 30% 5xx 10%        LIVE 00:42",
+            ),
+            (
+                120,
+                " seawall   production   sim-1 · sim seed 7 · embedded (no network)   \
+                 ! FAULTS ON  429 30%  5xx 10%       LIVE  00:00:42",
+            ),
+        ];
+        for (width, text) in table {
+            assert_eq!(title(&scene, width), text, "{width}");
+        }
+        assert!(title(&scene, 200).contains("! FAULTS ON  429 30%  500 5%  503 5%"));
+    }
+
+    #[test]
+    fn faults_that_are_off_are_not_announced() {
+        let mut scene = scene::burst();
+        scene.state.session.faults_on = false;
+        assert!(!title(&scene, 120).contains("FAULTS"));
+        scene.state.session.faults_on = true;
+        scene.state.session.faults.scale_to(0.0);
+        assert!(title(&scene, 80).contains("! FAULTS 0%"));
+    }
+
+    #[test]
+    fn a_real_host_is_named_before_the_policy() {
+        let mut scene = scene::burst();
+        scene.state.session.upstream = Some(UpstreamInfo {
+            host: "api.example.com".into(),
+            model: Some("big-1".into()),
+            simulated: false,
+            loopback: false,
+        });
+        let texts = [120, 80, 60].map(|width| title(&scene, width));
+        assert!(texts[0].contains(" production   api.example.com big-1 · seed 7 (network) "));
+        assert!(texts[1].contains(" api.example.com big-1 "), "{}", texts[1]);
+        assert!(texts[2].contains(" api.example.com "), "{}", texts[2]);
+    }
+
+    #[test]
+    fn it_says_whether_anything_moves() {
+        let mut scene = Scene::default();
+        assert!(title(&scene, 60).ends_with("IDLE 00:00"));
+        scene.ui.paused = Some(12);
+        assert!(title(&scene, 60).ends_with("PAUSED +12 events 00:00"));
+        scene.ui.paused = Some(0);
+        assert!(title(&scene, 60).ends_with("PAUSED 00:00"));
+    }
+}

@@ -1,0 +1,147 @@
+//! Laws of every pane: it draws at any size without a panic, only inside its rectangle, in ASCII where
+//! that is asked for, and without colour where there is none.
+
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::layout::Rect;
+use ratatui::style::Color;
+
+use super::scene::{self, Scene};
+use super::{attempts, breaker, buckets, cache, guards, latency, policy, story, title, verdict};
+use crate::tui::pane::PaneId;
+use crate::tui::theme::{Palette, Theme};
+use crate::tui::view::View;
+
+type Render = fn(&View<'_>, Rect, &mut Buffer);
+
+/// The story of the call that has most of it.
+fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+    let calls = view.state.calls.recent.values();
+    if let Some(call) = calls.max_by_key(|call| call.spans.len()) {
+        story::render(view, call, area, buf);
+    }
+}
+
+const PANES: [(&str, Render); 10] = [
+    ("attempts", attempts::render),
+    ("breaker", breaker::render),
+    ("buckets", buckets::render),
+    ("cache", cache::render),
+    ("guards", guards::render),
+    ("latency", latency::render),
+    ("policy", policy::render),
+    ("story", longest_story),
+    ("title", title::render),
+    ("verdict", verdict::render),
+];
+
+/// A cell that no pane writes.
+fn untouched() -> Cell {
+    Cell::new("\u{2591}")
+}
+
+/// Draws each pane in a `width` x `height` hole of a larger buffer and looks at the cells around it.
+fn draw_all(scene: &Scene, width: u16, height: u16) -> Vec<(&'static str, Buffer)> {
+    let whole = Rect::new(0, 0, width + 2, height + 2);
+    let hole = Rect::new(1, 1, width, height);
+    let view = scene.view();
+    let draw = |(name, render): (&'static str, Render)| {
+        let mut buf = Buffer::filled(whole, untouched());
+        render(&view, hole, &mut buf);
+        let columns = (0..whole.width).flat_map(|x| [(x, 0), (x, height + 1)]);
+        let rows = (0..whole.height).flat_map(|y| [(0, y), (width + 1, y)]);
+        for position in columns.chain(rows) {
+            assert_eq!(
+                buf.cell(position),
+                Some(&untouched()),
+                "{name} {width}x{height} at {position:?}"
+            );
+        }
+        (name, buf)
+    };
+    PANES.into_iter().map(draw).collect()
+}
+
+/// Sizes that reach every width and every height up to 130 x 40 without all their pairs.
+fn sizes() -> impl Iterator<Item = (u16, u16)> {
+    let tall = (0..=40).flat_map(|height| [0, 1, 35, 76, 130].map(|width| (width, height)));
+    let wide = (0..=130).flat_map(|width| [1, 6, 17].map(|height| (width, height)));
+    tall.chain(wide)
+}
+
+#[test]
+fn every_pane_draws_at_every_size_and_only_inside() {
+    let scenes = [scene::burst(), scene::worst(), scene::probing(), Scene::default()];
+    for (index, mut scene) in scenes.into_iter().enumerate() {
+        scene.ui.focus = PaneId::Attempts;
+        // the calmer scenes have few lines that the others have not
+        for (width, height) in sizes().step_by(if index < 2 { 1 } else { 7 }) {
+            draw_all(&scene, width, height);
+        }
+    }
+}
+
+#[test]
+fn ascii_is_ascii_at_every_size() {
+    let mut scene = scene::burst();
+    scene.theme = Theme::new(Palette::Mono, true);
+    for (width, height) in sizes() {
+        for (name, buf) in draw_all(&scene, width, height) {
+            let drawn = buf.content().iter().filter(|cell| **cell != untouched());
+            for cell in drawn {
+                assert!(
+                    cell.symbol().is_ascii(),
+                    "{name} {width}x{height}: {}",
+                    cell.symbol()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn mono_has_no_colour() {
+    let mut scene = scene::burst();
+    scene.theme = Theme::new(Palette::Mono, false);
+    for (name, buf) in draw_all(&scene, 130, 40) {
+        for cell in buf.content() {
+            assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_rectangle_outside_the_buffer_is_nothing_to_draw() {
+    let scene = scene::burst();
+    let view = scene.view();
+    for (_, render) in PANES {
+        let mut buf = Buffer::empty(Rect::new(5, 5, 20, 4));
+        render(&view, Rect::new(15, 7, 60, 20), &mut buf);
+        render(&view, Rect::new(0, 0, 60, 20), &mut buf);
+        let before = buf.clone();
+        render(&view, Rect::new(100, 100, 9, 9), &mut buf);
+        render(&view, Rect::new(0, 0, 3, 3), &mut buf);
+        assert_eq!(buf, before);
+    }
+}
+
+#[test]
+fn notes_of_borders_fit_beside_the_name() {
+    let titles = [
+        attempts::title,
+        breaker::title,
+        buckets::title,
+        guards::title,
+        policy::title,
+    ];
+    for scene in [scene::burst(), scene::worst(), Scene::default()] {
+        for title in titles {
+            for width in 0..=220 {
+                let text = title(&scene.view(), width);
+                assert!(
+                    super::row::width(&text) <= super::row::note_room(width),
+                    "{width}: {text}"
+                );
+            }
+        }
+    }
+}

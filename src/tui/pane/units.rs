@@ -1,0 +1,264 @@
+//! Numbers as people read them, in few and bounded columns.
+//!
+//! Every form here has a greatest width, so a pane can keep a fixed place for it and nothing jumps when a
+//! value grows.
+
+use std::time::Duration;
+
+/// The widest [`duration`], [`precise`] and [`countdown`].
+pub const DURATION_WIDTH: usize = 5;
+
+/// The widest [`amount`].
+pub const AMOUNT_WIDTH: usize = 4;
+
+/// A duration in at most five columns: `0.4s`, `12s`, `2m10s`, `1h40m`, `5d`.
+pub fn duration(duration: Duration) -> String {
+    let tenths = (duration.as_millis() + 50) / 100;
+    if tenths < 100 {
+        return format!("{}.{}s", tenths / 10, tenths % 10);
+    }
+    whole(u64::try_from((duration.as_millis() + 500) / 1000).unwrap_or(u64::MAX))
+}
+
+/// A duration with hundredths below ten seconds: `0.71s`, `5.80s`, `12s`.
+pub fn precise(span: Duration) -> String {
+    let hundredths = (span.as_micros() + 5_000) / 10_000;
+    if hundredths < 1000 {
+        return format!("{}.{:02}s", hundredths / 100, hundredths % 100);
+    }
+    duration(span)
+}
+
+/// What is left of a wait, rounded up: it reads zero only when it is over.
+pub fn countdown(left: Duration) -> String {
+    let tenths = left.as_nanos().div_ceil(100_000_000);
+    if tenths < 100 {
+        return format!("{}.{}s", tenths / 10, tenths % 10);
+    }
+    whole(u64::try_from(left.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u64::MAX))
+}
+
+/// A setting, without a decimal it does not need: `5s`, `0.25s`, `500ms` as `0.5s`, `10m`, `24h`.
+pub fn setting(span: Duration) -> String {
+    let millis = span.as_millis();
+    if span.is_zero() {
+        return "0s".into();
+    }
+    if millis == 0 {
+        return format!("{}us", span.as_micros());
+    }
+    if millis < 60_000 {
+        let text = format!("{}.{:03}", millis / 1000, millis % 1000);
+        return format!("{}s", text.trim_end_matches('0').trim_end_matches('.'));
+    }
+    let seconds = span.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, minutes, 0) => format!("{minutes}m"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
+        (hours, 0, _) => format!("{hours}h"),
+        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
+    }
+}
+
+/// Time since the start, as on a clock: `00:42`, or `00:00:42` where `hours` are wanted or needed.
+pub fn clock(since_start: Duration, hours: bool) -> String {
+    let seconds = since_start.as_secs();
+    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours || h > 0 {
+        format!("{h:02}:{m:02}:{s:02}")
+    } else {
+        format!("{m:02}:{s:02}")
+    }
+}
+
+/// A count in at most four columns: `412`, `2.3k`, `20k`, `1.5M`.
+pub fn amount(count: u64) -> String {
+    const STEPS: [(u64, &str); 6] = [
+        (1_000, "k"),
+        (1_000_000, "M"),
+        (1_000_000_000, "G"),
+        (1_000_000_000_000, "T"),
+        (1_000_000_000_000_000, "P"),
+        (1_000_000_000_000_000_000, "E"),
+    ];
+    if count < 1_000 {
+        return count.to_string();
+    }
+    for (unit, letter) in STEPS {
+        let tenths = u128::from(count / (unit / 10) + u64::from(count % (unit / 10) >= unit / 20));
+        if tenths < 100 && !tenths.is_multiple_of(10) {
+            return format!("{}.{}{letter}", tenths / 10, tenths % 10);
+        }
+        let whole = (u128::from(count) + u128::from(unit / 2)) / u128::from(unit);
+        if whole < 1_000 {
+            return format!("{whole}{letter}");
+        }
+    }
+    count.to_string()
+}
+
+/// Bytes in at most eight columns: `812 B`, `12 KiB`, `64 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    match bytes {
+        ..1024 => format!("{bytes} B"),
+        1024..0x10_0000 => format!("{} KiB", bytes >> 10),
+        0x10_0000..0x4000_0000 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", amount(bytes >> 30)),
+    }
+}
+
+/// A share of 1 in per cent: ` 38%`, always four columns.
+pub fn percent(share: f64) -> String {
+    let share = if share.is_finite() {
+        share.clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
+    format!("{:3.0}%", share * 100.0)
+}
+
+/// A rate given as a share: `30%`, `2.5%`, without padding.
+pub fn rate(share: f64) -> String {
+    let tenths = (share * 1000.0).round() as u64;
+    if tenths.is_multiple_of(10) {
+        format!("{}%", tenths / 10)
+    } else {
+        format!("{}.{}%", tenths / 10, tenths % 10)
+    }
+}
+
+/// A sample with its share: `18% 7/40`; under ten, where a percentage would pretend, only `2/5`.
+pub fn sample(part: u64, of: u64) -> String {
+    if of < 10 {
+        return format!("{part}/{of}");
+    }
+    format!("{:.0}% {part}/{of}", part as f64 * 100.0 / of as f64)
+}
+
+/// The refill of a bucket: `+100/s`, `+1.5/s`, `+20/min` where less than one comes each second.
+pub fn refill(per_second: f64) -> String {
+    if per_second >= 10.0 {
+        return format!("+{}/s", amount(per_second.round() as u64));
+    }
+    let (value, unit) = if per_second >= 1.0 {
+        (per_second, "s")
+    } else {
+        (per_second * 60.0, "min")
+    };
+    let text = format!("{value:.1}");
+    format!("+{}/{unit}", text.strip_suffix(".0").unwrap_or(&text))
+}
+
+/// Whole seconds from ten up.
+fn whole(seconds: u64) -> String {
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    match seconds {
+        ..60 => format!("{seconds}s"),
+        60..600 => format!("{minutes}m{:02}s", seconds % 60),
+        600..3600 => format!("{minutes}m"),
+        3600..36_000 => format!("{hours}h{:02}m", minutes % 60),
+        36_000..360_000 => format!("{hours}h"),
+        // a session is not longer than ten thousand days, a wrong number may be
+        _ => format!("{}d", (hours / 24).min(9_999)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn durations_read_like_speech() {
+        let table = [
+            (0, "0.0s"),
+            (49, "0.0s"),
+            (50, "0.1s"),
+            (440, "0.4s"),
+            (9_949, "9.9s"),
+            (9_950, "10s"),
+            (12_400, "12s"),
+            (59_600, "1m00s"),
+            (130_000, "2m10s"),
+            (900_000, "15m"),
+            (6_000_000, "1h40m"),
+            (40_000_000, "11h"),
+            (432_000_000, "5d"),
+        ];
+        for (millis, text) in table {
+            assert_eq!(duration(ms(millis)), text, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn a_countdown_is_zero_only_at_the_end() {
+        let table = [
+            (0, "0.0s"),
+            (1, "0.1s"),
+            (4_200, "4.2s"),
+            (4_201, "4.3s"),
+            (9_901, "10s"),
+            (59_001, "1m00s"),
+        ];
+        for (millis, text) in table {
+            assert_eq!(countdown(ms(millis)), text, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn amounts_settings_rates() {
+        let amounts = [
+            0,
+            999,
+            1_000,
+            2_310,
+            6_000,
+            9_960,
+            20_000,
+            999_499,
+            999_500,
+            1_550_000,
+            u64::MAX,
+        ];
+        let texts = [
+            "0", "999", "1k", "2.3k", "6k", "10k", "20k", "999k", "1M", "1.6M", "18E",
+        ];
+        assert_eq!(amounts.map(amount), texts);
+        assert_eq!(
+            [250, 500, 5_000, 600_000, 86_400_000, 90_000].map(|millis| setting(ms(millis))),
+            ["0.25s", "0.5s", "5s", "10m", "24h", "1m30s"]
+        );
+        assert_eq!(
+            [100.0, 1.0, 1.5, 0.5, 1500.0].map(refill),
+            ["+100/s", "+1/s", "+1.5/s", "+30/min", "+1.5k/s"]
+        );
+        assert_eq!([0.3, 0.025, 0.0, 1.0].map(rate), ["30%", "2.5%", "0%", "100%"]);
+        assert_eq!(
+            [sample(2, 5), sample(7, 40), sample(0, 0)],
+            ["2/5", "18% 7/40", "0/0"]
+        );
+        assert_eq!(
+            [812, 12_400, 64 << 20, 3 << 30].map(bytes),
+            ["812 B", "12 KiB", "64 MiB", "3 GiB"]
+        );
+        assert_eq!(clock(ms(42_000), false), "00:42");
+        assert_eq!(clock(ms(3_642_000), false), "01:00:42");
+    }
+
+    #[test]
+    fn nothing_is_wider_than_promised() {
+        let mut nanos = 1u64;
+        while nanos < u64::MAX / 3 {
+            for span in [Duration::from_nanos(nanos), Duration::from_nanos(nanos * 2 - 1)] {
+                for text in [duration(span), precise(span), countdown(span)] {
+                    assert!(text.len() <= DURATION_WIDTH, "{text}");
+                }
+            }
+            assert!(amount(nanos).len() <= AMOUNT_WIDTH, "{}", amount(nanos));
+            nanos = nanos.saturating_mul(2).saturating_add(7);
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Key scripts: what is typed, and what the engine is asked.
+
+use crossterm::event::{Event as Terminal, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::{Rect, Size};
+
+use super::{Bench, busy_state};
+use crate::event::{BreakerMode, BurstUsers, CallId, Command, UserId};
+use crate::settings::{FaultKind, FaultProfile};
+use crate::state::{Burst, State};
+use crate::tui::layout::layout;
+use crate::tui::overlay::Overlay;
+use crate::tui::pane::PaneId;
+use crate::tui::ui::{Mode, Ui};
+use crate::tui::update::Effect;
+
+fn local() -> Bench {
+    let state = State {
+        session: busy_state().session,
+        ..State::default()
+    };
+    Bench::new(state)
+}
+
+fn burst(calls: u32) -> Effect {
+    Effect::Send(Command::Burst {
+        calls,
+        users: BurstUsers::One(UserId::new("ana")),
+    })
+}
+
+#[test]
+fn a_prompt_is_typed_and_sent() {
+    let mut bench = local();
+    let effects = bench.press("ihello bFq?<enter>");
+    let command = Command::Send {
+        prompt: "hello bFq?".into(),
+        user: UserId::new("ana"),
+        conversation: false,
+    };
+    assert_eq!(effects, [Effect::Send(command.clone())]);
+    assert_eq!(
+        bench.ui.draft.text(),
+        "hello bFq?",
+        "kept until the engine took it"
+    );
+    bench.ui.sent(&command);
+    assert_eq!((bench.ui.draft.text(), bench.ui.mode), ("", Mode::Input));
+    assert_eq!(bench.press("<up>"), []);
+    assert_eq!(bench.ui.draft.text(), "hello bFq?");
+    assert_eq!(bench.press("<esc>"), []);
+    assert_eq!(bench.ui.mode, Mode::Normal);
+}
+
+#[test]
+fn newlines_are_typed_with_a_modifier_and_empty_prompts_stay() {
+    let mut bench = local();
+    assert_eq!(bench.press("i  <enter>"), []);
+    assert_eq!(bench.said(), "nothing to send: write a question first");
+    bench.press("a<ctrl+j>b<alt+enter>c");
+    assert_eq!(bench.ui.draft.text(), "  a\nb\nc");
+}
+
+#[test]
+fn a_paste_opens_the_prompt_and_never_submits() {
+    let mut bench = local();
+    let paste = Terminal::Paste("q\rB\x1b[2J\n".into());
+    assert_eq!(bench.input(&paste), None);
+    assert_eq!((bench.ui.mode, bench.ui.draft.text()), (Mode::Input, "q\nB[2J\n"));
+    bench.press("<esc>/");
+    bench.input(&Terminal::Paste("a\nb".into()));
+    assert_eq!(bench.ui.filter.text(), "a b");
+}
+
+#[test]
+fn single_keys_command() {
+    let mut bench = local();
+    assert_eq!(bench.press("b"), [burst(10)]);
+    assert_eq!(bench.press("B"), [burst(50)]);
+    assert_eq!(bench.press("F"), [Effect::Send(Command::SetFaults { on: true })]);
+    assert_eq!(bench.press("c"), [Effect::Send(Command::SetCache { on: false })]);
+    assert_eq!(bench.press("R"), [Effect::Send(Command::ResetBreaker)]);
+    assert_eq!(bench.press("u"), []);
+    assert_eq!(bench.said(), "now asking as ben");
+    assert_eq!(bench.press("p"), [Effect::Pause]);
+    assert_eq!(bench.press("<ctrl+z>"), [Effect::Suspend]);
+    assert_eq!(bench.press("q"), [Effect::Quit]);
+}
+
+#[test]
+fn the_breaker_goes_round_its_three_modes() {
+    let mut bench = local();
+    for (now, next) in [
+        (BreakerMode::Automatic, BreakerMode::ForcedOpen),
+        (BreakerMode::ForcedOpen, BreakerMode::ForcedClosed),
+        (BreakerMode::ForcedClosed, BreakerMode::Automatic),
+    ] {
+        bench.state.breaker.mode = now;
+        assert_eq!(
+            bench.press("o"),
+            [Effect::Send(Command::SetBreaker { mode: next })]
+        );
+    }
+}
+
+#[test]
+fn a_burst_that_may_cost_money_asks_first() {
+    let mut bench = local();
+    let upstream = bench.state.session.upstream.as_mut().unwrap();
+    (upstream.loopback, upstream.simulated, upstream.host) = (false, false, "api.example.com".into());
+    assert_eq!(bench.press("B"), []);
+    let Some(Overlay::Confirm(confirm)) = bench.ui.overlays.last() else {
+        panic!("no question: {:?}", bench.ui.overlays);
+    };
+    assert_eq!(confirm.question, "50 paid calls to api.example.com? y/N");
+    assert_eq!(bench.press("<enter>"), [], "Enter means no");
+    assert_eq!(bench.ui.overlays, []);
+    assert_eq!(bench.press("By"), [burst(50)]);
+    assert_eq!(bench.press(":burst 300<enter>y"), [burst(300)]);
+}
+
+#[test]
+fn a_disabled_key_says_why() {
+    let mut bench = local();
+    for (key, why) in [
+        ("x", "x: nothing is running"),
+        ("n", "n: no filter is set, / sets one"),
+        ("5", "5: there are only 4 panes at this size"),
+        ("-", "-: the failure rate is zero already"),
+        ("<enter>", "Enter: there is no call here"),
+        ("y", "y: there is nothing to copy here"),
+        ("<end>", "End: already following"),
+    ] {
+        assert_eq!(bench.press(key), []);
+        assert_eq!(bench.said(), why);
+    }
+    bench.state.calls.burst = Some(Burst::default());
+    assert_eq!(bench.press("B"), []);
+    assert_eq!(bench.said(), "B: a burst is already running, x stops it");
+    assert_eq!(bench.press("x"), [Effect::Send(Command::CancelAll)]);
+    bench.ui.read_only = true;
+    assert_eq!(bench.press("i"), []);
+    assert_eq!(bench.said(), "i: this session is read-only");
+}
+
+#[test]
+fn ctrl_c_stops_then_quits_and_quits_at_once_when_idle() {
+    let mut idle = local();
+    assert_eq!(idle.press("i<ctrl+c>"), [Effect::Quit]);
+    let mut busy = Bench::new(busy_state());
+    let stop = Effect::Send(Command::CancelAll);
+    assert_eq!(busy.press("<ctrl+c>").first(), Some(&stop));
+    busy.now = busy.now + std::time::Duration::from_secs(3);
+    assert_eq!(busy.press("<ctrl+c>"), [stop]);
+    busy.now = busy.now + std::time::Duration::from_secs(1);
+    assert_eq!(busy.press("<ctrl+c>"), [Effect::Quit]);
+}
+
+#[test]
+fn the_palette_knows_everything_by_name() {
+    let mut bench = local();
+    assert_eq!(bench.press("<ctrl+p>burst 10000<enter>"), [burst(10_000)]);
+    bench.state.cache.entries = 1;
+    assert_eq!(
+        bench.press(":clear cache<enter>"),
+        [Effect::Send(Command::ClearCache)]
+    );
+    assert_eq!(
+        bench.press(":reset br<enter>"),
+        [Effect::Send(Command::ResetBreaker)]
+    );
+    let everybody = Command::Burst {
+        calls: 30,
+        users: BurstUsers::All,
+    };
+    assert_eq!(bench.press(":all users 30<enter>"), [Effect::Send(everybody)]);
+    assert_eq!(bench.press("ihalf<ctrl+p>zoom<enter>"), []);
+    assert!(bench.ui.zoomed, "chosen from the prompt");
+    assert_eq!(bench.ui.draft.text(), "half");
+}
+
+#[test]
+fn rates_of_faults_are_chosen_in_an_overlay_and_scaled_with_plus() {
+    let mut bench = local();
+    bench.ui.profiles = vec![FaultProfile {
+        name: "outage".into(),
+        server_error: 0.5,
+        ..FaultProfile::default()
+    }];
+    let rates = |effects: Vec<Effect>| -> Vec<(String, f64, f64)> {
+        effects
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Send(Command::SetFaultProfile { profile }) => {
+                    let rate = (profile.rate(FaultKind::RateLimited) * 100.0).round();
+                    Some((profile.name.clone(), rate, (profile.total() * 100.0).round()))
+                }
+                _ => None,
+            })
+            .collect()
+    };
+    let changes = rates(bench.press("f<right><down>++-"));
+    assert_eq!(
+        changes,
+        [
+            ("outage".into(), 0.0, 50.0),
+            ("outage".into(), 5.0, 55.0),
+            ("outage".into(), 10.0, 60.0),
+            ("outage".into(), 5.0, 55.0),
+        ]
+    );
+    assert_eq!(
+        bench.press("<space>"),
+        [Effect::Send(Command::SetFaults { on: true })]
+    );
+    bench.press("<esc>");
+    bench.state.session.faults = bench.ui.profiles[0].clone();
+    assert_eq!(rates(bench.press("+")), [("outage".into(), 0.0, 55.0)]);
+    assert_eq!(
+        bench.said(),
+        "failure rate 55% (faults are off, F switches them on)"
+    );
+}
+
+#[test]
+fn focus_zoom_and_escape_one_step_back() {
+    let mut bench = Bench::new(busy_state());
+    bench.press("<tab><tab>z");
+    assert_eq!((bench.ui.focus, bench.ui.zoomed), (PaneId::Attempts, true));
+    bench.press("<backtab>");
+    assert_eq!(bench.ui.focus, PaneId::Guards);
+    bench.press("4/retry<enter>kk");
+    assert_eq!((bench.ui.focus, bench.ui.filter.text()), (PaneId::Log, "retry"));
+    assert_eq!(bench.ui.log_cursor, Some(34));
+    bench.press("nN");
+    assert_eq!(bench.ui.log_cursor, Some(34));
+    bench.press("<end><esc>");
+    assert_eq!(
+        (bench.ui.log_cursor, bench.ui.filter.text(), bench.ui.zoomed),
+        (None, "", true)
+    );
+    bench.press("<esc>");
+    assert!(!bench.ui.zoomed);
+}
+
+#[test]
+fn attempts_open_their_story_and_other_calls_from_there() {
+    let mut bench = Bench::new(busy_state());
+    bench.press("3j<enter>");
+    assert_eq!(bench.ui.overlays, [Overlay::Details(CallId(4))]);
+    let cancel = Effect::Send(Command::Cancel { call: CallId(4) });
+    assert_eq!(bench.press("x"), [cancel]);
+    bench.press("<down>");
+    assert_eq!(bench.ui.overlays, [Overlay::Details(CallId(3))]);
+    assert_eq!(bench.press("x"), []);
+    assert_eq!(bench.said(), "x: this call is over");
+    assert_eq!(bench.ui.selected_call, Some(CallId(3)));
+    bench.press("<esc>g");
+    assert_eq!(bench.ui.selected_call, None, "the top is the newest");
+}
+
+#[test]
+fn the_conversation_keeps_its_place_when_text_arrives() {
+    let mut bench = Bench::new(busy_state());
+    bench.press("1kkk");
+    let anchor = bench.ui.chat_top;
+    assert!(anchor.is_some());
+    let flight = bench.state.calls.flights.values_mut().next_back().unwrap();
+    flight.text.push(&"more ".repeat(100));
+    assert_eq!(bench.ui.chat_top, anchor);
+    bench.press("jk");
+    assert_eq!(bench.ui.chat_top, anchor);
+    bench.press("<end>");
+    assert_eq!(bench.ui.chat_top, None);
+    bench.press("g");
+    assert_eq!(
+        bench.ui.chat_top.map(|top| (top.call, top.row)),
+        Some((CallId(1), 0))
+    );
+}
+
+#[test]
+fn copying_takes_what_is_under_the_cursor() {
+    let mut bench = Bench::new(busy_state());
+    assert_eq!(bench.press("1y"), [Effect::Copy("It counts".into())]);
+    assert_eq!(bench.press("4y"), [Effect::Copy("39.000 ok sentence 39".into())]);
+}
+
+#[test]
+fn help_is_searched_and_does_not_fire_commands() {
+    let mut bench = local();
+    assert_eq!(bench.press("?bBq"), []);
+    let Some(Overlay::Help(help)) = bench.ui.overlays.last() else {
+        panic!("no help");
+    };
+    assert_eq!(help.search.text(), "bBq");
+    bench.press("<esc>i<f1>");
+    assert_eq!(bench.ui.overlays.len(), 1);
+    bench.press("<esc>x");
+    assert_eq!(bench.ui.draft.text(), "x");
+}
+
+fn mouse(kind: MouseEventKind, column: u16, row: u16) -> Terminal {
+    Terminal::Mouse(MouseEvent {
+        kind,
+        column,
+        row,
+        modifiers: KeyModifiers::NONE,
+    })
+}
+
+#[test]
+fn the_mouse_focuses_scrolls_and_presses_footer_keys() {
+    let mut bench = Bench::new(busy_state());
+    let click = MouseEventKind::Down(MouseButton::Left);
+    bench.input(&mouse(click, 50, 5));
+    assert_eq!(bench.ui.focus, PaneId::Guards);
+    bench.input(&mouse(MouseEventKind::ScrollUp, 10, 19));
+    assert_eq!((bench.ui.focus, bench.ui.log_cursor), (PaneId::Guards, Some(36)));
+    assert_eq!(
+        bench.input(&mouse(click, 2, 23)),
+        Some(Effect::Send(Command::CancelAll)),
+        "the first key is x"
+    );
+    bench.input(&mouse(click, 20, 22));
+    assert_eq!(bench.ui.mode, Mode::Input);
+}
+
+#[test]
+fn no_script_panics_at_any_size() {
+    let keys = "jkgGnNzp/ab<esc>?x<up><down><esc>fjj+-<esc>:bu<down><up><esc>1234<enter><down><esc>iqw<up><ctrl+j><esc>y<tab>";
+    for width in (0..=200).step_by(23) {
+        for height in (0..=60).step_by(7) {
+            let mut bench = Bench::new(busy_state());
+            bench.input(&Terminal::Resize(width, height));
+            assert_eq!(bench.ui.size, Size::new(width, height));
+            bench.press(keys);
+            let _areas = layout(Rect::new(0, 0, width, height), &Ui::default());
+        }
+    }
+}

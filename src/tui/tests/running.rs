@@ -1,0 +1,280 @@
+//! The loop under a paused clock: when it draws, what it sends, how it ends.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::Event as Terminal;
+use futures_util::stream;
+use ratatui::layout::Size;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{busy_state, named};
+use crate::event::{Command, Event, EventKind, UserId};
+use crate::state::State;
+use crate::time::Clock;
+use crate::tui::keymap::Keymap;
+use crate::tui::terminal::Host;
+use crate::tui::theme::Theme;
+use crate::tui::view::View;
+use crate::tui::{Desk, EventFeed, Exit, Feed, Session, TuiOptions};
+
+/// A terminal that notes what it was asked.
+#[derive(Debug, Default)]
+struct Paper {
+    frames: Vec<(u64, Option<u64>)>,
+    messages: Vec<String>,
+    copied: Vec<String>,
+    suspended: usize,
+    resumed: usize,
+}
+
+impl Host for Paper {
+    fn draw(&mut self, view: &View<'_>, _keymap: &Keymap) -> io::Result<()> {
+        self.frames.push((view.state.next_seq, view.ui.paused));
+        self.messages
+            .push(view.ui.message(view.now).unwrap_or_default().to_owned());
+        Ok(())
+    }
+
+    fn copy(&mut self, text: &str) -> io::Result<()> {
+        self.copied.push(text.to_owned());
+        Ok(())
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        self.suspended += 1;
+        Ok(())
+    }
+
+    fn resume(&mut self) -> io::Result<()> {
+        self.resumed += 1;
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        Ok(Size::new(80, 24))
+    }
+}
+
+/// A feed that gives batches at their times, and nothing more.
+struct Script {
+    clock: Clock,
+    batches: VecDeque<(Duration, Given)>,
+}
+
+enum Given {
+    Events(Vec<u64>),
+    Resync(u64),
+}
+
+impl EventFeed for Script {
+    async fn recv(&mut self, batch: &mut Vec<Arc<Event>>) -> Feed {
+        let Some((at, _)) = self.batches.front() else {
+            return std::future::pending().await;
+        };
+        self.clock.sleep_until(crate::time::Timestamp::ZERO + *at).await;
+        match self.batches.pop_front() {
+            Some((_, Given::Events(seqs))) => {
+                batch.extend(seqs.into_iter().map(|seq| {
+                    Arc::new(Event {
+                        seq,
+                        at: self.clock.now(),
+                        call: None,
+                        kind: EventKind::Noticed { text: "x".into() },
+                    })
+                }));
+                Feed::Events
+            }
+            Some((_, Given::Resync(next_seq))) => Feed::Resynced {
+                state: Box::new(State {
+                    next_seq,
+                    ..State::default()
+                }),
+                skipped: next_seq,
+            },
+            None => Feed::Closed,
+        }
+    }
+}
+
+struct Rig {
+    desk: Desk<Script, Paper>,
+    commands: mpsc::Receiver<Command>,
+    quit: CancellationToken,
+    clock: Clock,
+}
+
+fn rig(batches: Vec<(u64, Given)>, state: State) -> Rig {
+    let clock = Clock::start();
+    let (sender, commands) = mpsc::channel(2);
+    let quit = CancellationToken::new();
+    let batches = batches
+        .into_iter()
+        .map(|(at, given)| (Duration::from_millis(at), given))
+        .collect();
+    let session = Session {
+        feed: Script { clock, batches },
+        state,
+        commands: Some(sender),
+        clock,
+        quit: quit.clone(),
+    };
+    let options = TuiOptions {
+        mouse: false,
+        theme: Theme::default(),
+        users: vec![UserId::new("ana")],
+        profiles: Vec::new(),
+    };
+    let desk = Desk::new(session, Paper::default(), Keymap::builtin().unwrap(), options).unwrap();
+    Rig {
+        desk,
+        commands,
+        quit,
+        clock,
+    }
+}
+
+impl Rig {
+    /// Runs for a while, with keys at their times in milliseconds.
+    async fn run(&mut self, keys: Vec<(u64, &'static str)>, millis: u64) -> Option<Exit> {
+        let clock = self.clock;
+        let input = stream::unfold(VecDeque::from(keys), move |mut keys| async move {
+            let (at, key) = match keys.pop_front() {
+                Some(next) => next,
+                None => std::future::pending().await,
+            };
+            clock
+                .sleep_until(crate::time::Timestamp::ZERO + Duration::from_millis(at))
+                .await;
+            Some((Ok(Terminal::Key(named(key))), keys))
+        });
+        let end = clock.sleep(Duration::from_millis(millis));
+        tokio::select! {
+            exit = self.desk.drive(Box::pin(input)) => Some(exit.unwrap()),
+            () = end => None,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_screen_draws_one_frame_and_no_more() {
+    let mut rig = rig(Vec::new(), State::default());
+    assert_eq!(rig.run(Vec::new(), 3_600_000).await, None);
+    assert_eq!(rig.desk.pace.frames(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_event_after_a_rest_draws_at_once_and_a_storm_thirty_times_a_second() {
+    let storm: Vec<_> = (0..1000).map(|n| (5000 + n, Given::Events(vec![n]))).collect();
+    let mut rig = rig(storm, State::default());
+    rig.run(Vec::new(), 10_000).await;
+    let seen: Vec<u64> = rig.desk.host.frames.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(seen.get(..3), Some(&[0, 1, 34][..]));
+    assert_eq!(seen.last(), Some(&1000));
+    assert!(
+        (30..=33).contains(&seen.len()),
+        "{} frames in one second",
+        seen.len()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_goes_away_with_one_more_frame() {
+    let mut rig = rig(Vec::new(), State::default());
+    rig.run(vec![(100, "x")], 60_000).await;
+    assert_eq!(rig.desk.host.messages, ["", "x: nothing is running", ""]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_view_counts_and_loses_nothing() {
+    let batches = vec![
+        (1000, Given::Events(vec![0, 1])),
+        (3000, Given::Events(vec![2, 3, 4])),
+    ];
+    let mut rig = rig(batches, State::default());
+    rig.run(vec![(2000, "p"), (4000, "p")], 5000).await;
+    assert_eq!(
+        rig.desk.host.frames,
+        [(0, None), (2, None), (2, Some(0)), (2, Some(3)), (5, None)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_engine_keeps_the_draft() {
+    let mut rig = rig(Vec::new(), busy_state());
+    let keys = vec![(1, "b"), (2, "b"), (3, "i"), (4, "a"), (5, "enter")];
+    rig.run(keys, 1000).await;
+    assert_eq!(rig.desk.ui.draft.text(), "a");
+    assert_eq!(
+        rig.desk.host.messages.last().map(String::as_str),
+        Some("engine busy: not sent, try again")
+    );
+    rig.commands.recv().await.unwrap();
+    rig.run(vec![(1100, "enter")], 1000).await;
+    assert_eq!(rig.desk.ui.draft.text(), "");
+    rig.commands.recv().await.unwrap();
+    assert!(matches!(rig.commands.recv().await, Some(Command::Send { prompt, .. }) if prompt == "a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resync_takes_the_new_state_and_skips_what_it_knows() {
+    let batches = vec![(10, Given::Resync(100)), (20, Given::Events(vec![99, 100, 101]))];
+    let mut rig = rig(batches, State::default());
+    rig.run(Vec::new(), 1000).await;
+    assert_eq!((rig.desk.session.state.next_seq, rig.desk.skipped), (102, 100));
+    assert_eq!(
+        rig.desk.host.messages.last().map(String::as_str),
+        Some("resynced, 100 events skipped")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_by_key_by_token_and_with_the_keyboard() {
+    assert_eq!(
+        rig(Vec::new(), State::default()).run(vec![(5, "q")], 1000).await,
+        Some(Exit::Quit)
+    );
+    let mut asked = rig(Vec::new(), State::default());
+    asked.quit.cancel();
+    assert_eq!(asked.run(Vec::new(), 1000).await, Some(Exit::Asked));
+    let mut gone = rig(Vec::new(), State::default());
+    let end = gone.desk.drive(stream::empty()).await.unwrap();
+    assert_eq!((end, end.code()), (Exit::HungUp, 129));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ctrl_z_gives_the_terminal_back_and_takes_it_again() {
+    let mut rig = rig(Vec::new(), State::default());
+    rig.run(vec![(5, "ctrl+z")], 2000).await;
+    assert_eq!((rig.desk.host.suspended, rig.desk.host.resumed), (1, 1));
+    assert_eq!(rig.desk.pace.frames(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_are_capped() {
+    let mut rig = rig(Vec::new(), busy_state());
+    rig.run(vec![(5, "y")], 100).await;
+    assert_eq!(rig.desk.host.copied, ["It counts"]);
+    let flight = rig
+        .desk
+        .session
+        .state
+        .calls
+        .flights
+        .values_mut()
+        .next_back()
+        .unwrap();
+    flight.text = "x".repeat(60_000).into();
+    rig.run(vec![(6, "y")], 100).await;
+    assert_eq!(rig.desk.host.copied.len(), 1);
+    assert!(
+        rig.desk
+            .ui
+            .message(rig.clock.now())
+            .unwrap()
+            .starts_with("too long to copy: 60000")
+    );
+}

@@ -1,0 +1,246 @@
+//! Whole screens as text, and totality: no size and no overlay may panic.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect, Size};
+
+use super::{Bench, busy_state};
+use crate::event::{CallId, Command};
+use crate::settings::FaultProfile;
+use crate::state::State;
+use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette};
+use crate::tui::theme::{Palette as Colours, Theme};
+use crate::tui::ui::Mode;
+use crate::tui::view::{View, draw};
+
+/// The screen as rows of text, and the cursor.
+fn screen(bench: &mut Bench, width: u16, height: u16, theme: &Theme) -> (Vec<String>, Option<Position>) {
+    bench.ui.size = Size::new(width, height);
+    let area = Rect::new(0, 0, width, height);
+    let mut buf = Buffer::empty(area);
+    let view = View {
+        state: &bench.state,
+        ui: &bench.ui,
+        theme,
+        now: bench.now,
+    };
+    let cursor = draw(&view, &bench.keymap, area, &mut buf);
+    let rows = (0..height)
+        .map(|y| {
+            let mut row = String::new();
+            let mut skip = 0;
+            for x in 0..width {
+                let symbol = buf[(x, y)].symbol();
+                if skip == 0 {
+                    row.push_str(symbol);
+                }
+                // the cell behind a wide character is not drawn
+                skip = if skip > 0 {
+                    skip - 1
+                } else {
+                    crate::tui::wrap::width(symbol).saturating_sub(1)
+                };
+            }
+            row.trim_end().to_owned()
+        })
+        .collect();
+    (rows, cursor)
+}
+
+fn rows(bench: &mut Bench, width: u16, height: u16) -> Vec<String> {
+    screen(bench, width, height, &Theme::default()).0
+}
+
+fn holds(rows: &[String], text: &str) -> bool {
+    rows.iter().any(|row| row.contains(text))
+}
+
+#[test]
+fn the_first_screen_says_what_to_press() {
+    let mut bench = Bench::new(State::default());
+    let small = rows(&mut bench, 80, 24);
+    assert_eq!(
+        small[2],
+        "┌─ 1 Chat ────────────────────── as ana ─┬─ 2 Guards ──────────────────────────┐"
+    );
+    for expected in ["Press i to ask, b for a burst, F", "why do retries need jitter?"] {
+        assert!(holds(&small, expected), "{small:#?}");
+    }
+    assert_eq!(small[22], "> i asks something");
+    assert_eq!(
+        small[23],
+        " i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  ? help"
+    );
+    let wide = rows(&mut bench, 120, 40);
+    assert!(holds(&wide, "what does a token bucket do?"));
+    assert!(holds(&wide, "and a circuit breaker?"));
+}
+
+#[test]
+fn eighty_by_twenty_four_with_calls() {
+    let mut bench = Bench::new(busy_state());
+    let rows = rows(&mut bench, 80, 24);
+    assert!(rows[2].contains("5 turns"), "{rows:#?}");
+    assert!(
+        rows[9].starts_with("├─ 3 Attempts ─") && rows[9].ends_with('┤'),
+        "{}",
+        rows[9]
+    );
+    assert!(
+        rows[17].contains(" 4 Log ") && rows[17].contains("/ filter"),
+        "{}",
+        rows[17]
+    );
+    assert_eq!(rows[20], format!("│{:<78}│", "  39.0 ok     #5 sentence 39"));
+    assert_eq!(rows[21], format!("└{}┘", "─".repeat(78)));
+    assert!(rows[23].starts_with(" x stop  i ask"), "{}", rows[23]);
+}
+
+#[test]
+fn chat_tells_what_became_of_each_call() {
+    let mut bench = Bench::new(busy_state());
+    let text = rows(&mut bench, 200, 60);
+    for expected in [
+        "you  what does a token bucket do?",
+        "✓ 3 tries · 2.40s · ttft 0.31s · 40 tok/s · 388 tok",
+        "◇ exact hit · 0.00s · saved 388 tok and 2.40s",
+        "llm  ✗ failed after 3 tries · 500 from simulator · 5.80s",
+        "llm  … waits for the bucket of tokens · 0.40s",
+        "you  日本語 wide and ␛[31mred",
+        "llm  It counts▍",
+        "▶ try 1 · 40 tok/s",
+        "─ 8 Log ",
+        "─ 6 Faults & policy ",
+    ] {
+        assert!(holds(&text, expected), "{expected} is missing in {text:#?}");
+    }
+}
+
+#[test]
+fn medium_has_the_prompt_inside_the_chat() {
+    let mut bench = Bench::new(busy_state());
+    bench.press("iab<ctrl+j>c日");
+    let (text, cursor) = screen(&mut bench, 120, 40, &Theme::default());
+    let row = text.iter().position(|row| row.starts_with("│ > ab")).unwrap();
+    assert!(text[row + 1].starts_with("│   c日"), "{}", text[row + 1]);
+    assert_eq!(cursor, Some(Position::new(7, row as u16 + 1)));
+    assert!(
+        text[39].starts_with("  INPUT  Enter send  ^J new line"),
+        "{}",
+        text[39]
+    );
+}
+
+#[test]
+fn below_sixty_by_sixteen_the_essence_stays() {
+    let mut bench = Bench::new(busy_state());
+    let text = rows(&mut bench, 40, 10);
+    assert!(holds(&text, "✓1 ◇1 ↻2 ✗1 ⊘0"), "{text:#?}");
+    assert!(holds(&text, "needs 60x16 for panes"));
+    assert!(holds(&text, "39.0 ok     #5 sentence 39"));
+    assert!(text[9].ends_with("? help"));
+}
+
+#[test]
+fn paused_and_messages_stand_in_the_footer() {
+    let mut bench = Bench::new(busy_state());
+    bench.ui.paused = Some(12);
+    let text = rows(&mut bench, 80, 24);
+    assert!(
+        text[23].starts_with("  PAUSED +12 events  x stop"),
+        "{}",
+        text[23]
+    );
+    bench.ui.paused = None;
+    bench.press("5");
+    let text = rows(&mut bench, 80, 24);
+    assert_eq!(
+        text[23],
+        format!(" {:<71} ? help", "5: there are only 4 panes at this size")
+    );
+}
+
+#[test]
+fn the_filter_is_typed_in_the_title_of_the_log() {
+    let mut bench = Bench::new(busy_state());
+    bench.press("/!retry");
+    let (text, cursor) = screen(&mut bench, 80, 24, &Theme::default());
+    assert!(text[17].ends_with(" /!retry ─┤"), "{}", text[17]);
+    assert_eq!(cursor, Some(Position::new(77, 17)));
+    assert!(text[18..21].iter().all(|row| row.contains(" ok ")), "{text:#?}");
+}
+
+#[test]
+fn ascii_screens_are_ascii() {
+    let mut bench = Bench::new(busy_state());
+    bench.state.calls.recent.remove(&CallId(5));
+    for overlay in overlays() {
+        bench.ui.overlays = vec![overlay];
+        for (width, height) in [(40, 10), (80, 24), (120, 40), (200, 60)] {
+            let theme = Theme::new(Colours::Mono, true);
+            for row in screen(&mut bench, width, height, &theme).0 {
+                assert!(row.is_ascii(), "{row}");
+            }
+        }
+    }
+}
+
+fn overlays() -> Vec<Overlay> {
+    vec![
+        Overlay::Help(Help::default()),
+        Overlay::Palette(Palette::default()),
+        Overlay::Faults(Box::new(Faults::new(FaultProfile::default()))),
+        Overlay::Confirm(Confirm {
+            question: "50 paid calls to api.example.com? y/N".into(),
+            command: Command::CancelAll,
+        }),
+        Overlay::Details(CallId(1)),
+        Overlay::Details(CallId(99)),
+    ]
+}
+
+#[test]
+fn overlays_stand_over_the_panes() {
+    let mut bench = Bench::new(busy_state());
+    bench.press("?");
+    let help = rows(&mut bench, 80, 24);
+    assert!(holds(&help, "Help: Chat pane"), "{help:#?}");
+    assert!(holds(&help, "type to search:"));
+    bench.press("<esc>:burst 12");
+    let palette = rows(&mut bench, 80, 24);
+    assert!(
+        holds(&palette, ": burst 12") && holds(&palette, "burst of 12 calls"),
+        "{palette:#?}"
+    );
+    bench.press("<esc>f");
+    let faults = rows(&mut bench, 80, 24);
+    assert!(
+        holds(&faults, "Faults are off") && holds(&faults, "TCP reset before the first byte"),
+        "{faults:#?}"
+    );
+}
+
+#[test]
+fn no_size_and_no_overlay_panics() {
+    let mut bench = Bench::new(busy_state());
+    bench.ui.draft = crate::tui::editor::Editor::with(&"日本語 long draft\n".repeat(9));
+    let widths = (0..=24)
+        .chain((25..=200).step_by(25))
+        .chain([59, 60, 109, 110, 179, 180]);
+    for width in widths {
+        for height in (0..=18).chain((19..=60).step_by(6)).chain([29, 30, 49, 50]) {
+            for mode in [Mode::Normal, Mode::Input, Mode::Filter] {
+                bench.ui.mode = mode;
+                bench.ui.zoomed = (width + height) % 3 == 0;
+                bench.ui.overlays.clear();
+                let (text, cursor) = screen(&mut bench, width, height, &Theme::default());
+                assert_eq!(text.len(), usize::from(height));
+                let area = Rect::new(0, 0, width, height);
+                assert!(cursor.is_none_or(|cursor| area.contains(cursor)));
+            }
+            for overlay in overlays() {
+                bench.ui.overlays = vec![overlay];
+                screen(&mut bench, width, height, &Theme::default());
+            }
+        }
+    }
+}

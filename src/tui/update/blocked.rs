@@ -1,0 +1,96 @@
+//! Why an action is not possible now, in words: a key that does nothing must say so.
+
+use crate::state::State;
+use crate::tui::action::Action;
+use crate::tui::keymap::Context;
+use crate::tui::layout::Tier;
+use crate::tui::ui::Ui;
+
+/// The reason why `action` is not possible now; nothing if it is.
+pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
+    if ui.read_only && changes_engine(action) {
+        return Some("this session is read-only".to_owned());
+    }
+    let reason = match action {
+        Action::Stop if !busy(state) && ui.paused.is_none() => "nothing is running",
+        Action::Burst10 | Action::Burst50 | Action::BurstOf | Action::BurstAll if bursting(state) => {
+            "a burst is already running, x stops it"
+        }
+        Action::MoreFaults if state.session.faults.total() >= 1.0 - 1e-9 => "every try fails already",
+        Action::FewerFaults if state.session.faults.total() < 1e-3 => "the failure rate is zero already",
+        Action::FindNext | Action::FindPrev if ui.filter.is_empty() => "no filter is set, / sets one",
+        Action::NextUser if ui.users.len() < 2 => "there is only one user",
+        Action::ClearCache if state.cache.entries == 0 => "the cache is empty",
+        Action::Follow
+            if ui.context() == Context::Normal
+                && ui.chat_top.is_none()
+                && ui.log_cursor.is_none()
+                && ui.selected_call.is_none() =>
+        {
+            "already following"
+        }
+        Action::StopCall => return stop_call(ui, state),
+        _ => return pane_missing(action, ui),
+    };
+    Some(reason.to_owned())
+}
+
+/// Whether anything can be stopped.
+pub(super) fn busy(state: &State) -> bool {
+    let totals = &state.calls.totals;
+    totals.started > totals.finished() || bursting(state)
+}
+
+/// Whether a burst still makes calls, or waits for them.
+fn bursting(state: &State) -> bool {
+    state
+        .calls
+        .burst
+        .as_ref()
+        .is_some_and(|burst| !burst.all_made || burst.counts.started > burst.counts.finished())
+}
+
+fn stop_call(ui: &Ui, state: &State) -> Option<String> {
+    let Some(crate::tui::overlay::Overlay::Details(call)) = ui.overlays.last() else {
+        return None;
+    };
+    let running = state
+        .calls
+        .recent
+        .get(call)
+        .is_some_and(|call| call.fate.is_none());
+    (!running).then(|| "this call is over".to_owned())
+}
+
+fn pane_missing(action: Action, ui: &Ui) -> Option<String> {
+    let index = action.pane_index()?;
+    let count = Tier::of(ui.size.width, ui.size.height).order().len();
+    (index >= count).then(|| match count {
+        1 => "there is only one pane at this size".to_owned(),
+        many => format!("there are only {many} panes at this size"),
+    })
+}
+
+/// Whether an action needs an engine.
+fn changes_engine(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Prompt
+            | Action::Burst10
+            | Action::Burst50
+            | Action::BurstOf
+            | Action::BurstAll
+            | Action::Stop
+            | Action::ToggleFaults
+            | Action::ChooseFaults
+            | Action::MoreFaults
+            | Action::FewerFaults
+            | Action::ToggleCache
+            | Action::ClearCache
+            | Action::CycleBreaker
+            | Action::ResetBreaker
+            | Action::ForgetConversation
+            | Action::StopCall
+            | Action::Submit
+    )
+}

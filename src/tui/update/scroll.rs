@@ -1,0 +1,162 @@
+//! Moving in a pane. Places are kept as ids (a call, a `seq`), so nothing jumps when rows arrive.
+
+use super::{Known, areas, measure};
+use crate::event::CallId;
+use crate::tui::action::Action;
+use crate::tui::overlay::Overlay;
+use crate::tui::pane::{PaneId, chat, log};
+use crate::tui::theme::Theme;
+use crate::tui::ui::Ui;
+
+/// Rows a scrolling action moves by, up if negative, where a page has `page` rows.
+pub(super) fn lines(action: Action, page: i64) -> i64 {
+    match action {
+        Action::Up => -1,
+        Action::Down => 1,
+        Action::PageUp => -page,
+        Action::PageDown => page,
+        Action::Top => i64::MIN / 2,
+        Action::Follow => i64::MAX / 2,
+        _ => 0,
+    }
+}
+
+/// Moves in a pane as an action says.
+pub(super) fn scroll(ui: &mut Ui, known: &Known<'_>, pane: PaneId, action: Action) {
+    let by = match action {
+        Action::FindNext => 1,
+        Action::FindPrev => -1,
+        other => {
+            let height = i64::from(areas(ui).inner(pane).height);
+            lines(other, (height - 1).max(1))
+        }
+    };
+    let pane = if matches!(action, Action::FindNext | Action::FindPrev) {
+        PaneId::Log
+    } else {
+        pane
+    };
+    scroll_by(ui, known, pane, by);
+}
+
+/// Moves in a pane by rows, up if negative.
+pub(super) fn scroll_by(ui: &mut Ui, known: &Known<'_>, pane: PaneId, by: i64) {
+    if by == 0 {
+        return;
+    }
+    match pane {
+        PaneId::Chat => {
+            let inner = areas(ui).inner(PaneId::Chat);
+            let theme = Theme::default();
+            let view = measure(ui, known, &theme);
+            ui.chat_top = chat::moved(&view, inner.width, usize::from(inner.height), by);
+        }
+        PaneId::Log => {
+            let filter = log::Filter::new(ui.filter.text());
+            ui.log_cursor = log::moved(&known.shown.log, &filter, ui.log_cursor, by);
+        }
+        PaneId::Attempts
+        | PaneId::Guards
+        | PaneId::Breaker
+        | PaneId::Buckets
+        | PaneId::Cache
+        | PaneId::Latency
+        | PaneId::Policy => ui.selected_call = moved_call(known, ui.selected_call, by),
+    }
+}
+
+/// The call `by` rows below `from` in a list with the newest on top; nothing where it follows the newest.
+fn moved_call(known: &Known<'_>, from: Option<CallId>, by: i64) -> Option<CallId> {
+    let recent = &known.shown.calls.recent;
+    let newest = *recent.last_key_value()?.0;
+    let here = from.unwrap_or(newest);
+    let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
+    // Follow means the newest, which stands on top here, not at the end
+    if by >= i64::MAX / 2 {
+        return None;
+    }
+    let target = if by > 0 {
+        recent
+            .range(..=here)
+            .rev()
+            .map(|(id, _)| *id)
+            .take(steps.saturating_add(1))
+            .last()
+    } else {
+        recent
+            .range(here..)
+            .map(|(id, _)| *id)
+            .take(steps.saturating_add(1))
+            .last()
+    };
+    target.or(Some(newest)).filter(|id| *id != newest)
+}
+
+/// The call that Enter opens.
+pub(super) fn call_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<CallId> {
+    let calls = &known.shown.calls;
+    match areas(ui).focus {
+        PaneId::Chat => ui
+            .chat_top
+            .map(|anchor| anchor.call)
+            .or_else(|| calls.chat.last().copied()),
+        PaneId::Attempts => ui
+            .selected_call
+            .filter(|id| calls.recent.contains_key(id))
+            .or_else(|| calls.recent.last_key_value().map(|(id, _)| *id)),
+        PaneId::Log => {
+            let filter = log::Filter::new(ui.filter.text());
+            log::cursor_line(&known.shown.log, &filter, ui.log_cursor).and_then(|line| line.call)
+        }
+        PaneId::Guards
+        | PaneId::Breaker
+        | PaneId::Buckets
+        | PaneId::Cache
+        | PaneId::Latency
+        | PaneId::Policy => None,
+    }
+}
+
+/// Shows the story of another call, older if `by` is positive.
+pub(super) fn other_call(ui: &mut Ui, known: &Known<'_>, by: i64) {
+    let Some(Overlay::Details(open)) = ui.overlays.last_mut() else {
+        return;
+    };
+    if by == 0 {
+        return;
+    }
+    let newest = known.shown.calls.recent.last_key_value().map(|(id, _)| *id);
+    let next = moved_call(known, Some(*open), by);
+    if let Some(id) = next.or(newest) {
+        *open = id;
+    }
+    ui.selected_call = next;
+}
+
+/// What `y` copies: text that was made safe, as it is on the screen.
+pub(super) fn text_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<String> {
+    let state = known.shown;
+    if let Some(Overlay::Details(id)) = ui.overlays.last() {
+        let call = state.calls.recent.get(id)?;
+        return Some(format!("{}\n\n{}", call.prompt, state.calls.answer(call)));
+    }
+    match areas(ui).focus {
+        PaneId::Log => {
+            let filter = log::Filter::new(ui.filter.text());
+            let line = log::cursor_line(&state.log, &filter, ui.log_cursor)?;
+            Some(format!("{} {} {}", line.at, line.kind.label(), line.text))
+        }
+        PaneId::Attempts => {
+            let id = call_under_cursor(ui, known)?;
+            let call = state.calls.recent.get(&id)?;
+            Some(format!("{id} {}\n{}", call.prompt, state.calls.answer(call)))
+        }
+        PaneId::Chat
+        | PaneId::Guards
+        | PaneId::Breaker
+        | PaneId::Buckets
+        | PaneId::Cache
+        | PaneId::Latency
+        | PaneId::Policy => chat::last_answer(state).map(str::to_owned),
+    }
+}
