@@ -469,3 +469,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
         log.attempts
     }
 }
+
+#[cfg(test)]
+mod tests;
