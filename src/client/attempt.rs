@@ -149,17 +149,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if status != 200 {
             return Err(self.refusal(response).await);
         }
-        match media_type(&response.headers) {
+        match media_type(&response.headers).as_str() {
             "text/event-stream" => self.read_stream(attempt, response.body, pass).await,
             "application/json" => self.read_whole(attempt, response.body).await,
             other => {
-                let other = other.to_owned();
                 let body = self.read_some(response.body).await;
                 let excerpt = body.get(..200).unwrap_or(&body);
                 Err(self.judge_body(
                     attempt,
                     BodyProblem::NotAnApi {
-                        content_type: &other,
+                        content_type: other,
                         excerpt,
                     },
                 ))
@@ -213,31 +212,20 @@ impl<T: Transport, O: Observer> Core<T, O> {
             };
             let events = assembler.events();
             let first = assembler.chunks() == 0;
-            let fresh = assembler.push(&bytes);
+            let mut fresh = Vec::new();
+            let pushed = assembler.push(&bytes, &mut fresh);
             if assembler.events() > events {
                 last_event = now;
             }
-            let fresh = fresh.map_err(|problem| {
-                self.tell(attempt, &mut untold, true);
-                self.judge_problem(attempt, &problem)
-            })?;
             if first && !fresh.is_empty() {
-                let ttft = now.since(attempt.started_at);
-                self.note(
-                    attempt.flight,
-                    EventKind::AttemptFirstToken {
-                        attempt: attempt.number,
-                        ttft,
-                    },
-                );
-                attempt.flight.lock().first_token_after = Some(ttft);
-                pass.first_token(ttft);
+                self.first_token(attempt, now.since(attempt.started_at), pass);
             }
             for chunk in fresh {
                 untold.push(&chunk, now);
                 attempt.flight.append(chunk);
             }
-            self.tell(attempt, &mut untold, false);
+            self.tell(attempt, &mut untold, pushed.is_err());
+            pushed.map_err(|problem| self.judge_problem(attempt, &problem))?;
             if assembler.is_done() {
                 self.drain(body).await;
                 break None;
@@ -247,6 +235,19 @@ impl<T: Transport, O: Observer> Core<T, O> {
         assembler
             .finish(broken, attempt.prompt_tokens)
             .map_err(|problem| self.judge_problem(attempt, &problem))
+    }
+
+    fn first_token(&self, attempt: &Attempt<'_>, ttft: Duration, pass: &mut Pass<'_, T, O>) {
+        let number = attempt.number;
+        self.note(
+            attempt.flight,
+            EventKind::AttemptFirstToken {
+                attempt: number,
+                ttft,
+            },
+        );
+        attempt.flight.lock().first_token_after = Some(ttft);
+        pass.first_token(ttft);
     }
 
     /// Reads an answer that comes whole; nothing of it is delivered before it is complete.
@@ -443,14 +444,15 @@ impl Untold {
     }
 }
 
-/// The type of a body, without its parameters; llama-cpp-python and some proxies leave it out.
-fn media_type(headers: &HeaderMap) -> &str {
+/// The type of a body in lower case, without its parameters; llama-cpp-python and some proxies leave it out.
+fn media_type(headers: &HeaderMap) -> String {
     let value = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    value.map_or("application/json", |value| {
+    let kind = value.map_or("application/json", |value| {
         value.split(';').next().unwrap_or_default().trim()
-    })
+    });
+    kind.to_ascii_lowercase()
 }
 
 /// The policy's word for what the transport saw.
