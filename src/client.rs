@@ -163,6 +163,8 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             },
         );
         guards.policy = Arc::new(policy);
+        // what the head of the queue waits for may be there under these settings
+        guards.wake_head(now);
         if let Some(step) = step {
             self.core.observer.record(None, guards::moved(step));
         }
@@ -329,7 +331,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let flight = trip.flight;
         let mut retry = Retry::new(&trip.policy.retry, self.env.derive_seed("backoff", flight.id.0));
         let mut last: Option<Failure> = None;
-        self.lock().budget.deposit(self.env.clock.now());
         loop {
             match self.guarded_attempt(trip).await {
                 Ok(answer) => return Ok(answer),
@@ -337,13 +338,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     // before the first attempt that is the call's end; after a failed one the failure is,
                     // because it says more
                     let Some(last) = last else { return Err(turned_away) };
-                    self.note(
-                        flight,
-                        EventKind::RetryStopped {
-                            attempt: retry.attempts(),
-                            reason,
-                        },
-                    );
+                    // the one that was turned away never became an attempt
+                    let attempt = flight.lock().attempts;
+                    self.note(flight, EventKind::RetryStopped { attempt, reason });
                     return Err(last);
                 }
                 Err(NoAnswer::Failed(failure)) => {
@@ -389,6 +386,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let number = Self::count_attempt(flight);
         let request = errand.request(flight.owner().unwrap_or_default(), number);
         let started_at = self.env.clock.now();
+        if number == 1 {
+            // not earlier: a call that a guard turns away earns no retries
+            self.lock().budget.deposit(started_at);
+        }
         let timeouts = &policy.timeouts;
         let attempt = Attempt {
             flight,

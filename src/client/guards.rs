@@ -68,7 +68,7 @@ impl Guards {
     }
 
     /// Wakes the head of the limiter's queue: its turn may have come.
-    fn wake_head(&self, now: Timestamp) {
+    pub(super) fn wake_head(&self, now: Timestamp) {
         if let Some((ticket, _)) = self.limiter.head(now)
             && let Some(turn) = self.turns.get(&ticket)
         {
