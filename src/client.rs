@@ -36,7 +36,7 @@ use attempt::Attempt;
 use flight::Flight;
 use guards::Guards;
 use landing::{Landing, panic_text};
-use layers::Errand;
+use layers::{Errand, Shared};
 
 use crate::event::{
     BreakerMode, EventKind, EvictReason, Failure, Observer, Origin, Sample, StopReason, UpstreamHealth,
@@ -130,16 +130,25 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
     pub fn call(&self, request: &ChatRequest, context: CallContext) -> CallStream {
         // admission: the call gets its number and its deadline, and is told of
         let pending = self.core.admit(request, context);
+        // one lock over the next three: a flight that lands or starts between two looks would be missed by
+        // both, and the upstream asked twice
+        let mut guards = self.core.lock();
         // idempotency: a completed result of the same key is given again; nothing else is even looked at
-        if let Some(ended) = self.core.replay(&pending) {
+        if let Some(ended) = self.core.replay(&mut guards, &pending) {
             return ended;
         }
         // exact cache: outside every guard, so a hit costs no request, no token and no permit
-        if let Some(hit) = self.core.look_up(request, &pending) {
+        if let Some(hit) = self.core.look_up(&mut guards, request, &pending) {
             return hit;
         }
-        // single flight: identical calls in the air share one upstream call, which goes through the rest
-        self.core.share_or_fly(request, pending)
+        // single flight: identical calls in the air share one upstream call
+        let flight = match self.core.share(&mut guards, &pending) {
+            Shared::Joined(stream) => return stream,
+            Shared::Started(flight) => flight,
+        };
+        drop(guards);
+        // which goes through the rest
+        self.core.take_off(request, pending, flight)
     }
 
     /// The settings in force.

@@ -13,7 +13,7 @@ use super::flight::Flight;
 use super::guards::Pass;
 use super::transport::{AttemptRequest, BodyStream, Response, SendError, SendErrorKind, Transport};
 use crate::event::{AttemptResult, EventKind, Failure, Observer};
-use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Upstream};
+use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Progress, Upstream};
 use crate::settings::TimeoutSettings;
 use crate::text::SafeText;
 use crate::time::{Timestamp, unix_seconds};
@@ -36,8 +36,8 @@ pub(super) struct Attempt<'a> {
     pub(super) timeouts: &'a TimeoutSettings,
 }
 
-/// Says that the attempt was cancelled, unless it ended in another way first: dropping the future that
-/// runs an attempt is how it is cancelled.
+/// Says how the attempt ended if it did not come to its own end: dropping the future that runs an attempt
+/// is how it is cancelled, and a deadline and a panic end it in the same way.
 struct Ending<'a, T: Transport, O: Observer> {
     core: &'a Core<T, O>,
     flight: &'a Flight,
@@ -61,10 +61,40 @@ impl<T: Transport, O: Observer> Ending<'_, T, O> {
     }
 }
 
+impl<T: Transport, O: Observer> Ending<'_, T, O> {
+    /// Why the attempt ended, if not because nobody wants it any more. Left in the flight for the breaker: an
+    /// upstream that hangs until callers run out of time must not look healthy.
+    fn cut_short(&self) -> Option<Failure> {
+        let mut log = self.flight.lock();
+        let failure = if std::thread::panicking() {
+            self.core.judge(&Observed::Panic { detail: "panic" })
+        } else if log.expired {
+            let owner = log.subscribers.first();
+            let given = owner.map(|one| one.deadline.since(one.started_at));
+            let progress = match (log.chunks.is_empty(), log.responded) {
+                (false, _) => Progress::Delivered,
+                (true, true) => Progress::Begun,
+                (true, false) => Progress::Sent,
+            };
+            self.core.judge(&Observed::Deadline {
+                after: given.unwrap_or_default(),
+                progress,
+            })
+        } else {
+            return None;
+        };
+        log.cut_short = Some(failure.clone());
+        Some(failure)
+    }
+}
+
 impl<T: Transport, O: Observer> Drop for Ending<'_, T, O> {
     fn drop(&mut self) {
         if !self.ended {
-            self.tell(AttemptResult::Cancelled);
+            self.tell(match self.cut_short() {
+                Some(failure) => AttemptResult::Failed { failure },
+                None => AttemptResult::Cancelled,
+            });
         }
     }
 }
@@ -108,6 +138,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             started_at,
             ended: false,
         };
+        flight.lock().responded = false;
         let result = self.exchange(attempt, request, pass).await;
         ending.tell(match &result {
             Ok(answer) => AttemptResult::Succeeded {
@@ -139,6 +170,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             }
         };
         let status = response.status;
+        attempt.flight.lock().responded = true;
         self.note(
             attempt.flight,
             EventKind::AttemptResponded {

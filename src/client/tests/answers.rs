@@ -218,7 +218,7 @@ async fn only_what_is_provably_whole_is_stored() {
             Some(SkipReason::BadText),
         ),
         (
-            Reply::says(&[&"x".repeat(2 << 20)]),
+            Reply::says(&["x".repeat(700 << 10).as_str(); 2]),
             Finish::Stop,
             Some(SkipReason::TooLarge),
         ),
@@ -357,7 +357,7 @@ async fn bodies_that_are_no_answer() {
         ),
     ];
     for (name, reply, class, phase, attempts, fate) in table {
-        let rig = Rig::scripted(vec![Step::from(reply); 3]);
+        let rig = Rig::scripted(vec![Step::from(reply); attempts]);
         let failed = rig.ask(&cold("hi")).await.unwrap_err();
         assert_eq!(
             (failed.failure.class, failed.failure.phase, failed.fate),
@@ -370,11 +370,8 @@ async fn bodies_that_are_no_answer() {
             "{name}"
         );
         assert_eq!(rig.upstream.sent().len(), attempts, "{name}");
-        assert_eq!(
-            rig.ask(&cold("hi")).await.is_ok(),
-            attempts != 2,
-            "{name}: errors are not remembered"
-        );
+        let next = rig.ask(&cold("hi")).await;
+        assert!(next.is_ok(), "{name}: errors are not remembered");
         rig.done().await;
     }
 }

@@ -116,7 +116,9 @@ async fn who_cannot_be_served_in_time_is_told_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn tokens_are_reserved_and_settled_by_usage() {
-    let rig = Rig::new(steady());
+    let mut policy = steady();
+    policy.limit.tokens.per = secs(86_400);
+    let rig = Rig::new(policy);
     rig.ask(&cold("hi").max_tokens(1000)).await.unwrap();
     let settled = rig.find(|event| match event.kind {
         EventKind::LimitSettled {
@@ -182,7 +184,7 @@ async fn other_settings_wake_those_who_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn charged_by_the_call_retries_cost_nothing() {
-    for (charges, admitted, last) in [(Counts::Attempt, 3, 2.0), (Counts::Call, 1, 1.52)] {
+    for (charges, admitted, last) in [(Counts::Attempt, 3, 2.01), (Counts::Call, 1, 1.52)] {
         let mut policy = one_a_second();
         policy.limit.charges = charges;
         let rig = Rig::new(policy);

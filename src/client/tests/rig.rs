@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::checker;
 use super::script::{ScriptedTransport, Step};
 use crate::client::{Answer, CallContext, CallError, CallStream, Env, ResilientClient};
-use crate::event::{CallId, Event, EventKind, Failure, Fate, Observer};
+use crate::event::{CallId, Event, EventKind, Fate, Observer};
 use crate::openai::ChatRequest;
 use crate::settings::{Jitter, Policy};
 use crate::time::{Clock, Timestamp};
@@ -160,14 +160,6 @@ impl Rig {
         });
         fates.sort();
         fates.into_iter().map(|(_, fate)| fate).collect()
-    }
-
-    /// The failures calls ended with.
-    pub(super) fn failures(&self) -> Vec<Failure> {
-        self.find(|event| match &event.kind {
-            EventKind::CallEnded { failure, .. } => failure.clone(),
-            _ => None,
-        })
     }
 
     /// The end of a story: everything must have been given back, now, and the events must be a legal session.
