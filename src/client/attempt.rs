@@ -400,7 +400,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
             model: info.model.as_deref(),
             key_name: self.transport.key_name(),
         };
-        classify::classify(&upstream, observed)
+        let mut failure = classify::classify(&upstream, observed);
+        if let Some(hidden) = self.transport.hide_key(failure.message.as_str()) {
+            failure.message = hidden.into();
+        }
+        failure
     }
 
     fn judge_body(&self, attempt: &Attempt<'_>, problem: BodyProblem<'_>) -> Failure {
