@@ -36,7 +36,7 @@ use attempt::Attempt;
 use flight::Flight;
 use guards::Guards;
 use landing::{Landing, panic_text};
-use layers::Errand;
+use layers::{Errand, Shared};
 
 use crate::event::{
     BreakerMode, EventKind, EvictReason, Failure, Observer, Origin, Sample, StopReason, UpstreamHealth,
@@ -130,16 +130,25 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
     pub fn call(&self, request: &ChatRequest, context: CallContext) -> CallStream {
         // admission: the call gets its number and its deadline, and is told of
         let pending = self.core.admit(request, context);
+        // one lock over the next three: a flight that lands or starts between two looks would be missed by
+        // both, and the upstream asked twice
+        let mut guards = self.core.lock();
         // idempotency: a completed result of the same key is given again; nothing else is even looked at
-        if let Some(ended) = self.core.replay(&pending) {
+        if let Some(ended) = self.core.replay(&mut guards, &pending) {
             return ended;
         }
         // exact cache: outside every guard, so a hit costs no request, no token and no permit
-        if let Some(hit) = self.core.look_up(request, &pending) {
+        if let Some(hit) = self.core.look_up(&mut guards, request, &pending) {
             return hit;
         }
-        // single flight: identical calls in the air share one upstream call, which goes through the rest
-        self.core.share_or_fly(request, pending)
+        // single flight: identical calls in the air share one upstream call
+        let flight = match self.core.share(&mut guards, &pending) {
+            Shared::Joined(stream) => return stream,
+            Shared::Started(flight) => flight,
+        };
+        drop(guards);
+        // which goes through the rest
+        self.core.take_off(request, pending, flight)
     }
 
     /// The settings in force.
@@ -163,6 +172,8 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             },
         );
         guards.policy = Arc::new(policy);
+        // what the head of the queue waits for may be there under these settings
+        guards.wake_head(now);
         if let Some(step) = step {
             self.core.observer.record(None, guards::moved(step));
         }
@@ -329,7 +340,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let flight = trip.flight;
         let mut retry = Retry::new(&trip.policy.retry, self.env.derive_seed("backoff", flight.id.0));
         let mut last: Option<Failure> = None;
-        self.lock().budget.deposit(self.env.clock.now());
         loop {
             match self.guarded_attempt(trip).await {
                 Ok(answer) => return Ok(answer),
@@ -337,13 +347,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     // before the first attempt that is the call's end; after a failed one the failure is,
                     // because it says more
                     let Some(last) = last else { return Err(turned_away) };
-                    self.note(
-                        flight,
-                        EventKind::RetryStopped {
-                            attempt: retry.attempts(),
-                            reason,
-                        },
-                    );
+                    // the one that was turned away never became an attempt
+                    let attempt = flight.lock().attempts;
+                    self.note(flight, EventKind::RetryStopped { attempt, reason });
                     return Err(last);
                 }
                 Err(NoAnswer::Failed(failure)) => {
@@ -389,6 +395,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let number = Self::count_attempt(flight);
         let request = errand.request(flight.owner().unwrap_or_default(), number);
         let started_at = self.env.clock.now();
+        if number == 1 {
+            // not earlier: a call that a guard turns away earns no retries
+            self.lock().budget.deposit(started_at);
+        }
         let timeouts = &policy.timeouts;
         let attempt = Attempt {
             flight,
@@ -469,3 +479,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
         log.attempts
     }
 }
+
+#[cfg(test)]
+mod tests;

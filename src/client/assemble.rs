@@ -72,18 +72,20 @@ impl Assembler {
         }
     }
 
-    /// Takes bytes of a stream; gives what is new in them. Whatever follows `[DONE]` is ignored.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Chunk>, Problem> {
-        let mut fresh = Vec::new();
+    /// Takes bytes of a stream and appends what is new in them to `fresh`. Whatever follows `[DONE]` is
+    /// ignored.
+    ///
+    /// What stands before a problem is in `fresh` too: whether text and an error came in one read or in two
+    /// is chance, and must not decide whether the text was delivered.
+    pub(super) fn push(&mut self, bytes: &[u8], fresh: &mut Vec<Chunk>) -> Result<(), Problem> {
         if self.done {
-            return Ok(fresh);
+            return Ok(());
         }
+        let room = usize::try_from(self.max_bytes.saturating_sub(self.bytes)).unwrap_or(usize::MAX);
+        let within = bytes.get(..room).unwrap_or(bytes);
         self.bytes += bytes.len() as u64;
-        if self.bytes > self.max_bytes {
-            return Err(Problem::TooLarge(self.max_bytes));
-        }
         let mut items = std::mem::take(&mut self.items);
-        let pushed = self.decoder.push(bytes, &mut items);
+        let pushed = self.decoder.push(within, &mut items);
         for item in items.drain(..) {
             let SseItem::Event { name, data } = item else {
                 continue;
@@ -93,12 +95,15 @@ impl Assembler {
                 self.done = true;
                 break;
             }
-            self.event(&name, &data, &mut fresh)?;
+            self.event(&name, &data, fresh)?;
         }
         items.clear();
         self.items = items;
         pushed.map_err(|error| Problem::TooLarge(error.limit as u64))?;
-        Ok(fresh)
+        if self.bytes > self.max_bytes && !self.done {
+            return Err(Problem::TooLarge(self.max_bytes));
+        }
+        Ok(())
     }
 
     /// Whether the answer is over: nothing more needs to be read.
@@ -292,15 +297,14 @@ mod tests {
         let mut assembler = Assembler::new(1 << 20);
         let mut text = String::new();
         for event in events {
-            match assembler.push(format!("data: {event}\n\n").as_bytes()) {
-                Ok(fresh) => {
-                    for chunk in fresh {
-                        if let Chunk::Text(new) = chunk {
-                            text.push_str(&new);
-                        }
-                    }
+            let mut fresh = Vec::new();
+            if let Err(problem) = assembler.push(format!("data: {event}\n\n").as_bytes(), &mut fresh) {
+                return (assembler, Err(problem));
+            }
+            for chunk in fresh {
+                if let Chunk::Text(new) = chunk {
+                    text.push_str(&new);
                 }
-                Err(problem) => return (assembler, Err(problem)),
             }
         }
         (assembler, Ok(text))
@@ -383,6 +387,19 @@ mod tests {
     #[test]
     fn the_cap_holds() {
         let mut assembler = Assembler::new(8);
-        assert_eq!(assembler.push(b"data: 123456789"), Err(Problem::TooLarge(8)));
+        let too_large = Err(Problem::TooLarge(8));
+        assert_eq!(assembler.push(b"data: 123456789", &mut Vec::new()), too_large);
+        assert_eq!(assembler.push(b"x", &mut Vec::new()), too_large);
+    }
+
+    #[test]
+    fn what_stands_before_a_problem_counts() {
+        for bad in [r#"{"error":{"message":"boom"}}"#, "{broken"] {
+            let mut assembler = Assembler::new(1 << 20);
+            let mut fresh = Vec::new();
+            let bytes = format!("data: {HELLO}\n\ndata: {bad}\n\n");
+            assert!(assembler.push(bytes.as_bytes(), &mut fresh).is_err());
+            assert_eq!(fresh, [Chunk::Text("hello".into())]);
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::flight::Flight;
 use super::guards::Pass;
 use super::transport::{AttemptRequest, BodyStream, Response, SendError, SendErrorKind, Transport};
 use crate::event::{AttemptResult, EventKind, Failure, Observer};
-use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Upstream};
+use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Progress, Upstream};
 use crate::settings::TimeoutSettings;
 use crate::text::SafeText;
 use crate::time::{Timestamp, unix_seconds};
@@ -36,8 +36,8 @@ pub(super) struct Attempt<'a> {
     pub(super) timeouts: &'a TimeoutSettings,
 }
 
-/// Says that the attempt was cancelled, unless it ended in another way first: dropping the future that
-/// runs an attempt is how it is cancelled.
+/// Says how the attempt ended if it did not come to its own end: dropping the future that runs an attempt
+/// is how it is cancelled, and a deadline and a panic end it in the same way.
 struct Ending<'a, T: Transport, O: Observer> {
     core: &'a Core<T, O>,
     flight: &'a Flight,
@@ -61,10 +61,40 @@ impl<T: Transport, O: Observer> Ending<'_, T, O> {
     }
 }
 
+impl<T: Transport, O: Observer> Ending<'_, T, O> {
+    /// Why the attempt ended, if not because nobody wants it any more. Left in the flight for the breaker: an
+    /// upstream that hangs until callers run out of time must not look healthy.
+    fn cut_short(&self) -> Option<Failure> {
+        let mut log = self.flight.lock();
+        let failure = if std::thread::panicking() {
+            self.core.judge(&Observed::Panic { detail: "panic" })
+        } else if log.expired {
+            let owner = log.subscribers.first();
+            let given = owner.map(|one| one.deadline.since(one.started_at));
+            let progress = match (log.chunks.is_empty(), log.responded) {
+                (false, _) => Progress::Delivered,
+                (true, true) => Progress::Begun,
+                (true, false) => Progress::Sent,
+            };
+            self.core.judge(&Observed::Deadline {
+                after: given.unwrap_or_default(),
+                progress,
+            })
+        } else {
+            return None;
+        };
+        log.cut_short = Some(failure.clone());
+        Some(failure)
+    }
+}
+
 impl<T: Transport, O: Observer> Drop for Ending<'_, T, O> {
     fn drop(&mut self) {
         if !self.ended {
-            self.tell(AttemptResult::Cancelled);
+            self.tell(match self.cut_short() {
+                Some(failure) => AttemptResult::Failed { failure },
+                None => AttemptResult::Cancelled,
+            });
         }
     }
 }
@@ -108,6 +138,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             started_at,
             ended: false,
         };
+        flight.lock().responded = false;
         let result = self.exchange(attempt, request, pass).await;
         ending.tell(match &result {
             Ok(answer) => AttemptResult::Succeeded {
@@ -139,6 +170,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             }
         };
         let status = response.status;
+        attempt.flight.lock().responded = true;
         self.note(
             attempt.flight,
             EventKind::AttemptResponded {
@@ -149,17 +181,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if status != 200 {
             return Err(self.refusal(response).await);
         }
-        match media_type(&response.headers) {
+        match media_type(&response.headers).as_str() {
             "text/event-stream" => self.read_stream(attempt, response.body, pass).await,
             "application/json" => self.read_whole(attempt, response.body).await,
             other => {
-                let other = other.to_owned();
                 let body = self.read_some(response.body).await;
                 let excerpt = body.get(..200).unwrap_or(&body);
                 Err(self.judge_body(
                     attempt,
                     BodyProblem::NotAnApi {
-                        content_type: &other,
+                        content_type: other,
                         excerpt,
                     },
                 ))
@@ -213,31 +244,20 @@ impl<T: Transport, O: Observer> Core<T, O> {
             };
             let events = assembler.events();
             let first = assembler.chunks() == 0;
-            let fresh = assembler.push(&bytes);
+            let mut fresh = Vec::new();
+            let pushed = assembler.push(&bytes, &mut fresh);
             if assembler.events() > events {
                 last_event = now;
             }
-            let fresh = fresh.map_err(|problem| {
-                self.tell(attempt, &mut untold, true);
-                self.judge_problem(attempt, &problem)
-            })?;
             if first && !fresh.is_empty() {
-                let ttft = now.since(attempt.started_at);
-                self.note(
-                    attempt.flight,
-                    EventKind::AttemptFirstToken {
-                        attempt: attempt.number,
-                        ttft,
-                    },
-                );
-                attempt.flight.lock().first_token_after = Some(ttft);
-                pass.first_token(ttft);
+                self.first_token(attempt, now.since(attempt.started_at), pass);
             }
             for chunk in fresh {
                 untold.push(&chunk, now);
                 attempt.flight.append(chunk);
             }
-            self.tell(attempt, &mut untold, false);
+            self.tell(attempt, &mut untold, pushed.is_err());
+            pushed.map_err(|problem| self.judge_problem(attempt, &problem))?;
             if assembler.is_done() {
                 self.drain(body).await;
                 break None;
@@ -247,6 +267,19 @@ impl<T: Transport, O: Observer> Core<T, O> {
         assembler
             .finish(broken, attempt.prompt_tokens)
             .map_err(|problem| self.judge_problem(attempt, &problem))
+    }
+
+    fn first_token(&self, attempt: &Attempt<'_>, ttft: Duration, pass: &mut Pass<'_, T, O>) {
+        let number = attempt.number;
+        self.note(
+            attempt.flight,
+            EventKind::AttemptFirstToken {
+                attempt: number,
+                ttft,
+            },
+        );
+        attempt.flight.lock().first_token_after = Some(ttft);
+        pass.first_token(ttft);
     }
 
     /// Reads an answer that comes whole; nothing of it is delivered before it is complete.
@@ -367,7 +400,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
             model: info.model.as_deref(),
             key_name: self.transport.key_name(),
         };
-        classify::classify(&upstream, observed)
+        let mut failure = classify::classify(&upstream, observed);
+        if let Some(hidden) = self.transport.hide_key(failure.message.as_str()) {
+            failure.message = hidden.into();
+        }
+        failure
     }
 
     fn judge_body(&self, attempt: &Attempt<'_>, problem: BodyProblem<'_>) -> Failure {
@@ -443,14 +480,15 @@ impl Untold {
     }
 }
 
-/// The type of a body, without its parameters; llama-cpp-python and some proxies leave it out.
-fn media_type(headers: &HeaderMap) -> &str {
+/// The type of a body in lower case, without its parameters; llama-cpp-python and some proxies leave it out.
+fn media_type(headers: &HeaderMap) -> String {
     let value = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    value.map_or("application/json", |value| {
+    let kind = value.map_or("application/json", |value| {
         value.split(';').next().unwrap_or_default().trim()
-    })
+    });
+    kind.to_ascii_lowercase()
 }
 
 /// The policy's word for what the transport saw.

@@ -71,8 +71,15 @@ pub(super) struct FlightLog {
     pub(super) chunks: Vec<Chunk>,
     pub(super) bytes: usize,
     pub(super) subscribers: Vec<Subscriber>,
-    /// By call, because the owner and the followers are told different fates.
-    ends: BTreeMap<CallId, Arc<FlightEnd>>,
+    /// By call, because the owner and the followers are told different fates; with the chunks there were
+    /// by then, because a call that is over hears no more.
+    ends: BTreeMap<CallId, (usize, Arc<FlightEnd>)>,
+    /// Whether the last deadline has passed.
+    pub(super) expired: bool,
+    /// Whether the current attempt has its response headers.
+    pub(super) responded: bool,
+    /// How the current attempt ended, if neither the upstream nor a caller ended it.
+    pub(super) cut_short: Option<Failure>,
     /// The last thing that went wrong: what a caller is told whose deadline passes meanwhile.
     pub(super) last_failure: Option<Failure>,
     /// Attempts made in all.
@@ -165,11 +172,14 @@ impl Flight {
             progress.as_mut().enable();
             {
                 let log = self.lock();
+                let end = log.ends.get(&call);
+                if let Some((chunks, end)) = end
+                    && read >= *chunks
+                {
+                    return Err(Arc::clone(end));
+                }
                 if let Some(chunk) = log.chunks.get(read) {
                     return Ok(chunk.clone());
-                }
-                if let Some(end) = log.ends.get(&call) {
-                    return Err(Arc::clone(end));
                 }
             }
             progress.await;
@@ -180,7 +190,7 @@ impl Flight {
 impl FlightLog {
     /// Leaves the end of a call where its reader finds it.
     pub(super) fn put_end(&mut self, call: CallId, end: FlightEnd) {
-        self.ends.insert(call, Arc::new(end));
+        self.ends.insert(call, (self.chunks.len(), Arc::new(end)));
     }
 
     /// The text delivered so far.

@@ -67,8 +67,20 @@ impl Guards {
         }
     }
 
+    /// Nobody joins the flight from now on. One that was abandoned or ran out of time was forgotten then, and
+    /// its key may have a new flight by now.
+    pub(super) fn forget(&mut self, flight: &Flight) {
+        if self
+            .flights
+            .get(&flight.key)
+            .is_some_and(|known| known.id == flight.id)
+        {
+            self.flights.remove(&flight.key);
+        }
+    }
+
     /// Wakes the head of the limiter's queue: its turn may have come.
-    fn wake_head(&self, now: Timestamp) {
+    pub(super) fn wake_head(&self, now: Timestamp) {
         if let Some((ticket, _)) = self.limiter.head(now)
             && let Some(turn) = self.turns.get(&ticket)
         {
@@ -97,7 +109,8 @@ pub(super) fn moved(step: Move) -> EventKind {
     }
 }
 
-/// A breaker's permit. Dropped without a verdict it says nothing about the upstream, and frees its place.
+/// A breaker's permit. Dropped without a verdict it frees its place, and says nothing about the upstream
+/// unless a deadline or a panic ended the attempt.
 pub(super) struct Pass<'a, T: Transport, O: Observer> {
     core: &'a Core<T, O>,
     flight: &'a Flight,
@@ -148,7 +161,11 @@ impl<T: Transport, O: Observer> Pass<'_, T, O> {
 
 impl<T: Transport, O: Observer> Drop for Pass<'_, T, O> {
     fn drop(&mut self) {
-        self.settle(Sample::Neutral, None);
+        let sample = match &self.flight.lock().cut_short {
+            Some(failure) => classify::sample(failure),
+            None => Sample::Neutral,
+        };
+        self.settle(sample, None);
     }
 }
 

@@ -70,9 +70,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
 
     /// Ends the calls whose own deadline has passed. False if that were all of them: then the flight ends.
     pub(super) fn expire(&self, flight: &Flight) -> bool {
+        let mut guards = self.lock();
         let now = self.env.clock.now();
         let mut log = flight.lock();
         if log.subscribers.iter().all(|one| one.deadline <= now) {
+            // forgotten at once: who came now would be told of a deadline that is not its own
+            guards.forget(flight);
+            log.expired = true;
             return false;
         }
         let owner = log.subscribers.first().map(|one| one.call);
@@ -98,14 +102,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if let Landing::Answered(answer) = landing {
             self.keep(&mut guards, flight, errand, answer, now);
         }
-        // an abandoned flight was forgotten when it was abandoned, and its key may have a new flight now
-        if guards
-            .flights
-            .get(&flight.key)
-            .is_some_and(|known| known.id == flight.id)
-        {
-            guards.flights.remove(&flight.key);
-        }
+        guards.forget(flight);
         let mut log = flight.lock();
         if let Landing::Panicked(text) = landing {
             self.observer.record(
@@ -273,7 +270,7 @@ impl<T: Transport, O: Observer> Departures for Core<T, O> {
         };
         if log.subscribers.len() == 1 {
             // the last one: the flight's task gives back what it holds, and then tells of the end
-            guards.flights.remove(&flight.key);
+            guards.forget(flight);
             flight.abandoned.cancel();
             return;
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::flight::{Flight, FlightKey, Subscriber};
-use super::guards::Kept;
+use super::guards::{Guards, Kept};
 use super::stream::CallStream;
 use super::transport::{AttemptRequest, Transport};
 use super::{CallContext, Core};
@@ -58,6 +58,14 @@ pub(super) struct Pending {
     pub(super) repeatable: bool,
 }
 
+/// What single flight made of a call.
+pub(super) enum Shared {
+    /// It reads the flight of another one.
+    Joined(CallStream),
+    /// It owns a flight, and must let it take off.
+    Started(Arc<Flight>),
+}
+
 impl<T: Transport, O: Observer> Core<T, O> {
     /// Numbers the call, fixes its deadline and tells of it.
     pub(super) fn admit(&self, request: &ChatRequest, context: CallContext) -> Pending {
@@ -100,9 +108,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// The stored result of the caller's idempotency key, if there is one.
-    pub(super) fn replay(&self, pending: &Pending) -> Option<CallStream> {
+    pub(super) fn replay(&self, guards: &mut Guards, pending: &Pending) -> Option<CallStream> {
         let idempotency_key = pending.context.idempotency_key.as_ref()?;
-        let mut guards = self.lock();
         let now = self.env.clock.now();
         let user = &pending.context.user;
         let in_flight = FlightKey::Keyed(user.to_string(), idempotency_key.clone());
@@ -134,8 +141,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// The stored answer of the same request, if there is one that may be used.
-    pub(super) fn look_up(&self, request: &ChatRequest, pending: &Pending) -> Option<CallStream> {
-        let mut guards = self.lock();
+    pub(super) fn look_up(
+        &self,
+        guards: &mut Guards,
+        request: &ChatRequest,
+        pending: &Pending,
+    ) -> Option<CallStream> {
         let now = self.env.clock.now();
         let policy = Arc::clone(&guards.policy);
         let Pending { call, context, .. } = pending;
@@ -152,7 +163,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             Found::Miss(reason) => Err(reason),
         };
         if expired > 0 {
-            self.note_evicted(&guards, EvictReason::Expired, expired);
+            self.note_evicted(guards, EvictReason::Expired, expired);
         }
         match found {
             Ok((Kept { answer, took }, stored_at)) => {
@@ -163,7 +174,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     text: answer.shown.clone(),
                 };
                 self.observer.record(Some(*call), kind);
-                drop(guards);
                 Some(self.end_at_once(pending, Ok(answer)))
             }
             Err(reason) => {
@@ -174,50 +184,68 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// Joins the flight of an identical call, or starts one.
-    pub(super) fn share_or_fly(self: &Arc<Self>, request: &ChatRequest, pending: Pending) -> CallStream {
-        let Pending {
-            call,
-            context,
-            key,
-            started_at,
-            deadline,
-            repeatable,
-        } = pending;
+    /// Joins the flight of an identical call, or registers a new one that has yet to take off.
+    pub(super) fn share(self: &Arc<Self>, guards: &mut Guards, pending: &Pending) -> Shared {
+        let Pending { call, context, .. } = pending;
         let subscriber = Subscriber {
-            call,
-            started_at,
-            deadline,
+            call: *call,
+            started_at: pending.started_at,
+            deadline: pending.deadline,
             attempts: 0,
         };
-        let mut guards = self.lock();
         let sharing = guards.policy.flight.enabled;
         let flight_key = match &context.idempotency_key {
             Some(idempotency_key) => FlightKey::Keyed(context.user.to_string(), idempotency_key.clone()),
             // a fresh answer is not one that another call asked for earlier
-            None if sharing && repeatable && !context.fresh => FlightKey::Content(key.clone()),
-            None => FlightKey::Alone(call),
+            None if sharing && pending.repeatable && !context.fresh => {
+                FlightKey::Content(pending.key.clone())
+            }
+            None => FlightKey::Alone(*call),
         };
         if let Some(flight) = guards.flights.get(&flight_key) {
             let mut log = flight.lock();
-            let owner = log.subscribers.first().map_or(call, |one| one.call);
+            let owner = log.subscribers.first().map_or(*call, |one| one.call);
             log.subscribers.push(subscriber);
             let kind = EventKind::FlightJoined {
                 flight: flight.id,
                 owner,
                 subscribers: u32::try_from(log.subscribers.len()).unwrap_or(u32::MAX),
             };
-            self.observer.record(Some(call), kind);
+            self.observer.record(Some(*call), kind);
             drop(log);
             flight.changed.notify_one();
-            return CallStream::flying(call, Arc::clone(flight), Arc::clone(self) as Arc<_>);
+            return Shared::Joined(CallStream::flying(
+                *call,
+                Arc::clone(flight),
+                Arc::clone(self) as Arc<_>,
+            ));
         }
         let id = FlightId(self.next_flight.fetch_add(1, Ordering::Relaxed));
-        let flight = Arc::new(Flight::new(id, flight_key.clone(), key, subscriber));
+        let flight = Arc::new(Flight::new(
+            id,
+            flight_key.clone(),
+            pending.key.clone(),
+            subscriber,
+        ));
         guards.flights.insert(flight_key, Arc::clone(&flight));
         self.observer
-            .record(Some(call), EventKind::FlightStarted { flight: id });
-        drop(guards);
+            .record(Some(*call), EventKind::FlightStarted { flight: id });
+        Shared::Started(flight)
+    }
+
+    /// Sends a new flight on its way.
+    pub(super) fn take_off(
+        self: &Arc<Self>,
+        request: &ChatRequest,
+        pending: Pending,
+        flight: Arc<Flight>,
+    ) -> CallStream {
+        let Pending {
+            call,
+            context,
+            repeatable,
+            ..
+        } = pending;
         let errand = Errand {
             prompt_tokens: request.estimated_prompt_tokens(),
             answer_limit: request.token_limit(),

@@ -20,8 +20,12 @@ impl HttpTransport {
     /// Asks the upstream how it is. Never fails: trouble is an answer too.
     pub async fn probe(&self) -> UpstreamHealth {
         let host = self.info().host;
-        let trouble = |message: String| UpstreamHealth::Trouble {
-            message: SafeText::new(&redact(&message)),
+        let trouble = |message: String| {
+            let message = redact(&message);
+            let hidden = self.hide_key(&message);
+            UpstreamHealth::Trouble {
+                message: SafeText::new(hidden.as_deref().unwrap_or(&message)),
+            }
         };
         match self.get("models", TIMEOUT).await {
             Err(error) => trouble(format!("cannot reach {host}: {}", error.detail)),

@@ -112,6 +112,12 @@ pub trait Transport: Send + Sync + 'static {
     fn key_name(&self) -> Option<&str> {
         None
     }
+
+    /// The text without the key it sends, where it holds it: a server may echo the key in a message, and
+    /// only who knows the key can find one that looks like no key.
+    fn hide_key(&self, _text: &str) -> Option<String> {
+        None
+    }
 }
 
 /// An API key and where it came from.
@@ -163,7 +169,7 @@ pub struct HttpTransport {
     client: reqwest::Client,
     chat_url: Url,
     base: Url,
-    key_name: Option<String>,
+    api_key: Option<ApiKey>,
     credential_id: u64,
     info: UpstreamInfo,
     tag_attempts: bool,
@@ -200,7 +206,7 @@ impl HttpTransport {
         Ok(Self {
             client: builder.build()?,
             chat_url: under(&base, "chat/completions"),
-            key_name: config.api_key.as_ref().map(|key| key.name.clone()),
+            api_key: config.api_key.clone(),
             credential_id: config.api_key.as_ref().map_or(0, |key| {
                 xxhash_rust::xxh3::xxh3_64(key.secret.expose_secret().as_bytes())
             }),
@@ -246,6 +252,14 @@ impl Transport for HttpTransport {
         let response = builder.send().await.map_err(|error| send_error(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
+        // RFC 9112 section 6.3: it may be response splitting. The client below reads the chunks and says
+        // nothing; dropping the response closes the connection
+        if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(SendError {
+                kind: SendErrorKind::Framing,
+                detail: "both Content-Length and Transfer-Encoding".into(),
+            });
+        }
         let body = response
             .bytes_stream()
             .map(|chunk| chunk.map_err(|error| body_error(&error)));
@@ -265,8 +279,35 @@ impl Transport for HttpTransport {
     }
 
     fn key_name(&self) -> Option<&str> {
-        self.key_name.as_deref()
+        self.api_key.as_ref().map(|key| key.name.as_str())
     }
+
+    fn hide_key(&self, text: &str) -> Option<String> {
+        let key = self.api_key.as_ref()?.secret.expose_secret();
+        hide(text, key)
+    }
+}
+
+/// Keys below this are placeholders for servers that want any: "none", "dummy".
+const SHORTEST_KEY: usize = 8;
+
+/// `text` without `key` and without beginnings of it, since the text may have been cut in the middle of one;
+/// nothing if there is nothing to hide.
+fn hide(text: &str, key: &str) -> Option<String> {
+    let beginning = key.get(..SHORTEST_KEY)?;
+    let mut rest = text;
+    let mut out = String::new();
+    while let Some(at) = rest.find(beginning) {
+        let (before, from) = rest.split_at(at);
+        let same = from.chars().zip(key.chars()).take_while(|(a, b)| a == b);
+        let hidden: usize = same.map(|(c, _)| c.len_utf8()).sum();
+        out.push_str(before);
+        out.push_str("[redacted]");
+        rest = from.get(hidden..).unwrap_or_default();
+    }
+    let found = rest.len() < text.len();
+    out.push_str(rest);
+    found.then_some(out)
 }
 
 /// A client builder with everything off that would hide an attempt or carry a key elsewhere.
@@ -418,6 +459,24 @@ mod tests {
         }
         let prefixed = versioned(&Url::parse("https://h/openai").unwrap());
         assert_eq!(under(&prefixed, "models").as_str(), "https://h/openai/v1/models");
+    }
+
+    #[test]
+    fn a_key_is_hidden_whole_or_cut() {
+        let key = "canary.4711.secret";
+        for (text, expected) in [
+            ("no key here", None),
+            ("canary.", None),
+            ("<canary.4711.secret>", Some("<[redacted]>")),
+            (
+                "canary.4711.secretcanary.4711.secret!",
+                Some("[redacted][redacted]!"),
+            ),
+            ("cut: canary.47…", Some("cut: [redacted]…")),
+        ] {
+            assert_eq!(hide(text, key).as_deref(), expected, "{text}");
+        }
+        assert_eq!(hide("dummy", "dummy"), None);
     }
 
     #[test]

@@ -1,0 +1,14 @@
+//! The client under virtual time, between a scripted upstream and an observer that keeps everything.
+//!
+//! Each story ends with the same checker: what is true of every session must be true of each of them.
+
+mod answers;
+mod breaking;
+mod checker;
+mod leaving;
+mod limiting;
+mod retrying;
+mod rig;
+mod script;
+mod sharing;
+mod storm;

@@ -1,0 +1,299 @@
+//! The breaker in front of attempts.
+
+use super::retrying::refused;
+use super::rig::{Rig, cold, millis, secs, steady, tick, warm};
+use super::script::{Part, Reply, Step, error};
+use crate::event::{
+    BreakerMode, BreakerState, EventKind, FailureClass, Fate, MoveReason, Sample, StopReason,
+};
+use crate::settings::{Counts, Policy};
+
+/// One attempt for each call, so that a story can count.
+fn single() -> Policy {
+    let mut policy = steady();
+    policy.retry.attempts = 1;
+    policy
+}
+
+fn moves(rig: &Rig) -> Vec<(BreakerState, MoveReason)> {
+    rig.find(|event| match event.kind {
+        EventKind::BreakerMoved { to, reason, .. } => Some((to, reason)),
+        _ => None,
+    })
+}
+
+/// Opens the breaker by five failures in a row.
+async fn open(policy: Policy) -> Rig {
+    let rig = Rig::new(policy);
+    rig.upstream.push(vec![refused(); 5]);
+    for _ in 0..5 {
+        rig.ask(&warm("hi")).await.unwrap_err();
+    }
+    assert_eq!(moves(&rig), [(BreakerState::Open, MoveReason::Consecutive)]);
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_opens_refuses_probes_and_closes() {
+    let rig = open(single()).await;
+    let refused = rig.ask(&warm("hi")).await.unwrap_err();
+    assert_eq!(
+        (refused.fate, refused.failure.class),
+        (Fate::Refused, FailureClass::BreakerRefused)
+    );
+    assert!(
+        refused.failure.message.as_str().contains("5.0s"),
+        "{}",
+        refused.failure
+    );
+    assert_eq!(rig.upstream.sent().len(), 5);
+    rig.sleep(secs(5)).await;
+    // one probe at a time
+    rig.upstream.push([Reply::says(&["a"]).after(secs(1)).into()]);
+    let probe = rig.call(&warm("hi"));
+    tick().await;
+    assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::Refused);
+    probe.finish().await.unwrap();
+    rig.ask(&warm("hi")).await.unwrap();
+    assert_eq!(
+        moves(&rig)[1..],
+        [
+            (BreakerState::HalfOpen, MoveReason::CoolDown),
+            (BreakerState::Closed, MoveReason::ProbesSucceeded)
+        ]
+    );
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_probe_opens_for_twice_as_long() {
+    let rig = open(single()).await;
+    rig.sleep(secs(5)).await;
+    rig.upstream.push([refused()]);
+    rig.ask(&warm("hi")).await.unwrap_err();
+    rig.sleep(millis(9_999)).await;
+    assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::Refused);
+    rig.sleep(millis(1)).await;
+    rig.ask(&warm("hi")).await.unwrap();
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_probe_frees_its_place() {
+    let rig = open(single()).await;
+    rig.sleep(secs(5)).await;
+    for step in [Step::Hang, Reply::stream().part(Part::Hang).into()] {
+        rig.upstream.push([step]);
+        let probe = rig.call(&warm("hi"));
+        rig.sleep(secs(1)).await;
+        drop(probe);
+        tick().await;
+    }
+    let samples = rig.find(|event| match event.kind {
+        EventKind::BreakerRecorded {
+            probe: true, sample, ..
+        } => Some(sample),
+        _ => None,
+    });
+    assert_eq!(samples, [Sample::Neutral; 2]);
+    for _ in 0..2 {
+        rig.ask(&warm("hi")).await.unwrap();
+    }
+    assert_eq!(
+        moves(&rig).last(),
+        Some(&(BreakerState::Closed, MoveReason::ProbesSucceeded))
+    );
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_is_judged_by_its_first_token() {
+    let mut policy = single();
+    policy.breaker.successes_to_close = 1;
+    let rig = open(policy).await;
+    rig.sleep(secs(5)).await;
+    rig.upstream.push([Reply::stream()
+        .word("a")
+        .wait(secs(30))
+        .word("b")
+        .stop()
+        .done()
+        .into()]);
+    let probe = rig.call(&warm("long"));
+    rig.sleep(secs(1)).await;
+    assert_eq!(
+        moves(&rig).last(),
+        Some(&(BreakerState::Closed, MoveReason::ProbesSucceeded))
+    );
+    rig.ask(&warm("hi")).await.unwrap();
+    probe.finish().await.unwrap();
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn queued_calls_do_not_sit_on_the_probe() {
+    let mut policy = single();
+    policy.limit.concurrency = 1;
+    policy.limit.requests.capacity = 60;
+    let rig = open(policy).await;
+    rig.sleep(secs(5)).await;
+    rig.upstream
+        .push(vec![Step::from(Reply::says(&["a"]).after(secs(1))); 3]);
+    let calls: Vec<_> = (0..3).map(|n| rig.call(&warm(&format!("{n}")))).collect();
+    tick().await;
+    let mut fates = Vec::new();
+    for call in calls {
+        fates.push(
+            call.finish()
+                .await
+                .map_or_else(|error| error.fate, |answer| answer.fate),
+        );
+    }
+    // the first look refuses those who come while the probe is out: nobody queues for nothing
+    assert_eq!(fates, [Fate::Answered, Fate::Refused, Fate::Refused]);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn forced_open_forced_closed_and_reset() {
+    let rig = Rig::new(single());
+    rig.client.force_breaker(BreakerMode::ForcedOpen);
+    let refused_call = rig.ask(&warm("hi")).await.unwrap_err();
+    assert_eq!(refused_call.fate, Fate::Refused);
+    assert_eq!(refused_call.failure.message.as_str(), "breaker open, not sent");
+    rig.client.force_breaker(BreakerMode::ForcedClosed);
+    rig.upstream.push(vec![refused(); 20]);
+    for _ in 0..20 {
+        assert_eq!(
+            rig.ask(&warm("hi")).await.unwrap_err().failure.class,
+            FailureClass::Connect
+        );
+    }
+    rig.client.reset_breaker();
+    rig.ask(&warm("hi")).await.unwrap();
+    use BreakerState::{Closed, Open};
+    let manual = |state| (state, MoveReason::Manual);
+    assert_eq!(moves(&rig), [manual(Open), manual(Closed), manual(Closed)]);
+    let forced = rig.find(|event| match event.kind {
+        EventKind::BreakerForced { mode } => Some(mode),
+        _ => None,
+    });
+    assert_eq!(
+        forced,
+        [
+            BreakerMode::ForcedOpen,
+            BreakerMode::ForcedClosed,
+            BreakerMode::Automatic
+        ]
+    );
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_healthy_server_says_never_opens() {
+    let rig = Rig::new(single());
+    for status in [400, 401, 404, 429].repeat(10) {
+        rig.upstream.push([error(status, "", "no").into()]);
+        rig.ask(&warm("hi")).await.unwrap_err();
+    }
+    assert_eq!(moves(&rig), []);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_result_says_nothing_about_now() {
+    let rig = Rig::new(single());
+    rig.upstream.push([Reply::says(&["late"]).after(secs(3)).into()]);
+    let slow = rig.call(&warm("slow"));
+    tick().await;
+    rig.upstream.push(vec![refused(); 5]);
+    for _ in 0..5 {
+        rig.ask(&warm("hi")).await.unwrap_err();
+    }
+    assert_eq!(slow.finish().await.unwrap().text, "late");
+    let late = rig.find(|event| match event.kind {
+        EventKind::BreakerRecorded {
+            sample: Sample::Late,
+            generation,
+            ..
+        } => Some(generation),
+        _ => None,
+    });
+    assert_eq!(late, [0]);
+    assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::Refused);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_opens_between_the_attempts_of_a_call() {
+    let mut policy = steady();
+    policy.breaker.consecutive = 2;
+    let rig = Rig::new(policy);
+    rig.upstream.push(vec![Step::from(error(503, "", "busy")); 2]);
+    let failed = rig.ask(&cold("hi")).await.unwrap_err();
+    // the real error says more than "breaker open"
+    assert_eq!(
+        (failed.fate, failed.failure.class),
+        (Fate::Failed, FailureClass::Unavailable)
+    );
+    let stops = rig.find(|event| match event.kind {
+        EventKind::RetryStopped { attempt, reason } => Some((attempt, reason)),
+        _ => None,
+    });
+    assert_eq!(stops, [(2, StopReason::BreakerOpen)]);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn counted_by_the_call_it_sees_one_failure_for_three() {
+    for (counts, recorded) in [(Counts::Attempt, 3), (Counts::Call, 1)] {
+        let mut policy = steady();
+        policy.breaker.counts = counts;
+        policy.limit.charges = counts;
+        let rig = Rig::new(policy);
+        rig.upstream.push(vec![Step::from(error(503, "", "busy")); 3]);
+        rig.ask(&cold("hi")).await.unwrap_err();
+        let samples = rig.find(|event| match event.kind {
+            EventKind::BreakerRecorded { sample, .. } => Some(sample),
+            _ => None,
+        });
+        assert_eq!(samples, vec![Sample::Failed; recorded], "{counts:?}");
+        rig.ask(&cold("hi")).await.unwrap();
+        rig.done().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_first_tokens_open_it_too() {
+    let mut policy = single();
+    policy.breaker.slow_after = secs(1);
+    policy.breaker.min_calls = 3;
+    let rig = Rig::new(policy);
+    rig.upstream
+        .push(vec![Step::from(Reply::says(&["a"]).after(secs(2))); 3]);
+    for _ in 0..3 {
+        rig.ask(&warm("hi")).await.unwrap();
+    }
+    assert_eq!(moves(&rig), [(BreakerState::Open, MoveReason::SlowRate)]);
+    rig.done().await;
+}
+
+/// An upstream that hangs while callers give it less time than its own timeouts must not look healthy.
+#[tokio::test(start_paused = true)]
+async fn deadlines_that_pass_while_it_hangs_count_as_slow() {
+    let mut policy = single();
+    policy.breaker.min_calls = 3;
+    let rig = Rig::new(policy);
+    rig.upstream.push(vec![Step::Hang; 3]);
+    for _ in 0..3 {
+        let failed = rig.call_within(&warm("hi"), secs(2)).finish().await.unwrap_err();
+        assert_eq!(failed.failure.class, FailureClass::Deadline);
+    }
+    let samples = rig.find(|event| match event.kind {
+        EventKind::BreakerRecorded { sample, .. } => Some(sample),
+        _ => None,
+    });
+    assert_eq!(samples, [Sample::Slow; 3]);
+    assert_eq!(moves(&rig), [(BreakerState::Open, MoveReason::SlowRate)]);
+    rig.done().await;
+}

@@ -1,0 +1,237 @@
+//! The limiter in front of attempts.
+
+use std::time::Duration;
+
+use super::rig::{Rig, cold, millis, secs, steady, tick, warm};
+use super::script::{Reply, Step, error};
+use crate::event::{Constraint, EventKind, FailureClass, Fate, LimitReject};
+use crate::settings::{Bucket, Counts, Policy};
+
+/// One request each second, one at once.
+fn one_a_second() -> Policy {
+    let mut policy = steady();
+    policy.limit.requests = Bucket {
+        capacity: 1,
+        refill: 1,
+        per: secs(1),
+    };
+    policy
+}
+
+/// LLM tokens in the bucket after the last event that says so.
+fn tokens_left(rig: &Rig) -> f64 {
+    let levels = rig.find(|event| match event.kind {
+        EventKind::LimitSettled { tokens, .. } => Some(tokens.level_at(event.at)),
+        _ => None,
+    });
+    *levels.last().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_served_in_order() {
+    let rig = Rig::new(one_a_second());
+    let calls: Vec<_> = (0..5).map(|n| rig.call(&warm(&format!("{n}")))).collect();
+    for call in calls {
+        call.finish().await.unwrap();
+    }
+    assert_eq!(rig.attempt_times(), [0.0, 1.0, 2.0, 3.0, 4.0]);
+    let order: Vec<u64> = rig.upstream.sent().iter().map(|sent| sent.call.0).collect();
+    assert_eq!(order, [1, 2, 3, 4, 5]);
+    let queued = rig.find(|event| match event.kind {
+        EventKind::LimitQueued {
+            constraint,
+            position,
+            ready_at,
+            ..
+        } => Some((constraint, position, ready_at.map(|at| at.as_secs_f64()))),
+        _ => None,
+    });
+    let expected: Vec<_> = (1..5)
+        .map(|n| (Constraint::Requests, n, Some(f64::from(n))))
+        .collect();
+    assert_eq!(queued, expected);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_bound_what_runs_at_once() {
+    let mut policy = steady();
+    policy.limit.concurrency = 2;
+    let rig = Rig::new(policy);
+    rig.upstream
+        .push(vec![Step::from(Reply::says(&["a"]).after(secs(1))); 6]);
+    let calls: Vec<_> = (0..6).map(|n| rig.call(&warm(&format!("{n}")))).collect();
+    tick().await;
+    assert_eq!(rig.upstream.open(), 2);
+    for call in calls {
+        call.finish().await.unwrap();
+    }
+    assert_eq!(rig.attempt_times(), [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_served_in_time_is_told_at_once() {
+    let mut policy = one_a_second();
+    policy.limit.max_wait = secs(2);
+    policy.limit.max_waiters = 2;
+    let rig = Rig::new(policy);
+    let running = rig.call(&warm("0"));
+    let waiting = rig.call(&warm("1"));
+    tick().await;
+    let late = rig
+        .call_within(&warm("2"), millis(1500))
+        .finish()
+        .await
+        .unwrap_err();
+    let third = rig.call(&warm("3"));
+    tick().await;
+    let full = rig.ask(&warm("4")).await.unwrap_err();
+    let large = rig.ask(&warm("5").max_tokens(1_000_000)).await.unwrap_err();
+    let rejections = rig.find(|event| match event.kind {
+        EventKind::LimitRejected {
+            reason, predicted, ..
+        } => Some((reason, predicted)),
+        _ => None,
+    });
+    assert_eq!(
+        rejections,
+        [
+            (LimitReject::Deadline, Some(secs(2))),
+            (LimitReject::QueueFull, Some(secs(2))),
+            (LimitReject::TooLarge, None)
+        ]
+    );
+    for error in [late, full, large] {
+        assert_eq!(
+            (error.fate, error.failure.class),
+            (Fate::Rejected, FailureClass::LimitRejected)
+        );
+    }
+    for call in [running, waiting, third] {
+        call.finish().await.unwrap();
+    }
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_reserved_and_settled_by_usage() {
+    let mut policy = steady();
+    policy.limit.tokens.per = secs(86_400);
+    let rig = Rig::new(policy);
+    rig.ask(&cold("hi").max_tokens(1000)).await.unwrap();
+    let settled = rig.find(|event| match event.kind {
+        EventKind::LimitSettled {
+            reserved, charged, ..
+        } => Some((reserved, charged)),
+        _ => None,
+    });
+    // 5 for the prompt by estimate; 7 in all by the server's count
+    assert_eq!(settled, [(1005, 7)]);
+    assert!((tokens_left(&rig) - 19_993.0).abs() < 1.0);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_billed_stays_charged() {
+    let rig = Rig::scripted([error(500, "", "boom").into(), error(500, "", "boom").into()]);
+    rig.ask(&cold("hi").max_tokens(95)).await.unwrap_err();
+    let charged = rig.find(|event| match event.kind {
+        EventKind::LimitSettled { charged, .. } => Some(charged),
+        _ => None,
+    });
+    assert_eq!(charged, [100, 100]);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_leaves_lets_the_next_one_go() {
+    let rig = Rig::new(one_a_second());
+    let mut calls: Vec<_> = (0..4).map(|n| rig.call(&warm(&format!("{n}")))).collect();
+    tick().await;
+    drop(calls.remove(1));
+    tick().await;
+    let left = rig.find(|event| match event.kind {
+        EventKind::LimitLeft { waiting } => Some(waiting),
+        _ => None,
+    });
+    assert_eq!(left, [2]);
+    for call in calls {
+        call.finish().await.unwrap();
+    }
+    assert_eq!(rig.attempt_times(), [0.0, 1.0, 2.0]);
+    rig.done().await;
+}
+
+/// Whoever waits under settings that no longer hold must not go on waiting for them.
+#[tokio::test(start_paused = true)]
+async fn other_settings_wake_those_who_wait() {
+    let mut policy = steady();
+    policy.limit.concurrency = 1;
+    let rig = Rig::new(policy.clone());
+    rig.upstream
+        .push(vec![Step::from(Reply::says(&["a"]).after(secs(10))); 3]);
+    let calls: Vec<_> = (0..3).map(|n| rig.call(&warm(&format!("{n}")))).collect();
+    rig.sleep(secs(1)).await;
+    policy.limit.concurrency = 3;
+    rig.client.apply(policy);
+    for call in calls {
+        call.finish().await.unwrap();
+    }
+    assert_eq!(rig.attempt_times(), [0.0, 1.0, 1.0]);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn charged_by_the_call_retries_cost_nothing() {
+    for (charges, admitted, last) in [(Counts::Attempt, 3, 2.01), (Counts::Call, 1, 1.52)] {
+        let mut policy = one_a_second();
+        policy.limit.charges = charges;
+        let rig = Rig::new(policy);
+        rig.upstream.push(vec![Step::from(error(503, "", "busy")); 2]);
+        rig.ask(&cold("hi")).await.unwrap();
+        let admissions =
+            rig.find(|event| matches!(event.kind, EventKind::LimitAdmitted { .. }).then_some(()));
+        assert_eq!(admissions.len(), admitted, "{charges:?}");
+        assert_eq!(*rig.attempt_times().last().unwrap(), last, "{charges:?}");
+        rig.done().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_the_limiter_turns_away_ends_with_the_real_error() {
+    let mut policy = one_a_second();
+    policy.limit.requests.per = secs(100);
+    let rig = Rig::new(policy);
+    rig.upstream.push([error(503, "", "busy").into()]);
+    let failed = rig.ask(&cold("hi")).await.unwrap_err();
+    assert_eq!(
+        (failed.fate, failed.failure.class),
+        (Fate::Failed, FailureClass::Unavailable)
+    );
+    let stops = rig.find(|event| match event.kind {
+        EventKind::RetryStopped { attempt, reason } => Some((attempt, reason)),
+        _ => None,
+    });
+    assert_eq!(stops, [(1, crate::event::StopReason::Limited)]);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn switched_off_it_lets_everybody_pass() {
+    let mut policy = one_a_second();
+    policy.limit.enabled = false;
+    let rig = Rig::new(policy);
+    let calls: Vec<_> = (0..50).map(|n| rig.call(&warm(&format!("{n}")))).collect();
+    for call in calls {
+        call.finish().await.unwrap();
+    }
+    assert!(rig.now().as_secs_f64() < 0.1);
+    assert_eq!(
+        rig.events()
+            .last()
+            .map(|event| event.at.since(crate::time::Timestamp::ZERO)),
+        Some(Duration::from_millis(10))
+    );
+    rig.done().await;
+}

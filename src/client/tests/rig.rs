@@ -1,0 +1,179 @@
+//! A client, its scripted upstream and what it told.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::checker;
+use super::script::{ScriptedTransport, Step};
+use crate::client::{Answer, CallContext, CallError, CallStream, Env, ResilientClient};
+use crate::event::{CallId, Event, EventKind, Fate, Observer};
+use crate::openai::ChatRequest;
+use crate::settings::{Jitter, Policy};
+use crate::time::{Clock, Timestamp};
+
+/// Keeps every event.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    clock: Clock,
+    events: Mutex<Vec<Event>>,
+}
+
+impl Observer for Recorder {
+    fn record(&self, call: Option<CallId>, kind: EventKind) {
+        let mut events = self.events.lock().unwrap();
+        let seq = events.len() as u64;
+        let at = self.clock.now();
+        events.push(Event { seq, at, call, kind });
+    }
+}
+
+/// See the module documentation.
+pub(super) struct Rig {
+    pub(super) client: ResilientClient<ScriptedTransport, Arc<Recorder>>,
+    pub(super) env: Env,
+    pub(super) upstream: ScriptedTransport,
+    recorder: Arc<Recorder>,
+    policy: Policy,
+}
+
+/// Waits without jitter, so that a story can name the instant.
+pub(super) fn steady() -> Policy {
+    let mut policy = Policy::default();
+    policy.retry.jitter = Jitter::None;
+    policy.breaker.open_jitter = 0.0;
+    policy
+}
+
+/// A request whose answer may be used again.
+pub(super) fn cold(prompt: &str) -> ChatRequest {
+    ChatRequest::prompt(prompt).temperature(0.0)
+}
+
+/// A request that wants an answer of its own.
+pub(super) fn warm(prompt: &str) -> ChatRequest {
+    ChatRequest::prompt(prompt)
+}
+
+pub(super) fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(super) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Lets every task do what it can do now. No time passes: a runtime that is busy does not skip ahead.
+pub(super) async fn tick() {
+    for _ in 0..32 {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Rig {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self::seeded(policy, 7)
+    }
+
+    pub(super) fn seeded(policy: Policy, seed: u64) -> Self {
+        let env = Env::new(Clock::start(), seed);
+        let recorder = Arc::new(Recorder {
+            clock: env.clock,
+            events: Mutex::default(),
+        });
+        let upstream = ScriptedTransport::new(env.clock);
+        let client = ResilientClient::new(
+            policy.clone(),
+            upstream.clone(),
+            Arc::clone(&recorder),
+            env.clone(),
+        );
+        Self {
+            client,
+            env,
+            upstream,
+            recorder,
+            policy,
+        }
+    }
+
+    /// A rig with the steady policy and this script.
+    pub(super) fn scripted(steps: impl IntoIterator<Item = Step>) -> Self {
+        let rig = Self::new(steady());
+        rig.upstream.push(steps);
+        rig
+    }
+
+    pub(super) fn call(&self, request: &ChatRequest) -> CallStream {
+        self.client.call(request, CallContext::default())
+    }
+
+    /// A call that may be shared, with a deadline of its own.
+    pub(super) fn call_within(&self, request: &ChatRequest, deadline: Duration) -> CallStream {
+        let context = CallContext {
+            deadline: Some(deadline),
+            ..CallContext::default()
+        };
+        self.client.call(request, context)
+    }
+
+    pub(super) fn keyed(&self, request: &ChatRequest, key: &str) -> CallStream {
+        let context = CallContext {
+            idempotency_key: Some(key.into()),
+            ..CallContext::default()
+        };
+        self.client.call(request, context)
+    }
+
+    pub(super) async fn ask(&self, request: &ChatRequest) -> Result<Answer, CallError> {
+        self.call(request).finish().await
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.env.clock.now()
+    }
+
+    pub(super) async fn sleep(&self, duration: Duration) {
+        self.env.clock.sleep(duration).await;
+    }
+
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.recorder.events.lock().unwrap().clone()
+    }
+
+    /// What `pick` finds in the events, in order.
+    pub(super) fn find<R>(&self, pick: impl Fn(&Event) -> Option<R>) -> Vec<R> {
+        self.events().iter().filter_map(pick).collect()
+    }
+
+    /// When attempts went out.
+    pub(super) fn attempt_times(&self) -> Vec<f64> {
+        self.find(|event| {
+            matches!(event.kind, EventKind::AttemptStarted { .. }).then(|| event.at.as_secs_f64())
+        })
+    }
+
+    /// The fates of all calls, in the order of their numbers.
+    pub(super) fn fates(&self) -> Vec<Fate> {
+        let mut fates = self.find(|event| match event.kind {
+            EventKind::CallEnded { fate, .. } => Some((event.call, fate)),
+            _ => None,
+        });
+        fates.sort();
+        fates.into_iter().map(|(_, fate)| fate).collect()
+    }
+
+    /// The end of a story: everything must have been given back, now, and the events must be a legal session.
+    pub(super) async fn done(&self) {
+        let now = self.now();
+        tick().await;
+        assert_eq!(self.now(), now, "no time passes while things are given back");
+        assert_eq!(self.env.running_tasks(), 0, "tasks");
+        assert_eq!(self.client.flights(), 0, "flights");
+        assert_eq!(self.upstream.open(), 0, "open exchanges");
+        let guards = self.client.core.lock();
+        assert_eq!(guards.limiter.in_use(), 0, "slots");
+        assert_eq!(guards.limiter.waiting(), 0, "waiters");
+        drop(guards);
+        checker::check(&self.events(), &self.policy, self.upstream.sent().len());
+    }
+}

@@ -1,0 +1,116 @@
+//! The real client before a captured server, and what it told.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use seawall::client::{ApiKey, CallContext, Env, HttpConfig, HttpTransport, ResilientClient};
+use seawall::event::{CallId, EventKind, Observer};
+use seawall::settings::Policy;
+use seawall::time::Clock;
+
+/// A key that looks like nothing known: no pattern finds it.
+pub(crate) const KEY: &str = "canary.QuiteSecret.4711";
+
+/// Keeps every event.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder(Mutex<Vec<(Option<CallId>, EventKind)>>);
+
+impl Observer for Recorder {
+    fn record(&self, call: Option<CallId>, kind: EventKind) {
+        self.0.lock().unwrap().push((call, kind));
+    }
+}
+
+/// See the module documentation.
+pub(crate) struct Rig {
+    pub(crate) client: ResilientClient<HttpTransport, Arc<Recorder>>,
+    pub(crate) env: Env,
+    recorder: Arc<Recorder>,
+}
+
+impl Rig {
+    /// A client of the server at `address`. Neither limiter nor breaker are in the way, and nothing waits
+    /// for long.
+    pub(crate) fn new(address: SocketAddr, attempts: u32) -> Self {
+        let mut policy = Policy::default();
+        policy.retry.attempts = attempts;
+        policy.retry.base = Duration::from_millis(1);
+        policy.retry.cap = Duration::from_millis(2);
+        policy.limit.enabled = false;
+        policy.breaker.enabled = false;
+        policy.timeouts.call = Duration::from_secs(30);
+        let config = HttpConfig {
+            base: format!("http://{address}").parse().unwrap(),
+            model: None,
+            api_key: Some(ApiKey {
+                name: "SEAWALL_API_KEY".into(),
+                secret: KEY.into(),
+            }),
+            connect_timeout: policy.timeouts.connect,
+            simulated: false,
+            shown_host: None,
+        };
+        let env = Env::new(Clock::start(), 7);
+        let recorder = Arc::new(Recorder::default());
+        let transport = HttpTransport::new(&config).unwrap();
+        let client = ResilientClient::new(policy, transport, Arc::clone(&recorder), env.clone());
+        Self {
+            client,
+            env,
+            recorder,
+        }
+    }
+
+    /// A call that wants an answer of its own.
+    #[expect(clippy::unused_self, reason = "reads better at the call")]
+    pub(crate) fn context(&self) -> CallContext {
+        CallContext {
+            fresh: true,
+            ..CallContext::default()
+        }
+    }
+
+    fn events(&self) -> Vec<(Option<CallId>, EventKind)> {
+        self.recorder.0.lock().unwrap().clone()
+    }
+
+    /// How many events are of a kind.
+    pub(crate) fn find(&self, is: impl Fn(&EventKind) -> bool) -> usize {
+        self.events().iter().filter(|(_, kind)| is(kind)).count()
+    }
+
+    /// The message the last call ended with.
+    pub(crate) fn last_message(&self) -> String {
+        let events = self.events();
+        let last = events.iter().rev().find_map(|(_, kind)| match kind {
+            EventKind::CallEnded { failure, .. } => failure.as_ref().map(ToString::to_string),
+            _ => None,
+        });
+        last.unwrap_or_default()
+    }
+
+    /// Nothing runs, and each call and each attempt has one end.
+    pub(crate) fn assert_at_rest(&self) {
+        assert_eq!((self.client.flights(), self.env.running_tasks()), (0, 0));
+        let began = self.find(|kind| matches!(kind, EventKind::CallStarted { .. }));
+        assert_eq!(
+            self.find(|kind| matches!(kind, EventKind::CallEnded { .. })),
+            began
+        );
+        let sent = self.find(|kind| matches!(kind, EventKind::AttemptStarted { .. }));
+        assert_eq!(
+            self.find(|kind| matches!(kind, EventKind::AttemptEnded { .. })),
+            sent
+        );
+    }
+
+    /// The key is in no event, however it is written.
+    pub(crate) fn assert_key_unseen(&self) {
+        for (_, kind) in self.events() {
+            let written = serde_json::to_string(&kind).unwrap();
+            assert!(!written.contains("QuiteSecret"), "{written}");
+        }
+        assert!(!format!("{:?}", self.client).contains("QuiteSecret"));
+    }
+}
