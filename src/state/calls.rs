@@ -47,6 +47,8 @@ pub struct Calls {
 pub(crate) struct Book {
     /// Finished calls in `recent` that are not of a chat, in the order in which they finished.
     pub(super) finished: VecDeque<CallId>,
+    /// The same of a chat.
+    pub(super) finished_chat: VecDeque<CallId>,
     /// For each flight: how many calls of `recent` refer to it, and what its owner did last.
     pub(super) flights: BTreeMap<FlightId, FlightUse>,
     /// `(second, answered, ended)` for the last seconds in which a call ended, oldest first.

@@ -292,6 +292,7 @@ impl Calls {
         }
         self.book.note_end(at, fate);
         if chat {
+            self.book.finished_chat.push_back(id);
             self.prune_chat();
         } else {
             self.book.finished.push_back(id);
@@ -336,12 +337,10 @@ impl Calls {
     }
 
     fn prune_chat(&mut self) {
-        while self.chat.len() > MAX_CHAT {
-            let over = |id: &CallId| self.recent.get(id).is_none_or(|call| call.doing == Doing::Ended);
-            let Some(place) = self.chat.iter().position(over) else {
-                return;
-            };
-            let oldest = self.chat.remove(place);
+        while self.chat.len() > MAX_CHAT
+            && let Some(oldest) = self.book.finished_chat.pop_front()
+        {
+            self.chat.retain(|id| *id != oldest);
             self.forget(oldest);
         }
     }
