@@ -192,11 +192,13 @@ impl<'a> Response<'a> {
     /// Waits until `at`; fails as soon as the client is gone, even if `at` has passed.
     pub async fn wait_until(&mut self, at: Timestamp) -> io::Result<()> {
         let clock = self.connection.clock;
-        tokio::select! {
-            biased;
-            error = self.connection.gone() => Err(error),
-            () = clock.sleep_until(at) => Ok(()),
-        }
+        self.unless_gone(async {
+            // a timer rounds up to the next millisecond, even for an instant that has passed
+            if clock.now() < at {
+                clock.sleep_until(at).await;
+            }
+        })
+        .await
     }
 
     /// Runs `work` to its end, unless the client is gone before; then `work` is dropped.

@@ -70,6 +70,12 @@ pub trait FaultSink: Send + Sync {
     /// `call` and `attempt` are what the request said of itself in the header
     /// [`ATTEMPT_HEADER`](super::ATTEMPT_HEADER); `None` and 0 where it said nothing.
     fn injected(&self, call: Option<u64>, attempt: u32, fault: FaultKind);
+
+    /// A real upstream could not be asked: no connection, no TLS, no HTTP. The client sees a reset, which
+    /// cannot say why; `reason` can. It is untrusted text.
+    fn upstream_failed(&self, reason: String) {
+        drop(reason);
+    }
 }
 
 /// Nobody listens.

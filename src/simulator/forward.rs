@@ -3,6 +3,7 @@
 //! ```text
 //! refusals, stall, reset, malformed, html   answered here; the upstream is never asked
 //! cut, hang, drip                           performed on the upstream's answer as it passes, if it is a 2xx
+//!                                           and (cut, hang) long enough to be broken
 //! no fault                                  body, status and end-to-end header fields pass unchanged
 //! ```
 //!
@@ -68,17 +69,16 @@ impl Forward {
         Ok(Self { client, base })
     }
 
-    /// Passes the request on and its answer back, broken by `mischief` if there is some.
+    /// Passes the request on and its answer back, broken by `mischief` if there is some. `failed` is told
+    /// why the upstream could not be asked.
     pub(super) async fn pass(
         &self,
         request: Request,
         response: &mut Response<'_>,
         mischief: Option<Mischief<'_>>,
+        failed: &(dyn Fn(String) + Sync),
     ) -> io::Result<()> {
-        let Some(url) = target_url(&self.base, &request.target) else {
-            response.reset();
-            return Ok(());
-        };
+        let url = target_url(&self.base, &request.target);
         let mut headers = passed_on(&request.headers);
         headers.remove(ATTEMPT_HEADER);
         // a packed body could neither be counted nor be cut at an event
@@ -88,15 +88,19 @@ impl Forward {
         );
         let send = self
             .client
-            .request(request.method.clone(), url)
+            .request(request.method, url)
             .headers(headers)
             .body(request.body)
             .send();
-        let Ok(mut answer) = response.unless_gone(send).await? else {
-            response.reset();
-            return Ok(());
+        let mut answer = match response.unless_gone(send).await? {
+            Ok(answer) => answer,
+            Err(error) => {
+                failed(reasons(error));
+                response.reset();
+                return Ok(());
+            }
         };
-        let framing = framing_of(&answer, &request.method);
+        let framing = framing_of(&answer);
         let fields = passed_on(answer.headers());
         let fields: Vec<(&str, &[u8])> = fields
             .iter()
@@ -126,13 +130,11 @@ impl Forward {
     }
 }
 
-/// The upstream's address of a target; `/v1` of the base and of the target count once.
-fn target_url(base: &Url, target: &str) -> Option<Url> {
+/// The upstream's address of a target. This server stands where the base points *without* its `/v1`: a
+/// target brings its own, and `/health` has none.
+fn target_url(base: &Url, target: &str) -> Url {
     let prefix = base.path().trim_end_matches('/');
-    let prefix = match prefix.strip_suffix("/v1") {
-        Some(shorter) if target.starts_with("/v1/") => shorter,
-        _ => prefix,
-    };
+    let prefix = prefix.strip_suffix("/v1").unwrap_or(prefix);
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
@@ -140,7 +142,7 @@ fn target_url(base: &Url, target: &str) -> Option<Url> {
     let mut url = base.clone();
     url.set_path(&format!("{prefix}{path}"));
     url.set_query(query);
-    url.host().is_some().then_some(url)
+    url
 }
 
 /// Without the fields that belong to one connection, those that `Connection` names included.
@@ -159,17 +161,26 @@ fn passed_on(headers: &HeaderMap) -> HeaderMap {
     passed
 }
 
-fn framing_of(answer: &reqwest::Response, method: &::http::Method) -> Framing {
+/// An error with all its causes; without the address, which may hold a password.
+fn reasons(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn framing_of(answer: &reqwest::Response) -> Framing {
+    // these have no body, whatever they say
+    if matches!(answer.status().as_u16(), 204 | 304) {
+        return Framing::Length(0);
+    }
     let length = answer.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-    match length {
-        Some(length) => Framing::Length(length),
-        // these have no body, whatever they say
-        None if *method == ::http::Method::HEAD || matches!(answer.status().as_u16(), 204 | 304) => {
-            Framing::Length(0)
-        }
-        None => Framing::Chunked,
-    }
+    length.map_or(Framing::Chunked, Framing::Length)
 }
 
 /// Whether the answer goes on.
@@ -263,9 +274,11 @@ impl<'a> Mischief<'a> {
         let factor = self.plan.fault.map_or(1, |(_, profile)| profile.drip_factor);
         // about four bytes a piece
         let gap = self.plan.between().saturating_mul(factor) / ((bytes.len() / 4) as u32).max(1);
+        let mut at = self.clock.now();
         while !bytes.is_empty() {
             let piece = bytes.split_to(self.plan.drip_bytes(bytes.len()));
-            response.wait_until(self.clock.now() + gap).await?;
+            at = at + gap;
+            response.wait_until(at).await?;
             response.body(&piece).await?;
         }
         Ok(())
@@ -277,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn v1_counts_once() {
+    fn the_v1_of_the_base_is_the_targets() {
         let cases = [
             ("http://h:1", "/v1/models", "http://h:1/v1/models"),
             ("http://h:1/", "/v1/models", "http://h:1/v1/models"),
@@ -286,12 +299,12 @@ mod tests {
                 "/v1/models?a=b%20c",
                 "http://h:1/v1/models?a=b%20c",
             ),
-            ("http://h:1/v1/", "/health", "http://h:1/v1/health"),
+            ("http://h:1/v1/", "/health", "http://h:1/health"),
             ("http://h:1/x/v1", "/v1/models", "http://h:1/x/v1/models"),
             ("http://h:1/x", "/v1", "http://h:1/x/v1"),
         ];
         for (base, target, url) in cases {
-            let found = target_url(&Url::parse(base).unwrap(), target).unwrap();
+            let found = target_url(&Url::parse(base).unwrap(), target);
             assert_eq!(found.as_str(), url);
         }
     }

@@ -13,18 +13,23 @@
 //! stall, reset    (stall_for, or at once) Reset
 //! ```
 
+mod body;
+mod tokens;
+
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::MODEL;
-use super::answer::{self, Answer};
+use self::body::{Envelope, fixed, malformed, rate_limited, timings};
+use self::tokens::tokens;
+use super::answer;
 use super::draw::Draw;
 use crate::http::Framing;
 use crate::openai::{ChatRequest, Usage};
 use crate::settings::{FaultKind, FaultProfile, LatencyProfile};
+
+pub(super) use self::body::json_steps;
 
 /// The facts of a request that its answer depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +141,14 @@ impl Script {
                 break_off(&mut steps, profile, ask.stream, profile.stall_for, Step::Reset)
             }
             FaultKind::Drip => plan.drip(&mut steps, profile.drip_factor),
-            _ => 0,
+            FaultKind::RateLimited
+            | FaultKind::ServerError
+            | FaultKind::Unavailable
+            | FaultKind::Overloaded
+            | FaultKind::Stall
+            | FaultKind::Reset
+            | FaultKind::Malformed
+            | FaultKind::WrongContentType => 0,
         };
         Self {
             steps,
@@ -280,171 +292,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What all events of an answer have in common.
-struct Envelope {
-    id: String,
-    created: u64,
-    usage: Usage,
-    timings: Value,
-}
-
-impl Envelope {
-    fn object(&self, kind: &str, choices: &Value) -> Value {
-        json!({
-            "choices": choices, "created": self.created, "id": self.id, "model": MODEL,
-            "system_fingerprint": concat!("seawall-", env!("CARGO_PKG_VERSION")), "object": kind,
-        })
-    }
-
-    fn with_usage(&self, mut object: Value) -> Value {
-        object["usage"] = json!({
-            "completion_tokens": self.usage.completion_tokens, "prompt_tokens": self.usage.prompt_tokens,
-            "total_tokens": self.usage.total_tokens, "prompt_tokens_details": { "cached_tokens": 0 },
-        });
-        object["timings"] = self.timings.clone();
-        object
-    }
-
-    fn event(&self, choices: &Value) -> Value {
-        self.object("chat.completion.chunk", choices)
-    }
-
-    /// As captured: the role comes with the first token in one write, the usage with the finish reason.
-    fn stream(
-        &self,
-        said: &[&str],
-        waits: impl Iterator<Item = Duration>,
-        finish: &str,
-        usage: bool,
-    ) -> Vec<TimedStep> {
-        let role = json!({ "role": "assistant", "content": null });
-        let role = json!([{ "finish_reason": null, "index": 0, "delta": role }]);
-        let mut lead = sse(&self.event(&role));
-        let mut steps = vec![step(Duration::ZERO, stream_head())];
-        for (token, wait) in said.iter().zip(waits) {
-            let delta = json!([{ "finish_reason": null, "index": 0, "delta": { "content": token } }]);
-            let bytes = std::mem::take(&mut lead) + &sse(&self.event(&delta));
-            steps.push(step(wait, Step::Bytes(bytes.into())));
-        }
-        let last = self.event(&json!([{ "finish_reason": finish, "index": 0, "delta": {} }]));
-        let mut end = lead;
-        if usage {
-            end += &sse(&last);
-            end += &sse(&self.with_usage(self.event(&json!([]))));
-        } else {
-            let mut last = last;
-            last["timings"] = self.timings.clone();
-            end += &sse(&last);
-        }
-        steps.push(step(Duration::ZERO, Step::Bytes(end.into())));
-        steps.push(step(Duration::ZERO, Step::Bytes("data: [DONE]\n\n".into())));
-        steps.push(step(Duration::ZERO, Step::End));
-        steps
-    }
-
-    fn whole(&self, said: &[&str], finish: &str) -> Vec<TimedStep> {
-        let message = json!({ "role": "assistant", "content": said.concat() });
-        let choices = json!([{ "finish_reason": finish, "index": 0, "message": message }]);
-        let body = self.with_usage(self.object("chat.completion", &choices));
-        json_steps(&Answer { status: 200, body }, &[])
-    }
-}
-
-fn sse(event: &Value) -> String {
-    format!("data: {event}\n\n")
-}
-
-/// llama-server's own account of its speed, from the waits that were drawn.
-fn timings(prompt: u64, first: Duration, said: u64, rest: Duration) -> Value {
-    let rate = |count: u64, time: Duration| {
-        let (ms, count) = (time.as_secs_f64() * 1000.0, count as f64);
-        // at no latency at all nothing sensible can be said
-        let per_second = if ms > 0.0 { count / ms * 1000.0 } else { 0.0 };
-        (ms, ms / count.max(1.0), per_second)
-    };
-    let (prompt_ms, prompt_each, prompt_rate) = rate(prompt, first);
-    let (said_ms, said_each, said_rate) = rate(said, rest);
-    json!({
-        "cache_n": 0, "prompt_n": prompt, "prompt_ms": prompt_ms, "prompt_per_token_ms": prompt_each,
-        "prompt_per_second": prompt_rate, "predicted_n": said, "predicted_ms": said_ms,
-        "predicted_per_token_ms": said_each, "predicted_per_second": said_rate,
-    })
-}
-
 fn step(after: Duration, step: Step) -> TimedStep {
     TimedStep { after, step }
-}
-
-/// The fields of every response. The name is honest: who looks can tell the simulator from the real one.
-fn common_headers() -> Vec<(&'static str, String)> {
-    vec![
-        ("Server", "seawall-sim".into()),
-        ("Access-Control-Allow-Origin", String::new()),
-    ]
-}
-
-fn stream_head() -> Step {
-    let mut headers = common_headers();
-    headers.push(("X-Accel-Buffering", "no".into()));
-    headers.push(("Content-Type", "text/event-stream".into()));
-    Step::Head {
-        status: 200,
-        headers,
-        framing: Framing::Chunked,
-    }
-}
-
-fn fixed(status: u16, kind: &str, more: &[(&'static str, String)], body: Bytes) -> Vec<TimedStep> {
-    let mut headers = common_headers();
-    headers.push(("Content-Type", kind.into()));
-    headers.extend_from_slice(more);
-    let framing = Framing::Length(body.len() as u64);
-    let head = Step::Head {
-        status,
-        headers,
-        framing,
-    };
-    [head, Step::Bytes(body), Step::End]
-        .map(|what| step(Duration::ZERO, what))
-        .into()
-}
-
-/// The script of a plain JSON answer.
-pub(super) fn json_steps(answer: &Answer, more: &[(&'static str, String)]) -> Vec<TimedStep> {
-    let body = answer.body.to_string().into();
-    fixed(answer.status, "application/json; charset=utf-8", more, body)
-}
-
-/// As OpenAI says it: llama-server itself knows no 429.
-fn rate_limited(profile: &FaultProfile) -> Vec<TimedStep> {
-    let seconds = profile.retry_after;
-    let (hint, more) = match seconds {
-        0 => (String::new(), vec![]),
-        _ => (
-            format!(" Please try again in {seconds}s."),
-            vec![("Retry-After", seconds.to_string())],
-        ),
-    };
-    let body = json!({ "error": {
-        "message": format!("Rate limit reached for {MODEL} (injected by seawall).{hint}"),
-        "type": "requests", "param": null, "code": "rate_limit_exceeded",
-    }});
-    json_steps(&Answer { status: 429, body }, &more)
-}
-
-/// An answer that stops in the middle of its JSON, but is whole to HTTP.
-fn malformed(stream: bool) -> Vec<TimedStep> {
-    let broken = r#"{"choices":[{"finish_reason":null,"index":0,"delta":{"content":"The s"#;
-    if !stream {
-        return fixed(200, "application/json; charset=utf-8", &[], broken.into());
-    }
-    [
-        stream_head(),
-        Step::Bytes(format!("data: {broken}\n\n").into()),
-        Step::End,
-    ]
-    .map(|what| step(Duration::ZERO, what))
-    .into()
 }
 
 /// Replaces the end of an answer by `last`: after `cut_after` tokens of a stream, or in the middle of a
@@ -472,38 +321,6 @@ fn break_off(
     }
     steps.push(step(after, last));
     steps.len() - 1
-}
-
-/// Splits a text into pieces of about four bytes, as a tokenizer would: a word with the space before it, a
-/// long word in parts, punctuation and line breaks on their own. Joined, they are the text again.
-pub(super) fn tokens(text: &str) -> Vec<&str> {
-    const LONGEST: usize = 7;
-    let mut tokens = Vec::with_capacity(text.len() / 4);
-    let mut rest = text;
-    while !rest.is_empty() {
-        let mut length = 0;
-        let mut letters = 0;
-        for c in rest.chars() {
-            let joins = if c.is_alphanumeric() {
-                letters < LONGEST
-            } else {
-                // a space begins a word; anything else stands alone
-                length == 0
-            };
-            if !joins {
-                break;
-            }
-            letters += usize::from(c.is_alphanumeric());
-            length += c.len_utf8();
-            if length == c.len_utf8() && c != ' ' && !c.is_alphanumeric() {
-                break;
-            }
-        }
-        let (token, after) = rest.split_at(length);
-        tokens.push(token);
-        rest = after;
-    }
-    tokens
 }
 
 #[cfg(test)]

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::TcpListener;
-use url::Url;
+use url::{Host, Url};
 
 use super::answer::{self, Answer};
 use super::fault::{FaultControl, FaultSink};
 use super::forward::Forward;
 use super::script::{self, Conditions, Plan, Script, Step};
 use crate::http::{Handler, Limits, Request, Response, Server};
+use crate::openai::ChatRequest;
 use crate::settings::{FaultProfile, LatencyProfile};
 use crate::time::Clock;
 
@@ -52,6 +53,17 @@ impl Simulator {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port))
             .await
             .map_err(|error| explain(config.port, &error))?;
+        let addr = listener.local_addr()?;
+        if config
+            .upstream
+            .as_ref()
+            .is_some_and(|upstream| is_itself(upstream, addr))
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("the upstream {addr} would be this server itself; choose another port"),
+            ));
+        }
         let forward = config.upstream.clone().map(Forward::new).transpose()?;
         let desk = Arc::new(Desk {
             seed: config.seed,
@@ -75,6 +87,16 @@ impl Simulator {
     pub async fn shutdown(&self) {
         self.server.shutdown().await;
     }
+}
+
+/// Whether an upstream is this very server: every request would go round until no connection is left.
+fn is_itself(upstream: &Url, addr: SocketAddr) -> bool {
+    let here = match upstream.host() {
+        Some(Host::Ipv4(ip)) => ip == addr.ip(),
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv6(_)) | None => false,
+    };
+    here && upstream.port_or_known_default() == Some(addr.port())
 }
 
 /// An error that says which port, and what to do.
@@ -133,22 +155,29 @@ impl Caller {
     }
 }
 
+/// Whether a chat request asks for a stream; `None` if it is no chat request at all. What the simulator
+/// itself would refuse (a long prompt, an image) may be fine to a real upstream.
+fn streams(request: &Request) -> Option<bool> {
+    let body: serde_json::Value = serde_json::from_slice(&request.body).ok()?;
+    Some(ChatRequest::try_from(body).ok()?.is_stream())
+}
+
 impl Handler for Desk {
     async fn handle(&self, request: Request, response: &mut Response<'_>) -> io::Result<()> {
         let chat = request.method == ::http::Method::POST
             && matches!(request.path(), "/v1/chat/completions" | "/chat/completions");
         let caller = Caller::of(&request);
         if let Some(forward) = &self.forward {
-            let ask = chat.then(|| answer::read_chat(&request.body).ok()).flatten();
-            let Some(ask) = ask else {
+            let told = |reason| self.sink.upstream_failed(reason);
+            let Some(stream) = streams(&request).filter(|_| chat) else {
                 // whatever is no chat is the upstream's own business, and so is what is wrong with it
-                return forward.pass(request, response, None).await;
+                return forward.pass(request, response, None, &told).await;
             };
             let faults = self.faults.active();
             let conditions = self.conditions(caller, faults.as_deref());
             let mut plan = Plan::new(&conditions);
             if let Some((fault, _)) = plan.fault
-                && let Some(steps) = plan.refusal(ask.stream)
+                && let Some(steps) = plan.refusal(stream)
             {
                 let script = Script {
                     steps,
@@ -159,7 +188,7 @@ impl Handler for Desk {
             let strike = |fault| self.sink.injected(caller.call, caller.attempt, fault);
             let broken = plan.fault.is_some();
             let mischief = broken.then(|| super::forward::Mischief::new(plan, &strike, self.clock));
-            return forward.pass(request, response, mischief).await;
+            return forward.pass(request, response, mischief, &told).await;
         }
         if !chat {
             let answer = answer::route(&request.method, request.path()).unwrap_or_else(answer::not_found);
@@ -222,5 +251,29 @@ impl Desk {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_in_front_of_itself_is_seen() {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8033));
+        let cases = [
+            ("http://127.0.0.1:8033", true),
+            ("http://LocalHost:8033/v1", true),
+            ("http://127.0.0.1:8034", false),
+            ("http://127.0.0.2:8033", false),
+            ("https://api.example.com", false),
+        ];
+        for (upstream, itself) in cases {
+            assert_eq!(
+                is_itself(&Url::parse(upstream).unwrap(), addr),
+                itself,
+                "{upstream}"
+            );
+        }
     }
 }

@@ -253,13 +253,12 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
                 filter
             }
         }
-        PaneId::Guards
-        | PaneId::Breaker
-        | PaneId::Buckets
-        | PaneId::Cache
-        | PaneId::Latency
-        | PaneId::Policy
-        | PaneId::Attempts => String::new(),
+        PaneId::Guards => guards::title(view, room as u16),
+        PaneId::Breaker => breaker::title(view, room as u16),
+        PaneId::Buckets => buckets::title(view, room as u16),
+        PaneId::Policy => policy::title(view, room as u16),
+        PaneId::Attempts => attempts::title(view, room as u16),
+        PaneId::Cache | PaneId::Latency => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::openai::ChatChunk;
+use crate::openai::{ChatChunk, Usage};
 use crate::settings::Range;
+use crate::simulator::MODEL;
 
 const AT_ONCE: LatencyProfile = LatencyProfile {
     first_token: Range { min_ms: 0, max_ms: 0 },
