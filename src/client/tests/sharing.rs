@@ -170,6 +170,25 @@ async fn a_leader_out_of_time_hands_over() {
     rig.done().await;
 }
 
+/// The flight flies for the most patient: its wait may be longer than the leader's time.
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_worth_making_for_the_most_patient() {
+    let rig = Rig::scripted([error(503, "", "busy").into()]);
+    let hasty = rig.call_within(&cold("hi"), millis(400));
+    let patient = rig.call(&cold("hi"));
+    assert_eq!(
+        hasty.finish().await.unwrap_err().failure.class,
+        FailureClass::Deadline
+    );
+    assert_eq!(rig.millis(), 400);
+    let answer = patient.finish().await.unwrap();
+    assert_eq!(
+        (answer.fate, rig.attempt_times()),
+        (Fate::Answered, vec![0.0, 0.51])
+    );
+    rig.done().await;
+}
+
 /// A reader that is behind is told the end with what had come by then, not with what came afterwards.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_over_hears_no_more() {
