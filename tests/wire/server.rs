@@ -7,10 +7,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Responses up to this size are cut at every position.
-const SHORT: usize = 260;
-/// Longer ones at so many.
-const SAMPLE: usize = 12;
+/// These are cut at every position: one of each kind of short response.
+const EVERY: [&str; 7] = [
+    "e_404",
+    "e_nomessages",
+    "k_bad",
+    "kvu_3",
+    "lcp_badjson",
+    "lcp_toolong_stream",
+    "loading_chat",
+];
+/// The others at so many.
+const SAMPLE: usize = 8;
 
 /// A response and how it is written.
 #[derive(Clone, Debug)]
@@ -96,11 +104,11 @@ pub(crate) fn captured_names() -> Vec<String> {
 }
 
 /// The ways to play a response: in one write; in two, cut at every position or at a sample of them; in many.
-pub(crate) fn cuts(response: &[u8]) -> Vec<Play> {
+pub(crate) fn cuts(name: &str, response: &[u8]) -> Vec<Play> {
     let whole = Play::whole(response.to_vec());
     let length = response.len();
     let mut plays = vec![whole.clone()];
-    if length <= SHORT {
+    if EVERY.contains(&name) || length == 0 {
         plays.extend((1..length).map(|at| whole.cut(vec![at])));
         return plays;
     }

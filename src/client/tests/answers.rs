@@ -246,116 +246,10 @@ async fn the_answer_of_another_model_is_not_stored() {
     rig.done().await;
 }
 
-/// Bodies that are no answer: what they are called, whether another attempt was made, and how the call ended.
-#[tokio::test(start_paused = true)]
-async fn bodies_that_are_no_answer() {
-    use FailureClass as C;
-    let html = Reply::status(200)
-        .header("content-type", "text/html")
-        .bytes("<html>please pay</html>");
-    let event =
-        |message: &str| format!(r#"{{"error":{{"code":500,"message":"{message}","type":"server_error"}}}}"#);
-    let named = Reply::stream().bytes("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n");
-    let table: [(&str, Reply, C, Phase, usize, Fate); 13] = [
-        ("html", html, C::NotAnApi, Phase::Final, 1, Fate::Failed),
-        (
-            "malformed",
-            Reply::status(200).bytes("{\"cho"),
-            C::Malformed,
-            Phase::Begun,
-            2,
-            Fate::Failed,
-        ),
-        (
-            "malformed event",
-            Reply::stream().event("{oops"),
-            C::Malformed,
-            Phase::Begun,
-            2,
-            Fate::Failed,
-        ),
-        (
-            "empty stream",
-            Reply::stream(),
-            C::Malformed,
-            Phase::Begun,
-            2,
-            Fate::Failed,
-        ),
-        (
-            "empty body",
-            Reply::status(200),
-            C::Malformed,
-            Phase::Begun,
-            2,
-            Fate::Failed,
-        ),
-        (
-            "cut body",
-            Reply::status(200).bytes("{").part(Part::Cut),
-            C::Cut,
-            Phase::Begun,
-            2,
-            Fate::Failed,
-        ),
-        (
-            "reset body",
-            Reply::status(200).bytes("{").part(Part::Reset),
-            C::Cut,
-            Phase::Begun,
-            2,
-            Fate::Failed,
-        ),
-        (
-            "no end",
-            Reply::stream().word("a"),
-            C::Interrupted,
-            Phase::Delivered,
-            1,
-            Fate::Interrupted,
-        ),
-        (
-            "reset",
-            Reply::stream().word("a").part(Part::Reset),
-            C::Interrupted,
-            Phase::Delivered,
-            1,
-            Fate::Interrupted,
-        ),
-        // a reason came, but not the proof that nothing follows it
-        (
-            "cut after the reason",
-            Reply::stream().word("a").stop().part(Part::Cut),
-            C::Interrupted,
-            Phase::Delivered,
-            1,
-            Fate::Interrupted,
-        ),
-        (
-            "error first",
-            Reply::stream().event(&event("boom")),
-            C::ServerError,
-            Phase::Begun,
-            2,
-            Fate::Failed,
-        ),
-        (
-            "error later",
-            Reply::stream().word("a").event(&event("boom")),
-            C::Interrupted,
-            Phase::Delivered,
-            1,
-            Fate::Interrupted,
-        ),
-        (
-            "named error",
-            named,
-            C::Overloaded,
-            Phase::Refused,
-            3,
-            Fate::Failed,
-        ),
-    ];
+/// A body that is no answer, what it is called, how many attempts are made and how the call ends.
+type Broken = (&'static str, Reply, FailureClass, Phase, usize, Fate);
+
+async fn expect_broken(table: impl IntoIterator<Item = Broken>) {
     for (name, reply, class, phase, attempts, fate) in table {
         let rig = Rig::scripted(vec![Step::from(reply); attempts]);
         let failed = rig.ask(&cold("hi")).await.unwrap_err();
@@ -374,6 +268,67 @@ async fn bodies_that_are_no_answer() {
         assert!(next.is_ok(), "{name}: errors are not remembered");
         rig.done().await;
     }
+}
+
+const BOOM: &str = r#"{"error":{"code":500,"message":"boom","type":"server_error"}}"#;
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_are_no_answer() {
+    use FailureClass as C;
+    let html = Reply::status(200)
+        .header("content-type", "text/html")
+        .bytes("<html>please pay</html>");
+    let begun = |name, reply, class| (name, reply, class, Phase::Begun, 2, Fate::Failed);
+    let named = Reply::stream().bytes("event: error\ndata: {\"error\":{\"type\":\"overloaded_error\"}}\n\n");
+    expect_broken([
+        ("html", html, C::NotAnApi, Phase::Final, 1, Fate::Failed),
+        begun("malformed", Reply::status(200).bytes("{\"cho"), C::Malformed),
+        begun("malformed event", Reply::stream().event("{oops"), C::Malformed),
+        begun("empty stream", Reply::stream(), C::Malformed),
+        begun("empty body", Reply::status(200), C::Malformed),
+        begun("cut body", Reply::status(200).bytes("{").part(Part::Cut), C::Cut),
+        begun(
+            "reset body",
+            Reply::status(200).bytes("{").part(Part::Reset),
+            C::Cut,
+        ),
+        begun("error first", Reply::stream().event(BOOM), C::ServerError),
+        (
+            "named error",
+            named,
+            C::Overloaded,
+            Phase::Refused,
+            3,
+            Fate::Failed,
+        ),
+    ])
+    .await;
+}
+
+/// Once a word was delivered there is no retry, and nothing of it is stored.
+#[tokio::test(start_paused = true)]
+async fn streams_that_break_off() {
+    let late = |name, reply| {
+        (
+            name,
+            reply,
+            FailureClass::Interrupted,
+            Phase::Delivered,
+            1,
+            Fate::Interrupted,
+        )
+    };
+    let a = || Reply::stream().word("a");
+    expect_broken([
+        late("no end", a()),
+        late("cut", a().part(Part::Cut)),
+        late("reset", a().part(Part::Reset)),
+        // a reason came, but not the proof that nothing follows it
+        late("cut after the reason", a().stop().part(Part::Cut)),
+        late("error later", a().event(BOOM)),
+        late("malformed later", a().event("{oops")),
+    ])
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -171,9 +171,9 @@ async fn forced_open_forced_closed_and_reset() {
     }
     rig.client.reset_breaker();
     rig.ask(&warm("hi")).await.unwrap();
-    use BreakerState::{Closed, Open};
     let manual = |state| (state, MoveReason::Manual);
-    assert_eq!(moves(&rig), [manual(Open), manual(Closed), manual(Closed)]);
+    let (open, closed) = (BreakerState::Open, BreakerState::Closed);
+    assert_eq!(moves(&rig), [manual(open), manual(closed), manual(closed)]);
     let forced = rig.find(|event| match event.kind {
         EventKind::BreakerForced { mode } => Some(mode),
         _ => None,

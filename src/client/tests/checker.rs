@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{BreakerState, CallId, Event, EventKind, FailureClass, Fate, FlightId, Sample};
+use crate::event::{BreakerState, CallId, Event, EventKind, FailureClass as C, Fate, FlightId, Sample};
 use crate::settings::Policy;
 use crate::time::Timestamp;
 
@@ -272,11 +272,10 @@ impl Session {
                 assert!(hint.is_none_or(|hint| *delay >= hint.wait), "{event:?}");
                 assert!(hint.is_some() || *delay <= policy.retry.cap, "{event:?}");
                 flight.not_before = *at;
-                flight.polls += u32::from(*class == FailureClass::Loading);
+                flight.polls += u32::from(*class == C::Loading);
                 flight.ambiguous += u32::from(*ambiguous);
                 let alone = self.calls.len() == 1;
                 assert!(!alone || *at < deadline, "{event:?}");
-                use FailureClass as C;
                 if !matches!(class, C::Loading | C::Connect | C::ConnectTimeout | C::Dns) {
                     self.retries.push(event.at);
                 }

@@ -132,6 +132,11 @@ impl Rig {
         self.env.clock.now()
     }
 
+    /// Milliseconds since the start.
+    pub(super) fn millis(&self) -> u64 {
+        self.now().0 / 1_000_000
+    }
+
     pub(super) async fn sleep(&self, duration: Duration) {
         self.env.clock.sleep(duration).await;
     }

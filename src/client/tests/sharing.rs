@@ -146,7 +146,7 @@ async fn a_follower_keeps_its_own_deadline() {
     let leader = rig.call(&cold("hi"));
     let hasty = rig.call_within(&cold("hi"), millis(1500));
     let failed = hasty.finish().await.unwrap_err();
-    assert_eq!(rig.now().as_secs_f64(), 1.5);
+    assert_eq!(rig.millis(), 1500);
     assert_eq!(
         (failed.fate, failed.failure.class),
         (Fate::Failed, FailureClass::Deadline)
@@ -167,6 +167,25 @@ async fn a_leader_out_of_time_hands_over() {
     );
     assert_eq!(handed_over(&rig), [(Some(CallId(2)), CallId(1))]);
     assert_eq!(patient.finish().await.unwrap().text, "abc");
+    rig.done().await;
+}
+
+/// The flight flies for the most patient: its wait may be longer than the leader's time.
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_worth_making_for_the_most_patient() {
+    let rig = Rig::scripted([error(503, "", "busy").into()]);
+    let hasty = rig.call_within(&cold("hi"), millis(400));
+    let patient = rig.call(&cold("hi"));
+    assert_eq!(
+        hasty.finish().await.unwrap_err().failure.class,
+        FailureClass::Deadline
+    );
+    assert_eq!(rig.millis(), 400);
+    let answer = patient.finish().await.unwrap();
+    assert_eq!(
+        (answer.fate, rig.attempt_times()),
+        (Fate::Answered, vec![0.0, 0.51])
+    );
     rig.done().await;
 }
 
