@@ -38,3 +38,10 @@ pub mod config;
 pub mod cli;
 
 pub mod drill;
+
+pub mod picture;
+
+/// The README's example is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

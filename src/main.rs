@@ -44,7 +44,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = match &cli.mode {
         Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port)),
-        Some(Mode::Picture { .. }) => Ok(0),
+        Some(Mode::Picture { file, size }) => picture(file, size),
         None => {
             let config = session_config(cli)?;
             if cli.no_tui || !has_terminal() {
@@ -155,6 +155,29 @@ async fn headless(config: SessionConfig) -> eyre::Result<u8> {
             Ok(UNREACHABLE)
         }
     }
+}
+
+/// The picture of the README, under virtual time.
+fn picture(file: &std::path::Path, size: &str) -> eyre::Result<u8> {
+    let cells = size
+        .split_once('x')
+        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    let Some((columns, rows)) =
+        cells.filter(|(w, h): &(u16, u16)| (1..=500).contains(w) && (1..=200).contains(h))
+    else {
+        writeln!(
+            std::io::stderr(),
+            "seawall: --size {size}: write columns x rows, as in 120x40"
+        )?;
+        return Ok(USAGE);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()?;
+    let svg = runtime.block_on(seawall::picture::draw(columns, rows, config::faults("outage")?))?;
+    std::fs::write(file, svg).map_err(|error| eyre::eyre!("cannot write {}: {error}", file.display()))?;
+    Ok(0)
 }
 
 /// The simulator alone, until a signal.

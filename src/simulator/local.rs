@@ -2,9 +2,16 @@
 //! that clock is paused.
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::stream::{self, Stream};
+use http::{HeaderName, HeaderValue};
 
-use super::script::{Script, Step};
+use super::fault::FaultControl;
+use super::script::{Ask, Conditions, Script, Step, attempt_number};
+use crate::client::{AttemptRequest, BodyError, Response, SendError, SendErrorKind, Transport};
+use crate::event::UpstreamInfo;
+use crate::openai::ChatRequest;
+use crate::settings::LatencyProfile;
 use crate::time::Clock;
 
 /// What a client would see.
@@ -46,16 +53,89 @@ pub fn local_stream(script: Script, clock: Clock) -> impl Stream<Item = LocalEve
     })
 }
 
+/// The simulator as a transport in memory: no socket, and no time of its own.
+#[derive(Clone, Debug)]
+pub struct LocalTransport {
+    seed: u64,
+    pace: LatencyProfile,
+    faults: FaultControl,
+    clock: Clock,
+}
+
+impl LocalTransport {
+    /// A simulator that draws from `seed`.
+    pub fn new(seed: u64, pace: LatencyProfile, faults: FaultControl, clock: Clock) -> Self {
+        Self {
+            seed,
+            pace,
+            faults,
+            clock,
+        }
+    }
+}
+
+impl Transport for LocalTransport {
+    async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let chat = ChatRequest::try_from(body).unwrap_or_else(|_| ChatRequest::new([]));
+        let profile = self.faults.active();
+        let conditions = Conditions {
+            faults: profile.as_deref(),
+            pace: self.pace,
+            seed: self.seed,
+            number: attempt_number(request.call.0, request.attempt),
+        };
+        let script = Script::new(&Ask::new(&chat), &conditions);
+        let mut events = Box::pin(local_stream(script, self.clock));
+        let Some(LocalEvent::Head { status, headers }) = events.next().await else {
+            return Err(SendError {
+                kind: SendErrorKind::Reset,
+                detail: "connection reset".into(),
+            });
+        };
+        let headers = headers.into_iter().filter_map(|(name, value)| {
+            Some((
+                HeaderName::from_bytes(name.as_bytes()).ok()?,
+                HeaderValue::try_from(value).ok()?,
+            ))
+        });
+        let broken = |reset, detail: &str| {
+            Err(BodyError {
+                reset,
+                detail: detail.into(),
+            })
+        };
+        let body = events.filter_map(move |event| {
+            std::future::ready(match event {
+                LocalEvent::Bytes(bytes) => Some(Ok(bytes)),
+                LocalEvent::Reset => Some(broken(true, "connection reset")),
+                LocalEvent::Cut => Some(broken(false, "connection closed before the end of the body")),
+                LocalEvent::Head { .. } | LocalEvent::End => None,
+            })
+        });
+        Ok(Response {
+            status,
+            headers: headers.collect(),
+            body: Box::pin(body),
+        })
+    }
+
+    fn info(&self) -> UpstreamInfo {
+        UpstreamInfo {
+            host: "simulator".into(),
+            model: Some(super::MODEL.into()),
+            simulated: true,
+            loopback: true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use futures_util::StreamExt;
-
     use super::*;
-    use crate::openai::ChatRequest;
-    use crate::settings::{FaultProfile, LatencyProfile};
-    use crate::simulator::script::{Ask, Conditions};
+    use crate::settings::FaultProfile;
 
     #[tokio::test(start_paused = true)]
     async fn a_stall_takes_as_long_as_it_says_in_no_time() {
