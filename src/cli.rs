@@ -70,6 +70,10 @@ pub struct Cli {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
 
+    /// Panic once the first frame is drawn: a means to test that the terminal is given back
+    #[arg(long, value_name = "WHERE", value_enum, hide = true)]
+    pub panic_in: Option<PanicIn>,
+
     /// No screen: run the drill and print its report, as without a terminal
     #[arg(long)]
     pub no_tui: bool,
@@ -92,6 +96,15 @@ pub enum Mode {
         #[arg(long, value_name = "WxH", default_value = "120x40")]
         size: String,
     },
+}
+
+/// Where to panic on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PanicIn {
+    /// On the thread that draws.
+    Ui,
+    /// In a background task.
+    Task,
 }
 
 /// When to use colour.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use color_eyre::eyre;
-use seawall::cli::{Cli, ColorChoice, Mode};
+use seawall::cli::{Cli, ColorChoice, Mode, PanicIn};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
@@ -118,7 +118,21 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     };
     let engine = session.engine().clone();
     session.spawn(async move { engine.run(obeyed).await });
-    let shown = tui::run(view, options).await;
+    let clock = session.clock();
+    let shown = match cli.panic_in {
+        None => tui::run(view, options).await,
+        Some(PanicIn::Task) => {
+            session.spawn(async move {
+                clock.sleep(FIRST_FRAME).await;
+                panic_on_purpose("task");
+            });
+            tui::run(view, options).await
+        }
+        Some(PanicIn::Ui) => tokio::select! {
+            shown = tui::run(view, options) => shown,
+            () = clock.sleep(FIRST_FRAME) => panic_on_purpose("ui"),
+        },
+    };
     session.shutdown().await;
     let summary = shown?;
     if summary.exit == tui::Exit::HungUp {
@@ -131,6 +145,15 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
     }
     Ok(summary.exit.code())
+}
+
+/// By then the first frame is drawn.
+const FIRST_FRAME: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// For `--panic-in`.
+#[expect(clippy::panic, reason = "the panic is what is asked for")]
+fn panic_on_purpose(place: &str) -> ! {
+    panic!("asked to panic in {place}")
 }
 
 /// The drill, for pipes and CI.
