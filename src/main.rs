@@ -133,6 +133,8 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
             () = clock.sleep(FIRST_FRAME) => panic_on_purpose("ui"),
         },
     };
+    // the summary is taken after the end, so that stopped calls have their fate in it
+    let bus = session.bus().clone();
     session.shutdown().await;
     let summary = shown?;
     if summary.exit == tui::Exit::HungUp {
@@ -140,7 +142,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         return Ok(summary.exit.code());
     }
     let mut out = std::io::stdout();
-    write!(out, "{}", drill::summary(&summary.state))?;
+    write!(out, "{}", bus.with_state(drill::summary))?;
     for panic in &summary.panics {
         writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
     }

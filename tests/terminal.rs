@@ -42,6 +42,8 @@ impl Terminal {
         command.env("TERM", "xterm-256color");
         command.env_remove("NO_COLOR");
         command.env("LC_ALL", "C.UTF-8");
+        // a backtrace would push what is looked for off the screen
+        command.env("RUST_BACKTRACE", "0");
         for (name, value) in env {
             command.env(name, value);
         }
@@ -76,7 +78,7 @@ impl Terminal {
                     self.screen.process(&bytes);
                     self.raw.extend(bytes);
                 }
-                Err(_) => panic!("no '{text}' on:\n{}", self.screen.screen().contents()),
+                Err(error) => panic!("{error}: no '{text}' on:\n{}", self.screen.screen().contents()),
             }
         }
     }
@@ -157,6 +159,35 @@ fn signals_end_it_by_the_normal_path() {
         terminal.signal(name);
         assert_eq!(terminal.ended().0, expected, "SIG{name}");
     }
+}
+
+#[test]
+fn a_panic_on_the_screen_gives_the_terminal_back_first() {
+    let mut terminal = Terminal::start(&["--panic-in", "ui"], &[]);
+    terminal.until("upstream ready");
+    let (code, left) = terminal.ended();
+    assert_ne!(code, 0);
+    assert!(left.contains("asked to panic in ui"), "{left}");
+}
+
+#[test]
+fn a_panic_in_a_task_does_not_touch_the_screen() {
+    let mut terminal = Terminal::start(&["--panic-in", "task"], &[]);
+    terminal.until("upstream ready");
+    // answers take seconds, the panic half of one: the control room went on after it
+    terminal.keys("b");
+    terminal.until("answered, 1 try");
+    assert!(
+        terminal.screen.screen().alternate_screen(),
+        "the screen was left under a running program"
+    );
+    terminal.keys("xq");
+    let (code, left) = terminal.ended();
+    assert_eq!(code, 0);
+    assert!(
+        left.contains("a background task panicked: asked to panic in task"),
+        "{left}"
+    );
 }
 
 #[test]
