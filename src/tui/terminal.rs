@@ -172,7 +172,7 @@ impl Shared {
             leave(self.mouse);
             return true;
         }
-        self.record(&info.to_string());
+        self.record(&told(info));
         false
     }
 
@@ -185,6 +185,15 @@ impl Shared {
 
     fn panics(&self) -> Vec<SafeText> {
         self.panics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A panic on one line: what it says, then where.
+fn told(info: &PanicHookInfo<'_>) -> String {
+    let said = info.payload_as_str().unwrap_or("no text");
+    match info.location() {
+        Some(place) => format!("{said} ({place})"),
+        None => said.to_owned(),
     }
 }
 
