@@ -213,6 +213,7 @@ async fn simulate(cli: &Cli, port: u16) -> eyre::Result<u8> {
         seed: cli.seed.unwrap_or(SessionConfig::default().seed),
         port,
         latency: LatencyProfile::default(),
+        capacity: None,
         upstream: cli.upstream.as_deref().map(config::upstream).transpose()?,
     };
     let simulator = Simulator::start(

@@ -106,6 +106,7 @@ impl Session {
             seed: env.derive_seed("simulator", 0),
             port: 0,
             latency: config.latency,
+            capacity: None,
             upstream: config.upstream.as_ref().map(|upstream| upstream.url.clone()),
         };
         let sink: Arc<dyn FaultSink> = Arc::new(ToldFaults { bus: bus.clone() });

@@ -6,7 +6,7 @@
 mod faults;
 mod policy;
 
-pub use faults::{FaultKind, FaultProfile, LatencyProfile, Range};
+pub use faults::{Capacity, FaultKind, FaultProfile, LatencyProfile, Range};
 pub use policy::{
     BreakerSettings, Bucket, CacheSettings, Counts, FlightSettings, Jitter, LimitSettings, Policy,
     RetrySettings, SettingsError, TimeoutSettings,

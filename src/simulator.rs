@@ -20,11 +20,13 @@ pub mod reply;
 pub mod script;
 
 mod answer;
+mod capacity;
 mod draw;
 mod events;
 mod forward;
 mod server;
 
+pub use capacity::{Slot, Slots};
 pub use fault::{FaultControl, FaultSink};
 pub use server::{ATTEMPT_HEADER, Simulator, SimulatorConfig};
 

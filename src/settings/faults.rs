@@ -265,6 +265,18 @@ impl Default for LatencyProfile {
     }
 }
 
+/// How much the simulator does at a time. Above `parallel` requests wait, above `queue` waiters they are
+/// answered with 503 at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capacity {
+    /// Requests answered at the same time; at least 1.
+    pub parallel: u32,
+    /// Requests that wait for their turn.
+    #[serde(default)]
+    pub queue: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,11 @@ pub(super) fn error(status: u16, kind: &str, message: impl Into<String>) -> Answ
     }
 }
 
+/// No slot is free.
+pub(super) fn busy(message: &str) -> Answer {
+    error(503, "unavailable_error", message)
+}
+
 /// An unknown path or a wrong method: llama-server makes no difference.
 pub(super) fn not_found() -> Answer {
     error(404, "not_found_error", "File Not Found")

@@ -1,17 +1,20 @@
 //! Plays a script in memory, under the clock it is given: an hour of answers takes no time at all where
 //! that clock is paused.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, Stream};
 use http::{HeaderName, HeaderValue};
 
-use super::fault::FaultControl;
+use super::capacity::Slots;
+use super::fault::{FaultControl, FaultSink};
 use super::script::{Ask, Conditions, Script, Step, attempt_number};
 use crate::client::{AttemptRequest, BodyError, Response, SendError, SendErrorKind, Transport};
 use crate::event::UpstreamInfo;
 use crate::openai::ChatRequest;
-use crate::settings::LatencyProfile;
+use crate::settings::{Capacity, FaultKind, LatencyProfile};
 use crate::time::Clock;
 
 /// What a client would see.
@@ -35,42 +38,83 @@ pub enum LocalEvent {
 }
 
 /// Performs `script` from now on. Times are absolute: a slow reader finds several steps due at once, as
-/// it would on a socket. Dropping the stream ends the answer.
-pub fn local_stream(script: Script, clock: Clock) -> impl Stream<Item = LocalEvent> + Send {
-    let steps = script.steps.into_iter();
-    stream::unfold((steps, clock.now()), move |(mut steps, at)| async move {
-        let next = steps.next()?;
-        let at = at + next.after;
-        clock.sleep_until(at).await;
-        let event = match next.step {
-            Step::Head { status, headers, .. } => LocalEvent::Head { status, headers },
-            Step::Bytes(bytes) => LocalEvent::Bytes(bytes),
-            Step::Reset => LocalEvent::Reset,
-            Step::Cut => LocalEvent::Cut,
-            Step::End => LocalEvent::End,
-        };
-        Some((event, (steps, at)))
-    })
+/// it would on a socket. `strike` is called when the wait for the step of the fault begins. Dropping the
+/// stream ends the answer.
+pub fn local_stream(
+    script: Script,
+    clock: Clock,
+    strike: impl Fn(FaultKind) + Send,
+) -> impl Stream<Item = LocalEvent> + Send {
+    let fault = script.fault;
+    let steps = script.steps.into_iter().enumerate();
+    stream::unfold(
+        (steps, clock.now(), strike),
+        move |(mut steps, at, strike)| async move {
+            let (index, next) = steps.next()?;
+            if let Some((strikes_at, fault)) = fault
+                && strikes_at == index
+            {
+                strike(fault);
+            }
+            let at = at + next.after;
+            clock.sleep_until(at).await;
+            let event = match next.step {
+                Step::Head { status, headers, .. } => LocalEvent::Head { status, headers },
+                Step::Bytes(bytes) => LocalEvent::Bytes(bytes),
+                Step::Reset => LocalEvent::Reset,
+                Step::Cut => LocalEvent::Cut,
+                Step::End => LocalEvent::End,
+            };
+            Some((event, (steps, at, strike)))
+        },
+    )
 }
 
-/// The simulator as a transport in memory: no socket, and no time of its own.
-#[derive(Clone, Debug)]
+/// The simulator as a transport in memory: no socket, and no time of its own. A handle: clones are one server.
+#[derive(Clone)]
 pub struct LocalTransport {
     seed: u64,
     pace: LatencyProfile,
+    slots: Slots,
     faults: FaultControl,
+    sink: Arc<dyn FaultSink>,
     clock: Clock,
 }
 
+impl std::fmt::Debug for LocalTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalTransport")
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
 impl LocalTransport {
-    /// A simulator that draws from `seed`.
+    /// A simulator that draws from `seed`, has no bounds and tells nobody of its faults.
     pub fn new(seed: u64, pace: LatencyProfile, faults: FaultControl, clock: Clock) -> Self {
         Self {
             seed,
             pace,
+            slots: Slots::new(None),
             faults,
+            sink: Arc::new(()),
             clock,
         }
+    }
+
+    /// Bounds what it does at a time.
+    #[must_use]
+    pub fn with_capacity(self, capacity: Option<Capacity>) -> Self {
+        Self {
+            slots: Slots::new(capacity),
+            ..self
+        }
+    }
+
+    /// Tells of every fault.
+    #[must_use]
+    pub fn telling(self, sink: Arc<dyn FaultSink>) -> Self {
+        Self { sink, ..self }
     }
 }
 
@@ -86,7 +130,11 @@ impl Transport for LocalTransport {
             number: attempt_number(request.call.0, request.attempt),
         };
         let script = Script::new(&Ask::new(&chat), &conditions);
-        let mut events = Box::pin(local_stream(script, self.clock));
+        let slot = self.slots.enter().await;
+        let script = if slot.is_some() { script } else { Script::busy() };
+        let (sink, call, attempt) = (Arc::clone(&self.sink), request.call.0, request.attempt);
+        let strike = move |fault| sink.injected(Some(call), attempt, fault);
+        let mut events = Box::pin(local_stream(script, self.clock, strike));
         let Some(LocalEvent::Head { status, headers }) = events.next().await else {
             return Err(SendError {
                 kind: SendErrorKind::Reset,
@@ -106,6 +154,8 @@ impl Transport for LocalTransport {
             })
         };
         let body = events.filter_map(move |event| {
+            // the slot is taken until the body is at its end, or dropped
+            let _held = &slot;
             std::future::ready(match event {
                 LocalEvent::Bytes(bytes) => Some(Ok(bytes)),
                 LocalEvent::Reset => Some(broken(true, "connection reset")),
@@ -152,7 +202,7 @@ mod tests {
         };
         let script = Script::new(&Ask::new(&ChatRequest::prompt("sea")), &conditions);
         let clock = Clock::start();
-        let events: Vec<_> = local_stream(script, clock).collect().await;
+        let events: Vec<_> = local_stream(script, clock, |_| {}).collect().await;
         assert_eq!(events, [LocalEvent::Reset]);
         assert_eq!(clock.now().as_secs_f64().round() as u64, 3600);
     }
@@ -169,7 +219,7 @@ mod tests {
         let script = Script::new(&ask, &conditions);
         let planned: Duration = script.steps.iter().map(|step| step.after).sum();
         let clock = Clock::start();
-        let events: Vec<_> = local_stream(script.clone(), clock).collect().await;
+        let events: Vec<_> = local_stream(script.clone(), clock, |_| {}).collect().await;
         assert_eq!(events.len(), script.steps.len());
         assert_eq!(events.last(), Some(&LocalEvent::End));
         let took = clock.now().since(crate::time::Timestamp::ZERO);

@@ -157,6 +157,16 @@ impl Script {
     }
 }
 
+impl Script {
+    /// What a request hears for which the server has neither a slot nor a place in its queue.
+    pub fn busy() -> Self {
+        Self {
+            steps: json_steps(&answer::busy("All slots are busy and the queue is full"), &[]),
+            fault: None,
+        }
+    }
+}
+
 /// The draws of a request, taken in a fixed order.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
@@ -188,10 +198,10 @@ impl<'a> Plan<'a> {
                 let text = "Internal server error (injected by seawall)";
                 json_steps(&answer::error(500, "server_error", text), &[])
             }
-            FaultKind::Unavailable => {
-                let text = "Service temporarily overloaded (injected by seawall)";
-                json_steps(&answer::error(503, "unavailable_error", text), &[])
-            }
+            FaultKind::Unavailable => json_steps(
+                &answer::busy("Service temporarily overloaded (injected by seawall)"),
+                &[],
+            ),
             FaultKind::Overloaded => json_steps(
                 &answer::error(529, "overloaded_error", "Overloaded (injected by seawall)"),
                 &[],

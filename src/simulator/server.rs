@@ -10,12 +10,13 @@ use tokio::net::TcpListener;
 use url::{Host, Url};
 
 use super::answer::{self, Answer};
+use super::capacity::Slots;
 use super::fault::{FaultControl, FaultSink};
 use super::forward::Forward;
 use super::script::{self, Conditions, Plan, Script, Step};
 use crate::http::{Handler, Limits, Request, Response, Server};
 use crate::openai::ChatRequest;
-use crate::settings::{FaultProfile, LatencyProfile};
+use crate::settings::{Capacity, FaultProfile, LatencyProfile};
 use crate::time::Clock;
 
 /// The request header by which an attempt says which it is, as `CALL.ATTEMPT`. It ties an injected fault
@@ -32,6 +33,9 @@ pub struct SimulatorConfig {
     pub port: u16,
     /// How fast it answers. Not used in front of an upstream, except by a drip.
     pub latency: LatencyProfile,
+    /// How much it does at a time; without bounds where absent. Not used in front of an upstream, which has
+    /// bounds of its own.
+    pub capacity: Option<Capacity>,
     /// The real server to stand in front of, with or without `/v1`; none answers by itself.
     pub upstream: Option<Url>,
 }
@@ -68,6 +72,7 @@ impl Simulator {
         let desk = Arc::new(Desk {
             seed: config.seed,
             pace: config.latency,
+            slots: Slots::new(config.capacity),
             forward,
             faults,
             sink,
@@ -120,6 +125,7 @@ fn explain(port: u16, error: &io::Error) -> io::Error {
 struct Desk {
     seed: u64,
     pace: LatencyProfile,
+    slots: Slots,
     forward: Option<Forward>,
     faults: FaultControl,
     sink: Arc<dyn FaultSink>,
@@ -198,7 +204,11 @@ impl Handler for Desk {
             Ok(ask) => {
                 let faults = self.faults.active();
                 let script = Script::new(&ask, &self.conditions(caller, faults.as_deref()));
-                self.play(script, caller, response).await
+                // a client that gives up in the queue leaves its place
+                match response.unless_gone(self.slots.enter()).await? {
+                    Some(_slot) => self.play(script, caller, response).await,
+                    None => self.play(Script::busy(), caller, response).await,
+                }
             }
             Err(answer) => self.say(&answer, caller, response).await,
         }

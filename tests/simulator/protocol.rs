@@ -244,6 +244,7 @@ async fn a_port_in_use_is_named() {
         seed: 1,
         port: bench.addr().port(),
         latency: seawall::settings::LatencyProfile::default(),
+        capacity: None,
         upstream: None,
     };
     let second = Simulator::start(

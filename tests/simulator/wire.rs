@@ -60,6 +60,7 @@ impl Bench {
                 first_token: at_once,
                 between_tokens: at_once,
             },
+            capacity: None,
             upstream: upstream.map(|addr| format!("http://{addr}/v1").parse().unwrap()),
         };
         let faults = match profile {

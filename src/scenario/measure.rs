@@ -1,0 +1,206 @@
+//! What can be expected of a run, by name, and how it is read off the [`Tally`].
+
+use serde::{Deserialize, Serialize};
+
+use super::tally::{CallFacts, Tally};
+use crate::event::{BreakerState, Fate};
+use crate::time::Timestamp;
+
+/// A number that a run comes to. Durations are in seconds, shares from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    // === of calls: may be asked of a part of them ===
+    /// Calls that began.
+    Calls,
+    /// Calls that got an answer: ok, hit or shared.
+    Served,
+    /// Served by the upstream, for themselves.
+    Ok,
+    /// Served by the cache or the ledger.
+    Hits,
+    /// Served by a flight of another call.
+    Shared,
+    /// Turned away by the limiter.
+    Rejected,
+    /// Turned away by the breaker.
+    Refused,
+    /// All tries failed.
+    Failed,
+    /// Broken off after some text.
+    Cut,
+    /// Given up by the caller.
+    Stopped,
+    /// Served over calls.
+    ServedShare,
+    /// Hits over calls.
+    HitShare,
+    /// Shared over calls.
+    SharedShare,
+    /// Rejected over calls.
+    RejectedShare,
+    /// Refused over calls.
+    RefusedShare,
+    /// Failed and cut over calls.
+    FailedShare,
+    /// Attempts for each call that made any: the amplification.
+    Amplification,
+    /// The most attempts a call made.
+    MaxAttempts,
+    /// Attempts after the first of a call.
+    Retries,
+    /// Calls answered after more than one attempt.
+    SavedByRetry,
+    /// Half of the served calls took no longer.
+    LatencyP50,
+    /// 95 % of the served calls took no longer.
+    LatencyP95,
+    /// 99 % of the served calls took no longer.
+    LatencyP99,
+    /// The longest of all calls, served or not.
+    LatencyMax,
+    /// 95 % of the first tokens came no later after the call began.
+    FirstTokenP95,
+    /// 95 % of the calls waited no longer for the limiter.
+    WaitP95,
+
+    // === of the run ===
+    /// Attempts sent.
+    Attempts,
+    /// Faults made by the simulator.
+    Faults,
+    /// How often the breaker opened.
+    BreakerOpened,
+    /// How often it closed again.
+    BreakerClosed,
+    /// From the beginning of the first faults to the first opening.
+    TimeToTrip,
+    /// From the end of the last faults to the first answer of the upstream to a call that began after them.
+    Recovery,
+    /// From the end of the last faults to the closing of the breaker; 0 if it was closed then.
+    TimeToClose,
+    /// The most waiters in the limiter's queue.
+    MaxWaiting,
+    /// The most attempts in flight.
+    MaxParallel,
+    /// LLM tokens charged.
+    ChargedTokens,
+    /// LLM tokens charged for what nobody got.
+    WastedTokens,
+    /// LLM tokens that the cache and shared flights saved.
+    SavedTokens,
+    /// Retries after an outcome that may already have been billed.
+    PossibleDoubles,
+}
+
+/// Which calls are asked about.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// Those that began then or later.
+    pub from: Option<Timestamp>,
+    /// Those that began before.
+    pub until: Option<Timestamp>,
+    /// Those of this user.
+    pub user: Option<String>,
+}
+
+impl Part {
+    fn has(&self, call: &CallFacts) -> bool {
+        self.from.is_none_or(|from| call.started_at >= from)
+            && self.until.is_none_or(|until| call.started_at < until)
+            && self.user.as_ref().is_none_or(|user| call.user.as_str() == user)
+    }
+}
+
+impl Measure {
+    /// Whether it can be asked of a part of the calls.
+    pub fn is_of_calls(self) -> bool {
+        self < Self::Attempts
+    }
+
+    /// The number; nothing where it never came to be: no share of no calls, no time to a trip that never was.
+    pub fn of(self, tally: &Tally, part: &Part) -> Option<f64> {
+        let of_calls = self.is_of_calls();
+        if of_calls {
+            let calls: Vec<&CallFacts> = tally.calls().filter(|call| part.has(call)).collect();
+            self.of_these(&calls)
+        } else {
+            self.of_run(tally)
+        }
+    }
+
+    fn of_these(self, calls: &[&CallFacts]) -> Option<f64> {
+        let count = |keep: &dyn Fn(&CallFacts) -> bool| calls.iter().filter(|call| keep(call)).count() as f64;
+        let fated = |fate: Fate| count(&|call| call.fate == Some(fate));
+        let share = |number: f64| (!calls.is_empty()).then(|| number / calls.len() as f64);
+        let sent = || calls.iter().filter(|call| call.attempts > 0);
+        let retried = |call: &CallFacts| f64::from(call.attempts.saturating_sub(1));
+        match self {
+            Self::Calls => Some(calls.len() as f64),
+            Self::Served => Some(count(&CallFacts::is_served)),
+            Self::Ok => Some(fated(Fate::Answered)),
+            Self::Hits => Some(fated(Fate::Hit)),
+            Self::Shared => Some(fated(Fate::Shared)),
+            Self::Rejected => Some(fated(Fate::Rejected)),
+            Self::Refused => Some(fated(Fate::Refused)),
+            Self::Failed => Some(fated(Fate::Failed)),
+            Self::Cut => Some(fated(Fate::Interrupted)),
+            Self::Stopped => Some(fated(Fate::Cancelled)),
+            Self::ServedShare => share(count(&CallFacts::is_served)),
+            Self::HitShare => share(fated(Fate::Hit)),
+            Self::SharedShare => share(fated(Fate::Shared)),
+            Self::RejectedShare => share(fated(Fate::Rejected)),
+            Self::RefusedShare => share(fated(Fate::Refused)),
+            Self::FailedShare => share(fated(Fate::Failed) + fated(Fate::Interrupted)),
+            Self::Amplification => {
+                let attempts: f64 = sent().map(|call| f64::from(call.attempts)).sum();
+                (attempts > 0.0).then(|| attempts / sent().count() as f64)
+            }
+            Self::MaxAttempts => calls.iter().map(|call| f64::from(call.attempts)).reduce(f64::max),
+            Self::Retries => Some(calls.iter().map(|call| retried(call)).sum()),
+            Self::SavedByRetry => Some(count(&|call| {
+                call.fate == Some(Fate::Answered) && call.attempts > 1
+            })),
+            Self::LatencyP50 => quantile(calls, 0.5, CallFacts::served_after),
+            Self::LatencyP95 => quantile(calls, 0.95, CallFacts::served_after),
+            Self::LatencyP99 => quantile(calls, 0.99, CallFacts::served_after),
+            Self::LatencyMax => quantile(calls, 1.0, |call| call.took),
+            Self::FirstTokenP95 => quantile(calls, 0.95, |call| call.first_token),
+            Self::WaitP95 => quantile(calls, 0.95, |call| Some(call.waited)),
+            _ => None,
+        }
+    }
+
+    fn of_run(self, tally: &Tally) -> Option<f64> {
+        let whole = |number: u64| Some(number as f64);
+        match self {
+            Self::Attempts => whole(tally.attempts),
+            Self::Faults => whole(tally.faults),
+            Self::BreakerOpened => whole(tally.moves_to(BreakerState::Open)),
+            Self::BreakerClosed => whole(tally.moves_to(BreakerState::Closed)),
+            Self::TimeToTrip => tally.time_to_trip(),
+            Self::Recovery => tally.recovery(),
+            Self::TimeToClose => tally.time_to_close(),
+            Self::MaxWaiting => Some(f64::from(tally.max_waiting)),
+            Self::MaxParallel => Some(f64::from(tally.max_parallel)),
+            Self::ChargedTokens => whole(tally.charged_tokens),
+            Self::WastedTokens => whole(tally.wasted_tokens()),
+            Self::SavedTokens => whole(tally.saved_tokens),
+            Self::PossibleDoubles => whole(tally.possible_doubles),
+            _ => None,
+        }
+    }
+}
+
+/// In seconds, by a histogram: at most 1/32 above the true one.
+fn quantile(
+    calls: &[&CallFacts],
+    quantile: f64,
+    of: impl Fn(&CallFacts) -> Option<std::time::Duration>,
+) -> Option<f64> {
+    let mut durations = crate::state::Percentiles::default();
+    for duration in calls.iter().filter_map(|call| of(call)) {
+        durations.record(duration);
+    }
+    Some(durations.quantile(quantile)?.as_secs_f64())
+}

@@ -1,0 +1,198 @@
+//! What the events of a run add up to, call by call: a fold, like the state of the screen, but one that forgets
+//! nothing, because a run has an end and expectations look back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::event::{BreakerState, CallId, Event, EventKind, Fate, UserId};
+use crate::time::Timestamp;
+
+/// A call, as far as it has come.
+#[derive(Clone, Debug)]
+pub struct CallFacts {
+    /// Who called.
+    pub user: UserId,
+    /// When.
+    pub started_at: Timestamp,
+    /// How it ended.
+    pub fate: Option<Fate>,
+    /// Attempts made while it owned its flight.
+    pub attempts: u32,
+    /// From beginning to end.
+    pub took: Option<Duration>,
+    /// From its beginning to the first token of its flight.
+    pub first_token: Option<Duration>,
+    /// In the limiter's queue, all attempts together.
+    pub waited: Duration,
+}
+
+impl CallFacts {
+    /// Whether it got an answer.
+    pub fn is_served(&self) -> bool {
+        matches!(self.fate, Some(Fate::Answered | Fate::Hit | Fate::Shared))
+    }
+
+    /// How long it took, if it got an answer.
+    pub fn served_after(&self) -> Option<Duration> {
+        self.took.filter(|_| self.is_served())
+    }
+}
+
+/// See the module documentation.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// In the order of their numbers.
+    calls: BTreeMap<CallId, CallFacts>,
+    moves: Vec<(Timestamp, BreakerState)>,
+    /// When faults were switched, and to what.
+    switches: Vec<(Timestamp, bool)>,
+    /// Events.
+    pub events: u64,
+    /// Attempts sent.
+    pub attempts: u64,
+    /// Faults made.
+    pub faults: u64,
+    /// The most waiters.
+    pub max_waiting: u32,
+    /// The most attempts in flight.
+    pub max_parallel: u32,
+    /// LLM tokens charged.
+    pub charged_tokens: u64,
+    /// LLM tokens of answers that the upstream gave for their own call.
+    answered_tokens: u64,
+    /// LLM tokens that cache and shared flights saved.
+    pub saved_tokens: u64,
+    /// Retries after an outcome that may have been billed.
+    pub possible_doubles: u64,
+    /// Failed attempts by label.
+    pub causes: BTreeMap<String, u64>,
+    /// The latest event.
+    pub last_at: Timestamp,
+}
+
+impl Tally {
+    /// Takes note of an event.
+    pub fn take(&mut self, event: &Event) {
+        self.events += 1;
+        self.last_at = event.at;
+        match &event.kind {
+            EventKind::CallStarted { user, .. } => self.begin(event, user),
+            EventKind::CallEnded {
+                fate,
+                attempts,
+                usage,
+                took,
+                ..
+            } => {
+                let tokens = usage.map_or(0, |usage| usage.total());
+                match fate {
+                    Fate::Answered => self.answered_tokens += tokens,
+                    Fate::Hit | Fate::Shared => self.saved_tokens += tokens,
+                    Fate::Rejected | Fate::Refused | Fate::Failed | Fate::Interrupted | Fate::Cancelled => {}
+                }
+                if let Some(call) = self.of(event) {
+                    (call.fate, call.attempts, call.took) = (Some(*fate), *attempts, Some(*took));
+                }
+            }
+            EventKind::AttemptStarted { .. } => self.attempts += 1,
+            EventKind::AttemptFirstToken { .. } => {
+                let at = event.at;
+                if let Some(call) = self.of(event) {
+                    call.first_token.get_or_insert(at.since(call.started_at));
+                }
+            }
+            EventKind::AttemptEnded {
+                result: crate::event::AttemptResult::Failed { failure },
+                ..
+            } => *self.causes.entry(failure.label()).or_default() += 1,
+            EventKind::LimitQueued { waiting, .. } => self.max_waiting = self.max_waiting.max(*waiting),
+            EventKind::LimitAdmitted { waited, in_use, .. } => {
+                self.max_parallel = self.max_parallel.max(*in_use);
+                if let Some(call) = self.of(event) {
+                    call.waited = call.waited.saturating_add(*waited);
+                }
+            }
+            EventKind::LimitSettled { charged, .. } => self.charged_tokens += charged,
+            EventKind::BreakerMoved { to, .. } => self.moves.push((event.at, *to)),
+            EventKind::FaultsApplied { on, .. } => self.switches.push((event.at, *on)),
+            EventKind::FaultInjected { .. } => self.faults += 1,
+            EventKind::RetryScheduled { ambiguous, .. } => self.possible_doubles += u64::from(*ambiguous),
+            _ => {}
+        }
+    }
+
+    /// All calls, in the order of their numbers.
+    pub fn calls(&self) -> impl Iterator<Item = &CallFacts> {
+        self.calls.values()
+    }
+
+    /// Calls that ended so.
+    pub fn fated(&self, fate: Fate) -> u64 {
+        self.calls().filter(|call| call.fate == Some(fate)).count() as u64
+    }
+
+    /// How often the breaker came to this state.
+    pub fn moves_to(&self, state: BreakerState) -> u64 {
+        self.moves.iter().filter(|(_, to)| *to == state).count() as u64
+    }
+
+    /// LLM tokens charged for what nobody got.
+    pub fn wasted_tokens(&self) -> u64 {
+        self.charged_tokens.saturating_sub(self.answered_tokens)
+    }
+
+    /// Seconds from the first faults to the first opening after them.
+    pub fn time_to_trip(&self) -> Option<f64> {
+        let (begun, _) = self.switches.iter().find(|(_, on)| *on)?;
+        let opened = |(at, to): &&(Timestamp, BreakerState)| *to == BreakerState::Open && at >= begun;
+        let (at, _) = self.moves.iter().find(opened)?;
+        Some(at.since(*begun).as_secs_f64())
+    }
+
+    /// Seconds from the last faults to the first answer to a call that began after them.
+    pub fn recovery(&self) -> Option<f64> {
+        let over = self.faults_over()?;
+        let ends = self.calls().filter_map(|call| {
+            let answered = call.fate == Some(Fate::Answered) && call.started_at >= over;
+            answered.then(|| call.started_at + call.took.unwrap_or_default())
+        });
+        Some(ends.min()?.since(over).as_secs_f64())
+    }
+
+    /// Seconds from the last faults to the closing of the breaker; 0 if it was closed.
+    pub fn time_to_close(&self) -> Option<f64> {
+        let over = self.faults_over()?;
+        let then = self.moves.iter().rev().find(|(at, _)| *at <= over);
+        if then.is_none_or(|(_, state)| *state == BreakerState::Closed) {
+            return Some(0.0);
+        }
+        let closed = |(at, to): &&(Timestamp, BreakerState)| *to == BreakerState::Closed && *at > over;
+        let (at, _) = self.moves.iter().find(closed)?;
+        Some(at.since(over).as_secs_f64())
+    }
+
+    /// When faults were switched off for the last time, after having been on.
+    fn faults_over(&self) -> Option<Timestamp> {
+        let first_on = self.switches.iter().position(|(_, on)| *on)?;
+        let (at, on) = self.switches.get(first_on..)?.last()?;
+        (!on).then_some(*at)
+    }
+
+    fn begin(&mut self, event: &Event, user: &UserId) {
+        let Some(id) = event.call else { return };
+        let call = CallFacts {
+            user: user.clone(),
+            started_at: event.at,
+            fate: None,
+            attempts: 0,
+            took: None,
+            first_token: None,
+            waited: Duration::ZERO,
+        };
+        self.calls.insert(id, call);
+    }
+
+    fn of(&mut self, event: &Event) -> Option<&mut CallFacts> {
+        self.calls.get_mut(&event.call?)
+    }
+}
