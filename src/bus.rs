@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Producers never wait for a viewer. A viewer that falls more than the ring behind is told so and
-//! subscribes again: it loses the events in between one by one, but not what they add up to. A journal is
-//! one more tail.
+//! subscribes again: it loses the events in between one by one, but not what they add up to. Who must see
+//! every event, as a journal must, taps the bus instead: see [`Bus::tapped`].
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -21,6 +21,9 @@ use crate::time::Clock;
 
 /// Events a tail may be behind. One more, and it has lagged.
 pub const TAIL_CAPACITY: usize = 4096;
+
+/// What a tapped bus calls with every event.
+pub type Tap = Box<dyn FnMut(&Event) + Send>;
 
 /// The bus. Cloning is cheap; it ends with its last clone.
 #[derive(Clone)]
@@ -37,15 +40,30 @@ struct Shared {
 struct Canonical {
     state: State,
     tails: Sender<Arc<Event>>,
+    tap: Option<Tap>,
 }
 
 impl Bus {
     /// A bus without a past; events are stamped by `clock`.
     pub fn new(clock: Clock) -> Self {
+        Self::with_tap(clock, None)
+    }
+
+    /// A bus that shows every event to `tap`, from the first one on, in order and exactly once.
+    ///
+    /// The tap is called under the lock of the bus, so every producer waits for it: it must be quick, must
+    /// not block and must not call the bus. Writing to memory is quick, a disk is not
+    /// (`journal::LiveJournal` has a tap that hands over to a thread).
+    pub fn tapped(clock: Clock, tap: Tap) -> Self {
+        Self::with_tap(clock, Some(tap))
+    }
+
+    fn with_tap(clock: Clock, tap: Option<Tap>) -> Self {
         let (tails, _) = broadcast::channel(TAIL_CAPACITY);
         let canonical = Canonical {
             state: State::default(),
             tails,
+            tap,
         };
         Self {
             shared: Arc::new(Shared {
@@ -90,6 +108,9 @@ impl Observer for Bus {
             kind,
         };
         canonical.state.apply(&event);
+        if let Some(tap) = &mut canonical.tap {
+            tap(&event);
+        }
         if canonical.tails.receiver_count() > 0 {
             // it fails where the last tail has just gone: then nobody misses anything
             drop(canonical.tails.send(Arc::new(event)));
@@ -265,6 +286,27 @@ mod tests {
         assert_eq!(tail.recv_many(&mut batch, 8).await, Received::Events(1));
         assert_eq!(tail.recv_many(&mut batch, 8).await, Received::Closed);
         assert_eq!(tail.resubscribe(), None);
+    }
+
+    #[test]
+    fn a_tap_sees_every_event_in_order() {
+        let (seen, heard) = std::sync::mpsc::channel();
+        let bus = Bus::tapped(
+            Clock::start(),
+            Box::new(move |event| seen.send(event.clone()).unwrap()),
+        );
+        let events = story::session(7, 20);
+        for event in &events {
+            bus.record(event.call, event.kind.clone());
+        }
+        drop(bus);
+        let seen: Vec<Event> = heard.iter().collect();
+        assert!(seen.iter().map(|event| event.seq).eq(0..events.len() as u64));
+        assert!(
+            seen.iter()
+                .map(|event| &event.kind)
+                .eq(events.iter().map(|event| &event.kind))
+        );
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub mod bus;
 
 pub mod source;
 
+pub mod journal;
+
 pub mod http;
 
 pub mod simulator;

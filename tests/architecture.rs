@@ -35,6 +35,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("bus", &["time", "event", "state"], &["ratatui"]),
     ("source", &["time", "event", "state", "bus"], &["ratatui"]),
+    (
+        "journal",
+        &["time", "text", "settings", "event"],
+        &["tokio", "ratatui"],
+    ),
     ("http", &["time"], &["reqwest", "ratatui"]),
     (
         "simulator",
