@@ -15,9 +15,10 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall --faults outage --seed 7             with the faults chosen; F switches them on
   seawall --policy exercise                    the textbook's policy instead of production's
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
+  seawall run outage --journal outage.ndjson   ten minutes of traffic and an outage, in a second
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
 
-Exit codes: 0 ok, 1 the drill did not end well, 2 usage or configuration, 3 upstream unreachable,
+Exit codes: 0 ok, 1 it did not come as expected, 2 usage or configuration, 3 upstream unreachable,
             129 SIGHUP, 130 Ctrl-C, 143 SIGTERM."
 )]
 pub struct Cli {
@@ -26,11 +27,11 @@ pub struct Cli {
     pub mode: Option<Mode>,
 
     /// The API to call: http://127.0.0.1:8033, https://api.example.com/v1 [default: the built-in simulator]
-    #[arg(long, value_name = "URL", env = "SEAWALL_UPSTREAM")]
+    #[arg(long, value_name = "URL", env = "SEAWALL_UPSTREAM", global = true)]
     pub upstream: Option<String>,
 
     /// The model to ask for
-    #[arg(long, value_name = "NAME", env = "SEAWALL_MODEL")]
+    #[arg(long, value_name = "NAME", env = "SEAWALL_MODEL", global = true)]
     pub model: Option<String>,
 
     /// The settings of all guards: production, exercise, or a file
@@ -51,7 +52,7 @@ pub struct Cli {
     pub seed: Option<u64>,
 
     /// Read the API key from the first line of this file (mode 0600) instead of SEAWALL_API_KEY
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub api_key_file: Option<PathBuf>,
 
     /// The most an answer may have, in LLM tokens
@@ -88,6 +89,25 @@ pub enum Mode {
         #[arg(long, value_name = "N", default_value_t = 8099)]
         port: u16,
     },
+    /// Play a scenario without a screen and say whether it came as expected
+    Run {
+        /// A bundled scenario (see `seawall scenarios`), or a file
+        scenario: String,
+        /// The settings of all guards, instead of those of the scenario: production, exercise, or a file
+        #[arg(long, value_name = "FILE|PRESET")]
+        policy: Option<String>,
+        /// Print the report as JSON
+        #[arg(long)]
+        json: bool,
+        /// Write every event to this file, for `seawall check`
+        #[arg(long, value_name = "FILE")]
+        journal: Option<PathBuf>,
+        /// In real time and over sockets: against the simulator, or --upstream
+        #[arg(long)]
+        real: bool,
+    },
+    /// List the bundled scenarios, and what each teaches
+    Scenarios,
     /// Write a picture of the screen as SVG: the same one each time
     Picture {
         /// Where to

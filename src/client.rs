@@ -253,6 +253,27 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
     pub fn flights(&self) -> usize {
         self.core.lock().flights.len()
     }
+
+    /// What is held for calls that run; all zero when none does.
+    pub fn held(&self) -> Held {
+        let guards = self.core.lock();
+        Held {
+            flights: guards.flights.len(),
+            slots: guards.limiter.in_use() as usize,
+            waiters: guards.limiter.waiting() as usize,
+        }
+    }
+}
+
+/// See [`ResilientClient::held`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Flights in the air.
+    pub flights: usize,
+    /// Slots of the limiter.
+    pub slots: usize,
+    /// Places in its queue.
+    pub waiters: usize,
 }
 
 /// What stays the same over all attempts of a flight.

@@ -29,6 +29,14 @@ pub enum ConfigError {
         /// Why.
         error: std::io::Error,
     },
+    /// A file that cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Unwritable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// A file or preset that does not parse.
     #[error("{name}, line {line}: {message}")]
     Syntax {
@@ -222,7 +230,11 @@ fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
 }
 
 /// The text of a preset or a file, and what to call it.
-fn find(kind: &'static str, name: &str, known: &[(&str, &str)]) -> Result<(String, String), ConfigError> {
+pub(crate) fn find(
+    kind: &'static str,
+    name: &str,
+    known: &[(&str, &str)],
+) -> Result<(String, String), ConfigError> {
     if let Some((name, text)) = known.iter().find(|(known, _)| *known == name) {
         return Ok(((*name).to_owned(), (*text).to_owned()));
     }
@@ -243,7 +255,8 @@ fn find(kind: &'static str, name: &str, known: &[(&str, &str)]) -> Result<(Strin
     }
 }
 
-fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, ConfigError> {
+/// Reads TOML; a mistake is told with its line.
+pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start).min(text.len());
         let line = text

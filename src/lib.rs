@@ -25,6 +25,8 @@ pub mod source;
 
 pub mod journal;
 
+pub mod check;
+
 pub mod http;
 
 pub mod simulator;
@@ -36,6 +38,8 @@ pub mod session;
 pub mod tui;
 
 pub mod config;
+
+pub mod scenario;
 
 pub mod cli;
 

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser as _;
 use color_eyre::eyre;
@@ -10,6 +11,7 @@ use seawall::cli::{Cli, ColorChoice, Mode, PanicIn};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
+use seawall::scenario::{self, RunError};
 use seawall::session::{Session, SessionConfig, SessionError, UpstreamConfig};
 use seawall::settings::LatencyProfile;
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
             // the whole chain on one line: what failed, and why
             drop(writeln!(std::io::stderr(), "seawall: {error:#}"));
             let usage = error.downcast_ref::<ConfigError>().is_some()
+                || error.downcast_ref::<RunError>().is_some()
                 || error.downcast_ref::<SessionError>().is_some();
             ExitCode::from(if usage { USAGE } else { 1 })
         }
@@ -45,6 +48,29 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
     let code = match &cli.mode {
         Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port)),
         Some(Mode::Picture { file, size }) => picture(file, size),
+        Some(Mode::Scenarios) => scenarios(),
+        Some(Mode::Run {
+            scenario,
+            policy,
+            json,
+            journal,
+            real,
+        }) => {
+            let scene = scenario::load(scenario, policy.as_deref(), cli.seed)?;
+            let journal = journal.as_deref().map(create).transpose()?;
+            let progress = Progress::start(scene.scenario.duration);
+            let outcome = if *real {
+                let upstream = scenario::Upstream {
+                    server: upstream(cli)?,
+                    model: cli.model.clone(),
+                };
+                runtime.block_on(scenario::in_real_time(&scene, upstream, journal, &progress.at))
+            } else {
+                scenario::in_virtual_time(&scene, journal, &progress.at)
+            };
+            progress.end();
+            report(&scene, outcome, *real, *json)
+        }
         None => {
             let config = session_config(cli)?;
             if cli.no_tui || !has_terminal() {
@@ -59,22 +85,23 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
     code
 }
 
+/// The real upstream the command line names, if it names one.
+fn upstream(cli: &Cli) -> eyre::Result<Option<UpstreamConfig>> {
+    let Some(text) = &cli.upstream else {
+        return Ok(None);
+    };
+    let url = config::upstream(text)?;
+    let api_key = config::api_key(&url, cli.api_key_file.as_deref(), |name| std::env::var(name).ok())?;
+    Ok(Some(UpstreamConfig { url, api_key }))
+}
+
 /// What the command line asks for.
 fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
-    let upstream = match &cli.upstream {
-        Some(text) => {
-            let url = config::upstream(text)?;
-            let api_key =
-                config::api_key(&url, cli.api_key_file.as_deref(), |name| std::env::var(name).ok())?;
-            Some(UpstreamConfig { url, api_key })
-        }
-        None => None,
-    };
     Ok(SessionConfig {
         seed: cli.seed.unwrap_or(SessionConfig::default().seed),
         policy: config::policy(&cli.policy)?,
         faults: config::faults(&cli.faults)?,
-        upstream,
+        upstream: upstream(cli)?,
         model: cli.model.clone(),
         answer_tokens: cli.max_tokens,
         ..SessionConfig::default()
@@ -178,6 +205,95 @@ async fn headless(config: SessionConfig) -> eyre::Result<u8> {
         Err(DrillError::Unreachable(message)) => {
             writeln!(std::io::stderr(), "seawall: {message}")?;
             Ok(UNREACHABLE)
+        }
+    }
+}
+
+/// The bundled scenarios, a line each.
+fn scenarios() -> eyre::Result<u8> {
+    let mut out = std::io::stdout();
+    for (name, _) in scenario::bundled() {
+        let scene = scenario::load(name, None, None)?;
+        writeln!(out, "{name:<22} {}", scene.scenario.about)?;
+    }
+    Ok(0)
+}
+
+/// A new file for a journal.
+fn create(path: &std::path::Path) -> eyre::Result<std::fs::File> {
+    std::fs::File::create(path).map_err(|error| {
+        eyre::Report::new(ConfigError::Unwritable {
+            path: path.to_owned(),
+            error,
+        })
+    })
+}
+
+/// Prints what came of a scenario, and gives the exit code for it.
+fn report(
+    scene: &scenario::Scene,
+    outcome: Result<scenario::Outcome, RunError>,
+    real: bool,
+    json: bool,
+) -> eyre::Result<u8> {
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(RunError::Unreachable(message)) => {
+            writeln!(std::io::stderr(), "seawall: {message}")?;
+            return Ok(UNREACHABLE);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let report = scenario::Report::new(scene, &outcome, !real);
+    let mut out = std::io::stdout();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    Ok(u8::from(!report.met))
+}
+
+/// How far a scenario is, on one line of stderr, where a terminal is there.
+struct Progress {
+    /// Milliseconds of the scene.
+    at: Arc<AtomicU64>,
+    over: std::sync::mpsc::Sender<()>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Progress {
+    fn start(whole: std::time::Duration) -> Self {
+        let at = Arc::new(AtomicU64::new(0));
+        let (over, ended) = std::sync::mpsc::channel();
+        let shown = Arc::clone(&at);
+        let thread = std::io::stderr().is_terminal().then(|| {
+            std::thread::spawn(move || {
+                let every = std::time::Duration::from_millis(100);
+                let whole = whole.as_millis().max(1) as f64;
+                let mut err = std::io::stderr();
+                while ended.recv_timeout(every) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    let done = shown.load(Ordering::Relaxed) as f64;
+                    let percent = (done / whole * 100.0).min(100.0);
+                    drop(write!(
+                        err,
+                        "\r{percent:>5.1}%  {:>8.1}s of the scenario",
+                        done / 1000.0
+                    ));
+                    drop(err.flush());
+                }
+                // nothing of it stays
+                drop(write!(err, "\r\x1b[K"));
+            })
+        });
+        Self { at, over, thread }
+    }
+
+    fn end(self) {
+        drop(self.over);
+        if let Some(thread) = self.thread {
+            drop(thread.join());
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::client::{
 use crate::engine::{Engine, RequestStyle, Route};
 use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer as _, UpstreamHealth, UserId};
 use crate::openai::ChatRequest;
-use crate::settings::{FaultKind, FaultProfile, LatencyProfile, Policy};
+use crate::settings::{Capacity, FaultKind, FaultProfile, LatencyProfile, Policy};
 use crate::simulator::{self, FaultControl, FaultSink, Simulator, SimulatorConfig};
 use crate::source::Source;
 use crate::state::Stats;
@@ -49,6 +49,8 @@ pub struct SessionConfig {
     pub faults_on: bool,
     /// How fast the simulator answers.
     pub latency: LatencyProfile,
+    /// How much the simulator does at a time; without bounds where absent.
+    pub capacity: Option<Capacity>,
     /// A real upstream; the simulator answers where there is none.
     pub upstream: Option<UpstreamConfig>,
     /// The model to ask for.
@@ -65,6 +67,7 @@ impl Default for SessionConfig {
             faults: FaultProfile::default(),
             faults_on: false,
             latency: LatencyProfile::default(),
+            capacity: None,
             upstream: None,
             model: None,
             answer_tokens: 256,
@@ -99,17 +102,22 @@ impl Session {
     /// Starts a session. Needs a tokio runtime.
     pub async fn start(config: SessionConfig) -> Result<Self, SessionError> {
         let clock = Clock::start();
+        Self::start_on(config, clock, Bus::new(clock)).await
+    }
+
+    /// Starts a session whose events go to this bus, which reads the same clock: for whoever must hear all of
+    /// them, from the first.
+    pub async fn start_on(config: SessionConfig, clock: Clock, bus: Bus) -> Result<Self, SessionError> {
         let env = Env::new(clock, config.seed);
-        let bus = Bus::new(clock);
         let faults = FaultControl::new(config.faults.clone(), config.faults_on);
         let simulator_config = SimulatorConfig {
             seed: env.derive_seed("simulator", 0),
             port: 0,
             latency: config.latency,
-            capacity: None,
+            capacity: config.capacity,
             upstream: config.upstream.as_ref().map(|upstream| upstream.url.clone()),
         };
-        let sink: Arc<dyn FaultSink> = Arc::new(ToldFaults { bus: bus.clone() });
+        let sink: Arc<dyn FaultSink> = Arc::new(ToldFaults::new(bus.clone()));
         let simulator = Simulator::start(simulator_config, faults.clone(), sink, clock).await?;
         let route = route(&config, &simulator, &faults)?;
 
@@ -180,6 +188,11 @@ impl Session {
     /// The session's clock.
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// The tasks of the session, and its seed.
+    pub fn env(&self) -> &Env {
+        &self.env
     }
 
     /// Starts a task that [`Self::shutdown`] waits for.
@@ -273,8 +286,14 @@ fn route(
 
 /// Tells of faults the simulator made.
 #[derive(Debug)]
-struct ToldFaults {
+pub(crate) struct ToldFaults {
     bus: Bus,
+}
+
+impl ToldFaults {
+    pub(crate) fn new(bus: Bus) -> Self {
+        Self { bus }
+    }
 }
 
 impl FaultSink for ToldFaults {

@@ -106,6 +106,17 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// Sets the clock forward at once, as a machine that slept finds it when it wakes: nothing was done in
+    /// between, and whatever was due is due now.
+    ///
+    /// # Panics
+    /// In real time, which nobody can set: only for a runtime whose clock is paused.
+    pub async fn skip(&self, gap: Duration) {
+        tokio::time::advance(gap).await;
+    }
+}
+
 /// Seconds of wall time since the Unix epoch: for `created` fields and file names, never for intervals.
 pub fn unix_seconds() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "this is the file that may read a clock")]

@@ -113,6 +113,94 @@ impl Part {
 }
 
 impl Measure {
+    /// Every measure, in the order they are reported.
+    pub const ALL: [Self; 39] = [
+        Self::Calls,
+        Self::Served,
+        Self::Ok,
+        Self::Hits,
+        Self::Shared,
+        Self::Rejected,
+        Self::Refused,
+        Self::Failed,
+        Self::Cut,
+        Self::Stopped,
+        Self::ServedShare,
+        Self::HitShare,
+        Self::SharedShare,
+        Self::RejectedShare,
+        Self::RefusedShare,
+        Self::FailedShare,
+        Self::Amplification,
+        Self::MaxAttempts,
+        Self::Retries,
+        Self::SavedByRetry,
+        Self::LatencyP50,
+        Self::LatencyP95,
+        Self::LatencyP99,
+        Self::LatencyMax,
+        Self::FirstTokenP95,
+        Self::WaitP95,
+        Self::Attempts,
+        Self::Faults,
+        Self::BreakerOpened,
+        Self::BreakerClosed,
+        Self::TimeToTrip,
+        Self::Recovery,
+        Self::TimeToClose,
+        Self::MaxWaiting,
+        Self::MaxParallel,
+        Self::ChargedTokens,
+        Self::WastedTokens,
+        Self::SavedTokens,
+        Self::PossibleDoubles,
+    ];
+
+    /// Its name, as scenario files and reports write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Served => "served",
+            Self::Ok => "ok",
+            Self::Hits => "hits",
+            Self::Shared => "shared",
+            Self::Rejected => "rejected",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Cut => "cut",
+            Self::Stopped => "stopped",
+            Self::ServedShare => "served_share",
+            Self::HitShare => "hit_share",
+            Self::SharedShare => "shared_share",
+            Self::RejectedShare => "rejected_share",
+            Self::RefusedShare => "refused_share",
+            Self::FailedShare => "failed_share",
+            Self::Amplification => "amplification",
+            Self::MaxAttempts => "max_attempts",
+            Self::Retries => "retries",
+            Self::SavedByRetry => "saved_by_retry",
+            Self::LatencyP50 => "latency_p50",
+            Self::LatencyP95 => "latency_p95",
+            Self::LatencyP99 => "latency_p99",
+            Self::LatencyMax => "latency_max",
+            Self::FirstTokenP95 => "first_token_p95",
+            Self::WaitP95 => "wait_p95",
+            Self::Attempts => "attempts",
+            Self::Faults => "faults",
+            Self::BreakerOpened => "breaker_opened",
+            Self::BreakerClosed => "breaker_closed",
+            Self::TimeToTrip => "time_to_trip",
+            Self::Recovery => "recovery",
+            Self::TimeToClose => "time_to_close",
+            Self::MaxWaiting => "max_waiting",
+            Self::MaxParallel => "max_parallel",
+            Self::ChargedTokens => "charged_tokens",
+            Self::WastedTokens => "wasted_tokens",
+            Self::SavedTokens => "saved_tokens",
+            Self::PossibleDoubles => "possible_doubles",
+        }
+    }
+
     /// Whether it can be asked of a part of the calls.
     pub fn is_of_calls(self) -> bool {
         self < Self::Attempts
@@ -203,4 +291,17 @@ fn quantile(
         durations.record(duration);
     }
     Some(durations.quantile(quantile)?.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_file_format() {
+        for measure in Measure::ALL {
+            let written = serde_json::to_value(measure).unwrap();
+            assert_eq!(written, measure.name());
+        }
+    }
 }

@@ -1,0 +1,279 @@
+//! Plays a scene in virtual time or in real time, and keeps what came of it.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::cast::{self, Stage};
+use super::tally::Tally;
+use super::{Scene, Wish};
+use crate::bus::{Bus, Tap};
+use crate::check::{Checker, Violation};
+use crate::client::{Env, ResilientClient, Transport};
+use crate::engine::{Engine, RequestStyle};
+use crate::event::{Event, EventKind, FORMAT_VERSION, Observer as _, UpstreamHealth};
+use crate::journal::{Header, Journal, LiveJournal};
+use crate::session::{Session, SessionConfig, SessionError, ToldFaults, UpstreamConfig};
+use crate::settings::FaultProfile;
+use crate::simulator::FaultControl;
+use crate::simulator::local::LocalTransport;
+use crate::time::{Clock, Timestamp, unix_seconds};
+
+/// Whatever has not ended so long after the scene is stuck: no policy lets a call live longer than this.
+const PATIENCE: Duration = Duration::from_hours(30);
+
+/// What came of a scene.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the events add up to.
+    pub tally: Tally,
+    /// The first promise that was broken.
+    pub violation: Option<Violation>,
+    /// What was not given back: tasks, flights, slots, waiters. Empty if all is well.
+    pub leftovers: Vec<String>,
+}
+
+/// Why a scene could not be played to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The journal cannot be written.
+    #[error("cannot write the journal: {0}")]
+    Journal(#[source] io::Error),
+    /// No runtime.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+    /// No session.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The upstream does not answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// A machine that sleeps can only be played where time is virtual.
+    #[error("the scenario has a command 'suspend', which needs virtual time: leave out --real")]
+    NeedsVirtualTime,
+}
+
+/// Where a scene in real time is played.
+#[derive(Clone, Debug, Default)]
+pub struct Upstream {
+    /// A real upstream; the simulator on a loopback socket where there is none.
+    pub server: Option<UpstreamConfig>,
+    /// The model to ask for.
+    pub model: Option<String>,
+}
+
+/// Hears every event.
+struct Recording {
+    tally: Tally,
+    checker: Option<Checker>,
+    violation: Option<Violation>,
+}
+
+impl Recording {
+    fn new(scene: &Scene) -> Self {
+        Self {
+            tally: Tally::default(),
+            checker: Some(Checker::new(&scene.policy)),
+            violation: None,
+        }
+    }
+
+    fn take(&mut self, event: &Event) {
+        self.tally.take(event);
+        if let Some(checker) = &mut self.checker
+            && let Err(violation) = checker.take(event)
+        {
+            self.violation = Some(violation);
+            // what follows a broken promise says nothing about the others
+            self.checker = None;
+        }
+    }
+
+    fn finish(&mut self, leftovers: Vec<String>) -> Outcome {
+        if let Some(checker) = self.checker.take() {
+            self.violation = checker.finish(true).err();
+        }
+        Outcome {
+            tally: std::mem::take(&mut self.tally),
+            violation: self.violation.take(),
+            leftovers,
+        }
+    }
+}
+
+/// Plays a scene under virtual time, on this thread. `journal` is where its events are written, `progress`
+/// is told how far it is, in milliseconds of the scene.
+pub fn in_virtual_time<W: Write + Send + 'static>(
+    scene: &Scene,
+    journal: Option<W>,
+    progress: &Arc<AtomicU64>,
+) -> Result<Outcome, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(RunError::Runtime)?;
+    let header = Header::virtual_time(scene.seed, scene.policy.clone()).of_scenario(&scene.scenario.name);
+    let journal = journal
+        .map(|out| Journal::try_new(out, &header))
+        .transpose()
+        .map_err(RunError::Journal)?;
+    // one lock: the journal has the events in the order in which the others saw them
+    let written = Arc::new(Mutex::new((Recording::new(scene), journal, None::<io::Error>)));
+    let (hears, progress) = (Arc::clone(&written), Arc::clone(progress));
+    let tap: Tap = Box::new(move |event| {
+        let mut written = hears.lock().unwrap_or_else(PoisonError::into_inner);
+        let (recording, journal, error) = &mut *written;
+        recording.take(event);
+        progress.store(event.at.0 / 1_000_000, Ordering::Relaxed);
+        if let Some(out) = journal
+            && let Err(broken) = out.write(event)
+        {
+            *error = Some(broken);
+            *journal = None;
+        }
+    });
+    let leftovers = runtime.block_on(play_locally(scene, tap));
+    let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+    let (recording, journal, error) = &mut *written;
+    if let Some(error) = error.take() {
+        return Err(RunError::Journal(error));
+    }
+    if let Some(journal) = journal.take() {
+        journal
+            .finish()
+            .and_then(|mut out| out.flush())
+            .map_err(RunError::Journal)?;
+    }
+    Ok(recording.finish(leftovers))
+}
+
+/// The scene with the simulator in memory.
+async fn play_locally(scene: &Scene, tap: Tap) -> Vec<String> {
+    let clock = Clock::start();
+    let env = Env::new(clock, scene.seed);
+    let bus = Bus::tapped(clock, tap);
+    let faults = FaultControl::new(FaultProfile::default(), false);
+    let upstream = &scene.scenario.upstream;
+    let transport = LocalTransport::new(
+        env.derive_seed("simulator", 0),
+        upstream.latency,
+        faults.clone(),
+        clock,
+    )
+    .with_capacity(upstream.capacity)
+    .telling(Arc::new(ToldFaults::new(bus.clone())));
+    bus.record(
+        None,
+        EventKind::SessionStarted {
+            format: FORMAT_VERSION,
+            seed: scene.seed,
+            upstream: transport.info(),
+        },
+    );
+    let client = ResilientClient::new(scene.policy.clone(), transport, bus.clone(), env.clone());
+    let style = RequestStyle {
+        model: None,
+        answer_tokens: 1,
+        users: Vec::new(),
+    };
+    let engine = Engine::new(client.clone(), bus, env.clone(), faults, style);
+    engine.tell_faults();
+    let stage = Stage {
+        client: client.clone(),
+        engine,
+        players: Env::new(clock, scene.seed),
+    };
+    let scene = Arc::new(scene.clone());
+    let played = tokio::select! {
+        biased;
+        () = async {
+            cast::play(&scene, &stage).await;
+            env.join().await;
+        } => true,
+        () = clock.sleep_until(Timestamp::ZERO + scene.scenario.duration + PATIENCE) => false,
+    };
+    let mut leftovers = leftovers(&client, &env, &stage.players);
+    if !played && leftovers.is_empty() {
+        leftovers.push("the scene never came to its end".into());
+    }
+    leftovers
+}
+
+/// What a scene that is over still holds.
+fn leftovers<T: Transport>(client: &ResilientClient<T, Bus>, env: &Env, players: &Env) -> Vec<String> {
+    let held = client.held();
+    [
+        (env.running_tasks() + players.running_tasks(), "tasks run"),
+        (held.flights, "flights are in the air"),
+        (held.slots, "slots are taken"),
+        (held.waiters, "wait for the limiter"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect()
+}
+
+/// Plays a scene in real time, over sockets. Needs a multi-threaded runtime.
+pub async fn in_real_time<W: Write + Send + 'static>(
+    scene: &Scene,
+    upstream: Upstream,
+    journal: Option<W>,
+    progress: &Arc<AtomicU64>,
+) -> Result<Outcome, RunError> {
+    if scene
+        .scenario
+        .commands
+        .iter()
+        .any(|command| matches!(command.wish, Wish::Suspend(_)))
+    {
+        return Err(RunError::NeedsVirtualTime);
+    }
+    let header =
+        Header::live(scene.seed, scene.policy.clone(), unix_seconds()).of_scenario(&scene.scenario.name);
+    let journal = journal
+        .map(|out| Journal::try_new(out, &header).and_then(LiveJournal::start))
+        .transpose()
+        .map_err(RunError::Journal)?;
+    let recording = Arc::new(Mutex::new(Recording::new(scene)));
+    let (hears, progress) = (Arc::clone(&recording), Arc::clone(progress));
+    let mut write = journal.as_ref().map(LiveJournal::tap);
+    let tap: Tap = Box::new(move |event| {
+        progress.store(event.at.0 / 1_000_000, Ordering::Relaxed);
+        if let Some(write) = &mut write {
+            write(event);
+        }
+        hears.lock().unwrap_or_else(PoisonError::into_inner).take(event);
+    });
+    let clock = Clock::start();
+    let config = SessionConfig {
+        seed: scene.seed,
+        policy: scene.policy.clone(),
+        latency: scene.scenario.upstream.latency,
+        capacity: scene.scenario.upstream.capacity,
+        upstream: upstream.server,
+        model: upstream.model,
+        ..SessionConfig::default()
+    };
+    let session = Session::start_on(config, clock, Bus::tapped(clock, tap)).await?;
+    if let UpstreamHealth::Trouble { message } = session.probe().await {
+        session.shutdown().await;
+        return Err(RunError::Unreachable(message.to_string()));
+    }
+    let stage = Stage {
+        client: session.client().clone(),
+        engine: session.engine().clone(),
+        players: Env::new(clock, scene.seed),
+    };
+    cast::play(&Arc::new(scene.clone()), &stage).await;
+    let (client, env) = (session.client().clone(), session.env().clone());
+    session.shutdown().await;
+    let leftovers = leftovers(&client, &env, &stage.players);
+    if let Some(journal) = journal {
+        journal.finish().map_err(RunError::Journal)?;
+    }
+    let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(recording.finish(leftovers))
+}
