@@ -106,6 +106,15 @@ pub enum Mode {
         #[arg(long)]
         real: bool,
     },
+    /// Play random worlds until one breaks a promise; the same seed is the same world
+    Worlds {
+        /// How many, from `--seed` on (from 0 where none is given)
+        #[arg(long, value_name = "N", default_value_t = 2000)]
+        count: u64,
+        /// Write the events of a single world to this file: with `--count 1`
+        #[arg(long, value_name = "FILE")]
+        journal: Option<PathBuf>,
+    },
     /// List the bundled scenarios, and what each teaches
     Scenarios,
     /// Write a picture of the screen as SVG: the same one each time

@@ -11,7 +11,7 @@ use seawall::cli::{Cli, ColorChoice, Mode, PanicIn};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
-use seawall::scenario::{self, RunError};
+use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, UpstreamConfig};
 use seawall::settings::LatencyProfile;
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
@@ -49,6 +49,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port)),
         Some(Mode::Picture { file, size }) => picture(file, size),
         Some(Mode::Scenarios) => scenarios(),
+        Some(Mode::Worlds { count, journal }) => worlds(cli.seed.unwrap_or(0), *count, journal.as_deref()),
         Some(Mode::Run {
             scenario,
             policy,
@@ -58,7 +59,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         }) => {
             let scene = scenario::load(scenario, policy.as_deref(), cli.seed)?;
             let journal = journal.as_deref().map(create).transpose()?;
-            let progress = Progress::start(scene.scenario.duration);
+            let progress = Progress::start("ms of the scenario", scene.scenario.duration.as_millis() as u64);
             let outcome = if *real {
                 let upstream = scenario::Upstream {
                     server: upstream(cli)?,
@@ -219,6 +220,32 @@ fn scenarios() -> eyre::Result<u8> {
     Ok(0)
 }
 
+/// Plays random worlds.
+fn worlds(first: u64, count: u64, journal: Option<&std::path::Path>) -> eyre::Result<u8> {
+    if let (Some(path), 1) = (journal, count) {
+        let scene = worlds::world(first);
+        let outcome = scenario::in_virtual_time(&scene, Some(create(path)?), &Arc::default());
+        return report(&scene, outcome, false, false);
+    }
+    let progress = Progress::start("worlds", count);
+    let explored = worlds::explore(first, count, &progress.at);
+    progress.end();
+    let mut out = std::io::stdout();
+    let (played, calls, events) = (explored.worlds, explored.calls, explored.events);
+    match &explored.broken {
+        None => writeln!(
+            out,
+            "{played} worlds, {calls} calls, {events} events: every promise kept"
+        )?,
+        Some(broken) => writeln!(
+            out,
+            "world {} broke a promise: {}\nalone: seawall worlds --seed {} --count 1 --journal world.ndjson",
+            broken.seed, broken.how, broken.seed
+        )?,
+    }
+    Ok(u8::from(explored.broken.is_some()))
+}
+
 /// A new file for a journal.
 fn create(path: &std::path::Path) -> eyre::Result<std::fs::File> {
     std::fs::File::create(path).map_err(|error| {
@@ -255,32 +282,27 @@ fn report(
     Ok(u8::from(!report.met))
 }
 
-/// How far a scenario is, on one line of stderr, where a terminal is there.
+/// How far a long work is, on one line of stderr, where a terminal is there.
 struct Progress {
-    /// Milliseconds of the scene.
+    /// Done so far.
     at: Arc<AtomicU64>,
     over: std::sync::mpsc::Sender<()>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Progress {
-    fn start(whole: std::time::Duration) -> Self {
+    fn start(what: &'static str, whole: u64) -> Self {
         let at = Arc::new(AtomicU64::new(0));
         let (over, ended) = std::sync::mpsc::channel();
         let shown = Arc::clone(&at);
         let thread = std::io::stderr().is_terminal().then(|| {
             std::thread::spawn(move || {
                 let every = std::time::Duration::from_millis(100);
-                let whole = whole.as_millis().max(1) as f64;
                 let mut err = std::io::stderr();
                 while ended.recv_timeout(every) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                    let done = shown.load(Ordering::Relaxed) as f64;
-                    let percent = (done / whole * 100.0).min(100.0);
-                    drop(write!(
-                        err,
-                        "\r{percent:>5.1}%  {:>8.1}s of the scenario",
-                        done / 1000.0
-                    ));
+                    let done = shown.load(Ordering::Relaxed);
+                    let percent = (done as f64 / whole.max(1) as f64 * 100.0).min(100.0);
+                    drop(write!(err, "\r{percent:>5.1}%  {done} of {whole} {what}"));
                     drop(err.flush());
                 }
                 // nothing of it stays

@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod script;
 mod tally;
+pub mod worlds;
 
 use std::time::Duration;
 
