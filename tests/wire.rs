@@ -471,7 +471,23 @@ fn a_dropped_call_closes_its_connection() {
     });
 }
 
-/// Connections are used again after a whole answer, and never after a broken one.
+/// A request must not be lost in a race with a server that closes a connection it has promised to keep.
+#[test]
+fn a_plain_connection_is_not_used_again() {
+    runtime().block_on(async {
+        let play = Play::whole(json(&format!("Content-Length: {}\r\n", ANSWER.len()), ANSWER)).dying();
+        let server = Server::start(vec![play.clone(), play]);
+        let rig = Rig::new(server.address(), 1);
+        for _ in 0..2 {
+            let outcome = outcome(&rig).await;
+            assert_eq!(outcome.fate, Fate::Answered, "{outcome:?}");
+        }
+        assert_eq!(server.connections(), 2);
+        rig.assert_at_rest();
+    });
+}
+
+/// Where they may be: connections are used again after a whole answer, and never after a broken one.
 #[test]
 fn a_connection_is_used_again_only_after_a_whole_answer() {
     runtime().block_on(async {
@@ -485,7 +501,7 @@ fn a_connection_is_used_again_only_after_a_whole_answer() {
         for (response, connections) in [(whole, 1), (streamed, 1), (broken, 2)] {
             let play = Play::whole(response.into_bytes()).kept_open();
             let server = Server::start(vec![play.clone(), play]);
-            let rig = Rig::new(server.address(), 1);
+            let rig = Rig::through_simulator(server.address());
             for _ in 0..2 {
                 outcome(&rig).await;
             }

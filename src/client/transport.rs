@@ -197,8 +197,16 @@ impl HttpTransport {
         let mut builder = http_client()
             .default_headers(headers)
             .connect_timeout(config.connect_timeout)
-            // llama-server closes idle connections after 5 s: leave them before they die under a request
+            // servers close idle connections, some after 5 s: leave them before they die under a request
             .pool_idle_timeout(Duration::from_secs(4));
+        // llama-server has few HTTP threads and closes a kept connection at once when another one waits for a
+        // thread: a request that was sent meanwhile may have been worked on, for all anybody knows, so it
+        // costs an ambiguous retry and counts against a healthy server. Without TLS a new connection costs
+        // next to nothing. Our own simulator closes none under a request
+        let own = config.simulated || config.shown_host.is_some();
+        if config.base.scheme() == "http" && !own {
+            builder = builder.pool_max_idle_per_host(0);
+        }
         if loopback {
             builder = builder.no_proxy();
         }
@@ -217,7 +225,7 @@ impl HttpTransport {
                 loopback,
             },
             base,
-            tag_attempts: config.simulated || config.shown_host.is_some(),
+            tag_attempts: own,
         })
     }
 
