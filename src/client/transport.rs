@@ -229,6 +229,16 @@ impl HttpTransport {
         })
     }
 
+    /// Whether it speaks TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+
+    /// Where the list of models is looked for.
+    pub(crate) fn models_path(&self) -> String {
+        under(&self.base, "models").path().to_owned()
+    }
+
     /// A GET below the base URL, for probes: status and at most 1 MiB of body.
     pub(crate) async fn get(&self, path: &str, timeout: Duration) -> Result<(u16, Vec<u8>), SendError> {
         let request = self.client.get(under(&self.base, path)).timeout(timeout);
@@ -347,10 +357,12 @@ pub fn host_of(url: &Url) -> String {
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// The base URL with `/v1` at its end, whether it was given so or not: a doubled one is a 404.
+/// The base URL with `/v1` at its end, whether it was given so or not: a doubled one is a 404. The address of
+/// the very endpoint, as it stands in many a manual, is good too.
 fn versioned(base: &Url) -> Url {
     let mut url = base.clone();
     let path = base.path().trim_end_matches('/');
+    let path = path.strip_suffix("/chat/completions").unwrap_or(path);
     let path = if path.ends_with("/v1") {
         path.to_owned()
     } else {
@@ -460,7 +472,13 @@ mod tests {
 
     #[test]
     fn the_version_stands_once() {
-        for base in ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"] {
+        for base in [
+            "http://h:1",
+            "http://h:1/",
+            "http://h:1/v1",
+            "http://h:1/v1/",
+            "http://h:1/v1/chat/completions",
+        ] {
             let base = versioned(&Url::parse(base).unwrap());
             assert_eq!(under(&base, "models").as_str(), "http://h:1/v1/models");
             assert_eq!(under(&base, "/health").as_str(), "http://h:1/health");
