@@ -75,7 +75,10 @@ impl Terminal {
     fn until(&mut self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.screen.screen().contents().contains(text) {
-            match self.bytes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self
+                .bytes
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
                 Ok(bytes) => {
                     self.screen.process(&bytes);
                     self.raw.extend(bytes);

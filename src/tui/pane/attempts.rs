@@ -247,7 +247,7 @@ mod tests {
             drawn(&scene::burst(), 76, 15),
             [
                 " #39 ▶ starts    0  0.0s",
-                " #38 ≈ shares    0  0.2s ▏ shares #37",
+                " #38 ≈ shares    0  0.2s ≈#37▏",
                 " #37 ▶ waits     1  0.2s ━▏",
                 " #36 ⊘ refused   0    -- ⊘ breaker open, not sent",
                 " #35 … queued    0  0.6s ⋯⋯⋯ waits for the token bucket, 0.4s",
@@ -257,7 +257,7 @@ mod tests {
                 " #31 ✓ ok        3  2.4s ━429━500━▒▒▒✓",
                 " #30 ✗ failed    4  5.8s!━500━500━━━━━━━━━━━━TMO····━━429✗",
                 " #29 ✓ ok        3  1.6s ━429━503✓",
-                " #27 ≈ shared    0  0.6s ≈≈≈≈ shares #31",
+                " #27 ≈ shared    0  0.6s ≈#31≈",
                 " #26 ■ stopped   1  0.4s ━━■",
                 " #25 ⊘ rejected  0    -- ⊘ queue full (1024 wait)",
                 " #24 ↯ cut       1  0.5s!━▒CUT↯",
