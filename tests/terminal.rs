@@ -72,6 +72,7 @@ impl Terminal {
 
     /// Waits until `text` is on the screen. The patience is for all of it: the clock in the title bar
     /// writes every second, so a wait for the next bytes alone would never end.
+    #[expect(clippy::disallowed_methods, reason = "the program runs by the real clock")]
     fn until(&mut self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.screen.screen().contents().contains(text) {
