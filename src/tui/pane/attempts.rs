@@ -64,6 +64,9 @@ pub fn title(view: &View<'_>, width: u16) -> String {
     note(view, &Quantiles::of(&view.state.latency.call), width)
 }
 
+/// What the pane says while it stays at an older call and new ones come in unseen.
+const FOLLOWS: &str = "End follows   ";
+
 /// The note in the border, with the quantiles of calls.
 fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
     let glyphs = view.theme.glyphs;
@@ -85,6 +88,11 @@ fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
         "{} wait  {} stream  {} back-off",
         glyphs.lane_wait, glyphs.lane_stream, glyphs.lane_backoff
     );
+    let follows = if view.ui.selected_call.is_some() {
+        FOLLOWS
+    } else {
+        ""
+    };
     let mut wordings = Vec::new();
     if width >= WIDE.0 {
         wordings.push(format!("{legend}  each column {column}"));
@@ -93,7 +101,11 @@ fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
     wordings.push(format!("0s ... {all}{quantiles}"));
     wordings.push(format!("0s ... {all}"));
     let fits = |text: &String| row::width(text) <= room;
-    wordings.into_iter().find(fits).unwrap_or_default()
+    wordings
+        .into_iter()
+        .map(|text| format!("{follows}{text}"))
+        .find(fits)
+        .unwrap_or_default()
 }
 
 /// What to do where nothing was asked yet.
@@ -200,12 +212,12 @@ impl Columns {
                 " {}",
                 row::right(&time(call, view.now), units::DURATION_WIDTH)
             )));
-            let injected = if call.injected.is_empty() {
-                " "
+            // a blank has no colour that a selection could bring to light
+            line.push_span(if call.injected.is_empty() {
+                row::plain(" ")
             } else {
-                theme.glyphs.injected
-            };
-            line.push_span(row::piece(theme, Role::Injected, injected));
+                row::piece(theme, Role::Injected, theme.glyphs.injected)
+            });
         }
         if self.lane > 0 {
             line.spans.extend(lane::draw(view, call, scale, self.lane).spans);
@@ -411,6 +423,12 @@ mod tests {
             "━ wait  ▒ stream  · back-off  each column 0.1s"
         );
         assert_eq!(note(&view, &call, 20), "");
+        let mut old = scene::burst();
+        old.ui.selected_call = Some(CallId(30));
+        assert_eq!(
+            note(&old.view(), &call, 76),
+            "End follows   0s ... 10s  p50 0.7s p95 5.8s"
+        );
         assert_eq!(note(&Scene::default().view(), &call, 116), "");
     }
 }
