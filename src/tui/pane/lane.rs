@@ -138,7 +138,7 @@ fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
 }
 
 /// The glyph and the role of a stretch.
-fn run_of(theme: &Theme, kind: SpanKind) -> (&'static str, Role) {
+pub fn run_of(theme: &Theme, kind: SpanKind) -> (&'static str, Role) {
     let glyphs = theme.glyphs;
     match kind {
         SpanKind::Queued => (glyphs.lane_queue, Role::Wait),
