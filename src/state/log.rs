@@ -143,6 +143,30 @@ mod tests {
     }
 
     #[test]
+    fn rates_changed_while_faults_are_off_are_told_as_that() {
+        let mut story = Story::begin();
+        for (on, rate) in [(false, 0.3), (false, 0.35), (true, 0.35), (false, 0.35)] {
+            let profile = Box::new(FaultProfile {
+                name: "mixed".into(),
+                rate_limited: rate,
+                ..FaultProfile::default()
+            });
+            story.tell(0, EventKind::FaultsApplied { on, profile });
+        }
+        let lines = story.state().log.lines;
+        let texts: Vec<_> = lines.iter().skip(2).map(|line| line.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "faults off",
+                "faults stay off, when on: mixed (429 35%)",
+                "faults on: mixed (429 35%)",
+                "faults off",
+            ]
+        );
+    }
+
+    #[test]
     fn retries_and_faults_read_as_drawn() {
         let mut story = Story::begin();
         let mut policy = Policy::default();

@@ -58,6 +58,16 @@ impl About<'_> {
                 LogKind::Inject,
                 format!("faults on: {} ({})", profile.name, rates(profile)),
             )),
+            // rates can be changed beforehand: nothing was switched off then
+            EventKind::FaultsApplied { on: false, profile }
+                if !self.before.faults_on && self.before.faults.total() > 0.0 =>
+            {
+                let rates = rates(profile);
+                Some((
+                    LogKind::Inject,
+                    format!("faults stay off, when on: {} ({rates})", profile.name),
+                ))
+            }
             EventKind::FaultsApplied { on: false, .. } => Some((LogKind::Inject, "faults off".to_owned())),
             EventKind::FaultInjected { fault, .. } => {
                 let (fault, id, profile) = (fault.label(), self.id, &self.before.faults.name);

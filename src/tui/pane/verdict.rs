@@ -18,10 +18,12 @@ use super::{mark, row, units};
 
 /// From this width on words stand beside the marks.
 const WORDS: usize = 110;
+/// Columns of a usual cause with its countdown: `HELD BY  breaker OPEN, probe in 4.2s`.
+const CAUSE_ROOM: usize = 36;
 /// From this width on there is room for long words.
 const LONG_WORDS: usize = 160;
 
-/// Draws the verdict on one row, or on two where one is too narrow and there are two.
+/// Draws the verdict on one row, or on two where there are two: first the counts, then the cause.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let verdict = view.state.verdict(view.now);
     let area = row_area(area);
@@ -44,8 +46,7 @@ fn lines(view: &View<'_>, verdict: &Verdict, width: usize, two_rows: bool) -> Ve
     let theme = view.theme;
     let tally = Tally::of(&view.state.calls);
     let (full, brief) = hold_wordings(view, verdict);
-    let full_width = full.iter().map(Line::width).min().unwrap_or(0);
-    if two_rows && tally.marks(theme).width() + 2 + full_width > width {
+    if two_rows {
         let counts = row::first_fit(theme, [tally.marks(theme), tally.head(theme)], width);
         return vec![
             counts,
@@ -197,10 +198,11 @@ impl<'a> Tally<'a> {
         }
         if width >= WORDS {
             for gap in [2, 1] {
-                wordings.push((
-                    self.line(theme, gap, |count| format!("{} {} ", count.glyph, count.words[0])),
-                    0,
-                ));
+                let line = self.line(theme, gap, |count| format!("{} {} ", count.glyph, count.words[0]));
+                // whether there are words must not hang on the cause: they would come and go with it
+                if line.width() + 2 + CAUSE_ROOM <= width {
+                    wordings.push((line, 0));
+                }
             }
         }
         // room for two of the rare counts
@@ -467,6 +469,24 @@ mod tests {
             burst.counts.started += 11;
         }
         assert_eq!(column(&scene), before);
+    }
+
+    #[test]
+    fn the_counts_have_the_same_words_whatever_the_cause() {
+        let mut scene = scene::burst();
+        let counts = |scene: &Scene, held_by| {
+            let sentence = sentence(scene, held_by, 119);
+            let cause = ["HELD BY", "flowing"].iter().find_map(|word| sentence.find(word));
+            sentence[..cause.unwrap()].trim_end().to_owned()
+        };
+        for shared in [0, 9] {
+            if let Some(burst) = &mut scene.state.calls.burst {
+                burst.counts.ended[Fate::Shared as usize] = shared;
+                burst.counts.started += shared + 5;
+            }
+            let held = counts(&scene, Some(hold(Cause::BreakerOpen, Some(46.3))));
+            assert_eq!(counts(&scene, None), held);
+        }
     }
 
     #[test]
