@@ -26,6 +26,8 @@ const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 /// After `[DONE]` the rest of the body is read so far, so that the connection can be used again.
 const DRAIN_BYTES: usize = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_millis(250);
+/// A timer may be late by its own granularity, a millisecond.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(2);
 
 /// What every step of an attempt needs to know.
 pub(super) struct Attempt<'a> {
@@ -259,7 +261,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             self.tell(attempt, &mut untold, pushed.is_err());
             pushed.map_err(|problem| self.judge_problem(attempt, &problem))?;
             if assembler.is_done() {
-                self.drain(body).await;
+                self.drain(attempt.flight, body).await;
                 break None;
             }
         };
@@ -377,9 +379,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
         bytes
     }
 
-    /// Reads what follows `[DONE]`, within bounds, so that the connection goes back to the pool.
-    async fn drain(&self, mut body: BodyStream) {
-        let give_up_at = self.env.clock.now() + DRAIN_TIME;
+    /// Reads what follows `[DONE]`, within bounds, so that the connection goes back to the pool. The answer is
+    /// whole by then: no deadline may pass meanwhile and take it back.
+    async fn drain(&self, flight: &Flight, mut body: BodyStream) {
+        let in_time = flight.next_deadline() - DEADLINE_MARGIN;
+        let give_up_at = (self.env.clock.now() + DRAIN_TIME).min(in_time);
         let mut read_bytes = 0;
         while read_bytes < DRAIN_BYTES {
             tokio::select! {

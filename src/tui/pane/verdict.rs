@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::event::{Fate, Origin};
+use crate::event::{Fate, Origin, UpstreamHealth};
 use crate::state::{Burst, Calls, Cause, FateCounts, Hold, Verdict};
 use crate::time::Timestamp;
 use crate::tui::theme::{Role, Theme};
@@ -308,8 +308,7 @@ fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec
 fn free_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     let theme = view.theme;
     if mark::running(&view.state.calls.totals) == 0 {
-        let nothing = Line::from(row::piece(theme, Role::Muted, "nothing running"));
-        return (vec![nothing], Vec::new());
+        return idle_wordings(view);
     }
     let flowing = Line::from(row::piece(theme, Role::Ok, "flowing"));
     match verdict.flowing_per_s.filter(|rate| rate.is_finite()) {
@@ -318,6 +317,27 @@ fn free_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec
             (vec![with_rate], vec![flowing])
         }
         None => (vec![flowing], Vec::new()),
+    }
+}
+
+/// Nothing runs: then what would happen to the next call is the news, if the upstream is not ready for it.
+fn idle_wordings(view: &View<'_>) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
+    let line = |role, text: String| Line::from(row::piece(view.theme, role, text));
+    match &view.state.session.health {
+        Some(UpstreamHealth::Trouble { message }) => (
+            vec![
+                line(Role::Bad, format!("upstream down: {message}")),
+                line(Role::Bad, "upstream down, see the log".into()),
+            ],
+            vec![line(Role::Bad, "upstream down".into())],
+        ),
+        Some(UpstreamHealth::Loading) => (
+            vec![line(Role::Wait, "upstream loads its model".into())],
+            vec![line(Role::Wait, "model loading".into())],
+        ),
+        Some(UpstreamHealth::Ready { .. }) | None => {
+            (vec![line(Role::Muted, "nothing running".into())], Vec::new())
+        }
     }
 }
 
@@ -553,6 +573,21 @@ mod tests {
             sentence(&scene, None, 79),
             "CALLS 0  ✓0 ◇0 ↻0 ✗0 ⊘0        nothing running"
         );
+    }
+
+    #[test]
+    fn an_upstream_that_is_down_is_told_before_anything_runs() {
+        let mut scene = scene::burst();
+        scene.state = crate::state::State::default();
+        let message = "cannot reach 127.0.0.1:8033: nothing listens there".into();
+        scene.state.session.health = Some(UpstreamHealth::Trouble { message });
+        assert!(
+            sentence(&scene, None, 199)
+                .ends_with("upstream down: cannot reach 127.0.0.1:8033: nothing listens there")
+        );
+        assert!(sentence(&scene, None, 79).ends_with("upstream down, see the log"));
+        scene.state.session.health = Some(UpstreamHealth::Loading);
+        assert!(sentence(&scene, None, 79).ends_with("upstream loads its model"));
     }
 
     #[test]
