@@ -12,7 +12,7 @@ use super::assemble::{self, Assembler, Problem};
 use super::flight::Flight;
 use super::guards::Pass;
 use super::transport::{AttemptRequest, BodyStream, Response, SendError, SendErrorKind, Transport};
-use crate::event::{AttemptResult, EventKind, Failure, Observer};
+use crate::event::{AttemptResult, EventKind, Failure, FailureClass, Observer, UpstreamHealth};
 use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Progress, Upstream};
 use crate::settings::TimeoutSettings;
 use crate::text::SafeText;
@@ -26,6 +26,8 @@ const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 /// After `[DONE]` the rest of the body is read so far, so that the connection can be used again.
 const DRAIN_BYTES: usize = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_millis(250);
+/// A timer may be late by its own granularity, a millisecond.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(2);
 
 /// What every step of an attempt needs to know.
 pub(super) struct Attempt<'a> {
@@ -259,7 +261,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             self.tell(attempt, &mut untold, pushed.is_err());
             pushed.map_err(|problem| self.judge_problem(attempt, &problem))?;
             if assembler.is_done() {
-                self.drain(body).await;
+                self.drain(attempt.flight, body).await;
                 break None;
             }
         };
@@ -333,12 +335,30 @@ impl<T: Transport, O: Observer> Core<T, O> {
             body,
         } = response;
         let body = self.read_some(body).await;
-        self.judge(&Observed::Response {
+        let mut failure = self.judge(&Observed::Response {
             status,
             headers: &headers,
             body: &body,
             wall_seconds: unix_seconds(),
-        })
+        });
+        if failure.class == FailureClass::NotFound
+            && let Some(unlisted) = self.unlisted_model()
+        {
+            failure.message = SafeText::new(&format!("{}; {unlisted}", failure.message));
+        }
+        failure
+    }
+
+    /// Which models there are, if the one to ask for is none of them.
+    fn unlisted_model(&self) -> Option<String> {
+        let asked = self.transport.info().model?;
+        let models = self
+            .lock()
+            .models
+            .iter()
+            .map(|model| SafeText::new(model))
+            .collect();
+        UpstreamHealth::Ready { models }.unlisted(asked.as_str())
     }
 
     /// The beginning of a body that only matters for a message.
@@ -359,9 +379,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
         bytes
     }
 
-    /// Reads what follows `[DONE]`, within bounds, so that the connection goes back to the pool.
-    async fn drain(&self, mut body: BodyStream) {
-        let give_up_at = self.env.clock.now() + DRAIN_TIME;
+    /// Reads what follows `[DONE]`, within bounds, so that the connection goes back to the pool. The answer is
+    /// whole by then: no deadline may pass meanwhile and take it back.
+    async fn drain(&self, flight: &Flight, mut body: BodyStream) {
+        let in_time = flight.next_deadline() - DEADLINE_MARGIN;
+        let give_up_at = (self.env.clock.now() + DRAIN_TIME).min(in_time);
         let mut read_bytes = 0;
         while read_bytes < DRAIN_BYTES {
             tokio::select! {
@@ -492,7 +514,7 @@ fn media_type(headers: &HeaderMap) -> String {
 }
 
 /// The policy's word for what the transport saw.
-fn observed_send(error: &SendError) -> Observed<'_> {
+pub(super) fn observed_send(error: &SendError) -> Observed<'_> {
     let kind = match error.kind {
         SendErrorKind::Refused => ConnectKind::Refused,
         SendErrorKind::Unreachable => ConnectKind::Unreachable,

@@ -29,7 +29,7 @@ pub struct BreakerView {
     pub open_ns: u64,
     /// Why it moved last.
     pub reason: Option<MoveReason>,
-    /// The window.
+    /// The window; while open, the one that opened it.
     pub window: WindowCounts,
     /// The last 60 outcomes that counted, oldest first: good, slow or failed. The window is made of the
     /// last `window.total` of them.
@@ -79,7 +79,11 @@ impl BreakerView {
                 window,
                 ..
             } => {
-                self.window = *window;
+                // What comes late finds the window of an open breaker empty already; what opened it stays
+                // in view until the next state.
+                if self.state != BreakerState::Open || !matches!(sample, Sample::Late | Sample::Neutral) {
+                    self.window = *window;
+                }
                 self.recorded(*sample, *probe);
             }
             EventKind::BreakerMoved {
@@ -181,6 +185,19 @@ mod tests {
             sample,
             window: WindowCounts::default(),
         }
+    }
+
+    #[test]
+    fn what_opened_it_stays_in_view_while_late_outcomes_come_in() {
+        let mut story = Story::begin();
+        story.tell(0, moved(CLOSED, OPEN, 1, MoveReason::Consecutive, Some(30.0)));
+        let tripped = story.state().breaker.window;
+        assert!(tripped.total > 0);
+        story.tell(0, recorded(false, Sample::Late));
+        assert_eq!(story.state().breaker.window, tripped);
+        story.tell(0, moved(OPEN, HALF, 2, MoveReason::CoolDown, None));
+        story.tell(0, recorded(true, Sample::Ok));
+        assert_eq!(story.state().breaker.window, WindowCounts::default());
     }
 
     #[test]

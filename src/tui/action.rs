@@ -96,9 +96,9 @@ actions! {
     Redraw "redraw" Look "redraw" "draw the whole screen again";
     StopOrQuit "stop_or_quit" Do "stop, quit" "stop what runs; again or when idle: quit";
     Quit "quit" Do "quit" "quit";
-    Submit "submit" Type "send" "send the prompt, or take the line";
+    Submit "submit" Type "send" "send the prompt, or keep the filter";
     Newline "newline" Type "new line" "a new line in the prompt";
-    Leave "leave" Type "leave" "leave, keep what was typed";
+    Leave "leave" Type "leave" "leave: a prompt is kept, a filter cleared";
     HistoryPrev "history_prev" Type "earlier" "the line above, or the prompt before";
     HistoryNext "history_next" Type "later" "the line below, or the prompt after";
     Close "close" Overlay "close" "close this";

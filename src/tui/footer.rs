@@ -8,6 +8,7 @@ use crate::state::State;
 
 use super::action::Action;
 use super::keymap::{Context, Keymap};
+use super::overlay::Overlay;
 use super::theme::Role;
 use super::ui::Ui;
 use super::update::blocked;
@@ -39,8 +40,8 @@ const NORMAL: [Action; 20] = [
 ];
 
 /// Keys of the other contexts.
-fn candidates(context: Context) -> &'static [Action] {
-    match context {
+fn candidates(ui: &Ui) -> &'static [Action] {
+    match ui.context() {
         Context::Always | Context::Normal => &NORMAL,
         Context::Input => &[
             Action::Submit,
@@ -50,6 +51,10 @@ fn candidates(context: Context) -> &'static [Action] {
             Action::Palette,
         ],
         Context::Line => &[Action::Submit, Action::Leave],
+        // there is nothing to take in the help
+        Context::List if matches!(ui.overlays.last(), Some(Overlay::Help(_))) => {
+            &[Action::Close, Action::Up, Action::Down]
+        }
         Context::List => &[Action::Accept, Action::Close, Action::Up, Action::Down],
         Context::Faults => &[Action::Less, Action::More, Action::Switch, Action::Close],
         Context::Details => &[
@@ -60,6 +65,20 @@ fn candidates(context: Context) -> &'static [Action] {
             Action::StopCall,
         ],
         Context::Confirm => &[Action::Yes, Action::No],
+    }
+}
+
+/// What an action is called where it means something narrower than elsewhere.
+fn label(action: Action, context: Context) -> &'static str {
+    match (context, action) {
+        (Context::Line, Action::Submit) => "keep",
+        (Context::Line, Action::Leave) => "clear",
+        (Context::List, Action::Accept) => "do it",
+        (Context::List | Context::Faults, Action::Up) => "back",
+        (Context::List | Context::Faults, Action::Down) => "on",
+        (Context::Details, Action::Up) => "newer call",
+        (Context::Details, Action::Down) => "older call",
+        _ => action.label(),
     }
 }
 
@@ -93,10 +112,12 @@ fn tag(ui: &Ui) -> Option<String> {
 pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     let context = ui.context();
     let mut x = 1 + tag(ui).map_or(0, |tag| cells(&tag) + 1);
-    let help = item(Action::Help, keymap, context);
+    // in the help itself the key only closes it
+    let in_help = matches!(ui.overlays.last(), Some(Overlay::Help(_)));
+    let help = item(Action::Help, keymap, context).filter(|_| !in_help);
     let reserved = help.as_ref().map_or(0, |help| help.width + 2);
     let mut shown = Vec::new();
-    let fitting = candidates(context)
+    let fitting = candidates(ui)
         .iter()
         .filter(|action| blocked(**action, ui, state).is_none())
         .filter(|action| **action != Action::Open || context != Context::Normal || ui.focus.has_calls())
@@ -120,7 +141,7 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
 
 fn item(action: Action, keymap: &Keymap, context: Context) -> Option<Item> {
     let key = keymap.key(context, action)?;
-    let label = action.label();
+    let label = label(action, context);
     let width = cells(&key) + 1 + cells(label);
     Some(Item {
         action,
@@ -193,6 +214,7 @@ fn draw(view: &View<'_>, item: &Item, x: u16, area: Rect, buf: &mut Buffer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tui::overlay::{Help, Palette};
     use crate::tui::ui::Mode;
 
     fn line(ui: &Ui, width: u16) -> String {
@@ -247,6 +269,31 @@ mod tests {
             line(&ui, 80),
             "Enter send  ^J new line  Esc leave  Up earlier  ^P commands  F1 help"
         );
+    }
+
+    #[test]
+    fn keys_of_overlays_and_of_the_filter_say_what_they_do_there() {
+        let with = |overlay| Ui {
+            overlays: vec![overlay],
+            ..Ui::default()
+        };
+        assert_eq!(
+            line(&with(Overlay::Help(Help::default())), 80),
+            "Esc close  Up back  Down on"
+        );
+        assert_eq!(
+            line(&with(Overlay::Palette(Palette::default())), 80),
+            "Enter do it  Esc close  Up back  Down on  F1 help"
+        );
+        assert_eq!(
+            line(&with(Overlay::Details(crate::event::CallId(1))), 80),
+            "Esc close  Up newer call  Down older call  y copy  ? help"
+        );
+        let filter = Ui {
+            mode: Mode::Filter,
+            ..Ui::default()
+        };
+        assert_eq!(line(&filter, 80), "Enter keep  Esc clear  F1 help");
     }
 
     #[test]

@@ -96,10 +96,8 @@ pub struct Areas {
     pub tier: Tier,
     /// The title bar.
     pub title: Rect,
-    /// The sentence.
+    /// The sentence, on two rows in the smallest tier.
     pub verdict: Rect,
-    /// Counts in short, in the smallest tier.
-    pub counts: Rect,
     /// Why there are no panes, in the smallest tier.
     pub notice: Rect,
     /// The panes that are visible, borders included.
@@ -185,7 +183,6 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
         tier,
         title: Rect::default(),
         verdict: Rect::default(),
-        counts: Rect::default(),
         notice: Rect::default(),
         panes: Vec::new(),
         input: Rect::default(),
@@ -212,7 +209,7 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
     areas.panes = match (ui.zoomed, tier) {
         (true, _) => vec![(focus, body)],
         (false, Tier::Large) => large(body),
-        (false, _) => bands(body),
+        (false, _) => bands(body, lines.saturating_sub(1).min(areas.input.height)),
     };
     if chat_holds_input && let Some(chat) = areas.pane(PaneId::Chat) {
         let width = chat.width.saturating_sub(4);
@@ -230,35 +227,35 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
 
 /// No panes: what matters most first, as far as the rows go.
 fn tiny(areas: &mut Areas, rows: &mut Rows, ui: &Ui) {
-    areas.verdict = rows.top(1);
+    let first = rows.top(1);
     areas.footer = rows.bottom(1);
     if ui.mode == super::ui::Mode::Input {
         areas.input = rows.bottom(1);
     }
-    areas.counts = rows.top(1);
+    let second = rows.top(1);
+    areas.verdict = first.union(second);
     if rows.left.height > 2 {
         areas.notice = rows.bottom(1);
     }
     if rows.left.height > 3 {
-        areas.title = areas.verdict;
-        areas.verdict = areas.counts;
-        areas.counts = rows.top(1);
+        areas.title = first;
+        areas.verdict = second.union(rows.top(1));
     }
     areas.panes = vec![(PaneId::Log, rows.left)];
 }
 
 /// Chat and guards side by side, attempts, log. Bands share their border lines.
-fn bands(body: Rect) -> Vec<(PaneId, Rect)> {
-    let with_log = body.height >= 17;
-    let content = body.height.saturating_sub(if with_log { 4 } else { 3 });
-    let log = if with_log {
-        (content * 3 / 16).clamp(3, 8)
-    } else {
-        0
-    };
-    let top = (content * 3 / 8)
-        .clamp(4, 14)
-        .min(content.saturating_sub(log + 5));
+///
+/// `taken` rows were taken from the body by a prompt of more than one line: they are missed by the attempts
+/// first, so that the other panes stay as they are while somebody types.
+fn bands(body: Rect, taken: u16) -> Vec<(PaneId, Rect)> {
+    let whole = body.height + taken;
+    let with_log = whole >= 17;
+    let borders = if with_log { 4 } else { 3 };
+    let content = body.height.saturating_sub(borders);
+    let usual = whole.saturating_sub(borders);
+    let log = if with_log { (usual * 3 / 16).clamp(3, 8) } else { 0 };
+    let top = (usual * 3 / 8).clamp(4, 14).min(content.saturating_sub(log + 5));
     let attempts = content.saturating_sub(top + log);
     let split = body.width * 52 / 100;
     let chat = Rect {
@@ -392,6 +389,20 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_that_grows_takes_its_rows_from_the_attempts() {
+        let with = |draft: &str| Ui {
+            draft: crate::tui::editor::Editor::with(draft),
+            ..Ui::default()
+        };
+        let area = Rect::new(0, 0, 80, 24);
+        let (one, three) = (layout(area, &with("a")), layout(area, &with("a\nb\nc")));
+        assert_eq!(one.pane(PaneId::Guards), three.pane(PaneId::Guards));
+        let heights =
+            [&one, &three].map(|areas| [PaneId::Attempts, PaneId::Log].map(|id| areas.inner(id).height));
+        assert_eq!(heights, [[7, 3], [5, 3]]);
+    }
+
+    #[test]
     fn tiers_and_their_panes() {
         assert_eq!(at(59, 40).tier, Tier::Tiny);
         assert_eq!(at(60, 16).panes.len(), 3);
@@ -417,13 +428,7 @@ mod tests {
                         ..Ui::default()
                     };
                     let areas = layout(area, &ui);
-                    let bars = [
-                        areas.title,
-                        areas.verdict,
-                        areas.input,
-                        areas.footer,
-                        areas.counts,
-                    ];
+                    let bars = [areas.title, areas.verdict, areas.input, areas.footer];
                     for place in areas.panes.iter().map(|(_, rect)| *rect).chain(bars) {
                         assert_eq!(place.intersection(area), place, "{width}x{height}");
                     }

@@ -76,7 +76,7 @@ pub fn area_of(overlay: &Overlay, screen: Rect) -> Rect {
     match overlay {
         Overlay::Help(_) => place(screen, 76, 30),
         Overlay::Palette(_) => place(screen, 72, 18),
-        Overlay::Faults(_) => place(screen, 74, 20),
+        Overlay::Faults(_) => place(screen, 74, 17),
         Overlay::Confirm(confirm) => confirm.area(screen),
         Overlay::Details(_) => place(screen, screen.width.saturating_sub(6).min(110), 36),
     }

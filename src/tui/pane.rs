@@ -33,8 +33,6 @@ use ratatui::symbols::merge::MergeStrategy;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use crate::event::Fate;
-
 use super::layout::{Areas, MIN_HEIGHT, MIN_WIDTH};
 use super::theme::{Glyphs, Role, Theme};
 use super::ui::Mode;
@@ -277,34 +275,6 @@ pub fn filter_cursor(view: &View<'_>, log: Rect) -> Option<Position> {
     let back = u16::try_from(follow + 1).ok()?;
     let shown = u16::try_from(wrap::width(&note)).ok()?;
     (shown > 0).then(|| Position::new(log.right().saturating_sub(2 + back), log.y))
-}
-
-/// Counts in one short row, for the smallest screens.
-pub fn counts(view: &View<'_>, area: Rect, buf: &mut Buffer) {
-    let area = area.intersection(buf.area);
-    if area.is_empty() {
-        return;
-    }
-    let (totals, glyphs) = (&view.state.calls.totals, view.theme.glyphs);
-    let of = |fates: &[Fate]| fates.iter().map(|fate| totals.ended(*fate)).sum::<u64>();
-    let running = totals.started.saturating_sub(totals.finished());
-    let parts = [
-        (Role::Ok, glyphs.ok, of(&[Fate::Answered])),
-        (Role::Hit, glyphs.hit, of(&[Fate::Hit, Fate::Shared])),
-        (Role::Wait, glyphs.retry, running),
-        (Role::Bad, glyphs.failed, of(&[Fate::Failed, Fate::Interrupted])),
-        (
-            Role::Refused,
-            glyphs.refused,
-            of(&[Fate::Refused, Fate::Rejected]),
-        ),
-    ];
-    let mut spans = Vec::new();
-    for (role, mark, count) in parts {
-        spans.push(Span::styled(format!("{mark}{count}"), view.theme.style(role)));
-        spans.push(Span::raw(" "));
-    }
-    buf.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 
 /// Says why there are no panes.

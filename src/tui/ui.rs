@@ -43,6 +43,8 @@ pub struct Ui {
     pub profiles: Vec<FaultProfile>,
     /// Overlays, the topmost last.
     pub overlays: Vec<Overlay>,
+    /// Rows of the open story above the first visible one.
+    pub story_top: usize,
     /// A short message in the footer.
     pub toast: Option<Toast>,
     /// How many events came since the view was paused; nothing while it runs.

@@ -144,6 +144,7 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         }
         Action::Open => {
             if let Some(call) = scroll::call_under_cursor(ui, known) {
+                ui.story_top = 0;
                 ui.overlays.push(Overlay::Details(call));
             } else {
                 ui.say("Enter: there is no call here", known.now);
@@ -210,6 +211,11 @@ fn elsewhere(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         }
         (Overlay::Details(call), Action::StopCall) => Some(Effect::Send(Command::Cancel { call: *call })),
         (Overlay::Details(_), Action::Copy) => copy(ui, known),
+        (Overlay::Details(call), Action::PageUp | Action::PageDown) => {
+            let call = *call;
+            scroll::page_story(ui, known, call, action == Action::PageDown);
+            None
+        }
         (Overlay::Details(_), step) => {
             scroll::other_call(ui, known, scroll::lines(step, 8));
             None
@@ -232,8 +238,13 @@ fn general(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
     }
 }
 
-/// Opens palette or help; a second press does not stack a second one.
+/// Opens palette or help; a second press closes the help rather than stack a second one.
 fn open_list(ui: &mut Ui, action: Action) {
+    let open = ui.overlays.last();
+    if action == Action::Help && matches!(open, Some(Overlay::Help(_))) {
+        ui.overlays.pop();
+        return;
+    }
     let overlay = if action == Action::Palette {
         Overlay::Palette(Palette::default())
     } else {

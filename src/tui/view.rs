@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::state::State;
 use crate::time::Timestamp;
@@ -36,7 +37,6 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
     pane::title::render(view, areas.title, buf);
     pane::verdict::render(view, areas.verdict, buf);
     if areas.tier == Tier::Tiny {
-        pane::counts(view, areas.counts, buf);
         pane::too_small(view, areas.notice, buf);
     } else {
         pane::frames(view, &areas, buf);
@@ -55,5 +55,50 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
         // an overlay hides what is typed below it
         cursor = overlay::render(view, keymap, open, area, buf);
     }
+    settle(area, buf);
     cursor.filter(|position| area.contains(*position))
+}
+
+/// Leaves one character of each cluster about whose width terminals disagree: joined emoji (a family), those
+/// with a skin tone or a presentation selector. They count two cells here and up to eight there, and what
+/// stands behind them, borders included, would be drawn in the wrong place.
+fn settle(area: Rect, buf: &mut Buffer) {
+    for position in area.positions() {
+        let cell = &mut buf[position];
+        let symbol = cell.symbol();
+        let mut letters = symbol.chars();
+        let (Some(first), Some(_)) = (letters.next(), letters.next()) else {
+            continue;
+        };
+        let apart: usize = symbol.chars().filter_map(UnicodeWidthChar::width).sum();
+        if apart != symbol.width() {
+            cell.set_char(first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::style::Style;
+
+    use super::*;
+
+    #[test]
+    fn clusters_that_terminals_measure_differently_are_drawn_as_one_character() {
+        let area = Rect::new(0, 0, 12, 1);
+        let table = [
+            ("a👩\u{200d}👩\u{200d}👧b", ["a", "👩", " ", "b"]),
+            ("a👍\u{1f3fd}b", ["a", "👍", " ", "b"]),
+            ("a❤\u{fe0f}b", ["a", "❤", " ", "b"]),
+            // no disagreement: accents, wide letters
+            ("ae\u{301}日", ["a", "e\u{301}", "日", " "]),
+        ];
+        for (text, cells) in table {
+            let mut buf = Buffer::empty(area);
+            buf.set_string(0, 0, text, Style::default());
+            settle(area, &mut buf);
+            let shown: Vec<&str> = (0..4).map(|x| buf[(x, 0)].symbol()).collect();
+            assert_eq!(shown, cells, "{text}");
+        }
+    }
 }

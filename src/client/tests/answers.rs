@@ -430,6 +430,14 @@ async fn what_follows_done_is_neither_read_for_ever_nor_believed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_deadline_takes_back_an_answer_that_is_whole() {
+    let rig = Rig::scripted([Reply::says(&["a"]).part(Part::Hang).into()]);
+    let answer = rig.call_within(&cold("hi"), millis(100)).finish().await.unwrap();
+    assert_eq!((answer.text.as_str(), rig.fates()), ("a", vec![Fate::Answered]));
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_kind_of_a_body_is_read_without_regard_to_case() {
     let shouted = Reply::says(&["a"]).header("content-type", "Text/Event-Stream; charset=utf-8");
     let whole = whole("a").header("content-type", "Application/JSON");

@@ -2,22 +2,29 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::text::Line;
 
 use crate::event::CallId;
+use crate::state::Call;
 use crate::tui::pane::story;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-/// Draws it.
+/// Draws it. A story longer than its box says so, and is scrolled by pages.
 pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
-    let note = "Up Down other calls   y copy   x stop   Esc closes";
+    let call = view.state.calls.recent.get(&id);
+    let lines = call.map(|call| rows(view, call, inner(area))).unwrap_or_default();
+    let long = lines.len() > usize::from(inner(area).height);
+    let note = if long {
+        "PgUp PgDn scroll   Up Down other calls   y copy   Esc closes"
+    } else {
+        "Up Down other calls   y copy   x stop   Esc closes"
+    };
     let inner = super::frame(view, &format!("Call {id}"), note, area, buf);
     if inner.is_empty() {
         return;
     }
-    if let Some(call) = view.state.calls.recent.get(&id) {
-        story::render(view, call, inner, buf);
-    } else {
+    if call.is_none() {
         let text = "this call is too old: only the newest are kept in full";
         buf.set_stringn(
             inner.x,
@@ -26,5 +33,32 @@ pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
             usize::from(inner.width),
             view.theme.style(Role::Muted),
         );
+        return;
     }
+    // a story that became shorter still fills its box
+    let last = lines.len().saturating_sub(usize::from(inner.height));
+    let shown = lines.iter().skip(view.ui.story_top.min(last));
+    for (y, line) in (inner.y..inner.bottom()).zip(shown) {
+        buf.set_line(inner.x, y, line, inner.width);
+    }
+}
+
+/// The place for the story in its box: inside the border, with a column of air on each side.
+pub fn inner(area: Rect) -> Rect {
+    Rect {
+        x: area.x.saturating_add(2),
+        y: area.y.saturating_add(1),
+        width: area.width.saturating_sub(4),
+        height: area.height.saturating_sub(2),
+    }
+}
+
+/// The whole story as it is broken into rows there.
+pub fn rows(view: &View<'_>, call: &Call, inner: Rect) -> Vec<Line<'static>> {
+    let mut lines = story::lines(view, call, inner.width);
+    // there may be nothing to say in the last part
+    while lines.last().is_some_and(|line| line.width() == 0) {
+        lines.pop();
+    }
+    lines
 }

@@ -8,12 +8,18 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::settings::{FaultKind, FaultProfile};
+use crate::tui::pane::{gauge, row};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
-use crate::tui::wrap;
 
 /// How much one key changes a rate.
 const STEP: f64 = 0.05;
+
+/// Rows of the sentence about a profile.
+const ABOUT_ROWS: usize = 2;
+
+/// Columns of the names at the left, with a blank.
+const LABEL_WIDTH: usize = 13;
 
 /// The chooser.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,7 +100,8 @@ pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
     let note = "Left Right change   Space on/off   Esc closes";
     let inner = super::frame(view, &title, note, area, buf);
     let width = usize::from(inner.width);
-    let mut rows = vec![profile_row(view, faults), about_row(view, faults, width)];
+    let mut rows = vec![profile_row(view, faults)];
+    rows.extend(about_rows(view, faults, width));
     for (index, kind) in FaultKind::ALL.into_iter().enumerate() {
         rows.push(kind_row(view, faults, kind, faults.row == index + 1));
     }
@@ -104,8 +111,12 @@ pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
         faults.profile.total() * 100.0
     );
     rows.push(Line::from(Span::styled(total, view.theme.style(Role::Strong))));
-    // the row of the cursor stays visible; one row stands between the profile and the kinds
-    let at = if faults.row == 0 { 0 } else { faults.row + 1 };
+    // the row of the cursor stays visible; the sentence stands between the profile and the kinds
+    let at = if faults.row == 0 {
+        0
+    } else {
+        faults.row + ABOUT_ROWS
+    };
     let first = super::first_row(at, usize::from(inner.height));
     for (y, row) in (inner.y..inner.bottom()).zip(rows.into_iter().skip(first)) {
         buf.set_line(inner.x, y, &row, inner.width);
@@ -124,15 +135,24 @@ fn profile_row(view: &View<'_>, faults: &Faults) -> Line<'static> {
     ])
 }
 
-fn about_row(view: &View<'_>, faults: &Faults, width: usize) -> Line<'static> {
+/// What the profile is about, always in as many rows: the kinds below must not move with its length.
+fn about_rows(view: &View<'_>, faults: &Faults, width: usize) -> Vec<Line<'static>> {
     let about = faults.profile.about.replace(char::is_control, " ");
-    let text = wrap::fit(&format!("{:>13}{about}", ""), width, view.theme.glyphs.ellipsis);
-    Line::from(Span::styled(text, view.theme.style(Role::Muted)))
+    let room = width.saturating_sub(LABEL_WIDTH);
+    let mut texts = row::wrap(view.theme, &about, room, ABOUT_ROWS);
+    texts.resize(ABOUT_ROWS, String::new());
+    texts
+        .into_iter()
+        .map(|text| {
+            let text = format!("{:LABEL_WIDTH$}{text}", "");
+            Line::from(Span::styled(text, view.theme.style(Role::Muted)))
+        })
+        .collect()
 }
 
 fn kind_row(view: &View<'_>, faults: &Faults, kind: FaultKind, selected: bool) -> Line<'static> {
     let (rate, glyphs) = (faults.profile.rate(kind), view.theme.glyphs);
-    let full = (rate * 10.0).round().clamp(0.0, 10.0) as usize;
+    let full = gauge::filled_cells(rate, 10);
     let bar = format!(
         "{}{}",
         glyphs.bar_full.repeat(full),

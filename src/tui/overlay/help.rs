@@ -4,10 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
+use crate::state::SpanKind;
 use crate::tui::action::{Action, Group};
 use crate::tui::editor::Editor;
 use crate::tui::keymap::{Context, Keymap};
-use crate::tui::pane::PaneId;
+use crate::tui::pane::{PaneId, lane};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 use crate::tui::wrap;
@@ -40,6 +41,8 @@ pub enum Entry {
     Keys(String, &'static str),
     /// A mark: which role, its name, what it means.
     Mark(Role, &'static str),
+    /// A stretch of a lane and what it means.
+    Lane(SpanKind, &'static str),
     /// A sentence.
     Words(&'static str),
 }
@@ -65,6 +68,18 @@ const MARKS: [(Role, &str); 7] = [
     (Role::Muted, "stopped by you"),
 ];
 
+/// What the stretches of a lane mean.
+const LANES: [(SpanKind, &str); 5] = [
+    (SpanKind::Queued, "waits in the queue of the limiter"),
+    (SpanKind::Waiting, "sent, no token yet"),
+    (SpanKind::Streaming, "the answer comes in"),
+    (SpanKind::BackOff, "back-off before the next try"),
+    (
+        SpanKind::Following,
+        "shares the flight of the call whose id it bears",
+    ),
+];
+
 /// Every row that passes the search.
 pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
     let mut all = vec![Entry::Heading("This pane")];
@@ -75,6 +90,8 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
     }
     all.push(Entry::Heading("Marks, in colour and shape"));
     all.extend(MARKS.map(|(role, about)| Entry::Mark(role, about)));
+    all.push(Entry::Heading("Lanes, in the pane Attempts"));
+    all.extend(LANES.map(|(kind, about)| Entry::Lane(kind, about)));
     for (context, heading) in SECTIONS {
         all.push(Entry::Heading(heading));
         for (bound, action, _) in keymap.rows().filter(|(bound, ..)| *bound == context) {
@@ -89,12 +106,16 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
     all.push(Entry::Words("Shift-drag selects text, as your terminal does"));
     let wanted = help.search.text().trim().to_lowercase();
     if !wanted.is_empty() {
+        // a heading that was meant brings all below it
+        let mut section = false;
+        let holds = |text: &str| text.to_lowercase().contains(&wanted);
         all.retain(|entry| match entry {
-            Entry::Heading(_) => false,
-            Entry::Keys(keys, about) => {
-                keys.to_lowercase() == wanted || about.to_lowercase().contains(&wanted)
+            Entry::Heading(text) => {
+                section = holds(text);
+                section
             }
-            Entry::Mark(_, text) | Entry::Words(text) => text.to_lowercase().contains(&wanted),
+            Entry::Keys(keys, about) => section || keys.to_lowercase() == wanted || holds(about),
+            Entry::Mark(_, text) | Entry::Lane(_, text) | Entry::Words(text) => section || holds(text),
         });
     }
     all
@@ -174,6 +195,14 @@ fn row(theme: &Theme, entry: &Entry) -> Line<'static> {
             Span::styled(mark(theme, *role), theme.style(*role)),
             Span::styled(format!("  {about}"), theme.style(Role::Text)),
         ]),
+        Entry::Lane(kind, about) => {
+            let (glyph, role) = lane::run_of(theme, *kind);
+            Line::from(vec![
+                Span::raw("  "),
+                Span::styled(glyph.repeat(3), theme.style(role)),
+                Span::styled(format!("  {about}"), theme.style(Role::Text)),
+            ])
+        }
     }
 }
 
@@ -221,6 +250,17 @@ mod tests {
                     .any(|entry| matches!(entry, Entry::Keys(_, text) if *text == about))
             );
         }
+    }
+
+    #[test]
+    fn a_search_for_a_heading_brings_all_below_it() {
+        let keymap = Keymap::builtin().unwrap();
+        let help = Help {
+            search: Editor::with("lanes"),
+            ..Help::default()
+        };
+        let found = entries(&help, &keymap);
+        assert_eq!(found.len(), 1 + LANES.len(), "{found:?}");
     }
 
     #[test]

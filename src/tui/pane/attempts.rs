@@ -64,6 +64,9 @@ pub fn title(view: &View<'_>, width: u16) -> String {
     note(view, &Quantiles::of(&view.state.latency.call), width)
 }
 
+/// What the pane says while it stays at an older call and new ones come in unseen.
+const FOLLOWS: &str = "End follows   ";
+
 /// The note in the border, with the quantiles of calls.
 fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
     let glyphs = view.theme.glyphs;
@@ -85,6 +88,11 @@ fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
         "{} wait  {} stream  {} back-off",
         glyphs.lane_wait, glyphs.lane_stream, glyphs.lane_backoff
     );
+    let follows = if view.ui.selected_call.is_some() {
+        FOLLOWS
+    } else {
+        ""
+    };
     let mut wordings = Vec::new();
     if width >= WIDE.0 {
         wordings.push(format!("{legend}  each column {column}"));
@@ -93,7 +101,11 @@ fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
     wordings.push(format!("0s ... {all}{quantiles}"));
     wordings.push(format!("0s ... {all}"));
     let fits = |text: &String| row::width(text) <= room;
-    wordings.into_iter().find(fits).unwrap_or_default()
+    wordings
+        .into_iter()
+        .map(|text| format!("{follows}{text}"))
+        .find(fits)
+        .unwrap_or_default()
 }
 
 /// What to do where nothing was asked yet.
@@ -200,12 +212,12 @@ impl Columns {
                 " {}",
                 row::right(&time(call, view.now), units::DURATION_WIDTH)
             )));
-            let injected = if call.injected.is_empty() {
-                " "
+            // a blank has no colour that a selection could bring to light
+            line.push_span(if call.injected.is_empty() {
+                row::plain(" ")
             } else {
-                theme.glyphs.injected
-            };
-            line.push_span(row::piece(theme, Role::Injected, injected));
+                row::piece(theme, Role::Injected, theme.glyphs.injected)
+            });
         }
         if self.lane > 0 {
             line.spans.extend(lane::draw(view, call, scale, self.lane).spans);
@@ -247,7 +259,7 @@ mod tests {
             drawn(&scene::burst(), 76, 15),
             [
                 " #39 ▶ starts    0  0.0s",
-                " #38 ≈ shares    0  0.2s ▏ shares #37",
+                " #38 ≈ shares    0  0.2s ≈#37▏",
                 " #37 ▶ waits     1  0.2s ━▏",
                 " #36 ⊘ refused   0    -- ⊘ breaker open, not sent",
                 " #35 … queued    0  0.6s ⋯⋯⋯ waits for the token bucket, 0.4s",
@@ -257,7 +269,7 @@ mod tests {
                 " #31 ✓ ok        3  2.4s ━429━500━▒▒▒✓",
                 " #30 ✗ failed    4  5.8s!━500━500━━━━━━━━━━━━TMO····━━429✗",
                 " #29 ✓ ok        3  1.6s ━429━503✓",
-                " #27 ≈ shared    0  0.6s ≈≈≈≈ shares #31",
+                " #27 ≈ shared    0  0.6s ≈#31≈",
                 " #26 ■ stopped   1  0.4s ━━■",
                 " #25 ⊘ rejected  0    -- ⊘ queue full (1024 wait)",
                 " #24 ↯ cut       1  0.5s!━▒CUT↯",
@@ -411,6 +423,12 @@ mod tests {
             "━ wait  ▒ stream  · back-off  each column 0.1s"
         );
         assert_eq!(note(&view, &call, 20), "");
+        let mut old = scene::burst();
+        old.ui.selected_call = Some(CallId(30));
+        assert_eq!(
+            note(&old.view(), &call, 76),
+            "End follows   0s ... 10s  p50 0.7s p95 5.8s"
+        );
         assert_eq!(note(&Scene::default().view(), &call, 116), "");
     }
 }

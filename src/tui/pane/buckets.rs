@@ -83,16 +83,7 @@ fn bucket(view: &View<'_>, label: &str, level: Option<BucketLevel>, width: usize
     let units_left = bucket.level_at(view.now);
     let share = bucket.share_at(view.now);
     let numbers = row::right(&left_of(units_left, bucket.capacity), numbers_width(view));
-    let (note, role) = if units_left < 0.0 {
-        (
-            format!("debt {}", units::amount((-units_left).ceil() as u64)),
-            Role::Bad,
-        )
-    } else if let Some(left) = pause_left(view) {
-        (format!("paused {}", units::countdown(left)), Role::Wait)
-    } else {
-        (units::refill(bucket.per_second()), Role::Text)
-    };
+    let (note, role) = note(view, bucket);
     // most cells, least cells, numbers, note
     let texts = [
         (
@@ -105,7 +96,8 @@ fn bucket(view: &View<'_>, label: &str, level: Option<BucketLevel>, width: usize
         (10, 4, format!(" {numbers}"), String::new()),
     ];
     for (most, least, numbers, note) in texts {
-        let used = row::width(label) + 2 + row::width(&numbers) + row::width(&note);
+        let note_width = if note.is_empty() { 0 } else { notes_width(view) };
+        let used = row::width(label) + 2 + row::width(&numbers) + note_width;
         let cells = width.saturating_sub(used).min(most);
         if cells >= least {
             let mut line = Line::from(label.to_owned());
@@ -121,6 +113,29 @@ fn bucket(view: &View<'_>, label: &str, level: Option<BucketLevel>, width: usize
         [Line::from(format!("{label}{numbers}")), Line::from(numbers)],
         width,
     )
+}
+
+/// The refill, or what stands in for it.
+fn note(view: &View<'_>, bucket: BucketLevel) -> (String, Role) {
+    let level = bucket.level_at(view.now);
+    if level < 0.0 {
+        let debt = units::amount((-level).ceil() as u64);
+        (format!("debt {debt}"), Role::Bad)
+    } else if let Some(left) = pause_left(view) {
+        (format!("paused {}", units::countdown(left)), Role::Wait)
+    } else {
+        (units::refill(bucket.per_second()), Role::Text)
+    }
+}
+
+/// The widest [`note`] of both buckets: their bars stand under each other and have one length.
+fn notes_width(view: &View<'_>) -> usize {
+    let limit = &view.state.limit;
+    let buckets = [limit.tokens, limit.requests].into_iter().flatten();
+    buckets
+        .map(|bucket| row::width(&note(view, bucket).0))
+        .max()
+        .unwrap_or(0)
 }
 
 /// `2.3k/6k`: whole units left, of how many.
@@ -322,6 +337,21 @@ mod tests {
                 "shed      0",
             ]
         );
+    }
+
+    #[test]
+    fn both_bars_have_one_length_though_one_refill_is_longer() {
+        let mut scene = scene::burst();
+        if let Some(bucket) = &mut scene.state.limit.tokens {
+            // the level is kept in units of the period, so the refill can grow alone
+            bucket.refill *= 15;
+        }
+        for width in 20..60 {
+            let view = scene.view();
+            let ends = [tokens(&view, "tokens ", width), requests(&view, "reqs   ", width)]
+                .map(|line| line.to_string().chars().position(|c| c == ']'));
+            assert_eq!(ends[0], ends[1], "{width}");
+        }
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub fn bar(theme: &Theme, role: Role, share: f64, cells: usize) -> Vec<Span<'sta
     ]
 }
 
-/// How many of `cells` a share fills.
-fn filled_cells(share: f64, cells: usize) -> usize {
+/// How many of `cells` a share fills: at least one for what is not zero.
+pub fn filled_cells(share: f64, cells: usize) -> usize {
     if !share.is_finite() || share <= 0.0 || cells == 0 {
         return 0;
     }

@@ -251,7 +251,7 @@ mod tests {
         limit.tokens = limit.tokens.map(|bucket| bucket.debited(2_420));
         limit.paused_until = Some(at(45.3));
         let rows = compact(&scene);
-        assert_eq!(rows[3], "tokens [░░░░░░░░░]    0/6k debt 120");
+        assert_eq!(rows[3], "tokens [░░░░░░]    0/6k debt 120");
         assert_eq!(rows[4], "reqs   [████░░]   42/60 paused 3.2s");
         assert_eq!(
             roomy(&scene)[7],

@@ -1,15 +1,16 @@
 //! The lane of one call: what it did, from left to right, one column for each step of time.
 //!
 //! A stretch is a run of one glyph; where a try ended badly the reason follows as text and covers what
-//! comes next, so that even the shortest try shows why it ended. Times are those of the call itself:
-//! column 0 is its start.
+//! comes next, so that even the shortest try shows why it ended. A call that shares a flight begins with
+//! the id of the call it waits for: there it has the same column in each row and is never in want of room.
+//! Times are those of the call itself: column 0 is its start.
 
 use std::time::Duration;
 
 use ratatui::text::{Line, Span};
 
 use crate::event::{CallId, Fate};
-use crate::state::{CacheVerdict, Call, Calls, Doing, SpanKind};
+use crate::state::{CacheVerdict, Call, Calls, Doing, SpanKind, State};
 use crate::time::Timestamp;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
@@ -101,6 +102,14 @@ fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
     for span in &call.spans {
         let (glyph, role) = run_of(theme, span.kind);
         strip.fill(" ", Role::Text, column(span.from));
+        if span.kind == SpanKind::Following
+            && let Some(owner) = followed(view.state, call)
+        {
+            strip.push(glyph.to_owned(), role);
+            for letter in owner.to_string().chars() {
+                strip.push(letter.to_string(), Role::Text);
+            }
+        }
         strip.fill(glyph, role, column(span.to.unwrap_or(view.now)));
         if !span.label.is_empty() {
             // at least one cell of the try itself, so that two reasons never touch
@@ -129,7 +138,7 @@ fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
 }
 
 /// The glyph and the role of a stretch.
-fn run_of(theme: &Theme, kind: SpanKind) -> (&'static str, Role) {
+pub fn run_of(theme: &Theme, kind: SpanKind) -> (&'static str, Role) {
     let glyphs = theme.glyphs;
     match kind {
         SpanKind::Queued => (glyphs.lane_queue, Role::Wait),
@@ -161,20 +170,23 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
     let texts: (Role, Vec<String>) = match (call.fate, call.doing) {
         (Some(Fate::Hit), _) => (Role::Text, hit_remark(theme, call)),
         (Some(Fate::Refused), _) => {
-            let mark = theme.glyphs.refused;
+            // where there is a lane, the mark stands at its end already
+            let mark = if call.spans.is_empty() {
+                format!("{} ", theme.glyphs.refused)
+            } else {
+                String::new()
+            };
             let texts = if call.attempts == 0 {
-                vec![format!("{mark} breaker open, not sent"), "not sent".into()]
+                vec![format!("{mark}breaker open, not sent"), "not sent".into()]
             } else {
                 vec!["breaker open, not sent again".into(), "breaker open".into()]
             };
             (Role::Text, texts)
         }
         (Some(Fate::Rejected), _) => (Role::Text, rejected_remark(theme, call)),
-        (Some(Fate::Shared), _) => (
-            Role::Text,
-            shared_remark(theme, owner(view.state, call), call.spans.is_empty()),
-        ),
-        (None, Doing::Following { owner }) => (Role::Wait, shared_remark(theme, Some(owner), false)),
+        (Some(Fate::Shared), _) if call.spans.is_empty() => {
+            (Role::Text, shared_remark(theme, owner(view.state, call)))
+        }
         (None, Doing::BackingOff { until }) => {
             let left = units::countdown(view.now.until(until));
             (Role::Wait, vec![format!("next {left}"), left])
@@ -190,10 +202,11 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
             texts.push(what.to_owned());
             (Role::Wait, texts)
         }
-        (Some(Fate::Answered | Fate::Failed | Fate::Interrupted | Fate::Cancelled), _)
-        | (None, Doing::Starting | Doing::Waiting | Doing::Streaming | Doing::Ended) => {
-            (Role::Text, Vec::new())
-        }
+        (Some(Fate::Answered | Fate::Shared | Fate::Failed | Fate::Interrupted | Fate::Cancelled), _)
+        | (
+            None,
+            Doing::Starting | Doing::Waiting | Doing::Streaming | Doing::Following { .. } | Doing::Ended,
+        ) => (Role::Text, Vec::new()),
     };
     let (role, texts) = texts;
     texts
@@ -234,21 +247,30 @@ fn rejected_remark(theme: &Theme, call: &Call) -> Vec<String> {
     texts
 }
 
-/// `≈ shares #31`; without the mark where the lane has shown it.
-fn shared_remark(theme: &Theme, owner: Option<CallId>, with_mark: bool) -> Vec<String> {
-    let text = match owner {
-        Some(owner) => format!("shares {owner}"),
-        None => "shared a flight".to_owned(),
-    };
-    if with_mark {
-        vec![format!("{} {text}", theme.glyphs.shared)]
-    } else {
-        vec![text]
+/// `≈ shares #31`, for a call without a lane.
+fn shared_remark(theme: &Theme, owner: Option<CallId>) -> Vec<String> {
+    let mark = theme.glyphs.shared;
+    match owner {
+        Some(owner) => vec![format!("{mark} shares {owner}"), format!("{mark} {owner}")],
+        None => vec![format!("{mark} shared a flight")],
+    }
+}
+
+/// The call whose flight it waits for, or waited for.
+fn followed(state: &State, call: &Call) -> Option<CallId> {
+    match call.doing {
+        Doing::Following { owner } => Some(owner),
+        Doing::Starting
+        | Doing::Queued { .. }
+        | Doing::Waiting
+        | Doing::Streaming
+        | Doing::BackingOff { .. }
+        | Doing::Ended => owner(state, call),
     }
 }
 
 /// The call whose attempts it shared, if that is still known and is not itself.
-pub fn owner(state: &crate::state::State, call: &Call) -> Option<CallId> {
+pub fn owner(state: &State, call: &Call) -> Option<CallId> {
     let flight = state.calls.flights.get(&call.flight?)?;
     (flight.owner != call.id).then_some(flight.owner)
 }
@@ -349,6 +371,24 @@ mod tests {
         assert_eq!(lane_of(33, 500, 12), "━429━429▏");
         assert_eq!(lane_of(36, 500, 23), "not sent");
         assert_eq!(lane_of(36, 500, 24), "⊘ breaker open, not sent");
+    }
+
+    #[test]
+    fn whom_a_call_shares_with_stands_in_front_whatever_the_room() {
+        assert_eq!(lane_of(27, 100, 60), "≈#31≈≈≈");
+        assert_eq!(lane_of(27, 10, 20), "≈#31≈≈≈≈≈≈≈≈≈≈≈≈≈≈≈…");
+        assert_eq!(lane_of(38, 50, 60), "≈#37▏");
+    }
+
+    #[test]
+    fn a_call_refused_after_a_wait_has_one_mark() {
+        let mut scene = scene::burst();
+        let mut call = scene::call(1, 1.0, 2.0, Fate::Refused);
+        call.attempts = 0;
+        call.spans = scene::lane(1.0, &[(SpanKind::Queued, 1.0, "")]);
+        scene.state.calls.recent.insert(call.id, call.clone());
+        let lane = draw(&scene.view(), &call, ms(200), 60).to_string();
+        assert_eq!(lane, "⋯⋯⋯⋯⋯⊘ breaker open, not sent");
     }
 
     #[test]

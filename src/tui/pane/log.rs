@@ -12,6 +12,9 @@ use crate::tui::theme::Role;
 use crate::tui::view::View;
 use crate::tui::wrap;
 
+/// Columns of the longest kind.
+const KIND_WIDTH: usize = 6;
+
 /// What the filter lets through. Empty lets everything through; `!` in front inverts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
@@ -150,8 +153,10 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 /// `42.1 retry  #33 try 2/4 in 0.82s (429, Retry-After: 1)`
 fn spans<'a>(view: &View<'_>, line: &'a LogLine, columns: usize) -> Line<'a> {
     let time = format!("{:>5.1} ", line.at.as_secs_f64() % 1000.0);
-    let kind = format!("{:<6} ", line.kind.label());
-    let used = wrap::width(&time) + wrap::width(&kind);
+    let kind = line.kind.label();
+    // not part of the word: an underlined or reversed blank looks like a letter
+    let blanks = " ".repeat(KIND_WIDTH.saturating_sub(wrap::width(kind)) + 1);
+    let used = wrap::width(&time) + wrap::width(kind) + wrap::width(&blanks);
     let call = match line.call {
         // the sentence may already begin with its call
         Some(call) if !line.text.starts_with(&call.to_string()) => format!("{call} "),
@@ -167,6 +172,7 @@ fn spans<'a>(view: &View<'_>, line: &'a LogLine, columns: usize) -> Line<'a> {
     Line::from(vec![
         Span::styled(time, view.theme.style(Role::Muted)),
         Span::styled(kind, view.theme.style(role(line.kind))),
+        Span::raw(blanks),
         Span::styled(call, view.theme.style(Role::Strong)),
         Span::styled(text, view.theme.style(Role::Text)),
     ])
@@ -190,6 +196,28 @@ mod tests {
             });
         }
         log
+    }
+
+    #[test]
+    fn only_the_letters_of_a_kind_are_underlined() {
+        let mut scene = super::super::scene::burst();
+        scene.state.log.lines.push_back(LogLine {
+            seq: u64::MAX,
+            at: Timestamp::default(),
+            kind: LogKind::Hit,
+            call: None,
+            text: "exact hit".into(),
+        });
+        let area = Rect::new(0, 0, 40, 1);
+        let mut buf = Buffer::empty(area);
+        render(&scene.view(), area, &mut buf);
+        let underlined: String = (0..40)
+            .filter_map(|x| buf.cell((x, 0)))
+            .filter(|cell| cell.modifier.contains(ratatui::style::Modifier::UNDERLINED))
+            .map(ratatui::buffer::Cell::symbol)
+            .collect();
+        assert_eq!(underlined, "hit");
+        assert_eq!(super::super::scene::text(&buf), ["  0.0 hit    exact hit"]);
     }
 
     fn seqs(lines: &[&LogLine]) -> Vec<u64> {

@@ -1,8 +1,6 @@
 //! The story of one call: who asked what, what each layer decided and why, try by try, and the sum of it
 //! in one sentence.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::event::{Fate, Origin};
@@ -17,12 +15,6 @@ use super::{lane, mark, row, units};
 
 /// Columns of the names at the left.
 const LABEL: usize = 15;
-
-/// Draws the story from its beginning, as far as there is room.
-pub fn render(view: &View<'_>, call: &Call, area: Rect, buf: &mut Buffer) {
-    let area = area.intersection(buf.area);
-    row::draw_all(&lines(view, call, area.width), area, buf);
-}
 
 /// The whole story in lines of at most `width` columns, for an overlay that scrolls.
 pub fn lines(view: &View<'_>, call: &Call, width: u16) -> Vec<Line<'static>> {
@@ -118,6 +110,13 @@ fn summary(view: &View<'_>, call: &Call) -> String {
                 tries(call.attempts)
             )
         }
+        Some(Fate::Failed) if call.attempts == 0 => match lane::owner(view.state, call) {
+            Some(owner) => format!(
+                "Failed with {owner}, whose answer it waited for, after {took}{}.",
+                why()
+            ),
+            None => format!("Failed after {took}{waited}, nothing was sent{}.", why()),
+        },
         Some(Fate::Failed) => format!(
             "Failed after {} in {took}{waited}{}.",
             tries(call.attempts),
@@ -264,7 +263,11 @@ impl Facts<'_> {
             SpanKind::Waiting => (format!("try {attempt} waits"), Role::Text),
             SpanKind::Streaming => (format!("try {attempt} streams"), Role::Ok),
             SpanKind::BackOff => ("back-off".to_owned(), Role::Wait),
-            SpanKind::Following => ("shares a flight".to_owned(), Role::Hit),
+            SpanKind::Following => {
+                let owner = lane::owner(self.view.state, call);
+                let what = owner.map_or_else(|| "shares".to_owned(), |owner| format!("shares {owner}"));
+                (what, Role::Hit)
+            }
         };
         let from = units::precise(span.from.since(call.started_at));
         let took = units::precise(span.to.unwrap_or(self.view.now).since(span.from));
@@ -355,12 +358,13 @@ impl Facts<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::scene;
-    use crate::event::CallId;
+    use super::lines;
+    use crate::event::{CallId, Fate};
 
     fn story(id: u64) -> Vec<String> {
         let scene = scene::burst();
         let call = &scene.state.calls.recent[&CallId(id)];
-        let lines = super::lines(&scene.view(), call, 70);
+        let lines = lines(&scene.view(), call, 70);
         lines
             .iter()
             .map(|line| line.to_string().trim_end().to_owned())
@@ -393,6 +397,27 @@ mod tests {
                 "last failure   429: too many requests",
                 "no more tries  all allowed tries were made",
             ]
+        );
+    }
+
+    #[test]
+    fn a_call_that_failed_with_another_says_with_which() {
+        let mut scene = scene::burst();
+        let mut call = scene.state.calls.recent[&CallId(27)].clone();
+        call.fate = Some(Fate::Failed);
+        call.attempts = 0;
+        scene.state.calls.recent.insert(call.id, call.clone());
+        let told: Vec<String> = lines(&scene.view(), &call, 70)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert!(
+            told[1].starts_with("Failed with #31, whose answer it waited for, after"),
+            "{told:#?}"
+        );
+        assert!(
+            told.iter().any(|line| line == "  0.00s  shares #31     0.60s"),
+            "{told:#?}"
         );
     }
 

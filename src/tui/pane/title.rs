@@ -81,7 +81,8 @@ fn clock(view: &View<'_>, width: usize) -> Line<'static> {
 }
 
 /// What to show, best first: the name, the policy, which wording of the upstream, which of the faults.
-const CHOICES: [(bool, bool, Option<usize>, Option<usize>); 14] = [
+/// The seed outlasts the policy and the single rates: without it no run can be made again.
+const CHOICES: [(bool, bool, Option<usize>, Option<usize>); 16] = [
     (true, true, Some(0), Some(0)),
     (true, true, Some(0), Some(1)),
     (true, true, Some(1), Some(0)),
@@ -90,7 +91,9 @@ const CHOICES: [(bool, bool, Option<usize>, Option<usize>); 14] = [
     (true, true, Some(1), Some(1)),
     (true, false, Some(1), Some(0)),
     (true, false, Some(1), Some(1)),
-    (true, false, Some(2), Some(1)),
+    (true, true, Some(1), Some(2)),
+    (true, false, Some(1), Some(2)),
+    (false, false, Some(1), Some(2)),
     (true, false, Some(2), Some(2)),
     (false, false, Some(2), Some(2)),
     (true, false, None, Some(2)),
@@ -138,7 +141,7 @@ fn fit(choices: Vec<Vec<Line<'static>>>, room: usize) -> Vec<Line<'static>> {
         .unwrap_or_default()
 }
 
-/// Where calls go, long to short.
+/// Where calls go: all of it, then with the seed, then without.
 fn upstream_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
     let theme = view.theme;
     let session = &view.state.session;
@@ -153,23 +156,25 @@ fn upstream_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
         .as_ref()
         .map(|model| row::clip(theme, &model.single_line(), 32));
     if upstream.simulated {
-        let mut wordings = vec![format!("sim {seed}"), "sim".to_owned()];
-        if wide {
+        let brief = format!("sim {seed}");
+        let full = if wide {
             let name = model.as_deref().unwrap_or(&host);
-            wordings.insert(0, format!("{name} {dot} sim {seed} {dot} embedded (no network)"));
-        }
-        return wordings.into_iter().map(|text| part(row::plain(text))).collect();
+            format!("{name} {dot} {brief} {dot} embedded (no network)")
+        } else {
+            brief.clone()
+        };
+        return [full, brief, "sim".to_owned()]
+            .map(|text| part(row::plain(text)))
+            .to_vec();
     }
     let where_to = if upstream.loopback { "" } else { " (network)" };
-    let mut texts = Vec::new();
-    if let Some(model) = &model {
-        texts.push(format!("{host} {model} {dot} {seed}{where_to}"));
-        texts.push(format!("{host} {model}"));
-    } else {
-        texts.push(format!("{host} {dot} {seed}{where_to}"));
-    }
-    texts.push(host);
-    texts.into_iter().map(|text| part(row::plain(text))).collect()
+    let full = match &model {
+        Some(model) => format!("{host} {model} {dot} {seed}{where_to}"),
+        None => format!("{host} {dot} {seed}{where_to}"),
+    };
+    [full, format!("{host} {dot} {seed}"), host]
+        .map(|text| part(row::plain(text)))
+        .to_vec()
 }
 
 /// What is broken on purpose, long to short; nothing if nothing is.
@@ -233,6 +238,7 @@ fn part(span: Span<'static>) -> Line<'static> {
 mod tests {
     use super::super::scene::{self, Scene};
     use crate::event::UpstreamInfo;
+    use crate::settings::FaultKind;
 
     fn title(scene: &Scene, width: u16) -> String {
         scene::rows(scene, width, 1, super::render).concat()
@@ -244,7 +250,7 @@ mod tests {
         let table = [
             (13, "  LIVE 00:42"),
             (30, " ! FAULTS 40%      LIVE 00:42"),
-            (48, " seawall   sim   ! FAULTS 40%        LIVE 00:42"),
+            (48, " sim seed 7   ! FAULTS 40%           LIVE 00:42"),
             (
                 80,
                 " seawall   production   sim seed 7   ! FAULTS 429 30% 5xx 10%        LIVE 00:42",
@@ -259,6 +265,20 @@ mod tests {
             assert_eq!(title(&scene, width), text, "{width}");
         }
         assert!(title(&scene, 200).contains("! FAULTS ON  429 30%  500 5%  503 5%"));
+    }
+
+    #[test]
+    fn the_seed_stays_though_many_faults_are_on() {
+        let mut scene = scene::burst();
+        for kind in FaultKind::ALL {
+            scene.state.session.faults.set_rate(kind, 0.05);
+        }
+        assert_eq!(
+            title(&scene, 80),
+            " seawall   production   sim seed 7   ! FAULTS 55%                    LIVE 00:42"
+        );
+        scene.ui.paused = Some(55);
+        assert!(title(&scene, 80).contains(" sim seed 7   ! FAULTS 55%"));
     }
 
     #[test]
@@ -282,7 +302,7 @@ mod tests {
         });
         let texts = [120, 80, 60].map(|width| title(&scene, width));
         assert!(texts[0].contains(" production   api.example.com big-1 · seed 7 (network) "));
-        assert!(texts[1].contains(" api.example.com big-1 "), "{}", texts[1]);
+        assert!(texts[1].contains(" api.example.com · seed 7 "), "{}", texts[1]);
         assert!(texts[2].contains(" api.example.com "), "{}", texts[2]);
     }
 

@@ -17,7 +17,7 @@ type Render = fn(&View<'_>, Rect, &mut Buffer);
 fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let calls = view.state.calls.recent.values();
     if let Some(call) = calls.max_by_key(|call| call.spans.len()) {
-        story::render(view, call, area, buf);
+        super::row::draw_all(&story::lines(view, call, area.width), area, buf);
     }
 }
 

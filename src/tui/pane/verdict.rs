@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::event::{Fate, Origin};
+use crate::event::{Fate, Origin, UpstreamHealth};
 use crate::state::{Burst, Calls, Cause, FateCounts, Hold, Verdict};
 use crate::time::Timestamp;
 use crate::tui::theme::{Role, Theme};
@@ -18,10 +18,12 @@ use super::{mark, row, units};
 
 /// From this width on words stand beside the marks.
 const WORDS: usize = 110;
+/// Columns of a usual cause with its countdown: `HELD BY  breaker OPEN, probe in 4.2s`.
+const CAUSE_ROOM: usize = 36;
 /// From this width on there is room for long words.
 const LONG_WORDS: usize = 160;
 
-/// Draws the verdict on one row, or on two where one is too narrow and there are two.
+/// Draws the verdict on one row, or on two where there are two: first the counts, then the cause.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let verdict = view.state.verdict(view.now);
     let area = row_area(area);
@@ -44,8 +46,7 @@ fn lines(view: &View<'_>, verdict: &Verdict, width: usize, two_rows: bool) -> Ve
     let theme = view.theme;
     let tally = Tally::of(&view.state.calls);
     let (full, brief) = hold_wordings(view, verdict);
-    let full_width = full.iter().map(Line::width).min().unwrap_or(0);
-    if two_rows && tally.marks(theme).width() + 2 + full_width > width {
+    if two_rows {
         let counts = row::first_fit(theme, [tally.marks(theme), tally.head(theme)], width);
         return vec![
             counts,
@@ -197,10 +198,11 @@ impl<'a> Tally<'a> {
         }
         if width >= WORDS {
             for gap in [2, 1] {
-                wordings.push((
-                    self.line(theme, gap, |count| format!("{} {} ", count.glyph, count.words[0])),
-                    0,
-                ));
+                let line = self.line(theme, gap, |count| format!("{} {} ", count.glyph, count.words[0]));
+                // whether there are words must not hang on the cause: they would come and go with it
+                if line.width() + 2 + CAUSE_ROOM <= width {
+                    wordings.push((line, 0));
+                }
             }
         }
         // room for two of the rare counts
@@ -306,8 +308,7 @@ fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec
 fn free_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     let theme = view.theme;
     if mark::running(&view.state.calls.totals) == 0 {
-        let nothing = Line::from(row::piece(theme, Role::Muted, "nothing running"));
-        return (vec![nothing], Vec::new());
+        return idle_wordings(view);
     }
     let flowing = Line::from(row::piece(theme, Role::Ok, "flowing"));
     match verdict.flowing_per_s.filter(|rate| rate.is_finite()) {
@@ -316,6 +317,27 @@ fn free_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec
             (vec![with_rate], vec![flowing])
         }
         None => (vec![flowing], Vec::new()),
+    }
+}
+
+/// Nothing runs: then what would happen to the next call is the news, if the upstream is not ready for it.
+fn idle_wordings(view: &View<'_>) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
+    let line = |role, text: String| Line::from(row::piece(view.theme, role, text));
+    match &view.state.session.health {
+        Some(UpstreamHealth::Trouble { message }) => (
+            vec![
+                line(Role::Bad, format!("upstream down: {message}")),
+                line(Role::Bad, "upstream down, see the log".into()),
+            ],
+            vec![line(Role::Bad, "upstream down".into())],
+        ),
+        Some(UpstreamHealth::Loading) => (
+            vec![line(Role::Wait, "upstream loads its model".into())],
+            vec![line(Role::Wait, "model loading".into())],
+        ),
+        Some(UpstreamHealth::Ready { .. }) | None => {
+            (vec![line(Role::Muted, "nothing running".into())], Vec::new())
+        }
     }
 }
 
@@ -470,6 +492,24 @@ mod tests {
     }
 
     #[test]
+    fn the_counts_have_the_same_words_whatever_the_cause() {
+        let mut scene = scene::burst();
+        let counts = |scene: &Scene, held_by| {
+            let sentence = sentence(scene, held_by, 119);
+            let cause = ["HELD BY", "flowing"].iter().find_map(|word| sentence.find(word));
+            sentence[..cause.unwrap()].trim_end().to_owned()
+        };
+        for shared in [0, 9] {
+            if let Some(burst) = &mut scene.state.calls.burst {
+                burst.counts.ended[Fate::Shared as usize] = shared;
+                burst.counts.started += shared + 5;
+            }
+            let held = counts(&scene, Some(hold(Cause::BreakerOpen, Some(46.3))));
+            assert_eq!(counts(&scene, None), held);
+        }
+    }
+
+    #[test]
     fn every_cause_says_what_comes_next() {
         let scene = scene::burst();
         let table = [
@@ -533,6 +573,21 @@ mod tests {
             sentence(&scene, None, 79),
             "CALLS 0  ✓0 ◇0 ↻0 ✗0 ⊘0        nothing running"
         );
+    }
+
+    #[test]
+    fn an_upstream_that_is_down_is_told_before_anything_runs() {
+        let mut scene = scene::burst();
+        scene.state = crate::state::State::default();
+        let message = "cannot reach 127.0.0.1:8033: nothing listens there".into();
+        scene.state.session.health = Some(UpstreamHealth::Trouble { message });
+        assert!(
+            sentence(&scene, None, 199)
+                .ends_with("upstream down: cannot reach 127.0.0.1:8033: nothing listens there")
+        );
+        assert!(sentence(&scene, None, 79).ends_with("upstream down, see the log"));
+        scene.state.session.health = Some(UpstreamHealth::Loading);
+        assert!(sentence(&scene, None, 79).ends_with("upstream loads its model"));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use ratatui::layout::{Position, Rect, Size};
 use super::{Bench, busy_state};
 use crate::event::{CallId, Command};
 use crate::settings::FaultProfile;
-use crate::state::State;
+use crate::state::{Span, SpanKind, State};
+use crate::time::Timestamp;
 use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette};
 use crate::tui::theme::{Palette as Colours, Theme};
 use crate::tui::ui::Mode;
@@ -134,7 +135,10 @@ fn medium_has_the_prompt_inside_the_chat() {
 fn below_sixty_by_sixteen_the_essence_stays() {
     let mut bench = Bench::new(busy_state());
     let text = rows(&mut bench, 40, 10);
-    assert!(holds(&text, "✓1 ◇1 ↻2 ✗1 ⊘0"), "{text:#?}");
+    // what runs is no retry, and no number stands there twice
+    assert_eq!(text[1], "CALLS 5  ✓1 ▶2 ◇1 ↻0 ✗1 ⊘0", "{text:#?}");
+    assert_eq!(text[2], "flowing");
+    assert_eq!(text.iter().filter(|row| row.contains('◇')).count(), 1);
     assert!(holds(&text, "needs 60x16 for panes"));
     assert!(holds(&text, "39.0 ok     #5 sentence 39"));
     assert!(text[9].ends_with("? help"));
@@ -205,6 +209,15 @@ fn overlays_stand_over_the_panes() {
     let help = rows(&mut bench, 80, 24);
     assert!(holds(&help, "Help: Chat pane"), "{help:#?}");
     assert!(holds(&help, "type to search:"));
+    bench.press("share");
+    let lanes = rows(&mut bench, 80, 24);
+    assert!(
+        holds(&lanes, "≈≈≈  shares the flight of the call whose id it bears"),
+        "{lanes:#?}"
+    );
+    bench.press("<f1>");
+    assert!(bench.ui.overlays.is_empty(), "a second press closes it");
+    bench.press("?");
     bench.press("<esc>:burst 12");
     let palette = rows(&mut bench, 80, 24);
     assert!(
@@ -217,6 +230,47 @@ fn overlays_stand_over_the_panes() {
         holds(&faults, "Faults are off") && holds(&faults, "TCP reset before the first byte"),
         "{faults:#?}"
     );
+}
+
+#[test]
+fn a_sentence_about_faults_is_wrapped_and_little_is_not_drawn_as_nothing() {
+    let mut bench = Bench::new(busy_state());
+    let profile = FaultProfile {
+        about: "everything that breaks in practice, in one request of three".into(),
+        drip: 0.02,
+        ..FaultProfile::default()
+    };
+    bench.ui.overlays = vec![Overlay::Faults(Box::new(Faults::new(profile)))];
+    let faults = rows(&mut bench, 80, 24);
+    assert!(
+        holds(&faults, "breaks in practice, in one request") && holds(&faults, " three "),
+        "{faults:#?}"
+    );
+    assert!(holds(&faults, "drip    2% █░░░░░░░░░"), "{faults:#?}");
+    assert!(holds(&faults, "together"));
+}
+
+#[test]
+fn a_story_longer_than_its_box_is_turned_by_pages() {
+    let mut bench = Bench::new(busy_state());
+    let call = bench.state.calls.recent.get_mut(&CallId(1)).unwrap();
+    call.spans = (1..8)
+        .map(|second| Span {
+            kind: SpanKind::Waiting,
+            from: Timestamp::from_secs_f64(f64::from(second)),
+            to: Some(Timestamp::from_secs_f64(f64::from(second) + 0.5)),
+            label: "503".into(),
+        })
+        .collect();
+    bench.press("3<down><down><down><down><enter>");
+    let top = rows(&mut bench, 80, 16);
+    assert!(holds(&top, "PgUp PgDn scroll"), "{top:#?}");
+    assert!(holds(&top, "fingerprint") && !holds(&top, "tokens  "), "{top:#?}");
+    bench.press("<space>");
+    let on = rows(&mut bench, 80, 16);
+    assert!(holds(&on, "tokens  "), "{on:#?}");
+    bench.press("<pgup>");
+    assert_eq!(rows(&mut bench, 80, 16), top);
 }
 
 #[test]

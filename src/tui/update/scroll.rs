@@ -1,9 +1,11 @@
 //! Moving in a pane. Places are kept as ids (a call, a `seq`), so nothing jumps when rows arrive.
 
+use ratatui::layout::{Position, Rect};
+
 use super::{Known, areas, measure};
 use crate::event::CallId;
 use crate::tui::action::Action;
-use crate::tui::overlay::Overlay;
+use crate::tui::overlay::{self, Overlay, details};
 use crate::tui::pane::{PaneId, chat, log};
 use crate::tui::theme::Theme;
 use crate::tui::ui::Ui;
@@ -117,6 +119,24 @@ pub(super) fn call_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<CallId> {
     }
 }
 
+/// Turns a page of a story that is longer than its box.
+pub(super) fn page_story(ui: &mut Ui, known: &Known<'_>, call: CallId, on: bool) {
+    let Some(call) = known.shown.calls.recent.get(&call) else {
+        return;
+    };
+    let screen = Rect::from((Position::ORIGIN, ui.size));
+    let inner = details::inner(overlay::area_of(&Overlay::Details(call.id), screen));
+    let theme = Theme::default();
+    let rows = details::rows(&measure(ui, known, &theme), call, inner);
+    let page = usize::from(inner.height).saturating_sub(1).max(1);
+    let last = rows.len().saturating_sub(usize::from(inner.height));
+    ui.story_top = if on {
+        (ui.story_top + page).min(last)
+    } else {
+        ui.story_top.min(last).saturating_sub(page)
+    };
+}
+
 /// Shows the story of another call, older if `by` is positive.
 pub(super) fn other_call(ui: &mut Ui, known: &Known<'_>, by: i64) {
     let Some(Overlay::Details(open)) = ui.overlays.last_mut() else {
@@ -130,6 +150,7 @@ pub(super) fn other_call(ui: &mut Ui, known: &Known<'_>, by: i64) {
     if let Some(id) = next.or(newest) {
         *open = id;
     }
+    ui.story_top = 0;
     ui.selected_call = next;
 }
 
