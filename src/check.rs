@@ -24,6 +24,7 @@ mod limiter;
 mod violation;
 mod window;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,36 @@ pub struct Summary {
     pub calls: u64,
     /// Whether the log goes to the end of the session: if not, what must be true there was not checked.
     pub complete: bool,
+    /// The last line, if it is torn: it was being written when the program was stopped.
+    pub torn: Option<u64>,
+}
+
+impl fmt::Display for Summary {
+    /// `3 events, 1 calls, 31 invariants hold`, and what could not be checked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = INVARIANTS.len();
+        write!(
+            f,
+            "{} events, {} calls, {kinds} invariants hold",
+            self.events, self.calls
+        )?;
+        if self.lost > 0 {
+            let (lost, behind) = (self.lost, self.behind_gap);
+            write!(
+                f,
+                "; {lost} events are lost, of the {behind} behind them only the order was checked"
+            )?;
+        }
+        if let Some(line) = self.torn {
+            write!(
+                f,
+                "; line {line} is torn, the program was stopped while it wrote it"
+            )?;
+        } else if !self.complete {
+            f.write_str("; the log stops before the session does")?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads a log as it comes.
@@ -233,7 +264,7 @@ pub fn check(
                 })?;
                 complete = true;
             }
-            Err(JournalError::Torn { .. }) => {}
+            Err(JournalError::Torn { line }) => checker.summary.torn = Some(line),
             Err(error) => return Err(error.into()),
         }
     }

@@ -15,9 +15,10 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall --faults outage --seed 7             with the faults chosen; F switches them on
   seawall --policy exercise                    the textbook's policy instead of production's
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
+  seawall check session.ndjson                 whether a journal keeps every promise
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
 
-Exit codes: 0 ok, 1 the drill did not end well, 2 usage or configuration, 3 upstream unreachable,
+Exit codes: 0 ok, 1 the drill did not end well or an invariant does not hold, 2 usage or configuration, 3 upstream unreachable,
             129 SIGHUP, 130 Ctrl-C, 143 SIGTERM."
 )]
 pub struct Cli {
@@ -87,6 +88,11 @@ pub enum Mode {
         /// The port on 127.0.0.1; 0 takes any that is free and prints it
         #[arg(long, value_name = "N", default_value_t = 8099)]
         port: u16,
+    },
+    /// Check a journal against the invariants: what must be true of every session, read from its events alone
+    Check {
+        /// The journal; - reads standard input
+        file: PathBuf,
     },
     /// Write a picture of the screen as SVG: the same one each time
     Picture {

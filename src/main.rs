@@ -1,15 +1,19 @@
 //! The seawall program: reads the command line, opens one mode, and is the only place that ends the process.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
 use color_eyre::eyre;
+use seawall::check::{self, CheckError};
 use seawall::cli::{Cli, ColorChoice, Mode, PanicIn};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
+use seawall::journal;
 use seawall::session::{Session, SessionConfig, SessionError, UpstreamConfig};
 use seawall::settings::LatencyProfile;
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
@@ -45,6 +49,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
     let code = match &cli.mode {
         Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port)),
         Some(Mode::Picture { file, size }) => picture(file, size),
+        Some(Mode::Check { file }) => check_journal(file),
         None => {
             let config = session_config(cli)?;
             if cli.no_tui || !has_terminal() {
@@ -183,7 +188,7 @@ async fn headless(config: SessionConfig) -> eyre::Result<u8> {
 }
 
 /// The picture of the README, under virtual time.
-fn picture(file: &std::path::Path, size: &str) -> eyre::Result<u8> {
+fn picture(file: &Path, size: &str) -> eyre::Result<u8> {
     let cells = size
         .split_once('x')
         .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
@@ -203,6 +208,42 @@ fn picture(file: &std::path::Path, size: &str) -> eyre::Result<u8> {
     let svg = runtime.block_on(seawall::picture::draw(columns, rows, config::faults("outage")?))?;
     std::fs::write(file, svg).map_err(|error| eyre::eyre!("cannot write {}: {error}", file.display()))?;
     Ok(0)
+}
+
+/// A journal against the invariants.
+fn check_journal(file: &Path) -> eyre::Result<u8> {
+    let input: Box<dyn BufRead> = if file == Path::new("-") {
+        Box::new(std::io::stdin().lock())
+    } else {
+        match File::open(file) {
+            Ok(file) => Box::new(BufReader::new(file)),
+            Err(error) => {
+                writeln!(
+                    std::io::stderr(),
+                    "seawall: cannot read {}: {error}",
+                    file.display()
+                )?;
+                return Ok(USAGE);
+            }
+        }
+    };
+    let checked = journal::read(input)
+        .map_err(CheckError::from)
+        .and_then(|(header, lines)| check::check(&header, lines));
+    match checked {
+        Ok(summary) => {
+            writeln!(std::io::stdout(), "{}: {summary}", file.display())?;
+            Ok(0)
+        }
+        Err(CheckError::Violation(violation)) => {
+            writeln!(std::io::stdout(), "{}: {violation}", file.display())?;
+            Ok(1)
+        }
+        Err(CheckError::Journal(error)) => {
+            writeln!(std::io::stderr(), "seawall: {}: {error}", file.display())?;
+            Ok(USAGE)
+        }
+    }
 }
 
 /// The simulator alone, until a signal.
