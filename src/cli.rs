@@ -16,9 +16,10 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall --policy exercise                    the textbook's policy instead of production's
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   ten minutes of traffic and an outage, in a second
+  seawall check outage.ndjson                  whether a journal keeps every promise
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
 
-Exit codes: 0 ok, 1 it did not come as expected, 2 usage or configuration, 3 upstream unreachable,
+Exit codes: 0 ok, 1 it did not come as expected or a promise is broken, 2 usage or configuration, 3 upstream unreachable,
             129 SIGHUP, 130 Ctrl-C, 143 SIGTERM."
 )]
 pub struct Cli {
@@ -117,6 +118,11 @@ pub enum Mode {
     },
     /// List the bundled scenarios, and what each teaches
     Scenarios,
+    /// Check a journal against the invariants: what must be true of every session, read from its events alone
+    Check {
+        /// The journal; - reads standard input
+        file: PathBuf,
+    },
     /// Write a picture of the screen as SVG: the same one each time
     Picture {
         /// Where to

@@ -39,8 +39,8 @@ use landing::{Landing, panic_text};
 use layers::{Errand, Shared};
 
 use crate::event::{
-    BreakerMode, EventKind, EvictReason, Failure, Observer, Origin, Sample, StopReason, UpstreamHealth,
-    UserId,
+    BreakerMode, CallId, EventKind, EvictReason, Failure, Observer, Origin, Sample, StopReason,
+    UpstreamHealth, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::retry::{Retry, RetryDecision};
@@ -416,9 +416,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         // the attempt, under its own clocks
         ride.mark_sent();
-        let number = Self::count_attempt(flight);
-        let request = errand.request(flight.owner().unwrap_or_default(), number);
         let started_at = self.env.clock.now();
+        let (owner, number) = self.begin_attempt(flight);
+        let request = errand.request(owner, number);
         if number == 1 {
             // not earlier: a call that a guard turns away earns no retries
             self.lock().budget.deposit(started_at);
@@ -494,14 +494,21 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// Numbers the next attempt of the flight.
-    fn count_attempt(flight: &Flight) -> u32 {
+    /// Numbers the next attempt of the flight and tells of it, in one step: counted for one call and told of
+    /// another, if the owner left in between, it would be missing in the one's end.
+    fn begin_attempt(&self, flight: &Flight) -> (CallId, u32) {
         let mut log = flight.lock();
-        if let Some(owner) = log.subscribers.first_mut() {
-            owner.attempts += 1;
-        }
         log.attempts += 1;
-        log.attempts
+        log.responded = false;
+        let attempt = log.attempts;
+        let owner = log.subscribers.first_mut().map(|owner| {
+            owner.attempts += 1;
+            owner.call
+        });
+        let flight = flight.id;
+        self.observer
+            .record(owner, EventKind::AttemptStarted { attempt, flight });
+        (owner.unwrap_or_default(), attempt)
     }
 }
 

@@ -17,7 +17,7 @@ pub use command::{BurstUsers, Command};
 pub use failure::{AttemptResult, Failure, FailureClass, Finish, Hint, HintSource, Phase};
 pub use kind::{
     BreakerMode, BreakerState, BypassReason, Constraint, EventKind, EvictReason, Fate, LimitReject,
-    MissReason, MoveReason, Origin, Sample, SkipReason, StopReason, UpstreamHealth, UpstreamInfo,
+    MissReason, MoveReason, Origin, Sample, Sharing, SkipReason, StopReason, UpstreamHealth, UpstreamInfo,
     WindowCounts,
 };
 pub use level::BucketLevel;

@@ -1,16 +1,20 @@
 //! The seawall program: reads the command line, opens one mode, and is the only place that ends the process.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser as _;
 use color_eyre::eyre;
+use seawall::check::{self, CheckError};
 use seawall::cli::{Cli, ColorChoice, Mode, PanicIn};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
+use seawall::journal;
 use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, UpstreamConfig};
 use seawall::settings::LatencyProfile;
@@ -72,6 +76,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             progress.end();
             report(&scene, outcome, *real, *json)
         }
+        Some(Mode::Check { file }) => check_journal(file),
         None => {
             let config = session_config(cli)?;
             if cli.no_tui || !has_terminal() {
@@ -221,7 +226,7 @@ fn scenarios() -> eyre::Result<u8> {
 }
 
 /// Plays random worlds.
-fn worlds(first: u64, count: u64, journal: Option<&std::path::Path>) -> eyre::Result<u8> {
+fn worlds(first: u64, count: u64, journal: Option<&Path>) -> eyre::Result<u8> {
     if let (Some(path), 1) = (journal, count) {
         let scene = worlds::world(first);
         let outcome = scenario::in_virtual_time(&scene, Some(create(path)?), &Arc::default());
@@ -247,8 +252,8 @@ fn worlds(first: u64, count: u64, journal: Option<&std::path::Path>) -> eyre::Re
 }
 
 /// A new file for a journal.
-fn create(path: &std::path::Path) -> eyre::Result<std::fs::File> {
-    std::fs::File::create(path).map_err(|error| {
+fn create(path: &Path) -> eyre::Result<File> {
+    File::create(path).map_err(|error| {
         eyre::Report::new(ConfigError::Unwritable {
             path: path.to_owned(),
             error,
@@ -321,7 +326,7 @@ impl Progress {
 }
 
 /// The picture of the README, under virtual time.
-fn picture(file: &std::path::Path, size: &str) -> eyre::Result<u8> {
+fn picture(file: &Path, size: &str) -> eyre::Result<u8> {
     let cells = size
         .split_once('x')
         .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
@@ -341,6 +346,42 @@ fn picture(file: &std::path::Path, size: &str) -> eyre::Result<u8> {
     let svg = runtime.block_on(seawall::picture::draw(columns, rows, config::faults("outage")?))?;
     std::fs::write(file, svg).map_err(|error| eyre::eyre!("cannot write {}: {error}", file.display()))?;
     Ok(0)
+}
+
+/// A journal against the invariants.
+fn check_journal(file: &Path) -> eyre::Result<u8> {
+    let input: Box<dyn BufRead> = if file == Path::new("-") {
+        Box::new(std::io::stdin().lock())
+    } else {
+        match File::open(file) {
+            Ok(file) => Box::new(BufReader::new(file)),
+            Err(error) => {
+                writeln!(
+                    std::io::stderr(),
+                    "seawall: cannot read {}: {error}",
+                    file.display()
+                )?;
+                return Ok(USAGE);
+            }
+        }
+    };
+    let checked = journal::read(input)
+        .map_err(CheckError::from)
+        .and_then(|(header, lines)| check::check(&header, lines));
+    match checked {
+        Ok(summary) => {
+            writeln!(std::io::stdout(), "{}: {summary}", file.display())?;
+            Ok(0)
+        }
+        Err(CheckError::Violation(violation)) => {
+            writeln!(std::io::stdout(), "{}: {violation}", file.display())?;
+            Ok(1)
+        }
+        Err(CheckError::Journal(error)) => {
+            writeln!(std::io::stderr(), "seawall: {}: {error}", file.display())?;
+            Ok(USAGE)
+        }
+    }
 }
 
 /// The simulator alone, until a signal.

@@ -40,6 +40,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["time", "text", "settings", "event"],
         &["tokio", "ratatui"],
     ),
+    (
+        "check",
+        &["time", "text", "openai", "settings", "event", "journal"],
+        &["tokio", "ratatui"],
+    ),
     ("http", &["time"], &["reqwest", "ratatui"]),
     (
         "simulator",

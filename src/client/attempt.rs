@@ -113,7 +113,7 @@ struct Untold {
 }
 
 impl<T: Transport, O: Observer> Core<T, O> {
-    /// Makes one attempt. Text goes to the flight as it comes; the end is told once, whatever happens.
+    /// Makes an attempt that was told of as begun. Text goes to the flight as it comes; the end is told once, whatever happens.
     pub(super) async fn attempt(
         &self,
         attempt: &Attempt<'_>,
@@ -126,13 +126,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
             started_at,
             ..
         } = *attempt;
-        self.note(
-            flight,
-            EventKind::AttemptStarted {
-                attempt: number,
-                flight: flight.id,
-            },
-        );
         let mut ending = Ending {
             core: self,
             flight,
@@ -140,7 +133,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
             started_at,
             ended: false,
         };
-        flight.lock().responded = false;
         let result = self.exchange(attempt, request, pass).await;
         ending.tell(match &result {
             Ok(answer) => AttemptResult::Succeeded {

@@ -143,11 +143,6 @@ impl Flight {
             .unwrap_or(Timestamp::ZERO)
     }
 
-    /// Who owns it; nobody once all have left.
-    pub(super) fn owner(&self) -> Option<CallId> {
-        self.lock().subscribers.first().map(|one| one.call)
-    }
-
     /// Tells those who read that there is something new.
     pub(super) fn wake_readers(&self) {
         self.progress.notify_waiters();

@@ -11,7 +11,7 @@ use super::stream::CallStream;
 use super::transport::{AttemptRequest, Transport};
 use super::{CallContext, Core};
 use crate::event::{
-    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FlightId, Observer, Phase, UserId,
+    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FlightId, Observer, Phase, Sharing, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::admission;
@@ -220,6 +220,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 Arc::clone(self) as Arc<_>,
             ));
         }
+        let sharing = match &flight_key {
+            FlightKey::Content(_) => Sharing::Content,
+            FlightKey::Keyed(..) => Sharing::Key,
+            FlightKey::Alone(_) => Sharing::Alone,
+        };
         let id = FlightId(self.next_flight.fetch_add(1, Ordering::Relaxed));
         let flight = Arc::new(Flight::new(
             id,
@@ -229,7 +234,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         ));
         guards.flights.insert(flight_key, Arc::clone(&flight));
         self.observer
-            .record(Some(*call), EventKind::FlightStarted { flight: id });
+            .record(Some(*call), EventKind::FlightStarted { flight: id, sharing });
         Shared::Started(flight)
     }
 

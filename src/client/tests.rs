@@ -4,7 +4,6 @@
 
 mod answers;
 mod breaking;
-mod checker;
 mod leaving;
 mod limiting;
 mod retrying;

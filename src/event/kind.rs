@@ -167,6 +167,9 @@ pub enum EventKind {
     FlightStarted {
         /// The flight.
         flight: FlightId,
+        /// Who may join it.
+        #[serde(default)]
+        sharing: Sharing,
     },
     /// The call shares a flight that another one started.
     FlightJoined {
@@ -451,6 +454,19 @@ pub enum Origin {
     },
     /// A program that uses the library.
     Library,
+}
+
+/// Who may join a flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// Calls of the same user with the same request: any answer will do for them.
+    Content,
+    /// Calls of the same user with the same idempotency key.
+    Key,
+    /// Nobody.
+    #[default]
+    Alone,
 }
 
 /// How a call ends: exactly one of these.

@@ -10,8 +10,8 @@ use super::State;
 use crate::event::{
     AttemptResult, BreakerMode, BreakerState, BucketLevel, BypassReason, CallId, Constraint, Event,
     EventKind, EvictReason, FORMAT_VERSION, Failure, FailureClass, Fate, Finish, FlightId, Hint, HintSource,
-    LimitReject, MissReason, MoveReason, Origin, Phase, Sample, SkipReason, StopReason, UpstreamHealth,
-    UpstreamInfo, UserId, WindowCounts,
+    LimitReject, MissReason, MoveReason, Origin, Phase, Sample, Sharing, SkipReason, StopReason,
+    UpstreamHealth, UpstreamInfo, UserId, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::{FaultKind, FaultProfile, Policy};
@@ -104,7 +104,10 @@ pub(crate) fn started(call: u64, origin: Origin, now: Timestamp) -> EventKind {
 /// It gets the flight of its own number.
 pub(crate) fn flight_started(call: u64) -> EventKind {
     let flight = FlightId(call);
-    EventKind::FlightStarted { flight }
+    EventKind::FlightStarted {
+        flight,
+        sharing: Sharing::Alone,
+    }
 }
 
 /// It waits in the queue.

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::checker;
 use super::script::{ScriptedTransport, Step};
+use crate::check::Checker;
 use crate::client::{Answer, CallContext, CallError, CallStream, Env, ResilientClient};
 use crate::event::{CallId, Event, EventKind, Fate, Observer};
 use crate::openai::ChatRequest;
@@ -179,6 +179,22 @@ impl Rig {
         assert_eq!(guards.limiter.in_use(), 0, "slots");
         assert_eq!(guards.limiter.waiting(), 0, "waiters");
         drop(guards);
-        checker::check(&self.events(), &self.policy, self.upstream.sent().len());
+        let events = self.events();
+        let begun = |event: &&Event| matches!(event.kind, EventKind::AttemptStarted { .. });
+        let told = events.iter().filter(begun).count();
+        assert_eq!(
+            told,
+            self.upstream.sent().len(),
+            "attempts told and attempts sent"
+        );
+        let mut checker = Checker::new(&self.policy);
+        for event in &events {
+            checker
+                .take(event)
+                .unwrap_or_else(|violation| panic!("{violation}"));
+        }
+        checker
+            .finish(true)
+            .unwrap_or_else(|violation| panic!("{violation}"));
     }
 }

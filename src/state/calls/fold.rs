@@ -64,7 +64,7 @@ impl Calls {
                 }
                 self.ended(at, id, *fate, (failure.as_ref(), *usage));
             }
-            EventKind::FlightStarted { flight } => {
+            EventKind::FlightStarted { flight, .. } => {
                 if let Some(flight) = self.refer(id, *flight) {
                     (flight.owner, flight.subscribers) = (id, 1);
                 }

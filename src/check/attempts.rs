@@ -1,0 +1,291 @@
+//! Attempts and what follows them: their order, their number, their waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Slack;
+use super::book::{Book, Flight};
+use super::budget::Budget;
+use super::violation::Holds;
+use crate::event::{AttemptResult, Event, EventKind, FailureClass, Phase, StopReason};
+use crate::settings::{Jitter, RetrySettings};
+use crate::time::saturating_nanos;
+
+/// The shortest wait between two polls of a model that is loading.
+const POLL_FLOOR: Duration = Duration::from_millis(250);
+/// The most that is added to a hint.
+const WIDEST_SPREAD: Duration = Duration::from_secs(1);
+
+/// What is told of a retry.
+struct Wait<'a> {
+    event: &'a Event,
+    next: u32,
+    starts_at: crate::time::Timestamp,
+    delay: Duration,
+    drawn: Duration,
+    hint: Option<Duration>,
+    class: FailureClass,
+    ambiguous: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    budget: Budget,
+    settings: Option<RetrySettings>,
+}
+
+impl Attempts {
+    pub(super) fn configure(&mut self, settings: &RetrySettings) {
+        let before = self.settings.as_ref().map(|before| before.budget_ttl);
+        if before != Some(settings.budget_ttl) {
+            self.budget.clear();
+        }
+        self.settings = Some(settings.clone());
+    }
+
+    pub(super) fn take(&mut self, book: &mut Book, event: &Arc<Event>, slack: Slack) -> Holds {
+        match &event.kind {
+            EventKind::AttemptStarted { attempt, flight } => {
+                started(book, event, *attempt, flight.0, slack)?;
+                if *attempt == 1 {
+                    self.budget.first(event.at);
+                }
+                Ok(())
+            }
+            EventKind::AttemptResponded { attempt, .. } => {
+                let flight = book.flight(event)?;
+                let runs = flight.running && !flight.responded && *attempt == flight.attempts;
+                flight.ensure(runs, 2, || "a response to no attempt that waits for one".into())?;
+                flight.responded = true;
+                Ok(())
+            }
+            EventKind::AttemptFirstToken { .. } => delivered(book.flight(event)?),
+            EventKind::StreamDelta {
+                text,
+                chunks,
+                reasoning,
+            } => {
+                let flight = book.flight(event)?;
+                delivered(flight)?;
+                flight.chunks += u64::from(*chunks);
+                if !reasoning {
+                    flight.text.push_safe(text);
+                }
+                Ok(())
+            }
+            EventKind::AttemptEnded { attempt, result, .. } => {
+                let flight = book.flight(event)?;
+                let runs = flight.running && *attempt == flight.attempts;
+                flight.ensure(runs, 2, || "the end of no attempt that runs".into())?;
+                let succeeded = matches!(result, AttemptResult::Succeeded { .. });
+                flight.ensure(!succeeded || flight.responded, 10, || {
+                    "a complete answer without a response".into()
+                })?;
+                flight.running = false;
+                flight.decided = false;
+                flight.outcome = Some(result.clone());
+                Ok(())
+            }
+            EventKind::RetryScheduled { .. } => self.scheduled(book, event, slack),
+            EventKind::RetryStopped { attempt, reason } => stopped(book.flight(event)?, *attempt, *reason),
+            _ => Ok(()),
+        }
+    }
+
+    fn scheduled(&mut self, book: &mut Book, event: &Arc<Event>, slack: Slack) -> Holds {
+        let EventKind::RetryScheduled {
+            next,
+            at,
+            delay,
+            drawn,
+            hint,
+            class,
+            ambiguous,
+            ..
+        } = &event.kind
+        else {
+            return Ok(());
+        };
+        let wait = Wait {
+            event,
+            next: *next,
+            starts_at: *at,
+            delay: *delay,
+            drawn: *drawn,
+            hint: hint.map(|hint| hint.wait),
+            class: *class,
+            ambiguous: *ambiguous,
+        };
+        let deadline = {
+            let id = book.flight(event)?.id;
+            book.flights.get(&id).map(|flight| book.last_deadline(flight))
+        };
+        let flight = book.flight(event)?;
+        may_follow(flight, &wait)?;
+        flight.ensure(
+            deadline.is_some_and(|deadline| wait.starts_at < deadline),
+            4,
+            || {
+                format!(
+                    "the wait would end at {}, the deadline is {deadline:?}",
+                    wait.starts_at
+                )
+            },
+        )?;
+        let loading = wait.class == FailureClass::Loading;
+        check_wait(flight, &wait, loading, slack)?;
+        let unsent = flight
+            .failure()
+            .is_some_and(|failure| failure.phase == Phase::NotSent);
+        flight.decided = true;
+        flight.scheduled = Some((wait.next, wait.starts_at));
+        flight.polls += u32::from(loading);
+        flight.draws += u32::from(!loading);
+        flight.ambiguous += u32::from(wait.ambiguous);
+        let retries = flight.ambiguous;
+        let allowed = flight.any(|policy| retries <= policy.retry.max_ambiguous_retries);
+        flight.ensure(allowed, 3, || {
+            format!("{retries} retries of what may have been billed")
+        })?;
+        match &self.settings {
+            Some(settings) if !loading && !unsent => self.budget.retry(event, settings, slack),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Invariants 2 to 7 where an attempt begins.
+fn started(book: &mut Book, event: &Event, attempt: u32, id: u64, slack: Slack) -> Holds {
+    let call = book.call(event)?;
+    call.attempts += 1;
+    let deadline = call.deadline;
+    book.begun += 1;
+    let flight = book.flight(event)?;
+    let expected = flight.attempts + 1;
+    flight.ensure(
+        flight.id.0 == id && attempt == expected && !flight.running,
+        2,
+        || format!("attempt {expected} of flight {} should follow", flight.id.0),
+    )?;
+    let succeeded = matches!(flight.outcome, Some(AttemptResult::Succeeded { .. }));
+    flight.ensure(!succeeded, 2, || "the flight has its answer".into())?;
+    flight.ensure(!flight.delivered, 5, || "text was delivered before".into())?;
+    flight.ensure(event.at <= deadline + slack.timer, 4, || {
+        format!("the deadline was {deadline}")
+    })?;
+    let polls = flight.polls;
+    let allowed = flight.any(|policy| attempt <= policy.retry.attempts.saturating_add(polls));
+    flight.ensure(allowed, 3, || {
+        format!("attempt {attempt} with {polls} polls is one too many")
+    })?;
+    if attempt > 1 {
+        let due = flight.scheduled.take().filter(|(next, _)| *next == attempt);
+        flight.ensure(due.is_some() && !flight.stopped, 3, || {
+            "no decision said that another attempt follows".into()
+        })?;
+        flight.ensure(due.is_some_and(|(_, starts_at)| event.at >= starts_at), 6, || {
+            format!("it should wait until {due:?}")
+        })?;
+    }
+    if let Some(other) = &flight.displaced {
+        let other = Arc::clone(other);
+        flight
+            .ensure(false, 25, || "an identical flight is in the air".into())
+            .map_err(|breach| breach.with([other]))?;
+    }
+    flight.attempts = attempt;
+    flight.running = true;
+    flight.responded = false;
+    Ok(())
+}
+
+/// Invariant 9.
+fn delivered(flight: &mut Flight) -> Holds {
+    flight.ensure(flight.running && flight.responded, 9, || {
+        "no attempt runs whose response has begun".into()
+    })?;
+    flight.delivered = true;
+    Ok(())
+}
+
+/// Whether the last outcome may be followed by another attempt at all: invariants 2, 3, 5 and 7.
+fn may_follow(flight: &Flight, wait: &Wait<'_>) -> Holds {
+    let Some(failure) = flight.failure().filter(|_| !flight.running && !flight.decided) else {
+        return flight.ensure(false, 2, || "there is no failure to decide about".into());
+    };
+    flight.ensure(!flight.delivered, 5, || "text was delivered".into())?;
+    let no_use = failure.phase == Phase::Final || failure.should_retry == Some(false);
+    flight.ensure(!no_use, 7, || {
+        format!("the attempt before ended for good: {failure}")
+    })?;
+    let expected = flight.attempts + 1;
+    flight.ensure(wait.next == expected && wait.class == failure.class, 2, || {
+        format!(
+            "attempt {expected} follows a failure of class {:?}",
+            failure.class
+        )
+    })?;
+    let ambiguous = matches!(failure.phase, Phase::Ambiguous | Phase::Begun);
+    flight.ensure(wait.ambiguous == ambiguous, 3, || {
+        format!("the failure was in phase {:?}", failure.phase)
+    })
+}
+
+/// Invariant 6.
+fn check_wait(flight: &Flight, wait: &Wait<'_>, loading: bool, slack: Slack) -> Holds {
+    let asked = flight
+        .failure()
+        .and_then(|failure| failure.hint)
+        .map(|hint| hint.wait);
+    let heard = flight.any(|policy| {
+        let obeyed = asked.filter(|_| policy.retry.obey_hints);
+        wait.hint == obeyed && obeyed.is_none_or(|hint| hint <= policy.retry.max_hint)
+    });
+    flight.ensure(heard, 6, || {
+        format!("the server asked for {asked:?}, and {:?} was heard", wait.hint)
+    })?;
+    let draws = if loading { flight.polls } else { flight.draws };
+    let fits = flight.any(|policy| {
+        let (mut least, mut most) = backoff(&policy.retry, draws);
+        if loading {
+            (least, most) = (least.max(POLL_FLOOR), most.max(POLL_FLOOR));
+        }
+        (least..=most).contains(&wait.drawn)
+    });
+    flight.ensure(fits, 6, || {
+        format!("the backoff cannot draw {:?} the {draws}. time", wait.drawn)
+    })?;
+    let hint = wait.hint.unwrap_or_default();
+    let (least, spread) = (wait.drawn.max(hint), (hint / 10).min(WIDEST_SPREAD));
+    flight.ensure((least..=least + spread).contains(&wait.delay), 6, || {
+        format!("the wait should be between {least:?} and {:?}", least + spread)
+    })?;
+    let told = wait.event.at + wait.delay;
+    let told_so = wait.starts_at <= told && wait.starts_at + slack.stamp >= told;
+    flight.ensure(told_so, 6, || format!("the wait ends at {told}"))
+}
+
+/// What the `n`-th wait can be, from 0, with this jitter (semantics 1.3).
+fn backoff(settings: &RetrySettings, n: u32) -> (Duration, Duration) {
+    let (base, cap) = (saturating_nanos(settings.base), saturating_nanos(settings.cap));
+    let raw = base.saturating_mul(1_u64.checked_shl(n).unwrap_or(u64::MAX));
+    let top = raw.min(cap);
+    let (least, most) = match settings.jitter {
+        Jitter::Full => (0, top),
+        Jitter::Equal => (top / 2, top),
+        Jitter::Proportional => (top, raw.saturating_add(raw / 10 * 3 + 3).min(cap)),
+        Jitter::None => (top, top),
+    };
+    (Duration::from_nanos(least), Duration::from_nanos(most))
+}
+
+fn stopped(flight: &mut Flight, attempt: u32, reason: StopReason) -> Holds {
+    let turned_away = matches!(reason, StopReason::BreakerOpen | StopReason::Limited);
+    let failed = flight.failure().is_some() && !flight.running && attempt == flight.attempts;
+    let in_order = failed && (!flight.decided || (turned_away && flight.scheduled.is_some()));
+    flight.ensure(in_order, 2, || "there is no failure to decide about".into())?;
+    flight.decided = true;
+    flight.stopped = true;
+    flight.scheduled = None;
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The life of a call: it begins, is looked up, flies or not, and ends once.
+
+use std::sync::Arc;
+
+use super::Slack;
+use super::book::{Book, Call, Departed, Flight, Lookup};
+use super::violation::{Holds, breach, ensure};
+use crate::event::{CallId, Event, EventKind, FlightId, Sharing};
+
+impl Book {
+    pub(super) fn call_started(&mut self, event: &Arc<Event>) -> Holds {
+        let (
+            Some(id),
+            EventKind::CallStarted {
+                user,
+                fingerprint,
+                prompt_tokens,
+                deadline,
+                ..
+            },
+        ) = (event.call, &event.kind)
+        else {
+            return Err(breach(2, "a call without a number"));
+        };
+        let call = Call {
+            began: Arc::clone(event),
+            request: (user.clone(), fingerprint.clone()),
+            prompt_tokens: *prompt_tokens,
+            deadline: *deadline,
+            lookup: Lookup::NotYet,
+            flight: None,
+            attempts: 0,
+        };
+        self.calls.insert(id, call);
+        Ok(())
+    }
+
+    /// The call of an event.
+    pub(super) fn call(&mut self, event: &Event) -> Result<&mut Call, super::Breach> {
+        let call = event.call.and_then(|call| self.calls.get_mut(&call));
+        call.ok_or_else(|| breach(2, "it belongs to a call, and names none"))
+    }
+
+    pub(super) fn looked_up(&mut self, event: &Event, found: Lookup) -> Holds {
+        let call = self.call(event)?;
+        let first = call.lookup == Lookup::NotYet && call.flight.is_none();
+        ensure(first, 2, || "the call was looked up before".into())
+            .map_err(|breach| breach.with([Arc::clone(&call.began)]))?;
+        call.lookup = found;
+        Ok(())
+    }
+
+    /// A flight may be begun or joined by a call that found nothing and has none.
+    fn may_fly(&mut self, event: &Event) -> Holds {
+        let call = self.call(event)?;
+        let ready = call.lookup == Lookup::Nothing && call.flight.is_none();
+        ensure(ready, 2, || {
+            "a call flies once, after its lookup found nothing".into()
+        })
+        .map_err(|breach| breach.with([Arc::clone(&call.began)]))
+    }
+
+    pub(super) fn flight_started(&mut self, event: &Arc<Event>, id: FlightId, sharing: Sharing) -> Holds {
+        self.may_fly(event)?;
+        let known = self.flights.contains_key(&id) || self.has_been(id);
+        // numbers are given in order and told in nearly that order
+        ensure(!self.flights.contains_key(&id), 2, || {
+            format!("flight {} begins twice", id.0)
+        })?;
+        if !known {
+            self.number(id);
+        }
+        let policy = Arc::clone(&self.policy);
+        let call = self.call(event)?;
+        call.flight = Some(id);
+        let flight = Flight::new(event, call, id, sharing, policy);
+        if sharing == Sharing::Content
+            && let Some(other) = self.shared.insert(flight.request.clone(), id)
+            && let Some(other) = self.flights.get_mut(&other)
+        {
+            // allowed only while the other is being given up: what it does from now on will show
+            other.displaced = Some(Arc::clone(event));
+        }
+        self.flights.insert(id, flight);
+        Ok(())
+    }
+
+    pub(super) fn flight_joined(&mut self, event: &Arc<Event>) -> Holds {
+        let EventKind::FlightJoined {
+            flight: id,
+            owner,
+            subscribers,
+        } = &event.kind
+        else {
+            return Ok(());
+        };
+        self.may_fly(event)?;
+        let has_been = self.has_been(*id);
+        let call = self.call(event)?;
+        let (request, began) = (call.request.clone(), Arc::clone(&call.began));
+        let joiner = event.call.unwrap_or_default();
+        call.flight = Some(*id);
+        let Some(flight) = self.flights.get_mut(id) else {
+            let (number, what) = if has_been {
+                (31, "is over")
+            } else {
+                (2, "has not begun")
+            };
+            return Err(breach(number, format!("flight {} {what}", id.0)).with([began]));
+        };
+        let holds = flight
+            .ensure(flight.owner.is_some(), 31, || "the flight has come down".into())
+            .and_then(|()| {
+                flight.ensure(flight.request.0 == request.0, 29, || {
+                    format!("{} joins a flight of {}", request.0, flight.request.0)
+                })
+            })
+            .and_then(|()| {
+                let shared = flight.sharing != Sharing::Alone && flight.request.1 == request.1;
+                flight.ensure(shared, 25, || {
+                    "the flight is not one that this call may share".into()
+                })
+            })
+            .and_then(|()| {
+                flight.ensure(flight.displaced.is_none(), 25, || {
+                    "another flight of the same request has begun".into()
+                })
+            });
+        holds.map_err(|breach| breach.with([began]))?;
+        flight.subscribers.push(joiner);
+        let told = (Some(*owner), *subscribers as usize);
+        let known = (flight.owner, flight.subscribers.len());
+        flight.ensure(told == known, 26, || {
+            format!("told (owner, subscribers) {told:?}, and known {known:?}")
+        })
+    }
+
+    pub(super) fn handed_over(&mut self, event: &Event, id: FlightId, from: CallId) -> Holds {
+        let Some(flight) = self.flights.get_mut(&id) else {
+            return Err(breach(2, format!("flight {} is not in the air", id.0)));
+        };
+        let left = flight.departed.take().filter(|left| left.call == from);
+        flight.ensure(left.is_some(), 26, || format!("{from} has not left this flight"))?;
+        let oldest = flight.subscribers.first().copied();
+        flight.ensure(oldest == event.call, 26, || {
+            format!("the oldest who waits is {oldest:?}")
+        })?;
+        flight.owner = oldest;
+        Ok(())
+    }
+
+    pub(super) fn call_ended(&mut self, event: &Arc<Event>, slack: Slack) -> Holds {
+        let (
+            Some(id),
+            EventKind::CallEnded {
+                fate,
+                attempts,
+                failure,
+                took,
+                ..
+            },
+        ) = (event.call, &event.kind)
+        else {
+            return Err(breach(2, "an end without a call"));
+        };
+        self.landing(event, slack)?;
+        let call = self.call(event)?;
+        let since = event.at.since(call.began.at);
+        let counts = *attempts == call.attempts && since.abs_diff(*took) <= slack.stamp;
+        ensure(counts, 40, || {
+            format!("it made {} attempts in {since:?}", call.attempts)
+        })
+        .map_err(|breach| breach.with([Arc::clone(&call.began)]))?;
+        let flight = call.flight;
+        self.owned_up += u64::from(*attempts);
+        self.forget_call(id);
+        if let Some(flight) = flight.and_then(|flight| self.flights.get_mut(&flight)) {
+            flight.subscribers.retain(|one| *one != id);
+            if flight.owner == Some(id) {
+                flight.owner = None;
+                flight.departed = Some(Departed {
+                    call: id,
+                    fate: *fate,
+                    failure: failure.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}

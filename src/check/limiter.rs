@@ -1,0 +1,332 @@
+//! The limiter: its queue, its slots, its two buckets, and what each grant is settled with.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Slack;
+use super::book::{Book, Flight, Grant};
+use super::bucket::{Bucket, Flow};
+use super::violation::{Holds, ensure};
+use crate::event::{AttemptResult, BucketLevel, Event, EventKind, Failure, FailureClass, FlightId, Phase};
+use crate::settings::{Counts, LimitSettings};
+use crate::time::Timestamp;
+
+/// How long a 429 without a hint slows the refill.
+const SLOW_FOR: Duration = Duration::from_secs(30);
+
+/// A place in the queue.
+#[derive(Debug)]
+struct Place {
+    flight: FlightId,
+    /// The settings it was queued under: a bucket that was made smaller meanwhile excuses what is too large.
+    settings: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Limiter {
+    settings: LimitSettings,
+    /// Counts settings.
+    version: u64,
+    buckets: Option<(Bucket, Bucket)>,
+    queue: VecDeque<Place>,
+    in_use: u32,
+    paused_until: Timestamp,
+    /// Until when the refill may be slowed.
+    slow_until: Timestamp,
+}
+
+/// What a grant or a settlement tells of the buckets.
+struct Told<'a> {
+    requests: (&'a BucketLevel, Option<Flow>),
+    tokens: (&'a BucketLevel, Option<Flow>),
+}
+
+impl Limiter {
+    pub(super) fn new() -> Self {
+        Self {
+            settings: LimitSettings::default(),
+            version: 0,
+            buckets: None,
+            queue: VecDeque::new(),
+            in_use: 0,
+            paused_until: Timestamp::ZERO,
+            slow_until: Timestamp::ZERO,
+        }
+    }
+
+    pub(super) fn configure(&mut self, settings: &LimitSettings, now: Timestamp) {
+        self.settings = settings.clone();
+        self.version += 1;
+        match &mut self.buckets {
+            None => {
+                let requests = Bucket::full("requests", &settings.requests, now);
+                let tokens = Bucket::full("LLM tokens", &settings.tokens, now);
+                self.buckets = Some((requests, tokens));
+            }
+            Some((requests, tokens)) => {
+                requests.configure(&settings.requests, now);
+                tokens.configure(&settings.tokens, now);
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, book: &mut Book, event: &Arc<Event>, slack: Slack) -> Holds {
+        match &event.kind {
+            EventKind::LimitQueued {
+                position, waiting, ..
+            } => {
+                let flight = book.flight(event)?;
+                self.queue.push_back(Place {
+                    flight: flight.id,
+                    settings: self.version,
+                });
+                let count = self.queue.len();
+                let counts = *position as usize == count && *waiting as usize == count;
+                flight.ensure(counts, 14, || format!("it is number {count} in the queue"))
+            }
+            EventKind::LimitLeft { waiting } => {
+                let flight = book.flight(event)?;
+                let place = self.queue.iter().position(|place| place.flight == flight.id);
+                flight.ensure(place.is_some(), 14, || "it has no place in the queue".into())?;
+                self.queue.retain(|place| place.flight != flight.id);
+                let count = self.queue.len();
+                flight.ensure(*waiting as usize == count, 14, || format!("{count} wait"))
+            }
+            EventKind::LimitRejected { waiting, .. } => {
+                let flight = book.flight(event)?;
+                flight.rejected = true;
+                let count = self.queue.len();
+                flight.ensure(*waiting as usize == count, 14, || format!("{count} wait"))
+            }
+            EventKind::LimitPaused { until } => {
+                self.paused_until = self.paused_until.max(*until);
+                Ok(())
+            }
+            EventKind::LimitAdmitted { .. } => self.admitted(book.flight(event)?, event, slack),
+            EventKind::LimitSettled { .. } => self.settled(book.flight(event)?, event, slack),
+            EventKind::AttemptStarted { attempt, .. } => attempt_started(book.flight(event)?, *attempt),
+            EventKind::AttemptEnded {
+                result: AttemptResult::Failed { failure },
+                ..
+            } if failure.class == FailureClass::RateLimited => {
+                self.slow_until = self.slow_until.max(event.at + SLOW_FOR + slack.timer);
+                Ok(())
+            }
+            EventKind::CallEnded { .. } => self.nobody_left(book, event),
+            _ => Ok(()),
+        }
+    }
+
+    /// The end of a session that came to rest.
+    pub(super) fn rest(&self) -> Holds {
+        let waiting = self.queue.len();
+        ensure(self.in_use == 0 && waiting == 0, 27, || {
+            format!("{} slots are in use, and {waiting} wait", self.in_use)
+        })
+    }
+
+    /// Invariants 11, 12, 14, 15 and 27.
+    fn admitted(&mut self, flight: &mut Flight, event: &Arc<Event>, slack: Slack) -> Holds {
+        let EventKind::LimitAdmitted {
+            reserved,
+            requests,
+            tokens,
+            in_use,
+            waiting,
+            ..
+        } = &event.kind
+        else {
+            return Ok(());
+        };
+        let enabled = self.settings.enabled;
+        flight.ensure(flight.grant.is_none() && !flight.running, 13, || {
+            "it has a grant already".into()
+        })?;
+        let place = self.queue.iter().position(|place| place.flight == flight.id);
+        let in_turn = place.map_or(self.queue.is_empty(), |place| place == 0);
+        flight.ensure(in_turn || !enabled, 14, || match self.queue.front() {
+            Some(first) => format!("flight {} is the head of the queue", first.flight.0),
+            None => "the queue is empty".into(),
+        })?;
+        let queued = place.and_then(|place| self.queue.remove(place));
+        let count = self.queue.len();
+        flight.ensure(*waiting as usize == count, 14, || format!("{count} wait"))?;
+        self.in_use += 1;
+        let slots = *in_use == self.in_use && (!enabled || self.in_use <= self.settings.concurrency);
+        flight.ensure(slots, 27, || {
+            format!(
+                "{} slots of {} are in use",
+                self.in_use, self.settings.concurrency
+            )
+        })?;
+        flight.grant = Some(Grant {
+            reserved: *reserved,
+            charged: enabled,
+            attempts: flight.attempts,
+        });
+        if !enabled {
+            let told = Told {
+                requests: (requests, None),
+                tokens: (tokens, None),
+            };
+            return self.levels(event, &told, slack);
+        }
+        let excused = queued.is_some_and(|place| place.settings != self.version);
+        let too_large = self
+            .buckets
+            .as_ref()
+            .is_some_and(|(_, tokens)| *reserved > tokens.capacity());
+        flight.ensure(!too_large || excused, 15, || {
+            format!("{reserved} LLM tokens are more than the bucket holds")
+        })?;
+        flight.ensure(event.at >= self.paused_until, 11, || {
+            format!("nothing may be granted before {}", self.paused_until)
+        })?;
+        if let Some((requests, tokens)) = &mut self.buckets {
+            requests.count(event, Flow::Granted(1), slack.stamp)?;
+            tokens.count(event, Flow::Granted(*reserved), slack.stamp)?;
+        }
+        let told = Told {
+            requests: (requests, Some(Flow::Granted(1))),
+            tokens: (tokens, Some(Flow::Granted(*reserved))),
+        };
+        self.levels(event, &told, slack)
+    }
+
+    /// Invariants 12, 13 and 27.
+    fn settled(&mut self, flight: &mut Flight, event: &Arc<Event>, slack: Slack) -> Holds {
+        let EventKind::LimitSettled {
+            reserved,
+            charged,
+            refunded,
+            requests,
+            tokens,
+            in_use,
+        } = &event.kind
+        else {
+            return Ok(());
+        };
+        let grant = flight.grant.take();
+        let Some(grant) = grant.filter(|grant| grant.reserved == *reserved) else {
+            return flight.ensure(false, 13, || format!("the grant it settles is {grant:?}"));
+        };
+        self.in_use = self.in_use.saturating_sub(1);
+        flight.ensure(*in_use == self.in_use, 27, || {
+            format!("{} slots are in use", self.in_use)
+        })?;
+        let cap = self.buckets.as_ref().map_or(0, |(_, tokens)| tokens.capacity());
+        check_charge(flight, grant, *charged, *refunded, cap)?;
+        let request = refunded.then_some(Flow::Back(1));
+        let token = match charged.checked_sub(*reserved) {
+            _ if !grant.charged => None,
+            Some(more) => Some(Flow::Debt(more)),
+            None => Some(Flow::Back(reserved - charged)),
+        };
+        if let Some((requests, tokens)) = &mut self.buckets {
+            for (bucket, flow) in [(requests, request), (tokens, token)] {
+                if let Some(flow) = flow {
+                    bucket.count(event, flow, slack.stamp)?;
+                }
+            }
+        }
+        let told = Told {
+            requests: (requests, request),
+            tokens: (tokens, token),
+        };
+        self.levels(event, &told, slack)
+    }
+
+    fn levels(&mut self, event: &Event, told: &Told<'_>, slack: Slack) -> Holds {
+        let Some((requests, tokens)) = &mut self.buckets else {
+            return Ok(());
+        };
+        let slowed = |bucket: &Bucket| bucket.since().is_some_and(|since| since < self.slow_until);
+        for (bucket, (level, flow)) in [(requests, told.requests), (tokens, told.tokens)] {
+            let slowed = slowed(bucket);
+            bucket.told(event.at, level, flow, slowed, slack.stamp)?;
+        }
+        Ok(())
+    }
+
+    /// Nobody waits in the queue for a flight that is over.
+    fn nobody_left(&self, book: &Book, event: &Event) -> Holds {
+        let over = |place: &&Place| {
+            let flight = book.flights.get(&place.flight);
+            flight.is_none_or(|flight| flight.subscribers.is_empty())
+        };
+        match self
+            .queue
+            .iter()
+            .find(over)
+            .and_then(|place| book.flights.get(&place.flight))
+        {
+            Some(flight) => flight.ensure(false, 27, || {
+                format!("{:?} is over and still has a place in the queue", event.call)
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Invariant 13 where an attempt begins: it has a grant of its own, or that of its flight.
+fn attempt_started(flight: &Flight, attempt: u32) -> Holds {
+    let Some(grant) = flight.grant else {
+        return flight.ensure(false, 13, || "nothing was granted to it".into());
+    };
+    let unused = attempt == grant.attempts + 1;
+    let shared = flight.any(|policy| policy.limit.charges == Counts::Call);
+    flight.ensure(unused || shared, 13, || {
+        "its grant was used by an attempt before".into()
+    })
+}
+
+/// Invariant 13 where a grant is settled: what came of the attempts it was for says what it costs.
+fn check_charge(flight: &Flight, grant: Grant, charged: u64, refunded: bool, capacity: u64) -> Holds {
+    let reserved = grant.reserved;
+    if !grant.charged {
+        return flight.ensure(charged == 0 && !refunded, 13, || "nothing was charged".into());
+    }
+    flight.ensure(!flight.running, 13, || "its attempt still runs".into())?;
+    let most = reserved.saturating_add(capacity);
+    let by_text = || {
+        let nothing_came = !flight.delivered && charged == reserved;
+        let came =
+            flight.delivered && charged >= flight.prompt_tokens.saturating_add(flight.chunks).min(most);
+        !refunded && (nothing_came || came)
+    };
+    let fits = match &flight.outcome {
+        _ if flight.attempts == grant.attempts => refunded && charged == 0,
+        // cancelled in the wait before the next attempt, with a grant for the whole call
+        _ if flight.scheduled.is_some() => !refunded && charged == reserved,
+        Some(AttemptResult::Succeeded { usage, .. }) => !refunded && charged == usage.total().min(most),
+        Some(AttemptResult::Failed { failure }) => match failure.phase {
+            _ if matches!(failure.class, FailureClass::Deadline | FailureClass::Internal) => by_text(),
+            _ if is_unsent(failure) => refunded && charged == 0,
+            Phase::NotSent => refunded && charged == 0,
+            Phase::Refused | Phase::Final => !refunded && charged == 0,
+            Phase::Ambiguous | Phase::Begun => !refunded && charged == reserved,
+            Phase::Delivered => by_text(),
+        },
+        Some(AttemptResult::Cancelled) => by_text(),
+        None => false,
+    };
+    flight.ensure(fits, 13, || {
+        let refund = if refunded {
+            "and the request refunded"
+        } else {
+            "and the request kept"
+        };
+        format!(
+            "{charged} of {reserved} LLM tokens are charged, {refund}, for {:?}",
+            flight.outcome
+        )
+    })
+}
+
+/// Whether nothing can have reached the server.
+fn is_unsent(failure: &Failure) -> bool {
+    use FailureClass as C;
+    failure.phase == Phase::NotSent
+        || matches!(failure.class, C::Connect | C::ConnectTimeout | C::Dns | C::Tls)
+}
