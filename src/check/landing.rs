@@ -111,7 +111,13 @@ fn flown(flight: &Flight, event: &Event, told: &Told<'_>, slack: Slack) -> Holds
             flight.ensure(flight.delivered, 10, || "no text had been delivered".into())?;
             own_failure(flight, failure)
         }
-        Fate::Failed => own_failure(flight, failure),
+        Fate::Failed => {
+            let cut = failure.is_some_and(|failure| failure.phase == Phase::Delivered);
+            flight.ensure(!cut, 10, || {
+                "it broke after text was delivered: it was interrupted".into()
+            })?;
+            own_failure(flight, failure)
+        }
     }
 }
 

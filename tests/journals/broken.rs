@@ -1,0 +1,385 @@
+//! Good journals with one mistake each. Events are named by their `seq` in the good one.
+
+use serde_json::{Value, json};
+
+/// A journal line by line: the header, the events, the end.
+pub(crate) struct Log {
+    header: Value,
+    /// With the number it has in the good journal, if it is there.
+    events: Vec<(Option<u64>, Value)>,
+    /// Whether the order is mended afterwards, so that only the mistake is one.
+    renumbered: bool,
+}
+
+/// A mistake, and the invariant it must be called by.
+pub(crate) struct Mistake {
+    pub(crate) name: &'static str,
+    pub(crate) number: u8,
+    pub(crate) journal: &'static str,
+    edit: fn(&mut Log),
+}
+
+impl Mistake {
+    /// The good journal with this mistake in it.
+    pub(crate) fn make(&self, text: &str) -> String {
+        let mut lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let mut log = Log {
+            header: lines.next().unwrap(),
+            events: lines.map(|event: Value| (event["seq"].as_u64(), event)).collect(),
+            renumbered: true,
+        };
+        (self.edit)(&mut log);
+        log.into_text()
+    }
+}
+
+impl Log {
+    fn place(&self, seq: u64) -> usize {
+        self.events
+            .iter()
+            .position(|(known, _)| *known == Some(seq))
+            .unwrap()
+    }
+
+    /// Changes a field of an event. The field must be there, and must change.
+    fn set(&mut self, seq: u64, pointer: &str, value: Value) {
+        let place = self.place(seq);
+        let field = self.events[place].1.pointer_mut(pointer);
+        let field = field.unwrap_or_else(|| panic!("event {seq} has no {pointer}"));
+        assert_ne!(*field, value, "event {seq}, {pointer}");
+        *field = value;
+    }
+
+    /// Puts something into an event that it does not have.
+    fn add(&mut self, seq: u64, field: &str, value: Value) {
+        let place = self.place(seq);
+        self.events[place].1[field] = value;
+    }
+
+    fn remove(&mut self, seq: u64) {
+        let place = self.place(seq);
+        self.events.remove(place);
+    }
+
+    /// Repeats an event before another one, at its time.
+    fn copy(&mut self, seq: u64, before: u64) {
+        let mut event = self.events[self.place(seq)].1.clone();
+        let place = self.place(before);
+        event["at"] = self.events[place].1["at"].clone();
+        self.events.insert(place, (None, event));
+    }
+
+    fn swap(&mut self, one: u64, other: u64) {
+        let (one, other) = (self.place(one), self.place(other));
+        self.events.swap(one, other);
+    }
+
+    /// The same session under a bucket of requests that holds fewer: all levels are so much lower.
+    fn shrink_bucket(&mut self, fewer: i64) {
+        let events = self.events.iter_mut().map(|(_, event)| event);
+        for event in events {
+            if let Some(level) = event.get_mut("requests") {
+                let per = level["per_ns"].as_i64().unwrap();
+                level["scaled"] = (level["scaled"].as_i64().unwrap() - fewer * per).into();
+                level["capacity"] = (level["capacity"].as_i64().unwrap() - fewer).into();
+            }
+        }
+        let place = self.place(1);
+        for policy in [&mut self.header, &mut self.events[place].1] {
+            let capacity = policy.pointer_mut("/policy/limit/requests/capacity").unwrap();
+            *capacity = (capacity.as_i64().unwrap() - fewer).into();
+        }
+    }
+
+    fn into_text(self) -> String {
+        let mut text = self.header.to_string();
+        let mut seq = 0;
+        for (_, mut event) in self.events {
+            if self.renumbered && event.get("seq").is_some() {
+                event["seq"] = seq.into();
+                seq += 1;
+            }
+            if self.renumbered && event.get("end").is_some() {
+                event["end"] = seq.into();
+            }
+            text.push('\n');
+            text.push_str(&event.to_string());
+        }
+        text.push('\n');
+        text
+    }
+}
+
+const fn mistake(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
+    Mistake {
+        name,
+        number,
+        journal: "production",
+        edit,
+    }
+}
+
+/// The same in the journal where limiter and breaker count calls.
+const fn of_exercise(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
+    Mistake {
+        name,
+        number,
+        journal: "exercise",
+        edit,
+    }
+}
+
+/// Every mistake, in the order of the invariants.
+pub(crate) const MISTAKES: &[Mistake] = &[
+    mistake(1, "a call without an end", |log| log.remove(259)),
+    mistake(1, "a call with two ends", |log| log.copy(259, 260)),
+    mistake(1, "a call that begins twice", |log| log.copy(175, 177)),
+    mistake(1, "text after the end", |log| log.copy(11, 32)),
+    mistake(2, "a number is missing", |log| {
+        log.renumbered = false;
+        log.remove(100);
+    }),
+    mistake(2, "the end counts other events", |log| {
+        log.renumbered = false;
+        let place = log.events.len() - 1;
+        log.events[place].1 = json!({ "end": 3 });
+    }),
+    mistake(2, "time goes back", |log| log.set(100, "/at", json!(1))),
+    mistake(2, "a lookup twice", |log| log.copy(3, 4)),
+    mistake(2, "a flight without a lookup", |log| log.remove(3)),
+    mistake(2, "a response before the attempt", |log| log.swap(7, 8)),
+    mistake(2, "an event of a call that does not own the flight", |log| {
+        log.set(128, "/call", json!(8));
+    }),
+    mistake(2, "attempt 3 follows attempt 1", |log| {
+        log.set(152, "/attempt", json!(3));
+    }),
+    mistake(3, "more attempts than allowed", |log| {
+        log.set(1, "/policy/retry/attempts", json!(2));
+    }),
+    mistake(3, "an attempt that nobody decided on", |log| log.remove(149)),
+    mistake(3, "an attempt after the decision to stop", |log| {
+        log.copy(201, 194);
+        let place = log.place(194) - 1;
+        log.events[place].1["attempt"] = json!(2);
+        log.events[place].1["reason"] = json!("limited");
+    }),
+    mistake(3, "more ambiguous retries than allowed", |log| {
+        log.set(1, "/policy/retry/max_ambiguous_retries", json!(0));
+    }),
+    mistake(3, "an ambiguous retry told as none", |log| {
+        log.set(329, "/ambiguous", json!(false));
+    }),
+    mistake(4, "a wait past the deadline", |log| {
+        log.set(138, "/deadline", json!(11_500_000_000_u64));
+    }),
+    mistake(4, "a call that ends after its deadline", |log| {
+        log.set(35, "/deadline", json!(2_000_000_000_u64));
+    }),
+    mistake(4, "a deadline that has not passed", |log| {
+        log.set(260, "/deadline", json!(90_000_000_000_u64));
+    }),
+    mistake(5, "a retry after text", |log| log.copy(154, 145)),
+    mistake(6, "a wait shorter than the hint", |log| {
+        log.set(149, "/delay", json!(500_000_000));
+    }),
+    mistake(6, "a hint that is not heard", |log| {
+        log.set(149, "/hint", Value::Null);
+    }),
+    mistake(6, "a wait longer than the backoff can draw", |log| {
+        log.set(185, "/drawn", json!(600_000_000));
+    }),
+    mistake(6, "an attempt before its wait is over", |log| {
+        log.set(1, "/policy/retry/jitter", json!("none"));
+    }),
+    mistake(6, "a wait that ends at another time", |log| {
+        log.set(185, "/starts_at", json!(12_700_000_000_u64));
+    }),
+    mistake(7, "a retry after a final failure", |log| {
+        log.set(145, "/failure/phase", json!("final"));
+    }),
+    mistake(7, "a retry that the server forbids", |log| {
+        let mut failure = log.events[log.place(145)].1["failure"].clone();
+        failure["should_retry"] = json!(false);
+        log.set(145, "/failure", failure);
+    }),
+    mistake(8, "retries without a budget for them", |log| {
+        log.set(1, "/policy/retry/budget_min_per_s", json!(0.0));
+    }),
+    mistake(9, "text before the response", |log| log.remove(8)),
+    mistake(9, "text between two attempts", |log| log.copy(154, 150)),
+    mistake(10, "a cut answer told as a failure", |log| {
+        log.set(231, "/fate", json!("failed"));
+    }),
+    mistake(10, "refused, but not by the breaker", |log| {
+        log.set(214, "/fate", json!("refused"));
+    }),
+    mistake(10, "an answer with other usage", |log| {
+        log.set(31, "/usage/completion_tokens", json!(1));
+    }),
+    mistake(10, "a failure told as an answer", |log| {
+        let usage = log.events[log.place(31)].1["usage"].clone();
+        log.set(214, "/fate", json!("answered"));
+        log.set(214, "/failure", Value::Null);
+        log.add(214, "usage", usage);
+    }),
+    mistake(11, "more granted than the bucket holds", |log| {
+        log.shrink_bucket(4);
+    }),
+    mistake(11, "a grant during a pause", |log| {
+        log.set(148, "/until", json!(12_000_000_000_u64));
+    }),
+    mistake(12, "a level from nowhere", |log| {
+        log.set(61, "/tokens/scaled", json!(1_000_000_000_000_000_i64));
+    }),
+    mistake(12, "a level above the capacity", |log| {
+        log.set(61, "/requests/scaled", json!(7_000_000_000_i64));
+    }),
+    mistake(12, "a bucket of another size", |log| {
+        log.set(61, "/requests/capacity", json!(600));
+    }),
+    mistake(13, "a refusal that costs tokens", |log| {
+        log.set(147, "/charged", json!(31));
+    }),
+    mistake(13, "an answer that costs less than it used", |log| {
+        log.set(61, "/charged", json!(1));
+    }),
+    mistake(13, "a refund of what was sent", |log| {
+        log.set(212, "/refunded", json!(true));
+    }),
+    mistake(13, "an attempt that is not charged", |log| log.remove(150)),
+    mistake(14, "somebody passes in the queue", |log| {
+        log.set(539, "/call", json!(30));
+    }),
+    mistake(14, "somebody passes who did not wait", |log| log.remove(473)),
+    mistake(14, "another place in the queue", |log| {
+        log.set(475, "/position", json!(9));
+    }),
+    mistake(15, "a grant larger than the bucket", |log| {
+        log.set(38, "/reserved", json!(30_000));
+    }),
+    mistake(18, "from closed to half-open", |log| {
+        log.set(348, "/to", json!("half_open"));
+    }),
+    mistake(18, "a generation is missing", |log| {
+        log.set(374, "/generation", json!(7));
+    }),
+    mistake(18, "opened by too few failures", |log| {
+        log.set(348, "/window/consecutive", json!(2));
+    }),
+    mistake(18, "closed by too few probes", |log| {
+        log.set(1, "/policy/breaker/successes_to_close", json!(2));
+    }),
+    mistake(19, "an attempt while the breaker is open", |log| log.remove(368)),
+    mistake(19, "half-open lets out what is no probe", |log| {
+        log.set(369, "/probe", json!(false));
+    }),
+    mistake(19, "an attempt that the breaker did not let out", |log| {
+        log.remove(6);
+    }),
+    mistake(20, "a permit that is not given back", |log| log.remove(28)),
+    mistake(20, "a permit that is given back twice", |log| log.copy(28, 29)),
+    mistake(21, "an outcome counted as late", |log| {
+        log.set(28, "/sample", json!("late"));
+    }),
+    mistake(21, "a window with outcomes of others", |log| {
+        log.set(335, "/window/total", json!(9));
+    }),
+    mistake(21, "a permit of another generation", |log| {
+        log.set(400, "/generation", json!(2));
+    }),
+    mistake(22, "a 429 counts as a failure", |log| {
+        log.set(146, "/sample", json!("failed"));
+    }),
+    mistake(22, "opened by a success", |log| {
+        log.remove(347);
+        log.copy(28, 348);
+        let place = log.place(348) - 1;
+        log.events[place].1["call"] = json!(21);
+        log.events[place].1["window"] = json!({"total": 3, "failed": 2, "slow": 0, "consecutive": 0});
+    }),
+    mistake(23, "a hit with another text", |log| {
+        log.set(33, "/text", json!("else"));
+    }),
+    mistake(23, "a hit for another user", |log| {
+        log.set(32, "/user", json!("ben"));
+    }),
+    mistake(23, "a hit of another request", |log| {
+        log.set(32, "/fingerprint", json!("0123456789abcdef"));
+    }),
+    mistake(24, "an answer of unknown end is stored", |log| {
+        log.set(27, "/finish", json!("unknown"));
+    }),
+    mistake(24, "a filtered answer is stored", |log| {
+        log.set(27, "/finish", json!("content_filter"));
+    }),
+    mistake(24, "a failure is stored", |log| {
+        log.copy(30, 214);
+        let place = log.place(214) - 1;
+        log.events[place].1["call"] = json!(12);
+    }),
+    mistake(25, "two flights of one request", |log| {
+        let event = json!({
+            "seq": 100, "at": log.events[log.place(100)].1["at"], "call": 7,
+            "type": "flight_started", "flight": 900, "sharing": "content",
+        });
+        let place = log.place(100);
+        log.events[place].1 = event;
+    }),
+    mistake(25, "a flight that nobody may share is shared", |log| {
+        log.set(97, "/sharing", json!("alone"));
+    }),
+    mistake(26, "two ends of one flight", |log| {
+        log.set(318, "/failure/message", json!("else"));
+    }),
+    mistake(26, "the flight goes to the younger one", |log| {
+        log.set(109, "/call", json!(8));
+    }),
+    mistake(26, "the flight is taken from who did not own it", |log| {
+        log.set(109, "/from", json!(8));
+    }),
+    mistake(27, "a slot that is not given back", |log| log.remove(258)),
+    mistake(27, "more slots than there are", |log| {
+        log.set(1, "/policy/limit/concurrency", json!(2));
+    }),
+    mistake(27, "a place in the queue that is not left", |log| log.remove(492)),
+    mistake(28, "a cache above its bound", |log| {
+        log.set(30, "/total_bytes", json!(99_000_000_000_u64));
+    }),
+    mistake(28, "a hit that is too old", |log| {
+        log.set(1, "/policy/cache/ttl", json!("1ms"));
+    }),
+    mistake(28, "a hit younger than it is", |log| {
+        log.set(33, "/age", json!(0));
+    }),
+    mistake(29, "a flight shared with another user", |log| {
+        log.set(98, "/user", json!("dev"));
+    }),
+    mistake(30, "a replay with another text", |log| {
+        log.set(93, "/text", json!("else"));
+    }),
+    mistake(30, "a replay that is too old", |log| {
+        log.set(1, "/policy/flight/replay_ttl", json!("0s"));
+    }),
+    mistake(31, "a flight is joined after its end", |log| {
+        log.set(308, "/flight", json!(11));
+    }),
+    mistake(31, "an error that the flight did not meet", |log| {
+        log.set(214, "/failure/message", json!("else"));
+    }),
+    mistake(40, "more attempts counted than made", |log| {
+        log.set(31, "/attempts", json!(2));
+    }),
+    mistake(40, "another duration", |log| log.set(31, "/took", json!(1))),
+    mistake(40, "a hit saves more than was stored", |log| {
+        log.set(33, "/saved/prompt_tokens", json!(1000));
+    }),
+    mistake(42, "a refusal after the open time", |log| {
+        log.set(357, "/until", json!(61_700_000_000_u64));
+    }),
+    mistake(42, "a refusal for no reason", |log| log.remove(348)),
+    of_exercise(13, "a call that is not charged", |log| log.remove(5)),
+    of_exercise(19, "a call that the breaker did not let through", |log| {
+        log.remove(6);
+    }),
+];

@@ -1,0 +1,282 @@
+//! Sessions under virtual time, with everything in them that the checks speak of.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use seawall::bus::Bus;
+use seawall::client::{CallContext, CallStream, Env, ResilientClient, Transport as _};
+use seawall::config;
+use seawall::event::{BreakerMode, EventKind, FORMAT_VERSION, Observer as _, UserId};
+use seawall::journal::{Header, Journal};
+use seawall::openai::ChatRequest;
+use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy};
+use seawall::simulator::FaultControl;
+use seawall::simulator::local::LocalTransport;
+use seawall::time::Clock;
+
+const SEED: u64 = 7;
+
+/// A client in memory, and a journal of what it does.
+struct Stage {
+    clock: Clock,
+    env: Env,
+    faults: FaultControl,
+    client: ResilientClient<LocalTransport, Bus>,
+}
+
+/// A journal that the bus writes into, and that is finished from outside.
+type Shared = Arc<Mutex<Option<Journal<Vec<u8>>>>>;
+
+fn policy(name: &str) -> Policy {
+    let mut policy = config::policy(name).unwrap();
+    policy.limit.requests = Bucket {
+        capacity: 6,
+        refill: 2,
+        per: Duration::from_secs(1),
+    };
+    policy.limit.concurrency = 3;
+    policy.breaker.consecutive = 3;
+    policy.breaker.open = Duration::from_secs(2);
+    policy.breaker.open_max = Duration::from_secs(10);
+    policy.breaker.successes_to_close = 1;
+    policy
+}
+
+/// Plays in virtual time and gives the journal.
+fn play<F: Future<Output = ()>>(header: &Header, story: impl FnOnce(Stage) -> F) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let journal = Journal::try_new(Vec::new(), header).unwrap();
+    let shared: Shared = Arc::new(Mutex::new(Some(journal)));
+    let writer = Arc::clone(&shared);
+    runtime.block_on(async {
+        let clock = Clock::start();
+        let tap = move |event: &_| {
+            if let Some(journal) = writer.lock().unwrap().as_mut() {
+                journal.write(event).unwrap();
+            }
+        };
+        let bus = Bus::tapped(clock, Box::new(tap));
+        let faults = FaultControl::off();
+        let transport = LocalTransport::new(SEED, LatencyProfile::default(), faults.clone(), clock);
+        let upstream = transport.info();
+        bus.record(
+            None,
+            EventKind::SessionStarted {
+                format: FORMAT_VERSION,
+                seed: SEED,
+                upstream,
+            },
+        );
+        let env = Env::new(clock, SEED);
+        let client = ResilientClient::new(header.policy.clone(), transport, bus, env.clone());
+        let stage = Stage {
+            clock,
+            env: env.clone(),
+            faults,
+            client,
+        };
+        story(stage).await;
+        env.join().await;
+    });
+    let journal = shared.lock().unwrap().take().unwrap();
+    String::from_utf8(journal.finish().unwrap()).unwrap()
+}
+
+/// The session of this name.
+pub(crate) fn session(name: &str) -> String {
+    let header = Header::virtual_time(SEED, policy(name)).of_scenario(name);
+    play(&header, story)
+}
+
+impl Stage {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "requests are made where they are asked"
+    )]
+    fn ask(&self, user: &str, request: ChatRequest, key: Option<&str>, deadline: Option<u64>) -> CallStream {
+        let context = CallContext {
+            user: UserId::new(user),
+            idempotency_key: key.map(ToOwned::to_owned),
+            deadline: deadline.map(Duration::from_millis),
+            ..CallContext::default()
+        };
+        self.client.call(&request, context)
+    }
+
+    async fn wait(&self, millis: u64) {
+        self.clock.sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// From now on only this goes wrong, and always.
+    fn break_all(&self, set: impl FnOnce(&mut FaultProfile)) {
+        let mut profile = FaultProfile::default();
+        set(&mut profile);
+        self.faults.set_profile(profile);
+        self.faults.set_on(true);
+    }
+}
+
+/// A request whose answer may be used again.
+fn cold(prompt: &str) -> ChatRequest {
+    warm(prompt).temperature(0.0)
+}
+
+fn warm(prompt: &str) -> ChatRequest {
+    ChatRequest::prompt(prompt).max_tokens(24).with("stream", true)
+}
+
+/// A little of everything.
+async fn story(stage: Stage) {
+    answers(&stage).await;
+    failures(&stage).await;
+    // the breaker: three failures in a row open it, and a probe closes it
+    stage.wait(40_000).await;
+    stage.break_all(|profile| profile.server_error = 1.0);
+    for user in ["ana", "ben", "cleo", "dev"] {
+        drop(stage.ask(user, warm("is it up?"), None, None).finish().await);
+        stage.wait(100).await;
+    }
+    stage.faults.set_on(false);
+    stage.wait(9_000).await;
+    for _ in 0..2 {
+        drop(
+            stage
+                .ask("ana", warm("is it up again?"), None, None)
+                .finish()
+                .await,
+        );
+    }
+    // the queue: twelve at once, and one that goes away
+    let mut calls: Vec<CallStream> = (0..12)
+        .map(|n| stage.ask("ben", warm(&format!("question {n}")), None, None))
+        .collect();
+    stage.wait(300).await;
+    drop(calls.remove(11));
+    for call in calls {
+        drop(call.finish().await);
+    }
+    // a person
+    stage.client.force_breaker(BreakerMode::ForcedOpen);
+    drop(
+        stage
+            .ask("dev", warm("anybody there?"), None, None)
+            .finish()
+            .await,
+    );
+    stage.client.force_breaker(BreakerMode::Automatic);
+    stage.client.reset_breaker();
+    stage.client.clear_cache();
+    drop(
+        stage
+            .ask("ana", cold("what is a buoy?"), None, None)
+            .finish()
+            .await,
+    );
+}
+
+/// Stored, shared, replayed, handed over.
+async fn answers(stage: &Stage) {
+    for user in ["ana", "ana", "ben"] {
+        drop(
+            stage
+                .ask(user, cold("what is a buoy?"), None, None)
+                .finish()
+                .await,
+        );
+        stage.wait(500).await;
+    }
+    for _ in 0..2 {
+        drop(
+            stage
+                .ask("ana", warm("book a berth"), Some("k1"), None)
+                .finish()
+                .await,
+        );
+    }
+    stage.wait(3_000).await;
+    let owner = stage.ask("cleo", cold("what is a tide?"), None, None);
+    let second = stage.ask("cleo", cold("what is a tide?"), None, None);
+    let third = stage.ask("cleo", cold("what is a tide?"), None, None);
+    stage.wait(50).await;
+    drop(owner);
+    drop(second.finish().await);
+    drop(third.finish().await);
+    drop(
+        stage
+            .ask("dev", warm("a long one").max_tokens(9_000_000), None, None)
+            .finish()
+            .await,
+    );
+    stage.wait(3_000).await;
+}
+
+/// One of each kind of failure.
+async fn failures(stage: &Stage) {
+    // refused with a hint, and good at the second try
+    stage.break_all(|profile| profile.rate_limited = 1.0);
+    let call = stage.ask("ana", warm("wait for me"), None, None);
+    stage.wait(700).await;
+    stage.faults.set_on(false);
+    drop(call.finish().await);
+    // refused without one: the limiter slows down
+    stage.break_all(|profile| {
+        profile.rate_limited = 1.0;
+        profile.retry_after = 0;
+    });
+    drop(stage.ask("ben", warm("too many"), None, None).finish().await);
+    stage.wait(5_000).await;
+    // nothing of use comes after these
+    stage.break_all(|profile| profile.wrong_content_type = 1.0);
+    drop(stage.ask("ana", warm("a portal?"), None, None).finish().await);
+    stage.break_all(|profile| profile.cut = 1.0);
+    drop(stage.ask("ana", warm("half of it"), None, None).finish().await);
+    stage.faults.set_on(false);
+    drop(stage.ask("ana", warm("all of it"), None, None).finish().await);
+    // a deadline, for two who wait for one flight
+    stage.break_all(|profile| profile.stall = 1.0);
+    let first = stage.ask("cleo", cold("silence"), None, Some(1_500));
+    let second = stage.ask("cleo", cold("silence"), None, Some(1_500));
+    drop(first.finish().await);
+    drop(second.finish().await);
+    stage.faults.set_on(false);
+    drop(stage.ask("ana", warm("fine again"), None, None).finish().await);
+    // two who wait for one flight that fails
+    stage.break_all(|profile| profile.wrong_content_type = 1.0);
+    let first = stage.ask("cleo", cold("a portal for two"), None, None);
+    let second = stage.ask("cleo", cold("a portal for two"), None, None);
+    drop(first.finish().await);
+    drop(second.finish().await);
+    stage.faults.set_on(false);
+}
+
+/// An hour of ten calls a second, some of them broken.
+pub(crate) fn hour() -> String {
+    let mut policy = Policy::default();
+    policy.limit.requests.refill = 1200;
+    policy.limit.tokens.capacity = 1_000_000;
+    policy.limit.tokens.refill = 10_000_000;
+    policy.limit.concurrency = 64;
+    let header = Header::virtual_time(SEED, policy);
+    play(&header, |stage| async move {
+        stage.break_all(|profile| {
+            profile.server_error = 0.02;
+            profile.rate_limited = 0.01;
+            profile.cut = 0.02;
+        });
+        for n in 0..36_000 {
+            let user = ["ana", "ben", "cleo", "dev"][n % 4];
+            let request = if n % 3 == 0 {
+                cold(&format!("q{}", n % 3000))
+            } else {
+                warm("again")
+            };
+            let call = stage.ask(user, request, None, None);
+            stage.env.spawn(async move { drop(call.finish().await) });
+            stage.wait(100).await;
+        }
+    })
+}
