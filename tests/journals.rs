@@ -48,6 +48,13 @@ fn the_same_session_gives_the_same_journal_to_the_last_byte() {
     }
 }
 
+#[test]
+fn threads_in_real_time_hold_too() {
+    let summary = checked(&record::threads()).unwrap_or_else(|error| panic!("{error}"));
+    assert!(summary.complete && summary.lost == 0, "{summary}");
+    assert_eq!(summary.calls, 600);
+}
+
 /// Writes the committed journals anew: `cargo test --test journals -- --ignored`.
 #[test]
 #[ignore = "writes into the repository"]

@@ -7,9 +7,9 @@ use seawall::bus::Bus;
 use seawall::client::{CallContext, CallStream, Env, ResilientClient, Transport as _};
 use seawall::config;
 use seawall::event::{BreakerMode, EventKind, FORMAT_VERSION, Observer as _, UserId};
-use seawall::journal::{Header, Journal};
+use seawall::journal::{Header, Journal, LiveJournal};
 use seawall::openai::ChatRequest;
-use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy};
+use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy, Range};
 use seawall::simulator::FaultControl;
 use seawall::simulator::local::LocalTransport;
 use seawall::time::Clock;
@@ -251,6 +251,88 @@ async fn failures(stage: &Stage) {
     drop(first.finish().await);
     drop(second.finish().await);
     stage.faults.set_on(false);
+}
+
+/// Bytes that a thread writes and a test reads.
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Two seconds of real time on four threads, written by the live journal.
+pub(crate) fn threads() -> String {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    let mut policy = policy("production");
+    policy.limit.requests.refill = 200;
+    policy.limit.tokens.capacity = 100_000;
+    policy.limit.concurrency = 20;
+    policy.retry.base = Duration::from_millis(20);
+    policy.breaker.open = Duration::from_millis(200);
+    let page = Page::default();
+    let header = Header::live(SEED, policy.clone(), 0);
+    let live = LiveJournal::start(Journal::try_new(page.clone(), &header).unwrap()).unwrap();
+    runtime.block_on(async {
+        let clock = Clock::start();
+        let bus = Bus::tapped(clock, Box::new(live.tap()));
+        let pace = LatencyProfile {
+            first_token: Range {
+                min_ms: 0,
+                max_ms: 30,
+            },
+            between_tokens: Range { min_ms: 0, max_ms: 3 },
+        };
+        let faults = FaultControl::off();
+        let transport = LocalTransport::new(SEED, pace, faults.clone(), clock);
+        let env = Env::new(clock, SEED);
+        let client = ResilientClient::new(policy, transport, bus, env.clone());
+        let stage = Stage {
+            clock,
+            env: env.clone(),
+            faults,
+            client,
+        };
+        stage.break_all(|profile| {
+            profile.server_error = 0.1;
+            profile.rate_limited = 0.05;
+            profile.cut = 0.05;
+            profile.reset = 0.05;
+        });
+        for n in 0_u64..600 {
+            let user = ["ana", "ben"][(n % 2) as usize];
+            let request = if n % 3 == 0 {
+                cold(&format!("q{}", n / 12))
+            } else {
+                warm("again")
+            };
+            let deadline = (n % 7 == 0).then_some(40);
+            let call = stage.ask(user, request, None, deadline);
+            let patience = Duration::from_millis(n % 50);
+            let left = stage.clock.now() + patience;
+            stage.env.spawn(async move {
+                tokio::select! {
+                    answer = call.finish() => drop(answer),
+                    () = clock.sleep_until(left), if n % 5 == 0 => {}
+                }
+            });
+            stage.wait(n % 7).await;
+        }
+        env.join().await;
+    });
+    live.finish().unwrap();
+    let bytes = page.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
 }
 
 /// An hour of ten calls a second, some of them broken.
