@@ -99,6 +99,8 @@ impl fmt::Display for Summary {
 #[derive(Debug)]
 pub struct Checker {
     slack: Slack,
+    /// When the machine fell asleep last, and when it woke.
+    asleep: Option<(Timestamp, Timestamp)>,
     next_seq: u64,
     last: Option<Arc<Event>>,
     summary: Summary,
@@ -117,6 +119,7 @@ impl Checker {
                 timer: Duration::from_millis(1),
                 stamp: Duration::ZERO,
             },
+            asleep: None,
             next_seq: 0,
             last: None,
             summary: Summary::default(),
@@ -189,12 +192,28 @@ impl Checker {
         if let EventKind::PolicyApplied { policy } = &event.kind {
             self.configure(policy, event.at);
         }
-        self.book.take(event, self.slack)?;
-        self.attempts.take(&mut self.book, event, self.slack)?;
-        self.limiter.take(&mut self.book, event, self.slack)?;
-        self.breaker.take(&mut self.book, event, self.slack)?;
-        self.shelf.take(&self.book, event, self.slack)?;
+        if let EventKind::Suspended { until } = event.kind {
+            self.asleep = Some((event.at, until));
+        }
+        let slack = self.slack_at(event.at);
+        self.book.take(event, slack)?;
+        self.attempts.take(&mut self.book, event, slack)?;
+        self.limiter.take(&mut self.book, event, slack)?;
+        self.breaker.take(&mut self.book, event, slack)?;
+        self.shelf.take(&self.book, event, slack)?;
         self.book.close(event)
+    }
+
+    /// A timer that was due while the machine slept fires when it wakes.
+    fn slack_at(&self, at: Timestamp) -> Slack {
+        let slept = match self.asleep {
+            Some((from, until)) if at <= until + self.slack.timer => until.since(from),
+            _ => Duration::ZERO,
+        };
+        Slack {
+            timer: self.slack.timer + slept,
+            ..self.slack
+        }
     }
 
     /// These settings hold from now on.

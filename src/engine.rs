@@ -138,6 +138,11 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         }
     }
 
+    /// Tells of something that belongs to no call.
+    pub fn tell(&self, kind: EventKind) {
+        self.observer.record(None, kind);
+    }
+
     /// Tells which faults are made now.
     pub fn tell_faults(&self) {
         let profile = Box::new(self.faults.profile().as_ref().clone());

@@ -23,6 +23,7 @@ macro_rules! session_events {
             | EventKind::FaultInjected { .. }
             | EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }
+            | EventKind::Suspended { .. }
             | EventKind::Noticed { .. }
             | EventKind::TaskPanicked { .. }
     };

@@ -63,6 +63,11 @@ pub enum EventKind {
         /// How many calls it made.
         calls: u32,
     },
+    /// The machine is put to sleep: nothing is done before `until`, and what was due by then is late.
+    Suspended {
+        /// When it wakes.
+        until: Timestamp,
+    },
     /// Something a person should read, that belongs to no call.
     Noticed {
         /// What.

@@ -11,7 +11,7 @@ use super::Scene;
 use super::script::{Arrival, Callers, Impatience, Wish};
 use crate::client::{CallContext, Env, ResilientClient, Transport};
 use crate::engine::{Engine, Prompts};
-use crate::event::{BreakerMode, Command, Observer, Origin, UserId};
+use crate::event::{BreakerMode, Command, EventKind, Observer, Origin, UserId};
 use crate::openai::ChatRequest;
 use crate::time::{Clock, Timestamp};
 
@@ -113,7 +113,12 @@ async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: St
                     stage.client.apply(policy.clone());
                 }
             }
-            Wish::Suspend(gap) => clock.skip(gap).await,
+            Wish::Suspend(gap) => {
+                stage.engine.tell(EventKind::Suspended {
+                    until: clock.now() + gap,
+                });
+                clock.skip(gap).await;
+            }
         }
     }
 }

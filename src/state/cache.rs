@@ -141,6 +141,7 @@ impl CacheView {
             | EventKind::FaultInjected { .. }
             | EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }
+            | EventKind::Suspended { .. }
             | EventKind::Noticed { .. }
             | EventKind::TaskPanicked { .. }
             | call_events!()

@@ -109,6 +109,7 @@ impl LimitView {
             | EventKind::FaultInjected { .. }
             | EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }
+            | EventKind::Suspended { .. }
             | EventKind::Noticed { .. }
             | EventKind::TaskPanicked { .. }
             | EventKind::CallStarted { .. }

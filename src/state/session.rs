@@ -40,6 +40,7 @@ impl Session {
             EventKind::FaultInjected { .. } => self.injected += 1,
             EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }
+            | EventKind::Suspended { .. }
             | EventKind::Noticed { .. }
             | EventKind::TaskPanicked { .. }
             | call_events!()

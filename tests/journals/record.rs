@@ -334,31 +334,3 @@ pub(crate) fn threads() -> String {
     let bytes = page.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
 }
-
-/// An hour of ten calls a second, some of them broken.
-pub(crate) fn hour() -> String {
-    let mut policy = Policy::default();
-    policy.limit.requests.refill = 1200;
-    policy.limit.tokens.capacity = 1_000_000;
-    policy.limit.tokens.refill = 10_000_000;
-    policy.limit.concurrency = 64;
-    let header = Header::virtual_time(SEED, policy);
-    play(&header, |stage| async move {
-        stage.break_all(|profile| {
-            profile.server_error = 0.02;
-            profile.rate_limited = 0.01;
-            profile.cut = 0.02;
-        });
-        for n in 0..36_000 {
-            let user = ["ana", "ben", "cleo", "dev"][n % 4];
-            let request = if n % 3 == 0 {
-                cold(&format!("q{}", n % 3000))
-            } else {
-                warm("again")
-            };
-            let call = stage.ask(user, request, None, None);
-            stage.env.spawn(async move { drop(call.finish().await) });
-            stage.wait(100).await;
-        }
-    })
-}

@@ -98,6 +98,7 @@ impl Call {
             | EventKind::FaultsApplied { .. }
             | EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }
+            | EventKind::Suspended { .. }
             | EventKind::Noticed { .. }
             | EventKind::TaskPanicked { .. }
             | EventKind::CacheStored { .. }

@@ -33,6 +33,7 @@ impl Calls {
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::FaultInjected { .. }
+            | EventKind::Suspended { .. }
             | EventKind::Noticed { .. }
             | EventKind::TaskPanicked { .. }
             | call_events!()

@@ -92,6 +92,10 @@ impl About<'_> {
                     )
                 })
             }
+            EventKind::Suspended { until } => {
+                let wakes = until.as_secs_f64();
+                Some((LogKind::Note, format!("the machine sleeps until {wakes:.1}")))
+            }
             EventKind::Noticed { text } => Some((LogKind::Note, text.single_line())),
             EventKind::TaskPanicked { text } => Some((
                 LogKind::Fail,
