@@ -338,7 +338,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
     /// Retry: outside the guards of an attempt, so that each attempt is seen by them.
     async fn try_and_retry(&self, trip: &Trip<'_>) -> Result<Answer, Failure> {
         let flight = trip.flight;
-        let mut retry = Retry::new(&trip.policy.retry, self.env.derive_seed("backoff", flight.id.0));
+        let seed = self.env.derive_seed("backoff", flight.id.0);
+        // its generators are a kilobyte: thousands of calls may wait here, and few of them ever need it
+        let mut retry: Option<Box<Retry>> = None;
         let mut last: Option<Failure> = None;
         loop {
             match self.guarded_attempt(trip).await {
@@ -353,7 +355,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     return Err(last);
                 }
                 Err(NoAnswer::Failed(failure)) => {
-                    match self.decide(flight, &mut retry, &failure) {
+                    let retry = retry.get_or_insert_with(|| Box::new(Retry::new(&trip.policy.retry, seed)));
+                    match self.decide(flight, retry, &failure) {
                         Some(at) => self.env.clock.sleep_until(at).await,
                         None => return Err(failure),
                     }
@@ -407,7 +410,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
             prompt_tokens: errand.prompt_tokens,
             timeouts,
         };
-        let result = self.attempt(&attempt, request, &mut pass).await;
+        // in a box, so that those who wait for a guard do not keep the room of an attempt free meanwhile
+        let result = Box::pin(self.attempt(&attempt, request, &mut pass)).await;
 
         let took = self.env.clock.now().since(started_at);
         let ttft = flight.lock().first_token_after.take().unwrap_or(took);
