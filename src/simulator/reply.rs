@@ -20,17 +20,19 @@ pub struct Reply {
     pub text: &'static str,
 }
 
-static REPLIES: LazyLock<Vec<Reply>> =
-    LazyLock::new(|| parse(include_str!("../../assets/replies/replies.md")));
+static SHELF: LazyLock<Shelf> =
+    LazyLock::new(|| Shelf::new(parse(include_str!("../../assets/replies/replies.md"))));
 
 /// Every written answer.
 pub fn all() -> &'static [Reply] {
-    &REPLIES
+    &SHELF.replies
 }
 
 /// The answer to a question: the best match, or [`unknown`].
 pub fn answer(question: &str) -> String {
-    choose(all(), question).map_or_else(unknown, |reply| reply.text.to_owned())
+    SHELF
+        .choose(question)
+        .map_or_else(unknown, |reply| reply.text.to_owned())
 }
 
 /// The answer to a question that no topic matches: what this is, what it knows, and how to ask a model.
@@ -63,30 +65,47 @@ fn parse_entry(entry: &'static str) -> Option<Reply> {
     (!topics.is_empty() && !text.is_empty()).then_some(Reply { topics, text })
 }
 
-fn choose<'a>(replies: &'a [Reply], question: &str) -> Option<&'a Reply> {
-    let question = words(question);
-    let mut shared: BTreeMap<Vec<String>, u64> = BTreeMap::new();
-    for topic in replies.iter().flat_map(|reply| &reply.topics) {
-        *shared.entry(words(topic)).or_default() += 1;
+/// Answers, and what each of their topics weighs. Weighed once: a burst asks thousands of questions.
+struct Shelf {
+    replies: Vec<Reply>,
+    /// For each reply its topics as words, with their weights.
+    weighed: Vec<Vec<(Vec<String>, u64)>>,
+}
+
+impl Shelf {
+    fn new(replies: Vec<Reply>) -> Self {
+        let mut shared: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+        for topic in replies.iter().flat_map(|reply| &reply.topics) {
+            *shared.entry(words(topic)).or_default() += 1;
+        }
+        let weigh = |topic: &&str| {
+            let topic = words(topic);
+            let letters: usize = topic.iter().map(String::len).sum();
+            let weight = 100 * (topic.len() * topic.len()) + letters;
+            let sharing = shared.get(&topic).copied().unwrap_or(1).max(1);
+            (topic, weight as u64 / sharing)
+        };
+        let weighed = replies
+            .iter()
+            .map(|reply| reply.topics.iter().map(weigh).collect())
+            .collect();
+        Self { replies, weighed }
     }
-    let score = |reply: &Reply| -> u64 {
-        let topics = reply.topics.iter().map(|topic| words(topic));
-        topics
-            .filter(|topic| contains(&question, topic))
-            .map(|topic| {
-                let letters: usize = topic.iter().map(String::len).sum();
-                let weight = 100 * (topic.len() * topic.len()) + letters;
-                weight as u64 / shared.get(&topic).copied().unwrap_or(1).max(1)
-            })
-            .sum()
-    };
-    // `max_by_key` would take the last of equals
-    replies
-        .iter()
-        .map(|reply| (score(reply), reply))
-        .filter(|(score, _)| *score > 0)
-        .reduce(|best, next| if next.0 > best.0 { next } else { best })
-        .map(|(_, reply)| reply)
+
+    fn choose(&self, question: &str) -> Option<&Reply> {
+        let question = words(question);
+        let score = |topics: &[(Vec<String>, u64)]| -> u64 {
+            let found = topics.iter().filter(|(topic, _)| contains(&question, topic));
+            found.map(|(_, weight)| weight).sum()
+        };
+        let scores = self.weighed.iter().map(|topics| score(topics));
+        // `max_by_key` would take the last of equals
+        scores
+            .zip(&self.replies)
+            .filter(|(score, _)| *score > 0)
+            .reduce(|best, next| if next.0 > best.0 { next } else { best })
+            .map(|(_, reply)| reply)
+    }
 }
 
 /// Lower-case words without their plural s; everything that is no letter or digit separates.
@@ -120,8 +139,8 @@ mod tests {
 
     #[test]
     fn the_most_specific_topic_wins() {
-        let replies = parse(SAMPLE);
-        let choose = |question| choose(&replies, question).map(|reply| reply.text);
+        let shelf = Shelf::new(parse(SAMPLE));
+        let choose = |question| shelf.choose(question).map(|reply| reply.text);
         let cases = [
             ("What is a circuit breaker?", Some("B.")),
             ("Explain Circuit-Breakers!", Some("B.")),
@@ -149,7 +168,7 @@ mod tests {
         );
         for reply in all() {
             for topic in &reply.topics {
-                let found = choose(all(), topic).unwrap();
+                let found = SHELF.choose(topic).unwrap();
                 assert!(
                     found
                         .topics
