@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{busy_state, named};
 use crate::event::{Command, Event, EventKind, UserId};
-use crate::state::State;
+use crate::state::{State, story};
 use crate::time::Clock;
 use crate::tui::keymap::Keymap;
 use crate::tui::terminal::Host;
@@ -164,6 +164,15 @@ async fn an_idle_screen_draws_one_frame_and_no_more() {
     let mut rig = rig(Vec::new(), State::default());
     assert_eq!(rig.run(Vec::new(), 3_600_000).await, None);
     assert_eq!(rig.desk.pace.frames(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_screen_with_a_busy_session_behind_it_falls_still() {
+    let mut rig = rig(Vec::new(), story::fold(&story::session(7, 300)));
+    rig.run(Vec::new(), 3_600_000).await;
+    let frames = rig.desk.pace.frames();
+    rig.run(Vec::new(), 3_600_000).await;
+    assert_eq!(rig.desk.pace.frames(), frames);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,159 @@
+//! A burst of 10,000 calls under virtual time: each has one fate, they add up, and nothing grows with them
+//! that does not shrink again.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and its viewer ends with it"
+)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall::bus::{Bus, Received};
+use seawall::client::{Env, ResilientClient};
+use seawall::engine::{Engine, RequestStyle};
+use seawall::event::{BurstUsers, Command, Event, Fate, UserId};
+use seawall::session::USERS;
+use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy};
+use seawall::simulator::FaultControl;
+use seawall::simulator::local::LocalTransport;
+use seawall::state::State;
+use seawall::time::Clock;
+
+const CALLS: u32 = 10_000;
+
+/// What is left of a burst.
+struct Left {
+    /// What the bus folded.
+    canonical: State,
+    /// What a viewer folded that takes its events as the screen does.
+    viewed: State,
+    /// Flights in the air.
+    flights: usize,
+    clock: Clock,
+}
+
+async fn burst(policy: Policy, faults: Option<FaultProfile>) -> Left {
+    let clock = Clock::start();
+    let env = Env::new(clock, 7);
+    let bus = Bus::new(clock);
+    let faults = FaultControl::new(faults.clone().unwrap_or_default(), faults.is_some());
+    let transport = LocalTransport::new(7, LatencyProfile::default(), faults.clone(), clock);
+    let client = ResilientClient::new(policy, transport, bus.clone(), env.clone());
+    let style = RequestStyle {
+        model: None,
+        // a short answer ends as a long one does
+        answer_tokens: 1,
+        users: USERS.iter().map(|name| UserId::new(name)).collect(),
+    };
+    let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults, style);
+    let viewer = tokio::spawn(view(bus.clone()));
+    engine.obey(Command::Burst {
+        calls: CALLS,
+        users: BurstUsers::All,
+    });
+    env.join().await;
+    let (canonical, flights) = (bus.with_state(State::clone), client.flights());
+    drop((engine, client, bus));
+    Left {
+        canonical,
+        viewed: viewer.await.unwrap(),
+        flights,
+        clock,
+    }
+}
+
+/// Folds events as they come, and starts again from a copy whenever they came too fast.
+async fn view(bus: Bus) -> State {
+    let (mut state, mut tail) = bus.subscribe();
+    drop(bus);
+    let mut batch: Vec<Arc<Event>> = Vec::new();
+    loop {
+        match tail.recv_many(&mut batch, 256).await {
+            Received::Events(_) => batch.drain(..).for_each(|event| state.apply(&event)),
+            Received::Lagged(_) => {
+                batch.drain(..).for_each(|event| state.apply(&event));
+                match tail.resubscribe() {
+                    Some(copy) => state = copy,
+                    None => return state,
+                }
+            }
+            Received::Closed => return state,
+        }
+    }
+}
+
+/// Nothing is shared and nothing is turned away: every call has an answer of its own.
+fn all_pass() -> Policy {
+    let mut policy = Policy::default();
+    let wide = Bucket {
+        capacity: 10_000_000,
+        refill: 1_000_000,
+        per: Duration::from_secs(1),
+    };
+    policy.limit.requests = wide.clone();
+    policy.limit.tokens = wide;
+    policy.limit.concurrency = CALLS;
+    policy.cache.enabled = false;
+    policy.flight.enabled = false;
+    policy
+}
+
+fn check(left: &Left) {
+    let calls = &left.canonical.calls;
+    let burst = calls.burst.as_ref().unwrap();
+    assert!(burst.all_made);
+    for counts in [&calls.totals, &burst.counts] {
+        assert_eq!(counts.started, u64::from(CALLS));
+        assert_eq!(counts.ended.iter().sum::<u64>(), u64::from(CALLS), "{counts:?}");
+        assert_eq!(
+            (counts.running(), counts.queued, counts.waiting, counts.streaming),
+            (0, 0, 0, 0)
+        );
+    }
+    // what is remembered of them has its bounds
+    assert!(calls.recent.len() <= 600, "{} calls", calls.recent.len());
+    assert!(calls.flights.len() <= calls.recent.len());
+    assert!(left.canonical.limit.waiters.is_empty());
+    assert!(left.canonical.log.lines.len() <= 10_000);
+    assert_eq!(left.flights, 0);
+    // a screen that was left behind on the way shows the same in the end
+    assert!(left.viewed == left.canonical);
+    // and when the buckets are full again, it draws nothing more
+    let later = left.clock.now() + Duration::from_hours(1);
+    assert_eq!(left.canonical.next_change(later), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_the_default_policy_most_share_the_flights_of_a_few() {
+    let left = burst(Policy::default(), None).await;
+    check(&left);
+    let totals = &left.canonical.calls.totals;
+    assert!(totals.ended(Fate::Shared) > 9_000, "{totals:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_is_shared_all_are_answered() {
+    let left = burst(all_pass(), None).await;
+    check(&left);
+    let totals = &left.canonical.calls.totals;
+    assert_eq!(totals.ended(Fate::Answered), u64::from(CALLS));
+    assert_eq!(left.canonical.retry.attempts, u64::from(CALLS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn into_an_outage_they_end_in_many_ways_and_still_add_up() {
+    let outage = FaultProfile {
+        name: "outage".into(),
+        unavailable: 0.3,
+        reset: 0.1,
+        cut: 0.1,
+        ..FaultProfile::default()
+    };
+    let left = burst(all_pass(), Some(outage)).await;
+    check(&left);
+    let totals = &left.canonical.calls.totals;
+    let ways = totals.ended.iter().filter(|count| **count > 0).count();
+    assert!(ways >= 3, "{totals:?}");
+}
