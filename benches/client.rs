@@ -1,0 +1,48 @@
+//! A cache hit through the whole client: admission, fingerprint, look-up, four events folded in. At most 20 µs.
+
+use std::hint::black_box;
+
+use divan::Bencher;
+use seawall::bus::Bus;
+use seawall::client::{CallContext, Env, ResilientClient};
+use seawall::openai::ChatRequest;
+use seawall::settings::{FaultProfile, LatencyProfile};
+use seawall::simulator::FaultControl;
+use seawall::simulator::local::LocalTransport;
+use seawall::time::Clock;
+
+use crate::traffic::wide;
+
+/// How many watch.
+#[divan::bench(args = [0, 1], sample_size = 100)]
+fn cache_hit(bencher: Bencher<'_, '_>, viewers: usize) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+    else {
+        return;
+    };
+    let request = ChatRequest::prompt("What is a token bucket, and what does it do when it is empty?")
+        .temperature(0.0)
+        .max_tokens(256);
+    let (client, bus) = runtime.block_on(async {
+        let clock = Clock::start();
+        let bus = Bus::new(clock);
+        let faults = FaultControl::new(FaultProfile::default(), false);
+        let transport = LocalTransport::new(7, LatencyProfile::default(), faults, clock);
+        let client = ResilientClient::new(wide(), transport, bus.clone(), Env::new(clock, 7));
+        // the answer that is served from then on
+        drop(black_box(
+            client.call(&request, CallContext::default()).finish().await,
+        ));
+        (client, bus)
+    });
+    let watching: Vec<_> = (0..viewers).map(|_| bus.subscribe()).collect();
+    bencher.bench_local(|| {
+        runtime.block_on(async { client.call(&request, CallContext::default()).finish().await })
+    });
+    drop(watching);
+    let stats = bus.stats();
+    assert_eq!(stats.cache.misses, 1, "all but the first are hits");
+}

@@ -1,0 +1,43 @@
+//! Events folded into the state. At most 1 µs each: at least 1 Mitem/s.
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use seawall::state::State;
+
+use crate::traffic::TRAFFIC;
+
+/// All events of 10,000 calls, from the first one on.
+#[divan::bench(sample_size = 1, sample_count = 30)]
+fn of_a_session(bencher: Bencher<'_, '_>) {
+    let events = &TRAFFIC.events;
+    bencher
+        .counter(ItemsCount::new(events.len()))
+        .with_inputs(State::default)
+        .bench_local_refs(|state| {
+            for event in events {
+                state.apply(event);
+            }
+        });
+}
+
+/// The events of another 500 calls, with 9,500 behind them: every ring is full.
+#[divan::bench(sample_size = 1, sample_count = 100)]
+fn with_calls_behind(bencher: Bencher<'_, '_>) {
+    let events = &TRAFFIC.events[TRAFFIC.before_last..];
+    let before = TRAFFIC.state(TRAFFIC.before_last);
+    bencher
+        .counter(ItemsCount::new(events.len()))
+        .with_inputs(|| before.clone())
+        .bench_local_refs(|state| {
+            for event in events {
+                state.apply(event);
+            }
+        });
+}
+
+/// The copy that a viewer starts from, made while producers wait.
+#[divan::bench]
+fn copy_of_the_state(bencher: Bencher<'_, '_>) {
+    let state = TRAFFIC.whole();
+    bencher.bench_local(|| state.clone());
+}

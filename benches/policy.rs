@@ -1,0 +1,120 @@
+//! One step of each guard, alone.
+
+use std::time::Duration;
+
+use divan::Bencher;
+use seawall::event::{Sample, UserId};
+use seawall::openai::ChatRequest;
+use seawall::policy::breaker::Breaker;
+use seawall::policy::cache::Cache;
+use seawall::policy::fingerprint::{RequestKey, Scope};
+use seawall::policy::limiter::{Admission, Limiter, Request, Settlement};
+use seawall::settings::Policy;
+use seawall::time::Timestamp;
+
+use crate::traffic::wide;
+
+const TICK: Duration = Duration::from_millis(1);
+
+fn request(number: usize) -> ChatRequest {
+    ChatRequest::prompt(format!(
+        "Question {number}: what does a token bucket do when it is empty?"
+    ))
+    .model("seawall-sim")
+    .temperature(0.0)
+    .max_tokens(256)
+}
+
+fn key(number: usize) -> RequestKey {
+    let user = UserId::new("ana");
+    let scope = Scope {
+        user: &user,
+        credential: 7,
+        upstream: "127.0.0.1:8033",
+        route: "chat/completions",
+    };
+    RequestKey::new(&scope, &request(number))
+}
+
+/// Admitted and settled, with nobody else there.
+#[divan::bench(sample_size = 1_000)]
+fn limiter_admits(bencher: Bencher<'_, '_>) {
+    let mut now = Timestamp::ZERO;
+    let mut limiter = Limiter::new(&wide().limit, now);
+    bencher.bench_local(|| {
+        now = now + TICK;
+        let request = Request {
+            tokens: 300,
+            deadline: now + Duration::from_mins(1),
+        };
+        match limiter.acquire(now, request) {
+            Admission::Admitted(grant) => Some(limiter.settle(now, grant, Settlement::Used(120))),
+            Admission::Queued { .. } | Admission::Rejected { .. } => None,
+        }
+    });
+}
+
+/// Queued behind so many others, and gone again.
+#[divan::bench(args = [10, 1_000])]
+fn limiter_queues(bencher: Bencher<'_, '_>, waiters: usize) {
+    let now = Timestamp::ZERO;
+    let mut limiter = Limiter::new(&wide().limit, now);
+    let request = Request {
+        tokens: 300,
+        deadline: now + Duration::from_mins(1),
+    };
+    let taken: Vec<_> = (0..waiters + 16).map(|_| limiter.acquire(now, request)).collect();
+    bencher.bench_local(|| {
+        if let Admission::Queued { ticket, .. } = limiter.acquire(now, request) {
+            limiter.leave(now, ticket);
+        }
+    });
+    drop(taken);
+}
+
+/// A permit given and taken back, with a full window.
+#[divan::bench(sample_size = 1_000)]
+fn breaker_step(bencher: Bencher<'_, '_>) {
+    let mut now = Timestamp::ZERO;
+    let settings = Policy::default().breaker;
+    let mut breaker = Breaker::new(&settings, 7, now);
+    let mut step = || {
+        now = now + TICK;
+        let permit = breaker.acquire(now).permit;
+        permit.map(|permit| breaker.settle(now, permit, Sample::Ok, None))
+    };
+    for _ in 0..settings.window.as_millis() / TICK.as_millis() {
+        divan::black_box_drop(step());
+    }
+    bencher.bench_local(step);
+}
+
+/// The identity of a request.
+#[divan::bench(sample_size = 1_000)]
+fn fingerprint(bencher: Bencher<'_, '_>) {
+    let (user, request) = (UserId::new("ana"), request(1));
+    bencher.bench_local(|| {
+        let scope = Scope {
+            user: &user,
+            credential: 7,
+            upstream: "127.0.0.1:8033",
+            route: "chat/completions",
+        };
+        RequestKey::new(&scope, &request)
+    });
+}
+
+/// Found among 10,000 answers.
+#[divan::bench(sample_size = 1_000)]
+fn cache_lookup(bencher: Bencher<'_, '_>) {
+    let mut cache = Cache::new(&Policy::default().cache);
+    let keys: Vec<_> = (0..10_000).map(key).collect();
+    let stored = keys
+        .iter()
+        .filter(|key| cache.put(Timestamp::ZERO, (*key).clone(), (), 1_000).kept)
+        .count();
+    let mut turns = keys.iter().take(stored).cycle();
+    bencher
+        .with_inputs(|| turns.next())
+        .bench_local_values(|key| key.map(|key| cache.get(Timestamp::ZERO, key).expired));
+}

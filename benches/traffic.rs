@@ -1,0 +1,202 @@
+//! A session of 10,000 calls as events: chats, bursts, hits, streams, retries and outages, made by the real
+//! engine and client over the simulator, under virtual time.
+
+use std::future::Future;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use seawall::client::{Env, ResilientClient, Transport as _};
+use seawall::engine::{Engine, RequestStyle};
+use seawall::event::{BurstUsers, CallId, Command, Event, EventKind, FORMAT_VERSION, Observer, UserId};
+use seawall::session::USERS;
+use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy};
+use seawall::simulator::FaultControl;
+use seawall::simulator::local::LocalTransport;
+use seawall::state::State;
+use seawall::time::Clock;
+
+const SEED: u64 = 7;
+const BURSTS: u32 = 20;
+const CALLS_EACH: u32 = 499;
+
+/// The events of 10,000 calls, and the state they add up to.
+pub(crate) struct Traffic {
+    pub(crate) events: Vec<Event>,
+    /// Before the last burst: 9,500 calls, all ended.
+    pub(crate) before_last: usize,
+    /// In the middle of the last burst: most of its calls run.
+    pub(crate) in_the_middle: usize,
+}
+
+pub(crate) static TRAFFIC: LazyLock<Traffic> = LazyLock::new(|| virtually(session()));
+
+impl Traffic {
+    /// The first so many events as a state.
+    pub(crate) fn state(&self, events: usize) -> State {
+        let mut state = State::default();
+        for event in self.events.iter().take(events) {
+            state.apply(event);
+        }
+        state
+    }
+
+    /// All of it.
+    pub(crate) fn whole(&self) -> State {
+        self.state(self.events.len())
+    }
+}
+
+/// Runs `work` to its end where waiting takes no time.
+pub(crate) fn virtually<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => unreachable!("a runtime without sockets needs nothing: {error}"),
+    }
+}
+
+/// Settings under which nearly everything passes the limiter.
+pub(crate) fn wide() -> Policy {
+    let mut policy = Policy::default();
+    let bucket = Bucket {
+        capacity: 10_000_000,
+        refill: 1_000_000,
+        per: Duration::from_secs(1),
+    };
+    policy.limit.requests = bucket.clone();
+    policy.limit.tokens = bucket;
+    policy.limit.max_waiters = 100_000;
+    policy
+}
+
+/// Keeps what it is told, stamped as the bus does.
+#[derive(Clone)]
+struct Recorder {
+    clock: Clock,
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Recorder {
+    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Recorder {
+    fn record(&self, call: Option<CallId>, kind: EventKind) {
+        let mut events = self.lock();
+        let event = Event {
+            seq: events.len() as u64,
+            at: self.clock.now(),
+            call,
+            kind,
+        };
+        events.push(event);
+    }
+}
+
+/// What a session is played on.
+struct Stage {
+    clock: Clock,
+    env: Env,
+    recorder: Recorder,
+    engine: Engine<LocalTransport, Recorder>,
+}
+
+impl Stage {
+    fn set(policy: Policy) -> Self {
+        let clock = Clock::start();
+        let env = Env::new(clock, SEED);
+        let recorder = Recorder {
+            clock,
+            events: Arc::default(),
+        };
+        let outage = FaultProfile {
+            name: "outage".into(),
+            unavailable: 0.4,
+            rate_limited: 0.1,
+            cut: 0.1,
+            ..FaultProfile::default()
+        };
+        let faults = FaultControl::new(outage, false);
+        let transport = LocalTransport::new(SEED, LatencyProfile::default(), faults.clone(), clock);
+        recorder.record(
+            None,
+            EventKind::SessionStarted {
+                format: FORMAT_VERSION,
+                seed: SEED,
+                upstream: transport.info(),
+            },
+        );
+        let client = ResilientClient::new(policy, transport, recorder.clone(), env.clone());
+        let style = RequestStyle {
+            model: None,
+            answer_tokens: 256,
+            users: USERS.iter().map(|name| UserId::new(name)).collect(),
+        };
+        let engine = Engine::new(client, recorder.clone(), env.clone(), faults, style);
+        Self {
+            clock,
+            env,
+            recorder,
+            engine,
+        }
+    }
+
+    fn burst(&self, calls: u32) {
+        let users = BurstUsers::All;
+        self.engine.obey(Command::Burst { calls, users });
+    }
+}
+
+async fn session() -> Traffic {
+    let stage = Stage::set(wide());
+    let (mut before_last, mut in_the_middle) = (0, 0);
+    for burst in 1..=BURSTS {
+        // a third of the bursts goes with the cache, a fifth into an outage, the last one with neither
+        let last = burst == BURSTS;
+        stage.engine.obey(Command::SetCache {
+            on: burst % 3 == 0 && !last,
+        });
+        stage.engine.obey(Command::SetFaults {
+            on: burst % 5 == 0 && !last,
+        });
+        before_last = stage.recorder.lock().len();
+        stage.engine.obey(Command::Send {
+            prompt: "What is a token bucket, and what does it do when it is empty?".into(),
+            user: UserId::new(USERS[0]),
+            conversation: false,
+        });
+        stage.burst(CALLS_EACH);
+        stage.clock.sleep(Duration::from_secs(2)).await;
+        in_the_middle = stage.recorder.lock().len();
+        stage.clock.sleep(Duration::from_mins(2)).await;
+    }
+    stage.env.join().await;
+    let events = std::mem::take(&mut *stage.recorder.lock());
+    Traffic {
+        events,
+        before_last,
+        in_the_middle,
+    }
+}
+
+/// 10,000 calls that have begun, and none that has ended: a few are sent, the others are in the queue.
+pub(crate) fn all_running() -> State {
+    virtually(async {
+        let mut policy = wide();
+        policy.cache.enabled = false;
+        policy.flight.enabled = false;
+        let stage = Stage::set(policy);
+        stage.burst(10_000);
+        stage.clock.sleep(Duration::from_millis(5)).await;
+        let mut state = State::default();
+        for event in stage.recorder.lock().iter() {
+            state.apply(event);
+        }
+        state
+    })
+}
