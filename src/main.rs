@@ -48,7 +48,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> eyre::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // one core is left to this thread, which draws and hears the keys: a burst must not make them wait
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.saturating_sub(1).max(1))
+        .enable_all()
+        .build()?;
     let code = match &cli.mode {
         Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port)),
         Some(Mode::Picture { file, size }) => picture(file, size),
