@@ -47,7 +47,7 @@ impl Story {
     }
 
     /// A call from its beginning to its end.
-    fn call(mut self, number: u64, user: &str, from: u64, until: u64, fate: Fate, attempts: u32) -> Self {
+    fn call(mut self, number: u64, user: &str, (from, until): (u64, u64), fate: Fate, attempts: u32) -> Self {
         let kind = EventKind::CallStarted {
             origin: Origin::Library,
             user: UserId::new(user),
@@ -81,7 +81,7 @@ fn without_faults_there_is_neither_trip_nor_recovery() {
         Story::default()
             .faults(0, false)
             .breaker(5, Closed, Open)
-            .call(1, "ana", 6, 7, Fate::Answered, 1);
+            .call(1, "ana", (6, 7), Fate::Answered, 1);
     for measure in [Measure::TimeToTrip, Measure::Recovery, Measure::TimeToClose] {
         assert_eq!(story.of(measure), None, "{measure:?}");
     }
@@ -104,11 +104,11 @@ fn the_time_to_trip_is_from_the_first_faults_to_the_first_opening_after_them() {
 fn only_a_call_that_began_after_the_faults_proves_recovery() {
     let story = Story::default()
         .faults(10, true)
-        .call(1, "ana", 19, 22, Fate::Answered, 1)
+        .call(1, "ana", (19, 22), Fate::Answered, 1)
         .faults(20, false)
-        .call(2, "ana", 21, 24, Fate::Hit, 0)
-        .call(3, "ana", 23, 29, Fate::Answered, 1)
-        .call(4, "ana", 24, 26, Fate::Answered, 1);
+        .call(2, "ana", (21, 24), Fate::Hit, 0)
+        .call(3, "ana", (23, 29), Fate::Answered, 1)
+        .call(4, "ana", (24, 26), Fate::Answered, 1);
     // neither the one from before nor the stored one; and the earliest answer, not the earliest call
     assert_eq!(story.of(Measure::Recovery), Some(6.0));
 }
@@ -130,7 +130,7 @@ fn the_time_to_close_is_zero_for_a_closed_breaker_and_nothing_for_one_that_stays
 fn faults_that_never_end_have_no_recovery() {
     let story = Story::default()
         .faults(1, true)
-        .call(1, "ana", 2, 3, Fate::Answered, 2);
+        .call(1, "ana", (2, 3), Fate::Answered, 2);
     assert_eq!(
         (story.of(Measure::Recovery), story.of(Measure::TimeToClose)),
         (None, None)
@@ -140,9 +140,9 @@ fn faults_that_never_end_have_no_recovery() {
 #[test]
 fn a_part_begins_with_its_first_instant_and_ends_before_its_last() {
     let story = Story::default()
-        .call(1, "ana", 0, 1, Fate::Answered, 1)
-        .call(2, "ben", 10, 12, Fate::Failed, 3)
-        .call(3, "ana", 20, 21, Fate::Refused, 0);
+        .call(1, "ana", (0, 1), Fate::Answered, 1)
+        .call(2, "ben", (10, 12), Fate::Failed, 3)
+        .call(3, "ana", (20, 21), Fate::Refused, 0);
     let part = |from: u64, until: u64, user: Option<&str>| Part {
         from: Some(at(from)),
         until: Some(at(until)),
@@ -163,10 +163,10 @@ fn a_part_begins_with_its_first_instant_and_ends_before_its_last() {
 #[test]
 fn amplification_is_of_calls_that_made_attempts() {
     let story = Story::default()
-        .call(1, "ana", 0, 1, Fate::Answered, 1)
-        .call(2, "ana", 0, 1, Fate::Failed, 3)
-        .call(3, "ana", 0, 0, Fate::Refused, 0)
-        .call(4, "ana", 0, 2, Fate::Answered, 2);
+        .call(1, "ana", (0, 1), Fate::Answered, 1)
+        .call(2, "ana", (0, 1), Fate::Failed, 3)
+        .call(3, "ana", (0, 0), Fate::Refused, 0)
+        .call(4, "ana", (0, 2), Fate::Answered, 2);
     assert_eq!(story.of(Measure::Amplification), Some(2.0));
     assert_eq!(story.of(Measure::Retries), Some(3.0));
     assert_eq!(story.of(Measure::SavedByRetry), Some(1.0));
