@@ -1,0 +1,200 @@
+//! Through the program: exit codes, messages, and a run over sockets.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn seawall(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_seawall"))
+        .args(arguments)
+        .env_remove("SEAWALL_UPSTREAM")
+        .env_remove("SEAWALL_POLICY")
+        .env_remove("SEAWALL_MODEL")
+        .output()
+        .unwrap()
+}
+
+fn file(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("scenario.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Two seconds of a healthy upstream.
+const SHORT: &str = r#"
+name = "short"
+duration = "800ms"
+
+[[callers]]
+arrival.steady = { per_s = 5.0 }
+max_tokens = 8
+
+[[expect]]
+measure = "served_share"
+at_least = 1.0
+"#;
+
+#[test]
+fn the_list_has_a_line_for_each_scenario() {
+    let output = seawall(&["scenarios"]);
+    assert_eq!(output.status.code(), Some(0));
+    let list = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<&str> = list.lines().filter_map(|line| line.split(' ').next()).collect();
+    let bundled: Vec<&str> = seawall::scenario::bundled()
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
+    assert_eq!(names, bundled);
+    assert!(list.lines().all(|line| line.len() > 40), "{list}");
+}
+
+#[test]
+fn json_is_by_the_schema_and_met_is_exit_code_0() {
+    let output = seawall(&["run", "thundering-herd", "--json", "--seed", "3"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report = serde_json::from_slice(&output.stdout).unwrap();
+    crate::schema::validate(&crate::schema::committed(), &report).unwrap();
+    assert_eq!((&report["met"], &report["seed"]), (&true.into(), &3.into()));
+}
+
+#[test]
+fn not_met_is_exit_code_1_and_says_what() {
+    let output = seawall(&["run", "textbook", "--policy", "production"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("policy production"), "{report}");
+    assert!(report.contains("not met   amplification is "), "{report}");
+    assert!(report.ends_with("FAILED\n"), "{report}");
+}
+
+#[test]
+fn a_mistake_in_a_file_is_told_with_its_place_and_the_nearest_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = "duration = \"10s\"\n[[callers]]\narrival.steady = { per_s = 1.0 }\n";
+    let phase = |from, until| {
+        format!("[[upstream.phase]]\nfrom = \"{from}\"\nuntil = \"{until}\"\nfaults = \"outage\"\n")
+    };
+    let cases: [(String, &[&str]); 13] = [
+        (
+            format!("durration = \"1s\"\n{head}"),
+            &["line 1", "did you mean `duration`"],
+        ),
+        (
+            format!("{head}temprature = 0.5\n"),
+            &["line 4", "did you mean `temperature`"],
+        ),
+        (
+            format!("{head}[[expect]]\nmeasure = \"amplificaton\"\nat_most = 1.0\n"),
+            &["line 5", "did you mean `amplification`"],
+        ),
+        (
+            format!("{head}[[upstream.phase]]\nfrom = \"1s\"\nuntil = \"2s\"\nfaults = \"outtage\"\n"),
+            &["no fault profile 'outtage'", "did you mean outage?"],
+        ),
+        (
+            format!("{head}[policy]\nbase = \"prodution\"\n"),
+            &["did you mean production?"],
+        ),
+        (
+            format!("{head}[policy.breaker]\nfailure_rate = 1.5\n"),
+            &["policy.breaker.failure_rate = 1.5"],
+        ),
+        (
+            format!("{head}{}{}", phase("1s", "5s"), phase("4s", "6s")),
+            &["two phases overlap", "ends at 5s", "begins at 4s"],
+        ),
+        (
+            format!("{head}{}", phase("5s", "5s")),
+            &["must end after it begins"],
+        ),
+        (
+            format!("{head}[[expect]]\nmeasure = \"calls\"\n"),
+            &["neither at_least nor at_most"],
+        ),
+        (
+            format!("{head}[[expect]]\nmeasure = \"attempts\"\nat_most = 1\nuser = \"ana\"\n"),
+            &["of the whole run"],
+        ),
+        (
+            format!("{head}[[command]]\nat = \"1s\"\ndo = \"force_opne\"\n"),
+            &["line 6", "did you mean `force_open`"],
+        ),
+        ("duration = \"10s\"\ncallers = []\n".into(), &["nobody calls"]),
+        (head.replace("1.0", "0.0"), &["per_s = 0"]),
+    ];
+    for (text, words) in cases {
+        let path = file(folder.path(), &text);
+        let output = seawall(&["run", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        let message = stderr(&output);
+        assert_eq!(message.lines().count(), 1, "{message}");
+        for word in words {
+            assert!(message.contains(word), "'{word}' is not in: {message}");
+        }
+    }
+}
+
+#[test]
+fn no_such_scenario_and_no_such_folder_are_exit_code_2() {
+    let output = seawall(&["run", "outege"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("did you mean outage?"),
+        "{}",
+        stderr(&output)
+    );
+    let output = seawall(&["run", "calm", "--journal", "/nowhere/at/all.ndjson"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("/nowhere/at/all.ndjson"));
+    let output = seawall(&["run", "suspend", "--real"]);
+    assert_eq!(output.status.code(), Some(2), "a machine cannot be put to sleep");
+    assert_eq!(seawall(&["run"]).status.code(), Some(2));
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_exit_code_3() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let output = seawall(&["run", "calm", "--real", "--upstream", &url]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(output.stdout.is_empty());
+    assert!(stderr(&output).contains("127.0.0.1"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_scenario_plays_in_real_time_over_sockets_and_its_journal_has_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), SHORT);
+    let journal = folder.path().join("journal.ndjson");
+    let journal = journal.to_str().unwrap();
+    let output = seawall(&[
+        "run",
+        path.to_str().unwrap(),
+        "--real",
+        "--json",
+        "--journal",
+        journal,
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    crate::schema::validate(&crate::schema::committed(), &report).unwrap();
+    assert_eq!(report["virtual"], false);
+    assert!(report["measures"]["served"].as_f64() >= Some(2.0), "{report}");
+    let journal = std::fs::read_to_string(journal).unwrap();
+    assert!(journal.ends_with('\n'));
+    let lines: Vec<serde_json::Value> = journal
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let begun = lines.iter().filter(|line| line["type"] == "call_started").count();
+    let ended = lines.iter().filter(|line| line["type"] == "call_ended").count();
+    assert!(begun >= 2 && begun == ended, "{begun} calls began, {ended} ended");
+    let events = report["events"].as_u64().unwrap() as usize;
+    let numbered = lines.iter().filter(|line| line.get("seq").is_some()).count();
+    assert_eq!(numbered, events, "every event is in the journal");
+}
