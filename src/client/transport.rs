@@ -436,6 +436,7 @@ fn send_error(error: &reqwest::Error) -> SendError {
         "invalid content-length",
         "invalid transfer-encoding",
         "unexpected transfer-encoding",
+        "message head is too large",
     ]
     .iter()
     .any(|words| lower.contains(words))
