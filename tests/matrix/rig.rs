@@ -167,7 +167,7 @@ impl<T: Transport> Rig<T> {
             (Held::default(), 0)
         );
         let events = self.events();
-        let mut checker = Checker::new(&self.policy);
+        let mut checker = Checker::new(&self.policy).in_real_time();
         for event in &events {
             checker.take(event).unwrap();
             let written = serde_json::to_value(event).unwrap();
