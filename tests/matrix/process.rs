@@ -86,7 +86,8 @@ pub(crate) fn rows() -> Vec<Row> {
 /// Rows in virtual time.
 pub(crate) fn virtual_rows() -> Vec<Row> {
     vec![
-        Row::story(53, "the machine sleeps", || Box::pin(suspended())),
+        Row::story(53, "the machine sleeps", || Box::pin(suspended()))
+            .note("the checker is not asked: to it a call that ends hours after its deadline breaks invariant 4"),
         Row::story(57, "10000 queued requests", || Box::pin(ten_thousand())),
         Row::story(58, "one user floods", || Box::pin(flood())).note(
             "as far as it goes: identical calls cost one upstream call, stored answers pass the queue by. \
@@ -154,7 +155,7 @@ async fn suspended() {
     let admitted = rig.count(|kind| matches!(kind, EventKind::LimitAdmitted { .. }));
     assert_eq!(admitted, 1 + 3, "more than a full bucket");
     drop(calls);
-    rig.rest().await;
+    rig.rest_unchecked().await;
 }
 
 /// The last call is over, cancelled, and nothing is left of it. Every timeout is longer than the patience.
