@@ -56,6 +56,10 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", global = true)]
     pub api_key_file: Option<PathBuf>,
 
+    /// Trust the certificates in this PEM file too, beside the system's: for a private CA
+    #[arg(long, value_name = "FILE", env = "SEAWALL_CA_FILE", global = true)]
+    pub ca_file: Option<PathBuf>,
+
     /// The most an answer may have, in LLM tokens
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: u32,

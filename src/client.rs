@@ -43,6 +43,7 @@ use crate::event::{
     UpstreamHealth, UserId,
 };
 use crate::openai::ChatRequest;
+use crate::policy::classify;
 use crate::policy::retry::{Retry, RetryDecision};
 use crate::settings::{Counts, Policy};
 use crate::time::Timestamp;
@@ -316,7 +317,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 landed = running => break match landed {
                     Ok(Ok(answer)) => Landing::Answered(answer),
                     Ok(Err(failure)) => Landing::Failed(failure),
-                    Err(panic) => Landing::Panicked(panic_text(panic.as_ref())),
+                    // whatever it quotes may hold a key
+                    Err(panic) => Landing::Panicked(self.without_secrets(&panic_text(panic.as_ref()))),
                 },
             }
         };
@@ -492,6 +494,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 None
             }
         }
+    }
+
+    /// Text that nobody classified, for the journal.
+    fn without_secrets(&self, text: &str) -> String {
+        let redacted = classify::redact(text);
+        self.transport.hide_key(&redacted).unwrap_or(redacted)
     }
 
     /// Numbers the next attempt of the flight and tells of it, in one step: counted for one call and told of

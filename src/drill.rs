@@ -308,6 +308,7 @@ mod tests {
             upstream: Some(UpstreamConfig {
                 url: url.parse().unwrap(),
                 api_key: None,
+                extra_roots: Vec::new(),
             }),
             ..SessionConfig::default()
         };

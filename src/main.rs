@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser as _;
 use color_eyre::eyre;
+use rustls::pki_types::CertificateDer;
 use seawall::check::{self, CheckError};
 use seawall::cli::{Cli, ColorChoice, Mode, PanicIn};
 use seawall::config::{self, ConfigError};
@@ -103,7 +104,17 @@ fn upstream(cli: &Cli) -> eyre::Result<Option<UpstreamConfig>> {
     };
     let url = config::upstream(text)?;
     let api_key = config::api_key(&url, cli.api_key_file.as_deref(), |name| std::env::var(name).ok())?;
-    Ok(Some(UpstreamConfig { url, api_key }))
+    Ok(Some(UpstreamConfig {
+        url,
+        api_key,
+        extra_roots: extra_roots(cli)?,
+    }))
+}
+
+/// The certificates that the command line adds to those of the system.
+fn extra_roots(cli: &Cli) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let roots = cli.ca_file.as_deref().map(config::ca_file).transpose()?;
+    Ok(roots.unwrap_or_default())
 }
 
 /// What the command line asks for.
@@ -399,6 +410,7 @@ async fn simulate(cli: &Cli, port: u16) -> eyre::Result<u8> {
         latency: LatencyProfile::default(),
         capacity: None,
         upstream: cli.upstream.as_deref().map(config::upstream).transpose()?,
+        extra_roots: extra_roots(cli)?,
     };
     let simulator = Simulator::start(
         config,

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -34,6 +35,8 @@ pub struct UpstreamConfig {
     pub url: Url,
     /// Its key.
     pub api_key: Option<ApiKey>,
+    /// Trusted beside what the system trusts: a private CA.
+    pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
 /// How to start a session. The default is the built-in simulator under the `production` policy.
@@ -116,6 +119,11 @@ impl Session {
             latency: config.latency,
             capacity: config.capacity,
             upstream: config.upstream.as_ref().map(|upstream| upstream.url.clone()),
+            extra_roots: config
+                .upstream
+                .as_ref()
+                .map(|upstream| upstream.extra_roots.clone())
+                .unwrap_or_default(),
         };
         let sink: Arc<dyn FaultSink> = Arc::new(ToldFaults::new(bus.clone()));
         let simulator = Simulator::start(simulator_config, faults.clone(), sink, clock).await?;
@@ -266,6 +274,7 @@ fn route(
             .clone()
             .or_else(|| config.upstream.is_none().then(|| simulator::MODEL.to_owned())),
         api_key: api_key.clone(),
+        extra_roots: Vec::new(),
         connect_timeout,
         simulated: config.upstream.is_none(),
         shown_host: Some(shown_host),
@@ -275,6 +284,7 @@ fn route(
             base: upstream.url.clone(),
             model: config.model.clone(),
             api_key,
+            extra_roots: upstream.extra_roots.clone(),
             connect_timeout,
             simulated: false,
             shown_host: None,

@@ -133,7 +133,7 @@ pub enum Exit {
     Quit,
     /// The token.
     Asked,
-    /// SIGINT.
+    /// SIGINT, or the key that stands for it.
     Interrupted,
     /// SIGTERM.
     Terminated,
@@ -386,6 +386,7 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             Some(Effect::Pause) => self.pause(now),
             Some(Effect::Redraw) => self.retake()?,
             Some(Effect::Quit) => return Ok(Some(Exit::Quit)),
+            Some(Effect::Interrupt) => return Ok(Some(Exit::Interrupted)),
             Some(Effect::Suspend) => {
                 self.host.suspend()?;
                 // The stop may reach us a moment later; where it cannot at all, nobody will continue us.

@@ -3,7 +3,7 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, and the helpers of one")]
 
-use std::io::{Read, Write};
+use std::io::{BufRead as _, Read, Write};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -154,12 +154,12 @@ fn control_c_stops_what_runs_and_then_quits() {
     terminal.keys("\x03");
     terminal.until("stopped");
     terminal.keys("\x03");
-    terminal.ended();
+    assert_eq!(terminal.ended().0, 130);
 }
 
 #[test]
 fn signals_end_it_by_the_normal_path() {
-    for (name, expected) in [("TERM", 143), ("HUP", 129)] {
+    for (name, expected) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let mut terminal = Terminal::start(&[], &[]);
         terminal.until("upstream ready");
         terminal.signal(name);
@@ -275,4 +275,156 @@ fn a_port_in_use_is_named() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert_eq!(said.matches(&port).count(), 1, "{said}");
+}
+
+/// The upstream of [`an_answer_cannot_command_the_terminal`]: every request gets the same answer.
+fn hostile_upstream(answer: &str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let response = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{answer}",
+        answer.len()
+    );
+    // ends with the test's process
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut request = [0; 16 << 10];
+            // all of the client's requests are small: one read or a few, and the rest may be lost
+            if stream.read(&mut request).is_ok() {
+                drop(stream.write_all(response.as_bytes()));
+            }
+        }
+    });
+    url
+}
+
+/// Row 69 of the fault matrix. The answer is a list of models too, so that one server does for both.
+#[test]
+fn an_answer_cannot_command_the_terminal() {
+    let text = r"\u001b]0;pwned\u0007\u001b]52;c;cHduZWQ=\u0007\u001b[2J\u009b31mtake that";
+    let answer = format!(
+        r#"{{"data":[{{"id":"m{text}"}}],"model":"m{text}","choices":[{{"message":{{"content":"{text}"}},"finish_reason":"stop"}}]}}"#
+    );
+    let url = hostile_upstream(&answer);
+    let mut terminal = Terminal::start(&["--upstream", &url], &[]);
+    terminal.until("upstream ready");
+    terminal.keys("i");
+    terminal.keys("hello\r");
+    terminal.until("take that");
+    let mut raw = std::mem::take(&mut terminal.raw);
+    terminal.keys("\x1b");
+    terminal.signal("TERM");
+    while let Ok(bytes) = terminal.bytes.recv_timeout(PATIENCE) {
+        terminal.screen.process(&bytes);
+        raw.extend(bytes);
+    }
+    for command in [
+        &b"\x1b]0;"[..],
+        b"\x1b]52;c;cHdu",
+        b"\x1b[2J\xc2\x9b",
+        b"\xc2\x9b31m",
+        b"\x07",
+    ] {
+        assert!(
+            !raw.windows(command.len()).any(|here| here == command),
+            "{:?} reached the terminal",
+            String::from_utf8_lossy(command)
+        );
+    }
+    assert_eq!(terminal.ended().0, 143);
+}
+
+/// Row 59 of the fault matrix.
+#[test]
+fn every_size_is_survived_and_the_screen_comes_back() {
+    let mut terminal = Terminal::start(&[], &[]);
+    terminal.until("upstream ready");
+    let storm = (1..40).map(|n| (n * 7 % 50, n * 13 % 200));
+    for (rows, cols) in [(1, 1), (0, 0), (1000, 1000), (1, 500), (500, 1)]
+        .into_iter()
+        .chain(storm)
+        .chain([(40, 120)])
+    {
+        let size = PtySize {
+            rows,
+            cols,
+            pixel_width: 0,
+            pixel_height: 0,
+        };
+        terminal.master.resize(size).unwrap();
+    }
+    // a fresh screen: only a whole redraw can bring the words back
+    while terminal.bytes.try_recv().is_ok() {}
+    terminal.screen = blank();
+    terminal.keys("\x0c");
+    terminal.until("upstream ready");
+    terminal.keys("q");
+    assert_eq!(terminal.ended().0, 0);
+}
+
+/// Row 60 of the fault matrix.
+#[test]
+fn a_closed_stdout_is_no_panic() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_seawall"))
+        .args(["run", "outage"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code().is_some_and(|code| code != 101),
+        "{:?}",
+        output.status
+    );
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// Row 60 of the fault matrix.
+#[test]
+fn without_a_terminal_the_drill_runs() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_seawall"))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("no terminal here, so the drill runs"), "{line}");
+    // the rest of it takes its time, and is tested with the drill
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.stdout.contains(&0x1b), "escape sequences into a pipe");
+}
+
+/// Row 60 of the fault matrix.
+#[test]
+fn a_dumb_terminal_is_drawn_on_all_the_same() {
+    let mut terminal = Terminal::start(&[], &[("TERM", "dumb")]);
+    terminal.until("upstream ready");
+    terminal.keys("q");
+    assert_eq!(terminal.ended().0, 0);
+}
+
+/// Row 64 of the fault matrix.
+#[test]
+fn stopped_it_leaves_the_screen_and_continued_it_draws_again() {
+    let mut terminal = Terminal::start(&[], &[]);
+    terminal.until("upstream ready");
+    terminal.keys("\x1a");
+    while terminal.screen.screen().alternate_screen() {
+        let bytes = terminal.bytes.recv_timeout(PATIENCE).unwrap();
+        terminal.screen.process(&bytes);
+    }
+    assert!(!terminal.screen.screen().bracketed_paste() && !terminal.screen.screen().hide_cursor());
+    terminal.signal("CONT");
+    terminal.screen = blank();
+    terminal.until("upstream ready");
+    let screen = terminal.screen.screen();
+    assert!(screen.alternate_screen() && screen.bracketed_paste());
+    terminal.keys("q");
+    assert_eq!(terminal.ended().0, 0);
 }

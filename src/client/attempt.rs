@@ -175,6 +175,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if status != 200 {
             return Err(self.refusal(response).await);
         }
+        if let Some(encoding) = packing(&response.headers) {
+            return Err(self.judge_body(attempt, BodyProblem::Packed { encoding: &encoding }));
+        }
         match media_type(&response.headers).as_str() {
             "text/event-stream" => self.read_stream(attempt, response.body, pass).await,
             "application/json" => self.read_whole(attempt, response.body).await,
@@ -505,6 +508,15 @@ fn media_type(headers: &HeaderMap) -> String {
     kind.to_ascii_lowercase()
 }
 
+/// How the body is packed, if it is.
+fn packing(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_ENCODING)?;
+    let encoding = String::from_utf8_lossy(value.as_bytes())
+        .trim()
+        .to_ascii_lowercase();
+    (!matches!(encoding.as_str(), "" | "identity")).then_some(encoding)
+}
+
 /// The policy's word for what the transport saw.
 pub(super) fn observed_send(error: &SendError) -> Observed<'_> {
     let kind = match error.kind {
@@ -520,7 +532,9 @@ pub(super) fn observed_send(error: &SendError) -> Observed<'_> {
             return Observed::Body {
                 status: 200,
                 delivered: false,
-                problem: BodyProblem::BadFraming,
+                problem: BodyProblem::BadFraming {
+                    detail: &error.detail,
+                },
             };
         }
     };

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, header};
+use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
@@ -138,6 +139,8 @@ pub struct HttpConfig {
     pub model: Option<String>,
     /// The key.
     pub api_key: Option<ApiKey>,
+    /// Trusted beside what the system trusts: a private CA.
+    pub extra_roots: Vec<CertificateDer<'static>>,
     /// To connect, TLS included.
     pub connect_timeout: Duration,
     /// Whether the upstream is our own simulator: attempts carry their number, so that it can name the call
@@ -194,8 +197,13 @@ impl HttpTransport {
         }
         let base = versioned(&config.base);
         let loopback = is_loopback(&config.base);
+        let roots = config
+            .extra_roots
+            .iter()
+            .map(|root| reqwest::Certificate::from_der(root));
         let mut builder = http_client()
             .default_headers(headers)
+            .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
             .connect_timeout(config.connect_timeout)
             // servers close idle connections, some after 5 s: leave them before they die under a request
             .pool_idle_timeout(Duration::from_secs(4));
@@ -448,6 +456,7 @@ fn send_error(error: &reqwest::Error) -> SendError {
         "invalid content-length",
         "invalid transfer-encoding",
         "unexpected transfer-encoding",
+        "message head is too large",
     ]
     .iter()
     .any(|words| lower.contains(words))

@@ -115,8 +115,17 @@ pub enum BodyProblem<'a> {
     },
     /// A complete body with nothing in it.
     Empty,
-    /// Framing that two parties could read in two ways: `Content-Length` beside `Transfer-Encoding`.
-    BadFraming,
+    /// Packed, though no packing was offered. Not unpacked: it may be a bomb.
+    Packed {
+        /// How: `Content-Encoding`.
+        encoding: &'a str,
+    },
+    /// No proper HTTP, or framing that two parties could read in two ways: `Content-Length` beside
+    /// `Transfer-Encoding`.
+    BadFraming {
+        /// What exactly.
+        detail: &'a str,
+    },
 }
 
 /// What the transport saw.
@@ -274,7 +283,9 @@ fn body(delivered: bool, problem: &BodyProblem<'_>) -> (FailureClass, Phase) {
         BodyProblem::NotAnApi { .. } => (FailureClass::NotAnApi, Phase::Final),
         BodyProblem::Oversize { .. } => (FailureClass::Oversize, Phase::Final),
         BodyProblem::ErrorEvent { error } => verdict::of_event(error),
-        BodyProblem::BadFraming => (FailureClass::Malformed, Phase::Final),
+        BodyProblem::BadFraming { .. } | BodyProblem::Packed { .. } => {
+            (FailureClass::Malformed, Phase::Final)
+        }
     };
     match class {
         _ if !delivered => (class, phase),

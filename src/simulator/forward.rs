@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, header};
 use bytes::Bytes;
+use rustls::pki_types::CertificateDer;
 use url::Url;
 
 use super::events::EventCounter;
@@ -54,10 +55,15 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    pub(super) fn new(base: Url) -> io::Result<Self> {
+    pub(super) fn new(base: Url, extra_roots: &[CertificateDer<'static>]) -> io::Result<Self> {
         // a second call finds the provider there, which is as good
         drop(rustls::crypto::ring::default_provider().install_default());
+        let roots = extra_roots
+            .iter()
+            .map(|root| reqwest::Certificate::from_der(root));
+        let roots: Result<Vec<_>, _> = roots.collect();
         let client = reqwest::Client::builder()
+            .tls_certs_merge(roots.map_err(io::Error::other)?)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())

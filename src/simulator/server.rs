@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use url::{Host, Url};
 
@@ -38,6 +39,8 @@ pub struct SimulatorConfig {
     pub capacity: Option<Capacity>,
     /// The real server to stand in front of, with or without `/v1`; none answers by itself.
     pub upstream: Option<Url>,
+    /// Trusted in the upstream's certificate beside what the system trusts.
+    pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
 /// A running simulator. Dropping it ends it too, without waiting.
@@ -68,7 +71,10 @@ impl Simulator {
                 format!("the upstream {addr} would be this server itself; choose another port"),
             ));
         }
-        let forward = config.upstream.clone().map(Forward::new).transpose()?;
+        let forward = config.upstream.clone();
+        let forward = forward
+            .map(|upstream| Forward::new(upstream, &config.extra_roots))
+            .transpose()?;
         let desk = Arc::new(Desk {
             seed: config.seed,
             pace: config.latency,

@@ -52,6 +52,8 @@ pub enum Effect {
     Redraw,
     /// Leave.
     Quit,
+    /// End, as SIGINT would: the shell that started it should know.
+    Interrupt,
 }
 
 /// Obeys one input.

@@ -246,6 +246,7 @@ async fn a_port_in_use_is_named() {
         latency: seawall::settings::LatencyProfile::default(),
         capacity: None,
         upstream: None,
+        extra_roots: Vec::new(),
     };
     let second = Simulator::start(
         config,

@@ -62,6 +62,7 @@ impl Bench {
             },
             capacity: None,
             upstream: upstream.map(|addr| format!("http://{addr}/v1").parse().unwrap()),
+            extra_roots: Vec::new(),
         };
         let faults = match profile {
             Some(profile) => FaultControl::new(profile, true),

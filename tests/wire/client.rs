@@ -56,6 +56,7 @@ impl Rig {
                 name: "SEAWALL_API_KEY".into(),
                 secret: KEY.into(),
             }),
+            extra_roots: Vec::new(),
             connect_timeout: policy.timeouts.connect,
             simulated: false,
             shown_host,

@@ -193,7 +193,15 @@ fn fault_matrix_of_bodies() {
         (37, BodyProblem::Empty, false, (C::Malformed, P::Begun, S::Failed)),
         (
             45,
-            BodyProblem::BadFraming,
+            BodyProblem::BadFraming {
+                detail: "two lengths",
+            },
+            false,
+            (C::Malformed, P::Final, S::Failed),
+        ),
+        (
+            43,
+            BodyProblem::Packed { encoding: "gzip" },
             false,
             (C::Malformed, P::Final, S::Failed),
         ),

@@ -339,10 +339,15 @@ pub(super) fn body(
             "",
             "llama-cpp-python does so when the prompt is too long",
         ),
-        BodyProblem::BadFraming => sentence(
-            &format!("{host} framed its answer in two ways at once"),
+        BodyProblem::Packed { encoding } => sentence(
+            &format!("{host} packed its answer ({})", clean(encoding, NAME)),
             "",
-            "not read: two readers could disagree; check the proxy before it",
+            "not asked for and not unpacked: check the proxy before it",
+        ),
+        BodyProblem::BadFraming { detail } => sentence(
+            &format!("the answer of {host} is not proper HTTP"),
+            detail,
+            "not read: check the base URL and the proxy before it",
         ),
     }
 }

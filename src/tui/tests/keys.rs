@@ -145,14 +145,14 @@ fn a_disabled_key_says_why() {
 #[test]
 fn ctrl_c_stops_then_quits_and_quits_at_once_when_idle() {
     let mut idle = local();
-    assert_eq!(idle.press("i<ctrl+c>"), [Effect::Quit]);
+    assert_eq!(idle.press("i<ctrl+c>"), [Effect::Interrupt]);
     let mut busy = Bench::new(busy_state());
     let stop = Effect::Send(Command::CancelAll);
     assert_eq!(busy.press("<ctrl+c>").first(), Some(&stop));
     busy.now = busy.now + std::time::Duration::from_secs(3);
     assert_eq!(busy.press("<ctrl+c>"), [stop]);
     busy.now = busy.now + std::time::Duration::from_secs(1);
-    assert_eq!(busy.press("<ctrl+c>"), [Effect::Quit]);
+    assert_eq!(busy.press("<ctrl+c>"), [Effect::Interrupt]);
 }
 
 #[test]

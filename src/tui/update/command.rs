@@ -133,7 +133,7 @@ pub(super) fn chosen(
 pub(super) fn stop_or_quit(ui: &mut Ui, known: &Known<'_>) -> Effect {
     let again = ui.interrupted_at.is_some_and(|at| known.now.since(at) < TWICE);
     if again || ui.read_only || !busy(known.state) {
-        return Effect::Quit;
+        return Effect::Interrupt;
     }
     ui.interrupted_at = Some(known.now);
     ui.say("stopping what runs; ^C again quits", known.now);

@@ -1,0 +1,268 @@
+//! The real client before an upstream that misbehaves, and what it told.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::{HeaderMap, HeaderValue, header};
+use rustls::pki_types::CertificateDer;
+use seawall::check::Checker;
+use seawall::client::{
+    ApiKey, AttemptRequest, CallContext, CallStream, Env, Held, HttpConfig, HttpTransport, ResilientClient,
+    Response, SendError, SendErrorKind, Transport,
+};
+use seawall::event::{CallId, Event, EventKind, Observer, UpstreamInfo};
+use seawall::openai::ChatRequest;
+use seawall::settings::{Jitter, Policy};
+use seawall::time::Clock;
+use tokio::sync::Notify;
+
+/// A key that looks like nothing known: no pattern finds it.
+pub(crate) const KEY: &str = "canary.QuiteSecret.4711";
+
+/// No wait is longer; the machine may be busy. Shorter than any timeout of [`quick`].
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Waits for something that must come.
+pub(crate) async fn patiently<R>(what: &str, future: impl Future<Output = R>) -> R {
+    let waited = tokio::time::timeout(PATIENCE, future).await;
+    waited.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Backoffs of no length, and no clock that could run out by itself.
+pub(crate) fn quick() -> Policy {
+    let mut policy = Policy::default();
+    policy.retry.base = Duration::from_millis(1);
+    policy.retry.cap = Duration::from_millis(2);
+    policy.retry.jitter = Jitter::None;
+    policy.retry.budget_ratio = 10.0;
+    policy.timeouts.call = Duration::from_mins(1);
+    policy.timeouts.connect = Duration::from_secs(30);
+    policy.timeouts.headers = Duration::from_secs(30);
+    policy.timeouts.byte_idle = Duration::from_secs(30);
+    policy.timeouts.event_idle = Duration::from_secs(30);
+    policy
+}
+
+/// A request whose answer may be used again.
+pub(crate) fn prompt() -> ChatRequest {
+    ChatRequest::prompt("Tell me about the sea")
+        .temperature(0.0)
+        .with("stream", true)
+}
+
+/// Keeps every event.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    clock: Clock,
+    events: Mutex<Vec<Event>>,
+    changed: Notify,
+}
+
+impl Observer for Recorder {
+    fn record(&self, call: Option<CallId>, kind: EventKind) {
+        let mut events = self.events.lock().unwrap();
+        let seq = events.len() as u64;
+        let at = self.clock.now();
+        events.push(Event { seq, at, call, kind });
+        drop(events);
+        self.changed.notify_waiters();
+    }
+}
+
+/// See the module documentation.
+pub(crate) struct Rig<T: Transport = HttpTransport> {
+    pub(crate) client: ResilientClient<T, Arc<Recorder>>,
+    pub(crate) env: Env,
+    recorder: Arc<Recorder>,
+    policy: Policy,
+}
+
+impl Rig<HttpTransport> {
+    /// A client of the server at `url`.
+    pub(crate) fn new(url: &str, policy: Policy) -> Self {
+        Self::trusting(url, Vec::new(), policy)
+    }
+
+    /// One that trusts these certificates too.
+    pub(crate) fn trusting(url: &str, extra_roots: Vec<CertificateDer<'static>>, policy: Policy) -> Self {
+        let config = HttpConfig {
+            base: url.parse().unwrap(),
+            model: None,
+            api_key: Some(ApiKey {
+                name: "SEAWALL_API_KEY".into(),
+                secret: KEY.into(),
+            }),
+            extra_roots,
+            connect_timeout: policy.timeouts.connect,
+            simulated: false,
+            shown_host: None,
+        };
+        Self::over(HttpTransport::new(&config).unwrap(), policy)
+    }
+}
+
+impl<T: Transport> Rig<T> {
+    pub(crate) fn over(transport: T, policy: Policy) -> Self {
+        let env = Env::new(Clock::start(), 7);
+        let recorder = Arc::new(Recorder {
+            clock: env.clock,
+            events: Mutex::default(),
+            changed: Notify::new(),
+        });
+        let client = ResilientClient::new(policy.clone(), transport, Arc::clone(&recorder), env.clone());
+        Self {
+            client,
+            env,
+            recorder,
+            policy,
+        }
+    }
+
+    /// The call of most rows.
+    pub(crate) fn call(&self) -> CallStream {
+        self.client.call(&prompt(), CallContext::default())
+    }
+
+    /// A call that is like no other.
+    pub(crate) fn other_call(&self, text: &str) -> CallStream {
+        let request = ChatRequest::prompt(text).temperature(0.0);
+        self.client.call(&request, CallContext::default())
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.recorder.events.lock().unwrap().clone()
+    }
+
+    pub(crate) fn count(&self, is: impl Fn(&EventKind) -> bool) -> usize {
+        let events = self.recorder.events.lock().unwrap();
+        events.iter().filter(|event| is(&event.kind)).count()
+    }
+
+    /// Waits until so many events of a kind were told.
+    pub(crate) async fn until(&self, what: &str, count: usize, is: impl Fn(&EventKind) -> bool) {
+        let wait = async {
+            loop {
+                let changed = self.recorder.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if self.count(&is) >= count {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        patiently(what, wait).await;
+    }
+
+    /// Nothing runs or is held, all of the journal can be printed, the key is nowhere in it, and it keeps
+    /// every invariant. For the end: no call can follow.
+    pub(crate) async fn rest(&self) -> Vec<Event> {
+        let events = self.rest_unchecked().await;
+        let mut checker = Checker::new(&self.policy).in_real_time();
+        for event in &events {
+            checker.take(event).unwrap();
+        }
+        checker.finish(true).unwrap();
+        events
+    }
+
+    /// The same but for the invariants: where a clock jumps, a call ends after its deadline.
+    pub(crate) async fn rest_unchecked(&self) -> Vec<Event> {
+        patiently("the end of all tasks", self.env.join()).await;
+        assert_eq!(
+            (self.client.held(), self.env.running_tasks()),
+            (Held::default(), 0)
+        );
+        let events = self.events();
+        for event in &events {
+            let written = serde_json::to_value(event).unwrap();
+            assert_printable(&written);
+            assert!(!written.to_string().contains("QuiteSecret"), "{written}");
+        }
+        events
+    }
+}
+
+/// No text in it could do anything to a terminal.
+fn assert_printable(value: &serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => {
+            let bad = |c: char| {
+                c.is_control() && c != '\n'
+                    || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+            };
+            assert!(!text.contains(bad), "{text:?}");
+        }
+        Value::Array(values) => values.iter().for_each(assert_printable),
+        Value::Object(fields) => fields.values().for_each(assert_printable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// What an upstream without a wire does with one attempt.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// Never answers.
+    Hang,
+    /// A bug in the transport; what the panic says.
+    Panic(&'static str),
+    /// No connection.
+    Fail(SendErrorKind),
+    /// A stream in these pieces.
+    Stream(Vec<Bytes>),
+}
+
+/// For what no socket can do at will: a bug, a resolver's failure, time that jumps. Does each act once and
+/// the last one for ever.
+#[derive(Clone, Debug)]
+pub(crate) struct Fake(Arc<Mutex<VecDeque<Act>>>);
+
+impl Fake {
+    pub(crate) fn new(acts: impl IntoIterator<Item = Act>) -> Self {
+        Self(Arc::new(Mutex::new(acts.into_iter().collect())))
+    }
+
+    fn next(&self) -> Act {
+        let mut acts = self.0.lock().unwrap();
+        if acts.len() > 1 {
+            acts.pop_front().unwrap()
+        } else {
+            acts.front().unwrap().clone()
+        }
+    }
+}
+
+impl Transport for Fake {
+    async fn send(&self, _: AttemptRequest) -> Result<Response, SendError> {
+        match self.next() {
+            Act::Hang => std::future::pending().await,
+            Act::Panic(said) => panic!("{said}"),
+            Act::Fail(kind) => Err(SendError {
+                kind,
+                detail: "as asked for".into(),
+            }),
+            Act::Stream(parts) => {
+                let kind = HeaderValue::from_static("text/event-stream");
+                Ok(Response {
+                    status: 200,
+                    headers: HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]),
+                    body: stream::iter(parts.into_iter().map(Ok)).boxed(),
+                })
+            }
+        }
+    }
+
+    fn info(&self) -> UpstreamInfo {
+        UpstreamInfo {
+            host: "fake".into(),
+            model: None,
+            simulated: true,
+            loopback: true,
+        }
+    }
+}
