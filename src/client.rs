@@ -508,6 +508,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let mut log = flight.lock();
         log.attempts += 1;
         log.responded = false;
+        log.overslept = false;
         let attempt = log.attempts;
         let owner = log.subscribers.first_mut().map(|owner| {
             owner.attempts += 1;

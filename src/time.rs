@@ -70,6 +70,9 @@ pub fn saturating_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// No timer of a machine that is awake is so late.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
 /// The only source of time. Cloning is cheap; all clones share one start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -98,6 +101,12 @@ impl Clock {
             }
             _ => std::future::pending().await,
         }
+    }
+
+    /// Whether something that was due at `due` is so late that no timer explains it: the machine slept, or stood
+    /// still. What was measured across such a gap says nothing about anybody else.
+    pub fn overslept(&self, due: Timestamp) -> bool {
+        self.now().since(due) > OVERSLEPT
     }
 
     /// Sleeps for `duration` from now.

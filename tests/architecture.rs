@@ -83,6 +83,26 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["text", "settings", "client", "simulator"],
         &["ratatui"],
     ),
+    (
+        "scenario",
+        &[
+            "time",
+            "text",
+            "openai",
+            "settings",
+            "event",
+            "client",
+            "state",
+            "bus",
+            "journal",
+            "check",
+            "simulator",
+            "engine",
+            "session",
+            "config",
+        ],
+        &["ratatui"],
+    ),
     ("cli", &[], &["tokio"]),
 ];
 

@@ -522,6 +522,7 @@ async fn session(server: &Server, model: &str) -> Session {
                 name: "SEAWALL_API_KEY".into(),
                 secret: KEY.into(),
             }),
+            extra_roots: Vec::new(),
         }),
         model: Some(model.into()),
         ..SessionConfig::default()
@@ -587,6 +588,7 @@ fn https_to_a_server_without_tls_is_told_with_the_remedy() {
             base: format!("https://{address}").parse().unwrap(),
             model: None,
             api_key: None,
+            extra_roots: Vec::new(),
             connect_timeout: std::time::Duration::from_secs(10),
             simulated: false,
             shown_host: None,

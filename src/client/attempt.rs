@@ -154,12 +154,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
         pass: &mut Pass<'_, T, O>,
     ) -> Result<Answer, Failure> {
         let limit = attempt.timeouts.headers;
+        let due = self.env.clock.now() + limit;
         let response = tokio::select! {
             biased;
             response = self.transport.send(request) => {
                 response.map_err(|error| self.judge(&observed_send(&error)))?
             }
-            () = self.env.clock.sleep(limit) => {
+            () = self.env.clock.sleep_until(due) => {
+                self.woke(attempt, due);
                 return Err(self.judge(&Observed::HeaderTimeout { after: limit }));
             }
         };
@@ -219,6 +221,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 biased;
                 read = body.next() => read,
                 () = clock.sleep_until(wake_at) => {
+                    self.woke(attempt, wake_at);
                     self.tell(attempt, &mut untold, false);
                     let now = clock.now();
                     if now >= last_byte + byte_idle {
@@ -232,6 +235,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     continue;
                 }
             };
+            self.woke(attempt, wake_at);
             let now = clock.now();
             last_byte = now;
             let bytes = match read {
@@ -266,6 +270,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
             .map_err(|problem| self.judge_problem(attempt, &problem))
     }
 
+    /// Takes note if what should have happened at `due` happens so late that the machine must have slept.
+    fn woke(&self, attempt: &Attempt<'_>, due: Timestamp) {
+        if self.env.clock.overslept(due) {
+            attempt.flight.lock().overslept = true;
+        }
+    }
+
     fn first_token(&self, attempt: &Attempt<'_>, ttft: Duration, pass: &mut Pass<'_, T, O>) {
         let number = attempt.number;
         self.note(
@@ -288,10 +299,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
         } = *attempt.timeouts;
         let mut bytes = Vec::new();
         loop {
+            let due = self.env.clock.now() + byte_idle;
             let read = tokio::select! {
                 biased;
                 read = body.next() => read,
-                () = self.env.clock.sleep(byte_idle) => {
+                () = self.env.clock.sleep_until(due) => {
+                    self.woke(attempt, due);
                     return Err(self.judge_body(attempt, BodyProblem::Stalled { after: byte_idle }));
                 }
             };

@@ -76,6 +76,8 @@ pub(super) struct FlightLog {
     ends: BTreeMap<CallId, (usize, Arc<FlightEnd>)>,
     /// Whether the last deadline has passed.
     pub(super) expired: bool,
+    /// Whether the machine slept during the current attempt: its outcome says nothing about the upstream.
+    pub(super) overslept: bool,
     /// Whether the current attempt has its response headers.
     pub(super) responded: bool,
     /// How the current attempt ended, if neither the upstream nor a caller ended it.

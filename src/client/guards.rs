@@ -121,6 +121,9 @@ impl<T: Transport, O: Observer> Pass<'_, T, O> {
     /// Settles the permit.
     pub(super) fn settle(&mut self, sample: Sample, hint: Option<Timestamp>) {
         if let Some(permit) = self.permit.take() {
+            // the machine slept meanwhile: whatever came of it, the upstream did not do it
+            let overslept = self.flight.lock().overslept;
+            let sample = if overslept { Sample::Neutral } else { sample };
             let mut guards = self.core.lock();
             let _ = self
                 .core

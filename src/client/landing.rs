@@ -72,7 +72,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
     pub(super) fn expire(&self, flight: &Flight) -> bool {
         let mut guards = self.lock();
         let now = self.env.clock.now();
+        let due = flight.next_deadline();
         let mut log = flight.lock();
+        log.overslept |= self.env.clock.overslept(due);
         if log.subscribers.iter().all(|one| one.deadline <= now) {
             // forgotten at once: who came now would be told of a deadline that is not its own
             guards.forget(flight);

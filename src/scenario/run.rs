@@ -71,10 +71,10 @@ struct Recording {
 }
 
 impl Recording {
-    fn new(scene: &Scene) -> Self {
+    fn new(header: &Header) -> Self {
         Self {
             tally: Tally::default(),
-            checker: Some(Checker::new(&scene.policy)),
+            checker: Some(Checker::of(header)),
             violation: None,
         }
     }
@@ -120,7 +120,7 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
         .transpose()
         .map_err(RunError::Journal)?;
     // one lock: the journal has the events in the order in which the others saw them
-    let written = Arc::new(Mutex::new((Recording::new(scene), journal, None::<io::Error>)));
+    let written = Arc::new(Mutex::new((Recording::new(&header), journal, None::<io::Error>)));
     let (hears, progress) = (Arc::clone(&written), Arc::clone(progress));
     let tap: Tap = Box::new(move |event| {
         let mut written = hears.lock().unwrap_or_else(PoisonError::into_inner);
@@ -237,7 +237,7 @@ pub async fn in_real_time<W: Write + Send + 'static>(
         .map(|out| Journal::try_new(out, &header).and_then(LiveJournal::start))
         .transpose()
         .map_err(RunError::Journal)?;
-    let recording = Arc::new(Mutex::new(Recording::new(scene)));
+    let recording = Arc::new(Mutex::new(Recording::new(&header)));
     let (hears, progress) = (Arc::clone(&recording), Arc::clone(progress));
     let mut write = journal.as_ref().map(LiveJournal::tap);
     let tap: Tap = Box::new(move |event| {
