@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
 /// Mutations of a plain test run, for each target: a few seconds in a debug build.
-const RUNS: u64 = 1000;
+const RUNS: u64 = 2000;
 /// Longer inputs only make it slow.
-const LONGEST: usize = 16 << 10;
+const LONGEST: usize = 4 << 10;
 
 /// Runs a target over its corpus and over mutations of it.
 pub(crate) fn run(name: &str, words: &[&str], target: fn(&[u8])) {
