@@ -15,6 +15,7 @@ mod probe;
 mod sse;
 mod stream;
 mod transport;
+mod veil;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicU64;

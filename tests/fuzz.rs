@@ -10,6 +10,8 @@
 //! An input that breaks something is written to `target/tmp`; it belongs into the corpus.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, and the helpers of one")]
 
+#[path = "fuzz/hostile.rs"]
+mod hostile;
 #[cfg_attr(fuzzing, expect(dead_code, reason = "libFuzzer mutates by itself"))]
 #[path = "fuzz/mutate.rs"]
 mod mutate;

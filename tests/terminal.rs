@@ -3,6 +3,15 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, and the helpers of one")]
 
+#[path = "fuzz/hostile.rs"]
+mod hostile;
+#[path = "terminal/keys.rs"]
+mod keys;
+#[path = "terminal/upstream.rs"]
+mod upstream;
+#[path = "terminal/words.rs"]
+mod words;
+
 use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -72,13 +81,18 @@ impl Terminal {
 
     /// Waits until `text` is on the screen.
     fn until(&mut self, text: &str) {
-        while !self.screen.screen().contents().contains(text) {
+        self.until_so(text, |contents| contents.contains(text));
+    }
+
+    /// Waits until the screen is as it should be; `what` says how.
+    fn until_so(&mut self, what: &str, so: impl Fn(&str) -> bool) {
+        while !so(&self.screen.screen().contents()) {
             match self.bytes.recv_timeout(PATIENCE) {
                 Ok(bytes) => {
                     self.screen.process(&bytes);
                     self.raw.extend(bytes);
                 }
-                Err(error) => panic!("{error}: no '{text}' on:\n{}", self.screen.screen().contents()),
+                Err(error) => panic!("{error}: no '{what}' on:\n{}", self.screen.screen().contents()),
             }
         }
     }
@@ -86,6 +100,15 @@ impl Terminal {
     fn keys(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
         self.keyboard.flush().unwrap();
+    }
+
+    /// Asks the upstream something, leaves the prompt, and waits for the end of this call, the `nth`.
+    fn ask(&mut self, prompt: &str, nth: usize) {
+        self.keys("i");
+        self.until(" INPUT ");
+        self.keys(&format!("{prompt}\r\x1b"));
+        self.until(&format!("CALLS {nth} "));
+        self.until("nothing running");
     }
 
     fn signal(&self, name: &str) {
@@ -100,7 +123,13 @@ impl Terminal {
     }
 
     /// Waits for the end; gives the exit code and checks that the terminal is clean.
-    fn ended(mut self) -> (u32, String) {
+    fn ended(self) -> (u32, String) {
+        let (code, _, left) = self.ended_with_bytes();
+        (code, left)
+    }
+
+    /// The same, and every byte that was written.
+    fn ended_with_bytes(mut self) -> (u32, Vec<u8>, String) {
         let code = self.child.wait().unwrap().exit_code();
         // the slave side is closed with the child: the reader ends after the last byte
         drop(self.keyboard);
@@ -125,7 +154,8 @@ impl Terminal {
                 "still raw: {flags}"
             );
         }
-        (code, screen.contents())
+        let left = screen.contents();
+        (code, self.raw, left)
     }
 }
 

@@ -108,7 +108,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             self.observer.record(
                 None,
                 EventKind::TaskPanicked {
-                    text: text.as_str().into(),
+                    text: self.transport.veiled(text.as_str().into()),
                 },
             );
         }
@@ -130,7 +130,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     Failure::new(
                         FailureClass::Internal,
                         Phase::Ambiguous,
-                        format!("a bug in seawall: {text}"),
+                        self.transport.veiled(format!("a bug in seawall: {text}").into()),
                     ),
                 )),
             };

@@ -154,7 +154,7 @@ impl Draw {
 
     fn callers(&mut self, duration: Duration) -> Callers {
         let from = duration.mul_f64(self.0.random::<f64>() * 0.5);
-        let seconds = (duration - from).as_secs_f64();
+        let seconds = duration.saturating_sub(from).as_secs_f64();
         let arrival = match self.count(0, 3) {
             0 => Arrival::Steady {
                 per_s: f64::from(self.count(1, 12)) / seconds,

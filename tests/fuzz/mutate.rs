@@ -1,5 +1,6 @@
 //! Inputs for a target: its corpus, and the corpus changed in ways that parsers dislike.
 
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ fn attempt(name: &str, input: &[u8], target: fn(&[u8])) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}"));
         std::fs::write(&path, input).unwrap();
-        eprintln!("the input is in {}", path.display());
+        drop(writeln!(std::io::stderr(), "the input is in {}", path.display()));
         resume_unwind(panic);
     }
 }
