@@ -5,7 +5,9 @@
 //! - as a plain test over its corpus, `fuzz/corpus/TARGET/`, and over thousands of mutations of it, the same ones
 //!   each time; `SEAWALL_FUZZ_RUNS=1000000 cargo test --release --test fuzz` makes more of them;
 //! - under libFuzzer, guided by coverage (`cargo install cargo-bolero`), from a copy of the corpus, to which it adds:
-//!   `cargo bolero test sse_decoder --rustc-bootstrap --sanitizer NONE --corpus-dir COPY -T 60s`.
+//!   `cargo bolero test sse_decoder --rustc-bootstrap --sanitizer NONE --corpus-dir COPY -T 60s`, with
+//!   `RUSTFLAGS=-Clink-arg=-Wl,--unresolved-symbols=ignore-all`, because cargo builds the program too, which has
+//!   the instruments and not the fuzzer.
 //!
 //! An input that breaks something is written to `target/tmp`; it belongs into the corpus.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, and the helpers of one")]
