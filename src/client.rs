@@ -15,6 +15,7 @@ mod probe;
 mod sse;
 mod stream;
 mod transport;
+mod veil;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicU64;
@@ -43,7 +44,6 @@ use crate::event::{
     UpstreamHealth, UserId,
 };
 use crate::openai::ChatRequest;
-use crate::policy::classify;
 use crate::policy::retry::{Retry, RetryDecision};
 use crate::settings::{Counts, Policy};
 use crate::time::Timestamp;
@@ -318,7 +318,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     Ok(Ok(answer)) => Landing::Answered(answer),
                     Ok(Err(failure)) => Landing::Failed(failure),
                     // whatever it quotes may hold a key
-                    Err(panic) => Landing::Panicked(self.without_secrets(&panic_text(panic.as_ref()))),
+                    Err(panic) => Landing::Panicked(panic_text(panic.as_ref())),
                 },
             }
         };
@@ -494,12 +494,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 None
             }
         }
-    }
-
-    /// Text that nobody classified, for the journal.
-    fn without_secrets(&self, text: &str) -> String {
-        let redacted = classify::redact(text);
-        self.transport.hide_key(&redacted).unwrap_or(redacted)
     }
 
     /// Numbers the next attempt of the flight and tells of it, in one step: counted for one call and told of

@@ -1,6 +1,7 @@
 //! Reading policy files, fault files and keys. A mistake is told with its line and the nearest right name.
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
@@ -21,30 +22,44 @@ pub const POLICIES: [(&str, &str); 2] = [
     ("exercise", include_str!("../assets/policies/exercise.toml")),
 ];
 
-/// Why something that was asked for cannot be used.
+/// No policy, profile or scenario is larger; a device or a pipe may have no end.
+const LARGEST_FILE: u64 = 1 << 20;
+/// Characters of a mistake that are told.
+const LONGEST_MESSAGE: usize = 400;
+
+/// Why something that was asked for cannot be used. What is told is one line that a terminal may print: a file
+/// names other files, and its words are not ours.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file that cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
+    #[error("cannot read {}: {error}", shown(path))]
     Unreadable {
         /// Which.
         path: PathBuf,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
+    },
+    /// A file that is too large to be one.
+    #[error("{} is larger than {LARGEST_FILE} bytes: give a {kind}", shown(path))]
+    TooLarge {
+        /// What it should be.
+        kind: &'static str,
+        /// Which.
+        path: PathBuf,
     },
     /// A file that cannot be written.
-    #[error("cannot write {}: {error}", path.display())]
+    #[error("cannot write {}: {error}", shown(path))]
     Unwritable {
         /// Which.
         path: PathBuf,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// A file or preset that does not parse.
     #[error("{name}, line {line}: {message}")]
     Syntax {
         /// The file, or the preset.
-        name: String,
+        name: SafeText,
         /// From 1.
         line: usize,
         /// What is wrong, and what to write instead.
@@ -54,7 +69,7 @@ pub enum ConfigError {
     #[error("{name}: {message}")]
     Value {
         /// The file, or the preset.
-        name: String,
+        name: SafeText,
         /// What is wrong, and what to write instead.
         message: String,
     },
@@ -79,7 +94,7 @@ pub enum ConfigError {
         message: String,
     },
     /// A key file that others can read.
-    #[error("{} can be read by others (mode {mode:o}): run chmod 600 on it", path.display())]
+    #[error("{} can be read by others (mode {mode:o}): run chmod 600 on it", shown(path))]
     OpenKeyFile {
         /// Which.
         path: PathBuf,
@@ -87,7 +102,7 @@ pub enum ConfigError {
         mode: u32,
     },
     /// A key file without a key.
-    #[error("{} holds no key: put it on the first line", path.display())]
+    #[error("{} holds no key: put it on the first line", shown(path))]
     EmptyKeyFile {
         /// Which.
         path: PathBuf,
@@ -105,24 +120,37 @@ pub enum ConfigError {
 /// A policy: a preset by name, or a file.
 pub fn policy(name: &str) -> Result<Policy, ConfigError> {
     let (shown, text) = find("policy", name, &POLICIES)?;
-    let mut policy: Policy = parse(&shown, &text)?;
+    read_policy(&shown, &text)
+}
+
+/// A policy from its text; `shown` is what errors call it.
+pub fn read_policy(shown: &str, text: &str) -> Result<Policy, ConfigError> {
+    let mut policy: Policy = parse(shown, text)?;
     if !text.lines().any(|line| line.trim_start().starts_with("name")) {
-        policy.name.clone_from(&shown);
+        shown.clone_into(&mut policy.name);
     }
-    policy.validate().map_err(|error| ConfigError::Value {
-        name: shown,
-        message: error.to_string(),
-    })?;
+    // titles and reports print it
+    policy.name = one_line(&policy.name).to_string();
+    policy
+        .validate()
+        .map_err(|error| value_error(shown, &error.to_string()))?;
     Ok(policy)
 }
 
 /// A fault profile: a bundled one by name, or a file.
 pub fn faults(name: &str) -> Result<FaultProfile, ConfigError> {
     let (shown, text) = find("fault profile", name, fault::bundled())?;
-    let profile: FaultProfile = parse(&shown, &text)?;
+    read_faults(&shown, &text)
+}
+
+/// A fault profile from its text; `shown` is what errors call it.
+pub fn read_faults(shown: &str, text: &str) -> Result<FaultProfile, ConfigError> {
+    let mut profile: FaultProfile = parse(shown, text)?;
+    profile.name = one_line(&profile.name).to_string();
+    profile.about = one_line(&profile.about).to_string();
     profile
         .validate()
-        .map_err(|message| ConfigError::Value { name: shown, message })?;
+        .map_err(|message| value_error(shown, &message))?;
     Ok(profile)
 }
 
@@ -227,7 +255,7 @@ fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
             });
         }
     }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let text = read_bounded(path).map_err(unreadable)?;
     let key = text.lines().next().unwrap_or_default().trim().to_owned();
     if key.is_empty() {
         return Err(ConfigError::EmptyKeyFile {
@@ -235,7 +263,7 @@ fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
         });
     }
     Ok(ApiKey {
-        name: path.display().to_string(),
+        name: shown(path).to_string(),
         secret: SecretString::from(key),
     })
 }
@@ -268,6 +296,24 @@ pub fn ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError>
     Ok(roots)
 }
 
+/// A value out of its bounds, in a file that is called `shown`.
+pub(crate) fn value_error(shown: &str, message: &str) -> ConfigError {
+    ConfigError::Value {
+        name: one_line(shown),
+        message: one_line(message).to_string(),
+    }
+}
+
+/// A path, so that it can be printed.
+fn shown(path: &Path) -> SafeText {
+    one_line(&path.display().to_string())
+}
+
+/// One line of bounded length, whatever is in the text.
+pub(crate) fn one_line(text: &str) -> SafeText {
+    SafeText::excerpt(&text.replace('\n', " "), LONGEST_MESSAGE)
+}
+
 /// The text of a preset or a file, and what to call it.
 pub(crate) fn find(
     kind: &'static str,
@@ -278,9 +324,13 @@ pub(crate) fn find(
         return Ok(((*name).to_owned(), (*text).to_owned()));
     }
     let path = Path::new(name);
-    match fs::read_to_string(path) {
-        Ok(text) => Ok((path.display().to_string(), text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(ConfigError::Unknown {
+    match read_bounded(path) {
+        Ok(text) if text.len() as u64 > LARGEST_FILE => Err(ConfigError::TooLarge {
+            kind,
+            path: path.to_owned(),
+        }),
+        Ok(text) => Ok((shown(path).to_string(), text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ConfigError::Unknown {
             kind,
             name: SafeText::excerpt(name, 80),
             known: known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
@@ -294,6 +344,15 @@ pub(crate) fn find(
     }
 }
 
+/// Reads a file up to the first byte that is too many.
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?
+        .take(LARGEST_FILE + 1)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Reads TOML; a mistake is told with its line.
 pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
@@ -305,14 +364,14 @@ pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Co
             .filter(|byte| **byte == b'\n')
             .count()
             + 1;
-        let mut message = error.message().replace('\n', " ");
+        let mut message = error.message().to_owned();
         if let Some(near) = near_field(&message) {
             message = format!("{message}; did you mean `{near}`?");
         }
         ConfigError::Syntax {
-            name: name.to_owned(),
+            name: one_line(name),
             line,
-            message: SafeText::new(&message).to_string(),
+            message: one_line(&message).to_string(),
         }
     })
 }

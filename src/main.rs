@@ -20,6 +20,7 @@ use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, UpstreamConfig};
 use seawall::settings::LatencyProfile;
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
+use seawall::text::SafeText;
 use seawall::time::Clock;
 use seawall::tui::{self, theme};
 use tokio::sync::mpsc;
@@ -38,8 +39,9 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            // the whole chain on one line: what failed, and why
-            drop(writeln!(std::io::stderr(), "seawall: {error:#}"));
+            // the whole chain on one line: what failed, and why; words of others may be in it
+            let chain = SafeText::new(&format!("{error:#}")).single_line();
+            drop(writeln!(std::io::stderr(), "seawall: {chain}"));
             let usage = error.downcast_ref::<ConfigError>().is_some()
                 || error.downcast_ref::<RunError>().is_some()
                 || error.downcast_ref::<SessionError>().is_some();

@@ -32,7 +32,6 @@ pub use tally::{CallFacts, Tally};
 
 use crate::config::{self, ConfigError};
 use crate::settings::{FaultProfile, Policy};
-use crate::text::SafeText;
 
 /// No scenario is longer: a day.
 const LONGEST: Duration = Duration::from_hours(24);
@@ -66,10 +65,8 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
     if scenario.name.is_empty() {
         shown.clone_into(&mut scenario.name);
     }
-    let refuse = |message: String| ConfigError::Value {
-        name: shown.to_owned(),
-        message: SafeText::new(&message).to_string(),
-    };
+    sanitise(&mut scenario);
+    let refuse = |message: String| config::value_error(shown, &message);
     validate(&scenario).map_err(refuse)?;
     let chosen = match policy {
         Some(name) => config::policy(name)?,
@@ -95,6 +92,28 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
         policies,
         scenario,
     })
+}
+
+/// Makes the words that reports and journals print fit for a terminal.
+fn sanitise(scenario: &mut Scenario) {
+    let Scenario {
+        name,
+        about,
+        upstream,
+        expectations,
+        ..
+    } = scenario;
+    let rates = upstream
+        .phases
+        .iter_mut()
+        .filter_map(|phase| phase.rates.as_mut());
+    let words = [name, about]
+        .into_iter()
+        .chain(rates.flat_map(|rates| [&mut rates.name, &mut rates.about]))
+        .chain(expectations.iter_mut().filter_map(|one| one.user.as_mut()));
+    for word in words {
+        *word = config::one_line(word).to_string();
+    }
 }
 
 /// The policy a scenario asks for.

@@ -31,17 +31,25 @@ impl SafeText {
         safe
     }
 
-    /// Sanitises `raw` and keeps at most `max` characters, with `…` where something was cut.
+    /// Sanitises `raw` and keeps at most `max` characters of what comes of it, with `…` where something was cut.
     pub fn excerpt(raw: &str, max: usize) -> Self {
         let mut safe = Self::default();
-        let mut chars = raw.chars();
-        for c in chars.by_ref().take(max) {
+        let (mut kept, mut count) = (0, 0);
+        for c in raw.chars() {
+            let before = safe.text.len();
             safe.push_char(c);
-        }
-        if chars.next().is_some() {
-            safe.text.pop();
-            safe.text.push('…');
-            safe.combining = 0;
+            for c in safe.text.get(before..).unwrap_or_default().chars() {
+                count += 1;
+                if count < max {
+                    kept += c.len_utf8();
+                }
+            }
+            if count > max {
+                safe.text.truncate(kept);
+                safe.text.push('…');
+                safe.combining = 0;
+                break;
+            }
         }
         safe
     }
@@ -139,7 +147,10 @@ fn is_invisible_format(c: char) -> bool {
 
 /// Zero-width characters that stack on the one before, joiners and variation selectors among them.
 fn is_combining(c: char) -> bool {
-    c > '\u{2ff}' && !is_invisible_format(c) && unicode_width::UnicodeWidthChar::width(c) == Some(0)
+    // below U+0300 the soft hyphen alone has no width
+    (c > '\u{2ff}' || c == '\u{ad}')
+        && !is_invisible_format(c)
+        && unicode_width::UnicodeWidthChar::width(c) == Some(0)
 }
 
 impl Deref for SafeText {
@@ -205,12 +216,20 @@ mod tests {
             SafeText::new(&flood).chars().count(),
             1 + usize::from(MAX_COMBINING)
         );
+        // found by the fuzzer: a soft hyphen has no width either, so it must not begin a new count
+        let hyphens = format!("a{}", "\u{301}\u{ad}".repeat(500));
+        assert_eq!(
+            SafeText::new(&hyphens).chars().count(),
+            1 + usize::from(MAX_COMBINING)
+        );
     }
 
     #[test]
     fn an_excerpt_says_that_it_is_one() {
         assert_eq!(SafeText::excerpt("abcdef", 4).as_str(), "abc…");
         assert_eq!(SafeText::excerpt("abcd", 4).as_str(), "abcd");
+        // a tab is four characters
+        assert_eq!(SafeText::excerpt("a\tbc", 4).as_str(), "a  …");
     }
 
     #[test]

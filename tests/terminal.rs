@@ -3,6 +3,15 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, and the helpers of one")]
 
+#[path = "fuzz/hostile.rs"]
+mod hostile;
+#[path = "terminal/keys.rs"]
+mod keys;
+#[path = "terminal/upstream.rs"]
+mod upstream;
+#[path = "terminal/words.rs"]
+mod words;
+
 use std::io::{BufRead as _, Read, Write};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -72,10 +81,15 @@ impl Terminal {
 
     /// Waits until `text` is on the screen. The patience is for all of it: the clock in the title bar
     /// writes every second, so a wait for the next bytes alone would never end.
-    #[expect(clippy::disallowed_methods, reason = "the program runs by the real clock")]
     fn until(&mut self, text: &str) {
+        self.until_so(text, |contents| contents.contains(text));
+    }
+
+    /// Waits until the screen is as it should be; `what` says how.
+    #[expect(clippy::disallowed_methods, reason = "the program runs by the real clock")]
+    fn until_so(&mut self, what: &str, so: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while !self.screen.screen().contents().contains(text) {
+        while !so(&self.screen.screen().contents()) {
             match self
                 .bytes
                 .recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -84,7 +98,7 @@ impl Terminal {
                     self.screen.process(&bytes);
                     self.raw.extend(bytes);
                 }
-                Err(error) => panic!("{error}: no '{text}' on:\n{}", self.screen.screen().contents()),
+                Err(error) => panic!("{error}: no '{what}' on:\n{}", self.screen.screen().contents()),
             }
         }
     }
@@ -92,6 +106,15 @@ impl Terminal {
     fn keys(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
         self.keyboard.flush().unwrap();
+    }
+
+    /// Asks the upstream something, leaves the prompt, and waits for the end of this call, the `nth`.
+    fn ask(&mut self, prompt: &str, nth: usize) {
+        self.keys("i");
+        self.until(" INPUT ");
+        self.keys(&format!("{prompt}\r\x1b"));
+        self.until(&format!("CALLS {nth} "));
+        self.until("nothing running");
     }
 
     fn signal(&self, name: &str) {
@@ -106,7 +129,13 @@ impl Terminal {
     }
 
     /// Waits for the end; gives the exit code and checks that the terminal is clean.
-    fn ended(mut self) -> (u32, String) {
+    fn ended(self) -> (u32, String) {
+        let (code, _, left) = self.ended_with_bytes();
+        (code, left)
+    }
+
+    /// The same, and every byte that was written.
+    fn ended_with_bytes(mut self) -> (u32, Vec<u8>, String) {
         let code = self.child.wait().unwrap().exit_code();
         // the slave side is closed with the child: the reader ends after the last byte
         drop(self.keyboard);
@@ -131,7 +160,8 @@ impl Terminal {
                 "still raw: {flags}"
             );
         }
-        (code, screen.contents())
+        let left = screen.contents();
+        (code, self.raw, left)
     }
 }
 

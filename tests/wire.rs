@@ -12,6 +12,8 @@ mod captures;
 mod client;
 #[path = "wire/server.rs"]
 mod server;
+#[path = "wire/splits.rs"]
+mod splits;
 
 use std::io::Read as _;
 use std::net::TcpListener;

@@ -24,7 +24,7 @@ impl Book {
         };
         let call = Call {
             began: Arc::clone(event),
-            request: (user.clone(), fingerprint.clone()),
+            request: (user.clone(), fingerprint.to_string()),
             prompt_tokens: *prompt_tokens,
             deadline: *deadline,
             lookup: Lookup::NotYet,

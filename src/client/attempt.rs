@@ -11,7 +11,7 @@ use super::answer::{Answer, Chunk};
 use super::assemble::{self, Assembler, Problem};
 use super::flight::Flight;
 use super::guards::Pass;
-use super::transport::{AttemptRequest, BodyStream, Response, SendError, SendErrorKind, Transport};
+use super::transport::{ApiKey, AttemptRequest, BodyStream, Response, SendError, SendErrorKind, Transport};
 use crate::event::{AttemptResult, EventKind, Failure, FailureClass, Observer, UpstreamHealth};
 use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Progress, Upstream};
 use crate::settings::TimeoutSettings;
@@ -265,8 +265,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
             }
         };
         self.tell(attempt, &mut untold, true);
-        assembler
-            .finish(broken, attempt.prompt_tokens)
+        let answer = assembler.finish(broken, attempt.prompt_tokens);
+        answer
+            .map(|answer| self.shown(answer))
             .map_err(|problem| self.judge_problem(attempt, &problem))
     }
 
@@ -332,7 +333,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
             attempt.flight.append(chunk);
         }
         self.tell(attempt, &mut untold, true);
-        Ok(answer)
+        Ok(self.shown(answer))
+    }
+
+    /// The answer with the key hidden in what a screen shows of it again when it comes from the cache.
+    fn shown(&self, mut answer: Answer) -> Answer {
+        answer.shown = self.transport.veiled(answer.shown);
+        answer
     }
 
     /// Classifies a response that is no 200.
@@ -411,7 +418,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if !(now || untold.due.is_some_and(|due| due <= at)) {
             return;
         }
-        for (text, chunks, reasoning) in untold.take(at) {
+        let key = self.transport.key().filter(|_| !now);
+        for (text, chunks, reasoning) in untold.take(at, key) {
+            let text = self.transport.veiled(text);
             self.note(
                 attempt.flight,
                 EventKind::StreamDelta {
@@ -431,9 +440,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             key_name: self.transport.key_name(),
         };
         let mut failure = classify::classify(&upstream, observed);
-        if let Some(hidden) = self.transport.hide_key(failure.message.as_str()) {
-            failure.message = hidden.into();
-        }
+        failure.message = self.transport.veiled(failure.message);
         failure
     }
 
@@ -489,24 +496,19 @@ impl Untold {
         self.due.get_or_insert(due);
     }
 
-    /// What to tell: `(text, chunks, reasoning)`.
-    fn take(&mut self, now: Timestamp) -> Vec<(SafeText, u32, bool)> {
+    /// What to tell: `(text, chunks, reasoning)`. A text at whose end the key may have begun waits for what
+    /// follows: a key that comes in two pieces must not be told in two.
+    fn take(&mut self, now: Timestamp, key: Option<&ApiKey>) -> Vec<(SafeText, u32, bool)> {
         self.due = None;
         self.last_told = now;
-        let thoughts = (
-            std::mem::take(&mut self.reasoning),
-            std::mem::take(&mut self.reasoning_chunks),
-            true,
-        );
-        let text = (
-            std::mem::take(&mut self.text),
-            std::mem::take(&mut self.text_chunks),
-            false,
-        );
-        [thoughts, text]
-            .into_iter()
-            .filter(|(_, chunks, _)| *chunks > 0)
-            .collect()
+        [
+            (&mut self.reasoning, &mut self.reasoning_chunks, true),
+            (&mut self.text, &mut self.text_chunks, false),
+        ]
+        .into_iter()
+        .filter(|(text, chunks, _)| **chunks > 0 && key.is_none_or(|key| !key.may_begin_at_end(text)))
+        .map(|(text, chunks, reasoning)| (std::mem::take(text), std::mem::take(chunks), reasoning))
+        .collect()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::event::{
 use crate::openai::Usage;
 use crate::policy::admission::{self, Candidate};
 use crate::policy::cache::Cache;
+use crate::policy::classify;
 use crate::time::Timestamp;
 
 /// How a flight came down.
@@ -110,7 +111,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             self.observer.record(
                 None,
                 EventKind::TaskPanicked {
-                    text: text.as_str().into(),
+                    text: self.transport.veiled(text.as_str().into()),
                 },
             );
         }
@@ -135,7 +136,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     Failure::new(
                         FailureClass::Internal,
                         Phase::Ambiguous,
-                        format!("a bug in seawall: {text}"),
+                        self.transport.veiled(format!("a bug in seawall: {text}").into()),
                     ),
                 )),
             };
@@ -330,9 +331,9 @@ fn cancelled() -> Failure {
     Failure::new(FailureClass::Deadline, Phase::Final, "cancelled")
 }
 
-/// What a panic said.
+/// What a panic said, without what looks like a key.
 pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panic".to_owned())
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    classify::redact(text.as_deref().unwrap_or("panic"))
 }

@@ -91,8 +91,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
             EventKind::CallStarted {
                 origin: context.origin,
                 user: context.user.clone(),
-                prompt: SafeText::excerpt(&request.last_user_text(), 400),
-                fingerprint: key.fingerprint().to_string(),
+                prompt: self
+                    .transport
+                    .veiled(SafeText::excerpt(&request.last_user_text(), 400)),
+                fingerprint: key.fingerprint().to_string().into(),
                 prompt_tokens: request.estimated_prompt_tokens(),
                 deadline,
             },

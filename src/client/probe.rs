@@ -21,17 +21,15 @@ impl HttpTransport {
     /// Asks the upstream how it is. Never fails: trouble is an answer too.
     pub async fn probe(&self) -> UpstreamHealth {
         let host = self.info().host;
-        let trouble = |message: String| {
-            let message = redact(&message);
-            let hidden = self.hide_key(&message);
-            UpstreamHealth::Trouble {
-                message: SafeText::new(hidden.as_deref().unwrap_or(&message)),
-            }
+        let trouble = |message: String| UpstreamHealth::Trouble {
+            message: self.veiled(SafeText::new(&redact(&message))),
         };
         match self.get("models", TIMEOUT).await {
             Err(error) => trouble(self.unreachable(&error)),
             Ok((200, body)) => match model_names(&body) {
-                Some(models) => UpstreamHealth::Ready { models },
+                Some(models) => UpstreamHealth::Ready {
+                    models: models.into_iter().map(|model| self.veiled(model)).collect(),
+                },
                 None => trouble(format!(
                     "{host} answers, but not as an OpenAI-compatible API: no model list at /v1/models"
                 )),

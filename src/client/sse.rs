@@ -35,7 +35,7 @@ pub struct SseTooLong {
 }
 
 /// Decodes a byte stream. Feed it with [`SseDecoder::push`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "four independent facts about the bytes so far"

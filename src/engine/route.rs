@@ -3,7 +3,7 @@
 //! With faults off a real upstream is asked directly, so that its own errors are seen as they are: a refused
 //! connection behind a middleman would look like a reset. With faults on the way leads through the middle.
 
-use crate::client::{AttemptRequest, HttpTransport, Response, SendError, Transport};
+use crate::client::{ApiKey, AttemptRequest, HttpTransport, Response, SendError, Transport};
 use crate::event::UpstreamInfo;
 use crate::simulator::FaultControl;
 
@@ -57,11 +57,7 @@ impl Transport for Route {
         self.upstream().credential_id()
     }
 
-    fn key_name(&self) -> Option<&str> {
-        self.upstream().key_name()
-    }
-
-    fn hide_key(&self, text: &str) -> Option<String> {
-        self.upstream().hide_key(text)
+    fn key(&self) -> Option<&ApiKey> {
+        self.upstream().key()
     }
 }

@@ -89,7 +89,7 @@ pub enum EventKind {
         /// The beginning of the prompt.
         prompt: SafeText,
         /// The fingerprint of the request, in hex.
-        fingerprint: String,
+        fingerprint: SafeText,
         /// Estimated tokens of the prompt.
         prompt_tokens: u64,
         /// When it must be over.

@@ -118,6 +118,12 @@ fn clamp(value: i128) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZero;
+
+    use governor::clock::{Clock as _, FakeRelativeClock};
+    use governor::{Quota, RateLimiter};
+    use proptest::prelude::*;
+
     use super::*;
 
     fn bucket() -> BucketLevel {
@@ -153,5 +159,39 @@ mod tests {
         let owing = bucket().debited(13);
         assert_eq!(owing.ready_at(0), Some(Timestamp(1_000_000_000)));
         assert!(owing.level_at(Timestamp::ZERO) < -2.9);
+    }
+
+    proptest! {
+        /// governor's GCRA as an oracle: another algorithm by other people, so no common mistake. It must let
+        /// the same calls pass at the same instants, and name the same waits, to the nanosecond.
+        #[test]
+        fn it_lets_pass_what_governor_lets_pass(
+            capacity in 1_u32..50,
+            // governor keeps the time of one unit in whole nanoseconds
+            unit_ns in 1_u64..2_000_000_000,
+            calls in prop::collection::vec((0_u64..5_000_000_000, 1_u32..60), 1..60),
+        ) {
+            let clock = FakeRelativeClock::default();
+            let quota = Quota::with_period(Duration::from_nanos(unit_ns)).unwrap();
+            let quota = quota.allow_burst(NonZero::new(capacity).unwrap());
+            let oracle = RateLimiter::direct_with_clock(quota, clock.clone());
+            let settings = Bucket { capacity: capacity.into(), refill: 1, per: Duration::from_nanos(unit_ns) };
+            let mut bucket = BucketLevel::full(&settings, Timestamp::ZERO);
+            let mut now = Timestamp::ZERO;
+            for (pause, units) in calls {
+                clock.advance(Duration::from_nanos(pause));
+                now = now + Duration::from_nanos(pause);
+                bucket = bucket.at(now);
+                let wait = bucket.ready_at(units.into()).map(|ready| now.until(ready));
+                match oracle.check_n(NonZero::new(units).unwrap()) {
+                    Err(_) => prop_assert_eq!(wait, None),
+                    Ok(Ok(())) => {
+                        prop_assert_eq!(wait, Some(Duration::ZERO));
+                        bucket = bucket.debited(units.into());
+                    }
+                    Ok(Err(not_yet)) => prop_assert_eq!(wait, Some(not_yet.wait_time_from(clock.now()))),
+                }
+            }
+        }
     }
 }

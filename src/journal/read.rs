@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read as _};
 use serde::Deserialize;
 
 use super::{Header, Line, Mark};
-use crate::event::FORMAT_VERSION;
+use crate::event::{Event, EventKind, FORMAT_VERSION};
 use crate::text::SafeText;
 
 /// The longest line: an answer of the largest size, each of its bytes escaped.
@@ -120,7 +120,7 @@ impl<R: BufRead> Lines<R> {
 
     fn parse(&self) -> Result<Line, JournalError> {
         let error = match serde_json::from_slice(&self.text) {
-            Ok(event) => return Ok(Line::Event(event)),
+            Ok(event) => return Ok(Line::Event(printable(event))),
             Err(error) => error,
         };
         match serde_json::from_slice(&self.text) {
@@ -134,7 +134,7 @@ impl<R: BufRead> Lines<R> {
         }
         Err(JournalError::Broken {
             line,
-            message: SafeText::excerpt(&error.to_string(), 2 * EXCERPT),
+            message: one_line(&error.to_string(), 2 * EXCERPT),
             excerpt: excerpt(&self.text),
         })
     }
@@ -171,14 +171,37 @@ fn header(text: &[u8]) -> Result<Header, JournalError> {
     if version > FORMAT_VERSION {
         return Err(JournalError::Future { version });
     }
-    serde_json::from_slice(text).map_err(|error| JournalError::BadHeader {
-        message: SafeText::excerpt(&error.to_string(), 2 * EXCERPT),
-    })
+    let mut header: Header = serde_json::from_slice(text).map_err(|error| JournalError::BadHeader {
+        message: one_line(&error.to_string(), 2 * EXCERPT),
+    })?;
+    sanitise(&mut header.policy.name);
+    Ok(header)
+}
+
+/// The event with the names in its settings sanitised: all other text of an event is a [`SafeText`].
+fn printable(mut event: Event) -> Event {
+    match &mut event.kind {
+        EventKind::PolicyApplied { policy, .. } => sanitise(&mut policy.name),
+        EventKind::FaultsApplied { profile, .. } => {
+            sanitise(&mut profile.name);
+            sanitise(&mut profile.about);
+        }
+        _ => {}
+    }
+    event
+}
+
+fn sanitise(text: &mut String) {
+    *text = SafeText::new(text).to_string();
+}
+
+fn one_line(text: &str, max: usize) -> SafeText {
+    SafeText::excerpt(&text.replace('\n', " "), max)
 }
 
 fn excerpt(text: &[u8]) -> SafeText {
     // a long line is not decoded for the sake of its first words
     let beginning = text.get(..8 * EXCERPT).unwrap_or(text);
     let words = String::from_utf8_lossy(beginning);
-    SafeText::excerpt(words.trim_end(), EXCERPT)
+    one_line(words.trim_end(), EXCERPT)
 }

@@ -52,7 +52,7 @@ impl Story {
             origin: Origin::Library,
             user: UserId::new(user),
             prompt: SafeText::new("why?"),
-            fingerprint: String::new(),
+            fingerprint: "".into(),
             prompt_tokens: 1,
             deadline: Timestamp::MAX,
         };

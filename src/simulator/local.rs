@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue};
 use super::capacity::Slots;
 use super::fault::{FaultControl, FaultSink};
 use super::script::{Ask, Conditions, Script, Step, attempt_number};
-use crate::client::{AttemptRequest, BodyError, Response, SendError, SendErrorKind, Transport};
+use crate::client::{ApiKey, AttemptRequest, BodyError, Response, SendError, SendErrorKind, Transport};
 use crate::event::UpstreamInfo;
 use crate::openai::ChatRequest;
 use crate::settings::{Capacity, FaultKind, LatencyProfile};
@@ -119,6 +119,10 @@ impl LocalTransport {
 }
 
 impl Transport for LocalTransport {
+    fn key(&self) -> Option<&ApiKey> {
+        None
+    }
+
     async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {
         let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let chat = ChatRequest::try_from(body).unwrap_or_else(|_| ChatRequest::new([]));

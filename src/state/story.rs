@@ -95,7 +95,7 @@ pub(crate) fn started(call: u64, origin: Origin, now: Timestamp) -> EventKind {
         origin,
         user: UserId::new("ann"),
         prompt: format!("question {call}").as_str().into(),
-        fingerprint: format!("{call:016x}"),
+        fingerprint: format!("{call:016x}").into(),
         prompt_tokens: 12,
         deadline: now + Duration::from_mins(10),
     }

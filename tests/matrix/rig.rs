@@ -256,6 +256,10 @@ impl Transport for Fake {
         }
     }
 
+    fn key(&self) -> Option<&ApiKey> {
+        None
+    }
+
     fn info(&self) -> UpstreamInfo {
         UpstreamInfo {
             host: "fake".into(),

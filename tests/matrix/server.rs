@@ -152,10 +152,6 @@ impl Server {
         self.until("closed connections", |log| log.left >= count).await;
     }
 
-    pub(crate) async fn until_ended(&self, count: usize) {
-        self.until("ended connections", |log| log.ended >= count).await;
-    }
-
     pub(crate) async fn until_connected(&self, count: usize) {
         self.until("connections", |log| log.connections >= count).await;
     }

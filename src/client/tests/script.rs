@@ -9,7 +9,9 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::client::{AttemptRequest, BodyError, BodyStream, Response, SendError, SendErrorKind, Transport};
+use crate::client::{
+    ApiKey, AttemptRequest, BodyError, BodyStream, Response, SendError, SendErrorKind, Transport,
+};
 use crate::event::UpstreamInfo;
 use crate::time::Clock;
 
@@ -195,6 +197,10 @@ impl ScriptedTransport {
 }
 
 impl Transport for ScriptedTransport {
+    fn key(&self) -> Option<&ApiKey> {
+        None
+    }
+
     async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {
         self.sent.lock().unwrap().push(request);
         self.open.fetch_add(1, Ordering::Relaxed);

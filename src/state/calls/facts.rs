@@ -28,7 +28,7 @@ impl Call {
             origin: *origin,
             user: user.clone(),
             prompt: prompt.clone(),
-            fingerprint: fingerprint.clone(),
+            fingerprint: fingerprint.to_string(),
             started_at: event.at,
             deadline: *deadline,
             ended_at: None,
