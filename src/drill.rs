@@ -117,6 +117,7 @@ struct Begun {
     counts: FateCounts,
     attempts: u64,
     last: Timestamp,
+    patience: Duration,
 }
 
 impl Begun {
@@ -127,13 +128,16 @@ impl Begun {
             counts: state.calls.totals.clone(),
             attempts: state.retry.attempts,
             last: state.last_event_at,
+            patience: PATIENCE,
         }
     }
 
     /// Waits until no call runs and no burst makes any.
+    ///
+    /// What takes too long is stopped, and waited for all the same: it belongs to this part.
     async fn settle(&mut self, session: &Session, source: &mut crate::source::Source) {
         let clock = session.clock();
-        let give_up_at = clock.now() + PATIENCE;
+        let mut give_up_at = clock.now() + self.patience;
         let target = session.bus().with_state(|state| state.next_seq);
         loop {
             let state = source.state();
@@ -148,7 +152,7 @@ impl Begun {
                 progress = source.advance() => if matches!(progress, Progress::Ended) { return },
                 () = clock.sleep_until(give_up_at) => {
                     session.engine().obey(Command::CancelAll);
-                    return;
+                    give_up_at = Timestamp::MAX;
                 }
             }
         }
@@ -206,6 +210,15 @@ fn write(state: &State, parts: &[Part], recovery: Option<Duration>) -> String {
         "seawall drill   upstream {upstream}   policy {}   seed {}\n",
         state.session.policy.name, state.session.seed
     );
+    let asked = state
+        .session
+        .upstream
+        .as_ref()
+        .and_then(|upstream| upstream.model.as_ref());
+    let health = state.session.health.as_ref();
+    if let Some(unlisted) = asked.and_then(|asked| health?.unlisted(asked.as_str())) {
+        let _ = writeln!(text, "warning   {unlisted}\n");
+    }
     let _ = write!(text, "{:<24}{:>6}", "part", "calls");
     for fate in Fate::ALL {
         let _ = write!(text, "{:>9}", fate.label());
@@ -276,4 +289,41 @@ fn row(text: &mut String, name: &str, counts: &FateCounts, attempts: u64, took: 
         let _ = write!(text, "{:>9}", counts.ended(fate));
     }
     let _ = writeln!(text, "{attempts:>9}{:>7.1}s", took.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::session::{SessionConfig, UpstreamConfig};
+
+    /// A call that outlasts the drill's patience is stopped in the part that began it.
+    #[tokio::test]
+    async fn what_is_stopped_belongs_to_the_part_that_began_it() {
+        // the kernel accepts connections, and nobody ever answers
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let config = SessionConfig {
+            upstream: Some(UpstreamConfig {
+                url: url.parse().unwrap(),
+                api_key: None,
+            }),
+            ..SessionConfig::default()
+        };
+        let session = Session::start(config).await.unwrap();
+        let mut source = session.watch();
+        let mut part = Begun::new("calm", source.state());
+        part.patience = Duration::from_millis(50);
+        session.engine().obey(Command::Send {
+            prompt: "Anybody there?".into(),
+            user: UserId::new("ana"),
+            conversation: false,
+        });
+        part.settle(&session, &mut source).await;
+        let part = part.end(source.state());
+        assert_eq!((part.counts.started, part.counts.ended(Fate::Cancelled)), (1, 1));
+        assert!(part.took >= Duration::from_millis(50), "{:?}", part.took);
+        session.shutdown().await;
+    }
 }

@@ -75,7 +75,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         None => {
             let config = session_config(cli)?;
             if cli.no_tui || !has_terminal() {
-                runtime.block_on(headless(config))
+                runtime.block_on(headless(config, cli.no_tui))
             } else {
                 // on this thread, not in a task: a panic here gives the terminal back, one in a task must not
                 runtime.block_on(control_room(cli, config))
@@ -187,8 +187,8 @@ fn panic_on_purpose(place: &str) -> ! {
 }
 
 /// The drill, for pipes and CI.
-async fn headless(config: SessionConfig) -> eyre::Result<u8> {
-    if !std::io::stdout().is_terminal() {
+async fn headless(config: SessionConfig, asked_for: bool) -> eyre::Result<u8> {
+    if !asked_for {
         writeln!(
             std::io::stderr(),
             "seawall: no terminal here, so the drill runs instead of the control room"

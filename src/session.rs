@@ -79,7 +79,7 @@ impl Default for SessionConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The simulator has no port to listen on.
-    #[error("the simulator cannot listen on 127.0.0.1: {0}")]
+    #[error(transparent)]
     Simulator(#[from] std::io::Error),
     /// The transport cannot be built.
     #[error(transparent)]

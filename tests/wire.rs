@@ -19,9 +19,11 @@ use std::sync::mpsc;
 
 use captures::{Expected, TABLE};
 use client::{KEY, Rig};
-use seawall::client::Chunk;
-use seawall::event::{EventKind, FailureClass, Fate, Phase};
+use seawall::client::{ApiKey, Chunk, HttpConfig, HttpTransport};
+use seawall::event::{EventKind, FailureClass, Fate, Phase, UpstreamHealth};
 use seawall::openai::{ChatRequest, Usage};
+use seawall::session::{Session, SessionConfig, UpstreamConfig};
+use seawall::source::Progress;
 use server::{Play, Server, accept, capture, captured_names, cuts, finish_request};
 
 fn prompt() -> ChatRequest {
@@ -471,7 +473,23 @@ fn a_dropped_call_closes_its_connection() {
     });
 }
 
-/// Connections are used again after a whole answer, and never after a broken one.
+/// A request must not be lost in a race with a server that closes a connection it has promised to keep.
+#[test]
+fn a_plain_connection_is_not_used_again() {
+    runtime().block_on(async {
+        let play = Play::whole(json(&format!("Content-Length: {}\r\n", ANSWER.len()), ANSWER)).dying();
+        let server = Server::start(vec![play.clone(), play]);
+        let rig = Rig::new(server.address(), 1);
+        for _ in 0..2 {
+            let outcome = outcome(&rig).await;
+            assert_eq!(outcome.fate, Fate::Answered, "{outcome:?}");
+        }
+        assert_eq!(server.connections(), 2);
+        rig.assert_at_rest();
+    });
+}
+
+/// Where they may be: connections are used again after a whole answer, and never after a broken one.
 #[test]
 fn a_connection_is_used_again_only_after_a_whole_answer() {
     runtime().block_on(async {
@@ -485,12 +503,102 @@ fn a_connection_is_used_again_only_after_a_whole_answer() {
         for (response, connections) in [(whole, 1), (streamed, 1), (broken, 2)] {
             let play = Play::whole(response.into_bytes()).kept_open();
             let server = Server::start(vec![play.clone(), play]);
-            let rig = Rig::new(server.address(), 1);
+            let rig = Rig::through_simulator(server.address());
             for _ in 0..2 {
                 outcome(&rig).await;
             }
             assert_eq!(server.connections(), connections);
             rig.assert_at_rest();
         }
+    });
+}
+
+/// A whole session before this server, once it has heard the list of models.
+async fn session(server: &Server, model: &str) -> Session {
+    let config = SessionConfig {
+        upstream: Some(UpstreamConfig {
+            url: format!("http://{}", server.address()).parse().unwrap(),
+            api_key: Some(ApiKey {
+                name: "SEAWALL_API_KEY".into(),
+                secret: KEY.into(),
+            }),
+        }),
+        model: Some(model.into()),
+        ..SessionConfig::default()
+    };
+    let session = Session::start(config).await.unwrap();
+    let mut source = session.watch();
+    while source.state().session.health.is_none() {
+        assert!(!matches!(source.advance().await, Progress::Ended));
+    }
+    session
+}
+
+fn refusal(status: &str, message: &str) -> Play {
+    let body = serde_json::json!({ "error": { "message": message } }).to_string();
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+    Play::whole(format!("{head}{body}").into_bytes())
+}
+
+const MODELS: &str = r#"{"data":[{"id":"alpha"},{"id":"beta"}]}"#;
+
+/// The way of a session's calls is a transport of its own: what it does not pass on is lost.
+#[test]
+fn a_session_hides_its_key_and_names_the_models_there_are() {
+    runtime().block_on(async {
+        let models = json(&format!("Content-Length: {}\r\n", MODELS.len()), MODELS);
+        let server = Server::start(vec![
+            Play::whole(models),
+            refusal("400 Bad Request", &format!("got {KEY} from you")),
+            refusal("404 Not Found", "model gamma does not exist"),
+        ]);
+        let session = session(&server, "gamma").await;
+        let echoed = session.ask(&prompt()).await.unwrap_err().to_string();
+        assert!(
+            echoed.contains("got [redacted] from you") && !echoed.contains("QuiteSecret"),
+            "{echoed}"
+        );
+        let unknown = session.ask(&prompt()).await.unwrap_err().to_string();
+        assert!(
+            unknown.ends_with("no model 'gamma' there, but alpha, beta"),
+            "{unknown}"
+        );
+        session.shutdown().await;
+    });
+}
+
+#[test]
+fn https_to_a_server_without_tls_is_told_with_the_remedy() {
+    runtime().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let thread = std::thread::spawn(move || {
+            let mut stream = accept(&listener);
+            let mut hello = [0; 16];
+            drop(stream.read(&mut hello));
+            server::write_all(
+                &mut stream,
+                b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+            );
+        });
+        let transport = HttpTransport::new(&HttpConfig {
+            base: format!("https://{address}").parse().unwrap(),
+            model: None,
+            api_key: None,
+            connect_timeout: std::time::Duration::from_secs(10),
+            simulated: false,
+            shown_host: None,
+        })
+        .unwrap();
+        let UpstreamHealth::Trouble { message } = transport.probe().await else {
+            panic!("no trouble");
+        };
+        assert!(
+            message.as_str().ends_with("write http:// instead of https://"),
+            "{message}"
+        );
+        thread.join().unwrap();
     });
 }

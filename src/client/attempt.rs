@@ -12,7 +12,7 @@ use super::assemble::{self, Assembler, Problem};
 use super::flight::Flight;
 use super::guards::Pass;
 use super::transport::{AttemptRequest, BodyStream, Response, SendError, SendErrorKind, Transport};
-use crate::event::{AttemptResult, EventKind, Failure, Observer};
+use crate::event::{AttemptResult, EventKind, Failure, FailureClass, Observer, UpstreamHealth};
 use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Progress, Upstream};
 use crate::settings::TimeoutSettings;
 use crate::text::SafeText;
@@ -333,12 +333,30 @@ impl<T: Transport, O: Observer> Core<T, O> {
             body,
         } = response;
         let body = self.read_some(body).await;
-        self.judge(&Observed::Response {
+        let mut failure = self.judge(&Observed::Response {
             status,
             headers: &headers,
             body: &body,
             wall_seconds: unix_seconds(),
-        })
+        });
+        if failure.class == FailureClass::NotFound
+            && let Some(unlisted) = self.unlisted_model()
+        {
+            failure.message = SafeText::new(&format!("{}; {unlisted}", failure.message));
+        }
+        failure
+    }
+
+    /// Which models there are, if the one to ask for is none of them.
+    fn unlisted_model(&self) -> Option<String> {
+        let asked = self.transport.info().model?;
+        let models = self
+            .lock()
+            .models
+            .iter()
+            .map(|model| SafeText::new(model))
+            .collect();
+        UpstreamHealth::Ready { models }.unlisted(asked.as_str())
     }
 
     /// The beginning of a body that only matters for a message.
@@ -492,7 +510,7 @@ fn media_type(headers: &HeaderMap) -> String {
 }
 
 /// The policy's word for what the transport saw.
-fn observed_send(error: &SendError) -> Observed<'_> {
+pub(super) fn observed_send(error: &SendError) -> Observed<'_> {
     let kind = match error.kind {
         SendErrorKind::Refused => ConnectKind::Refused,
         SendErrorKind::Unreachable => ConnectKind::Unreachable,

@@ -15,7 +15,7 @@ use super::answer::Answer;
 use super::flight::{Flight, FlightKey};
 use super::transport::Transport;
 use crate::event::{EventKind, Failure, FailureClass, LimitReject, Observer, Phase, Sample};
-use crate::policy::breaker::{Acquired, Breaker, Check, Move, Permit};
+use crate::policy::breaker::{Acquired, Breaker, Check, Move, Permit, Settled};
 use crate::policy::budget::RetryBudget;
 use crate::policy::cache::Cache;
 use crate::policy::classify;
@@ -122,7 +122,8 @@ impl<T: Transport, O: Observer> Pass<'_, T, O> {
     pub(super) fn settle(&mut self, sample: Sample, hint: Option<Timestamp>) {
         if let Some(permit) = self.permit.take() {
             let mut guards = self.core.lock();
-            self.core
+            let _ = self
+                .core
                 .settle_permit(&mut guards, self.flight, permit, sample, hint);
         }
     }
@@ -139,7 +140,7 @@ impl<T: Transport, O: Observer> Pass<'_, T, O> {
     }
 
     /// The first token is here. A probe is judged by it: a long answer must not keep the breaker half-open
-    /// for minutes. If that closed the breaker, the rest of the stream is judged like any other.
+    /// for minutes. The rest of the stream is judged again at its end.
     pub(super) fn first_token(&mut self, ttft: Duration) {
         if !self.permit.as_ref().is_some_and(Permit::is_probe) {
             return;
@@ -151,10 +152,12 @@ impl<T: Transport, O: Observer> Pass<'_, T, O> {
         } else {
             Sample::Ok
         };
-        self.core
+        let settled = self
+            .core
             .settle_permit(&mut guards, self.flight, permit, sample, None);
-        if guards.breaker.state() == crate::event::BreakerState::Closed {
-            self.permit = self.core.take_permit(&mut guards, self.flight).ok();
+        self.permit = guards.breaker.follow(&settled);
+        if let Some(permit) = &self.permit {
+            self.core.note_permit(self.flight, permit);
         }
     }
 }
@@ -426,15 +429,19 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
         match permit {
             Ok(permit) => {
-                let kind = EventKind::BreakerAdmitted {
-                    generation: permit.generation(),
-                    probe: permit.is_probe(),
-                };
-                self.note(flight, kind);
+                self.note_permit(flight, &permit);
                 Ok(permit)
             }
             Err(refusal) => Err(self.refuse(flight, refusal.until)),
         }
+    }
+
+    fn note_permit(&self, flight: &Flight, permit: &Permit) {
+        let kind = EventKind::BreakerAdmitted {
+            generation: permit.generation(),
+            probe: permit.is_probe(),
+        };
+        self.note(flight, kind);
     }
 
     fn settle_permit(
@@ -444,7 +451,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         permit: Permit,
         sample: Sample,
         hint: Option<Timestamp>,
-    ) {
+    ) -> Settled {
         let settled = guards.breaker.settle(self.env.clock.now(), permit, sample, hint);
         let kind = EventKind::BreakerRecorded {
             generation: settled.generation,
@@ -456,6 +463,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if let Some(step) = settled.moved {
             self.observer.record(None, moved(step));
         }
+        settled
     }
 
     /// A 429 that names no wait still says that the rate is too high: take it back for a while. One that

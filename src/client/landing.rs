@@ -86,7 +86,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         log.subscribers = staying;
         for one in late {
             let failure = out_of_time(&log, &one);
-            self.end_subscriber(&mut log, &one, Err((Fate::Failed, failure)), now);
+            self.end_subscriber(&mut log, &one, Err((fate_of(&failure), failure)), now);
         }
         self.hand_over(flight, &log, owner);
         drop(log);
@@ -123,7 +123,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     })
                 }
                 Landing::Failed(failure) => Err((fate_of(failure), failure.clone())),
-                Landing::Expired => Err((Fate::Failed, out_of_time(&log, one))),
+                Landing::Expired => {
+                    let failure = out_of_time(&log, one);
+                    Err((fate_of(&failure), failure))
+                }
                 Landing::Abandoned => Err((Fate::Cancelled, cancelled())),
                 Landing::Panicked(text) => Err((
                     Fate::Failed,
@@ -301,9 +304,15 @@ fn fate_of(failure: &Failure) -> Fate {
     }
 }
 
-/// The deadline passed: says what had gone wrong until then, if anything had.
+/// The deadline passed: says what had gone wrong until then, if anything had. Text that was delivered is not
+/// taken back: such a call is cut, not failed.
 fn out_of_time(log: &FlightLog, one: &Subscriber) -> Failure {
     let given = one.deadline.since(one.started_at).as_secs_f64();
+    if !log.chunks.is_empty() {
+        let message =
+            format!("deadline of {given:.1}s passed in the middle of the answer; the text so far is kept");
+        return Failure::new(FailureClass::Deadline, Phase::Delivered, message);
+    }
     let so_far = log
         .last_failure
         .as_ref()

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::transport::{HttpTransport, Transport as _};
+use super::attempt::observed_send;
+use super::transport::{HttpTransport, SendError, SendErrorKind, Transport as _};
 use crate::event::UpstreamHealth;
 use crate::openai::ApiError;
-use crate::policy::classify::redact;
+use crate::policy::classify::{Upstream, classify, redact};
 use crate::text::SafeText;
 
 /// A probe gives up after this: a busy llama-server can take seconds to answer `/health`.
@@ -28,7 +29,7 @@ impl HttpTransport {
             }
         };
         match self.get("models", TIMEOUT).await {
-            Err(error) => trouble(format!("cannot reach {host}: {}", error.detail)),
+            Err(error) => trouble(self.unreachable(&error)),
             Ok((200, body)) => match model_names(&body) {
                 Some(models) => UpstreamHealth::Ready { models },
                 None => trouble(format!(
@@ -44,7 +45,8 @@ impl HttpTransport {
             Ok((404, _)) => match self.get("/health", TIMEOUT).await {
                 Ok((200, _)) => UpstreamHealth::Ready { models: Vec::new() },
                 _ => trouble(format!(
-                    "{host} has neither /v1/models nor /health: is the URL that of an API?"
+                    "{host} has neither {} nor /health: is the URL that of an API?",
+                    self.models_path()
                 )),
             },
             Ok((status, body)) => {
@@ -54,6 +56,29 @@ impl HttpTransport {
                     said.unwrap_or_default()
                 ))
             }
+        }
+    }
+}
+
+impl HttpTransport {
+    /// Why nothing came, in the words of a call that fails so.
+    fn unreachable(&self, error: &SendError) -> String {
+        let info = self.info();
+        let upstream = Upstream {
+            host: &info.host,
+            model: None,
+            key_name: None,
+        };
+        let message = classify(&upstream, &observed_send(error)).message;
+        // a server that speaks plain HTTP waits for the rest of what it takes for a request, or answers in HTTP
+        let no_tls = matches!(
+            error.kind,
+            SendErrorKind::ConnectTimeout | SendErrorKind::TlsConfig | SendErrorKind::TlsHandshake
+        );
+        if no_tls && self.is_tls() {
+            format!("{message}; if it speaks no TLS, write http:// instead of https://")
+        } else {
+            message.to_string()
         }
     }
 }

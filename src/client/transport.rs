@@ -197,8 +197,16 @@ impl HttpTransport {
         let mut builder = http_client()
             .default_headers(headers)
             .connect_timeout(config.connect_timeout)
-            // llama-server closes idle connections after 5 s: leave them before they die under a request
+            // servers close idle connections, some after 5 s: leave them before they die under a request
             .pool_idle_timeout(Duration::from_secs(4));
+        // llama-server has few HTTP threads and closes a kept connection at once when another one waits for a
+        // thread: a request that was sent meanwhile may have been worked on, for all anybody knows, so it
+        // costs an ambiguous retry and counts against a healthy server. Without TLS a new connection costs
+        // next to nothing. Our own simulator closes none under a request
+        let own = config.simulated || config.shown_host.is_some();
+        if config.base.scheme() == "http" && !own {
+            builder = builder.pool_max_idle_per_host(0);
+        }
         if loopback {
             builder = builder.no_proxy();
         }
@@ -217,8 +225,18 @@ impl HttpTransport {
                 loopback,
             },
             base,
-            tag_attempts: config.simulated || config.shown_host.is_some(),
+            tag_attempts: own,
         })
+    }
+
+    /// Whether it speaks TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+
+    /// Where the list of models is looked for.
+    pub(crate) fn models_path(&self) -> String {
+        under(&self.base, "models").path().to_owned()
     }
 
     /// A GET below the base URL, for probes: status and at most 1 MiB of body.
@@ -339,10 +357,12 @@ pub fn host_of(url: &Url) -> String {
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// The base URL with `/v1` at its end, whether it was given so or not: a doubled one is a 404.
+/// The base URL with `/v1` at its end, whether it was given so or not: a doubled one is a 404. The address of
+/// the very endpoint, as it stands in many a manual, is good too.
 fn versioned(base: &Url) -> Url {
     let mut url = base.clone();
     let path = base.path().trim_end_matches('/');
+    let path = path.strip_suffix("/chat/completions").unwrap_or(path);
     let path = if path.ends_with("/v1") {
         path.to_owned()
     } else {
@@ -452,7 +472,13 @@ mod tests {
 
     #[test]
     fn the_version_stands_once() {
-        for base in ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"] {
+        for base in [
+            "http://h:1",
+            "http://h:1/",
+            "http://h:1/v1",
+            "http://h:1/v1/",
+            "http://h:1/v1/chat/completions",
+        ] {
             let base = versioned(&Url::parse(base).unwrap());
             assert_eq!(under(&base, "models").as_str(), "http://h:1/v1/models");
             assert_eq!(under(&base, "/health").as_str(), "http://h:1/health");

@@ -60,4 +60,8 @@ impl Transport for Route {
     fn key_name(&self) -> Option<&str> {
         self.upstream().key_name()
     }
+
+    fn hide_key(&self, text: &str) -> Option<String> {
+        self.upstream().hide_key(text)
+    }
 }

@@ -417,6 +417,27 @@ pub enum UpstreamHealth {
     },
 }
 
+impl UpstreamHealth {
+    /// What to tell who asks for a model that the upstream does not list; nothing if it lists that one or none.
+    /// llama-server answers under any name, with the model it has.
+    pub fn unlisted(&self, asked: &str) -> Option<String> {
+        let Self::Ready { models } = self else { return None };
+        let listed = models.iter().any(|model| model.as_str() == asked);
+        if listed || models.is_empty() {
+            return None;
+        }
+        let some: Vec<&str> = models.iter().take(3).map(SafeText::as_str).collect();
+        let rest = models.len().saturating_sub(some.len());
+        let more = if rest == 0 {
+            String::new()
+        } else {
+            format!(" and {rest} more")
+        };
+        let asked = SafeText::excerpt(asked, 60);
+        Some(format!("no model '{asked}' there, but {}{more}", some.join(", ")))
+    }
+}
+
 /// What made a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "origin")]

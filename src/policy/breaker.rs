@@ -25,6 +25,10 @@
 //!   903, 935, 1389) were wedged for ever by such probes; the exercise lets everybody in.
 //! - A lost probe whose place was taken over is late, though its generation lives: of two answers only the
 //!   one in the place counts. If nobody took the place, it still counts.
+//! - A stream is judged by its first token: a long answer must not keep the breaker half-open for minutes. The
+//!   place is free then, and [`follow`](Breaker::follow) gives a permit for the rest: if that breaks while
+//!   half-open lasts, the probe has failed after all. Else two streams that always break after their first
+//!   words would close it.
 //! - A slow probe is a bad one while slow calls can open at all (`slow_rate` at most 1), as one of one is
 //!   above any rate; else it is good.
 //! - Only a bad outcome opens: not a success that happens to complete `min_calls`.
@@ -150,6 +154,7 @@ impl Breaker {
         let permit = Permit {
             generation: self.generation,
             probe: self.lease(now),
+            judged: false,
         };
         Acquired {
             permit: Ok(permit),
@@ -172,17 +177,19 @@ impl Breaker {
         hint: Option<Timestamp>,
     ) -> Settled {
         let now = self.advance(now);
-        let Permit { generation, probe } = permit;
-        let said = if sample == Sample::Late {
-            Sample::Neutral
-        } else {
-            sample
+        let Permit {
+            generation,
+            probe,
+            judged,
+        } = permit;
+        let said = match sample {
+            Sample::Late => Sample::Neutral,
+            // counted at its first token
+            Sample::Ok | Sample::Slow if judged => Sample::Neutral,
+            said => said,
         };
-        let sample = if self.knows(generation, probe) {
-            said
-        } else {
-            Sample::Late
-        };
+        let known = generation == self.generation && (judged || self.in_place(probe));
+        let sample = if known { said } else { Sample::Late };
         if self.settings.enabled {
             self.window.record(now, sample);
         }
@@ -192,6 +199,10 @@ impl Breaker {
             (Stage::Closed, _) => self
                 .tripped(sample, window)
                 .map(|reason| self.open(now, hint, reason)),
+            // another probe may be in the place by now: only a failure is news
+            (Stage::HalfOpen { .. }, _) if judged => {
+                (sample == Sample::Failed).then(|| self.fail_probe(now, hint))
+            }
             (Stage::HalfOpen { good, .. }, _) => self.judge_probe(now, sample, hint, good),
         };
         Settled {
@@ -201,6 +212,21 @@ impl Breaker {
             window,
             moved,
         }
+    }
+
+    /// A permit for the rest of a stream whose probe was settled by its first token: an ordinary one if that
+    /// closed the breaker, one that only a failure matters to while it is half-open, none otherwise.
+    pub fn follow(&self, first: &Settled) -> Option<Permit> {
+        let judged = match self.stage {
+            Stage::Closed => false,
+            Stage::HalfOpen { .. } if first.sample != Sample::Late => true,
+            Stage::HalfOpen { .. } | Stage::Open { .. } => return None,
+        };
+        Some(Permit {
+            generation: self.generation,
+            probe: None,
+            judged,
+        })
     }
 
     /// A person decides, or lets go.
@@ -294,13 +320,12 @@ impl Breaker {
         Some(number)
     }
 
-    /// Whether a permit is one of this generation, and still in its place.
-    fn knows(&self, generation: u64, number: Option<u64>) -> bool {
-        let in_place = match self.stage {
+    /// Whether nobody has taken the place of this probe.
+    fn in_place(&self, number: Option<u64>) -> bool {
+        match self.stage {
             Stage::HalfOpen { probe, .. } => probe.map(|probe| probe.number) == number,
             Stage::Closed | Stage::Open { .. } => true,
-        };
-        generation == self.generation && in_place
+        }
     }
 
     /// The rule that an outcome broke, if it did and anybody may act on it.
@@ -339,14 +364,18 @@ impl Breaker {
         };
         let good = good.saturating_add(u32::from(is_good == Some(true)));
         if is_good == Some(false) {
-            self.failed_probes = self.failed_probes.saturating_add(1);
-            Some(self.open(now, hint, MoveReason::ProbeFailed))
+            Some(self.fail_probe(now, hint))
         } else if good >= self.settings.successes_to_close {
             Some(self.turn(now, Stage::Closed, MoveReason::ProbesSucceeded))
         } else {
             self.stage = Stage::HalfOpen { good, probe: None };
             None
         }
+    }
+
+    fn fail_probe(&mut self, now: Timestamp, hint: Option<Timestamp>) -> Move {
+        self.failed_probes = self.failed_probes.saturating_add(1);
+        self.open(now, hint, MoveReason::ProbeFailed)
     }
 
     fn open(&mut self, now: Timestamp, hint: Option<Timestamp>, reason: MoveReason) -> Move {

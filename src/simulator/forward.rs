@@ -134,6 +134,7 @@ impl Forward {
 /// target brings its own, and `/health` has none.
 fn target_url(base: &Url, target: &str) -> Url {
     let prefix = base.path().trim_end_matches('/');
+    let prefix = prefix.strip_suffix("/chat/completions").unwrap_or(prefix);
     let prefix = prefix.strip_suffix("/v1").unwrap_or(prefix);
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -300,6 +301,11 @@ mod tests {
                 "http://h:1/v1/models?a=b%20c",
             ),
             ("http://h:1/v1/", "/health", "http://h:1/health"),
+            (
+                "http://h:1/v1/chat/completions",
+                "/v1/models",
+                "http://h:1/v1/models",
+            ),
             ("http://h:1/x/v1", "/v1/models", "http://h:1/x/v1/models"),
             ("http://h:1/x", "/v1", "http://h:1/x/v1"),
         ];

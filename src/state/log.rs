@@ -266,7 +266,7 @@ mod tests {
     fn the_upstream_is_told_of_when_it_changes() {
         let mut story = Story::begin();
         let ready = UpstreamHealth::Ready {
-            models: vec!["a".into(), "b".into()],
+            models: vec!["sim-1".into(), "b".into()],
         };
         for health in [
             UpstreamHealth::Loading,
@@ -288,12 +288,60 @@ mod tests {
         story.tell(0, EventKind::BurstEnded { burst: 1, calls: 12 });
         let expected = [
             "note upstream is loading its model",
-            "note upstream ready: a and 1 more",
+            "note upstream ready: sim-1 and 1 more",
             "note cache cleared, 18 answers gone",
             "note burst 1: 50 calls",
             "stop burst 1 stopped after 12 of 50 calls",
         ];
         assert_eq!(lines(&story), expected);
+    }
+
+    #[test]
+    fn a_model_that_the_upstream_does_not_have_is_told_with_those_it_has() {
+        let mut story = Story::begin();
+        let upstream = crate::event::UpstreamInfo {
+            host: "h:1".into(),
+            model: Some("mine".into()),
+            simulated: false,
+            loopback: true,
+        };
+        let started = EventKind::SessionStarted {
+            format: crate::event::FORMAT_VERSION,
+            seed: 7,
+            upstream,
+        };
+        story.tell(0, started);
+        for models in [
+            vec!["a", "b", "c", "d", "e"],
+            vec!["a"],
+            vec![],
+            vec!["a", "mine"],
+        ] {
+            let models = models.into_iter().map(crate::text::SafeText::from).collect();
+            let health = UpstreamHealth::Ready { models };
+            story.tell(0, EventKind::UpstreamProbed { health });
+        }
+        let told = lines(&story);
+        let expected = [
+            "fail upstream ready: no model 'mine' there, but a, b, c and 2 more",
+            "fail upstream ready: no model 'mine' there, but a",
+            "note upstream ready",
+            "note upstream ready: a and 1 more",
+        ];
+        assert_eq!(told.get(told.len() - 4..).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_model_that_loads_is_waited_for_without_a_count_of_tries() {
+        let mut story = Story::begin();
+        story.call(33, Origin::Chat).tell(33, attempt(1, 33));
+        story.tell(33, failed(1, FailureClass::Loading, Some(503), 10));
+        let again = retry(5, FailureClass::Loading, story.now, 1480, None);
+        story.tell(33, again);
+        assert_eq!(
+            lines(&story).last().unwrap(),
+            "retry #33 model loading, asks again in 1.48s"
+        );
     }
 
     #[test]

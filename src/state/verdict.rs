@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Doing, State, Waiter};
-use crate::event::{BreakerMode, BreakerState, BucketLevel, Constraint, UpstreamHealth};
+use crate::event::{BreakerMode, BreakerState, BucketLevel, Constraint, FailureClass, UpstreamHealth};
 use crate::time::Timestamp;
 
 /// The answer to "is it getting through, and if not, what is holding it?".
@@ -178,20 +178,34 @@ impl State {
     }
 
     fn loading_hold(&self, now: Timestamp) -> Option<Candidate> {
-        let running = self.calls.totals.running();
-        match self.session.health {
-            Some(UpstreamHealth::Loading) if running > 0 => {
+        // a server that was started again loads too, and nobody has asked it how it is since it was ready
+        let met_loading = |call: &&Call| {
+            matches!(call.doing, Doing::BackingOff { .. })
+                && call
+                    .failure
+                    .as_ref()
+                    .is_some_and(|failure| failure.class == FailureClass::Loading)
+        };
+        let (since, calls) = match self.session.health {
+            Some(UpstreamHealth::Loading) => {
                 let since = self.running().map(|call| call.started_at).min()?;
-                let hold = Hold {
-                    cause: Cause::Loading,
-                    until: None,
-                    calls: running,
-                };
-                Some((now.since(since), hold))
+                (since, self.calls.totals.running())
             }
-            Some(UpstreamHealth::Loading | UpstreamHealth::Ready { .. } | UpstreamHealth::Trouble { .. })
-            | None => None,
-        }
+            Some(UpstreamHealth::Ready { .. } | UpstreamHealth::Trouble { .. }) | None => {
+                let since = self
+                    .running()
+                    .filter(met_loading)
+                    .map(|call| call.started_at)
+                    .min()?;
+                (since, self.running().filter(met_loading).count() as u64)
+            }
+        };
+        let hold = Hold {
+            cause: Cause::Loading,
+            until: None,
+            calls,
+        };
+        Some((now.since(since), hold))
     }
 
     /// What calls wait for one by one: the next try, the first token.
@@ -247,7 +261,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventKind, FailureClass, Fate, MoveReason, Origin};
+    use crate::event::{EventKind, Fate, MoveReason, Origin};
     use crate::state::story::{
         Story, admitted, attempt, ended, failed, first_token, moved, queued, retry, settled,
     };
@@ -409,6 +423,17 @@ mod tests {
         let health = UpstreamHealth::Loading;
         story.tell(0, EventKind::UpstreamProbed { health });
         assert_eq!(causes(&story, 3.0), [Some((Cause::Loading, None, 2)), None]);
+    }
+
+    #[test]
+    fn a_server_that_was_started_again_and_loads() {
+        let mut story = Story::begin();
+        let health = UpstreamHealth::Ready { models: Vec::new() };
+        story.tell(0, EventKind::UpstreamProbed { health });
+        story.call(1, Origin::Chat).tell(1, attempt(1, 1));
+        story.tell(1, failed(1, FailureClass::Loading, Some(503), 10));
+        story.tell(1, retry(2, FailureClass::Loading, story.now, 250, None));
+        assert_eq!(causes(&story, 3.0)[0], Some((Cause::Loading, None, 1)));
     }
 
     #[test]

@@ -33,6 +33,15 @@ impl Rig {
     /// A client of the server at `address`. Neither limiter nor breaker are in the way, and nothing waits
     /// for long.
     pub(crate) fn new(address: SocketAddr, attempts: u32) -> Self {
+        Self::shown_as(address, attempts, None)
+    }
+
+    /// The same through our own simulator, as the transport sees it: with the name of another host.
+    pub(crate) fn through_simulator(address: SocketAddr) -> Self {
+        Self::shown_as(address, 1, Some("elsewhere".into()))
+    }
+
+    fn shown_as(address: SocketAddr, attempts: u32, shown_host: Option<String>) -> Self {
         let mut policy = Policy::default();
         policy.retry.attempts = attempts;
         policy.retry.base = Duration::from_millis(1);
@@ -49,7 +58,7 @@ impl Rig {
             }),
             connect_timeout: policy.timeouts.connect,
             simulated: false,
-            shown_host: None,
+            shown_host,
         };
         let env = Env::new(Clock::start(), 7);
         let recorder = Arc::new(Recorder::default());

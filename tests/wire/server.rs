@@ -28,6 +28,8 @@ pub(crate) struct Play {
     cuts: Vec<usize>,
     reset: bool,
     keep_open: bool,
+    /// The next request on this connection is read and not answered.
+    last: bool,
 }
 
 impl Play {
@@ -38,6 +40,7 @@ impl Play {
             cuts: Vec::new(),
             reset: false,
             keep_open: false,
+            last: false,
         }
     }
 
@@ -54,6 +57,15 @@ impl Play {
         Self {
             keep_open: true,
             ..self
+        }
+    }
+
+    /// Then the connection looks as if it were kept, and dies under the next request: llama-server, when
+    /// another connection waits for one of its threads.
+    pub(crate) fn dying(self) -> Self {
+        Self {
+            last: true,
+            ..self.kept_open()
         }
     }
 
@@ -232,7 +244,10 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
             // the clone that stops the server would keep the socket open
             shared.lock().unwrap().current = None;
         }
-        if !play.keep_open {
+        if play.last {
+            drop(finish_request(&mut stream));
+        }
+        if play.last || !play.keep_open {
             break;
         }
     }

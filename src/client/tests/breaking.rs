@@ -130,6 +130,52 @@ async fn a_probe_is_judged_by_its_first_token() {
     rig.done().await;
 }
 
+/// An upstream whose streams all break after the first word must not look healed.
+#[tokio::test(start_paused = true)]
+async fn streams_that_break_after_their_first_word_do_not_close_it() {
+    let rig = open(single()).await;
+    rig.sleep(secs(5)).await;
+    let broken = Reply::stream().word("a").wait(secs(1)).part(Part::Cut);
+    for wait in [10, 20, 40] {
+        rig.upstream.push([broken.clone().into()]);
+        let cut = rig.ask(&warm("hi")).await.unwrap_err();
+        assert_eq!((cut.fate, cut.partial.as_str()), (Fate::Interrupted, "a"));
+        assert_eq!(
+            moves(&rig).last(),
+            Some(&(BreakerState::Open, MoveReason::ProbeFailed))
+        );
+        rig.sleep(secs(wait)).await;
+    }
+    rig.done().await;
+}
+
+/// While its answer goes on, the next call is the next probe.
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_holds_nobody_up_and_counts_once() {
+    let rig = open(single()).await;
+    rig.sleep(secs(5)).await;
+    rig.upstream.push([Reply::stream()
+        .word("a")
+        .wait(secs(30))
+        .word("b")
+        .stop()
+        .done()
+        .into()]);
+    let long = rig.call(&warm("long"));
+    rig.sleep(secs(1)).await;
+    assert_eq!(
+        moves(&rig).last(),
+        Some(&(BreakerState::HalfOpen, MoveReason::CoolDown))
+    );
+    rig.ask(&warm("hi")).await.unwrap();
+    assert_eq!(
+        moves(&rig).last(),
+        Some(&(BreakerState::Closed, MoveReason::ProbesSucceeded))
+    );
+    long.finish().await.unwrap();
+    rig.done().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn queued_calls_do_not_sit_on_the_probe() {
     let mut policy = single();

@@ -149,7 +149,7 @@ async fn a_follower_keeps_its_own_deadline() {
     assert_eq!(rig.millis(), 1500);
     assert_eq!(
         (failed.fate, failed.failure.class),
-        (Fate::Failed, FailureClass::Deadline)
+        (Fate::Interrupted, FailureClass::Deadline)
     );
     assert_eq!(failed.partial, "ab");
     assert_eq!(leader.finish().await.unwrap().text, "abc");

@@ -315,6 +315,62 @@ fn a_probe_that_comes_back_late_to_its_own_place_counts() {
     assert!(breaker.call(at(90.0), Sample::Ok).moved.is_some());
 }
 
+#[test]
+fn a_stream_that_breaks_after_its_first_token_is_a_failed_probe() {
+    let mut breaker = breaker();
+    let _opened = breaker.fail_until_open(at(0.0));
+    let first = breaker.call(at(5.0), Sample::Ok);
+    let rest = breaker.follow(&first).unwrap();
+    // the place is free: a long answer holds nobody up
+    let second = breaker.must_permit(at(6.0));
+    assert!(!rest.is_probe() && second.is_probe());
+    let broken = breaker.settle(at(7.0), rest, Sample::Failed, None);
+    let moved = broken.moved.unwrap();
+    assert_eq!(
+        (moved.to, moved.reason, moved.until),
+        (BreakerState::Open, MoveReason::ProbeFailed, Some(at(17.0)))
+    );
+    let late = breaker.settle(at(8.0), second, Sample::Ok, None);
+    assert_eq!((late.sample, late.moved), (Sample::Late, None));
+}
+
+#[test]
+fn the_good_end_of_a_judged_stream_counts_no_second_time() {
+    for end in [Sample::Ok, Sample::Slow, Sample::Neutral] {
+        let mut breaker = breaker();
+        let _opened = breaker.fail_until_open(at(0.0));
+        let first = breaker.call(at(5.0), Sample::Ok);
+        let rest = breaker.follow(&first).unwrap();
+        let second = breaker.must_permit(at(6.0));
+        let settled = breaker.settle(at(7.0), rest, end, None);
+        assert_eq!((settled.sample, settled.moved), (Sample::Neutral, None));
+        assert_eq!(settled.window, window(1, 0, 0, 0));
+        // and the place of the second one is not given away
+        assert_eq!(breaker.refused_until(at(7.0)), None);
+        let closed = breaker.settle(at(8.0), second, Sample::Ok, None);
+        assert_eq!(closed.moved.unwrap().reason, MoveReason::ProbesSucceeded);
+        // what closed it goes on like any other
+        let rest = breaker.follow(&closed).unwrap();
+        let failed = breaker.settle(at(9.0), rest, Sample::Failed, None);
+        assert_eq!(
+            (failed.sample, failed.window),
+            (Sample::Failed, window(1, 1, 0, 1))
+        );
+    }
+}
+
+#[test]
+fn a_judged_stream_is_late_once_half_open_is_over() {
+    let mut breaker = breaker();
+    let _opened = breaker.fail_until_open(at(0.0));
+    let first = breaker.call(at(5.0), Sample::Ok);
+    let rest = breaker.follow(&first).unwrap();
+    let failed = breaker.call(at(6.0), Sample::Failed);
+    assert_eq!(breaker.follow(&failed), None);
+    let late = breaker.settle(at(7.0), rest, Sample::Failed, None);
+    assert_eq!((late.sample, late.moved), (Sample::Late, None));
+}
+
 /// The exercise, Envoy: after the open time everybody is let in, and a sick server is trampled.
 #[test]
 fn bug_half_open_does_not_let_everybody_in() {
@@ -739,7 +795,9 @@ impl World {
             return;
         }
         let permit = self.permits.remove(nth % self.permits.len());
-        let Permit { generation, probe } = permit;
+        let Permit {
+            generation, probe, ..
+        } = permit;
         let in_place = probe.is_none_or(|number| self.probe.is_some_and(|(place, _)| place == number));
         let is_late = generation != self.generation || !in_place;
         let said = if sample == Sample::Late {

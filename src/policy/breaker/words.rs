@@ -25,6 +25,8 @@ pub struct Permit {
     pub(super) generation: u64,
     /// Which probe, if it is one.
     pub(super) probe: Option<u64>,
+    /// Whether it is for the rest of a probe whose first token was judged.
+    pub(super) judged: bool,
 }
 
 impl Permit {

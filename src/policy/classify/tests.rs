@@ -602,8 +602,7 @@ fn messages_name_the_value_and_the_remedy() {
         ),
         (
             unconnected(ConnectKind::Refused),
-            "nothing listens at 127.0.0.1:8033 (connection refused): os error 111; \
-             start the server or correct the base URL",
+            "nothing listens at 127.0.0.1:8033 (connection refused); start the server or correct the base URL",
         ),
         (
             broken(true, BodyProblem::Cut),
@@ -628,7 +627,7 @@ fn a_refusal_without_a_key_says_that_none_was_sent() {
     };
     assert_eq!(
         classify(&upstream, &observed).to_string(),
-        "127.0.0.1:8033 wants an API key and none was sent (401); name the variable that holds it"
+        "127.0.0.1:8033 wants an API key and none was sent (401); put it into SEAWALL_API_KEY"
     );
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Answer<'a> {
 
 pub(super) fn connect(upstream: &Upstream<'_>, kind: ConnectKind, detail: &str) -> SafeText {
     let host = host(upstream);
+    // the lead says all of it
+    let detail = if kind == ConnectKind::Refused { "" } else { detail };
     let (lead, remedy) = match kind {
         ConnectKind::Refused => (
             format!("nothing listens at {host} (connection refused)"),
@@ -221,7 +223,7 @@ fn auth(upstream: &Upstream<'_>, status: u16) -> (String, String) {
         ),
         None => (
             format!("{host} wants an API key and none was sent"),
-            "name the variable that holds it".to_owned(),
+            "put it into SEAWALL_API_KEY".to_owned(),
         ),
     }
 }

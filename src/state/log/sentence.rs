@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::LogKind;
 use crate::event::{
-    CallId, Event, EventKind, Failure, Fate, HintSource, StopReason, UpstreamHealth, UpstreamInfo,
+    CallId, Event, EventKind, Failure, FailureClass, Fate, HintSource, StopReason, UpstreamHealth,
+    UpstreamInfo,
 };
 use crate::settings::{FaultKind, FaultProfile};
 use crate::state::{Call, Calls, Session};
@@ -100,6 +101,14 @@ impl About<'_> {
         if self.before.health.as_ref() == Some(health) {
             return None;
         }
+        let asked = self
+            .before
+            .upstream
+            .as_ref()
+            .and_then(|upstream| upstream.model.as_ref());
+        if let Some(unlisted) = asked.and_then(|asked| health.unlisted(asked.as_str())) {
+            return Some((LogKind::Fail, format!("upstream ready: {unlisted}")));
+        }
         let text = match health {
             UpstreamHealth::Ready { models } => match models.as_slice() {
                 [] => "upstream ready".to_owned(),
@@ -187,6 +196,11 @@ impl About<'_> {
                     HintSource::RetryAfterDate => format!(", Retry-After in {}", seconds(hint.wait)),
                 });
                 let wait = delay.as_secs_f64();
+                if *class == FailureClass::Loading {
+                    // a wait, not a retry: no number of tries ends it
+                    let text = format!("{id} model loading, asks again in {wait:.2}s{hint}");
+                    return Some((LogKind::Retry, text));
+                }
                 Some((
                     LogKind::Retry,
                     format!("{id} try {next}/{tries} in {wait:.2}s ({cause}{hint})"),
