@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::wording::LONGEST;
 use super::*;
+use crate::event::{Hint, HintSource};
 use FailureClass as C;
 use Phase as P;
 use Sample as S;
@@ -644,6 +645,17 @@ fn an_echoed_key_and_escapes_do_not_get_through() {
     // cut off where the room ends, a key must not become unrecognisable before it is hidden
     let long = format!("{} Bearer abcdefghijkl", "x ".repeat(60));
     assert!(!respond(500, &[], &long).message.contains("abcdefgh"));
+}
+
+#[test]
+fn what_the_server_asks_to_wait_is_handed_on() {
+    let limited = respond(429, &[("retry-after", "2")], "");
+    let hint = Hint {
+        wait: Duration::from_secs(2),
+        source: HintSource::RetryAfter,
+    };
+    assert_eq!(limited.hint, Some(hint));
+    assert_eq!(respond(429, &[], "").hint, None);
 }
 
 #[test]
