@@ -345,7 +345,7 @@ fn those_who_wait_for_one_hint_do_not_all_come_back_at_once() {
         let mut added: Vec<Duration> = (0..50)
             .map(|seed| {
                 match Retry::new(&settings(), seed).decide(Timestamp::ZERO, NEVER, &limited, &mut budget) {
-                    RetryDecision::Again { delay, .. } => delay - seconds(wait),
+                    RetryDecision::Again { delay, .. } => delay.checked_sub(seconds(wait)).unwrap(),
                     stop @ RetryDecision::Stop { .. } => panic!("{stop:?}"),
                 }
             })
