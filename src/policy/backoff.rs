@@ -86,10 +86,6 @@ impl Iterator for Backoff {
         };
         Some(Duration::from_nanos(delay))
     }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (usize::MAX, None)
-    }
 }
 
 /// 0.3 of a number, without overflow.
@@ -143,6 +139,28 @@ mod tests {
         let sum: Duration = (0..2000).map(|seed| delays(Jitter::Full, seed, 1)[0]).sum();
         let mean = sum / 2000;
         assert!(mean > BASE * 45 / 100 && mean < BASE * 55 / 100, "{mean:?}");
+    }
+
+    #[test]
+    fn each_jitter_fills_its_band() {
+        // (jitter, band of the third delay), v = 2 s
+        for (jitter, from, to) in [
+            (Jitter::Full, 0, 2000),
+            (Jitter::Equal, 1000, 2000),
+            (Jitter::Proportional, 2000, 2600),
+            (Jitter::None, 2000, 2000),
+        ] {
+            let mut backoff = Backoff::new(BASE, CAP, jitter, 0);
+            let _earlier = (backoff.next(), backoff.next());
+            assert_eq!(backoff.ceiling(), Duration::from_millis(to), "{jitter:?}");
+            let thirds: Vec<u128> = (0..1000)
+                .map(|seed| delays(jitter, seed, 3)[2].as_millis())
+                .collect();
+            let (least, most) = (*thirds.iter().min().unwrap(), *thirds.iter().max().unwrap());
+            let to = u128::from(to);
+            assert!((from..=from + 20).contains(&least), "{jitter:?}: {least} ms");
+            assert!((to - 20..=to).contains(&most), "{jitter:?}: {most} ms");
+        }
     }
 
     proptest! {

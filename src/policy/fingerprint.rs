@@ -23,7 +23,6 @@
 //!   template) keeps its spelling as integer or fraction, because a template may print it into the prompt.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -152,13 +151,6 @@ impl RequestKey {
             fingerprint: Fingerprint(fingerprint),
             canonical: canonical.into(),
         }
-    }
-}
-
-impl Hash for RequestKey {
-    /// Equal canonical bytes have equal fingerprints, so hashing the 16 bytes is enough.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.fingerprint.hash(state);
     }
 }
 

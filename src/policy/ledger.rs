@@ -212,6 +212,7 @@ mod tests {
         let mut ledger = ledger(10, 8);
         assert_eq!(ledger.claim(at(0), &ada, "k", f), Claim::New);
         assert!(ledger.complete(at(1), &ada, "k", f, 7));
+        assert!(!ledger.is_empty());
         let replay = Claim::Replay {
             value: &7,
             stored_at: at(1),
@@ -266,6 +267,16 @@ mod tests {
         );
         assert_eq!(small.claim(at(3), &ada, "b", f), Claim::New);
         assert!(matches!(small.claim(at(3), &ada, "c", f), Claim::Replay { .. }));
+    }
+
+    #[test]
+    fn debug_shows_bounds_and_neither_key_nor_result() {
+        let mut ledger = ledger(10, 8);
+        assert!(ledger.complete(at(0), &UserId::new("ada"), "k", Fingerprint(1), 424_242));
+        assert_eq!(
+            format!("{ledger:?}"),
+            "IdempotencyLedger { results: 1, max_results: 8, ttl: 10s, .. }"
+        );
     }
 
     #[test]

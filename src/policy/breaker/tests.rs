@@ -111,6 +111,8 @@ fn an_outage_from_the_first_failure_to_the_last_probe() {
     // the open time is over: asking alone moves nothing
     assert_eq!(breaker.check(at(8.0)), Check::Pass);
     assert_eq!(breaker.state(), BreakerState::Open);
+    // and nothing more is waited for: a timer that is set again for an instant that has come would spin
+    assert_eq!(breaker.next_change(at(8.0)), None);
     // whoever sends is the probe, all others wait for its result
     let Acquired { permit, moved } = breaker.acquire(at(8.0));
     let half_open = Move {
@@ -295,6 +297,7 @@ fn bug_a_lost_probe_frees_its_place_when_its_lease_ends() {
     // the lost one turns up after all: its place is taken, so it decides nothing, and frees nothing
     let late = breaker.settle(at(66.0), lost, Sample::Failed, None);
     assert_eq!((late.sample, late.probe, late.moved), (Sample::Late, true, None));
+    assert_eq!(breaker.follow(&late), None);
     assert_eq!(breaker.refused_until(at(66.0)), None);
     assert_eq!(
         breaker.settle(at(67.0), second, Sample::Ok, None).sample,

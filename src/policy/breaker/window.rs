@@ -141,6 +141,17 @@ mod tests {
         assert_eq!(counts(1000.0), WindowCounts::default());
     }
 
+    #[test]
+    fn memory_does_not_grow_with_the_traffic() {
+        let mut window = Window::new(MINUTE);
+        for call in 0..10_000 {
+            window.record(Timestamp(call * 10_000_000), Sample::Ok);
+        }
+        assert_eq!(window.slots.len(), 30);
+        // 100 a second; the window reaches from the slot of now, two seconds wide, to the 29th before it
+        assert_eq!(window.counts(Timestamp::from_secs_f64(99.99)).total, 6000);
+    }
+
     proptest! {
         /// Against the list of all outcomes: what is younger than 29/30 counts, what is older than the whole does not.
         #[test]

@@ -196,6 +196,9 @@ mod tests {
             ("key 0123456789abcdef0123456789abcdef!", "key [redacted]!"),
             ("日sk-abcdefgh", "日[redacted]"),
             ("_sk-abcdefgh", "_[redacted]"),
+            // as few characters as a key has, and as many
+            ("sk-abcdef", "[redacted]"),
+            ("0123456789abcdef0123456789abcdef", "[redacted]"),
         ] {
             assert_eq!(redact(raw), wanted, "{raw}");
         }
@@ -215,6 +218,15 @@ mod tests {
             "http://127.0.0.1:8033/v1",
             "[json.exception.parse_error.101] parse error at line 1, column 15",
             "This_is_a_very_long_identifier_without_any_figure",
+            "sk-abcde",
+            "0123456789abcdef0123456789abcde",
+            "abcdefghijklmnopqrstuvwxyzabcdefghijklmn",
+            "0123456789012345678901234567890123456789",
+            // nothing is where the secret would be
+            "send 'Bearer ' and the key",
+            "https://h/v1?key=&x=1",
+            "password: , user: ada",
+            "https://@h/v1",
         ] {
             assert_eq!(redact(raw), raw);
         }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::wording::LONGEST;
 use super::*;
+use crate::event::{Hint, HintSource};
 use FailureClass as C;
 use Phase as P;
 use Sample as S;
@@ -315,15 +316,6 @@ fn the_code_comes_first_then_the_type_then_the_status() {
             (C::RateLimited, P::Refused, S::Neutral),
         ),
         (
-            respond(503, &[], "Model x is currently loading"),
-            (C::Loading, P::Refused, S::Neutral),
-        ),
-        (respond(503, &[], "The engine is OVERLOADED"), overloaded),
-        (
-            respond(400, &[], r#"{"detail":"prompt is too long: 9 > 8"}"#),
-            context,
-        ),
-        (
             respond(200, &[], r#"{"error":{"code":"insufficient_quota"}}"#),
             quota,
         ),
@@ -331,13 +323,99 @@ fn the_code_comes_first_then_the_type_then_the_status() {
             respond(200, &[("content-type", "text/html")], "hi"),
             (C::NotAnApi, P::Final, S::Failed),
         ),
-        // only where the phrase was seen
-        (
-            respond(502, &[], "Loading model"),
-            (C::BadGateway, P::Ambiguous, S::Failed),
-        ),
     ] {
         assert_eq!(facts(&failure), wanted, "{failure}");
+    }
+}
+
+#[test]
+fn where_code_and_type_say_nothing_the_words_do() {
+    let refused = |class| (class, P::Refused, S::Neutral);
+    let final_neutral = |class| (class, P::Final, S::Neutral);
+    for (status, body, wanted) in [
+        (503, "Model x is currently loading", refused(C::Loading)),
+        (
+            503,
+            "The engine is OVERLOADED",
+            (C::Overloaded, P::Refused, S::Failed),
+        ),
+        (
+            400,
+            r#"{"detail":"prompt is too long: 9 > 8"}"#,
+            final_neutral(C::ContextLength),
+        ),
+        // Anthropic's empty purse, Gemini's wrong key
+        (
+            400,
+            r#"{"error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#,
+            final_neutral(C::Quota),
+        ),
+        (
+            400,
+            r#"{"error":{"code":400,"message":"API key not valid."}}"#,
+            final_neutral(C::Auth),
+        ),
+        (400, "model 'x' not found", final_neutral(C::NotFound)),
+        // half of a phrase is none
+        (400, "model 'x' has no tools", final_neutral(C::Invalid)),
+        (400, "tool 'x' not found", final_neutral(C::Invalid)),
+        // only where the phrase was seen
+        (502, "Loading model", (C::BadGateway, P::Ambiguous, S::Failed)),
+    ] {
+        assert_eq!(facts(&respond(status, &[], body)), wanted, "{body}");
+    }
+}
+
+/// As a code or as a type, and whatever the status says.
+#[test]
+fn a_name_means_one_thing_wherever_it_stands() {
+    for (class, phase, names) in [
+        (
+            C::Quota,
+            P::Final,
+            ["insufficient_quota", "billing", "billing_not_active"].as_slice(),
+        ),
+        (
+            C::RateLimited,
+            P::Refused,
+            &["rate_limit_error", "too_many_requests"],
+        ),
+        (C::Overloaded, P::Refused, &["overloaded", "overloaded_error"]),
+        (C::ContextLength, P::Final, &["exceed_context_size_error"]),
+        (
+            C::Auth,
+            P::Final,
+            &[
+                "invalid_api_key",
+                "authentication_error",
+                "permission_error",
+                "account_deactivated",
+            ],
+        ),
+        (
+            C::NotFound,
+            P::Final,
+            &["model_not_found", "not_found_error", "unknown_url"],
+        ),
+        (C::TooLarge, P::Final, &["request_too_large"]),
+        (C::Unsupported, P::Final, &["not_supported_error"]),
+        (
+            C::Invalid,
+            P::Final,
+            &["content_filter", "content_policy_violation"],
+        ),
+    ] {
+        for name in names {
+            for status in [400, 404, 500, 503] {
+                for failure in [coded(status, name), typed(status, name)] {
+                    assert_eq!(
+                        (failure.class, failure.phase),
+                        (class, phase),
+                        "{name} with {status}"
+                    );
+                }
+            }
+        }
     }
 }
 
@@ -362,6 +440,21 @@ fn an_error_inside_a_stream() {
             39,
             r#"{"error":{"type":"invalid_request_error"}}"#,
             (C::Invalid, P::Final, S::Neutral),
+        ),
+        (
+            39,
+            r#"{"error":{"type":"invalid_request_error","message":"prompt is too long"}}"#,
+            (C::ContextLength, P::Final, S::Neutral),
+        ),
+        (
+            39,
+            r#"{"error":{"type":"unavailable_error"}}"#,
+            (C::Unavailable, P::Refused, S::Failed),
+        ),
+        (
+            39,
+            r#"{"error":{"type":"unavailable_error","message":"Loading model"}}"#,
+            (C::Loading, P::Refused, S::Neutral),
         ),
         (
             39,
@@ -622,6 +715,89 @@ fn messages_name_the_value_and_the_remedy() {
 }
 
 #[test]
+fn a_key_that_may_not_do_this_is_not_a_wrong_key() {
+    assert_eq!(
+        respond(403, &[], "").to_string(),
+        "127.0.0.1:8033 does not allow this with the key in OPENAI_API_KEY (403); check what the key may do"
+    );
+}
+
+#[test]
+fn messages_of_what_is_no_refusal() {
+    let seen = |observed| classify(&UPSTREAM, &observed);
+    let reset = |unsent| seen(Observed::ResetBeforeHeaders { unsent });
+    let after = Duration::from_mins(1);
+    let progress = Progress::Sent;
+    let detail = "index out of bounds";
+    let shared = r#"{"error":{"code":500,"message":"Context size has been exceeded."}}"#;
+    let quota = r#"{"error":{"code":"insufficient_quota","message":"Nothing left."}}"#;
+    let content_type = "text/html";
+    let html = BodyProblem::NotAnApi {
+        content_type,
+        excerpt: b"<html> \n <p>",
+    };
+    for (failure, wanted) in [
+        (
+            seen(Observed::HeaderTimeout { after }),
+            "127.0.0.1:8033 sent no response within 60s; \
+             it may be queueing: raise timeouts.headers or send fewer at once",
+        ),
+        (
+            reset(true),
+            "a kept connection to 127.0.0.1:8033 was already closed; nothing was sent",
+        ),
+        (
+            reset(false),
+            "127.0.0.1:8033 closed the connection before it answered; the request may have been worked on",
+        ),
+        (
+            seen(Observed::Deadline { after, progress }),
+            "the deadline of 60s passed while 127.0.0.1:8033 had not answered yet; timeouts.call sets it",
+        ),
+        (
+            seen(Observed::Panic { detail }),
+            "a bug in seawall ended this attempt: index out of bounds; please report it",
+        ),
+        (
+            broken(false, BodyProblem::Malformed { excerpt: b"{\"choi" }),
+            "the answer of 127.0.0.1:8033 makes no sense: {\"choi",
+        ),
+        (
+            broken(false, html),
+            "127.0.0.1:8033 did not answer like an API (text/html): <html> <p>; \
+             check the base URL, a proxy or a login page",
+        ),
+        (
+            event(true, shared),
+            "127.0.0.1:8033 broke off with an error: Context size has been exceeded; the text so far is kept",
+        ),
+        (
+            event(false, shared),
+            "127.0.0.1:8033 sent an error instead of text: Context size has been exceeded; \
+             send fewer at once, or shorten the prompt",
+        ),
+        (
+            event(false, quota),
+            "127.0.0.1:8033 sent an error instead of text: Nothing left; \
+             waiting does not help: check plan and billing",
+        ),
+    ] {
+        assert_eq!(failure.to_string(), wanted);
+    }
+}
+
+#[test]
+fn a_long_story_of_the_server_does_not_cut_off_the_remedy() {
+    let message = respond(429, &[], &"and so on ".repeat(100)).to_string();
+    assert!(message.ends_with("; send fewer at once"), "{message}");
+    // and it gets all the room there is
+    assert!(
+        (LONGEST - 2..=LONGEST).contains(&message.chars().count()),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_refusal_without_a_key_says_that_none_was_sent() {
     let upstream = Upstream {
         key_name: None,
@@ -652,6 +828,17 @@ fn an_echoed_key_and_escapes_do_not_get_through() {
     // cut off where the room ends, a key must not become unrecognisable before it is hidden
     let long = format!("{} Bearer abcdefghijkl", "x ".repeat(60));
     assert!(!respond(500, &[], &long).message.contains("abcdefgh"));
+}
+
+#[test]
+fn what_the_server_asks_to_wait_is_handed_on() {
+    let limited = respond(429, &[("retry-after", "2")], "");
+    let hint = Hint {
+        wait: Duration::from_secs(2),
+        source: HintSource::RetryAfter,
+    };
+    assert_eq!(limited.hint, Some(hint));
+    assert_eq!(respond(429, &[], "").hint, None);
 }
 
 #[test]

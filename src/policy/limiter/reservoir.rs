@@ -207,6 +207,38 @@ mod tests {
         );
     }
 
+    /// 73 % of 15 a second are 219 in 20 s, but so many units cannot be counted that finely.
+    #[test]
+    fn a_slowed_inflow_of_a_huge_bucket_is_rounded_down_and_keeps_what_is_in_it() {
+        let huge = 4_000_000_000;
+        let now = Timestamp::ZERO;
+        let slow = Slow {
+            percent: 73,
+            until: now + SECOND,
+        };
+        let level = empty(huge, 15, SECOND).credited(huge - 1).slowed(slow).level();
+        assert!((level.per_second() - 10.0).abs() < 1e-9, "{level:?}");
+        assert!(
+            (level.level_at(now) - (huge - 1) as f64).abs() < 1e-3,
+            "{level:?}"
+        );
+    }
+
+    #[test]
+    fn what_other_settings_cannot_count_stays_full_or_in_debt() {
+        let minutely = Bucket {
+            capacity: 10,
+            refill: 600,
+            per: 60 * SECOND,
+        };
+        let units = |bucket: Reservoir| bucket.configured(&minutely).level().level_at(Timestamp::ZERO);
+        let full = empty(4_000_000_000, 1, SECOND).credited(4_000_000_000);
+        assert!((units(full) - 10.0).abs() < 1e-9);
+        // as much of it as can be counted: half a year, so that nobody passes by mistake
+        let owing = empty(10, 1, SECOND).debited(8_000_000_000);
+        assert!(units(owing) < -150_000_000.0);
+    }
+
     impl Reservoir {
         /// The same level, but later.
         fn shifted(mut self, by: Duration) -> Self {

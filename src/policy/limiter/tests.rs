@@ -184,6 +184,23 @@ fn too_long_a_wait_is_rejected_with_its_length() {
     };
     let rejected = limiter.acquire(at(0), too_late);
     assert_eq!(rejected, reject(LimitReject::Deadline, Some(5 * SECOND)));
+    // a wait that is over just in time is begun
+    let just_in_time = Request {
+        deadline: at(5000),
+        ..too_late
+    };
+    let queued = limiter.acquire(at(0), just_in_time);
+    assert!(
+        matches!(
+            queued,
+            Admission::Queued {
+                ticket: Ticket(0),
+                ..
+            }
+        ),
+        "{queued:?}"
+    );
+    limiter.leave(at(0), Ticket(0));
     limiter.configure(
         &LimitSettings {
             max_wait: 4 * SECOND,
@@ -291,6 +308,22 @@ fn a_pause_holds_everybody_and_is_never_shortened() {
     assert!(matches!(limiter.poll(at(3000), Ticket(0)), Turn::Admitted { .. }));
     // "Retry-After: 999999999"
     assert_eq!(limiter.pause(at(3000), Timestamp::MAX), at(3_603_000));
+}
+
+/// The head may go and has not yet been woken: whoever comes then is told neither of a pause that is over nor
+/// of a bucket that has enough.
+#[test]
+fn behind_a_head_that_may_go_one_waits_for_a_slot_at_most() {
+    let mut limiter = limiter();
+    let _until = limiter.pause(at(0), at(2000));
+    let _head = limiter.must_queue(at(0), 1);
+    let expected = Admission::Queued {
+        ticket: Ticket(1),
+        constraint: Constraint::Slots,
+        position: 2,
+        ready_at: Some(at(2000)),
+    };
+    assert_eq!(limiter.acquire(at(2000), request(1)), expected);
 }
 
 #[test]

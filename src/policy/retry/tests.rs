@@ -179,6 +179,20 @@ fn each_reason_to_stop() {
             (0, StopReason::Ambiguous),
         ),
         (
+            // the last attempt waits for a model that is loading too
+            settings(),
+            [
+                C::Unavailable,
+                C::Unavailable,
+                C::Loading,
+                C::Loading,
+                C::Unavailable,
+            ]
+            .map(|class| failure(class, P::Refused))
+            .to_vec(),
+            (4, StopReason::Attempts),
+        ),
+        (
             // 0.05 a second for 10 seconds: no whole retry
             without(|settings| settings.budget_min_per_s = 0.05),
             many(C::Unavailable, P::Refused),
@@ -295,25 +309,53 @@ fn polls_never_spin() {
 
 #[test]
 fn a_hint_is_obeyed_never_shortened_and_shared() {
-    let limited = hinted(C::RateLimited, P::Refused, seconds(20));
-    let decisions = run(&settings(), NEVER, &[limited]);
-    let [
-        RetryDecision::Again {
-            delay,
-            drawn,
-            hint: heard,
-            pause,
-            ..
-        },
-    ] = decisions[..]
-    else {
-        panic!("{decisions:?}");
-    };
-    assert!(delay >= seconds(20) && delay <= seconds(21), "{delay:?}");
-    assert_eq!(
-        (drawn, heard, pause),
-        (settings().base, Some(hint(seconds(20))), Some(seconds(20)))
-    );
+    // 120 s is the longest that is obeyed
+    for wait in [20, 120].map(seconds) {
+        let limited = hinted(C::RateLimited, P::Refused, wait);
+        let decisions = run(&settings(), NEVER, &[limited]);
+        let [
+            RetryDecision::Again {
+                delay,
+                drawn,
+                hint: heard,
+                pause,
+                ..
+            },
+        ] = decisions[..]
+        else {
+            panic!("{decisions:?}");
+        };
+        assert!(delay >= wait && delay <= wait + seconds(1), "{delay:?}");
+        assert_eq!(
+            (drawn, heard, pause),
+            (settings().base, Some(hint(wait)), Some(wait))
+        );
+    }
+}
+
+#[test]
+fn those_who_wait_for_one_hint_do_not_all_come_back_at_once() {
+    // (hint, the most that is added to it): a tenth, up to a second
+    for (wait, widest) in [(2, 200), (20, 1000)] {
+        let limited = hinted(C::RateLimited, P::Refused, seconds(wait));
+        let mut budget = RetryBudget::new(&RetrySettings {
+            budget_min_per_s: 1000.0,
+            ..settings()
+        });
+        let mut added: Vec<Duration> = (0..50)
+            .map(|seed| {
+                match Retry::new(&settings(), seed).decide(Timestamp::ZERO, NEVER, &limited, &mut budget) {
+                    RetryDecision::Again { delay, .. } => delay.checked_sub(seconds(wait)).unwrap(),
+                    stop @ RetryDecision::Stop { .. } => panic!("{stop:?}"),
+                }
+            })
+            .collect();
+        added.sort();
+        added.dedup();
+        let widest = Duration::from_millis(widest);
+        assert_eq!(added.len(), 50);
+        assert!(added[0] < widest / 4 && added[49] > widest / 4 * 3 && added[49] <= widest);
+    }
 }
 
 #[test]
