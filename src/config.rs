@@ -366,7 +366,9 @@ pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Co
             + 1;
         let mut message = error.message().to_owned();
         if let Some(near) = near_field(&message) {
-            message = format!("{message}; did you mean `{near}`?");
+            // before the list of all there are, which may be longer than a message can be
+            let (wrong, all) = message.split_once(", ").unwrap_or((&message, ""));
+            message = format!("{wrong}; did you mean `{near}`? {all}");
         }
         ConfigError::Syntax {
             name: one_line(name),
@@ -434,7 +436,10 @@ mod tests {
             unknown.starts_with("FILE, line 3: unknown field `atempts`"),
             "{unknown}"
         );
-        assert!(unknown.ends_with("did you mean `attempts`?"), "{unknown}");
+        assert!(
+            unknown.contains("; did you mean `attempts`? expected one of"),
+            "{unknown}"
+        );
         let wrong_type = try_text("[retry]\nattempts = \"three\"\n");
         assert!(
             wrong_type.starts_with("FILE, line 2: invalid type: string \"three\""),
