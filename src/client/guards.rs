@@ -251,9 +251,15 @@ struct Place<'a, T: Transport, O: Observer> {
 
 impl<T: Transport, O: Observer> Drop for Place<'_, T, O> {
     fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl<T: Transport, O: Observer> Place<'_, T, O> {
+    fn leave(&mut self) {
         let mut guards = self.core.lock();
         guards.turns.remove(&self.ticket);
-        if self.left {
+        if std::mem::replace(&mut self.left, true) {
             return;
         }
         let now = self.core.env.clock.now();
@@ -365,13 +371,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
         Ok(ride(grant))
     }
 
-    /// Waits in the queue until it is this place's turn. Only the head of the queue sleeps on the timer; the
-    /// others are woken when they become the head.
+    /// Waits in the queue until it is this place's turn, or for as long as it may. Only the head of the queue has
+    /// an instant of its own to wake at; the others are woken when they become the head.
     async fn wait_turn(&self, place: &mut Place<'_, T, O>, tokens: u64) -> Result<Grant, Failure> {
         loop {
             let wake_at = {
                 let mut guards = self.lock();
                 let now = self.env.clock.now();
+                let gives_up_at = guards.limiter.gives_up_at(place.ticket);
                 match guards.limiter.poll(now, place.ticket) {
                     Turn::Admitted { grant, waited } => {
                         place.left = true;
@@ -379,19 +386,39 @@ impl<T: Transport, O: Observer> Core<T, O> {
                         guards.wake_head(now);
                         return Ok(grant);
                     }
-                    Turn::Wait { until, .. } => until.unwrap_or(Timestamp::MAX),
+                    Turn::Wait { .. } if gives_up_at.is_some_and(|give_up| give_up <= now) => None,
+                    Turn::Wait { until, .. } => Some(until.into_iter().chain(gives_up_at).min()),
                     Turn::Gone => {
                         place.left = true;
                         return Err(rejection(LimitReject::QueueFull, None, tokens, 0));
                     }
                 }
             };
+            let Some(wake_at) = wake_at else {
+                return Err(self.give_up(place));
+            };
             tokio::select! {
                 biased;
                 () = place.turn.notified() => {}
-                () = self.env.clock.sleep_until(wake_at) => {}
+                () = self.env.clock.sleep_until(wake_at.unwrap_or(Timestamp::MAX)) => {}
             }
         }
+    }
+
+    /// Leaves the queue after the longest wait that is allowed.
+    fn give_up(&self, place: &mut Place<'_, T, O>) -> Failure {
+        place.leave();
+        let waiting = self.lock().limiter.waiting();
+        let reason = LimitReject::WaitTooLong;
+        self.note(
+            place.flight,
+            EventKind::LimitRejected {
+                reason,
+                predicted: None,
+                waiting,
+            },
+        );
+        rejection(reason, None, 0, 0)
     }
 
     /// Breaker, the permit: taken last, so that nobody sits on the only probe while queueing.
@@ -518,6 +545,9 @@ fn rejection(reason: LimitReject, predicted: Option<Duration>, tokens: u64, capa
         LimitReject::TooLarge => format!(
             "rate limiter: this call may need {tokens} tokens, but the bucket holds {capacity}: lower max_tokens or raise limit.tokens.capacity"
         ),
+        LimitReject::WaitTooLong if predicted.is_none() => {
+            "rate limiter: waited as long as limit.max_wait allows".to_owned()
+        }
         LimitReject::WaitTooLong => format!("rate limiter: the wait would be too long{wait}"),
         LimitReject::Deadline => format!("rate limiter: the deadline would pass in the queue{wait}"),
     };

@@ -15,7 +15,9 @@
 //! - A grant takes from both buckets and takes a slot, or none of the three. Nobody holds one and waits for
 //!   another, so nothing can deadlock and nothing is charged to those who leave.
 //! - Who comes while others wait goes to the end, even if it would fit: large calls are not starved.
-//! - Only the head has a reason to wake by itself, at the instant [`Limiter::head`] names. After every call
+//! - Nobody waits longer than `max_wait`: who would by the forecast is turned away at the door, and who does in
+//!   spite of it at the instant [`Limiter::gives_up_at`] names.
+//! - Only the head has a reason to wake by itself before that, at the instant [`Limiter::head`] names. After every call
 //!   that changes something, ask `head` and wake that waiter if its instant has come or changed: that is all
 //!   a caller must do, and no wake-up is lost.
 //! - For every window `W`: granted - given back <= capacity + rate * `W`. The arithmetic is that of
@@ -142,6 +144,13 @@ impl Limiter {
                 constraint: obstacle.map_or(Constraint::Slots, |(_, constraint)| constraint),
             },
         }
+    }
+
+    /// When a waiter has waited as long as it may, and leaves if it is not admitted by then. The forecast at the
+    /// door cannot promise that: it does not know when slots come back, nor of a pause to come.
+    pub fn gives_up_at(&self, ticket: Ticket) -> Option<Timestamp> {
+        let waiter = self.queue.get(&ticket)?;
+        Some(waiter.since + self.settings.max_wait)
     }
 
     /// Leaves the queue; nothing was charged. An unknown ticket changes nothing.

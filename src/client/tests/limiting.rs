@@ -242,3 +242,29 @@ async fn switched_off_it_lets_everybody_pass() {
     );
     rig.done().await;
 }
+
+/// The forecast at the door knows nothing of slots that never come back.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_the_policy_allows() {
+    let mut policy = steady();
+    policy.limit.concurrency = 1;
+    policy.limit.max_wait = secs(3);
+    let rig = Rig::new(policy);
+    rig.upstream.push([Step::Hang]);
+    let hangs = rig.call(&warm("hangs"));
+    let waits: Vec<_> = (0..3).map(|n| rig.call(&warm(&format!("{n}")))).collect();
+    for call in waits {
+        let error = call.finish().await.unwrap_err();
+        assert_eq!(
+            (error.fate, error.failure.class),
+            (Fate::Rejected, FailureClass::LimitRejected)
+        );
+        assert_eq!(
+            error.failure.message.as_str(),
+            "rate limiter: waited as long as limit.max_wait allows"
+        );
+    }
+    assert_eq!(rig.now().as_secs_f64(), 3.0);
+    drop(hangs);
+    rig.done().await;
+}

@@ -88,7 +88,7 @@ impl About<'_> {
                     LimitReject::TooLarge => "needs more than the bucket can hold".to_owned(),
                     LimitReject::WaitTooLong => match predicted {
                         Some(wait) => format!("would wait {}", seconds(*wait)),
-                        None => "would wait too long".to_owned(),
+                        None => "waited as long as it may".to_owned(),
                     },
                     LimitReject::Deadline => "its deadline would pass in the queue".to_owned(),
                 };
