@@ -386,7 +386,20 @@ fn every_size_is_survived_and_the_screen_comes_back() {
     // a fresh screen: only a whole redraw can bring the words back
     while terminal.bytes.try_recv().is_ok() {}
     terminal.screen = blank();
-    terminal.keys("\x0c");
+    // More than once: crossterm 0.29 leaves its loop at a resize and forgets a key that came in the same poll,
+    // until the next one comes (event/source/unix/mio.rs, edge-triggered).
+    for _ in 0..PATIENCE.as_secs() * 2 {
+        terminal.keys("\x0c");
+        while let Ok(bytes) = terminal.bytes.recv_timeout(Duration::from_millis(500)) {
+            terminal.screen.process(&bytes);
+            if terminal.screen.screen().contents().contains("upstream ready") {
+                break;
+            }
+        }
+        if terminal.screen.screen().contents().contains("upstream ready") {
+            break;
+        }
+    }
     terminal.until("upstream ready");
     terminal.keys("q");
     assert_eq!(terminal.ended().0, 0);
