@@ -5,8 +5,8 @@
 //!  event --> State::apply --> dirty --> frame due --> draw(&View)
 //! ```
 //!
-//! The loop awaits nothing but its `select!`. Between two frames lie at least 33 ms; while nothing changes
-//! there are none.
+//! The loop awaits nothing but its `select!`. Between two frames lie at least 33 ms (5 where a key waits for its
+//! answer); while nothing changes there are none.
 
 pub mod action;
 pub mod editor;
@@ -368,7 +368,11 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
         if !update::matters(input) {
             return Ok(None);
         }
-        self.pace.touch();
+        match input {
+            // these come in storms, and nobody reads meanwhile
+            Terminal::Resize(..) => self.pace.touch(),
+            _ => self.pace.hurry(),
+        }
         let now = self.session.clock.now();
         let known = Known {
             state: &self.session.state,
