@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_key_does_not_wait_for_the_beat_and_nothing_else_is_faster() {
-        let at = |millis| Timestamp(millis * 1_000_000);
+        let at = |millis: u64| Timestamp(millis * 1_000_000);
         let mut pace = Pace::default();
         pace.drawn(at(100), None);
         pace.touch();
