@@ -8,13 +8,16 @@ use super::book::{Book, Flight};
 use super::budget::Budget;
 use super::violation::Holds;
 use crate::event::{AttemptResult, Event, EventKind, FailureClass, Phase, StopReason};
-use crate::settings::{Jitter, RetrySettings};
+use crate::settings::{FaultKind, Jitter, RetrySettings};
 use crate::time::saturating_nanos;
 
 /// The shortest wait between two polls of a model that is loading.
 const POLL_FLOOR: Duration = Duration::from_millis(250);
 /// The most that is added to a hint.
 const WIDEST_SPREAD: Duration = Duration::from_secs(1);
+
+/// So many draws of one chance in a million are no chance.
+const UNLIKELY: u32 = 3;
 
 /// What is told of a retry.
 struct Wait<'a> {
@@ -32,6 +35,8 @@ struct Wait<'a> {
 pub(super) struct Attempts {
     budget: Budget,
     settings: Option<RetrySettings>,
+    /// Waits that jitter should have spread, and that were the longest there can be, to the nanosecond.
+    unspread: u32,
 }
 
 impl Attempts {
@@ -59,7 +64,11 @@ impl Attempts {
                 flight.responded = true;
                 Ok(())
             }
-            EventKind::AttemptFirstToken { .. } => delivered(book.flight(event)?),
+            EventKind::AttemptFirstToken { ttft, .. } => {
+                let flight = book.flight(event)?;
+                flight.ttft = Some(*ttft);
+                delivered(flight)
+            }
             EventKind::StreamDelta {
                 text,
                 chunks,
@@ -73,7 +82,11 @@ impl Attempts {
                 }
                 Ok(())
             }
-            EventKind::AttemptEnded { attempt, result, .. } => {
+            EventKind::AttemptEnded {
+                attempt,
+                result,
+                took,
+            } => {
                 let flight = book.flight(event)?;
                 let runs = flight.running && *attempt == flight.attempts;
                 flight.ensure(runs, 2, || "the end of no attempt that runs".into())?;
@@ -81,13 +94,31 @@ impl Attempts {
                 flight.ensure(!succeeded || flight.responded, 10, || {
                     "a complete answer without a response".into()
                 })?;
+                // a real upstream may have said all before the simulator cut it; in virtual time there is none
+                let whole =
+                    !slack.stamp.is_zero() || flight.struck.is_none_or(|fault| fault == FaultKind::Drip);
+                flight.ensure(!succeeded || whole, 10, || {
+                    format!(
+                        "a complete answer, and the upstream broke it off: {:?}",
+                        flight.struck
+                    )
+                })?;
                 flight.running = false;
                 flight.decided = false;
+                flight.took = *took;
                 flight.outcome = Some(result.clone());
                 Ok(())
             }
             EventKind::RetryScheduled { .. } => self.scheduled(book, event, slack),
-            EventKind::RetryStopped { attempt, reason } => stopped(book.flight(event)?, *attempt, *reason),
+            EventKind::RetryStopped { attempt, reason } => {
+                stopped(book.flight(event)?, *attempt, *reason)?;
+                match &self.settings {
+                    Some(settings) if *reason == StopReason::Budget => {
+                        self.budget.refused(event, settings, slack)
+                    }
+                    _ => Ok(()),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -134,6 +165,15 @@ impl Attempts {
         )?;
         let loading = wait.class == FailureClass::Loading;
         check_wait(flight, &wait, loading, slack)?;
+        if !loading && is_unspread(flight, wait.drawn) {
+            self.unspread += 1;
+            flight.ensure(self.unspread < UNLIKELY, 6, || {
+                format!(
+                    "the longest wait there is, {:?}, for the {UNLIKELY}. time: jitter is cut off",
+                    wait.drawn
+                )
+            })?;
+        }
         let unsent = flight
             .failure()
             .is_some_and(|failure| failure.phase == Phase::NotSent);
@@ -194,6 +234,7 @@ fn started(book: &mut Book, event: &Event, attempt: u32, id: u64, slack: Slack) 
             .map_err(|breach| breach.with([other]))?;
     }
     flight.attempts = attempt;
+    (flight.began_at, flight.ttft, flight.struck) = (event.at, None, None);
     flight.running = true;
     flight.responded = false;
     Ok(())
@@ -263,6 +304,15 @@ fn check_wait(flight: &Flight, wait: &Wait<'_>, loading: bool, slack: Slack) -> 
     let told = wait.event.at + wait.delay;
     let told_so = wait.starts_at <= told && wait.starts_at + slack.stamp >= told;
     flight.ensure(told_so, 6, || format!("the wait ends at {told}"))
+}
+
+/// Whether every jitter that the flight may have draws this wait once in a million times at most.
+fn is_unspread(flight: &Flight, drawn: Duration) -> bool {
+    flight.policies.iter().all(|policy| {
+        let spreads = matches!(policy.retry.jitter, Jitter::Full | Jitter::Equal);
+        let (least, most) = backoff(&policy.retry, flight.draws);
+        spreads && drawn == most && most.saturating_sub(least) >= Duration::from_millis(1)
+    })
 }
 
 /// What the `n`-th wait can be, from 0, with this jitter (semantics 1.3).

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Slack;
 use super::violation::{Breach, Holds, breach, ensure};
 use crate::event::{AttemptResult, CallId, Event, EventKind, Failure, Fate, FlightId, Sharing, UserId};
-use crate::settings::Policy;
+use crate::settings::{FaultKind, Policy};
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
@@ -87,8 +88,14 @@ pub(super) struct Flight {
     pub(super) running: bool,
     pub(super) responded: bool,
     pub(super) delivered: bool,
-    /// Of the last attempt that is over.
+    /// When the last attempt began, and its time to the first token, if one came.
+    pub(super) began_at: Timestamp,
+    pub(super) ttft: Option<Duration>,
+    /// What the simulator did to it.
+    pub(super) struck: Option<FaultKind>,
+    /// Of the last attempt that is over, and how long it took.
     pub(super) outcome: Option<AttemptResult>,
+    pub(super) took: Duration,
     /// Whether that was followed by a decision.
     pub(super) decided: bool,
     /// No attempt follows.
@@ -157,7 +164,11 @@ impl Flight {
             running: false,
             responded: false,
             delivered: false,
+            began_at: event.at,
+            ttft: None,
+            struck: None,
             outcome: None,
+            took: Duration::ZERO,
             decided: false,
             stopped: false,
             scheduled: None,
@@ -243,6 +254,10 @@ impl Book {
             EventKind::FlightJoined { .. } => self.flight_joined(event),
             EventKind::FlightHandedOver { flight, from } => self.handed_over(event, *flight, *from),
             EventKind::CallEnded { .. } => self.call_ended(event, slack),
+            EventKind::FaultInjected { attempt, fault } => {
+                self.struck(event, *attempt, *fault);
+                Ok(())
+            }
             kind if is_of_flight(kind) => {
                 let delta = matches!(kind, EventKind::StreamDelta { .. });
                 let flight = self.flight(event)?;
@@ -253,6 +268,18 @@ impl Book {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The simulator breaks an attempt. Whose call is over by then is not looked for.
+    fn struck(&mut self, event: &Arc<Event>, attempt: u32, fault: FaultKind) {
+        let id = event.call.and_then(|call| self.calls.get(&call)?.flight);
+        if let Some(flight) = id.and_then(|id| self.flights.get_mut(&id))
+            && flight.running
+            && flight.attempts == attempt
+        {
+            flight.struck = Some(fault);
+            flight.remember(event);
         }
     }
 

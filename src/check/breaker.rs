@@ -7,10 +7,10 @@ use super::book::{Book, Flight};
 use super::violation::{Holds, ensure};
 use super::window::Window;
 use crate::event::{
-    AttemptResult, BreakerMode, BreakerState, Event, EventKind, FailureClass, FlightId, MoveReason, Sample,
-    WindowCounts,
+    AttemptResult, BreakerMode, BreakerState, Event, EventKind, Failure, FailureClass, FlightId, MoveReason,
+    Phase, Sample, WindowCounts,
 };
-use crate::settings::BreakerSettings;
+use crate::settings::{BreakerSettings, Counts};
 use crate::time::Timestamp;
 
 /// The probe that is out.
@@ -32,6 +32,8 @@ pub(super) struct Breaker {
     /// Good probes since it is half-open.
     good: u32,
     window: Window,
+    /// When the machine woke last.
+    woke_at: Option<Timestamp>,
     /// The last move and the last outcome, to prove something with.
     moved: Option<Arc<Event>>,
     recorded: Option<Arc<Event>>,
@@ -48,6 +50,7 @@ impl Breaker {
             probe: None,
             good: 0,
             window: Window::default(),
+            woke_at: None,
             moved: None,
             recorded: None,
         }
@@ -73,6 +76,10 @@ impl Breaker {
                 if *mode == BreakerMode::ForcedOpen && self.state == BreakerState::Open {
                     self.until = None;
                 }
+                Ok(())
+            }
+            EventKind::Suspended { until } => {
+                self.woke_at = Some(*until);
                 Ok(())
             }
             EventKind::AttemptStarted { .. } => {
@@ -184,6 +191,9 @@ impl Breaker {
         flight.ensure(!rest || neutral || *sample == Sample::Failed, 21, || {
             "its first token was judged already: only a failure is news".into()
         })?;
+        if !late {
+            self.counts_as(flight, *sample, *probe, rest, slack)?;
+        }
         if !late && !rest && self.state == BreakerState::HalfOpen {
             self.probe = None;
             let good = *sample == Sample::Ok || (*sample == Sample::Slow && self.settings.slow_rate > 1.0);
@@ -201,6 +211,42 @@ impl Breaker {
         })?;
         self.recorded = Some(Arc::clone(event));
         Ok(())
+    }
+
+    /// Invariant 22: whether an outcome counts as what it says.
+    fn counts_as(&self, flight: &Flight, sample: Sample, probe: bool, rest: bool, slack: Slack) -> Holds {
+        // nobody is to blame for what the machine slept through; in real time the log does not tell of that
+        let asleep = !slack.stamp.is_zero() || self.woke_at.is_some_and(|woke| woke >= flight.began_at);
+        let is_slow = |slow| if slow { Sample::Slow } else { Sample::Ok };
+        let slow_after = |after| flight.ttft.unwrap_or(flight.took) > after;
+        let fits = if flight.running {
+            probe && sample == is_slow(slow_after(self.settings.slow_after))
+        } else {
+            flight.any(|policy| {
+                let calls = policy.breaker.counts == Counts::Call;
+                let said = match &flight.outcome {
+                    None | Some(AttemptResult::Cancelled) => Sample::Neutral,
+                    // given up in the wait for the next attempt
+                    Some(_) if calls && flight.scheduled.is_some() => Sample::Neutral,
+                    Some(AttemptResult::Succeeded { .. }) if calls => Sample::Ok,
+                    Some(AttemptResult::Succeeded { .. }) => is_slow(slow_after(policy.breaker.slow_after)),
+                    Some(AttemptResult::Failed { failure }) => failed_as(failure),
+                };
+                let news = if rest && said != Sample::Failed {
+                    Sample::Neutral
+                } else {
+                    said
+                };
+                sample == news
+            })
+        };
+        flight.ensure(fits || (asleep && sample == Sample::Neutral), 22, || {
+            format!(
+                "{sample:?} is not what {:?} says, after {:?}",
+                flight.outcome,
+                flight.ttft.unwrap_or(flight.took)
+            )
+        })
     }
 
     /// Invariants 18 and 22.
@@ -292,28 +338,46 @@ impl Breaker {
     }
 }
 
+/// What a failure says.
+fn failed_as(failure: &Failure) -> Sample {
+    use FailureClass as C;
+    let after_headers = matches!(failure.phase, Phase::Ambiguous | Phase::Begun);
+    match failure.class {
+        C::Deadline if failure.phase != Phase::NotSent => Sample::Slow,
+        C::Deadline => Sample::Neutral,
+        C::Reset if failure.phase == Phase::NotSent => Sample::Neutral,
+        C::ContextLength if !after_headers => Sample::Neutral,
+        class if is_silent(class) => Sample::Neutral,
+        _ => Sample::Failed,
+    }
+}
+
 /// Outcomes that are no word about the upstream's health: the request, the caller or its quota was at fault.
 fn says_nothing(flight: &Flight) -> bool {
-    use FailureClass as C;
     // a probe is judged by its first token, while its attempt still runs
     !flight.running
         && match &flight.outcome {
             Some(AttemptResult::Cancelled) => true,
-            Some(AttemptResult::Failed { failure }) => matches!(
-                failure.class,
-                C::RateLimited
-                    | C::Quota
-                    | C::RequestTimeout
-                    | C::Conflict
-                    | C::Loading
-                    | C::Invalid
-                    | C::Auth
-                    | C::NotFound
-                    | C::TooLarge
-                    | C::Unsupported
-                    | C::Redirect
-                    | C::Tls
-            ),
+            Some(AttemptResult::Failed { failure }) => is_silent(failure.class),
             _ => false,
         }
+}
+
+fn is_silent(class: FailureClass) -> bool {
+    use FailureClass as C;
+    matches!(
+        class,
+        C::RateLimited
+            | C::Quota
+            | C::RequestTimeout
+            | C::Conflict
+            | C::Loading
+            | C::Invalid
+            | C::Auth
+            | C::NotFound
+            | C::TooLarge
+            | C::Unsupported
+            | C::Redirect
+            | C::Tls
+    )
 }

@@ -74,9 +74,19 @@ impl Limiter {
     pub(super) fn take(&mut self, book: &mut Book, event: &Arc<Event>, slack: Slack) -> Holds {
         match &event.kind {
             EventKind::LimitQueued {
-                position, waiting, ..
+                position,
+                waiting,
+                ready_at,
+                ..
             } => {
+                let id = book.flight(event)?.id;
+                let deadline = book.flights.get(&id).map(|flight| book.last_deadline(flight));
                 let flight = book.flight(event)?;
+                let in_time =
+                    ready_at.is_none_or(|at| deadline.is_some_and(|deadline| at <= deadline.max(event.at)));
+                flight.ensure(in_time || !slack.stamp.is_zero(), 4, || {
+                    format!("its turn comes at {ready_at:?}, the deadline is {deadline:?}")
+                })?;
                 self.queue.push_back(Place {
                     flight: flight.id,
                     settings: self.version,

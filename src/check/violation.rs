@@ -23,7 +23,7 @@ pub const INVARIANTS: &[(u8, &str)] = &[
     (5, "no attempt once text was delivered"),
     (
         6,
-        "a wait is never shorter than the server's hint, and lies within the bounds of its backoff",
+        "a wait is never shorter than the server's hint, and lies within the bounds of its backoff, spread by its jitter",
     ),
     (
         7,
@@ -31,7 +31,7 @@ pub const INVARIANTS: &[(u8, &str)] = &[
     ),
     (
         8,
-        "retries are a bounded share of the first attempts of the last while",
+        "retries are a bounded share of the first attempts of the last while, and none within it is refused",
     ),
     (
         9,
@@ -70,7 +70,7 @@ pub const INVARIANTS: &[(u8, &str)] = &[
     ),
     (
         22,
-        "an outcome that says nothing about the upstream neither opens nor closes the breaker",
+        "an outcome counts as what it says of the upstream: failed, slow or good; if it says nothing, it neither opens nor closes the breaker",
     ),
     (
         23,

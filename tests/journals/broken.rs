@@ -179,6 +179,9 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(4, "a deadline that has not passed", |log| {
         log.set(260, "/deadline", json!(90_000_000_000_u64));
     }),
+    mistake(4, "a place in the queue for after the deadline", |log| {
+        log.add(473, "ready_at", json!(9_000_000_000_000_u64));
+    }),
     mistake(5, "a retry after text", |log| log.copy(154, 145)),
     mistake(6, "a wait shorter than the hint", |log| {
         log.set(149, "/delay", json!(500_000_000));
@@ -206,6 +209,9 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(8, "retries without a budget for them", |log| {
         log.set(1, "/policy/retry/budget_min_per_s", json!(0.0));
     }),
+    mistake(8, "a retry refused while there is a budget for it", |log| {
+        log.set(201, "/reason", json!("budget"));
+    }),
     mistake(9, "text before the response", |log| log.remove(8)),
     mistake(9, "text between two attempts", |log| log.copy(154, 150)),
     mistake(10, "a cut answer told as a failure", |log| {
@@ -222,6 +228,14 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(214, "/fate", json!("answered"));
         log.set(214, "/failure", Value::Null);
         log.add(214, "usage", usage);
+    }),
+    mistake(10, "an answer that the upstream cut off", |log| {
+        let place = log.place(171);
+        let cut = json!({
+            "seq": 171, "at": log.events[place].1["at"], "call": 10,
+            "type": "fault_injected", "attempt": 2, "fault": "cut",
+        });
+        log.events.insert(place, (None, cut));
     }),
     mistake(11, "more granted than the bucket holds", |log| {
         log.shrink_bucket(4);
@@ -290,6 +304,12 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     }),
     mistake(22, "a 429 counts as a failure", |log| {
         log.set(146, "/sample", json!("failed"));
+    }),
+    mistake(22, "a failure counts as nothing", |log| {
+        log.set(211, "/sample", json!("neutral"));
+    }),
+    mistake(22, "a quick answer counts as slow", |log| {
+        log.set(28, "/sample", json!("slow"));
     }),
     mistake(22, "opened by a success", |log| {
         log.remove(347);

@@ -1,5 +1,7 @@
 //! Calls that share one upstream call, and results that are given again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::rig::{Rig, cold, millis, secs, steady, tick, warm};
 use super::script::{Part, Reply, Step, error};
 use crate::client::{CallContext, Chunk};
@@ -352,4 +354,42 @@ fn on_many_threads_a_key_still_means_one_upstream_call() {
             assert_eq!(rig.upstream.sent().len() - before, 1, "round {round}");
         }
     });
+}
+
+/// On real threads, because in virtual time nothing comes between two looks: a call that comes while a flight
+/// lands finds the flight or its stored answer.
+#[test]
+fn a_call_that_comes_while_a_flight_lands_starts_no_second_one() {
+    const ROUNDS: usize = 200;
+    let mut policy = steady();
+    policy.limit.enabled = false;
+    let rig = Rig::new(policy);
+    rig.upstream
+        .push((0..2 * ROUNDS).map(|_| Step::from(Reply::says(&["a"]))));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    for round in 0..ROUNDS {
+        let request = cold(&format!("p{round}"));
+        let first = rig.call(&request);
+        let landed = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let _entered = runtime.enter();
+                    while !landed.load(Ordering::Relaxed) {
+                        drop(rig.call(&request));
+                    }
+                });
+            }
+            let answer = runtime.block_on(first.finish());
+            landed.store(true, Ordering::Relaxed);
+            assert_eq!(answer.unwrap().text, "a");
+        });
+    }
+    let flights = rig.find(|event| matches!(event.kind, EventKind::FlightStarted { .. }).then_some(()));
+    assert_eq!(flights.len(), ROUNDS);
 }
