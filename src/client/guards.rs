@@ -231,8 +231,12 @@ impl<T: Transport, O: Observer> Drop for Ride<'_, T, O> {
         if self.grant.is_none() {
             return;
         }
-        let chunks = self.flight.lock().chunks.len() as u64;
-        self.settle(match (self.sent, chunks) {
+        let log = self.flight.lock();
+        let chunks = log.chunks.len() as u64;
+        // a call's ride is marked before its first attempt, which may not have come to be
+        let sent = self.sent && log.attempts > 0;
+        drop(log);
+        self.settle(match (sent, chunks) {
             (false, _) => Settlement::Unsent,
             (true, 0) => Settlement::Unknown,
             (true, chunks) => Settlement::Used(self.prompt_tokens + chunks),
