@@ -14,12 +14,13 @@ mod layers;
 mod probe;
 mod sse;
 mod stream;
+mod sync;
 mod transport;
 mod veil;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -38,6 +39,7 @@ use flight::Flight;
 use guards::Guards;
 use landing::{Landing, panic_text};
 use layers::{Errand, Shared};
+use sync::Mutex;
 
 use crate::event::{
     BreakerMode, CallId, EventKind, EvictReason, Failure, Observer, Origin, Sample, StopReason,

@@ -5,7 +5,7 @@
 //! never calls back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::Core;
 use super::answer::Answer;
 use super::flight::{Flight, FlightKey};
+use super::sync::MutexGuard;
 use super::transport::Transport;
 use crate::event::{EventKind, Failure, FailureClass, LimitReject, Observer, Phase, Sample};
 use crate::policy::breaker::{Acquired, Breaker, Check, Move, Permit, Settled};
