@@ -14,12 +14,13 @@ mod layers;
 mod probe;
 mod sse;
 mod stream;
+mod sync;
 mod transport;
 mod veil;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -38,6 +39,7 @@ use flight::Flight;
 use guards::Guards;
 use landing::{Landing, panic_text};
 use layers::{Errand, Shared};
+use sync::Mutex;
 
 use crate::event::{
     BreakerMode, CallId, EventKind, EvictReason, Failure, Observer, Origin, Sample, StopReason,
@@ -417,9 +419,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
             Counts::Call => self.free_pass(flight),
         };
         // the attempt, under its own clocks
-        ride.mark_sent();
         let started_at = self.env.clock.now();
-        let (owner, number) = self.begin_attempt(flight);
+        let Some((owner, number)) = self.begin_attempt(flight) else {
+            // its task is being told, and drops this
+            return std::future::pending().await;
+        };
+        ride.mark_sent();
         let request = errand.request(owner, number);
         if number == 1 {
             // not earlier: a call that a guard turns away earns no retries
@@ -497,9 +502,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// Numbers the next attempt of the flight and tells of it, in one step: counted for one call and told of
-    /// another, if the owner left in between, it would be missing in the one's end.
-    fn begin_attempt(&self, flight: &Flight) -> (CallId, u32) {
+    /// another, if the owner left in between, it would be missing in the one's end. Nothing if nobody is left:
+    /// the last one may leave on another thread while this one is on its way here.
+    fn begin_attempt(&self, flight: &Flight) -> Option<(CallId, u32)> {
         let mut log = flight.lock();
+        if flight.abandoned.is_cancelled() {
+            return None;
+        }
         log.attempts += 1;
         log.responded = false;
         log.overslept = false;
@@ -511,7 +520,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let flight = flight.id;
         self.observer
             .record(owner, EventKind::AttemptStarted { attempt, flight });
-        (owner.unwrap_or_default(), attempt)
+        Some((owner.unwrap_or_default(), attempt))
     }
 }
 

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use tokio_util::task::TaskTracker;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::sync;
 use crate::time::Clock;
 
 /// The clock, the seed from which every call derives its own generator, and the set of tasks. Cheap to clone.
@@ -31,7 +32,7 @@ impl Env {
 
     /// Starts a task that is waited for at the end.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drop(self.tasks.spawn(task));
+        sync::spawn(&self.tasks, task);
     }
 
     /// Tasks that run now.

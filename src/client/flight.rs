@@ -14,13 +14,14 @@
 //! who wait and then forgotten.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, CallError, Chunk};
+use super::sync::{Mutex, MutexGuard};
 use crate::event::{CallId, Failure, FlightId};
 use crate::policy::fingerprint::RequestKey;
 use crate::time::Timestamp;

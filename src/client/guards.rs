@@ -5,7 +5,7 @@
 //! never calls back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::Core;
 use super::answer::Answer;
 use super::flight::{Flight, FlightKey};
+use super::sync::MutexGuard;
 use super::transport::Transport;
 use crate::event::{EventKind, Failure, FailureClass, LimitReject, Observer, Phase, Sample};
 use crate::policy::breaker::{Acquired, Breaker, Check, Move, Permit, Settled};
@@ -231,8 +232,12 @@ impl<T: Transport, O: Observer> Drop for Ride<'_, T, O> {
         if self.grant.is_none() {
             return;
         }
-        let chunks = self.flight.lock().chunks.len() as u64;
-        self.settle(match (self.sent, chunks) {
+        let log = self.flight.lock();
+        let chunks = log.chunks.len() as u64;
+        // a call's ride is marked before its first attempt, which may not have come to be
+        let sent = self.sent && log.attempts > 0;
+        drop(log);
+        self.settle(match (sent, chunks) {
             (false, _) => Settlement::Unsent,
             (true, 0) => Settlement::Unknown,
             (true, chunks) => Settlement::Used(self.prompt_tokens + chunks),

@@ -99,10 +99,17 @@ impl<T: Transport, O: Observer> Core<T, O> {
 
     /// Tells everybody the end. The answer is stored first and the flight forgotten second, so that a call
     /// that comes meanwhile finds the one or the other, and never starts a second flight for nothing.
+    ///
+    /// A flight may come down just when its last subscriber has left on another thread. It was forgotten then,
+    /// and its key may have a new flight: whatever it brings is nobody's any more.
     pub(super) fn land(&self, flight: &Flight, errand: &Errand, landing: &Landing) {
         let now = self.env.clock.now();
         let mut guards = self.lock();
-        if let Landing::Answered(answer) = landing {
+        // set under the same lock: see `leave`
+        let abandoned = flight.abandoned.is_cancelled();
+        if let Landing::Answered(answer) = landing
+            && !abandoned
+        {
             self.keep(&mut guards, flight, errand, answer, now);
         }
         guards.forget(flight);
@@ -118,6 +125,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let subscribers = std::mem::take(&mut log.subscribers);
         for (place, one) in subscribers.iter().enumerate() {
             let end = match landing {
+                _ if abandoned => Err((Fate::Cancelled, cancelled())),
                 Landing::Answered(answer) => {
                     let fate = if place == 0 { Fate::Answered } else { Fate::Shared };
                     Ok(Answer {

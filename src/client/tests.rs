@@ -8,6 +8,7 @@ mod leaving;
 mod limiting;
 mod retrying;
 mod rig;
+mod schedules;
 mod script;
 mod sharing;
 mod storm;

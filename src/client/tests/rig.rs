@@ -1,10 +1,11 @@
 //! A client, its scripted upstream and what it told.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::script::{ScriptedTransport, Step};
 use crate::check::Checker;
+use crate::client::sync::Mutex;
 use crate::client::{Answer, CallContext, CallError, CallStream, Env, ResilientClient};
 use crate::event::{CallId, Event, EventKind, Fate, Observer};
 use crate::openai::ChatRequest;
@@ -33,7 +34,7 @@ pub(super) struct Rig {
     pub(super) env: Env,
     pub(super) upstream: ScriptedTransport,
     recorder: Arc<Recorder>,
-    policy: Policy,
+    pub(super) policy: Policy,
 }
 
 /// Waits without jitter, so that a story can name the instant.
@@ -172,6 +173,12 @@ impl Rig {
         let now = self.now();
         tick().await;
         assert_eq!(self.now(), now, "no time passes while things are given back");
+        self.nothing_is_left(Checker::new(&self.policy));
+    }
+
+    /// What has begun is over: everything must have been given back, and the checker must find no fault with the
+    /// events.
+    pub(super) fn nothing_is_left(&self, mut checker: Checker) {
         assert_eq!(self.env.running_tasks(), 0, "tasks");
         assert_eq!(self.client.flights(), 0, "flights");
         assert_eq!(self.upstream.open(), 0, "open exchanges");
@@ -187,7 +194,6 @@ impl Rig {
             self.upstream.sent().len(),
             "attempts told and attempts sent"
         );
-        let mut checker = Checker::new(&self.policy);
         for event in &events {
             checker
                 .take(event)

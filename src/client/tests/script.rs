@@ -26,6 +26,8 @@ pub(super) enum Step {
     Panic,
     /// A response.
     Reply(Reply),
+    /// A response where schedules are explored: no time passes there, but others are let in.
+    Explored(Reply),
 }
 
 /// A response and how it comes.
@@ -41,6 +43,8 @@ pub(super) struct Reply {
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     Wait(Duration),
+    /// Lets others in: see [`Step::Explored`].
+    Pause,
     Bytes(Bytes),
     /// The connection closes too early.
     Cut,
@@ -121,6 +125,11 @@ impl Reply {
             .event(r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}"#)
     }
 
+    /// Lets others in: see [`Step::Explored`].
+    pub(super) fn pause(self) -> Self {
+        self.part(Part::Pause)
+    }
+
     pub(super) fn into_parts(self) -> Vec<Part> {
         self.body
     }
@@ -185,6 +194,11 @@ impl ScriptedTransport {
         self.steps.lock().unwrap().extend(steps);
     }
 
+    /// Forgets what is left of the script.
+    pub(super) fn forget_rest(&self) {
+        self.steps.lock().unwrap().clear();
+    }
+
     /// Requests sent so far.
     pub(super) fn sent(&self) -> Vec<AttemptRequest> {
         self.sent.lock().unwrap().clone()
@@ -215,6 +229,10 @@ impl Transport for ScriptedTransport {
             Step::Panic => panic!("scripted"),
             Step::Reply(reply) => {
                 self.clock.sleep(reply.after).await;
+                Ok(reply.into_response(self.clock, open))
+            }
+            Step::Explored(reply) => {
+                shuttle::future::yield_now().await;
                 Ok(reply.into_response(self.clock, open))
             }
         }
@@ -261,6 +279,10 @@ fn play(parts: VecDeque<Part>, clock: Clock, open: Open) -> BodyStream {
                 let item = match parts.pop_front()? {
                     Part::Wait(duration) => {
                         clock.sleep(duration).await;
+                        continue;
+                    }
+                    Part::Pause => {
+                        shuttle::future::yield_now().await;
                         continue;
                     }
                     Part::Bytes(bytes) => Ok(bytes),

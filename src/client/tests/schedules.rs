@@ -1,0 +1,667 @@
+//! Threads that call, leave, land and probe at once, in thousands of orders: shuttle lets another thread in at
+//! every lock of the client, every event and every await, and finds who waits for ever.
+//!
+//! Each story runs under two schedulers: one that draws who is next, and PCT, which keeps to priorities and
+//! breaks them at a few places and so finds orders that the first one hardly ever draws. Seeds are fixed: what
+//! failed fails again. Plain `cargo test` tries two hundred orders of each; the whole takes minutes:
+//!
+//! ```text
+//! SEAWALL_SCHEDULES=10000 cargo test --lib schedules
+//! ```
+//!
+//! Time stands still and jumps where a story turns the dial: it is a paused tokio clock that nobody drives in
+//! between. What is not explored: orders of memory (the client shares nothing but locks and two counters), what
+//! tokio's own `Notify` and `CancellationToken` do inside, and panics, because shuttle's threads are coroutines
+//! of one thread and would all see that it panics (the stories of `retrying.rs` have those).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use shuttle::rand::Rng as _;
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::{Config, Runner, future, thread};
+use tokio::runtime::{Builder, Runtime};
+
+use super::retrying::refused;
+use super::rig::{Rig, cold, millis, secs, steady, warm};
+use super::script::{Reply, Step};
+use crate::check::Checker;
+use crate::client::flight::{Flight, FlightKey, Subscriber};
+use crate::client::sync::Exploration;
+use crate::client::{Answer, CallError, CallStream};
+use crate::event::{
+    AttemptResult, BreakerMode, BreakerState, CallId, EventKind, Fate, FlightId, Sample, UserId,
+};
+use crate::policy::fingerprint::{RequestKey, Scope};
+use crate::settings::Policy;
+use crate::time::Timestamp;
+
+/// What a schedule led to. A story names what it must have come across: one that never meets the race it is
+/// about proves nothing.
+type Seen = BTreeSet<&'static str>;
+
+const SEED: u64 = 0x5ea_3a11;
+/// Priorities that PCT breaks in one schedule, and one more.
+const DEPTH: usize = 4;
+
+/// The clock of a story.
+struct Dial(Runtime);
+
+impl Dial {
+    fn turn(&self, rig: &Rig, by: Duration) {
+        self.0.block_on(rig.env.clock.skip(by));
+    }
+}
+
+fn seen<const N: usize>(facts: [(&'static str, bool); N]) -> Seen {
+    facts
+        .into_iter()
+        .filter(|(_, is_so)| *is_so)
+        .map(|(what, _)| what)
+        .collect()
+}
+
+/// Runs `story` in many schedules; `wanted` must come up in some of them.
+fn explore(story: fn(&Dial) -> Seen, wanted: &[&'static str]) {
+    let schedules = std::env::var("SEAWALL_SCHEDULES").map_or(200, |count| count.parse().unwrap());
+    let mut seen = run(RandomScheduler::new_from_seed(SEED, schedules), story);
+    for (what, times) in run(PctScheduler::new_from_seed(SEED, DEPTH, schedules), story) {
+        *seen.entry(what).or_default() += times;
+    }
+    println!("{schedules} schedules twice: {seen:?}");
+    for what in wanted {
+        assert!(seen.contains_key(what), "no schedule led to: {what}");
+    }
+}
+
+fn run(scheduler: impl Scheduler + 'static, story: fn(&Dial) -> Seen) -> BTreeMap<&'static str, usize> {
+    let seen = Arc::new(Mutex::new(BTreeMap::new()));
+    let tally = Arc::clone(&seen);
+    let mut config = Config::new();
+    // a debug build of the client needs more than the sixty kilobytes of the default
+    config.stack_size = 512 << 10;
+    let exploring = Exploration::begin();
+    Runner::new(scheduler, config).run(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let dial = Dial(runtime);
+        // all of shuttle's threads are this one: they find the clock too
+        let entered = dial.0.enter();
+        let what = story(&dial);
+        drop(entered);
+        let mut tally = tally.lock().unwrap();
+        for one in what {
+            *tally.entry(one).or_default() += 1;
+        }
+    });
+    drop(exploring);
+    let seen = seen.lock().unwrap();
+    seen.clone()
+}
+
+/// A stream that lets others in wherever it can.
+fn says(word: &str) -> Step {
+    let reply = Reply::stream().pause().word(word).pause().word(" sea").pause();
+    Step::Explored(reply.stop().done().pause())
+}
+
+/// Reads a few chunks, or none, and leaves.
+fn leave_somewhere(mut call: CallStream) {
+    let chunks = shuttle::rand::thread_rng().gen_range(0..4);
+    future::block_on(async {
+        for _ in 0..chunks {
+            drop(call.next().await);
+        }
+    });
+}
+
+/// Lets others in for a while, or for long: threads that come all at once would never meet a stored answer.
+fn come_late() {
+    let pauses = shuttle::rand::thread_rng().gen_range(0..8);
+    for _ in 1..1 << pauses {
+        thread::yield_now();
+    }
+}
+
+fn finish(call: CallStream) -> Result<Answer, CallError> {
+    future::block_on(call.finish())
+}
+
+/// Waits for all flights; then nothing may be left, and every call has one end.
+fn settle(rig: &Rig, calls: usize) {
+    future::block_on(rig.env.join());
+    // an instant may be read before a lock and told behind it, and the dial turned in between
+    rig.nothing_is_left(Checker::new(&rig.policy).in_real_time());
+    assert_eq!(rig.fates().len(), calls, "ends");
+}
+
+/// Which flight carried a call.
+fn carriers(rig: &Rig) -> BTreeMap<CallId, FlightId> {
+    let carried = rig.find(|event| match event.kind {
+        EventKind::FlightStarted { flight, .. } | EventKind::FlightJoined { flight, .. } => {
+            Some((event.call?, flight))
+        }
+        _ => None,
+    });
+    carried.into_iter().collect()
+}
+
+fn told(rig: &Rig, is_it: impl Fn(&EventKind) -> bool) -> usize {
+    rig.find(|event| is_it(&event.kind).then_some(())).len()
+}
+
+/// Flights that carry a call that stays have the upstream for themselves; and one of them, at most, asks it.
+fn one_attempt_for_those_who_stay(rig: &Rig, staying: &BTreeSet<CallId>) {
+    let carriers = carriers(rig);
+    let wanted: BTreeSet<FlightId> = staying
+        .iter()
+        .filter_map(|call| carriers.get(call).copied())
+        .collect();
+    assert!(wanted.len() <= 1, "flights of those who stay: {wanted:?}");
+    let asked = rig.find(|event| match event.kind {
+        EventKind::AttemptStarted { flight, .. } if wanted.contains(&flight) => Some(flight),
+        _ => None,
+    });
+    assert_eq!(asked.len(), wanted.len(), "attempts for those who stay");
+}
+
+fn the_first_leaves(call: fn(&Rig) -> CallStream) -> Seen {
+    let rig = Rig::new(steady());
+    rig.upstream.push(["one", "two", "three", "four"].map(says));
+    let stayed = thread::scope(|scope| {
+        scope.spawn(|| leave_somewhere(call(&rig)));
+        let followers = [(); 3].map(|()| {
+            scope.spawn(|| {
+                come_late();
+                let call = call(&rig);
+                (call.call(), finish(call).unwrap())
+            })
+        });
+        followers.map(|one| one.join().unwrap())
+    });
+    settle(&rig, 4);
+    one_attempt_for_those_who_stay(&rig, &stayed.iter().map(|(call, _)| *call).collect());
+    let texts: BTreeSet<_> = stayed.iter().map(|(_, answer)| &answer.text).collect();
+    assert_eq!(texts.len(), 1, "one answer for those who stay: {texts:?}");
+    let attempts = rig.upstream.sent().len();
+    assert!(
+        attempts <= 2,
+        "one of the first, if it was alone, and one of the rest"
+    );
+    let handed = told(&rig, |kind| matches!(kind, EventKind::FlightHandedOver { .. }));
+    let answered = told(&rig, |kind| {
+        matches!(
+            kind,
+            EventKind::AttemptEnded {
+                result: AttemptResult::Succeeded { .. },
+                ..
+            }
+        )
+    });
+    seen([
+        ("handed over", handed > 0),
+        ("abandoned, and asked again", attempts == 2),
+        ("abandoned with its answer in hand", answered == 2),
+        ("shared", rig.fates().contains(&Fate::Shared)),
+        ("from the cache", rig.fates().contains(&Fate::Hit)),
+    ])
+}
+
+const AFTER_THE_FIRST: [&str; 4] = [
+    "handed over",
+    "abandoned, and asked again",
+    "shared",
+    "from the cache",
+];
+
+#[test]
+fn whenever_the_first_leaves_the_others_get_one_answer_of_one_attempt() {
+    explore(
+        |_| the_first_leaves(|rig| rig.call(&cold("hi"))),
+        &AFTER_THE_FIRST,
+    );
+}
+
+#[test]
+fn whenever_the_first_with_a_key_leaves_the_others_have_one_result() {
+    explore(
+        |_| the_first_leaves(|rig| rig.keyed(&warm("hi"), "key")),
+        &AFTER_THE_FIRST,
+    );
+}
+
+fn the_owner_leaves(_: &Dial) -> Seen {
+    let rig = Rig::new(steady());
+    rig.upstream.push(["one", "two"].map(says));
+    let request = cold("hi");
+    let [owner, second, third] = [(); 3].map(|()| rig.call(&request));
+    let texts = thread::scope(|scope| {
+        scope.spawn(|| leave_somewhere(owner));
+        let stays = [second, third].map(|call| scope.spawn(|| finish(call)));
+        let comes = scope.spawn(|| {
+            come_late();
+            finish(rig.call(&request))
+        });
+        let texts = stays.map(|one| one.join().unwrap().unwrap().text);
+        [
+            texts[0].clone(),
+            texts[1].clone(),
+            comes.join().unwrap().unwrap().text,
+        ]
+    });
+    settle(&rig, 4);
+    assert!(texts.iter().all(|text| &**text == "one sea"), "{texts:?}");
+    assert_eq!(
+        rig.upstream.sent().len(),
+        1,
+        "there was always somebody who stayed"
+    );
+    let fates = rig.fates();
+    seen([
+        ("left in time", fates[0] == Fate::Cancelled),
+        ("left too late", fates[0] == Fate::Answered),
+        (
+            "joined after it left",
+            told(
+                &rig,
+                |kind| matches!(kind, EventKind::FlightJoined { owner, .. } if *owner != CallId(1)),
+            ) > 0,
+        ),
+        ("from the cache", fates[3] == Fate::Hit),
+    ])
+}
+
+#[test]
+fn whenever_the_owner_leaves_its_flight_goes_on_for_those_who_came() {
+    let wanted = [
+        "left in time",
+        "left too late",
+        "joined after it left",
+        "from the cache",
+    ];
+    explore(the_owner_leaves, &wanted);
+}
+
+fn all_leave(_: &Dial) -> Seen {
+    let rig = Rig::new(steady());
+    rig.upstream.push(["one", "two", "three"].map(says));
+    let request = cold("hi");
+    let [first, second] = [(); 2].map(|()| rig.call(&request));
+    thread::scope(|scope| {
+        for call in [first, second] {
+            scope.spawn(|| leave_somewhere(call));
+        }
+        scope.spawn(|| {
+            come_late();
+            leave_somewhere(rig.call(&request));
+        });
+    });
+    settle(&rig, 3);
+    let fates = rig.fates();
+    let flights: BTreeSet<FlightId> = carriers(&rig).into_values().collect();
+    seen([
+        ("nobody was told an answer", fates == [Fate::Cancelled; 3]),
+        (
+            "it landed before the last one left",
+            fates.contains(&Fate::Shared),
+        ),
+        ("another one took off", flights.len() == 2),
+        ("nothing was sent", rig.upstream.sent().is_empty()),
+    ])
+}
+
+#[test]
+fn when_the_last_one_leaves_while_it_lands_there_is_one_end() {
+    let wanted = [
+        "nobody was told an answer",
+        "it landed before the last one left",
+        "another one took off",
+    ];
+    explore(all_leave, &wanted);
+}
+
+fn deadlines_pass(dial: &Dial) -> Seen {
+    let rig = Rig::new(steady());
+    rig.upstream.push(["one", "two", "three"].map(says));
+    let request = cold("hi");
+    let hurried = rig.call_within(&request, millis(80));
+    let patient = rig.call_within(&request, millis(160));
+    let stayed = thread::scope(|scope| {
+        scope.spawn(|| drop(finish(hurried)));
+        scope.spawn(|| leave_somewhere(patient));
+        scope.spawn(|| {
+            for _ in 0..2 {
+                come_late();
+                dial.turn(&rig, millis(80));
+            }
+        });
+        let stays = scope.spawn(|| {
+            come_late();
+            finish(rig.call(&request))
+        });
+        stays.join().unwrap()
+    });
+    settle(&rig, 3);
+    let text = stayed.unwrap().text;
+    assert!(text.ends_with(" sea"), "{text}");
+    let fates = rig.fates();
+    let late = |fate| matches!(fate, Fate::Failed | Fate::Interrupted);
+    seen([
+        ("out of time", late(fates[0])),
+        ("in time", fates[0] == Fate::Answered),
+        ("both out of time", late(fates[0]) && late(fates[1])),
+        (
+            "left to the one who came",
+            late(fates[0]) && fates[2] == Fate::Answered && &*text == "one sea",
+        ),
+        ("began anew", &*text == "two sea"),
+    ])
+}
+
+#[test]
+fn deadlines_may_pass_while_others_come_leave_and_land() {
+    let wanted = [
+        "out of time",
+        "in time",
+        "both out of time",
+        "left to the one who came",
+        "began anew",
+    ];
+    explore(deadlines_pass, &wanted);
+}
+
+/// A breaker that one failure opens and one good probe closes, and no retries.
+fn touchy() -> Policy {
+    let mut policy = steady();
+    policy.retry.attempts = 1;
+    policy.breaker.consecutive = 1;
+    policy.breaker.successes_to_close = 1;
+    // the dial may be turned between a decision and its event: by less than the checker grants a busy machine
+    policy.breaker.open = millis(50);
+    policy
+}
+
+/// Of probes at most one is out for each time that the breaker is half-open, and no permit is lost.
+fn permits_are_given_back(rig: &Rig) {
+    let (mut out, mut probes) = (0, BTreeSet::new());
+    for event in rig.events() {
+        match event.kind {
+            EventKind::BreakerAdmitted { generation, probe } => {
+                out += 1;
+                assert!(!probe || probes.insert(generation), "two probes are out");
+            }
+            EventKind::BreakerRecorded {
+                generation, probe, ..
+            } => {
+                out -= 1;
+                assert!(!probe || probes.remove(&generation), "a probe from nowhere");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(out, 0, "permits that were not given back");
+}
+
+/// An upstream that is well again is found to be so.
+fn is_not_wedged(dial: &Dial, rig: &Rig) {
+    dial.turn(rig, rig.policy.breaker.open_max + secs(1));
+    rig.upstream.forget_rest();
+    for _ in 0..rig.policy.breaker.successes_to_close {
+        rig.upstream.push([says("well")]);
+        assert_eq!(finish(rig.call(&warm("hi"))).unwrap().text, "well sea");
+    }
+    assert_eq!(rig.client.core.lock().breaker.state(), BreakerState::Closed);
+}
+
+fn probes_race(dial: &Dial) -> Seen {
+    let mut random = shuttle::rand::thread_rng();
+    let mut policy = touchy();
+    policy.breaker.successes_to_close = random.gen_range(1..=2);
+    let rig = Rig::new(policy);
+    rig.upstream.push([refused()]);
+    finish(rig.call(&warm("hi"))).unwrap_err();
+    dial.turn(&rig, rig.policy.breaker.open);
+    let mut steps = vec![says("good"), refused(), says("also good"), says("good too")];
+    steps.swap(0, random.gen_range(0..3));
+    rig.upstream.push(steps);
+    thread::scope(|scope| {
+        for leaves in [true, false, false, false] {
+            let rig = &rig;
+            scope.spawn(move || {
+                come_late();
+                let call = rig.call(&warm("hi"));
+                if leaves {
+                    leave_somewhere(call);
+                } else {
+                    drop(finish(call));
+                }
+            });
+        }
+        scope.spawn(|| {
+            come_late();
+            // a probe that failed has doubled it
+            dial.turn(&rig, rig.policy.breaker.open * 2);
+        });
+    });
+    future::block_on(async {
+        while rig.env.running_tasks() > 0 {
+            future::yield_now().await;
+        }
+    });
+    permits_are_given_back(&rig);
+    let fates = rig.fates();
+    let samples = rig.find(|event| match event.kind {
+        EventKind::BreakerRecorded {
+            probe: true, sample, ..
+        } => Some(sample),
+        _ => None,
+    });
+    is_not_wedged(dial, &rig);
+    settle(
+        &rig,
+        5 + usize::try_from(rig.policy.breaker.successes_to_close).unwrap(),
+    );
+    permits_are_given_back(&rig);
+    seen([
+        ("refused while the probe was out", fates.contains(&Fate::Refused)),
+        ("a good probe", samples.contains(&Sample::Ok)),
+        ("a failed probe", samples.contains(&Sample::Failed)),
+        ("a dropped probe", samples.contains(&Sample::Neutral)),
+        ("a second probe", samples.len() > 1),
+    ])
+}
+
+#[test]
+fn one_probe_at_a_time_whoever_drops_fails_or_succeeds() {
+    let wanted = [
+        "refused while the probe was out",
+        "a good probe",
+        "a failed probe",
+        "a dropped probe",
+        "a second probe",
+    ];
+    explore(probes_race, &wanted);
+}
+
+/// A flight that nobody flies: for permits that are taken by hand.
+fn standing(number: u64) -> Flight {
+    let owner = Subscriber {
+        call: CallId(number),
+        started_at: Timestamp::ZERO,
+        deadline: Timestamp::MAX,
+        attempts: 0,
+    };
+    let scope = Scope {
+        user: &UserId::new("default"),
+        credential: 0,
+        upstream: "scripted",
+        route: "chat/completions",
+    };
+    let key = RequestKey::new(&scope, &warm("hi"));
+    Flight::new(FlightId(number), FlightKey::Alone(CallId(number)), key, owner)
+}
+
+fn permits_race(dial: &Dial) -> Seen {
+    let mut policy = touchy();
+    policy.breaker.probe_lease = secs(7);
+    let rig = Rig::new(policy);
+    let core = &rig.client.core;
+    thread::scope(|scope| {
+        for number in 1..=3 {
+            scope.spawn(move || {
+                let flight = standing(number);
+                for _ in 0..3 {
+                    let Ok(mut pass) = core.pass_breaker(&flight) else {
+                        thread::yield_now();
+                        continue;
+                    };
+                    thread::yield_now();
+                    match shuttle::rand::thread_rng().gen_range(0..4) {
+                        0 => pass.settle(Sample::Ok, None),
+                        1 => pass.settle(Sample::Failed, None),
+                        2 => {
+                            pass.first_token(millis(1));
+                            thread::yield_now();
+                            pass.settle(Sample::Failed, None);
+                        }
+                        _ => drop(pass),
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..3 {
+                come_late();
+                dial.turn(&rig, rig.policy.breaker.open);
+            }
+        });
+    });
+    permits_are_given_back(&rig);
+    let mut seen = Seen::new();
+    for event in rig.events() {
+        match event.kind {
+            EventKind::BreakerRecorded { sample, probe, .. } => {
+                seen.extend((sample == Sample::Late).then_some("late"));
+                seen.extend((probe && sample == Sample::Failed).then_some("a failed probe"));
+                seen.extend((probe && sample == Sample::Neutral).then_some("a dropped probe"));
+            }
+            EventKind::BreakerMoved { to, .. } => {
+                seen.extend((to == BreakerState::Closed).then_some("closed again"));
+            }
+            _ => {}
+        }
+    }
+    is_not_wedged(dial, &rig);
+    future::block_on(rig.env.join());
+    seen
+}
+
+#[test]
+fn permits_taken_by_hand_are_given_back_whatever_becomes_of_them() {
+    explore(
+        permits_race,
+        &["late", "a failed probe", "a dropped probe", "closed again"],
+    );
+}
+
+fn one_slot(_: &Dial) -> Seen {
+    let mut policy = steady();
+    policy.limit.concurrency = 1;
+    policy.limit.max_waiters = 2;
+    let rig = Rig::new(policy);
+    rig.upstream.push(["one", "two", "three", "four"].map(says));
+    let calls = [(); 4].map(|()| rig.call(&warm("hi")));
+    let mut place = 0;
+    thread::scope(|scope| {
+        for call in calls {
+            let leaves = place < 2;
+            place += 1;
+            scope.spawn(move || {
+                if leaves {
+                    leave_somewhere(call);
+                } else if let Err(failed) = finish(call) {
+                    assert_eq!(failed.fate, Fate::Rejected, "{failed}");
+                }
+            });
+        }
+    });
+    settle(&rig, 4);
+    seen([
+        (
+            "queued",
+            told(&rig, |kind| matches!(kind, EventKind::LimitQueued { .. })) > 0,
+        ),
+        (
+            "left the queue",
+            told(&rig, |kind| matches!(kind, EventKind::LimitLeft { .. })) > 0,
+        ),
+        ("turned away", rig.fates().contains(&Fate::Rejected)),
+        ("all were answered", rig.fates() == [Fate::Answered; 4]),
+    ])
+}
+
+#[test]
+fn whoever_leaves_the_queue_the_next_one_is_woken() {
+    let wanted = ["queued", "left the queue", "turned away"];
+    explore(one_slot, &wanted);
+}
+
+fn orders_come(dial: &Dial) -> Seen {
+    let rig = Rig::new(touchy());
+    rig.upstream
+        .push([says("one"), refused(), says("two"), says("three")]);
+    let request = cold("hi");
+    let mut narrow = touchy();
+    narrow.limit.concurrency = 1;
+    narrow.cache.max_bytes = 1;
+    thread::scope(|scope| {
+        scope.spawn(|| leave_somewhere(rig.call(&request)));
+        for prompt in ["hi", "ho"] {
+            let rig = &rig;
+            scope.spawn(move || {
+                come_late();
+                drop(finish(rig.call(&cold(prompt))));
+            });
+        }
+        scope.spawn(|| {
+            come_late();
+            rig.client.apply(narrow);
+            rig.client.clear_cache();
+            rig.client.switch_cache(false);
+        });
+        scope.spawn(|| {
+            rig.client.force_breaker(BreakerMode::ForcedOpen);
+            come_late();
+            rig.client.force_breaker(BreakerMode::Automatic);
+            dial.turn(&rig, millis(1));
+            rig.client.reset_breaker();
+        });
+    });
+    settle(&rig, 3);
+    permits_are_given_back(&rig);
+    let fates = rig.fates();
+    let late = |kind: &EventKind| {
+        matches!(
+            kind,
+            EventKind::BreakerRecorded {
+                sample: Sample::Late,
+                ..
+            }
+        )
+    };
+    seen([
+        ("refused", fates.contains(&Fate::Refused)),
+        ("failed", fates.contains(&Fate::Failed)),
+        ("answered", fates.contains(&Fate::Answered)),
+        ("late", told(&rig, late) > 0),
+    ])
+}
+
+#[test]
+fn orders_of_a_person_may_come_at_any_point() {
+    explore(orders_come, &["refused", "failed", "answered", "late"]);
+}
