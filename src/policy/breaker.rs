@@ -365,7 +365,7 @@ impl Breaker {
         let good = good.saturating_add(u32::from(is_good == Some(true)));
         if is_good == Some(false) {
             Some(self.fail_probe(now, hint))
-        } else if good >= self.settings.successes_to_close {
+        } else if is_good == Some(true) && good >= self.settings.successes_to_close {
             Some(self.turn(now, Stage::Closed, MoveReason::ProbesSucceeded))
         } else {
             self.stage = Stage::HalfOpen { good, probe: None };

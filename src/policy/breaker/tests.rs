@@ -922,3 +922,25 @@ proptest! {
         world.recover();
     }
 }
+
+/// Found in world 142367: three good probes were wanted and two were there, then other settings wanted two.
+#[test]
+fn other_settings_do_not_let_an_outcome_close_it_that_says_nothing() {
+    let mut breaker = Breaker::new(
+        &BreakerSettings {
+            successes_to_close: 3,
+            ..settings()
+        },
+        7,
+        Timestamp::ZERO,
+    );
+    breaker.fail_until_open(at(0.0));
+    for _ in 0..2 {
+        assert_eq!(breaker.call(at(6.0), Sample::Ok).moved, None);
+    }
+    assert_eq!(breaker.configure(&settings(), at(7.0)), None);
+    assert_eq!(breaker.call(at(7.0), Sample::Neutral).moved, None);
+    assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    let closed = breaker.call(at(7.0), Sample::Ok).moved;
+    assert_eq!(closed.map(|step| step.to), Some(BreakerState::Closed));
+}
