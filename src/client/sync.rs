@@ -28,7 +28,10 @@ pub(super) fn spawn(tasks: &TaskTracker, task: impl Future<Output = ()> + Send +
 mod explored {
     use std::cell::Cell;
     use std::ops::{Deref, DerefMut};
+    use std::sync::atomic::Ordering;
     use std::sync::{LockResult, PoisonError};
+
+    use shuttle::sync::atomic::AtomicBool;
 
     thread_local! {
         // shuttle runs all its threads as coroutines on the one that started it
@@ -60,27 +63,47 @@ mod explored {
     /// turn: the lock itself is always free there.
     #[derive(Debug)]
     pub(in crate::client) struct Mutex<T> {
-        gate: Option<shuttle::sync::Mutex<()>>,
+        gate: Option<Gate>,
         inner: std::sync::Mutex<T>,
+    }
+
+    #[derive(Debug, Default)]
+    struct Gate {
+        way_in: shuttle::sync::Mutex<()>,
+        way_out: AtomicBool,
+    }
+
+    /// Lets others in when it is dropped: what follows an unlocked lock is often tokio's, which lets nobody in.
+    struct WayOut<'a>(&'a AtomicBool);
+
+    impl Drop for WayOut<'_> {
+        fn drop(&mut self) {
+            self.0.load(Ordering::SeqCst);
+        }
     }
 
     impl<T> Mutex<T> {
         pub(in crate::client) fn new(value: T) -> Self {
             Self {
-                gate: is_explored().then(shuttle::sync::Mutex::default),
+                gate: is_explored().then(Gate::default),
                 inner: std::sync::Mutex::new(value),
             }
         }
 
         pub(in crate::client) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-            let gate = self.gate.as_ref();
-            let gate = gate.map(|gate| gate.lock().unwrap_or_else(PoisonError::into_inner));
+            let way_in = self.gate.as_ref().map(|gate| {
+                let way_in = &gate.way_in;
+                way_in.lock().unwrap_or_else(PoisonError::into_inner)
+            });
+            let way_out = self.gate.as_ref().map(|gate| WayOut(&gate.way_out));
+            let guard = |inner| MutexGuard {
+                inner,
+                _way_in: way_in,
+                _way_out: way_out,
+            };
             match self.inner.lock() {
-                Ok(inner) => Ok(MutexGuard { inner, _gate: gate }),
-                Err(poisoned) => Err(PoisonError::new(MutexGuard {
-                    inner: poisoned.into_inner(),
-                    _gate: gate,
-                })),
+                Ok(inner) => Ok(guard(inner)),
+                Err(poisoned) => Err(PoisonError::new(guard(poisoned.into_inner()))),
             }
         }
     }
@@ -91,10 +114,11 @@ mod explored {
         }
     }
 
-    /// Opens the lock first and the gate second: the order of the fields.
+    /// The lock is opened first, the gate second, and then others are let in: the order of the fields.
     pub(in crate::client) struct MutexGuard<'a, T> {
         inner: std::sync::MutexGuard<'a, T>,
-        _gate: Option<shuttle::sync::MutexGuard<'a, ()>>,
+        _way_in: Option<shuttle::sync::MutexGuard<'a, ()>>,
+        _way_out: Option<WayOut<'a>>,
     }
 
     impl<T> Deref for MutexGuard<'_, T> {
