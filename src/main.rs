@@ -33,11 +33,15 @@ const UNREACHABLE: u8 = 3;
 /// Ended by a signal: 128 plus its number.
 const INTERRUPTED: u8 = 130;
 const TERMINATED: u8 = 143;
+/// As a program ends that SIGPIPE kills.
+const BROKEN_PIPE: u8 = 141;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(code) => ExitCode::from(code),
+        // who read our output has gone, as `| head` does: nobody is there to tell, and nothing is wrong
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(BROKEN_PIPE),
         Err(error) => {
             // the whole chain on one line: what failed, and why; words of others may be in it
             let chain = SafeText::new(&format!("{error:#}")).single_line();
@@ -48,6 +52,12 @@ fn main() -> ExitCode {
             ExitCode::from(if usage { USAGE } else { 1 })
         }
     }
+}
+
+/// Whether printing failed because nobody reads.
+fn is_broken_pipe(error: &eyre::Report) -> bool {
+    let printing = error.downcast_ref::<std::io::Error>();
+    printing.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(cli: &Cli) -> eyre::Result<u8> {
