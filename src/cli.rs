@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall --faults outage --seed 7             with the faults chosen; F switches them on
   seawall --policy exercise                    the textbook's policy instead of production's
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
-  seawall run outage --journal outage.ndjson   ten minutes of traffic and an outage, in a second
+  seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
 

@@ -319,7 +319,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 landed = running => break match landed {
                     Ok(Ok(answer)) => Landing::Answered(answer),
                     Ok(Err(failure)) => Landing::Failed(failure),
-                    // whatever it quotes may hold a key
                     Err(panic) => Landing::Panicked(panic_text(panic.as_ref())),
                 },
             }

@@ -80,13 +80,17 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             real,
         }) => {
             let scene = scenario::load(scenario, policy.as_deref(), cli.seed)?;
+            let upstream = scenario::Upstream {
+                server: if *real { upstream(cli)? } else { None },
+                model: cli.model.clone(),
+            };
+            if *real {
+                scene.fits_real_time()?;
+            }
+            // last of all: a run that is refused must not empty the journal of an earlier one
             let journal = journal.as_deref().map(create).transpose()?;
             let progress = Progress::start("ms of the scenario", scene.scenario.duration.as_millis() as u64);
             let outcome = if *real {
-                let upstream = scenario::Upstream {
-                    server: upstream(cli)?,
-                    model: cli.model.clone(),
-                };
                 runtime.block_on(scenario::in_real_time(&scene, upstream, journal, &progress.at))
             } else {
                 scenario::in_virtual_time(&scene, journal, &progress.at)
@@ -255,7 +259,12 @@ fn scenarios() -> eyre::Result<u8> {
 
 /// Plays random worlds.
 fn worlds(first: u64, count: u64, journal: Option<&Path>) -> eyre::Result<u8> {
-    if let (Some(path), 1) = (journal, count) {
+    if let Some(path) = journal {
+        if count != 1 {
+            let message = "seawall: --journal is for a single world: add --count 1";
+            writeln!(std::io::stderr(), "{message}")?;
+            return Ok(USAGE);
+        }
         let scene = worlds::world(first);
         let outcome = scenario::in_virtual_time(&scene, Some(create(path)?), &Arc::default());
         return report(&scene, outcome, false, false);
@@ -307,8 +316,9 @@ fn report(
     let report = scenario::Report::new(scene, &outcome, !real);
     let mut out = std::io::stdout();
     if json {
-        serde_json::to_writer_pretty(&mut out, &report)?;
-        writeln!(out)?;
+        // not into `out`: serde_json would wrap what printing meets, and a closed pipe would look like a fault
+        let written = serde_json::to_string_pretty(&report)?;
+        writeln!(out, "{written}")?;
     } else {
         write!(out, "{report}")?;
     }
@@ -378,35 +388,30 @@ fn picture(file: &Path, size: &str) -> eyre::Result<u8> {
 
 /// A journal against the invariants.
 fn check_journal(file: &Path) -> eyre::Result<u8> {
+    let name = SafeText::new(&file.display().to_string()).single_line();
     let input: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
-        match File::open(file) {
-            Ok(file) => Box::new(BufReader::new(file)),
-            Err(error) => {
-                writeln!(
-                    std::io::stderr(),
-                    "seawall: cannot read {}: {error}",
-                    file.display()
-                )?;
-                return Ok(USAGE);
-            }
-        }
+        let opened = File::open(file).map_err(|error| ConfigError::Unreadable {
+            path: file.to_owned(),
+            error,
+        })?;
+        Box::new(BufReader::new(opened))
     };
     let checked = journal::read(input)
         .map_err(CheckError::from)
         .and_then(|(header, lines)| check::check(&header, lines));
     match checked {
         Ok(summary) => {
-            writeln!(std::io::stdout(), "{}: {summary}", file.display())?;
+            writeln!(std::io::stdout(), "{name}: {summary}")?;
             Ok(0)
         }
         Err(CheckError::Violation(violation)) => {
-            writeln!(std::io::stdout(), "{}: {violation}", file.display())?;
+            writeln!(std::io::stdout(), "{name}: {violation}")?;
             Ok(1)
         }
         Err(CheckError::Journal(error)) => {
-            writeln!(std::io::stderr(), "seawall: {}: {error}", file.display())?;
+            writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
             Ok(USAGE)
         }
     }

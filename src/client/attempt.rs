@@ -113,7 +113,8 @@ struct Untold {
 }
 
 impl<T: Transport, O: Observer> Core<T, O> {
-    /// Makes an attempt that was told of as begun. Text goes to the flight as it comes; the end is told once, whatever happens.
+    /// Makes an attempt that was told of as begun. Text goes to the flight as it comes; the end is told once,
+    /// whatever happens.
     pub(super) async fn attempt(
         &self,
         attempt: &Attempt<'_>,

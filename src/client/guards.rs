@@ -384,6 +384,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 let mut guards = self.lock();
                 let now = self.env.clock.now();
                 let gives_up_at = guards.limiter.gives_up_at(place.ticket);
+                let gives_up_at = gives_up_at.unwrap_or(Timestamp::MAX);
                 match guards.limiter.poll(now, place.ticket) {
                     Turn::Admitted { grant, waited } => {
                         place.left = true;
@@ -391,21 +392,21 @@ impl<T: Transport, O: Observer> Core<T, O> {
                         guards.wake_head(now);
                         return Ok(grant);
                     }
-                    Turn::Wait { .. } if gives_up_at.is_some_and(|give_up| give_up <= now) => None,
-                    Turn::Wait { until, .. } => Some(until.into_iter().chain(gives_up_at).min()),
+                    Turn::Wait { .. } if gives_up_at <= now => {
+                        drop(guards);
+                        return Err(self.give_up(place));
+                    }
+                    Turn::Wait { until, .. } => until.unwrap_or(Timestamp::MAX).min(gives_up_at),
                     Turn::Gone => {
                         place.left = true;
                         return Err(rejection(LimitReject::QueueFull, None, tokens, 0));
                     }
                 }
             };
-            let Some(wake_at) = wake_at else {
-                return Err(self.give_up(place));
-            };
             tokio::select! {
                 biased;
                 () = place.turn.notified() => {}
-                () = self.env.clock.sleep_until(wake_at.unwrap_or(Timestamp::MAX)) => {}
+                () = self.env.clock.sleep_until(wake_at) => {}
             }
         }
     }

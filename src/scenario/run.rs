@@ -216,6 +216,17 @@ fn leftovers<T: Transport>(client: &ResilientClient<T, Bus>, env: &Env, players:
     .collect()
 }
 
+impl Scene {
+    /// Refuses what only virtual time can play.
+    pub fn fits_real_time(&self) -> Result<(), RunError> {
+        let mut wishes = self.scenario.commands.iter().map(|command| &command.wish);
+        if wishes.any(|wish| matches!(wish, Wish::Suspend(_))) {
+            return Err(RunError::NeedsVirtualTime);
+        }
+        Ok(())
+    }
+}
+
 /// Plays a scene in real time, over sockets. Needs a multi-threaded runtime.
 pub async fn in_real_time<W: Write + Send + 'static>(
     scene: &Scene,
@@ -223,14 +234,7 @@ pub async fn in_real_time<W: Write + Send + 'static>(
     journal: Option<W>,
     progress: &Arc<AtomicU64>,
 ) -> Result<Outcome, RunError> {
-    if scene
-        .scenario
-        .commands
-        .iter()
-        .any(|command| matches!(command.wish, Wish::Suspend(_)))
-    {
-        return Err(RunError::NeedsVirtualTime);
-    }
+    scene.fits_real_time()?;
     let header =
         Header::live(scene.seed, scene.policy.clone(), unix_seconds()).of_scenario(&scene.scenario.name);
     let journal = journal

@@ -152,6 +152,26 @@ fn no_such_scenario_and_no_such_folder_are_exit_code_2() {
     assert!(stderr(&output).contains("/nowhere/at/all.ndjson"));
     let output = seawall(&["run", "suspend", "--real"]);
     assert_eq!(output.status.code(), Some(2), "a machine cannot be put to sleep");
+    let earlier = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(earlier.path(), "the journal of an earlier run").unwrap();
+    let journal = earlier.path().to_str().unwrap();
+    for refused in [
+        &["run", "suspend", "--real", "--journal", journal][..],
+        &[
+            "run",
+            "calm",
+            "--real",
+            "--upstream",
+            "nowhere",
+            "--journal",
+            journal,
+        ],
+        &["worlds", "--count", "2", "--journal", journal],
+    ] {
+        assert_eq!(seawall(refused).status.code(), Some(2), "{refused:?}");
+        let left = std::fs::read_to_string(journal).unwrap();
+        assert_eq!(left, "the journal of an earlier run", "{refused:?}");
+    }
     assert_eq!(seawall(&["run"]).status.code(), Some(2));
 }
 
