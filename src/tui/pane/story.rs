@@ -70,11 +70,12 @@ fn summary(view: &View<'_>, call: &Call) -> String {
     };
     match call.fate {
         Some(Fate::Answered) => {
-            let first = if call.attempts > 1 { "" } else { " at once" };
-            format!(
-                "The upstream answered{first} after {} in {took}{waited}.",
-                tries(call.attempts)
-            )
+            let after = if call.attempts > 1 {
+                format!("after {}", tries(call.attempts))
+            } else {
+                "at the first try".to_owned()
+            };
+            format!("The upstream answered {after} in {took}{waited}.")
         }
         Some(Fate::Hit) => match call.cache {
             Some(CacheVerdict::Hit {
