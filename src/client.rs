@@ -6,6 +6,7 @@
 mod answer;
 mod assemble;
 mod attempt;
+mod embedder;
 mod env;
 mod flight;
 mod guards;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 pub use answer::{Answer, CallError, Chunk};
+pub use embedder::{EmbedError, Embedder, Embedding, Lexical};
 pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
 pub use stream::CallStream;
@@ -47,7 +49,7 @@ use crate::event::{
 };
 use crate::openai::ChatRequest;
 use crate::policy::retry::{Retry, RetryDecision};
-use crate::settings::{Counts, Policy};
+use crate::settings::{Counts, Policy, QueueOrder, SemanticMode};
 use crate::time::Timestamp;
 
 /// Who asks, and how.
@@ -198,6 +200,23 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         guards.policy = Arc::new(policy);
         self.core.observer.record(None, EventKind::CacheSwitched { on });
     }
+
+    /// Switches the semantic cache. What is in its index stays.
+    pub fn set_semantic(&self, mode: SemanticMode) {
+        let mut policy = self.policy();
+        policy.semantic.mode = mode;
+        self.apply(policy);
+    }
+
+    /// Lets the limiter's queue go by turns or by arrival.
+    pub fn set_queue_order(&self, order: QueueOrder) {
+        let mut policy = self.policy();
+        policy.limit.order = order;
+        self.apply(policy);
+    }
+
+    /// Takes what a person says of a semantic hit. Nothing happens if that call had none.
+    pub fn label(&self, _call: CallId, _good: bool) {}
 
     /// Forgets every stored answer.
     pub fn clear_cache(&self) {
@@ -375,7 +394,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     let Some(last) = last else { return Err(turned_away) };
                     // the one that was turned away never became an attempt
                     let attempt = flight.lock().attempts;
-                    self.note(flight, EventKind::RetryStopped { attempt, reason });
+                    let kind = self.lock().stopped(self.env.clock.now(), attempt, reason, None);
+                    self.note(flight, kind);
                     return Err(last);
                 }
                 Err(NoAnswer::Failed(failure)) => {
@@ -494,7 +514,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 Some(at)
             }
             RetryDecision::Stop { reason, .. } => {
-                self.note(flight, EventKind::RetryStopped { attempt, reason });
+                self.note(flight, guards.stopped(now, attempt, reason, failure.hint));
                 None
             }
         }

@@ -133,6 +133,9 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             }
             Command::SetCache { on } => self.client.switch_cache(on),
             Command::ClearCache => self.client.clear_cache(),
+            Command::SetSemantic { mode } => self.client.set_semantic(mode),
+            Command::LabelHit { call, good } => self.client.label(call, good),
+            Command::SetQueueOrder { order } => self.client.set_queue_order(order),
             Command::SetBreaker { mode } => self.client.force_breaker(mode),
             Command::ResetBreaker => self.client.reset_breaker(),
         }

@@ -4,23 +4,31 @@
 //! `Instant`, no handle, no secret. Live, replayed and remote sessions share this format. Levels are never
 //! sent as ticks: a [`BucketLevel`] is a function of `now`, so each viewer draws it for itself.
 
+mod breaker;
+mod cache;
+mod call;
 mod command;
 mod failure;
 mod kind;
 mod level;
+mod limit;
+mod semantic;
+mod upstream;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use breaker::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
+pub use cache::{BypassReason, DiffKind, EvictReason, FieldDiff, MissReason, NearMiss, SkipReason};
+pub use call::{Fate, Origin, Sharing, StopReason};
 pub use command::{BurstUsers, Command};
 pub use failure::{AttemptResult, Failure, FailureClass, Finish, Hint, HintSource, Phase};
-pub use kind::{
-    BreakerMode, BreakerState, BypassReason, Constraint, EventKind, EvictReason, Fate, LimitReject,
-    MissReason, MoveReason, Origin, Sample, Sharing, SkipReason, StopReason, UpstreamHealth, UpstreamInfo,
-    WindowCounts,
-};
+pub use kind::EventKind;
 pub use level::BucketLevel;
+pub use limit::{Constraint, LimitLevels, LimitReject, UserLevels};
+pub use semantic::{NearestPrompt, Objection, SemanticGuard, SemanticMiss};
+pub use upstream::{UpstreamHealth, UpstreamInfo};
 
 use crate::text::SafeText;
 use crate::time::Timestamp;

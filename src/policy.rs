@@ -15,6 +15,7 @@ pub mod hint;
 pub mod ledger;
 pub mod limiter;
 pub mod retry;
+pub mod semantic;
 
 use std::time::Duration;
 

@@ -5,9 +5,13 @@
 
 mod faults;
 mod policy;
+mod semantic;
+mod users;
 
 pub use faults::{Capacity, FaultKind, FaultProfile, LatencyProfile, Range};
 pub use policy::{
     BreakerSettings, Bucket, CacheSettings, Counts, FlightSettings, Jitter, LimitSettings, Policy,
     RetrySettings, SettingsError, TimeoutSettings,
 };
+pub use semantic::{SemanticLabel, SemanticMode, SemanticSettings};
+pub use users::{QueueOrder, UserLimits};

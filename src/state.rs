@@ -49,6 +49,18 @@ macro_rules! cache_events {
     };
 }
 
+/// The semantic cache.
+macro_rules! semantic_events {
+    () => {
+        EventKind::SemanticHit { .. }
+            | EventKind::SemanticMissed { .. }
+            | EventKind::SemanticShadowed { .. }
+            | EventKind::SemanticCompared { .. }
+            | EventKind::SemanticStored { .. }
+            | EventKind::SemanticLabelled { .. }
+    };
+}
+
 /// Single flight and replays.
 macro_rules! flight_events {
     () => {

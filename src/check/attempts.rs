@@ -110,7 +110,7 @@ impl Attempts {
                 Ok(())
             }
             EventKind::RetryScheduled { .. } => self.scheduled(book, event, slack),
-            EventKind::RetryStopped { attempt, reason } => {
+            EventKind::RetryStopped { attempt, reason, .. } => {
                 stopped(book.flight(event)?, *attempt, *reason)?;
                 match &self.settings {
                     Some(settings) if *reason == StopReason::Budget => {

@@ -65,10 +65,12 @@ impl Breaker {
 
     pub(super) fn take(&mut self, book: &mut Book, event: &Arc<Event>, slack: Slack) -> Holds {
         let holds = match &event.kind {
-            EventKind::BreakerAdmitted { generation, probe } => {
-                self.admitted(book.flight(event)?, event, *generation, *probe, slack)
+            EventKind::BreakerAdmitted {
+                generation, probe, ..
+            } => self.admitted(book.flight(event)?, event, *generation, *probe, slack),
+            EventKind::BreakerRefused { until, .. } => {
+                self.refused(book.flight(event)?, event, *until, slack)
             }
-            EventKind::BreakerRefused { until } => self.refused(book.flight(event)?, event, *until, slack),
             EventKind::BreakerRecorded { .. } => self.recorded(book.flight(event)?, event, slack),
             EventKind::BreakerMoved { .. } => self.moved(event),
             EventKind::BreakerForced { mode } => {

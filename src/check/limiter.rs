@@ -213,6 +213,7 @@ impl Limiter {
             requests,
             tokens,
             in_use,
+            ..
         } = &event.kind
         else {
             return Ok(());

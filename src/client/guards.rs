@@ -15,7 +15,10 @@ use super::answer::Answer;
 use super::flight::{Flight, FlightKey};
 use super::sync::MutexGuard;
 use super::transport::Transport;
-use crate::event::{EventKind, Failure, FailureClass, LimitReject, Observer, Phase, Sample};
+use crate::event::{
+    EventKind, Failure, FailureClass, Hint, LimitLevels, LimitReject, Observer, Phase, Sample, StopReason,
+    WindowCounts,
+};
 use crate::policy::breaker::{Acquired, Breaker, Check, Move, Permit, Settled};
 use crate::policy::budget::RetryBudget;
 use crate::policy::cache::Cache;
@@ -78,6 +81,35 @@ impl Guards {
         {
             self.flights.remove(&flight.key);
         }
+    }
+
+    /// Tells that no other attempt follows.
+    pub(super) fn stopped(
+        &self,
+        now: Timestamp,
+        attempt: u32,
+        reason: StopReason,
+        hint: Option<Hint>,
+    ) -> EventKind {
+        let kept = self.budget.is_kept();
+        EventKind::RetryStopped {
+            attempt,
+            reason,
+            hint,
+            budget: self.budget.balance(now),
+            budget_max: if kept { self.budget.max(now) } else { 0.0 },
+        }
+    }
+
+    /// The buckets as they are, for somebody who needs so many LLM tokens.
+    fn levels(&self, now: Timestamp, needs: u64) -> Box<LimitLevels> {
+        Box::new(LimitLevels {
+            requests: self.limiter.requests(now),
+            tokens: self.limiter.tokens(now),
+            in_use: self.limiter.in_use(),
+            needs,
+            user: None,
+        })
     }
 
     /// Wakes the head of the limiter's queue: its turn may have come.
@@ -161,7 +193,7 @@ impl<T: Transport, O: Observer> Pass<'_, T, O> {
             .settle_permit(&mut guards, self.flight, permit, sample, None);
         self.permit = guards.breaker.follow(&settled);
         if let Some(permit) = &self.permit {
-            self.core.note_permit(self.flight, permit);
+            self.core.note_permit(self.flight, permit, settled.window);
         }
     }
 }
@@ -204,6 +236,7 @@ impl<T: Transport, O: Observer> Ride<'_, T, O> {
             requests: guards.limiter.requests(now),
             tokens: guards.limiter.tokens(now),
             in_use: guards.limiter.in_use(),
+            user: None,
         };
         self.core.note(self.flight, kind);
         guards.wake_head(now);
@@ -295,9 +328,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
 
     /// Breaker, first look: do not queue for an upstream that is known to be down.
     pub(super) fn check_breaker(&self, flight: &Flight) -> Result<(), Failure> {
-        match self.lock().breaker.check(self.env.clock.now()) {
+        let (guards, now) = (self.lock(), self.env.clock.now());
+        match guards.breaker.check(now) {
             Check::Pass => Ok(()),
-            Check::Refuse { until } => Err(self.refuse(flight, until)),
+            Check::Refuse { until } => {
+                let window = guards.breaker.window(now);
+                Err(self.refuse(flight, until, window))
+            }
         }
     }
 
@@ -329,12 +366,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 }
                 Admission::Rejected { reason, predicted } => {
                     let waiting = guards.limiter.waiting();
+                    let saw = Some(guards.levels(now, tokens));
                     self.note(
                         flight,
                         EventKind::LimitRejected {
                             reason,
                             predicted,
                             waiting,
+                            saw,
                         },
                     );
                     return Err(rejection(
@@ -351,6 +390,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     ready_at,
                 } => {
                     let waiting = guards.limiter.waiting();
+                    let saw = Some(guards.levels(now, tokens));
                     self.note(
                         flight,
                         EventKind::LimitQueued {
@@ -358,6 +398,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                             position,
                             ready_at,
                             waiting,
+                            saw,
                         },
                     );
                     let turn = Arc::new(Notify::new());
@@ -394,7 +435,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     }
                     Turn::Wait { .. } if gives_up_at <= now => {
                         drop(guards);
-                        return Err(self.give_up(place));
+                        return Err(self.give_up(place, tokens));
                     }
                     Turn::Wait { until, .. } => until.unwrap_or(Timestamp::MAX).min(gives_up_at),
                     Turn::Gone => {
@@ -412,9 +453,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// Leaves the queue after the longest wait that is allowed.
-    fn give_up(&self, place: &mut Place<'_, T, O>) -> Failure {
+    fn give_up(&self, place: &mut Place<'_, T, O>, tokens: u64) -> Failure {
         place.leave();
-        let waiting = self.lock().limiter.waiting();
+        let guards = self.lock();
+        let waiting = guards.limiter.waiting();
+        let saw = Some(guards.levels(self.env.clock.now(), tokens));
+        drop(guards);
         let reason = LimitReject::WaitTooLong;
         self.note(
             place.flight,
@@ -422,6 +466,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 reason,
                 predicted: None,
                 waiting,
+                saw,
             },
         );
         rejection(reason, None, 0, 0)
@@ -459,23 +504,26 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     fn take_permit(&self, guards: &mut Guards, flight: &Flight) -> Result<Permit, Failure> {
-        let Acquired { permit, moved: step } = guards.breaker.acquire(self.env.clock.now());
+        let now = self.env.clock.now();
+        let Acquired { permit, moved: step } = guards.breaker.acquire(now);
+        let window = guards.breaker.window(now);
         if let Some(step) = step {
             self.observer.record(None, moved(step));
         }
         match permit {
             Ok(permit) => {
-                self.note_permit(flight, &permit);
+                self.note_permit(flight, &permit, window);
                 Ok(permit)
             }
-            Err(refusal) => Err(self.refuse(flight, refusal.until)),
+            Err(refusal) => Err(self.refuse(flight, refusal.until, window)),
         }
     }
 
-    fn note_permit(&self, flight: &Flight, permit: &Permit) {
+    fn note_permit(&self, flight: &Flight, permit: &Permit, window: WindowCounts) {
         let kind = EventKind::BreakerAdmitted {
             generation: permit.generation(),
             probe: permit.is_probe(),
+            window,
         };
         self.note(flight, kind);
     }
@@ -515,8 +563,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    fn refuse(&self, flight: &Flight, until: Option<Timestamp>) -> Failure {
-        self.note(flight, EventKind::BreakerRefused { until });
+    fn refuse(&self, flight: &Flight, until: Option<Timestamp>, window: WindowCounts) -> Failure {
+        self.note(flight, EventKind::BreakerRefused { until, window });
         let message = match until {
             Some(until) => {
                 let wait = self.env.clock.now().until(until).as_secs_f64();
@@ -536,6 +584,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             tokens: guards.limiter.tokens(now),
             in_use: guards.limiter.in_use(),
             waiting: guards.limiter.waiting(),
+            user: None,
         };
         self.note(flight, kind);
     }
@@ -551,6 +600,12 @@ fn rejection(reason: LimitReject, predicted: Option<Duration>, tokens: u64, capa
         LimitReject::TooLarge => format!(
             "rate limiter: this call may need {tokens} tokens, but the bucket holds {capacity}: lower max_tokens or raise limit.tokens.capacity"
         ),
+        LimitReject::UserTooLarge => format!(
+            "rate limiter: this call may need {tokens} tokens, more than this user's bucket holds: lower max_tokens or raise the user's limit"
+        ),
+        LimitReject::Displaced => {
+            "rate limiter: the queue is full, and other users have fewer calls in it".to_owned()
+        }
         LimitReject::WaitTooLong if predicted.is_none() => {
             "rate limiter: waited as long as limit.max_wait allows".to_owned()
         }

@@ -179,8 +179,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 Some(self.end_at_once(pending, Ok(answer)))
             }
             Err(reason) => {
+                let nearest = None;
                 self.observer
-                    .record(Some(*call), EventKind::CacheMissed { reason });
+                    .record(Some(*call), EventKind::CacheMissed { reason, nearest });
                 None
             }
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{BreakerMode, CallId, UserId};
-use crate::settings::FaultProfile;
+use crate::settings::{FaultProfile, QueueOrder, SemanticMode};
 
 /// Who sends the calls of a burst.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,23 @@ pub enum Command {
     },
     /// Forget all stored answers.
     ClearCache,
+    /// Switch the semantic cache.
+    SetSemantic {
+        /// Off, on, or beside the upstream.
+        mode: SemanticMode,
+    },
+    /// Judge a semantic hit.
+    LabelHit {
+        /// The call that was served.
+        call: CallId,
+        /// Whether the answer fitted.
+        good: bool,
+    },
+    /// Let the limiter's queue go by turns or by arrival.
+    SetQueueOrder {
+        /// Which.
+        order: QueueOrder,
+    },
     /// Force the breaker, or let it go.
     SetBreaker {
         /// What it should do.

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptResult, BucketLevel, CallId, Failure, FailureClass, FlightId, Hint, UserId};
+use super::{
+    AttemptResult, BreakerMode, BreakerState, BucketLevel, BypassReason, CallId, Constraint, EvictReason,
+    Failure, FailureClass, Fate, FlightId, Hint, LimitLevels, LimitReject, MissReason, MoveReason, NearMiss,
+    NearestPrompt, Origin, Sample, SemanticMiss, Sharing, SkipReason, StopReason, UpstreamHealth,
+    UpstreamInfo, UserId, UserLevels, WindowCounts,
+};
 use crate::openai::Usage;
 use crate::settings::{FaultKind, FaultProfile, Policy};
 use crate::text::SafeText;
@@ -130,6 +135,9 @@ pub enum EventKind {
     CacheMissed {
         /// Why.
         reason: MissReason,
+        /// The stored request most like it, and what differs; nothing where nothing like it is stored.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nearest: Option<Box<NearMiss>>,
     },
     /// The cache was not asked.
     CacheBypassed {
@@ -165,6 +173,85 @@ pub enum EventKind {
     CacheSwitched {
         /// On or off.
         on: bool,
+    },
+
+    // === semantic cache ===
+    /// The stored answer to a prompt that means the same was served.
+    SemanticHit {
+        /// Which prompt, and how like it is.
+        nearest: Box<NearestPrompt>,
+        /// Prompts it was compared with: those stored under the same compatibility fingerprint.
+        candidates: u32,
+        /// Embedding and search.
+        #[serde(with = "nanos")]
+        lookup: Duration,
+        /// How old the answer is.
+        #[serde(with = "nanos")]
+        age: Duration,
+        /// Tokens not spent again.
+        saved: Usage,
+        /// How long the answer took when it was made.
+        #[serde(with = "nanos")]
+        saved_time: Duration,
+        /// The whole answer.
+        text: SafeText,
+    },
+    /// No stored prompt means the same, or none may be served.
+    SemanticMissed {
+        /// Why.
+        reason: SemanticMiss,
+        /// The nearest prompt, where one was found.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nearest: Option<Box<NearestPrompt>>,
+        /// Prompts it was compared with.
+        candidates: u32,
+        /// Embedding and search.
+        #[serde(with = "nanos")]
+        lookup: Duration,
+        /// What the embedder said, where it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<SafeText>,
+    },
+    /// In shadow mode: this answer would have been served. The call goes on to the upstream.
+    SemanticShadowed {
+        /// Which prompt, and how like it is.
+        nearest: Box<NearestPrompt>,
+        /// Prompts it was compared with.
+        candidates: u32,
+        /// Embedding and search.
+        #[serde(with = "nanos")]
+        lookup: Duration,
+        /// Tokens that would not have been spent.
+        saved: Usage,
+    },
+    /// In shadow mode: the upstream's answer was compared with the one that would have been served.
+    SemanticCompared {
+        /// The call whose answer would have been served.
+        source: CallId,
+        /// How like the two answers are, 0 to 1.
+        agreement: f64,
+        /// Whether that counts as the same answer.
+        same: bool,
+    },
+    /// A prompt was added to the semantic index.
+    SemanticStored {
+        /// Prompts in the index now.
+        entries: u64,
+    },
+    /// A person judged a semantic hit. The call of the event is the one that was served.
+    SemanticLabelled {
+        /// The call that had asked the stored prompt.
+        source: CallId,
+        /// The fingerprint of its request, in hex.
+        request: SafeText,
+        /// Whether the answer fitted.
+        good: bool,
+        /// How like the prompts are.
+        similarity: f64,
+        /// What the stored prompt asks for from now on.
+        threshold: f64,
+        /// Whether the stored answer was removed.
+        removed: bool,
     },
 
     // === flight ===
@@ -215,6 +302,9 @@ pub enum EventKind {
         ready_at: Option<Timestamp>,
         /// Waiters now, this one included.
         waiting: u32,
+        /// What it saw: the buckets as they were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        saw: Option<Box<LimitLevels>>,
     },
     /// An attempt was admitted and charged.
     LimitAdmitted {
@@ -231,6 +321,9 @@ pub enum EventKind {
         in_use: u32,
         /// Waiters left.
         waiting: u32,
+        /// The buckets of the user, after, where it has any of its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<Box<UserLevels>>,
     },
     /// An admitted attempt gave its slot back, and its reservation was settled.
     LimitSettled {
@@ -246,8 +339,11 @@ pub enum EventKind {
         tokens: BucketLevel,
         /// Slots in use now.
         in_use: u32,
+        /// The buckets of the user, after, where it has any of its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<Box<UserLevels>>,
     },
-    /// The limiter turned the call away.
+    /// The limiter turned the call away, at the door or out of its queue.
     LimitRejected {
         /// Why.
         reason: LimitReject,
@@ -256,6 +352,9 @@ pub enum EventKind {
         predicted: Option<Duration>,
         /// Waiters now.
         waiting: u32,
+        /// What it saw: the buckets as they were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        saw: Option<Box<LimitLevels>>,
     },
     /// A waiter left the queue uncharged: cancelled, or out of time.
     LimitLeft {
@@ -275,12 +374,18 @@ pub enum EventKind {
         generation: u64,
         /// Whether it is the probe of a half-open breaker.
         probe: bool,
+        /// The window as it was.
+        #[serde(default)]
+        window: WindowCounts,
     },
     /// The breaker turned the call away.
     BreakerRefused {
         /// When it will let a probe through; unknown if forced open or while a probe is out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
+        /// The window as it was.
+        #[serde(default)]
+        window: WindowCounts,
     },
     /// An admission was settled.
     BreakerRecorded {
@@ -390,321 +495,14 @@ pub enum EventKind {
         attempt: u32,
         /// Why.
         reason: StopReason,
+        /// What the server asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<Hint>,
+        /// Tokens left in the retry budget.
+        #[serde(default)]
+        budget: f64,
+        /// The most the budget can hold now; 0 where no budget is kept.
+        #[serde(default)]
+        budget_max: f64,
     },
-}
-
-/// Where calls go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpstreamInfo {
-    /// `127.0.0.1:8033`, or `simulator`.
-    pub host: SafeText,
-    /// The model asked for, if one was named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<SafeText>,
-    /// Whether answers come from the built-in simulator.
-    pub simulated: bool,
-    /// Whether calls stay on this machine; others may cost money.
-    pub loopback: bool,
-}
-
-/// What an upstream says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "health", rename_all = "snake_case")]
-pub enum UpstreamHealth {
-    /// Ready.
-    Ready {
-        /// Models it serves.
-        models: Vec<SafeText>,
-    },
-    /// Loading its model.
-    Loading,
-    /// Not usable, and why.
-    Trouble {
-        /// For people.
-        message: SafeText,
-    },
-}
-
-impl UpstreamHealth {
-    /// What to tell who asks for a model that the upstream does not list; nothing if it lists that one or none.
-    /// llama-server answers under any name, with the model it has.
-    pub fn unlisted(&self, asked: &str) -> Option<String> {
-        let Self::Ready { models } = self else { return None };
-        let listed = models.iter().any(|model| model.as_str() == asked);
-        if listed || models.is_empty() {
-            return None;
-        }
-        let some: Vec<&str> = models.iter().take(3).map(SafeText::as_str).collect();
-        let rest = models.len().saturating_sub(some.len());
-        let more = if rest == 0 {
-            String::new()
-        } else {
-            format!(" and {rest} more")
-        };
-        let asked = SafeText::excerpt(asked, 60);
-        Some(format!("no model '{asked}' there, but {}{more}", some.join(", ")))
-    }
-}
-
-/// What made a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "origin")]
-pub enum Origin {
-    /// A person typed a prompt.
-    Chat,
-    /// A burst.
-    Burst {
-        /// Which, from 1.
-        burst: u64,
-    },
-    /// A program that uses the library.
-    Library,
-}
-
-/// Who may join a flight.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sharing {
-    /// Calls of the same user with the same request: any answer will do for them.
-    Content,
-    /// Calls of the same user with the same idempotency key.
-    Key,
-    /// Nobody.
-    #[default]
-    Alone,
-}
-
-/// How a call ends: exactly one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fate {
-    /// By the upstream, completely.
-    Answered,
-    /// From the cache or the ledger of completed results, without any upstream.
-    Hit,
-    /// By a flight that another call owned.
-    Shared,
-    /// The limiter turned it away.
-    Rejected,
-    /// The breaker turned it away.
-    Refused,
-    /// All tries failed, or the deadline passed.
-    Failed,
-    /// The stream broke after text was delivered.
-    Interrupted,
-    /// Nobody wanted it any more.
-    Cancelled,
-}
-
-impl Fate {
-    /// Every fate, in the order it is shown.
-    pub const ALL: [Self; 8] = [
-        Self::Answered,
-        Self::Hit,
-        Self::Shared,
-        Self::Rejected,
-        Self::Refused,
-        Self::Failed,
-        Self::Interrupted,
-        Self::Cancelled,
-    ];
-
-    /// The word for it.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Answered => "ok",
-            Self::Hit => "hit",
-            Self::Shared => "shared",
-            Self::Rejected => "rejected",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::Interrupted => "cut",
-            Self::Cancelled => "stopped",
-        }
-    }
-}
-
-/// Why the cache had nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MissReason {
-    /// Never stored, as far as is remembered.
-    NeverSeen,
-    /// Stored once, older than the TTL now.
-    Expired,
-    /// Stored once, removed to make room.
-    Evicted,
-    /// Another request has the same fingerprint: not served.
-    Collision,
-}
-
-/// Why the cache was not asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BypassReason {
-    /// Switched off.
-    Off,
-    /// No explicit temperature 0, no seed, no opt-in: another answer may be wanted.
-    NotDeterministic,
-    /// The caller asked for a fresh answer.
-    Asked,
-}
-
-/// Why an answer was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SkipReason {
-    /// Not complete, or not provably complete.
-    Incomplete,
-    /// Cut by a content filter.
-    Filtered,
-    /// Empty.
-    Empty,
-    /// Larger than an entry may be.
-    TooLarge,
-    /// The model that answered is not the one asked for.
-    OtherModel,
-    /// The text was not valid UTF-8.
-    BadText,
-}
-
-/// Why entries were removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EvictReason {
-    /// Older than the TTL.
-    Expired,
-    /// To make room.
-    Capacity,
-    /// A person cleared the cache.
-    Cleared,
-}
-
-/// What keeps the head of the limiter's queue waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Constraint {
-    /// The bucket of requests.
-    Requests,
-    /// The bucket of LLM tokens.
-    Tokens,
-    /// All slots are in use.
-    Slots,
-    /// The server asked for a pause.
-    Paused,
-}
-
-/// Why the limiter turns a call away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LimitReject {
-    /// The queue is full.
-    QueueFull,
-    /// It needs more than the bucket can ever hold.
-    TooLarge,
-    /// The predicted wait is longer than allowed.
-    WaitTooLong,
-    /// The deadline would pass in the queue.
-    Deadline,
-}
-
-/// The breaker's state. Closed admits, open refuses, half-open lets one probe through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BreakerState {
-    /// Calls pass.
-    #[default]
-    Closed,
-    /// Calls are refused.
-    Open,
-    /// One probe at a time passes.
-    HalfOpen,
-}
-
-/// Who decides about the breaker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BreakerMode {
-    /// Its own window.
-    #[default]
-    Automatic,
-    /// A person: refuse everything.
-    ForcedOpen,
-    /// A person: let everything through.
-    ForcedClosed,
-}
-
-/// What an outcome counts as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sample {
-    /// Good.
-    Ok,
-    /// Good, but too slow.
-    Slow,
-    /// The upstream failed.
-    Failed,
-    /// Says nothing about the upstream's health: 4xx, 429, cancelled.
-    Neutral,
-    /// Belongs to an older generation: not counted.
-    Late,
-}
-
-/// What the breaker's window holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WindowCounts {
-    /// Outcomes.
-    pub total: u32,
-    /// Of these, failed.
-    pub failed: u32,
-    /// Of these, slow.
-    pub slow: u32,
-    /// Failures in a row, up to now.
-    pub consecutive: u32,
-}
-
-/// Why the breaker moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MoveReason {
-    /// Too large a share of the window failed.
-    FailureRate,
-    /// Too many failures in a row.
-    Consecutive,
-    /// Too large a share of the window was slow.
-    SlowRate,
-    /// The open time is over.
-    CoolDown,
-    /// Enough probes succeeded.
-    ProbesSucceeded,
-    /// A probe failed.
-    ProbeFailed,
-    /// A person.
-    Manual,
-}
-
-/// Why no other attempt follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    /// All allowed attempts were made.
-    Attempts,
-    /// Asking again would change nothing.
-    NotRetryable,
-    /// The server said so: `x-should-retry: false`.
-    ServerSaysNo,
-    /// Text was already delivered.
-    Delivered,
-    /// Too many outcomes that may have been billed.
-    Ambiguous,
-    /// The retry budget is empty.
-    Budget,
-    /// The wait would end after the deadline.
-    Deadline,
-    /// The server asks for a longer wait than is allowed.
-    HintTooLong,
-    /// The breaker is open.
-    BreakerOpen,
-    /// The limiter turned the next attempt away.
-    Limited,
 }

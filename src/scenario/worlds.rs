@@ -4,6 +4,7 @@
 //! small buckets, short clocks and few calls make the corners meet. A world is small, so that thousands fit into
 //! a minute; the same seed is the same world.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -20,7 +21,8 @@ use super::script::{
 };
 use crate::settings::{
     BreakerSettings, Bucket, CacheSettings, Capacity, Counts, FaultKind, FaultProfile, FlightSettings,
-    Jitter, LatencyProfile, LimitSettings, Policy, Range, RetrySettings, TimeoutSettings,
+    Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticSettings,
+    TimeoutSettings, UserLimits,
 };
 
 /// A world that broke a promise, or left something behind.
@@ -273,6 +275,7 @@ impl Draw {
                 max_entry_bytes: self.one_of(&[500, 1 << 20]),
                 store_all: self.sometimes(0.2),
             },
+            semantic: SemanticSettings::default(),
             flight: FlightSettings {
                 enabled: self.sometimes(0.8),
                 replay_ttl: self.millis(1, 60_000),
@@ -326,6 +329,10 @@ impl Draw {
             max_wait: self.millis(1, 60_000),
             default_answer_tokens: 16,
             charges: self.one_of(&[Counts::Attempt, Counts::Attempt, Counts::Call]),
+            order: QueueOrder::Fifo,
+            each_user: UserLimits::default(),
+            users: BTreeMap::new(),
+            max_users: 1000,
         }
     }
 

@@ -1,8 +1,12 @@
 //! The settings of every layer. `Policy::default()` is the `production` preset.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::semantic::SemanticSettings;
+use super::users::{QueueOrder, UserLimits};
 
 /// Every setting of every layer. In a file each table and each key may be left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +16,8 @@ pub struct Policy {
     pub name: String,
     /// The prompt cache.
     pub cache: CacheSettings,
+    /// The semantic cache.
+    pub semantic: SemanticSettings,
     /// Single flight and replay of completed results.
     pub flight: FlightSettings,
     /// Attempts, backoff and the retry budget.
@@ -142,6 +148,14 @@ pub struct LimitSettings {
     pub default_answer_tokens: u64,
     /// What is charged.
     pub charges: Counts,
+    /// Who goes first when many wait.
+    pub order: QueueOrder,
+    /// What each user may use, besides what all may together: no limit of its own where absent.
+    pub each_user: UserLimits,
+    /// Other limits for single users, by name.
+    pub users: BTreeMap<String, UserLimits>,
+    /// Users whose buckets are kept apart; those beyond share the buckets of one.
+    pub max_users: usize,
 }
 
 /// The circuit breaker.
@@ -212,6 +226,7 @@ impl Default for Policy {
         Self {
             name: "production".into(),
             cache: CacheSettings::default(),
+            semantic: SemanticSettings::default(),
             flight: FlightSettings::default(),
             retry: RetrySettings::default(),
             limit: LimitSettings::default(),
@@ -279,6 +294,10 @@ impl Default for LimitSettings {
             max_wait: MINUTE,
             default_answer_tokens: 256,
             charges: Counts::Attempt,
+            order: QueueOrder::Fair,
+            each_user: UserLimits::default(),
+            users: BTreeMap::new(),
+            max_users: 1000,
         }
     }
 }
@@ -316,12 +335,18 @@ impl Default for TimeoutSettings {
     }
 }
 
+/// What [`Bucket::is_valid`] asks for.
+pub(super) const BUCKET_RULE: &str = "capacity and refill at least 1, per between 1ms and 24h, capacity at most 10000000, capacity * per at most 2e9 seconds (a shorter per does it)";
+
+/// Whether a rule holds, the setting, its value, and what is allowed.
+pub(super) type Rule = (bool, String, String, &'static str);
+
 /// A setting out of its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {value}: {rule}")]
 pub struct SettingsError {
     /// The setting, as a path: `breaker.failure_rate`.
-    pub key: &'static str,
+    pub key: String,
     /// The value it has.
     pub value: String,
     /// What is allowed, and what to write instead.
@@ -332,7 +357,7 @@ impl Policy {
     /// Checks every bound that a type cannot express.
     #[expect(clippy::too_many_lines, reason = "one table, a row for each rule")]
     pub fn validate(&self) -> Result<(), SettingsError> {
-        let rules: [(bool, &'static str, String, &'static str); 19] = [
+        let rules = [
             (
                 self.retry.attempts >= 1,
                 "retry.attempts",
@@ -373,13 +398,13 @@ impl Policy {
                 self.limit.requests.is_valid(),
                 "limit.requests",
                 format!("{:?}", self.limit.requests),
-                "capacity and refill at least 1, per between 1ms and 24h, capacity at most 10000000, capacity * per at most 2e9 seconds (a shorter per does it)",
+                BUCKET_RULE,
             ),
             (
                 self.limit.tokens.is_valid(),
                 "limit.tokens",
                 format!("{:?}", self.limit.tokens),
-                "capacity and refill at least 1, per between 1ms and 24h, capacity at most 10000000, capacity * per at most 2e9 seconds (a shorter per does it)",
+                BUCKET_RULE,
             ),
             (
                 self.limit.concurrency >= 1,
@@ -448,7 +473,12 @@ impl Policy {
                 "longer than zero",
             ),
         ];
-        match rules.into_iter().find(|(holds, ..)| !holds) {
+        let rules = rules.map(|(holds, key, value, rule)| (holds, key.to_owned(), value, rule));
+        let rules = rules
+            .into_iter()
+            .chain(self.semantic.rules())
+            .chain(self.limit.user_rules());
+        match { rules }.find(|(holds, ..)| !holds) {
             Some((_, key, value, rule)) => Err(SettingsError { key, value, rule }),
             None => Ok(()),
         }
@@ -462,7 +492,7 @@ fn is_share(value: f64, max: f64) -> bool {
 
 impl Bucket {
     /// Bounds within which the integer arithmetic of the bucket cannot overflow.
-    fn is_valid(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         let per = self.per;
         (1..=10_000_000).contains(&self.capacity)
             && (1..=1_000_000_000).contains(&self.refill)

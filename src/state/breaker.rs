@@ -104,6 +104,7 @@ impl BreakerView {
             | call_events!()
             | cache_events!()
             | flight_events!()
+            | semantic_events!()
             | limit_events!()
             | attempt_events!() => {}
         }
@@ -203,10 +204,14 @@ mod tests {
     #[test]
     fn an_outage_from_its_first_opening_to_its_end() {
         let mut story = Story::begin();
-        let refused = EventKind::BreakerRefused { until: None };
+        let refused = EventKind::BreakerRefused {
+            until: None,
+            window: WindowCounts::default(),
+        };
         let probe = EventKind::BreakerAdmitted {
             generation: 2,
             probe: true,
+            window: WindowCounts::default(),
         };
         story
             .at(25.0)

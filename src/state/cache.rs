@@ -98,7 +98,7 @@ impl CacheView {
                 self.saved_time = self.saved_time.saturating_add(*saved_time);
                 self.note_lookup(event.at, true);
             }
-            EventKind::CacheMissed { reason } => {
+            EventKind::CacheMissed { reason, .. } => {
                 *self.misses.entry(*reason).or_default() += 1;
                 self.note_lookup(event.at, false);
             }
@@ -147,6 +147,7 @@ impl CacheView {
             | call_events!()
             | EventKind::FlightStarted { .. }
             | EventKind::FlightHandedOver { .. }
+            | semantic_events!()
             | limit_events!()
             | breaker_events!()
             | attempt_events!() => {}

@@ -116,6 +116,7 @@ impl LatencyView {
             | session_events!()
             | cache_events!()
             | flight_events!()
+            | semantic_events!()
             | limit_events!()
             | breaker_events!() => {}
         }

@@ -114,6 +114,7 @@ impl LimitView {
             | EventKind::TaskPanicked { .. }
             | EventKind::CallStarted { .. }
             | cache_events!()
+            | semantic_events!()
             | flight_events!()
             | breaker_events!()
             | attempt_events!() => {}

@@ -114,7 +114,7 @@ mod tests {
 
     use crate::event::{
         BreakerState, Constraint, EventKind, EvictReason, FailureClass, Fate, LimitReject, MoveReason,
-        Origin, StopReason, UpstreamHealth,
+        Origin, StopReason, UpstreamHealth, WindowCounts,
     };
     use crate::openai::Usage;
     use crate::settings::{FaultKind, FaultProfile, Policy};
@@ -214,7 +214,13 @@ mod tests {
         story.call(36, Origin::Chat);
         let until = Some(now + Duration::from_millis(4200));
         story
-            .tell(36, EventKind::BreakerRefused { until })
+            .tell(
+                36,
+                EventKind::BreakerRefused {
+                    until,
+                    window: WindowCounts::default(),
+                },
+            )
             .tell(36, ended(Fate::Refused, 0, 0));
         story.tell(0, moved(open, half, 2, MoveReason::CoolDown, None));
         story.tell(0, moved(half, open, 3, MoveReason::ProbeFailed, Some(52.1)));
@@ -229,6 +235,7 @@ mod tests {
             reason: LimitReject::WaitTooLong,
             predicted: Some(Duration::from_secs(75)),
             waiting: 2,
+            saw: None,
         };
         story
             .call(39, Origin::Chat)
@@ -266,7 +273,16 @@ mod tests {
         story.call(30, Origin::Chat).tell(30, attempt(1, 30));
         let (attempt, reason) = (1, StopReason::Budget);
         story
-            .tell(30, EventKind::RetryStopped { attempt, reason })
+            .tell(
+                30,
+                EventKind::RetryStopped {
+                    attempt,
+                    reason,
+                    budget: 0.0,
+                    budget_max: 0.0,
+                    hint: None,
+                },
+            )
             .tell(30, ended(Fate::Failed, 4, 5800));
         story
             .call(31, Origin::Chat)

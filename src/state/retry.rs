@@ -74,6 +74,7 @@ impl RetryView {
             | session_events!()
             | cache_events!()
             | flight_events!()
+            | semantic_events!()
             | limit_events!()
             | breaker_events!() => {}
         }

@@ -46,6 +46,7 @@ impl Session {
             | call_events!()
             | cache_events!()
             | flight_events!()
+            | semantic_events!()
             | limit_events!()
             | breaker_events!()
             | attempt_events!() => {}

@@ -70,7 +70,13 @@ impl Story {
     pub(crate) fn call(&mut self, call: u64, origin: Origin) -> &mut Self {
         let reason = MissReason::NeverSeen;
         self.tell(call, started(call, origin, self.now))
-            .tell(call, EventKind::CacheMissed { reason })
+            .tell(
+                call,
+                EventKind::CacheMissed {
+                    reason,
+                    nearest: None,
+                },
+            )
             .tell(call, flight_started(call))
     }
 
@@ -117,6 +123,7 @@ pub(crate) fn queued(constraint: Constraint, ready_at: Option<f64>, waiting: u32
         position: waiting,
         ready_at: ready_at.map(Timestamp::from_secs_f64),
         waiting,
+        saw: None,
     }
 }
 
@@ -130,6 +137,7 @@ pub(crate) fn admitted(now: Timestamp, in_use: u32, waiting: u32) -> EventKind {
         tokens: BucketLevel::full(&limit.tokens, now).debited(18_000),
         in_use,
         waiting,
+        user: None,
     }
 }
 
@@ -143,6 +151,7 @@ pub(crate) fn settled(now: Timestamp, in_use: u32) -> EventKind {
         requests: BucketLevel::full(&limit.requests, now),
         tokens: BucketLevel::full(&limit.tokens, now),
         in_use,
+        user: None,
     }
 }
 
@@ -429,6 +438,7 @@ impl Author {
                             reason,
                             predicted,
                             waiting,
+                            saw: None,
                         },
                     );
                     self.end_flight(call, Fate::Rejected);
@@ -462,7 +472,16 @@ impl Author {
                     );
                     self.settle(call, Sample::Failed);
                     let (attempt, reason) = (running.attempts, StopReason::Delivered);
-                    self.tell(call, EventKind::RetryStopped { attempt, reason });
+                    self.tell(
+                        call,
+                        EventKind::RetryStopped {
+                            attempt,
+                            reason,
+                            budget: 0.0,
+                            budget_max: 0.0,
+                            hint: None,
+                        },
+                    );
                     self.end_flight(call, Fate::Interrupted);
                 }
                 2 => self.tell(
@@ -510,7 +529,13 @@ impl Author {
             }
             _ => {
                 let reason = MissReason::NeverSeen;
-                self.tell(call, EventKind::CacheMissed { reason });
+                self.tell(
+                    call,
+                    EventKind::CacheMissed {
+                        reason,
+                        nearest: None,
+                    },
+                );
             }
         }
         let own = |running: &Running| !matches!(running.stage, Stage::Fresh | Stage::Follows(_));
@@ -541,7 +566,13 @@ impl Author {
         let later = self.story.now + Duration::from_secs(2);
         match self.draw(8) {
             0 => {
-                self.tell(call, EventKind::BreakerRefused { until: Some(later) });
+                self.tell(
+                    call,
+                    EventKind::BreakerRefused {
+                        until: Some(later),
+                        window: WindowCounts::default(),
+                    },
+                );
                 self.end_flight(call, Fate::Refused);
             }
             1..4 => {
@@ -564,7 +595,14 @@ impl Author {
         self.in_use += 1;
         self.tell(call, admitted(self.story.now, self.in_use, self.waiting));
         let (generation, probe) = (self.generation, self.breaker == BreakerState::HalfOpen);
-        self.tell(call, EventKind::BreakerAdmitted { generation, probe });
+        self.tell(
+            call,
+            EventKind::BreakerAdmitted {
+                generation,
+                probe,
+                window: WindowCounts::default(),
+            },
+        );
         let attempts = running.attempts + 1;
         self.tell(call, attempt(attempts, running.flight));
         self.set(call, Running { attempts, ..running }, Stage::Sent);
@@ -612,7 +650,16 @@ impl Author {
             self.set(call, running, Stage::Sleeps);
         } else {
             let (attempt, reason) = (running.attempts, StopReason::Attempts);
-            self.tell(call, EventKind::RetryStopped { attempt, reason });
+            self.tell(
+                call,
+                EventKind::RetryStopped {
+                    attempt,
+                    reason,
+                    budget: 0.0,
+                    budget_max: 0.0,
+                    hint: None,
+                },
+            );
             self.end_flight(call, Fate::Failed);
         }
     }

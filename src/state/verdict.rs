@@ -155,7 +155,11 @@ impl State {
         // how many tokens the head needs is not known, only when it was to have them
         let tokens_at = match head.constraint {
             Constraint::Tokens => later(head.ready_at),
-            Constraint::Requests | Constraint::Slots | Constraint::Paused => None,
+            Constraint::Requests
+            | Constraint::Slots
+            | Constraint::Paused
+            | Constraint::UserRequests
+            | Constraint::UserTokens => None,
         }
         .or(one_more(limit.tokens));
         let queued_for = match head.constraint {
@@ -163,6 +167,15 @@ impl State {
             Constraint::Tokens => (tokens_at.is_some(), (Cause::Tokens, tokens_at)),
             Constraint::Slots => (no_slot, (Cause::Slots, None)),
             Constraint::Paused => (false, (Cause::Paused, None)),
+            // the user's own buckets are not seen here: the forecast has to do
+            Constraint::UserRequests => (
+                later(head.ready_at).is_some(),
+                (Cause::Requests, later(head.ready_at)),
+            ),
+            Constraint::UserTokens => (
+                later(head.ready_at).is_some(),
+                (Cause::Tokens, later(head.ready_at)),
+            ),
         };
         // in this order the limiter asks
         let holding = [
@@ -261,7 +274,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventKind, Fate, MoveReason, Origin};
+    use crate::event::{EventKind, Fate, MoveReason, Origin, WindowCounts};
     use crate::state::story::{
         Story, admitted, attempt, ended, failed, first_token, moved, queued, retry, settled,
     };
@@ -350,6 +363,7 @@ mod tests {
         let probe = EventKind::BreakerAdmitted {
             generation: 2,
             probe: true,
+            window: WindowCounts::default(),
         };
         story.tell(1, probe);
         assert_eq!(causes(&story, 1.0), [Some((Cause::ProbeOut, None, 0)), None]);
@@ -394,6 +408,7 @@ mod tests {
                 requests,
                 tokens,
                 in_use: 1,
+                user: None,
             },
         );
         // five requests a second

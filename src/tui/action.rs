@@ -62,8 +62,10 @@ actions! {
     FewerFaults "fewer_faults" Do "fewer faults" "lower the total failure rate by 5 points";
     ToggleCache "toggle_cache" Do "cache" "cache on or off";
     ClearCache "clear_cache" Do "clear cache" "clear cache: forget all stored answers";
+    CycleSemantic "cycle_semantic" Do "semantic" "semantic cache: on, in shadow, off";
     CycleBreaker "cycle_breaker" Do "breaker" "breaker: force open, force closed, automatic";
     ResetBreaker "reset_breaker" Do "reset breaker" "reset breaker: close it, forget its window";
+    ToggleOrder "toggle_order" Do "fair, fifo" "the limiter's queue: fair by user, or first come first served";
     NextUser "next_user" Do "user" "ask as the next user";
     ToggleConversation "toggle_conversation" Do "conversation" "send the earlier turns too, or not";
     ForgetConversation "forget_conversation" Do "forget turns" "forget the turns of the conversation";
@@ -77,6 +79,8 @@ actions! {
     Pane6 "pane6" Look "pane 6" "go to pane 6";
     Pane7 "pane7" Look "pane 7" "go to pane 7";
     Pane8 "pane8" Look "pane 8" "go to pane 8";
+    Pane9 "pane9" Look "pane 9" "go to pane 9";
+    Pane10 "pane10" Look "pane 10" "go to pane 10";
     Zoom "zoom" Look "zoom" "give this pane the whole screen";
     Pause "pause" Look "pause" "pause the view; the work goes on";
     Filter "filter" Look "find" "filter the log; a leading ! inverts";
@@ -108,6 +112,8 @@ actions! {
     Switch "switch" Overlay "on/off" "switch faults on or off";
     Yes "yes" Overlay "yes" "yes, do it";
     No "no" Overlay "no" "no, do not";
+    LabelGood "label_good" Overlay "good" "this semantic hit was right";
+    LabelBad "label_bad" Overlay "bad" "this semantic hit was wrong: forget it, and ask more of the like";
     StopCall "stop_call" Overlay "stop it" "stop this one call";
 }
 
@@ -128,6 +134,8 @@ impl Action {
             Self::Pane6 => Some(5),
             Self::Pane7 => Some(6),
             Self::Pane8 => Some(7),
+            Self::Pane9 => Some(8),
+            Self::Pane10 => Some(9),
             _ => None,
         }
     }

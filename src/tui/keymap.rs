@@ -347,12 +347,7 @@ mod tests {
             .collect();
         assert_eq!(
             unbound,
-            [
-                &Action::BurstOf,
-                &Action::BurstAll,
-                &Action::ClearCache,
-                &Action::ForgetConversation
-            ]
+            [&Action::BurstOf, &Action::ClearCache, &Action::ForgetConversation]
         );
     }
 }

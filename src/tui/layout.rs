@@ -6,8 +6,12 @@
 //!  counts              verdict                 inside the chat       Chat | Breaker | Buckets
 //!  last log lines      Chat     | Guards                                  | Cache   | Latency
 //!  needs 60x16         Attempts                                           | Policy
-//!                      Log                                           Attempts, Log
+//!                      Log                                           Attempts | Retries | Users
+//!                                                                    Log
 //! ```
+//!
+//! A pane for which there is no room beside the others has a digit all the same: it opens on the whole screen,
+//! and Escape goes back to the pane next to it.
 //!
 //! Neighbours share a border line, which saves a row for each pane. Height is given to verdict, attempts,
 //! guards, chat, log, in this order.
@@ -54,7 +58,15 @@ impl Tier {
     pub fn order(self) -> &'static [PaneId] {
         match self {
             Self::Tiny => &[PaneId::Log],
-            Self::Small | Self::Medium => &[PaneId::Chat, PaneId::Guards, PaneId::Attempts, PaneId::Log],
+            Self::Small | Self::Medium => &[
+                PaneId::Chat,
+                PaneId::Guards,
+                PaneId::Attempts,
+                PaneId::Log,
+                PaneId::Cache,
+                PaneId::Retries,
+                PaneId::Users,
+            ],
             Self::Large => &[
                 PaneId::Chat,
                 PaneId::Breaker,
@@ -64,7 +76,18 @@ impl Tier {
                 PaneId::Policy,
                 PaneId::Attempts,
                 PaneId::Log,
+                PaneId::Retries,
+                PaneId::Users,
             ],
+        }
+    }
+
+    /// Where Escape goes from a pane that is there only on the whole screen at this size; nothing for the others.
+    pub fn way_back(self, focus: PaneId) -> Option<PaneId> {
+        match (self, self.stand_in(focus)) {
+            (Self::Small | Self::Medium, PaneId::Cache | PaneId::Users) => Some(PaneId::Guards),
+            (Self::Small | Self::Medium, PaneId::Retries) => Some(PaneId::Attempts),
+            _ => None,
         }
     }
 
@@ -79,7 +102,7 @@ impl Tier {
             PaneId::Breaker | PaneId::Buckets | PaneId::Cache | PaneId::Latency | PaneId::Policy => {
                 PaneId::Guards
             }
-            PaneId::Chat | PaneId::Attempts | PaneId::Log => PaneId::Log,
+            PaneId::Chat | PaneId::Attempts | PaneId::Log | PaneId::Retries | PaneId::Users => PaneId::Log,
         };
         if order.contains(&other) {
             other
@@ -197,7 +220,8 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
     areas.verdict = rows.top(1);
     areas.footer = rows.bottom(1);
     let lines = input::height(ui, area.width, (area.height / 5).max(1));
-    let chat_holds_input = if ui.zoomed {
+    let zoomed = ui.zoomed || tier.way_back(focus).is_some();
+    let chat_holds_input = if zoomed {
         focus == PaneId::Chat
     } else {
         tier >= Tier::Medium
@@ -206,7 +230,7 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
         areas.input = rows.bottom(lines);
     }
     let body = rows.left;
-    areas.panes = match (ui.zoomed, tier) {
+    areas.panes = match (zoomed, tier) {
         (true, _) => vec![(focus, body)],
         (false, Tier::Large) => large(body),
         (false, _) => bands(body, lines.saturating_sub(1).min(areas.input.height)),
@@ -333,31 +357,43 @@ fn large(body: Rect) -> Vec<(PaneId, Rect)> {
         height: rest.bottom() - three_top,
         ..rest
     };
-    let attempts_top = chat.bottom() - 1;
-    let log_top = body.bottom() - (log + 2);
-    vec![
+    let mut panes = vec![
         (PaneId::Chat, chat),
         (PaneId::Breaker, left(one)),
         (PaneId::Buckets, right(one)),
         (PaneId::Cache, left(two)),
         (PaneId::Latency, right(two)),
         (PaneId::Policy, three),
-        (
-            PaneId::Attempts,
-            Rect {
-                y: attempts_top,
-                height: log_top + 1 - attempts_top,
-                ..body
-            },
-        ),
-        (
-            PaneId::Log,
-            Rect {
-                y: log_top,
-                height: log + 2,
-                ..body
-            },
-        ),
+    ];
+    let below = chat.bottom() - 1;
+    panes.extend(lanes_and_log(body, below, log));
+    panes
+}
+
+/// Below the guards: the lanes and what they add up to, side by side, and the log.
+fn lanes_and_log(body: Rect, y: u16, log: u16) -> [(PaneId, Rect); 4] {
+    let log_top = body.bottom() - (log + 2);
+    let band = Rect {
+        y,
+        height: log_top + 1 - y,
+        ..body
+    };
+    let (first, second) = (body.width * 11 / 20, body.width * 16 / 20);
+    let part = |from: u16, to: u16| Rect {
+        x: body.x + from,
+        width: to - from,
+        ..band
+    };
+    let log = Rect {
+        y: log_top,
+        height: log + 2,
+        ..body
+    };
+    [
+        (PaneId::Attempts, part(0, first)),
+        (PaneId::Retries, part(first - 1, second)),
+        (PaneId::Users, part(second - 1, body.width)),
+        (PaneId::Log, log),
     ]
 }
 
@@ -407,7 +443,7 @@ mod tests {
         assert_eq!(at(59, 40).tier, Tier::Tiny);
         assert_eq!(at(60, 16).panes.len(), 3);
         assert_eq!(at(120, 40).tier, Tier::Medium);
-        assert_eq!(at(200, 60).panes.len(), 8);
+        assert_eq!(at(200, 60).panes.len(), 10);
         let areas = at(120, 40);
         assert!(
             areas

@@ -15,6 +15,7 @@ pub mod latency;
 pub mod log;
 pub mod mark;
 pub mod policy;
+pub mod retries;
 pub mod row;
 #[cfg(test)]
 mod scene;
@@ -23,6 +24,7 @@ pub mod title;
 #[cfg(test)]
 mod totality;
 pub mod units;
+pub mod users;
 pub mod verdict;
 
 use ratatui::buffer::Buffer;
@@ -61,6 +63,10 @@ pub enum PaneId {
     Attempts,
     /// The log.
     Log,
+    /// Retries over time, where there is room.
+    Retries,
+    /// Each user's share, where there is room.
+    Users,
 }
 
 impl PaneId {
@@ -76,6 +82,8 @@ impl PaneId {
             Self::Policy => "Faults & policy",
             Self::Attempts => "Attempts",
             Self::Log => "Log",
+            Self::Retries => "Retries",
+            Self::Users => "Users",
         }
     }
 
@@ -116,6 +124,14 @@ impl PaneId {
                 "Enter tells the story of a call",
             ],
             Self::Log => &["what happened, newest last", "/ filters, a leading ! inverts"],
+            Self::Retries => &[
+                "attempts a second: first tries and retries",
+                "what retries achieved, and what they cost",
+            ],
+            Self::Users => &[
+                "each user's share, waiting, refused",
+                "t: fair by user, or first come first served",
+            ],
         }
     }
 
@@ -135,6 +151,8 @@ impl PaneId {
             Self::Policy => policy::render(view, area, buf),
             Self::Attempts => attempts::render(view, area, buf),
             Self::Log => log::render(view, area, buf),
+            Self::Retries => retries::render(view, area, buf),
+            Self::Users => users::render(view, area, buf),
         }
     }
 }
@@ -256,7 +274,7 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
         PaneId::Buckets => buckets::title(view, room as u16),
         PaneId::Policy => policy::title(view, room as u16),
         PaneId::Attempts => attempts::title(view, room as u16),
-        PaneId::Cache | PaneId::Latency => String::new(),
+        PaneId::Cache | PaneId::Latency | PaneId::Retries | PaneId::Users => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

@@ -212,6 +212,12 @@ fn elsewhere(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
             None
         }
         (Overlay::Details(call), Action::StopCall) => Some(Effect::Send(Command::Cancel { call: *call })),
+        (Overlay::Details(call), Action::LabelGood | Action::LabelBad) => {
+            Some(Effect::Send(Command::LabelHit {
+                call: *call,
+                good: action == Action::LabelGood,
+            }))
+        }
         (Overlay::Details(_), Action::Copy) => copy(ui, known),
         (Overlay::Details(call), Action::PageUp | Action::PageDown) => {
             let call = *call;
@@ -266,7 +272,7 @@ fn open_faults(ui: &mut Ui, known: &Known<'_>) {
 /// Moves the focus to the next pane that is there at this size.
 fn turn_focus(ui: &mut Ui, on: bool) -> Option<Effect> {
     let tier = Tier::of(ui.size.width, ui.size.height);
-    let visible: Vec<_> = if ui.zoomed {
+    let visible: Vec<_> = if ui.zoomed || tier.way_back(ui.focus).is_some() {
         tier.order().to_vec()
     } else {
         areas(ui).panes.iter().map(|(id, _)| *id).collect()
@@ -285,6 +291,8 @@ fn step_back(ui: &mut Ui) {
         ui.filter.take();
     } else if ui.zoomed {
         ui.zoomed = false;
+    } else if let Some(neighbour) = Tier::of(ui.size.width, ui.size.height).way_back(ui.focus) {
+        ui.focus = neighbour;
     } else {
         ui.log_cursor = None;
         ui.chat_top = None;

@@ -170,7 +170,7 @@ async fn an_old_answer_is_asked_for_again() {
     rig.sleep(rig.client.policy().cache.ttl).await;
     assert_eq!(rig.ask(&cold("hi")).await.unwrap().fate, Fate::Answered);
     let misses = rig.find(|event| match event.kind {
-        EventKind::CacheMissed { reason } => Some(reason),
+        EventKind::CacheMissed { reason, .. } => Some(reason),
         _ => None,
     });
     assert_eq!(misses, [MissReason::NeverSeen, MissReason::Expired]);

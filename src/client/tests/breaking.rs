@@ -283,7 +283,7 @@ async fn it_opens_between_the_attempts_of_a_call() {
         (Fate::Failed, FailureClass::Unavailable)
     );
     let stops = rig.find(|event| match event.kind {
-        EventKind::RetryStopped { attempt, reason } => Some((attempt, reason)),
+        EventKind::RetryStopped { attempt, reason, .. } => Some((attempt, reason)),
         _ => None,
     });
     assert_eq!(stops, [(2, StopReason::BreakerOpen)]);

@@ -217,7 +217,7 @@ async fn a_retry_the_limiter_turns_away_ends_with_the_real_error() {
         (Fate::Failed, FailureClass::Unavailable)
     );
     let stops = rig.find(|event| match event.kind {
-        EventKind::RetryStopped { attempt, reason } => Some((attempt, reason)),
+        EventKind::RetryStopped { attempt, reason, .. } => Some((attempt, reason)),
         _ => None,
     });
     assert_eq!(stops, [(1, crate::event::StopReason::Limited)]);

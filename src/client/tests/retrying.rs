@@ -16,7 +16,7 @@ fn busy() -> Reply {
 
 fn stops(rig: &Rig) -> Vec<(u32, StopReason)> {
     rig.find(|event| match event.kind {
-        EventKind::RetryStopped { attempt, reason } => Some((attempt, reason)),
+        EventKind::RetryStopped { attempt, reason, .. } => Some((attempt, reason)),
         _ => None,
     })
 }

@@ -390,7 +390,9 @@ fn permits_are_given_back(rig: &Rig) {
     let (mut out, mut probes) = (0, BTreeSet::new());
     for event in rig.events() {
         match event.kind {
-            EventKind::BreakerAdmitted { generation, probe } => {
+            EventKind::BreakerAdmitted {
+                generation, probe, ..
+            } => {
                 out += 1;
                 assert!(!probe || probes.insert(generation), "two probes are out");
             }

@@ -81,7 +81,9 @@ impl Call {
                 });
                 self.cached_text.push_within(text, MAX_TEXT);
             }
-            EventKind::CacheMissed { reason } => self.cache = Some(CacheVerdict::Miss { reason: *reason }),
+            EventKind::CacheMissed { reason, .. } => {
+                self.cache = Some(CacheVerdict::Miss { reason: *reason });
+            }
             EventKind::CacheBypassed { reason } => {
                 self.cache = Some(CacheVerdict::Bypass { reason: *reason });
             }
@@ -114,6 +116,7 @@ impl Call {
             | EventKind::AttemptEnded { .. }
             | EventKind::RetryScheduled { .. }
             | call_events!()
+            | semantic_events!()
             | limit_events!()
             | breaker_events!() => {}
         }

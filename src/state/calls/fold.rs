@@ -39,6 +39,7 @@ impl Calls {
             | call_events!()
             | cache_events!()
             | flight_events!()
+            | semantic_events!()
             | limit_events!()
             | breaker_events!()
             | attempt_events!() => {
@@ -110,6 +111,7 @@ impl Calls {
             }
             session_events!()
             | cache_events!()
+            | semantic_events!()
             | EventKind::ResultReplayed { .. }
             | EventKind::LimitSettled { .. }
             | EventKind::LimitPaused { .. }

@@ -30,6 +30,47 @@ impl About<'_> {
             | EventKind::CacheSkipped { .. }
             | session_events!()
             | call_events!()
+            | semantic_events!()
+            | flight_events!()
+            | limit_events!()
+            | breaker_events!()
+            | attempt_events!() => None,
+        }
+    }
+
+    pub(super) fn semantic(&self, kind: &EventKind) -> Sentence {
+        let id = self.id;
+        match kind {
+            EventKind::SemanticHit { nearest, saved, .. } => Some((
+                LogKind::Hit,
+                format!(
+                    "{id} semantic hit {:.2} with {}, {} tokens saved",
+                    nearest.similarity,
+                    nearest.source,
+                    saved.total()
+                ),
+            )),
+            EventKind::SemanticLabelled {
+                source,
+                good,
+                threshold,
+                ..
+            } => {
+                let verdict = if *good { "good" } else { "bad" };
+                Some((
+                    LogKind::Note,
+                    format!(
+                        "{id} judged {verdict}: the prompt of {source} asks for {threshold:.2} from now on"
+                    ),
+                ))
+            }
+            EventKind::SemanticMissed { .. }
+            | EventKind::SemanticShadowed { .. }
+            | EventKind::SemanticCompared { .. }
+            | EventKind::SemanticStored { .. }
+            | session_events!()
+            | call_events!()
+            | cache_events!()
             | flight_events!()
             | limit_events!()
             | breaker_events!()
@@ -52,6 +93,7 @@ impl About<'_> {
             | session_events!()
             | call_events!()
             | cache_events!()
+            | semantic_events!()
             | limit_events!()
             | breaker_events!()
             | attempt_events!() => None,
@@ -72,6 +114,8 @@ impl About<'_> {
                     Constraint::Tokens => "tokens short",
                     Constraint::Slots => "all slots in use",
                     Constraint::Paused => "paused",
+                    Constraint::UserRequests => "the user's requests short",
+                    Constraint::UserTokens => "the user's tokens short",
                 };
                 let next = ready_at.map_or(String::new(), |ready_at| {
                     format!(", next admit in {}", seconds(self.at.until(ready_at)))
@@ -82,6 +126,7 @@ impl About<'_> {
                 reason,
                 predicted,
                 waiting,
+                ..
             } => {
                 let why = match reason {
                     LimitReject::QueueFull => format!("the queue is full ({waiting} waiting)"),
@@ -90,6 +135,10 @@ impl About<'_> {
                         Some(wait) => format!("would wait {}", seconds(*wait)),
                         None => "waited as long as it may".to_owned(),
                     },
+                    LimitReject::UserTooLarge => "needs more than its user's bucket can hold".to_owned(),
+                    LimitReject::Displaced => {
+                        "the queue is full, and other users have fewer calls in it".to_owned()
+                    }
                     LimitReject::Deadline => "its deadline would pass in the queue".to_owned(),
                 };
                 Some((LogKind::Refuse, format!("{id} turned away by the limiter: {why}")))
@@ -108,6 +157,7 @@ impl About<'_> {
             | session_events!()
             | call_events!()
             | cache_events!()
+            | semantic_events!()
             | flight_events!()
             | breaker_events!()
             | attempt_events!() => None,
@@ -117,7 +167,7 @@ impl About<'_> {
     pub(super) fn breaker(&self, kind: &EventKind) -> Sentence {
         let id = self.id;
         match kind {
-            EventKind::BreakerRefused { until } => {
+            EventKind::BreakerRefused { until, .. } => {
                 let next = until.map_or(String::new(), |until| {
                     format!(", probe in {}", seconds(self.at.until(until)))
                 });
@@ -158,6 +208,7 @@ impl About<'_> {
             | session_events!()
             | call_events!()
             | cache_events!()
+            | semantic_events!()
             | flight_events!()
             | limit_events!()
             | attempt_events!() => None,

@@ -27,6 +27,7 @@ pub(super) fn of(event: &Event, before: &Session, calls: &Calls) -> Sentence {
         session_events!() => about.session(&event.kind),
         call_events!() => about.end(&event.kind),
         cache_events!() => about.cache(&event.kind),
+        semantic_events!() => about.semantic(&event.kind),
         flight_events!() => about.flight(&event.kind),
         limit_events!() => about.limit(&event.kind),
         breaker_events!() => about.breaker(&event.kind),
@@ -104,6 +105,7 @@ impl About<'_> {
             call_events!()
             | cache_events!()
             | flight_events!()
+            | semantic_events!()
             | limit_events!()
             | breaker_events!()
             | attempt_events!() => None,
@@ -231,6 +233,7 @@ impl About<'_> {
             | call_events!()
             | cache_events!()
             | flight_events!()
+            | semantic_events!()
             | limit_events!()
             | breaker_events!() => None,
         }

@@ -309,6 +309,8 @@ fn turned_away(view: &View<'_>, width: usize) -> Line<'static> {
             LimitReject::TooLarge => "larger than the bucket",
             LimitReject::WaitTooLong => "wait too long",
             LimitReject::Deadline => "deadline",
+            LimitReject::UserTooLarge => "larger than the user's bucket",
+            LimitReject::Displaced => "made room for others",
         };
         pieces.push(Line::from(format!("   {word} {count}")));
     }

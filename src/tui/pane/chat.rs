@@ -224,6 +224,8 @@ fn running(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
                 Constraint::Tokens => "waits for the bucket of tokens",
                 Constraint::Slots => "waits for a free slot",
                 Constraint::Paused => "the server asked for a pause",
+                Constraint::UserRequests => "waits for this user's requests",
+                Constraint::UserTokens => "waits for this user's tokens",
             };
             let when = ready_at.map_or_else(String::new, left);
             (Role::Wait, glyphs.queued, vec![what.into(), when])

@@ -154,6 +154,8 @@ pub fn constraint(constraint: Constraint) -> &'static str {
         Constraint::Tokens => "the token bucket",
         Constraint::Slots => "a free slot",
         Constraint::Paused => "the server's pause",
+        Constraint::UserRequests => "the user's own requests",
+        Constraint::UserTokens => "the user's own tokens",
     }
 }
 

@@ -124,7 +124,7 @@ fn a_disabled_key_says_why() {
     for (key, why) in [
         ("x", "x: nothing is running"),
         ("n", "n: no filter is set, / sets one"),
-        ("5", "5: there are only 4 panes at this size"),
+        ("8", "8: there are only 7 panes at this size"),
         ("-", "-: the failure rate is zero already"),
         ("<enter>", "Enter: there is no call here"),
         ("y", "y: there is nothing to copy here"),

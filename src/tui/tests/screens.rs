@@ -155,11 +155,11 @@ fn paused_and_messages_stand_in_the_footer() {
         text[23]
     );
     bench.ui.paused = None;
-    bench.press("5");
+    bench.press("8");
     let text = rows(&mut bench, 80, 24);
     assert_eq!(
         text[23],
-        format!(" {:<71} ? help", "5: there are only 4 panes at this size")
+        format!(" {:<71} ? help", "8: there are only 7 panes at this size")
     );
 }
 

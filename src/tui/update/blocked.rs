@@ -86,6 +86,10 @@ fn changes_engine(action: Action) -> bool {
             | Action::MoreFaults
             | Action::FewerFaults
             | Action::ToggleCache
+            | Action::CycleSemantic
+            | Action::ToggleOrder
+            | Action::LabelGood
+            | Action::LabelBad
             | Action::ClearCache
             | Action::CycleBreaker
             | Action::ResetBreaker

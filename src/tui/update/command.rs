@@ -53,6 +53,12 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
             on: !known.state.cache.on,
         },
         Action::ClearCache => Command::ClearCache,
+        Action::CycleSemantic => Command::SetSemantic {
+            mode: session.policy.semantic.mode.next(),
+        },
+        Action::ToggleOrder => Command::SetQueueOrder {
+            order: session.policy.limit.order.other(),
+        },
         Action::CycleBreaker => Command::SetBreaker {
             mode: match known.state.breaker.mode {
                 BreakerMode::Automatic => BreakerMode::ForcedOpen,

@@ -58,6 +58,8 @@ pub(super) fn scroll_by(ui: &mut Ui, known: &Known<'_>, pane: PaneId, by: i64) {
             ui.log_cursor = log::moved(&known.shown.log, &filter, ui.log_cursor, by);
         }
         PaneId::Attempts
+        | PaneId::Retries
+        | PaneId::Users
         | PaneId::Guards
         | PaneId::Breaker
         | PaneId::Buckets
@@ -110,7 +112,9 @@ pub(super) fn call_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<CallId> {
             let filter = log::Filter::new(ui.filter.text());
             log::cursor_line(&known.shown.log, &filter, ui.log_cursor).and_then(|line| line.call)
         }
-        PaneId::Guards
+        PaneId::Retries
+        | PaneId::Users
+        | PaneId::Guards
         | PaneId::Breaker
         | PaneId::Buckets
         | PaneId::Cache
@@ -173,6 +177,8 @@ pub(super) fn text_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<String> {
             Some(format!("{id} {}\n{}", call.prompt, state.calls.answer(call)))
         }
         PaneId::Chat
+        | PaneId::Retries
+        | PaneId::Users
         | PaneId::Guards
         | PaneId::Breaker
         | PaneId::Buckets

@@ -1,0 +1,107 @@
+//! How calls begin and end.
+
+use serde::{Deserialize, Serialize};
+
+/// What made a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "origin")]
+pub enum Origin {
+    /// A person typed a prompt.
+    Chat,
+    /// A burst.
+    Burst {
+        /// Which, from 1.
+        burst: u64,
+    },
+    /// A program that uses the library.
+    Library,
+}
+
+/// Who may join a flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// Calls of the same user with the same request: any answer will do for them.
+    Content,
+    /// Calls of the same user with the same idempotency key.
+    Key,
+    /// Nobody.
+    #[default]
+    Alone,
+}
+
+/// How a call ends: exactly one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// By the upstream, completely.
+    Answered,
+    /// From the cache or the ledger of completed results, without any upstream.
+    Hit,
+    /// By a flight that another call owned.
+    Shared,
+    /// The limiter turned it away.
+    Rejected,
+    /// The breaker turned it away.
+    Refused,
+    /// All tries failed, or the deadline passed.
+    Failed,
+    /// The stream broke after text was delivered.
+    Interrupted,
+    /// Nobody wanted it any more.
+    Cancelled,
+}
+
+impl Fate {
+    /// Every fate, in the order it is shown.
+    pub const ALL: [Self; 8] = [
+        Self::Answered,
+        Self::Hit,
+        Self::Shared,
+        Self::Rejected,
+        Self::Refused,
+        Self::Failed,
+        Self::Interrupted,
+        Self::Cancelled,
+    ];
+
+    /// The word for it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "ok",
+            Self::Hit => "hit",
+            Self::Shared => "shared",
+            Self::Rejected => "rejected",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Interrupted => "cut",
+            Self::Cancelled => "stopped",
+        }
+    }
+}
+
+/// Why no other attempt follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// All allowed attempts were made.
+    Attempts,
+    /// Asking again would change nothing.
+    NotRetryable,
+    /// The server said so: `x-should-retry: false`.
+    ServerSaysNo,
+    /// Text was already delivered.
+    Delivered,
+    /// Too many outcomes that may have been billed.
+    Ambiguous,
+    /// The retry budget is empty.
+    Budget,
+    /// The wait would end after the deadline.
+    Deadline,
+    /// The server asks for a longer wait than is allowed.
+    HintTooLong,
+    /// The breaker is open.
+    BreakerOpen,
+    /// The limiter turned the next attempt away.
+    Limited,
+}

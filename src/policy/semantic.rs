@@ -1,0 +1,4 @@
+//! Answers to prompts that mean the same.
+
+pub mod guard;
+pub mod lexical;

@@ -1,0 +1,141 @@
+//! The settings of the semantic cache.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::Rule;
+
+/// What the semantic cache does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SemanticMode {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Near matches are served.
+    On,
+    /// The upstream answers; what would have been served is told, and compared with its answer.
+    Shadow,
+}
+
+impl SemanticMode {
+    /// What a key press makes of it: off, on, shadow, off.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self {
+            Self::Off => Self::On,
+            Self::On => Self::Shadow,
+            Self::Shadow => Self::Off,
+        }
+    }
+
+    /// The word for it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// The semantic cache: answers to prompts that mean the same. It stands on the exact cache, which holds the
+/// answers: what that one forgets is gone here too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SemanticSettings {
+    /// Whether near matches are looked for, and served.
+    pub mode: SemanticMode,
+    /// The least similarity that is served, a cosine above 0 and up to 1. What is a good one depends on the
+    /// embedder: `seawall semantic --eval` shows it.
+    pub threshold: f64,
+    /// Whether a near match is refused whose numbers, negations, names or quotes differ.
+    pub guards: bool,
+    /// Prompts in the index at most; the oldest goes first.
+    pub max_entries: usize,
+    /// URL of an OpenAI-compatible embeddings API, with or without `/v1`; the built-in lexical embedder where
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedder: Option<String>,
+    /// The model to ask it for, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// An embedding that takes longer is not waited for: the lookup is a miss.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// What people said of served answers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<SemanticLabel>,
+}
+
+/// What people said of the answer to one stored request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SemanticLabel {
+    /// The fingerprint of the stored request, in hex.
+    pub request: String,
+    /// How often its answer fitted.
+    #[serde(default)]
+    pub good: u32,
+    /// How often it did not.
+    #[serde(default)]
+    pub bad: u32,
+    /// What a prompt must be like it at least, instead of the threshold of all, if that is less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+}
+
+impl Default for SemanticSettings {
+    fn default() -> Self {
+        Self {
+            mode: SemanticMode::Off,
+            threshold: 0.8,
+            guards: true,
+            max_entries: 10_000,
+            embedder: None,
+            model: None,
+            timeout: Duration::from_millis(500),
+            labels: Vec::new(),
+        }
+    }
+}
+
+impl SemanticSettings {
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        let is_threshold = |value: f64| value > 0.0 && value <= 1.0;
+        let bad_label = self
+            .labels
+            .iter()
+            .find(|label| !label.threshold.is_none_or(is_threshold));
+        vec![
+            (
+                is_threshold(self.threshold),
+                "semantic.threshold".to_owned(),
+                self.threshold.to_string(),
+                "above 0 and at most 1 (1 serves only what the embedder cannot tell apart)",
+            ),
+            (
+                (1..=1_000_000).contains(&self.max_entries),
+                "semantic.max_entries".to_owned(),
+                self.max_entries.to_string(),
+                "between 1 and 1000000",
+            ),
+            (
+                !self.timeout.is_zero(),
+                "semantic.timeout".to_owned(),
+                format!("{:?}", self.timeout),
+                "longer than zero",
+            ),
+            (
+                bad_label.is_none(),
+                "semantic.labels.threshold".to_owned(),
+                bad_label
+                    .and_then(|label| label.threshold)
+                    .unwrap_or_default()
+                    .to_string(),
+                "above 0 and at most 1",
+            ),
+        ]
+    }
+}
