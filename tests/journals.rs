@@ -9,6 +9,8 @@
 mod broken;
 #[path = "journals/record.rs"]
 mod record;
+#[path = "journals/screens.rs"]
+mod screens;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,6 +51,15 @@ fn the_same_session_gives_the_same_journal_to_the_last_byte() {
         }
         checked(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(text == record::session(name), "{name}: another journal");
+    }
+}
+
+#[test]
+fn a_journal_draws_what_the_session_drew() {
+    for name in GOOD {
+        let (journal, moments) = record::filmed(name);
+        assert!(moments.len() > 5, "{name}: {} moments", moments.len());
+        screens::compare(name, &journal, &moments);
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::screens::{Camera, Moment};
 use seawall::bus::Bus;
 use seawall::client::{CallContext, CallStream, Env, ResilientClient, Transport as _};
 use seawall::config;
-use seawall::event::{BreakerMode, EventKind, FORMAT_VERSION, Observer as _, UserId};
+use seawall::event::{BreakerMode, Event, EventKind, FORMAT_VERSION, Observer as _, UserId};
 use seawall::journal::{Header, Journal, LiveJournal};
 use seawall::openai::ChatRequest;
 use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy, Range};
@@ -42,8 +43,12 @@ fn policy(name: &str) -> Policy {
     policy
 }
 
-/// Plays in virtual time and gives the journal.
-fn play<F: Future<Output = ()>>(header: &Header, story: impl FnOnce(Stage) -> F) -> String {
+/// Plays in virtual time and gives the journal. `seen` is told of every event as it happens.
+fn play<F: Future<Output = ()>>(
+    header: &Header,
+    mut seen: impl FnMut(&Event) + Send + 'static,
+    story: impl FnOnce(Stage) -> F,
+) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -54,7 +59,8 @@ fn play<F: Future<Output = ()>>(header: &Header, story: impl FnOnce(Stage) -> F)
     let writer = Arc::clone(&shared);
     runtime.block_on(async {
         let clock = Clock::start();
-        let tap = move |event: &_| {
+        let tap = move |event: &Event| {
+            seen(event);
             if let Some(journal) = writer.lock().unwrap().as_mut() {
                 journal.write(event).unwrap();
             }
@@ -89,7 +95,17 @@ fn play<F: Future<Output = ()>>(header: &Header, story: impl FnOnce(Stage) -> F)
 /// The session of this name.
 pub(crate) fn session(name: &str) -> String {
     let header = Header::virtual_time(SEED, policy(name)).of_scenario(name);
-    play(&header, story)
+    play(&header, |_| (), story)
+}
+
+/// The session of this name, and what was seen of it while it ran.
+pub(crate) fn filmed(name: &str) -> (String, Vec<Moment>) {
+    let header = Header::virtual_time(SEED, policy(name)).of_scenario(name);
+    let camera = Arc::new(Mutex::new(Camera::default()));
+    let films = Arc::clone(&camera);
+    let journal = play(&header, move |event| films.lock().unwrap().take(event), story);
+    let moments = std::mem::take(&mut camera.lock().unwrap().moments);
+    (journal, moments)
 }
 
 impl Stage {

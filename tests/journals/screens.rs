@@ -1,0 +1,141 @@
+//! What a journal shows: every number on a screen comes from the events, so a journal that is read back must
+//! draw what the session drew, cell by cell.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use seawall::event::{CallId, Event, UserId};
+use seawall::journal::{Line, read};
+use seawall::session::USERS;
+use seawall::state::State;
+use seawall::time::Timestamp;
+use seawall::tui::keymap::Keymap;
+use seawall::tui::layout::Tier;
+use seawall::tui::overlay::Overlay;
+use seawall::tui::theme::Theme;
+use seawall::tui::ui::Ui;
+use seawall::tui::view::{self, View};
+
+const SIZES: [(u16, u16); 4] = [(60, 16), (80, 24), (120, 40), (200, 60)];
+
+/// A moment of a session: how many events had happened, and every screen of it.
+pub(crate) struct Moment {
+    pub(crate) events: u64,
+    at: Timestamp,
+    screens: Vec<(String, Buffer)>,
+}
+
+/// Draws a session every `EVERY` events while it folds them.
+#[derive(Default)]
+pub(crate) struct Camera {
+    state: State,
+    pub(crate) moments: Vec<Moment>,
+}
+
+/// A prime: no rhythm of a story may hide a kind of event from it.
+const EVERY: u64 = 61;
+
+impl Camera {
+    pub(crate) fn take(&mut self, event: &Event) {
+        self.state.apply(event);
+        if self.state.next_seq.is_multiple_of(EVERY) {
+            self.shoot(event.at);
+        }
+    }
+
+    fn shoot(&mut self, at: Timestamp) {
+        self.moments.push(Moment {
+            events: self.state.next_seq,
+            at,
+            screens: screens(&self.state, at),
+        });
+    }
+}
+
+/// Every pane at every size, beside the others and on the whole screen, and the story of three calls.
+fn screens(state: &State, now: Timestamp) -> Vec<(String, Buffer)> {
+    let mut drawn = Vec::new();
+    for (width, height) in SIZES {
+        let ui = Ui {
+            size: (width, height).into(),
+            users: USERS.iter().map(|name| UserId::new(name)).collect(),
+            ..Ui::default()
+        };
+        drawn.push((format!("{width}x{height}"), draw(state, &ui, now)));
+        if (width, height) == SIZES[0] {
+            continue;
+        }
+        for pane in Tier::of(width, height).order() {
+            let zoomed = Ui {
+                focus: *pane,
+                zoomed: true,
+                ..ui.clone()
+            };
+            let name = format!("{width}x{height}, {} alone", pane.name());
+            drawn.push((name, draw(state, &zoomed, now)));
+        }
+        for call in newest(state) {
+            let open = Ui {
+                overlays: vec![Overlay::Details(call)],
+                ..ui.clone()
+            };
+            drawn.push((
+                format!("{width}x{height}, story of {call}"),
+                draw(state, &open, now),
+            ));
+        }
+    }
+    drawn
+}
+
+fn newest(state: &State) -> Vec<CallId> {
+    state
+        .calls
+        .recent
+        .keys()
+        .rev()
+        .step_by(2)
+        .take(3)
+        .copied()
+        .collect()
+}
+
+fn draw(state: &State, ui: &Ui, now: Timestamp) -> Buffer {
+    let area = Rect::new(0, 0, ui.size.width, ui.size.height);
+    let mut buffer = Buffer::empty(area);
+    let theme = Theme::default();
+    let view = View {
+        state,
+        ui,
+        theme: &theme,
+        now,
+    };
+    view::draw(&view, &Keymap::builtin().unwrap(), area, &mut buffer);
+    buffer
+}
+
+/// Reads the journal, draws it at the same moments, and compares every cell.
+pub(crate) fn compare(name: &str, journal: &str, live: &[Moment]) {
+    let (_, lines) = read(journal.as_bytes()).unwrap();
+    let mut replayed = State::default();
+    let mut moments = live.iter().peekable();
+    for line in lines {
+        let Line::Event(event) = line.unwrap() else {
+            continue;
+        };
+        replayed.apply(&event);
+        let Some(moment) = moments.next_if(|moment| moment.events == replayed.next_seq) else {
+            continue;
+        };
+        for ((what, live), (_, read)) in moment.screens.iter().zip(screens(&replayed, moment.at)) {
+            let lines = |buffer: &Buffer| format!("{buffer:?}");
+            assert!(
+                *live == read,
+                "{name}, after {} events, {what}: live\n{}\nreplayed\n{}",
+                moment.events,
+                lines(live),
+                lines(&read)
+            );
+        }
+    }
+    assert_eq!(moments.count(), 0, "{name}: the journal ends before the session");
+}
