@@ -7,7 +7,7 @@ use super::screens::{Camera, Moment};
 use seawall::bus::Bus;
 use seawall::client::{CallContext, CallStream, Env, ResilientClient, Transport as _};
 use seawall::config;
-use seawall::event::{BreakerMode, Event, EventKind, FORMAT_VERSION, Observer as _, UserId};
+use seawall::event::{BreakerMode, Event, EventKind, FORMAT_VERSION, Observer as _, Origin, UserId};
 use seawall::journal::{Header, Journal, LiveJournal};
 use seawall::openai::ChatRequest;
 use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy, Range};
@@ -116,6 +116,12 @@ impl Stage {
     fn ask(&self, user: &str, request: ChatRequest, key: Option<&str>, deadline: Option<u64>) -> CallStream {
         let context = CallContext {
             user: UserId::new(user),
+            // one of the users is a person: its answers stand in the conversation
+            origin: if user == "ana" {
+                Origin::Chat
+            } else {
+                Origin::Library
+            },
             idempotency_key: key.map(ToOwned::to_owned),
             deadline: deadline.map(Duration::from_millis),
             ..CallContext::default()

@@ -88,15 +88,7 @@ fn screens(state: &State, now: Timestamp) -> Vec<(String, Buffer)> {
 }
 
 fn newest(state: &State) -> Vec<CallId> {
-    state
-        .calls
-        .recent
-        .keys()
-        .rev()
-        .step_by(2)
-        .take(3)
-        .copied()
-        .collect()
+    state.calls.recent.keys().rev().take(3).copied().collect()
 }
 
 fn draw(state: &State, ui: &Ui, now: Timestamp) -> Buffer {
