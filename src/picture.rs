@@ -9,13 +9,9 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::bus::Bus;
-use crate::client::{Env, ResilientClient, Transport as _};
-use crate::engine::{Engine, RequestStyle};
-use crate::event::{BurstUsers, Command, EventKind, FORMAT_VERSION, Observer as _, UserId};
-use crate::session::USERS;
-use crate::settings::{FaultProfile, LatencyProfile, Policy};
-use crate::simulator::FaultControl;
-use crate::simulator::local::LocalTransport;
+use crate::event::{BurstUsers, Command, UserId};
+use crate::session::{LocalSession, SessionConfig, USERS};
+use crate::settings::FaultProfile;
 use crate::state::State;
 use crate::time::{Clock, Timestamp};
 use crate::tui::keymap::{Keymap, KeymapError};
@@ -52,27 +48,12 @@ pub async fn draw(columns: u16, rows: u16, outage: FaultProfile) -> Result<Strin
 /// A question asked twice, a burst, and another burst into an outage.
 async fn session(outage: FaultProfile) -> (State, Timestamp) {
     let clock = Clock::start();
-    let env = Env::new(clock, SEED);
-    let bus = Bus::new(clock);
-    let faults = FaultControl::new(outage, false);
-    let transport = LocalTransport::new(SEED, LatencyProfile::default(), faults.clone(), clock);
-    let upstream = transport.info();
-    bus.record(
-        None,
-        EventKind::SessionStarted {
-            format: FORMAT_VERSION,
-            seed: SEED,
-            upstream,
-        },
-    );
-    let client = ResilientClient::new(Policy::default(), transport, bus.clone(), env.clone());
-    let users = USERS.iter().map(|name| UserId::new(name)).collect();
-    let style = RequestStyle {
-        model: None,
-        answer_tokens: 256,
-        users,
+    let config = SessionConfig {
+        seed: SEED,
+        faults: outage,
+        ..SessionConfig::default()
     };
-    let engine = Engine::new(client, bus.clone(), env.clone(), faults, style);
+    let LocalSession { env, bus, engine, .. } = LocalSession::start(&config, clock, Bus::new(clock));
     let ask = |prompt: &str| Command::Send {
         prompt: prompt.into(),
         user: UserId::new(USERS[0]),

@@ -1,6 +1,8 @@
 //! A whole session in one value: clock, bus, simulator, client, engine. What the program starts, and the
 //! short way into the library.
 
+mod local;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 use url::Url;
+
+pub use local::LocalSession;
 
 use crate::bus::Bus;
 use crate::client::{

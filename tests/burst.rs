@@ -11,13 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall::bus::{Bus, Received};
-use seawall::client::{Env, ResilientClient};
-use seawall::engine::{Engine, RequestStyle};
-use seawall::event::{BurstUsers, Command, Event, Fate, UserId};
-use seawall::session::USERS;
-use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy};
-use seawall::simulator::FaultControl;
-use seawall::simulator::local::LocalTransport;
+use seawall::event::{BurstUsers, Command, Event, Fate};
+use seawall::session::{LocalSession, SessionConfig};
+use seawall::settings::{Bucket, FaultProfile, Policy};
 use seawall::state::State;
 use seawall::time::Clock;
 
@@ -36,18 +32,21 @@ struct Left {
 
 async fn burst(policy: Policy, faults: Option<FaultProfile>) -> Left {
     let clock = Clock::start();
-    let env = Env::new(clock, 7);
-    let bus = Bus::new(clock);
-    let faults = FaultControl::new(faults.clone().unwrap_or_default(), faults.is_some());
-    let transport = LocalTransport::new(7, LatencyProfile::default(), faults.clone(), clock);
-    let client = ResilientClient::new(policy, transport, bus.clone(), env.clone());
-    let style = RequestStyle {
-        model: None,
+    let config = SessionConfig {
+        policy,
+        faults_on: faults.is_some(),
+        faults: faults.unwrap_or_default(),
         // a short answer ends as a long one does
         answer_tokens: 1,
-        users: USERS.iter().map(|name| UserId::new(name)).collect(),
+        ..SessionConfig::default()
     };
-    let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults, style);
+    let LocalSession {
+        env,
+        bus,
+        client,
+        engine,
+        ..
+    } = LocalSession::start(&config, clock, Bus::new(clock));
     let viewer = tokio::spawn(view(bus.clone()));
     engine.obey(Command::Burst {
         calls: CALLS,

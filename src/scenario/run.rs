@@ -11,13 +11,9 @@ use super::{Scene, Wish};
 use crate::bus::{Bus, Tap};
 use crate::check::{Checker, Violation};
 use crate::client::{Env, ResilientClient, Transport};
-use crate::engine::{Engine, RequestStyle};
-use crate::event::{Event, EventKind, FORMAT_VERSION, Observer as _, UpstreamHealth};
+use crate::event::{Event, UpstreamHealth};
 use crate::journal::{Header, Journal, LiveJournal};
-use crate::session::{Session, SessionConfig, SessionError, ToldFaults, UpstreamConfig};
-use crate::settings::FaultProfile;
-use crate::simulator::FaultControl;
-use crate::simulator::local::LocalTransport;
+use crate::session::{LocalSession, Session, SessionConfig, SessionError, UpstreamConfig};
 use crate::time::{Clock, Timestamp, unix_seconds};
 
 /// Whatever has not ended so long after the scene is stuck: no policy lets a call live longer than this.
@@ -152,34 +148,16 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
 /// The scene with the simulator in memory.
 async fn play_locally(scene: &Scene, tap: Tap) -> Vec<String> {
     let clock = Clock::start();
-    let env = Env::new(clock, scene.seed);
-    let bus = Bus::tapped(clock, tap);
-    let faults = FaultControl::new(FaultProfile::default(), false);
-    let upstream = &scene.scenario.upstream;
-    let transport = LocalTransport::new(
-        env.derive_seed("simulator", 0),
-        upstream.latency,
-        faults.clone(),
-        clock,
-    )
-    .with_capacity(upstream.capacity)
-    .telling(Arc::new(ToldFaults::new(bus.clone())));
-    bus.record(
-        None,
-        EventKind::SessionStarted {
-            format: FORMAT_VERSION,
-            seed: scene.seed,
-            upstream: transport.info(),
-        },
-    );
-    let client = ResilientClient::new(scene.policy.clone(), transport, bus.clone(), env.clone());
-    let style = RequestStyle {
-        model: None,
-        answer_tokens: 1,
-        users: Vec::new(),
+    let config = SessionConfig {
+        seed: scene.seed,
+        policy: scene.policy.clone(),
+        latency: scene.scenario.upstream.latency,
+        capacity: scene.scenario.upstream.capacity,
+        ..SessionConfig::default()
     };
-    let engine = Engine::new(client.clone(), bus, env.clone(), faults, style);
-    engine.tell_faults();
+    let LocalSession {
+        env, client, engine, ..
+    } = LocalSession::start(&config, clock, Bus::tapped(clock, tap));
     let stage = Stage {
         client: client.clone(),
         engine,
