@@ -31,7 +31,7 @@ pub use what::{
 };
 pub use worth::{Row, Worth};
 
-use crate::event::{CallId, Fate};
+use crate::event::{CallId, Fate, Sharing};
 use crate::text::SafeText;
 use crate::time::{Timestamp, nanos, nanos_option};
 
@@ -88,6 +88,19 @@ impl Story {
             What::Started(start) => Some(start.as_ref()),
             _ => None,
         })
+    }
+
+    /// The steps worth a line: not that nobody may join a flight, nor a status that the failure at the same instant
+    /// tells again.
+    pub fn telling(&self) -> impl Iterator<Item = &Step> {
+        let next = self.steps.iter().skip(1).map(Some).chain([None]);
+        let pairs = self.steps.iter().zip(next);
+        let telling = pairs.filter(|(step, next)| match &step.what {
+            What::FlightStarted { sharing, .. } => *sharing != Sharing::Alone,
+            What::AttemptResponded { .. } => next.is_none_or(|next| next.at > step.at),
+            _ => true,
+        });
+        telling.map(|(step, _)| step)
     }
 
     /// The whole story in one sentence.

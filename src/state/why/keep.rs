@@ -157,6 +157,20 @@ impl Why {
         self.bytes
     }
 
+    /// The same, counted anew.
+    #[cfg(test)]
+    pub(super) fn counted(&self) -> usize {
+        let calls = self
+            .calls
+            .values()
+            .map(|thread| thread.base() + bytes_of(&thread.marks));
+        let flights = self
+            .flights
+            .values()
+            .map(|track| TRACK_BYTES + bytes_of(&track.marks));
+        calls.sum::<usize>() + flights.sum::<usize>()
+    }
+
     /// The story of a call, if anything of it is known.
     pub fn story(&self, id: CallId) -> Option<Story> {
         let thread = self.calls.get(&id)?;

@@ -73,8 +73,7 @@ fn gather(story: &Story) -> Facts<'_> {
     // when it entered the queue, and when it began to wait for another try
     let (mut queued_at, mut waits_from) = (None, None::<(Duration, Duration)>);
     for step in &story.steps {
-        let paused = !matches!(step.what, What::SemanticCompared { .. } | What::Settled { .. });
-        if let Some((from, wait)) = waits_from.filter(|_| paused) {
+        if let Some((from, wait)) = waits_from.filter(|_| goes_on(&step.what)) {
             facts.between += step.offset.saturating_sub(from).min(wait);
             waits_from = None;
         }
@@ -140,6 +139,21 @@ fn gather(story: &Story) -> Facts<'_> {
         }
     }
     facts
+}
+
+/// Whether a step ends the wait before another try.
+fn goes_on(what: &What) -> bool {
+    matches!(
+        what,
+        What::Queued(_)
+            | What::Admitted(_)
+            | What::Rejected(_)
+            | What::BreakerAdmitted { .. }
+            | What::BreakerRefused(_)
+            | What::AttemptStarted { .. }
+            | What::RetryStopped(_)
+            | What::Finished(_)
+    )
 }
 
 impl Facts<'_> {

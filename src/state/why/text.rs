@@ -496,7 +496,7 @@ pub(super) fn write(story: &Story, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = words::count(u64::from(story.lost), "step is", "steps are");
         writeln!(f, "{:OFFSET$}  {steps} not remembered any more", "")?;
     }
-    for step in &story.steps {
+    for step in story.telling() {
         let told = Told::of(step);
         let offset = words::span(step.offset);
         writeln!(f, "{offset:>OFFSET$}  {:<LABEL$} {}", told.label, told.text)?;
