@@ -133,8 +133,8 @@ fn list(name: &str, worth: &Worth) -> String {
         return format!("{name}: no calls\n");
     };
     let mut lines = vec![format!("{name}: {} calls, {first} to {last}", worth.calls)];
-    for (fate, rows) in &worth.bad {
-        let all = worth.unlucky.get(fate).copied().unwrap_or_default();
+    for (fate, rows) in worth.worst() {
+        let all = worth.unlucky.get(&fate).copied().unwrap_or_default();
         let more = if all > rows.len() as u64 {
             format!(", the first {}", rows.len())
         } else {
@@ -144,7 +144,12 @@ fn list(name: &str, worth: &Worth) -> String {
     }
     lines.extend(section("most tries", &worth.tried));
     lines.extend(section("slowest", &worth.slowest));
-    if let Some(row) = worth.bad.values().flatten().chain(&worth.slowest).next() {
+    if let Some(row) = worth
+        .worst()
+        .flat_map(|(_, rows)| rows)
+        .chain(&worth.slowest)
+        .next()
+    {
         lines.push(String::new());
         lines.push(format!("the story of one: seawall why JOURNAL {}", row.call.0));
     }

@@ -29,6 +29,7 @@ pub use what::{
     Admitted, Ended, Finished, Judged, Level, Levels, MeaningHit, MeaningMiss, Moved, OwnLevels, Queued,
     Refused, Rejected, Retried, Served, Started, Stopped, What,
 };
+pub use words::span;
 pub use worth::{Row, Worth};
 
 use crate::event::{CallId, Fate, Sharing};

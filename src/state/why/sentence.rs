@@ -372,6 +372,7 @@ fn failed(facts: &Facts<'_>, end: &Finished) -> String {
         return format!("Failed after {took} with {owner}, whose answer it waited for{why}{costs}.");
     }
     match facts.last.max(end.attempts) {
+        0 if end.took < WORTH_TELLING => format!("Failed at once{why}; nothing was sent."),
         0 => format!("Failed after {took}{why}{costs}; nothing was sent."),
         tries => format!(
             "Failed after {} in {took}{why}{costs}.",
@@ -382,13 +383,17 @@ fn failed(facts: &Facts<'_>, end: &Finished) -> String {
 
 fn interrupted(facts: &Facts<'_>, end: &Finished) -> String {
     let took = words::brief(end.took);
-    let why = message(end).unwrap_or_default();
     let on = match facts.last {
         0 | 1 => String::new(),
         last => format!(" on the {} try", words::ordinal(last)),
     };
+    // the tries say what, in fewer words than the message
+    let why = match facts.failures().as_str() {
+        "" => message(end).unwrap_or_default(),
+        failures => failures.to_owned(),
+    };
     format!(
-        "Cut off after {took}{on}, when part of the answer was already shown{}{}; so it was not asked again.",
+        "Cut off after {took}{on}{}; part of the answer was already shown, so it was not asked again{}.",
         because(&why),
         facts.costs()
     )

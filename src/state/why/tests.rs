@@ -34,7 +34,7 @@ fn word(fate: Option<Fate>) -> &'static str {
         Some(Fate::Shared) => "Shared ",
         Some(Fate::Rejected) => "Rejected by the limiter",
         Some(Fate::Refused) => "Refused by the breaker",
-        Some(Fate::Failed) => "Failed after ",
+        Some(Fate::Failed) => "Failed a",
         Some(Fate::Interrupted) => "Cut off after ",
         Some(Fate::Cancelled) => "Stopped after ",
         None => "Runs: ",
@@ -191,7 +191,7 @@ fn a_story_in_full() {
   1.20s  try 1    429 made on purpose
   1.40s  try 1    failed after 0.20s: made up: RateLimited; it asks to wait 1s
   1.40s  limiter  60 of 268 reserved tokens charged
-  1.40s  retry    try 2 follows in 1.00s because of 429
+  1.40s  retry    try 2 follows in 1.00s because of a rate limit
                   drew 0.50s, the server asked for 1s; budget 142.9 of 10; deadline in 9m59s
   2.40s  try 2    sent
   4.40s  try 2    failed after 2.00s: made up: HeaderTimeout

@@ -418,7 +418,9 @@ fn attempt_end(end: &Ended) -> String {
             )
         }
         AttemptResult::Failed { failure } => {
-            let asked = failure.hint.map_or_else(String::new, |hint| {
+            // most messages say it themselves
+            let hint = failure.hint.filter(|_| !failure.message.contains("asks to wait"));
+            let asked = hint.map_or_else(String::new, |hint| {
                 format!("; it asks to wait {}", words::plain(hint.wait))
             });
             let got = match end.chunks {

@@ -8,8 +8,8 @@ use crate::event::{
     LimitReject, MissReason, MoveReason, SemanticGuard, SemanticMiss, SkipReason, StopReason, WindowCounts,
 };
 
-/// A time: hundredths below ten seconds, tenths below a minute, then minutes and hours.
-pub(super) fn span(span: Duration) -> String {
+/// A time: hundredths below ten seconds, tenths below a minute, then minutes and hours. At most seven columns.
+pub fn span(span: Duration) -> String {
     let hundredths = (span.as_micros() + 5_000) / 10_000;
     if hundredths < 1_000 {
         return format!("{}.{:02}s", hundredths / 100, hundredths % 100);
@@ -226,21 +226,21 @@ pub(super) fn class(class: FailureClass) -> &'static str {
         FailureClass::Tls => "a TLS error",
         FailureClass::Reset => "a reset connection",
         FailureClass::HeaderTimeout => "a timeout",
-        FailureClass::RateLimited => "429",
+        FailureClass::RateLimited => "a rate limit",
         FailureClass::Quota => "a used-up quota",
-        FailureClass::RequestTimeout => "408",
-        FailureClass::Conflict => "409",
-        FailureClass::ServerError => "500",
-        FailureClass::BadGateway => "502",
-        FailureClass::Unavailable => "503",
-        FailureClass::Overloaded => "529",
+        FailureClass::RequestTimeout => "a timeout of the server",
+        FailureClass::Conflict => "a conflict",
+        FailureClass::ServerError => "a server error",
+        FailureClass::BadGateway => "a bad gateway",
+        FailureClass::Unavailable => "an unavailable server",
+        FailureClass::Overloaded => "an overloaded server",
         FailureClass::Loading => "a model still loading",
         FailureClass::Invalid => "an invalid request",
         FailureClass::ContextLength => "too long a prompt",
-        FailureClass::Auth => "401",
-        FailureClass::NotFound => "404",
-        FailureClass::TooLarge => "413",
-        FailureClass::Unsupported => "501",
+        FailureClass::Auth => "a refused key",
+        FailureClass::NotFound => "an unknown path or model",
+        FailureClass::TooLarge => "too large a request",
+        FailureClass::Unsupported => "something the server cannot do",
         FailureClass::Redirect => "a redirect",
         FailureClass::Cut => "a cut answer",
         FailureClass::Interrupted => "a cut stream",

@@ -70,6 +70,13 @@ impl Worth {
         }
     }
 
+    /// The first few of each bad end, the worst end first.
+    pub fn worst(&self) -> impl Iterator<Item = (Fate, &[Row])> {
+        const ORDER: [Fate; 4] = [Fate::Failed, Fate::Interrupted, Fate::Rejected, Fate::Refused];
+        let rows = |fate: Fate| Some((fate, self.bad.get(&fate)?.as_slice()));
+        ORDER.into_iter().filter_map(rows)
+    }
+
     fn ended(&mut self, row: Row) {
         match row.fate {
             Fate::Failed | Fate::Interrupted | Fate::Rejected | Fate::Refused => {
@@ -93,9 +100,8 @@ impl Worth {
             return format!("no call {call}: there are no calls in it");
         };
         let failed: Vec<String> = self
-            .bad
-            .values()
-            .flatten()
+            .worst()
+            .flat_map(|(_, rows)| rows)
             .take(5)
             .map(|row| row.call.to_string())
             .collect();

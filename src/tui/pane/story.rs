@@ -9,7 +9,7 @@
 use ratatui::text::Line;
 
 use crate::event::AttemptResult;
-use crate::state::why::{Step, Story, Told, What};
+use crate::state::why::{self, Step, Story, Told, What};
 use crate::state::{Call, Doing};
 use crate::text::SafeText;
 use crate::tui::theme::{Role, Theme};
@@ -112,14 +112,16 @@ impl Page<'_> {
             let text = format!("{} earlier steps are not remembered any more", story.lost);
             self.paragraph(Role::Muted, &text, 2);
         }
-        let mut last = String::new();
+        let mut last = None;
         for step in story.telling() {
-            let offset = units::precise(step.offset);
             // the same instant is not written twice: what happens at once stands together
-            let shown = if offset == last { "" } else { offset.as_str() };
-            let shown = row::right(shown, OFFSET);
-            self.step(&shown, step);
-            last = offset;
+            let offset = if last == Some(step.at) {
+                String::new()
+            } else {
+                why::span(step.offset)
+            };
+            self.step(&row::right(&offset, OFFSET), step);
+            last = Some(step.at);
         }
     }
 
@@ -176,7 +178,7 @@ impl Page<'_> {
             },
         };
         let text = format!("{does}; deadline in {}", until(call.deadline));
-        let offset = units::precise(now.since(call.started_at));
+        let offset = why::span(now.since(call.started_at));
         self.lines.push(row::join(
             theme,
             vec![Line::from(vec![
@@ -325,7 +327,7 @@ mod tests {
                 "       ▶ try 1    sent",
                 "       ! try 1    429 made on purpose",
                 " 0.60s ✗ try 1    failed after 0.20s: made up: RateLimited",
-                "       ↻ retry    try 2 follows in 1.00s because of 429",
+                "       ↻ retry    try 2 follows in 1.00s because of a rate limit",
                 "                  drew 0.50s, the server asked for 1s; budget 142.9 of",
                 "                  10; deadline in 9m59s",
                 " 1.60s ▶ try 2    sent",
