@@ -54,14 +54,11 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
             }
             "anyOf" => {
                 let any = word.as_array().unwrap();
-                if any.iter().any(|one| check(root, one, value, at).is_ok()) {
-                    true
-                } else {
-                    // of steps, what is wrong with the one that is meant says most
-                    let name = value["step"].as_str().unwrap_or_default();
-                    let meant = serde_json::json!({ "$ref": format!("#/$defs/{name}") });
-                    check(root, &meant, value, at)?;
-                    false
+                // alternatives that bear a name: what is wrong with the one that is meant says most, and is found soon
+                let name = format!("#/$defs/{}", value["step"].as_str().unwrap_or_default());
+                match any.iter().find(|one| one["$ref"] == name.as_str()) {
+                    Some(meant) => check(root, meant, value, at).map(|()| true)?,
+                    None => any.iter().any(|one| check(root, one, value, at).is_ok()),
                 }
             }
             "items" => {

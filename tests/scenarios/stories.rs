@@ -135,10 +135,10 @@ fn two_stories_in_full() {
 #230 Failed after 1 try in 0.15s: 503 (on purpose); the breaker was open; 0.12s between tries.
 
   0.00s  asked    ben in burst 1: \"When does an idle timeout fire during a stream? (201)\"
-                  fingerprint 9cb2deb9ff806631c71d391684293ff5, about 18 tokens, deadline in 10m
+                  fingerprint 9cb2deb9ff80, ~18 tokens, deadline 10m
   0.00s  cache    miss: never seen before
   0.00s  flight   owns a new one: the same request may join
-  0.00s  limiter  admitted at once, 66 tokens reserved; left: 19903 of 20000 tokens, 58 of 60 requests
+  0.00s  limiter  admitted at once for 66 tokens; 19903 of 20000 and 58 of 60 requests left
   0.00s  breaker  closed, lets it pass: 3 of 59 failed
   0.00s  try 1    sent
   0.00s  try 1    503 made on purpose
@@ -157,18 +157,18 @@ fn two_stories_in_full() {
 #499 Answered in 6.5s on the first try; 5.0s in the queue because all slots were taken.
 
   0.00s  asked    ben in burst 1: \"Which metrics should I watch? (210)\"
-                  fingerprint 5f9d80c24423f4d8a2a2d40e5bd0d50b, about 13 tokens, deadline in 10m
+                  fingerprint 5f9d80c24423, ~13 tokens, deadline 10m
   0.00s  cache    miss: never seen before
   0.00s  flight   owns a new one: the same request may join
   0.00s  queue    waits for a free slot: place 25 of 25
                   saw 19944 of 20000 tokens (needs 61), 0 of 60 requests, 7 slots in use
-  5.00s  limiter  admitted after 5.00s, 61 tokens reserved; left: 19939 of 20000 tokens, 0 of 60 requests
+  5.00s  limiter  admitted after 5.00s for 61 tokens; 19939 of 20000 and 0 of 60 requests left
   5.00s  breaker  closed, lets it pass: 0 of 188 failed
   5.00s  try 1    sent
   6.53s  try 1    complete after 1.53s: 61 tokens (13 asked, 48 answered); cut at its limit of tokens
   6.53s  limiter  61 of 61 reserved tokens charged
   6.53s  cache    answer stored, 885 bytes
-  6.53s  end      answered after 6.53s, 1 try, 61 tokens (13 asked, 48 answered)
+  6.53s  end      answered after 6.53s, 1 try
 "
     );
 }

@@ -1,5 +1,7 @@
 //! From an event to the step it is: nothing here remembers anything.
 
+use std::sync::Arc;
+
 use super::what::{
     Admitted, Judged, Level, Levels, MeaningHit, MeaningMiss, OwnLevels, Queued, Rejected, Retried, Served,
     Started, Stopped, What,
@@ -92,10 +94,10 @@ fn cache(kind: &EventKind) -> Option<(Side, What)> {
                 saved: *saved,
                 saved_time: Some(*saved_time),
             };
-            (Side::Call, What::CacheHit(Box::new(served)))
+            (Side::Call, What::CacheHit(Arc::new(served)))
         }
         EventKind::CacheMissed { reason, nearest } => {
-            let (reason, nearest) = (*reason, nearest.clone());
+            let (reason, nearest) = (*reason, nearest.clone().map(Arc::from));
             (Side::Call, What::CacheMissed { reason, nearest })
         }
         EventKind::CacheBypassed { reason } => (Side::Call, What::CacheBypassed { reason: *reason }),
@@ -115,7 +117,7 @@ fn semantic(kind: &EventKind) -> Option<What> {
             saved,
             saved_time,
             ..
-        } => What::SemanticHit(Box::new(MeaningHit {
+        } => What::SemanticHit(Arc::new(MeaningHit {
             nearest: nearest.as_ref().clone(),
             candidates: *candidates,
             lookup: *lookup,
@@ -129,7 +131,7 @@ fn semantic(kind: &EventKind) -> Option<What> {
             candidates,
             lookup,
             detail,
-        } => What::SemanticMissed(Box::new(MeaningMiss {
+        } => What::SemanticMissed(Arc::new(MeaningMiss {
             reason: *reason,
             nearest: nearest.as_deref().cloned(),
             candidates: *candidates,
@@ -141,7 +143,7 @@ fn semantic(kind: &EventKind) -> Option<What> {
             candidates,
             lookup,
             saved,
-        } => What::SemanticShadowed(Box::new(MeaningHit {
+        } => What::SemanticShadowed(Arc::new(MeaningHit {
             nearest: nearest.as_ref().clone(),
             candidates: *candidates,
             lookup: *lookup,
@@ -166,7 +168,7 @@ fn semantic(kind: &EventKind) -> Option<What> {
             threshold,
             removed,
             ..
-        } => What::Labelled(Box::new(Judged {
+        } => What::Labelled(Arc::new(Judged {
             source: *source,
             good: *good,
             similarity: *similarity,
@@ -205,7 +207,7 @@ fn flight(kind: &EventKind) -> Option<(Side, What)> {
                 saved: *saved,
                 saved_time: None,
             };
-            (Side::Call, What::Replayed(Box::new(served)))
+            (Side::Call, What::Replayed(Arc::new(served)))
         }
         _ => return None,
     })
@@ -220,7 +222,7 @@ fn limit(event: &Event) -> Option<What> {
             ready_at,
             waiting,
             saw,
-        } => What::Queued(Box::new(Queued {
+        } => What::Queued(Arc::new(Queued {
             constraint: *constraint,
             position: *position,
             waiting: *waiting,
@@ -235,7 +237,7 @@ fn limit(event: &Event) -> Option<What> {
             in_use,
             waiting,
             user,
-        } => What::Admitted(Box::new(Admitted {
+        } => What::Admitted(Arc::new(Admitted {
             waited: *waited,
             reserved: *reserved,
             requests: Level::of(requests, at),
@@ -259,7 +261,7 @@ fn limit(event: &Event) -> Option<What> {
             predicted,
             waiting,
             saw,
-        } => What::Rejected(Box::new(Rejected {
+        } => What::Rejected(Arc::new(Rejected {
             reason: *reason,
             predicted: *predicted,
             waiting: *waiting,
@@ -291,7 +293,7 @@ fn attempt(kind: &EventKind) -> Option<What> {
             budget,
             budget_max,
             ..
-        } => What::RetryScheduled(Box::new(Retried {
+        } => What::RetryScheduled(Arc::new(Retried {
             next: *next,
             wait: *delay,
             drawn: *drawn,
@@ -307,7 +309,7 @@ fn attempt(kind: &EventKind) -> Option<What> {
             hint,
             budget,
             budget_max,
-        } => What::RetryStopped(Box::new(Stopped {
+        } => What::RetryStopped(Arc::new(Stopped {
             attempt: *attempt,
             reason: *reason,
             hint: *hint,

@@ -14,6 +14,7 @@
 //! Text of an answer is never kept: of a stream only how many chunks came, and each silence.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ use super::{Step, Story, from};
 use crate::event::{AttemptResult, BreakerState, CallId, Event, EventKind, FlightId, Origin};
 use crate::time::Timestamp;
 
-/// Bytes of all that is kept, as far as they are counted: what stands in collections, boxes and texts.
+/// Bytes of all that is kept, as far as they are counted: what stands in collections and texts.
 pub(super) const MAX_BYTES: usize = 8 << 20;
 /// Finished calls kept, chats not counted: as many as `Calls` remembers.
 const MAX_FINISHED: usize = 512;
@@ -67,7 +68,7 @@ enum Scope {
     /// Of the recent ones.
     #[default]
     Recent,
-    /// Of this one, for ever.
+    /// Of this one, for ever, and of all that run: it may join the flight of any of them.
     One(CallId),
     /// Of all, for ever.
     All,
@@ -84,7 +85,7 @@ struct Breaker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Thread {
     at: Timestamp,
-    started: Box<Started>,
+    started: Arc<Started>,
     marks: Vec<Mark>,
     /// The flight, and the `seq` with which it joined.
     flight: Option<(FlightId, u64)>,
@@ -98,7 +99,6 @@ struct Thread {
 struct Track {
     /// Calls kept that refer to it.
     calls: u32,
-    owner: CallId,
     marks: Vec<Mark>,
     lost: u32,
     /// The `seq` of the last mark that was lost: who joined later misses nothing.
@@ -134,7 +134,7 @@ const THREAD_BYTES: usize = size_of::<Thread>() + size_of::<CallId>();
 const TRACK_BYTES: usize = size_of::<Track>() + size_of::<FlightId>();
 
 impl Why {
-    /// Keeps the story of one call, however long it is.
+    /// Keeps the story of one call, however long it is; of the others nothing after their end.
     pub fn of(call: CallId) -> Self {
         let scope = Scope::One(call);
         Self {
@@ -233,15 +233,16 @@ impl Why {
             }
             return;
         }
-        let Some(id) = event.call.filter(|_| !self.is_over(&event.kind)) else {
+        let Some(id) = event.call else {
             return;
         };
         match &event.kind {
             EventKind::StreamDelta { chunks, .. } => self.delta(event, id, *chunks),
             EventKind::CallStarted { .. } => self.start(event, id),
             EventKind::CallEnded { .. } => self.end(event, id),
-            EventKind::FlightStarted { flight, .. } => self.board(event, id, *flight, id),
-            EventKind::FlightJoined { flight, owner, .. } => self.board(event, id, *flight, *owner),
+            EventKind::FlightStarted { flight, .. } | EventKind::FlightJoined { flight, .. } => {
+                self.board(event, id, *flight);
+            }
             EventKind::AttemptEnded {
                 attempt,
                 result,
@@ -267,29 +268,13 @@ impl Why {
         }
     }
 
-    /// Whether the only call that is watched has ended: its flight may go on for others.
-    fn is_over(&self, kind: &EventKind) -> bool {
-        match self.scope {
-            Scope::Recent | Scope::All => false,
-            Scope::One(only) => {
-                let ended = self.calls.get(&only).is_some_and(|thread| thread.ended.is_some());
-                ended && !matches!(kind, EventKind::SemanticLabelled { .. })
-            }
-        }
-    }
-
     fn start(&mut self, event: &Event, id: CallId) {
-        let wanted = match self.scope {
-            Scope::One(only) => only == id,
-            Scope::Recent | Scope::All => true,
-        };
-        let Some(started) = from::start(&event.kind).filter(|_| wanted && !self.calls.contains_key(&id))
-        else {
+        let Some(started) = from::start(&event.kind).filter(|_| !self.calls.contains_key(&id)) else {
             return;
         };
         let thread = Thread {
             at: event.at,
-            started: Box::new(started),
+            started: Arc::new(started),
             marks: Vec::new(),
             flight: None,
             ended: None,
@@ -301,7 +286,7 @@ impl Why {
     }
 
     /// The call goes with a flight, its own or another's.
-    fn board(&mut self, event: &Event, id: CallId, flight: FlightId, owner: CallId) {
+    fn board(&mut self, event: &Event, id: CallId, flight: FlightId) {
         let Some(thread) = self.calls.get_mut(&id).filter(|thread| thread.ended.is_none()) else {
             return;
         };
@@ -310,7 +295,7 @@ impl Why {
             self.bytes += TRACK_BYTES;
             Track::default()
         });
-        (track.owner, track.calls) = (owner, track.calls + 1);
+        track.calls += 1;
         if let Some((before, _)) = before {
             self.release(before);
         }
@@ -323,18 +308,10 @@ impl Why {
         let Some((side, what)) = from::step(event) else {
             return;
         };
-        match &event.kind {
-            EventKind::FlightHandedOver { flight, .. } => {
-                if let Some(track) = self.flights.get_mut(flight) {
-                    track.owner = id;
-                }
-            }
-            EventKind::AttemptStarted { attempt, .. } => {
-                if let Some(track) = self.track(id) {
-                    (track.attempt, track.chunks, track.heard) = (*attempt, 0, None);
-                }
-            }
-            _ => {}
+        if let EventKind::AttemptStarted { attempt, .. } = &event.kind
+            && let Some(track) = self.track(id)
+        {
+            (track.attempt, track.chunks, track.heard) = (*attempt, 0, None);
         }
         self.note(event, id, side, what);
     }
@@ -352,7 +329,7 @@ impl Why {
                 state,
                 window: *window,
             },
-            EventKind::BreakerRefused { until, window } => What::BreakerRefused(Box::new(Refused {
+            EventKind::BreakerRefused { until, window } => What::BreakerRefused(Arc::new(Refused {
                 probe_in: until.map(|until| event.at.until(until)),
                 state,
                 window: *window,
@@ -397,7 +374,7 @@ impl Why {
             chunks,
             result: result.clone(),
         };
-        self.note(event, id, Side::Flight, What::AttemptEnded(Box::new(ended)));
+        self.note(event, id, Side::Flight, What::AttemptEnded(Arc::new(ended)));
     }
 
     fn end(&mut self, event: &Event, id: CallId) {
@@ -408,7 +385,7 @@ impl Why {
             return;
         };
         let chat = thread.started.origin == Origin::Chat;
-        self.note(event, id, Side::Call, What::Finished(Box::new(finished)));
+        self.note(event, id, Side::Call, What::Finished(Arc::new(finished)));
         if let Some(thread) = self.calls.get_mut(&id) {
             thread.ended = Some(event.seq);
         }
@@ -417,12 +394,17 @@ impl Why {
         } else {
             (&mut self.finished, MAX_FINISHED)
         };
-        queue.push_back(id);
-        if queue.len() > most
-            && self.scope == Scope::Recent
-            && let Some(oldest) = queue.pop_front()
-        {
-            self.forget(oldest);
+        match self.scope {
+            Scope::One(only) if only != id => self.forget(id),
+            Scope::One(_) | Scope::All => {}
+            Scope::Recent => {
+                queue.push_back(id);
+                if queue.len() > most
+                    && let Some(oldest) = queue.pop_front()
+                {
+                    self.forget(oldest);
+                }
+            }
         }
     }
 
@@ -462,18 +444,9 @@ impl Why {
         self.sweep();
     }
 
-    /// The flight an event of this call belongs to. Where one call alone is watched, its owner is another.
+    /// The flight a call belongs to.
     fn flight_of(&self, id: CallId) -> Option<FlightId> {
-        if let Some(thread) = self.calls.get(&id) {
-            return thread.flight.map(|(flight, _)| flight);
-        }
-        match self.scope {
-            Scope::One(_) => {
-                let mut flights = self.flights.iter();
-                flights.find_map(|(flight, track)| (track.owner == id).then_some(*flight))
-            }
-            Scope::Recent | Scope::All => None,
-        }
+        self.calls.get(&id)?.flight.map(|(flight, _)| flight)
     }
 
     fn track(&mut self, id: CallId) -> Option<&mut Track> {

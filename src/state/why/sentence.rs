@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::what::{Finished, MeaningHit, What};
 use super::{Story, text, words};
 use crate::event::{AttemptResult, CallId, Constraint, Fate, StopReason};
+use crate::settings::FaultKind;
 use crate::text::SafeText;
 
 /// Less time in the queue or between tries is not worth a word.
@@ -24,8 +25,8 @@ struct Facts<'a> {
     last: u32,
     /// Failed attempts, as one says them.
     failures: Vec<String>,
-    /// Faults made on purpose in the running attempt.
-    on_purpose: bool,
+    /// The fault made on purpose in the last attempt.
+    fault: Option<FaultKind>,
     /// Time in the queue, and what was short last.
     queued: Duration,
     short: Option<Constraint>,
@@ -98,10 +99,10 @@ fn gather(story: &Story) -> Facts<'_> {
             }
             What::AttemptStarted { attempt } => {
                 (facts.sent, facts.last) = (facts.sent + 1, *attempt);
-                facts.on_purpose = false;
+                facts.fault = None;
                 facts.now = Doing::Sent;
             }
-            What::FaultInjected { .. } => facts.on_purpose = true,
+            What::FaultInjected { fault, .. } => facts.fault = Some(*fault),
             What::AttemptFirstToken { attempt, .. } => {
                 facts.last = *attempt;
                 facts.now = Doing::Streams;
@@ -114,7 +115,7 @@ fn gather(story: &Story) -> Facts<'_> {
                     let asked = failure
                         .hint
                         .map(|hint| format!("asked to wait {}", words::plain(hint.wait)));
-                    let purpose = facts.on_purpose.then(|| "on purpose".to_owned());
+                    let purpose = facts.fault.take().map(|_| "on purpose".to_owned());
                     let notes: Vec<String> = [purpose, asked].into_iter().flatten().collect();
                     let said = words::failed(failure);
                     facts.failures.push(if notes.is_empty() {
@@ -200,7 +201,10 @@ impl Facts<'_> {
         let inherited = self
             .inherited
             .map(|from| format!("; it took the flight over when {from} left"));
-        [queued, between, silent, inherited]
+        let slowed = self
+            .fault
+            .map(|fault| format!("; a {} made on purpose slowed it", fault.label()));
+        [queued, between, silent, slowed, inherited]
             .into_iter()
             .flatten()
             .collect()

@@ -181,11 +181,11 @@ fn a_story_in_full() {
 #12 Answered in 7.3s on the third try: 429 (on purpose, asked to wait 1s), then a timeout; 1.2s in the queue because the token bucket was short; 1.4s between tries; its stream was silent for 2.0s.
 
   0.00s  asked    ann in the chat: \"question 12\"
-                  fingerprint 000000000000000c, about 12 tokens, deadline in 10m
+                  fingerprint 000000000000, ~12 tokens, deadline 10m
   0.00s  cache    miss: never seen before
   0.00s  queue    waits for the token bucket: place 3 of 3, turn in about 1.20s
                   saw 120 of 20000 tokens (needs 268), 60 of 60 requests, 3 slots in use
-  1.20s  limiter  admitted after 0.04s, 268 tokens reserved; left: 2000 of 20000 tokens, 6 of 60 requests
+  1.20s  limiter  admitted after 0.04s for 268 tokens; 2000 of 20000 and 6 of 60 requests left
   1.20s  breaker  closed, lets it pass: 4 of 20 failed
   1.20s  try 1    sent
   1.20s  try 1    429 made on purpose
@@ -202,7 +202,7 @@ fn a_story_in_full() {
   7.20s  try 3    silent for 2.00s
   7.30s  try 3    complete after 2.50s: 60 tokens (12 asked, 48 answered); the model was done
   7.30s  cache    answer stored, 200 bytes
-  7.30s  end      answered after 7.30s, 3 tries, 60 tokens (12 asked, 48 answered)
+  7.30s  end      answered after 7.30s, 3 tries
 ";
     let tale = third_try();
     check(&story(&tale, 12));

@@ -120,8 +120,10 @@ fn started(step: &Step, start: &Started) -> Words {
         Origin::Library => "by a program".to_owned(),
     };
     let text = format!("{user} {origin}: {}", quoted(prompt));
+    // enough of it to tell two apart; the JSON form has it whole
+    let mark: String = fingerprint.chars().take(12).collect();
     let more = format!(
-        "fingerprint {fingerprint}, about {}, deadline in {}",
+        "fingerprint {mark}, ~{}, deadline {}",
         words::count(*prompt_tokens, "token", "tokens"),
         words::plain(step.at.until(*deadline))
     );
@@ -337,7 +339,7 @@ fn admission(admitted: &Admitted) -> String {
     };
     let own = admitted.own.as_ref().map_or_else(String::new, words::own_levels);
     format!(
-        "{how}, {} tokens reserved; left: {} tokens, {} requests{own}",
+        "{how} for {} tokens; {} and {} requests left{own}",
         admitted.reserved,
         words::level(admitted.tokens),
         words::level(admitted.requests)
@@ -473,9 +475,11 @@ fn finished(end: &Finished) -> String {
         0 => String::new(),
         tries => format!(", {}", words::count(u64::from(tries), "try", "tries")),
     };
+    // what it spent itself its last try has told
     let tokens = end
         .usage
         .as_ref()
+        .filter(|_| end.attempts == 0)
         .map_or_else(String::new, |usage| format!(", {}", tokens(usage)));
     let fate = match end.fate {
         Fate::Answered => "answered",

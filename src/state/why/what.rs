@@ -1,6 +1,7 @@
 //! What a step can be: one variant for each fact, with the numbers that explain it. Kept small, because tens of
-//! thousands are kept: what has many numbers stands in a box.
+//! thousands are kept, and copied for each viewer: what has many numbers is shared.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,18 +21,18 @@ use crate::time::{Timestamp, nanos, nanos_option};
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum What {
     /// The call was accepted.
-    Started(Box<Started>),
+    Started(Arc<Started>),
     /// Answered by the stored result of its idempotency key.
-    Replayed(Box<Served>),
+    Replayed(Arc<Served>),
     /// Answered from the exact cache.
-    CacheHit(Box<Served>),
+    CacheHit(Arc<Served>),
     /// The exact cache had nothing.
     CacheMissed {
         /// Why.
         reason: MissReason,
         /// The stored request most like it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        nearest: Option<Box<NearMiss>>,
+        nearest: Option<Arc<NearMiss>>,
     },
     /// The exact cache was not asked.
     CacheBypassed {
@@ -39,11 +40,11 @@ pub enum What {
         reason: BypassReason,
     },
     /// Answered by the semantic cache.
-    SemanticHit(Box<MeaningHit>),
+    SemanticHit(Arc<MeaningHit>),
     /// The semantic cache served nothing.
-    SemanticMissed(Box<MeaningMiss>),
+    SemanticMissed(Arc<MeaningMiss>),
     /// In shadow mode: this would have been served.
-    SemanticShadowed(Box<MeaningHit>),
+    SemanticShadowed(Arc<MeaningHit>),
     /// In shadow mode: the answer was compared with the one that would have been served.
     SemanticCompared {
         /// The call whose answer would have been served.
@@ -59,7 +60,7 @@ pub enum What {
         entries: u64,
     },
     /// A person judged the semantic hit.
-    Labelled(Box<Judged>),
+    Labelled(Arc<Judged>),
     /// It owns a new flight.
     FlightStarted {
         /// Which.
@@ -84,11 +85,11 @@ pub enum What {
         from: CallId,
     },
     /// In the queue of the limiter.
-    Queued(Box<Queued>),
+    Queued(Arc<Queued>),
     /// Let through by the limiter.
-    Admitted(Box<Admitted>),
+    Admitted(Arc<Admitted>),
     /// Turned away by the limiter.
-    Rejected(Box<Rejected>),
+    Rejected(Arc<Rejected>),
     /// Left the queue by itself.
     LeftQueue {
         /// Waiters left.
@@ -106,7 +107,7 @@ pub enum What {
         window: WindowCounts,
     },
     /// Turned away by the breaker.
-    BreakerRefused(Box<Refused>),
+    BreakerRefused(Arc<Refused>),
     /// An HTTP request went out.
     AttemptStarted {
         /// From 1, within the flight.
@@ -143,11 +144,11 @@ pub enum What {
         silent: Duration,
     },
     /// The attempt is over.
-    AttemptEnded(Box<Ended>),
+    AttemptEnded(Arc<Ended>),
     /// Another attempt follows.
-    RetryScheduled(Box<Retried>),
+    RetryScheduled(Arc<Retried>),
     /// No other attempt follows.
-    RetryStopped(Box<Stopped>),
+    RetryStopped(Arc<Stopped>),
     /// The reservation was settled.
     Settled {
         /// LLM tokens that had been reserved.
@@ -168,7 +169,7 @@ pub enum What {
         reason: SkipReason,
     },
     /// The call is over.
-    Finished(Box<Finished>),
+    Finished(Arc<Finished>),
 }
 
 /// How a call began.
@@ -287,7 +288,7 @@ pub struct Levels {
     pub needs: u64,
     /// The user's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<Box<OwnLevels>>,
+    pub user: Option<Arc<OwnLevels>>,
 }
 
 impl Levels {
@@ -297,7 +298,7 @@ impl Levels {
             tokens: Level::of(&saw.tokens, at),
             in_use: saw.in_use,
             needs: saw.needs,
-            user: saw.user.as_ref().map(|own| Box::new(OwnLevels::of(own, at))),
+            user: saw.user.as_ref().map(|own| Arc::new(OwnLevels::of(own, at))),
         }
     }
 }
@@ -483,8 +484,16 @@ pub struct Finished {
 }
 
 impl What {
-    /// Bytes on the heap, about: boxes and texts.
+    /// Bytes on the heap, about.
     pub(super) fn heap(&self) -> usize {
+        match self.shared() {
+            0 => 0,
+            // two counts stand before what is shared
+            bytes => bytes + 2 * size_of::<usize>(),
+        }
+    }
+
+    fn shared(&self) -> usize {
         let near = |near: &NearestPrompt| near.prompt.len() + 64;
         match self {
             Self::Started(start) => {

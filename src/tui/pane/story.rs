@@ -6,12 +6,15 @@
 //! 4. what it does now, where it is not over
 //! 5. the answer, as far as it came
 
+use std::time::Duration;
+
 use ratatui::text::Line;
 
 use crate::event::AttemptResult;
 use crate::state::why::{self, Step, Story, Told, What};
 use crate::state::{Call, Doing};
 use crate::text::SafeText;
+use crate::time::Timestamp;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
@@ -23,6 +26,8 @@ const OFFSET: usize = 6;
 const LABEL: usize = 8;
 /// Offset, mark and label with the blanks between.
 const INDENT: usize = OFFSET + 1 + 1 + 1 + LABEL + 1;
+/// Steps closer than this happened at once, for a reader.
+const AT_ONCE: Duration = Duration::from_millis(20);
 /// Rows of one step's text.
 const MOST_ROWS: usize = 4;
 /// Rows of the sentence, and of the answer.
@@ -112,16 +117,16 @@ impl Page<'_> {
             let text = format!("{} earlier steps are not remembered any more", story.lost);
             self.paragraph(Role::Muted, &text, 2);
         }
-        let mut last = None;
+        let mut last: Option<(String, Timestamp)> = None;
         for step in story.telling() {
+            let offset = why::span(step.offset);
             // the same instant is not written twice: what happens at once stands together
-            let offset = if last == Some(step.at) {
-                String::new()
-            } else {
-                why::span(step.offset)
-            };
-            self.step(&row::right(&offset, OFFSET), step);
-            last = Some(step.at);
+            let same = last
+                .as_ref()
+                .is_some_and(|(shown, at)| *shown == offset && step.at.since(*at) < AT_ONCE);
+            let shown = if same { "" } else { offset.as_str() };
+            self.step(&row::right(shown, OFFSET), step);
+            last = Some((offset, step.at));
         }
     }
 
@@ -259,11 +264,9 @@ fn text_role(role: Role) -> Role {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::scene::Scene;
     use super::*;
-    use crate::event::{CallId, Constraint, EventKind, FailureClass, Origin};
+    use crate::event::{CallId, Constraint, EventKind, FailureClass, Fate, Origin};
     use crate::state::story::{
         Story as Tale, admitted, attempt, delta, ended, failed, first_token, queued, retry, succeeded,
     };
@@ -317,13 +320,12 @@ mod tests {
                 "queue because the token bucket was short; 1.0s between tries.",
                 "",
                 " 0.00s   asked    ann in the chat: \"question 30\"",
-                "                  fingerprint 000000000000001e, about 12 tokens,",
-                "                  deadline in 10m",
+                "                  fingerprint 000000000000, ~12 tokens, deadline 10m",
                 "         cache    miss: never seen before",
                 "       … queue    waits for the token bucket: place 1 of 1, turn in",
                 "                  about 0.40s",
-                " 0.40s   limiter  admitted after 0.04s, 268 tokens reserved; left: 2000",
-                "                  of 20000 tokens, 6 of 60 requests",
+                " 0.40s   limiter  admitted after 0.04s for 268 tokens; 2000 of 20000",
+                "                  and 6 of 60 requests left",
                 "       ▶ try 1    sent",
                 "       ! try 1    429 made on purpose",
                 " 0.60s ✗ try 1    failed after 0.20s: made up: RateLimited",
@@ -334,8 +336,7 @@ mod tests {
                 " 1.90s   try 2    first token after 0.30s",
                 " 2.00s ✓ try 2    complete after 0.40s: 60 tokens (12 asked, 48",
                 "                  answered); the model was done",
-                "       ✓ end      answered after 2.00s, 2 tries, 60 tokens (12 asked, 48",
-                "                  answered)",
+                "       ✓ end      answered after 2.00s, 2 tries",
                 "",
                 "It works.",
             ]
@@ -403,7 +404,7 @@ mod tests {
     #[test]
     fn a_story_that_is_gone_says_so() {
         let mut scene = super::super::scene::burst();
-        scene.state.why = crate::state::why::Why::default();
+        scene.state.why = why::Why::default();
         let rows = shown(&scene, 31, 70);
         assert_eq!(rows[1], "Its steps are not remembered any more.");
     }
