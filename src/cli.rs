@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
+  seawall why outage.ndjson 12                 the story of call 12; without a number, which are worth asking about
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
 
 Exit codes: 0 ok, 1 it did not come as expected or a promise is broken, 2 usage or configuration, 3 upstream unreachable,
@@ -110,6 +111,9 @@ pub enum Mode {
         /// In real time and over sockets: against the simulator, or --upstream
         #[arg(long)]
         real: bool,
+        /// Print the story of this call instead of the report: 12 or #12; with --json as JSON
+        #[arg(long, value_name = "CALL", value_parser = call_number)]
+        explain: Option<u64>,
     },
     /// Play random worlds until one breaks a promise; the same seed is the same world
     Worlds {
@@ -127,6 +131,17 @@ pub enum Mode {
         /// The journal; - reads standard input
         file: PathBuf,
     },
+    /// Tell why a call of a journal came out as it did: step by step, with what each guard saw
+    Why {
+        /// The journal; - reads standard input
+        file: PathBuf,
+        /// The call: 12 or #12; without it, the calls worth asking about are listed
+        #[arg(value_parser = call_number)]
+        call: Option<u64>,
+        /// As JSON
+        #[arg(long, requires = "call")]
+        json: bool,
+    },
     /// Write a picture of the screen as SVG: the same one each time
     Picture {
         /// Where to
@@ -135,6 +150,14 @@ pub enum Mode {
         #[arg(long, value_name = "WxH", default_value = "120x40")]
         size: String,
     },
+}
+
+/// The number of a call, with or without its mark.
+fn call_number(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    digits
+        .parse()
+        .map_err(|_| "a call has a number: write 12, or '#12' in quotes".to_owned())
 }
 
 /// Where to panic on purpose.

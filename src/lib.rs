@@ -45,6 +45,8 @@ pub mod cli;
 
 pub mod drill;
 
+pub mod explain;
+
 pub mod picture;
 
 /// The README's example is compiled and run with the tests.

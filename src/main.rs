@@ -15,6 +15,8 @@ use seawall::cli::{Cli, ColorChoice, Mode, PanicIn};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
+use seawall::event::CallId;
+use seawall::explain;
 use seawall::journal;
 use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, UpstreamConfig};
@@ -78,8 +80,10 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             json,
             journal,
             real,
+            explain,
         }) => {
-            let scene = scenario::load(scenario, policy.as_deref(), cli.seed)?;
+            let mut scene = scenario::load(scenario, policy.as_deref(), cli.seed)?;
+            scene.watch = explain.map(CallId);
             let upstream = scenario::Upstream {
                 server: if *real { upstream(cli)? } else { None },
                 model: cli.model.clone(),
@@ -99,6 +103,9 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             report(&scene, outcome, *real, *json)
         }
         Some(Mode::Check { file }) => check_journal(file),
+        Some(Mode::Why { file, call, json }) => {
+            explain::why(file, *call, *json, &mut std::io::stdout(), &mut std::io::stderr())
+        }
         None => {
             let config = session_config(cli)?;
             if cli.no_tui || !has_terminal() {
@@ -313,8 +320,12 @@ fn report(
         }
         Err(error) => return Err(error.into()),
     };
-    let report = scenario::Report::new(scene, &outcome, !real);
     let mut out = std::io::stdout();
+    if let Some(watched) = &outcome.watched {
+        let name = &scene.scenario.name;
+        return explain::tell(name, watched, json, &mut out, &mut std::io::stderr());
+    }
+    let report = scenario::Report::new(scene, &outcome, !real);
     if json {
         // not into `out`: serde_json would wrap what printing meets, and a closed pipe would look like a fault
         let written = serde_json::to_string_pretty(&report)?;

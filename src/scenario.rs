@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use bundled::bundled;
 pub use measure::{Measure, Part};
 pub use report::{Judged, Report};
-pub use run::{Outcome, RunError, Upstream, in_real_time, in_virtual_time};
+pub use run::{Outcome, RunError, Upstream, Watched, in_real_time, in_virtual_time};
 pub use script::{
     Arrival, Callers, Expectation, FaultPhase, Impatience, PolicyChoice, PromptMix, Scenario, TimedCommand,
     UpstreamScript, Wish,
@@ -31,6 +31,7 @@ pub use script::{
 pub use tally::{CallFacts, Tally};
 
 use crate::config::{self, ConfigError};
+use crate::event::CallId;
 use crate::settings::{FaultProfile, Policy};
 
 /// No scenario is longer: a day.
@@ -51,6 +52,8 @@ pub struct Scene {
     pub phases: Vec<(FaultPhase, FaultProfile)>,
     /// The policies that commands apply, by their names.
     pub policies: Vec<(String, Policy)>,
+    /// The call whose story is kept, if one is.
+    pub watch: Option<CallId>,
 }
 
 /// A scenario: a bundled one by name, or a file. `policy` and `seed` of the command line come first.
@@ -91,6 +94,7 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
         phases,
         policies,
         scenario,
+        watch: None,
     })
 }
 

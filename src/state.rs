@@ -121,6 +121,7 @@ pub(crate) mod story;
 #[cfg(test)]
 mod tests;
 mod verdict;
+pub mod why;
 
 pub use breaker::{BreakerView, StateSpell};
 pub use cache::CacheView;
@@ -161,6 +162,8 @@ pub struct State {
     pub latency: LatencyView,
     /// The log.
     pub log: Log,
+    /// What the stories of calls are made of.
+    pub why: why::Why,
 }
 
 impl State {
@@ -169,8 +172,9 @@ impl State {
         self.next_seq = event.seq.saturating_add(1);
         self.last_event_at = self.last_event_at.max(event.at);
         if let EventKind::StreamDelta { .. } = event.kind {
-            // by far the most frequent kind, and only one view cares
+            // by far the most frequent kind, and only two views care
             self.calls.apply(event);
+            self.why.apply(event);
             return;
         }
         self.calls.apply(event);
@@ -179,6 +183,7 @@ impl State {
         self.breaker.apply(event);
         self.retry.apply(event);
         self.latency.apply(event);
+        self.why.apply(event);
         if let (EventKind::FlightHandedOver { .. }, Some(heir)) = (&event.kind, event.call) {
             self.limit.adopt(heir, self.calls.recent.get(&heir), event.at);
         }

@@ -183,6 +183,7 @@ fn what_never_came_to_be_is_not_within_bounds() {
         tally: Tally::default(),
         violation: None,
         leftovers: Vec::new(),
+        watched: None,
     };
     let report = super::Report::new(&scene, &outcome, true);
     assert!(!report.met);

@@ -127,6 +127,7 @@ pub fn world(seed: u64) -> Scene {
         seed,
         phases,
         scenario,
+        watch: None,
     }
 }
 

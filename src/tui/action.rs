@@ -92,7 +92,7 @@ actions! {
     PageDown "page_down" Look "page down" "a page down";
     Top "top" Look "top" "to the beginning";
     Follow "follow" Look "follow" "to the end, and follow";
-    Open "open" Look "details" "the story of the call under the cursor";
+    Open "open" Look "why" "why? the story of the call under the cursor";
     Copy "copy" Look "copy" "copy the answer, row or line";
     Palette "palette" Look "commands" "all commands by name";
     Help "help" Look "help" "help for this pane";

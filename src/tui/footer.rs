@@ -22,13 +22,13 @@ const NORMAL: [Action; 20] = [
     Action::Burst10,
     Action::ToggleFaults,
     Action::NextPane,
+    Action::Open,
     Action::Zoom,
     Action::Pause,
     Action::Filter,
     Action::Palette,
     Action::Burst50,
     Action::ChooseFaults,
-    Action::Open,
     Action::Follow,
     Action::ToggleCache,
     Action::CycleBreaker,
@@ -120,7 +120,7 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     let fitting = candidates(ui)
         .iter()
         .filter(|action| blocked(**action, ui, state).is_none())
-        .filter(|action| **action != Action::Open || context != Context::Normal || ui.focus.has_calls())
+        .filter(|action| **action != Action::Open || context != Context::Normal || has_calls(ui, state))
         .filter_map(|action| item(*action, keymap, context));
     for mut item in fitting {
         if x + item.width + reserved > width {
@@ -137,6 +137,11 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
         shown.push(help);
     }
     shown
+}
+
+/// Whether there is a call to ask about in the pane that has the focus.
+fn has_calls(ui: &Ui, state: &State) -> bool {
+    ui.focus.has_calls() && !state.calls.recent.is_empty()
 }
 
 fn item(action: Action, keymap: &Keymap, context: Context) -> Option<Item> {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-fn seawall(arguments: &[&str]) -> Output {
+pub(crate) fn seawall(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_seawall"))
         .args(arguments)
         .env_remove("SEAWALL_UPSTREAM")

@@ -20,7 +20,7 @@ pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
     } else {
         "Up Down other calls   y copy   x stop   Esc closes"
     };
-    let inner = super::frame(view, &format!("Call {id}"), note, area, buf);
+    let inner = super::frame(view, &format!("Why {id}"), note, area, buf);
     if inner.is_empty() {
         return;
     }

@@ -4,10 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect, Size};
 
 use super::{Bench, busy_state};
-use crate::event::{CallId, Command};
+use crate::event::{CallId, Command, FailureClass, Fate, Origin};
 use crate::settings::FaultProfile;
-use crate::state::{Span, SpanKind, State};
-use crate::time::Timestamp;
+use crate::state::State;
+use crate::state::story::{Story, attempt, ended, failed};
 use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette};
 use crate::tui::theme::{Palette as Colours, Theme};
 use crate::tui::ui::Mode;
@@ -252,23 +252,25 @@ fn a_sentence_about_faults_is_wrapped_and_little_is_not_drawn_as_nothing() {
 
 #[test]
 fn a_story_longer_than_its_box_is_turned_by_pages() {
-    let mut bench = Bench::new(busy_state());
-    let call = bench.state.calls.recent.get_mut(&CallId(1)).unwrap();
-    call.spans = (1..8)
-        .map(|second| Span {
-            kind: SpanKind::Waiting,
-            from: Timestamp::from_secs_f64(f64::from(second)),
-            to: Some(Timestamp::from_secs_f64(f64::from(second) + 0.5)),
-            label: "503".into(),
-        })
-        .collect();
-    bench.press("3<down><down><down><down><enter>");
+    let mut tale = Story::begin();
+    tale.call(1, Origin::Chat);
+    for number in 1..=4 {
+        tale.tell(1, attempt(number, 1));
+        tale.tell(1, failed(number, FailureClass::Unavailable, Some(503), 500));
+    }
+    tale.tell(1, ended(Fate::Failed, 4, 2000));
+    let mut bench = Bench::new(tale.state());
+    bench.press("3<enter>");
     let top = rows(&mut bench, 80, 16);
     assert!(holds(&top, "PgUp PgDn scroll"), "{top:#?}");
-    assert!(holds(&top, "fingerprint") && !holds(&top, "tokens  "), "{top:#?}");
+    assert!(
+        holds(&top, "Why #1") && holds(&top, "Failed after 4 tries in 2.0s"),
+        "{top:#?}"
+    );
+    assert!(holds(&top, "fingerprint") && !holds(&top, " end "), "{top:#?}");
     bench.press("<space>");
     let on = rows(&mut bench, 80, 16);
-    assert!(holds(&on, "tokens  "), "{on:#?}");
+    assert!(holds(&on, " end "), "{on:#?}");
     bench.press("<pgup>");
     assert_eq!(rows(&mut bench, 80, 16), top);
 }

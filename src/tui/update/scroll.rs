@@ -6,7 +6,7 @@ use super::{Known, areas, measure};
 use crate::event::CallId;
 use crate::tui::action::Action;
 use crate::tui::overlay::{self, Overlay, details};
-use crate::tui::pane::{PaneId, chat, log};
+use crate::tui::pane::{PaneId, chat, log, story};
 use crate::tui::theme::Theme;
 use crate::tui::ui::Ui;
 
@@ -163,7 +163,8 @@ pub(super) fn text_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<String> {
     let state = known.shown;
     if let Some(Overlay::Details(id)) = ui.overlays.last() {
         let call = state.calls.recent.get(id)?;
-        return Some(format!("{}\n\n{}", call.prompt, state.calls.answer(call)));
+        let theme = Theme::default();
+        return Some(story::text(&measure(ui, known, &theme), call));
     }
     match areas(ui).focus {
         PaneId::Log => {
