@@ -187,6 +187,12 @@ impl RetryView {
         (calls > 0).then(|| tries as f64 / calls as f64)
     }
 
+    /// Retries that brought an answer, and that failed, in the last 30 s.
+    pub fn helped_lately(&self, now: Timestamp) -> (u64, u64) {
+        let window = self.timeline.window(now, 0);
+        (window.helped, window.failed)
+    }
+
     /// Tries for each call that was sent, over the run; nothing where none was.
     pub fn amplification(&self) -> Option<f64> {
         (self.sent > 0).then(|| self.attempts as f64 / self.sent as f64)
