@@ -182,9 +182,8 @@ impl RetryView {
     /// there are none.
     pub fn amplification_now(&self, now: Timestamp) -> Option<f64> {
         let window = self.timeline.window(now, 0);
-        let calls = window.ended + self.book.out_calls;
-        let tries = window.ended_tries + self.book.out_tries;
-        (calls > 0).then(|| tries as f64 / calls as f64)
+        let (calls, tries) = self.tries_a_call(&window);
+        (calls > 0).then_some(tries)
     }
 
     /// Retries that brought an answer, and that failed, in the last 30 s.
@@ -358,13 +357,9 @@ impl RetryView {
 
     fn note_peak(&mut self, now: Timestamp) {
         let window = self.timeline.window(now, 0);
-        let calls = window.ended + self.book.out_calls;
-        let tries = (window.ended_tries + self.book.out_tries) as f64;
-        if calls >= PEAK_CALLS {
-            let amplification = tries / calls as f64;
-            if self.peak.is_none_or(|(peak, _)| amplification > peak) {
-                self.peak = Some((amplification, now));
-            }
+        let (calls, tries) = self.tries_a_call(&window);
+        if calls >= PEAK_CALLS && self.peak.is_none_or(|(peak, _)| tries > peak) {
+            self.peak = Some((tries, now));
         }
     }
 }

@@ -153,9 +153,9 @@ impl RetryView {
     }
 
     /// Calls of the window and tries for each; see [`RetryView::amplification_now`].
-    fn tries_a_call(&self, window: &Sum) -> (u64, f64) {
-        let calls = window.ended + self.book.out_calls;
-        let tries = window.ended_tries + self.book.out_tries;
+    pub(super) fn tries_a_call(&self, window: &Sum) -> (u64, f64) {
+        let calls = window.ended.saturating_add(self.book.out_calls);
+        let tries = window.ended_tries.saturating_add(self.book.out_tries);
         (
             calls,
             if calls == 0 {

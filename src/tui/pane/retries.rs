@@ -4,11 +4,11 @@
 //!  retries are 83 % of all tries and 0 % of them help: a retry storm.
 //!  tries per call   now  6.0   peak  6.0 at 01:52   run  4.1
 //!  No budget is kept (policy exercise): set retry.budget_ratio; o opens the breaker.
-//!    20│      ▒▒▒▒▒▒▒▒▒                      · other    0
-//!      │    ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒                ...
-//!    10│ ██▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒             ▒ 429    120
-//!   0/s│ ███████████████████████████         █ first   60
-//!      └-2m────────────-1m────────────now
+//!   20│      ▒▒▒▒▒▒▒▒▒                      · other   0
+//!     │    ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒                ...
+//!   10│ ██▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒             ▒ 429   120
+//!  0/s│ ███████████████████████████         █ first  60
+//!     └-2m────────────-1m────────────now
 //!  achieved, cost, budget
 //!  tries per call            waits
 //! ```
@@ -107,7 +107,7 @@ impl Plan {
         let mut chart = take(LEAST_CHART - 1, 3);
         let mut facts = take(facts::BELOW, 1);
         head += take(1, 1);
-        let tries = take(tries::ROWS, tries::ROWS);
+        let tries = take(tries::ROWS, tries::LEAST_ROWS);
         let mut waits = if width >= SIDE_BY_SIDE { tries } else { 0 };
         chart += take(GOOD_CHART - (LEAST_CHART - 1), 1);
         facts += take(facts::MORE, 1);

@@ -13,10 +13,13 @@ use super::super::{gauge, row, units};
 
 /// First tries and each cause of retries.
 const PARTS: usize = RetryCause::ALL.len() + 1;
-/// Columns of the numbers at the left, the line beside them included.
-const AXIS: u16 = units::AMOUNT_WIDTH as u16 + 1;
-/// Columns of the shortest legend: blank, mark, label, number.
-const LEGEND: u16 = 13;
+/// Columns of the numbers at the left; a longer one is left out.
+const NUMBER: usize = 3;
+/// The same, the line beside them included.
+const AXIS: u16 = NUMBER as u16 + 1;
+/// Columns of the shortest legend: blank, mark, blank, label, number. With it and the axis, two minutes fit into the
+/// 76 columns of a terminal of 80 in columns of two seconds.
+const LEGEND: u16 = 12;
 /// Columns of the legend in words.
 const WORDY_LEGEND: u16 = 36;
 /// How long a column may stand for, in seconds.
@@ -156,11 +159,8 @@ fn label(theme: &Theme, scale: f64, height: usize, rows: usize) -> Line<'static>
     } else {
         String::new()
     };
-    let text = format!(
-        "{}{}",
-        row::right(&text, units::AMOUNT_WIDTH),
-        theme.glyphs.border[1]
-    );
+    let text = if text.len() > NUMBER { String::new() } else { text };
+    let text = format!("{}{}", row::right(&text, NUMBER), theme.glyphs.border[1]);
     Line::from(row::piece(theme, Role::Muted, text))
 }
 
@@ -236,7 +236,7 @@ fn draw_legend(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let now = view.now.0 / 1_000_000_000;
     let seconds = view.state.retry.timeline.seconds.iter();
     let mut counts = [0_u64; PARTS];
-    for one in seconds.filter(|one| one.second <= now && one.second + HISTORY > now) {
+    for one in seconds.filter(|one| one.second <= now && one.second.saturating_add(HISTORY) > now) {
         for (count, part) in counts.iter_mut().zip(stack(one)) {
             *count += u64::from(part);
         }
@@ -254,9 +254,9 @@ fn draw_legend(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         let count = counts.get(part).copied().unwrap_or(0);
         let (label, words) = name(part);
         let role = if count == 0 { Role::Muted } else { Role::Text };
-        let mut text = row::left(label, 6);
+        let mut text = row::left(label, 5);
         if wordy {
-            text.push_str(&row::left(words, 16));
+            text.push_str(&format!(" {words:<16}"));
         }
         text.push_str(&row::right(&units::amount(count), units::AMOUNT_WIDTH));
         if wordy && all > 0 {
@@ -314,8 +314,8 @@ mod tests {
     #[test]
     fn the_time_is_told_where_there_is_room() {
         let theme = Theme::default();
-        assert_eq!(time_axis(&theme, 24).to_string(), "    └-2m─────────-1m──────now");
-        assert_eq!(time_axis(&theme, 4).to_string(), "    └-2m─");
-        assert_eq!(time_axis(&theme, 0).to_string(), "    └");
+        assert_eq!(time_axis(&theme, 24).to_string(), "   └-2m─────────-1m──────now");
+        assert_eq!(time_axis(&theme, 4).to_string(), "   └-2m─");
+        assert_eq!(time_axis(&theme, 0).to_string(), "   └");
     }
 }

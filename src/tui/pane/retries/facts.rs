@@ -115,7 +115,7 @@ fn load(view: &View<'_>, width: usize) -> Line<'static> {
         Line::from(row::piece(
             theme,
             Role::Muted,
-            format!("  with those never sent{}", cell(asked)),
+            format!("  per call asked{}", cell(asked)),
         )),
     ];
     row::join(theme, pieces, width)
@@ -165,7 +165,7 @@ fn cost(view: &View<'_>, width: usize) -> Line<'static> {
     let retry = &view.state.retry;
     let mut pieces = vec![
         format!("{:>4} tries for nothing", units::amount(retry.fruitless())),
-        format!(", {} waiting", units::duration(retry.backed_off)),
+        format!(", {} of waiting", units::duration(retry.backed_off)),
     ];
     if retry.ambiguous > 0 {
         pieces.push(format!(", {} maybe paid twice", units::amount(retry.ambiguous)));

@@ -9,9 +9,11 @@ use crate::tui::view::View;
 
 use super::super::{row, units};
 
-/// Rows: the head, and one to four tries and more.
+/// Rows: the head, and one to five tries and more.
 pub(super) const ROWS: u16 = 6;
-/// The last row stands for so many tries and more.
+/// With fewer rows than these it says little.
+pub(super) const LEAST_ROWS: u16 = 5;
+/// The last row stands for so many tries and more; with fewer rows, for fewer.
 const MOST: usize = 5;
 /// Columns of label and numbers.
 const NUMBERS: usize = 3 + 2 * (units::AMOUNT_WIDTH + 1);
@@ -22,17 +24,18 @@ pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let width = usize::from(area.width);
     let cells = width.saturating_sub(NUMBERS);
     let retry = &view.state.retry;
-    let answered = fold(&retry.answered_after);
-    let lost = fold(&retry.lost_after);
+    let most_tries = usize::from(area.height).saturating_sub(1).min(MOST);
+    let answered = fold(&retry.answered_after, most_tries);
+    let lost = fold(&retry.lost_after, most_tries);
     let sums = answered
         .iter()
-        .zip(lost)
-        .map(|(answered, lost)| answered.saturating_add(lost));
+        .zip(&lost)
+        .map(|(answered, lost)| answered.saturating_add(*lost));
     let most = sums.max().unwrap_or(0).max(1);
     row::draw(&head(view, width), 0, area, buf);
     for (index, (answered, lost)) in answered.into_iter().zip(lost).enumerate() {
-        let label = if index + 1 == MOST {
-            format!("{MOST}+ ")
+        let label = if index + 1 == most_tries {
+            format!("{most_tries}+ ")
         } else {
             format!("{}  ", index + 1)
         };
@@ -73,12 +76,13 @@ fn head(view: &View<'_>, width: usize) -> Line<'static> {
     row::apart(row::first_fit(theme, wordings, room), numbers, 0, width)
 }
 
-/// The counts with all above the last row in it.
-fn fold(counts: &[u64; 8]) -> [u64; MOST] {
-    let mut folded = [0_u64; MOST];
+/// The counts in `places`, with all above the last one in it.
+fn fold(counts: &[u64; 8], places: usize) -> Vec<u64> {
+    let mut folded = vec![0_u64; places];
     for (index, count) in counts.iter().enumerate() {
-        let place = index.min(MOST - 1);
-        folded[place] = folded[place].saturating_add(*count);
+        if let Some(place) = folded.get_mut(index.min(places.saturating_sub(1))) {
+            *place = place.saturating_add(*count);
+        }
     }
     folded
 }
@@ -109,6 +113,8 @@ mod tests {
         assert_eq!(lengths(1, 999, 1000, 10), [1, 9]);
         assert_eq!(lengths(5, 5, 10, 9), [4, 5]);
         assert_eq!(lengths(5, 5, 10, 0), [0, 0]);
-        assert_eq!(fold(&[1, 2, 3, 4, 5, 6, 7, 8]), [1, 2, 3, 4, 26]);
+        assert_eq!(fold(&[1, 2, 3, 4, 5, 6, 7, 8], 5), [1, 2, 3, 4, 26]);
+        assert_eq!(fold(&[1; 8], 4), [1, 1, 1, 5]);
+        assert!(fold(&[1; 8], 0).is_empty());
     }
 }

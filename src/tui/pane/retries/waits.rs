@@ -66,7 +66,7 @@ fn head(view: &View<'_>, end: Duration, width: usize) -> Line<'static> {
     let room = width.saturating_sub(scale.width() + 1);
     let wordings = [
         text(format!("waits {used} waited {drawn} drawn {hint} server's hint")),
-        text(format!("waits {used} {drawn} drawn {hint} hint")),
+        text(format!("waits {used} waited {drawn} drawn {hint} hint")),
         text("waits".into()),
     ];
     row::apart(row::first_fit(theme, wordings, room), scale, 1, width)
