@@ -154,7 +154,7 @@ fn label(theme: &Theme, scale: f64, height: usize, rows: usize) -> Line<'static>
         "0/s".to_owned()
     } else if height + 1 == rows {
         number(scale)
-    } else if rows % 2 == 0 && height + 1 == rows / 2 && rows >= 4 {
+    } else if rows.is_multiple_of(2) && height + 1 == rows / 2 && rows >= 4 {
         number(scale / 2.0)
     } else {
         String::new()
@@ -256,11 +256,13 @@ fn draw_legend(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         let role = if count == 0 { Role::Muted } else { Role::Text };
         let mut text = row::left(label, 5);
         if wordy {
-            text.push_str(&format!(" {words:<16}"));
+            text.push(' ');
+            text.push_str(&row::left(words, 16));
         }
         text.push_str(&row::right(&units::amount(count), units::AMOUNT_WIDTH));
         if wordy && all > 0 {
-            text.push_str(&format!("  {}", units::percent(count as f64 / all as f64)));
+            text.push_str("  ");
+            text.push_str(&units::percent(count as f64 / all as f64));
         }
         let line = Line::from(vec![
             row::plain(" "),

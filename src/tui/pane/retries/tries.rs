@@ -41,7 +41,7 @@ pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         };
         let [ok, bad] = lengths(answered, lost, most, cells);
         let bar = theme.glyphs.bar_full.repeat(ok);
-        let rest = theme.glyphs.fills[1].repeat(bad);
+        let rest = theme.glyphs.failed.repeat(bad);
         let blank = " ".repeat(cells - ok - bad);
         let number = |count: u64| format!(" {}", row::right(&units::amount(count), units::AMOUNT_WIDTH));
         let role = |count: u64| if count == 0 { Role::Muted } else { Role::Text };
@@ -67,7 +67,7 @@ fn head(view: &View<'_>, width: usize) -> Line<'static> {
         row::right("lost", units::AMOUNT_WIDTH)
     ));
     let room = width.saturating_sub(numbers.width());
-    let (ok, lost) = (theme.glyphs.bar_full, theme.glyphs.fills[1]);
+    let (ok, lost) = (theme.glyphs.bar_full, theme.glyphs.failed);
     let wordings = [
         text(format!("tries a call took: {ok} ok {lost} lost")),
         text("tries a call took".into()),
