@@ -129,7 +129,7 @@ pub use calls::{Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, Spa
 pub use latency::{LatencyView, Percentiles};
 pub use limit::{LimitView, Waiter};
 pub use log::{Log, LogKind, LogLine};
-pub use retry::RetryView;
+pub use retry::{HISTORY, RetryCause, RetryView, Second, Storm, StormGuard, Timeline, WINDOW, Wait};
 pub use session::Session;
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
 pub use verdict::{Cause, Hold, Verdict};

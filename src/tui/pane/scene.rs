@@ -7,14 +7,15 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::event::{
-    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, Failure, FailureClass, Fate, FlightId,
-    MissReason, MoveReason, Origin, Phase, Sample, StopReason, UpstreamInfo, UserId, WindowCounts,
+    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, Failure, FailureClass, Fate, FlightId, Hint,
+    HintSource, MissReason, MoveReason, Origin, Phase, Sample, StopReason, UpstreamInfo, UserId,
+    WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
-    BreakerView, Burst, CacheVerdict, Call, Doing, FateCounts, Flight, RetryView, Span, SpanKind, State,
-    StateSpell, Waiter,
+    BreakerView, Burst, CacheVerdict, Call, Doing, FateCounts, Flight, RetryView, Second, Span, SpanKind,
+    State, StateSpell, Wait, Waiter,
 };
 use crate::time::Timestamp;
 use crate::tui::theme::Theme;
@@ -487,6 +488,7 @@ pub(super) fn worst() -> Scene {
         })
         .collect();
     state.retry.causes.insert(wide.clone(), u64::MAX);
+    retries_at_their_worst(&mut state.retry);
     state.calls.burst = None;
     for call in state.calls.recent.values_mut() {
         call.prompt = wide.as_str().into();
@@ -499,6 +501,53 @@ pub(super) fn worst() -> Scene {
         }
     }
     scene
+}
+
+/// Numbers, waits and seconds that no session comes to, in a storm.
+fn retries_at_their_worst(retry: &mut RetryView) {
+    let second = |second| Second {
+        second,
+        first: u32::MAX / 8,
+        retries: [u32::MAX; 6],
+        failed: u32::MAX,
+        ended: u32::MAX / 8,
+        ended_tries: u32::MAX,
+        ..Second::default()
+    };
+    let wait = |used| Wait {
+        at: Timestamp::MAX,
+        class: FailureClass::Quota,
+        next: u32::MAX,
+        drawn: Duration::MAX,
+        hint: Some(Hint {
+            wait: Duration::MAX,
+            source: HintSource::RetryAfter,
+        }),
+        used,
+    };
+    for count in [
+        &mut retry.attempts,
+        &mut retry.retries,
+        &mut retry.recovered,
+        &mut retry.wasted,
+        &mut retry.spent,
+        &mut retry.helped,
+        &mut retry.in_vain,
+        &mut retry.ambiguous,
+        &mut retry.ambiguous_tokens,
+    ] {
+        *count = u64::MAX;
+    }
+    retry.sent = 1;
+    retry.answered_after = [u64::MAX; 8];
+    retry.lost_after = [u64::MAX; 8];
+    retry.backed_off = Duration::MAX;
+    retry.peak = Some((f64::INFINITY, Timestamp::MAX));
+    retry.budget = Some((f64::MAX, f64::MIN_POSITIVE));
+    retry.budget_at = Some(Timestamp::MAX);
+    retry.storming = Some(Timestamp::ZERO);
+    retry.timeline.seconds = (0..100).chain([u64::MAX]).map(second).collect();
+    retry.waits = [wait(Duration::ZERO), wait(Duration::MAX)].into();
 }
 
 /// Half-open with its probe out.

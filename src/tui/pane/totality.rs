@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Color;
 
 use super::scene::{self, Scene};
-use super::{attempts, breaker, buckets, cache, guards, latency, policy, story, title, verdict};
+use super::{attempts, breaker, buckets, cache, guards, latency, policy, retries, story, title, verdict};
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::view::View;
@@ -21,7 +21,7 @@ fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-const PANES: [(&str, Render); 10] = [
+const PANES: [(&str, Render); 11] = [
     ("attempts", attempts::render),
     ("breaker", breaker::render),
     ("buckets", buckets::render),
@@ -29,6 +29,7 @@ const PANES: [(&str, Render); 10] = [
     ("guards", guards::render),
     ("latency", latency::render),
     ("policy", policy::render),
+    ("retries", retries::render),
     ("story", longest_story),
     ("title", title::render),
     ("verdict", verdict::render),
@@ -132,6 +133,7 @@ fn notes_of_borders_fit_beside_the_name() {
         buckets::title,
         guards::title,
         policy::title,
+        retries::title,
     ];
     for scene in [scene::burst(), scene::worst(), Scene::default()] {
         for title in titles {

@@ -267,6 +267,9 @@ impl Count {
 /// What holds calls, the longest wording first: those that say what happens next, and briefer ones.
 fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     let theme = view.theme;
+    if let Some(storm) = storm_wordings(view, verdict) {
+        return storm;
+    }
     let Some(hold) = verdict.held_by else {
         return free_wordings(view, verdict);
     };
@@ -302,6 +305,36 @@ fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec
     let mut brief: Vec<Line<'static>> = long.iter().map(bare).collect();
     brief.extend(short.iter().flat_map(|text| [worded(" ", text), bare(text)]));
     (full, brief)
+}
+
+/// A retry storm, where no guard holds the calls: then waiting for a slot, a next try or the server is what the
+/// storm looks like, and not its cause.
+fn storm_wordings(view: &View<'_>, verdict: &Verdict) -> Option<(Vec<Line<'static>>, Vec<Line<'static>>)> {
+    if mark::running(&view.state.calls.totals) == 0 {
+        return None;
+    }
+    match verdict.held_by.map(|hold| hold.cause) {
+        None | Some(Cause::BackOff | Cause::Server | Cause::Slots) => {}
+        Some(
+            Cause::BreakerOpen
+            | Cause::BreakerForced
+            | Cause::ProbeOut
+            | Cause::Paused
+            | Cause::Tokens
+            | Cause::Requests
+            | Cause::Loading,
+        ) => return None,
+    }
+    let storm = view.state.storm(view.now)?;
+    let (tries, helped) = (storm.amplification, storm.helped * 100.0);
+    let line = |text: String| Line::from(row::piece(view.theme, Role::Bad, text));
+    let full = vec![
+        line(format!(
+            "RETRY STORM  {tries:.1} tries a call, {helped:.0} % of retries help"
+        )),
+        line(format!("RETRY STORM  {tries:.1} tries a call")),
+    ];
+    Some((full, vec![line("RETRY STORM".into())]))
 }
 
 /// What there is to say where nothing holds.
