@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Doing, State, Waiter};
-use crate::event::{BreakerMode, BreakerState, BucketLevel, Constraint, FailureClass, UpstreamHealth};
+use crate::event::{
+    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, FailureClass, UpstreamHealth, UserId,
+};
 use crate::time::Timestamp;
 
 /// The answer to "is it getting through, and if not, what is holding it?".
@@ -46,6 +48,10 @@ pub enum Cause {
     Tokens,
     /// The bucket of requests is short.
     Requests,
+    /// The user's own bucket of LLM tokens is short: nobody else is held.
+    UserTokens,
+    /// The user's own bucket of requests is short: nobody else is held.
+    UserRequests,
     /// All slots are in use.
     Slots,
     /// Waiting before another attempt.
@@ -74,11 +80,8 @@ impl State {
     /// would refuse the next one.
     pub fn verdict(&self, now: Timestamp) -> Verdict {
         let (mut first, mut second): (Option<Candidate>, Option<Candidate>) = (None, None);
-        let causes = [
-            self.breaker_hold(now),
-            self.queue_hold(now),
-            self.loading_hold(now),
-        ];
+        let [queue, own] = self.queue_holds(now);
+        let causes = [self.breaker_hold(now), queue, own, self.loading_hold(now)];
         let causes = causes.into_iter().chain(self.call_holds(now)).flatten();
         for candidate in causes {
             if first.is_none_or(|(longest, _)| candidate.0 > longest) {
@@ -107,8 +110,15 @@ impl State {
         let fills = |bucket: Option<BucketLevel>| {
             bucket.is_some_and(|bucket| bucket.ready_at(bucket.capacity).is_some_and(|full| full > now))
         };
-        (fills(self.limit.requests) || fills(self.limit.tokens) || self.calls.book.flow_at(now).is_some())
-            .then(|| now + SLOW_FRAME)
+        let (leaves, own_fills) = self.users.next_change(now);
+        if fills(self.limit.requests)
+            || fills(self.limit.tokens)
+            || own_fills
+            || self.calls.book.flow_at(now).is_some()
+        {
+            return Some(now + SLOW_FRAME);
+        }
+        leaves
     }
 
     fn breaker_hold(&self, now: Timestamp) -> Option<Candidate> {
@@ -133,13 +143,75 @@ impl State {
         Some((wait, Hold { cause, until, calls }))
     }
 
-    /// The queue moves when its head does, so all who wait are held by what holds the head.
-    fn queue_hold(&self, now: Timestamp) -> Option<Candidate> {
-        let (_, head) = self.limit.head()?;
-        let (cause, until) = self.head_cause(head, now);
-        let wait = until.map_or(now.since(head.since), |until| now.until(until));
-        let calls = self.limit.waiters.len() as u64;
-        Some((wait, Hold { cause, until, calls }))
+    /// Who waits for nothing but its user's own bucket is held by that, and holds nobody else. The rest of the
+    /// queue moves when its head does, so all in it are held by what holds the head.
+    fn queue_holds(&self, now: Timestamp) -> [Option<Candidate>; 2] {
+        let mut own: Option<(Timestamp, Cause, Timestamp)> = None;
+        let mut head: Option<(Timestamp, Waiter)> = None;
+        let (mut own_calls, mut calls) = (0, 0);
+        // in the order of their ids, so that of two that came at once the first one counts
+        for (id, waiter) in &self.limit.waiters {
+            if let Some((cause, until)) = self.own_cause(*id, *waiter, now) {
+                own_calls += 1;
+                if own.is_none_or(|(since, ..)| waiter.since < since) {
+                    own = Some((waiter.since, cause, until));
+                }
+            } else {
+                calls += 1;
+                if head.is_none_or(|(since, _)| waiter.since < since) {
+                    head = Some((waiter.since, *waiter));
+                }
+            }
+        }
+        let own = own.map(|(_, cause, until)| {
+            let (until, calls) = (Some(until), own_calls);
+            (
+                until.map_or(Duration::ZERO, |until| now.until(until)),
+                Hold { cause, until, calls },
+            )
+        });
+        let shared = head.map(|(_, head)| {
+            let (cause, until) = self.head_cause(head, now);
+            let wait = until.map_or(now.since(head.since), |until| now.until(until));
+            (wait, Hold { cause, until, calls })
+        });
+        [shared, own]
+    }
+
+    /// The user's own bucket that holds this waiter now, and until when; nothing if it is not held by one, or
+    /// not any more, or by the pause of all.
+    fn own_cause(&self, call: CallId, waiter: Waiter, now: Timestamp) -> Option<(Cause, Timestamp)> {
+        let cause = match waiter.constraint {
+            Constraint::UserRequests => Cause::UserRequests,
+            Constraint::UserTokens => Cause::UserTokens,
+            Constraint::Requests | Constraint::Tokens | Constraint::Slots | Constraint::Paused => {
+                return None;
+            }
+        };
+        let paused = self.limit.paused_until.is_some_and(|until| until > now);
+        let later = |at: Option<Timestamp>| at.filter(|at| *at > now && !paused);
+        let own = self
+            .calls
+            .recent
+            .get(&call)
+            .map(|call| self.own_levels(&call.user));
+        let [requests, tokens] = own.unwrap_or_default();
+        let bucket = if cause == Cause::UserRequests {
+            requests
+        } else {
+            tokens
+        };
+        // how many tokens it needs is not known, only when it was to have them
+        let until = later(waiter.ready_at).or(later(bucket.and_then(|bucket| bucket.ready_at(1))))?;
+        Some((cause, until))
+    }
+
+    /// Whose own bucket is short, while a user's own bucket holds: of those it holds, the first one.
+    pub fn held_user(&self, now: Timestamp) -> Option<&UserId> {
+        let held = self.limit.waiters.iter();
+        let held = held.filter(|(id, waiter)| self.own_cause(**id, **waiter, now).is_some());
+        let (first, _) = held.min_by_key(|(id, waiter)| (waiter.since, **id))?;
+        self.calls.recent.get(first).map(|call| &call.user)
     }
 
     /// What the head waits for now. What it was queued for may be over, and something else may hold it.
@@ -167,15 +239,8 @@ impl State {
             Constraint::Tokens => (tokens_at.is_some(), (Cause::Tokens, tokens_at)),
             Constraint::Slots => (no_slot, (Cause::Slots, None)),
             Constraint::Paused => (false, (Cause::Paused, None)),
-            // the user's own buckets are not seen here: the forecast has to do
-            Constraint::UserRequests => (
-                later(head.ready_at).is_some(),
-                (Cause::Requests, later(head.ready_at)),
-            ),
-            Constraint::UserTokens => (
-                later(head.ready_at).is_some(),
-                (Cause::Tokens, later(head.ready_at)),
-            ),
+            // it is not short any more, or this would not be the head of those who share
+            Constraint::UserRequests | Constraint::UserTokens => (false, (Cause::Slots, None)),
         };
         // in this order the limiter asks
         let holding = [
