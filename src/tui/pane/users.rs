@@ -107,9 +107,7 @@ pub(super) fn queue_line(view: &View<'_>, label: &str, width: usize) -> Line<'st
         .iter()
         .position(|pane| *pane == super::PaneId::Users)
         .map_or(0, |at| (at + 1) % 10);
-    let shares = view.state.user_shares(view.now);
-    let waiting = shares.iter().filter(|user| user.waiting > 0).count();
-    let who = match waiting {
+    let who = match waiting_users(view) {
         0 => "nobody waits".to_owned(),
         1 => "1 user waits".to_owned(),
         many => format!("{many} users wait"),
@@ -117,6 +115,20 @@ pub(super) fn queue_line(view: &View<'_>, label: &str, width: usize) -> Line<'st
     let queue = format!("{label}{}, {who}", limit.order.label());
     let wordings = [format!("{queue}   {digit} shows each"), queue];
     row::first_fit(view.theme, wordings.map(Line::from), width)
+}
+
+/// `2 users, fair`: how many wait, and how.
+pub(super) fn queue_words(view: &View<'_>) -> String {
+    let order = view.state.session.policy.limit.order.label();
+    match waiting_users(view) {
+        1 => format!("1 user, {order}"),
+        many => format!("{many} users, {order}"),
+    }
+}
+
+fn waiting_users(view: &View<'_>) -> usize {
+    let shares = view.state.user_shares(view.now);
+    shares.iter().filter(|user| user.waiting > 0).count()
 }
 
 /// A user's name in at most `width` columns.
