@@ -28,8 +28,6 @@ const MAX_WAITS: usize = 64;
 const PARTS: u64 = 12;
 /// Nanoseconds of a part.
 const PART_NS: u64 = 5_000_000_000;
-/// How far back a wait counts.
-const MINUTE: Duration = Duration::from_mins(1);
 
 /// What each user does, and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,17 +93,17 @@ impl UserUse {
     pub fn last_minute(&self, now: Timestamp) -> (u64, u64) {
         self.parts
             .iter()
-            .filter(|part| part.number.saturating_add(PARTS) > now.0 / PART_NS)
+            .filter(|part| counts(part.number, now))
             .fold((0, 0), |(admitted, tokens), part| {
                 (admitted + part.admitted, tokens.saturating_add(part.tokens))
             })
     }
 
-    /// How long it waited for the limiter over the last minute, the last 64 times at most.
+    /// How long it waited for the limiter over the same last minute, the last 64 times at most.
     pub fn waits(&self, now: Timestamp) -> impl Iterator<Item = Duration> {
         self.waits
             .iter()
-            .filter(move |(at, _)| now.since(*at) < MINUTE)
+            .filter(move |(at, _)| counts(at.0 / PART_NS, now))
             .map(|(_, waited)| *waited)
     }
 
@@ -311,6 +309,11 @@ impl UsersView {
     }
 }
 
+/// Whether what happened in this part is in the last minute.
+fn counts(part: u64, now: Timestamp) -> bool {
+    part.saturating_add(PARTS) > now.0 / PART_NS
+}
+
 /// The user's own part of what was seen.
 fn own(saw: Option<&LimitLevels>) -> Option<&UserLevels> {
     saw.and_then(|saw| saw.user.as_ref())
@@ -332,3 +335,6 @@ fn fitted(
         resized(Some(old), settings, at)
     })
 }
+
+#[cfg(test)]
+mod tests;

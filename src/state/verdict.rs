@@ -339,9 +339,9 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventKind, Fate, MoveReason, Origin, WindowCounts};
+    use crate::event::{EventKind, Fate, MoveReason, Origin, UserLevels, WindowCounts};
     use crate::state::story::{
-        Story, admitted, attempt, ended, failed, first_token, moved, queued, retry, settled,
+        Story, admitted, attempt, ended, failed, first_token, moved, queued, retry, settled, started_by,
     };
 
     fn at(seconds: f64) -> Timestamp {
@@ -537,6 +537,78 @@ mod tests {
     }
 
     #[test]
+    fn a_users_own_bucket_holds_that_user_and_nobody_else() {
+        let mut story = Story::begin();
+        for (call, user) in [(1, "ben"), (2, "ben"), (3, "ann"), (4, "ann")] {
+            let kind = started_by(user, call, Origin::Library, story.now);
+            story.tell(call, kind);
+        }
+        story.tell(1, queued(Constraint::UserTokens, Some(3.0), 1));
+        story.tell(2, queued(Constraint::UserRequests, Some(4.0), 2));
+        let own = Some((Cause::UserTokens, Some(3.0), 2));
+        assert_eq!(causes(&story, 0.5), [own, None]);
+        let held = |story: &Story, now| story.state().held_user(at(now)).cloned();
+        assert_eq!(held(&story, 0.5), Some(UserId::new("ben")));
+        // the others wait for what all share, and not for ben
+        story.tell(3, queued(Constraint::Tokens, Some(1.0), 3));
+        story.tell(4, queued(Constraint::Tokens, Some(1.2), 4));
+        let shared = Some((Cause::Tokens, Some(1.0), 2));
+        assert_eq!(causes(&story, 0.5), [own, shared]);
+        // the first one's forecast is over and its bucket full: what is left of it is the queue of all
+        let second = Some((Cause::UserRequests, Some(4.0), 1));
+        assert_eq!(causes(&story, 3.5)[1], second);
+        // a pause is of all
+        story.tell(0, EventKind::LimitPaused { until: at(9.0) });
+        assert_eq!(causes(&story, 0.5), [Some((Cause::Paused, Some(9.0), 4)), None]);
+        assert_eq!(held(&story, 0.5), None);
+        // a call nobody knows of is held by its forecast all the same
+        let mut stray = Story::begin();
+        stray.tell(7, queued(Constraint::UserTokens, Some(3.0), 1));
+        assert_eq!(
+            causes(&stray, 0.5),
+            [Some((Cause::UserTokens, Some(3.0), 1)), None]
+        );
+        assert_eq!(held(&stray, 0.5), None);
+    }
+
+    #[test]
+    fn an_own_bucket_without_a_forecast_is_read_for_itself() {
+        let mut story = Story::begin();
+        let mut policy = crate::settings::Policy::default();
+        let bucket = crate::settings::Bucket {
+            capacity: 60,
+            refill: 60,
+            per: Duration::from_mins(1),
+        };
+        policy.limit.each_user.requests = Some(bucket.clone());
+        let policy = Box::new(policy);
+        story.tell(0, EventKind::PolicyApplied { policy });
+        let empty = BucketLevel::full(&bucket, story.now).debited(61);
+        let user = UserLevels {
+            user: UserId::new("ann"),
+            requests: Some(empty),
+            tokens: None,
+        };
+        let mut kind = admitted(story.now, 1, 0);
+        if let EventKind::LimitAdmitted { user: levels, .. } = &mut kind {
+            *levels = Some(Box::new(user));
+        }
+        for call in [1, 2] {
+            let kind = started_by("ann", call, Origin::Library, story.now);
+            story.tell(call, kind);
+        }
+        story
+            .tell(1, kind)
+            .tell(2, queued(Constraint::UserRequests, None, 1));
+        let own = Some((Cause::UserRequests, Some(2.0), 1));
+        assert_eq!(causes(&story, 0.5)[0], own);
+        assert_ne!(
+            causes(&story, 2.5)[0].map(|cause| cause.0),
+            Some(Cause::UserRequests)
+        );
+    }
+
+    #[test]
     fn a_still_picture_asks_for_no_frame() {
         let mut story = Story::begin();
         let next = |story: &Story, now| story.state().next_change(at(now)).map(Timestamp::as_secs_f64);
@@ -548,13 +620,14 @@ mod tests {
             .tell(1, ended(Fate::Answered, 1, 1));
         // the tokens need 12 seconds to fill
         assert_eq!(next(&story, 12.0), Some(12.25));
-        assert_eq!(next(&story, 13.1), None);
+        // and then the user's share of the last minute is over
+        assert_eq!(next(&story, 13.1), Some(60.0));
         story.tell(0, opened(20.0));
         assert_eq!(next(&story, 19.0), Some(19.1));
-        assert_eq!(next(&story, 20.0), None);
-        story.tell(0, EventKind::LimitPaused { until: at(30.0) });
-        assert_eq!(next(&story, 29.0), Some(29.1));
-        assert_eq!(next(&story, 30.0), None);
+        assert_eq!(next(&story, 20.0), Some(60.0));
+        story.tell(0, EventKind::LimitPaused { until: at(90.0) });
+        assert_eq!(next(&story, 89.0), Some(89.1));
+        assert_eq!(next(&story, 90.0), None);
     }
 
     #[test]

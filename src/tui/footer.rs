@@ -248,7 +248,7 @@ mod tests {
         let ui = Ui::default();
         assert_eq!(
             line(&ui, 80),
-            "i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  ? help"
+            "i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  u user  ? help"
         );
         assert_eq!(line(&ui, 30), "i ask  b burst 10  ? help");
         assert_eq!(line(&ui, 8), "? help");

@@ -37,7 +37,7 @@ pub struct UserShare<'a> {
     /// The part that would be fair; nothing while it asks for nothing.
     pub fair: Option<f64>,
     /// Waits of the last minute, those that still go on included, shortest first.
-    waits: Vec<Duration>,
+    pub(super) waits: Vec<Duration>,
 }
 
 impl<'a> UserShare<'a> {
@@ -180,7 +180,7 @@ impl State {
 }
 
 /// Of all who are noisy, the one who is so most: floods before what is past, then by how many times its share.
-fn noisiest(shares: &[UserShare<'_>], now: Timestamp) -> Option<Noise> {
+pub(super) fn noisiest(shares: &[UserShare<'_>], now: Timestamp) -> Option<Noise> {
     let all_waiting: u64 = shares.iter().map(|user| user.waiting).sum();
     let noisy = shares.iter().filter_map(|user| {
         let (name, fair) = (user.name?, user.fair?);

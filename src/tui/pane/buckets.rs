@@ -51,7 +51,11 @@ pub fn title(view: &View<'_>, width: u16) -> String {
         0 => return String::new(),
         waiting => format!("{waiting} waiting"),
     };
-    let long = format!("{short}, {}", users::queue_words(view));
+    let long = format!(
+        "{}, {}",
+        short.replace("waiting", "wait"),
+        users::queue_words(view)
+    );
     let fits = |text: &String| row::width(text) <= row::note_room(width);
     [long, short].into_iter().find(fits).unwrap_or_default()
 }

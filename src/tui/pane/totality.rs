@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Color;
 
 use super::scene::{self, Scene};
-use super::{attempts, breaker, buckets, cache, guards, latency, policy, story, title, verdict};
+use super::{attempts, breaker, buckets, cache, guards, latency, policy, story, title, users, verdict};
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::view::View;
@@ -21,7 +21,7 @@ fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-const PANES: [(&str, Render); 10] = [
+const PANES: [(&str, Render); 11] = [
     ("attempts", attempts::render),
     ("breaker", breaker::render),
     ("buckets", buckets::render),
@@ -31,6 +31,7 @@ const PANES: [(&str, Render); 10] = [
     ("policy", policy::render),
     ("story", longest_story),
     ("title", title::render),
+    ("users", users::render),
     ("verdict", verdict::render),
 ];
 

@@ -19,6 +19,8 @@ use ratatui::text::Line;
 use crate::event::UserId;
 use crate::settings::QueueOrder;
 use crate::state::{Noise, UserShare, UserUse};
+use crate::tui::layout::Tier;
+use crate::tui::pane::PaneId;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
@@ -102,18 +104,16 @@ pub(super) fn queue_line(view: &View<'_>, label: &str, width: usize) -> Line<'st
     if !limit.enabled {
         return Line::default();
     }
-    let digit = crate::tui::layout::Tier::of(view.ui.size.width, view.ui.size.height)
-        .order()
-        .iter()
-        .position(|pane| *pane == super::PaneId::Users)
-        .map_or(0, |at| (at + 1) % 10);
     let who = match waiting_users(view) {
         0 => "nobody waits".to_owned(),
         1 => "1 user waits".to_owned(),
         many => format!("{many} users wait"),
     };
     let queue = format!("{label}{}, {who}", limit.order.label());
-    let wordings = [format!("{queue}   {digit} shows each"), queue];
+    let tier = Tier::of(view.ui.size.width, view.ui.size.height);
+    let more = tier.digit(PaneId::Users);
+    let more = more.map(|digit| format!("{queue}   key {digit} shows each"));
+    let wordings = more.into_iter().chain([queue]);
     row::first_fit(view.theme, wordings.map(Line::from), width)
 }
 
@@ -224,3 +224,9 @@ fn sentence(view: &View<'_>, noise: Option<&Noise>, entries: &[Entry<'_>]) -> (R
 fn muted(view: &View<'_>, text: impl Into<String>) -> Line<'static> {
     Line::from(row::piece(view.theme, Role::Muted, text))
 }
+
+#[cfg(test)]
+pub(super) use tests::flooded;
+
+#[cfg(test)]
+mod tests;

@@ -567,6 +567,12 @@ mod tests {
                 "HELD BY  tokens short, next admit 0.4s",
             ),
             (Cause::Requests, None, "HELD BY  requests short"),
+            (
+                Cause::UserTokens,
+                Some(42.5),
+                "HELD BY  a user's own tokens short 0.4s",
+            ),
+            (Cause::UserRequests, None, "HELD BY  a user's own requests short"),
             (Cause::Slots, None, "HELD BY  parallel limit, 3 wait"),
             (Cause::BackOff, Some(42.9), "HELD BY  back-off, next try 0.8s"),
             (Cause::Loading, None, "HELD BY  upstream loads its model"),
@@ -576,6 +582,40 @@ mod tests {
             let row = sentence(&scene, Some(hold(cause, until)), 80);
             assert!(row.ends_with(text), "{cause:?}: {row}");
         }
+    }
+
+    #[test]
+    fn whose_own_bucket_is_short_is_said() {
+        let mut scene = scene::burst();
+        for waiter in scene.state.limit.waiters.values_mut() {
+            waiter.constraint = crate::event::Constraint::UserTokens;
+        }
+        let verdict = scene.state.verdict(scene.now);
+        let own = verdict.then.unwrap();
+        assert_eq!((own.cause, own.calls), (Cause::UserTokens, 1));
+        assert!(sentence(&scene, Some(own), 79).ends_with("HELD BY  ada's own tokens short 0.4s"));
+        assert!(sentence(&scene, Some(own), 199).ends_with("HELD BY  ada's own tokens short, next 0.4s"));
+    }
+
+    #[test]
+    fn a_flood_is_told_with_what_helps() {
+        let mut scene = super::super::users::flooded(crate::settings::QueueOrder::Fifo);
+        let held = Some(hold(Cause::Slots, None));
+        let told = |scene: &Scene, width| sentence(scene, held, width);
+        assert!(
+            told(&scene, 199).ends_with("3 wait for one of 16 slots; ben floods, t shares the queue fairly"),
+            "{}",
+            told(&scene, 199)
+        );
+        // where there is no room for it, it is as it was
+        assert!(told(&scene, 79).ends_with("HELD BY  parallel limit, 3 wait"));
+        // the breaker is not helped by turns
+        let open = Some(hold(Cause::BreakerOpen, None));
+        assert!(!sentence(&scene, open, 199).contains("fairly"));
+        scene.ui.read_only = true;
+        assert!(!told(&scene, 199).contains("fairly"));
+        scene = super::super::users::flooded(crate::settings::QueueOrder::Fair);
+        assert!(!told(&scene, 199).contains("fairly"));
     }
 
     #[test]

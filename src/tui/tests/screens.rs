@@ -69,7 +69,7 @@ fn the_first_screen_says_what_to_press() {
     assert_eq!(small[22], "> i asks something");
     assert_eq!(
         small[23],
-        " i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  ? help"
+        " i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  u user  ? help"
     );
     let wide = rows(&mut bench, 120, 40);
     assert!(holds(&wide, "what does a token bucket do?"));

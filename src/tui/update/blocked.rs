@@ -63,7 +63,7 @@ fn burst(everybody: bool, ui: &Ui, state: &State) -> Option<String> {
     let mut running = state.calls.recent.values().filter(runs);
     if everybody {
         let mixed = running.any(|call| *first.get_or_insert(&call.user) != &call.user);
-        return mixed.then(|| "a burst from many users is running, x stops it".to_owned());
+        return mixed.then(|| "bursts of several users are running, x stops them".to_owned());
     }
     let hint = if ui.users.len() > 1 {
         "x stops it, u asks as another"

@@ -7,9 +7,11 @@ use super::{Effect, Known, perform as act};
 use crate::event::{BreakerMode, BurstUsers, Command, UserId};
 use crate::settings::QueueOrder;
 use crate::tui::action::Action;
+use crate::tui::layout::Tier;
 use crate::tui::overlay::faults::scaled;
 use crate::tui::overlay::palette::takes_number;
 use crate::tui::overlay::{Confirm, Overlay};
+use crate::tui::pane::PaneId;
 use crate::tui::ui::{Mode, Ui};
 
 /// A second Ctrl-C within this time quits.
@@ -81,10 +83,9 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
         Action::NextUser => {
             ui.user = (ui.user + 1) % ui.users.len().max(1);
             let user = one_line(&ui.asking());
-            ui.say(
-                format!("now asking as {user}; b and B burst as {user} too"),
-                known.now,
-            );
+            let digit = Tier::of(ui.size.width, ui.size.height).digit(PaneId::Users);
+            let shows = digit.map_or(String::new(), |digit| format!("; {digit} shows each user"));
+            ui.say(format!("now asking as {user}, bursts too{shows}"), known.now);
             return Some(None);
         }
         Action::ToggleConversation => {
