@@ -538,6 +538,45 @@ mod tests {
     }
 
     #[test]
+    fn users_are_those_named_or_those_of_the_policy_and_some_more() {
+        const USUAL: [&str; 4] = ["ana", "ben", "cleo", "dev"];
+        let mut policy = Policy::default();
+        let named = |names: &[&str], policy: &Policy| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            users(&names, policy, &USUAL)
+        };
+        assert_eq!(named(&[], &policy).unwrap(), USUAL);
+        assert_eq!(named(&["zoe", " bob "], &policy).unwrap(), ["zoe", "bob"]);
+        for name in ["team red", "cleo"] {
+            policy.limit.users.insert(name.into(), Default::default());
+        }
+        assert_eq!(named(&[], &policy).unwrap(), ["cleo", "team red", "ana", "ben"]);
+        let long = "x".repeat(65);
+        let many = ["u"; 65];
+        let table: [(&[&str], &str); 6] = [
+            (
+                &["ann", ""],
+                "--users: name 2 is empty: write them as ann,ben,cleo",
+            ),
+            (&["ann", "ann"], "--users: 'ann' is named twice: each name once"),
+            (
+                &["a\u{1b}[2J"],
+                "--users: 'a\u{241b}[2J' cannot be printed: write letters, digits, - and _",
+            ),
+            (
+                &["a\nb"],
+                "--users: 'a b' cannot be printed: write letters, digits, - and _",
+            ),
+            (&[&long], "has 65 characters: at most 64"),
+            (&many, "--users: 65 names: at most 64"),
+        ];
+        for (names, told) in table {
+            let said = message(named(names, &Policy::default()));
+            assert!(said.contains(told), "{said}");
+        }
+    }
+
+    #[test]
     fn keys_come_from_the_right_variable_only() {
         let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "sk-open".to_owned());
         let local = upstream("http://127.0.0.1:8033").unwrap();

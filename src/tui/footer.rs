@@ -230,6 +230,7 @@ fn draw(view: &View<'_>, item: &Item, x: u16, area: Rect, buf: &mut Buffer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::UserId;
     use crate::tui::overlay::{Help, Palette};
     use crate::tui::ui::Mode;
 
@@ -248,12 +249,19 @@ mod tests {
         let ui = Ui::default();
         assert_eq!(
             line(&ui, 80),
-            "i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  u user  ? help"
+            "i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  ? help"
         );
         assert_eq!(line(&ui, 30), "i ask  b burst 10  ? help");
         assert_eq!(line(&ui, 8), "? help");
         assert_eq!(line(&ui, 5), "");
         assert!(line(&ui, 200).contains("^P commands"));
+        let ui = Ui {
+            users: ["ana", "ben"].map(UserId::new).to_vec(),
+            size: (120, 40).into(),
+            ..ui
+        };
+        assert!(line(&ui, 80).ends_with("/ find  u user  ? help"));
+        assert!(line(&ui, 120).ends_with("u user  a burst all  7 users  t fair/fifo  ? help"));
     }
 
     #[test]

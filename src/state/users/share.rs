@@ -112,7 +112,8 @@ impl State {
         }
         let apart = users.by_name.iter().map(|(name, uses)| (Some(name), uses));
         let others = [(None, &users.others)];
-        let others = others.into_iter().filter(|(_, uses)| uses.started > 0);
+        let unknown = waiting.contains_key(&None);
+        let others = others.into_iter().filter(|(_, uses)| uses.started > 0 || unknown);
         let limit = &self.session.policy.limit;
         let mut shares: Vec<UserShare<'_>> = Vec::with_capacity(users.by_name.len() + 1);
         let (mut all_tokens, mut all_weights) = (0.0, 0.0);

@@ -335,7 +335,7 @@ mod tests {
                 "Requests  [██████████████░░░░░░]  70%    42/60 +1/s",
                 "Parallel  [████░░░░░░░░░░░░░░░░]  19%     3/16 in use",
                 "next admit 0.4s (#35)     waiting 1   shed 0",
-                "",
+                "order     fair, 1 user waits",
                 "tokens                      ▅▅▄▄▄▄▃▃▃▃▃   last 60s",
                 "waiting                     ▃▆█▅█▃▆█▅█▃   last 60s",
                 "admitted  36   charged 0 tok",

@@ -570,7 +570,7 @@ mod tests {
             (
                 Cause::UserTokens,
                 Some(42.5),
-                "HELD BY  a user's own tokens short 0.4s",
+                "HELD BY a user's own tokens short 0.4s",
             ),
             (Cause::UserRequests, None, "HELD BY  a user's own requests short"),
             (Cause::Slots, None, "HELD BY  parallel limit, 3 wait"),
@@ -590,16 +590,14 @@ mod tests {
         for waiter in scene.state.limit.waiters.values_mut() {
             waiter.constraint = crate::event::Constraint::UserTokens;
         }
-        let verdict = scene.state.verdict(scene.now);
-        let own = verdict.then.unwrap();
-        assert_eq!((own.cause, own.calls), (Cause::UserTokens, 1));
-        assert!(sentence(&scene, Some(own), 79).ends_with("HELD BY  ada's own tokens short 0.4s"));
-        assert!(sentence(&scene, Some(own), 199).ends_with("HELD BY  ada's own tokens short, next 0.4s"));
+        let own = Some(hold(Cause::UserTokens, Some(42.5)));
+        assert!(sentence(&scene, own, 79).ends_with("HELD BY  ada's own tokens short 0.4s"));
+        assert!(sentence(&scene, own, 199).ends_with("HELD BY  ada's own tokens short, next 0.4s"));
     }
 
     #[test]
     fn a_flood_is_told_with_what_helps() {
-        let mut scene = super::super::users::flooded(crate::settings::QueueOrder::Fifo);
+        let mut scene = users::flooded(crate::settings::QueueOrder::Fifo);
         let held = Some(hold(Cause::Slots, None));
         let told = |scene: &Scene, width| sentence(scene, held, width);
         assert!(
@@ -614,7 +612,7 @@ mod tests {
         assert!(!sentence(&scene, open, 199).contains("fairly"));
         scene.ui.read_only = true;
         assert!(!told(&scene, 199).contains("fairly"));
-        scene = super::super::users::flooded(crate::settings::QueueOrder::Fair);
+        scene = users::flooded(crate::settings::QueueOrder::Fair);
         assert!(!told(&scene, 199).contains("fairly"));
     }
 

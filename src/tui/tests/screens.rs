@@ -174,6 +174,27 @@ fn the_filter_is_typed_in_the_title_of_the_log() {
 }
 
 #[test]
+fn users_have_a_digit_at_every_size() {
+    let mut bench = Bench::new(busy_state());
+    bench.input(&crossterm::event::Event::Resize(80, 24));
+    bench.press("7");
+    let small = rows(&mut bench, 80, 24);
+    assert!(small[2].starts_with("┌─ 7 Users ─") && small[2].ends_with(" fair by user, t switches ─┐"));
+    assert!(holds(&small, "> ana") && holds(&small, "  ben"), "{small:#?}");
+    assert!(!small[23].contains("7 users"), "it is open: {}", small[23]);
+    bench.press("<esc>");
+    let medium = rows(&mut bench, 120, 40);
+    assert!(medium[39].contains("  7 users  "), "{}", medium[39]);
+    let large = rows(&mut bench, 200, 60);
+    assert!(
+        holds(&large, "─ 10 Users ─ fair by user, t switches ─"),
+        "{large:#?}"
+    );
+    assert!(holds(&large, "order     fair, nobody waits   key 0 shows each"));
+    assert!(!large[59].contains(" users  "), "{}", large[59]);
+}
+
+#[test]
 fn ascii_screens_are_ascii() {
     let mut bench = Bench::new(busy_state());
     bench.state.calls.recent.remove(&CallId(5));

@@ -74,8 +74,8 @@ impl Columns {
             && std::iter::once(&limit.each_user)
                 .chain(limit.users.values())
                 .any(|user| user.requests.is_some() || user.tokens.is_some());
-        // names have half of the room at most, if there is little
-        let name = longest.min((width / 4).max(NAME.0));
+        // numbers first: a name is known by its beginning
+        let name = longest.min((width / 6).max(NAME.0));
         let mut left = width.saturating_sub(MARK + name);
         let mut shown = Vec::new();
         for (kind, cells) in BY_USE {
@@ -88,17 +88,14 @@ impl Columns {
             left -= cells;
             shown.push((kind, cells));
         }
-        // what is left makes the bar of the share longer, and then names
+        // what is left makes names longer, and then the bar of the share
+        let whole = (name + left).min(longest);
+        left -= whole - name;
         if let Some((_, cells)) = shown.iter_mut().find(|(kind, _)| *kind == Kind::Bar) {
-            let more = left.min(12);
-            *cells += more;
-            left -= more;
+            *cells += left.min(12);
         }
         shown.sort_unstable();
-        Self {
-            name: (name + left).min(longest),
-            shown,
-        }
+        Self { name: whole, shown }
     }
 
     fn has(&self, kind: Kind) -> bool {
@@ -216,6 +213,7 @@ impl Columns {
 /// The name of a row.
 fn label(view: &View<'_>, entry: &Entry<'_>, width: usize) -> String {
     match entry.name {
+        Some(user) if user.as_str().trim().is_empty() => row::clip(view.theme, "(no name)", width),
         Some(user) => name(view, user, width),
         None => row::clip(view.theme, "(others)", width),
     }

@@ -79,11 +79,11 @@ fn zoomed_on_eighty_columns() {
         rows(&flooded(QueueOrder::Fifo), 76, 18),
         [
             "ben floods the queue: 91% of it, fair share 33%; t shares the queue fairly",
-            "  user          share, | fair queue   p95  away  tokens  runs  calls  hits",
-            "> ann  [░░░░|░░░░░░░]      0%     2  5.5s     0       0     2      2     0",
-            "! ben  [████|████░░░]     75%    20  7.5s     1       0    20     24     0",
-            "  cleo [███░|░░░░░░░]     25%     0  0.0s     0       0     0      1     0",
-            "  dev  [░░░░░░░░░░░░]      --     0    --     0       0     0      0     0",
+            "  user            share, | fair queue   p95  runs  calls  hits  away  tokens",
+            "> ann  [░░░░░|░░░░░░░░░░]    0%     2  5.5s     2      2     0     0       0",
+            "! ben  [█████|██████░░░░]   75%    20  7.4s    20     24     0     1       0",
+            "  cleo [████░|░░░░░░░░░░]   25%     0  0.0s     0      1     0     0       0",
+            "  dev  [░░░░░░░░░░░░░░░░]    --     0    --     0      0     0     0       0",
             "",
             "share: of the tokens admitted in the last minute, | what is fair by weight;",
             "queue: calls that wait; p95: of their waits in that minute; away: refused by",
@@ -101,16 +101,16 @@ fn beside_other_panes_the_least_important_columns_go_first() {
             "ben floods the queue: 91% of it, fair",
             "share 33%; t shares the queue fairly",
             "  user      share, | fair queue   p95",
-            "> ann  [░░░|░░░░]      0%     2  5.5s",
-            "! ben  [███|██░░]     75%    20  7.5s",
-            "  cleo [██░|░░░░]     25%     0  0.0s",
-            "  dev  [░░░░░░░░]      --     0    --",
+            "> ann  [░░░|░░░░░░]    0%     2  5.5s",
+            "! ben  [███|████░░]   75%    20  7.4s",
+            "  cleo [███|░░░░░░]   25%     0  0.0s",
+            "  dev  [░░░░░░░░░░]    --     0    --",
             "",
             "share and p95 wait: last minute; | is",
             "the fair share, by weight",
         ]
     );
-    assert_eq!(rows(&scene, 24, 12)[2], "  user queue share   p95");
+    assert_eq!(rows(&scene, 24, 12)[2], "  user share queue   p95");
     // few rows: the sentence and the rows stay longest
     assert_eq!(rows(&scene, 37, 1), ["ben floods the queue: 91% of it, fair…"]);
     assert!(rows(&scene, 37, 3)[1].starts_with("> ann"));
@@ -174,11 +174,11 @@ fn own_buckets_have_a_column_where_somebody_has_one() {
     assert_eq!(
         rows[1..6],
         [
-            "  user   share, | fair          own limit queue   p95  runs  away  tokens",
-            "",
-            "",
-            "",
-            "",
+            "  user      share, | fair          own limit queue   p95  runs  away  tokens",
+            "> ann  [██░|░░░░░░]   20% [░░░░░░]  debt 120     1  5.4s     2     0       0",
+            "! ben  [███|██░░░░]   60% [██████]     8 req    20  7.4s    20     1       0",
+            "  cleo [██░|░░░░░░]   20%           no limit     0  0.0s     0     0       0",
+            "  dev  [░░░░░░░░░░]    -- [██████]     8 req     0    --     0     0       0",
         ]
     );
 }
@@ -211,7 +211,7 @@ fn three_hundred_users_on_ten_rows() {
             "  user 001",
             "  user 002",
             "  user 003",
-            "  and 250 m",
+            "  and 250 ",
         ]
     );
     assert_eq!(shown[9], "  and 250 more of 257");
@@ -233,7 +233,7 @@ fn rows_do_not_move_while_calls_come_and_go() {
             .collect()
     };
     let (all, some) = (names(&scene, 6), names(&scene, 5));
-    assert_eq!(all, ["user", "ann ", "ben ", "cleo", "dev"]);
+    assert_eq!(all, ["user", "ann ", "ben ", "cleo", "dev "]);
     assert_eq!(some, ["user", "ann ", "ben ", "and "]);
     for gone in 5..=8 {
         scene.state.limit.waiters.remove(&crate::event::CallId(gone));
@@ -254,14 +254,16 @@ fn hostile_names_move_no_column_and_the_bars_never_lie() {
     scene.ui.users.push(UserId::new(&wide));
     scene.ui.user = 4;
     for width in [24, 33, 40, 76, 116, 196] {
-        let shown = scene::rows(&scene, width, 30, render);
+        let area = Rect::new(0, 0, width, 30);
+        let mut buf = Buffer::empty(area);
+        render(&scene.view(), area, &mut buf);
+        let shown = scene::text(&buf);
         let heads = shown.iter().position(|row| row.starts_with("  user")).unwrap();
-        let edges: Vec<usize> = shown[heads..heads + 8]
-            .iter()
-            .map(|row| row::width(row))
-            .collect();
-        assert!(edges.iter().all(|edge| *edge == edges[0]), "{width}: {shown:#?}");
-        assert!(edges[0] <= usize::from(width));
+        let edge = |row: usize| (0..width).rev().find(|x| buf[(*x, row as u16)].symbol() != " ");
+        for row in heads..heads + 8 {
+            assert_eq!(edge(row), edge(heads), "{width}: {shown:#?}");
+        }
+        assert!(shown.iter().any(|row| row.starts_with("  (no")), "{shown:#?}");
     }
 }
 
@@ -299,5 +301,5 @@ fn who_is_noisy_is_told_without_colour_and_in_ascii() {
     scene.theme = Theme::new(Palette::Mono, true);
     let shown = rows(&scene, 76, 8);
     assert!(shown.iter().all(|row| row.is_ascii()), "{shown:#?}");
-    assert!(shown[3].starts_with("! ben  [####|####---]"), "{shown:#?}");
+    assert!(shown[3].starts_with("! ben  [#####|######----]"), "{shown:#?}");
 }
