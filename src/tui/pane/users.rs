@@ -203,12 +203,12 @@ fn sentence(view: &View<'_>, noise: Option<&Noise>, entries: &[Entry<'_>]) -> (R
     }
     let waiting = entries.iter().filter(|entry| entry.share.waiting > 0).count();
     let keys = match (acts, many) {
-        (true, true) => "a bursts from all users, u asks as the next, B bursts from it",
+        (true, true) => "a bursts from all, u asks as the next, B bursts from it",
         (true, false) => "b bursts, i asks",
         (false, _) => "",
     };
     let text = match waiting {
-        0 if entries.iter().all(|entry| entry.share.uses.started == 0) => "nobody has asked yet",
+        0 if entries.iter().all(|entry| entry.share.uses.started == 0) => "nobody asked yet",
         0 => "nobody waits",
         1 => "one user waits, none is noisy",
         many => return (Role::Muted, format!("{many} users wait, none is noisy")),

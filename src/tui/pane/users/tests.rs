@@ -112,7 +112,7 @@ fn beside_other_panes_the_least_important_columns_go_first() {
     );
     assert_eq!(rows(&scene, 24, 12)[2], "  user share queue   p95");
     // few rows: the sentence and the rows stay longest
-    assert_eq!(rows(&scene, 37, 1), ["ben floods the queue: 91% of it, fair…"]);
+    assert_eq!(rows(&scene, 37, 1), ["ben floods the queue: 91% of it,…"]);
     assert!(rows(&scene, 37, 3)[1].starts_with("> ann"));
 }
 
@@ -131,12 +131,17 @@ fn the_sentence_says_what_is_and_what_to_press() {
         "three calls of ben are no noise"
     );
     scene.state.limit.waiters.clear();
-    let keys = "a bursts from all users, u asks as the next, B bursts from it";
+    let keys = "a bursts from all, u asks as the next, B bursts from it";
     assert_eq!(first(&scene), format!("nobody waits: {keys}"));
     let mut fresh = Scene::default();
-    assert_eq!(first(&fresh), "nobody has asked yet: b bursts, i asks");
+    assert_eq!(first(&fresh), "nobody asked yet: b bursts, i asks");
     fresh.ui.users.clone_from(&scene.ui.users);
-    assert_eq!(first(&fresh), format!("nobody has asked yet: {keys}"));
+    assert!(
+        !rows(&fresh, 37, 9)[..2].concat().contains('…'),
+        "there is room for all of it"
+    );
+    assert!(!rows(&fresh, 76, 9)[0].contains('…'));
+    assert_eq!(first(&fresh), format!("nobody asked yet: {keys}"));
     scene.ui.read_only = true;
     assert_eq!(first(&scene), "nobody waits");
     scene.state.limit.waiters = waiters;
