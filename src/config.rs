@@ -457,6 +457,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
+    use crate::settings::UserLimits;
 
     fn message<T: std::fmt::Debug>(result: Result<T, ConfigError>) -> String {
         result.unwrap_err().to_string()
@@ -548,7 +549,7 @@ mod tests {
         assert_eq!(named(&[], &policy).unwrap(), USUAL);
         assert_eq!(named(&["zoe", " bob "], &policy).unwrap(), ["zoe", "bob"]);
         for name in ["team red", "cleo"] {
-            policy.limit.users.insert(name.into(), Default::default());
+            policy.limit.users.insert(name.into(), UserLimits::default());
         }
         assert_eq!(named(&[], &policy).unwrap(), ["cleo", "team red", "ana", "ben"]);
         let long = "x".repeat(65);

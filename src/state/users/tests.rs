@@ -375,7 +375,7 @@ fn own_buckets_are_as_told_and_follow_the_policy() {
     assert_eq!(tokens(&story, "ann", 10.0), Some(200.0), "ten a second");
     assert_eq!(tokens(&story, "ben", 0.0), Some(600.0));
     // the order of the queue is another policy with the same buckets
-    let before = story.state().users.clone();
+    let before = story.state().users;
     apply_policy(&mut story, |policy| {
         own(600)(policy);
         policy.limit.order = QueueOrder::Fifo;
@@ -391,7 +391,7 @@ fn own_buckets_are_as_told_and_follow_the_policy() {
 fn the_picture_changes_until_own_buckets_are_full_and_the_minute_is_over() {
     let mut story = Story::begin();
     apply_policy(&mut story, |policy| {
-        policy.limit.each_user.tokens = Some(bucket(600))
+        policy.limit.each_user.tokens = Some(bucket(600));
     });
     admit(&mut story, "ann", 1, 0, 100);
     let mut kind = settled(story.now, 0);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::scene::{self, Scene, at};
 use super::*;
 use crate::event::{BucketLevel, Constraint, EventKind, Fate, LimitReject, Origin, UserLevels};
-use crate::settings::{Bucket, Policy};
+use crate::settings::{Bucket, Policy, UserLimits};
 use crate::state::story::{Story, admitted, ended, queued, started_by};
 use crate::tui::theme::{Palette, Theme};
 
@@ -164,7 +164,7 @@ fn own_buckets_have_a_column_where_somebody_has_one() {
     };
     let mut story = story(|policy| {
         policy.limit.each_user.requests = Some(bucket(8));
-        policy.limit.users.insert("cleo".into(), Default::default());
+        policy.limit.users.insert("cleo".into(), UserLimits::default());
     });
     let mut kind = admitted(story.now, 1, 21);
     if let EventKind::LimitAdmitted { user, .. } = &mut kind {
