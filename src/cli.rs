@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall --upstream http://127.0.0.1:8033     on a llama-server
   seawall --faults outage --seed 7             with the faults chosen; F switches them on
   seawall --policy exercise                    the textbook's policy instead of production's
+  seawall --users ann,ben,cleo                 three users: u asks as the next, a bursts from all, t fair or fifo
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
@@ -44,6 +45,11 @@ pub struct Cli {
         env = "SEAWALL_POLICY"
     )]
     pub policy: String,
+
+    /// Who can ask, from 1 to 64 names; u goes from one to the next [default: those the policy names, and of ana, ben,
+    /// cleo, dev as many as make four]
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', num_args = 1)]
+    pub users: Vec<String>,
 
     /// The faults that F switches on: flaky, rate-limit-storm, outage, slow, cut-streams, mixed, or a file
     #[arg(long, value_name = "PROFILE", default_value = "mixed", global = true)]

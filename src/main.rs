@@ -16,10 +16,11 @@ use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
 use seawall::event::CallId;
+use seawall::event::UserId;
 use seawall::explain;
 use seawall::journal;
 use seawall::scenario::{self, RunError, worlds};
-use seawall::session::{Session, SessionConfig, SessionError, UpstreamConfig};
+use seawall::session::{Session, SessionConfig, SessionError, USERS, UpstreamConfig};
 use seawall::settings::LatencyProfile;
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
 use seawall::text::SafeText;
@@ -142,9 +143,12 @@ fn extra_roots(cli: &Cli) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
 
 /// What the command line asks for.
 fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
+    let policy = config::policy(&cli.policy)?;
+    let users = config::users(&cli.users, &policy, &USERS)?;
     Ok(SessionConfig {
         seed: cli.seed.unwrap_or(SessionConfig::default().seed),
-        policy: config::policy(&cli.policy)?,
+        policy,
+        users: users.iter().map(|name| UserId::new(name)).collect(),
         faults: config::faults(&cli.faults)?,
         upstream: upstream(cli)?,
         model: cli.model.clone(),

@@ -64,6 +64,8 @@ pub struct SessionConfig {
     pub model: Option<String>,
     /// The most an answer may have, in LLM tokens.
     pub answer_tokens: u32,
+    /// Who can ask.
+    pub users: Vec<UserId>,
 }
 
 impl Default for SessionConfig {
@@ -78,6 +80,7 @@ impl Default for SessionConfig {
             upstream: None,
             model: None,
             answer_tokens: 256,
+            users: USERS.iter().map(|name| UserId::new(name)).collect(),
         }
     }
 }
@@ -145,7 +148,7 @@ impl Session {
         let style = RequestStyle {
             model: config.model,
             answer_tokens: config.answer_tokens,
-            users: USERS.iter().map(|name| UserId::new(name)).collect(),
+            users: config.users,
         };
         let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults, style);
         engine.tell_faults();

@@ -120,6 +120,7 @@ mod stats;
 pub(crate) mod story;
 #[cfg(test)]
 mod tests;
+mod users;
 mod verdict;
 pub mod why;
 
@@ -132,6 +133,7 @@ pub use log::{Log, LogKind, LogLine};
 pub use retry::{HISTORY, RetryCause, RetryView, Second, Storm, StormGuard, Timeline, WINDOW, Wait};
 pub use session::Session;
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
+pub use users::{MAX_USERS, Noise, NoiseKind, UserShare, UserUse, UsersView};
 pub use verdict::{Cause, Hold, Verdict};
 
 use serde::{Deserialize, Serialize};
@@ -154,6 +156,9 @@ pub struct State {
     pub cache: CacheView,
     /// Buckets, slots and the queue.
     pub limit: LimitView,
+    /// Who uses what all share.
+    #[serde(default)]
+    pub users: UsersView,
     /// The breaker and its window.
     pub breaker: BreakerView,
     /// Retries: causes, tries for each call, budget.
@@ -180,6 +185,7 @@ impl State {
         self.calls.apply(event);
         self.cache.apply(event);
         self.limit.apply(event);
+        self.users.apply(event, &self.calls);
         self.breaker.apply(event);
         self.retry.apply(event);
         self.latency.apply(event);

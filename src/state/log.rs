@@ -117,7 +117,7 @@ mod tests {
         Origin, StopReason, UpstreamHealth, WindowCounts,
     };
     use crate::openai::Usage;
-    use crate::settings::{FaultKind, FaultProfile, Policy};
+    use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder};
     use crate::state::story::{
         Story, attempt, delta, ended, failed, moved, queued, retry, session, started, succeeded,
     };
@@ -130,6 +130,28 @@ mod tests {
             .skip(2)
             .map(|line| format!("{} {}", line.kind.label(), line.text));
         told.collect()
+    }
+
+    #[test]
+    fn another_order_of_the_queue_is_told_as_what_it_is() {
+        let mut story = Story::begin();
+        let mut policy = Policy::default();
+        for order in [QueueOrder::Fifo, QueueOrder::Fair] {
+            policy.limit.order = order;
+            let policy = Box::new(policy.clone());
+            story.tell(0, EventKind::PolicyApplied { policy });
+        }
+        policy.limit.concurrency += 1;
+        let policy = Box::new(policy);
+        story.tell(0, EventKind::PolicyApplied { policy });
+        assert_eq!(
+            lines(&story),
+            [
+                "note the limiter's queue goes first come first served",
+                "note the limiter's queue goes fair by user",
+                "note policy production applied",
+            ]
+        );
     }
 
     #[test]

@@ -95,11 +95,17 @@ pub(crate) fn fold(events: &[Event]) -> State {
     state
 }
 
-/// A call begins.
+/// A call begins: every third one of the same user.
 pub(crate) fn started(call: u64, origin: Origin, now: Timestamp) -> EventKind {
+    let users = ["ann", "ben", "cleo"];
+    started_by(users[call as usize % users.len()], call, origin, now)
+}
+
+/// A call of this user begins.
+pub(crate) fn started_by(user: &str, call: u64, origin: Origin, now: Timestamp) -> EventKind {
     EventKind::CallStarted {
         origin,
-        user: UserId::new("ann"),
+        user: UserId::new(user),
         prompt: format!("question {call}").as_str().into(),
         fingerprint: format!("{call:016x}").into(),
         prompt_tokens: 12,

@@ -8,7 +8,9 @@ use crate::state::State;
 
 use super::action::Action;
 use super::keymap::{Context, Keymap};
+use super::layout::Tier;
 use super::overlay::Overlay;
+use super::pane::PaneId;
 use super::theme::Role;
 use super::ui::Ui;
 use super::update::blocked;
@@ -16,7 +18,7 @@ use super::view::View;
 use super::wrap;
 
 /// Keys of normal mode in the order of their use to a newcomer.
-const NORMAL: [Action; 20] = [
+const NORMAL: [Action; 23] = [
     Action::Stop,
     Action::Prompt,
     Action::Burst10,
@@ -26,6 +28,10 @@ const NORMAL: [Action; 20] = [
     Action::Zoom,
     Action::Pause,
     Action::Filter,
+    Action::NextUser,
+    Action::BurstAll,
+    Action::Pane7,
+    Action::ToggleOrder,
     Action::Palette,
     Action::Burst50,
     Action::ChooseFaults,
@@ -34,7 +40,6 @@ const NORMAL: [Action; 20] = [
     Action::CycleBreaker,
     Action::Copy,
     Action::ResetBreaker,
-    Action::NextUser,
     Action::ToggleConversation,
     Action::Quit,
 ];
@@ -76,6 +81,10 @@ fn label(action: Action, context: Context) -> &'static str {
         (Context::List, Action::Accept) => "do it",
         (Context::List | Context::Faults, Action::Up) => "back",
         (Context::List | Context::Faults, Action::Down) => "on",
+        (Context::Normal, Action::BurstAll) => "burst all",
+        (Context::Normal, Action::ToggleOrder) => "fair/fifo",
+        // the only pane by its digit here: see `items`
+        (Context::Normal, Action::Pane7) => "users",
         (Context::Details, Action::Up) => "newer call",
         (Context::Details, Action::Down) => "older call",
         _ => action.label(),
@@ -121,6 +130,7 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
         .iter()
         .filter(|action| blocked(**action, ui, state).is_none())
         .filter(|action| **action != Action::Open || context != Context::Normal || has_calls(ui, state))
+        .filter(|action| action.pane_index().is_none_or(|index| opens_users(ui, index)))
         .filter_map(|action| item(*action, keymap, context));
     for mut item in fitting {
         if x + item.width + reserved > width {
@@ -142,6 +152,12 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
 /// Whether there is a call to ask about in the pane that has the focus.
 fn has_calls(ui: &Ui, state: &State) -> bool {
     ui.focus.has_calls() && !state.calls.recent.is_empty()
+}
+
+/// Whether this digit opens the pane of users, which is not on the screen yet.
+fn opens_users(ui: &Ui, index: usize) -> bool {
+    let tier = Tier::of(ui.size.width, ui.size.height);
+    tier < Tier::Large && ui.focus != PaneId::Users && tier.order().get(index) == Some(&PaneId::Users)
 }
 
 fn item(action: Action, keymap: &Keymap, context: Context) -> Option<Item> {
@@ -219,6 +235,7 @@ fn draw(view: &View<'_>, item: &Item, x: u16, area: Rect, buf: &mut Buffer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::UserId;
     use crate::tui::overlay::{Help, Palette};
     use crate::tui::ui::Mode;
 
@@ -243,6 +260,13 @@ mod tests {
         assert_eq!(line(&ui, 8), "? help");
         assert_eq!(line(&ui, 5), "");
         assert!(line(&ui, 200).contains("^P commands"));
+        let ui = Ui {
+            users: ["ana", "ben"].map(UserId::new).to_vec(),
+            size: (120, 40).into(),
+            ..ui
+        };
+        assert!(line(&ui, 80).ends_with("/ find  u user  ? help"));
+        assert!(line(&ui, 120).ends_with("u user  a burst all  7 users  t fair/fifo  ? help"));
     }
 
     #[test]

@@ -131,6 +131,9 @@ impl PaneId {
             Self::Users => &[
                 "each user's share, waiting, refused",
                 "t: fair by user, or first come first served",
+                "> asks, | is the fair share, by weight",
+                "! is noisy: others wait, and its share is",
+                "more than twice what is fair",
             ],
         }
     }
@@ -275,7 +278,8 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
         PaneId::Policy => policy::title(view, room as u16),
         PaneId::Attempts => attempts::title(view, room as u16),
         PaneId::Retries => retries::title(view, room as u16),
-        PaneId::Cache | PaneId::Latency | PaneId::Users => String::new(),
+        PaneId::Users => users::title(view, room),
+        PaneId::Cache | PaneId::Latency => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

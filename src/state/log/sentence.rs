@@ -7,7 +7,7 @@ use crate::event::{
     CallId, Event, EventKind, Failure, FailureClass, Fate, HintSource, StopReason, UpstreamHealth,
     UpstreamInfo,
 };
-use crate::settings::{FaultKind, FaultProfile};
+use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder};
 use crate::state::{Call, Calls, Session};
 use crate::time::Timestamp;
 
@@ -51,6 +51,13 @@ impl About<'_> {
                 LogKind::Note,
                 format!("session started: {}, seed {seed}", upstream_name(upstream)),
             )),
+            EventKind::PolicyApplied { policy } if only_order(&self.before.policy, policy) => {
+                let how = match policy.limit.order {
+                    QueueOrder::Fair => "fair by user",
+                    QueueOrder::Fifo => "first come first served",
+                };
+                Some((LogKind::Note, format!("the limiter's queue goes {how}")))
+            }
             EventKind::PolicyApplied { policy } => {
                 Some((LogKind::Note, format!("policy {} applied", policy.name)))
             }
@@ -274,6 +281,13 @@ fn rates(profile: &FaultProfile) -> String {
     } else {
         text
     }
+}
+
+/// Whether nothing but the order of the queue is another one.
+fn only_order(before: &Policy, after: &Policy) -> bool {
+    let mut same = before.clone();
+    same.limit.order = after.limit.order;
+    same.limit.order != before.limit.order && same == *after
 }
 
 fn percent(share: f64) -> String {

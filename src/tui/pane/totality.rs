@@ -6,7 +6,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Color;
 
 use super::scene::{self, Scene};
-use super::{attempts, breaker, buckets, cache, guards, latency, policy, retries, story, title, verdict};
+use super::{
+    attempts, breaker, buckets, cache, guards, latency, policy, retries, story, title, users, verdict,
+};
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::view::View;
@@ -21,7 +23,7 @@ fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-const PANES: [(&str, Render); 11] = [
+const PANES: [(&str, Render); 13] = [
     ("attempts", attempts::render),
     ("breaker", breaker::render),
     ("buckets", buckets::render),
@@ -32,6 +34,7 @@ const PANES: [(&str, Render); 11] = [
     ("retries", retries::render),
     ("story", longest_story),
     ("title", title::render),
+    ("users", users::render),
     ("verdict", verdict::render),
 ];
 

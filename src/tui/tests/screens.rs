@@ -69,7 +69,7 @@ fn the_first_screen_says_what_to_press() {
     assert_eq!(small[22], "> i asks something");
     assert_eq!(
         small[23],
-        " i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  ? help"
+        " i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  u user  ? help"
     );
     let wide = rows(&mut bench, 120, 40);
     assert!(holds(&wide, "what does a token bucket do?"));
@@ -171,6 +171,27 @@ fn the_filter_is_typed_in_the_title_of_the_log() {
     assert!(text[17].ends_with(" /!retry ─┤"), "{}", text[17]);
     assert_eq!(cursor, Some(Position::new(77, 17)));
     assert!(text[18..21].iter().all(|row| row.contains(" ok ")), "{text:#?}");
+}
+
+#[test]
+fn users_have_a_digit_at_every_size() {
+    let mut bench = Bench::new(busy_state());
+    bench.input(&crossterm::event::Event::Resize(80, 24));
+    bench.press("7");
+    let small = rows(&mut bench, 80, 24);
+    assert!(small[2].starts_with("┌─ 7 Users ─") && small[2].ends_with(" fair by user, t switches ─┐"));
+    assert!(holds(&small, "> ana") && holds(&small, "  ben"), "{small:#?}");
+    assert!(!small[23].contains("7 users"), "it is open: {}", small[23]);
+    bench.press("<esc>");
+    let medium = rows(&mut bench, 120, 40);
+    assert!(medium[39].contains("  7 users  "), "{}", medium[39]);
+    let large = rows(&mut bench, 200, 60);
+    assert!(
+        holds(&large, "─ 10 Users ─ fair by user, t switches ─"),
+        "{large:#?}"
+    );
+    assert!(holds(&large, "order     fair, nobody waits   key 0 shows each"));
+    assert!(!large[59].contains(" users  "), "{}", large[59]);
 }
 
 #[test]

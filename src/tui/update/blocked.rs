@@ -1,6 +1,7 @@
 //! Why an action is not possible now, in words: a key that does nothing must say so.
 
-use crate::state::State;
+use crate::event::{Origin, UserId};
+use crate::state::{Call, Doing, State};
 use crate::tui::action::Action;
 use crate::tui::keymap::Context;
 use crate::tui::layout::Tier;
@@ -13,13 +14,14 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
     }
     let reason = match action {
         Action::Stop if !busy(state) && ui.paused.is_none() => "nothing is running",
-        Action::Burst10 | Action::Burst50 | Action::BurstOf | Action::BurstAll if bursting(state) => {
-            "a burst is already running, x stops it"
+        Action::Burst10 | Action::Burst50 | Action::BurstOf | Action::BurstAll => {
+            return burst(action == Action::BurstAll, ui, state);
         }
         Action::MoreFaults if state.session.faults.total() >= 1.0 - 1e-9 => "every try fails already",
         Action::FewerFaults if state.session.faults.total() < 1e-3 => "the failure rate is zero already",
         Action::FindNext | Action::FindPrev if ui.filter.is_empty() => "no filter is set, / sets one",
         Action::NextUser if ui.users.len() < 2 => "there is only one user",
+        Action::ToggleOrder if !state.session.policy.limit.enabled => "the limiter is off: there is no queue",
         Action::ClearCache if state.cache.entries == 0 => "the cache is empty",
         Action::Follow
             if ui.context() == Context::Normal
@@ -48,6 +50,33 @@ fn bursting(state: &State) -> bool {
         .burst
         .as_ref()
         .is_some_and(|burst| !burst.all_made || burst.counts.started > burst.counts.finished())
+}
+
+/// Why no other burst may begin: one for each user is enough, and one from all. Another user may begin one while
+/// somebody's runs, or nobody would see who makes whom wait.
+fn burst(everybody: bool, ui: &Ui, state: &State) -> Option<String> {
+    if state.calls.burst.as_ref().is_some_and(|burst| !burst.all_made) {
+        return Some("a burst is already running, x stops it".to_owned());
+    }
+    let (asking, mut first) = (ui.asking(), None);
+    let runs = |call: &&Call| call.doing != Doing::Ended && matches!(call.origin, Origin::Burst { .. });
+    let mut running = state.calls.recent.values().filter(runs);
+    if everybody {
+        let mixed = running.any(|call| *first.get_or_insert(&call.user) != &call.user);
+        return mixed.then(|| "bursts of several users are running, x stops them".to_owned());
+    }
+    let hint = if ui.users.len() > 1 {
+        "x stops it, u asks as another"
+    } else {
+        "x stops it"
+    };
+    let own = running.any(|call| call.user == asking);
+    own.then(|| format!("a burst of {} is already running: {hint}", one_line(&asking)))
+}
+
+/// A name for a sentence.
+pub(super) fn one_line(user: &UserId) -> String {
+    user.as_str().replace('\n', " ")
 }
 
 fn stop_call(ui: &Ui, state: &State) -> Option<String> {

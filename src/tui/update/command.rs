@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::blocked::busy;
+use super::blocked::{busy, one_line};
 use super::{Effect, Known, perform as act};
-use crate::event::{BreakerMode, BurstUsers, Command};
+use crate::event::{BreakerMode, BurstUsers, Command, UserId};
+use crate::settings::QueueOrder;
 use crate::tui::action::Action;
+use crate::tui::layout::Tier;
 use crate::tui::overlay::faults::scaled;
 use crate::tui::overlay::palette::takes_number;
 use crate::tui::overlay::{Confirm, Overlay};
+use crate::tui::pane::PaneId;
 use crate::tui::ui::{Mode, Ui};
 
 /// A second Ctrl-C within this time quits.
@@ -56,9 +59,15 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
         Action::CycleSemantic => Command::SetSemantic {
             mode: session.policy.semantic.mode.next(),
         },
-        Action::ToggleOrder => Command::SetQueueOrder {
-            order: session.policy.limit.order.other(),
-        },
+        Action::ToggleOrder => {
+            let order = session.policy.limit.order.other();
+            let text = match order {
+                QueueOrder::Fifo => "queue: first come first served; a flood of one user makes all wait",
+                QueueOrder::Fair => "queue: fair by user; a flood of one makes only itself wait",
+            };
+            ui.say(text, known.now);
+            Command::SetQueueOrder { order }
+        }
         Action::CycleBreaker => Command::SetBreaker {
             mode: match known.state.breaker.mode {
                 BreakerMode::Automatic => BreakerMode::ForcedOpen,
@@ -73,7 +82,10 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
         }
         Action::NextUser => {
             ui.user = (ui.user + 1) % ui.users.len().max(1);
-            ui.say(format!("now asking as {}", ui.asking()), known.now);
+            let user = one_line(&ui.asking());
+            let digit = Tier::of(ui.size.width, ui.size.height).digit(PaneId::Users);
+            let shows = digit.map_or(String::new(), |digit| format!("; {digit} shows each user"));
+            ui.say(format!("now asking as {user}, bursts too{shows}"), known.now);
             return Some(None);
         }
         Action::ToggleConversation => {
@@ -91,6 +103,15 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
     Some(Some(Effect::Send(command)))
 }
 
+/// Who sends the calls of a burst from all.
+fn in_turn(calls: u32, users: &[UserId]) -> String {
+    if users.len() > 4 {
+        return format!("{calls} calls, in turn as each of {} users", users.len());
+    }
+    let names: Vec<String> = users.iter().map(one_line).collect();
+    format!("{calls} calls, in turn as {}", names.join(", "))
+}
+
 /// A burst; asks first where it may cost money.
 fn burst(ui: &mut Ui, known: &Known<'_>, calls: u32, everybody: bool) -> Option<Effect> {
     let users = if everybody {
@@ -100,7 +121,12 @@ fn burst(ui: &mut Ui, known: &Known<'_>, calls: u32, everybody: bool) -> Option<
     };
     let command = Command::Burst { calls, users };
     let question = match &known.state.session.upstream {
-        Some(upstream) if upstream.loopback || upstream.simulated => return Some(Effect::Send(command)),
+        Some(upstream) if upstream.loopback || upstream.simulated => {
+            if everybody && ui.users.len() > 1 {
+                ui.say(in_turn(calls, &ui.users), known.now);
+            }
+            return Some(Effect::Send(command));
+        }
         Some(upstream) => format!("{calls} paid calls to {}? y/N", upstream.host),
         None => format!("{calls} calls to an unknown upstream? y/N"),
     };
