@@ -168,7 +168,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             self.note_evicted(guards, EvictReason::Expired, expired);
         }
         match found {
-            Ok((Kept { answer, took }, stored_at)) => {
+            Ok((Kept { answer, took, .. }, stored_at)) => {
                 let kind = EventKind::CacheHit {
                     age: now.since(stored_at),
                     saved: answer.usage,
