@@ -272,7 +272,7 @@ impl Draw {
                 enabled: self.sometimes(0.8),
                 ttl: self.millis(1, 60_000),
                 max_bytes: self.one_of(&[0, 1_000, 4_000, 1_000_000]),
-                max_entry_bytes: self.one_of(&[500, 1 << 20]),
+                max_entry_bytes: self.one_of(&[1200, 1 << 20]),
                 store_all: self.sometimes(0.2),
             },
             semantic: SemanticSettings::default(),
