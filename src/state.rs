@@ -123,7 +123,7 @@ mod tests;
 mod verdict;
 
 pub use breaker::{BreakerView, StateSpell};
-pub use cache::CacheView;
+pub use cache::{Advice, CacheView, Came, ExplainedMiss, FieldCount, Misses, Second};
 pub use calls::{Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, Span, SpanKind};
 pub use latency::{LatencyView, Percentiles};
 pub use limit::{LimitView, Waiter};

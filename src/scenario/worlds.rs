@@ -182,6 +182,7 @@ impl Draw {
                 distinct: self.count(1, 6),
                 skew: self.one_of(&[0.0, 1.0, 2.0]),
             },
+            system: self.one_of(&[None, Some("Help.".into()), Some("Help. It is {time}.".into())]),
             temperature: self.one_of(&[0.0, 0.0, 0.7]),
             max_tokens: self.one_of(&[1, 3, 8, 20]),
             stream: self.sometimes(0.8),

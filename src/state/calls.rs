@@ -17,7 +17,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    BypassReason, CallId, Constraint, Failure, Fate, FlightId, MissReason, Origin, StopReason, UserId,
+    BypassReason, CallId, Constraint, Failure, Fate, FlightId, MissReason, NearMiss, Origin, StopReason,
+    UserId,
 };
 use crate::openai::Usage;
 use crate::settings::FaultKind;
@@ -123,6 +124,8 @@ pub struct Call {
     pub doing: Doing,
     /// What the cache said.
     pub cache: Option<CacheVerdict>,
+    /// The stored request most like it, where it missed.
+    pub near: Option<Box<NearMiss>>,
     /// The flight it owns or shares.
     pub flight: Option<FlightId>,
     /// Its lane: what it did, in order of time. At most 64 spans.

@@ -35,6 +35,7 @@ impl Call {
             fate: None,
             doing: Doing::Starting,
             cache: None,
+            near: None,
             flight: None,
             spans: Vec::new(),
             attempts: 0,
@@ -81,8 +82,9 @@ impl Call {
                 });
                 self.cached_text.push_within(text, MAX_TEXT);
             }
-            EventKind::CacheMissed { reason, .. } => {
+            EventKind::CacheMissed { reason, nearest } => {
                 self.cache = Some(CacheVerdict::Miss { reason: *reason });
+                self.near = nearest.clone();
             }
             EventKind::CacheBypassed { reason } => {
                 self.cache = Some(CacheVerdict::Bypass { reason: *reason });

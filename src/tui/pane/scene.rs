@@ -13,8 +13,8 @@ use crate::event::{
 use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
-    BreakerView, Burst, CacheVerdict, Call, Doing, FateCounts, Flight, RetryView, Span, SpanKind, State,
-    StateSpell, Waiter,
+    BreakerView, Burst, CacheVerdict, Call, Came, Doing, FateCounts, Flight, RetryView, Second, Span,
+    SpanKind, State, StateSpell, Waiter,
 };
 use crate::time::Timestamp;
 use crate::tui::theme::Theme;
@@ -120,6 +120,7 @@ pub(super) fn call(id: u64, started: f64, ended: f64, fate: Fate) -> Call {
         cache: Some(CacheVerdict::Miss {
             reason: MissReason::NeverSeen,
         }),
+        near: None,
         flight: None,
         spans: Vec::new(),
         attempts: 0,
@@ -446,7 +447,15 @@ fn guards(state: &mut State) {
     state.cache.stored = 30;
     state.cache.history = (20u32..42)
         .filter(|second| second % 7 != 0)
-        .map(|second| (u64::from(second), second % 4, 4))
+        .map(|second| Second {
+            second: u64::from(second),
+            came: Came {
+                calls: 4,
+                lookups: 4,
+                exact: u64::from(second % 4),
+                ..Came::default()
+            },
+        })
         .collect();
     state.latency.recent = (0..30u64)
         .map(|call| (call % 6 != 5).then(|| ms(300 + call * call * 7)))

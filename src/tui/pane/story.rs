@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{lane, mark, row, units};
+use super::{lane, mark, near, row, units};
 
 /// Columns of the names at the left.
 const LABEL: usize = 15;
@@ -228,6 +228,7 @@ impl Facts<'_> {
             None => "not asked yet".to_owned(),
         };
         self.fact("cache", &cache, 2);
+        self.lines.extend(near::lines(self.view, call, self.width));
         if let Some(owner) = lane::owner(self.view.state, call) {
             self.fact("flight", &format!("shared with {owner}"), 1);
         }
