@@ -25,8 +25,9 @@ const LABEL: usize = 8;
 const SPELL: usize = 9;
 const KIND: usize = 11;
 /// Columns of the name of a field, and of a count.
-const FIELD: usize = 44;
-const COUNT: usize = 10;
+const FIELD: usize = 35;
+const ALONE: usize = 8;
+const OTHERS: usize = 11;
 
 /// Draws the cache with all it has.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
@@ -109,7 +110,7 @@ fn whole(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
 fn kinds(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
     let theme = view.theme;
     let cache = &view.state.cache;
-    let names = ["calls", "exact", "semantic", "shared", "replayed", "spared"];
+    let names = ["calls", "exact", "semantic", "shared", "replayed", "in all"];
     let cell = |text: &str| Line::from(row::right(text, KIND));
     let mut head = vec![Line::from(row::left("", SPELL))];
     head.extend(names.map(|name| Line::from(row::piece(theme, Role::Muted, row::right(name, KIND)))));
@@ -166,10 +167,10 @@ fn field_heading(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
     let muted = |text: String| Line::from(row::piece(theme, Role::Muted, text));
     let pieces = vec![
-        muted(row::left("misses that differ from a stored request in", FIELD)),
-        muted(row::right("only it", COUNT)),
-        muted(row::right("others too", COUNT)),
-        muted(format!("   {}", row::left("latest", COUNT))),
+        muted(row::left("misses differ from a stored one in", FIELD)),
+        muted(row::right("only it", ALONE)),
+        muted(row::right("others too", OTHERS)),
+        muted(format!("   here {} stored", theme.glyphs.dot)),
     ];
     row::join(theme, pieces, width)
 }
@@ -186,8 +187,8 @@ fn field(view: &View<'_>, one: &FieldCount, width: usize) -> Line<'static> {
     let (here, stored) = super::near::words(theme, &one.example);
     let pieces = vec![
         Line::from(row::piece(theme, role, row::left(&format!("  {label}"), FIELD))),
-        Line::from(row::right(&units::amount(one.alone), COUNT)),
-        Line::from(row::right(&units::amount(one.with_others), COUNT)),
+        Line::from(row::right(&units::amount(one.alone), ALONE)),
+        Line::from(row::right(&units::amount(one.with_others), OTHERS)),
         Line::from(row::piece(theme, Role::Muted, format!("   {here}"))),
         Line::from(row::piece(
             theme,
@@ -438,5 +439,54 @@ mod tests {
                 .collect::<String>(),
             "█   ▁"
         );
+    }
+
+    /// A cache that a time in the system prompt keeps from hitting, mostly.
+    fn missing(misses: u64) -> scene::Scene {
+        let mut scene = scene::burst();
+        scene.state.cache.near = scene::near_misses(misses);
+        scene
+    }
+
+    #[test]
+    fn on_the_whole_screen_it_says_what_kept_misses_from_being_hits() {
+        let scene = missing(25);
+        assert_eq!(
+            scene::rows(&scene, 78, 20, render),
+            [
+                "◇ hit 18%  (7 of 40)     missed 33   shared 0   replayed 0",
+                "                                       ▁ ▅▆▁▃▅▆ ▃▅▆▁▃▅ ▁▃▅▆▁▃   last 60s",
+                "               calls      exact   semantic     shared   replayed     in all",
+                "run               40     7  18%     0   0%     0   0%     0   0%     7  18%",
+                "last 60s          76    27  36%     0   0%     0   0%     0   0%    27  36%",
+                "saved   2.9k tokens   4.9s of waiting",
+                "size    18 entries, 12 KiB of 64 MiB   evicted 0   expired 0",
+                "missed  33   never seen 30   too old 3",
+                "bypass  0",
+                "stored  30",
+                "why     25 of 33 misses differ only in the system prompt: a time (\"10:32:01\").",
+                "        Leave it out, or round it to the day.",
+                "misses differ from a stored one in  only it others too   here · stored",
+                "  system prompt: a time                  25          1   10:32:01 · 10:30:00",
+                "  tools: the order                        0          1   clock · weather",
+                "latest misses, and the stored request they are like",
+                "00:37  #27    like #1     system prompt: a time and 1 more",
+                "00:36  #26    like #1     system prompt: a time  10:32:01 · 10:30:00",
+                "00:35  #25    like #1     system prompt: a time  10:32:01 · 10:30:00",
+                "semantic  off",
+            ]
+        );
+    }
+
+    #[test]
+    fn few_rows_or_columns_cut_lists_before_counts() {
+        let scene = missing(25);
+        for (width, height) in [(40, 14), (78, 16), (118, 36), (30, 60)] {
+            let rows = scene::rows(&scene, width, height, render);
+            assert!(rows[3].starts_with("run "), "{rows:#?}");
+            assert!(rows.iter().any(|row| row.starts_with("why ")), "{rows:#?}");
+            let semantic = rows.iter().any(|row| row.starts_with("semantic"));
+            assert!(semantic || height < 18, "{rows:#?}");
+        }
     }
 }

@@ -50,8 +50,8 @@ pub fn lines(view: &View<'_>, call: &Call, width: usize) -> Vec<Line<'static>> {
         fact(name, &diff.label());
         let (here, stored) = sides(theme, diff);
         if !here.is_empty() || !stored.is_empty() {
-            fact("", &format!("  here    {here}"));
-            fact("", &format!("  stored  {stored}"));
+            fact("  here", &here);
+            fact("  stored", &stored);
         }
     }
     let untold = u64::from(near.fields).saturating_sub(near.differs.len() as u64);
@@ -115,4 +115,48 @@ fn sides(theme: &Theme, diff: &FieldDiff) -> (String, String) {
 /// The text on one line, with the ellipsis of the theme.
 fn excerpt(theme: &Theme, text: &str) -> String {
     text.replace('\n', " ").replace('…', theme.glyphs.ellipsis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{scene, story};
+    use super::*;
+
+    #[test]
+    fn a_story_shows_both_texts() {
+        let mut scene = scene::burst();
+        let mut call = scene::call(40, 44.0, 45.0, crate::event::Fate::Answered);
+        call.near = scene::near_misses(1)
+            .latest
+            .back()
+            .map(|miss| Box::new(miss.near.clone()));
+        if let Some(near) = call.near.as_mut() {
+            near.fields = 7;
+        }
+        scene.state.calls.recent.insert(call.id, call.clone());
+        let told: Vec<String> = story::lines(&scene.view(), &call, 70)
+            .iter()
+            .map(|line| line.to_string().trim_end().to_owned())
+            .collect();
+        let from = told
+            .iter()
+            .position(|line| line.starts_with("cache"))
+            .unwrap_or_default();
+        assert_eq!(
+            told[from..from + 9],
+            [
+                "cache          miss: never seen before",
+                "nearest        #1: what does a token bucket do?",
+                "differs in     system prompt: a time",
+                "  here         You help. It is 10:32:01. Be brief.",
+                "  stored       You help. It is 10:30:00. Be brief.",
+                "               tools: the order",
+                "  here         clock, weather",
+                "  stored       weather, clock",
+                "               and in 5 more",
+            ]
+        );
+        call.near = None;
+        assert_eq!(lines(&scene.view(), &call, 70), []);
+    }
 }

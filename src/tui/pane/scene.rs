@@ -7,14 +7,15 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::event::{
-    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, Failure, FailureClass, Fate, FlightId,
-    MissReason, MoveReason, Origin, Phase, Sample, StopReason, UpstreamInfo, UserId, WindowCounts,
+    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, DiffKind, Failure, FailureClass, Fate,
+    FieldDiff, FlightId, MissReason, MoveReason, NearMiss, Origin, Phase, Sample, StopReason, UpstreamInfo,
+    UserId, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
-    BreakerView, Burst, CacheVerdict, Call, Came, Doing, FateCounts, Flight, RetryView, Second, Span,
-    SpanKind, State, StateSpell, Waiter,
+    BreakerView, Burst, CacheVerdict, Call, Came, Doing, ExplainedMiss, FateCounts, FieldCount, Flight,
+    Misses, RetryView, Second, Span, SpanKind, State, StateSpell, Waiter,
 };
 use crate::time::Timestamp;
 use crate::tui::theme::Theme;
@@ -521,4 +522,45 @@ pub(super) fn probing() -> Scene {
     breaker.window = WindowCounts::default();
     breaker.cells.clear();
     scene
+}
+
+/// So many misses that differ from a stored request in a time alone, and one that differs in more.
+pub(super) fn near_misses(count: u64) -> Misses {
+    let diff = |field: &str, how, here: &str, stored: &str| FieldDiff {
+        field: field.into(),
+        how,
+        here: here.into(),
+        stored: stored.into(),
+    };
+    let stamp = diff(
+        "system prompt",
+        DiffKind::Time,
+        "You help. It is 10:32:01. Be brief.",
+        "You help. It is 10:30:00. Be brief.",
+    );
+    let tools = diff("tools", DiffKind::Order, "clock, weather", "weather, clock");
+    let miss = |call: u64, differs: Vec<FieldDiff>| ExplainedMiss {
+        at: at(10.0 + call as f64),
+        call: CallId(call),
+        near: NearMiss {
+            source: CallId(1),
+            prompt: "what does a token bucket do?".into(),
+            fields: differs.len() as u32,
+            differs,
+        },
+    };
+    let field = |example: &FieldDiff, alone, with_others| FieldCount {
+        example: example.clone(),
+        alone,
+        with_others,
+    };
+    let both = miss(count + 2, vec![stamp.clone(), tools.clone()]);
+    let latest = (2..count + 2).map(|call| miss(call, vec![stamp.clone()]));
+    Misses {
+        explained: count + 1,
+        single: count,
+        fields: vec![field(&tools, 0, 1), field(&stamp, count, 1)],
+        forgotten: 0,
+        latest: latest.chain([both]).collect(),
+    }
 }
