@@ -1,6 +1,6 @@
 //! The cache: how often it helped, what that saved, and why it did not help more.
 //!
-//! Seven rows beside other panes. On the whole screen also each way of not asking an upstream, over the run and
+//! Seven rows beside other panes: the last one is for what can be done, where something can. On the whole screen also each way of not asking an upstream, over the run and
 //! over the last minute, what kept misses from being hits, the latest of them, and the semantic cache.
 
 use ratatui::buffer::Buffer;
@@ -37,11 +37,17 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let lines = if rows >= WHOLE {
         whole(view, width, rows)
     } else {
-        let (top, bottom) = (
-            vec![heading(view, width), history(view, "  ", 30, &[], width)],
-            facts(view, width),
-        );
-        [top, bottom].concat()
+        let mut lines = vec![heading(view, width), history(view, "  ", 30, &[], width)];
+        lines.extend(facts(view, width));
+        let advice = view.state.cache.advice().filter(|advice| advice.remedy);
+        if let (Some(advice), Some(last)) = (advice, lines.last_mut()) {
+            let text = row::clip(view.theme, &advice.text, width.saturating_sub(LABEL));
+            *last = Line::from(vec![
+                row::plain(row::left("why", LABEL)),
+                row::piece(view.theme, Role::Wait, text),
+            ]);
+        }
+        lines
     };
     row::draw_all(&lines, area, buf);
 }
@@ -438,6 +444,15 @@ mod tests {
                 .take(5)
                 .collect::<String>(),
             "█   ▁"
+        );
+    }
+
+    #[test]
+    fn where_something_can_be_done_the_last_row_says_what() {
+        let rows = scene::rows(&missing(25), 58, 7, render);
+        assert_eq!(
+            rows.last().map(String::as_str),
+            Some("why     25 of 33 misses differ only in the system prompt:…")
         );
     }
 

@@ -498,7 +498,19 @@ pub(super) fn worst() -> Scene {
         .collect();
     state.retry.causes.insert(wide.clone(), u64::MAX);
     state.calls.burst = None;
+    state.cache.near = near_misses(25);
+    for field in &mut state.cache.near.fields {
+        (field.alone, field.with_others) = (u64::MAX, u64::MAX);
+        field.example.field = wide.as_str().into();
+        field.example.here = wide.as_str().into();
+    }
     for call in state.calls.recent.values_mut() {
+        call.near = state
+            .cache
+            .near
+            .latest
+            .back()
+            .map(|miss| Box::new(miss.near.clone()));
         call.prompt = wide.as_str().into();
         call.user = UserId::new(&wide);
         call.failure = Some(Failure::new(FailureClass::Internal, Phase::Final, wide.as_str()));
