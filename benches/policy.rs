@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use divan::Bencher;
+use divan::counter::BytesCount;
 use seawall::event::{Sample, UserId};
-use seawall::openai::ChatRequest;
+use seawall::openai::{ChatRequest, Message};
 use seawall::policy::breaker::Breaker;
 use seawall::policy::cache::Cache;
 use seawall::policy::fingerprint::{RequestKey, Scope};
 use seawall::policy::limiter::{Admission, Limiter, Request, Settlement};
+use seawall::policy::near;
 use seawall::settings::Policy;
 use seawall::time::Timestamp;
+
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::traffic::wide;
 
@@ -117,4 +121,91 @@ fn cache_lookup(bencher: Bencher<'_, '_>) {
     bencher
         .with_inputs(|| turns.next())
         .bench_local_values(|key| key.map(|key| cache.get(Timestamp::ZERO, key).expired));
+}
+
+/// A conversation of about 100 KB: a system prompt with a time in it, 200 messages and a question.
+fn conversation(stamp: &str) -> ChatRequest {
+    let turns = (0..100).flat_map(|n| {
+        let question = format!("{n}: {}", "How does the \"token bucket\" refill?\n".repeat(13));
+        [
+            Message::user(question),
+            Message::assistant("It gains a little each tick. ".repeat(17)),
+        ]
+    });
+    let system = Message::system(format!("You are a helpful assistant. It is {stamp}."));
+    ChatRequest::new(
+        [system]
+            .into_iter()
+            .chain(turns)
+            .chain([Message::user("And when it is empty?")]),
+    )
+    .model("seawall-sim")
+    .temperature(0.0)
+}
+
+fn scoped(request: &ChatRequest) -> RequestKey {
+    let user = UserId::new("ana");
+    let scope = Scope {
+        user: &user,
+        credential: 7,
+        upstream: "127.0.0.1:8033",
+        route: "chat/completions",
+    };
+    RequestKey::new(&scope, request)
+}
+
+/// The key of 100 KB: the canonical form and its hash.
+#[divan::bench(sample_size = 10)]
+fn fingerprint_100_kb(bencher: Bencher<'_, '_>) {
+    let request = conversation("10:32:01");
+    let bytes = scoped(&request).canonical().len();
+    bencher
+        .counter(BytesCount::new(bytes))
+        .bench_local(|| scoped(&request).fingerprint());
+}
+
+/// The floor under it: one pass of xxh3-128 over the same bytes.
+#[divan::bench(sample_size = 10)]
+fn xxh3_pass_100_kb(bencher: Bencher<'_, '_>) {
+    let key = scoped(&conversation("10:32:01"));
+    bencher
+        .counter(BytesCount::new(key.canonical().len()))
+        .bench_local(|| xxh3_128(divan::black_box(key.canonical())));
+}
+
+/// A miss among 10,000 entries: the lookup, the nearest request and what differs.
+#[divan::bench(sample_size = 10, args = ["short", "100 KB"])]
+fn near_miss_of_10_000(bencher: Bencher<'_, '_>, size: &str) {
+    let mut cache = Cache::new(&Policy::default().cache);
+    let asked = if size == "short" {
+        scoped(&request(77).temperature(0.5))
+    } else {
+        let kept = cache
+            .put(Timestamp::ZERO, scoped(&conversation("10:30:00")), (), 1_000)
+            .kept;
+        assert!(kept);
+        scoped(&conversation("10:32:01"))
+    };
+    let stored = (0..10_000)
+        .filter(|number| cache.put(Timestamp::ZERO, key(*number), (), 1_000).kept)
+        .count();
+    assert_eq!(stored, 10_000);
+    bencher.bench_local(|| {
+        let expired = cache.get(Timestamp::ZERO, &asked).expired;
+        let (near, ()) = cache.nearest(&asked)?;
+        near::diff(&asked, near).map(|found| (expired, found.fields))
+    });
+}
+
+/// What an entry costs that is stored and evicted, its place among the near ones included.
+#[divan::bench(sample_size = 100)]
+fn cache_store_and_evict(bencher: Bencher<'_, '_>) {
+    let mut settings = Policy::default().cache;
+    settings.max_bytes = 2_000_000;
+    let mut cache = Cache::new(&settings);
+    let mut keys = (0..4_000).map(key).collect::<Vec<_>>().into_iter().cycle();
+    bencher.bench_local(|| {
+        let key = keys.next()?;
+        Some(cache.put(Timestamp::ZERO, key, (), 1_000).evicted_for_room)
+    });
 }

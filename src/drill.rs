@@ -251,12 +251,17 @@ fn guards(text: &mut String, state: &State) {
     let cache = &state.cache;
     let _ = writeln!(
         text,
-        "cache     {} of {} lookups hit; {} calls shared a flight; {} tokens not spent again",
-        cache.hits,
+        "cache     {} of {} lookups hit ({} exact, {} semantic); {} calls shared a flight; {} tokens not spent again",
+        cache.served(),
         cache.lookups(),
+        cache.hits,
+        cache.semantic,
         cache.shared,
         cache.saved_tokens
     );
+    if let Some(advice) = cache.advice() {
+        let _ = writeln!(text, "          {}", advice.text);
+    }
     let _ = writeln!(
         text,
         "retries   {} of {} attempts; {} calls saved by one; {} faults made",

@@ -125,7 +125,7 @@ mod verdict;
 pub mod why;
 
 pub use breaker::{BreakerView, StateSpell};
-pub use cache::CacheView;
+pub use cache::{Advice, CacheView, Came, ExplainedMiss, FieldCount, LookupSecond, Misses};
 pub use calls::{Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, Span, SpanKind};
 pub use latency::{LatencyView, Percentiles};
 pub use limit::{LimitView, Waiter};

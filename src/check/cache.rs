@@ -1,6 +1,6 @@
 //! Stored answers: what may be stored, and what is given to whom.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Slack;
 use super::book::{Book, Flight, RequestId};
 use super::violation::{Holds, breach, ensure};
-use crate::event::{AttemptResult, Event, EventKind, EvictReason, Finish, Sharing};
+use crate::event::{AttemptResult, CallId, Event, EventKind, EvictReason, Finish, NearMiss, Sharing};
 use crate::openai::Usage;
 use crate::time::Timestamp;
 
@@ -29,6 +29,8 @@ pub(super) struct Shelf {
     order: VecDeque<(Timestamp, RequestId)>,
     /// Results of idempotency keys. The log does not tell the keys: several may have the same request.
     results: BTreeMap<RequestId, Vec<Kept>>,
+    /// Calls whose answers are in `stored`.
+    sources: BTreeSet<CallId>,
     result_order: VecDeque<(Timestamp, RequestId)>,
 }
 
@@ -39,6 +41,10 @@ impl Shelf {
             EventKind::CacheHit { age, saved, text, .. } => {
                 self.hit(book, event, *age, (*saved, text), slack)
             }
+            EventKind::CacheMissed {
+                nearest: Some(nearest),
+                ..
+            } => self.near_miss(nearest),
             EventKind::ResultReplayed { age, saved, text } => {
                 self.replayed(book, event, *age, (*saved, text), slack)
             }
@@ -59,6 +65,7 @@ impl Shelf {
                 let cleared = *reason == EvictReason::Cleared;
                 if cleared {
                     self.stored.clear();
+                    self.sources.clear();
                     self.order.clear();
                 }
                 let empty = *entries == 0 && *total_bytes == 0;
@@ -102,11 +109,34 @@ impl Shelf {
         };
         let most = book.policy.cache.max_entry_bytes;
         flight.ensure(*bytes <= most, 24, || format!("an entry may have {most} bytes"))?;
-        self.stored
+        let before = self
+            .stored
             .insert(flight.request.clone(), kept(flight, usage, event));
+        if let Some(replaced) = before.and_then(|kept| kept.event.call) {
+            self.sources.remove(&replaced);
+        }
+        self.sources.extend(event.call);
         self.order.push_back((event.at, flight.request.clone()));
         self.forget(event.at, book);
         Ok(())
+    }
+
+    /// Invariant 45. Which entries had to make room is not told, so one that is gone may still be named.
+    fn near_miss(&self, nearest: &NearMiss) -> Holds {
+        let NearMiss {
+            source,
+            differs,
+            fields,
+            ..
+        } = nearest;
+        ensure(self.sources.contains(source), 45, || {
+            format!("no answer of {source} is stored")
+        })?;
+        ensure(
+            !differs.is_empty() && differs.len() as u64 <= u64::from(*fields),
+            45,
+            || format!("{fields} fields differ, and {} are told", differs.len()),
+        )
     }
 
     /// Invariants 23, 28 and 40.
@@ -168,8 +198,9 @@ impl Shelf {
             let at = *at;
             if let Some((_, request)) = self.order.pop_front()
                 && self.stored.get(&request).is_some_and(|kept| kept.event.at <= at)
+                && let Some(source) = self.stored.remove(&request).and_then(|kept| kept.event.call)
             {
-                self.stored.remove(&request);
+                self.sources.remove(&source);
             }
         }
         let ttl = book.policy.flight.replay_ttl;

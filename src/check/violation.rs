@@ -98,6 +98,10 @@ pub const INVARIANTS: &[(u8, &str)] = &[
     (31, "an error is told only to those who waited for it"),
     (40, "the counts of a call are the counts of its events"),
     (42, "the breaker turns nobody away once its open time is over"),
+    (
+        45,
+        "what a miss is said to be like was stored by the call that is named, and differs in a field",
+    ),
 ];
 
 /// Events that a violation shows at most; the first and the last ones.

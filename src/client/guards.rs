@@ -16,8 +16,8 @@ use super::flight::{Flight, FlightKey};
 use super::sync::MutexGuard;
 use super::transport::Transport;
 use crate::event::{
-    EventKind, Failure, FailureClass, Hint, LimitLevels, LimitReject, Observer, Phase, Sample, StopReason,
-    WindowCounts,
+    CallId, EventKind, Failure, FailureClass, Hint, LimitLevels, LimitReject, Observer, Phase, Sample,
+    StopReason, WindowCounts,
 };
 use crate::policy::breaker::{Acquired, Breaker, Check, Move, Permit, Settled};
 use crate::policy::budget::RetryBudget;
@@ -32,9 +32,11 @@ use crate::time::Timestamp;
 const SLOW_FOR: Duration = Duration::from_secs(30);
 const SLOW_TO: f64 = 0.7;
 
-/// An answer worth keeping, and how long it took to get.
+/// An answer worth keeping, whose it was, and how long it took to get.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
+    /// The call that owned its flight when it landed: `CacheStored` is told under it.
+    pub(super) call: CallId,
     pub(super) answer: Arc<Answer>,
     pub(super) took: Duration,
 }

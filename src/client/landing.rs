@@ -201,12 +201,15 @@ impl<T: Transport, O: Observer> Core<T, O> {
 
     /// Stores a complete answer where it may be used again.
     fn keep(&self, guards: &mut Guards, flight: &Flight, errand: &Errand, answer: &Answer, now: Timestamp) {
-        let started_at = flight
+        let owner = flight
             .lock()
             .subscribers
             .first()
-            .map_or(now, |one| one.started_at);
+            .map(|one| (one.call, one.started_at));
+        // a flight that nobody waits for is not kept
+        let Some((call, started_at)) = owner else { return };
         let kept = Kept {
+            call,
             answer: Arc::new(answer.clone()),
             took: now.since(started_at),
         };

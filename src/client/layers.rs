@@ -11,13 +11,15 @@ use super::stream::CallStream;
 use super::transport::{AttemptRequest, Transport};
 use super::{CallContext, Core};
 use crate::event::{
-    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FlightId, Observer, Phase, Sharing, UserId,
+    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff, FlightId, MissReason, NearMiss,
+    Observer, Phase, Sharing, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::admission;
 use crate::policy::cache::{Found, Lookup};
 use crate::policy::fingerprint::{RequestKey, Scope};
 use crate::policy::ledger::{Claim, call_key};
+use crate::policy::near;
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
@@ -168,7 +170,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             self.note_evicted(guards, EvictReason::Expired, expired);
         }
         match found {
-            Ok((Kept { answer, took }, stored_at)) => {
+            Ok((Kept { answer, took, .. }, stored_at)) => {
                 let kind = EventKind::CacheHit {
                     age: now.since(stored_at),
                     saved: answer.usage,
@@ -179,12 +181,35 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 Some(self.end_at_once(pending, Ok(answer)))
             }
             Err(reason) => {
-                let nearest = None;
+                let nearest = self.nearest(guards, pending, reason);
                 self.observer
                     .record(Some(*call), EventKind::CacheMissed { reason, nearest });
                 None
             }
         }
+    }
+
+    /// The stored request most like one that was never stored itself. What is too old or was evicted is
+    /// explained by that alone.
+    fn nearest(&self, guards: &Guards, pending: &Pending, reason: MissReason) -> Option<Box<NearMiss>> {
+        match reason {
+            MissReason::NeverSeen | MissReason::Collision => {}
+            MissReason::Expired | MissReason::Evicted => return None,
+        }
+        let (stored, Kept { call, .. }) = guards.cache.nearest(&pending.key)?;
+        let difference = near::diff(&pending.key, stored)?;
+        let veiled = |diff: FieldDiff| FieldDiff {
+            field: self.transport.veiled(diff.field),
+            how: diff.how,
+            here: self.transport.veiled(diff.here),
+            stored: self.transport.veiled(diff.stored),
+        };
+        Some(Box::new(NearMiss {
+            source: *call,
+            prompt: self.transport.veiled(difference.prompt),
+            differs: difference.differs.into_iter().map(veiled).collect(),
+            fields: difference.fields,
+        }))
     }
 
     /// Joins the flight of an identical call, or registers a new one that has yet to take off.

@@ -6,6 +6,7 @@ mod answers;
 mod breaking;
 mod leaving;
 mod limiting;
+mod missing;
 mod retrying;
 mod rig;
 mod schedules;

@@ -35,13 +35,15 @@ use std::time::Duration;
 
 use self::ghosts::Ghosts;
 use super::fingerprint::{Fingerprint, RequestKey};
+use super::near::Near;
 use crate::event::MissReason;
 use crate::settings::CacheSettings;
 use crate::time::Timestamp;
 
 /// What an entry costs beside its key and its answer, in bytes: the nodes of two trees, the counts of the
-/// shared pointers. An estimate; without it a cache of tiny answers would be several times its bound.
-pub const ENTRY_OVERHEAD: u64 = 128;
+/// shared pointers (128), and what a usual request costs in [`policy::near`](super::near) (512). An estimate;
+/// without it a cache of tiny answers would be several times its bound.
+pub const ENTRY_OVERHEAD: u64 = 640;
 
 /// Stored answers, bounded in bytes and in age. `V` is cheap to clone where it is an `Arc`.
 pub struct Cache<V> {
@@ -58,6 +60,8 @@ pub struct Cache<V> {
     /// The latest time seen: two callers may read the clock in one order and arrive in the other.
     latest: Timestamp,
     ghosts: Ghosts,
+    /// What is like a request that is not stored.
+    near: Near,
 }
 
 struct Entry<V> {
@@ -133,6 +137,7 @@ impl<V> Cache<V> {
             hand: 0,
             latest: Timestamp::ZERO,
             ghosts: Ghosts::default(),
+            near: Near::default(),
         }
     }
 
@@ -161,6 +166,14 @@ impl<V> Cache<V> {
         Lookup { found, expired }
     }
 
+    /// The stored request most like one that is not stored, and its answer: why did that one miss? Nothing
+    /// moves, and nothing is served.
+    pub fn nearest(&self, key: &RequestKey) -> Option<(&RequestKey, &V)> {
+        let version = self.near.nearest(key)?.version;
+        let entry = self.entries.get(&version)?;
+        Some((&entry.key, &entry.value))
+    }
+
     /// Stores an answer of `bytes`, and makes room for it first.
     pub fn put(&mut self, now: Timestamp, key: RequestKey, value: V, bytes: u64) -> Stored {
         let mut stored = Stored {
@@ -184,6 +197,7 @@ impl<V> Cache<V> {
         self.wrap_hand();
         self.last_version += 1;
         self.index.insert(fingerprint, self.last_version);
+        self.near.insert(self.last_version, &key);
         self.bytes += stored.bytes;
         let entry = Entry {
             key,
@@ -221,6 +235,7 @@ impl<V> Cache<V> {
         self.entries.clear();
         self.index.clear();
         self.ghosts = Ghosts::default();
+        self.near = Near::default();
         self.bytes = 0;
         self.hand = 0;
         removed
@@ -292,6 +307,7 @@ impl<V> Cache<V> {
     fn remove(&mut self, version: u64) -> Option<Entry<V>> {
         let entry = self.entries.remove(&version)?;
         self.index.remove(&entry.key.fingerprint());
+        self.near.remove(version);
         self.bytes -= entry.bytes;
         Some(entry)
     }

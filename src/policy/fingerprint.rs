@@ -144,6 +144,18 @@ impl RequestKey {
         &self.canonical
     }
 
+    /// The parts of the scope (user, credential, upstream, route) and the body, as canonical bytes.
+    pub(super) fn split(&self) -> Option<([&[u8]; 4], &[u8])> {
+        let mut rest = self.canonical.strip_prefix(DOMAIN)?;
+        let mut scope = [&[][..]; 4];
+        for part in &mut scope {
+            let (length, tail) = rest.split_first_chunk::<8>()?;
+            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+            (*part, rest) = tail.split_at_checked(length)?;
+        }
+        Some((scope, rest))
+    }
+
     /// A key whose fingerprint lies: the only way to see what a collision does.
     #[cfg(test)]
     pub(crate) fn forced(fingerprint: u128, canonical: &[u8]) -> Self {

@@ -13,6 +13,7 @@ macro_rules! bundle {
 const BUNDLED: &[(&str, &str)] = &[
     bundle!("calm"),
     bundle!("cache-warms-up"),
+    bundle!("misses"),
     bundle!("temperature"),
     bundle!("thundering-herd"),
     bundle!("idempotent-replay"),

@@ -89,6 +89,8 @@ pub enum Measure {
     WastedTokens,
     /// LLM tokens that the cache and shared flights saved.
     SavedTokens,
+    /// Misses of the cache that differ from a stored request in one field other than the question.
+    NearMisses,
     /// Retries after an outcome that may already have been billed.
     PossibleDoubles,
 }
@@ -114,7 +116,7 @@ impl Part {
 
 impl Measure {
     /// Every measure, in the order they are reported.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Calls,
         Self::Served,
         Self::Ok,
@@ -153,6 +155,7 @@ impl Measure {
         Self::ChargedTokens,
         Self::WastedTokens,
         Self::SavedTokens,
+        Self::NearMisses,
         Self::PossibleDoubles,
     ];
 
@@ -197,6 +200,7 @@ impl Measure {
             Self::ChargedTokens => "charged_tokens",
             Self::WastedTokens => "wasted_tokens",
             Self::SavedTokens => "saved_tokens",
+            Self::NearMisses => "near_misses",
             Self::PossibleDoubles => "possible_doubles",
         }
     }
@@ -274,6 +278,7 @@ impl Measure {
             Self::ChargedTokens => whole(tally.charged_tokens),
             Self::WastedTokens => whole(tally.wasted_tokens()),
             Self::SavedTokens => whole(tally.saved_tokens),
+            Self::NearMisses => whole(tally.near.values().sum()),
             Self::PossibleDoubles => whole(tally.possible_doubles),
             _ => None,
         }

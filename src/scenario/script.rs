@@ -99,6 +99,9 @@ pub struct Callers {
     /// What they ask.
     #[serde(default)]
     pub prompts: PromptMix,
+    /// Instructions sent along; `{time}` in them is the time of the call as `00:01:05` since the start.
+    #[serde(default)]
+    pub system: Option<String>,
     /// Sampling temperature; only 0 lets answers be stored and shared.
     #[serde(default)]
     pub temperature: f64,

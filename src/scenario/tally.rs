@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{BreakerState, CallId, Event, EventKind, Fate, UserId};
+use serde::Serialize;
+
+use crate::event::{BreakerState, CallId, Event, EventKind, Fate, NearMiss, UserId};
 use crate::time::Timestamp;
 
 /// A call, as far as it has come.
@@ -38,6 +40,19 @@ impl CallFacts {
     }
 }
 
+/// Answers that needed no upstream of their own, by what gave them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Hits {
+    /// The exact cache.
+    pub exact: u64,
+    /// The semantic cache.
+    pub semantic: u64,
+    /// The flight of another call, which it joined.
+    pub shared: u64,
+    /// The ledger of completed results.
+    pub replayed: u64,
+}
+
 /// See the module documentation.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -66,6 +81,12 @@ pub struct Tally {
     pub possible_doubles: u64,
     /// Failed attempts by label.
     pub causes: BTreeMap<String, u64>,
+    /// Answers that needed no upstream of their own.
+    pub hits: Hits,
+    /// Times the cache was asked in vain.
+    pub missed: u64,
+    /// Misses that differ from a stored request in one field other than the question, by what differs.
+    pub near: BTreeMap<String, u64>,
     /// The latest event.
     pub last_at: Timestamp,
 }
@@ -94,6 +115,11 @@ impl Tally {
                     (call.fate, call.attempts, call.took) = (Some(*fate), *attempts, Some(*took));
                 }
             }
+            EventKind::CacheHit { .. } => self.hits.exact += 1,
+            EventKind::SemanticHit { .. } => self.hits.semantic += 1,
+            EventKind::FlightJoined { .. } => self.hits.shared += 1,
+            EventKind::ResultReplayed { .. } => self.hits.replayed += 1,
+            EventKind::CacheMissed { nearest, .. } => self.miss(nearest.as_deref()),
             EventKind::AttemptStarted { .. } => self.attempts += 1,
             EventKind::AttemptFirstToken { .. } => {
                 let at = event.at;
@@ -190,6 +216,17 @@ impl Tally {
             waited: Duration::ZERO,
         };
         self.calls.insert(id, call);
+    }
+
+    fn miss(&mut self, nearest: Option<&NearMiss>) {
+        self.missed += 1;
+        if let Some(NearMiss {
+            differs, fields: 1, ..
+        }) = nearest
+            && let Some(diff) = differs.first().filter(|diff| !diff.is_another_question())
+        {
+            *self.near.entry(diff.label()).or_default() += 1;
+        }
     }
 
     fn of(&mut self, event: &Event) -> Option<&mut CallFacts> {

@@ -110,6 +110,16 @@ impl Log {
     }
 }
 
+/// What a miss may be like.
+fn near(source: u64, fields: u32) -> Value {
+    json!({
+        "source": source,
+        "prompt": "hi",
+        "differs": [{ "field": "prompt", "how": "value", "here": "a", "stored": "b" }],
+        "fields": fields,
+    })
+}
+
 const fn mistake(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
     Mistake {
         name,
@@ -398,6 +408,12 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(357, "/until", json!(61_700_000_000_u64));
     }),
     mistake(42, "a refusal for no reason", |log| log.remove(348)),
+    mistake(45, "a miss like a request that nobody stored", |log| {
+        log.add(36, "nearest", near(99, 1));
+    }),
+    mistake(45, "a miss like its own request", |log| {
+        log.add(36, "nearest", near(1, 0));
+    }),
     of_exercise(13, "a call that is not charged", |log| log.remove(5)),
     of_exercise(19, "a call that the breaker did not let through", |log| {
         log.remove(6);

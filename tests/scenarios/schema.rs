@@ -116,7 +116,7 @@ fn is_of_type(value: &Value, name: &Value) -> bool {
 #[test]
 fn the_validator_refuses_what_the_schema_forbids() {
     let schema = committed();
-    let bare = serde_json::json!({ "report": 1 });
+    let bare = serde_json::json!({ "report": 2 });
     assert!(validate(&schema, &bare).unwrap_err().contains("required"));
     let judged = serde_json::json!({ "measure": "speed" });
     assert!(

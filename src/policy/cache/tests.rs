@@ -323,7 +323,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (0..24u8).prop_map(Op::Get),
-        8 => (0..24u8, ENTRY_OVERHEAD + 1..600).prop_map(|(name, bytes)| Op::Put(name, bytes)),
+        8 => (0..24u8, ENTRY_OVERHEAD + 1..1200).prop_map(|(name, bytes)| Op::Put(name, bytes)),
         1 => Just(Op::Sweep),
         1 => Just(Op::Clear),
         1 => (0..40u64, 0..2000u64).prop_map(|(ttl, max)| Op::Configure(ttl, max)),

@@ -3,7 +3,8 @@
 use super::LogKind;
 use super::sentence::{About, Sentence, count, seconds, upstream_name};
 use crate::event::{
-    BreakerMode, BreakerState, Constraint, EventKind, EvictReason, LimitReject, MoveReason, WindowCounts,
+    BreakerMode, BreakerState, Constraint, EventKind, EvictReason, LimitReject, MoveReason, NearMiss, Origin,
+    WindowCounts,
 };
 
 impl About<'_> {
@@ -24,7 +25,11 @@ impl About<'_> {
             EventKind::CacheSwitched { on } => {
                 Some((LogKind::Note, format!("cache {}", if *on { "on" } else { "off" })))
             }
-            EventKind::CacheMissed { .. }
+            EventKind::CacheMissed {
+                nearest: Some(nearest),
+                ..
+            } => self.near_miss(nearest),
+            EventKind::CacheMissed { nearest: None, .. }
             | EventKind::CacheBypassed { .. }
             | EventKind::CacheStored { .. }
             | EventKind::CacheSkipped { .. }
@@ -36,6 +41,24 @@ impl About<'_> {
             | breaker_events!()
             | attempt_events!() => None,
         }
+    }
+
+    /// Of a person's own question only: a burst would fill the log.
+    fn near_miss(&self, nearest: &NearMiss) -> Sentence {
+        let chat = self.call.is_some_and(|call| call.origin == Origin::Chat);
+        let diff = nearest
+            .differs
+            .first()
+            .filter(|diff| !diff.is_another_question())?;
+        (chat && nearest.fields == 1).then(|| {
+            let text = format!(
+                "{} missed: only the {} is not that of {}",
+                self.id,
+                diff.label(),
+                nearest.source
+            );
+            (LogKind::Note, text)
+        })
     }
 
     pub(super) fn semantic(&self, kind: &EventKind) -> Sentence {

@@ -38,7 +38,7 @@ pub(super) fn of(event: &Event, before: &Session, calls: &Calls) -> Sentence {
 /// What a sentence may speak of.
 pub(super) struct About<'a> {
     pub(super) id: CallId,
-    call: Option<&'a Call>,
+    pub(super) call: Option<&'a Call>,
     pub(super) at: Timestamp,
     pub(super) before: &'a Session,
     calls: &'a Calls,

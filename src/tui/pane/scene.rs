@@ -7,15 +7,15 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::event::{
-    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, Failure, FailureClass, Fate, FlightId, Hint,
-    HintSource, MissReason, MoveReason, Origin, Phase, Sample, StopReason, UpstreamInfo, UserId,
-    WindowCounts,
+    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, DiffKind, Failure, FailureClass, Fate,
+    FieldDiff, FlightId, Hint, HintSource, MissReason, MoveReason, NearMiss, Origin, Phase, Sample,
+    StopReason, UpstreamInfo, UserId, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
-    BreakerView, Burst, CacheVerdict, Call, Doing, FateCounts, Flight, RetryView, Second, Span, SpanKind,
-    State, StateSpell, Wait, Waiter,
+    BreakerView, Burst, CacheVerdict, Call, Came, Doing, ExplainedMiss, FateCounts, FieldCount, Flight,
+    LookupSecond, Misses, RetryView, Second, Span, SpanKind, State, StateSpell, Wait, Waiter,
 };
 use crate::time::Timestamp;
 use crate::tui::theme::Theme;
@@ -447,7 +447,15 @@ fn guards(state: &mut State) {
     state.cache.stored = 30;
     state.cache.history = (20u32..42)
         .filter(|second| second % 7 != 0)
-        .map(|second| (u64::from(second), second % 4, 4))
+        .map(|second| LookupSecond {
+            second: u64::from(second),
+            came: Came {
+                calls: 4,
+                lookups: 4,
+                exact: u64::from(second % 4),
+                ..Came::default()
+            },
+        })
         .collect();
     state.latency.recent = (0..30u64)
         .map(|call| (call % 6 != 5).then(|| ms(300 + call * call * 7)))
@@ -490,6 +498,12 @@ pub(super) fn worst() -> Scene {
     state.retry.causes.insert(wide.clone(), u64::MAX);
     retries_at_their_worst(&mut state.retry);
     state.calls.burst = None;
+    state.cache.near = near_misses(25);
+    for field in &mut state.cache.near.fields {
+        (field.alone, field.with_others) = (u64::MAX, u64::MAX);
+        field.example.field = wide.as_str().into();
+        field.example.here = wide.as_str().into();
+    }
     for call in state.calls.recent.values_mut() {
         call.prompt = wide.as_str().into();
         call.user = UserId::new(&wide);
@@ -561,4 +575,45 @@ pub(super) fn probing() -> Scene {
     breaker.window = WindowCounts::default();
     breaker.cells.clear();
     scene
+}
+
+/// So many misses that differ from a stored request in a time alone, and one that differs in more.
+pub(super) fn near_misses(count: u64) -> Misses {
+    let diff = |field: &str, how, here: &str, stored: &str| FieldDiff {
+        field: field.into(),
+        how,
+        here: here.into(),
+        stored: stored.into(),
+    };
+    let stamp = diff(
+        "system prompt",
+        DiffKind::Time,
+        "You help. It is 10:32:01. Be brief.",
+        "You help. It is 10:30:00. Be brief.",
+    );
+    let tools = diff("tools", DiffKind::Order, "clock, weather", "weather, clock");
+    let miss = |call: u64, differs: Vec<FieldDiff>| ExplainedMiss {
+        at: at(10.0 + call as f64),
+        call: CallId(call),
+        near: NearMiss {
+            source: CallId(1),
+            prompt: "what does a token bucket do?".into(),
+            fields: differs.len() as u32,
+            differs,
+        },
+    };
+    let field = |example: &FieldDiff, alone, with_others| FieldCount {
+        example: example.clone(),
+        alone,
+        with_others,
+    };
+    let both = miss(count + 2, vec![stamp.clone(), tools.clone()]);
+    let latest = (2..count + 2).map(|call| miss(call, vec![stamp.clone()]));
+    Misses {
+        explained: count + 1,
+        single: count,
+        fields: vec![field(&tools, 0, 1), field(&stamp, count, 1)],
+        forgotten: 0,
+        latest: latest.chain([both]).collect(),
+    }
 }

@@ -23,7 +23,7 @@ fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-const PANES: [(&str, Render); 13] = [
+const PANES: [(&str, Render); 12] = [
     ("attempts", attempts::render),
     ("breaker", breaker::render),
     ("buckets", buckets::render),
@@ -87,6 +87,7 @@ fn every_pane_draws_at_every_size_and_only_inside() {
 #[test]
 fn ascii_is_ascii_at_every_size() {
     let mut scene = scene::burst();
+    scene.state.cache.near = scene::near_misses(25);
     scene.theme = Theme::new(Palette::Mono, true);
     for (width, height) in sizes() {
         for (name, buf) in draw_all(&scene, width, height) {
@@ -105,6 +106,7 @@ fn ascii_is_ascii_at_every_size() {
 #[test]
 fn mono_has_no_colour() {
     let mut scene = scene::burst();
+    scene.state.cache.near = scene::near_misses(25);
     scene.theme = Theme::new(Palette::Mono, false);
     for (name, buf) in draw_all(&scene, 130, 40) {
         for cell in buf.content() {

@@ -330,6 +330,8 @@ fn storm_wordings(view: &View<'_>, verdict: &Verdict) -> Option<(Vec<Line<'stati
             | Cause::Paused
             | Cause::Tokens
             | Cause::Requests
+            | Cause::UserTokens
+            | Cause::UserRequests
             | Cause::Loading,
         ) => return None,
     }
