@@ -110,10 +110,12 @@ macro_rules! attempt_events {
 mod breaker;
 mod cache;
 mod calls;
+mod interval;
 mod latency;
 mod limit;
 mod log;
 mod retry;
+mod semantic;
 mod session;
 mod stats;
 #[cfg(test)]
@@ -124,11 +126,16 @@ mod verdict;
 
 pub use breaker::{BreakerView, StateSpell};
 pub use cache::CacheView;
-pub use calls::{Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, Span, SpanKind};
+pub use calls::{
+    Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, Meaning, MeaningLabel, MeaningOutcome, Span,
+    SpanKind,
+};
+pub use interval::Interval;
 pub use latency::{LatencyView, Percentiles};
 pub use limit::{LimitView, Waiter};
 pub use log::{Log, LogKind, LogLine};
 pub use retry::RetryView;
+pub use semantic::{Look, LookKind, Lookups, SemanticView};
 pub use session::Session;
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
 pub use verdict::{Cause, Hold, Verdict};
@@ -151,6 +158,8 @@ pub struct State {
     pub calls: Calls,
     /// Hits, misses and what they saved.
     pub cache: CacheView,
+    /// The semantic cache: hits, refusals, what people said.
+    pub semantic: SemanticView,
     /// Buckets, slots and the queue.
     pub limit: LimitView,
     /// The breaker and its window.
@@ -175,6 +184,8 @@ impl State {
         }
         self.calls.apply(event);
         self.cache.apply(event);
+        // after the calls, which know the prompt that was asked
+        self.semantic.apply(event, &self.calls);
         self.limit.apply(event);
         self.breaker.apply(event);
         self.retry.apply(event);

@@ -116,6 +116,7 @@ fn call(id: u64, prompt: &str) -> Call {
         fate: None,
         doing: Doing::Starting,
         cache: None,
+        meaning: None,
         flight: None,
         spans: Vec::new(),
         attempts: 0,
