@@ -194,7 +194,7 @@ impl State {
             self.limit.adopt(heir, self.calls.recent.get(&heir), event.at);
         }
         // before the session, so that a line can tell what was from what is
-        self.log.apply(event, &self.session, &self.calls);
+        self.log.apply(event, &self.session, &self.calls, &self.semantic);
         self.session.apply(event);
     }
 }
