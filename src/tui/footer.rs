@@ -16,7 +16,7 @@ use super::view::View;
 use super::wrap;
 
 /// Keys of normal mode in the order of their use to a newcomer.
-const NORMAL: [Action; 20] = [
+const NORMAL: [Action; 21] = [
     Action::Stop,
     Action::Prompt,
     Action::Burst10,
@@ -30,6 +30,7 @@ const NORMAL: [Action; 20] = [
     Action::ChooseFaults,
     Action::Open,
     Action::Follow,
+    Action::CycleSemantic,
     Action::ToggleCache,
     Action::CycleBreaker,
     Action::Copy,
@@ -58,6 +59,8 @@ fn candidates(ui: &Ui) -> &'static [Action] {
         Context::List => &[Action::Accept, Action::Close, Action::Up, Action::Down],
         Context::Faults => &[Action::Less, Action::More, Action::Switch, Action::Close],
         Context::Details => &[
+            Action::LabelGood,
+            Action::LabelBad,
             Action::Close,
             Action::Up,
             Action::Down,

@@ -14,11 +14,13 @@ pub mod lane;
 pub mod latency;
 pub mod log;
 pub mod mark;
+pub mod meaning;
 pub mod policy;
 pub mod retries;
 pub mod row;
 #[cfg(test)]
 mod scene;
+pub mod semantic;
 pub mod story;
 pub mod title;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{gauge, row, units};
+use super::{gauge, row, semantic, units};
 
 /// Seconds the sparkline covers.
 const SPAN: u64 = 60;
@@ -18,7 +18,7 @@ const SPAN: u64 = 60;
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let width = usize::from(area.width);
-    let lines = [
+    let mut lines = vec![
         heading(view, width),
         history(view, "  ", 30, &[], width),
         saved(view, width),
@@ -27,6 +27,8 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         not_asked(view, width),
         stored(view, width),
     ];
+    lines.push(Line::default());
+    lines.extend(semantic::lines(view, area.width));
     row::draw_all(&lines, area, buf);
 }
 

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{lane, mark, row, units};
+use super::{lane, mark, meaning, row, units};
 
 /// Columns of the names at the left.
 const LABEL: usize = 15;
@@ -77,6 +77,7 @@ fn summary(view: &View<'_>, call: &Call) -> String {
             };
             format!("The upstream answered {after} in {took}{waited}.")
         }
+        Some(Fate::Hit) if call.served_by_meaning().is_some() => meaning::summary(call).unwrap_or_default(),
         Some(Fate::Hit) => match call.cache {
             Some(CacheVerdict::Hit {
                 saved,
@@ -228,6 +229,8 @@ impl Facts<'_> {
             None => "not asked yet".to_owned(),
         };
         self.fact("cache", &cache, 2);
+        self.lines
+            .extend(meaning::lines(self.view, call, self.width as u16));
         if let Some(owner) = lane::owner(self.view.state, call) {
             self.fact("flight", &format!("shared with {owner}"), 1);
         }
