@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall --upstream http://127.0.0.1:8033     on a llama-server
   seawall --faults outage --seed 7             with the faults chosen; F switches them on
   seawall --policy exercise                    the textbook's policy instead of production's
+  seawall --semantic shadow                    what a semantic cache would have served, and how often wrongly
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
@@ -43,6 +44,14 @@ pub struct Cli {
         env = "SEAWALL_POLICY"
     )]
     pub policy: String,
+
+    /// What the semantic cache does from the start; s switches it [default: as the policy says]
+    #[arg(long, value_name = "MODE", value_enum, env = "SEAWALL_SEMANTIC")]
+    pub semantic: Option<SemanticChoice>,
+
+    /// The embeddings API of the semantic cache: http://127.0.0.1:8034 [default: built in, as the policy says]
+    #[arg(long, value_name = "URL", env = "SEAWALL_EMBEDDER", global = true)]
+    pub embedder: Option<String>,
 
     /// The faults that F switches on: flaky, rate-limit-storm, outage, slow, cut-streams, mixed, or a file
     #[arg(long, value_name = "PROFILE", default_value = "mixed", global = true)]
@@ -144,6 +153,17 @@ pub enum PanicIn {
     Ui,
     /// In a background task.
     Task,
+}
+
+/// What the semantic cache does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SemanticChoice {
+    /// Serve stored answers to prompts that mean the same.
+    On,
+    /// Ask the upstream, and tell what would have been served.
+    Shadow,
+    /// Nothing.
+    Off,
 }
 
 /// When to use colour.
