@@ -276,7 +276,8 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
         PaneId::Buckets => buckets::title(view, room as u16),
         PaneId::Policy => policy::title(view, room as u16),
         PaneId::Attempts => attempts::title(view, room as u16),
-        PaneId::Cache | PaneId::Latency | PaneId::Retries | PaneId::Users => String::new(),
+        PaneId::Cache => semantic::count(view).unwrap_or_default(),
+        PaneId::Latency | PaneId::Retries | PaneId::Users => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

@@ -3,6 +3,7 @@
 mod keys;
 mod running;
 mod screens;
+mod semantic;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! semantic  on   serves 0.80 and up   guards on   embedder built-in   14 prompts
-//! hits      34% 17/50   saved 365 tokens   12s of waiting
+//! hits      34% (17 of 50)   saved 365 tokens   12s of waiting
 //! judged    2 of 41 wrong: 4.9% (95% sure: 1.3-16.1%)
 //!   like   call  what came of it   asked / stored
 //!   0.94   #27  hit               how do I boil an egg?
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ratatui::text::{Line, Span};
 
-use crate::event::NearestPrompt;
+use crate::event::{NearestPrompt, Objection};
 use crate::settings::SemanticMode;
 use crate::state::{Call, Interval, Look, LookKind, MeaningOutcome, SemanticView};
 use crate::text::SafeText;
@@ -204,12 +204,12 @@ fn shadow(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'
     Some(named(theme, "shadow", pieces, width))
 }
 
-/// `34% 17/50`, under ten only `2/5`: a share of few would pretend.
+/// `34% (17 of 50)`, under ten only `2 of 5`: a share of few would pretend.
 fn share(rate: f64, part: u64, of: u64) -> String {
     if of < 10 {
-        return format!("{part}/{of}");
+        return format!("{part} of {of}");
     }
-    format!("{:.0}% {part}/{of}", rate * 100.0)
+    format!("{:.0}% ({part} of {of})", rate * 100.0)
 }
 
 /// What people said of served answers.
@@ -385,10 +385,19 @@ fn said(theme: &Theme, look: &Look, room: usize) -> (String, Role) {
         (LookKind::Shadowed, _, Some((_, true)), _) => ("same answer".to_owned(), Role::Ok),
         (LookKind::Shadowed, _, Some((_, false)), _) => ("another answer".to_owned(), Role::Bad),
         (LookKind::Shadowed, _, None, _) => ("not compared".to_owned(), Role::Muted),
-        (LookKind::Refused, _, _, Some(objection)) => (objection.words(), Role::Text),
+        (LookKind::Refused, _, _, Some(objection)) => return (differs(objection, room), Role::Text),
         (LookKind::Refused, _, _, None) => (String::new(), Role::Muted),
     };
     (row::clip(theme, &text, room), role)
+}
+
+/// What differs, as far as it fits whole; at least which guard saw it.
+fn differs(objection: &Objection, room: usize) -> String {
+    let guard = objection.guard.label();
+    let (asked, stored) = (objection.asked.single_line(), objection.stored.single_line());
+    let wordings = [objection.words(), format!("{guard}: {asked} / {stored}")];
+    let fits = wordings.into_iter().find(|text| row::width(text) <= room);
+    fits.unwrap_or_else(|| guard.to_owned())
 }
 
 fn columns(
