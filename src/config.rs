@@ -211,8 +211,10 @@ pub fn embedder(text: &str) -> Result<String, ConfigError> {
     match upstream(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(ConfigError::Url { url, message }) => {
-            let example = message.replace("http://127.0.0.1:8033", "http://127.0.0.1:8034");
-            Err(value_error(&format!("--embedder {url}"), &example))
+            // what an upstream is told to do with its key is not meant for an embedder
+            let message = message.split(": put the key").next().unwrap_or_default();
+            let message = message.replace(":8033", ":8034");
+            Err(value_error(&format!("--embedder {url}"), &message))
         }
         Err(other) => Err(other),
     }

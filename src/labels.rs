@@ -272,6 +272,34 @@ mod tests {
         );
     }
 
+    /// The thread tells the bus what it cannot do while producers tell the bus of labels.
+    #[tokio::test]
+    async fn on_a_bus_labels_are_kept_and_trouble_is_an_event() {
+        let home = tempfile::tempdir().unwrap();
+        for folder_is_a_file in [false, true] {
+            let folder = home.path().join(format!("{folder_is_a_file}"));
+            if folder_is_a_file {
+                fs::write(&folder, "").unwrap();
+            }
+            let file = folder.join("mine.labels.toml");
+            let mut keeper = Keeper::new(&SemanticSettings::default(), Some(file.clone()));
+            let clock = crate::time::Clock::start();
+            let bus = crate::bus::Bus::tapped(clock, Box::new(keeper.tap()));
+            keeper.start(bus.clone()).unwrap();
+            for number in 0..100 {
+                bus.record(Some(CallId(2)), label(&format!("{number:032x}"), true, 0.8).kind);
+            }
+            keeper.finish();
+            let noticed = bus.with_state(|state| {
+                let texts = state.log.lines.iter().map(|line| line.text.to_string());
+                texts.filter(|text| text.contains("labels hold only")).count()
+            });
+            assert_eq!(noticed, usize::from(folder_is_a_file));
+            let found = fs::read_to_string(&file).map(|text| book::read(&text).unwrap().len());
+            assert_eq!(found.ok(), (!folder_is_a_file).then_some(100));
+        }
+    }
+
     #[test]
     fn a_file_that_nobody_needs_is_not_written() {
         let home = tempfile::tempdir().unwrap();

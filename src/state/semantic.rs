@@ -378,7 +378,7 @@ mod tests {
         let view = story.state().semantic;
         assert_eq!((view.good, view.bad), (1, 1));
         assert_eq!(view.recent[1].label, Some(false));
-        assert_eq!(view.false_by_label().unwrap().share, 0.5);
+        assert_eq!(view.false_by_label(), Interval::wilson(1, 2));
     }
 
     #[test]

@@ -279,20 +279,20 @@ pub(crate) fn switched_semantic(mode: SemanticMode) -> EventKind {
 }
 
 /// What the call `source` had asked, so like what is asked now.
-pub(crate) fn nearest(source: u64, similarity: f64, objection: Option<Objection>) -> Box<NearestPrompt> {
-    Box::new(NearestPrompt {
+pub(crate) fn nearest(source: u64, similarity: f64, objection: Option<Objection>) -> NearestPrompt {
+    NearestPrompt {
         source: CallId(source),
         prompt: format!("what was asked in {source}").as_str().into(),
         similarity,
         threshold: 0.8,
         objection,
-    })
+    }
 }
 
 /// The answer of `source` is served: 60 tokens and two seconds saved.
 pub(crate) fn semantic_hit(source: u64, similarity: f64) -> EventKind {
     EventKind::SemanticHit {
-        nearest: nearest(source, similarity, None),
+        nearest: Box::new(nearest(source, similarity, None)),
         candidates: 9,
         lookup: Duration::from_micros(800),
         age: Duration::from_secs(30),
@@ -311,7 +311,7 @@ pub(crate) fn semantic_miss(reason: SemanticMiss, objection: Option<Objection>) 
     };
     EventKind::SemanticMissed {
         reason,
-        nearest: similarity.map(|similarity| nearest(1, similarity, objection)),
+        nearest: similarity.map(|similarity| Box::new(nearest(1, similarity, objection))),
         candidates: 9,
         lookup: Duration::from_micros(700),
         detail: None,
@@ -321,7 +321,7 @@ pub(crate) fn semantic_miss(reason: SemanticMiss, objection: Option<Objection>) 
 /// The answer of `source` would have been served.
 pub(crate) fn shadowed(source: u64, similarity: f64) -> EventKind {
     EventKind::SemanticShadowed {
-        nearest: nearest(source, similarity, None),
+        nearest: Box::new(nearest(source, similarity, None)),
         candidates: 9,
         lookup: Duration::from_micros(800),
         saved: Usage::new(12, 48),

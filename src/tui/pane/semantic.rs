@@ -128,12 +128,14 @@ fn mode(view: &View<'_>, width: usize) -> Line<'static> {
     let (word, role, what) = match mode {
         SemanticMode::Off => {
             let wordings = [
-                "off   s serves a stored answer where a prompt means the same; s again only watches",
-                "off   s serves stored answers to prompts that mean the same",
-                "off   s matches prompts by meaning",
-                "off   s: on",
+                " serves a stored answer where a prompt means the same; s again only watches",
+                " serves stored answers to prompts that mean the same",
+                " matches prompts by meaning",
+                ": on",
             ];
-            let wordings = wordings.map(|text| Line::from(vec![name(), row::plain(text)]));
+            let key = || row::piece(theme, Role::Key, "s");
+            let wordings =
+                wordings.map(|text| Line::from(vec![name(), row::plain("off   "), key(), row::plain(text)]));
             return row::first_fit(theme, wordings, width);
         }
         SemanticMode::On => ("on", Role::Hit, "serves"),

@@ -252,6 +252,11 @@ fn what_is_off_says_what_switches_it_on() {
             mode: SemanticMode::On
         })]
     );
+    assert_eq!(
+        bench.said(),
+        "semantic on: prompts that mean the same share an answer"
+    );
+    bench.ui.toast = None;
     assert!(holds(&rows(&mut bench, 120, 40), "s semantic"));
 }
 
@@ -378,7 +383,7 @@ fn hostile_prompts_and_any_size_are_cut() {
         1,
         EventKind::SemanticMissed {
             reason: SemanticMiss::Refused,
-            nearest: Some(worst),
+            nearest: Some(Box::new(worst)),
             candidates: u32::MAX,
             lookup: std::time::Duration::MAX,
             detail: Some(wide.as_str().into()),

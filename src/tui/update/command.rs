@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::blocked::busy;
 use super::{Effect, Known, perform as act};
 use crate::event::{BreakerMode, BurstUsers, Command};
+use crate::settings::SemanticMode;
 use crate::tui::action::Action;
 use crate::tui::overlay::faults::scaled;
 use crate::tui::overlay::palette::takes_number;
@@ -53,9 +54,16 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
             on: !known.state.cache.on,
         },
         Action::ClearCache => Command::ClearCache,
-        Action::CycleSemantic => Command::SetSemantic {
-            mode: session.policy.semantic.mode.next(),
-        },
+        Action::CycleSemantic => {
+            let mode = session.policy.semantic.mode.next();
+            let text = match mode {
+                SemanticMode::On => "semantic on: prompts that mean the same share an answer",
+                SemanticMode::Shadow => "semantic shadow: only tells what it would have served",
+                SemanticMode::Off => "semantic off: only equal requests hit",
+            };
+            ui.say(text, known.now);
+            Command::SetSemantic { mode }
+        }
         Action::ToggleOrder => Command::SetQueueOrder {
             order: session.policy.limit.order.other(),
         },
