@@ -478,6 +478,8 @@ fn a_start_with_the_semantic_cache_on_says_so_and_s_goes_on_from_there() {
     terminal.until("semantic on");
     terminal.keys("s");
     terminal.until("semantic shadow: only tells what it would have served");
+    // the key goes by what holds: it must have been obeyed before it is pressed again
+    terminal.until("semantic cache in shadow");
     terminal.keys("s");
     terminal.until("semantic off: only equal requests hit");
     terminal.keys("q");
