@@ -13,6 +13,7 @@ pub mod guards;
 pub mod lane;
 pub mod latency;
 pub mod log;
+pub mod looks;
 pub mod mark;
 pub mod meaning;
 pub mod policy;

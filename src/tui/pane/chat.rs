@@ -9,11 +9,11 @@ use ratatui::layout::Rect;
 use crate::event::{CallId, Constraint, Failure, Fate, StopReason};
 use crate::state::{CacheVerdict, Call, Doing, State};
 use crate::tui::theme::{Glyphs, Role};
-use crate::tui::ui::{ChatAnchor, Mode};
+use crate::tui::ui::ChatAnchor;
 use crate::tui::view::View;
 use crate::tui::wrap;
 
-use super::{PaneId, semantic};
+use super::meaning;
 
 /// Cells in front of each row: `you  `.
 const INDENT: u16 = 5;
@@ -204,7 +204,7 @@ fn status(view: &View<'_>, call: &Call) -> (Role, String) {
     let glyphs = view.theme.glyphs;
     let (role, mark, mut facts) = match call.fate {
         None => running(view, call),
-        Some(Fate::Hit) if call.served_by_meaning().is_some() => by_meaning(view, call),
+        Some(Fate::Hit) if call.served_by_meaning().is_some() => meaning::status(view, call),
         Some(fate) => ended(view.state, call, fate, glyphs),
     };
     if view.ui.users.first().is_some_and(|first| *first != call.user) {
@@ -254,35 +254,6 @@ fn running(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
             vec![format!("shares the answer of {owner}, which asks the same")],
         ),
     }
-}
-
-/// The answer to another prompt that means the same: which, how like it is, and how to say whether it fits.
-fn by_meaning(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
-    let mut facts = Vec::new();
-    if let Some((nearest, saved)) = semantic::served(call) {
-        let like = semantic::like(nearest.similarity);
-        let prompt = wrap::fit(&nearest.prompt.single_line(), 40, view.theme.glyphs.ellipsis);
-        facts.push(format!("semantic {like} from {} \"{prompt}\"", nearest.source));
-        facts.push(format!("saved {saved} tok"));
-    }
-    let label = call.meaning.as_ref().and_then(|meaning| meaning.label);
-    facts.push(match label {
-        Some(label) if label.good => "judged right".to_owned(),
-        Some(_) => "judged wrong".to_owned(),
-        None if !under_cursor(view, call) => String::new(),
-        None if view.ui.mode == Mode::Normal => "Enter: right or wrong?".to_owned(),
-        None => "Esc, Enter: right or wrong?".to_owned(),
-    });
-    (Role::Hit, view.theme.glyphs.hit, facts)
-}
-
-/// Whether Enter opens this call.
-fn under_cursor(view: &View<'_>, call: &Call) -> bool {
-    let opens = match view.ui.chat_top {
-        Some(anchor) => Some(anchor.call),
-        None => view.state.calls.chat.last().copied(),
-    };
-    view.ui.focus == PaneId::Chat && opens == Some(call.id)
 }
 
 /// What became of a call.

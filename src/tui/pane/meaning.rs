@@ -1,4 +1,4 @@
-//! What the semantic cache said to one call, for its story: how like the nearest prompt is, what it was and
+//! What the semantic cache said to one call, for its story and for the chat: how like the nearest prompt is, what it was and
 //! whose, why it was not served, and what people or compared answers say.
 
 use ratatui::text::{Line, Span};
@@ -6,10 +6,12 @@ use ratatui::text::{Line, Span};
 use crate::event::SemanticMiss;
 use crate::state::{Call, Meaning, MeaningOutcome};
 use crate::tui::theme::{Role, Theme};
+use crate::tui::ui::Mode;
 use crate::tui::view::View;
+use crate::tui::wrap;
 
-use super::semantic::{brief, like};
-use super::{row, units};
+use super::semantic::{brief, like, served};
+use super::{PaneId, row, units};
 
 /// Columns of the names at the left, as in the rest of the story.
 const LABEL: usize = 15;
@@ -101,6 +103,35 @@ pub fn summary(call: &Call) -> Option<String> {
         units::amount(saved.total()),
         units::duration(saved_time)
     ))
+}
+
+/// The line under an answer in the chat that came from another prompt that means the same: which, how like it is, and how to say whether it fits.
+pub(super) fn status(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
+    let mut facts = Vec::new();
+    if let Some((nearest, saved)) = served(call) {
+        let like = like(nearest.similarity);
+        let prompt = wrap::fit(&nearest.prompt.single_line(), 40, view.theme.glyphs.ellipsis);
+        facts.push(format!("semantic {like} from {} \"{prompt}\"", nearest.source));
+        facts.push(format!("saved {saved} tok"));
+    }
+    let label = call.meaning.as_ref().and_then(|meaning| meaning.label);
+    facts.push(match label {
+        Some(label) if label.good => "judged right".to_owned(),
+        Some(_) => "judged wrong".to_owned(),
+        None if !under_cursor(view, call) => String::new(),
+        None if view.ui.mode == Mode::Normal => "Enter: right or wrong?".to_owned(),
+        None => "Esc, Enter: right or wrong?".to_owned(),
+    });
+    (Role::Hit, view.theme.glyphs.hit, facts)
+}
+
+/// Whether Enter opens this call.
+fn under_cursor(view: &View<'_>, call: &Call) -> bool {
+    let opens = match view.ui.chat_top {
+        Some(anchor) => Some(anchor.call),
+        None => view.state.calls.chat.last().copied(),
+    };
+    view.ui.focus == PaneId::Chat && opens == Some(call.id)
 }
 
 /// What it did, and by which numbers.
