@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall --faults outage --seed 7             with the faults chosen; F switches them on
   seawall --policy exercise                    the textbook's policy instead of production's
   seawall --users ann,ben,cleo                 three users: u asks as the next, a bursts from all, t fair or fifo
+  seawall --semantic shadow                    what a semantic cache would have served, and how often wrongly
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
@@ -50,6 +51,13 @@ pub struct Cli {
     /// cleo, dev as many as make four]
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', num_args = 1)]
     pub users: Vec<String>,
+    /// What the semantic cache does from the start; s switches it [default: as the policy says]
+    #[arg(long, value_name = "MODE", value_enum, env = "SEAWALL_SEMANTIC")]
+    pub semantic: Option<SemanticChoice>,
+
+    /// The embeddings API of the semantic cache: http://127.0.0.1:8034 [default: built in, as the policy says]
+    #[arg(long, value_name = "URL", env = "SEAWALL_EMBEDDER", global = true)]
+    pub embedder: Option<String>,
 
     /// The faults that F switches on: flaky, rate-limit-storm, outage, slow, cut-streams, mixed, or a file
     #[arg(long, value_name = "PROFILE", default_value = "mixed", global = true)]
@@ -173,6 +181,17 @@ pub enum PanicIn {
     Ui,
     /// In a background task.
     Task,
+}
+
+/// What the semantic cache does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SemanticChoice {
+    /// Serve stored answers to prompts that mean the same.
+    On,
+    /// Ask the upstream, and tell what would have been served.
+    Shadow,
+    /// Nothing.
+    Off,
 }
 
 /// When to use colour.

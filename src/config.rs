@@ -1,5 +1,7 @@
 //! Reading policy files, fault files and keys. A mistake is told with its line and the nearest right name.
 
+mod labels;
+
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use rustls::pki_types::pem::PemObject as _;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use url::Url;
+
+pub use labels::{add_labels, labels_file, read_labels};
 
 use crate::client::{ApiKey, is_loopback};
 use crate::settings::{FaultProfile, Policy};
@@ -256,6 +260,20 @@ pub fn upstream(text: &str) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
+/// The URL of an embeddings API, as it stands in a policy: the rules of an upstream hold for it too.
+pub fn embedder(text: &str) -> Result<String, ConfigError> {
+    match upstream(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(ConfigError::Url { url, message }) => {
+            // what an upstream is told to do with its key is not meant for an embedder
+            let message = message.split(": put the key").next().unwrap_or_default();
+            let message = message.replace(":8033", ":8034");
+            Err(value_error(&format!("--embedder {url}"), &message))
+        }
+        Err(other) => Err(other),
+    }
+}
+
 /// Whether the host is in a private network, where plain http is usual.
 fn is_private(url: &Url) -> bool {
     match url.host() {
@@ -409,27 +427,28 @@ fn read_bounded(path: &Path) -> io::Result<String> {
 
 /// Reads TOML; a mistake is told with its line.
 pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, ConfigError> {
-    toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let line = text
-            .as_bytes()
-            .iter()
-            .take(at)
-            .filter(|byte| **byte == b'\n')
-            .count()
-            + 1;
-        let mut message = error.message().to_owned();
-        if let Some(near) = near_field(&message) {
-            // before the list of all there are, which may be longer than a message can be
-            let (wrong, all) = message.split_once(", ").unwrap_or((&message, ""));
-            message = format!("{wrong}; did you mean `{near}`? {all}");
-        }
-        ConfigError::Syntax {
-            name: one_line(name),
-            line,
-            message: one_line(&message).to_string(),
-        }
-    })
+    toml::from_str(text).map_err(|error| parse_error(name, text, &error))
+}
+
+/// What is wrong with TOML, and where.
+fn parse_error(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+    let mut message = error.message().to_owned();
+    if let Some(near) = near_field(&message) {
+        // before the list of all there are, which may be longer than a message can be
+        let (wrong, all) = message.split_once(", ").unwrap_or((&message, ""));
+        message = format!("{wrong}; did you mean `{near}`? {all}");
+    }
+    ConfigError::Syntax {
+        name: one_line(name),
+        line: line_at(text, error.span().map_or(0, |span| span.start)),
+        message: one_line(&message).to_string(),
+    }
+}
+
+/// The line, from 1, that holds the byte at `at`.
+fn line_at(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().iter().take(at);
+    before.filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// The right name nearest to the wrong one, out of serde's own sentence.

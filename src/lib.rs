@@ -25,6 +25,8 @@ pub mod source;
 
 pub mod journal;
 
+pub mod labels;
+
 pub mod check;
 
 pub mod http;

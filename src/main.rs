@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::Parser as _;
 use color_eyre::eyre;
 use rustls::pki_types::CertificateDer;
+use seawall::bus::Bus;
 use seawall::check::{self, CheckError};
-use seawall::cli::{Cli, ColorChoice, Mode, PanicIn};
+use seawall::cli::{Cli, ColorChoice, Mode, PanicIn, SemanticChoice};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
@@ -19,9 +20,10 @@ use seawall::event::CallId;
 use seawall::event::UserId;
 use seawall::explain;
 use seawall::journal;
+use seawall::labels::Keeper;
 use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, USERS, UpstreamConfig};
-use seawall::settings::LatencyProfile;
+use seawall::settings::{LatencyProfile, Policy, SemanticMode};
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
 use seawall::text::SafeText;
 use seawall::time::Clock;
@@ -110,7 +112,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         None => {
             let config = session_config(cli)?;
             if cli.no_tui || !has_terminal() {
-                runtime.block_on(headless(config, cli.no_tui))
+                runtime.block_on(headless(cli, config))
             } else {
                 // on this thread, not in a task: a panic here gives the terminal back, one in a task must not
                 runtime.block_on(control_room(cli, config))
@@ -141,9 +143,43 @@ fn extra_roots(cli: &Cli) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     Ok(roots.unwrap_or_default())
 }
 
+/// The policy the command line asks for, with the labels that were kept for it.
+fn policy(cli: &Cli) -> eyre::Result<Policy> {
+    let mut policy = config::policy(&cli.policy)?;
+    if let Some(file) = labels_file(cli) {
+        config::add_labels(&mut policy, &file)?;
+    }
+    if let Some(mode) = cli.semantic {
+        policy.semantic.mode = match mode {
+            SemanticChoice::On => SemanticMode::On,
+            SemanticChoice::Shadow => SemanticMode::Shadow,
+            SemanticChoice::Off => SemanticMode::Off,
+        };
+    }
+    if let Some(url) = &cli.embedder {
+        policy.semantic.embedder = Some(config::embedder(url)?);
+    }
+    Ok(policy)
+}
+
+/// Where labels are kept.
+fn labels_file(cli: &Cli) -> Option<PathBuf> {
+    config::labels_file(&cli.policy, |name| std::env::var_os(name))
+}
+
+/// A session whose labels are kept. The keeper is finished after it.
+async fn start(cli: &Cli, config: SessionConfig) -> eyre::Result<(Session, Keeper)> {
+    let mut keeper = Keeper::new(&config.policy.semantic, labels_file(cli));
+    let clock = Clock::start();
+    let bus = Bus::tapped(clock, Box::new(keeper.tap()));
+    keeper.start(bus.clone())?;
+    let session = Session::start_on(config, clock, bus).await?;
+    Ok((session, keeper))
+}
+
 /// What the command line asks for.
 fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
-    let policy = config::policy(&cli.policy)?;
+    let policy = policy(cli)?;
     let users = config::users(&cli.users, &policy, &USERS)?;
     Ok(SessionConfig {
         seed: cli.seed.unwrap_or(SessionConfig::default().seed),
@@ -175,7 +211,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         ColorChoice::Always => theme::ColorChoice::Always,
         ColorChoice::Never => theme::ColorChoice::Never,
     };
-    let session = Session::start(config).await?;
+    let (session, keeper) = start(cli, config).await?;
     let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
     let (state, feed) = session.watch().into_parts();
@@ -212,6 +248,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     // the summary is taken after the end, so that stopped calls have their fate in it
     let bus = session.bus().clone();
     session.shutdown().await;
+    keeper.finish();
     let summary = shown?;
     if summary.exit == tui::Exit::HungUp {
         // nobody is there to read anything
@@ -235,17 +272,18 @@ fn panic_on_purpose(place: &str) -> ! {
 }
 
 /// The drill, for pipes and CI.
-async fn headless(config: SessionConfig, asked_for: bool) -> eyre::Result<u8> {
-    if !asked_for {
+async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+    if !cli.no_tui {
         writeln!(
             std::io::stderr(),
             "seawall: no terminal here, so the drill runs instead of the control room"
         )?;
     }
     let faults = config.faults.clone();
-    let session = Session::start(config).await?;
+    let (session, keeper) = start(cli, config).await?;
     let report = drill::run(&session, &faults).await;
     session.shutdown().await;
+    keeper.finish();
     match report {
         Ok(report) => {
             write!(std::io::stdout(), "{}", report.text)?;

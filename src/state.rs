@@ -110,10 +110,12 @@ macro_rules! attempt_events {
 mod breaker;
 mod cache;
 mod calls;
+mod interval;
 mod latency;
 mod limit;
 mod log;
 mod retry;
+mod semantic;
 mod session;
 mod stats;
 #[cfg(test)]
@@ -126,11 +128,16 @@ pub mod why;
 
 pub use breaker::{BreakerView, StateSpell};
 pub use cache::{Advice, CacheView, Came, ExplainedMiss, FieldCount, LookupSecond, Misses};
-pub use calls::{Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, Span, SpanKind};
+pub use calls::{
+    Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, Meaning, MeaningLabel, MeaningOutcome, Span,
+    SpanKind,
+};
+pub use interval::Interval;
 pub use latency::{LatencyView, Percentiles};
 pub use limit::{LimitView, Waiter};
 pub use log::{Log, LogKind, LogLine};
 pub use retry::{HISTORY, RetryCause, RetryView, Second, Storm, StormGuard, Timeline, WINDOW, Wait};
+pub use semantic::{Look, LookKind, Lookups, SemanticView};
 pub use session::Session;
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
 pub use users::{MAX_USERS, Noise, NoiseKind, UserShare, UserUse, UsersView};
@@ -154,6 +161,8 @@ pub struct State {
     pub calls: Calls,
     /// Hits, misses and what they saved.
     pub cache: CacheView,
+    /// The semantic cache: hits, refusals, what people said.
+    pub semantic: SemanticView,
     /// Buckets, slots and the queue.
     pub limit: LimitView,
     /// Who uses what all share.
@@ -184,6 +193,8 @@ impl State {
         }
         self.calls.apply(event);
         self.cache.apply(event);
+        // after the calls, which know the prompt that was asked
+        self.semantic.apply(event, &self.calls);
         self.limit.apply(event);
         self.users.apply(event, &self.calls);
         self.breaker.apply(event);
@@ -194,7 +205,7 @@ impl State {
             self.limit.adopt(heir, self.calls.recent.get(&heir), event.at);
         }
         // before the session, so that a line can tell what was from what is
-        self.log.apply(event, &self.session, &self.calls);
+        self.log.apply(event, &self.session, &self.calls, &self.semantic);
         self.session.apply(event);
     }
 }

@@ -40,6 +40,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["time", "text", "settings", "event"],
         &["tokio", "ratatui"],
     ),
+    ("labels", &["text", "settings", "event"], &["tokio", "ratatui"]),
     (
         "check",
         &["time", "text", "openai", "settings", "event", "journal"],
@@ -80,7 +81,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "config",
-        &["text", "settings", "client", "simulator"],
+        &["text", "settings", "client", "labels", "simulator"],
         &["ratatui"],
     ),
     (

@@ -4,13 +4,14 @@
 //! forms, not for each call in it.
 
 mod guards;
+mod meaning;
 mod sentence;
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calls, Session};
+use super::{Calls, SemanticView, Session};
 use crate::event::{CallId, Event};
 use crate::text::SafeText;
 use crate::time::Timestamp;
@@ -71,8 +72,8 @@ pub enum LogKind {
 }
 
 impl Log {
-    pub(super) fn apply(&mut self, event: &Event, before: &Session, calls: &Calls) {
-        let Some((kind, text)) = sentence::of(event, before, calls) else {
+    pub(super) fn apply(&mut self, event: &Event, before: &Session, calls: &Calls, semantic: &SemanticView) {
+        let Some((kind, text)) = sentence::of(event, before, calls, semantic) else {
             return;
         };
         if self.lines.len() >= MAX_LINES {

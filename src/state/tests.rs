@@ -113,6 +113,7 @@ fn check_bounds(state: &State) {
     assert!(state.log.lines.len() <= 10_000);
     assert!(state.cache.history.len() <= 60 && state.limit.history.len() <= 60);
     assert!(state.breaker.cells.len() <= 60 && state.breaker.history.len() <= 16);
+    assert!(state.semantic.recent.len() <= 32);
     assert!(state.latency.recent.len() <= 120 && state.retry.causes.len() <= 65);
     assert!(state.retry.waits.len() <= 64 && state.retry.timeline.seconds.len() <= 120);
 }
@@ -122,7 +123,7 @@ fn a_made_up_session_has_every_kind_of_event() {
     let mut names: Vec<_> = session(1, 800).iter().map(kind_name).collect();
     names.sort();
     names.dedup();
-    assert_eq!(names.len(), 40, "{names:?}");
+    assert_eq!(names.len(), 46, "{names:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::view::View;
 use super::wrap;
 
 /// Keys of normal mode in the order of their use to a newcomer.
-const NORMAL: [Action; 23] = [
+const NORMAL: [Action; 24] = [
     Action::Stop,
     Action::Prompt,
     Action::Burst10,
@@ -33,6 +33,7 @@ const NORMAL: [Action; 23] = [
     Action::Pane7,
     Action::ToggleOrder,
     Action::Palette,
+    Action::CycleSemantic,
     Action::Burst50,
     Action::ChooseFaults,
     Action::Follow,
@@ -63,6 +64,8 @@ fn candidates(ui: &Ui) -> &'static [Action] {
         Context::List => &[Action::Accept, Action::Close, Action::Up, Action::Down],
         Context::Faults => &[Action::Less, Action::More, Action::Switch, Action::Close],
         Context::Details => &[
+            Action::LabelGood,
+            Action::LabelBad,
             Action::Close,
             Action::Up,
             Action::Down,

@@ -13,7 +13,9 @@ pub mod guards;
 pub mod lane;
 pub mod latency;
 pub mod log;
+pub mod looks;
 pub mod mark;
+pub mod meaning;
 pub mod near;
 pub mod policy;
 pub mod retries;
@@ -281,7 +283,8 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
         PaneId::Attempts => attempts::title(view, room as u16),
         PaneId::Retries => retries::title(view, room as u16),
         PaneId::Users => users::title(view, room),
-        PaneId::Cache | PaneId::Latency => String::new(),
+        PaneId::Cache => semantic::count(view).unwrap_or_default(),
+        PaneId::Latency => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

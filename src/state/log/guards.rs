@@ -61,46 +61,6 @@ impl About<'_> {
         })
     }
 
-    pub(super) fn semantic(&self, kind: &EventKind) -> Sentence {
-        let id = self.id;
-        match kind {
-            EventKind::SemanticHit { nearest, saved, .. } => Some((
-                LogKind::Hit,
-                format!(
-                    "{id} semantic hit {:.2} with {}, {} tokens saved",
-                    nearest.similarity,
-                    nearest.source,
-                    saved.total()
-                ),
-            )),
-            EventKind::SemanticLabelled {
-                source,
-                good,
-                threshold,
-                ..
-            } => {
-                let verdict = if *good { "good" } else { "bad" };
-                Some((
-                    LogKind::Note,
-                    format!(
-                        "{id} judged {verdict}: the prompt of {source} asks for {threshold:.2} from now on"
-                    ),
-                ))
-            }
-            EventKind::SemanticMissed { .. }
-            | EventKind::SemanticShadowed { .. }
-            | EventKind::SemanticCompared { .. }
-            | EventKind::SemanticStored { .. }
-            | session_events!()
-            | call_events!()
-            | cache_events!()
-            | flight_events!()
-            | limit_events!()
-            | breaker_events!()
-            | attempt_events!() => None,
-        }
-    }
-
     pub(super) fn flight(&self, kind: &EventKind) -> Sentence {
         let id = self.id;
         match kind {

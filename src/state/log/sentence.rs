@@ -7,21 +7,22 @@ use crate::event::{
     CallId, Event, EventKind, Failure, FailureClass, Fate, HintSource, StopReason, UpstreamHealth,
     UpstreamInfo,
 };
-use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder};
-use crate::state::{Call, Calls, Session};
+use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder, SemanticMode};
+use crate::state::{Call, Calls, SemanticView, Session};
 use crate::time::Timestamp;
 
 /// What is said.
 pub(super) type Sentence = Option<(LogKind, String)>;
 
 /// The line for an event, if it deserves one. `before` is the session before the event.
-pub(super) fn of(event: &Event, before: &Session, calls: &Calls) -> Sentence {
+pub(super) fn of(event: &Event, before: &Session, calls: &Calls, semantic: &SemanticView) -> Sentence {
     let about = About {
         id: event.call.unwrap_or_default(),
         call: event.call.and_then(|id| calls.recent.get(&id)),
         at: event.at,
         before,
         calls,
+        semantic,
     };
     match &event.kind {
         session_events!() => about.session(&event.kind),
@@ -42,6 +43,8 @@ pub(super) struct About<'a> {
     pub(super) at: Timestamp,
     pub(super) before: &'a Session,
     calls: &'a Calls,
+    /// After the event.
+    pub(super) semantic: &'a SemanticView,
 }
 
 impl About<'_> {
@@ -59,7 +62,13 @@ impl About<'_> {
                 Some((LogKind::Note, format!("the limiter's queue goes {how}")))
             }
             EventKind::PolicyApplied { policy } => {
-                Some((LogKind::Note, format!("policy {} applied", policy.name)))
+                let semantic = match policy.semantic.mode {
+                    mode if mode == self.before.policy.semantic.mode => "",
+                    SemanticMode::Off => ": semantic cache off",
+                    SemanticMode::On => ": semantic cache on",
+                    SemanticMode::Shadow => ": semantic cache in shadow",
+                };
+                Some((LogKind::Note, format!("policy {} applied{semantic}", policy.name)))
             }
             EventKind::UpstreamProbed { health } => self.health(health),
             EventKind::FaultsApplied { on: true, profile } => Some((

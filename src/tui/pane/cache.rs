@@ -71,7 +71,9 @@ fn whole(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     lines.extend(kinds(view, width));
     lines.extend(facts(view, width));
     lines.extend(advice(view, width));
-    let semantic = super::semantic::lines(view, width);
+    let mut semantic = super::semantic::lines(view, width as u16);
+    // the most important of it stands first: it has half of the room at most
+    semantic.truncate((rows.saturating_sub(lines.len()) / 2).max(1));
     let left = rows.saturating_sub(lines.len() + semantic.len());
     let gap = usize::from(left > 8);
     // a heading each, and a third of the room for the counts

@@ -11,7 +11,7 @@ use crate::tui::theme::Role;
 use crate::tui::view::View;
 
 use super::latency::Quantiles;
-use super::{breaker, buckets, cache, latency, row, users};
+use super::{breaker, buckets, cache, latency, row, semantic, users};
 
 /// From this size on the pane is drawn with words and longer bars.
 const ROOMY: (u16, u16) = (50, 10);
@@ -94,6 +94,13 @@ fn cache_line(view: &View<'_>, label: &str, saved: &str, width: usize) -> Line<'
     if !cache.on {
         pieces.push(Line::from("  every call asks"));
         return row::join(view.theme, pieces, width);
+    }
+    if let Some(count) = semantic::count(view) {
+        pieces.push(Line::from(row::piece(
+            view.theme,
+            Role::Hit,
+            format!("  {count}"),
+        )));
     }
     if !saved.is_empty() {
         pieces.push(Line::from(format!("  {saved}")));

@@ -121,6 +121,7 @@ pub(super) fn call(id: u64, started: f64, ended: f64, fate: Fate) -> Call {
         cache: Some(CacheVerdict::Miss {
             reason: MissReason::NeverSeen,
         }),
+        meaning: None,
         flight: None,
         spans: Vec::new(),
         attempts: 0,

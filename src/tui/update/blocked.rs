@@ -1,7 +1,7 @@
 //! Why an action is not possible now, in words: a key that does nothing must say so.
 
 use crate::event::{Origin, UserId};
-use crate::state::{Call, Doing, State};
+use crate::state::{Call, Doing, MeaningOutcome, State};
 use crate::tui::action::Action;
 use crate::tui::keymap::Context;
 use crate::tui::layout::Tier;
@@ -32,6 +32,7 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
             "already following"
         }
         Action::StopCall => return stop_call(ui, state),
+        Action::LabelGood | Action::LabelBad => return judge(ui, state, action == Action::LabelGood),
         _ => return pane_missing(action, ui),
     };
     Some(reason.to_owned())
@@ -89,6 +90,34 @@ fn stop_call(ui: &Ui, state: &State) -> Option<String> {
         .get(call)
         .is_some_and(|call| call.fate.is_none());
     (!running).then(|| "this call is over".to_owned())
+}
+
+/// Why a person cannot judge the answer of the open call, or of the one under the cursor.
+fn judge(ui: &Ui, state: &State, good: bool) -> Option<String> {
+    let id = match ui.overlays.last() {
+        Some(crate::tui::overlay::Overlay::Details(call)) => Some(*call),
+        _ => super::scroll::call_in(ui, state),
+    };
+    let Some(call) = id.and_then(|id| state.calls.recent.get(&id)) else {
+        return Some("there is no call here".to_owned());
+    };
+    let meaning = call.meaning.as_deref();
+    let label = meaning.and_then(|meaning| meaning.label);
+    match meaning.map(|meaning| meaning.outcome) {
+        Some(MeaningOutcome::Served { .. }) => {
+            let word = if good { "right" } else { "wrong" };
+            label
+                .filter(|label| label.good == good)
+                .map(|_| format!("{} was judged {word} already", call.id))
+        }
+        Some(MeaningOutcome::Shadowed { .. }) => Some(format!(
+            "{}: the upstream answered, the semantic cache only watched",
+            call.id
+        )),
+        Some(MeaningOutcome::Missed { .. }) | None => {
+            Some(format!("{} is no semantic hit: only those are judged", call.id))
+        }
+    }
 }
 
 fn pane_missing(action: Action, ui: &Ui) -> Option<String> {

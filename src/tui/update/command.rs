@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::blocked::{busy, one_line};
 use super::{Effect, Known, perform as act};
 use crate::event::{BreakerMode, BurstUsers, Command, UserId};
-use crate::settings::QueueOrder;
+use crate::settings::{QueueOrder, SemanticMode};
 use crate::tui::action::Action;
 use crate::tui::layout::Tier;
 use crate::tui::overlay::faults::scaled;
@@ -56,9 +56,16 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
             on: !known.state.cache.on,
         },
         Action::ClearCache => Command::ClearCache,
-        Action::CycleSemantic => Command::SetSemantic {
-            mode: session.policy.semantic.mode.next(),
-        },
+        Action::CycleSemantic => {
+            let mode = session.policy.semantic.mode.next();
+            let text = match mode {
+                SemanticMode::On => "semantic on: prompts that mean the same share an answer",
+                SemanticMode::Shadow => "semantic shadow: only tells what it would have served",
+                SemanticMode::Off => "semantic off: only equal requests hit",
+            };
+            ui.say(text, known.now);
+            Command::SetSemantic { mode }
+        }
         Action::ToggleOrder => {
             let order = session.policy.limit.order.other();
             let text = match order {
