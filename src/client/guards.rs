@@ -436,7 +436,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
     /// Tells somebody that its place was given to another one. Its event comes before that of the other: so many
     /// wait as there are places.
     fn displace(&self, guards: &mut Guards, now: Timestamp, ticket: Ticket) {
-        let Some(waiting) = guards.turns.remove(&ticket) else { return };
+        let Some(waiting) = guards.turns.remove(&ticket) else {
+            return;
+        };
         let saw = guards.levels(now, &waiting.user, waiting.tokens);
         let left = guards.limiter.waiting().saturating_sub(1);
         let kind = EventKind::LimitRejected {

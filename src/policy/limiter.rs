@@ -142,6 +142,7 @@ impl Limiter {
         }
         let waiter = Waiter {
             lane: id,
+            user: lanes::hash(user),
             tokens,
             since: now,
             expected,

@@ -135,7 +135,9 @@ impl<'a> Forecast<'a> {
 
     /// The next one of a lane becomes its head.
     fn line_up(&mut self, index: usize, start: Option<u128>) {
-        let Some(run) = self.runs.get_mut(index) else { return };
+        let Some(run) = self.runs.get_mut(index) else {
+            return;
+        };
         let (lanes, newcomer) = (self.lanes, self.newcomer);
         let leaves = newcomer.and_then(|(_, newcomer)| newcomer.instead_of);
         let waiting = run.behind.by_ref().find(|ticket| Some(**ticket) != leaves);

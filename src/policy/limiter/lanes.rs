@@ -23,6 +23,8 @@ const LOOKED_AT: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) lane: LaneId,
+    /// A hash of the user.
+    pub(super) user: u64,
     pub(super) tokens: u64,
     pub(super) since: Timestamp,
     /// When it should be its turn, as predicted when it came.
@@ -131,14 +133,24 @@ impl Lanes {
         if let Some(lane) = self.names.get(user) {
             return *lane;
         }
-        if self.limits.is_apart(user) || self.has_room(now) {
-            return self.open(user.clone(), now);
-        }
         let others = UserId::new(OTHERS);
-        match self.names.get(&others) {
-            Some(lane) => *lane,
-            None => self.open(others, now),
+        let shared = self.names.get(&others).copied();
+        // while it waits among the others it stays there: in a lane of its own it would overtake itself
+        let stays = shared.filter(|lane| self.waits_in(*lane, user));
+        match (stays, shared) {
+            (Some(lane), _) => lane,
+            _ if self.limits.is_apart(user) || self.has_room(now) => self.open(user.clone(), now),
+            (None, Some(lane)) => lane,
+            (None, None) => self.open(others, now),
         }
+    }
+
+    fn waits_in(&self, lane: LaneId, user: &UserId) -> bool {
+        let queue = self.lanes.get(&lane).into_iter().flat_map(|lane| &lane.queue);
+        let hash = hash(user);
+        queue
+            .filter_map(|ticket| self.waiters.get(ticket))
+            .any(|waiter| waiter.user == hash)
     }
 
     /// The lane that a user has, if it has called before.
@@ -195,7 +207,9 @@ impl Lanes {
 
     /// Changes a lane, and puts it where it belongs then.
     fn change(&mut self, id: LaneId, now: Timestamp, change: impl FnOnce(&mut Lane, &mut Pace)) {
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
         let before = lane.key();
         if let Some(full_at) = lane.idle.take() {
             self.idle.remove(&(full_at, id));
@@ -342,4 +356,9 @@ impl Lanes {
     pub(super) fn count(&self) -> usize {
         self.lanes.len()
     }
+}
+
+/// Users are told apart by it where they share a lane.
+pub(super) fn hash(user: &UserId) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(user.as_str().as_bytes())
 }

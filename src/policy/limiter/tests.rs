@@ -610,10 +610,14 @@ impl World {
     fn acquire(&mut self, tokens: u64, patience: u64) {
         let deadline = at(patience) + Duration::from_nanos(self.now);
         let could = self.model.queue.is_empty() && self.model.may_go(self.now, tokens);
-        match self
-            .limiter
-            .acquire(Timestamp(self.now), Request { user: &ANA, tokens, deadline })
-        {
+        match self.limiter.acquire(
+            Timestamp(self.now),
+            Request {
+                user: &ANA,
+                tokens,
+                deadline,
+            },
+        ) {
             Admission::Admitted(grant) => {
                 assert!(self.model.queue.is_empty());
                 self.granted(grant, tokens);

@@ -37,7 +37,9 @@ impl Limiter {
 
     /// Whether somebody who comes may go at once: nothing is missing, and it is its turn.
     pub(super) fn may_go(&self, now: Timestamp, id: LaneId, tokens: u64) -> bool {
-        let Some(lane) = self.lanes.get(id) else { return false };
+        let Some(lane) = self.lanes.get(id) else {
+            return false;
+        };
         if self.in_use >= self.settings.concurrency
             || self.gate(now).ready(tokens).0 > now
             || !lane.queue.is_empty()

@@ -327,7 +327,13 @@ fn in_a_full_queue_the_longest_lane_makes_room() {
         ..turns(QueueOrder::Fair)
     });
     desk.queue(0, 1);
-    assert!(matches!(desk.ask(1, 1), Admission::Rejected { reason: LimitReject::QueueFull, .. }));
+    assert!(matches!(
+        desk.ask(1, 1),
+        Admission::Rejected {
+            reason: LimitReject::QueueFull,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -371,7 +377,10 @@ fn lanes_are_few_and_no_bucket_is_refilled_by_forgetting() {
             let _settled = limiter.settle(now, grant, Settlement::Unknown);
         }
         let levels = limiter.of_user(now, &name);
-        (levels.map(|levels| levels.user.to_string()), limiter.lanes.count())
+        (
+            levels.map(|levels| levels.user.to_string()),
+            limiter.lanes.count(),
+        )
     };
     let lane = |name: &str, lanes| (Some(name.to_owned()), lanes);
     assert_eq!(ask("ana", 0), lane("ana", 1));
@@ -523,14 +532,16 @@ impl Naive {
             let (ticket, _, tokens) = *self.queue.iter().find(|(_, owner, _)| *owner == who)?;
             let (_, start) = self.people[who].head?;
             let key = (if self.is_fair() { start } else { 0 }, ticket);
-            self.has_own(who, tokens, now).then_some((key, (ticket, who, tokens)))
+            self.has_own(who, tokens, now)
+                .then_some((key, (ticket, who, tokens)))
         });
         heads.min().map(|(_, turn)| turn)
     }
 
     /// Who may go at an instant.
     fn goes(&self, now: u64) -> Option<(Ticket, usize, u64)> {
-        self.turn(now).filter(|(_, _, tokens)| self.has_common(*tokens, now))
+        self.turn(now)
+            .filter(|(_, _, tokens)| self.has_common(*tokens, now))
     }
 
     fn start(&self, who: usize) -> u128 {
@@ -614,9 +625,9 @@ impl Naive {
             ..of(&name, tokens)
         };
         let start = self.start(who);
-        let first = self.turn(self.now).is_none_or(|(_, other, _)| {
-            self.is_fair() && self.people[other].head.unwrap().1 > start
-        });
+        let first = self
+            .turn(self.now)
+            .is_none_or(|(_, other, _)| self.is_fair() && self.people[other].head.unwrap().1 > start);
         let waits = self.queue.iter().any(|(_, owner, _)| *owner == who);
         let could = self.has_own(who, tokens, self.now) && self.has_common(tokens, self.now);
         let could = could && first && !waits;
@@ -638,16 +649,17 @@ impl Naive {
             } => {
                 assert!(!could, "it could have gone");
                 assert!(ready_at.is_none_or(|ready| ready <= request.deadline));
-                assert_eq!(
-                    displaced.is_some(),
-                    self.queue.len() >= self.settings.max_waiters
-                );
+                assert_eq!(displaced.is_some(), self.queue.len() >= self.settings.max_waiters);
                 if let Some(displaced) = displaced {
                     let place = self.queue.iter().position(|(other, ..)| *other == displaced);
                     let (_, owner, _) = self.queue.remove(place.unwrap());
                     assert!(self.is_fair() && lengths[owner] > lengths[who] + 1);
                     assert_eq!(lengths[owner], *lengths.iter().max().unwrap());
-                    assert!(self.queue[place.unwrap()..].iter().all(|(_, other, _)| *other != owner));
+                    assert!(
+                        self.queue[place.unwrap()..]
+                            .iter()
+                            .all(|(_, other, _)| *other != owner)
+                    );
                 }
                 self.queue.push((ticket, who, tokens));
                 assert!(position as usize <= self.queue.len());
@@ -675,7 +687,10 @@ impl Naive {
             let until = until.0;
             for part in 1..20 {
                 let between = self.now + (until.min(target) - self.now) / 20 * part;
-                assert!(between == until || self.goes(between).is_none(), "could have gone earlier");
+                assert!(
+                    between == until || self.goes(between).is_none(),
+                    "could have gone earlier"
+                );
             }
             if until > target {
                 break;
@@ -711,7 +726,11 @@ impl Naive {
 
     fn apply(&mut self, deed: &Deed) {
         match *deed {
-            Deed::Ask { who, tokens, patience } => self.ask(who, tokens, patience),
+            Deed::Ask {
+                who,
+                tokens,
+                patience,
+            } => self.ask(who, tokens, patience),
             Deed::Leave { nth } => {
                 if !self.queue.is_empty() {
                     let (ticket, ..) = self.queue.remove(nth % self.queue.len());
@@ -755,7 +774,10 @@ impl Naive {
         for (number, person) in self.people.iter().enumerate() {
             let levels = self.limiter.of_user(now, &user(number));
             for (level, pool) in [
-                (levels.as_ref().and_then(|levels| levels.requests), &person.requests),
+                (
+                    levels.as_ref().and_then(|levels| levels.requests),
+                    &person.requests,
+                ),
                 (levels.as_ref().and_then(|levels| levels.tokens), &person.tokens),
             ] {
                 // a user that was never seen has no lane
@@ -787,7 +809,11 @@ fn worlds() -> impl Strategy<Value = LimitSettings> {
             max_wait: 50 * SECOND,
             order: if fair { QueueOrder::Fair } else { QueueOrder::Fifo },
             each_user,
-            users: named.into_iter().enumerate().map(|(who, limits)| (user(who).to_string(), limits)).collect(),
+            users: named
+                .into_iter()
+                .enumerate()
+                .map(|(who, limits)| (user(who).to_string(), limits))
+                .collect(),
             ..settings()
         },
     )
