@@ -257,6 +257,8 @@ impl Draw {
             Wish::CacheOff,
             Wish::ClearCache,
             Wish::CancelAll,
+            Wish::SetOrder(QueueOrder::Fifo),
+            Wish::SetOrder(QueueOrder::Fair),
             Wish::ApplyPolicy("other".into()),
             Wish::Suspend(self.millis(10, 100_000)),
         ];
