@@ -478,7 +478,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
                         return Err(self.give_up(place, user, tokens));
                     }
                     Turn::Wait { until, .. } => {
-                        if until.is_none() && woke {
+                        let head = guards.limiter.head(now).map(|(head, _)| head);
+                        if woke && head != Some(place.ticket) {
                             // it may have been the head, and have woken too late to be it still
                             guards.wake_head(now);
                         }
