@@ -11,7 +11,7 @@ use seawall::policy::cache::Cache;
 use seawall::policy::fingerprint::{RequestKey, Scope};
 use seawall::policy::limiter::{Admission, Limiter, Request, Settlement};
 use seawall::policy::near;
-use seawall::settings::Policy;
+use seawall::settings::{LimitSettings, Policy, QueueOrder};
 use seawall::time::Timestamp;
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -45,9 +45,11 @@ fn key(number: usize) -> RequestKey {
 fn limiter_admits(bencher: Bencher<'_, '_>) {
     let mut now = Timestamp::ZERO;
     let mut limiter = Limiter::new(&wide().limit, now);
+    let user = UserId::new("ana");
     bencher.bench_local(|| {
         now = now + TICK;
         let request = Request {
+            user: &user,
             tokens: 300,
             deadline: now + Duration::from_mins(1),
         };
@@ -58,18 +60,54 @@ fn limiter_admits(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Queued behind so many others, and gone again.
+/// Queued behind so many others, and gone again, where all are served in the order of arrival.
 #[divan::bench(args = [10, 1_000])]
-fn limiter_queues(bencher: Bencher<'_, '_>, waiters: usize) {
+fn limiter_queues_fifo(bencher: Bencher<'_, '_>, waiters: usize) {
+    let limit = LimitSettings {
+        order: QueueOrder::Fifo,
+        ..wide().limit
+    };
+    queue_behind(bencher, &limit, waiters);
+}
+
+/// The same where fifty users take turns.
+#[divan::bench(args = [10, 1_000])]
+fn limiter_queues_fair(bencher: Bencher<'_, '_>, waiters: usize) {
+    let limit = LimitSettings {
+        order: QueueOrder::Fair,
+        ..wide().limit
+    };
+    queue_behind(bencher, &limit, waiters);
+}
+
+/// The same where each of the fifty has buckets of its own.
+#[divan::bench(args = [10, 1_000])]
+fn limiter_queues_fair_with_own_buckets(bencher: Bencher<'_, '_>, waiters: usize) {
+    let mut limit = wide().limit;
+    limit.order = QueueOrder::Fair;
+    limit.each_user.requests = Some(limit.requests.clone());
+    limit.each_user.tokens = Some(limit.tokens.clone());
+    queue_behind(bencher, &limit, waiters);
+}
+
+fn queue_behind(bencher: Bencher<'_, '_>, limit: &LimitSettings, waiters: usize) {
     let now = Timestamp::ZERO;
-    let mut limiter = Limiter::new(&wide().limit, now);
-    let request = Request {
+    let mut limiter = Limiter::new(limit, now);
+    let users: Vec<UserId> = (0..50).map(|n| UserId::new(&format!("user {n}"))).collect();
+    let request = |user| Request {
+        user,
         tokens: 300,
         deadline: now + Duration::from_mins(1),
     };
-    let taken: Vec<_> = (0..waiters + 16).map(|_| limiter.acquire(now, request)).collect();
+    let turns = users.iter().cycle();
+    let taken: Vec<_> = turns
+        .take(waiters + 16)
+        .map(|user| limiter.acquire(now, request(user)))
+        .collect();
+    // the one behind all others in either order: the longest forecast
+    let last = (waiters + 15) % users.len();
     bencher.bench_local(|| {
-        if let Admission::Queued { ticket, .. } = limiter.acquire(now, request) {
+        if let Admission::Queued { ticket, .. } = limiter.acquire(now, request(&users[last])) {
             limiter.leave(now, ticket);
         }
     });

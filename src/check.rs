@@ -21,6 +21,8 @@ mod cache;
 mod calls;
 mod landing;
 mod limiter;
+mod queue;
+mod users;
 mod violation;
 mod window;
 

@@ -301,7 +301,7 @@ pub struct Held {
 /// What stays the same over all attempts of a flight.
 #[derive(Clone, Copy)]
 struct Trip<'a> {
-    flight: &'a Flight,
+    flight: &'a Arc<Flight>,
     errand: &'a Errand,
     policy: &'a Policy,
     /// LLM tokens to reserve for each attempt.
@@ -348,7 +348,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// The inner layers. See [`ResilientClient::call`] for the outer ones.
-    async fn fly(&self, flight: &Flight, errand: &Errand) -> Result<Answer, Failure> {
+    async fn fly(&self, flight: &Arc<Flight>, errand: &Errand) -> Result<Answer, Failure> {
         let policy = Arc::clone(&self.lock().policy);
         let trip = Trip {
             flight,
@@ -358,7 +358,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         // where limiter and breaker count calls, as in the exercise, they stand out here and see the call once
         let mut ride = match policy.limit.charges {
-            Counts::Call => Some(self.board(flight, trip.tokens, errand.prompt_tokens).await?),
+            Counts::Call => {
+                let board = self.board(flight, &errand.user, trip.tokens, errand.prompt_tokens);
+                Some(board.await?)
+            }
             Counts::Attempt => None,
         };
         let mut pass = match policy.breaker.counts {
@@ -427,7 +430,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         // limiter: every attempt is charged, or retries would break the quota just when it matters
         let mut ride = match policy.limit.charges {
             Counts::Attempt => self
-                .board(flight, tokens, errand.prompt_tokens)
+                .board(flight, &errand.user, tokens, errand.prompt_tokens)
                 .await
                 .map_err(limited)?,
             Counts::Call => self.free_ride(flight),

@@ -114,7 +114,11 @@ fn sanitise(scenario: &mut Scenario) {
     let words = [name, about]
         .into_iter()
         .chain(rates.flat_map(|rates| [&mut rates.name, &mut rates.about]))
-        .chain(expectations.iter_mut().filter_map(|one| one.user.as_mut()));
+        .chain(
+            expectations
+                .iter_mut()
+                .flat_map(|one| one.user.iter_mut().chain(&mut one.users)),
+        );
     for word in words {
         *word = config::one_line(word).to_string();
     }
@@ -222,12 +226,14 @@ fn validate(scenario: &Scenario) -> Result<(), String> {
             from,
             until,
             user,
+            users,
         } = expectation;
         rule(
             at_least.is_some() || at_most.is_some(),
             format!("{measure:?} is expected, but neither at_least nor at_most is said"),
         )?;
-        let of_a_part = from.is_some() || until.is_some() || user.is_some();
+        let of_users = user.is_some() || !users.is_empty();
+        let of_a_part = from.is_some() || until.is_some() || of_users;
         rule(
             !of_a_part || measure.is_of_calls(),
             format!("{measure:?} is of the whole run: from, until and user cannot be asked of it"),

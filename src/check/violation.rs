@@ -53,7 +53,10 @@ pub const INVARIANTS: &[(u8, &str)] = &[
         13,
         "each attempt is charged once, and settled by what it used; what was not sent costs nothing",
     ),
-    (14, "the limiter's queue is first come, first served"),
+    (
+        14,
+        "the limiter's queue is first come, first served, of each user and in order of arrival of all; in fair order no user gets ahead of another by more than a call of each",
+    ),
     (15, "a call larger than the bucket is turned away, not queued"),
     (
         18,

@@ -107,6 +107,7 @@ async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: St
             Wish::CacheOn => obey(Command::SetCache { on: true }),
             Wish::CacheOff => obey(Command::SetCache { on: false }),
             Wish::ClearCache => obey(Command::ClearCache),
+            Wish::SetOrder(order) => obey(Command::SetQueueOrder { order }),
             Wish::CancelAll => stop.all(),
             Wish::ApplyPolicy(name) => {
                 if let Some((_, policy)) = scene.policies.iter().find(|(known, _)| *known == name) {

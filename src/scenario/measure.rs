@@ -104,6 +104,8 @@ pub struct Part {
     pub until: Option<Timestamp>,
     /// Those of this user.
     pub user: Option<String>,
+    /// Those of these users; of all where there are none.
+    pub users: Vec<String>,
 }
 
 impl Part {
@@ -111,6 +113,7 @@ impl Part {
         self.from.is_none_or(|from| call.started_at >= from)
             && self.until.is_none_or(|until| call.started_at < until)
             && self.user.as_ref().is_none_or(|user| call.user.as_str() == user)
+            && (self.users.is_empty() || self.users.iter().any(|user| call.user.as_str() == user))
     }
 }
 

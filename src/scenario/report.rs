@@ -75,6 +75,8 @@ pub struct Judged {
     pub until: Option<f64>,
     /// Only calls of this user.
     pub user: Option<String>,
+    /// Only calls of these users; of all where there are none.
+    pub users: Vec<String>,
     /// What it came to.
     pub value: Option<f64>,
     /// Whether that is within the bounds; what never came to be is not.
@@ -90,11 +92,13 @@ impl Judged {
             from,
             until,
             user,
+            users,
         } = expectation;
         let part = Part {
             from: from.map(|from| Timestamp::ZERO + from),
             until: until.map(|until| Timestamp::ZERO + until),
             user: user.clone(),
+            users: users.clone(),
         };
         let value = measure.of(tally, &part);
         let met = value.is_some_and(|value| {
@@ -107,6 +111,7 @@ impl Judged {
             from: from.map(|from| from.as_secs_f64()),
             until: until.map(|until| until.as_secs_f64()),
             user: user.clone(),
+            users: users.clone(),
             value,
             met,
         }
@@ -131,9 +136,11 @@ impl fmt::Display for Judged {
                 write!(f, " {word} {bound}s")?;
             }
         }
-        match &self.user {
-            Some(user) => write!(f, " for {user}"),
-            None => Ok(()),
+        match (&self.user, &self.users[..]) {
+            (Some(user), _) => write!(f, " for {user}"),
+            (None, []) => Ok(()),
+            (None, [user]) => write!(f, " for {user}"),
+            (None, [first, .., last]) => write!(f, " for {first} .. {last}"),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::measure::Measure;
 use crate::settings::{
     BreakerSettings, CacheSettings, Capacity, FaultProfile, FlightSettings, LatencyProfile, LimitSettings,
-    RetrySettings, TimeoutSettings,
+    QueueOrder, RetrySettings, TimeoutSettings,
 };
 
 /// A scenario.
@@ -262,6 +262,8 @@ pub enum Wish {
     ClearCache,
     /// Stop every call that runs.
     CancelAll,
+    /// Let the limiter's queue go in this order.
+    SetOrder(QueueOrder),
     /// Take another policy: a preset or a file.
     ApplyPolicy(String),
     /// The machine sleeps: when it wakes, so much time has passed and nothing was done in it.
@@ -289,4 +291,7 @@ pub struct Expectation {
     /// Only calls of this user.
     #[serde(default)]
     pub user: Option<String>,
+    /// Only calls of these users, together.
+    #[serde(default)]
+    pub users: Vec<String>,
 }

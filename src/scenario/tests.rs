@@ -150,12 +150,19 @@ fn a_part_begins_with_its_first_instant_and_ends_before_its_last() {
         from: Some(at(from)),
         until: Some(at(until)),
         user: user.map(str::to_owned),
+        users: Vec::new(),
     };
     let tally = &story.0;
     assert_eq!(Measure::Calls.of(tally, &part(0, 10, None)), Some(1.0));
     assert_eq!(Measure::Calls.of(tally, &part(10, 20, None)), Some(1.0));
     assert_eq!(Measure::Calls.of(tally, &part(0, 21, Some("ana"))), Some(2.0));
     assert_eq!(Measure::FailedShare.of(tally, &part(10, 20, None)), Some(1.0));
+    let together = |users: &[&str]| Part {
+        users: users.iter().map(ToString::to_string).collect(),
+        ..Part::default()
+    };
+    assert_eq!(Measure::Calls.of(tally, &together(&["ana"])), Some(2.0));
+    assert_eq!(Measure::Calls.of(tally, &together(&["ana", "ben"])), Some(3.0));
     // no calls: a number of them there is, a share of them there is not
     let nobody = part(0, 21, Some("cleo"));
     assert_eq!(Measure::Calls.of(tally, &nobody), Some(0.0));

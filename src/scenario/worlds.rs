@@ -25,6 +25,9 @@ use crate::settings::{
     TimeoutSettings, UserLimits,
 };
 
+/// Who calls.
+const USERS: [&str; 5] = ["ana", "ben", "cleo", "dev", "eli"];
+
 /// A world that broke a promise, or left something behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
@@ -175,7 +178,10 @@ impl Draw {
             },
         };
         Callers {
-            users: self.one_of(&[vec!["ana".into()], vec!["ana".into(), "ben".into()]]),
+            users: USERS[..self.one_of(&[1, 2, 2, 5])]
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             arrival,
             from,
             until: None,
@@ -256,6 +262,8 @@ impl Draw {
             Wish::CacheOff,
             Wish::ClearCache,
             Wish::CancelAll,
+            Wish::SetOrder(QueueOrder::Fifo),
+            Wish::SetOrder(QueueOrder::Fair),
             Wish::ApplyPolicy("other".into()),
             Wish::Suspend(self.millis(10, 100_000)),
         ];
@@ -331,10 +339,35 @@ impl Draw {
             max_wait: self.millis(1, 60_000),
             default_answer_tokens: 16,
             charges: self.one_of(&[Counts::Attempt, Counts::Attempt, Counts::Call]),
-            order: QueueOrder::Fifo,
-            each_user: UserLimits::default(),
-            users: BTreeMap::new(),
-            max_users: 1000,
+            order: self.one_of(&[QueueOrder::Fair, QueueOrder::Fair, QueueOrder::Fifo]),
+            each_user: self.user_limits(),
+            users: self.named_users(),
+            max_users: self.one_of(&[1, 2, 3, 1000, 1000]),
+        }
+    }
+
+    fn named_users(&mut self) -> BTreeMap<String, UserLimits> {
+        let count = self.one_of(&[0, 0, 1, 3]);
+        let named = USERS.iter().rev().take(count);
+        named
+            .map(|name| ((*name).to_owned(), self.user_limits()))
+            .collect()
+    }
+
+    /// Rarely any at all: where all wait for themselves, nobody waits for another one.
+    fn user_limits(&mut self) -> UserLimits {
+        UserLimits {
+            requests: self.sometimes(0.3).then(|| Bucket {
+                capacity: u64::from(self.count(1, 5)),
+                refill: u64::from(self.count(1, 10)),
+                per: self.millis(100, 10_000),
+            }),
+            tokens: self.sometimes(0.2).then(|| Bucket {
+                capacity: u64::from(self.count(10, 200)),
+                refill: u64::from(self.count(10, 500)),
+                per: self.millis(100, 10_000),
+            }),
+            weight: self.one_of(&[1, 1, 2, 7]),
         }
     }
 
