@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::policy::semantic::lexical;
+use crate::event::Objection;
+use crate::policy::semantic::{guard, lexical};
 
 /// An embedding on its way.
 pub type Embedding<'a> = Pin<Box<dyn Future<Output = Result<Vec<f32>, EmbedError>> + Send + 'a>>;
@@ -20,6 +21,12 @@ pub struct EmbedError {
 pub trait Embedder: Send + Sync + std::fmt::Debug + 'static {
     /// The vector of a text, of length 1. Dropping the future cancels.
     fn embed<'a>(&'a self, text: &'a str) -> Embedding<'a>;
+
+    /// Why the answer to the prompt `stored` must not be given to `asked`, however like they are to this
+    /// embedder; nothing where no guard sees a reason.
+    fn objection(&self, asked: &str, stored: &str) -> Option<Objection> {
+        guard::objection(asked, stored)
+    }
 
     /// What it is called on the screen: `built-in`, or a host and a model.
     fn name(&self) -> String;

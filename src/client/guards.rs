@@ -12,12 +12,13 @@ use tokio::sync::Notify;
 
 use super::Core;
 use super::answer::Answer;
+use super::embedder::{Embedder, Lexical};
 use super::flight::{Flight, FlightKey};
 use super::sync::MutexGuard;
 use super::transport::Transport;
 use crate::event::{
-    EventKind, Failure, FailureClass, Hint, LimitLevels, LimitReject, Observer, Phase, Sample, StopReason,
-    WindowCounts,
+    CallId, EventKind, Failure, FailureClass, Hint, LimitLevels, LimitReject, Observer, Phase, Sample,
+    StopReason, WindowCounts,
 };
 use crate::policy::breaker::{Acquired, Breaker, Check, Move, Permit, Settled};
 use crate::policy::budget::RetryBudget;
@@ -25,6 +26,7 @@ use crate::policy::cache::Cache;
 use crate::policy::classify;
 use crate::policy::ledger::IdempotencyLedger;
 use crate::policy::limiter::{Admission, Grant, Limiter, Request, Settlement, Ticket, Turn};
+use crate::policy::semantic::{HoldOff, Labels};
 use crate::settings::Policy;
 use crate::time::Timestamp;
 
@@ -36,6 +38,8 @@ const SLOW_TO: f64 = 0.7;
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) answer: Arc<Answer>,
+    /// The call that got it from the upstream.
+    pub(super) call: CallId,
     pub(super) took: Duration,
 }
 
@@ -52,6 +56,11 @@ pub(super) struct Guards {
     pub(super) flights: BTreeMap<FlightKey, Arc<Flight>>,
     /// Models the upstream lists, once it was asked.
     pub(super) models: BTreeSet<String>,
+    /// What turns prompts into vectors, and whether it is asked.
+    pub(super) embedder: Arc<dyn Embedder>,
+    pub(super) hold_off: HoldOff,
+    /// What people said of semantic hits.
+    pub(super) labels: Labels,
     /// How to wake who waits in the limiter's queue.
     turns: BTreeMap<Ticket, Arc<Notify>>,
 }
@@ -64,6 +73,9 @@ impl Guards {
             limiter: Limiter::new(&policy.limit, now),
             breaker: Breaker::new(&policy.breaker, breaker_seed, now),
             budget: RetryBudget::new(&policy.retry),
+            embedder: Arc::new(Lexical),
+            hold_off: HoldOff::default(),
+            labels: Labels::new(&policy.semantic.labels),
             policy: Arc::new(policy),
             flights: BTreeMap::new(),
             models: BTreeSet::new(),

@@ -108,7 +108,15 @@ impl SemanticSettings {
             .labels
             .iter()
             .find(|label| !label.threshold.is_none_or(is_threshold));
+        let is_hex = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let nameless = self.labels.iter().find(|label| !is_hex(&label.request));
         vec![
+            (
+                nameless.is_none(),
+                "semantic.labels.request".to_owned(),
+                nameless.map(|label| label.request.clone()).unwrap_or_default(),
+                "the fingerprint of the stored request, 32 hex digits",
+            ),
             (
                 is_threshold(self.threshold),
                 "semantic.threshold".to_owned(),
