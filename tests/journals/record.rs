@@ -1,5 +1,8 @@
 //! Sessions under virtual time, with everything in them that the checks speak of.
 
+#[path = "semantic.rs"]
+mod semantic;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -88,6 +91,13 @@ fn play<F: Future<Output = ()>>(header: &Header, story: impl FnOnce(Stage) -> F)
 
 /// The session of this name.
 pub(crate) fn session(name: &str) -> String {
+    if name == "semantic" {
+        let policy = semantic::policy(policy("production"));
+        return play(
+            &Header::virtual_time(SEED, policy).of_scenario(name),
+            semantic::story,
+        );
+    }
     let header = Header::virtual_time(SEED, policy(name)).of_scenario(name);
     play(&header, story)
 }
