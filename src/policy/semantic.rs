@@ -2,3 +2,7 @@
 
 pub mod guard;
 pub mod lexical;
+mod quantity;
+mod stem;
+mod thesaurus;
+mod words;
