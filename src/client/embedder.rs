@@ -41,6 +41,11 @@ impl Embedder for Lexical {
         Box::pin(std::future::ready(Ok(lexical::embed(text))))
     }
 
+    /// It knows words and not what they mean: stricter guards.
+    fn objection(&self, asked: &str, stored: &str) -> Option<Objection> {
+        guard::lexical_objection(asked, stored)
+    }
+
     fn name(&self) -> String {
         "built-in".to_owned()
     }

@@ -27,7 +27,11 @@ pub mod hold_off;
 pub mod index;
 pub mod labels;
 pub mod lexical;
+mod quantity;
 pub mod sketch;
+mod stem;
+mod thesaurus;
+mod words;
 
 pub use hold_off::HoldOff;
 pub use index::{Found, Index, Near};

@@ -14,6 +14,7 @@ const BUNDLED: &[(&str, &str)] = &[
     bundle!("calm"),
     bundle!("cache-warms-up"),
     bundle!("temperature"),
+    bundle!("semantic"),
     bundle!("thundering-herd"),
     bundle!("idempotent-replay"),
     bundle!("flaky"),

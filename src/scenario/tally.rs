@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{BreakerState, CallId, Event, EventKind, Fate, UserId};
+use crate::event::{BreakerState, CallId, Event, EventKind, Fate, SemanticMiss, UserId};
 use crate::time::Timestamp;
 
 /// A call, as far as it has come.
@@ -24,6 +24,20 @@ pub struct CallFacts {
     pub first_token: Option<Duration>,
     /// In the limiter's queue, all attempts together.
     pub waited: Duration,
+    /// What the semantic cache said.
+    pub meaning: Meaning,
+}
+
+/// What the semantic cache said to a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing, or that it has nothing.
+    #[default]
+    Nothing,
+    /// It served the answer to another prompt.
+    Served,
+    /// A guard refused the nearest.
+    Refused,
 }
 
 impl CallFacts {
@@ -94,6 +108,11 @@ impl Tally {
                     (call.fate, call.attempts, call.took) = (Some(*fate), *attempts, Some(*took));
                 }
             }
+            EventKind::SemanticHit { .. } => self.note_meaning(event, Meaning::Served),
+            EventKind::SemanticMissed {
+                reason: SemanticMiss::Refused,
+                ..
+            } => self.note_meaning(event, Meaning::Refused),
             EventKind::AttemptStarted { .. } => self.attempts += 1,
             EventKind::AttemptFirstToken { .. } => {
                 let at = event.at;
@@ -188,8 +207,15 @@ impl Tally {
             took: None,
             first_token: None,
             waited: Duration::ZERO,
+            meaning: Meaning::default(),
         };
         self.calls.insert(id, call);
+    }
+
+    fn note_meaning(&mut self, event: &Event, meaning: Meaning) {
+        if let Some(call) = self.of(event) {
+            call.meaning = meaning;
+        }
     }
 
     fn of(&mut self, event: &Event) -> Option<&mut CallFacts> {

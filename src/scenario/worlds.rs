@@ -21,8 +21,8 @@ use super::script::{
 };
 use crate::settings::{
     BreakerSettings, Bucket, CacheSettings, Capacity, Counts, FaultKind, FaultProfile, FlightSettings,
-    Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticSettings,
-    TimeoutSettings, UserLimits,
+    Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticMode,
+    SemanticSettings, TimeoutSettings, UserLimits,
 };
 
 /// A world that broke a promise, or left something behind.
@@ -130,6 +130,16 @@ pub fn world(seed: u64) -> Scene {
     }
 }
 
+/// Prompts that are near each other, some of which mean the same.
+const NEAR: [&str; 6] = [
+    "How do I cancel my berth for Friday?",
+    "How can I cancel the berth for Friday?",
+    "How do I cancel my berth for Monday?",
+    "Cancel my berth on Friday, please: how do I do that?",
+    "How do I book a berth for Friday?",
+    "What does a red buoy with 3 white stripes mean?",
+];
+
 /// Chance, in the words of a world.
 struct Draw(StdRng);
 
@@ -181,6 +191,11 @@ impl Draw {
             prompts: PromptMix {
                 distinct: self.count(1, 6),
                 skew: self.one_of(&[0.0, 1.0, 2.0]),
+                list: if self.sometimes(0.5) {
+                    NEAR.map(ToOwned::to_owned).to_vec()
+                } else {
+                    Vec::new()
+                },
             },
             temperature: self.one_of(&[0.0, 0.0, 0.7]),
             max_tokens: self.one_of(&[1, 3, 8, 20]),
@@ -253,6 +268,13 @@ impl Draw {
             Wish::CacheOn,
             Wish::CacheOff,
             Wish::ClearCache,
+            Wish::Semantic(SemanticMode::Off),
+            Wish::Semantic(SemanticMode::On),
+            Wish::Semantic(SemanticMode::Shadow),
+            Wish::Label {
+                call: u64::from(self.count(1, 20)),
+                good: self.sometimes(0.3),
+            },
             Wish::CancelAll,
             Wish::ApplyPolicy("other".into()),
             Wish::Suspend(self.millis(10, 100_000)),
@@ -275,7 +297,7 @@ impl Draw {
                 max_entry_bytes: self.one_of(&[500, 1 << 20]),
                 store_all: self.sometimes(0.2),
             },
-            semantic: SemanticSettings::default(),
+            semantic: self.semantic(),
             flight: FlightSettings {
                 enabled: self.sometimes(0.8),
                 replay_ttl: self.millis(1, 60_000),
@@ -292,6 +314,21 @@ impl Draw {
                 event_idle: self.millis(5, 20_000),
                 max_response_bytes: self.one_of(&[300, 1 << 20]),
             },
+        }
+    }
+
+    fn semantic(&mut self) -> SemanticSettings {
+        SemanticSettings {
+            mode: self.one_of(&[
+                SemanticMode::Off,
+                SemanticMode::On,
+                SemanticMode::On,
+                SemanticMode::Shadow,
+            ]),
+            threshold: self.one_of(&[0.05, 0.3, 0.6, 0.8, 1.0]),
+            guards: self.sometimes(0.5),
+            max_entries: self.one_of(&[1, 2, 1_000]),
+            ..SemanticSettings::default()
         }
     }
 
