@@ -186,8 +186,15 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
 
     /// Takes other settings. Levels and stored answers stay, as far as they fit.
     pub fn apply(&self, policy: Policy) {
+        self.change(|_| policy);
+    }
+
+    /// Takes what `change` makes of the settings, in one step: between reading and writing them a label would get
+    /// lost.
+    fn change(&self, change: impl FnOnce(Policy) -> Policy) {
         let mut index = self.core.index();
         let mut guards = self.core.lock();
+        let policy = change(guards.policy.as_ref().clone());
         let now = self.core.env.clock.now();
         let removed = guards.cache.configure(now, &policy.cache);
         index.configure(policy.semantic.max_entries);
@@ -230,16 +237,18 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
 
     /// Switches the semantic cache. What is in its index stays.
     pub fn set_semantic(&self, mode: SemanticMode) {
-        let mut policy = self.policy();
-        policy.semantic.mode = mode;
-        self.apply(policy);
+        self.change(|mut policy| {
+            policy.semantic.mode = mode;
+            policy
+        });
     }
 
     /// Lets the limiter's queue go by turns or by arrival.
     pub fn set_queue_order(&self, order: QueueOrder) {
-        let mut policy = self.policy();
-        policy.limit.order = order;
-        self.apply(policy);
+        self.change(|mut policy| {
+            policy.limit.order = order;
+            policy
+        });
     }
 
     /// Takes what a person says of a semantic hit: it is written into the settings (see [`policy`](Self::policy)),
