@@ -116,8 +116,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
             && !flight.abandoned.is_cancelled()
             && let Some(stored) = self.keep(&mut guards, flight, errand, answer)
             && let Some(index) = &mut index
+            && let Some(kind) = self.index_answer(index, &guards, answer, meaning.as_deref(), stored)
         {
-            self.index_answer(index, &guards, flight, answer, meaning.as_deref(), stored);
+            self.note(flight, kind);
         }
         drop(index);
         self.come_down(&mut guards, flight, landing);

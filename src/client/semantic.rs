@@ -87,6 +87,26 @@ enum Chosen {
     Off,
 }
 
+/// Why nothing is served.
+struct Miss {
+    reason: SemanticMiss,
+    nearest: Option<Box<NearestPrompt>>,
+    compared: usize,
+    detail: Option<String>,
+}
+
+impl Miss {
+    /// One before anything was compared.
+    fn of(reason: SemanticMiss, detail: Option<String>) -> Self {
+        Self {
+            reason,
+            nearest: None,
+            compared: 0,
+            detail,
+        }
+    }
+}
+
 /// A lookup under way.
 struct Quest<'a> {
     flight: &'a Flight,
@@ -126,28 +146,20 @@ impl<T: Transport, O: Observer> Core<T, O> {
     /// Looks for the answer to a prompt that means the same, and ends the flight with it if one may be served.
     pub(super) async fn look_for_meaning(&self, flight: &Flight, asked: &Asked) -> Looked {
         let began = self.env.clock.now();
-        let nothing = Found::default();
         let Asked::Prompt { partition, text } = asked else {
-            self.missed(flight, began, &nothing, SemanticMiss::Ineligible, None, None);
+            self.missed(flight, began, Miss::of(SemanticMiss::Ineligible, None));
             return Looked::On(None);
         };
         let mut vector = match self.embed(text).await {
             Ok(vector) => vector,
             Err((reason, detail)) => {
-                self.missed(flight, began, &nothing, reason, None, Some(detail));
+                self.missed(flight, began, Miss::of(reason, Some(detail)));
                 return Looked::On(None);
             }
         };
         if !normalise(&mut vector) {
             let detail = "the embedder finds nothing in this prompt to compare".to_owned();
-            self.missed(
-                flight,
-                began,
-                &nothing,
-                SemanticMiss::Ineligible,
-                None,
-                Some(detail),
-            );
+            self.missed(flight, began, Miss::of(SemanticMiss::Ineligible, Some(detail)));
             return Looked::On(None);
         }
         let policy = Arc::clone(&self.lock().policy);
@@ -178,7 +190,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 // some that were near have gone: others may have stood behind them
                 Chosen::None(..) if !gone.is_empty() && searches < MAX_SEARCHES => {}
                 Chosen::None(reason, nearest) => {
-                    self.missed(flight, began, &found, reason, nearest, None);
+                    let miss = Miss {
+                        compared: found.compared,
+                        nearest,
+                        ..Miss::of(reason, None)
+                    };
+                    self.missed(flight, began, miss);
                     break None;
                 }
             }
@@ -250,14 +267,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 continue;
             };
             if near.similarity < candidate.threshold {
-                below.get_or_insert_with(|| self.told(&candidate, None));
+                below.get_or_insert_with(|| Box::new(self.told(&candidate, None)));
                 if near.similarity < quest.threshold {
                     break;
                 }
                 continue;
             }
             if let Some(objection) = self.objection(quest, &candidate) {
-                refused.get_or_insert_with(|| self.told(&candidate, Some(objection)));
+                refused.get_or_insert_with(|| Box::new(self.told(&candidate, Some(objection))));
                 refusals += 1;
                 if refusals == MAX_REFUSALS {
                     break;
@@ -303,15 +320,15 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// A candidate as it is told.
-    fn told(&self, candidate: &Candidate, objection: Option<Objection>) -> Box<NearestPrompt> {
+    fn told(&self, candidate: &Candidate, objection: Option<Objection>) -> NearestPrompt {
         let prompt = candidate.key.prompt().unwrap_or_default();
-        Box::new(NearestPrompt {
+        NearestPrompt {
             source: candidate.kept.call,
             prompt: self.transport.veiled(SafeText::excerpt(&prompt, EXCERPT)),
             similarity: candidate.near.similarity,
             threshold: candidate.threshold,
             objection,
-        })
+        }
     }
 
     /// Serves a candidate, or tells that it would have been served, if that is still right.
@@ -332,7 +349,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         let request = candidate.key.fingerprint();
         candidate.threshold = guards.labels.threshold(request, policy.semantic.threshold);
-        let nearest = self.told(&candidate, None);
+        let nearest = Box::new(self.told(&candidate, None));
         if candidate.near.similarity < candidate.threshold {
             return Tried::Done(Chosen::None(SemanticMiss::Below, Some(nearest)));
         }
@@ -374,21 +391,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
         Tried::Done(Chosen::Served)
     }
 
-    fn missed(
-        &self,
-        flight: &Flight,
-        began: Timestamp,
-        found: &Found,
-        reason: SemanticMiss,
-        nearest: Option<Box<NearestPrompt>>,
-        detail: Option<String>,
-    ) {
-        let detail = detail.map(|detail| self.transport.veiled(SafeText::excerpt(&detail, EXCERPT)));
+    fn missed(&self, flight: &Flight, began: Timestamp, miss: Miss) {
+        let detail = { miss.detail }.map(|detail| self.transport.veiled(SafeText::excerpt(&detail, EXCERPT)));
         let lookup: Duration = self.env.clock.now().since(began);
         let kind = EventKind::SemanticMissed {
-            reason,
-            nearest,
-            candidates: u32::try_from(found.compared).unwrap_or(u32::MAX),
+            reason: miss.reason,
+            nearest: miss.nearest,
+            candidates: u32::try_from(miss.compared).unwrap_or(u32::MAX),
             lookup,
             detail,
         };
@@ -412,33 +421,28 @@ impl<T: Transport, O: Observer> Core<T, O> {
         &self,
         index: &mut Index,
         guards: &Guards,
-        flight: &Flight,
         answer: &Answer,
         meaning: Option<&Meaning>,
         stored: Stored,
-    ) {
+    ) -> Option<EventKind> {
         let servable = answer.tool_calls.is_empty() && !answer.text.is_empty();
         match (stored.older, meaning) {
             (Some(older), None) if servable => index.renew(older, stored.version),
             (Some(older), _) => drop(index.remove(older)),
             (None, _) => {}
         }
-        if let Some(meaning) = meaning
-            && servable
-            && guards.policy.semantic.mode != SemanticMode::Off
-        {
-            let Meaning {
-                partition,
-                vector,
-                sketch,
-                ..
-            } = meaning;
-            index.add(stored.version, partition, vector.clone(), *sketch);
-            let now = self.env.clock.now();
-            index.tidy(|version| guards.cache.peek(now, version).is_some());
-            let entries = index.len() as u64;
-            self.note(flight, EventKind::SemanticStored { entries });
-        }
+        let meaning = meaning.filter(|_| servable && guards.policy.semantic.mode != SemanticMode::Off)?;
+        let Meaning {
+            partition,
+            vector,
+            sketch,
+            ..
+        } = meaning;
+        index.add(stored.version, partition, vector.clone(), *sketch);
+        let now = self.env.clock.now();
+        index.tidy(|version| guards.cache.peek(now, version).is_some());
+        let entries = index.len() as u64;
+        Some(EventKind::SemanticStored { entries })
     }
 
     /// Takes what a person says of a semantic hit. See [`ResilientClient::label`](super::ResilientClient::label).

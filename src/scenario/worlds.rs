@@ -19,6 +19,7 @@ use super::script::{
     Arrival, Callers, FaultPhase, Impatience, PolicyChoice, PromptMix, Scenario, TimedCommand,
     UpstreamScript, Wish,
 };
+use super::tally::Meaning;
 use crate::settings::{
     BreakerSettings, Bucket, CacheSettings, Capacity, Counts, FaultKind, FaultProfile, FlightSettings,
     Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticMode,
@@ -43,6 +44,8 @@ pub struct Explored {
     pub calls: u64,
     /// Events told in them.
     pub events: u64,
+    /// Calls in them that got the answer to another prompt.
+    pub semantic_hits: u64,
     /// The first broken one, by seed, as far as was looked.
     pub broken: Option<Broken>,
 }
@@ -81,6 +84,8 @@ impl Explored {
             Ok(outcome) => {
                 self.calls += outcome.tally.calls().count() as u64;
                 self.events += outcome.tally.events;
+                let by_meaning = { outcome.tally.calls() }.filter(|call| call.meaning == Meaning::Served);
+                self.semantic_hits += by_meaning.count() as u64;
                 let unended = outcome.tally.calls().filter(|call| call.fate.is_none()).count();
                 match (&outcome.violation, outcome.leftovers.first(), unended) {
                     (Some(violation), ..) => violation.to_string(),
@@ -418,6 +423,7 @@ mod tests {
         assert_eq!(explored.worlds, 2_000);
         // worlds in which nothing happens would prove nothing
         assert!(explored.calls > 20_000, "{explored:?}");
+        assert!(explored.semantic_hits > 200, "{explored:?}");
     }
 
     #[test]

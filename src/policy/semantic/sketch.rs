@@ -97,11 +97,15 @@ mod tests {
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
         let scale = |v: &mut Vec<f32>| {
             let norm = dot(v, v).sqrt();
-            v.iter_mut().for_each(|x| *x /= norm);
+            for x in v.iter_mut() {
+                *x /= norm;
+            }
         };
         scale(&mut a);
         let along = dot(&a, &b);
-        b.iter_mut().zip(&a).for_each(|(b, a)| *b -= along * a);
+        for (b, a) in b.iter_mut().zip(&a) {
+            *b -= along * a;
+        }
         scale(&mut b);
         let turned = a.iter().zip(&b).map(|(a, b)| a * angle.cos() + b * angle.sin());
         let turned = turned.collect();
