@@ -7,6 +7,7 @@ mod client;
 mod fold;
 mod frame;
 mod policy;
+mod semantic;
 mod traffic;
 
 fn main() {

@@ -472,13 +472,25 @@ mod tests {
 
     #[test]
     fn the_key_of_the_upstream_is_not_that_of_an_embedder() {
-        let env = |name: &str| ["SEAWALL_API_KEY", "OPENAI_API_KEY"].contains(&name).then(|| "upstream".into());
+        let env = |name: &str| {
+            ["SEAWALL_API_KEY", "OPENAI_API_KEY"]
+                .contains(&name)
+                .then(|| "upstream".into())
+        };
         assert!(embedder_key(env).is_none());
         let own = embedder_key(|name| (name == EMBEDDER_KEY).then(|| " own ".into())).unwrap();
-        assert_eq!((own.name.as_str(), own.secret.expose_secret()), (EMBEDDER_KEY, "own"));
-        assert!(message(embedder("http://example.com")).starts_with("--embedder http://example.com: plain http"));
+        assert_eq!(
+            (own.name.as_str(), own.secret.expose_secret()),
+            (EMBEDDER_KEY, "own")
+        );
+        assert!(
+            message(embedder("http://example.com")).starts_with("--embedder http://example.com: plain http")
+        );
         let with_key = message(embedder("https://user:pw@h"));
-        assert!(with_key.contains("SEAWALL_EMBEDDER_API_KEY") && !with_key.contains("pw"), "{with_key}");
+        assert!(
+            with_key.contains("SEAWALL_EMBEDDER_API_KEY") && !with_key.contains("pw"),
+            "{with_key}"
+        );
     }
 
     #[test]

@@ -31,7 +31,12 @@ pub fn built_in(pairs: &[PromptPair], threshold: f64) -> Measured {
         vectors.entry(text).or_insert_with(|| lexical::embed(text));
     }
     let name = crate::client::Lexical.name();
-    Measured::new(name, pairs, score(pairs, &vectors, guard::lexical_objection), Some(threshold))
+    Measured::new(
+        &name,
+        pairs,
+        score(pairs, &vectors, guard::lexical_objection),
+        Some(threshold),
+    )
 }
 
 /// Measures an endpoint, at a threshold, or at the one it does best at.
@@ -46,7 +51,7 @@ pub async fn endpoint(
     let vectors = embedder.embed_all(&all).await?;
     let vectors: BTreeMap<&str, Vec<f32>> = all.into_iter().zip(vectors).collect();
     let scored = score(pairs, &vectors, guard::objection);
-    Ok(Measured::new(embedder.name(), pairs, scored, threshold))
+    Ok(Measured::new(&embedder.name(), pairs, scored, threshold))
 }
 
 /// What `seawall semantic` says where nothing is measured.
@@ -98,4 +103,57 @@ fn score(
         }
     });
     scored.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::SemanticSettings;
+
+    #[test]
+    fn the_built_in_embedder_with_its_guards_keeps_what_it_promises() {
+        let pairs = read(BUNDLED_NAME, BUNDLED).unwrap();
+        let measured = built_in(&pairs, SemanticSettings::default().threshold);
+        let [guarded, unguarded] = &measured.figures;
+        for half in [guarded.all, guarded.tuning, guarded.held_out] {
+            assert!(
+                half.false_hits.share <= MOST_FALSE_HITS,
+                "{:?}",
+                measured.wrongly_served
+            );
+            assert!(half.hits.share > 0.75, "{half:?}");
+        }
+        assert!(unguarded.all.hits.count >= guarded.all.hits.count);
+        assert!(
+            unguarded.all.false_hits.share > 0.25,
+            "a set that needs no guards shows nothing"
+        );
+        let text = Evaluation::new(BUNDLED_NAME, &pairs, vec![measured]).to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        assert!(
+            text.contains("built-in, threshold 0.50") && text.contains("paraphrase/typo"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_pair_is_served_if_it_is_like_enough_and_nobody_objects() {
+        let text = "paraphrase\ta wave\ta wave here\nother\tthe tide\tthe tide there\n";
+        let pairs = read("FILE", text).unwrap();
+        let measured = built_in(&pairs, 0.01);
+        let counts = measured.figures[0].all;
+        assert_eq!((counts.hits.count, counts.false_hits.count), (1, 1));
+        assert_eq!(
+            measured.best_guarded, None,
+            "no threshold keeps the false hits low"
+        );
+        let wrong: Vec<_> = measured
+            .wrongly_served
+            .iter()
+            .map(|wrong| (wrong.line, &*wrong.asked))
+            .collect();
+        assert_eq!(wrong, [(2, "the tide")]);
+        let above = built_in(&pairs, 1.0);
+        assert_eq!(above.figures[0].all.hits.count, 0);
+    }
 }

@@ -11,8 +11,8 @@ use clap::Parser as _;
 use color_eyre::eyre;
 use rustls::pki_types::CertificateDer;
 use seawall::check::{self, CheckError};
-use seawall::client::{EmbedderConfig, HttpEmbedder};
 use seawall::cli::{Cli, ColorChoice, Mode, PanicIn};
+use seawall::client::{EmbedderConfig, HttpEmbedder};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
@@ -109,8 +109,16 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         }) => match eval {
             None => explain_semantic(),
             Some(file) => {
-                let embedder = embedder.as_deref().map(|url| http_embedder(cli, url)).transpose()?;
-                runtime.block_on(evaluate_pairs(file.as_deref(), embedder.as_ref(), *threshold, *json))
+                let embedder = embedder
+                    .as_deref()
+                    .map(|url| http_embedder(cli, url))
+                    .transpose()?;
+                runtime.block_on(evaluate_pairs(
+                    file.as_deref(),
+                    embedder.as_ref(),
+                    *threshold,
+                    *json,
+                ))
             }
         },
         None => {
@@ -459,7 +467,8 @@ async fn evaluate_pairs(
     json: bool,
 ) -> eyre::Result<u8> {
     if let Some(threshold) = threshold.filter(|threshold| !(*threshold > 0.0 && *threshold <= 1.0)) {
-        let message = format!("seawall: --threshold {threshold}: write a similarity above 0 and up to 1, as in 0.8");
+        let message =
+            format!("seawall: --threshold {threshold}: write a similarity above 0 and up to 1, as in 0.8");
         writeln!(std::io::stderr(), "{message}")?;
         return Ok(USAGE);
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::MOST_FALSE_HITS;
 use super::interval::Rate;
 use super::pairs::{Half, is_paraphrase};
 use super::report::Scored;
-use super::MOST_FALSE_HITS;
 
 /// The lowest threshold that is tried.
 const LOWEST: u32 = 30;

@@ -45,8 +45,16 @@ pub fn wilson(count: usize, of: usize) -> (f64, f64) {
     let centre = p + Z * Z / (2.0 * n);
     let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
-    let low = if count == 0 { 0.0 } else { (centre - spread) / scale };
-    let high = if count == of { 1.0 } else { (centre + spread) / scale };
+    let low = if count == 0 {
+        0.0
+    } else {
+        (centre - spread) / scale
+    };
+    let high = if count == of {
+        1.0
+    } else {
+        (centre + spread) / scale
+    };
     (low.max(0.0), high.min(1.0))
 }
 
@@ -64,7 +72,10 @@ mod tests {
             (10, 10, 0.722_467, 1.0),
         ] {
             let (l, h) = wilson(count, of);
-            assert!((l - low).abs() < 1e-4 && (h - high).abs() < 1e-4, "{count}/{of}: {l} {h}");
+            assert!(
+                (l - low).abs() < 1e-4 && (h - high).abs() < 1e-4,
+                "{count}/{of}: {l} {h}"
+            );
         }
         assert_eq!(wilson(0, 0), (0.0, 1.0));
     }

@@ -111,7 +111,9 @@ pub fn read(name: &str, text: &str) -> Result<Vec<PromptPair>, PairsError> {
         let Line { class, asked, stored } = one(written).map_err(&refuse)?;
         let class = named(&class).map_err(&refuse)?;
         if asked.trim().is_empty() || stored.trim().is_empty() {
-            return Err(refuse("an empty prompt: write both prompts, or leave the pair out".into()));
+            return Err(refuse(
+                "an empty prompt: write both prompts, or leave the pair out".into(),
+            ));
         }
         let key = if asked <= stored {
             (asked.clone(), stored.clone())
@@ -120,7 +122,9 @@ pub fn read(name: &str, text: &str) -> Result<Vec<PromptPair>, PairsError> {
         };
         let half = half(&key);
         if let Some(first) = seen.insert(key, line) {
-            return Err(refuse(format!("the same pair as on line {first}: leave one of them out")));
+            return Err(refuse(format!(
+                "the same pair as on line {first}: leave one of them out"
+            )));
         }
         pairs.push(PromptPair {
             line,
@@ -144,7 +148,11 @@ pub fn read(name: &str, text: &str) -> Result<Vec<PromptPair>, PairsError> {
 
 fn half((one, other): &(String, String)) -> Half {
     let hash = xxh3_64(format!("{one}\t{other}").as_bytes());
-    if hash & 1 == 0 { Half::Tuning } else { Half::HeldOut }
+    if hash & 1 == 0 {
+        Half::Tuning
+    } else {
+        Half::HeldOut
+    }
 }
 
 fn one(written: &str) -> Result<Line, String> {
@@ -204,13 +212,24 @@ mod tests {
         }
         let names: Vec<&str> = classes.keys().copied().collect();
         let expected = [
-            "entity", "language", "negation", "number", "opposite", "paraphrase", "question", "role", "unit",
+            "entity",
+            "language",
+            "negation",
+            "number",
+            "opposite",
+            "paraphrase",
+            "question",
+            "role",
+            "unit",
         ];
         assert_eq!(names, expected);
         assert!(classes.values().all(|count| *count >= 30), "{classes:?}");
         assert!(classes["paraphrase"] >= 150, "{classes:?}");
         let held_out = pairs.iter().filter(|pair| pair.half == Half::HeldOut).count();
-        assert!(held_out * 5 > pairs.len() * 2 && held_out * 5 < pairs.len() * 3, "{held_out}");
+        assert!(
+            held_out * 5 > pairs.len() * 2 && held_out * 5 < pairs.len() * 3,
+            "{held_out}"
+        );
     }
 
     #[test]
@@ -234,7 +253,10 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_line_and_a_remedy() {
         for (text, words) in [
-            ("role\ta\n", "FILE, line 1: 2 fields in 'role    a': write class, tab"),
+            (
+                "role\ta\n",
+                "FILE, line 1: 2 fields in 'role    a': write class, tab",
+            ),
             ("# x\nrole\ta\tb\tc\n", "line 2: 4 fields"),
             ("role\t \tb\n", "line 1: an empty prompt"),
             ("r\u{1b}\ta\tb\n", "line 1: the class 'r␛': write paraphrase"),

@@ -5,10 +5,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::MOST_FALSE_HITS;
 use super::figures::{self, Counts, Figures, Sweep};
 use super::interval::Rate;
 use super::pairs::{Half, PromptPair, is_paraphrase};
-use super::MOST_FALSE_HITS;
 use crate::event::{Objection, SemanticGuard};
 use crate::text::SafeText;
 
@@ -31,6 +31,9 @@ pub struct Scored {
     /// What the guards say.
     pub objection: Option<Objection>,
 }
+
+/// A part of the set.
+type Part = fn(&Figures) -> Counts;
 
 /// One embedder, measured.
 #[derive(Clone, Debug, Serialize)]
@@ -71,7 +74,7 @@ pub struct Wrong {
 }
 
 impl Measured {
-    pub(super) fn new(name: String, pairs: &[PromptPair], scored: Vec<Scored>, threshold: Option<f64>) -> Self {
+    pub(super) fn new(name: &str, pairs: &[PromptPair], scored: Vec<Scored>, threshold: Option<f64>) -> Self {
         let best_guarded = figures::best_threshold(&scored, true);
         let threshold = threshold.or(best_guarded).unwrap_or(1.0);
         let mut guards: BTreeMap<SemanticGuard, [usize; 2]> = BTreeMap::new();
@@ -79,7 +82,11 @@ impl Measured {
             if let Some(objection) = &pair.objection {
                 let counts = guards.entry(objection.guard).or_default();
                 let [paraphrases, others] = counts;
-                *if is_paraphrase(&pair.class) { paraphrases } else { others } += 1;
+                *if is_paraphrase(&pair.class) {
+                    paraphrases
+                } else {
+                    others
+                } += 1;
             }
         }
         let wrong = scored.iter().zip(pairs).filter(|(pair, _)| {
@@ -93,7 +100,7 @@ impl Measured {
             stored: SafeText::excerpt(&pair.stored, 400),
         });
         Self {
-            embedder: SafeText::excerpt(&name, 80),
+            embedder: SafeText::excerpt(name, 80),
             threshold,
             best_guarded,
             best_unguarded: figures::best_threshold(&scored, false),
@@ -149,7 +156,8 @@ fn with_interval(rate: Rate) -> String {
 
 impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (same, others): (Vec<_>, Vec<_>) = self.classes.iter().partition(|(class, _)| is_paraphrase(class));
+        let (same, others): (Vec<_>, Vec<_>) =
+            self.classes.iter().partition(|(class, _)| is_paraphrase(class));
         let sum = |classes: &[(&String, &usize)]| classes.iter().map(|(_, count)| **count).sum::<usize>();
         writeln!(
             f,
@@ -173,13 +181,17 @@ impl fmt::Display for Measured {
             self.embedder.single_line(),
             self.threshold
         )?;
-        let rows: [(&str, fn(&Figures) -> Counts); 3] = [
+        let rows: [(&str, Part); 3] = [
             ("whole set", |figures| figures.all),
             ("tuning half", |figures| figures.tuning),
             ("held-out half", |figures| figures.held_out),
         ];
         for figures in &self.figures {
-            let guards = if figures.guards { "with guards" } else { "without guards" };
+            let guards = if figures.guards {
+                "with guards"
+            } else {
+                "without guards"
+            };
             writeln!(f, "\n  {guards:<15}  {:<35} false hits", "hits")?;
             for (name, counts) in rows {
                 let counts = counts(figures);
@@ -201,7 +213,11 @@ impl fmt::Display for Measured {
 impl Measured {
     fn write_classes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [guarded, unguarded] = &self.figures;
-        writeln!(f, "\n  {:<28}{:>7}  {:>10}  {:>10}", "served, by class", "pairs", "guards", "no guards")?;
+        writeln!(
+            f,
+            "\n  {:<28}{:>7}  {:>10}  {:>10}",
+            "served, by class", "pairs", "guards", "no guards"
+        )?;
         let mut classes: Vec<&String> = guarded.classes.keys().collect();
         classes.sort_by_key(|class| (!is_paraphrase(class), *class));
         for class in classes {
@@ -219,8 +235,16 @@ impl Measured {
     }
 
     fn write_sweep(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n  {:<12}{:^24}  {:^24}", "threshold", "with guards", "without guards")?;
-        writeln!(f, "  {:<12}{:>10}{:>14}  {:>10}{:>14}", "", "hits", "false hits", "hits", "false hits")?;
+        writeln!(
+            f,
+            "\n  {:<12}{:^24}  {:^24}",
+            "threshold", "with guards", "without guards"
+        )?;
+        writeln!(
+            f,
+            "  {:<12}{:>10}{:>14}  {:>10}{:>14}",
+            "", "hits", "false hits", "hits", "false hits"
+        )?;
         for line in &self.sweep {
             writeln!(
                 f,
@@ -248,7 +272,11 @@ impl Measured {
         if self.guards.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\n  {:<18}{:>12}{:>14}", "refused, by guard", "paraphrases", "look-alikes")?;
+        writeln!(
+            f,
+            "\n  {:<18}{:>12}{:>14}",
+            "refused, by guard", "paraphrases", "look-alikes"
+        )?;
         for (guard, [paraphrases, others]) in &self.guards {
             writeln!(f, "  {:<18}{paraphrases:>12}{others:>14}", name_of(*guard))?;
         }
@@ -262,7 +290,11 @@ impl Measured {
         writeln!(f, "\n  wrongly served with guards:")?;
         let prompt = |text: &SafeText| SafeText::excerpt(text, PROMPT).single_line();
         for wrong in self.wrongly_served.iter().take(LISTED) {
-            writeln!(f, "  line {}, {}, {:.3}", wrong.line, wrong.class, wrong.similarity)?;
+            writeln!(
+                f,
+                "  line {}, {}, {:.3}",
+                wrong.line, wrong.class, wrong.similarity
+            )?;
             writeln!(f, "    asked   {}", prompt(&wrong.asked))?;
             writeln!(f, "    stored  {}", prompt(&wrong.stored))?;
         }

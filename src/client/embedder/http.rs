@@ -119,7 +119,10 @@ impl HttpEmbedder {
         while let Some(chunk) = chunks.next().await {
             bytes.extend_from_slice(&chunk.map_err(|error| self.not_sent(&error))?);
             if bytes.len() > LONGEST_ANSWER {
-                return Err(self.failed(false, &format!("sent more than {LONGEST_ANSWER} bytes for {count} texts")));
+                return Err(self.failed(
+                    false,
+                    &format!("sent more than {LONGEST_ANSWER} bytes for {count} texts"),
+                ));
             }
         }
         if status != 200 {
@@ -146,7 +149,10 @@ impl HttpEmbedder {
     fn not_sent(&self, error: &reqwest::Error) -> Failed {
         let failure = send_error(error);
         if failure.kind == SendErrorKind::ConnectTimeout && !error.is_connect() {
-            let why = format!("sent no embedding within {:?}: raise semantic.timeout", self.timeout);
+            let why = format!(
+                "sent no embedding within {:?}: raise semantic.timeout",
+                self.timeout
+            );
             return self.failed(true, &why);
         }
         let upstream = Upstream {
@@ -162,7 +168,9 @@ impl HttpEmbedder {
 
     /// An answer that is no success.
     fn refused(&self, status: u16, body: &[u8]) -> Failed {
-        let said = ApiError::parse(body).map(|error| error.message).unwrap_or_default();
+        let said = ApiError::parse(body)
+            .map(|error| error.message)
+            .unwrap_or_default();
         let lower = said.to_lowercase();
         let quoted = if said.is_empty() {
             String::new()
@@ -188,7 +196,9 @@ impl HttpEmbedder {
             ),
             503 => format!("is not ready: wait until the model is loaded{quoted}"),
             _ if lower.contains("too large") || lower.contains("too long") => {
-                format!("takes no text as long as that: start llama-server with a larger --ubatch-size{quoted}")
+                format!(
+                    "takes no text as long as that: start llama-server with a larger --ubatch-size{quoted}"
+                )
             }
             _ => format!("answered {status} to {}{quoted}", self.url.path()),
         };

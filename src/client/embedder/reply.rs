@@ -50,7 +50,9 @@ fn vector(value: &Value) -> Result<Vec<f32>, String> {
     let numbers = match value {
         Value::Array(numbers) => numbers,
         Value::String(_) => {
-            return Err("sent base64 although floats were asked for: use a server that knows encoding_format".into());
+            return Err(
+                "sent base64 although floats were asked for: use a server that knows encoding_format".into(),
+            );
         }
         _ => return Err("sent an item without \"embedding\"".into()),
     };
@@ -72,14 +74,19 @@ fn vector(value: &Value) -> Result<Vec<f32>, String> {
     }
     let mut vector = Vec::with_capacity(numbers.len());
     for number in numbers {
-        let number = number.as_f64().filter(|number| number.is_finite() && number.abs() < 1e18);
+        let number = number
+            .as_f64()
+            .filter(|number| number.is_finite() && number.abs() < 1e18);
         vector.push(number.ok_or_else(|| "sent an embedding with something that is no number".to_owned())?);
     }
     let length = vector.iter().map(|number| number * number).sum::<f64>().sqrt();
     if length < 1e-12 {
         return Err("sent an embedding that is all zero: is it an embedding model?".into());
     }
-    Ok(vector.into_iter().map(|number| (number / length) as f32).collect())
+    Ok(vector
+        .into_iter()
+        .map(|number| (number / length) as f32)
+        .collect())
 }
 
 #[cfg(test)]
@@ -122,9 +129,17 @@ mod tests {
             (r#"{"data":[{"embedding":[1,1e300]}]}"#, 1, "no number"),
             (r#"{"data":[{"x":1}]}"#, 1, "without \"embedding\""),
             (r#"{"data":[{"embedding":[1],"index":7}]}"#, 1, "index 7"),
-            (r#"{"data":[{"embedding":[1],"index":0},{"embedding":[1],"index":0}]}"#, 2, "twice"),
+            (
+                r#"{"data":[{"embedding":[1],"index":0},{"embedding":[1],"index":0}]}"#,
+                2,
+                "twice",
+            ),
         ] {
-            assert!(refusal(body, count).contains(words), "{body}: {}", refusal(body, count));
+            assert!(
+                refusal(body, count).contains(words),
+                "{body}: {}",
+                refusal(body, count)
+            );
         }
     }
 

@@ -116,8 +116,9 @@ const UNITS: &[(&str, &str)] = &[
 
 /// The units that are too common a word, or too short, to be one without a number before them.
 const BEHIND_NUMBERS: &[&str] = &[
-    "m", "g", "c", "f", "s", "h", "l", "v", "w", "am", "pm", "us", "em", "rem", "pa", "a.m", "p.m", "won", "mi",
-    "deg", "rad", "sec", "cal", "amp", "gal", "words", "pages", "word", "page", "bars", "ha", "real", "eth", "bit",
+    "m", "g", "c", "f", "s", "h", "l", "v", "w", "am", "pm", "us", "em", "rem", "pa", "a.m", "p.m", "won",
+    "mi", "deg", "rad", "sec", "cal", "amp", "gal", "words", "pages", "word", "page", "bars", "ha", "real",
+    "eth", "bit",
 ];
 
 fn unit(lower: &str) -> Option<&'static str> {
@@ -215,7 +216,10 @@ const ROMAN: &[(&str, u64)] = &[
 ];
 
 fn value_in(table: &[(&str, u64)], word: &str) -> Option<u64> {
-    table.iter().find(|(name, _)| *name == word).map(|(_, value)| *value)
+    table
+        .iter()
+        .find(|(name, _)| *name == word)
+        .map(|(_, value)| *value)
 }
 
 /// Whether a word is a spelled number.
@@ -277,9 +281,14 @@ fn scaled(number: &str, zeros: &str) -> String {
 /// `1,000` as `1000`, `05` as `5`.
 fn plain_number(number: &str) -> String {
     let grouped = number.split(',').skip(1).all(|group| group.len() == 3) && number.contains(',');
-    let number = if grouped { number.replace(',', "") } else { number.to_owned() };
+    let number = if grouped {
+        number.replace(',', "")
+    } else {
+        number.to_owned()
+    };
     let trimmed = number.trim_start_matches('0');
-    if trimmed.len() < number.len() && number.bytes().all(|byte| byte.is_ascii_digit()) && !trimmed.is_empty() {
+    if trimmed.len() < number.len() && number.bytes().all(|byte| byte.is_ascii_digit()) && !trimmed.is_empty()
+    {
         trimmed.to_owned()
     } else {
         number
@@ -292,8 +301,9 @@ pub(super) fn mark(words: &mut Vec<Word<'_>>) {
     while at < words.len() {
         let before = at.checked_sub(1).and_then(|before| words.get(before));
         let before_number = before.is_some_and(|word| word.kind == Kind::Number);
-        let before_the =
-            before.is_some_and(|word| ["the", "my", "our", "its", "a", "his", "her", "your"].contains(&&*word.lower));
+        let before_the = before.is_some_and(|word| {
+            ["the", "my", "our", "its", "a", "his", "her", "your"].contains(&&*word.lower)
+        });
         let followed = words.get(at + 1).is_some_and(|next| next.kind == Kind::Content);
         let Some(word) = words.get_mut(at) else { break };
         let free = matches!(word.kind, Kind::Content | Kind::Function) && !word.grouped;
@@ -324,11 +334,19 @@ fn number_word(words: &mut Vec<Word<'_>>, at: usize, value: u64) {
     let before = at.checked_sub(1).and_then(|before| words.get(before));
     let so_far = before
         .filter(|word| word.kind == Kind::Number || word.lower == "one")
-        .and_then(|word| if word.lower == "one" { Some(1) } else { word.concept.parse::<u64>().ok() });
+        .and_then(|word| {
+            if word.lower == "one" {
+                Some(1)
+            } else {
+                word.concept.parse::<u64>().ok()
+            }
+        });
     let joined = so_far.and_then(|so_far| {
         if value >= 100 || value == 12 {
             so_far.checked_mul(value)
-        } else if so_far >= 20 && so_far % 10 == 0 && so_far < 100 && value < 10 || so_far >= 100 && so_far % 100 == 0 {
+        } else if so_far >= 20 && so_far % 10 == 0 && so_far < 100 && value < 10
+            || so_far >= 100 && so_far % 100 == 0
+        {
             so_far.checked_add(value)
         } else {
             None

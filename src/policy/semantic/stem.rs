@@ -84,6 +84,9 @@ const IRREGULAR: &[(&str, &str)] = &[
     ("took", "take"),
     ("tying", "tie"),
     ("understood", "understand"),
+    ("used", "use"),
+    ("uses", "use"),
+    ("using", "use"),
     ("went", "go"),
     ("wives", "wife"),
     ("woke", "wake"),
@@ -98,11 +101,61 @@ const IRREGULAR: &[(&str, &str)] = &[
 
 /// Words that look inflected and are not.
 const WHOLE: &[&str] = &[
-    "during", "embed", "evening", "everything", "morning", "need", "news", "nothing", "something", "anything",
-    "previous", "redis", "series", "species", "speed", "spring", "string", "thing", "wedding", "building",
-    "ceiling", "series", "aws", "kubernetes", "css", "https", "dns", "tls", "ios", "macos", "paris", "texas",
-    "always", "perhaps", "mars", "venus", "analysis", "basis", "virus", "status", "bus", "gas", "plus", "minus",
-    "focus", "campus", "bonus", "census", "corpus", "pandas", "keras", "jenkins", "rails", "postgres", "express",
+    "during",
+    "embed",
+    "evening",
+    "everything",
+    "morning",
+    "need",
+    "news",
+    "nothing",
+    "something",
+    "anything",
+    "previous",
+    "redis",
+    "series",
+    "species",
+    "speed",
+    "spring",
+    "string",
+    "thing",
+    "wedding",
+    "building",
+    "ceiling",
+    "series",
+    "aws",
+    "kubernetes",
+    "css",
+    "https",
+    "dns",
+    "tls",
+    "ios",
+    "macos",
+    "paris",
+    "texas",
+    "always",
+    "perhaps",
+    "mars",
+    "venus",
+    "analysis",
+    "basis",
+    "virus",
+    "status",
+    "bus",
+    "gas",
+    "plus",
+    "minus",
+    "focus",
+    "campus",
+    "bonus",
+    "census",
+    "corpus",
+    "pandas",
+    "keras",
+    "jenkins",
+    "rails",
+    "postgres",
+    "express",
 ];
 
 /// American forms of British endings.
@@ -161,7 +214,9 @@ static IRREGULAR_SORTED: std::sync::LazyLock<Vec<(&'static str, &'static str)>> 
 fn american(word: &str) -> String {
     for (british, american) in BRITISH {
         if let Some(start) = word.strip_suffix(british)
-            && start.len() > 1
+            // rise and wise are no verbs of -ise
+            && start.len() > usize::from(british.len() < 4)
+            && !start.is_empty()
         {
             return format!("{start}{american}");
         }

@@ -75,7 +75,7 @@ impl<'a> Reading<'a> {
             split(piece, opens, &mut words);
             opens = ends_sentence(text, piece.0 + piece.1.len());
         }
-        let words = in_phrases(text, words);
+        let words = in_phrases(text, &words);
         Self { text, words, cut }
     }
 
@@ -83,15 +83,6 @@ impl<'a> Reading<'a> {
     pub(super) fn content(&self) -> impl Iterator<Item = &Word<'a>> {
         let carries = |word: &&Word<'_>| matches!(word.kind, Kind::Content | Kind::Code);
         self.words.iter().filter(carries)
-    }
-
-    /// Whether the text between two words, or to the end, holds one of the characters.
-    pub(super) fn between(&self, from: &Word<'_>, to: Option<&Word<'_>>, wanted: &[char]) -> bool {
-        let start = from.at + from.raw.len();
-        let end = to.map_or(self.text.len(), |word| word.at);
-        self.text
-            .get(start..end)
-            .is_some_and(|between| between.contains(wanted))
     }
 }
 
@@ -116,14 +107,17 @@ impl<'a> Iterator for Pieces<'a> {
             }
             self.at = start + end;
             let piece = rest.get(..end)?;
-            let trimmed = piece.trim_start_matches(['\'', '*', '’', '‘', '`', '-', '=', '.', '~', '|', '\\', '&']);
+            let trimmed =
+                piece.trim_start_matches(['\'', '*', '’', '‘', '`', '-', '=', '.', '~', '|', '\\', '&']);
             let skipped = piece.len() - trimmed.len();
             // .NET and --force keep what they begin with; c++ and c# what they end with
             let (skipped, trimmed) = match piece.as_bytes() {
                 [b'-', b'-', b'a'..=b'z', ..] => (0, piece),
                 _ => (skipped, trimmed),
             };
-            let trimmed = trimmed.trim_end_matches(['\'', '*', '’', '‘', '`', '.', '-', '=', '~', '|', '/', '\\', '&', ':']);
+            let trimmed = trimmed.trim_end_matches([
+                '\'', '*', '’', '‘', '`', '.', '-', '=', '~', '|', '/', '\\', '&', ':',
+            ]);
             if trimmed.chars().any(|c| c.is_alphanumeric() || is_currency(c)) {
                 return Some((start + skipped, trimmed));
             }
@@ -135,8 +129,32 @@ fn is_break(c: char) -> bool {
     c.is_whitespace()
         || matches!(
             c,
-            '"' | '“' | '”' | '„' | '«' | '»' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | ',' | ';' | '!' | '?'
-                | '¿' | '¡' | '—' | '–' | '…' | '。' | '、' | '？' | '`'
+            '"' | '“'
+                | '”'
+                | '„'
+                | '«'
+                | '»'
+                | '('
+                | ')'
+                | '['
+                | ']'
+                | '{'
+                | '}'
+                | '<'
+                | '>'
+                | ','
+                | ';'
+                | '!'
+                | '?'
+                | '¿'
+                | '¡'
+                | '—'
+                | '–'
+                | '…'
+                | '。'
+                | '、'
+                | '？'
+                | '`'
         )
 }
 
@@ -177,6 +195,19 @@ fn split<'a>((at, piece): (usize, &'a str), opens: bool, words: &mut Vec<Word<'a
         split((at + number.len() + 1, word), false, words);
         return;
     }
+    // utf8 and utf-8, python3
+    let letters = piece.bytes().take_while(u8::is_ascii_alphabetic).count();
+    if letters > 1
+        && let Some((word, number)) = piece.split_at_checked(letters)
+        && let Some(number) = number.strip_prefix('-').or(Some(number))
+        && number.starts_with(|c: char| c.is_ascii_digit())
+        && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && THESAURUS.exact(&piece.to_ascii_lowercase()).is_none()
+    {
+        split((at, word), opens, words);
+        split((at + piece.len() - number.len(), number), false, words);
+        return;
+    }
     if let Some(parts) = quantity::read(piece) {
         let mut opens = opens;
         for part in parts {
@@ -212,7 +243,9 @@ fn split<'a>((at, piece): (usize, &'a str), opens: bool, words: &mut Vec<Word<'a
             contracted(at + from, part, opens && from == 0, words);
         }
         // every separator but the two hyphens is one byte
-        let next = piece.get(from + part.len()..).and_then(|rest| rest.chars().next());
+        let next = piece
+            .get(from + part.len()..)
+            .and_then(|rest| rest.chars().next());
         from += part.len() + next.map_or(0, char::len_utf8);
     }
 }
@@ -290,9 +323,11 @@ fn written_out(lower: &str) -> (&str, Option<&'static str>) {
         ("shan", "t") => ("shall", Some("not")),
         ("let", "s") => ("let", Some("us")),
         (_, "t") => (start.strip_suffix('n').unwrap_or(start), Some("not")),
-        ("what" | "who" | "where" | "when" | "how" | "why" | "that" | "there" | "here" | "it" | "he" | "she", "s") => {
-            (start, Some("is"))
-        }
+        (
+            "what" | "who" | "where" | "when" | "how" | "why" | "that" | "there" | "here" | "it" | "he"
+            | "she",
+            "s",
+        ) => (start, Some("is")),
         (_, "re") => (start, Some("are")),
         (_, "ve") => (start, Some("have")),
         (_, "ll") => (start, Some("will")),
@@ -316,9 +351,12 @@ fn is_code(piece: &str) -> bool {
     let camel = bytes
         .windows(2)
         .any(|pair| matches!(pair, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase()));
-    let dotted = bytes.iter().enumerate().any(|(index, byte)| *byte == b'.' && inner(index));
+    let dotted = bytes
+        .iter()
+        .enumerate()
+        .any(|(index, byte)| *byte == b'.' && inner(index));
     let mixed = bytes.iter().any(u8::is_ascii_digit) && bytes.iter().any(u8::is_ascii_alphabetic);
-    let slashes = bytes.iter().filter(|byte| **byte == b'/').count();
+    let slashes = piece.matches('/').count();
     matches!(bytes.first(), Some(b'@' | b'#' | b'/' | b'-' | b'$'))
         || piece.contains('_')
         || piece.contains("::")
@@ -329,7 +367,7 @@ fn is_code(piece: &str) -> bool {
 }
 
 /// Takes phrases together, and tells what each word means.
-fn in_phrases<'a>(text: &'a str, words: Vec<Word<'a>>) -> Vec<Word<'a>> {
+fn in_phrases<'a>(text: &'a str, words: &[Word<'a>]) -> Vec<Word<'a>> {
     let keys: Vec<String> = words.iter().map(|word| THESAURUS.key(&word.lower)).collect();
     let mut out: Vec<Word<'a>> = Vec::with_capacity(words.len());
     let mut at = 0;
@@ -338,8 +376,8 @@ fn in_phrases<'a>(text: &'a str, words: Vec<Word<'a>>) -> Vec<Word<'a>> {
         if word.opens {
             opening = true;
         }
-        let (mut word, taken) = match phrase_at(text, &words, &keys, at, opening) {
-            Some((meaning, length)) => (together(text, &words, at, length, meaning), length),
+        let (mut word, taken) = match phrase_at(text, words, &keys, at, opening) {
+            Some((meaning, length)) => (together(text, words, at, length, meaning), length),
             None => (alone(word, &keys, at), 1),
         };
         if opening {
@@ -362,7 +400,9 @@ fn open(word: &mut Word<'_>, next: Option<&Word<'_>>) {
         "write" | "create" => word.concept = Cow::Borrowed("write"),
         "list" | "name" | "enumerate" => {
             let counted = next.is_some_and(|next| {
-                next.kind == Kind::Number || THESAURUS.is_function(&next.lower) || quantity::is_spelled(&next.lower)
+                next.kind == Kind::Number
+                    || THESAURUS.is_function(&next.lower)
+                    || quantity::is_spelled(&next.lower)
             });
             if counted {
                 word.kind = Kind::Padding;
@@ -392,6 +432,14 @@ fn phrase_at(
         if behind != phrase.rest {
             continue;
         }
+        // `I need help` is padding at the beginning; `do I need a visa` is the question
+        let speaks = matches!(
+            &*word.lower,
+            "i" | "give" | "show" | "get" | "send" | "provide" | "tell" | "can" | "could" | "may"
+        );
+        if phrase.meaning == Meaning::Padding && speaks && !opening {
+            continue;
+        }
         let last = words.get(at + length - 1)?;
         // a phrase does not cross the end of a sentence
         if words.get(at + 1..at + length)?.iter().any(|word| word.opens) {
@@ -405,7 +453,9 @@ fn phrase_at(
                 let from = last.at + last.raw.len();
                 let gap = text.get(from..next.map_or(text.len(), |next| next.at));
                 let apart = gap.is_some_and(|gap| gap.contains([',', '!', '.', '\n', ':', '-', '—']));
-                let quoted = text.get(..word.at).is_some_and(|before| before.ends_with(['"', '\'', '“', '`']));
+                let quoted = text
+                    .get(..word.at)
+                    .is_some_and(|before| before.ends_with(['"', '\'', '“', '`']));
                 if !quoted && (next.is_none() && at > 0 || opening && (apart || length == 1 && at == 0)) {
                     return Some((Meaning::Padding, length));
                 }

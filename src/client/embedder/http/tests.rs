@@ -1,32 +1,34 @@
 //! Against a server of a few lines, on a port of its own.
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::mpsc;
 
 use super::*;
 
 /// Answers one request after the other with what it is given, and tells what it was asked.
-async fn server(answers: Vec<(u16, String)>) -> (Url, mpsc::UnboundedReceiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+fn server(answers: Vec<(u16, String)>) -> (Url, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (tell, heard) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    let (tell, heard) = mpsc::channel();
+    std::thread::spawn(move || {
         for (status, body) in answers {
-            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut stream, _) = listener.accept().unwrap();
             let mut request = Vec::new();
             while !is_whole(&request) {
                 let mut buffer = [0; 4096];
-                let read = stream.read(&mut buffer).await.unwrap();
+                let read = stream.read(&mut buffer).unwrap();
                 assert!(read > 0, "{request:?}");
                 request.extend_from_slice(&buffer[..read]);
             }
-            tell.send(String::from_utf8(request).unwrap()).unwrap();
+            // a test that looks at the answer alone has no ear
+            drop(tell.send(String::from_utf8(request).unwrap()));
             let head = format!(
                 "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                 body.len()
             );
-            stream.write_all((head + &body).as_bytes()).await.unwrap();
+            // who has had enough closes before the end
+            drop(stream.write_all((head + &body).as_bytes()));
         }
     });
     (Url::parse(&url).unwrap(), heard)
@@ -59,17 +61,23 @@ fn embedder(base: Url, key: Option<&str>) -> HttpEmbedder {
 }
 
 fn one(numbers: &str) -> (u16, String) {
-    (200, format!(r#"{{"data":[{{"embedding":[{numbers}],"index":0}}]}}"#))
+    (
+        200,
+        format!(r#"{{"data":[{{"embedding":[{numbers}],"index":0}}]}}"#),
+    )
 }
 
 #[tokio::test]
 async fn it_asks_as_openai_does_and_normalises() {
-    let (url, mut heard) = server(vec![one("3,4")]).await;
+    let (url, heard) = server(vec![one("3,4")]);
     let embedder = embedder(url, Some("canary.4711.secret"));
     assert_eq!(embedder.embed("a prompt").await.unwrap(), [0.6, 0.8]);
-    let request = heard.recv().await.unwrap();
+    let request = heard.recv().unwrap();
     assert!(request.starts_with("POST /v1/embeddings HTTP/1.1"), "{request}");
-    assert!(request.contains("authorization: Bearer canary.4711.secret"), "{request}");
+    assert!(
+        request.contains("authorization: Bearer canary.4711.secret"),
+        "{request}"
+    );
     let body: serde_json::Value = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     assert_eq!(
         body,
@@ -80,7 +88,7 @@ async fn it_asks_as_openai_does_and_normalises() {
 
 #[tokio::test]
 async fn another_dimension_is_another_model() {
-    let (url, _heard) = server(vec![one("1,0"), one("1,0,0")]).await;
+    let (url, _heard) = server(vec![one("1,0"), one("1,0,0")]);
     let embedder = embedder(url, None);
     embedder.embed("a").await.unwrap();
     let error = embedder.embed("b").await.unwrap_err();
@@ -89,14 +97,18 @@ async fn another_dimension_is_another_model() {
 
 #[tokio::test]
 async fn a_list_the_server_does_not_take_is_asked_one_by_one() {
-    let refusal = (400, r#"{"error":{"message":"input must be a string"}}"#.to_owned());
-    let (url, mut heard) = server(vec![refusal, one("1,0"), one("0,1")]).await;
+    let refusal = (
+        400,
+        r#"{"error":{"message":"input must be a string"}}"#.to_owned(),
+    );
+    let (url, heard) = server(vec![refusal, one("1,0"), one("0,1")]);
     let vectors = embedder(url, None).embed_all(&["a", "b"]).await.unwrap();
     assert_eq!(vectors, [[1.0, 0.0], [0.0, 1.0]]);
     let mut inputs = Vec::new();
     for _ in 0..3 {
-        let request = heard.recv().await.unwrap();
-        let body: serde_json::Value = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        let request = heard.recv().unwrap();
+        let body: serde_json::Value =
+            serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
         inputs.push(body["input"].clone());
     }
     assert_eq!(inputs, [json!(["a", "b"]), json!("a"), json!("b")]);
@@ -110,17 +122,28 @@ async fn a_refusal_says_what_to_do_and_never_the_key() {
             "This server does not support embeddings. Start it with `--embeddings`",
             "start llama-server with --embeddings",
         ),
-        (500, "Llama model must be created with embedding=True", "--embeddings"),
+        (
+            500,
+            "Llama model must be created with embedding=True",
+            "--embeddings",
+        ),
         (400, "Pooling type 'none' is not OAI compatible", "--pooling mean"),
-        (401, "wrong key canary.4711.secret", "refuses the key in SEAWALL_EMBEDDER_API_KEY"),
+        (
+            401,
+            "wrong key canary.4711.secret",
+            "refuses the key in SEAWALL_EMBEDDER_API_KEY",
+        ),
         (404, "no such model", "has no /v1/embeddings"),
         (503, "Loading model", "is loaded"),
         (500, "input (301 tokens) is too large to process", "--ubatch-size"),
         (418, "teapot\u{1b}[31m", "answered 418"),
     ] {
         let body = json!({"error": {"message": said}}).to_string();
-        let (url, _heard) = server(vec![(status, body)]).await;
-        let error = embedder(url, Some("canary.4711.secret")).embed("a").await.unwrap_err();
+        let (url, _heard) = server(vec![(status, body)]);
+        let error = embedder(url, Some("canary.4711.secret"))
+            .embed("a")
+            .await
+            .unwrap_err();
         assert!(error.message.contains(words), "{error}");
         assert!(!error.message.contains("canary.4711"), "{error}");
         assert!(!error.message.contains('\u{1b}'), "{error}");
@@ -129,7 +152,7 @@ async fn a_refusal_says_what_to_do_and_never_the_key() {
 
 #[tokio::test]
 async fn nobody_there_is_said_once_even_for_a_list() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     drop(listener);
     let error = embedder(url, None).embed_all(&["a", "b"]).await.unwrap_err();
@@ -138,7 +161,7 @@ async fn nobody_there_is_said_once_even_for_a_list() {
 
 #[tokio::test]
 async fn an_answer_without_end_is_not_kept() {
-    let (url, _heard) = server(vec![(200, "x".repeat(LONGEST_ANSWER + 1))]).await;
+    let (url, _heard) = server(vec![(200, "x".repeat(LONGEST_ANSWER + 1))]);
     let error = embedder(url, None).embed("a").await.unwrap_err();
     assert!(error.message.contains("sent more than 16777216 bytes"), "{error}");
 }

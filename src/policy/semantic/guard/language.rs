@@ -15,14 +15,53 @@ const NAMES: &str = "afrikaans albanian amharic arabic armenian basque bengali b
 
 /// Words before the name of a language that make it one, rather than a people: `in French`, not `the French wine`.
 const BEFORE: &[&str] = &[
-    "in", "into", "to", "from", "speak", "learn", "my", "write", "translate", "between", "and", "than", "or", "say",
-    "study", "use", "reply", "answer", "correct", "teach", "using", "proper",
+    "in",
+    "into",
+    "to",
+    "from",
+    "speak",
+    "speaking",
+    "learn",
+    "my",
+    "write",
+    "translate",
+    "between",
+    "and",
+    "than",
+    "or",
+    "say",
+    "study",
+    "use",
+    "reply",
+    "answer",
+    "correct",
+    "teach",
+    "using",
+    "proper",
 ];
 
 /// Words behind it that do.
 const BEHIND: &[&str] = &[
-    "grammar", "word", "words", "language", "translation", "sentence", "phrase", "phrases", "verb", "verbs",
-    "alphabet", "version", "speaker", "text", "letter", "letters", "subtitle", "subtitles", "lesson", "vocabulary",
+    "grammar",
+    "word",
+    "words",
+    "language",
+    "translation",
+    "sentence",
+    "phrase",
+    "phrases",
+    "verb",
+    "verbs",
+    "alphabet",
+    "version",
+    "speaker",
+    "text",
+    "letter",
+    "letters",
+    "subtitle",
+    "subtitles",
+    "lesson",
+    "vocabulary",
 ];
 
 /// The commonest words of languages in Latin letters. None stands in two lists.
@@ -71,7 +110,9 @@ pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     }
     let (asked, stored) = (named(&pair.asked), named(&pair.stored));
     let only = |of: &[&Word<'_>], other: &[&Word<'_>]| {
-        let lacking = of.iter().filter(|word| !other.iter().any(|other| other.lower == word.lower));
+        let lacking = of
+            .iter()
+            .filter(|word| !other.iter().any(|other| other.lower == word.lower));
         written(lacking.copied())
     };
     // `in French` asks for something else than no word of a language, which means that of the prompt
@@ -81,9 +122,12 @@ pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     }
     // a people on one side may be a language on the other: the words are the same
     let known = |reading: &Reading<'_>, names: &str| {
-        names
-            .split(", ")
-            .all(|name| reading.words.iter().any(|word| word.raw.eq_ignore_ascii_case(name)))
+        names.split(", ").filter(|name| !name.is_empty()).all(|name| {
+            reading
+                .words
+                .iter()
+                .any(|word| word.raw.eq_ignore_ascii_case(name))
+        })
     };
     if known(&pair.stored, &of_asked) && known(&pair.asked, &of_stored) {
         return None;
@@ -107,7 +151,14 @@ fn named<'r, 'a>(reading: &'r Reading<'a>) -> Vec<&'r Word<'a>> {
 
 /// The language a prompt is in, by its letters, and among Latin ones by its commonest words; nothing if unsure.
 fn spoken(reading: &Reading<'_>) -> Option<&'static str> {
-    let mut scripts = [("Cyrillic", 0), ("Greek", 0), ("Arabic", 0), ("Hebrew", 0), ("Devanagari", 0), ("Thai", 0)];
+    let mut scripts = [
+        ("Cyrillic", 0),
+        ("Greek", 0),
+        ("Arabic", 0),
+        ("Hebrew", 0),
+        ("Devanagari", 0),
+        ("Thai", 0),
+    ];
     let (mut han, mut kana, mut hangul, mut latin) = (0, 0, 0, 0);
     for c in reading.text.chars().filter(|c| c.is_alphabetic()).take(2_000) {
         let at = match c {
@@ -130,7 +181,11 @@ fn spoken(reading: &Reading<'_>) -> Option<&'static str> {
             _ => latin += 1,
         }
     }
-    let eastern = if kana > 0 { ("Japanese", kana + han) } else { ("Chinese", han) };
+    let eastern = if kana > 0 {
+        ("Japanese", kana + han)
+    } else {
+        ("Chinese", han)
+    };
     let main = scripts
         .into_iter()
         .chain([eastern, ("Korean", hangul)])

@@ -7,7 +7,12 @@ use crate::policy::semantic::words::{Kind, Reading, Word};
 pub(super) fn numbers(pair: &Pair<'_>) -> Option<Objection> {
     let (mut asked, mut stored) = apart(pair, Kind::Number);
     // `one` is an article as often as a number: it stands for a 1 of the other side, and is nothing else
-    let says_one = |reading: &Reading<'_>| reading.words.iter().any(|word| word.lower == "one" || word.lower == "a");
+    let says_one = |reading: &Reading<'_>| {
+        reading
+            .words
+            .iter()
+            .any(|word| word.lower == "one" || word.lower == "a")
+    };
     if says_one(&pair.stored) {
         asked.retain(|word| word.concept != "1");
     }
@@ -19,12 +24,7 @@ pub(super) fn numbers(pair: &Pair<'_>) -> Option<Objection> {
 
 pub(super) fn units(pair: &Pair<'_>) -> Option<Objection> {
     let (mut asked, mut stored) = apart(pair, Kind::Unit);
-    let has = |reading: &Reading<'_>, unit: &str| {
-        reading
-            .words
-            .iter()
-            .any(|word| word.concept == unit || word.kind == Kind::Unit && word.concept == unit)
-    };
+    let has = |reading: &Reading<'_>, unit: &str| reading.words.iter().any(|word| word.concept == unit);
     // said twice on one side, once on the other
     asked.retain(|word| !has(&pair.stored, &word.concept));
     stored.retain(|word| !has(&pair.asked, &word.concept));
@@ -33,7 +33,13 @@ pub(super) fn units(pair: &Pair<'_>) -> Option<Objection> {
 
 fn objection(guard: SemanticGuard, asked: &[&Word<'_>], stored: &[&Word<'_>]) -> Option<Objection> {
     let differ = !asked.is_empty() || !stored.is_empty();
-    differ.then(|| told(guard, &written(asked.iter().copied()), &written(stored.iter().copied())))
+    differ.then(|| {
+        told(
+            guard,
+            &written(asked.iter().copied()),
+            &written(stored.iter().copied()),
+        )
+    })
 }
 
 /// What of a kind only one side has.

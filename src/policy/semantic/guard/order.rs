@@ -15,12 +15,18 @@ use crate::policy::semantic::words::{Kind, Reading, Word};
 
 /// Words of grammar that relate what stands before them to what stands behind.
 const RELATIONS: &[&str] = &[
-    "to", "into", "from", "than", "before", "after", "over", "under", "against", "of", "with", "for", "on", "in", "via",
-    "as", "about", "while", "per",
+    "to", "into", "from", "than", "before", "after", "over", "under", "against", "of", "with", "for", "on",
+    "in", "via", "as", "about", "while", "per",
 ];
 
 /// Words between which sides may change places.
 const SYMMETRIC: &[&str] = &["and", "or", "vs", "versus", "nor", "between", "plus", "times"];
+
+/// Words behind which `to` begins a verb and relates nothing.
+const INFINITIVE: &[&str] = &[
+    "how", "what", "where", "when", "way", "ways", "want", "need", "have", "has", "going", "able", "used",
+    "try", "like",
+];
 
 /// Words of content on either side that are looked at.
 const REACH: usize = 3;
@@ -55,7 +61,12 @@ pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
 
 fn side_by_side(around: &Around<'_>) -> String {
     let (before, behind) = around.nearest;
-    format!("{} {} {}", before.unwrap_or_default(), around.raw, behind.unwrap_or_default())
+    format!(
+        "{} {} {}",
+        before.unwrap_or_default(),
+        around.raw,
+        behind.unwrap_or_default()
+    )
 }
 
 /// Whether what stood before stands behind, and the other way round.
@@ -82,20 +93,29 @@ fn around<'r, 'a>(reading: &'r Reading<'a>) -> Vec<Around<'r>> {
             Kind::Content => !SYMMETRIC.contains(&&*word.lower),
             _ => false,
         };
-        if !relates {
+        let after = at.checked_sub(1).and_then(|before| words.get(before));
+        let infinitive =
+            word.lower == "to" && after.is_none_or(|before| INFINITIVE.contains(&&*before.lower));
+        if !relates || infinitive {
             continue;
         }
         let mut before = near(words.get(..at).unwrap_or_default().iter().rev());
         let mut behind = near(words.get(at + 1..).unwrap_or_default().iter());
-        let next = words.get(at + 1).map_or("", |next| &*next.lower);
         let by = words.get(at + 1..).unwrap_or_default().iter().take(2);
         // `beaten by`, and `from` is `to` seen from the other end
         let passive = word.kind == Kind::Content && by.into_iter().any(|next| next.lower == "by");
-        let key = if word.lower == "from" || word.lower == "into" { "to" } else { &word.concept };
-        if passive || word.lower == "from" && next != "" {
+        let key = if word.lower == "from" || word.lower == "into" {
+            "to"
+        } else {
+            &word.concept
+        };
+        if passive || word.lower == "from" {
             std::mem::swap(&mut before, &mut behind);
         }
-        let nearest = (before.first().map(|word| word.raw), behind.first().map(|word| word.raw));
+        let nearest = (
+            before.first().map(|word| word.raw),
+            behind.first().map(|word| word.raw),
+        );
         found.push(Around {
             key,
             raw: word.raw,

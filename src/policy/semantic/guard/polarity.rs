@@ -9,8 +9,27 @@ use crate::policy::semantic::words::{Kind, Reading, Word};
 
 /// Words that turn a statement round.
 const NEGATIONS: &[&str] = &[
-    "not", "no", "never", "without", "except", "cannot", "neither", "nor", "none", "nobody", "nothing", "nowhere",
-    "unless", "excluding", "unable", "impossible", "lack", "lacks", "lacking", "apart", "hardly",
+    "not",
+    "no",
+    "never",
+    "without",
+    "except",
+    "cannot",
+    "neither",
+    "nor",
+    "none",
+    "nobody",
+    "nothing",
+    "nowhere",
+    "unless",
+    "excluding",
+    "unable",
+    "impossible",
+    "lack",
+    "lacks",
+    "lacking",
+    "apart",
+    "hardly",
 ];
 
 /// Beginnings that make an opposite of a word.
@@ -18,13 +37,7 @@ const PREFIXES: &[&str] = &["un", "in", "im", "il", "ir", "dis", "de", "non", "a
 
 pub(super) fn negation(pair: &Pair<'_>) -> Option<Objection> {
     let (asked, stored) = (negations(&pair.asked), negations(&pair.stored));
-    (asked.len() != stored.len()).then(|| {
-        told(
-            SemanticGuard::Negation,
-            &written(asked),
-            &written(stored),
-        )
-    })
+    (asked.len() != stored.len()).then(|| told(SemanticGuard::Negation, &written(asked), &written(stored)))
 }
 
 fn negations<'r, 'a>(reading: &'r Reading<'a>) -> Vec<&'r Word<'a>> {
@@ -44,9 +57,12 @@ type Sides<'r, 'a> = BTreeMap<u16, [Option<&'r Word<'a>>; 2]>;
 fn from_table(pair: &Pair<'_>) -> Option<Objection> {
     let (asked, stored) = (sides(&pair.asked), sides(&pair.stored));
     asked.iter().find_map(|(number, of_asked)| {
-        let (one, other) = match (of_asked, stored.get(number)?) {
-            ([Some(one), None], [None, Some(other)]) | ([None, Some(one)], [Some(other), None]) => (one, other),
-            _ => return None,
+        let (([Some(one), _], [None, Some(other)])
+        | ([_, Some(one)], [Some(other), None])
+        | ([Some(one), None], [_, Some(other)])
+        | ([None, Some(one)], [Some(other), _])) = (of_asked, stored.get(number)?)
+        else {
+            return None;
         };
         Some(told(SemanticGuard::Opposite, one.raw, other.raw))
     })
@@ -55,9 +71,10 @@ fn from_table(pair: &Pair<'_>) -> Option<Objection> {
 fn sides<'r, 'a>(reading: &'r Reading<'a>) -> Sides<'r, 'a> {
     let mut found = Sides::new();
     for word in reading.words.iter().filter(|word| word.kind != Kind::Padding) {
-        let own = THESAURUS.key(&word.lower);
-        for key in [&*own, &*word.concept] {
-            for (number, is_other) in THESAURUS.opposites(key) {
+        // the words of a phrase too: `lose weight`
+        let parts = word.lower.split(' ').map(|part| THESAURUS.key(part));
+        for key in parts.chain([word.concept.to_string()]) {
+            for (number, is_other) in THESAURUS.opposites(&key) {
                 if let Some(side) = found.entry(*number).or_default().get_mut(usize::from(*is_other)) {
                     *side = Some(word);
                 }
@@ -65,6 +82,25 @@ fn sides<'r, 'a>(reading: &'r Reading<'a>) -> Sides<'r, 'a> {
         }
     }
     found
+}
+
+/// Words of grammar that change what is asked for: all others may come and go.
+const NARROWING: &[&str] = &[
+    "only", "during", "before", "after", "until", "since", "within", "above", "below",
+];
+
+pub(super) fn narrowing(pair: &Pair<'_>) -> Option<Objection> {
+    let [asked, stored] = pair.sides().map(|(of, other)| {
+        let narrows = of.words.iter().filter(|word| NARROWING.contains(&&*word.lower));
+        written(narrows.filter(|word| {
+            !other
+                .words
+                .iter()
+                .any(|one| one.lower.split(' ').any(|part| part == word.lower))
+        }))
+    });
+    let differ = !asked.is_empty() || !stored.is_empty();
+    differ.then(|| told(SemanticGuard::Word, &asked, &stored))
 }
 
 /// `encrypted` and `unencrypted`.
@@ -76,14 +112,17 @@ fn from_prefix(pair: &Pair<'_>) -> Option<Objection> {
                 .is_some_and(|rest| rest.len() > 3 && THESAURUS.key(rest) == THESAURUS.key(&other.lower))
         })
     };
-    for (asked, stored, turned) in [(&pair.asked, &pair.stored, false), (&pair.stored, &pair.asked, true)] {
+    for (asked, stored, turned) in [
+        (&pair.asked, &pair.stored, false),
+        (&pair.stored, &pair.asked, true),
+    ] {
         for one in asked.content().filter(|word| word.lower.len() > 5) {
             let Some(other) = stored.content().find(|other| made(one, other)) else {
                 continue;
             };
             let alike = |word: &&Word<'_>, other: &Word<'_>| word.concept == other.concept;
-            let both_have_both =
-                asked.content().any(|word| alike(&word, other)) || stored.content().any(|word| alike(&word, one));
+            let both_have_both = asked.content().any(|word| alike(&word, other))
+                || stored.content().any(|word| alike(&word, one));
             if !both_have_both {
                 let (asked, stored) = if turned { (other, one) } else { (one, other) };
                 return Some(told(SemanticGuard::Opposite, asked.raw, stored.raw));

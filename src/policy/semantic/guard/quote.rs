@@ -36,7 +36,8 @@ pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     }
     let (asked, stored) = (subject(&pair.asked)?, subject(&pair.stored)?);
     let same = subject_words(&pair.asked, asked).eq(subject_words(&pair.stored, stored));
-    let shown = |reading: &Reading<'_>, at: usize| reading.text.get(at..).unwrap_or_default().trim().to_owned();
+    let shown =
+        |reading: &Reading<'_>, at: usize| reading.text.get(at..).unwrap_or_default().trim().to_owned();
     (!same).then(|| {
         told(
             SemanticGuard::Quote,
@@ -79,23 +80,21 @@ fn single_quoted(text: &str, at: usize) -> Option<(&str, usize)> {
         return None;
     }
     let ends = inner.match_indices('\'').map(|(end, _)| end);
-    let end = ends
-        .into_iter()
-        .take(8)
-        .find(|end| {
-            let behind = inner.get(end + 1..).and_then(|rest| rest.chars().next());
-            *end > 0 && !behind.is_some_and(char::is_alphanumeric)
-        })?;
+    let end = ends.into_iter().take(8).find(|end| {
+        let behind = inner.get(end + 1..).and_then(|rest| rest.chars().next());
+        *end > 0 && !behind.is_some_and(char::is_alphanumeric)
+    })?;
     Some((inner.get(..end)?, end + 2))
 }
 
 /// Where the text that a request is about begins: behind the first colon, if a request stands before it.
 fn subject(reading: &Reading<'_>) -> Option<usize> {
-    let colon = reading
-        .text
-        .match_indices(':')
-        .map(|(at, _)| at + 1)
-        .find(|at| reading.text.get(*at..).is_some_and(|rest| rest.starts_with(char::is_whitespace)))?;
+    let colon = reading.text.match_indices(':').map(|(at, _)| at + 1).find(|at| {
+        reading
+            .text
+            .get(*at..)
+            .is_some_and(|rest| rest.starts_with(char::is_whitespace))
+    })?;
     let before = reading.words.iter().filter(|word| word.at < colon);
     let (mut count, mut content) = (0, 0);
     for word in before {

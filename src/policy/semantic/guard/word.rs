@@ -14,7 +14,8 @@ const SHORTEST_TWO_SLIPS: usize = 9;
 /// words that are not known to mean the same do not.
 pub(super) fn swapped(pair: &Pair<'_>) -> Option<Objection> {
     let [asked, stored] = left(pair);
-    (asked.len() == 1 && stored.len() == 1).then(|| told(SemanticGuard::Word, &written(asked), &written(stored)))
+    (asked.len() == 1 && stored.len() == 1)
+        .then(|| told(SemanticGuard::Word, &written(asked), &written(stored)))
 }
 
 /// Any word left over.
@@ -58,10 +59,12 @@ fn is_compound_of(word: &Word<'_>, of: &Reading<'_>, other: &Reading<'_>) -> boo
         .into_iter()
         .filter(|(one, next)| one.at == word.at || next.at == word.at)
         .any(|(one, next)| {
-            other
-                .words
-                .iter()
-                .any(|whole| whole.lower.strip_prefix(&*one.lower).is_some_and(|rest| rest == next.lower))
+            other.words.iter().any(|whole| {
+                whole
+                    .lower
+                    .strip_prefix(&*one.lower)
+                    .is_some_and(|rest| rest == next.lower)
+            })
         })
 }
 
