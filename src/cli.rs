@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
+  seawall semantic --eval                      how well the semantic cache tells prompts apart
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
 
 Exit codes: 0 ok, 1 it did not come as expected or a promise is broken, 2 usage or configuration, 3 upstream unreachable,

@@ -136,6 +136,33 @@ mod tests {
         );
     }
 
+    /// The pairs say nothing of prompts that have nothing in common, and a lookup finds those too.
+    #[test]
+    fn a_stranger_is_not_served() {
+        let pairs = read(BUNDLED_NAME, BUNDLED).unwrap();
+        let threshold = SemanticSettings::default().threshold as f32;
+        let stored: Vec<_> = pairs
+            .iter()
+            .map(|pair| (pair, lexical::embed(&pair.stored)))
+            .collect();
+        let mut served = Vec::new();
+        // every fourth is enough to see it
+        for pair in pairs.iter().step_by(4) {
+            let asked = lexical::embed(&pair.asked);
+            for (other, vector) in &stored {
+                let mine = [&pair.asked, &pair.stored];
+                if mine.contains(&&other.stored) || mine.contains(&&other.asked) {
+                    continue;
+                }
+                let cosine: f32 = asked.iter().zip(vector).map(|(a, b)| a * b).sum();
+                if cosine >= threshold && guard::lexical_objection(&pair.asked, &other.stored).is_none() {
+                    served.push((&pair.asked, &other.stored));
+                }
+            }
+        }
+        assert!(served.is_empty(), "{served:#?}");
+    }
+
     #[test]
     fn a_pair_is_served_if_it_is_like_enough_and_nobody_objects() {
         let text = "paraphrase\ta wave\ta wave here\nother\tthe tide\tthe tide there\n";

@@ -11,6 +11,7 @@
 
 use super::{Pair, told};
 use crate::event::{Objection, SemanticGuard};
+use crate::policy::semantic::thesaurus::THESAURUS;
 use crate::policy::semantic::words::{Kind, Reading, Word};
 
 /// Words of grammar that relate what stands before them to what stands behind.
@@ -36,18 +37,21 @@ const MOST: usize = 200;
 /// What stands around a word.
 struct Around<'r> {
     key: &'r str,
+    is_content: bool,
+    passive: bool,
     raw: &'r str,
     before: Vec<&'r str>,
     behind: Vec<&'r str>,
-    /// The side changed places because of a passive, or of `from`.
+    /// As they are written.
     nearest: (Option<&'r str>, Option<&'r str>),
 }
 
 pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     let (asked, stored) = (around(&pair.asked), around(&pair.stored));
+    let alike = same_grammar(&pair.asked, &pair.stored);
     for one in &asked {
         for other in stored.iter().filter(|other| other.key == one.key) {
-            if turned(one, other) {
+            if turned(one, other) && (!one.is_content || one.passive != other.passive || alike) {
                 return Some(told(
                     SemanticGuard::Role,
                     &side_by_side(one),
@@ -67,6 +71,24 @@ fn side_by_side(around: &Around<'_>) -> String {
         around.raw,
         behind.unwrap_or_default()
     )
+}
+
+/// Whether two prompts have the same words of grammar, but for one. Around a word of content sides change places by
+/// rewording too (`a vegetarian recipe for dinner`, `a dinner recipe that is vegetarian`), and then these change.
+fn same_grammar(one: &Reading<'_>, other: &Reading<'_>) -> bool {
+    fn grammar<'r>(reading: &'r Reading<'_>) -> Vec<&'r str> {
+        let words = reading.words.iter().filter(|word| word.kind == Kind::Function);
+        words.take(MOST).map(|word| &*word.lower).collect()
+    }
+    let mut left = grammar(other);
+    let mut more = 0;
+    for word in grammar(one) {
+        match left.iter().position(|other| *other == word) {
+            Some(at) => drop(left.swap_remove(at)),
+            None => more += 1,
+        }
+    }
+    more + left.len() <= 1
 }
 
 /// Whether what stood before stands behind, and the other way round.
@@ -103,7 +125,9 @@ fn around<'r, 'a>(reading: &'r Reading<'a>) -> Vec<Around<'r>> {
         let mut behind = near(words.get(at + 1..).unwrap_or_default().iter());
         let by = words.get(at + 1..).unwrap_or_default().iter().take(2);
         // `beaten by`, and `from` is `to` seen from the other end
-        let passive = word.kind == Kind::Content && by.into_iter().any(|next| next.lower == "by");
+        let inflected = !word.lower.ends_with('s') && THESAURUS.key(&word.lower) != word.lower;
+        let passive =
+            word.kind == Kind::Content && inflected && by.into_iter().any(|next| next.lower == "by");
         let key = if word.lower == "from" || word.lower == "into" {
             "to"
         } else {
@@ -118,6 +142,8 @@ fn around<'r, 'a>(reading: &'r Reading<'a>) -> Vec<Around<'r>> {
         );
         found.push(Around {
             key,
+            is_content: word.kind == Kind::Content,
+            passive,
             raw: word.raw,
             before: before.iter().map(|word| &*word.concept).collect(),
             behind: behind.iter().map(|word| &*word.concept).collect(),

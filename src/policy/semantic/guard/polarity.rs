@@ -86,7 +86,7 @@ fn sides<'r, 'a>(reading: &'r Reading<'a>) -> Sides<'r, 'a> {
 
 /// Words of grammar that change what is asked for: all others may come and go.
 const NARROWING: &[&str] = &[
-    "only", "during", "before", "after", "until", "since", "within", "above", "below",
+    "only", "during", "before", "after", "until", "since", "within", "above", "below", "per",
 ];
 
 pub(super) fn narrowing(pair: &Pair<'_>) -> Option<Objection> {

@@ -110,6 +110,8 @@ fn asks<'r>(reading: &'r Reading<'_>) -> (Asks, &'r str) {
             "what" => match next.map_or("", |next| &*next.lower) {
                 "date" | "day" | "year" | "month" => Asks::When,
                 "make" | "makes" | "made" | "cause" | "causes" | "caused" => Asks::Why,
+                // what is it like, how is it
+                _ if words.iter().skip(at + 1).take(6).any(|word| word.lower == "like") => Asks::How,
                 _ => Asks::What,
             },
             "how" => match next.map_or("", |next| &*next.lower) {
