@@ -455,7 +455,7 @@ fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> {
         extra_roots: extra_roots(cli)?,
         connect_timeout: std::time::Duration::from_secs(5),
         // a list of texts at once, and a small machine
-        timeout: std::time::Duration::from_secs(60),
+        timeout: std::time::Duration::from_mins(1),
     })?)
 }
 
