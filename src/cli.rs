@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
+  seawall semantic --eval                      how well the semantic cache tells prompts apart
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
 
 Exit codes: 0 ok, 1 it did not come as expected or a promise is broken, 2 usage or configuration, 3 upstream unreachable,
@@ -126,6 +127,21 @@ pub enum Mode {
     Check {
         /// The journal; - reads standard input
         file: PathBuf,
+    },
+    /// The cache that answers by meaning: how it is switched on, and how well it tells prompts apart
+    Semantic {
+        /// Measure embedders and guards on pairs of prompts: those of the program, or a file's
+        #[arg(long, value_name = "FILE", num_args = 0..=1)]
+        eval: Option<Option<PathBuf>>,
+        /// Measure an OpenAI-compatible embeddings API too; its key is read from SEAWALL_EMBEDDER_API_KEY
+        #[arg(long, value_name = "URL", requires = "eval")]
+        embedder: Option<String>,
+        /// The least similarity that is served, above 0 and up to 1 [default: the built-in one's, or an endpoint's best]
+        #[arg(long, value_name = "T", requires = "eval")]
+        threshold: Option<f64>,
+        /// Print every figure and every pair as JSON
+        #[arg(long, requires = "eval")]
+        json: bool,
     },
     /// Write a picture of the screen as SVG: the same one each time
     Picture {

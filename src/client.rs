@@ -28,7 +28,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 pub use answer::{Answer, CallError, Chunk};
-pub use embedder::{EmbedError, Embedder, Embedding, Lexical};
+pub use embedder::{EmbedError, Embedder, EmbedderConfig, Embedding, HttpEmbedder, Lexical};
 pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
 pub use stream::CallStream;

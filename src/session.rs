@@ -11,8 +11,8 @@ use url::Url;
 
 use crate::bus::Bus;
 use crate::client::{
-    Answer, ApiKey, CallContext, CallError, CallStream, Env, HttpConfig, HttpTransport, ResilientClient,
-    Transport as _, TransportSetupError, host_of,
+    Answer, ApiKey, CallContext, CallError, CallStream, Embedder, EmbedderConfig, Env, HttpConfig,
+    HttpEmbedder, HttpTransport, Lexical, ResilientClient, Transport as _, TransportSetupError, host_of,
 };
 use crate::engine::{Engine, RequestStyle, Route};
 use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer as _, UpstreamHealth, UserId};
@@ -84,9 +84,40 @@ pub enum SessionError {
     /// The simulator has no port to listen on.
     #[error(transparent)]
     Simulator(#[from] std::io::Error),
-    /// The transport cannot be built.
+    /// The transport, or the embedder's, cannot be built.
     #[error(transparent)]
     Transport(#[from] TransportSetupError),
+    /// The embedder's URL is none.
+    #[error(
+        "semantic.embedder = {value}: {reason}; write something like http://127.0.0.1:8034, or leave it out"
+    )]
+    Embedder {
+        /// What it says.
+        value: String,
+        /// What is wrong with it.
+        reason: url::ParseError,
+    },
+}
+
+/// The embedder that the settings ask for. Its key is not that of the upstream, and it has none here.
+fn embedder(policy: &Policy) -> Result<Arc<dyn Embedder>, SessionError> {
+    let settings = &policy.semantic;
+    let Some(value) = &settings.embedder else {
+        return Ok(Arc::new(Lexical));
+    };
+    let base = Url::parse(value).map_err(|reason| SessionError::Embedder {
+        value: value.clone(),
+        reason,
+    })?;
+    let config = EmbedderConfig {
+        base,
+        model: settings.model.clone(),
+        api_key: None,
+        extra_roots: Vec::new(),
+        connect_timeout: policy.timeouts.connect,
+        timeout: settings.timeout,
+    };
+    Ok(Arc::new(HttpEmbedder::new(&config)?))
 }
 
 /// A running session.
@@ -137,7 +168,9 @@ impl Session {
                 upstream: route.info(),
             },
         );
+        let embedder = embedder(&config.policy)?;
         let client = ResilientClient::new(config.policy, route, bus.clone(), env.clone());
+        let client = client.with_embedder(embedder);
         let style = RequestStyle {
             model: config.model,
             answer_tokens: config.answer_tokens,

@@ -103,6 +103,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         ],
         &["ratatui"],
     ),
+    (
+        "evaluate",
+        &["text", "event", "policy", "client"],
+        &["tokio", "ratatui", "std::fs"],
+    ),
     ("cli", &[], &["tokio"]),
 ];
 

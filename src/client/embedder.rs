@@ -1,7 +1,12 @@
 //! What turns a prompt into a vector: built in, or an OpenAI-compatible endpoint.
 
+mod http;
+mod reply;
+
 use std::future::Future;
 use std::pin::Pin;
+
+pub use http::{EmbedderConfig, HttpEmbedder};
 
 use crate::event::Objection;
 use crate::policy::semantic::{guard, lexical};

@@ -35,6 +35,7 @@ const GUARDS: &[fn(&Pair<'_>) -> Option<Objection>] = &[
     language::guard,
     polarity::negation,
     polarity::opposites,
+    polarity::narrowing,
     number::numbers,
     number::units,
     name::guard,

@@ -84,6 +84,9 @@ const IRREGULAR: &[(&str, &str)] = &[
     ("took", "take"),
     ("tying", "tie"),
     ("understood", "understand"),
+    ("used", "use"),
+    ("uses", "use"),
+    ("using", "use"),
     ("went", "go"),
     ("wives", "wife"),
     ("woke", "wake"),
@@ -211,7 +214,9 @@ static IRREGULAR_SORTED: std::sync::LazyLock<Vec<(&'static str, &'static str)>> 
 fn american(word: &str) -> String {
     for (british, american) in BRITISH {
         if let Some(start) = word.strip_suffix(british)
-            && start.len() > 1
+            // rise and wise are no verbs of -ise
+            && start.len() > usize::from(british.len() < 4)
+            && !start.is_empty()
         {
             return format!("{start}{american}");
         }

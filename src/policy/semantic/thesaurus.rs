@@ -16,7 +16,7 @@ const FUNCTION: &str = "a an the of to in on at for with by from and or but nor 
     whom whose when where why how if then so than as into onto about over under up down off out very too just not \
     no never none without except unless neither cannot yes between within through while because since until \
     against per via toward towards upon among across before after during both each every all any some more most \
-    much many few less least such own same other another only again also ever yet still let lets one get s t";
+    much many few less least such own same other another only again also ever whether now someone anyone everyone somebody anybody everybody yet still let lets one get s t";
 
 /// What a phrase is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

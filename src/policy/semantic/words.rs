@@ -75,7 +75,7 @@ impl<'a> Reading<'a> {
             split(piece, opens, &mut words);
             opens = ends_sentence(text, piece.0 + piece.1.len());
         }
-        let words = in_phrases(text, words);
+        let words = in_phrases(text, &words);
         Self { text, words, cut }
     }
 
@@ -83,15 +83,6 @@ impl<'a> Reading<'a> {
     pub(super) fn content(&self) -> impl Iterator<Item = &Word<'a>> {
         let carries = |word: &&Word<'_>| matches!(word.kind, Kind::Content | Kind::Code);
         self.words.iter().filter(carries)
-    }
-
-    /// Whether the text between two words, or to the end, holds one of the characters.
-    pub(super) fn between(&self, from: &Word<'_>, to: Option<&Word<'_>>, wanted: &[char]) -> bool {
-        let start = from.at + from.raw.len();
-        let end = to.map_or(self.text.len(), |word| word.at);
-        self.text
-            .get(start..end)
-            .is_some_and(|between| between.contains(wanted))
     }
 }
 
@@ -202,6 +193,19 @@ fn split<'a>((at, piece): (usize, &'a str), opens: bool, words: &mut Vec<Word<'a
     {
         split((at, number), opens, words);
         split((at + number.len() + 1, word), false, words);
+        return;
+    }
+    // utf8 and utf-8, python3
+    let letters = piece.bytes().take_while(u8::is_ascii_alphabetic).count();
+    if letters > 1
+        && let Some((word, number)) = piece.split_at_checked(letters)
+        && let Some(number) = number.strip_prefix('-').or(Some(number))
+        && number.starts_with(|c: char| c.is_ascii_digit())
+        && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && THESAURUS.exact(&piece.to_ascii_lowercase()).is_none()
+    {
+        split((at, word), opens, words);
+        split((at + piece.len() - number.len(), number), false, words);
         return;
     }
     if let Some(parts) = quantity::read(piece) {
@@ -352,7 +356,7 @@ fn is_code(piece: &str) -> bool {
         .enumerate()
         .any(|(index, byte)| *byte == b'.' && inner(index));
     let mixed = bytes.iter().any(u8::is_ascii_digit) && bytes.iter().any(u8::is_ascii_alphabetic);
-    let slashes = bytes.iter().filter(|byte| **byte == b'/').count();
+    let slashes = piece.matches('/').count();
     matches!(bytes.first(), Some(b'@' | b'#' | b'/' | b'-' | b'$'))
         || piece.contains('_')
         || piece.contains("::")
@@ -363,7 +367,7 @@ fn is_code(piece: &str) -> bool {
 }
 
 /// Takes phrases together, and tells what each word means.
-fn in_phrases<'a>(text: &'a str, words: Vec<Word<'a>>) -> Vec<Word<'a>> {
+fn in_phrases<'a>(text: &'a str, words: &[Word<'a>]) -> Vec<Word<'a>> {
     let keys: Vec<String> = words.iter().map(|word| THESAURUS.key(&word.lower)).collect();
     let mut out: Vec<Word<'a>> = Vec::with_capacity(words.len());
     let mut at = 0;
@@ -372,8 +376,8 @@ fn in_phrases<'a>(text: &'a str, words: Vec<Word<'a>>) -> Vec<Word<'a>> {
         if word.opens {
             opening = true;
         }
-        let (mut word, taken) = match phrase_at(text, &words, &keys, at, opening) {
-            Some((meaning, length)) => (together(text, &words, at, length, meaning), length),
+        let (mut word, taken) = match phrase_at(text, words, &keys, at, opening) {
+            Some((meaning, length)) => (together(text, words, at, length, meaning), length),
             None => (alone(word, &keys, at), 1),
         };
         if opening {
@@ -426,6 +430,14 @@ fn phrase_at(
             continue;
         };
         if behind != phrase.rest {
+            continue;
+        }
+        // `I need help` is padding at the beginning; `do I need a visa` is the question
+        let speaks = matches!(
+            &*word.lower,
+            "i" | "give" | "show" | "get" | "send" | "provide" | "tell" | "can" | "could" | "may"
+        );
+        if phrase.meaning == Meaning::Padding && speaks && !opening {
             continue;
         }
         let last = words.get(at + length - 1)?;

@@ -20,6 +20,7 @@ const BEFORE: &[&str] = &[
     "to",
     "from",
     "speak",
+    "speaking",
     "learn",
     "my",
     "write",
@@ -121,7 +122,7 @@ pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     }
     // a people on one side may be a language on the other: the words are the same
     let known = |reading: &Reading<'_>, names: &str| {
-        names.split(", ").all(|name| {
+        names.split(", ").filter(|name| !name.is_empty()).all(|name| {
             reading
                 .words
                 .iter()

@@ -24,12 +24,7 @@ pub(super) fn numbers(pair: &Pair<'_>) -> Option<Objection> {
 
 pub(super) fn units(pair: &Pair<'_>) -> Option<Objection> {
     let (mut asked, mut stored) = apart(pair, Kind::Unit);
-    let has = |reading: &Reading<'_>, unit: &str| {
-        reading
-            .words
-            .iter()
-            .any(|word| word.concept == unit || word.kind == Kind::Unit && word.concept == unit)
-    };
+    let has = |reading: &Reading<'_>, unit: &str| reading.words.iter().any(|word| word.concept == unit);
     // said twice on one side, once on the other
     asked.retain(|word| !has(&pair.stored, &word.concept));
     stored.retain(|word| !has(&pair.asked, &word.concept));

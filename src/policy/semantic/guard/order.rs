@@ -11,6 +11,7 @@
 
 use super::{Pair, told};
 use crate::event::{Objection, SemanticGuard};
+use crate::policy::semantic::thesaurus::THESAURUS;
 use crate::policy::semantic::words::{Kind, Reading, Word};
 
 /// Words of grammar that relate what stands before them to what stands behind.
@@ -22,6 +23,12 @@ const RELATIONS: &[&str] = &[
 /// Words between which sides may change places.
 const SYMMETRIC: &[&str] = &["and", "or", "vs", "versus", "nor", "between", "plus", "times"];
 
+/// Words behind which `to` begins a verb and relates nothing.
+const INFINITIVE: &[&str] = &[
+    "how", "what", "where", "when", "way", "ways", "want", "need", "have", "has", "going", "able", "used",
+    "try", "like",
+];
+
 /// Words of content on either side that are looked at.
 const REACH: usize = 3;
 /// Words of a prompt that are looked at: with more, it is a text and not a question of who and whom.
@@ -30,18 +37,21 @@ const MOST: usize = 200;
 /// What stands around a word.
 struct Around<'r> {
     key: &'r str,
+    is_content: bool,
+    passive: bool,
     raw: &'r str,
     before: Vec<&'r str>,
     behind: Vec<&'r str>,
-    /// The side changed places because of a passive, or of `from`.
+    /// As they are written.
     nearest: (Option<&'r str>, Option<&'r str>),
 }
 
 pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     let (asked, stored) = (around(&pair.asked), around(&pair.stored));
+    let alike = same_grammar(&pair.asked, &pair.stored);
     for one in &asked {
         for other in stored.iter().filter(|other| other.key == one.key) {
-            if turned(one, other) {
+            if turned(one, other) && (!one.is_content || one.passive != other.passive || alike) {
                 return Some(told(
                     SemanticGuard::Role,
                     &side_by_side(one),
@@ -61,6 +71,24 @@ fn side_by_side(around: &Around<'_>) -> String {
         around.raw,
         behind.unwrap_or_default()
     )
+}
+
+/// Whether two prompts have the same words of grammar, but for one. Around a word of content sides change places by
+/// rewording too (`a vegetarian recipe for dinner`, `a dinner recipe that is vegetarian`), and then these change.
+fn same_grammar(one: &Reading<'_>, other: &Reading<'_>) -> bool {
+    fn grammar<'r>(reading: &'r Reading<'_>) -> Vec<&'r str> {
+        let words = reading.words.iter().filter(|word| word.kind == Kind::Function);
+        words.take(MOST).map(|word| &*word.lower).collect()
+    }
+    let mut left = grammar(other);
+    let mut more = 0;
+    for word in grammar(one) {
+        match left.iter().position(|other| *other == word) {
+            Some(at) => drop(left.swap_remove(at)),
+            None => more += 1,
+        }
+    }
+    more + left.len() <= 1
 }
 
 /// Whether what stood before stands behind, and the other way round.
@@ -87,21 +115,25 @@ fn around<'r, 'a>(reading: &'r Reading<'a>) -> Vec<Around<'r>> {
             Kind::Content => !SYMMETRIC.contains(&&*word.lower),
             _ => false,
         };
-        if !relates {
+        let after = at.checked_sub(1).and_then(|before| words.get(before));
+        let infinitive =
+            word.lower == "to" && after.is_none_or(|before| INFINITIVE.contains(&&*before.lower));
+        if !relates || infinitive {
             continue;
         }
         let mut before = near(words.get(..at).unwrap_or_default().iter().rev());
         let mut behind = near(words.get(at + 1..).unwrap_or_default().iter());
-        let next = words.get(at + 1).map_or("", |next| &*next.lower);
         let by = words.get(at + 1..).unwrap_or_default().iter().take(2);
         // `beaten by`, and `from` is `to` seen from the other end
-        let passive = word.kind == Kind::Content && by.into_iter().any(|next| next.lower == "by");
+        let inflected = !word.lower.ends_with('s') && THESAURUS.key(&word.lower) != word.lower;
+        let passive =
+            word.kind == Kind::Content && inflected && by.into_iter().any(|next| next.lower == "by");
         let key = if word.lower == "from" || word.lower == "into" {
             "to"
         } else {
             &word.concept
         };
-        if passive || word.lower == "from" && next != "" {
+        if passive || word.lower == "from" {
             std::mem::swap(&mut before, &mut behind);
         }
         let nearest = (
@@ -110,6 +142,8 @@ fn around<'r, 'a>(reading: &'r Reading<'a>) -> Vec<Around<'r>> {
         );
         found.push(Around {
             key,
+            is_content: word.kind == Kind::Content,
+            passive,
             raw: word.raw,
             before: before.iter().map(|word| &*word.concept).collect(),
             behind: behind.iter().map(|word| &*word.concept).collect(),

@@ -57,11 +57,12 @@ type Sides<'r, 'a> = BTreeMap<u16, [Option<&'r Word<'a>>; 2]>;
 fn from_table(pair: &Pair<'_>) -> Option<Objection> {
     let (asked, stored) = (sides(&pair.asked), sides(&pair.stored));
     asked.iter().find_map(|(number, of_asked)| {
-        let (one, other) = match (of_asked, stored.get(number)?) {
-            ([Some(one), None], [None, Some(other)]) | ([None, Some(one)], [Some(other), None]) => {
-                (one, other)
-            }
-            _ => return None,
+        let (([Some(one), _], [None, Some(other)])
+        | ([_, Some(one)], [Some(other), None])
+        | ([Some(one), None], [_, Some(other)])
+        | ([None, Some(one)], [Some(other), _])) = (of_asked, stored.get(number)?)
+        else {
+            return None;
         };
         Some(told(SemanticGuard::Opposite, one.raw, other.raw))
     })
@@ -70,9 +71,10 @@ fn from_table(pair: &Pair<'_>) -> Option<Objection> {
 fn sides<'r, 'a>(reading: &'r Reading<'a>) -> Sides<'r, 'a> {
     let mut found = Sides::new();
     for word in reading.words.iter().filter(|word| word.kind != Kind::Padding) {
-        let own = THESAURUS.key(&word.lower);
-        for key in [&*own, &*word.concept] {
-            for (number, is_other) in THESAURUS.opposites(key) {
+        // the words of a phrase too: `lose weight`
+        let parts = word.lower.split(' ').map(|part| THESAURUS.key(part));
+        for key in parts.chain([word.concept.to_string()]) {
+            for (number, is_other) in THESAURUS.opposites(&key) {
                 if let Some(side) = found.entry(*number).or_default().get_mut(usize::from(*is_other)) {
                     *side = Some(word);
                 }
@@ -80,6 +82,25 @@ fn sides<'r, 'a>(reading: &'r Reading<'a>) -> Sides<'r, 'a> {
         }
     }
     found
+}
+
+/// Words of grammar that change what is asked for: all others may come and go.
+const NARROWING: &[&str] = &[
+    "only", "during", "before", "after", "until", "since", "within", "above", "below", "per",
+];
+
+pub(super) fn narrowing(pair: &Pair<'_>) -> Option<Objection> {
+    let [asked, stored] = pair.sides().map(|(of, other)| {
+        let narrows = of.words.iter().filter(|word| NARROWING.contains(&&*word.lower));
+        written(narrows.filter(|word| {
+            !other
+                .words
+                .iter()
+                .any(|one| one.lower.split(' ').any(|part| part == word.lower))
+        }))
+    });
+    let differ = !asked.is_empty() || !stored.is_empty();
+    differ.then(|| told(SemanticGuard::Word, &asked, &stored))
 }
 
 /// `encrypted` and `unencrypted`.

@@ -35,6 +35,8 @@ enum Amount {
     Old,
     Far,
     Often,
+    Tall,
+    Heavy,
     Other,
 }
 
@@ -47,7 +49,25 @@ const OPENING: &[&str] = &[
 pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     let (asked, shown_asked) = asks(&pair.asked);
     let (stored, shown_stored) = asks(&pair.stored);
-    (!fits(asked, stored)).then(|| told(SemanticGuard::Question, shown_asked, shown_stored))
+    let fits = fits(asked, stored) || attribute(asked, &pair.stored) || attribute(stored, &pair.asked);
+    (!fits).then(|| told(SemanticGuard::Question, shown_asked, shown_stored))
+}
+
+/// `how old is it` and `what is its age`, `when` and `on what date`: the word for what is asked stands in the other.
+fn attribute(asks: Asks, other: &Reading<'_>) -> bool {
+    let names: &[&str] = match asks {
+        Asks::Amount(Amount::Old) => &["age"],
+        Asks::Amount(Amount::Far) => &["distance"],
+        Asks::Amount(Amount::Tall) => &["height"],
+        Asks::Amount(Amount::Heavy) => &["weight"],
+        Asks::Amount(Amount::Count) => &["count", "inhabitants"],
+        Asks::When => &["date", "date of birth", "time", "year", "day"],
+        Asks::Why => &["reason"],
+        Asks::Where => &["place", "location", "address"],
+        _ => &[],
+    };
+    let asks_what = matches!(self::asks(other).0, Asks::What | Asks::Nothing);
+    asks_what && other.words.iter().any(|word| names.contains(&&*word.concept))
 }
 
 /// Whether one answer may do for both.
@@ -70,6 +90,11 @@ fn asks<'r>(reading: &'r Reading<'_>) -> (Asks, &'r str) {
     for (at, word) in words.iter().enumerate() {
         let next = words.get(at + 1);
         let kind = match &*word.lower {
+            _ if word.concept == "when" && word.lower != "when" => Asks::When,
+            "how old" => Asks::Amount(Amount::Old),
+            "how far" => Asks::Amount(Amount::Far),
+            "how tall" | "how high" => Asks::Amount(Amount::Tall),
+            "how heavy" => Asks::Amount(Amount::Heavy),
             "who" | "whom" | "whose" => Asks::Who,
             // `when the disk is full, what happens`: a clause, not a question
             "when" if word.opens || at == 0 => {
@@ -84,6 +109,9 @@ fn asks<'r>(reading: &'r Reading<'_>) -> (Asks, &'r str) {
             "which" => Asks::What,
             "what" => match next.map_or("", |next| &*next.lower) {
                 "date" | "day" | "year" | "month" => Asks::When,
+                "make" | "makes" | "made" | "cause" | "causes" | "caused" => Asks::Why,
+                // what is it like, how is it
+                _ if words.iter().skip(at + 1).take(6).any(|word| word.lower == "like") => Asks::How,
                 _ => Asks::What,
             },
             "how" => match next.map_or("", |next| &*next.lower) {
