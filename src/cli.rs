@@ -20,6 +20,7 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
   seawall why outage.ndjson 12                 the story of call 12; without a number, which are worth asking about
+  seawall semantic --eval                      how well the semantic cache tells prompts apart
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
 
 Exit codes: 0 ok, 1 it did not come as expected or a promise is broken, 2 usage or configuration, 3 upstream unreachable,
@@ -55,7 +56,8 @@ pub struct Cli {
     #[arg(long, value_name = "MODE", value_enum, env = "SEAWALL_SEMANTIC")]
     pub semantic: Option<SemanticChoice>,
 
-    /// The embeddings API of the semantic cache: http://127.0.0.1:8034 [default: built in, as the policy says]
+    /// The embeddings API of the semantic cache, with the key in SEAWALL_EMBEDDER_API_KEY: http://127.0.0.1:8034
+    /// [default: built in, or as the policy says]
     #[arg(long, value_name = "URL", env = "SEAWALL_EMBEDDER", global = true)]
     pub embedder: Option<String>,
 
@@ -154,6 +156,18 @@ pub enum Mode {
         call: Option<u64>,
         /// As JSON
         #[arg(long, requires = "call")]
+        json: bool,
+    },
+    /// The cache that answers by meaning: how it is switched on, and how well it tells prompts apart
+    Semantic {
+        /// Measure embedders and guards on pairs of prompts: those of the program, or a file's
+        #[arg(long, value_name = "FILE", num_args = 0..=1)]
+        eval: Option<Option<PathBuf>>,
+        /// The least similarity that is served, above 0 and up to 1 [default: the built-in one's, or an endpoint's best]
+        #[arg(long, value_name = "T", requires = "eval")]
+        threshold: Option<f64>,
+        /// Print every figure and every pair as JSON
+        #[arg(long, requires = "eval")]
         json: bool,
     },
     /// Write a picture of the screen as SVG: the same one each time

@@ -28,6 +28,8 @@ pub const POLICIES: [(&str, &str); 2] = [
 
 /// No policy, profile or scenario is larger; a device or a pipe may have no end.
 const LARGEST_FILE: u64 = 1 << 20;
+/// A file of pairs of prompts may be larger: sets of others are.
+const LARGEST_PAIRS: u64 = 64 << 20;
 /// Characters of a mistake that are told.
 const LONGEST_MESSAGE: usize = 400;
 
@@ -44,8 +46,10 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// A file that is too large to be one.
-    #[error("{} is larger than {LARGEST_FILE} bytes: give a {kind}", shown(path))]
+    #[error("{} is larger than {largest} bytes: give a {kind}", shown(path))]
     TooLarge {
+        /// The most it may have.
+        largest: u64,
         /// What it should be.
         kind: &'static str,
         /// Which.
@@ -96,8 +100,10 @@ pub enum ConfigError {
         message: String,
     },
     /// A URL that cannot be used.
-    #[error("--upstream {url}: {message}")]
+    #[error("{option} {url}: {message}")]
     Url {
+        /// Which option gave it.
+        option: &'static str,
         /// What was given.
         url: SafeText,
         /// What is wrong, and what to write instead.
@@ -222,7 +228,30 @@ pub fn users(named: &[String], policy: &Policy, usual: &[&str]) -> Result<Vec<St
 
 /// The URL of an upstream: http or https, with a host.
 pub fn upstream(text: &str) -> Result<Url, ConfigError> {
+    server("--upstream", "SEAWALL_API_KEY", text)
+}
+
+/// The URL of an embeddings API, by the same rules.
+pub fn embedder(text: &str) -> Result<Url, ConfigError> {
+    server("--embedder", EMBEDDER_KEY, text)
+}
+
+/// The variable with the key of an embeddings API.
+pub const EMBEDDER_KEY: &str = "SEAWALL_EMBEDDER_API_KEY";
+
+/// The key for an embeddings API. Its own alone: that of the upstream must not travel to another host. `env` looks
+/// a variable up.
+pub fn embedder_key(env: impl Fn(&str) -> Option<String>) -> Option<ApiKey> {
+    let value = env(EMBEDDER_KEY)?.trim().to_owned();
+    (!value.is_empty()).then(|| ApiKey {
+        name: EMBEDDER_KEY.to_owned(),
+        secret: SecretString::from(value),
+    })
+}
+
+fn server(option: &'static str, key: &str, text: &str) -> Result<Url, ConfigError> {
     let refuse = |message: String| ConfigError::Url {
+        option,
         url: SafeText::excerpt(text, 120),
         message,
     };
@@ -248,8 +277,9 @@ pub fn upstream(text: &str) -> Result<Url, ConfigError> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ConfigError::Url {
+            option,
             url: SafeText::new(url.host_str().unwrap_or_default()),
-            message: "keys and passwords do not belong into a URL: put the key into SEAWALL_API_KEY".into(),
+            message: format!("keys and passwords do not belong into a URL: put the key into {key}"),
         });
     }
     if url.scheme() == "http" && !is_loopback(&url) && !is_private(&url) {
@@ -258,20 +288,6 @@ pub fn upstream(text: &str) -> Result<Url, ConfigError> {
         ));
     }
     Ok(url)
-}
-
-/// The URL of an embeddings API, as it stands in a policy: the rules of an upstream hold for it too.
-pub fn embedder(text: &str) -> Result<String, ConfigError> {
-    match upstream(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(ConfigError::Url { url, message }) => {
-            // what an upstream is told to do with its key is not meant for an embedder
-            let message = message.split(": put the key").next().unwrap_or_default();
-            let message = message.replace(":8033", ":8034");
-            Err(value_error(&format!("--embedder {url}"), &message))
-        }
-        Err(other) => Err(other),
-    }
 }
 
 /// Whether the host is in a private network, where plain http is usual.
@@ -327,7 +343,7 @@ fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
             });
         }
     }
-    let text = read_bounded(path).map_err(unreadable)?;
+    let text = read_bounded(path, LARGEST_FILE).map_err(unreadable)?;
     let key = text.lines().next().unwrap_or_default().trim().to_owned();
     if key.is_empty() {
         return Err(ConfigError::EmptyKeyFile {
@@ -338,6 +354,22 @@ fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
         name: shown(path).to_string(),
         secret: SecretString::from(key),
     })
+}
+
+/// The text of a file of pairs of prompts.
+pub fn pairs_file(path: &Path) -> Result<String, ConfigError> {
+    let text = read_bounded(path, LARGEST_PAIRS).map_err(|error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
+    if text.len() as u64 > LARGEST_PAIRS {
+        return Err(ConfigError::TooLarge {
+            largest: LARGEST_PAIRS,
+            kind: "smaller file of pairs",
+            path: path.to_owned(),
+        });
+    }
+    Ok(text)
 }
 
 /// Certificates to trust beside those of the system, out of a PEM file: those of a private CA.
@@ -396,8 +428,9 @@ pub(crate) fn find(
         return Ok(((*name).to_owned(), (*text).to_owned()));
     }
     let path = Path::new(name);
-    match read_bounded(path) {
+    match read_bounded(path, LARGEST_FILE) {
         Ok(text) if text.len() as u64 > LARGEST_FILE => Err(ConfigError::TooLarge {
+            largest: LARGEST_FILE,
             kind,
             path: path.to_owned(),
         }),
@@ -417,10 +450,10 @@ pub(crate) fn find(
 }
 
 /// Reads a file up to the first byte that is too many.
-fn read_bounded(path: &Path) -> io::Result<String> {
+fn read_bounded(path: &Path, largest: u64) -> io::Result<String> {
     let mut text = String::new();
     fs::File::open(path)?
-        .take(LARGEST_FILE + 1)
+        .take(largest + 1)
         .read_to_string(&mut text)?;
     Ok(text)
 }
@@ -495,6 +528,29 @@ mod tests {
         for (name, _) in fault::bundled() {
             assert_eq!(&faults(name).unwrap().name, name);
         }
+    }
+
+    #[test]
+    fn the_key_of_the_upstream_is_not_that_of_an_embedder() {
+        let env = |name: &str| {
+            ["SEAWALL_API_KEY", "OPENAI_API_KEY"]
+                .contains(&name)
+                .then(|| "upstream".into())
+        };
+        assert!(embedder_key(env).is_none());
+        let own = embedder_key(|name| (name == EMBEDDER_KEY).then(|| " own ".into())).unwrap();
+        assert_eq!(
+            (own.name.as_str(), own.secret.expose_secret()),
+            (EMBEDDER_KEY, "own")
+        );
+        assert!(
+            message(embedder("http://example.com")).starts_with("--embedder http://example.com: plain http")
+        );
+        let with_key = message(embedder("https://user:pw@h"));
+        assert!(
+            with_key.contains("SEAWALL_EMBEDDER_API_KEY") && !with_key.contains("pw"),
+            "{with_key}"
+        );
     }
 
     #[test]

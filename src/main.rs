@@ -13,9 +13,11 @@ use rustls::pki_types::CertificateDer;
 use seawall::bus::Bus;
 use seawall::check::{self, CheckError};
 use seawall::cli::{Cli, ColorChoice, Mode, PanicIn, SemanticChoice};
+use seawall::client::{EmbedderConfig, HttpEmbedder};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
+use seawall::evaluate;
 use seawall::event::CallId;
 use seawall::event::UserId;
 use seawall::explain;
@@ -23,7 +25,7 @@ use seawall::journal;
 use seawall::labels::Keeper;
 use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, USERS, UpstreamConfig};
-use seawall::settings::{LatencyProfile, Policy, SemanticMode};
+use seawall::settings::{LatencyProfile, Policy, SemanticMode, SemanticSettings};
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
 use seawall::text::SafeText;
 use seawall::time::Clock;
@@ -109,6 +111,26 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         Some(Mode::Why { file, call, json }) => {
             explain::why(file, *call, *json, &mut std::io::stdout(), &mut std::io::stderr())
         }
+        Some(Mode::Semantic {
+            eval,
+            threshold,
+            json,
+        }) => match eval {
+            None => explain_semantic(),
+            Some(file) => {
+                let embedder = cli
+                    .embedder
+                    .as_deref()
+                    .map(|url| http_embedder(cli, url))
+                    .transpose()?;
+                runtime.block_on(evaluate_pairs(
+                    file.as_deref(),
+                    embedder.as_ref(),
+                    *threshold,
+                    *json,
+                ))
+            }
+        },
         None => {
             let config = session_config(cli)?;
             if cli.no_tui || !has_terminal() {
@@ -157,7 +179,11 @@ fn policy(cli: &Cli) -> eyre::Result<Policy> {
         };
     }
     if let Some(url) = &cli.embedder {
-        policy.semantic.embedder = Some(config::embedder(url)?);
+        policy.semantic.embedder = Some(url.clone());
+    }
+    // a file may name one too
+    if let Some(url) = &policy.semantic.embedder {
+        config::embedder(url)?;
     }
     Ok(policy)
 }
@@ -187,6 +213,8 @@ fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
         users: users.iter().map(|name| UserId::new(name)).collect(),
         faults: config::faults(&cli.faults)?,
         upstream: upstream(cli)?,
+        embedder_key: config::embedder_key(|name| std::env::var(name).ok()),
+        embedder_roots: extra_roots(cli)?,
         model: cli.model.clone(),
         answer_tokens: cli.max_tokens,
         ..SessionConfig::default()
@@ -468,6 +496,73 @@ fn check_journal(file: &Path) -> eyre::Result<u8> {
             Ok(USAGE)
         }
     }
+}
+
+/// What the semantic cache is.
+fn explain_semantic() -> eyre::Result<u8> {
+    let text = evaluate::explanation(SemanticSettings::default().threshold);
+    write!(std::io::stdout(), "{text}")?;
+    Ok(0)
+}
+
+/// The embeddings API that the command line names.
+fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> {
+    Ok(HttpEmbedder::new(&EmbedderConfig {
+        base: config::embedder(url)?,
+        model: cli.model.clone(),
+        api_key: config::embedder_key(|name| std::env::var(name).ok()),
+        extra_roots: extra_roots(cli)?,
+        connect_timeout: std::time::Duration::from_secs(5),
+        // a list of texts at once, and a small machine
+        timeout: std::time::Duration::from_mins(1),
+    })?)
+}
+
+/// Embedders and guards on pairs of prompts.
+async fn evaluate_pairs(
+    file: Option<&Path>,
+    embedder: Option<&HttpEmbedder>,
+    threshold: Option<f64>,
+    json: bool,
+) -> eyre::Result<u8> {
+    if let Some(threshold) = threshold.filter(|threshold| !(*threshold > 0.0 && *threshold <= 1.0)) {
+        let message =
+            format!("seawall: --threshold {threshold}: write a similarity above 0 and up to 1, as in 0.8");
+        writeln!(std::io::stderr(), "{message}")?;
+        return Ok(USAGE);
+    }
+    let (name, text) = match file {
+        None => (evaluate::BUNDLED_NAME.to_owned(), evaluate::BUNDLED.to_owned()),
+        Some(path) => (path.display().to_string(), config::pairs_file(path)?),
+    };
+    let pairs = match evaluate::read(&name, &text) {
+        Ok(pairs) => pairs,
+        Err(error) => {
+            writeln!(std::io::stderr(), "seawall: {error}")?;
+            return Ok(USAGE);
+        }
+    };
+    let own = threshold.unwrap_or(SemanticSettings::default().threshold);
+    let mut measured = vec![evaluate::built_in(&pairs, own)];
+    if let Some(embedder) = embedder {
+        match evaluate::endpoint(embedder, &pairs, threshold).await {
+            Ok(figures) => measured.push(figures),
+            Err(error) => {
+                writeln!(std::io::stderr(), "seawall: {error}")?;
+                return Ok(UNREACHABLE);
+            }
+        }
+    }
+    let evaluation = evaluate::Evaluation::new(&name, &pairs, measured);
+    let mut out = std::io::stdout();
+    if json {
+        // not into `out`, as in `report`
+        let written = serde_json::to_string_pretty(&evaluation)?;
+        writeln!(out, "{written}")?;
+    } else {
+        write!(out, "{evaluation}")?;
+    }
+    Ok(0)
 }
 
 /// The simulator alone, until a signal.

@@ -129,6 +129,7 @@ fn resolve(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
     let PolicyChoice {
         base,
         cache,
+        semantic,
         flight,
         retry,
         limit,
@@ -137,6 +138,7 @@ fn resolve(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
     } = choice.clone();
     let mut policy = config::policy(&base)?;
     policy.cache = cache.unwrap_or(policy.cache);
+    policy.semantic = semantic.unwrap_or(policy.semantic);
     policy.flight = flight.unwrap_or(policy.flight);
     policy.retry = retry.unwrap_or(policy.retry);
     policy.limit = limit.unwrap_or(policy.limit);
@@ -276,7 +278,15 @@ fn validate_callers(group: &Callers, duration: Duration) -> Result<(), String> {
             format!("workers = {workers}: from 1 to 10000"),
         )?,
     }
-    let PromptMix { distinct, skew } = group.prompts;
+    let PromptMix {
+        distinct,
+        skew,
+        ref list,
+    } = group.prompts;
+    rule(
+        list.len() <= 1_000 && list.iter().all(|prompt| !prompt.trim().is_empty()),
+        "prompts.list: at most 1000 prompts, none of them empty".into(),
+    )?;
     rule(
         (1..=100_000).contains(&distinct),
         format!("prompts.distinct = {distinct}: from 1 to 100000"),

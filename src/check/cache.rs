@@ -1,6 +1,6 @@
 //! Stored answers: what may be stored, and what is given to whom.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,22 +15,24 @@ use crate::time::Timestamp;
 
 /// An answer that may be given again: the hash of its text, not the text, so that an hour fits in memory.
 #[derive(Clone, Debug)]
-struct Kept {
-    hash: u64,
-    usage: Usage,
-    event: Arc<Event>,
+pub(super) struct Kept {
+    pub(super) hash: u64,
+    pub(super) usage: Usage,
+    pub(super) event: Arc<Event>,
 }
 
 /// What was stored and what was completed.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
-    stored: BTreeMap<RequestId, Kept>,
+    pub(super) stored: BTreeMap<RequestId, Kept>,
+    /// Whose answers they are: the call that got each from the upstream.
+    pub(super) sources: BTreeMap<CallId, RequestId>,
+    /// What bad labels ask for, by the fingerprint of the request.
+    pub(super) raised: BTreeMap<String, f64>,
     /// In the order of storing, to forget what nobody can be given any more.
     order: VecDeque<(Timestamp, RequestId)>,
     /// Results of idempotency keys. The log does not tell the keys: several may have the same request.
     results: BTreeMap<RequestId, Vec<Kept>>,
-    /// Calls whose answers are in `stored`.
-    sources: BTreeSet<CallId>,
     result_order: VecDeque<(Timestamp, RequestId)>,
 }
 
@@ -73,6 +75,16 @@ impl Shelf {
                     format!("the bound is {max_bytes} bytes")
                 })
             }
+            EventKind::SemanticHit { .. } | EventKind::SemanticShadowed { .. } => {
+                self.near(book, event, slack)
+            }
+            EventKind::SemanticLabelled { .. } => self.labelled(book, event),
+            EventKind::PolicyApplied { policy } => {
+                let labels = policy.semantic.labels.iter();
+                let raised = labels.filter_map(|label| Some((label.request.clone(), label.threshold?)));
+                self.raised = raised.collect();
+                Ok(())
+            }
             EventKind::AttemptEnded {
                 result: AttemptResult::Succeeded { usage, .. },
                 ..
@@ -109,13 +121,12 @@ impl Shelf {
         };
         let most = book.policy.cache.max_entry_bytes;
         flight.ensure(*bytes <= most, 24, || format!("an entry may have {most} bytes"))?;
-        let before = self
+        let older = self
             .stored
             .insert(flight.request.clone(), kept(flight, usage, event));
-        if let Some(replaced) = before.and_then(|kept| kept.event.call) {
-            self.sources.remove(&replaced);
-        }
-        self.sources.extend(event.call);
+        self.forget_source(older.as_ref());
+        self.sources
+            .insert(event.call.unwrap_or_default(), flight.request.clone());
         self.order.push_back((event.at, flight.request.clone()));
         self.forget(event.at, book);
         Ok(())
@@ -129,7 +140,7 @@ impl Shelf {
             fields,
             ..
         } = nearest;
-        ensure(self.sources.contains(source), 45, || {
+        ensure(self.sources.contains_key(source), 45, || {
             format!("no answer of {source} is stored")
         })?;
         ensure(
@@ -191,6 +202,12 @@ impl Shelf {
         .map_err(|breach| breach.with(results.iter().map(|kept| Arc::clone(&kept.event))))
     }
 
+    pub(super) fn forget_source(&mut self, kept: Option<&Kept>) {
+        if let Some(call) = kept.and_then(|kept| kept.event.call) {
+            self.sources.remove(&call);
+        }
+    }
+
     /// Forgets what is too old to be given.
     fn forget(&mut self, now: Timestamp, book: &Book) {
         let ttl = book.policy.cache.ttl;
@@ -198,9 +215,9 @@ impl Shelf {
             let at = *at;
             if let Some((_, request)) = self.order.pop_front()
                 && self.stored.get(&request).is_some_and(|kept| kept.event.at <= at)
-                && let Some(source) = self.stored.remove(&request).and_then(|kept| kept.event.call)
             {
-                self.sources.remove(&source);
+                let older = self.stored.remove(&request);
+                self.forget_source(older.as_ref());
             }
         }
         let ttl = book.policy.flight.replay_ttl;

@@ -100,7 +100,15 @@ pub const INVARIANTS: &[(u8, &str)] = &[
     (30, "a repeated idempotency key gets the identical result"),
     (31, "an error is told only to those who waited for it"),
     (40, "the counts of a call are the counts of its events"),
+    (
+        41,
+        "a semantic hit gives an answer that is stored, of the same user, at least as near as asked for and without objection; only where it is switched on, and never an answer that was labelled bad",
+    ),
     (42, "the breaker turns nobody away once its open time is over"),
+    (
+        43,
+        "what a semantic hit serves costs nothing: no attempt, no token, no permit",
+    ),
     (
         45,
         "what a miss is said to be like was stored by the call that is named, and differs in a field",

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::Core;
 use super::answer::Answer;
+use super::embedder::{Embedder, Lexical};
 use super::flight::{Flight, FlightKey};
 use super::sync::MutexGuard;
 use super::transport::Transport;
@@ -25,6 +26,7 @@ use crate::policy::cache::Cache;
 use crate::policy::classify;
 use crate::policy::ledger::IdempotencyLedger;
 use crate::policy::limiter::{Admission, Grant, LaneId, Limiter, Request, Settlement, Ticket, Turn};
+use crate::policy::semantic::{HoldOff, Labels};
 use crate::settings::Policy;
 use crate::time::Timestamp;
 
@@ -54,6 +56,11 @@ pub(super) struct Guards {
     pub(super) flights: BTreeMap<FlightKey, Arc<Flight>>,
     /// Models the upstream lists, once it was asked.
     pub(super) models: BTreeSet<String>,
+    /// What turns prompts into vectors, and whether it is asked.
+    pub(super) embedder: Arc<dyn Embedder>,
+    pub(super) hold_off: HoldOff,
+    /// What people said of semantic hits.
+    pub(super) labels: Labels,
     /// Who waits in the limiter's queue.
     turns: BTreeMap<Ticket, Waiting>,
 }
@@ -76,6 +83,9 @@ impl Guards {
             limiter: Limiter::new(&policy.limit, now),
             breaker: Breaker::new(&policy.breaker, breaker_seed, now),
             budget: RetryBudget::new(&policy.retry),
+            embedder: Arc::new(Lexical),
+            hold_off: HoldOff::default(),
+            labels: Labels::new(&policy.semantic.labels),
             policy: Arc::new(policy),
             flights: BTreeMap::new(),
             models: BTreeSet::new(),

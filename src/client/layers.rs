@@ -7,12 +7,13 @@ use bytes::Bytes;
 
 use super::flight::{Flight, FlightKey, Subscriber};
 use super::guards::{Guards, Kept};
+use super::semantic::Asked;
 use super::stream::CallStream;
 use super::transport::{AttemptRequest, Transport};
 use super::{CallContext, Core};
 use crate::event::{
     CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff, FlightId, MissReason, NearMiss,
-    Observer, Phase, Sharing, UserId,
+    Observer, Phase, Sharing, UpstreamInfo, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::admission;
@@ -36,6 +37,8 @@ pub(super) struct Errand {
     pub(super) client_key: Option<String>,
     /// Whether the answer may be used again.
     pub(super) storable: bool,
+    /// What the semantic cache compares, where it is asked.
+    pub(super) asked: Option<Asked>,
 }
 
 impl Errand {
@@ -73,13 +76,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     pub(super) fn admit(&self, request: &ChatRequest, context: CallContext) -> Pending {
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         let info = self.transport.info();
-        let scope = Scope {
-            user: &context.user,
-            credential: self.transport.credential_id(),
-            upstream: &info.host,
-            route: "chat/completions",
-        };
-        let key = RequestKey::new(&scope, request);
+        let key = RequestKey::new(&self.scope(&context.user, &info), request);
         let started_at = self.env.clock.now();
         let policy = Arc::clone(&self.lock().policy);
         let deadline = started_at
@@ -108,6 +105,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
             started_at,
             deadline,
             repeatable,
+        }
+    }
+
+    /// What an answer depends on beside the request.
+    pub(super) fn scope<'a>(&self, user: &'a UserId, info: &'a UpstreamInfo) -> Scope<'a> {
+        Scope {
+            user,
+            credential: self.transport.credential_id(),
+            upstream: &info.host,
+            route: "chat/completions",
         }
     }
 
@@ -273,6 +280,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         pending: Pending,
         flight: Arc<Flight>,
     ) -> CallStream {
+        let asked = self.asked(request, &pending.context);
         let Pending {
             call,
             context,
@@ -288,6 +296,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             user: context.user,
             client_key: context.idempotency_key,
             storable: repeatable,
+            asked,
         };
         // the flight is a task of its own: it outlives the caller that started it
         let core = Arc::clone(self);

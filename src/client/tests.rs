@@ -11,5 +11,6 @@ mod retrying;
 mod rig;
 mod schedules;
 mod script;
+mod semantic;
 mod sharing;
 mod storm;

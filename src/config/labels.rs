@@ -30,7 +30,7 @@ pub fn labels_file(name: &str, env: impl Fn(&str) -> Option<OsString>) -> Option
 /// Adds the labels in `file` to a policy; one of its own that is about the same request gives way. A file that
 /// is not there holds none.
 pub fn add_labels(policy: &mut Policy, file: &Path) -> Result<(), ConfigError> {
-    let text = match read_bounded(file) {
+    let text = match read_bounded(file, LARGEST_FILE) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
@@ -44,6 +44,7 @@ pub fn add_labels(policy: &mut Policy, file: &Path) -> Result<(), ConfigError> {
         return Err(ConfigError::TooLarge {
             kind: "file of labels, or delete it",
             path: file.to_owned(),
+            largest: LARGEST_FILE,
         });
     }
     let found = read_labels(&shown(file), &text)?;

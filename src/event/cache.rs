@@ -160,4 +160,6 @@ pub enum EvictReason {
     Capacity,
     /// A person cleared the cache.
     Cleared,
+    /// A person said that the answer is wrong.
+    Labelled,
 }

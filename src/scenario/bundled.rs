@@ -15,6 +15,7 @@ const BUNDLED: &[(&str, &str)] = &[
     bundle!("cache-warms-up"),
     bundle!("misses"),
     bundle!("temperature"),
+    bundle!("semantic"),
     bundle!("thundering-herd"),
     bundle!("idempotent-replay"),
     bundle!("flaky"),

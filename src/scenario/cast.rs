@@ -11,7 +11,7 @@ use super::Scene;
 use super::script::{Arrival, Callers, Impatience, Wish};
 use crate::client::{CallContext, Env, ResilientClient, Transport};
 use crate::engine::{Engine, Prompts};
-use crate::event::{BreakerMode, Command, EventKind, Observer, Origin, UserId};
+use crate::event::{BreakerMode, CallId, Command, EventKind, Observer, Origin, UserId};
 use crate::openai::{ChatRequest, Message};
 use crate::time::{Clock, Timestamp};
 
@@ -44,7 +44,11 @@ pub(super) async fn play<T: Transport, O: Observer + Clone>(scene: &Arc<Scene>, 
         let group = Group {
             index: index as u64,
             until: at(group.until.unwrap_or(scene.scenario.duration)),
-            prompts: Prompts::new(group.prompts.distinct as usize, group.prompts.skew),
+            prompts: Prompts::of(
+                &group.prompts.list,
+                group.prompts.distinct as usize,
+                group.prompts.skew,
+            ),
             words: group.clone(),
             stop: stop.clone(),
             stage: stage.clone(),
@@ -108,6 +112,11 @@ async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: St
             Wish::CacheOff => obey(Command::SetCache { on: false }),
             Wish::ClearCache => obey(Command::ClearCache),
             Wish::SetOrder(order) => obey(Command::SetQueueOrder { order }),
+            Wish::Semantic(mode) => obey(Command::SetSemantic { mode }),
+            Wish::Label { call, good } => obey(Command::LabelHit {
+                call: CallId(call),
+                good,
+            }),
             Wish::CancelAll => stop.all(),
             Wish::ApplyPolicy(name) => {
                 if let Some((_, policy)) = scene.policies.iter().find(|(known, _)| *known == name) {

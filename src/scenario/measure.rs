@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tally::{CallFacts, Tally};
+use super::tally::{CallFacts, Meaning, Tally};
 use crate::event::{BreakerState, Fate};
 use crate::time::Timestamp;
 
@@ -19,6 +19,10 @@ pub enum Measure {
     Ok,
     /// Served by the cache or the ledger.
     Hits,
+    /// Hits on the answer to another prompt that means the same.
+    SemanticHits,
+    /// Near prompts whose answer a guard refused.
+    SemanticRefused,
     /// Served by a flight of another call.
     Shared,
     /// Turned away by the limiter.
@@ -119,11 +123,13 @@ impl Part {
 
 impl Measure {
     /// Every measure, in the order they are reported.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::Calls,
         Self::Served,
         Self::Ok,
         Self::Hits,
+        Self::SemanticHits,
+        Self::SemanticRefused,
         Self::Shared,
         Self::Rejected,
         Self::Refused,
@@ -169,6 +175,8 @@ impl Measure {
             Self::Served => "served",
             Self::Ok => "ok",
             Self::Hits => "hits",
+            Self::SemanticHits => "semantic_hits",
+            Self::SemanticRefused => "semantic_refused",
             Self::Shared => "shared",
             Self::Rejected => "rejected",
             Self::Refused => "refused",
@@ -235,6 +243,8 @@ impl Measure {
             Self::Served => Some(count(&CallFacts::is_served)),
             Self::Ok => Some(fated(Fate::Answered)),
             Self::Hits => Some(fated(Fate::Hit)),
+            Self::SemanticHits => Some(count(&|call| call.meaning == Meaning::Served)),
+            Self::SemanticRefused => Some(count(&|call| call.meaning == Meaning::Refused)),
             Self::Shared => Some(fated(Fate::Shared)),
             Self::Rejected => Some(fated(Fate::Rejected)),
             Self::Refused => Some(fated(Fate::Refused)),

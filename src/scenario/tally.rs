@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::event::{BreakerState, CallId, Event, EventKind, Fate, NearMiss, UserId};
+use crate::event::{BreakerState, CallId, Event, EventKind, Fate, NearMiss, SemanticMiss, UserId};
 use crate::time::Timestamp;
 
 /// A call, as far as it has come.
@@ -26,6 +26,20 @@ pub struct CallFacts {
     pub first_token: Option<Duration>,
     /// In the limiter's queue, all attempts together.
     pub waited: Duration,
+    /// What the semantic cache said.
+    pub meaning: Meaning,
+}
+
+/// What the semantic cache said to a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing, or that it has nothing.
+    #[default]
+    Nothing,
+    /// It served the answer to another prompt.
+    Served,
+    /// A guard refused the nearest.
+    Refused,
 }
 
 impl CallFacts {
@@ -116,10 +130,17 @@ impl Tally {
                 }
             }
             EventKind::CacheHit { .. } => self.hits.exact += 1,
-            EventKind::SemanticHit { .. } => self.hits.semantic += 1,
+            EventKind::SemanticHit { .. } => {
+                self.hits.semantic += 1;
+                self.note_meaning(event, Meaning::Served);
+            }
             EventKind::FlightJoined { .. } => self.hits.shared += 1,
             EventKind::ResultReplayed { .. } => self.hits.replayed += 1,
             EventKind::CacheMissed { nearest, .. } => self.miss(nearest.as_deref()),
+            EventKind::SemanticMissed {
+                reason: SemanticMiss::Refused,
+                ..
+            } => self.note_meaning(event, Meaning::Refused),
             EventKind::AttemptStarted { .. } => self.attempts += 1,
             EventKind::AttemptFirstToken { .. } => {
                 let at = event.at;
@@ -214,6 +235,7 @@ impl Tally {
             took: None,
             first_token: None,
             waited: Duration::ZERO,
+            meaning: Meaning::default(),
         };
         self.calls.insert(id, call);
     }
@@ -226,6 +248,12 @@ impl Tally {
             && let Some(diff) = differs.first().filter(|diff| !diff.is_another_question())
         {
             *self.near.entry(diff.label()).or_default() += 1;
+        }
+    }
+
+    fn note_meaning(&mut self, event: &Event, meaning: Meaning) {
+        if let Some(call) = self.of(event) {
+            call.meaning = meaning;
         }
     }
 

@@ -19,10 +19,11 @@ use super::script::{
     Arrival, Callers, FaultPhase, Impatience, PolicyChoice, PromptMix, Scenario, TimedCommand,
     UpstreamScript, Wish,
 };
+use super::tally::Meaning;
 use crate::settings::{
     BreakerSettings, Bucket, CacheSettings, Capacity, Counts, FaultKind, FaultProfile, FlightSettings,
-    Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticSettings,
-    TimeoutSettings, UserLimits,
+    Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticMode,
+    SemanticSettings, TimeoutSettings, UserLimits,
 };
 
 /// Who calls.
@@ -46,6 +47,8 @@ pub struct Explored {
     pub calls: u64,
     /// Events told in them.
     pub events: u64,
+    /// Calls in them that got the answer to another prompt.
+    pub semantic_hits: u64,
     /// The first broken one, by seed, as far as was looked.
     pub broken: Option<Broken>,
 }
@@ -84,6 +87,8 @@ impl Explored {
             Ok(outcome) => {
                 self.calls += outcome.tally.calls().count() as u64;
                 self.events += outcome.tally.events;
+                let by_meaning = { outcome.tally.calls() }.filter(|call| call.meaning == Meaning::Served);
+                self.semantic_hits += by_meaning.count() as u64;
                 let unended = outcome.tally.calls().filter(|call| call.fate.is_none()).count();
                 match (&outcome.violation, outcome.leftovers.first(), unended) {
                     (Some(violation), ..) => violation.to_string(),
@@ -133,6 +138,16 @@ pub fn world(seed: u64) -> Scene {
         watch: None,
     }
 }
+
+/// Prompts that are near each other, some of which mean the same.
+const NEAR: [&str; 6] = [
+    "How do I cancel my berth for Friday?",
+    "How can I cancel the berth for Friday?",
+    "How do I cancel my berth for Monday?",
+    "Cancel my berth on Friday, please: how do I do that?",
+    "How do I book a berth for Friday?",
+    "What does a red buoy with 3 white stripes mean?",
+];
 
 /// Chance, in the words of a world.
 struct Draw(StdRng);
@@ -188,6 +203,11 @@ impl Draw {
             prompts: PromptMix {
                 distinct: self.count(1, 6),
                 skew: self.one_of(&[0.0, 1.0, 2.0]),
+                list: if self.sometimes(0.5) {
+                    NEAR.map(ToOwned::to_owned).to_vec()
+                } else {
+                    Vec::new()
+                },
             },
             system: self.one_of(&[None, Some("Help.".into()), Some("Help. It is {time}.".into())]),
             temperature: self.one_of(&[0.0, 0.0, 0.7]),
@@ -261,6 +281,13 @@ impl Draw {
             Wish::CacheOn,
             Wish::CacheOff,
             Wish::ClearCache,
+            Wish::Semantic(SemanticMode::Off),
+            Wish::Semantic(SemanticMode::On),
+            Wish::Semantic(SemanticMode::Shadow),
+            Wish::Label {
+                call: u64::from(self.count(1, 20)),
+                good: self.sometimes(0.3),
+            },
             Wish::CancelAll,
             Wish::SetOrder(QueueOrder::Fifo),
             Wish::SetOrder(QueueOrder::Fair),
@@ -285,7 +312,7 @@ impl Draw {
                 max_entry_bytes: self.one_of(&[1200, 1 << 20]),
                 store_all: self.sometimes(0.2),
             },
-            semantic: SemanticSettings::default(),
+            semantic: self.semantic(),
             flight: FlightSettings {
                 enabled: self.sometimes(0.8),
                 replay_ttl: self.millis(1, 60_000),
@@ -302,6 +329,21 @@ impl Draw {
                 event_idle: self.millis(5, 20_000),
                 max_response_bytes: self.one_of(&[300, 1 << 20]),
             },
+        }
+    }
+
+    fn semantic(&mut self) -> SemanticSettings {
+        SemanticSettings {
+            mode: self.one_of(&[
+                SemanticMode::Off,
+                SemanticMode::On,
+                SemanticMode::On,
+                SemanticMode::Shadow,
+            ]),
+            threshold: self.one_of(&[0.05, 0.3, 0.6, 0.8, 1.0]),
+            guards: self.sometimes(0.5),
+            max_entries: self.one_of(&[1, 2, 1_000]),
+            ..SemanticSettings::default()
         }
     }
 
@@ -416,6 +458,7 @@ mod tests {
         assert_eq!(explored.worlds, 2_000);
         // worlds in which nothing happens would prove nothing
         assert!(explored.calls > 20_000, "{explored:?}");
+        assert!(explored.semantic_hits > 200, "{explored:?}");
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl CacheView {
                 match reason {
                     EvictReason::Expired => self.expired = self.expired.saturating_add(*removed),
                     EvictReason::Capacity => self.evicted = self.evicted.saturating_add(*removed),
-                    EvictReason::Cleared => {}
+                    EvictReason::Cleared | EvictReason::Labelled => {}
                 }
                 (self.entries, self.bytes) = (*entries, *total_bytes);
             }

@@ -20,7 +20,7 @@ impl About<'_> {
                     LogKind::Note,
                     format!("cache cleared, {} gone", count(*removed, "answer")),
                 )),
-                EvictReason::Expired | EvictReason::Capacity => None,
+                EvictReason::Expired | EvictReason::Capacity | EvictReason::Labelled => None,
             },
             EventKind::CacheSwitched { on } => {
                 Some((LogKind::Note, format!("cache {}", if *on { "on" } else { "off" })))
