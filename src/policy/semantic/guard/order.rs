@@ -20,6 +20,11 @@ const RELATIONS: &[&str] = &[
     "in", "via", "as", "about", "while", "per",
 ];
 
+/// Words of grammar that bend with the words around them: `does the teacher`, `do the students`.
+const BENDING: &[&str] = &[
+    "a", "an", "the", "do", "does", "did", "is", "are", "was", "were", "has", "have", "had",
+];
+
 /// Words between which sides may change places.
 const SYMMETRIC: &[&str] = &["and", "or", "vs", "versus", "nor", "between", "plus", "times"];
 
@@ -77,8 +82,9 @@ fn side_by_side(around: &Around<'_>) -> String {
 /// rewording too (`a vegetarian recipe for dinner`, `a dinner recipe that is vegetarian`), and then these change.
 fn same_grammar(one: &Reading<'_>, other: &Reading<'_>) -> bool {
     fn grammar<'r>(reading: &'r Reading<'_>) -> Vec<&'r str> {
-        let words = reading.words.iter().filter(|word| word.kind == Kind::Function);
-        words.take(MOST).map(|word| &*word.lower).collect()
+        let words = reading.words.iter().take(MOST);
+        let grammar = words.filter(|word| word.kind == Kind::Function && !BENDING.contains(&&*word.lower));
+        grammar.map(|word| &*word.lower).collect()
     }
     let mut left = grammar(other);
     let mut more = 0;

@@ -102,6 +102,13 @@ const REFUSED: &[(&str, &str, SemanticGuard, &str, &str)] = &[
         "yaml to json",
     ),
     (
+        "what does the maker owe the buyers",
+        "what do the buyers owe the maker",
+        Role,
+        "maker owe buyers",
+        "buyers owe maker",
+    ),
+    (
         "did Rome fight Carthage",
         "did Carthage fight Rome",
         Role,
@@ -175,6 +182,10 @@ fn no_guard_objects_to_the_same_in_other_words() {
         ),
         ("Was Brazil beaten by Germany?", "Did Germany beat Brazil?"),
         ("Convert from km to miles", "convert km into miles"),
+        (
+            "Give me a vegetarian recipe for dinner",
+            "Suggest a dinner recipe that is vegetarian",
+        ),
         (
             "How do I enable 2FA?",
             "How can I turn on two-factor authentication?",
