@@ -1,5 +1,7 @@
 //! The semantic cache over 50,000 prompts: one search, and what a single pass over that memory costs.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot begin fails by panicking")]
+
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use seawall::client::{Embedder, Embedding};
-use seawall::event::CallId;
+use seawall::event::{CallId, Objection};
 use seawall::openai::ChatRequest;
 use seawall::settings::{Policy, SemanticMode};
 
 use super::{Stage, cold};
 
-/// Each word is a dimension of its own. Not the built-in embedder: a journal that is committed must not change
-/// whenever that one gets better.
+/// Each word is a dimension of its own. Neither the built-in embedder nor its guards: a journal that is committed must
+/// not change whenever these get better.
 #[derive(Debug, Default)]
 struct Words(Mutex<BTreeMap<String, usize>>);
 
@@ -24,6 +24,10 @@ impl Embedder for Words {
             vector[*slots.entry(word.to_owned()).or_insert(next)] += 1.0;
         }
         Box::pin(std::future::ready(Ok(vector)))
+    }
+
+    fn objection(&self, _asked: &str, _stored: &str) -> Option<Objection> {
+        None
     }
 
     fn name(&self) -> String {
