@@ -92,7 +92,7 @@ impl Limiter {
                 self.users.saw(&flight.request.0, event.at);
                 let (position, waiting) = (*position as usize, *waiting as usize);
                 self.queue
-                    .join(flight, needs, self.version, position, waiting, &self.users)
+                    .join(flight, needs, self.version, (position, waiting), &self.users)
             }
             EventKind::LimitLeft { waiting } => {
                 let flight = book.flight(event)?;

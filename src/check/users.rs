@@ -124,7 +124,7 @@ impl Users {
         let user = told.map(|told| told.user.clone());
         self.grants.insert(flight.id, (user, self.version));
         let flows = (reserved.map(|_| Flow::Granted(1)), reserved.map(Flow::Granted));
-        self.told(flight, event, flows, told, self.version, late)
+        self.told(flight, event, flows, told, (self.version, late))
     }
 
     /// A settlement: what goes back to all goes back to the user, and what is owed is owed by it.
@@ -143,7 +143,7 @@ impl Users {
             _ => true,
         };
         flight.ensure(same, 13, || format!("its grant was charged to {charged:?}"))?;
-        self.told(flight, event, flows, told, version, late)
+        self.told(flight, event, flows, told, (version, late))
     }
 
     /// Invariant 12: the buckets that are told are those that the settings give.
@@ -174,8 +174,7 @@ impl Users {
         event: &Arc<Event>,
         (request, token): (Option<Flow>, Option<Flow>),
         told: Option<&UserLevels>,
-        version: u64,
-        late: Duration,
+        (version, late): (u64, Duration),
     ) -> Holds {
         let Some(told) = told else { return Ok(()) };
         let Some(purse) = self.purses.get_mut(&told.user) else {

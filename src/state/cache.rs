@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{BypassReason, Event, EventKind, EvictReason, Fate, MissReason, SkipReason};
+use crate::openai::Usage;
 use crate::time::Timestamp;
 
 pub use self::advice::Advice;
@@ -83,6 +84,18 @@ pub struct Came {
 }
 
 impl Came {
+    fn hit(&mut self) {
+        (self.calls, self.lookups, self.exact) = (self.calls + 1, self.lookups + 1, self.exact + 1);
+    }
+
+    fn missed(&mut self) {
+        (self.calls, self.lookups) = (self.calls + 1, self.lookups + 1);
+    }
+
+    fn replay(&mut self) {
+        (self.calls, self.replayed) = (self.calls + 1, self.replayed + 1);
+    }
+
     /// Answers of the caches.
     pub fn hits(&self) -> u64 {
         self.exact.saturating_add(self.semantic)
@@ -180,32 +193,39 @@ impl CacheView {
 }
 
 impl CacheView {
+    /// LLM tokens and waiting that were not spent again.
+    fn spared(&mut self, tokens: Usage, time: Duration) {
+        self.saved_tokens = self.saved_tokens.saturating_add(tokens.total());
+        self.saved_time = self.saved_time.saturating_add(time);
+    }
+
+    fn removed(&mut self, reason: EvictReason, count: u64) {
+        match reason {
+            EvictReason::Expired => self.expired = self.expired.saturating_add(count),
+            EvictReason::Capacity => self.evicted = self.evicted.saturating_add(count),
+            EvictReason::Cleared | EvictReason::Labelled => {}
+        }
+    }
+
     pub(super) fn apply(&mut self, event: &Event) {
         match &event.kind {
             EventKind::CacheHit {
                 saved, saved_time, ..
             } => {
                 self.hits += 1;
-                self.saved_tokens = self.saved_tokens.saturating_add(saved.total());
-                self.saved_time = self.saved_time.saturating_add(*saved_time);
-                self.note(event.at, |came| {
-                    (came.calls, came.lookups, came.exact) =
-                        (came.calls + 1, came.lookups + 1, came.exact + 1);
-                });
+                self.spared(*saved, *saved_time);
+                self.note(event.at, Came::hit);
             }
             EventKind::SemanticHit {
                 saved, saved_time, ..
             } => {
                 self.semantic += 1;
-                self.saved_tokens = self.saved_tokens.saturating_add(saved.total());
-                self.saved_time = self.saved_time.saturating_add(*saved_time);
+                self.spared(*saved, *saved_time);
                 self.note(event.at, |came| came.semantic += 1);
             }
             EventKind::CacheMissed { reason, nearest } => {
                 *self.misses.entry(*reason).or_default() += 1;
-                self.note(event.at, |came| {
-                    (came.calls, came.lookups) = (came.calls + 1, came.lookups + 1);
-                });
+                self.note(event.at, Came::missed);
                 if let (Some(call), Some(nearest)) = (event.call, nearest) {
                     self.near.take(event.at, call, nearest);
                 }
@@ -227,11 +247,7 @@ impl CacheView {
                 entries,
                 total_bytes,
             } => {
-                match reason {
-                    EvictReason::Expired => self.expired = self.expired.saturating_add(*removed),
-                    EvictReason::Capacity => self.evicted = self.evicted.saturating_add(*removed),
-                    EvictReason::Cleared | EvictReason::Labelled => {}
-                }
+                self.removed(*reason, *removed);
                 (self.entries, self.bytes) = (*entries, *total_bytes);
             }
             EventKind::CacheSwitched { on } => self.on = *on,
@@ -242,16 +258,14 @@ impl CacheView {
             }
             EventKind::ResultReplayed { saved, .. } => {
                 self.replays += 1;
-                self.note(event.at, |came| {
-                    (came.calls, came.replayed) = (came.calls + 1, came.replayed + 1);
-                });
-                self.saved_tokens = self.saved_tokens.saturating_add(saved.total());
+                self.note(event.at, Came::replay);
+                self.spared(*saved, Duration::ZERO);
             }
             EventKind::CallEnded {
                 fate: Fate::Shared,
                 usage: Some(usage),
                 ..
-            } => self.saved_tokens = self.saved_tokens.saturating_add(usage.total()),
+            } => self.spared(*usage, Duration::ZERO),
             EventKind::SessionStarted { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }

@@ -99,7 +99,9 @@ fn every_call_of_bundled_scenarios_has_a_story_and_all_ways_tell_the_same() {
         // one call alone, as the program does it: by its owner's events too
         for call in calls.iter().step_by(calls.len() / 20 + 1) {
             let mut alone = Why::of(*call);
-            events.iter().for_each(|event| alone.apply(event));
+            for event in &events {
+                alone.apply(event);
+            }
             assert_eq!(alone.story(*call), why.story(*call), "{name}");
         }
     });
@@ -117,7 +119,9 @@ fn a_run_that_watches_a_call_tells_what_its_journal_tells() {
     let watched = outcome.watched.unwrap();
     let (_, journal) = play(&load("stalls"));
     let mut why = Why::of(CallId(64));
-    events(&journal).iter().for_each(|event| why.apply(event));
+    for event in &events(&journal) {
+        why.apply(event);
+    }
     assert_eq!(watched.story, why.story(CallId(64)));
 }
 

@@ -44,7 +44,7 @@ async fn a_miss_names_the_call_whose_request_differs_in_a_time() {
 #[tokio::test(start_paused = true)]
 async fn what_left_the_cache_is_like_nothing_and_what_is_too_old_is_explained_by_that() {
     let mut policy = steady();
-    policy.cache.ttl = std::time::Duration::from_secs(60);
+    policy.cache.ttl = std::time::Duration::from_mins(1);
     let rig = Rig::new(policy);
     for seconds in [0, 30, 61] {
         rig.sleep(std::time::Duration::from_secs(seconds)).await;

@@ -62,7 +62,7 @@ impl Misses {
     /// The differences that came up most often alone, the most frequent first.
     pub fn by_count(&self) -> Vec<&FieldCount> {
         let mut fields: Vec<&FieldCount> = self.fields.iter().collect();
-        fields.sort_by(|a, b| (b.alone, b.with_others).cmp(&(a.alone, a.with_others)));
+        fields.sort_by_key(|field| std::cmp::Reverse((field.alone, field.with_others)));
         fields
     }
 

@@ -75,14 +75,18 @@ fn every_call_of_made_up_sessions_has_its_story_and_a_journal_tells_the_same() {
         let events = session(seed, 150);
         let state = fold(&events);
         let mut all = Why::of_all();
-        events.iter().for_each(|event| all.apply(event));
+        for event in &events {
+            all.apply(event);
+        }
         for id in (1..=150).map(CallId) {
             let told = all.story(id).unwrap();
             check(&told);
             assert!(told.fate().is_some() && told.lost == 0, "{told}");
             fates.insert(told.fate());
             let mut alone = Why::of(id);
-            events.iter().for_each(|event| alone.apply(event));
+            for event in &events {
+                alone.apply(event);
+            }
             assert_eq!(alone.story(id).as_ref(), Some(&told), "{told}");
             // a chat forgets its oldest calls
             if state.calls.recent.contains_key(&id) {
@@ -289,14 +293,14 @@ fn a_refusal_tells_which_move_opened_the_breaker() {
     assert!(text.contains(told), "{text}");
 }
 
-fn nearest(similarity: f64, objection: Option<Objection>) -> Box<NearestPrompt> {
-    Box::new(NearestPrompt {
+fn nearest(similarity: f64, objection: Option<Objection>) -> NearestPrompt {
+    NearestPrompt {
         source: CallId(4),
         prompt: "what is a token bucket?".into(),
         similarity,
         threshold: 0.9,
         objection,
-    })
+    }
 }
 
 #[test]
@@ -328,7 +332,7 @@ fn what_the_caches_saw_is_told() {
     let lookup = Duration::from_micros(800);
     let refused = EventKind::SemanticMissed {
         reason: SemanticMiss::Refused,
-        nearest: Some(nearest(0.95, objection)),
+        nearest: Some(Box::new(nearest(0.95, objection))),
         candidates: 12,
         lookup,
         detail: None,
@@ -349,7 +353,7 @@ fn what_the_caches_saw_is_told() {
     let now = tale.at(1.0).now;
     tale.tell(8, started(8, Origin::Chat, now)).tell(8, missed);
     let hit = EventKind::SemanticHit {
-        nearest: nearest(0.97, None),
+        nearest: Box::new(nearest(0.97, None)),
         candidates: 12,
         lookup,
         age: Duration::from_secs(9),
@@ -502,7 +506,9 @@ fn ten_thousand_waiting_calls_fit_and_more_lose_their_oldest_steps() {
 fn finished_stories_go_oldest_first_and_leave_nothing_behind() {
     let events = session(21, 2_500);
     let mut why = Why::default();
-    events.iter().for_each(|event| why.apply(event));
+    for event in &events {
+        why.apply(event);
+    }
     let kept = (1..=2_600)
         .filter(|call| why.story(CallId(*call)).is_some())
         .count();
@@ -518,7 +524,9 @@ fn finished_stories_go_oldest_first_and_leave_nothing_behind() {
 #[test]
 fn a_session_says_which_calls_are_worth_a_question() {
     let mut worth = Worth::default();
-    session(4, 300).iter().for_each(|event| worth.apply(event));
+    for event in &session(4, 300) {
+        worth.apply(event);
+    }
     assert_eq!((worth.calls, worth.range), (300, Some((CallId(1), CallId(300)))));
     assert!(worth.slowest.windows(2).all(|two| two[0].took >= two[1].took));
     assert!(worth.tried.iter().all(|row| row.attempts >= 2));

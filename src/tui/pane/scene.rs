@@ -14,8 +14,8 @@ use crate::event::{
 use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
-    BreakerView, Burst, CacheVerdict, Call, Came, Doing, ExplainedMiss, FateCounts, FieldCount, Flight,
-    LookupSecond, Misses, RetryView, Second, Span, SpanKind, State, StateSpell, Wait, Waiter,
+    BreakerView, Burst, CacheVerdict, CacheView, Call, Came, Doing, ExplainedMiss, FateCounts, FieldCount,
+    Flight, LookupSecond, Misses, RetryView, Second, Span, SpanKind, State, StateSpell, Wait, Waiter,
 };
 use crate::time::Timestamp;
 use crate::tui::theme::Theme;
@@ -439,14 +439,22 @@ fn guards(state: &mut State) {
     state.limit.history = (20..42)
         .map(|second| (second, 0.9 - second as f32 / 60.0, second as u32 % 5))
         .collect();
-    state.cache.hits = 7;
-    state.cache.misses = BTreeMap::from([(MissReason::NeverSeen, 30), (MissReason::Expired, 3)]);
-    state.cache.saved_tokens = 2_900;
-    state.cache.saved_time = ms(4_900);
-    state.cache.entries = 18;
-    state.cache.bytes = 12_300;
-    state.cache.stored = 30;
-    state.cache.history = (20u32..42)
+    cache(&mut state.cache);
+    state.latency.recent = (0..30u64)
+        .map(|call| (call % 6 != 5).then(|| ms(300 + call * call * 7)))
+        .collect();
+}
+
+/// A cache of some use.
+fn cache(cache: &mut CacheView) {
+    cache.hits = 7;
+    cache.misses = BTreeMap::from([(MissReason::NeverSeen, 30), (MissReason::Expired, 3)]);
+    cache.saved_tokens = 2_900;
+    cache.saved_time = ms(4_900);
+    cache.entries = 18;
+    cache.bytes = 12_300;
+    cache.stored = 30;
+    cache.history = (20u32..42)
         .filter(|second| second % 7 != 0)
         .map(|second| LookupSecond {
             second: u64::from(second),
@@ -457,9 +465,6 @@ fn guards(state: &mut State) {
                 ..Came::default()
             },
         })
-        .collect();
-    state.latency.recent = (0..30u64)
-        .map(|call| (call % 6 != 5).then(|| ms(300 + call * call * 7)))
         .collect();
 }
 

@@ -74,7 +74,7 @@ fn sizes() -> impl Iterator<Item = (u16, u16)> {
 
 #[test]
 fn every_pane_draws_at_every_size_and_only_inside() {
-    let scenes = [scene::burst(), scene::worst(), scene::probing(), Scene::default()];
+    let scenes = vec![scene::burst(), scene::worst(), scene::probing(), Scene::default()];
     for (index, mut scene) in scenes.into_iter().enumerate() {
         scene.ui.focus = PaneId::Attempts;
         // the calmer scenes have few lines that the others have not

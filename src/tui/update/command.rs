@@ -36,22 +36,8 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
         Action::ToggleFaults => Command::SetFaults {
             on: !session.faults_on,
         },
-        Action::MoreFaults | Action::FewerFaults => {
-            let points = if action == Action::MoreFaults { 5 } else { -5 };
-            let profile = scaled(&session.faults, points);
-            let hint = if session.faults_on {
-                ""
-            } else {
-                " (faults are off, F switches them on)"
-            };
-            ui.say(
-                format!("failure rate {:.0}%{hint}", profile.total() * 100.0),
-                known.now,
-            );
-            Command::SetFaultProfile {
-                profile: Box::new(profile),
-            }
-        }
+        Action::MoreFaults => more_faults(ui, known, 5),
+        Action::FewerFaults => more_faults(ui, known, -5),
         Action::ToggleCache => Command::SetCache {
             on: !known.state.cache.on,
         },
@@ -117,6 +103,24 @@ fn in_turn(calls: u32, users: &[UserId]) -> String {
     }
     let names: Vec<String> = users.iter().map(one_line).collect();
     format!("{calls} calls, in turn as {}", names.join(", "))
+}
+
+/// The faults with so many points more.
+fn more_faults(ui: &mut Ui, known: &Known<'_>, points: i32) -> Command {
+    let session = &known.state.session;
+    let profile = scaled(&session.faults, points);
+    let hint = if session.faults_on {
+        ""
+    } else {
+        " (faults are off, F switches them on)"
+    };
+    ui.say(
+        format!("failure rate {:.0}%{hint}", profile.total() * 100.0),
+        known.now,
+    );
+    Command::SetFaultProfile {
+        profile: Box::new(profile),
+    }
 }
 
 /// A burst; asks first where it may cost money.
