@@ -177,7 +177,10 @@ impl Draw {
             },
         };
         Callers {
-            users: USERS[..self.one_of(&[1, 2, 2, 5])].iter().map(ToString::to_string).collect(),
+            users: USERS[..self.one_of(&[1, 2, 2, 5])]
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             arrival,
             from,
             until: None,
@@ -344,7 +347,9 @@ impl Draw {
     fn named_users(&mut self) -> BTreeMap<String, UserLimits> {
         let count = self.one_of(&[0, 0, 1, 3]);
         let named = USERS.iter().rev().take(count);
-        named.map(|name| ((*name).to_owned(), self.user_limits())).collect()
+        named
+            .map(|name| ((*name).to_owned(), self.user_limits()))
+            .collect()
     }
 
     /// Rarely any at all: where all wait for themselves, nobody waits for another one.
