@@ -93,8 +93,7 @@ impl Queue {
         flight: &Flight,
         needs: Option<u64>,
         settings: u64,
-        position: usize,
-        waiting: usize,
+        (position, waiting): (usize, usize),
         users: &Users,
     ) -> Holds {
         let user = flight.request.0.clone();

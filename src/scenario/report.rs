@@ -129,9 +129,8 @@ impl fmt::Display for Judged {
             }
         }
         match (&self.user, &self.users[..]) {
-            (Some(user), _) => write!(f, " for {user}"),
+            (Some(user), _) | (None, [user]) => write!(f, " for {user}"),
             (None, []) => Ok(()),
-            (None, [user]) => write!(f, " for {user}"),
             (None, [first, .., last]) => write!(f, " for {first} .. {last}"),
         }
     }
