@@ -90,9 +90,8 @@ impl Limiter {
                 })?;
                 let needs = saw.as_ref().map(|saw| saw.needs);
                 self.users.saw(&flight.request.0, event.at);
-                let (position, waiting) = (*position as usize, *waiting as usize);
-                self.queue
-                    .join(flight, needs, self.version, (position, waiting), &self.users)
+                let told = (*position as usize, *waiting as usize);
+                self.queue.join(flight, needs, self.version, told, &self.users)
             }
             EventKind::LimitLeft { waiting } => {
                 let flight = book.flight(event)?;

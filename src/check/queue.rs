@@ -12,7 +12,7 @@
 //!   for a while has one call in hand. Nor is it once there are more users than lanes.
 //! - **Whoever makes room** in a full queue is the newest of the user with the most in it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::book::Flight;
@@ -160,9 +160,12 @@ impl Queue {
         let user = &flight.request.0;
         let fifo = self.settings.order == QueueOrder::Fifo;
         let ahead = self.places.iter().take_while(|place| place.flight != flight.id);
+        // whoever is not the first of its user waits for that one
+        let mut seen = BTreeSet::new();
         let overtaken = ahead.into_iter().find(|place| {
-            let needs = place.needs;
-            place.user == *user || (fifo && !users.may_be_short(&place.user, needs, at, late))
+            let first = seen.insert(&place.user);
+            let short = || users.may_be_short(&place.user, place.needs, at, late);
+            place.user == *user || (fifo && first && !short())
         });
         if let (Some(place), true) = (overtaken, self.settings.enabled) {
             let first = place.flight.0;

@@ -68,7 +68,8 @@ impl Users {
 
     /// Whether there may be more users than are kept apart.
     pub(super) fn are_too_many(&self) -> bool {
-        self.purses.len() > self.settings.max_users
+        // once some share a bucket, their calls may hold it for longer than the settings that made them
+        self.purses.len() > self.settings.max_users || self.purses.contains_key(&UserId::new(OTHERS))
     }
 
     fn open(&mut self, user: &UserId, now: Timestamp) {
@@ -124,7 +125,7 @@ impl Users {
         let user = told.map(|told| told.user.clone());
         self.grants.insert(flight.id, (user, self.version));
         let flows = (reserved.map(|_| Flow::Granted(1)), reserved.map(Flow::Granted));
-        self.told(flight, event, flows, told, (self.version, late))
+        self.told(flight, event, flows, (told, self.version), late)
     }
 
     /// A settlement: what goes back to all goes back to the user, and what is owed is owed by it.
@@ -143,7 +144,7 @@ impl Users {
             _ => true,
         };
         flight.ensure(same, 13, || format!("its grant was charged to {charged:?}"))?;
-        self.told(flight, event, flows, told, (version, late))
+        self.told(flight, event, flows, (told, version), late)
     }
 
     /// Invariant 12: the buckets that are told are those that the settings give.
@@ -155,7 +156,7 @@ impl Users {
             let (requests, tokens) = told.map_or((None, None), |told| (told.requests, told.tokens));
             limits.requests.is_some() == requests.is_some() && limits.tokens.is_some() == tokens.is_some()
         };
-        let shared = self.are_too_many() && !limits.users.contains_key(user.as_str());
+        let shared = self.are_too_many();
         let right = match told {
             Some(told) if told.user == *user => fits(user.as_str()),
             Some(told) => told.user.as_str() == OTHERS && fits(OTHERS),
@@ -173,8 +174,8 @@ impl Users {
         flight: &Flight,
         event: &Arc<Event>,
         (request, token): (Option<Flow>, Option<Flow>),
-        told: Option<&UserLevels>,
-        (version, late): (u64, Duration),
+        (told, version): (Option<&UserLevels>, u64),
+        late: Duration,
     ) -> Holds {
         let Some(told) = told else { return Ok(()) };
         let Some(purse) = self.purses.get_mut(&told.user) else {

@@ -149,6 +149,16 @@ const fn of_semantic(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mist
     }
 }
 
+/// The same in the journal where many users share the limiter.
+const fn of_users(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
+    Mistake {
+        name,
+        number,
+        journal: "users",
+        edit,
+    }
+}
+
 /// Every mistake, in the order of the invariants.
 pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(1, "a call without an end", |log| log.remove(259)),
@@ -423,6 +433,26 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     }),
     mistake(45, "a miss like its own request", |log| {
         log.add(36, "nearest", near(1, 0));
+    }),
+    of_users(12, "a level of a user's bucket from nowhere", |log| {
+        log.set(258, "/user/tokens/scaled", json!(1));
+    }),
+    of_users(12, "a user's buckets that are not told", |log| {
+        log.set(124, "/user", Value::Null);
+    }),
+    of_users(14, "a user gets ahead of another", |log| {
+        let place = log.place(1);
+        log.events[place].1["policy"]["limit"]["users"]["ben"] = json!({ "weight": 10 });
+    }),
+    of_users(14, "a modest user makes room", |log| {
+        log.set(59, "/call", json!(12));
+    }),
+    of_users(14, "the oldest of the flood makes room", |log| {
+        log.set(59, "/call", json!(3));
+    }),
+    of_users(14, "nobody made room", |log| log.remove(59)),
+    of_users(15, "a grant larger than the user's bucket", |log| {
+        log.set(124, "/reserved", json!(101));
     }),
     of_exercise(13, "a call that is not charged", |log| log.remove(5)),
     of_exercise(19, "a call that the breaker did not let through", |log| {

@@ -35,7 +35,7 @@ pub(super) struct Waiter {
 #[derive(Debug)]
 pub(super) struct Lanes {
     pub(super) pace: Pace,
-    by_id: BTreeMap<LaneId, Lane>,
+    all: BTreeMap<LaneId, Lane>,
     names: BTreeMap<UserId, LaneId>,
     /// The lanes with waiters: whoever stands first goes first, if its own buckets have enough.
     turns: BTreeMap<Key, LaneId>,
@@ -91,7 +91,7 @@ impl Lanes {
     pub(super) fn new(settings: &LimitSettings) -> Self {
         Self {
             pace: Pace::new(settings),
-            by_id: BTreeMap::new(),
+            all: BTreeMap::new(),
             names: BTreeMap::new(),
             turns: BTreeMap::new(),
             waiters: BTreeMap::new(),
@@ -114,7 +114,7 @@ impl Lanes {
         self.latest = 0;
         (self.turns, self.idle) = (BTreeMap::new(), BTreeSet::new());
         self.apart = 0;
-        for (id, lane) in &mut self.by_id {
+        for (id, lane) in &mut self.all {
             self.apart += usize::from(self.limits.is_apart(&lane.user));
             let limits = self.limits.of_user(lane.user.as_str());
             lane.purse = lane.purse.configured(limits, now, self.version);
@@ -146,7 +146,7 @@ impl Lanes {
     }
 
     fn waits_in(&self, lane: LaneId, user: &UserId) -> bool {
-        let queue = self.by_id.get(&lane).into_iter().flat_map(|lane| &lane.queue);
+        let queue = self.all.get(&lane).into_iter().flat_map(|lane| &lane.queue);
         let hash = hash(user);
         queue
             .filter_map(|ticket| self.waiters.get(ticket))
@@ -161,11 +161,11 @@ impl Lanes {
 
     /// Whether there is a lane for one more, if need be by dropping one that is as good as new.
     fn has_room(&mut self, now: Timestamp) -> bool {
-        if self.by_id.len() - self.apart < self.limits.max_users {
+        if self.all.len() - self.apart < self.limits.max_users {
             return true;
         }
         let unused = |(_, id): &&(Timestamp, LaneId)| {
-            let lane = self.by_id.get(id);
+            let lane = self.all.get(id);
             lane.is_some_and(|lane| lane.finish <= self.pace.time && !self.limits.is_apart(&lane.user))
         };
         let full = self.idle.iter().take_while(|(full_at, _)| *full_at <= now);
@@ -173,11 +173,11 @@ impl Lanes {
             return false;
         };
         self.idle.remove(&(full_at, id));
-        if let Some(lane) = self.by_id.remove(&id) {
+        if let Some(lane) = self.all.remove(&id) {
             self.names.remove(&lane.user);
         }
         // fewer users than before may be allowed by now
-        self.by_id.len() - self.apart < self.limits.max_users
+        self.all.len() - self.apart < self.limits.max_users
     }
 
     fn open(&mut self, user: UserId, now: Timestamp) -> LaneId {
@@ -195,19 +195,19 @@ impl Lanes {
             idle: Some(now),
         };
         self.apart += usize::from(self.limits.is_apart(&user));
-        self.by_id.insert(id, lane);
+        self.all.insert(id, lane);
         self.names.insert(user, id);
         self.idle.insert((now, id));
         id
     }
 
     pub(super) fn get(&self, lane: LaneId) -> Option<&Lane> {
-        self.by_id.get(&lane)
+        self.all.get(&lane)
     }
 
     /// Changes a lane, and puts it where it belongs then.
     fn change(&mut self, id: LaneId, now: Timestamp, change: impl FnOnce(&mut Lane, &mut Pace)) {
-        let Some(lane) = self.by_id.get_mut(&id) else {
+        let Some(lane) = self.all.get_mut(&id) else {
             return;
         };
         let before = lane.key();
@@ -303,7 +303,7 @@ impl Lanes {
     /// Who makes room for one more in this lane where the queue is full: the newest of the longest lane, if that
     /// is longer by more than the one that comes. Where it is not, the newcomer would be the next to go.
     pub(super) fn makes_room(&self, lane: LaneId) -> Option<Ticket> {
-        let queue = |id: &LaneId| self.by_id.get(id).map(|lane| &lane.queue);
+        let queue = |id: &LaneId| self.all.get(id).map(|lane| &lane.queue);
         let longest = self.turns.values().filter_map(queue);
         let longest = longest.max_by_key(|queue| (queue.len(), queue.last().copied()))?;
         let own = queue(&lane).map_or(0, BTreeSet::len);
@@ -314,7 +314,7 @@ impl Lanes {
     pub(super) fn turns(&self) -> impl Iterator<Item = (&Key, LaneId, &Lane)> {
         self.turns
             .iter()
-            .filter_map(|(key, id)| Some((key, *id, self.by_id.get(id)?)))
+            .filter_map(|(key, id)| Some((key, *id, self.all.get(id)?)))
     }
 
     pub(super) fn waiter(&self, ticket: Ticket) -> Option<&Waiter> {
@@ -342,7 +342,7 @@ impl Lanes {
 
     /// The levels of a lane, if it has buckets of its own.
     pub(super) fn levels(&self, now: Timestamp, lane: LaneId) -> Option<UserLevels> {
-        let lane = self.by_id.get(&lane)?;
+        let lane = self.all.get(&lane)?;
         let (requests, tokens) = lane.purse.levels(now);
         lane.purse.is_some().then(|| UserLevels {
             user: lane.user.clone(),
@@ -354,7 +354,7 @@ impl Lanes {
     /// Lanes there are.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.by_id.len()
+        self.all.len()
     }
 }
 
