@@ -224,9 +224,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("state/seawall/production.labels.toml");
         let events = [
-            label("0a", true, 0.8),
+            label("0a", true, 0.4),
             label("0b", false, 0.97),
-            label("0a", true, 0.8),
+            label("0a", true, 0.4),
         ];
         assert_eq!(kept(Some(file.clone()), &events), [""; 0]);
         let text = fs::read_to_string(&file).unwrap();
@@ -258,7 +258,7 @@ mod tests {
         let blocked = home.path().join("file");
         fs::write(&blocked, "").unwrap();
         let file = blocked.join("production.labels.toml");
-        let events = [label("0a", true, 0.8), label("0b", false, 0.97)];
+        let events = [label("0a", true, 0.4), label("0b", false, 0.97)];
         let told = kept(Some(file), &events);
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(
@@ -306,7 +306,7 @@ mod tests {
         let file = home.path().join("production.labels.toml");
         let other = Event {
             kind: EventKind::SemanticStored { entries: 3 },
-            ..label("0a", true, 0.8)
+            ..label("0a", true, 0.4)
         };
         assert_eq!(kept(Some(file.clone()), &[other]), [""; 0]);
         assert!(!file.exists());

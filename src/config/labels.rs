@@ -129,8 +129,9 @@ mod tests {
     fn the_labels_of_the_file_come_before_those_of_the_policy() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("mine.labels.toml");
+        let full = |request: &str| format!("{request:0>32}");
         let own = |request: &str, bad| SemanticLabel {
-            request: request.into(),
+            request: full(request),
             bad,
             ..SemanticLabel::default()
         };
@@ -138,15 +139,19 @@ mod tests {
         policy.semantic.labels = vec![own("0a", 1), own("0b", 1)];
         add_labels(&mut policy, &file).unwrap();
         assert_eq!(policy.semantic.labels.len(), 2);
-        std::fs::write(&file, "[[label]]\nrequest = '0a'\nbad = 7\nthreshold = 0.95\n").unwrap();
+        let text = format!(
+            "[[label]]\nrequest = '{}'\nbad = 7\nthreshold = 0.95\n",
+            full("0a")
+        );
+        std::fs::write(&file, text).unwrap();
         add_labels(&mut policy, &file).unwrap();
         let labels: Vec<_> = policy
             .semantic
             .labels
             .iter()
-            .map(|label| (label.request.as_str(), label.bad))
+            .map(|label| (label.request.clone(), label.bad))
             .collect();
-        assert_eq!(labels, [("0b", 1), ("0a", 7)]);
+        assert_eq!(labels, [(full("0b"), 1), (full("0a"), 7)]);
         policy.validate().unwrap();
     }
 

@@ -151,9 +151,11 @@ mod tests {
 
     #[test]
     fn a_book_goes_on_from_what_it_was_given_and_is_read_as_it_was_written() {
+        const A: &str = "0000000000000000000000000000000a";
+        const B: &str = "0000000000000000000000000000000b";
         let settings = SemanticSettings {
             labels: vec![SemanticLabel {
-                request: "0a".into(),
+                request: A.into(),
                 good: 3,
                 bad: 1,
                 threshold: Some(0.9),
@@ -162,8 +164,8 @@ mod tests {
         };
         let mut book = Book::new(&settings);
         assert_eq!(read_back(&book), settings.labels);
-        book.note(&entry("0a", false, 1.01));
-        book.note(&entry("0b", true, settings.threshold));
+        book.note(&entry(A, false, 1.01));
+        book.note(&entry(B, true, settings.threshold));
         assert_eq!(read_back(&book), book.labels);
         let first = &book.labels[0];
         assert_eq!((first.good, first.bad, first.threshold), (3, 2, Some(1.0)));

@@ -65,7 +65,7 @@ actions! {
     CycleSemantic "cycle_semantic" Do "semantic" "semantic cache: on, in shadow, off";
     CycleBreaker "cycle_breaker" Do "breaker" "breaker: force open, force closed, automatic";
     ResetBreaker "reset_breaker" Do "reset breaker" "reset breaker: close it, forget its window";
-    ToggleOrder "toggle_order" Do "fair, fifo" "queue: fair by user, or first come first served";
+    ToggleOrder "toggle_order" Do "fair" "queue: fair by user, or first come first served";
     NextUser "next_user" Do "user" "ask as the next user";
     ToggleConversation "toggle_conversation" Do "conversation" "send the earlier turns too, or not";
     ForgetConversation "forget_conversation" Do "forget turns" "forget the turns of the conversation";

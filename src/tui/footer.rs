@@ -26,14 +26,14 @@ const NORMAL: [Action; 24] = [
     Action::NextPane,
     Action::Open,
     Action::Zoom,
-    Action::Pause,
-    Action::Filter,
+    Action::CycleSemantic,
     Action::NextUser,
     Action::BurstAll,
-    Action::Pane7,
     Action::ToggleOrder,
+    Action::Pane7,
+    Action::Pause,
+    Action::Filter,
     Action::Palette,
-    Action::CycleSemantic,
     Action::Burst50,
     Action::ChooseFaults,
     Action::Follow,
@@ -257,7 +257,7 @@ mod tests {
         let ui = Ui::default();
         assert_eq!(
             line(&ui, 80),
-            "i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  ? help"
+            "i ask  b burst 10  F faults  Tab pane  z zoom  s semantic  a burst all  ? help"
         );
         assert_eq!(line(&ui, 30), "i ask  b burst 10  ? help");
         assert_eq!(line(&ui, 8), "? help");
@@ -268,8 +268,8 @@ mod tests {
             size: (120, 40).into(),
             ..ui
         };
-        assert!(line(&ui, 80).ends_with("/ find  u user  ? help"));
-        assert!(line(&ui, 120).ends_with("u user  a burst all  7 users  t fair/fifo  ? help"));
+        assert!(line(&ui, 80).ends_with("z zoom  s semantic  u user  ? help"));
+        assert!(line(&ui, 120).ends_with("u user  a burst all  t fair/fifo  7 users  p pause  ? help"));
     }
 
     #[test]

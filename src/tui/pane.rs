@@ -215,7 +215,7 @@ fn title_of(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut Bu
         .order()
         .iter()
         .position(|pane| *pane == id)
-        .map_or(0, |at| at + 1);
+        .map_or(0, |at| (at + 1) % 10);
     let role = if id == areas.focus {
         Role::Focus
     } else {

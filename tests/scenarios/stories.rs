@@ -140,7 +140,7 @@ fn two_stories_in_full() {
 
   0.00s  asked    ben in burst 1: \"When does an idle timeout fire during a stream? (201)\"
                   fingerprint 9cb2deb9ff80, ~18 tokens, deadline 10m
-  0.00s  cache    miss: never seen before
+  0.00s  cache    miss: never seen before; nearest is #226, another question
   0.00s  flight   owns a new one: the same request may join
   0.00s  limiter  admitted at once for 66 tokens; 19903 of 20000 and 58 of 60 requests left
   0.00s  breaker  closed, lets it pass: 3 of 59 failed
@@ -162,7 +162,7 @@ fn two_stories_in_full() {
 
   0.00s  asked    ben in burst 1: \"Which metrics should I watch? (210)\"
                   fingerprint 5f9d80c24423, ~13 tokens, deadline 10m
-  0.00s  cache    miss: never seen before
+  0.00s  cache    miss: never seen before; nearest is #354, another question
   0.00s  flight   owns a new one: the same request may join
   0.00s  queue    waits for a free slot: place 25 of 25
                   saw 19944 of 20000 tokens (needs 61), 0 of 60 requests, 7 slots in use
@@ -171,7 +171,7 @@ fn two_stories_in_full() {
   5.00s  try 1    sent
   6.53s  try 1    complete after 1.53s: 61 tokens (13 asked, 48 answered); cut at its limit of tokens
   6.53s  limiter  61 of 61 reserved tokens charged
-  6.53s  cache    answer stored, 885 bytes
+  6.53s  cache    answer stored, 1397 bytes
   6.53s  end      answered after 6.53s, 1 try
 "
     );

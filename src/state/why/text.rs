@@ -1,13 +1,14 @@
 //! Each step in words: a label for its column, a sentence, and what explains it further.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::what::{
     Admitted, Ended, Finished, MeaningHit, MeaningMiss, Refused, Retried, Served, Started, What,
 };
 use super::words;
 use super::{Step, Story};
-use crate::event::{AttemptResult, BreakerState, Fate, NearestPrompt, Origin, Sharing};
+use crate::event::{AttemptResult, BreakerState, Fate, FieldDiff, NearMiss, NearestPrompt, Origin, Sharing};
 use crate::openai::Usage;
 use crate::text::SafeText;
 
@@ -140,7 +141,11 @@ fn cache(what: &What) -> Words {
         What::CacheMissed { reason, nearest } => {
             let mut text = format!("miss: {}", words::miss(*reason));
             let mut more = Vec::new();
-            if let Some(near) = nearest {
+            // most misses are just another question: nothing kept them from hitting
+            let apart = |near: &&Arc<NearMiss>| near.differs.iter().all(FieldDiff::is_another_question);
+            if let Some(near) = nearest.as_ref().filter(apart) {
+                text = format!("{text}; nearest is {}, another question", near.source);
+            } else if let Some(near) = nearest {
                 let fields = words::count(u64::from(near.fields), "field differs", "fields differ");
                 text = format!("{text}; nearest is {}, {fields}", near.source);
                 more.push(quoted(&near.prompt));

@@ -8,6 +8,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::event::{BypassReason, MissReason, SkipReason};
+use crate::settings::SemanticMode;
 use crate::state::{Came, FieldCount};
 use crate::time::Timestamp;
 use crate::tui::theme::Role;
@@ -28,6 +29,9 @@ const KIND: usize = 11;
 const FIELD: usize = 35;
 const ALONE: usize = 8;
 const OTHERS: usize = 11;
+
+/// From so many rows on there is room for the facts of both caches.
+const ROOMY: usize = 30;
 
 /// Draws the cache with all it has.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
@@ -67,13 +71,22 @@ fn facts(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
 fn whole(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     let theme = view.theme;
     let near = &view.state.cache.near;
-    let mut lines = vec![heading(view, width), history(view, "  ", 60, &[], width)];
-    lines.extend(kinds(view, width));
-    lines.extend(facts(view, width));
+    let meaning = view.state.semantic.mode != SemanticMode::Off;
+    let mut lines = vec![heading(view, width)];
+    if meaning && rows < ROOMY {
+        // what can be read off other rows makes room for what the semantic cache does
+        lines.extend(kinds(view, width));
+        lines.extend([saved(view, width), size(view, width)]);
+    } else {
+        lines.push(history(view, "  ", 60, &[], width));
+        lines.extend(kinds(view, width));
+        lines.extend(facts(view, width));
+    }
     lines.extend(advice(view, width));
     let mut semantic = super::semantic::lines(view, width as u16);
-    // the most important of it stands first: it has half of the room at most
-    semantic.truncate((rows.saturating_sub(lines.len()) / 2).max(1));
+    // the most important of it stands first
+    let room = rows.saturating_sub(lines.len());
+    semantic.truncate(if meaning { room.saturating_sub(2) } else { room / 2 }.max(1));
     let left = rows.saturating_sub(lines.len() + semantic.len());
     let gap = usize::from(left > 8);
     // a heading each, and a third of the room for the counts
@@ -490,7 +503,7 @@ mod tests {
                 "00:37  #27    like #1     system prompt: a time and 1 more",
                 "00:36  #26    like #1     system prompt: a time  10:32:01 · 10:30:00",
                 "00:35  #25    like #1     system prompt: a time  10:32:01 · 10:30:00",
-                "semantic  off",
+                "semantic  off   s serves stored answers to prompts that mean the same",
             ]
         );
     }

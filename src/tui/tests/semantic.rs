@@ -187,7 +187,7 @@ fn the_cockpit_of_a_live_cache() {
     bench.press("5");
     let small = rows(&mut bench, 80, 24);
     for expected in [
-        "semantic  on   serves 0.80 and up   guards on   embedder built-in   1 prompt",
+        "semantic  on   serves 0.50 and up   guards on   embedder built-in   1 prompt",
         "hits      1 of 3   saved 60 tokens   2.0s of waiting",
         "judged    none yet: Enter on a hit, then g right, b wrong",
         "  0.80   of #1  number: 60 / 50   How long do I boil an egg of 50 g?",
@@ -223,7 +223,7 @@ fn the_cockpit_of_a_shadow_tells_its_false_hits_with_how_sure_that_is() {
         bench.ui.focus = PaneId::Cache;
         let screen = rows(&mut bench, width, height);
         for expected in [
-            "semantic  shadow   only watches 0.80 and up   guards on",
+            "semantic  shadow   only watches 0.50 and up   guards on",
             "shadow    would have hit 95% (41 of 43), saved 2.5k tokens",
             "compared  of 41 compared answers 2 differed: 4.9% (95% sure: 1.3-16.1%)",
         ] {
@@ -268,10 +268,9 @@ fn the_story_of_a_hit_is_judged_with_g_and_b() {
     assert_eq!(bench.ui.overlays.last(), Some(&Overlay::Details(CallId(2))));
     let screen = rows(&mut bench, 80, 24);
     for expected in [
-        "Served with the answer to a prompt that means the same (0.94 like #1):",
-        "semantic       hit, 0.94 where 0.80 is asked for, 30s old",
-        "like           #1: How long do I boil an egg of 50 g?",
-        "judged         not yet: g it was right, b it was wrong",
+        "Served by meaning: 0.94 like a prompt of #1 (0.80 is enough), 60",
+        "meaning  hit: 0.94 like a prompt of #1 (0.80 is enough),",
+        "\"How long do I boil an egg of 50 g?\"",
     ] {
         assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
     }
@@ -303,7 +302,7 @@ fn the_story_of_a_hit_is_judged_with_g_and_b() {
     assert_eq!(bench.said(), "b: #2 was judged wrong already");
     let screen = rows(&mut bench, 120, 40);
     let expected =
-        "judged         ✗ wrong: its prompt asks for 0.96 from now on, the stored answer is forgotten";
+        "label    a person judged it bad: #1 asks for 0.96 from now on, the stored answer was removed";
     assert!(holds(&screen, expected), "{screen:#?}");
 }
 
@@ -314,8 +313,8 @@ fn what_is_no_hit_cannot_be_judged_and_says_why() {
     assert_eq!(refused.ui.overlays.last(), Some(&Overlay::Details(CallId(3))));
     let screen = rows(&mut refused, 80, 24);
     for expected in [
-        "semantic       miss: refused by a guard, 0.93 where 0.80 is asked for",
-        "differs by     number 60, stored 50",
+        "meaning  miss: a guard refused the nearest prompt",
+        "another number: '60' asked, '50' stored",
     ] {
         assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
     }
@@ -334,7 +333,7 @@ fn what_is_no_hit_cannot_be_judged_and_says_why() {
     assert!(
         holds(
             &screen,
-            "upstream gave  the same answer as the stored one would have been (agreement 0.97)"
+            "meaning  shadow: the same answer as that of #1, 0.97 alike"
         ),
         "{screen:#?}"
     );
