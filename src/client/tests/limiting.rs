@@ -284,9 +284,7 @@ async fn whoever_has_most_in_a_full_queue_makes_room_for_another_user() {
     let mut policy = one_a_second();
     policy.limit.max_waiters = 3;
     let rig = Rig::new(policy);
-    let mut flood: Vec<_> = (0..4)
-        .map(|n| call_of(&rig, "noisy", &format!("{n}")))
-        .collect();
+    let mut flood: Vec<_> = (0..4).map(|n| call_of(&rig, "noisy", &format!("{n}"))).collect();
     tick().await;
     let modest = call_of(&rig, "modest", "hi");
     let error = flood.pop().unwrap().finish().await.unwrap_err();
@@ -313,7 +311,10 @@ async fn whoever_has_most_in_a_full_queue_makes_room_for_another_user() {
     });
     let queued = |call, waiting| (call, LimitReject::QueueFull, None, waiting);
     let displaced = (4, LimitReject::Displaced, None, 2);
-    assert_eq!(turned, [queued(2, 1), queued(3, 2), queued(4, 3), displaced, queued(5, 3)]);
+    assert_eq!(
+        turned,
+        [queued(2, 1), queued(3, 2), queued(4, 3), displaced, queued(5, 3)]
+    );
     for call in flood.into_iter().chain([modest]) {
         call.finish().await.unwrap();
     }
@@ -329,14 +330,15 @@ async fn in_order_of_arrival_nobody_makes_room() {
     policy.limit.max_waiters = 2;
     policy.limit.order = QueueOrder::Fifo;
     let rig = Rig::new(policy);
-    let flood: Vec<_> = (0..3)
-        .map(|n| call_of(&rig, "noisy", &format!("{n}")))
-        .collect();
+    let flood: Vec<_> = (0..3).map(|n| call_of(&rig, "noisy", &format!("{n}"))).collect();
     tick().await;
     let error = call_of(&rig, "modest", "hi").finish().await.unwrap_err();
     assert_eq!(error.fate, Fate::Rejected);
     assert!(
-        error.failure.message.starts_with("rate limiter: the queue is full, try again in"),
+        error
+            .failure
+            .message
+            .starts_with("rate limiter: the queue is full, try again in"),
         "{}",
         error.failure.message
     );
@@ -352,9 +354,7 @@ async fn who_is_displaced_may_leave_before_it_hears_of_it() {
     let mut policy = one_a_second();
     policy.limit.max_waiters = 2;
     let rig = Rig::new(policy);
-    let mut flood: Vec<_> = (0..3)
-        .map(|n| call_of(&rig, "noisy", &format!("{n}")))
-        .collect();
+    let mut flood: Vec<_> = (0..3).map(|n| call_of(&rig, "noisy", &format!("{n}"))).collect();
     tick().await;
     let modest = call_of(&rig, "modest", "hi");
     // the flight of the newcomer takes its place while the other one is not asked

@@ -651,7 +651,13 @@ fn users_share(dial: &Dial) -> Seen {
     thread::scope(|scope| {
         for place in 0..3 {
             let call = call("noisy");
-            scope.spawn(move || if place == 1 { leave_somewhere(call) } else { end(call) });
+            scope.spawn(move || {
+                if place == 1 {
+                    leave_somewhere(call)
+                } else {
+                    end(call)
+                }
+            });
         }
         for user in ["ana", "ben", "cyd"] {
             scope.spawn(move || {
@@ -697,7 +703,12 @@ fn users_share(dial: &Dial) -> Seen {
 
 #[test]
 fn users_who_share_the_queue_come_and_go_while_its_order_changes() {
-    let wanted = ["displaced", "the queue is full", "left the queue", "shared a bucket"];
+    let wanted = [
+        "displaced",
+        "the queue is full",
+        "left the queue",
+        "shared a bucket",
+    ];
     explore(users_share, &wanted);
 }
 
