@@ -367,3 +367,30 @@ async fn who_is_displaced_may_leave_before_it_hears_of_it() {
     assert!(matches!(fates[2], Fate::Rejected | Fate::Cancelled), "{fates:?}");
     rig.done().await;
 }
+
+/// Whoever waits among the others is charged to their bucket, also when there is room for its own by then.
+#[tokio::test(start_paused = true)]
+async fn who_waits_among_the_others_stays_there_when_more_users_are_allowed() {
+    let mut policy = one_a_second();
+    policy.limit.each_user.requests = Some(Bucket {
+        capacity: 3,
+        refill: 1,
+        per: secs(10),
+    });
+    policy.limit.max_users = 1;
+    let rig = Rig::new(policy.clone());
+    let calls = ["ana", "ben"].map(|user| call_of(&rig, user, "hi"));
+    tick().await;
+    policy.limit.max_users = 3;
+    rig.client.apply(policy);
+    for call in calls {
+        call.finish().await.unwrap();
+    }
+    call_of(&rig, "ben", "ho").finish().await.unwrap();
+    let charged = rig.find(|event| match &event.kind {
+        EventKind::LimitAdmitted { user: Some(own), .. } => Some(own.user.to_string()),
+        _ => None,
+    });
+    assert_eq!(charged, ["ana", "(others)", "ben"]);
+    rig.done().await;
+}
