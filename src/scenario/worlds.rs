@@ -320,7 +320,7 @@ impl Draw {
                 ttl: if self.sometimes(0.5) {
                     self.millis(1, 60_000)
                 } else {
-                    Duration::from_secs(60)
+                    Duration::from_mins(1)
                 },
                 max_bytes: self.one_of(&[0, 1_100, 4_000, 1_000_000, 1_000_000]),
                 max_entry_bytes: self.one_of(&[1_100, 1 << 20, 1 << 20]),
@@ -402,7 +402,7 @@ impl Draw {
             max_wait: if self.sometimes(0.5) {
                 self.millis(1, 60_000)
             } else {
-                Duration::from_secs(60)
+                Duration::from_mins(1)
             },
             default_answer_tokens: 16,
             charges: self.one_of(&[Counts::Attempt, Counts::Attempt, Counts::Call]),

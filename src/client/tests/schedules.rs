@@ -612,9 +612,8 @@ fn whoever_leaves_the_queue_the_next_one_is_woken() {
     explore(one_slot, &wanted);
 }
 
-/// One slot and two places, by turns; one user has the most calls, the others share a bucket. Some leave, somebody changes
-/// the order and takes the users' buckets away, and whoever is the head then must be woken.
-fn users_share(dial: &Dial) -> Seen {
+/// One slot and two places, by turns; one user has a bucket of its own, the others share one.
+fn crowded() -> Policy {
     let mut policy = steady();
     policy.limit.concurrency = 1;
     policy.limit.max_waiters = 2;
@@ -629,6 +628,13 @@ fn users_share(dial: &Dial) -> Seen {
     };
     policy.limit.users.insert("noisy".into(), own.clone());
     policy.limit.each_user = own;
+    policy
+}
+
+/// One slot and two places, by turns; one user has the most calls, the others share a bucket. Some leave, somebody changes
+/// the order and takes the users' buckets away, and whoever is the head then must be woken.
+fn users_share(dial: &Dial) -> Seen {
+    let policy = crowded();
     let mut other = policy.clone();
     other.limit.order = QueueOrder::Fifo;
     other.limit.each_user = UserLimits::default();
@@ -653,9 +659,9 @@ fn users_share(dial: &Dial) -> Seen {
             let call = call("noisy");
             scope.spawn(move || {
                 if place == 1 {
-                    leave_somewhere(call)
+                    leave_somewhere(call);
                 } else {
-                    end(call)
+                    end(call);
                 }
             });
         }
