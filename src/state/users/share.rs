@@ -10,14 +10,14 @@
 //! Shares of the queue are counted in calls, shares of the last minute in LLM tokens reserved: that is what the
 //! limiter hands out. Fewer than four calls are no noise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use super::UserUse;
 use crate::event::{BucketLevel, UserId};
 use crate::settings::QueueOrder;
-use crate::state::State;
+use crate::state::{State, Waiter};
 use crate::time::Timestamp;
 
 /// Fewer calls in the queue, or admitted, are no noise.
@@ -106,9 +106,16 @@ impl State {
     pub fn user_shares(&self, now: Timestamp) -> Vec<UserShare<'_>> {
         let users = &self.users;
         let mut waiting: BTreeMap<Option<&UserId>, Vec<Duration>> = BTreeMap::new();
-        for (call, waiter) in &self.limit.waiters {
-            let whose = users.whose(*call, &self.calls);
+        for (whose, waiter) in self.waiters_with_users() {
             waiting.entry(whose).or_default().push(now.since(waiter.since));
+        }
+        // those who have no name here wait among the others
+        let others: Vec<&UserId> = waiting.keys().copied().flatten().collect();
+        for name in others {
+            if !users.by_name.contains_key(name) {
+                let waits = waiting.remove(&Some(name)).unwrap_or_default();
+                waiting.entry(None).or_default().extend(waits);
+            }
         }
         let apart = users.by_name.iter().map(|(name, uses)| (Some(name), uses));
         let others = [(None, &users.others)];
@@ -147,9 +154,29 @@ impl State {
         shares
     }
 
+    /// How many users wait, those not kept apart counted one by one.
+    pub fn users_waiting(&self) -> usize {
+        let whose: BTreeSet<Option<&UserId>> = self.waiters_with_users().map(|(whose, _)| whose).collect();
+        whose.len()
+    }
+
+    /// Everybody in the queue and whose call it is. Both maps are in the order of calls, so they are walked side by
+    /// side: ten thousand may wait, and a look-up for each would be felt in every frame.
+    fn waiters_with_users(&self) -> impl Iterator<Item = (Option<&UserId>, &Waiter)> {
+        let mut owners = self.users.calls.iter().peekable();
+        self.limit.waiters.iter().map(move |(call, waiter)| {
+            while owners.next_if(|(id, _)| *id < call).is_some() {}
+            let whose = match owners.peek() {
+                Some((id, whose)) if *id == call => whose.as_ref(),
+                _ => self.calls.recent.get(call).map(|call| &call.user),
+            };
+            (whose, waiter)
+        })
+    }
+
     /// The user that keeps others waiting most, if one does. See the rule at the top of this file.
     pub fn noise(&self, now: Timestamp) -> Option<Noise> {
-        noisiest(&self.user_shares(now), now)
+        Noise::of(&self.user_shares(now), now)
     }
 
     /// The same where turns would help: others wait behind a flood, first come first served.
@@ -180,37 +207,39 @@ impl State {
     }
 }
 
-/// Of all who are noisy, the one who is so most: floods before what is past, then by how many times its share.
-pub(super) fn noisiest(shares: &[UserShare<'_>], now: Timestamp) -> Option<Noise> {
-    let all_waiting: u64 = shares.iter().map(|user| user.waiting).sum();
-    let noisy = shares.iter().filter_map(|user| {
-        let (name, fair) = (user.name?, user.fair?);
-        if all_waiting == user.waiting {
-            // nobody else waits
-            return None;
-        }
-        let loud = (2.0 * fair).min(f64::midpoint(1.0, fair));
-        let of_queue = user.waiting as f64 / all_waiting as f64;
-        let (kind, share) = if user.waiting >= LEAST && of_queue > loud {
-            (NoiseKind::Floods, of_queue)
-        } else if user.uses.last_minute(now).0 >= LEAST && user.share > loud {
-            (NoiseKind::Took, user.share)
-        } else {
-            return None;
-        };
-        let user = name.clone();
-        Some(Noise {
-            user,
-            kind,
-            share,
-            fair,
+impl Noise {
+    /// Of all who are noisy, the one who is so most: floods before what is past, then by how many times its share.
+    pub fn of(shares: &[UserShare<'_>], now: Timestamp) -> Option<Noise> {
+        let all_waiting: u64 = shares.iter().map(|user| user.waiting).sum();
+        let noisy = shares.iter().filter_map(|user| {
+            let (name, fair) = (user.name?, user.fair?);
+            if all_waiting == user.waiting {
+                // nobody else waits
+                return None;
+            }
+            let loud = (2.0 * fair).min(f64::midpoint(1.0, fair));
+            let of_queue = user.waiting as f64 / all_waiting as f64;
+            let (kind, share) = if user.waiting >= LEAST && of_queue > loud {
+                (NoiseKind::Floods, of_queue)
+            } else if user.uses.last_minute(now).0 >= LEAST && user.share > loud {
+                (NoiseKind::Took, user.share)
+            } else {
+                return None;
+            };
+            let user = name.clone();
+            Some(Noise {
+                user,
+                kind,
+                share,
+                fair,
+            })
+        });
+        noisy.max_by(|a, b| {
+            let times = |noise: &Noise| noise.share / noise.fair;
+            a.kind
+                .cmp(&b.kind)
+                .then(times(a).total_cmp(&times(b)))
+                .then(b.user.cmp(&a.user))
         })
-    });
-    noisy.max_by(|a, b| {
-        let times = |noise: &Noise| noise.share / noise.fair;
-        a.kind
-            .cmp(&b.kind)
-            .then(times(a).total_cmp(&times(b)))
-            .then(b.user.cmp(&a.user))
-    })
+    }
 }

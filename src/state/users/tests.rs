@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::share::noisiest;
+use super::share::Noise;
 use super::*;
 use crate::event::{Constraint, FlightId, Origin};
 use crate::settings::{QueueOrder, UserLimits};
@@ -331,10 +331,10 @@ fn equals_are_told_by_name_and_the_sum_of_others_is_nobody() {
         share(Some(&names[0]), 10, 0.1),
         share(None, 10, 0.1),
     ];
-    let noise = noisiest(&loud, Timestamp::ZERO).unwrap();
+    let noise = Noise::of(&loud, Timestamp::ZERO).unwrap();
     assert_eq!(noise.user.as_str(), "ann");
     let nobody = [share(None, 90, 0.1), share(Some(&names[0]), 1, 0.9)];
-    assert_eq!(noisiest(&nobody, Timestamp::ZERO), None);
+    assert_eq!(Noise::of(&nobody, Timestamp::ZERO), None);
 }
 
 #[test]

@@ -46,9 +46,10 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         return;
     }
     let (width, height) = (usize::from(area.width), usize::from(area.height));
-    let noise = view.state.noise(view.now);
     let nobody = UserUse::default();
-    let mut entries = entries(view, noise.as_ref(), &nobody);
+    let shares = view.state.user_shares(view.now);
+    let noise = Noise::of(&shares, view.now);
+    let mut entries = entries(view, shares, noise.as_ref(), &nobody);
     let (role, text) = sentence(view, noise.as_ref(), &entries);
     // the table must not move when the sentence grows: it has its rows in any case
     let kept = if width < WIDE && height >= 8 { 2 } else { 1 };
@@ -127,8 +128,7 @@ pub(super) fn queue_words(view: &View<'_>) -> String {
 }
 
 fn waiting_users(view: &View<'_>) -> usize {
-    let shares = view.state.user_shares(view.now);
-    shares.iter().filter(|user| user.waiting > 0).count()
+    view.state.users_waiting()
 }
 
 /// A user's name in at most `width` columns.
@@ -137,8 +137,12 @@ pub(super) fn name(view: &View<'_>, user: &UserId, width: usize) -> String {
 }
 
 /// Who was heard of, and who can ask, by name; the sum of the others last.
-fn entries<'a>(view: &View<'a>, noise: Option<&Noise>, nobody: &'a UserUse) -> Vec<Entry<'a>> {
-    let mut shares = view.state.user_shares(view.now);
+fn entries<'a>(
+    view: &View<'a>,
+    mut shares: Vec<UserShare<'a>>,
+    noise: Option<&Noise>,
+    nobody: &'a UserUse,
+) -> Vec<Entry<'a>> {
     for name in &view.ui.users {
         if !view.state.users.by_name.contains_key(name) {
             shares.push(UserShare::silent(name, nobody));
