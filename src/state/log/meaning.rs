@@ -36,16 +36,20 @@ impl About<'_> {
                 ..
             } if self.semantic.trouble_in_a_row == 1 => {
                 let what = if *reason == SemanticMiss::Late {
-                    "is too slow"
+                    "the embedder is too slow"
                 } else {
-                    "failed"
+                    "the embedder failed"
                 };
-                let detail = detail
-                    .as_ref()
-                    .map_or(String::new(), |detail| format!(": {}", detail.single_line()));
+                let detail = detail.as_ref().map(|detail| detail.single_line());
+                let told = match detail {
+                    // most details name it, and a row is short
+                    Some(detail) if detail.starts_with("the embedder") => detail.to_string(),
+                    Some(detail) => format!("{what}: {detail}"),
+                    None => what.to_owned(),
+                };
                 Some((
                     LogKind::Fail,
-                    format!("the embedder {what}{detail}; semantic lookups miss until it is back"),
+                    format!("{told}; semantic lookups miss until it is back"),
                 ))
             }
             EventKind::SemanticCompared {

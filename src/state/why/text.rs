@@ -220,7 +220,7 @@ fn meaning(what: &What) -> Words {
             words_of("meaning", format!("prompt added to the index, {prompts} in it"))
         }
         What::Labelled(judged) => {
-            let verdict = if judged.good { "good" } else { "bad" };
+            let verdict = if judged.good { "right" } else { "wrong" };
             let removed = if judged.removed {
                 ", the stored answer was removed"
             } else {
