@@ -71,7 +71,11 @@ impl About<'_> {
             } => {
                 let verdict = if *good { "right" } else { "wrong" };
                 let gone = if *removed { ", its answer is forgotten" } else { "" };
-                let from_now = format!("the prompt of {source} asks for {threshold:.2} from now on");
+                let from_now = if *good {
+                    format!("the prompt of {source} still asks for {threshold:.2}")
+                } else {
+                    format!("the prompt of {source} asks for {threshold:.2} from now on")
+                };
                 Some((
                     LogKind::Note,
                     format!("{id} semantic hit judged {verdict}: {from_now}{gone}"),

@@ -356,7 +356,7 @@ fn the_palette_judges_the_call_under_the_cursor() {
     assert_eq!(bench.press(":hit was right<enter>"), [good]);
     bench.ui.focus = PaneId::Guards;
     assert_eq!(bench.press(":hit was wrong<enter>"), []);
-    assert_eq!(bench.said(), "bad: there is no call here");
+    assert_eq!(bench.said(), "wrong: there is no call here");
     // in normal mode the keys mean what they always did
     bench.ui.focus = PaneId::Chat;
     assert!(matches!(
