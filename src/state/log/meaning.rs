@@ -4,6 +4,7 @@
 use super::LogKind;
 use super::sentence::{About, Sentence};
 use crate::event::{EventKind, NearestPrompt, SemanticMiss};
+use crate::text::SafeText;
 
 impl About<'_> {
     pub(super) fn semantic(&self, kind: &EventKind) -> Sentence {
@@ -35,18 +36,7 @@ impl About<'_> {
                 detail,
                 ..
             } if self.semantic.trouble_in_a_row == 1 => {
-                let what = if *reason == SemanticMiss::Late {
-                    "the embedder is too slow"
-                } else {
-                    "the embedder failed"
-                };
-                let detail = detail.as_ref().map(|detail| detail.single_line());
-                let told = match detail {
-                    // most details name it, and a row is short
-                    Some(detail) if detail.starts_with("the embedder") => detail.to_string(),
-                    Some(detail) => format!("{what}: {detail}"),
-                    None => what.to_owned(),
-                };
+                let told = trouble(*reason, detail.as_ref());
                 Some((
                     LogKind::Fail,
                     format!("{told}; semantic lookups miss until it is back"),
@@ -92,6 +82,21 @@ impl About<'_> {
             | breaker_events!()
             | attempt_events!() => None,
         }
+    }
+}
+
+/// What is wrong with the embedder: `the embedder failed: connection refused`.
+fn trouble(reason: SemanticMiss, detail: Option<&SafeText>) -> String {
+    let what = if reason == SemanticMiss::Late {
+        "the embedder is too slow"
+    } else {
+        "the embedder failed"
+    };
+    match detail.map(SafeText::single_line) {
+        // most details name it, and a row is short
+        Some(detail) if detail.starts_with("the embedder") => detail,
+        Some(detail) => format!("{what}: {detail}"),
+        None => what.to_owned(),
     }
 }
 
