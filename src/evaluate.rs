@@ -13,13 +13,14 @@ mod report;
 use std::collections::BTreeMap;
 
 pub use figures::{Counts, Figures, Sweep};
-pub use interval::{Rate, wilson};
+pub use interval::Rate;
 pub use pairs::{BUNDLED, BUNDLED_NAME, Half, PairsError, PromptPair, read};
 pub use report::{Evaluation, Measured, Scored};
 
 use crate::client::{EmbedError, Embedder as _, HttpEmbedder};
 use crate::event::Objection;
 use crate::policy::semantic::{guard, lexical};
+use crate::settings::SemanticSettings;
 
 /// False hits at most, as a share of the look-alikes, for a threshold to be proposed.
 pub const MOST_FALSE_HITS: f64 = 0.01;
@@ -55,12 +56,14 @@ pub async fn endpoint(
 }
 
 /// What `seawall semantic` says where nothing is measured.
-pub fn explanation(threshold: f64) -> String {
+pub fn explanation() -> String {
+    let (built_in, endpoint) = (SemanticSettings::BUILT_IN, SemanticSettings::ENDPOINT);
     format!(
         "The semantic cache answers a prompt with the stored answer to one that means the same. It is off by default.
 
   s in the control room              off, on, shadow (asks the upstream, and tells what would have been served)
-  [semantic] in a policy             mode, threshold ({threshold:.2}), guards, embedder, model, timeout, max_entries
+  [semantic] in a policy             mode, threshold, guards, embedder, model, timeout, max_entries
+                                     (threshold left out: {built_in:.2} built in, {endpoint:.2} for an endpoint)
 
 An embedder says how like two prompts are: the built-in one, which is lexical (words, a table of synonyms, no model),
 or an OpenAI-compatible /v1/embeddings, as llama-server has with --embeddings. Above the threshold, guards refuse what
@@ -108,12 +111,11 @@ fn score(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::SemanticSettings;
 
     #[test]
     fn the_built_in_embedder_with_its_guards_keeps_what_it_promises() {
         let pairs = read(BUNDLED_NAME, BUNDLED).unwrap();
-        let measured = built_in(&pairs, SemanticSettings::default().threshold);
+        let measured = built_in(&pairs, SemanticSettings::BUILT_IN);
         let [guarded, unguarded] = &measured.figures;
         for half in [guarded.all, guarded.tuning, guarded.held_out] {
             assert!(
@@ -140,7 +142,7 @@ mod tests {
     #[test]
     fn a_stranger_is_not_served() {
         let pairs = read(BUNDLED_NAME, BUNDLED).unwrap();
-        let threshold = SemanticSettings::default().threshold as f32;
+        let threshold = SemanticSettings::BUILT_IN as f32;
         let stored: Vec<_> = pairs
             .iter()
             .map(|pair| (pair, lexical::embed(&pair.stored)))

@@ -500,7 +500,7 @@ fn check_journal(file: &Path) -> eyre::Result<u8> {
 
 /// What the semantic cache is.
 fn explain_semantic() -> eyre::Result<u8> {
-    let text = evaluate::explanation(SemanticSettings::default().threshold);
+    let text = evaluate::explanation();
     write!(std::io::stdout(), "{text}")?;
     Ok(0)
 }
@@ -542,7 +542,7 @@ async fn evaluate_pairs(
             return Ok(USAGE);
         }
     };
-    let own = threshold.unwrap_or(SemanticSettings::default().threshold);
+    let own = threshold.unwrap_or(SemanticSettings::BUILT_IN);
     let mut measured = vec![evaluate::built_in(&pairs, own)];
     if let Some(embedder) = embedder {
         match evaluate::endpoint(embedder, &pairs, threshold).await {

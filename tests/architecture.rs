@@ -106,7 +106,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "evaluate",
-        &["text", "event", "policy", "client"],
+        &["text", "settings", "event", "policy", "client", "state"],
         &["tokio", "ratatui", "std::fs"],
     ),
     ("cli", &[], &["tokio"]),

@@ -78,7 +78,7 @@ impl Shelf {
             return Ok(());
         };
         let raised = self.raised.get(&request.1).copied().unwrap_or_default();
-        let asked = book.policy.semantic.threshold.max(raised);
+        let asked = book.policy.semantic.least().max(raised);
         let near = nearest.similarity + ROUNDING >= nearest.threshold.max(asked);
         ensure(near, 41, || {
             format!(
@@ -108,7 +108,7 @@ impl Shelf {
         ensure(!(*good && *removed), 41, || {
             "a good label removes no answer".into()
         })?;
-        if *threshold > book.policy.semantic.threshold {
+        if *threshold > book.policy.semantic.least() {
             self.raised.insert(request.to_string(), *threshold);
         } else {
             self.raised.remove(request.as_str());

@@ -167,7 +167,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             flight,
             text,
             began,
-            threshold: policy.semantic.threshold,
+            threshold: policy.semantic.least(),
             guards: policy.semantic.guards,
         };
         let sketch = Sketch::of(self.env.seed, &vector);
@@ -348,7 +348,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             return Tried::Gone;
         };
         let request = candidate.key.fingerprint();
-        candidate.threshold = guards.labels.threshold(request, policy.semantic.threshold);
+        candidate.threshold = guards.labels.threshold(request, policy.semantic.least());
         let nearest = Box::new(self.told(&candidate, None));
         if candidate.near.similarity < candidate.threshold {
             return Tried::Done(Chosen::None(SemanticMiss::Below, Some(nearest)));
@@ -449,7 +449,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     pub(super) fn label(&self, call: CallId, good: bool) {
         let mut guards = self.lock();
         let mut policy = guards.policy.as_ref().clone();
-        let of_all = policy.semantic.threshold;
+        let of_all = policy.semantic.least();
         let taken = guards
             .labels
             .label(&mut policy.semantic.labels, of_all, call, good);

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-/// The 97.5th percentile of the normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+use crate::state::Interval;
 
 /// How many of how many, with the interval that holds the true share in 95 of 100 such measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -23,39 +22,16 @@ pub struct Rate {
 impl Rate {
     /// So many of so many.
     pub fn new(count: usize, of: usize) -> Self {
-        let (low, high) = wilson(count, of);
+        let known = Interval::wilson(count as u64, of as u64);
+        // of nothing, nothing is known
         Self {
             count,
             of,
-            share: if of == 0 { 0.0 } else { count as f64 / of as f64 },
-            low,
-            high,
+            share: known.map_or(0.0, |known| known.share),
+            low: known.map_or(0.0, |known| known.low),
+            high: known.map_or(1.0, |known| known.high),
         }
     }
-}
-
-/// Wilson's score interval at 95 %. It holds for few trials and for shares near 0, where the usual one has no width
-/// (Brown, Cai and DasGupta, Interval Estimation for a Binomial Proportion, 2001: their advice for any n). For
-/// nothing of 250 it says 0 to 1.5 %, the exact one of Clopper and Pearson too.
-pub fn wilson(count: usize, of: usize) -> (f64, f64) {
-    if of == 0 {
-        return (0.0, 1.0);
-    }
-    let (n, p) = (of as f64, count as f64 / of as f64);
-    let centre = p + Z * Z / (2.0 * n);
-    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    let low = if count == 0 {
-        0.0
-    } else {
-        (centre - spread) / scale
-    };
-    let high = if count == of {
-        1.0
-    } else {
-        (centre + spread) / scale
-    };
-    (low.max(0.0), high.min(1.0))
 }
 
 #[cfg(test)]
@@ -71,12 +47,13 @@ mod tests {
             (50, 100, 0.403_832, 0.596_168),
             (10, 10, 0.722_467, 1.0),
         ] {
-            let (l, h) = wilson(count, of);
+            let Rate { low: l, high: h, .. } = Rate::new(count, of);
             assert!(
                 (l - low).abs() < 1e-4 && (h - high).abs() < 1e-4,
                 "{count}/{of}: {l} {h}"
             );
         }
-        assert_eq!(wilson(0, 0), (0.0, 1.0));
+        let none = Rate::new(0, 0);
+        assert_eq!((none.share, none.low, none.high), (0.0, 0.0, 1.0));
     }
 }

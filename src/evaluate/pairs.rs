@@ -69,7 +69,7 @@ pub enum PairsError {
     },
     /// Too little to measure.
     #[error(
-        "{name}: {paraphrases} paraphrases and {others} look-alikes: write at least one of each, a pair a line: \
+        "{name}: paraphrases: {paraphrases}, look-alikes: {others}; write at least one of each, a pair a line: \
          class, tab, new prompt, tab, stored prompt"
     )]
     Few {
@@ -262,8 +262,8 @@ mod tests {
             ("r\u{1b}\ta\tb\n", "line 1: the class 'r␛': write paraphrase"),
             ("role\ta\tb\nrole\tb\ta\n", "line 2: the same pair as on line 1"),
             ("{\"class\": 1}\n", "line 1: "),
-            ("role\ta\tb\n", "FILE: 0 paraphrases and 1 look-alikes"),
-            ("", "FILE: 0 paraphrases and 0 look-alikes"),
+            ("role\ta\tb\n", "FILE: paraphrases: 0, look-alikes: 1;"),
+            ("", "FILE: paraphrases: 0, look-alikes: 0;"),
         ] {
             assert!(message(text).contains(words), "{text:?}: {}", message(text));
         }

@@ -361,7 +361,7 @@ impl Draw {
                 SemanticMode::On,
                 SemanticMode::Shadow,
             ]),
-            threshold: self.one_of(&[0.05, 0.3, 0.6, 0.8, 1.0]),
+            threshold: Some(self.one_of(&[0.05, 0.3, 0.6, 0.8, 1.0])),
             guards: self.sometimes(0.3),
             max_entries: self.one_of(&[1, 2, 1_000]),
             ..SemanticSettings::default()

@@ -47,12 +47,10 @@ impl SemanticMode {
 pub struct SemanticSettings {
     /// Whether near matches are looked for, and served.
     pub mode: SemanticMode,
-    /// The least similarity that is served, a cosine above 0 and up to 1. What is a good one depends on the
-    /// embedder: `seawall semantic --eval` shows it. The default is for the built-in one with its guards: from 0.3
-    /// to 0.5 it serves the same prompts of the bundled pairs within a few, and no look-alike, for the guards decide
-    /// there; higher, misspelled and shortened prompts are lost, and lower, a gap in the guards would have nothing
-    /// behind it. Models put prompts nearer together: all-MiniLM-L6-v2 wants some 0.7.
-    pub threshold: f64,
+    /// The least similarity that is served, a cosine above 0 and up to 1; where absent, what suits the embedder: see
+    /// [`SemanticSettings::least`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
     /// Whether a near match is refused whose numbers, negations, names or quotes differ.
     pub guards: bool,
     /// Prompts in the index at most; the oldest goes first.
@@ -93,7 +91,7 @@ impl Default for SemanticSettings {
     fn default() -> Self {
         Self {
             mode: SemanticMode::Off,
-            threshold: 0.5,
+            threshold: None,
             guards: true,
             max_entries: 10_000,
             embedder: None,
@@ -105,6 +103,25 @@ impl Default for SemanticSettings {
 }
 
 impl SemanticSettings {
+    /// The threshold of the built-in embedder. From 0.3 to 0.5 it serves the same prompts of the bundled pairs within
+    /// a few, and no look-alike, for the guards decide there; higher, misspelled and shortened prompts are lost, and
+    /// lower, a gap in the guards would have nothing behind it.
+    pub const BUILT_IN: f64 = 0.5;
+    /// The threshold of an embeddings API. A model puts questions about one thing near each other, and its guards let
+    /// words be left over: of 2961 pairs of prompts that shared a word and nothing else, all-MiniLM-L6-v2 with guards
+    /// would have served 33 at 0.5 and 16 at 0.7 (of which most did mean the same), for 6 of the 151 bundled
+    /// paraphrases less. `seawall semantic --eval` finds the one for a model.
+    pub const ENDPOINT: f64 = 0.7;
+
+    /// The least similarity that is served: the one set, or the one that suits the embedder.
+    pub fn least(&self) -> f64 {
+        self.threshold.unwrap_or(if self.embedder.is_some() {
+            Self::ENDPOINT
+        } else {
+            Self::BUILT_IN
+        })
+    }
+
     pub(super) fn rules(&self) -> Vec<Rule> {
         let is_threshold = |value: f64| value > 0.0 && value <= 1.0;
         let bad_label = self
@@ -121,9 +138,9 @@ impl SemanticSettings {
                 "the fingerprint of the stored request, 32 hex digits",
             ),
             (
-                is_threshold(self.threshold),
+                self.threshold.is_none_or(is_threshold),
                 "semantic.threshold".to_owned(),
-                self.threshold.to_string(),
+                self.least().to_string(),
                 "above 0 and at most 1 (1 serves only what the embedder cannot tell apart)",
             ),
             (

@@ -156,9 +156,14 @@ impl CacheView {
         self.hits + self.missed()
     }
 
-    /// Times it was asked in vain.
+    /// Times the exact cache was asked in vain; the semantic one may have served some of these.
     pub fn missed(&self) -> u64 {
         self.misses.values().sum()
+    }
+
+    /// Times neither cache had an answer.
+    pub fn unserved(&self) -> u64 {
+        self.lookups().saturating_sub(self.served())
     }
 
     /// Served by the exact cache or the semantic one.

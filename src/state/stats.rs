@@ -31,7 +31,7 @@ pub struct CacheStats {
     pub size: u64,
     /// Bytes of all entries.
     pub bytes: u64,
-    /// Lookups that were served.
+    /// Lookups that were served, by the exact cache or by the semantic one.
     pub hits: u64,
     /// Lookups that were not.
     pub misses: u64,
@@ -92,8 +92,8 @@ impl State {
             cache: CacheStats {
                 size: self.cache.entries,
                 bytes: self.cache.bytes,
-                hits: self.cache.hits,
-                misses: self.cache.missed(),
+                hits: self.cache.served(),
+                misses: self.cache.unserved(),
                 hit_rate: self.cache.hit_rate(),
                 saved_tokens: self.cache.saved_tokens,
             },

@@ -112,8 +112,8 @@ actions! {
     Switch "switch" Overlay "on/off" "switch faults on or off";
     Yes "yes" Overlay "yes" "yes, do it";
     No "no" Overlay "no" "no, do not";
-    LabelGood "label_good" Overlay "good" "this semantic hit was right";
-    LabelBad "label_bad" Overlay "bad" "this semantic hit was wrong: forget it, and ask more of the like";
+    LabelGood "label_good" Overlay "right" "this semantic hit was right";
+    LabelBad "label_bad" Overlay "wrong" "this semantic hit was wrong: forget it, and ask more of the like";
     StopCall "stop_call" Overlay "stop it" "stop this one call";
 }
 

@@ -116,6 +116,8 @@ impl PaneId {
             Self::Cache => &[
                 "hits of lookups, and what they saved",
                 "the key holds the user: no sharing",
+                "s: also answer prompts that mean the same",
+                "Enter on such a hit, then g right, b wrong",
             ],
             Self::Latency => &[
                 "half of the calls were faster than p50",
@@ -131,6 +133,8 @@ impl PaneId {
             Self::Retries => &[
                 "attempts a second: first tries and retries",
                 "what retries achieved, and what they cost",
+                "waits: o is drawn, | is the server's hint",
+                "F breaks the upstream, B then shows retries",
             ],
             Self::Users => &[
                 "each user's share, waiting, refused",

@@ -37,7 +37,7 @@ impl Embedder for Words {
 
 pub(super) fn policy(mut policy: Policy) -> Policy {
     policy.semantic.mode = SemanticMode::On;
-    policy.semantic.threshold = 0.7;
+    policy.semantic.threshold = Some(0.7);
     policy
 }
 

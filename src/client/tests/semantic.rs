@@ -94,7 +94,7 @@ const LONGER: &str = "the very old red boat sails so far out";
 fn policy(mode: SemanticMode) -> Policy {
     let mut policy = steady();
     policy.semantic.mode = mode;
-    policy.semantic.threshold = 0.7;
+    policy.semantic.threshold = Some(0.7);
     policy
 }
 

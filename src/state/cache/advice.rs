@@ -89,7 +89,7 @@ impl CacheView {
         }
         let (why, remedy) = match reason {
             MissReason::NeverSeen => (
-                "were asked for the first time: there was nothing to serve.",
+                "were asked for the first time: nothing stored was the same.",
                 false,
             ),
             MissReason::Expired => (

@@ -4,6 +4,7 @@
 use super::LogKind;
 use super::sentence::{About, Sentence};
 use crate::event::{EventKind, NearestPrompt, SemanticMiss};
+use crate::text::SafeText;
 
 impl About<'_> {
     pub(super) fn semantic(&self, kind: &EventKind) -> Sentence {
@@ -35,17 +36,10 @@ impl About<'_> {
                 detail,
                 ..
             } if self.semantic.trouble_in_a_row == 1 => {
-                let what = if *reason == SemanticMiss::Late {
-                    "is too slow"
-                } else {
-                    "failed"
-                };
-                let detail = detail
-                    .as_ref()
-                    .map_or(String::new(), |detail| format!(": {}", detail.single_line()));
+                let told = trouble(*reason, detail.as_ref());
                 Some((
                     LogKind::Fail,
-                    format!("the embedder {what}{detail}; semantic lookups miss until it is back"),
+                    format!("{told}; semantic lookups miss until it is back"),
                 ))
             }
             EventKind::SemanticCompared {
@@ -67,7 +61,11 @@ impl About<'_> {
             } => {
                 let verdict = if *good { "right" } else { "wrong" };
                 let gone = if *removed { ", its answer is forgotten" } else { "" };
-                let from_now = format!("the prompt of {source} asks for {threshold:.2} from now on");
+                let from_now = if *good {
+                    format!("the prompt of {source} still asks for {threshold:.2}")
+                } else {
+                    format!("the prompt of {source} asks for {threshold:.2} from now on")
+                };
                 Some((
                     LogKind::Note,
                     format!("{id} semantic hit judged {verdict}: {from_now}{gone}"),
@@ -84,6 +82,21 @@ impl About<'_> {
             | breaker_events!()
             | attempt_events!() => None,
         }
+    }
+}
+
+/// What is wrong with the embedder: `the embedder failed: connection refused`.
+fn trouble(reason: SemanticMiss, detail: Option<&SafeText>) -> String {
+    let what = if reason == SemanticMiss::Late {
+        "the embedder is too slow"
+    } else {
+        "the embedder failed"
+    };
+    match detail.map(SafeText::single_line) {
+        // most details name it, and a row is short
+        Some(detail) if detail.starts_with("the embedder") => detail,
+        Some(detail) => format!("{what}: {detail}"),
+        None => what.to_owned(),
     }
 }
 

@@ -281,8 +281,8 @@ fn hit(story: &Story, end: &Finished) -> String {
 
 fn by_meaning(story: &Story, hit: &MeaningHit, saved: &str) -> String {
     let judged = story.steps.iter().rev().find_map(|step| match &step.what {
-        What::Labelled(judged) if judged.good => Some("; a person judged it good"),
-        What::Labelled(_) => Some("; a person judged it bad"),
+        What::Labelled(judged) if judged.good => Some("; a person judged it right"),
+        What::Labelled(_) => Some("; a person judged it wrong"),
         _ => None,
     });
     format!(

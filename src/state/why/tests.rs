@@ -373,7 +373,7 @@ fn what_the_caches_saw_is_told() {
         removed: true,
     };
     tale.at(5.0).tell(8, judged);
-    assert_eq!(sentence(&tale, 8), format!("{served}; a person judged it bad."));
+    assert_eq!(sentence(&tale, 8), format!("{served}; a person judged it wrong."));
     check(&story(&tale, 8));
 }
 

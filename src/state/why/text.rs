@@ -220,16 +220,19 @@ fn meaning(what: &What) -> Words {
             words_of("meaning", format!("prompt added to the index, {prompts} in it"))
         }
         What::Labelled(judged) => {
-            let verdict = if judged.good { "good" } else { "bad" };
+            let verdict = if judged.good { "right" } else { "wrong" };
             let removed = if judged.removed {
                 ", the stored answer was removed"
             } else {
                 ""
             };
-            let text = format!(
-                "a person judged it {verdict}: {} asks for {:.2} from now on{removed}",
-                judged.source, judged.threshold
-            );
+            // one that was right changes nothing
+            let asks = if judged.good {
+                format!("still asks for {:.2}", judged.threshold)
+            } else {
+                format!("asks for {:.2} from now on", judged.threshold)
+            };
+            let text = format!("a person judged it {verdict}: {} {asks}{removed}", judged.source);
             words_of("label", text)
         }
         _ => words_of("meaning", ""),

@@ -18,12 +18,15 @@ pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
     let lines = call.map(|call| rows(view, call, inner(area))).unwrap_or_default();
     let long = lines.len() > usize::from(inner(area).height);
     let judged = blocked(Action::LabelBad, view.ui, view.state).is_none();
+    let runs = blocked(Action::StopCall, view.ui, view.state).is_none();
     let note = if judged && !long {
         "g right   b wrong   Up Down other calls   y copy   Esc closes"
     } else if long {
         "PgUp PgDn scroll   Up Down other calls   y copy   Esc closes"
-    } else {
+    } else if runs {
         "Up Down other calls   y copy   x stop   Esc closes"
+    } else {
+        "Up Down other calls   y copy   Esc closes"
     };
     let inner = super::frame(view, &format!("Why {id}"), note, area, buf);
     if inner.is_empty() {

@@ -1,7 +1,8 @@
 //! The cache: how often it helped, what that saved, and why it did not help more.
 //!
-//! Seven rows beside other panes: the last one is for what can be done, where something can. On the whole screen also each way of not asking an upstream, over the run and
-//! over the last minute, what kept misses from being hits, the latest of them, and the semantic cache.
+//! Seven rows beside other panes: the last one is for what can be done, where something can. On the whole screen also
+//! each way of not asking an upstream, over the run and over the last minute, what kept misses from being hits, the
+//! latest of them, and the semantic cache.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -264,7 +265,7 @@ fn heading(view: &View<'_>, width: usize) -> Line<'static> {
     };
     let pieces = vec![
         Line::from(row::piece(theme, role, format!("{} {hit}", theme.glyphs.hit))),
-        Line::from(format!("     missed {}", cache.missed())),
+        Line::from(format!("     missed {}", cache.unserved())),
         Line::from(format!("   shared {}", cache.shared)),
         Line::from(format!("   replayed {}", cache.replays)),
     ];
@@ -322,7 +323,11 @@ fn size(view: &View<'_>, width: usize) -> Line<'static> {
     let cache = &view.state.cache;
     let most = view.state.session.policy.cache.max_bytes;
     let pieces = vec![
-        Line::from(format!("size    {} entries", cache.entries)),
+        Line::from(format!(
+            "size    {} {}",
+            cache.entries,
+            if cache.entries == 1 { "entry" } else { "entries" }
+        )),
         Line::from(format!(
             ", {} of {}",
             units::bytes(cache.bytes),
@@ -345,7 +350,13 @@ fn missed(view: &View<'_>, width: usize) -> Line<'static> {
         };
         (word, *count)
     });
-    by_reason(view, "missed  ", reasons, width)
+    let semantic = view.state.cache.semantic;
+    let served = match semantic {
+        0 => None,
+        1 => Some(("1 of them a semantic hit".to_owned(), Role::Hit)),
+        many => Some((format!("{many} of them semantic hits"), Role::Hit)),
+    };
+    by_reason(view, "missed  ", reasons, served, width)
 }
 
 /// Why it was not asked.
@@ -358,7 +369,7 @@ fn not_asked(view: &View<'_>, width: usize) -> Line<'static> {
         };
         (word, *count)
     });
-    by_reason(view, "bypass  ", reasons, width)
+    by_reason(view, "bypass  ", reasons, None, width)
 }
 
 /// What was stored, and why the rest was not.
@@ -380,16 +391,20 @@ fn stored(view: &View<'_>, width: usize) -> Line<'static> {
     row::join(view.theme, pieces, width)
 }
 
-/// `label`, the sum, and each reason that occurred.
+/// `label`, the sum, each reason that occurred, and what is to be said after them.
 fn by_reason(
     view: &View<'_>,
     label: &str,
     reasons: impl Iterator<Item = (&'static str, u64)> + Clone,
+    after: Option<(String, Role)>,
     width: usize,
 ) -> Line<'static> {
     let sum: u64 = reasons.clone().map(|(_, count)| count).sum();
     let mut pieces = vec![Line::from(format!("{label}{sum}"))];
     pieces.extend(reasons.map(|(word, count)| Line::from(format!("   {word} {count}"))));
+    pieces.extend(
+        after.map(|(text, role)| Line::from(vec![row::plain("   "), row::piece(view.theme, role, text)])),
+    );
     row::join(view.theme, pieces, width)
 }
 

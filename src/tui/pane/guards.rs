@@ -96,16 +96,15 @@ fn cache_line(view: &View<'_>, label: &str, saved: &str, width: usize) -> Line<'
         return row::join(view.theme, pieces, width);
     }
     if let Some(count) = semantic::count(view) {
-        pieces.push(Line::from(row::piece(
-            view.theme,
-            Role::Hit,
-            format!("  {count}"),
-        )));
+        pieces.push(Line::from(vec![
+            row::plain("  "),
+            row::piece(view.theme, Role::Hit, count),
+        ]));
     }
     if !saved.is_empty() {
         pieces.push(Line::from(format!("  {saved}")));
     }
-    pieces.push(Line::from(format!("  missed {}", cache.missed())));
+    pieces.push(Line::from(format!("  missed {}", cache.unserved())));
     for (word, count) in [("shared", cache.shared), ("replayed", cache.replays)] {
         if count > 0 {
             pieces.push(Line::from(format!("  {word} {count}")));

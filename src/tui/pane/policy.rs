@@ -186,7 +186,7 @@ fn cache(view: &View<'_>, width: usize) -> Line<'static> {
         vec![Line::from("cache    off")]
     };
     if let Some(mode) = semantic::tag(view) {
-        let threshold = semantic::like(policy.semantic.threshold);
+        let threshold = semantic::like(policy.semantic.least());
         pieces.push(Line::from(row::piece(
             view.theme,
             Role::Hit,

@@ -141,7 +141,7 @@ fn mode(view: &View<'_>, width: usize) -> Line<'static> {
     let guards = if settings.guards { "on" } else { "OFF" };
     let mut pieces = vec![
         Line::from(vec![name(), row::piece(theme, role, word)]),
-        Line::from(format!("   {what} {} and up", like(settings.threshold))),
+        Line::from(format!("   {what} {} and up", like(settings.least()))),
         Line::from(format!("   guards {guards}")),
         Line::from(format!("   embedder {embedder}")),
     ];

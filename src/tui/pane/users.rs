@@ -207,7 +207,7 @@ fn sentence(view: &View<'_>, noise: Option<&Noise>, entries: &[Entry<'_>]) -> (R
     }
     let waiting = entries.iter().filter(|entry| entry.share.waiting > 0).count();
     let keys = match (acts, many) {
-        (true, true) => "a bursts from all, u asks as the next, B bursts from it",
+        (true, true) => "a bursts from all, u asks as the next, b bursts from one",
         (true, false) => "b bursts, i asks",
         (false, _) => "",
     };

@@ -275,7 +275,7 @@ fn the_story_of_a_hit_is_judged_with_g_and_b() {
         assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
     }
     assert!(
-        screen[23].starts_with(" g good  b bad  Esc close"),
+        screen[23].starts_with(" g right  b wrong  Esc close"),
         "{}",
         screen[23]
     );
@@ -302,7 +302,7 @@ fn the_story_of_a_hit_is_judged_with_g_and_b() {
     assert_eq!(bench.said(), "b: #2 was judged wrong already");
     let screen = rows(&mut bench, 120, 40);
     let expected =
-        "label    a person judged it bad: #1 asks for 0.96 from now on, the stored answer was removed";
+        "label    a person judged it wrong: #1 asks for 0.96 from now on, the stored answer was removed";
     assert!(holds(&screen, expected), "{screen:#?}");
 }
 
@@ -356,7 +356,7 @@ fn the_palette_judges_the_call_under_the_cursor() {
     assert_eq!(bench.press(":hit was right<enter>"), [good]);
     bench.ui.focus = PaneId::Guards;
     assert_eq!(bench.press(":hit was wrong<enter>"), []);
-    assert_eq!(bench.said(), "bad: there is no call here");
+    assert_eq!(bench.said(), "wrong: there is no call here");
     // in normal mode the keys mean what they always did
     bench.ui.focus = PaneId::Chat;
     assert!(matches!(

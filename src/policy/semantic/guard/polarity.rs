@@ -89,14 +89,18 @@ const NARROWING: &[&str] = &[
     "only", "during", "before", "after", "until", "since", "within", "above", "below", "per",
 ];
 
+/// What `in place of` and `rather than` mean too: `with aspirin` is not `instead of aspirin`.
+const INSTEAD: &str = "instead of";
+
 pub(super) fn narrowing(pair: &Pair<'_>) -> Option<Objection> {
+    let narrows = |word: &&Word<'_>| NARROWING.contains(&&*word.lower) || word.concept == INSTEAD;
     let [asked, stored] = pair.sides().map(|(of, other)| {
-        let narrows = of.words.iter().filter(|word| NARROWING.contains(&&*word.lower));
-        written(narrows.filter(|word| {
+        let narrowing = of.words.iter().filter(narrows);
+        written(narrowing.filter(|word| {
             !other
                 .words
                 .iter()
-                .any(|one| one.lower.split(' ').any(|part| part == word.lower))
+                .any(|one| one.concept == word.concept || one.lower.split(' ').any(|part| part == word.lower))
         }))
     });
     let differ = !asked.is_empty() || !stored.is_empty();

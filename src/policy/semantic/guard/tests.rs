@@ -58,6 +58,13 @@ const REFUSED: &[(&str, &str, SemanticGuard, &str, &str)] = &[
         "last",
     ),
     (
+        "take it with aspirin",
+        "take it instead of aspirin",
+        Word,
+        "",
+        "instead of",
+    ),
+    (
         "a mutable borrow",
         "an immutable borrow",
         Opposite,

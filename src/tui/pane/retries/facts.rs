@@ -58,7 +58,7 @@ fn calm(view: &View<'_>, width: usize) -> Line<'static> {
     let retry = &view.state.retry;
     let line = |role, text: String| Line::from(row::piece(theme, role, text));
     if retry.retries == 0 {
-        return line(Role::Muted, "no retries so far: each call made one try".into());
+        return line(Role::Muted, "no retries so far: no call made a second try".into());
     }
     let (helped, failed, when) = match retry.helped_lately(view.now) {
         (helped, failed) if helped + failed >= FEW => (helped, failed, format!("in the last {WINDOW} s")),

@@ -131,7 +131,7 @@ fn the_sentence_says_what_is_and_what_to_press() {
         "three calls of ben are no noise"
     );
     scene.state.limit.waiters.clear();
-    let keys = "a bursts from all, u asks as the next, B bursts from it";
+    let keys = "a bursts from all, u asks as the next, b bursts from one";
     assert_eq!(first(&scene), format!("nobody waits: {keys}"));
     let mut fresh = Scene::default();
     assert_eq!(first(&fresh), "nobody asked yet: b bursts, i asks");
