@@ -119,8 +119,6 @@ pub enum ConfigError {
     },
 }
 
-pub use overrides::set;
-
 /// A policy: a preset by name or a file, with single settings that differ where some are given:
 /// `production+retry.attempts=1`.
 pub fn policy(name: &str) -> Result<Policy, ConfigError> {
@@ -130,6 +128,11 @@ pub fn policy(name: &str) -> Result<Policy, ConfigError> {
     }
     let (shown, text) = find("policy", name, &POLICIES)?;
     read_policy(&shown, &text)
+}
+
+/// A policy with one setting changed: `retry.attempts`, `1`.
+pub fn policy_with(policy: &Policy, setting: &str, value: &str) -> Result<Policy, ConfigError> {
+    checked(overrides::set(policy, setting, value)?, setting)
 }
 
 /// A policy from its text; `shown` is what errors call it.

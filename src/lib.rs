@@ -41,6 +41,8 @@ pub mod config;
 
 pub mod scenario;
 
+pub mod compare;
+
 pub mod cli;
 
 pub mod drill;

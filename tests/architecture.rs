@@ -103,6 +103,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         ],
         &["ratatui"],
     ),
+    (
+        "compare",
+        &["text", "settings", "config", "scenario"],
+        &["tokio", "ratatui"],
+    ),
     ("cli", &[], &["tokio"]),
 ];
 

@@ -34,7 +34,7 @@ pub(super) fn apply(policy: &Policy, settings: &str) -> Result<Policy, ConfigErr
 
 /// The policy with one setting changed. The bounds are checked by whoever has set all of them: two may only fit
 /// together.
-pub fn set(policy: &Policy, path: &str, value: &str) -> Result<Policy, ConfigError> {
+pub(super) fn set(policy: &Policy, path: &str, value: &str) -> Result<Policy, ConfigError> {
     let refuse = |message: String| value_error(path, &message);
     let mut root = Table::try_from(policy).map_err(|error| refuse(error.to_string()))?;
     let parsed = literal(value);
@@ -75,7 +75,7 @@ fn place<'a>(root: &'a mut Table, path: &str) -> Result<&'a mut Value, String> {
         }
         table = table.get_mut(name).and_then(Value::as_table_mut).ok_or(hint)?;
     }
-    let open = OPTIONAL.iter().any(|optional| *optional == path) || walked.starts_with("limit.users.");
+    let open = OPTIONAL.contains(&path) || walked.starts_with("limit.users.");
     if !open && !table.contains_key(key) {
         return Err(unknown(table, &walked, key));
     }
