@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use divan::Bencher;
+use divan::counter::BytesCount;
 use seawall::event::{Sample, UserId};
-use seawall::openai::ChatRequest;
+use seawall::openai::{ChatRequest, Message};
 use seawall::policy::breaker::Breaker;
 use seawall::policy::cache::Cache;
 use seawall::policy::fingerprint::{RequestKey, Scope};
 use seawall::policy::limiter::{Admission, Limiter, Request, Settlement};
-use seawall::settings::Policy;
+use seawall::policy::near;
+use seawall::settings::{LimitSettings, Policy, QueueOrder};
 use seawall::time::Timestamp;
+
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::traffic::wide;
 
@@ -41,9 +45,11 @@ fn key(number: usize) -> RequestKey {
 fn limiter_admits(bencher: Bencher<'_, '_>) {
     let mut now = Timestamp::ZERO;
     let mut limiter = Limiter::new(&wide().limit, now);
+    let user = UserId::new("ana");
     bencher.bench_local(|| {
         now = now + TICK;
         let request = Request {
+            user: &user,
             tokens: 300,
             deadline: now + Duration::from_mins(1),
         };
@@ -54,18 +60,54 @@ fn limiter_admits(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Queued behind so many others, and gone again.
+/// Queued behind so many others, and gone again, where all are served in the order of arrival.
 #[divan::bench(args = [10, 1_000])]
-fn limiter_queues(bencher: Bencher<'_, '_>, waiters: usize) {
+fn limiter_queues_fifo(bencher: Bencher<'_, '_>, waiters: usize) {
+    let limit = LimitSettings {
+        order: QueueOrder::Fifo,
+        ..wide().limit
+    };
+    queue_behind(bencher, &limit, waiters);
+}
+
+/// The same where fifty users take turns.
+#[divan::bench(args = [10, 1_000])]
+fn limiter_queues_fair(bencher: Bencher<'_, '_>, waiters: usize) {
+    let limit = LimitSettings {
+        order: QueueOrder::Fair,
+        ..wide().limit
+    };
+    queue_behind(bencher, &limit, waiters);
+}
+
+/// The same where each of the fifty has buckets of its own.
+#[divan::bench(args = [10, 1_000])]
+fn limiter_queues_fair_with_own_buckets(bencher: Bencher<'_, '_>, waiters: usize) {
+    let mut limit = wide().limit;
+    limit.order = QueueOrder::Fair;
+    limit.each_user.requests = Some(limit.requests.clone());
+    limit.each_user.tokens = Some(limit.tokens.clone());
+    queue_behind(bencher, &limit, waiters);
+}
+
+fn queue_behind(bencher: Bencher<'_, '_>, limit: &LimitSettings, waiters: usize) {
     let now = Timestamp::ZERO;
-    let mut limiter = Limiter::new(&wide().limit, now);
-    let request = Request {
+    let mut limiter = Limiter::new(limit, now);
+    let users: Vec<UserId> = (0..50).map(|n| UserId::new(&format!("user {n}"))).collect();
+    let request = |user| Request {
+        user,
         tokens: 300,
         deadline: now + Duration::from_mins(1),
     };
-    let taken: Vec<_> = (0..waiters + 16).map(|_| limiter.acquire(now, request)).collect();
+    let turns = users.iter().cycle();
+    let taken: Vec<_> = turns
+        .take(waiters + 16)
+        .map(|user| limiter.acquire(now, request(user)))
+        .collect();
+    // the one behind all others in either order: the longest forecast
+    let last = (waiters + 15) % users.len();
     bencher.bench_local(|| {
-        if let Admission::Queued { ticket, .. } = limiter.acquire(now, request) {
+        if let Admission::Queued { ticket, .. } = limiter.acquire(now, request(&users[last])) {
             limiter.leave(now, ticket);
         }
     });
@@ -117,4 +159,91 @@ fn cache_lookup(bencher: Bencher<'_, '_>) {
     bencher
         .with_inputs(|| turns.next())
         .bench_local_values(|key| key.map(|key| cache.get(Timestamp::ZERO, key).expired));
+}
+
+/// A conversation of about 100 KB: a system prompt with a time in it, 200 messages and a question.
+fn conversation(stamp: &str) -> ChatRequest {
+    let turns = (0..100).flat_map(|n| {
+        let question = format!("{n}: {}", "How does the \"token bucket\" refill?\n".repeat(13));
+        [
+            Message::user(question),
+            Message::assistant("It gains a little each tick. ".repeat(17)),
+        ]
+    });
+    let system = Message::system(format!("You are a helpful assistant. It is {stamp}."));
+    ChatRequest::new(
+        [system]
+            .into_iter()
+            .chain(turns)
+            .chain([Message::user("And when it is empty?")]),
+    )
+    .model("seawall-sim")
+    .temperature(0.0)
+}
+
+fn scoped(request: &ChatRequest) -> RequestKey {
+    let user = UserId::new("ana");
+    let scope = Scope {
+        user: &user,
+        credential: 7,
+        upstream: "127.0.0.1:8033",
+        route: "chat/completions",
+    };
+    RequestKey::new(&scope, request)
+}
+
+/// The key of 100 KB: the canonical form and its hash.
+#[divan::bench(sample_size = 10)]
+fn fingerprint_100_kb(bencher: Bencher<'_, '_>) {
+    let request = conversation("10:32:01");
+    let bytes = scoped(&request).canonical().len();
+    bencher
+        .counter(BytesCount::new(bytes))
+        .bench_local(|| scoped(&request).fingerprint());
+}
+
+/// The floor under it: one pass of xxh3-128 over the same bytes.
+#[divan::bench(sample_size = 10)]
+fn xxh3_pass_100_kb(bencher: Bencher<'_, '_>) {
+    let key = scoped(&conversation("10:32:01"));
+    bencher
+        .counter(BytesCount::new(key.canonical().len()))
+        .bench_local(|| xxh3_128(divan::black_box(key.canonical())));
+}
+
+/// A miss among 10,000 entries: the lookup, the nearest request and what differs.
+#[divan::bench(sample_size = 10, args = ["short", "100 KB"])]
+fn near_miss_of_10_000(bencher: Bencher<'_, '_>, size: &str) {
+    let mut cache = Cache::new(&Policy::default().cache);
+    let asked = if size == "short" {
+        scoped(&request(77).temperature(0.5))
+    } else {
+        let kept = cache
+            .put(Timestamp::ZERO, scoped(&conversation("10:30:00")), (), 1_000)
+            .kept;
+        assert!(kept);
+        scoped(&conversation("10:32:01"))
+    };
+    let stored = (0..10_000)
+        .filter(|number| cache.put(Timestamp::ZERO, key(*number), (), 1_000).kept)
+        .count();
+    assert_eq!(stored, 10_000);
+    bencher.bench_local(|| {
+        let expired = cache.get(Timestamp::ZERO, &asked).expired;
+        let (near, ()) = cache.nearest(&asked)?;
+        near::diff(&asked, near).map(|found| (expired, found.fields))
+    });
+}
+
+/// What an entry costs that is stored and evicted, its place among the near ones included.
+#[divan::bench(sample_size = 100)]
+fn cache_store_and_evict(bencher: Bencher<'_, '_>) {
+    let mut settings = Policy::default().cache;
+    settings.max_bytes = 2_000_000;
+    let mut cache = Cache::new(&settings);
+    let mut keys = (0..4_000).map(key).collect::<Vec<_>>().into_iter().cycle();
+    bencher.bench_local(|| {
+        let key = keys.next()?;
+        Some(cache.put(Timestamp::ZERO, key, (), 1_000).evicted_for_room)
+    });
 }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! event --> order --> calls: whose is it? --> attempts, budget --> limiter, breaker --> cache --> (holds)
-//!             2       1 4 10 25 26 29 31 40    2 3 4 5 6 7 8 9      11 .. 15, 18 .. 22    23 24 28
+//!             2       1 4 10 25 26 29 31 40 43    2 3 4 5 6 7 8 9      11 .. 15, 18 .. 22    23 24 28 41
 //! ```
 //!
 //! The numbers are those of [`INVARIANTS`]. What breaks one is told as a [`Violation`]: the number, its
@@ -21,6 +21,9 @@ mod cache;
 mod calls;
 mod landing;
 mod limiter;
+mod queue;
+mod semantic;
+mod users;
 mod violation;
 mod window;
 

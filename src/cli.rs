@@ -14,9 +14,13 @@ use clap::{Parser, Subcommand, ValueEnum};
   seawall --upstream http://127.0.0.1:8033     on a llama-server
   seawall --faults outage --seed 7             with the faults chosen; F switches them on
   seawall --policy exercise                    the textbook's policy instead of production's
+  seawall --users ann,ben,cleo                 three users: u asks as the next, a bursts from all, t fair or fifo
+  seawall --semantic shadow                    what a semantic cache would have served, and how often wrongly
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
+  seawall why outage.ndjson 12                 the story of call 12; without a number, which are worth asking about
+  seawall semantic --eval                      how well the semantic cache tells prompts apart
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
 
 Exit codes: 0 ok, 1 it did not come as expected or a promise is broken, 2 usage or configuration, 3 upstream unreachable,
@@ -43,6 +47,19 @@ pub struct Cli {
         env = "SEAWALL_POLICY"
     )]
     pub policy: String,
+
+    /// Who can ask, from 1 to 64 names; u goes from one to the next [default: those the policy names, and of ana, ben,
+    /// cleo, dev as many as make four]
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', num_args = 1)]
+    pub users: Vec<String>,
+    /// What the semantic cache does from the start; s switches it [default: as the policy says]
+    #[arg(long, value_name = "MODE", value_enum, env = "SEAWALL_SEMANTIC")]
+    pub semantic: Option<SemanticChoice>,
+
+    /// The embeddings API of the semantic cache, with the key in SEAWALL_EMBEDDER_API_KEY: http://127.0.0.1:8034
+    /// [default: built in, or as the policy says]
+    #[arg(long, value_name = "URL", env = "SEAWALL_EMBEDDER", global = true)]
+    pub embedder: Option<String>,
 
     /// The faults that F switches on: flaky, rate-limit-storm, outage, slow, cut-streams, mixed, or a file
     #[arg(long, value_name = "PROFILE", default_value = "mixed", global = true)]
@@ -110,6 +127,9 @@ pub enum Mode {
         /// In real time and over sockets: against the simulator, or --upstream
         #[arg(long)]
         real: bool,
+        /// Print the story of this call instead of the report: 12 or #12; with --json as JSON
+        #[arg(long, value_name = "CALL", value_parser = call_number)]
+        explain: Option<u64>,
     },
     /// Play random worlds until one breaks a promise; the same seed is the same world
     Worlds {
@@ -127,6 +147,29 @@ pub enum Mode {
         /// The journal; - reads standard input
         file: PathBuf,
     },
+    /// Tell why a call of a journal came out as it did: step by step, with what each guard saw
+    Why {
+        /// The journal; - reads standard input
+        file: PathBuf,
+        /// The call: 12 or #12; without it, the calls worth asking about are listed
+        #[arg(value_parser = call_number)]
+        call: Option<u64>,
+        /// As JSON
+        #[arg(long, requires = "call")]
+        json: bool,
+    },
+    /// The cache that answers by meaning: how it is switched on, and how well it tells prompts apart
+    Semantic {
+        /// Measure embedders and guards on pairs of prompts: those of the program, or a file's
+        #[arg(long, value_name = "FILE", num_args = 0..=1)]
+        eval: Option<Option<PathBuf>>,
+        /// The least similarity that is served, above 0 and up to 1 [default: the built-in one's, or an endpoint's best]
+        #[arg(long, value_name = "T", requires = "eval")]
+        threshold: Option<f64>,
+        /// Print every figure and every pair as JSON
+        #[arg(long, requires = "eval")]
+        json: bool,
+    },
     /// Write a picture of the screen as SVG: the same one each time
     Picture {
         /// Where to
@@ -137,6 +180,14 @@ pub enum Mode {
     },
 }
 
+/// The number of a call, with or without its mark.
+fn call_number(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    digits
+        .parse()
+        .map_err(|_| "a call has a number: write 12, or '#12' in quotes".to_owned())
+}
+
 /// Where to panic on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PanicIn {
@@ -144,6 +195,17 @@ pub enum PanicIn {
     Ui,
     /// In a background task.
     Task,
+}
+
+/// What the semantic cache does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SemanticChoice {
+    /// Serve stored answers to prompts that mean the same.
+    On,
+    /// Ask the upstream, and tell what would have been served.
+    Shadow,
+    /// Nothing.
+    Off,
 }
 
 /// When to use colour.

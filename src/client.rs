@@ -1,7 +1,7 @@
 //! The resilient client: an async shell around the policies. It knows no screen and no channel to one.
 //!
 //! The layers stand in two functions, top to bottom: [`ResilientClient::call`] (admission, idempotency,
-//! cache, single flight) and `Core::fly` (deadline, retry, breaker, limiter, attempt).
+//! cache, single flight) and `Core::go` (semantic cache, deadline, retry, breaker, limiter, attempt).
 
 mod answer;
 mod assemble;
@@ -13,6 +13,7 @@ mod guards;
 mod landing;
 mod layers;
 mod probe;
+mod semantic;
 mod sse;
 mod stream;
 mod sync;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 pub use answer::{Answer, CallError, Chunk};
-pub use embedder::{EmbedError, Embedder, Embedding, Lexical};
+pub use embedder::{EmbedError, Embedder, EmbedderConfig, Embedding, HttpEmbedder, Lexical};
 pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
 pub use stream::CallStream;
@@ -41,6 +42,7 @@ use flight::Flight;
 use guards::Guards;
 use landing::{Landing, panic_text};
 use layers::{Errand, Shared};
+use semantic::Looked;
 use sync::Mutex;
 
 use crate::event::{
@@ -49,6 +51,7 @@ use crate::event::{
 };
 use crate::openai::ChatRequest;
 use crate::policy::retry::{Retry, RetryDecision};
+use crate::policy::semantic::{HoldOff, Index};
 use crate::settings::{Counts, Policy, QueueOrder, SemanticMode};
 use crate::time::Timestamp;
 
@@ -102,6 +105,9 @@ struct Core<T, O> {
     transport: T,
     observer: O,
     env: Env,
+    /// The vectors of the semantic cache. Behind a lock of its own, because a search takes a millisecond; who
+    /// takes both takes this one first, so nobody who holds the guards ever waits for a search.
+    index: Mutex<Index>,
     guards: Mutex<Guards>,
     next_call: AtomicU64,
     next_flight: AtomicU64,
@@ -116,16 +122,32 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
                 policy: Box::new(policy.clone()),
             },
         );
+        let index = Index::new(policy.semantic.max_entries);
         let guards = Guards::new(policy, env.derive_seed("breaker", 0), env.clock.now());
         let core = Core {
             transport,
             observer,
             env,
+            index: Mutex::new(index),
             guards: Mutex::new(guards),
             next_call: AtomicU64::new(1),
             next_flight: AtomicU64::new(1),
         };
         Self { core: Arc::new(core) }
+    }
+
+    /// With another embedder for the semantic cache than the built-in one. Its vectors are of another space: what
+    /// the index holds is forgotten.
+    #[must_use]
+    pub fn with_embedder(self, embedder: Arc<dyn Embedder>) -> Self {
+        let mut index = self.core.index();
+        let mut guards = self.core.lock();
+        index.clear();
+        guards.embedder = embedder;
+        guards.hold_off = HoldOff::default();
+        drop(guards);
+        drop(index);
+        self
     }
 
     /// Makes a call. It has begun when this returns, and will have exactly one end; dropping the stream
@@ -152,7 +174,8 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             Shared::Started(flight) => flight,
         };
         drop(guards);
-        // which goes through the rest
+        // which goes through the rest; first of it the semantic cache, in the flight's own task, because an
+        // embedding may take a while: whoever is identical shares one, and no guard is asked for what it serves
         self.core.take_off(request, pending, flight)
     }
 
@@ -163,9 +186,20 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
 
     /// Takes other settings. Levels and stored answers stay, as far as they fit.
     pub fn apply(&self, policy: Policy) {
+        self.change(|_| policy);
+    }
+
+    /// Takes what `change` makes of the settings, in one step: between reading and writing them a label would get
+    /// lost.
+    fn change(&self, change: impl FnOnce(Policy) -> Policy) {
+        let mut index = self.core.index();
         let mut guards = self.core.lock();
+        let policy = change(guards.policy.as_ref().clone());
         let now = self.core.env.clock.now();
         let removed = guards.cache.configure(now, &policy.cache);
+        index.configure(policy.semantic.max_entries);
+        drop(index);
+        guards.labels.configure(&policy.semantic.labels);
         guards.ledger.configure(now, &policy.flight);
         guards.limiter.configure(&policy.limit, now);
         let step = guards.breaker.configure(&policy.breaker, now);
@@ -203,25 +237,33 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
 
     /// Switches the semantic cache. What is in its index stays.
     pub fn set_semantic(&self, mode: SemanticMode) {
-        let mut policy = self.policy();
-        policy.semantic.mode = mode;
-        self.apply(policy);
+        self.change(|mut policy| {
+            policy.semantic.mode = mode;
+            policy
+        });
     }
 
     /// Lets the limiter's queue go by turns or by arrival.
     pub fn set_queue_order(&self, order: QueueOrder) {
-        let mut policy = self.policy();
-        policy.limit.order = order;
-        self.apply(policy);
+        self.change(|mut policy| {
+            policy.limit.order = order;
+            policy
+        });
     }
 
-    /// Takes what a person says of a semantic hit. Nothing happens if that call had none.
-    pub fn label(&self, _call: CallId, _good: bool) {}
+    /// Takes what a person says of a semantic hit: it is written into the settings (see [`policy`](Self::policy)),
+    /// and the answer of a bad one is removed. Where there is nothing to label, that is told, and nothing happens.
+    pub fn label(&self, call: CallId, good: bool) {
+        self.core.label(call, good);
+    }
 
     /// Forgets every stored answer.
     pub fn clear_cache(&self) {
+        let mut index = self.core.index();
         let mut guards = self.core.lock();
         let removed = guards.cache.clear(self.core.env.clock.now());
+        index.clear();
+        drop(index);
         let kind = EventKind::CacheEvicted {
             reason: EvictReason::Cleared,
             removed,
@@ -301,7 +343,7 @@ pub struct Held {
 /// What stays the same over all attempts of a flight.
 #[derive(Clone, Copy)]
 struct Trip<'a> {
-    flight: &'a Flight,
+    flight: &'a Arc<Flight>,
     errand: &'a Errand,
     policy: &'a Policy,
     /// LLM tokens to reserve for each attempt.
@@ -319,9 +361,7 @@ enum NoAnswer {
 impl<T: Transport, O: Observer> Core<T, O> {
     /// Runs a flight until it lands, its last subscriber leaves or the last deadline passes.
     async fn supervise(&self, flight: &Arc<Flight>, errand: &Errand) {
-        let mut work = Some(Box::pin(
-            AssertUnwindSafe(self.fly(flight, errand)).catch_unwind(),
-        ));
+        let mut work = Some(Box::pin(AssertUnwindSafe(self.go(flight, errand)).catch_unwind()));
         let landing = loop {
             let Some(running) = work.as_mut() else {
                 break Landing::Abandoned;
@@ -336,8 +376,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 }
                 () = flight.changed.notified() => {}
                 landed = running => break match landed {
-                    Ok(Ok(answer)) => Landing::Answered(answer),
-                    Ok(Err(failure)) => Landing::Failed(failure),
+                    Ok(Some(landing)) => landing,
+                    // everybody has been told
+                    Ok(None) => return,
                     Err(panic) => Landing::Panicked(panic_text(panic.as_ref())),
                 },
             }
@@ -347,8 +388,28 @@ impl<T: Transport, O: Observer> Core<T, O> {
         self.land(flight, errand, &landing);
     }
 
+    /// The semantic cache, and behind it the rest. Nothing if the flight came down with a stored answer.
+    async fn go(&self, flight: &Arc<Flight>, errand: &Errand) -> Option<Landing> {
+        let meaning = match &errand.asked {
+            Some(asked) => match Box::pin(self.look_for_meaning(flight, asked)).await {
+                Looked::Served => return None,
+                Looked::On(meaning) => meaning,
+            },
+            None => None,
+        };
+        Some(match self.fly(flight, errand).await {
+            Ok(answer) => {
+                if let Some(shadow) = meaning.as_ref().and_then(|meaning| meaning.shadow.as_ref()) {
+                    self.compare(flight, shadow, &answer);
+                }
+                Landing::Answered(answer, meaning)
+            }
+            Err(failure) => Landing::Failed(failure),
+        })
+    }
+
     /// The inner layers. See [`ResilientClient::call`] for the outer ones.
-    async fn fly(&self, flight: &Flight, errand: &Errand) -> Result<Answer, Failure> {
+    async fn fly(&self, flight: &Arc<Flight>, errand: &Errand) -> Result<Answer, Failure> {
         let policy = Arc::clone(&self.lock().policy);
         let trip = Trip {
             flight,
@@ -358,7 +419,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         // where limiter and breaker count calls, as in the exercise, they stand out here and see the call once
         let mut ride = match policy.limit.charges {
-            Counts::Call => Some(self.board(flight, trip.tokens, errand.prompt_tokens).await?),
+            Counts::Call => {
+                let board = self.board(flight, &errand.user, trip.tokens, errand.prompt_tokens);
+                Some(board.await?)
+            }
             Counts::Attempt => None,
         };
         let mut pass = match policy.breaker.counts {
@@ -427,7 +491,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         // limiter: every attempt is charged, or retries would break the quota just when it matters
         let mut ride = match policy.limit.charges {
             Counts::Attempt => self
-                .board(flight, tokens, errand.prompt_tokens)
+                .board(flight, &errand.user, tokens, errand.prompt_tokens)
                 .await
                 .map_err(limited)?,
             Counts::Call => self.free_ride(flight),

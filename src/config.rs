@@ -1,5 +1,6 @@
 //! Reading policy files, fault files and keys. A mistake is told with its line and the nearest right name.
 
+mod labels;
 mod overrides;
 
 use std::fs;
@@ -12,6 +13,8 @@ use rustls::pki_types::pem::PemObject as _;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use url::Url;
+
+pub use labels::{add_labels, labels_file, read_labels};
 
 use crate::client::{ApiKey, is_loopback};
 use crate::settings::{FaultProfile, Policy};
@@ -26,6 +29,8 @@ pub const POLICIES: [(&str, &str); 2] = [
 
 /// No policy, profile or scenario is larger; a device or a pipe may have no end.
 const LARGEST_FILE: u64 = 1 << 20;
+/// A file of pairs of prompts may be larger: sets of others are.
+const LARGEST_PAIRS: u64 = 64 << 20;
 /// Characters of a mistake that are told.
 const LONGEST_MESSAGE: usize = 400;
 
@@ -42,8 +47,10 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// A file that is too large to be one.
-    #[error("{} is larger than {LARGEST_FILE} bytes: give a {kind}", shown(path))]
+    #[error("{} is larger than {largest} bytes: give a {kind}", shown(path))]
     TooLarge {
+        /// The most it may have.
+        largest: u64,
         /// What it should be.
         kind: &'static str,
         /// Which.
@@ -87,9 +94,17 @@ pub enum ConfigError {
         /// The nearest name.
         hint: String,
     },
+    /// Names of users that cannot be used.
+    #[error("--users: {message}")]
+    Users {
+        /// What is wrong, and what to write instead.
+        message: String,
+    },
     /// A URL that cannot be used.
-    #[error("--upstream {url}: {message}")]
+    #[error("{option} {url}: {message}")]
     Url {
+        /// Which option gave it.
+        option: &'static str,
         /// What was given.
         url: SafeText,
         /// What is wrong, and what to write instead.
@@ -178,9 +193,80 @@ pub fn bundled_faults() -> Vec<FaultProfile> {
         .collect()
 }
 
+/// Users that can be named; a screen and a person can follow no more.
+const MOST_USERS: usize = 64;
+/// Characters of a user's name.
+const LONGEST_USER: usize = 64;
+/// Where nobody is named, as many of `usual` are added as make so many: fewer show nothing of fairness.
+const USUAL_USERS: usize = 4;
+
+/// Who can ask: those named on the command line; where none is, those that the policy names, and of `usual` as
+/// many as make four.
+pub fn users(named: &[String], policy: &Policy, usual: &[&str]) -> Result<Vec<String>, ConfigError> {
+    let refuse = |message: String| Err(ConfigError::Users { message });
+    if named.is_empty() {
+        let mut users: Vec<String> = policy.limit.users.keys().take(MOST_USERS).cloned().collect();
+        let more = usual
+            .iter()
+            .filter(|name| !policy.limit.users.contains_key(**name));
+        let missing = USUAL_USERS.saturating_sub(users.len());
+        users.extend(more.take(missing).map(|name| (*name).to_owned()));
+        return Ok(users);
+    }
+    if named.len() > MOST_USERS {
+        return refuse(format!("{} names: at most {MOST_USERS}", named.len()));
+    }
+    let mut users: Vec<String> = Vec::new();
+    for (index, name) in named.iter().map(|name| name.trim()).enumerate() {
+        let shown = SafeText::excerpt(name, 40).single_line();
+        let length = name.chars().count();
+        if name.is_empty() {
+            return refuse(format!("name {} is empty: write them as ann,ben,cleo", index + 1));
+        }
+        if length > LONGEST_USER {
+            return refuse(format!(
+                "'{shown}' has {length} characters: at most {LONGEST_USER}"
+            ));
+        }
+        if name.contains('\n') || SafeText::new(name).as_str() != name {
+            return refuse(format!(
+                "'{shown}' cannot be printed: write letters, digits, - and _"
+            ));
+        }
+        if users.iter().any(|user| user == name) {
+            return refuse(format!("'{shown}' is named twice: each name once"));
+        }
+        users.push(name.to_owned());
+    }
+    Ok(users)
+}
+
 /// The URL of an upstream: http or https, with a host.
 pub fn upstream(text: &str) -> Result<Url, ConfigError> {
+    server("--upstream", "SEAWALL_API_KEY", text)
+}
+
+/// The URL of an embeddings API, by the same rules.
+pub fn embedder(text: &str) -> Result<Url, ConfigError> {
+    server("--embedder", EMBEDDER_KEY, text)
+}
+
+/// The variable with the key of an embeddings API.
+pub const EMBEDDER_KEY: &str = "SEAWALL_EMBEDDER_API_KEY";
+
+/// The key for an embeddings API. Its own alone: that of the upstream must not travel to another host. `env` looks
+/// a variable up.
+pub fn embedder_key(env: impl Fn(&str) -> Option<String>) -> Option<ApiKey> {
+    let value = env(EMBEDDER_KEY)?.trim().to_owned();
+    (!value.is_empty()).then(|| ApiKey {
+        name: EMBEDDER_KEY.to_owned(),
+        secret: SecretString::from(value),
+    })
+}
+
+fn server(option: &'static str, key: &str, text: &str) -> Result<Url, ConfigError> {
     let refuse = |message: String| ConfigError::Url {
+        option,
         url: SafeText::excerpt(text, 120),
         message,
     };
@@ -206,8 +292,9 @@ pub fn upstream(text: &str) -> Result<Url, ConfigError> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ConfigError::Url {
+            option,
             url: SafeText::new(url.host_str().unwrap_or_default()),
-            message: "keys and passwords do not belong into a URL: put the key into SEAWALL_API_KEY".into(),
+            message: format!("keys and passwords do not belong into a URL: put the key into {key}"),
         });
     }
     if url.scheme() == "http" && !is_loopback(&url) && !is_private(&url) {
@@ -271,7 +358,7 @@ fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
             });
         }
     }
-    let text = read_bounded(path).map_err(unreadable)?;
+    let text = read_bounded(path, LARGEST_FILE).map_err(unreadable)?;
     let key = text.lines().next().unwrap_or_default().trim().to_owned();
     if key.is_empty() {
         return Err(ConfigError::EmptyKeyFile {
@@ -282,6 +369,22 @@ fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
         name: shown(path).to_string(),
         secret: SecretString::from(key),
     })
+}
+
+/// The text of a file of pairs of prompts.
+pub fn pairs_file(path: &Path) -> Result<String, ConfigError> {
+    let text = read_bounded(path, LARGEST_PAIRS).map_err(|error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
+    if text.len() as u64 > LARGEST_PAIRS {
+        return Err(ConfigError::TooLarge {
+            largest: LARGEST_PAIRS,
+            kind: "smaller file of pairs",
+            path: path.to_owned(),
+        });
+    }
+    Ok(text)
 }
 
 /// Certificates to trust beside those of the system, out of a PEM file: those of a private CA.
@@ -340,8 +443,9 @@ pub(crate) fn find(
         return Ok(((*name).to_owned(), (*text).to_owned()));
     }
     let path = Path::new(name);
-    match read_bounded(path) {
+    match read_bounded(path, LARGEST_FILE) {
         Ok(text) if text.len() as u64 > LARGEST_FILE => Err(ConfigError::TooLarge {
+            largest: LARGEST_FILE,
             kind,
             path: path.to_owned(),
         }),
@@ -361,37 +465,38 @@ pub(crate) fn find(
 }
 
 /// Reads a file up to the first byte that is too many.
-fn read_bounded(path: &Path) -> io::Result<String> {
+fn read_bounded(path: &Path, largest: u64) -> io::Result<String> {
     let mut text = String::new();
     fs::File::open(path)?
-        .take(LARGEST_FILE + 1)
+        .take(largest + 1)
         .read_to_string(&mut text)?;
     Ok(text)
 }
 
 /// Reads TOML; a mistake is told with its line.
 pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, ConfigError> {
-    toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let line = text
-            .as_bytes()
-            .iter()
-            .take(at)
-            .filter(|byte| **byte == b'\n')
-            .count()
-            + 1;
-        let mut message = error.message().to_owned();
-        if let Some(near) = near_field(&message) {
-            // before the list of all there are, which may be longer than a message can be
-            let (wrong, all) = message.split_once(", ").unwrap_or((&message, ""));
-            message = format!("{wrong}; did you mean `{near}`? {all}");
-        }
-        ConfigError::Syntax {
-            name: one_line(name),
-            line,
-            message: one_line(&message).to_string(),
-        }
-    })
+    toml::from_str(text).map_err(|error| parse_error(name, text, &error))
+}
+
+/// What is wrong with TOML, and where.
+fn parse_error(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+    let mut message = error.message().to_owned();
+    if let Some(near) = near_field(&message) {
+        // before the list of all there are, which may be longer than a message can be
+        let (wrong, all) = message.split_once(", ").unwrap_or((&message, ""));
+        message = format!("{wrong}; did you mean `{near}`? {all}");
+    }
+    ConfigError::Syntax {
+        name: one_line(name),
+        line: line_at(text, error.span().map_or(0, |span| span.start)),
+        message: one_line(&message).to_string(),
+    }
+}
+
+/// The line, from 1, that holds the byte at `at`.
+fn line_at(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().iter().take(at);
+    before.filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// The right name nearest to the wrong one, out of serde's own sentence.
@@ -419,6 +524,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
+    use crate::settings::UserLimits;
 
     fn message<T: std::fmt::Debug>(result: Result<T, ConfigError>) -> String {
         result.unwrap_err().to_string()
@@ -437,6 +543,29 @@ mod tests {
         for (name, _) in fault::bundled() {
             assert_eq!(&faults(name).unwrap().name, name);
         }
+    }
+
+    #[test]
+    fn the_key_of_the_upstream_is_not_that_of_an_embedder() {
+        let env = |name: &str| {
+            ["SEAWALL_API_KEY", "OPENAI_API_KEY"]
+                .contains(&name)
+                .then(|| "upstream".into())
+        };
+        assert!(embedder_key(env).is_none());
+        let own = embedder_key(|name| (name == EMBEDDER_KEY).then(|| " own ".into())).unwrap();
+        assert_eq!(
+            (own.name.as_str(), own.secret.expose_secret()),
+            (EMBEDDER_KEY, "own")
+        );
+        assert!(
+            message(embedder("http://example.com")).starts_with("--embedder http://example.com: plain http")
+        );
+        let with_key = message(embedder("https://user:pw@h"));
+        assert!(
+            with_key.contains("SEAWALL_EMBEDDER_API_KEY") && !with_key.contains("pw"),
+            "{with_key}"
+        );
     }
 
     #[test]
@@ -497,6 +626,45 @@ mod tests {
         assert!(message(upstream("http://api.example.com")).contains("use https"));
         let with_password = message(upstream("https://me:sk-verysecret@h"));
         assert!(!with_password.contains("verysecret"), "{with_password}");
+    }
+
+    #[test]
+    fn users_are_those_named_or_those_of_the_policy_and_some_more() {
+        const USUAL: [&str; 4] = ["ana", "ben", "cleo", "dev"];
+        let mut policy = Policy::default();
+        let named = |names: &[&str], policy: &Policy| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            users(&names, policy, &USUAL)
+        };
+        assert_eq!(named(&[], &policy).unwrap(), USUAL);
+        assert_eq!(named(&["zoe", " bob "], &policy).unwrap(), ["zoe", "bob"]);
+        for name in ["team red", "cleo"] {
+            policy.limit.users.insert(name.into(), UserLimits::default());
+        }
+        assert_eq!(named(&[], &policy).unwrap(), ["cleo", "team red", "ana", "ben"]);
+        let long = "x".repeat(65);
+        let many = ["u"; 65];
+        let table: [(&[&str], &str); 6] = [
+            (
+                &["ann", ""],
+                "--users: name 2 is empty: write them as ann,ben,cleo",
+            ),
+            (&["ann", "ann"], "--users: 'ann' is named twice: each name once"),
+            (
+                &["a\u{1b}[2J"],
+                "--users: 'a\u{241b}[2J' cannot be printed: write letters, digits, - and _",
+            ),
+            (
+                &["a\nb"],
+                "--users: 'a b' cannot be printed: write letters, digits, - and _",
+            ),
+            (&[&long], "has 65 characters: at most 64"),
+            (&many, "--users: 65 names: at most 64"),
+        ];
+        for (names, told) in table {
+            let said = message(named(names, &Policy::default()));
+            assert!(said.contains(told), "{said}");
+        }
     }
 
     #[test]

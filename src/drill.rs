@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::event::{BreakerState, BurstUsers, Command, Fate, UpstreamHealth, UserId};
 use crate::session::{Session, USERS};
-use crate::settings::FaultProfile;
+use crate::settings::{FaultProfile, SemanticMode};
 use crate::source::Progress;
-use crate::state::{FateCounts, State};
+use crate::state::{FateCounts, SemanticView, State};
 use crate::time::Timestamp;
 
 /// Calls of each burst.
@@ -251,12 +251,20 @@ fn guards(text: &mut String, state: &State) {
     let cache = &state.cache;
     let _ = writeln!(
         text,
-        "cache     {} of {} lookups hit; {} calls shared a flight; {} tokens not spent again",
-        cache.hits,
+        "cache     {} of {} lookups hit ({} exact, {} semantic); {} calls shared a flight; {} tokens not spent again",
+        cache.served(),
         cache.lookups(),
+        cache.hits,
+        cache.semantic,
         cache.shared,
         cache.saved_tokens
     );
+    if let Some(advice) = cache.advice() {
+        let _ = writeln!(text, "          {}", advice.text);
+    }
+    if state.semantic.mode != SemanticMode::Off {
+        semantic(text, &state.semantic);
+    }
     let _ = writeln!(
         text,
         "retries   {} of {} attempts; {} calls saved by one; {} faults made",
@@ -281,6 +289,29 @@ fn guards(text: &mut String, state: &State) {
         quantile(0.95),
         quantile(0.99)
     );
+}
+
+/// What the semantic cache did, or would have done.
+fn semantic(text: &mut String, semantic: &SemanticView) {
+    let (live, shadow) = (semantic.live, semantic.shadow);
+    let _ = match semantic.mode {
+        SemanticMode::Shadow => writeln!(
+            text,
+            "semantic  shadow: {} of {} lookups would have hit; {} of {} compared answers differed",
+            shadow.hits,
+            shadow.asked,
+            semantic.differed,
+            semantic.same + semantic.differed
+        ),
+        SemanticMode::On | SemanticMode::Off => writeln!(
+            text,
+            "semantic  {} of {} lookups hit, {} refused by a guard; {} tokens not spent again",
+            live.hits,
+            live.asked,
+            semantic.refused(),
+            semantic.saved_tokens
+        ),
+    };
 }
 
 fn row(text: &mut String, name: &str, counts: &FateCounts, attempts: u64, took: Duration) {

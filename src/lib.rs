@@ -25,6 +25,8 @@ pub mod source;
 
 pub mod journal;
 
+pub mod labels;
+
 pub mod check;
 
 pub mod http;
@@ -41,11 +43,15 @@ pub mod config;
 
 pub mod scenario;
 
+pub mod evaluate;
+
 pub mod compare;
 
 pub mod cli;
 
 pub mod drill;
+
+pub mod explain;
 
 pub mod picture;
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::Parser as _;
 use color_eyre::eyre;
 use rustls::pki_types::CertificateDer;
+use seawall::bus::Bus;
 use seawall::check::{self, CheckError};
-use seawall::cli::{Cli, ColorChoice, Mode, PanicIn};
+use seawall::cli::{Cli, ColorChoice, Mode, PanicIn, SemanticChoice};
+use seawall::client::{EmbedderConfig, HttpEmbedder};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
+use seawall::evaluate;
+use seawall::event::CallId;
+use seawall::event::UserId;
+use seawall::explain;
 use seawall::journal;
+use seawall::labels::Keeper;
 use seawall::scenario::{self, RunError, worlds};
-use seawall::session::{Session, SessionConfig, SessionError, UpstreamConfig};
-use seawall::settings::LatencyProfile;
+use seawall::session::{Session, SessionConfig, SessionError, USERS, UpstreamConfig};
+use seawall::settings::{LatencyProfile, Policy, SemanticMode, SemanticSettings};
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
 use seawall::text::SafeText;
 use seawall::time::Clock;
@@ -78,8 +85,10 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             json,
             journal,
             real,
+            explain,
         }) => {
-            let scene = scenario::load(scenario, policy.as_deref(), cli.seed)?;
+            let mut scene = scenario::load(scenario, policy.as_deref(), cli.seed)?;
+            scene.watch = explain.map(CallId);
             let upstream = scenario::Upstream {
                 server: if *real { upstream(cli)? } else { None },
                 model: cli.model.clone(),
@@ -99,10 +108,33 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             report(&scene, outcome, *real, *json)
         }
         Some(Mode::Check { file }) => check_journal(file),
+        Some(Mode::Why { file, call, json }) => {
+            explain::why(file, *call, *json, &mut std::io::stdout(), &mut std::io::stderr())
+        }
+        Some(Mode::Semantic {
+            eval,
+            threshold,
+            json,
+        }) => match eval {
+            None => explain_semantic(),
+            Some(file) => {
+                let embedder = cli
+                    .embedder
+                    .as_deref()
+                    .map(|url| http_embedder(cli, url))
+                    .transpose()?;
+                runtime.block_on(evaluate_pairs(
+                    file.as_deref(),
+                    embedder.as_ref(),
+                    *threshold,
+                    *json,
+                ))
+            }
+        },
         None => {
             let config = session_config(cli)?;
             if cli.no_tui || !has_terminal() {
-                runtime.block_on(headless(config, cli.no_tui))
+                runtime.block_on(headless(cli, config))
             } else {
                 // on this thread, not in a task: a panic here gives the terminal back, one in a task must not
                 runtime.block_on(control_room(cli, config))
@@ -133,13 +165,56 @@ fn extra_roots(cli: &Cli) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     Ok(roots.unwrap_or_default())
 }
 
+/// The policy the command line asks for, with the labels that were kept for it.
+fn policy(cli: &Cli) -> eyre::Result<Policy> {
+    let mut policy = config::policy(&cli.policy)?;
+    if let Some(file) = labels_file(cli) {
+        config::add_labels(&mut policy, &file)?;
+    }
+    if let Some(mode) = cli.semantic {
+        policy.semantic.mode = match mode {
+            SemanticChoice::On => SemanticMode::On,
+            SemanticChoice::Shadow => SemanticMode::Shadow,
+            SemanticChoice::Off => SemanticMode::Off,
+        };
+    }
+    if let Some(url) = &cli.embedder {
+        policy.semantic.embedder = Some(url.clone());
+    }
+    // a file may name one too
+    if let Some(url) = &policy.semantic.embedder {
+        config::embedder(url)?;
+    }
+    Ok(policy)
+}
+
+/// Where labels are kept.
+fn labels_file(cli: &Cli) -> Option<PathBuf> {
+    config::labels_file(&cli.policy, |name| std::env::var_os(name))
+}
+
+/// A session whose labels are kept. The keeper is finished after it.
+async fn start(cli: &Cli, config: SessionConfig) -> eyre::Result<(Session, Keeper)> {
+    let mut keeper = Keeper::new(&config.policy.semantic, labels_file(cli));
+    let clock = Clock::start();
+    let bus = Bus::tapped(clock, Box::new(keeper.tap()));
+    keeper.start(bus.clone())?;
+    let session = Session::start_on(config, clock, bus).await?;
+    Ok((session, keeper))
+}
+
 /// What the command line asks for.
 fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
+    let policy = policy(cli)?;
+    let users = config::users(&cli.users, &policy, &USERS)?;
     Ok(SessionConfig {
         seed: cli.seed.unwrap_or(SessionConfig::default().seed),
-        policy: config::policy(&cli.policy)?,
+        policy,
+        users: users.iter().map(|name| UserId::new(name)).collect(),
         faults: config::faults(&cli.faults)?,
         upstream: upstream(cli)?,
+        embedder_key: config::embedder_key(|name| std::env::var(name).ok()),
+        embedder_roots: extra_roots(cli)?,
         model: cli.model.clone(),
         answer_tokens: cli.max_tokens,
         ..SessionConfig::default()
@@ -164,7 +239,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         ColorChoice::Always => theme::ColorChoice::Always,
         ColorChoice::Never => theme::ColorChoice::Never,
     };
-    let session = Session::start(config).await?;
+    let (session, keeper) = start(cli, config).await?;
     let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
     let (state, feed) = session.watch().into_parts();
@@ -201,6 +276,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     // the summary is taken after the end, so that stopped calls have their fate in it
     let bus = session.bus().clone();
     session.shutdown().await;
+    keeper.finish();
     let summary = shown?;
     if summary.exit == tui::Exit::HungUp {
         // nobody is there to read anything
@@ -224,17 +300,18 @@ fn panic_on_purpose(place: &str) -> ! {
 }
 
 /// The drill, for pipes and CI.
-async fn headless(config: SessionConfig, asked_for: bool) -> eyre::Result<u8> {
-    if !asked_for {
+async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+    if !cli.no_tui {
         writeln!(
             std::io::stderr(),
             "seawall: no terminal here, so the drill runs instead of the control room"
         )?;
     }
     let faults = config.faults.clone();
-    let session = Session::start(config).await?;
+    let (session, keeper) = start(cli, config).await?;
     let report = drill::run(&session, &faults).await;
     session.shutdown().await;
+    keeper.finish();
     match report {
         Ok(report) => {
             write!(std::io::stdout(), "{}", report.text)?;
@@ -313,8 +390,12 @@ fn report(
         }
         Err(error) => return Err(error.into()),
     };
-    let report = scenario::Report::new(scene, &outcome, !real);
     let mut out = std::io::stdout();
+    if let Some(watched) = &outcome.watched {
+        let name = &scene.scenario.name;
+        return explain::tell(name, watched, json, &mut out, &mut std::io::stderr());
+    }
+    let report = scenario::Report::new(scene, &outcome, !real);
     if json {
         // not into `out`: serde_json would wrap what printing meets, and a closed pipe would look like a fault
         let written = serde_json::to_string_pretty(&report)?;
@@ -415,6 +496,73 @@ fn check_journal(file: &Path) -> eyre::Result<u8> {
             Ok(USAGE)
         }
     }
+}
+
+/// What the semantic cache is.
+fn explain_semantic() -> eyre::Result<u8> {
+    let text = evaluate::explanation(SemanticSettings::default().threshold);
+    write!(std::io::stdout(), "{text}")?;
+    Ok(0)
+}
+
+/// The embeddings API that the command line names.
+fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> {
+    Ok(HttpEmbedder::new(&EmbedderConfig {
+        base: config::embedder(url)?,
+        model: cli.model.clone(),
+        api_key: config::embedder_key(|name| std::env::var(name).ok()),
+        extra_roots: extra_roots(cli)?,
+        connect_timeout: std::time::Duration::from_secs(5),
+        // a list of texts at once, and a small machine
+        timeout: std::time::Duration::from_mins(1),
+    })?)
+}
+
+/// Embedders and guards on pairs of prompts.
+async fn evaluate_pairs(
+    file: Option<&Path>,
+    embedder: Option<&HttpEmbedder>,
+    threshold: Option<f64>,
+    json: bool,
+) -> eyre::Result<u8> {
+    if let Some(threshold) = threshold.filter(|threshold| !(*threshold > 0.0 && *threshold <= 1.0)) {
+        let message =
+            format!("seawall: --threshold {threshold}: write a similarity above 0 and up to 1, as in 0.8");
+        writeln!(std::io::stderr(), "{message}")?;
+        return Ok(USAGE);
+    }
+    let (name, text) = match file {
+        None => (evaluate::BUNDLED_NAME.to_owned(), evaluate::BUNDLED.to_owned()),
+        Some(path) => (path.display().to_string(), config::pairs_file(path)?),
+    };
+    let pairs = match evaluate::read(&name, &text) {
+        Ok(pairs) => pairs,
+        Err(error) => {
+            writeln!(std::io::stderr(), "seawall: {error}")?;
+            return Ok(USAGE);
+        }
+    };
+    let own = threshold.unwrap_or(SemanticSettings::default().threshold);
+    let mut measured = vec![evaluate::built_in(&pairs, own)];
+    if let Some(embedder) = embedder {
+        match evaluate::endpoint(embedder, &pairs, threshold).await {
+            Ok(figures) => measured.push(figures),
+            Err(error) => {
+                writeln!(std::io::stderr(), "seawall: {error}")?;
+                return Ok(UNREACHABLE);
+            }
+        }
+    }
+    let evaluation = evaluate::Evaluation::new(&name, &pairs, measured);
+    let mut out = std::io::stdout();
+    if json {
+        // not into `out`, as in `report`
+        let written = serde_json::to_string_pretty(&evaluation)?;
+        writeln!(out, "{written}")?;
+    } else {
+        write!(out, "{evaluation}")?;
+    }
+    Ok(0)
 }
 
 /// The simulator alone, until a signal.

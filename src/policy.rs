@@ -14,6 +14,7 @@ pub mod fingerprint;
 pub mod hint;
 pub mod ledger;
 pub mod limiter;
+pub mod near;
 pub mod retry;
 pub mod semantic;
 

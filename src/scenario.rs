@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use bundled::bundled;
 pub use measure::{Measure, Part};
 pub use report::{Judged, Report};
-pub use run::{Outcome, RunError, Upstream, in_real_time, in_virtual_time};
+pub use run::{Outcome, RunError, Upstream, Watched, in_real_time, in_virtual_time};
 pub use script::{
     Arrival, Callers, Expectation, FaultPhase, Impatience, PolicyChoice, PromptMix, Scenario, TimedCommand,
     UpstreamScript, Wish,
@@ -31,6 +31,7 @@ pub use script::{
 pub use tally::{CallFacts, Tally};
 
 use crate::config::{self, ConfigError};
+use crate::event::CallId;
 use crate::settings::{FaultProfile, Policy};
 
 /// No scenario is longer: a day.
@@ -51,6 +52,8 @@ pub struct Scene {
     pub phases: Vec<(FaultPhase, FaultProfile)>,
     /// The policies that commands apply, by their names.
     pub policies: Vec<(String, Policy)>,
+    /// The call whose story is kept, if one is.
+    pub watch: Option<CallId>,
 }
 
 /// A scenario: a bundled one by name, or a file. `policy` and `seed` of the command line come first.
@@ -91,6 +94,7 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
         phases,
         policies,
         scenario,
+        watch: None,
     })
 }
 
@@ -110,7 +114,11 @@ fn sanitise(scenario: &mut Scenario) {
     let words = [name, about]
         .into_iter()
         .chain(rates.flat_map(|rates| [&mut rates.name, &mut rates.about]))
-        .chain(expectations.iter_mut().filter_map(|one| one.user.as_mut()));
+        .chain(
+            expectations
+                .iter_mut()
+                .flat_map(|one| one.user.iter_mut().chain(&mut one.users)),
+        );
     for word in words {
         *word = config::one_line(word).to_string();
     }
@@ -121,6 +129,7 @@ fn resolve(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
     let PolicyChoice {
         base,
         cache,
+        semantic,
         flight,
         retry,
         limit,
@@ -129,6 +138,7 @@ fn resolve(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
     } = choice.clone();
     let mut policy = config::policy(&base)?;
     policy.cache = cache.unwrap_or(policy.cache);
+    policy.semantic = semantic.unwrap_or(policy.semantic);
     policy.flight = flight.unwrap_or(policy.flight);
     policy.retry = retry.unwrap_or(policy.retry);
     policy.limit = limit.unwrap_or(policy.limit);
@@ -218,12 +228,14 @@ fn validate(scenario: &Scenario) -> Result<(), String> {
             from,
             until,
             user,
+            users,
         } = expectation;
         rule(
             at_least.is_some() || at_most.is_some(),
             format!("{measure:?} is expected, but neither at_least nor at_most is said"),
         )?;
-        let of_a_part = from.is_some() || until.is_some() || user.is_some();
+        let of_users = user.is_some() || !users.is_empty();
+        let of_a_part = from.is_some() || until.is_some() || of_users;
         rule(
             !of_a_part || measure.is_of_calls(),
             format!("{measure:?} is of the whole run: from, until and user cannot be asked of it"),
@@ -266,7 +278,15 @@ fn validate_callers(group: &Callers, duration: Duration) -> Result<(), String> {
             format!("workers = {workers}: from 1 to 10000"),
         )?,
     }
-    let PromptMix { distinct, skew } = group.prompts;
+    let PromptMix {
+        distinct,
+        skew,
+        ref list,
+    } = group.prompts;
+    rule(
+        list.len() <= 1_000 && list.iter().all(|prompt| !prompt.trim().is_empty()),
+        "prompts.list: at most 1000 prompts, none of them empty".into(),
+    )?;
     rule(
         (1..=100_000).contains(&distinct),
         format!("prompts.distinct = {distinct}: from 1 to 100000"),

@@ -15,8 +15,8 @@ pub use local::LocalSession;
 
 use crate::bus::Bus;
 use crate::client::{
-    Answer, ApiKey, CallContext, CallError, CallStream, Env, HttpConfig, HttpTransport, ResilientClient,
-    Transport as _, TransportSetupError, host_of,
+    Answer, ApiKey, CallContext, CallError, CallStream, Embedder, EmbedderConfig, Env, HttpConfig,
+    HttpEmbedder, HttpTransport, Lexical, ResilientClient, Transport as _, TransportSetupError, host_of,
 };
 use crate::engine::{Engine, RequestStyle, Route};
 use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer as _, UpstreamHealth, UserId};
@@ -60,10 +60,16 @@ pub struct SessionConfig {
     pub capacity: Option<Capacity>,
     /// A real upstream; the simulator answers where there is none.
     pub upstream: Option<UpstreamConfig>,
+    /// The key of the embeddings API that the policy names.
+    pub embedder_key: Option<ApiKey>,
+    /// Trusted by its client beside what the system trusts.
+    pub embedder_roots: Vec<CertificateDer<'static>>,
     /// The model to ask for.
     pub model: Option<String>,
     /// The most an answer may have, in LLM tokens.
     pub answer_tokens: u32,
+    /// Who can ask.
+    pub users: Vec<UserId>,
 }
 
 impl Default for SessionConfig {
@@ -76,8 +82,11 @@ impl Default for SessionConfig {
             latency: LatencyProfile::default(),
             capacity: None,
             upstream: None,
+            embedder_key: None,
+            embedder_roots: Vec::new(),
             model: None,
             answer_tokens: 256,
+            users: USERS.iter().map(|name| UserId::new(name)).collect(),
         }
     }
 }
@@ -88,9 +97,41 @@ pub enum SessionError {
     /// The simulator has no port to listen on.
     #[error(transparent)]
     Simulator(#[from] std::io::Error),
-    /// The transport cannot be built.
+    /// The transport, or the embedder's, cannot be built.
     #[error(transparent)]
     Transport(#[from] TransportSetupError),
+    /// The embedder's URL is none.
+    #[error(
+        "semantic.embedder = {value}: {reason}; write something like http://127.0.0.1:8034, or leave it out"
+    )]
+    Embedder {
+        /// What it says.
+        value: String,
+        /// What is wrong with it.
+        reason: url::ParseError,
+    },
+}
+
+/// The embedder that the settings ask for. Its key is not that of the upstream.
+fn embedder(session: &SessionConfig) -> Result<Arc<dyn Embedder>, SessionError> {
+    let policy = &session.policy;
+    let settings = &policy.semantic;
+    let Some(value) = &settings.embedder else {
+        return Ok(Arc::new(Lexical));
+    };
+    let base = Url::parse(value).map_err(|reason| SessionError::Embedder {
+        value: value.clone(),
+        reason,
+    })?;
+    let config = EmbedderConfig {
+        base,
+        model: settings.model.clone(),
+        api_key: session.embedder_key.clone(),
+        extra_roots: session.embedder_roots.clone(),
+        connect_timeout: policy.timeouts.connect,
+        timeout: settings.timeout,
+    };
+    Ok(Arc::new(HttpEmbedder::new(&config)?))
 }
 
 /// A running session.
@@ -141,11 +182,13 @@ impl Session {
                 upstream: route.info(),
             },
         );
+        let embedder = embedder(&config)?;
         let client = ResilientClient::new(config.policy, route, bus.clone(), env.clone());
+        let client = client.with_embedder(embedder);
         let style = RequestStyle {
             model: config.model,
             answer_tokens: config.answer_tokens,
-            users: USERS.iter().map(|name| UserId::new(name)).collect(),
+            users: config.users,
         };
         let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults, style);
         engine.tell_faults();

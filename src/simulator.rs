@@ -22,6 +22,7 @@ pub mod script;
 mod answer;
 mod capacity;
 mod draw;
+mod embeddings;
 mod events;
 mod forward;
 mod server;

@@ -110,27 +110,37 @@ macro_rules! attempt_events {
 mod breaker;
 mod cache;
 mod calls;
+mod interval;
 mod latency;
 mod limit;
 mod log;
 mod retry;
+mod semantic;
 mod session;
 mod stats;
 #[cfg(test)]
 pub(crate) mod story;
 #[cfg(test)]
 mod tests;
+mod users;
 mod verdict;
+pub mod why;
 
 pub use breaker::{BreakerView, StateSpell};
-pub use cache::CacheView;
-pub use calls::{Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, Span, SpanKind};
+pub use cache::{Advice, CacheView, Came, ExplainedMiss, FieldCount, LookupSecond, Misses};
+pub use calls::{
+    Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, Meaning, MeaningLabel, MeaningOutcome, Span,
+    SpanKind,
+};
+pub use interval::Interval;
 pub use latency::{LatencyView, Percentiles};
 pub use limit::{LimitView, Waiter};
 pub use log::{Log, LogKind, LogLine};
-pub use retry::RetryView;
+pub use retry::{HISTORY, RetryCause, RetryView, Second, Storm, StormGuard, Timeline, WINDOW, Wait};
+pub use semantic::{Look, LookKind, Lookups, SemanticView};
 pub use session::Session;
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
+pub use users::{MAX_USERS, Noise, NoiseKind, UserShare, UserUse, UsersView};
 pub use verdict::{Cause, Hold, Verdict};
 
 use serde::{Deserialize, Serialize};
@@ -151,8 +161,13 @@ pub struct State {
     pub calls: Calls,
     /// Hits, misses and what they saved.
     pub cache: CacheView,
+    /// The semantic cache: hits, refusals, what people said.
+    pub semantic: SemanticView,
     /// Buckets, slots and the queue.
     pub limit: LimitView,
+    /// Who uses what all share.
+    #[serde(default)]
+    pub users: UsersView,
     /// The breaker and its window.
     pub breaker: BreakerView,
     /// Retries: causes, tries for each call, budget.
@@ -161,6 +176,8 @@ pub struct State {
     pub latency: LatencyView,
     /// The log.
     pub log: Log,
+    /// What the stories of calls are made of.
+    pub why: why::Why,
 }
 
 impl State {
@@ -169,21 +186,26 @@ impl State {
         self.next_seq = event.seq.saturating_add(1);
         self.last_event_at = self.last_event_at.max(event.at);
         if let EventKind::StreamDelta { .. } = event.kind {
-            // by far the most frequent kind, and only one view cares
+            // by far the most frequent kind, and only two views care
             self.calls.apply(event);
+            self.why.apply(event);
             return;
         }
         self.calls.apply(event);
         self.cache.apply(event);
+        // after the calls, which know the prompt that was asked
+        self.semantic.apply(event, &self.calls);
         self.limit.apply(event);
+        self.users.apply(event, &self.calls);
         self.breaker.apply(event);
         self.retry.apply(event);
         self.latency.apply(event);
+        self.why.apply(event);
         if let (EventKind::FlightHandedOver { .. }, Some(heir)) = (&event.kind, event.call) {
             self.limit.adopt(heir, self.calls.recent.get(&heir), event.at);
         }
         // before the session, so that a line can tell what was from what is
-        self.log.apply(event, &self.session, &self.calls);
+        self.log.apply(event, &self.session, &self.calls, &self.semantic);
         self.session.apply(event);
     }
 }

@@ -45,6 +45,8 @@ use crate::time::{Clock, Timestamp};
 
 use keymap::{Keymap, KeymapError};
 use pace::Pace;
+use pane::PaneId;
+use ratatui::layout::Rect;
 use signals::{Signals, Told};
 use terminal::{Host, MAX_COPY, Screen};
 use theme::Theme;
@@ -311,9 +313,21 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             Some(_) => None,
             None => self.session.state.next_change(now),
         };
-        let change = [ui_change, state_change].into_iter().flatten().min();
+        let change = [ui_change, state_change, self.retries_change(now)]
+            .into_iter()
+            .flatten()
+            .min();
         self.pace.drawn(now, change);
         Ok(())
+    }
+
+    /// When the chart of retries moves on, where it is on the screen and not paused: once a second, until what it
+    /// shows has wandered out of it.
+    fn retries_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let size = self.ui.size;
+        let areas = layout::layout(Rect::new(0, 0, size.width, size.height), &self.ui);
+        areas.pane(PaneId::Retries).filter(|_| self.frozen.is_none())?;
+        self.session.state.retry.next_change(now)
     }
 
     /// Takes events in.

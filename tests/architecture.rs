@@ -40,6 +40,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["time", "text", "settings", "event"],
         &["tokio", "ratatui"],
     ),
+    ("labels", &["text", "settings", "event"], &["tokio", "ratatui"]),
     (
         "check",
         &["time", "text", "openai", "settings", "event", "journal"],
@@ -48,7 +49,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("http", &["time"], &["reqwest", "ratatui"]),
     (
         "simulator",
-        &["time", "openai", "settings", "event", "http", "client"],
+        &["time", "openai", "settings", "event", "policy", "http", "client"],
         &["ratatui"],
     ),
     (
@@ -80,7 +81,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "config",
-        &["text", "settings", "client", "simulator"],
+        &["text", "settings", "client", "labels", "simulator"],
         &["ratatui"],
     ),
     (
@@ -104,6 +105,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["ratatui"],
     ),
     (
+        "evaluate",
+        &["text", "event", "policy", "client"],
+        &["tokio", "ratatui", "std::fs"],
+    ),
+    (
         "compare",
         &["text", "settings", "config", "scenario"],
         &["tokio", "ratatui"],
@@ -112,11 +118,15 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Rooms that one file of another room alone may import: the simulator serves any client over HTTP, and only
-/// its in-memory face is a transport of ours, with what that trait speaks of.
-const ONE_FILE_ALONE: &[(&str, &str, &[&str])] = &[("simulator", "local.rs", &["event", "client"])];
+/// its in-memory face is a transport of ours, with what that trait speaks of; and its embeddings are those of the
+/// built-in embedder.
+const ONE_FILE_ALONE: &[(&str, &str, &[&str])] = &[
+    ("simulator", "local.rs", &["event", "client"]),
+    ("simulator", "embeddings.rs", &["policy"]),
+];
 
 /// Files that wire the house together and may know all of it: they hold no logic of a room.
-const WIRING: &[&str] = &["lib", "main", "drill", "picture"];
+const WIRING: &[&str] = &["lib", "main", "drill", "explain", "picture"];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {

@@ -5,6 +5,8 @@
 mod program;
 #[path = "scenarios/schema.rs"]
 mod schema;
+#[path = "scenarios/stories.rs"]
+mod stories;
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

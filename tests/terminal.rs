@@ -471,3 +471,50 @@ fn stopped_it_leaves_the_screen_and_continued_it_draws_again() {
     terminal.keys("q");
     assert_eq!(terminal.ended().0, 0);
 }
+
+#[test]
+fn a_start_with_the_semantic_cache_on_says_so_and_s_goes_on_from_there() {
+    let mut terminal = Terminal::start(&["--semantic", "on"], &[]);
+    terminal.until("semantic on");
+    terminal.keys("s");
+    terminal.until("semantic shadow: only tells what it would have served");
+    // the key goes by what holds: it must have been obeyed before it is pressed again
+    terminal.until("semantic cache in shadow");
+    terminal.keys("s");
+    terminal.until("semantic off: only equal requests hit");
+    terminal.keys("q");
+    assert_eq!(terminal.ended().0, 0);
+}
+
+#[test]
+fn a_damaged_file_of_labels_and_a_wrong_embedder_are_told_before_anything_starts() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("seawall");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(
+        folder.join("production.labels.toml"),
+        "[[label]]\nreqest = '0a'\n",
+    )
+    .unwrap();
+    let told = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_seawall"))
+            .args(args)
+            .env("XDG_STATE_HOME", home.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let damaged = told(&["--no-tui"]);
+    assert!(
+        damaged.contains("production.labels.toml, line 2: unknown field `reqest`; did you mean `request`?")
+            && damaged.contains("correct it, or delete the file"),
+        "{damaged}"
+    );
+    let embedder = told(&["--policy", "exercise", "--embedder", "localhost:8034", "--no-tui"]);
+    assert!(
+        embedder.contains("--embedder localhost:8034: a URL needs its scheme: write http://localhost:8034"),
+        "{embedder}"
+    );
+}

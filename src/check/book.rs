@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Slack;
 use super::violation::{Breach, Holds, breach, ensure};
 use crate::event::{AttemptResult, CallId, Event, EventKind, Failure, Fate, FlightId, Sharing, UserId};
+use crate::openai::Usage;
 use crate::settings::{FaultKind, Policy};
 use crate::text::SafeText;
 use crate::time::Timestamp;
@@ -79,6 +80,8 @@ pub(super) struct Flight {
     pub(super) displaced: Option<Arc<Event>>,
     /// The settings it may have: several if they changed before its first step.
     pub(super) policies: Vec<Arc<Policy>>,
+    /// The semantic hit it came down with: (usage of the stored answer).
+    pub(super) hit: Option<Usage>,
     fresh: bool,
     /// Its events, to prove something with.
     trail: Vec<Arc<Event>>,
@@ -158,6 +161,7 @@ impl Flight {
             departed: None,
             displaced: None,
             policies: vec![policy],
+            hit: None,
             fresh: true,
             trail: vec![Arc::clone(&call.began), Arc::clone(event)],
             attempts: 0,
@@ -254,6 +258,18 @@ impl Book {
             EventKind::FlightJoined { .. } => self.flight_joined(event),
             EventKind::FlightHandedOver { flight, from } => self.handed_over(event, *flight, *from),
             EventKind::CallEnded { .. } => self.call_ended(event, slack),
+            EventKind::SemanticHit { saved, .. } => self.served_by_meaning(event, *saved),
+            EventKind::SemanticMissed { .. }
+            | EventKind::SemanticShadowed { .. }
+            | EventKind::SemanticCompared { .. }
+            | EventKind::SemanticStored { .. } => {
+                let flight = self.flight(event)?;
+                flight.ensure(flight.hit.is_none(), 43, || {
+                    "it had been served the answer of another prompt".into()
+                })?;
+                flight.remember(event);
+                Ok(())
+            }
             EventKind::FaultInjected { attempt, fault } => {
                 self.struck(event, *attempt, *fault);
                 Ok(())
@@ -261,6 +277,9 @@ impl Book {
             kind if is_of_flight(kind) => {
                 let delta = matches!(kind, EventKind::StreamDelta { .. });
                 let flight = self.flight(event)?;
+                flight.ensure(flight.hit.is_none(), 43, || {
+                    "it had been served the answer of another prompt".into()
+                })?;
                 flight.fresh = false;
                 if !delta {
                     flight.remember(event);
@@ -269,6 +288,16 @@ impl Book {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A flight comes down with the answer of another prompt: before anything was asked for it.
+    fn served_by_meaning(&mut self, event: &Arc<Event>, usage: Usage) -> Holds {
+        let flight = self.flight(event)?;
+        let first = flight.fresh && flight.hit.is_none() && flight.attempts == 0;
+        flight.ensure(first, 43, || "the flight was under way already".into())?;
+        flight.hit = Some(usage);
+        flight.remember(event);
+        Ok(())
     }
 
     /// The simulator breaks an attempt. Whose call is over by then is not looked for.
@@ -304,8 +333,13 @@ impl Book {
 
     /// Invariant 1: an event of a call comes between its beginning and its end.
     fn known(&self, event: &Event) -> Holds {
-        // the simulator tells of faults too, and hears of a call's end later than the client
-        let (Some(call), false) = (event.call, matches!(event.kind, EventKind::FaultInjected { .. })) else {
+        // the simulator tells of faults too, and hears of a call's end later than the client; and a person judges
+        // an answer when it is there
+        let late = matches!(
+            event.kind,
+            EventKind::FaultInjected { .. } | EventKind::SemanticLabelled { .. }
+        );
+        let (Some(call), false) = (event.call, late) else {
             return Ok(());
         };
         ensure(!self.ended.contains(&call), 1, || format!("call {call} is over"))?;

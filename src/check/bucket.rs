@@ -75,6 +75,19 @@ impl Bucket {
         self.level.map(|(_, since)| since)
     }
 
+    /// Whether it has so much at this instant, for all that is known. One that was made smaller lets pass what it
+    /// cannot hold when it is full.
+    pub(super) fn surely_holds(&self, units: u64, at: Timestamp, late: Duration) -> bool {
+        let Some((before, since)) = self.level else {
+            return false;
+        };
+        let capacity = self.settings.capacity as f64;
+        let seconds = at.since(since).saturating_sub(late).as_secs_f64();
+        let refill = self.settings.refill as f64 / self.settings.per.as_secs_f64();
+        let level = (before + refill * seconds).min(capacity);
+        level - ROUNDING >= (units as f64).min(capacity - 2.0 * ROUNDING)
+    }
+
     /// Invariant 11.
     pub(super) fn count(&mut self, event: &Arc<Event>, flow: Flow, late: Duration) -> Holds {
         let scaled = |units: u64| i128::from(units) * self.per_ns;

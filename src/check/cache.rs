@@ -9,22 +9,26 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Slack;
 use super::book::{Book, Flight, RequestId};
 use super::violation::{Holds, breach, ensure};
-use crate::event::{AttemptResult, Event, EventKind, EvictReason, Finish, Sharing};
+use crate::event::{AttemptResult, CallId, Event, EventKind, EvictReason, Finish, NearMiss, Sharing};
 use crate::openai::Usage;
 use crate::time::Timestamp;
 
 /// An answer that may be given again: the hash of its text, not the text, so that an hour fits in memory.
 #[derive(Clone, Debug)]
-struct Kept {
-    hash: u64,
-    usage: Usage,
-    event: Arc<Event>,
+pub(super) struct Kept {
+    pub(super) hash: u64,
+    pub(super) usage: Usage,
+    pub(super) event: Arc<Event>,
 }
 
 /// What was stored and what was completed.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
-    stored: BTreeMap<RequestId, Kept>,
+    pub(super) stored: BTreeMap<RequestId, Kept>,
+    /// Whose answers they are: the call that got each from the upstream.
+    pub(super) sources: BTreeMap<CallId, RequestId>,
+    /// What bad labels ask for, by the fingerprint of the request.
+    pub(super) raised: BTreeMap<String, f64>,
     /// In the order of storing, to forget what nobody can be given any more.
     order: VecDeque<(Timestamp, RequestId)>,
     /// Results of idempotency keys. The log does not tell the keys: several may have the same request.
@@ -39,6 +43,10 @@ impl Shelf {
             EventKind::CacheHit { age, saved, text, .. } => {
                 self.hit(book, event, *age, (*saved, text), slack)
             }
+            EventKind::CacheMissed {
+                nearest: Some(nearest),
+                ..
+            } => self.near_miss(nearest),
             EventKind::ResultReplayed { age, saved, text } => {
                 self.replayed(book, event, *age, (*saved, text), slack)
             }
@@ -59,12 +67,23 @@ impl Shelf {
                 let cleared = *reason == EvictReason::Cleared;
                 if cleared {
                     self.stored.clear();
+                    self.sources.clear();
                     self.order.clear();
                 }
                 let empty = *entries == 0 && *total_bytes == 0;
                 ensure(*total_bytes <= max_bytes && (!cleared || empty), 28, || {
                     format!("the bound is {max_bytes} bytes")
                 })
+            }
+            EventKind::SemanticHit { .. } | EventKind::SemanticShadowed { .. } => {
+                self.near(book, event, slack)
+            }
+            EventKind::SemanticLabelled { .. } => self.labelled(book, event),
+            EventKind::PolicyApplied { policy } => {
+                let labels = policy.semantic.labels.iter();
+                let raised = labels.filter_map(|label| Some((label.request.clone(), label.threshold?)));
+                self.raised = raised.collect();
+                Ok(())
             }
             EventKind::AttemptEnded {
                 result: AttemptResult::Succeeded { usage, .. },
@@ -102,11 +121,33 @@ impl Shelf {
         };
         let most = book.policy.cache.max_entry_bytes;
         flight.ensure(*bytes <= most, 24, || format!("an entry may have {most} bytes"))?;
-        self.stored
+        let older = self
+            .stored
             .insert(flight.request.clone(), kept(flight, usage, event));
+        self.forget_source(older.as_ref());
+        self.sources
+            .insert(event.call.unwrap_or_default(), flight.request.clone());
         self.order.push_back((event.at, flight.request.clone()));
         self.forget(event.at, book);
         Ok(())
+    }
+
+    /// Invariant 45. Which entries had to make room is not told, so one that is gone may still be named.
+    fn near_miss(&self, nearest: &NearMiss) -> Holds {
+        let NearMiss {
+            source,
+            differs,
+            fields,
+            ..
+        } = nearest;
+        ensure(self.sources.contains_key(source), 45, || {
+            format!("no answer of {source} is stored")
+        })?;
+        ensure(
+            !differs.is_empty() && differs.len() as u64 <= u64::from(*fields),
+            45,
+            || format!("{fields} fields differ, and {} are told", differs.len()),
+        )
     }
 
     /// Invariants 23, 28 and 40.
@@ -161,6 +202,12 @@ impl Shelf {
         .map_err(|breach| breach.with(results.iter().map(|kept| Arc::clone(&kept.event))))
     }
 
+    pub(super) fn forget_source(&mut self, kept: Option<&Kept>) {
+        if let Some(call) = kept.and_then(|kept| kept.event.call) {
+            self.sources.remove(&call);
+        }
+    }
+
     /// Forgets what is too old to be given.
     fn forget(&mut self, now: Timestamp, book: &Book) {
         let ttl = book.policy.cache.ttl;
@@ -169,7 +216,8 @@ impl Shelf {
             if let Some((_, request)) = self.order.pop_front()
                 && self.stored.get(&request).is_some_and(|kept| kept.event.at <= at)
             {
-                self.stored.remove(&request);
+                let older = self.stored.remove(&request);
+                self.forget_source(older.as_ref());
             }
         }
         let ttl = book.policy.flight.replay_ttl;

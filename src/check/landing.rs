@@ -101,7 +101,12 @@ fn flown(flight: &Flight, event: &Event, told: &Told<'_>, slack: Slack) -> Holds
         })?,
     }
     let failure = told.failure;
+    let served = matches!(told.fate, Fate::Hit | Fate::Shared);
+    flight.ensure(served || flight.hit.is_none(), 43, || {
+        "it was served the answer of another prompt, and ends otherwise".into()
+    })?;
     match told.fate {
+        Fate::Shared | Fate::Hit if flight.hit.is_some() => served_by_meaning(flight, told, owns),
         Fate::Answered | Fate::Shared => answered(flight, told, owns),
         Fate::Hit => flight.ensure(false, 10, || "it flew, and was no hit".into()),
         Fate::Rejected => flight.ensure(flight.rejected, 10, || "the limiter did not turn it away".into()),
@@ -134,6 +139,16 @@ fn answered(flight: &Flight, told: &Told<'_>, owns: bool) -> Holds {
     })
 }
 
+/// The flight came down with the answer of another prompt: nobody leaves it in any other way.
+fn served_by_meaning(flight: &Flight, told: &Told<'_>, owns: bool) -> Holds {
+    flight.ensure(told.usage == flight.hit, 40, || {
+        format!("the stored answer took {:?}", flight.hit)
+    })?;
+    flight.ensure((told.fate == Fate::Hit) == owns, 10, || {
+        "the owner has a hit, the others share it".into()
+    })
+}
+
 /// Invariant 31: what is told went wrong in this flight, or with this call.
 fn own_failure(flight: &Flight, failure: Option<&Failure>) -> Holds {
     let own = match failure {
@@ -149,7 +164,7 @@ fn own_failure(flight: &Flight, failure: Option<&Failure>) -> Holds {
 fn same_end(flight: &Flight, left: &Departed, told: &Told<'_>) -> Holds {
     let timed_out = |failure: &Failure| failure.class == FailureClass::Deadline;
     let same = match (left.fate, &left.failure) {
-        (Fate::Answered, _) => told.fate == Fate::Shared,
+        (Fate::Answered | Fate::Hit, _) => told.fate == Fate::Shared,
         (_, Some(failure)) if timed_out(failure) => told.failure.is_some_and(timed_out),
         (fate, Some(failure)) => told.fate == fate && told.failure == Some(failure),
         (..) => false,

@@ -1,27 +1,23 @@
-//! The limiter: its queue, its slots, its two buckets, and what each grant is settled with.
+//! The limiter: its slots, its two buckets, and what each grant is settled with. Its queue is in [`super::queue`],
+//! the buckets of single users are in [`super::users`].
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Slack;
 use super::book::{Book, Flight, Grant};
 use super::bucket::{Bucket, Flow};
+use super::queue::Queue;
+use super::users::Users;
 use super::violation::{Holds, ensure};
-use crate::event::{AttemptResult, BucketLevel, Event, EventKind, Failure, FailureClass, FlightId, Phase};
+use crate::event::{
+    AttemptResult, BucketLevel, Event, EventKind, Failure, FailureClass, FlightId, LimitReject, Phase,
+};
 use crate::settings::{Counts, LimitSettings};
 use crate::time::Timestamp;
 
 /// How long a 429 without a hint slows the refill.
 const SLOW_FOR: Duration = Duration::from_secs(30);
-
-/// A place in the queue.
-#[derive(Debug)]
-struct Place {
-    flight: FlightId,
-    /// The settings it was queued under: a bucket that was made smaller meanwhile excuses what is too large.
-    settings: u64,
-}
 
 #[derive(Debug)]
 pub(super) struct Limiter {
@@ -29,7 +25,8 @@ pub(super) struct Limiter {
     /// Counts settings.
     version: u64,
     buckets: Option<(Bucket, Bucket)>,
-    queue: VecDeque<Place>,
+    queue: Queue,
+    users: Users,
     in_use: u32,
     paused_until: Timestamp,
     /// Until when the refill may be slowed.
@@ -48,7 +45,8 @@ impl Limiter {
             settings: LimitSettings::default(),
             version: 0,
             buckets: None,
-            queue: VecDeque::new(),
+            queue: Queue::new(),
+            users: Users::new(),
             in_use: 0,
             paused_until: Timestamp::ZERO,
             slow_until: Timestamp::ZERO,
@@ -58,6 +56,8 @@ impl Limiter {
     pub(super) fn configure(&mut self, settings: &LimitSettings, now: Timestamp) {
         self.settings = settings.clone();
         self.version += 1;
+        self.users.configure(settings, now);
+        self.queue.configure(settings, &self.users);
         match &mut self.buckets {
             None => {
                 let requests = Bucket::full("requests", &settings.requests, now);
@@ -77,6 +77,7 @@ impl Limiter {
                 position,
                 waiting,
                 ready_at,
+                saw,
                 ..
             } => {
                 let id = book.flight(event)?.id;
@@ -87,27 +88,24 @@ impl Limiter {
                 flight.ensure(in_time || !slack.stamp.is_zero(), 4, || {
                     format!("its turn comes at {ready_at:?}, the deadline is {deadline:?}")
                 })?;
-                self.queue.push_back(Place {
-                    flight: flight.id,
-                    settings: self.version,
-                });
-                let count = self.queue.len();
-                let counts = *position as usize == count && *waiting as usize == count;
-                flight.ensure(counts, 14, || format!("it is number {count} in the queue"))
+                let needs = saw.as_ref().map(|saw| saw.needs);
+                self.users.saw(&flight.request.0, event.at);
+                let told = (*position as usize, *waiting as usize);
+                self.queue.join(flight, needs, self.version, told, &self.users)
             }
             EventKind::LimitLeft { waiting } => {
                 let flight = book.flight(event)?;
-                let place = self.queue.iter().position(|place| place.flight == flight.id);
-                flight.ensure(place.is_some(), 14, || "it has no place in the queue".into())?;
-                self.queue.retain(|place| place.flight != flight.id);
-                let count = self.queue.len();
-                flight.ensure(*waiting as usize == count, 14, || format!("{count} wait"))
+                self.queue.leave(flight, *waiting as usize, &self.users)
             }
-            EventKind::LimitRejected { waiting, .. } => {
+            EventKind::LimitRejected { waiting, reason, .. } => {
                 let flight = book.flight(event)?;
                 flight.rejected = true;
-                let count = self.queue.len();
-                flight.ensure(*waiting as usize == count, 14, || format!("{count} wait"))
+                self.users.saw(&flight.request.0, event.at);
+                let waiting = *waiting as usize;
+                match reason {
+                    LimitReject::Displaced => self.queue.displace(flight, waiting, &self.users),
+                    _ => self.queue.turn_away(flight, waiting),
+                }
             }
             EventKind::LimitPaused { until } => {
                 self.paused_until = self.paused_until.max(*until);
@@ -144,6 +142,7 @@ impl Limiter {
             tokens,
             in_use,
             waiting,
+            user,
             ..
         } = &event.kind
         else {
@@ -153,13 +152,10 @@ impl Limiter {
         flight.ensure(flight.grant.is_none() && !flight.running, 13, || {
             "it has a grant already".into()
         })?;
-        let place = self.queue.iter().position(|place| place.flight == flight.id);
-        let in_turn = place.map_or(self.queue.is_empty(), |place| place == 0);
-        flight.ensure(in_turn || !enabled, 14, || match self.queue.front() {
-            Some(first) => format!("flight {} is the head of the queue", first.flight.0),
-            None => "the queue is empty".into(),
-        })?;
-        let queued = place.and_then(|place| self.queue.remove(place));
+        self.users.saw(&flight.request.0, event.at);
+        let queued = self
+            .queue
+            .admit(flight, event.at, *reserved, slack.stamp, &self.users)?;
         let count = self.queue.len();
         flight.ensure(*waiting as usize == count, 14, || format!("{count} wait"))?;
         self.in_use += 1;
@@ -175,24 +171,30 @@ impl Limiter {
             charged: enabled,
             attempts: flight.attempts,
         });
+        let own = user.as_deref();
         if !enabled {
+            self.users.granted(flight, event, None, own, slack.stamp)?;
             let told = Told {
                 requests: (requests, None),
                 tokens: (tokens, None),
             };
             return self.levels(event, &told, slack);
         }
-        let excused = queued.is_some_and(|place| place.settings != self.version);
+        let excused = queued.is_some_and(|version| version != self.version);
         let too_large = self
             .buckets
             .as_ref()
             .is_some_and(|(_, tokens)| *reserved > tokens.capacity());
+        let too_large =
+            too_large || own.is_some_and(|own| own.tokens.is_some_and(|own| *reserved > own.capacity));
         flight.ensure(!too_large || excused, 15, || {
             format!("{reserved} LLM tokens are more than the bucket holds")
         })?;
         flight.ensure(event.at >= self.paused_until, 11, || {
             format!("nothing may be granted before {}", self.paused_until)
         })?;
+        self.users
+            .granted(flight, event, Some(*reserved), own, slack.stamp)?;
         if let Some((requests, tokens)) = &mut self.buckets {
             requests.count(event, Flow::Granted(1), slack.stamp)?;
             tokens.count(event, Flow::Granted(*reserved), slack.stamp)?;
@@ -213,6 +215,7 @@ impl Limiter {
             requests,
             tokens,
             in_use,
+            user,
             ..
         } = &event.kind
         else {
@@ -234,6 +237,8 @@ impl Limiter {
             Some(more) => Some(Flow::Debt(more)),
             None => Some(Flow::Back(reserved - charged)),
         };
+        self.users
+            .settled(flight, event, (request, token), user.as_deref(), slack.stamp)?;
         if let Some((requests, tokens)) = &mut self.buckets {
             for (bucket, flow) in [(requests, request), (tokens, token)] {
                 if let Some(flow) = flow {
@@ -262,15 +267,15 @@ impl Limiter {
 
     /// Nobody waits in the queue for a flight that is over.
     fn nobody_left(&self, book: &Book, event: &Event) -> Holds {
-        let over = |place: &&Place| {
-            let flight = book.flights.get(&place.flight);
+        let over = |id: &FlightId| {
+            let flight = book.flights.get(id);
             flight.is_none_or(|flight| flight.subscribers.is_empty())
         };
         match self
             .queue
-            .iter()
+            .flights()
             .find(over)
-            .and_then(|place| book.flights.get(&place.flight))
+            .and_then(|id| book.flights.get(&id))
         {
             Some(flight) => flight.ensure(false, 27, || {
                 format!("{:?} is over and still has a place in the queue", event.call)

@@ -53,7 +53,10 @@ pub const INVARIANTS: &[(u8, &str)] = &[
         13,
         "each attempt is charged once, and settled by what it used; what was not sent costs nothing",
     ),
-    (14, "the limiter's queue is first come, first served"),
+    (
+        14,
+        "the limiter's queue is first come, first served, of each user and in order of arrival of all; in fair order no user gets ahead of another by more than a call of each",
+    ),
     (15, "a call larger than the bucket is turned away, not queued"),
     (
         18,
@@ -97,7 +100,19 @@ pub const INVARIANTS: &[(u8, &str)] = &[
     (30, "a repeated idempotency key gets the identical result"),
     (31, "an error is told only to those who waited for it"),
     (40, "the counts of a call are the counts of its events"),
+    (
+        41,
+        "a semantic hit gives an answer that is stored, of the same user, at least as near as asked for and without objection; only where it is switched on, and never an answer that was labelled bad",
+    ),
     (42, "the breaker turns nobody away once its open time is over"),
+    (
+        43,
+        "what a semantic hit serves costs nothing: no attempt, no token, no permit",
+    ),
+    (
+        45,
+        "what a miss is said to be like was stored by the call that is named, and differs in a field",
+    ),
 ];
 
 /// Events that a violation shows at most; the first and the last ones.

@@ -1,9 +1,15 @@
 //! What turns a prompt into a vector: built in, or an OpenAI-compatible endpoint.
 
+mod http;
+mod reply;
+
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::policy::semantic::lexical;
+pub use http::{EmbedderConfig, HttpEmbedder};
+
+use crate::event::Objection;
+use crate::policy::semantic::{guard, lexical};
 
 /// An embedding on its way.
 pub type Embedding<'a> = Pin<Box<dyn Future<Output = Result<Vec<f32>, EmbedError>> + Send + 'a>>;
@@ -21,6 +27,12 @@ pub trait Embedder: Send + Sync + std::fmt::Debug + 'static {
     /// The vector of a text, of length 1. Dropping the future cancels.
     fn embed<'a>(&'a self, text: &'a str) -> Embedding<'a>;
 
+    /// Why the answer to the prompt `stored` must not be given to `asked`, however like they are to this
+    /// embedder; nothing where no guard sees a reason.
+    fn objection(&self, asked: &str, stored: &str) -> Option<Objection> {
+        guard::objection(asked, stored)
+    }
+
     /// What it is called on the screen: `built-in`, or a host and a model.
     fn name(&self) -> String;
 }
@@ -32,6 +44,11 @@ pub struct Lexical;
 impl Embedder for Lexical {
     fn embed<'a>(&'a self, text: &'a str) -> Embedding<'a> {
         Box::pin(std::future::ready(Ok(lexical::embed(text))))
+    }
+
+    /// It knows words and not what they mean: stricter guards.
+    fn objection(&self, asked: &str, stored: &str) -> Option<Objection> {
+        guard::lexical_objection(asked, stored)
     }
 
     fn name(&self) -> String {

@@ -126,6 +126,11 @@ impl Flight {
         !self.lock().chunks.is_empty()
     }
 
+    /// Who owns the flight, if anybody is left.
+    pub(super) fn owner(&self) -> Option<CallId> {
+        self.lock().subscribers.first().map(|one| one.call)
+    }
+
     /// The earliest deadline of a subscriber.
     pub(super) fn next_deadline(&self) -> Timestamp {
         self.lock()

@@ -12,19 +12,21 @@ use tokio::sync::Notify;
 
 use super::Core;
 use super::answer::Answer;
+use super::embedder::{Embedder, Lexical};
 use super::flight::{Flight, FlightKey};
 use super::sync::MutexGuard;
 use super::transport::Transport;
 use crate::event::{
-    EventKind, Failure, FailureClass, Hint, LimitLevels, LimitReject, Observer, Phase, Sample, StopReason,
-    WindowCounts,
+    CallId, EventKind, Failure, FailureClass, Hint, LimitLevels, LimitReject, Observer, Phase, Sample,
+    StopReason, UserId, UserLevels, WindowCounts,
 };
 use crate::policy::breaker::{Acquired, Breaker, Check, Move, Permit, Settled};
 use crate::policy::budget::RetryBudget;
 use crate::policy::cache::Cache;
 use crate::policy::classify;
 use crate::policy::ledger::IdempotencyLedger;
-use crate::policy::limiter::{Admission, Grant, Limiter, Request, Settlement, Ticket, Turn};
+use crate::policy::limiter::{Admission, Grant, LaneId, Limiter, Request, Settlement, Ticket, Turn};
+use crate::policy::semantic::{HoldOff, Labels};
 use crate::settings::Policy;
 use crate::time::Timestamp;
 
@@ -32,9 +34,11 @@ use crate::time::Timestamp;
 const SLOW_FOR: Duration = Duration::from_secs(30);
 const SLOW_TO: f64 = 0.7;
 
-/// An answer worth keeping, and how long it took to get.
+/// An answer worth keeping, whose it was, and how long it took to get.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
+    /// The call that owned its flight when it landed: `CacheStored` is told under it.
+    pub(super) call: CallId,
     pub(super) answer: Arc<Answer>,
     pub(super) took: Duration,
 }
@@ -52,8 +56,23 @@ pub(super) struct Guards {
     pub(super) flights: BTreeMap<FlightKey, Arc<Flight>>,
     /// Models the upstream lists, once it was asked.
     pub(super) models: BTreeSet<String>,
-    /// How to wake who waits in the limiter's queue.
-    turns: BTreeMap<Ticket, Arc<Notify>>,
+    /// What turns prompts into vectors, and whether it is asked.
+    pub(super) embedder: Arc<dyn Embedder>,
+    pub(super) hold_off: HoldOff,
+    /// What people said of semantic hits.
+    pub(super) labels: Labels,
+    /// Who waits in the limiter's queue.
+    turns: BTreeMap<Ticket, Waiting>,
+}
+
+/// Somebody in the limiter's queue: how to wake it, and for whom it waits.
+#[derive(Debug)]
+struct Waiting {
+    turn: Arc<Notify>,
+    flight: Arc<Flight>,
+    user: UserId,
+    /// LLM tokens it needs.
+    tokens: u64,
 }
 
 impl Guards {
@@ -64,6 +83,9 @@ impl Guards {
             limiter: Limiter::new(&policy.limit, now),
             breaker: Breaker::new(&policy.breaker, breaker_seed, now),
             budget: RetryBudget::new(&policy.retry),
+            embedder: Arc::new(Lexical),
+            hold_off: HoldOff::default(),
+            labels: Labels::new(&policy.semantic.labels),
             policy: Arc::new(policy),
             flights: BTreeMap::new(),
             models: BTreeSet::new(),
@@ -101,24 +123,29 @@ impl Guards {
         }
     }
 
-    /// The buckets as they are, for somebody who needs so many LLM tokens.
-    fn levels(&self, now: Timestamp, needs: u64) -> Box<LimitLevels> {
+    /// The buckets as they are, for a user who needs so many LLM tokens.
+    fn levels(&self, now: Timestamp, user: &UserId, needs: u64) -> Box<LimitLevels> {
         Box::new(LimitLevels {
             requests: self.limiter.requests(now),
             tokens: self.limiter.tokens(now),
             in_use: self.limiter.in_use(),
             needs,
-            user: None,
+            user: self.limiter.of_user(now, user),
         })
     }
 
     /// Wakes the head of the limiter's queue: its turn may have come.
     pub(super) fn wake_head(&self, now: Timestamp) {
         if let Some((ticket, _)) = self.limiter.head(now)
-            && let Some(turn) = self.turns.get(&ticket)
+            && let Some(waiting) = self.turns.get(&ticket)
         {
-            turn.notify_one();
+            waiting.turn.notify_one();
         }
+    }
+
+    /// The user's own buckets, where it has any.
+    fn own(&self, now: Timestamp, lane: LaneId) -> Option<Box<UserLevels>> {
+        self.limiter.of_lane(now, lane).map(Box::new)
     }
 }
 
@@ -228,6 +255,7 @@ impl<T: Transport, O: Observer> Ride<'_, T, O> {
         let Some(grant) = self.grant.take() else { return };
         let mut guards = self.core.lock();
         let now = self.core.env.clock.now();
+        let lane = grant.lane();
         let settled = guards.limiter.settle(now, grant, settlement);
         let kind = EventKind::LimitSettled {
             reserved: settled.reserved,
@@ -236,7 +264,7 @@ impl<T: Transport, O: Observer> Ride<'_, T, O> {
             requests: guards.limiter.requests(now),
             tokens: guards.limiter.tokens(now),
             in_use: guards.limiter.in_use(),
-            user: None,
+            user: guards.own(now, lane),
         };
         self.core.note(self.flight, kind);
         guards.wake_head(now);
@@ -294,14 +322,18 @@ impl<T: Transport, O: Observer> Drop for Place<'_, T, O> {
 }
 
 impl<T: Transport, O: Observer> Place<'_, T, O> {
-    fn leave(&mut self) {
+    /// Whether it still had its place.
+    fn leave(&mut self) -> bool {
         let mut guards = self.core.lock();
         guards.turns.remove(&self.ticket);
         if std::mem::replace(&mut self.left, true) {
-            return;
+            return false;
         }
         let now = self.core.env.clock.now();
-        guards.limiter.leave(now, self.ticket);
+        if !guards.limiter.leave(now, self.ticket) {
+            // it was displaced, and that was told
+            return false;
+        }
         self.core.note(
             self.flight,
             EventKind::LimitLeft {
@@ -309,6 +341,7 @@ impl<T: Transport, O: Observer> Place<'_, T, O> {
             },
         );
         guards.wake_head(now);
+        true
     }
 }
 
@@ -341,7 +374,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
     /// Limiter: waits for one request, the tokens and a slot, all or nothing.
     pub(super) async fn board<'a>(
         &'a self,
-        flight: &'a Flight,
+        flight: &'a Arc<Flight>,
+        user: &UserId,
         tokens: u64,
         prompt_tokens: u64,
     ) -> Result<Ride<'a, T, O>, Failure> {
@@ -356,6 +390,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             let mut guards = self.lock();
             let now = self.env.clock.now();
             let request = Request {
+                user,
                 tokens,
                 deadline: flight.last_deadline(),
             };
@@ -365,44 +400,37 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     return Ok(ride(grant));
                 }
                 Admission::Rejected { reason, predicted } => {
-                    let waiting = guards.limiter.waiting();
-                    let saw = Some(guards.levels(now, tokens));
-                    self.note(
-                        flight,
-                        EventKind::LimitRejected {
-                            reason,
-                            predicted,
-                            waiting,
-                            saw,
-                        },
-                    );
-                    return Err(rejection(
-                        reason,
-                        predicted,
-                        tokens,
-                        guards.policy.limit.tokens.capacity,
-                    ));
+                    let saw = guards.levels(now, user, tokens);
+                    let failure = rejection(reason, predicted, &saw, user);
+                    self.note_rejected(&guards, flight, reason, predicted, saw);
+                    return Err(failure);
                 }
                 Admission::Queued {
                     ticket,
                     constraint,
                     position,
                     ready_at,
+                    displaced,
                 } => {
-                    let waiting = guards.limiter.waiting();
-                    let saw = Some(guards.levels(now, tokens));
-                    self.note(
-                        flight,
-                        EventKind::LimitQueued {
-                            constraint,
-                            position,
-                            ready_at,
-                            waiting,
-                            saw,
-                        },
-                    );
+                    if let Some(displaced) = displaced {
+                        self.displace(&mut guards, now, displaced);
+                    }
+                    let kind = EventKind::LimitQueued {
+                        constraint,
+                        position,
+                        ready_at,
+                        waiting: guards.limiter.waiting(),
+                        saw: Some(guards.levels(now, user, tokens)),
+                    };
+                    self.note(flight, kind);
                     let turn = Arc::new(Notify::new());
-                    guards.turns.insert(ticket, Arc::clone(&turn));
+                    let waiting = Waiting {
+                        turn: Arc::clone(&turn),
+                        flight: Arc::clone(flight),
+                        user: user.clone(),
+                        tokens,
+                    };
+                    guards.turns.insert(ticket, waiting);
                     Place {
                         core: self,
                         flight,
@@ -413,13 +441,37 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 }
             }
         };
-        let grant = self.wait_turn(&mut place, tokens).await?;
+        let grant = self.wait_turn(&mut place, user, tokens).await?;
         Ok(ride(grant))
+    }
+
+    /// Tells somebody that its place was given to another one. Its event comes before that of the other: so many
+    /// wait as there are places.
+    fn displace(&self, guards: &mut Guards, now: Timestamp, ticket: Ticket) {
+        let Some(waiting) = guards.turns.remove(&ticket) else {
+            return;
+        };
+        let saw = guards.levels(now, &waiting.user, waiting.tokens);
+        let left = guards.limiter.waiting().saturating_sub(1);
+        let kind = EventKind::LimitRejected {
+            reason: LimitReject::Displaced,
+            predicted: None,
+            waiting: left,
+            saw: Some(saw),
+        };
+        self.note(&waiting.flight, kind);
+        waiting.turn.notify_one();
     }
 
     /// Waits in the queue until it is this place's turn, or for as long as it may. Only the head of the queue has
     /// an instant of its own to wake at; the others are woken when they become the head.
-    async fn wait_turn(&self, place: &mut Place<'_, T, O>, tokens: u64) -> Result<Grant, Failure> {
+    async fn wait_turn(
+        &self,
+        place: &mut Place<'_, T, O>,
+        user: &UserId,
+        tokens: u64,
+    ) -> Result<Grant, Failure> {
+        let mut woke = false;
         loop {
             let wake_at = {
                 let mut guards = self.lock();
@@ -435,12 +487,20 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     }
                     Turn::Wait { .. } if gives_up_at <= now => {
                         drop(guards);
-                        return Err(self.give_up(place, tokens));
+                        return Err(self.give_up(place, user, tokens));
                     }
-                    Turn::Wait { until, .. } => until.unwrap_or(Timestamp::MAX).min(gives_up_at),
+                    Turn::Wait { until, .. } => {
+                        let head = guards.limiter.head(now).map(|(head, _)| head);
+                        if woke && head != Some(place.ticket) {
+                            // it may have been the head, and have woken too late to be it still
+                            guards.wake_head(now);
+                        }
+                        until.unwrap_or(Timestamp::MAX).min(gives_up_at)
+                    }
                     Turn::Gone => {
                         place.left = true;
-                        return Err(rejection(LimitReject::QueueFull, None, tokens, 0));
+                        let saw = guards.levels(now, user, tokens);
+                        return Err(rejection(LimitReject::Displaced, None, &saw, user));
                     }
                 }
             };
@@ -449,27 +509,40 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 () = place.turn.notified() => {}
                 () = self.env.clock.sleep_until(wake_at) => {}
             }
+            woke = true;
         }
     }
 
     /// Leaves the queue after the longest wait that is allowed.
-    fn give_up(&self, place: &mut Place<'_, T, O>, tokens: u64) -> Failure {
-        place.leave();
+    fn give_up(&self, place: &mut Place<'_, T, O>, user: &UserId, tokens: u64) -> Failure {
+        let waits = place.leave();
         let guards = self.lock();
-        let waiting = guards.limiter.waiting();
-        let saw = Some(guards.levels(self.env.clock.now(), tokens));
-        drop(guards);
+        let saw = guards.levels(self.env.clock.now(), user, tokens);
+        if !waits {
+            // between the two locks its place was given to another one, and that was told
+            return rejection(LimitReject::Displaced, None, &saw, user);
+        }
         let reason = LimitReject::WaitTooLong;
-        self.note(
-            place.flight,
-            EventKind::LimitRejected {
-                reason,
-                predicted: None,
-                waiting,
-                saw,
-            },
-        );
-        rejection(reason, None, 0, 0)
+        let failure = rejection(reason, None, &saw, user);
+        self.note_rejected(&guards, place.flight, reason, None, saw);
+        failure
+    }
+
+    fn note_rejected(
+        &self,
+        guards: &Guards,
+        flight: &Flight,
+        reason: LimitReject,
+        predicted: Option<Duration>,
+        saw: Box<LimitLevels>,
+    ) {
+        let kind = EventKind::LimitRejected {
+            reason,
+            predicted,
+            waiting: guards.limiter.waiting(),
+            saw: Some(saw),
+        };
+        self.note(flight, kind);
     }
 
     /// Breaker, the permit: taken last, so that nobody sits on the only probe while queueing.
@@ -584,28 +657,35 @@ impl<T: Transport, O: Observer> Core<T, O> {
             tokens: guards.limiter.tokens(now),
             in_use: guards.limiter.in_use(),
             waiting: guards.limiter.waiting(),
-            user: None,
+            user: guards.own(now, grant.lane()),
         };
         self.note(flight, kind);
     }
 }
 
 /// What a caller is told whom the limiter turned away.
-fn rejection(reason: LimitReject, predicted: Option<Duration>, tokens: u64, capacity: u64) -> Failure {
+fn rejection(reason: LimitReject, predicted: Option<Duration>, saw: &LimitLevels, user: &UserId) -> Failure {
     let wait = predicted.map_or_else(String::new, |wait| {
         format!(", try again in {:.1}s", wait.as_secs_f64())
     });
+    let tokens = saw.needs;
     let message = match reason {
         LimitReject::QueueFull => format!("rate limiter: the queue is full{wait}"),
         LimitReject::TooLarge => format!(
-            "rate limiter: this call may need {tokens} tokens, but the bucket holds {capacity}: lower max_tokens or raise limit.tokens.capacity"
+            "rate limiter: this call may need {tokens} tokens, but the bucket holds {}: lower max_tokens or raise limit.tokens.capacity",
+            saw.tokens.capacity
         ),
-        LimitReject::UserTooLarge => format!(
-            "rate limiter: this call may need {tokens} tokens, more than this user's bucket holds: lower max_tokens or raise the user's limit"
-        ),
-        LimitReject::Displaced => {
-            "rate limiter: the queue is full, and other users have fewer calls in it".to_owned()
+        LimitReject::UserTooLarge => {
+            let own = saw.user.as_ref();
+            let whose = own.map_or(user, |own| &own.user);
+            let capacity = own.and_then(|own| own.tokens).map_or(0, |level| level.capacity);
+            format!(
+                "rate limiter: this call may need {tokens} tokens, but the bucket of {whose} holds {capacity}: lower max_tokens or raise tokens.capacity in limit.each_user or limit.users"
+            )
         }
+        LimitReject::Displaced => format!(
+            "rate limiter: the queue is full, and {user} has more calls in it than others: its last one made room"
+        ),
         LimitReject::WaitTooLong if predicted.is_none() => {
             "rate limiter: waited as long as limit.max_wait allows".to_owned()
         }

@@ -8,6 +8,7 @@ use super::answer::{Answer, CallError};
 use super::flight::{Flight, FlightLog, Subscriber};
 use super::guards::{Guards, Kept};
 use super::layers::{Errand, Pending};
+use super::semantic::Meaning;
 use super::stream::{CallStream, Departures};
 use super::transport::Transport;
 use crate::event::{
@@ -15,14 +16,16 @@ use crate::event::{
 };
 use crate::openai::Usage;
 use crate::policy::admission::{self, Candidate};
-use crate::policy::cache::Cache;
+use crate::policy::cache::{Cache, Stored};
 use crate::policy::classify;
 use crate::time::Timestamp;
 
 /// How a flight came down.
 pub(super) enum Landing {
-    /// With an answer.
-    Answered(Answer),
+    /// With an answer, and what the semantic cache needs to find it again.
+    Answered(Answer, Option<Box<Meaning>>),
+    /// With the stored answer to a prompt that means the same.
+    Hit(Arc<Answer>),
     /// Without.
     Failed(Failure),
     /// The last deadline passed.
@@ -103,15 +106,28 @@ impl<T: Transport, O: Observer> Core<T, O> {
     /// A flight may come down just when its last subscriber has left on another thread. It was forgotten then,
     /// and its key may have a new flight: whatever it brings is nobody's any more.
     pub(super) fn land(&self, flight: &Flight, errand: &Errand, landing: &Landing) {
-        let now = self.env.clock.now();
+        let mut index = match landing {
+            Landing::Answered(..) if errand.storable => Some(self.index()),
+            _ => None,
+        };
         let mut guards = self.lock();
         // set under the same lock: see `leave`
-        let abandoned = flight.abandoned.is_cancelled();
-        if let Landing::Answered(answer) = landing
-            && !abandoned
+        if let Landing::Answered(answer, meaning) = landing
+            && !flight.abandoned.is_cancelled()
+            && let Some(stored) = self.keep(&mut guards, flight, errand, answer)
+            && let Some(index) = &mut index
+            && let Some(kind) = self.index_answer(index, &guards, answer, meaning.as_deref(), stored)
         {
-            self.keep(&mut guards, flight, errand, answer, now);
+            self.note(flight, kind);
         }
+        drop(index);
+        self.come_down(&mut guards, flight, landing);
+    }
+
+    /// Nobody can join any more, and everybody who waited is told.
+    pub(super) fn come_down(&self, guards: &mut Guards, flight: &Flight, landing: &Landing) {
+        let now = self.env.clock.now();
+        let abandoned = flight.abandoned.is_cancelled();
         guards.forget(flight);
         let mut log = flight.lock();
         if let Landing::Panicked(text) = landing {
@@ -122,15 +138,25 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 },
             );
         }
+        if let Landing::Hit(answer) = landing {
+            log.chunks.extend(answer.to_chunks());
+        }
         let subscribers = std::mem::take(&mut log.subscribers);
         for (place, one) in subscribers.iter().enumerate() {
             let end = match landing {
                 _ if abandoned => Err((Fate::Cancelled, cancelled())),
-                Landing::Answered(answer) => {
+                Landing::Answered(answer, _) => {
                     let fate = if place == 0 { Fate::Answered } else { Fate::Shared };
                     Ok(Answer {
                         fate,
                         ..answer.clone()
+                    })
+                }
+                Landing::Hit(answer) => {
+                    let fate = if place == 0 { Fate::Hit } else { Fate::Shared };
+                    Ok(Answer {
+                        fate,
+                        ..answer.as_ref().clone()
                     })
                 }
                 Landing::Failed(failure) => Err((fate_of(failure), failure.clone())),
@@ -199,16 +225,15 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// Stores a complete answer where it may be used again.
-    fn keep(&self, guards: &mut Guards, flight: &Flight, errand: &Errand, answer: &Answer, now: Timestamp) {
-        let started_at = flight
-            .lock()
-            .subscribers
-            .first()
-            .map_or(now, |one| one.started_at);
+    /// Stores a complete answer where it may be used again; says what that did, if it is in the cache now.
+    fn keep(&self, guards: &mut Guards, flight: &Flight, errand: &Errand, answer: &Answer) -> Option<Stored> {
+        let now = self.env.clock.now();
+        // a flight that nobody waits for is not kept
+        let owner = flight.lock().subscribers.first().cloned()?;
         let kept = Kept {
+            call: owner.call,
             answer: Arc::new(answer.clone()),
-            took: now.since(started_at),
+            took: now.since(owner.started_at),
         };
         if let Some(client_key) = &errand.client_key {
             let fingerprint = flight.request_key.fingerprint();
@@ -217,7 +242,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 .complete(now, &errand.user, client_key, fingerprint, kept.clone());
         }
         if !(guards.policy.cache.enabled && errand.storable) {
-            return;
+            return None;
         }
         let bytes = Cache::<Kept>::entry_bytes(&flight.request_key, answer.stored_bytes());
         let candidate = Candidate {
@@ -234,7 +259,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         if let Err(reason) = admission::may_store(&guards.policy.cache, &candidate) {
             self.note(flight, EventKind::CacheSkipped { reason });
-            return;
+            return None;
         }
         let stored = guards
             .cache
@@ -257,6 +282,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             }
         };
         self.note(flight, kind);
+        stored.kept.then_some(stored)
     }
 
     /// Tells that entries were removed.

@@ -7,17 +7,20 @@ use bytes::Bytes;
 
 use super::flight::{Flight, FlightKey, Subscriber};
 use super::guards::{Guards, Kept};
+use super::semantic::Asked;
 use super::stream::CallStream;
 use super::transport::{AttemptRequest, Transport};
 use super::{CallContext, Core};
 use crate::event::{
-    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FlightId, Observer, Phase, Sharing, UserId,
+    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff, FlightId, MissReason, NearMiss,
+    Observer, Phase, Sharing, UpstreamInfo, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::admission;
 use crate::policy::cache::{Found, Lookup};
 use crate::policy::fingerprint::{RequestKey, Scope};
 use crate::policy::ledger::{Claim, call_key};
+use crate::policy::near;
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
@@ -34,6 +37,8 @@ pub(super) struct Errand {
     pub(super) client_key: Option<String>,
     /// Whether the answer may be used again.
     pub(super) storable: bool,
+    /// What the semantic cache compares, where it is asked.
+    pub(super) asked: Option<Asked>,
 }
 
 impl Errand {
@@ -71,13 +76,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     pub(super) fn admit(&self, request: &ChatRequest, context: CallContext) -> Pending {
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         let info = self.transport.info();
-        let scope = Scope {
-            user: &context.user,
-            credential: self.transport.credential_id(),
-            upstream: &info.host,
-            route: "chat/completions",
-        };
-        let key = RequestKey::new(&scope, request);
+        let key = RequestKey::new(&self.scope(&context.user, &info), request);
         let started_at = self.env.clock.now();
         let policy = Arc::clone(&self.lock().policy);
         let deadline = started_at
@@ -106,6 +105,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
             started_at,
             deadline,
             repeatable,
+        }
+    }
+
+    /// What an answer depends on beside the request.
+    pub(super) fn scope<'a>(&self, user: &'a UserId, info: &'a UpstreamInfo) -> Scope<'a> {
+        Scope {
+            user,
+            credential: self.transport.credential_id(),
+            upstream: &info.host,
+            route: "chat/completions",
         }
     }
 
@@ -168,7 +177,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             self.note_evicted(guards, EvictReason::Expired, expired);
         }
         match found {
-            Ok((Kept { answer, took }, stored_at)) => {
+            Ok((Kept { answer, took, .. }, stored_at)) => {
                 let kind = EventKind::CacheHit {
                     age: now.since(stored_at),
                     saved: answer.usage,
@@ -179,12 +188,35 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 Some(self.end_at_once(pending, Ok(answer)))
             }
             Err(reason) => {
-                let nearest = None;
+                let nearest = self.nearest(guards, pending, reason);
                 self.observer
                     .record(Some(*call), EventKind::CacheMissed { reason, nearest });
                 None
             }
         }
+    }
+
+    /// The stored request most like one that was never stored itself. What is too old or was evicted is
+    /// explained by that alone.
+    fn nearest(&self, guards: &Guards, pending: &Pending, reason: MissReason) -> Option<Box<NearMiss>> {
+        match reason {
+            MissReason::NeverSeen | MissReason::Collision => {}
+            MissReason::Expired | MissReason::Evicted => return None,
+        }
+        let (stored, Kept { call, .. }) = guards.cache.nearest(&pending.key)?;
+        let difference = near::diff(&pending.key, stored)?;
+        let veiled = |diff: FieldDiff| FieldDiff {
+            field: self.transport.veiled(diff.field),
+            how: diff.how,
+            here: self.transport.veiled(diff.here),
+            stored: self.transport.veiled(diff.stored),
+        };
+        Some(Box::new(NearMiss {
+            source: *call,
+            prompt: self.transport.veiled(difference.prompt),
+            differs: difference.differs.into_iter().map(veiled).collect(),
+            fields: difference.fields,
+        }))
     }
 
     /// Joins the flight of an identical call, or registers a new one that has yet to take off.
@@ -248,6 +280,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         pending: Pending,
         flight: Arc<Flight>,
     ) -> CallStream {
+        let asked = self.asked(request, &pending.context);
         let Pending {
             call,
             context,
@@ -263,6 +296,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             user: context.user,
             client_key: context.idempotency_key,
             storable: repeatable,
+            asked,
         };
         // the flight is a task of its own: it outlives the caller that started it
         let core = Arc::clone(self);

@@ -184,43 +184,9 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// A transport to one upstream.
     pub fn new(config: &HttpConfig) -> Result<Self, TransportSetupError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // no compression: a bomb cannot be decoded by accident, and a stream comes as it is written
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(key) = &config.api_key {
-            let mut value =
-                HeaderValue::try_from(format!("Bearer {}", key.secret.expose_secret())).map_err(|_| {
-                    TransportSetupError::BadKey {
-                        name: key.name.clone(),
-                    }
-                })?;
-            value.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, value);
-        }
         let base = versioned(&config.base);
         let loopback = is_loopback(&config.base);
-        let roots = config
-            .extra_roots
-            .iter()
-            .map(|root| reqwest::Certificate::from_der(root));
-        let mut builder = http_client()
-            .default_headers(headers)
-            .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
-            .connect_timeout(config.connect_timeout)
-            // servers close idle connections, some after 5 s: leave them before they die under a request
-            .pool_idle_timeout(Duration::from_secs(4));
-        // llama-server has few HTTP threads and closes a kept connection at once when another one waits for a
-        // thread: a request that was sent meanwhile may have been worked on, for all anybody knows, so it
-        // costs an ambiguous retry and counts against a healthy server. Without TLS a new connection costs
-        // next to nothing. Our own simulator closes none under a request
-        let own = config.simulated || config.shown_host.is_some();
-        if config.base.scheme() == "http" && !own {
-            builder = builder.pool_max_idle_per_host(0);
-        }
-        if loopback {
-            builder = builder.no_proxy();
-        }
+        let builder = client_for(config)?;
         let host = config.shown_host.clone().unwrap_or_else(|| host_of(&config.base));
         Ok(Self {
             client: builder.build()?,
@@ -236,7 +202,7 @@ impl HttpTransport {
                 loopback,
             },
             base,
-            tag_attempts: own,
+            tag_attempts: config.simulated || config.shown_host.is_some(),
         })
     }
 
@@ -312,6 +278,46 @@ impl Transport for HttpTransport {
     }
 }
 
+/// A client builder for one server: its key, its certificates, and how its connections are kept.
+pub(super) fn client_for(config: &HttpConfig) -> Result<reqwest::ClientBuilder, TransportSetupError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // no compression: a bomb cannot be decoded by accident, and a stream comes as it is written
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some(key) = &config.api_key {
+        let mut value =
+            HeaderValue::try_from(format!("Bearer {}", key.secret.expose_secret())).map_err(|_| {
+                TransportSetupError::BadKey {
+                    name: key.name.clone(),
+                }
+            })?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    let roots = config
+        .extra_roots
+        .iter()
+        .map(|root| reqwest::Certificate::from_der(root));
+    let mut builder = http_client()
+        .default_headers(headers)
+        .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
+        .connect_timeout(config.connect_timeout)
+        // servers close idle connections, some after 5 s: leave them before they die under a request
+        .pool_idle_timeout(Duration::from_secs(4));
+    // llama-server has few HTTP threads and closes a kept connection at once when another one waits for a
+    // thread: a request that was sent meanwhile may have been worked on, for all anybody knows, so it
+    // costs an ambiguous retry and counts against a healthy server. Without TLS a new connection costs
+    // next to nothing. Our own simulator closes none under a request
+    let own = config.simulated || config.shown_host.is_some();
+    if config.base.scheme() == "http" && !own {
+        builder = builder.pool_max_idle_per_host(0);
+    }
+    if is_loopback(&config.base) {
+        builder = builder.no_proxy();
+    }
+    Ok(builder)
+}
+
 /// A client builder with everything off that would hide an attempt or carry a key elsewhere.
 pub(crate) fn http_client() -> reqwest::ClientBuilder {
     // a second installation is refused, and that is fine: the first one is the same
@@ -343,10 +349,11 @@ pub fn host_of(url: &Url) -> String {
 
 /// The base URL with `/v1` at its end, whether it was given so or not: a doubled one is a 404. The address of
 /// the very endpoint, as it stands in many a manual, is good too.
-fn versioned(base: &Url) -> Url {
+pub(super) fn versioned(base: &Url) -> Url {
     let mut url = base.clone();
     let path = base.path().trim_end_matches('/');
-    let path = path.strip_suffix("/chat/completions").unwrap_or(path);
+    let endpoint = ["/chat/completions", "/embeddings"].into_iter();
+    let path = endpoint.fold(path, |path, end| path.strip_suffix(end).unwrap_or(path));
     let path = if path.ends_with("/v1") {
         path.to_owned()
     } else {
@@ -359,7 +366,7 @@ fn versioned(base: &Url) -> Url {
 }
 
 /// `base` with `path` appended; a path that begins with `/` replaces `/v1` too.
-fn under(base: &Url, path: &str) -> Url {
+pub(super) fn under(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     let joined = match path.strip_prefix('/') {
         Some(rest) => format!(
@@ -399,7 +406,7 @@ fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
     kind
 }
 
-fn send_error(error: &reqwest::Error) -> SendError {
+pub(super) fn send_error(error: &reqwest::Error) -> SendError {
     let detail = causes(error);
     let io = io_kind(error);
     let lower = detail.to_lowercase();
@@ -463,6 +470,7 @@ mod tests {
             "http://h:1/v1",
             "http://h:1/v1/",
             "http://h:1/v1/chat/completions",
+            "http://h:1/v1/embeddings",
         ] {
             let base = versioned(&Url::parse(base).unwrap());
             assert_eq!(under(&base, "models").as_str(), "http://h:1/v1/models");

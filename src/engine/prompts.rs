@@ -34,14 +34,26 @@ impl Prompts {
             0 => line.to_owned(),
             round => format!("{line} ({round})"),
         });
+        Self::weighted(prompts.collect(), skew)
+    }
+
+    /// The first `distinct` of these, or the bundled ones where there are none, weighted in the same way.
+    pub fn of(list: &[String], distinct: usize, skew: f64) -> Self {
+        if list.is_empty() {
+            return Self::new(distinct, skew);
+        }
+        Self::weighted(list.iter().take(distinct).cloned().collect(), skew)
+    }
+
+    fn weighted(prompts: Vec<String>, skew: f64) -> Self {
         let mut sum = 0.0;
-        let weights = (1..=distinct).map(|rank| (rank as f64).powf(-skew));
+        let weights = (1..=prompts.len()).map(|rank| (rank as f64).powf(-skew));
         let cumulated = weights.map(|weight| {
             sum += weight;
             sum
         });
         Self {
-            prompts: prompts.collect(),
+            prompts,
             cumulated: cumulated.collect(),
         }
     }

@@ -69,6 +69,57 @@ pub enum DiffKind {
     Number,
 }
 
+impl DiffKind {
+    /// What it is that differs, to be said after the name of the field; empty where the name says it all.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Value => "",
+            Self::Added => "added",
+            Self::Missing => "left out",
+            Self::Order => "the order",
+            Self::Whitespace => "white space",
+            Self::Case => "upper and lower case",
+            Self::Time => "a time",
+            Self::Id => "a random id",
+            Self::Number => "a number",
+        }
+    }
+}
+
+impl FieldDiff {
+    /// `system prompt: a time`.
+    pub fn label(&self) -> String {
+        match self.how.label() {
+            "" => self.field.single_line(),
+            how => format!("{}: {how}", self.field.single_line()),
+        }
+    }
+
+    /// Whether it is only that something else was asked: no fault of anybody.
+    pub fn is_another_question(&self) -> bool {
+        let question = matches!(self.field.as_str(), "prompt" | "earlier turns");
+        let apart = matches!(
+            self.how,
+            DiffKind::Value | DiffKind::Number | DiffKind::Added | DiffKind::Missing | DiffKind::Order
+        );
+        question && apart
+    }
+
+    /// The first word in which the two differ: of the request that missed, and of the stored one.
+    pub fn words(&self) -> (SafeText, SafeText) {
+        let pairs = self.here.split_whitespace().zip(self.stored.split_whitespace());
+        let mut differing = pairs.filter(|(a, b)| a != b);
+        let word = |text: &str| {
+            let bare = text.trim_matches(|c: char| c.is_ascii_punctuation() || c == '…');
+            SafeText::excerpt(if bare.is_empty() { text } else { bare }, 40)
+        };
+        match differing.next() {
+            Some((a, b)) => (word(a), word(b)),
+            None => (self.here.clone(), self.stored.clone()),
+        }
+    }
+}
+
 /// Why the cache was not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -109,4 +160,6 @@ pub enum EvictReason {
     Capacity,
     /// A person cleared the cache.
     Cleared,
+    /// A person said that the answer is wrong.
+    Labelled,
 }

@@ -75,3 +75,70 @@ pub enum SemanticMiss {
     /// This kind of request is never matched by meaning: an image, no text.
     Ineligible,
 }
+
+impl SemanticGuard {
+    /// One word for what it looks at.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Unit => "unit",
+            Self::Negation => "negation",
+            Self::Opposite => "opposite",
+            Self::Name => "name",
+            Self::Quote => "quote",
+            Self::Role => "role",
+            Self::Language => "language",
+            Self::Question => "question",
+            Self::Word => "word",
+        }
+    }
+}
+
+impl SemanticMiss {
+    /// Why nothing was served, in a few words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Empty => "nothing compatible stored",
+            Self::Below => "not like enough",
+            Self::Refused => "refused by a guard",
+            Self::Late => "embedder too slow",
+            Self::Failed => "embedder failed",
+            Self::Ineligible => "not for this kind of request",
+        }
+    }
+}
+
+impl Objection {
+    /// What differs, in some words on one line: `number 60, stored 50`.
+    pub fn words(&self) -> String {
+        let guard = self.guard.label();
+        let (asked, stored) = (self.asked.single_line(), self.stored.single_line());
+        match (asked.is_empty(), stored.is_empty()) {
+            (false, false) => format!("{guard} {asked}, stored {stored}"),
+            (false, true) => format!("{guard} {asked}, not in the stored one"),
+            (true, false) => format!("{guard} {stored}, in the stored one alone"),
+            (true, true) => guard.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_objection_names_what_only_one_of_them_has() {
+        let words = |asked: &str, stored: &str| {
+            let objection = Objection {
+                guard: SemanticGuard::Number,
+                asked: asked.into(),
+                stored: stored.into(),
+            };
+            objection.words()
+        };
+        assert_eq!(words("60", "50"), "number 60, stored 50");
+        assert_eq!(words("60", ""), "number 60, not in the stored one");
+        assert_eq!(words("", "5\n0"), "number 5 0, in the stored one alone");
+        assert_eq!(words("", ""), "number");
+    }
+}

@@ -35,13 +35,15 @@ use std::time::Duration;
 
 use self::ghosts::Ghosts;
 use super::fingerprint::{Fingerprint, RequestKey};
+use super::near::Near;
 use crate::event::MissReason;
 use crate::settings::CacheSettings;
 use crate::time::Timestamp;
 
 /// What an entry costs beside its key and its answer, in bytes: the nodes of two trees, the counts of the
-/// shared pointers. An estimate; without it a cache of tiny answers would be several times its bound.
-pub const ENTRY_OVERHEAD: u64 = 128;
+/// shared pointers (128), and what a usual request costs in [`policy::near`](super::near) (512). An estimate;
+/// without it a cache of tiny answers would be several times its bound.
+pub const ENTRY_OVERHEAD: u64 = 640;
 
 /// Stored answers, bounded in bytes and in age. `V` is cheap to clone where it is an `Arc`.
 pub struct Cache<V> {
@@ -58,6 +60,8 @@ pub struct Cache<V> {
     /// The latest time seen: two callers may read the clock in one order and arrive in the other.
     latest: Timestamp,
     ghosts: Ghosts,
+    /// What is like a request that is not stored.
+    near: Near,
 }
 
 struct Entry<V> {
@@ -92,6 +96,17 @@ pub enum Found<'a, V> {
     Miss(MissReason),
 }
 
+/// A stored answer that nobody asked for by its request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Peeked<'a, V> {
+    /// The request it answers.
+    pub key: &'a RequestKey,
+    /// The answer.
+    pub value: &'a V,
+    /// When it was stored.
+    pub stored_at: Timestamp,
+}
+
 /// What storing an answer did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -103,6 +118,10 @@ pub struct Stored {
     pub bytes: u64,
     /// Whether it took the place of an older answer to the same request.
     pub replaced: bool,
+    /// The version of that older answer.
+    pub older: Option<u64>,
+    /// The version of this one; 0 if it was not kept.
+    pub version: u64,
     /// Entries removed to make room. One of them may be another request with the same fingerprint, which the
     /// index cannot hold twice: the newer one stays.
     pub evicted_for_room: u64,
@@ -133,6 +152,7 @@ impl<V> Cache<V> {
             hand: 0,
             latest: Timestamp::ZERO,
             ghosts: Ghosts::default(),
+            near: Near::default(),
         }
     }
 
@@ -161,6 +181,14 @@ impl<V> Cache<V> {
         Lookup { found, expired }
     }
 
+    /// The stored request most like one that is not stored, and its answer: why did that one miss? Nothing
+    /// moves, and nothing is served.
+    pub fn nearest(&self, key: &RequestKey) -> Option<(&RequestKey, &V)> {
+        let version = self.near.nearest(key)?.version;
+        let entry = self.entries.get(&version)?;
+        Some((&entry.key, &entry.value))
+    }
+
     /// Stores an answer of `bytes`, and makes room for it first.
     pub fn put(&mut self, now: Timestamp, key: RequestKey, value: V, bytes: u64) -> Stored {
         let mut stored = Stored {
@@ -175,7 +203,8 @@ impl<V> Cache<V> {
         let older = self.index.get(&fingerprint).copied();
         // being asked for belongs to the request, not to one of its answers
         let mut visited = false;
-        if let Some(older) = older.and_then(|version| self.remove(version)) {
+        if let Some((version, older)) = older.and_then(|version| Some((version, self.remove(version)?))) {
+            stored.older = (older.key == key).then_some(version);
             stored.replaced = older.key == key;
             stored.evicted_for_room += u64::from(!stored.replaced);
             visited = stored.replaced && older.visited;
@@ -183,7 +212,9 @@ impl<V> Cache<V> {
         stored.evicted_for_room += self.evict_down_to(self.max_bytes - stored.bytes);
         self.wrap_hand();
         self.last_version += 1;
+        stored.version = self.last_version;
         self.index.insert(fingerprint, self.last_version);
+        self.near.insert(self.last_version, &key);
         self.bytes += stored.bytes;
         let entry = Entry {
             key,
@@ -195,6 +226,34 @@ impl<V> Cache<V> {
         self.entries.insert(self.last_version, entry);
         stored.kept = true;
         stored
+    }
+
+    /// The answer with this version, if it may still be served: for the semantic cache, which knows answers by
+    /// their versions. Nothing is removed, and nothing counts as asked for: see [`touch`](Self::touch).
+    pub fn peek(&self, now: Timestamp, version: u64) -> Option<Peeked<'_, V>> {
+        let entry = self.entries.get(&version)?;
+        let young = self.latest.max(now).since(entry.stored_at) < self.ttl;
+        young.then_some(Peeked {
+            key: &entry.key,
+            value: &entry.value,
+            stored_at: entry.stored_at,
+        })
+    }
+
+    /// The answer with this version was asked for: it is spared once by the hand, as after a hit.
+    pub fn touch(&mut self, version: u64) {
+        if let Some(entry) = self.entries.get_mut(&version) {
+            entry.visited = true;
+        }
+    }
+
+    /// Removes the answer with this version, because somebody says that it is wrong; says whether it was there.
+    pub fn discard(&mut self, version: u64) -> bool {
+        let Some(entry) = self.remove(version) else {
+            return false;
+        };
+        self.ghosts.remember(entry.key.fingerprint(), MissReason::Evicted);
+        true
     }
 
     /// Removes what is too old, and says how many. Every other operation does it too; this one is for the
@@ -221,6 +280,7 @@ impl<V> Cache<V> {
         self.entries.clear();
         self.index.clear();
         self.ghosts = Ghosts::default();
+        self.near = Near::default();
         self.bytes = 0;
         self.hand = 0;
         removed
@@ -292,6 +352,7 @@ impl<V> Cache<V> {
     fn remove(&mut self, version: u64) -> Option<Entry<V>> {
         let entry = self.entries.remove(&version)?;
         self.index.remove(&entry.key.fingerprint());
+        self.near.remove(version);
         self.bytes -= entry.bytes;
         Some(entry)
     }

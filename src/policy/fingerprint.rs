@@ -22,6 +22,8 @@
 //!   one, and so are 1 and 1.0. A number further inside (the schema of a tool, the arguments of a chat
 //!   template) keeps its spelling as integer or fraction, because a template may print it into the prompt.
 
+mod around;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -123,11 +125,8 @@ impl RequestKey {
     pub fn new(scope: &Scope<'_>, request: &ChatRequest) -> Self {
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(DOMAIN);
-        push_part(&mut out, scope.user.as_str().as_bytes());
-        push_part(&mut out, &scope.credential.to_le_bytes());
-        push_part(&mut out, scope.upstream.as_bytes());
-        push_part(&mut out, scope.route.as_bytes());
-        push_body(&mut out, request);
+        push_scope(&mut out, scope);
+        push_body_of(&mut out, request, None);
         Self {
             fingerprint: Fingerprint(xxh3_128(&out)),
             canonical: out.into(),
@@ -142,6 +141,18 @@ impl RequestKey {
     /// The bytes that decide. They hold the whole prompt: not for logs.
     pub fn canonical(&self) -> &[u8] {
         &self.canonical
+    }
+
+    /// The parts of the scope (user, credential, upstream, route) and the body, as canonical bytes.
+    pub(super) fn split(&self) -> Option<([&[u8]; 4], &[u8])> {
+        let mut rest = self.canonical.strip_prefix(DOMAIN)?;
+        let mut scope = [&[][..]; 4];
+        for part in &mut scope {
+            let (length, tail) = rest.split_first_chunk::<8>()?;
+            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+            (*part, rest) = tail.split_at_checked(length)?;
+        }
+        Some((scope, rest))
     }
 
     /// A key whose fingerprint lies: the only way to see what a collision does.
@@ -170,8 +181,19 @@ fn push_part(out: &mut Vec<u8>, part: &[u8]) {
     out.extend_from_slice(part);
 }
 
-/// The top level of the body: the ignored fields left out, numbers by value.
-fn push_body(out: &mut Vec<u8>, request: &ChatRequest) {
+/// Parts that [`push_scope`] writes.
+const SCOPE_PARTS: usize = 4;
+
+fn push_scope(out: &mut Vec<u8>, scope: &Scope<'_>) {
+    push_part(out, scope.user.as_str().as_bytes());
+    push_part(out, &scope.credential.to_le_bytes());
+    push_part(out, scope.upstream.as_bytes());
+    push_part(out, scope.route.as_bytes());
+}
+
+/// The top level of the body: the ignored fields left out, numbers by value. `messages` may be others than those
+/// of the request: so many as they are, and one more.
+fn push_body_of(out: &mut Vec<u8>, request: &ChatRequest, messages: Option<(&[Value], &Value)>) {
     let fields = request
         .body()
         .iter()
@@ -179,8 +201,17 @@ fn push_body(out: &mut Vec<u8>, request: &ChatRequest) {
     out.push(b'{');
     for (nth, (field, value)) in fields.enumerate() {
         push_field_name(out, nth, field);
-        match value {
-            Value::Number(number) => push_number_by_value(out, number),
+        match (value, messages) {
+            (_, Some((earlier, last))) if field == "messages" => {
+                out.push(b'[');
+                for message in earlier {
+                    push_value(out, message);
+                    out.push(b',');
+                }
+                push_value(out, last);
+                out.push(b']');
+            }
+            (Value::Number(number), _) => push_number_by_value(out, number),
             _ => push_value(out, value),
         }
     }

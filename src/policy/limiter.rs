@@ -1,46 +1,61 @@
-//! The rate limiter: two token buckets and a number of slots, with one queue in front.
+//! The rate limiter: two token buckets and a number of slots, with one queue in front, and in it a lane a user.
 //!
 //! The problem: an upstream allows so many requests and so many LLM tokens a minute, and some number of calls
-//! at a time. Calls above that must wait in order, or be told at once how long they would wait.
+//! at a time. Calls above that must wait in order, or be told at once how long they would wait. Many users share it:
+//! a flood of one must not starve the rest.
 //!
 //! ```text
-//!            +--------- queue, first come first served ---------+   all or nothing
-//! acquire -> | newest .. third .. second .. head: waits for one |-> requests >= 1
-//!            +--------------------------------------------------+   tokens   >= reserved   -> grant
-//!               leave: unlinked, nothing was charged                slots in use < slots
-//!                                                                   not paused
-//! settle <- refund up to capacity, or debt <------------------------------------------------- grant
+//!               a lane a user                  whose turn? the first whose      all or nothing
+//!            +- ana | third .. second .. head -+  own buckets have enough
+//! acquire -> +- ben |            second .. head -+-> fair: smallest start tag -> user's requests >= 1
+//!            +- (others) |               head -+     fifo: who came first        user's tokens   >= reserved
+//!               leave: unlinked,                                               requests        >= 1  -> grant
+//!               nothing was charged                                            tokens          >= reserved
+//!               queue full, fair: the newest of                                slots in use    < slots
+//!               the longest lane makes room                                    not paused
+//! settle <- refund up to capacity, or debt, in both pairs of buckets <-------------------------------- grant
 //! ```
 //!
-//! - A grant takes from both buckets and takes a slot, or none of the three. Nobody holds one and waits for
+//! - A grant takes from all buckets and takes a slot, or none of them. Nobody holds one and waits for
 //!   another, so nothing can deadlock and nothing is charged to those who leave.
-//! - Who comes while others wait goes to the end, even if it would fit: large calls are not starved.
+//! - In a lane nobody overtakes. Between lanes the order says who is next ([`lane::Pace`] has that of fair queueing);
+//!   whoever is next waits for the buckets of all and a slot, and a smaller one does not slip past: large calls are
+//!   not starved. A user whose own bucket is short holds up nobody else.
 //! - Nobody waits longer than `max_wait`: who would by the forecast is turned away at the door, and who does in
 //!   spite of it at the instant [`Limiter::gives_up_at`] names.
-//! - Only the head has a reason to wake by itself before that, at the instant [`Limiter::head`] names. After every call
-//!   that changes something, ask `head` and wake that waiter if its instant has come or changed: that is all
-//!   a caller must do, and no wake-up is lost.
-//! - For every window `W`: granted - given back <= capacity + rate * `W`. The arithmetic is that of
+//! - Only one waiter has a reason to wake by itself before that: the one that will be admitted first if nothing
+//!   happens, at the instant [`Limiter::head`] names. After every call that changes something, and after a
+//!   [`Limiter::poll`] that says "wait, but not until when", ask `head` and wake that waiter if its instant has come or
+//!   changed: that is all a caller must do, and no wake-up is lost.
+//! - For every window `W`: granted - given back <= capacity + rate * `W`, of each bucket. The arithmetic is that of
 //!   [`BucketLevel`]: integers, so no refill is lost however often one asks (the `floor` of the usual token
 //!   bucket loses all of it if polled often enough, semantics 1.14).
 //! - An answer's length is not known before: what may be used is reserved, what was used is settled. Too
 //!   little reserved becomes debt, which the next one waits for.
 //!
-//! Sources: semantics 1.6; the bound is that of GCRA (ITU-T I.371, as in the governor crate).
+//! Sources: semantics 1.6; the bound is that of GCRA (ITU-T I.371, as in the governor crate); dropping from the
+//! longest queue: Suter, Lakshman, Stiliadis, Choudhury, INFOCOM '98.
 
+mod forecast;
+mod lane;
+mod lanes;
+mod purse;
 mod reservoir;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod words;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use words::{Admission, Grant, Request, Settled, Settlement, Ticket, Turn};
+pub use words::{Admission, Grant, LaneId, Request, Settled, Settlement, Ticket, Turn};
 
+use self::forecast::Newcomer;
+use self::lanes::{Lanes, Waiter};
+use self::purse::Flow;
 use self::reservoir::{Reservoir, Slow};
 use super::LONGEST_HINT;
-use crate::event::{BucketLevel, Constraint, LimitReject};
+use crate::event::{BucketLevel, Constraint, LimitReject, UserId, UserLevels};
 use crate::settings::LimitSettings;
 use crate::time::Timestamp;
 
@@ -53,18 +68,7 @@ pub struct Limiter {
     /// Nobody is admitted before.
     paused_until: Timestamp,
     in_use: u32,
-    /// In the order of arrival: tickets only grow.
-    queue: BTreeMap<Ticket, Waiter>,
-    next_ticket: u64,
-}
-
-/// Somebody in the queue.
-#[derive(Clone, Copy, Debug)]
-struct Waiter {
-    tokens: u64,
-    since: Timestamp,
-    /// When the buckets should be ready for it, as predicted when it came.
-    expected: Timestamp,
+    lanes: Lanes,
 }
 
 impl Limiter {
@@ -76,8 +80,7 @@ impl Limiter {
             tokens: Reservoir::full(&settings.tokens, now),
             paused_until: Timestamp::ZERO,
             in_use: 0,
-            queue: BTreeMap::new(),
-            next_ticket: 0,
+            lanes: Lanes::new(settings),
         }
     }
 
@@ -85,32 +88,48 @@ impl Limiter {
     /// pause and a slow-down stay too. A waiter that needs more than the new capacity passes when the bucket
     /// is full, into debt: it must not block those behind it for ever.
     pub fn configure(&mut self, settings: &LimitSettings, now: Timestamp) {
-        self.advance(now);
+        let now = self.advance(now);
         self.requests = self.requests.configured(&settings.requests);
         self.tokens = self.tokens.configured(&settings.tokens);
+        self.lanes.configure(settings, now);
         self.settings = settings.clone();
     }
 
-    /// Asks for a grant. Takes constant time, or one step for each waiter if it must wait itself.
-    pub fn acquire(&mut self, now: Timestamp, request: Request) -> Admission {
+    /// Asks for a grant. Takes one step for each user that waits, or for each waiter if it must wait itself.
+    pub fn acquire(&mut self, now: Timestamp, request: Request<'_>) -> Admission {
         let now = self.advance(now);
-        let Request { tokens, deadline } = request;
+        let Request {
+            user,
+            tokens,
+            deadline,
+        } = request;
+        let id = self.lanes.of(user, now);
         if !self.settings.enabled {
-            return Admission::Admitted(self.admit(tokens));
+            return Admission::Admitted(self.admit(now, id, tokens, None));
         }
         if tokens > self.settings.tokens.capacity {
             return reject(LimitReject::TooLarge, None);
         }
-        if self.queue.is_empty() && self.obstacle(now, tokens).is_none() {
-            return Admission::Admitted(self.admit(tokens));
+        let lane = self.lanes.get(id);
+        if lane.is_some_and(|lane| !lane.purse.could_hold(tokens)) {
+            return reject(LimitReject::UserTooLarge, None);
         }
-        if self.queue.len() >= self.settings.max_waiters {
-            // whoever comes last waits longer than the last one here
-            let last = self.queue.last_key_value();
-            let wait = last.map(|(_, last)| last.expected.since(now));
-            return reject(LimitReject::QueueFull, wait.filter(|wait| !wait.is_zero()));
+        if self.may_go(now, id, tokens) {
+            return Admission::Admitted(self.admit(now, id, tokens, None));
         }
-        let (expected, constraint) = self.forecast(now, tokens);
+        let mut displaced = None;
+        if self.lanes.waiting() >= self.settings.max_waiters {
+            displaced = self.lanes.makes_room(id).filter(|_| self.lanes.pace.is_fair());
+            if displaced.is_none() {
+                return reject(LimitReject::QueueFull, self.least_wait(now, id));
+            }
+        }
+        let newcomer = Newcomer {
+            lane: id,
+            tokens,
+            instead_of: displaced,
+        };
+        let (expected, constraint, ahead) = self.forecast(now, newcomer);
         let wait = expected.since(now);
         if wait > self.settings.max_wait {
             return reject(LimitReject::WaitTooLong, Some(wait));
@@ -118,60 +137,71 @@ impl Limiter {
         if wait > deadline.since(now) {
             return reject(LimitReject::Deadline, Some(wait));
         }
-        self.enqueue(now, tokens, expected, constraint)
+        if let Some(ticket) = displaced {
+            self.lanes.leave(now, ticket);
+        }
+        let waiter = Waiter {
+            lane: id,
+            user: lanes::hash(user),
+            tokens,
+            since: now,
+            expected,
+        };
+        let ticket = self.lanes.enqueue(now, waiter);
+        let has_slot = self.in_use.saturating_add(ahead) < self.settings.concurrency;
+        Admission::Queued {
+            ticket,
+            constraint: if has_slot { constraint } else { Constraint::Slots },
+            position: ahead.saturating_add(1),
+            ready_at: has_slot.then_some(expected),
+            displaced,
+        }
     }
 
     /// Asks again, for a waiter that woke. A grant ends the ticket.
     pub fn poll(&mut self, now: Timestamp, ticket: Ticket) -> Turn {
         let now = self.advance(now);
-        let (Some(&waiter), Some((&head, &first))) = (self.queue.get(&ticket), self.queue.first_key_value())
-        else {
+        let (Some(&waiter), Some(next)) = (self.lanes.waiter(ticket), self.next(now)) else {
             return Turn::Gone;
         };
-        let obstacle = self.obstacle(now, first.tokens);
-        match obstacle {
-            None if ticket == head || !self.settings.enabled => {
-                self.queue.remove(&ticket);
-                Turn::Admitted {
-                    grant: self.admit(waiter.tokens),
-                    waited: now.since(waiter.since),
-                }
-            }
-            Some((until, constraint)) if ticket == head => Turn::Wait { until, constraint },
+        let ready = next.until.is_some_and(|until| until <= now);
+        if !self.settings.enabled || (ready && next.ticket == ticket) {
+            return Turn::Admitted {
+                grant: self.admit(now, waiter.lane, waiter.tokens, Some(ticket)),
+                waited: now.since(waiter.since),
+            };
+        }
+        Turn::Wait {
+            until: next.until.filter(|_| next.ticket == ticket),
             // the head may go and has not yet been woken: behind it, one waits for its slot at most
-            _ => Turn::Wait {
-                until: None,
-                constraint: obstacle.map_or(Constraint::Slots, |(_, constraint)| constraint),
-            },
+            constraint: if ready { Constraint::Slots } else { next.constraint },
         }
     }
 
     /// When a waiter has waited as long as it may, and leaves if it is not admitted by then. The forecast at the
     /// door cannot promise that: it does not know when slots come back, nor of a pause to come.
     pub fn gives_up_at(&self, ticket: Ticket) -> Option<Timestamp> {
-        let waiter = self.queue.get(&ticket)?;
+        let waiter = self.lanes.waiter(ticket)?;
         Some(waiter.since + self.settings.max_wait)
     }
 
-    /// Leaves the queue; nothing was charged. An unknown ticket changes nothing.
-    pub fn leave(&mut self, now: Timestamp, ticket: Ticket) {
-        self.advance(now);
-        self.queue.remove(&ticket);
+    /// Leaves the queue; nothing was charged. Whether it still had its place: whoever was displaced has not, and
+    /// nothing changes.
+    pub fn leave(&mut self, now: Timestamp, ticket: Ticket) -> bool {
+        let now = self.advance(now);
+        let waits = self.lanes.waiter(ticket).is_some();
+        self.lanes.leave(now, ticket);
+        waits
     }
 
-    /// Who is at the head of the queue, and the instant at which it will be admitted; `None` while no slot is
-    /// free. An instant that is not later than `now` means: wake it.
+    /// Who will be admitted first if nothing happens, and the instant; `None` while no slot is free. An instant
+    /// that is not later than `now` means: wake it.
     pub fn head(&self, now: Timestamp) -> Option<(Ticket, Option<Timestamp>)> {
-        let now = now.max(self.latest());
-        let (ticket, waiter) = self.queue.first_key_value()?;
-        let until = match self.obstacle(now, waiter.tokens) {
-            None => Some(now),
-            Some((until, _)) => until,
-        };
-        Some((*ticket, until))
+        let next = self.next(now.max(self.latest()))?;
+        Some((next.ticket, next.until))
     }
 
-    /// Takes a grant back: frees its slot and charges what was used in truth.
+    /// Takes a grant back: frees its slot and charges what was used in truth, to all and to its user.
     ///
     /// A usage above `reserved + capacity` is not believed but cut there: one absurd number from a server must
     /// not stop the upstream for hours.
@@ -180,11 +210,17 @@ impl Limiter {
         reason = "a grant is given back once: the move is the point"
     )]
     pub fn settle(&mut self, now: Timestamp, grant: Grant, settlement: Settlement) -> Settled {
-        self.advance(now);
+        let now = self.advance(now);
         self.in_use = self.in_use.saturating_sub(1);
-        let Grant { reserved, charged } = grant;
+        let Grant {
+            reserved,
+            charged,
+            lane,
+            version,
+        } = grant;
         let unsent = settlement == Settlement::Unsent;
         if !charged {
+            self.lanes.settle(now, lane, None);
             return Settled {
                 reserved: 0,
                 charged: 0,
@@ -199,10 +235,18 @@ impl Limiter {
             Settlement::Unknown => reserved,
             Settlement::Used(tokens) => tokens.min(reserved.saturating_add(self.settings.tokens.capacity)),
         };
-        self.tokens = match used.checked_sub(reserved) {
-            Some(more) => self.tokens.debited(more),
-            None => self.tokens.credited(reserved - used),
+        let flow = match used.checked_sub(reserved) {
+            Some(more) if !unsent => Flow::Debt(more),
+            _ => Flow::Back {
+                request: unsent,
+                tokens: reserved - used,
+            },
         };
+        self.tokens = match flow {
+            Flow::Out(more) | Flow::Debt(more) => self.tokens.debited(more),
+            Flow::Back { tokens, .. } => self.tokens.credited(tokens),
+        };
+        self.lanes.settle(now, lane, Some((flow, version)));
         Settled {
             reserved,
             charged: used,
@@ -250,6 +294,16 @@ impl Limiter {
         self.tokens.at(now).level()
     }
 
+    /// The buckets that a user has of its own; nothing where it has none.
+    pub fn of_user(&self, now: Timestamp, user: &UserId) -> Option<UserLevels> {
+        self.of_lane(now, self.lanes.known(user)?)
+    }
+
+    /// The same of the lane that a grant was charged to.
+    pub fn of_lane(&self, now: Timestamp, lane: LaneId) -> Option<UserLevels> {
+        self.lanes.levels(now.max(self.latest()), lane)
+    }
+
     /// Slots in use: grants that are not settled yet.
     pub fn in_use(&self) -> u32 {
         self.in_use
@@ -257,7 +311,7 @@ impl Limiter {
 
     /// Waiters.
     pub fn waiting(&self) -> u32 {
-        u32::try_from(self.queue.len()).unwrap_or(u32::MAX)
+        count(self.lanes.waiting())
     }
 
     /// The latest instant it has seen. Callers read the clock before they get the lock, so `now` may step
@@ -266,7 +320,7 @@ impl Limiter {
         self.requests.level().as_of
     }
 
-    /// Brings both buckets to `now`.
+    /// Brings the buckets of all to `now`.
     fn advance(&mut self, now: Timestamp) -> Timestamp {
         let now = now.max(self.latest());
         self.requests = self.requests.at(now);
@@ -274,110 +328,29 @@ impl Limiter {
         now
     }
 
-    /// What stands between the head and its grant, and when that will have gone: `None` with a slot, since
-    /// only somebody's `settle` can tell. Both buckets must be at `now` or earlier.
-    fn obstacle(&self, now: Timestamp, tokens: u64) -> Option<(Option<Timestamp>, Constraint)> {
-        if !self.settings.enabled {
-            return None;
-        }
-        if self.in_use >= self.settings.concurrency {
-            return Some((None, Constraint::Slots));
-        }
-        let mut forecast = Forecast::start(self, now);
-        let (ready, constraint) = forecast.pass(tokens);
-        (ready > now).then_some((Some(ready), constraint))
-    }
-
-    /// When the buckets will be ready for one more with `tokens`, behind all who wait, and what it will have
-    /// waited for last. Slots are left out: nobody knows when they come back, so this is the least wait.
-    fn forecast(&self, now: Timestamp, tokens: u64) -> (Timestamp, Constraint) {
-        let mut forecast = Forecast::start(self, now);
-        for waiter in self.queue.values() {
-            forecast.pass(waiter.tokens);
-        }
-        forecast.pass(tokens)
-    }
-
-    fn enqueue(
-        &mut self,
-        now: Timestamp,
-        tokens: u64,
-        expected: Timestamp,
-        constraint: Constraint,
-    ) -> Admission {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        let ahead = self.waiting();
-        let waiter = Waiter {
-            tokens,
-            since: now,
-            expected,
-        };
-        self.queue.insert(ticket, waiter);
-        let has_slot = self.in_use.saturating_add(ahead) < self.settings.concurrency;
-        Admission::Queued {
-            ticket,
-            constraint: if has_slot { constraint } else { Constraint::Slots },
-            position: ahead.saturating_add(1),
-            ready_at: has_slot.then_some(expected),
-        }
-    }
-
     /// Charges and takes a slot.
-    fn admit(&mut self, tokens: u64) -> Grant {
+    fn admit(&mut self, now: Timestamp, lane: LaneId, tokens: u64, ticket: Option<Ticket>) -> Grant {
         let charged = self.settings.enabled;
         let reserved = if charged { tokens } else { 0 };
         if charged {
             self.requests = self.requests.debited(1);
             self.tokens = self.tokens.debited(tokens);
         }
+        let version = self.lanes.admit(now, lane, ticket, charged.then_some(tokens));
         self.in_use = self.in_use.saturating_add(1);
-        Grant { reserved, charged }
-    }
-}
-
-/// The buckets as they will be, when one after another has passed as early as it can.
-struct Forecast {
-    requests: Reservoir,
-    tokens: Reservoir,
-    at: Timestamp,
-    /// What held up whoever passed last.
-    constraint: Constraint,
-}
-
-impl Forecast {
-    /// Nobody has passed yet. Where neither pause nor bucket is in the way, only a slot can be missing.
-    fn start(limiter: &Limiter, now: Timestamp) -> Self {
-        let paused = limiter.paused_until > now;
-        Self {
-            requests: limiter.requests.at(now),
-            tokens: limiter.tokens.at(now),
-            at: now.max(limiter.paused_until),
-            constraint: if paused {
-                Constraint::Paused
-            } else {
-                Constraint::Slots
-            },
+        Grant {
+            reserved,
+            charged,
+            lane,
+            version,
         }
-    }
-
-    /// Lets one pass at the first instant both buckets are ready, not before those ahead of it.
-    fn pass(&mut self, tokens: u64) -> (Timestamp, Constraint) {
-        for (ready, constraint) in [
-            (self.requests.ready_at(1), Constraint::Requests),
-            (self.tokens.ready_at(tokens), Constraint::Tokens),
-        ] {
-            if ready > self.at {
-                self.at = ready;
-                self.constraint = constraint;
-            }
-        }
-        self.requests = self.requests.at(self.at).debited(1);
-        self.tokens = self.tokens.at(self.at).debited(tokens);
-        (self.at, self.constraint)
     }
 }
 
 fn reject(reason: LimitReject, predicted: Option<Duration>) -> Admission {
     Admission::Rejected { reason, predicted }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -11,8 +11,8 @@ use super::Scene;
 use super::script::{Arrival, Callers, Impatience, Wish};
 use crate::client::{CallContext, Env, ResilientClient, Transport};
 use crate::engine::{Engine, Prompts};
-use crate::event::{BreakerMode, Command, EventKind, Observer, Origin, UserId};
-use crate::openai::ChatRequest;
+use crate::event::{BreakerMode, CallId, Command, EventKind, Observer, Origin, UserId};
+use crate::openai::{ChatRequest, Message};
 use crate::time::{Clock, Timestamp};
 
 /// Who finds itself later than this behind its plan was asleep: it does not make up for what it missed.
@@ -44,7 +44,11 @@ pub(super) async fn play<T: Transport, O: Observer + Clone>(scene: &Arc<Scene>, 
         let group = Group {
             index: index as u64,
             until: at(group.until.unwrap_or(scene.scenario.duration)),
-            prompts: Prompts::new(group.prompts.distinct as usize, group.prompts.skew),
+            prompts: Prompts::of(
+                &group.prompts.list,
+                group.prompts.distinct as usize,
+                group.prompts.skew,
+            ),
             words: group.clone(),
             stop: stop.clone(),
             stage: stage.clone(),
@@ -107,6 +111,12 @@ async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: St
             Wish::CacheOn => obey(Command::SetCache { on: true }),
             Wish::CacheOff => obey(Command::SetCache { on: false }),
             Wish::ClearCache => obey(Command::ClearCache),
+            Wish::SetOrder(order) => obey(Command::SetQueueOrder { order }),
+            Wish::Semantic(mode) => obey(Command::SetSemantic { mode }),
+            Wish::Label { call, good } => obey(Command::LabelHit {
+                call: CallId(call),
+                good,
+            }),
             Wish::CancelAll => stop.all(),
             Wish::ApplyPolicy(name) => {
                 if let Some((_, policy)) = scene.policies.iter().find(|(known, _)| *known == name) {
@@ -233,7 +243,9 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
         let prompt = self.prompts.draw(generator).to_owned();
         let leaves_at = leaves_at(words.impatience.as_ref(), generator).map(|after| clock.now() + after);
         let key = (words.keys > 0).then(|| format!("key {}", generator.random_range(0..words.keys)));
-        let request = ChatRequest::prompt(prompt)
+        let instructions = words.system.as_deref().map(|text| at_time(text, clock.now()));
+        let messages = instructions.map(Message::system).into_iter();
+        let request = ChatRequest::new(messages.chain([Message::user(prompt)]))
             .temperature(words.temperature)
             .max_tokens(words.max_tokens)
             .with("stream", words.stream);
@@ -267,6 +279,13 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
     fn clock(&self) -> Clock {
         self.stage.players.clock
     }
+}
+
+/// Instructions with the time in place of `{time}`.
+fn at_time(text: &str, now: Timestamp) -> String {
+    let seconds = now.since(Timestamp::ZERO).as_secs();
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    text.replace("{time}", &format!("{hours:02}:{minutes:02}:{:02}", seconds % 60))
 }
 
 /// After how long a caller gives up, if it is one of those that do.

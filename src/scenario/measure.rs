@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tally::{CallFacts, Tally};
+use super::tally::{CallFacts, Meaning, Tally};
 use crate::event::{BreakerState, Fate};
 use crate::time::Timestamp;
 
@@ -19,6 +19,10 @@ pub enum Measure {
     Ok,
     /// Served by the cache or the ledger.
     Hits,
+    /// Hits on the answer to another prompt that means the same.
+    SemanticHits,
+    /// Near prompts whose answer a guard refused.
+    SemanticRefused,
     /// Served by a flight of another call.
     Shared,
     /// Turned away by the limiter.
@@ -89,6 +93,8 @@ pub enum Measure {
     WastedTokens,
     /// LLM tokens that the cache and shared flights saved.
     SavedTokens,
+    /// Misses of the cache that differ from a stored request in one field other than the question.
+    NearMisses,
     /// Retries after an outcome that may already have been billed.
     PossibleDoubles,
 }
@@ -102,6 +108,8 @@ pub struct Part {
     pub until: Option<Timestamp>,
     /// Those of this user.
     pub user: Option<String>,
+    /// Those of these users; of all where there are none.
+    pub users: Vec<String>,
 }
 
 impl Part {
@@ -109,16 +117,19 @@ impl Part {
         self.from.is_none_or(|from| call.started_at >= from)
             && self.until.is_none_or(|until| call.started_at < until)
             && self.user.as_ref().is_none_or(|user| call.user.as_str() == user)
+            && (self.users.is_empty() || self.users.iter().any(|user| call.user.as_str() == user))
     }
 }
 
 impl Measure {
     /// Every measure, in the order they are reported.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 42] = [
         Self::Calls,
         Self::Served,
         Self::Ok,
         Self::Hits,
+        Self::SemanticHits,
+        Self::SemanticRefused,
         Self::Shared,
         Self::Rejected,
         Self::Refused,
@@ -153,6 +164,7 @@ impl Measure {
         Self::ChargedTokens,
         Self::WastedTokens,
         Self::SavedTokens,
+        Self::NearMisses,
         Self::PossibleDoubles,
     ];
 
@@ -163,6 +175,8 @@ impl Measure {
             Self::Served => "served",
             Self::Ok => "ok",
             Self::Hits => "hits",
+            Self::SemanticHits => "semantic_hits",
+            Self::SemanticRefused => "semantic_refused",
             Self::Shared => "shared",
             Self::Rejected => "rejected",
             Self::Refused => "refused",
@@ -197,6 +211,7 @@ impl Measure {
             Self::ChargedTokens => "charged_tokens",
             Self::WastedTokens => "wasted_tokens",
             Self::SavedTokens => "saved_tokens",
+            Self::NearMisses => "near_misses",
             Self::PossibleDoubles => "possible_doubles",
         }
     }
@@ -228,6 +243,8 @@ impl Measure {
             Self::Served => Some(count(&CallFacts::is_served)),
             Self::Ok => Some(fated(Fate::Answered)),
             Self::Hits => Some(fated(Fate::Hit)),
+            Self::SemanticHits => Some(count(&|call| call.meaning == Meaning::Served)),
+            Self::SemanticRefused => Some(count(&|call| call.meaning == Meaning::Refused)),
             Self::Shared => Some(fated(Fate::Shared)),
             Self::Rejected => Some(fated(Fate::Rejected)),
             Self::Refused => Some(fated(Fate::Refused)),
@@ -274,6 +291,7 @@ impl Measure {
             Self::ChargedTokens => whole(tally.charged_tokens),
             Self::WastedTokens => whole(tally.wasted_tokens()),
             Self::SavedTokens => whole(tally.saved_tokens),
+            Self::NearMisses => whole(tally.near.values().sum()),
             Self::PossibleDoubles => whole(tally.possible_doubles),
             _ => None,
         }

@@ -9,12 +9,13 @@ use serde::Serialize;
 use super::measure::{Measure, Part};
 use super::run::Outcome;
 use super::script::Expectation;
+use super::tally::Hits;
 use super::{Scene, Tally};
 use crate::event::Fate;
 use crate::time::Timestamp;
 
 /// Version of the JSON form; `assets/report.schema.json` describes it.
-const REPORT_VERSION: u32 = 1;
+const REPORT_VERSION: u32 = 2;
 
 /// See the module documentation. `Display` is for people, serde for machines.
 #[derive(Clone, Debug, Serialize)]
@@ -42,6 +43,13 @@ pub struct Report {
     pub measures: BTreeMap<&'static str, Option<f64>>,
     /// Failed attempts by label.
     pub causes: BTreeMap<String, u64>,
+    /// Answers that needed no upstream of their own, by what gave them.
+    pub hits: Hits,
+    /// Times the cache was asked in vain.
+    pub missed: u64,
+    /// Misses of the cache that differ from a stored request in one field other than the question, by what
+    /// differs.
+    pub near_misses: BTreeMap<String, u64>,
     /// What was expected, and whether it came so.
     pub expectations: Vec<Judged>,
     /// The promise that was broken, if one was.
@@ -67,6 +75,8 @@ pub struct Judged {
     pub until: Option<f64>,
     /// Only calls of this user.
     pub user: Option<String>,
+    /// Only calls of these users; of all where there are none.
+    pub users: Vec<String>,
     /// What it came to.
     pub value: Option<f64>,
     /// Whether that is within the bounds; what never came to be is not.
@@ -82,11 +92,13 @@ impl Judged {
             from,
             until,
             user,
+            users,
         } = expectation;
         let part = Part {
             from: from.map(|from| Timestamp::ZERO + from),
             until: until.map(|until| Timestamp::ZERO + until),
             user: user.clone(),
+            users: users.clone(),
         };
         let value = measure.of(tally, &part);
         let met = value.is_some_and(|value| {
@@ -99,6 +111,7 @@ impl Judged {
             from: from.map(|from| from.as_secs_f64()),
             until: until.map(|until| until.as_secs_f64()),
             user: user.clone(),
+            users: users.clone(),
             value,
             met,
         }
@@ -123,9 +136,10 @@ impl fmt::Display for Judged {
                 write!(f, " {word} {bound}s")?;
             }
         }
-        match &self.user {
-            Some(user) => write!(f, " for {user}"),
-            None => Ok(()),
+        match (&self.user, &self.users[..]) {
+            (Some(user), _) | (None, [user]) => write!(f, " for {user}"),
+            (None, []) => Ok(()),
+            (None, [first, .., last]) => write!(f, " for {first} .. {last}"),
         }
     }
 }
@@ -162,6 +176,9 @@ impl Report {
                 .map(|measure| (measure.name(), measure.of(tally, &whole)))
                 .collect(),
             causes: tally.causes.clone(),
+            hits: tally.hits,
+            missed: tally.missed,
+            near_misses: tally.near.clone(),
             expectations,
             violation: outcome.violation.as_ref().map(ToString::to_string),
             leftovers: outcome.leftovers.clone(),
@@ -204,6 +221,7 @@ impl fmt::Display for Report {
         }
         writeln!(f)?;
         self.write_calls(f)?;
+        self.write_cache(f)?;
         self.write_guards(f)?;
         self.write_verdict(f)
     }
@@ -234,6 +252,34 @@ impl Report {
             self.seconds(Measure::LatencyP99),
             self.seconds(Measure::FirstTokenP95)
         )
+    }
+
+    /// What the cache did, and what kept it from more.
+    fn write_cache(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Hits {
+            exact,
+            semantic,
+            shared,
+            replayed,
+        } = self.hits;
+        let lookups = exact + self.missed;
+        let rate = match lookups {
+            0 => "-".to_owned(),
+            _ => format!("{:.1}%", (exact + semantic) as f64 * 100.0 / lookups as f64),
+        };
+        writeln!(
+            f,
+            "cache     {rate} of {lookups} lookups hit: {exact} exact, {semantic} semantic; {shared} calls joined a flight, {replayed} were replayed"
+        )?;
+        let top = self.near_misses.iter().max_by_key(|(_, count)| **count);
+        match top {
+            Some((what, count)) => writeln!(
+                f,
+                "misses    {}: {count} differ from a stored request only in the {what}",
+                self.missed
+            ),
+            None => Ok(()),
+        }
     }
 
     /// What the guards did.

@@ -11,9 +11,10 @@ use super::{Scene, Wish};
 use crate::bus::{Bus, Tap};
 use crate::check::{Checker, Violation};
 use crate::client::{Env, ResilientClient, Transport};
-use crate::event::{Event, UpstreamHealth};
+use crate::event::{CallId, Event, UpstreamHealth};
 use crate::journal::{Header, Journal, LiveJournal};
 use crate::session::{LocalSession, Session, SessionConfig, SessionError, UpstreamConfig};
+use crate::state::why::{Story, Why, Worth};
 use crate::time::{Clock, Timestamp, unix_seconds};
 
 /// Whatever has not ended so long after the scene is stuck: no policy lets a call live longer than this.
@@ -28,6 +29,19 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// What was not given back: tasks, flights, slots, waiters. Empty if all is well.
     pub leftovers: Vec<String>,
+    /// What was asked of one call, if anything was.
+    pub watched: Option<Watched>,
+}
+
+/// The call that was watched, and which calls there were.
+#[derive(Debug)]
+pub struct Watched {
+    /// Which.
+    pub call: CallId,
+    /// Its story; nothing if there was no such call.
+    pub story: Option<Story>,
+    /// Those worth a question.
+    pub worth: Worth,
 }
 
 /// Why a scene could not be played to its end.
@@ -64,19 +78,25 @@ struct Recording {
     tally: Tally,
     checker: Option<Checker>,
     violation: Option<Violation>,
+    watched: Option<(CallId, Why, Worth)>,
 }
 
 impl Recording {
-    fn new(header: &Header) -> Self {
+    fn new(header: &Header, watch: Option<CallId>) -> Self {
         Self {
             tally: Tally::default(),
             checker: Some(Checker::of(header)),
             violation: None,
+            watched: watch.map(|call| (call, Why::of(call), Worth::default())),
         }
     }
 
     fn take(&mut self, event: &Event) {
         self.tally.take(event);
+        if let Some((_, why, worth)) = &mut self.watched {
+            why.apply(event);
+            worth.apply(event);
+        }
         if let Some(checker) = &mut self.checker
             && let Err(violation) = checker.take(event)
         {
@@ -94,6 +114,11 @@ impl Recording {
             tally: std::mem::take(&mut self.tally),
             violation: self.violation.take(),
             leftovers,
+            watched: self.watched.take().map(|(call, why, worth)| Watched {
+                call,
+                story: why.story(call),
+                worth,
+            }),
         }
     }
 }
@@ -116,7 +141,11 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
         .transpose()
         .map_err(RunError::Journal)?;
     // one lock: the journal has the events in the order in which the others saw them
-    let written = Arc::new(Mutex::new((Recording::new(&header), journal, None::<io::Error>)));
+    let written = Arc::new(Mutex::new((
+        Recording::new(&header, scene.watch),
+        journal,
+        None::<io::Error>,
+    )));
     let (hears, progress) = (Arc::clone(&written), Arc::clone(progress));
     let tap: Tap = Box::new(move |event| {
         let mut written = hears.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,7 +248,7 @@ pub async fn in_real_time<W: Write + Send + 'static>(
         .map(|out| Journal::try_new(out, &header).and_then(LiveJournal::start))
         .transpose()
         .map_err(RunError::Journal)?;
-    let recording = Arc::new(Mutex::new(Recording::new(&header)));
+    let recording = Arc::new(Mutex::new(Recording::new(&header, scene.watch)));
     let (hears, progress) = (Arc::clone(&recording), Arc::clone(progress));
     let mut write = journal.as_ref().map(LiveJournal::tap);
     let tap: Tap = Box::new(move |event| {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::measure::Measure;
 use crate::settings::{
     BreakerSettings, CacheSettings, Capacity, FaultProfile, FlightSettings, LatencyProfile, LimitSettings,
-    RetrySettings, TimeoutSettings,
+    QueueOrder, RetrySettings, SemanticMode, SemanticSettings, TimeoutSettings,
 };
 
 /// A scenario.
@@ -55,6 +55,8 @@ pub struct PolicyChoice {
     pub base: String,
     /// See [`crate::settings::Policy`], as all that follow.
     pub cache: Option<CacheSettings>,
+    /// The semantic cache.
+    pub semantic: Option<SemanticSettings>,
     /// Single flight.
     pub flight: Option<FlightSettings>,
     /// Retries.
@@ -72,6 +74,7 @@ impl Default for PolicyChoice {
         Self {
             base: "production".into(),
             cache: None,
+            semantic: None,
             flight: None,
             retry: None,
             limit: None,
@@ -99,6 +102,9 @@ pub struct Callers {
     /// What they ask.
     #[serde(default)]
     pub prompts: PromptMix,
+    /// Instructions sent along; `{time}` in them is the time of the call as `00:01:05` since the start.
+    #[serde(default)]
+    pub system: Option<String>,
     /// Sampling temperature; only 0 lets answers be stored and shared.
     #[serde(default)]
     pub temperature: f64,
@@ -174,6 +180,9 @@ pub struct PromptMix {
     pub distinct: u32,
     /// 0: all alike. 1: Zipf.
     pub skew: f64,
+    /// The prompts, the first rank first, in place of the bundled ones; `distinct` is how many of them are asked,
+    /// or all where they are fewer.
+    pub list: Vec<String>,
 }
 
 impl Default for PromptMix {
@@ -181,6 +190,7 @@ impl Default for PromptMix {
         Self {
             distinct: 40,
             skew: 1.0,
+            list: Vec::new(),
         }
     }
 }
@@ -257,8 +267,19 @@ pub enum Wish {
     CacheOff,
     /// Forget all stored answers.
     ClearCache,
+    /// Switch the semantic cache: off, on or shadow.
+    Semantic(SemanticMode),
+    /// Judge the semantic hit of a call, by its number.
+    Label {
+        /// The call that was served.
+        call: u64,
+        /// Whether the answer fitted.
+        good: bool,
+    },
     /// Stop every call that runs.
     CancelAll,
+    /// Let the limiter's queue go in this order.
+    SetOrder(QueueOrder),
     /// Take another policy: a preset or a file.
     ApplyPolicy(String),
     /// The machine sleeps: when it wakes, so much time has passed and nothing was done in it.
@@ -286,4 +307,7 @@ pub struct Expectation {
     /// Only calls of this user.
     #[serde(default)]
     pub user: Option<String>,
+    /// Only calls of these users, together.
+    #[serde(default)]
+    pub users: Vec<String>,
 }

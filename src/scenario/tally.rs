@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{BreakerState, CallId, Event, EventKind, Fate, UserId};
+use serde::Serialize;
+
+use crate::event::{BreakerState, CallId, Event, EventKind, Fate, NearMiss, SemanticMiss, UserId};
 use crate::time::Timestamp;
 
 /// A call, as far as it has come.
@@ -24,6 +26,20 @@ pub struct CallFacts {
     pub first_token: Option<Duration>,
     /// In the limiter's queue, all attempts together.
     pub waited: Duration,
+    /// What the semantic cache said.
+    pub meaning: Meaning,
+}
+
+/// What the semantic cache said to a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing, or that it has nothing.
+    #[default]
+    Nothing,
+    /// It served the answer to another prompt.
+    Served,
+    /// A guard refused the nearest.
+    Refused,
 }
 
 impl CallFacts {
@@ -36,6 +52,19 @@ impl CallFacts {
     pub fn served_after(&self) -> Option<Duration> {
         self.took.filter(|_| self.is_served())
     }
+}
+
+/// Answers that needed no upstream of their own, by what gave them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Hits {
+    /// The exact cache.
+    pub exact: u64,
+    /// The semantic cache.
+    pub semantic: u64,
+    /// The flight of another call, which it joined.
+    pub shared: u64,
+    /// The ledger of completed results.
+    pub replayed: u64,
 }
 
 /// See the module documentation.
@@ -66,6 +95,12 @@ pub struct Tally {
     pub possible_doubles: u64,
     /// Failed attempts by label.
     pub causes: BTreeMap<String, u64>,
+    /// Answers that needed no upstream of their own.
+    pub hits: Hits,
+    /// Times the cache was asked in vain.
+    pub missed: u64,
+    /// Misses that differ from a stored request in one field other than the question, by what differs.
+    pub near: BTreeMap<String, u64>,
     /// The latest event.
     pub last_at: Timestamp,
 }
@@ -94,6 +129,18 @@ impl Tally {
                     (call.fate, call.attempts, call.took) = (Some(*fate), *attempts, Some(*took));
                 }
             }
+            EventKind::CacheHit { .. } => self.hits.exact += 1,
+            EventKind::SemanticHit { .. } => {
+                self.hits.semantic += 1;
+                self.note_meaning(event, Meaning::Served);
+            }
+            EventKind::FlightJoined { .. } => self.hits.shared += 1,
+            EventKind::ResultReplayed { .. } => self.hits.replayed += 1,
+            EventKind::CacheMissed { nearest, .. } => self.miss(nearest.as_deref()),
+            EventKind::SemanticMissed {
+                reason: SemanticMiss::Refused,
+                ..
+            } => self.note_meaning(event, Meaning::Refused),
             EventKind::AttemptStarted { .. } => self.attempts += 1,
             EventKind::AttemptFirstToken { .. } => {
                 let at = event.at;
@@ -188,8 +235,26 @@ impl Tally {
             took: None,
             first_token: None,
             waited: Duration::ZERO,
+            meaning: Meaning::default(),
         };
         self.calls.insert(id, call);
+    }
+
+    fn miss(&mut self, nearest: Option<&NearMiss>) {
+        self.missed += 1;
+        if let Some(NearMiss {
+            differs, fields: 1, ..
+        }) = nearest
+            && let Some(diff) = differs.first().filter(|diff| !diff.is_another_question())
+        {
+            *self.near.entry(diff.label()).or_default() += 1;
+        }
+    }
+
+    fn note_meaning(&mut self, event: &Event, meaning: Meaning) {
+        if let Some(call) = self.of(event) {
+            call.meaning = meaning;
+        }
     }
 
     fn of(&mut self, event: &Event) -> Option<&mut CallFacts> {

@@ -1,11 +1,14 @@
 //! Edge cases of the tally and of what is read off it: times that never came to be, and parts of the calls.
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::measure::{Measure, Part};
 use super::tally::Tally;
 use crate::event::{BreakerState, CallId, Event, EventKind, Fate, MoveReason, Origin, UserId, WindowCounts};
 use crate::settings::FaultProfile;
+use crate::state::State;
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
@@ -147,12 +150,19 @@ fn a_part_begins_with_its_first_instant_and_ends_before_its_last() {
         from: Some(at(from)),
         until: Some(at(until)),
         user: user.map(str::to_owned),
+        users: Vec::new(),
     };
     let tally = &story.0;
     assert_eq!(Measure::Calls.of(tally, &part(0, 10, None)), Some(1.0));
     assert_eq!(Measure::Calls.of(tally, &part(10, 20, None)), Some(1.0));
     assert_eq!(Measure::Calls.of(tally, &part(0, 21, Some("ana"))), Some(2.0));
     assert_eq!(Measure::FailedShare.of(tally, &part(10, 20, None)), Some(1.0));
+    let together = |users: &[&str]| Part {
+        users: users.iter().map(ToString::to_string).collect(),
+        ..Part::default()
+    };
+    assert_eq!(Measure::Calls.of(tally, &together(&["ana"])), Some(2.0));
+    assert_eq!(Measure::Calls.of(tally, &together(&["ana", "ben"])), Some(3.0));
     // no calls: a number of them there is, a share of them there is not
     let nobody = part(0, 21, Some("cleo"));
     assert_eq!(Measure::Calls.of(tally, &nobody), Some(0.0));
@@ -183,6 +193,7 @@ fn what_never_came_to_be_is_not_within_bounds() {
         tally: Tally::default(),
         violation: None,
         leftovers: Vec::new(),
+        watched: None,
     };
     let report = super::Report::new(&scene, &outcome, true);
     assert!(!report.met);
@@ -191,4 +202,64 @@ fn what_never_came_to_be_is_not_within_bounds() {
             .to_string()
             .contains("not met   time_to_trip is not to be had, at most 100\n")
     );
+}
+
+/// A journal that stays in memory.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Plays a bundled scenario and folds its journal: the state at the end, and in which seconds there was a storm.
+fn folded(name: &str) -> (State, Vec<u64>) {
+    let paper = Paper::default();
+    let scene = super::load(name, None, None).unwrap();
+    super::in_virtual_time(&scene, Some(paper.clone()), &Arc::default()).unwrap();
+    let journal = std::mem::take(&mut *paper.0.lock().unwrap());
+    let (_, lines) = crate::journal::read(journal.as_slice()).unwrap();
+    let (mut state, mut stormy) = (State::default(), Vec::new());
+    for line in lines {
+        let crate::journal::Line::Event(event) = line.unwrap() else {
+            continue;
+        };
+        let second = event.at.0 / 1_000_000_000;
+        if second > state.last_event_at.0 / 1_000_000_000 && state.storm(state.last_event_at).is_some() {
+            stormy.push(state.last_event_at.0 / 1_000_000_000);
+        }
+        state.apply(&event);
+    }
+    (state, stormy)
+}
+
+#[test]
+fn the_retry_storm_is_called_one_and_the_averted_one_is_not() {
+    let (state, stormy) = folded("retry-storm");
+    // the trigger comes at second 60 and goes at 70; nobody takes it back
+    let first = *stormy.first().unwrap();
+    assert!((60..90).contains(&first), "began in second {first}");
+    assert_eq!(
+        stormy,
+        (first..=stormy[stormy.len() - 1]).collect::<Vec<_>>(),
+        "it never paused"
+    );
+    assert!(stormy[stormy.len() - 1] >= 239);
+    let storm = state.storm(Timestamp::ZERO + Duration::from_secs(239)).unwrap();
+    assert!(storm.retries > 0.6 && storm.helped < 0.25, "{storm:?}");
+    assert_eq!(state.retry.storms, 1);
+    let (peak, _) = state.retry.peak.unwrap();
+    assert!(peak > 4.0 && peak >= state.retry.amplification().unwrap());
+
+    let (state, stormy) = folded("retry-storm-averted");
+    assert_eq!(stormy, Vec::<u64>::new());
+    assert_eq!(state.retry.storms, 0);
+    assert!(state.retry.amplification().unwrap() < 1.3);
 }

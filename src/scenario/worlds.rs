@@ -19,11 +19,15 @@ use super::script::{
     Arrival, Callers, FaultPhase, Impatience, PolicyChoice, PromptMix, Scenario, TimedCommand,
     UpstreamScript, Wish,
 };
+use super::tally::Meaning;
 use crate::settings::{
     BreakerSettings, Bucket, CacheSettings, Capacity, Counts, FaultKind, FaultProfile, FlightSettings,
-    Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticSettings,
-    TimeoutSettings, UserLimits,
+    Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticMode,
+    SemanticSettings, TimeoutSettings, UserLimits,
 };
+
+/// Who calls.
+const USERS: [&str; 5] = ["ana", "ben", "cleo", "dev", "eli"];
 
 /// A world that broke a promise, or left something behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Explored {
     pub calls: u64,
     /// Events told in them.
     pub events: u64,
+    /// Calls in them that got the answer to another prompt.
+    pub semantic_hits: u64,
     /// The first broken one, by seed, as far as was looked.
     pub broken: Option<Broken>,
 }
@@ -81,6 +87,8 @@ impl Explored {
             Ok(outcome) => {
                 self.calls += outcome.tally.calls().count() as u64;
                 self.events += outcome.tally.events;
+                let by_meaning = { outcome.tally.calls() }.filter(|call| call.meaning == Meaning::Served);
+                self.semantic_hits += by_meaning.count() as u64;
                 let unended = outcome.tally.calls().filter(|call| call.fate.is_none()).count();
                 match (&outcome.violation, outcome.leftovers.first(), unended) {
                     (Some(violation), ..) => violation.to_string(),
@@ -127,8 +135,19 @@ pub fn world(seed: u64) -> Scene {
         seed,
         phases,
         scenario,
+        watch: None,
     }
 }
+
+/// Prompts that are near each other, some of which mean the same.
+const NEAR: [&str; 6] = [
+    "How do I cancel my berth for Friday?",
+    "How can I cancel the berth for Friday?",
+    "How do I cancel my berth for Monday?",
+    "Cancel my berth on Friday, please: how do I do that?",
+    "How do I book a berth for Friday?",
+    "What does a red buoy with 3 white stripes mean?",
+];
 
 /// Chance, in the words of a world.
 struct Draw(StdRng);
@@ -174,14 +193,23 @@ impl Draw {
             },
         };
         Callers {
-            users: self.one_of(&[vec!["ana".into()], vec!["ana".into(), "ben".into()]]),
+            users: USERS[..self.one_of(&[1, 2, 2, 5])]
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             arrival,
             from,
             until: None,
             prompts: PromptMix {
                 distinct: self.count(1, 6),
                 skew: self.one_of(&[0.0, 1.0, 2.0]),
+                list: if self.sometimes(0.5) {
+                    NEAR.map(ToOwned::to_owned).to_vec()
+                } else {
+                    Vec::new()
+                },
             },
+            system: self.one_of(&[None, Some("Help.".into()), Some("Help. It is {time}.".into())]),
             temperature: self.one_of(&[0.0, 0.0, 0.7]),
             max_tokens: self.one_of(&[1, 3, 8, 20]),
             stream: self.sometimes(0.8),
@@ -253,7 +281,16 @@ impl Draw {
             Wish::CacheOn,
             Wish::CacheOff,
             Wish::ClearCache,
+            Wish::Semantic(SemanticMode::Off),
+            Wish::Semantic(SemanticMode::On),
+            Wish::Semantic(SemanticMode::Shadow),
+            Wish::Label {
+                call: u64::from(self.count(1, 20)),
+                good: self.sometimes(0.3),
+            },
             Wish::CancelAll,
+            Wish::SetOrder(QueueOrder::Fifo),
+            Wish::SetOrder(QueueOrder::Fair),
             Wish::ApplyPolicy("other".into()),
             Wish::Suspend(self.millis(10, 100_000)),
         ];
@@ -272,10 +309,10 @@ impl Draw {
                 enabled: self.sometimes(0.8),
                 ttl: self.millis(1, 60_000),
                 max_bytes: self.one_of(&[0, 1_000, 4_000, 1_000_000]),
-                max_entry_bytes: self.one_of(&[500, 1 << 20]),
+                max_entry_bytes: self.one_of(&[1200, 1 << 20]),
                 store_all: self.sometimes(0.2),
             },
-            semantic: SemanticSettings::default(),
+            semantic: self.semantic(),
             flight: FlightSettings {
                 enabled: self.sometimes(0.8),
                 replay_ttl: self.millis(1, 60_000),
@@ -292,6 +329,21 @@ impl Draw {
                 event_idle: self.millis(5, 20_000),
                 max_response_bytes: self.one_of(&[300, 1 << 20]),
             },
+        }
+    }
+
+    fn semantic(&mut self) -> SemanticSettings {
+        SemanticSettings {
+            mode: self.one_of(&[
+                SemanticMode::Off,
+                SemanticMode::On,
+                SemanticMode::On,
+                SemanticMode::Shadow,
+            ]),
+            threshold: self.one_of(&[0.05, 0.3, 0.6, 0.8, 1.0]),
+            guards: self.sometimes(0.5),
+            max_entries: self.one_of(&[1, 2, 1_000]),
+            ..SemanticSettings::default()
         }
     }
 
@@ -329,10 +381,35 @@ impl Draw {
             max_wait: self.millis(1, 60_000),
             default_answer_tokens: 16,
             charges: self.one_of(&[Counts::Attempt, Counts::Attempt, Counts::Call]),
-            order: QueueOrder::Fifo,
-            each_user: UserLimits::default(),
-            users: BTreeMap::new(),
-            max_users: 1000,
+            order: self.one_of(&[QueueOrder::Fair, QueueOrder::Fair, QueueOrder::Fifo]),
+            each_user: self.user_limits(),
+            users: self.named_users(),
+            max_users: self.one_of(&[1, 2, 3, 1000, 1000]),
+        }
+    }
+
+    fn named_users(&mut self) -> BTreeMap<String, UserLimits> {
+        let count = self.one_of(&[0, 0, 1, 3]);
+        let named = USERS.iter().rev().take(count);
+        named
+            .map(|name| ((*name).to_owned(), self.user_limits()))
+            .collect()
+    }
+
+    /// Rarely any at all: where all wait for themselves, nobody waits for another one.
+    fn user_limits(&mut self) -> UserLimits {
+        UserLimits {
+            requests: self.sometimes(0.3).then(|| Bucket {
+                capacity: u64::from(self.count(1, 5)),
+                refill: u64::from(self.count(1, 10)),
+                per: self.millis(100, 10_000),
+            }),
+            tokens: self.sometimes(0.2).then(|| Bucket {
+                capacity: u64::from(self.count(10, 200)),
+                refill: u64::from(self.count(10, 500)),
+                per: self.millis(100, 10_000),
+            }),
+            weight: self.one_of(&[1, 1, 2, 7]),
         }
     }
 
@@ -381,6 +458,7 @@ mod tests {
         assert_eq!(explored.worlds, 2_000);
         // worlds in which nothing happens would prove nothing
         assert!(explored.calls > 20_000, "{explored:?}");
+        assert!(explored.semantic_hits > 200, "{explored:?}");
     }
 
     #[test]

@@ -48,7 +48,10 @@ pub struct SemanticSettings {
     /// Whether near matches are looked for, and served.
     pub mode: SemanticMode,
     /// The least similarity that is served, a cosine above 0 and up to 1. What is a good one depends on the
-    /// embedder: `seawall semantic --eval` shows it.
+    /// embedder: `seawall semantic --eval` shows it. The default is for the built-in one with its guards: from 0.3
+    /// to 0.5 it serves the same prompts of the bundled pairs within a few, and no look-alike, for the guards decide
+    /// there; higher, misspelled and shortened prompts are lost, and lower, a gap in the guards would have nothing
+    /// behind it. Models put prompts nearer together: all-MiniLM-L6-v2 wants some 0.7.
     pub threshold: f64,
     /// Whether a near match is refused whose numbers, negations, names or quotes differ.
     pub guards: bool,
@@ -90,7 +93,7 @@ impl Default for SemanticSettings {
     fn default() -> Self {
         Self {
             mode: SemanticMode::Off,
-            threshold: 0.8,
+            threshold: 0.5,
             guards: true,
             max_entries: 10_000,
             embedder: None,
@@ -108,7 +111,15 @@ impl SemanticSettings {
             .labels
             .iter()
             .find(|label| !label.threshold.is_none_or(is_threshold));
+        let is_hex = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let nameless = self.labels.iter().find(|label| !is_hex(&label.request));
         vec![
+            (
+                nameless.is_none(),
+                "semantic.labels.request".to_owned(),
+                nameless.map(|label| label.request.clone()).unwrap_or_default(),
+                "the fingerprint of the stored request, 32 hex digits",
+            ),
             (
                 is_threshold(self.threshold),
                 "semantic.threshold".to_owned(),

@@ -159,7 +159,7 @@ fn type_name(value: &Value) -> &'static str {
 }
 
 /// llama-server says 500 to JSON that does not parse, in the words of its JSON library.
-fn bad_json(body: &[u8], reason: &serde_json::Error) -> Answer {
+pub(super) fn bad_json(body: &[u8], reason: &serde_json::Error) -> Answer {
     let detail = if body.is_empty() {
         "attempting to parse an empty input; check that your input string or stream contains the expected JSON"
             .to_owned()

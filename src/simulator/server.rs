@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use super::answer::{self, Answer};
 use super::capacity::Slots;
+use super::embeddings;
 use super::fault::{FaultControl, FaultSink};
 use super::forward::Forward;
 use super::script::{self, Conditions, Plan, Script, Step};
@@ -202,6 +203,9 @@ impl Handler for Desk {
             let mischief = broken.then(|| super::forward::Mischief::new(plan, &strike, self.clock));
             return forward.pass(request, response, mischief, &told).await;
         }
+        if request.method == ::http::Method::POST && embeddings::is_route(request.path()) {
+            return self.embed(&request.body, caller, response).await;
+        }
         if !chat {
             let answer = answer::route(&request.method, request.path()).unwrap_or_else(answer::not_found);
             return self.say(&answer, caller, response).await;
@@ -241,6 +245,20 @@ impl Desk {
             fault: None,
         };
         self.play(script, caller, response).await
+    }
+
+    /// Embeddings meet the faults that refuse a request. The others need an answer that takes its time: a list of
+    /// numbers comes at once.
+    async fn embed(&self, body: &[u8], caller: Caller, response: &mut Response<'_>) -> io::Result<()> {
+        let faults = self.faults.active();
+        let mut plan = Plan::new(&self.conditions(caller, faults.as_deref()));
+        if let Some((fault, _)) = plan.fault
+            && let Some(steps) = plan.refusal(false)
+        {
+            let fault = Some((0, fault));
+            return self.play(Script { steps, fault }, caller, response).await;
+        }
+        self.say(&embeddings::answer(body), caller, response).await
     }
 
     /// Performs a script on the wire. Times are absolute, so that a slow write does not slow the rest.

@@ -1,12 +1,19 @@
 //! Hits, misses and what they saved.
 
+mod advice;
+mod misses;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{BypassReason, Event, EventKind, EvictReason, Fate, MissReason, SkipReason};
+use crate::openai::Usage;
 use crate::time::Timestamp;
+
+pub use self::advice::Advice;
+pub use self::misses::{ExplainedMiss, FieldCount, Misses};
 
 /// Seconds of history.
 const HISTORY: u64 = 60;
@@ -16,8 +23,10 @@ const HISTORY: u64 = 60;
 pub struct CacheView {
     /// Whether it is on.
     pub on: bool,
-    /// Served from the cache.
+    /// Served by the exact cache.
     pub hits: u64,
+    /// Served by the semantic cache, after a miss of the exact one.
+    pub semantic: u64,
     /// Served from the ledger of completed results.
     pub replays: u64,
     /// Asked in vain, by reason.
@@ -42,9 +51,79 @@ pub struct CacheView {
     pub saved_tokens: u64,
     /// Waiting spared by hits; a replay does not say how long the answer took.
     pub saved_time: Duration,
-    /// Hits and lookups of each second, for the last 60 seconds in which there was a lookup or not:
-    /// `(second since the start, hits, lookups)`, oldest first, seconds without a lookup left out.
-    pub history: VecDeque<(u64, u32, u32)>,
+    /// Misses that a stored request explains.
+    pub near: Misses,
+    /// The last 60 seconds, oldest first; seconds in which nothing came are left out.
+    pub history: VecDeque<LookupSecond>,
+}
+
+/// What came in one second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookupSecond {
+    /// Seconds since the start.
+    pub second: u64,
+    /// What came in it.
+    pub came: Came,
+}
+
+/// Calls, and how many of them needed no upstream of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Came {
+    /// Calls that came as far as the cache, asked it or not.
+    pub calls: u64,
+    /// Times the cache was asked.
+    pub lookups: u64,
+    /// Served by the exact cache.
+    pub exact: u64,
+    /// Served by the semantic cache.
+    pub semantic: u64,
+    /// Waited for the flight of another call.
+    pub shared: u64,
+    /// Served from the ledger of completed results.
+    pub replayed: u64,
+}
+
+impl Came {
+    fn hit(&mut self) {
+        (self.calls, self.lookups, self.exact) = (self.calls + 1, self.lookups + 1, self.exact + 1);
+    }
+
+    fn missed(&mut self) {
+        (self.calls, self.lookups) = (self.calls + 1, self.lookups + 1);
+    }
+
+    fn replay(&mut self) {
+        (self.calls, self.replayed) = (self.calls + 1, self.replayed + 1);
+    }
+
+    /// Answers of the caches.
+    pub fn hits(&self) -> u64 {
+        self.exact.saturating_add(self.semantic)
+    }
+
+    /// Hits over lookups, 0 to 1; nothing without a lookup.
+    pub fn hit_rate(&self) -> Option<f64> {
+        (self.lookups > 0).then(|| (self.hits() as f64 / self.lookups as f64).min(1.0))
+    }
+
+    /// Calls that needed no upstream of their own.
+    pub fn spared(&self) -> u64 {
+        let joined = self.shared.saturating_add(self.replayed);
+        self.hits().saturating_add(joined)
+    }
+
+    /// The two together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_add(other.calls),
+            lookups: self.lookups.saturating_add(other.lookups),
+            exact: self.exact.saturating_add(other.exact),
+            semantic: self.semantic.saturating_add(other.semantic),
+            shared: self.shared.saturating_add(other.shared),
+            replayed: self.replayed.saturating_add(other.replayed),
+        }
+    }
 }
 
 impl Default for CacheView {
@@ -52,6 +131,7 @@ impl Default for CacheView {
         Self {
             on: true,
             hits: 0,
+            semantic: 0,
             replays: 0,
             misses: BTreeMap::new(),
             bypasses: BTreeMap::new(),
@@ -64,6 +144,7 @@ impl Default for CacheView {
             bytes: 0,
             saved_tokens: 0,
             saved_time: Duration::ZERO,
+            near: Misses::default(),
             history: VecDeque::new(),
         }
     }
@@ -80,29 +161,79 @@ impl CacheView {
         self.misses.values().sum()
     }
 
+    /// Served by the exact cache or the semantic one.
+    pub fn served(&self) -> u64 {
+        self.hits.saturating_add(self.semantic)
+    }
+
     /// Hits over lookups, 0 to 1; nothing before the first lookup.
     pub fn hit_rate(&self) -> Option<f64> {
-        let lookups = self.lookups();
-        (lookups > 0).then(|| self.hits as f64 / lookups as f64)
+        self.all().hit_rate()
+    }
+
+    /// Over the whole run.
+    pub fn all(&self) -> Came {
+        let bypassed: u64 = self.bypasses.values().sum();
+        Came {
+            calls: self.lookups() + bypassed + self.replays,
+            lookups: self.lookups(),
+            exact: self.hits,
+            semantic: self.semantic,
+            shared: self.shared,
+            replayed: self.replays,
+        }
+    }
+
+    /// Over the last 60 seconds, the present one included.
+    pub fn recent(&self, now: Timestamp) -> Came {
+        let second = second_of(now);
+        let lately = self.history.iter().filter(|one| one.second + HISTORY > second);
+        lately.fold(Came::default(), |sum, one| sum.and(one.came))
     }
 }
 
 impl CacheView {
+    /// LLM tokens and waiting that were not spent again.
+    fn spared(&mut self, tokens: Usage, time: Duration) {
+        self.saved_tokens = self.saved_tokens.saturating_add(tokens.total());
+        self.saved_time = self.saved_time.saturating_add(time);
+    }
+
+    fn removed(&mut self, reason: EvictReason, count: u64) {
+        match reason {
+            EvictReason::Expired => self.expired = self.expired.saturating_add(count),
+            EvictReason::Capacity => self.evicted = self.evicted.saturating_add(count),
+            EvictReason::Cleared | EvictReason::Labelled => {}
+        }
+    }
+
     pub(super) fn apply(&mut self, event: &Event) {
         match &event.kind {
             EventKind::CacheHit {
                 saved, saved_time, ..
             } => {
                 self.hits += 1;
-                self.saved_tokens = self.saved_tokens.saturating_add(saved.total());
-                self.saved_time = self.saved_time.saturating_add(*saved_time);
-                self.note_lookup(event.at, true);
+                self.spared(*saved, *saved_time);
+                self.note(event.at, Came::hit);
             }
-            EventKind::CacheMissed { reason, .. } => {
+            EventKind::SemanticHit {
+                saved, saved_time, ..
+            } => {
+                self.semantic += 1;
+                self.spared(*saved, *saved_time);
+                self.note(event.at, |came| came.semantic += 1);
+            }
+            EventKind::CacheMissed { reason, nearest } => {
                 *self.misses.entry(*reason).or_default() += 1;
-                self.note_lookup(event.at, false);
+                self.note(event.at, Came::missed);
+                if let (Some(call), Some(nearest)) = (event.call, nearest) {
+                    self.near.take(event.at, call, nearest);
+                }
             }
-            EventKind::CacheBypassed { reason } => *self.bypasses.entry(*reason).or_default() += 1,
+            EventKind::CacheBypassed { reason } => {
+                *self.bypasses.entry(*reason).or_default() += 1;
+                self.note(event.at, |came| came.calls += 1);
+            }
             EventKind::CacheStored {
                 entries, total_bytes, ..
             } => {
@@ -116,25 +247,25 @@ impl CacheView {
                 entries,
                 total_bytes,
             } => {
-                match reason {
-                    EvictReason::Expired => self.expired = self.expired.saturating_add(*removed),
-                    EvictReason::Capacity => self.evicted = self.evicted.saturating_add(*removed),
-                    EvictReason::Cleared => {}
-                }
+                self.removed(*reason, *removed);
                 (self.entries, self.bytes) = (*entries, *total_bytes);
             }
             EventKind::CacheSwitched { on } => self.on = *on,
             EventKind::PolicyApplied { policy } => self.on = policy.cache.enabled,
-            EventKind::FlightJoined { .. } => self.shared += 1,
+            EventKind::FlightJoined { .. } => {
+                self.shared += 1;
+                self.note(event.at, |came| came.shared += 1);
+            }
             EventKind::ResultReplayed { saved, .. } => {
                 self.replays += 1;
-                self.saved_tokens = self.saved_tokens.saturating_add(saved.total());
+                self.note(event.at, Came::replay);
+                self.spared(*saved, Duration::ZERO);
             }
             EventKind::CallEnded {
                 fate: Fate::Shared,
                 usage: Some(usage),
                 ..
-            } => self.saved_tokens = self.saved_tokens.saturating_add(usage.total()),
+            } => self.spared(*usage, Duration::ZERO),
             EventKind::SessionStarted { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
@@ -147,30 +278,35 @@ impl CacheView {
             | call_events!()
             | EventKind::FlightStarted { .. }
             | EventKind::FlightHandedOver { .. }
-            | semantic_events!()
+            | EventKind::SemanticMissed { .. }
+            | EventKind::SemanticShadowed { .. }
+            | EventKind::SemanticCompared { .. }
+            | EventKind::SemanticStored { .. }
+            | EventKind::SemanticLabelled { .. }
             | limit_events!()
             | breaker_events!()
             | attempt_events!() => {}
         }
     }
 
-    fn note_lookup(&mut self, at: Timestamp, hit: bool) {
-        let second = at.0 / 1_000_000_000;
-        match self.history.back_mut() {
-            Some((last, hits, lookups)) if *last == second => {
-                *hits += u32::from(hit);
-                *lookups += 1;
-            }
-            Some(_) | None => self.history.push_back((second, u32::from(hit), 1)),
+    fn note(&mut self, at: Timestamp, count: impl FnOnce(&mut Came)) {
+        let second = second_of(at);
+        if self.history.back().is_none_or(|last| last.second != second) {
+            let came = Came::default();
+            self.history.push_back(LookupSecond { second, came });
         }
-        while self
-            .history
-            .front()
-            .is_some_and(|(first, ..)| first.saturating_add(HISTORY) <= second)
-        {
+        if let Some(last) = self.history.back_mut() {
+            count(&mut last.came);
+        }
+        let old = |first: &LookupSecond| first.second.saturating_add(HISTORY) <= second;
+        while self.history.front().is_some_and(old) {
             self.history.pop_front();
         }
     }
+}
+
+fn second_of(at: Timestamp) -> u64 {
+    at.0 / 1_000_000_000
 }
 
 #[cfg(test)]
@@ -220,8 +356,51 @@ mod tests {
             (view.saved_tokens, view.saved_time),
             (180, Duration::from_secs(2))
         );
-        assert_eq!(view.history, [(3, 1, 2)]);
+        let all = Came {
+            calls: 4,
+            lookups: 2,
+            exact: 1,
+            semantic: 0,
+            shared: 1,
+            replayed: 1,
+        };
+        assert_eq!((view.all(), all.spared()), (all, 3));
+        // the second 70 no longer has the lookups of the second 3
+        let lately = view.recent(story.now);
+        assert_eq!((lately.calls, lately.lookups, lately.exact), (2, 0, 0));
         story.call(6, Origin::Chat);
-        assert_eq!(story.state().cache.history, [(70, 0, 1)]);
+        let lately = story.state().cache.recent(story.now);
+        assert_eq!((lately.calls, lately.lookups, lately.exact), (3, 1, 0));
+        assert_eq!(story.state().cache.history.len(), 1);
+    }
+
+    #[test]
+    fn a_semantic_hit_is_a_hit_of_a_lookup_that_missed() {
+        let mut story = Story::begin();
+        story.at(3.0).call(1, Origin::Chat);
+        let nearest = Box::new(crate::event::NearestPrompt {
+            source: crate::event::CallId(1),
+            prompt: "x".into(),
+            similarity: 0.9,
+            threshold: 0.8,
+            objection: None,
+        });
+        let hit = EventKind::SemanticHit {
+            nearest,
+            candidates: 1,
+            lookup: Duration::from_millis(1),
+            age: Duration::from_secs(1),
+            saved: Usage::new(12, 48),
+            saved_time: Duration::from_secs(2),
+            text: "x".into(),
+        };
+        story.call(2, Origin::Chat).tell(2, hit);
+        let view = story.state().cache;
+        assert_eq!(
+            (view.hits, view.semantic, view.served(), view.lookups()),
+            (0, 1, 1, 2)
+        );
+        assert_eq!((view.hit_rate(), view.saved_tokens), (Some(0.5), 60));
+        assert_eq!(view.recent(story.now).hit_rate(), Some(0.5));
     }
 }

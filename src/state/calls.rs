@@ -10,11 +10,14 @@ mod counts;
 mod facts;
 mod fold;
 mod lane;
+mod meaning;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use meaning::{Meaning, MeaningLabel, MeaningOutcome};
 
 use crate::event::{
     BypassReason, CallId, Constraint, Failure, Fate, FlightId, MissReason, Origin, StopReason, UserId,
@@ -123,6 +126,8 @@ pub struct Call {
     pub doing: Doing,
     /// What the cache said.
     pub cache: Option<CacheVerdict>,
+    /// What the semantic cache said, where it was asked.
+    pub meaning: Option<Box<Meaning>>,
     /// The flight it owns or shares.
     pub flight: Option<FlightId>,
     /// Its lane: what it did, in order of time. At most 64 spans.

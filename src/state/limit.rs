@@ -192,7 +192,7 @@ impl LimitView {
 }
 
 /// A bucket of the new size with the level of the old one: full only if there was none.
-fn resized(old: Option<BucketLevel>, settings: &Bucket, at: Timestamp) -> BucketLevel {
+pub(super) fn resized(old: Option<BucketLevel>, settings: &Bucket, at: Timestamp) -> BucketLevel {
     let mut new = BucketLevel::full(settings, at);
     if let Some(old) = old {
         let scaled = old.level_at(at) * new.per_ns as f64;

@@ -4,13 +4,14 @@
 //! forms, not for each call in it.
 
 mod guards;
+mod meaning;
 mod sentence;
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calls, Session};
+use super::{Calls, SemanticView, Session};
 use crate::event::{CallId, Event};
 use crate::text::SafeText;
 use crate::time::Timestamp;
@@ -71,8 +72,8 @@ pub enum LogKind {
 }
 
 impl Log {
-    pub(super) fn apply(&mut self, event: &Event, before: &Session, calls: &Calls) {
-        let Some((kind, text)) = sentence::of(event, before, calls) else {
+    pub(super) fn apply(&mut self, event: &Event, before: &Session, calls: &Calls, semantic: &SemanticView) {
+        let Some((kind, text)) = sentence::of(event, before, calls, semantic) else {
             return;
         };
         if self.lines.len() >= MAX_LINES {
@@ -117,7 +118,7 @@ mod tests {
         Origin, StopReason, UpstreamHealth, WindowCounts,
     };
     use crate::openai::Usage;
-    use crate::settings::{FaultKind, FaultProfile, Policy};
+    use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder};
     use crate::state::story::{
         Story, attempt, delta, ended, failed, moved, queued, retry, session, started, succeeded,
     };
@@ -130,6 +131,28 @@ mod tests {
             .skip(2)
             .map(|line| format!("{} {}", line.kind.label(), line.text));
         told.collect()
+    }
+
+    #[test]
+    fn another_order_of_the_queue_is_told_as_what_it_is() {
+        let mut story = Story::begin();
+        let mut policy = Policy::default();
+        for order in [QueueOrder::Fifo, QueueOrder::Fair] {
+            policy.limit.order = order;
+            let policy = Box::new(policy.clone());
+            story.tell(0, EventKind::PolicyApplied { policy });
+        }
+        policy.limit.concurrency += 1;
+        let policy = Box::new(policy);
+        story.tell(0, EventKind::PolicyApplied { policy });
+        assert_eq!(
+            lines(&story),
+            [
+                "note the limiter's queue goes first come first served",
+                "note the limiter's queue goes fair by user",
+                "note policy production applied",
+            ]
+        );
     }
 
     #[test]

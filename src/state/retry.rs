@@ -1,16 +1,40 @@
-//! Retries: causes, tries for each call, budget.
+//! Retries: when and why, what they achieve and what they cost.
+//!
+//! Two denominators. A call is *sent* when its first try goes out; hits, shared flights and calls that a guard
+//! turned away at the door are not, and tries are never divided by them. *Now* is over a window: the calls that
+//! are out, and those that ended in the last 30 s, with all the tries they made; so the number is right at once,
+//! does not swing when a burst is over, and fades with the window.
 
-use std::collections::BTreeMap;
+mod cause;
+mod storm;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{AttemptResult, Event, EventKind, Fate, StopReason};
+pub use cause::RetryCause;
+pub use storm::{Storm, StormGuard};
+pub use timeline::{HISTORY, Second, Timeline, WINDOW};
+
+use crate::event::{AttemptResult, CallId, Event, EventKind, Failure, FailureClass, Fate, Hint, StopReason};
+use crate::time::Timestamp;
 
 /// Labels counted one by one; what a hostile server invents beyond them is one heap.
 const MAX_CAUSES: usize = 64;
 /// That heap.
 const OTHER: &str = "other";
+/// Waits kept one by one.
+const MAX_WAITS: usize = 64;
+/// Running calls known one by one; of more, the tries are counted and nothing else.
+const MAX_CALLS: usize = 16_384;
+/// Owners that left their flight, until the heir is told.
+const MAX_LEFT: usize = 16;
+/// A window with fewer calls has no peak: one call with three tries is no threefold load.
+const PEAK_CALLS: u64 = 5;
 
 /// The retry dashboard in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,68 +43,268 @@ pub struct RetryView {
     pub attempts: u64,
     /// Of these, with a number above 1.
     pub retries: u64,
+    /// Calls for which at least one try began.
+    pub sent: u64,
     /// Tries that failed, by label: `429`, `500`, `TMO`, ...
     pub causes: BTreeMap<String, u64>,
     /// Calls that ended after so many tries: index 0 is one try; the last also holds all above it.
     pub tries_per_call: [u64; 8],
+    /// Of these, with an answer.
+    pub answered_after: [u64; 8],
+    /// Of these, failed, cut or turned away; the rest was stopped by a person.
+    pub lost_after: [u64; 8],
     /// Calls answered after more than one try.
     pub recovered: u64,
     /// Tries of calls that failed, were cut or were turned away in the end; a call that a person stopped
     /// is not counted.
     pub wasted: u64,
+    /// Tries that failed of calls that were answered in the end.
+    pub spent: u64,
+    /// Retries that brought an answer.
+    pub helped: u64,
+    /// Retries that failed.
+    pub in_vain: u64,
     /// Retries after an outcome that may already have been billed.
     pub ambiguous: u64,
+    /// The prompts of these, in LLM tokens as estimated: what may have been paid twice, without the answers.
+    pub ambiguous_tokens: u64,
     /// Time to sleep between tries, as planned.
     pub backed_off: Duration,
     /// Hints obeyed.
     pub hints: u64,
+    /// The last waits, oldest first. At most 64.
+    pub waits: VecDeque<Wait>,
     /// Tokens in the retry budget, and the most it can hold; nothing where no budget is kept.
     pub budget: Option<(f64, f64)>,
+    /// When that was told.
+    pub budget_at: Option<Timestamp>,
     /// Calls that were not retried again, by reason.
     pub stopped: BTreeMap<StopReason, u64>,
+    /// The last two minutes, second by second.
+    pub timeline: Timeline,
+    /// The most tries for each call of a window with at least five calls, and when.
+    pub peak: Option<(f64, Timestamp)>,
+    /// Storms so far.
+    pub storms: u64,
+    /// Since when one goes on, as of the last event; [`State::storm`](super::State::storm) knows for now.
+    pub(crate) storming: Option<Timestamp>,
+    /// What is known of running calls.
+    pub(crate) book: Book,
+}
+
+/// A wait between two tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// When it began.
+    pub at: Timestamp,
+    /// What went wrong.
+    pub class: FailureClass,
+    /// The number of the try that follows.
+    pub next: u32,
+    /// What the backoff drew.
+    #[serde(with = "crate::time::nanos")]
+    pub drawn: Duration,
+    /// What the server asked for.
+    pub hint: Option<Hint>,
+    /// The wait that came of it.
+    #[serde(with = "crate::time::nanos")]
+    pub used: Duration,
+}
+
+/// The bookkeeping of [`RetryView`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Book {
+    calls: BTreeMap<CallId, Running>,
+    /// The cause with which owners left, oldest first: an heir goes on with it.
+    left: VecDeque<(CallId, RetryCause)>,
+    /// Running calls that were sent.
+    out_calls: u64,
+    /// Their tries so far.
+    out_tries: u64,
+}
+
+/// A running call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Running {
+    prompt_tokens: u64,
+    tries: u32,
+    /// Why its next try will be made.
+    cause: Option<RetryCause>,
 }
 
 impl RetryView {
     pub(super) fn apply(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::AttemptStarted { attempt, .. } => {
-                self.attempts += 1;
-                self.retries += u64::from(*attempt > 1);
+            EventKind::CallStarted { prompt_tokens, .. } => {
+                if let Some(call) = event.call.and_then(|id| self.book.call(id)) {
+                    call.prompt_tokens = *prompt_tokens;
+                }
             }
-            EventKind::AttemptEnded { result, .. } => match result {
-                AttemptResult::Failed { failure } => self.count_cause(failure.label()),
-                AttemptResult::Succeeded { .. } | AttemptResult::Cancelled => {}
-            },
+            EventKind::AttemptStarted { attempt, .. } => self.attempt_started(event, *attempt),
+            EventKind::AttemptEnded { attempt, result, .. } => {
+                self.attempt_ended(event.at, *attempt > 1, result);
+            }
             EventKind::RetryScheduled {
-                delay,
-                hint,
-                ambiguous,
+                budget, budget_max, ..
+            } => {
+                self.retry_scheduled(event);
+                self.budget_told(event.at, *budget, *budget_max);
+            }
+            EventKind::RetryStopped {
+                reason,
                 budget,
                 budget_max,
                 ..
             } => {
-                self.ambiguous += u64::from(*ambiguous);
-                self.backed_off = self.backed_off.saturating_add(*delay);
-                self.hints += u64::from(hint.is_some_and(|hint| *delay >= hint.wait));
-                let kept = budget.is_finite() && budget_max.is_finite() && *budget_max > 0.0;
-                self.budget = kept.then_some((*budget, *budget_max));
+                *self.stopped.entry(*reason).or_default() += 1;
+                // without a budget, and in journals of before, nothing is said of it here
+                if *budget_max > 0.0 {
+                    self.budget_told(event.at, *budget, *budget_max);
+                }
             }
-            EventKind::RetryStopped { reason, .. } => *self.stopped.entry(*reason).or_default() += 1,
-            EventKind::CallEnded { fate, attempts, .. } => self.call_ended(*fate, *attempts),
+            EventKind::FlightHandedOver { from, .. } => self.handed_over(event.call, *from),
+            EventKind::CallEnded { fate, attempts, .. } => self.call_ended(event, *fate, *attempts),
             EventKind::AttemptResponded { .. }
             | EventKind::AttemptFirstToken { .. }
             | EventKind::StreamDelta { .. }
-            | EventKind::CallStarted { .. }
+            | EventKind::FlightStarted { .. }
+            | EventKind::FlightJoined { .. }
+            | EventKind::ResultReplayed { .. }
             | session_events!()
             | cache_events!()
-            | flight_events!()
             | semantic_events!()
             | limit_events!()
             | breaker_events!() => {}
         }
     }
 
-    fn count_cause(&mut self, label: String) {
+    /// Tries for each call, of the calls that are out and of those that ended in the last 30 s; nothing where
+    /// there are none.
+    pub fn amplification_now(&self, now: Timestamp) -> Option<f64> {
+        let window = self.timeline.window(now, 0);
+        let (calls, tries) = self.tries_a_call(&window);
+        (calls > 0).then_some(tries)
+    }
+
+    /// Retries that brought an answer, and that failed, in the last 30 s.
+    pub fn helped_lately(&self, now: Timestamp) -> (u64, u64) {
+        let window = self.timeline.window(now, 0);
+        (window.helped, window.failed)
+    }
+
+    /// Tries for each call that was sent, over the run; nothing where none was.
+    pub fn amplification(&self) -> Option<f64> {
+        (self.sent > 0).then(|| self.attempts as f64 / self.sent as f64)
+    }
+
+    /// Tries that brought nothing: of calls that were lost, and before an answer.
+    pub fn fruitless(&self) -> u64 {
+        self.wasted.saturating_add(self.spent)
+    }
+
+    /// When a picture of the last two minutes changes next without any event: with the next second, as long
+    /// as something is in it.
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let second = timeline::second_of(now);
+        let last = self.timeline.seconds.back()?;
+        (last.second.saturating_add(HISTORY) > second)
+            .then(|| Timestamp(second.saturating_add(1).saturating_mul(1_000_000_000)))
+    }
+
+    fn attempt_started(&mut self, event: &Event, attempt: u32) {
+        let retry = attempt > 1;
+        self.attempts += 1;
+        self.retries += u64::from(retry);
+        let call = event.call.and_then(|id| self.book.call(id));
+        let (is_sent, cause) = match call {
+            Some(call) => {
+                call.tries = call.tries.saturating_add(1);
+                (call.tries == 1, call.cause.take())
+            }
+            None => (!retry, None),
+        };
+        if event.call.is_some_and(|id| self.book.calls.contains_key(&id)) {
+            self.book.out_calls += u64::from(is_sent);
+            self.book.out_tries += 1;
+        }
+        self.sent += u64::from(is_sent);
+        let second = self.timeline.at(event.at);
+        let count = if retry {
+            &mut second.retries[cause.unwrap_or(RetryCause::Other) as usize]
+        } else {
+            &mut second.first
+        };
+        *count = count.saturating_add(1);
+        self.note_peak(event.at);
+        self.watch(event.at);
+    }
+
+    fn attempt_ended(&mut self, at: Timestamp, retry: bool, result: &AttemptResult) {
+        let helped = match result {
+            AttemptResult::Succeeded { .. } => true,
+            AttemptResult::Failed { failure } => {
+                self.count_cause(failure);
+                false
+            }
+            AttemptResult::Cancelled => return,
+        };
+        if !retry {
+            return;
+        }
+        let second = self.timeline.at(at);
+        let (count, all) = if helped {
+            (&mut second.helped, &mut self.helped)
+        } else {
+            (&mut second.failed, &mut self.in_vain)
+        };
+        *count = count.saturating_add(1);
+        *all += 1;
+        self.watch(at);
+    }
+
+    fn retry_scheduled(&mut self, event: &Event) {
+        let EventKind::RetryScheduled {
+            next,
+            delay,
+            drawn,
+            hint,
+            class,
+            ambiguous,
+            ..
+        } = &event.kind
+        else {
+            return;
+        };
+        if let Some(call) = event.call.and_then(|id| self.book.call(id)) {
+            call.cause = Some(RetryCause::of(*class));
+            if *ambiguous {
+                self.ambiguous_tokens = self.ambiguous_tokens.saturating_add(call.prompt_tokens);
+            }
+        }
+        self.ambiguous += u64::from(*ambiguous);
+        self.backed_off = self.backed_off.saturating_add(*delay);
+        self.hints += u64::from(hint.is_some_and(|hint| *delay >= hint.wait));
+        if self.waits.len() >= MAX_WAITS {
+            self.waits.pop_front();
+        }
+        self.waits.push_back(Wait {
+            at: event.at,
+            class: *class,
+            next: *next,
+            drawn: *drawn,
+            hint: *hint,
+            used: *delay,
+        });
+    }
+
+    fn budget_told(&mut self, at: Timestamp, budget: f64, most: f64) {
+        let kept = budget.is_finite() && most.is_finite() && most > 0.0;
+        self.budget = kept.then_some((budget, most));
+        self.budget_at = Some(at);
+    }
+
+    fn count_cause(&mut self, failure: &Failure) {
+        let label = failure.label();
         if let Some(count) = self.causes.get_mut(&label) {
             *count += 1;
         } else if self.causes.len() < MAX_CAUSES {
@@ -90,73 +314,76 @@ impl RetryView {
         }
     }
 
-    fn call_ended(&mut self, fate: Fate, attempts: u32) {
-        let Some(above_one) = attempts.checked_sub(1) else {
+    /// The heir makes the try that the former owner was waiting for. That one may have ended before or will.
+    fn handed_over(&mut self, heir: Option<CallId>, from: CallId) {
+        let running = self.book.calls.get_mut(&from).and_then(|call| call.cause.take());
+        let left = self.book.left.iter().rposition(|(id, _)| *id == from);
+        let left = left.and_then(|place| self.book.left.remove(place));
+        let cause = running.or(left.map(|(_, cause)| cause));
+        if let Some(heir) = heir.and_then(|id| self.book.call(id)) {
+            heir.cause = cause.or(heir.cause);
+        }
+    }
+
+    fn call_ended(&mut self, event: &Event, fate: Fate, attempts: u32) {
+        let known = event.call.and_then(|id| self.book.end(id)).unwrap_or_default();
+        let tries = attempts.max(known.tries);
+        let Some(above_one) = tries.checked_sub(1) else {
             return;
         };
         let last = self.tries_per_call.len() - 1;
-        if let Some(calls) = self.tries_per_call.get_mut((above_one as usize).min(last)) {
-            *calls += 1;
-        }
+        let place = (above_one as usize).min(last);
+        self.tries_per_call[place] += 1;
+        let second = self.timeline.at(event.at);
+        second.ended = second.ended.saturating_add(1);
+        second.ended_tries = second.ended_tries.saturating_add(tries);
         match fate {
-            Fate::Answered => self.recovered += u64::from(attempts > 1),
-            Fate::Failed | Fate::Interrupted | Fate::Rejected | Fate::Refused => {
-                self.wasted += u64::from(attempts);
+            Fate::Answered | Fate::Hit | Fate::Shared => {
+                second.answered = second.answered.saturating_add(1);
+                self.answered_after[place] += 1;
+                self.recovered += u64::from(tries > 1);
+                self.spent = self.spent.saturating_add(u64::from(above_one));
             }
-            Fate::Hit | Fate::Shared | Fate::Cancelled => {}
+            Fate::Failed | Fate::Interrupted | Fate::Rejected | Fate::Refused => {
+                second.lost = second.lost.saturating_add(1);
+                self.lost_after[place] += 1;
+                self.wasted = self.wasted.saturating_add(u64::from(tries));
+            }
+            Fate::Cancelled => {}
+        }
+        self.note_peak(event.at);
+        self.watch(event.at);
+    }
+
+    fn note_peak(&mut self, now: Timestamp) {
+        let window = self.timeline.window(now, 0);
+        let (calls, tries) = self.tries_a_call(&window);
+        if calls >= PEAK_CALLS && self.peak.is_none_or(|(peak, _)| tries > peak) {
+            self.peak = Some((tries, now));
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{FailureClass, Origin};
-    use crate::state::story::{Story, attempt, ended, failed, retry, succeeded};
-
-    #[test]
-    fn causes_tries_and_what_they_came_to() {
-        let mut story = Story::begin();
-        story.call(1, Origin::Chat).tell(1, attempt(1, 1));
-        story.tell(1, failed(1, FailureClass::RateLimited, Some(429), 9));
-        story
-            .tell(1, retry(2, FailureClass::RateLimited, story.now, 1000, Some(1)))
-            .tell(1, attempt(2, 1));
-        story
-            .tell(1, succeeded(2, 9))
-            .tell(1, ended(Fate::Answered, 2, 9));
-        story.call(2, Origin::Chat).tell(2, attempt(1, 2));
-        story
-            .tell(2, failed(1, FailureClass::Reset, None, 9))
-            .tell(2, ended(Fate::Failed, 1, 9));
-        story.call(3, Origin::Chat).tell(3, ended(Fate::Refused, 0, 9));
-        story.call(4, Origin::Chat).tell(4, ended(Fate::Failed, 99, 9));
-        let expected = RetryView {
-            attempts: 3,
-            retries: 1,
-            causes: BTreeMap::from([("429".to_owned(), 1), ("RST".to_owned(), 1)]),
-            tries_per_call: [1, 1, 0, 0, 0, 0, 0, 1],
-            recovered: 1,
-            wasted: 100,
-            ambiguous: 0,
-            backed_off: Duration::from_secs(1),
-            hints: 1,
-            budget: Some((1000.0 / 7.0, 10.0)),
-            stopped: BTreeMap::new(),
-        };
-        assert_eq!(story.state().retry, expected);
+impl Book {
+    /// What is known of a call; nothing where too many run.
+    fn call(&mut self, id: CallId) -> Option<&mut Running> {
+        if self.calls.len() >= MAX_CALLS && !self.calls.contains_key(&id) {
+            return None;
+        }
+        Some(self.calls.entry(id).or_default())
     }
 
-    #[test]
-    fn a_server_that_invents_statuses_fills_no_memory() {
-        let mut story = Story::begin();
-        for status in 400..600 {
-            story.tell(1, failed(1, FailureClass::Invalid, Some(status), 9));
+    /// Forgets a call that is over.
+    fn end(&mut self, id: CallId) -> Option<Running> {
+        let call = self.calls.remove(&id)?;
+        self.out_calls = self.out_calls.saturating_sub(u64::from(call.tries > 0));
+        self.out_tries = self.out_tries.saturating_sub(u64::from(call.tries));
+        if let Some(cause) = call.cause {
+            if self.left.len() >= MAX_LEFT {
+                self.left.pop_front();
+            }
+            self.left.push_back((id, cause));
         }
-        let causes = story.state().retry.causes;
-        assert_eq!(
-            (causes.len(), causes["other"], causes["463"]),
-            (MAX_CAUSES + 1, 136, 1)
-        );
+        Some(call)
     }
 }

@@ -10,11 +10,11 @@ use super::State;
 use crate::event::{
     AttemptResult, BreakerMode, BreakerState, BucketLevel, BypassReason, CallId, Constraint, Event,
     EventKind, EvictReason, FORMAT_VERSION, Failure, FailureClass, Fate, Finish, FlightId, Hint, HintSource,
-    LimitReject, MissReason, MoveReason, Origin, Phase, Sample, Sharing, SkipReason, StopReason,
-    UpstreamHealth, UpstreamInfo, UserId, WindowCounts,
+    LimitReject, MissReason, MoveReason, NearestPrompt, Objection, Origin, Phase, Sample, SemanticGuard,
+    SemanticMiss, Sharing, SkipReason, StopReason, UpstreamHealth, UpstreamInfo, UserId, WindowCounts,
 };
 use crate::openai::Usage;
-use crate::settings::{FaultKind, FaultProfile, Policy};
+use crate::settings::{FaultKind, FaultProfile, Policy, SemanticMode};
 use crate::time::Timestamp;
 
 /// Events in the order in which they happened.
@@ -95,11 +95,17 @@ pub(crate) fn fold(events: &[Event]) -> State {
     state
 }
 
-/// A call begins.
+/// A call begins: every third one of the same user.
 pub(crate) fn started(call: u64, origin: Origin, now: Timestamp) -> EventKind {
+    let users = ["ann", "ben", "cleo"];
+    started_by(users[call as usize % users.len()], call, origin, now)
+}
+
+/// A call of this user begins.
+pub(crate) fn started_by(user: &str, call: u64, origin: Origin, now: Timestamp) -> EventKind {
     EventKind::CallStarted {
         origin,
-        user: UserId::new("ann"),
+        user: UserId::new(user),
         prompt: format!("question {call}").as_str().into(),
         fingerprint: format!("{call:016x}").into(),
         prompt_tokens: 12,
@@ -266,6 +272,86 @@ pub(crate) fn moved(
         reason,
         until: until.map(Timestamp::from_secs_f64),
         window: window(),
+    }
+}
+
+/// The semantic cache is switched: a policy applied with another mode.
+pub(crate) fn switched_semantic(mode: SemanticMode) -> EventKind {
+    let mut policy = Policy::default();
+    policy.semantic.mode = mode;
+    EventKind::PolicyApplied {
+        policy: Box::new(policy),
+    }
+}
+
+/// What the call `source` had asked, so like what is asked now.
+pub(crate) fn nearest(source: u64, similarity: f64, objection: Option<Objection>) -> NearestPrompt {
+    NearestPrompt {
+        source: CallId(source),
+        prompt: format!("what was asked in {source}").as_str().into(),
+        similarity,
+        threshold: 0.8,
+        objection,
+    }
+}
+
+/// The answer of `source` is served: 60 tokens and two seconds saved.
+pub(crate) fn semantic_hit(source: u64, similarity: f64) -> EventKind {
+    EventKind::SemanticHit {
+        nearest: Box::new(nearest(source, similarity, None)),
+        candidates: 9,
+        lookup: Duration::from_micros(800),
+        age: Duration::from_secs(30),
+        saved: Usage::new(12, 48),
+        saved_time: Duration::from_secs(2),
+        text: "what was answered before".into(),
+    }
+}
+
+/// Nothing is served; with an objection, or where it is only too far, the nearest prompt is that of call 1.
+pub(crate) fn semantic_miss(reason: SemanticMiss, objection: Option<Objection>) -> EventKind {
+    let similarity = match reason {
+        SemanticMiss::Below => Some(0.5),
+        SemanticMiss::Refused => Some(0.93),
+        SemanticMiss::Empty | SemanticMiss::Late | SemanticMiss::Failed | SemanticMiss::Ineligible => None,
+    };
+    EventKind::SemanticMissed {
+        reason,
+        nearest: similarity.map(|similarity| Box::new(nearest(1, similarity, objection))),
+        candidates: 9,
+        lookup: Duration::from_micros(700),
+        detail: None,
+    }
+}
+
+/// The answer of `source` would have been served.
+pub(crate) fn shadowed(source: u64, similarity: f64) -> EventKind {
+    EventKind::SemanticShadowed {
+        nearest: Box::new(nearest(source, similarity, None)),
+        candidates: 9,
+        lookup: Duration::from_micros(800),
+        saved: Usage::new(12, 48),
+    }
+}
+
+/// The upstream's answer beside that of `source`: from 0.8 on it counts as the same.
+pub(crate) fn compared(source: u64, agreement: f64) -> EventKind {
+    EventKind::SemanticCompared {
+        source: CallId(source),
+        agreement,
+        same: agreement >= 0.8,
+    }
+}
+
+/// A person says whether the answer of `source` fitted.
+pub(crate) fn labelled(source: u64, good: bool) -> EventKind {
+    EventKind::SemanticLabelled {
+        source: CallId(source),
+        request: format!("{source:016x}").into(),
+        good,
+        similarity: 0.94,
+        threshold: if good { 0.8 } else { 0.96 },
+        removed: !good,
     }
 }
 
@@ -536,6 +622,9 @@ impl Author {
                         nearest: None,
                     },
                 );
+                if self.ask_by_meaning(call) {
+                    return self.end(call, Fate::Hit);
+                }
             }
         }
         let own = |running: &Running| !matches!(running.stage, Stage::Fresh | Stage::Follows(_));
@@ -560,6 +649,39 @@ impl Author {
                 self.set(call, running, Stage::Ready);
             }
         }
+    }
+
+    /// Whether the semantic cache served it.
+    fn ask_by_meaning(&mut self, call: u64) -> bool {
+        let source = 1 + self.draw(call);
+        let similarity = 0.8 + self.draw(200) as f64 / 1000.0;
+        match self.draw(6) {
+            0 => {
+                self.tell(call, semantic_hit(source, similarity));
+                if self.draw(2) == 0 {
+                    let good = self.draw(3) > 0;
+                    self.tell(call, labelled(source, good));
+                }
+                return true;
+            }
+            1 => {
+                self.tell(call, shadowed(source, similarity));
+                // told before its answer comes: the fold does not care
+                self.tell(call, compared(source, similarity));
+            }
+            2 => {
+                let objection = Objection {
+                    guard: SemanticGuard::Number,
+                    asked: "60".into(),
+                    stored: "50".into(),
+                };
+                self.tell(call, semantic_miss(SemanticMiss::Refused, Some(objection)));
+            }
+            3 => self.tell(call, semantic_miss(SemanticMiss::Failed, None)),
+            4 => self.tell(call, semantic_miss(SemanticMiss::Below, None)),
+            _ => {}
+        }
+        false
     }
 
     fn ask_guards(&mut self, call: u64, running: Running) {
@@ -665,6 +787,7 @@ impl Author {
     }
 
     fn store(&mut self, call: u64) {
+        self.tell(call, EventKind::SemanticStored { entries: call });
         let kind = match self.draw(5) {
             0 => EventKind::CacheSkipped {
                 reason: SkipReason::Incomplete,

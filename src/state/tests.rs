@@ -53,7 +53,37 @@ fn check_identities(state: &State, started: u64, ended: u64) {
     }
 }
 
+/// What users did, all together, is what was done.
+fn check_users(state: &State) {
+    let users = || state.users.by_name.values().chain([&state.users.others]);
+    let totals = &state.calls.totals;
+    assert_eq!(users().map(|user| user.started).sum::<u64>(), totals.started);
+    assert_eq!(users().map(|user| user.running).sum::<u64>(), totals.running());
+    for fate in Fate::ALL {
+        assert_eq!(
+            users().map(|user| user.ended(fate)).sum::<u64>(),
+            totals.ended(fate)
+        );
+    }
+    let limit = &state.limit;
+    assert_eq!(users().map(|user| user.admitted).sum::<u64>(), limit.admitted);
+    assert_eq!(
+        users().map(|user| user.charged_tokens).sum::<u64>(),
+        limit.charged_tokens
+    );
+    assert_eq!(
+        users().map(super::UserUse::rejections).sum::<u64>(),
+        limit.rejections()
+    );
+    let shares = state.user_shares(state.last_event_at);
+    let waiting: u64 = shares.iter().map(|user| user.waiting).sum();
+    assert_eq!(waiting, limit.waiters.len() as u64);
+    let all: f64 = shares.iter().map(|user| user.share).sum();
+    assert!(all.abs() < 1e-9 || (all - 1.0).abs() < 1e-9, "{all}");
+}
+
 fn check_bounds(state: &State) {
+    assert!(state.users.by_name.len() <= super::MAX_USERS);
     let over = |call: &&Call| call.doing == Doing::Ended;
     let finished = state.calls.recent.values().filter(over);
     assert!(
@@ -83,7 +113,9 @@ fn check_bounds(state: &State) {
     assert!(state.log.lines.len() <= 10_000);
     assert!(state.cache.history.len() <= 60 && state.limit.history.len() <= 60);
     assert!(state.breaker.cells.len() <= 60 && state.breaker.history.len() <= 16);
+    assert!(state.semantic.recent.len() <= 32);
     assert!(state.latency.recent.len() <= 120 && state.retry.causes.len() <= 65);
+    assert!(state.retry.waits.len() <= 64 && state.retry.timeline.seconds.len() <= 120);
 }
 
 #[test]
@@ -91,7 +123,7 @@ fn a_made_up_session_has_every_kind_of_event() {
     let mut names: Vec<_> = session(1, 800).iter().map(kind_name).collect();
     names.sort();
     names.dedup();
-    assert_eq!(names.len(), 40, "{names:?}");
+    assert_eq!(names.len(), 46, "{names:?}");
 }
 
 #[test]
@@ -127,6 +159,7 @@ fn counts_are_those_of_the_calls_after_every_event() {
         ends += u64::from(matches!(event.kind, EventKind::CallEnded { .. }));
         state.apply(&event);
         check_identities(&state, starts, ends);
+        check_users(&state);
     }
     assert_eq!((starts, ends), (300, 300));
 }
@@ -215,6 +248,7 @@ proptest! {
         prop_assert_eq!(&viewer, &whole);
         check_identities(&whole, calls, calls);
         check_bounds(&whole);
+        check_users(&whole);
         prop_assert!(whole.limit.waiters.is_empty());
         prop_assert_eq!(whole.limit.in_use, 0);
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Doing, State, Waiter};
-use crate::event::{BreakerMode, BreakerState, BucketLevel, Constraint, FailureClass, UpstreamHealth};
+use crate::event::{
+    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, FailureClass, UpstreamHealth, UserId,
+};
 use crate::time::Timestamp;
 
 /// The answer to "is it getting through, and if not, what is holding it?".
@@ -46,6 +48,10 @@ pub enum Cause {
     Tokens,
     /// The bucket of requests is short.
     Requests,
+    /// The user's own bucket of LLM tokens is short: nobody else is held.
+    UserTokens,
+    /// The user's own bucket of requests is short: nobody else is held.
+    UserRequests,
     /// All slots are in use.
     Slots,
     /// Waiting before another attempt.
@@ -74,11 +80,8 @@ impl State {
     /// would refuse the next one.
     pub fn verdict(&self, now: Timestamp) -> Verdict {
         let (mut first, mut second): (Option<Candidate>, Option<Candidate>) = (None, None);
-        let causes = [
-            self.breaker_hold(now),
-            self.queue_hold(now),
-            self.loading_hold(now),
-        ];
+        let [queue, own] = self.queue_holds(now);
+        let causes = [self.breaker_hold(now), queue, own, self.loading_hold(now)];
         let causes = causes.into_iter().chain(self.call_holds(now)).flatten();
         for candidate in causes {
             if first.is_none_or(|(longest, _)| candidate.0 > longest) {
@@ -107,8 +110,15 @@ impl State {
         let fills = |bucket: Option<BucketLevel>| {
             bucket.is_some_and(|bucket| bucket.ready_at(bucket.capacity).is_some_and(|full| full > now))
         };
-        (fills(self.limit.requests) || fills(self.limit.tokens) || self.calls.book.flow_at(now).is_some())
-            .then(|| now + SLOW_FRAME)
+        let (leaves, own_fills) = self.users.next_change(now);
+        if fills(self.limit.requests)
+            || fills(self.limit.tokens)
+            || own_fills
+            || self.calls.book.flow_at(now).is_some()
+        {
+            return Some(now + SLOW_FRAME);
+        }
+        leaves
     }
 
     fn breaker_hold(&self, now: Timestamp) -> Option<Candidate> {
@@ -133,13 +143,75 @@ impl State {
         Some((wait, Hold { cause, until, calls }))
     }
 
-    /// The queue moves when its head does, so all who wait are held by what holds the head.
-    fn queue_hold(&self, now: Timestamp) -> Option<Candidate> {
-        let (_, head) = self.limit.head()?;
-        let (cause, until) = self.head_cause(head, now);
-        let wait = until.map_or(now.since(head.since), |until| now.until(until));
-        let calls = self.limit.waiters.len() as u64;
-        Some((wait, Hold { cause, until, calls }))
+    /// Who waits for nothing but its user's own bucket is held by that, and holds nobody else. The rest of the
+    /// queue moves when its head does, so all in it are held by what holds the head.
+    fn queue_holds(&self, now: Timestamp) -> [Option<Candidate>; 2] {
+        let mut own: Option<(Timestamp, Cause, Timestamp)> = None;
+        let mut head: Option<(Timestamp, Waiter)> = None;
+        let (mut own_calls, mut calls) = (0, 0);
+        // in the order of their ids, so that of two that came at once the first one counts
+        for (id, waiter) in &self.limit.waiters {
+            if let Some((cause, until)) = self.own_cause(*id, *waiter, now) {
+                own_calls += 1;
+                if own.is_none_or(|(since, ..)| waiter.since < since) {
+                    own = Some((waiter.since, cause, until));
+                }
+            } else {
+                calls += 1;
+                if head.is_none_or(|(since, _)| waiter.since < since) {
+                    head = Some((waiter.since, *waiter));
+                }
+            }
+        }
+        let own = own.map(|(_, cause, until)| {
+            let (until, calls) = (Some(until), own_calls);
+            (
+                until.map_or(Duration::ZERO, |until| now.until(until)),
+                Hold { cause, until, calls },
+            )
+        });
+        let shared = head.map(|(_, head)| {
+            let (cause, until) = self.head_cause(head, now);
+            let wait = until.map_or(now.since(head.since), |until| now.until(until));
+            (wait, Hold { cause, until, calls })
+        });
+        [shared, own]
+    }
+
+    /// The user's own bucket that holds this waiter now, and until when; nothing if it is not held by one, or
+    /// not any more, or by the pause of all.
+    fn own_cause(&self, call: CallId, waiter: Waiter, now: Timestamp) -> Option<(Cause, Timestamp)> {
+        let cause = match waiter.constraint {
+            Constraint::UserRequests => Cause::UserRequests,
+            Constraint::UserTokens => Cause::UserTokens,
+            Constraint::Requests | Constraint::Tokens | Constraint::Slots | Constraint::Paused => {
+                return None;
+            }
+        };
+        let paused = self.limit.paused_until.is_some_and(|until| until > now);
+        let later = |at: Option<Timestamp>| at.filter(|at| *at > now && !paused);
+        let own = self
+            .calls
+            .recent
+            .get(&call)
+            .map(|call| self.own_levels(&call.user));
+        let [requests, tokens] = own.unwrap_or_default();
+        let bucket = if cause == Cause::UserRequests {
+            requests
+        } else {
+            tokens
+        };
+        // how many tokens it needs is not known, only when it was to have them
+        let until = later(waiter.ready_at).or(later(bucket.and_then(|bucket| bucket.ready_at(1))))?;
+        Some((cause, until))
+    }
+
+    /// Whose own bucket is short, while a user's own bucket holds: of those it holds, the first one.
+    pub fn held_user(&self, now: Timestamp) -> Option<&UserId> {
+        let held = self.limit.waiters.iter();
+        let held = held.filter(|(id, waiter)| self.own_cause(**id, **waiter, now).is_some());
+        let (first, _) = held.min_by_key(|(id, waiter)| (waiter.since, **id))?;
+        self.calls.recent.get(first).map(|call| &call.user)
     }
 
     /// What the head waits for now. What it was queued for may be over, and something else may hold it.
@@ -167,15 +239,8 @@ impl State {
             Constraint::Tokens => (tokens_at.is_some(), (Cause::Tokens, tokens_at)),
             Constraint::Slots => (no_slot, (Cause::Slots, None)),
             Constraint::Paused => (false, (Cause::Paused, None)),
-            // the user's own buckets are not seen here: the forecast has to do
-            Constraint::UserRequests => (
-                later(head.ready_at).is_some(),
-                (Cause::Requests, later(head.ready_at)),
-            ),
-            Constraint::UserTokens => (
-                later(head.ready_at).is_some(),
-                (Cause::Tokens, later(head.ready_at)),
-            ),
+            // it is not short any more, or this would not be the head of those who share
+            Constraint::UserRequests | Constraint::UserTokens => (false, (Cause::Slots, None)),
         };
         // in this order the limiter asks
         let holding = [
@@ -274,9 +339,9 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventKind, Fate, MoveReason, Origin, WindowCounts};
+    use crate::event::{EventKind, Fate, MoveReason, Origin, UserLevels, WindowCounts};
     use crate::state::story::{
-        Story, admitted, attempt, ended, failed, first_token, moved, queued, retry, settled,
+        Story, admitted, attempt, ended, failed, first_token, moved, queued, retry, settled, started_by,
     };
 
     fn at(seconds: f64) -> Timestamp {
@@ -472,6 +537,78 @@ mod tests {
     }
 
     #[test]
+    fn a_users_own_bucket_holds_that_user_and_nobody_else() {
+        let mut story = Story::begin();
+        for (call, user) in [(1, "ben"), (2, "ben"), (3, "ann"), (4, "ann")] {
+            let kind = started_by(user, call, Origin::Library, story.now);
+            story.tell(call, kind);
+        }
+        story.tell(1, queued(Constraint::UserTokens, Some(3.0), 1));
+        story.tell(2, queued(Constraint::UserRequests, Some(4.0), 2));
+        let own = Some((Cause::UserTokens, Some(3.0), 2));
+        assert_eq!(causes(&story, 0.5), [own, None]);
+        let held = |story: &Story, now| story.state().held_user(at(now)).cloned();
+        assert_eq!(held(&story, 0.5), Some(UserId::new("ben")));
+        // the others wait for what all share, and not for ben
+        story.tell(3, queued(Constraint::Tokens, Some(1.0), 3));
+        story.tell(4, queued(Constraint::Tokens, Some(1.2), 4));
+        let shared = Some((Cause::Tokens, Some(1.0), 2));
+        assert_eq!(causes(&story, 0.5), [own, shared]);
+        // the first one's forecast is over and its bucket full: what is left of it is the queue of all
+        let second = Some((Cause::UserRequests, Some(4.0), 1));
+        assert_eq!(causes(&story, 3.5)[1], second);
+        // a pause is of all
+        story.tell(0, EventKind::LimitPaused { until: at(9.0) });
+        assert_eq!(causes(&story, 0.5), [Some((Cause::Paused, Some(9.0), 4)), None]);
+        assert_eq!(held(&story, 0.5), None);
+        // a call nobody knows of is held by its forecast all the same
+        let mut stray = Story::begin();
+        stray.tell(7, queued(Constraint::UserTokens, Some(3.0), 1));
+        assert_eq!(
+            causes(&stray, 0.5),
+            [Some((Cause::UserTokens, Some(3.0), 1)), None]
+        );
+        assert_eq!(held(&stray, 0.5), None);
+    }
+
+    #[test]
+    fn an_own_bucket_without_a_forecast_is_read_for_itself() {
+        let mut story = Story::begin();
+        let mut policy = crate::settings::Policy::default();
+        let bucket = crate::settings::Bucket {
+            capacity: 60,
+            refill: 60,
+            per: Duration::from_mins(1),
+        };
+        policy.limit.each_user.requests = Some(bucket.clone());
+        let policy = Box::new(policy);
+        story.tell(0, EventKind::PolicyApplied { policy });
+        let empty = BucketLevel::full(&bucket, story.now).debited(61);
+        let user = UserLevels {
+            user: UserId::new("ann"),
+            requests: Some(empty),
+            tokens: None,
+        };
+        let mut kind = admitted(story.now, 1, 0);
+        if let EventKind::LimitAdmitted { user: levels, .. } = &mut kind {
+            *levels = Some(Box::new(user));
+        }
+        for call in [1, 2] {
+            let kind = started_by("ann", call, Origin::Library, story.now);
+            story.tell(call, kind);
+        }
+        story
+            .tell(1, kind)
+            .tell(2, queued(Constraint::UserRequests, None, 1));
+        let own = Some((Cause::UserRequests, Some(2.0), 1));
+        assert_eq!(causes(&story, 0.5)[0], own);
+        assert_ne!(
+            causes(&story, 2.5)[0].map(|cause| cause.0),
+            Some(Cause::UserRequests)
+        );
+    }
+
+    #[test]
     fn a_still_picture_asks_for_no_frame() {
         let mut story = Story::begin();
         let next = |story: &Story, now| story.state().next_change(at(now)).map(Timestamp::as_secs_f64);
@@ -483,13 +620,14 @@ mod tests {
             .tell(1, ended(Fate::Answered, 1, 1));
         // the tokens need 12 seconds to fill
         assert_eq!(next(&story, 12.0), Some(12.25));
-        assert_eq!(next(&story, 13.1), None);
+        // and then the user's share of the last minute is over
+        assert_eq!(next(&story, 13.1), Some(60.0));
         story.tell(0, opened(20.0));
         assert_eq!(next(&story, 19.0), Some(19.1));
-        assert_eq!(next(&story, 20.0), None);
-        story.tell(0, EventKind::LimitPaused { until: at(30.0) });
-        assert_eq!(next(&story, 29.0), Some(29.1));
-        assert_eq!(next(&story, 30.0), None);
+        assert_eq!(next(&story, 20.0), Some(60.0));
+        story.tell(0, EventKind::LimitPaused { until: at(90.0) });
+        assert_eq!(next(&story, 89.0), Some(89.1));
+        assert_eq!(next(&story, 90.0), None);
     }
 
     #[test]

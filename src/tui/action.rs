@@ -65,7 +65,7 @@ actions! {
     CycleSemantic "cycle_semantic" Do "semantic" "semantic cache: on, in shadow, off";
     CycleBreaker "cycle_breaker" Do "breaker" "breaker: force open, force closed, automatic";
     ResetBreaker "reset_breaker" Do "reset breaker" "reset breaker: close it, forget its window";
-    ToggleOrder "toggle_order" Do "fair, fifo" "the limiter's queue: fair by user, or first come first served";
+    ToggleOrder "toggle_order" Do "fair" "queue: fair by user, or first come first served";
     NextUser "next_user" Do "user" "ask as the next user";
     ToggleConversation "toggle_conversation" Do "conversation" "send the earlier turns too, or not";
     ForgetConversation "forget_conversation" Do "forget turns" "forget the turns of the conversation";
@@ -92,7 +92,7 @@ actions! {
     PageDown "page_down" Look "page down" "a page down";
     Top "top" Look "top" "to the beginning";
     Follow "follow" Look "follow" "to the end, and follow";
-    Open "open" Look "details" "the story of the call under the cursor";
+    Open "open" Look "why" "why? the story of the call under the cursor";
     Copy "copy" Look "copy" "copy the answer, row or line";
     Palette "palette" Look "commands" "all commands by name";
     Help "help" Look "help" "help for this pane";

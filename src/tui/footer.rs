@@ -8,7 +8,9 @@ use crate::state::State;
 
 use super::action::Action;
 use super::keymap::{Context, Keymap};
+use super::layout::Tier;
 use super::overlay::Overlay;
+use super::pane::PaneId;
 use super::theme::Role;
 use super::ui::Ui;
 use super::update::blocked;
@@ -16,25 +18,29 @@ use super::view::View;
 use super::wrap;
 
 /// Keys of normal mode in the order of their use to a newcomer.
-const NORMAL: [Action; 20] = [
+const NORMAL: [Action; 24] = [
     Action::Stop,
     Action::Prompt,
     Action::Burst10,
     Action::ToggleFaults,
     Action::NextPane,
+    Action::Open,
     Action::Zoom,
+    Action::CycleSemantic,
+    Action::NextUser,
+    Action::BurstAll,
+    Action::ToggleOrder,
+    Action::Pane7,
     Action::Pause,
     Action::Filter,
     Action::Palette,
     Action::Burst50,
     Action::ChooseFaults,
-    Action::Open,
     Action::Follow,
     Action::ToggleCache,
     Action::CycleBreaker,
     Action::Copy,
     Action::ResetBreaker,
-    Action::NextUser,
     Action::ToggleConversation,
     Action::Quit,
 ];
@@ -58,6 +64,8 @@ fn candidates(ui: &Ui) -> &'static [Action] {
         Context::List => &[Action::Accept, Action::Close, Action::Up, Action::Down],
         Context::Faults => &[Action::Less, Action::More, Action::Switch, Action::Close],
         Context::Details => &[
+            Action::LabelGood,
+            Action::LabelBad,
             Action::Close,
             Action::Up,
             Action::Down,
@@ -76,6 +84,10 @@ fn label(action: Action, context: Context) -> &'static str {
         (Context::List, Action::Accept) => "do it",
         (Context::List | Context::Faults, Action::Up) => "back",
         (Context::List | Context::Faults, Action::Down) => "on",
+        (Context::Normal, Action::BurstAll) => "burst all",
+        (Context::Normal, Action::ToggleOrder) => "fair/fifo",
+        // the only pane by its digit here: see `items`
+        (Context::Normal, Action::Pane7) => "users",
         (Context::Details, Action::Up) => "newer call",
         (Context::Details, Action::Down) => "older call",
         _ => action.label(),
@@ -120,7 +132,8 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     let fitting = candidates(ui)
         .iter()
         .filter(|action| blocked(**action, ui, state).is_none())
-        .filter(|action| **action != Action::Open || context != Context::Normal || ui.focus.has_calls())
+        .filter(|action| **action != Action::Open || context != Context::Normal || has_calls(ui, state))
+        .filter(|action| action.pane_index().is_none_or(|index| opens_users(ui, index)))
         .filter_map(|action| item(*action, keymap, context));
     for mut item in fitting {
         if x + item.width + reserved > width {
@@ -137,6 +150,17 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
         shown.push(help);
     }
     shown
+}
+
+/// Whether there is a call to ask about in the pane that has the focus.
+fn has_calls(ui: &Ui, state: &State) -> bool {
+    ui.focus.has_calls() && !state.calls.recent.is_empty()
+}
+
+/// Whether this digit opens the pane of users, which is not on the screen yet.
+fn opens_users(ui: &Ui, index: usize) -> bool {
+    let tier = Tier::of(ui.size.width, ui.size.height);
+    tier < Tier::Large && ui.focus != PaneId::Users && tier.order().get(index) == Some(&PaneId::Users)
 }
 
 fn item(action: Action, keymap: &Keymap, context: Context) -> Option<Item> {
@@ -214,6 +238,7 @@ fn draw(view: &View<'_>, item: &Item, x: u16, area: Rect, buf: &mut Buffer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::UserId;
     use crate::tui::overlay::{Help, Palette};
     use crate::tui::ui::Mode;
 
@@ -232,12 +257,19 @@ mod tests {
         let ui = Ui::default();
         assert_eq!(
             line(&ui, 80),
-            "i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  ? help"
+            "i ask  b burst 10  F faults  Tab pane  z zoom  s semantic  a burst all  ? help"
         );
         assert_eq!(line(&ui, 30), "i ask  b burst 10  ? help");
         assert_eq!(line(&ui, 8), "? help");
         assert_eq!(line(&ui, 5), "");
         assert!(line(&ui, 200).contains("^P commands"));
+        let ui = Ui {
+            users: ["ana", "ben"].map(UserId::new).to_vec(),
+            size: (120, 40).into(),
+            ..ui
+        };
+        assert!(line(&ui, 80).ends_with("z zoom  s semantic  u user  ? help"));
+        assert!(line(&ui, 120).ends_with("u user  a burst all  t fair/fifo  7 users  p pause  ? help"));
     }
 
     #[test]

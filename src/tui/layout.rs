@@ -82,6 +82,12 @@ impl Tier {
         }
     }
 
+    /// The digit that goes to a pane; nothing if it is not there at this size.
+    pub fn digit(self, pane: PaneId) -> Option<usize> {
+        let place = self.order().iter().position(|other| *other == pane)?;
+        Some((place + 1) % 10)
+    }
+
     /// Where Escape goes from a pane that is there only on the whole screen at this size; nothing for the others.
     pub fn way_back(self, focus: PaneId) -> Option<PaneId> {
         match (self, self.stand_in(focus)) {

@@ -13,12 +13,16 @@ pub mod guards;
 pub mod lane;
 pub mod latency;
 pub mod log;
+pub mod looks;
 pub mod mark;
+pub mod meaning;
+pub mod near;
 pub mod policy;
 pub mod retries;
 pub mod row;
 #[cfg(test)]
 mod scene;
+pub mod semantic;
 pub mod story;
 pub mod title;
 #[cfg(test)]
@@ -131,6 +135,9 @@ impl PaneId {
             Self::Users => &[
                 "each user's share, waiting, refused",
                 "t: fair by user, or first come first served",
+                "> asks, | is the fair share, by weight",
+                "! is noisy: others wait, and its share is",
+                "more than twice what is fair",
             ],
         }
     }
@@ -208,7 +215,7 @@ fn title_of(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut Bu
         .order()
         .iter()
         .position(|pane| *pane == id)
-        .map_or(0, |at| at + 1);
+        .map_or(0, |at| (at + 1) % 10);
     let role = if id == areas.focus {
         Role::Focus
     } else {
@@ -274,7 +281,10 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
         PaneId::Buckets => buckets::title(view, room as u16),
         PaneId::Policy => policy::title(view, room as u16),
         PaneId::Attempts => attempts::title(view, room as u16),
-        PaneId::Cache | PaneId::Latency | PaneId::Retries | PaneId::Users => String::new(),
+        PaneId::Retries => retries::title(view, room as u16),
+        PaneId::Users => users::title(view, room),
+        PaneId::Cache => semantic::count(view).unwrap_or_default(),
+        PaneId::Latency => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

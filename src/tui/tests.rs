@@ -3,6 +3,7 @@
 mod keys;
 mod running;
 mod screens;
+mod semantic;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -116,6 +117,7 @@ fn call(id: u64, prompt: &str) -> Call {
         fate: None,
         doing: Doing::Starting,
         cache: None,
+        meaning: None,
         flight: None,
         spans: Vec::new(),
         attempts: 0,

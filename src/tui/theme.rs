@@ -201,6 +201,8 @@ pub struct Glyphs {
     pub bar_empty: &'static str,
     /// Heights of a sparkline, lowest first.
     pub spark: [&'static str; 8],
+    /// Fills that tell the parts of a stacked column apart, the lowest first.
+    pub fills: [&'static str; 7],
     /// Between facts on one line.
     pub dot: &'static str,
     /// Where something was left out.
@@ -232,6 +234,7 @@ pub const UNICODE: Glyphs = Glyphs {
     bar_full: "█",
     bar_empty: "░",
     spark: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
+    fills: ["█", "▒", "▓", "░", "╳", "≈", "·"],
     dot: "·",
     ellipsis: "…",
     border: ["─", "│", "┌", "┐", "└", "┘"],
@@ -260,6 +263,7 @@ pub const ASCII: Glyphs = Glyphs {
     bar_full: "#",
     bar_empty: "-",
     spark: [".", ".", ":", ":", "|", "|", "#", "#"],
+    fills: ["#", "4", "5", "t", "r", "c", "o"],
     dot: "-",
     ellipsis: "~",
     border: ["-", "|", "+", "+", "+", "+"],

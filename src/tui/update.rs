@@ -10,7 +10,7 @@ mod typing;
 use crossterm::event::{Event as Terminal, KeyEvent, KeyEventKind};
 use ratatui::layout::{Rect, Size};
 
-use crate::event::Command;
+use crate::event::{CallId, Command};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -154,6 +154,10 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
             None
         }
         Action::Copy => copy(ui, known),
+        Action::LabelGood | Action::LabelBad => {
+            let call = scroll::call_under_cursor(ui, known)?;
+            Some(judge(ui, known, call, action == Action::LabelGood))
+        }
         Action::Palette | Action::Help => {
             open_list(ui, action);
             None
@@ -213,10 +217,8 @@ fn elsewhere(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         }
         (Overlay::Details(call), Action::StopCall) => Some(Effect::Send(Command::Cancel { call: *call })),
         (Overlay::Details(call), Action::LabelGood | Action::LabelBad) => {
-            Some(Effect::Send(Command::LabelHit {
-                call: *call,
-                good: action == Action::LabelGood,
-            }))
+            let call = *call;
+            Some(judge(ui, known, call, action == Action::LabelGood))
         }
         (Overlay::Details(_), Action::Copy) => copy(ui, known),
         (Overlay::Details(call), Action::PageUp | Action::PageDown) => {
@@ -267,6 +269,17 @@ fn open_list(ui: &mut Ui, action: Action) {
 fn open_faults(ui: &mut Ui, known: &Known<'_>) {
     let faults = super::overlay::Faults::new(known.state.session.faults.clone());
     ui.overlays.push(Overlay::Faults(Box::new(faults)));
+}
+
+/// Says of a semantic hit whether its answer fitted.
+fn judge(ui: &mut Ui, known: &Known<'_>, call: CallId, good: bool) -> Effect {
+    let text = if good {
+        format!("{call} judged right: counted for the prompt it came from")
+    } else {
+        format!("{call} judged wrong: that answer is forgotten, its prompt asks for more")
+    };
+    ui.say(text, known.now);
+    Effect::Send(Command::LabelHit { call, good })
 }
 
 /// Moves the focus to the next pane that is there at this size.

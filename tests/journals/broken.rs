@@ -110,6 +110,16 @@ impl Log {
     }
 }
 
+/// What a miss may be like.
+fn near(source: u64, fields: u32) -> Value {
+    json!({
+        "source": source,
+        "prompt": "hi",
+        "differs": [{ "field": "prompt", "how": "value", "here": "a", "stored": "b" }],
+        "fields": fields,
+    })
+}
+
 const fn mistake(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
     Mistake {
         name,
@@ -125,6 +135,26 @@ const fn of_exercise(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mist
         name,
         number,
         journal: "exercise",
+        edit,
+    }
+}
+
+/// The same in the journal of the semantic cache.
+const fn of_semantic(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
+    Mistake {
+        name,
+        number,
+        journal: "semantic",
+        edit,
+    }
+}
+
+/// The same in the journal where many users share the limiter.
+const fn of_users(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
+    Mistake {
+        name,
+        number,
+        journal: "users",
         edit,
     }
 }
@@ -398,8 +428,84 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(357, "/until", json!(61_700_000_000_u64));
     }),
     mistake(42, "a refusal for no reason", |log| log.remove(348)),
+    mistake(45, "a miss like a request that nobody stored", |log| {
+        log.add(36, "nearest", near(99, 1));
+    }),
+    mistake(45, "a miss like its own request", |log| {
+        log.add(36, "nearest", near(1, 0));
+    }),
+    of_users(12, "a level of a user's bucket from nowhere", |log| {
+        log.set(258, "/user/tokens/scaled", json!(1));
+    }),
+    of_users(12, "a user's buckets that are not told", |log| {
+        log.set(124, "/user", Value::Null);
+    }),
+    of_users(14, "a user gets ahead of another", |log| {
+        let place = log.place(1);
+        log.events[place].1["policy"]["limit"]["users"]["ben"] = json!({ "weight": 10 });
+    }),
+    of_users(14, "a modest user makes room", |log| {
+        log.set(59, "/call", json!(12));
+    }),
+    of_users(14, "the oldest of the flood makes room", |log| {
+        log.set(59, "/call", json!(3));
+    }),
+    of_users(14, "nobody made room", |log| log.remove(59)),
+    of_users(15, "a grant larger than the user's bucket", |log| {
+        log.set(124, "/reserved", json!(101));
+    }),
     of_exercise(13, "a call that is not charged", |log| log.remove(5)),
     of_exercise(19, "a call that the breaker did not let through", |log| {
         log.remove(6);
+    }),
+    of_semantic(26, "two semantic hits in one flight", |log| {
+        log.set(78, "/fate", json!("hit"));
+    }),
+    of_semantic(28, "a semantic hit younger than it is", |log| {
+        log.set(37, "/age", json!(0));
+    }),
+    of_semantic(29, "the answer of another user, because it is near", |log| {
+        log.set(76, "/nearest/source", json!(3));
+    }),
+    of_semantic(40, "a semantic hit that ends with other tokens", |log| {
+        log.set(38, "/usage/prompt_tokens", json!(1));
+    }),
+    of_semantic(41, "served although it is off", |log| {
+        log.set(1, "/policy/semantic/mode", json!("off"));
+    }),
+    of_semantic(41, "compared although it is on", |log| {
+        log.set(145, "/policy/semantic/mode", json!("on"));
+    }),
+    of_semantic(41, "an answer that nobody stored", |log| {
+        log.set(37, "/nearest/source", json!(2));
+    }),
+    of_semantic(41, "a stored prompt with another answer", |log| {
+        log.set(37, "/text", json!("else"));
+    }),
+    of_semantic(41, "not near enough", |log| {
+        log.set(37, "/nearest/similarity", json!(0.6));
+    }),
+    of_semantic(41, "a threshold below the one that is set", |log| {
+        log.set(1, "/policy/semantic/threshold", json!(0.9));
+    }),
+    of_semantic(41, "served over an objection", |log| {
+        let objection = json!({ "guard": "number", "asked": "3", "stored": "4" });
+        let place = log.place(37);
+        log.events[place].1["nearest"]["objection"] = objection;
+    }),
+    of_semantic(41, "served after a bad label", |log| log.copy(80, 76)),
+    of_semantic(41, "a bad label that asks for no more", |log| {
+        log.set(80, "/threshold", json!(0.7));
+    }),
+    of_semantic(41, "a good label that takes the answer away", |log| {
+        log.set(79, "/removed", json!(true));
+    }),
+    of_semantic(43, "a hit that is admitted all the same", |log| {
+        log.copy(43, 38);
+        let place = log.place(38) - 1;
+        log.events[place].1["call"] = json!(2);
+    }),
+    of_semantic(43, "a hit that ends as an answer of the upstream", |log| {
+        log.set(38, "/fate", json!("answered"));
     }),
 ];

@@ -1,5 +1,8 @@
 //! Sessions under virtual time, with everything in them that the checks speak of.
 
+#[path = "semantic.rs"]
+mod semantic;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +13,7 @@ use seawall::config;
 use seawall::event::{BreakerMode, Event, EventKind, FORMAT_VERSION, Observer as _, Origin, UserId};
 use seawall::journal::{Header, Journal, LiveJournal};
 use seawall::openai::ChatRequest;
-use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy, Range};
+use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy, Range, UserLimits};
 use seawall::simulator::FaultControl;
 use seawall::simulator::local::LocalTransport;
 use seawall::time::Clock;
@@ -94,18 +97,66 @@ fn play<F: Future<Output = ()>>(
 
 /// The session of this name.
 pub(crate) fn session(name: &str) -> String {
-    let header = Header::virtual_time(SEED, policy(name)).of_scenario(name);
-    play(&header, |_| (), story)
+    told(name, |_| ())
 }
 
 /// The session of this name, and what was seen of it while it ran.
 pub(crate) fn filmed(name: &str) -> (String, Vec<Moment>) {
-    let header = Header::virtual_time(SEED, policy(name)).of_scenario(name);
     let camera = Arc::new(Mutex::new(Camera::default()));
     let films = Arc::clone(&camera);
-    let journal = play(&header, move |event| films.lock().unwrap().take(event), story);
+    let journal = told(name, move |event| films.lock().unwrap().take(event));
     let moments = std::mem::take(&mut camera.lock().unwrap().moments);
     (journal, moments)
+}
+
+fn told(name: &str, seen: impl FnMut(&Event) + Send + 'static) -> String {
+    if name == "semantic" {
+        let policy = semantic::policy(policy("production"));
+        let header = Header::virtual_time(SEED, policy).of_scenario(name);
+        return play(&header, seen, semantic::story);
+    }
+    if name == "users" {
+        let header = Header::virtual_time(SEED, shared()).of_scenario(name);
+        return play(&header, seen, crowd);
+    }
+    let header = Header::virtual_time(SEED, policy(name)).of_scenario(name);
+    play(&header, seen, story)
+}
+
+/// One upstream that three users share: by turns, eleven places, and a bucket of its own for one.
+fn shared() -> Policy {
+    let mut policy = policy("production");
+    policy.limit.requests.capacity = 1;
+    policy.limit.concurrency = 50;
+    policy.limit.max_waiters = 11;
+    let bucket = |capacity| Bucket {
+        capacity,
+        refill: 1,
+        per: Duration::from_secs(1),
+    };
+    let own = UserLimits {
+        requests: Some(bucket(1)),
+        tokens: Some(bucket(100)),
+        weight: 1,
+    };
+    policy.limit.users.insert("cleo".into(), own);
+    policy
+}
+
+/// A flood, one who asks now and then, and one that has limits of its own.
+async fn crowd(stage: Stage) {
+    let ask = |user: &str, n: usize| stage.ask(user, warm(&format!("{user} asks {n}")), None, None);
+    let mut calls: Vec<CallStream> = (0..10).map(|n| ask("ana", n)).collect();
+    stage.wait(10).await;
+    calls.extend((0..3).map(|n| ask("ben", n)));
+    calls.push(ask("cleo", 0));
+    stage.wait(3_000).await;
+    calls.push(stage.ask("cleo", warm("a long one").max_tokens(9_000), None, None));
+    stage.wait(10).await;
+    calls.push(ask("cleo", 1));
+    for call in calls {
+        drop(call.finish().await);
+    }
 }
 
 impl Stage {

@@ -89,8 +89,8 @@ pub(crate) fn virtual_rows() -> Vec<Row> {
         Row::story(53, "the machine sleeps", || Box::pin(suspended())),
         Row::story(57, "10000 queued requests", || Box::pin(ten_thousand())),
         Row::story(58, "one user floods", || Box::pin(flood())).note(
-            "as far as it goes: identical calls cost one upstream call, stored answers pass the queue by. \
-             Places for each user are another issue: until then a flood of different calls fills the one queue",
+            "identical calls cost one upstream call, stored answers pass the queue by. A flood of different calls \
+             waits behind itself: scenario noisy-neighbour-fair, beside noisy-neighbour in order of arrival",
         ),
     ]
 }

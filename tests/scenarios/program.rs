@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-fn seawall(arguments: &[&str]) -> Output {
+pub(crate) fn seawall(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_seawall"))
         .args(arguments)
         .env_remove("SEAWALL_UPSTREAM")
@@ -217,4 +217,60 @@ fn a_scenario_plays_in_real_time_over_sockets_and_its_journal_has_an_end() {
     let events = report["events"].as_u64().unwrap() as usize;
     let numbered = lines.iter().filter(|line| line.get("seq").is_some()).count();
     assert_eq!(numbered, events, "every event is in the journal");
+}
+
+#[test]
+fn an_evaluation_has_tables_json_and_mistakes_with_their_line() {
+    let text = seawall(&["semantic", "--eval"]);
+    assert_eq!(text.status.code(), Some(0), "{}", stderr(&text));
+    assert!(String::from_utf8_lossy(&text.stdout).contains("built-in, threshold 0.50"));
+    let json = seawall(&["semantic", "--eval", "--json", "--threshold", "0.9"]);
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(report["embedders"][0]["threshold"], 0.9);
+    assert!(report["embedders"][0]["pairs"].as_array().unwrap().len() > 300);
+
+    let folder = tempfile::tempdir().unwrap();
+    let pairs = file(folder.path(), "# mine\nrole\tone prompt\n");
+    for (arguments, words) in [
+        (
+            &["semantic", "--eval", pairs.to_str().unwrap()][..],
+            "line 2: 2 fields",
+        ),
+        (
+            &["semantic", "--eval", "no/such/file"],
+            "cannot read no/such/file",
+        ),
+        (
+            &["semantic", "--eval", "--threshold", "1.5"],
+            "--threshold 1.5: write a similarity",
+        ),
+        (
+            &["semantic", "--eval", "--embedder", "ftp://h"],
+            "--embedder ftp://h: scheme 'ftp'",
+        ),
+    ] {
+        let output = seawall(arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn an_embedder_that_is_not_there_is_exit_code_3_and_no_evaluation_explains_itself() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = seawall(&["semantic", "--eval", "--embedder", &format!("http://{closed}")]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("nothing listens at"),
+        "{}",
+        stderr(&output)
+    );
+    let output = seawall(&["semantic"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("seawall semantic --eval"));
 }

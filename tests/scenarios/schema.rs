@@ -11,6 +11,10 @@ pub(crate) fn committed() -> Value {
     serde_json::from_str(include_str!("../../assets/report.schema.json")).unwrap()
 }
 
+pub(crate) fn of_stories() -> Value {
+    serde_json::from_str(include_str!("../../assets/story.schema.json")).unwrap()
+}
+
 /// Checks a value; the error names the place.
 pub(crate) fn validate(schema: &Value, value: &Value) -> Result<(), String> {
     check(schema, schema, value, "$")
@@ -42,8 +46,20 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
             }),
             "$ref" => {
                 let pointer = word.as_str().unwrap().strip_prefix('#').unwrap();
-                check(root, root.pointer(pointer).unwrap(), value, at)?;
+                let Some(referred) = root.pointer(pointer) else {
+                    return Err(format!("{at}: the schema has no {pointer}"));
+                };
+                check(root, referred, value, at)?;
                 true
+            }
+            "anyOf" => {
+                let any = word.as_array().unwrap();
+                // alternatives that bear a name: what is wrong with the one that is meant says most, and is found soon
+                let name = format!("#/$defs/{}", value["step"].as_str().unwrap_or_default());
+                match any.iter().find(|one| one["$ref"] == name.as_str()) {
+                    Some(meant) => check(root, meant, value, at).map(|()| true)?,
+                    None => any.iter().any(|one| check(root, one, value, at).is_ok()),
+                }
             }
             "items" => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
@@ -100,7 +116,7 @@ fn is_of_type(value: &Value, name: &Value) -> bool {
 #[test]
 fn the_validator_refuses_what_the_schema_forbids() {
     let schema = committed();
-    let bare = serde_json::json!({ "report": 1 });
+    let bare = serde_json::json!({ "report": 2 });
     assert!(validate(&schema, &bare).unwrap_err().contains("required"));
     let judged = serde_json::json!({ "measure": "speed" });
     assert!(

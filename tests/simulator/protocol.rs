@@ -1,6 +1,7 @@
 //! Framing, routes, errors and limits.
 
 use seawall::openai::{ChatRequest, ChatResponse, Usage};
+use seawall::settings::FaultKind;
 use seawall::simulator::script::{Ask, Conditions, Script, Step, attempt_number};
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig, reply};
 use seawall::time::Clock;
@@ -67,6 +68,24 @@ async fn streamed_or_not_the_answer_is_the_same_and_is_counted() {
     assert_eq!(prompt_tokens + completion_tokens, total_tokens);
     assert!((said.len() as u64 / 6..=said.len() as u64 / 3).contains(&completion_tokens));
     assert_eq!(answer.choices[0].finish_reason.as_deref(), Some("stop"));
+}
+
+#[tokio::test]
+async fn embeddings_are_served_and_refused_as_the_faults_say() {
+    let bench = Bench::start(None, None).await;
+    let request = post(
+        "/v1/embeddings",
+        "Connection: close\r\n",
+        r#"{"input":["the tide","wave"]}"#,
+    );
+    let seen = exchange(bench.addr(), &request).await.json();
+    let data = seen["data"].as_array().unwrap();
+    assert_eq!((seen["object"].as_str(), data.len()), (Some("list"), 2));
+    let numbers = data[0]["embedding"].as_array().unwrap();
+    let square: f64 = numbers.iter().map(|x| x.as_f64().unwrap().powi(2)).sum();
+    assert!((square - 1.0).abs() < 1e-3, "{square}");
+    let bench = Bench::start(Some(always(FaultKind::Unavailable)), None).await;
+    assert_eq!(exchange(bench.addr(), &request).await.status(), 503);
 }
 
 #[tokio::test]
@@ -226,7 +245,7 @@ async fn the_script_of_an_attempt_is_what_comes_over_the_socket() {
 
 #[tokio::test]
 async fn shutdown_closes_open_streams_and_the_port() {
-    let mut profile = always(seawall::settings::FaultKind::StallMidStream);
+    let mut profile = always(FaultKind::StallMidStream);
     profile.stall_for = std::time::Duration::from_hours(1);
     let bench = Bench::start(Some(profile), None).await;
     let mut stream = TcpStream::connect(bench.addr()).await.unwrap();

@@ -29,12 +29,12 @@ use super::script::{Reply, Step};
 use crate::check::Checker;
 use crate::client::flight::{Flight, FlightKey, Subscriber};
 use crate::client::sync::Exploration;
-use crate::client::{Answer, CallError, CallStream};
+use crate::client::{Answer, CallContext, CallError, CallStream};
 use crate::event::{
     AttemptResult, BreakerMode, BreakerState, CallId, EventKind, Fate, FlightId, Sample, UserId,
 };
 use crate::policy::fingerprint::{RequestKey, Scope};
-use crate::settings::Policy;
+use crate::settings::{Policy, SemanticMode};
 use crate::time::Timestamp;
 
 /// What a schedule led to. A story names what it must have come across: one that never meets the race it is
@@ -666,4 +666,81 @@ fn orders_come(dial: &Dial) -> Seen {
 #[test]
 fn orders_of_a_person_may_come_at_any_point() {
     explore(orders_come, &["refused", "failed", "answered", "late"]);
+}
+
+/// One prompt in four dresses.
+const DRESSES: [&str; 4] = [
+    "How do I reset my password?",
+    "How can I reset my password?",
+    "How do I reset the password?",
+    "Please tell me how to reset my password.",
+];
+
+fn labels_race(_: &Dial) -> Seen {
+    let mut policy = steady();
+    policy.semantic.mode = SemanticMode::On;
+    let rig = Rig::new(policy);
+    rig.upstream
+        .push(["one", "two", "three", "four", "five"].map(says));
+    let [stored, served, asked, other] = DRESSES.map(cold);
+    finish(rig.call(&stored)).unwrap();
+    assert_eq!(finish(rig.call(&served)).unwrap().fate, Fate::Hit);
+    let fresh = CallContext {
+        fresh: true,
+        ..CallContext::default()
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| drop(finish(rig.call(&asked))));
+        scope.spawn(|| leave_somewhere(rig.call(&asked)));
+        scope.spawn(|| {
+            come_late();
+            drop(finish(rig.call(&other)));
+        });
+        scope.spawn(|| drop(finish(rig.client.call(&stored, fresh))));
+        scope.spawn(|| {
+            come_late();
+            rig.client.label(CallId(2), false);
+        });
+        scope.spawn(|| {
+            rig.client.set_semantic(SemanticMode::Shadow);
+            come_late();
+            rig.client.set_semantic(SemanticMode::On);
+        });
+    });
+    settle(&rig, 6);
+    let removed = |was: bool| {
+        told(
+            &rig,
+            |kind| matches!(kind, EventKind::SemanticLabelled { removed, .. } if *removed == was),
+        ) > 0
+    };
+    let hits = told(&rig, |kind| matches!(kind, EventKind::SemanticHit { .. }));
+    let labels = rig.client.policy().semantic.labels;
+    assert_eq!(
+        (labels.len(), labels[0].bad),
+        (1, 1),
+        "a change of mode keeps the label"
+    );
+    seen([
+        ("another hit", hits > 1),
+        ("no other hit", hits == 1),
+        ("the answer went", removed(true)),
+        ("a newer answer was there", removed(false)),
+        (
+            "shadowed",
+            told(&rig, |kind| matches!(kind, EventKind::SemanticShadowed { .. })) > 0,
+        ),
+    ])
+}
+
+#[test]
+fn a_label_may_come_while_others_look_and_land() {
+    let wanted = [
+        "another hit",
+        "no other hit",
+        "the answer went",
+        "a newer answer was there",
+        "shadowed",
+    ];
+    explore(labels_race, &wanted);
 }

@@ -54,6 +54,7 @@ fn an_answer_is_served_until_its_ttl_and_then_remembered_as_expired() {
     let expected = Stored {
         kept: true,
         bytes: 1000,
+        version: 1,
         ..Stored::default()
     };
     assert_eq!(stored, expected);
@@ -81,9 +82,13 @@ fn a_newer_answer_replaces_the_older_one_and_starts_a_new_life() {
         kept: true,
         bytes: 1000,
         replaced: true,
+        older: Some(1),
+        version: 2,
         ..Stored::default()
     };
     assert_eq!(stored, expected);
+    assert_eq!(cache.peek(at(70), 1), None);
+    assert_eq!(cache.peek(at(70), 2).map(|peeked| *peeked.value), Some(8));
     assert_eq!(cache.get(at(70), &key(1)).found, hit(&8, at(30)));
     assert_eq!((cache.entries(), cache.bytes()), (1, 1000));
 }
@@ -207,6 +212,7 @@ struct Model {
     /// The row that is judged next; the oldest if none.
     hand: Option<u32>,
     gone: Vec<(u8, MissReason)>,
+    last_version: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -216,6 +222,7 @@ struct Row {
     bytes: u64,
     stored_at: u64,
     visited: bool,
+    version: u64,
 }
 
 /// Three names share each fingerprint.
@@ -289,11 +296,15 @@ impl Model {
         if let Some(at) = self.rows.iter().position(|row| row.name / 3 == name / 3) {
             let row = self.remove(at);
             stored.replaced = row.name == name;
+            stored.older = stored.replaced.then_some(row.version);
             stored.evicted_for_room = u64::from(row.name != name);
             visited = row.name == name && row.visited;
         }
         stored.evicted_for_room += self.evict_down_to(self.max_bytes - bytes);
+        self.last_version += 1;
+        stored.version = self.last_version;
         self.rows.push(Row {
+            version: self.last_version,
             name,
             value,
             bytes,
@@ -315,6 +326,8 @@ impl Model {
 enum Op {
     Get(u8),
     Put(u8, u64),
+    Touch(u8),
+    Discard(u8),
     Sweep,
     Clear,
     Configure(u64, u64),
@@ -323,7 +336,9 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (0..24u8).prop_map(Op::Get),
-        8 => (0..24u8, ENTRY_OVERHEAD + 1..600).prop_map(|(name, bytes)| Op::Put(name, bytes)),
+        8 => (0..24u8, ENTRY_OVERHEAD + 1..1200).prop_map(|(name, bytes)| Op::Put(name, bytes)),
+        1 => (0..24u8).prop_map(Op::Touch),
+        1 => (0..24u8).prop_map(Op::Discard),
         1 => Just(Op::Sweep),
         1 => Just(Op::Clear),
         1 => (0..40u64, 0..2000u64).prop_map(|(ttl, max)| Op::Configure(ttl, max)),
@@ -371,6 +386,21 @@ proptest! {
                     kept += u64::from(stored.kept);
                     left += stored.expired + stored.evicted_for_room + u64::from(stored.replaced);
                 }
+                Op::Touch(name) => {
+                    if let Some(row) = model.rows.iter_mut().find(|row| row.name == name) {
+                        row.visited = true;
+                        cache.touch(row.version);
+                    }
+                }
+                Op::Discard(name) => {
+                    if let Some(at) = model.rows.iter().position(|row| row.name == name) {
+                        let version = model.remove(at).version;
+                        model.gone.push((name / 3, MissReason::Evicted));
+                        prop_assert!(cache.discard(version));
+                        prop_assert!(!cache.discard(version));
+                        left += 1;
+                    }
+                }
                 Op::Sweep => {
                     let expired = cache.sweep(now);
                     prop_assert_eq!(expired, model.sweep());
@@ -382,7 +412,10 @@ proptest! {
                     let removed = cache.clear(now);
                     prop_assert_eq!(removed, model.rows.len() as u64);
                     left += removed;
-                    model = Model { ttl: model.ttl, max_bytes: model.max_bytes, now: model.now, ..Model::default() };
+                    model = Model {
+                        ttl: model.ttl, max_bytes: model.max_bytes, now: model.now,
+                        last_version: model.last_version, ..Model::default()
+                    };
                 }
                 Op::Configure(ttl, max_bytes) => {
                     (model.ttl, model.max_bytes) = (ttl, max_bytes);
@@ -392,6 +425,13 @@ proptest! {
                     prop_assert_eq!(removed, Removed { expired, evicted });
                     left += expired + evicted;
                 }
+            }
+            for version in 0..=model.last_version {
+                let row = model.rows.iter().find(|row| row.version == version);
+                let row = row.filter(|row| model.now - row.stored_at < model.ttl);
+                let peeked = cache.peek(now, version);
+                let peeked = peeked.map(|peeked| (peeked.key.clone(), *peeked.value, peeked.stored_at));
+                prop_assert_eq!(peeked, row.map(|row| (colliding(row.name), row.value, at(row.stored_at))));
             }
             prop_assert_eq!(cache.bytes(), model.bytes());
             prop_assert!(cache.bytes() <= model.max_bytes);

@@ -1,9 +1,13 @@
 //! Stories with tables, then a second, simpler limiter that must agree with the first in everything.
 
+mod users;
+
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::settings::Bucket;
+use crate::settings::{Bucket, QueueOrder, UserLimits};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -36,8 +40,12 @@ fn limiter() -> Limiter {
     Limiter::new(&settings(), Timestamp::ZERO)
 }
 
-fn request(tokens: u64) -> Request {
+/// Who asks where nobody else does.
+static ANA: LazyLock<UserId> = LazyLock::new(|| UserId::new("ana"));
+
+fn request(tokens: u64) -> Request<'static> {
     Request {
+        user: &ANA,
         tokens,
         deadline: Timestamp::MAX,
     }
@@ -87,6 +95,7 @@ fn a_grant_takes_from_both_buckets_and_a_slot() {
         constraint: Constraint::Tokens,
         position: 1,
         ready_at: Some(at(1000)),
+        displaced: None,
     };
     assert_eq!(queued, expected);
     assert_eq!((limiter.levels(at(0)), limiter.in_use()), ((2, 70), 1));
@@ -109,6 +118,8 @@ fn a_lone_waiter_is_admitted_at_the_predicted_nanosecond() {
         grant: Grant {
             reserved: 20,
             charged: true,
+            lane: LaneId(0),
+            version: 0,
         },
         waited: Duration::from_millis(1500),
     };
@@ -129,6 +140,7 @@ fn a_small_call_does_not_pass_a_large_one() {
         constraint: Constraint::Tokens,
         position: 2,
         ready_at: Some(at(5100)),
+        displaced: None,
     };
     assert_eq!(small, expected);
     let wait = Turn::Wait {
@@ -137,7 +149,7 @@ fn a_small_call_does_not_pass_a_large_one() {
     };
     assert_eq!(limiter.poll(at(10), Ticket(1)), wait);
     // the large one gives up: the small one is the head, and its turn is now
-    limiter.leave(at(20), large);
+    assert!(limiter.leave(at(20), large));
     assert_eq!(limiter.head(at(20)), Some((Ticket(1), Some(at(20)))));
     assert_eq!(limiter.levels(at(0)), (2, 40));
 }
@@ -153,6 +165,7 @@ fn a_slot_wakes_the_head_and_nothing_else_does() {
         constraint: Constraint::Slots,
         position: 1,
         ready_at: None,
+        displaced: None,
     };
     assert_eq!(queued, expected);
     let wait = Turn::Wait {
@@ -179,6 +192,7 @@ fn too_long_a_wait_is_rejected_with_its_length() {
     let first = limiter.must_admit(at(0), 100);
     let _settled = limiter.settle(at(0), first, Settlement::Unknown);
     let too_late = Request {
+        user: &ANA,
         tokens: 50,
         deadline: at(4999),
     };
@@ -200,7 +214,7 @@ fn too_long_a_wait_is_rejected_with_its_length() {
         ),
         "{queued:?}"
     );
-    limiter.leave(at(0), Ticket(0));
+    assert!(limiter.leave(at(0), Ticket(0)));
     limiter.configure(
         &LimitSettings {
             max_wait: 4 * SECOND,
@@ -300,6 +314,7 @@ fn a_pause_holds_everybody_and_is_never_shortened() {
         constraint: Constraint::Paused,
         position: 1,
         ready_at: Some(at(2000)),
+        displaced: None,
     };
     assert_eq!(queued, expected);
     // a longer pause moves the turn of those who wait already
@@ -322,6 +337,7 @@ fn behind_a_head_that_may_go_one_waits_for_a_slot_at_most() {
         constraint: Constraint::Slots,
         position: 2,
         ready_at: Some(at(2000)),
+        displaced: None,
     };
     assert_eq!(limiter.acquire(at(2000), request(1)), expected);
 }
@@ -594,10 +610,14 @@ impl World {
     fn acquire(&mut self, tokens: u64, patience: u64) {
         let deadline = at(patience) + Duration::from_nanos(self.now);
         let could = self.model.queue.is_empty() && self.model.may_go(self.now, tokens);
-        match self
-            .limiter
-            .acquire(Timestamp(self.now), Request { tokens, deadline })
-        {
+        match self.limiter.acquire(
+            Timestamp(self.now),
+            Request {
+                user: &ANA,
+                tokens,
+                deadline,
+            },
+        ) {
             Admission::Admitted(grant) => {
                 assert!(self.model.queue.is_empty());
                 self.granted(grant, tokens);
@@ -652,7 +672,7 @@ impl World {
             Op::Acquire { tokens, patience } => self.acquire(tokens, patience),
             Op::Leave { nth } if !self.model.queue.is_empty() => {
                 let (ticket, _) = self.model.queue.remove(nth % self.model.queue.len());
-                self.limiter.leave(now, ticket);
+                assert!(self.limiter.leave(now, ticket));
                 assert_eq!(self.limiter.poll(now, ticket), Turn::Gone);
             }
             Op::Leave { .. } => {}
@@ -739,7 +759,7 @@ impl World {
     /// Everybody goes home.
     fn drain(&mut self) {
         while let Some(&(ticket, _)) = self.model.queue.first() {
-            self.limiter.leave(Timestamp(self.now), ticket);
+            assert!(self.limiter.leave(Timestamp(self.now), ticket));
             self.model.queue.remove(0);
         }
         while !self.grants.is_empty() {

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use crate::event::{Constraint, LimitReject};
+use crate::event::{Constraint, LimitReject, UserId};
 use crate::time::Timestamp;
 
 /// What an attempt needs: one request, one slot and these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct Request<'a> {
+    /// Who asks.
+    pub user: &'a UserId,
     /// LLM tokens to reserve: those of the prompt, and the most the answer may have.
     pub tokens: u64,
     /// When the call must be over; a wait beyond it is not begun.
@@ -18,6 +20,10 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
+/// A user's lane in the queue, or the one that too many users share. Never used again for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub(super) u64);
+
 /// Proof of admission: a slot is held, a request and tokens are charged. Goes back to
 /// [`settle`](super::Limiter::settle) on every way out, or the slot is lost.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,12 +33,21 @@ pub struct Grant {
     pub(super) reserved: u64,
     /// Whether anything was charged: not while the limiter is off.
     pub(super) charged: bool,
+    /// Whose it is.
+    pub(super) lane: LaneId,
+    /// The settings it was charged under.
+    pub(super) version: u64,
 }
 
 impl Grant {
     /// LLM tokens reserved; zero if the limiter was off.
     pub fn reserved(&self) -> u64 {
         self.reserved
+    }
+
+    /// Whose buckets were charged, besides those of all.
+    pub fn lane(&self) -> LaneId {
+        self.lane
     }
 }
 
@@ -48,11 +63,15 @@ pub enum Admission {
         ticket: Ticket,
         /// What will hold it up last.
         constraint: Constraint,
-        /// Place in the queue; 1 is the head.
+        /// Place in the queue, by who should go before it; 1 is the head.
         position: u32,
-        /// When it will be admitted, to the nanosecond, if nobody leaves, settles or is told to pause; unknown
-        /// where a slot must be given back first.
+        /// When it will be admitted, to the nanosecond, if nobody comes, leaves, settles or is told to pause;
+        /// unknown where a slot must be given back first. First come, first served, nobody who comes can change
+        /// it as long as no user has a bucket of its own; in fair order those of other users can.
         ready_at: Option<Timestamp>,
+        /// Who lost its place to it, in a full queue. Its ticket is gone: wake it and tell it
+        /// [`LimitReject::Displaced`].
+        displaced: Option<Ticket>,
     },
     /// Turned away; nothing is charged.
     Rejected {
@@ -76,12 +95,13 @@ pub enum Turn {
     },
     /// Not yet.
     Wait {
-        /// When to ask again. `None`: not the head, or a slot must be given back first; somebody will wake it.
+        /// When to ask again. `None`: not the head, or a slot must be given back first; somebody will wake it. Who
+        /// is the head may have changed since it was asked: wake that one.
         until: Option<Timestamp>,
         /// What keeps the head of the queue.
         constraint: Constraint,
     },
-    /// Nobody waits under this ticket: it was admitted, or it left.
+    /// Nobody waits under this ticket: it was admitted, it left, or it was displaced.
     Gone,
 }
 

@@ -35,6 +35,7 @@ impl Call {
             fate: None,
             doing: Doing::Starting,
             cache: None,
+            meaning: None,
             flight: None,
             spans: Vec::new(),
             attempts: 0,
@@ -92,6 +93,7 @@ impl Call {
                     self.injected.push((*attempt, *fault));
                 }
             }
+            semantic_events!() => self.learn_meaning(kind),
             EventKind::AttemptResponded { status, .. } => self.status = Some(*status),
             EventKind::RetryStopped { reason, .. } => self.stopped = Some(*reason),
             EventKind::SessionStarted { .. }
@@ -116,7 +118,6 @@ impl Call {
             | EventKind::AttemptEnded { .. }
             | EventKind::RetryScheduled { .. }
             | call_events!()
-            | semantic_events!()
             | limit_events!()
             | breaker_events!() => {}
         }

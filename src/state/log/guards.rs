@@ -3,7 +3,8 @@
 use super::LogKind;
 use super::sentence::{About, Sentence, count, seconds, upstream_name};
 use crate::event::{
-    BreakerMode, BreakerState, Constraint, EventKind, EvictReason, LimitReject, MoveReason, WindowCounts,
+    BreakerMode, BreakerState, Constraint, EventKind, EvictReason, LimitReject, MoveReason, NearMiss, Origin,
+    WindowCounts,
 };
 
 impl About<'_> {
@@ -19,12 +20,16 @@ impl About<'_> {
                     LogKind::Note,
                     format!("cache cleared, {} gone", count(*removed, "answer")),
                 )),
-                EvictReason::Expired | EvictReason::Capacity => None,
+                EvictReason::Expired | EvictReason::Capacity | EvictReason::Labelled => None,
             },
             EventKind::CacheSwitched { on } => {
                 Some((LogKind::Note, format!("cache {}", if *on { "on" } else { "off" })))
             }
-            EventKind::CacheMissed { .. }
+            EventKind::CacheMissed {
+                nearest: Some(nearest),
+                ..
+            } => self.near_miss(nearest),
+            EventKind::CacheMissed { nearest: None, .. }
             | EventKind::CacheBypassed { .. }
             | EventKind::CacheStored { .. }
             | EventKind::CacheSkipped { .. }
@@ -38,44 +43,22 @@ impl About<'_> {
         }
     }
 
-    pub(super) fn semantic(&self, kind: &EventKind) -> Sentence {
-        let id = self.id;
-        match kind {
-            EventKind::SemanticHit { nearest, saved, .. } => Some((
-                LogKind::Hit,
-                format!(
-                    "{id} semantic hit {:.2} with {}, {} tokens saved",
-                    nearest.similarity,
-                    nearest.source,
-                    saved.total()
-                ),
-            )),
-            EventKind::SemanticLabelled {
-                source,
-                good,
-                threshold,
-                ..
-            } => {
-                let verdict = if *good { "good" } else { "bad" };
-                Some((
-                    LogKind::Note,
-                    format!(
-                        "{id} judged {verdict}: the prompt of {source} asks for {threshold:.2} from now on"
-                    ),
-                ))
-            }
-            EventKind::SemanticMissed { .. }
-            | EventKind::SemanticShadowed { .. }
-            | EventKind::SemanticCompared { .. }
-            | EventKind::SemanticStored { .. }
-            | session_events!()
-            | call_events!()
-            | cache_events!()
-            | flight_events!()
-            | limit_events!()
-            | breaker_events!()
-            | attempt_events!() => None,
-        }
+    /// Of a person's own question only: a burst would fill the log.
+    fn near_miss(&self, nearest: &NearMiss) -> Sentence {
+        let chat = self.call.is_some_and(|call| call.origin == Origin::Chat);
+        let diff = nearest
+            .differs
+            .first()
+            .filter(|diff| !diff.is_another_question())?;
+        (chat && nearest.fields == 1).then(|| {
+            let text = format!(
+                "{} missed: only the {} is not that of {}",
+                self.id,
+                diff.label(),
+                nearest.source
+            );
+            (LogKind::Note, text)
+        })
     }
 
     pub(super) fn flight(&self, kind: &EventKind) -> Sentence {

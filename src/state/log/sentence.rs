@@ -7,21 +7,22 @@ use crate::event::{
     CallId, Event, EventKind, Failure, FailureClass, Fate, HintSource, StopReason, UpstreamHealth,
     UpstreamInfo,
 };
-use crate::settings::{FaultKind, FaultProfile};
-use crate::state::{Call, Calls, Session};
+use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder, SemanticMode};
+use crate::state::{Call, Calls, SemanticView, Session};
 use crate::time::Timestamp;
 
 /// What is said.
 pub(super) type Sentence = Option<(LogKind, String)>;
 
 /// The line for an event, if it deserves one. `before` is the session before the event.
-pub(super) fn of(event: &Event, before: &Session, calls: &Calls) -> Sentence {
+pub(super) fn of(event: &Event, before: &Session, calls: &Calls, semantic: &SemanticView) -> Sentence {
     let about = About {
         id: event.call.unwrap_or_default(),
         call: event.call.and_then(|id| calls.recent.get(&id)),
         at: event.at,
         before,
         calls,
+        semantic,
     };
     match &event.kind {
         session_events!() => about.session(&event.kind),
@@ -38,10 +39,12 @@ pub(super) fn of(event: &Event, before: &Session, calls: &Calls) -> Sentence {
 /// What a sentence may speak of.
 pub(super) struct About<'a> {
     pub(super) id: CallId,
-    call: Option<&'a Call>,
+    pub(super) call: Option<&'a Call>,
     pub(super) at: Timestamp,
     pub(super) before: &'a Session,
     calls: &'a Calls,
+    /// After the event.
+    pub(super) semantic: &'a SemanticView,
 }
 
 impl About<'_> {
@@ -51,8 +54,21 @@ impl About<'_> {
                 LogKind::Note,
                 format!("session started: {}, seed {seed}", upstream_name(upstream)),
             )),
+            EventKind::PolicyApplied { policy } if only_order(&self.before.policy, policy) => {
+                let how = match policy.limit.order {
+                    QueueOrder::Fair => "fair by user",
+                    QueueOrder::Fifo => "first come first served",
+                };
+                Some((LogKind::Note, format!("the limiter's queue goes {how}")))
+            }
             EventKind::PolicyApplied { policy } => {
-                Some((LogKind::Note, format!("policy {} applied", policy.name)))
+                let semantic = match policy.semantic.mode {
+                    mode if mode == self.before.policy.semantic.mode => "",
+                    SemanticMode::Off => ": semantic cache off",
+                    SemanticMode::On => ": semantic cache on",
+                    SemanticMode::Shadow => ": semantic cache in shadow",
+                };
+                Some((LogKind::Note, format!("policy {} applied{semantic}", policy.name)))
             }
             EventKind::UpstreamProbed { health } => self.health(health),
             EventKind::FaultsApplied { on: true, profile } => Some((
@@ -274,6 +290,13 @@ fn rates(profile: &FaultProfile) -> String {
     } else {
         text
     }
+}
+
+/// Whether nothing but the order of the queue is another one.
+fn only_order(before: &Policy, after: &Policy) -> bool {
+    let mut same = before.clone();
+    same.limit.order = after.limit.order;
+    same.limit.order != before.limit.order && same == *after
 }
 
 fn percent(share: f64) -> String {

@@ -6,8 +6,10 @@ use ratatui::text::Line;
 
 use crate::event::CallId;
 use crate::state::Call;
+use crate::tui::action::Action;
 use crate::tui::pane::story;
 use crate::tui::theme::Role;
+use crate::tui::update::blocked;
 use crate::tui::view::View;
 
 /// Draws it. A story longer than its box says so, and is scrolled by pages.
@@ -15,12 +17,15 @@ pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
     let call = view.state.calls.recent.get(&id);
     let lines = call.map(|call| rows(view, call, inner(area))).unwrap_or_default();
     let long = lines.len() > usize::from(inner(area).height);
-    let note = if long {
+    let judged = blocked(Action::LabelBad, view.ui, view.state).is_none();
+    let note = if judged && !long {
+        "g right   b wrong   Up Down other calls   y copy   Esc closes"
+    } else if long {
         "PgUp PgDn scroll   Up Down other calls   y copy   Esc closes"
     } else {
         "Up Down other calls   y copy   x stop   Esc closes"
     };
-    let inner = super::frame(view, &format!("Call {id}"), note, area, buf);
+    let inner = super::frame(view, &format!("Why {id}"), note, area, buf);
     if inner.is_empty() {
         return;
     }

@@ -30,7 +30,7 @@ impl Palette {
         let (words, number) = self.parts();
         let mut found: Vec<(usize, Action)> = Action::ALL
             .iter()
-            .filter(|action| matches!(action.group(), Group::Do | Group::Look))
+            .filter(|action| matches!(action.group(), Group::Do | Group::Look) || about_a_call(**action))
             .filter(|action| action.pane_index().is_none())
             .filter_map(|action| score(*action, &words, number).map(|score| (score, *action)))
             .collect();
@@ -74,6 +74,11 @@ impl Palette {
 /// Whether an action takes a number.
 pub fn takes_number(action: Action) -> bool {
     matches!(action, Action::BurstOf | Action::BurstAll)
+}
+
+/// Whether an action of the open story makes sense for the call under the cursor too.
+fn about_a_call(action: Action) -> bool {
+    matches!(action, Action::LabelGood | Action::LabelBad)
 }
 
 /// How well an action matches, 0 best; nothing if it does not. Letters must come in order, whole words

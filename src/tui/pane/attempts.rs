@@ -17,6 +17,7 @@ use ratatui::text::Line;
 use crate::event::CallId;
 use crate::state::{Call, Calls};
 use crate::time::Timestamp;
+use crate::tui::layout::Tier;
 use crate::tui::pane::PaneId;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
@@ -94,6 +95,13 @@ fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
         ""
     };
     let mut wordings = Vec::new();
+    if let Some(digit) = dashboard(view) {
+        let over_time = format!("  {digit} over time");
+        if width >= WIDE.0 {
+            wordings.push(format!("{legend}  each column {column}{over_time}"));
+        }
+        wordings.push(format!("0s ... {all}{quantiles}{over_time}"));
+    }
     if width >= WIDE.0 {
         wordings.push(format!("{legend}  each column {column}"));
         wordings.push(format!("{legend}  {column}"));
@@ -106,6 +114,14 @@ fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
         .map(|text| format!("{follows}{text}"))
         .find(fits)
         .unwrap_or_default()
+}
+
+/// The digit that opens the retries over time, where they do not stand beside the lanes.
+fn dashboard(view: &View<'_>) -> Option<usize> {
+    let tier = Tier::of(view.ui.size.width, view.ui.size.height);
+    tier.way_back(PaneId::Retries)?;
+    let place = tier.order().iter().position(|pane| *pane == PaneId::Retries)?;
+    Some(place + 1)
 }
 
 /// What to do where nothing was asked yet.
@@ -423,6 +439,12 @@ mod tests {
             "━ wait  ▒ stream  · back-off  each column 0.1s"
         );
         assert_eq!(note(&view, &call, 20), "");
+        let mut small = scene::burst();
+        small.ui.size = ratatui::layout::Size::new(80, 24);
+        assert_eq!(
+            note(&small.view(), &call, 76),
+            "0s ... 10s  p50 0.7s p95 5.8s  6 over time"
+        );
         let mut old = scene::burst();
         old.ui.selected_call = Some(CallId(30));
         assert_eq!(

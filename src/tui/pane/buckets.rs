@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{gauge, row, units};
+use super::{gauge, row, units, users};
 
 /// Seconds the sparklines cover.
 const SPAN: u64 = 60;
@@ -32,6 +32,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         queue(view, "", width),
     ];
     let rest = [
+        users::queue_line(view, "order     ", width),
         level_history(view, "tokens    ", width),
         waiting_history(view, "waiting   ", width),
         totals(view, width),
@@ -46,15 +47,17 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 
 /// Waiters, for the border of a pane with `width` columns of content; nothing if nobody waits.
 pub fn title(view: &View<'_>, width: u16) -> String {
-    let text = match view.state.limit.waiters.len() {
-        0 => String::new(),
+    let short = match view.state.limit.waiters.len() {
+        0 => return String::new(),
         waiting => format!("{waiting} waiting"),
     };
-    if row::width(&text) > row::note_room(width) {
-        String::new()
-    } else {
-        text
-    }
+    let long = format!(
+        "{}, {}",
+        short.replace("waiting", "wait"),
+        users::queue_words(view)
+    );
+    let fits = |text: &String| row::width(text) <= row::note_room(width);
+    [long, short].into_iter().find(fits).unwrap_or_default()
 }
 
 /// `label` and the bucket of LLM tokens.
@@ -332,7 +335,7 @@ mod tests {
                 "Requests  [██████████████░░░░░░]  70%    42/60 +1/s",
                 "Parallel  [████░░░░░░░░░░░░░░░░]  19%     3/16 in use",
                 "next admit 0.4s (#35)     waiting 1   shed 0",
-                "",
+                "order     fair, 1 user waits",
                 "tokens                      ▅▅▄▄▄▄▃▃▃▃▃   last 60s",
                 "waiting                     ▃▆█▅█▃▆█▅█▃   last 60s",
                 "admitted  36   charged 0 tok",

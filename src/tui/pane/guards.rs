@@ -11,7 +11,7 @@ use crate::tui::theme::Role;
 use crate::tui::view::View;
 
 use super::latency::Quantiles;
-use super::{breaker, buckets, cache, latency, row};
+use super::{breaker, buckets, cache, latency, row, semantic, users};
 
 /// From this size on the pane is drawn with words and longer bars.
 const ROOMY: (u16, u16) = (50, 10);
@@ -60,6 +60,7 @@ fn compact_rows(view: &View<'_>, width: usize) -> Vec<(u8, Line<'static>)> {
         (6, buckets::queue(view, "  ", width)),
         (5, cache_line(view, "cache ", &saved, width)),
         (8, latency_line(view, "latency ", width)),
+        (9, users::queue_line(view, "order  ", width)),
     ]
 }
 
@@ -75,6 +76,7 @@ fn roomy_rows(view: &View<'_>, width: usize) -> Vec<(u8, Line<'static>)> {
         (4, buckets::requests(view, "Requests ", width)),
         (11, buckets::slots(view, "Parallel ", width)),
         (5, buckets::queue(view, "  ", width)),
+        (12, users::queue_line(view, "  order  ", width)),
         (6, cache_line(view, "Cache    ", "", width)),
         (10, cache::history(view, "  ", 20, &[saved], width)),
         (7, latency_line(view, "Latency  ", width)),
@@ -92,6 +94,13 @@ fn cache_line(view: &View<'_>, label: &str, saved: &str, width: usize) -> Line<'
     if !cache.on {
         pieces.push(Line::from("  every call asks"));
         return row::join(view.theme, pieces, width);
+    }
+    if let Some(count) = semantic::count(view) {
+        pieces.push(Line::from(row::piece(
+            view.theme,
+            Role::Hit,
+            format!("  {count}"),
+        )));
     }
     if !saved.is_empty() {
         pieces.push(Line::from(format!("  {saved}")));

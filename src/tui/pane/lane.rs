@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
-use super::{mark, row, units};
+use super::{mark, row, semantic, units};
 
 /// Milliseconds a column may stand for. Few steps, so that the picture seldom changes its measure.
 const LADDER_MS: [u64; 8] = [20, 50, 100, 200, 500, 1000, 2000, 5000];
@@ -218,6 +218,15 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
 /// `◇ exact, saved 412 tok`.
 fn hit_remark(theme: &Theme, call: &Call) -> Vec<String> {
     let mark = theme.glyphs.hit;
+    if let Some((nearest, saved)) = semantic::served(call) {
+        let how = format!("{mark} semantic {}", semantic::like(nearest.similarity));
+        let saved = format!("saved {} tok", units::amount(saved));
+        return vec![
+            format!("{how} like {}, {saved}", nearest.source),
+            format!("{how}, {saved}"),
+            how,
+        ];
+    }
     match call.cache {
         Some(CacheVerdict::Hit { saved, replayed, .. }) => {
             let how = if replayed { "replayed" } else { "exact" };

@@ -9,7 +9,7 @@ use crate::text::SafeText;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{gauge, mark, row, units};
+use super::{gauge, mark, row, semantic, units};
 
 /// Cells of the longest bar of a histogram.
 const BAR: usize = 18;
@@ -185,6 +185,14 @@ fn cache(view: &View<'_>, width: usize) -> Line<'static> {
     } else {
         vec![Line::from("cache    off")]
     };
+    if let Some(mode) = semantic::tag(view) {
+        let threshold = semantic::like(policy.semantic.threshold);
+        pieces.push(Line::from(row::piece(
+            view.theme,
+            Role::Hit,
+            format!(", semantic {mode} >= {threshold}"),
+        )));
+    }
     pieces.push(Line::from(format!(", {shared}")));
     pieces.push(Line::from(format!(
         ", deadline {}",

@@ -7,14 +7,15 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::event::{
-    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, Failure, FailureClass, Fate, FlightId,
-    MissReason, MoveReason, Origin, Phase, Sample, StopReason, UpstreamInfo, UserId, WindowCounts,
+    BreakerMode, BreakerState, BucketLevel, CallId, Constraint, DiffKind, Failure, FailureClass, Fate,
+    FieldDiff, FlightId, Hint, HintSource, MissReason, MoveReason, NearMiss, Origin, Phase, Sample,
+    StopReason, UpstreamInfo, UserId, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
-    BreakerView, Burst, CacheVerdict, Call, Doing, FateCounts, Flight, RetryView, Span, SpanKind, State,
-    StateSpell, Waiter,
+    BreakerView, Burst, CacheVerdict, CacheView, Call, Came, Doing, ExplainedMiss, FateCounts, FieldCount,
+    Flight, LookupSecond, Misses, RetryView, Second, Span, SpanKind, State, StateSpell, Wait, Waiter,
 };
 use crate::time::Timestamp;
 use crate::tui::theme::Theme;
@@ -120,6 +121,7 @@ pub(super) fn call(id: u64, started: f64, ended: f64, fate: Fate) -> Call {
         cache: Some(CacheVerdict::Miss {
             reason: MissReason::NeverSeen,
         }),
+        meaning: None,
         flight: None,
         spans: Vec::new(),
         attempts: 0,
@@ -437,19 +439,32 @@ fn guards(state: &mut State) {
     state.limit.history = (20..42)
         .map(|second| (second, 0.9 - second as f32 / 60.0, second as u32 % 5))
         .collect();
-    state.cache.hits = 7;
-    state.cache.misses = BTreeMap::from([(MissReason::NeverSeen, 30), (MissReason::Expired, 3)]);
-    state.cache.saved_tokens = 2_900;
-    state.cache.saved_time = ms(4_900);
-    state.cache.entries = 18;
-    state.cache.bytes = 12_300;
-    state.cache.stored = 30;
-    state.cache.history = (20u32..42)
-        .filter(|second| second % 7 != 0)
-        .map(|second| (u64::from(second), second % 4, 4))
-        .collect();
+    cache(&mut state.cache);
     state.latency.recent = (0..30u64)
         .map(|call| (call % 6 != 5).then(|| ms(300 + call * call * 7)))
+        .collect();
+}
+
+/// A cache of some use.
+fn cache(cache: &mut CacheView) {
+    cache.hits = 7;
+    cache.misses = BTreeMap::from([(MissReason::NeverSeen, 30), (MissReason::Expired, 3)]);
+    cache.saved_tokens = 2_900;
+    cache.saved_time = ms(4_900);
+    cache.entries = 18;
+    cache.bytes = 12_300;
+    cache.stored = 30;
+    cache.history = (20u32..42)
+        .filter(|second| second % 7 != 0)
+        .map(|second| LookupSecond {
+            second: u64::from(second),
+            came: Came {
+                calls: 4,
+                lookups: 4,
+                exact: u64::from(second % 4),
+                ..Came::default()
+            },
+        })
         .collect();
 }
 
@@ -487,7 +502,14 @@ pub(super) fn worst() -> Scene {
         })
         .collect();
     state.retry.causes.insert(wide.clone(), u64::MAX);
+    retries_at_their_worst(&mut state.retry);
     state.calls.burst = None;
+    state.cache.near = near_misses(25);
+    for field in &mut state.cache.near.fields {
+        (field.alone, field.with_others) = (u64::MAX, u64::MAX);
+        field.example.field = wide.as_str().into();
+        field.example.here = wide.as_str().into();
+    }
     for call in state.calls.recent.values_mut() {
         call.prompt = wide.as_str().into();
         call.user = UserId::new(&wide);
@@ -501,6 +523,53 @@ pub(super) fn worst() -> Scene {
     scene
 }
 
+/// Numbers, waits and seconds that no session comes to, in a storm.
+fn retries_at_their_worst(retry: &mut RetryView) {
+    let second = |second| Second {
+        second,
+        first: u32::MAX / 8,
+        retries: [u32::MAX; 6],
+        failed: u32::MAX,
+        ended: u32::MAX / 8,
+        ended_tries: u32::MAX,
+        ..Second::default()
+    };
+    let wait = |used| Wait {
+        at: Timestamp::MAX,
+        class: FailureClass::Quota,
+        next: u32::MAX,
+        drawn: Duration::MAX,
+        hint: Some(Hint {
+            wait: Duration::MAX,
+            source: HintSource::RetryAfter,
+        }),
+        used,
+    };
+    for count in [
+        &mut retry.attempts,
+        &mut retry.retries,
+        &mut retry.recovered,
+        &mut retry.wasted,
+        &mut retry.spent,
+        &mut retry.helped,
+        &mut retry.in_vain,
+        &mut retry.ambiguous,
+        &mut retry.ambiguous_tokens,
+    ] {
+        *count = u64::MAX;
+    }
+    retry.sent = 1;
+    retry.answered_after = [u64::MAX; 8];
+    retry.lost_after = [u64::MAX; 8];
+    retry.backed_off = Duration::MAX;
+    retry.peak = Some((f64::INFINITY, Timestamp::MAX));
+    retry.budget = Some((f64::MAX, f64::MIN_POSITIVE));
+    retry.budget_at = Some(Timestamp::MAX);
+    retry.storming = Some(Timestamp::ZERO);
+    retry.timeline.seconds = (0..100).chain([u64::MAX]).map(second).collect();
+    retry.waits = [wait(Duration::ZERO), wait(Duration::MAX)].into();
+}
+
 /// Half-open with its probe out.
 pub(super) fn probing() -> Scene {
     let mut scene = burst();
@@ -512,4 +581,45 @@ pub(super) fn probing() -> Scene {
     breaker.window = WindowCounts::default();
     breaker.cells.clear();
     scene
+}
+
+/// So many misses that differ from a stored request in a time alone, and one that differs in more.
+pub(super) fn near_misses(count: u64) -> Misses {
+    let diff = |field: &str, how, here: &str, stored: &str| FieldDiff {
+        field: field.into(),
+        how,
+        here: here.into(),
+        stored: stored.into(),
+    };
+    let stamp = diff(
+        "system prompt",
+        DiffKind::Time,
+        "You help. It is 10:32:01. Be brief.",
+        "You help. It is 10:30:00. Be brief.",
+    );
+    let tools = diff("tools", DiffKind::Order, "clock, weather", "weather, clock");
+    let miss = |call: u64, differs: Vec<FieldDiff>| ExplainedMiss {
+        at: at(10.0 + call as f64),
+        call: CallId(call),
+        near: NearMiss {
+            source: CallId(1),
+            prompt: "what does a token bucket do?".into(),
+            fields: differs.len() as u32,
+            differs,
+        },
+    };
+    let field = |example: &FieldDiff, alone, with_others| FieldCount {
+        example: example.clone(),
+        alone,
+        with_others,
+    };
+    let both = miss(count + 2, vec![stamp.clone(), tools.clone()]);
+    let latest = (2..count + 2).map(|call| miss(call, vec![stamp.clone()]));
+    Misses {
+        explained: count + 1,
+        single: count,
+        fields: vec![field(&tools, 0, 1), field(&stamp, count, 1)],
+        forgotten: 0,
+        latest: latest.chain([both]).collect(),
+    }
 }

@@ -1,478 +1,411 @@
-//! The story of one call: who asked what, what each layer decided and why, try by try, and the sum of it
-//! in one sentence.
+//! "Why?" on the screen: the story of one call. In this order, each a section of its own:
+//!
+//! 1. how it ended, in a mark and a word, and what it took
+//! 2. the sentence
+//! 3. the steps, a timeline with offsets since the call began
+//! 4. what it does now, where it is not over
+//! 5. the answer, as far as it came
 
-use ratatui::text::{Line, Span};
+use std::time::Duration;
 
-use crate::event::{Fate, Origin};
-use crate::settings::FaultKind;
-use crate::state::{CacheVerdict, Call, Doing, Span as Stretch, SpanKind};
+use ratatui::text::Line;
+
+use crate::event::AttemptResult;
+use crate::state::why::{self, Step, Story, Told, What};
+use crate::state::{Call, Doing};
 use crate::text::SafeText;
 use crate::time::Timestamp;
-use crate::tui::theme::Role;
+use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
 use super::{lane, mark, row, units};
 
-/// Columns of the names at the left.
-const LABEL: usize = 15;
+/// Columns of an offset, right-aligned.
+const OFFSET: usize = 6;
+/// Columns of the layer that did it.
+const LABEL: usize = 8;
+/// Offset, mark and label with the blanks between.
+const INDENT: usize = OFFSET + 1 + 1 + 1 + LABEL + 1;
+/// Steps closer than this happened at once, for a reader.
+const AT_ONCE: Duration = Duration::from_millis(20);
+/// Rows of one step's text.
+const MOST_ROWS: usize = 4;
+/// Rows of the sentence, and of the answer.
+const SENTENCE_ROWS: usize = 6;
+const ANSWER_ROWS: usize = 4;
+/// Characters of an answer that are copied with its story.
+const COPIED: usize = 2000;
 
 /// The whole story in lines of at most `width` columns, for an overlay that scrolls.
 pub fn lines(view: &View<'_>, call: &Call, width: u16) -> Vec<Line<'static>> {
-    let width = usize::from(width);
-    let theme = view.theme;
-    let mark = mark::of_call(theme, call);
-    let mut lines = vec![row::join(
-        theme,
-        vec![
-            Line::from(vec![
-                row::piece(theme, Role::Strong, call.id.to_string()),
-                row::plain(" "),
-                mark.cell_and_word(theme),
-            ]),
-            Line::from(format!("   {}", units::duration(lane::took(call, view.now)))),
-            Line::from(format!("   {}", tries(call.attempts))),
-        ],
-        width,
-    )];
-    for text in row::wrap(theme, &summary(view, call), width, 3) {
-        lines.push(Line::from(text));
-    }
-    lines.push(Line::default());
-    let mut facts = Facts { view, width, lines };
-    facts.about(call);
-    facts.course(call);
-    facts.result(call);
-    facts.lines
-}
-
-/// `3 tries`.
-fn tries(attempts: u32) -> String {
-    match attempts {
-        0 => "not sent".to_owned(),
-        1 => "1 try".to_owned(),
-        tries => format!("{tries} tries"),
-    }
-}
-
-/// What happened, in one sentence.
-fn summary(view: &View<'_>, call: &Call) -> String {
-    let took = units::duration(lane::took(call, view.now));
-    let waited = waited(call, view.now);
-    let why = || {
-        let reason = call.failure.as_ref().map(|failure| failure.message.single_line());
-        let stopped = call.stopped.map(mark::stop);
-        match (reason, stopped) {
-            (Some(reason), Some(stopped)) => format!(": {reason}; {stopped}"),
-            (Some(reason), None) => format!(": {reason}"),
-            (None, Some(stopped)) => format!(": {stopped}"),
-            (None, None) => String::new(),
-        }
+    let mut page = Page {
+        view,
+        width: usize::from(width),
+        lines: Vec::new(),
     };
-    match call.fate {
-        Some(Fate::Answered) => {
-            let after = if call.attempts > 1 {
-                format!("after {}", tries(call.attempts))
-            } else {
-                "at the first try".to_owned()
-            };
-            format!("The upstream answered {after} in {took}{waited}.")
+    page.head(call);
+    match view.state.why.story(call.id) {
+        Some(story) => {
+            page.sentence(&story);
+            page.steps(&story);
         }
-        Some(Fate::Hit) => match call.cache {
-            Some(CacheVerdict::Hit {
-                saved,
-                saved_ns,
-                replayed,
-                ..
-            }) => {
-                let time = units::duration(std::time::Duration::from_nanos(saved_ns));
-                let from = if replayed {
-                    "the ledger of completed results"
-                } else {
-                    "the cache"
-                };
-                let tokens = units::amount(saved.total());
-                format!("Served from {from}: {tokens} tokens and {time} of waiting saved, nothing was sent.")
-            }
-            Some(CacheVerdict::Miss { .. } | CacheVerdict::Bypass { .. }) | None => {
-                "Served from the cache, nothing was sent.".to_owned()
-            }
-        },
-        Some(Fate::Shared) => match lane::owner(view.state, call) {
-            Some(owner) => format!("Shared the answer of {owner}, which asked the same at the same time."),
-            None => "Shared the answer of an identical call in flight.".to_owned(),
-        },
-        Some(Fate::Rejected) => format!("The limiter turned it away, nothing was sent{}.", why()),
-        Some(Fate::Refused) if call.attempts == 0 => {
-            "The breaker was open: refused at once, nothing was sent.".to_owned()
-        }
-        Some(Fate::Refused) => {
-            format!(
-                "The breaker opened after {}: not sent again.",
-                tries(call.attempts)
-            )
-        }
-        Some(Fate::Failed) if call.attempts == 0 => match lane::owner(view.state, call) {
-            Some(owner) => format!(
-                "Failed with {owner}, whose answer it waited for, after {took}{}.",
-                why()
-            ),
-            None => format!("Failed after {took}{waited}, nothing was sent{}.", why()),
-        },
-        Some(Fate::Failed) => format!(
-            "Failed after {} in {took}{waited}{}.",
-            tries(call.attempts),
-            why()
-        ),
-        Some(Fate::Interrupted) => {
-            format!(
-                "The stream broke after part of the answer was shown, so it was not asked again{}.",
-                why()
-            )
-        }
-        Some(Fate::Cancelled) => format!("Stopped by a person after {took}."),
-        None => running(view, call),
+        None => page.paragraph(Role::Muted, "Its steps are not remembered any more.", 1),
     }
+    page.now(call);
+    page.answer(call);
+    page.lines
 }
 
-/// What a call does that is not over.
-fn running(view: &View<'_>, call: &Call) -> String {
-    let until = |at: Timestamp| units::countdown(view.now.until(at));
-    match call.doing {
-        Doing::Starting | Doing::Ended => "Between two layers.".to_owned(),
-        Doing::Queued { constraint, ready_at } => {
-            let when = ready_at.map_or_else(String::new, |at| format!(", {} more", until(at)));
-            format!("Waits in the queue for {}{when}.", mark::constraint(constraint))
-        }
-        Doing::Waiting => format!("Try {} was sent and has not answered yet.", call.attempts),
-        Doing::Streaming => format!("Try {} receives the answer.", call.attempts),
-        Doing::BackingOff { until: at } => {
-            format!(
-                "Try {} failed, the next one follows in {}.",
-                call.attempts,
-                until(at)
-            )
-        }
-        Doing::Following { owner } => format!("Waits for the answer of {owner}, which asked the same."),
+/// The story as plain text, with the beginning of the answer: what is copied.
+pub fn text(view: &View<'_>, call: &Call) -> String {
+    let story = view.state.why.story(call.id);
+    let told = story.map_or_else(|| format!("{}\n", call.id), |story| story.to_string());
+    let answer = view.state.calls.answer(call);
+    if answer.is_empty() {
+        return told;
     }
-}
-
-/// `, of it 0.9s in back-off`: time in the queue and in back-off, where there was any.
-fn waited(call: &Call, now: Timestamp) -> String {
-    let sum = |kind: SpanKind| -> std::time::Duration {
-        let stretches = call.spans.iter().filter(|span| span.kind == kind);
-        stretches
-            .map(|span| span.to.unwrap_or(now).since(span.from))
-            .sum()
-    };
-    let parts: Vec<String> = [
-        (SpanKind::Queued, "in the queue"),
-        (SpanKind::BackOff, "in back-off"),
-    ]
-    .into_iter()
-    .map(|(kind, text)| (sum(kind), text))
-    .filter(|(time, _)| !time.is_zero())
-    .map(|(time, text)| format!("{} {text}", units::duration(time)))
-    .collect();
-    if parts.is_empty() {
-        String::new()
-    } else {
-        format!(", of it {}", parts.join(" and "))
-    }
+    format!("{told}\n{}\n", SafeText::excerpt(answer, COPIED))
 }
 
 /// Lines being written.
-struct Facts<'a> {
+struct Page<'a> {
     view: &'a View<'a>,
     width: usize,
     lines: Vec<Line<'static>>,
 }
 
-impl Facts<'_> {
-    /// A name and its text, wrapped beside it to at most `most` lines.
-    fn fact(&mut self, name: &str, text: &str, most: usize) {
+impl Page<'_> {
+    /// `✓ ok   7.3s   3 tries   ann`.
+    fn head(&mut self, call: &Call) {
         let theme = self.view.theme;
-        let room = self.width.saturating_sub(LABEL);
-        for (index, text) in row::wrap(theme, text, room, most).into_iter().enumerate() {
-            let name = if index == 0 { name } else { "" };
-            self.lines.push(Line::from(vec![
-                row::piece(theme, Role::Muted, row::left(name, LABEL)),
-                row::plain(text),
-            ]));
-        }
-    }
-
-    /// Who asked what, and what the cache said.
-    fn about(&mut self, call: &Call) {
-        let origin = match call.origin {
-            Origin::Chat => "chat".to_owned(),
-            Origin::Burst { burst } => format!("burst {burst}"),
-            Origin::Library => "a program".to_owned(),
+        let tries = match call.attempts {
+            0 => "not sent".to_owned(),
+            1 => "1 try".to_owned(),
+            tries => format!("{tries} tries"),
         };
-        let at = units::clock(call.started_at.since(Timestamp::ZERO), false);
-        self.fact("asked", &format!("at {at} by {} ({origin})", call.user), 2);
-        self.fact("prompt", &call.prompt, 3);
-        let fingerprint = SafeText::new(&call.fingerprint);
-        self.fact("fingerprint", &fingerprint, 2);
-        let cache = match call.cache {
-            Some(CacheVerdict::Hit { age_ns, replayed, .. }) => {
-                let age = units::duration(std::time::Duration::from_nanos(age_ns));
-                let how = if replayed {
-                    "replayed, same idempotency key"
-                } else {
-                    "hit, exactly the same request"
-                };
-                format!("{how}, {age} old")
-            }
-            Some(CacheVerdict::Miss { reason }) => format!("miss: {}", mark::miss(reason)),
-            Some(CacheVerdict::Bypass { reason }) => format!("not asked: {}", mark::bypass(reason)),
-            None => "not asked yet".to_owned(),
-        };
-        self.fact("cache", &cache, 2);
-        if let Some(owner) = lane::owner(self.view.state, call) {
-            self.fact("flight", &format!("shared with {owner}"), 1);
+        let mut pieces = vec![
+            Line::from(mark::of_call(theme, call).cell_and_word(theme)),
+            Line::from(format!("   {}", units::duration(lane::took(call, self.view.now)))),
+            Line::from(format!("   {tries}")),
+        ];
+        if let Some(usage) = &call.usage {
+            pieces.push(Line::from(format!("   {} tokens", units::amount(usage.total()))));
         }
-    }
-
-    /// Each stretch of the lane with its start, its length and why it ended.
-    fn course(&mut self, call: &Call) {
-        if call.spans.is_empty() {
-            return;
-        }
-        self.lines.push(Line::default());
-        let mut attempt = 0;
-        let mut in_attempt = false;
-        for span in &call.spans {
-            match span.kind {
-                SpanKind::Waiting => {
-                    attempt += 1;
-                    in_attempt = span.label.is_empty();
-                }
-                // a stream belongs to the try that waited before it
-                SpanKind::Streaming if in_attempt => {}
-                SpanKind::Streaming => attempt += 1,
-                SpanKind::Queued | SpanKind::BackOff | SpanKind::Following => in_attempt = false,
-            }
-            self.stretch(call, span, attempt);
-        }
-    }
-
-    /// One stretch.
-    fn stretch(&mut self, call: &Call, span: &Stretch, attempt: u32) {
-        let theme = self.view.theme;
-        let (what, role) = match span.kind {
-            SpanKind::Queued => ("in the queue".to_owned(), Role::Wait),
-            SpanKind::Waiting => (format!("try {attempt} waits"), Role::Text),
-            SpanKind::Streaming => (format!("try {attempt} streams"), Role::Ok),
-            SpanKind::BackOff => ("back-off".to_owned(), Role::Wait),
-            SpanKind::Following => {
-                let owner = lane::owner(self.view.state, call);
-                let what = owner.map_or_else(|| "shares".to_owned(), |owner| format!("shares {owner}"));
-                (what, Role::Hit)
-            }
-        };
-        let from = units::precise(span.from.since(call.started_at));
-        let took = units::precise(span.to.unwrap_or(self.view.now).since(span.from));
-        let mut pieces = vec![Line::from(vec![
-            row::piece(
-                theme,
-                Role::Muted,
-                format!("{}  ", row::right(&from, units::DURATION_WIDTH + 2)),
-            ),
-            row::piece(theme, role, row::left(&what, 15)),
-            row::plain(row::right(&took, units::DURATION_WIDTH)),
-        ])];
-        if span.to.is_none() {
-            pieces.push(Line::from(" so far"));
-        }
-        if !span.label.is_empty() {
-            let label = lane::reason(&span.label);
-            pieces.push(Line::from(vec![
-                row::plain("  "),
-                row::piece(theme, Role::Bad, format!("{} {label}", theme.glyphs.failed)),
-            ]));
-        }
-        // where a try streams, what hit it is told with its stream
-        let ends_try = !span.label.is_empty() || span.kind == SpanKind::Streaming || span.to.is_none();
-        if matches!(span.kind, SpanKind::Waiting | SpanKind::Streaming) && ends_try {
-            let hits = call.injected.iter().filter(|(hit, _)| *hit == attempt);
-            pieces.extend(hits.map(|(_, fault)| Line::from(vec![row::plain("  "), self.fault(*fault)])));
-        }
+        pieces.push(Line::from(row::piece(
+            theme,
+            Role::Muted,
+            format!("   by {}", call.user),
+        )));
         self.lines.push(row::join(theme, pieces, self.width));
     }
 
-    /// A fault made on purpose.
-    fn fault(&self, fault: FaultKind) -> Span<'static> {
+    /// Text over the whole width.
+    fn paragraph(&mut self, role: Role, text: &str, most: usize) {
         let theme = self.view.theme;
-        let text = format!("{} {} made on purpose", theme.glyphs.injected, fault.label());
-        row::piece(theme, Role::Injected, text)
+        for text in row::wrap(theme, &fitting(theme, text), self.width, most) {
+            self.lines.push(Line::from(row::piece(theme, role, text)));
+        }
     }
 
-    /// First token, tokens, faults, the last failure and why it was the last.
-    fn result(&mut self, call: &Call) {
+    fn sentence(&mut self, story: &Story) {
+        self.paragraph(Role::Strong, &story.sentence(), SENTENCE_ROWS);
         self.lines.push(Line::default());
-        if let Some(ttft) = call.ttft {
-            self.fact(
-                "first token",
-                &format!("{} after its try began", units::precise(ttft)),
-                1,
-            );
+    }
+
+    fn steps(&mut self, story: &Story) {
+        if story.lost > 0 {
+            let text = format!("{} earlier steps are not remembered any more", story.lost);
+            self.paragraph(Role::Muted, &text, 2);
         }
-        if let Some(usage) = &call.usage {
-            let (prompt, answer) = (usage.prompt_tokens, usage.completion_tokens);
-            self.fact(
-                "tokens",
-                &format!("{} = {prompt} asked + {answer} answered", usage.total()),
-                1,
-            );
+        let mut last: Option<(String, Timestamp)> = None;
+        for step in story.telling() {
+            let offset = why::span(step.offset);
+            // the same instant is not written twice: what happens at once stands together
+            let same = last
+                .as_ref()
+                .is_some_and(|(shown, at)| *shown == offset && step.at.since(*at) < AT_ONCE);
+            let shown = if same { "" } else { offset.as_str() };
+            self.step(&row::right(shown, OFFSET), step);
+            last = Some((offset, step.at));
         }
-        if !call.injected.is_empty() {
-            let faults: Vec<String> = call
-                .injected
-                .iter()
-                .map(|(attempt, fault)| match attempt {
-                    0 => fault.label().to_owned(),
-                    _ => format!("{} in try {attempt}", fault.label()),
-                })
-                .collect();
-            self.fact("on purpose", &faults.join(", "), 2);
+    }
+
+    fn step(&mut self, offset: &str, step: &Step) {
+        let theme = self.view.theme;
+        let told = Told::of(step);
+        let (glyph, role) = look(theme, &step.what);
+        let room = self.width.saturating_sub(INDENT);
+        let texts = row::wrap(theme, &fitting(theme, &told.text), room, MOST_ROWS);
+        for (index, text) in texts.into_iter().enumerate() {
+            let line = if index == 0 {
+                vec![
+                    row::piece(theme, Role::Muted, format!("{offset} ")),
+                    row::piece(theme, role, row::left(glyph, 1)),
+                    row::piece(theme, Role::Muted, format!(" {} ", row::left(&told.label, LABEL))),
+                    row::piece(theme, text_role(role), text),
+                ]
+            } else {
+                vec![
+                    row::plain(" ".repeat(INDENT)),
+                    row::piece(theme, text_role(role), text),
+                ]
+            };
+            self.lines.push(Line::from(line));
         }
-        if let Some(failure) = &call.failure {
-            self.fact("last failure", &failure.message, 3);
-            if let Some(hint) = failure.hint {
-                self.fact(
-                    "server asked",
-                    &format!("to wait {}", units::setting(hint.wait)),
-                    1,
-                );
+        for more in &told.more {
+            for text in row::wrap(theme, &fitting(theme, more), room, 2) {
+                let indent = row::plain(" ".repeat(INDENT));
+                self.lines
+                    .push(Line::from(vec![indent, row::piece(theme, Role::Muted, text)]));
             }
         }
-        if let Some(reason) = call.stopped {
-            self.fact("no more tries", mark::stop(reason), 2);
+    }
+
+    /// What a call does that is not over, with the time it has left.
+    fn now(&mut self, call: &Call) {
+        if call.fate.is_some() {
+            return;
         }
-        if call.fate.is_none() {
-            let left = units::countdown(self.view.now.until(call.deadline));
-            self.fact("deadline", &format!("in {left}"), 1);
+        let (theme, now) = (self.view.theme, self.view.now);
+        let until = |at| units::countdown(now.until(at));
+        let does = match call.doing {
+            Doing::Starting | Doing::Ended => "between two steps".to_owned(),
+            Doing::Queued {
+                ready_at: Some(at), ..
+            } => format!("in the queue, {} more", until(at)),
+            Doing::Queued { ready_at: None, .. } => "in the queue".to_owned(),
+            Doing::Waiting => "waits for the answer to begin".to_owned(),
+            Doing::Streaming => "receives the answer".to_owned(),
+            Doing::BackingOff { until: at } => format!("the next try follows in {}", until(at)),
+            Doing::Following { .. } => match lane::owner(self.view.state, call) {
+                Some(owner) => format!("waits for the answer of {owner}"),
+                None => "waits for the answer of another call".to_owned(),
+            },
+        };
+        let text = format!("{does}; deadline in {}", until(call.deadline));
+        let offset = why::span(now.since(call.started_at));
+        self.lines.push(row::join(
+            theme,
+            vec![Line::from(vec![
+                row::piece(theme, Role::Strong, format!("{} ", row::right(&offset, OFFSET))),
+                row::piece(theme, Role::Wait, theme.glyphs.lane_now),
+                row::piece(theme, Role::Strong, format!(" {} ", row::left("now", LABEL))),
+                row::plain(text),
+            ])],
+            self.width,
+        ));
+    }
+
+    fn answer(&mut self, call: &Call) {
+        let answer = self.view.state.calls.answer(call);
+        if answer.is_empty() {
+            return;
         }
+        self.lines.push(Line::default());
+        self.paragraph(Role::Text, answer, ANSWER_ROWS);
+    }
+}
+
+/// Words of a story with the ellipsis of the theme.
+fn fitting(theme: &Theme, text: &str) -> String {
+    text.replace('…', theme.glyphs.ellipsis)
+}
+
+/// The mark of a step, and what it means; a blank where it is neither good nor bad.
+fn look(theme: &Theme, what: &What) -> (&'static str, Role) {
+    let glyphs = theme.glyphs;
+    match what {
+        What::Replayed(_) | What::CacheHit(_) | What::SemanticHit(_) => (glyphs.hit, Role::Hit),
+        What::FlightJoined { .. } | What::FlightHandedOver { .. } => (glyphs.shared, Role::Hit),
+        What::Queued(_) => (glyphs.queued, Role::Wait),
+        What::Rejected(_) | What::BreakerRefused(_) => (glyphs.refused, Role::Refused),
+        What::BreakerAdmitted { probe: true, .. } | What::RetryScheduled(_) => (glyphs.retry, Role::Wait),
+        What::AttemptStarted { .. } => (glyphs.streaming, Role::Text),
+        What::FaultInjected { .. } => (glyphs.injected, Role::Injected),
+        What::AttemptStalled { .. } => (glyphs.queued, Role::Bad),
+        What::AttemptEnded(end) => match end.result {
+            AttemptResult::Succeeded { .. } => (glyphs.ok, Role::Ok),
+            AttemptResult::Failed { .. } => (glyphs.failed, Role::Bad),
+            AttemptResult::Cancelled => (glyphs.stopped, Role::Muted),
+        },
+        What::RetryStopped(_) => (glyphs.stopped, Role::Bad),
+        What::Labelled(judged) if !judged.good => (glyphs.failed, Role::Bad),
+        What::Labelled(_) => (glyphs.ok, Role::Ok),
+        What::Finished(end) => {
+            let mark = mark::of_fate(theme, end.fate);
+            (mark.glyph, mark.role)
+        }
+        What::Started(_)
+        | What::CacheMissed { .. }
+        | What::CacheBypassed { .. }
+        | What::SemanticMissed(_)
+        | What::SemanticShadowed(_)
+        | What::SemanticCompared { .. }
+        | What::SemanticStored { .. }
+        | What::FlightStarted { .. }
+        | What::Admitted(_)
+        | What::LeftQueue { .. }
+        | What::BreakerAdmitted { .. }
+        | What::AttemptResponded { .. }
+        | What::AttemptFirstToken { .. }
+        | What::Settled { .. }
+        | What::CacheStored { .. }
+        | What::CacheSkipped { .. } => ("", Role::Text),
+    }
+}
+
+/// Only what is bad or made on purpose is coloured as a whole: the marks tell the rest.
+fn text_role(role: Role) -> Role {
+    match role {
+        Role::Bad | Role::Refused | Role::Injected => role,
+        _ => Role::Text,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene;
-    use super::lines;
-    use crate::event::{CallId, Fate};
+    use super::super::scene::Scene;
+    use super::*;
+    use crate::event::{CallId, Constraint, EventKind, FailureClass, Fate, Origin};
+    use crate::state::story::{
+        Story as Tale, admitted, attempt, delta, ended, failed, first_token, queued, retry, succeeded,
+    };
 
-    fn story(id: u64) -> Vec<String> {
-        let scene = scene::burst();
-        let call = &scene.state.calls.recent[&CallId(id)];
-        let lines = lines(&scene.view(), call, 70);
-        lines
-            .iter()
-            .map(|line| line.to_string().trim_end().to_owned())
-            .collect()
+    fn scene(tale: &Tale) -> Scene {
+        Scene {
+            state: tale.state(),
+            now: tale.now,
+            ..Scene::default()
+        }
+    }
+
+    fn shown(scene: &Scene, call: u64, width: u16) -> Vec<String> {
+        let call = &scene.state.calls.recent[&CallId(call)];
+        let lines = lines(&scene.view(), call, width);
+        assert!(lines.iter().all(|line| line.width() <= usize::from(width)));
+        let text = |line: &Line<'_>| line.to_string().trim_end().to_owned();
+        lines.iter().map(text).collect()
+    }
+
+    /// A wait, a 429 made on purpose, an answer.
+    fn second_try() -> Tale {
+        let mut tale = Tale::begin();
+        tale.at(1.0).call(30, Origin::Chat);
+        tale.tell(30, queued(Constraint::Tokens, Some(1.4), 1));
+        let now = tale.at(1.4).now;
+        tale.tell(30, admitted(now, 1, 0)).tell(30, attempt(1, 30));
+        let fault = crate::settings::FaultKind::RateLimited;
+        tale.tell(30, EventKind::FaultInjected { attempt: 1, fault });
+        let now = tale.at(1.6).now;
+        tale.tell(30, failed(1, FailureClass::RateLimited, Some(429), 200));
+        tale.tell(30, retry(2, FailureClass::RateLimited, now, 1000, Some(1)));
+        tale
     }
 
     #[test]
-    fn a_failed_call_try_by_try() {
+    fn a_story_reads_from_the_sentence_down() {
+        let mut tale = second_try();
+        tale.at(2.6).tell(30, attempt(2, 30));
+        tale.at(2.9)
+            .tell(30, first_token(2, 300))
+            .tell(30, delta("It works."));
+        tale.at(3.0)
+            .tell(30, succeeded(2, 400))
+            .tell(30, ended(Fate::Answered, 2, 2000));
         assert_eq!(
-            story(30),
+            shown(&scene(&tale), 30, 70),
             [
-                "#30 ✗ failed   5.8s   4 tries",
-                "Failed after 4 tries in 5.8s, of it 2.7s in back-off: 429: too many",
-                "requests; all allowed tries were made.",
+                "✓ ok   2.0s   2 tries   60 tokens   by ann",
+                "Answered in 2.0s on the second try: 429 (on purpose); 0.40s in the",
+                "queue because the token bucket was short; 1.0s between tries.",
                 "",
-                "asked          at 00:34 by ada (burst 1)",
-                "prompt         what does a token bucket do?",
-                "fingerprint    3fa9c0de",
-                "cache          miss: never seen before",
+                " 0.00s   asked    ann in the chat: \"question 30\"",
+                "                  fingerprint 000000000000, ~12 tokens, deadline 10m",
+                "         cache    miss: never seen before",
+                "       … queue    waits for the token bucket: place 1 of 1, turn in",
+                "                  about 0.40s",
+                " 0.40s   limiter  admitted after 0.04s for 268 tokens; 2000 of 20000",
+                "                  and 6 of 60 requests left",
+                "       ▶ try 1    sent",
+                "       ! try 1    429 made on purpose",
+                " 0.60s ✗ try 1    failed after 0.20s: made up: RateLimited",
+                "       ↻ retry    try 2 follows in 1.00s because of a rate limit",
+                "                  drew 0.50s, the server asked for 1s; budget 142.9 of",
+                "                  10; deadline in 9m59s",
+                " 1.60s ▶ try 2    sent",
+                " 1.90s   try 2    first token after 0.30s",
+                " 2.00s ✓ try 2    complete after 0.40s: 60 tokens (12 asked, 48",
+                "                  answered); the model was done",
+                "       ✓ end      answered after 2.00s, 2 tries",
                 "",
-                "  0.00s  try 1 waits    0.20s  ✗ 500  ! 500 made on purpose",
-                "  0.20s  back-off       0.50s",
-                "  0.70s  try 2 waits    0.20s  ✗ 500",
-                "  0.90s  back-off       0.70s",
-                "  1.60s  try 3 waits    2.40s  ✗ TMO",
-                "  4.00s  back-off       1.50s",
-                "  5.50s  try 4 waits    0.30s  ✗ 429  ! 429 made on purpose",
-                "",
-                "on purpose     500 in try 1, 429 in try 4",
-                "last failure   429: too many requests",
-                "no more tries  all allowed tries were made",
+                "It works.",
             ]
         );
     }
 
     #[test]
-    fn a_call_that_failed_with_another_says_with_which() {
-        let mut scene = scene::burst();
-        let mut call = scene.state.calls.recent[&CallId(27)].clone();
-        call.fate = Some(Fate::Failed);
-        call.attempts = 0;
-        scene.state.calls.recent.insert(call.id, call.clone());
-        let told: Vec<String> = lines(&scene.view(), &call, 70)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert!(
-            told[1].starts_with("Failed with #31, whose answer it waited for, after"),
-            "{told:#?}"
+    fn a_call_that_runs_says_what_it_does_now() {
+        let mut scene = scene(&second_try());
+        scene.now = scene.now + Duration::from_millis(300);
+        let rows = shown(&scene, 30, 70);
+        assert_eq!(rows[0], "↻ retry   0.9s   1 try   by ann");
+        assert_eq!(
+            rows[1],
+            "Runs: waits 1.0s before its second try, after 429 (on purpose)."
         );
+        let last = rows.last().unwrap();
         assert!(
-            told.iter().any(|line| line == "  0.00s  shares #31     0.60s"),
-            "{told:#?}"
+            last.ends_with("now      the next try follows in 0.7s; deadline in 10m"),
+            "{last}"
         );
+        assert!(last.starts_with(" 0.90s "), "{last}");
     }
 
     #[test]
-    fn a_stream_belongs_to_the_try_that_waited_for_it() {
-        let rows = story(31);
-        assert!(
-            rows.iter().any(|row| row == "  1.70s  try 3 waits    0.20s"),
-            "{rows:?}"
-        );
-        assert!(
-            rows.iter().any(|row| row == "  1.90s  try 3 streams  0.50s"),
-            "{rows:?}"
-        );
-        assert!(
-            rows.iter()
-                .any(|row| row == "tokens         412 = 24 asked + 388 answered"),
-            "{rows:?}"
-        );
-    }
-
-    #[test]
-    fn each_fate_is_summed_up_in_a_sentence() {
-        let table = [
-            (
-                24,
-                "The stream broke after part of the answer was shown, so it was not",
-            ),
-            (
-                25,
-                "The limiter turned it away, nothing was sent: queue full (1024 wait).",
-            ),
-            (26, "Stopped by a person after 0.4s."),
-            (
-                27,
-                "Shared the answer of #31, which asked the same at the same time.",
-            ),
-            (
-                31,
-                "The upstream answered after 3 tries in 2.4s, of it 1.2s in back-off.",
-            ),
-            (
-                32,
-                "Served from the cache: 412 tokens and 2.4s of waiting saved, nothing",
-            ),
-            (33, "Try 2 failed, the next one follows in 0.8s."),
-            (34, "Try 1 receives the answer."),
-            (35, "Waits in the queue for the token bucket, 0.4s more."),
-            (36, "The breaker was open: refused at once, nothing was sent."),
-            (37, "Try 1 was sent and has not answered yet."),
-            (38, "Waits for the answer of #37, which asked the same."),
-        ];
-        for (id, sentence) in table {
-            assert_eq!(story(id).get(1).map(String::as_str), Some(sentence), "#{id}");
+    fn every_fate_of_a_made_up_session_fits_any_box() {
+        let events = crate::state::story::session(5, 120);
+        let state = crate::state::story::fold(&events);
+        let now = state.last_event_at;
+        for ascii in [false, true] {
+            let scene = Scene {
+                state: state.clone(),
+                theme: Theme::new(crate::tui::theme::Palette::Mono, ascii),
+                now,
+                ..Scene::default()
+            };
+            for id in state.calls.recent.keys() {
+                for width in [0, 1, 19, 40, 70, 106] {
+                    let rows = shown(&scene, id.0, width);
+                    assert!(!rows.is_empty());
+                }
+            }
         }
+    }
+
+    #[test]
+    fn what_is_copied_has_sentence_steps_and_answer() {
+        let mut tale = second_try();
+        tale.at(2.6).tell(30, attempt(2, 30)).tell(30, delta("It works."));
+        tale.tell(30, succeeded(2, 400))
+            .tell(30, ended(Fate::Answered, 2, 2000));
+        let scene = scene(&tale);
+        let call = &scene.state.calls.recent[&CallId(30)];
+        let text = text(&scene.view(), call);
+        assert!(
+            text.starts_with("#30 Answered in 2.0s on the second try: 429"),
+            "{text}"
+        );
+        assert!(
+            text.contains("try 1    sent") && text.ends_with("\nIt works.\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_story_that_is_gone_says_so() {
+        let mut scene = super::super::scene::burst();
+        scene.state.why = why::Why::default();
+        let rows = shown(&scene, 31, 70);
+        assert_eq!(rows[1], "Its steps are not remembered any more.");
     }
 }

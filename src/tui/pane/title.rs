@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{mark, row, units};
+use super::{mark, row, semantic, units};
 
 /// From this width on the row has its long wordings.
 const WIDE: u16 = 110;
@@ -101,6 +101,9 @@ const CHOICES: [(bool, bool, Option<usize>, Option<usize>); 16] = [
     (true, false, None, None),
 ];
 
+/// Of the choices above, the last leaves out what is broken on purpose.
+const ABOVE_ALL: usize = CHOICES.len() - 1;
+
 /// The left part in words that grow shorter.
 fn left_wordings(view: &View<'_>, wide: bool) -> Vec<Vec<Line<'static>>> {
     let theme = view.theme;
@@ -114,20 +117,37 @@ fn left_wordings(view: &View<'_>, wide: bool) -> Vec<Vec<Line<'static>>> {
     let pick = |wordings: &[Line<'static>], level: Option<usize>| {
         level.and_then(|level| wordings.get(level).or(wordings.last()).cloned())
     };
-    CHOICES
-        .iter()
-        .map(|(with_name, with_policy, upstream_level, fault_level)| {
-            [
-                with_name.then(|| name.clone()),
-                with_policy.then(|| policy.clone()),
-                pick(&upstream, *upstream_level),
-                pick(&faults, *fault_level),
-            ]
-            .into_iter()
-            .flatten()
-            .collect()
-        })
+    // it changes answers: of all that is not trouble made by hand, it goes last
+    let semantic = semantic_part(view);
+    let with = semantic.iter().flat_map(|part| {
+        CHOICES
+            .iter()
+            .take(ABOVE_ALL)
+            .map(move |choice| (Some(part), choice))
+    });
+    with.chain(CHOICES.iter().map(|choice| (None, choice)))
+        .map(
+            |(semantic, (with_name, with_policy, upstream_level, fault_level))| {
+                [
+                    with_name.then(|| name.clone()),
+                    with_policy.then(|| policy.clone()),
+                    pick(&upstream, *upstream_level),
+                    semantic.cloned(),
+                    pick(&faults, *fault_level),
+                ]
+                .into_iter()
+                .flatten()
+                .collect()
+            },
+        )
         .collect()
+}
+
+/// That answers may come from prompts that only mean the same, or that this is tried beside the upstream.
+fn semantic_part(view: &View<'_>) -> Option<Line<'static>> {
+    let mode = semantic::tag(view)?;
+    let text = format!("{} semantic {mode}", view.theme.glyphs.hit);
+    Some(part(row::piece(view.theme, Role::Hit, text)))
 }
 
 /// The first choice that fits into `room`.

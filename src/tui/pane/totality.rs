@@ -6,7 +6,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Color;
 
 use super::scene::{self, Scene};
-use super::{attempts, breaker, buckets, cache, guards, latency, policy, story, title, verdict};
+use super::{
+    attempts, breaker, buckets, cache, guards, latency, policy, retries, story, title, users, verdict,
+};
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::view::View;
@@ -21,7 +23,7 @@ fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-const PANES: [(&str, Render); 10] = [
+const PANES: [(&str, Render); 12] = [
     ("attempts", attempts::render),
     ("breaker", breaker::render),
     ("buckets", buckets::render),
@@ -29,8 +31,10 @@ const PANES: [(&str, Render); 10] = [
     ("guards", guards::render),
     ("latency", latency::render),
     ("policy", policy::render),
+    ("retries", retries::render),
     ("story", longest_story),
     ("title", title::render),
+    ("users", users::render),
     ("verdict", verdict::render),
 ];
 
@@ -70,7 +74,7 @@ fn sizes() -> impl Iterator<Item = (u16, u16)> {
 
 #[test]
 fn every_pane_draws_at_every_size_and_only_inside() {
-    let scenes = [scene::burst(), scene::worst(), scene::probing(), Scene::default()];
+    let scenes = vec![scene::burst(), scene::worst(), scene::probing(), Scene::default()];
     for (index, mut scene) in scenes.into_iter().enumerate() {
         scene.ui.focus = PaneId::Attempts;
         // the calmer scenes have few lines that the others have not
@@ -83,6 +87,7 @@ fn every_pane_draws_at_every_size_and_only_inside() {
 #[test]
 fn ascii_is_ascii_at_every_size() {
     let mut scene = scene::burst();
+    scene.state.cache.near = scene::near_misses(25);
     scene.theme = Theme::new(Palette::Mono, true);
     for (width, height) in sizes() {
         for (name, buf) in draw_all(&scene, width, height) {
@@ -101,6 +106,7 @@ fn ascii_is_ascii_at_every_size() {
 #[test]
 fn mono_has_no_colour() {
     let mut scene = scene::burst();
+    scene.state.cache.near = scene::near_misses(25);
     scene.theme = Theme::new(Palette::Mono, false);
     for (name, buf) in draw_all(&scene, 130, 40) {
         for cell in buf.content() {
@@ -132,6 +138,7 @@ fn notes_of_borders_fit_beside_the_name() {
         buckets::title,
         guards::title,
         policy::title,
+        retries::title,
     ];
     for scene in [scene::burst(), scene::worst(), Scene::default()] {
         for title in titles {

@@ -97,6 +97,20 @@ pub fn amount(count: u64) -> String {
     count.to_string()
 }
 
+/// The next of 1, 2, 5, 10, 20, 50, ... (and 0.5, 0.2, ...) that is not less: where a scale ends. 1 for what is no
+/// positive number.
+pub fn nice(value: f64) -> f64 {
+    if !value.is_finite() || value <= 0.0 {
+        return 1.0;
+    }
+    let power = 10.0_f64.powi(value.log10().floor() as i32);
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
+    steps
+        .into_iter()
+        .find(|step| *step >= value * (1.0 - 1e-9))
+        .unwrap_or(value)
+}
+
 /// Bytes in at most eight columns: `812 B`, `12 KiB`, `64 MiB`.
 pub fn bytes(bytes: u64) -> String {
     match bytes {
@@ -243,6 +257,10 @@ mod tests {
         assert_eq!(
             [812, 12_400, 64 << 20, 3 << 30].map(bytes),
             ["812 B", "12 KiB", "64 MiB", "3 GiB"]
+        );
+        assert_eq!(
+            [0.3, 1.0, 1.1, 3.0, 10.0, 999.0, 0.0, f64::NAN].map(|value| nice(value).to_string()),
+            ["0.5", "1", "2", "5", "10", "1000", "1", "1"]
         );
         assert_eq!(clock(ms(42_000), false), "00:42");
         assert_eq!(clock(ms(3_642_000), false), "01:00:42");

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
-use super::{mark, row, units};
+use super::{mark, row, units, users};
 
 /// From this width on words stand beside the marks.
 const WORDS: usize = 110;
@@ -22,6 +22,9 @@ const WORDS: usize = 110;
 const CAUSE_ROOM: usize = 36;
 /// From this width on there is room for long words.
 const LONG_WORDS: usize = 160;
+
+/// Columns of a user's name in a cause.
+const NAME: usize = 12;
 
 /// Draws the verdict on one row, or on two where there are two: first the counts, then the cause.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
@@ -267,6 +270,9 @@ impl Count {
 /// What holds calls, the longest wording first: those that say what happens next, and briefer ones.
 fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     let theme = view.theme;
+    if let Some(storm) = storm_wordings(view, verdict) {
+        return storm;
+    }
     let Some(hold) = verdict.held_by else {
         return free_wordings(view, verdict);
     };
@@ -276,6 +282,8 @@ fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec
         | Cause::Paused
         | Cause::Tokens
         | Cause::Requests
+        | Cause::UserTokens
+        | Cause::UserRequests
         | Cause::Slots
         | Cause::BackOff
         | Cause::Loading
@@ -286,7 +294,10 @@ fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec
         let head = row::piece(theme, Role::Strong, "HELD BY");
         Line::from(vec![head, row::plain(gap), row::piece(theme, role, text.clone())])
     };
-    let mut full = Vec::new();
+    let mut full: Vec<Line<'static>> = flood(view, hold, texts.first())
+        .iter()
+        .map(|text| worded("  ", text))
+        .collect();
     if let (Some(text), Some(then)) = (texts.first(), verdict.then) {
         let mut both = worded("  ", text);
         let second = format!("   (2nd: {})", second(then, view.now));
@@ -302,6 +313,38 @@ fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec
     let mut brief: Vec<Line<'static>> = long.iter().map(bare).collect();
     brief.extend(short.iter().flat_map(|text| [worded(" ", text), bare(text)]));
     (full, brief)
+}
+
+/// A retry storm, where no guard holds the calls: then waiting for a slot, a next try or the server is what the
+/// storm looks like, and not its cause.
+fn storm_wordings(view: &View<'_>, verdict: &Verdict) -> Option<(Vec<Line<'static>>, Vec<Line<'static>>)> {
+    if mark::running(&view.state.calls.totals) == 0 {
+        return None;
+    }
+    match verdict.held_by.map(|hold| hold.cause) {
+        None | Some(Cause::BackOff | Cause::Server | Cause::Slots) => {}
+        Some(
+            Cause::BreakerOpen
+            | Cause::BreakerForced
+            | Cause::ProbeOut
+            | Cause::Paused
+            | Cause::Tokens
+            | Cause::Requests
+            | Cause::UserTokens
+            | Cause::UserRequests
+            | Cause::Loading,
+        ) => return None,
+    }
+    let storm = view.state.storm(view.now)?;
+    let (tries, helped) = (storm.amplification, storm.helped * 100.0);
+    let line = |text: String| Line::from(row::piece(view.theme, Role::Bad, text));
+    let full = vec![
+        line(format!(
+            "RETRY STORM  {tries:.1} tries a call, {helped:.0} % of retries help"
+        )),
+        line(format!("RETRY STORM  {tries:.1} tries a call")),
+    ];
+    Some((full, vec![line("RETRY STORM".into())]))
 }
 
 /// What there is to say where nothing holds.
@@ -378,6 +421,8 @@ fn cause_wordings(view: &View<'_>, hold: Hold) -> Vec<String> {
         (Cause::Paused, left) => counted("server's pause", "next admit", left),
         (Cause::Tokens, left) => counted("tokens short", "next admit", left),
         (Cause::Requests, left) => counted("requests short", "next admit", left),
+        (Cause::UserTokens, left) => own_bucket(view, "tokens", left),
+        (Cause::UserRequests, left) => own_bucket(view, "requests", left),
         (Cause::Slots, _) => vec![
             format!("parallel limit, {calls} {verb} for one of {slots} slots"),
             format!("parallel limit, {calls} {verb}"),
@@ -404,6 +449,29 @@ fn counted(name: &str, next: &str, left: Option<String>) -> Vec<String> {
     texts
 }
 
+/// The same for the bucket of one user, with its name.
+fn own_bucket(view: &View<'_>, unit: &str, left: Option<String>) -> Vec<String> {
+    let Some(user) = view.state.held_user(view.now) else {
+        return counted(&format!("a user's own {unit} short"), "next", left);
+    };
+    let user = users::name(view, user, NAME);
+    counted(&format!("{user}'s own {unit} short"), "next", left)
+}
+
+/// What would help others behind a flood, where something would and can be pressed.
+fn flood(view: &View<'_>, hold: Hold, text: Option<&String>) -> Option<String> {
+    let queue = matches!(
+        hold.cause,
+        Cause::Paused | Cause::Tokens | Cause::Requests | Cause::Slots
+    );
+    let noise = view
+        .state
+        .flood(view.now)
+        .filter(|_| queue && !view.ui.read_only)?;
+    let user = users::name(view, &noise.user, NAME);
+    Some(format!("{}; {user} floods, t shares the queue fairly", text?))
+}
+
 /// The second cause in a word and a number.
 fn second(hold: Hold, now: Timestamp) -> String {
     let name = match hold.cause {
@@ -413,6 +481,8 @@ fn second(hold: Hold, now: Timestamp) -> String {
         Cause::Paused => "server's pause",
         Cause::Tokens => "token bucket",
         Cause::Requests => "request bucket",
+        Cause::UserTokens => "a user's token bucket",
+        Cause::UserRequests => "a user's request bucket",
         Cause::Slots => "parallel limit",
         Cause::BackOff => "back-off",
         Cause::Loading => "model loading",
@@ -532,6 +602,12 @@ mod tests {
                 "HELD BY  tokens short, next admit 0.4s",
             ),
             (Cause::Requests, None, "HELD BY  requests short"),
+            (
+                Cause::UserTokens,
+                Some(42.5),
+                "HELD BY a user's own tokens short 0.4s",
+            ),
+            (Cause::UserRequests, None, "HELD BY  a user's own requests short"),
             (Cause::Slots, None, "HELD BY  parallel limit, 3 wait"),
             (Cause::BackOff, Some(42.9), "HELD BY  back-off, next try 0.8s"),
             (Cause::Loading, None, "HELD BY  upstream loads its model"),
@@ -541,6 +617,38 @@ mod tests {
             let row = sentence(&scene, Some(hold(cause, until)), 80);
             assert!(row.ends_with(text), "{cause:?}: {row}");
         }
+    }
+
+    #[test]
+    fn whose_own_bucket_is_short_is_said() {
+        let mut scene = scene::burst();
+        for waiter in scene.state.limit.waiters.values_mut() {
+            waiter.constraint = crate::event::Constraint::UserTokens;
+        }
+        let own = Some(hold(Cause::UserTokens, Some(42.5)));
+        assert!(sentence(&scene, own, 79).ends_with("HELD BY  ada's own tokens short 0.4s"));
+        assert!(sentence(&scene, own, 199).ends_with("HELD BY  ada's own tokens short, next 0.4s"));
+    }
+
+    #[test]
+    fn a_flood_is_told_with_what_helps() {
+        let mut scene = users::flooded(crate::settings::QueueOrder::Fifo);
+        let held = Some(hold(Cause::Slots, None));
+        let told = |scene: &Scene, width| sentence(scene, held, width);
+        assert!(
+            told(&scene, 199).ends_with("3 wait for one of 16 slots; ben floods, t shares the queue fairly"),
+            "{}",
+            told(&scene, 199)
+        );
+        // where there is no room for it, it is as it was
+        assert!(told(&scene, 79).ends_with("HELD BY  parallel limit, 3 wait"));
+        // the breaker is not helped by turns
+        let open = Some(hold(Cause::BreakerOpen, None));
+        assert!(!sentence(&scene, open, 199).contains("fairly"));
+        scene.ui.read_only = true;
+        assert!(!told(&scene, 199).contains("fairly"));
+        scene = users::flooded(crate::settings::QueueOrder::Fair);
+        assert!(!told(&scene, 199).contains("fairly"));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use crossterm::event::{Event as Terminal, KeyModifiers, MouseButton, MouseEvent,
 use ratatui::layout::{Rect, Size};
 
 use super::{Bench, busy_state};
-use crate::event::{BreakerMode, BurstUsers, CallId, Command, UserId};
-use crate::settings::{FaultKind, FaultProfile};
+use crate::event::{BreakerMode, BurstUsers, CallId, Command, Origin, UserId};
+use crate::settings::{FaultKind, FaultProfile, QueueOrder};
 use crate::state::{Burst, State};
 use crate::tui::layout::layout;
 use crate::tui::overlay::Overlay;
@@ -80,7 +80,7 @@ fn single_keys_command() {
     assert_eq!(bench.press("c"), [Effect::Send(Command::SetCache { on: false })]);
     assert_eq!(bench.press("R"), [Effect::Send(Command::ResetBreaker)]);
     assert_eq!(bench.press("u"), []);
-    assert_eq!(bench.said(), "now asking as ben");
+    assert_eq!(bench.said(), "now asking as ben, bursts too; 7 shows each user");
     assert_eq!(bench.press("p"), [Effect::Pause]);
     assert_eq!(bench.press("<ctrl+z>"), [Effect::Suspend]);
     assert_eq!(bench.press("q"), [Effect::Quit]);
@@ -140,6 +140,86 @@ fn a_disabled_key_says_why() {
     bench.ui.read_only = true;
     assert_eq!(bench.press("i"), []);
     assert_eq!(bench.said(), "i: this session is read-only");
+}
+
+#[test]
+fn the_order_of_the_queue_is_switched_and_told() {
+    let mut bench = local();
+    for (now, next, said) in [
+        (
+            QueueOrder::Fair,
+            QueueOrder::Fifo,
+            "queue: first come first served; a flood of one user makes all wait",
+        ),
+        (
+            QueueOrder::Fifo,
+            QueueOrder::Fair,
+            "queue: fair by user; a flood of one makes only itself wait",
+        ),
+    ] {
+        bench.state.session.policy.limit.order = now;
+        let command = Command::SetQueueOrder { order: next };
+        assert_eq!(bench.press("t"), [Effect::Send(command)]);
+        assert_eq!(bench.said(), said);
+    }
+    bench.state.session.policy.limit.enabled = false;
+    assert_eq!(bench.press("t"), []);
+    assert_eq!(bench.said(), "t: the limiter is off: there is no queue");
+}
+
+#[test]
+fn bursts_come_from_who_asks_or_from_all_in_turn() {
+    let mut bench = local();
+    let from = |calls, users| [Effect::Send(Command::Burst { calls, users })];
+    assert_eq!(bench.press("ub"), from(10, BurstUsers::One(UserId::new("ben"))));
+    assert_eq!(bench.press("a"), from(20, BurstUsers::All));
+    assert_eq!(bench.said(), "20 calls, in turn as ana, ben");
+    bench.ui.users = (1..=5).map(|user| UserId::new(&user.to_string())).collect();
+    bench.press("a");
+    assert_eq!(bench.said(), "20 calls, in turn as each of 5 users");
+    bench.ui.users.truncate(1);
+    assert_eq!(bench.press("a"), from(20, BurstUsers::All));
+    assert_eq!(bench.said(), "");
+    assert_eq!(bench.press("u"), []);
+    assert_eq!(bench.said(), "u: there is only one user");
+}
+
+#[test]
+fn while_one_user_bursts_another_may_and_then_it_is_enough() {
+    let mut bench = local();
+    let all_made = Burst {
+        all_made: true,
+        ..Burst::default()
+    };
+    bench.state.calls.burst = Some(all_made);
+    let run = |bench: &mut Bench, id, user| {
+        let mut call = super::call(id, "why?");
+        (call.origin, call.user) = (Origin::Burst { burst: 1 }, UserId::new(user));
+        bench.state.calls.recent.insert(call.id, call);
+    };
+    run(&mut bench, 1, "ana");
+    assert_eq!(bench.press("b"), []);
+    assert_eq!(
+        bench.said(),
+        "b: a burst of ana is already running: x stops it, u asks as another"
+    );
+    let ben = BurstUsers::One(UserId::new("ben"));
+    let command = Command::Burst {
+        calls: 10,
+        users: ben,
+    };
+    assert_eq!(bench.press("ub"), [Effect::Send(command)]);
+    let all = Command::Burst {
+        calls: 20,
+        users: BurstUsers::All,
+    };
+    assert_eq!(bench.press("a"), [Effect::Send(all)]);
+    run(&mut bench, 2, "ben");
+    assert_eq!(bench.press("a"), []);
+    assert_eq!(
+        bench.said(),
+        "a: bursts of several users are running, x stops them"
+    );
 }
 
 #[test]

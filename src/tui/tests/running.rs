@@ -16,6 +16,7 @@ use crate::event::{Command, Event, EventKind, UserId};
 use crate::state::{State, story};
 use crate::time::Clock;
 use crate::tui::keymap::Keymap;
+use crate::tui::pane::PaneId;
 use crate::tui::terminal::Host;
 use crate::tui::theme::Theme;
 use crate::tui::view::View;
@@ -173,6 +174,22 @@ async fn a_screen_with_a_busy_session_behind_it_falls_still() {
     let frames = rig.desk.pace.frames();
     rig.run(Vec::new(), 3_600_000).await;
     assert_eq!(rig.desk.pace.frames(), frames);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_chart_of_retries_moves_once_a_second_only_where_it_is_seen_and_then_falls_still() {
+    let state = story::fold(&story::session(7, 300));
+    let mut hidden = rig(Vec::new(), state.clone());
+    hidden.run(Vec::new(), 600_000).await;
+    let mut seen = rig(Vec::new(), state.clone());
+    seen.desk.ui.focus = PaneId::Retries;
+    seen.run(Vec::new(), 600_000).await;
+    let more = seen.desk.pace.frames() - hidden.desk.pace.frames();
+    let last = state.retry.timeline.seconds.back().unwrap().second;
+    assert!(more > 0 && more <= last + 121, "{more} frames");
+    let frames = seen.desk.pace.frames();
+    seen.run(Vec::new(), 3_600_000).await;
+    assert_eq!(seen.desk.pace.frames(), frames);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,10 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect, Size};
 
 use super::{Bench, busy_state};
-use crate::event::{CallId, Command};
+use crate::event::{CallId, Command, FailureClass, Fate, Origin};
 use crate::settings::FaultProfile;
-use crate::state::{Span, SpanKind, State};
-use crate::time::Timestamp;
+use crate::state::State;
+use crate::state::story::{Story, attempt, ended, failed};
 use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette};
 use crate::tui::theme::{Palette as Colours, Theme};
 use crate::tui::ui::Mode;
@@ -69,7 +69,7 @@ fn the_first_screen_says_what_to_press() {
     assert_eq!(small[22], "> i asks something");
     assert_eq!(
         small[23],
-        " i ask  b burst 10  F faults  Tab pane  z zoom  p pause  / find  ? help"
+        " i ask  b burst 10  F faults  Tab pane  z zoom  s semantic  u user  ? help"
     );
     let wide = rows(&mut bench, 120, 40);
     assert!(holds(&wide, "what does a token bucket do?"));
@@ -174,6 +174,24 @@ fn the_filter_is_typed_in_the_title_of_the_log() {
 }
 
 #[test]
+fn users_have_a_digit_at_every_size() {
+    let mut bench = Bench::new(busy_state());
+    bench.input(&crossterm::event::Event::Resize(80, 24));
+    bench.press("7");
+    let small = rows(&mut bench, 80, 24);
+    assert!(small[2].starts_with("┌─ 7 Users ─") && small[2].ends_with(" fair by user, t switches ─┐"));
+    assert!(holds(&small, "> ana") && holds(&small, "  ben"), "{small:#?}");
+    assert!(!small[23].contains("7 users"), "it is open: {}", small[23]);
+    bench.press("<esc>");
+    let medium = rows(&mut bench, 120, 40);
+    assert!(medium[39].contains("  7 users  "), "{}", medium[39]);
+    let large = rows(&mut bench, 200, 60);
+    assert!(holds(&large, "─ 0 Users ─"), "{large:#?}");
+    assert!(holds(&large, "order     fair, nobody waits   key 0 shows each"));
+    assert!(!large[59].contains(" users  "), "{}", large[59]);
+}
+
+#[test]
 fn ascii_screens_are_ascii() {
     let mut bench = Bench::new(busy_state());
     bench.state.calls.recent.remove(&CallId(5));
@@ -252,23 +270,25 @@ fn a_sentence_about_faults_is_wrapped_and_little_is_not_drawn_as_nothing() {
 
 #[test]
 fn a_story_longer_than_its_box_is_turned_by_pages() {
-    let mut bench = Bench::new(busy_state());
-    let call = bench.state.calls.recent.get_mut(&CallId(1)).unwrap();
-    call.spans = (1..8)
-        .map(|second| Span {
-            kind: SpanKind::Waiting,
-            from: Timestamp::from_secs_f64(f64::from(second)),
-            to: Some(Timestamp::from_secs_f64(f64::from(second) + 0.5)),
-            label: "503".into(),
-        })
-        .collect();
-    bench.press("3<down><down><down><down><enter>");
+    let mut tale = Story::begin();
+    tale.call(1, Origin::Chat);
+    for number in 1..=4 {
+        tale.tell(1, attempt(number, 1));
+        tale.tell(1, failed(number, FailureClass::Unavailable, Some(503), 500));
+    }
+    tale.tell(1, ended(Fate::Failed, 4, 2000));
+    let mut bench = Bench::new(tale.state());
+    bench.press("3<enter>");
     let top = rows(&mut bench, 80, 16);
     assert!(holds(&top, "PgUp PgDn scroll"), "{top:#?}");
-    assert!(holds(&top, "fingerprint") && !holds(&top, "tokens  "), "{top:#?}");
+    assert!(
+        holds(&top, "Why #1") && holds(&top, "Failed after 4 tries in 2.0s"),
+        "{top:#?}"
+    );
+    assert!(holds(&top, "fingerprint") && !holds(&top, " end "), "{top:#?}");
     bench.press("<space>");
     let on = rows(&mut bench, 80, 16);
-    assert!(holds(&on, "tokens  "), "{on:#?}");
+    assert!(holds(&on, " end "), "{on:#?}");
     bench.press("<pgup>");
     assert_eq!(rows(&mut bench, 80, 16), top);
 }

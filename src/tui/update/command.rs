@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::blocked::busy;
+use super::blocked::{busy, one_line};
 use super::{Effect, Known, perform as act};
-use crate::event::{BreakerMode, BurstUsers, Command};
+use crate::event::{BreakerMode, BurstUsers, Command, UserId};
+use crate::settings::{QueueOrder, SemanticMode};
 use crate::tui::action::Action;
+use crate::tui::layout::Tier;
 use crate::tui::overlay::faults::scaled;
 use crate::tui::overlay::palette::takes_number;
 use crate::tui::overlay::{Confirm, Overlay};
+use crate::tui::pane::PaneId;
 use crate::tui::ui::{Mode, Ui};
 
 /// A second Ctrl-C within this time quits.
@@ -33,32 +36,31 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
         Action::ToggleFaults => Command::SetFaults {
             on: !session.faults_on,
         },
-        Action::MoreFaults | Action::FewerFaults => {
-            let points = if action == Action::MoreFaults { 5 } else { -5 };
-            let profile = scaled(&session.faults, points);
-            let hint = if session.faults_on {
-                ""
-            } else {
-                " (faults are off, F switches them on)"
-            };
-            ui.say(
-                format!("failure rate {:.0}%{hint}", profile.total() * 100.0),
-                known.now,
-            );
-            Command::SetFaultProfile {
-                profile: Box::new(profile),
-            }
-        }
+        Action::MoreFaults => more_faults(ui, known, 5),
+        Action::FewerFaults => more_faults(ui, known, -5),
         Action::ToggleCache => Command::SetCache {
             on: !known.state.cache.on,
         },
         Action::ClearCache => Command::ClearCache,
-        Action::CycleSemantic => Command::SetSemantic {
-            mode: session.policy.semantic.mode.next(),
-        },
-        Action::ToggleOrder => Command::SetQueueOrder {
-            order: session.policy.limit.order.other(),
-        },
+        Action::CycleSemantic => {
+            let mode = session.policy.semantic.mode.next();
+            let text = match mode {
+                SemanticMode::On => "semantic on: prompts that mean the same share an answer",
+                SemanticMode::Shadow => "semantic shadow: only tells what it would have served",
+                SemanticMode::Off => "semantic off: only equal requests hit",
+            };
+            ui.say(text, known.now);
+            Command::SetSemantic { mode }
+        }
+        Action::ToggleOrder => {
+            let order = session.policy.limit.order.other();
+            let text = match order {
+                QueueOrder::Fifo => "queue: first come first served; a flood of one user makes all wait",
+                QueueOrder::Fair => "queue: fair by user; a flood of one makes only itself wait",
+            };
+            ui.say(text, known.now);
+            Command::SetQueueOrder { order }
+        }
         Action::CycleBreaker => Command::SetBreaker {
             mode: match known.state.breaker.mode {
                 BreakerMode::Automatic => BreakerMode::ForcedOpen,
@@ -73,7 +75,10 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
         }
         Action::NextUser => {
             ui.user = (ui.user + 1) % ui.users.len().max(1);
-            ui.say(format!("now asking as {}", ui.asking()), known.now);
+            let user = one_line(&ui.asking());
+            let digit = Tier::of(ui.size.width, ui.size.height).digit(PaneId::Users);
+            let shows = digit.map_or(String::new(), |digit| format!("; {digit} shows each user"));
+            ui.say(format!("now asking as {user}, bursts too{shows}"), known.now);
             return Some(None);
         }
         Action::ToggleConversation => {
@@ -91,6 +96,33 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
     Some(Some(Effect::Send(command)))
 }
 
+/// Who sends the calls of a burst from all.
+fn in_turn(calls: u32, users: &[UserId]) -> String {
+    if users.len() > 4 {
+        return format!("{calls} calls, in turn as each of {} users", users.len());
+    }
+    let names: Vec<String> = users.iter().map(one_line).collect();
+    format!("{calls} calls, in turn as {}", names.join(", "))
+}
+
+/// The faults with so many points more.
+fn more_faults(ui: &mut Ui, known: &Known<'_>, points: i32) -> Command {
+    let session = &known.state.session;
+    let profile = scaled(&session.faults, points);
+    let hint = if session.faults_on {
+        ""
+    } else {
+        " (faults are off, F switches them on)"
+    };
+    ui.say(
+        format!("failure rate {:.0}%{hint}", profile.total() * 100.0),
+        known.now,
+    );
+    Command::SetFaultProfile {
+        profile: Box::new(profile),
+    }
+}
+
 /// A burst; asks first where it may cost money.
 fn burst(ui: &mut Ui, known: &Known<'_>, calls: u32, everybody: bool) -> Option<Effect> {
     let users = if everybody {
@@ -100,7 +132,12 @@ fn burst(ui: &mut Ui, known: &Known<'_>, calls: u32, everybody: bool) -> Option<
     };
     let command = Command::Burst { calls, users };
     let question = match &known.state.session.upstream {
-        Some(upstream) if upstream.loopback || upstream.simulated => return Some(Effect::Send(command)),
+        Some(upstream) if upstream.loopback || upstream.simulated => {
+            if everybody && ui.users.len() > 1 {
+                ui.say(in_turn(calls, &ui.users), known.now);
+            }
+            return Some(Effect::Send(command));
+        }
         Some(upstream) => format!("{calls} paid calls to {}? y/N", upstream.host),
         None => format!("{calls} calls to an unknown upstream? y/N"),
     };

@@ -4,9 +4,10 @@ use ratatui::layout::{Position, Rect};
 
 use super::{Known, areas, measure};
 use crate::event::CallId;
+use crate::state::State;
 use crate::tui::action::Action;
 use crate::tui::overlay::{self, Overlay, details};
-use crate::tui::pane::{PaneId, chat, log};
+use crate::tui::pane::{PaneId, chat, log, story};
 use crate::tui::theme::Theme;
 use crate::tui::ui::Ui;
 
@@ -98,7 +99,12 @@ fn moved_call(known: &Known<'_>, from: Option<CallId>, by: i64) -> Option<CallId
 
 /// The call that Enter opens.
 pub(super) fn call_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<CallId> {
-    let calls = &known.shown.calls;
+    call_in(ui, known.shown)
+}
+
+/// The same, of a state.
+pub(super) fn call_in(ui: &Ui, shown: &State) -> Option<CallId> {
+    let calls = &shown.calls;
     match areas(ui).focus {
         PaneId::Chat => ui
             .chat_top
@@ -110,7 +116,7 @@ pub(super) fn call_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<CallId> {
             .or_else(|| calls.recent.last_key_value().map(|(id, _)| *id)),
         PaneId::Log => {
             let filter = log::Filter::new(ui.filter.text());
-            log::cursor_line(&known.shown.log, &filter, ui.log_cursor).and_then(|line| line.call)
+            log::cursor_line(&shown.log, &filter, ui.log_cursor).and_then(|line| line.call)
         }
         PaneId::Retries
         | PaneId::Users
@@ -163,7 +169,8 @@ pub(super) fn text_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<String> {
     let state = known.shown;
     if let Some(Overlay::Details(id)) = ui.overlays.last() {
         let call = state.calls.recent.get(id)?;
-        return Some(format!("{}\n\n{}", call.prompt, state.calls.answer(call)));
+        let theme = Theme::default();
+        return Some(story::text(&measure(ui, known, &theme), call));
     }
     match areas(ui).focus {
         PaneId::Log => {

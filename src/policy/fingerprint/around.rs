@@ -1,0 +1,180 @@
+//! What stands around a prompt: the compatibility key of the semantic cache.
+//!
+//! Two prompts are compared by meaning only where all else is the same: tenant, credential, upstream, model,
+//! system prompt, earlier turns, tools, response format, sampling. So the key is the canonical request with the
+//! text of the last message taken out, and nothing else: whatever a field is called, it counts. The shape of that
+//! message counts too (one string, or so many parts with such fields).
+
+use serde_json::{Map, Value};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{Fingerprint, RequestKey, Scope, push_body_of, push_scope};
+use crate::openai::ChatRequest;
+
+/// Another domain than that of requests: no key of the one kind equals one of the other.
+const DOMAIN: &[u8] = b"seawall/around\x01";
+
+impl RequestKey {
+    /// The key of everything but the prompt, and the prompt. Nothing where there is no prompt to be compared:
+    /// the last message is not the person's, or has something other than text in it, or no text.
+    pub fn around_prompt(scope: &Scope<'_>, request: &ChatRequest) -> Option<(Self, String)> {
+        let messages = request.messages();
+        let (last, earlier) = messages.split_last()?;
+        let (prompt, hollow) = take_out_text(last)?;
+        let mut out = Vec::with_capacity(512);
+        out.extend_from_slice(DOMAIN);
+        push_scope(&mut out, scope);
+        push_body_of(&mut out, request, Some((earlier, &hollow)));
+        let key = Self {
+            fingerprint: Fingerprint(xxh3_128(&out)),
+            canonical: out.into(),
+        };
+        Some((key, prompt))
+    }
+
+    /// The prompt of a request, read from its key: what [`around_prompt`](Self::around_prompt) gave for it.
+    pub fn prompt(&self) -> Option<String> {
+        let mut rest = self.canonical.strip_prefix(super::DOMAIN)?;
+        for _ in 0..super::SCOPE_PARTS {
+            let (length, after) = rest.split_at_checked(8)?;
+            let length = u64::from_le_bytes(length.try_into().ok()?);
+            rest = after.get(usize::try_from(length).ok()?..)?;
+        }
+        let body: Map<String, Value> = serde_json::from_slice(rest).ok()?;
+        let (prompt, _) = take_out_text(body.get("messages")?.as_array()?.last()?)?;
+        Some(prompt)
+    }
+}
+
+/// The text of a person's message, and the message without it.
+fn take_out_text(message: &Value) -> Option<(String, Value)> {
+    let fields = message.as_object()?;
+    if fields.get("role")? != "user" {
+        return None;
+    }
+    let (prompt, content) = match fields.get("content")? {
+        Value::String(text) => (text.clone(), Value::from("")),
+        Value::Array(parts) => {
+            let mut texts = Vec::with_capacity(parts.len());
+            let mut hollow = Vec::with_capacity(parts.len());
+            for part in parts {
+                let mut part = part.as_object()?.clone();
+                if part.get("type")? != "text" {
+                    return None;
+                }
+                match part.insert("text".to_owned(), "".into())? {
+                    Value::String(text) => texts.push(text),
+                    _ => return None,
+                }
+                hollow.push(Value::Object(part));
+            }
+            (texts.join("\n"), Value::Array(hollow))
+        }
+        _ => return None,
+    };
+    let mut hollow = fields.clone();
+    hollow.insert("content".to_owned(), content);
+    (!prompt.trim().is_empty()).then_some((prompt, Value::Object(hollow)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::UserId;
+
+    fn key_of(user: &str, body: Value) -> Option<(RequestKey, String)> {
+        let user = UserId::new(user);
+        let scope = Scope {
+            user: &user,
+            credential: 7,
+            upstream: "http://a",
+            route: "chat/completions",
+        };
+        let request = ChatRequest::try_from(body).unwrap();
+        let around = RequestKey::around_prompt(&scope, &request);
+        let full = RequestKey::new(&scope, &request);
+        // whichever way it is read, the prompt is the same
+        assert_eq!(full.prompt(), around.as_ref().map(|(_, prompt)| prompt.clone()));
+        assert!(around.as_ref().is_none_or(|(key, _)| *key != full));
+        around
+    }
+
+    fn ask(content: impl Into<Value>) -> Value {
+        json!({ "model": "m", "temperature": 0, "messages": [{ "role": "user", "content": content.into() }] })
+    }
+
+    #[test]
+    fn only_the_text_of_the_last_message_does_not_count() {
+        let (one, prompt) = key_of("ana", ask("What is a wave?")).unwrap();
+        let (other, _) = key_of("ana", ask("What \"is\"\na tide?")).unwrap();
+        assert_eq!((one.clone(), prompt.as_str()), (other, "What is a wave?"));
+        // what travels and is filed does not count here either
+        let mut filed = ask("x");
+        filed["metadata"] = json!({ "trace": 1 });
+        assert_eq!(key_of("ana", filed).unwrap().0, one);
+
+        let with = |field: &str, value: Value| {
+            let mut body = ask("What is a wave?");
+            body[field] = value;
+            key_of("ana", body).unwrap().0
+        };
+        let mut turns = ask("What is a wave?");
+        let message = turns["messages"][0].clone();
+        turns["messages"] = json!([{ "role": "system", "content": "Be brief." }, message]);
+        let others = [
+            key_of("ben", ask("What is a wave?")).unwrap().0,
+            with("model", json!("n")),
+            with("temperature", json!(0.5)),
+            with("max_tokens", json!(5)),
+            with("seed", json!(5)),
+            with("tools", json!([])),
+            with("response_format", json!({ "type": "json_object" })),
+            with("nobody_has_heard_of_it", json!(null)),
+            key_of("ana", turns).unwrap().0,
+            key_of("ana", ask(json!([{ "type": "text", "text": "What is a wave?" }])))
+                .unwrap()
+                .0,
+        ];
+        for (n, other) in others.iter().enumerate() {
+            assert_ne!(*other, one, "row {n}");
+            assert!(others.iter().skip(n + 1).all(|next| next != other), "row {n}");
+        }
+    }
+
+    #[test]
+    fn parts_of_text_are_one_prompt_and_their_other_fields_count() {
+        let parts = |a: &str, b: &str| json!([{ "type": "text", "text": a }, { "type": "text", "text": b }]);
+        let (one, prompt) = key_of("ana", ask(parts("a", "b"))).unwrap();
+        let (other, _) = key_of("ana", ask(parts("c", "d"))).unwrap();
+        assert_eq!((&one, prompt.as_str()), (&other, "a\nb"));
+        let marked = json!([
+            { "type": "text", "text": "a", "cache_control": "x" },
+            { "type": "text", "text": "b" },
+        ]);
+        assert_ne!(key_of("ana", ask(marked)).unwrap().0, one);
+    }
+
+    #[test]
+    fn what_is_no_text_of_a_person_has_no_key() {
+        let image = json!([{ "type": "text", "text": "a" }, { "type": "image_url", "image_url": {} }]);
+        let no_text = json!([{ "type": "text" }]);
+        let rows = [
+            ask(image),
+            ask(no_text),
+            ask(json!([{ "type": "text", "text": 5 }])),
+            ask(""),
+            ask(" \n"),
+            ask(json!([])),
+            ask(json!(null)),
+            json!({ "messages": [] }),
+            json!({ "messages": ["hi"] }),
+            json!({ "messages": [{ "role": "assistant", "content": "hi" }] }),
+            json!({ "messages": [{ "role": "user", "content": "hi" }, { "role": "tool", "content": "5" }] }),
+        ];
+        for body in rows {
+            assert_eq!(key_of("ana", body.clone()), None, "{body}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Retry storms: when retries are most of the load and do not help.
+//!
+//! ```text
+//!            rages, or tips over                      (both over the last 30 s)
+//!   calm ---------------------------> storm
+//!     ^                                 |
+//!     +------------ abates -------------+
+//!
+//!   rages   at least as many retries as first tries, 2 tries a call or more,
+//!           and fewer than one retry in four brings an answer
+//!   tips    retries are a third of all tries and more than in the 30 s before, by 10 points;
+//!           answers are fewer than three in four and fewer than in the 30 s before, by 10 points;
+//!           and fewer than one retry in four brings an answer
+//!   abates  fewer retries than half of the first tries, or below 1.5 tries a call, or half of the retries help
+//! ```
+//!
+//! "Tips" is the way into a metastable failure: a trigger raises the load, retries keep it there when the trigger
+//! is gone (Bronson and others, *Metastable failures in distributed systems*, HotOS 2021; Huang and others, OSDI
+//! 2022, found retries in half of the cases they studied). Retries that do help are no storm, however many.
+//! Three calls are none either: see [`LEAST_CALLS`] and its neighbours.
+
+use serde::{Deserialize, Serialize};
+
+use super::RetryView;
+use super::timeline::{Sum, WINDOW};
+use crate::event::{BreakerMode, BreakerState};
+use crate::state::State;
+use crate::text::SafeText;
+use crate::time::Timestamp;
+
+/// Calls in the window, or there is no storm.
+const LEAST_CALLS: u64 = 10;
+/// Retries begun in the window, or there is no storm.
+const LEAST_RETRIES: u64 = 15;
+/// Retries that ended in the window, or nobody knows whether they help.
+const LEAST_SETTLED: u64 = 10;
+
+/// A retry storm that goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Storm {
+    /// Since when.
+    pub since: Timestamp,
+    /// The share of retries among the tries of the last 30 s.
+    pub retries: f64,
+    /// The share of those retries that brought an answer.
+    pub helped: f64,
+    /// Tries for each call, over the last 30 s.
+    pub amplification: f64,
+    /// What holds it, or does not.
+    pub held_by: StormGuard,
+}
+
+/// What a guard does about a storm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StormGuard {
+    /// The breaker is open: no try goes out.
+    Breaker,
+    /// The budget is empty: no retry is added to those that wait.
+    Budget,
+    /// A budget is kept, and allows so many more.
+    BudgetLeft(f64),
+    /// No budget is kept; the name of the policy.
+    Nothing(SafeText),
+}
+
+impl Storm {
+    /// What happens, longest wording first.
+    pub fn sentences(&self) -> [String; 3] {
+        let retries = self.retries * 100.0;
+        let helped = self.helped * 100.0;
+        [
+            format!("retries are {retries:.0} % of all tries and {helped:.0} % of them help: a retry storm."),
+            format!("a retry storm: {retries:.0} % of tries are retries, {helped:.0} % help."),
+            format!("retry storm: {helped:.0} % of retries help"),
+        ]
+    }
+
+    /// What a guard does about it, or what to do, longest wording first.
+    pub fn advice(&self) -> [String; 2] {
+        match &self.held_by {
+            StormGuard::Breaker => [
+                "The breaker is open: no try goes out, the upstream can recover.".into(),
+                "The breaker is open and ends it.".into(),
+            ],
+            StormGuard::Budget => [
+                "The budget is empty and holds it: no more retries than it earns.".into(),
+                "The budget is empty and holds it.".into(),
+            ],
+            StormGuard::BudgetLeft(left) => [
+                format!("The budget allows {left:.0} more: lower retry.budget_ratio; o opens the breaker."),
+                format!("The budget allows {left:.0} more; o opens the breaker."),
+            ],
+            StormGuard::Nothing(policy) => [
+                format!("No budget is kept (policy {policy}): set retry.budget_ratio; o opens the breaker."),
+                "No budget is kept; o opens the breaker.".into(),
+            ],
+        }
+    }
+}
+
+impl State {
+    /// The retry storm that goes on at `now`, if one does.
+    pub fn storm(&self, now: Timestamp) -> Option<Storm> {
+        let retry = &self.retry;
+        let since = retry.storm_since(now)?;
+        let window = retry.timeline.window(now, 0);
+        let refuses = match self.breaker.mode {
+            BreakerMode::ForcedOpen => true,
+            BreakerMode::ForcedClosed => false,
+            BreakerMode::Automatic => self.breaker.state != BreakerState::Closed,
+        };
+        let held_by = match retry.budget {
+            _ if refuses => StormGuard::Breaker,
+            Some((left, _)) if left < 1.0 => StormGuard::Budget,
+            Some((left, _)) => StormGuard::BudgetLeft(left),
+            None => {
+                let name = SafeText::new(&self.session.policy.name).single_line();
+                StormGuard::Nothing(name.as_str().into())
+            }
+        };
+        Some(Storm {
+            since,
+            retries: window.retry_share(),
+            helped: window.helped_share(),
+            amplification: retry.amplification_now(now).unwrap_or(1.0),
+            held_by,
+        })
+    }
+}
+
+impl RetryView {
+    /// Since when a storm goes on that has not abated by `now`.
+    pub(super) fn storm_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let window = self.timeline.window(now, 0);
+        self.storming
+            .filter(|_| !abates(&window, self.tries_a_call(&window)))
+    }
+
+    /// Looks again after something happened.
+    pub(super) fn watch(&mut self, now: Timestamp) {
+        let window = self.timeline.window(now, 0);
+        let tries = self.tries_a_call(&window);
+        let before = || self.timeline.window(now, WINDOW);
+        match self.storming {
+            Some(_) if abates(&window, tries) => self.storming = None,
+            None if rages(&window, tries) || tips(&window, &before()) => {
+                self.storming = Some(now);
+                self.storms = self.storms.saturating_add(1);
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Calls of the window and tries for each; see [`RetryView::amplification_now`].
+    pub(super) fn tries_a_call(&self, window: &Sum) -> (u64, f64) {
+        let calls = window.ended.saturating_add(self.book.out_calls);
+        let tries = window.ended_tries.saturating_add(self.book.out_tries);
+        (
+            calls,
+            if calls == 0 {
+                0.0
+            } else {
+                tries as f64 / calls as f64
+            },
+        )
+    }
+}
+
+/// Few of the retries that ended brought an answer, and enough ended to say so.
+fn in_vain(window: &Sum) -> bool {
+    window.helped + window.failed >= LEAST_SETTLED && window.helped_share() < 0.25
+}
+
+fn rages(window: &Sum, (calls, tries): (u64, f64)) -> bool {
+    calls >= LEAST_CALLS
+        && window.retries >= LEAST_RETRIES
+        && window.retries >= window.first
+        && tries >= 2.0
+        && in_vain(window)
+}
+
+fn tips(window: &Sum, before: &Sum) -> bool {
+    let enough = |sum: &Sum| sum.answered + sum.lost >= LEAST_CALLS;
+    enough(window)
+        && enough(before)
+        && window.retries >= LEAST_RETRIES
+        && window.retry_share() >= (1.0_f64 / 3.0).max(before.retry_share() + 0.1)
+        && window.answered_share() < 0.75_f64.min(before.answered_share() - 0.1)
+        && in_vain(window)
+}
+
+fn abates(window: &Sum, (_, tries): (u64, f64)) -> bool {
+    window.retries == 0 || window.retries * 2 < window.first || tries < 1.5 || window.helped_share() >= 0.5
+}

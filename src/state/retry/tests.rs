@@ -1,0 +1,403 @@
+//! Made-up stories, and what they add up to.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{FlightId, Origin};
+use crate::state::State;
+use crate::state::story::{Story, attempt, ended, fold, retry, session, started, succeeded};
+use crate::state::story::{failed as fails, moved};
+
+fn at(seconds: f64) -> Timestamp {
+    Timestamp::from_secs_f64(seconds)
+}
+
+/// A call that makes `tries` tries in one instant, all but the last of them failing with 429, and ends so.
+fn call(story: &mut Story, id: u64, tries: u32, fate: Fate) {
+    story.call(id, Origin::Library);
+    for number in 1..=tries {
+        if number > 1 {
+            story.tell(id, retry(number, FailureClass::RateLimited, story.now, 100, None));
+        }
+        story.tell(id, attempt(number, id));
+        if number == tries && fate == Fate::Answered {
+            story.tell(id, succeeded(number, 9));
+        } else {
+            story.tell(id, fails(number, FailureClass::RateLimited, Some(429), 9));
+        }
+    }
+    story.tell(id, ended(fate, tries, 9));
+}
+
+#[test]
+fn causes_tries_and_what_they_came_to() {
+    let mut story = Story::begin();
+    call(&mut story, 1, 2, Fate::Answered);
+    story.call(2, Origin::Chat).tell(2, attempt(1, 2));
+    story
+        .tell(2, fails(1, FailureClass::Reset, None, 9))
+        .tell(2, ended(Fate::Failed, 1, 9));
+    story.call(3, Origin::Chat).tell(3, ended(Fate::Refused, 0, 9));
+    story.call(4, Origin::Chat).tell(4, ended(Fate::Failed, 99, 9));
+    call(&mut story, 5, 3, Fate::Cancelled);
+    let view = story.state().retry;
+    assert_eq!((view.attempts, view.retries, view.sent), (6, 3, 3));
+    assert_eq!(
+        view.causes,
+        BTreeMap::from([("429".into(), 4), ("RST".into(), 1)])
+    );
+    assert_eq!(view.tries_per_call, [1, 1, 1, 0, 0, 0, 0, 1]);
+    assert_eq!(view.answered_after, [0, 1, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(view.lost_after, [1, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!((view.recovered, view.wasted, view.spent), (1, 100, 1));
+    assert_eq!((view.helped, view.in_vain), (1, 2));
+    assert_eq!(view.backed_off, Duration::from_millis(300));
+    assert_eq!(view.budget, Some((100.0 / 7.0, 10.0)));
+    assert_eq!(view.waits.len(), 3);
+    assert_eq!((&view.book.calls, view.book.out_calls), (&BTreeMap::new(), 0));
+}
+
+#[test]
+fn a_server_that_invents_statuses_fills_no_memory() {
+    let mut story = Story::begin();
+    for status in 400..600 {
+        story.tell(1, fails(1, FailureClass::Invalid, Some(status), 9));
+    }
+    let causes = story.state().retry.causes;
+    assert_eq!(
+        (causes.len(), causes["other"], causes["463"]),
+        (MAX_CAUSES + 1, 136, 1)
+    );
+}
+
+#[test]
+fn a_second_is_stacked_by_what_failed_before() {
+    let mut story = Story::begin();
+    story.at(4.5).call(1, Origin::Chat).tell(1, attempt(1, 1));
+    let classes = [
+        FailureClass::RateLimited,
+        FailureClass::Overloaded,
+        FailureClass::HeaderTimeout,
+        FailureClass::Reset,
+        FailureClass::Cut,
+        FailureClass::Loading,
+    ];
+    for (number, class) in (2..).zip(classes) {
+        story.tell(1, retry(number, class, story.now, 1, None));
+        story.tell(1, attempt(number, 1));
+    }
+    // nobody said why
+    story.tell(1, attempt(8, 1));
+    let view = story.state().retry;
+    assert_eq!(view.timeline.seconds.len(), 1);
+    let second = view.timeline.seconds[0];
+    assert_eq!(
+        (second.second, second.first, second.retries),
+        (4, 1, [1, 1, 1, 1, 1, 2])
+    );
+}
+
+#[test]
+fn an_heir_makes_the_retry_that_the_owner_waited_for() {
+    for ends_first in [true, false] {
+        let mut story = Story::begin();
+        story.call(1, Origin::Chat).tell(1, attempt(1, 1));
+        story.tell(2, started(2, Origin::Chat, story.now));
+        story.tell(1, retry(2, FailureClass::HeaderTimeout, story.now, 500, None));
+        let over = EventKind::FlightHandedOver {
+            flight: FlightId(1),
+            from: CallId(1),
+        };
+        if ends_first {
+            story.tell(1, ended(Fate::Cancelled, 1, 9)).tell(2, over);
+        } else {
+            story.tell(2, over).tell(1, ended(Fate::Cancelled, 1, 9));
+        }
+        story.tell(2, attempt(2, 1));
+        let view = story.state().retry;
+        assert_eq!(view.timeline.seconds[0].retries, [0, 0, 1, 0, 0, 0]);
+        assert_eq!(view.sent, 2);
+        assert!(view.book.left.is_empty());
+    }
+}
+
+#[test]
+fn waits_say_what_was_drawn_and_asked_and_done() {
+    let mut story = Story::begin();
+    for number in 2..=100 {
+        let hint = (number == 100).then_some(2);
+        story.at(f64::from(number));
+        story.tell(1, retry(number, FailureClass::RateLimited, story.now, 900, hint));
+    }
+    let view = story.state().retry;
+    assert_eq!(
+        (view.waits.len(), view.waits.front().map(|wait| wait.next)),
+        (64, Some(37))
+    );
+    let last = view.waits.back().unwrap();
+    assert_eq!(
+        (last.at, last.next, last.class),
+        (at(100.0), 100, FailureClass::RateLimited)
+    );
+    let millis = [last.drawn, last.used, last.hint.unwrap().wait].map(|wait| wait.as_millis());
+    assert_eq!(millis, [450, 900, 2000]);
+    assert_eq!(view.budget_at, Some(at(100.0)));
+}
+
+#[test]
+fn what_may_be_paid_twice_is_counted_in_prompts() {
+    let mut story = Story::begin();
+    story.call(1, Origin::Chat).tell(1, attempt(1, 1));
+    let mut doubtful = retry(2, FailureClass::HeaderTimeout, story.now, 100, None);
+    if let EventKind::RetryScheduled { ambiguous, .. } = &mut doubtful {
+        *ambiguous = true;
+    }
+    story.tell(1, doubtful);
+    let view = story.state().retry;
+    assert_eq!((view.ambiguous, view.ambiguous_tokens), (1, 12));
+}
+
+#[test]
+fn a_stop_tells_of_the_budget_where_one_is_kept() {
+    let stop = |reason, budget, budget_max| EventKind::RetryStopped {
+        attempt: 1,
+        reason,
+        hint: None,
+        budget,
+        budget_max,
+    };
+    let mut story = Story::begin();
+    story.tell(1, stop(StopReason::Budget, 0.4, 12.0));
+    assert_eq!(story.state().retry.budget, Some((0.4, 12.0)));
+    story.tell(2, stop(StopReason::NotRetryable, 0.0, 0.0));
+    let view = story.state().retry;
+    assert_eq!(view.budget, Some((0.4, 12.0)));
+    assert_eq!(view.stopped[&StopReason::Budget], 1);
+}
+
+#[test]
+fn amplification_is_of_calls_that_are_out_or_ended_in_the_window() {
+    let mut story = Story::begin();
+    let now = |story: &Story, seconds| story.state().retry.amplification_now(at(seconds));
+    assert_eq!(
+        (now(&story, 0.0), story.state().retry.amplification()),
+        (None, None)
+    );
+    story.at(10.0);
+    call(&mut story, 1, 4, Fate::Failed);
+    call(&mut story, 2, 1, Fate::Answered);
+    // not sent: no part of it
+    story.call(3, Origin::Chat).tell(3, ended(Fate::Hit, 0, 1));
+    story.call(4, Origin::Chat);
+    assert_eq!(now(&story, 10.0), Some(2.5));
+    assert_eq!(story.state().retry.peak, None, "two calls have no peak");
+    // out, and therefore counted however long it takes
+    story.tell(4, attempt(1, 4));
+    assert_eq!(now(&story, 39.9), Some(2.0));
+    assert_eq!(now(&story, 40.0), Some(1.0));
+    story.at(15.0);
+    call(&mut story, 5, 6, Fate::Failed);
+    call(&mut story, 6, 1, Fate::Failed);
+    let view = story.state().retry;
+    assert_eq!(view.amplification(), Some(13.0 / 5.0));
+    assert_eq!(view.peak, Some((13.0 / 5.0, at(15.0))));
+}
+
+#[test]
+fn three_calls_are_no_storm_and_thirty_are() {
+    let storm = |calls| {
+        let mut story = Story::begin();
+        for id in 1..=calls {
+            story.at(5.0 + id as f64 / 10.0);
+            call(&mut story, id, 6, Fate::Failed);
+        }
+        story.state().storm(story.now)
+    };
+    assert_eq!(storm(3), None);
+    let storm = storm(30).unwrap();
+    assert_eq!((storm.since, storm.helped), (at(6.0), 0.0));
+    assert_eq!((storm.retries, storm.amplification), (150.0 / 180.0, 6.0));
+    assert_eq!(
+        storm.sentences()[0],
+        "retries are 83 % of all tries and 0 % of them help: a retry storm."
+    );
+}
+
+#[test]
+fn retries_that_help_are_no_storm() {
+    let mut story = Story::begin();
+    for id in 1..=40 {
+        story.at(5.0 + id as f64 / 10.0);
+        call(&mut story, id, 3, Fate::Answered);
+    }
+    let state = story.state();
+    assert_eq!(state.storm(story.now), None);
+    assert_eq!(
+        (state.retry.recovered, state.retry.amplification()),
+        (40, Some(3.0))
+    );
+}
+
+#[test]
+fn a_storm_ends_with_its_retries_or_when_they_begin_to_help() {
+    let raging = || {
+        let mut story = Story::begin();
+        for id in 1..=30 {
+            story.at(5.0 + id as f64 / 10.0);
+            call(&mut story, id, 6, Fate::Failed);
+        }
+        story
+    };
+    let state = raging().state();
+    assert!(state.storm(at(36.0)).is_some());
+    assert_eq!(state.storm(at(38.0)), None, "nothing is left in the window");
+    let mut story = raging();
+    for id in 31..=200 {
+        call(&mut story, id, 2, Fate::Answered);
+    }
+    assert_eq!(story.state().storm(story.now), None);
+    assert_eq!(story.state().retry.storms, 1);
+}
+
+#[test]
+fn the_way_into_a_metastable_failure_is_told_before_retries_outnumber_first_tries() {
+    let mut story = Story::begin();
+    for id in 1..=30 {
+        story.at(id as f64);
+        call(&mut story, id, 1, Fate::Answered);
+    }
+    let mut id = 31;
+    for second in 31..=60 {
+        story.at(f64::from(second));
+        call(
+            &mut story,
+            id,
+            1,
+            if second % 2 == 0 {
+                Fate::Answered
+            } else {
+                Fate::Failed
+            },
+        );
+        call(&mut story, id + 1, 2, Fate::Failed);
+        id += 2;
+    }
+    let storm = story.state().storm(story.now).unwrap();
+    assert!(storm.retries < 0.5 && storm.amplification < 2.0, "{storm:?}");
+}
+
+#[test]
+fn a_storm_says_what_holds_it() {
+    let state = |budget, breaker| {
+        let mut story = Story::begin();
+        for id in 1..=30 {
+            call(&mut story, id, 6, Fate::Failed);
+        }
+        if breaker {
+            let (from, to) = (
+                crate::event::BreakerState::Closed,
+                crate::event::BreakerState::Open,
+            );
+            story.tell(
+                0,
+                moved(from, to, 1, crate::event::MoveReason::FailureRate, Some(9.0)),
+            );
+        }
+        let mut state = story.state();
+        state.retry.budget = budget;
+        state.session.policy.name = "exer\u{1b}cise".into();
+        state.storm(Timestamp::ZERO).unwrap().advice()[0].clone()
+    };
+    assert_eq!(
+        state(None, false),
+        "No budget is kept (policy exer␛cise): set retry.budget_ratio; o opens the breaker."
+    );
+    assert_eq!(
+        state(Some((0.2, 9.0)), false),
+        "The budget is empty and holds it: no more retries than it earns."
+    );
+    assert_eq!(
+        state(Some((4.0, 9.0)), false),
+        "The budget allows 4 more: lower retry.budget_ratio; o opens the breaker."
+    );
+    assert_eq!(
+        state(Some((4.0, 9.0)), true),
+        "The breaker is open: no try goes out, the upstream can recover."
+    );
+}
+
+#[test]
+fn a_picture_of_two_minutes_moves_with_the_second_until_they_are_over() {
+    let mut story = Story::begin();
+    assert_eq!(story.state().retry.next_change(at(1.5)), None);
+    story.at(2.5);
+    call(&mut story, 1, 1, Fate::Answered);
+    let view = story.state().retry;
+    assert_eq!(view.next_change(at(2.5)), Some(at(3.0)));
+    assert_eq!(view.next_change(at(121.2)), Some(at(122.0)));
+    assert_eq!(view.next_change(at(122.0)), None);
+}
+
+#[test]
+fn running_calls_without_number_are_counted_and_not_remembered() {
+    let mut view = RetryView::default();
+    let most = MAX_CALLS as u64 + 5;
+    for id in 0..most {
+        for kind in [started(id, Origin::Library, at(0.0)), attempt(1, id)] {
+            let call = Some(CallId(id));
+            view.apply(&Event {
+                seq: id,
+                at: at(0.0),
+                call,
+                kind,
+            });
+        }
+    }
+    assert_eq!(
+        (view.attempts, view.sent, view.book.calls.len()),
+        (most, most, MAX_CALLS)
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn sums_agree_with_the_events(seed in any::<u64>()) {
+        let events = session(seed, 150);
+        let mut by_fate: BTreeMap<Fate, (u64, u64)> = BTreeMap::new();
+        let mut first_try = 0;
+        for event in &events {
+            if let EventKind::CallEnded { fate, attempts, .. } = event.kind && attempts > 0 {
+                let (calls, tries) = by_fate.entry(fate).or_default();
+                *calls += 1;
+                *tries += u64::from(attempts);
+                first_try += u64::from(fate == Fate::Answered && attempts == 1);
+            }
+        }
+        let view = fold(&events).retry;
+        let (calls, tries) = by_fate.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let sum = |counts: &[u64; 8]| counts.iter().sum::<u64>();
+        let (answered, lost) = (sum(&view.answered_after), sum(&view.lost_after));
+        let stopped = by_fate.get(&Fate::Cancelled).copied().unwrap_or_default();
+        prop_assert_eq!(sum(&view.tries_per_call), calls);
+        prop_assert_eq!(answered + lost + stopped.0, calls);
+        prop_assert_eq!(view.recovered + first_try, answered);
+        prop_assert_eq!(view.fruitless() + answered + stopped.1, tries);
+        prop_assert!(view.helped <= view.recovered && view.helped + view.in_vain <= view.retries);
+        prop_assert_eq!(&view.book, &Book { left: view.book.left.clone(), ..Book::default() });
+    }
+
+    #[test]
+    fn a_snapshot_and_its_tail_are_the_whole(seed in any::<u64>(), place in 0.0..1.0_f64) {
+        let events = session(seed, 60);
+        let whole = fold(&events).retry;
+        let place = (place * events.len() as f64) as usize;
+        let snapshot = serde_json::to_string(&fold(&events[..place])).unwrap();
+        let mut state: State = serde_json::from_str(&snapshot).unwrap();
+        for event in &events[place..] {
+            state.apply(event);
+        }
+        prop_assert_eq!(state.retry, whole);
+    }
+}

@@ -1,0 +1,488 @@
+//! The semantic cache in numbers: what it served, what it would have served, what a guard refused, and how
+//! often its answers were wrong, as far as people and compared answers say.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Calls, Interval, Percentiles};
+use crate::event::{CallId, Event, EventKind, EvictReason, NearestPrompt, SemanticGuard, SemanticMiss};
+use crate::openai::Usage;
+use crate::settings::SemanticMode;
+use crate::text::SafeText;
+use crate::time::Timestamp;
+
+/// Hits, shadows and refusals kept one by one.
+const MAX_RECENT: usize = 32;
+/// Judged calls of which the last word is remembered, so that a second one replaces it.
+const MAX_JUDGED: usize = 512;
+
+/// The semantic cache.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SemanticView {
+    /// What it does with a near match.
+    pub mode: SemanticMode,
+    /// Prompts in its index.
+    pub entries: u64,
+    /// Asked while it served.
+    pub live: Lookups,
+    /// Asked while it only watched: its hits are those that would have been.
+    pub shadow: Lookups,
+    /// Asked in vain, by reason, in both modes.
+    pub misses: BTreeMap<SemanticMiss, u64>,
+    /// Near matches refused, by what differed.
+    pub refusals: BTreeMap<SemanticGuard, u64>,
+    /// In shadow mode: answers of the upstream that were the same as the stored one.
+    pub same: u64,
+    /// And those that were another one.
+    pub differed: u64,
+    /// Served answers of which a person said last that they fitted.
+    pub good: u64,
+    /// And those of which one said that they did not.
+    pub bad: u64,
+    /// LLM tokens not spent again.
+    pub saved_tokens: u64,
+    /// LLM tokens that would not have been spent, in shadow mode.
+    pub shadow_tokens: u64,
+    /// Waiting spared.
+    pub saved_time: Duration,
+    /// How long embedding and search take.
+    pub lookup: Percentiles,
+    /// Lookups in a row that the embedder spoilt; 0 since it last did its work.
+    pub trouble_in_a_row: u64,
+    /// What the embedder said when it last failed.
+    pub trouble: Option<Trouble>,
+    /// The last 32 hits, would-be hits and refusals, oldest first.
+    pub recent: VecDeque<Look>,
+    /// The last word on each judged call.
+    judged: BTreeMap<CallId, bool>,
+}
+
+/// How often it was asked, and how often it had something. Requests it never matches are not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lookups {
+    /// Times it was asked.
+    pub asked: u64,
+    /// Times it had an answer.
+    pub hits: u64,
+}
+
+/// A lookup that the embedder spoilt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// When.
+    pub at: Timestamp,
+    /// Late, or failed.
+    pub reason: SemanticMiss,
+    /// What it said.
+    pub detail: Option<SafeText>,
+}
+
+/// A near match, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// The call that asked.
+    pub call: CallId,
+    /// When.
+    pub at: Timestamp,
+    /// What was done with the match.
+    pub kind: LookKind,
+    /// The beginning of what was asked.
+    pub prompt: SafeText,
+    /// The stored prompt.
+    pub nearest: NearestPrompt,
+    /// Tokens not spent again, or that would not have been.
+    pub saved: Usage,
+    /// In shadow mode: how like the two answers are, and whether that counts as the same.
+    pub compared: Option<(f64, bool)>,
+    /// What a person said of it, last.
+    pub label: Option<bool>,
+}
+
+/// What was done with a near match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookKind {
+    /// Its answer was served.
+    Served,
+    /// It would have been.
+    Shadowed,
+    /// A guard refused it.
+    Refused,
+}
+
+impl Lookups {
+    /// Hits over lookups, 0 to 1; nothing before the first lookup.
+    pub fn rate(&self) -> Option<f64> {
+        (self.asked > 0).then(|| self.hits as f64 / self.asked as f64)
+    }
+
+    fn count(&mut self, hit: bool) {
+        self.asked += 1;
+        self.hits += u64::from(hit);
+    }
+}
+
+impl SemanticView {
+    /// How often a served answer was wrong, from what people said.
+    pub fn false_by_label(&self) -> Option<Interval> {
+        Interval::wilson(self.bad, self.good + self.bad)
+    }
+
+    /// How often an answer that would have been served was another one than the upstream's.
+    pub fn false_by_comparing(&self) -> Option<Interval> {
+        Interval::wilson(self.differed, self.same + self.differed)
+    }
+
+    /// Near matches that guards refused.
+    pub fn refused(&self) -> u64 {
+        self.refusals.values().sum()
+    }
+
+    pub(super) fn apply(&mut self, event: &Event, calls: &Calls) {
+        match &event.kind {
+            EventKind::PolicyApplied { policy } => self.mode = policy.semantic.mode,
+            EventKind::SemanticHit {
+                nearest,
+                lookup,
+                saved,
+                saved_time,
+                ..
+            } => {
+                self.live.count(true);
+                self.saved_tokens = self.saved_tokens.saturating_add(saved.total());
+                self.saved_time = self.saved_time.saturating_add(*saved_time);
+                self.embedded(*lookup);
+                self.note(event, calls, LookKind::Served, nearest, *saved);
+            }
+            EventKind::SemanticShadowed {
+                nearest,
+                lookup,
+                saved,
+                ..
+            } => {
+                self.shadow.count(true);
+                self.shadow_tokens = self.shadow_tokens.saturating_add(saved.total());
+                self.embedded(*lookup);
+                self.note(event, calls, LookKind::Shadowed, nearest, *saved);
+            }
+            EventKind::SemanticMissed {
+                reason,
+                nearest,
+                lookup,
+                detail,
+                ..
+            } => {
+                self.missed(event, *reason, *lookup, detail.as_ref());
+                if let (SemanticMiss::Refused, Some(nearest)) = (reason, nearest) {
+                    if let Some(objection) = &nearest.objection {
+                        *self.refusals.entry(objection.guard).or_default() += 1;
+                    }
+                    self.note(event, calls, LookKind::Refused, nearest, Usage::default());
+                }
+            }
+            EventKind::SemanticCompared { agreement, same, .. } => {
+                *if *same { &mut self.same } else { &mut self.differed } += 1;
+                if let Some(look) = self.look_of(event.call) {
+                    look.compared = Some((*agreement, *same));
+                }
+            }
+            EventKind::SemanticStored { entries } => self.entries = *entries,
+            EventKind::SemanticLabelled { good, .. } => self.labelled(event.call, *good),
+            // the index stands on the cache: where that is emptied, nothing can be served
+            EventKind::CacheEvicted {
+                reason: EvictReason::Cleared,
+                ..
+            } => self.entries = 0,
+            EventKind::SessionStarted { .. }
+            | EventKind::UpstreamProbed { .. }
+            | EventKind::FaultsApplied { .. }
+            | EventKind::FaultInjected { .. }
+            | EventKind::BurstStarted { .. }
+            | EventKind::BurstEnded { .. }
+            | EventKind::Suspended { .. }
+            | EventKind::Noticed { .. }
+            | EventKind::TaskPanicked { .. }
+            | call_events!()
+            | cache_events!()
+            | flight_events!()
+            | limit_events!()
+            | breaker_events!()
+            | attempt_events!() => {}
+        }
+    }
+
+    fn missed(&mut self, event: &Event, reason: SemanticMiss, lookup: Duration, detail: Option<&SafeText>) {
+        *self.misses.entry(reason).or_default() += 1;
+        if reason == SemanticMiss::Ineligible {
+            return;
+        }
+        match self.mode {
+            SemanticMode::Shadow => self.shadow.count(false),
+            SemanticMode::On | SemanticMode::Off => self.live.count(false),
+        }
+        match reason {
+            SemanticMiss::Late | SemanticMiss::Failed => {
+                self.lookup.record(lookup);
+                self.trouble_in_a_row += 1;
+                self.trouble = Some(Trouble {
+                    at: event.at,
+                    reason,
+                    detail: detail.cloned(),
+                });
+            }
+            SemanticMiss::Below | SemanticMiss::Refused => self.embedded(lookup),
+            // nothing to compare with: whether it was embedded at all is not told
+            SemanticMiss::Empty | SemanticMiss::Ineligible => {}
+        }
+    }
+
+    /// The embedder did its work.
+    fn embedded(&mut self, lookup: Duration) {
+        self.lookup.record(lookup);
+        self.trouble_in_a_row = 0;
+    }
+
+    fn note(&mut self, event: &Event, calls: &Calls, kind: LookKind, nearest: &NearestPrompt, saved: Usage) {
+        let Some(call) = event.call else {
+            return;
+        };
+        if self.recent.len() >= MAX_RECENT {
+            self.recent.pop_front();
+        }
+        let asked = calls.recent.get(&call);
+        self.recent.push_back(Look {
+            call,
+            at: event.at,
+            kind,
+            prompt: asked.map(|asked| asked.prompt.clone()).unwrap_or_default(),
+            nearest: nearest.clone(),
+            saved,
+            compared: None,
+            label: None,
+        });
+    }
+
+    fn look_of(&mut self, call: Option<CallId>) -> Option<&mut Look> {
+        let call = call?;
+        self.recent.iter_mut().rev().find(|look| look.call == call)
+    }
+
+    /// A second word on the same call takes the place of the first.
+    fn labelled(&mut self, call: Option<CallId>, good: bool) {
+        let Some(id) = call else {
+            return;
+        };
+        match self.judged.insert(id, good) {
+            Some(true) => self.good = self.good.saturating_sub(1),
+            Some(false) => self.bad = self.bad.saturating_sub(1),
+            None => {}
+        }
+        *if good { &mut self.good } else { &mut self.bad } += 1;
+        if self.judged.len() > MAX_JUDGED {
+            self.judged.pop_first();
+        }
+        if let Some(look) = self.look_of(call) {
+            look.label = Some(good);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Fate, Objection, Origin};
+    use crate::settings::Policy;
+    use crate::state::story::{
+        Story, compared, ended, fold, labelled, semantic_hit, semantic_miss, shadowed, switched_semantic,
+    };
+    use crate::state::{MeaningOutcome, State};
+
+    fn told(kinds: impl IntoIterator<Item = (u64, EventKind)>) -> State {
+        let mut story = Story::begin();
+        for (call, kind) in kinds {
+            if call > 0 {
+                story.call(call, Origin::Chat);
+            }
+            story.tell(call, kind);
+        }
+        story.state()
+    }
+
+    #[test]
+    fn each_mode_has_its_own_rate() {
+        let mut story = Story::begin();
+        story.tell(0, switched_semantic(SemanticMode::On));
+        story
+            .call(1, Origin::Chat)
+            .tell(1, semantic_miss(SemanticMiss::Empty, None));
+        story.call(2, Origin::Chat).tell(2, semantic_hit(1, 0.94));
+        story.tell(0, switched_semantic(SemanticMode::Shadow));
+        story.call(3, Origin::Chat).tell(3, shadowed(1, 0.91));
+        story
+            .call(4, Origin::Chat)
+            .tell(4, semantic_miss(SemanticMiss::Below, None));
+        story
+            .call(5, Origin::Chat)
+            .tell(5, semantic_miss(SemanticMiss::Ineligible, None));
+        let view = story.state().semantic;
+        assert_eq!(view.mode, SemanticMode::Shadow);
+        assert_eq!(view.live, Lookups { asked: 2, hits: 1 });
+        assert_eq!(view.shadow, Lookups { asked: 2, hits: 1 });
+        assert_eq!(view.shadow.rate(), Some(0.5));
+        assert_eq!(view.misses.values().sum::<u64>(), 3);
+        assert_eq!((view.saved_tokens, view.shadow_tokens), (60, 60));
+        assert_eq!(view.saved_time, Duration::from_secs(2));
+        assert_eq!(view.lookup.count(), 3);
+    }
+
+    #[test]
+    fn a_refusal_is_counted_by_what_differed_and_kept_with_both_prompts() {
+        let objection = Objection {
+            guard: SemanticGuard::Number,
+            asked: "60".into(),
+            stored: "50".into(),
+        };
+        let state = told([(7, semantic_miss(SemanticMiss::Refused, Some(objection.clone())))]);
+        assert_eq!(state.semantic.refusals, [(SemanticGuard::Number, 1)].into());
+        assert_eq!(state.semantic.refused(), 1);
+        let look = &state.semantic.recent[0];
+        assert_eq!((look.call, look.kind), (CallId(7), LookKind::Refused));
+        assert_eq!(look.prompt.as_str(), "question 7");
+        assert_eq!(look.nearest.objection, Some(objection));
+        let meaning = state.calls.recent[&CallId(7)].meaning.as_ref().unwrap();
+        assert_eq!(
+            meaning.outcome,
+            MeaningOutcome::Missed {
+                reason: SemanticMiss::Refused
+            }
+        );
+    }
+
+    #[test]
+    fn the_last_word_of_a_person_counts_once() {
+        let state = told([
+            (2, semantic_hit(1, 0.94)),
+            (3, semantic_hit(1, 0.93)),
+            (0, EventKind::SemanticStored { entries: 4 }),
+        ]);
+        assert_eq!(state.semantic.false_by_label(), None);
+        let mut story = Story::begin();
+        story.call(2, Origin::Chat).tell(2, semantic_hit(1, 0.94));
+        story.call(3, Origin::Chat).tell(3, semantic_hit(1, 0.93));
+        story
+            .tell(2, labelled(1, true))
+            .tell(3, labelled(1, true))
+            .tell(3, labelled(1, false));
+        let view = story.state().semantic;
+        assert_eq!((view.good, view.bad), (1, 1));
+        assert_eq!(view.recent[1].label, Some(false));
+        assert_eq!(view.false_by_label(), Interval::wilson(1, 2));
+    }
+
+    #[test]
+    fn compared_answers_give_the_false_hit_rate_of_the_shadow() {
+        let mut story = Story::begin();
+        for call in 1..=41 {
+            story.call(call, Origin::Chat).tell(call, shadowed(99, 0.9));
+            story.tell(call, compared(99, if call <= 2 { 0.2 } else { 0.97 }));
+        }
+        let state = story.state();
+        let rate = state.semantic.false_by_comparing().unwrap();
+        assert_eq!((state.semantic.same, state.semantic.differed), (39, 2));
+        assert!(
+            (rate.share - 2.0 / 41.0).abs() < 1e-12 && (rate.high - 0.1614).abs() < 1e-4,
+            "{rate:?}"
+        );
+        // the ring forgets looks, not counts
+        assert_eq!(state.semantic.recent.len(), 32);
+        assert_eq!(state.semantic.recent[31].compared, Some((0.97, true)));
+        let meaning = state.calls.recent[&CallId(1)].meaning.as_ref().unwrap();
+        assert_eq!(meaning.compared, Some((0.2, false)));
+    }
+
+    #[test]
+    fn an_embedder_in_trouble_is_remembered_until_it_works_again() {
+        let failed = EventKind::SemanticMissed {
+            reason: SemanticMiss::Failed,
+            nearest: None,
+            candidates: 0,
+            lookup: Duration::from_millis(3),
+            detail: Some("connection refused".into()),
+        };
+        let mut story = Story::begin();
+        story
+            .call(1, Origin::Chat)
+            .tell(1, failed.clone())
+            .call(2, Origin::Chat)
+            .tell(2, failed);
+        let view = story.state().semantic;
+        assert_eq!(view.trouble_in_a_row, 2);
+        assert_eq!(
+            view.trouble.unwrap().detail.unwrap().as_str(),
+            "connection refused"
+        );
+        story.call(3, Origin::Chat).tell(3, semantic_hit(1, 0.9));
+        assert_eq!(story.state().semantic.trouble_in_a_row, 0);
+    }
+
+    #[test]
+    fn a_hit_shows_its_answer_and_a_cleared_cache_empties_the_index() {
+        let mut story = Story::begin();
+        story.tell(0, EventKind::SemanticStored { entries: 3 });
+        story
+            .call(2, Origin::Chat)
+            .tell(2, semantic_hit(1, 0.94))
+            .tell(2, ended(Fate::Hit, 0, 1));
+        let state = story.state();
+        let call = &state.calls.recent[&CallId(2)];
+        assert_eq!(state.calls.answer(call), "what was answered before");
+        assert_eq!(call.served_by_meaning().unwrap().source, CallId(1));
+        assert_eq!(state.semantic.entries, 3);
+        let cleared = EventKind::CacheEvicted {
+            reason: EvictReason::Cleared,
+            removed: 1,
+            entries: 0,
+            total_bytes: 0,
+        };
+        assert_eq!(story.tell(0, cleared).state().semantic.entries, 0);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_a_snapshot_goes_on_as_the_whole() {
+        let mut story = Story::begin();
+        story.tell(0, switched_semantic(SemanticMode::On));
+        for call in 1..=700 {
+            story.call(call, Origin::Library).tell(call, semantic_hit(1, 0.9));
+            story
+                .tell(call, labelled(1, call % 3 == 0))
+                .tell(call, ended(Fate::Hit, 0, 1));
+        }
+        let whole = story.state();
+        assert_eq!(
+            (whole.semantic.judged.len(), whole.semantic.recent.len()),
+            (512, 32)
+        );
+        assert_eq!((whole.semantic.good, whole.semantic.bad), (233, 467));
+        for cut in [1, 500, 1733] {
+            let snapshot = fold(&story.events[..cut]);
+            let text = serde_json::to_string(&snapshot).unwrap();
+            let mut viewer: State = serde_json::from_str(&text).unwrap();
+            for event in &story.events[cut..] {
+                viewer.apply(event);
+            }
+            assert_eq!(viewer, whole, "{cut}");
+        }
+    }
+
+    #[test]
+    fn the_mode_is_that_of_the_policy() {
+        let mut policy = Policy::default();
+        policy.semantic.mode = SemanticMode::On;
+        let applied = EventKind::PolicyApplied {
+            policy: Box::new(policy),
+        };
+        assert_eq!(told([(0, applied)]).semantic.mode, SemanticMode::On);
+    }
+}

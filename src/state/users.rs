@@ -1,0 +1,340 @@
+//! Who uses what all share: a bounded fold by user.
+//!
+//! At most [`MAX_USERS`] users are kept apart. For one more, the idle one that was silent longest goes into a
+//! sum of all the others; where nobody is idle, the new one's calls are counted in that sum.
+
+mod share;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use share::{Noise, NoiseKind, UserShare};
+
+use super::Calls;
+use super::limit::resized;
+use crate::event::{
+    BucketLevel, CallId, Event, EventKind, Fate, LimitLevels, LimitReject, UserId, UserLevels,
+};
+use crate::settings::{Bucket, LimitSettings, Policy};
+use crate::time::Timestamp;
+
+/// Users kept apart.
+pub const MAX_USERS: usize = 256;
+/// Waits kept one by one for each user.
+const MAX_WAITS: usize = 64;
+/// The minute is kept in so many parts.
+const PARTS: u64 = 12;
+/// Nanoseconds of a part.
+const PART_NS: u64 = 5_000_000_000;
+
+/// What each user does, and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UsersView {
+    /// Those kept apart.
+    pub by_name: BTreeMap<UserId, UserUse>,
+    /// The sum of all others.
+    pub others: UserUse,
+    /// How often a user went into that sum.
+    pub summed: u64,
+    /// Running calls: whose they are, nobody's where they count for the others.
+    calls: BTreeMap<CallId, Option<UserId>>,
+}
+
+/// One user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UserUse {
+    /// Calls begun.
+    pub started: u64,
+    /// Calls without an end yet.
+    pub running: u64,
+    /// Calls that ended, in the order of [`Fate::ALL`].
+    pub ended: [u64; Fate::ALL.len()],
+    /// Attempts admitted by the limiter.
+    pub admitted: u64,
+    /// Calls turned away by the limiter, by reason.
+    pub rejected: BTreeMap<LimitReject, u64>,
+    /// LLM tokens charged in the end.
+    pub charged_tokens: u64,
+    /// Its own buckets, as last told; nothing where it has none or was told of none.
+    pub levels: Option<UserLevels>,
+    /// When it was last heard of.
+    pub last_at: Timestamp,
+    /// When it was admitted and how long that took, the last 64.
+    waits: VecDeque<(Timestamp, Duration)>,
+    /// What was admitted in each part of the last minute with any.
+    parts: VecDeque<Part>,
+}
+
+/// What was admitted in five seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    /// Which five seconds, from 0.
+    number: u64,
+    /// Attempts.
+    admitted: u64,
+    /// LLM tokens reserved.
+    tokens: u64,
+}
+
+impl UserUse {
+    /// How many calls ended so.
+    pub fn ended(&self, fate: Fate) -> u64 {
+        self.ended.get(fate as usize).copied().unwrap_or(0)
+    }
+
+    /// Calls turned away by the limiter.
+    pub fn rejections(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+
+    /// Attempts and LLM tokens admitted over the last minute, in parts of five seconds: 55 to 60 seconds.
+    pub fn last_minute(&self, now: Timestamp) -> (u64, u64) {
+        self.parts
+            .iter()
+            .filter(|part| counts(part.number, now))
+            .fold((0, 0), |(admitted, tokens), part| {
+                (admitted + part.admitted, tokens.saturating_add(part.tokens))
+            })
+    }
+
+    /// How long it waited for the limiter over the same last minute, the last 64 times at most.
+    pub fn waits(&self, now: Timestamp) -> impl Iterator<Item = Duration> {
+        self.waits
+            .iter()
+            .filter(move |(at, _)| counts(at.0 / PART_NS, now))
+            .map(|(_, waited)| *waited)
+    }
+
+    fn admit(&mut self, at: Timestamp, waited: Duration, tokens: u64) {
+        self.admitted += 1;
+        self.waits.push_back((at, waited));
+        if self.waits.len() > MAX_WAITS {
+            self.waits.pop_front();
+        }
+        let part = Part {
+            number: at.0 / PART_NS,
+            admitted: 1,
+            tokens,
+        };
+        self.add_part(part);
+    }
+
+    fn add_part(&mut self, new: Part) {
+        let place = self.parts.partition_point(|part| part.number < new.number);
+        match self.parts.get_mut(place).filter(|part| part.number == new.number) {
+            Some(part) => {
+                part.admitted += new.admitted;
+                part.tokens = part.tokens.saturating_add(new.tokens);
+            }
+            None => self.parts.insert(place, new),
+        }
+        let newest = self.parts.back().map_or(0, |part| part.number);
+        self.parts
+            .retain(|part| part.number.saturating_add(PARTS) > newest);
+    }
+
+    fn told(&mut self, levels: Option<&UserLevels>) {
+        if let Some(levels) = levels {
+            self.levels = Some(levels.clone());
+        }
+    }
+
+    /// Takes another one's numbers. Its buckets and its waits are its own, and are forgotten.
+    fn add(&mut self, other: Self) {
+        self.started += other.started;
+        self.running += other.running;
+        for (sum, more) in self.ended.iter_mut().zip(other.ended) {
+            *sum += more;
+        }
+        self.admitted += other.admitted;
+        for (reason, count) in other.rejected {
+            *self.rejected.entry(reason).or_default() += count;
+        }
+        self.charged_tokens = self.charged_tokens.saturating_add(other.charged_tokens);
+        self.last_at = self.last_at.max(other.last_at);
+        for part in other.parts {
+            self.add_part(part);
+        }
+    }
+}
+
+impl UsersView {
+    /// Folds an event in. `calls` knows it already: it tells whose a call is that is over.
+    pub(super) fn apply(&mut self, event: &Event, calls: &Calls) {
+        let at = event.at;
+        match &event.kind {
+            EventKind::CallStarted { user, .. } => self.started(event, user),
+            EventKind::CallEnded { fate, .. } => self.ended(event, *fate),
+            EventKind::LimitAdmitted {
+                waited,
+                reserved,
+                user,
+                ..
+            } => self.change(event, calls, |uses| {
+                uses.admit(at, *waited, *reserved);
+                uses.told(user.as_deref());
+            }),
+            EventKind::LimitSettled { charged, user, .. } => self.change(event, calls, |uses| {
+                uses.charged_tokens = uses.charged_tokens.saturating_add(*charged);
+                uses.told(user.as_deref());
+            }),
+            EventKind::LimitRejected { reason, saw, .. } => self.change(event, calls, |uses| {
+                *uses.rejected.entry(*reason).or_default() += 1;
+                uses.told(own(saw.as_deref()));
+            }),
+            EventKind::LimitQueued { saw, .. } => self.change(event, calls, |uses| {
+                uses.told(own(saw.as_deref()));
+            }),
+            EventKind::PolicyApplied { policy } => self.resize(policy, at),
+            EventKind::LimitLeft { .. }
+            | EventKind::LimitPaused { .. }
+            | EventKind::SessionStarted { .. }
+            | EventKind::UpstreamProbed { .. }
+            | EventKind::FaultsApplied { .. }
+            | EventKind::FaultInjected { .. }
+            | EventKind::BurstStarted { .. }
+            | EventKind::BurstEnded { .. }
+            | EventKind::Suspended { .. }
+            | EventKind::Noticed { .. }
+            | EventKind::TaskPanicked { .. }
+            | cache_events!()
+            | semantic_events!()
+            | flight_events!()
+            | breaker_events!()
+            | attempt_events!() => {}
+        }
+    }
+
+    /// Whose a call is; nobody's where it counts for the others.
+    fn whose<'a>(&'a self, call: CallId, calls: &'a Calls) -> Option<&'a UserId> {
+        let name = match self.calls.get(&call) {
+            Some(whose) => whose.as_ref(),
+            None => calls.recent.get(&call).map(|call| &call.user),
+        };
+        name.filter(|name| self.by_name.contains_key(*name))
+    }
+
+    fn started(&mut self, event: &Event, user: &UserId) {
+        let Some(call) = event.call.filter(|call| !self.calls.contains_key(call)) else {
+            return;
+        };
+        let apart = self.by_name.contains_key(user) || self.make_room();
+        let uses = if apart {
+            self.by_name.entry(user.clone()).or_default()
+        } else {
+            &mut self.others
+        };
+        uses.started += 1;
+        uses.running += 1;
+        uses.last_at = event.at;
+        self.calls.insert(call, apart.then(|| user.clone()));
+    }
+
+    fn ended(&mut self, event: &Event, fate: Fate) {
+        let Some(whose) = event.call.and_then(|call| self.calls.remove(&call)) else {
+            return;
+        };
+        let uses = match whose.and_then(|user| self.by_name.get_mut(&user)) {
+            Some(uses) => uses,
+            None => &mut self.others,
+        };
+        uses.running = uses.running.saturating_sub(1);
+        if let Some(count) = uses.ended.get_mut(fate as usize) {
+            *count += 1;
+        }
+        uses.last_at = event.at;
+    }
+
+    /// Whether there is room for one more, if need be after the idle one that was silent longest.
+    fn make_room(&mut self) -> bool {
+        if self.by_name.len() < MAX_USERS {
+            return true;
+        }
+        let idle = self.by_name.iter().filter(|(_, uses)| uses.running == 0);
+        let Some(silent) = idle
+            .min_by_key(|(name, uses)| (uses.last_at, *name))
+            .map(|(name, _)| name.clone())
+        else {
+            return false;
+        };
+        if let Some(uses) = self.by_name.remove(&silent) {
+            self.others.add(uses);
+            self.summed += 1;
+        }
+        true
+    }
+
+    fn change(&mut self, event: &Event, calls: &Calls, change: impl FnOnce(&mut UserUse)) {
+        let Some(call) = event.call else { return };
+        if !self.calls.contains_key(&call) && !calls.recent.contains_key(&call) {
+            return;
+        }
+        let name = self.whose(call, calls).cloned();
+        let uses = match name.and_then(|name| self.by_name.get_mut(&name)) {
+            Some(uses) => uses,
+            None => &mut self.others,
+        };
+        uses.last_at = event.at;
+        change(uses);
+    }
+
+    /// The buckets of another policy, with what the old ones held.
+    fn resize(&mut self, policy: &Policy, at: Timestamp) {
+        let limit = &policy.limit;
+        for (name, uses) in &mut self.by_name {
+            let Some(levels) = &mut uses.levels else { continue };
+            let own = limit.of_user(name.as_str());
+            levels.requests = fitted(levels.requests, own.requests.as_ref(), limit, at);
+            levels.tokens = fitted(levels.tokens, own.tokens.as_ref(), limit, at);
+        }
+    }
+
+    /// When a picture of it changes next without an event: what was admitted falls out of the minute, or an
+    /// own bucket fills. The second is told by `true`.
+    pub(super) fn next_change(&self, now: Timestamp) -> (Option<Timestamp>, bool) {
+        let all = || self.by_name.values().chain([&self.others]);
+        let leaves = |part: &Part| Timestamp((part.number + PARTS).saturating_mul(PART_NS));
+        let next = all()
+            .filter_map(|uses| uses.parts.iter().map(leaves).find(|at| *at > now))
+            .min();
+        let full = |bucket: BucketLevel| bucket.ready_at(bucket.capacity).is_none_or(|full| full <= now);
+        let fills = all()
+            .filter_map(|uses| uses.levels.as_ref())
+            .flat_map(|levels| [levels.requests, levels.tokens])
+            .flatten()
+            .any(|bucket| !full(bucket));
+        (next, fills)
+    }
+}
+
+/// Whether what happened in this part is in the last minute.
+fn counts(part: u64, now: Timestamp) -> bool {
+    part.saturating_add(PARTS) > now.0 / PART_NS
+}
+
+/// The user's own part of what was seen.
+fn own(saw: Option<&LimitLevels>) -> Option<&UserLevels> {
+    saw.and_then(|saw| saw.user.as_ref())
+}
+
+/// A level as it is under other settings: the same where they are the same, none where there is no limit.
+fn fitted(
+    old: Option<BucketLevel>,
+    settings: Option<&Bucket>,
+    limit: &LimitSettings,
+    at: Timestamp,
+) -> Option<BucketLevel> {
+    let (old, settings) = (old?, settings.filter(|_| limit.enabled)?);
+    let full = BucketLevel::full(settings, at);
+    let size = |level: BucketLevel| (level.capacity, level.refill, level.per_ns);
+    Some(if size(full) == size(old) {
+        old
+    } else {
+        resized(Some(old), settings, at)
+    })
+}
+
+#[cfg(test)]
+mod tests;

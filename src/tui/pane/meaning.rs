@@ -1,0 +1,40 @@
+//! What the chat says under an answer that came from another prompt: how like it is, whose it was, and how to say
+//! whether it fits. All else stands in the story of the call, see `state::why`.
+
+use crate::state::Call;
+use crate::tui::theme::Role;
+use crate::tui::ui::Mode;
+use crate::tui::view::View;
+use crate::tui::wrap;
+
+use super::PaneId;
+use super::semantic::{like, served};
+
+/// The line: mark, colour and facts.
+pub(super) fn status(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
+    let mut facts = Vec::new();
+    if let Some((nearest, saved)) = served(call) {
+        let like = like(nearest.similarity);
+        let prompt = wrap::fit(&nearest.prompt.single_line(), 40, view.theme.glyphs.ellipsis);
+        facts.push(format!("semantic {like} from {} \"{prompt}\"", nearest.source));
+        facts.push(format!("saved {saved} tok"));
+    }
+    let label = call.meaning.as_ref().and_then(|meaning| meaning.label);
+    facts.push(match label {
+        Some(label) if label.good => "judged right".to_owned(),
+        Some(_) => "judged wrong".to_owned(),
+        None if !under_cursor(view, call) => String::new(),
+        None if view.ui.mode == Mode::Normal => "Enter: right or wrong?".to_owned(),
+        None => "Esc, Enter: right or wrong?".to_owned(),
+    });
+    (Role::Hit, view.theme.glyphs.hit, facts)
+}
+
+/// Whether Enter opens this call.
+fn under_cursor(view: &View<'_>, call: &Call) -> bool {
+    let opens = match view.ui.chat_top {
+        Some(anchor) => Some(anchor.call),
+        None => view.state.calls.chat.last().copied(),
+    };
+    view.ui.focus == PaneId::Chat && opens == Some(call.id)
+}

@@ -1,0 +1,323 @@
+//! Tries a second over the last two minutes, stacked: first tries at the bottom, retries by cause above.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use crate::state::{HISTORY, RetryCause, Second};
+use crate::tui::theme::{Role, Theme};
+use crate::tui::view::View;
+
+use super::super::{gauge, row, units};
+
+/// First tries and each cause of retries.
+const PARTS: usize = RetryCause::ALL.len() + 1;
+/// Columns of the numbers at the left; a longer one is left out.
+const NUMBER: usize = 3;
+/// The same, the line beside them included.
+const AXIS: u16 = NUMBER as u16 + 1;
+/// Columns of the shortest legend: blank, mark, blank, label, number. With it and the axis, two minutes fit into the
+/// 76 columns of a terminal of 80 in columns of two seconds.
+const LEGEND: u16 = 12;
+/// Columns of the legend in words.
+const WORDY_LEGEND: u16 = 36;
+/// How long a column may stand for, in seconds.
+const STEPS: [u64; 8] = [1, 2, 3, 4, 5, 10, 20, 30];
+
+/// Tries of one column, the lowest part first.
+type Stack = [u32; PARTS];
+
+/// Draws the chart with its axes and its legend.
+pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+    if area.height < 2 || area.width <= AXIS {
+        return;
+    }
+    let room = area.width - AXIS;
+    let step = step(room.saturating_sub(LEGEND));
+    let columns = HISTORY.div_ceil(step) as u16;
+    let (columns, legend) = if columns + LEGEND <= room {
+        (columns, room - columns)
+    } else {
+        (columns.min(room), 0)
+    };
+    let stacks = stacks(view, step, usize::from(columns));
+    let rows = usize::from(area.height - 1);
+    let scale = scale(&stacks, step);
+    let cells: Vec<Vec<usize>> = stacks
+        .iter()
+        .map(|stack| pile(stack, scale * step as f64, rows))
+        .collect();
+    for at in 0..rows {
+        let height = rows - 1 - at;
+        let mut line = label(view.theme, scale, height, rows);
+        line.spans.extend(chart_row(view.theme, &cells, height));
+        row::draw(&line, at, area, buf);
+    }
+    row::draw(&time_axis(view.theme, usize::from(columns)), rows, area, buf);
+    if legend > 0 {
+        let place = Rect {
+            x: area.right() - legend,
+            width: legend,
+            ..area
+        };
+        draw_legend(view, place, buf);
+    }
+}
+
+/// Seconds for each column, so that all of the history has room.
+fn step(columns: u16) -> u64 {
+    let fits = |step: &u64| HISTORY.div_ceil(*step) <= u64::from(columns);
+    STEPS.into_iter().find(fits).unwrap_or(60)
+}
+
+/// The tries of each column, oldest first. Columns begin at multiples of their length: they wander, and never
+/// change once they are over.
+fn stacks(view: &View<'_>, step: u64, columns: usize) -> Vec<Stack> {
+    let seconds = view.state.retry.timeline.seconds.iter();
+    let now = view.now.0 / 1_000_000_000;
+    let values = seconds
+        .filter(|one| one.second <= now)
+        .map(|one| (one.second, stack(one)));
+    let add = |one: Stack, other: Stack| {
+        let mut sum = one;
+        for (sum, other) in sum.iter_mut().zip(other) {
+            *sum = sum.saturating_add(other);
+        }
+        sum
+    };
+    gauge::slots(values, now, step * columns as u64, columns, add)
+        .into_iter()
+        .map(Option::unwrap_or_default)
+        .collect()
+}
+
+fn stack(one: &Second) -> Stack {
+    let mut stack = [one.first; PARTS];
+    for (part, retries) in stack.iter_mut().skip(1).zip(one.retries) {
+        *part = retries;
+    }
+    stack
+}
+
+fn total(stack: &Stack) -> u64 {
+    stack.iter().map(|part| u64::from(*part)).sum()
+}
+
+/// Tries a second at the top of the chart: 2, 5, 10, 20, 50, ...
+fn scale(stacks: &[Stack], step: u64) -> f64 {
+    let most = stacks.iter().map(total).max().unwrap_or(0) as f64 / step as f64;
+    units::nice(most.max(2.0))
+}
+
+/// The part in each cell of a column, from the bottom up. Something is never drawn as nothing: not a column with
+/// a try in it, and not the retries in a column that has room for them.
+fn pile(stack: &Stack, full: f64, rows: usize) -> Vec<usize> {
+    let all = total(stack);
+    let height = if all == 0 {
+        0
+    } else {
+        ((all as f64 / full * rows as f64).round() as usize).clamp(1, rows)
+    };
+    let mut cells = Vec::with_capacity(height);
+    let mut sum = 0;
+    for (part, count) in stack.iter().enumerate() {
+        sum += u64::from(*count);
+        let end = (sum as f64 / all.max(1) as f64 * height as f64).round() as usize;
+        cells.resize(end.max(cells.len()), part);
+    }
+    let retries = stack
+        .iter()
+        .enumerate()
+        .skip(1)
+        .max_by_key(|(part, count)| (**count, PARTS - part));
+    if let (Some((part, count)), true) = (retries, height > 1)
+        && *count > 0
+        && cells.iter().all(|part| *part == 0)
+        && let Some(top) = cells.last_mut()
+    {
+        *top = part;
+    }
+    cells
+}
+
+/// The number beside a row: the scale at the top, half of it in the middle, zero at the bottom.
+fn label(theme: &Theme, scale: f64, height: usize, rows: usize) -> Line<'static> {
+    let number = |value: f64| {
+        if value < 10.0 && value.fract() > 0.0 {
+            format!("{value:.1}")
+        } else {
+            units::amount(value.round() as u64)
+        }
+    };
+    let text = if height == 0 && rows > 1 {
+        "0/s".to_owned()
+    } else if height + 1 == rows {
+        number(scale)
+    } else if rows.is_multiple_of(2) && height + 1 == rows / 2 && rows >= 4 {
+        number(scale / 2.0)
+    } else {
+        String::new()
+    };
+    let text = if text.len() > NUMBER { String::new() } else { text };
+    let text = format!("{}{}", row::right(&text, NUMBER), theme.glyphs.border[1]);
+    Line::from(row::piece(theme, Role::Muted, text))
+}
+
+/// One row of all columns; equal neighbours are one piece.
+fn chart_row(theme: &Theme, cells: &[Vec<usize>], height: usize) -> Vec<Span<'static>> {
+    let mut spans: Vec<Span<'static>> = Vec::new();
+    let mut last = None;
+    for column in cells {
+        let part = column.get(height).copied();
+        let text = part.map_or(" ", |part| fill(theme, part));
+        if last == Some(part)
+            && let Some(span) = spans.last_mut()
+        {
+            span.content.to_mut().push_str(text);
+        } else {
+            spans.push(Span::styled(
+                text.to_owned(),
+                part.map_or(Style::new(), |part| style(theme, part)),
+            ));
+            last = Some(part);
+        }
+    }
+    spans
+}
+
+fn fill(theme: &Theme, part: usize) -> &'static str {
+    theme.glyphs.fills.get(part).copied().unwrap_or(" ")
+}
+
+/// The colour of a part and nothing else: bold and reversed cells would not be what the legend shows.
+fn style(theme: &Theme, part: usize) -> Style {
+    let role = match part {
+        0 => Role::Gauge,
+        1 => Role::Wait,
+        2 => Role::Bad,
+        3 => Role::Injected,
+        4 => Role::Hit,
+        _ => Role::Text,
+    };
+    theme
+        .style(role)
+        .fg
+        .map_or(Style::new(), |colour| Style::new().fg(colour))
+}
+
+/// `└-2m───────-1m──────now`.
+fn time_axis(theme: &Theme, columns: usize) -> Line<'static> {
+    let [horizontal, _, _, _, corner, _] = theme.glyphs.border;
+    let mut line: Vec<String> = vec![horizontal.to_owned(); columns];
+    let mut put = |at: usize, text: &str| {
+        for (place, letter) in line.iter_mut().skip(at).zip(text.chars()) {
+            *place = letter.to_string();
+        }
+    };
+    put(0, "-2m");
+    if columns >= 20 {
+        put(columns / 2, "-1m");
+    }
+    if columns >= 50 {
+        put(columns / 4, "-90s");
+        put(columns * 3 / 4, "-30s");
+    }
+    if columns >= 8 {
+        put(columns - 3, "now");
+    }
+    let text = format!("{}{corner}{}", " ".repeat(usize::from(AXIS) - 1), line.concat());
+    Line::from(row::piece(theme, Role::Muted, text))
+}
+
+/// What each fill is and how often it came in the last two minutes, in the order of the stack.
+fn draw_legend(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+    let theme = view.theme;
+    let now = view.now.0 / 1_000_000_000;
+    let seconds = view.state.retry.timeline.seconds.iter();
+    let mut counts = [0_u64; PARTS];
+    for one in seconds.filter(|one| one.second <= now && one.second.saturating_add(HISTORY) > now) {
+        for (count, part) in counts.iter_mut().zip(stack(one)) {
+            *count += u64::from(part);
+        }
+    }
+    let all: u64 = counts.iter().sum();
+    let wordy = area.width >= WORDY_LEGEND;
+    // where there is no room for all, what never came has none
+    let tight = usize::from(area.height) < PARTS;
+    let parts: Vec<usize> = (0..PARTS)
+        .rev()
+        .filter(|part| !tight || *part == 0 || counts.get(*part).is_some_and(|count| *count > 0))
+        .collect();
+    let skip = usize::from(area.height).saturating_sub(parts.len()).min(1);
+    for (index, part) in parts.into_iter().enumerate() {
+        let count = counts.get(part).copied().unwrap_or(0);
+        let (label, words) = name(part);
+        let role = if count == 0 { Role::Muted } else { Role::Text };
+        let mut text = row::left(label, 5);
+        if wordy {
+            text.push(' ');
+            text.push_str(&row::left(words, 16));
+        }
+        text.push_str(&row::right(&units::amount(count), units::AMOUNT_WIDTH));
+        if wordy && all > 0 {
+            text.push_str("  ");
+            text.push_str(&units::percent(count as f64 / all as f64));
+        }
+        let line = Line::from(vec![
+            row::plain(" "),
+            Span::styled(fill(theme, part), style(theme, part)),
+            row::plain(" "),
+            row::piece(theme, role, text),
+        ]);
+        row::draw(&line, index + skip, area, buf);
+    }
+}
+
+fn name(part: usize) -> (&'static str, &'static str) {
+    let Some(cause) = part.checked_sub(1).and_then(|at| RetryCause::ALL.get(at)) else {
+        return ("first", "tries");
+    };
+    let words = match cause {
+        RetryCause::RateLimited => "too many",
+        RetryCause::Server => "server failed",
+        RetryCause::Timeout => "nothing in time",
+        RetryCause::Connection => "no connection",
+        RetryCause::Stream => "answer broken",
+        RetryCause::Other => "",
+    };
+    (cause.label(), words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pile_shows_what_is_there() {
+        let full = 10.0;
+        assert_eq!(pile(&[0; PARTS], full, 5), [] as [usize; 0]);
+        assert_eq!(pile(&[1, 0, 0, 0, 0, 0, 0], full, 5), [0]);
+        assert_eq!(pile(&[5, 5, 0, 0, 0, 0, 0], full, 4), [0, 0, 1, 1]);
+        // one retry among many first tries
+        assert_eq!(pile(&[9, 0, 0, 1, 0, 0, 0], full, 3), [0, 0, 3]);
+        assert_eq!(pile(&[0, 0, 0, 0, 0, 0, 9], full, 3), [6, 6, 6]);
+        assert_eq!(pile(&[u32::MAX; PARTS], full, 3).len(), 3);
+    }
+
+    #[test]
+    fn columns_have_room_for_two_minutes() {
+        assert_eq!(
+            [120, 119, 60, 59, 30, 29, 4, 1, 0].map(step),
+            [1, 2, 2, 3, 4, 5, 30, 60, 60]
+        );
+    }
+
+    #[test]
+    fn the_time_is_told_where_there_is_room() {
+        let theme = Theme::default();
+        assert_eq!(time_axis(&theme, 24).to_string(), "   └-2m─────────-1m──────now");
+        assert_eq!(time_axis(&theme, 4).to_string(), "   └-2m─");
+        assert_eq!(time_axis(&theme, 0).to_string(), "   └");
+    }
+}

@@ -1,0 +1,254 @@
+//! The words: whether retries help, what they achieve and what they cost.
+
+use ratatui::text::Line;
+
+use crate::event::StopReason;
+use crate::state::WINDOW;
+use crate::tui::theme::Role;
+use crate::tui::view::View;
+
+use super::super::{gauge, mark, row, units};
+
+/// Rows of [`below`] that stay longest: achieved, cost, budget.
+pub(super) const BELOW: u16 = 3;
+/// Rows more, where there is room: why calls were given up, a blank.
+pub(super) const MORE: u16 = 2;
+/// Fewer retries have no percentage.
+const FEW: u64 = 5;
+
+/// What to do where nothing was sent yet.
+pub(super) fn nothing_yet(view: &View<'_>, width: usize) -> Line<'static> {
+    let text = |text: &'static str| Line::from(row::piece(view.theme, Role::Muted, text));
+    let wordings = [
+        text("nothing was sent yet: b for a burst, F breaks the upstream and makes retries"),
+        text("nothing was sent yet: b burst, F faults"),
+        text("nothing sent yet"),
+    ];
+    row::first_fit(view.theme, wordings, width)
+}
+
+/// Whether retries help, how much load they are, and in a storm what holds it.
+pub(super) fn head(view: &View<'_>, width: usize) -> [Line<'static>; 3] {
+    let theme = view.theme;
+    let Some(storm) = view.state.storm(view.now) else {
+        return [calm(view, width), load(view, width), Line::default()];
+    };
+    let since = format!(
+        "   since {}",
+        units::clock(storm.since.since(crate::time::Timestamp::ZERO), false)
+    );
+    let mark = format!("{} ", theme.glyphs.failed);
+    let sentences = storm.sentences();
+    let line = |text: String| Line::from(row::piece(theme, Role::Bad, text));
+    let mut wordings = vec![line(format!("{mark}{}{since}", sentences[0]))];
+    wordings.extend(sentences.into_iter().map(|text| line(format!("{mark}{text}"))));
+    let advice = storm
+        .advice()
+        .map(|text| Line::from(row::piece(theme, Role::Strong, format!("  {text}"))));
+    [
+        row::first_fit(theme, wordings, width),
+        load(view, width),
+        row::first_fit(theme, advice, width),
+    ]
+}
+
+/// The sentence where there is no storm: of the last 30 s where these say enough, else of the run.
+fn calm(view: &View<'_>, width: usize) -> Line<'static> {
+    let theme = view.theme;
+    let retry = &view.state.retry;
+    let line = |role, text: String| Line::from(row::piece(theme, role, text));
+    if retry.retries == 0 {
+        return line(Role::Muted, "no retries so far: each call made one try".into());
+    }
+    let (helped, failed, when) = match retry.helped_lately(view.now) {
+        (helped, failed) if helped + failed >= FEW => (helped, failed, format!("in the last {WINDOW} s")),
+        _ => (retry.helped, retry.in_vain, "so far".to_owned()),
+    };
+    let settled = helped + failed;
+    if settled < FEW {
+        let text = format!("few retries so far: {helped} of {settled} brought an answer");
+        return row::first_fit(theme, [line(Role::Text, text)], width);
+    }
+    let share = helped as f64 / settled as f64;
+    let (glyph, word, role) = match share {
+        0.5.. => (theme.glyphs.ok, "retries help", Role::Ok),
+        0.25.. => (theme.glyphs.retry, "retries help a little", Role::Wait),
+        _ => (theme.glyphs.failed, "retries hardly help", Role::Wait),
+    };
+    let share = share * 100.0;
+    let wordings = [
+        format!("{glyph} {word}: {share:.0} % of them brought an answer {when} ({helped} of {settled})"),
+        format!("{glyph} {word}: {share:.0} % brought an answer {when}"),
+        format!("{glyph} {word}: {share:.0} % answered"),
+    ];
+    row::first_fit(theme, wordings.map(|text| line(role, text)), width)
+}
+
+/// Tries for each call, now, at the peak and over the run.
+fn load(view: &View<'_>, width: usize) -> Line<'static> {
+    let theme = view.theme;
+    let retry = &view.state.retry;
+    let cell = |value: Option<f64>| {
+        let text = value.map_or_else(|| "--".to_owned(), |value| format!("{:.1}", value.min(999.0)));
+        row::right(&text, 5)
+    };
+    let now = retry.amplification_now(view.now);
+    let role = match now {
+        Some(2.0..) => Role::Wait,
+        _ => Role::Strong,
+    };
+    let (peak, when) = match retry.peak {
+        Some((peak, at)) => {
+            let at = at.since(crate::time::Timestamp::ZERO);
+            (Some(peak), format!(" at {}", units::clock(at, false)))
+        }
+        None => (None, " ".repeat(9)),
+    };
+    let asked = view.state.calls.totals.started;
+    let asked = (asked > 0).then(|| retry.attempts as f64 / asked as f64);
+    let pieces = vec![
+        Line::from("tries a call"),
+        Line::from(vec![row::plain("  now"), row::piece(theme, role, cell(now))]),
+        Line::from(format!("  peak{}", cell(peak))),
+        Line::from(row::piece(theme, Role::Muted, when)),
+        Line::from(format!("  run{}", cell(retry.amplification()))),
+        Line::from(row::piece(
+            theme,
+            Role::Muted,
+            format!("  per call asked{}", cell(asked)),
+        )),
+    ];
+    row::join(theme, pieces, width)
+}
+
+/// What retries brought, what they cost, what is left of the budget, why calls were given up.
+pub(super) fn below(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
+    vec![
+        achieved(view, width),
+        cost(view, width),
+        budget(view, width),
+        stops(view, width),
+    ]
+}
+
+/// A fact with its name, pieces that do not fit left out.
+fn fact(
+    view: &View<'_>,
+    name: &str,
+    pieces: impl IntoIterator<Item = String>,
+    width: usize,
+) -> Line<'static> {
+    let mut all = vec![Line::from(row::piece(
+        view.theme,
+        Role::Muted,
+        row::left(name, 9),
+    ))];
+    all.extend(pieces.into_iter().map(Line::from));
+    row::join(view.theme, all, width)
+}
+
+fn achieved(view: &View<'_>, width: usize) -> Line<'static> {
+    let retry = &view.state.retry;
+    let calls = if retry.recovered == 1 { "call" } else { "calls" };
+    let pieces = [
+        format!("{:>4} {calls} recovered", units::amount(retry.recovered)),
+        format!(
+            ", {} of {} retries brought an answer",
+            units::amount(retry.helped),
+            units::amount(retry.helped.saturating_add(retry.in_vain))
+        ),
+    ];
+    fact(view, "achieved", pieces, width)
+}
+
+fn cost(view: &View<'_>, width: usize) -> Line<'static> {
+    let retry = &view.state.retry;
+    let mut pieces = vec![
+        format!("{:>4} tries for nothing", units::amount(retry.fruitless())),
+        format!(", {} of waiting", units::duration(retry.backed_off)),
+    ];
+    if retry.ambiguous > 0 {
+        pieces.push(format!(", {} maybe paid twice", units::amount(retry.ambiguous)));
+        pieces.push(format!(
+            " ({} prompt tokens)",
+            units::amount(retry.ambiguous_tokens)
+        ));
+    }
+    fact(view, "cost", pieces, width)
+}
+
+fn budget(view: &View<'_>, width: usize) -> Line<'static> {
+    let theme = view.theme;
+    let retry = &view.state.retry;
+    let empty = retry.stopped.get(&StopReason::Budget).copied().unwrap_or(0);
+    let Some((left, most)) = retry.budget else {
+        let settings = &view.state.session.policy.retry;
+        let kept = settings.budget_ratio > 0.0 || settings.budget_min_per_s > 0.0;
+        let text = if kept {
+            "not asked yet"
+        } else {
+            "none kept: nothing bounds retries"
+        };
+        return fact(view, "budget", [text.to_owned()], width);
+    };
+    let share = left / most.max(f64::MIN_POSITIVE);
+    let role = if left < 1.0 { Role::Wait } else { Role::Gauge };
+    let mut line = Line::from(row::piece(theme, Role::Muted, row::left("budget", 9)));
+    let number = format!("{:>6} of {}", number(left), number(most));
+    let mut pieces = vec![Line::from(number)];
+    if width >= 40 {
+        line.spans.extend(gauge::bar(theme, role, share, 10));
+    }
+    if empty > 0 {
+        let calls = if empty == 1 { "call" } else { "calls" };
+        pieces.push(Line::from(format!(
+            ", empty for {} {calls}",
+            units::amount(empty)
+        )));
+    }
+    if let Some(told) = retry.budget_at {
+        let at = units::clock(told.since(crate::time::Timestamp::ZERO), false);
+        pieces.push(Line::from(row::piece(
+            theme,
+            Role::Muted,
+            format!(", as of {at}"),
+        )));
+    }
+    let used = line.width();
+    let rest = row::join(theme, pieces, width.saturating_sub(used));
+    line.spans.extend(rest.spans);
+    line
+}
+
+/// A number of tokens in the budget, in at most six columns.
+fn number(tokens: f64) -> String {
+    if tokens < 1000.0 {
+        format!("{tokens:.1}")
+    } else {
+        units::amount(tokens as u64)
+    }
+}
+
+/// Why calls were not retried again, the most frequent reason first.
+fn stops(view: &View<'_>, width: usize) -> Line<'static> {
+    let mut stops: Vec<(StopReason, u64)> = view
+        .state
+        .retry
+        .stopped
+        .iter()
+        .map(|(reason, count)| (*reason, *count))
+        .collect();
+    if stops.is_empty() {
+        return fact(view, "given up", ["   0 calls".to_owned()], width);
+    }
+    stops.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
+    let pieces = stops.into_iter().enumerate().map(|(index, (reason, count))| {
+        let count = units::amount(count);
+        if index == 0 {
+            format!("{count:>4} {}", mark::stop(reason))
+        } else {
+            format!(", {count} {}", mark::stop(reason))
+        }
+    });
+    fact(view, "given up", pieces.collect::<Vec<_>>(), width)
+}

@@ -1,0 +1,126 @@
+//! The last waits between tries: what the backoff drew, what the server asked for, what came of it.
+
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+use crate::state::Wait;
+use crate::tui::theme::{Role, Theme};
+use crate::tui::view::View;
+
+use super::super::{row, units};
+
+/// Columns of the cause at the left.
+const CAUSE: usize = 5;
+/// Columns of the wait at the right.
+const NUMBER: usize = units::DURATION_WIDTH + 1;
+/// What was drawn, what was asked for.
+const MARKS: [&str; 2] = ["o", "|"];
+
+/// Draws a row for each wait, newest first.
+pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    let theme = view.theme;
+    let width = usize::from(area.width);
+    let cells = width.saturating_sub(CAUSE + NUMBER);
+    let rows = usize::from(area.height - 1);
+    let waits = &view.state.retry.waits;
+    let end = scale(waits.iter());
+    row::draw(&head(view, end, width), 0, area, buf);
+    for (index, wait) in waits.iter().rev().take(rows).enumerate() {
+        let line = Line::from(vec![
+            row::plain(row::left(wait.class.label(), CAUSE)),
+            row::piece(theme, Role::Wait, bar(theme, wait, end, cells)),
+            row::plain(row::right(&units::duration(wait.used), NUMBER)),
+        ]);
+        row::draw(&line, index + 1, area, buf);
+    }
+}
+
+/// The longest of all, as a round number: it belongs to all waits that are kept, not to those in view.
+fn scale<'a>(waits: impl Iterator<Item = &'a Wait>) -> Duration {
+    let longest = waits
+        .map(|wait| {
+            let hint = wait.hint.map_or(Duration::ZERO, |hint| hint.wait);
+            wait.used.max(wait.drawn).max(hint)
+        })
+        .max()
+        .unwrap_or_default();
+    let seconds = units::nice(longest.as_secs_f64().clamp(0.1, 1e9));
+    Duration::from_secs_f64(seconds)
+}
+
+fn head(view: &View<'_>, end: Duration, width: usize) -> Line<'static> {
+    let theme = view.theme;
+    let used = theme.glyphs.lane_wait;
+    let [drawn, hint] = MARKS;
+    let text = |text: String| Line::from(row::piece(theme, Role::Muted, text));
+    if view.state.retry.waits.is_empty() {
+        return row::first_fit(theme, [text("waits before a retry: none yet".into())], width);
+    }
+    let scale = text(format!("0..{}", units::setting(end)));
+    let room = width.saturating_sub(scale.width() + 1);
+    let wordings = [
+        text(format!("waits {used} waited {drawn} drawn {hint} server's hint")),
+        text(format!("waits {used} waited {drawn} drawn {hint} hint")),
+        text("waits".into()),
+    ];
+    row::apart(row::first_fit(theme, wordings, room), scale, 1, width)
+}
+
+/// The wait as a bar, and on it what was drawn and what was asked for.
+fn bar(theme: &Theme, wait: &Wait, end: Duration, cells: usize) -> String {
+    let place = |span: Duration| {
+        let share = span.as_secs_f64() / end.as_secs_f64().max(1e-9);
+        ((share * cells as f64).round() as usize).min(cells)
+    };
+    let used = place(wait.used);
+    let mut bar: Vec<&str> = (0..cells)
+        .map(|cell| if cell < used { theme.glyphs.lane_wait } else { " " })
+        .collect();
+    let mut put = |span: Duration, mark: &'static str| {
+        if let Some(cell) = bar.get_mut(place(span).saturating_sub(1)) {
+            *cell = mark;
+        }
+    };
+    put(wait.drawn, MARKS[0]);
+    if let Some(hint) = wait.hint {
+        put(hint.wait, MARKS[1]);
+    }
+    bar.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{FailureClass, Hint, HintSource};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn drawn_hint_and_wait_have_their_places() {
+        let mut wait = Wait {
+            at: Timestamp::ZERO,
+            class: FailureClass::RateLimited,
+            next: 2,
+            drawn: Duration::from_millis(300),
+            hint: Some(Hint {
+                wait: Duration::from_secs(1),
+                source: HintSource::RetryAfter,
+            }),
+            used: Duration::from_millis(1100),
+        };
+        let theme = Theme::default();
+        let end = scale([wait].iter());
+        assert_eq!(end, Duration::from_secs(2));
+        assert_eq!(bar(&theme, &wait, end, 20), "━━o━━━━━━|━         ");
+        wait.hint = None;
+        wait.used = Duration::MAX;
+        assert_eq!(bar(&theme, &wait, end, 4), "o━━━");
+        assert_eq!(bar(&theme, &wait, end, 0), "");
+        assert!(scale([wait].iter()) > end);
+    }
+}

@@ -1,0 +1,421 @@
+//! The semantic cache on whole screens, from made-up events, and the keys that judge its hits.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Rect, Size};
+
+use super::Bench;
+use crate::event::{CallId, Command, EventKind, Fate, Objection, Origin, SemanticGuard, SemanticMiss};
+use crate::settings::SemanticMode;
+use crate::state::story::{
+    Story, attempt, compared, delta, ended, first_token, labelled, nearest, semantic_hit, semantic_miss,
+    shadowed, started, succeeded, switched_semantic,
+};
+use crate::tui::overlay::Overlay;
+use crate::tui::pane::PaneId;
+use crate::tui::theme::{Palette, Theme};
+use crate::tui::ui::Mode;
+use crate::tui::update::Effect;
+use crate::tui::view::{View, draw};
+
+fn rows_in(bench: &mut Bench, (width, height): (u16, u16), theme: &Theme) -> Vec<String> {
+    bench.ui.size = Size::new(width, height);
+    let area = Rect::new(0, 0, width, height);
+    let mut buf = Buffer::empty(area);
+    let view = View {
+        state: &bench.state,
+        ui: &bench.ui,
+        theme,
+        now: bench.now,
+    };
+    draw(&view, &bench.keymap, area, &mut buf);
+    let row = |y| (0..width).map(|x| buf[(x, y)].symbol()).collect::<String>();
+    (0..height).map(|y| row(y).trim_end().to_owned()).collect()
+}
+
+fn rows(bench: &mut Bench, width: u16, height: u16) -> Vec<String> {
+    rows_in(bench, (width, height), &Theme::default())
+}
+
+fn holds(rows: &[String], text: &str) -> bool {
+    rows.iter().any(|row| row.contains(text))
+}
+
+/// A question, or what is stored of it.
+fn ask(story: &mut Story, call: u64, prompt: &str) {
+    let mut kind = started(call, Origin::Chat, story.now);
+    if let EventKind::CallStarted { prompt: asked, .. } = &mut kind {
+        *asked = prompt.into();
+    }
+    story.tell(call, kind);
+}
+
+/// The prompt of the nearest, in an event that has one.
+fn of(mut kind: EventKind, text: &str) -> EventKind {
+    match &mut kind {
+        EventKind::SemanticHit { nearest, .. } | EventKind::SemanticShadowed { nearest, .. } => {
+            nearest.prompt = text.into();
+        }
+        EventKind::SemanticMissed {
+            nearest: Some(nearest),
+            ..
+        } => nearest.prompt = text.into(),
+        _ => {}
+    }
+    kind
+}
+
+/// One answered question, one that means the same, one that does not although it looks so; in shadow mode where
+/// `mode` says so.
+fn story(mode: SemanticMode) -> Story {
+    let mut story = Story::begin();
+    story.tell(0, switched_semantic(mode));
+    story.at(1.0);
+    ask(&mut story, 1, "How long do I boil an egg of 50 g?");
+    story.tell(1, semantic_miss(SemanticMiss::Empty, None));
+    story
+        .tell(1, crate::state::story::flight_started(1))
+        .tell(1, attempt(1, 1));
+    story
+        .at(1.4)
+        .tell(1, first_token(1, 400))
+        .tell(1, delta("Six minutes for a soft one."));
+    story
+        .at(3.0)
+        .tell(1, succeeded(1, 2000))
+        .tell(1, EventKind::SemanticStored { entries: 1 });
+    story.tell(1, ended(Fate::Answered, 1, 2000));
+    story.at(10.0);
+    ask(&mut story, 2, "For how long should one boil a 50 g egg?");
+    let stored = "How long do I boil an egg of 50 g?";
+    match mode {
+        SemanticMode::Shadow => {
+            story
+                .tell(2, of(shadowed(1, 0.94), stored))
+                .tell(2, compared(1, 0.97));
+            story
+                .tell(2, crate::state::story::flight_started(2))
+                .tell(2, attempt(1, 2));
+            story
+                .tell(2, first_token(1, 300))
+                .tell(2, delta("About six minutes."));
+            story
+                .at(12.0)
+                .tell(2, succeeded(1, 2000))
+                .tell(2, ended(Fate::Answered, 1, 2000));
+        }
+        SemanticMode::On | SemanticMode::Off => {
+            let mut hit = of(semantic_hit(1, 0.94), stored);
+            if let EventKind::SemanticHit { text, .. } = &mut hit {
+                *text = "Six minutes for a soft one.".into();
+            }
+            story.tell(2, hit).tell(2, ended(Fate::Hit, 0, 1));
+        }
+    }
+    story.at(20.0);
+    ask(&mut story, 3, "How long do I boil an egg of 60 g?");
+    let objection = Objection {
+        guard: SemanticGuard::Number,
+        asked: "60".into(),
+        stored: "50".into(),
+    };
+    story.tell(
+        3,
+        of(semantic_miss(SemanticMiss::Refused, Some(objection)), stored),
+    );
+    story
+        .tell(3, crate::state::story::flight_started(3))
+        .tell(3, attempt(1, 3));
+    story
+}
+
+fn bench(mode: SemanticMode) -> Bench {
+    let mut bench = Bench::new(story(mode).state());
+    bench.now = crate::time::Timestamp::from_secs_f64(21.0);
+    bench
+}
+
+#[test]
+fn a_screen_says_that_it_is_on() {
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let on = rows(&mut bench(SemanticMode::On), width, height);
+        assert!(on[0].contains("◇ semantic on"), "{}", on[0]);
+        assert!(width == 200 || holds(&on, "  semantic 1"), "{on:#?}");
+        let shadow = rows(&mut bench(SemanticMode::Shadow), width, height);
+        assert!(shadow[0].contains("◇ semantic shadow"), "{}", shadow[0]);
+        let mut off = Bench::new(Story::begin().state());
+        assert!(!holds(&rows(&mut off, width, height), "semantic on"));
+    }
+    let mut faults = bench(SemanticMode::On);
+    faults.state.session.faults_on = true;
+    faults.state.session.faults.rate_limited = 0.4;
+    let title = rows(&mut faults, 80, 24).remove(0);
+    assert!(
+        title.contains("◇ semantic on") && title.contains("! FAULTS 429 40%"),
+        "{title}"
+    );
+    // where there is no room for both, trouble made by hand is told
+    let title = rows(&mut faults, 62, 24).remove(0);
+    assert!(title.contains("! FAULTS 40%"), "{title}");
+}
+
+#[test]
+fn a_hit_shows_its_source_and_how_to_judge_it() {
+    let mut hit = bench(SemanticMode::On);
+    hit.state.calls.chat.pop();
+    let wide = rows(&mut hit, 200, 60).join(" ").replace("│", " ");
+    let words: String = wide.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains("◇ semantic 0.94 from #1 \"How long do I boil an egg of 50 g?\""),
+        "{wide}"
+    );
+    assert!(words.contains("Enter: right or wrong?"), "{wide}");
+    hit.ui.mode = Mode::Input;
+    let typing = rows(&mut hit, 200, 60);
+    assert!(holds(&typing, "Esc, Enter: right or"), "{typing:#?}");
+    (hit.ui.mode, hit.ui.focus) = (Mode::Normal, PaneId::Attempts);
+    let elsewhere = rows(&mut hit, 200, 60);
+    assert!(!holds(&elsewhere, "right or wrong?"), "{elsewhere:#?}");
+    assert!(
+        holds(&elsewhere, "◇ semantic 0.94 like #1, saved 60 tok"),
+        "{elsewhere:#?}"
+    );
+}
+
+#[test]
+fn the_cockpit_of_a_live_cache() {
+    let mut bench = bench(SemanticMode::On);
+    bench.press("5");
+    let small = rows(&mut bench, 80, 24);
+    for expected in [
+        "semantic  on   serves 0.50 and up   guards on   embedder built-in   1 prompt",
+        "hits      1 of 3   saved 60 tokens   2.0s of waiting",
+        "judged    none yet: Enter on a hit, then g right, b wrong",
+        "  0.80   of #1  number: 60 / 50   How long do I boil an egg of 50 g?",
+        "refused   1   number 1",
+        "missed    2   nothing compatible stored 1   refused by a guard 1",
+    ] {
+        assert!(holds(&small, expected), "{expected}\n{small:#?}");
+    }
+    let large = rows(&mut bench, 120, 40);
+    for expected in [
+        "  0.93      #3  ⊘ refused",
+        "  0.80   of #1  number 60, stored 50",
+        "How long do I boil an egg of 60 g?",
+        "  0.94      #2  ◇ hit",
+        "  0.80   of #1  not judged",
+    ] {
+        assert!(holds(&large, expected), "{expected}\n{large:#?}");
+    }
+}
+
+#[test]
+fn the_cockpit_of_a_shadow_tells_its_false_hits_with_how_sure_that_is() {
+    let mut story = story(SemanticMode::Shadow);
+    for call in 10..50 {
+        story.call(call, Origin::Library).tell(call, shadowed(1, 0.9));
+        story.tell(call, compared(1, if call < 12 { 0.2 } else { 0.9 }));
+        story.tell(call, ended(Fate::Answered, 1, 1));
+    }
+    let mut bench = Bench::new(story.state());
+    bench.press("5");
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        bench.ui.zoomed = true;
+        bench.ui.focus = PaneId::Cache;
+        let screen = rows(&mut bench, width, height);
+        for expected in [
+            "semantic  shadow   only watches 0.50 and up   guards on",
+            "shadow    would have hit 95% (41 of 43), saved 2.5k tokens",
+            "compared  of 41 compared answers 2 differed: 4.9% (95% sure: 1.3-16.1%)",
+        ] {
+            assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_off_says_what_switches_it_on() {
+    let mut bench = Bench::new(Story::begin().state());
+    bench.press("5");
+    let screen = rows(&mut bench, 80, 24);
+    assert!(
+        holds(
+            &screen,
+            "semantic  off   s serves stored answers to prompts that mean the same"
+        ),
+        "{screen:#?}"
+    );
+    bench.ui.focus = PaneId::Chat;
+    bench.press("<esc>");
+    assert_eq!(
+        bench.press("s"),
+        [Effect::Send(Command::SetSemantic {
+            mode: SemanticMode::On
+        })]
+    );
+    assert_eq!(
+        bench.said(),
+        "semantic on: prompts that mean the same share an answer"
+    );
+    bench.ui.toast = None;
+    assert!(holds(&rows(&mut bench, 120, 40), "s semantic"));
+}
+
+#[test]
+fn the_story_of_a_hit_is_judged_with_g_and_b() {
+    let mut bench = bench(SemanticMode::On);
+    bench.state.calls.chat.pop();
+    bench.press("<enter>");
+    assert_eq!(bench.ui.overlays.last(), Some(&Overlay::Details(CallId(2))));
+    let screen = rows(&mut bench, 80, 24);
+    for expected in [
+        "Served by meaning: 0.94 like a prompt of #1 (0.80 is enough), 60",
+        "meaning  hit: 0.94 like a prompt of #1 (0.80 is enough),",
+        "\"How long do I boil an egg of 50 g?\"",
+    ] {
+        assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
+    }
+    assert!(
+        screen[23].starts_with(" g good  b bad  Esc close"),
+        "{}",
+        screen[23]
+    );
+    let sent = |good| {
+        Effect::Send(Command::LabelHit {
+            call: CallId(2),
+            good,
+        })
+    };
+    assert_eq!(bench.press("g"), [sent(true)]);
+    assert_eq!(
+        bench.said(),
+        "#2 judged right: counted for the prompt it came from"
+    );
+    assert_eq!(bench.press("b"), [sent(false)]);
+    assert_eq!(
+        bench.said(),
+        "#2 judged wrong: that answer is forgotten, its prompt asks for more"
+    );
+    let mut told = story(SemanticMode::On);
+    told.tell(2, labelled(1, false));
+    bench.state = told.state();
+    assert_eq!(bench.press("b"), []);
+    assert_eq!(bench.said(), "b: #2 was judged wrong already");
+    let screen = rows(&mut bench, 120, 40);
+    let expected =
+        "label    a person judged it bad: #1 asks for 0.96 from now on, the stored answer was removed";
+    assert!(holds(&screen, expected), "{screen:#?}");
+}
+
+#[test]
+fn what_is_no_hit_cannot_be_judged_and_says_why() {
+    let mut refused = bench(SemanticMode::On);
+    refused.press("<enter>");
+    assert_eq!(refused.ui.overlays.last(), Some(&Overlay::Details(CallId(3))));
+    let screen = rows(&mut refused, 80, 24);
+    for expected in [
+        "meaning  miss: a guard refused the nearest prompt",
+        "another number: '60' asked, '50' stored",
+    ] {
+        assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
+    }
+    assert!(!screen[23].contains("good"), "{}", screen[23]);
+    assert_eq!(refused.press("g"), []);
+    assert_eq!(refused.said(), "g: #3 is no semantic hit: only those are judged");
+
+    let mut shadow = bench(SemanticMode::Shadow);
+    shadow.state.calls.chat.pop();
+    shadow.press("<enter>b");
+    assert_eq!(
+        shadow.said(),
+        "b: #2: the upstream answered, the semantic cache only watched"
+    );
+    let screen = rows(&mut shadow, 120, 40);
+    assert!(
+        holds(
+            &screen,
+            "meaning  shadow: the same answer as that of #1, 0.97 alike"
+        ),
+        "{screen:#?}"
+    );
+
+    let mut viewer = bench(SemanticMode::On);
+    viewer.ui.read_only = true;
+    viewer.state.calls.chat.pop();
+    viewer.press("<enter>g");
+    assert_eq!(viewer.said(), "g: this session is read-only");
+}
+
+#[test]
+fn the_palette_judges_the_call_under_the_cursor() {
+    let mut bench = bench(SemanticMode::On);
+    bench.state.calls.chat.pop();
+    let good = Effect::Send(Command::LabelHit {
+        call: CallId(2),
+        good: true,
+    });
+    assert_eq!(bench.press(":hit was right<enter>"), [good]);
+    bench.ui.focus = PaneId::Guards;
+    assert_eq!(bench.press(":hit was wrong<enter>"), []);
+    assert_eq!(bench.said(), "bad: there is no call here");
+    // in normal mode the keys mean what they always did
+    bench.ui.focus = PaneId::Chat;
+    assert!(matches!(
+        bench.press("b")[..],
+        [Effect::Send(Command::Burst { .. })]
+    ));
+}
+
+#[test]
+fn hostile_prompts_and_any_size_are_cut() {
+    let wide = "\u{6f22}\u{1b}[31m e\u{301}\u{1f469}\u{200d}\u{1f4bb} ".repeat(30);
+    let mut story = Story::begin();
+    story.tell(0, switched_semantic(SemanticMode::On));
+    let mut worst = nearest(u64::MAX, f64::NAN, None);
+    worst.prompt = wide.as_str().into();
+    worst.objection = Some(Objection {
+        guard: SemanticGuard::Question,
+        asked: wide.as_str().into(),
+        stored: wide.as_str().into(),
+    });
+    ask(&mut story, 1, &wide);
+    story.tell(
+        1,
+        EventKind::SemanticMissed {
+            reason: SemanticMiss::Refused,
+            nearest: Some(Box::new(worst)),
+            candidates: u32::MAX,
+            lookup: std::time::Duration::MAX,
+            detail: Some(wide.as_str().into()),
+        },
+    );
+    story
+        .call(2, Origin::Chat)
+        .tell(2, of(semantic_hit(u64::MAX, -7.0), &wide));
+    story.tell(2, ended(Fate::Hit, 0, 1));
+    let mut bench = Bench::new(story.state());
+    bench.state.session.policy.semantic.embedder = Some(format!("http://me:secret@{wide}/v1"));
+    for theme in [Theme::default(), Theme::new(Palette::Mono, true)] {
+        for (width, height) in [
+            (1, 1),
+            (20, 5),
+            (60, 16),
+            (80, 24),
+            (120, 40),
+            (200, 60),
+            (300, 100),
+        ] {
+            for overlay in [
+                None,
+                Some(Overlay::Details(CallId(1))),
+                Some(Overlay::Details(CallId(2))),
+            ] {
+                bench.ui.overlays = overlay.into_iter().collect();
+                for focus in [PaneId::Chat, PaneId::Cache] {
+                    (bench.ui.focus, bench.ui.zoomed) = (focus, focus == PaneId::Cache);
+                    let screen = rows_in(&mut bench, (width, height), &theme);
+                    assert!(!holds(&screen, "secret"), "{screen:#?}");
+                }
+            }
+        }
+    }
+}
