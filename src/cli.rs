@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::compare::{Layer, Sweep};
+
 /// A terminal control room for LLM API resilience.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -130,6 +132,27 @@ pub enum Mode {
         /// Print the story of this call instead of the report: 12 or #12; with --json as JSON
         #[arg(long, value_name = "CALL", value_parser = call_number)]
         explain: Option<u64>,
+    },
+    /// Play one world under two or more policies, seed by seed, and say what differs and how sure that is
+    Compare {
+        /// Policies: production, exercise, a file, or one of them with settings that differ: production+retry.attempts=1
+        /// [default: the scenario's own]
+        policies: Vec<String>,
+        /// The world: a bundled scenario (see `seawall scenarios`), or a file
+        #[arg(long, value_name = "SCENARIO", default_value = "outage")]
+        scenario: String,
+        /// How many seeds, from --seed on
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        seeds: u64,
+        /// The first policy without a layer too: cache, semantic, flight, retry, budget, hints, limit, fairness, breaker
+        #[arg(long, value_name = "LAYER", value_delimiter = ',')]
+        off: Vec<Layer>,
+        /// The first policy with one setting over a range: retry.attempts=1..5, breaker.failure_rate=0.2..0.8/4
+        #[arg(long, value_name = "SETTING=A..B")]
+        sweep: Option<Sweep>,
+        /// Print all numbers as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Play random worlds until one breaks a promise; the same seed is the same world
     Worlds {

@@ -16,6 +16,7 @@
 
 mod interval;
 mod layer;
+mod plan;
 mod reading;
 mod sweep;
 mod table;
@@ -28,6 +29,7 @@ use std::thread;
 
 pub use interval::Interval;
 pub use layer::Layer;
+pub use plan::Wanted;
 pub use sweep::{Sweep, SweepError};
 
 use serde::Serialize;

@@ -14,6 +14,7 @@ use seawall::bus::Bus;
 use seawall::check::{self, CheckError};
 use seawall::cli::{Cli, ColorChoice, Mode, PanicIn, SemanticChoice};
 use seawall::client::{EmbedderConfig, HttpEmbedder};
+use seawall::compare::{self, Wanted};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
@@ -106,6 +107,24 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             };
             progress.end();
             report(&scene, outcome, *real, *json)
+        }
+        Some(Mode::Compare {
+            policies,
+            scenario,
+            seeds,
+            off,
+            sweep,
+            json,
+        }) => {
+            let wanted = Wanted {
+                policies: policies.clone(),
+                scenario: scenario.clone(),
+                seed: cli.seed,
+                seeds: *seeds,
+                off: off.clone(),
+                sweep: sweep.clone(),
+            };
+            comparison(&wanted, *json)
         }
         Some(Mode::Check { file }) => check_journal(file),
         Some(Mode::Why { file, call, json }) => {
@@ -442,6 +461,23 @@ impl Progress {
             drop(thread.join());
         }
     }
+}
+
+/// One world under several policies.
+fn comparison(wanted: &Wanted, json: bool) -> eyre::Result<u8> {
+    let plan = wanted.plan()?;
+    let progress = Progress::start("runs", plan.seeds * plan.policies.len() as u64);
+    let compared = compare::compare(&plan, &progress.at);
+    progress.end();
+    let compared = compared?;
+    let mut out = std::io::stdout();
+    if json {
+        let text = serde_json::to_string_pretty(&compared)?;
+        writeln!(out, "{text}")?;
+    } else {
+        writeln!(out, "{compared}")?;
+    }
+    Ok(0)
 }
 
 /// The picture of the README, under virtual time.

@@ -114,7 +114,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["text", "settings", "config", "scenario"],
         &["tokio", "ratatui"],
     ),
-    ("cli", &[], &["tokio"]),
+    ("cli", &["compare"], &["tokio"]),
 ];
 
 /// Rooms that one file of another room alone may import: the simulator serves any client over HTTP, and only
