@@ -12,7 +12,7 @@ use color_eyre::eyre;
 use rustls::pki_types::CertificateDer;
 use seawall::bus::Bus;
 use seawall::check::{self, CheckError};
-use seawall::cli::{Cli, ColorChoice, Mode, PanicIn, SemanticChoice};
+use seawall::cli::{Cli, ColorChoice, CompareArgs, Mode, PanicIn, SemanticChoice};
 use seawall::client::{EmbedderConfig, HttpEmbedder};
 use seawall::compare::{self, Wanted};
 use seawall::config::{self, ConfigError};
@@ -108,24 +108,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             progress.end();
             report(&scene, outcome, *real, *json)
         }
-        Some(Mode::Compare {
-            policies,
-            scenario,
-            seeds,
-            off,
-            sweep,
-            json,
-        }) => {
-            let wanted = Wanted {
-                policies: policies.clone(),
-                scenario: scenario.clone(),
-                seed: cli.seed,
-                seeds: *seeds,
-                off: off.clone(),
-                sweep: sweep.clone(),
-            };
-            comparison(&wanted, *json)
-        }
+        Some(Mode::Compare(args)) => comparison(args, cli.seed),
         Some(Mode::Check { file }) => check_journal(file),
         Some(Mode::Why { file, call, json }) => {
             explain::why(file, *call, *json, &mut std::io::stdout(), &mut std::io::stderr())
@@ -464,14 +447,22 @@ impl Progress {
 }
 
 /// One world under several policies.
-fn comparison(wanted: &Wanted, json: bool) -> eyre::Result<u8> {
+fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<u8> {
+    let wanted = Wanted {
+        policies: args.policies.clone(),
+        scenario: args.scenario.clone(),
+        seed,
+        seeds: args.seeds,
+        off: args.off.clone(),
+        sweep: args.sweep.clone(),
+    };
     let plan = wanted.plan()?;
     let progress = Progress::start("runs", plan.seeds * plan.policies.len() as u64);
     let compared = compare::compare(&plan, &progress.at);
     progress.end();
     let compared = compared?;
     let mut out = std::io::stdout();
-    if json {
+    if args.json {
         let text = serde_json::to_string_pretty(&compared)?;
         writeln!(out, "{text}")?;
     } else {
