@@ -195,6 +195,11 @@ impl Checker {
         if let EventKind::PolicyApplied { policy } = &event.kind {
             self.configure(policy, event.at);
         }
+        if let EventKind::CacheSwitched { on } = event.kind {
+            let mut policy = self.book.policy.as_ref().clone();
+            policy.cache.enabled = on;
+            self.book.configure(&policy);
+        }
         if let EventKind::Suspended { until } = event.kind {
             self.asleep = Some((event.at, until));
         }

@@ -119,6 +119,7 @@ impl Shelf {
                 return flight.ensure(false, 24, || format!("the flight ended with {outcome:?}"));
             }
         };
+        flight.ensure(book.policy.cache.enabled, 24, || "the cache is off".into())?;
         let most = book.policy.cache.max_entry_bytes;
         flight.ensure(*bytes <= most, 24, || format!("an entry may have {most} bytes"))?;
         let older = self
@@ -159,6 +160,7 @@ impl Shelf {
         (saved, text): (Usage, &str),
         slack: Slack,
     ) -> Holds {
+        ensure(book.policy.cache.enabled, 23, || "the cache is off".into())?;
         let Some(kept) = asked(book, event).and_then(|request| self.stored.get(request)) else {
             return Err(breach(23, "no answer to this request of this user is stored"));
         };

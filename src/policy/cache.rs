@@ -288,10 +288,12 @@ impl<V> Cache<V> {
 
     /// Takes new bounds and removes what they exclude. A longer TTL brings nothing back.
     pub fn configure(&mut self, now: Timestamp, settings: &CacheSettings) -> Removed {
+        // what was too old by now stays gone, also where nobody has asked since
+        let before = self.sweep(now);
         self.ttl = settings.ttl;
         self.max_bytes = settings.max_bytes;
         Removed {
-            expired: self.sweep(now),
+            expired: before + self.sweep(now),
             evicted: self.evict_down_to(self.max_bytes),
         }
     }

@@ -77,6 +77,8 @@ impl<V> IdempotencyLedger<V> {
 
     /// Takes new bounds and removes what they exclude. A longer TTL brings nothing back.
     pub fn configure(&mut self, now: Timestamp, settings: &FlightSettings) {
+        // what was too old by now stays gone, also where nobody has asked since
+        self.trim(now);
         self.ttl = settings.replay_ttl;
         self.max_results = settings.max_results;
         self.trim(now);
@@ -267,6 +269,17 @@ mod tests {
         );
         assert_eq!(small.claim(at(3), &ada, "b", f), Claim::New);
         assert!(matches!(small.claim(at(3), &ada, "c", f), Claim::Replay { .. }));
+    }
+
+    #[test]
+    fn a_longer_ttl_brings_nothing_back_also_where_nobody_asked_meanwhile() {
+        let (ada, f) = (UserId::new("ada"), Fingerprint(1));
+        let mut ledger = ledger(10, 8);
+        assert!(ledger.complete(at(0), &ada, "k", f, 7));
+        assert!(ledger.complete(at(5), &ada, "l", f, 8));
+        ledger.configure(at(11), &FlightSettings::default());
+        assert_eq!(ledger.claim(at(11), &ada, "k", f), Claim::New);
+        assert!(matches!(ledger.claim(at(11), &ada, "l", f), Claim::Replay { .. }));
     }
 
     #[test]

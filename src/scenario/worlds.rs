@@ -129,9 +129,13 @@ pub fn world(seed: u64) -> Scene {
         commands,
         expectations: Vec::new(),
     };
+    let policy = draw.policy("drawn");
     Scene {
-        policy: draw.policy("drawn"),
-        policies: vec![("other".into(), draw.policy("other"))],
+        policies: vec![
+            ("other".into(), draw.policy("other")),
+            ("drawn".into(), policy.clone()),
+        ],
+        policy,
         seed,
         phases,
         scenario,
@@ -178,13 +182,13 @@ impl Draw {
         let seconds = duration.saturating_sub(from).as_secs_f64();
         let arrival = match self.count(0, 3) {
             0 => Arrival::Steady {
-                per_s: f64::from(self.count(1, 12)) / seconds,
+                per_s: f64::from(self.count(1, 24)) / seconds,
             },
             1 => Arrival::Poisson {
-                per_s: f64::from(self.count(1, 12)) / seconds,
+                per_s: f64::from(self.count(1, 24)) / seconds,
             },
             2 => Arrival::Burst {
-                calls: self.count(1, 12),
+                calls: self.one_of(&[1, 4, 12, 24]),
                 every: self.sometimes(0.3).then_some(duration / 3),
             },
             _ => Arrival::Closed {
@@ -193,7 +197,7 @@ impl Draw {
             },
         };
         Callers {
-            users: USERS[..self.one_of(&[1, 2, 2, 5])]
+            users: USERS[..self.one_of(&[1, 1, 2, 5])]
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
@@ -201,17 +205,22 @@ impl Draw {
             from,
             until: None,
             prompts: PromptMix {
-                distinct: self.count(1, 6),
+                distinct: self.one_of(&[1, 2, 4, 6, 6]),
                 skew: self.one_of(&[0.0, 1.0, 2.0]),
-                list: if self.sometimes(0.5) {
+                list: if self.sometimes(0.7) {
                     NEAR.map(ToOwned::to_owned).to_vec()
                 } else {
                     Vec::new()
                 },
             },
-            system: self.one_of(&[None, Some("Help.".into()), Some("Help. It is {time}.".into())]),
-            temperature: self.one_of(&[0.0, 0.0, 0.7]),
-            max_tokens: self.one_of(&[1, 3, 8, 20]),
+            system: self.one_of(&[
+                None,
+                None,
+                Some("Help.".into()),
+                Some("Help. It is {time}.".into()),
+            ]),
+            temperature: self.one_of(&[0.0, 0.0, 0.0, 0.7]),
+            max_tokens: self.one_of(&[1, 3, 8, 8]),
             stream: self.sometimes(0.8),
             deadline: self.sometimes(0.3).then(|| self.millis(5, 10_000)),
             impatience: self.sometimes(0.4).then(|| Impatience {
@@ -292,6 +301,7 @@ impl Draw {
             Wish::SetOrder(QueueOrder::Fifo),
             Wish::SetOrder(QueueOrder::Fair),
             Wish::ApplyPolicy("other".into()),
+            Wish::ApplyPolicy("drawn".into()),
             Wish::Suspend(self.millis(10, 100_000)),
         ];
         let count = self.one_of(&[0, 0, 1, 2, 5]);
@@ -306,10 +316,14 @@ impl Draw {
         Policy {
             name: name.into(),
             cache: CacheSettings {
-                enabled: self.sometimes(0.8),
-                ttl: self.millis(1, 60_000),
-                max_bytes: self.one_of(&[0, 1_000, 4_000, 1_000_000]),
-                max_entry_bytes: self.one_of(&[1200, 1 << 20]),
+                enabled: self.sometimes(0.9),
+                ttl: if self.sometimes(0.5) {
+                    self.millis(1, 60_000)
+                } else {
+                    Duration::from_mins(1)
+                },
+                max_bytes: self.one_of(&[0, 1_100, 4_000, 1_000_000, 1_000_000]),
+                max_entry_bytes: self.one_of(&[1_100, 1 << 20, 1 << 20]),
                 store_all: self.sometimes(0.2),
             },
             semantic: self.semantic(),
@@ -321,14 +335,20 @@ impl Draw {
             retry: self.retry(),
             limit: self.limit(),
             breaker: self.breaker(),
-            timeouts: TimeoutSettings {
-                call: self.millis(20, 60_000),
-                connect: self.millis(10, 5_000),
-                headers: self.millis(5, 10_000),
-                byte_idle: self.millis(5, 10_000),
-                event_idle: self.millis(5, 20_000),
-                max_response_bytes: self.one_of(&[300, 1 << 20]),
-            },
+            timeouts: self.timeouts(),
+        }
+    }
+
+    /// Short ones, which end most calls, or such that answers come.
+    fn timeouts(&mut self) -> TimeoutSettings {
+        let least = if self.sometimes(0.4) { 5 } else { 4_000 };
+        TimeoutSettings {
+            call: self.millis(least.max(20), 60_000),
+            connect: self.millis(least.min(10), 5_000),
+            headers: self.millis(least, 10_000),
+            byte_idle: self.millis(least, 10_000),
+            event_idle: self.millis(least, 20_000),
+            max_response_bytes: self.one_of(&[300, 1 << 20, 1 << 20, 1 << 20]),
         }
     }
 
@@ -338,10 +358,11 @@ impl Draw {
                 SemanticMode::Off,
                 SemanticMode::On,
                 SemanticMode::On,
+                SemanticMode::On,
                 SemanticMode::Shadow,
             ]),
             threshold: self.one_of(&[0.05, 0.3, 0.6, 0.8, 1.0]),
-            guards: self.sometimes(0.5),
+            guards: self.sometimes(0.3),
             max_entries: self.one_of(&[1, 2, 1_000]),
             ..SemanticSettings::default()
         }
@@ -377,8 +398,12 @@ impl Draw {
                 per: self.millis(100, 10_000),
             },
             concurrency: self.count(1, 6),
-            max_waiters: self.count(0, 10) as usize,
-            max_wait: self.millis(1, 60_000),
+            max_waiters: self.one_of(&[0, 2, 3, 4, 6, 10]),
+            max_wait: if self.sometimes(0.5) {
+                self.millis(1, 60_000)
+            } else {
+                Duration::from_mins(1)
+            },
             default_answer_tokens: 16,
             charges: self.one_of(&[Counts::Attempt, Counts::Attempt, Counts::Call]),
             order: self.one_of(&[QueueOrder::Fair, QueueOrder::Fair, QueueOrder::Fifo]),

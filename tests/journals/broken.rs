@@ -61,6 +61,14 @@ impl Log {
         self.events.remove(place);
     }
 
+    /// Puts an event that belongs to no call before another one, at its time.
+    fn insert(&mut self, mut event: Value, before: u64) {
+        let place = self.place(before);
+        event["seq"] = json!(0);
+        event["at"] = self.events[place].1["at"].clone();
+        self.events.insert(place, (None, event));
+    }
+
     /// Repeats an event before another one, at its time.
     fn copy(&mut self, seq: u64, before: u64) {
         let mut event = self.events[self.place(seq)].1.clone();
@@ -348,6 +356,9 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.events[place].1["call"] = json!(21);
         log.events[place].1["window"] = json!({"total": 3, "failed": 2, "slow": 0, "consecutive": 0});
     }),
+    mistake(23, "a hit although the cache is off", |log| {
+        log.insert(json!({ "type": "cache_switched", "on": false }), 33);
+    }),
     mistake(23, "a hit with another text", |log| {
         log.set(33, "/text", json!("else"));
     }),
@@ -472,6 +483,12 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     }),
     of_semantic(41, "served although it is off", |log| {
         log.set(1, "/policy/semantic/mode", json!("off"));
+    }),
+    of_semantic(41, "served although the cache is off", |log| {
+        log.insert(json!({ "type": "cache_switched", "on": false }), 37);
+    }),
+    of_semantic(24, "stored although the cache is off", |log| {
+        log.insert(json!({ "type": "cache_switched", "on": false }), 31);
     }),
     of_semantic(41, "compared although it is on", |log| {
         log.set(145, "/policy/semantic/mode", json!("on"));

@@ -473,3 +473,19 @@ async fn a_message_never_shows_a_key_or_a_control_character() {
     assert_eq!(results, [401]);
     rig.done().await;
 }
+
+/// Nobody asked while the answer was too old: it is gone all the same. The checker forgets it with the keyed result.
+#[tokio::test(start_paused = true)]
+async fn a_longer_time_to_live_does_not_bring_an_old_answer_back() {
+    let mut policy = steady();
+    policy.cache.ttl = secs(1);
+    let rig = Rig::new(policy.clone());
+    rig.ask(&cold("hi")).await.unwrap();
+    rig.sleep(secs(2)).await;
+    rig.keyed(&warm("ho"), "key").finish().await.unwrap();
+    policy.cache.ttl = secs(60);
+    rig.client.apply(policy);
+    let again = rig.ask(&cold("hi")).await.unwrap();
+    rig.done().await;
+    assert_eq!(again.fate, Fate::Answered);
+}

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::rig::{Rig, cold, millis, secs, steady, tick, warm};
 use super::script::{Reply, Step, error};
-use crate::event::{Constraint, EventKind, FailureClass, Fate, LimitReject};
-use crate::settings::{Bucket, Counts, Policy};
+use crate::client::{CallContext, CallStream};
+use crate::event::{Constraint, EventKind, FailureClass, Fate, LimitReject, UserId};
+use crate::settings::{Bucket, Counts, Policy, QueueOrder};
 
 /// One request each second, one at once.
 fn one_a_second() -> Policy {
@@ -266,5 +267,130 @@ async fn nobody_waits_longer_than_the_policy_allows() {
     }
     assert_eq!(rig.millis(), 3000);
     drop(hangs);
+    rig.done().await;
+}
+
+fn call_of(rig: &Rig, user: &str, prompt: &str) -> CallStream {
+    let context = CallContext {
+        user: UserId::new(user),
+        ..CallContext::default()
+    };
+    rig.client.call(&warm(prompt), context)
+}
+
+/// One runs, three of the same user wait, and the queue is full when another user comes.
+#[tokio::test(start_paused = true)]
+async fn whoever_has_most_in_a_full_queue_makes_room_for_another_user() {
+    let mut policy = one_a_second();
+    policy.limit.max_waiters = 3;
+    let rig = Rig::new(policy);
+    let mut flood: Vec<_> = (0..4).map(|n| call_of(&rig, "noisy", &format!("{n}"))).collect();
+    tick().await;
+    let modest = call_of(&rig, "modest", "hi");
+    let error = flood.pop().unwrap().finish().await.unwrap_err();
+    assert_eq!(
+        (error.fate, error.failure.class, rig.millis()),
+        (Fate::Rejected, FailureClass::LimitRejected, 0)
+    );
+    assert_eq!(
+        error.failure.message.as_str(),
+        "rate limiter: the queue is full, and noisy has more calls in it than others: its last one made room"
+    );
+    // it had the newest place, and its queue is told as it is without it and before the other one joins
+    let turned = rig.find(|event| match &event.kind {
+        EventKind::LimitRejected {
+            reason,
+            predicted,
+            waiting,
+            ..
+        } => Some((event.call.unwrap().0, *reason, *predicted, *waiting)),
+        EventKind::LimitQueued { waiting, .. } => {
+            Some((event.call.unwrap().0, LimitReject::QueueFull, None, *waiting))
+        }
+        _ => None,
+    });
+    let queued = |call, waiting| (call, LimitReject::QueueFull, None, waiting);
+    let displaced = (4, LimitReject::Displaced, None, 2);
+    assert_eq!(
+        turned,
+        [queued(2, 1), queued(3, 2), queued(4, 3), displaced, queued(5, 3)]
+    );
+    for call in flood.into_iter().chain([modest]) {
+        call.finish().await.unwrap();
+    }
+    // by turns the other user goes before the last one of the flood
+    let order: Vec<u64> = rig.upstream.sent().iter().map(|sent| sent.call.0).collect();
+    assert_eq!(order, [1, 2, 5, 3]);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_order_of_arrival_nobody_makes_room() {
+    let mut policy = one_a_second();
+    policy.limit.max_waiters = 2;
+    policy.limit.order = QueueOrder::Fifo;
+    let rig = Rig::new(policy);
+    let flood: Vec<_> = (0..3).map(|n| call_of(&rig, "noisy", &format!("{n}"))).collect();
+    tick().await;
+    let error = call_of(&rig, "modest", "hi").finish().await.unwrap_err();
+    assert_eq!(error.fate, Fate::Rejected);
+    assert!(
+        error
+            .failure
+            .message
+            .starts_with("rate limiter: the queue is full, try again in"),
+        "{}",
+        error.failure.message
+    );
+    for call in flood {
+        call.finish().await.unwrap();
+    }
+    rig.done().await;
+}
+
+/// Whoever is displaced and leaves at once has one end, and nothing it had is left.
+#[tokio::test(start_paused = true)]
+async fn who_is_displaced_may_leave_before_it_hears_of_it() {
+    let mut policy = one_a_second();
+    policy.limit.max_waiters = 2;
+    let rig = Rig::new(policy);
+    let mut flood: Vec<_> = (0..3).map(|n| call_of(&rig, "noisy", &format!("{n}"))).collect();
+    tick().await;
+    let modest = call_of(&rig, "modest", "hi");
+    // the flight of the newcomer takes its place while the other one is not asked
+    tokio::task::yield_now().await;
+    drop(flood.pop());
+    for call in flood.into_iter().chain([modest]) {
+        call.finish().await.unwrap();
+    }
+    let fates = rig.fates();
+    assert!(matches!(fates[2], Fate::Rejected | Fate::Cancelled), "{fates:?}");
+    rig.done().await;
+}
+
+/// Whoever waits among the others is charged to their bucket, also when there is room for its own by then.
+#[tokio::test(start_paused = true)]
+async fn who_waits_among_the_others_stays_there_when_more_users_are_allowed() {
+    let mut policy = one_a_second();
+    policy.limit.each_user.requests = Some(Bucket {
+        capacity: 3,
+        refill: 1,
+        per: secs(10),
+    });
+    policy.limit.max_users = 1;
+    let rig = Rig::new(policy.clone());
+    let calls = ["ana", "ben"].map(|user| call_of(&rig, user, "hi"));
+    tick().await;
+    policy.limit.max_users = 3;
+    rig.client.apply(policy);
+    for call in calls {
+        call.finish().await.unwrap();
+    }
+    call_of(&rig, "ben", "ho").finish().await.unwrap();
+    let charged = rig.find(|event| match &event.kind {
+        EventKind::LimitAdmitted { user: Some(own), .. } => Some(own.user.to_string()),
+        _ => None,
+    });
+    assert_eq!(charged, ["ana", "(others)", "ben"]);
     rig.done().await;
 }

@@ -31,10 +31,10 @@ use crate::client::flight::{Flight, FlightKey, Subscriber};
 use crate::client::sync::Exploration;
 use crate::client::{Answer, CallContext, CallError, CallStream};
 use crate::event::{
-    AttemptResult, BreakerMode, BreakerState, CallId, EventKind, Fate, FlightId, Sample, UserId,
+    AttemptResult, BreakerMode, BreakerState, CallId, EventKind, Fate, FlightId, LimitReject, Sample, UserId,
 };
 use crate::policy::fingerprint::{RequestKey, Scope};
-use crate::settings::{Policy, SemanticMode};
+use crate::settings::{Bucket, Policy, QueueOrder, SemanticMode, UserLimits};
 use crate::time::Timestamp;
 
 /// What a schedule led to. A story names what it must have come across: one that never meets the race it is
@@ -610,6 +610,112 @@ fn one_slot(_: &Dial) -> Seen {
 fn whoever_leaves_the_queue_the_next_one_is_woken() {
     let wanted = ["queued", "left the queue", "turned away"];
     explore(one_slot, &wanted);
+}
+
+/// One slot and two places, by turns; one user has a bucket of its own, the others share one.
+fn crowded() -> Policy {
+    let mut policy = steady();
+    policy.limit.concurrency = 1;
+    policy.limit.max_waiters = 2;
+    policy.limit.max_users = 1;
+    let own = UserLimits {
+        requests: Some(Bucket {
+            capacity: 3,
+            refill: 1,
+            per: millis(100),
+        }),
+        ..UserLimits::default()
+    };
+    policy.limit.users.insert("noisy".into(), own.clone());
+    policy.limit.each_user = own;
+    policy
+}
+
+/// One slot and two places, by turns; one user has the most calls, the others share a bucket. Some leave, somebody changes
+/// the order and takes the users' buckets away, and whoever is the head then must be woken.
+fn users_share(dial: &Dial) -> Seen {
+    let policy = crowded();
+    let mut other = policy.clone();
+    other.limit.order = QueueOrder::Fifo;
+    other.limit.each_user = UserLimits::default();
+    other.limit.users.clear();
+    let rig = Rig::new(policy.clone());
+    rig.upstream
+        .push(["one", "two", "three", "four", "five", "six"].map(says));
+    let call = |user: &str| {
+        let context = CallContext {
+            user: UserId::new(user),
+            ..CallContext::default()
+        };
+        rig.client.call(&warm("hi"), context)
+    };
+    let end = |call: CallStream| {
+        if let Err(failed) = finish(call) {
+            assert_eq!(failed.fate, Fate::Rejected, "{failed}");
+        }
+    };
+    thread::scope(|scope| {
+        for place in 0..3 {
+            let call = call("noisy");
+            scope.spawn(move || {
+                if place == 1 {
+                    leave_somewhere(call);
+                } else {
+                    end(call);
+                }
+            });
+        }
+        for user in ["ana", "ben", "cyd"] {
+            scope.spawn(move || {
+                come_late();
+                let call = call(user);
+                if user == "ben" {
+                    leave_somewhere(call);
+                } else {
+                    end(call);
+                }
+            });
+        }
+        scope.spawn(|| {
+            come_late();
+            rig.client.set_queue_order(QueueOrder::Fifo);
+            rig.client.apply(other);
+            dial.turn(&rig, millis(100));
+            rig.client.apply(policy);
+        });
+    });
+    settle(&rig, 6);
+    let rejected = |wanted: LimitReject| {
+        told(
+            &rig,
+            |kind| matches!(kind, EventKind::LimitRejected { reason, .. } if *reason == wanted),
+        ) > 0
+    };
+    let charged_to_others = |kind: &EventKind| match kind {
+        EventKind::LimitAdmitted { user: Some(user), .. } => user.user == UserId::new("(others)"),
+        _ => false,
+    };
+    seen([
+        ("displaced", rejected(LimitReject::Displaced)),
+        ("the queue is full", rejected(LimitReject::QueueFull)),
+        (
+            "left the queue",
+            told(&rig, |kind| matches!(kind, EventKind::LimitLeft { .. })) > 0,
+        ),
+        ("shared a bucket", told(&rig, charged_to_others) > 0),
+        ("all were answered", rig.fates() == [Fate::Answered; 6]),
+    ])
+}
+
+#[test]
+fn users_who_share_the_queue_come_and_go_while_its_order_changes() {
+    let wanted = [
+        "displaced",
+        "the queue is full",
+        "left the queue",
+        "shared a bucket",
+    ];
+    explore(users_share, &wanted);
 }
 
 fn orders_come(dial: &Dial) -> Seen {

@@ -710,6 +710,21 @@ async fn the_mode_is_that_of_the_moment_of_serving() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cache_that_is_switched_on_later_serves_what_it_stores_from_then_on() {
+    let mut settings = policy(SemanticMode::On);
+    settings.cache.enabled = false;
+    let (rig, _) = rig_of(settings);
+    assert_eq!(asks(&rig, &cold(RED)).await.0, Fate::Answered);
+    rig.client.switch_cache(true);
+    assert_eq!(asks(&rig, &cold(RED)).await.0, Fate::Answered);
+    assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Hit);
+    rig.client.switch_cache(false);
+    assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Answered);
+    // the checker has heard of the switch, too
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hit_needs_neither_limiter_nor_breaker() {
     let (rig, _) = rig(SemanticMode::On);
     rig.ask(&cold(RED)).await.unwrap();

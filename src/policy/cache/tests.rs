@@ -157,6 +157,17 @@ fn new_bounds_hold_at_once() {
 }
 
 #[test]
+fn a_longer_ttl_brings_nothing_back_also_where_nobody_asked_meanwhile() {
+    let mut cache = Cache::new(&settings(3, 4000));
+    assert!(put(&mut cache, at(0), 1, 7).kept);
+    assert!(put(&mut cache, at(2), 2, 8).kept);
+    let removed = cache.configure(at(4), &settings(60, 4000));
+    assert_eq!((removed.expired, removed.evicted), (1, 0));
+    assert_eq!(cache.get(at(4), &key(1)), miss(MissReason::Expired));
+    assert_eq!(cache.get(at(4), &key(2)).found, hit(&8, at(2)));
+}
+
+#[test]
 fn clearing_forgets_also_why_something_is_missing() {
     let mut cache = cache(1);
     assert!(put(&mut cache, at(0), 1, 0).kept);
@@ -418,8 +429,9 @@ proptest! {
                     };
                 }
                 Op::Configure(ttl, max_bytes) => {
+                    let before = model.sweep();
                     (model.ttl, model.max_bytes) = (ttl, max_bytes);
-                    let expired = model.sweep();
+                    let expired = before + model.sweep();
                     let evicted = model.evict_down_to(max_bytes);
                     let removed = cache.configure(now, &settings(ttl, max_bytes));
                     prop_assert_eq!(removed, Removed { expired, evicted });
