@@ -340,7 +340,10 @@ fn an_answer_cannot_command_the_terminal() {
     terminal.until("upstream ready");
     terminal.keys("i");
     terminal.keys("hello\r");
-    terminal.until("take that");
+    // this emulator draws no U+FFFD, which stands for the CSI: what is written without a cursor move is one cell off
+    terminal.until_so("take that", |screen| {
+        screen.contains("take that") || screen.contains("take  that")
+    });
     let mut raw = std::mem::take(&mut terminal.raw);
     terminal.keys("\x1b");
     terminal.signal("TERM");
