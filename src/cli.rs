@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::compare::{Layer, Sweep};
+
 /// A terminal control room for LLM API resilience.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -131,6 +133,8 @@ pub enum Mode {
         #[arg(long, value_name = "CALL", value_parser = call_number)]
         explain: Option<u64>,
     },
+    /// Play one world under two or more policies, seed by seed, and say what differs and how sure that is
+    Compare(CompareArgs),
     /// Play random worlds until one breaks a promise; the same seed is the same world
     Worlds {
         /// How many, from `--seed` on (from 0 where none is given)
@@ -186,6 +190,29 @@ fn call_number(text: &str) -> Result<u64, String> {
     digits
         .parse()
         .map_err(|_| "a call has a number: write 12, or '#12' in quotes".to_owned())
+}
+
+/// What to compare.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompareArgs {
+    /// Policies: production, exercise, a file, or one of them with settings that differ: production+retry.attempts=1
+    /// [default: the scenario's own]
+    pub policies: Vec<String>,
+    /// The world: a bundled scenario (see `seawall scenarios`), or a file
+    #[arg(long, value_name = "SCENARIO", default_value = "outage")]
+    pub scenario: String,
+    /// How many seeds, from --seed on
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub seeds: u64,
+    /// The first policy without a layer too: cache, semantic, flight, retry, budget, hints, limit, fairness, breaker
+    #[arg(long, value_name = "LAYER", value_delimiter = ',')]
+    pub off: Vec<Layer>,
+    /// The first policy with one setting over a range: retry.attempts=1..5, breaker.failure_rate=0.2..0.8/4
+    #[arg(long, value_name = "SETTING=A..B")]
+    pub sweep: Option<Sweep>,
+    /// Print all numbers as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Where to panic on purpose.

@@ -1,6 +1,7 @@
 //! Reading policy files, fault files and keys. A mistake is told with its line and the nearest right name.
 
 mod labels;
+mod overrides;
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -133,10 +134,20 @@ pub enum ConfigError {
     },
 }
 
-/// A policy: a preset by name, or a file.
+/// A policy: a preset by name or a file, with single settings that differ where some are given:
+/// `production+retry.attempts=1`.
 pub fn policy(name: &str) -> Result<Policy, ConfigError> {
+    if let Some((base, settings)) = overrides::split(name) {
+        let changed = overrides::apply(&policy(base)?, settings)?;
+        return checked(changed, name);
+    }
     let (shown, text) = find("policy", name, &POLICIES)?;
     read_policy(&shown, &text)
+}
+
+/// A policy with one setting changed: `retry.attempts`, `1`.
+pub fn policy_with(policy: &Policy, setting: &str, value: &str) -> Result<Policy, ConfigError> {
+    checked(overrides::set(policy, setting, value)?, setting)
 }
 
 /// A policy from its text; `shown` is what errors call it.
@@ -145,7 +156,11 @@ pub fn read_policy(shown: &str, text: &str) -> Result<Policy, ConfigError> {
     if !text.lines().any(|line| line.trim_start().starts_with("name")) {
         shown.clone_into(&mut policy.name);
     }
-    // titles and reports print it
+    checked(policy, shown)
+}
+
+/// Within all bounds, with a name that titles and reports can print.
+fn checked(mut policy: Policy, shown: &str) -> Result<Policy, ConfigError> {
     policy.name = one_line(&policy.name).to_string();
     policy
         .validate()

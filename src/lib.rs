@@ -45,6 +45,8 @@ pub mod scenario;
 
 pub mod evaluate;
 
+pub mod compare;
+
 pub mod cli;
 
 pub mod drill;

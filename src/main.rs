@@ -12,8 +12,9 @@ use color_eyre::eyre;
 use rustls::pki_types::CertificateDer;
 use seawall::bus::Bus;
 use seawall::check::{self, CheckError};
-use seawall::cli::{Cli, ColorChoice, Mode, PanicIn, SemanticChoice};
+use seawall::cli::{Cli, ColorChoice, CompareArgs, Mode, PanicIn, SemanticChoice};
 use seawall::client::{EmbedderConfig, HttpEmbedder};
+use seawall::compare::{self, Wanted};
 use seawall::config::{self, ConfigError};
 use seawall::drill::{self, DrillError};
 use seawall::engine;
@@ -107,6 +108,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             progress.end();
             report(&scene, outcome, *real, *json)
         }
+        Some(Mode::Compare(args)) => comparison(args, cli.seed),
         Some(Mode::Check { file }) => check_journal(file),
         Some(Mode::Why { file, call, json }) => {
             explain::why(file, *call, *json, &mut std::io::stdout(), &mut std::io::stderr())
@@ -442,6 +444,31 @@ impl Progress {
             drop(thread.join());
         }
     }
+}
+
+/// One world under several policies.
+fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<u8> {
+    let wanted = Wanted {
+        policies: args.policies.clone(),
+        scenario: args.scenario.clone(),
+        seed,
+        seeds: args.seeds,
+        off: args.off.clone(),
+        sweep: args.sweep.clone(),
+    };
+    let plan = wanted.plan()?;
+    let progress = Progress::start("runs", plan.seeds * plan.policies.len() as u64);
+    let compared = compare::compare(&plan, &progress.at);
+    progress.end();
+    let compared = compared?;
+    let mut out = std::io::stdout();
+    if args.json {
+        let text = serde_json::to_string_pretty(&compared)?;
+        writeln!(out, "{text}")?;
+    } else {
+        writeln!(out, "{compared}")?;
+    }
+    Ok(0)
 }
 
 /// The picture of the README, under virtual time.

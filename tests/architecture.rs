@@ -109,7 +109,12 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["text", "settings", "event", "policy", "client", "state"],
         &["tokio", "ratatui", "std::fs"],
     ),
-    ("cli", &[], &["tokio"]),
+    (
+        "compare",
+        &["text", "settings", "config", "scenario"],
+        &["tokio", "ratatui"],
+    ),
+    ("cli", &["compare"], &["tokio"]),
 ];
 
 /// Rooms that one file of another room alone may import: the simulator serves any client over HTTP, and only
