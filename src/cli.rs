@@ -102,6 +102,10 @@ pub struct Cli {
     /// No screen: run the drill and print its report, as without a terminal
     #[arg(long)]
     pub no_tui: bool,
+
+    /// Write every event of the session to this file, for `seawall replay`, `check` and `why`
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
 }
 
 /// What else the program does.

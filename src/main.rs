@@ -22,14 +22,14 @@ use seawall::evaluate;
 use seawall::event::CallId;
 use seawall::event::UserId;
 use seawall::explain;
-use seawall::journal;
+use seawall::journal::{self, Header, Journal, LiveJournal};
 use seawall::labels::Keeper;
 use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, USERS, UpstreamConfig};
 use seawall::settings::{LatencyProfile, Policy, SemanticMode, SemanticSettings};
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
 use seawall::text::SafeText;
-use seawall::time::Clock;
+use seawall::time::{Clock, unix_seconds};
 use seawall::tui::{self, theme};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -195,14 +195,46 @@ fn labels_file(cli: &Cli) -> Option<PathBuf> {
     config::labels_file(&cli.policy, |name| std::env::var_os(name))
 }
 
-/// A session whose labels are kept. The keeper is finished after it.
-async fn start(cli: &Cli, config: SessionConfig) -> eyre::Result<(Session, Keeper)> {
-    let mut keeper = Keeper::new(&config.policy.semantic, labels_file(cli));
+/// What is written down of a session. Finished after it.
+struct Written {
+    labels: Keeper,
+    journal: Option<LiveJournal>,
+}
+
+impl Written {
+    /// Writes what still waits. Tells where the journal could not be written to its end.
+    fn finish(self) -> eyre::Result<()> {
+        self.labels.finish();
+        let Some(journal) = self.journal else {
+            return Ok(());
+        };
+        let ended = journal.finish();
+        ended.map_err(|error| eyre::eyre!("the journal is not complete: {error}"))
+    }
+}
+
+/// A session whose labels are kept, and whose events are if that was asked for.
+async fn start(cli: &Cli, config: SessionConfig) -> eyre::Result<(Session, Written)> {
+    let mut labels = Keeper::new(&config.policy.semantic, labels_file(cli));
+    let header = Header::live(config.seed, config.policy.clone(), unix_seconds());
+    let journal = match &cli.journal {
+        Some(path) => Some(LiveJournal::start(Journal::try_new(create(path)?, &header)?)?),
+        None => None,
+    };
+    let (mut keep, mut write) = (labels.tap(), journal.as_ref().map(LiveJournal::tap));
     let clock = Clock::start();
-    let bus = Bus::tapped(clock, Box::new(keeper.tap()));
-    keeper.start(bus.clone())?;
+    let bus = Bus::tapped(
+        clock,
+        Box::new(move |event| {
+            keep(event);
+            if let Some(write) = &mut write {
+                write(event);
+            }
+        }),
+    );
+    labels.start(bus.clone())?;
     let session = Session::start_on(config, clock, bus).await?;
-    Ok((session, keeper))
+    Ok((session, Written { labels, journal }))
 }
 
 /// What the command line asks for.
@@ -241,7 +273,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         ColorChoice::Always => theme::ColorChoice::Always,
         ColorChoice::Never => theme::ColorChoice::Never,
     };
-    let (session, keeper) = start(cli, config).await?;
+    let (session, written) = start(cli, config).await?;
     let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
     let (state, feed) = session.watch().into_parts();
@@ -278,7 +310,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     // the summary is taken after the end, so that stopped calls have their fate in it
     let bus = session.bus().clone();
     session.shutdown().await;
-    keeper.finish();
+    let written = written.finish();
     let summary = shown?;
     if summary.exit == tui::Exit::HungUp {
         // nobody is there to read anything
@@ -289,6 +321,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     for panic in &summary.panics {
         writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
     }
+    written?;
     Ok(summary.exit.code())
 }
 
@@ -310,13 +343,14 @@ async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         )?;
     }
     let faults = config.faults.clone();
-    let (session, keeper) = start(cli, config).await?;
+    let (session, written) = start(cli, config).await?;
     let report = drill::run(&session, &faults).await;
     session.shutdown().await;
-    keeper.finish();
+    let written = written.finish();
     match report {
         Ok(report) => {
             write!(std::io::stdout(), "{}", report.text)?;
+            written?;
             Ok(u8::from(!report.recovered))
         }
         Err(DrillError::Unreachable(message)) => {
