@@ -24,6 +24,7 @@ use seawall::event::UserId;
 use seawall::explain;
 use seawall::journal::{self, Header, Journal, LiveJournal};
 use seawall::labels::Keeper;
+use seawall::replay::{self, Recording};
 use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, USERS, UpstreamConfig};
 use seawall::settings::{LatencyProfile, Policy, SemanticMode, SemanticSettings};
@@ -110,6 +111,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         }
         Some(Mode::Compare(args)) => comparison(args, cli.seed),
         Some(Mode::Check { file }) => check_journal(file),
+        Some(Mode::Replay { file }) => runtime.block_on(replay(cli, file)),
         Some(Mode::Why { file, call, json }) => {
             explain::why(file, *call, *json, &mut std::io::stdout(), &mut std::io::stderr())
         }
@@ -260,8 +262,8 @@ fn has_terminal() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
-/// The control room.
-async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+/// How the screen looks and behaves.
+fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let environment = theme::Environment {
         no_color: set("NO_COLOR"),
@@ -273,6 +275,43 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         ColorChoice::Always => theme::ColorChoice::Always,
         ColorChoice::Never => theme::ColorChoice::Never,
     };
+    tui::TuiOptions {
+        mouse: !cli.no_mouse,
+        theme: theme::choose(&environment, color, cli.ascii),
+        users,
+        profiles: config::bundled_faults(),
+    }
+}
+
+/// A recorded session on the screen.
+async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
+    let name = SafeText::new(&file.display().to_string()).single_line();
+    if !has_terminal() {
+        let message = format!(
+            "seawall: a replay needs a terminal; without one, read the journal with: seawall why {name}"
+        );
+        writeln!(std::io::stderr(), "{message}")?;
+        return Ok(USAGE);
+    }
+    let opened = File::open(file).map_err(|error| ConfigError::Unreadable {
+        path: file.to_owned(),
+        error,
+    })?;
+    let recording = match Recording::load(BufReader::new(opened)) {
+        Ok(recording) => recording,
+        Err(error) => {
+            writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
+            return Ok(USAGE);
+        }
+    };
+    let users = config::users(&cli.users, &recording.header.policy, &USERS)?;
+    let users = users.iter().map(|name| UserId::new(name)).collect();
+    let summary = replay::show(recording, screen(cli, users)).await?;
+    Ok(summary.exit.code())
+}
+
+/// The control room.
+async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     let (session, written) = start(cli, config).await?;
     let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
@@ -284,12 +323,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         clock: session.clock(),
         quit,
     };
-    let options = tui::TuiOptions {
-        mouse: !cli.no_mouse,
-        theme: theme::choose(&environment, color, cli.ascii),
-        users: session.engine().users().to_vec(),
-        profiles: config::bundled_faults(),
-    };
+    let options = screen(cli, session.engine().users().to_vec());
     let engine = session.engine().clone();
     session.spawn(async move { engine.run(obeyed).await });
     let clock = session.clock();
