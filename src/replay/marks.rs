@@ -27,6 +27,8 @@ pub struct Mark {
 #[derive(Debug, Default)]
 pub(super) struct Finder {
     failed_at: Option<Timestamp>,
+    /// Whether faults were ever on.
+    faults: bool,
     pub(super) marks: Vec<Mark>,
 }
 
@@ -36,12 +38,18 @@ impl Finder {
         let (kind, words) = match &event.kind {
             EventKind::BreakerMoved { to, .. } => (MarkKind::Breaker, moved(*to).to_owned()),
             EventKind::BreakerForced { mode } => (MarkKind::Breaker, forced(*mode).to_owned()),
+            // every session begins by saying that they are off
+            EventKind::FaultsApplied { on: false, .. } if !self.faults => return,
             EventKind::FaultsApplied { on, profile } => {
+                self.faults = true;
                 let words = if *on { "on" } else { "off" };
                 (MarkKind::Faults, format!("faults {words}: {}", profile.name))
             }
             EventKind::BurstStarted { calls, .. } => (MarkKind::Burst, format!("a burst of {calls} calls")),
-            EventKind::CallEnded { fate, .. } if matches!(fate, Fate::Failed | Fate::Interrupted) => {
+            EventKind::CallEnded {
+                fate: Fate::Failed | Fate::Interrupted,
+                ..
+            } => {
                 let goes_on = self.failed_at.is_some_and(|last| event.at.since(last) < APART);
                 self.failed_at = Some(event.at);
                 if goes_on {

@@ -147,9 +147,9 @@ impl Player {
             Control::Step(by) => {
                 self.playing = false;
                 let target = self.position.saturating_add_signed(isize::from(by));
-                self.to_event(target)
+                self.stand_after(target)
             }
-            Control::Mark(by) => self.to_mark(by > 0),
+            Control::Mark(by) => self.jump(by > 0),
             Control::Seconds(by) => {
                 let by = (by < 0, Duration::from_secs(u64::from(by.unsigned_abs())));
                 self.seek(if by.0 { at - by.1 } else { at + by.1 })
@@ -157,7 +157,7 @@ impl Player {
             Control::Beginning => self.seek(Timestamp::ZERO),
             Control::End => {
                 self.playing = false;
-                self.to_event(self.recording.len())
+                self.stand_after(self.recording.len())
             }
         }
     }
@@ -178,7 +178,7 @@ impl Player {
     }
 
     /// Goes to where `position` events have happened, to the time of the last of them.
-    fn to_event(&mut self, position: usize) -> Moved {
+    fn stand_after(&mut self, position: usize) -> Moved {
         let position = position.min(self.recording.len());
         let last = position.checked_sub(1);
         let last = last.and_then(|place| self.recording.events.get(place));
@@ -187,7 +187,7 @@ impl Player {
     }
 
     /// Goes to the next mark, or to the one before, and stands still there.
-    fn to_mark(&mut self, on: bool) -> Moved {
+    fn jump(&mut self, on: bool) -> Moved {
         let here = self.position;
         let marks = self.recording.marks();
         let mark = if on {
@@ -207,7 +207,7 @@ impl Player {
         self.playing = false;
         Moved {
             said: Some(words),
-            ..self.to_event(event + 1)
+            ..self.stand_after(event + 1)
         }
     }
 

@@ -241,3 +241,90 @@ fn bar(theme: &Theme, playback: &Playback, area: Rect, buf: &mut Buffer) {
         buf.set_stringn(x, area.y, symbol, 1, theme.style(role));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::theme::ASCII;
+    use crate::tui::ui::Ui;
+
+    fn playback(at: u64) -> Playback {
+        let second = |seconds: u64| Timestamp(seconds * 1_000_000_000);
+        Playback {
+            at: second(at),
+            length: second(420),
+            events: (at as usize, 420),
+            speed: "x4",
+            playing: true,
+            marks: [
+                (second(10), MarkKind::Failure),
+                (second(120), MarkKind::Burst),
+                (second(121), MarkKind::Breaker),
+                (second(300), MarkKind::Faults),
+            ]
+            .into(),
+            damage: None,
+        }
+    }
+
+    fn line(playback: &Playback, width: u16) -> String {
+        let theme = Theme {
+            glyphs: &ASCII,
+            ..Theme::default()
+        };
+        let (state, ui) = (State::default(), Ui::default());
+        let view = View {
+            state: &state,
+            ui: &ui,
+            theme: &theme,
+            now: Timestamp::ZERO,
+        };
+        let area = Rect::new(0, 0, width, 1);
+        let mut buf = Buffer::empty(area);
+        render(&view, playback, area, &mut buf);
+        let cells = buf.content().iter().map(ratatui::buffer::Cell::symbol);
+        cells.collect::<String>().trim_end().to_owned()
+    }
+
+    #[test]
+    fn the_bar_says_where_it_is_and_has_its_marks() {
+        assert_eq!(
+            line(&playback(161), 60),
+            "02:41 of 07:00  x4    playing  ########B#|-------F----------"
+        );
+        let ended = Playback {
+            playing: false,
+            ..playback(420)
+        };
+        assert_eq!(
+            line(&ended, 60),
+            "07:00 of 07:00  x4    the end  ########B###########F#######|"
+        );
+        let long = Playback {
+            length: Timestamp(7_300_000_000_000),
+            speed: "x1/4",
+            playing: false,
+            ..playback(0)
+        };
+        assert_eq!(line(&long, 40), "  00:00 of 2:01:40  x1/4  paused");
+    }
+
+    #[test]
+    fn what_is_wrong_stands_behind_the_bar_or_instead_of_it() {
+        let damaged = Playback {
+            damage: Some(("damaged at line 812".to_owned(), "all of it".into())),
+            ..playback(0)
+        };
+        assert_eq!(
+            line(&damaged, 70),
+            "00:00 of 07:00  x4    playing  |----B------F-----  damaged at line 812"
+        );
+        assert_eq!(
+            line(&damaged, 52),
+            "00:00 of 07:00  x4    playing  damaged at line 812"
+        );
+        for width in 0..120 {
+            assert!(line(&damaged, width).len() <= usize::from(width));
+        }
+    }
+}
