@@ -290,7 +290,7 @@ mod tests {
     fn the_bar_says_where_it_is_and_has_its_marks() {
         assert_eq!(
             line(&playback(161), 60),
-            "02:41 of 07:00  x4    playing  ########B#|-------F----------"
+            "02:41 of 07:00  x4    playing  ########B##|--------F--------"
         );
         let ended = Playback {
             playing: false,
