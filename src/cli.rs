@@ -21,6 +21,7 @@ use crate::compare::{Layer, Sweep};
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
+  seawall replay outage.ndjson                 the same screens on a journal: Space plays, ] jumps to what changed
   seawall why outage.ndjson 12                 the story of call 12; without a number, which are worth asking about
   seawall semantic --eval                      how well the semantic cache tells prompts apart
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
@@ -102,6 +103,10 @@ pub struct Cli {
     /// No screen: run the drill and print its report, as without a terminal
     #[arg(long)]
     pub no_tui: bool,
+
+    /// Write every event of the session to this file, for `seawall replay`, `check` and `why`
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
 }
 
 /// What else the program does.
@@ -149,6 +154,11 @@ pub enum Mode {
     /// Check a journal against the invariants: what must be true of every session, read from its events alone
     Check {
         /// The journal; - reads standard input
+        file: PathBuf,
+    },
+    /// Show a recorded session on the same screens: play, step, jump to what changed; nothing is sent
+    Replay {
+        /// The journal, of `seawall --journal` or `seawall run --journal`
         file: PathBuf,
     },
     /// Tell why a call of a journal came out as it did: step by step, with what each guard saw

@@ -39,6 +39,8 @@ pub mod session;
 
 pub mod tui;
 
+pub mod replay;
+
 pub mod config;
 
 pub mod scenario;

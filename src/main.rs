@@ -22,14 +22,15 @@ use seawall::evaluate;
 use seawall::event::CallId;
 use seawall::event::UserId;
 use seawall::explain;
-use seawall::journal;
+use seawall::journal::{self, Header, Journal, LiveJournal};
 use seawall::labels::Keeper;
+use seawall::replay::{self, Recording};
 use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, USERS, UpstreamConfig};
 use seawall::settings::{LatencyProfile, Policy, SemanticMode, SemanticSettings};
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
 use seawall::text::SafeText;
-use seawall::time::Clock;
+use seawall::time::{Clock, unix_seconds};
 use seawall::tui::{self, theme};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -110,6 +111,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         }
         Some(Mode::Compare(args)) => comparison(args, cli.seed),
         Some(Mode::Check { file }) => check_journal(file),
+        Some(Mode::Replay { file }) => runtime.block_on(replay(cli, file)),
         Some(Mode::Why { file, call, json }) => {
             explain::why(file, *call, *json, &mut std::io::stdout(), &mut std::io::stderr())
         }
@@ -195,14 +197,46 @@ fn labels_file(cli: &Cli) -> Option<PathBuf> {
     config::labels_file(&cli.policy, |name| std::env::var_os(name))
 }
 
-/// A session whose labels are kept. The keeper is finished after it.
-async fn start(cli: &Cli, config: SessionConfig) -> eyre::Result<(Session, Keeper)> {
-    let mut keeper = Keeper::new(&config.policy.semantic, labels_file(cli));
+/// What is written down of a session. Finished after it.
+struct Written {
+    labels: Keeper,
+    journal: Option<LiveJournal>,
+}
+
+impl Written {
+    /// Writes what still waits. Tells where the journal could not be written to its end.
+    fn finish(self) -> eyre::Result<()> {
+        self.labels.finish();
+        let Some(journal) = self.journal else {
+            return Ok(());
+        };
+        let ended = journal.finish();
+        ended.map_err(|error| eyre::eyre!("the journal is not complete: {error}"))
+    }
+}
+
+/// A session whose labels are kept, and whose events are if that was asked for.
+async fn start(cli: &Cli, config: SessionConfig) -> eyre::Result<(Session, Written)> {
+    let mut labels = Keeper::new(&config.policy.semantic, labels_file(cli));
+    let header = Header::live(config.seed, config.policy.clone(), unix_seconds());
+    let journal = match &cli.journal {
+        Some(path) => Some(LiveJournal::start(Journal::try_new(create(path)?, &header)?)?),
+        None => None,
+    };
+    let (mut keep, mut write) = (labels.tap(), journal.as_ref().map(LiveJournal::tap));
     let clock = Clock::start();
-    let bus = Bus::tapped(clock, Box::new(keeper.tap()));
-    keeper.start(bus.clone())?;
+    let bus = Bus::tapped(
+        clock,
+        Box::new(move |event| {
+            keep(event);
+            if let Some(write) = &mut write {
+                write(event);
+            }
+        }),
+    );
+    labels.start(bus.clone())?;
     let session = Session::start_on(config, clock, bus).await?;
-    Ok((session, keeper))
+    Ok((session, Written { labels, journal }))
 }
 
 /// What the command line asks for.
@@ -228,8 +262,8 @@ fn has_terminal() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
-/// The control room.
-async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+/// How the screen looks and behaves.
+fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let environment = theme::Environment {
         no_color: set("NO_COLOR"),
@@ -241,7 +275,44 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         ColorChoice::Always => theme::ColorChoice::Always,
         ColorChoice::Never => theme::ColorChoice::Never,
     };
-    let (session, keeper) = start(cli, config).await?;
+    tui::TuiOptions {
+        mouse: !cli.no_mouse,
+        theme: theme::choose(&environment, color, cli.ascii),
+        users,
+        profiles: config::bundled_faults(),
+    }
+}
+
+/// A recorded session on the screen.
+async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
+    let name = SafeText::new(&file.display().to_string()).single_line();
+    if !has_terminal() {
+        let message = format!(
+            "seawall: a replay needs a terminal; without one, read the journal with: seawall why {name}"
+        );
+        writeln!(std::io::stderr(), "{message}")?;
+        return Ok(USAGE);
+    }
+    let opened = File::open(file).map_err(|error| ConfigError::Unreadable {
+        path: file.to_owned(),
+        error,
+    })?;
+    let recording = match Recording::load(BufReader::new(opened)) {
+        Ok(recording) => recording,
+        Err(error) => {
+            writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
+            return Ok(USAGE);
+        }
+    };
+    let users = config::users(&cli.users, &recording.header.policy, &USERS)?;
+    let users = users.iter().map(|name| UserId::new(name)).collect();
+    let summary = replay::show(recording, screen(cli, users)).await?;
+    Ok(summary.exit.code())
+}
+
+/// The control room.
+async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+    let (session, written) = start(cli, config).await?;
     let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
     let (state, feed) = session.watch().into_parts();
@@ -252,12 +323,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         clock: session.clock(),
         quit,
     };
-    let options = tui::TuiOptions {
-        mouse: !cli.no_mouse,
-        theme: theme::choose(&environment, color, cli.ascii),
-        users: session.engine().users().to_vec(),
-        profiles: config::bundled_faults(),
-    };
+    let options = screen(cli, session.engine().users().to_vec());
     let engine = session.engine().clone();
     session.spawn(async move { engine.run(obeyed).await });
     let clock = session.clock();
@@ -278,7 +344,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     // the summary is taken after the end, so that stopped calls have their fate in it
     let bus = session.bus().clone();
     session.shutdown().await;
-    keeper.finish();
+    let written = written.finish();
     let summary = shown?;
     if summary.exit == tui::Exit::HungUp {
         // nobody is there to read anything
@@ -289,6 +355,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     for panic in &summary.panics {
         writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
     }
+    written?;
     Ok(summary.exit.code())
 }
 
@@ -310,13 +377,14 @@ async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         )?;
     }
     let faults = config.faults.clone();
-    let (session, keeper) = start(cli, config).await?;
+    let (session, written) = start(cli, config).await?;
     let report = drill::run(&session, &faults).await;
     session.shutdown().await;
-    keeper.finish();
+    let written = written.finish();
     match report {
         Ok(report) => {
             write!(std::io::stdout(), "{}", report.text)?;
+            written?;
             Ok(u8::from(!report.recovered))
         }
         Err(DrillError::Unreachable(message)) => {

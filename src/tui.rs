@@ -17,6 +17,7 @@ pub mod layout;
 pub mod overlay;
 pub mod pace;
 pub mod pane;
+pub mod playback;
 pub mod signals;
 pub mod terminal;
 pub mod theme;
@@ -46,6 +47,7 @@ use crate::time::{Clock, Timestamp};
 use keymap::{Keymap, KeymapError};
 use pace::Pace;
 use pane::PaneId;
+use playback::{Control, Moved, Playback};
 use ratatui::layout::Rect;
 use signals::{Signals, Told};
 use terminal::{Host, MAX_COPY, Screen};
@@ -65,6 +67,26 @@ pub trait EventFeed {
     /// Waits for events and adds at most [`BATCH`] of them to `batch`. Can be dropped and called again
     /// without loss.
     fn recv(&mut self, batch: &mut Vec<Arc<Event>>) -> impl Future<Output = Feed> + Send;
+
+    /// The instant to draw while the clock reads `now`: another one where what is shown was recorded.
+    fn shown_at(&self, now: Timestamp) -> Timestamp {
+        now
+    }
+
+    /// When it will be time to draw the instant `shown`; nothing while time stands still.
+    fn due(&self, shown: Timestamp, _now: Timestamp) -> Option<Timestamp> {
+        Some(shown)
+    }
+
+    /// Where a replay is; nothing for what happens now.
+    fn playback(&self, _now: Timestamp) -> Option<Playback> {
+        None
+    }
+
+    /// Moves a replay.
+    fn control(&mut self, _control: Control, _now: Timestamp) -> Moved {
+        Moved::default()
+    }
 }
 
 /// The events of this process's own session.
@@ -229,13 +251,19 @@ enum Woken {
 
 impl<F: EventFeed, H: Host> Desk<F, H> {
     fn new(session: Session<F>, host: H, keymap: Keymap, options: TuiOptions) -> io::Result<Self> {
-        let ui = Ui {
+        let now = session.clock.now();
+        let mut ui = Ui {
             size: host.size()?,
             users: options.users,
             profiles: options.profiles,
             read_only: session.commands.is_none(),
+            playback: session.feed.playback(now),
             ..Ui::default()
         };
+        let damage = ui.playback.as_ref().and_then(|playback| playback.damage.as_ref());
+        if let Some((_, full)) = damage {
+            ui.say(full.to_string(), now);
+        }
         Ok(Self {
             session,
             host,
@@ -294,8 +322,9 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
         }
         let (state, shown_at) = match &self.frozen {
             Some(frozen) => (&frozen.0, frozen.1),
-            None => (&self.session.state, now),
+            None => (&self.session.state, self.session.feed.shown_at(now)),
         };
+        self.ui.playback = self.session.feed.playback(now);
         // messages expire by the real clock, so a paused view keeps time for them only
         let mut ui_change = self.ui.next_change(now);
         if self.ui.message(now).is_none() {
@@ -311,12 +340,16 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
         self.host.draw(&view, &self.keymap)?;
         let state_change = match self.frozen {
             Some(_) => None,
-            None => self.session.state.next_change(now),
+            None => self.session.state.next_change(shown_at),
         };
-        let change = [ui_change, state_change, self.retries_change(now)]
-            .into_iter()
-            .flatten()
-            .min();
+        let moving = [
+            state_change,
+            self.retries_change(shown_at),
+            self.ui.playback_change(),
+        ];
+        let moving = moving.into_iter().flatten().min();
+        let moving = moving.and_then(|shown| self.session.feed.due(shown, now));
+        let change = [ui_change, moving].into_iter().flatten().min();
         self.pace.drawn(now, change);
         Ok(())
     }
@@ -402,6 +435,7 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             Some(Effect::Send(command)) => self.send(&command, now),
             Some(Effect::Copy(text)) => self.copy(&text, now)?,
             Some(Effect::Pause) => self.pause(now),
+            Some(Effect::Control(control)) => self.control(control, now),
             Some(Effect::Redraw) => self.retake()?,
             Some(Effect::Quit) => return Ok(Some(Exit::Quit)),
             Some(Effect::Interrupt) => return Ok(Some(Exit::Interrupted)),
@@ -443,6 +477,16 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
         self.ui
             .say(format!("copied {bytes} bytes (terminal permitting)"), now);
         self.host.copy(text)
+    }
+
+    /// Moves a replay: the state goes where it went.
+    fn control(&mut self, control: Control, now: Timestamp) {
+        let mut moved = self.session.feed.control(control, now);
+        if let Some(said) = moved.said.take() {
+            self.ui.say(said, now);
+        }
+        moved.apply(&mut self.session.state);
+        self.ui.playback = self.session.feed.playback(now);
     }
 
     fn pause(&mut self, now: Timestamp) {

@@ -80,6 +80,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["reqwest"],
     ),
     (
+        "replay",
+        &["time", "text", "event", "state", "journal", "tui"],
+        &["ratatui", "reqwest"],
+    ),
+    (
         "config",
         &["text", "settings", "client", "labels", "simulator"],
         &["ratatui"],

@@ -61,6 +61,7 @@ fn a_journal_draws_what_the_session_drew() {
         let (journal, moments) = record::filmed(name);
         assert!(!moments.is_empty(), "{name}: {} moments", moments.len());
         screens::compare(name, &journal, &moments);
+        screens::compare_played(name, &journal, &moments);
     }
 }
 

@@ -12,6 +12,8 @@ pub enum Group {
     Type,
     /// It belongs to an open overlay.
     Overlay,
+    /// It moves through a recorded session.
+    Replay,
 }
 
 macro_rules! actions {
@@ -115,6 +117,17 @@ actions! {
     LabelGood "label_good" Overlay "right" "this semantic hit was right";
     LabelBad "label_bad" Overlay "wrong" "this semantic hit was wrong: forget it, and ask more of the like";
     StopCall "stop_call" Overlay "stop it" "stop this one call";
+    Play "play" Replay "play" "play, or stand still";
+    PrevMark "prev_mark" Replay "mark back" "the breaker change, failure or burst before";
+    NextMark "next_mark" Replay "next mark" "the next breaker change, failure or burst";
+    StepBack "step_back" Replay "step back" "one event back";
+    StepOn "step_on" Replay "step" "one event on";
+    Slower "slower" Replay "slower" "half as fast";
+    Faster "faster" Replay "faster" "twice as fast";
+    SecondsBack "seconds_back" Replay "-5 s" "5 seconds back";
+    SecondsOn "seconds_on" Replay "+5 s" "5 seconds on";
+    Beginning "beginning" Replay "start" "to the beginning of the recording";
+    End "end" Replay "end" "to the end of the recording";
 }
 
 impl Action {

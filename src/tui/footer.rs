@@ -11,6 +11,7 @@ use super::keymap::{Context, Keymap};
 use super::layout::Tier;
 use super::overlay::Overlay;
 use super::pane::PaneId;
+use super::playback::Control;
 use super::theme::Role;
 use super::ui::Ui;
 use super::update::blocked;
@@ -45,9 +46,30 @@ const NORMAL: [Action; 24] = [
     Action::Quit,
 ];
 
+/// Keys of a replay: those of an engine are not among them.
+const REPLAY: [Action; 16] = [
+    Action::Play,
+    Action::NextMark,
+    Action::PrevMark,
+    Action::StepOn,
+    Action::StepBack,
+    Action::Faster,
+    Action::Slower,
+    Action::SecondsOn,
+    Action::SecondsBack,
+    Action::NextPane,
+    Action::Open,
+    Action::Zoom,
+    Action::Filter,
+    Action::Beginning,
+    Action::End,
+    Action::Quit,
+];
+
 /// Keys of the other contexts.
 fn candidates(ui: &Ui) -> &'static [Action] {
-    match ui.context() {
+    match ui.keys() {
+        Context::Replay => &REPLAY,
         Context::Always | Context::Normal => &NORMAL,
         Context::Input => &[
             Action::Submit,
@@ -131,10 +153,11 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     let mut shown = Vec::new();
     let fitting = candidates(ui)
         .iter()
-        .filter(|action| blocked(**action, ui, state).is_none())
+        // at both ends of a replay some keys rest: the others must not move under the eye for that
+        .filter(|action| Control::of(**action).is_some() || blocked(**action, ui, state).is_none())
         .filter(|action| **action != Action::Open || context != Context::Normal || has_calls(ui, state))
         .filter(|action| action.pane_index().is_none_or(|index| opens_users(ui, index)))
-        .filter_map(|action| item(*action, keymap, context));
+        .filter_map(|action| item(*action, keymap, ui.keys()));
     for mut item in fitting {
         if x + item.width + reserved > width {
             break;
@@ -211,7 +234,11 @@ pub fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
         );
         x = x.saturating_add(cells(&tag) + 1);
     }
-    let message = view.ui.message(view.now);
+    // the loop takes messages away by the real clock; what is drawn may be of another hour
+    let message = match (&view.ui.playback, &view.ui.toast) {
+        (Some(_), Some(toast)) => Some(toast.text.as_str()),
+        _ => view.ui.message(view.now),
+    };
     if let Some(message) = message {
         let help = items.last().filter(|item| item.action == Action::Help);
         let kept = help.map_or(0, |help| help.width + 2);

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::theme::Role;
 use super::ui::{Mode, Ui};
 use super::view::View;
-use super::wrap;
+use super::{playback, wrap};
 
 /// Cells of the mark in front of the text.
 const MARK: u16 = 2;
@@ -25,6 +25,10 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) -> Option<Position>
         return None;
     }
     let ui = view.ui;
+    if let Some(playback) = &ui.playback {
+        playback::render(view, playback, area, buf);
+        return None;
+    }
     let typing = ui.mode == Mode::Input;
     let role = if typing { Role::Input } else { Role::Muted };
     buf.set_string(area.x, area.y, ">", view.theme.style(role));

@@ -21,6 +21,8 @@ pub enum Context {
     Always,
     /// Nothing is being typed, nothing is open.
     Normal,
+    /// Nothing is being typed, nothing is open, and what is shown was recorded: before `normal`.
+    Replay,
     /// Typing a prompt.
     Input,
     /// Typing a filter.
@@ -33,6 +35,13 @@ pub enum Context {
     Details,
     /// A question is open.
     Confirm,
+}
+
+impl Context {
+    /// Whether keys of `bound` mean something here.
+    fn holds(self, bound: Self) -> bool {
+        bound == self || bound == Self::Always || (self == Self::Replay && bound == Self::Normal)
+    }
 }
 
 /// A key with its modifiers. For characters Shift is part of the character.
@@ -239,7 +248,9 @@ impl Keymap {
             self.bound()
                 .find(|(other, bound, _)| *other == wanted && *bound == chord)
         };
+        let below = (context == Context::Replay).then_some(Context::Normal);
         find(context)
+            .or_else(|| below.and_then(find))
             .or_else(|| find(Context::Always))
             .map(|(.., action)| action)
     }
@@ -255,7 +266,7 @@ impl Keymap {
     pub fn key(&self, context: Context, action: Action) -> Option<String> {
         self.rows
             .iter()
-            .filter(|(bound, ..)| *bound == context || *bound == Context::Always)
+            .filter(|(bound, ..)| context.holds(*bound))
             .find(|(_, row, _)| *row == action)
             .and_then(|(.., chords)| chords.first())
             .map(Chord::to_string)
@@ -265,7 +276,7 @@ impl Keymap {
     pub fn keys(&self, context: Context, action: Action) -> Vec<String> {
         self.rows
             .iter()
-            .filter(|(bound, row, _)| (*bound == context || *bound == Context::Always) && *row == action)
+            .filter(|(bound, row, _)| context.holds(*bound) && *row == action)
             .flat_map(|(.., chords)| chords.iter().map(Chord::to_string))
             .collect()
     }

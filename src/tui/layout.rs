@@ -227,7 +227,10 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
     areas.footer = rows.bottom(1);
     let lines = input::height(ui, area.width, (area.height / 5).max(1));
     let zoomed = ui.zoomed || tier.way_back(focus).is_some();
-    let chat_holds_input = if zoomed {
+    // the bar of a replay is the better the longer it is
+    let chat_holds_input = if ui.playback.is_some() {
+        false
+    } else if zoomed {
         focus == PaneId::Chat
     } else {
         tier >= Tier::Medium
@@ -259,7 +262,7 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
 fn tiny(areas: &mut Areas, rows: &mut Rows, ui: &Ui) {
     let first = rows.top(1);
     areas.footer = rows.bottom(1);
-    if ui.mode == super::ui::Mode::Input {
+    if ui.mode == super::ui::Mode::Input || ui.playback.is_some() {
         areas.input = rows.bottom(1);
     }
     let second = rows.top(1);

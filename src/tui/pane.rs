@@ -248,7 +248,7 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
                 1 => "1 turn".to_owned(),
                 many => format!("{many} turns"),
             };
-            let user = if ui.users.len() > 1 {
+            let user = if ui.users.len() > 1 && ui.playback.is_none() {
                 format!("as {}", ui.asking())
             } else {
                 String::new()

@@ -12,6 +12,7 @@ use super::editor::{Editor, History};
 use super::keymap::Context;
 use super::overlay::Overlay;
 use super::pane::PaneId;
+use super::playback::Playback;
 
 /// How long a toast stays.
 const TOAST: Duration = Duration::from_secs(3);
@@ -59,6 +60,8 @@ pub struct Ui {
     pub interrupted_at: Option<Timestamp>,
     /// Whether nothing can be sent to the engine: a replay, or somebody else's session.
     pub read_only: bool,
+    /// Where a replay is; nothing for a session that happens now.
+    pub playback: Option<Playback>,
 }
 
 /// What typing does.
@@ -100,6 +103,21 @@ impl Ui {
             (None, Mode::Input) => Context::Input,
             (None, Mode::Filter) => Context::Line,
         }
+    }
+
+    /// The context in which keys are looked up: a replay has some of its own.
+    pub fn keys(&self) -> Context {
+        match self.context() {
+            Context::Normal if self.playback.is_some() => Context::Replay,
+            context => context,
+        }
+    }
+
+    /// When the bar of a replay changes next, in the time that is shown: with the next second.
+    pub fn playback_change(&self) -> Option<Timestamp> {
+        let playing = self.playback.as_ref().filter(|playback| playback.playing)?;
+        let second = playing.at.0 / 1_000_000_000;
+        Some(Timestamp((second + 1).saturating_mul(1_000_000_000)))
     }
 
     /// Who asks.

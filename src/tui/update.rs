@@ -18,6 +18,7 @@ use super::action::Action;
 use super::keymap::{Chord, Context, Keymap};
 use super::layout::{Areas, Tier, layout};
 use super::overlay::{Help, Overlay, Palette};
+use super::playback::Control;
 use super::theme::Theme;
 use super::ui::{Mode, Ui};
 use super::view::View;
@@ -46,6 +47,8 @@ pub enum Effect {
     Copy(String),
     /// Stop drawing new events, or go on.
     Pause,
+    /// Move a replay.
+    Control(Control),
     /// Give the terminal back to the shell until `fg`.
     Suspend,
     /// Draw every cell again.
@@ -85,8 +88,7 @@ pub fn matters(input: &Terminal) -> bool {
 
 fn key_pressed(ui: &mut Ui, known: &Known<'_>, key: KeyEvent) -> Option<Effect> {
     let chord = Chord::of(key);
-    let context = ui.context();
-    if let Some(action) = known.keymap.action(context, chord) {
+    if let Some(action) = known.keymap.action(ui.keys(), chord) {
         return perform(ui, known, action);
     }
     typing::key(ui, key);
@@ -96,7 +98,7 @@ fn key_pressed(ui: &mut Ui, known: &Known<'_>, key: KeyEvent) -> Option<Effect> 
 /// Does what an action says, or says why not.
 pub fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
     if let Some(reason) = blocked(action, ui, known.state) {
-        let key = known.keymap.key(ui.context(), action);
+        let key = known.keymap.key(ui.keys(), action);
         let key = key.unwrap_or_else(|| action.label().to_owned());
         ui.say(format!("{key}: {reason}"), known.now);
         return None;
@@ -118,6 +120,9 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         let order = Tier::of(ui.size.width, ui.size.height).order();
         ui.focus = order.get(index).copied().unwrap_or(ui.focus);
         return None;
+    }
+    if let Some(control) = Control::of(action) {
+        return Some(Effect::Control(control));
     }
     match action {
         Action::Prompt => {
@@ -332,6 +337,6 @@ fn measure<'a>(ui: &'a Ui, known: &Known<'a>, theme: &'a Theme) -> View<'a> {
         state: known.shown,
         ui,
         theme,
-        now: known.now,
+        now: ui.playback.as_ref().map_or(known.now, |playback| playback.at),
     }
 }

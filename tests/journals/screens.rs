@@ -5,12 +5,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use seawall::event::{CallId, Event, UserId};
 use seawall::journal::{Line, read};
+use seawall::replay::{Player, Recording};
 use seawall::session::USERS;
 use seawall::state::State;
 use seawall::time::Timestamp;
 use seawall::tui::keymap::Keymap;
 use seawall::tui::layout::Tier;
 use seawall::tui::overlay::Overlay;
+use seawall::tui::playback::Control;
 use seawall::tui::theme::Theme;
 use seawall::tui::ui::Ui;
 use seawall::tui::view::{self, View};
@@ -103,6 +105,34 @@ fn draw(state: &State, ui: &Ui, now: Timestamp) -> Buffer {
     };
     view::draw(&view, &Keymap::builtin().unwrap(), area, &mut buffer);
     buffer
+}
+
+/// Plays the journal, goes to the same moments in an order that no session has, and compares every cell.
+pub(crate) fn compare_played(name: &str, journal: &str, live: &[Moment]) {
+    let recording = Recording::load(journal.as_bytes()).unwrap();
+    assert_eq!(recording.damage, None, "{name}");
+    let mut player = Player::new(recording, Timestamp::ZERO);
+    let mut shown = State::default();
+    player.control(Control::Play, Timestamp::ZERO).apply(&mut shown);
+    // forwards, backwards, and to and fro
+    let count = live.len();
+    let order = (0..count)
+        .chain((0..count).rev())
+        .chain((0..count).map(|at| at * 7919 % count));
+    for moment in order.map(|place| &live[place]).step_by(8) {
+        player.seek(moment.at).apply(&mut shown);
+        // several events may have happened at that instant, and the picture was taken between them
+        while player.position() as u64 > moment.events {
+            player
+                .control(Control::Step(-1), Timestamp::ZERO)
+                .apply(&mut shown);
+        }
+        assert_eq!(player.position() as u64, moment.events, "{name}");
+        assert_eq!(player.at(Timestamp::ZERO), moment.at, "{name}");
+        for ((what, live), (_, played)) in moment.screens.iter().zip(screens(&shown, moment.at)) {
+            assert!(*live == played, "{name}, after {} events, {what}", moment.events);
+        }
+    }
 }
 
 /// Reads the journal, draws it at the same moments, and compares every cell.

@@ -48,7 +48,8 @@ pub enum Entry {
 }
 
 /// The contexts and the names of their sections.
-const SECTIONS: [(Context, &str); 6] = [
+const SECTIONS: [(Context, &str); 7] = [
+    (Context::Replay, "In a replay"),
     (Context::Input, "While typing a prompt"),
     (Context::Line, "While typing a filter"),
     (Context::List, "In a list"),
@@ -101,6 +102,10 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
             ));
         }
     }
+    all.push(Entry::Heading("The bar of a replay"));
+    all.push(Entry::Words(
+        "B the breaker changed, F faults changed, > a burst began",
+    ));
     all.push(Entry::Heading("The mouse"));
     all.push(Entry::Words("click a pane or a key below; the wheel scrolls"));
     all.push(Entry::Words("Shift-drag selects text, as your terminal does"));

@@ -72,7 +72,10 @@ fn welcome(view: &View<'_>, width: u16) -> Vec<Row> {
             rows.push(Row::new("", text.get(range).unwrap_or_default(), role));
         }
     };
-    if view.state.calls.totals.started == 0 {
+    if view.ui.playback.is_some() {
+        say("No question was asked yet.", Role::Muted);
+        say("Calls of bursts stand under Attempts.", Role::Muted);
+    } else if view.state.calls.totals.started == 0 {
         say("An LLM call and its guards, live.", Role::Text);
         say(
             "Press i to ask, b for a burst, F for faults, ? for help.",

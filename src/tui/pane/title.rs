@@ -57,6 +57,8 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 fn clock(view: &View<'_>, width: usize) -> Line<'static> {
     let running = mark::running(&view.state.calls.totals) > 0;
     let (word, role) = match view.ui.paused {
+        // what is shown was recorded: nothing of it is live, whether it moves or not
+        _ if view.ui.playback.is_some() => ("REPLAY".to_owned(), Role::Wait),
         Some(0) => ("PAUSED".to_owned(), Role::Wait),
         Some(events) => (format!("PAUSED +{} events", units::amount(events)), Role::Wait),
         None if running => ("LIVE".to_owned(), Role::Ok),

@@ -5,6 +5,7 @@ use crate::state::{Call, Doing, MeaningOutcome, State};
 use crate::tui::action::Action;
 use crate::tui::keymap::Context;
 use crate::tui::layout::Tier;
+use crate::tui::playback::Control;
 use crate::tui::ui::Ui;
 
 /// The reason why `action` is not possible now; nothing if it is.
@@ -12,7 +13,11 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
     if ui.read_only && changes_engine(action) {
         return Some("this session is read-only".to_owned());
     }
+    if let (Some(playback), Some(control)) = (&ui.playback, Control::of(action)) {
+        return playback.blocked(control).map(str::to_owned);
+    }
     let reason = match action {
+        Action::Pause if ui.playback.is_some() => "Space stops a replay, and goes on",
         Action::Stop if !busy(state) && ui.paused.is_none() => "nothing is running",
         Action::Burst10 | Action::Burst50 | Action::BurstOf | Action::BurstAll => {
             return burst(action == Action::BurstAll, ui, state);

@@ -1,0 +1,289 @@
+//! The player under made-up clocks: where keys lead, and that every way leads to the same state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Player, Recording};
+use crate::event::{BreakerState, CallId, Event, EventKind, Fate, MoveReason, WindowCounts};
+use crate::journal::{Header, Journal};
+use crate::settings::Policy;
+use crate::state::State;
+use crate::time::Timestamp;
+use crate::tui::playback::{Control, MarkKind};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn seconds(seconds: u64) -> Timestamp {
+    Timestamp(seconds * SECOND)
+}
+
+/// A notice a second, two thousand times; the breaker opens after 700 of them, a burst begins after 1,500, and calls
+/// fail twice in one second and once much later.
+fn journal() -> Vec<u8> {
+    let header = Header::virtual_time(7, Policy::default());
+    let mut journal = Journal::try_new(Vec::new(), &header).unwrap();
+    for seq in 0..2000 {
+        let (call, kind) = match seq {
+            700 => (
+                None,
+                EventKind::BreakerMoved {
+                    from: BreakerState::Closed,
+                    to: BreakerState::Open,
+                    generation: 1,
+                    reason: MoveReason::FailureRate,
+                    until: None,
+                    window: WindowCounts::default(),
+                },
+            ),
+            1500 => (None, EventKind::BurstStarted { burst: 1, calls: 10 }),
+            100 | 101 | 1900 => (
+                Some(CallId(seq)),
+                EventKind::CallEnded {
+                    fate: Fate::Failed,
+                    attempts: 1,
+                    failure: None,
+                    usage: None,
+                    took: Duration::ZERO,
+                },
+            ),
+            _ => (
+                None,
+                EventKind::Noticed {
+                    text: format!("notice {seq}").as_str().into(),
+                },
+            ),
+        };
+        // two failures close to each other
+        let at = if seq == 101 {
+            100 * SECOND + 1
+        } else {
+            seq * SECOND
+        };
+        journal
+            .write(&Event {
+                seq,
+                at: Timestamp(at),
+                call,
+                kind,
+            })
+            .unwrap();
+    }
+    journal.finish().unwrap()
+}
+
+fn player() -> Player {
+    Player::new(Recording::load(journal().as_slice()).unwrap(), Timestamp::ZERO)
+}
+
+/// A player, the state it led to, and the states that it should be.
+struct Watched {
+    player: Player,
+    shown: State,
+    events: Vec<Arc<Event>>,
+    now: Timestamp,
+}
+
+impl Watched {
+    fn new() -> Self {
+        let player = player();
+        Self {
+            events: player.recording().events.clone(),
+            player,
+            shown: State::default(),
+            now: Timestamp::ZERO,
+        }
+    }
+
+    /// Obeys a key, and compares with a fold from the beginning.
+    fn press(&mut self, control: Control) -> usize {
+        let moved = self.player.control(control, self.now);
+        moved.apply(&mut self.shown);
+        self.compare();
+        self.player.position()
+    }
+
+    fn compare(&self) {
+        let mut folded = State::default();
+        for event in &self.events[..self.player.position()] {
+            folded.apply(event);
+        }
+        assert_eq!(self.shown, folded, "after {} events", self.player.position());
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now = self.now + time;
+        let events = self.player.play(self.now, usize::MAX).to_vec();
+        for event in events {
+            self.shown.apply(&event);
+        }
+        self.compare();
+    }
+}
+
+#[test]
+fn every_way_leads_to_the_state_of_the_fold() {
+    let mut watched = Watched::new();
+    assert_eq!(watched.press(Control::End), 2000);
+    assert_eq!(watched.press(Control::Step(-1)), 1999);
+    assert_eq!(watched.press(Control::Seconds(-5)), 1994);
+    assert_eq!(watched.press(Control::Beginning), 0);
+    assert_eq!(watched.press(Control::Step(1)), 1);
+    assert_eq!(watched.press(Control::Seconds(5)), 6);
+    for _ in 0..110 {
+        watched.press(Control::Seconds(5));
+    }
+    // on both sides of a state that was kept, after 512 events
+    while watched.player.position() > 505 {
+        watched.press(Control::Step(-1));
+    }
+    while watched.player.position() < 520 {
+        watched.press(Control::Step(1));
+    }
+}
+
+#[test]
+fn marks_are_jumped_to_both_ways() {
+    let mut watched = Watched::new();
+    let kinds: Vec<_> = watched
+        .player
+        .recording()
+        .marks()
+        .iter()
+        .map(|mark| mark.kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            MarkKind::Failure,
+            MarkKind::Breaker,
+            MarkKind::Burst,
+            MarkKind::Failure
+        ]
+    );
+    let on = [101, 701, 1501, 1901, 1901].map(|_| watched.press(Control::Mark(1)));
+    assert_eq!(on, [101, 701, 1501, 1901, 1901]);
+    let back = [1501, 701, 101, 101].map(|_| watched.press(Control::Mark(-1)));
+    assert_eq!(back, [1501, 701, 101, 101]);
+    let told = watched.player.control(Control::Mark(-1), watched.now).said;
+    assert_eq!(
+        told.as_deref(),
+        Some("no breaker change, failure or burst before this")
+    );
+    let told = watched.player.control(Control::Mark(1), watched.now).said;
+    assert_eq!(told.as_deref(), Some("the breaker opened"));
+}
+
+#[test]
+fn time_goes_on_at_the_speed_and_stands_still_when_paused() {
+    let mut watched = Watched::new();
+    watched.wait(Duration::from_secs(10));
+    assert_eq!(
+        (watched.player.position(), watched.player.at(watched.now)),
+        (11, seconds(10))
+    );
+    for _ in 0..9 {
+        watched.press(Control::Speed(1));
+    }
+    assert_eq!(watched.player.playback(watched.now).speed, "x64");
+    assert_eq!(
+        watched.player.next_due(),
+        Some(watched.now + Duration::from_nanos(SECOND / 64))
+    );
+    watched.wait(Duration::from_secs(1));
+    assert_eq!(watched.player.at(watched.now), seconds(74));
+    for _ in 0..20 {
+        watched.press(Control::Speed(-1));
+    }
+    watched.wait(Duration::from_secs(4));
+    assert_eq!(watched.player.at(watched.now), seconds(75));
+    watched.press(Control::Play);
+    watched.wait(Duration::from_hours(1));
+    assert_eq!(watched.player.at(watched.now), seconds(75));
+    assert_eq!(watched.player.next_due(), None);
+}
+
+#[test]
+fn at_the_end_it_stands_still_and_begins_again() {
+    let mut watched = Watched::new();
+    watched.wait(Duration::from_mins(50));
+    assert_eq!(watched.player.position(), 2000);
+    assert!(!watched.player.is_playing());
+    let playback = watched.player.playback(watched.now);
+    assert_eq!(playback.at, playback.length);
+    assert!(playback.blocked(Control::Step(1)).is_some());
+    assert!(playback.blocked(Control::Step(-1)).is_none());
+    assert_eq!(watched.press(Control::Play), 0);
+    assert!(watched.player.is_playing());
+    let playback = watched.player.playback(watched.now);
+    assert!(playback.blocked(Control::Seconds(-5)).is_some());
+}
+
+#[test]
+fn no_picture_shows_a_time_beyond_an_event_that_was_not_given() {
+    let mut player = player();
+    let late = seconds(50);
+    assert_eq!(player.at(late), seconds(0));
+    assert_eq!(player.play(late, 8).len(), 8);
+    assert_eq!(player.at(late), seconds(8));
+    assert_eq!(player.play(late, 256).len(), 43);
+    assert_eq!(player.at(late), late);
+}
+
+/// What a journal shows, and what is said of it.
+fn opened(text: &str) -> (usize, String) {
+    let recording = Recording::load(text.as_bytes()).unwrap();
+    let damage = recording.damage.clone();
+    let (short, full) = damage.unwrap_or_default();
+    (recording.len(), format!("{short} | {full}"))
+}
+
+#[test]
+fn a_damaged_journal_opens_up_to_the_damage_and_says_so() {
+    let whole = String::from_utf8(journal()).unwrap();
+    assert_eq!(opened(&whole), (2000, " | ".to_owned()));
+    let lines: Vec<&str> = whole.lines().collect();
+    let with = |place: usize, line: &str| {
+        let mut lines = lines.clone();
+        lines[place] = line;
+        format!("{}\n", lines.join("\n"))
+    };
+    let cases = [
+        (whole[..whole.len() / 2].to_owned(), "damaged at line 10", "torn"),
+        (lines[..500].join("\n"), "no proper end", "breaks off"),
+        (with(100, "hello"), "damaged at line 101", "not an event"),
+        (with(100, lines[102]), "damaged at line 101", "event 101 where 99"),
+        (with(100, r#"{"gap":1}"#), "1 lost", "1 events are missing"),
+        (
+            with(100, r#"{"end":99}"#),
+            "damaged at line 102",
+            "more after the end",
+        ),
+    ];
+    let shown = [None, Some(499), Some(99), Some(99), Some(1999), Some(99)];
+    for ((text, short, full), shown) in cases.into_iter().zip(shown) {
+        let (events, told) = opened(&text);
+        assert!(told.starts_with(short) && told.contains(full), "{told}");
+        assert!(shown.is_none_or(|shown| shown == events), "{events}: {told}");
+    }
+    assert_eq!(opened(lines[0]).0, 0);
+    assert!(Recording::load("hello".as_bytes()).is_err());
+    assert!(Recording::load("".as_bytes()).is_err());
+}
+
+#[test]
+fn nothing_recorded_is_nothing_to_play() {
+    let whole = String::from_utf8(journal()).unwrap();
+    let header = whole.lines().next().unwrap();
+    let mut player = Player::new(Recording::load(header.as_bytes()).unwrap(), Timestamp::ZERO);
+    assert_eq!(player.next_due(), None);
+    for control in [
+        Control::Play,
+        Control::Step(1),
+        Control::Mark(1),
+        Control::End,
+        Control::Seconds(-5),
+    ] {
+        player.control(control, seconds(1));
+        assert_eq!((player.position(), player.is_playing()), (0, false));
+    }
+}

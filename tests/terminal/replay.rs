@@ -1,0 +1,70 @@
+//! A session that is written down, and the same program that shows it again.
+
+use std::fs;
+use std::process::Command;
+
+use super::Terminal;
+
+#[test]
+fn a_live_session_is_written_down_and_played_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("live.ndjson");
+    let file = file.to_str().unwrap();
+    let mut live = Terminal::start(&["--seed", "7", "--journal", file], &[]);
+    live.until("upstream ready");
+    live.ask("what does a token bucket do?", 1);
+    live.keys("q");
+    assert_eq!(live.ended().0, 0);
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.ends_with("}\n") && text.contains("{\"end\":"), "{text}");
+
+    let mut replay = Terminal::start(&["replay", file], &[]);
+    replay.until("REPLAY");
+    replay.until("playing");
+    // End, one event back, and to the beginning
+    replay.keys("\x1b[F");
+    replay.until("the end");
+    replay.until("#1 answered, 1 try");
+    replay.until("CALLS 1 ");
+    replay.keys(",");
+    replay.until("paused");
+    replay.keys("b");
+    replay.until("b: this session is read-only");
+    replay.keys("\x1b[H");
+    replay.until("No question was asked yet.");
+    replay.keys("q");
+    assert_eq!(replay.ended().0, 0);
+
+    // cut in the middle of a line
+    fs::write(file, &text[..text.len() * 2 / 3]).unwrap();
+    let mut cut = Terminal::start(&["replay", file], &[]);
+    cut.until("the last line is torn");
+    cut.until("damaged at line ");
+    cut.keys("q");
+    assert_eq!(cut.ended().0, 0);
+}
+
+#[test]
+fn what_cannot_be_played_or_written_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other.txt");
+    fs::write(&other, "hello\n").unwrap();
+    let mut refused = Terminal::start(&["replay", other.to_str().unwrap()], &[]);
+    refused.until("line 1: not a journal");
+    assert_eq!(refused.ended().0, 2);
+    let mut missing = Terminal::start(&["replay", "/nowhere/x.ndjson"], &[]);
+    missing.until("/nowhere/x.ndjson");
+    assert_eq!(missing.ended().0, 2);
+    let mut unwritable = Terminal::start(&["--journal", "/nowhere/x.ndjson"], &[]);
+    unwritable.until("cannot write /nowhere/x.ndjson");
+    assert_eq!(unwritable.ended().0, 2);
+
+    let piped = Command::new(env!("CARGO_BIN_EXE_seawall"))
+        .args(["replay", "x.ndjson"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&piped.stderr);
+    assert_eq!(piped.status.code(), Some(2), "{said}");
+    assert!(said.contains("a replay needs a terminal"), "{said}");
+}
