@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod script;
 mod tally;
+mod wish;
 pub mod worlds;
 
 use std::time::Duration;
@@ -25,10 +26,11 @@ pub use measure::{Measure, Part};
 pub use report::{Judged, Report};
 pub use run::{Outcome, RunError, Upstream, Watched, in_real_time, in_virtual_time};
 pub use script::{
-    Arrival, Callers, Expectation, FaultPhase, Impatience, PolicyChoice, PromptMix, Scenario, TimedCommand,
-    UpstreamScript, Wish,
+    Arrival, Callers, Expectation, FaultPhase, Impatience, Person, PolicyChoice, PromptMix, Scenario,
+    UpstreamScript,
 };
 pub use tally::{CallFacts, Tally};
+pub use wish::{BurstOf, Faults, Prompt, TimedCommand, Wish};
 
 use crate::config::{self, ConfigError};
 use crate::event::CallId;
@@ -86,6 +88,13 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
     for command in &scenario.commands {
         if let Wish::ApplyPolicy(name) = &command.wish {
             policies.push((name.clone(), config::policy(name)?));
+        }
+    }
+    for command in &mut scenario.commands {
+        if let Wish::Faults(faults) = &mut command.wish
+            && let Some(name) = &faults.profile
+        {
+            faults.rates = Some(Box::new(config::faults(name)?));
         }
     }
     Ok(Scene {
@@ -184,6 +193,7 @@ fn validate(scenario: &Scenario) -> Result<(), String> {
     let Scenario {
         duration,
         callers,
+        person,
         upstream,
         commands,
         expectations,
@@ -194,8 +204,8 @@ fn validate(scenario: &Scenario) -> Result<(), String> {
         format!("duration = {duration:?}: longer than zero, at most a day"),
     )?;
     rule(
-        !callers.is_empty(),
-        "nobody calls: write a [[callers]] table".into(),
+        !callers.is_empty() || commands.iter().any(|command| command.wish.calls()),
+        "nobody calls: write a [[callers]] table, or a [[command]] with a burst or send".into(),
     )?;
     for group in callers {
         validate_callers(group, *duration)?;
@@ -216,10 +226,16 @@ fn validate(scenario: &Scenario) -> Result<(), String> {
         )?;
     }
     for command in commands {
-        if let Wish::Suspend(gap) = &command.wish {
-            rule(*gap <= LONGEST, format!("suspend = {gap:?}: at most a day"))?;
-        }
+        command.wish.validate()?;
     }
+    rule(
+        !person.users.is_empty(),
+        "person.users = []: name at least one user".into(),
+    )?;
+    rule(
+        person.answer_tokens >= 1,
+        "person.answer_tokens = 0: at least 1".into(),
+    )?;
     for expectation in expectations {
         let Expectation {
             measure,
