@@ -37,7 +37,7 @@ use crate::event::CallId;
 use crate::settings::{FaultProfile, Policy};
 
 /// No scenario is longer: a day.
-const LONGEST: Duration = Duration::from_hours(24);
+pub(crate) const LONGEST: Duration = Duration::from_hours(24);
 /// No group of callers is faster, in calls a second.
 const FASTEST: f64 = 10_000.0;
 

@@ -105,6 +105,13 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["ratatui"],
     ),
     (
+        "record",
+        &[
+            "time", "settings", "event", "client", "bus", "engine", "session", "config", "scenario",
+        ],
+        &["tokio", "ratatui"],
+    ),
+    (
         "evaluate",
         &["text", "event", "policy", "client"],
         &["tokio", "ratatui", "std::fs"],
