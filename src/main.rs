@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::Parser as _;
 use color_eyre::eyre;
 use rustls::pki_types::CertificateDer;
-use seawall::bus::Bus;
+use seawall::bus::{Bus, Tap};
 use seawall::check::{self, CheckError};
 use seawall::cli::{Cli, ColorChoice, CompareArgs, Mode, PanicIn, SemanticChoice};
 use seawall::client::{EmbedderConfig, HttpEmbedder};
@@ -24,12 +24,13 @@ use seawall::event::UserId;
 use seawall::explain;
 use seawall::journal;
 use seawall::labels::Keeper;
+use seawall::record::{Place, Recorder};
 use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, USERS, UpstreamConfig};
 use seawall::settings::{LatencyProfile, Policy, SemanticMode, SemanticSettings};
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
 use seawall::text::SafeText;
-use seawall::time::Clock;
+use seawall::time::{Clock, unix_seconds};
 use seawall::tui::{self, theme};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -135,6 +136,10 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         },
         None => {
             let config = session_config(cli)?;
+            if let Some(refused) = refused_record(cli) {
+                writeln!(std::io::stderr(), "seawall: {refused}")?;
+                return Ok(USAGE);
+            }
             if cli.no_tui || !has_terminal() {
                 runtime.block_on(headless(cli, config))
             } else {
@@ -196,10 +201,21 @@ fn labels_file(cli: &Cli) -> Option<PathBuf> {
 }
 
 /// A session whose labels are kept. The keeper is finished after it.
-async fn start(cli: &Cli, config: SessionConfig) -> eyre::Result<(Session, Keeper)> {
+async fn start(
+    cli: &Cli,
+    config: SessionConfig,
+    recorder: Option<&Recorder>,
+) -> eyre::Result<(Session, Keeper)> {
     let mut keeper = Keeper::new(&config.policy.semantic, labels_file(cli));
     let clock = Clock::start();
-    let bus = Bus::tapped(clock, Box::new(keeper.tap()));
+    let (mut labels, mut drill) = (keeper.tap(), recorder.map(Recorder::tap));
+    let tap: Tap = Box::new(move |event| {
+        labels(event);
+        if let Some(drill) = &mut drill {
+            drill(event);
+        }
+    });
+    let bus = Bus::tapped(clock, tap);
     keeper.start(bus.clone())?;
     let session = Session::start_on(config, clock, bus).await?;
     Ok((session, keeper))
@@ -241,7 +257,8 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         ColorChoice::Always => theme::ColorChoice::Always,
         ColorChoice::Never => theme::ColorChoice::Never,
     };
-    let (session, keeper) = start(cli, config).await?;
+    let recorder = Recorder::new(&config);
+    let (session, keeper) = start(cli, config, Some(&recorder)).await?;
     let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
     let (state, feed) = session.watch().into_parts();
@@ -249,6 +266,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         feed,
         state,
         commands: Some(commands),
+        keeper: Some(drills(&session, &recorder, place(cli))),
         clock: session.clock(),
         quit,
     };
@@ -258,7 +276,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         users: session.engine().users().to_vec(),
         profiles: config::bundled_faults(),
     };
-    let engine = session.engine().clone();
+    let engine = session.engine().clone().heard_by(recorder.ear());
     session.spawn(async move { engine.run(obeyed).await });
     let clock = session.clock();
     let shown = match cli.panic_in {
@@ -277,8 +295,13 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     };
     // the summary is taken after the end, so that stopped calls have their fate in it
     let bus = session.bus().clone();
+    recorder.end(clock.now());
     session.shutdown().await;
     keeper.finish();
+    let kept = match &cli.record {
+        Some(file) => Some(keep(&recorder, clock, Place::File(file.clone())).await),
+        None => None,
+    };
     let summary = shown?;
     if summary.exit == tui::Exit::HungUp {
         // nobody is there to read anything
@@ -289,7 +312,62 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     for panic in &summary.panics {
         writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
     }
+    match kept {
+        None => {}
+        Some(Ok(sentence)) => writeln!(out, "drill     {sentence}")?,
+        Some(Err(sentence)) => {
+            writeln!(std::io::stderr(), "seawall: no drill saved: {sentence}")?;
+            return Ok(summary.exit.code().max(1));
+        }
+    }
     Ok(summary.exit.code())
+}
+
+/// Why `--record` cannot be obeyed, if so.
+fn refused_record(cli: &Cli) -> Option<String> {
+    let file = cli.record.as_ref()?;
+    if !has_terminal() {
+        return Some("--record keeps what is done in the control room, and there is no terminal here".into());
+    }
+    let name = SafeText::new(&file.to_string_lossy()).single_line();
+    let exists = file.symlink_metadata().is_ok();
+    exists.then(|| format!("--record {name}: that file is there already; name one that is not"))
+}
+
+/// Where drills are kept: in the file that was asked for, or here under the date.
+fn place(cli: &Cli) -> Place {
+    match &cli.record {
+        Some(file) => Place::File(file.clone()),
+        None => Place::Dated(PathBuf::new()),
+    }
+}
+
+/// Who keeps drills while the screen is open.
+fn drills(session: &Session, recorder: &Recorder, place: Place) -> tui::Keeper {
+    let (asked, mut wanted) = mpsc::channel(1);
+    let (tell, told) = mpsc::channel(1);
+    let (recorder, clock) = (recorder.clone(), session.clock());
+    session.spawn(async move {
+        while wanted.recv().await.is_some() {
+            let kept = keep(&recorder, clock, place.clone()).await;
+            let sentence = kept.unwrap_or_else(|sentence| format!("no drill saved: {sentence}"));
+            if tell.send(sentence).await.is_err() {
+                return;
+            }
+        }
+    });
+    tui::Keeper { asked, told }
+}
+
+/// Keeps what was done until now, on a thread of its own; in words what came of it.
+async fn keep(recorder: &Recorder, clock: Clock, place: Place) -> Result<String, String> {
+    let (recorder, now) = (recorder.clone(), clock.now());
+    let saved = tokio::task::spawn_blocking(move || recorder.drill(now).save(&place, unix_seconds()));
+    match saved.await {
+        Ok(Ok(saved)) => Ok(saved.to_string()),
+        Ok(Err(error)) => Err(SafeText::new(&error.to_string()).single_line()),
+        Err(_) => Err("playing it headless failed".to_owned()),
+    }
 }
 
 /// By then the first frame is drawn.
@@ -310,7 +388,7 @@ async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         )?;
     }
     let faults = config.faults.clone();
-    let (session, keeper) = start(cli, config).await?;
+    let (session, keeper) = start(cli, config, None).await?;
     let report = drill::run(&session, &faults).await;
     session.shutdown().await;
     keeper.finish();

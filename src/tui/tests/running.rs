@@ -120,6 +120,7 @@ fn rig(batches: Vec<(u64, Given)>, state: State) -> Rig {
         feed: Script { clock, batches },
         state,
         commands: Some(sender),
+        keeper: None,
         clock,
         quit: quit.clone(),
     };
