@@ -113,16 +113,25 @@ fn sanitise(scenario: &mut Scenario) {
         name,
         about,
         upstream,
+        commands,
         expectations,
         ..
     } = scenario;
+    let commanded = commands.iter_mut().filter_map(|command| match &mut command.wish {
+        Wish::Faults(faults) => faults.rates.as_deref_mut(),
+        _ => None,
+    });
     let rates = upstream
         .phases
         .iter_mut()
         .filter_map(|phase| phase.rates.as_mut());
     let words = [name, about]
         .into_iter()
-        .chain(rates.flat_map(|rates| [&mut rates.name, &mut rates.about]))
+        .chain(
+            rates
+                .chain(commanded)
+                .flat_map(|rates| [&mut rates.name, &mut rates.about]),
+        )
         .chain(
             expectations
                 .iter_mut()

@@ -118,7 +118,7 @@ fn what_is_kept_reads_well() {
         "\nname = \"drill\"\nabout = \"a drill by hand: 3 bursts, faults\"\nseed = 7\nduration = \"90s\"\n",
         "\n[policy]\nbase = \"production\"\n",
         "\n[person]\nusers = [\"ana\", \"ben\", \"cleo\", \"dev\"]\nanswer_tokens = 256\n",
-        "\n[[command]]\nat = \"1.5s\"\ndo = { burst = { calls = 20, user = \"ana\" } }\n\
+        "\n# What was done, and when.\n\n[[command]]\nat = \"1.5s\"\ndo = { burst = { calls = 20, user = \"ana\" } }\n\
          \n[[command]]\nat = \"6s\"\ndo = { faults = { on = true, profile = \"outage\" } }\n\
          \n[[command]]\nat = \"6.2s\"\ndo = { burst = { calls = 50, user = \"ana\" } }\n\
          \n[[command]]\nat = \"20s\"\ndo = { faults = { on = false } }\n",

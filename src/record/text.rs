@@ -35,6 +35,7 @@ pub(super) fn write(drill: &Drill, heading: Heading<'_>, tried: &[Tried]) -> Str
     let _ = writeln!(text, "seed = {}", drill.world.seed);
     let _ = writeln!(text, "duration = \"{}\"", seconds(drill.duration));
     world(&mut text, &drill.world);
+    let _ = writeln!(text, "\n# What was done, and when.");
     for command in &drill.commands {
         let TimedCommand { at, wish } = command;
         let _ = writeln!(
@@ -166,7 +167,7 @@ fn table<T: Serialize>(text: &mut String, name: &str, settings: &T, usual: &Tabl
     }
     let _ = writeln!(text, "\n[{name}]");
     for (key, value) in differs {
-        let _ = writeln!(text, "{key} = {}", inline(value));
+        let _ = writeln!(text, "{} = {}", bare(key), inline(value));
     }
 }
 
@@ -290,6 +291,15 @@ fn comment(text: &str) -> String {
     config::one_line(text).to_string()
 }
 
+/// A key, in quotes only where it needs them.
+fn bare(key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !key.is_empty() && key.chars().all(plain) {
+        return key.to_owned();
+    }
+    quoted(key)
+}
+
 /// A value on one line.
 fn inline(value: &Value) -> String {
     match value {
@@ -301,7 +311,7 @@ fn inline(value: &Value) -> String {
         Value::Table(table) => {
             let pairs = table.iter();
             let pairs: Vec<String> = pairs
-                .map(|(key, value)| format!("{} = {}", quoted(key), inline(value)))
+                .map(|(key, value)| format!("{} = {}", bare(key), inline(value)))
                 .collect();
             format!("{{ {} }}", pairs.join(", "))
         }
