@@ -157,6 +157,30 @@ fn typed(command: &TimedCommand) -> Option<&str> {
     }
 }
 
+/// Rates that nobody wrote, as `+` makes them, are short, and still no more than 1 together.
+#[test]
+fn rates_are_rounded_so_that_the_file_is_valid() {
+    let third = 1.0 / 3.0;
+    let rates = FaultProfile {
+        name: "thirds".into(),
+        about: "nobody reads this again".into(),
+        reset: third,
+        unavailable: third,
+        server_error: third,
+        ..FaultProfile::default()
+    };
+    let config = SessionConfig {
+        faults: rates,
+        faults_on: true,
+        ..SessionConfig::default()
+    };
+    let text = text(&by_hand(&config, vec![(0, ask("why?"))], 60_000));
+    let line = "do = { faults = { on = true, rates = { name = \"thirds\", reset = 0.3333, \
+                server_error = 0.3333, unavailable = 0.3333 } } }\n";
+    assert!(text.contains(line), "{text}");
+    assert!(run(&text).1.met, "{text}");
+}
+
 /// Every command a person has, back as the same wish at the same time.
 #[test]
 fn every_command_comes_back() {

@@ -234,11 +234,27 @@ fn which(faults: &Faults) -> String {
     }
     let usual = Table::try_from(FaultProfile::default()).unwrap_or_default();
     let rates = Table::try_from(rates).unwrap_or_default();
-    let differs = rates.iter().filter(|(key, value)| usual.get(*key) != Some(value));
-    let rates: Vec<String> = differs
-        .map(|(key, value)| format!("{key} = {}", inline(value)))
+    let differs = |key: &String, value: &Value| key != "about" && usual.get(key) != Some(value);
+    // the name first, as a person would write it
+    let (name, others): (Vec<_>, Vec<_>) = rates
+        .iter()
+        .filter(|(key, value)| differs(key, value))
+        .partition(|(key, _)| *key == "name");
+    let rates: Vec<String> = name
+        .into_iter()
+        .chain(others)
+        .map(|(key, value)| format!("{key} = {}", rate(value)))
         .collect();
     format!(", rates = {{ {} }}", rates.join(", "))
+}
+
+/// Four places of a rate are enough, and one call in ten thousand may draw another fault for it. Downward: the
+/// rates of a profile must not add up to more than 1.
+fn rate(value: &Value) -> String {
+    match value {
+        Value::Float(rate) => format!("{}", (rate * 1e4 + 1e-6).floor() / 1e4),
+        other => inline(other),
+    }
 }
 
 fn expectations(text: &mut String, tried: &[Tried]) {
