@@ -18,6 +18,7 @@ use crate::compare::{Layer, Sweep};
   seawall --policy exercise                    the textbook's policy instead of production's
   seawall --users ann,ben,cleo                 three users: u asks as the next, a bursts from all, t fair or fifo
   seawall --semantic shadow                    what a semantic cache would have served, and how often wrongly
+  seawall --record drill.toml                  what is done by hand becomes a scenario; w saves one at any time
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
   seawall check outage.ndjson                  whether a journal keeps every promise
@@ -71,6 +72,11 @@ pub struct Cli {
     /// The seed of everything random; the same seed draws the same prompts, faults and waits
     #[arg(long, value_name = "N", global = true)]
     pub seed: Option<u64>,
+
+    /// Keep what is done in the control room as a scenario, in this file: at the end, and on w. There it runs headless
+    /// with `seawall run FILE`
+    #[arg(long, value_name = "FILE", conflicts_with = "no_tui")]
+    pub record: Option<PathBuf>,
 
     /// Read the API key from the first line of this file (mode 0600) instead of SEAWALL_API_KEY
     #[arg(long, value_name = "FILE", global = true)]

@@ -10,9 +10,11 @@ mod prompts;
 mod route;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub use prompts::Prompts;
@@ -22,6 +24,7 @@ use crate::client::{CallContext, Env, ResilientClient, Transport};
 use crate::event::{BurstUsers, CallId, Command, EventKind, Observer, Origin, UserId};
 use crate::openai::{ChatRequest, Message};
 use crate::simulator::FaultControl;
+use crate::time::Timestamp;
 
 /// Commands that may wait; one more is turned away by `try_send`, and the screen says so.
 pub const COMMANDS: usize = 32;
@@ -49,6 +52,15 @@ pub struct Engine<T: Transport, O: Observer> {
     style: Arc<RequestStyle>,
     prompts: Arc<Prompts>,
     running: Arc<Mutex<Running>>,
+    /// Told whenever a call or a burst has ended.
+    ended: Arc<Notify>,
+    ear: Option<Arc<dyn Ear>>,
+}
+
+/// Hears which commands are obeyed, and when.
+pub trait Ear: fmt::Debug + Send + Sync {
+    /// Called before the command is obeyed. Must be quick.
+    fn obeyed(&self, at: Timestamp, command: &Command);
 }
 
 /// What can be stopped.
@@ -58,6 +70,8 @@ struct Running {
     /// Cancelled to stop the bursts that are still making calls.
     bursts: CancellationToken,
     burst_count: u64,
+    /// Bursts that still make calls.
+    bursting: usize,
     /// The turns of the conversation.
     turns: Vec<Message>,
 }
@@ -72,6 +86,8 @@ impl<T: Transport, O: Observer + Clone> Clone for Engine<T, O> {
             style: Arc::clone(&self.style),
             prompts: Arc::clone(&self.prompts),
             running: Arc::clone(&self.running),
+            ended: Arc::clone(&self.ended),
+            ear: self.ear.clone(),
         }
     }
 }
@@ -93,6 +109,32 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             style: Arc::new(style),
             prompts: Arc::new(Prompts::bundled()),
             running: Arc::default(),
+            ended: Arc::default(),
+            ear: None,
+        }
+    }
+
+    /// The same engine; what this clone and its clones obey is heard.
+    #[must_use]
+    pub fn heard_by(mut self, ear: Arc<dyn Ear>) -> Self {
+        self.ear = Some(ear);
+        self
+    }
+
+    /// Waits until no call runs that was commanded, and no burst makes any.
+    pub async fn settled(&self) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            // from here on nothing that ends is missed
+            ended.as_mut().enable();
+            let quiet = {
+                let running = self.lock();
+                running.calls.is_empty() && running.bursting == 0
+            };
+            if quiet {
+                return;
+            }
+            ended.await;
         }
     }
 
@@ -109,6 +151,9 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
 
     /// Obeys one command. Returns at once; what it starts goes on.
     pub fn obey(&self, command: Command) {
+        if let Some(ear) = &self.ear {
+            ear.obeyed(self.env.clock.now(), &command);
+        }
         match command {
             Command::Send {
                 prompt,
@@ -203,6 +248,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         let (burst, stop) = {
             let mut running = self.lock();
             running.burst_count += 1;
+            running.bursting += 1;
             (running.burst_count, running.bursts.clone())
         };
         self.observer
@@ -236,6 +282,8 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             engine
                 .observer
                 .record(None, EventKind::BurstEnded { burst, calls: made });
+            engine.lock().bursting -= 1;
+            engine.ended.notify_waiters();
         });
     }
 
@@ -265,6 +313,8 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             if let (Some(question), Some(Ok(answer))) = (question, end) {
                 running.turns.extend([question, Message::assistant(answer.text)]);
             }
+            drop(running);
+            engine.ended.notify_waiters();
         });
     }
 }

@@ -45,6 +45,8 @@ pub mod config;
 
 pub mod scenario;
 
+pub mod record;
+
 pub mod evaluate;
 
 pub mod compare;

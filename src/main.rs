@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::Parser as _;
 use color_eyre::eyre;
 use rustls::pki_types::CertificateDer;
-use seawall::bus::Bus;
+use seawall::bus::{Bus, Tap};
 use seawall::check::{self, CheckError};
 use seawall::cli::{Cli, ColorChoice, CompareArgs, Mode, PanicIn, SemanticChoice};
 use seawall::client::{EmbedderConfig, HttpEmbedder};
@@ -24,6 +24,7 @@ use seawall::event::UserId;
 use seawall::explain;
 use seawall::journal::{self, Header, Journal, LiveJournal};
 use seawall::labels::Keeper;
+use seawall::record::{Place, Recorder};
 use seawall::replay::{self, Recording};
 use seawall::scenario::{self, RunError, worlds};
 use seawall::session::{Session, SessionConfig, SessionError, USERS, UpstreamConfig};
@@ -137,6 +138,10 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         },
         None => {
             let config = session_config(cli)?;
+            if let Some(refused) = refused_record(cli) {
+                writeln!(std::io::stderr(), "seawall: {refused}")?;
+                return Ok(USAGE);
+            }
             if cli.no_tui || !has_terminal() {
                 runtime.block_on(headless(cli, config))
             } else {
@@ -216,24 +221,26 @@ impl Written {
 }
 
 /// A session whose labels are kept, and whose events are if that was asked for.
-async fn start(cli: &Cli, config: SessionConfig) -> eyre::Result<(Session, Written)> {
+async fn start(
+    cli: &Cli,
+    config: SessionConfig,
+    recorder: Option<&Recorder>,
+) -> eyre::Result<(Session, Written)> {
     let mut labels = Keeper::new(&config.policy.semantic, labels_file(cli));
     let header = Header::live(config.seed, config.policy.clone(), unix_seconds());
     let journal = match &cli.journal {
         Some(path) => Some(LiveJournal::start(Journal::try_new(create(path)?, &header)?)?),
         None => None,
     };
-    let (mut keep, mut write) = (labels.tap(), journal.as_ref().map(LiveJournal::tap));
+    let taps = [
+        Some(Box::new(labels.tap()) as Tap),
+        journal.as_ref().map(|journal| Box::new(journal.tap()) as Tap),
+        recorder.map(|recorder| Box::new(recorder.tap()) as Tap),
+    ];
+    let mut taps: Vec<Tap> = taps.into_iter().flatten().collect();
     let clock = Clock::start();
-    let bus = Bus::tapped(
-        clock,
-        Box::new(move |event| {
-            keep(event);
-            if let Some(write) = &mut write {
-                write(event);
-            }
-        }),
-    );
+    let tap: Tap = Box::new(move |event| taps.iter_mut().for_each(|tap| tap(event)));
+    let bus = Bus::tapped(clock, tap);
     labels.start(bus.clone())?;
     let session = Session::start_on(config, clock, bus).await?;
     Ok((session, Written { labels, journal }))
@@ -312,7 +319,8 @@ async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
 
 /// The control room.
 async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
-    let (session, written) = start(cli, config).await?;
+    let recorder = Recorder::new(&config);
+    let (session, written) = start(cli, config, Some(&recorder)).await?;
     let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
     let (state, feed) = session.watch().into_parts();
@@ -320,11 +328,12 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         feed,
         state,
         commands: Some(commands),
+        keeper: Some(drills(&session, &recorder, place(cli))),
         clock: session.clock(),
         quit,
     };
     let options = screen(cli, session.engine().users().to_vec());
-    let engine = session.engine().clone();
+    let engine = session.engine().clone().heard_by(recorder.ear());
     session.spawn(async move { engine.run(obeyed).await });
     let clock = session.clock();
     let shown = match cli.panic_in {
@@ -343,8 +352,13 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     };
     // the summary is taken after the end, so that stopped calls have their fate in it
     let bus = session.bus().clone();
+    recorder.end(clock.now());
     session.shutdown().await;
     let written = written.finish();
+    let kept = match &cli.record {
+        Some(file) => Some(keep(&recorder, clock, Place::File(file.clone())).await),
+        None => None,
+    };
     let summary = shown?;
     if summary.exit == tui::Exit::HungUp {
         // nobody is there to read anything
@@ -356,7 +370,62 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
     }
     written?;
+    match kept {
+        None => {}
+        Some(Ok(sentence)) => writeln!(out, "drill     {sentence}")?,
+        Some(Err(sentence)) => {
+            writeln!(std::io::stderr(), "seawall: no drill saved: {sentence}")?;
+            return Ok(summary.exit.code().max(1));
+        }
+    }
     Ok(summary.exit.code())
+}
+
+/// Why `--record` cannot be obeyed, if so.
+fn refused_record(cli: &Cli) -> Option<String> {
+    let file = cli.record.as_ref()?;
+    if !has_terminal() {
+        return Some("--record keeps what is done in the control room, and there is no terminal here".into());
+    }
+    let name = SafeText::new(&file.to_string_lossy()).single_line();
+    let exists = file.symlink_metadata().is_ok();
+    exists.then(|| format!("--record {name}: that file is there already; name one that is not"))
+}
+
+/// Where drills are kept: in the file that was asked for, or here under the date.
+fn place(cli: &Cli) -> Place {
+    match &cli.record {
+        Some(file) => Place::File(file.clone()),
+        None => Place::Dated(PathBuf::new()),
+    }
+}
+
+/// Who keeps drills while the screen is open.
+fn drills(session: &Session, recorder: &Recorder, place: Place) -> tui::Keeper {
+    let (asked, mut wanted) = mpsc::channel(1);
+    let (tell, told) = mpsc::channel(1);
+    let (recorder, clock) = (recorder.clone(), session.clock());
+    session.spawn(async move {
+        while wanted.recv().await.is_some() {
+            let kept = keep(&recorder, clock, place.clone()).await;
+            let sentence = kept.unwrap_or_else(|sentence| format!("no drill saved: {sentence}"));
+            if tell.send(sentence).await.is_err() {
+                return;
+            }
+        }
+    });
+    tui::Keeper { asked, told }
+}
+
+/// Keeps what was done until now, on a thread of its own; in words what came of it.
+async fn keep(recorder: &Recorder, clock: Clock, place: Place) -> Result<String, String> {
+    let (recorder, now) = (recorder.clone(), clock.now());
+    let saved = tokio::task::spawn_blocking(move || recorder.drill(now).save(&place, unix_seconds()));
+    match saved.await {
+        Ok(Ok(saved)) => Ok(saved.to_string()),
+        Ok(Err(error)) => Err(SafeText::new(&error.to_string()).single_line()),
+        Err(_) => Err("playing it headless failed".to_owned()),
+    }
 }
 
 /// By then the first frame is drawn.
@@ -377,7 +446,7 @@ async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         )?;
     }
     let faults = config.faults.clone();
-    let (session, written) = start(cli, config).await?;
+    let (session, written) = start(cli, config, None).await?;
     let report = drill::run(&session, &faults).await;
     session.shutdown().await;
     let written = written.finish();

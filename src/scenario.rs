@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod script;
 mod tally;
+mod wish;
 pub mod worlds;
 
 use std::time::Duration;
@@ -25,17 +26,18 @@ pub use measure::{Measure, Part};
 pub use report::{Judged, Report};
 pub use run::{Outcome, RunError, Upstream, Watched, in_real_time, in_virtual_time};
 pub use script::{
-    Arrival, Callers, Expectation, FaultPhase, Impatience, PolicyChoice, PromptMix, Scenario, TimedCommand,
-    UpstreamScript, Wish,
+    Arrival, Callers, Expectation, FaultPhase, Impatience, Person, PolicyChoice, PromptMix, Scenario,
+    UpstreamScript,
 };
 pub use tally::{CallFacts, Tally};
+pub use wish::{BurstOf, Faults, Prompt, TimedCommand, Wish};
 
 use crate::config::{self, ConfigError};
 use crate::event::CallId;
 use crate::settings::{FaultProfile, Policy};
 
 /// No scenario is longer: a day.
-const LONGEST: Duration = Duration::from_hours(24);
+pub(crate) const LONGEST: Duration = Duration::from_hours(24);
 /// No group of callers is faster, in calls a second.
 const FASTEST: f64 = 10_000.0;
 
@@ -88,6 +90,13 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
             policies.push((name.clone(), config::policy(name)?));
         }
     }
+    for command in &mut scenario.commands {
+        if let Wish::Faults(faults) = &mut command.wish
+            && let Some(name) = &faults.profile
+        {
+            faults.rates = Some(Box::new(config::faults(name)?));
+        }
+    }
     Ok(Scene {
         seed: seed.unwrap_or(scenario.seed),
         policy: chosen,
@@ -104,16 +113,25 @@ fn sanitise(scenario: &mut Scenario) {
         name,
         about,
         upstream,
+        commands,
         expectations,
         ..
     } = scenario;
+    let commanded = commands.iter_mut().filter_map(|command| match &mut command.wish {
+        Wish::Faults(faults) => faults.rates.as_deref_mut(),
+        _ => None,
+    });
     let rates = upstream
         .phases
         .iter_mut()
         .filter_map(|phase| phase.rates.as_mut());
     let words = [name, about]
         .into_iter()
-        .chain(rates.flat_map(|rates| [&mut rates.name, &mut rates.about]))
+        .chain(
+            rates
+                .chain(commanded)
+                .flat_map(|rates| [&mut rates.name, &mut rates.about]),
+        )
         .chain(
             expectations
                 .iter_mut()
@@ -184,6 +202,7 @@ fn validate(scenario: &Scenario) -> Result<(), String> {
     let Scenario {
         duration,
         callers,
+        person,
         upstream,
         commands,
         expectations,
@@ -194,8 +213,8 @@ fn validate(scenario: &Scenario) -> Result<(), String> {
         format!("duration = {duration:?}: longer than zero, at most a day"),
     )?;
     rule(
-        !callers.is_empty(),
-        "nobody calls: write a [[callers]] table".into(),
+        !callers.is_empty() || commands.iter().any(|command| command.wish.calls()),
+        "nobody calls: write a [[callers]] table, or a [[command]] with a burst or send".into(),
     )?;
     for group in callers {
         validate_callers(group, *duration)?;
@@ -216,10 +235,16 @@ fn validate(scenario: &Scenario) -> Result<(), String> {
         )?;
     }
     for command in commands {
-        if let Wish::Suspend(gap) = &command.wish {
-            rule(*gap <= LONGEST, format!("suspend = {gap:?}: at most a day"))?;
-        }
+        command.wish.validate()?;
     }
+    rule(
+        !person.users.is_empty(),
+        "person.users = []: name at least one user".into(),
+    )?;
+    rule(
+        person.answer_tokens >= 1,
+        "person.answer_tokens = 0: at least 1".into(),
+    )?;
     for expectation in expectations {
         let Expectation {
             measure,

@@ -131,10 +131,21 @@ pub struct Session<F> {
     pub state: State,
     /// Where commands go; nothing for a session that can only be watched.
     pub commands: Option<mpsc::Sender<Command>>,
+    /// Who keeps what was done; nothing where nobody does.
+    pub keeper: Option<Keeper>,
     /// The time.
     pub clock: Clock,
     /// Ends the loop.
     pub quit: CancellationToken,
+}
+
+/// Keeps a drill, elsewhere: it takes a while.
+#[derive(Debug)]
+pub struct Keeper {
+    /// Asks for it.
+    pub asked: mpsc::Sender<()>,
+    /// What became of it, in a sentence for each time.
+    pub told: mpsc::Receiver<String>,
 }
 
 /// How the screen looks and behaves.
@@ -245,6 +256,7 @@ struct Desk<F, H> {
 enum Woken {
     Told(Told),
     Input(Option<io::Result<Terminal>>),
+    Kept(String),
     Fed(Feed),
     Due,
 }
@@ -294,6 +306,7 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
                 () = self.session.quit.cancelled() => return Ok(Exit::Asked),
                 told = self.signals.next() => Woken::Told(told),
                 event = input.next() => Woken::Input(event),
+                kept = said(&mut self.session.keeper) => Woken::Kept(kept),
                 fed = self.session.feed.recv(&mut batch), if open => Woken::Fed(fed),
                 () = until(clock, due) => Woken::Due,
             };
@@ -305,6 +318,11 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
                 Woken::Fed(fed) => {
                     open = !matches!(fed, Feed::Closed);
                     self.fold(fed, &mut batch);
+                    None
+                }
+                Woken::Kept(sentence) => {
+                    self.ui.say(sentence, clock.now());
+                    self.pace.touch();
                     None
                 }
                 Woken::Due => None,
@@ -434,6 +452,7 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             None => {}
             Some(Effect::Send(command)) => self.send(&command, now),
             Some(Effect::Copy(text)) => self.copy(&text, now)?,
+            Some(Effect::SaveDrill) => self.keep(now),
             Some(Effect::Pause) => self.pause(now),
             Some(Effect::Control(control)) => self.control(control, now),
             Some(Effect::Redraw) => self.retake()?,
@@ -463,6 +482,19 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             Err(TrySendError::Full(_)) => self.ui.not_sent(now),
             Err(TrySendError::Closed(_)) => self.ui.say("not sent: the engine has ended", now),
         }
+    }
+
+    fn keep(&mut self, now: Timestamp) {
+        let Some(keeper) = &self.session.keeper else {
+            self.ui.say("this session keeps no drill", now);
+            return;
+        };
+        let text = match keeper.asked.try_send(()) {
+            Ok(()) => "saving the drill: it is played once without a screen",
+            Err(TrySendError::Full(())) => "the drill is being saved already",
+            Err(TrySendError::Closed(())) => "not saved: the session has ended",
+        };
+        self.ui.say(text, now);
     }
 
     fn copy(&mut self, text: &str, now: Timestamp) -> io::Result<()> {
@@ -496,6 +528,17 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             self.frozen = Some(Box::new((self.session.state.clone(), now)));
             self.ui.paused = Some(0);
         }
+    }
+}
+
+/// What the keeper says next; for ever where there is none.
+async fn said(keeper: &mut Option<Keeper>) -> String {
+    match keeper {
+        Some(keeper) => match keeper.told.recv().await {
+            Some(sentence) => sentence,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 

@@ -110,6 +110,13 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["ratatui"],
     ),
     (
+        "record",
+        &[
+            "time", "settings", "event", "client", "bus", "engine", "session", "config", "scenario",
+        ],
+        &["tokio", "ratatui"],
+    ),
+    (
         "evaluate",
         &["text", "settings", "event", "policy", "client", "state"],
         &["tokio", "ratatui", "std::fs"],

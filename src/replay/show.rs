@@ -15,6 +15,7 @@ pub async fn show(recording: Recording, options: TuiOptions) -> Result<Summary, 
         feed: Projector::new(player, clock),
         state: State::default(),
         commands: None,
+        keeper: None,
         clock,
         quit: CancellationToken::new(),
     };

@@ -8,10 +8,11 @@ use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
 use super::Scene;
-use super::script::{Arrival, Callers, Impatience, Wish};
+use super::script::{Arrival, Callers, Impatience};
+use super::wish::Wish;
 use crate::client::{CallContext, Env, ResilientClient, Transport};
 use crate::engine::{Engine, Prompts};
-use crate::event::{BreakerMode, CallId, Command, EventKind, Observer, Origin, UserId};
+use crate::event::{Command, EventKind, Observer, Origin, UserId};
 use crate::openai::{ChatRequest, Message};
 use crate::time::{Clock, Timestamp};
 
@@ -60,6 +61,7 @@ pub(super) async fn play<T: Transport, O: Observer + Clone>(scene: &Arc<Scene>, 
         .players
         .spawn(command(Arc::clone(scene), stage.clone(), stop));
     stage.players.join().await;
+    stage.engine.settled().await;
 }
 
 fn at(since_start: Duration) -> Timestamp {
@@ -101,22 +103,10 @@ async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: St
     commands.sort_by_key(|command| command.at);
     for command in commands {
         clock.sleep_until(at(command.at)).await;
-        let obey = |command| stage.engine.obey(command);
-        let force = |mode| stage.engine.obey(Command::SetBreaker { mode });
+        for command in command.wish.commands() {
+            stage.engine.obey(command);
+        }
         match command.wish {
-            Wish::ForceOpen => force(BreakerMode::ForcedOpen),
-            Wish::ForceClosed => force(BreakerMode::ForcedClosed),
-            Wish::Automatic => force(BreakerMode::Automatic),
-            Wish::ResetBreaker => obey(Command::ResetBreaker),
-            Wish::CacheOn => obey(Command::SetCache { on: true }),
-            Wish::CacheOff => obey(Command::SetCache { on: false }),
-            Wish::ClearCache => obey(Command::ClearCache),
-            Wish::SetOrder(order) => obey(Command::SetQueueOrder { order }),
-            Wish::Semantic(mode) => obey(Command::SetSemantic { mode }),
-            Wish::Label { call, good } => obey(Command::LabelHit {
-                call: CallId(call),
-                good,
-            }),
             Wish::CancelAll => stop.all(),
             Wish::ApplyPolicy(name) => {
                 if let Some((_, policy)) = scene.policies.iter().find(|(known, _)| *known == name) {
@@ -129,6 +119,7 @@ async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: St
                 });
                 clock.skip(gap).await;
             }
+            _ => {}
         }
     }
 }

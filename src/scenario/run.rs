@@ -182,6 +182,9 @@ async fn play_locally(scene: &Scene, tap: Tap) -> Vec<String> {
         policy: scene.policy.clone(),
         latency: scene.scenario.upstream.latency,
         capacity: scene.scenario.upstream.capacity,
+        model: scene.scenario.person.model.clone(),
+        answer_tokens: scene.scenario.person.answer_tokens,
+        users: scene.scenario.person.ids(),
         ..SessionConfig::default()
     };
     let LocalSession {
@@ -265,7 +268,9 @@ pub async fn in_real_time<W: Write + Send + 'static>(
         latency: scene.scenario.upstream.latency,
         capacity: scene.scenario.upstream.capacity,
         upstream: upstream.server,
-        model: upstream.model,
+        model: upstream.model.or_else(|| scene.scenario.person.model.clone()),
+        answer_tokens: scene.scenario.person.answer_tokens,
+        users: scene.scenario.person.ids(),
         ..SessionConfig::default()
     };
     let session = Session::start_on(config, clock, Bus::tapped(clock, tap)).await?;

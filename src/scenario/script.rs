@@ -6,9 +6,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::measure::Measure;
+use super::wish::TimedCommand;
+use crate::event::UserId;
+use crate::session::SessionConfig;
 use crate::settings::{
     BreakerSettings, CacheSettings, Capacity, FaultProfile, FlightSettings, LatencyProfile, LimitSettings,
-    QueueOrder, RetrySettings, SemanticMode, SemanticSettings, TimeoutSettings,
+    RetrySettings, SemanticSettings, TimeoutSettings,
 };
 
 /// A scenario.
@@ -30,8 +33,12 @@ pub struct Scenario {
     /// The settings of the guards, unless the command line gives others.
     #[serde(default)]
     pub policy: PolicyChoice,
-    /// Who calls.
+    /// Who calls. May be left out where commands call.
+    #[serde(default)]
     pub callers: Vec<Callers>,
+    /// How the bursts and prompts among the commands are sent.
+    #[serde(default)]
+    pub person: Person,
     /// Who answers.
     #[serde(default)]
     pub upstream: UpstreamScript,
@@ -81,6 +88,36 @@ impl Default for PolicyChoice {
             breaker: None,
             timeouts: None,
         }
+    }
+}
+
+/// The person at the screen: how bursts and prompts become requests, as in a live session.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Person {
+    /// Who can ask: a burst without a user is of these in turn.
+    pub users: Vec<String>,
+    /// The most an answer may have, in LLM tokens.
+    pub answer_tokens: u32,
+    /// The model to ask for, if any.
+    pub model: Option<String>,
+}
+
+impl Default for Person {
+    fn default() -> Self {
+        let session = SessionConfig::default();
+        Self {
+            users: session.users.iter().map(ToString::to_string).collect(),
+            answer_tokens: session.answer_tokens,
+            model: session.model,
+        }
+    }
+}
+
+impl Person {
+    /// The same as users of a session.
+    pub(super) fn ids(&self) -> Vec<UserId> {
+        self.users.iter().map(|name| UserId::new(name)).collect()
     }
 }
 
@@ -235,55 +272,6 @@ pub struct FaultPhase {
     /// Or its rates.
     #[serde(default)]
     pub rates: Option<FaultProfile>,
-}
-
-/// A command and its time.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TimedCommand {
-    /// When.
-    #[serde(with = "humantime_serde")]
-    pub at: Duration,
-    /// What.
-    #[serde(rename = "do")]
-    pub wish: Wish,
-}
-
-/// What a person at the screen could do, and what can happen to the machine.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wish {
-    /// Force the breaker open.
-    ForceOpen,
-    /// Force it closed.
-    ForceClosed,
-    /// Let it decide again.
-    Automatic,
-    /// Close it and forget its window.
-    ResetBreaker,
-    /// Switch the cache on.
-    CacheOn,
-    /// Switch it off.
-    CacheOff,
-    /// Forget all stored answers.
-    ClearCache,
-    /// Switch the semantic cache: off, on or shadow.
-    Semantic(SemanticMode),
-    /// Judge the semantic hit of a call, by its number.
-    Label {
-        /// The call that was served.
-        call: u64,
-        /// Whether the answer fitted.
-        good: bool,
-    },
-    /// Stop every call that runs.
-    CancelAll,
-    /// Let the limiter's queue go in this order.
-    SetOrder(QueueOrder),
-    /// Take another policy: a preset or a file.
-    ApplyPolicy(String),
-    /// The machine sleeps: when it wakes, so much time has passed and nothing was done in it.
-    Suspend(#[serde(with = "humantime_serde")] Duration),
 }
 
 /// What must be true in the end.

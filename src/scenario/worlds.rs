@@ -16,10 +16,10 @@ use rand::{RngExt, SeedableRng};
 use super::Scene;
 use super::run::{Outcome, RunError, in_virtual_time};
 use super::script::{
-    Arrival, Callers, FaultPhase, Impatience, PolicyChoice, PromptMix, Scenario, TimedCommand,
-    UpstreamScript, Wish,
+    Arrival, Callers, FaultPhase, Impatience, Person, PolicyChoice, PromptMix, Scenario, UpstreamScript,
 };
 use super::tally::Meaning;
+use super::wish::{TimedCommand, Wish};
 use crate::settings::{
     BreakerSettings, Bucket, CacheSettings, Capacity, Counts, FaultKind, FaultProfile, FlightSettings,
     Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticMode,
@@ -118,6 +118,7 @@ pub fn world(seed: u64) -> Scene {
         duration,
         policy: PolicyChoice::default(),
         callers,
+        person: Person::default(),
         upstream: UpstreamScript {
             latency: draw.latency(),
             capacity: draw.sometimes(0.3).then(|| Capacity {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::{SessionConfig, ToldFaults, USERS};
+use super::{SessionConfig, ToldFaults};
 use crate::bus::Bus;
 use crate::client::{Env, ResilientClient, Transport as _};
 use crate::engine::{Engine, RequestStyle};
-use crate::event::{EventKind, FORMAT_VERSION, Observer as _, UserId};
+use crate::event::{EventKind, FORMAT_VERSION, Observer as _};
 use crate::simulator::FaultControl;
 use crate::simulator::local::LocalTransport;
 use crate::time::Clock;
@@ -50,7 +50,7 @@ impl LocalSession {
         let style = RequestStyle {
             model: config.model.clone(),
             answer_tokens: config.answer_tokens,
-            users: USERS.iter().map(|name| UserId::new(name)).collect(),
+            users: config.users.clone(),
         };
         let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults.clone(), style);
         engine.tell_faults();

@@ -71,6 +71,7 @@ actions! {
     NextUser "next_user" Do "user" "ask as the next user";
     ToggleConversation "toggle_conversation" Do "conversation" "send the earlier turns too, or not";
     ForgetConversation "forget_conversation" Do "forget turns" "forget the turns of the conversation";
+    SaveDrill "save_drill" Do "save drill" "save what was done as a scenario";
     NextPane "next_pane" Look "pane" "next pane";
     PrevPane "prev_pane" Look "pane back" "previous pane";
     Pane1 "pane1" Look "pane 1" "go to pane 1";

@@ -45,6 +45,8 @@ pub enum Effect {
     Send(Command),
     /// Put this on the clipboard.
     Copy(String),
+    /// Keep what was done as a scenario.
+    SaveDrill,
     /// Stop drawing new events, or go on.
     Pause,
     /// Move a replay.
@@ -140,6 +142,7 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
             None
         }
         Action::Pause => Some(Effect::Pause),
+        Action::SaveDrill => Some(Effect::SaveDrill),
         Action::Filter => {
             ui.focus = super::pane::PaneId::Log;
             ui.mode = Mode::Filter;

@@ -126,13 +126,48 @@ fn a_mistake_in_a_file_is_told_with_its_place_and_the_nearest_name() {
         ("duration = \"10s\"\ncallers = []\n".into(), &["nobody calls"]),
         (head.replace("1.0", "0.0"), &["per_s = 0"]),
     ];
+    told(folder.path(), &cases);
+}
+
+#[test]
+fn a_mistake_in_a_command_is_told_with_what_to_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let calls = "{ burst = { calls = 1 } }";
+    let head = "duration = \"10s\"\n";
+    let command = |wish| format!("[[command]]\nat = \"1s\"\ndo = {wish}\n");
+    let alone = |wish| format!("{head}{}", command(wish));
+    let after = |wish| format!("{head}{}{}", command(calls), command(wish));
+    let cases: [(String, &[&str]); 5] = [
+        (alone("\"clear_cache\""), &["nobody calls", "[[command]]"]),
+        (
+            command("{ burst = { calls = 0 } }"),
+            &["burst.calls = 0", "from 1 to 100000"],
+        ),
+        (
+            command("{ send = { prompt = \" \" } }"),
+            &["send.prompt is empty"],
+        ),
+        (
+            after("{ faults = { on = true, profile = \"outtage\" } }"),
+            &["did you mean outage?"],
+        ),
+        (
+            after("{ faults = { on = true, profile = \"slow\", rates = {} } }"),
+            &["not both"],
+        ),
+    ];
+    told(folder.path(), &cases);
+}
+
+/// Each text is refused in a line that has these words.
+fn told(folder: &Path, cases: &[(String, &[&str])]) {
     for (text, words) in cases {
-        let path = file(folder.path(), &text);
+        let path = file(folder, text);
         let output = seawall(&["run", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(2), "{text}");
         let message = stderr(&output);
         assert_eq!(message.lines().count(), 1, "{message}");
-        for word in words {
+        for word in *words {
             assert!(message.contains(word), "'{word}' is not in: {message}");
         }
     }

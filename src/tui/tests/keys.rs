@@ -129,6 +129,7 @@ fn a_disabled_key_says_why() {
         ("<enter>", "Enter: there is no call here"),
         ("y", "y: there is nothing to copy here"),
         ("<end>", "End: already following"),
+        ("w", "w: nothing was asked yet, b bursts, i asks"),
     ] {
         assert_eq!(bench.press(key), []);
         assert_eq!(bench.said(), why);
@@ -138,6 +139,8 @@ fn a_disabled_key_says_why() {
     assert_eq!(bench.said(), "B: a burst is already running, x stops it");
     assert_eq!(bench.press("x"), [Effect::Send(Command::CancelAll)]);
     bench.ui.read_only = true;
+    assert_eq!(bench.press("w"), []);
+    assert_eq!(bench.said(), "w: this session is read-only");
     assert_eq!(bench.press("i"), []);
     assert_eq!(bench.said(), "i: this session is read-only");
 }

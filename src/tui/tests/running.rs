@@ -20,7 +20,7 @@ use crate::tui::pane::PaneId;
 use crate::tui::terminal::Host;
 use crate::tui::theme::Theme;
 use crate::tui::view::View;
-use crate::tui::{Desk, EventFeed, Exit, Feed, Session, TuiOptions};
+use crate::tui::{Desk, EventFeed, Exit, Feed, Keeper, Session, TuiOptions};
 
 /// A terminal that notes what it was asked.
 #[derive(Debug, Default)]
@@ -120,6 +120,7 @@ fn rig(batches: Vec<(u64, Given)>, state: State) -> Rig {
         feed: Script { clock, batches },
         state,
         commands: Some(sender),
+        keeper: None,
         clock,
         quit: quit.clone(),
     };
@@ -243,6 +244,35 @@ async fn a_full_engine_keeps_the_draft() {
     assert_eq!(rig.desk.ui.draft.text(), "");
     rig.commands.recv().await.unwrap();
     assert!(matches!(rig.commands.recv().await, Some(Command::Send { prompt, .. }) if prompt == "a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drill_is_saved_elsewhere_and_the_screen_says_what_became_of_it() {
+    let mut rig = rig(Vec::new(), busy_state());
+    let (asked, mut wanted) = mpsc::channel(1);
+    let (tell, told) = mpsc::channel(1);
+    rig.desk.session.keeper = Some(Keeper { asked, told });
+    rig.run(vec![(100, "w"), (200, "w")], 300).await;
+    wanted.recv().await.unwrap();
+    tell.send("saved drill.toml".into()).await.unwrap();
+    rig.run(Vec::new(), 100).await;
+    let said: Vec<&str> = rig.desk.host.messages.iter().map(String::as_str).collect();
+    let mut said: Vec<&str> = said.into_iter().filter(|said| !said.is_empty()).collect();
+    said.dedup();
+    assert_eq!(
+        said,
+        [
+            "saving the drill: it is played once without a screen",
+            "the drill is being saved already",
+            "saved drill.toml"
+        ]
+    );
+    drop(wanted);
+    rig.run(vec![(500, "w")], 300).await;
+    assert_eq!(
+        rig.desk.host.messages.last().map(String::as_str),
+        Some("not saved: the session has ended")
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,7 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
         Action::NextUser if ui.users.len() < 2 => "there is only one user",
         Action::ToggleOrder if !state.session.policy.limit.enabled => "the limiter is off: there is no queue",
         Action::ClearCache if state.cache.entries == 0 => "the cache is empty",
+        Action::SaveDrill if state.calls.totals.started == 0 => "nothing was asked yet, b bursts, i asks",
         Action::Follow
             if ui.context() == Context::Normal
                 && ui.chat_top.is_none()
@@ -157,6 +158,7 @@ fn changes_engine(action: Action) -> bool {
             | Action::CycleBreaker
             | Action::ResetBreaker
             | Action::ForgetConversation
+            | Action::SaveDrill
             | Action::StopCall
             | Action::Submit
     )

@@ -1,0 +1,351 @@
+//! Drills by hand, kept and played again.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::text::Heading;
+use super::*;
+use crate::bus::Bus;
+use crate::config;
+use crate::event::{CallId, UserId};
+use crate::scenario::{self, Report, Scene};
+use crate::session::{LocalSession, Session};
+use crate::settings::{QueueOrder, Range, SemanticMode};
+use crate::time::Clock;
+
+/// 2026-11-25 23:51:02 UTC.
+const NOW: u64 = 1_795_650_662;
+
+fn outage() -> SessionConfig {
+    SessionConfig {
+        faults: config::faults("outage").unwrap(),
+        ..SessionConfig::default()
+    }
+}
+
+fn burst(calls: u32) -> Command {
+    Command::Burst {
+        calls,
+        users: BurstUsers::One(UserId::new("ana")),
+    }
+}
+
+fn ask(prompt: &str) -> Command {
+    Command::Send {
+        prompt: prompt.into(),
+        user: UserId::new("ben"),
+        conversation: true,
+    }
+}
+
+/// Obeys commands at their times in milliseconds, under virtual time, and gives what was recorded.
+fn by_hand(config: &SessionConfig, commands: Vec<(u64, Command)>, until: u64) -> Drill {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let recorder = Recorder::new(config);
+        let clock = Clock::start();
+        let session = LocalSession::start(config, clock, Bus::tapped(clock, recorder.tap()));
+        let engine = session.engine.heard_by(recorder.ear());
+        let at = |millis| Timestamp::ZERO + Duration::from_millis(millis);
+        for (millis, command) in commands {
+            clock.sleep_until(at(millis)).await;
+            engine.obey(command);
+        }
+        clock.sleep_until(at(until)).await;
+        recorder.drill(clock.now())
+    })
+}
+
+/// What is kept of it.
+fn text(drill: &Drill) -> String {
+    drill.told(Path::new("drill.toml"), Utc::of(NOW)).unwrap().0
+}
+
+/// Plays a text as `seawall run` does.
+fn run(text: &str) -> (Scene, Report) {
+    let scene = scenario::read("drill", text, None, None).unwrap();
+    let outcome = scenario::in_virtual_time(&scene, None::<Vec<u8>>, &Arc::default()).unwrap();
+    let report = Report::new(&scene, &outcome, true);
+    (scene, report)
+}
+
+fn faults(on: bool) -> Command {
+    Command::SetFaults { on }
+}
+
+/// The drill of the issue: burst, outage on, burst, outage off, burst.
+fn drill() -> Drill {
+    let commands = vec![
+        (1_503, burst(20)),
+        (6_000, faults(true)),
+        (6_204, burst(50)),
+        (20_000, faults(false)),
+        (60_000, burst(20)),
+    ];
+    by_hand(&outage(), commands, 90_000)
+}
+
+#[test]
+fn a_drill_by_hand_is_kept_runs_headless_and_passes() {
+    let text = text(&drill());
+    let (scene, report) = run(&text);
+    assert!(report.met, "{report}\n{text}");
+    assert_eq!(report.measures["calls"], Some(90.0));
+    assert_eq!(scene.scenario.duration, Duration::from_secs(90));
+    // an outage that nobody noticed would prove nothing
+    assert!(report.measures["breaker_opened"] > Some(0.0), "{report}");
+    assert!(report.expectations.len() >= 8, "{text}");
+    // and one who sees it fail: without the outage it does not come as expected
+    let calm = text.replace("on = true", "on = false");
+    let (_, report) = run(&calm);
+    assert!(!report.met, "{report}");
+}
+
+#[test]
+fn what_is_kept_reads_well() {
+    let text = text(&drill());
+    let begins = "# A drill by hand, saved by seawall ";
+    assert!(text.starts_with(begins), "{text}");
+    for part in [
+        " on 2026-11-25 23:51:02 UTC.\n# 90s of 90 calls under the policy production; the built-in simulator answered.\n",
+        "#   seawall run drill.toml\n",
+        "\nname = \"drill\"\nabout = \"a drill by hand: 3 bursts, faults\"\nseed = 7\nduration = \"90s\"\n",
+        "\n[policy]\nbase = \"production\"\n",
+        "\n[person]\nusers = [\"ana\", \"ben\", \"cleo\", \"dev\"]\nanswer_tokens = 256\n",
+        "\n# What was done, and when.\n\n[[command]]\nat = \"1.5s\"\ndo = { burst = { calls = 20, user = \"ana\" } }\n\
+         \n[[command]]\nat = \"6s\"\ndo = { faults = { on = true, profile = \"outage\" } }\n\
+         \n[[command]]\nat = \"6.2s\"\ndo = { burst = { calls = 50, user = \"ana\" } }\n\
+         \n[[command]]\nat = \"20s\"\ndo = { faults = { on = false } }\n",
+        "\n[[expect]]\nmeasure = \"calls\" # was 90\nat_least = 90\nat_most = 90\n",
+    ] {
+        assert!(text.contains(part), "{part}\nin\n{text}");
+    }
+}
+
+/// Whatever is typed comes back, and nothing of it reaches a terminal that prints the file.
+#[test]
+fn hostile_prompts_come_back_as_they_were() {
+    let prompts = [
+        "\"quoted\" and 'quoted' and \"\"\"thrice\"\"\"",
+        "two\nlines\r\nand a\ttab",
+        "back\\slash \\n \\u0041",
+        "\u{1b}[2J\u{1b}]0;title\u{7} \u{9b}31m \u{202e}reversed \u{200b}",
+        "# no comment\n[[expect]]\nmeasure = \"calls\"",
+        "}} ] 🦀 ünïcödé",
+    ];
+    let commands = prompts.iter().enumerate();
+    let commands = commands.map(|(index, prompt)| (index as u64 * 1000, ask(prompt)));
+    let text = text(&by_hand(&SessionConfig::default(), commands.collect(), 30_000));
+    let printable = |c: char| c == '\n' || !(c.is_control() || matches!(c, '\u{200b}' | '\u{202e}'));
+    assert!(text.chars().all(printable), "{text}");
+    let (scene, report) = run(&text);
+    assert!(report.met, "{report}");
+    let came: Vec<&str> = scene.scenario.commands.iter().filter_map(typed).collect();
+    assert_eq!(came, prompts);
+}
+
+fn typed(command: &TimedCommand) -> Option<&str> {
+    match &command.wish {
+        Wish::Send(send) => Some(&send.prompt),
+        _ => None,
+    }
+}
+
+/// Rates that nobody wrote, as `+` makes them, are short, and still no more than 1 together.
+#[test]
+fn rates_are_rounded_so_that_the_file_is_valid() {
+    let third = 1.0 / 3.0;
+    let rates = FaultProfile {
+        name: "thirds".into(),
+        about: "nobody reads this again".into(),
+        reset: third,
+        unavailable: third,
+        server_error: third,
+        ..FaultProfile::default()
+    };
+    let config = SessionConfig {
+        faults: rates,
+        faults_on: true,
+        ..SessionConfig::default()
+    };
+    let text = text(&by_hand(&config, vec![(0, ask("why?"))], 60_000));
+    let line = "do = { faults = { on = true, rates = { name = \"thirds\", reset = 0.3333, \
+                server_error = 0.3333, unavailable = 0.3333 } } }\n";
+    assert!(text.contains(line), "{text}");
+    assert!(run(&text).1.met, "{text}");
+}
+
+/// Every command a person has, back as the same wish at the same time.
+#[test]
+fn every_command_comes_back() {
+    let rates = FaultProfile {
+        name: "my \"own\"".into(),
+        unavailable: 0.125,
+        stall_for: Duration::from_millis(1500),
+        latency: Some(LatencyProfile::default()),
+        ..FaultProfile::default()
+    };
+    let commands = vec![
+        ask("why?"),
+        Command::Burst {
+            calls: 3,
+            users: BurstUsers::All,
+        },
+        faults(true),
+        Command::SetFaultProfile {
+            profile: Box::new(rates),
+        },
+        faults(false),
+        Command::Cancel { call: CallId(2) },
+        Command::CancelAll,
+        Command::ForgetConversation,
+        Command::SetCache { on: false },
+        Command::SetCache { on: true },
+        Command::ClearCache,
+        Command::SetSemantic {
+            mode: SemanticMode::Shadow,
+        },
+        Command::LabelHit {
+            call: CallId(1),
+            good: false,
+        },
+        Command::SetQueueOrder {
+            order: QueueOrder::Fifo,
+        },
+        Command::SetBreaker {
+            mode: BreakerMode::ForcedOpen,
+        },
+        Command::SetBreaker {
+            mode: BreakerMode::ForcedClosed,
+        },
+        Command::SetBreaker {
+            mode: BreakerMode::Automatic,
+        },
+        Command::ResetBreaker,
+    ];
+    let timed = commands.into_iter().enumerate();
+    let timed = timed.map(|(index, command)| (index as u64 * 10, command));
+    let drill = by_hand(&outage(), timed.collect(), 1_000);
+    let (scene, _) = run(&text(&drill));
+    let mut came = scene.scenario.commands;
+    assert_eq!(came.len(), 18);
+    for command in &mut came {
+        if let Wish::Faults(faults) = &mut command.wish {
+            // the name stands for its rates
+            faults.profile = None;
+        }
+    }
+    assert_eq!(came, drill.commands);
+}
+
+#[test]
+fn a_policy_is_its_preset_or_what_differs() {
+    let mut odd = config::policy("exercise").unwrap();
+    odd.retry.attempts = 9;
+    odd.limit.requests.capacity = 11;
+    for (policy, base) in [
+        (config::policy("production").unwrap(), "production"),
+        (config::policy("exercise").unwrap(), "exercise"),
+        (odd, "production"),
+    ] {
+        let config = SessionConfig {
+            policy: policy.clone(),
+            ..SessionConfig::default()
+        };
+        let drill = by_hand(&config, vec![(0, ask("why?"))], 5_000);
+        let heading = Heading {
+            name: "drill",
+            file: "drill.toml",
+            when: Utc::of(NOW),
+        };
+        let text = text::write(&drill, heading, &[]);
+        assert!(text.contains(&format!("base = \"{base}\"\n")), "{text}");
+        let mut came = scenario::read("drill", &text, None, None).unwrap().policy;
+        came.name.clone_from(&policy.name);
+        assert_eq!(came, policy, "{text}");
+    }
+}
+
+/// What runs when the session ends is stopped by it, and the file says so.
+#[test]
+fn an_end_in_the_middle_is_a_command_too() {
+    let recorder = Recorder::new(&outage());
+    let drill = by_hand(&outage(), vec![(0, burst(5))], 100);
+    assert_eq!(drill.running, 5);
+    assert!(text(&drill).contains("# When it was saved, 5 calls had not ended.\n"));
+    recorder.lock().tally = drill.tally;
+    recorder.end(Timestamp::ZERO + Duration::from_millis(104));
+    let kept = recorder.drill(Timestamp::ZERO).commands;
+    assert_eq!(
+        kept,
+        [TimedCommand {
+            at: Duration::from_millis(100),
+            wish: Wish::CancelAll
+        }]
+    );
+}
+
+#[test]
+fn nothing_is_overwritten_and_nothing_empty_is_left() {
+    let dir = std::env::temp_dir().join(format!("seawall-record-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let idle = by_hand(&outage(), vec![(0, faults(true))], 10);
+    let place = Place::Dated(dir.clone());
+    assert!(matches!(idle.save(&place, NOW), Err(SaveError::Empty)));
+    let short = by_hand(&outage(), vec![(0, burst(2))], 9_000);
+    let first = short.save(&place, NOW).unwrap();
+    let second = short.save(&place, NOW).unwrap();
+    assert_eq!(first.path, dir.join("drill-20261125-235102.toml"));
+    assert_eq!(second.path, dir.join("drill-20261125-235102-2.toml"));
+    assert!(
+        first
+            .to_string()
+            .starts_with("saved drill-20261125-235102.toml: 1 commands"),
+        "{first}"
+    );
+    let missing = Place::File(dir.join("no such").join("drill.toml"));
+    let refused = short.save(&missing, NOW).unwrap_err().to_string();
+    assert!(refused.starts_with("cannot write "), "{refused}");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+/// Over sockets and in real time; what is not the same headless is left out, so that the rest passes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_session_is_kept_and_passes() {
+    let at_once = Range { min_ms: 0, max_ms: 0 };
+    let mut config = SessionConfig {
+        latency: LatencyProfile {
+            first_token: at_once,
+            between_tokens: at_once,
+        },
+        faults: FaultProfile {
+            unavailable: 1.0,
+            ..FaultProfile::default()
+        },
+        ..SessionConfig::default()
+    };
+    config.policy.retry.attempts = 1;
+    let recorder = Recorder::new(&config);
+    let clock = Clock::start();
+    let bus = Bus::tapped(clock, recorder.tap());
+    let session = Session::start_on(config, clock, bus).await.unwrap();
+    let engine = session.engine().clone().heard_by(recorder.ear());
+    for command in [burst(10), faults(true), burst(10), faults(false), burst(10)] {
+        engine.obey(command);
+        engine.settled().await;
+    }
+    let drill = recorder.drill(clock.now());
+    session.shutdown().await;
+    assert_eq!((drill.calls, drill.running), (30, 0));
+    let report = tokio::task::spawn_blocking(move || run(&text(&drill)).1);
+    let report = report.await.unwrap();
+    assert!(report.met, "{report}");
+    assert_eq!(report.measures["calls"], Some(30.0));
+}
