@@ -140,13 +140,10 @@ fn a_mistake_in_a_command_is_told_with_what_to_write() {
     let cases: [(String, &[&str]); 5] = [
         (alone("\"clear_cache\""), &["nobody calls", "[[command]]"]),
         (
-            command("{ burst = { calls = 0 } }"),
+            alone("{ burst = { calls = 0 } }"),
             &["burst.calls = 0", "from 1 to 100000"],
         ),
-        (
-            command("{ send = { prompt = \" \" } }"),
-            &["send.prompt is empty"],
-        ),
+        (alone("{ send = { prompt = \" \" } }"), &["send.prompt is empty"]),
         (
             after("{ faults = { on = true, profile = \"outtage\" } }"),
             &["did you mean outage?"],
