@@ -57,6 +57,7 @@ fn main() -> ExitCode {
             drop(writeln!(std::io::stderr(), "seawall: {chain}"));
             let usage = error.downcast_ref::<ConfigError>().is_some()
                 || error.downcast_ref::<RunError>().is_some()
+                || error.downcast_ref::<charts::WriteError>().is_some()
                 || error.downcast_ref::<SessionError>().is_some();
             ExitCode::from(if usage { USAGE } else { 1 })
         }

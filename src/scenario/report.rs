@@ -352,7 +352,7 @@ impl Report {
         )?;
         writeln!(
             f,
-            "tokens    {} charged, {} of them for nothing, {} saved",
+            "tokens    {} spent, {} of them for nothing, {} saved",
             self.count(Measure::ChargedTokens),
             self.count(Measure::WastedTokens),
             self.count(Measure::SavedTokens)
