@@ -7,8 +7,8 @@ use crate::scenario::Measure;
 
 /// What a reader of the table must know of its numbers.
 pub(super) const NOTE: &str = "Latencies are of served calls only: a policy that gives up on the slow ones looks faster. \
-Tokens are what attempts used, wasted are those that no caller got; of a failed attempt only what is known to have been \
-read or written counts.";
+Tokens are what attempts used, wasted those that no caller got; a broken attempt counts its prompt and what came \
+of the text.";
 /// More policies than these stand below each other.
 const ACROSS: usize = 3;
 
