@@ -131,9 +131,21 @@ pub enum Mode {
         /// The settings of all guards, instead of those of the scenario: production, exercise, or a file
         #[arg(long, value_name = "FILE|PRESET")]
         policy: Option<String>,
-        /// Print the report as JSON
-        #[arg(long)]
+        /// How the report is printed: for people, as Markdown, as JSON, or as JUnit XML for CI
+        #[arg(
+            long,
+            value_name = "FORM",
+            value_enum,
+            default_value_t,
+            conflicts_with = "explain"
+        )]
+        format: ReportFormat,
+        /// Short for --format json
+        #[arg(long, conflicts_with = "format")]
         json: bool,
+        /// Draw the run into this folder as SVG: fates, attempts, buckets and breaker over time
+        #[arg(long, value_name = "DIR", conflicts_with = "explain")]
+        charts: Option<PathBuf>,
         /// Write every event to this file, for `seawall check`
         #[arg(long, value_name = "FILE")]
         journal: Option<PathBuf>,
@@ -226,9 +238,41 @@ pub struct CompareArgs {
     /// The first policy with one setting over a range: retry.attempts=1..5, breaker.failure_rate=0.2..0.8/4
     #[arg(long, value_name = "SETTING=A..B")]
     pub sweep: Option<Sweep>,
-    /// Print all numbers as JSON
-    #[arg(long)]
+    /// How the table is printed: for people, as Markdown, or all numbers as JSON
+    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+    pub format: TableFormat,
+    /// Short for --format json
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
+    /// Draw what the setting of --sweep buys and costs into this folder, as SVG
+    #[arg(long, value_name = "DIR", requires = "sweep")]
+    pub charts: Option<PathBuf>,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// Markdown.
+    Md,
+    /// All numbers.
+    Json,
+    /// JUnit XML.
+    Junit,
+}
+
+/// How a comparison is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// Markdown.
+    Md,
+    /// All numbers.
+    Json,
 }
 
 /// Where to panic on purpose.

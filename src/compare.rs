@@ -16,6 +16,8 @@
 
 mod interval;
 mod layer;
+mod markdown;
+mod picture;
 mod plan;
 mod reading;
 mod sweep;
@@ -29,6 +31,7 @@ use std::thread;
 
 pub use interval::Interval;
 pub use layer::Layer;
+pub use picture::picture;
 pub use plan::Wanted;
 pub use sweep::{Sweep, SweepError};
 
@@ -132,6 +135,8 @@ pub struct Row {
     pub runs: u64,
     /// The mean over those; nothing where there are none.
     pub mean: Option<f64>,
+    /// How sure that mean is.
+    pub interval: Option<Interval>,
     /// The mean of the differences to the first policy, over the seeds in which both have a value.
     pub difference: Option<Interval>,
 }
@@ -251,6 +256,7 @@ fn rows(runs: &[Values], first: Option<&Vec<Values>>) -> Vec<Row> {
                 measure: *measure,
                 runs: here.len() as u64,
                 mean: interval::mean(&here),
+                interval: Interval::of_mean(&here),
                 difference: pairs.and_then(|pairs| Interval::of_mean(&pairs)),
             }
         })

@@ -27,6 +27,10 @@ pub mod journal;
 
 pub mod labels;
 
+pub mod markdown;
+
+pub mod charts;
+
 pub mod check;
 
 pub mod http;

@@ -11,8 +11,9 @@ use clap::Parser as _;
 use color_eyre::eyre;
 use rustls::pki_types::CertificateDer;
 use seawall::bus::{Bus, Tap};
+use seawall::charts;
 use seawall::check::{self, CheckError};
-use seawall::cli::{Cli, ColorChoice, CompareArgs, Mode, PanicIn, SemanticChoice};
+use seawall::cli::{Cli, ColorChoice, CompareArgs, Mode, PanicIn, ReportFormat, SemanticChoice, TableFormat};
 use seawall::client::{EmbedderConfig, HttpEmbedder};
 use seawall::compare::{self, Wanted};
 use seawall::config::{self, ConfigError};
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
             drop(writeln!(std::io::stderr(), "seawall: {chain}"));
             let usage = error.downcast_ref::<ConfigError>().is_some()
                 || error.downcast_ref::<RunError>().is_some()
+                || error.downcast_ref::<charts::WriteError>().is_some()
                 || error.downcast_ref::<SessionError>().is_some();
             ExitCode::from(if usage { USAGE } else { 1 })
         }
@@ -85,7 +87,9 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         Some(Mode::Run {
             scenario,
             policy,
+            format,
             json,
+            charts,
             journal,
             real,
             explain,
@@ -108,7 +112,8 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
                 scenario::in_virtual_time(&scene, journal, &progress.at)
             };
             progress.end();
-            report(&scene, outcome, *real, *json)
+            let format = if *json { ReportFormat::Json } else { *format };
+            report(&scene, outcome, *real, format, charts.as_deref())
         }
         Some(Mode::Compare(args)) => comparison(args, cli.seed),
         Some(Mode::Check { file }) => check_journal(file),
@@ -136,22 +141,25 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
                 ))
             }
         },
-        None => {
-            let config = session_config(cli)?;
-            if let Some(refused) = refused_record(cli) {
-                writeln!(std::io::stderr(), "seawall: {refused}")?;
-                return Ok(USAGE);
-            }
-            if cli.no_tui || !has_terminal() {
-                runtime.block_on(headless(cli, config))
-            } else {
-                // on this thread, not in a task: a panic here gives the terminal back, one in a task must not
-                runtime.block_on(control_room(cli, config))
-            }
-        }
+        None => live(cli, &runtime),
     };
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     code
+}
+
+/// A session of its own: on the screen, or as a drill.
+fn live(cli: &Cli, runtime: &tokio::runtime::Runtime) -> eyre::Result<u8> {
+    let config = session_config(cli)?;
+    if let Some(refused) = refused_record(cli) {
+        writeln!(std::io::stderr(), "seawall: {refused}")?;
+        return Ok(USAGE);
+    }
+    if cli.no_tui || !has_terminal() {
+        runtime.block_on(headless(cli, config))
+    } else {
+        // on this thread, not in a task: a panic here gives the terminal back, one in a task must not
+        runtime.block_on(control_room(cli, config))
+    }
 }
 
 /// The real upstream the command line names, if it names one.
@@ -483,7 +491,7 @@ fn worlds(first: u64, count: u64, journal: Option<&Path>) -> eyre::Result<u8> {
         }
         let scene = worlds::world(first);
         let outcome = scenario::in_virtual_time(&scene, Some(create(path)?), &Arc::default());
-        return report(&scene, outcome, false, false);
+        return report(&scene, outcome, false, ReportFormat::Text, None);
     }
     let progress = Progress::start("worlds", count);
     let explored = worlds::explore(first, count, &progress.at);
@@ -519,7 +527,8 @@ fn report(
     scene: &scenario::Scene,
     outcome: Result<scenario::Outcome, RunError>,
     real: bool,
-    json: bool,
+    format: ReportFormat,
+    folder: Option<&Path>,
 ) -> eyre::Result<u8> {
     let outcome = match outcome {
         Ok(outcome) => outcome,
@@ -532,16 +541,21 @@ fn report(
     let mut out = std::io::stdout();
     if let Some(watched) = &outcome.watched {
         let name = &scene.scenario.name;
+        let json = format == ReportFormat::Json;
         return explain::tell(name, watched, json, &mut out, &mut std::io::stderr());
     }
-    let report = scenario::Report::new(scene, &outcome, !real);
-    if json {
-        // not into `out`: serde_json would wrap what printing meets, and a closed pipe would look like a fault
-        let written = serde_json::to_string_pretty(&report)?;
-        writeln!(out, "{written}")?;
-    } else {
-        write!(out, "{report}")?;
+    if let Some(folder) = folder {
+        charts::write_all(folder, &outcome.history.series(&scene.scenario.name).charts()?)?;
     }
+    let report = scenario::Report::new(scene, &outcome, !real);
+    // not into `out`: serde_json would wrap what printing meets, and a closed pipe would look like a fault
+    let text = match format {
+        ReportFormat::Text => report.to_string(),
+        ReportFormat::Md => report.markdown(),
+        ReportFormat::Json => serde_json::to_string_pretty(&report)? + "\n",
+        ReportFormat::Junit => report.junit()?,
+    };
+    write!(out, "{text}")?;
     Ok(u8::from(!report.met))
 }
 
@@ -598,13 +612,20 @@ fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<u8> {
     let compared = compare::compare(&plan, &progress.at);
     progress.end();
     let compared = compared?;
-    let mut out = std::io::stdout();
-    if args.json {
-        let text = serde_json::to_string_pretty(&compared)?;
-        writeln!(out, "{text}")?;
-    } else {
-        writeln!(out, "{compared}")?;
+    let trade_off = args.sweep.as_ref().map(|sweep| compared.trade_off(sweep));
+    if let (Some(folder), Some(trade_off)) = (&args.charts, &trade_off) {
+        charts::write_all(folder, &[("tradeoff.svg", trade_off.svg()?)])?;
     }
+    let text = match args.format {
+        _ if args.json => serde_json::to_string_pretty(&compared)?,
+        TableFormat::Json => serde_json::to_string_pretty(&compared)?,
+        TableFormat::Md => compared.markdown(),
+        TableFormat::Text => match &trade_off {
+            None => compared.to_string(),
+            Some(trade_off) => format!("{compared}\n\n{}", compare::picture(trade_off)),
+        },
+    };
+    writeln!(std::io::stdout(), "{text}")?;
     Ok(0)
 }
 

@@ -11,6 +11,8 @@
 
 mod bundled;
 mod cast;
+mod junit;
+mod markdown;
 mod measure;
 mod report;
 mod run;

@@ -41,6 +41,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "ratatui"],
     ),
     ("labels", &["text", "settings", "event"], &["tokio", "ratatui"]),
+    ("markdown", &[], &["tokio", "ratatui"]),
+    ("charts", &["time", "event"], &["tokio", "ratatui"]),
     (
         "check",
         &["time", "text", "openai", "settings", "event", "journal"],
@@ -101,6 +103,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "state",
             "bus",
             "journal",
+            "markdown",
+            "charts",
             "check",
             "simulator",
             "engine",
@@ -123,7 +127,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "compare",
-        &["text", "settings", "config", "scenario"],
+        &["text", "settings", "markdown", "charts", "config", "scenario"],
         &["tokio", "ratatui"],
     ),
     ("cli", &["compare"], &["tokio"]),

@@ -5,6 +5,10 @@ use std::fmt;
 use super::{Column, Comparison, Row};
 use crate::scenario::Measure;
 
+/// What a reader of the table must know of its numbers.
+pub(super) const NOTE: &str = "Latencies are of served calls only: a policy that gives up on the slow ones looks faster. \
+Tokens are what attempts used, wasted those that no caller got; a broken attempt counts its prompt and what came \
+of the text.";
 /// More policies than these stand below each other.
 const ACROSS: usize = 3;
 
@@ -18,26 +22,36 @@ impl Column {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seeds = self.seeds;
-        let last = self.first_seed + seeds.saturating_sub(1);
+        let last = self.last_seed();
         writeln!(
             f,
             "{}, seeds {} to {last}: means of {seeds} runs",
             self.scenario, self.first_seed
         )?;
         writeln!(f)?;
-        let table = if self.policies.len() <= ACROSS {
-            self.across()
-        } else {
-            self.down()
-        };
-        write_aligned(f, &table)?;
+        write_aligned(f, &self.rows())?;
         writeln!(f)?;
         writeln!(f, "{}", self.reading)?;
+        writeln!(f, "{NOTE}")?;
         write!(f, "{}", self.model)
     }
 }
 
 impl Comparison {
+    /// The seed of the last run.
+    pub(super) fn last_seed(&self) -> u64 {
+        self.first_seed.wrapping_add(self.seeds.saturating_sub(1))
+    }
+
+    /// The rows of the table, the head first, in the form that fits so many policies.
+    pub(super) fn rows(&self) -> Vec<Vec<String>> {
+        if self.policies.len() <= ACROSS {
+            self.across()
+        } else {
+            self.down()
+        }
+    }
+
     /// The rows of the table, the head first: measures down.
     pub fn across(&self) -> Vec<Vec<String>> {
         let mut head = vec![String::new()];

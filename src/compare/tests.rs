@@ -96,3 +96,56 @@ fn one_seed_is_no_proof() {
             .all(|row| row.difference.is_none())
     );
 }
+
+#[test]
+fn without_a_limiter_tokens_are_spent_all_the_same() {
+    let mut plan = plan(&["production"], 2);
+    let without = Layer::Limit.off(&plan.policies[0]);
+    plan.policies.push(without);
+    let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
+    let mean = |at: usize| {
+        let row = comparison.policies[at].row(Measure::ChargedTokens).unwrap();
+        row.mean.unwrap()
+    };
+    // this world is slow enough for the limiter to hold nobody back: the same calls, the same tokens
+    assert!(mean(0) > 1000.0, "{comparison}");
+    assert!((mean(0) - mean(1)).abs() < f64::EPSILON, "{comparison}");
+    assert!(
+        comparison
+            .to_string()
+            .contains("Latencies are of served calls only")
+    );
+}
+
+#[test]
+fn markdown_has_the_table_and_a_hostile_policy_stays_in_its_cell() {
+    let mut plan = plan(&["production", "exercise"], 2);
+    plan.policies[1].name = "a|b <b>*x*</b>".to_owned();
+    let text = compare(&plan, &AtomicU64::new(0)).unwrap().markdown();
+    let table: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+    assert_eq!(table.len(), 2 + MEASURES.len(), "{text}");
+    let bars = |line: &str| line.replace("\\|", "").matches('|').count();
+    assert!(table.iter().all(|line| bars(line) == 5), "{text}");
+    assert!(text.contains("a\\|b &lt;b&gt;\\*x\\*&lt;/b&gt;"), "{text}");
+    assert!(text.contains("Means of 2 runs, seeds "), "{text}");
+}
+
+#[test]
+fn a_sweep_is_drawn_over_its_values_alone() {
+    let sweep: Sweep = "retry.attempts=1..3".parse().unwrap();
+    let mut plan = plan(&["production", "exercise"], 3);
+    plan.policies.extend(sweep.policies(&Policy::default()).unwrap());
+    let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
+    let trade_off = comparison.trade_off(&sweep);
+    let labels: Vec<&str> = trade_off
+        .points
+        .iter()
+        .map(|point| point.label.as_str())
+        .collect();
+    assert_eq!(labels, ["1", "2", "3"]);
+    let (first, last) = (&trade_off.points[0], &trade_off.points[2]);
+    assert!(first.served.unwrap().mean < last.served.unwrap().mean);
+    let one = first.attempts.unwrap();
+    assert_eq!((one.low, one.mean, one.high), (1.0, 1.0, 1.0));
+    assert!(picture(&trade_off).lines().all(|line| line.chars().count() <= 80));
+}

@@ -87,9 +87,9 @@ pub enum Measure {
     MaxWaiting,
     /// The most attempts in flight.
     MaxParallel,
-    /// LLM tokens charged.
+    /// LLM tokens that attempts used, with or without a limiter.
     ChargedTokens,
-    /// LLM tokens charged for what nobody got.
+    /// LLM tokens used for what nobody got.
     WastedTokens,
     /// LLM tokens that the cache and shared flights saved.
     SavedTokens,
@@ -262,7 +262,8 @@ impl Measure {
                 (attempts > 0.0).then(|| attempts / sent().count() as f64)
             }
             Self::MaxAttempts => calls.iter().map(|call| f64::from(call.attempts)).reduce(f64::max),
-            Self::Retries => Some(calls.iter().map(|call| retried(call)).sum()),
+            // the sum of nothing is -0.0, which a report would print so
+            Self::Retries => Some(calls.iter().map(|call| retried(call)).sum::<f64>() + 0.0),
             Self::SavedByRetry => Some(count(&|call| {
                 call.fate == Some(Fate::Answered) && call.attempts > 1
             })),
@@ -288,7 +289,7 @@ impl Measure {
             Self::TimeToClose => tally.time_to_close(),
             Self::MaxWaiting => Some(f64::from(tally.max_waiting)),
             Self::MaxParallel => Some(f64::from(tally.max_parallel)),
-            Self::ChargedTokens => whole(tally.charged_tokens),
+            Self::ChargedTokens => whole(tally.spent_tokens),
             Self::WastedTokens => whole(tally.wasted_tokens()),
             Self::SavedTokens => whole(tally.saved_tokens),
             Self::NearMisses => whole(tally.near.values().sum()),

@@ -118,6 +118,40 @@ impl Judged {
     }
 }
 
+impl Judged {
+    /// What was expected, without what came: the same words in every run.
+    pub fn expected(&self) -> String {
+        let mut words = self.measure.name().to_owned();
+        let bounds = [("at least", self.at_least), ("at most", self.at_most)];
+        for (word, bound) in bounds {
+            if let Some(bound) = bound {
+                let _ = write!(words, " {word} {}", number(bound));
+            }
+        }
+        words + &self.part()
+    }
+
+    /// Of which calls.
+    fn part(&self) -> String {
+        let mut words = String::new();
+        for (word, bound) in [("from", self.from), ("until", self.until)] {
+            if let Some(bound) = bound {
+                let _ = write!(words, " {word} {bound}s");
+            }
+        }
+        match (&self.user, &self.users[..]) {
+            (Some(user), _) | (None, [user]) => {
+                let _ = write!(words, " for {user}");
+            }
+            (None, []) => {}
+            (None, [first, .., last]) => {
+                let _ = write!(words, " for {first} .. {last}");
+            }
+        }
+        words
+    }
+}
+
 impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is ", self.measure.name())?;
@@ -131,16 +165,7 @@ impl fmt::Display for Judged {
                 write!(f, ", {word} {}", number(bound))?;
             }
         }
-        for (word, bound) in [("from", self.from), ("until", self.until)] {
-            if let Some(bound) = bound {
-                write!(f, " {word} {bound}s")?;
-            }
-        }
-        match (&self.user, &self.users[..]) {
-            (Some(user), _) | (None, [user]) => write!(f, " for {user}"),
-            (None, []) => Ok(()),
-            (None, [first, .., last]) => write!(f, " for {first} .. {last}"),
-        }
+        f.write_str(&self.part())
     }
 }
 
@@ -327,7 +352,7 @@ impl Report {
         )?;
         writeln!(
             f,
-            "tokens    {} charged, {} of them for nothing, {} saved",
+            "tokens    {} spent, {} of them for nothing, {} saved",
             self.count(Measure::ChargedTokens),
             self.count(Measure::WastedTokens),
             self.count(Measure::SavedTokens)
@@ -352,7 +377,7 @@ impl Report {
 }
 
 /// Whole numbers as such, others with three digits.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     if value.fract() == 0.0 {
         format!("{value:.0}")
     } else {
@@ -360,7 +385,7 @@ fn number(value: f64) -> String {
     }
 }
 
-fn clock_time(seconds: f64) -> String {
+pub(super) fn clock_time(seconds: f64) -> String {
     humantime(Duration::from_secs(seconds.max(0.0).round() as u64))
 }
 

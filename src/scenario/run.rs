@@ -9,6 +9,7 @@ use super::cast::{self, Stage};
 use super::tally::Tally;
 use super::{Scene, Wish};
 use crate::bus::{Bus, Tap};
+use crate::charts::History;
 use crate::check::{Checker, Violation};
 use crate::client::{Env, ResilientClient, Transport};
 use crate::event::{CallId, Event, UpstreamHealth};
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_hours(30);
 pub struct Outcome {
     /// What the events add up to.
     pub tally: Tally,
+    /// What happened over time, for charts.
+    pub history: History,
     /// The first promise that was broken.
     pub violation: Option<Violation>,
     /// What was not given back: tasks, flights, slots, waiters. Empty if all is well.
@@ -76,6 +79,7 @@ pub struct Upstream {
 /// Hears every event.
 struct Recording {
     tally: Tally,
+    history: History,
     checker: Option<Checker>,
     violation: Option<Violation>,
     watched: Option<(CallId, Why, Worth)>,
@@ -85,6 +89,7 @@ impl Recording {
     fn new(header: &Header, watch: Option<CallId>) -> Self {
         Self {
             tally: Tally::default(),
+            history: History::default(),
             checker: Some(Checker::of(header)),
             violation: None,
             watched: watch.map(|call| (call, Why::of(call), Worth::default())),
@@ -93,6 +98,7 @@ impl Recording {
 
     fn take(&mut self, event: &Event) {
         self.tally.take(event);
+        self.history.take(event);
         if let Some((_, why, worth)) = &mut self.watched {
             why.apply(event);
             worth.apply(event);
@@ -112,6 +118,7 @@ impl Recording {
         }
         Outcome {
             tally: std::mem::take(&mut self.tally),
+            history: std::mem::take(&mut self.history),
             violation: self.violation.take(),
             leftovers,
             watched: self.watched.take().map(|(call, why, worth)| Watched {

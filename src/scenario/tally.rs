@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::event::{BreakerState, CallId, Event, EventKind, Fate, NearMiss, SemanticMiss, UserId};
+use crate::event::{
+    AttemptResult, BreakerState, CallId, Event, EventKind, Fate, NearMiss, Phase, SemanticMiss, UserId,
+};
 use crate::time::Timestamp;
 
 /// A call, as far as it has come.
@@ -28,6 +30,10 @@ pub struct CallFacts {
     pub waited: Duration,
     /// What the semantic cache said.
     pub meaning: Meaning,
+    /// Estimated tokens of the prompt.
+    prompt_tokens: u64,
+    /// Chunks of the answer that the attempt under way has brought: about as many tokens.
+    streamed: u64,
 }
 
 /// What the semantic cache said to a call.
@@ -85,8 +91,9 @@ pub struct Tally {
     pub max_waiting: u32,
     /// The most attempts in flight.
     pub max_parallel: u32,
-    /// LLM tokens charged.
-    pub charged_tokens: u64,
+    /// LLM tokens that attempts used, as far as that can be known; the limiter's charges are others, and none where
+    /// it is off.
+    pub spent_tokens: u64,
     /// LLM tokens of answers that the upstream gave for their own call.
     answered_tokens: u64,
     /// LLM tokens that cache and shared flights saved.
@@ -111,7 +118,9 @@ impl Tally {
         self.events += 1;
         self.last_at = event.at;
         match &event.kind {
-            EventKind::CallStarted { user, .. } => self.begin(event, user),
+            EventKind::CallStarted {
+                user, prompt_tokens, ..
+            } => self.begin(event, user, *prompt_tokens),
             EventKind::CallEnded {
                 fate,
                 attempts,
@@ -141,17 +150,24 @@ impl Tally {
                 reason: SemanticMiss::Refused,
                 ..
             } => self.note_meaning(event, Meaning::Refused),
-            EventKind::AttemptStarted { .. } => self.attempts += 1,
+            EventKind::AttemptStarted { .. } => {
+                self.attempts += 1;
+                self.stream(event, |_| 0);
+            }
+            EventKind::StreamDelta { chunks, .. } => {
+                self.stream(event, |streamed| streamed + u64::from(*chunks));
+            }
+            EventKind::FlightHandedOver { from, .. } => {
+                let streamed = self.calls.get(from).map_or(0, |call| call.streamed);
+                self.stream(event, |_| streamed);
+            }
             EventKind::AttemptFirstToken { .. } => {
                 let at = event.at;
                 if let Some(call) = self.of(event) {
                     call.first_token.get_or_insert(at.since(call.started_at));
                 }
             }
-            EventKind::AttemptEnded {
-                result: crate::event::AttemptResult::Failed { failure },
-                ..
-            } => *self.causes.entry(failure.label()).or_default() += 1,
+            EventKind::AttemptEnded { result, .. } => self.end_attempt(event, result),
             EventKind::LimitQueued { waiting, .. } => self.max_waiting = self.max_waiting.max(*waiting),
             EventKind::LimitAdmitted { waited, in_use, .. } => {
                 self.max_parallel = self.max_parallel.max(*in_use);
@@ -159,7 +175,6 @@ impl Tally {
                     call.waited = call.waited.saturating_add(*waited);
                 }
             }
-            EventKind::LimitSettled { charged, .. } => self.charged_tokens += charged,
             EventKind::BreakerMoved { to, .. } => self.moves.push((event.at, *to)),
             EventKind::FaultsApplied { on, .. } => self.switches.push((event.at, *on)),
             EventKind::FaultInjected { .. } => self.faults += 1,
@@ -183,9 +198,9 @@ impl Tally {
         self.moves.iter().filter(|(_, to)| *to == state).count() as u64
     }
 
-    /// LLM tokens charged for what nobody got.
+    /// LLM tokens spent on what nobody got.
     pub fn wasted_tokens(&self) -> u64 {
-        self.charged_tokens.saturating_sub(self.answered_tokens)
+        self.spent_tokens.saturating_sub(self.answered_tokens)
     }
 
     /// Seconds from the first faults to the first opening after them.
@@ -225,7 +240,31 @@ impl Tally {
         (!on).then_some(*at)
     }
 
-    fn begin(&mut self, event: &Event, user: &UserId) {
+    /// What the attempt used: the count of a whole answer; of a broken one the prompt and what came of the text; of a
+    /// request that was refused before any work, or never sent, nothing.
+    fn end_attempt(&mut self, event: &Event, result: &AttemptResult) {
+        let begun = |call: &mut CallFacts| call.prompt_tokens.saturating_add(call.streamed);
+        let used = match result {
+            AttemptResult::Succeeded { usage, .. } => Some(usage.total()),
+            AttemptResult::Failed { failure } => {
+                *self.causes.entry(failure.label()).or_default() += 1;
+                match failure.phase {
+                    Phase::NotSent | Phase::Refused | Phase::Final => None,
+                    Phase::Ambiguous | Phase::Begun | Phase::Delivered => self.of(event).map(begun),
+                }
+            }
+            AttemptResult::Cancelled => self.of(event).map(begun),
+        };
+        self.spent_tokens = self.spent_tokens.saturating_add(used.unwrap_or_default());
+    }
+
+    fn stream(&mut self, event: &Event, change: impl FnOnce(u64) -> u64) {
+        if let Some(call) = self.of(event) {
+            call.streamed = change(call.streamed);
+        }
+    }
+
+    fn begin(&mut self, event: &Event, user: &UserId, prompt_tokens: u64) {
         let Some(id) = event.call else { return };
         let call = CallFacts {
             user: user.clone(),
@@ -236,6 +275,8 @@ impl Tally {
             first_token: None,
             waited: Duration::ZERO,
             meaning: Meaning::default(),
+            prompt_tokens,
+            streamed: 0,
         };
         self.calls.insert(id, call);
     }

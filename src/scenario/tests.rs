@@ -191,6 +191,7 @@ fn what_never_came_to_be_is_not_within_bounds() {
     let scene = super::read("test", text, None, None).unwrap();
     let outcome = super::Outcome {
         tally: Tally::default(),
+        history: crate::charts::History::default(),
         violation: None,
         leftovers: Vec::new(),
         watched: None,

@@ -71,6 +71,90 @@ fn not_met_is_exit_code_1_and_says_what() {
     assert!(report.ends_with("FAILED\n"), "{report}");
 }
 
+/// The elements of an XML text by name, each with its attributes; the text must be XML.
+fn elements(xml: &str) -> Vec<(String, String)> {
+    let mut reader = quick_xml::Reader::from_str(xml);
+    let (mut all, mut open) = (Vec::new(), 0);
+    loop {
+        use quick_xml::events::Event;
+        let event = reader.read_event().unwrap();
+        open += match event {
+            Event::Start(_) => 1,
+            Event::End(_) => -1,
+            _ => 0,
+        };
+        match event {
+            Event::Eof => break,
+            Event::Start(tag) | Event::Empty(tag) => {
+                let attribute = |name: &str| {
+                    let mut all = tag.attributes().map(Result::unwrap);
+                    let found = all.find(|one| one.key.as_ref() == name);
+                    found.map_or_else(String::new, |one| {
+                        one.normalized_value(quick_xml::XmlVersion::Implicit1_0)
+                            .unwrap()
+                            .into_owned()
+                    })
+                };
+                let told = format!("{} {}", attribute("name"), attribute("message"));
+                all.push((tag.name().as_ref().to_owned(), told.trim().to_owned()));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(open, 0);
+    all
+}
+
+#[test]
+fn junit_has_a_case_for_each_expectation_and_marks_what_is_not_met() {
+    let folder = tempfile::tempdir().unwrap();
+    let hostile = SHORT.replace("name = \"short\"", "name = \"a <b> & \\\"c\\\" | `d`\"");
+    let text = hostile + "\n[[expect]]\nmeasure = \"retries\"\nat_least = 3.0\nuser = \"a<b>&\"\n";
+    let path = file(folder.path(), &text);
+    let output = seawall(&["run", path.to_str().unwrap(), "--format", "junit"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let all = elements(&String::from_utf8(output.stdout).unwrap());
+    let of = |name: &str| -> Vec<&str> {
+        let found = all.iter().filter(|(tag, _)| tag == name);
+        found.map(|(_, told)| told.as_str()).collect()
+    };
+    assert_eq!(of("testsuite"), ["a <b> & \"c\" | `d`"]);
+    let cases = of("testcase");
+    assert_eq!(cases[..2], ["every promise kept", "served_share at least 1"]);
+    assert_eq!(cases[2..], ["retries at least 3 for a<b>&"]);
+    assert_eq!(of("failure"), ["retries is 0, at least 3 for a<b>&"]);
+
+    let output = seawall(&["run", path.to_str().unwrap(), "--format", "md"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("## a &lt;b&gt; &amp; \"c\" \\| \\`d\\`: FAILED\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("| retries at least 3 for a&lt;b&gt;&amp; | 0 | NOT MET |"),
+        "{text}"
+    );
+}
+
+#[test]
+fn charts_are_written_into_a_new_folder_and_are_the_same_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), SHORT);
+    let charts = |name: &str| {
+        let into = folder.path().join(name).join("charts");
+        let output = seawall(&["run", path.to_str().unwrap(), "--charts", into.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let names = ["attempts.svg", "breaker.svg", "bucket.svg", "fates.svg"];
+        names.map(|name| std::fs::read_to_string(into.join(name)).unwrap())
+    };
+    let first = charts("one");
+    assert_eq!(first, charts("two"));
+    assert!(first.iter().all(|svg| !elements(svg).is_empty()));
+    let output = seawall(&["run", path.to_str().unwrap(), "--charts", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("scenario.toml"), "{}", stderr(&output));
+}
+
 #[test]
 fn a_mistake_in_a_file_is_told_with_its_place_and_the_nearest_name() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,326 @@
+//! The charts of a run.
+
+use std::error::Error;
+
+use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::history::{Bin, Series};
+use super::{Chart, ChartError};
+use crate::event::{BreakerState, Fate};
+
+pub(super) const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
+pub(super) const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
+const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
+const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
+const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
+pub(super) const VERMILION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
+const YELLOW: RGBColor = RGBColor(0xf0, 0xe4, 0x42);
+const GREY: RGBColor = RGBColor(0x88, 0x88, 0x88);
+const SHADE: RGBColor = RGBColor(0xe6, 0xe6, 0xe6);
+const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+
+pub(super) const FONT: &str = "sans-serif";
+const SIZE: (u32, u32) = (960, 360);
+/// Where the legend begins.
+const LEGEND: i32 = 820;
+
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Plot<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+pub(super) type Drawn = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Draws onto an empty sheet.
+pub(super) fn sheet(
+    chart: &'static str,
+    size: (u32, u32),
+    draw: impl FnOnce(&Area<'_>) -> Drawn,
+) -> Result<String, ChartError> {
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+    let drawn = area
+        .fill(&WHITE)
+        .map_err(Into::into)
+        .and_then(|()| draw(&area))
+        .and_then(|()| Ok(area.present()?));
+    drop(area);
+    drawn.map_err(|error| ChartError {
+        chart,
+        problem: error.to_string(),
+    })?;
+    Ok(svg)
+}
+
+/// A layer of a stack: what it is called, its colour, and its height in each bin.
+struct Layer<'a> {
+    name: &'a str,
+    color: RGBColor,
+    heights: Vec<f64>,
+}
+
+impl Series {
+    /// All charts of a run.
+    pub fn charts(&self) -> Result<Vec<Chart>, ChartError> {
+        Ok(vec![
+            ("fates.svg", self.fates()?),
+            ("attempts.svg", self.attempts()?),
+            ("bucket.svg", self.levels()?),
+            ("breaker.svg", self.states()?),
+        ])
+    }
+
+    /// How calls ended, stacked, by the time of their end.
+    pub fn fates(&self) -> Result<String, ChartError> {
+        let colors = [SKY, BLUE, GREEN, ORANGE, PURPLE, VERMILION, YELLOW, GREY];
+        let layers = Fate::ALL
+            .iter()
+            .zip(colors)
+            .enumerate()
+            .map(|(at, (fate, color))| Layer {
+                name: fate.label(),
+                color,
+                heights: self.per_second(|bin| bin.fates.get(at).copied().unwrap_or_default()),
+            });
+        // what never was needs no place in the legend
+        let layers = layers.filter(|layer| layer.heights.iter().any(|height| *height > 0.0));
+        self.stacked(
+            "fates.svg",
+            "how calls ended",
+            "calls a second",
+            &layers.collect::<Vec<_>>(),
+        )
+    }
+
+    /// Attempts sent, stacked.
+    pub fn attempts(&self) -> Result<String, ChartError> {
+        let layers = [
+            Layer {
+                name: "first attempts",
+                color: SKY,
+                heights: self.per_second(|bin| bin.first_attempts),
+            },
+            Layer {
+                name: "retries",
+                color: VERMILION,
+                heights: self.per_second(|bin| bin.retries),
+            },
+        ];
+        self.stacked("attempts.svg", "attempts sent", "attempts a second", &layers)
+    }
+
+    /// The lowest levels of the two buckets.
+    pub fn levels(&self) -> Result<String, ChartError> {
+        let lines = [
+            ("requests", BLUE, self.level_line(|bin| bin.requests)),
+            ("LLM tokens", VERMILION, self.level_line(|bin| bin.tokens)),
+        ];
+        let lowest = lines
+            .iter()
+            .flat_map(|(_, _, line)| line)
+            .map(|(_, level)| *level)
+            .fold(0.0, f64::min);
+        sheet("bucket.svg", SIZE, |area| {
+            let heading = title(&self.title, "buckets of the limiter, lowest level");
+            let mut plot = self.plot(area, &heading, "% of capacity", (lowest.floor(), 105.0))?;
+            for (at, (name, color, line)) in lines.iter().enumerate() {
+                let style = color.stroke_width(2);
+                if at == 0 {
+                    plot.draw_series([PathElement::new(line.clone(), style)])?;
+                } else {
+                    plot.draw_series([DashedPathElement::new(line.iter().copied(), 6, 3, style)])?;
+                }
+                key(area, at, *color, name)?;
+            }
+            self.fault_key(area, lines.len())
+        })
+    }
+
+    /// What the breaker was, as bands.
+    pub fn states(&self) -> Result<String, ChartError> {
+        const ROWS: [(BreakerState, &str, RGBColor); 3] = [
+            (BreakerState::Closed, "closed", SKY),
+            (BreakerState::HalfOpen, "half-open", ORANGE),
+            (BreakerState::Open, "open", VERMILION),
+        ];
+        sheet("breaker.svg", (SIZE.0, 240), |area| {
+            let heading = title(&self.title, "state of the breaker");
+            let (scale, _) = self.unit();
+            let mut plot = self.plot(area, &heading, "", (0.0, 3.0))?;
+            for (at, (state, name, color)) in ROWS.iter().enumerate() {
+                let (low, high) = (at as f64 + 0.1, at as f64 + 0.9);
+                let spans = self.breaker.iter().filter(|span| span.what == *state);
+                let (mut bands, mut edges) = (Vec::new(), Vec::new());
+                for span in spans {
+                    let (from, until) = (span.from / scale, span.until / scale);
+                    bands.push(Rectangle::new([(from, low), (until, high)], color.filled()));
+                    // a state that held for an instant is a line, not nothing
+                    edges.push(PathElement::new(
+                        vec![(from, low), (from, high)],
+                        color.stroke_width(1),
+                    ));
+                }
+                plot.draw_series(bands)?;
+                plot.draw_series(edges)?;
+                let (x, y) = plot.backend_coord(&(0.0, at as f64 + 0.5));
+                let style = text(13).pos(Pos::new(HPos::Right, VPos::Center));
+                area.draw_text(name, &style, (x - 8, y))?;
+            }
+            self.fault_key(area, 0)
+        })
+    }
+
+    fn per_second(&self, count: impl Fn(&Bin) -> u32) -> Vec<f64> {
+        let width = self.width.max(f64::MIN_POSITIVE);
+        self.bins
+            .iter()
+            .map(|bin| f64::from(count(bin)) / width)
+            .collect()
+    }
+
+    /// In percent, at the middle of each bin.
+    fn level_line(&self, level: impl Fn(&Bin) -> Option<f64>) -> Vec<(f64, f64)> {
+        let (scale, _) = self.unit();
+        let bins = self.bins.iter().enumerate();
+        bins.filter_map(|(at, bin)| {
+            let x = ((at as f64 + 0.5) * self.width).min(self.seconds);
+            Some((x / scale, level(bin)? * 100.0))
+        })
+        .collect()
+    }
+
+    fn stacked(
+        &self,
+        file: &'static str,
+        what: &str,
+        unit: &str,
+        layers: &[Layer<'_>],
+    ) -> Result<String, ChartError> {
+        let mut base = vec![0.0; self.bins.len()];
+        let mut outlines = Vec::new();
+        for layer in layers {
+            let top: Vec<f64> = base
+                .iter()
+                .zip(&layer.heights)
+                .map(|(low, height)| low + height)
+                .collect();
+            let mut outline = self.steps(&top);
+            outline.extend(self.steps(&base).into_iter().rev());
+            outlines.push(outline);
+            base = top;
+        }
+        let highest = base.iter().copied().fold(1.0, f64::max);
+        sheet(file, SIZE, |area| {
+            let mut plot = self.plot(area, &title(&self.title, what), unit, (0.0, highest * 1.05))?;
+            for (layer, outline) in layers.iter().zip(outlines) {
+                plot.draw_series([Polygon::new(outline, layer.color.filled())])?;
+            }
+            // in the order in which they lie on each other
+            for (at, layer) in layers.iter().rev().enumerate() {
+                key(area, at, layer.color, layer.name)?;
+            }
+            self.fault_key(area, layers.len())
+        })
+    }
+
+    /// The outline of a histogram, from left to right.
+    fn steps(&self, heights: &[f64]) -> Vec<(f64, f64)> {
+        let (scale, _) = self.unit();
+        let edge = |at: usize| (at as f64 * self.width).min(self.end()) / scale;
+        let bins = heights.iter().enumerate();
+        bins.flat_map(|(at, height)| [(edge(at), *height), (edge(at + 1), *height)])
+            .collect()
+    }
+
+    /// The end of the last bin.
+    fn end(&self) -> f64 {
+        (self.bins.len() as f64 * self.width).max(self.width)
+    }
+
+    /// What a unit of the time axis is, in seconds, and its name.
+    fn unit(&self) -> (f64, &'static str) {
+        match self.seconds {
+            seconds if seconds <= 600.0 => (1.0, "s"),
+            seconds if seconds <= 4.0 * 3600.0 => (60.0, "min"),
+            _ => (3600.0, "h"),
+        }
+    }
+
+    /// Axes, grid and the times of faults.
+    fn plot<'a>(
+        &self,
+        area: &Area<'a>,
+        title: &str,
+        unit: &str,
+        (low, high): (f64, f64),
+    ) -> Result<Plot<'a>, Box<dyn Error + Send + Sync>> {
+        let (scale, name) = self.unit();
+        let (left, _) = area.split_horizontally(LEGEND);
+        let mut plot = ChartBuilder::on(&left)
+            .caption(title, text(17))
+            .margin(10)
+            .x_label_area_size(42)
+            .y_label_area_size(64)
+            .build_cartesian_2d(0.0..self.end() / scale, low..high)?;
+        plot.draw_series(self.faults.iter().map(|span| {
+            let corners = [(span.from / scale, low), (span.until / scale, high)];
+            Rectangle::new(corners, SHADE.filled())
+        }))?;
+        let mut mesh = plot.configure_mesh();
+        mesh.x_desc(format!("time since the start, {name}"))
+            .label_style(text(12))
+            .axis_desc_style(text(13))
+            .x_labels(10)
+            .x_label_formatter(&|value| number(*value))
+            .y_label_formatter(&|value| number(*value))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID);
+        if unit.is_empty() {
+            mesh.disable_y_axis().disable_y_mesh();
+        } else {
+            mesh.y_desc(unit).y_labels(8);
+        }
+        mesh.draw()?;
+        Ok(plot)
+    }
+
+    fn fault_key(&self, area: &Area<'_>, at: usize) -> Drawn {
+        if self.faults.is_empty() {
+            return Ok(());
+        }
+        key(area, at, SHADE, "faults on")
+    }
+}
+
+/// A number on an axis: no digits that say nothing.
+pub(super) fn number(value: f64) -> String {
+    // also without the noise of sums of binary fractions, and without a minus before 0
+    ((value * 1000.0).round() / 1000.0 + 0.0).to_string()
+}
+
+/// A title that fits its chart.
+pub(super) fn title(name: &str, what: &str) -> String {
+    const MOST: usize = 60;
+    if name.chars().count() <= MOST {
+        return format!("{name}: {what}");
+    }
+    let name: String = name.chars().take(MOST - 1).collect();
+    format!("{name}\u{2026}: {what}")
+}
+
+pub(super) fn text(size: u32) -> TextStyle<'static> {
+    (FONT, size).into_text_style(&(0, 0)).color(&BLACK)
+}
+
+/// A line of the legend.
+fn key(area: &Area<'_>, at: usize, color: RGBColor, name: &str) -> Drawn {
+    let y = 48 + 22 * i32::try_from(at).unwrap_or_default();
+    area.draw(&Rectangle::new(
+        [(LEGEND, y), (LEGEND + 14, y + 14)],
+        color.filled(),
+    ))?;
+    area.draw(&Rectangle::new([(LEGEND, y), (LEGEND + 14, y + 14)], GREY))?;
+    area.draw_text(name, &text(13), (LEGEND + 20, y + 1))?;
+    Ok(())
+}

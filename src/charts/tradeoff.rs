@@ -1,0 +1,144 @@
+//! What a setting buys and what it costs: the served share and the attempts a call over its values.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::ChartError;
+use super::draw::{Area, BLUE, Drawn, VERMILION, number, sheet, text, title};
+
+const SIZE: (u32, u32) = (960, 520);
+
+/// A mean and where it may be: the ends are the mean itself where nothing is known of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// The mean.
+    pub mean: f64,
+    /// 2.5 % are below.
+    pub low: f64,
+    /// 2.5 % are above.
+    pub high: f64,
+}
+
+/// A value of the setting and what came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// As it is written.
+    pub label: String,
+    /// Where it stands on the axis.
+    pub at: f64,
+    /// Served share of the calls, 0 to 1.
+    pub served: Option<Range>,
+    /// Attempts for each call sent.
+    pub attempts: Option<Range>,
+}
+
+/// See the module documentation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TradeOff {
+    /// The world.
+    pub title: String,
+    /// What is varied.
+    pub setting: String,
+    /// In the order of the axis.
+    pub points: Vec<Point>,
+}
+
+/// One of the two halves.
+struct Panel<'a> {
+    unit: &'a str,
+    color: RGBColor,
+    /// Multiplies what is shown.
+    scale: f64,
+    of: fn(&Point) -> Option<Range>,
+}
+
+impl TradeOff {
+    /// The chart: both measures over the same axis, one above the other, with their 95 % intervals.
+    pub fn svg(&self) -> Result<String, ChartError> {
+        sheet("tradeoff.svg", SIZE, |area| {
+            let what = format!("what {} buys and costs (mean, 95 % interval)", self.setting);
+            area.draw_text(&title(&self.title, &what), &text(17), (74, 10))?;
+            let (_, below) = area.split_vertically(34);
+            let (upper, lower) = below.split_vertically(232);
+            self.panel(
+                &upper,
+                &Panel {
+                    unit: "calls served, %",
+                    color: BLUE,
+                    scale: 100.0,
+                    of: |point| point.served,
+                },
+            )?;
+            self.panel(
+                &lower,
+                &Panel {
+                    unit: "attempts a call",
+                    color: VERMILION,
+                    scale: 1.0,
+                    of: |point| point.attempts,
+                },
+            )
+        })
+    }
+
+    fn panel(&self, area: &Area<'_>, panel: &Panel<'_>) -> Drawn {
+        let ranges: Vec<(f64, Range)> = self
+            .points
+            .iter()
+            .filter_map(|point| {
+                let Range { mean, low, high } = (panel.of)(point)?;
+                let scaled = Range {
+                    mean: mean * panel.scale,
+                    low: low * panel.scale,
+                    high: high * panel.scale,
+                };
+                Some((point.at, scaled))
+            })
+            .collect();
+        let (left, right) = ends(self.points.iter().map(|point| (point.at, point.at)));
+        let (low, high) = ends(ranges.iter().map(|(_, range)| (range.low, range.high)));
+        let mut plot = ChartBuilder::on(area)
+            .margin(10)
+            .x_label_area_size(42)
+            .y_label_area_size(64)
+            .build_cartesian_2d(left..right, low..high)?;
+        plot.configure_mesh()
+            .x_desc(self.setting.as_str())
+            .y_desc(panel.unit)
+            .label_style(text(12))
+            .axis_desc_style(text(13))
+            .y_labels(6)
+            .y_label_formatter(&|value| number(*value))
+            .x_labels(0)
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(RGBColor(0xdd, 0xdd, 0xdd))
+            .draw()?;
+        let means: Vec<(f64, f64)> = ranges.iter().map(|(at, range)| (*at, range.mean)).collect();
+        plot.draw_series([PathElement::new(means, panel.color.stroke_width(2))])?;
+        plot.draw_series(ranges.iter().map(|(at, range)| {
+            ErrorBar::new_vertical(*at, range.low, range.mean, range.high, panel.color.filled(), 8)
+        }))?;
+        let bottom = Pos::new(HPos::Center, VPos::Top);
+        // the values as they were written, where there is room for them
+        let every = self.points.len().div_ceil(16).max(1);
+        for point in self.points.iter().step_by(every) {
+            let (x, y) = plot.backend_coord(&(point.at, low));
+            let style = text(12).pos(bottom);
+            let (left, top) = area.get_base_pixel();
+            area.draw_text(&point.label, &style, (x - left, y - top + 6))?;
+        }
+        Ok(())
+    }
+}
+
+/// The ends of an axis, with some room.
+fn ends(all: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
+    let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (from, to)| {
+        (low.min(from), high.max(to))
+    });
+    if !(low.is_finite() && high.is_finite()) {
+        return (0.0, 1.0);
+    }
+    let room = ((high - low) * 0.08).max(high.abs().max(1.0) * 1e-3);
+    (low - room, high + room)
+}

@@ -1,0 +1,37 @@
+//! The comparison as Markdown.
+
+use std::fmt::Write as _;
+
+use super::Comparison;
+use crate::markdown::{escape, table};
+
+impl Comparison {
+    /// The comparison as Markdown; the last line has no end.
+    pub fn markdown(&self) -> String {
+        let mut out = String::new();
+        let _ = write!(
+            out,
+            "## {} under {} policies\n\n",
+            escape(&self.scenario),
+            self.policies.len()
+        );
+        let _ = write!(out, "{}\n\n", escape(&self.reading));
+        let mut rows = self.rows();
+        let head = if rows.is_empty() {
+            Vec::new()
+        } else {
+            rows.remove(0)
+        };
+        out.push_str(&table(&head, &rows));
+        let _ = write!(
+            out,
+            "\nMeans of {} runs, seeds {} to {}. {}\n\n",
+            self.seeds,
+            self.first_seed,
+            self.last_seed(),
+            super::table::NOTE
+        );
+        out.push_str(&escape(self.model));
+        out
+    }
+}

@@ -1,0 +1,100 @@
+//! Markdown as reports need it: a table, and words of others that cannot break out of it.
+
+use std::fmt::Write as _;
+
+/// Text as a paragraph of one line of Markdown that shows exactly these characters: no emphasis, no link, no tag.
+pub fn escape(text: &str) -> String {
+    let mut out = inline(text);
+    // what would make a list or a rule of a line
+    let marks = out.bytes().take_while(u8::is_ascii_digit).count();
+    let listed = out.starts_with(['-', '+', '=']) || (marks > 0 && out[marks..].starts_with(['.', ')']));
+    if listed {
+        out.insert(marks, '\\');
+    }
+    out
+}
+
+/// The same within a cell, where no list can begin.
+fn inline(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    let mut before = ' ';
+    while let Some(letter) = letters.next() {
+        // between two letters it begins no emphasis, and names are full of it
+        let within =
+            |next: Option<&char>| before.is_alphanumeric() && next.is_some_and(|next| next.is_alphanumeric());
+        match letter {
+            '_' if within(letters.peek()) => out.push('_'),
+            '\\' | '|' | '*' | '_' | '`' | '[' | ']' | '~' | '#' | '$' => out.extend(['\\', letter]),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            letter if letter.is_control() => out.push(' '),
+            letter => out.push(letter),
+        }
+        before = letter;
+    }
+    out
+}
+
+/// A table of text that is not escaped yet: the first column to the left, all others to the right. Rows are as wide
+/// as the head.
+pub fn table(head: &[String], rows: &[Vec<String>]) -> String {
+    let mut out = String::new();
+    let line = |out: &mut String, cells: &[String]| {
+        for at in 0..head.len() {
+            let cell = cells.get(at).map_or_else(String::new, |cell| inline(cell.trim()));
+            let _ = write!(out, "| {cell} ");
+        }
+        out.push_str("|\n");
+    };
+    line(&mut out, head);
+    for at in 0..head.len() {
+        out.push_str(if at == 0 { "| --- " } else { "| ---: " });
+    }
+    out.push_str("|\n");
+    for row in rows {
+        line(&mut out, row);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The cells of a line, told apart as a reader of GitHub's Markdown does: by pipes without a backslash.
+    fn cells(line: &str) -> usize {
+        let (mut bars, mut before) = (0, ' ');
+        for letter in line.chars() {
+            bars += usize::from(letter == '|' && before != '\\');
+            before = if before == '\\' { ' ' } else { letter };
+        }
+        bars - 1
+    }
+
+    #[test]
+    fn a_hostile_name_stays_in_its_cell() {
+        let hostile = "a|b\\|c\n| d | <img src=x> [l](u) `*_~";
+        let head = ["policy".to_owned(), hostile.to_owned()];
+        let text = table(
+            &head,
+            &[
+                vec![hostile.to_owned()],
+                vec!["x".into(), "1".into(), "more".into()],
+            ],
+        );
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.lines().all(|line| cells(line) == 2), "{text}");
+        assert!(!text.contains('<') && text.contains("\\[l\\](u)"), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_looks_like_a_list_is_none() {
+        assert_eq!(escape("1. one"), "1\\. one");
+        assert_eq!(escape("- one"), "\\- one");
+        assert_eq!(escape("12 - one"), "12 - one");
+        assert_eq!(escape("# one"), "\\# one");
+        assert_eq!(escape("served_share of _all_"), "served_share of \\_all\\_");
+    }
+}
