@@ -137,7 +137,9 @@ fn is_seconds(measure: Measure) -> bool {
 fn value(measure: Measure, value: f64, signed: bool) -> String {
     let plus = if signed && value > 0.0 { "+" } else { "" };
     match measure {
-        Measure::ServedShare => format!("{plus}{:.1}%", value * 100.0),
+        // a difference of two percentages is none
+        Measure::ServedShare if signed => format!("{plus}{:.1} points", value * 100.0),
+        Measure::ServedShare => format!("{:.1}%", value * 100.0),
         _ if is_seconds(measure) => format!("{plus}{value:.2}s"),
         Measure::Amplification => format!("{plus}{value:.2}"),
         _ => format!("{plus}{value:.1}"),
