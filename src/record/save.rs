@@ -45,7 +45,13 @@ impl fmt::Display for Saved {
         let name = self.path.file_name().unwrap_or(self.path.as_os_str());
         let name = config::one_line(&name.to_string_lossy());
         let (commands, expected) = (self.commands, self.expected);
-        write!(f, "saved {name}: {commands} commands, {expected} expectations")?;
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        write!(
+            f,
+            "saved {name}: {commands} command{}, {expected} expectation{}",
+            plural(commands),
+            plural(expected)
+        )?;
         if self.left_out > 0 {
             write!(f, ", {} left out", self.left_out)?;
         }

@@ -306,7 +306,7 @@ fn nothing_is_overwritten_and_nothing_empty_is_left() {
     assert!(
         first
             .to_string()
-            .starts_with("saved drill-20261125-235102.toml: 1 commands"),
+            .starts_with("saved drill-20261125-235102.toml: 1 command, "),
         "{first}"
     );
     let missing = Place::File(dir.join("no such").join("drill.toml"));
