@@ -6,15 +6,15 @@
 //! a false hit.
 
 mod figures;
-mod interval;
 mod pairs;
+mod rate;
 mod report;
 
 use std::collections::BTreeMap;
 
 pub use figures::{Counts, Figures, Sweep};
-pub use interval::Rate;
 pub use pairs::{BUNDLED, BUNDLED_NAME, Half, PairsError, PromptPair, read};
+pub use rate::Rate;
 pub use report::{Evaluation, Measured, Scored};
 
 use crate::client::{EmbedError, Embedder as _, HttpEmbedder};

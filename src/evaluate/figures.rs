@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::MOST_FALSE_HITS;
-use super::interval::Rate;
 use super::pairs::{Half, is_paraphrase};
+use super::rate::Rate;
 use super::report::Scored;
 
 /// The lowest threshold that is tried.

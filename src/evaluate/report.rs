@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::MOST_FALSE_HITS;
 use super::figures::{self, Counts, Figures, Sweep};
-use super::interval::Rate;
 use super::pairs::{Half, PromptPair, is_paraphrase};
+use super::rate::Rate;
 use crate::event::{Objection, SemanticGuard};
 use crate::text::SafeText;
 

@@ -51,11 +51,24 @@ struct Around<'r> {
     nearest: (Option<&'r str>, Option<&'r str>),
 }
 
+impl Around<'_> {
+    /// Whether the other prompt has the word with the same around it.
+    fn stands_in(&self, other: &[Around<'_>]) -> bool {
+        let same =
+            |one: &Around<'_>| one.key == self.key && one.before == self.before && one.behind == self.behind;
+        other.iter().any(same)
+    }
+}
+
 pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     let (asked, stored) = (around(&pair.asked), around(&pair.stored));
     let alike = same_grammar(&pair.asked, &pair.stored);
     for one in &asked {
         for other in stored.iter().filter(|other| other.key == one.key) {
+            // a word that stands twice is only compared with itself
+            if one.stands_in(&stored) && other.stands_in(&asked) {
+                continue;
+            }
             if turned(one, other) && (!one.is_content || one.passive != other.passive || alike) {
                 return Some(told(
                     SemanticGuard::Role,

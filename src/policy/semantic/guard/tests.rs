@@ -268,6 +268,17 @@ fn what_is_shown_is_short_and_printable() {
     );
 }
 
+#[test]
+fn a_word_that_stands_twice_turns_no_roles() {
+    assert_eq!(lexical_objection("y R r,Y,", "y  R  r,Y,"), None);
+    let found = objection(
+        "does Anna beat Ben and Ben beat Cleo",
+        "does Ben beat Anna and Ben beat Cleo",
+    )
+    .unwrap();
+    assert_eq!(found.guard, Role);
+}
+
 proptest! {
     #[test]
     fn a_prompt_never_objects_to_itself_in_other_spacing(text in "[a-zA-Z0-9 ,.?!$%@#_-]{0,80}") {
