@@ -129,6 +129,7 @@ impl Stage {
                 format: FORMAT_VERSION,
                 seed: SEED,
                 upstream: transport.info(),
+                simulator: None,
             },
         );
         let client = ResilientClient::new(policy, transport, recorder.clone(), env.clone());

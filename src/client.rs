@@ -189,6 +189,15 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         self.change(|_| policy);
     }
 
+    /// Takes other settings that were written with these in view: what people said of semantic hits meanwhile stays.
+    pub fn take(&self, policy: Policy) {
+        self.change(|now| {
+            let mut policy = policy;
+            policy.semantic.labels = now.semantic.labels;
+            policy
+        });
+    }
+
     /// Takes what `change` makes of the settings, in one step: between reading and writing them a label would get
     /// lost.
     fn change(&self, change: impl FnOnce(Policy) -> Policy) {

@@ -17,7 +17,7 @@ use url::Url;
 pub use labels::{add_labels, labels_file, read_labels};
 
 use crate::client::{ApiKey, is_loopback};
-use crate::settings::{FaultProfile, Policy};
+use crate::settings::{FaultProfile, Policy, nearest};
 use crate::simulator::fault;
 use crate::text::SafeText;
 
@@ -508,15 +508,6 @@ fn near_field(message: &str) -> Option<String> {
     // odd pieces stand between backticks
     let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
     nearest(wrong, names.iter().copied()).map(str::to_owned)
-}
-
-/// The name most like `wrong`, if it is like it at all.
-fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names
-        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
-        .filter(|(distance, name)| *distance <= 2 + name.len() / 4)
-        .min()
-        .map(|(_, name)| name)
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub struct Engine<T: Transport, O: Observer> {
     running: Arc<Mutex<Running>>,
     /// Told whenever a call or a burst has ended.
     ended: Arc<Notify>,
-    ear: Option<Arc<dyn Ear>>,
+    ears: Vec<Arc<dyn Ear>>,
 }
 
 /// Hears which commands are obeyed, and when.
@@ -87,7 +87,7 @@ impl<T: Transport, O: Observer + Clone> Clone for Engine<T, O> {
             prompts: Arc::clone(&self.prompts),
             running: Arc::clone(&self.running),
             ended: Arc::clone(&self.ended),
-            ear: self.ear.clone(),
+            ears: self.ears.clone(),
         }
     }
 }
@@ -110,14 +110,14 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             prompts: Arc::new(Prompts::bundled()),
             running: Arc::default(),
             ended: Arc::default(),
-            ear: None,
+            ears: Vec::new(),
         }
     }
 
     /// The same engine; what this clone and its clones obey is heard.
     #[must_use]
     pub fn heard_by(mut self, ear: Arc<dyn Ear>) -> Self {
-        self.ear = Some(ear);
+        self.ears.push(ear);
         self
     }
 
@@ -151,7 +151,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
 
     /// Obeys one command. Returns at once; what it starts goes on.
     pub fn obey(&self, command: Command) {
-        if let Some(ear) = &self.ear {
+        for ear in &self.ears {
             ear.obeyed(self.env.clock.now(), &command);
         }
         match command {
@@ -178,6 +178,9 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             }
             Command::SetCache { on } => self.client.switch_cache(on),
             Command::ClearCache => self.client.clear_cache(),
+            Command::ApplyPolicy { policy } => self.client.take(*policy),
+            // whoever judges hears of it, see `Ear`: nothing here changes
+            Command::JudgePolicy { .. } => {}
             Command::SetSemantic { mode } => self.client.set_semantic(mode),
             Command::LabelHit { call, good } => self.client.label(call, good),
             Command::SetQueueOrder { order } => self.client.set_queue_order(order),

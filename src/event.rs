@@ -13,6 +13,7 @@ mod kind;
 mod level;
 mod limit;
 mod semantic;
+mod shadow;
 mod upstream;
 
 use std::fmt;
@@ -21,14 +22,15 @@ use serde::{Deserialize, Serialize};
 
 pub use breaker::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
 pub use cache::{BypassReason, DiffKind, EvictReason, FieldDiff, MissReason, NearMiss, SkipReason};
-pub use call::{Fate, Origin, Sharing, StopReason};
+pub use call::{Fate, Manner, Origin, Sharing, StopReason};
 pub use command::{BurstUsers, Command};
 pub use failure::{AttemptResult, Failure, FailureClass, Finish, Hint, HintSource, Phase};
 pub use kind::EventKind;
 pub use level::BucketLevel;
 pub use limit::{Constraint, LimitLevels, LimitReject, UserLevels};
 pub use semantic::{NearestPrompt, Objection, SemanticGuard, SemanticMiss};
-pub use upstream::{UpstreamHealth, UpstreamInfo};
+pub use shadow::{Judged, Judgement, Otherwise, ShadowUpstream};
+pub use upstream::{SimulatorPace, UpstreamHealth, UpstreamInfo};
 
 use crate::text::SafeText;
 use crate::time::Timestamp;

@@ -230,7 +230,8 @@ impl Heard {
                 BreakerMode::Automatic => Wish::Automatic,
             },
             Command::ResetBreaker => Wish::ResetBreaker,
-            Command::Shutdown => return None,
+            // looking at a copy changes nothing
+            Command::ApplyPolicy { .. } | Command::JudgePolicy { .. } | Command::Shutdown => return None,
         })
     }
 

@@ -19,7 +19,7 @@ use crate::client::{
     HttpEmbedder, HttpTransport, Lexical, ResilientClient, Transport as _, TransportSetupError, host_of,
 };
 use crate::engine::{Engine, RequestStyle, Route};
-use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer as _, UpstreamHealth, UserId};
+use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer as _, SimulatorPace, UpstreamHealth, UserId};
 use crate::openai::ChatRequest;
 use crate::settings::{Capacity, FaultKind, FaultProfile, LatencyProfile, Policy};
 use crate::simulator::{self, FaultControl, FaultSink, Simulator, SimulatorConfig};
@@ -180,6 +180,12 @@ impl Session {
                 format: FORMAT_VERSION,
                 seed: config.seed,
                 upstream: route.info(),
+                simulator: config.upstream.is_none().then(|| {
+                    Box::new(SimulatorPace {
+                        latency: config.latency,
+                        capacity: config.capacity,
+                    })
+                }),
             },
         );
         let embedder = embedder(&config)?;

@@ -3,12 +3,16 @@
 //! The words only; the machines that obey them are in [`crate::policy`] and [`crate::simulator`]. Reading
 //! files and naming the line of a mistake is the work of [`crate::config`].
 
+mod catalog;
 mod faults;
+mod path;
 mod policy;
 mod semantic;
 mod users;
 
+pub use catalog::{Kind, SETTINGS, Setting};
 pub use faults::{Capacity, FaultKind, FaultProfile, LatencyProfile, Range};
+pub use path::{NONE, PathError, nearest};
 pub use policy::{
     BreakerSettings, Bucket, CacheSettings, Counts, FlightSettings, Jitter, LimitSettings, Policy,
     RetrySettings, SettingsError, TimeoutSettings,

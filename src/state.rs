@@ -18,6 +18,7 @@ macro_rules! session_events {
     () => {
         EventKind::SessionStarted { .. }
             | EventKind::PolicyApplied { .. }
+            | EventKind::PolicyJudged { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::FaultInjected { .. }
@@ -117,6 +118,7 @@ mod log;
 mod retry;
 mod semantic;
 mod session;
+mod shadow;
 mod stats;
 #[cfg(test)]
 pub(crate) mod story;
@@ -139,6 +141,7 @@ pub use log::{Log, LogKind, LogLine};
 pub use retry::{HISTORY, RetryCause, RetryView, Second, Storm, StormGuard, Timeline, WINDOW, Wait};
 pub use semantic::{Look, LookKind, Lookups, SemanticView};
 pub use session::Session;
+pub use shadow::ShadowView;
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
 pub use users::{MAX_USERS, Noise, NoiseKind, UserShare, UserUse, UsersView};
 pub use verdict::{Cause, Hold, Verdict};
@@ -176,6 +179,9 @@ pub struct State {
     pub latency: LatencyView,
     /// The log.
     pub log: Log,
+    /// The copy of the settings that is judged.
+    #[serde(default)]
+    pub shadow: ShadowView,
     /// What the stories of calls are made of.
     pub why: why::Why,
 }
@@ -207,5 +213,6 @@ impl State {
         // before the session, so that a line can tell what was from what is
         self.log.apply(event, &self.session, &self.calls, &self.semantic);
         self.session.apply(event);
+        self.shadow.apply(event);
     }
 }

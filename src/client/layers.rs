@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::flight::{Flight, FlightKey, Subscriber};
 use super::guards::{Guards, Kept};
@@ -12,8 +13,8 @@ use super::stream::CallStream;
 use super::transport::{AttemptRequest, Transport};
 use super::{CallContext, Core};
 use crate::event::{
-    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff, FlightId, MissReason, NearMiss,
-    Observer, Phase, Sharing, UpstreamInfo, UserId,
+    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff, FlightId, Manner, MissReason,
+    NearMiss, Observer, Phase, Sharing, UpstreamInfo, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::admission;
@@ -84,7 +85,18 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 .deadline
                 .unwrap_or(policy.timeouts.call)
                 .min(policy.timeouts.call);
-        let repeatable = context.cacheable || policy.cache.store_all || admission::is_deterministic(request);
+        let willing = context.cacheable || admission::is_deterministic(request);
+        let repeatable = willing || policy.cache.store_all;
+        let manner = Manner {
+            answer_limit: request.token_limit(),
+            repeatable: willing,
+            fresh: context.fresh,
+            stream: request.is_stream(),
+            key: context
+                .idempotency_key
+                .as_deref()
+                .map(|key| xxh3_64(key.as_bytes())),
+        };
         self.observer.record(
             Some(call),
             EventKind::CallStarted {
@@ -96,6 +108,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 fingerprint: key.fingerprint().to_string().into(),
                 prompt_tokens: request.estimated_prompt_tokens(),
                 deadline,
+                manner,
             },
         );
         Pending {

@@ -1,13 +1,7 @@
-//! A policy in a word: a preset or a file, and single settings that differ from it.
-//!
-//! ```text
-//! production+retry.attempts=1+breaker.open=10s
-//! base       setting      =value, as TOML or a bare word
-//! ```
+//! A policy in a word: a preset or a file, and single settings that differ from it:
+//! `production+retry.attempts=1+breaker.open=10s`.
 
-use toml::{Table, Value};
-
-use super::{ConfigError, nearest, value_error};
+use super::{ConfigError, value_error};
 use crate::settings::Policy;
 
 /// Splits `base+setting=value+..`. Nothing where there is no setting in it: a file may have a plus in its name.
@@ -32,73 +26,11 @@ pub(super) fn apply(policy: &Policy, settings: &str) -> Result<Policy, ConfigErr
     Ok(changed)
 }
 
-/// The policy with one setting changed. The bounds are checked by whoever has set all of them: two may only fit
-/// together.
+/// The policy with one setting changed; its bounds are checked by whoever has set all.
 pub(super) fn set(policy: &Policy, path: &str, value: &str) -> Result<Policy, ConfigError> {
-    let refuse = |message: String| value_error(path, &message);
-    let mut root = Table::try_from(policy).map_err(|error| refuse(error.to_string()))?;
-    let parsed = literal(value);
-    let place = place(&mut root, path).map_err(refuse)?;
-    *place = fit(place, parsed);
-    root.try_into()
-        .map_err(|error: toml::de::Error| refuse(format!("'{value}': {}", error.message())))
-}
-
-/// A number, a truth value, a table or an array as TOML writes it; everything else is a word: `10s`, `full`.
-fn literal(value: &str) -> Value {
-    let line = format!("value = {value}");
-    let parsed = line.parse::<Table>().ok().filter(|table| table.len() == 1);
-    parsed
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(value.to_owned()))
-}
-
-/// A whole number where a fraction stood is meant as one: `retry.budget_ratio=0`.
-fn fit(before: &Value, value: Value) -> Value {
-    match (before, value) {
-        (Value::Float(_), Value::Integer(whole)) => Value::Float(whole as f64),
-        (_, value) => value,
-    }
-}
-
-/// Where a path leads. Settings that are absent until somebody sets them are made.
-fn place<'a>(root: &'a mut Table, path: &str) -> Result<&'a mut Value, String> {
-    let (tables, key) = path.rsplit_once('.').unwrap_or(("", path));
-    let mut table = root;
-    let mut walked = String::new();
-    for name in tables.split('.').filter(|name| !name.is_empty()) {
-        let hint = unknown(table, &walked, name);
-        walked = format!("{walked}{name}.");
-        // users are named by whoever writes the policy
-        if walked.starts_with("limit.users.") && !table.contains_key(name) {
-            table.insert(name.to_owned(), Value::Table(Table::new()));
-        }
-        table = table.get_mut(name).and_then(Value::as_table_mut).ok_or(hint)?;
-    }
-    let open = OPTIONAL.contains(&path) || walked.starts_with("limit.users.");
-    if !open && !table.contains_key(key) {
-        return Err(unknown(table, &walked, key));
-    }
-    Ok(table.entry(key).or_insert(Value::Boolean(false)))
-}
-
-/// Settings that a policy leaves out where they are not set.
-const OPTIONAL: [&str; 4] = [
-    "semantic.embedder",
-    "semantic.model",
-    "limit.each_user.requests",
-    "limit.each_user.tokens",
-];
-
-fn unknown(table: &Table, walked: &str, name: &str) -> String {
-    let names: Vec<&str> = table.keys().map(String::as_str).collect();
-    match nearest(name, names.iter().copied()) {
-        Some(near) => format!("no such setting; did you mean {walked}{near}?"),
-        None => format!(
-            "no such setting; there are {walked}{}",
-            names.join(&format!(", {walked}"))
-        ),
-    }
+    policy
+        .with(path, value)
+        .map_err(|error| value_error(&error.path, &error.message))
 }
 
 #[cfg(test)]

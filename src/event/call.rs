@@ -30,6 +30,27 @@ pub enum Sharing {
     Alone,
 }
 
+/// What of a request decides how it is treated, beside its prompt: with it a call can be asked again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Manner {
+    /// The most the answer may have, in LLM tokens, where the request says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_limit: Option<u64>,
+    /// Whether the same answer will do again: temperature 0, a seed, or the caller's word.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repeatable: bool,
+    /// Whether the caller wants no stored answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fresh: bool,
+    /// Whether the answer is streamed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stream: bool,
+    /// A hash of the idempotency key that the caller gave, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<u64>,
+}
+
 /// How a call ends: exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{BreakerMode, CallId, UserId};
-use crate::settings::{FaultProfile, QueueOrder, SemanticMode};
+use crate::settings::{FaultProfile, Policy, QueueOrder, SemanticMode};
 
 /// Who sends the calls of a burst.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,18 @@ pub enum Command {
     },
     /// Forget all stored answers.
     ClearCache,
+    /// Let these settings hold from now on. What people said of semantic hits stays.
+    ApplyPolicy {
+        /// All of them.
+        policy: Box<Policy>,
+    },
+    /// Judge a copy of the settings by the calls so far, and by those that come, until told otherwise.
+    JudgePolicy {
+        /// Counts what is asked, so that an answer can be told from one to an earlier question.
+        edit: u64,
+        /// The copy; nothing to stop.
+        policy: Option<Box<Policy>>,
+    },
     /// Switch the semantic cache.
     SetSemantic {
         /// Off, on, or beside the upstream.

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AttemptResult, BreakerMode, BreakerState, BucketLevel, BypassReason, CallId, Constraint, EvictReason,
-    Failure, FailureClass, Fate, FlightId, Hint, LimitLevels, LimitReject, MissReason, MoveReason, NearMiss,
-    NearestPrompt, Origin, Sample, SemanticMiss, Sharing, SkipReason, StopReason, UpstreamHealth,
-    UpstreamInfo, UserId, UserLevels, WindowCounts,
+    Failure, FailureClass, Fate, FlightId, Hint, Judgement, LimitLevels, LimitReject, Manner, MissReason,
+    MoveReason, NearMiss, NearestPrompt, Origin, Sample, SemanticMiss, Sharing, SimulatorPace, SkipReason,
+    StopReason, UpstreamHealth, UpstreamInfo, UserId, UserLevels, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::{FaultKind, FaultProfile, Policy};
@@ -29,11 +29,19 @@ pub enum EventKind {
         seed: u64,
         /// Where calls go.
         upstream: UpstreamInfo,
+        /// How the simulator answers, where calls go to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        simulator: Option<Box<SimulatorPace>>,
     },
     /// These settings hold from now on.
     PolicyApplied {
         /// All of them.
         policy: Box<Policy>,
+    },
+    /// What a copy of the settings would have made of the calls so far, beside the settings in force.
+    PolicyJudged {
+        /// The figures.
+        judgement: Box<Judgement>,
     },
     /// The upstream was asked how it is.
     UpstreamProbed {
@@ -99,6 +107,9 @@ pub enum EventKind {
         prompt_tokens: u64,
         /// When it must be over.
         deadline: Timestamp,
+        /// How it was asked, beside the prompt.
+        #[serde(default)]
+        manner: Manner,
     },
     /// The call is over. Nothing of it follows.
     CallEnded {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::settings::{Capacity, LatencyProfile};
 use crate::text::SafeText;
 
 /// Where calls go.
@@ -16,6 +17,18 @@ pub struct UpstreamInfo {
     pub simulated: bool,
     /// Whether calls stay on this machine; others may cost money.
     pub loopback: bool,
+}
+
+/// How the simulator answers while it is well: with the seed and the faults, all that is needed to have its answers
+/// again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SimulatorPace {
+    /// How fast.
+    pub latency: LatencyProfile,
+    /// How much at a time; without bounds where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
 }
 
 /// What an upstream says of itself.

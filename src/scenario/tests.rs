@@ -58,6 +58,7 @@ impl Story {
             fingerprint: "".into(),
             prompt_tokens: 1,
             deadline: Timestamp::MAX,
+            manner: crate::event::Manner::default(),
         };
         self.tell(from, Some(number), kind);
         let kind = EventKind::CallEnded {

@@ -7,7 +7,7 @@ use super::{SessionConfig, ToldFaults};
 use crate::bus::Bus;
 use crate::client::{Env, ResilientClient, Transport as _};
 use crate::engine::{Engine, RequestStyle};
-use crate::event::{EventKind, FORMAT_VERSION, Observer as _};
+use crate::event::{EventKind, FORMAT_VERSION, Observer as _, SimulatorPace};
 use crate::simulator::FaultControl;
 use crate::simulator::local::LocalTransport;
 use crate::time::Clock;
@@ -44,6 +44,10 @@ impl LocalSession {
                 format: FORMAT_VERSION,
                 seed: config.seed,
                 upstream: transport.info(),
+                simulator: Some(Box::new(SimulatorPace {
+                    latency: config.latency,
+                    capacity: config.capacity,
+                })),
             },
         );
         let client = ResilientClient::new(config.policy.clone(), transport, bus.clone(), env.clone());

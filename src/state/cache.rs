@@ -272,6 +272,7 @@ impl CacheView {
                 ..
             } => self.spared(*usage, Duration::ZERO),
             EventKind::SessionStarted { .. }
+            | EventKind::PolicyJudged { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::FaultInjected { .. }

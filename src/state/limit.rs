@@ -104,6 +104,7 @@ impl LimitView {
             // whoever is over waits no more, whatever became of its place in the queue
             EventKind::CallEnded { .. } => self.forget(event.call),
             EventKind::SessionStarted { .. }
+            | EventKind::PolicyJudged { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::FaultInjected { .. }

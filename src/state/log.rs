@@ -372,6 +372,7 @@ mod tests {
             format: crate::event::FORMAT_VERSION,
             seed: 7,
             upstream,
+            simulator: None,
         };
         story.tell(0, started);
         for models in [

@@ -196,6 +196,7 @@ impl SemanticView {
                 ..
             } => self.entries = 0,
             EventKind::SessionStarted { .. }
+            | EventKind::PolicyJudged { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::FaultInjected { .. }

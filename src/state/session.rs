@@ -32,19 +32,26 @@ impl Session {
                 self.upstream = Some(upstream.clone());
             }
             EventKind::PolicyApplied { policy } => self.policy.clone_from(policy),
+            EventKind::CacheSwitched { on } => self.policy.cache.enabled = *on,
             EventKind::UpstreamProbed { health } => self.health = Some(health.clone()),
             EventKind::FaultsApplied { on, profile } => {
                 self.faults_on = *on;
                 self.faults.clone_from(profile);
             }
             EventKind::FaultInjected { .. } => self.injected += 1,
-            EventKind::BurstStarted { .. }
+            EventKind::PolicyJudged { .. }
+            | EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }
             | EventKind::Suspended { .. }
             | EventKind::Noticed { .. }
             | EventKind::TaskPanicked { .. }
             | call_events!()
-            | cache_events!()
+            | EventKind::CacheHit { .. }
+            | EventKind::CacheMissed { .. }
+            | EventKind::CacheBypassed { .. }
+            | EventKind::CacheStored { .. }
+            | EventKind::CacheSkipped { .. }
+            | EventKind::CacheEvicted { .. }
             | flight_events!()
             | semantic_events!()
             | limit_events!()

@@ -42,6 +42,7 @@ impl Story {
                 format: FORMAT_VERSION,
                 seed: 7,
                 upstream,
+                simulator: None,
             },
         );
         let policy = Box::default();
@@ -110,6 +111,7 @@ pub(crate) fn started_by(user: &str, call: u64, origin: Origin, now: Timestamp) 
         fingerprint: format!("{call:016x}").into(),
         prompt_tokens: 12,
         deadline: now + Duration::from_mins(10),
+        manner: crate::event::Manner::default(),
     }
 }
 

@@ -191,6 +191,7 @@ impl UsersView {
             EventKind::LimitLeft { .. }
             | EventKind::LimitPaused { .. }
             | EventKind::SessionStarted { .. }
+            | EventKind::PolicyJudged { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::FaultInjected { .. }

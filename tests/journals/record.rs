@@ -78,6 +78,7 @@ fn play<F: Future<Output = ()>>(
                 format: FORMAT_VERSION,
                 seed: SEED,
                 upstream,
+                simulator: None,
             },
         );
         let env = Env::new(clock, SEED);

@@ -98,6 +98,7 @@ impl Call {
             EventKind::RetryStopped { reason, .. } => self.stopped = Some(*reason),
             EventKind::SessionStarted { .. }
             | EventKind::PolicyApplied { .. }
+            | EventKind::PolicyJudged { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::BurstStarted { .. }

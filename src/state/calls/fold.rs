@@ -30,6 +30,7 @@ impl Calls {
             }
             EventKind::SessionStarted { .. }
             | EventKind::PolicyApplied { .. }
+            | EventKind::PolicyJudged { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::FaultInjected { .. }

@@ -118,7 +118,9 @@ impl About<'_> {
                 LogKind::Fail,
                 format!("a background task panicked: {}", text.single_line()),
             )),
-            call_events!()
+            // its view shows it, again and again
+            EventKind::PolicyJudged { .. }
+            | call_events!()
             | cache_events!()
             | flight_events!()
             | semantic_events!()

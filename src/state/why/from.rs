@@ -25,6 +25,7 @@ pub(super) fn step(event: &Event) -> Option<(Side, What)> {
         // breaker events and the two ends of a call are told where they are remembered
         EventKind::SessionStarted { .. }
         | EventKind::PolicyApplied { .. }
+        | EventKind::PolicyJudged { .. }
         | EventKind::UpstreamProbed { .. }
         | EventKind::FaultsApplied { .. }
         | EventKind::BurstStarted { .. }
@@ -46,6 +47,7 @@ pub(super) fn start(kind: &EventKind) -> Option<Started> {
         fingerprint,
         prompt_tokens,
         deadline,
+        manner: _,
     } = kind
     else {
         return None;

@@ -415,6 +415,7 @@ fn hostile_words_stay_words() {
             fingerprint: evil.into(),
             prompt_tokens: u64::MAX,
             deadline: Timestamp::MAX,
+            manner: crate::event::Manner::default(),
         },
     );
     tale.tell(13, end)

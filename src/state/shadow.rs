@@ -1,0 +1,21 @@
+//! The copy of the settings that is judged beside those in force.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Event, EventKind, Judgement};
+use crate::time::Timestamp;
+
+/// What was last judged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShadowView {
+    /// The latest judgement, and when it came. One is kept.
+    pub latest: Option<(Timestamp, Box<Judgement>)>,
+}
+
+impl ShadowView {
+    pub(super) fn apply(&mut self, event: &Event) {
+        if let EventKind::PolicyJudged { judgement } = &event.kind {
+            self.latest = Some((event.at, judgement.clone()));
+        }
+    }
+}
