@@ -30,6 +30,12 @@ pub struct CallFacts {
     pub waited: Duration,
     /// What the semantic cache said.
     pub meaning: Meaning,
+    /// HTTP tries made under its number; those of a flight that it took over are in it from then on.
+    pub tries: u32,
+    /// LLM tokens that those used.
+    pub spent_tokens: u64,
+    /// LLM tokens of the answer that it got from the upstream, if any.
+    pub answered_tokens: u64,
     /// Estimated tokens of the prompt.
     prompt_tokens: u64,
     /// Chunks of the answer that the attempt under way has brought: about as many tokens.
@@ -136,6 +142,9 @@ impl Tally {
                 }
                 if let Some(call) = self.of(event) {
                     (call.fate, call.attempts, call.took) = (Some(*fate), *attempts, Some(*took));
+                    if *fate == Fate::Answered {
+                        call.answered_tokens = tokens;
+                    }
                 }
             }
             EventKind::CacheHit { .. } => self.hits.exact += 1,
@@ -152,7 +161,10 @@ impl Tally {
             } => self.note_meaning(event, Meaning::Refused),
             EventKind::AttemptStarted { .. } => {
                 self.attempts += 1;
-                self.stream(event, |_| 0);
+                if let Some(call) = self.of(event) {
+                    call.tries += 1;
+                    call.streamed = 0;
+                }
             }
             EventKind::StreamDelta { chunks, .. } => {
                 self.stream(event, |streamed| streamed + u64::from(*chunks));
@@ -186,6 +198,38 @@ impl Tally {
     /// All calls, in the order of their numbers.
     pub fn calls(&self) -> impl Iterator<Item = &CallFacts> {
         self.calls.values()
+    }
+
+    /// The calls from this one on, in the order of their numbers.
+    pub fn calls_from(&self, first: CallId) -> impl Iterator<Item = &CallFacts> {
+        self.calls.range(first..).map(|(_, call)| call)
+    }
+
+    /// One call.
+    pub fn call(&self, call: CallId) -> Option<&CallFacts> {
+        self.calls.get(&call)
+    }
+
+    /// Forgets the calls before this one, for whoever adds up a session without an end. What is counted for the run as
+    /// a whole stays.
+    pub fn forget_before(&mut self, first: CallId) {
+        if self.calls.keys().next().is_none_or(|known| *known >= first) {
+            return;
+        }
+        self.calls = self.calls.split_off(&first);
+        let kept = self
+            .calls
+            .values()
+            .next()
+            .map_or(Timestamp::MAX, |call| call.started_at);
+        self.moves.retain(|(at, _)| *at >= kept);
+        self.switches.retain(|(at, _)| *at >= kept);
+    }
+
+    /// How often the breaker came to this state from then on.
+    pub fn moves_since(&self, state: BreakerState, since: Timestamp) -> u64 {
+        let moves = self.moves.iter();
+        moves.filter(|(at, to)| *to == state && *at >= since).count() as u64
     }
 
     /// Calls that ended so.
@@ -255,7 +299,11 @@ impl Tally {
             }
             AttemptResult::Cancelled => self.of(event).map(begun),
         };
-        self.spent_tokens = self.spent_tokens.saturating_add(used.unwrap_or_default());
+        let used = used.unwrap_or_default();
+        self.spent_tokens = self.spent_tokens.saturating_add(used);
+        if let Some(call) = self.of(event) {
+            call.spent_tokens = call.spent_tokens.saturating_add(used);
+        }
     }
 
     fn stream(&mut self, event: &Event, change: impl FnOnce(u64) -> u64) {
@@ -275,6 +323,9 @@ impl Tally {
             first_token: None,
             waited: Duration::ZERO,
             meaning: Meaning::default(),
+            tries: 0,
+            spent_tokens: 0,
+            answered_tokens: 0,
             prompt_tokens,
             streamed: 0,
         };
