@@ -7,7 +7,8 @@
 
 use toml::{Table, Value};
 
-use super::{ConfigError, nearest, value_error};
+use super::error::{ConfigError, value_error};
+use super::read::nearest;
 use crate::settings::Policy;
 
 /// Splits `base+setting=value+..`. Nothing where there is no setting in it: a file may have a plus in its name.
