@@ -271,15 +271,8 @@ impl CacheView {
                 usage: Some(usage),
                 ..
             } => self.spared(*usage, Duration::ZERO),
-            EventKind::SessionStarted { .. }
-            | EventKind::UpstreamProbed { .. }
-            | EventKind::FaultsApplied { .. }
+            frame_events!()
             | EventKind::FaultInjected { .. }
-            | EventKind::BurstStarted { .. }
-            | EventKind::BurstEnded { .. }
-            | EventKind::Suspended { .. }
-            | EventKind::Noticed { .. }
-            | EventKind::TaskPanicked { .. }
             | call_events!()
             | EventKind::FlightStarted { .. }
             | EventKind::FlightHandedOver { .. }
