@@ -22,8 +22,8 @@ pub use error::ConfigError;
 pub(crate) use error::{one_line, value_error};
 pub use key::{EMBEDDER_KEY, api_key, embedder_key};
 pub use labels::{add_labels, labels_file, read_labels};
-pub use read::pairs_file;
 pub(crate) use read::{find, parse};
+pub use read::{journal, pairs_file};
 pub use server::{embedder, upstream};
 pub use users::users;
 
