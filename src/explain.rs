@@ -1,13 +1,12 @@
 //! "Why?" on the command line: the story of one call of a journal or of a scenario, and which calls are worth the
 //! question. Reads and prints; what a story is, `state::why` knows.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, Write};
 use std::path::Path;
 
 use color_eyre::eyre;
 
-use crate::config::ConfigError;
+use crate::config;
 use crate::event::CallId;
 use crate::journal::{self, JournalError, Line};
 use crate::scenario::Watched;
@@ -70,15 +69,7 @@ pub fn why(
     err: &mut dyn Write,
 ) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
-    let input: Box<dyn BufRead> = if file == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        let opened = File::open(file).map_err(|error| ConfigError::Unreadable {
-            path: file.to_owned(),
-            error,
-        })?;
-        Box::new(BufReader::new(opened))
-    };
+    let input = config::journal(file)?;
     let call = call.map(CallId);
     let reading = match read(input, call) {
         Ok(reading) => reading,

@@ -13,15 +13,20 @@
     reason = "the groups of kinds are macros, which clippy asks to be nested"
 )]
 
-/// The frame of the session: settings, upstream, faults, bursts, notices.
+/// The session: its frame, the settings, and the faults that were injected.
 macro_rules! session_events {
     () => {
+        frame_events!() | EventKind::PolicyApplied { .. } | EventKind::FaultInjected { .. }
+    };
+}
+
+/// The frame of the session: upstream, which faults are on, bursts, notices.
+macro_rules! frame_events {
+    () => {
         EventKind::SessionStarted { .. }
-            | EventKind::PolicyApplied { .. }
             | EventKind::PolicyJudged { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
-            | EventKind::FaultInjected { .. }
             | EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }
             | EventKind::Suspended { .. }

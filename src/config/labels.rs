@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, LARGEST_FILE, POLICIES, line_at, one_line, parse_error, read_bounded, shown};
+use super::POLICIES;
+use super::error::{ConfigError, one_line, shown};
+use super::read::{LARGEST_FILE, line_at, parse_error, read_bounded};
 use crate::labels::book::{self, LabelAt};
 use crate::settings::{Policy, SemanticLabel};
 

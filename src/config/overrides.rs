@@ -1,7 +1,7 @@
 //! A policy in a word: a preset or a file, and single settings that differ from it:
 //! `production+retry.attempts=1+breaker.open=10s`.
 
-use super::{ConfigError, value_error};
+use super::error::{ConfigError, value_error};
 use crate::settings::Policy;
 
 /// Splits `base+setting=value+..`. Nothing where there is no setting in it: a file may have a plus in its name.

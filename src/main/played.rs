@@ -1,7 +1,6 @@
 //! What is played or read without a session: scenarios, worlds, comparisons, journals.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use seawall::charts;
 use seawall::check::{self, CheckError};
 use seawall::cli::{CompareArgs, ReportFormat, TableFormat};
 use seawall::compare::{self, Wanted};
-use seawall::config::ConfigError;
+use seawall::config;
 use seawall::explain;
 use seawall::journal::{self};
 use seawall::scenario::{self, RunError, worlds};
@@ -132,15 +131,7 @@ pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<
 /// A journal against the invariants.
 pub(crate) fn check_journal(file: &Path) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
-    let input: Box<dyn BufRead> = if file == Path::new("-") {
-        Box::new(std::io::stdin().lock())
-    } else {
-        let opened = File::open(file).map_err(|error| ConfigError::Unreadable {
-            path: file.to_owned(),
-            error,
-        })?;
-        Box::new(BufReader::new(opened))
-    };
+    let input = config::journal(file)?;
     let checked = journal::read(input)
         .map_err(CheckError::from)
         .and_then(|(header, lines)| check::check(&header, lines));

@@ -271,16 +271,8 @@ impl CacheView {
                 usage: Some(usage),
                 ..
             } => self.spared(*usage, Duration::ZERO),
-            EventKind::SessionStarted { .. }
-            | EventKind::PolicyJudged { .. }
-            | EventKind::UpstreamProbed { .. }
-            | EventKind::FaultsApplied { .. }
+            frame_events!()
             | EventKind::FaultInjected { .. }
-            | EventKind::BurstStarted { .. }
-            | EventKind::BurstEnded { .. }
-            | EventKind::Suspended { .. }
-            | EventKind::Noticed { .. }
-            | EventKind::TaskPanicked { .. }
             | call_events!()
             | EventKind::FlightStarted { .. }
             | EventKind::FlightHandedOver { .. }

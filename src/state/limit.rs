@@ -103,16 +103,8 @@ impl LimitView {
             EventKind::PolicyApplied { policy } => self.resize(policy, event.at),
             // whoever is over waits no more, whatever became of its place in the queue
             EventKind::CallEnded { .. } => self.forget(event.call),
-            EventKind::SessionStarted { .. }
-            | EventKind::PolicyJudged { .. }
-            | EventKind::UpstreamProbed { .. }
-            | EventKind::FaultsApplied { .. }
+            frame_events!()
             | EventKind::FaultInjected { .. }
-            | EventKind::BurstStarted { .. }
-            | EventKind::BurstEnded { .. }
-            | EventKind::Suspended { .. }
-            | EventKind::Noticed { .. }
-            | EventKind::TaskPanicked { .. }
             | EventKind::CallStarted { .. }
             | cache_events!()
             | semantic_events!()

@@ -195,16 +195,8 @@ impl SemanticView {
                 reason: EvictReason::Cleared,
                 ..
             } => self.entries = 0,
-            EventKind::SessionStarted { .. }
-            | EventKind::PolicyJudged { .. }
-            | EventKind::UpstreamProbed { .. }
-            | EventKind::FaultsApplied { .. }
+            frame_events!()
             | EventKind::FaultInjected { .. }
-            | EventKind::BurstStarted { .. }
-            | EventKind::BurstEnded { .. }
-            | EventKind::Suspended { .. }
-            | EventKind::Noticed { .. }
-            | EventKind::TaskPanicked { .. }
             | call_events!()
             | cache_events!()
             | flight_events!()

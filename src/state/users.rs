@@ -190,16 +190,8 @@ impl UsersView {
             EventKind::PolicyApplied { policy } => self.resize(policy, at),
             EventKind::LimitLeft { .. }
             | EventKind::LimitPaused { .. }
-            | EventKind::SessionStarted { .. }
-            | EventKind::PolicyJudged { .. }
-            | EventKind::UpstreamProbed { .. }
-            | EventKind::FaultsApplied { .. }
+            | frame_events!()
             | EventKind::FaultInjected { .. }
-            | EventKind::BurstStarted { .. }
-            | EventKind::BurstEnded { .. }
-            | EventKind::Suspended { .. }
-            | EventKind::Noticed { .. }
-            | EventKind::TaskPanicked { .. }
             | cache_events!()
             | semantic_events!()
             | flight_events!()

@@ -316,11 +316,5 @@ pub fn too_small(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         return;
     }
     let text = format!("needs {MIN_WIDTH}x{MIN_HEIGHT} for panes");
-    buf.set_stringn(
-        area.x,
-        area.y,
-        text,
-        usize::from(area.width),
-        view.theme.style(Role::Muted),
-    );
+    view.say(area, &text, buf);
 }

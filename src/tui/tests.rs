@@ -1,6 +1,7 @@
 //! The shell as a whole: key scripts, screens at many sizes, and the loop under a paused clock.
 
 mod keys;
+mod looking;
 mod running;
 mod screens;
 mod semantic;

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 use super::keymap::Keymap;
 use super::layout::{Tier, layout};
 use super::pane::{self, PaneId};
-use super::theme::Theme;
+use super::theme::{Role, Theme};
 use super::ui::{Mode, Ui};
 use super::{footer, input, overlay};
 
@@ -25,6 +25,14 @@ pub struct View<'a> {
     pub theme: &'a Theme,
     /// The instant drawn: levels and countdowns are functions of it.
     pub now: Timestamp,
+}
+
+impl View<'_> {
+    /// Says in one line, cut at the edge, why there is nothing else in `area`, which is not empty.
+    pub(super) fn say(&self, area: Rect, why: &str, buf: &mut Buffer) {
+        let style = self.theme.style(Role::Muted);
+        buf.set_stringn(area.x, area.y, why, usize::from(area.width), style);
+    }
 }
 
 /// Draws the whole screen. Returns where the real cursor belongs, if text is being typed.

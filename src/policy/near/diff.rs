@@ -323,21 +323,9 @@ fn message_text(message: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::UserId;
     use crate::openai::{ChatRequest, Message};
-    use crate::policy::fingerprint::Scope;
+    use crate::policy::near::tests::key_of;
     use serde_json::json;
-
-    fn key_of(user: &str, request: &ChatRequest) -> RequestKey {
-        let user = UserId::new(user);
-        let scope = Scope {
-            user: &user,
-            credential: 7,
-            upstream: "127.0.0.1:8033",
-            route: "chat/completions",
-        };
-        RequestKey::new(&scope, request)
-    }
 
     fn key(request: &ChatRequest) -> RequestKey {
         key_of("ana", request)

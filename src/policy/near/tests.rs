@@ -5,7 +5,7 @@ use crate::event::UserId;
 use crate::openai::{ChatRequest, Message};
 use crate::policy::fingerprint::Scope;
 
-fn key_of(user: &str, request: &ChatRequest) -> RequestKey {
+pub(super) fn key_of(user: &str, request: &ChatRequest) -> RequestKey {
     let user = UserId::new(user);
     let scope = Scope {
         user: &user,

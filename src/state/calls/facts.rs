@@ -96,16 +96,8 @@ impl Call {
             semantic_events!() => self.learn_meaning(kind),
             EventKind::AttemptResponded { status, .. } => self.status = Some(*status),
             EventKind::RetryStopped { reason, .. } => self.stopped = Some(*reason),
-            EventKind::SessionStarted { .. }
+            frame_events!()
             | EventKind::PolicyApplied { .. }
-            | EventKind::PolicyJudged { .. }
-            | EventKind::UpstreamProbed { .. }
-            | EventKind::FaultsApplied { .. }
-            | EventKind::BurstStarted { .. }
-            | EventKind::BurstEnded { .. }
-            | EventKind::Suspended { .. }
-            | EventKind::Noticed { .. }
-            | EventKind::TaskPanicked { .. }
             | EventKind::CacheStored { .. }
             | EventKind::CacheSkipped { .. }
             | EventKind::CacheEvicted { .. }

@@ -23,18 +23,7 @@ pub(super) fn step(event: &Event) -> Option<(Side, What)> {
             Some((Side::Flight, What::FaultInjected { attempt, fault }))
         }
         // breaker events and the two ends of a call are told where they are remembered
-        EventKind::SessionStarted { .. }
-        | EventKind::PolicyApplied { .. }
-        | EventKind::PolicyJudged { .. }
-        | EventKind::UpstreamProbed { .. }
-        | EventKind::FaultsApplied { .. }
-        | EventKind::BurstStarted { .. }
-        | EventKind::BurstEnded { .. }
-        | EventKind::Suspended { .. }
-        | EventKind::Noticed { .. }
-        | EventKind::TaskPanicked { .. }
-        | call_events!()
-        | breaker_events!() => None,
+        frame_events!() | EventKind::PolicyApplied { .. } | call_events!() | breaker_events!() => None,
     }
 }
 

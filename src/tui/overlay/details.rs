@@ -8,7 +8,6 @@ use crate::event::CallId;
 use crate::state::Call;
 use crate::tui::action::Action;
 use crate::tui::pane::story;
-use crate::tui::theme::Role;
 use crate::tui::update::blocked;
 use crate::tui::view::View;
 
@@ -34,13 +33,7 @@ pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
     }
     if call.is_none() {
         let text = "this call is too old: only the newest are kept in full";
-        buf.set_stringn(
-            inner.x,
-            inner.y,
-            text,
-            usize::from(inner.width),
-            view.theme.style(Role::Muted),
-        );
+        view.say(inner, text, buf);
         return;
     }
     // a story that became shorter still fills its box

@@ -167,13 +167,7 @@ pub fn render(
     }
     if entries.is_empty() && height > 0 {
         let none = "nothing about that; Esc closes";
-        buf.set_stringn(
-            list.x,
-            list.y,
-            none,
-            usize::from(list.width),
-            view.theme.style(Role::Muted),
-        );
+        view.say(list, none, buf);
     }
     let lead = "type to search: ";
     let line = Line::from(vec![

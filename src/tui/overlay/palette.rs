@@ -142,13 +142,7 @@ pub fn render(
     };
     if matches.is_empty() && list.height > 0 {
         let none = "no command matches; a burst takes a number: burst 200";
-        buf.set_stringn(
-            list.x,
-            list.y,
-            none,
-            usize::from(list.width),
-            view.theme.style(Role::Muted),
-        );
+        view.say(list, none, buf);
     }
     let first = super::first_row(selected, usize::from(list.height));
     for ((index, action), y) in matches.iter().enumerate().skip(first).zip(list.y..list.bottom()) {

@@ -131,13 +131,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         } else {
             "no line passes the filter, Esc clears it"
         };
-        buf.set_stringn(
-            area.x,
-            area.y,
-            text,
-            usize::from(area.width),
-            view.theme.style(Role::Muted),
-        );
+        view.say(area, text, buf);
         return;
     }
     let cursor = cursor_line(log, &filter, ui.log_cursor).map(|line| line.seq);

@@ -1,8 +1,8 @@
 //! Whole screens as text, and totality: no size and no overlay may panic.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::{Position, Rect, Size};
+use ratatui::layout::{Position, Rect};
 
+use super::looking::{holds, rows, screen};
 use super::{Bench, busy_state};
 use crate::event::{CallId, Command, FailureClass, Fate, Origin};
 use crate::settings::FaultProfile;
@@ -11,49 +11,6 @@ use crate::state::story::{Story, attempt, ended, failed};
 use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette};
 use crate::tui::theme::{Palette as Colours, Theme};
 use crate::tui::ui::Mode;
-use crate::tui::view::{View, draw};
-
-/// The screen as rows of text, and the cursor.
-fn screen(bench: &mut Bench, width: u16, height: u16, theme: &Theme) -> (Vec<String>, Option<Position>) {
-    bench.ui.size = Size::new(width, height);
-    let area = Rect::new(0, 0, width, height);
-    let mut buf = Buffer::empty(area);
-    let view = View {
-        state: &bench.state,
-        ui: &bench.ui,
-        theme,
-        now: bench.now,
-    };
-    let cursor = draw(&view, &bench.keymap, area, &mut buf);
-    let rows = (0..height)
-        .map(|y| {
-            let mut row = String::new();
-            let mut skip = 0;
-            for x in 0..width {
-                let symbol = buf[(x, y)].symbol();
-                if skip == 0 {
-                    row.push_str(symbol);
-                }
-                // the cell behind a wide character is not drawn
-                skip = if skip > 0 {
-                    skip - 1
-                } else {
-                    crate::tui::wrap::width(symbol).saturating_sub(1)
-                };
-            }
-            row.trim_end().to_owned()
-        })
-        .collect();
-    (rows, cursor)
-}
-
-fn rows(bench: &mut Bench, width: u16, height: u16) -> Vec<String> {
-    screen(bench, width, height, &Theme::default()).0
-}
-
-fn holds(rows: &[String], text: &str) -> bool {
-    rows.iter().any(|row| row.contains(text))
-}
 
 #[test]
 fn the_first_screen_says_what_to_press() {

@@ -1,9 +1,7 @@
 //! The semantic cache on whole screens, from made-up events, and the keys that judge its hits.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::{Rect, Size};
-
 use super::Bench;
+use super::looking::{holds, rows, screen};
 use crate::event::{CallId, Command, EventKind, Fate, Objection, Origin, SemanticGuard, SemanticMiss};
 use crate::settings::SemanticMode;
 use crate::state::story::{
@@ -15,30 +13,6 @@ use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::ui::Mode;
 use crate::tui::update::Effect;
-use crate::tui::view::{View, draw};
-
-fn rows_in(bench: &mut Bench, (width, height): (u16, u16), theme: &Theme) -> Vec<String> {
-    bench.ui.size = Size::new(width, height);
-    let area = Rect::new(0, 0, width, height);
-    let mut buf = Buffer::empty(area);
-    let view = View {
-        state: &bench.state,
-        ui: &bench.ui,
-        theme,
-        now: bench.now,
-    };
-    draw(&view, &bench.keymap, area, &mut buf);
-    let row = |y| (0..width).map(|x| buf[(x, y)].symbol()).collect::<String>();
-    (0..height).map(|y| row(y).trim_end().to_owned()).collect()
-}
-
-fn rows(bench: &mut Bench, width: u16, height: u16) -> Vec<String> {
-    rows_in(bench, (width, height), &Theme::default())
-}
-
-fn holds(rows: &[String], text: &str) -> bool {
-    rows.iter().any(|row| row.contains(text))
-}
 
 /// A question, or what is stored of it.
 fn ask(story: &mut Story, call: u64, prompt: &str) {
@@ -412,7 +386,7 @@ fn hostile_prompts_and_any_size_are_cut() {
                 bench.ui.overlays = overlay.into_iter().collect();
                 for focus in [PaneId::Chat, PaneId::Cache] {
                     (bench.ui.focus, bench.ui.zoomed) = (focus, focus == PaneId::Cache);
-                    let screen = rows_in(&mut bench, (width, height), &theme);
+                    let screen = screen(&mut bench, width, height, &theme).0;
                     assert!(!holds(&screen, "secret"), "{screen:#?}");
                 }
             }

@@ -1,0 +1,122 @@
+//! From a name to a value: finding a preset or a file, reading it up to a bound, and parsing its TOML. A mistake is
+//! told with its line and the nearest right name.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use super::error::{ConfigError, one_line, shown};
+use crate::settings::nearest;
+use crate::text::SafeText;
+
+/// No policy, profile or scenario is larger; a device or a pipe may have no end.
+pub(super) const LARGEST_FILE: u64 = 1 << 20;
+/// A file of pairs of prompts may be larger: sets of others are.
+const LARGEST_PAIRS: u64 = 64 << 20;
+
+/// The text of a preset or a file, and what to call it.
+pub(crate) fn find(
+    kind: &'static str,
+    name: &str,
+    known: &[(&str, &str)],
+) -> Result<(String, String), ConfigError> {
+    if let Some((name, text)) = known.iter().find(|(known, _)| *known == name) {
+        return Ok(((*name).to_owned(), (*text).to_owned()));
+    }
+    let path = Path::new(name);
+    match read_bounded(path, LARGEST_FILE) {
+        Ok(text) if text.len() as u64 > LARGEST_FILE => Err(ConfigError::TooLarge {
+            largest: LARGEST_FILE,
+            kind,
+            path: path.to_owned(),
+        }),
+        Ok(text) => Ok((shown(path).to_string(), text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ConfigError::Unknown {
+            kind,
+            name: SafeText::excerpt(name, 80),
+            known: known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+            hint: nearest(name, known.iter().map(|(name, _)| *name))
+                .map_or_else(String::new, |near| format!("; did you mean {near}?")),
+        }),
+        Err(error) => Err(ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+        }),
+    }
+}
+
+/// Reads a file up to the first byte that is too many.
+pub(super) fn read_bounded(path: &Path, largest: u64) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?
+        .take(largest + 1)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A journal to read, line by line and however long: a file, or standard input where it is called `-`.
+pub fn journal(file: &Path) -> Result<Box<dyn BufRead>, ConfigError> {
+    if file == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let opened = fs::File::open(file).map_err(|error| ConfigError::Unreadable {
+        path: file.to_owned(),
+        error,
+    })?;
+    Ok(Box::new(BufReader::new(opened)))
+}
+
+/// The text of a file of pairs of prompts.
+pub fn pairs_file(path: &Path) -> Result<String, ConfigError> {
+    let text = read_bounded(path, LARGEST_PAIRS).map_err(|error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
+    if text.len() as u64 > LARGEST_PAIRS {
+        return Err(ConfigError::TooLarge {
+            largest: LARGEST_PAIRS,
+            kind: "smaller file of pairs",
+            path: path.to_owned(),
+        });
+    }
+    Ok(text)
+}
+
+/// Reads TOML; a mistake is told with its line.
+pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| parse_error(name, text, &error))
+}
+
+/// What is wrong with TOML, and where.
+pub(super) fn parse_error(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+    let mut message = error.message().to_owned();
+    if let Some(near) = near_field(&message) {
+        // before the list of all there are, which may be longer than a message can be
+        let (wrong, all) = message.split_once(", ").unwrap_or((&message, ""));
+        message = format!("{wrong}; did you mean `{near}`? {all}");
+    }
+    ConfigError::Syntax {
+        name: one_line(name),
+        line: line_at(text, error.span().map_or(0, |span| span.start)),
+        message: one_line(&message).to_string(),
+    }
+}
+
+/// The line, from 1, that holds the byte at `at`.
+pub(super) fn line_at(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().iter().take(at);
+    before.filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// The right name nearest to the wrong one, out of serde's own sentence.
+fn near_field(message: &str) -> Option<String> {
+    let rest = message
+        .strip_prefix("unknown field `")
+        .or_else(|| message.strip_prefix("unknown variant `"))?;
+    let (wrong, expected) = rest.split_once('`')?;
+    // odd pieces stand between backticks
+    let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    nearest(wrong, names.iter().copied()).map(str::to_owned)
+}
