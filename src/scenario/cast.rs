@@ -254,6 +254,7 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
             cacheable: false,
             fresh: words.fresh,
             idempotency_key: key,
+            prompt_tokens: None,
         };
         let stop = self.stop.token();
         let stream = self.stage.client.call(&request, context);
