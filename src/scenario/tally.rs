@@ -188,6 +188,11 @@ impl Tally {
         self.calls.values()
     }
 
+    /// A call by its number.
+    pub fn call(&self, number: CallId) -> Option<&CallFacts> {
+        self.calls.get(&number)
+    }
+
     /// Calls that ended so.
     pub fn fated(&self, fate: Fate) -> u64 {
         self.calls().filter(|call| call.fate == Some(fate)).count() as u64
