@@ -24,7 +24,7 @@ mod veil;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -48,7 +48,7 @@ use semantic::Looked;
 use sync::Mutex;
 
 use crate::event::{
-    CallId, EventKind, Failure, Observer, Origin, Sample, StopReason, UpstreamHealth, UserId,
+    CallId, EventKind, Failure, FlightId, Observer, Origin, Sample, StopReason, UpstreamHealth, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::retry::{Retry, RetryDecision};
@@ -71,6 +71,8 @@ pub struct CallContext {
     pub fresh: bool,
     /// Calls with the same key and the same request have one result.
     pub idempotency_key: Option<String>,
+    /// LLM tokens of the prompt, where the caller has counted them itself; estimated from the text otherwise.
+    pub prompt_tokens: Option<u64>,
 }
 
 impl Default for CallContext {
@@ -82,7 +84,16 @@ impl Default for CallContext {
             cacheable: false,
             fresh: false,
             idempotency_key: None,
+            prompt_tokens: None,
         }
+    }
+}
+
+impl CallContext {
+    /// LLM tokens of the prompt of this request.
+    fn tokens_of(&self, request: &ChatRequest) -> u64 {
+        self.prompt_tokens
+            .unwrap_or_else(|| request.estimated_prompt_tokens())
     }
 }
 
@@ -178,6 +189,17 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         // which goes through the rest; first of it the semantic cache, in the flight's own task, because an
         // embedding may take a while: whoever is identical shares one, and no guard is asked for what it serves
         self.core.take_off(request, pending, flight)
+    }
+
+    /// Gives the next call this number, and counts on from there: recorded calls are asked again under their own
+    /// numbers, so that they meet the same draws.
+    pub(crate) fn count_calls_from(&self, call: CallId) {
+        self.core.next_call.store(call.0, Ordering::Relaxed);
+    }
+
+    /// The same for the next flight.
+    pub(crate) fn count_flights_from(&self, flight: FlightId) {
+        self.core.next_flight.store(flight.0, Ordering::Relaxed);
     }
 
     /// The transport, for what is not a call: probes.

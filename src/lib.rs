@@ -41,6 +41,8 @@ pub mod engine;
 
 pub mod session;
 
+pub mod traffic;
+
 pub mod tui;
 
 pub mod replay;

@@ -9,6 +9,7 @@
 //! In virtual time an hour of traffic takes about a second, and the same seed and file give the same journal to
 //! the last byte. In real time the same scene plays over sockets.
 
+mod again;
 mod bundled;
 mod cast;
 mod junit;
@@ -21,6 +22,7 @@ mod tally;
 mod wish;
 pub mod worlds;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use bundled::bundled;
@@ -37,6 +39,7 @@ pub use wish::{BurstOf, Faults, Prompt, TimedCommand, Wish};
 use crate::config::{self, ConfigError};
 use crate::event::CallId;
 use crate::settings::{FaultProfile, Policy};
+use crate::traffic::Traffic;
 
 /// No scenario is longer: a day.
 pub(crate) const LONGEST: Duration = Duration::from_hours(24);
@@ -58,6 +61,8 @@ pub struct Scene {
     pub policies: Vec<(String, Policy)>,
     /// The call whose story is kept, if one is.
     pub watch: Option<CallId>,
+    /// Recorded calls that are made instead of those that the file speaks of.
+    pub recorded: Option<Arc<Traffic>>,
 }
 
 /// A scenario: a bundled one by name, or a file. `policy` and `seed` of the command line come first.
@@ -106,6 +111,7 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
         policies,
         scenario,
         watch: None,
+        recorded: None,
     })
 }
 

@@ -77,6 +77,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["ratatui"],
     ),
     (
+        "traffic",
+        &["time", "openai", "settings", "event", "client", "journal"],
+        &["tokio", "ratatui"],
+    ),
+    (
         "tui",
         &["time", "text", "openai", "settings", "event", "state", "source"],
         &["reqwest"],
@@ -109,6 +114,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "simulator",
             "engine",
             "session",
+            "traffic",
             "config",
         ],
         &["ratatui"],
@@ -127,7 +133,9 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "compare",
-        &["text", "settings", "markdown", "charts", "config", "scenario"],
+        &[
+            "time", "text", "settings", "event", "markdown", "charts", "traffic", "config", "scenario",
+        ],
         &["tokio", "ratatui"],
     ),
     ("cli", &["compare"], &["tokio"]),

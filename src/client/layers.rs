@@ -48,6 +48,7 @@ impl Errand {
             body: self.body.clone(),
             call,
             attempt,
+            prompt_tokens: self.prompt_tokens,
             idempotency_key: self.idempotency_key.clone(),
         }
     }
@@ -106,7 +107,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     .transport
                     .veiled(SafeText::excerpt(&request.last_user_text(), 400)),
                 fingerprint: key.fingerprint().to_string().into(),
-                prompt_tokens: request.estimated_prompt_tokens(),
+                prompt_tokens: context.tokens_of(request),
                 deadline,
                 manner,
             },
@@ -301,7 +302,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             ..
         } = pending;
         let errand = Errand {
-            prompt_tokens: request.estimated_prompt_tokens(),
+            prompt_tokens: context.tokens_of(request),
             answer_limit: request.token_limit(),
             model: request.model_name().map(str::to_owned),
             body: serde_json::to_vec(request).map(Bytes::from).unwrap_or_default(),

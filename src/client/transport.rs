@@ -28,6 +28,8 @@ pub struct AttemptRequest {
     pub call: CallId,
     /// From 1.
     pub attempt: u32,
+    /// LLM tokens of the prompt, counted by the caller or estimated. Not sent.
+    pub prompt_tokens: u64,
     /// The same for every attempt of a call.
     pub idempotency_key: String,
 }

@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
-use super::Scene;
+use super::{Scene, again};
 use super::script::{Arrival, Callers, Impatience};
 use super::wish::Wish;
 use crate::client::{CallContext, Env, ResilientClient, Transport};
@@ -40,6 +40,12 @@ impl<T: Transport, O: Observer + Clone> Clone for Stage<T, O> {
 
 /// Plays a scene to its end: until nobody calls any more and every call has its answer, or has been given up.
 pub(super) async fn play<T: Transport, O: Observer + Clone>(scene: &Arc<Scene>, stage: &Stage<T, O>) {
+    if let Some(traffic) = &scene.recorded {
+        again::play(traffic, stage);
+        stage.players.join().await;
+        stage.engine.settled().await;
+        return;
+    }
     let stop = Stop::default();
     for (index, group) in scene.scenario.callers.iter().enumerate() {
         let group = Group {
@@ -254,6 +260,7 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
             cacheable: false,
             fresh: words.fresh,
             idempotency_key: key,
+            prompt_tokens: None,
         };
         let stop = self.stop.token();
         let stream = self.stage.client.call(&request, context);

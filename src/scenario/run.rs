@@ -17,6 +17,7 @@ use crate::journal::{Header, Journal, LiveJournal};
 use crate::session::{LocalSession, Session, SessionConfig, SessionError, UpstreamConfig};
 use crate::state::why::{Story, Why, Worth};
 use crate::time::{Clock, Timestamp, unix_seconds};
+use crate::traffic::{Answerer, SeenUpstream, TrafficError};
 
 /// Whatever has not ended so long after the scene is stuck: no policy lets a call live longer than this.
 const PATIENCE: Duration = Duration::from_hours(30);
@@ -65,6 +66,9 @@ pub enum RunError {
     /// A machine that sleeps can only be played where time is virtual.
     #[error("the scenario has a command 'suspend', which needs virtual time: leave out --real")]
     NeedsVirtualTime,
+    /// Recorded calls cannot be asked again.
+    #[error(transparent)]
+    Traffic(#[from] TrafficError),
 }
 
 /// Where a scene in real time is played.
@@ -166,7 +170,7 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
             *journal = None;
         }
     });
-    let leftovers = runtime.block_on(play_locally(scene, tap));
+    let leftovers = runtime.block_on(play_locally(scene, tap))?;
     let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
     let (recording, journal, error) = &mut *written;
     if let Some(error) = error.take() {
@@ -181,8 +185,8 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
     Ok(recording.finish(leftovers))
 }
 
-/// The scene with the simulator in memory.
-async fn play_locally(scene: &Scene, tap: Tap) -> Vec<String> {
+/// The scene in memory: before the simulator, or before what was seen of another upstream.
+async fn play_locally(scene: &Scene, tap: Tap) -> Result<Vec<String>, RunError> {
     let clock = Clock::start();
     let config = SessionConfig {
         seed: scene.seed,
@@ -194,9 +198,24 @@ async fn play_locally(scene: &Scene, tap: Tap) -> Vec<String> {
         users: scene.scenario.person.ids(),
         ..SessionConfig::default()
     };
+    let bus = Bus::tapped(clock, tap);
+    let Some(traffic) = &scene.recorded else {
+        return Ok(play_in(LocalSession::start(&config, clock, bus), scene).await);
+    };
+    Ok(match traffic.answerer()? {
+        Answerer::Simulator(_) => play_in(LocalSession::start(&config, clock, bus), scene).await,
+        Answerer::Seen(_) => {
+            let seen = SeenUpstream::new(traffic, scene.seed, clock)?;
+            play_in(LocalSession::before(seen, &config, clock, bus), scene).await
+        }
+    })
+}
+
+async fn play_in<T: Transport>(session: LocalSession<T>, scene: &Scene) -> Vec<String> {
     let LocalSession {
         env, client, engine, ..
-    } = LocalSession::start(&config, clock, Bus::tapped(clock, tap));
+    } = session;
+    let clock = env.clock;
     let stage = Stage {
         client: client.clone(),
         engine,

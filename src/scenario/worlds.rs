@@ -141,6 +141,7 @@ pub fn world(seed: u64) -> Scene {
         phases,
         scenario,
         watch: None,
+        recorded: None,
     }
 }
 

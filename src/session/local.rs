@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{SessionConfig, ToldFaults};
 use crate::bus::Bus;
-use crate::client::{Env, ResilientClient, Transport as _};
+use crate::client::{Env, ResilientClient, Transport};
 use crate::engine::{Engine, RequestStyle};
 use crate::event::{EventKind, FORMAT_VERSION, Observer as _, SimulatorPace};
 use crate::simulator::FaultControl;
@@ -15,7 +15,7 @@ use crate::time::Clock;
 /// What such a session is made of. Nothing in it needs to be shut down: it ends with its tasks, see
 /// [`Env::join`].
 #[derive(Debug)]
-pub struct LocalSession {
+pub struct LocalSession<T: Transport = LocalTransport> {
     /// The tasks, the clock and the seed.
     pub env: Env,
     /// Where the events go.
@@ -23,9 +23,9 @@ pub struct LocalSession {
     /// The faults.
     pub faults: FaultControl,
     /// The client.
-    pub client: ResilientClient<LocalTransport, Bus>,
+    pub client: ResilientClient<T, Bus>,
     /// What obeys commands.
-    pub engine: Engine<LocalTransport, Bus>,
+    pub engine: Engine<T, Bus>,
 }
 
 impl LocalSession {
@@ -38,16 +38,38 @@ impl LocalSession {
         let transport = LocalTransport::new(seed, config.latency, faults.clone(), clock)
             .with_capacity(config.capacity)
             .telling(Arc::new(ToldFaults::new(bus.clone())));
+        let pace = SimulatorPace {
+            latency: config.latency,
+            capacity: config.capacity,
+        };
+        Self::assemble(config, env, bus, transport, faults, Some(Box::new(pace)))
+    }
+}
+
+impl<T: Transport> LocalSession<T> {
+    /// Starts one before another upstream, which makes no faults of its own: that they are switched is told, and
+    /// nothing more.
+    pub fn before(transport: T, config: &SessionConfig, clock: Clock, bus: Bus) -> Self {
+        let env = Env::new(clock, config.seed);
+        let faults = FaultControl::new(config.faults.clone(), config.faults_on);
+        Self::assemble(config, env, bus, transport, faults, None)
+    }
+
+    fn assemble(
+        config: &SessionConfig,
+        env: Env,
+        bus: Bus,
+        transport: T,
+        faults: FaultControl,
+        simulator: Option<Box<SimulatorPace>>,
+    ) -> Self {
         bus.record(
             None,
             EventKind::SessionStarted {
                 format: FORMAT_VERSION,
                 seed: config.seed,
                 upstream: transport.info(),
-                simulator: Some(Box::new(SimulatorPace {
-                    latency: config.latency,
-                    capacity: config.capacity,
-                })),
+                simulator,
             },
         );
         let client = ResilientClient::new(config.policy.clone(), transport, bus.clone(), env.clone());

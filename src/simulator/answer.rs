@@ -90,12 +90,11 @@ pub(super) fn read_chat(body: &[u8]) -> Result<Ask, Answer> {
     if prompt_tokens >= CONTEXT {
         return Err(too_long(prompt_tokens));
     }
-    Ok(ask(&request))
+    Ok(ask(&request, prompt_tokens))
 }
 
-/// The facts of a valid request.
-pub(super) fn ask(request: &ChatRequest) -> Ask {
-    let prompt_tokens = request.estimated_prompt_tokens();
+/// The facts of a valid request whose prompt has so many tokens.
+pub(super) fn ask(request: &ChatRequest, prompt_tokens: u64) -> Ask {
     // a limit of 0 gives one token at llama-server; a negative one is none
     let limit = request.token_limit().unwrap_or(u64::MAX).max(1);
     Ask {

@@ -133,7 +133,7 @@ impl Transport for LocalTransport {
             seed: self.seed,
             number: attempt_number(request.call.0, request.attempt),
         };
-        let script = Script::new(&Ask::new(&chat), &conditions);
+        let script = Script::new(&Ask::counted(&chat, request.prompt_tokens), &conditions);
         let slot = self.slots.enter().await;
         let script = if slot.is_some() { script } else { Script::busy() };
         let (sink, call, attempt) = (Arc::clone(&self.sink), request.call.0, request.attempt);

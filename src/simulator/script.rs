@@ -51,7 +51,12 @@ pub struct Ask {
 impl Ask {
     /// The facts of a request; the answer is looked up in [`reply`](super::reply).
     pub fn new(request: &ChatRequest) -> Self {
-        answer::ask(request)
+        Self::counted(request, request.estimated_prompt_tokens())
+    }
+
+    /// The facts of a request whose prompt has so many tokens, by the count of who sends it.
+    pub fn counted(request: &ChatRequest, prompt_tokens: u64) -> Self {
+        answer::ask(request, prompt_tokens)
     }
 }
 

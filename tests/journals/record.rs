@@ -175,6 +175,7 @@ impl Stage {
                 Origin::Library
             },
             idempotency_key: key.map(ToOwned::to_owned),
+            prompt_tokens: None,
             deadline: deadline.map(Duration::from_millis),
             ..CallContext::default()
         };
