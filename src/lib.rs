@@ -53,6 +53,8 @@ pub mod scenario;
 
 pub mod record;
 
+pub mod shadow;
+
 pub mod evaluate;
 
 pub mod compare;

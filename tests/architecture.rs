@@ -127,6 +127,13 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "ratatui"],
     ),
     (
+        "shadow",
+        &[
+            "time", "text", "settings", "event", "state", "bus", "engine", "scenario", "session", "traffic",
+        ],
+        &["tokio", "ratatui"],
+    ),
+    (
         "evaluate",
         &["text", "settings", "event", "policy", "client", "state"],
         &["tokio", "ratatui", "std::fs"],

@@ -1,0 +1,224 @@
+//! Judges a copy of the settings by the calls of a running session: what would it have admitted, refused, retried?
+//!
+//! ```text
+//!  Bus --tap--> Traffic (newest calls, attempts, faults), Tally (what became of them)
+//!                  |
+//!  Engine --ear--> copy --thread--> played again in virtual time, under the settings in force and under the copy
+//!                                        |
+//!  Bus <-----------PolicyJudged----------+
+//! ```
+//!
+//! Nothing is guessed from counters: the same client is run over the same calls, so the copy's breaker opens where it
+//! would have opened and its bucket is as empty as it would have been. What answers is told in the judgement
+//! ([`ShadowUpstream`](crate::event::ShadowUpstream)).
+//!
+//! While nobody looks, only the traffic is kept. While somebody does, a judgement follows each change of the copy, and
+//! each stretch of new calls, but never takes more than a share of one core.
+
+mod figures;
+mod judge;
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::bus::{Bus, Tap};
+use crate::engine::Ear;
+use crate::event::{Command, Event, EventKind, Observer as _};
+use crate::scenario::Tally;
+use crate::settings::Policy;
+use crate::text::SafeText;
+use crate::time::{Clock, Timestamp};
+use crate::traffic::Traffic;
+
+/// Calls that are kept, and judged.
+const CALLS: usize = 2000;
+/// New calls are judged after this at the earliest.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The pause is at least so many times as long as the judging took.
+const REST: u32 = 4;
+
+/// Hears a session, and judges. Cheap to clone; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    heard: Mutex<Heard>,
+    woken: Condvar,
+}
+
+/// What was heard, and what is wanted.
+#[derive(Debug)]
+struct Heard {
+    traffic: Traffic,
+    tally: Tally,
+    /// Counts ends of calls and attempts: where it stands still, there is nothing new to judge.
+    news: u64,
+    wanted: Option<Wanted>,
+    over: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Wanted {
+    edit: u64,
+    copy: Policy,
+}
+
+/// The thread that judges. Dropped, it ends after the judgement it is at.
+#[derive(Debug)]
+pub struct Judging {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Default for Shadow {
+    fn default() -> Self {
+        let heard = Heard {
+            traffic: Traffic::keeping(CALLS),
+            tally: Tally::default(),
+            news: 0,
+            wanted: None,
+            over: false,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                heard: Mutex::new(heard),
+                woken: Condvar::new(),
+            }),
+        }
+    }
+}
+
+impl Shadow {
+    /// What the bus must call with every event.
+    pub fn tap(&self) -> Tap {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move |event| shared.lock().take(event))
+    }
+
+    /// What the engine must be heard by.
+    pub fn ear(&self) -> Arc<dyn Ear> {
+        Arc::new(self.clone())
+    }
+
+    /// Starts to judge what is asked for, and tells of it on this bus.
+    pub fn start(&self, bus: Bus, clock: Clock) -> io::Result<Judging> {
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new()
+            .name("shadow".into())
+            .spawn(move || judge_on(&shared, &bus, clock))?;
+        Ok(Judging {
+            shared: Arc::clone(&self.shared),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Ear for Shadow {
+    fn obeyed(&self, _at: Timestamp, command: &Command) {
+        let Command::JudgePolicy { edit, policy } = command else {
+            return;
+        };
+        self.shared.lock().wanted = policy.as_ref().map(|policy| Wanted {
+            edit: *edit,
+            copy: policy.as_ref().clone(),
+        });
+        self.shared.woken.notify_one();
+    }
+}
+
+impl Drop for Judging {
+    fn drop(&mut self) {
+        self.shared.lock().over = true;
+        self.shared.woken.notify_one();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Heard {
+    fn take(&mut self, event: &Event) {
+        self.traffic.take(event);
+        self.tally.take(event);
+        let ends = matches!(
+            event.kind,
+            EventKind::CallEnded { .. } | EventKind::AttemptEnded { .. } | EventKind::PolicyApplied { .. }
+        );
+        if ends {
+            self.news += 1;
+            if let Some(first) = self.traffic.calls().first() {
+                self.tally.forget_before(first.call);
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread: waits until a copy is wanted, or until there are new calls to judge it by.
+fn judge_on(shared: &Shared, bus: &Bus, clock: Clock) {
+    // what was judged last, and until when to rest
+    let mut judged: Option<(u64, u64)> = None;
+    let mut rest_until = clock.now();
+    let mut heard = shared.lock();
+    while !heard.over {
+        let Some(wanted) = heard.wanted.clone() else {
+            judged = None;
+            heard = shared.woken.wait(heard).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        let is_new_copy = judged.is_none_or(|(edit, _)| edit != wanted.edit);
+        let has_news = judged.is_none_or(|(_, news)| news != heard.news);
+        let rests = clock.now().until(rest_until);
+        if !(is_new_copy || has_news && rests.is_zero()) {
+            let pause = rests.max(Duration::from_millis(50)).min(PAUSE);
+            let waited = shared.woken.wait_timeout(heard, pause);
+            heard = waited.unwrap_or_else(PoisonError::into_inner).0;
+            continue;
+        }
+        judged = Some((wanted.edit, heard.news));
+        let (traffic, tally) = (heard.traffic.clone(), heard.tally.clone());
+        drop(heard);
+        let began = clock.now();
+        let running = bus.with_state(|state| state.session.policy.clone());
+        let told = judge::judge(traffic, &tally, &running, &wanted.copy);
+        let now = clock.now();
+        rest_until = now + PAUSE.max(now.since(began) * REST);
+        heard = shared.lock();
+        // an answer to a question that was changed meanwhile would be drawn and gone at once
+        let is_wanted = heard.wanted.as_ref().is_some_and(|now| now.edit == wanted.edit);
+        if is_wanted && !heard.over {
+            drop(heard);
+            tell(bus, wanted.edit, told);
+            heard = shared.lock();
+        }
+    }
+}
+
+fn tell(bus: &Bus, edit: u64, told: Result<Option<crate::event::Judgement>, String>) {
+    match told {
+        // no calls yet: the view says so
+        Ok(None) => {}
+        Ok(Some(mut judgement)) => {
+            judgement.edit = edit;
+            let judgement = Box::new(judgement);
+            bus.record(None, EventKind::PolicyJudged { judgement });
+        }
+        Err(problem) => {
+            let text = SafeText::excerpt(&format!("the copy cannot be judged: {problem}"), 400);
+            bus.record(None, EventKind::Noticed { text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
