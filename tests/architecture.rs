@@ -42,6 +42,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("labels", &["text", "settings", "event"], &["tokio", "ratatui"]),
     ("markdown", &[], &["tokio", "ratatui"]),
+    ("junit", &[], &["tokio", "ratatui"]),
     ("charts", &["time", "event"], &["tokio", "ratatui"]),
     (
         "check",
@@ -104,6 +105,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "bus",
             "journal",
             "markdown",
+            "junit",
             "charts",
             "check",
             "simulator",
@@ -127,7 +129,9 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "compare",
-        &["text", "settings", "markdown", "charts", "config", "scenario"],
+        &[
+            "text", "settings", "markdown", "junit", "charts", "config", "scenario",
+        ],
         &["tokio", "ratatui"],
     ),
     ("cli", &["compare"], &["tokio"]),

@@ -92,9 +92,9 @@ fn texts(svg: &str) -> Vec<String> {
 fn the_same_run_gives_the_same_bytes_and_the_charts_say_what_they_show() {
     let charts = short().series("a world").charts().unwrap();
     assert_eq!(charts, short().series("a world").charts().unwrap());
-    let names: Vec<&str> = charts.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = charts.iter().map(|chart| chart.file).collect();
     assert_eq!(names, ["fates.svg", "attempts.svg", "bucket.svg", "breaker.svg"]);
-    let told = |name: &str| texts(&charts.iter().find(|(chart, _)| *chart == name).unwrap().1);
+    let told = |name: &str| texts(&charts.iter().find(|chart| chart.file == name).unwrap().svg);
     let has = |name: &str, words: &[&str]| {
         let told = told(name);
         assert!(
@@ -161,7 +161,7 @@ fn states_of_the_breaker_follow_each_other_without_a_gap() {
 #[test]
 fn nothing_at_all_and_a_hostile_name_are_drawn_too() {
     let hostile = format!("<script>alert(\"x\")</script>&{}", "w".repeat(300));
-    for (name, svg) in History::default().series(&hostile).charts().unwrap() {
+    for Chart { file: name, svg, .. } in History::default().series(&hostile).charts().unwrap() {
         let title = texts(&svg).join(" ");
         assert!(!svg.contains("<script"), "{name}");
         assert!(
@@ -191,8 +191,8 @@ fn a_trade_off_shows_its_values_and_its_intervals() {
         setting: "retry.jitter".into(),
         points: vec![point("none", 0.0), point("full", 1.0), point("equal", 2.0)],
     };
-    let svg = trade_off.svg().unwrap();
-    assert_eq!(svg, trade_off.svg().unwrap());
+    let svg = trade_off.chart().unwrap().svg;
+    assert_eq!(svg, trade_off.chart().unwrap().svg);
     let told = texts(&svg);
     for word in [
         "none",
@@ -213,15 +213,20 @@ fn a_trade_off_shows_its_values_and_its_intervals() {
         points: Vec::new(),
         ..trade_off
     };
-    assert!(!texts(&empty.svg().unwrap()).is_empty());
+    assert!(!texts(&empty.chart().unwrap().svg).is_empty());
 }
 
 #[test]
 fn files_are_whole_and_a_folder_that_cannot_be_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("a/b");
-    write_all(&inner, &[("one.svg", "<svg/>".to_owned())]).unwrap();
-    write_all(&inner, &[("one.svg", "<svg></svg>".to_owned())]).unwrap();
+    let one = |svg: &str| Chart {
+        file: "one.svg",
+        what: String::new(),
+        svg: svg.to_owned(),
+    };
+    write_all(&inner, &[one("<svg/>")]).unwrap();
+    write_all(&inner, &[one("<svg></svg>")]).unwrap();
     assert_eq!(
         std::fs::read_to_string(inner.join("one.svg")).unwrap(),
         "<svg></svg>"

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use super::Comparison;
-use crate::markdown::{escape, table};
+use crate::charts::TradeOff;
+use crate::markdown::{escape, table, verbatim};
 
 impl Comparison {
-    /// The comparison as Markdown; the last line has no end.
-    pub fn markdown(&self) -> String {
+    /// The comparison as Markdown, with the chart of a sweep; the last line has no end.
+    pub fn markdown(&self, sweep: Option<&TradeOff>) -> String {
         let mut out = String::new();
         let _ = write!(
             out,
@@ -23,6 +24,14 @@ impl Comparison {
             rows.remove(0)
         };
         out.push_str(&table(&head, &rows));
+        if let Some(trade_off) = sweep {
+            let _ = write!(
+                out,
+                "\n### What {} buys and costs\n\n{}",
+                escape(&trade_off.setting),
+                verbatim(&super::picture(trade_off))
+            );
+        }
         let _ = write!(
             out,
             "\nMeans of {} runs, seeds {} to {}. {}\n\n",

@@ -32,7 +32,7 @@ impl Comparison {
     }
 }
 
-fn range(row: &Row) -> Option<Range> {
+pub(super) fn range(row: &Row) -> Option<Range> {
     let mean = row.mean?;
     let (low, high) = row
         .interval
@@ -43,20 +43,12 @@ fn range(row: &Row) -> Option<Range> {
 /// The chart in text: a line for each value, `o` at the mean and dashes over its interval.
 pub fn picture(trade_off: &TradeOff) -> String {
     let mut out = String::new();
-    let served = |point: &Point| point.served.map(|range| scaled(range, 100.0));
+    let served = |point: &Point| point.served.map(|range| range.times(100.0));
     half(&mut out, trade_off, "calls served, %", &served);
     out.push('\n');
     half(&mut out, trade_off, "attempts a call", &|point| point.attempts);
     out.push_str("o is the mean, --- its 95 % interval");
     out
-}
-
-fn scaled(range: Range, by: f64) -> Range {
-    Range {
-        mean: range.mean * by,
-        low: range.low * by,
-        high: range.high * by,
-    }
 }
 
 fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) -> Option<Range>) {

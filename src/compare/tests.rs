@@ -121,7 +121,7 @@ fn without_a_limiter_tokens_are_spent_all_the_same() {
 fn markdown_has_the_table_and_a_hostile_policy_stays_in_its_cell() {
     let mut plan = plan(&["production", "exercise"], 2);
     plan.policies[1].name = "a|b <b>*x*</b>".to_owned();
-    let text = compare(&plan, &AtomicU64::new(0)).unwrap().markdown();
+    let text = compare(&plan, &AtomicU64::new(0)).unwrap().markdown(None);
     let table: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
     assert_eq!(table.len(), 2 + MEASURES.len(), "{text}");
     let bars = |line: &str| line.replace("\\|", "").matches('|').count();
