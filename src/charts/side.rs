@@ -16,7 +16,7 @@ use super::{Chart, ChartError};
 /// Lanes of a chart; more would be too low to be read, or too many for a page.
 pub const MOST_SIDES: usize = 12;
 /// Bins over the whole axis.
-const BINS: usize = 120;
+const BINS: usize = 160;
 const WIDTH: u32 = 960;
 /// Of the title.
 const HEAD: u32 = 34;
@@ -84,10 +84,13 @@ impl SideBySide {
         self.sides.get(..MOST_SIDES).unwrap_or(&self.sides)
     }
 
+    fn runs(&self) -> u64 {
+        self.sides.first().map_or(0, |side| side.over_time.runs())
+    }
+
     /// A title that says of how many runs, and how many policies are not shown.
     pub(super) fn heading(&self, what: &str) -> String {
-        let runs = self.sides.first().map_or(0, |side| side.over_time.runs());
-        let mean = match runs {
+        let mean = match self.runs() {
             0 | 1 => String::new(),
             runs => format!(", mean of {runs} runs"),
         };
@@ -135,14 +138,14 @@ impl SideBySide {
     pub fn breakers(&self) -> Result<Chart, ChartError> {
         self.lanes(&Lanes {
             file: "compare-breakers.svg",
-            what: "breaker of each policy",
-            unit: "% of runs",
+            what: "state of the breaker under each policy",
+            unit: if self.runs() > 1 { "% of runs" } else { "% of time" },
             high: Some(100.0),
             layers: vec![
                 ("open", plain(VERMILION), |means| &means.open),
                 ("half-open", plain(ORANGE), |means| &means.half_open),
             ],
-            nothing: "always closed",
+            nothing: "never open",
             outlined: None,
         })
     }
@@ -187,6 +190,7 @@ impl SideBySide {
                 let outline = outline.and_then(|layer| outlines.get(layer));
                 let mut plot = axis.plot(&lane, side, is_last)?;
                 axis.draw(&mut plot, layers, outline)?;
+                axis.draw_switches(&mut plot, side)?;
                 if layers
                     .iter()
                     .flat_map(|layer| &layer.heights)
@@ -301,6 +305,18 @@ impl Axis {
         if let Some(outline) = outline {
             plot.draw_series([PathElement::new(steps(outline, &edge), BLACK.stroke_width(1))])?;
         }
+        Ok(())
+    }
+
+    /// When faults came and went, over what hides their shade.
+    fn draw_switches(&self, plot: &mut Plot<'_>, side: &Side) -> Drawn {
+        let (scale, _) = unit(self.end);
+        let times = side.over_time.faults().iter();
+        plot.draw_series(
+            times
+                .flat_map(|span| [span.from, span.until])
+                .map(|at| PathElement::new(vec![(at / scale, 0.0), (at / scale, self.high)], GREY)),
+        )?;
         Ok(())
     }
 }

@@ -27,7 +27,7 @@ impl Comparison {
 
     fn suite(&self, first: &Column, other: &Column) -> Suite {
         let case = |(measure, worse): &(Measure, Worse)| Case {
-            name: format!("{} no worse", label(*measure).trim()),
+            name: format!("{} no worse", name(*measure)),
             verdict: self.verdict(first, other, *measure, *worse),
         };
         Suite {
@@ -61,7 +61,7 @@ impl Comparison {
         };
         let figures = format!(
             "{}: {} against {} of {}, difference {}; means of {} seeds, 95 % interval",
-            label(measure).trim(),
+            name(measure),
             cell(measure, here, self.seeds),
             cell(measure, there, self.seeds),
             first.policy,
@@ -69,9 +69,20 @@ impl Comparison {
             self.seeds,
         );
         if worse.is_sure(&interval) {
-            Verdict::Failed(vec![figures, self.reading.clone()])
+            let more = if worse == Worse::More { "more" } else { "less" };
+            let why =
+                format!("{more} of it is worse, and the interval of the paired difference leaves no doubt");
+            Verdict::Failed(vec![figures, why])
         } else {
             Verdict::Passed(Some(figures))
         }
+    }
+}
+
+fn name(measure: Measure) -> &'static str {
+    match measure {
+        // who gives up on the slow ones has a short one
+        Measure::LatencyP95 => "p95 of served calls",
+        other => label(other).trim(),
     }
 }

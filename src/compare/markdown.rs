@@ -24,14 +24,6 @@ impl Comparison {
             rows.remove(0)
         };
         out.push_str(&table(&head, &rows));
-        if let Some(trade_off) = sweep {
-            let _ = write!(
-                out,
-                "\n### What {} buys and costs\n\n{}",
-                escape(&trade_off.setting),
-                verbatim(&super::picture(trade_off))
-            );
-        }
         let _ = write!(
             out,
             "\nMeans of {} runs, seeds {} to {}. {}\n\n",
@@ -41,6 +33,14 @@ impl Comparison {
             super::table::NOTE
         );
         out.push_str(&escape(self.model));
+        if let Some(trade_off) = sweep {
+            let _ = write!(
+                out,
+                "\n\n### What {} buys and costs\n\n{}",
+                escape(&trade_off.setting),
+                verbatim(&super::picture(trade_off)).trim_end()
+            );
+        }
         out
     }
 }

@@ -59,7 +59,13 @@ fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) 
         .map(|range| range.high)
         .fold(f64::NEG_INFINITY, f64::max);
     let label = |text: &str| -> String { text.chars().take(LABEL).collect() };
-    let (from, to) = (format!("{low:.2}"), format!("{high:.2}"));
+    // as many digits as tell the ends apart
+    let digits = match high - low {
+        width if width >= 0.1 || width <= 0.0 => 2,
+        width if width >= 0.01 => 3,
+        _ => 4,
+    };
+    let (from, to) = (format!("{low:.digits$}"), format!("{high:.digits$}"));
     let gap = COLUMNS.saturating_sub(from.len() + to.len());
     if ranges.is_empty() {
         let _ = writeln!(out, "{unit}: nothing to be had");
@@ -82,7 +88,7 @@ fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) 
                 _ => ' ',
             })
             .collect();
-        let _ = writeln!(out, "{name:>LABEL$} {line} {:>8.2}", range.mean);
+        let _ = writeln!(out, "{name:>LABEL$} {line} {:>8.digits$}", range.mean);
     }
 }
 
