@@ -118,7 +118,9 @@ impl OverTime {
         let bins = run.bins.len().div_ceil(step);
         self.bins.resize(self.bins.len().max(bins), Sums::default());
         for (bin, sums) in run.bins.chunks(step).zip(&mut self.bins) {
-            bin.iter().for_each(|bin| sums.count(bin));
+            for bin in bin {
+                sums.count(bin);
+            }
         }
         self.spend(Timestamp::ZERO, run.last_at, |sums| &mut sums.played);
         let ends = run.moves.iter().skip(1).map(|(at, _)| *at).chain([run.last_at]);
@@ -207,7 +209,9 @@ fn coarse(narrow: Duration, wide: Duration) -> usize {
 fn joined(bins: &[Sums], step: usize) -> Vec<Sums> {
     let sum = |bins: &[Sums]| {
         let mut all = Sums::default();
-        bins.iter().for_each(|bin| all.add(bin));
+        for bin in bins {
+            all.add(bin);
+        }
         all
     };
     bins.chunks(step).map(sum).collect()

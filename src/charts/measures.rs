@@ -61,7 +61,7 @@ impl SideBySide {
             for (at, side) in self.shown().iter().enumerate() {
                 let middle = HEAD + ROW * at as u32 + ROW / 2;
                 let style = text(13).pos(Pos::new(HPos::Right, VPos::Center));
-                let at = (NAMES as i32 - 10, middle as i32);
+                let at = (NAMES.cast_signed() - 10, middle.cast_signed());
                 area.draw_text(&cut(&side.name, 32), &style, at)?;
             }
             let (_, mut rest) = area.split_horizontally(NAMES);
@@ -73,7 +73,7 @@ impl SideBySide {
             }
             let note = "dot: mean; bar: its 95 % interval; line: the first policy";
             let style = text(12).pos(Pos::new(HPos::Right, VPos::Top));
-            area.draw_text(note, &style, (WIDTH as i32 - 10, 28))?;
+            area.draw_text(note, &style, (WIDTH.cast_signed() - 10, 28))?;
             Ok(())
         })?;
         Ok(Chart {
@@ -136,7 +136,7 @@ impl SideBySide {
             let mean = format!("{:.digits$}", range.mean);
             let (x, y) = (x - left, y - top - 7);
             // the first policy's line does not strike the number through
-            let half = 4 * mean.len() as i32;
+            let half = 4 * i32::try_from(mean.len()).unwrap_or_default();
             area.draw(&Rectangle::new(
                 [(x - half, y - 12), (x + half, y)],
                 WHITE.filled(),

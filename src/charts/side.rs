@@ -52,6 +52,9 @@ pub struct SideBySide {
     pub sides: Vec<Side>,
 }
 
+/// A layer: what it is called, how it is filled, and its heights.
+type Shown = (&'static str, Fill, fn(&Means) -> &[f64]);
+
 /// What the lanes of a chart show.
 struct Lanes {
     file: &'static str,
@@ -61,7 +64,7 @@ struct Lanes {
     /// The end of the vertical axes, where it is known beforehand.
     high: Option<f64>,
     /// From the bottom up: what lies on each other.
-    layers: Vec<(&'static str, Fill, fn(&Means) -> &[f64])>,
+    layers: Vec<Shown>,
     /// Said of a lane that has nothing.
     nothing: &'static str,
     /// The first policy's outline is drawn over the other lanes, up to this layer.
@@ -197,7 +200,7 @@ impl SideBySide {
                     .all(|height| *height <= 0.0)
                 {
                     let style = text(12).color(&GREY);
-                    lane.draw_text(lanes.nothing, &style, (84, (NAME + LANE / 2) as i32 - 6))?;
+                    lane.draw_text(lanes.nothing, &style, (84, (NAME + LANE / 2).cast_signed() - 6))?;
                 }
             }
             self.legend(area, lanes)
@@ -243,7 +246,7 @@ impl SideBySide {
 
 impl Lanes {
     fn of(&self, means: &Means) -> Vec<Layer<'_>> {
-        let layer = |(name, fill, of): &(&'static str, Fill, fn(&Means) -> &[f64])| Layer {
+        let layer = |(name, fill, of): &Shown| Layer {
             name,
             fill: *fill,
             heights: of(means).to_vec(),

@@ -364,8 +364,8 @@ fn more_policies_than_a_page_holds_are_counted() {
         assert!(told[0].ends_with("; 2 more not shown"), "{told:?}");
         let last = format!("policy {}", MOST_SIDES - 1);
         let lanes = told.iter().filter(|text| text.starts_with("policy "));
-        assert_eq!(lanes.clone().count(), MOST_SIDES, "{told:?}");
-        assert_eq!(lanes.last(), Some(&last));
+        assert_eq!(lanes.count(), MOST_SIDES, "{told:?}");
+        assert!(told.contains(&last), "{told:?}");
     }
     let nobody = SideBySide {
         sides: Vec::new(),
