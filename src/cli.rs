@@ -21,7 +21,7 @@ use crate::compare::{Layer, Sweep};
   seawall --record drill.toml                  what is done by hand becomes a scenario; w saves one at any time
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
-  seawall compare exercise production          what another policy would have made of the same outage, and how sure that is
+  seawall compare exercise production          what another policy would have made of the same outage
   seawall check outage.ndjson                  whether a journal keeps every promise
   seawall replay outage.ndjson                 the same screens on a journal: Space plays, ] jumps to what changed
   seawall why outage.ndjson 12                 the story of call 12; without a number, which are worth asking about

@@ -91,10 +91,10 @@ impl SideBySide {
             .collect();
         let (low, high) = ends(&ranges);
         let rows = ranges.len().max(1) as f64;
-        area.draw_text(panel.unit, &text(13), (8, 50))?;
+        area.draw_text(panel.unit, &text(13), (16, 50))?;
         let mut plot = ChartBuilder::on(area)
-            .margin_left(8)
-            .margin_right(8)
+            .margin_left(16)
+            .margin_right(16)
             .margin_top(HEAD)
             .x_label_area_size(FOOT)
             .build_cartesian_2d(low..high, rows..0.0)?;
@@ -148,7 +148,8 @@ impl SideBySide {
     }
 }
 
-/// The ends of an axis, with room for a number over the outermost dots.
+/// The ends of an axis, with room for a number over the outermost dots; no round ones, whose labels would reach into
+/// the next panel.
 fn ends(ranges: &[Option<Range>]) -> (f64, f64) {
     let known = ranges.iter().flatten();
     let (low, high) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), range| {
@@ -157,6 +158,6 @@ fn ends(ranges: &[Option<Range>]) -> (f64, f64) {
     if !(low.is_finite() && high.is_finite()) {
         return (0.0, 1.0);
     }
-    let room = ((high - low) * 0.22).max(high.abs().max(1.0) * 1e-2);
+    let room = ((high - low) * 0.22).max(high.abs().max(1.0) * 0.013);
     (low - room, high + room)
 }
