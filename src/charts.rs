@@ -1,20 +1,29 @@
 //! Charts of a run and of a comparison, as SVG: what a CI job or a post-mortem carries.
 //!
 //! ```text
-//!  events --fold--> History --series--> Series ----+
-//!  comparison ------------------------> TradeOff --+--draw--> SVG, the same bytes each time --write_all--> files
+//!  events --fold--> History --series--> Series ------------+
+//!                      +-----join-----> OverTime --+       |
+//!  comparison --+--------------------> SideBySide -+-------+--draw--> SVG, the same bytes --write_all--> files
+//!               +--------------------> TradeOff -----------+          each time
 //! ```
 //!
 //! A chart is a pure function of its numbers. The colours are those of Okabe and Ito (2008), which the colour-blind
-//! can tell apart, and none of them carries a meaning that is not written beside it.
+//! can tell apart, and none of them carries a meaning that is not written beside it; where grey would make two areas
+//! one, stripes tell them apart.
 
 mod draw;
 mod files;
+mod fill;
 mod history;
+mod mean;
+mod measures;
+mod side;
 mod tradeoff;
 
 pub use files::{WriteError, write_all};
 pub use history::{Bin, History, Series, Span};
+pub use mean::OverTime;
+pub use side::{MOST_SIDES, Side, SideBySide};
 pub use tradeoff::{Point, Range, TradeOff};
 
 /// A chart that could not be drawn.
@@ -25,8 +34,16 @@ pub struct ChartError {
     problem: String,
 }
 
-/// A file's name and what is in it.
-pub type Chart = (&'static str, String);
+/// A chart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chart {
+    /// The name of its file.
+    pub file: &'static str,
+    /// What it shows, for those who cannot see it.
+    pub what: String,
+    /// The picture.
+    pub svg: String,
+}
 
 #[cfg(test)]
 mod tests;

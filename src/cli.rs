@@ -21,6 +21,7 @@ use crate::compare::{Layer, Sweep};
   seawall --record drill.toml                  what is done by hand becomes a scenario; w saves one at any time
   seawall simulate --port 9000 --faults flaky  the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   seven minutes of traffic and an outage, in a second
+  seawall compare exercise production          what another policy would have made of the same outage
   seawall check outage.ndjson                  whether a journal keeps every promise
   seawall replay outage.ndjson                 the same screens on a journal: Space plays, ] jumps to what changed
   seawall why outage.ndjson 12                 the story of call 12; without a number, which are worth asking about
@@ -143,7 +144,7 @@ pub enum Mode {
         /// Short for --format json
         #[arg(long, conflicts_with = "format")]
         json: bool,
-        /// Draw the run into this folder as SVG: fates, attempts, buckets and breaker over time
+        /// Draw the run into this folder as SVG: fates, attempts, buckets and breaker over time; --format md shows them
         #[arg(long, value_name = "DIR", conflicts_with = "explain")]
         charts: Option<PathBuf>,
         /// Write every event to this file, for `seawall check`
@@ -238,14 +239,17 @@ pub struct CompareArgs {
     /// The first policy with one setting over a range: retry.attempts=1..5, breaker.failure_rate=0.2..0.8/4
     #[arg(long, value_name = "SETTING=A..B")]
     pub sweep: Option<Sweep>,
-    /// How the table is printed: for people, as Markdown, or all numbers as JSON
+    /// How the report is printed: for people, as Markdown, all numbers as JSON, or as JUnit XML for CI. JUnit judges each
+    /// policy against the first: a case fails, and the exit code is 1, where the 95 % interval leaves no doubt that it is
+    /// worse; the other forms judge nothing and exit with 0
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
-    pub format: TableFormat,
+    pub format: ReportFormat,
     /// Short for --format json
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
-    /// Draw what the setting of --sweep buys and costs into this folder, as SVG
-    #[arg(long, value_name = "DIR", requires = "sweep")]
+    /// Draw the policies side by side into this folder as SVG: measures, and calls, attempts and breaker over time; with
+    /// --sweep also what the setting buys and costs
+    #[arg(long, value_name = "DIR")]
     pub charts: Option<PathBuf>,
 }
 
@@ -261,18 +265,6 @@ pub enum ReportFormat {
     Json,
     /// JUnit XML.
     Junit,
-}
-
-/// How a comparison is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum TableFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// Markdown.
-    Md,
-    /// All numbers.
-    Json,
 }
 
 /// Where to panic on purpose.

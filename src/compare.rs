@@ -15,13 +15,16 @@
 //! better in such a world.
 
 mod interval;
+mod junit;
 mod layer;
 mod markdown;
 mod picture;
 mod plan;
 mod reading;
+mod side;
 mod sweep;
 mod table;
+mod worse;
 
 use std::num::NonZero;
 use std::sync::Mutex;
@@ -37,6 +40,7 @@ pub use sweep::{Sweep, SweepError};
 
 use serde::Serialize;
 
+use crate::charts::{History, OverTime};
 use crate::scenario::{Measure, Part, RunError, Scene, in_virtual_time};
 use crate::settings::Policy;
 
@@ -124,6 +128,9 @@ pub struct Column {
     pub policy: String,
     /// By the name of the measure.
     pub rows: Vec<Row>,
+    /// What it did when, for charts.
+    #[serde(skip)]
+    pub over_time: OverTime,
 }
 
 /// A measure of one policy.
@@ -148,13 +155,18 @@ driven, unless the scenario gives it a capacity; arrivals, prompts and draws are
 /// Plays every seed under every policy, on all cores. `done` counts runs.
 pub fn compare(plan: &Plan, done: &AtomicU64) -> Result<Comparison, CompareError> {
     let values = play_all(plan, done)?;
+    let first = values.first();
     let columns: Vec<Column> = plan
         .policies
         .iter()
         .zip(&values)
-        .map(|(policy, runs)| Column {
-            policy: policy.name.clone(),
-            rows: rows(runs, values.first().filter(|first| !std::ptr::eq(*first, runs))),
+        .map(|(policy, played)| {
+            let first = first.filter(|first| !std::ptr::eq(*first, played));
+            Column {
+                policy: policy.name.clone(),
+                rows: rows(&played.runs, first.map(|first| &first.runs)),
+                over_time: played.over_time.clone(),
+            }
         })
         .collect();
     Ok(Comparison {
@@ -171,13 +183,24 @@ pub fn compare(plan: &Plan, done: &AtomicU64) -> Result<Comparison, CompareError
 /// The measures of a run, in the order of [`MEASURES`].
 type Values = [Option<f64>; MEASURES.len()];
 
-/// The runs of each policy, by seed.
-fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Vec<Values>>, CompareError> {
+/// What came of a policy.
+#[derive(Clone)]
+struct Played {
+    /// By seed.
+    runs: Vec<Values>,
+    over_time: OverTime,
+}
+
+/// What came of each policy.
+fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Played>, CompareError> {
     let jobs: Vec<(usize, u64)> = (0..plan.seeds)
         .flat_map(|seed| (0..plan.policies.len()).map(move |policy| (policy, seed)))
         .collect();
-    let empty = vec![vec![[None; MEASURES.len()]; plan.seeds as usize]; plan.policies.len()];
-    let (values, failed) = (Mutex::new(empty), Mutex::new(None));
+    let empty = Played {
+        runs: vec![[None; MEASURES.len()]; plan.seeds as usize],
+        over_time: OverTime::default(),
+    };
+    let (values, failed) = (Mutex::new(vec![empty; plan.policies.len()]), Mutex::new(None));
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
@@ -189,13 +212,13 @@ fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Vec<Values>>, CompareEr
                         return;
                     };
                     match play(plan, policy, seed) {
-                        Ok(run) => {
+                        Ok((run, history)) => {
                             let mut values = values.lock().unwrap_or_else(PoisonError::into_inner);
-                            if let Some(place) = values
-                                .get_mut(policy)
-                                .and_then(|runs| runs.get_mut(seed as usize))
-                            {
-                                *place = run;
+                            if let Some(played) = values.get_mut(policy) {
+                                played.over_time.join(seed, &history);
+                                if let Some(place) = played.runs.get_mut(seed as usize) {
+                                    *place = run;
+                                }
                             }
                         }
                         Err(error) => {
@@ -214,9 +237,9 @@ fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Vec<Values>>, CompareEr
     }
 }
 
-fn play(plan: &Plan, policy: usize, seed: u64) -> Result<Values, CompareError> {
+fn play(plan: &Plan, policy: usize, seed: u64) -> Result<(Values, History), CompareError> {
     let Some(policy) = plan.policies.get(policy) else {
-        return Ok([None; MEASURES.len()]);
+        return Ok(([None; MEASURES.len()], History::default()));
     };
     let seed = plan.scene.seed.wrapping_add(seed);
     let scene = Scene {
@@ -236,7 +259,8 @@ fn play(plan: &Plan, policy: usize, seed: u64) -> Result<Values, CompareError> {
     if let Some(leftover) = outcome.leftovers.first() {
         return Err(broken(leftover.clone()));
     }
-    Ok(MEASURES.map(|measure| measure.of(&outcome.tally, &Part::default())))
+    let values = MEASURES.map(|measure| measure.of(&outcome.tally, &Part::default()));
+    Ok((values, outcome.history))
 }
 
 /// The measures over all seeds; with the differences to `first`, if this is not the first.

@@ -29,6 +29,8 @@ pub mod labels;
 
 pub mod markdown;
 
+pub mod junit;
+
 pub mod charts;
 
 pub mod check;

@@ -1,6 +1,7 @@
 //! Markdown as reports need it: a table, and words of others that cannot break out of it.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// Text as a paragraph of one line of Markdown that shows exactly these characters: no emphasis, no link, no tag.
 pub fn escape(text: &str) -> String {
@@ -59,6 +60,36 @@ pub fn table(head: &[String], rows: &[Vec<String>]) -> String {
     out
 }
 
+/// Text that is shown letter by letter, in lines of its own; the last line has its end.
+pub fn verbatim(text: &str) -> String {
+    // a fence ends at the next one of its length or longer
+    let longest = text
+        .split(|letter| letter != '`')
+        .map(str::len)
+        .max()
+        .unwrap_or(0);
+    let fence = "`".repeat((longest + 1).max(3));
+    format!("{fence}text\n{}\n{fence}\n", text.trim_end_matches('\n'))
+}
+
+/// An image in a paragraph of its own: what it shows, and its file. A path that is not absolute is seen from where the
+/// Markdown stands.
+pub fn image(what: &str, file: &Path) -> String {
+    let mut link = String::new();
+    for byte in file.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                link.push(char::from(*byte));
+            }
+            b'\\' if cfg!(windows) => link.push('/'),
+            other => {
+                let _ = write!(link, "%{other:02X}");
+            }
+        }
+    }
+    format!("![{}]({link})\n", inline(what))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +118,22 @@ mod tests {
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.lines().all(|line| cells(line) == 2), "{text}");
         assert!(!text.contains('<') && text.contains("\\[l\\](u)"), "{text}");
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_a_fence_or_a_link() {
+        let text = verbatim("a\n```\n<b>\n````` x\n");
+        assert!(
+            text.starts_with("``````text\na\n") && text.ends_with("x\n``````\n"),
+            "{text}"
+        );
+        assert_eq!(verbatim("a"), "```text\na\n```\n");
+        let link = image("a ](x) <b>", Path::new("out dir/(1)/a b.svg"));
+        assert_eq!(link, "![a \\](x) &lt;b&gt;](out%20dir/%281%29/a%20b.svg)\n");
+        assert_eq!(
+            image("fates", Path::new("charts/fates.svg")),
+            "![fates](charts/fates.svg)\n"
+        );
     }
 
     #[test]

@@ -42,6 +42,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("labels", &["text", "settings", "event"], &["tokio", "ratatui"]),
     ("markdown", &[], &["tokio", "ratatui"]),
+    ("junit", &[], &["tokio", "ratatui"]),
     ("charts", &["time", "event"], &["tokio", "ratatui"]),
     (
         "check",
@@ -109,6 +110,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "bus",
             "journal",
             "markdown",
+            "junit",
             "charts",
             "check",
             "simulator",
@@ -141,7 +143,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     (
         "compare",
         &[
-            "time", "text", "settings", "event", "markdown", "charts", "traffic", "config", "scenario",
+            "time", "text", "settings", "event", "markdown", "charts", "junit", "traffic", "config",
+            "scenario",
         ],
         &["tokio", "ratatui"],
     ),

@@ -7,7 +7,9 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use super::fill::{self, Fill, Layer, key, stack, tops};
 use super::history::{Bin, Series};
 use super::{Chart, ChartError};
 use crate::event::{BreakerState, Fate};
@@ -15,18 +17,23 @@ use crate::event::{BreakerState, Fate};
 pub(super) const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
 pub(super) const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
-const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
+pub(super) const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
 const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
 pub(super) const VERMILION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 const YELLOW: RGBColor = RGBColor(0xf0, 0xe4, 0x42);
-const GREY: RGBColor = RGBColor(0x88, 0x88, 0x88);
-const SHADE: RGBColor = RGBColor(0xe6, 0xe6, 0xe6);
-const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+pub(super) const GREY: RGBColor = RGBColor(0x88, 0x88, 0x88);
+pub(super) const SHADE: RGBColor = RGBColor(0xe6, 0xe6, 0xe6);
+pub(super) const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
 pub(super) const FONT: &str = "sans-serif";
 const SIZE: (u32, u32) = (960, 360);
+/// What each chart shows.
+const FATES: &str = "how calls ended";
+const ATTEMPTS: &str = "attempts sent";
+const BUCKETS: &str = "buckets of the limiter, lowest level";
+const BREAKER: &str = "state of the breaker";
 /// Where the legend begins.
-const LEGEND: i32 = 820;
+pub(super) const LEGEND: i32 = 820;
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Plot<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -53,44 +60,46 @@ pub(super) fn sheet(
     Ok(svg)
 }
 
-/// A layer of a stack: what it is called, its colour, and its height in each bin.
-struct Layer<'a> {
-    name: &'a str,
-    color: RGBColor,
-    heights: Vec<f64>,
-}
-
 impl Series {
     /// All charts of a run.
     pub fn charts(&self) -> Result<Vec<Chart>, ChartError> {
+        let chart = |file, what, svg| Chart {
+            file,
+            what: title(&self.title, what),
+            svg,
+        };
         Ok(vec![
-            ("fates.svg", self.fates()?),
-            ("attempts.svg", self.attempts()?),
-            ("bucket.svg", self.levels()?),
-            ("breaker.svg", self.states()?),
+            chart("fates.svg", FATES, self.fates()?),
+            chart("attempts.svg", ATTEMPTS, self.attempts()?),
+            chart("bucket.svg", BUCKETS, self.levels()?),
+            chart("breaker.svg", BREAKER, self.states()?),
         ])
     }
 
     /// How calls ended, stacked, by the time of their end.
     pub fn fates(&self) -> Result<String, ChartError> {
-        let colors = [SKY, BLUE, GREEN, ORANGE, PURPLE, VERMILION, YELLOW, GREY];
+        let fills = [
+            plain(SKY),
+            plain(BLUE),
+            plain(GREEN),
+            striped(ORANGE, 8),
+            striped(PURPLE, 4),
+            plain(VERMILION),
+            plain(YELLOW),
+            striped(GREY, 4),
+        ];
         let layers = Fate::ALL
             .iter()
-            .zip(colors)
+            .zip(fills)
             .enumerate()
-            .map(|(at, (fate, color))| Layer {
+            .map(|(at, (fate, fill))| Layer {
                 name: fate.label(),
-                color,
+                fill,
                 heights: self.per_second(|bin| bin.fates.get(at).copied().unwrap_or_default()),
             });
         // what never was needs no place in the legend
         let layers = layers.filter(|layer| layer.heights.iter().any(|height| *height > 0.0));
-        self.stacked(
-            "fates.svg",
-            "how calls ended",
-            "calls a second",
-            &layers.collect::<Vec<_>>(),
-        )
+        self.stacked("fates.svg", FATES, "calls a second", &layers.collect::<Vec<_>>())
     }
 
     /// Attempts sent, stacked.
@@ -98,16 +107,16 @@ impl Series {
         let layers = [
             Layer {
                 name: "first attempts",
-                color: SKY,
+                fill: plain(SKY),
                 heights: self.per_second(|bin| bin.first_attempts),
             },
             Layer {
                 name: "retries",
-                color: VERMILION,
+                fill: plain(VERMILION),
                 heights: self.per_second(|bin| bin.retries),
             },
         ];
-        self.stacked("attempts.svg", "attempts sent", "attempts a second", &layers)
+        self.stacked("attempts.svg", ATTEMPTS, "attempts a second", &layers)
     }
 
     /// The lowest levels of the two buckets.
@@ -122,16 +131,20 @@ impl Series {
             .map(|(_, level)| *level)
             .fold(0.0, f64::min);
         sheet("bucket.svg", SIZE, |area| {
-            let heading = title(&self.title, "buckets of the limiter, lowest level");
+            let heading = title(&self.title, BUCKETS);
             let mut plot = self.plot(area, &heading, "% of capacity", (lowest.floor(), 105.0))?;
             for (at, (name, color, line)) in lines.iter().enumerate() {
                 let style = color.stroke_width(2);
+                let y = fill::top(at) + 7;
+                let sample = [(LEGEND - 6, y), (LEGEND + 14, y)];
                 if at == 0 {
                     plot.draw_series([PathElement::new(line.clone(), style)])?;
+                    area.draw(&PathElement::new(sample, style))?;
                 } else {
                     plot.draw_series([DashedPathElement::new(line.iter().copied(), 6, 3, style)])?;
+                    area.draw(&DashedPathElement::new(sample, 6, 3, style))?;
                 }
-                key(area, at, *color, name)?;
+                area.draw_text(name, &text(13), (LEGEND + 20, y - 6))?;
             }
             self.fault_key(area, lines.len())
         })
@@ -145,7 +158,7 @@ impl Series {
             (BreakerState::Open, "open", VERMILION),
         ];
         sheet("breaker.svg", (SIZE.0, 240), |area| {
-            let heading = title(&self.title, "state of the breaker");
+            let heading = title(&self.title, BREAKER);
             let (scale, _) = self.unit();
             let mut plot = self.plot(area, &heading, "", (0.0, 3.0))?;
             for (at, (state, name, color)) in ROWS.iter().enumerate() {
@@ -197,40 +210,19 @@ impl Series {
         unit: &str,
         layers: &[Layer<'_>],
     ) -> Result<String, ChartError> {
-        let mut base = vec![0.0; self.bins.len()];
-        let mut outlines = Vec::new();
-        for layer in layers {
-            let top: Vec<f64> = base
-                .iter()
-                .zip(&layer.heights)
-                .map(|(low, height)| low + height)
-                .collect();
-            let mut outline = self.steps(&top);
-            outline.extend(self.steps(&base).into_iter().rev());
-            outlines.push(outline);
-            base = top;
-        }
-        let highest = base.iter().copied().fold(1.0, f64::max);
+        let highest = tops(layers).iter().flatten().copied().fold(1.0, f64::max);
         sheet(file, SIZE, |area| {
             let mut plot = self.plot(area, &title(&self.title, what), unit, (0.0, highest * 1.05))?;
-            for (layer, outline) in layers.iter().zip(outlines) {
-                plot.draw_series([Polygon::new(outline, layer.color.filled())])?;
-            }
+            let (scale, _) = self.unit();
+            stack(&mut plot, layers, &|at| {
+                (at as f64 * self.width).min(self.end()) / scale
+            })?;
             // in the order in which they lie on each other
             for (at, layer) in layers.iter().rev().enumerate() {
-                key(area, at, layer.color, layer.name)?;
+                key(area, at, layer.fill, layer.name)?;
             }
             self.fault_key(area, layers.len())
         })
-    }
-
-    /// The outline of a histogram, from left to right.
-    fn steps(&self, heights: &[f64]) -> Vec<(f64, f64)> {
-        let (scale, _) = self.unit();
-        let edge = |at: usize| (at as f64 * self.width).min(self.end()) / scale;
-        let bins = heights.iter().enumerate();
-        bins.flat_map(|(at, height)| [(edge(at), *height), (edge(at + 1), *height)])
-            .collect()
     }
 
     /// The end of the last bin.
@@ -238,13 +230,8 @@ impl Series {
         (self.bins.len() as f64 * self.width).max(self.width)
     }
 
-    /// What a unit of the time axis is, in seconds, and its name.
     fn unit(&self) -> (f64, &'static str) {
-        match self.seconds {
-            seconds if seconds <= 600.0 => (1.0, "s"),
-            seconds if seconds <= 4.0 * 3600.0 => (60.0, "min"),
-            _ => (3600.0, "h"),
-        }
+        unit(self.seconds)
     }
 
     /// Axes, grid and the times of faults.
@@ -289,8 +276,18 @@ impl Series {
         if self.faults.is_empty() {
             return Ok(());
         }
-        key(area, at, SHADE, "faults on")
+        key(area, at, plain(SHADE), "faults on")
     }
+}
+
+/// Without stripes.
+pub(super) fn plain(color: RGBColor) -> Fill {
+    striped(color, 0)
+}
+
+/// With stripes, so many pixels from one to the next.
+pub(super) fn striped(color: RGBColor, stripes: u32) -> Fill {
+    Fill { color, stripes }
 }
 
 /// A number on an axis: no digits that say nothing.
@@ -299,28 +296,39 @@ pub(super) fn number(value: f64) -> String {
     ((value * 1000.0).round() / 1000.0 + 0.0).to_string()
 }
 
+/// What a unit of a time axis of so many seconds is, in seconds, and its name.
+pub(super) fn unit(seconds: f64) -> (f64, &'static str) {
+    match seconds {
+        seconds if seconds <= 600.0 => (1.0, "s"),
+        seconds if seconds <= 4.0 * 3600.0 => (60.0, "min"),
+        _ => (3600.0, "h"),
+    }
+}
+
 /// A title that fits its chart.
 pub(super) fn title(name: &str, what: &str) -> String {
-    const MOST: usize = 60;
-    if name.chars().count() <= MOST {
-        return format!("{name}: {what}");
+    format!("{}: {what}", cut(name, 60))
+}
+
+/// Text of at most so many columns; what is too long loses its middle, for names differ at their ends.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    if text.width() <= most {
+        return text.to_owned();
     }
-    let name: String = name.chars().take(MOST - 1).collect();
-    format!("{name}\u{2026}: {what}")
+    let fitting = |letters: &mut dyn Iterator<Item = char>, most: usize| -> Vec<char> {
+        let mut used = 0;
+        let fits = |letter: &char| {
+            used += letter.width().unwrap_or_default();
+            used <= most
+        };
+        letters.take_while(fits).collect()
+    };
+    let head = fitting(&mut text.chars(), most / 2);
+    let tail = fitting(&mut text.chars().rev(), most.saturating_sub(1) - most / 2);
+    let letters = head.iter().chain(&['\u{2026}']).chain(tail.iter().rev());
+    letters.collect()
 }
 
 pub(super) fn text(size: u32) -> TextStyle<'static> {
     (FONT, size).into_text_style(&(0, 0)).color(&BLACK)
-}
-
-/// A line of the legend.
-fn key(area: &Area<'_>, at: usize, color: RGBColor, name: &str) -> Drawn {
-    let y = 48 + 22 * i32::try_from(at).unwrap_or_default();
-    area.draw(&Rectangle::new(
-        [(LEGEND, y), (LEGEND + 14, y + 14)],
-        color.filled(),
-    ))?;
-    area.draw(&Rectangle::new([(LEGEND, y), (LEGEND + 14, y + 14)], GREY))?;
-    area.draw_text(name, &text(13), (LEGEND + 20, y + 1))?;
-    Ok(())
 }

@@ -20,7 +20,7 @@ pub fn write_all(folder: &Path, charts: &[Chart]) -> Result<(), WriteError> {
         move |error| WriteError { path, error }
     };
     std::fs::create_dir_all(folder).map_err(refuse(folder))?;
-    for (name, svg) in charts {
+    for Chart { file: name, svg, .. } in charts {
         let (path, fresh) = (folder.join(name), folder.join(format!(".{name}.new")));
         std::fs::write(&fresh, svg).map_err(refuse(&fresh))?;
         std::fs::rename(&fresh, &path).map_err(refuse(&path))?;

@@ -6,7 +6,7 @@ use crate::event::{BreakerState, BucketLevel, Event, EventKind, Fate};
 use crate::time::Timestamp;
 
 /// The bins of the shortest runs.
-const NARROWEST: Duration = Duration::from_millis(125);
+pub(super) const NARROWEST: Duration = Duration::from_millis(125);
 /// When there are more, each two become one.
 const MOST_BINS: usize = 360;
 /// Moves of the breaker and switches of the faults that are kept, each: a chart could not show more.
@@ -48,12 +48,12 @@ impl Bin {
 /// See the module documentation.
 #[derive(Clone, Debug)]
 pub struct History {
-    width: Duration,
-    bins: Vec<Bin>,
+    pub(super) width: Duration,
+    pub(super) bins: Vec<Bin>,
     levels: Option<(BucketLevel, BucketLevel)>,
-    moves: Vec<(Timestamp, BreakerState)>,
+    pub(super) moves: Vec<(Timestamp, BreakerState)>,
     switches: Vec<(Timestamp, bool)>,
-    last_at: Timestamp,
+    pub(super) last_at: Timestamp,
 }
 
 impl Default for History {

@@ -92,9 +92,9 @@ fn texts(svg: &str) -> Vec<String> {
 fn the_same_run_gives_the_same_bytes_and_the_charts_say_what_they_show() {
     let charts = short().series("a world").charts().unwrap();
     assert_eq!(charts, short().series("a world").charts().unwrap());
-    let names: Vec<&str> = charts.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = charts.iter().map(|chart| chart.file).collect();
     assert_eq!(names, ["fates.svg", "attempts.svg", "bucket.svg", "breaker.svg"]);
-    let told = |name: &str| texts(&charts.iter().find(|(chart, _)| *chart == name).unwrap().1);
+    let told = |name: &str| texts(&charts.iter().find(|chart| chart.file == name).unwrap().svg);
     let has = |name: &str, words: &[&str]| {
         let told = told(name);
         assert!(
@@ -161,7 +161,7 @@ fn states_of_the_breaker_follow_each_other_without_a_gap() {
 #[test]
 fn nothing_at_all_and_a_hostile_name_are_drawn_too() {
     let hostile = format!("<script>alert(\"x\")</script>&{}", "w".repeat(300));
-    for (name, svg) in History::default().series(&hostile).charts().unwrap() {
+    for Chart { file: name, svg, .. } in History::default().series(&hostile).charts().unwrap() {
         let title = texts(&svg).join(" ");
         assert!(!svg.contains("<script"), "{name}");
         assert!(
@@ -191,8 +191,8 @@ fn a_trade_off_shows_its_values_and_its_intervals() {
         setting: "retry.jitter".into(),
         points: vec![point("none", 0.0), point("full", 1.0), point("equal", 2.0)],
     };
-    let svg = trade_off.svg().unwrap();
-    assert_eq!(svg, trade_off.svg().unwrap());
+    let svg = trade_off.chart().unwrap().svg;
+    assert_eq!(svg, trade_off.chart().unwrap().svg);
     let told = texts(&svg);
     for word in [
         "none",
@@ -213,15 +213,20 @@ fn a_trade_off_shows_its_values_and_its_intervals() {
         points: Vec::new(),
         ..trade_off
     };
-    assert!(!texts(&empty.svg().unwrap()).is_empty());
+    assert!(!texts(&empty.chart().unwrap().svg).is_empty());
 }
 
 #[test]
 fn files_are_whole_and_a_folder_that_cannot_be_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("a/b");
-    write_all(&inner, &[("one.svg", "<svg/>".to_owned())]).unwrap();
-    write_all(&inner, &[("one.svg", "<svg></svg>".to_owned())]).unwrap();
+    let one = |svg: &str| Chart {
+        file: "one.svg",
+        what: String::new(),
+        svg: svg.to_owned(),
+    };
+    write_all(&inner, &[one("<svg/>")]).unwrap();
+    write_all(&inner, &[one("<svg></svg>")]).unwrap();
     assert_eq!(
         std::fs::read_to_string(inner.join("one.svg")).unwrap(),
         "<svg></svg>"
@@ -230,4 +235,141 @@ fn files_are_whole_and_a_folder_that_cannot_be_is_named() {
     let blocked = inner.join("one.svg");
     let told = write_all(&blocked, &[]).unwrap_err().to_string();
     assert!(told.contains("one.svg") && told.contains("--charts"), "{told}");
+}
+
+fn side(name: &str, runs: &[History]) -> Side {
+    let mut over_time = OverTime::default();
+    for (order, run) in (0..).zip(runs) {
+        over_time.join(order, run);
+    }
+    let range = |mean: f64| {
+        Some(Range {
+            mean,
+            low: mean * 0.9,
+            high: mean * 1.1,
+        })
+    };
+    Side {
+        name: name.to_owned(),
+        served: range(0.7),
+        attempts: range(1.25),
+        p95: None,
+        wasted: range(432.0),
+        over_time,
+    }
+}
+
+#[test]
+fn the_mean_of_runs_does_not_depend_on_their_order_or_their_length() {
+    // ten seconds in bins of an eighth, and an hour in wider ones
+    let mut long = History::default();
+    for second in 0..3600 {
+        long.take(&at(second * SECOND, ended(Fate::Answered)));
+    }
+    let runs = [short(), long, short()];
+    let joined = |order: [u64; 3]| {
+        let mut all = OverTime::default();
+        for at in order {
+            all.join(at, &runs[at as usize]);
+        }
+        all
+    };
+    let all = joined([0, 1, 2]);
+    assert_eq!(all, joined([1, 2, 0]));
+    assert_eq!(all, joined([2, 0, 1]));
+    assert_eq!((all.runs(), all.seconds()), (3, 3599.0));
+    let means = all.means(Duration::ZERO);
+    let calls = |rates: &[f64]| rates.iter().sum::<f64>() * means.width * 3.0;
+    assert!(
+        (calls(&means.served) - 3614.0).abs() < 1e-6,
+        "{}",
+        calls(&means.served)
+    );
+    assert!((calls(&means.turned_away) - 6.0).abs() < 1e-6);
+    assert!((calls(&means.first_attempts) - 20.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_breaker_is_open_for_its_share_of_the_time_and_of_the_runs() {
+    let mut closed = History::default();
+    closed.take(&at(9 * SECOND + SECOND / 2, sent(1)));
+    let side = side("a", &[short(), closed]);
+    let means = side.over_time.means(Duration::from_secs(1));
+    assert!((means.width - 1.0).abs() < 1e-9);
+    // one of two runs: open from 2.5 to 6.5, then half-open to the end at 9.5
+    assert_eq!(
+        means.open,
+        [0.0, 0.0, 25.0, 50.0, 50.0, 50.0, 25.0, 0.0, 0.0, 0.0]
+    );
+    assert_eq!(means.half_open[5..], [0.0, 25.0, 50.0, 50.0, 50.0]);
+}
+
+#[test]
+fn policies_stand_side_by_side_and_the_charts_say_what_they_show() {
+    let hostile = format!("<script>alert(\"x\")</script>&{}end", "w".repeat(300));
+    let together = SideBySide {
+        title: "a world".into(),
+        sides: vec![
+            side("one", &[short(), short()]),
+            side(&hostile, &[short(), short()]),
+            side("quiet", &[History::default()]),
+        ],
+    };
+    let charts = together.charts().unwrap();
+    assert_eq!(charts, together.charts().unwrap());
+    let files: Vec<&str> = charts.iter().map(|chart| chart.file).collect();
+    let measures = "compare-measures.svg";
+    let over_time = [
+        "compare-calls.svg",
+        "compare-attempts.svg",
+        "compare-breakers.svg",
+    ];
+    assert_eq!(files, [&[measures], over_time.as_slice()].concat());
+    let words: [&[&str]; 4] = [
+        &["calls served, %", "70.0", "1.25", "none", "432", "quiet"],
+        &["calls / s", "served", "turned away", "no call", "first policy"],
+        &["attempts / s", "first attempts", "retries", "no attempt"],
+        &["% of runs", "open", "half-open", "never open"],
+    ];
+    for (chart, words) in charts.iter().zip(words) {
+        let told = texts(&chart.svg);
+        for word in words {
+            assert!(
+                told.iter().any(|text| text == word),
+                "{}: {word}: {told:?}",
+                chart.file
+            );
+        }
+        assert!(told[0].ends_with("mean of 2 runs"), "{told:?}");
+        assert!(!chart.svg.contains("<script"), "{}", chart.file);
+        // both ends of a long name are there, the middle is not
+        let cut = |text: &String| text.contains('\u{2026}') && text.ends_with("wend");
+        assert!(told.iter().any(cut), "{told:?}");
+        assert!(
+            !told.iter().any(|text| text.contains(&"w".repeat(90))),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn more_policies_than_a_page_holds_are_counted() {
+    let sides = (0..MOST_SIDES + 2).map(|at| side(&format!("policy {at}"), &[short()]));
+    let together = SideBySide {
+        title: "a world".into(),
+        sides: sides.collect(),
+    };
+    for chart in together.charts().unwrap() {
+        let told = texts(&chart.svg);
+        assert!(told[0].ends_with("; 2 more not shown"), "{told:?}");
+        let last = format!("policy {}", MOST_SIDES - 1);
+        let lanes = told.iter().filter(|text| text.starts_with("policy "));
+        assert_eq!(lanes.count(), MOST_SIDES, "{told:?}");
+        assert!(told.contains(&last), "{told:?}");
+    }
+    let nobody = SideBySide {
+        sides: Vec::new(),
+        ..together
+    };
+    assert_eq!(nobody.charts().unwrap().len(), 4);
 }

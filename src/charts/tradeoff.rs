@@ -3,9 +3,10 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::ChartError;
-use super::draw::{Area, BLUE, Drawn, VERMILION, number, sheet, text, title};
+use super::draw::{Area, BLUE, Drawn, VERMILION, cut, number, sheet, text, title};
+use super::{Chart, ChartError};
 
+const FILE: &str = "tradeoff.svg";
 const SIZE: (u32, u32) = (960, 520);
 
 /// A mean and where it may be: the ends are the mean itself where nothing is known of them.
@@ -17,6 +18,18 @@ pub struct Range {
     pub low: f64,
     /// 2.5 % are above.
     pub high: f64,
+}
+
+impl Range {
+    /// In another unit.
+    #[must_use]
+    pub fn times(self, by: f64) -> Self {
+        Self {
+            mean: self.mean * by,
+            low: self.low * by,
+            high: self.high * by,
+        }
+    }
 }
 
 /// A value of the setting and what came of it.
@@ -54,10 +67,23 @@ struct Panel<'a> {
 
 impl TradeOff {
     /// The chart: both measures over the same axis, one above the other, with their 95 % intervals.
-    pub fn svg(&self) -> Result<String, ChartError> {
-        sheet("tradeoff.svg", SIZE, |area| {
-            let what = format!("what {} buys and costs (mean, 95 % interval)", self.setting);
-            area.draw_text(&title(&self.title, &what), &text(17), (74, 10))?;
+    pub fn chart(&self) -> Result<Chart, ChartError> {
+        let what = format!(
+            "what {} buys and costs (mean, 95 % interval)",
+            cut(&self.setting, 40)
+        );
+        let what = title(&self.title, &what);
+        let svg = self.svg(&what)?;
+        Ok(Chart {
+            file: FILE,
+            what,
+            svg,
+        })
+    }
+
+    fn svg(&self, heading: &str) -> Result<String, ChartError> {
+        sheet(FILE, SIZE, |area| {
+            area.draw_text(heading, &text(17), (74, 10))?;
             let (_, below) = area.split_vertically(34);
             let (upper, lower) = below.split_vertically(232);
             self.panel(
@@ -85,15 +111,7 @@ impl TradeOff {
         let ranges: Vec<(f64, Range)> = self
             .points
             .iter()
-            .filter_map(|point| {
-                let Range { mean, low, high } = (panel.of)(point)?;
-                let scaled = Range {
-                    mean: mean * panel.scale,
-                    low: low * panel.scale,
-                    high: high * panel.scale,
-                };
-                Some((point.at, scaled))
-            })
+            .filter_map(|point| Some((point.at, (panel.of)(point)?.times(panel.scale))))
             .collect();
         let (left, right) = ends(self.points.iter().map(|point| (point.at, point.at)));
         let (low, high) = ends(ranges.iter().map(|(_, range)| (range.low, range.high)));

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use super::Comparison;
-use crate::markdown::{escape, table};
+use crate::charts::TradeOff;
+use crate::markdown::{escape, table, verbatim};
 
 impl Comparison {
-    /// The comparison as Markdown; the last line has no end.
-    pub fn markdown(&self) -> String {
+    /// The comparison as Markdown, with the chart of a sweep; the last line has no end.
+    pub fn markdown(&self, sweep: Option<&TradeOff>) -> String {
         let mut out = String::new();
         let _ = write!(
             out,
@@ -32,6 +33,14 @@ impl Comparison {
             super::table::NOTE
         );
         out.push_str(&escape(self.model));
+        if let Some(trade_off) = sweep {
+            let _ = write!(
+                out,
+                "\n\n### What {} buys and costs\n\n{}",
+                escape(&trade_off.setting),
+                verbatim(&super::picture(trade_off)).trim_end()
+            );
+        }
         out
     }
 }

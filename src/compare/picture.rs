@@ -32,7 +32,7 @@ impl Comparison {
     }
 }
 
-fn range(row: &Row) -> Option<Range> {
+pub(super) fn range(row: &Row) -> Option<Range> {
     let mean = row.mean?;
     let (low, high) = row
         .interval
@@ -43,20 +43,12 @@ fn range(row: &Row) -> Option<Range> {
 /// The chart in text: a line for each value, `o` at the mean and dashes over its interval.
 pub fn picture(trade_off: &TradeOff) -> String {
     let mut out = String::new();
-    let served = |point: &Point| point.served.map(|range| scaled(range, 100.0));
+    let served = |point: &Point| point.served.map(|range| range.times(100.0));
     half(&mut out, trade_off, "calls served, %", &served);
     out.push('\n');
     half(&mut out, trade_off, "attempts a call", &|point| point.attempts);
     out.push_str("o is the mean, --- its 95 % interval");
     out
-}
-
-fn scaled(range: Range, by: f64) -> Range {
-    Range {
-        mean: range.mean * by,
-        low: range.low * by,
-        high: range.high * by,
-    }
 }
 
 fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) -> Option<Range>) {
@@ -67,7 +59,13 @@ fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) 
         .map(|range| range.high)
         .fold(f64::NEG_INFINITY, f64::max);
     let label = |text: &str| -> String { text.chars().take(LABEL).collect() };
-    let (from, to) = (format!("{low:.2}"), format!("{high:.2}"));
+    // as many digits as tell the ends apart
+    let digits = match high - low {
+        width if width >= 0.1 || width <= 0.0 => 2,
+        width if width >= 0.01 => 3,
+        _ => 4,
+    };
+    let (from, to) = (format!("{low:.digits$}"), format!("{high:.digits$}"));
     let gap = COLUMNS.saturating_sub(from.len() + to.len());
     if ranges.is_empty() {
         let _ = writeln!(out, "{unit}: nothing to be had");
@@ -90,7 +88,7 @@ fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) 
                 _ => ' ',
             })
             .collect();
-        let _ = writeln!(out, "{name:>LABEL$} {line} {:>8.2}", range.mean);
+        let _ = writeln!(out, "{name:>LABEL$} {line} {:>8.digits$}", range.mean);
     }
 }
 

@@ -1,17 +1,9 @@
 //! One sentence that is true of a comparison: only what the intervals leave no doubt about.
 
+use super::worse::JUDGED;
 use super::{Column, Interval};
 use crate::scenario::Measure;
 
-/// What is worth saying, the most important first.
-const TELLING: [Measure; 6] = [
-    Measure::ServedShare,
-    Measure::Amplification,
-    Measure::LatencyP95,
-    Measure::Recovery,
-    Measure::WastedTokens,
-    Measure::PossibleDoubles,
-];
 /// Differences told of one policy.
 const MOST: usize = 3;
 
@@ -37,9 +29,9 @@ pub(super) fn sentence(columns: &[Column], seeds: u64) -> String {
 
 /// One policy against the first.
 fn against(first: &Column, other: &Column, seeds: u64) -> String {
-    let sure: Vec<String> = TELLING
+    let sure: Vec<String> = JUDGED
         .iter()
-        .filter_map(|measure| {
+        .filter_map(|(measure, _)| {
             let difference = other.row(*measure)?.difference?;
             difference.is_sure().then(|| words(*measure, difference))
         })

@@ -147,7 +147,7 @@ fn value(measure: Measure, value: f64, signed: bool) -> String {
 }
 
 /// The mean, and in how many runs there was one where not in all.
-fn cell(measure: Measure, row: Option<&Row>, seeds: u64) -> String {
+pub(super) fn cell(measure: Measure, row: Option<&Row>, seeds: u64) -> String {
     match row.and_then(|row| Some((row.mean?, row.runs))) {
         None => "-".to_owned(),
         Some((mean, runs)) if runs < seeds => format!("{} ({runs} runs)", value(measure, mean, false)),
@@ -155,7 +155,8 @@ fn cell(measure: Measure, row: Option<&Row>, seeds: u64) -> String {
     }
 }
 
-fn difference(measure: Measure, row: Option<&Row>) -> String {
+/// The paired difference and its interval; with a question mark where its sign is not sure.
+pub(super) fn difference(measure: Measure, row: Option<&Row>) -> String {
     let Some(interval) = row.and_then(|row| row.difference) else {
         return "-".to_owned();
     };

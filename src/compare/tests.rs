@@ -121,13 +121,84 @@ fn without_a_limiter_tokens_are_spent_all_the_same() {
 fn markdown_has_the_table_and_a_hostile_policy_stays_in_its_cell() {
     let mut plan = plan(&["production", "exercise"], 2);
     plan.policies[1].name = "a|b <b>*x*</b>".to_owned();
-    let text = compare(&plan, &AtomicU64::new(0)).unwrap().markdown();
+    let text = compare(&plan, &AtomicU64::new(0)).unwrap().markdown(None);
     let table: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
     assert_eq!(table.len(), 2 + MEASURES.len(), "{text}");
     let bars = |line: &str| line.replace("\\|", "").matches('|').count();
     assert!(table.iter().all(|line| bars(line) == 5), "{text}");
     assert!(text.contains("a\\|b &lt;b&gt;\\*x\\*&lt;/b&gt;"), "{text}");
     assert!(text.contains("Means of 2 runs, seeds "), "{text}");
+}
+
+#[test]
+fn junit_fails_where_a_policy_is_surely_worse_and_only_there() {
+    let comparison = compare(
+        &plan(&["production", "production+retry.attempts=1", "production"], 6),
+        &AtomicU64::new(0),
+    )
+    .unwrap();
+    assert!(comparison.is_any_worse());
+    let text = comparison.junit().unwrap();
+    let (worse, same) = text.split_once("production against production").unwrap();
+    assert!(
+        worse.contains("production+retry.attempts=1 against production") && worse.contains(r#"failures="1""#),
+        "{text}"
+    );
+    let mean = |at: usize| {
+        let row = comparison.policies[at].row(Measure::ServedShare).unwrap();
+        format!("{:.1}%", row.mean.unwrap() * 100.0)
+    };
+    let told = format!(
+        "served: {} against {} of production, difference -",
+        mean(1),
+        mean(0)
+    );
+    assert_eq!(worse.matches("<failure ").count(), 1, "{text}");
+    assert!(worse.contains(&format!(r#"<failure message="{told}"#)), "{text}");
+    // fewer attempts are no fault
+    assert!(
+        worse.contains("<system-out>attempts a call: 1.00 against"),
+        "{text}"
+    );
+    assert!(!same.contains("<failure "), "{text}");
+    // nothing broke after the faults were over in a world whose faults never end
+    assert!(same.contains("nothing to judge"), "{text}");
+    assert!(same.contains("0 runs of production"), "{text}");
+}
+
+#[test]
+fn junit_judges_nothing_by_one_seed() {
+    let comparison = compare(&plan(&["production", "exercise"], 1), &AtomicU64::new(0)).unwrap();
+    let text = comparison.junit().unwrap();
+    assert!(!comparison.is_any_worse());
+    assert!(
+        text.contains(r#"tests="6" failures="0" errors="0" skipped="6""#),
+        "{text}"
+    );
+    assert!(text.contains("one seed proves nothing"), "{text}");
+}
+
+#[test]
+fn charts_are_the_same_whichever_thread_plays_what() {
+    let sweep: Sweep = "retry.attempts=1..3".parse().unwrap();
+    let charts = |seeds: u64| {
+        let mut plan = plan(&[], seeds);
+        plan.policies = sweep.policies(&Policy::default()).unwrap();
+        let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
+        comparison.charts(Some(&sweep)).unwrap()
+    };
+    let first = charts(4);
+    assert!(first == charts(4), "not the same bytes");
+    let files: Vec<&str> = first.iter().map(|chart| chart.file).collect();
+    assert_eq!(files[..2], ["tradeoff.svg", "compare-measures.svg"]);
+    assert_eq!(files.len(), 5);
+    // the first values of a long sweep alone would say nothing
+    let long: Sweep = "retry.backoff.base=100ms..2s/13".parse().unwrap();
+    let mut plan = plan(&[], 1);
+    plan.policies = vec![Policy::default(); 13];
+    let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
+    assert_eq!(comparison.charts(Some(&long)).unwrap().len(), 1);
+    assert_eq!(comparison.charts(None).unwrap().len(), 4);
 }
 
 #[test]
@@ -147,5 +218,9 @@ fn a_sweep_is_drawn_over_its_values_alone() {
     assert!(first.served.unwrap().mean < last.served.unwrap().mean);
     let one = first.attempts.unwrap();
     assert_eq!((one.low, one.mean, one.high), (1.0, 1.0, 1.0));
-    assert!(picture(&trade_off).lines().all(|line| line.chars().count() <= 80));
+    let chart = picture(&trade_off);
+    assert!(chart.lines().all(|line| line.chars().count() <= 80));
+    let text = comparison.markdown(Some(&trade_off));
+    let fenced = format!("### What retry.attempts buys and costs\n\n```text\n{chart}\n```");
+    assert!(text.ends_with(&fenced), "{text}");
 }

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use color_eyre::eyre;
-use seawall::charts;
+use seawall::charts::{self, Chart};
 use seawall::check::{self, CheckError};
-use seawall::cli::{CompareArgs, ReportFormat, TableFormat};
+use seawall::cli::{CompareArgs, ReportFormat};
 use seawall::compare::{self, Wanted};
 use seawall::config;
 use seawall::explain;
 use seawall::journal::{self};
+use seawall::markdown;
 use seawall::scenario::{self, RunError, worlds};
 use seawall::text::SafeText;
 
@@ -81,14 +82,16 @@ pub(crate) fn report(
         let json = format == ReportFormat::Json;
         return explain::tell(name, watched, json, &mut out, &mut std::io::stderr());
     }
-    if let Some(folder) = folder {
-        charts::write_all(folder, &outcome.history.series(&scene.scenario.name).charts()?)?;
-    }
+    let drawn = match folder {
+        Some(_) => outcome.history.series(&scene.scenario.name).charts()?,
+        None => Vec::new(),
+    };
+    let links = write_charts(folder, &drawn)?;
     let report = scenario::Report::new(scene, &outcome, !real);
     // not into `out`: serde_json would wrap what printing meets, and a closed pipe would look like a fault
     let text = match format {
         ReportFormat::Text => report.to_string(),
-        ReportFormat::Md => report.markdown(),
+        ReportFormat::Md => report.markdown() + &links,
         ReportFormat::Json => serde_json::to_string_pretty(&report)? + "\n",
         ReportFormat::Junit => report.junit()?,
     };
@@ -112,20 +115,39 @@ pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<
     progress.end();
     let compared = compared?;
     let trade_off = args.sweep.as_ref().map(|sweep| compared.trade_off(sweep));
-    if let (Some(folder), Some(trade_off)) = (&args.charts, &trade_off) {
-        charts::write_all(folder, &[("tradeoff.svg", trade_off.svg()?)])?;
-    }
+    let drawn = match args.charts {
+        Some(_) => compared.charts(args.sweep.as_ref())?,
+        None => Vec::new(),
+    };
+    let links = write_charts(args.charts.as_deref(), &drawn)?;
     let text = match args.format {
         _ if args.json => serde_json::to_string_pretty(&compared)?,
-        TableFormat::Json => serde_json::to_string_pretty(&compared)?,
-        TableFormat::Md => compared.markdown(),
-        TableFormat::Text => match &trade_off {
+        ReportFormat::Json => serde_json::to_string_pretty(&compared)?,
+        ReportFormat::Md => format!("{}\n{links}", compared.markdown(trade_off.as_ref())),
+        ReportFormat::Junit => compared.junit()?,
+        ReportFormat::Text => match &trade_off {
             None => compared.to_string(),
             Some(trade_off) => format!("{compared}\n\n{}", compare::picture(trade_off)),
         },
     };
-    writeln!(std::io::stdout(), "{text}")?;
-    Ok(0)
+    writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'))?;
+    // the form for CI is the only one that judges, and a judgement has an exit code, as that of `seawall run`
+    Ok(u8::from(
+        args.format == ReportFormat::Junit && compared.is_any_worse(),
+    ))
+}
+
+/// Writes charts into a folder, where one is named, and gives the links that Markdown shows them by.
+fn write_charts(folder: Option<&Path>, drawn: &[Chart]) -> eyre::Result<String> {
+    let Some(folder) = folder else {
+        return Ok(String::new());
+    };
+    charts::write_all(folder, drawn)?;
+    let links: Vec<String> = drawn
+        .iter()
+        .map(|chart| markdown::image(&chart.what, &folder.join(chart.file)))
+        .collect();
+    Ok(format!("\n### Charts\n\n{}", links.join("\n")))
 }
 
 /// A journal against the invariants.

@@ -390,3 +390,47 @@ fn an_embedder_that_is_not_there_is_exit_code_3_and_no_evaluation_explains_itsel
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).contains("seawall semantic --eval"));
 }
+
+#[test]
+fn a_comparison_judges_only_as_junit_and_its_markdown_shows_what_it_drew() {
+    let folder = tempfile::tempdir().unwrap();
+    let failing = SHORT.replace("800ms", "30s")
+        + "\n[[upstream.phase]]\nfrom = \"1s\"\nuntil = \"30s\"\nrates = { name = \"half\", server_error = 0.3 }\n";
+    let path = file(folder.path(), &failing);
+    let charts = folder.path().join("out dir");
+    let base = ["compare", "production+breaker.enabled=false", "--scenario"];
+    let base = [&base[..], &[path.to_str().unwrap(), "--seeds", "3"]].concat();
+    let told = |more: &[&str]| {
+        let output = seawall(&[&base, more].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let worse = ["production+breaker.enabled=false+retry.attempts=1"];
+    let (code, text) = told(&[&worse[..], &["--format", "junit"]].concat());
+    assert_eq!(code, Some(1), "{text}");
+    let all = elements(&text);
+    let failed: Vec<&(String, String)> = all.iter().filter(|(tag, _)| tag == "failure").collect();
+    assert_eq!(failed.len(), 1, "{text}");
+    assert!(failed[0].1.starts_with("served: "), "{failed:?}");
+    let (code, text) = told(&["production+breaker.enabled=false", "--format", "junit"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!elements(&text).iter().any(|(tag, _)| tag == "failure"), "{text}");
+
+    let (code, text) = told(
+        &[
+            &worse[..],
+            &["--format", "md", "--charts", charts.to_str().unwrap()],
+        ]
+        .concat(),
+    );
+    assert_eq!(code, Some(0), "{text}");
+    let links: Vec<&str> = text.lines().filter(|line| line.starts_with("![")).collect();
+    assert_eq!(links.len(), 4, "{text}");
+    for (link, name) in links.iter().zip(["measures", "calls", "attempts", "breakers"]) {
+        assert!(
+            link.ends_with(&format!("/out%20dir/compare-{name}.svg)")),
+            "{link}"
+        );
+        let svg = std::fs::read_to_string(charts.join(format!("compare-{name}.svg"))).unwrap();
+        assert!(!elements(&svg).is_empty());
+    }
+}
