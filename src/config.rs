@@ -1,7 +1,10 @@
 //! Reading policy files, fault files and keys. A mistake is told with its line and the nearest right name.
 
+mod dated;
 mod labels;
+mod listing;
 mod overrides;
+mod write;
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -14,7 +17,10 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+pub(crate) use dated::create_dated;
 pub use labels::{add_labels, labels_file, read_labels};
+pub use listing::settings_text;
+pub use write::{policy_text, save_policy};
 
 use crate::client::{ApiKey, is_loopback};
 use crate::settings::{FaultProfile, Policy, nearest};

@@ -9,7 +9,6 @@
 //! A run in virtual time differs a little from the live one: nobody waits for sockets there. So a drill is played
 //! once before it is kept, and an expectation that does not hold headless is left out, with a line that says so.
 
-mod date;
 mod expect;
 mod save;
 mod text;
@@ -17,7 +16,6 @@ mod text;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use date::Utc;
 pub use save::{Place, SaveError, Saved};
 
 use crate::bus::Tap;

@@ -88,7 +88,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "config",
-        &["text", "settings", "client", "labels", "simulator"],
+        &["time", "text", "settings", "client", "labels", "simulator"],
         &["ratatui"],
     ),
     (

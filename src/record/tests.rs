@@ -13,7 +13,7 @@ use crate::event::{CallId, UserId};
 use crate::scenario::{self, Report, Scene};
 use crate::session::{LocalSession, Session};
 use crate::settings::{QueueOrder, Range, SemanticMode};
-use crate::time::Clock;
+use crate::time::{Clock, Utc};
 
 /// 2026-11-25 23:51:02 UTC.
 const NOW: u64 = 1_795_650_662;

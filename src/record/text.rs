@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::date::Utc;
 use super::expect::Bounds;
 use super::{Drill, World};
 use crate::config;
 use crate::scenario::{Faults, TimedCommand, Wish};
 use crate::settings::{FaultProfile, LatencyProfile, Policy, QueueOrder, SemanticMode, bare, inline, quoted};
+use crate::time::Utc;
 
 /// What is said beside the drill itself.
 #[derive(Clone, Copy, Debug)]

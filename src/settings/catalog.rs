@@ -251,6 +251,19 @@ impl Setting {
             .is_none_or(|bounds| number.is_none_or(|number| bounds.hold(number)))
     }
 
+    /// Which values it takes, where its kind does not say it: words to choose from, or bounds of its own.
+    pub fn takes(&self) -> Option<String> {
+        match (self.kind, self.bounds) {
+            (Kind::Choice(words), _) => Some(words.join(", ")),
+            (Kind::Time | Kind::Bytes | Kind::Count { least: 0, .. }, bounds)
+                if bounds == bounds::usual(self.kind) =>
+            {
+                None
+            }
+            (_, bounds) => bounds.map(|bounds| bounds.rule.to_owned()),
+        }
+    }
+
     /// The number of a value; seconds of a duration.
     fn number(&self, value: &str) -> Option<f64> {
         match self.kind {
