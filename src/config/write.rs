@@ -166,10 +166,10 @@ impl File {
     }
 
     fn users(&self, text: &mut String, policy: &Policy) {
-        let _ = writeln!(
-            text,
-            "\n# What each user may have, besides what all may have together. Without a bucket: no limit of its own."
-        );
+        text.push('\n');
+        let about = "What each user may have, besides what all may have together; where it has no bucket, no limit \
+                     of its own.";
+        above(text, about);
         let _ = writeln!(text, "[limit.each_user]");
         if let Some(weight) = Setting::of("limit.each_user.weight") {
             let value = policy.limit.each_user.weight;

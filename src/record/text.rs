@@ -94,11 +94,13 @@ fn about(drill: &Drill) -> String {
     let count = |keep: fn(&Wish) -> bool| wishes().filter(|wish| keep(wish)).count() as u64;
     let bursts = count(|wish| matches!(wish, Wish::Burst(_)));
     let prompts = count(|wish| matches!(wish, Wish::Send(_)));
+    let changes = count(|wish| matches!(wish, Wish::Set(_)));
     let faulty = wishes().any(|wish| matches!(wish, Wish::Faults(faults) if faults.on));
     let parts = [
         (bursts > 0).then(|| counted(bursts, "burst", "bursts")),
         (prompts > 0).then(|| counted(prompts, "prompt", "prompts")),
         faulty.then(|| "faults".to_owned()),
+        (changes > 0).then(|| counted(changes, "change of policy", "changes of policy")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("a drill by hand: {}", parts.join(", "))
@@ -210,6 +212,7 @@ fn said(wish: &Wish) -> String {
             }
         ),
         Wish::ApplyPolicy(name) => format!("{{ apply_policy = {} }}", quoted(name)),
+        Wish::Set(settings) => set(settings),
         Wish::Suspend(gap) => format!("{{ suspend = \"{}\" }}", seconds(*gap)),
         Wish::ForgetConversation => quoted("forget_conversation"),
         Wish::ForceOpen => quoted("force_open"),
@@ -221,6 +224,16 @@ fn said(wish: &Wish) -> String {
         Wish::ClearCache => quoted("clear_cache"),
         Wish::CancelAll => quoted("cancel_all"),
     }
+}
+
+/// Changed settings: on one line where there is room, each on its own where there is none.
+fn set(settings: &[String]) -> String {
+    let settings: Vec<String> = settings.iter().map(|setting| quoted(setting)).collect();
+    let short = format!("{{ set = [{}] }}", settings.join(", "));
+    if short.chars().count() <= 90 {
+        return short;
+    }
+    format!("{{ set = [\n    {},\n] }}", settings.join(",\n    "))
 }
 
 /// The faults by name where they are bundled, or their rates.

@@ -9,6 +9,7 @@ use crate::event::{
 };
 use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder, SemanticMode};
 use crate::state::{Call, Calls, SemanticView, Session};
+use crate::text::SafeText;
 use crate::time::Timestamp;
 
 /// What is said.
@@ -68,7 +69,12 @@ impl About<'_> {
                     SemanticMode::On => ": semantic cache on",
                     SemanticMode::Shadow => ": semantic cache in shadow",
                 };
-                Some((LogKind::Note, format!("policy {} applied{semantic}", policy.name)))
+                let name = &policy.name;
+                let text = match changed(&self.before.policy, policy) {
+                    Some(changed) => format!("policy {name}: {changed}"),
+                    None => format!("policy {name} applied{semantic}"),
+                };
+                Some((LogKind::Note, text))
             }
             EventKind::UpstreamProbed { health } => self.health(health),
             EventKind::FaultsApplied { on: true, profile } => Some((
@@ -299,6 +305,35 @@ fn only_order(before: &Policy, after: &Policy) -> bool {
     let mut same = before.clone();
     same.limit.order = after.limit.order;
     same.limit.order != before.limit.order && same == *after
+}
+
+/// Settings that are told one by one.
+const TOLD: usize = 3;
+/// Characters of one.
+const LONGEST: usize = 48;
+
+/// What is set now that was not; nothing where another policy took its place, or where the mode of the semantic cache
+/// is all that changed.
+fn changed(before: &Policy, after: &Policy) -> Option<String> {
+    if before.name != after.name {
+        return None;
+    }
+    let changes = before.changes(after);
+    if changes.iter().all(|(path, _)| path == "semantic.mode") {
+        return None;
+    }
+    let mut told: Vec<String> = changes
+        .iter()
+        .take(TOLD)
+        .map(|(path, value)| SafeText::excerpt(&format!("{path}={value}"), LONGEST).single_line())
+        .collect();
+    let more = changes.len().saturating_sub(TOLD);
+    if more > 0
+        && let Some(last) = told.last_mut()
+    {
+        *last += &format!(" and {more} more");
+    }
+    Some(told.join(", "))
 }
 
 fn percent(share: f64) -> String {
