@@ -102,7 +102,7 @@ pub fn policy_text(policy: &Policy) -> String {
             }
         }
         if layer == "limit" {
-            file.users(&mut text, policy);
+            users(&mut text, policy);
         }
     }
     text
@@ -131,14 +131,12 @@ impl File {
             ""
         };
         let about = format!("{about}{words}{start}{usual}");
-        match value {
-            Some(value) => line(text, &format!("{name} = {}", inline(value)), &about),
-            None => {
-                let example = EXAMPLES.iter().find(|(path, _)| *path == setting.path);
-                let example = example.map_or("\"\"", |(_, example)| example);
-                line(text, &format!("# {name} = {example}"), &about);
-            }
-        }
+        let Some(value) = value else {
+            let example = EXAMPLES.iter().find(|(path, _)| *path == setting.path);
+            let example = example.map_or("\"\"", |(_, example)| example);
+            return line(text, &format!("# {name} = {example}"), &about);
+        };
+        line(text, &format!("{name} = {}", inline(value)), &about);
     }
 
     /// A bucket on one line, with what its three numbers are.
@@ -164,31 +162,32 @@ impl File {
         }
         let _ = writeln!(text, "{name} = {}", value.unwrap_or_default());
     }
+}
 
-    fn users(&self, text: &mut String, policy: &Policy) {
-        text.push('\n');
-        let about = "What each user may have, besides what all may have together; where it has no bucket, no limit \
-                     of its own.";
-        above(text, about);
-        let _ = writeln!(text, "[limit.each_user]");
-        if let Some(weight) = Setting::of("limit.each_user.weight") {
-            let value = policy.limit.each_user.weight;
-            let usual = Policy::default().limit.each_user.weight;
-            let usual = (usual != value).then(|| format!(" (production: {usual})"));
-            let about = format!("{}{}", weight.about, usual.unwrap_or_default());
-            line(text, &format!("weight = {value}"), &about);
-        }
-        buckets(text, &policy.limit.each_user);
-        let _ = writeln!(
-            text,
-            "\n# Other limits for one user, in the place of those of each: [limit.users.NAME]"
-        );
-        for (index, (user, limits)) in policy.limit.users.iter().enumerate() {
-            let gap = if index == 0 { "" } else { "\n" };
-            let _ = writeln!(text, "{gap}[limit.users.{}]", bare(user));
-            let _ = writeln!(text, "weight = {}", limits.weight);
-            buckets(text, limits);
-        }
+/// What single users may have.
+fn users(text: &mut String, policy: &Policy) {
+    text.push('\n');
+    let about = "What each user may have, besides what all may have together; where it has no bucket, no limit \
+                 of its own.";
+    above(text, about);
+    let _ = writeln!(text, "[limit.each_user]");
+    if let Some(weight) = Setting::of("limit.each_user.weight") {
+        let value = policy.limit.each_user.weight;
+        let usual = Policy::default().limit.each_user.weight;
+        let usual = (usual != value).then(|| format!(" (production: {usual})"));
+        let about = format!("{}{}", weight.about, usual.unwrap_or_default());
+        line(text, &format!("weight = {value}"), &about);
+    }
+    buckets(text, &policy.limit.each_user);
+    let _ = writeln!(
+        text,
+        "\n# Other limits for one user, in the place of those of each: [limit.users.NAME]"
+    );
+    for (index, (user, limits)) in policy.limit.users.iter().enumerate() {
+        let gap = if index == 0 { "" } else { "\n" };
+        let _ = writeln!(text, "{gap}[limit.users.{}]", bare(user));
+        let _ = writeln!(text, "weight = {}", limits.weight);
+        buckets(text, limits);
     }
 }
 

@@ -213,12 +213,7 @@ fn a_change_of_policy_is_kept_as_what_was_set() {
 fn many_changes_are_a_line_each() {
     let to = config::policy("exercise").unwrap();
     let commands = vec![
-        (
-            0,
-            Command::ApplyPolicy {
-                policy: Box::new(to.clone()),
-            },
-        ),
+        (0, Command::ApplyPolicy { policy: Box::new(to) }),
         (10, ask("why?")),
     ];
     let text = text(&by_hand(&SessionConfig::default(), commands, 30_000));

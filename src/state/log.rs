@@ -5,6 +5,7 @@
 
 mod guards;
 mod meaning;
+mod policy;
 mod sentence;
 
 use std::collections::VecDeque;

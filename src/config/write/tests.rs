@@ -77,7 +77,7 @@ proptest! {
     #[test]
     fn the_changes_make_any_policy_of_any_other(one in any_policy(), other in any_policy()) {
         let changes = one.changes(&other);
-        let mut made = one.clone();
+        let mut made = one;
         for (path, value) in &changes {
             made = made.with(path, value).map_err(|error| TestCaseError::fail(format!("{error}\n{changes:?}")))?;
         }
@@ -122,7 +122,7 @@ fn what_is_commented_out_is_an_example_that_is_valid() {
         commented += usize::from(bare.is_some());
         bare.unwrap_or(line)
     });
-    let set: String = lines.map(|line| format!("{line}\n")).collect();
+    let set = lines.collect::<Vec<_>>().join("\n");
     assert_eq!(commented, 5, "{text}");
     let policy = read_policy("set", &set).unwrap();
     assert!(policy.semantic.embedder.is_some() && policy.limit.each_user.tokens.is_some());

@@ -7,9 +7,8 @@ use crate::event::{
     CallId, Event, EventKind, Failure, FailureClass, Fate, HintSource, StopReason, UpstreamHealth,
     UpstreamInfo,
 };
-use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder, SemanticMode};
+use crate::settings::{FaultKind, FaultProfile};
 use crate::state::{Call, Calls, SemanticView, Session};
-use crate::text::SafeText;
 use crate::time::Timestamp;
 
 /// What is said.
@@ -55,26 +54,8 @@ impl About<'_> {
                 LogKind::Note,
                 format!("session started: {}, seed {seed}", upstream_name(upstream)),
             )),
-            EventKind::PolicyApplied { policy } if only_order(&self.before.policy, policy) => {
-                let how = match policy.limit.order {
-                    QueueOrder::Fair => "fair by user",
-                    QueueOrder::Fifo => "first come first served",
-                };
-                Some((LogKind::Note, format!("the limiter's queue goes {how}")))
-            }
             EventKind::PolicyApplied { policy } => {
-                let semantic = match policy.semantic.mode {
-                    mode if mode == self.before.policy.semantic.mode => "",
-                    SemanticMode::Off => ": semantic cache off",
-                    SemanticMode::On => ": semantic cache on",
-                    SemanticMode::Shadow => ": semantic cache in shadow",
-                };
-                let name = &policy.name;
-                let text = match changed(&self.before.policy, policy) {
-                    Some(changed) => format!("policy {name}: {changed}"),
-                    None => format!("policy {name} applied{semantic}"),
-                };
-                Some((LogKind::Note, text))
+                Some((LogKind::Note, super::policy::applied(&self.before.policy, policy)))
             }
             EventKind::UpstreamProbed { health } => self.health(health),
             EventKind::FaultsApplied { on: true, profile } => Some((
@@ -298,42 +279,6 @@ fn rates(profile: &FaultProfile) -> String {
     } else {
         text
     }
-}
-
-/// Whether nothing but the order of the queue is another one.
-fn only_order(before: &Policy, after: &Policy) -> bool {
-    let mut same = before.clone();
-    same.limit.order = after.limit.order;
-    same.limit.order != before.limit.order && same == *after
-}
-
-/// Settings that are told one by one.
-const TOLD: usize = 3;
-/// Characters of one.
-const LONGEST: usize = 48;
-
-/// What is set now that was not; nothing where another policy took its place, or where the mode of the semantic cache
-/// is all that changed.
-fn changed(before: &Policy, after: &Policy) -> Option<String> {
-    if before.name != after.name {
-        return None;
-    }
-    let changes = before.changes(after);
-    if changes.iter().all(|(path, _)| path == "semantic.mode") {
-        return None;
-    }
-    let mut told: Vec<String> = changes
-        .iter()
-        .take(TOLD)
-        .map(|(path, value)| SafeText::excerpt(&format!("{path}={value}"), LONGEST).single_line())
-        .collect();
-    let more = changes.len().saturating_sub(TOLD);
-    if more > 0
-        && let Some(last) = told.last_mut()
-    {
-        *last += &format!(" and {more} more");
-    }
-    Some(told.join(", "))
 }
 
 fn percent(share: f64) -> String {
