@@ -24,6 +24,7 @@ use crate::compare::{Layer, Sweep};
   seawall compare exercise production          what another policy would have made of the same outage
   seawall check outage.ndjson                  whether a journal keeps every promise
   seawall replay outage.ndjson                 the same screens on a journal: Space plays, ] jumps to what changed
+  seawall policy --settings                    every setting with its value and what it does
   seawall why outage.ndjson 12                 the story of call 12; without a number, which are worth asking about
   seawall semantic --eval                      how well the semantic cache tells prompts apart
   seawall < /dev/null | cat                    without a terminal: a drill, and its report
@@ -167,6 +168,15 @@ pub enum Mode {
         /// Write the events of a single world to this file: with `--count 1`
         #[arg(long, value_name = "FILE")]
         journal: Option<PathBuf>,
+    },
+    /// Print a policy as a file to keep and edit, or list every setting with what it does
+    Policy {
+        /// production, exercise, a file, or one of them with settings that differ: production+retry.attempts=1
+        #[arg(default_value = "production")]
+        name: String,
+        /// List every setting instead: its path, value and unit, what it does and which values it takes
+        #[arg(long)]
+        settings: bool,
     },
     /// List the bundled scenarios, and what each teaches
     Scenarios,

@@ -3,29 +3,36 @@
 //!
 //! ```text
 //! policies and faults   here; single settings that differ: overrides; labels of semantic hits: labels
+//! policies as text      write (a file to keep), dated (its name), listing (every setting)
 //! users                 users
 //! servers               server (URLs), key (API keys), ca (certificates)
 //! files and mistakes    read (find, bound, parse), error
 //! ```
 
 mod ca;
+mod dated;
 mod error;
 mod key;
 mod labels;
+mod listing;
 mod overrides;
 mod read;
 mod server;
 mod users;
+mod write;
 
 pub use ca::ca_file;
+pub(crate) use dated::create_dated;
 pub use error::ConfigError;
 pub(crate) use error::{one_line, value_error};
 pub use key::{EMBEDDER_KEY, api_key, embedder_key};
 pub use labels::{add_labels, labels_file, read_labels};
+pub use listing::settings_text;
 pub(crate) use read::{find, parse};
 pub use read::{journal, pairs_file};
 pub use server::{embedder, upstream};
 pub use users::users;
+pub use write::{policy_text, save_policy};
 
 use crate::settings::{FaultProfile, Policy};
 use crate::simulator::fault;

@@ -83,6 +83,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port)),
         Some(Mode::Picture { file, size }) => picture(file, size),
         Some(Mode::Scenarios) => played::scenarios(),
+        Some(Mode::Policy { name, settings }) => policy(name, *settings),
         Some(Mode::Worlds { count, journal }) => {
             played::worlds(cli.seed.unwrap_or(0), *count, journal.as_deref())
         }
@@ -148,6 +149,18 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
     };
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     code
+}
+
+/// A policy as a file, or its settings as a list.
+fn policy(name: &str, as_list: bool) -> eyre::Result<u8> {
+    let policy = config::policy(name)?;
+    let text = if as_list {
+        config::settings_text(&policy)
+    } else {
+        config::policy_text(&policy)
+    };
+    write!(std::io::stdout(), "{text}")?;
+    Ok(0)
 }
 
 /// A recorded session on the screen.

@@ -9,7 +9,6 @@
 //! A run in virtual time differs a little from the live one: nobody waits for sockets there. So a drill is played
 //! once before it is kept, and an expectation that does not hold headless is left out, with a line that says so.
 
-mod date;
 mod expect;
 mod save;
 mod text;
@@ -17,7 +16,6 @@ mod text;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use date::Utc;
 pub use save::{Place, SaveError, Saved};
 
 use crate::bus::Tap;
@@ -60,6 +58,8 @@ struct Heard {
     /// The faults that are chosen, and whether they are made.
     faults: FaultProfile,
     faults_on: bool,
+    /// The policy in force.
+    policy: Policy,
     tally: Tally,
     calls: u64,
     /// Something was not kept.
@@ -101,6 +101,7 @@ impl Recorder {
             commands: Vec::new(),
             faults: config.faults.clone(),
             faults_on: config.faults_on,
+            policy: config.policy.clone(),
             tally: Tally::default(),
             calls: 0,
             is_full: false,
@@ -218,12 +219,29 @@ impl Heard {
                 }
                 self.faults_now()
             }
-            Command::SetCache { on: true } => Wish::CacheOn,
-            Command::SetCache { on: false } => Wish::CacheOff,
+            Command::SetCache { on } => {
+                self.policy.cache.enabled = on;
+                if on { Wish::CacheOn } else { Wish::CacheOff }
+            }
             Command::ClearCache => Wish::ClearCache,
-            Command::SetSemantic { mode } => Wish::Semantic(mode),
+            Command::SetSemantic { mode } => {
+                self.policy.semantic.mode = mode;
+                Wish::Semantic(mode)
+            }
             Command::LabelHit { call, good } => Wish::Label { call: call.0, good },
-            Command::SetQueueOrder { order } => Wish::SetOrder(order),
+            Command::SetQueueOrder { order } => {
+                self.policy.limit.order = order;
+                Wish::SetOrder(order)
+            }
+            Command::ApplyPolicy { policy } => {
+                let changes = self.policy.changes(&policy).into_iter();
+                let changes: Vec<String> = changes.map(|(path, value)| format!("{path}={value}")).collect();
+                self.policy = *policy;
+                if changes.is_empty() {
+                    return None;
+                }
+                Wish::Set(changes)
+            }
             Command::SetBreaker { mode } => match mode {
                 BreakerMode::ForcedOpen => Wish::ForceOpen,
                 BreakerMode::ForcedClosed => Wish::ForceClosed,
@@ -231,7 +249,7 @@ impl Heard {
             },
             Command::ResetBreaker => Wish::ResetBreaker,
             // looking at a copy changes nothing
-            Command::ApplyPolicy { .. } | Command::JudgePolicy { .. } | Command::Shutdown => return None,
+            Command::JudgePolicy { .. } | Command::Shutdown => return None,
         })
     }
 

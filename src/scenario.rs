@@ -12,6 +12,7 @@
 mod again;
 mod bundled;
 mod cast;
+mod changes;
 mod junit;
 mod markdown;
 mod measure;
@@ -97,6 +98,7 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
             policies.push((name.clone(), config::policy(name)?));
         }
     }
+    changes::check(&scenario.commands, &chosen, &policies).map_err(refuse)?;
     for command in &mut scenario.commands {
         if let Wish::Faults(faults) = &mut command.wish
             && let Some(name) = &faults.profile

@@ -3,19 +3,23 @@
 //! The words only; the machines that obey them are in [`crate::policy`] and [`crate::simulator`]. Reading
 //! files and naming the line of a mistake is the work of [`crate::config`].
 
+mod bounds;
 mod catalog;
 mod faults;
+mod literal;
 mod path;
 mod policy;
 mod semantic;
 mod users;
 
+pub use bounds::{Bounds, SettingsError};
 pub use catalog::{Kind, SETTINGS, Setting};
 pub use faults::{Capacity, FaultKind, FaultProfile, LatencyProfile, Range};
-pub use path::{NONE, PathError, nearest};
+pub use literal::{bare, inline, quoted};
+pub use path::{NONE, PathError, nearest, split_setting};
 pub use policy::{
     BreakerSettings, Bucket, CacheSettings, Counts, FlightSettings, Jitter, LimitSettings, Policy,
-    RetrySettings, SettingsError, TimeoutSettings,
+    RetrySettings, TimeoutSettings,
 };
 pub use semantic::{SemanticLabel, SemanticMode, SemanticSettings};
 pub use users::{QueueOrder, UserLimits};

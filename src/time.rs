@@ -1,13 +1,16 @@
-//! Time as a value, and the only file that reads a clock.
+//! Time as a value, and the only file that reads a clock; a moment as a date is in `date`.
 //!
 //! A [`Timestamp`] counts nanoseconds since the session started: it can be serialised, replayed and
 //! compared, which `Instant` cannot. The [`Clock`] stands on tokio's clock, so a current-thread runtime
 //! with that clock paused *is* virtual time.
 
+mod date;
+
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+pub use date::Utc;
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds since the session started. Monotonic; arithmetic saturates.

@@ -94,7 +94,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "config",
-        &["text", "settings", "client", "labels", "simulator"],
+        &["time", "text", "settings", "client", "labels", "simulator"],
         &["ratatui"],
     ),
     (

@@ -2,7 +2,7 @@
 //! `production+retry.attempts=1+breaker.open=10s`.
 
 use super::error::{ConfigError, value_error};
-use crate::settings::Policy;
+use crate::settings::{Policy, split_setting};
 
 /// Splits `base+setting=value+..`. Nothing where there is no setting in it: a file may have a plus in its name.
 pub(super) fn split(text: &str) -> Option<(&str, &str)> {
@@ -14,13 +14,13 @@ pub(super) fn split(text: &str) -> Option<(&str, &str)> {
 pub(super) fn apply(policy: &Policy, settings: &str) -> Result<Policy, ConfigError> {
     let mut changed = policy.clone();
     for setting in settings.split('+') {
-        let Some((path, value)) = setting.split_once('=') else {
+        let Some((path, value)) = split_setting(setting) else {
             return Err(value_error(
                 setting,
                 "a setting is written table.key=value: retry.attempts=1",
             ));
         };
-        changed = set(&changed, path.trim(), value.trim())?;
+        changed = set(&changed, path, value)?;
     }
     changed.name = format!("{}+{settings}", policy.name);
     Ok(changed)

@@ -6,14 +6,12 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::date::Utc;
 use super::text::{self, Heading, Tried};
 use super::{Drill, expect};
 use crate::config::{self, ConfigError};
 use crate::scenario::{self, Part, RunError, Scene};
+use crate::time::Utc;
 
-/// So many drills may be saved within a second.
-const SAME_SECOND: u32 = 99;
 /// A scenario file is no larger: `seawall run` would refuse it.
 const LARGEST: usize = 1 << 20;
 
@@ -100,7 +98,11 @@ impl Drill {
         let when = Utc::of(unix_seconds);
         let (path, made) = match place {
             Place::File(path) => (path.clone(), None),
-            Place::Dated(dir) => create(dir, when).map(|(path, file)| (path, Some(file)))?,
+            Place::Dated(dir) => {
+                let made = config::create_dated(dir, "drill", when);
+                let (path, file) = made.map_err(|(path, error)| SaveError::Unwritable { path, error })?;
+                (path, Some(file))
+            }
         };
         let is_new = made.is_some();
         let told = self.told(&path, when).and_then(|(text, tried)| {
@@ -163,21 +165,4 @@ impl Drill {
 
 fn scene(name: &str, text: &str) -> Result<Scene, ConfigError> {
     scenario::read(name, text, None, None)
-}
-
-/// A file with the date in its name, made now: nobody else's is touched.
-fn create(dir: &Path, when: Utc) -> Result<(PathBuf, File), SaveError> {
-    let mut number = 1;
-    loop {
-        let name = match number {
-            1 => format!("drill-{}.toml", when.compact()),
-            number => format!("drill-{}-{number}.toml", when.compact()),
-        };
-        let path = dir.join(name);
-        match File::create_new(&path) {
-            Ok(file) => return Ok((path, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < SAME_SECOND => number += 1,
-            Err(error) => return Err(SaveError::Unwritable { path, error }),
-        }
-    }
 }

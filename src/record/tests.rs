@@ -13,7 +13,7 @@ use crate::event::{CallId, UserId};
 use crate::scenario::{self, Report, Scene};
 use crate::session::{LocalSession, Session};
 use crate::settings::{QueueOrder, Range, SemanticMode};
-use crate::time::Clock;
+use crate::time::{Clock, Utc};
 
 /// 2026-11-25 23:51:02 UTC.
 const NOW: u64 = 1_795_650_662;
@@ -157,6 +157,72 @@ fn typed(command: &TimedCommand) -> Option<&str> {
     }
 }
 
+/// What was set in the control room is a line of the file, and what was switched by a key is not told again.
+#[test]
+fn a_change_of_policy_is_kept_as_what_was_set() {
+    let begins = Policy::default();
+    let mut switched = begins.clone();
+    switched.limit.order = QueueOrder::Fifo;
+    switched.cache.enabled = false;
+    let set = |policy: &Policy, path, value| policy.with(path, value).unwrap();
+    let quick = set(&set(&switched, "retry.attempts", "1"), "breaker.open", "10s");
+    let named = set(&quick, "limit.users.\"ann.b\".weight", "3");
+    let apply = |policy: &Policy| Command::ApplyPolicy {
+        policy: Box::new(policy.clone()),
+    };
+    let commands = vec![
+        (0, faults(true)),
+        (500, Command::SetCache { on: false }),
+        (
+            600,
+            Command::SetQueueOrder {
+                order: QueueOrder::Fifo,
+            },
+        ),
+        (1_000, apply(&quick)),
+        // the same again is no command
+        (1_500, apply(&quick)),
+        (2_000, burst(8)),
+        (3_000, apply(&named)),
+        (4_000, apply(&quick)),
+        (5_000, apply(&begins)),
+        (40_000, burst(8)),
+    ];
+    let drill = by_hand(&outage(), commands, 90_000);
+    let text = text(&drill);
+    for part in [
+        "\nat = \"1s\"\ndo = { set = [\"breaker.open=10s\", \"retry.attempts=1\"] }\n",
+        "\nat = \"3s\"\ndo = { set = [\"limit.users.\\\"ann.b\\\".weight=3\"] }\n",
+        "\nat = \"4s\"\ndo = { set = [\"limit.users.\\\"ann.b\\\"=none\"] }\n",
+        "\nat = \"5s\"\ndo = { set = [\n    \"breaker.open=5s\",\n    \"cache.enabled=true\",\n    \"limit.order=fair\",\n    \"retry.attempts=3\",\n] }\n",
+        "2 bursts, faults, 4 changes of policy\"\n",
+    ] {
+        assert!(text.contains(part), "{part}\nin\n{text}");
+    }
+    let (scene, report) = run(&text);
+    assert_eq!(scene.scenario.commands.len(), 9);
+    assert!(report.met, "{report}\n{text}");
+    // they are obeyed: others make more attempts
+    let untouched = text.replace("\"breaker.open=10s\", ", "\"breaker.enabled=false\", ");
+    assert_ne!(untouched, text);
+    let (_, more) = run(&untouched);
+    assert!(more.measures["attempts"] > report.measures["attempts"], "{more}");
+}
+
+#[test]
+fn many_changes_are_a_line_each() {
+    let to = config::policy("exercise").unwrap();
+    let commands = vec![
+        (0, Command::ApplyPolicy { policy: Box::new(to) }),
+        (10, ask("why?")),
+    ];
+    let text = text(&by_hand(&SessionConfig::default(), commands, 30_000));
+    let begins = "do = { set = [\n    \"breaker.counts=call\",\n";
+    assert!(text.contains(begins), "{text}");
+    let (_, report) = run(&text);
+    assert!(report.met, "{report}");
+}
+
 /// Rates that nobody wrote, as `+` makes them, are short, and still no more than 1 together.
 #[test]
 fn rates_are_rounded_so_that_the_file_is_valid() {
@@ -218,6 +284,9 @@ fn every_command_comes_back() {
         Command::SetQueueOrder {
             order: QueueOrder::Fifo,
         },
+        Command::ApplyPolicy {
+            policy: Box::new(config::policy("exercise").unwrap()),
+        },
         Command::SetBreaker {
             mode: BreakerMode::ForcedOpen,
         },
@@ -234,7 +303,7 @@ fn every_command_comes_back() {
     let drill = by_hand(&outage(), timed.collect(), 1_000);
     let (scene, _) = run(&text(&drill));
     let mut came = scene.scenario.commands;
-    assert_eq!(came.len(), 18);
+    assert_eq!(came.len(), 19);
     for command in &mut came {
         if let Wish::Faults(faults) = &mut command.wish {
             // the name stands for its rates

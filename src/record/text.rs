@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::date::Utc;
 use super::expect::Bounds;
 use super::{Drill, World};
 use crate::config;
 use crate::scenario::{Faults, TimedCommand, Wish};
-use crate::settings::{FaultProfile, LatencyProfile, Policy, QueueOrder, SemanticMode};
+use crate::settings::{FaultProfile, LatencyProfile, Policy, QueueOrder, SemanticMode, bare, inline, quoted};
+use crate::time::Utc;
 
 /// What is said beside the drill itself.
 #[derive(Clone, Copy, Debug)]
@@ -94,11 +94,13 @@ fn about(drill: &Drill) -> String {
     let count = |keep: fn(&Wish) -> bool| wishes().filter(|wish| keep(wish)).count() as u64;
     let bursts = count(|wish| matches!(wish, Wish::Burst(_)));
     let prompts = count(|wish| matches!(wish, Wish::Send(_)));
+    let changes = count(|wish| matches!(wish, Wish::Set(_)));
     let faulty = wishes().any(|wish| matches!(wish, Wish::Faults(faults) if faults.on));
     let parts = [
         (bursts > 0).then(|| counted(bursts, "burst", "bursts")),
         (prompts > 0).then(|| counted(prompts, "prompt", "prompts")),
         faulty.then(|| "faults".to_owned()),
+        (changes > 0).then(|| counted(changes, "change of policy", "changes of policy")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("a drill by hand: {}", parts.join(", "))
@@ -210,6 +212,7 @@ fn said(wish: &Wish) -> String {
             }
         ),
         Wish::ApplyPolicy(name) => format!("{{ apply_policy = {} }}", quoted(name)),
+        Wish::Set(settings) => set(settings),
         Wish::Suspend(gap) => format!("{{ suspend = \"{}\" }}", seconds(*gap)),
         Wish::ForgetConversation => quoted("forget_conversation"),
         Wish::ForceOpen => quoted("force_open"),
@@ -221,6 +224,16 @@ fn said(wish: &Wish) -> String {
         Wish::ClearCache => quoted("clear_cache"),
         Wish::CancelAll => quoted("cancel_all"),
     }
+}
+
+/// Changed settings: on one line where there is room, each on its own where there is none.
+fn set(settings: &[String]) -> String {
+    let settings: Vec<String> = settings.iter().map(|setting| quoted(setting)).collect();
+    let short = format!("{{ set = [{}] }}", settings.join(", "));
+    if short.chars().count() <= 90 {
+        return short;
+    }
+    format!("{{ set = [\n    {},\n] }}", settings.join(",\n    "))
 }
 
 /// The faults by name where they are bundled, or their rates.
@@ -305,56 +318,4 @@ fn seconds(time: Duration) -> String {
 /// Text of others behind a `#`: it must not end the line.
 fn comment(text: &str) -> String {
     config::one_line(text).to_string()
-}
-
-/// A key, in quotes only where it needs them.
-fn bare(key: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if !key.is_empty() && key.chars().all(plain) {
-        return key.to_owned();
-    }
-    quoted(key)
-}
-
-/// A value on one line.
-fn inline(value: &Value) -> String {
-    match value {
-        Value::String(text) => quoted(text),
-        Value::Array(values) => {
-            let values: Vec<String> = values.iter().map(inline).collect();
-            format!("[{}]", values.join(", "))
-        }
-        Value::Table(table) => {
-            let pairs = table.iter();
-            let pairs: Vec<String> = pairs
-                .map(|(key, value)| format!("{} = {}", bare(key), inline(value)))
-                .collect();
-            format!("{{ {} }}", pairs.join(", "))
-        }
-        plain => plain.to_string(),
-    }
-}
-
-/// A basic string of TOML. Whatever a terminal might act on, or hide, is an escape: the file can be printed.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\t' => quoted.push_str("\\t"),
-            c if c.is_control() || is_invisible(c) => {
-                let _ = write!(quoted, "\\U{:08X}", u32::from(c));
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// Zero width, or turns the direction of what follows.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

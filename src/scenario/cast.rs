@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::script::{Arrival, Callers, Impatience};
 use super::wish::Wish;
-use super::{Scene, again};
+use super::{Scene, again, changes};
 use crate::client::{CallContext, Env, ResilientClient, Transport};
 use crate::engine::{Engine, Prompts};
 use crate::event::{Command, EventKind, Observer, Origin, UserId};
 use crate::openai::{ChatRequest, Message};
+use crate::text::SafeText;
 use crate::time::{Clock, Timestamp};
 
 /// Who finds itself later than this behind its plan was asleep: it does not make up for what it missed.
@@ -119,6 +120,13 @@ async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: St
                     stage.client.apply(policy.clone());
                 }
             }
+            Wish::Set(settings) => match changes::set(&stage.client.policy(), &settings) {
+                Ok(policy) => stage.client.take(policy),
+                // under a policy that the scenario was not read with
+                Err(message) => stage.engine.tell(EventKind::Noticed {
+                    text: SafeText::new(&format!("not set: {message}")),
+                }),
+            },
             Wish::Suspend(gap) => {
                 stage.engine.tell(EventKind::Suspended {
                     until: clock.now() + gap,

@@ -62,6 +62,9 @@ pub enum Wish {
     SetOrder(QueueOrder),
     /// Take another policy: a preset or a file.
     ApplyPolicy(String),
+    /// Change single settings of the policy in force, `["retry.attempts=5", "breaker.open=10s"]`. The others stay, and
+    /// so does what was said of semantic hits.
+    Set(Vec<String>),
     /// The machine sleeps: when it wakes, so much time has passed and nothing was done in it.
     Suspend(#[serde(with = "humantime_serde")] Duration),
 }
@@ -152,7 +155,7 @@ impl Wish {
             }],
             Self::CancelAll => vec![Command::CancelAll],
             Self::SetOrder(order) => vec![Command::SetQueueOrder { order: *order }],
-            Self::ApplyPolicy(_) | Self::Suspend(_) => Vec::new(),
+            Self::ApplyPolicy(_) | Self::Set(_) | Self::Suspend(_) => Vec::new(),
         }
     }
 
@@ -173,6 +176,9 @@ impl Wish {
             Self::Faults(Faults {
                 rates: Some(rates), ..
             }) => rates.validate(),
+            Self::Set(settings) if settings.is_empty() => {
+                Err("set = []: write what changes: set = [\"retry.attempts=5\"]".into())
+            }
             Self::Suspend(gap) if *gap > super::LONGEST => Err(format!("suspend = {gap:?}: at most a day")),
             _ => Ok(()),
         }

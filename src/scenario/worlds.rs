@@ -304,6 +304,7 @@ impl Draw {
             Wish::SetOrder(QueueOrder::Fair),
             Wish::ApplyPolicy("other".into()),
             Wish::ApplyPolicy("drawn".into()),
+            Wish::Set(vec!["retry.attempts=4".into(), "limit.max_waiters=3".into()]),
             Wish::Suspend(self.millis(10, 100_000)),
         ];
         let count = self.one_of(&[0, 0, 1, 2, 5]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime;
 
+use super::bounds::{self, Bounds, above, between};
 use super::path::PathError;
 use super::{NONE, Policy};
 
@@ -38,12 +39,14 @@ pub enum Kind {
 }
 
 /// A setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {
     /// `retry.attempts`.
     pub path: &'static str,
     /// Its values.
     pub kind: Kind,
+    /// Which numbers it takes; nothing where it has none.
+    pub bounds: Option<Bounds>,
     /// What it does.
     pub about: &'static str,
     /// Whether it only takes effect when a session starts.
@@ -54,6 +57,7 @@ const fn live(path: &'static str, kind: Kind, about: &'static str) -> Setting {
     Setting {
         path,
         kind,
+        bounds: bounds::usual(kind),
         about,
         at_start: false,
     }
@@ -61,12 +65,21 @@ const fn live(path: &'static str, kind: Kind, about: &'static str) -> Setting {
 
 const fn at_start(path: &'static str, kind: Kind, about: &'static str) -> Setting {
     Setting {
-        path,
-        kind,
-        about,
         at_start: true,
+        ..live(path, kind, about)
     }
 }
+
+/// A setting with bounds that are not those of its kind.
+const fn within(bounds: Bounds, setting: Setting) -> Setting {
+    Setting {
+        bounds: Some(bounds),
+        ..setting
+    }
+}
+
+/// Zero would end all at once, or never let it begin.
+const LASTING: Bounds = above(0.0, bounds::YEAR, "longer than zero and at most a year");
 
 const fn count(least: u64, unit: &'static str) -> Kind {
     Kind::Count { least, unit }
@@ -80,70 +93,70 @@ const COUNTS: Kind = Kind::Choice(&["attempt", "call"]);
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
     live("cache.enabled", Kind::Switch, "Whether answers are stored, and served again to the same request of the same user."),
-    live("cache.ttl", Kind::Time, "How long a stored answer may be served."),
-    live("cache.max_bytes", Kind::Bytes, "What all stored answers may take in memory, keys included; the least recently used goes first."),
+    live("cache.ttl", Kind::Time, "How long a stored answer may be served; 0s stores none."),
+    live("cache.max_bytes", Kind::Bytes, "What all stored answers may take in memory, keys included; the least recently used goes first. 0 stores none."),
     live("cache.max_entry_bytes", Kind::Bytes, "A larger answer is not stored."),
     live("cache.store_all", Kind::Switch, "Store answers too whose request is not deterministic: no temperature 0, no seed."),
 
     live("semantic.mode", Kind::Choice(&["off", "on", "shadow"]), "Whether prompts that mean the same share an answer; shadow only tells what it would have served."),
-    live("semantic.threshold", SHARE, "How like a prompt must be to be served; none takes what suits the embedder (0.5 built in, 0.7 of an endpoint)."),
+    within(above(0.0, 1.0, "above 0 and at most 1 (1 serves only what the embedder cannot tell apart)"), live("semantic.threshold", SHARE, "How like a prompt must be to be served; none takes what suits the embedder (0.5 built in, 0.7 of an endpoint).")),
     live("semantic.guards", Kind::Switch, "Refuse a near prompt whose numbers, negations, names or quotes differ."),
-    live("semantic.max_entries", count(1, "prompts"), "Prompts that are remembered; the oldest goes first."),
-    at_start("semantic.timeout", Kind::Time, "An embedding that takes longer is not waited for: the lookup is a miss."),
+    within(between(1.0, 1e6, "between 1 and 1000000"), live("semantic.max_entries", count(1, "prompts"), "Prompts that are remembered; the oldest goes first.")),
+    within(LASTING, at_start("semantic.timeout", Kind::Time, "An embedding that takes longer is not waited for: the lookup is a miss.")),
     at_start("semantic.embedder", Kind::Text, "The URL of an embeddings API; none takes the built-in lexical embedder."),
     at_start("semantic.model", Kind::Text, "The model that the embeddings API is asked for; none lets it choose."),
 
     live("flight.enabled", Kind::Switch, "Identical calls in flight share one upstream call."),
-    live("flight.replay_ttl", Kind::Time, "How long the result of an idempotency key is given again."),
-    live("flight.max_results", count(0, "results"), "Results that are kept for that."),
+    live("flight.replay_ttl", Kind::Time, "How long the result of an idempotency key is given again; 0s never."),
+    live("flight.max_results", count(0, "results"), "Results that are kept for that; 0 keeps none."),
 
-    live("retry.attempts", count(1, "tries"), "All tries of a call, the first included; 1 switches retries off."),
+    within(between(1.0, 100.0, "at least 1 (1 means no retry) and at most 100"), live("retry.attempts", count(1, "tries"), "All tries of a call, the first included; 1 switches retries off.")),
     live("retry.max_ambiguous_retries", count(0, "retries"), "Retries after a try that may already have been billed: its answer broke or never came."),
-    live("retry.base", Kind::Time, "The first backoff; it doubles with each retry."),
+    live("retry.base", Kind::Time, "The first backoff; it doubles with each retry. 0s tries again at once."),
     live("retry.cap", Kind::Time, "The longest backoff."),
     live("retry.jitter", Kind::Choice(&["full", "equal", "proportional", "none"]), "How backoffs are spread, so that those who failed together do not come back together."),
     live("retry.obey_hints", Kind::Switch, "Whether Retry-After and its relatives are obeyed."),
-    live("retry.max_hint", Kind::Time, "A server that asks for a longer wait ends the call at once."),
-    live("retry.budget_ratio", SHARE, "Retries earned by each first try: 0.2 lets retries add a fifth to the load; 0 with budget_min_per_s 0 keeps no budget."),
+    live("retry.max_hint", Kind::Time, "A server that asks for a longer wait ends the call at once; 0s lets every such wish end it."),
+    within(between(0.0, 10.0, "between 0 and 10 retries for each first attempt"), live("retry.budget_ratio", SHARE, "Retries earned by each first try: 0.2 lets retries add a fifth to the load; 0 with budget_min_per_s 0 keeps no budget.")),
     live("retry.budget_min_per_s", Kind::PerSecond, "Retries a second that are always allowed, however few calls there are."),
-    live("retry.budget_ttl", Kind::Time, "After this long an earned retry expires."),
+    within(LASTING, live("retry.budget_ttl", Kind::Time, "After this long an earned retry expires.")),
 
     live("limit.enabled", Kind::Switch, "Whether calls are limited at all before they are sent."),
-    live("limit.requests.capacity", count(1, "requests"), "The bucket of requests: the largest burst that goes out at once."),
-    live("limit.requests.refill", count(1, "requests"), "Requests the bucket gains in each period."),
-    live("limit.requests.per", Kind::Time, "The period of that."),
-    live("limit.tokens.capacity", count(1, "tokens"), "The bucket of LLM tokens, prompt and answer together: the largest burst, and the largest call."),
-    live("limit.tokens.refill", count(1, "tokens"), "LLM tokens the bucket gains in each period."),
-    live("limit.tokens.per", Kind::Time, "The period of that."),
+    within(between(1.0, 1e7, "between 1 and 10000000"), live("limit.requests.capacity", count(1, "requests"), "The bucket of requests: the largest burst that goes out at once.")),
+    within(between(1.0, 1e9, "between 1 and 1000000000"), live("limit.requests.refill", count(1, "requests"), "Requests the bucket gains in each period.")),
+    within(between(0.001, 86_400.0, "between 1ms and 24h"), live("limit.requests.per", Kind::Time, "The period of that.")),
+    within(between(1.0, 1e7, "between 1 and 10000000"), live("limit.tokens.capacity", count(1, "tokens"), "The bucket of LLM tokens, prompt and answer together: the largest burst, and the largest call.")),
+    within(between(1.0, 1e9, "between 1 and 1000000000"), live("limit.tokens.refill", count(1, "tokens"), "LLM tokens the bucket gains in each period.")),
+    within(between(0.001, 86_400.0, "between 1ms and 24h"), live("limit.tokens.per", Kind::Time, "The period of that.")),
     live("limit.concurrency", count(1, "slots"), "Attempts in flight at the same time."),
-    live("limit.max_waiters", count(0, "waiters"), "Places in the queue; one more is turned away at once."),
-    live("limit.max_wait", Kind::Time, "A call that would have to wait longer is turned away at once."),
-    live("limit.default_answer_tokens", count(0, "tokens"), "LLM tokens reserved for the answer where the request sets no limit."),
+    live("limit.max_waiters", count(0, "waiters"), "Places in the queue; one more is turned away at once. 0 lets nobody wait."),
+    live("limit.max_wait", Kind::Time, "A call that would have to wait longer is turned away at once; 0s lets nobody wait."),
+    within(between(0.0, 1e7, "between 0 and 10000000"), live("limit.default_answer_tokens", count(0, "tokens"), "LLM tokens reserved for the answer where the request sets no limit.")),
     live("limit.charges", COUNTS, "What is charged: every attempt, or the call once, whatever it takes."),
     live("limit.order", Kind::Choice(&["fair", "fifo"]), "Who goes first when many wait: users in turn by weight, or whoever came first."),
-    live("limit.each_user.weight", count(1, ""), "The share of each user where many wait: twice the weight, twice as much."),
-    live("limit.max_users", count(1, "users"), "Users whose buckets are kept apart; those beyond share the buckets of one."),
+    within(between(1.0, 1000.0, "between 1 and 1000"), live("limit.each_user.weight", count(1, ""), "The share of each user where many wait: twice the weight, twice as much.")),
+    within(between(1.0, 1e5, "between 1 and 100000"), live("limit.max_users", count(1, "users"), "Users whose buckets are kept apart; those beyond share the buckets of one.")),
 
     live("breaker.enabled", Kind::Switch, "Whether calls are ever refused to spare an upstream that fails."),
     live("breaker.counts", COUNTS, "What is counted: every attempt, or the call once, after its retries."),
-    live("breaker.window", Kind::Time, "Outcomes older than this are forgotten."),
+    within(LASTING, live("breaker.window", Kind::Time, "Outcomes older than this are forgotten.")),
     live("breaker.min_calls", count(1, "outcomes"), "Outcomes in the window before their failure rate counts."),
-    live("breaker.failure_rate", SHARE, "The share of failures in the window that opens."),
+    within(above(0.0, 1.0, "above 0 and at most 1 (0.5 opens at half)"), live("breaker.failure_rate", SHARE, "The share of failures in the window that opens.")),
     live("breaker.consecutive", count(1, "failures"), "Failures in a row that open, whatever the rate."),
-    live("breaker.slow_after", Kind::Time, "A first token later than this counts as slow."),
-    live("breaker.slow_rate", Kind::Share { most_percent: 105 }, "The share of slow outcomes that opens; above 1 never."),
-    live("breaker.open", Kind::Time, "How long it stays open the first time; doubles with each failed probe."),
-    live("breaker.open_max", Kind::Time, "The longest it stays open."),
+    within(above(0.0, bounds::YEAR, "longer than zero and at most a year (breaker.slow_rate = 2.0 lets no slow call open it)"), live("breaker.slow_after", Kind::Time, "A first token later than this counts as slow.")),
+    within(above(0.0, 1000.0, "above 0 (above 1 means never)"), live("breaker.slow_rate", Kind::Share { most_percent: 105 }, "The share of slow outcomes that opens; above 1 never.")),
+    within(above(0.0, bounds::YEAR, "longer than zero and at most breaker.open_max"), live("breaker.open", Kind::Time, "How long it stays open the first time; doubles with each failed probe.")),
+    within(LASTING, live("breaker.open_max", Kind::Time, "The longest it stays open.")),
     live("breaker.open_jitter", SHARE, "The share of that time that is spread at random, so that many clients do not probe at once."),
     live("breaker.successes_to_close", count(1, "probes"), "Successful probes in a row that close it."),
-    live("breaker.probe_lease", Kind::Time, "A probe that has not ended by then makes room for another."),
+    within(LASTING, live("breaker.probe_lease", Kind::Time, "A probe that has not ended by then makes room for another.")),
 
-    live("timeouts.call", Kind::Time, "One deadline over queueing, attempts and sleeps."),
-    at_start("timeouts.connect", Kind::Time, "To connect, TLS included."),
-    live("timeouts.headers", Kind::Time, "From the request to the response headers."),
-    live("timeouts.byte_idle", Kind::Time, "Silence on the wire, pings included."),
-    live("timeouts.event_idle", Kind::Time, "Silence between events that carry data: pings prove nothing about progress."),
-    live("timeouts.max_response_bytes", Kind::Bytes, "The largest answer that is read."),
+    within(LASTING, live("timeouts.call", Kind::Time, "One deadline over queueing, attempts and sleeps.")),
+    within(LASTING, at_start("timeouts.connect", Kind::Time, "To connect, TLS included.")),
+    within(LASTING, live("timeouts.headers", Kind::Time, "From the request to the response headers.")),
+    within(LASTING, live("timeouts.byte_idle", Kind::Time, "Silence on the wire, pings included.")),
+    within(LASTING, live("timeouts.event_idle", Kind::Time, "Silence between events that carry data: pings prove nothing about progress.")),
+    within(between(1.0, bounds::WHOLE, "at least 1"), live("timeouts.max_response_bytes", Kind::Bytes, "The largest answer that is read.")),
 ];
 
 /// Values that counts are stepped through, times powers of ten.
@@ -223,6 +236,45 @@ impl Setting {
     /// The next value up or down that makes sense, as text; the same one at the end of the range. Words are gone
     /// through in a circle.
     pub fn step(&self, value: &str, up: bool) -> String {
+        let next = self.next(value, up);
+        if self.allows(&next) {
+            next
+        } else {
+            value.to_owned()
+        }
+    }
+
+    /// Whether the value is within the bounds. What is no number is not for this to say.
+    pub fn allows(&self, value: &str) -> bool {
+        let number = self.number(value);
+        self.bounds
+            .is_none_or(|bounds| number.is_none_or(|number| bounds.hold(number)))
+    }
+
+    /// Which values it takes, where its kind does not say it: words to choose from, or bounds of its own.
+    pub fn takes(&self) -> Option<String> {
+        match (self.kind, self.bounds) {
+            (Kind::Choice(words), _) => Some(words.join(", ")),
+            (Kind::Time | Kind::Bytes | Kind::Count { least: 0, .. }, bounds)
+                if bounds == bounds::usual(self.kind) =>
+            {
+                None
+            }
+            (_, bounds) => bounds.map(|bounds| bounds.rule.to_owned()),
+        }
+    }
+
+    /// The number of a value; seconds of a duration.
+    fn number(&self, value: &str) -> Option<f64> {
+        match self.kind {
+            Kind::Time => humantime::parse_duration(value)
+                .ok()
+                .map(|time| time.as_secs_f64()),
+            _ => value.parse().ok(),
+        }
+    }
+
+    fn next(&self, value: &str, up: bool) -> String {
         let same = || value.to_owned();
         match self.kind {
             Kind::Switch => (value != "true").to_string(),

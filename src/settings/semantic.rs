@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::Rule;
+use super::bounds::Rule;
 
 /// What the semantic cache does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -122,6 +122,7 @@ impl SemanticSettings {
         })
     }
 
+    /// Bounds of the labels.
     pub(super) fn rules(&self) -> Vec<Rule> {
         let is_threshold = |value: f64| value > 0.0 && value <= 1.0;
         let bad_label = self
@@ -136,24 +137,6 @@ impl SemanticSettings {
                 "semantic.labels.request".to_owned(),
                 nameless.map(|label| label.request.clone()).unwrap_or_default(),
                 "the fingerprint of the stored request, 32 hex digits",
-            ),
-            (
-                self.threshold.is_none_or(is_threshold),
-                "semantic.threshold".to_owned(),
-                self.least().to_string(),
-                "above 0 and at most 1 (1 serves only what the embedder cannot tell apart)",
-            ),
-            (
-                (1..=1_000_000).contains(&self.max_entries),
-                "semantic.max_entries".to_owned(),
-                self.max_entries.to_string(),
-                "between 1 and 1000000",
-            ),
-            (
-                !self.timeout.is_zero(),
-                "semantic.timeout".to_owned(),
-                format!("{:?}", self.timeout),
-                "longer than zero",
             ),
             (
                 bad_label.is_none(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::{BUCKET_RULE, Rule};
+use super::bounds::{BUCKET_RULE, Rule};
 use super::{Bucket, LimitSettings};
 
 /// Who goes first when many wait for the limiter.
@@ -67,12 +67,7 @@ impl LimitSettings {
 
     /// Bounds of what concerns single users.
     pub(super) fn user_rules(&self) -> Vec<Rule> {
-        let mut rules = vec![(
-            (1..=100_000).contains(&self.max_users),
-            "limit.max_users".to_owned(),
-            self.max_users.to_string(),
-            "between 1 and 100000",
-        )];
+        let mut rules = Vec::new();
         let each = [("limit.each_user".to_owned(), &self.each_user)];
         let named = self.users.iter();
         let named = named.map(|(name, limits)| (format!("limit.users.{name}"), limits));

@@ -5,6 +5,7 @@
 
 mod guards;
 mod meaning;
+mod policy;
 mod sentence;
 
 use std::collections::VecDeque;
@@ -118,7 +119,7 @@ mod tests {
         Origin, StopReason, UpstreamHealth, WindowCounts,
     };
     use crate::openai::Usage;
-    use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder};
+    use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder, SemanticMode};
     use crate::state::story::{
         Story, attempt, delta, ended, failed, moved, queued, retry, session, started, succeeded,
     };
@@ -143,16 +144,47 @@ mod tests {
             story.tell(0, EventKind::PolicyApplied { policy });
         }
         policy.limit.concurrency += 1;
-        let policy = Box::new(policy);
-        story.tell(0, EventKind::PolicyApplied { policy });
+        let mut tell = |policy: &Policy| {
+            let policy = Box::new(policy.clone());
+            story.tell(0, EventKind::PolicyApplied { policy });
+        };
+        tell(&policy);
+        tell(&policy);
+        policy.semantic.mode = SemanticMode::Shadow;
+        tell(&policy);
+        policy.retry.attempts = 5;
+        policy.semantic.mode = SemanticMode::Off;
+        policy.semantic.model = Some("\u{1b}[2J".to_owned() + &"long ".repeat(99));
+        policy.breaker.open *= 2;
+        policy.limit.order = QueueOrder::Fifo;
+        tell(&policy);
+        policy.name = "exercise".into();
+        policy.retry.attempts = 3;
+        tell(&policy);
         assert_eq!(
             lines(&story),
             [
                 "note the limiter's queue goes first come first served",
                 "note the limiter's queue goes fair by user",
+                "note policy production: limit.concurrency=17",
                 "note policy production applied",
+                "note policy production applied: semantic cache in shadow",
+                "note policy production: breaker.open=10s, limit.order=fifo, retry.attempts=5 and 2 more",
+                "note policy exercise applied",
             ]
         );
+        policy.name = "production".into();
+        let mut again = Story::begin();
+        let mut only = Policy::default();
+        only.semantic.model = policy.semantic.model;
+        let policy = Box::new(only);
+        again.tell(0, EventKind::PolicyApplied { policy });
+        let told = lines(&again).remove(0);
+        assert!(
+            told.starts_with("note policy production: semantic.model="),
+            "{told}"
+        );
+        assert!(told.chars().count() < 90 && !told.contains('\u{1b}'), "{told}");
     }
 
     #[test]
@@ -218,7 +250,7 @@ mod tests {
             .tell(33, succeeded(3, 500));
         story.tell(33, ended(Fate::Answered, 3, 2410));
         let expected = [
-            "note policy production applied",
+            "note policy production: retry.attempts=4",
             "inject faults on: mixed (429 30%, 500 10%)",
             "inject 429 on #33 (fault profile mixed)",
             "retry #33 try 2/4 in 0.82s (429, Retry-After: 1)",

@@ -214,6 +214,51 @@ fn a_mistake_in_a_file_is_told_with_its_place_and_the_nearest_name() {
 }
 
 #[test]
+fn a_setting_that_cannot_be_set_is_told_with_its_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = |at: &str, wish: &str| format!("[[command]]\nat = \"{at}\"\ndo = {wish}\n");
+    let head = format!(
+        "duration = \"10s\"\n{}",
+        command("1s", "{ burst = { calls = 1 } }")
+    );
+    let set = |settings: &str| format!("{head}{}", command("9s", &format!("{{ set = {settings} }}")));
+    // in the order of time: under the exercise's policy open_max is 30s
+    let exercise = command("2s", "{ apply_policy = \"exercise\" }");
+    let later = set("[\"breaker.open=31s\"]") + &exercise;
+    let cases: [(String, &[&str]); 7] = [
+        (
+            set("[\"retry.atempts=1\"]"),
+            &[
+                "set at 9s: retry.atempts: no such setting",
+                "did you mean retry.attempts?",
+            ],
+        ),
+        (
+            set("[\"retry.attempts=many\"]"),
+            &["set at 9s: retry.attempts: 'many': invalid type"],
+        ),
+        (
+            set("[\"retry.attempts=0\"]"),
+            &["set at 9s: retry.attempts = 0: at least 1"],
+        ),
+        (
+            set("[\"retry.attempts\"]"),
+            &["'retry.attempts': a setting is written"],
+        ),
+        (set("[]"), &["set = []: write what changes"]),
+        (
+            set("[\"retry.base=9s\"]"),
+            &["retry.base = 9s: must not exceed retry.cap"],
+        ),
+        (
+            later,
+            &["set at 9s: breaker.open = 31s", "at most breaker.open_max"],
+        ),
+    ];
+    told(folder.path(), &cases);
+}
+
+#[test]
 fn a_mistake_in_a_command_is_told_with_what_to_write() {
     let folder = tempfile::tempdir().unwrap();
     let calls = "{ burst = { calls = 1 } }";

@@ -7,7 +7,7 @@ use crate::event::{
     CallId, Event, EventKind, Failure, FailureClass, Fate, HintSource, StopReason, UpstreamHealth,
     UpstreamInfo,
 };
-use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder, SemanticMode};
+use crate::settings::{FaultKind, FaultProfile};
 use crate::state::{Call, Calls, SemanticView, Session};
 use crate::time::Timestamp;
 
@@ -54,21 +54,8 @@ impl About<'_> {
                 LogKind::Note,
                 format!("session started: {}, seed {seed}", upstream_name(upstream)),
             )),
-            EventKind::PolicyApplied { policy } if only_order(&self.before.policy, policy) => {
-                let how = match policy.limit.order {
-                    QueueOrder::Fair => "fair by user",
-                    QueueOrder::Fifo => "first come first served",
-                };
-                Some((LogKind::Note, format!("the limiter's queue goes {how}")))
-            }
             EventKind::PolicyApplied { policy } => {
-                let semantic = match policy.semantic.mode {
-                    mode if mode == self.before.policy.semantic.mode => "",
-                    SemanticMode::Off => ": semantic cache off",
-                    SemanticMode::On => ": semantic cache on",
-                    SemanticMode::Shadow => ": semantic cache in shadow",
-                };
-                Some((LogKind::Note, format!("policy {} applied{semantic}", policy.name)))
+                Some((LogKind::Note, super::policy::applied(&self.before.policy, policy)))
             }
             EventKind::UpstreamProbed { health } => self.health(health),
             EventKind::FaultsApplied { on: true, profile } => Some((
@@ -292,13 +279,6 @@ fn rates(profile: &FaultProfile) -> String {
     } else {
         text
     }
-}
-
-/// Whether nothing but the order of the queue is another one.
-fn only_order(before: &Policy, after: &Policy) -> bool {
-    let mut same = before.clone();
-    same.limit.order = after.limit.order;
-    same.limit.order != before.limit.order && same == *after
 }
 
 fn percent(share: f64) -> String {

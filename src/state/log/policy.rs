@@ -1,0 +1,43 @@
+//! What is said when other settings are in force.
+
+use crate::settings::{Policy, QueueOrder, SemanticMode};
+use crate::text::SafeText;
+
+/// Settings that are told one by one.
+const TOLD: usize = 3;
+/// Characters of one.
+const LONGEST: usize = 48;
+
+/// `policy production: retry.attempts=5, breaker.open=10s`, and in words what a key switches.
+pub(super) fn applied(before: &Policy, after: &Policy) -> String {
+    let name = &after.name;
+    let changes = before.changes(after);
+    let only = |setting: &str| matches!(changes.as_slice(), [(path, _)] if path == setting);
+    let same_name = before.name == after.name;
+    if same_name && only("limit.order") {
+        let how = match after.limit.order {
+            QueueOrder::Fair => "fair by user",
+            QueueOrder::Fifo => "first come first served",
+        };
+        return format!("the limiter's queue goes {how}");
+    }
+    if !same_name || changes.is_empty() || only("semantic.mode") {
+        // another policy took the place of that one: what differs may be all of it
+        let semantic = match after.semantic.mode {
+            mode if mode == before.semantic.mode => "",
+            SemanticMode::Off => ": semantic cache off",
+            SemanticMode::On => ": semantic cache on",
+            SemanticMode::Shadow => ": semantic cache in shadow",
+        };
+        return format!("policy {name} applied{semantic}");
+    }
+    let told = changes.iter().take(TOLD);
+    let told: Vec<String> = told
+        .map(|(path, value)| SafeText::excerpt(&format!("{path}={value}"), LONGEST).single_line())
+        .collect();
+    let more = match changes.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("policy {name}: {}{more}", told.join(", "))
+}
