@@ -9,6 +9,9 @@
 //! of the same call, whatever the policy: so the difference between two runs of one seed is the policy's, and
 //! differences of many seeds say how sure that is.
 //!
+//! With recorded traffic as the world its calls are made again, see [`crate::traffic`]; the first seed is that of the
+//! recording.
+//!
 //! What the upstream is here: the simulator. It fails at the rates the scenario says, attempt by attempt and
 //! independently of how hard it is driven, unless the scenario gives it a capacity: then it queues and overflows.
 //! It never learns, never bans, and its answers are as long as they are drawn. A policy that looks better here is
@@ -20,6 +23,7 @@ mod markdown;
 mod picture;
 mod plan;
 mod reading;
+mod recorded;
 mod sweep;
 mod table;
 
@@ -33,11 +37,12 @@ pub use interval::Interval;
 pub use layer::Layer;
 pub use picture::picture;
 pub use plan::Wanted;
+pub use recorded::{Figures, Recorded, RecordedWorld};
 pub use sweep::{Sweep, SweepError};
 
 use serde::Serialize;
 
-use crate::scenario::{Measure, Part, RunError, Scene, in_virtual_time};
+use crate::scenario::{Measure, RunError, Scene, in_virtual_time};
 use crate::settings::Policy;
 
 /// Version of the JSON form.
@@ -72,7 +77,7 @@ pub const MEASURES: [Measure; 22] = [
 /// What to compare.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The world; its own policy is not looked at.
+    /// The world. Its own policy is not looked at, unless it is recorded: then it is the one it was recorded under.
     pub scene: Scene,
     /// The policies, the one the others are compared with first.
     pub policies: Vec<Policy>,
@@ -113,8 +118,11 @@ pub struct Comparison {
     pub policies: Vec<Column>,
     /// One sentence that is true of these numbers.
     pub reading: String,
+    /// Where the world is recorded traffic: what that is, and how good a model it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
     /// What the upstream is, and what it is not.
-    pub model: &'static str,
+    pub model: String,
 }
 
 /// A policy and what it came to.
@@ -147,7 +155,8 @@ driven, unless the scenario gives it a capacity; arrivals, prompts and draws are
 
 /// Plays every seed under every policy, on all cores. `done` counts runs.
 pub fn compare(plan: &Plan, done: &AtomicU64) -> Result<Comparison, CompareError> {
-    let values = play_all(plan, done)?;
+    let mut values = play_all(plan, done)?;
+    let extra = values.split_off(plan.policies.len());
     let columns: Vec<Column> = plan
         .policies
         .iter()
@@ -157,26 +166,72 @@ pub fn compare(plan: &Plan, done: &AtomicU64) -> Result<Comparison, CompareError
             rows: rows(runs, values.first().filter(|first| !std::ptr::eq(*first, runs))),
         })
         .collect();
+    let recorded = plan.scene.recorded.as_ref().and_then(|traffic| {
+        let own = plan
+            .own_column()
+            .and_then(|own| values.get(own))
+            .or(extra.first());
+        Some(Recorded::new(traffic, &plan.scene.policy, own?.first()?))
+    });
     Ok(Comparison {
         comparison: COMPARISON_VERSION,
         scenario: plan.scene.scenario.name.clone(),
         first_seed: plan.scene.seed,
         seeds: plan.seeds,
-        reading: reading::sentence(&columns, plan.seeds),
+        reading: reading::sentence(&columns, plan.seeds, recorded.is_some()),
         policies: columns,
-        model: MODEL,
+        model: recorded
+            .as_ref()
+            .map_or_else(|| MODEL.to_owned(), Recorded::model),
+        recorded,
     })
 }
 
-/// The measures of a run, in the order of [`MEASURES`].
-type Values = [Option<f64>; MEASURES.len()];
+impl Plan {
+    /// Which of the policies is the one that the world was recorded under, whatever it is called.
+    fn own_column(&self) -> Option<usize> {
+        let own = &self.scene.policy;
+        self.policies.iter().position(|policy| {
+            let renamed = Policy {
+                name: own.name.clone(),
+                ..policy.clone()
+            };
+            renamed == *own
+        })
+    }
+
+    /// Policies and seeds, counted from 0. One more policy where the world is recorded under none of them: its own,
+    /// with the first seed alone.
+    fn jobs(&self) -> Vec<(usize, u64)> {
+        let policies = self.policies.len();
+        let all = (0..self.seeds).flat_map(|seed| (0..policies).map(move |policy| (policy, seed)));
+        let extra = self.scene.recorded.is_some() && self.own_column().is_none();
+        all.chain(extra.then_some((policies, 0))).collect()
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+struct Run {
+    /// In the order of [`MEASURES`].
+    values: [Option<f64>; MEASURES.len()],
+    /// The share of recorded calls that ended as they had ended.
+    alike: Option<f64>,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            values: [None; MEASURES.len()],
+            alike: None,
+        }
+    }
+}
 
 /// The runs of each policy, by seed.
-fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Vec<Values>>, CompareError> {
-    let jobs: Vec<(usize, u64)> = (0..plan.seeds)
-        .flat_map(|seed| (0..plan.policies.len()).map(move |policy| (policy, seed)))
-        .collect();
-    let empty = vec![vec![[None; MEASURES.len()]; plan.seeds as usize]; plan.policies.len()];
+fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Vec<Run>>, CompareError> {
+    let jobs = plan.jobs();
+    let empty = vec![vec![Run::default(); plan.seeds as usize]; plan.policies.len() + 1];
     let (values, failed) = (Mutex::new(empty), Mutex::new(None));
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -214,10 +269,8 @@ fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Vec<Values>>, CompareEr
     }
 }
 
-fn play(plan: &Plan, policy: usize, seed: u64) -> Result<Values, CompareError> {
-    let Some(policy) = plan.policies.get(policy) else {
-        return Ok([None; MEASURES.len()]);
-    };
+fn play(plan: &Plan, policy: usize, seed: u64) -> Result<Run, CompareError> {
+    let policy = plan.policies.get(policy).unwrap_or(&plan.scene.policy);
     let seed = plan.scene.seed.wrapping_add(seed);
     let scene = Scene {
         policy: policy.clone(),
@@ -236,16 +289,16 @@ fn play(plan: &Plan, policy: usize, seed: u64) -> Result<Values, CompareError> {
     if let Some(leftover) = outcome.leftovers.first() {
         return Err(broken(leftover.clone()));
     }
-    Ok(MEASURES.map(|measure| measure.of(&outcome.tally, &Part::default())))
+    Ok(Run::of(&outcome.tally, plan.scene.recorded.as_deref()))
 }
 
 /// The measures over all seeds; with the differences to `first`, if this is not the first.
-fn rows(runs: &[Values], first: Option<&Vec<Values>>) -> Vec<Row> {
+fn rows(runs: &[Run], first: Option<&Vec<Run>>) -> Vec<Row> {
     MEASURES
         .iter()
         .enumerate()
         .map(|(at, measure)| {
-            let value = |run: &Values| run.get(at).copied().flatten();
+            let value = |run: &Run| run.values.get(at).copied().flatten();
             let here: Vec<f64> = runs.iter().filter_map(value).collect();
             let pairs = first.map(|first| {
                 let both = runs.iter().zip(first);

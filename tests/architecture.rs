@@ -134,7 +134,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     (
         "compare",
         &[
-            "time", "text", "settings", "event", "markdown", "charts", "traffic", "config", "scenario",
+            "time", "text", "settings", "event", "state", "markdown", "charts", "traffic", "config",
+            "scenario",
         ],
         &["tokio", "ratatui"],
     ),

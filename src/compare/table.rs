@@ -23,15 +23,21 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seeds = self.seeds;
         let last = self.last_seed();
-        writeln!(
-            f,
-            "{}, seeds {} to {last}: means of {seeds} runs",
-            self.scenario, self.first_seed
-        )?;
+        match &self.recorded {
+            Some(recorded) => writeln!(f, "{}: {}", self.scenario, recorded.world(seeds))?,
+            None => writeln!(
+                f,
+                "{}, seeds {} to {last}: means of {seeds} runs",
+                self.scenario, self.first_seed
+            )?,
+        }
         writeln!(f)?;
         write_aligned(f, &self.rows())?;
         writeln!(f)?;
         writeln!(f, "{}", self.reading)?;
+        if let Some(recorded) = &self.recorded {
+            writeln!(f, "{recorded}")?;
+        }
         writeln!(f, "{NOTE}")?;
         write!(f, "{}", self.model)
     }

@@ -9,12 +9,13 @@ use color_eyre::eyre;
 use seawall::charts;
 use seawall::check::{self, CheckError};
 use seawall::cli::{CompareArgs, ReportFormat, TableFormat};
-use seawall::compare::{self, Wanted};
+use seawall::compare::{self, RecordedWorld, Wanted};
 use seawall::config::ConfigError;
 use seawall::explain;
 use seawall::journal::{self};
 use seawall::scenario::{self, RunError, worlds};
 use seawall::text::SafeText;
+use seawall::traffic;
 
 use super::progress::Progress;
 use super::{UNREACHABLE, USAGE, options};
@@ -99,11 +100,19 @@ pub(crate) fn report(
 
 /// One world under several policies.
 pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<u8> {
+    let recorded = match &args.journal {
+        None => None,
+        Some(file) => match recorded(file)? {
+            Some(world) => Some(world),
+            None => return Ok(USAGE),
+        },
+    };
     let wanted = Wanted {
         policies: args.policies.clone(),
         scenario: args.scenario.clone(),
         seed,
-        seeds: args.seeds,
+        seeds: args.seeds.unwrap_or(if recorded.is_some() { 1 } else { 50 }),
+        recorded,
         off: args.off.clone(),
         sweep: args.sweep.clone(),
     };
@@ -129,18 +138,54 @@ pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<
     Ok(0)
 }
 
+/// Recorded traffic as a world; nothing if it is no journal, which has been told then.
+fn recorded(file: &Path) -> eyre::Result<Option<RecordedWorld>> {
+    let name = SafeText::new(&file.display().to_string()).single_line();
+    let recorded = match traffic::load(open(file)?) {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
+            return Ok(None);
+        }
+    };
+    let mut err = std::io::stderr();
+    if let Some(damage) = &recorded.damage {
+        let calls = recorded.traffic.calls().len();
+        writeln!(
+            err,
+            "seawall: {name}: {damage}; the {calls} calls before it are compared"
+        )?;
+    }
+    if recorded.lost > 0 {
+        let lost = recorded.lost;
+        writeln!(
+            err,
+            "seawall: {name}: {lost} events are lost, and with them what they told"
+        )?;
+    }
+    Ok(Some(RecordedWorld {
+        name,
+        traffic: Arc::new(recorded.traffic),
+        policy: recorded.header.policy,
+    }))
+}
+
+/// A journal's file, or standard input.
+fn open(file: &Path) -> Result<Box<dyn BufRead>, ConfigError> {
+    if file == Path::new("-") {
+        return Ok(Box::new(std::io::stdin().lock()));
+    }
+    let opened = File::open(file).map_err(|error| ConfigError::Unreadable {
+        path: file.to_owned(),
+        error,
+    })?;
+    Ok(Box::new(BufReader::new(opened)))
+}
+
 /// A journal against the invariants.
 pub(crate) fn check_journal(file: &Path) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
-    let input: Box<dyn BufRead> = if file == Path::new("-") {
-        Box::new(std::io::stdin().lock())
-    } else {
-        let opened = File::open(file).map_err(|error| ConfigError::Unreadable {
-            path: file.to_owned(),
-            error,
-        })?;
-        Box::new(BufReader::new(opened))
-    };
+    let input = open(file)?;
     let checked = journal::read(input)
         .map_err(CheckError::from)
         .and_then(|(header, lines)| check::check(&header, lines));

@@ -7,9 +7,9 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
-use super::{Scene, again};
 use super::script::{Arrival, Callers, Impatience};
 use super::wish::Wish;
+use super::{Scene, again};
 use crate::client::{CallContext, Env, ResilientClient, Transport};
 use crate::engine::{Engine, Prompts};
 use crate::event::{Command, EventKind, Observer, Origin, UserId};

@@ -36,7 +36,9 @@ impl Now {
     }
 
     fn timeouts(&self) -> TimeoutSettings {
-        self.policy().map(|policy| policy.timeouts.clone()).unwrap_or_default()
+        self.policy()
+            .map(|policy| policy.timeouts.clone())
+            .unwrap_or_default()
     }
 
     /// The one copy of this prompt.
@@ -265,7 +267,12 @@ impl Traffic {
             return;
         };
         self.calls.drain(..keep.div_ceil(4));
-        self.places = self.calls.iter().enumerate().map(|(place, call)| (call.call, place)).collect();
+        self.places = self
+            .calls
+            .iter()
+            .enumerate()
+            .map(|(place, call)| (call.call, place))
+            .collect();
         let since = self.calls.first().map_or(self.until, |call| call.at);
         let gone = self.attempts.partition_point(|attempt| attempt.at < since);
         self.attempts.drain(..gone);

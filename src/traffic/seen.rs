@@ -127,9 +127,16 @@ impl SeenUpstream {
         let stream = manner.is_none_or(|manner| manner.stream);
         match &seen.end {
             Some(SeenEnd::Answered { usage, finish }) => {
-                let limit = manner.and_then(|manner| manner.answer_limit).unwrap_or(u64::MAX).max(1);
+                let limit = manner
+                    .and_then(|manner| manner.answer_limit)
+                    .unwrap_or(u64::MAX)
+                    .max(1);
                 let asked = Asked {
-                    prompt_tokens: if own { usage.prompt_tokens } else { request.prompt_tokens },
+                    prompt_tokens: if own {
+                        usage.prompt_tokens
+                    } else {
+                        request.prompt_tokens
+                    },
                     limit,
                     stream,
                 };
@@ -151,7 +158,11 @@ impl SeenUpstream {
                         headers_after: seen.headers.unwrap_or(first).min(first),
                         status,
                         headers,
-                        pieces: if text { pieces(first, after, seen.chunks.max(1)) } else { Vec::new() },
+                        pieces: if text {
+                            pieces(first, after, seen.chunks.max(1))
+                        } else {
+                            Vec::new()
+                        },
                         after,
                         last,
                     })
@@ -199,7 +210,8 @@ fn answer(seen: &SeenAttempt, usage: Usage, finish: Finish, asked: &Asked) -> Re
     let usage = Usage::new(asked.prompt_tokens, said);
     let headers = wire::answer_type(asked.stream);
     if asked.stream {
-        let last = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": finish }], "usage": usage });
+        let last =
+            json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": finish }], "usage": usage });
         return Reply {
             headers_after: seen.headers.unwrap_or(first).min(first),
             status: 200,

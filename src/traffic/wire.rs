@@ -71,7 +71,11 @@ fn typed(kind: &'static str) -> HeaderMap {
 
 /// The type of an answer.
 pub(super) fn answer_type(stream: bool) -> HeaderMap {
-    typed(if stream { "text/event-stream" } else { "application/json" })
+    typed(if stream {
+        "text/event-stream"
+    } else {
+        "application/json"
+    })
 }
 
 fn body(stream: bool, text: bool, last: Last) -> Wire {
@@ -86,11 +90,13 @@ fn body(stream: bool, text: bool, last: Last) -> Wire {
 /// A success whose body is no answer.
 fn bad_body(failure: &Failure, stream: bool) -> Wire {
     use FailureClass as C;
-    let framed = |data: &str| Last::End(if stream {
-        format!("data: {data}\n\n").into()
-    } else {
-        data.to_owned().into()
-    });
+    let framed = |data: &str| {
+        Last::End(if stream {
+            format!("data: {data}\n\n").into()
+        } else {
+            data.to_owned().into()
+        })
+    };
     let last = match (failure.class, failure.phase) {
         // no proper HTTP
         (C::Malformed, Phase::Final) => return Wire::Error(SendErrorKind::Framing),
@@ -180,6 +186,10 @@ fn error(class: FailureClass, phase: Phase, coded: bool) -> String {
         _ => ("500", WORDS),
     };
     // a number is the status again, and says nothing beside one
-    let code = if coded || code.parse::<u16>().is_err() { code } else { "" };
+    let code = if coded || code.parse::<u16>().is_err() {
+        code
+    } else {
+        ""
+    };
     json!({ "error": { "message": message, "type": "", "code": code } }).to_string()
 }

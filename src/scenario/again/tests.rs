@@ -78,7 +78,10 @@ fn again(recorded: &Recorded, policy: Policy, seed: u64) -> Outcome {
 }
 
 /// What became of each call.
-fn ends(recorded: &Recorded, outcome: &Outcome) -> Vec<(CallId, Option<Fate>, u32, Option<std::time::Duration>)> {
+fn ends(
+    recorded: &Recorded,
+    outcome: &Outcome,
+) -> Vec<(CallId, Option<Fate>, u32, Option<std::time::Duration>)> {
     let calls = recorded.traffic.calls().iter();
     calls
         .map(|recorded| {
@@ -97,7 +100,13 @@ fn the_recorded_policy_meets_the_same_simulator_again() {
     let (then, now) = (ends(&recorded, &then), ends(&recorded, &now));
     assert!(then.len() > 1000);
     let differ: Vec<_> = then.iter().zip(&now).filter(|(then, now)| then != now).collect();
-    assert!(differ.is_empty(), "{} of {}: {:?}", differ.len(), then.len(), &differ[..differ.len().min(5)]);
+    assert!(
+        differ.is_empty(),
+        "{} of {}: {:?}",
+        differ.len(),
+        then.len(),
+        &differ[..differ.len().min(5)]
+    );
 }
 
 #[test]
@@ -108,7 +117,11 @@ fn zz_bundled() {
         let now = again(&recorded, recorded.header.policy.clone(), recorded.traffic.seed);
         let (then, now) = (ends(&recorded, &then), ends(&recorded, &now));
         let differ: Vec<_> = then.iter().zip(&now).filter(|(then, now)| then != now).collect();
-        let fates = then.iter().zip(&now).filter(|(then, now)| then.1 != now.1).count();
+        let fates = then
+            .iter()
+            .zip(&now)
+            .filter(|(then, now)| then.1 != now.1)
+            .count();
         eprintln!("{name}: {} of {} differ, {fates} fates", differ.len(), then.len());
     }
 }
