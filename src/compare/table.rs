@@ -175,7 +175,7 @@ fn cell(measure: Measure, row: Option<&Row>, seeds: u64) -> String {
 fn plain_difference(measure: Measure, first: Option<&Row>, row: Option<&Row>) -> String {
     let mean = |row: Option<&Row>| row.and_then(|row| row.mean);
     match (mean(first), mean(row)) {
-        (Some(first), Some(mean)) if first == mean => "same".to_owned(),
+        (Some(first), Some(mean)) if (mean - first).abs() < 1e-9 => "same".to_owned(),
         (Some(first), Some(mean)) => value(measure, mean - first, true),
         _ => "-".to_owned(),
     }
