@@ -235,14 +235,17 @@ fn call_number(text: &str) -> Result<u64, String> {
 #[derive(Clone, Debug, clap::Args)]
 pub struct CompareArgs {
     /// Policies: production, exercise, a file, or one of them with settings that differ: production+retry.attempts=1
-    /// [default: the scenario's own]
+    /// [default: the scenario's own, or the recording's]
     pub policies: Vec<String>,
     /// The world: a bundled scenario (see `seawall scenarios`), or a file
     #[arg(long, value_name = "SCENARIO", default_value = "outage")]
     pub scenario: String,
-    /// How many seeds, from --seed on
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub seeds: u64,
+    /// Recorded traffic as the world: its calls are made again, under its own policy first; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
+    pub journal: Option<PathBuf>,
+    /// How many seeds, from --seed on [default: 50, with --journal 1: the recording's own]
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
     /// The first policy without a layer too: cache, semantic, flight, retry, budget, hints, limit, fairness, breaker
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     pub off: Vec<Layer>,

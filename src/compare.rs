@@ -9,6 +9,9 @@
 //! of the same call, whatever the policy: so the difference between two runs of one seed is the policy's, and
 //! differences of many seeds say how sure that is.
 //!
+//! With recorded traffic as the world its calls are made again, see [`crate::traffic`]; the first seed is that of the
+//! recording.
+//!
 //! What the upstream is here: the simulator. It fails at the rates the scenario says, attempt by attempt and
 //! independently of how hard it is driven, unless the scenario gives it a capacity: then it queues and overflows.
 //! It never learns, never bans, and its answers are as long as they are drawn. A policy that looks better here is
@@ -21,6 +24,7 @@ mod markdown;
 mod picture;
 mod plan;
 mod reading;
+mod recorded;
 mod side;
 mod sweep;
 mod table;
@@ -36,12 +40,13 @@ pub use interval::Interval;
 pub use layer::Layer;
 pub use picture::picture;
 pub use plan::Wanted;
+pub use recorded::{Figures, Recorded, RecordedWorld};
 pub use sweep::{Sweep, SweepError};
 
 use serde::Serialize;
 
 use crate::charts::{History, OverTime};
-use crate::scenario::{Measure, Part, RunError, Scene, in_virtual_time};
+use crate::scenario::{Measure, RunError, Scene, in_virtual_time};
 use crate::settings::Policy;
 
 /// Version of the JSON form.
@@ -76,7 +81,7 @@ pub const MEASURES: [Measure; 22] = [
 /// What to compare.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The world; its own policy is not looked at.
+    /// The world. Its own policy is not looked at, unless it is recorded: then it is the one it was recorded under.
     pub scene: Scene,
     /// The policies, the one the others are compared with first.
     pub policies: Vec<Policy>,
@@ -117,8 +122,11 @@ pub struct Comparison {
     pub policies: Vec<Column>,
     /// One sentence that is true of these numbers.
     pub reading: String,
+    /// Where the world is recorded traffic: what that is, and how good a model it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
     /// What the upstream is, and what it is not.
-    pub model: &'static str,
+    pub model: String,
 }
 
 /// A policy and what it came to.
@@ -154,7 +162,8 @@ driven, unless the scenario gives it a capacity; arrivals, prompts and draws are
 
 /// Plays every seed under every policy, on all cores. `done` counts runs.
 pub fn compare(plan: &Plan, done: &AtomicU64) -> Result<Comparison, CompareError> {
-    let values = play_all(plan, done)?;
+    let mut values = play_all(plan, done)?;
+    let extra = values.split_off(plan.policies.len());
     let first = values.first();
     let columns: Vec<Column> = plan
         .policies
@@ -169,38 +178,84 @@ pub fn compare(plan: &Plan, done: &AtomicU64) -> Result<Comparison, CompareError
             }
         })
         .collect();
+    let recorded = plan.scene.recorded.as_ref().and_then(|traffic| {
+        let own = plan
+            .own_column()
+            .and_then(|own| values.get(own))
+            .or(extra.first());
+        Some(Recorded::new(traffic, &plan.scene.policy, own?.runs.first()?))
+    });
     Ok(Comparison {
         comparison: COMPARISON_VERSION,
         scenario: plan.scene.scenario.name.clone(),
         first_seed: plan.scene.seed,
         seeds: plan.seeds,
-        reading: reading::sentence(&columns, plan.seeds),
+        reading: reading::sentence(&columns, plan.seeds, recorded.is_some()),
         policies: columns,
-        model: MODEL,
+        model: recorded
+            .as_ref()
+            .map_or_else(|| MODEL.to_owned(), Recorded::model),
+        recorded,
     })
 }
 
-/// The measures of a run, in the order of [`MEASURES`].
-type Values = [Option<f64>; MEASURES.len()];
+impl Plan {
+    /// Which of the policies is the one that the world was recorded under, whatever it is called.
+    fn own_column(&self) -> Option<usize> {
+        let own = &self.scene.policy;
+        self.policies.iter().position(|policy| {
+            let renamed = Policy {
+                name: own.name.clone(),
+                ..policy.clone()
+            };
+            renamed == *own
+        })
+    }
+
+    /// Policies and seeds, counted from 0. One more policy where the world is recorded under none of them: its own,
+    /// with the first seed alone.
+    fn jobs(&self) -> Vec<(usize, u64)> {
+        let policies = self.policies.len();
+        let all = (0..self.seeds).flat_map(|seed| (0..policies).map(move |policy| (policy, seed)));
+        let extra = self.scene.recorded.is_some() && self.own_column().is_none();
+        all.chain(extra.then_some((policies, 0))).collect()
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+struct Run {
+    /// In the order of [`MEASURES`].
+    values: [Option<f64>; MEASURES.len()],
+    /// The share of recorded calls that ended as they had ended.
+    alike: Option<f64>,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            values: [None; MEASURES.len()],
+            alike: None,
+        }
+    }
+}
 
 /// What came of a policy.
 #[derive(Clone)]
 struct Played {
     /// By seed.
-    runs: Vec<Values>,
+    runs: Vec<Run>,
     over_time: OverTime,
 }
 
-/// What came of each policy.
+/// What came of each policy, and last of the one the world was recorded under, if it is none of them.
 fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Played>, CompareError> {
-    let jobs: Vec<(usize, u64)> = (0..plan.seeds)
-        .flat_map(|seed| (0..plan.policies.len()).map(move |policy| (policy, seed)))
-        .collect();
+    let jobs = plan.jobs();
     let empty = Played {
-        runs: vec![[None; MEASURES.len()]; plan.seeds as usize],
+        runs: vec![Run::default(); plan.seeds as usize],
         over_time: OverTime::default(),
     };
-    let (values, failed) = (Mutex::new(vec![empty; plan.policies.len()]), Mutex::new(None));
+    let (values, failed) = (Mutex::new(vec![empty; plan.policies.len() + 1]), Mutex::new(None));
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
@@ -237,10 +292,8 @@ fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Played>, CompareError> 
     }
 }
 
-fn play(plan: &Plan, policy: usize, seed: u64) -> Result<(Values, History), CompareError> {
-    let Some(policy) = plan.policies.get(policy) else {
-        return Ok(([None; MEASURES.len()], History::default()));
-    };
+fn play(plan: &Plan, policy: usize, seed: u64) -> Result<(Run, History), CompareError> {
+    let policy = plan.policies.get(policy).unwrap_or(&plan.scene.policy);
     let seed = plan.scene.seed.wrapping_add(seed);
     let scene = Scene {
         policy: policy.clone(),
@@ -259,17 +312,17 @@ fn play(plan: &Plan, policy: usize, seed: u64) -> Result<(Values, History), Comp
     if let Some(leftover) = outcome.leftovers.first() {
         return Err(broken(leftover.clone()));
     }
-    let values = MEASURES.map(|measure| measure.of(&outcome.tally, &Part::default()));
-    Ok((values, outcome.history))
+    let run = Run::of(&outcome.tally, plan.scene.recorded.as_deref());
+    Ok((run, outcome.history))
 }
 
 /// The measures over all seeds; with the differences to `first`, if this is not the first.
-fn rows(runs: &[Values], first: Option<&Vec<Values>>) -> Vec<Row> {
+fn rows(runs: &[Run], first: Option<&Vec<Run>>) -> Vec<Row> {
     MEASURES
         .iter()
         .enumerate()
         .map(|(at, measure)| {
-            let value = |run: &Values| run.get(at).copied().flatten();
+            let value = |run: &Run| run.values.get(at).copied().flatten();
             let here: Vec<f64> = runs.iter().filter_map(value).collect();
             let pairs = first.map(|first| {
                 let both = runs.iter().zip(first);

@@ -143,7 +143,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     (
         "compare",
         &[
-            "time", "text", "settings", "event", "markdown", "charts", "junit", "traffic", "config",
+            "time", "text", "settings", "event", "state", "markdown", "junit", "charts", "traffic", "config",
             "scenario",
         ],
         &["tokio", "ratatui"],

@@ -24,15 +24,29 @@ impl Comparison {
             rows.remove(0)
         };
         out.push_str(&table(&head, &rows));
-        let _ = write!(
-            out,
-            "\nMeans of {} runs, seeds {} to {}. {}\n\n",
-            self.seeds,
-            self.first_seed,
-            self.last_seed(),
-            super::table::NOTE
-        );
-        out.push_str(&escape(self.model));
+        match &self.recorded {
+            Some(recorded) => {
+                let (world, model) = (recorded.world(self.seeds), recorded.to_string());
+                let _ = write!(
+                    out,
+                    "\n{}. {} {}\n\n",
+                    escape(&world),
+                    escape(&model),
+                    super::table::NOTE
+                );
+            }
+            None => {
+                let _ = write!(
+                    out,
+                    "\nMeans of {} runs, seeds {} to {}. {}\n\n",
+                    self.seeds,
+                    self.first_seed,
+                    self.last_seed(),
+                    super::table::NOTE
+                );
+            }
+        }
+        out.push_str(&escape(&self.model));
         if let Some(trade_off) = sweep {
             let _ = write!(
                 out,

@@ -1,6 +1,8 @@
 //! What the command line asks to be compared.
 
-use super::{Layer, Plan, Sweep};
+use std::sync::Arc;
+
+use super::{Layer, Plan, RecordedWorld, Sweep};
 use crate::config::{self, ConfigError};
 use crate::scenario::{self, Scene};
 use crate::settings::Policy;
@@ -15,6 +17,8 @@ pub struct Wanted {
     pub policies: Vec<String>,
     /// The world: a bundled scenario, or a file.
     pub scenario: String,
+    /// Recorded traffic as the world, instead of a scenario.
+    pub recorded: Option<RecordedWorld>,
     /// The first seed, instead of the scenario's.
     pub seed: Option<u64>,
     /// How many.
@@ -28,7 +32,7 @@ pub struct Wanted {
 impl Wanted {
     /// Looks everything up. Errors name what there is instead.
     pub fn plan(&self) -> Result<Plan, ConfigError> {
-        let scene = scenario::load(&self.scenario, None, self.seed)?;
+        let scene = self.scene()?;
         let policies = self.policies(&scene)?;
         let refuse = |message: String| Err(config::value_error("compare", &message));
         if policies.len() < 2 {
@@ -51,14 +55,34 @@ impl Wanted {
         })
     }
 
+    fn scene(&self) -> Result<Scene, ConfigError> {
+        let Some(RecordedWorld {
+            name,
+            traffic,
+            policy,
+        }) = &self.recorded
+        else {
+            return scenario::load(&self.scenario, None, self.seed);
+        };
+        let refuse = |message: String| config::value_error(name, &message);
+        policy
+            .validate()
+            .map_err(|error| refuse(format!("the recorded policy: {error}")))?;
+        let seed = self.seed.unwrap_or(traffic.seed);
+        Scene::of_traffic(name, Arc::clone(traffic), policy.clone(), seed)
+            .map_err(|error| refuse(error.to_string()))
+    }
+
     fn policies(&self, scene: &Scene) -> Result<Vec<Policy>, ConfigError> {
         let mut policies: Vec<Policy> = self
             .policies
             .iter()
             .map(|name| config::policy(name))
             .collect::<Result<_, _>>()?;
-        if policies.is_empty() {
-            policies.push(scene.policy.clone());
+        // what was recorded is what one policy is compared with
+        let alone = policies.len() == 1 && self.off.is_empty() && self.sweep.is_none();
+        if policies.is_empty() || (self.recorded.is_some() && alone) {
+            policies.insert(0, scene.policy.clone());
         }
         let first = policies.first().cloned().unwrap_or_default();
         policies.extend(self.off.iter().map(|layer| layer.off(&first)));

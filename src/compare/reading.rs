@@ -8,10 +8,13 @@ use crate::scenario::Measure;
 const MOST: usize = 3;
 
 /// What the numbers of the policies say about each other.
-pub(super) fn sentence(columns: &[Column], seeds: u64) -> String {
+pub(super) fn sentence(columns: &[Column], seeds: u64, recorded: bool) -> String {
     let Some((first, others)) = columns.split_first() else {
         return String::new();
     };
+    if recorded && seeds < 2 {
+        return this_once(first, others);
+    }
     if seeds < 2 {
         return "One seed shows what can happen, not which policy is better: give --seeds 20 or more."
             .to_owned();
@@ -25,6 +28,35 @@ pub(super) fn sentence(columns: &[Column], seeds: u64) -> String {
         .map(|column| against(first, column, seeds))
         .collect();
     told.join(" ")
+}
+
+/// What the policies made of one recording: a fact about it, and no more.
+fn this_once(first: &Column, others: &[Column]) -> String {
+    let of = |column: &Column, measure| column.row(measure).and_then(|row| row.mean);
+    let told: Vec<String> = others
+        .iter()
+        .filter_map(|other| {
+            let share = |column| of(column, Measure::ServedShare);
+            let points = (share(other)? - share(first)?) * 100.0;
+            let served = match points {
+                _ if points.abs() < 0.05 => "serves as many of the calls".to_owned(),
+                _ if points > 0.0 => format!("serves {points:.1} percent points more of the calls"),
+                _ => format!("serves {:.1} percent points fewer of the calls", -points),
+            };
+            let sent = of(other, Measure::Attempts)? - of(first, Measure::Attempts)?;
+            let sent = match sent {
+                0.0 => "as many attempts".to_owned(),
+                _ if sent > 0.0 => format!("{sent:.0} attempts more"),
+                _ => format!("{:.0} attempts fewer", -sent),
+            };
+            Some(format!("{} {served} with {sent}", other.policy))
+        })
+        .collect();
+    format!(
+        "Of these calls, against {}: {}. That is so of this recording; --seeds 20 draws the upstream anew.",
+        first.policy,
+        told.join("; ")
+    )
 }
 
 /// One policy against the first.

@@ -23,15 +23,21 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seeds = self.seeds;
         let last = self.last_seed();
-        writeln!(
-            f,
-            "{}, seeds {} to {last}: means of {seeds} runs",
-            self.scenario, self.first_seed
-        )?;
+        match &self.recorded {
+            Some(recorded) => writeln!(f, "{}: {}", self.scenario, recorded.world(seeds))?,
+            None => writeln!(
+                f,
+                "{}, seeds {} to {last}: means of {seeds} runs",
+                self.scenario, self.first_seed
+            )?,
+        }
         writeln!(f)?;
         write_aligned(f, &self.rows())?;
         writeln!(f)?;
         writeln!(f, "{}", self.reading)?;
+        if let Some(recorded) = &self.recorded {
+            writeln!(f, "{recorded}")?;
+        }
         writeln!(f, "{NOTE}")?;
         write!(f, "{}", self.model)
     }
@@ -41,6 +47,11 @@ impl Comparison {
     /// The seed of the last run.
     pub(super) fn last_seed(&self) -> u64 {
         self.first_seed.wrapping_add(self.seeds.saturating_sub(1))
+    }
+
+    /// Whether it is of one recording asked again once: then the differences are facts, and have no interval.
+    fn is_fact(&self) -> bool {
+        self.recorded.is_some() && self.seeds == 1
     }
 
     /// The rows of the table, the head first, in the form that fits so many policies.
@@ -58,7 +69,8 @@ impl Comparison {
         for (at, column) in self.policies.iter().enumerate() {
             head.push(column.policy.clone());
             if at > 0 {
-                head.push("difference (95 %)".to_owned());
+                let sure = if self.is_fact() { "" } else { " (95 %)" };
+                head.push(format!("difference{sure}"));
             }
         }
         let mut table = vec![head];
@@ -68,7 +80,12 @@ impl Comparison {
                 let row = column.row(measure);
                 line.push(cell(measure, row, self.seeds));
                 if at > 0 {
-                    line.push(difference(measure, row));
+                    let first = self.policies.first().and_then(|first| first.row(measure));
+                    line.push(if self.is_fact() {
+                        plain_difference(measure, first, row)
+                    } else {
+                        difference(measure, row)
+                    });
                 }
             }
             table.push(line);
@@ -152,6 +169,15 @@ pub(super) fn cell(measure: Measure, row: Option<&Row>, seeds: u64) -> String {
         None => "-".to_owned(),
         Some((mean, runs)) if runs < seeds => format!("{} ({runs} runs)", value(measure, mean, false)),
         Some((mean, _)) => value(measure, mean, false),
+    }
+}
+
+fn plain_difference(measure: Measure, first: Option<&Row>, row: Option<&Row>) -> String {
+    let mean = |row: Option<&Row>| row.and_then(|row| row.mean);
+    match (mean(first), mean(row)) {
+        (Some(first), Some(mean)) if (mean - first).abs() < 1e-9 => "same".to_owned(),
+        (Some(first), Some(mean)) => value(measure, mean - first, true),
+        _ => "-".to_owned(),
     }
 }
 

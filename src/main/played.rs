@@ -8,13 +8,14 @@ use color_eyre::eyre;
 use seawall::charts::{self, Chart};
 use seawall::check::{self, CheckError};
 use seawall::cli::{CompareArgs, ReportFormat};
-use seawall::compare::{self, Wanted};
+use seawall::compare::{self, RecordedWorld, Wanted};
 use seawall::config;
 use seawall::explain;
 use seawall::journal::{self};
 use seawall::markdown;
 use seawall::scenario::{self, RunError, worlds};
 use seawall::text::SafeText;
+use seawall::traffic;
 
 use super::progress::Progress;
 use super::{UNREACHABLE, USAGE, options};
@@ -101,11 +102,19 @@ pub(crate) fn report(
 
 /// One world under several policies.
 pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<u8> {
+    let recorded = match &args.journal {
+        None => None,
+        Some(file) => match recorded(file)? {
+            Some(world) => Some(world),
+            None => return Ok(USAGE),
+        },
+    };
     let wanted = Wanted {
         policies: args.policies.clone(),
         scenario: args.scenario.clone(),
         seed,
-        seeds: args.seeds,
+        seeds: args.seeds.unwrap_or(if recorded.is_some() { 1 } else { 50 }),
+        recorded,
         off: args.off.clone(),
         sweep: args.sweep.clone(),
     };
@@ -148,6 +157,38 @@ fn write_charts(folder: Option<&Path>, drawn: &[Chart]) -> eyre::Result<String> 
         .map(|chart| markdown::image(&chart.what, &folder.join(chart.file)))
         .collect();
     Ok(format!("\n### Charts\n\n{}", links.join("\n")))
+}
+
+/// Recorded traffic as a world; nothing if it is no journal, which has been told then.
+fn recorded(file: &Path) -> eyre::Result<Option<RecordedWorld>> {
+    let name = SafeText::new(&file.display().to_string()).single_line();
+    let recorded = match traffic::load(config::journal(file)?) {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
+            return Ok(None);
+        }
+    };
+    let mut err = std::io::stderr();
+    if let Some(damage) = &recorded.damage {
+        let calls = recorded.traffic.calls().len();
+        writeln!(
+            err,
+            "seawall: {name}: {damage}; the {calls} calls before it are compared"
+        )?;
+    }
+    if recorded.lost > 0 {
+        let lost = recorded.lost;
+        writeln!(
+            err,
+            "seawall: {name}: {lost} events are lost, and with them what they told"
+        )?;
+    }
+    Ok(Some(RecordedWorld {
+        name,
+        traffic: Arc::new(recorded.traffic),
+        policy: recorded.header.policy,
+    }))
 }
 
 /// A journal against the invariants.

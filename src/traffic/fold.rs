@@ -35,6 +35,11 @@ impl Now {
         self.policy.as_deref()
     }
 
+    #[cfg(test)]
+    pub(super) fn prompts_kept(&self) -> usize {
+        self.prompts.len()
+    }
+
     fn timeouts(&self) -> TimeoutSettings {
         self.policy()
             .map(|policy| policy.timeouts.clone())

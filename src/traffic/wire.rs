@@ -109,10 +109,9 @@ fn bad_body(failure: &Failure, stream: bool) -> Wire {
             };
         }
         (C::Cut | C::Interrupted, _) => Last::Cut,
-        (C::Stalled, _) => Last::Silence,
         // who does not stream tells no pings from an answer
         (C::NoProgress, _) if stream => Last::Pings,
-        (C::NoProgress, _) => Last::Silence,
+        (C::Stalled | C::NoProgress, _) => Last::Silence,
         (C::Malformed, _) => framed(r#"{"choices":[{"delta":{"content":"#),
         (C::Oversize, _) => Last::Flood,
         (class, phase) => framed(&error(class, phase, true)),

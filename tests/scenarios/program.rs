@@ -479,3 +479,58 @@ fn a_comparison_judges_only_as_junit_and_its_markdown_shows_what_it_drew() {
         assert!(!elements(&svg).is_empty());
     }
 }
+
+#[test]
+fn a_journal_is_asked_again_under_other_policies_and_damage_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("calm.ndjson");
+    let file = path.to_str().unwrap();
+    let played = seawall(&["run", "calm", "--journal", file]);
+    assert_eq!(played.status.code(), Some(0), "{}", stderr(&played));
+
+    let output = seawall(&[
+        "compare",
+        "production+retry.attempts=1",
+        "--journal",
+        file,
+        "--json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    // one policy is compared with the one it was recorded under
+    assert_eq!(json["policies"].as_array().unwrap().len(), 2);
+    assert_eq!(json["policies"][0]["policy"], "production");
+    let recorded = &json["recorded"];
+    assert_eq!((&json["seeds"], &recorded["alike"]), (&1.into(), &1.0.into()));
+    assert_eq!(recorded["was"], recorded["again"]);
+    assert_eq!(
+        recorded["calls"],
+        json["policies"][0]["rows"][0]["mean"].as_f64().unwrap() as u64
+    );
+
+    let text = seawall(&["compare", "--off", "cache,retry", "--journal", file]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("recorded under production, asked again\n"),
+        "{text}"
+    );
+    assert!(text.contains("100.0 % of the calls end as they ended"), "{text}");
+    assert!(text.contains("The upstream is the simulator again"), "{text}");
+
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let torn = seawall(&["compare", "--off", "cache", "--journal", file]);
+    assert_eq!(torn.status.code(), Some(0));
+    assert!(
+        stderr(&torn).contains("calls before it are compared"),
+        "{}",
+        stderr(&torn)
+    );
+
+    std::fs::write(&path, "no journal").unwrap();
+    let none = seawall(&["compare", "--off", "cache", "--journal", file]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(stderr(&none).contains("not a journal"), "{}", stderr(&none));
+    let both = seawall(&["compare", "--scenario", "calm", "--journal", file]);
+    assert_eq!(both.status.code(), Some(2));
+}

@@ -12,6 +12,9 @@ use crate::settings::FaultProfile;
 use crate::simulator::MODEL;
 use crate::simulator::answer::Answer;
 
+/// Stands in a frame where a token will.
+const HOLE: &str = "<token>";
+
 /// What all events of an answer have in common.
 pub(super) struct Envelope {
     pub(super) id: String,
@@ -53,9 +56,15 @@ impl Envelope {
         let role = json!([{ "finish_reason": null, "index": 0, "delta": role }]);
         let mut lead = sse(&self.event(&role));
         let mut steps = vec![step(Duration::ZERO, stream_head())];
+        // all events of tokens are alike but for the token: the frame is written once
+        let delta = json!([{ "finish_reason": null, "index": 0, "delta": { "content": HOLE } }]);
+        let frame = sse(&self.event(&delta));
+        let (before, after) = frame.split_once(HOLE).unwrap_or((&frame, ""));
         for (token, wait) in said.iter().zip(waits) {
-            let delta = json!([{ "finish_reason": null, "index": 0, "delta": { "content": token } }]);
-            let bytes = std::mem::take(&mut lead) + &sse(&self.event(&delta));
+            let quoted = Value::from(*token).to_string();
+            let inner = quoted.strip_prefix('"').and_then(|inner| inner.strip_suffix('"'));
+            let token = inner.unwrap_or(&quoted);
+            let bytes = [std::mem::take(&mut lead).as_str(), before, token, after].concat();
             steps.push(step(wait, Step::Bytes(bytes.into())));
         }
         let last = self.event(&json!([{ "finish_reason": finish, "index": 0, "delta": {} }]));
@@ -173,4 +182,29 @@ pub(super) fn malformed(stream: bool) -> Vec<TimedStep> {
     ]
     .map(|what| step(Duration::ZERO, what))
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_with_a_token_in_it_is_the_event_of_that_token() {
+        let envelope = Envelope {
+            id: "chatcmpl-x".into(),
+            created: 1,
+            usage: Usage::new(1, 2),
+            timings: json!({}),
+        };
+        let said = ["\"sea\\", " <token>\n", "é\u{1}"];
+        let steps = envelope.stream(&said, std::iter::repeat(Duration::ZERO), "stop", true);
+        for (token, timed) in said.iter().zip(steps.iter().skip(1)) {
+            let Step::Bytes(bytes) = &timed.step else {
+                panic!("{timed:?}");
+            };
+            let delta = json!([{ "finish_reason": null, "index": 0, "delta": { "content": token } }]);
+            let event = sse(&envelope.event(&delta));
+            assert!(std::str::from_utf8(bytes).unwrap().ends_with(&event), "{token:?}");
+        }
+    }
 }
