@@ -14,6 +14,7 @@
 //! The journal holds what events hold: the beginnings of prompts and the answers, and never a key.
 
 mod live;
+mod pieces;
 mod read;
 
 use std::io::{self, BufWriter, Write};
@@ -21,6 +22,7 @@ use std::io::{self, BufWriter, Write};
 use serde::{Deserialize, Serialize};
 
 pub use live::{LiveJournal, QUEUE};
+pub use pieces::{PIECE, Piece, Pieces, read_in_parallel};
 pub use read::{JournalError, Lines, read};
 
 use crate::event::{Event, FORMAT_VERSION};

@@ -1,7 +1,7 @@
 //! What is played or read without a session: scenarios, worlds, comparisons, journals.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{Read, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use seawall::cli::{CompareArgs, ReportFormat, TableFormat};
 use seawall::compare::{self, Wanted};
 use seawall::config::ConfigError;
 use seawall::explain;
-use seawall::journal::{self};
+use seawall::journal;
 use seawall::scenario::{self, RunError, worlds};
 use seawall::text::SafeText;
 
@@ -132,18 +132,18 @@ pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<
 /// A journal against the invariants.
 pub(crate) fn check_journal(file: &Path) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
-    let input: Box<dyn BufRead> = if file == Path::new("-") {
-        Box::new(std::io::stdin().lock())
+    let input: Box<dyn Read + Send> = if file == Path::new("-") {
+        Box::new(std::io::stdin())
     } else {
         let opened = File::open(file).map_err(|error| ConfigError::Unreadable {
             path: file.to_owned(),
             error,
         })?;
-        Box::new(BufReader::new(opened))
+        Box::new(opened)
     };
-    let checked = journal::read(input)
+    let checked = journal::read_in_parallel(input)
         .map_err(CheckError::from)
-        .and_then(|(header, lines)| check::check(&header, lines));
+        .and_then(|(header, pieces)| check::check(&header, pieces.lines()));
     match checked {
         Ok(summary) => {
             writeln!(std::io::stdout(), "{name}: {summary}")?;
