@@ -12,6 +12,8 @@
 //! the clone of a state and, in a journal of n events, at most `max(512, n / 64)` folds: some milliseconds for a
 //! session of an hour.
 
+mod frames;
+mod input;
 mod load;
 mod marks;
 mod player;
@@ -20,7 +22,9 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-pub use load::{KEYFRAMES, Recording};
+pub use frames::KEYFRAMES;
+pub use input::Input;
+pub use load::{Damage, Recording};
 pub use marks::Mark;
 pub use player::{Player, SPEEDS};
 pub use projector::Projector;

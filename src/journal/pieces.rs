@@ -73,10 +73,12 @@ pub fn read_in_parallel<R: Read + Send + 'static>(input: R) -> Result<(Header, P
         let (give, raws) = sync_channel::<Raw>(WAITING);
         let (done, pieces) = sync_channel(WAITING);
         let worker = move || {
-            // who takes the pieces may have gone
-            raws.iter()
-                .map(Raw::parsed)
-                .try_for_each(|piece| done.send(piece))
+            for raw in raws {
+                if done.send(raw.parsed()).is_err() {
+                    // who takes the pieces has gone
+                    return;
+                }
+            }
         };
         spawn("journal parser", worker).map_err(unstarted)?;
         work.push(give);
@@ -220,12 +222,9 @@ fn begin_of_last(text: &[u8]) -> usize {
 
 /// Lines that have an end.
 fn ends(text: &[u8]) -> u64 {
-    text.iter().filter(|byte| **byte == b'\n').count() as u64
+    text.iter().fold(0, |ends, byte| ends + u64::from(*byte == b'\n'))
 }
 
-fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<()> {
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(|| drop(work()))
-        .map(drop)
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.into()).spawn(work).map(drop)
 }

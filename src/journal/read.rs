@@ -75,6 +75,19 @@ pub enum JournalError {
     },
 }
 
+impl JournalError {
+    /// The line that it is about, from 1.
+    pub fn line(&self) -> u64 {
+        match self {
+            Self::NotAJournal { .. } | Self::BadHeader { .. } | Self::Future { .. } => 1,
+            Self::Unreadable { line, .. }
+            | Self::Broken { line, .. }
+            | Self::Torn { line }
+            | Self::TooLong { line } => *line,
+        }
+    }
+}
+
 /// Reads the header; the lines follow as they are asked for.
 pub fn read<R: BufRead>(input: R) -> Result<(Header, Lines<R>), JournalError> {
     let mut lines = Lines {

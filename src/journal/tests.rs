@@ -229,17 +229,18 @@ fn all_cores_read_what_one_reads() {
     assert!(read_in_parallel("hello".as_bytes()).is_err());
 }
 
+/// Never ends, and says when it is dropped.
+struct Endless(#[expect(dead_code, reason = "its end is what is looked at")] Sender<()>);
+impl io::Read for Endless {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        into.fill(b'\n');
+        Ok(into.len())
+    }
+}
+
 #[test]
 fn pieces_that_nobody_wants_end_their_threads() {
     let (gone, told) = channel();
-    /// Never ends, and says when it is dropped.
-    struct Endless(#[expect(dead_code, reason = "its end is what is looked at")] Sender<()>);
-    impl io::Read for Endless {
-        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            into.fill(b'\n');
-            Ok(into.len())
-        }
-    }
     let text = io::Cursor::new(written(3).into_bytes());
     let (_, pieces) = read_in_parallel(io::Read::chain(text, Endless(gone))).unwrap();
     drop(pieces);

@@ -62,7 +62,7 @@ pub(crate) async fn start(
     recorder: Option<&Recorder>,
 ) -> eyre::Result<(Session, Written)> {
     let mut labels = Keeper::new(&config.policy.semantic, options::labels_file(cli));
-    let header = Header::live(config.seed, config.policy.clone(), unix_seconds());
+    let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).asked_by(&config.users);
     let journal = match &cli.journal {
         Some(path) => Some(LiveJournal::start(Journal::try_new(
             options::create(path)?,
