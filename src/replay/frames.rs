@@ -1,59 +1,57 @@
-//! States kept on the way through a recording, to go back to: so many events apart that not too many are kept.
+//! States kept on the way through a recording, to go back to. They stand at the beginnings of pieces, so far apart
+//! that there are not too many: one takes some two megabytes, once its rings are full.
 
 use crate::state::State;
 
-/// The most states that are kept. At least half as many are, once so many were seen.
-pub const KEYFRAMES: usize = 128;
+/// The most states that are kept.
+pub const KEYFRAMES: u64 = 64;
 
-/// The least events between two of them.
-const LEAST_APART: usize = 512;
+/// The least bytes of a journal between two of them: they are parsed and folded in some 30 ms.
+const LEAST_APART: u64 = 4 << 20;
 
-/// States after `every`, `2 * every`, .. events.
+/// States, and how many events each has.
 #[derive(Debug)]
 pub(super) struct Frames {
-    every: usize,
-    states: Vec<State>,
-}
-
-impl Default for Frames {
-    fn default() -> Self {
-        Self {
-            every: LEAST_APART,
-            states: Vec::new(),
-        }
-    }
+    apart: u64,
+    /// Where the next one will be kept.
+    next: u64,
+    kept: Vec<(usize, State)>,
 }
 
 impl Frames {
-    /// Looks at the state after so many events; to be called after each.
-    pub(super) fn look(&mut self, position: usize, state: &State) {
-        if !position.is_multiple_of(self.every) {
-            return;
-        }
-        if self.states.len() == KEYFRAMES {
-            // every second one stays
-            let mut place = 0;
-            self.states.retain(|_| {
-                place += 1;
-                place % 2 == 0
-            });
-            self.every *= 2;
-        }
-        if position.is_multiple_of(self.every) {
-            self.states.push(state.clone());
+    /// For a journal of so many bytes.
+    pub(super) fn new(bytes: u64) -> Self {
+        let apart = LEAST_APART.max(bytes.div_ceil(KEYFRAMES));
+        Self {
+            apart,
+            next: apart,
+            kept: Vec::new(),
         }
     }
 
-    /// How many events the last state has that was kept of those with at most `position`.
+    /// Looks at the state after so many events, where a piece begins at this byte.
+    pub(super) fn look(&mut self, offset: u64, position: usize, state: &State) {
+        // one that grows while it is read may have more bytes than it had
+        if offset >= self.next && (self.kept.len() as u64) < KEYFRAMES {
+            self.kept.push((position, state.clone()));
+            self.next = offset + self.apart;
+        }
+    }
+
+    /// How many events the last state has that was kept of those with at most `position`; 0 is the beginning.
     pub(super) fn place(&self, position: usize) -> usize {
-        (position / self.every).min(self.states.len()) * self.every
+        self.last(position).map_or(0, |(events, _)| *events)
     }
 
     /// That state.
     pub(super) fn state(&self, position: usize) -> State {
-        let kept = self.place(position) / self.every;
-        let state = kept.checked_sub(1).and_then(|place| self.states.get(place));
-        state.cloned().unwrap_or_default()
+        self.last(position)
+            .map_or_else(State::default, |(_, state)| state.clone())
+    }
+
+    fn last(&self, position: usize) -> Option<&(usize, State)> {
+        let before = self.kept.partition_point(|(events, _)| *events <= position);
+        self.kept.get(before.checked_sub(1)?)
     }
 }
 
@@ -61,23 +59,40 @@ impl Frames {
 mod tests {
     use super::*;
 
+    /// A journal in pieces of a hundred events.
+    fn frames(pieces: u64, bytes: u64) -> Frames {
+        let mut frames = Frames::new(pieces * bytes);
+        let mut state = State::default();
+        for piece in 0..pieces {
+            state.next_seq = piece * 100;
+            frames.look(piece * bytes, piece as usize * 100, &state);
+        }
+        frames
+    }
+
     #[test]
     fn few_states_are_kept_and_none_is_far() {
-        let mut frames = Frames::default();
-        let mut state = State::default();
-        for position in 1..=140_000 {
-            state.next_seq = position as u64;
-            frames.look(position, &state);
-            if position % 9973 != 0 {
-                continue;
-            }
-            for asked in [0, 511, 512, 513, position / 3, position - 1, position] {
-                let place = frames.place(asked);
-                assert!(place <= asked, "{place} for {asked} of {position}");
-                assert!(asked - place <= LEAST_APART.max(2 * position / KEYFRAMES));
-                assert_eq!(frames.state(asked).next_seq, place as u64);
+        for (pieces, bytes) in [
+            (3, 1 << 17),
+            (100, 1 << 17),
+            (9_000, 1 << 17),
+            (40, 100 << 20),
+            (5_000, 1 << 22),
+        ] {
+            let frames = frames(pieces, bytes);
+            assert!(frames.kept.len() as u64 <= KEYFRAMES);
+            // by so many bytes, and the rest of a piece
+            let far = (LEAST_APART.max(pieces * bytes / KEYFRAMES) / bytes + 2) * 100;
+            for asked in (0..pieces * 100).step_by(77) {
+                let place = frames.place(asked as usize) as u64;
+                assert!(
+                    place <= asked && asked - place <= far,
+                    "{place} for {asked} of {pieces}"
+                );
+                assert_eq!(frames.state(asked as usize).next_seq, place);
             }
         }
-        assert!((KEYFRAMES / 2..=KEYFRAMES).contains(&frames.states.len()));
+        assert_eq!(frames(9_000, 1 << 17).kept.len(), 63);
+        assert_eq!(frames(3, 1 << 17).kept.len(), 0);
     }
 }

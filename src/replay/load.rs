@@ -13,8 +13,8 @@ use crate::text::SafeText;
 use crate::time::Timestamp;
 use crate::tui::playback::MarkKind;
 
-/// More events are not shown: going back among them would take longer than a frame or two.
-const MOST_EVENTS: usize = 4_000_000;
+/// What stands behind so many bytes is not shown: going back there would take longer than a frame or two.
+const LARGEST: u64 = 1 << 30;
 
 /// What is wrong with a journal: in a few words, and in full.
 pub type Damage = (String, SafeText);
@@ -74,12 +74,21 @@ impl Recording {
     /// Reads a journal. What comes after a damage is left out, and [`damage`](Self::damage) tells; only a file that
     /// does not begin like a journal is an error. `read` tells how many bytes were read so far.
     pub fn load(input: Input, read: &AtomicU64) -> Result<Self, JournalError> {
+        Self::up_to(LARGEST, input, read)
+    }
+
+    /// The same of a journal that is read to so many bytes.
+    pub(super) fn up_to(largest: u64, input: Input, read: &AtomicU64) -> Result<Self, JournalError> {
         let (header, pieces) = read_in_parallel(input.reader())?;
-        let mut scan = Scan::default();
+        let mut scan = Scan::new(input.len().min(largest));
         let mut over = None;
         for piece in pieces {
             read.store(piece.offset + piece.bytes, Ordering::Relaxed);
-            over = scan.take(piece);
+            over = if piece.offset >= largest && !piece.lines.is_empty() {
+                Some(scan.too_long(largest))
+            } else {
+                scan.take(piece)
+            };
             if over.is_some() {
                 break;
             }
@@ -180,7 +189,6 @@ impl Recording {
 }
 
 /// What reading it once finds.
-#[derive(Default)]
 struct Scan {
     places: Vec<Place>,
     frames: Frames,
@@ -198,30 +206,37 @@ struct Scan {
 }
 
 impl Scan {
+    /// Of a journal of so many bytes.
+    fn new(bytes: u64) -> Self {
+        Self {
+            places: Vec::new(),
+            frames: Frames::new(bytes),
+            finder: Finder::default(),
+            users: Vec::new(),
+            state: State::default(),
+            len: 0,
+            at: Timestamp::ZERO,
+            next: 0,
+            lost: 0,
+            ended: false,
+        }
+    }
+
     /// Takes the next piece. What comes back is a damage, and the end.
     fn take(&mut self, piece: Piece) -> Option<Damage> {
-        let place = Place {
+        self.frames.look(piece.offset, self.len, &self.state);
+        let mut place = Some(Place {
             offset: piece.offset,
             bytes: usize::try_from(piece.bytes).unwrap_or(usize::MAX),
             line: piece.first_line,
             first: self.len,
             at: Timestamp::ZERO,
-        };
-        let over = self.lines(piece, place);
-        over.map(|(line, what)| {
-            let short = match line {
-                Some(line) => format!("damaged at line {line}"),
-                None => format!("only {MOST_EVENTS}"),
-            };
-            (short, SafeText::new(&what))
-        })
-    }
-
-    /// The same; a damage with its line, and no line where there is only too much.
-    fn lines(&mut self, piece: Piece, place: Place) -> Option<(Option<u64>, String)> {
-        let mut place = Some(place);
+        });
         for (line, number) in piece.lines.into_iter().zip(piece.first_line..) {
-            let damage = |what: &str| Some((Some(number), format!("line {number}: {what}")));
+            let damage = |what: &str| {
+                let what = format!("line {number}: {what}");
+                Some((format!("damaged at line {number}"), SafeText::new(&what)))
+            };
             match line {
                 _ if self.ended => return damage("more after the end; left out"),
                 Line::End { .. } => self.ended = true,
@@ -236,12 +251,6 @@ impl Scan {
                 Line::Event(event) if event.at < self.at => {
                     return damage("time goes back; shown up to there");
                 }
-                Line::Event(_) if self.len == MOST_EVENTS => {
-                    let what = format!(
-                        "too long for a replay: the first {MOST_EVENTS} events are shown; check and why read all of it"
-                    );
-                    return Some((None, what));
-                }
                 Line::Event(event) => {
                     if let Some(mut place) = place.take() {
                         place.at = event.at;
@@ -252,8 +261,19 @@ impl Scan {
             }
         }
         let error = piece.error?;
-        let line = error.line();
-        Some((Some(line), format!("shown up to the damage: {error}")))
+        let what = format!("shown up to the damage: {error}");
+        Some((format!("damaged at line {}", error.line()), SafeText::new(&what)))
+    }
+
+    /// That what follows is too much.
+    fn too_long(&self, largest: u64) -> Damage {
+        let events = self.len;
+        let what = format!(
+            "the journal is larger than {} MiB, and a replay shows no more of it: the first {events} events. \
+             'seawall why' and 'seawall check' read all of it",
+            largest >> 20
+        );
+        (format!("only {} MiB of it", largest >> 20), SafeText::new(&what))
     }
 
     fn event(&mut self, event: &Event) {
@@ -266,7 +286,6 @@ impl Scan {
         }
         self.state.apply(event);
         self.len += 1;
-        self.frames.look(self.len, &self.state);
         (self.next, self.at) = (self.next.saturating_add(1), event.at);
     }
 

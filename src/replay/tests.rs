@@ -364,3 +364,34 @@ fn who_could_ask_is_named_or_else_who_asked() {
     let named = [user("ana"), user("ben"), user("eve")];
     assert_eq!(recorded(header.asked_by(&named)), named);
 }
+
+#[test]
+fn a_journal_that_is_too_long_is_shown_as_far_as_it_goes_and_says_so() {
+    // pieces are of 128 KiB, and what is larger than one is cut after it
+    let mut journal = Journal::try_new(Vec::new(), &Header::virtual_time(7, Policy::default())).unwrap();
+    for seq in 0..2000 {
+        let text = "a long story ".repeat(20);
+        let kind = EventKind::Noticed {
+            text: text.as_str().into(),
+        };
+        journal
+            .write(&Event {
+                seq,
+                at: seconds(seq),
+                call: None,
+                kind,
+            })
+            .unwrap();
+    }
+    let text = journal.finish().unwrap();
+    let input = Input::Memory(text.into());
+    let recording = Recording::up_to(100_000, input.clone(), &AtomicU64::default()).unwrap();
+    let (short, full) = recording.damage.clone().unwrap();
+    assert!((100..1999).contains(&recording.len()), "{}", recording.len());
+    assert!(
+        short.starts_with("only ") && full.contains("read all of it"),
+        "{short}, {full}"
+    );
+    let whole = Recording::up_to(1 << 20, input, &AtomicU64::default()).unwrap();
+    assert_eq!((whole.len(), whole.damage), (2000, None));
+}
