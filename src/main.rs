@@ -184,7 +184,12 @@ async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
         let named = config::users(&cli.users, &recording.header.policy, &[])?;
         named.iter().map(|name| UserId::new(name)).collect()
     };
+    let damage = recording.damage.clone();
     let summary = replay::show(recording, live::screen(cli, users)).await?;
+    if let Some((_, full)) = damage {
+        // on the screen it stood for a moment only, and was cut where the screen is narrow
+        drop(writeln!(std::io::stderr(), "seawall: {name}: {full}"));
+    }
     Ok(summary.exit.code())
 }
 

@@ -261,7 +261,12 @@ impl Scan {
             }
         }
         let error = piece.error?;
-        let what = format!("shown up to the damage: {error}");
+        let what = match &error {
+            JournalError::Torn { .. } => {
+                "the last line is torn: the program was stopped while it wrote".to_owned()
+            }
+            error => format!("shown up to the damage: {error}"),
+        };
         Some((format!("damaged at line {}", error.line()), SafeText::new(&what)))
     }
 
