@@ -12,22 +12,27 @@ fn played(file: &Path) -> Output {
     run.args(["run", file.to_str().unwrap()]).output().unwrap()
 }
 
+/// Waits until all calls up to this one have ended.
+fn answered(terminal: &mut Terminal, last: u32) {
+    let lane = format!(" #{last} ");
+    terminal.until_so(&lane, |screen| {
+        screen.contains(&lane) && screen.contains("nothing running")
+    });
+}
+
 /// Burst, outage on, burst, outage off, burst; each waited for.
 fn drill(terminal: &mut Terminal) {
     terminal.until("upstream ready");
     terminal.keys("b");
-    terminal.until("CALLS 10 ");
-    terminal.until("nothing running");
+    answered(terminal, 10);
     terminal.keys("F");
     terminal.until("FAULTS ON");
     terminal.keys("B");
-    terminal.until("CALLS 60 ");
-    terminal.until("nothing running");
+    answered(terminal, 60);
     terminal.keys("F");
     terminal.until_so("faults off", |screen| !screen.contains("FAULTS ON"));
     terminal.keys("b");
-    terminal.until("CALLS 70 ");
-    terminal.until("nothing running");
+    answered(terminal, 70);
 }
 
 #[test]
@@ -52,8 +57,7 @@ fn a_drill_by_hand_is_saved_and_passes_without_a_screen() {
     assert!(first.contains("duration = "), "{first}");
     // what is done after `w` is in what is kept at the end
     live.keys("b");
-    live.until("CALLS 80 ");
-    live.until("nothing running");
+    answered(&mut live, 80);
     live.keys("q");
     let (code, left) = live.ended();
     assert_eq!(code, 0);

@@ -18,7 +18,10 @@ fn a_live_session_is_written_down_and_played_again() {
     // who could ask stands in it too
     let text = fs::read_to_string(file).unwrap();
     let header = text.lines().next().unwrap();
-    assert!(header.contains(r#""users":["ana","ben","cleo","dev"]"#), "{header}");
+    assert!(
+        header.contains(r#""users":["ana","ben","cleo","dev"]"#),
+        "{header}"
+    );
     assert!(text.ends_with("}\n") && text.contains("{\"end\":"), "{text}");
 
     let mut replay = Terminal::start(&["replay", file], &[]);
@@ -46,12 +49,15 @@ fn a_live_session_is_written_down_and_played_again() {
     cut.keys("?");
     cut.until("In a replay");
     // Esc and q at once would be Alt-q
-    cut.keys("?");
+    cut.keys("\x1b");
     cut.until_so("no help", |screen| !screen.contains("In a replay"));
     cut.keys("q");
     let (code, left) = cut.ended();
     // and again where it is not cut and does not go away
-    assert!(code == 0 && left.contains("the last line is torn: the program was stopped"), "{left}");
+    assert!(
+        code == 0 && left.contains("the last line is torn: the program was stopped"),
+        "{left}"
+    );
 }
 
 #[test]
