@@ -1,7 +1,7 @@
 //! "Why?" on the command line: the story of one call of a journal or of a scenario, and which calls are worth the
 //! question. Reads and prints; what a story is, `state::why` knows.
 
-use std::io::{BufRead, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 
 use color_eyre::eyre;
@@ -30,13 +30,13 @@ pub struct Reading {
 }
 
 /// Reads a journal to its end, or to where it is damaged.
-pub fn read<R: BufRead>(input: R, call: Option<CallId>) -> Result<Reading, JournalError> {
-    let (_, lines) = journal::read(input)?;
+pub fn read<R: Read + Send + 'static>(input: R, call: Option<CallId>) -> Result<Reading, JournalError> {
+    let (_, pieces) = journal::read_in_parallel(input)?;
     let call = call.unwrap_or_default();
     let mut why = Why::of(call);
     let mut worth = Worth::default();
     let (mut damage, mut closed, mut lost) = (Vec::new(), false, 0_u64);
-    for line in lines {
+    for line in pieces.lines() {
         match line {
             Ok(Line::Event(event)) => {
                 why.apply(&event);

@@ -14,6 +14,7 @@
 //! The journal holds what events hold: the beginnings of prompts and the answers, and never a key.
 
 mod live;
+mod pieces;
 mod read;
 
 use std::io::{self, BufWriter, Write};
@@ -21,9 +22,10 @@ use std::io::{self, BufWriter, Write};
 use serde::{Deserialize, Serialize};
 
 pub use live::{LiveJournal, QUEUE};
+pub use pieces::{PIECE, Piece, Pieces, read_in_parallel};
 pub use read::{JournalError, Lines, read};
 
-use crate::event::{Event, FORMAT_VERSION};
+use crate::event::{Event, FORMAT_VERSION, UserId};
 use crate::settings::Policy;
 use crate::text::SafeText;
 
@@ -46,6 +48,9 @@ pub struct Header {
     /// The scenario that was played, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<SafeText>,
+    /// Who could ask, where a person chose; whoever asks is in the events besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<UserId>,
 }
 
 impl Header {
@@ -59,6 +64,7 @@ impl Header {
             started,
             is_virtual: false,
             scenario: None,
+            users: Vec::new(),
         }
     }
 
@@ -67,6 +73,15 @@ impl Header {
         Self {
             is_virtual: true,
             ..Self::live(seed, policy, 0)
+        }
+    }
+
+    /// The same header, of a session in which these can ask.
+    #[must_use]
+    pub fn asked_by(self, users: &[UserId]) -> Self {
+        Self {
+            users: users.to_vec(),
+            ..self
         }
     }
 

@@ -12,7 +12,7 @@ mod progress;
 mod semantic;
 
 use std::fs::File;
-use std::io::{BufReader, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,9 +25,9 @@ use seawall::config::{self, ConfigError};
 use seawall::event::CallId;
 use seawall::event::UserId;
 use seawall::explain;
-use seawall::replay::{self, Recording};
+use seawall::replay::{self, Input, Recording};
 use seawall::scenario::{self, RunError};
-use seawall::session::{SessionConfig, SessionError, USERS};
+use seawall::session::{SessionConfig, SessionError};
 use seawall::settings::LatencyProfile;
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
 use seawall::text::SafeText;
@@ -177,16 +177,32 @@ async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
         path: file.to_owned(),
         error,
     })?;
-    let recording = match Recording::load(BufReader::new(opened)) {
+    let input = Input::of(opened).map_err(|error| ConfigError::Unreadable {
+        path: file.to_owned(),
+        error,
+    })?;
+    let progress = progress::Progress::start("bytes of the journal", input.len());
+    let recording = Recording::load(input, &progress.at);
+    progress.end();
+    let recording = match recording {
         Ok(recording) => recording,
         Err(error) => {
             writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
             return Ok(USAGE);
         }
     };
-    let users = config::users(&cli.users, &recording.header.policy, &USERS)?;
-    let users = users.iter().map(|name| UserId::new(name)).collect();
+    let users = if cli.users.is_empty() {
+        recording.who_could_ask()
+    } else {
+        let named = config::users(&cli.users, &recording.header.policy, &[])?;
+        named.iter().map(|name| UserId::new(name)).collect()
+    };
+    let damage = recording.damage.clone();
     let summary = replay::show(recording, live::screen(cli, users)).await?;
+    if let Some((_, full)) = damage {
+        // on the screen it stood for a moment only, and was cut where the screen is narrow
+        drop(writeln!(std::io::stderr(), "seawall: {name}: {full}"));
+    }
     Ok(summary.exit.code())
 }
 

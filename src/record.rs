@@ -18,7 +18,10 @@ use std::time::Duration;
 
 pub use save::{Place, SaveError, Saved};
 
+use url::Url;
+
 use crate::bus::Tap;
+use crate::client::host_of;
 use crate::engine::Ear;
 use crate::event::{BreakerMode, BurstUsers, Command, EventKind};
 use crate::scenario::{BurstOf, Faults, Person, Prompt, Tally, TimedCommand, Wish};
@@ -43,6 +46,8 @@ struct World {
     person: Person,
     /// The host that answered; nothing for the simulator.
     upstream: Option<String>,
+    /// The host that embedded, where the semantic cache did not do it for itself.
+    embedder: Option<String>,
 }
 
 /// Hears a session. Cheap to clone; clones keep the same drill.
@@ -82,9 +87,16 @@ pub struct Drill {
 impl Recorder {
     /// A recorder for a session that starts so.
     pub fn new(config: &SessionConfig) -> Self {
+        let mut policy = config.policy.clone();
+        // a headless run asks no other host; with it goes the threshold that suits it
+        let embedder = policy.semantic.embedder.take().map(|url| {
+            let url = Url::parse(&url);
+            url.map_or_else(|_| "another host".to_owned(), |url| host_of(&url))
+        });
         let world = World {
             seed: config.seed,
-            policy: config.policy.clone(),
+            policy,
+            embedder,
             latency: config.latency,
             capacity: config.capacity,
             person: Person {
@@ -92,10 +104,7 @@ impl Recorder {
                 answer_tokens: config.answer_tokens,
                 model: config.model.clone(),
             },
-            upstream: config
-                .upstream
-                .as_ref()
-                .map(|upstream| crate::client::host_of(&upstream.url)),
+            upstream: config.upstream.as_ref().map(|upstream| host_of(&upstream.url)),
         };
         let mut heard = Heard {
             commands: Vec::new(),

@@ -7,6 +7,8 @@
 mod hostile;
 #[path = "terminal/keys.rs"]
 mod keys;
+#[path = "terminal/record.rs"]
+mod record;
 #[path = "terminal/replay.rs"]
 mod replay;
 #[path = "terminal/upstream.rs"]

@@ -2,7 +2,7 @@
 //! told with its line and the nearest right name.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -56,16 +56,16 @@ pub(super) fn read_bounded(path: &Path, largest: u64) -> io::Result<String> {
     Ok(text)
 }
 
-/// A journal to read, line by line and however long: a file, or standard input where it is called `-`.
-pub fn journal(file: &Path) -> Result<Box<dyn BufRead>, ConfigError> {
+/// A journal to read, however long: a file, or standard input where it is called `-`.
+pub fn journal(file: &Path) -> Result<Box<dyn Read + Send>, ConfigError> {
     if file == Path::new("-") {
-        return Ok(Box::new(io::stdin().lock()));
+        return Ok(Box::new(io::stdin()));
     }
     let opened = fs::File::open(file).map_err(|error| ConfigError::Unreadable {
         path: file.to_owned(),
         error,
     })?;
-    Ok(Box::new(BufReader::new(opened)))
+    Ok(Box::new(opened))
 }
 
 /// The text of a file of pairs of prompts.

@@ -10,7 +10,7 @@ use crate::event::{Event, EventKind, FORMAT_VERSION};
 use crate::text::SafeText;
 
 /// The longest line: an answer of the largest size, each of its bytes escaped.
-const LONGEST_LINE: u64 = 128 << 20;
+pub(super) const LONGEST_LINE: u64 = 128 << 20;
 /// Characters of a line that an error shows.
 const EXCERPT: usize = 80;
 
@@ -75,6 +75,19 @@ pub enum JournalError {
     },
 }
 
+impl JournalError {
+    /// The line that it is about, from 1.
+    pub fn line(&self) -> u64 {
+        match self {
+            Self::NotAJournal { .. } | Self::BadHeader { .. } | Self::Future { .. } => 1,
+            Self::Unreadable { line, .. }
+            | Self::Broken { line, .. }
+            | Self::Torn { line }
+            | Self::TooLong { line } => *line,
+        }
+    }
+}
+
 /// Reads the header; the lines follow as they are asked for.
 pub fn read<R: BufRead>(input: R) -> Result<(Header, Lines<R>), JournalError> {
     let mut lines = Lines {
@@ -98,6 +111,13 @@ pub struct Lines<R> {
     over: bool,
 }
 
+impl<R> Lines<R> {
+    /// What was read of the first line, and the rest of the input: for another reader to go on with.
+    pub(super) fn after_header(self) -> (u64, R) {
+        (self.text.len() as u64, self.input)
+    }
+}
+
 impl<R: BufRead> Lines<R> {
     /// The number of the line that was read last; the header is line 1.
     pub fn line(&self) -> u64 {
@@ -117,27 +137,6 @@ impl<R: BufRead> Lines<R> {
         }
         Ok(read > 0)
     }
-
-    fn parse(&self) -> Result<Line, JournalError> {
-        let error = match serde_json::from_slice(&self.text) {
-            Ok(event) => return Ok(Line::Event(printable(event))),
-            Err(error) => error,
-        };
-        match serde_json::from_slice(&self.text) {
-            Ok(Mark::Gap(lost)) => return Ok(Line::Gap(lost)),
-            Ok(Mark::End(events)) => return Ok(Line::End { events }),
-            Err(_) => {}
-        }
-        let line = self.line;
-        if !self.text.ends_with(b"\n") {
-            return Err(JournalError::Torn { line });
-        }
-        Err(JournalError::Broken {
-            line,
-            message: one_line(&error.to_string(), 2 * EXCERPT),
-            excerpt: excerpt(&self.text),
-        })
-    }
 }
 
 impl<R: BufRead> Iterator for Lines<R> {
@@ -149,12 +148,33 @@ impl<R: BufRead> Iterator for Lines<R> {
         }
         let line = match self.fetch() {
             Ok(false) => return None,
-            Ok(true) => self.parse(),
+            Ok(true) => parse(&self.text, self.line),
             Err(error) => Err(error),
         };
         self.over = line.is_err();
         Some(line)
     }
+}
+
+/// One line, with its end if it has one.
+pub(super) fn parse(text: &[u8], line: u64) -> Result<Line, JournalError> {
+    let error = match serde_json::from_slice(text) {
+        Ok(event) => return Ok(Line::Event(printable(event))),
+        Err(error) => error,
+    };
+    match serde_json::from_slice(text) {
+        Ok(Mark::Gap(lost)) => return Ok(Line::Gap(lost)),
+        Ok(Mark::End(events)) => return Ok(Line::End { events }),
+        Err(_) => {}
+    }
+    if !text.ends_with(b"\n") {
+        return Err(JournalError::Torn { line });
+    }
+    Err(JournalError::Broken {
+        line,
+        message: one_line(&error.to_string(), 2 * EXCERPT),
+        excerpt: excerpt(text),
+    })
 }
 
 /// The header, its version first: what a later format adds must not look like a mistake.

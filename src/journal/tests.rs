@@ -158,3 +158,110 @@ fn a_full_disk_is_told_at_the_end() {
     // the session goes on
     tap(&event(100));
 }
+
+/// What a reader made of a text: its lines as they are compared, and the error, if it ended with one.
+type Read = (Vec<Line>, Option<String>);
+
+fn one_by_one(text: &[u8]) -> Read {
+    let (mut whole, mut error) = (Vec::new(), None);
+    for line in read(text).unwrap().1 {
+        match line {
+            Ok(line) => whole.push(line),
+            Err(told) => error = Some(told.to_string()),
+        }
+    }
+    (whole, error)
+}
+
+/// The same by all cores; every piece must stand where it says.
+fn in_parallel(text: &[u8]) -> Read {
+    let (mut whole, mut error) = (Vec::new(), None);
+    let (read_header, pieces) = read_in_parallel(io::Cursor::new(text.to_vec())).unwrap();
+    assert_eq!(read_header, header());
+    let mut offset = text.iter().position(|byte| *byte == b'\n').unwrap() as u64 + 1;
+    for piece in pieces {
+        assert!(error.is_none(), "a piece after an error");
+        assert_eq!((piece.offset, piece.first_line), (offset, whole.len() as u64 + 2));
+        offset += piece.bytes;
+        whole.extend(piece.lines);
+        error = piece.error.map(|told| told.to_string());
+    }
+    (whole, error)
+}
+
+#[test]
+fn all_cores_read_what_one_reads() {
+    // some hundred lines to a piece, and some dozen pieces
+    let text = written(20_000);
+    assert!(text.len() as u64 > 10 * PIECE, "{} bytes", text.len());
+    let long = Event {
+        seq: 20_000,
+        kind: EventKind::Noticed {
+            text: "x".repeat(3 * PIECE as usize).as_str().into(),
+        },
+        ..event(20_000)
+    };
+    let long = serde_json::to_string(&long).unwrap();
+    let at = |share: f64| (text.len() as f64 * share) as usize;
+    let mut cases = vec![
+        text.clone(),
+        text.trim_end().to_owned(),
+        // a line that is longer than a piece, and the file ends with it or does not
+        format!("{text}{long}\n"),
+        format!("{text}{long}"),
+        format!("{text}{long}\n{text}"),
+        text.replacen("\"seq\":9000,", "\"seq\":many,", 1),
+        text.replacen("\"seq\":0,", "\"seq\":none,", 1),
+        text.lines().next().unwrap().to_owned() + "\n",
+        text[..text.find('\n').unwrap() + 20].to_owned(),
+    ];
+    cases.extend([0.3, 0.5, 0.77, 0.99].map(|share| text[..at(share)].to_owned()));
+    // cut at the very end of a piece
+    let first = text.find('\n').unwrap() + 1;
+    cases.push(text[..first + PIECE as usize].to_owned());
+    for case in &cases {
+        let (lines, error) = in_parallel(case.as_bytes());
+        let (expected_lines, expected_error) = one_by_one(case.as_bytes());
+        let end = &case[case.len().saturating_sub(60)..];
+        assert_eq!(error, expected_error, "{} bytes, to ..{end}", case.len());
+        assert!(lines == expected_lines, "{} bytes, to ..{end}", case.len());
+    }
+    assert!(read_in_parallel("hello".as_bytes()).is_err());
+}
+
+/// Never ends, and says when it is dropped.
+struct Endless(#[expect(dead_code, reason = "its end is what is looked at")] Sender<()>);
+impl io::Read for Endless {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        into.fill(b'\n');
+        Ok(into.len())
+    }
+}
+
+#[test]
+fn pieces_that_nobody_wants_end_their_threads() {
+    let (gone, told) = channel();
+    let text = io::Cursor::new(written(3).into_bytes());
+    let (_, pieces) = read_in_parallel(io::Read::chain(text, Endless(gone))).unwrap();
+    drop(pieces);
+    // only when the reader has gone
+    assert!(told.recv().is_err());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_on_is_told_with_its_line() {
+    struct Broken;
+    impl io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("bad sector"))
+        }
+    }
+    let text = io::Cursor::new(written(3).into_bytes());
+    let (_, pieces) = read_in_parallel(io::Read::chain(text, Broken)).unwrap();
+    let mut lines: Vec<_> = pieces.lines().collect();
+    assert_eq!(
+        lines.pop().unwrap().unwrap_err().to_string(),
+        "line 6: cannot be read: bad sector"
+    );
+    assert_eq!(lines.len(), 4);
+}

@@ -1,6 +1,7 @@
 //! A session of its own: the control room, a drill without a screen, and what is written down of either.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use color_eyre::eyre;
@@ -62,7 +63,7 @@ pub(crate) async fn start(
     recorder: Option<&Recorder>,
 ) -> eyre::Result<(Session, Written)> {
     let mut labels = Keeper::new(&config.policy.semantic, options::labels_file(cli));
-    let header = Header::live(config.seed, config.policy.clone(), unix_seconds());
+    let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).asked_by(&config.users);
     let journal = match &cli.journal {
         Some(path) => Some(LiveJournal::start(Journal::try_new(
             options::create(path)?,
@@ -176,8 +177,16 @@ pub(crate) fn refused_record(cli: &Cli) -> Option<String> {
         return Some("--record keeps what is done in the control room, and there is no terminal here".into());
     }
     let name = SafeText::new(&file.to_string_lossy()).single_line();
-    let exists = file.symlink_metadata().is_ok();
-    exists.then(|| format!("--record {name}: that file is there already; name one that is not"))
+    // now, and not after an hour of drilling; an empty file would look like a drill
+    match File::create_new(file).and_then(|_| std::fs::remove_file(file)) {
+        Ok(()) => None,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Some(format!(
+            "--record {name}: that file is there already; name one that is not"
+        )),
+        Err(error) => Some(format!(
+            "--record {name}: no file can be made there: {error}; name one in a directory that you may write to"
+        )),
+    }
 }
 
 /// Where drills are kept: in the file that was asked for, or here under the date.

@@ -11,7 +11,7 @@ use seawall::cli::{CompareArgs, ReportFormat};
 use seawall::compare::{self, RecordedWorld, Wanted};
 use seawall::config;
 use seawall::explain;
-use seawall::journal::{self};
+use seawall::journal;
 use seawall::markdown;
 use seawall::scenario::{self, RunError, worlds};
 use seawall::text::SafeText;
@@ -195,9 +195,9 @@ fn recorded(file: &Path) -> eyre::Result<Option<RecordedWorld>> {
 pub(crate) fn check_journal(file: &Path) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
     let input = config::journal(file)?;
-    let checked = journal::read(input)
+    let checked = journal::read_in_parallel(input)
         .map_err(CheckError::from)
-        .and_then(|(header, lines)| check::check(&header, lines));
+        .and_then(|(header, pieces)| check::check(&header, pieces.lines()));
     match checked {
         Ok(summary) => {
             writeln!(std::io::stdout(), "{name}: {summary}")?;

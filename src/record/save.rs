@@ -76,7 +76,7 @@ pub enum SaveError {
     #[error("the drill broke a promise when it was played headless: {0}")]
     Broken(String),
     /// No file.
-    #[error("cannot write {}: {error}", config::one_line(&path.to_string_lossy()))]
+    #[error("cannot write {}: {error}; end the session and start it where you may write, with --record FILE if you like", config::one_line(&path.to_string_lossy()))]
     Unwritable {
         /// Which.
         path: PathBuf,

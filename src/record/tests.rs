@@ -11,8 +11,8 @@ use crate::bus::Bus;
 use crate::config;
 use crate::event::{CallId, UserId};
 use crate::scenario::{self, Report, Scene};
-use crate::session::{LocalSession, Session};
-use crate::settings::{QueueOrder, Range, SemanticMode};
+use crate::session::{LocalSession, Session, UpstreamConfig};
+use crate::settings::{QueueOrder, Range, SemanticLabel, SemanticMode, SemanticSettings};
 use crate::time::{Clock, Utc};
 
 /// 2026-11-25 23:51:02 UTC.
@@ -115,7 +115,7 @@ fn what_is_kept_reads_well() {
     for part in [
         " on 2026-11-25 23:51:02 UTC.\n# 90s of 90 calls under the policy production; the built-in simulator answered.\n",
         "#   seawall run drill.toml\n",
-        "\nname = \"drill\"\nabout = \"a drill by hand: 3 bursts, faults\"\nseed = 7\nduration = \"90s\"\n",
+        "\nname = \"drill\"\nabout = \"a drill by hand: 3 bursts, the faults outage\"\nseed = 7\nduration = \"90s\"\n",
         "\n[policy]\nbase = \"production\"\n",
         "\n[person]\nusers = [\"ana\", \"ben\", \"cleo\", \"dev\"]\nanswer_tokens = 256\n",
         "\n# What was done, and when.\n\n[[command]]\nat = \"1.5s\"\ndo = { burst = { calls = 20, user = \"ana\" } }\n\
@@ -339,6 +339,73 @@ fn a_policy_is_its_preset_or_what_differs() {
         came.name.clone_from(&policy.name);
         assert_eq!(came, policy, "{text}");
     }
+}
+
+/// What answered or embedded elsewhere is not there headless: the file says what stands in for it.
+#[test]
+fn who_stands_in_for_others_is_said() {
+    let stands_in = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains(" stands in for "))
+            .count()
+    };
+    let here = text(&by_hand(&outage(), vec![(0, burst(2))], 9_000));
+    assert_eq!(stands_in(&here), 0, "{here}");
+    let mut config = SessionConfig {
+        upstream: Some(UpstreamConfig {
+            url: Url::parse("http://10.0.0.7:8034/v1").unwrap(),
+            api_key: None,
+            extra_roots: Vec::new(),
+        }),
+        ..outage()
+    };
+    config.policy.semantic.mode = SemanticMode::On;
+    config.policy.semantic.embedder = Some("https://user:word@embed.example/v1?key=k".into());
+    let text = text(&by_hand(
+        &config,
+        vec![(0, ask("why?")), (5_000, ask("why so?"))],
+        9_000,
+    ));
+    assert_eq!(stands_in(&text), 2, "{text}");
+    assert!(text.contains("; 10.0.0.7:8034 answered.\n"), "{text}");
+    assert!(
+        text.contains("\n# embed.example compared the prompts of the semantic cache."),
+        "{text}"
+    );
+    assert!(!text.contains("word") && !text.contains("key=k"), "{text}");
+    let (scene, report) = run(&text);
+    assert!(report.met, "{report}\n{text}");
+    // the threshold that suits the built-in one
+    assert_eq!(
+        scene.policy.semantic,
+        SemanticSettings {
+            mode: SemanticMode::On,
+            ..SemanticSettings::default()
+        }
+    );
+}
+
+/// What people said of hits, long ago and elsewhere, is noise in a drill without a semantic cache.
+#[test]
+fn labels_are_kept_where_they_can_matter() {
+    let mut config = outage();
+    config.policy.semantic.labels = vec![SemanticLabel {
+        request: "8613424a4fc9190a2da23823c406faa5".into(),
+        good: 2,
+        bad: 0,
+        threshold: None,
+    }];
+    let plain = text(&by_hand(&config, vec![(0, burst(2))], 9_000));
+    assert!(!plain.contains("labels"), "{plain}");
+    let on = Command::SetSemantic {
+        mode: SemanticMode::On,
+    };
+    let semantic = text(&by_hand(&config, vec![(0, on), (1, burst(2))], 9_000));
+    assert!(
+        semantic.contains("\nlabels = [{ bad = 0, good = 2, request = \"8613"),
+        "{semantic}"
+    );
+    assert!(run(&semantic).1.met, "{semantic}");
 }
 
 /// What runs when the session ends is stopped by it, and the file says so.

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::expect::Bounds;
 use super::{Drill, World};
 use crate::config;
-use crate::scenario::{Faults, TimedCommand, Wish};
+use crate::scenario::{Faults, Measure, TimedCommand, Wish};
 use crate::settings::{FaultProfile, LatencyProfile, Policy, QueueOrder, SemanticMode, bare, inline, quoted};
 use crate::time::Utc;
 
@@ -34,7 +34,10 @@ pub(super) fn write(drill: &Drill, heading: Heading<'_>, tried: &[Tried]) -> Str
     let _ = writeln!(text, "about = {}", quoted(&about(drill)));
     let _ = writeln!(text, "seed = {}", drill.world.seed);
     let _ = writeln!(text, "duration = \"{}\"", seconds(drill.duration));
-    world(&mut text, &drill.world);
+    let wishes = || drill.commands.iter().map(|command| &command.wish);
+    let semantic = drill.world.policy.semantic.mode != SemanticMode::Off
+        || wishes().any(|wish| matches!(wish, Wish::Semantic(_) | Wish::Label { .. }));
+    world(&mut text, &drill.world, semantic);
     let _ = writeln!(text, "\n# What was done, and when.");
     for command in &drill.commands {
         let TimedCommand { at, wish } = command;
@@ -75,7 +78,15 @@ fn head(text: &mut String, drill: &Drill, heading: Heading<'_>) {
     if drill.world.upstream.is_some() {
         let _ = writeln!(
             text,
-            "# The simulator stands in for that upstream in a headless run: it is a model, with a pace of its own."
+            "# The simulator stands in for that upstream in a headless run: it is a model, with a pace and answers of its own."
+        );
+    }
+    if let Some(host) = &drill.world.embedder {
+        let _ = writeln!(
+            text,
+            "# {} compared the prompts of the semantic cache. The built-in embedder stands in for it in a headless run:\n\
+             # it finds other prompts alike, so the semantic cache may serve other calls.",
+            comment(host)
         );
     }
     if drill.running > 0 {
@@ -94,12 +105,26 @@ fn about(drill: &Drill) -> String {
     let count = |keep: fn(&Wish) -> bool| wishes().filter(|wish| keep(wish)).count() as u64;
     let bursts = count(|wish| matches!(wish, Wish::Burst(_)));
     let prompts = count(|wish| matches!(wish, Wish::Send(_)));
+    let mut faulty = Vec::new();
+    for wish in wishes() {
+        if let Wish::Faults(Faults {
+            on: true,
+            rates: Some(rates),
+            ..
+        }) = wish
+            && !faulty.contains(&&rates.name)
+        {
+            faulty.push(&rates.name);
+        }
+    }
     let changes = count(|wish| matches!(wish, Wish::Set(_)));
-    let faulty = wishes().any(|wish| matches!(wish, Wish::Faults(faults) if faults.on));
     let parts = [
         (bursts > 0).then(|| counted(bursts, "burst", "bursts")),
         (prompts > 0).then(|| counted(prompts, "prompt", "prompts")),
-        faulty.then(|| "faults".to_owned()),
+        faulty.first().map(|first| match faulty.len() {
+            1 => format!("the faults {first}"),
+            many => format!("{many} kinds of faults"),
+        }),
         (changes > 0).then(|| counted(changes, "change of policy", "changes of policy")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
@@ -107,8 +132,8 @@ fn about(drill: &Drill) -> String {
 }
 
 /// What the session started with, where it is not what a scenario has anyway.
-fn world(text: &mut String, world: &World) {
-    policy(text, &world.policy);
+fn world(text: &mut String, world: &World, semantic: bool) {
+    policy(text, &world.policy, semantic);
     let _ = writeln!(
         text,
         "\n# Who asked, and how: for the bursts and prompts below.\n[person]"
@@ -127,8 +152,14 @@ fn world(text: &mut String, world: &World) {
     }
 }
 
-/// A preset by its name, or what differs from `production`.
-fn policy(text: &mut String, policy: &Policy) {
+/// A preset by its name, or what differs from `production`. What people said of earlier hits is of this machine: it
+/// stands here only where it can matter.
+fn policy(text: &mut String, policy: &Policy, semantic: bool) {
+    let mut policy = policy.clone();
+    if !semantic {
+        policy.semantic.labels.clear();
+    }
+    let policy = &policy;
     let same = |name: &&&str| {
         config::policy(name).is_ok_and(|mut preset| {
             preset.name.clone_from(&policy.name);
@@ -144,6 +175,12 @@ fn policy(text: &mut String, policy: &Policy) {
     }
     let usual = Policy::default();
     section(text, "cache", &policy.cache, &usual.cache);
+    if !policy.semantic.labels.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n# The labels: what was said of earlier hits, as this machine had kept it."
+        );
+    }
     section(text, "semantic", &policy.semantic, &usual.semantic);
     section(text, "flight", &policy.flight, &usual.flight);
     section(text, "retry", &policy.retry, &usual.retry);
@@ -280,8 +317,14 @@ fn expectations(text: &mut String, tried: &[Tried]) {
     );
     for (bounds, headless) in tried {
         let name = bounds.measure.name();
-        let observed = number(bounds.observed);
-        let headless_shown = headless.map_or_else(|| "nothing".to_owned(), number);
+        let unit = if bounds.measure == Measure::LatencyP95 {
+            "s"
+        } else {
+            ""
+        };
+        let shown = |value: f64| format!("{}{unit}", number(value));
+        let observed = shown(bounds.observed);
+        let headless_shown = headless.map_or_else(|| "nothing".to_owned(), shown);
         if !bounds.hold(*headless) {
             let _ = writeln!(
                 text,

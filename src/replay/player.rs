@@ -1,4 +1,4 @@
-//! Where a replay is, and where a key moves it. Pure: the time of the clock is an argument.
+//! Where a replay is, and where a key moves it. The time of the clock is an argument.
 //!
 //! ```text
 //!              Play                      position: events that have happened
@@ -11,8 +11,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::load::Recording;
+use super::load::{Damage, Page, Recording};
 use crate::event::Event;
+use crate::state::State;
 use crate::time::Timestamp;
 use crate::tui::playback::{Control, Moved, Playback};
 
@@ -38,6 +39,10 @@ pub struct Player {
     recording: Recording,
     /// Events that have happened.
     position: usize,
+    /// The events around that: the next one is among them, if there is one.
+    page: Page,
+    /// A state a little before where a key led last, and how many events it has.
+    near: Option<(usize, Box<State>)>,
     playing: bool,
     /// Place in [`SPEEDS`].
     speed: usize,
@@ -49,14 +54,18 @@ pub struct Player {
 impl Player {
     /// At the beginning, and playing from `now` on.
     pub fn new(recording: Recording, now: Timestamp) -> Self {
-        Self {
+        let mut player = Self {
             playing: !recording.is_empty(),
             recording,
             position: 0,
+            page: Page::default(),
+            near: None,
             speed: NORMAL,
             anchor: Timestamp::ZERO,
             since: now,
-        }
+        };
+        player.turn();
+        player
     }
 
     /// What is played.
@@ -80,7 +89,7 @@ impl Player {
         if !self.playing {
             return self.anchor;
         }
-        let next = self.recording.events.get(self.position);
+        let next = self.page.event(self.position);
         let limit = next.map_or(self.recording.length(), |event| event.at);
         self.wanted(now).min(limit)
     }
@@ -106,43 +115,85 @@ impl Player {
 
     /// When the next event is due, or the end; nothing while it stands still.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let next = self.recording.events.get(self.position);
+        let next = self.page.event(self.position);
         self.due(next.map_or(self.recording.length(), |event| event.at))
     }
 
     /// The events that are due at `now`, at most `most`. At the end it stands still.
-    pub fn play(&mut self, now: Timestamp, most: usize) -> &[Arc<Event>] {
+    pub fn play(&mut self, now: Timestamp, most: usize) -> Vec<Arc<Event>> {
+        let mut due = Vec::new();
         if !self.playing {
-            return &[];
+            return due;
         }
-        let until = self.recording.events_until(self.wanted(now));
-        let from = self.position;
-        self.position = until.clamp(from, from.saturating_add(most));
+        let wanted = self.wanted(now);
+        while let Some(event) = self.page.event(self.position)
+            && event.at <= wanted
+            && due.len() < most
+        {
+            due.push(Arc::clone(event));
+            self.position += 1;
+            self.turn();
+        }
         if self.position == self.recording.len() {
             self.playing = false;
             self.anchor = self.recording.length();
         }
-        self.recording.events.get(from..self.position).unwrap_or_default()
+        due
+    }
+
+    /// Turns to the page that the next event is on.
+    fn turn(&mut self) {
+        let all = self.recording.len();
+        if self.page.event(self.position).is_some() || self.position == all {
+            return;
+        }
+        match self.recording.page(self.position) {
+            Ok(page) => self.page = page,
+            Err(damage) => {
+                // what was shown stays, and nothing follows
+                self.anchor = self.page.events.last().map_or(self.anchor, |last| last.at);
+                self.playing = false;
+                self.recording.damage = Some(damage);
+            }
+        }
     }
 
     /// Obeys a key. What comes back leads from the state that is shown to the new one.
     pub fn control(&mut self, control: Control, now: Timestamp) -> Moved {
         let at = self.at(now);
         (self.anchor, self.since) = (at, now);
+        let moved = self.moved(control, at);
+        self.told(moved)
+    }
+
+    /// Stays where it is when the journal cannot be read again, and says why.
+    fn told(&mut self, moved: Result<Moved, Damage>) -> Moved {
+        moved.unwrap_or_else(|(short, full)| {
+            self.playing = false;
+            let said = Some(full.to_string());
+            self.recording.damage = Some((short, full));
+            Moved {
+                said,
+                ..Moved::default()
+            }
+        })
+    }
+
+    fn moved(&mut self, control: Control, at: Timestamp) -> Result<Moved, Damage> {
         match control {
             Control::Play if !self.playing && self.position == self.recording.len() => {
                 // what has come to its end begins again
                 self.playing = !self.recording.is_empty();
-                self.seek(Timestamp::ZERO)
+                self.sought(Timestamp::ZERO)
             }
             Control::Play => {
                 self.playing = !self.playing;
-                Moved::default()
+                Ok(Moved::default())
             }
             Control::Speed(by) => {
                 let speed = self.speed.saturating_add_signed(isize::from(by));
                 self.speed = speed.min(SPEEDS.len() - 1);
-                Moved::default()
+                Ok(Moved::default())
             }
             Control::Step(by) => {
                 self.playing = false;
@@ -152,9 +203,9 @@ impl Player {
             Control::Mark(by) => self.jump(by > 0),
             Control::Seconds(by) => {
                 let by = (by < 0, Duration::from_secs(u64::from(by.unsigned_abs())));
-                self.seek(if by.0 { at - by.1 } else { at + by.1 })
+                self.sought(if by.0 { at - by.1 } else { at + by.1 })
             }
-            Control::Beginning => self.seek(Timestamp::ZERO),
+            Control::Beginning => self.sought(Timestamp::ZERO),
             Control::End => {
                 self.playing = false;
                 self.stand_after(self.recording.len())
@@ -164,30 +215,46 @@ impl Player {
 
     /// Goes to a time: all that had happened by then has happened. It goes on playing if it did.
     pub fn seek(&mut self, at: Timestamp) -> Moved {
-        self.anchor = at.min(self.recording.length());
+        let moved = self.sought(at);
+        self.told(moved)
+    }
+
+    fn sought(&mut self, at: Timestamp) -> Result<Moved, Damage> {
+        let at = at.min(self.recording.length());
         // the beginning is before the first event, whenever that is
         let position = if at == Timestamp::ZERO {
             0
         } else {
-            self.recording.events_until(self.anchor)
+            self.recording.events_until(at)?
         };
+        let moved = self.go(position)?;
+        self.anchor = at;
         if position == self.recording.len() {
             self.playing = false;
         }
-        self.go(position)
+        Ok(moved)
     }
 
     /// Goes to where `position` events have happened, to the time of the last of them.
-    fn stand_after(&mut self, position: usize) -> Moved {
+    fn stand_after(&mut self, position: usize) -> Result<Moved, Damage> {
         let position = position.min(self.recording.len());
-        let last = position.checked_sub(1);
-        let last = last.and_then(|place| self.recording.events.get(place));
-        self.anchor = last.map_or(Timestamp::ZERO, |event| event.at);
-        self.go(position)
+        let moved = self.go(position)?;
+        self.anchor = match position.checked_sub(1) {
+            None => Timestamp::ZERO,
+            Some(last) => match self.page.event(last) {
+                Some(last) => last.at,
+                None => self
+                    .recording
+                    .page(last)?
+                    .event(last)
+                    .map_or(Timestamp::ZERO, |last| last.at),
+            },
+        };
+        Ok(moved)
     }
 
     /// Goes to the next mark, or to the one before, and stands still there.
-    fn jump(&mut self, on: bool) -> Moved {
+    fn jump(&mut self, on: bool) -> Result<Moved, Damage> {
         let here = self.position;
         let marks = self.recording.marks();
         let mark = if on {
@@ -198,40 +265,77 @@ impl Player {
         };
         let Some(mark) = mark else {
             let where_ = if on { "after" } else { "before" };
-            return Moved {
+            return Ok(Moved {
                 said: Some(format!("no breaker change, failure or burst {where_} this")),
                 ..Moved::default()
-            };
+            });
         };
         let (event, words) = (mark.event, mark.words.clone());
         self.playing = false;
-        Moved {
+        Ok(Moved {
             said: Some(words),
-            ..self.stand_after(event + 1)
-        }
+            ..self.stand_after(event + 1)?
+        })
     }
 
     /// The way from here to there: on from here where that is shorter than from a state that was kept.
-    fn go(&mut self, position: usize) -> Moved {
+    fn go(&mut self, position: usize) -> Result<Moved, Damage> {
         let here = self.position;
-        self.position = position;
-        let every = position - position % self.recording.every();
-        if here <= position && here >= every {
-            return Moved {
-                events: self.between(here, position),
+        let near = self.near.as_ref().map(|(events, _)| *events);
+        let near = near.filter(|events| *events <= position);
+        let kept = near.unwrap_or(0).max(self.recording.frames.place(position));
+        let moved = if here <= position && here >= kept {
+            Moved {
+                events: self.between(here, position)?,
                 ..Moved::default()
-            };
-        }
-        let (from, state) = self.recording.frame(position);
-        Moved {
-            state: Some(Box::new(state)),
-            events: self.between(from, position),
-            said: None,
-        }
+            }
+        } else {
+            Moved {
+                state: Some(Box::new(self.state(position)?)),
+                ..Moved::default()
+            }
+        };
+        self.position = position;
+        self.turn();
+        Ok(moved)
     }
 
-    fn between(&self, from: usize, to: usize) -> Vec<Arc<Event>> {
-        self.recording.events.get(from..to).unwrap_or_default().to_vec()
+    /// The state after so many events, from the last one before it that was kept.
+    fn state(&mut self, position: usize) -> Result<State, Damage> {
+        let frame = self.recording.frames.place(position);
+        let (mut done, mut state) = match self.near.take() {
+            Some((events, state)) if (frame..=position).contains(&events) => (events, *state),
+            _ => (frame, self.recording.frames.state(position)),
+        };
+        while done < position {
+            let page = self.recording.page(done)?;
+            if position <= page.end() {
+                // who goes back by steps needs it again
+                self.near = Some((done, Box::new(state.clone())));
+            }
+            let until = position.min(page.end());
+            for place in done..until {
+                if let Some(event) = page.event(place) {
+                    state.apply(event);
+                }
+            }
+            done = until.max(done + 1);
+        }
+        Ok(state)
+    }
+
+    /// The events from here to there.
+    fn between(&self, from: usize, to: usize) -> Result<Vec<Arc<Event>>, Damage> {
+        let mut events = Vec::with_capacity(to - from);
+        let mut page = self.page.clone();
+        while from + events.len() < to {
+            let place = from + events.len();
+            match page.event(place) {
+                Some(event) => events.push(Arc::clone(event)),
+                None => page = self.recording.page(place)?,
+            }
+        }
+        Ok(events)
     }
 
     /// Where it is, for the bar.

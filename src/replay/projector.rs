@@ -29,7 +29,7 @@ impl EventFeed for Projector {
             // a key ends the wait: the loop asks again after each
             None => std::future::pending().await,
         }
-        batch.extend_from_slice(self.player.play(self.clock.now(), BATCH));
+        batch.append(&mut self.player.play(self.clock.now(), BATCH));
         Feed::Events
     }
 

@@ -1,11 +1,12 @@
 //! The player under made-up clocks: where keys lead, and that every way leads to the same state.
 
-use std::sync::Arc;
+use std::io::Write as _;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::{Player, Recording};
-use crate::event::{BreakerState, CallId, Event, EventKind, Fate, MoveReason, WindowCounts};
-use crate::journal::{Header, Journal};
+use super::{Input, Player, Recording};
+use crate::event::{BreakerState, CallId, Event, EventKind, Fate, MoveReason, Origin, UserId, WindowCounts};
+use crate::journal::{Header, Journal, JournalError, Line, read};
 use crate::settings::Policy;
 use crate::state::State;
 use crate::time::Timestamp;
@@ -71,24 +72,37 @@ fn journal() -> Vec<u8> {
     journal.finish().unwrap()
 }
 
+fn load(journal: &[u8]) -> Result<Recording, JournalError> {
+    Recording::load(Input::Memory(journal.to_vec().into()), &AtomicU64::default())
+}
+
 fn player() -> Player {
-    Player::new(Recording::load(journal().as_slice()).unwrap(), Timestamp::ZERO)
+    Player::new(load(&journal()).unwrap(), Timestamp::ZERO)
+}
+
+/// All events of a journal, read by one thread.
+fn events(journal: &[u8]) -> Vec<Event> {
+    let lines = read(journal).unwrap().1.map_while(Result::ok);
+    let events = lines.filter_map(|line| match line {
+        Line::Event(event) => Some(event),
+        _ => None,
+    });
+    events.collect()
 }
 
 /// A player, the state it led to, and the states that it should be.
 struct Watched {
     player: Player,
     shown: State,
-    events: Vec<Arc<Event>>,
+    events: Vec<Event>,
     now: Timestamp,
 }
 
 impl Watched {
     fn new() -> Self {
-        let player = player();
         Self {
-            events: player.recording().events.clone(),
-            player,
+            events: events(&journal()),
+            player: player(),
             shown: State::default(),
             now: Timestamp::ZERO,
         }
@@ -112,7 +126,7 @@ impl Watched {
 
     fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
-        let events = self.player.play(self.now, usize::MAX).to_vec();
+        let events = self.player.play(self.now, usize::MAX);
         for event in events {
             self.shown.apply(&event);
         }
@@ -231,7 +245,7 @@ fn no_picture_shows_a_time_beyond_an_event_that_was_not_given() {
 
 /// What a journal shows, and what is said of it.
 fn opened(text: &str) -> (usize, String) {
-    let recording = Recording::load(text.as_bytes()).unwrap();
+    let recording = load(text.as_bytes()).unwrap();
     let damage = recording.damage.clone();
     let (short, full) = damage.unwrap_or_default();
     (recording.len(), format!("{short} | {full}"))
@@ -266,15 +280,15 @@ fn a_damaged_journal_opens_up_to_the_damage_and_says_so() {
         assert!(shown.is_none_or(|shown| shown == events), "{events}: {told}");
     }
     assert_eq!(opened(lines[0]).0, 0);
-    assert!(Recording::load("hello".as_bytes()).is_err());
-    assert!(Recording::load("".as_bytes()).is_err());
+    assert!(load(b"hello").is_err());
+    assert!(load(b"").is_err());
 }
 
 #[test]
 fn nothing_recorded_is_nothing_to_play() {
     let whole = String::from_utf8(journal()).unwrap();
     let header = whole.lines().next().unwrap();
-    let mut player = Player::new(Recording::load(header.as_bytes()).unwrap(), Timestamp::ZERO);
+    let mut player = Player::new(load(header.as_bytes()).unwrap(), Timestamp::ZERO);
     assert_eq!(player.next_due(), None);
     for control in [
         Control::Play,
@@ -286,4 +300,99 @@ fn nothing_recorded_is_nothing_to_play() {
         player.control(control, seconds(1));
         assert_eq!((player.position(), player.is_playing()), (0, false));
     }
+}
+
+#[test]
+fn a_journal_that_changes_while_it_is_open_stops_and_says_so() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let text = journal();
+    file.write_all(&text).unwrap();
+    let input = Input::of(file.reopen().unwrap()).unwrap();
+    let mut player = Player::new(
+        Recording::load(input, &AtomicU64::default()).unwrap(),
+        Timestamp::ZERO,
+    );
+    assert_eq!(player.recording().len(), 2000);
+    assert_eq!(player.play(seconds(10), 256).len(), 11);
+    // another session under the same name
+    file.as_file().set_len(text.len() as u64 / 2).unwrap();
+    let moved = player.control(Control::End, seconds(10));
+    let said = moved.said.unwrap();
+    assert!(
+        said.contains("has changed since it was opened") && said.contains("open it again"),
+        "{said}"
+    );
+    assert!(moved.state.is_none() && moved.events.is_empty());
+    assert_eq!((player.position(), player.is_playing()), (11, false));
+    let (short, _) = player.playback(seconds(10)).damage.unwrap();
+    assert_eq!(short, "changed meanwhile");
+    // what is still there can be looked at, and playing ends where it is not
+    assert_eq!(player.control(Control::Step(1), seconds(10)).events.len(), 1);
+    player.control(Control::Play, seconds(10));
+    let shown = player.play(seconds(5000), usize::MAX).len();
+    assert!((100..1988).contains(&shown), "{shown}");
+    assert!(!player.is_playing());
+}
+
+#[test]
+fn who_could_ask_is_named_or_else_who_asked() {
+    let user = |name: &str| UserId::new(name);
+    let recorded = |header: Header| {
+        let mut journal = Journal::try_new(Vec::new(), &header).unwrap();
+        for (seq, name) in ["eve", "ben", "eve"].into_iter().enumerate() {
+            let seq = seq as u64;
+            journal
+                .write(&Event {
+                    seq,
+                    at: seconds(seq),
+                    call: Some(CallId(seq)),
+                    kind: EventKind::CallStarted {
+                        origin: Origin::Library,
+                        user: user(name),
+                        prompt: "why?".into(),
+                        fingerprint: "00".into(),
+                        prompt_tokens: 1,
+                        deadline: seconds(60),
+                        manner: crate::event::Manner::default(),
+                    },
+                })
+                .unwrap();
+        }
+        load(&journal.finish().unwrap()).unwrap().who_could_ask()
+    };
+    let header = Header::live(7, Policy::default(), 0);
+    assert_eq!(recorded(header.clone()), [user("eve"), user("ben")]);
+    let named = [user("ana"), user("ben"), user("eve")];
+    assert_eq!(recorded(header.asked_by(&named)), named);
+}
+
+#[test]
+fn a_journal_that_is_too_long_is_shown_as_far_as_it_goes_and_says_so() {
+    // pieces are of 128 KiB, and what is larger than one is cut after it
+    let mut journal = Journal::try_new(Vec::new(), &Header::virtual_time(7, Policy::default())).unwrap();
+    for seq in 0..2000 {
+        let text = "a long story ".repeat(20);
+        let kind = EventKind::Noticed {
+            text: text.as_str().into(),
+        };
+        journal
+            .write(&Event {
+                seq,
+                at: seconds(seq),
+                call: None,
+                kind,
+            })
+            .unwrap();
+    }
+    let text = journal.finish().unwrap();
+    let input = Input::Memory(text.into());
+    let recording = Recording::up_to(100_000, input.clone(), &AtomicU64::default()).unwrap();
+    let (short, full) = recording.damage.clone().unwrap();
+    assert!((100..1999).contains(&recording.len()), "{}", recording.len());
+    assert!(
+        short.starts_with("only ") && full.contains("read all of it"),
+        "{short}, {full}"
+    );
+    let whole = Recording::up_to(1 << 20, input, &AtomicU64::default()).unwrap();
+    assert_eq!((whole.len(), whole.damage), (2000, None));
 }

@@ -1,6 +1,6 @@
 //! Traffic out of a journal.
 
-use std::io::BufRead;
+use std::io::Read;
 
 use super::Traffic;
 use crate::journal::{self, Header, JournalError, Line};
@@ -21,8 +21,8 @@ pub struct Recorded {
 }
 
 /// Reads a journal to its end, or to the first line that is none.
-pub fn load<R: BufRead>(input: R) -> Result<Recorded, JournalError> {
-    let (header, lines) = journal::read(input)?;
+pub fn load<R: Read + Send + 'static>(input: R) -> Result<Recorded, JournalError> {
+    let (header, pieces) = journal::read_in_parallel(input)?;
     let mut recorded = Recorded {
         header,
         traffic: Traffic::default(),
@@ -30,7 +30,7 @@ pub fn load<R: BufRead>(input: R) -> Result<Recorded, JournalError> {
         damage: None,
         closed: false,
     };
-    for line in lines {
+    for line in pieces.lines() {
         match line {
             Ok(Line::Event(event)) => recorded.traffic.take(&event),
             Ok(Line::Gap(lost)) => recorded.lost = recorded.lost.saturating_add(lost),

@@ -268,6 +268,7 @@ fn open_list(ui: &mut Ui, action: Action) {
     } else {
         Overlay::Help(Help {
             pane: Tier::of(ui.size.width, ui.size.height).stand_in(ui.focus),
+            replay: ui.playback.is_some(),
             ..Help::default()
         })
     };

@@ -1,11 +1,13 @@
 //! What a journal shows: every number on a screen comes from the events, so a journal that is read back must
 //! draw what the session drew, cell by cell.
 
+use std::sync::atomic::AtomicU64;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use seawall::event::{CallId, Event, UserId};
 use seawall::journal::{Line, read};
-use seawall::replay::{Player, Recording};
+use seawall::replay::{Input, Player, Recording};
 use seawall::session::USERS;
 use seawall::state::State;
 use seawall::time::Timestamp;
@@ -109,7 +111,7 @@ fn draw(state: &State, ui: &Ui, now: Timestamp) -> Buffer {
 
 /// Plays the journal, goes to the same moments in an order that no session has, and compares every cell.
 pub(crate) fn compare_played(name: &str, journal: &str, live: &[Moment]) {
-    let recording = Recording::load(journal.as_bytes()).unwrap();
+    let recording = Recording::load(Input::Memory(journal.to_owned().into()), &AtomicU64::default()).unwrap();
     assert_eq!(recording.damage, None, "{name}");
     let mut player = Player::new(recording, Timestamp::ZERO);
     let mut shown = State::default();

@@ -15,7 +15,13 @@ fn a_live_session_is_written_down_and_played_again() {
     live.ask("what does a token bucket do?", 1);
     live.keys("q");
     assert_eq!(live.ended().0, 0);
+    // who could ask stands in it too
     let text = fs::read_to_string(file).unwrap();
+    let header = text.lines().next().unwrap();
+    assert!(
+        header.contains(r#""users":["ana","ben","cleo","dev"]"#),
+        "{header}"
+    );
     assert!(text.ends_with("}\n") && text.contains("{\"end\":"), "{text}");
 
     let mut replay = Terminal::start(&["replay", file], &[]);
@@ -40,8 +46,18 @@ fn a_live_session_is_written_down_and_played_again() {
     let mut cut = Terminal::start(&["replay", file], &[]);
     cut.until("the last line is torn");
     cut.until("damaged at line ");
+    cut.keys("?");
+    cut.until("In a replay");
+    // Esc and q at once would be Alt-q
+    cut.keys("\x1b");
+    cut.until_so("no help", |screen| !screen.contains("In a replay"));
     cut.keys("q");
-    assert_eq!(cut.ended().0, 0);
+    let (code, left) = cut.ended();
+    // and again where it is not cut and does not go away
+    assert!(
+        code == 0 && left.contains("the last line is torn: the program was stopped"),
+        "{left}"
+    );
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn record(scene: &Scene) -> (Outcome, Recorded) {
     let paper = Paper::default();
     let outcome = in_virtual_time(scene, Some(paper.clone()), &Arc::default()).unwrap();
     let journal = std::mem::take(&mut *paper.0.lock().unwrap());
-    (outcome, traffic::load(journal.as_slice()).unwrap())
+    (outcome, traffic::load(io::Cursor::new(journal)).unwrap())
 }
 
 fn again(recorded: &Recorded, policy: Policy, seed: u64) -> Outcome {

@@ -22,6 +22,9 @@ pub struct Help {
     pub scroll: usize,
     /// The pane it is about.
     pub pane: PaneId,
+    /// Whether what is shown was recorded: then the keys of a replay come first, and those that do things are not
+    /// there.
+    pub replay: bool,
 }
 
 impl Help {
@@ -48,8 +51,7 @@ pub enum Entry {
 }
 
 /// The contexts and the names of their sections.
-const SECTIONS: [(Context, &str); 7] = [
-    (Context::Replay, "In a replay"),
+const SECTIONS: [(Context, &str); 6] = [
     (Context::Input, "While typing a prompt"),
     (Context::Line, "While typing a filter"),
     (Context::List, "In a list"),
@@ -83,9 +85,16 @@ const LANES: [(SpanKind, &str); 5] = [
 
 /// Every row that passes the search.
 pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
-    let mut all = vec![Entry::Heading("This pane")];
+    let mut all = Vec::new();
+    if help.replay {
+        replay(&mut all, keymap);
+    }
+    all.push(Entry::Heading("This pane"));
     all.extend(help.pane.about().iter().map(|line| Entry::Words(line)));
     for (group, heading) in [(Group::Do, "Do things"), (Group::Look, "Look at things")] {
+        if help.replay && group == Group::Do {
+            continue;
+        }
         all.push(Entry::Heading(heading));
         all.extend(group_rows(keymap, group));
     }
@@ -94,18 +103,11 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
     all.push(Entry::Heading("Lanes, in the pane Attempts"));
     all.extend(LANES.map(|(kind, about)| Entry::Lane(kind, about)));
     for (context, heading) in SECTIONS {
-        all.push(Entry::Heading(heading));
-        for (bound, action, _) in keymap.rows().filter(|(bound, ..)| *bound == context) {
-            all.push(Entry::Keys(
-                keymap.keys(bound, action).join(" "),
-                action.description(),
-            ));
-        }
+        section(&mut all, keymap, context, heading);
     }
-    all.push(Entry::Heading("The bar of a replay"));
-    all.push(Entry::Words(
-        "B the breaker changed, F faults changed, > a burst began",
-    ));
+    if !help.replay {
+        replay(&mut all, keymap);
+    }
     all.push(Entry::Heading("The mouse"));
     all.push(Entry::Words("click a pane or a key below; the wheel scrolls"));
     all.push(Entry::Words("Shift-drag selects text, as your terminal does"));
@@ -124,6 +126,26 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
         });
     }
     all
+}
+
+/// What a replay has of its own.
+fn replay(all: &mut Vec<Entry>, keymap: &Keymap) {
+    section(all, keymap, Context::Replay, "In a replay");
+    all.push(Entry::Heading("The bar of a replay"));
+    all.push(Entry::Words(
+        "B the breaker changed, F faults changed, > a burst began",
+    ));
+}
+
+/// The keys of a context.
+fn section(all: &mut Vec<Entry>, keymap: &Keymap, context: Context, heading: &'static str) {
+    all.push(Entry::Heading(heading));
+    let rows = keymap.rows().filter(|(bound, ..)| *bound == context);
+    all.extend(
+        rows.map(|(bound, action, _)| {
+            Entry::Keys(keymap.keys(bound, action).join(" "), action.description())
+        }),
+    );
 }
 
 /// The actions of a group: their keys in normal mode, or how to reach them without one.
@@ -249,6 +271,20 @@ mod tests {
                     .any(|entry| matches!(entry, Entry::Keys(_, text) if *text == about))
             );
         }
+    }
+
+    #[test]
+    fn in_a_replay_its_keys_come_first_and_none_that_does_nothing() {
+        let keymap = Keymap::builtin().unwrap();
+        let help = Help {
+            replay: true,
+            ..Help::default()
+        };
+        let rows = entries(&help, &keymap);
+        assert_eq!(rows.first(), Some(&Entry::Heading("In a replay")));
+        let count = |heading| rows.iter().filter(|row| **row == Entry::Heading(heading)).count();
+        assert_eq!((count("In a replay"), count("Do things")), (1, 0));
+        assert_eq!(count("Look at things"), 1);
     }
 
     #[test]

@@ -127,6 +127,9 @@ fn dashboard(view: &View<'_>) -> Option<usize> {
 /// What to do where nothing was asked yet.
 fn nothing_yet(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
     let text = |text: &'static str| Line::from(row::piece(view.theme, Role::Muted, text));
+    if view.ui.read_only {
+        return vec![text("no calls yet")];
+    }
     let wordings = [
         text("no calls yet: press b for a burst, i to ask, f to break something on purpose"),
         text("no calls yet: press b for a burst, i to ask, f for faults"),

@@ -52,10 +52,10 @@ fn inject(view: &View<'_>, width: usize) -> Line<'static> {
     let faults = &session.faults;
     let name = row::clip(theme, &SafeText::new(&faults.name).single_line(), 24);
     if !session.faults_on {
-        let pieces = vec![
-            Line::from("inject   off"),
-            Line::from(format!("   f switches '{name}' on")),
-        ];
+        let mut pieces = vec![Line::from("inject   off")];
+        if !view.ui.read_only {
+            pieces.push(Line::from(format!("   f switches '{name}' on")));
+        }
         return row::join(theme, pieces, width);
     }
     let mut pieces = vec![Line::from(vec![

@@ -150,10 +150,11 @@ fn entries<'a>(
     }
     shares.sort_by_key(|share| (share.name.is_none(), share.name));
     shares.dedup_by_key(|share| share.name);
-    let asking = view.ui.asking();
+    // in a replay nobody does
+    let asking = view.ui.playback.is_none().then(|| view.ui.asking());
     let entry = |share: UserShare<'a>| Entry {
         name: share.name,
-        asks: share.name == Some(&asking),
+        asks: asking.is_some() && share.name == asking.as_ref(),
         noisy: noise.is_some_and(|noise| share.name == Some(&noise.user)),
         share,
     };

@@ -1,0 +1,93 @@
+//! A drill by hand, kept as a file, and the same program that plays it without a screen.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::Terminal;
+
+/// Runs a saved drill as CI would.
+fn played(file: &Path) -> Output {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    run.args(["run", file.to_str().unwrap()]).output().unwrap()
+}
+
+/// Waits until all calls up to this one have ended.
+fn answered(terminal: &mut Terminal, last: u32) {
+    let lane = format!(" #{last} ");
+    terminal.until_so(&lane, |screen| {
+        screen.contains(&lane) && screen.contains("nothing running")
+    });
+}
+
+/// Burst, outage on, burst, outage off, burst; each waited for.
+fn drill(terminal: &mut Terminal) {
+    terminal.until("upstream ready");
+    terminal.keys("b");
+    answered(terminal, 10);
+    terminal.keys("F");
+    terminal.until("FAULTS ON");
+    terminal.keys("B");
+    answered(terminal, 60);
+    terminal.keys("F");
+    terminal.until_so("faults off", |screen| !screen.contains("FAULTS ON"));
+    terminal.keys("b");
+    answered(terminal, 70);
+}
+
+#[test]
+fn a_drill_by_hand_is_saved_and_passes_without_a_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("drill.toml");
+    let mut live = Terminal::start(
+        &[
+            "--seed",
+            "7",
+            "--faults",
+            "outage",
+            "--record",
+            file.to_str().unwrap(),
+        ],
+        &[],
+    );
+    drill(&mut live);
+    live.keys("w");
+    live.until("saved drill.toml: 5 commands, 10 expectations");
+    let first = fs::read_to_string(&file).unwrap();
+    assert!(first.contains("duration = "), "{first}");
+    // what is done after `w` is in what is kept at the end
+    live.keys("b");
+    answered(&mut live, 80);
+    live.keys("q");
+    let (code, left) = live.ended();
+    assert_eq!(code, 0);
+    assert!(left.contains("saved drill.toml: 6 commands, "), "{left}");
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(text.matches("[[command]]").count(), 6, "{text}");
+    assert_eq!(
+        text.matches("faults = { on = true, profile = \"outage\" }")
+            .count(),
+        1,
+        "{text}"
+    );
+    let run = played(&file);
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert_eq!(run.status.code(), Some(0), "{said}\n{text}");
+    assert!(said.contains("passed"), "{said}");
+}
+
+#[test]
+fn a_file_that_cannot_be_made_is_refused_before_the_drill() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("there.toml");
+    fs::write(&there, "mine").unwrap();
+    let mut refused = Terminal::start(&["--record", there.to_str().unwrap()], &[]);
+    refused.until("that file is there already");
+    assert_eq!(refused.ended().0, 2);
+    assert_eq!(fs::read_to_string(&there).unwrap(), "mine");
+    let nowhere = folder.path().join("no").join("x.toml");
+    let mut refused = Terminal::start(&["--record", nowhere.to_str().unwrap()], &[]);
+    refused.until("no file can be made there");
+    assert_eq!(refused.ended().0, 2);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
