@@ -1,7 +1,7 @@
 //! A session of its own: the control room, a drill without a screen, and what is written down of either.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use color_eyre::eyre;
 use seawall::bus::{Bus, Tap};
@@ -14,9 +14,10 @@ use seawall::journal::{Header, Journal, LiveJournal};
 use seawall::labels::Keeper;
 use seawall::record::{Place, Recorder};
 use seawall::session::{Session, SessionConfig};
+use seawall::settings::Policy;
 use seawall::text::SafeText;
 use seawall::time::{Clock, unix_seconds};
-use seawall::tui::{self, theme};
+use seawall::tui::{self, Keep, theme};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -188,15 +189,22 @@ pub(crate) fn place(cli: &Cli) -> Place {
     }
 }
 
-/// Who keeps drills while the screen is open.
+/// Who keeps drills and policies while the screen is open.
 pub(crate) fn drills(session: &Session, recorder: &Recorder, place: Place) -> tui::Keeper {
     let (asked, mut wanted) = mpsc::channel(1);
     let (tell, told) = mpsc::channel(1);
     let (recorder, clock) = (recorder.clone(), session.clock());
     session.spawn(async move {
-        while wanted.recv().await.is_some() {
-            let kept = keep(&recorder, clock, place.clone()).await;
-            let sentence = kept.unwrap_or_else(|sentence| format!("no drill saved: {sentence}"));
+        while let Some(wanted) = wanted.recv().await {
+            let sentence = match wanted {
+                Keep::Drill => {
+                    let kept = keep(&recorder, clock, place.clone()).await;
+                    kept.unwrap_or_else(|sentence| format!("no drill saved: {sentence}"))
+                }
+                Keep::Policy(policy) => keep_policy(*policy)
+                    .await
+                    .unwrap_or_else(|sentence| format!("no policy saved: {sentence}")),
+            };
             if tell.send(sentence).await.is_err() {
                 return;
             }
@@ -214,6 +222,24 @@ pub(crate) async fn keep(recorder: &Recorder, clock: Clock, place: Place) -> Res
         Ok(Err(error)) => Err(SafeText::new(&error.to_string()).single_line()),
         Err(_) => Err("playing it headless failed".to_owned()),
     }
+}
+
+/// Keeps a policy as a file in this directory; in words what came of it.
+pub(crate) async fn keep_policy(policy: Policy) -> Result<String, String> {
+    let saved = tokio::task::spawn_blocking(move || save_policy(&policy, Path::new(""), unix_seconds()));
+    match saved.await {
+        Ok(Ok(path)) => {
+            let name = SafeText::new(&path.to_string_lossy()).single_line();
+            Ok(format!("policy saved: seawall --policy {name} takes it"))
+        }
+        Ok(Err(error)) => Err(SafeText::new(&error).single_line()),
+        Err(_) => Err("writing it failed".to_owned()),
+    }
+}
+
+// MERGE settings5: delete this function and call `config::save_policy` above (error: `.to_string()`).
+fn save_policy(policy: &Policy, _dir: &Path, _unix_seconds: u64) -> Result<PathBuf, String> {
+    Err(format!("{} cannot be written yet", policy.name))
 }
 
 /// By then the first frame is drawn.

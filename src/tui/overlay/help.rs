@@ -8,6 +8,7 @@ use crate::state::SpanKind;
 use crate::tui::action::{Action, Group};
 use crate::tui::editor::Editor;
 use crate::tui::keymap::{Context, Keymap};
+use crate::tui::overlay::shadow;
 use crate::tui::pane::{PaneId, lane};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
@@ -22,6 +23,8 @@ pub struct Help {
     pub scroll: usize,
     /// The pane it is about.
     pub pane: PaneId,
+    /// Whether it is about the view that compares live instead.
+    pub comparing: bool,
 }
 
 impl Help {
@@ -48,7 +51,7 @@ pub enum Entry {
 }
 
 /// The contexts and the names of their sections.
-const SECTIONS: [(Context, &str); 7] = [
+const SECTIONS: [(Context, &str); 9] = [
     (Context::Replay, "In a replay"),
     (Context::Input, "While typing a prompt"),
     (Context::Line, "While typing a filter"),
@@ -56,6 +59,8 @@ const SECTIONS: [(Context, &str); 7] = [
     (Context::Faults, "In the chooser of faults"),
     (Context::Details, "In the story of a call"),
     (Context::Confirm, "At a question"),
+    (Context::Shadow, "While comparing live"),
+    (Context::Value, "While writing a value"),
 ];
 
 /// What the marks mean.
@@ -83,8 +88,17 @@ const LANES: [(SpanKind, &str); 5] = [
 
 /// Every row that passes the search.
 pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
-    let mut all = vec![Entry::Heading("This pane")];
-    all.extend(help.pane.about().iter().map(|line| Entry::Words(line)));
+    let mut all = Vec::new();
+    if help.comparing {
+        all.push(Entry::Heading("This view"));
+        all.extend(shadow::ABOUT.map(Entry::Words));
+        for (context, heading) in SECTIONS.iter().filter(|(context, _)| compares(*context)) {
+            all.extend(section_rows(keymap, *context, heading));
+        }
+    } else {
+        all.push(Entry::Heading("This pane"));
+        all.extend(help.pane.about().iter().map(|line| Entry::Words(line)));
+    }
     for (group, heading) in [(Group::Do, "Do things"), (Group::Look, "Look at things")] {
         all.push(Entry::Heading(heading));
         all.extend(group_rows(keymap, group));
@@ -94,12 +108,8 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
     all.push(Entry::Heading("Lanes, in the pane Attempts"));
     all.extend(LANES.map(|(kind, about)| Entry::Lane(kind, about)));
     for (context, heading) in SECTIONS {
-        all.push(Entry::Heading(heading));
-        for (bound, action, _) in keymap.rows().filter(|(bound, ..)| *bound == context) {
-            all.push(Entry::Keys(
-                keymap.keys(bound, action).join(" "),
-                action.description(),
-            ));
+        if !(help.comparing && compares(context)) {
+            all.extend(section_rows(keymap, context, heading));
         }
     }
     all.push(Entry::Heading("The bar of a replay"));
@@ -126,6 +136,19 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
     all
 }
 
+/// Whether a context belongs to the view that compares live.
+fn compares(context: Context) -> bool {
+    matches!(context, Context::Shadow | Context::Value)
+}
+
+/// A heading, and the keys of its context.
+fn section_rows(keymap: &Keymap, context: Context, heading: &'static str) -> Vec<Entry> {
+    let bound = keymap.rows().filter(|(bound, ..)| *bound == context);
+    let keys = bound
+        .map(|(bound, action, _)| Entry::Keys(keymap.keys(bound, action).join(" "), action.description()));
+    std::iter::once(Entry::Heading(heading)).chain(keys).collect()
+}
+
 /// The actions of a group: their keys in normal mode, or how to reach them without one.
 fn group_rows(keymap: &Keymap, group: Group) -> impl Iterator<Item = Entry> {
     Action::ALL
@@ -150,7 +173,11 @@ pub fn render(
     area: Rect,
     buf: &mut Buffer,
 ) -> Option<Position> {
-    let title = format!("Help: {} pane", help.pane.name());
+    let title = if help.comparing {
+        "Help: Compare live".to_owned()
+    } else {
+        format!("Help: {} pane", help.pane.name())
+    };
     let inner = super::frame(view, &title, "Up Down scroll   Esc closes", area, buf);
     if inner.is_empty() {
         return None;
