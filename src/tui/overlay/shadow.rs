@@ -137,12 +137,17 @@ pub fn render(view: &View<'_>, screen: Rect, area: Rect, buf: &mut Buffer) -> Op
     let policy = &view.state.session.policy;
     let running = values(policy);
     let changes = shadow.count(&running);
-    let note = if shadow.line.is_some() {
-        "Enter takes it   Esc leaves it as it was"
-    } else {
-        "Enter commits   u takes back   Esc closes, the copy is kept"
+    let note = match shadow.line {
+        Some(_) => "Enter takes it   Esc leaves it as it was",
+        None if area.width < 70 => "Enter commits   u takes back   Esc closes",
+        None => "Enter commits   u takes back   Esc closes, the copy is kept",
     };
-    super::frame(view, &title(view, changes), note, area, buf);
+    let note = wrap::fit(
+        note,
+        usize::from(area.width).saturating_sub(4),
+        theme.glyphs.ellipsis,
+    );
+    super::frame(view, &title(view, changes), &note, area, buf);
     let Some(places) = places(screen) else {
         let text = format!("comparing needs {MIN_WIDTH}x{MIN_HEIGHT}; Esc closes");
         let text = row::piece(theme, Role::Wait, text);

@@ -14,7 +14,12 @@ use crate::tui::ui::Mode;
 use crate::tui::view::{View, draw};
 
 /// The screen as rows of text, and the cursor.
-fn screen(bench: &mut Bench, width: u16, height: u16, theme: &Theme) -> (Vec<String>, Option<Position>) {
+pub(super) fn screen(
+    bench: &mut Bench,
+    width: u16,
+    height: u16,
+    theme: &Theme,
+) -> (Vec<String>, Option<Position>) {
     bench.ui.size = Size::new(width, height);
     let area = Rect::new(0, 0, width, height);
     let mut buf = Buffer::empty(area);
@@ -47,11 +52,11 @@ fn screen(bench: &mut Bench, width: u16, height: u16, theme: &Theme) -> (Vec<Str
     (rows, cursor)
 }
 
-fn rows(bench: &mut Bench, width: u16, height: u16) -> Vec<String> {
+pub(super) fn rows(bench: &mut Bench, width: u16, height: u16) -> Vec<String> {
     screen(bench, width, height, &Theme::default()).0
 }
 
-fn holds(rows: &[String], text: &str) -> bool {
+pub(super) fn holds(rows: &[String], text: &str) -> bool {
     rows.iter().any(|row| row.contains(text))
 }
 
@@ -217,6 +222,7 @@ fn overlays() -> Vec<Overlay> {
         }),
         Overlay::Details(CallId(1)),
         Overlay::Details(CallId(99)),
+        Overlay::Shadow,
     ]
 }
 

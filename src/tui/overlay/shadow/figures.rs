@@ -28,6 +28,15 @@ enum Amount {
 }
 
 impl Amount {
+    /// In fewer than `width` columns where that can be.
+    fn within(self, width: usize) -> String {
+        let text = self.text();
+        match self {
+            Self::Count(count) if text.len() >= width => units::amount(count),
+            _ => text,
+        }
+    }
+
     fn text(self) -> String {
         match self {
             Self::Count(count) if count < 100_000 => count.to_string(),
@@ -58,53 +67,47 @@ impl Amount {
 
 type Take = fn(&Judged) -> Amount;
 
-/// Every row: its name, its figure, and what is better.
-const FIGURES: [(&str, Take, Sense); 16] = [
-    ("served", |judged| Amount::Count(judged.served()), Sense::More),
-    ("of all", share, Sense::More),
-    (
-        "from cache",
-        |judged| Amount::Count(judged.of(Fate::Hit)),
-        Sense::Neither,
-    ),
-    (
-        "shared",
-        |judged| Amount::Count(judged.of(Fate::Shared)),
-        Sense::Neither,
-    ),
-    (
-        "rejected",
-        |judged| Amount::Count(judged.of(Fate::Rejected)),
-        Sense::Less,
-    ),
-    (
-        "refused",
-        |judged| Amount::Count(judged.of(Fate::Refused)),
-        Sense::Less,
-    ),
-    (
-        "failed",
-        |judged| Amount::Count(judged.of(Fate::Failed)),
-        Sense::Less,
-    ),
-    (
-        "cut",
-        |judged| Amount::Count(judged.of(Fate::Interrupted)),
-        Sense::Less,
-    ),
-    (
-        "attempts",
-        |judged| Amount::Count(judged.attempts),
-        Sense::Neither,
-    ),
-    ("retries", |judged| Amount::Count(judged.retries), Sense::Neither),
-    ("waited", |judged| Amount::Count(judged.waited), Sense::Neither),
-    ("p50", |judged| time(judged.p50), Sense::Less),
-    ("p95", |judged| time(judged.p95), Sense::Less),
-    ("tokens", |judged| Amount::Count(judged.tokens), Sense::Neither),
-    ("wasted", |judged| Amount::Count(judged.wasted), Sense::Less),
-    ("opened", |judged| Amount::Count(judged.opened), Sense::Neither),
+/// A row: its name, the same where there is room, its figure, and what is better.
+struct Figure {
+    name: &'static str,
+    long: &'static str,
+    take: Take,
+    sense: Sense,
+}
+
+const fn figure(name: &'static str, long: &'static str, take: Take, sense: Sense) -> Figure {
+    Figure {
+        name,
+        long,
+        take,
+        sense,
+    }
+}
+
+/// Every row.
+#[rustfmt::skip]
+const FIGURES: [Figure; 16] = [
+    figure("served", "served", |judged| Amount::Count(judged.served()), Sense::More),
+    figure("of all", "share served", share, Sense::More),
+    figure("from cache", "from the cache", |judged| of(judged, Fate::Hit), Sense::Neither),
+    figure("shared", "shared a flight", |judged| of(judged, Fate::Shared), Sense::Neither),
+    figure("rejected", "rejected (limiter)", |judged| of(judged, Fate::Rejected), Sense::Less),
+    figure("refused", "refused (breaker)", |judged| of(judged, Fate::Refused), Sense::Less),
+    figure("failed", "failed", |judged| of(judged, Fate::Failed), Sense::Less),
+    figure("cut", "cut short", |judged| of(judged, Fate::Interrupted), Sense::Less),
+    figure("attempts", "attempts", |judged| Amount::Count(judged.attempts), Sense::Neither),
+    figure("retries", "retries", |judged| Amount::Count(judged.retries), Sense::Neither),
+    figure("waited", "attempts waited", |judged| Amount::Count(judged.waited), Sense::Neither),
+    figure("p50", "p50 of answers", |judged| time(judged.p50), Sense::Less),
+    figure("p95", "p95 of answers", |judged| time(judged.p95), Sense::Less),
+    figure("tokens", "tokens used", |judged| Amount::Count(judged.tokens), Sense::Neither),
+    figure("wasted", "tokens wasted", |judged| Amount::Count(judged.wasted), Sense::Less),
+    figure("opened", "breaker opened", |judged| Amount::Count(judged.opened), Sense::Neither),
 ];
+
+fn of(judged: &Judged, fate: Fate) -> Amount {
+    Amount::Count(judged.of(fate))
+}
 
 /// The rows for a small screen, two beside each other.
 const MAIN: [[&str; 2]; 3] = [["served", "attempts"], ["refused", "failed"], ["rejected", "p95"]];
@@ -137,7 +140,7 @@ impl Figures<'_> {
     }
 
     /// The difference with its mark and word, as wide as `width` allows.
-    fn verdict(self, theme: &Theme, row: &(&str, Take, Sense), columns: (usize, usize)) -> (String, Role) {
+    fn verdict(self, theme: &Theme, row: &Figure, columns: (usize, usize)) -> (String, Role) {
         let (number, rest) = columns;
         let compared = self.judgement.and_then(|judgement| {
             let (this, that) = if self.changed {
@@ -145,13 +148,13 @@ impl Figures<'_> {
             } else {
                 (&judgement.running, &judgement.seen)
             };
-            row.1(this).difference(row.1(that))
+            (row.take)(this).difference((row.take)(that))
         });
         let Some((text, more)) = compared else {
             let same = if self.judgement.is_some() { "=" } else { "" };
             return (format!("{same:>number$}{:rest$}", ""), self.role(Role::Muted));
         };
-        let (glyph, word, role) = match (row.2, more, self.changed) {
+        let (glyph, word, role) = match (row.sense, more, self.changed) {
             // between what was and what is played again nothing is better: the one is a model of the other
             (Sense::Neither, ..) | (.., false) => (" ", "", Role::Text),
             (Sense::More, true, _) | (Sense::Less, false, _) => (theme.glyphs.ok, "better", Role::Ok),
@@ -167,14 +170,15 @@ impl Figures<'_> {
     }
 
     fn cell(self, judged: Option<&Judged>, take: Take, width: usize) -> String {
-        row::right(&judged.map(take).map_or(String::new(), Amount::text), width)
+        let text = judged.map_or(String::new(), |judged| take(judged).within(width));
+        row::right(&text, width)
     }
 }
 
 /// The whole table: really, running again, copy, difference. Returns the rows it took.
 pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Buffer) -> u16 {
-    let wide = area.width >= 66;
-    let (name, really, again, copy, number) = if wide { (15, 9, 15, 9, 9) } else { (11, 7, 8, 7, 7) };
+    let wide = area.width >= 70;
+    let (name, really, again, copy, number) = if wide { (18, 9, 15, 9, 9) } else { (11, 7, 8, 7, 7) };
     let running = if wide { "running again" } else { "running" };
     let copied = if figures.changed { "copy" } else { "" };
     let head = format!(
@@ -187,21 +191,25 @@ pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut B
         let copied = judgement.filter(|_| figures.changed);
         let (verdict, role) = figures.verdict(theme, figure, (number, 9));
         lines.push(Line::from(vec![
-            row::piece(theme, figures.role(Role::Text), row::left(figure.0, name)),
+            row::piece(
+                theme,
+                figures.role(Role::Text),
+                row::left(if wide { figure.long } else { figure.name }, name),
+            ),
             row::piece(
                 theme,
                 Role::Muted,
-                figures.cell(judgement.map(|it| &it.seen), figure.1, really),
+                figures.cell(judgement.map(|it| &it.seen), figure.take, really),
             ),
             row::piece(
                 theme,
                 figures.role(Role::Text),
-                figures.cell(judgement.map(|it| &it.running), figure.1, again),
+                figures.cell(judgement.map(|it| &it.running), figure.take, again),
             ),
             row::piece(
                 theme,
                 figures.role(Role::Strong),
-                figures.cell(copied.map(|it| &it.copy), figure.1, copy),
+                figures.cell(copied.map(|it| &it.copy), figure.take, copy),
             ),
             row::piece(theme, role, verdict),
         ]));
@@ -213,18 +221,18 @@ pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut B
 /// The main figures in two blocks: as much of each as decides.
 pub(super) fn main(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Buffer) {
     let block = usize::from(area.width.saturating_sub(2) / 2);
-    // name and difference; a mark, a mark with its word
-    let (name, number, rest) = match block {
-        ..30 => (8, 6, 1),
-        30..37 => (9, 7, 2),
-        _ => (9, 7, 9),
+    // name, first figure, difference; a mark, a mark with its word
+    let (name, first, number, rest) = match block {
+        ..30 => (8, 5, 7, 1),
+        30..37 => (9, 6, 7, 2),
+        _ => (9, 6, 7, 9),
     };
     let (left, right) = if figures.changed {
         ("run", "copy")
     } else {
         ("real", "run")
     };
-    let head = format!("{:name$}{left:>6}{right:>6}{:>number$}", "", "diff");
+    let head = format!("{:name$}{left:>first$}{right:>6}{:>number$}", "", "diff");
     let head = row::left(&head, block + 2);
     let mut lines = vec![Line::from(row::piece(
         theme,
@@ -235,7 +243,7 @@ pub(super) fn main(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Bu
         let mut line = Line::default();
         for figure in names
             .iter()
-            .filter_map(|name| FIGURES.iter().find(|row| row.0 == *name))
+            .filter_map(|name| FIGURES.iter().find(|row| row.name == *name))
         {
             let (verdict, role) = figures.verdict(theme, figure, (number, rest));
             let (this, that) = match (figures.judgement, figures.changed) {
@@ -244,14 +252,14 @@ pub(super) fn main(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Bu
                 (None, _) => (None, None),
             };
             let role_of = figures.role(Role::Text);
-            line.push_span(row::piece(theme, role_of, row::left(figure.0, name)));
-            line.push_span(row::piece(theme, role_of, figures.cell(this, figure.1, 6)));
+            line.push_span(row::piece(theme, role_of, row::left(figure.name, name)));
+            line.push_span(row::piece(theme, role_of, figures.cell(this, figure.take, first)));
             let strong = figures.role(Role::Strong);
-            line.push_span(row::piece(theme, strong, figures.cell(that, figure.1, 6)));
+            line.push_span(row::piece(theme, strong, figures.cell(that, figure.take, 6)));
             line.push_span(row::piece(
                 theme,
                 role,
-                row::left(&verdict, block + 2 - name - 12),
+                row::left(&verdict, block + 2 - name - first - 6),
             ));
         }
         lines.push(line);
@@ -323,7 +331,7 @@ mod tests {
     #[test]
     fn the_main_figures_are_figures() {
         for name in MAIN.iter().flatten() {
-            assert!(FIGURES.iter().any(|figure| figure.0 == *name), "{name}");
+            assert!(FIGURES.iter().any(|figure| figure.name == *name), "{name}");
         }
     }
 }

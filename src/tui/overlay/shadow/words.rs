@@ -162,13 +162,13 @@ pub(super) fn notes(judgement: &Judgement) -> Vec<String> {
     let (before, short) = match judgement.upstream {
         ShadowUpstream::Simulator => (
             "before the simulator with the same draws".to_owned(),
-            "same draws".to_owned(),
+            "by the simulator, same draws".to_owned(),
         ),
         ShadowUpstream::Seen { attempts } => {
             let seen = count(attempts, "attempt");
             (
                 format!("before what was seen of the upstream in {seen}: an estimate"),
-                format!("as seen in {seen}: an estimate"),
+                format!("as {seen} were: an estimate"),
             )
         }
     };
@@ -179,9 +179,9 @@ pub(super) fn notes(judgement: &Judgement) -> Vec<String> {
     vec![
         format!("{last} from {since} to {until} played again under both, {before}{warm}"),
         format!("{last} from {since} to {until} played again, {before}{warm}"),
-        format!("{last} played again, {before}{warm}"),
+        format!("the last {calls}, {since} to {until}, played again {short}{warm}"),
+        format!("the last {calls}, {since} to {until}, played again {short}"),
         format!("{last} played again, {before}"),
-        format!("{last} played again, {short}"),
         format!("{last} again, {short}"),
     ]
 }
