@@ -212,16 +212,15 @@ fn head(view: &View<'_>, changes: usize, area: Rect, buf: &mut Buffer) {
         && room > 0
     {
         lines.resize(rows - room, Line::default());
-        let wordings = words::notes(judgement);
-        let fitting = wordings
-            .iter()
-            .map(|text| row::wrap(theme, text, width, room + 1));
-        let note = fitting
-            .clone()
-            .find(|texts| texts.len() <= room)
-            .or_else(|| fitting.last());
-        let note = note.unwrap_or_default().into_iter().take(room);
-        lines.extend(note.map(|text| Line::from(row::piece(theme, Role::Muted, text))));
+        let mut wordings = words::notes(judgement)
+            .into_iter()
+            .map(|text| row::wrap(theme, &text, width, room + 1));
+        // the last one is short enough at every width
+        let note = wordings.find(|texts| texts.len() <= room).unwrap_or_default();
+        lines.extend(
+            note.into_iter()
+                .map(|text| Line::from(row::piece(theme, Role::Muted, text))),
+        );
     }
     row::draw_all(&lines, area, buf);
 }

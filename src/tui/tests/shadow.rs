@@ -143,7 +143,7 @@ fn it_opens_steps_and_asks_the_judge_each_time() {
     );
     assert_eq!(asked(&bench.press("h"), &running), [(5, Some(vec![]))]);
     assert_eq!(bench.press("d"), []);
-    assert_eq!(bench.said(), "d: this setting is as it runs");
+    assert_eq!(bench.said(), "Bksp: this setting is as it runs");
     go(&mut bench, "cache.enabled");
     assert_eq!(
         asked(&bench.press("<space>"), &running),

@@ -43,8 +43,8 @@ fn click(ui: &mut Ui, known: &Known<'_>, position: Position) -> Option<Effect> {
         let outside = !area_of(overlay, screen).contains(position);
         // a question wants an answer, not a slip of the hand
         match overlay {
-            Overlay::Shadow if outside => return shadow::close(ui, known),
-            Overlay::Shadow => shadow::click(ui, known, position),
+            Overlay::Shadow if outside => return Some(shadow::close(ui, known)),
+            Overlay::Shadow => shadow::click(ui, position),
             Overlay::Confirm(_) => {}
             _ if outside => {
                 ui.overlays.pop();

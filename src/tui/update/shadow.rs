@@ -16,27 +16,28 @@ use crate::tui::ui::Ui;
 /// Opens the view, and has the copy judged.
 pub(super) fn open(ui: &mut Ui, known: &Known<'_>) -> Option<Effect> {
     ui.overlays.push(Overlay::Shadow);
-    settle(ui, known);
+    forget_what_runs(ui, known);
+    settle(ui);
     judge(ui, &known.state.session.policy)
 }
 
 /// Closes the view: the copy is kept, and judged no more.
-pub(super) fn close(ui: &mut Ui, known: &Known<'_>) -> Option<Effect> {
-    settle(ui, known);
+pub(super) fn close(ui: &mut Ui, known: &Known<'_>) -> Effect {
+    forget_what_runs(ui, known);
     ui.overlays.pop();
     ui.shadow.line = None;
     ui.shadow.edit += 1;
-    Some(Effect::Send(Command::JudgePolicy {
+    Effect::Send(Command::JudgePolicy {
         edit: ui.shadow.edit,
         policy: None,
-    }))
+    })
 }
 
 /// Does what an action says in the open view.
 pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
     let running = &known.state.session.policy;
     let effect = match action {
-        Action::Close => return close(ui, known),
+        Action::Close => return Some(close(ui, known)),
         Action::CommitCopy => commit(ui, known),
         Action::TakeBack => take_back(ui, known),
         Action::SavePolicy => Some(Effect::SavePolicy),
@@ -70,7 +71,7 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
             None
         }
     };
-    settle(ui, known);
+    settle(ui);
     effect
 }
 
@@ -88,18 +89,18 @@ pub(super) fn typed(ui: &mut Ui, known: &Known<'_>, key: KeyEvent) -> bool {
         Some(reason) => ui.say(format!("{digit}: {reason}"), known.now),
         None => ui.shadow.write(&known.state.session.policy, Some(digit)),
     }
-    settle(ui, known);
+    settle(ui);
     true
 }
 
 /// A click: the setting there is selected.
-pub(super) fn click(ui: &mut Ui, known: &Known<'_>, at: Position) {
+pub(super) fn click(ui: &mut Ui, at: Position) {
     if ui.shadow.line.is_some() {
         return;
     }
     if let Some(row) = shadow::setting_at(&ui.shadow, screen(ui), at) {
         ui.shadow.row = row;
-        settle(ui, known);
+        settle(ui);
     }
 }
 
@@ -192,7 +193,7 @@ fn question(ui: &mut Ui, running: &Policy) -> Option<Command> {
 fn commit(ui: &mut Ui, known: &Known<'_>) -> Option<Effect> {
     let policy = ui.shadow.commit(&known.state.session.policy)?;
     ui.say("policy applied, u takes it back", known.now);
-    apply(ui, policy)
+    Some(apply(ui, policy))
 }
 
 /// Lets hold again what held before the last commit.
@@ -203,16 +204,16 @@ pub(super) fn take_back(ui: &mut Ui, known: &Known<'_>) -> Option<Effect> {
         format!("taken back: {name} holds again, the copy is kept"),
         known.now,
     );
-    apply(ui, before)
+    Some(apply(ui, before))
 }
 
 /// Applies a policy; where the view is open, the copy is judged beside it.
-fn apply(ui: &mut Ui, policy: Policy) -> Option<Effect> {
+fn apply(ui: &mut Ui, policy: Policy) -> Effect {
     let open = matches!(ui.overlays.last(), Some(Overlay::Shadow));
     let judged = if open { question(ui, &policy) } else { None };
     let policy = Box::new(policy);
     let commands = [Some(Command::ApplyPolicy { policy }), judged];
-    Some(Effect::SendAll(commands.into_iter().flatten().collect()))
+    Effect::SendAll(commands.into_iter().flatten().collect())
 }
 
 /// Moves the cursor.
@@ -267,9 +268,15 @@ fn next_layer(here: usize, on: bool) -> usize {
     next.copied().unwrap_or(here)
 }
 
-/// What runs by now is no change any more, and the cursor is seen.
-fn settle(ui: &mut Ui, known: &Known<'_>) {
-    ui.shadow.forget_what_runs(&values(&known.state.session.policy));
+/// What runs by now is no change of the copy any more. Not with every key: right after a commit was taken back, what it
+/// changed still runs.
+fn forget_what_runs(ui: &mut Ui, known: &Known<'_>) {
+    let running = values(&known.state.session.policy);
+    ui.shadow.forget_what_runs(&running);
+}
+
+/// The cursor stays in the list, and is seen.
+fn settle(ui: &mut Ui) {
     ui.shadow.row = ui.shadow.row.min(SETTINGS.len().saturating_sub(1));
     ui.shadow.top = shadow::top(&ui.shadow, screen(ui));
 }

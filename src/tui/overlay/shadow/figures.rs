@@ -168,11 +168,12 @@ impl Figures<'_> {
         };
         (format!("{text:>number$}{mark}"), self.role(role))
     }
+}
 
-    fn cell(self, judged: Option<&Judged>, take: Take, width: usize) -> String {
-        let text = judged.map_or(String::new(), |judged| take(judged).within(width));
-        row::right(&text, width)
-    }
+/// A figure in its column; nothing where nothing was judged.
+fn cell(judged: Option<&Judged>, take: Take, width: usize) -> String {
+    let text = judged.map_or(String::new(), |judged| take(judged).within(width));
+    row::right(&text, width)
 }
 
 /// The whole table: really, running again, copy, difference. Returns the rows it took.
@@ -199,17 +200,17 @@ pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut B
             row::piece(
                 theme,
                 Role::Muted,
-                figures.cell(judgement.map(|it| &it.seen), figure.take, really),
+                cell(judgement.map(|it| &it.seen), figure.take, really),
             ),
             row::piece(
                 theme,
                 figures.role(Role::Text),
-                figures.cell(judgement.map(|it| &it.running), figure.take, again),
+                cell(judgement.map(|it| &it.running), figure.take, again),
             ),
             row::piece(
                 theme,
                 figures.role(Role::Strong),
-                figures.cell(copied.map(|it| &it.copy), figure.take, copy),
+                cell(copied.map(|it| &it.copy), figure.take, copy),
             ),
             row::piece(theme, role, verdict),
         ]));
@@ -253,9 +254,9 @@ pub(super) fn main(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Bu
             };
             let role_of = figures.role(Role::Text);
             line.push_span(row::piece(theme, role_of, row::left(figure.name, name)));
-            line.push_span(row::piece(theme, role_of, figures.cell(this, figure.take, first)));
+            line.push_span(row::piece(theme, role_of, cell(this, figure.take, first)));
             let strong = figures.role(Role::Strong);
-            line.push_span(row::piece(theme, strong, figures.cell(that, figure.take, 6)));
+            line.push_span(row::piece(theme, strong, cell(that, figure.take, 6)));
             line.push_span(row::piece(
                 theme,
                 role,

@@ -273,7 +273,7 @@ mod tests {
             }
             assert_eq!(
                 shadow.top,
-                if height > 1 { 0 } else { 1 },
+                usize::from(height == 1),
                 "the first heading comes back"
             );
         }
