@@ -222,7 +222,11 @@ fn walk(ui: &mut Ui, known: &Known<'_>, action: Action) {
     let here = ui.shadow.row;
     ui.shadow.row = match action {
         Action::NextChange | Action::PrevChange => next_change(ui, known, action == Action::NextChange),
-        Action::NextLayer | Action::PrevLayer => next_layer(here, action == Action::NextLayer),
+        Action::NextLayer | Action::PrevLayer => {
+            // its heading comes to the top, so that as much of it is seen as can be
+            ui.shadow.top = usize::MAX;
+            next_layer(here, action == Action::NextLayer)
+        }
         step => {
             let page = i64::try_from(shadow::page(screen(ui))).unwrap_or(1);
             let by = lines(step, (page - 1).max(1));

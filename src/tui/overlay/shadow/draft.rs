@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use crate::settings::{Kind, Policy, SETTINGS, Setting};
 use crate::tui::editor::Editor;
 
+use super::value;
+
 /// Commits that can be taken back.
 const MAX_COMMITS: usize = 32;
 
@@ -172,8 +174,13 @@ impl Shadow {
         } else if text.len() > MAX_VALUE {
             Err(format!("too long: at most {MAX_VALUE} bytes"))
         } else {
-            let percent = self.setting().and_then(|setting| share(setting, &text));
-            self.set(running, percent.as_deref().unwrap_or(&text))
+            let read = self.setting().and_then(|setting| as_shown(setting, &text));
+            let set = self.set(running, read.as_deref().unwrap_or(&text));
+            // what the parser says is for programmers
+            set.map_err(|error| {
+                let takes = self.setting().map(value::takes);
+                takes.map_or(error, |takes| format!("'{text}' will not do; it takes {takes}"))
+            })
         };
         match taken {
             Ok(changed) => changed,
@@ -231,14 +238,17 @@ impl Shadow {
     }
 }
 
-/// `35%` where a share is meant: it is read as it is shown.
-fn share(setting: &Setting, text: &str) -> Option<String> {
-    let percent = text.strip_suffix('%')?.trim_end();
-    if !matches!(setting.kind, Kind::Share { .. }) {
-        return None;
+/// A value that was written as it is shown: `35%`, `on`.
+fn as_shown(setting: &Setting, text: &str) -> Option<String> {
+    match (setting.kind, text) {
+        (Kind::Switch, "on") => Some("true".to_owned()),
+        (Kind::Switch, "off") => Some("false".to_owned()),
+        (Kind::Share { .. }, text) => {
+            let percent: f64 = text.strip_suffix('%')?.trim_end().parse().ok()?;
+            Some(format!("{:?}", percent / 100.0))
+        }
+        _ => None,
     }
-    let percent: f64 = percent.parse().ok()?;
-    Some(format!("{:?}", percent / 100.0))
 }
 
 /// The name with what differs: `production+retry.attempts=5`, each setting once.

@@ -56,7 +56,7 @@ pub(super) fn top(shadow: &Shadow, height: usize) -> usize {
         .top
         .min(from)
         .max((at + 1).saturating_sub(height))
-        .min(last.max(from))
+        .min(last)
 }
 
 /// The setting on a line of the list, counted from the first that is seen.

@@ -71,23 +71,26 @@ pub(super) fn unit(setting: &Setting) -> &'static str {
     }
 }
 
-/// What a setting is by default, and which values it takes: `default 3, from 1`.
+/// What a setting is by default, and which values it takes: `default 3   1 or more tries`.
 pub(super) fn range(setting: &Setting, production: &Policy) -> String {
     let value = setting.value(production);
     let default = words(setting, &value).unwrap_or(value);
-    let range = match setting.kind {
+    format!("default {default}   {}", takes(setting))
+}
+
+/// The values a setting takes, as they are written.
+pub(super) fn takes(setting: &Setting) -> String {
+    match setting.kind {
         Kind::Switch => "on or off".to_owned(),
         Kind::Choice(choices) => choices.join(", "),
         Kind::Count { least, unit: "" } => format!("{least} or more"),
         Kind::Count { least, unit } => format!("{least} or more {unit}"),
-        Kind::Bytes => "in bytes".to_owned(),
-        Kind::Share { most_percent } if most_percent > 100 => "a share: 0.5 is 50%".to_owned(),
-        Kind::Share { most_percent } => format!("0 to {most_percent}%: 0.5 is 50%"),
-        Kind::PerSecond => "a second".to_owned(),
+        Kind::Bytes => "bytes: 1048576 is 1 MiB".to_owned(),
+        Kind::Share { .. } => "a share: 0.5 or 50%".to_owned(),
+        Kind::PerSecond => "a number a second: 0.5, 2".to_owned(),
         Kind::Time => "a time: 500ms, 2s, 1m 30s".to_owned(),
         Kind::Text => "a word".to_owned(),
-    };
-    format!("default {default}   {range}")
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +137,6 @@ mod tests {
             format!("default {}   1 or more tries", Policy::default().retry.attempts)
         );
         assert_eq!(of("cache.enabled"), "default on   on or off");
-        assert_eq!(of("semantic.threshold"), "default none   0 to 100%: 0.5 is 50%");
+        assert_eq!(of("semantic.threshold"), "default none   a share: 0.5 or 50%");
     }
 }
