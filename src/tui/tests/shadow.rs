@@ -189,7 +189,10 @@ fn a_value_is_written_in_its_place_and_a_bad_one_kept_for_mending() {
     go(&mut bench, "breaker.open");
     assert_eq!(bench.press("12x<enter>"), []);
     let text = rows(&mut bench, 80, 24);
-    assert!(holds(&text, "'12x'"), "{text:#?}");
+    assert!(
+        holds(&text, "'12x' will not do; it takes a time: 500ms, 2s, 1m 30s"),
+        "{text:#?}"
+    );
     assert!(
         text[23].starts_with("  VALUE  Enter take it  Esc leave"),
         "{}",

@@ -156,7 +156,10 @@ fn setting_row(
     };
     let runs = running.get(place).map_or("", String::as_str);
     let copy = shadow.changed(setting, runs);
+    let selected = place == shadow.row;
     let role = match (copy, setting.at_start) {
+        // reversed in one piece, not in patches of colours
+        _ if selected => Role::Text,
         (Some(_), _) => Role::Wait,
         (None, true) => Role::Muted,
         (None, false) => Role::Text,
@@ -168,16 +171,20 @@ fn setting_row(
         (None, false) => "",
     };
     let name = wrap::fit(setting.name(), columns.name - 1, theme.glyphs.ellipsis);
-    let plain = if setting.at_start { Role::Muted } else { Role::Text };
+    let (plain, unit) = match (selected, setting.at_start) {
+        (true, _) => (Role::Text, Role::Text),
+        (false, true) => (Role::Muted, Role::Muted),
+        (false, false) => (Role::Text, Role::Muted),
+    };
     let text = Line::from(vec![
         row::piece(theme, role, format!("{mark}{}", row::left(&name, columns.name))),
         row::piece(theme, plain, cell(theme, setting, runs, columns)),
         row::piece(theme, role, cell(theme, setting, copy.unwrap_or(runs), columns)),
-        row::piece(theme, Role::Muted, columns.unit_cell(value::unit(setting))),
+        row::piece(theme, unit, columns.unit_cell(value::unit(setting))),
         row::piece(theme, role, word),
     ]);
     row::draw(&text, line, list, buf);
-    if place == shadow.row {
+    if selected {
         row::select(theme, line, list, buf);
     }
 }
