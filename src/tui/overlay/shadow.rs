@@ -29,16 +29,18 @@ pub use draft::{AT_START, Shadow, Values, Written, values};
 use figures::Figures;
 
 /// What is said of this view in its help.
-pub const ABOUT: [&str; 9] = [
-    "the running policy beside one copy that you edit",
-    "each change is judged at once, on the calls of this session:",
-    "they are played again under both, before the same upstream",
-    "really: what became of them; running: played again; copy: if",
-    "difference: copy less running; better and worse only where that",
-    "can be said of one figure alone",
-    "* changed: this value differs from the running one",
-    "Enter lets the copy hold from now on, u takes that back",
-    "Esc keeps the copy; it holds its changes, not the rest",
+pub const ABOUT: [&str; 11] = [
+    "the running policy beside one copy of it that you edit",
+    "after each change the calls of this session are played again, under",
+    "both and before the same upstream; nothing is sent for it",
+    "  before the simulator: with the same draws, so exactly",
+    "  before a real upstream: as it was seen, so it is an estimate",
+    "really: what became of the calls when they were made",
+    "running and copy: what became of them when played again",
+    "difference: copy less running; better or worse stands where one",
+    "figure alone can say so: more attempts may be worth it",
+    "the copy is kept when this is closed, as its changes alone",
+    "* changed: that value of the copy is not the running one",
 ];
 
 /// Where everything stands.

@@ -416,7 +416,10 @@ fn the_help_is_about_the_view() {
     bench.press("=?");
     let text = rows(&mut bench, 120, 40);
     assert!(holds(&text, "Help: Compare live"), "{text:#?}");
-    assert!(holds(&text, "the running policy beside one copy that you edit"));
+    assert!(holds(
+        &text,
+        "the running policy beside one copy of it that you edit"
+    ));
     assert!(holds(&text, "commit: the copy holds from now on"), "{text:#?}");
     bench.press("<esc>");
     assert_eq!(bench.ui.overlays, [Overlay::Shadow]);
