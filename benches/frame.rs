@@ -8,6 +8,7 @@ use seawall::session::USERS;
 use seawall::state::State;
 use seawall::time::Timestamp;
 use seawall::tui::keymap::Keymap;
+use seawall::tui::overlay::Overlay;
 use seawall::tui::theme::Theme;
 use seawall::tui::ui::Ui;
 use seawall::tui::view::{View, draw};
@@ -40,13 +41,32 @@ fn with_all_running(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     frames(bencher, size, &state, now);
 }
 
-fn frames(bencher: Bencher<'_, '_>, (width, height): (u16, u16), state: &State, now: Timestamp) {
+/// The running policy open beside a copy, over the panes.
+#[divan::bench(args = SIZES)]
+fn comparing(bencher: Bencher<'_, '_>, size: (u16, u16)) {
+    let state = TRAFFIC.whole();
+    let now = state.last_event_at;
+    frames_of(bencher, size, &state, now, vec![Overlay::Shadow]);
+}
+
+fn frames(bencher: Bencher<'_, '_>, size: (u16, u16), state: &State, now: Timestamp) {
+    frames_of(bencher, size, state, now, Vec::new());
+}
+
+fn frames_of(
+    bencher: Bencher<'_, '_>,
+    (width, height): (u16, u16),
+    state: &State,
+    now: Timestamp,
+    overlays: Vec<Overlay>,
+) {
     let Ok(keymap) = Keymap::builtin() else {
         unreachable!("the bundled keymap is checked by the tests")
     };
     let ui = Ui {
         users: USERS.iter().map(|name| UserId::new(name)).collect(),
         size: (width, height).into(),
+        overlays,
         ..Ui::default()
     };
     let theme = Theme::default();

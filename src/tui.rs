@@ -38,7 +38,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Command, Event, UserId};
-use crate::settings::FaultProfile;
+use crate::settings::{FaultProfile, Policy};
 use crate::source::{Received, Tail};
 use crate::state::State;
 use crate::text::SafeText;
@@ -139,11 +139,20 @@ pub struct Session<F> {
     pub quit: CancellationToken,
 }
 
-/// Keeps a drill, elsewhere: it takes a while.
+/// What can be kept as a file.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Keep {
+    /// What was done, as a scenario.
+    Drill,
+    /// This policy.
+    Policy(Box<Policy>),
+}
+
+/// Keeps drills and policies, elsewhere: it takes a while.
 #[derive(Debug)]
 pub struct Keeper {
     /// Asks for it.
-    pub asked: mpsc::Sender<()>,
+    pub asked: mpsc::Sender<Keep>,
     /// What became of it, in a sentence for each time.
     pub told: mpsc::Receiver<String>,
 }
@@ -450,9 +459,19 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
         };
         match update::update(&mut self.ui, &known, input) {
             None => {}
-            Some(Effect::Send(command)) => self.send(&command, now),
+            Some(Effect::Send(command)) => {
+                self.send(&command, now);
+            }
+            Some(Effect::SendAll(commands)) => {
+                // what comes after one that was not sent makes no sense without it
+                let _all = commands.iter().all(|command| self.send(command, now));
+            }
             Some(Effect::Copy(text)) => self.copy(&text, now)?,
-            Some(Effect::SaveDrill) => self.keep(now),
+            Some(Effect::SaveDrill) => self.keep(Keep::Drill, now),
+            Some(Effect::SavePolicy) => {
+                let policy = Box::new(self.session.state.session.policy.clone());
+                self.keep(Keep::Policy(policy), now);
+            }
             Some(Effect::Pause) => self.pause(now),
             Some(Effect::Control(control)) => self.control(control, now),
             Some(Effect::Redraw) => self.retake()?,
@@ -472,27 +491,34 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
         Ok(None)
     }
 
-    fn send(&mut self, command: &Command, now: Timestamp) {
+    /// Hands a command to the engine; whether it took it.
+    fn send(&mut self, command: &Command, now: Timestamp) -> bool {
         let Some(commands) = &self.session.commands else {
             self.ui.say("this session is read-only", now);
-            return;
+            return false;
         };
-        match commands.try_send(command.clone()) {
+        let sent = commands.try_send(command.clone());
+        match &sent {
             Ok(()) => self.ui.sent(command),
             Err(TrySendError::Full(_)) => self.ui.not_sent(now),
             Err(TrySendError::Closed(_)) => self.ui.say("not sent: the engine has ended", now),
         }
+        sent.is_ok()
     }
 
-    fn keep(&mut self, now: Timestamp) {
+    fn keep(&mut self, keep: Keep, now: Timestamp) {
+        let drill = keep == Keep::Drill;
         let Some(keeper) = &self.session.keeper else {
-            self.ui.say("this session keeps no drill", now);
+            let what = if drill { "drill" } else { "policy" };
+            self.ui.say(format!("this session keeps no {what}"), now);
             return;
         };
-        let text = match keeper.asked.try_send(()) {
-            Ok(()) => "saving the drill: it is played once without a screen",
-            Err(TrySendError::Full(())) => "the drill is being saved already",
-            Err(TrySendError::Closed(())) => "not saved: the session has ended",
+        let text = match keeper.asked.try_send(keep) {
+            Ok(()) if drill => "saving the drill: it is played once without a screen",
+            Ok(()) => "saving the policy",
+            Err(TrySendError::Full(Keep::Drill)) => "the drill is being saved already",
+            Err(TrySendError::Full(Keep::Policy(_))) => "something is being saved already, try again",
+            Err(TrySendError::Closed(_)) => "not saved: the session has ended",
         };
         self.ui.say(text, now);
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use color_eyre::eyre;
 use seawall::bus::{Bus, Tap};
@@ -15,9 +15,11 @@ use seawall::journal::{Header, Journal, LiveJournal};
 use seawall::labels::Keeper;
 use seawall::record::{Place, Recorder};
 use seawall::session::{Session, SessionConfig};
+use seawall::settings::Policy;
+use seawall::shadow::Shadow;
 use seawall::text::SafeText;
 use seawall::time::{Clock, unix_seconds};
-use seawall::tui::{self, theme};
+use seawall::tui::{self, Keep, theme};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +62,7 @@ impl Written {
 pub(crate) async fn start(
     cli: &Cli,
     config: SessionConfig,
-    recorder: Option<&Recorder>,
+    hearers: Option<(&Recorder, &Shadow)>,
 ) -> eyre::Result<(Session, Written)> {
     let mut labels = Keeper::new(&config.policy.semantic, options::labels_file(cli));
     let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).asked_by(&config.users);
@@ -74,7 +76,8 @@ pub(crate) async fn start(
     let taps = [
         Some(Box::new(labels.tap()) as Tap),
         journal.as_ref().map(|journal| Box::new(journal.tap()) as Tap),
-        recorder.map(|recorder| Box::new(recorder.tap()) as Tap),
+        hearers.map(|(recorder, _)| recorder.tap()),
+        hearers.map(|(_, shadow)| shadow.tap()),
     ];
     let mut taps: Vec<Tap> = taps.into_iter().flatten().collect();
     let clock = Clock::start();
@@ -109,7 +112,9 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
 /// The control room.
 pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     let recorder = Recorder::new(&config);
-    let (session, written) = start(cli, config, Some(&recorder)).await?;
+    let shadow = Shadow::default();
+    let (session, written) = start(cli, config, Some((&recorder, &shadow))).await?;
+    let judging = shadow.start(session.bus().clone(), session.clock())?;
     let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
     let (state, feed) = session.watch().into_parts();
@@ -122,7 +127,8 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
         quit,
     };
     let options = screen(cli, session.engine().users().to_vec());
-    let engine = session.engine().clone().heard_by(recorder.ear());
+    let engine = session.engine().clone();
+    let engine = engine.heard_by(recorder.ear()).heard_by(shadow.ear());
     session.spawn(async move { engine.run(obeyed).await });
     let clock = session.clock();
     let shown = match cli.panic_in {
@@ -139,6 +145,7 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
             () = clock.sleep(FIRST_FRAME) => panic_on_purpose("ui"),
         },
     };
+    drop(judging);
     // the summary is taken after the end, so that stopped calls have their fate in it
     let bus = session.bus().clone();
     recorder.end(clock.now());
@@ -197,15 +204,22 @@ pub(crate) fn place(cli: &Cli) -> Place {
     }
 }
 
-/// Who keeps drills while the screen is open.
+/// Who keeps drills and policies while the screen is open.
 pub(crate) fn drills(session: &Session, recorder: &Recorder, place: Place) -> tui::Keeper {
     let (asked, mut wanted) = mpsc::channel(1);
     let (tell, told) = mpsc::channel(1);
     let (recorder, clock) = (recorder.clone(), session.clock());
     session.spawn(async move {
-        while wanted.recv().await.is_some() {
-            let kept = keep(&recorder, clock, place.clone()).await;
-            let sentence = kept.unwrap_or_else(|sentence| format!("no drill saved: {sentence}"));
+        while let Some(wanted) = wanted.recv().await {
+            let sentence = match wanted {
+                Keep::Drill => {
+                    let kept = keep(&recorder, clock, place.clone()).await;
+                    kept.unwrap_or_else(|sentence| format!("no drill saved: {sentence}"))
+                }
+                Keep::Policy(policy) => keep_policy(*policy)
+                    .await
+                    .unwrap_or_else(|sentence| format!("no policy saved: {sentence}")),
+            };
             if tell.send(sentence).await.is_err() {
                 return;
             }
@@ -222,6 +236,20 @@ pub(crate) async fn keep(recorder: &Recorder, clock: Clock, place: Place) -> Res
         Ok(Ok(saved)) => Ok(saved.to_string()),
         Ok(Err(error)) => Err(SafeText::new(&error.to_string()).single_line()),
         Err(_) => Err("playing it headless failed".to_owned()),
+    }
+}
+
+/// Keeps a policy as a file in this directory; in words what came of it.
+pub(crate) async fn keep_policy(policy: Policy) -> Result<String, String> {
+    let saved =
+        tokio::task::spawn_blocking(move || config::save_policy(&policy, Path::new(""), unix_seconds()));
+    match saved.await {
+        Ok(Ok(path)) => {
+            let name = SafeText::new(&path.to_string_lossy()).single_line();
+            Ok(format!("policy saved: seawall --policy {name} takes it"))
+        }
+        Ok(Err(error)) => Err(SafeText::new(&error.to_string()).single_line()),
+        Err(_) => Err("writing it failed".to_owned()),
     }
 }
 

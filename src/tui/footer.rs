@@ -19,7 +19,7 @@ use super::view::View;
 use super::wrap;
 
 /// Keys of normal mode in the order of their use to a newcomer.
-const NORMAL: [Action; 24] = [
+const NORMAL: [Action; 25] = [
     Action::Stop,
     Action::Prompt,
     Action::Burst10,
@@ -38,6 +38,7 @@ const NORMAL: [Action; 24] = [
     Action::Burst50,
     Action::ChooseFaults,
     Action::Follow,
+    Action::CompareLive,
     Action::ToggleCache,
     Action::CycleBreaker,
     Action::Copy,
@@ -95,6 +96,21 @@ fn candidates(ui: &Ui) -> &'static [Action] {
             Action::StopCall,
         ],
         Context::Confirm => &[Action::Yes, Action::No],
+        Context::Shadow => &[
+            Action::Less,
+            Action::More,
+            Action::EditValue,
+            Action::FlipSetting,
+            Action::CommitCopy,
+            Action::TakeBack,
+            Action::Close,
+            Action::ResetSetting,
+            Action::DiscardCopy,
+            Action::SavePolicy,
+            Action::NextChange,
+            Action::NextLayer,
+        ],
+        Context::Value => &[Action::TakeValue, Action::LeaveValue],
     }
 }
 
@@ -103,6 +119,7 @@ fn label(action: Action, context: Context) -> &'static str {
     match (context, action) {
         (Context::Line, Action::Submit) => "keep",
         (Context::Line, Action::Leave) => "clear",
+        (Context::Shadow, Action::SavePolicy) => "save",
         (Context::List, Action::Accept) => "do it",
         (Context::List | Context::Faults, Action::Up) => "back",
         (Context::List | Context::Faults, Action::Down) => "on",
@@ -136,6 +153,7 @@ fn tag(ui: &Ui) -> Option<String> {
     match (ui.context(), ui.paused) {
         (Context::Input, _) => Some(" INPUT ".to_owned()),
         (Context::Line, _) => Some(" FILTER ".to_owned()),
+        (Context::Value, _) => Some(" VALUE ".to_owned()),
         (_, Some(1)) => Some(" PAUSED +1 event ".to_owned()),
         (_, Some(behind)) => Some(format!(" PAUSED +{behind} events ")),
         (_, None) => None,
@@ -153,8 +171,12 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     let mut shown = Vec::new();
     let fitting = candidates(ui)
         .iter()
-        // at both ends of a replay some keys rest: the others must not move under the eye for that
-        .filter(|action| Control::of(**action).is_some() || blocked(**action, ui, state).is_none())
+        // at both ends of a replay some keys rest, and so they do on some settings: the others must not move under
+        // the eye for that
+        .filter(|action| {
+            let stays = Control::of(**action).is_some() || context == Context::Shadow;
+            stays || blocked(**action, ui, state).is_none()
+        })
         .filter(|action| **action != Action::Open || context != Context::Normal || has_calls(ui, state))
         .filter(|action| action.pane_index().is_none_or(|index| opens_users(ui, index)))
         .filter_map(|action| item(*action, keymap, ui.keys()));

@@ -35,6 +35,10 @@ pub enum Context {
     Details,
     /// A question is open.
     Confirm,
+    /// The running policy is open beside an edited copy.
+    Shadow,
+    /// A value of the copy is being written.
+    Value,
 }
 
 impl Context {

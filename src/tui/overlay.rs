@@ -5,6 +5,7 @@ pub mod details;
 pub mod faults;
 pub mod help;
 pub mod palette;
+pub mod shadow;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -36,16 +37,19 @@ pub enum Overlay {
     Confirm(Confirm),
     /// The story of a call.
     Details(CallId),
+    /// The running policy beside an edited copy, which is kept in the screen: see [`shadow`].
+    Shadow,
 }
 
 impl Overlay {
-    /// What keys mean while it is topmost.
+    /// What keys mean while it is topmost. Not told here: while a value is written in the view of the copy.
     pub fn context(&self) -> Context {
         match self {
             Self::Help(_) | Self::Palette(_) => Context::List,
             Self::Faults(_) => Context::Faults,
             Self::Confirm(_) => Context::Confirm,
             Self::Details(_) => Context::Details,
+            Self::Shadow => Context::Shadow,
         }
     }
 }
@@ -79,6 +83,7 @@ pub fn area_of(overlay: &Overlay, screen: Rect) -> Rect {
         Overlay::Faults(_) => place(screen, 74, 17),
         Overlay::Confirm(confirm) => confirm.area(screen),
         Overlay::Details(_) => place(screen, screen.width.saturating_sub(6).min(110), 36),
+        Overlay::Shadow => place(screen, screen.width, screen.height),
     }
 }
 
@@ -109,6 +114,7 @@ pub fn render(
             details::render(view, *call, area, buf);
             None
         }
+        Overlay::Shadow => shadow::render(view, screen, area, buf),
     }
 }
 

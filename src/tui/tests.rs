@@ -5,6 +5,7 @@ mod looking;
 mod running;
 mod screens;
 mod semantic;
+mod shadow;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -97,6 +98,9 @@ fn named(name: &str) -> KeyEvent {
         "left" => KeyCode::Left,
         "right" => KeyCode::Right,
         "pgup" => KeyCode::PageUp,
+        "pgdn" => KeyCode::PageDown,
+        "home" => KeyCode::Home,
+        "bksp" => KeyCode::Backspace,
         "end" => KeyCode::End,
         "space" => KeyCode::Char(' '),
         "f1" => KeyCode::F(1),

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 
 use super::editor::{Editor, History};
 use super::keymap::Context;
-use super::overlay::Overlay;
+use super::overlay::{Overlay, shadow};
 use super::pane::PaneId;
 use super::playback::Playback;
 
@@ -44,6 +44,8 @@ pub struct Ui {
     pub profiles: Vec<FaultProfile>,
     /// Overlays, the topmost last.
     pub overlays: Vec<Overlay>,
+    /// The copy of the policy that is edited and judged; kept while its view is closed.
+    pub shadow: shadow::Shadow,
     /// Rows of the open story above the first visible one.
     pub story_top: usize,
     /// A short message in the footer.
@@ -98,6 +100,7 @@ impl Ui {
     /// What keys mean now.
     pub fn context(&self) -> Context {
         match (self.overlays.last(), self.mode) {
+            (Some(Overlay::Shadow), _) if self.shadow.line.is_some() => Context::Value,
             (Some(overlay), _) => overlay.context(),
             (None, Mode::Normal) => Context::Normal,
             (None, Mode::Input) => Context::Input,

@@ -5,6 +5,7 @@ mod blocked;
 mod command;
 mod mouse;
 mod scroll;
+mod shadow;
 mod typing;
 
 use crossterm::event::{Event as Terminal, KeyEvent, KeyEventKind};
@@ -43,10 +44,14 @@ pub struct Known<'a> {
 pub enum Effect {
     /// Hand this to the engine.
     Send(Command),
+    /// Hand these to the engine, in this order.
+    SendAll(Vec<Command>),
     /// Put this on the clipboard.
     Copy(String),
     /// Keep what was done as a scenario.
     SaveDrill,
+    /// Keep the policy in force as a file.
+    SavePolicy,
     /// Stop drawing new events, or go on.
     Pause,
     /// Move a replay.
@@ -93,7 +98,9 @@ fn key_pressed(ui: &mut Ui, known: &Known<'_>, key: KeyEvent) -> Option<Effect> 
     if let Some(action) = known.keymap.action(ui.keys(), chord) {
         return perform(ui, known, action);
     }
-    typing::key(ui, key);
+    if !shadow::typed(ui, known, key) {
+        typing::key(ui, key);
+    }
     None
 }
 
@@ -143,6 +150,9 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         }
         Action::Pause => Some(Effect::Pause),
         Action::SaveDrill => Some(Effect::SaveDrill),
+        Action::SavePolicy => Some(Effect::SavePolicy),
+        Action::CompareLive => shadow::open(ui, known),
+        Action::TakeBack => shadow::take_back(ui, known),
         Action::Filter => {
             ui.focus = super::pane::PaneId::Log;
             ui.mode = Mode::Filter;
@@ -183,6 +193,9 @@ fn elsewhere(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         }
         Action::StopOrQuit | Action::Suspend | Action::Redraw => return general(ui, known, action),
         _ => {}
+    }
+    if matches!(ui.overlays.last(), Some(Overlay::Shadow)) {
+        return shadow::perform(ui, known, action);
     }
     let Some(overlay) = ui.overlays.last_mut() else {
         return typing::perform(ui, known, action);
@@ -238,7 +251,7 @@ fn elsewhere(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
             scroll::other_call(ui, known, scroll::lines(step, 8));
             None
         }
-        (Overlay::Confirm(_), _) => None,
+        (Overlay::Confirm(_) | Overlay::Shadow, _) => None,
     }
 }
 
@@ -269,6 +282,7 @@ fn open_list(ui: &mut Ui, action: Action) {
         Overlay::Help(Help {
             pane: Tier::of(ui.size.width, ui.size.height).stand_in(ui.focus),
             replay: ui.playback.is_some(),
+            comparing: matches!(open, Some(Overlay::Shadow)),
             ..Help::default()
         })
     };

@@ -8,6 +8,7 @@ use crate::state::SpanKind;
 use crate::tui::action::{Action, Group};
 use crate::tui::editor::Editor;
 use crate::tui::keymap::{Context, Keymap};
+use crate::tui::overlay::shadow;
 use crate::tui::pane::{PaneId, lane};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
@@ -25,6 +26,8 @@ pub struct Help {
     /// Whether what is shown was recorded: then the keys of a replay come first, and those that do things are not
     /// there.
     pub replay: bool,
+    /// Whether it is about the view that compares live instead.
+    pub comparing: bool,
 }
 
 impl Help {
@@ -51,13 +54,15 @@ pub enum Entry {
 }
 
 /// The contexts and the names of their sections.
-const SECTIONS: [(Context, &str); 6] = [
+const SECTIONS: [(Context, &str); 8] = [
     (Context::Input, "While typing a prompt"),
     (Context::Line, "While typing a filter"),
     (Context::List, "In a list"),
     (Context::Faults, "In the chooser of faults"),
     (Context::Details, "In the story of a call"),
     (Context::Confirm, "At a question"),
+    (Context::Shadow, "While comparing live"),
+    (Context::Value, "While writing a value"),
 ];
 
 /// What the marks mean.
@@ -89,8 +94,16 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
     if help.replay {
         replay(&mut all, keymap);
     }
-    all.push(Entry::Heading("This pane"));
-    all.extend(help.pane.about().iter().map(|line| Entry::Words(line)));
+    if help.comparing {
+        all.push(Entry::Heading("This view"));
+        all.extend(shadow::ABOUT.map(Entry::Words));
+        for (context, heading) in SECTIONS.iter().filter(|(context, _)| compares(*context)) {
+            section(&mut all, keymap, *context, heading);
+        }
+    } else {
+        all.push(Entry::Heading("This pane"));
+        all.extend(help.pane.about().iter().map(|line| Entry::Words(line)));
+    }
     for (group, heading) in [(Group::Do, "Do things"), (Group::Look, "Look at things")] {
         if help.replay && group == Group::Do {
             continue;
@@ -103,7 +116,9 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
     all.push(Entry::Heading("Lanes, in the pane Attempts"));
     all.extend(LANES.map(|(kind, about)| Entry::Lane(kind, about)));
     for (context, heading) in SECTIONS {
-        section(&mut all, keymap, context, heading);
+        if !(help.comparing && compares(context)) {
+            section(&mut all, keymap, context, heading);
+        }
     }
     if !help.replay {
         replay(&mut all, keymap);
@@ -148,6 +163,11 @@ fn section(all: &mut Vec<Entry>, keymap: &Keymap, context: Context, heading: &'s
     );
 }
 
+/// Whether a context belongs to the view that compares live.
+fn compares(context: Context) -> bool {
+    matches!(context, Context::Shadow | Context::Value)
+}
+
 /// The actions of a group: their keys in normal mode, or how to reach them without one.
 fn group_rows(keymap: &Keymap, group: Group) -> impl Iterator<Item = Entry> {
     Action::ALL
@@ -172,7 +192,11 @@ pub fn render(
     area: Rect,
     buf: &mut Buffer,
 ) -> Option<Position> {
-    let title = format!("Help: {} pane", help.pane.name());
+    let title = if help.comparing {
+        "Help: Compare live".to_owned()
+    } else {
+        format!("Help: {} pane", help.pane.name())
+    };
     let inner = super::frame(view, &title, "Up Down scroll   Esc closes", area, buf);
     if inner.is_empty() {
         return None;

@@ -20,7 +20,7 @@ use crate::tui::pane::PaneId;
 use crate::tui::terminal::Host;
 use crate::tui::theme::Theme;
 use crate::tui::view::View;
-use crate::tui::{Desk, EventFeed, Exit, Feed, Keeper, Session, TuiOptions};
+use crate::tui::{Desk, EventFeed, Exit, Feed, Keep, Keeper, Session, TuiOptions};
 
 /// A terminal that notes what it was asked.
 #[derive(Debug, Default)]
@@ -253,7 +253,7 @@ async fn a_drill_is_saved_elsewhere_and_the_screen_says_what_became_of_it() {
     let (tell, told) = mpsc::channel(1);
     rig.desk.session.keeper = Some(Keeper { asked, told });
     rig.run(vec![(100, "w"), (200, "w")], 300).await;
-    wanted.recv().await.unwrap();
+    assert_eq!(wanted.recv().await, Some(Keep::Drill));
     tell.send("saved drill.toml".into()).await.unwrap();
     rig.run(Vec::new(), 100).await;
     let said: Vec<&str> = rig.desk.host.messages.iter().map(String::as_str).collect();
@@ -272,6 +272,49 @@ async fn a_drill_is_saved_elsewhere_and_the_screen_says_what_became_of_it() {
     assert_eq!(
         rig.desk.host.messages.last().map(String::as_str),
         Some("not saved: the session has ended")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_policy_in_force_is_kept_as_it_is_at_that_moment() {
+    let mut rig = rig(Vec::new(), busy_state());
+    rig.desk.session.state.session.policy.retry.attempts = 7;
+    let (asked, mut wanted) = mpsc::channel(1);
+    let (_tell, told) = mpsc::channel(1);
+    rig.desk.session.keeper = Some(Keeper { asked, told });
+    rig.run(vec![(100, "="), (200, "w")], 300).await;
+    let Some(Keep::Policy(policy)) = wanted.recv().await else {
+        panic!("nothing to keep");
+    };
+    assert_eq!(policy.retry.attempts, 7);
+    assert_eq!(
+        rig.desk.host.messages.last().map(String::as_str),
+        Some("saving the policy")
+    );
+    rig.desk.session.keeper = None;
+    rig.run(vec![(400, "w")], 300).await;
+    assert_eq!(
+        rig.desk.host.messages.last().map(String::as_str),
+        Some("this session keeps no policy")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_goes_before_the_question_about_it() {
+    let mut rig = rig(Vec::new(), busy_state());
+    rig.run(vec![(1, "=")], 100).await;
+    rig.commands.recv().await.unwrap();
+    rig.run(vec![(101, "space"), (102, "enter")], 100).await;
+    // two fit: the question about the change, and the commit; the question after it does not
+    let change = rig.commands.recv().await;
+    assert!(matches!(change, Some(Command::JudgePolicy { edit: 2, .. })));
+    assert!(matches!(
+        rig.commands.recv().await,
+        Some(Command::ApplyPolicy { .. })
+    ));
+    assert_eq!(
+        rig.desk.host.messages.last().map(String::as_str),
+        Some("engine busy: not sent, try again")
     );
 }
 

@@ -174,6 +174,7 @@ fn overlays() -> Vec<Overlay> {
         }),
         Overlay::Details(CallId(1)),
         Overlay::Details(CallId(99)),
+        Overlay::Shadow,
     ]
 }
 

@@ -16,6 +16,9 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
     if let (Some(playback), Some(control)) = (&ui.playback, Control::of(action)) {
         return playback.blocked(control).map(str::to_owned);
     }
+    if let Some(reason) = super::shadow::blocked(action, ui, state) {
+        return Some(reason);
+    }
     let reason = match action {
         Action::Pause if ui.playback.is_some() => "Space stops a replay, and goes on",
         Action::Stop if !busy(state) && ui.paused.is_none() => "nothing is running",
@@ -159,6 +162,10 @@ fn changes_engine(action: Action) -> bool {
             | Action::ResetBreaker
             | Action::ForgetConversation
             | Action::SaveDrill
+            | Action::CompareLive
+            | Action::CommitCopy
+            | Action::TakeBack
+            | Action::SavePolicy
             | Action::StopCall
             | Action::Submit
     )

@@ -3,7 +3,7 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::{Effect, Known, areas, scroll};
+use super::{Effect, Known, areas, scroll, shadow};
 use crate::tui::action::Action;
 use crate::tui::footer;
 use crate::tui::overlay::{Overlay, area_of};
@@ -42,8 +42,14 @@ fn click(ui: &mut Ui, known: &Known<'_>, position: Position) -> Option<Effect> {
         let screen = Rect::new(0, 0, ui.size.width, ui.size.height);
         let outside = !area_of(overlay, screen).contains(position);
         // a question wants an answer, not a slip of the hand
-        if outside && !matches!(overlay, Overlay::Confirm(_)) {
-            ui.overlays.pop();
+        match overlay {
+            Overlay::Shadow if outside => return Some(shadow::close(ui, known)),
+            Overlay::Shadow => shadow::click(ui, position),
+            Overlay::Confirm(_) => {}
+            _ if outside => {
+                ui.overlays.pop();
+            }
+            _ => {}
         }
         return None;
     }

@@ -21,6 +21,11 @@ fn target(ui: &mut Ui) -> Option<(&mut Editor, bool)> {
             palette.selected = 0;
             Some((&mut palette.query, true))
         }
+        Some(Overlay::Shadow) => {
+            let line = ui.shadow.line.as_mut()?;
+            line.error = None;
+            Some((&mut line.editor, true))
+        }
         Some(Overlay::Faults(_) | Overlay::Confirm(_) | Overlay::Details(_)) => None,
         None => match ui.mode {
             Mode::Normal => None,

@@ -1,0 +1,307 @@
+//! The settings by layer: what runs, what the copy has, and what the one under the cursor does.
+
+use std::sync::LazyLock;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+
+use super::draft::{AT_START, Shadow};
+use super::value;
+use crate::settings::{Policy, SETTINGS, Setting};
+use crate::tui::pane::row;
+use crate::tui::theme::{Role, Theme};
+use crate::tui::wrap;
+
+/// What a setting is where nobody has changed it.
+static PRODUCTION: LazyLock<Policy> = LazyLock::new(Policy::default);
+
+/// A line of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// A layer.
+    Layer(&'static str),
+    /// A setting, by its place in [`SETTINGS`].
+    Setting(usize),
+}
+
+/// Every line: a heading before each layer.
+static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    let mut lines = Vec::new();
+    let mut layer = "";
+    for (place, setting) in SETTINGS.iter().enumerate() {
+        if setting.layer() != layer {
+            layer = setting.layer();
+            lines.push(Entry::Layer(layer));
+        }
+        lines.push(Entry::Setting(place));
+    }
+    lines
+});
+
+/// The first line of the list, so that the setting under the cursor is among `height` lines from `top` on; with its
+/// heading where it is the first of its layer.
+pub(super) fn top(shadow: &Shadow, height: usize) -> usize {
+    let at = ENTRIES
+        .iter()
+        .position(|entry| *entry == Entry::Setting(shadow.row));
+    let at = at.unwrap_or_default();
+    let headed = at.checked_sub(1).and_then(|before| ENTRIES.get(before));
+    let from = match headed {
+        Some(Entry::Layer(_)) if height > 1 => at - 1,
+        _ => at,
+    };
+    let last = ENTRIES.len().saturating_sub(height);
+    shadow
+        .top
+        .min(from)
+        .max((at + 1).saturating_sub(height))
+        .min(last)
+}
+
+/// The setting on a line of the list, counted from the first that is seen.
+pub(super) fn setting_at(shadow: &Shadow, line: usize, height: usize) -> Option<usize> {
+    match ENTRIES.get(top(shadow, height) + line) {
+        Some(Entry::Setting(place)) => Some(*place),
+        Some(Entry::Layer(_)) | None => None,
+    }
+}
+
+/// Columns of the list: name, each value, unit (none where there is no room).
+struct Columns {
+    name: usize,
+    value: usize,
+    unit: usize,
+}
+
+/// Columns of the mark, and of the word at the end.
+const MARK: usize = 2;
+
+impl Columns {
+    fn of(width: usize) -> Self {
+        let (name, value, unit) = match width {
+            ..64 => (22, 11, 0),
+            64..74 => (22, 11, 8),
+            74..88 => (24, 13, 9),
+            _ => (26, 18, 9),
+        };
+        Self { name, value, unit }
+    }
+
+    fn unit_cell(&self, text: &str) -> String {
+        if self.unit == 0 {
+            String::new()
+        } else {
+            format!(" {}", row::left(text, self.unit))
+        }
+    }
+}
+
+/// Draws the heading of the columns and the list below; returns where the real cursor belongs if a value is written.
+pub(super) fn render(
+    theme: &Theme,
+    shadow: &Shadow,
+    running: &[String],
+    area: Rect,
+    buf: &mut Buffer,
+) -> Option<Position> {
+    let columns = Columns::of(usize::from(area.width));
+    let head = format!(
+        "{:width$}{}{}{}",
+        "",
+        row::right("running", columns.value),
+        row::right("copy", columns.value),
+        columns.unit_cell("unit"),
+        width = MARK + columns.name
+    );
+    row::draw(&Line::from(row::piece(theme, Role::Muted, head)), 0, area, buf);
+    let list = Rect {
+        y: area.y.saturating_add(1),
+        height: area.height.saturating_sub(1),
+        ..area
+    };
+    let height = usize::from(list.height);
+    let seen = ENTRIES.iter().skip(top(shadow, height)).take(height);
+    let mut cursor = None;
+    for (line, entry) in seen.enumerate() {
+        match entry {
+            Entry::Layer(layer) => {
+                let heading = row::piece(theme, Role::Strong, layer_name(layer));
+                row::draw(&Line::from(heading), line, list, buf);
+            }
+            Entry::Setting(place) => {
+                setting_row(theme, shadow, running, *place, &columns, line, list, buf);
+                if *place == shadow.row {
+                    cursor = write_row(theme, shadow, &columns, line, list, buf);
+                }
+            }
+        }
+    }
+    cursor
+}
+
+#[expect(clippy::too_many_arguments, reason = "one row, drawn where it stands")]
+fn setting_row(
+    theme: &Theme,
+    shadow: &Shadow,
+    running: &[String],
+    place: usize,
+    columns: &Columns,
+    line: usize,
+    list: Rect,
+    buf: &mut Buffer,
+) {
+    let Some(setting) = SETTINGS.get(place) else {
+        return;
+    };
+    let runs = running.get(place).map_or("", String::as_str);
+    let copy = shadow.changed(setting, runs);
+    let selected = place == shadow.row;
+    let role = match (copy, setting.at_start) {
+        // reversed in one piece, not in patches of colours
+        _ if selected => Role::Text,
+        (Some(_), _) => Role::Wait,
+        (None, true) => Role::Muted,
+        (None, false) => Role::Text,
+    };
+    let mark = if copy.is_some() { "* " } else { "  " };
+    let word = match (copy, setting.at_start) {
+        (Some(_), _) => " changed",
+        (None, true) => " at start",
+        (None, false) => "",
+    };
+    let name = wrap::fit(setting.name(), columns.name - 1, theme.glyphs.ellipsis);
+    let (plain, unit) = match (selected, setting.at_start) {
+        (true, _) => (Role::Text, Role::Text),
+        (false, true) => (Role::Muted, Role::Muted),
+        (false, false) => (Role::Text, Role::Muted),
+    };
+    let text = Line::from(vec![
+        row::piece(theme, role, format!("{mark}{}", row::left(&name, columns.name))),
+        row::piece(theme, plain, cell(theme, setting, runs, columns)),
+        row::piece(theme, role, cell(theme, setting, copy.unwrap_or(runs), columns)),
+        row::piece(theme, unit, columns.unit_cell(value::unit(setting))),
+        row::piece(theme, role, word),
+    ]);
+    row::draw(&text, line, list, buf);
+    if selected {
+        row::select(theme, line, list, buf);
+    }
+}
+
+fn cell(theme: &Theme, setting: &Setting, value: &str, columns: &Columns) -> String {
+    let text = value::shown(setting, value, columns.value - 1, theme.glyphs.ellipsis);
+    row::right(&text, columns.value)
+}
+
+/// The value being written, in its cell; the end of it where it is longer.
+fn write_row(
+    theme: &Theme,
+    shadow: &Shadow,
+    columns: &Columns,
+    line: usize,
+    list: Rect,
+    buf: &mut Buffer,
+) -> Option<Position> {
+    let editor = &shadow.line.as_ref()?.editor;
+    let before = u16::try_from(MARK + columns.name + columns.value + 1).ok()?;
+    let room = columns.value - 1;
+    let (x, y) = (list.x.checked_add(before)?, list.y + u16::try_from(line).ok()?);
+    if x >= list.right() {
+        return None;
+    }
+    // far wider than any value: the column of the cursor in one row
+    let column = editor.cursor_at(usize::from(u16::MAX)).1;
+    let skipped = (column + 1).saturating_sub(room);
+    let seen: String = editor.text().chars().skip(skipped).collect();
+    let text = row::left(&wrap::fit(&seen, room, theme.glyphs.ellipsis), room);
+    buf.set_stringn(
+        x,
+        y,
+        text,
+        usize::from(list.right() - x),
+        theme.style(Role::Input),
+    );
+    let right = u16::try_from(column - skipped).unwrap_or_default();
+    Some(Position::new(x.saturating_add(right), y))
+}
+
+/// A layer as people call it.
+fn layer_name(layer: &str) -> &str {
+    match layer {
+        "semantic" => "semantic cache",
+        "flight" => "single flight",
+        "limit" => "limiter",
+        other => other,
+    }
+}
+
+/// The setting under the cursor: its default and range, its sentence; or why what was written is not taken.
+pub(super) fn about(theme: &Theme, shadow: &Shadow, area: Rect, buf: &mut Buffer) {
+    let Some(setting) = shadow.setting() else { return };
+    let width = usize::from(area.width);
+    let first = vec![
+        Line::from(row::piece(theme, Role::Strong, setting.path)),
+        Line::from(row::piece(
+            theme,
+            Role::Muted,
+            format!("   {}", value::range(setting, &PRODUCTION)),
+        )),
+    ];
+    let mut lines = vec![row::join(theme, first, width)];
+    let refused = shadow.line.as_ref().and_then(|line| line.error.as_ref());
+    let (role, text) = match refused {
+        Some(error) => (Role::Bad, error.replace(char::is_control, " ")),
+        None if setting.at_start => (Role::Text, format!("{} It {AT_START}.", setting.about)),
+        None => (Role::Text, setting.about.to_owned()),
+    };
+    let rows = usize::from(area.height).saturating_sub(1);
+    let wrapped = row::wrap(theme, &text, width, rows).into_iter();
+    lines.extend(wrapped.map(|text| Line::from(Span::styled(text, theme.style(role)))));
+    row::draw_all(&lines, area, buf);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cursor_is_always_among_the_lines_seen() {
+        for height in [1, 2, 3, 9, 40, 200] {
+            let mut shadow = Shadow::default();
+            let down = 0..SETTINGS.len();
+            for place in down.clone().chain(down.rev()) {
+                shadow.row = place;
+                shadow.top = top(&shadow, height);
+                let seen: Vec<_> = (0..height)
+                    .filter_map(|line| setting_at(&shadow, line, height))
+                    .collect();
+                assert!(seen.contains(&place), "{place} of {height}");
+            }
+            assert_eq!(
+                shadow.top,
+                usize::from(height == 1),
+                "the first heading comes back"
+            );
+        }
+    }
+
+    #[test]
+    fn every_name_and_value_fits_its_column() {
+        for width in [56, 64, 76, 90] {
+            let columns = Columns::of(width);
+            assert!(
+                MARK + columns.name + 2 * columns.value + columns.unit_cell("").len() + " at start".len()
+                    <= width
+            );
+            for setting in SETTINGS {
+                let value = setting.value(&PRODUCTION);
+                let room = columns.value - 1;
+                let text = value::shown(setting, &value, room, "…");
+                assert!(setting.name().len() < columns.name, "{}", setting.path);
+                assert!(value::unit(setting).len() <= columns.unit || columns.unit == 0);
+                assert!(!text.contains('…'), "{} {text}", setting.path);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Values of settings as people read them. They are written as a policy has them.
+
+use humantime_serde::re::humantime;
+
+use crate::settings::{Kind, NONE, Policy, Setting};
+use crate::tui::pane::units;
+use crate::tui::wrap;
+
+/// A value for at most `room` columns; exact as long as it fits.
+pub(super) fn shown(setting: &Setting, value: &str, room: usize, ellipsis: &str) -> String {
+    let text = words(setting, value).unwrap_or_else(|| value.to_owned());
+    if wrap::width(&text) <= room {
+        return text;
+    }
+    match (setting.kind, value.parse()) {
+        (Kind::Count { .. }, Ok(count)) => units::amount(count),
+        _ => wrap::fit(&text, room, ellipsis),
+    }
+}
+
+fn words(setting: &Setting, value: &str) -> Option<String> {
+    if value == NONE {
+        return None;
+    }
+    match setting.kind {
+        Kind::Switch => Some(if value == "true" { "on" } else { "off" }.to_owned()),
+        Kind::Bytes => value.parse().ok().map(bytes),
+        Kind::Share { .. } => value.parse().ok().and_then(percent),
+        Kind::PerSecond => value.strip_suffix(".0").map(str::to_owned),
+        Kind::Time => {
+            let span = humantime::parse_duration(value).ok()?;
+            // units leave out what is too small to matter in a pane; here it would hide a change
+            let whole = if span.as_secs() < 60 {
+                1_000_000
+            } else {
+                1_000_000_000
+            };
+            let exact = span.as_nanos().is_multiple_of(whole)
+                && (span.as_secs() < 3600 || span.as_secs().is_multiple_of(60));
+            exact.then(|| units::setting(span))
+        }
+        Kind::Choice(_) | Kind::Count { .. } | Kind::Text => None,
+    }
+}
+
+/// Bytes in the largest unit that holds them exactly.
+fn bytes(bytes: u64) -> String {
+    let shift = bytes.trailing_zeros();
+    match shift {
+        _ if bytes == 0 => "0 B".to_owned(),
+        30.. => format!("{} GiB", bytes >> 30),
+        20.. => format!("{} MiB", bytes >> 20),
+        10.. => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} B"),
+    }
+}
+
+/// A share in per cent, as exactly as it is written.
+fn percent(share: f64) -> Option<String> {
+    let hundredths = share * 10_000.0;
+    let exact = share.is_finite() && (hundredths - hundredths.round()).abs() < 1e-6;
+    let text = format!("{:.2}", share * 100.0);
+    exact.then(|| format!("{}%", text.trim_end_matches('0').trim_end_matches('.')))
+}
+
+/// The unit to stand beside a value; empty where the value shows it.
+pub(super) fn unit(setting: &Setting) -> &'static str {
+    match setting.kind {
+        Kind::Bytes => "",
+        _ => setting.unit(),
+    }
+}
+
+/// What a setting is by default, and which values it takes: `default 3   1 or more tries`.
+pub(super) fn range(setting: &Setting, production: &Policy) -> String {
+    let value = setting.value(production);
+    let default = words(setting, &value).unwrap_or(value);
+    format!("default {default}   {}", takes(setting))
+}
+
+/// The values a setting takes, as they are written.
+pub(super) fn takes(setting: &Setting) -> String {
+    match setting.kind {
+        Kind::Switch => "on or off".to_owned(),
+        Kind::Choice(choices) => choices.join(", "),
+        Kind::Count { least, unit: "" } => format!("{least} or more"),
+        Kind::Count { least, unit } => format!("{least} or more {unit}"),
+        Kind::Bytes => "bytes: 1048576 is 1 MiB".to_owned(),
+        Kind::Share { .. } => "a share: 0.5 or 50%".to_owned(),
+        Kind::PerSecond => "a number a second: 0.5, 2".to_owned(),
+        Kind::Time => "a time: 500ms, 2s, 1m 30s".to_owned(),
+        Kind::Text => "a word".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_read_like_speech_and_hide_no_change() {
+        let table = [
+            ("cache.enabled", "true", "on"),
+            ("cache.enabled", "false", "off"),
+            ("cache.max_bytes", "67108864", "64 MiB"),
+            ("cache.max_bytes", "67108865", "67108865 B"),
+            ("cache.max_bytes", "1536", "1536 B"),
+            ("breaker.failure_rate", "0.5", "50%"),
+            ("breaker.failure_rate", "0.525", "52.5%"),
+            ("breaker.failure_rate", "0.123456", "0.123456"),
+            ("breaker.slow_rate", "1.05", "105%"),
+            ("semantic.threshold", "none", "none"),
+            ("limit.tokens.capacity", "90000", "90000"),
+            ("limit.tokens.capacity", "123456789012", "123G"),
+            ("retry.budget_min_per_s", "10.0", "10"),
+            ("retry.budget_min_per_s", "0.5", "0.5"),
+            ("retry.base", "250ms", "0.25s"),
+            ("retry.base", "1s 500us", "1s 500us"),
+            ("cache.ttl", "10m", "10m"),
+            ("cache.ttl", "1day", "24h"),
+            ("cache.ttl", "1h 1s", "1h 1s"),
+            ("retry.jitter", "full", "full"),
+        ];
+        for (path, value, text) in table {
+            let setting = Setting::of(path).unwrap();
+            assert_eq!(shown(setting, value, 10, "…"), text, "{path} {value}");
+        }
+        let url = Setting::of("semantic.embedder").unwrap();
+        assert_eq!(shown(url, "http://127.0.0.1:8080", 8, "…"), "http://…");
+    }
+
+    #[test]
+    fn the_default_is_that_of_production() {
+        let of = |path: &str| range(Setting::of(path).unwrap(), &Policy::default());
+        assert_eq!(
+            of("retry.attempts"),
+            format!("default {}   1 or more tries", Policy::default().retry.attempts)
+        );
+        assert_eq!(of("cache.enabled"), "default on   on or off");
+        assert_eq!(of("semantic.threshold"), "default none   a share: 0.5 or 50%");
+    }
+}
