@@ -10,6 +10,7 @@ mod literal;
 mod path;
 mod policy;
 mod semantic;
+mod span;
 mod users;
 
 pub use bounds::{Bounds, SettingsError};

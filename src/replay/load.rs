@@ -30,6 +30,8 @@ pub struct Recording {
     length: Timestamp,
     pub(super) frames: Frames,
     pub(super) marks: Vec<Mark>,
+    /// Whether there were more of them than are kept.
+    pub(super) more_marks: bool,
     /// The marks as the bar has them.
     pub(super) drawn: Arc<[(Timestamp, MarkKind)]>,
     /// Who asked, in the order of their first calls.
@@ -80,7 +82,8 @@ impl Recording {
     /// The same of a journal that is read to so many bytes.
     pub(super) fn up_to(largest: u64, input: Input, read: &AtomicU64) -> Result<Self, JournalError> {
         let (header, pieces) = read_in_parallel(input.reader())?;
-        let mut scan = Scan::new(input.len().min(largest));
+        let begins = begins(&header);
+        let mut scan = Scan::new(input.len().min(largest), begins);
         let mut over = None;
         for piece in pieces {
             read.store(piece.offset + piece.bytes, Ordering::Relaxed);
@@ -103,10 +106,16 @@ impl Recording {
             drawn: drawn.collect(),
             frames: scan.frames,
             marks: scan.finder.marks,
+            more_marks: scan.finder.more,
             places: scan.places,
             users: scan.users,
             damage,
         })
+    }
+
+    /// What is known before the first event.
+    pub fn begins(&self) -> State {
+        begins(&self.header)
     }
 
     /// How many events there are.
@@ -188,6 +197,14 @@ impl Recording {
     }
 }
 
+/// A state that shows what the header says, whatever comes of the events.
+fn begins(header: &Header) -> State {
+    let mut state = State::default();
+    state.session.seed = header.seed;
+    state.session.policy.clone_from(&header.policy);
+    state
+}
+
 /// What reading it once finds.
 struct Scan {
     places: Vec<Place>,
@@ -207,13 +224,13 @@ struct Scan {
 
 impl Scan {
     /// Of a journal of so many bytes.
-    fn new(bytes: u64) -> Self {
+    fn new(bytes: u64, begins: State) -> Self {
         Self {
             places: Vec::new(),
-            frames: Frames::new(bytes),
+            frames: Frames::new(bytes, begins.clone()),
             finder: Finder::default(),
             users: Vec::new(),
-            state: State::default(),
+            state: begins,
             len: 0,
             at: Timestamp::ZERO,
             next: 0,
