@@ -328,7 +328,7 @@ fn expectations(text: &mut String, tried: &[Tried]) {
         if !bounds.hold(*headless) {
             let _ = writeln!(
                 text,
-                "\n# {name} is not expected: {observed} by hand, but {headless_shown} headless."
+                "\n# {name} is left out: it was {observed} by hand, but {headless_shown} headless."
             );
             continue;
         }
