@@ -6,7 +6,7 @@ use crate::state::State;
 /// The most states that are kept.
 pub const KEYFRAMES: u64 = 64;
 
-/// The least bytes of a journal between two of them: they are parsed and folded in some 20 ms.
+/// The least bytes of a journal between two of them: they are parsed and folded in 10 to 40 ms.
 const LEAST_APART: u64 = 2 << 20;
 
 /// States, and how many events each has.
