@@ -317,7 +317,7 @@ impl Scan {
         match (self.ended, self.lost) {
             (false, _) => told(
                 "no proper end".to_owned(),
-                "the journal breaks off: the session was not closed, or the file was cut",
+                "the journal breaks off: still running, killed, or the file was cut",
             ),
             (true, lost @ 1..) => told(
                 format!("{lost} lost"),

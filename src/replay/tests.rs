@@ -181,7 +181,7 @@ fn marks_are_jumped_to_both_ways() {
     let told = watched.player.control(Control::Mark(-1), watched.now).said;
     assert_eq!(
         told.as_deref(),
-        Some("no breaker change, change of faults, failure or burst before this")
+        Some("no breaker or faults change, failure or burst before this")
     );
     let told = watched.player.control(Control::Mark(1), watched.now).said;
     assert_eq!(told.as_deref(), Some("the breaker opened"));
