@@ -16,7 +16,7 @@ pub(super) struct Frames {
     /// Where the next one will be kept.
     next: u64,
     /// The state before the first event.
-    begins: State,
+    begins: Box<State>,
     kept: Vec<(usize, State)>,
 }
 
@@ -27,7 +27,7 @@ impl Frames {
         Self {
             apart,
             next: apart,
-            begins,
+            begins: Box::new(begins),
             kept: Vec::new(),
         }
     }
@@ -49,7 +49,7 @@ impl Frames {
     /// That state.
     pub(super) fn state(&self, position: usize) -> State {
         self.last(position)
-            .map_or(&self.begins, |(_, state)| state)
+            .map_or(&*self.begins, |(_, state)| state)
             .clone()
     }
 
