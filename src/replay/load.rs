@@ -115,7 +115,12 @@ impl Recording {
 
     /// What is known before the first event.
     pub fn begins(&self) -> State {
-        begins(&self.header)
+        let mut state = begins(&self.header);
+        if self.is_empty() {
+            // where events follow, the first of them applies it, and is told as a change
+            state.session.policy.clone_from(&self.header.policy);
+        }
+        state
     }
 
     /// How many events there are.
@@ -197,11 +202,10 @@ impl Recording {
     }
 }
 
-/// A state that shows what the header says, whatever comes of the events.
+/// A state that shows what the header says, and that events are folded into as in a session.
 fn begins(header: &Header) -> State {
     let mut state = State::default();
     state.session.seed = header.seed;
-    state.session.policy.clone_from(&header.policy);
     state
 }
 

@@ -328,7 +328,11 @@ fn nothing_recorded_is_nothing_to_play() {
     let mut player = Player::new(load(header.as_bytes()).unwrap(), Timestamp::ZERO);
     assert_eq!(player.next_due(), None);
     // what the header says is known all the same
-    assert_eq!(player.recording().begins().session.seed, 7);
+    let mut policy = Policy::default();
+    policy.retry.attempts = 9;
+    let empty = Journal::try_new(Vec::new(), &Header::virtual_time(8, policy.clone())).unwrap();
+    let known = load(&empty.finish().unwrap()).unwrap().begins().session;
+    assert_eq!((known.seed, known.policy), (8, policy));
     for control in [
         Control::Play,
         Control::Step(1),
