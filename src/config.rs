@@ -28,6 +28,7 @@ pub(crate) use error::{one_line, value_error};
 pub use key::{EMBEDDER_KEY, api_key, embedder_key};
 pub use labels::{add_labels, labels_file, read_labels};
 pub use listing::settings_text;
+use read::line_of;
 pub(crate) use read::{find, parse};
 pub use read::{journal, pairs_file};
 pub use server::{embedder, upstream};
@@ -64,6 +65,16 @@ pub fn read_policy(shown: &str, text: &str) -> Result<Policy, ConfigError> {
     let mut policy: Policy = parse(shown, text)?;
     if !text.lines().any(|line| line.trim_start().starts_with("name")) {
         shown.clone_into(&mut policy.name);
+    }
+    // a rule speaks of a setting that stands somewhere, or of what is usual where it does not
+    if let Err(error) = policy.validate()
+        && let Some(line) = line_of(text, &error.key)
+    {
+        return Err(ConfigError::Syntax {
+            name: one_line(shown),
+            line,
+            message: one_line(&error.to_string()).to_string(),
+        });
     }
     checked(policy, shown)
 }
@@ -146,13 +157,14 @@ mod tests {
         );
         let wrong_type = try_text("[retry]\nattempts = \"three\"\n");
         assert!(
-            wrong_type.starts_with("FILE, line 2: invalid type: string \"three\""),
+            wrong_type
+                == "FILE, line 2: attempts: invalid type: string \"three\", expected a whole number from 0 on",
             "{wrong_type}"
         );
         let bound = try_text("[breaker]\nfailure_rate = 50\n");
         assert_eq!(
             bound,
-            "FILE: breaker.failure_rate = 50: above 0 and at most 1 (0.5 opens at half)"
+            "FILE, line 2: breaker.failure_rate = 50: above 0 and at most 1 (0.5 opens at half)"
         );
         let variant = try_text("[retry]\njitter = \"ful\"\n");
         assert!(variant.contains("did you mean `full`?"), "{variant}");

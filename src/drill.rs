@@ -272,8 +272,9 @@ fn guards(text: &mut String, state: &State) {
     );
     let _ = writeln!(
         text,
-        "breaker   opened {} times, refused {} calls, is {} now",
+        "breaker   opened {} time{}, refused {} calls, is {} now",
         state.breaker.opened,
+        if state.breaker.opened == 1 { "" } else { "s" },
         state.breaker.refused,
         match state.breaker.state {
             BreakerState::Closed => "closed",

@@ -146,7 +146,8 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             }
             self.obey(command);
         }
-        self.stop_all();
+        // whoever hears commands hears of the end too, before it shows in the calls
+        self.obey(Command::Shutdown);
     }
 
     /// Obeys one command. Returns at once; what it starts goes on.

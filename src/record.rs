@@ -67,6 +67,8 @@ struct Heard {
     policy: Policy,
     tally: Tally,
     calls: u64,
+    /// The session has ended: what ran was stopped.
+    ended: bool,
     /// Something was not kept.
     is_full: bool,
 }
@@ -113,6 +115,7 @@ impl Recorder {
             policy: config.policy.clone(),
             tally: Tally::default(),
             calls: 0,
+            ended: false,
             is_full: false,
         };
         if config.faults_on {
@@ -166,11 +169,9 @@ impl Recorder {
         }
     }
 
-    /// The session ends now: what runs is stopped with it, as by a command.
+    /// The session ends now, if it has not: what runs is stopped with it, as by a command.
     pub fn end(&self, now: Timestamp) {
-        if self.lock().tally.calls().any(|call| call.fate.is_none()) {
-            self.obeyed(now, &Command::CancelAll);
-        }
+        self.obeyed(now, &Command::Shutdown);
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
@@ -257,8 +258,16 @@ impl Heard {
                 BreakerMode::Automatic => Wish::Automatic,
             },
             Command::ResetBreaker => Wish::ResetBreaker,
+            Command::Shutdown => {
+                let ended = std::mem::replace(&mut self.ended, true);
+                let running = self.tally.calls().any(|call| call.fate.is_none());
+                if ended || !running {
+                    return None;
+                }
+                Wish::CancelAll
+            }
             // looking at a copy changes nothing
-            Command::JudgePolicy { .. } | Command::Shutdown => return None,
+            Command::JudgePolicy { .. } => return None,
         })
     }
 

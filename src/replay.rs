@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Memory: the events stay in the file, and at most [`KEYFRAMES`] states are kept. So going anywhere costs the clone of
-//! a state, and parsing and folding at most the larger of 4 MiB and a 64th of the journal: some 30 ms for an hour of
-//! 100,000 calls.
+//! a state, and parsing and folding at most the larger of 2 MiB and a 64th of the journal. In an hour of 101,000 calls
+//! (146 MB; the program takes 170 MB for it) 300 random places were reached in 13 ms at the median, 37 ms at most, on two
+//! cores that others kept busy.
 
 mod frames;
 mod input;

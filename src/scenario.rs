@@ -245,7 +245,8 @@ fn validate(scenario: &Scenario) -> Result<(), String> {
         )?;
     }
     for command in commands {
-        command.wish.validate()?;
+        let named = |message| format!("command at {:?}: {message}", command.at);
+        command.wish.validate().map_err(named)?;
     }
     rule(
         !person.users.is_empty(),

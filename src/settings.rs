@@ -7,15 +7,18 @@ mod bounds;
 mod catalog;
 mod faults;
 mod literal;
+mod mistake;
 mod path;
 mod policy;
 mod semantic;
+mod span;
 mod users;
 
 pub use bounds::{Bounds, SettingsError};
 pub use catalog::{Kind, SETTINGS, Setting};
 pub use faults::{Capacity, FaultKind, FaultProfile, LatencyProfile, Range};
 pub use literal::{bare, inline, quoted};
+pub use mistake::plain;
 pub use path::{NONE, PathError, nearest, split_setting};
 pub use policy::{
     BreakerSettings, Bucket, CacheSettings, Counts, FlightSettings, Jitter, LimitSettings, Policy,

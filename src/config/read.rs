@@ -6,9 +6,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, one_line, shown};
-use crate::settings::nearest;
+use crate::settings::{nearest, plain};
 use crate::text::SafeText;
 
 /// No policy, profile or scenario is larger; a device or a pipe may have no end.
@@ -91,15 +92,20 @@ pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Co
 
 /// What is wrong with TOML, and where.
 pub(super) fn parse_error(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
-    let mut message = error.message().to_owned();
+    let mut message = plain(error.message());
+    let at = error.span().map_or(0, |span| span.start);
     if let Some(near) = near_field(&message) {
         // before the list of all there are, which may be longer than a message can be
         let (wrong, all) = message.split_once(", ").unwrap_or((&message, ""));
         message = format!("{wrong}; did you mean `{near}`? {all}");
+    } else if message.starts_with("invalid ")
+        && let Some(key) = key_before(text, at)
+    {
+        message = format!("{key}: {message}");
     }
     ConfigError::Syntax {
         name: one_line(name),
-        line: line_at(text, error.span().map_or(0, |span| span.start)),
+        line: line_at(text, at),
         message: one_line(&message).to_string(),
     }
 }
@@ -108,6 +114,32 @@ pub(super) fn parse_error(name: &str, text: &str, error: &toml::de::Error) -> Co
 pub(super) fn line_at(text: &str, at: usize) -> usize {
     let before = text.as_bytes().iter().take(at);
     before.filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// The key whose value begins at this byte; nothing where none stands before it on its line.
+fn key_before(text: &str, at: usize) -> Option<&str> {
+    let line = text.get(..at)?.rsplit('\n').next()?;
+    let key = line.trim_end().strip_suffix('=')?.trim_end();
+    let key = key.rsplit([' ', '\t', '{', ',']).next()?;
+    (!key.is_empty()).then_some(key)
+}
+
+/// The line of a setting: of its value, or of the table nearest to it that is there.
+pub(super) fn line_of(text: &str, path: &str) -> Option<usize> {
+    let root = DeTable::parse(text).ok()?;
+    let mut table = root.get_ref();
+    let mut at = None;
+    for key in path.split('.') {
+        let Some((_, value)) = table.iter().find(|(known, _)| known.get_ref() == key) else {
+            break;
+        };
+        at = Some(value.span().start);
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => break,
+        }
+    }
+    at.map(|at| line_at(text, at))
 }
 
 /// The right name nearest to the wrong one, out of serde's own sentence.

@@ -41,6 +41,24 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
+    /// The measure in words.
+    pub(super) fn meaning(&self) -> &'static str {
+        match self.measure {
+            Measure::Calls => "calls that began",
+            Measure::ServedShare => "answered by the upstream, the cache or a shared flight",
+            Measure::HitShare => "answered by the cache",
+            Measure::SharedShare => "answered by the flight of another call",
+            Measure::RejectedShare => "turned away by the limiter",
+            Measure::RefusedShare => "turned away by the breaker",
+            Measure::FailedShare => "failed, or broke off in the answer",
+            Measure::Amplification => "attempts for each call that was sent",
+            Measure::BreakerOpened => "times the breaker opened",
+            Measure::LatencyP95 => "seconds that 95 % of the answered calls took at most",
+            // none of MEASURES
+            _ => "observed",
+        }
+    }
+
     /// Whether a run that came to this is as expected.
     pub(super) fn hold(&self, value: Option<f64>) -> bool {
         value.is_some_and(|value| {

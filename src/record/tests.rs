@@ -113,16 +113,16 @@ fn what_is_kept_reads_well() {
     let begins = "# A drill by hand, saved by seawall ";
     assert!(text.starts_with(begins), "{text}");
     for part in [
-        " on 2026-11-25 23:51:02 UTC.\n# 90s of 90 calls under the policy production; the built-in simulator answered.\n",
+        " on 2026-11-25 23:51:02 UTC.\n# 90 calls in 90s under the policy production; the built-in simulator answered.\n",
         "#   seawall run drill.toml\n",
-        "\nname = \"drill\"\nabout = \"a drill by hand: 3 bursts, the faults outage\"\nseed = 7\nduration = \"90s\"\n",
+        "\nname = \"drill\"\nabout = \"a drill by hand: 3 bursts, the fault profile outage\"\nseed = 7\nduration = \"90s\"\n",
         "\n[policy]\nbase = \"production\"\n",
         "\n[person]\nusers = [\"ana\", \"ben\", \"cleo\", \"dev\"]\nanswer_tokens = 256\n",
         "\n# What was done, and when.\n\n[[command]]\nat = \"1.5s\"\ndo = { burst = { calls = 20, user = \"ana\" } }\n\
          \n[[command]]\nat = \"6s\"\ndo = { faults = { on = true, profile = \"outage\" } }\n\
          \n[[command]]\nat = \"6.2s\"\ndo = { burst = { calls = 50, user = \"ana\" } }\n\
          \n[[command]]\nat = \"20s\"\ndo = { faults = { on = false } }\n",
-        "\n[[expect]]\nmeasure = \"calls\" # was 90\nat_least = 90\nat_most = 90\n",
+        "\n[[expect]]\nmeasure = \"calls\" # calls that began: was 90\nat_least = 90\nat_most = 90\n",
     ] {
         assert!(text.contains(part), "{part}\nin\n{text}");
     }
@@ -195,7 +195,7 @@ fn a_change_of_policy_is_kept_as_what_was_set() {
         "\nat = \"3s\"\ndo = { set = [\"limit.users.\\\"ann.b\\\".weight=3\"] }\n",
         "\nat = \"4s\"\ndo = { set = [\"limit.users.\\\"ann.b\\\"=none\"] }\n",
         "\nat = \"5s\"\ndo = { set = [\n    \"breaker.open=5s\",\n    \"cache.enabled=true\",\n    \"limit.order=fair\",\n    \"retry.attempts=3\",\n] }\n",
-        "2 bursts, faults, 4 changes of policy\"\n",
+        "2 bursts, the fault profile outage, 4 changes of policy\"\n",
     ] {
         assert!(text.contains(part), "{part}\nin\n{text}");
     }
@@ -417,6 +417,8 @@ fn an_end_in_the_middle_is_a_command_too() {
     assert!(text(&drill).contains("# When it was saved, 5 calls had not ended.\n"));
     recorder.lock().tally = drill.tally;
     recorder.end(Timestamp::ZERO + Duration::from_millis(104));
+    // once, whoever says it again
+    recorder.end(Timestamp::ZERO + Duration::from_millis(150));
     let kept = recorder.drill(Timestamp::ZERO).commands;
     assert_eq!(
         kept,
@@ -424,6 +426,37 @@ fn an_end_in_the_middle_is_a_command_too() {
             at: Duration::from_millis(100),
             wish: Wish::CancelAll
         }]
+    );
+}
+
+/// The engine may stop everything before anybody else knows of the end: then it was heard first.
+#[tokio::test(start_paused = true)]
+async fn an_engine_without_commands_says_that_it_stops() {
+    let config = outage();
+    let recorder = Recorder::new(&config);
+    let clock = Clock::start();
+    let session = LocalSession::start(&config, clock, Bus::tapped(clock, recorder.tap()));
+    let engine = session.engine.heard_by(recorder.ear());
+    let (commands, obeyed) = tokio::sync::mpsc::channel(1);
+    commands.send(burst(5)).await.unwrap();
+    let person = async {
+        clock
+            .sleep_until(Timestamp::ZERO + Duration::from_millis(100))
+            .await;
+        drop(commands);
+    };
+    tokio::join!(engine.run(obeyed), person);
+    engine.settled().await;
+    recorder.end(clock.now());
+    let wishes: Vec<Wish> = recorder
+        .drill(clock.now())
+        .commands
+        .into_iter()
+        .map(|command| command.wish)
+        .collect();
+    assert!(
+        matches!(wishes[..], [Wish::Burst(_), Wish::CancelAll]),
+        "{wishes:?}"
     );
 }
 

@@ -62,15 +62,15 @@ fn head(text: &mut String, drill: &Drill, heading: Heading<'_>) {
     let _ = writeln!(
         text,
         "# A drill by hand, saved by seawall {} on {}.\n\
-         # {} of {} under the policy {}; {} answered.\n\
+         # {} in {} under the policy {}; {} answered.\n\
          #\n\
          # To run it again, without a screen and in virtual time:\n\
          #   seawall run {}\n\
          # The same seed asks the same prompts and draws the same faults. Times, commands and bounds may be edited.",
         env!("CARGO_PKG_VERSION"),
         heading.when,
-        seconds(drill.duration),
         counted(drill.calls, "call", "calls"),
+        seconds(drill.duration),
         comment(policy),
         comment(host),
         comment(heading.file),
@@ -122,8 +122,8 @@ fn about(drill: &Drill) -> String {
         (bursts > 0).then(|| counted(bursts, "burst", "bursts")),
         (prompts > 0).then(|| counted(prompts, "prompt", "prompts")),
         faulty.first().map(|first| match faulty.len() {
-            1 => format!("the faults {first}"),
-            many => format!("{many} kinds of faults"),
+            1 => format!("the fault profile {first}"),
+            many => format!("{many} fault profiles"),
         }),
         (changes > 0).then(|| counted(changes, "change of policy", "changes of policy")),
     ];
@@ -313,7 +313,7 @@ fn expectations(text: &mut String, tried: &[Tried]) {
     }
     let _ = writeln!(
         text,
-        "\n# What came of it, give or take: a bound is wider where few calls tell less."
+        "\n# What came of it, with room for chance: the fewer the calls, the wider the bounds. A share is of all calls."
     );
     for (bounds, headless) in tried {
         let name = bounds.measure.name();
@@ -328,12 +328,16 @@ fn expectations(text: &mut String, tried: &[Tried]) {
         if !bounds.hold(*headless) {
             let _ = writeln!(
                 text,
-                "\n# {name} is not expected: {observed} by hand, but {headless_shown} headless."
+                "\n# {name} is left out: it was {observed} by hand, but {headless_shown} headless."
             );
             continue;
         }
         let _ = writeln!(text, "\n[[expect]]");
-        let _ = writeln!(text, "measure = \"{name}\" # was {observed}");
+        let _ = writeln!(
+            text,
+            "measure = \"{name}\" # {}: was {observed}",
+            bounds.meaning()
+        );
         for (word, bound) in [("at_least", bounds.at_least), ("at_most", bounds.at_most)] {
             if let Some(bound) = bound {
                 let _ = writeln!(text, "{word} = {bound}");

@@ -6,8 +6,8 @@ use crate::state::State;
 /// The most states that are kept.
 pub const KEYFRAMES: u64 = 64;
 
-/// The least bytes of a journal between two of them: they are parsed and folded in some 30 ms.
-const LEAST_APART: u64 = 4 << 20;
+/// The least bytes of a journal between two of them: they are parsed and folded in 10 to 40 ms.
+const LEAST_APART: u64 = 2 << 20;
 
 /// States, and how many events each has.
 #[derive(Debug)]
@@ -15,16 +15,19 @@ pub(super) struct Frames {
     apart: u64,
     /// Where the next one will be kept.
     next: u64,
+    /// The state before the first event.
+    begins: Box<State>,
     kept: Vec<(usize, State)>,
 }
 
 impl Frames {
-    /// For a journal of so many bytes.
-    pub(super) fn new(bytes: u64) -> Self {
+    /// For a journal of so many bytes that begins so.
+    pub(super) fn new(bytes: u64, begins: State) -> Self {
         let apart = LEAST_APART.max(bytes.div_ceil(KEYFRAMES));
         Self {
             apart,
             next: apart,
+            begins: Box::new(begins),
             kept: Vec::new(),
         }
     }
@@ -46,7 +49,8 @@ impl Frames {
     /// That state.
     pub(super) fn state(&self, position: usize) -> State {
         self.last(position)
-            .map_or_else(State::default, |(_, state)| state.clone())
+            .map_or(&*self.begins, |(_, state)| state)
+            .clone()
     }
 
     fn last(&self, position: usize) -> Option<&(usize, State)> {
@@ -61,7 +65,7 @@ mod tests {
 
     /// A journal in pieces of a hundred events.
     fn frames(pieces: u64, bytes: u64) -> Frames {
-        let mut frames = Frames::new(pieces * bytes);
+        let mut frames = Frames::new(pieces * bytes, State::default());
         let mut state = State::default();
         for piece in 0..pieces {
             state.next_seq = piece * 100;

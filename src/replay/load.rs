@@ -30,6 +30,8 @@ pub struct Recording {
     length: Timestamp,
     pub(super) frames: Frames,
     pub(super) marks: Vec<Mark>,
+    /// Whether there were more of them than are kept.
+    pub(super) more_marks: bool,
     /// The marks as the bar has them.
     pub(super) drawn: Arc<[(Timestamp, MarkKind)]>,
     /// Who asked, in the order of their first calls.
@@ -80,7 +82,8 @@ impl Recording {
     /// The same of a journal that is read to so many bytes.
     pub(super) fn up_to(largest: u64, input: Input, read: &AtomicU64) -> Result<Self, JournalError> {
         let (header, pieces) = read_in_parallel(input.reader())?;
-        let mut scan = Scan::new(input.len().min(largest));
+        let begins = begins(&header);
+        let mut scan = Scan::new(input.len().min(largest), begins);
         let mut over = None;
         for piece in pieces {
             read.store(piece.offset + piece.bytes, Ordering::Relaxed);
@@ -103,10 +106,21 @@ impl Recording {
             drawn: drawn.collect(),
             frames: scan.frames,
             marks: scan.finder.marks,
+            more_marks: scan.finder.more,
             places: scan.places,
             users: scan.users,
             damage,
         })
+    }
+
+    /// What is known before the first event.
+    pub fn begins(&self) -> State {
+        let mut state = begins(&self.header);
+        if self.is_empty() {
+            // where events follow, the first of them applies it, and is told as a change
+            state.session.policy.clone_from(&self.header.policy);
+        }
+        state
     }
 
     /// How many events there are.
@@ -188,6 +202,13 @@ impl Recording {
     }
 }
 
+/// A state that shows what the header says, and that events are folded into as in a session.
+fn begins(header: &Header) -> State {
+    let mut state = State::default();
+    state.session.seed = header.seed;
+    state
+}
+
 /// What reading it once finds.
 struct Scan {
     places: Vec<Place>,
@@ -207,13 +228,13 @@ struct Scan {
 
 impl Scan {
     /// Of a journal of so many bytes.
-    fn new(bytes: u64) -> Self {
+    fn new(bytes: u64, begins: State) -> Self {
         Self {
             places: Vec::new(),
-            frames: Frames::new(bytes),
+            frames: Frames::new(bytes, begins.clone()),
             finder: Finder::default(),
             users: Vec::new(),
-            state: State::default(),
+            state: begins,
             len: 0,
             at: Timestamp::ZERO,
             next: 0,
@@ -300,7 +321,7 @@ impl Scan {
         match (self.ended, self.lost) {
             (false, _) => told(
                 "no proper end".to_owned(),
-                "the journal breaks off: the session was not closed, or the file was cut",
+                "the journal breaks off: still running, killed, or the file was cut",
             ),
             (true, lost @ 1..) => told(
                 format!("{lost} lost"),

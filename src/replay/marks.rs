@@ -4,11 +4,17 @@
 use std::time::Duration;
 
 use crate::event::{BreakerMode, BreakerState, Event, EventKind, Fate};
+use crate::text::SafeText;
 use crate::time::Timestamp;
 use crate::tui::playback::MarkKind;
 
 /// Failures follow each other closer than this in an outage: they are one mark, or a jump would be one call long.
 const APART: Duration = Duration::from_secs(1);
+
+/// More are not kept: a bar and jumps are for people, and a journal may be made of nothing else.
+pub(super) const MOST: usize = 10_000;
+/// Characters of a name in the words of a mark.
+const NAME: usize = 40;
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +36,8 @@ pub(super) struct Finder {
     /// Whether faults were ever on.
     faults: bool,
     pub(super) marks: Vec<Mark>,
+    /// Whether there were more than are kept.
+    pub(super) more: bool,
 }
 
 impl Finder {
@@ -43,9 +51,15 @@ impl Finder {
             EventKind::FaultsApplied { on, profile } => {
                 self.faults = true;
                 let words = if *on { "on" } else { "off" };
-                (MarkKind::Faults, format!("faults {words}: {}", profile.name))
+                (
+                    MarkKind::Faults,
+                    format!("faults {words}: {}", SafeText::excerpt(&profile.name, NAME)),
+                )
             }
-            EventKind::BurstStarted { calls, .. } => (MarkKind::Burst, format!("a burst of {calls} calls")),
+            EventKind::BurstStarted { calls, .. } => (
+                MarkKind::Burst,
+                format!("a burst of {calls} call{}", if *calls == 1 { "" } else { "s" }),
+            ),
             EventKind::CallEnded {
                 fate: Fate::Failed | Fate::Interrupted,
                 ..
@@ -60,6 +74,10 @@ impl Finder {
             }
             _ => return,
         };
+        if self.marks.len() == MOST {
+            self.more = true;
+            return;
+        }
         self.marks.push(Mark {
             event: place,
             at: event.at,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::load::{Damage, Page, Recording};
+use super::marks::MOST;
 use crate::event::Event;
 use crate::state::State;
 use crate::time::Timestamp;
@@ -264,9 +265,15 @@ impl Player {
             before.checked_sub(1).and_then(|place| marks.get(place))
         };
         let Some(mark) = mark else {
-            let where_ = if on { "after" } else { "before" };
+            let said = match on {
+                true if self.recording.more_marks => {
+                    format!("only the first {MOST} marks are kept: step, or go by seconds")
+                }
+                true => "no breaker or faults change, failure or burst after this".to_owned(),
+                false => "no breaker or faults change, failure or burst before this".to_owned(),
+            };
             return Ok(Moved {
-                said: Some(format!("no breaker change, failure or burst {where_} this")),
+                said: Some(said),
                 ..Moved::default()
             });
         };

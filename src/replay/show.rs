@@ -3,17 +3,17 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{Player, Projector, Recording};
-use crate::state::State;
 use crate::time::Clock;
 use crate::tui::{self, Session, Summary, TuiError, TuiOptions};
 
 /// Takes the terminal and plays until somebody quits. On the main thread, as [`tui::run`] asks.
 pub async fn show(recording: Recording, options: TuiOptions) -> Result<Summary, TuiError> {
     let clock = Clock::start();
+    let state = recording.begins();
     let player = Player::new(recording, clock.now());
     let session = Session {
         feed: Projector::new(player, clock),
-        state: State::default(),
+        state,
         commands: None,
         keeper: None,
         clock,

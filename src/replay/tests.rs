@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Input, Player, Recording};
 use crate::event::{BreakerState, CallId, Event, EventKind, Fate, MoveReason, Origin, UserId, WindowCounts};
 use crate::journal::{Header, Journal, JournalError, Line, read};
-use crate::settings::Policy;
+use crate::settings::{FaultProfile, Policy};
 use crate::state::State;
 use crate::time::Timestamp;
 use crate::tui::playback::{Control, MarkKind};
@@ -103,7 +103,7 @@ impl Watched {
         Self {
             events: events(&journal()),
             player: player(),
-            shown: State::default(),
+            shown: load(&journal()).unwrap().begins(),
             now: Timestamp::ZERO,
         }
     }
@@ -117,7 +117,7 @@ impl Watched {
     }
 
     fn compare(&self) {
-        let mut folded = State::default();
+        let mut folded = self.player.recording().begins();
         for event in &self.events[..self.player.position()] {
             folded.apply(event);
         }
@@ -181,10 +181,47 @@ fn marks_are_jumped_to_both_ways() {
     let told = watched.player.control(Control::Mark(-1), watched.now).said;
     assert_eq!(
         told.as_deref(),
-        Some("no breaker change, failure or burst before this")
+        Some("no breaker or faults change, failure or burst before this")
     );
     let told = watched.player.control(Control::Mark(1), watched.now).said;
     assert_eq!(told.as_deref(), Some("the breaker opened"));
+}
+
+/// A journal may be made of nothing else, with names without end.
+#[test]
+fn marks_of_a_hostile_journal_are_bounded() {
+    let mut journal = Journal::try_new(Vec::new(), &Header::virtual_time(7, Policy::default())).unwrap();
+    for seq in 0..12_000 {
+        let kind = if seq == 0 {
+            EventKind::FaultsApplied {
+                on: true,
+                profile: Box::new(FaultProfile {
+                    name: "x".repeat(100_000),
+                    ..FaultProfile::default()
+                }),
+            }
+        } else {
+            EventKind::BurstStarted { burst: seq, calls: 1 }
+        };
+        let (at, call) = (seconds(seq), None);
+        journal.write(&Event { seq, at, call, kind }).unwrap();
+    }
+    let recording = load(&journal.finish().unwrap()).unwrap();
+    assert_eq!((recording.len(), recording.marks().len()), (12_000, 10_000));
+    let widest = recording
+        .marks()
+        .iter()
+        .map(|mark| mark.words.chars().count())
+        .max();
+    assert!(widest.is_some_and(|widest| widest < 60), "{widest:?}");
+    let mut player = Player::new(recording, Timestamp::ZERO);
+    player.seek(seconds(9_998));
+    let said = |player: &mut Player| player.control(Control::Mark(1), Timestamp::ZERO).said;
+    assert_eq!(said(&mut player).as_deref(), Some("a burst of 1 call"));
+    assert_eq!(
+        said(&mut player).as_deref(),
+        Some("only the first 10000 marks are kept: step, or go by seconds")
+    );
 }
 
 #[test]
@@ -290,6 +327,12 @@ fn nothing_recorded_is_nothing_to_play() {
     let header = whole.lines().next().unwrap();
     let mut player = Player::new(load(header.as_bytes()).unwrap(), Timestamp::ZERO);
     assert_eq!(player.next_due(), None);
+    // what the header says is known all the same
+    let mut policy = Policy::default();
+    policy.retry.attempts = 9;
+    let empty = Journal::try_new(Vec::new(), &Header::virtual_time(8, policy.clone())).unwrap();
+    let known = load(&empty.finish().unwrap()).unwrap().begins().session;
+    assert_eq!((known.seed, known.policy), (8, policy));
     for control in [
         Control::Play,
         Control::Step(1),

@@ -340,8 +340,13 @@ impl Report {
         )?;
         writeln!(
             f,
-            "breaker   opened {} times, {} after the faults began; closed {} after they ended",
+            "breaker   opened {} time{}, {} after the faults began; closed {} after they ended",
             self.count(Measure::BreakerOpened),
+            if self.of(Measure::BreakerOpened) == Some(1.0) {
+                ""
+            } else {
+                "s"
+            },
             self.seconds(Measure::TimeToTrip),
             self.seconds(Measure::TimeToClose)
         )?;

@@ -363,7 +363,7 @@ fn step_time(value: &str, up: bool) -> Option<String> {
     } else {
         times.rev().find(|time| *time < now)
     };
-    Some(humantime::format_duration(next?).to_string())
+    Some(super::span::written(next?))
 }
 
 #[cfg(test)]

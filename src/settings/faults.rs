@@ -38,7 +38,7 @@ pub struct FaultProfile {
     /// The Retry-After of a 429, in seconds; 0 sends none.
     pub retry_after: u64,
     /// How long a stall lasts.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub stall_for: Duration,
     /// Content chunks before a cut or a stall in mid-stream.
     pub cut_after: u32,

@@ -14,6 +14,7 @@ use toml::{Table, Value};
 
 use super::catalog::{Kind, Setting};
 use super::literal::{bare, inline, quoted};
+use super::mistake::plain;
 use super::{Policy, UserLimits};
 
 /// Settings that a policy leaves out where they are not set. `none` takes them out again. So are users, and their
@@ -61,7 +62,7 @@ impl Policy {
             };
         }
         root.try_into()
-            .map_err(|error: toml::de::Error| refuse(format!("'{value}': {}", error.message())))
+            .map_err(|error: toml::de::Error| refuse(format!("'{value}': {}", plain(error.message()))))
     }
 
     /// Every single setting by its path, as [`Policy::with`] takes it. Without the name, without what is not set, and

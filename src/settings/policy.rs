@@ -47,7 +47,7 @@ pub struct CacheSettings {
     /// Whether lookups and stores happen at all.
     pub enabled: bool,
     /// How long an answer may be served.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub ttl: Duration,
     /// Bound on the stored bytes, keys included.
     pub max_bytes: u64,
@@ -64,7 +64,7 @@ pub struct FlightSettings {
     /// Whether identical calls in flight share one upstream call.
     pub enabled: bool,
     /// How long a completed result is replayed to the same idempotency key.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub replay_ttl: Duration,
     /// Bound on the replayable results.
     pub max_results: usize,
@@ -93,24 +93,24 @@ pub struct RetrySettings {
     /// How many retries may follow an outcome that may already have been billed.
     pub max_ambiguous_retries: u32,
     /// The first backoff.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub base: Duration,
     /// The longest backoff.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub cap: Duration,
     /// How backoffs are spread.
     pub jitter: Jitter,
     /// Whether Retry-After and its relatives are obeyed.
     pub obey_hints: bool,
     /// A hint above this ends the call at once, with the hint attached.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub max_hint: Duration,
     /// Retry tokens earned by each first attempt; 0 with `budget_min_per_s = 0` means no budget is kept.
     pub budget_ratio: f64,
     /// Retries a second that are always allowed.
     pub budget_min_per_s: f64,
     /// After this long an earned token expires.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub budget_ttl: Duration,
 }
 
@@ -123,7 +123,7 @@ pub struct Bucket {
     /// Units gained in each `per`.
     pub refill: u64,
     /// The refill period.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub per: Duration,
 }
 
@@ -142,7 +142,7 @@ pub struct LimitSettings {
     /// Waiters at most; one more is rejected with the predicted wait.
     pub max_waiters: usize,
     /// A predicted wait above this is rejected at once.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub max_wait: Duration,
     /// LLM tokens reserved for the answer where the request sets no limit.
     pub default_answer_tokens: u64,
@@ -167,7 +167,7 @@ pub struct BreakerSettings {
     /// What is counted.
     pub counts: Counts,
     /// Outcomes older than this are forgotten.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub window: Duration,
     /// Outcomes in the window before the rate counts.
     pub min_calls: u32,
@@ -176,22 +176,22 @@ pub struct BreakerSettings {
     /// Failures in a row that open.
     pub consecutive: u32,
     /// A first token later than this is slow.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub slow_after: Duration,
     /// The rate of slow outcomes that opens, 0 to 1; above 1 never.
     pub slow_rate: f64,
     /// The first time spent open.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub open: Duration,
     /// The longest time spent open; doubles up to it for each failed probe.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub open_max: Duration,
     /// The share of the open time that is spread at random, 0 to 1.
     pub open_jitter: f64,
     /// Successful probes in a row that close.
     pub successes_to_close: u32,
     /// A probe that has not ended by then loses its permit.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub probe_lease: Duration,
 }
 
@@ -200,19 +200,19 @@ pub struct BreakerSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct TimeoutSettings {
     /// One deadline over queueing, attempts and sleeps.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub call: Duration,
     /// To connect, TLS included.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub connect: Duration,
     /// From the request to the response headers.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub headers: Duration,
     /// Silence on the wire, pings included.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub byte_idle: Duration,
     /// Silence between events that carry data: pings prove nothing about progress.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub event_idle: Duration,
     /// The largest decoded answer, in bytes.
     pub max_response_bytes: u64,

@@ -63,7 +63,7 @@ pub struct SemanticSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// An embedding that takes longer is not waited for: the lookup is a miss.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::span")]
     pub timeout: Duration,
     /// What people said of served answers.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -158,9 +158,10 @@ fn probe_bar(view: &View<'_>, label: &str, left: Duration, width: usize) -> Line
     let theme = view.theme;
     let all = Duration::from_nanos(view.state.breaker.open_ns);
     let share = left.as_secs_f64() / all.as_secs_f64().max(1e-9);
-    let left = units::countdown(left);
+    // both rounded in one way: what is left is never more than all of it
+    let (left, all) = (units::countdown(left.min(all)), units::countdown(all));
     let texts = [
-        (20, format!(" {left} of {} left", units::duration(all))),
+        (20, format!(" {left} of {all} left")),
         (10, format!(" {left} to 1 probe")),
         (4, format!(" {left}")),
     ];
@@ -344,6 +345,16 @@ fn past(view: &View<'_>, width: usize) -> Line<'static> {
 mod tests {
     use super::super::scene::{self, Scene, at};
     use super::*;
+
+    /// Both are rounded up: 4.64 s of 4.64 s are not 4.7 of 4.6.
+    #[test]
+    fn no_more_is_left_than_all_of_it() {
+        let mut scene = scene::burst();
+        scene.state.breaker.open_ns = 4_640_000_000;
+        scene.state.breaker.until = Some(scene.now + Duration::from_millis(4640));
+        let row = scene::rows(&scene, 56, 9, render).swap_remove(2);
+        assert!(row.ends_with(" 4.7s of 4.7s left"), "{row}");
+    }
 
     #[test]
     fn open_with_its_past() {
