@@ -52,7 +52,7 @@ use crate::charts::{History, OverTime};
 use crate::scenario::{Measure, RunError, Scene, in_virtual_time};
 use crate::settings::Policy;
 
-/// Version of the JSON form.
+/// Version of the JSON form; `assets/comparison.schema.json` describes it.
 const COMPARISON_VERSION: u32 = 1;
 
 /// What is compared, in the order it is shown. Per run; every policy has a value for each seed.

@@ -456,6 +456,15 @@ fn a_comparison_judges_only_as_junit_and_its_markdown_shows_what_it_drew() {
     let failed: Vec<&(String, String)> = all.iter().filter(|(tag, _)| tag == "failure").collect();
     assert_eq!(failed.len(), 1, "{text}");
     assert!(failed[0].1.starts_with("served: "), "{failed:?}");
+    let (_, text) = told(&[&worse[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    crate::schema::validate(&crate::schema::of_comparisons(), &json).unwrap();
+    assert!(
+        json["policies"][1]["rows"][1]["difference"]["high"]
+            .as_f64()
+            .unwrap()
+            < 0.0
+    );
     let (code, text) = told(&["production+breaker.enabled=false", "--format", "junit"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(!elements(&text).iter().any(|(tag, _)| tag == "failure"), "{text}");
@@ -497,6 +506,7 @@ fn a_journal_is_asked_again_under_other_policies_and_damage_is_said() {
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    crate::schema::validate(&crate::schema::of_comparisons(), &json).unwrap();
     // one policy is compared with the one it was recorded under
     assert_eq!(json["policies"].as_array().unwrap().len(), 2);
     assert_eq!(json["policies"][0]["policy"], "production");
