@@ -255,14 +255,40 @@ impl Difference {
     }
 }
 
-/// A size without its sign, and its interval; with more digits where so few would show nothing.
-fn figure(mean: f64, span: Option<(f64, f64)>, scale: f64, digits: usize) -> String {
+/// A size without its sign, and its interval; with more digits where so few would show nothing, and with one more where
+/// they would show an end of it as nothing.
+pub(super) fn figure(mean: f64, span: Option<(f64, f64)>, scale: f64, digits: usize) -> String {
     let size = mean.abs() * scale;
-    let shows = |digits: &usize| format!("{size:.digits$}").parse() != Ok(0.0);
-    let digits = (digits..=digits + 3).find(shows).unwrap_or(digits + 3);
-    let Some((low, high)) = span else {
-        return format!("{size:.digits$}");
+    let ends = span.map(|(low, high)| (low.abs() * scale, high.abs() * scale));
+    let ends = ends.map(|(a, b)| (a.min(b), a.max(b)));
+    let shows = |value: f64, digits: usize| format!("{value:.digits$}").parse() != Ok(0.0);
+    let enough = |digits: &usize| {
+        let near = ends.is_none_or(|(near, _)| near == 0.0 || shows(near, *digits));
+        shows(size, *digits) && near
     };
-    let (a, b) = (low.abs() * scale, high.abs() * scale);
-    format!("{size:.digits$} ({:.digits$} to {:.digits$})", a.min(b), a.max(b))
+    let only_size = |digits: &usize| shows(size, *digits);
+    let digits = (digits..=digits + 1)
+        .find(enough)
+        .or_else(|| (digits..=digits + 3).find(only_size))
+        .unwrap_or(digits + 3);
+    match ends {
+        Some((near, far)) => format!("{size:.digits$} ({near:.digits$} to {far:.digits$})"),
+        None => format!("{size:.digits$}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_has_as_many_digits_as_it_takes_to_show_something() {
+        assert_eq!(
+            figure(-12.34, Some((-14.44, -10.06)), 1.0, 1),
+            "12.3 (10.1 to 14.4)"
+        );
+        assert_eq!(figure(0.54, Some((0.03, 1.43)), 1.0, 1), "0.54 (0.03 to 1.43)");
+        assert_eq!(figure(0.5, Some((0.0001, 1.4)), 1.0, 1), "0.5 (0.0 to 1.4)");
+        assert_eq!(figure(0.00002, None, 100.0, 1), "0.002");
+    }
 }

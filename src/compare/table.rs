@@ -127,11 +127,16 @@ impl Comparison {
         head.extend(SHOWN.map(|measure| label(measure).to_owned()));
         let mut table = vec![head];
         let first = self.policies.first().map_or("", |first| first.policy.as_str());
+        let rest = |column: &Column| -> Option<String> {
+            let rest = column.policy.strip_prefix(first)?;
+            rest.starts_with(['+', ' ']).then(|| rest.trim_start().to_owned())
+        };
+        // a bare setting below another policy would be taken for one of that
+        let short = short && self.policies.iter().skip(1).all(|column| rest(column).is_some());
         for column in &self.policies {
-            let rest = column.policy.strip_prefix(first).filter(|_| short);
-            let rest = rest.filter(|rest| rest.starts_with(['+', ' ']));
-            let name = rest.map_or(column.policy.as_str(), str::trim_start);
-            let mut line = vec![name.to_owned()];
+            let name = rest(column).filter(|_| short);
+            let name = name.unwrap_or_else(|| column.policy.clone());
+            let mut line = vec![name];
             line.extend(SHOWN.map(|measure| cell(measure, column.row(measure), self.seeds)));
             table.push(line);
         }

@@ -154,7 +154,7 @@ fn who_saved_you_is_said_in_words_and_a_layer_that_did_nothing_too() {
     let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
     let reading = &comparison.reading;
     assert!(
-        reading.starts_with("Who saved you: retry. Without retry production serves "),
+        reading.starts_with("Who saved you, in percent points of the calls: retry (1"),
         "{reading}"
     );
     assert!(
@@ -203,6 +203,22 @@ fn a_few_seeds_have_differences_and_no_intervals() {
             .unwrap()
             .contains("fewer than 6 seeds prove nothing")
     );
+}
+
+#[test]
+fn names_are_shortened_only_where_all_are_of_the_first() {
+    let names = [
+        "production",
+        "exercise",
+        "production+retry.attempts=1",
+        "production+retry.attempts=2",
+    ];
+    let text = compare(&plan(&names, 1), &AtomicU64::new(0)).unwrap().to_string();
+    // below exercise a bare setting would be taken for one of exercise's
+    assert!(!text.contains("\n+retry"), "{text}");
+    let names = [names[0], names[2], names[2], names[3]];
+    let text = compare(&plan(&names, 1), &AtomicU64::new(0)).unwrap().to_string();
+    assert!(text.contains("\n+retry.attempts=2 "), "{text}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! ```
 
 use super::Layer;
-use super::reading::{Difference, Reading, both_sides, is_same, listed};
+use super::reading::{Difference, Reading, both_sides, figure, is_same, listed};
 use crate::scenario::Measure;
 
 /// What a layer was worth.
@@ -53,12 +53,7 @@ impl Reading<'_> {
                 .map(|worth| worth.layer.name())
                 .collect()
         };
-        let mut told = vec![match names(&|worth| worth.served() < 0.0).as_slice() {
-            [] => "Who saved you: none of these; without each of them no fewer calls are surely served."
-                .to_owned(),
-            [one] => format!("Who saved you: {one}."),
-            [most, others @ ..] => format!("Who saved you: {most} most, then {}.", others.join(", then ")),
-        }];
+        let mut told = vec![glance(&worths)];
         for worth in &worths {
             let Some((what, against)) = both_sides(&worth.differences) else {
                 continue;
@@ -87,6 +82,33 @@ impl Reading<'_> {
             told.push(format!("Exactly the same without {}.", either(&idle)));
         }
         Some(told.join(" "))
+    }
+}
+
+/// Who saved calls and who cost some, with how many, in a line.
+fn glance(worths: &[Worth]) -> String {
+    let told = |worth: &Worth| {
+        let points = figure(worth.served(), None, 100.0, 1);
+        format!("{} ({points})", worth.layer.name())
+    };
+    let saved: Vec<String> = worths
+        .iter()
+        .filter(|worth| worth.served() < 0.0)
+        .map(told)
+        .collect();
+    // the dearest first
+    let cost = worths.iter().rev().filter(|worth| worth.served() > 0.0);
+    let cost: Vec<String> = cost.map(told).collect();
+    let cost = match cost.as_slice() {
+        [] => String::new(),
+        cost => format!("; who cost calls: {}", cost.join(", then ")),
+    };
+    match saved.as_slice() {
+        [] => format!("Who saved you: surely none of these{cost}."),
+        saved => format!(
+            "Who saved you, in percent points of the calls: {}{cost}.",
+            saved.join(", then ")
+        ),
     }
 }
 
