@@ -20,6 +20,7 @@
 mod interval;
 mod junit;
 mod layer;
+mod layout;
 mod markdown;
 mod picture;
 mod plan;
@@ -28,6 +29,7 @@ mod recorded;
 mod side;
 mod sweep;
 mod table;
+mod who;
 mod worse;
 
 use std::num::NonZero;
@@ -43,13 +45,14 @@ pub use plan::Wanted;
 pub use recorded::{Figures, Recorded, RecordedWorld};
 pub use sweep::{Sweep, SweepError};
 
+use reading::{Apart, Reading};
 use serde::Serialize;
 
 use crate::charts::{History, OverTime};
 use crate::scenario::{Measure, RunError, Scene, in_virtual_time};
 use crate::settings::Policy;
 
-/// Version of the JSON form.
+/// Version of the JSON form; `assets/comparison.schema.json` describes it.
 const COMPARISON_VERSION: u32 = 1;
 
 /// What is compared, in the order it is shown. Per run; every policy has a value for each seed.
@@ -87,6 +90,8 @@ pub struct Plan {
     pub policies: Vec<Policy>,
     /// How many seeds, from that of the scene on.
     pub seeds: u64,
+    /// Which of the policies are the first one without a layer, by their places.
+    pub without: Vec<(usize, Layer)>,
 }
 
 /// Why nothing can be compared.
@@ -120,7 +125,7 @@ pub struct Comparison {
     pub seeds: u64,
     /// The policies, in the order they were given.
     pub policies: Vec<Column>,
-    /// One sentence that is true of these numbers.
+    /// What the numbers say, in sentences.
     pub reading: String,
     /// Where the world is recorded traffic: what that is, and how good a model it is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,6 +158,8 @@ pub struct Row {
     /// How sure that mean is.
     pub interval: Option<Interval>,
     /// The mean of the differences to the first policy, over the seeds in which both have a value.
+    pub mean_difference: Option<f64>,
+    /// The same and how sure it is; nothing where fewer than six seeds have a value under both.
     pub difference: Option<Interval>,
 }
 
@@ -190,7 +197,14 @@ pub fn compare(plan: &Plan, done: &AtomicU64) -> Result<Comparison, CompareError
         scenario: plan.scene.scenario.name.clone(),
         first_seed: plan.scene.seed,
         seeds: plan.seeds,
-        reading: reading::sentence(&columns, plan.seeds, recorded.is_some()),
+        reading: Reading {
+            columns: &columns,
+            without: &plan.without,
+            seeds: plan.seeds,
+            recorded: recorded.is_some(),
+            apart: &|one, other| apart(values.get(one)?, values.get(other)?),
+        }
+        .sentences(),
         policies: columns,
         model: recorded
             .as_ref()
@@ -324,20 +338,35 @@ fn rows(runs: &[Run], first: Option<&Vec<Run>>) -> Vec<Row> {
         .map(|(at, measure)| {
             let value = |run: &Run| run.values.get(at).copied().flatten();
             let here: Vec<f64> = runs.iter().filter_map(value).collect();
-            let pairs = first.map(|first| {
+            let pairs: Vec<f64> = first.map_or_else(Vec::new, |first| {
                 let both = runs.iter().zip(first);
                 let pairs = both.filter_map(|(here, there)| Some(value(here)? - value(there)?));
-                pairs.collect::<Vec<f64>>()
+                pairs.collect()
             });
             Row {
                 measure: *measure,
                 runs: here.len() as u64,
                 mean: interval::mean(&here),
                 interval: Interval::of_mean(&here),
-                difference: pairs.and_then(|pairs| Interval::of_mean(&pairs)),
+                mean_difference: interval::mean(&pairs),
+                difference: Interval::of_mean(&pairs),
             }
         })
         .collect()
+}
+
+/// How much more of the calls one policy serves than another, seed by seed.
+fn apart(one: &Played, other: &Played) -> Option<Apart> {
+    let both = one.runs.iter().zip(&other.runs);
+    let share = |run: &Run| run.value(Measure::ServedShare);
+    let pairs: Vec<f64> = both
+        .filter_map(|(one, other)| Some(share(one)? - share(other)?))
+        .collect();
+    Some(Apart {
+        mean: interval::mean(&pairs)?,
+        interval: Interval::of_mean(&pairs),
+        same: pairs.iter().all(|pair| *pair == 0.0),
+    })
 }
 
 #[cfg(test)]

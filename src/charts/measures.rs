@@ -71,7 +71,15 @@ impl SideBySide {
                 rest = right;
                 self.panel(&here, panel)?;
             }
-            let note = "dot: mean; bar: its 95 % interval; line: the first policy";
+            let ranges = self
+                .shown()
+                .iter()
+                .flat_map(|side| [side.served, side.attempts, side.p95, side.wasted]);
+            let note = if ranges.flatten().any(|range| range.is_wide()) {
+                "dot: mean; bar: its 95 % interval; line: the first policy"
+            } else {
+                "line: the first policy"
+            };
             let style = text(12).pos(Pos::new(HPos::Right, VPos::Top));
             area.draw_text(note, &style, (WIDTH.cast_signed() - 10, 28))?;
             Ok(())

@@ -21,6 +21,11 @@ pub struct Range {
 }
 
 impl Range {
+    /// Whether something is known of where it may be.
+    pub fn is_wide(&self) -> bool {
+        self.low < self.high
+    }
+
     /// In another unit.
     #[must_use]
     pub fn times(self, by: f64) -> Self {
@@ -68,10 +73,16 @@ struct Panel<'a> {
 impl TradeOff {
     /// The chart: both measures over the same axis, one above the other, with their 95 % intervals.
     pub fn chart(&self) -> Result<Chart, ChartError> {
-        let what = format!(
-            "what {} buys and costs (mean, 95 % interval)",
-            cut(&self.setting, 40)
-        );
+        let mut ranges = self
+            .points
+            .iter()
+            .flat_map(|point| [point.served, point.attempts]);
+        let sure = if ranges.any(|range| range.is_some_and(|range| range.is_wide())) {
+            " (mean, 95 % interval)"
+        } else {
+            ""
+        };
+        let what = format!("what {} buys and costs{sure}", cut(&self.setting, 40));
         let what = title(&self.title, &what);
         let svg = self.svg(&what)?;
         Ok(Chart {

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use super::interval::FEWEST;
 use super::table::{cell, difference, label};
 use super::worse::{JUDGED, Worse};
 use super::{Column, Comparison};
@@ -47,11 +48,11 @@ impl Comparison {
         let (there, here) = (first.row(measure), other.row(measure));
         let Some(interval) = here.and_then(|row| row.difference) else {
             let runs = |row: Option<&super::Row>| row.map_or(0, |row| row.runs);
-            return Verdict::Skipped(if self.seeds < 2 {
-                "one seed proves nothing: give --seeds 20 or more".to_owned()
+            return Verdict::Skipped(if self.seeds < FEWEST as u64 {
+                format!("fewer than {FEWEST} seeds prove nothing: give --seeds 20 or more")
             } else {
                 format!(
-                    "fewer than two seeds gave a value under both policies ({} runs of {}, {} of {}): nothing to judge",
+                    "fewer than {FEWEST} seeds gave a value under both policies ({} runs of {}, {} of {}): nothing to judge",
                     runs(here),
                     other.policy,
                     runs(there),

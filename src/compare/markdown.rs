@@ -36,14 +36,7 @@ impl Comparison {
                 );
             }
             None => {
-                let _ = write!(
-                    out,
-                    "\nMeans of {} runs, seeds {} to {}. {}\n\n",
-                    self.seeds,
-                    self.first_seed,
-                    self.last_seed(),
-                    super::table::NOTE
-                );
+                let _ = write!(out, "\nOf {}. {}\n\n", self.runs(), super::table::NOTE);
             }
         }
         out.push_str(&escape(&self.model));

@@ -47,7 +47,17 @@ pub fn picture(trade_off: &TradeOff) -> String {
     half(&mut out, trade_off, "calls served, %", &served);
     out.push('\n');
     half(&mut out, trade_off, "attempts a call", &|point| point.attempts);
-    out.push_str("o is the mean, --- its 95 % interval");
+    let mut ranges = trade_off
+        .points
+        .iter()
+        .flat_map(|point| [point.served, point.attempts]);
+    out.push_str(
+        if ranges.any(|range| range.is_some_and(|range| range.is_wide())) {
+            "o is the mean, --- its 95 % interval"
+        } else {
+            "o is the mean"
+        },
+    );
     out
 }
 
@@ -153,5 +163,7 @@ mod tests {
         let text = chart(vec![flat]);
         let line = text.lines().nth(1).unwrap();
         assert_eq!(line.find('o'), Some(LABEL + 1 + COLUMNS / 2), "{text}");
+        // no interval is promised where there is none
+        assert!(text.ends_with("o is the mean"), "{text}");
     }
 }

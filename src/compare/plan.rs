@@ -10,6 +10,9 @@ use crate::settings::Policy;
 /// Runs beyond this are a typing mistake: at a tenth of a second each they would take a day.
 const MOST_RUNS: u64 = 1_000_000;
 
+/// Which policies are the first one without a layer, by their places.
+type Without = Vec<(usize, Layer)>;
+
 /// A comparison in words.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -33,7 +36,7 @@ impl Wanted {
     /// Looks everything up. Errors name what there is instead.
     pub fn plan(&self) -> Result<Plan, ConfigError> {
         let scene = self.scene()?;
-        let policies = self.policies(&scene)?;
+        let (policies, without) = self.policies(&scene)?;
         let refuse = |message: String| Err(config::value_error("compare", &message));
         if policies.len() < 2 {
             return refuse(
@@ -52,6 +55,7 @@ impl Wanted {
             scene,
             policies,
             seeds: self.seeds,
+            without,
         })
     }
 
@@ -73,7 +77,8 @@ impl Wanted {
             .map_err(|error| refuse(error.to_string()))
     }
 
-    fn policies(&self, scene: &Scene) -> Result<Vec<Policy>, ConfigError> {
+    /// The policies, and which of them are the first one without a layer.
+    fn policies(&self, scene: &Scene) -> Result<(Vec<Policy>, Without), ConfigError> {
         let mut policies: Vec<Policy> = self
             .policies
             .iter()
@@ -85,16 +90,18 @@ impl Wanted {
             policies.insert(0, scene.policy.clone());
         }
         let first = policies.first().cloned().unwrap_or_default();
+        let places = (policies.len()..).zip(self.off.iter().copied());
+        let without: Without = places.collect();
         policies.extend(self.off.iter().map(|layer| layer.off(&first)));
         if let Some(sweep) = &self.sweep {
             let swept = sweep.policies(&first)?;
             // the range alone is the picture; its base is one of the values, or beside the point
             if self.policies.len() < 2 && self.off.is_empty() {
-                return Ok(swept);
+                return Ok((swept, without));
             }
             policies.extend(swept);
         }
-        Ok(policies)
+        Ok((policies, without))
     }
 }
 

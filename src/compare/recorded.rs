@@ -105,14 +105,16 @@ impl Recorded {
         match self.attempts_seen {
             None => format!(
                 "The upstream is the simulator again: the same calls at the same times, the same draws for the same \
-                 attempt of the same call, the same faults, so what differs is the policy's. {gone}"
+                 attempt of the same call, the same faults, so what differs is the policy's. Recorded over sockets, \
+                 calls in the same few milliseconds may change places. {gone}"
             ),
             Some(attempts) => format!(
                 "The upstream is made of the {attempts} attempts that were seen of it: a call's own attempt where it is \
-                 made within 2 s of then, else one of the 20 nearest in time. Where nothing was asked, because the \
-                 breaker was open or a cache had the answer, the nearest stand for what would have come; what was \
-                 waited for in vain stays silent; and more or less load changes nothing, which is the weakest point of \
-                 it. {gone}"
+                 made within 2 s of then, else one of the 20 nearest within 10 s, else the nearest. Where nothing was \
+                 asked, because the breaker was open or a cache had the answer, these stand for what would have come; \
+                 what was waited for in vain stays silent; and more or less load changes nothing, which is the weakest \
+                 point of it. Tried where the truth is known it was off by 1 percent point of the calls served in the \
+                 mean, by 15 at the worst, and under overload its p95 means nothing. {gone}"
             ),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::layout::{Layout, WIDTH, wrapped};
 use super::{Column, Comparison, Row};
 use crate::scenario::Measure;
 
@@ -21,80 +22,98 @@ impl Column {
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seeds = self.seeds;
-        let last = self.last_seed();
-        match &self.recorded {
-            Some(recorded) => writeln!(f, "{}: {}", self.scenario, recorded.world(seeds))?,
-            None => writeln!(
-                f,
-                "{}, seeds {} to {last}: means of {seeds} runs",
-                self.scenario, self.first_seed
-            )?,
+        let head = match &self.recorded {
+            Some(recorded) => format!("{}: {}", self.scenario, recorded.world(self.seeds)),
+            None => format!("{}, {}", self.scenario, self.runs()),
+        };
+        writeln!(f, "{}\n", wrapped(&head))?;
+        for (place, table) in self.tables().into_iter().enumerate() {
+            let between = if place > 0 { "\n" } else { "" };
+            write!(f, "{between}{table}")?;
         }
-        writeln!(f)?;
-        write_aligned(f, &self.rows())?;
-        writeln!(f)?;
-        writeln!(f, "{}", self.reading)?;
+        writeln!(f, "\n{}", wrapped(&self.reading))?;
         if let Some(recorded) = &self.recorded {
-            writeln!(f, "{recorded}")?;
+            writeln!(f, "{}", wrapped(&recorded.to_string()))?;
         }
-        writeln!(f, "{NOTE}")?;
-        write!(f, "{}", self.model)
+        writeln!(f, "{}", wrapped(NOTE))?;
+        write!(f, "{}", wrapped(&self.model))
     }
 }
 
 impl Comparison {
+    /// How often which seeds were played.
+    pub(super) fn runs(&self) -> String {
+        match self.seeds {
+            1 => format!("seed {}: one run", self.first_seed),
+            seeds => format!(
+                "seeds {} to {}: means of {seeds} runs",
+                self.first_seed,
+                self.last_seed()
+            ),
+        }
+    }
+
+    /// The tables in text. Three policies that do not fit beside each other have a table for each against the first.
+    fn tables(&self) -> Vec<Layout> {
+        if self.policies.len() > ACROSS {
+            return vec![Layout::new(self.down(true))];
+        }
+        let whole = Layout::new(self.across(&[1, 2]));
+        if self.policies.len() < 3 || whole.width() <= WIDTH {
+            return vec![whole];
+        }
+        [1, 2].map(|other| Layout::new(self.across(&[other]))).into()
+    }
+
     /// The seed of the last run.
     pub(super) fn last_seed(&self) -> u64 {
         self.first_seed.wrapping_add(self.seeds.saturating_sub(1))
     }
 
-    /// Whether it is of one recording asked again once: then the differences are facts, and have no interval.
-    fn is_fact(&self) -> bool {
-        self.recorded.is_some() && self.seeds == 1
+    /// Whether seeds are too few for intervals.
+    fn has_no_intervals(&self) -> bool {
+        self.seeds < super::interval::FEWEST as u64
     }
 
     /// The rows of the table, the head first, in the form that fits so many policies.
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         if self.policies.len() <= ACROSS {
-            self.across()
+            self.across(&[1, 2])
         } else {
-            self.down()
+            self.down(false)
         }
     }
 
-    /// The rows of the table, the head first: measures down.
-    pub fn across(&self) -> Vec<Vec<String>> {
+    /// The rows of the table, the head first: measures down; of the first policy and these others.
+    pub fn across(&self, others: &[usize]) -> Vec<Vec<String>> {
+        let others: Vec<&Column> = others.iter().filter_map(|at| self.policies.get(*at)).collect();
+        let first = self.policies.first();
         let mut head = vec![String::new()];
-        for (at, column) in self.policies.iter().enumerate() {
-            head.push(column.policy.clone());
-            if at > 0 {
-                let sure = if self.is_fact() { "" } else { " (95 %)" };
-                head.push(format!("difference{sure}"));
-            }
+        head.extend(first.map(|first| first.policy.clone()));
+        for column in &others {
+            let sure = if self.has_no_intervals() { "" } else { " (95 %)" };
+            head.extend([column.policy.clone(), format!("difference{sure}")]);
         }
         let mut table = vec![head];
         for measure in super::MEASURES {
             let mut line = vec![label(measure).to_owned()];
-            for (at, column) in self.policies.iter().enumerate() {
+            line.extend(first.map(|first| cell(measure, first.row(measure), self.seeds)));
+            for column in &others {
                 let row = column.row(measure);
                 line.push(cell(measure, row, self.seeds));
-                if at > 0 {
-                    let first = self.policies.first().and_then(|first| first.row(measure));
-                    line.push(if self.is_fact() {
-                        plain_difference(measure, first, row)
-                    } else {
-                        difference(measure, row)
-                    });
-                }
+                line.push(if self.has_no_intervals() {
+                    plain_difference(measure, row, self.seeds)
+                } else {
+                    difference(measure, row)
+                });
             }
             table.push(line);
         }
         table
     }
 
-    /// The rows of the table, the head first: policies down.
-    pub fn down(&self) -> Vec<Vec<String>> {
+    /// The rows of the table, the head first: policies down; with `short` their names without that of the first.
+    pub fn down(&self, short: bool) -> Vec<Vec<String>> {
         const SHOWN: [Measure; 7] = [
             Measure::ServedShare,
             Measure::Amplification,
@@ -107,8 +126,17 @@ impl Comparison {
         let mut head = vec![String::new()];
         head.extend(SHOWN.map(|measure| label(measure).to_owned()));
         let mut table = vec![head];
+        let first = self.policies.first().map_or("", |first| first.policy.as_str());
+        let rest = |column: &Column| -> Option<String> {
+            let rest = column.policy.strip_prefix(first)?;
+            rest.starts_with(['+', ' ']).then(|| rest.trim_start().to_owned())
+        };
+        // a bare setting below another policy would be taken for one of that
+        let short = short && self.policies.iter().skip(1).all(|column| rest(column).is_some());
         for column in &self.policies {
-            let mut line = vec![column.policy.clone()];
+            let name = rest(column).filter(|_| short);
+            let name = name.unwrap_or_else(|| column.policy.clone());
+            let mut line = vec![name];
             line.extend(SHOWN.map(|measure| cell(measure, column.row(measure), self.seeds)));
             table.push(line);
         }
@@ -154,11 +182,12 @@ fn is_seconds(measure: Measure) -> bool {
 fn value(measure: Measure, value: f64, signed: bool) -> String {
     let plus = if signed && value > 0.0 { "+" } else { "" };
     match measure {
-        // a difference of two percentages is none
-        Measure::ServedShare if signed => format!("{plus}{:.1} points", value * 100.0),
+        Measure::ServedShare if signed => format!("{plus}{:.1}", value * 100.0),
         Measure::ServedShare => format!("{:.1}%", value * 100.0),
         _ if is_seconds(measure) => format!("{plus}{value:.2}s"),
         Measure::Amplification => format!("{plus}{value:.2}"),
+        // tenths of thousands are noise
+        _ if value.abs() >= 1000.0 => format!("{plus}{value:.0}"),
         _ => format!("{plus}{value:.1}"),
     }
 }
@@ -168,16 +197,32 @@ pub(super) fn cell(measure: Measure, row: Option<&Row>, seeds: u64) -> String {
     match row.and_then(|row| Some((row.mean?, row.runs))) {
         None => "-".to_owned(),
         Some((mean, runs)) if runs < seeds => format!("{} ({runs} runs)", value(measure, mean, false)),
-        Some((mean, _)) => value(measure, mean, false),
+        Some((mean, _)) => whole(&value(measure, mean, false), seeds),
     }
 }
 
-fn plain_difference(measure: Measure, first: Option<&Row>, row: Option<&Row>) -> String {
-    let mean = |row: Option<&Row>| row.and_then(|row| row.mean);
-    match (mean(first), mean(row)) {
-        (Some(first), Some(mean)) if (mean - first).abs() < 1e-9 => "same".to_owned(),
-        (Some(first), Some(mean)) => value(measure, mean - first, true),
-        _ => "-".to_owned(),
+/// What one run counted has no tenths.
+fn whole(text: &str, seeds: u64) -> String {
+    let whole = text.strip_suffix(".0").filter(|_| seeds == 1);
+    whole.unwrap_or(text).to_owned()
+}
+
+/// What stands behind a difference: one of two percentages is none.
+fn unit(measure: Measure) -> &'static str {
+    if measure == Measure::ServedShare {
+        " points"
+    } else {
+        ""
+    }
+}
+
+/// The difference without an interval.
+fn plain_difference(measure: Measure, row: Option<&Row>, seeds: u64) -> String {
+    match row.and_then(|row| row.mean_difference) {
+        Some(mean) if mean.abs() < 1e-9 => "same".to_owned(),
+        Some(mean) if measure == Measure::ServedShare => value(measure, mean, true) + unit(measure),
+        Some(mean) => whole(&value(measure, mean, true), seeds),
+        None => "-".to_owned(),
     }
 }
 
@@ -190,38 +235,11 @@ pub(super) fn difference(measure: Measure, row: Option<&Row>) -> String {
         return "same".to_owned();
     }
     format!(
-        "{} ({} to {}){}",
+        "{} ({} to {}){}{}",
         value(measure, interval.mean, true),
         value(measure, interval.low, true),
         value(measure, interval.high, true),
+        unit(measure),
         if interval.is_sure() { "" } else { " ?" }
     )
-}
-
-/// The first column to the left, all others to the right.
-fn write_aligned(f: &mut fmt::Formatter<'_>, table: &[Vec<String>]) -> fmt::Result {
-    let columns = table.iter().map(Vec::len).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..columns)
-        .map(|at| {
-            table
-                .iter()
-                .filter_map(|line| line.get(at))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    for line in table {
-        let mut text = String::new();
-        for (at, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            let fill = " ".repeat(width - cell.chars().count());
-            if at == 0 {
-                text.extend([cell.as_str(), &fill]);
-            } else {
-                text.extend(["  ", &fill, cell.as_str()]);
-            }
-        }
-        writeln!(f, "{}", text.trim_end())?;
-    }
-    Ok(())
 }

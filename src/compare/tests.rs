@@ -25,12 +25,13 @@ fn plan(policies: &[&str], seeds: u64) -> Plan {
             .map(|name| config::policy(name).unwrap())
             .collect(),
         seeds,
+        without: Vec::new(),
     }
 }
 
 #[test]
 fn the_same_policy_twice_has_no_difference_at_all() {
-    let plan = plan(&["production", "production"], 4);
+    let plan = plan(&["production", "production"], 6);
     let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
     let second = &comparison.policies[1];
     for row in &second.rows {
@@ -40,7 +41,7 @@ fn the_same_policy_twice_has_no_difference_at_all() {
     assert!(
         comparison
             .reading
-            .contains("no difference that 4 seeds are sure of"),
+            .contains("every measure is the same in all 6 seeds"),
         "{}",
         comparison.reading
     );
@@ -60,7 +61,8 @@ fn without_retries_fewer_are_served_and_the_table_says_so() {
             .starts_with("production+retry.attempts=1 serves "),
         "{text}"
     );
-    assert!(text.contains("percent points fewer of the calls"), "{text}");
+    let told = said(&text);
+    assert!(told.contains("percent points fewer of the calls"), "{text}");
     // the numbers of the table are those of the runs
     let mean = comparison.policies[0]
         .row(Measure::Amplification)
@@ -75,14 +77,156 @@ fn without_retries_fewer_are_served_and_the_table_says_so() {
 #[test]
 fn many_policies_stand_below_each_other() {
     let sweep: Sweep = "retry.attempts=1..4".parse().unwrap();
-    let mut plan = plan(&[], 2);
+    let mut plan = plan(&[], 8);
     plan.policies = sweep.policies(&Policy::default()).unwrap();
     let text = compare(&plan, &AtomicU64::new(0)).unwrap().to_string();
     assert!(
         text.contains("\nretry.attempts=1 ") && text.contains("\nretry.attempts=4 "),
         "{text}"
     );
-    assert!(text.contains("serves the most"), "{text}");
+    let text = text.replace('\n', " ");
+    assert!(text.contains("serves the most of the calls, "), "{text}");
+    assert!(text.contains("retry.attempts=1 the fewest, "), "{text}");
+    assert!(text.contains(") percent points between them."), "{text}");
+}
+
+/// What a text says, whatever its lines.
+fn said(text: &impl ToString) -> String {
+    text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn many_policies_that_serve_the_same_have_no_best_one() {
+    let plan = plan(&["production"; 4], 8);
+    let reading = compare(&plan, &AtomicU64::new(0)).unwrap().reading;
+    assert_eq!(reading, "Over 8 seeds all serve the same share of the calls.");
+}
+
+#[test]
+fn two_ends_that_are_not_surely_apart_are_not_told_as_if_they_were() {
+    let column = |(name, served): (&str, f64)| Column {
+        policy: name.to_owned(),
+        rows: vec![Row {
+            measure: Measure::ServedShare,
+            runs: 8,
+            mean: Some(served),
+            interval: None,
+            mean_difference: None,
+            difference: None,
+        }],
+        over_time: OverTime::default(),
+    };
+    let columns = [("a", 0.9), ("b", 0.95), ("c", 0.95), ("d", 0.8)].map(column);
+    let told = |differences: [f64; 8]| {
+        Reading {
+            columns: &columns,
+            without: &[],
+            seeds: 8,
+            recorded: false,
+            apart: &|one, other| {
+                let same = one == other || (one == 1 && other == 2) || (one == 2 && other == 1);
+                Some(Apart {
+                    mean: 0.15,
+                    interval: Interval::of_mean(&differences),
+                    same,
+                })
+            },
+        }
+        .sentences()
+    };
+    let ends = "Over 8 seeds b (and one other the same) serves the most of the calls, 95.0 %; d the fewest, 80.0 %: ";
+    let doubt = told([-0.3, 0.6, -0.3, 0.6, -0.3, 0.6, -0.3, 0.6]);
+    assert_eq!(doubt, format!("{ends}8 seeds are not sure of that difference."));
+    let sure = told([0.15; 8]);
+    assert_eq!(
+        sure,
+        format!("{ends}15.0 (15.0 to 15.0) percent points between them.")
+    );
+}
+
+#[test]
+fn who_saved_you_is_said_in_words_and_a_layer_that_did_nothing_too() {
+    let mut plan = plan(&["production"], 10);
+    let layers = [Layer::Semantic, Layer::Hints, Layer::Retry];
+    plan.without = (1..).zip(layers).collect();
+    let first = plan.policies[0].clone();
+    plan.policies.extend(layers.map(|layer| layer.off(&first)));
+    let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
+    let reading = &comparison.reading;
+    assert!(
+        reading.starts_with("Who saved you, in percent points of the calls: retry (1"),
+        "{reading}"
+    );
+    assert!(
+        reading.contains(" percent points fewer of the calls, but sends "),
+        "{reading}"
+    );
+    assert!(
+        reading.ends_with("Exactly the same without semantic or hints."),
+        "{reading}"
+    );
+    let text = comparison.to_string();
+    assert!(text.contains("\nwithout retry "), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn what_is_surely_worse_is_told_whatever_else_is_better() {
+    let plan = plan(
+        &[
+            "production",
+            "production+retry.attempts=8+retry.max_ambiguous_retries=7",
+        ],
+        10,
+    );
+    let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
+    let reading = &comparison.reading;
+    let worse = comparison.policies[1].is_worse();
+    assert!(worse && reading.contains(" than production, but "), "{reading}");
+    let but = reading.split_once(" but ").unwrap().1;
+    assert!(but.contains(" more attempts for each call sent"), "{reading}");
+}
+
+#[test]
+fn a_few_seeds_have_differences_and_no_intervals() {
+    let plan = plan(&["production", "production+retry.attempts=1"], 5);
+    let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
+    let served = comparison.policies[1].row(Measure::ServedShare).unwrap();
+    assert!(served.difference.is_none() && served.mean_difference.unwrap() < 0.0);
+    assert!(comparison.reading.starts_with("5 seeds show what can happen"));
+    let text = comparison.to_string();
+    assert!(text.contains(" points\n") && !text.contains("(95 %)"), "{text}");
+    assert!(!comparison.is_any_worse());
+    assert!(
+        comparison
+            .junit()
+            .unwrap()
+            .contains("fewer than 6 seeds prove nothing")
+    );
+}
+
+#[test]
+fn names_are_shortened_only_where_all_are_of_the_first() {
+    let names = [
+        "production",
+        "exercise",
+        "production+retry.attempts=1",
+        "production+retry.attempts=2",
+    ];
+    let text = compare(&plan(&names, 1), &AtomicU64::new(0)).unwrap().to_string();
+    // below exercise a bare setting would be taken for one of exercise's
+    assert!(!text.contains("\n+retry"), "{text}");
+    let names = [names[0], names[2], names[2], names[3]];
+    let text = compare(&plan(&names, 1), &AtomicU64::new(0)).unwrap().to_string();
+    assert!(text.contains("\n+retry.attempts=2 "), "{text}");
+}
+
+#[test]
+fn three_policies_fit_eighty_columns() {
+    let plan = plan(&["production", "exercise", "production+retry.attempts=1"], 6);
+    let text = compare(&plan, &AtomicU64::new(0)).unwrap().to_string();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert_eq!(text.matches("\nserved ").count(), 2, "{text}");
 }
 
 #[test]
@@ -94,6 +238,10 @@ fn one_seed_is_no_proof() {
             .rows
             .iter()
             .all(|row| row.difference.is_none())
+    );
+    assert!(
+        comparison.to_string().contains("seed 7: one run\n"),
+        "{comparison}"
     );
 }
 
@@ -110,11 +258,7 @@ fn without_a_limiter_tokens_are_spent_all_the_same() {
     // this world is slow enough for the limiter to hold nobody back: the same calls, the same tokens
     assert!(mean(0) > 1000.0, "{comparison}");
     assert!((mean(0) - mean(1)).abs() < f64::EPSILON, "{comparison}");
-    assert!(
-        comparison
-            .to_string()
-            .contains("Latencies are of served calls only")
-    );
+    assert!(said(&comparison).contains("Latencies are of served calls only"));
 }
 
 #[test]
@@ -127,7 +271,7 @@ fn markdown_has_the_table_and_a_hostile_policy_stays_in_its_cell() {
     let bars = |line: &str| line.replace("\\|", "").matches('|').count();
     assert!(table.iter().all(|line| bars(line) == 5), "{text}");
     assert!(text.contains("a\\|b &lt;b&gt;\\*x\\*&lt;/b&gt;"), "{text}");
-    assert!(text.contains("Means of 2 runs, seeds "), "{text}");
+    assert!(text.contains("Of seeds 7 to 8: means of 2 runs. "), "{text}");
 }
 
 #[test]
@@ -175,7 +319,7 @@ fn junit_judges_nothing_by_one_seed() {
         text.contains(r#"tests="6" failures="0" errors="0" skipped="6""#),
         "{text}"
     );
-    assert!(text.contains("one seed proves nothing"), "{text}");
+    assert!(text.contains("fewer than 6 seeds prove nothing"), "{text}");
 }
 
 #[test]

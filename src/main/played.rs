@@ -161,7 +161,10 @@ fn write_charts(folder: Option<&Path>, drawn: &[Chart]) -> eyre::Result<String> 
 
 /// Recorded traffic as a world; nothing if it is no journal, which has been told then.
 fn recorded(file: &Path) -> eyre::Result<Option<RecordedWorld>> {
-    let name = SafeText::new(&file.display().to_string()).single_line();
+    let name = match file.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => SafeText::new(&file.display().to_string()).single_line(),
+    };
     let recorded = match traffic::load(config::journal(file)?) {
         Ok(recorded) => recorded,
         Err(error) => {

@@ -2,12 +2,21 @@
 //!
 //! ```text
 //!  attempt n of call c, now --> the recorded attempt n of call c, if it was sent within 2 s of now
-//!                          \--> else one of the 20 recorded attempts that were sent nearest to now, drawn
+//!                          \--> else one of those that were sent within 10 s of now, drawn: the 20 nearest at most
+//!                          \--> else the one that was sent nearest to now
 //! ```
 //!
 //! It answers as that attempt was answered: after the same times, with as many tokens, or with the same failure. So
 //! where the recorded calls made no attempt, because a breaker was open or a cache had the answer, the nearest
 //! attempts stand for what would have come; and however hard it is driven, it does as it did.
+//!
+//! Why 10 s: while a breaker is open its probes are all that is seen. The 20 nearest attempts without a bound are then
+//! those of the good times before and after, and an outage that the breaker hid would be none. Measured against the
+//! truth (12 scenarios, 4 seeds, recorded under `production` and `exercise`, asked again under 4 others): without a bound
+//! the served share is off by 3.2 points in the mean and 35 at the most, with it by 1.2 and 15. With 5 s it is 1.4 and
+//! 46, with 2 s the same, and the single nearest attempt alone is off by 1.7 and 47.
+//! The 5 nearest without a bound: 1.4 and 19. So the bound matters, and which of these is left to chance; 10 s was chosen
+//! on the runs it is told of, and half of the pairs hardly differ, which makes the means small.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,8 +38,10 @@ use crate::time::{Clock, Timestamp};
 
 /// The call's own attempt counts if it was sent so near to now.
 const OWN_WITHIN: Duration = Duration::from_secs(2);
-/// One of so many is drawn otherwise.
+/// One of so many is drawn otherwise,
 const NEAREST: usize = 20;
+/// of those that were sent so near to now; the nearest alone where there are none.
+const AS_NOW: Duration = Duration::from_secs(10);
 /// Text comes in pieces, this far apart or further.
 const PIECE: Duration = Duration::from_millis(250);
 const MOST_PIECES: u32 = 64;
@@ -173,13 +184,19 @@ impl SeenUpstream {
     }
 }
 
-/// The attempts that were sent nearest to now, of those that are in order.
+/// The attempts that tell of now, of those that are in order.
 fn nearest(attempts: &[SeenAttempt], now: Timestamp) -> &[SeenAttempt] {
     let after = attempts.partition_point(|attempt| attempt.at < now);
     let (mut from, mut until) = (after, after);
+    let here = |attempt: &&SeenAttempt| attempt.at.since(now).max(now.since(attempt.at)) <= AS_NOW;
     while until - from < NEAREST {
         let before = from.checked_sub(1).and_then(|place| attempts.get(place));
-        match (before, attempts.get(until)) {
+        let next = attempts.get(until);
+        let (before, next) = match until - from {
+            0 => (before, next),
+            _ => (before.filter(here), next.filter(here)),
+        };
+        match (before, next) {
             (Some(before), Some(next)) if now.since(before.at) <= next.at.since(now) => from -= 1,
             (Some(_), None) => from -= 1,
             (_, Some(_)) => until += 1,

@@ -163,9 +163,28 @@ async fn its_own_attempt_answers_a_call_or_one_near_in_time() {
         drawn.insert(near.call.0);
     }
     assert_eq!(drawn.len(), 20, "each of the nearest is drawn");
-    // too late for its own, and at the end of what is known
+    // too late for its own, and far from all that is known: the last one alone
     let (near, is_own) = chosen(1000, 1);
-    assert!(!is_own && near.call.0 > 80);
+    assert!(!is_own && near.call.0 == 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_an_open_breaker_its_probes_tell_how_the_upstream_was_and_not_the_good_times() {
+    let mut traffic = Traffic::default();
+    // much traffic before and after, and one probe in the minute between
+    let times = (0..100).chain([130]).chain(160..260);
+    for (call, at) in (1..).zip(times) {
+        begin(&mut traffic, secs(at), call, "p", "f");
+        attempt(&mut traffic, secs(at), call, Duration::ZERO, answered());
+    }
+    let seen = SeenUpstream::new(&Arc::new(traffic), 7, Clock::start()).unwrap();
+    let at = |now, call| seen.choose(secs(now), CallId(call), 1).unwrap().0.at;
+    for call in 1000..1100 {
+        assert_eq!(at(120, call), secs(130));
+        assert_eq!(at(144, call), secs(130));
+        assert!(at(105, call) < secs(100) && at(105, call) >= secs(95));
+        assert!(at(155, call) >= secs(160) && at(155, call) <= secs(165));
+    }
 }
 
 #[test]

@@ -15,6 +15,10 @@ pub(crate) fn of_stories() -> Value {
     serde_json::from_str(include_str!("../../assets/story.schema.json")).unwrap()
 }
 
+pub(crate) fn of_comparisons() -> Value {
+    serde_json::from_str(include_str!("../../assets/comparison.schema.json")).unwrap()
+}
+
 /// Checks a value; the error names the place.
 pub(crate) fn validate(schema: &Value, value: &Value) -> Result<(), String> {
     check(schema, schema, value, "$")
