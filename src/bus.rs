@@ -7,10 +7,15 @@
 //!
 //! Producers never wait for a viewer. A viewer that falls more than the ring behind is told so and
 //! subscribes again: it loses the events in between one by one, but not what they add up to. Who must see
-//! every event, as a journal must, taps the bus instead: see [`Bus::tapped`].
+//! every event, as a journal must, taps the bus instead: see [`Bus::tapped`]. Where nobody can come to watch, as in a
+//! run without a screen, a [`Line`] is enough: a tap, and nothing that the events would be added up for.
+
+mod line;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+pub use line::Line;
 
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::broadcast::{self, Receiver, Sender};
@@ -22,8 +27,8 @@ use crate::time::Clock;
 /// Events a tail may be behind. One more, and it has lagged.
 pub const TAIL_CAPACITY: usize = 4096;
 
-/// What a tapped bus calls with every event.
-pub type Tap = Box<dyn FnMut(&Event) + Send>;
+/// What a tapped bus calls with every event, which it may keep.
+pub type Tap = Box<dyn FnMut(&Arc<Event>) + Send>;
 
 /// The bus. Cloning is cheap; it ends with its last clone.
 #[derive(Clone)]
@@ -101,19 +106,19 @@ impl Observer for Bus {
         let mut canonical = self.shared.lock();
         // read under the lock: the order of the times is the order of the events
         let at = self.shared.clock.now().max(canonical.state.last_event_at);
-        let event = Event {
+        let event = Arc::new(Event {
             seq: canonical.state.next_seq,
             at,
             call,
             kind,
-        };
+        });
         canonical.state.apply(&event);
         if let Some(tap) = &mut canonical.tap {
             tap(&event);
         }
         if canonical.tails.receiver_count() > 0 {
             // it fails where the last tail has just gone: then nobody misses anything
-            drop(canonical.tails.send(Arc::new(event)));
+            drop(canonical.tails.send(event));
         }
     }
 }
@@ -293,7 +298,7 @@ mod tests {
         let (seen, heard) = std::sync::mpsc::channel();
         let bus = Bus::tapped(
             Clock::start(),
-            Box::new(move |event| seen.send(event.clone()).unwrap()),
+            Box::new(move |event| seen.send(Event::clone(event)).unwrap()),
         );
         let events = story::session(7, 20);
         for event in &events {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::cast::{self, Stage};
 use super::tally::Tally;
 use super::{Scene, Wish};
-use crate::bus::{Bus, Tap};
+use crate::bus::{Bus, Line, Tap};
 use crate::charts::History;
 use crate::check::{Checker, Violation};
 use crate::client::{Env, ResilientClient, Transport};
-use crate::event::{CallId, Event, UpstreamHealth};
+use crate::event::{CallId, Event, Observer, UpstreamHealth};
 use crate::journal::{Header, Journal, LiveJournal};
 use crate::session::{LocalSession, Session, SessionConfig, SessionError, UpstreamConfig};
 use crate::state::why::{Story, Why, Worth};
@@ -100,7 +100,7 @@ impl Recording {
         }
     }
 
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: &Arc<Event>) {
         self.tally.take(event);
         self.history.take(event);
         if let Some((_, why, worth)) = &mut self.watched {
@@ -198,7 +198,7 @@ async fn play_locally(scene: &Scene, tap: Tap) -> Result<Vec<String>, RunError> 
         users: scene.scenario.person.ids(),
         ..SessionConfig::default()
     };
-    let bus = Bus::tapped(clock, tap);
+    let bus = Line::new(clock, tap);
     let Some(traffic) = &scene.recorded else {
         return Ok(play_in(LocalSession::start(&config, clock, bus), scene).await);
     };
@@ -211,7 +211,7 @@ async fn play_locally(scene: &Scene, tap: Tap) -> Result<Vec<String>, RunError> 
     })
 }
 
-async fn play_in<T: Transport>(session: LocalSession<T>, scene: &Scene) -> Vec<String> {
+async fn play_in<T: Transport, O: Observer + Clone>(session: LocalSession<T, O>, scene: &Scene) -> Vec<String> {
     let LocalSession {
         env, client, engine, ..
     } = session;
@@ -238,7 +238,7 @@ async fn play_in<T: Transport>(session: LocalSession<T>, scene: &Scene) -> Vec<S
 }
 
 /// What a scene that is over still holds.
-fn leftovers<T: Transport>(client: &ResilientClient<T, Bus>, env: &Env, players: &Env) -> Vec<String> {
+fn leftovers<T: Transport, O: Observer>(client: &ResilientClient<T, O>, env: &Env, players: &Env) -> Vec<String> {
     let held = client.held();
     [
         (env.running_tasks() + players.running_tasks(), "tasks run"),
