@@ -27,8 +27,8 @@ use crate::time::Clock;
 /// Events a tail may be behind. One more, and it has lagged.
 pub const TAIL_CAPACITY: usize = 4096;
 
-/// What a tapped bus calls with every event, which it may keep.
-pub type Tap = Box<dyn FnMut(&Arc<Event>) + Send>;
+/// What a tapped bus calls with every event.
+pub type Tap = Box<dyn FnMut(&Event) + Send>;
 
 /// The bus. Cloning is cheap; it ends with its last clone.
 #[derive(Clone)]
@@ -106,19 +106,19 @@ impl Observer for Bus {
         let mut canonical = self.shared.lock();
         // read under the lock: the order of the times is the order of the events
         let at = self.shared.clock.now().max(canonical.state.last_event_at);
-        let event = Arc::new(Event {
+        let event = Event {
             seq: canonical.state.next_seq,
             at,
             call,
             kind,
-        });
+        };
         canonical.state.apply(&event);
         if let Some(tap) = &mut canonical.tap {
             tap(&event);
         }
         if canonical.tails.receiver_count() > 0 {
             // it fails where the last tail has just gone: then nobody misses anything
-            drop(canonical.tails.send(event));
+            drop(canonical.tails.send(Arc::new(event)));
         }
     }
 }
@@ -298,7 +298,7 @@ mod tests {
         let (seen, heard) = std::sync::mpsc::channel();
         let bus = Bus::tapped(
             Clock::start(),
-            Box::new(move |event| seen.send(Event::clone(event)).unwrap()),
+            Box::new(move |event| seen.send(event.clone()).unwrap()),
         );
         let events = story::session(7, 20);
         for event in &events {

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Tap;
 use crate::event::{CallId, Event, EventKind, Observer};
 use crate::time::{Clock, Timestamp};
 
@@ -18,17 +17,17 @@ pub struct Line {
 struct End {
     next_seq: u64,
     last_at: Timestamp,
-    tap: Tap,
+    tap: Box<dyn FnMut(&Arc<Event>) + Send>,
 }
 
 impl Line {
     /// A line without a past; events are stamped by `clock`. What is said of the tap of a
-    /// [tapped bus](super::Bus::tapped) holds for this one.
-    pub fn new(clock: Clock, tap: Tap) -> Self {
+    /// [tapped bus](super::Bus::tapped) holds for this one, which may also keep what it is given.
+    pub fn new(clock: Clock, tap: impl FnMut(&Arc<Event>) + Send + 'static) -> Self {
         let end = End {
             next_seq: 0,
             last_at: Timestamp::ZERO,
-            tap,
+            tap: Box::new(tap),
         };
         Self {
             clock,
@@ -64,23 +63,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_line_tells_what_the_tap_of_a_bus_is_told() {
         let clock = Clock::start();
-        let (heard, told): (Vec<_>, Vec<_>) = (0..2)
-            .map(|_| {
-                let heard = Arc::new(Mutex::new(Vec::new()));
-                let told = Arc::clone(&heard);
-                let tap: Tap = Box::new(move |event| told.lock().unwrap().push(Event::clone(event)));
-                (heard, tap)
-            })
-            .unzip();
-        let mut taps = told.into_iter();
-        let bus = Bus::tapped(clock, taps.next().unwrap());
-        let line = Line::new(clock, taps.next().unwrap());
+        let (from_bus, on_bus) = std::sync::mpsc::channel();
+        let (from_line, on_line) = std::sync::mpsc::channel();
+        let tap = move |event: &Event| from_bus.send(event.clone()).unwrap();
+        let bus = Bus::tapped(clock, Box::new(tap));
+        let line = Line::new(clock, move |event| from_line.send(Event::clone(event)).unwrap());
         for event in story::session(7, 20) {
             bus.record(event.call, event.kind.clone());
             line.record(event.call, event.kind);
             clock.sleep(std::time::Duration::from_millis(3)).await;
         }
-        assert!(!heard[0].lock().unwrap().is_empty());
-        assert_eq!(*heard[0].lock().unwrap(), *heard[1].lock().unwrap());
+        drop((bus, line));
+        let on_bus: Vec<Event> = on_bus.iter().collect();
+        assert!(!on_bus.is_empty());
+        assert_eq!(on_line.iter().collect::<Vec<_>>(), on_bus);
     }
 }

@@ -67,7 +67,10 @@ impl Envelope {
             text += &std::mem::take(&mut lead);
             text += before;
             let quoted = serde_json::to_string(token).unwrap_or_default();
-            text += quoted.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(&quoted);
+            text += quoted
+                .strip_prefix('"')
+                .and_then(|inner| inner.strip_suffix('"'))
+                .unwrap_or(&quoted);
             text += after;
             ends.push((wait, text.len()));
         }
