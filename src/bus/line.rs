@@ -14,10 +14,13 @@ pub struct Line {
     end: Arc<Mutex<End>>,
 }
 
+/// A tap that may keep what it is given.
+type Keeping = Box<dyn FnMut(&Arc<Event>) + Send>;
+
 struct End {
     next_seq: u64,
     last_at: Timestamp,
-    tap: Box<dyn FnMut(&Arc<Event>) + Send>,
+    tap: Keeping,
 }
 
 impl Line {

@@ -347,11 +347,10 @@ impl Book {
             Some(known) if begins => {
                 Err(breach(1, format!("call {call} begins twice")).with([Arc::clone(&known.began)]))
             }
-            Some(_) => Ok(()),
-            // a call that is in the air is not over: only here is there anything to look for
+            // a call that is in the air is not over: only where it is not, there is anything to look for
             None if self.ended.contains(&call) => Err(breach(1, format!("call {call} is over"))),
             None if !begins => Err(breach(2, format!("call {call} has not begun"))),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 

@@ -39,18 +39,23 @@ impl<'de> Visitor<'de> for Whole {
         Ok(Event {
             seq: frame.seq.ok_or_else(|| Error::missing_field("seq"))?,
             at: frame.at.ok_or_else(|| Error::missing_field("at"))?,
-            call: frame.call.flatten(),
+            call: frame.call.and_then(|whose| whose.0),
             kind,
         })
     }
 }
+
+/// What stands behind `call`; nothing and null are the same there.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Whose(Option<CallId>);
 
 /// The fields of an event; gives those of its kind, and keeps the others.
 struct Frame<A> {
     fields: A,
     seq: Option<u64>,
     at: Option<Timestamp>,
-    call: Option<Option<CallId>>,
+    call: Option<Whose>,
 }
 
 impl<'de, A: MapAccess<'de>> Frame<A> {
