@@ -7,10 +7,15 @@
 //!
 //! Producers never wait for a viewer. A viewer that falls more than the ring behind is told so and
 //! subscribes again: it loses the events in between one by one, but not what they add up to. Who must see
-//! every event, as a journal must, taps the bus instead: see [`Bus::tapped`].
+//! every event, as a journal must, taps the bus instead: see [`Bus::tapped`]. Where nobody can come to watch, as in a
+//! run without a screen, a [`Line`] is enough: a tap, and nothing that the events would be added up for.
+
+mod line;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+pub use line::Line;
 
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::broadcast::{self, Receiver, Sender};

@@ -158,9 +158,13 @@ impl Checker {
 
     /// Reads the next event.
     pub fn take(&mut self, event: &Event) -> Result<(), Violation> {
-        let event = Arc::new(event.clone());
-        self.judge(&event).map_err(|breach| breach.proven_by(&event))?;
-        self.last = Some(event);
+        self.take_shared(&Arc::new(event.clone()))
+    }
+
+    /// Reads the next event, and keeps it for as long as it may prove something.
+    pub fn take_shared(&mut self, event: &Arc<Event>) -> Result<(), Violation> {
+        self.judge(event).map_err(|breach| breach.proven_by(event))?;
+        self.last = Some(Arc::clone(event));
         Ok(())
     }
 
@@ -278,7 +282,7 @@ pub fn check(
     for line in lines {
         match line {
             Ok(Line::Event(event)) => {
-                checker.take(&event)?;
+                checker.take_shared(&Arc::new(event))?;
             }
             Ok(Line::Gap(lost)) => checker.gap(lost),
             Ok(Line::End { events }) => {

@@ -12,6 +12,7 @@ mod failure;
 mod kind;
 mod level;
 mod limit;
+mod read;
 mod semantic;
 mod shadow;
 mod upstream;
@@ -39,14 +40,14 @@ use crate::time::Timestamp;
 pub const FORMAT_VERSION: u32 = 1;
 
 /// A fact: what happened, when, and to which call.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
     /// Dense: the n-th event of the session has `seq` n, from 0.
     pub seq: u64,
     /// When it was recorded; never less than that of the event before.
     pub at: Timestamp,
     /// Which call it belongs to, if to one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<CallId>,
     /// What happened.
     #[serde(flatten)]

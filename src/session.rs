@@ -19,7 +19,7 @@ use crate::client::{
     HttpEmbedder, HttpTransport, Lexical, ResilientClient, Transport as _, TransportSetupError, host_of,
 };
 use crate::engine::{Engine, RequestStyle, Route};
-use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer as _, SimulatorPace, UpstreamHealth, UserId};
+use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer, SimulatorPace, UpstreamHealth, UserId};
 use crate::openai::ChatRequest;
 use crate::settings::{Capacity, FaultKind, FaultProfile, LatencyProfile, Policy};
 use crate::simulator::{self, FaultControl, FaultSink, Simulator, SimulatorConfig};
@@ -349,17 +349,17 @@ fn route(
 
 /// Tells of faults the simulator made.
 #[derive(Debug)]
-pub(crate) struct ToldFaults {
-    bus: Bus,
+pub(crate) struct ToldFaults<O> {
+    bus: O,
 }
 
-impl ToldFaults {
-    pub(crate) fn new(bus: Bus) -> Self {
+impl<O: Observer> ToldFaults<O> {
+    pub(crate) fn new(bus: O) -> Self {
         Self { bus }
     }
 }
 
-impl FaultSink for ToldFaults {
+impl<O: Observer> FaultSink for ToldFaults<O> {
     fn injected(&self, call: Option<u64>, attempt: u32, fault: FaultKind) {
         self.bus
             .record(call.map(CallId), EventKind::FaultInjected { attempt, fault });

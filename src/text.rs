@@ -8,6 +8,7 @@
 use std::fmt;
 use std::ops::Deref;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Combining marks kept on one base character; more would draw over neighbouring rows.
@@ -182,7 +183,22 @@ impl From<String> for SafeText {
 impl<'de> Deserialize<'de> for SafeText {
     /// A journal is a file, and a file is hostile: what is read is sanitised again.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
+        deserializer.deserialize_str(Sanitised)
+    }
+}
+
+/// Sanitises what is read where it stands.
+struct Sanitised;
+
+impl Visitor<'_> for Sanitised {
+    type Value = SafeText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, raw: &str) -> Result<SafeText, E> {
+        Ok(SafeText::new(raw))
     }
 }
 

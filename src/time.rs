@@ -73,6 +73,8 @@ pub fn saturating_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Tokio's timer wheel takes at most about two years: what is further away is waited for for ever.
+const YEAR: Duration = Duration::from_hours(24 * 365);
 /// No timer of a machine that is awake is so late.
 const OVERSLEPT: Duration = Duration::from_secs(1);
 
@@ -98,18 +100,18 @@ impl Clock {
     /// Sleeps until the clock reads `at`; returns at once if it has passed.
     pub async fn sleep_until(&self, at: Timestamp) {
         match self.start.checked_add(Duration::from_nanos(at.0)) {
-            // tokio's timer wheel takes at most about two years: beyond it, wait for ever
-            Some(instant) if self.now().until(at) < Duration::from_hours(24 * 365) => {
+            // the clock is not asked about the first year: a stream sleeps for each of its tokens
+            Some(instant) if at < Timestamp::ZERO + YEAR || self.now().until(at) < YEAR => {
                 tokio::time::sleep_until(instant).await;
             }
             _ => std::future::pending().await,
         }
     }
 
-    /// Whether something that was due at `due` is so late that no timer explains it: the machine slept, or stood
-    /// still. What was measured across such a gap says nothing about anybody else.
-    pub fn overslept(&self, due: Timestamp) -> bool {
-        self.now().since(due) > OVERSLEPT
+    /// Whether something that was due at `due` is so late by `now` that no timer explains it: the machine slept, or
+    /// stood still. What was measured across such a gap says nothing about anybody else.
+    pub fn overslept(due: Timestamp, now: Timestamp) -> bool {
+        now.since(due) > OVERSLEPT
     }
 
     /// Sleeps for `duration` from now.

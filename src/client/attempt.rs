@@ -16,7 +16,7 @@ use crate::event::{AttemptResult, EventKind, Failure, FailureClass, Observer, Up
 use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Progress, Upstream};
 use crate::settings::TimeoutSettings;
 use crate::text::SafeText;
-use crate::time::{Timestamp, unix_seconds};
+use crate::time::{Clock, Timestamp, unix_seconds};
 
 /// Text is told at most this often: a frame of the screen.
 const TELL_EVERY: Duration = Duration::from_millis(33);
@@ -162,7 +162,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 response.map_err(|error| self.judge(&observed_send(&error)))?
             }
             () = self.env.clock.sleep_until(due) => {
-                self.woke(attempt, due);
+                woke(attempt, due, self.env.clock.now());
                 return Err(self.judge(&Observed::HeaderTimeout { after: limit }));
             }
         };
@@ -213,31 +213,38 @@ impl<T: Transport, O: Observer> Core<T, O> {
             ..
         } = *attempt.timeouts;
         let mut assembler = Assembler::new(max_response_bytes);
+        let mut fresh = Vec::new();
         let mut untold = Untold::new(clock.now());
         let (mut last_byte, mut last_event) = (clock.now(), clock.now());
+        // silence is only ever put off: one timer is kept over all tokens, and looks again when it fires
+        let silence = clock.sleep_until(last_byte + byte_idle.min(event_idle));
+        let mut silence = std::pin::pin!(silence);
         let broken = loop {
             let silent_at = (last_byte + byte_idle).min(last_event + event_idle);
             let wake_at = untold.due.map_or(silent_at, |due| due.min(silent_at));
             let read = tokio::select! {
                 biased;
-                read = body.next() => read,
-                () = clock.sleep_until(wake_at) => {
-                    self.woke(attempt, wake_at);
-                    self.tell(attempt, &mut untold, false);
-                    let now = clock.now();
-                    if now >= last_byte + byte_idle {
-                        self.tell(attempt, &mut untold, true);
-                        return Err(self.judge_body(attempt, BodyProblem::Stalled { after: byte_idle }));
-                    }
-                    if now >= last_event + event_idle {
-                        self.tell(attempt, &mut untold, true);
-                        return Err(self.judge_body(attempt, BodyProblem::NoProgress { after: event_idle }));
-                    }
-                    continue;
+                read = body.next() => Some(read),
+                () = clock.sleep_until(wake_at), if untold.due.is_some() => None,
+                () = &mut silence => {
+                    silence.set(clock.sleep_until(silent_at));
+                    None
                 }
             };
-            self.woke(attempt, wake_at);
             let now = clock.now();
+            woke(attempt, wake_at, now);
+            let Some(read) = read else {
+                self.tell(attempt, &mut untold, now, false);
+                let problem = if now >= last_byte + byte_idle {
+                    BodyProblem::Stalled { after: byte_idle }
+                } else if now >= last_event + event_idle {
+                    BodyProblem::NoProgress { after: event_idle }
+                } else {
+                    continue;
+                };
+                self.tell(attempt, &mut untold, now, true);
+                return Err(self.judge_body(attempt, problem));
+            };
             last_byte = now;
             let bytes = match read {
                 None => break None,
@@ -246,7 +253,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
             };
             let events = assembler.events();
             let first = assembler.chunks() == 0;
-            let mut fresh = Vec::new();
             let pushed = assembler.push(&bytes, &mut fresh);
             if assembler.events() > events {
                 last_event = now;
@@ -254,29 +260,22 @@ impl<T: Transport, O: Observer> Core<T, O> {
             if first && !fresh.is_empty() {
                 self.first_token(attempt, now.since(attempt.started_at), pass);
             }
-            for chunk in fresh {
+            for chunk in fresh.drain(..) {
                 untold.push(&chunk, now);
                 attempt.flight.append(chunk);
             }
-            self.tell(attempt, &mut untold, pushed.is_err());
+            self.tell(attempt, &mut untold, now, pushed.is_err());
             pushed.map_err(|problem| self.judge_problem(attempt, &problem))?;
             if assembler.is_done() {
                 self.drain(attempt.flight, body).await;
                 break None;
             }
         };
-        self.tell(attempt, &mut untold, true);
+        self.tell(attempt, &mut untold, clock.now(), true);
         let answer = assembler.finish(broken, attempt.prompt_tokens);
         answer
             .map(|answer| self.shown(answer))
             .map_err(|problem| self.judge_problem(attempt, &problem))
-    }
-
-    /// Takes note if what should have happened at `due` happens so late that the machine must have slept.
-    fn woke(&self, attempt: &Attempt<'_>, due: Timestamp) {
-        if self.env.clock.overslept(due) {
-            attempt.flight.lock().overslept = true;
-        }
     }
 
     fn first_token(&self, attempt: &Attempt<'_>, ttft: Duration, pass: &mut Pass<'_, T, O>) {
@@ -306,7 +305,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 biased;
                 read = body.next() => read,
                 () = self.env.clock.sleep_until(due) => {
-                    self.woke(attempt, due);
+                    woke(attempt, due, self.env.clock.now());
                     return Err(self.judge_body(attempt, BodyProblem::Stalled { after: byte_idle }));
                 }
             };
@@ -328,12 +327,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
         let answer = assemble::whole(&bytes, attempt.prompt_tokens)
             .map_err(|problem| self.judge_problem(attempt, &problem))?;
-        let mut untold = Untold::new(self.env.clock.now());
+        let now = self.env.clock.now();
+        let mut untold = Untold::new(now);
         for chunk in answer.to_chunks() {
-            untold.push(&chunk, self.env.clock.now());
+            untold.push(&chunk, now);
             attempt.flight.append(chunk);
         }
-        self.tell(attempt, &mut untold, true);
+        self.tell(attempt, &mut untold, now, true);
         Ok(self.shown(answer))
     }
 
@@ -413,14 +413,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// Tells the screen what has come, if it is time or if `now` says so.
-    fn tell(&self, attempt: &Attempt<'_>, untold: &mut Untold, now: bool) {
-        let at = self.env.clock.now();
-        if !(now || untold.due.is_some_and(|due| due <= at)) {
+    /// Tells the screen what has come, if it is time or all of it is wanted.
+    fn tell(&self, attempt: &Attempt<'_>, untold: &mut Untold, now: Timestamp, all: bool) {
+        if !(all || untold.due.is_some_and(|due| due <= now)) {
             return;
         }
-        let key = self.transport.key().filter(|_| !now);
-        for (text, chunks, reasoning) in untold.take(at, key) {
+        let key = self.transport.key().filter(|_| !all);
+        for (text, chunks, reasoning) in untold.take(now, key) {
             let text = self.transport.veiled(text);
             self.note(
                 attempt.flight,
@@ -465,6 +464,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
             Problem::Empty => BodyProblem::Empty,
         };
         self.judge_body(attempt, problem)
+    }
+}
+
+/// Takes note if what should have happened at `due` happens so late that the machine must have slept.
+fn woke(attempt: &Attempt<'_>, due: Timestamp, now: Timestamp) {
+    if Clock::overslept(due, now) {
+        attempt.flight.lock().overslept = true;
     }
 }
 

@@ -63,6 +63,8 @@ pub(super) struct Flight {
     pub(super) changed: Notify,
     /// The log grew, or the flight ended.
     progress: Notify,
+    /// The flight ended for somebody. Apart from the progress: who waits for the end alone sleeps through the tokens.
+    landed: Notify,
     log: Mutex<FlightLog>,
 }
 
@@ -100,6 +102,7 @@ impl Flight {
             abandoned: CancellationToken::new(),
             changed: Notify::new(),
             progress: Notify::new(),
+            landed: Notify::new(),
             log: Mutex::new(FlightLog {
                 subscribers: vec![owner],
                 ..FlightLog::default()
@@ -151,42 +154,39 @@ impl Flight {
             .unwrap_or(Timestamp::ZERO)
     }
 
-    /// Tells those who read that there is something new.
+    /// Tells those who read that there is an end.
     pub(super) fn wake_readers(&self) {
         self.progress.notify_waiters();
+        self.landed.notify_waiters();
     }
 
     /// Waits for the end, past all chunks.
     pub(super) async fn end(&self, call: CallId) -> Arc<FlightEnd> {
-        loop {
-            match self.next(call, usize::MAX).await {
-                Ok(_) => {}
-                Err(end) => return end,
-            }
-        }
+        told(&self.landed, || self.lock().end_of(call, usize::MAX)).await
     }
 
     /// The next chunk after the first `read`, or the end; waits for either.
     pub(super) async fn next(&self, call: CallId, read: usize) -> Result<Chunk, Arc<FlightEnd>> {
-        loop {
-            let progress = self.progress.notified();
-            tokio::pin!(progress);
-            // enabled before the log is looked at, so that nothing is missed in between
-            progress.as_mut().enable();
-            {
-                let log = self.lock();
-                let end = log.ends.get(&call);
-                if let Some((chunks, end)) = end
-                    && read >= *chunks
-                {
-                    return Err(Arc::clone(end));
-                }
-                if let Some(chunk) = log.chunks.get(read) {
-                    return Ok(chunk.clone());
-                }
-            }
-            progress.await;
+        let look = || {
+            let log = self.lock();
+            let end = log.end_of(call, read).map(Err);
+            end.or_else(|| log.chunks.get(read).cloned().map(Ok))
+        };
+        told(&self.progress, look).await
+    }
+}
+
+/// Waits until `look` finds something; it looks again after every word of `news`.
+async fn told<F>(news: &Notify, look: impl Fn() -> Option<F>) -> F {
+    loop {
+        let heard = news.notified();
+        tokio::pin!(heard);
+        // enabled before it is looked, so that nothing is missed in between
+        heard.as_mut().enable();
+        if let Some(found) = look() {
+            return found;
         }
+        heard.await;
     }
 }
 
@@ -194,6 +194,12 @@ impl FlightLog {
     /// Leaves the end of a call where its reader finds it.
     pub(super) fn put_end(&mut self, call: CallId, end: FlightEnd) {
         self.ends.insert(call, (self.chunks.len(), Arc::new(end)));
+    }
+
+    /// The end of a call for a reader that has read so much: a call that is over hears no more.
+    fn end_of(&self, call: CallId, read: usize) -> Option<Arc<FlightEnd>> {
+        let (chunks, end) = self.ends.get(&call)?;
+        (read >= *chunks).then(|| Arc::clone(end))
     }
 
     /// The text delivered so far.

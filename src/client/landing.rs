@@ -18,7 +18,7 @@ use crate::openai::Usage;
 use crate::policy::admission::{self, Candidate};
 use crate::policy::cache::{Cache, Stored};
 use crate::policy::classify;
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// How a flight came down.
 pub(super) enum Landing {
@@ -78,7 +78,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let now = self.env.clock.now();
         let due = flight.next_deadline();
         let mut log = flight.lock();
-        log.overslept |= self.env.clock.overslept(due);
+        log.overslept |= Clock::overslept(due, now);
         if log.subscribers.iter().all(|one| one.deadline <= now) {
             // forgotten at once: who came now would be told of a deadline that is not its own
             guards.forget(flight);

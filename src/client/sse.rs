@@ -7,6 +7,8 @@
 //!
 //! Written here rather than taken from `eventsource-stream`: that crate hides comments and has no bounds.
 
+use std::borrow::Cow;
+
 /// Longest line, in bytes.
 const MAX_LINE: usize = 1 << 20;
 /// Longest event, in bytes.
@@ -61,18 +63,25 @@ impl SseDecoder {
                 rest = rest.get(1..).unwrap_or_default();
                 continue;
             }
-            let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let end = memchr::memchr2(b'\n', b'\r', rest);
             let (part, ended) = rest.split_at(end.unwrap_or(rest.len()));
             if self.line.len() + part.len() > MAX_LINE {
                 return Err(SseTooLong { limit: MAX_LINE });
             }
-            self.line.extend_from_slice(part);
             let Some((terminator, after)) = ended.split_first() else {
+                self.line.extend_from_slice(part);
                 break;
             };
             self.after_cr = *terminator == b'\r';
             rest = after;
-            self.end_line(items)?;
+            if self.line.is_empty() {
+                // nearly every line comes in one piece
+                self.end_line(part, items)?;
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(part);
+                self.end_line(&line, items)?;
+            }
         }
         Ok(())
     }
@@ -82,15 +91,15 @@ impl SseDecoder {
         self.bad_text
     }
 
-    fn end_line(&mut self, items: &mut Vec<SseItem>) -> Result<(), SseTooLong> {
-        let raw = std::mem::take(&mut self.line);
+    fn end_line(&mut self, raw: &[u8], items: &mut Vec<SseItem>) -> Result<(), SseTooLong> {
         let raw = match raw.strip_prefix(b"\xef\xbb\xbf") {
             Some(without_mark) if !self.past_first_line => without_mark,
-            _ => &raw,
+            _ => raw,
         };
         self.past_first_line = true;
-        let line = String::from_utf8_lossy(raw);
-        self.bad_text |= matches!(line, std::borrow::Cow::Owned(_));
+        // the strict reading is several times as fast as the lenient one
+        let line = std::str::from_utf8(raw).map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed);
+        self.bad_text |= matches!(line, Cow::Owned(_));
         if line.is_empty() {
             self.dispatch(items);
             return Ok(());

@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::cast::{self, Stage};
 use super::tally::Tally;
 use super::{Scene, Wish};
-use crate::bus::{Bus, Tap};
+use crate::bus::{Bus, Line, Tap};
 use crate::charts::History;
 use crate::check::{Checker, Violation};
 use crate::client::{Env, ResilientClient, Transport};
-use crate::event::{CallId, Event, UpstreamHealth};
+use crate::event::{CallId, Event, Observer, UpstreamHealth};
 use crate::journal::{Header, Journal, LiveJournal};
 use crate::session::{LocalSession, Session, SessionConfig, SessionError, UpstreamConfig};
 use crate::state::why::{Story, Why, Worth};
@@ -100,7 +100,7 @@ impl Recording {
         }
     }
 
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: &Arc<Event>) {
         self.tally.take(event);
         self.history.take(event);
         if let Some((_, why, worth)) = &mut self.watched {
@@ -108,7 +108,7 @@ impl Recording {
             worth.apply(event);
         }
         if let Some(checker) = &mut self.checker
-            && let Err(violation) = checker.take(event)
+            && let Err(violation) = checker.take_shared(event)
         {
             self.violation = Some(violation);
             // what follows a broken promise says nothing about the others
@@ -158,7 +158,7 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
         None::<io::Error>,
     )));
     let (hears, progress) = (Arc::clone(&written), Arc::clone(progress));
-    let tap: Tap = Box::new(move |event| {
+    let tap = move |event: &Arc<Event>| {
         let mut written = hears.lock().unwrap_or_else(PoisonError::into_inner);
         let (recording, journal, error) = &mut *written;
         recording.take(event);
@@ -169,7 +169,7 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
             *error = Some(broken);
             *journal = None;
         }
-    });
+    };
     let leftovers = runtime.block_on(play_locally(scene, tap))?;
     let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
     let (recording, journal, error) = &mut *written;
@@ -186,7 +186,10 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
 }
 
 /// The scene in memory: before the simulator, or before what was seen of another upstream.
-async fn play_locally(scene: &Scene, tap: Tap) -> Result<Vec<String>, RunError> {
+async fn play_locally(
+    scene: &Scene,
+    tap: impl FnMut(&Arc<Event>) + Send + 'static,
+) -> Result<Vec<String>, RunError> {
     let clock = Clock::start();
     let config = SessionConfig {
         seed: scene.seed,
@@ -198,7 +201,7 @@ async fn play_locally(scene: &Scene, tap: Tap) -> Result<Vec<String>, RunError> 
         users: scene.scenario.person.ids(),
         ..SessionConfig::default()
     };
-    let bus = Bus::tapped(clock, tap);
+    let bus = Line::new(clock, tap);
     let Some(traffic) = &scene.recorded else {
         return Ok(play_in(LocalSession::start(&config, clock, bus), scene).await);
     };
@@ -211,7 +214,10 @@ async fn play_locally(scene: &Scene, tap: Tap) -> Result<Vec<String>, RunError> 
     })
 }
 
-async fn play_in<T: Transport>(session: LocalSession<T>, scene: &Scene) -> Vec<String> {
+async fn play_in<T: Transport, O: Observer + Clone>(
+    session: LocalSession<T, O>,
+    scene: &Scene,
+) -> Vec<String> {
     let LocalSession {
         env, client, engine, ..
     } = session;
@@ -238,7 +244,11 @@ async fn play_in<T: Transport>(session: LocalSession<T>, scene: &Scene) -> Vec<S
 }
 
 /// What a scene that is over still holds.
-fn leftovers<T: Transport>(client: &ResilientClient<T, Bus>, env: &Env, players: &Env) -> Vec<String> {
+fn leftovers<T: Transport, O: Observer>(
+    client: &ResilientClient<T, O>,
+    env: &Env,
+    players: &Env,
+) -> Vec<String> {
     let held = client.held();
     [
         (env.running_tasks() + players.running_tasks(), "tasks run"),
@@ -285,7 +295,8 @@ pub async fn in_real_time<W: Write + Send + 'static>(
         if let Some(write) = &mut write {
             write(event);
         }
-        hears.lock().unwrap_or_else(PoisonError::into_inner).take(event);
+        let mut recording = hears.lock().unwrap_or_else(PoisonError::into_inner);
+        recording.take(&Arc::new(event.clone()));
     });
     let clock = Clock::start();
     let config = SessionConfig {

@@ -7,7 +7,7 @@ use super::{SessionConfig, ToldFaults};
 use crate::bus::Bus;
 use crate::client::{Env, ResilientClient, Transport};
 use crate::engine::{Engine, RequestStyle};
-use crate::event::{EventKind, FORMAT_VERSION, Observer as _, SimulatorPace};
+use crate::event::{EventKind, FORMAT_VERSION, Observer, SimulatorPace};
 use crate::simulator::FaultControl;
 use crate::simulator::local::LocalTransport;
 use crate::time::Clock;
@@ -15,23 +15,23 @@ use crate::time::Clock;
 /// What such a session is made of. Nothing in it needs to be shut down: it ends with its tasks, see
 /// [`Env::join`].
 #[derive(Debug)]
-pub struct LocalSession<T: Transport = LocalTransport> {
+pub struct LocalSession<T: Transport = LocalTransport, O: Observer = Bus> {
     /// The tasks, the clock and the seed.
     pub env: Env,
     /// Where the events go.
-    pub bus: Bus,
+    pub bus: O,
     /// The faults.
     pub faults: FaultControl,
     /// The client.
-    pub client: ResilientClient<T, Bus>,
+    pub client: ResilientClient<T, O>,
     /// What obeys commands.
-    pub engine: Engine<T, Bus>,
+    pub engine: Engine<T, O>,
 }
 
-impl LocalSession {
-    /// Starts one on a bus that reads the same clock. What the configuration says of a real upstream is not
+impl<O: Observer + Clone> LocalSession<LocalTransport, O> {
+    /// Starts one on a bus, or a line, that reads the same clock. What the configuration says of a real upstream is not
     /// looked at.
-    pub fn start(config: &SessionConfig, clock: Clock, bus: Bus) -> Self {
+    pub fn start(config: &SessionConfig, clock: Clock, bus: O) -> Self {
         let env = Env::new(clock, config.seed);
         let faults = FaultControl::new(config.faults.clone(), config.faults_on);
         let seed = env.derive_seed("simulator", 0);
@@ -46,10 +46,10 @@ impl LocalSession {
     }
 }
 
-impl<T: Transport> LocalSession<T> {
+impl<T: Transport, O: Observer + Clone> LocalSession<T, O> {
     /// Starts one before another upstream, which makes no faults of its own: that they are switched is told, and
     /// nothing more.
-    pub fn before(transport: T, config: &SessionConfig, clock: Clock, bus: Bus) -> Self {
+    pub fn before(transport: T, config: &SessionConfig, clock: Clock, bus: O) -> Self {
         let env = Env::new(clock, config.seed);
         let faults = FaultControl::new(config.faults.clone(), config.faults_on);
         Self::assemble(config, env, bus, transport, faults, None)
@@ -58,7 +58,7 @@ impl<T: Transport> LocalSession<T> {
     fn assemble(
         config: &SessionConfig,
         env: Env,
-        bus: Bus,
+        bus: O,
         transport: T,
         faults: FaultControl,
         simulator: Option<Box<SimulatorPace>>,

@@ -8,7 +8,7 @@
 //! more or less is forgiven), `(100 words² + letters) / entries with that topic`. So "circuit breaker" beats
 //! "breaker", and a rare topic beats a common one. The first of equals wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 /// One written answer.
@@ -68,8 +68,16 @@ fn parse_entry(entry: &'static str) -> Option<Reply> {
 /// Answers, and what each of their topics weighs. Weighed once: a burst asks thousands of questions.
 struct Shelf {
     replies: Vec<Reply>,
-    /// For each reply its topics as words, with their weights.
-    weighed: Vec<Vec<(Vec<String>, u64)>>,
+    /// The topics of all replies, by their first word.
+    topics: HashMap<String, Vec<Topic>>,
+}
+
+/// A topic of a reply.
+struct Topic {
+    /// The place of the reply.
+    reply: usize,
+    words: Vec<String>,
+    weight: u64,
 }
 
 impl Shelf {
@@ -78,33 +86,44 @@ impl Shelf {
         for topic in replies.iter().flat_map(|reply| &reply.topics) {
             *shared.entry(words(topic)).or_default() += 1;
         }
-        let weigh = |topic: &&str| {
-            let topic = words(topic);
-            let letters: usize = topic.iter().map(String::len).sum();
-            let weight = 100 * (topic.len() * topic.len()) + letters;
-            let sharing = shared.get(&topic).copied().unwrap_or(1).max(1);
-            (topic, weight as u64 / sharing)
-        };
-        let weighed = replies
-            .iter()
-            .map(|reply| reply.topics.iter().map(weigh).collect())
-            .collect();
-        Self { replies, weighed }
+        let mut topics: HashMap<String, Vec<Topic>> = HashMap::new();
+        for (reply, entry) in replies.iter().enumerate() {
+            for words in entry.topics.iter().map(|topic| words(topic)) {
+                let letters: usize = words.iter().map(String::len).sum();
+                let weight = 100 * (words.len() * words.len()) + letters;
+                let sharing = shared.get(&words).copied().unwrap_or(1).max(1);
+                let Some(first) = words.first() else { continue };
+                topics.entry(first.clone()).or_default().push(Topic {
+                    reply,
+                    weight: weight as u64 / sharing,
+                    words,
+                });
+            }
+        }
+        Self { replies, topics }
     }
 
     fn choose(&self, question: &str) -> Option<&Reply> {
         let question = words(question);
-        let score = |topics: &[(Vec<String>, u64)]| -> u64 {
-            let found = topics.iter().filter(|(topic, _)| contains(&question, topic));
-            found.map(|(_, weight)| weight).sum()
-        };
-        let scores = self.weighed.iter().map(|topics| score(topics));
+        let mut found: Vec<&Topic> = Vec::new();
+        for (at, word) in question.iter().enumerate() {
+            let rest = question.get(at..).unwrap_or_default();
+            for topic in self.topics.get(word).into_iter().flatten() {
+                // what is said twice counts once
+                if rest.starts_with(&topic.words) && !found.iter().any(|known| std::ptr::eq(*known, topic)) {
+                    found.push(topic);
+                }
+            }
+        }
+        let mut scores: BTreeMap<usize, u64> = BTreeMap::new();
+        for topic in found {
+            *scores.entry(topic.reply).or_default() += topic.weight;
+        }
         // `max_by_key` would take the last of equals
-        scores
-            .zip(&self.replies)
-            .filter(|(score, _)| *score > 0)
-            .reduce(|best, next| if next.0 > best.0 { next } else { best })
-            .map(|(_, reply)| reply)
+        let best = scores
+            .into_iter()
+            .reduce(|best, next| if next.1 > best.1 { next } else { best });
+        best.and_then(|(reply, _)| self.replies.get(reply))
     }
 }
 
@@ -126,13 +145,13 @@ fn stem(word: &str) -> String {
     }
 }
 
-fn contains(question: &[String], topic: &[String]) -> bool {
-    !topic.is_empty() && question.windows(topic.len()).any(|window| window == topic)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn contains(question: &[String], topic: &[String]) -> bool {
+        !topic.is_empty() && question.windows(topic.len()).any(|window| window == topic)
+    }
 
     const SAMPLE: &str = "topics: breaker, circuit breaker\n\nB.\n---\ntopics: token, retry\n\nT.\n---\n\
                           topics: token bucket, token, cache\n\nTB.\n\nSecond.\n";

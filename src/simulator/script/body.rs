@@ -60,12 +60,25 @@ impl Envelope {
         let delta = json!([{ "finish_reason": null, "index": 0, "delta": { "content": HOLE } }]);
         let frame = sse(&self.event(&delta));
         let (before, after) = frame.split_once(HOLE).unwrap_or((&frame, ""));
+        // and all of them into one piece of memory
+        let mut text = String::with_capacity(said.len() * (frame.len() + 8) + lead.len());
+        let mut ends = Vec::with_capacity(said.len());
         for (token, wait) in said.iter().zip(waits) {
-            let quoted = Value::from(*token).to_string();
-            let inner = quoted.strip_prefix('"').and_then(|inner| inner.strip_suffix('"'));
-            let token = inner.unwrap_or(&quoted);
-            let bytes = [std::mem::take(&mut lead).as_str(), before, token, after].concat();
-            steps.push(step(wait, Step::Bytes(bytes.into())));
+            text += &std::mem::take(&mut lead);
+            text += before;
+            let quoted = serde_json::to_string(token).unwrap_or_default();
+            text += quoted
+                .strip_prefix('"')
+                .and_then(|inner| inner.strip_suffix('"'))
+                .unwrap_or(&quoted);
+            text += after;
+            ends.push((wait, text.len()));
+        }
+        let mut text = Bytes::from(text);
+        let mut begin = 0;
+        for (wait, end) in ends {
+            steps.push(step(wait, Step::Bytes(text.split_to(end - begin))));
+            begin = end;
         }
         let last = self.event(&json!([{ "finish_reason": finish, "index": 0, "delta": {} }]));
         let mut end = lead;
