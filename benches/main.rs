@@ -9,6 +9,7 @@ mod frame;
 mod nearest;
 mod policy;
 mod semantic;
+mod shadow;
 mod traffic;
 
 fn main() {

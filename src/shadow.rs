@@ -77,16 +77,9 @@ pub struct Judging {
 
 impl Default for Shadow {
     fn default() -> Self {
-        let heard = Heard {
-            traffic: Traffic::keeping(CALLS),
-            tally: Tally::default(),
-            news: 0,
-            wanted: None,
-            over: false,
-        };
         Self {
             shared: Arc::new(Shared {
-                heard: Mutex::new(heard),
+                heard: Mutex::new(Heard::keeping(CALLS)),
                 woken: Condvar::new(),
             }),
         }
@@ -142,6 +135,16 @@ impl Drop for Judging {
 }
 
 impl Heard {
+    fn keeping(calls: usize) -> Self {
+        Self {
+            traffic: Traffic::keeping(calls),
+            tally: Tally::default(),
+            news: 0,
+            wanted: None,
+            over: false,
+        }
+    }
+
     fn take(&mut self, event: &Event) {
         self.traffic.take(event);
         self.tally.take(event);

@@ -20,7 +20,7 @@ mod load;
 mod seen;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,24 +102,25 @@ pub struct Traffic {
     places: HashMap<CallId, usize>,
     /// In the order in which they began.
     attempts: Vec<SeenAttempt>,
-    /// The attempt that a call makes now.
-    open: HashMap<CallId, usize>,
+    /// The attempt that a call makes now: few, and each piece of text looks here.
+    open: BTreeMap<CallId, usize>,
     /// In order.
     faults: Vec<FaultsFrom>,
     /// In order.
     deeds: Vec<(Timestamp, Deed)>,
-    /// The first flight that is kept.
-    first_flight: Option<FlightId>,
     /// When the last event was.
     until: Timestamp,
     /// How often the settings changed while calls were recorded.
     changes: u64,
+    /// When they did last.
+    changed_at: Option<Timestamp>,
     /// What only the fold needs.
     fold: fold::Now,
 }
 
 impl Traffic {
-    /// One that keeps the newest `calls`, more or less: the oldest go in blocks of a quarter of that.
+    /// One that keeps the newest `calls`, more or less: the oldest go in blocks of a quarter of that, or
+    /// up to a half where the breaker was open.
     pub fn keeping(calls: usize) -> Self {
         Self {
             keep: Some(calls.max(1)),
@@ -154,7 +155,7 @@ impl Traffic {
 
     /// The number of the first flight: under it the waits of retries are drawn.
     pub fn first_flight(&self) -> Option<FlightId> {
-        self.first_flight
+        self.calls.iter().filter_map(|call| call.flight).min()
     }
 
     /// When the last event was.
@@ -165,6 +166,11 @@ impl Traffic {
     /// How often the settings changed between the first call and the last.
     pub fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// When the settings changed last, after a call was recorded.
+    pub fn changed_at(&self) -> Option<Timestamp> {
+        self.changed_at
     }
 
     /// The settings that were in force last.

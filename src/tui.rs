@@ -259,6 +259,8 @@ struct Desk<F, H> {
     /// has to be kept back and nothing can be lost.
     frozen: Option<Box<(State, Timestamp)>>,
     skipped: u64,
+    /// The latest question to the judge, where the engine had no room for it.
+    unasked: Option<Command>,
 }
 
 /// What woke the loop.
@@ -266,6 +268,7 @@ enum Woken {
     Told(Told),
     Input(Option<io::Result<Terminal>>),
     Kept(String),
+    Room,
     Fed(Feed),
     Due,
 }
@@ -295,6 +298,7 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             pace: Pace::default(),
             frozen: None,
             skipped: 0,
+            unasked: None,
         })
     }
 
@@ -316,6 +320,7 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
                 told = self.signals.next() => Woken::Told(told),
                 event = input.next() => Woken::Input(event),
                 kept = said(&mut self.session.keeper) => Woken::Kept(kept),
+                () = room(self.session.commands.as_ref()), if self.unasked.is_some() => Woken::Room,
                 fed = self.session.feed.recv(&mut batch), if open => Woken::Fed(fed),
                 () = until(clock, due) => Woken::Due,
             };
@@ -332,6 +337,10 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
                 Woken::Kept(sentence) => {
                     self.ui.say(sentence, clock.now());
                     self.pace.touch();
+                    None
+                }
+                Woken::Room => {
+                    self.ask();
                     None
                 }
                 Woken::Due => None,
@@ -462,10 +471,7 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             Some(Effect::Send(command)) => {
                 self.send(&command, now);
             }
-            Some(Effect::SendAll(commands)) => {
-                // what comes after one that was not sent makes no sense without it
-                let _all = commands.iter().all(|command| self.send(command, now));
-            }
+            Some(Effect::SendAll(commands)) => self.send_all(&commands, now),
             Some(Effect::Copy(text)) => self.copy(&text, now)?,
             Some(Effect::SaveDrill) => self.keep(Keep::Drill, now),
             Some(Effect::SavePolicy) => {
@@ -500,10 +506,30 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
         let sent = commands.try_send(command.clone());
         match &sent {
             Ok(()) => self.ui.sent(command),
-            Err(TrySendError::Full(_)) => self.ui.not_sent(now),
-            Err(TrySendError::Closed(_)) => self.ui.say("not sent: the engine has ended", now),
+            // nobody pressed a key for this question alone, so nobody would press it again
+            Err(TrySendError::Full(Command::JudgePolicy { .. })) => {}
+            Err(TrySendError::Full(_)) => self.ui.not_sent(command, "engine busy: not sent, try again", now),
+            Err(TrySendError::Closed(_)) => self.ui.not_sent(command, "not sent: the engine has ended", now),
+        }
+        if let Command::JudgePolicy { .. } = command {
+            self.unasked = matches!(sent, Err(TrySendError::Full(_))).then(|| command.clone());
         }
         sent.is_ok()
+    }
+
+    /// Hands commands over in this order: what comes after one that was not sent makes no sense without it.
+    fn send_all(&mut self, commands: &[Command], now: Timestamp) {
+        let all = commands.iter().all(|command| self.send(command, now));
+        if !all && self.unasked.is_none() {
+            self.unasked = update::question(&mut self.ui, &self.session.state.session.policy);
+        }
+    }
+
+    /// Asks what could not be asked before.
+    fn ask(&mut self) {
+        if let Some(question) = self.unasked.take() {
+            self.send(&question, self.session.clock.now());
+        }
     }
 
     fn keep(&mut self, keep: Keep, now: Timestamp) {
@@ -564,6 +590,14 @@ async fn said(keeper: &mut Option<Keeper>) -> String {
             Some(sentence) => sentence,
             None => std::future::pending().await,
         },
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the engine has room for a command, or has ended; for ever where there is none.
+async fn room(commands: Option<&mpsc::Sender<Command>>) {
+    match commands {
+        Some(commands) => drop(commands.reserve().await),
         None => std::future::pending().await,
     }
 }

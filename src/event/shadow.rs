@@ -23,7 +23,7 @@ pub struct Judged {
     pub attempts: u64,
     /// Those of them that were not the first of their call.
     pub retries: u64,
-    /// Attempts that had to wait for the limiter.
+    /// Calls that had to wait for the limiter.
     pub waited: u64,
     /// Median time of the calls that got an answer.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
@@ -48,6 +48,11 @@ impl Judged {
     /// Calls that got an answer: from the upstream, a cache or another call.
     pub fn served(&self) -> u64 {
         self.of(Fate::Answered) + self.of(Fate::Hit) + self.of(Fate::Shared)
+    }
+
+    /// Calls that still run. Played again, none does: there each call is played to its end.
+    pub fn running(&self) -> u64 {
+        self.calls.saturating_sub(self.ended())
     }
 
     /// Calls that have ended.
@@ -95,8 +100,11 @@ pub struct Judgement {
     pub warm_up: u64,
     /// What answered.
     pub upstream: ShadowUpstream,
-    /// What really became of the calls. Settings may have been others at the time.
+    /// What really became of the calls, as far as they have come.
     pub seen: Judged,
+    /// Whether the settings were others for a part of that time: what really was is then not by those in force alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mixed: bool,
     /// The settings in force, played again.
     pub running: Judged,
     /// The copy.

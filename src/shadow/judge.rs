@@ -42,6 +42,7 @@ pub(super) fn judge(
         Err(TrafficError::NoCalls | TrafficError::NothingSeen) => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
+    let mixed = traffic.changed_at().is_some_and(|changed| changed > since);
     let traffic = Arc::new(traffic);
     let play = |policy: &Policy| played(&traffic, policy);
     let (first, second) = thread::scope(|scope| {
@@ -65,6 +66,7 @@ pub(super) fn judge(
         warm_up: warm_up as u64,
         upstream,
         seen: judged(seen, counted.first().copied(), since),
+        mixed,
         running: judged(&first, counted.first().copied(), since),
         copy: judged(&second, counted.first().copied(), since),
         otherwise: count,

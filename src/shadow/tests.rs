@@ -6,8 +6,11 @@ use crate::event::{BurstUsers, Fate, Judgement, ShadowUpstream};
 use crate::session::{LocalSession, SessionConfig};
 use crate::settings::FaultProfile;
 
-/// A session in virtual time: two bursts, the second of them before an upstream that fails. Its events.
-fn session(policy: &Policy) -> Vec<Event> {
+/// A session in virtual time, driven by `drive`: its events.
+fn played<F>(policy: &Policy, drive: impl FnOnce(LocalSession) -> F) -> Vec<Event>
+where
+    F: Future<Output = LocalSession>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -24,20 +27,30 @@ fn session(policy: &Policy) -> Vec<Event> {
     };
     runtime.block_on(async move {
         let clock = Clock::start();
-        let tap: Tap = Box::new(move |event| tell.send(event.clone()).unwrap());
-        let session = LocalSession::start(&config, clock, Bus::tapped(clock, tap));
-        let burst = || Command::Burst {
-            calls: 30,
-            users: BurstUsers::All,
-        };
-        session.engine.obey(burst());
-        session.engine.settled().await;
-        session.engine.obey(Command::SetFaults { on: true });
-        session.engine.obey(burst());
-        session.engine.settled().await;
+        let tap: Tap = Box::new(move |event| drop(tell.send(event.clone())));
+        let session = drive(LocalSession::start(&config, clock, Bus::tapped(clock, tap))).await;
         session.env.join().await;
     });
     told.iter().collect()
+}
+
+fn burst_of(calls: u32) -> Command {
+    Command::Burst {
+        calls,
+        users: BurstUsers::All,
+    }
+}
+
+/// Two bursts, the second of them before an upstream that fails.
+fn session(policy: &Policy) -> Vec<Event> {
+    played(policy, |session| async move {
+        session.engine.obey(burst_of(30));
+        session.engine.settled().await;
+        session.engine.obey(Command::SetFaults { on: true });
+        session.engine.obey(burst_of(30));
+        session.engine.settled().await;
+        session
+    })
 }
 
 fn heard(events: &[Event]) -> (Traffic, Tally) {
@@ -47,6 +60,26 @@ fn heard(events: &[Event]) -> (Traffic, Tally) {
         heard.1.take(event);
     }
     heard
+}
+
+/// Nine bursts of 30, before an upstream that fails during the second one and from the seventh on. What was heard of
+/// it, where the newest 260 calls are kept: they are cut in the third burst, of which most calls are refused.
+fn long_session(policy: &Policy) -> (Traffic, Tally) {
+    let events = played(policy, |session| async move {
+        for burst in 1..=9 {
+            let on = burst == 2 || burst >= 7;
+            session.engine.obey(Command::SetFaults { on });
+            session.engine.obey(burst_of(30));
+            session.engine.settled().await;
+            session.env.clock.sleep(Duration::from_mins(1)).await;
+        }
+        session
+    });
+    let mut heard = Heard::keeping(260);
+    for event in &events {
+        heard.take(event);
+    }
+    (heard.traffic, heard.tally)
 }
 
 fn judged(running: &Policy, copy: &Policy) -> Judgement {
@@ -80,6 +113,61 @@ fn a_copy_is_judged_by_what_differs() {
     for one in &judgement.examples {
         assert_ne!(one.running, one.copy);
     }
+}
+
+#[test]
+fn where_the_first_calls_are_gone_the_rest_is_judged_as_it_was() {
+    // without a cache, what the first calls left behind is in the buckets and the breaker alone
+    let policy = Policy::default().with("cache.enabled", "false").unwrap();
+    let (traffic, tally) = long_session(&policy);
+    let kept = traffic.calls().len();
+    assert!((130..200).contains(&kept), "{kept}");
+    let judgement = judge(traffic, &tally, &policy, &policy).unwrap().unwrap();
+    assert_eq!(judgement.warm_up as usize, kept / 4);
+    assert_eq!(judgement.seen.calls as usize, kept - kept / 4);
+    let (seen, running) = (&judgement.seen, &judgement.running);
+    assert!(seen.opened > 0 && seen.served() < seen.calls, "{seen:?}");
+    assert_eq!(running, seen);
+}
+
+#[test]
+fn calls_that_still_run_are_counted_as_such_and_played_to_their_end() {
+    let policy = Policy::default();
+    let events = played(&policy, |session| async move {
+        session.engine.obey(burst_of(30));
+        session.engine.settled().await;
+        session.engine.obey(burst_of(30));
+        session.env.clock.sleep(Duration::from_secs(1)).await;
+        session
+    });
+    // as it was heard a second into the second burst
+    let began = |event: &Event| matches!(event.kind, EventKind::CallStarted { .. });
+    let second = events.iter().rposition(began).unwrap();
+    let (traffic, tally) = heard(&events[..=second]);
+    let copy = policy.with("cache.enabled", "false").unwrap();
+    let judgement = judge(traffic, &tally, &policy, &copy).unwrap().unwrap();
+    assert!(judgement.seen.running() > 0, "{:?}", judgement.seen);
+    assert_eq!(judgement.seen.ended() + judgement.seen.running(), 60);
+    assert_eq!((judgement.running.running(), judgement.copy.running()), (0, 0));
+    assert!(!judgement.mixed);
+}
+
+#[test]
+fn that_settings_changed_meanwhile_is_told() {
+    let policy = Policy::default().with("retry.attempts", "1").unwrap();
+    let applied = policy.clone();
+    let events = played(&Policy::default(), |session| async move {
+        session.engine.obey(burst_of(30));
+        session.engine.settled().await;
+        let policy = Box::new(applied);
+        session.engine.obey(Command::ApplyPolicy { policy });
+        session.engine.obey(burst_of(30));
+        session.engine.settled().await;
+        session
+    });
+    let (traffic, tally) = heard(&events);
+    let judgement = judge(traffic, &tally, &policy, &policy).unwrap().unwrap();
+    assert!(judgement.mixed);
 }
 
 #[test]

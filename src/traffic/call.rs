@@ -6,7 +6,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::client::CallContext;
-use crate::event::{CallId, Fate, Manner, Origin, UserId};
+use crate::event::{CallId, Fate, FlightId, Manner, Origin, UserId};
 use crate::openai::ChatRequest;
 use crate::time::Timestamp;
 
@@ -30,6 +30,10 @@ pub struct RecordedCall {
     pub request: u64,
     /// Whether another request has the same words: a system prompt or an earlier turn differs, or what follows.
     pub(super) twin: bool,
+    /// Whether the breaker was closed when it was made.
+    pub(super) calm: bool,
+    /// The first flight that it began.
+    pub(super) flight: Option<FlightId>,
     /// LLM tokens of the whole prompt.
     pub prompt_tokens: u64,
     /// How it was asked.
@@ -85,8 +89,10 @@ impl RecordedCall {
             repeatable,
             ..
         } = self.manner;
-        let said = format!("{}\0{}\0{answer_limit:?}\0{repeatable}", self.user, self.prompt);
-        xxh3_64(said.as_bytes())
+        let [user, prompt] = [self.user.as_str(), &self.prompt].map(|text| xxh3_64(text.as_bytes()));
+        let limit = answer_limit.map_or(0, |limit| limit.saturating_add(1));
+        let all = [user, prompt, limit, u64::from(repeatable)].map(u64::to_le_bytes);
+        xxh3_64(all.as_flattened())
     }
 
     /// Who asks, and how.

@@ -9,9 +9,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::attempt::{SeenAttempt, SeenEnd};
 use super::{Deed, FaultsFrom, RecordedCall, Traffic};
 use crate::event::{
-    AttemptResult, BreakerMode, CallId, Event, EventKind, EvictReason, FailureClass, MoveReason,
+    AttemptResult, BreakerMode, BreakerState, CallId, Event, EventKind, EvictReason, FailureClass, MoveReason,
 };
 use crate::settings::{Policy, TimeoutSettings};
+use crate::time::Timestamp;
 
 /// No prompt is longer, in LLM tokens: a count beyond is a broken file.
 const LONGEST_PROMPT: u64 = 1 << 32;
@@ -22,6 +23,8 @@ const MOST_DEEDS: usize = 10_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Now {
     policy: Option<Box<Policy>>,
+    /// Or half open.
+    breaker_is_open: bool,
     /// Whether the last event was of a kind that explains a move of the breaker by hand.
     explains: bool,
     /// Each prompt once.
@@ -38,6 +41,12 @@ impl Now {
     #[cfg(test)]
     pub(super) fn prompts_kept(&self) -> usize {
         self.prompts.len()
+    }
+
+    /// How long a call may take where it does not say.
+    fn deadline(&self) -> Duration {
+        self.policy()
+            .map_or_else(|| TimeoutSettings::default().call, |policy| policy.timeouts.call)
     }
 
     fn timeouts(&self) -> TimeoutSettings {
@@ -74,6 +83,9 @@ impl Traffic {
     pub fn take(&mut self, event: &Event) {
         self.until = self.until.max(event.at);
         let explained = std::mem::take(&mut self.fold.explains);
+        if let EventKind::BreakerMoved { to, .. } = &event.kind {
+            self.fold.breaker_is_open = *to != BreakerState::Closed;
+        }
         match &event.kind {
             EventKind::SessionStarted {
                 seed,
@@ -89,10 +101,12 @@ impl Traffic {
                 self.fold.explains = true;
                 let known = self.fold.policy.as_deref();
                 let changed = known.is_some_and(|known| *known != **policy);
-                self.changes += u64::from(changed && !self.calls.is_empty());
+                if changed {
+                    self.settings_changed(event);
+                }
                 self.fold.policy = Some(policy.clone());
             }
-            EventKind::CacheSwitched { .. } => self.changes += u64::from(!self.calls.is_empty()),
+            EventKind::CacheSwitched { .. } => self.settings_changed(event),
             EventKind::FaultsApplied { on, profile } => self.switch(event, *on, profile),
             EventKind::BreakerForced { mode } => {
                 self.fold.explains = true;
@@ -114,15 +128,28 @@ impl Traffic {
             EventKind::CallEnded {
                 fate, attempts, took, ..
             } => {
-                let place = event.call.and_then(|call| self.places.get(&call));
-                if let Some(call) = place.and_then(|place| self.calls.get_mut(*place)) {
+                if let Some(call) = self.recorded(event.call) {
                     (call.fate, call.took, call.attempts) = (Some(*fate), Some(*took), *attempts);
                 }
             }
             EventKind::FlightStarted { flight, .. } => {
-                self.first_flight.get_or_insert(*flight);
+                if let Some(call) = self.recorded(event.call) {
+                    call.flight.get_or_insert(*flight);
+                }
             }
             _ => self.attempt(event),
+        }
+    }
+
+    fn recorded(&mut self, call: Option<CallId>) -> Option<&mut RecordedCall> {
+        let place = *self.places.get(&call?)?;
+        self.calls.get_mut(place)
+    }
+
+    fn settings_changed(&mut self, event: &Event) {
+        if !self.calls.is_empty() {
+            self.changes += 1;
+            self.changed_at = Some(event.at);
         }
     }
 
@@ -181,9 +208,11 @@ impl Traffic {
             prompt: self.fold.prompt(prompt),
             request: xxh3_64(fingerprint.as_bytes()),
             twin: false,
+            calm: !self.fold.breaker_is_open,
+            flight: None,
             prompt_tokens: (*prompt_tokens).min(LONGEST_PROMPT),
             manner: manner.clone(),
-            deadline: Some(given).filter(|given| *given != self.fold.timeouts().call),
+            deadline: Some(given).filter(|given| *given != self.fold.deadline()),
             fate: None,
             took: None,
             attempts: 0,
@@ -214,19 +243,18 @@ impl Traffic {
     }
 
     fn end(&mut self, call: Option<CallId>, result: &AttemptResult, took: Duration) {
-        let timeouts = self.fold.timeouts();
+        let end = match result {
+            AttemptResult::Succeeded { finish, usage, .. } => Some(SeenEnd::Answered {
+                usage: *usage,
+                finish: *finish,
+            }),
+            // a bug of ours says nothing of the upstream
+            AttemptResult::Failed { failure } if failure.class == FailureClass::Internal => None,
+            AttemptResult::Failed { failure } => Some(SeenEnd::failed(failure, &self.fold.timeouts())),
+            AttemptResult::Cancelled => None,
+        };
         if let Some(attempt) = self.running(call) {
-            attempt.took = took;
-            attempt.end = match result {
-                AttemptResult::Succeeded { finish, usage, .. } => Some(SeenEnd::Answered {
-                    usage: *usage,
-                    finish: *finish,
-                }),
-                // a bug of ours says nothing of the upstream
-                AttemptResult::Failed { failure } if failure.class == FailureClass::Internal => None,
-                AttemptResult::Failed { failure } => Some(SeenEnd::failed(failure, &timeouts)),
-                AttemptResult::Cancelled => None,
-            };
+            (attempt.took, attempt.end) = (took, end);
         }
         if let Some(call) = call {
             self.open.remove(&call);
@@ -266,12 +294,29 @@ impl Traffic {
         }
     }
 
+    /// Forgets what was done before, but not that the breaker is forced since.
+    fn forget_deeds(&mut self, since: Timestamp) {
+        let done = self.deeds.partition_point(|(at, _)| *at < since);
+        let held = |deed: &Deed| matches!(deed, Deed::Force(_) | Deed::Reset);
+        let last = self.deeds.drain(..done).rfind(|(_, deed)| held(deed));
+        if let Some(forced) =
+            last.filter(|(_, deed)| matches!(deed, Deed::Force(mode) if *mode != BreakerMode::Automatic))
+        {
+            self.deeds.insert(0, forced);
+        }
+    }
+
     /// Forgets the oldest calls where there are too many, and what was seen before the oldest that stays.
     fn make_room(&mut self) {
         let Some(keep) = self.keep.filter(|keep| self.calls.len() >= *keep) else {
             return;
         };
-        self.calls.drain(..keep.div_ceil(4));
+        // played again, the breaker begins closed: the oldest call that stays is one that found it so, if any is near
+        let go = keep.div_ceil(4);
+        let near = self.calls.iter().take(keep.div_ceil(2)).skip(go);
+        let more = near.take_while(|call| !call.calm).count();
+        let found = self.calls.get(go + more).is_some_and(|call| call.calm);
+        self.calls.drain(..if found { go + more } else { go });
         self.places = self
             .calls
             .iter()
@@ -288,9 +333,7 @@ impl Traffic {
         // the faults that were on when the oldest call was made hold for it
         let stale = self.faults.partition_point(|faults| faults.at <= since);
         self.faults.drain(..stale.saturating_sub(1));
-        let done = self.deeds.partition_point(|(at, _)| *at < since);
-        self.deeds.drain(..done);
-        self.first_flight = None;
+        self.forget_deeds(since);
         self.fold.keep(&self.calls);
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 use super::*;
 use crate::client::{Env, ResilientClient};
 use crate::event::{
-    AttemptResult, BreakerState, Event, EventKind, Failure, FailureClass, Fate, Finish, Hint, HintSource,
-    Manner, MoveReason, Observer, Origin, Phase, UserId, WindowCounts,
+    AttemptResult, BreakerMode, BreakerState, Event, EventKind, Failure, FailureClass, Fate, Finish, Hint,
+    HintSource, Manner, MoveReason, Observer, Origin, Phase, Sharing, UserId, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::time::Clock;
@@ -100,6 +100,68 @@ fn the_oldest_go_and_what_held_for_the_rest_stays() {
         1,
         "the faults that are on hold for all that stay"
     );
+}
+
+#[test]
+fn a_breaker_that_was_forced_before_the_oldest_call_is_forced_still() {
+    let force = |mode| EventKind::BreakerForced { mode };
+    let (open, automatic) = (BreakerMode::ForcedOpen, BreakerMode::Automatic);
+    for (let_go, deeds) in [
+        (None, vec![(secs(1), Deed::Force(open))]),
+        (Some(automatic), vec![]),
+    ] {
+        let mut traffic = Traffic::keeping(8);
+        tell(&mut traffic, secs(1), None, force(open));
+        if let Some(mode) = let_go {
+            tell(&mut traffic, secs(2), None, force(mode));
+        }
+        for call in 1..=20 {
+            begin(&mut traffic, secs(10 * call), call, "prompt", "1");
+        }
+        assert!(traffic.call(CallId(1)).is_none());
+        assert_eq!(traffic.deeds(), deeds);
+    }
+}
+
+#[test]
+fn the_oldest_that_stays_found_the_breaker_closed() {
+    let moved = |from, to| EventKind::BreakerMoved {
+        from,
+        to,
+        reason: MoveReason::Manual,
+        generation: 1,
+        window: WindowCounts::default(),
+        until: None,
+    };
+    let (closed, open) = (BreakerState::Closed, BreakerState::Open);
+    for (closes_at, oldest) in [(29, 29), (60, 26)] {
+        let mut traffic = Traffic::keeping(100);
+        for call in 1..=101 {
+            if call == 20 {
+                tell(&mut traffic, secs(10 * call), None, moved(closed, open));
+            }
+            if call == closes_at {
+                tell(&mut traffic, secs(10 * call), None, moved(open, closed));
+            }
+            begin(&mut traffic, secs(10 * call), call, "prompt", "1");
+        }
+        assert_eq!(traffic.calls().first().unwrap().call, CallId(oldest));
+    }
+}
+
+#[test]
+fn flights_are_counted_from_that_of_the_oldest_call() {
+    let mut traffic = Traffic::keeping(8);
+    for call in 1..=20 {
+        begin(&mut traffic, secs(10 * call), call, "prompt", "1");
+        let flight = EventKind::FlightStarted {
+            flight: FlightId(100 + call),
+            sharing: Sharing::default(),
+        };
+        tell(&mut traffic, secs(10 * call), Some(call), flight);
+    }
+    let oldest = traffic.calls().first().unwrap().call;
+    assert_eq!(traffic.first_flight(), Some(FlightId(100 + oldest.0)));
 }
 
 #[test]

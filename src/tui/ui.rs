@@ -163,10 +163,17 @@ impl Ui {
             self.draft = Editor::default();
             self.chat_top = None;
         }
+        if let Command::ApplyPolicy { .. } = command {
+            self.shadow.applied();
+        }
     }
 
-    /// The engine could not take the command: nothing that was typed is lost.
-    pub fn not_sent(&mut self, now: Timestamp) {
-        self.say("engine busy: not sent, try again", now);
+    /// The engine could not take the command: nothing that was typed is lost, and what was not committed can neither
+    /// be taken back.
+    pub fn not_sent(&mut self, command: &Command, reason: &str, now: Timestamp) {
+        if let Command::ApplyPolicy { .. } = command {
+            self.shadow.not_applied();
+        }
+        self.say(reason, now);
     }
 }

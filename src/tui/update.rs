@@ -25,6 +25,7 @@ use super::ui::{Mode, Ui};
 use super::view::View;
 
 pub use blocked::blocked;
+pub(super) use shadow::question;
 
 /// What an update may look at.
 #[derive(Clone, Copy, Debug)]

@@ -100,6 +100,8 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
         for (context, heading) in SECTIONS.iter().filter(|(context, _)| compares(*context)) {
             section(&mut all, keymap, *context, heading);
         }
+        all.push(Entry::Heading("Its figures"));
+        all.extend(shadow::FIGURES.map(Entry::Words));
     } else {
         all.push(Entry::Heading("This pane"));
         all.extend(help.pane.about().iter().map(|line| Entry::Words(line)));

@@ -29,18 +29,41 @@ pub use draft::{AT_START, Shadow, Values, Written, values};
 use figures::Figures;
 
 /// What is said of this view in its help.
-pub const ABOUT: [&str; 11] = [
+pub const ABOUT: [&str; 14] = [
     "the running policy beside one copy of it that you edit",
     "after each change the calls of this session are played again, under",
     "both and before the same upstream; nothing is sent for it",
     "  before the simulator: with the same draws, so exactly",
     "  before a real upstream: as it was seen, so it is an estimate",
-    "really: what became of the calls when they were made",
-    "running and copy: what became of them when played again",
-    "difference: copy less running; better or worse stands where one",
-    "figure alone can say so: more attempts may be worth it",
+    "  an embedder elsewhere is not asked: the built-in one stands in",
+    "really: what became of the calls when they were made, so far",
+    "running: the policy that runs, played again from the first call on;",
+    "  near to really, or the settings were others at the time, or the",
+    "  first calls are gone: the newest 2000 are kept, a quarter warms up",
+    "copy: your copy, played again; difference: copy less running",
+    "a call that still runs is played to its end, under both",
     "the copy is kept when this is closed, as its changes alone",
     "* changed: that value of the copy is not the running one",
+];
+
+/// What each of its figures says, in its help.
+pub const FIGURES: [&str; 16] = [
+    "better or worse stands where one figure alone can say so",
+    "served: got an answer: their own, a stored one, or another call's",
+    "of all: those of 100 calls that were served",
+    "from cache: got a stored answer",
+    "shared: got the answer that an equal call had under way",
+    "rejected: turned away by the limiter: no room in its queue or time",
+    "refused: turned away by the open breaker, not sent",
+    "failed: every try failed, or the call ran out of time",
+    "cut: the answer broke off after some of it had come",
+    "stopped: by you; not ended: these still run",
+    "attempts: requests sent; retries: those after the first of a call",
+    "queued: calls that had to wait for the limiter",
+    "p50, p95: half, and 95 of 100, of the served had it within that",
+    "tokens: LLM tokens that attempts used",
+    "wasted: those of them that no caller got",
+    "opened: times the breaker opened",
 ];
 
 /// Where everything stands.
@@ -68,7 +91,7 @@ fn places(screen: Rect) -> Option<Places> {
         height,
         ..inner
     };
-    let wide = inner.width >= 116 && inner.height >= 24;
+    let wide = inner.width >= 116 && inner.height >= 26;
     if !wide {
         let head = if inner.height >= 18 { 2 } else { 1 };
         let list = inner.height - head - 3 - 4;

@@ -314,8 +314,38 @@ async fn a_commit_goes_before_the_question_about_it() {
     ));
     assert_eq!(
         rig.desk.host.messages.last().map(String::as_str),
+        Some("policy applied, u takes it back")
+    );
+    // there is room again: it is asked without a key
+    rig.run(Vec::new(), 100).await;
+    let after = rig.commands.recv().await;
+    assert!(matches!(after, Some(Command::JudgePolicy { edit: 3, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_not_sent_is_none() {
+    let mut rig = rig(Vec::new(), busy_state());
+    rig.run(vec![(1, "="), (2, "space"), (3, "enter")], 100).await;
+    // two fit: the questions; the commit does not
+    assert_eq!(
+        rig.desk.host.messages.last().map(String::as_str),
         Some("engine busy: not sent, try again")
     );
+    assert!(!rig.desk.ui.shadow.can_take_back());
+    for edit in [1, 2] {
+        let asked = rig.commands.recv().await;
+        assert!(matches!(asked, Some(Command::JudgePolicy { edit: told, .. }) if told == edit));
+    }
+    // the copy is asked about again as it is
+    rig.run(Vec::new(), 100).await;
+    let again = rig.commands.recv().await;
+    assert!(matches!(&again, Some(Command::JudgePolicy { edit, .. }) if *edit == rig.desk.ui.shadow.edit));
+    rig.run(vec![(201, "enter")], 100).await;
+    assert!(matches!(
+        rig.commands.recv().await,
+        Some(Command::ApplyPolicy { .. })
+    ));
+    assert!(rig.desk.ui.shadow.can_take_back());
 }
 
 #[tokio::test(start_paused = true)]

@@ -94,6 +94,7 @@ fn judgement(edit: u64) -> Judgement {
         until: Timestamp::from_secs_f64(220.0),
         warm_up: 50,
         upstream: ShadowUpstream::Simulator,
+        mixed: false,
         seen: judged(&of([(Answered, 250), (Refused, 60), (Failed, 30)]), 388, 2_400),
         running: judged(&of([(Answered, 248), (Refused, 61), (Failed, 31)]), 391, 2_410),
         copy: judged(&of([(Answered, 285), (Refused, 49), (Failed, 6)]), 438, 2_910),
@@ -500,7 +501,7 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
         "* attempts                            3            5 tries     changed",
         "retry.attempts   default 3   1 or more tries",
         "All tries of a call, the first included; 1 switches retries off.",
-        "             run  copy   diff ",
+        "            runs  copy   diff ",
         "served      300   337    +37 ✓ better  attempts    391   438    +47 ",
         "refused      61    49    -12 ✓ better  failed       31     6    -25 ✓ better",
         "rejected     17    17      =           p95       2.41s 2.91s +0.50s ✗ worse",
@@ -513,8 +514,11 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
     assert!(settings.count() >= 9, "{small:#?}");
     let medium = &screens[1];
     for expected in [
-        "again under both, before the simulator with the",
-        "same draws; 50 calls before them to warm up",
+        "the last 412 calls, made 00:12 to 03:40, played",
+        "to warm up",
+        "played again",
+        "queued ",
+        "not ended ",
         "really running   copy difference",
         "of all         73%     73%    82%   +9pt ✓ better",
         "wasted        3492    3519   3942   +423 ✗ worse",
@@ -525,7 +529,10 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
     }
     let large = &screens[2];
     for expected in [
-        "really  running again     copy difference",
+        "played again",
+        "really   running     copy difference",
+        "queued (limiter)",
+        "not ended yet",
         "rejected (limiter)",
         "breaker opened",
     ] {
@@ -543,11 +550,21 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
         &untouched[0],
         "no change in the copy: what runs serves 300 of 412 calls, really 302 were"
     ));
-    assert!(holds(&untouched[0], "real   run   diff"), "{:#?}", untouched[0]);
+    assert!(holds(&untouched[0], "real again   diff"), "{:#?}", untouched[0]);
     assert!(!untouched[1].concat().contains("worse"), "nothing is compared");
     go(&mut bench, "retry.attempts");
     bench.press("<left>");
     std::mem::swap(&mut other.running, &mut other.copy);
+    let far = judged_screens(&mut bench, &other);
+    assert!(
+        holds(
+            &far[0],
+            "the last 412, played again; not as it was: what runs serves 337, really 302"
+        ),
+        "{:#?}",
+        far[0]
+    );
+    other.seen = other.running.clone();
     other.upstream = ShadowUpstream::Seen { attempts: 388 };
     let worse = judged_screens(&mut bench, &other);
     assert!(

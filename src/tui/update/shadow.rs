@@ -180,7 +180,11 @@ fn judge(ui: &mut Ui, running: &Policy) -> Option<Effect> {
     question(ui, running).map(Effect::Send)
 }
 
-fn question(ui: &mut Ui, running: &Policy) -> Option<Command> {
+/// Asks about the copy as it is now, where the view is open.
+pub(in crate::tui) fn question(ui: &mut Ui, running: &Policy) -> Option<Command> {
+    if !matches!(ui.overlays.last(), Some(Overlay::Shadow)) {
+        return None;
+    }
     ui.shadow.edit += 1;
     let copy = ui.shadow.check(running)?;
     Some(Command::JudgePolicy {
@@ -209,8 +213,7 @@ pub(super) fn take_back(ui: &mut Ui, known: &Known<'_>) -> Option<Effect> {
 
 /// Applies a policy; where the view is open, the copy is judged beside it.
 fn apply(ui: &mut Ui, policy: Policy) -> Effect {
-    let open = matches!(ui.overlays.last(), Some(Overlay::Shadow));
-    let judged = if open { question(ui, &policy) } else { None };
+    let judged = question(ui, &policy);
     let policy = Box::new(policy);
     let commands = [Some(Command::ApplyPolicy { policy }), judged];
     Effect::SendAll(commands.into_iter().flatten().collect())

@@ -37,6 +37,15 @@ pub struct Shadow {
     pub error: Option<String>,
     /// What held before each commit, and what the commit changed; the newest last.
     commits: Vec<Commit>,
+    /// The commit that is done or taken back now, and its copy's changes then, until the engine has taken it.
+    step: Option<Step>,
+}
+
+/// What is asked of the engine.
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
+    Commit,
+    TakeBack(Box<Commit>, BTreeMap<&'static str, String>),
 }
 
 /// A value being written.
@@ -220,6 +229,7 @@ impl Shadow {
             before: running.clone(),
             changes: self.changes.clone(),
         });
+        self.step = Some(Step::Commit);
         Some(copy)
     }
 
@@ -231,10 +241,30 @@ impl Shadow {
     /// What held before the last commit. The copy is what it was then, with what was changed since.
     pub fn take_back(&mut self) -> Option<Policy> {
         let commit = self.commits.pop()?;
+        self.step = Some(Step::TakeBack(Box::new(commit.clone()), self.changes.clone()));
         for (path, value) in commit.changes {
             self.changes.entry(path).or_insert(value);
         }
         Some(commit.before)
+    }
+
+    /// The engine did not take what was committed or taken back: all is as it was.
+    pub fn not_applied(&mut self) {
+        match self.step.take() {
+            Some(Step::Commit) => {
+                self.commits.pop();
+            }
+            Some(Step::TakeBack(commit, changes)) => {
+                self.commits.push(*commit);
+                self.changes = changes;
+            }
+            None => {}
+        }
+    }
+
+    /// The engine took it.
+    pub fn applied(&mut self) {
+        self.step = None;
     }
 }
 

@@ -58,12 +58,21 @@ impl Amount {
                 let points = ((this - that).abs() * 100.0).round();
                 (format!("{points}pt"), this > that)
             }
-            (Self::Time(this), Self::Time(that)) => (Self::Time(this.abs_diff(that)).text(), this > that),
+            (Self::Time(this), Self::Time(that)) => {
+                // a difference that is cut away in its own column is one of writing
+                let by = Some(this.abs_diff(that)).filter(|by| *by >= Duration::from_millis(5))?;
+                (Self::Time(by).text(), this > that)
+            }
             _ => return None,
         };
         Some((format!("{}{text}", if more { '+' } else { '-' }), more))
     }
 }
+
+/// Over the columns that were played again.
+const AGAIN: &str = "played again";
+/// From here on names are written out.
+const WIDE: u16 = 70;
 
 type Take = fn(&Judged) -> Amount;
 
@@ -86,7 +95,7 @@ const fn figure(name: &'static str, long: &'static str, take: Take, sense: Sense
 
 /// Every row.
 #[rustfmt::skip]
-const FIGURES: [Figure; 16] = [
+const FIGURES: [Figure; 18] = [
     figure("served", "served", |judged| Amount::Count(judged.served()), Sense::More),
     figure("of all", "share served", share, Sense::More),
     figure("from cache", "from the cache", |judged| of(judged, Fate::Hit), Sense::Neither),
@@ -95,9 +104,11 @@ const FIGURES: [Figure; 16] = [
     figure("refused", "refused (breaker)", |judged| of(judged, Fate::Refused), Sense::Less),
     figure("failed", "failed", |judged| of(judged, Fate::Failed), Sense::Less),
     figure("cut", "cut short", |judged| of(judged, Fate::Interrupted), Sense::Less),
+    figure("stopped", "stopped by you", |judged| of(judged, Fate::Cancelled), Sense::Neither),
+    figure("not ended", "not ended yet", |judged| Amount::Count(judged.running()), Sense::Neither),
     figure("attempts", "attempts", |judged| Amount::Count(judged.attempts), Sense::Neither),
     figure("retries", "retries", |judged| Amount::Count(judged.retries), Sense::Neither),
-    figure("waited", "attempts waited", |judged| Amount::Count(judged.waited), Sense::Neither),
+    figure("queued", "queued (limiter)", |judged| Amount::Count(judged.waited), Sense::Neither),
     figure("p50", "p50 of answers", |judged| time(judged.p50), Sense::Less),
     figure("p95", "p95 of answers", |judged| time(judged.p95), Sense::Less),
     figure("tokens", "tokens used", |judged| Amount::Count(judged.tokens), Sense::Neither),
@@ -178,15 +189,22 @@ fn cell(judged: Option<&Judged>, take: Take, width: usize) -> String {
 
 /// The whole table: really, running again, copy, difference. Returns the rows it took.
 pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Buffer) -> u16 {
-    let wide = area.width >= 70;
-    let (name, really, again, copy, number) = if wide { (18, 9, 15, 9, 9) } else { (11, 7, 8, 7, 7) };
-    let running = if wide { "running again" } else { "running" };
+    let wide = area.width >= WIDE;
+    let (name, really, again, copy, number) = if wide { (18, 9, 10, 9, 9) } else { (11, 7, 8, 7, 7) };
     let copied = if figures.changed { "copy" } else { "" };
-    let head = format!(
-        "{:name$}{:>really$}{running:>again$}{copied:>copy$} difference",
-        "", "really"
-    );
-    let mut lines = vec![Line::from(row::piece(theme, Role::Muted, head))];
+    // both columns are of the same kind, and that is not what really was
+    let over = if figures.changed { again + copy } else { again };
+    let heads = [
+        format!("{AGAIN:>0$}", name + really + over),
+        format!(
+            "{:name$}{:>really$}{:>again$}{copied:>copy$} difference",
+            "", "really", "running"
+        ),
+    ];
+    let mut lines: Vec<Line<'static>> = heads
+        .into_iter()
+        .map(|head| Line::from(row::piece(theme, Role::Muted, head)))
+        .collect();
     for figure in &FIGURES {
         let judgement = figures.judgement;
         let copied = judgement.filter(|_| figures.changed);
@@ -229,9 +247,9 @@ pub(super) fn main(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Bu
         _ => (9, 6, 7, 9),
     };
     let (left, right) = if figures.changed {
-        ("run", "copy")
+        ("runs", "copy")
     } else {
-        ("real", "run")
+        ("real", "again")
     };
     let head = format!("{:name$}{left:>first$}{right:>6}{:>number$}", "", "diff");
     let head = row::left(&head, block + 2);
@@ -320,6 +338,7 @@ mod tests {
             (Amount::Share(0.901), Amount::Share(0.9), None),
             (ms(1_250), ms(1_000), Some("+0.25s")),
             (ms(1_001), ms(1_000), None),
+            (ms(4_115), ms(4_114), None),
             (ms(1), Amount::Missing, None),
             (Amount::Count(u64::MAX), Amount::Count(0), Some("+18E")),
         ];

@@ -13,6 +13,9 @@ use super::draft::Shadow;
 /// A change of p95 that is worth a word: a twentieth.
 const NOTABLE: f64 = 0.05;
 
+/// A part of the calls that ended otherwise when played again, beyond which that is told.
+const DOUBTFUL: f64 = 0.02;
+
 /// The sentence on top: pieces that are left out from the end where there is no room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sentence {
@@ -134,16 +137,26 @@ fn slower(running: Option<Duration>, copy: Option<Duration>) -> Option<String> {
 
 /// What runs, played again, against what really was: how far the figures can be trusted.
 fn repeated(judgement: &Judgement) -> Sentence {
-    let (seen, running) = (judgement.seen.served(), judgement.running.served());
-    let calls = count(judgement.running.calls, "call");
-    let pieces = vec![
-        format!("no change in the copy: what runs serves {running} of {calls}"),
-        if seen == running {
-            ", as it really did".to_owned()
-        } else {
-            format!(", really {seen} were")
+    let (seen, running) = (&judgement.seen, &judgement.running);
+    let calls = count(running.calls, "call");
+    let same = seen.served() == running.served();
+    let mut pieces = vec![
+        format!(
+            "no change in the copy: what runs serves {} of {calls}",
+            running.served()
+        ),
+        match (same, seen.running()) {
+            (true, 0) => ", as it really did".to_owned(),
+            (_, 0) => format!(", really {} were", seen.served()),
+            _ => format!(", really {} so far", seen.served()),
         },
     ];
+    if seen.running() > 0 {
+        pieces.push(format!(", {} still run", seen.running()));
+    }
+    if !same && judgement.mixed {
+        pieces.push(", in part under other settings".to_owned());
+    }
     Sentence {
         pieces,
         role: Role::Text,
@@ -153,11 +166,18 @@ fn repeated(judgement: &Judgement) -> Sentence {
 /// How it was judged, from the longest wording to the shortest.
 pub(super) fn notes(judgement: &Judgement) -> Vec<String> {
     let calls = judgement.copy.calls;
-    let since = clock(judgement.since);
-    let until = clock(judgement.until);
-    let last = match calls {
-        1 => "the last call".to_owned(),
-        _ => format!("the last {calls} calls"),
+    // a session that is known from its first call on needs no warming up
+    let (which, few) = match (calls, judgement.warm_up) {
+        (1, 0) => ("the only call".to_owned(), "the only call".to_owned()),
+        (1, _) => ("the last call".to_owned(), "the last call".to_owned()),
+        (_, 0) => (format!("all {calls} calls"), format!("all {calls}")),
+        _ => (format!("the last {calls} calls"), format!("the last {calls}")),
+    };
+    let (since, until) = (clock(judgement.since), clock(judgement.until));
+    let times = if since == until {
+        format!("at {since}")
+    } else {
+        format!("{since} to {until}")
     };
     let (before, short) = match judgement.upstream {
         ShadowUpstream::Simulator => (
@@ -176,14 +196,46 @@ pub(super) fn notes(judgement: &Judgement) -> Vec<String> {
         0 => String::new(),
         calls => format!("; {} before them to warm up", count(calls, "call")),
     };
-    vec![
-        format!("{last} from {since} to {until} played again under both, {before}{warm}"),
-        format!("{last} from {since} to {until} played again, {before}{warm}"),
-        format!("the last {calls}, {since} to {until}, played again {short}{warm}"),
-        format!("the last {calls}, {since} to {until}, played again {short}"),
-        format!("{last} played again, {before}"),
-        format!("{last} again, {short}"),
-    ]
+    let mut all = Vec::new();
+    let mut open = String::new();
+    if let Some(doubt) = doubt(judgement) {
+        return vec![
+            format!("{which}, made {times}, played again under both, {before}{warm}; {doubt}"),
+            format!("{few}, {times}, played again {short}{warm}; {doubt}"),
+            format!("{few}, {times}, played again {short}; {doubt}"),
+            format!("{few}, played again; {doubt}"),
+            format!("played again; {doubt}"),
+        ];
+    }
+    if judgement.seen.running() > 0 {
+        open = format!("; {} still run, played to their end", judgement.seen.running());
+        all.push(format!(
+            "{few}, played again {short}; {} still run",
+            judgement.seen.running()
+        ));
+    }
+    all.extend([
+        format!("{few}, {times}, played again {short}"),
+        format!("{which} played again, {before}"),
+        format!("{which} again, {short}"),
+    ]);
+    let long = [
+        format!("{which}, made {times}, played again under both, {before}{warm}{open}"),
+        format!("{which}, made {times}, played again, {before}{warm}{open}"),
+        format!("{few}, {times}, played again {short}{warm}{open}"),
+        format!("{few}, played again {short}{warm}{open}"),
+    ];
+    [long.to_vec(), all].concat()
+}
+
+/// What can be said against the figures: played again, what runs did not do as it did.
+fn doubt(judgement: &Judgement) -> Option<String> {
+    let (seen, running) = (&judgement.seen, &judgement.running);
+    let by = seen.served().abs_diff(running.served());
+    let notable = by as f64 > DOUBTFUL * running.calls as f64;
+    let (served, really) = (running.served(), seen.served());
+    (notable && seen.running() == 0)
+        .then(|| format!("not as it was: what runs serves {served}, really {really}"))
 }
 
 fn clock(at: Timestamp) -> String {
