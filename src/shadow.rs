@@ -12,8 +12,9 @@
 //! would have opened and its bucket is as empty as it would have been. What answers is told in the judgement
 //! ([`ShadowUpstream`](crate::event::ShadowUpstream)).
 //!
-//! While nobody looks, only the traffic is kept. While somebody does, a judgement follows each change of the copy, and
-//! each stretch of new calls, but never takes more than a share of one core.
+//! While nobody looks, only the traffic is kept. While somebody does, a judgement follows each change of the copy and
+//! each stretch of new calls, and then a rest: as long as the judging took while the copy is edited, four times as long
+//! while it is not.
 
 mod figures;
 mod judge;
@@ -90,7 +91,11 @@ impl Shadow {
     /// What the bus must call with every event.
     pub fn tap(&self) -> Tap {
         let shared = Arc::clone(&self.shared);
-        Box::new(move |event| shared.lock().take(event))
+        Box::new(move |event| {
+            if shared.lock().take(event) {
+                shared.woken.notify_one();
+            }
+        })
     }
 
     /// What the engine must be heard by.
@@ -145,7 +150,8 @@ impl Heard {
         }
     }
 
-    fn take(&mut self, event: &Event) {
+    /// Whether there is something new to judge, and somebody looks.
+    fn take(&mut self, event: &Event) -> bool {
         self.traffic.take(event);
         self.tally.take(event);
         let ends = matches!(
@@ -158,6 +164,7 @@ impl Heard {
                 self.tally.forget_before(first.call);
             }
         }
+        ends && self.wanted.is_some()
     }
 }
 
@@ -167,11 +174,30 @@ impl Shared {
     }
 }
 
+/// When the thread may judge again.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    /// Another copy: a key that is held down makes many.
+    copy: Timestamp,
+    /// The same one, by new calls.
+    calls: Timestamp,
+}
+
+impl Rest {
+    /// After a judgement that took this long.
+    fn after(took: Duration, now: Timestamp) -> Self {
+        Self {
+            copy: now + took,
+            calls: now + PAUSE.max(took * REST),
+        }
+    }
+}
+
 /// The thread: waits until a copy is wanted, or until there are new calls to judge it by.
 fn judge_on(shared: &Shared, bus: &Bus, clock: Clock) {
-    // what was judged last, and until when to rest
+    // the copy that was judged last, and by how much
     let mut judged: Option<(u64, u64)> = None;
-    let mut rest_until = clock.now();
+    let mut rest = Rest::after(Duration::ZERO, clock.now());
     let mut heard = shared.lock();
     while !heard.over {
         let Some(wanted) = heard.wanted.clone() else {
@@ -179,12 +205,17 @@ fn judge_on(shared: &Shared, bus: &Bus, clock: Clock) {
             heard = shared.woken.wait(heard).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
-        let is_new_copy = judged.is_none_or(|(edit, _)| edit != wanted.edit);
-        let has_news = judged.is_none_or(|(_, news)| news != heard.news);
-        let rests = clock.now().until(rest_until);
-        if !(is_new_copy || has_news && rests.is_zero()) {
-            let pause = rests.max(Duration::from_millis(50)).min(PAUSE);
-            let waited = shared.woken.wait_timeout(heard, pause);
+        let due = match judged {
+            Some((edit, news)) if edit == wanted.edit && news == heard.news => {
+                heard = shared.woken.wait(heard).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            Some((edit, _)) if edit == wanted.edit => rest.calls,
+            _ => rest.copy,
+        };
+        let rests = clock.now().until(due);
+        if !rests.is_zero() {
+            let waited = shared.woken.wait_timeout(heard, rests);
             heard = waited.unwrap_or_else(PoisonError::into_inner).0;
             continue;
         }
@@ -195,7 +226,7 @@ fn judge_on(shared: &Shared, bus: &Bus, clock: Clock) {
         let running = bus.with_state(|state| state.session.policy.clone());
         let told = judge::judge(traffic, &tally, &running, &wanted.copy);
         let now = clock.now();
-        rest_until = now + PAUSE.max(now.since(began) * REST);
+        rest = Rest::after(now.since(began), now);
         heard = shared.lock();
         // an answer to a question that was changed meanwhile would be drawn and gone at once
         let is_wanted = heard.wanted.as_ref().is_some_and(|now| now.edit == wanted.edit);
