@@ -338,23 +338,13 @@ impl Report {
             self.count(Measure::MaxWaiting),
             self.seconds(Measure::WaitP95)
         )?;
-        writeln!(
-            f,
-            "breaker   opened {} time{}, {} after the faults began; closed {} after they ended",
-            self.count(Measure::BreakerOpened),
-            if self.of(Measure::BreakerOpened) == Some(1.0) {
-                ""
-            } else {
-                "s"
-            },
-            self.seconds(Measure::TimeToTrip),
-            self.seconds(Measure::TimeToClose)
-        )?;
-        writeln!(
-            f,
-            "recovery  the first answer came {} after the faults ended",
-            self.seconds(Measure::Recovery)
-        )?;
+        self.write_breaker(f)?;
+        if let Some(seconds) = self.of(Measure::Recovery) {
+            writeln!(
+                f,
+                "recovery  the first answer came {seconds:.2}s after the faults ended"
+            )?;
+        }
         writeln!(
             f,
             "tokens    {} spent, {} of them for nothing, {} saved",
@@ -362,6 +352,23 @@ impl Report {
             self.count(Measure::WastedTokens),
             self.count(Measure::SavedTokens)
         )
+    }
+
+    /// What the breaker did. What never came to be is not told of with a dash.
+    fn write_breaker(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.of(Measure::BreakerOpened) {
+            None | Some(0.0) => return writeln!(f, "breaker   never opened"),
+            Some(1.0) => write!(f, "breaker   opened once")?,
+            Some(times) => write!(f, "breaker   opened {times} times")?,
+        }
+        if let Some(seconds) = self.of(Measure::TimeToTrip) {
+            write!(f, ", {seconds:.2}s after the faults began")?;
+        }
+        match self.of(Measure::TimeToClose) {
+            Some(seconds) => writeln!(f, "; closed {seconds:.2}s after they ended"),
+            None if self.of(Measure::TimeToTrip).is_some() => writeln!(f, "; not closed again"),
+            None => writeln!(f),
+        }
     }
 
     /// Whether it came as expected.
