@@ -268,7 +268,7 @@ impl Shadow {
     }
 }
 
-/// A value that was written as it is shown: `35%`, `on`.
+/// A value that was written as it is shown: `35%`, `on`, `2 MiB`.
 fn as_shown(setting: &Setting, text: &str) -> Option<String> {
     match (setting.kind, text) {
         (Kind::Switch, "on") => Some("true".to_owned()),
@@ -277,6 +277,7 @@ fn as_shown(setting: &Setting, text: &str) -> Option<String> {
             let percent: f64 = text.strip_suffix('%')?.trim_end().parse().ok()?;
             Some(format!("{:?}", percent / 100.0))
         }
+        (Kind::Bytes, text) => value::whole_bytes(text).map(|bytes| bytes.to_string()),
         _ => None,
     }
 }
@@ -317,6 +318,11 @@ mod tests {
         share.line.as_mut().unwrap().editor = Editor::with("35 %");
         assert!(share.take_line(&running));
         assert_eq!(share.value(share.row, &values(&running)), "0.35");
+        let mut bytes = at("cache.max_bytes");
+        bytes.write(&running, None);
+        bytes.line.as_mut().unwrap().editor = Editor::with("2 MiB");
+        assert!(bytes.take_line(&running));
+        assert_eq!(bytes.value(bytes.row, &values(&running)), "2097152");
     }
 
     #[test]

@@ -55,6 +55,19 @@ fn bytes(bytes: u64) -> String {
     }
 }
 
+/// Bytes written with one of those units: `2 MiB`, `512KiB`. Nothing where there is no unit, or too many of it.
+pub(super) fn whole_bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text.get(digits.len()..)? {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    digits.trim_end().parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// A share in per cent, as exactly as it is written.
 fn percent(share: f64) -> Option<String> {
     let hundredths = share * 10_000.0;
@@ -85,7 +98,7 @@ pub(super) fn takes(setting: &Setting) -> String {
         Kind::Choice(choices) => choices.join(", "),
         Kind::Count { least, unit: "" } => format!("{least} or more"),
         Kind::Count { least, unit } => format!("{least} or more {unit}"),
-        Kind::Bytes => "bytes: 1048576 is 1 MiB".to_owned(),
+        Kind::Bytes => "bytes: 65536, 64 KiB, 2 MiB".to_owned(),
         Kind::Share { .. } => "a share: 0.5 or 50%".to_owned(),
         Kind::PerSecond => "a number a second: 0.5, 2".to_owned(),
         Kind::Time => "a time: 500ms, 2s, 1m 30s".to_owned(),
@@ -127,6 +140,17 @@ mod tests {
         }
         let url = Setting::of("semantic.embedder").unwrap();
         assert_eq!(shown(url, "http://127.0.0.1:8080", 8, "…"), "http://…");
+    }
+
+    #[test]
+    fn bytes_are_read_as_they_are_shown() {
+        for count in [0, 1, 1536, 1 << 10, 3 << 20, 64 << 20, 5 << 30, u64::MAX] {
+            assert_eq!(whole_bytes(&bytes(count)), Some(count));
+        }
+        assert_eq!(whole_bytes("512KiB"), Some(512 << 10));
+        for text in ["", "2", "MiB", "2 MB", "1.5 MiB", "-1 B", "99999999999 GiB", "2 é"] {
+            assert_eq!(whole_bytes(text), None, "{text}");
+        }
     }
 
     #[test]
