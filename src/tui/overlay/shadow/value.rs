@@ -148,7 +148,16 @@ mod tests {
             assert_eq!(whole_bytes(&bytes(count)), Some(count));
         }
         assert_eq!(whole_bytes("512KiB"), Some(512 << 10));
-        for text in ["", "2", "MiB", "2 MB", "1.5 MiB", "-1 B", "99999999999 GiB", "2 é"] {
+        for text in [
+            "",
+            "2",
+            "MiB",
+            "2 MB",
+            "1.5 MiB",
+            "-1 B",
+            "99999999999 GiB",
+            "2 é",
+        ] {
             assert_eq!(whole_bytes(text), None, "{text}");
         }
     }
