@@ -86,6 +86,8 @@ fn compared(judgement: &Judgement) -> Sentence {
     }
     let (served, before) = (copy.served(), running.served());
     let role = match served.cmp(&before) {
+        // better than what never was
+        _ if is_doubtful(judgement) => Role::Text,
         std::cmp::Ordering::Greater => Role::Ok,
         std::cmp::Ordering::Less => Role::Bad,
         std::cmp::Ordering::Equal => Role::Text,
@@ -272,4 +274,38 @@ fn clock(at: Timestamp) -> String {
 
 fn count(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Judged;
+
+    fn served(of: u64, calls: u64) -> Judged {
+        Judged {
+            calls,
+            fates: [(Fate::Answered, of), (Fate::Failed, calls - of)].into(),
+            ..Judged::default()
+        }
+    }
+
+    #[test]
+    fn what_is_better_than_a_doubtful_figure_is_not_called_good() {
+        let judgement = |really| Judgement {
+            edit: 1,
+            changes: Vec::new(),
+            since: Timestamp::ZERO,
+            until: Timestamp::ZERO,
+            warm_up: 500,
+            upstream: ShadowUpstream::Simulator,
+            mixed: false,
+            seen: served(really, 1500),
+            running: served(941, 1500),
+            copy: served(1137, 1500),
+            otherwise: 196,
+            examples: Vec::new(),
+        };
+        assert_eq!(compared(&judgement(1464)).role, Role::Text);
+        assert_eq!(compared(&judgement(950)).role, Role::Ok);
+    }
 }
