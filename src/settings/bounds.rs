@@ -5,6 +5,7 @@ use std::time::Duration;
 use toml::Table;
 
 use super::catalog::{Kind, SETTINGS};
+use super::span::written;
 use super::{Bucket, Policy};
 
 /// Which numbers a setting takes; seconds of a duration.
@@ -130,25 +131,26 @@ impl Policy {
             breaker,
             ..
         } = self;
+        // each of its values is within its own bounds by now
         let bucket = |key: &str, bucket: &Bucket| {
             (
                 bucket.is_valid(),
-                key.to_owned(),
-                format!("{bucket:?}"),
-                BUCKET_RULE,
+                format!("{key}.per"),
+                written(bucket.per),
+                "too long, capacity * per at most 2e9 seconds",
             )
         };
         [
             (
                 retry.base <= retry.cap,
                 "retry.base".to_owned(),
-                format!("{:?}", retry.base),
+                written(retry.base),
                 "must not exceed retry.cap",
             ),
             (
                 breaker.open <= breaker.open_max,
                 "breaker.open".to_owned(),
-                format!("{:?}", breaker.open),
+                written(breaker.open),
                 "longer than zero and at most breaker.open_max",
             ),
             bucket("limit.requests", &limit.requests),
@@ -244,6 +246,23 @@ mod tests {
         let mut policy = Policy::default();
         policy.cache.max_bytes = u64::MAX;
         assert!(policy.validate().is_err());
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_told_as_it_is_written() {
+        let told = |changes: &[(&str, &str)]| {
+            let with = |policy: Policy, (path, value): &(&str, &str)| policy.with(path, value).unwrap();
+            let policy = changes.iter().fold(Policy::default(), with);
+            policy.validate().unwrap_err().to_string()
+        };
+        assert_eq!(
+            told(&[("retry.base", "48h")]),
+            "retry.base = 48h: must not exceed retry.cap"
+        );
+        assert_eq!(
+            told(&[("limit.tokens.capacity", "10000000"), ("limit.tokens.per", "24h")]),
+            "limit.tokens.per = 24h: too long, capacity * per at most 2e9 seconds"
+        );
     }
 
     /// What means something at its end: the sentence of the setting says what.

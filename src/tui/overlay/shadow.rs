@@ -221,7 +221,8 @@ fn head(view: &View<'_>, changes: usize, area: Rect, buf: &mut Buffer) {
     let rows = usize::from(area.height);
     let tall = rows > 2 || shadow.error.is_some();
     let mut lines: Vec<Line<'static>> = if tall {
-        let texts = row::wrap(theme, &sentence.text(), width, 2.min(rows));
+        let texts = sentence.within(|text| row::wrap(theme, text, width, usize::MAX), 2.min(rows));
+        let texts = texts.unwrap_or_else(|| row::wrap(theme, &sentence.text(), width, 2.min(rows)));
         let styled = texts
             .into_iter()
             .map(|text| row::piece(theme, sentence.role, text));
@@ -237,6 +238,11 @@ fn head(view: &View<'_>, changes: usize, area: Rect, buf: &mut Buffer) {
         && room > 0
     {
         lines.resize(rows - room, Line::default());
+        let role = if words::is_doubtful(judgement) {
+            Role::Wait
+        } else {
+            Role::Muted
+        };
         let mut wordings = words::notes(judgement)
             .into_iter()
             .map(|text| row::wrap(theme, &text, width, room + 1));
@@ -244,7 +250,7 @@ fn head(view: &View<'_>, changes: usize, area: Rect, buf: &mut Buffer) {
         let note = wordings.find(|texts| texts.len() <= room).unwrap_or_default();
         lines.extend(
             note.into_iter()
-                .map(|text| Line::from(row::piece(theme, Role::Muted, text))),
+                .map(|text| Line::from(row::piece(theme, role, text))),
         );
     }
     row::draw_all(&lines, area, buf);

@@ -14,6 +14,7 @@ use crate::text::SafeText;
 use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
+use crate::tui::wrap;
 
 use super::{mark, row, semantic, units};
 
@@ -113,7 +114,7 @@ fn left_wordings(view: &View<'_>, wide: bool) -> Vec<Vec<Line<'static>>> {
     let name = part(row::piece(theme, Role::Strong, "seawall"));
     // the name comes from a file
     let policy = SafeText::new(&session.policy.name).single_line();
-    let policy = part(row::plain(row::clip(theme, &policy, 24)));
+    let policy = part(row::plain(row::clip(theme, &short_name(&policy, 24), 24)));
     let faults = fault_wordings(view, wide);
     let upstream = upstream_wordings(view, wide);
     let pick = |wordings: &[Line<'static>], level: Option<usize>| {
@@ -143,6 +144,17 @@ fn left_wordings(view: &View<'_>, wide: bool) -> Vec<Vec<Line<'static>>> {
             },
         )
         .collect()
+}
+
+/// A name that says each change, where it is too long, says how many: `production+3`.
+fn short_name(name: &str, most: usize) -> String {
+    let (base, changes) = name.split_once('+').unwrap_or((name, ""));
+    let changes = changes.split('+');
+    if wrap::width(name) > most && changes.clone().all(|change| change.contains('=')) {
+        format!("{base}+{}", changes.count())
+    } else {
+        name.to_owned()
+    }
 }
 
 /// That answers may come from prompts that only mean the same, or that this is tried beside the upstream.
@@ -259,6 +271,7 @@ fn part(span: Span<'static>) -> Line<'static> {
 #[cfg(test)]
 mod tests {
     use super::super::scene::{self, Scene};
+    use super::short_name;
     use crate::event::UpstreamInfo;
     use crate::settings::FaultKind;
 
@@ -336,5 +349,28 @@ mod tests {
         assert!(title(&scene, 60).ends_with("PAUSED +12 events 00:00"));
         scene.ui.paused = Some(0);
         assert!(title(&scene, 60).ends_with("PAUSED 00:00"));
+    }
+
+    #[test]
+    fn a_name_too_long_for_its_changes_counts_them() {
+        for (name, short) in [
+            ("production", "production"),
+            ("production+retry.cap=4s", "production+retry.cap=4s"),
+            (
+                "production+retry.attempts=4+retry.obey_hints=false",
+                "production+2",
+            ),
+            (
+                "production+limit.requests.capacity=6000-20261126-025744",
+                "production+1",
+            ),
+            (
+                "of a team + whoever else wrote in it",
+                "of a team + whoever else wrote in it",
+            ),
+            ("a-long-name-without-any-change", "a-long-name-without-any-change"),
+        ] {
+            assert_eq!(short_name(name, 24), short);
+        }
     }
 }

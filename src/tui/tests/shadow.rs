@@ -113,6 +113,19 @@ fn judgement(edit: u64) -> Judgement {
     }
 }
 
+#[test]
+fn a_sentence_that_is_too_long_loses_its_end_and_no_half_of_it() {
+    let mut bench = session();
+    bench.press("=");
+    let mut mixed = judgement(0);
+    mixed.mixed = true;
+    mixed.seen.fates.remove(&Fate::Answered);
+    let medium = &judged_screens(&mut bench, &mixed)[1];
+    assert!(holds(medium, "really 52 so far, 250 still run"), "{medium:#?}");
+    let head: Vec<&String> = medium.iter().take(5).collect();
+    assert!(head.iter().all(|row| !row.contains('\u{2026}')), "{head:#?}");
+}
+
 /// The judge answers.
 fn hear(bench: &mut Bench, judgement: Judgement) {
     let mut story = Story::default();
@@ -499,7 +512,7 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
         "would have served 37 more of 412 calls, for 12% more attempts",
         "the last 412, 00:12 to 03:40, played again by the simulator, same draws",
         "* attempts                            3            5 tries     changed",
-        "retry.attempts   default 3   1 or more tries",
+        "retry.attempts   default 3   1 to 100 tries",
         "All tries of a call, the first included; 1 switches retries off.",
         "            runs  copy   diff ",
         "served      300   337    +37 ✓ better  attempts    391   438    +47 ",
@@ -564,6 +577,21 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
         "{:#?}",
         far[0]
     );
+    assert!(holds(&far[2], "before are not kept)"), "{:#?}", far[2]);
+    // what still runs may be served yet, and not more than that
+    other.seen.fates.insert(Fate::Failed, 15);
+    assert_eq!((other.seen.running(), other.seen.served()), (15, 302));
+    other.mixed = true;
+    let open = judged_screens(&mut bench, &other);
+    assert!(
+        holds(&open[2], "what runs serves 337, really 302 so far"),
+        "{:#?}",
+        open[2]
+    );
+    other.seen.fates.remove(&Fate::Failed);
+    let may_yet = judged_screens(&mut bench, &other);
+    assert!(!may_yet.concat().concat().contains("not as it was"));
+    other.mixed = false;
     other.seen = other.running.clone();
     other.upstream = ShadowUpstream::Seen { attempts: 388 };
     let worse = judged_screens(&mut bench, &other);

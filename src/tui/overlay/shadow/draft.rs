@@ -180,6 +180,8 @@ impl Shadow {
         let text = line.editor.text().trim().to_owned();
         let taken = if text.is_empty() {
             Err("write a value, or Esc leaves it as it was".to_owned())
+        } else if text.len() > 18 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            Err("too large a number".to_owned())
         } else if text.len() > MAX_VALUE {
             Err(format!("too long: at most {MAX_VALUE} bytes"))
         } else {
@@ -268,7 +270,7 @@ impl Shadow {
     }
 }
 
-/// A value that was written as it is shown: `35%`, `on`.
+/// A value that was written as it is shown: `35%`, `on`, `2 MiB`.
 fn as_shown(setting: &Setting, text: &str) -> Option<String> {
     match (setting.kind, text) {
         (Kind::Switch, "on") => Some("true".to_owned()),
@@ -277,6 +279,7 @@ fn as_shown(setting: &Setting, text: &str) -> Option<String> {
             let percent: f64 = text.strip_suffix('%')?.trim_end().parse().ok()?;
             Some(format!("{:?}", percent / 100.0))
         }
+        (Kind::Bytes, text) => value::whole_bytes(text).map(|bytes| bytes.to_string()),
         _ => None,
     }
 }
@@ -317,6 +320,17 @@ mod tests {
         share.line.as_mut().unwrap().editor = Editor::with("35 %");
         assert!(share.take_line(&running));
         assert_eq!(share.value(share.row, &values(&running)), "0.35");
+        let mut waiters = at("limit.max_waiters");
+        waiters.write(&running, None);
+        waiters.line.as_mut().unwrap().editor = Editor::with(&"9".repeat(20));
+        assert!(!waiters.take_line(&running));
+        let told = waiters.line.and_then(|line| line.error).unwrap();
+        assert!(told.contains("too large a number"), "{told}");
+        let mut bytes = at("cache.max_bytes");
+        bytes.write(&running, None);
+        bytes.line.as_mut().unwrap().editor = Editor::with("2 MiB");
+        assert!(bytes.take_line(&running));
+        assert_eq!(bytes.value(bytes.row, &values(&running)), "2097152");
     }
 
     #[test]

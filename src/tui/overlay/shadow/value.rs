@@ -1,5 +1,7 @@
 //! Values of settings as people read them. They are written as a policy has them.
 
+use std::time::Duration;
+
 use humantime_serde::re::humantime;
 
 use crate::settings::{Kind, NONE, Policy, Setting};
@@ -55,6 +57,19 @@ fn bytes(bytes: u64) -> String {
     }
 }
 
+/// Bytes written with one of those units: `2 MiB`, `512KiB`. Nothing where there is no unit, or too many of it.
+pub(super) fn whole_bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text.get(digits.len()..)? {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    digits.trim_end().parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// A share in per cent, as exactly as it is written.
 fn percent(share: f64) -> Option<String> {
     let hundredths = share * 10_000.0;
@@ -80,15 +95,41 @@ pub(super) fn range(setting: &Setting, production: &Policy) -> String {
 
 /// The values a setting takes, as they are written.
 pub(super) fn takes(setting: &Setting) -> String {
+    // an end that nobody gets to is none
+    let ends = setting
+        .bounds
+        .filter(|bounds| !bounds.above && bounds.most <= 1e9);
     match setting.kind {
         Kind::Switch => "on or off".to_owned(),
         Kind::Choice(choices) => choices.join(", "),
-        Kind::Count { least, unit: "" } => format!("{least} or more"),
-        Kind::Count { least, unit } => format!("{least} or more {unit}"),
-        Kind::Bytes => "bytes: 1048576 is 1 MiB".to_owned(),
+        Kind::Count { least, unit } => {
+            let most = ends.map(|ends| ends.most as u64);
+            let most = most.map(|most| {
+                if most < 10_000 {
+                    most.to_string()
+                } else {
+                    units::amount(most)
+                }
+            });
+            let range = most.map_or_else(|| format!("{least} or more"), |most| format!("{least} to {most}"));
+            format!("{range} {unit}").trim_end().to_owned()
+        }
+        Kind::Bytes => "bytes: 65536, 64 KiB, 2 MiB".to_owned(),
         Kind::Share { .. } => "a share: 0.5 or 50%".to_owned(),
         Kind::PerSecond => "a number a second: 0.5, 2".to_owned(),
-        Kind::Time => "a time: 500ms, 2s, 1m 30s".to_owned(),
+        Kind::Time => match ends {
+            Some(ends) if ends.least > 0.0 => {
+                let end = |seconds: f64| {
+                    if seconds < 1.0 {
+                        format!("{:.0}ms", seconds * 1000.0)
+                    } else {
+                        units::setting(Duration::from_secs_f64(seconds))
+                    }
+                };
+                format!("a time from {} to {}", end(ends.least), end(ends.most))
+            }
+            _ => "a time: 500ms, 2s, 1m 30s".to_owned(),
+        },
         Kind::Text => "a word".to_owned(),
     }
 }
@@ -130,12 +171,37 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_read_as_they_are_shown() {
+        for count in [0, 1, 1536, 1 << 10, 3 << 20, 64 << 20, 5 << 30, u64::MAX] {
+            assert_eq!(whole_bytes(&bytes(count)), Some(count));
+        }
+        assert_eq!(whole_bytes("512KiB"), Some(512 << 10));
+        for text in [
+            "",
+            "2",
+            "MiB",
+            "2 MB",
+            "1.5 MiB",
+            "-1 B",
+            "99999999999 GiB",
+            "2 é",
+        ] {
+            assert_eq!(whole_bytes(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn the_default_is_that_of_production() {
         let of = |path: &str| range(Setting::of(path).unwrap(), &Policy::default());
         assert_eq!(
             of("retry.attempts"),
-            format!("default {}   1 or more tries", Policy::default().retry.attempts)
+            format!("default {}   1 to 100 tries", Policy::default().retry.attempts)
         );
+        assert_eq!(of("limit.max_waiters"), "default 1024   0 or more waiters");
+        assert_eq!(of("limit.tokens.refill"), "default 90000   1 to 1G tokens");
+        assert_eq!(of("limit.each_user.weight"), "default 1   1 to 1000");
+        assert_eq!(of("limit.requests.per"), "default 1m   a time from 1ms to 24h");
+        assert_eq!(of("retry.cap"), "default 8s   a time: 500ms, 2s, 1m 30s");
         assert_eq!(of("cache.enabled"), "default on   on or off");
         assert_eq!(of("semantic.threshold"), "default none   a share: 0.5 or 50%");
     }

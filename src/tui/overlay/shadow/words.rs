@@ -33,6 +33,14 @@ impl Sentence {
         }
     }
 
+    /// As many of its pieces as `wrap` gets into so many rows; nothing where the first is too long already.
+    pub(super) fn within(&self, wrap: impl Fn(&str) -> Vec<String>, rows: usize) -> Option<Vec<String>> {
+        let most_first = (1..=self.pieces.len()).rev();
+        most_first
+            .map(|pieces| wrap(&self.pieces.get(..pieces).unwrap_or_default().concat()))
+            .find(|texts| texts.len() <= rows)
+    }
+
     /// All of it.
     pub(super) fn text(&self) -> String {
         self.pieces.concat()
@@ -78,6 +86,8 @@ fn compared(judgement: &Judgement) -> Sentence {
     }
     let (served, before) = (copy.served(), running.served());
     let role = match served.cmp(&before) {
+        // better than what never was
+        _ if is_doubtful(judgement) => Role::Text,
         std::cmp::Ordering::Greater => Role::Ok,
         std::cmp::Ordering::Less => Role::Bad,
         std::cmp::Ordering::Equal => Role::Text,
@@ -199,7 +209,11 @@ pub(super) fn notes(judgement: &Judgement) -> Vec<String> {
     let mut all = Vec::new();
     let mut open = String::new();
     if let Some(doubt) = doubt(judgement) {
+        let why = reason(judgement);
         return vec![
+            format!("{which}, made {times}, played again under both, {before}{warm}; {doubt}{why}"),
+            format!("{few}, {times}, played again {short}; {doubt}{why}"),
+            format!("{few}, played again; {doubt}{why}"),
             format!("{which}, made {times}, played again under both, {before}{warm}; {doubt}"),
             format!("{few}, {times}, played again {short}{warm}; {doubt}"),
             format!("{few}, {times}, played again {short}; {doubt}"),
@@ -228,14 +242,30 @@ pub(super) fn notes(judgement: &Judgement) -> Vec<String> {
     [long.to_vec(), all].concat()
 }
 
-/// What can be said against the figures: played again, what runs did not do as it did.
+/// What can be said against the figures: played again, what runs did not do as it did. A call that still runs may yet
+/// be served.
 fn doubt(judgement: &Judgement) -> Option<String> {
     let (seen, running) = (&judgement.seen, &judgement.running);
-    let by = seen.served().abs_diff(running.served());
-    let notable = by as f64 > DOUBTFUL * running.calls as f64;
     let (served, really) = (running.served(), seen.served());
-    (notable && seen.running() == 0)
-        .then(|| format!("not as it was: what runs serves {served}, really {really}"))
+    let most = really.saturating_add(seen.running());
+    let by = really.saturating_sub(served).max(served.saturating_sub(most));
+    let notable = by as f64 > DOUBTFUL * running.calls as f64;
+    let so_far = if seen.running() > 0 { " so far" } else { "" };
+    notable.then(|| format!("not as it was: what runs serves {served}, really {really}{so_far}"))
+}
+
+/// Whether the figures are to be doubted, so that the note on them must be seen.
+pub(super) fn is_doubtful(judgement: &Judgement) -> bool {
+    doubt(judgement).is_some()
+}
+
+/// Where the doubt comes from, as far as it is known.
+fn reason(judgement: &Judgement) -> &'static str {
+    match (judgement.mixed, judgement.warm_up) {
+        (true, _) => " (some under other settings)",
+        (false, 1..) => " (the calls before are not kept)",
+        (false, 0) => "",
+    }
 }
 
 fn clock(at: Timestamp) -> String {
@@ -244,4 +274,38 @@ fn clock(at: Timestamp) -> String {
 
 fn count(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Judged;
+
+    fn served(of: u64, calls: u64) -> Judged {
+        Judged {
+            calls,
+            fates: [(Fate::Answered, of), (Fate::Failed, calls - of)].into(),
+            ..Judged::default()
+        }
+    }
+
+    #[test]
+    fn what_is_better_than_a_doubtful_figure_is_not_called_good() {
+        let judgement = |really| Judgement {
+            edit: 1,
+            changes: Vec::new(),
+            since: Timestamp::ZERO,
+            until: Timestamp::ZERO,
+            warm_up: 500,
+            upstream: ShadowUpstream::Simulator,
+            mixed: false,
+            seen: served(really, 1500),
+            running: served(941, 1500),
+            copy: served(1137, 1500),
+            otherwise: 196,
+            examples: Vec::new(),
+        };
+        assert_eq!(compared(&judgement(1464)).role, Role::Text);
+        assert_eq!(compared(&judgement(950)).role, Role::Ok);
+    }
 }
