@@ -33,8 +33,9 @@ use crate::text::SafeText;
 use crate::time::{Clock, Timestamp};
 use crate::traffic::Traffic;
 
-/// Calls that are kept, and judged.
-const CALLS: usize = 2000;
+/// Calls that are kept, and judged. Where older ones are gone, so is what they had stored, and the figures drift from
+/// what really was; ten thousand are more than a person fires by hand, and take about a second to play.
+const CALLS: usize = 10_000;
 /// New calls are judged after this at the earliest.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The pause is at least so many times as long as the judging took.

@@ -39,7 +39,7 @@ pub const ABOUT: [&str; 14] = [
     "really: what became of the calls when they were made, so far",
     "running: the policy that runs, played again from the first call on;",
     "  near to really, or the settings were others at the time, or the",
-    "  first calls are gone: the newest 2000 are kept, a quarter warms up",
+    "  first calls are gone: the newest 10000 are kept, a quarter warms up",
     "copy: your copy, played again; difference: copy less running",
     "a call that still runs is played to its end, under both",
     "the copy is kept when this is closed, as its changes alone",
