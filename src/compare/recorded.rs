@@ -113,8 +113,8 @@ impl Recorded {
                  made within 2 s of then, else one of the 20 nearest within 10 s, else the nearest. Where nothing was \
                  asked, because the breaker was open or a cache had the answer, these stand for what would have come; \
                  what was waited for in vain stays silent; and more or less load changes nothing, which is the weakest \
-                 point of it. Tried where the truth is known it was off by 1 percent point of the calls served in the \
-                 mean, by 15 at the worst, and under overload its p95 means nothing. {gone}"
+                 point of it. On the runs it was tuned on it was off by 1 percent point of the calls served in the mean \
+                 and by 15 at the worst; expect worse, and no p95 that means anything under overload. {gone}"
             ),
         }
     }
