@@ -89,7 +89,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "replay",
-        &["time", "text", "event", "state", "journal", "tui"],
+        &["time", "text", "settings", "event", "state", "journal", "tui"],
         &["ratatui", "reqwest"],
     ),
     (

@@ -1,9 +1,10 @@
-//! The moments of a recording that a person looks for: the breaker changed, faults changed, a burst began, calls
+//! The moments of a recording that a person looks for: the breaker, faults or settings changed, a burst began, calls
 //! began to fail.
 
 use std::time::Duration;
 
 use crate::event::{BreakerMode, BreakerState, Event, EventKind, Fate};
+use crate::settings::Policy;
 use crate::text::SafeText;
 use crate::time::Timestamp;
 use crate::tui::playback::MarkKind;
@@ -35,6 +36,8 @@ pub(super) struct Finder {
     failed_at: Option<Timestamp>,
     /// Whether faults were ever on.
     faults: bool,
+    /// The settings that hold.
+    policy: Option<Box<Policy>>,
     pub(super) marks: Vec<Mark>,
     /// Whether there were more than are kept.
     pub(super) more: bool,
@@ -46,6 +49,26 @@ impl Finder {
         let (kind, words) = match &event.kind {
             EventKind::BreakerMoved { to, .. } => (MarkKind::Breaker, moved(*to).to_owned()),
             EventKind::BreakerForced { mode } => (MarkKind::Breaker, forced(*mode).to_owned()),
+            // two policies are not compared for a mark that is not kept
+            EventKind::PolicyApplied { .. } if self.marks.len() == MOST => {
+                self.more = true;
+                return;
+            }
+            EventKind::PolicyApplied { policy } => {
+                let Some(words) = self
+                    .policy
+                    .replace(policy.clone())
+                    .map(|before| set(&before, policy))
+                else {
+                    // every session begins by saying which
+                    return;
+                };
+                (MarkKind::Policy, words)
+            }
+            EventKind::CacheSwitched { on } => {
+                let words = if *on { "the cache on" } else { "the cache off" };
+                (MarkKind::Policy, words.to_owned())
+            }
             // every session begins by saying that they are off
             EventKind::FaultsApplied { on: false, .. } if !self.faults => return,
             EventKind::FaultsApplied { on, profile } => {
@@ -87,6 +110,19 @@ impl Finder {
     }
 }
 
+/// The first of the settings that changed, and how many more.
+fn set(before: &Policy, after: &Policy) -> String {
+    let mut changes = before.changes(after).into_iter();
+    let Some((path, value)) = changes.next() else {
+        return "the policy, applied again".to_owned();
+    };
+    let first = SafeText::excerpt(&format!("{path}={value}"), NAME).single_line();
+    match changes.len() {
+        0 => format!("the policy: {first}"),
+        more => format!("the policy: {first} and {more} more"),
+    }
+}
+
 fn moved(to: BreakerState) -> &'static str {
     match to {
         BreakerState::Closed => "the breaker closed",
@@ -100,5 +136,48 @@ fn forced(mode: BreakerMode) -> &'static str {
         BreakerMode::Automatic => "the breaker was let go",
         BreakerMode::ForcedOpen => "the breaker was forced open",
         BreakerMode::ForcedClosed => "the breaker was forced closed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_a_mark_where_they_change() {
+        let policy = Policy::default();
+        let (one, two) = (
+            policy.with("retry.attempts", "5").unwrap(),
+            policy.with("breaker.open", "10s").unwrap(),
+        );
+        let mut finder = Finder::default();
+        let kinds = [&policy, &one, &two, &two].map(|policy| EventKind::PolicyApplied {
+            policy: Box::new(policy.clone()),
+        });
+        let kinds = kinds.into_iter().chain([EventKind::CacheSwitched { on: false }]);
+        for (place, kind) in kinds.enumerate() {
+            let event = Event {
+                seq: place as u64,
+                at: Timestamp::ZERO,
+                call: None,
+                kind,
+            };
+            finder.look(place, &event);
+        }
+        let words: Vec<(usize, &str)> = finder
+            .marks
+            .iter()
+            .map(|mark| (mark.event, mark.words.as_str()))
+            .collect();
+        assert_eq!(
+            words,
+            [
+                (1, "the policy: retry.attempts=5"),
+                (2, "the policy: breaker.open=10s and 1 more"),
+                (3, "the policy, applied again"),
+                (4, "the cache off"),
+            ]
+        );
+        assert!(finder.marks.iter().all(|mark| mark.kind == MarkKind::Policy));
     }
 }

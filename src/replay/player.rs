@@ -269,8 +269,8 @@ impl Player {
                 true if self.recording.more_marks => {
                     format!("only the first {MOST} marks are kept: step, or go by seconds")
                 }
-                true => "no breaker or faults change, failure or burst after this".to_owned(),
-                false => "no breaker or faults change, failure or burst before this".to_owned(),
+                true => "no change, failure or burst after this".to_owned(),
+                false => "no change, failure or burst before this".to_owned(),
             };
             return Ok(Moved {
                 said: Some(said),

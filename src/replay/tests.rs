@@ -179,10 +179,7 @@ fn marks_are_jumped_to_both_ways() {
     let back = [1501, 701, 101, 101].map(|_| watched.press(Control::Mark(-1)));
     assert_eq!(back, [1501, 701, 101, 101]);
     let told = watched.player.control(Control::Mark(-1), watched.now).said;
-    assert_eq!(
-        told.as_deref(),
-        Some("no breaker or faults change, failure or burst before this")
-    );
+    assert_eq!(told.as_deref(), Some("no change, failure or burst before this"));
     let told = watched.player.control(Control::Mark(1), watched.now).said;
     assert_eq!(told.as_deref(), Some("the breaker opened"));
 }

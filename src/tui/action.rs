@@ -133,8 +133,8 @@ actions! {
     LeaveValue "leave_value" Overlay "leave" "leave the value as it was";
     StopCall "stop_call" Overlay "stop it" "stop this one call";
     Play "play" Replay "play" "play, or stand still";
-    PrevMark "prev_mark" Replay "mark back" "the breaker or faults change, failure or burst before";
-    NextMark "next_mark" Replay "next mark" "the next breaker or faults change, failure or burst";
+    PrevMark "prev_mark" Replay "mark back" "the change, failure or burst before";
+    NextMark "next_mark" Replay "next mark" "the next change, failure or burst";
     StepBack "step_back" Replay "step back" "one event back";
     StepOn "step_on" Replay "step" "one event on";
     Slower "slower" Replay "slower" "half as fast";

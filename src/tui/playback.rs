@@ -92,6 +92,8 @@ pub enum MarkKind {
     Failure,
     /// A burst began.
     Burst,
+    /// Settings were changed.
+    Policy,
     /// Faults were switched or changed.
     Faults,
     /// The breaker changed its state, or was forced.
@@ -109,6 +111,7 @@ impl MarkKind {
         match self {
             Self::Failure => ("x", Role::Bad),
             Self::Burst => (">", Role::Strong),
+            Self::Policy => ("P", Role::Strong),
             Self::Faults => ("F", Role::Injected),
             Self::Breaker => ("B", Role::Refused),
         }

@@ -150,7 +150,7 @@ fn replay(all: &mut Vec<Entry>, keymap: &Keymap) {
     section(all, keymap, Context::Replay, "In a replay");
     all.push(Entry::Heading("The bar of a replay"));
     all.push(Entry::Words(
-        "B the breaker changed, F faults changed, > a burst began",
+        "B the breaker, F faults, P the policy changed, > a burst began",
     ));
 }
 
