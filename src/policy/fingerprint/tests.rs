@@ -229,16 +229,30 @@ fn means_the_same(a: &ChatRequest, b: &ChatRequest) -> bool {
         let fields = request.body().iter();
         fields
             .map(|(field, value)| {
-                let shown = match value.as_f64() {
-                    // 17 digits tell any two f64 apart; beyond 2^53 only the integer itself will do
-                    Some(float) if float.abs() < 9e15 => format!("{:.17e}", float + 0.0),
-                    _ => value.to_string(),
+                let shown = match value.as_f64().filter(|_| value.is_f64()) {
+                    // a whole f64 has exactly the value of one integer, if there are integers so large
+                    Some(float)
+                        if float.fract() == 0.0 && (-(2f64.powi(63))..2f64.powi(64)).contains(&float) =>
+                    {
+                        (float as i128).to_string()
+                    }
+                    // 17 digits tell any two f64 apart
+                    Some(float) => format!("{float:.17e}"),
+                    None => value.to_string(),
                 };
                 (field.clone(), shown)
             })
             .collect()
     };
     by_value(a) == by_value(b)
+}
+
+#[test]
+fn a_whole_fraction_beyond_2_to_the_53_is_the_integer_of_its_value_and_of_no_other() {
+    let with = |value: Value| key(&request([("a".to_owned(), value)].into_iter().collect()));
+    let float = with((-9.470_620_220_827_952e16).into());
+    assert_eq!(float, with((-94_706_202_208_279_520_i64).into()));
+    assert_ne!(float, with((-94_706_202_208_279_521_i64).into()));
 }
 
 proptest! {
