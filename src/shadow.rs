@@ -225,7 +225,7 @@ fn judge_on(shared: &Shared, bus: &Bus, clock: Clock) {
         drop(heard);
         let began = clock.now();
         let running = bus.with_state(|state| state.session.policy.clone());
-        let told = judge::judge(traffic, &tally, &running, &wanted.copy);
+        let told = judge::judge(wanted.edit, traffic, &tally, &running, &wanted.copy);
         let now = clock.now();
         rest = Rest::after(now.since(began), now);
         heard = shared.lock();
@@ -233,18 +233,17 @@ fn judge_on(shared: &Shared, bus: &Bus, clock: Clock) {
         let is_wanted = heard.wanted.as_ref().is_some_and(|now| now.edit == wanted.edit);
         if is_wanted && !heard.over {
             drop(heard);
-            tell(bus, wanted.edit, told);
+            tell(bus, told);
             heard = shared.lock();
         }
     }
 }
 
-fn tell(bus: &Bus, edit: u64, told: Result<Option<crate::event::Judgement>, String>) {
+fn tell(bus: &Bus, told: Result<Option<crate::event::Judgement>, String>) {
     match told {
         // no calls yet: the view says so
         Ok(None) => {}
-        Ok(Some(mut judgement)) => {
-            judgement.edit = edit;
+        Ok(Some(judgement)) => {
             let judgement = Box::new(judgement);
             bus.record(None, EventKind::PolicyJudged { judgement });
         }

@@ -30,7 +30,7 @@ pub use load::{Recorded, load};
 pub use seen::SeenUpstream;
 
 use crate::event::{BreakerMode, CallId, FlightId, SimulatorPace, UpstreamInfo};
-use crate::settings::{FaultProfile, Policy};
+use crate::settings::FaultProfile;
 use crate::time::Timestamp;
 
 /// No recording that is played again is longer: timers reach no further than a year.
@@ -171,11 +171,6 @@ impl Traffic {
     /// When the settings changed last, after a call was recorded.
     pub fn changed_at(&self) -> Option<Timestamp> {
         self.changed_at
-    }
-
-    /// The settings that were in force last.
-    pub fn policy(&self) -> Option<&Policy> {
-        self.fold.policy()
     }
 
     /// Who answers when the calls are asked again; an error if they cannot be.

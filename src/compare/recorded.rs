@@ -135,7 +135,7 @@ impl Figures {
         let mut times = Percentiles::default();
         let (mut served, mut sent, mut attempts) = (0_u64, 0_u64, 0_u64);
         for call in calls {
-            if matches!(call.fate, Some(Fate::Answered | Fate::Hit | Fate::Shared)) {
+            if call.fate.is_some_and(Fate::is_served) {
                 served += 1;
                 times.record(call.took.unwrap_or_default());
             }

@@ -86,6 +86,11 @@ impl Fate {
         Self::Cancelled,
     ];
 
+    /// Whether the caller got a whole answer, wherever it came from.
+    pub fn is_served(self) -> bool {
+        matches!(self, Self::Answered | Self::Hit | Self::Shared)
+    }
+
     /// The word for it.
     pub fn label(self) -> &'static str {
         match self {

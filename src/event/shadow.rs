@@ -47,7 +47,8 @@ impl Judged {
 
     /// Calls that got an answer: from the upstream, a cache or another call.
     pub fn served(&self) -> u64 {
-        self.of(Fate::Answered) + self.of(Fate::Hit) + self.of(Fate::Shared)
+        let served = self.fates.iter().filter(|(fate, _)| fate.is_served());
+        served.map(|(_, calls)| calls).sum()
     }
 
     /// Calls that still run. Played again, none does: there each call is played to its end.

@@ -57,7 +57,7 @@ pub enum Meaning {
 impl CallFacts {
     /// Whether it got an answer.
     pub fn is_served(&self) -> bool {
-        matches!(self.fate, Some(Fate::Answered | Fate::Hit | Fate::Shared))
+        self.fate.is_some_and(Fate::is_served)
     }
 
     /// How long it took, if it got an answer.

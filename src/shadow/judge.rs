@@ -15,8 +15,9 @@ const WARM_UP: usize = 4;
 /// Calls that are told one by one.
 const EXAMPLES: usize = 12;
 
-/// Judges the copy. Nothing where there are no calls yet; an error says why it cannot be done.
+/// Judges the copy, in answer to the question `edit`. Nothing where there are no calls yet; an error says why it cannot be done.
 pub(super) fn judge(
+    edit: u64,
     traffic: Traffic,
     seen: &Tally,
     running: &Policy,
@@ -57,7 +58,7 @@ pub(super) fn judge(
     let count = differing.len() as u64;
     let examples = differing.split_off(differing.len().saturating_sub(EXAMPLES));
     Ok(Some(Judgement {
-        edit: 0,
+        edit,
         changes: changes
             .map(|(path, value)| SafeText::new(&format!("{path}={value}")))
             .collect(),

@@ -84,7 +84,7 @@ fn long_session(policy: &Policy) -> (Traffic, Tally) {
 
 fn judged(running: &Policy, copy: &Policy) -> Judgement {
     let (traffic, tally) = heard(&session(running));
-    judge(traffic, &tally, running, copy).unwrap().unwrap()
+    judge(0, traffic, &tally, running, copy).unwrap().unwrap()
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn where_the_first_calls_are_gone_the_rest_is_judged_as_it_was() {
     let (traffic, tally) = long_session(&policy);
     let kept = traffic.calls().len();
     assert!((130..200).contains(&kept), "{kept}");
-    let judgement = judge(traffic, &tally, &policy, &policy).unwrap().unwrap();
+    let judgement = judge(0, traffic, &tally, &policy, &policy).unwrap().unwrap();
     assert_eq!(judgement.warm_up as usize, kept / 4);
     assert_eq!(judgement.seen.calls as usize, kept - kept / 4);
     let (seen, running) = (&judgement.seen, &judgement.running);
@@ -145,7 +145,7 @@ fn calls_that_still_run_are_counted_as_such_and_played_to_their_end() {
     let second = events.iter().rposition(began).unwrap();
     let (traffic, tally) = heard(&events[..=second]);
     let copy = policy.with("cache.enabled", "false").unwrap();
-    let judgement = judge(traffic, &tally, &policy, &copy).unwrap().unwrap();
+    let judgement = judge(0, traffic, &tally, &policy, &copy).unwrap().unwrap();
     assert!(judgement.seen.running() > 0, "{:?}", judgement.seen);
     assert_eq!(judgement.seen.ended() + judgement.seen.running(), 60);
     assert_eq!((judgement.running.running(), judgement.copy.running()), (0, 0));
@@ -166,7 +166,7 @@ fn that_settings_changed_meanwhile_is_told() {
         session
     });
     let (traffic, tally) = heard(&events);
-    let judgement = judge(traffic, &tally, &policy, &policy).unwrap().unwrap();
+    let judgement = judge(0, traffic, &tally, &policy, &policy).unwrap().unwrap();
     assert!(judgement.mixed);
 }
 
@@ -174,7 +174,7 @@ fn that_settings_changed_meanwhile_is_told() {
 fn without_calls_there_is_nothing_to_say() {
     let (traffic, tally) = heard(&session(&Policy::default())[..3]);
     let policy = Policy::default();
-    assert_eq!(judge(traffic, &tally, &policy, &policy), Ok(None));
+    assert_eq!(judge(0, traffic, &tally, &policy, &policy), Ok(None));
 }
 
 /// Everything that a bus was told, as it was told.

@@ -16,8 +16,6 @@ pub struct Recorded {
     pub lost: u64,
     /// Where it cannot be read any further, and why.
     pub damage: Option<JournalError>,
-    /// Whether the session ended in order.
-    pub closed: bool,
 }
 
 /// Reads a journal to its end, or to the first line that is none.
@@ -28,13 +26,12 @@ pub fn load<R: Read + Send + 'static>(input: R) -> Result<Recorded, JournalError
         traffic: Traffic::default(),
         lost: 0,
         damage: None,
-        closed: false,
     };
     for line in pieces.lines() {
         match line {
             Ok(Line::Event(event)) => recorded.traffic.take(&event),
             Ok(Line::Gap(lost)) => recorded.lost = recorded.lost.saturating_add(lost),
-            Ok(Line::End { .. }) => recorded.closed = true,
+            Ok(Line::End { .. }) => {}
             Err(damage) => recorded.damage = Some(damage),
         }
     }

@@ -8,6 +8,7 @@ use crate::event::{
     HintSource, Manner, MoveReason, Observer, Origin, Phase, Sharing, UserId, WindowCounts,
 };
 use crate::openai::Usage;
+use crate::settings::Policy;
 use crate::time::Clock;
 
 fn secs(seconds: u64) -> Timestamp {
