@@ -1,5 +1,5 @@
 //! A bus that nobody watches: every event gets its place and its time and goes to the tap, as on a
-//! [`Bus`](super::Bus), but is not folded into a state, which takes longer than all the rest.
+//! [`Bus`](super::Bus), but is not folded into a state, which nobody would read.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
