@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use divan::Bencher;
-use seawall::bus::Bus;
 use seawall::client::{CallContext, Env, ResilientClient};
 use seawall::openai::ChatRequest;
+use seawall::session::bus::Bus;
 use seawall::settings::{FaultProfile, LatencyProfile};
 use seawall::simulator::FaultControl;
 use seawall::simulator::local::LocalTransport;

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use seawall::event::UserId;
 use seawall::openai::ChatRequest;
 use seawall::policy::fingerprint::{RequestKey, Scope};
-use seawall::policy::semantic::{Index, Sketch, normalise};
+use seawall::semantic::{Index, Sketch, normalise};
 
 const ENTRIES: usize = 50_000;
 const DIMENSIONS: usize = 384;

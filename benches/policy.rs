@@ -10,7 +10,7 @@ use seawall::policy::breaker::Breaker;
 use seawall::policy::cache::Cache;
 use seawall::policy::fingerprint::{RequestKey, Scope};
 use seawall::policy::limiter::{Admission, Limiter, Request, Settlement};
-use seawall::policy::near;
+use seawall::policy::near_miss;
 use seawall::settings::{LimitSettings, Policy, QueueOrder};
 use seawall::time::Timestamp;
 
@@ -231,7 +231,7 @@ fn near_miss_of_10_000(bencher: Bencher<'_, '_>, size: &str) {
     bencher.bench_local(|| {
         let expired = cache.get(Timestamp::ZERO, &asked).expired;
         let (near, ()) = cache.nearest(&asked)?;
-        near::diff(&asked, near).map(|found| (expired, found.fields))
+        near_miss::diff(&asked, near).map(|found| (expired, found.fields))
     });
 }
 

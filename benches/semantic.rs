@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use seawall::policy::semantic::{guard, lexical};
+use seawall::semantic::{guard, lexical};
 
 /// 200 characters, as people write.
 const PROMPT: &str = "Could you please explain how I can configure nginx on Ubuntu 22.04 as a reverse proxy for two Node \

@@ -2,9 +2,9 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use seawall::scenario::Tally;
-use seawall::shadow::Shadow;
-use seawall::traffic::Traffic;
+use seawall::drills::recorded::Traffic;
+use seawall::drills::scenario::Tally;
+use seawall::drills::whatif::Shadow;
 
 use crate::traffic::TRAFFIC;
 

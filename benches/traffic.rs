@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use seawall::client::{Env, ResilientClient, Transport as _};
-use seawall::engine::{Engine, RequestStyle};
 use seawall::event::{BurstUsers, CallId, Command, Event, EventKind, FORMAT_VERSION, Observer, UserId};
 use seawall::session::USERS;
+use seawall::session::engine::{Engine, RequestStyle};
 use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy};
 use seawall::simulator::FaultControl;
 use seawall::simulator::local::LocalTransport;

@@ -13,13 +13,13 @@
 //! sentence, and the events that prove it. After that nothing is checked any more.
 
 mod attempts;
-mod book;
 mod breaker;
 mod bucket;
 mod budget;
 mod cache;
 mod calls;
-mod landing;
+mod completion;
+mod index;
 mod limiter;
 mod queue;
 mod semantic;
@@ -34,9 +34,9 @@ use std::time::Duration;
 pub use violation::{INVARIANTS, Violation};
 
 use self::attempts::Attempts;
-use self::book::Book;
 use self::breaker::Breaker;
 use self::cache::Shelf;
+use self::index::Book;
 use self::limiter::Limiter;
 use self::violation::{Breach, Holds, ensure};
 use crate::event::{Event, EventKind};

@@ -7,20 +7,20 @@
 mod answer;
 mod assemble;
 mod attempt;
+mod completion;
 mod controls;
 mod embedder;
 mod env;
 mod flight;
 mod guards;
-mod landing;
 mod layers;
 mod probe;
+mod redact;
 mod semantic;
 mod sse;
 mod stream;
 mod sync;
 mod transport;
-mod veil;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -29,8 +29,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
+pub use crate::semantic::embedder::{EmbedError, Embedder, Embedding, Lexical};
 pub use answer::{Answer, CallError, Chunk};
-pub use embedder::{EmbedError, Embedder, EmbedderConfig, Embedding, HttpEmbedder, Lexical};
+pub use embedder::{EmbedderConfig, HttpEmbedder};
 pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
 pub use stream::CallStream;
@@ -40,9 +41,9 @@ pub use transport::{
 };
 
 use attempt::Attempt;
+use completion::{Landing, panic_text};
 use flight::Flight;
 use guards::Guards;
-use landing::{Landing, panic_text};
 use layers::{Errand, Shared};
 use semantic::Looked;
 use sync::Mutex;
@@ -52,7 +53,7 @@ use crate::event::{
 };
 use crate::openai::ChatRequest;
 use crate::policy::retry::{Retry, RetryDecision};
-use crate::policy::semantic::{HoldOff, Index};
+use crate::semantic::{HoldOff, Index};
 use crate::settings::{Counts, Policy};
 use crate::time::Timestamp;
 

@@ -15,59 +15,31 @@ pub mod event;
 
 pub mod policy;
 
+pub mod semantic;
+
 pub mod client;
 
 pub mod state;
 
-pub mod bus;
-
-pub mod source;
-
 pub mod journal;
-
-pub mod labels;
-
-pub mod markdown;
-
-pub mod junit;
-
-pub mod charts;
-
-pub mod check;
-
-pub mod http;
 
 pub mod simulator;
 
-pub mod engine;
-
 pub mod session;
 
-pub mod traffic;
+pub mod check;
 
+#[doc(hidden)]
+pub mod report;
+
+#[doc(hidden)]
+pub mod drills;
+
+#[doc(hidden)]
 pub mod tui;
 
-pub mod replay;
-
-pub mod config;
-
-pub mod scenario;
-
-pub mod record;
-
-pub mod shadow;
-
-pub mod evaluate;
-
-pub mod compare;
-
-pub mod cli;
-
-pub mod drill;
-
-pub mod explain;
-
-pub mod picture;
+#[doc(hidden)]
+pub mod app;
 
 /// The README's example is compiled and run with the tests.
 #[cfg(doctest)]

@@ -14,9 +14,8 @@ pub mod fingerprint;
 pub mod hint;
 pub mod ledger;
 pub mod limiter;
-pub mod near;
+pub mod near_miss;
 pub mod retry;
-pub mod semantic;
 
 use std::time::Duration;
 

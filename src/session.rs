@@ -1,7 +1,10 @@
 //! A whole session in one value: clock, bus, simulator, client, engine. What the program starts, and the
 //! short way into the library.
 
+pub mod bus;
+pub mod engine;
 mod local;
+pub mod source;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,17 +16,17 @@ use url::Url;
 
 pub use local::LocalSession;
 
-use crate::bus::Bus;
 use crate::client::{
     Answer, ApiKey, CallContext, CallError, CallStream, Embedder, EmbedderConfig, Env, HttpConfig,
     HttpEmbedder, HttpTransport, Lexical, ResilientClient, Transport as _, TransportSetupError, host_of,
 };
-use crate::engine::{Engine, RequestStyle, Route};
 use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer, SimulatorPace, UpstreamHealth, UserId};
 use crate::openai::ChatRequest;
+use crate::session::bus::Bus;
+use crate::session::engine::{Engine, RequestStyle, Route};
+use crate::session::source::Source;
 use crate::settings::{Capacity, FaultKind, FaultProfile, LatencyProfile, Policy};
 use crate::simulator::{self, FaultControl, FaultSink, Simulator, SimulatorConfig};
-use crate::source::Source;
 use crate::state::Stats;
 use crate::time::Clock;
 

@@ -1,11 +1,12 @@
 //! What a policy file and a fault file say: plain values with units, defaults and bounds.
 //!
 //! The words only; the machines that obey them are in [`crate::policy`] and [`crate::simulator`]. Reading
-//! files and naming the line of a mistake is the work of [`crate::config`].
+//! files and naming the line of a mistake is the work of [`crate::settings::file`].
 
 mod bounds;
 mod catalog;
 mod faults;
+pub mod file;
 mod literal;
 mod mistake;
 mod path;

@@ -18,6 +18,7 @@ pub mod fault;
 pub mod local;
 pub mod reply;
 pub mod script;
+pub mod wire;
 
 mod answer;
 mod capacity;

@@ -116,6 +116,8 @@ macro_rules! attempt_events {
 mod breaker;
 mod cache;
 mod calls;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod interval;
 mod latency;
 mod limit;
@@ -125,13 +127,11 @@ mod semantic;
 mod session;
 mod shadow;
 mod stats;
-#[cfg(test)]
-pub(crate) mod story;
+pub mod story;
 #[cfg(test)]
 mod tests;
 mod users;
 mod verdict;
-pub mod why;
 
 pub use breaker::{BreakerView, StateSpell};
 pub use cache::{Advice, CacheView, Came, ExplainedMiss, FieldCount, LookupSecond, Misses};
@@ -188,7 +188,7 @@ pub struct State {
     #[serde(default)]
     pub shadow: ShadowView,
     /// What the stories of calls are made of.
-    pub why: why::Why,
+    pub why: story::Why,
 }
 
 impl State {

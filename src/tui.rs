@@ -38,8 +38,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Command, Event, UserId};
+use crate::session::source::{Received, Tail};
 use crate::settings::{FaultProfile, Policy};
-use crate::source::{Received, Tail};
 use crate::state::State;
 use crate::text::SafeText;
 use crate::time::{Clock, Timestamp};
@@ -47,7 +47,7 @@ use crate::time::{Clock, Timestamp};
 use keymap::{Keymap, KeymapError};
 use pace::Pace;
 use pane::PaneId;
-use playback::{Control, Moved, Playback};
+use playback::bar::{Control, Moved, Playback};
 use ratatui::layout::Rect;
 use signals::{Signals, Told};
 use terminal::{Host, MAX_COPY, Screen};

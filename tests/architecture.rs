@@ -1,5 +1,5 @@
-//! The dependency rule: each room may use only the rooms named here. One crate cannot make the compiler
-//! enforce it, so this does.
+//! The dependency rule: a room may import only the rooms named here. The compiler cannot enforce it within one
+//! crate, so this test does.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,58 +7,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Room, the rooms it may import, and words that must not stand in it. In the order of `lib.rs`.
-const ROOMS: &[(&str, &[&str], &[&str])] = &[
-    ("time", &[], &[]),
-    ("text", &[], &["tokio"]),
-    ("openai", &[], &["tokio", "reqwest"]),
-    ("settings", &[], &["tokio"]),
-    (
-        "event",
-        &["time", "text", "openai", "settings"],
-        &["tokio", "Instant"],
-    ),
-    (
-        "policy",
-        &["time", "text", "openai", "settings", "event"],
-        &["tokio", "futures", "tracing", "rand::rng()", "Mutex", "Instant"],
-    ),
+/// A room and the rooms it may import, in the order of `lib.rs`.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("time", &[]),
+    ("text", &[]),
+    ("openai", &[]),
+    ("settings", &["time", "text"]),
+    ("event", &["time", "text", "openai", "settings"]),
+    ("policy", &["time", "text", "openai", "settings", "event"]),
+    ("semantic", &["time", "text", "settings", "event", "policy"]),
     (
         "client",
-        &["time", "text", "openai", "settings", "event", "policy"],
-        &["ratatui", "crossterm"],
+        &[
+            "time", "text", "openai", "settings", "event", "policy", "semantic",
+        ],
     ),
-    (
-        "state",
-        &["time", "text", "openai", "settings", "event"],
-        &["tokio", "ratatui"],
-    ),
-    ("bus", &["time", "event", "state"], &["ratatui"]),
-    ("source", &["time", "event", "state", "bus"], &["ratatui"]),
-    (
-        "journal",
-        &["time", "text", "settings", "event"],
-        &["tokio", "ratatui"],
-    ),
-    ("labels", &["text", "settings", "event"], &["tokio", "ratatui"]),
-    ("markdown", &[], &["tokio", "ratatui"]),
-    ("junit", &[], &["tokio", "ratatui"]),
-    ("charts", &["time", "event"], &["tokio", "ratatui"]),
-    (
-        "check",
-        &["time", "text", "openai", "settings", "event", "journal"],
-        &["tokio", "ratatui"],
-    ),
-    ("http", &["time"], &["reqwest", "ratatui"]),
+    ("state", &["time", "text", "openai", "settings", "event"]),
+    ("journal", &["time", "text", "settings", "event"]),
     (
         "simulator",
-        &["time", "openai", "settings", "event", "policy", "http", "client"],
-        &["ratatui"],
-    ),
-    (
-        "engine",
-        &["time", "openai", "settings", "event", "client", "simulator"],
-        &["ratatui"],
+        &["time", "openai", "settings", "event", "semantic", "client"],
     ),
     (
         "session",
@@ -70,97 +38,89 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "event",
             "client",
             "state",
-            "bus",
-            "source",
             "simulator",
-            "engine",
         ],
-        &["ratatui"],
     ),
     (
-        "traffic",
-        &["time", "openai", "settings", "event", "client", "journal"],
-        &["tokio", "ratatui"],
+        "check",
+        &["time", "text", "openai", "settings", "event", "journal"],
+    ),
+    ("report", &["time", "event"]),
+    (
+        "drills",
+        &[
+            "time", "text", "openai", "settings", "event", "semantic", "client", "state", "journal",
+            "session", "check", "report",
+        ],
     ),
     (
         "tui",
-        &["time", "text", "openai", "settings", "event", "state", "source"],
-        &["reqwest"],
+        &[
+            "time", "text", "openai", "settings", "event", "state", "journal", "session",
+        ],
     ),
     (
-        "replay",
-        &["time", "text", "settings", "event", "state", "journal", "tui"],
-        &["ratatui", "reqwest"],
-    ),
-    (
-        "config",
-        &["time", "text", "settings", "client", "labels", "simulator"],
-        &["ratatui"],
-    ),
-    (
-        "scenario",
+        "app",
         &[
             "time",
             "text",
-            "openai",
             "settings",
             "event",
+            "semantic",
             "client",
             "state",
-            "bus",
             "journal",
-            "markdown",
-            "junit",
-            "charts",
-            "check",
             "simulator",
-            "engine",
             "session",
-            "traffic",
-            "config",
+            "check",
+            "report",
+            "drills",
+            "tui",
         ],
-        &["ratatui"],
     ),
-    (
-        "record",
-        &[
-            "time", "settings", "event", "client", "bus", "engine", "session", "config", "scenario",
-        ],
-        &["tokio", "ratatui"],
-    ),
-    (
-        "shadow",
-        &[
-            "time", "text", "settings", "event", "state", "bus", "engine", "scenario", "session", "traffic",
-        ],
-        &["tokio", "ratatui"],
-    ),
-    (
-        "evaluate",
-        &["text", "settings", "event", "policy", "client", "state"],
-        &["tokio", "ratatui", "std::fs"],
-    ),
-    (
-        "compare",
-        &[
-            "time", "text", "settings", "event", "state", "markdown", "junit", "charts", "traffic", "config",
-            "scenario",
-        ],
-        &["tokio", "ratatui"],
-    ),
-    ("cli", &["compare"], &["tokio"]),
 ];
 
-/// Rooms that one file of another room alone may import: the simulator serves any client over HTTP, and only
-/// its in-memory face is a transport of ours, with what that trait speaks of; and its embeddings are those of the
-/// built-in embedder.
-const ONE_FILE_ALONE: &[(&str, &str, &[&str])] = &[
-    ("simulator", "local.rs", &["event", "client"]),
-    ("simulator", "embeddings.rs", &["policy"]),
+/// A room or a folder, and the words its code must not contain.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    ("text", &["tokio"]),
+    ("openai", &["tokio", "reqwest"]),
+    ("settings", &["tokio"]),
+    ("event", &["tokio", "Instant"]),
+    (
+        "policy",
+        &["tokio", "futures", "tracing", "rand::rng()", "Mutex", "Instant"],
+    ),
+    ("semantic", &["tokio", "ratatui"]),
+    ("client", &["ratatui", "crossterm"]),
+    ("state", &["tokio", "ratatui"]),
+    ("journal", &["tokio", "ratatui"]),
+    ("simulator", &["ratatui"]),
+    ("simulator/wire", &["reqwest"]),
+    ("session", &["ratatui"]),
+    ("check", &["tokio", "ratatui"]),
+    ("report", &["tokio", "ratatui"]),
+    ("drills", &["ratatui"]),
+    ("drills/compare", &["tokio"]),
+    ("drills/record", &["tokio"]),
+    ("drills/recorded", &["tokio"]),
+    ("drills/semantic_eval", &["tokio", "std::fs"]),
+    ("drills/whatif", &["tokio"]),
+    ("tui", &["reqwest"]),
+    ("tui/playback", &["reqwest"]),
 ];
 
-/// Files that wire the house together and may know all of it: they hold no logic of a room.
-const WIRING: &[&str] = &["lib", "main", "drill", "explain", "picture"];
+/// Parts of a room that one folder or file alone may import: only the simulator's in-memory transport implements a
+/// trait of the client, only its embeddings route needs the built-in embedder, and the terminal reads a session
+/// through its source.
+const RESTRICTED: &[(&str, &str, &str)] = &[
+    ("simulator", "client", "simulator/local.rs"),
+    ("simulator", "event", "simulator/local.rs"),
+    ("simulator", "semantic", "simulator/embeddings.rs"),
+    ("tui", "journal", "tui/playback"),
+];
+
+/// Imports of a room that must name one module of another room.
+const ONE_MODULE: &[(&str, &str, &str)] = &[("tui", "session", "source")];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
@@ -173,14 +133,14 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Code lines only: comments may name what they like.
+/// The lines of a file that are not comments.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The rooms a text names as `crate::room`.
+/// The rooms that code names as `crate::room`.
 fn imports(code: &str) -> BTreeSet<String> {
     let after = code.split("crate::").skip(1);
     let names = after.map(|rest| {
@@ -213,45 +173,62 @@ fn rooms() -> BTreeMap<String, Vec<PathBuf>> {
     rooms
 }
 
+/// The code of a file above its unit tests, which may wait, lock and import as they like.
+fn production_code(file: &Path) -> String {
+    let is_test = file
+        .iter()
+        .any(|part| part == "tests" || part == "tests.rs" || part == "fixture.rs");
+    if is_test {
+        return String::new();
+    }
+    let code = code(file);
+    code.split("#[cfg(test)]\nmod ").next().unwrap().to_owned()
+}
+
+/// The path below `src`.
+fn inside(file: &Path) -> String {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    file.strip_prefix(src).unwrap().to_str().unwrap().to_owned()
+}
+
+/// True if `file` is the module `part` or below it: `tui/playback` is `tui/playback.rs` and `tui/playback/*`.
+fn is_in(file: &str, part: &str) -> bool {
+    file == part || file.strip_suffix(".rs") == Some(part) || file.starts_with(&format!("{part}/"))
+}
+
 #[test]
-fn every_room_imports_only_what_stands_below_it() {
+fn every_room_imports_only_rooms_above_it() {
     let mut broken = Vec::new();
     for (room, files) in rooms() {
-        if WIRING.contains(&room.as_str()) {
+        if room == "lib" || room == "main" {
             continue;
         }
-        let Some((_, allowed, forbidden)) = ROOMS.iter().find(|(name, ..)| *name == room) else {
-            broken.push(format!(
-                "src/{room} is not in the table of this test: say what it may import"
-            ));
+        let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+            broken.push(format!("src/{room} is not in the table of this test"));
             continue;
         };
-        for file in files {
-            let is_test = file.iter().any(|part| part == "tests" || part == "tests.rs");
-            let code = code(&file);
-            // what stands below `#[cfg(test)]` may wait, lock and look around as it likes
-            let code = if is_test {
-                ""
-            } else {
-                code.split("#[cfg(test)]\nmod ").next().unwrap()
-            };
-            for import in imports(code) {
-                let elsewhere = ONE_FILE_ALONE.iter().any(|(of, name, rooms)| {
-                    *of == room && !file.ends_with(name) && rooms.contains(&import.as_str())
-                });
-                if elsewhere {
-                    broken.push(format!(
-                        "{} imports {import}, which is for another file",
-                        file.display()
-                    ));
-                }
+        for path in files {
+            let (file, code) = (inside(&path), production_code(&path));
+            for import in imports(&code) {
                 if import != room && !allowed.contains(&import.as_str()) {
-                    broken.push(format!("{} imports {import}", file.display()));
+                    broken.push(format!("{file} imports {import}"));
+                }
+                for (of, rooms, alone) in RESTRICTED {
+                    if *of == room && *rooms == import && !is_in(&file, alone) {
+                        broken.push(format!("{file} imports {import}, which only {alone} may"));
+                    }
                 }
             }
-            for word in *forbidden {
-                if code.contains(word) {
-                    broken.push(format!("{} uses {word}", file.display()));
+            for (of, other, module) in ONE_MODULE {
+                let any = code.matches(&format!("crate::{other}::")).count();
+                let named = code.matches(&format!("crate::{other}::{module}")).count();
+                if *of == room && any != named {
+                    broken.push(format!("{file} imports more of {other} than {module}"));
+                }
+            }
+            for (part, words) in FORBIDDEN.iter().filter(|(part, _)| is_in(&file, part)) {
+                for word in words.iter().filter(|word| code.contains(**word)) {
+                    broken.push(format!("{file} uses {word}, which {part} must not"));
                 }
             }
         }
@@ -260,24 +237,33 @@ fn every_room_imports_only_what_stands_below_it() {
 }
 
 #[test]
+fn main_only_starts_the_application() {
+    let main = code(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs"));
+    assert!(
+        main.contains("seawall::app::main()") && main.lines().count() < 10,
+        "{main}"
+    );
+}
+
+#[test]
 fn lib_lists_the_rooms_in_the_order_of_the_table() {
     let lib = code(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"));
     let listed = lib
         .lines()
         .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
-    let listed: Vec<&str> = listed.filter(|name| !WIRING.contains(name)).collect();
-    let table: Vec<&str> = ROOMS.iter().map(|(name, ..)| *name).collect();
+    let listed: Vec<&str> = listed.collect();
+    let table: Vec<&str> = ROOMS.iter().map(|(name, _)| *name).collect();
     assert_eq!(listed, table);
 }
 
 #[test]
-fn the_table_itself_has_no_way_back_up() {
+fn the_table_has_no_cycle() {
     let mut below = BTreeSet::new();
-    for (room, allowed, _) in ROOMS {
+    for (room, allowed) in ROOMS {
         for import in *allowed {
             assert!(
                 below.contains(import),
-                "{room} may import {import}, which does not stand below it"
+                "{room} may import {import}, which is not above it in the table"
             );
         }
         below.insert(*room);

@@ -10,8 +10,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seawall::bus::{Bus, Received};
 use seawall::event::{BurstUsers, Command, Event, Fate};
+use seawall::session::bus::{Bus, Received};
 use seawall::session::{LocalSession, SessionConfig};
 use seawall::settings::{Bucket, FaultProfile, Policy};
 use seawall::state::State;

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use seawall::scenario::{self, Report, Scene};
+use seawall::drills::scenario::{self, Report, Scene};
 
 /// A journal that stays in memory.
 #[derive(Clone, Default)]

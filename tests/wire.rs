@@ -24,8 +24,8 @@ use client::{KEY, Rig};
 use seawall::client::{ApiKey, Chunk, HttpConfig, HttpTransport};
 use seawall::event::{EventKind, FailureClass, Fate, Phase, UpstreamHealth};
 use seawall::openai::{ChatRequest, Usage};
+use seawall::session::source::Progress;
 use seawall::session::{Session, SessionConfig, UpstreamConfig};
-use seawall::source::Progress;
 use server::{Play, Server, accept, capture, captured_names, cuts, finish_request};
 
 fn prompt() -> ChatRequest {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Slack;
-use super::book::{Book, Flight};
 use super::budget::Budget;
+use super::index::{Book, Flight};
 use super::violation::Holds;
 use crate::event::{AttemptResult, Event, EventKind, FailureClass, Phase, StopReason};
 use crate::settings::{FaultKind, Jitter, RetrySettings};

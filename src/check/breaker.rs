@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Slack;
-use super::book::{Book, Flight};
+use super::index::{Book, Flight};
 use super::violation::{Holds, ensure};
 use super::window::Window;
 use crate::event::{

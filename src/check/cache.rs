@@ -7,7 +7,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Slack;
-use super::book::{Book, Flight, RequestId};
+use super::index::{Book, Flight, RequestId};
 use super::violation::{Holds, breach, ensure};
 use crate::event::{AttemptResult, CallId, Event, EventKind, EvictReason, Finish, NearMiss, Sharing};
 use crate::openai::Usage;

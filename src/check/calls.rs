@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Slack;
-use super::book::{Book, Call, Departed, Flight, Lookup};
+use super::index::{Book, Call, Departed, Flight, Lookup};
 use super::violation::{Holds, breach, ensure};
 use crate::event::{CallId, Event, EventKind, FlightId, Sharing};
 

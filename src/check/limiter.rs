@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Slack;
-use super::book::{Book, Flight, Grant};
 use super::bucket::{Bucket, Flow};
+use super::index::{Book, Flight, Grant};
 use super::queue::Queue;
 use super::users::Users;
 use super::violation::{Holds, ensure};

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::book::Flight;
+use super::index::Flight;
 use super::users::Users;
 use super::violation::{Breach, Holds};
 use crate::event::{FlightId, UserId};

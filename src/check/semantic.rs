@@ -5,8 +5,8 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Slack;
-use super::book::{Book, RequestId};
 use super::cache::Shelf;
+use super::index::{Book, RequestId};
 use super::violation::{Holds, breach, ensure};
 use crate::event::{Event, EventKind};
 use crate::settings::SemanticMode;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::book::Flight;
 use super::bucket::{Bucket, Flow};
+use super::index::Flight;
 use super::violation::Holds;
 use crate::event::{BucketLevel, Event, FlightId, UserId, UserLevels};
 use crate::settings::{Bucket as Settings, LimitSettings, UserLimits};

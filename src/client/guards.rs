@@ -13,21 +13,20 @@
 //! under it, so the order of events is the order of decisions. The observer is called with the lock held and
 //! never calls back.
 
-mod pass;
-mod queue;
+mod breaker_guard;
+mod limiter_guard;
+mod limiter_queue;
 mod rejection;
-mod ride;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-pub(super) use pass::{Pass, moved};
-use queue::Waiting;
+pub(super) use breaker_guard::{Pass, moved};
+use limiter_queue::Waiting;
 
 use super::Core;
 use super::answer::Answer;
-use super::embedder::{Embedder, Lexical};
 use super::flight::{Flight, FlightKey};
 use super::sync::MutexGuard;
 use super::transport::Transport;
@@ -37,7 +36,8 @@ use crate::policy::budget::RetryBudget;
 use crate::policy::cache::Cache;
 use crate::policy::ledger::IdempotencyLedger;
 use crate::policy::limiter::{Limiter, Ticket};
-use crate::policy::semantic::{HoldOff, Labels};
+use crate::semantic::embedder::{Embedder, Lexical};
+use crate::semantic::{HoldOff, Labels};
 use crate::settings::Policy;
 use crate::time::Timestamp;
 

@@ -21,7 +21,7 @@ use crate::policy::admission;
 use crate::policy::cache::{Found, Lookup};
 use crate::policy::fingerprint::{RequestKey, Scope};
 use crate::policy::ledger::{Claim, call_key};
-use crate::policy::near;
+use crate::policy::near_miss;
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
@@ -218,7 +218,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             MissReason::Expired | MissReason::Evicted => return None,
         }
         let (stored, Kept { call, .. }) = guards.cache.nearest(&pending.key)?;
-        let difference = near::diff(&pending.key, stored)?;
+        let difference = near_miss::diff(&pending.key, stored)?;
         let veiled = |diff: FieldDiff| FieldDiff {
             field: self.transport.veiled(diff.field),
             how: diff.how,

@@ -12,10 +12,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::answer::Answer;
-use super::embedder::EmbedError;
+use super::completion::Landing;
 use super::flight::Flight;
 use super::guards::{Guards, Kept};
-use super::landing::Landing;
 use super::sync::MutexGuard;
 use super::transport::Transport;
 use super::{CallContext, Core};
@@ -24,10 +23,9 @@ use crate::openai::ChatRequest;
 use crate::policy::admission;
 use crate::policy::cache::Stored;
 use crate::policy::fingerprint::RequestKey;
-use crate::policy::semantic::hold_off::Turn;
-use crate::policy::semantic::{
-    Found, Index, Labelled, MAX_REFUSALS, Near, Served, Sketch, compare, normalise,
-};
+use crate::semantic::embedder::EmbedError;
+use crate::semantic::hold_off::Turn;
+use crate::semantic::{Found, Index, Labelled, MAX_REFUSALS, Near, Served, Sketch, compare, normalise};
 use crate::settings::SemanticMode;
 use crate::text::SafeText;
 use crate::time::Timestamp;

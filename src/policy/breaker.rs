@@ -43,16 +43,16 @@
 //!
 //! Sources: Nygard, "Release It!"; semantics 1.7; the rates of resilience4j, the backoff of linkerd.
 
+mod decision;
 #[cfg(test)]
 mod tests;
 mod window;
-mod words;
 
 use std::time::Duration;
 
+pub use decision::{Acquired, Check, Move, Permit, Refusal, Reset, Settled};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-pub use words::{Acquired, Check, Move, Permit, Refusal, Reset, Settled};
 
 use self::window::Window;
 use super::LONGEST_HINT;

@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use self::ghosts::Ghosts;
 use super::fingerprint::{Fingerprint, RequestKey};
-use super::near::Near;
+use super::near_miss::Near;
 use crate::event::MissReason;
 use crate::settings::CacheSettings;
 use crate::time::Timestamp;

@@ -22,7 +22,7 @@
 //!   one, and so are 1 and 1.0. A number further inside (the schema of a tool, the arguments of a chat
 //!   template) keeps its spelling as integer or fraction, because a template may print it into the prompt.
 
-mod around;
+mod context;
 
 use std::fmt;
 use std::str::FromStr;

@@ -18,7 +18,7 @@
 //!
 //! - A grant takes from all buckets and takes a slot, or none of them. Nobody holds one and waits for
 //!   another, so nothing can deadlock and nothing is charged to those who leave.
-//! - In a lane nobody overtakes. Between lanes the order says who is next ([`lane::Pace`] has that of fair queueing);
+//! - In a lane nobody overtakes. Between lanes the order says who is next ([`user_queue::Pace`] has that of fair queueing);
 //!   whoever is next waits for the buckets of all and a slot, and a smaller one does not slip past: large calls are
 //!   not starved. A user whose own bucket is short holds up nobody else.
 //! - Nobody waits longer than `max_wait`: who would by the forecast is turned away at the door, and who does in
@@ -36,24 +36,24 @@
 //! Sources: semantics 1.6; the bound is that of GCRA (ITU-T I.371, as in the governor crate); dropping from the
 //! longest queue: Suter, Lakshman, Stiliadis, Choudhury, INFOCOM '98.
 
+mod decision;
 mod forecast;
-mod lane;
-mod lanes;
-mod purse;
-mod reservoir;
+mod pausable_bucket;
 #[cfg(test)]
 mod tests;
 mod turn;
-mod words;
+mod user_buckets;
+mod user_queue;
+mod user_queues;
 
 use std::time::Duration;
 
-pub use words::{Admission, Grant, LaneId, Request, Settled, Settlement, Ticket, Turn};
+pub use decision::{Admission, Grant, LaneId, Request, Settled, Settlement, Ticket, Turn};
 
 use self::forecast::Newcomer;
-use self::lanes::{Lanes, Waiter};
-use self::purse::Flow;
-use self::reservoir::{Reservoir, Slow};
+use self::pausable_bucket::{Reservoir, Slow};
+use self::user_buckets::Flow;
+use self::user_queues::{Lanes, Waiter};
 use super::LONGEST_HINT;
 use crate::event::{BucketLevel, Constraint, LimitReject, UserId, UserLevels};
 use crate::settings::LimitSettings;
@@ -142,7 +142,7 @@ impl Limiter {
         }
         let waiter = Waiter {
             lane: id,
-            user: lanes::hash(user),
+            user: user_queues::hash(user),
             tokens,
             since: now,
             expected,

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::{SessionConfig, ToldFaults};
-use crate::bus::Bus;
 use crate::client::{Env, ResilientClient, Transport};
-use crate::engine::{Engine, RequestStyle};
 use crate::event::{EventKind, FORMAT_VERSION, Observer, SimulatorPace};
+use crate::session::bus::Bus;
+use crate::session::engine::{Engine, RequestStyle};
 use crate::simulator::FaultControl;
 use crate::simulator::local::LocalTransport;
 use crate::time::Clock;

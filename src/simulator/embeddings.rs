@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::MODEL;
 use super::answer::{Answer, error};
-use crate::policy::semantic::lexical;
+use crate::semantic::lexical;
 
 /// Texts in one request, at most.
 const MAX_TEXTS: usize = 2048;

@@ -25,8 +25,8 @@ use url::Url;
 use super::events::EventCounter;
 use super::script::Plan;
 use super::server::ATTEMPT_HEADER;
-use crate::http::{Framing, Request, Response};
 use crate::settings::FaultKind;
+use crate::simulator::wire::{Framing, Request, Response};
 use crate::time::Clock;
 
 /// For a connection to the upstream. What comes after it has no limit here: that is the client's decision.

@@ -25,9 +25,9 @@ use self::body::{Envelope, fixed, malformed, rate_limited, timings};
 use self::tokens::tokens;
 use super::answer;
 use super::draw::Draw;
-use crate::http::Framing;
 use crate::openai::{ChatRequest, Usage};
 use crate::settings::{FaultKind, FaultProfile, LatencyProfile};
+use crate::simulator::wire::Framing;
 
 pub(super) use self::body::json_steps;
 

@@ -16,9 +16,9 @@ use super::embeddings;
 use super::fault::{FaultControl, FaultSink};
 use super::forward::Forward;
 use super::script::{self, Conditions, Plan, Script, Step};
-use crate::http::{Handler, Limits, Request, Response, Server};
 use crate::openai::ChatRequest;
 use crate::settings::{Capacity, FaultProfile, LatencyProfile};
+use crate::simulator::wire::{Handler, Limits, Request, Response, Server};
 use crate::time::Clock;
 
 /// The request header by which an attempt says which it is, as `CALL.ATTEMPT`. It ties an injected fault

@@ -173,7 +173,7 @@ impl BreakerView {
 mod tests {
     use super::*;
     use crate::event::Origin;
-    use crate::state::story::{Story, moved};
+    use crate::state::fixture::{Story, moved};
 
     const CLOSED: BreakerState = BreakerState::Closed;
     const OPEN: BreakerState = BreakerState::Open;

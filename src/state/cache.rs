@@ -312,7 +312,7 @@ mod tests {
     use super::*;
     use crate::event::{FlightId, Origin};
     use crate::openai::Usage;
-    use crate::state::story::{Story, ended, started};
+    use crate::state::fixture::{Story, ended, started};
 
     #[test]
     fn lookups_are_hits_and_misses_and_savings_come_from_all_three() {

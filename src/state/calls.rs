@@ -9,15 +9,15 @@
 mod counts;
 mod facts;
 mod fold;
-mod lane;
-mod meaning;
+mod semantic;
+mod timeline;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use meaning::{Meaning, MeaningLabel, MeaningOutcome};
+pub use semantic::{Meaning, MeaningLabel, MeaningOutcome};
 
 use crate::event::{
     BypassReason, CallId, Constraint, Failure, Fate, FlightId, MissReason, Origin, StopReason, UserId,

@@ -198,7 +198,7 @@ pub(super) fn resized(old: Option<BucketLevel>, settings: &Bucket, at: Timestamp
 mod tests {
     use super::*;
     use crate::event::Origin;
-    use crate::state::story::{Story, admitted, queued, settled};
+    use crate::state::fixture::{Story, admitted, queued, settled};
 
     #[test]
     fn the_queue_is_what_was_queued_and_has_not_left() {

@@ -4,8 +4,8 @@
 //! forms, not for each call in it.
 
 mod guards;
-mod meaning;
 mod policy;
+mod semantic;
 mod sentence;
 
 use std::collections::VecDeque;
@@ -120,7 +120,7 @@ mod tests {
     };
     use crate::openai::Usage;
     use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder, SemanticMode};
-    use crate::state::story::{
+    use crate::state::fixture::{
         Story, attempt, delta, ended, failed, moved, queued, retry, session, started, succeeded,
     };
 
@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn there_are_fewer_lines_than_events_and_each_is_one_line() {
         let events = session(4, 200);
-        let state = crate::state::story::fold(&events);
+        let state = crate::state::fixture::fold(&events);
         assert!(state.log.lines.len() * 4 < events.len());
         assert!(state.log.lines.iter().all(|line| !line.text.contains('\n')));
     }

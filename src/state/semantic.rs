@@ -287,7 +287,7 @@ mod tests {
     use super::*;
     use crate::event::{Fate, Objection, Origin};
     use crate::settings::Policy;
-    use crate::state::story::{
+    use crate::state::fixture::{
         Story, compared, ended, fold, labelled, semantic_hit, semantic_miss, shadowed, switched_semantic,
     };
     use crate::state::{MeaningOutcome, State};

@@ -127,7 +127,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::story::{Story, fold, session};
+    use crate::state::fixture::{Story, fold, session};
 
     #[test]
     fn a_fresh_session_in_the_words_of_the_exercise() {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::story::{Story, ended, fold, session, started};
+use super::fixture::{Story, ended, fold, session, started};
 use super::{Call, Doing, FateCounts, State};
 use crate::event::{Event, EventKind, Fate, Origin};
 
@@ -220,8 +220,8 @@ fn what_cannot_be_is_ignored() {
         .tell(1, ended(Fate::Answered, 1, 5))
         .tell(1, ended(Fate::Failed, 1, 5));
     story
-        .tell(8, super::story::attempt(1, 8))
-        .tell(8, super::story::delta("lost"));
+        .tell(8, super::fixture::attempt(1, 8))
+        .tell(8, super::fixture::delta("lost"));
     let state = story.state();
     assert_eq!(
         (state.calls.totals.started, state.calls.totals.finished()),

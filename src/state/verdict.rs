@@ -340,7 +340,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::event::{EventKind, Fate, MoveReason, Origin, UserLevels, WindowCounts};
-    use crate::state::story::{
+    use crate::state::fixture::{
         Story, admitted, attempt, ended, failed, first_token, moved, queued, retry, settled, started_by,
     };
 

@@ -11,7 +11,7 @@ use super::keymap::{Context, Keymap};
 use super::layout::Tier;
 use super::overlay::Overlay;
 use super::pane::PaneId;
-use super::playback::Control;
+use super::playback::bar::Control;
 use super::theme::Role;
 use super::ui::Ui;
 use super::update::blocked;

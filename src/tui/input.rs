@@ -26,7 +26,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) -> Option<Position>
     }
     let ui = view.ui;
     if let Some(playback) = &ui.playback {
-        playback::render(view, playback, area, buf);
+        playback::bar::render(view, playback, area, buf);
         return None;
     }
     let typing = ui.mode == Mode::Input;

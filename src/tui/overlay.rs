@@ -5,7 +5,7 @@ pub mod details;
 pub mod faults;
 pub mod help;
 pub mod palette;
-pub mod shadow;
+pub mod whatif;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -114,7 +114,7 @@ pub fn render(
             details::render(view, *call, area, buf);
             None
         }
-        Overlay::Shadow => shadow::render(view, screen, area, buf),
+        Overlay::Shadow => whatif::render(view, screen, area, buf),
     }
 }
 

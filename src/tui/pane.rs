@@ -3,27 +3,27 @@
 //! Borders and titles are drawn here, so that neighbours can share a line and a pane need not know its
 //! number. Adding a pane is one file, one variant and one row in each `match`.
 
+pub mod appearance;
 pub mod attempts;
 pub mod breaker;
 pub mod buckets;
 pub mod cache;
 pub mod chat;
+#[cfg(test)]
+mod fixture;
 pub mod gauge;
 pub mod guards;
-pub mod lane;
 pub mod latency;
 pub mod log;
-pub mod looks;
-pub mod mark;
-pub mod meaning;
-pub mod near;
+pub mod near_matches;
+pub mod near_miss;
 pub mod policy;
 pub mod retries;
 pub mod row;
-#[cfg(test)]
-mod scene;
 pub mod semantic;
+pub mod semantic_answer;
 pub mod story;
+pub mod timeline;
 pub mod title;
 #[cfg(test)]
 mod totality;

@@ -5,7 +5,7 @@ mod looking;
 mod running;
 mod screens;
 mod semantic;
-mod shadow;
+mod whatif;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -10,9 +10,9 @@ use crate::time::Timestamp;
 
 use super::editor::{Editor, History};
 use super::keymap::Context;
-use super::overlay::{Overlay, shadow};
+use super::overlay::{Overlay, whatif};
 use super::pane::PaneId;
-use super::playback::Playback;
+use super::playback::bar::Playback;
 
 /// How long a toast stays.
 const TOAST: Duration = Duration::from_secs(3);
@@ -45,7 +45,7 @@ pub struct Ui {
     /// Overlays, the topmost last.
     pub overlays: Vec<Overlay>,
     /// The copy of the policy that is edited and judged; kept while its view is closed.
-    pub shadow: shadow::Shadow,
+    pub shadow: whatif::Shadow,
     /// Rows of the open story above the first visible one.
     pub story_top: usize,
     /// A short message in the footer.

@@ -5,8 +5,8 @@ mod blocked;
 mod command;
 mod mouse;
 mod scroll;
-mod shadow;
 mod typing;
+mod whatif;
 
 use crossterm::event::{Event as Terminal, KeyEvent, KeyEventKind};
 use ratatui::layout::{Rect, Size};
@@ -19,13 +19,13 @@ use super::action::Action;
 use super::keymap::{Chord, Context, Keymap};
 use super::layout::{Areas, Tier, layout};
 use super::overlay::{Help, Overlay, Palette};
-use super::playback::Control;
+use super::playback::bar::Control;
 use super::theme::Theme;
 use super::ui::{Mode, Ui};
 use super::view::View;
 
 pub use blocked::blocked;
-pub(super) use shadow::question;
+pub(super) use whatif::question;
 
 /// What an update may look at.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +99,7 @@ fn key_pressed(ui: &mut Ui, known: &Known<'_>, key: KeyEvent) -> Option<Effect> 
     if let Some(action) = known.keymap.action(ui.keys(), chord) {
         return perform(ui, known, action);
     }
-    if !shadow::typed(ui, known, key) {
+    if !whatif::typed(ui, known, key) {
         typing::key(ui, key);
     }
     None
@@ -152,8 +152,8 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         Action::Pause => Some(Effect::Pause),
         Action::SaveDrill => Some(Effect::SaveDrill),
         Action::SavePolicy => Some(Effect::SavePolicy),
-        Action::CompareLive => shadow::open(ui, known),
-        Action::TakeBack => shadow::take_back(ui, known),
+        Action::CompareLive => whatif::open(ui, known),
+        Action::TakeBack => whatif::take_back(ui, known),
         Action::Filter => {
             ui.focus = super::pane::PaneId::Log;
             ui.mode = Mode::Filter;
@@ -196,7 +196,7 @@ fn elsewhere(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         _ => {}
     }
     if matches!(ui.overlays.last(), Some(Overlay::Shadow)) {
-        return shadow::perform(ui, known, action);
+        return whatif::perform(ui, known, action);
     }
     let Some(overlay) = ui.overlays.last_mut() else {
         return typing::perform(ui, known, action);

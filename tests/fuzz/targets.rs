@@ -2,12 +2,12 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use seawall::client::{SseDecoder, SseItem};
-use seawall::config::{self, ConfigError};
+use seawall::drills::scenario;
 use seawall::event::{Failure, FailureClass, Phase};
 use seawall::journal::{self, Journal, Line};
 use seawall::policy::classify::{self, BodyProblem, ConnectKind, Observed, Upstream};
 use seawall::policy::hint;
-use seawall::scenario;
+use seawall::settings::file::{self, ConfigError};
 use seawall::text::SafeText;
 
 use crate::hostile::is_hostile;
@@ -345,7 +345,7 @@ pub(crate) fn scenario_file(input: &[u8]) {
 /// A policy that is valid and can be written into a journal and read again, or a sentence.
 pub(crate) fn policy_file(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    match config::read_policy("fuzz.toml", &text) {
+    match file::read_policy("fuzz.toml", &text) {
         Ok(policy) => {
             assert!(!policy.name.contains(is_hostile));
             policy.validate().unwrap();
@@ -362,7 +362,7 @@ pub(crate) fn policy_file(input: &[u8]) {
 /// The same for a fault profile.
 pub(crate) fn fault_file(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    match config::read_faults("fuzz.toml", &text) {
+    match file::read_faults("fuzz.toml", &text) {
         Ok(profile) => {
             assert!(
                 ![&profile.name, &profile.about]

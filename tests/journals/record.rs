@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::screens::{Camera, Moment};
-use seawall::bus::Bus;
 use seawall::client::{CallContext, CallStream, Env, ResilientClient, Transport as _};
-use seawall::config;
 use seawall::event::{BreakerMode, Event, EventKind, FORMAT_VERSION, Observer as _, Origin, UserId};
 use seawall::journal::{Header, Journal, LiveJournal};
 use seawall::openai::ChatRequest;
+use seawall::session::bus::Bus;
+use seawall::settings::file;
 use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy, Range, UserLimits};
 use seawall::simulator::FaultControl;
 use seawall::simulator::local::LocalTransport;
@@ -32,7 +32,7 @@ struct Stage {
 type Shared = Arc<Mutex<Option<Journal<Vec<u8>>>>>;
 
 fn policy(name: &str) -> Policy {
-    let mut policy = config::policy(name).unwrap();
+    let mut policy = file::policy(name).unwrap();
     policy.limit.requests = Bucket {
         capacity: 6,
         refill: 2,

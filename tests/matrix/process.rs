@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use seawall::bus::{Bus, Received};
 use seawall::client::{CallContext, Env, Held, ResilientClient};
 use seawall::event::{AttemptResult, EventKind, FailureClass as C, Fate, LimitReject, Phase, Sample, UserId};
 use seawall::openai::ChatRequest;
+use seawall::session::bus::{Bus, Received};
 use seawall::settings::{Bucket, FaultProfile};
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig};
 use seawall::time::Clock;

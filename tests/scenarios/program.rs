@@ -44,7 +44,7 @@ fn the_list_has_a_line_for_each_scenario() {
     assert_eq!(output.status.code(), Some(0));
     let list = String::from_utf8(output.stdout).unwrap();
     let names: Vec<&str> = list.lines().filter_map(|line| line.split(' ').next()).collect();
-    let bundled: Vec<&str> = seawall::scenario::bundled()
+    let bundled: Vec<&str> = seawall::drills::scenario::bundled()
         .iter()
         .map(|(name, _)| *name)
         .collect();

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use seawall::drills::scenario;
 use seawall::event::{CallId, Event, Fate};
 use seawall::journal::{self, Line};
-use seawall::scenario;
 use seawall::state::State;
-use seawall::state::why::{Story, What, Why};
+use seawall::state::story::{Story, What, Why};
 use serde_json::Value;
 
 use crate::program::seawall;

@@ -7,11 +7,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::btree_set;
 
-use super::lane::{Key, Pace};
-use super::lanes::Lanes;
-use super::purse::{Flow, Purse};
-use super::reservoir::Reservoir;
-use super::words::{LaneId, Ticket};
+use super::decision::{LaneId, Ticket};
+use super::pausable_bucket::Reservoir;
+use super::user_buckets::{Flow, Purse};
+use super::user_queue::{Key, Pace};
+use super::user_queues::Lanes;
 use crate::event::Constraint;
 use crate::time::Timestamp;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::decision::{LaneId, Ticket};
 use super::forecast::{Forecast, Gate, Newcomer};
-use super::words::{LaneId, Ticket};
 use super::{Limiter, count};
 use crate::event::Constraint;
 use crate::time::Timestamp;

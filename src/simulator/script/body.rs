@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{Step, TimedStep, step};
-use crate::http::Framing;
 use crate::openai::Usage;
 use crate::settings::FaultProfile;
 use crate::simulator::MODEL;
 use crate::simulator::answer::Answer;
+use crate::simulator::wire::Framing;
 
 /// Stands in a frame where a token will.
 const HOLE: &str = "<token>";

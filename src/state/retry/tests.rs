@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::{FlightId, Origin};
 use crate::state::State;
-use crate::state::story::{Story, attempt, ended, fold, retry, session, started, succeeded};
-use crate::state::story::{failed as fails, moved};
+use crate::state::fixture::{Story, attempt, ended, fold, retry, session, started, succeeded};
+use crate::state::fixture::{failed as fails, moved};
 
 fn at(seconds: f64) -> Timestamp {
     Timestamp::from_secs_f64(seconds)

@@ -7,7 +7,7 @@ use super::*;
 use crate::event::{Constraint, FlightId, Origin};
 use crate::settings::{QueueOrder, UserLimits};
 use crate::state::State;
-use crate::state::story::{Story, admitted, ended, fold, queued, settled, started_by};
+use crate::state::fixture::{Story, admitted, ended, fold, queued, settled, started_by};
 
 fn at(seconds: f64) -> Timestamp {
     Timestamp::from_secs_f64(seconds)

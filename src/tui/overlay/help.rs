@@ -8,8 +8,8 @@ use crate::state::SpanKind;
 use crate::tui::action::{Action, Group};
 use crate::tui::editor::Editor;
 use crate::tui::keymap::{Context, Keymap};
-use crate::tui::overlay::shadow;
-use crate::tui::pane::{PaneId, lane};
+use crate::tui::overlay::whatif;
+use crate::tui::pane::{PaneId, timeline};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 use crate::tui::wrap;
@@ -96,12 +96,12 @@ pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
     }
     if help.comparing {
         all.push(Entry::Heading("This view"));
-        all.extend(shadow::ABOUT.map(Entry::Words));
+        all.extend(whatif::ABOUT.map(Entry::Words));
         for (context, heading) in SECTIONS.iter().filter(|(context, _)| compares(*context)) {
             section(&mut all, keymap, *context, heading);
         }
         all.push(Entry::Heading("Its figures"));
-        all.extend(shadow::FIGURES.map(Entry::Words));
+        all.extend(whatif::FIGURES.map(Entry::Words));
     } else {
         all.push(Entry::Heading("This pane"));
         all.extend(help.pane.about().iter().map(|line| Entry::Words(line)));
@@ -243,7 +243,7 @@ fn row(theme: &Theme, entry: &Entry) -> Line<'static> {
             Span::styled(format!("  {about}"), theme.style(Role::Text)),
         ]),
         Entry::Lane(kind, about) => {
-            let (glyph, role) = lane::run_of(theme, *kind);
+            let (glyph, role) = timeline::run_of(theme, *kind);
             Line::from(vec![
                 Span::raw("  "),
                 Span::styled(glyph.repeat(3), theme.style(role)),

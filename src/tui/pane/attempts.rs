@@ -23,7 +23,7 @@ use crate::tui::theme::Role;
 use crate::tui::view::View;
 
 use super::latency::Quantiles;
-use super::{lane, mark, row, units};
+use super::{appearance, row, timeline, units};
 
 /// From this size on there is a ruler, and a legend in the border.
 const WIDE: (u16, u16) = (100, 6);
@@ -41,7 +41,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         return;
     }
     let columns = Columns::of(calls, width);
-    let scale = lane::scale(calls, view.now, columns.lane);
+    let scale = timeline::scale(calls, view.now, columns.lane);
     let mut body = area;
     if area.width >= WIDE.0 && area.height >= WIDE.1 {
         row::draw(&columns.heads(view, scale), 0, area, buf);
@@ -76,7 +76,7 @@ fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
     if columns.lane == 0 || view.state.calls.recent.is_empty() {
         return String::new();
     }
-    let scale = lane::scale(&view.state.calls, view.now, columns.lane);
+    let scale = timeline::scale(&view.state.calls, view.now, columns.lane);
     let column = units::setting(scale);
     let all = units::setting(Duration::from_secs(
         (scale * columns.lane as u32).as_secs().max(1),
@@ -184,7 +184,7 @@ impl Columns {
             .last_key_value()
             .map_or(0, |(id, _)| id.to_string().len());
         let id = longest.max(3);
-        let base = 1 + id + Self::MARK + mark::WORD_WIDTH;
+        let base = 1 + id + Self::MARK + appearance::WORD_WIDTH;
         let time = width >= base + Self::TIME;
         let tries = width >= base + Self::TRIES + Self::TIME;
         let used = base + if tries { Self::TRIES + Self::TIME } else { 0 };
@@ -202,26 +202,30 @@ impl Columns {
         let text = format!(
             " {} {} {} {}  ",
             row::left("id", self.id),
-            row::left("outcome", Self::MARK + mark::WORD_WIDTH - 4),
+            row::left("outcome", Self::MARK + appearance::WORD_WIDTH - 4),
             "tries",
             row::right("time", units::DURATION_WIDTH - 1),
         );
         let mut line = Line::from(row::piece(view.theme, Role::Muted, text));
-        line.push_span(row::piece(view.theme, Role::Muted, lane::ruler(scale, self.lane)));
+        line.push_span(row::piece(
+            view.theme,
+            Role::Muted,
+            timeline::ruler(scale, self.lane),
+        ));
         line
     }
 
     /// One call.
     fn row(&self, view: &View<'_>, call: &Call, is_selected: bool, scale: Duration) -> Line<'static> {
         let theme = view.theme;
-        let mark = mark::of_call(theme, call);
+        let mark = appearance::of_call(theme, call);
         let cursor = if is_selected { ">" } else { " " };
         let mut line = Line::from(vec![
             row::piece(theme, Role::Strong, cursor),
             row::plain(row::right(&call.id.to_string(), self.id)),
             row::plain(" "),
             mark.cell_and_word(theme),
-            row::plain(" ".repeat(mark::WORD_WIDTH.saturating_sub(row::width(mark.word)))),
+            row::plain(" ".repeat(appearance::WORD_WIDTH.saturating_sub(row::width(mark.word)))),
         ]);
         if self.tries {
             line.push_span(row::plain(format!(" {:>2}", call.attempts.min(99))));
@@ -239,7 +243,8 @@ impl Columns {
             });
         }
         if self.lane > 0 {
-            line.spans.extend(lane::draw(view, call, scale, self.lane).spans);
+            line.spans
+                .extend(timeline::draw(view, call, scale, self.lane).spans);
         }
         line
     }
@@ -254,7 +259,7 @@ fn time(call: &Call, now: Timestamp) -> String {
     if turned_away && call.spans.is_empty() {
         return "--".to_owned();
     }
-    units::duration(lane::took(call, now))
+    units::duration(timeline::took(call, now))
 }
 
 #[cfg(test)]
@@ -263,19 +268,19 @@ mod tests {
     use ratatui::layout::Rect;
     use ratatui::style::Modifier;
 
-    use super::super::scene::{self, Scene, ms};
+    use super::super::fixture::{self, Scene, ms};
     use super::*;
     use crate::event::Fate;
     use crate::tui::theme::{Palette, Theme};
 
     fn drawn(scene: &Scene, width: u16, height: u16) -> Vec<String> {
-        scene::rows(scene, width, height, render)
+        fixture::rows(scene, width, height, render)
     }
 
     #[test]
     fn rows_at_80_columns() {
         assert_eq!(
-            drawn(&scene::burst(), 76, 15),
+            drawn(&fixture::burst(), 76, 15),
             [
                 " #39 ▶ starts    0  0.0s",
                 " #38 ≈ shares    0  0.2s ≈#37▏",
@@ -298,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_ruler_and_finer_columns_at_120() {
-        let rows = drawn(&scene::burst(), 116, 13);
+        let rows = drawn(&fixture::burst(), 116, 13);
         let picked: Vec<&String> = rows
             .iter()
             .enumerate()
@@ -317,7 +322,7 @@ mod tests {
 
     #[test]
     fn ascii_has_a_twin_of_each_mark() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.theme = Theme::new(Palette::Mono, true);
         let rows = drawn(&scene, 76, 15);
         assert_eq!(
@@ -332,12 +337,12 @@ mod tests {
 
     #[test]
     fn every_fate_is_told_without_colour() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.theme = Theme::new(Palette::Mono, false);
         scene.state.calls.recent = Fate::ALL
             .into_iter()
             .enumerate()
-            .map(|(id, fate)| scene::call(id as u64 + 1, 1.0, 2.0, fate))
+            .map(|(id, fate)| fixture::call(id as u64 + 1, 1.0, 2.0, fate))
             .map(|call| (call.id, call))
             .collect();
         let area = Rect::new(0, 0, 76, 8);
@@ -373,12 +378,12 @@ mod tests {
 
     #[test]
     fn the_selected_call_is_marked_and_scrolled_into_view() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.ui.selected_call = Some(CallId(30));
         let area = Rect::new(0, 0, 76, 4);
         let mut buf = Buffer::empty(area);
         render(&scene.view(), area, &mut buf);
-        let rows = scene::text(&buf);
+        let rows = fixture::text(&buf);
         let ids: Vec<&str> = rows.iter().map(|row| row.get(..4).unwrap_or_default()).collect();
         assert_eq!(ids, [" #33", " #32", " #31", ">#30"]);
         let reversed = |y| {
@@ -390,7 +395,7 @@ mod tests {
 
     #[test]
     fn without_a_choice_the_newest_is_selected_while_the_pane_has_the_focus() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         assert!(drawn(&scene, 76, 4).iter().all(|row| !row.starts_with('>')));
         scene.ui.focus = PaneId::Attempts;
         assert!(
@@ -407,7 +412,7 @@ mod tests {
 
     #[test]
     fn the_measure_does_not_change_with_scrolling() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         let head = |scene: &Scene| drawn(scene, 116, 7).first().cloned();
         let top = head(&scene);
         scene.ui.selected_call = Some(CallId(24));
@@ -416,7 +421,7 @@ mod tests {
 
     #[test]
     fn narrow_panes_leave_columns_out_whole() {
-        let scene = scene::burst();
+        let scene = fixture::burst();
         let row = |width| drawn(&scene, width, 7).pop();
         assert_eq!(row(18).as_deref(), Some(" #33 ↻ retry"));
         assert_eq!(row(26).as_deref(), Some(" #33 ↻ retry     2  1.9s!"));
@@ -428,7 +433,7 @@ mod tests {
 
     #[test]
     fn the_border_says_how_long_the_lanes_are() {
-        let scene = scene::burst();
+        let scene = fixture::burst();
         let view = scene.view();
         let call = Quantiles {
             p50: Some(ms(700)),
@@ -442,13 +447,13 @@ mod tests {
             "━ wait  ▒ stream  · back-off  each column 0.1s"
         );
         assert_eq!(note(&view, &call, 20), "");
-        let mut small = scene::burst();
+        let mut small = fixture::burst();
         small.ui.size = ratatui::layout::Size::new(80, 24);
         assert_eq!(
             note(&small.view(), &call, 76),
             "0s ... 10s  p50 0.7s p95 5.8s  6 over time"
         );
-        let mut old = scene::burst();
+        let mut old = fixture::burst();
         old.ui.selected_call = Some(CallId(30));
         assert_eq!(
             note(&old.view(), &call, 76),

@@ -12,7 +12,7 @@ use crate::state::BreakerView;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{gauge, mark, row, units};
+use super::{appearance, gauge, row, units};
 
 /// Draws the breaker with all it has.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
@@ -46,7 +46,7 @@ pub fn title(view: &View<'_>, width: u16) -> String {
 /// `label`, mark, word and plain meaning.
 pub(super) fn heading(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
     let theme = view.theme;
-    let mark = mark::of_breaker(
+    let mark = appearance::of_breaker(
         theme,
         &view.state.breaker,
         view.state.session.policy.breaker.enabled,
@@ -343,23 +343,23 @@ fn past(view: &View<'_>, width: usize) -> Line<'static> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene::{self, Scene, at};
+    use super::super::fixture::{self, Scene, at};
     use super::*;
 
     /// Both are rounded up: 4.64 s of 4.64 s are not 4.7 of 4.6.
     #[test]
     fn no_more_is_left_than_all_of_it() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.state.breaker.open_ns = 4_640_000_000;
         scene.state.breaker.until = Some(scene.now + Duration::from_millis(4640));
-        let row = scene::rows(&scene, 56, 9, render).swap_remove(2);
+        let row = fixture::rows(&scene, 56, 9, render).swap_remove(2);
         assert!(row.ends_with(" 4.7s of 4.7s left"), "{row}");
     }
 
     #[test]
     fn open_with_its_past() {
         assert_eq!(
-            scene::rows(&scene::burst(), 56, 9, render),
+            fixture::rows(&fixture::burst(), 56, 9, render),
             [
                 "⊘ OPEN   calls are refused, none sent",
                 "window  ✓✓✗✓✗✗✓✓✗✗✓✗✓✗✗✓✗✓✗✗  11/20 = 55%    trip 50%",
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn the_open_time_is_over_but_nobody_has_probed() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.now = at(46.3);
         assert_eq!(
             countdown(&scene.view(), "", 40).to_string(),
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_countdown_shrinks_rather_than_being_cut() {
-        let scene = scene::burst();
+        let scene = fixture::burst();
         let at_width = |width| countdown(&scene.view(), "  ", width).to_string();
         assert_eq!(at_width(35), "  [████████░░] 4.2s to 1 probe");
         assert_eq!(at_width(20), "  [███░] 4.2s");
@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_place_while_the_window_fills() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         let place = |scene: &Scene| {
             let text = window(&scene.view(), "  ", 35).to_string();
             text.chars().position(|c| c == '/')

@@ -322,14 +322,14 @@ fn turned_away(view: &View<'_>, width: usize) -> Line<'static> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene;
+    use super::super::fixture;
     use super::*;
     use crate::event::Constraint;
 
     #[test]
     fn levels_queue_and_the_last_minute() {
         assert_eq!(
-            scene::rows(&scene::burst(), 56, 9, render),
+            fixture::rows(&fixture::burst(), 56, 9, render),
             [
                 "Tokens    [████████░░░░░░░░░░░░]  38%  2.3k/6k +100/s",
                 "Requests  [██████████████░░░░░░]  70%    42/60 +1/s",
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn both_bars_have_one_length_though_one_refill_is_longer() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         if let Some(bucket) = &mut scene.state.limit.tokens {
             // the level is kept in units of the period, so the refill can grow alone
             bucket.refill *= 15;
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_waiter_without_a_prediction_waits_for_a_slot() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         for waiter in scene.state.limit.waiters.values_mut() {
             waiter.constraint = Constraint::Slots;
             waiter.ready_at = None;
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn reasons_for_turning_away_are_counted_apart() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         let rejected = &mut scene.state.limit.rejected;
         rejected.extend([(LimitReject::QueueFull, 3), (LimitReject::TooLarge, 1)]);
         assert_eq!(

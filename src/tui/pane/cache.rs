@@ -121,7 +121,7 @@ fn whole(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
             ));
         }
         let newest = near.latest.iter().rev().take(latest);
-        lines.extend(newest.map(|miss| super::near::summary(view, miss, width)));
+        lines.extend(newest.map(|miss| super::near_miss::summary(view, miss, width)));
     }
     air(&mut lines);
     lines.extend(semantic);
@@ -206,7 +206,7 @@ fn field(view: &View<'_>, one: &FieldCount, width: usize) -> Line<'static> {
     } else {
         Role::Strong
     };
-    let (here, stored) = super::near::words(theme, &one.example);
+    let (here, stored) = super::near_miss::words(theme, &one.example);
     let pieces = vec![
         Line::from(row::piece(theme, role, row::left(&format!("  {label}"), FIELD))),
         Line::from(row::right(&units::amount(one.alone), ALONE)),
@@ -410,13 +410,13 @@ fn by_reason(
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene;
+    use super::super::fixture;
     use super::*;
     use crate::state::LookupSecond;
 
     #[test]
     fn hits_savings_and_reasons() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.state.cache.skipped.insert(SkipReason::Incomplete, 2);
         scene
             .state
@@ -425,7 +425,7 @@ mod tests {
             .insert(BypassReason::NotDeterministic, 5);
         scene.state.cache.shared = 3;
         assert_eq!(
-            scene::rows(&scene, 64, 7, render),
+            fixture::rows(&scene, 64, 7, render),
             [
                 "◇ hit 18%  (7 of 40)     missed 33   shared 3   replayed 0",
                 "                    ▁▅▂▅▃▅▂▅▂▅▂   last 60s",
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_few_lookups_have_no_percentage() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.state.cache.hits = 2;
         scene.state.cache.misses = [(MissReason::NeverSeen, 3)].into();
         assert_eq!(heading(&scene.view(), 20).to_string(), "◇ hit 2 of 5");
@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_second_without_a_lookup_is_blank_not_zero() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.now = Timestamp(9_000_000_000);
         scene.state.cache.history = [(5, 0), (9, 4)]
             .map(|(second, exact)| LookupSecond {
@@ -479,7 +479,7 @@ mod tests {
 
     #[test]
     fn where_something_can_be_done_the_last_row_says_what() {
-        let rows = scene::rows(&missing(25), 58, 7, render);
+        let rows = fixture::rows(&missing(25), 58, 7, render);
         assert_eq!(
             rows.last().map(String::as_str),
             Some("why     25 of 33 misses differ only in the system prompt:…")
@@ -487,9 +487,9 @@ mod tests {
     }
 
     /// A cache that a time in the system prompt keeps from hitting, mostly.
-    fn missing(misses: u64) -> scene::Scene {
-        let mut scene = scene::burst();
-        scene.state.cache.near = scene::near_misses(misses);
+    fn missing(misses: u64) -> fixture::Scene {
+        let mut scene = fixture::burst();
+        scene.state.cache.near = fixture::near_misses(misses);
         scene
     }
 
@@ -497,7 +497,7 @@ mod tests {
     fn on_the_whole_screen_it_says_what_kept_misses_from_being_hits() {
         let scene = missing(25);
         assert_eq!(
-            scene::rows(&scene, 78, 20, render),
+            fixture::rows(&scene, 78, 20, render),
             [
                 "◇ hit 18%  (7 of 40)     missed 33   shared 0   replayed 0",
                 "                                       ▁ ▅▆▁▃▅▆ ▃▅▆▁▃▅ ▁▃▅▆▁▃   last 60s",
@@ -527,7 +527,7 @@ mod tests {
     fn few_rows_or_columns_cut_lists_before_counts() {
         let scene = missing(25);
         for (width, height) in [(40, 14), (78, 16), (118, 36), (30, 60)] {
-            let rows = scene::rows(&scene, width, height, render);
+            let rows = fixture::rows(&scene, width, height, render);
             assert!(rows[3].starts_with("run "), "{rows:#?}");
             assert!(rows.iter().any(|row| row.starts_with("why ")), "{rows:#?}");
             let semantic = rows.iter().any(|row| row.starts_with("semantic"));

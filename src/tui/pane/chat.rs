@@ -13,7 +13,7 @@ use crate::tui::ui::ChatAnchor;
 use crate::tui::view::View;
 use crate::tui::wrap;
 
-use super::meaning;
+use super::semantic_answer;
 
 /// Cells in front of each row: `you  `.
 const INDENT: u16 = 5;
@@ -207,7 +207,7 @@ fn status(view: &View<'_>, call: &Call) -> (Role, String) {
     let glyphs = view.theme.glyphs;
     let (role, mark, mut facts) = match call.fate {
         None => running(view, call),
-        Some(Fate::Hit) if call.served_by_meaning().is_some() => meaning::status(view, call),
+        Some(Fate::Hit) if call.served_by_meaning().is_some() => semantic_answer::status(view, call),
         Some(fate) => ended(view.state, call, fate, glyphs),
     };
     if view.ui.users.first().is_some_and(|first| *first != call.user) {

@@ -132,21 +132,21 @@ fn latency_line(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene::{self, Scene, at};
+    use super::super::fixture::{self, Scene, at};
     use crate::event::{BreakerMode, BreakerState, WindowCounts};
 
     fn compact(scene: &Scene) -> Vec<String> {
-        scene::rows(scene, 35, 6, super::render)
+        fixture::rows(scene, 35, 6, super::render)
     }
 
     fn roomy(scene: &Scene) -> Vec<String> {
-        scene::rows(scene, 53, 12, super::render)
+        fixture::rows(scene, 53, 12, super::render)
     }
 
     #[test]
     fn open_with_its_countdown_in_six_rows() {
         assert_eq!(
-            compact(&scene::burst()),
+            compact(&fixture::burst()),
             [
                 "breaker ⊘ OPEN  calls are refused",
                 "  ✓✓✗✓✗✗✓✓✗✗✓✗✓✗✗✓✗✓✗✗ 11/20 >= 50%",
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn open_with_room_for_words() {
         assert_eq!(
-            roomy(&scene::burst()),
+            roomy(&fixture::burst()),
             [
                 "Breaker  ⊘ OPEN   calls are refused, none sent",
                 "  window ✓✓✗✓✗✗✓✓✗✗✓✗✓✗✗✓✗✓✗✗ 11/20 55%  trip 50%",
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn rows_that_can_hold_a_call_stay_longest() {
-        let rows = |height| scene::rows(&scene::burst(), 35, height, super::render);
+        let rows = |height| fixture::rows(&fixture::burst(), 35, height, super::render);
         assert_eq!(rows(1), ["breaker ⊘ OPEN  calls are refused"]);
         assert_eq!(
             rows(3),
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn closed_says_what_would_trip_it_and_no_share_of_few() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.state.breaker.state = BreakerState::Closed;
         scene.state.breaker.window = WindowCounts {
             total: 4,
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn half_open_says_where_the_probe_is() {
-        let mut scene = scene::probing();
+        let mut scene = fixture::probing();
         let three = |scene: &Scene| compact(scene).into_iter().take(3).collect::<Vec<_>>();
         assert_eq!(
             three(&scene),
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_forced_breaker_says_who_did_it_and_how_to_let_go() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.state.breaker.mode = BreakerMode::ForcedOpen;
         assert_eq!(compact(&scene)[0], "⊘ FORCED OPEN by you, o lets go");
         assert_eq!(roomy(&scene)[0], "Breaker  ⊘ FORCED OPEN   by you, o lets go");
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn debt_and_pause_are_told_as_what_they_are() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         let limit = &mut scene.state.limit;
         limit.tokens = limit.tokens.map(|bucket| bucket.debited(2_420));
         limit.paused_until = Some(at(45.3));
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_is_switched_off_says_so() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.state.cache.on = false;
         scene.state.session.policy.limit.enabled = false;
         scene.state.session.policy.breaker.enabled = false;

@@ -138,7 +138,7 @@ mod tests {
             max: None,
             count: 40,
         };
-        let scene = super::super::scene::Scene::default();
+        let scene = super::super::fixture::Scene::default();
         let view = scene.view();
         assert_eq!(
             head(&view, 60).to_string(),

@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn only_the_letters_of_a_kind_are_underlined() {
-        let mut scene = super::super::scene::burst();
+        let mut scene = super::super::fixture::burst();
         scene.state.log.lines.push_back(LogLine {
             seq: u64::MAX,
             at: Timestamp::default(),
@@ -211,7 +211,7 @@ mod tests {
             .map(ratatui::buffer::Cell::symbol)
             .collect();
         assert_eq!(underlined, "hit");
-        assert_eq!(super::super::scene::text(&buf), ["  0.0 hit    exact hit"]);
+        assert_eq!(super::super::fixture::text(&buf), ["  0.0 hit    exact hit"]);
     }
 
     fn seqs(lines: &[&LogLine]) -> Vec<u64> {

@@ -9,7 +9,7 @@ use crate::text::SafeText;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{gauge, mark, row, semantic, units};
+use super::{appearance, gauge, row, semantic, units};
 
 /// Cells of the longest bar of a histogram.
 const BAR: usize = 18;
@@ -290,20 +290,20 @@ fn cost(view: &View<'_>, width: usize) -> Line<'static> {
         retry
             .stopped
             .iter()
-            .map(|(reason, count)| Line::from(format!("   {count} stopped: {}", mark::stop(*reason)))),
+            .map(|(reason, count)| Line::from(format!("   {count} stopped: {}", appearance::stop(*reason)))),
     );
     row::join(view.theme, pieces, width)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene;
+    use super::super::fixture;
     use super::*;
 
     #[test]
     fn faults_settings_and_what_retries_cost() {
         assert_eq!(
-            scene::rows(&scene::burst(), 116, 10, render),
+            fixture::rows(&fixture::burst(), 116, 10, render),
             [
                 "inject   ! storm   429 30% (Retry-After 1s)   500 5%   503 5%   seed 7, 17 made",
                 "retry    up to 3 tries, full jitter 0.5s..8s, honours Retry-After, budget 20% of calls + 1/s",
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_is_off_says_so() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.state.session.faults_on = false;
         let policy = &mut scene.state.session.policy;
         policy.retry.attempts = 1;
@@ -329,7 +329,7 @@ mod tests {
         policy.breaker.enabled = false;
         policy.cache.enabled = false;
         scene.state.retry.budget = None;
-        let rows = scene::rows(&scene, 60, 10, render);
+        let rows = fixture::rows(&scene, 60, 10, render);
         let starts = [
             "inject   off   f switches 'storm' on",
             "retry    never, one try for each call",

@@ -17,9 +17,9 @@
 //! little room: headline and load, chart, achieved and cost, budget, tries per call, waits. Everything is a
 //! function of the seconds that the state keeps: nothing here looks at single events.
 
+mod attempts;
 mod chart;
 mod facts;
-mod tries;
 mod waits;
 
 use ratatui::buffer::Buffer;
@@ -65,10 +65,10 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
             width: both.width - half - GAP,
             ..both
         };
-        tries::render(view, left, buf);
+        attempts::render(view, left, buf);
         waits::render(view, right, buf);
     } else {
-        tries::render(view, from_top.take(plan.tries), buf);
+        attempts::render(view, from_top.take(plan.tries), buf);
         waits::render(view, from_top.take(plan.waits), buf);
     }
 }
@@ -107,7 +107,7 @@ impl Plan {
         let mut chart = take(LEAST_CHART - 1, 3);
         let mut facts = take(facts::BELOW, 1);
         head += take(1, 1);
-        let tries = take(tries::ROWS, tries::LEAST_ROWS);
+        let tries = take(attempts::ROWS, attempts::LEAST_ROWS);
         let mut waits = if width >= SIDE_BY_SIDE { tries } else { 0 };
         chart += take(GOOD_CHART - (LEAST_CHART - 1), 1);
         facts += take(facts::MORE, 1);

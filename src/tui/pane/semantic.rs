@@ -21,7 +21,7 @@ use crate::text::SafeText;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
-use super::{looks, row, units};
+use super::{near_matches, row, units};
 
 /// Columns of the names at the left.
 const LABEL: usize = 10;
@@ -42,9 +42,9 @@ pub fn lines(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     more(missed(theme, semantic, width));
     more(lookup(theme, semantic, width));
     if !semantic.recent.is_empty() {
-        lines.push(looks::head(theme, width));
+        lines.push(near_matches::head(theme, width));
         for look in semantic.recent.iter().rev() {
-            lines.extend(looks::rows(theme, look, width));
+            lines.extend(near_matches::rows(theme, look, width));
         }
     }
     lines

@@ -11,14 +11,14 @@ use std::time::Duration;
 use ratatui::text::Line;
 
 use crate::event::AttemptResult;
-use crate::state::why::{self, Step, Story, Told, What};
+use crate::state::story::{self, Step, Story, Told, What};
 use crate::state::{Call, Doing};
 use crate::text::SafeText;
 use crate::time::Timestamp;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
-use super::{lane, mark, row, units};
+use super::{appearance, row, timeline, units};
 
 /// Columns of an offset, right-aligned.
 const OFFSET: usize = 6;
@@ -84,8 +84,11 @@ impl Page<'_> {
             tries => format!("{tries} tries"),
         };
         let mut pieces = vec![
-            Line::from(mark::of_call(theme, call).cell_and_word(theme)),
-            Line::from(format!("   {}", units::duration(lane::took(call, self.view.now)))),
+            Line::from(appearance::of_call(theme, call).cell_and_word(theme)),
+            Line::from(format!(
+                "   {}",
+                units::duration(timeline::took(call, self.view.now))
+            )),
             Line::from(format!("   {tries}")),
         ];
         if let Some(usage) = &call.usage {
@@ -119,7 +122,7 @@ impl Page<'_> {
         }
         let mut last: Option<(String, Timestamp)> = None;
         for step in story.telling() {
-            let offset = why::span(step.offset);
+            let offset = story::span(step.offset);
             // the same instant is not written twice: what happens at once stands together
             let same = last
                 .as_ref()
@@ -177,13 +180,13 @@ impl Page<'_> {
             Doing::Waiting => "waits for the answer to begin".to_owned(),
             Doing::Streaming => "receives the answer".to_owned(),
             Doing::BackingOff { until: at } => format!("the next try follows in {}", until(at)),
-            Doing::Following { .. } => match lane::owner(self.view.state, call) {
+            Doing::Following { .. } => match timeline::owner(self.view.state, call) {
                 Some(owner) => format!("waits for the answer of {owner}"),
                 None => "waits for the answer of another call".to_owned(),
             },
         };
         let text = format!("{does}; deadline in {}", until(call.deadline));
-        let offset = why::span(now.since(call.started_at));
+        let offset = story::span(now.since(call.started_at));
         self.lines.push(row::join(
             theme,
             vec![Line::from(vec![
@@ -232,7 +235,7 @@ fn look(theme: &Theme, what: &What) -> (&'static str, Role) {
         What::Labelled(judged) if !judged.good => (glyphs.failed, Role::Bad),
         What::Labelled(_) => (glyphs.ok, Role::Ok),
         What::Finished(end) => {
-            let mark = mark::of_fate(theme, end.fate);
+            let mark = appearance::of_fate(theme, end.fate);
             (mark.glyph, mark.role)
         }
         What::Started(_)
@@ -264,10 +267,10 @@ fn text_role(role: Role) -> Role {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene::Scene;
+    use super::super::fixture::Scene;
     use super::*;
     use crate::event::{CallId, Constraint, EventKind, FailureClass, Fate, Origin};
-    use crate::state::story::{
+    use crate::state::fixture::{
         Story as Tale, admitted, attempt, delta, ended, failed, first_token, queued, retry, succeeded,
     };
 
@@ -363,8 +366,8 @@ mod tests {
 
     #[test]
     fn every_fate_of_a_made_up_session_fits_any_box() {
-        let events = crate::state::story::session(5, 120);
-        let state = crate::state::story::fold(&events);
+        let events = crate::state::fixture::session(5, 120);
+        let state = crate::state::fixture::fold(&events);
         let now = state.last_event_at;
         for ascii in [false, true] {
             let scene = Scene {
@@ -403,8 +406,8 @@ mod tests {
 
     #[test]
     fn a_story_that_is_gone_says_so() {
-        let mut scene = super::super::scene::burst();
-        scene.state.why = why::Why::default();
+        let mut scene = super::super::fixture::burst();
+        scene.state.why = story::Why::default();
         let rows = shown(&scene, 31, 70);
         assert_eq!(rows[1], "Its steps are not remembered any more.");
     }

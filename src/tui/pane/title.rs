@@ -16,7 +16,7 @@ use crate::tui::theme::Role;
 use crate::tui::view::View;
 use crate::tui::wrap;
 
-use super::{mark, row, semantic, units};
+use super::{appearance, row, semantic, units};
 
 /// From this width on the row has its long wordings.
 const WIDE: u16 = 110;
@@ -56,7 +56,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 
 /// The right end, as much of it as fits.
 fn clock(view: &View<'_>, width: usize) -> Line<'static> {
-    let running = mark::running(&view.state.calls.totals) > 0;
+    let running = appearance::running(&view.state.calls.totals) > 0;
     let (word, role) = match view.ui.paused {
         // what is shown was recorded: nothing of it is live, whether it moves or not
         _ if view.ui.playback.is_some() => ("REPLAY".to_owned(), Role::Wait),
@@ -228,10 +228,10 @@ fn fault_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
         .collect();
     let mut texts = Vec::new();
     if session.faults.total() > 0.0 {
-        texts.push(format!("{mark} {words}{}", mark::faults(&each, gap)));
+        texts.push(format!("{mark} {words}{}", appearance::faults(&each, gap)));
         texts.push(format!(
             "{mark} {words}{}",
-            mark::faults(&merged(&session.faults), gap)
+            appearance::faults(&merged(&session.faults), gap)
         ));
     }
     texts.push(format!("{mark} FAULTS {total}"));
@@ -243,7 +243,7 @@ fn fault_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
 
 /// Rates with those of 500, 503 and 529 added up, where there is more than one of them.
 fn merged(faults: &FaultProfile) -> Vec<(&'static str, f64)> {
-    let in_5xx = |kind: &FaultKind| mark::is_5xx(*kind) && faults.rate(*kind) > 0.0;
+    let in_5xx = |kind: &FaultKind| appearance::is_5xx(*kind) && faults.rate(*kind) > 0.0;
     let several = FaultKind::ALL.iter().filter(|kind| in_5xx(kind)).count() > 1;
     let sum: f64 = FaultKind::ALL
         .iter()
@@ -252,7 +252,7 @@ fn merged(faults: &FaultProfile) -> Vec<(&'static str, f64)> {
         .sum();
     let mut rates = Vec::new();
     for kind in FaultKind::ALL {
-        if several && mark::is_5xx(kind) {
+        if several && appearance::is_5xx(kind) {
             if kind == FaultKind::ServerError {
                 rates.push(("5xx", sum));
             }
@@ -270,18 +270,18 @@ fn part(span: Span<'static>) -> Line<'static> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene::{self, Scene};
+    use super::super::fixture::{self, Scene};
     use super::short_name;
     use crate::event::UpstreamInfo;
     use crate::settings::FaultKind;
 
     fn title(scene: &Scene, width: u16) -> String {
-        scene::rows(scene, width, 1, super::render).concat()
+        fixture::rows(scene, width, 1, super::render).concat()
     }
 
     #[test]
     fn it_names_program_policy_upstream_seed_and_faults() {
-        let scene = scene::burst();
+        let scene = fixture::burst();
         let table = [
             (13, "  LIVE 00:42"),
             (30, " ! FAULTS 40%      LIVE 00:42"),
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn the_seed_stays_though_many_faults_are_on() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         for kind in FaultKind::ALL {
             scene.state.session.faults.set_rate(kind, 0.05);
         }
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn faults_that_are_off_are_not_announced() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.state.session.faults_on = false;
         assert!(!title(&scene, 120).contains("FAULTS"));
         scene.state.session.faults_on = true;
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_real_host_is_named_before_the_policy() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.state.session.upstream = Some(UpstreamInfo {
             host: "api.example.com".into(),
             model: Some("big-1".into()),

@@ -5,7 +5,7 @@ use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::Color;
 
-use super::scene::{self, Scene};
+use super::fixture::{self, Scene};
 use super::{
     attempts, breaker, buckets, cache, guards, latency, policy, retries, story, title, users, verdict,
 };
@@ -74,7 +74,12 @@ fn sizes() -> impl Iterator<Item = (u16, u16)> {
 
 #[test]
 fn every_pane_draws_at_every_size_and_only_inside() {
-    let scenes = vec![scene::burst(), scene::worst(), scene::probing(), Scene::default()];
+    let scenes = vec![
+        fixture::burst(),
+        fixture::worst(),
+        fixture::probing(),
+        Scene::default(),
+    ];
     for (index, mut scene) in scenes.into_iter().enumerate() {
         scene.ui.focus = PaneId::Attempts;
         // the calmer scenes have few lines that the others have not
@@ -86,8 +91,8 @@ fn every_pane_draws_at_every_size_and_only_inside() {
 
 #[test]
 fn ascii_is_ascii_at_every_size() {
-    let mut scene = scene::burst();
-    scene.state.cache.near = scene::near_misses(25);
+    let mut scene = fixture::burst();
+    scene.state.cache.near = fixture::near_misses(25);
     scene.theme = Theme::new(Palette::Mono, true);
     for (width, height) in sizes() {
         for (name, buf) in draw_all(&scene, width, height) {
@@ -105,8 +110,8 @@ fn ascii_is_ascii_at_every_size() {
 
 #[test]
 fn mono_has_no_colour() {
-    let mut scene = scene::burst();
-    scene.state.cache.near = scene::near_misses(25);
+    let mut scene = fixture::burst();
+    scene.state.cache.near = fixture::near_misses(25);
     scene.theme = Theme::new(Palette::Mono, false);
     for (name, buf) in draw_all(&scene, 130, 40) {
         for cell in buf.content() {
@@ -117,7 +122,7 @@ fn mono_has_no_colour() {
 
 #[test]
 fn a_rectangle_outside_the_buffer_is_nothing_to_draw() {
-    let scene = scene::burst();
+    let scene = fixture::burst();
     let view = scene.view();
     for (_, render) in PANES {
         let mut buf = Buffer::empty(Rect::new(5, 5, 20, 4));
@@ -140,7 +145,7 @@ fn notes_of_borders_fit_beside_the_name() {
         policy::title,
         retries::title,
     ];
-    for scene in [scene::burst(), scene::worst(), Scene::default()] {
+    for scene in [fixture::burst(), fixture::worst(), Scene::default()] {
         for title in titles {
             for width in 0..=220 {
                 let text = title(&scene.view(), width);

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
-use super::{mark, row, units, users};
+use super::{appearance, row, units, users};
 
 /// From this width on words stand beside the marks.
 const WORDS: usize = 110;
@@ -119,7 +119,7 @@ impl<'a> Tally<'a> {
         let glyphs = theme.glyphs;
         let ended = |fate| self.counts.ended(fate);
         let waiting = self.counts.queued + self.counts.backing_off;
-        let in_flight = mark::running(self.counts).saturating_sub(waiting);
+        let in_flight = appearance::running(self.counts).saturating_sub(waiting);
         let count = |glyph, words: [&'static str; 2], role, number, always| Count {
             glyph,
             words,
@@ -318,7 +318,7 @@ fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec
 /// A retry storm, where no guard holds the calls: then waiting for a slot, a next try or the server is what the
 /// storm looks like, and not its cause.
 fn storm_wordings(view: &View<'_>, verdict: &Verdict) -> Option<(Vec<Line<'static>>, Vec<Line<'static>>)> {
-    if mark::running(&view.state.calls.totals) == 0 {
+    if appearance::running(&view.state.calls.totals) == 0 {
         return None;
     }
     match verdict.held_by.map(|hold| hold.cause) {
@@ -350,7 +350,7 @@ fn storm_wordings(view: &View<'_>, verdict: &Verdict) -> Option<(Vec<Line<'stati
 /// What there is to say where nothing holds.
 fn free_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     let theme = view.theme;
-    if mark::running(&view.state.calls.totals) == 0 {
+    if appearance::running(&view.state.calls.totals) == 0 {
         return idle_wordings(view);
     }
     let flowing = Line::from(row::piece(theme, Role::Ok, "flowing"));
@@ -496,7 +496,7 @@ fn second(hold: Hold, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene::{self, Scene, at};
+    use super::super::fixture::{self, Scene, at};
     use super::*;
 
     /// The sentence at a width, for a verdict given by hand.
@@ -520,7 +520,7 @@ mod tests {
 
     #[test]
     fn counts_add_up_and_one_cause_is_named() {
-        let scene = scene::burst();
+        let scene = fixture::burst();
         let open = Some(hold(Cause::BreakerOpen, Some(46.3)));
         // 24 + 7 + 3 + 2 + 4 = 40, and one in the queue
         let table = [
@@ -549,7 +549,7 @@ mod tests {
 
     #[test]
     fn the_cause_does_not_move_while_numbers_grow() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         let open = Some(hold(Cause::BreakerOpen, Some(46.3)));
         let column = |scene: &Scene| sentence(scene, open, 79).split("HELD").next().map(row::width);
         let before = column(&scene);
@@ -563,7 +563,7 @@ mod tests {
 
     #[test]
     fn the_counts_have_the_same_words_whatever_the_cause() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         let counts = |scene: &Scene, held_by| {
             let sentence = sentence(scene, held_by, 119);
             let cause = ["HELD BY", "flowing"].iter().find_map(|word| sentence.find(word));
@@ -581,7 +581,7 @@ mod tests {
 
     #[test]
     fn every_cause_says_what_comes_next() {
-        let scene = scene::burst();
+        let scene = fixture::burst();
         let table = [
             (
                 Cause::BreakerOpen,
@@ -621,7 +621,7 @@ mod tests {
 
     #[test]
     fn whose_own_bucket_is_short_is_said() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         for waiter in scene.state.limit.waiters.values_mut() {
             waiter.constraint = crate::event::Constraint::UserTokens;
         }
@@ -653,7 +653,7 @@ mod tests {
 
     #[test]
     fn the_second_cause_stands_in_brackets_where_there_is_room() {
-        let scene = scene::burst();
+        let scene = fixture::burst();
         let verdict = Verdict {
             held_by: Some(hold(Cause::BreakerOpen, Some(46.3))),
             then: Some(hold(Cause::Tokens, Some(42.5))),
@@ -674,7 +674,7 @@ mod tests {
 
     #[test]
     fn without_a_cause_it_says_so() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         assert!(sentence(&scene, None, 79).ends_with("flowing 6.1/s"));
         scene.state = crate::state::State::default();
         assert_eq!(
@@ -685,7 +685,7 @@ mod tests {
 
     #[test]
     fn an_upstream_that_is_down_is_told_before_anything_runs() {
-        let mut scene = scene::burst();
+        let mut scene = fixture::burst();
         scene.state = crate::state::State::default();
         let message = "cannot reach 127.0.0.1:8033: nothing listens there".into();
         scene.state.session.health = Some(UpstreamHealth::Trouble { message });
@@ -700,8 +700,8 @@ mod tests {
 
     #[test]
     fn a_chat_after_the_burst_is_counted_with_all_calls() {
-        let mut scene = scene::burst();
-        let mut chat = scene::call(50, 42.0, 42.0, Fate::Answered);
+        let mut scene = fixture::burst();
+        let mut chat = fixture::call(50, 42.0, 42.0, Fate::Answered);
         chat.origin = Origin::Chat;
         scene.state.calls.recent.insert(chat.id, chat);
         assert!(
@@ -716,7 +716,7 @@ mod tests {
 
     #[test]
     fn two_rows_where_one_is_too_narrow() {
-        let scene = scene::burst();
+        let scene = fixture::burst();
         let verdict = Verdict {
             held_by: Some(hold(Cause::Tokens, Some(42.5))),
             then: None,

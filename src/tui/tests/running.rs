@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{busy_state, named};
 use crate::event::{Command, Event, EventKind, UserId};
-use crate::state::{State, story};
+use crate::state::{State, fixture};
 use crate::time::Clock;
 use crate::tui::keymap::Keymap;
 use crate::tui::pane::PaneId;
@@ -170,7 +170,7 @@ async fn an_idle_screen_draws_one_frame_and_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_screen_with_a_busy_session_behind_it_falls_still() {
-    let mut rig = rig(Vec::new(), story::fold(&story::session(7, 300)));
+    let mut rig = rig(Vec::new(), fixture::fold(&fixture::session(7, 300)));
     rig.run(Vec::new(), 3_600_000).await;
     let frames = rig.desk.pace.frames();
     rig.run(Vec::new(), 3_600_000).await;
@@ -179,7 +179,7 @@ async fn a_screen_with_a_busy_session_behind_it_falls_still() {
 
 #[tokio::test(start_paused = true)]
 async fn the_chart_of_retries_moves_once_a_second_only_where_it_is_seen_and_then_falls_still() {
-    let state = story::fold(&story::session(7, 300));
+    let state = fixture::fold(&fixture::session(7, 300));
     let mut hidden = rig(Vec::new(), state.clone());
     hidden.run(Vec::new(), 600_000).await;
     let mut seen = rig(Vec::new(), state.clone());

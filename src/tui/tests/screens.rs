@@ -7,7 +7,7 @@ use super::{Bench, busy_state};
 use crate::event::{CallId, Command, FailureClass, Fate, Origin};
 use crate::settings::FaultProfile;
 use crate::state::State;
-use crate::state::story::{Story, attempt, ended, failed};
+use crate::state::fixture::{Story, attempt, ended, failed};
 use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette};
 use crate::tui::theme::{Palette as Colours, Theme};
 use crate::tui::ui::Mode;

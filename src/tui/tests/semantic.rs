@@ -4,7 +4,7 @@ use super::Bench;
 use super::looking::{holds, rows, screen};
 use crate::event::{CallId, Command, EventKind, Fate, Objection, Origin, SemanticGuard, SemanticMiss};
 use crate::settings::SemanticMode;
-use crate::state::story::{
+use crate::state::fixture::{
     Story, attempt, compared, delta, ended, first_token, labelled, nearest, semantic_hit, semantic_miss,
     shadowed, started, succeeded, switched_semantic,
 };
@@ -47,7 +47,7 @@ fn story(mode: SemanticMode) -> Story {
     ask(&mut story, 1, "How long do I boil an egg of 50 g?");
     story.tell(1, semantic_miss(SemanticMiss::Empty, None));
     story
-        .tell(1, crate::state::story::flight_started(1))
+        .tell(1, crate::state::fixture::flight_started(1))
         .tell(1, attempt(1, 1));
     story
         .at(1.4)
@@ -67,7 +67,7 @@ fn story(mode: SemanticMode) -> Story {
                 .tell(2, of(shadowed(1, 0.94), stored))
                 .tell(2, compared(1, 0.97));
             story
-                .tell(2, crate::state::story::flight_started(2))
+                .tell(2, crate::state::fixture::flight_started(2))
                 .tell(2, attempt(1, 2));
             story
                 .tell(2, first_token(1, 300))
@@ -97,7 +97,7 @@ fn story(mode: SemanticMode) -> Story {
         of(semantic_miss(SemanticMiss::Refused, Some(objection)), stored),
     );
     story
-        .tell(3, crate::state::story::flight_started(3))
+        .tell(3, crate::state::fixture::flight_started(3))
         .tell(3, attempt(1, 3));
     story
 }

@@ -5,7 +5,7 @@ use crate::state::{Call, Doing, MeaningOutcome, State};
 use crate::tui::action::Action;
 use crate::tui::keymap::Context;
 use crate::tui::layout::Tier;
-use crate::tui::playback::Control;
+use crate::tui::playback::bar::Control;
 use crate::tui::ui::Ui;
 
 /// The reason why `action` is not possible now; nothing if it is.
@@ -16,7 +16,7 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
     if let (Some(playback), Some(control)) = (&ui.playback, Control::of(action)) {
         return playback.blocked(control).map(str::to_owned);
     }
-    if let Some(reason) = super::shadow::blocked(action, ui, state) {
+    if let Some(reason) = super::whatif::blocked(action, ui, state) {
         return Some(reason);
     }
     let reason = match action {

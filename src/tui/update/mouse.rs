@@ -3,7 +3,7 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::{Effect, Known, areas, scroll, shadow};
+use super::{Effect, Known, areas, scroll, whatif};
 use crate::tui::action::Action;
 use crate::tui::footer;
 use crate::tui::overlay::{Overlay, area_of};
@@ -43,8 +43,8 @@ fn click(ui: &mut Ui, known: &Known<'_>, position: Position) -> Option<Effect> {
         let outside = !area_of(overlay, screen).contains(position);
         // a question wants an answer, not a slip of the hand
         match overlay {
-            Overlay::Shadow if outside => return Some(shadow::close(ui, known)),
-            Overlay::Shadow => shadow::click(ui, position),
+            Overlay::Shadow if outside => return Some(whatif::close(ui, known)),
+            Overlay::Shadow => whatif::click(ui, position),
             Overlay::Confirm(_) => {}
             _ if outside => {
                 ui.overlays.pop();

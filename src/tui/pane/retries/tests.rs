@@ -1,9 +1,9 @@
 //! The pane at the sizes it is seen at.
 
-use super::super::scene::{self, Scene};
+use super::super::fixture::{self, Scene};
 use super::*;
 use crate::event::{FailureClass, Fate, Origin};
-use crate::state::story::{Story, attempt, ended, failed, retry, succeeded};
+use crate::state::fixture::{Story, attempt, ended, failed, retry, succeeded};
 use crate::tui::theme::{Palette, Theme};
 
 /// A minute in which one call in three is answered at its second try, and then, if wanted, one in which all
@@ -48,7 +48,7 @@ fn scene(stormy: bool) -> Scene {
 }
 
 fn drawn(scene: &Scene, width: u16, height: u16) -> Vec<String> {
-    scene::rows(scene, width, height, render)
+    fixture::rows(scene, width, height, render)
 }
 
 #[test]
@@ -141,11 +141,11 @@ fn the_chart_wanders_and_does_not_change() {
             .map(|row| row.chars().skip(4).take(60).collect())
             .collect()
     };
-    scene.now = scene::at(62.0);
+    scene.now = fixture::at(62.0);
     let before = chart(&scene);
-    scene.now = scene::at(63.9);
+    scene.now = fixture::at(63.9);
     assert_eq!(chart(&scene), before, "a column stands for two seconds");
-    scene.now = scene::at(64.0);
+    scene.now = fixture::at(64.0);
     let shifted: Vec<String> = before
         .iter()
         .map(|row| format!("{} ", row.chars().skip(1).collect::<String>()))

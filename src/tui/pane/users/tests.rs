@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::scene::{self, Scene, at};
+use super::super::fixture::{self, Scene, at};
 use super::*;
 use crate::event::{BucketLevel, Constraint, EventKind, Fate, LimitReject, Origin, UserLevels};
 use crate::settings::{Bucket, Policy, UserLimits};
-use crate::state::story::{Story, admitted, ended, queued, started_by};
+use crate::state::fixture::{Story, admitted, ended, queued, started_by};
 use crate::tui::theme::{Palette, Theme};
 
 /// Two calls of ann wait behind twenty of ben; cleo was answered once, and dev asked nothing.
@@ -66,7 +66,7 @@ pub(in crate::tui::pane) fn flooded(order: QueueOrder) -> Scene {
 }
 
 fn rows(scene: &Scene, width: u16, height: u16) -> Vec<String> {
-    let mut rows = scene::rows(scene, width, height, render);
+    let mut rows = fixture::rows(scene, width, height, render);
     while rows.last().is_some_and(String::is_empty) {
         rows.pop();
     }
@@ -262,7 +262,7 @@ fn hostile_names_move_no_column_and_the_bars_never_lie() {
         let area = Rect::new(0, 0, width, 30);
         let mut buf = Buffer::empty(area);
         render(&scene.view(), area, &mut buf);
-        let shown = scene::text(&buf);
+        let shown = fixture::text(&buf);
         let heads = shown.iter().position(|row| row.starts_with("  user")).unwrap();
         let edge = |row: usize| (0..width).rev().find(|x| buf[(*x, row as u16)].symbol() != " ");
         for row in heads..heads + 8 {

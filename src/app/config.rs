@@ -1,0 +1,11 @@
+//! Configuration that only the program needs: API keys, server URLs, certificates and the paths of label files.
+
+mod ca;
+mod key;
+mod labels;
+mod server;
+
+pub(crate) use ca::ca_file;
+pub(crate) use key::{api_key, embedder_key};
+pub(crate) use labels::{add_labels, labels_file};
+pub(crate) use server::{embedder, upstream};

@@ -1,0 +1,141 @@
+//! API keys: each from its own variable or a file that nobody else can read, and sent to its own server alone.
+
+#[cfg(unix)]
+use std::fs;
+use std::path::Path;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::client::ApiKey;
+use crate::settings::file::{ConfigError, shown};
+use crate::settings::file::{LARGEST_FILE, read_bounded};
+
+/// The variable with the key of an embeddings API.
+pub(crate) const EMBEDDER_KEY: &str = "SEAWALL_EMBEDDER_API_KEY";
+
+/// The key for an embeddings API. Its own alone: that of the upstream must not travel to another host. `env` looks
+/// a variable up.
+pub(crate) fn embedder_key(env: impl Fn(&str) -> Option<String>) -> Option<ApiKey> {
+    let value = env(EMBEDDER_KEY)?.trim().to_owned();
+    (!value.is_empty()).then(|| ApiKey {
+        name: EMBEDDER_KEY.to_owned(),
+        secret: SecretString::from(value),
+    })
+}
+
+/// The API key for an upstream: a file if one is named, else the variable. `env` looks a variable up.
+///
+/// `OPENAI_API_KEY` is only ever sent to OpenAI: a key must not travel to whoever `--upstream` names.
+pub(crate) fn api_key(
+    upstream: &Url,
+    file: Option<&Path>,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Option<ApiKey>, ConfigError> {
+    if let Some(path) = file {
+        return key_file(path).map(Some);
+    }
+    let openai = upstream.host_str() == Some("api.openai.com");
+    let names = ["SEAWALL_API_KEY", "OPENAI_API_KEY"];
+    let found = names.iter().take(if openai { 2 } else { 1 }).find_map(|name| {
+        let value = env(name)?;
+        let value = value.trim().to_owned();
+        (!value.is_empty()).then(|| ApiKey {
+            name: (*name).to_owned(),
+            secret: SecretString::from(value),
+        })
+    });
+    Ok(found)
+}
+
+fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
+    let unreadable = |error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        error,
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(ConfigError::OpenKeyFile {
+                path: path.to_owned(),
+                mode,
+            });
+        }
+    }
+    let text = read_bounded(path, LARGEST_FILE).map_err(unreadable)?;
+    let key = text.lines().next().unwrap_or_default().trim().to_owned();
+    if key.is_empty() {
+        return Err(ConfigError::EmptyKeyFile {
+            path: path.to_owned(),
+        });
+    }
+    Ok(ApiKey {
+        name: shown(path).to_string(),
+        secret: SecretString::from(key),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::super::{embedder, upstream};
+    use super::*;
+
+    fn message<T: std::fmt::Debug>(result: Result<T, ConfigError>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_key_of_the_upstream_is_not_that_of_an_embedder() {
+        let env = |name: &str| {
+            ["SEAWALL_API_KEY", "OPENAI_API_KEY"]
+                .contains(&name)
+                .then(|| "upstream".into())
+        };
+        assert!(embedder_key(env).is_none());
+        let own = embedder_key(|name| (name == EMBEDDER_KEY).then(|| " own ".into())).unwrap();
+        assert_eq!(
+            (own.name.as_str(), own.secret.expose_secret()),
+            (EMBEDDER_KEY, "own")
+        );
+        assert!(
+            message(embedder("http://example.com")).starts_with("--embedder http://example.com: plain http")
+        );
+        let with_key = message(embedder("https://user:pw@h"));
+        assert!(
+            with_key.contains("SEAWALL_EMBEDDER_API_KEY") && !with_key.contains("pw"),
+            "{with_key}"
+        );
+    }
+
+    #[test]
+    fn keys_come_from_the_right_variable_only() {
+        let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "sk-open".to_owned());
+        let local = upstream("http://127.0.0.1:8033").unwrap();
+        assert!(api_key(&local, None, env).unwrap().is_none());
+        let openai = upstream("https://api.openai.com").unwrap();
+        let key = api_key(&openai, None, env).unwrap().unwrap();
+        assert_eq!(
+            (key.name.as_str(), key.secret.expose_secret()),
+            ("OPENAI_API_KEY", "sk-open")
+        );
+        assert!(!format!("{key:?}").contains("sk-open"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_file_must_be_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "sk-file\n").unwrap();
+        let local = upstream("http://127.0.0.1:8033").unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(message(api_key(&local, Some(file.path()), |_| None)).contains("chmod 600"));
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        let key = api_key(&local, Some(file.path()), |_| None).unwrap().unwrap();
+        assert_eq!(key.secret.expose_secret(), "sk-file");
+    }
+}

@@ -1,0 +1,289 @@
+//! A session of its own: the control room, a drill without a screen, and what is written down of either.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::app::cli::{Cli, ColorChoice, PanicIn};
+use crate::drills::record::{Place, Recorder};
+use crate::drills::smoke::{self, DrillError};
+use crate::drills::whatif::Shadow;
+use crate::event::UserId;
+use crate::journal::{Header, Journal, LiveJournal};
+use crate::semantic::label_store::Keeper;
+use crate::session::bus::{Bus, Tap};
+use crate::session::engine;
+use crate::session::{Session, SessionConfig};
+use crate::settings::Policy;
+use crate::settings::file;
+use crate::text::SafeText;
+use crate::time::{Clock, unix_seconds};
+use crate::tui::{self, Keep, theme};
+use color_eyre::eyre;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{UNREACHABLE, USAGE, options};
+
+/// A session of its own: on the screen, or as a drill.
+pub(crate) fn open(cli: &Cli, runtime: &tokio::runtime::Runtime) -> eyre::Result<u8> {
+    let config = options::session_config(cli)?;
+    if let Some(refused) = refused_record(cli) {
+        writeln!(std::io::stderr(), "seawall: {refused}")?;
+        return Ok(USAGE);
+    }
+    if cli.no_tui || !options::has_terminal() {
+        runtime.block_on(headless(cli, config))
+    } else {
+        // on this thread, not in a task: a panic here gives the terminal back, one in a task must not
+        runtime.block_on(control_room(cli, config))
+    }
+}
+
+/// What is written down of a session. Finished after it.
+pub(crate) struct Written {
+    labels: Keeper,
+    journal: Option<LiveJournal>,
+}
+
+impl Written {
+    /// Writes what still waits. Tells where the journal could not be written to its end.
+    pub(crate) fn finish(self) -> eyre::Result<()> {
+        self.labels.finish();
+        let Some(journal) = self.journal else {
+            return Ok(());
+        };
+        let ended = journal.finish();
+        ended.map_err(|error| eyre::eyre!("the journal is not complete: {error}"))
+    }
+}
+
+/// A session whose labels are kept, and whose events are if that was asked for.
+pub(crate) async fn start(
+    cli: &Cli,
+    config: SessionConfig,
+    hearers: Option<(&Recorder, &Shadow)>,
+) -> eyre::Result<(Session, Written)> {
+    let mut labels = Keeper::new(&config.policy.semantic, options::labels_file(cli));
+    let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).asked_by(&config.users);
+    let journal = match &cli.journal {
+        Some(path) => Some(LiveJournal::start(Journal::try_new(
+            options::create(path)?,
+            &header,
+        )?)?),
+        None => None,
+    };
+    let taps = [
+        Some(Box::new(labels.tap()) as Tap),
+        journal.as_ref().map(|journal| Box::new(journal.tap()) as Tap),
+        hearers.map(|(recorder, _)| recorder.tap()),
+        hearers.map(|(_, shadow)| shadow.tap()),
+    ];
+    let mut taps: Vec<Tap> = taps.into_iter().flatten().collect();
+    let clock = Clock::start();
+    let tap: Tap = Box::new(move |event| taps.iter_mut().for_each(|tap| tap(event)));
+    let bus = Bus::tapped(clock, tap);
+    labels.start(bus.clone())?;
+    let session = Session::start_on(config, clock, bus).await?;
+    Ok((session, Written { labels, journal }))
+}
+
+/// How the screen looks and behaves.
+pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let environment = theme::Environment {
+        no_color: set("NO_COLOR"),
+        term: set("TERM"),
+        locale: ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set),
+    };
+    let color = match cli.color {
+        ColorChoice::Auto => theme::ColorChoice::Auto,
+        ColorChoice::Always => theme::ColorChoice::Always,
+        ColorChoice::Never => theme::ColorChoice::Never,
+    };
+    tui::TuiOptions {
+        mouse: !cli.no_mouse,
+        theme: theme::choose(&environment, color, cli.ascii),
+        users,
+        profiles: file::bundled_faults(),
+    }
+}
+
+/// The control room.
+pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+    let recorder = Recorder::new(&config);
+    let shadow = Shadow::default();
+    let (session, written) = start(cli, config, Some((&recorder, &shadow))).await?;
+    let judging = shadow.start(session.bus().clone(), session.clock())?;
+    let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
+    let quit = CancellationToken::new();
+    let (state, feed) = session.watch().into_parts();
+    let view = tui::Session {
+        feed,
+        state,
+        commands: Some(commands),
+        keeper: Some(drills(&session, &recorder, place(cli))),
+        clock: session.clock(),
+        quit,
+    };
+    let options = screen(cli, session.engine().users().to_vec());
+    let engine = session.engine().clone();
+    let engine = engine.heard_by(recorder.ear()).heard_by(shadow.ear());
+    session.spawn(async move { engine.run(obeyed).await });
+    let clock = session.clock();
+    let shown = match cli.panic_in {
+        None => tui::run(view, options).await,
+        Some(PanicIn::Task) => {
+            session.spawn(async move {
+                clock.sleep(FIRST_FRAME).await;
+                panic_on_purpose("task");
+            });
+            tui::run(view, options).await
+        }
+        Some(PanicIn::Ui) => tokio::select! {
+            shown = tui::run(view, options) => shown,
+            () = clock.sleep(FIRST_FRAME) => panic_on_purpose("ui"),
+        },
+    };
+    drop(judging);
+    // the summary is taken after the end, so that stopped calls have their fate in it
+    let bus = session.bus().clone();
+    recorder.end(clock.now());
+    session.shutdown().await;
+    let written = written.finish();
+    let kept = match &cli.record {
+        Some(file) => Some(keep(&recorder, clock, Place::File(file.clone())).await),
+        None => None,
+    };
+    let summary = shown?;
+    if summary.exit == tui::Exit::HungUp {
+        // nobody is there to read anything
+        return Ok(summary.exit.code());
+    }
+    let mut out = std::io::stdout();
+    write!(out, "{}", bus.with_state(smoke::summary))?;
+    for panic in &summary.panics {
+        writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
+    }
+    written?;
+    match kept {
+        None => {}
+        Some(Ok(sentence)) => writeln!(out, "drill     {sentence}")?,
+        Some(Err(sentence)) => {
+            writeln!(std::io::stderr(), "seawall: no drill saved: {sentence}")?;
+            return Ok(summary.exit.code().max(1));
+        }
+    }
+    Ok(summary.exit.code())
+}
+
+/// Why `--record` cannot be obeyed, if so.
+pub(crate) fn refused_record(cli: &Cli) -> Option<String> {
+    let file = cli.record.as_ref()?;
+    if !options::has_terminal() {
+        return Some("--record keeps what is done in the control room, and there is no terminal here".into());
+    }
+    let name = SafeText::new(&file.to_string_lossy()).single_line();
+    // now, and not after an hour of drilling; an empty file would look like a drill
+    match File::create_new(file).and_then(|_| std::fs::remove_file(file)) {
+        Ok(()) => None,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Some(format!(
+            "--record {name}: that file is there already; name one that is not"
+        )),
+        Err(error) => Some(format!(
+            "--record {name}: no file can be made there: {error}; name one in a directory that you may write to"
+        )),
+    }
+}
+
+/// Where drills are kept: in the file that was asked for, or here under the date.
+pub(crate) fn place(cli: &Cli) -> Place {
+    match &cli.record {
+        Some(file) => Place::File(file.clone()),
+        None => Place::Dated(PathBuf::new()),
+    }
+}
+
+/// Who keeps drills and policies while the screen is open.
+pub(crate) fn drills(session: &Session, recorder: &Recorder, place: Place) -> tui::Keeper {
+    let (asked, mut wanted) = mpsc::channel(1);
+    let (tell, told) = mpsc::channel(1);
+    let (recorder, clock) = (recorder.clone(), session.clock());
+    session.spawn(async move {
+        while let Some(wanted) = wanted.recv().await {
+            let sentence = match wanted {
+                Keep::Drill => {
+                    let kept = keep(&recorder, clock, place.clone()).await;
+                    kept.unwrap_or_else(|sentence| format!("no drill saved: {sentence}"))
+                }
+                Keep::Policy(policy) => keep_policy(*policy)
+                    .await
+                    .unwrap_or_else(|sentence| format!("no policy saved: {sentence}")),
+            };
+            if tell.send(sentence).await.is_err() {
+                return;
+            }
+        }
+    });
+    tui::Keeper { asked, told }
+}
+
+/// Keeps what was done until now, on a thread of its own; in words what came of it.
+pub(crate) async fn keep(recorder: &Recorder, clock: Clock, place: Place) -> Result<String, String> {
+    let (recorder, now) = (recorder.clone(), clock.now());
+    let saved = tokio::task::spawn_blocking(move || recorder.drill(now).save(&place, unix_seconds()));
+    match saved.await {
+        Ok(Ok(saved)) => Ok(saved.to_string()),
+        Ok(Err(error)) => Err(SafeText::new(&error.to_string()).single_line()),
+        Err(_) => Err("playing it headless failed".to_owned()),
+    }
+}
+
+/// Keeps a policy as a file in this directory; in words what came of it.
+pub(crate) async fn keep_policy(policy: Policy) -> Result<String, String> {
+    let saved =
+        tokio::task::spawn_blocking(move || file::save_policy(&policy, Path::new(""), unix_seconds()));
+    match saved.await {
+        Ok(Ok(path)) => {
+            let name = SafeText::new(&path.to_string_lossy()).single_line();
+            Ok(format!("policy saved: seawall --policy {name} takes it"))
+        }
+        Ok(Err(error)) => Err(SafeText::new(&error.to_string()).single_line()),
+        Err(_) => Err("writing it failed".to_owned()),
+    }
+}
+
+/// By then the first frame is drawn.
+const FIRST_FRAME: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// For `--panic-in`.
+#[expect(clippy::panic, reason = "the panic is what is asked for")]
+pub(crate) fn panic_on_purpose(place: &str) -> ! {
+    panic!("asked to panic in {place}")
+}
+
+/// The drill, for pipes and CI.
+pub(crate) async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+    if !cli.no_tui {
+        writeln!(
+            std::io::stderr(),
+            "seawall: no terminal here, so the drill runs instead of the control room"
+        )?;
+    }
+    let faults = config.faults.clone();
+    let (session, written) = start(cli, config, None).await?;
+    let report = smoke::run(&session, &faults).await;
+    session.shutdown().await;
+    let written = written.finish();
+    match report {
+        Ok(report) => {
+            write!(std::io::stdout(), "{}", report.text)?;
+            written?;
+            Ok(u8::from(!report.recovered))
+        }
+        Err(DrillError::Unreachable(message)) => {
+            writeln!(std::io::stderr(), "seawall: {message}")?;
+            Ok(UNREACHABLE)
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What is played or read without a session: scenarios, worlds, comparisons, journals.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::app::cli::{CompareArgs, ReportFormat};
+use crate::app::why;
+use crate::check::{self, CheckError};
+use crate::drills::compare::{self, RecordedWorld, Wanted};
+use crate::drills::fuzz;
+use crate::drills::recorded;
+use crate::drills::scenario::{self, RunError};
+use crate::journal;
+use crate::report::charts::{self, Chart};
+use crate::report::markdown;
+use crate::settings::file;
+use crate::text::SafeText;
+use color_eyre::eyre;
+
+use super::progress::Progress;
+use super::{UNREACHABLE, USAGE, options};
+
+/// The bundled scenarios, a line each.
+pub(crate) fn scenarios() -> eyre::Result<u8> {
+    let mut out = std::io::stdout();
+    for (name, _) in scenario::bundled() {
+        let scene = scenario::load(name, None, None)?;
+        writeln!(out, "{name:<22} {}", scene.scenario.about)?;
+    }
+    Ok(0)
+}
+
+/// Plays random worlds.
+pub(crate) fn worlds(first: u64, count: u64, journal: Option<&Path>) -> eyre::Result<u8> {
+    if let Some(path) = journal {
+        if count != 1 {
+            let message = "seawall: --journal is for a single world: add --count 1";
+            writeln!(std::io::stderr(), "{message}")?;
+            return Ok(USAGE);
+        }
+        let scene = fuzz::world(first);
+        let outcome = scenario::in_virtual_time(&scene, Some(options::create(path)?), &Arc::default());
+        return report(&scene, outcome, false, ReportFormat::Text, None);
+    }
+    let progress = Progress::start("worlds", count);
+    let explored = fuzz::explore(first, count, &progress.at);
+    progress.end();
+    let mut out = std::io::stdout();
+    let (played, calls, events) = (explored.worlds, explored.calls, explored.events);
+    match &explored.broken {
+        None => writeln!(
+            out,
+            "{played} worlds, {calls} calls, {events} events: every promise kept"
+        )?,
+        Some(broken) => writeln!(
+            out,
+            "world {} broke a promise: {}\nalone: seawall worlds --seed {} --count 1 --journal world.ndjson",
+            broken.seed, broken.how, broken.seed
+        )?,
+    }
+    Ok(u8::from(explored.broken.is_some()))
+}
+
+/// Prints what came of a scenario, and gives the exit code for it.
+pub(crate) fn report(
+    scene: &scenario::Scene,
+    outcome: Result<scenario::Outcome, RunError>,
+    real: bool,
+    format: ReportFormat,
+    folder: Option<&Path>,
+) -> eyre::Result<u8> {
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(RunError::Unreachable(message)) => {
+            writeln!(std::io::stderr(), "seawall: {message}")?;
+            return Ok(UNREACHABLE);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut out = std::io::stdout();
+    if let Some(watched) = &outcome.watched {
+        let name = &scene.scenario.name;
+        let json = format == ReportFormat::Json;
+        return why::tell(name, watched, json, &mut out, &mut std::io::stderr());
+    }
+    let drawn = match folder {
+        Some(_) => outcome.history.series(&scene.scenario.name).charts()?,
+        None => Vec::new(),
+    };
+    let links = write_charts(folder, &drawn)?;
+    let report = scenario::Report::new(scene, &outcome, !real);
+    // not into `out`: serde_json would wrap what printing meets, and a closed pipe would look like a fault
+    let text = match format {
+        ReportFormat::Text => report.to_string(),
+        ReportFormat::Md => report.markdown() + &links,
+        ReportFormat::Json => serde_json::to_string_pretty(&report)? + "\n",
+        ReportFormat::Junit => report.junit()?,
+    };
+    write!(out, "{text}")?;
+    Ok(u8::from(!report.met))
+}
+
+/// One world under several policies.
+pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<u8> {
+    let recorded = match &args.journal {
+        None => None,
+        Some(file) => match recorded(file)? {
+            Some(world) => Some(world),
+            None => return Ok(USAGE),
+        },
+    };
+    let wanted = Wanted {
+        policies: args.policies.clone(),
+        scenario: args.scenario.clone(),
+        seed,
+        seeds: args.seeds.unwrap_or(if recorded.is_some() { 1 } else { 50 }),
+        recorded,
+        off: args.off.clone(),
+        sweep: args.sweep.clone(),
+    };
+    let plan = wanted.plan()?;
+    let progress = Progress::start("runs", plan.seeds * plan.policies.len() as u64);
+    let compared = compare::compare(&plan, &progress.at);
+    progress.end();
+    let compared = compared?;
+    let trade_off = args.sweep.as_ref().map(|sweep| compared.trade_off(sweep));
+    let drawn = match args.charts {
+        Some(_) => compared.charts(args.sweep.as_ref())?,
+        None => Vec::new(),
+    };
+    let links = write_charts(args.charts.as_deref(), &drawn)?;
+    let text = match args.format {
+        _ if args.json => serde_json::to_string_pretty(&compared)?,
+        ReportFormat::Json => serde_json::to_string_pretty(&compared)?,
+        ReportFormat::Md => format!("{}\n{links}", compared.markdown(trade_off.as_ref())),
+        ReportFormat::Junit => compared.junit()?,
+        ReportFormat::Text => match &trade_off {
+            None => compared.to_string(),
+            Some(trade_off) => format!("{compared}\n\n{}", compare::picture(trade_off)),
+        },
+    };
+    writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'))?;
+    // the form for CI is the only one that judges, and a judgement has an exit code, as that of `seawall run`
+    Ok(u8::from(
+        args.format == ReportFormat::Junit && compared.is_any_worse(),
+    ))
+}
+
+/// Writes charts into a folder, where one is named, and gives the links that Markdown shows them by.
+fn write_charts(folder: Option<&Path>, drawn: &[Chart]) -> eyre::Result<String> {
+    let Some(folder) = folder else {
+        return Ok(String::new());
+    };
+    charts::write_all(folder, drawn)?;
+    let links: Vec<String> = drawn
+        .iter()
+        .map(|chart| markdown::image(&chart.what, &folder.join(chart.file)))
+        .collect();
+    Ok(format!("\n### Charts\n\n{}", links.join("\n")))
+}
+
+/// Recorded traffic as a world; nothing if it is no journal, which has been told then.
+fn recorded(file: &Path) -> eyre::Result<Option<RecordedWorld>> {
+    let name = match file.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => SafeText::new(&file.display().to_string()).single_line(),
+    };
+    let recorded = match recorded::load(file::journal(file)?) {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
+            return Ok(None);
+        }
+    };
+    let mut err = std::io::stderr();
+    if let Some(damage) = &recorded.damage {
+        let calls = recorded.traffic.calls().len();
+        writeln!(
+            err,
+            "seawall: {name}: {damage}; the {calls} calls before it are compared"
+        )?;
+    }
+    if recorded.lost > 0 {
+        let lost = recorded.lost;
+        writeln!(
+            err,
+            "seawall: {name}: {lost} events are lost, and with them what they told"
+        )?;
+    }
+    Ok(Some(RecordedWorld {
+        name,
+        traffic: Arc::new(recorded.traffic),
+        policy: recorded.header.policy,
+    }))
+}
+
+/// A journal against the invariants.
+pub(crate) fn check_journal(file: &Path) -> eyre::Result<u8> {
+    let name = SafeText::new(&file.display().to_string()).single_line();
+    let input = file::journal(file)?;
+    let checked = journal::read_in_parallel(input)
+        .map_err(CheckError::from)
+        .and_then(|(header, pieces)| check::check(&header, pieces.lines()));
+    match checked {
+        Ok(summary) => {
+            writeln!(std::io::stdout(), "{name}: {summary}")?;
+            Ok(0)
+        }
+        Err(CheckError::Violation(violation)) => {
+            writeln!(std::io::stdout(), "{name}: {violation}")?;
+            Ok(1)
+        }
+        Err(CheckError::Journal(error)) => {
+            writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
+            Ok(USAGE)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The semantic cache, explained and measured.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::app::cli::Cli;
+use crate::client::{EmbedderConfig, HttpEmbedder};
+use crate::drills::semantic_eval;
+use crate::settings::SemanticSettings;
+use crate::settings::file;
+use color_eyre::eyre;
+
+use super::{UNREACHABLE, USAGE, config, options};
+
+/// What the semantic cache is.
+pub(crate) fn explain_semantic() -> eyre::Result<u8> {
+    let text = semantic_eval::explanation();
+    write!(std::io::stdout(), "{text}")?;
+    Ok(0)
+}
+
+/// The embeddings API that the command line names.
+pub(crate) fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> {
+    Ok(HttpEmbedder::new(&EmbedderConfig {
+        base: config::embedder(url)?,
+        model: cli.model.clone(),
+        api_key: config::embedder_key(|name| std::env::var(name).ok()),
+        extra_roots: options::extra_roots(cli)?,
+        connect_timeout: std::time::Duration::from_secs(5),
+        // a list of texts at once, and a small machine
+        timeout: std::time::Duration::from_mins(1),
+    })?)
+}
+
+/// Embedders and guards on pairs of prompts.
+pub(crate) async fn evaluate_pairs(
+    file: Option<&Path>,
+    embedder: Option<&HttpEmbedder>,
+    threshold: Option<f64>,
+    json: bool,
+) -> eyre::Result<u8> {
+    if let Some(threshold) = threshold.filter(|threshold| !(*threshold > 0.0 && *threshold <= 1.0)) {
+        let message =
+            format!("seawall: --threshold {threshold}: write a similarity above 0 and up to 1, as in 0.8");
+        writeln!(std::io::stderr(), "{message}")?;
+        return Ok(USAGE);
+    }
+    let (name, text) = match file {
+        None => (
+            semantic_eval::BUNDLED_NAME.to_owned(),
+            semantic_eval::BUNDLED.to_owned(),
+        ),
+        Some(path) => (path.display().to_string(), file::pairs_file(path)?),
+    };
+    let pairs = match semantic_eval::read(&name, &text) {
+        Ok(pairs) => pairs,
+        Err(error) => {
+            writeln!(std::io::stderr(), "seawall: {error}")?;
+            return Ok(USAGE);
+        }
+    };
+    let own = threshold.unwrap_or(SemanticSettings::BUILT_IN);
+    let mut measured = vec![semantic_eval::built_in(&pairs, own)];
+    if let Some(embedder) = embedder {
+        match semantic_eval::endpoint(embedder, &pairs, threshold).await {
+            Ok(figures) => measured.push(figures),
+            Err(error) => {
+                writeln!(std::io::stderr(), "seawall: {error}")?;
+                return Ok(UNREACHABLE);
+            }
+        }
+    }
+    let evaluation = semantic_eval::Evaluation::new(&name, &pairs, measured);
+    let mut out = std::io::stdout();
+    if json {
+        // not into `out`, as in `report`
+        let written = serde_json::to_string_pretty(&evaluation)?;
+        writeln!(out, "{written}")?;
+    } else {
+        write!(out, "{evaluation}")?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,265 @@
+//! "Why?" on the command line: the story of one call of a journal or of a scenario, and which calls are worth the
+//! question. Reads and prints; what a story is, `state::why` knows.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use color_eyre::eyre;
+
+use crate::drills::scenario::Watched;
+use crate::event::CallId;
+use crate::journal::{self, JournalError, Line};
+use crate::settings::file;
+use crate::state::story::{Row, Why, Worth};
+use crate::text::SafeText;
+
+/// It did not come as expected: the journal is damaged.
+const DAMAGED: u8 = 1;
+/// Usage: no such call, no journal.
+const USAGE: u8 = 2;
+/// Characters of a prompt in a list.
+const PROMPT: usize = 44;
+
+/// What a journal says.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// The story that was asked for; that of call 0, which is none, where none was.
+    pub(crate) watched: Watched,
+    /// What is missing or broken, in the words of an error.
+    pub(crate) damage: Vec<String>,
+}
+
+/// Reads a journal to its end, or to where it is damaged.
+pub(crate) fn read<R: Read + Send + 'static>(
+    input: R,
+    call: Option<CallId>,
+) -> Result<Reading, JournalError> {
+    let (_, pieces) = journal::read_in_parallel(input)?;
+    let call = call.unwrap_or_default();
+    let mut why = Why::of(call);
+    let mut worth = Worth::default();
+    let (mut damage, mut closed, mut lost) = (Vec::new(), false, 0_u64);
+    for line in pieces.lines() {
+        match line {
+            Ok(Line::Event(event)) => {
+                why.apply(&event);
+                worth.apply(&event);
+            }
+            Ok(Line::Gap(events)) => lost = lost.saturating_add(events),
+            Ok(Line::End { .. }) => closed = true,
+            Err(error) => damage.push(format!("told up to here: {error}")),
+        }
+    }
+    if lost > 0 {
+        damage.push(format!(
+            "{lost} events are missing in it: steps may be missing too"
+        ));
+    }
+    if !closed && damage.is_empty() {
+        damage.push("it has no last line: the session was not ended in order, or runs".to_owned());
+    }
+    let story = why.story(call);
+    let watched = Watched { call, story, worth };
+    Ok(Reading { watched, damage })
+}
+
+/// `seawall why JOURNAL [CALL]`: prints, and gives the exit code.
+pub(crate) fn why(
+    file: &Path,
+    call: Option<u64>,
+    json: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> eyre::Result<u8> {
+    let name = SafeText::new(&file.display().to_string()).single_line();
+    let input = file::journal(file)?;
+    let call = call.map(CallId);
+    let reading = match read(input, call) {
+        Ok(reading) => reading,
+        Err(error) => {
+            writeln!(err, "seawall: {name}: {error}")?;
+            return Ok(USAGE);
+        }
+    };
+    for damage in &reading.damage {
+        writeln!(err, "seawall: {name}: {damage}")?;
+    }
+    let code = if call.is_some() {
+        tell(&name, &reading.watched, json, out, err)?
+    } else {
+        out.write_all(list(&name, &reading.watched.worth).as_bytes())?;
+        0
+    };
+    Ok(if code == 0 && !reading.damage.is_empty() {
+        DAMAGED
+    } else {
+        code
+    })
+}
+
+/// Prints the story that was asked for, or says which calls there are; gives the exit code. `name` is that of the
+/// journal or scenario.
+pub(crate) fn tell(
+    name: &str,
+    watched: &Watched,
+    json: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> eyre::Result<u8> {
+    let Watched { call, story, worth } = watched;
+    let Some(story) = story else {
+        writeln!(err, "seawall: {name}: {}", worth.missing(*call))?;
+        return Ok(USAGE);
+    };
+    let text = if json {
+        // not into `out`: serde_json would wrap what printing meets, and a closed pipe would look like a fault
+        format!("{}\n", serde_json::to_string_pretty(story)?)
+    } else {
+        story.to_string()
+    };
+    out.write_all(text.as_bytes())?;
+    Ok(0)
+}
+
+/// The calls of a journal that are worth a question, a line each.
+fn list(name: &str, worth: &Worth) -> String {
+    let Some((first, last)) = worth.range else {
+        return format!("{name}: no calls\n");
+    };
+    let mut lines = vec![format!("{name}: {} calls, {first} to {last}", worth.calls)];
+    for (fate, rows) in worth.worst() {
+        let all = worth.unlucky.get(&fate).copied().unwrap_or_default();
+        let more = if all > rows.len() as u64 {
+            format!(", the first {}", rows.len())
+        } else {
+            String::new()
+        };
+        lines.extend(section(&format!("{} ({all}{more})", fate.label()), rows));
+    }
+    lines.extend(section("most tries", &worth.tried));
+    lines.extend(section("slowest", &worth.slowest));
+    if let Some(row) = worth
+        .worst()
+        .flat_map(|(_, rows)| rows)
+        .chain(&worth.slowest)
+        .next()
+    {
+        lines.push(String::new());
+        lines.push(format!("the story of one: seawall why JOURNAL {}", row.call.0));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// A title and its rows, after an empty line; nothing where there are no rows.
+fn section(title: &str, rows: &[Row]) -> Vec<String> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let head = [String::new(), title.to_owned()];
+    let rows = rows.iter().map(|row| {
+        let tries = match row.attempts {
+            0 => "not sent".to_owned(),
+            1 => "1 try".to_owned(),
+            tries => format!("{tries} tries"),
+        };
+        let prompt = SafeText::excerpt(&row.prompt, PROMPT);
+        let (call, took, fate) = (row.call.to_string(), row.took.as_secs_f64(), row.fate.label());
+        format!("  {call:>7} {fate:<8} {took:>8.2}s  {tries:<9} {prompt}")
+    });
+    head.into_iter().chain(rows).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Fate;
+    use crate::journal::{Header, Journal};
+    use crate::settings::Policy;
+    use crate::state::fixture::session;
+
+    fn journal(calls: u64, end: bool) -> Vec<u8> {
+        let header = Header::virtual_time(7, Policy::default());
+        let mut journal = Journal::try_new(Vec::new(), &header).unwrap();
+        for event in session(3, calls) {
+            journal.write(&event).unwrap();
+        }
+        let mut bytes = journal.finish().unwrap();
+        if !end {
+            let last = bytes.iter().rposition(|byte| *byte == b'{').unwrap();
+            bytes.truncate(last);
+        }
+        bytes
+    }
+
+    fn asked(call: Option<u64>, json: bool, bytes: &[u8]) -> (u8, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("j.ndjson");
+        std::fs::write(&file, bytes).unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = why(&file, call, json, &mut out, &mut err).unwrap();
+        (
+            code,
+            String::from_utf8(out).unwrap(),
+            String::from_utf8(err).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_call_is_told_as_text_and_as_json() {
+        let bytes = journal(40, true);
+        let (code, out, err) = asked(Some(3), false, &bytes);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.starts_with("#3 ") && out.contains("asked    ann"), "{out}");
+        let (_, json, _) = asked(Some(3), true, &bytes);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&value["call"], &value["story"]), (&3.into(), &1.into()));
+        let sentence = value["sentence"].as_str().unwrap();
+        assert!(out.starts_with(&format!("#3 {sentence}\n")), "{sentence}");
+    }
+
+    #[test]
+    fn a_call_that_is_not_there_is_told_with_those_that_are() {
+        let (code, out, err) = asked(Some(77), false, &journal(40, true));
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(
+            err.contains("no call #77: there are 40 of them, #1 to #40; ask for one that failed: #"),
+            "{err}"
+        );
+    }
+
+    #[test]
+    fn without_a_call_those_worth_a_question_are_listed() {
+        let (code, out, _) = asked(None, false, &journal(200, true));
+        assert_eq!(code, 0);
+        assert!(out.contains("200 calls, #1 to #200\n\n"), "{out}");
+        for title in [
+            "rejected (",
+            "refused (",
+            "failed (",
+            "cut (",
+            "most tries\n",
+            "slowest\n",
+        ] {
+            assert!(out.contains(&format!("\n{title}")), "{title}: {out}");
+        }
+        let rows = |fate: Fate| out.lines().filter(|line| line.contains(fate.label())).count();
+        assert!(rows(Fate::Failed) > 1, "{out}");
+    }
+
+    #[test]
+    fn a_damaged_journal_is_told_up_to_the_damage() {
+        let mut bytes = journal(40, true);
+        let (_, whole, _) = asked(Some(3), false, &bytes);
+        bytes.truncate(bytes.len() - 40);
+        let (code, out, err) = asked(Some(3), false, &bytes);
+        assert_eq!((code, out), (1, whole));
+        assert!(err.contains("told up to here: line "), "{err}");
+        let (code, _, err) = asked(Some(3), false, &journal(40, false));
+        assert_eq!(code, 1);
+        assert!(err.contains("it has no last line"), "{err}");
+        let (code, _, err) = asked(Some(3), false, b"no journal\n");
+        assert_eq!(code, 2);
+        assert!(err.contains("not a journal"), "{err}");
+    }
+}

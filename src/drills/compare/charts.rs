@@ -1,0 +1,40 @@
+//! The charts of a comparison.
+
+use super::sweep_chart::range;
+use super::{Column, Comparison, Sweep};
+use crate::drills::scenario::Measure;
+use crate::report::charts::{Chart, ChartError, MOST_SIDES, Side, SideBySide};
+
+impl Comparison {
+    /// What charts show of the policies side by side.
+    pub fn side_by_side(&self) -> SideBySide {
+        let side = |column: &Column| {
+            let of = |measure| column.row(measure).and_then(range);
+            Side {
+                name: column.policy.clone(),
+                served: of(Measure::ServedShare),
+                attempts: of(Measure::Amplification),
+                p95: of(Measure::LatencyP95),
+                wasted: of(Measure::WastedTokens),
+                over_time: column.over_time.clone(),
+            }
+        };
+        SideBySide {
+            title: self.scenario.clone(),
+            sides: self.policies.iter().map(side).collect(),
+        }
+    }
+
+    /// All charts: the trade-off of a sweep, and the policies side by side; these not where a sweep has more of them
+    /// than a page, for its first values alone would say nothing.
+    pub fn charts(&self, sweep: Option<&Sweep>) -> Result<Vec<Chart>, ChartError> {
+        let mut charts = Vec::new();
+        if let Some(sweep) = sweep {
+            charts.push(self.trade_off(sweep).chart()?);
+        }
+        if sweep.is_none() || self.policies.len() <= MOST_SIDES {
+            charts.extend(self.side_by_side().charts()?);
+        }
+        Ok(charts)
+    }
+}

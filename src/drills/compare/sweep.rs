@@ -1,0 +1,214 @@
+//! One setting over a range: `retry.attempts=1..5`, `breaker.failure_rate=0.2..0.8`, `breaker.open=1s..30s/6`,
+//! `retry.jitter=none,full`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::settings::Policy;
+use crate::settings::file::{self, ConfigError};
+
+/// Points of a range that does not say how many: its ends included.
+const POINTS: usize = 7;
+/// No sweep has more.
+const MOST_POINTS: usize = 50;
+
+/// A setting and the values it takes, as a policy file writes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// `retry.attempts`.
+    pub setting: String,
+    /// In order; at least two.
+    pub values: Vec<String>,
+}
+
+/// A sweep that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{text}': {problem}; write retry.attempts=1..5, breaker.failure_rate=0.2..0.8/4 or retry.jitter=none,full"
+)]
+pub struct SweepError {
+    text: String,
+    problem: &'static str,
+}
+
+impl Sweep {
+    /// The policy with each of the values, named by it.
+    pub fn policies(&self, policy: &Policy) -> Result<Vec<Policy>, ConfigError> {
+        self.values
+            .iter()
+            .map(|value| {
+                let mut policy = file::policy_with(policy, &self.setting, value)?;
+                policy.name = format!("{}={value}", self.setting);
+                Ok(policy)
+            })
+            .collect()
+    }
+
+    /// Where the values stand on an axis: seconds of durations, the place in the list of words.
+    pub fn positions(&self) -> Vec<f64> {
+        let number = |value: &String| value.parse().ok().or_else(|| seconds(value));
+        let numbers: Option<Vec<f64>> = self.values.iter().map(number).collect();
+        numbers.unwrap_or_else(|| (0..self.values.len()).map(|at| at as f64).collect())
+    }
+}
+
+impl FromStr for Sweep {
+    type Err = SweepError;
+
+    fn from_str(text: &str) -> Result<Self, SweepError> {
+        let refuse = |problem| SweepError {
+            text: crate::text::SafeText::excerpt(text, 80).to_string(),
+            problem,
+        };
+        let (setting, range) = text.split_once('=').ok_or(refuse("no values"))?;
+        let values = match range.split_once("..") {
+            Some((from, to)) => spread(from, to).map_err(refuse)?,
+            None => range.split(',').map(|value| value.trim().to_owned()).collect(),
+        };
+        if values.len() < 2 || values.iter().any(String::is_empty) {
+            return Err(refuse("at least two values are needed"));
+        }
+        if values.len() > MOST_POINTS {
+            return Err(refuse("more than 50 values"));
+        }
+        Ok(Self {
+            setting: setting.trim().to_owned(),
+            values,
+        })
+    }
+}
+
+/// The values from one end to the other.
+fn spread(from: &str, to: &str) -> Result<Vec<String>, &'static str> {
+    let (to, points) = match to.split_once('/') {
+        Some((to, points)) => (
+            to,
+            Some(points.trim().parse().map_err(|_| "no number after the /")?),
+        ),
+        None => (to, None),
+    };
+    let (from, to) = (from.trim(), to.trim());
+    if let Some(2..) | None = points.map(|points: usize| points) {
+    } else {
+        return Err("at least two values are needed");
+    }
+    if points.is_some_and(|points| points > MOST_POINTS) {
+        return Err("more than 50 values");
+    }
+    if let (Ok(first), Ok(last)) = (from.parse::<i64>(), to.parse::<i64>()) {
+        let span =
+            usize::try_from(last.checked_sub(first).unwrap_or(-1)).map_err(|_| "the range goes down")?;
+        let steps = points.map_or(span, |points| points - 1).min(span).max(1);
+        let steps = if points.is_none() {
+            steps.min(MOST_POINTS - 1)
+        } else {
+            steps
+        };
+        let mut values: Vec<i64> = (0..=steps)
+            .map(|step| first + (span as f64 * step as f64 / steps as f64).round() as i64)
+            .collect();
+        values.dedup();
+        return Ok(values.into_iter().map(|value| value.to_string()).collect());
+    }
+    let steps = points.unwrap_or(POINTS) - 1;
+    let between = |first: f64, last: f64| {
+        (0..=steps).map(move |step| first + (last - first) * step as f64 / steps as f64)
+    };
+    if let (Ok(first), Ok(last)) = (from.parse::<f64>(), to.parse::<f64>()) {
+        if !(first < last && first.is_finite() && last.is_finite()) {
+            return Err("the range goes down");
+        }
+        return Ok(between(first, last).map(short).collect());
+    }
+    match (seconds(from), seconds(to)) {
+        (Some(first), Some(last)) if first < last => {
+            let whole = |value: f64| Duration::from_millis((value * 1000.0).round() as u64);
+            Ok(between(first, last).map(|value| written(whole(value))).collect())
+        }
+        (Some(_), Some(_)) => Err("the range goes down"),
+        _ => Err("a range is between two numbers or two durations"),
+    }
+}
+
+/// A fraction in at most four decimals, and never without one: TOML tells `1` from `1.0`.
+fn short(value: f64) -> String {
+    let rounded = (value * 10_000.0).round() / 10_000.0;
+    format!("{rounded:?}")
+}
+
+fn written(duration: Duration) -> String {
+    match duration.as_millis() {
+        millis if millis % 1000 == 0 => format!("{}s", millis / 1000),
+        millis => format!("{millis}ms"),
+    }
+}
+
+/// The seconds of `250ms`, `10s`, `2m`, `1h`.
+fn seconds(text: &str) -> Option<f64> {
+    let digits = text.find(|letter: char| letter.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    let number: f64 = number.parse().ok()?;
+    (number >= 0.0).then_some(number * scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> Vec<String> {
+        text.parse::<Sweep>().unwrap().values
+    }
+
+    #[test]
+    fn ranges_lists_and_durations() {
+        assert_eq!(values("retry.attempts=1..5"), ["1", "2", "3", "4", "5"]);
+        assert_eq!(values("limit.concurrency=1..100/4"), ["1", "34", "67", "100"]);
+        assert_eq!(
+            values("breaker.failure_rate=0.2..0.8/4"),
+            ["0.2", "0.4", "0.6", "0.8"]
+        );
+        assert_eq!(
+            values("breaker.open=500ms..2s/4"),
+            ["500ms", "1s", "1500ms", "2s"]
+        );
+        assert_eq!(values("retry.jitter=none,full"), ["none", "full"]);
+        let sweep: Sweep = "breaker.open=500ms..2s/4".parse().unwrap();
+        assert_eq!(sweep.positions(), [0.5, 1.0, 1.5, 2.0]);
+        assert_eq!(
+            "retry.jitter=none,full".parse::<Sweep>().unwrap().positions(),
+            [0.0, 1.0]
+        );
+        let policies = sweep.policies(&Policy::default()).unwrap();
+        assert_eq!(policies[2].breaker.open, Duration::from_millis(1500));
+        assert_eq!(policies[2].name, "breaker.open=1500ms");
+    }
+
+    #[test]
+    fn what_is_no_sweep_is_refused_with_what_to_write() {
+        for (text, problem) in [
+            ("retry.attempts", "no values"),
+            ("retry.attempts=3", "at least two values"),
+            ("retry.attempts=5..1", "the range goes down"),
+            ("breaker.failure_rate=0.8..0.2", "the range goes down"),
+            ("breaker.open=30s..1s", "the range goes down"),
+            ("breaker.open=fast..slow", "between two numbers"),
+            ("retry.attempts=1..5/0", "at least two values"),
+            ("retry.attempts=1..5/x", "no number after the /"),
+            ("retry.attempts=1..100/99", "more than 50"),
+            ("retry.jitter=none,,full", "at least two values"),
+        ] {
+            let error = text.parse::<Sweep>().unwrap_err().to_string();
+            assert!(
+                error.contains(problem) && error.contains("write retry.attempts=1..5"),
+                "{text}: {error}"
+            );
+        }
+    }
+}

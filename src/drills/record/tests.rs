@@ -1,0 +1,520 @@
+//! Drills by hand, kept and played again.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::text::Heading;
+use super::*;
+use crate::drills::scenario::{self, Report, Scene};
+use crate::event::{CallId, UserId};
+use crate::session::bus::Bus;
+use crate::session::{LocalSession, Session, UpstreamConfig};
+use crate::settings::file;
+use crate::settings::{QueueOrder, Range, SemanticLabel, SemanticMode, SemanticSettings};
+use crate::time::{Clock, Utc};
+
+/// 2026-11-25 23:51:02 UTC.
+const NOW: u64 = 1_795_650_662;
+
+fn outage() -> SessionConfig {
+    SessionConfig {
+        faults: file::faults("outage").unwrap(),
+        ..SessionConfig::default()
+    }
+}
+
+fn burst(calls: u32) -> Command {
+    Command::Burst {
+        calls,
+        users: BurstUsers::One(UserId::new("ana")),
+    }
+}
+
+fn ask(prompt: &str) -> Command {
+    Command::Send {
+        prompt: prompt.into(),
+        user: UserId::new("ben"),
+        conversation: true,
+    }
+}
+
+/// Obeys commands at their times in milliseconds, under virtual time, and gives what was recorded.
+fn by_hand(config: &SessionConfig, commands: Vec<(u64, Command)>, until: u64) -> Drill {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let recorder = Recorder::new(config);
+        let clock = Clock::start();
+        let session = LocalSession::start(config, clock, Bus::tapped(clock, recorder.tap()));
+        let engine = session.engine.heard_by(recorder.ear());
+        let at = |millis| Timestamp::ZERO + Duration::from_millis(millis);
+        for (millis, command) in commands {
+            clock.sleep_until(at(millis)).await;
+            engine.obey(command);
+        }
+        clock.sleep_until(at(until)).await;
+        recorder.drill(clock.now())
+    })
+}
+
+/// What is kept of it.
+fn text(drill: &Drill) -> String {
+    drill.told(Path::new("drill.toml"), Utc::of(NOW)).unwrap().0
+}
+
+/// Plays a text as `seawall run` does.
+fn run(text: &str) -> (Scene, Report) {
+    let scene = scenario::read("drill", text, None, None).unwrap();
+    let outcome = scenario::in_virtual_time(&scene, None::<Vec<u8>>, &Arc::default()).unwrap();
+    let report = Report::new(&scene, &outcome, true);
+    (scene, report)
+}
+
+fn faults(on: bool) -> Command {
+    Command::SetFaults { on }
+}
+
+/// The drill of the issue: burst, outage on, burst, outage off, burst.
+fn drill() -> Drill {
+    let commands = vec![
+        (1_503, burst(20)),
+        (6_000, faults(true)),
+        (6_204, burst(50)),
+        (20_000, faults(false)),
+        (60_000, burst(20)),
+    ];
+    by_hand(&outage(), commands, 90_000)
+}
+
+#[test]
+fn a_drill_by_hand_is_kept_runs_headless_and_passes() {
+    let text = text(&drill());
+    let (scene, report) = run(&text);
+    assert!(report.met, "{report}\n{text}");
+    assert_eq!(report.measures["calls"], Some(90.0));
+    assert_eq!(scene.scenario.duration, Duration::from_secs(90));
+    // an outage that nobody noticed would prove nothing
+    assert!(report.measures["breaker_opened"] > Some(0.0), "{report}");
+    assert!(report.expectations.len() >= 8, "{text}");
+    // and one who sees it fail: without the outage it does not come as expected
+    let calm = text.replace("on = true", "on = false");
+    let (_, report) = run(&calm);
+    assert!(!report.met, "{report}");
+}
+
+#[test]
+fn what_is_kept_reads_well() {
+    let text = text(&drill());
+    let begins = "# A drill by hand, saved by seawall ";
+    assert!(text.starts_with(begins), "{text}");
+    for part in [
+        " on 2026-11-25 23:51:02 UTC.\n# 90 calls in 90s under the policy production; the built-in simulator answered.\n",
+        "#   seawall run drill.toml\n",
+        "\nname = \"drill\"\nabout = \"a drill by hand: 3 bursts, the fault profile outage\"\nseed = 7\nduration = \"90s\"\n",
+        "\n[policy]\nbase = \"production\"\n",
+        "\n[person]\nusers = [\"ana\", \"ben\", \"cleo\", \"dev\"]\nanswer_tokens = 256\n",
+        "\n# What was done, and when.\n\n[[command]]\nat = \"1.5s\"\ndo = { burst = { calls = 20, user = \"ana\" } }\n\
+         \n[[command]]\nat = \"6s\"\ndo = { faults = { on = true, profile = \"outage\" } }\n\
+         \n[[command]]\nat = \"6.2s\"\ndo = { burst = { calls = 50, user = \"ana\" } }\n\
+         \n[[command]]\nat = \"20s\"\ndo = { faults = { on = false } }\n",
+        "\n[[expect]]\nmeasure = \"calls\" # calls that began: was 90\nat_least = 90\nat_most = 90\n",
+    ] {
+        assert!(text.contains(part), "{part}\nin\n{text}");
+    }
+}
+
+/// Whatever is typed comes back, and nothing of it reaches a terminal that prints the file.
+#[test]
+fn hostile_prompts_come_back_as_they_were() {
+    let prompts = [
+        "\"quoted\" and 'quoted' and \"\"\"thrice\"\"\"",
+        "two\nlines\r\nand a\ttab",
+        "back\\slash \\n \\u0041",
+        "\u{1b}[2J\u{1b}]0;title\u{7} \u{9b}31m \u{202e}reversed \u{200b}",
+        "# no comment\n[[expect]]\nmeasure = \"calls\"",
+        "}} ] 🦀 ünïcödé",
+    ];
+    let commands = prompts.iter().enumerate();
+    let commands = commands.map(|(index, prompt)| (index as u64 * 1000, ask(prompt)));
+    let text = text(&by_hand(&SessionConfig::default(), commands.collect(), 30_000));
+    let printable = |c: char| c == '\n' || !(c.is_control() || matches!(c, '\u{200b}' | '\u{202e}'));
+    assert!(text.chars().all(printable), "{text}");
+    let (scene, report) = run(&text);
+    assert!(report.met, "{report}");
+    let came: Vec<&str> = scene.scenario.commands.iter().filter_map(typed).collect();
+    assert_eq!(came, prompts);
+}
+
+fn typed(command: &TimedCommand) -> Option<&str> {
+    match &command.wish {
+        Wish::Send(send) => Some(&send.prompt),
+        _ => None,
+    }
+}
+
+/// What was set in the control room is a line of the file, and what was switched by a key is not told again.
+#[test]
+fn a_change_of_policy_is_kept_as_what_was_set() {
+    let begins = Policy::default();
+    let mut switched = begins.clone();
+    switched.limit.order = QueueOrder::Fifo;
+    switched.cache.enabled = false;
+    let set = |policy: &Policy, path, value| policy.with(path, value).unwrap();
+    let quick = set(&set(&switched, "retry.attempts", "1"), "breaker.open", "10s");
+    let named = set(&quick, "limit.users.\"ann.b\".weight", "3");
+    let apply = |policy: &Policy| Command::ApplyPolicy {
+        policy: Box::new(policy.clone()),
+    };
+    let commands = vec![
+        (0, faults(true)),
+        (500, Command::SetCache { on: false }),
+        (
+            600,
+            Command::SetQueueOrder {
+                order: QueueOrder::Fifo,
+            },
+        ),
+        (1_000, apply(&quick)),
+        // the same again is no command
+        (1_500, apply(&quick)),
+        (2_000, burst(8)),
+        (3_000, apply(&named)),
+        (4_000, apply(&quick)),
+        (5_000, apply(&begins)),
+        (40_000, burst(8)),
+    ];
+    let drill = by_hand(&outage(), commands, 90_000);
+    let text = text(&drill);
+    for part in [
+        "\nat = \"1s\"\ndo = { set = [\"breaker.open=10s\", \"retry.attempts=1\"] }\n",
+        "\nat = \"3s\"\ndo = { set = [\"limit.users.\\\"ann.b\\\".weight=3\"] }\n",
+        "\nat = \"4s\"\ndo = { set = [\"limit.users.\\\"ann.b\\\"=none\"] }\n",
+        "\nat = \"5s\"\ndo = { set = [\n    \"breaker.open=5s\",\n    \"cache.enabled=true\",\n    \"limit.order=fair\",\n    \"retry.attempts=3\",\n] }\n",
+        "2 bursts, the fault profile outage, 4 changes of policy\"\n",
+    ] {
+        assert!(text.contains(part), "{part}\nin\n{text}");
+    }
+    let (scene, report) = run(&text);
+    assert_eq!(scene.scenario.commands.len(), 9);
+    assert!(report.met, "{report}\n{text}");
+    // they are obeyed: others make more attempts
+    let untouched = text.replace("\"breaker.open=10s\", ", "\"breaker.enabled=false\", ");
+    assert_ne!(untouched, text);
+    let (_, more) = run(&untouched);
+    assert!(more.measures["attempts"] > report.measures["attempts"], "{more}");
+}
+
+#[test]
+fn many_changes_are_a_line_each() {
+    let to = file::policy("exercise").unwrap();
+    let commands = vec![
+        (0, Command::ApplyPolicy { policy: Box::new(to) }),
+        (10, ask("why?")),
+    ];
+    let text = text(&by_hand(&SessionConfig::default(), commands, 30_000));
+    let begins = "do = { set = [\n    \"breaker.counts=call\",\n";
+    assert!(text.contains(begins), "{text}");
+    let (_, report) = run(&text);
+    assert!(report.met, "{report}");
+}
+
+/// Rates that nobody wrote, as `+` makes them, are short, and still no more than 1 together.
+#[test]
+fn rates_are_rounded_so_that_the_file_is_valid() {
+    let third = 1.0 / 3.0;
+    let rates = FaultProfile {
+        name: "thirds".into(),
+        about: "nobody reads this again".into(),
+        reset: third,
+        unavailable: third,
+        server_error: third,
+        ..FaultProfile::default()
+    };
+    let config = SessionConfig {
+        faults: rates,
+        faults_on: true,
+        ..SessionConfig::default()
+    };
+    let text = text(&by_hand(&config, vec![(0, ask("why?"))], 60_000));
+    let line = "do = { faults = { on = true, rates = { name = \"thirds\", reset = 0.3333, \
+                server_error = 0.3333, unavailable = 0.3333 } } }\n";
+    assert!(text.contains(line), "{text}");
+    assert!(run(&text).1.met, "{text}");
+}
+
+/// Every command a person has, back as the same wish at the same time.
+#[test]
+fn every_command_comes_back() {
+    let rates = FaultProfile {
+        name: "my \"own\"".into(),
+        unavailable: 0.125,
+        stall_for: Duration::from_millis(1500),
+        latency: Some(LatencyProfile::default()),
+        ..FaultProfile::default()
+    };
+    let commands = vec![
+        ask("why?"),
+        Command::Burst {
+            calls: 3,
+            users: BurstUsers::All,
+        },
+        faults(true),
+        Command::SetFaultProfile {
+            profile: Box::new(rates),
+        },
+        faults(false),
+        Command::Cancel { call: CallId(2) },
+        Command::CancelAll,
+        Command::ForgetConversation,
+        Command::SetCache { on: false },
+        Command::SetCache { on: true },
+        Command::ClearCache,
+        Command::SetSemantic {
+            mode: SemanticMode::Shadow,
+        },
+        Command::LabelHit {
+            call: CallId(1),
+            good: false,
+        },
+        Command::SetQueueOrder {
+            order: QueueOrder::Fifo,
+        },
+        Command::ApplyPolicy {
+            policy: Box::new(file::policy("exercise").unwrap()),
+        },
+        Command::SetBreaker {
+            mode: BreakerMode::ForcedOpen,
+        },
+        Command::SetBreaker {
+            mode: BreakerMode::ForcedClosed,
+        },
+        Command::SetBreaker {
+            mode: BreakerMode::Automatic,
+        },
+        Command::ResetBreaker,
+    ];
+    let timed = commands.into_iter().enumerate();
+    let timed = timed.map(|(index, command)| (index as u64 * 10, command));
+    let drill = by_hand(&outage(), timed.collect(), 1_000);
+    let (scene, _) = run(&text(&drill));
+    let mut came = scene.scenario.commands;
+    assert_eq!(came.len(), 19);
+    for command in &mut came {
+        if let Wish::Faults(faults) = &mut command.wish {
+            // the name stands for its rates
+            faults.profile = None;
+        }
+    }
+    assert_eq!(came, drill.commands);
+}
+
+#[test]
+fn a_policy_is_its_preset_or_what_differs() {
+    let mut odd = file::policy("exercise").unwrap();
+    odd.retry.attempts = 9;
+    odd.limit.requests.capacity = 11;
+    for (policy, base) in [
+        (file::policy("production").unwrap(), "production"),
+        (file::policy("exercise").unwrap(), "exercise"),
+        (odd, "production"),
+    ] {
+        let config = SessionConfig {
+            policy: policy.clone(),
+            ..SessionConfig::default()
+        };
+        let drill = by_hand(&config, vec![(0, ask("why?"))], 5_000);
+        let heading = Heading {
+            name: "drill",
+            file: "drill.toml",
+            when: Utc::of(NOW),
+        };
+        let text = text::write(&drill, heading, &[]);
+        assert!(text.contains(&format!("base = \"{base}\"\n")), "{text}");
+        let mut came = scenario::read("drill", &text, None, None).unwrap().policy;
+        came.name.clone_from(&policy.name);
+        assert_eq!(came, policy, "{text}");
+    }
+}
+
+/// What answered or embedded elsewhere is not there headless: the file says what stands in for it.
+#[test]
+fn who_stands_in_for_others_is_said() {
+    let stands_in = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains(" stands in for "))
+            .count()
+    };
+    let here = text(&by_hand(&outage(), vec![(0, burst(2))], 9_000));
+    assert_eq!(stands_in(&here), 0, "{here}");
+    let mut config = SessionConfig {
+        upstream: Some(UpstreamConfig {
+            url: Url::parse("http://10.0.0.7:8034/v1").unwrap(),
+            api_key: None,
+            extra_roots: Vec::new(),
+        }),
+        ..outage()
+    };
+    config.policy.semantic.mode = SemanticMode::On;
+    config.policy.semantic.embedder = Some("https://user:word@embed.example/v1?key=k".into());
+    let text = text(&by_hand(
+        &config,
+        vec![(0, ask("why?")), (5_000, ask("why so?"))],
+        9_000,
+    ));
+    assert_eq!(stands_in(&text), 2, "{text}");
+    assert!(text.contains("; 10.0.0.7:8034 answered.\n"), "{text}");
+    assert!(
+        text.contains("\n# embed.example compared the prompts of the semantic cache."),
+        "{text}"
+    );
+    assert!(!text.contains("word") && !text.contains("key=k"), "{text}");
+    let (scene, report) = run(&text);
+    assert!(report.met, "{report}\n{text}");
+    // the threshold that suits the built-in one
+    assert_eq!(
+        scene.policy.semantic,
+        SemanticSettings {
+            mode: SemanticMode::On,
+            ..SemanticSettings::default()
+        }
+    );
+}
+
+/// What people said of hits, long ago and elsewhere, is noise in a drill without a semantic cache.
+#[test]
+fn labels_are_kept_where_they_can_matter() {
+    let mut config = outage();
+    config.policy.semantic.labels = vec![SemanticLabel {
+        request: "8613424a4fc9190a2da23823c406faa5".into(),
+        good: 2,
+        bad: 0,
+        threshold: None,
+    }];
+    let plain = text(&by_hand(&config, vec![(0, burst(2))], 9_000));
+    assert!(!plain.contains("labels"), "{plain}");
+    let on = Command::SetSemantic {
+        mode: SemanticMode::On,
+    };
+    let semantic = text(&by_hand(&config, vec![(0, on), (1, burst(2))], 9_000));
+    assert!(
+        semantic.contains("\nlabels = [{ bad = 0, good = 2, request = \"8613"),
+        "{semantic}"
+    );
+    assert!(run(&semantic).1.met, "{semantic}");
+}
+
+/// What runs when the session ends is stopped by it, and the file says so.
+#[test]
+fn an_end_in_the_middle_is_a_command_too() {
+    let recorder = Recorder::new(&outage());
+    let drill = by_hand(&outage(), vec![(0, burst(5))], 100);
+    assert_eq!(drill.running, 5);
+    assert!(text(&drill).contains("# When it was saved, 5 calls had not ended.\n"));
+    recorder.lock().tally = drill.tally;
+    recorder.end(Timestamp::ZERO + Duration::from_millis(104));
+    // once, whoever says it again
+    recorder.end(Timestamp::ZERO + Duration::from_millis(150));
+    let kept = recorder.drill(Timestamp::ZERO).commands;
+    assert_eq!(
+        kept,
+        [TimedCommand {
+            at: Duration::from_millis(100),
+            wish: Wish::CancelAll
+        }]
+    );
+}
+
+/// The engine may stop everything before anybody else knows of the end: then it was heard first.
+#[tokio::test(start_paused = true)]
+async fn an_engine_without_commands_says_that_it_stops() {
+    let config = outage();
+    let recorder = Recorder::new(&config);
+    let clock = Clock::start();
+    let session = LocalSession::start(&config, clock, Bus::tapped(clock, recorder.tap()));
+    let engine = session.engine.heard_by(recorder.ear());
+    let (commands, obeyed) = tokio::sync::mpsc::channel(1);
+    commands.send(burst(5)).await.unwrap();
+    let person = async {
+        clock
+            .sleep_until(Timestamp::ZERO + Duration::from_millis(100))
+            .await;
+        drop(commands);
+    };
+    tokio::join!(engine.run(obeyed), person);
+    engine.settled().await;
+    recorder.end(clock.now());
+    let wishes: Vec<Wish> = recorder
+        .drill(clock.now())
+        .commands
+        .into_iter()
+        .map(|command| command.wish)
+        .collect();
+    assert!(
+        matches!(wishes[..], [Wish::Burst(_), Wish::CancelAll]),
+        "{wishes:?}"
+    );
+}
+
+#[test]
+fn nothing_is_overwritten_and_nothing_empty_is_left() {
+    let dir = std::env::temp_dir().join(format!("seawall-record-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let idle = by_hand(&outage(), vec![(0, faults(true))], 10);
+    let place = Place::Dated(dir.clone());
+    assert!(matches!(idle.save(&place, NOW), Err(SaveError::Empty)));
+    let short = by_hand(&outage(), vec![(0, burst(2))], 9_000);
+    let first = short.save(&place, NOW).unwrap();
+    let second = short.save(&place, NOW).unwrap();
+    assert_eq!(first.path, dir.join("drill-20261125-235102.toml"));
+    assert_eq!(second.path, dir.join("drill-20261125-235102-2.toml"));
+    assert!(
+        first
+            .to_string()
+            .starts_with("saved drill-20261125-235102.toml: 1 command, "),
+        "{first}"
+    );
+    let missing = Place::File(dir.join("no such").join("drill.toml"));
+    let refused = short.save(&missing, NOW).unwrap_err().to_string();
+    assert!(refused.starts_with("cannot write "), "{refused}");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+/// Over sockets and in real time; what is not the same headless is left out, so that the rest passes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_session_is_kept_and_passes() {
+    let at_once = Range { min_ms: 0, max_ms: 0 };
+    let mut config = SessionConfig {
+        latency: LatencyProfile {
+            first_token: at_once,
+            between_tokens: at_once,
+        },
+        faults: FaultProfile {
+            unavailable: 1.0,
+            ..FaultProfile::default()
+        },
+        ..SessionConfig::default()
+    };
+    config.policy.retry.attempts = 1;
+    let recorder = Recorder::new(&config);
+    let clock = Clock::start();
+    let bus = Bus::tapped(clock, recorder.tap());
+    let session = Session::start_on(config, clock, bus).await.unwrap();
+    let engine = session.engine().clone().heard_by(recorder.ear());
+    for command in [burst(10), faults(true), burst(10), faults(false), burst(10)] {
+        engine.obey(command);
+        engine.settled().await;
+    }
+    let drill = recorder.drill(clock.now());
+    session.shutdown().await;
+    assert_eq!((drill.calls, drill.running), (30, 0));
+    let report = tokio::task::spawn_blocking(move || run(&text(&drill)).1);
+    let report = report.await.unwrap();
+    assert!(report.met, "{report}");
+    assert_eq!(report.measures["calls"], Some(30.0));
+}

@@ -1,0 +1,267 @@
+//! Edge cases of the tally and of what is read off it: times that never came to be, and parts of the calls.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::measure::{Measure, Part};
+use super::tally::Tally;
+use crate::event::{BreakerState, CallId, Event, EventKind, Fate, MoveReason, Origin, UserId, WindowCounts};
+use crate::settings::FaultProfile;
+use crate::state::State;
+use crate::text::SafeText;
+use crate::time::Timestamp;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::ZERO + Duration::from_secs(seconds)
+}
+
+/// A tally that is told of one thing after the other.
+#[derive(Default)]
+struct Story(Tally);
+
+impl Story {
+    fn tell(&mut self, seconds: u64, call: Option<u64>, kind: EventKind) {
+        self.0.take(&Event {
+            seq: 0,
+            at: at(seconds),
+            call: call.map(CallId),
+            kind,
+        });
+    }
+
+    fn faults(mut self, seconds: u64, on: bool) -> Self {
+        let profile = Box::new(FaultProfile::default());
+        self.tell(seconds, None, EventKind::FaultsApplied { on, profile });
+        self
+    }
+
+    fn breaker(mut self, seconds: u64, from: BreakerState, to: BreakerState) -> Self {
+        let kind = EventKind::BreakerMoved {
+            from,
+            to,
+            generation: 0,
+            reason: MoveReason::Consecutive,
+            until: None,
+            window: WindowCounts::default(),
+        };
+        self.tell(seconds, None, kind);
+        self
+    }
+
+    /// A call from its beginning to its end.
+    fn call(mut self, number: u64, user: &str, (from, until): (u64, u64), fate: Fate, attempts: u32) -> Self {
+        let kind = EventKind::CallStarted {
+            origin: Origin::Library,
+            user: UserId::new(user),
+            prompt: SafeText::new("why?"),
+            fingerprint: "".into(),
+            prompt_tokens: 1,
+            deadline: Timestamp::MAX,
+            manner: crate::event::Manner::default(),
+        };
+        self.tell(from, Some(number), kind);
+        let kind = EventKind::CallEnded {
+            fate,
+            attempts,
+            failure: None,
+            usage: None,
+            took: Duration::from_secs(until - from),
+        };
+        self.tell(until, Some(number), kind);
+        self
+    }
+
+    fn of(&self, measure: Measure) -> Option<f64> {
+        measure.of(&self.0, &Part::default())
+    }
+}
+
+use BreakerState::{Closed, HalfOpen, Open};
+
+#[test]
+fn without_faults_there_is_neither_trip_nor_recovery() {
+    let story =
+        Story::default()
+            .faults(0, false)
+            .breaker(5, Closed, Open)
+            .call(1, "ana", (6, 7), Fate::Answered, 1);
+    for measure in [Measure::TimeToTrip, Measure::Recovery, Measure::TimeToClose] {
+        assert_eq!(story.of(measure), None, "{measure:?}");
+    }
+}
+
+#[test]
+fn the_time_to_trip_is_from_the_first_faults_to_the_first_opening_after_them() {
+    let story = Story::default()
+        .breaker(2, Closed, Open)
+        .faults(10, true)
+        .breaker(14, Closed, Open)
+        .faults(20, false)
+        .faults(30, true)
+        .breaker(31, Closed, Open);
+    assert_eq!(story.of(Measure::TimeToTrip), Some(4.0));
+    assert_eq!(story.of(Measure::BreakerOpened), Some(3.0));
+}
+
+#[test]
+fn only_a_call_that_began_after_the_faults_proves_recovery() {
+    let story = Story::default()
+        .faults(10, true)
+        .call(1, "ana", (19, 22), Fate::Answered, 1)
+        .faults(20, false)
+        .call(2, "ana", (21, 24), Fate::Hit, 0)
+        .call(3, "ana", (23, 29), Fate::Answered, 1)
+        .call(4, "ana", (24, 26), Fate::Answered, 1);
+    // neither the one from before nor the stored one; and the earliest answer, not the earliest call
+    assert_eq!(story.of(Measure::Recovery), Some(6.0));
+}
+
+#[test]
+fn the_time_to_close_is_zero_for_a_closed_breaker_and_nothing_for_one_that_stays_open() {
+    let closed = Story::default().faults(1, true).faults(2, false);
+    assert_eq!(closed.of(Measure::TimeToClose), Some(0.0));
+    let open = Story::default()
+        .faults(1, true)
+        .breaker(2, Closed, Open)
+        .faults(5, false);
+    assert_eq!(open.of(Measure::TimeToClose), None);
+    let probed = open.breaker(7, Open, HalfOpen).breaker(9, HalfOpen, Closed);
+    assert_eq!(probed.of(Measure::TimeToClose), Some(4.0));
+}
+
+#[test]
+fn faults_that_never_end_have_no_recovery() {
+    let story = Story::default()
+        .faults(1, true)
+        .call(1, "ana", (2, 3), Fate::Answered, 2);
+    assert_eq!(
+        (story.of(Measure::Recovery), story.of(Measure::TimeToClose)),
+        (None, None)
+    );
+}
+
+#[test]
+fn a_part_begins_with_its_first_instant_and_ends_before_its_last() {
+    let story = Story::default()
+        .call(1, "ana", (0, 1), Fate::Answered, 1)
+        .call(2, "ben", (10, 12), Fate::Failed, 3)
+        .call(3, "ana", (20, 21), Fate::Refused, 0);
+    let part = |from: u64, until: u64, user: Option<&str>| Part {
+        from: Some(at(from)),
+        until: Some(at(until)),
+        user: user.map(str::to_owned),
+        users: Vec::new(),
+    };
+    let tally = &story.0;
+    assert_eq!(Measure::Calls.of(tally, &part(0, 10, None)), Some(1.0));
+    assert_eq!(Measure::Calls.of(tally, &part(10, 20, None)), Some(1.0));
+    assert_eq!(Measure::Calls.of(tally, &part(0, 21, Some("ana"))), Some(2.0));
+    assert_eq!(Measure::FailedShare.of(tally, &part(10, 20, None)), Some(1.0));
+    let together = |users: &[&str]| Part {
+        users: users.iter().map(ToString::to_string).collect(),
+        ..Part::default()
+    };
+    assert_eq!(Measure::Calls.of(tally, &together(&["ana"])), Some(2.0));
+    assert_eq!(Measure::Calls.of(tally, &together(&["ana", "ben"])), Some(3.0));
+    // no calls: a number of them there is, a share of them there is not
+    let nobody = part(0, 21, Some("cleo"));
+    assert_eq!(Measure::Calls.of(tally, &nobody), Some(0.0));
+    assert_eq!(Measure::ServedShare.of(tally, &nobody), None);
+    assert_eq!(Measure::LatencyP95.of(tally, &nobody), None);
+}
+
+#[test]
+fn amplification_is_of_calls_that_made_attempts() {
+    let story = Story::default()
+        .call(1, "ana", (0, 1), Fate::Answered, 1)
+        .call(2, "ana", (0, 1), Fate::Failed, 3)
+        .call(3, "ana", (0, 0), Fate::Refused, 0)
+        .call(4, "ana", (0, 2), Fate::Answered, 2);
+    assert_eq!(story.of(Measure::Amplification), Some(2.0));
+    assert_eq!(story.of(Measure::Retries), Some(3.0));
+    assert_eq!(story.of(Measure::SavedByRetry), Some(1.0));
+    assert_eq!(story.of(Measure::MaxAttempts), Some(3.0));
+    assert_eq!(Story::default().of(Measure::Amplification), None);
+}
+
+#[test]
+fn what_never_came_to_be_is_not_within_bounds() {
+    let text = "duration = \"1s\"\n[[callers]]\narrival.burst = { calls = 1 }\n\
+                [[expect]]\nmeasure = \"time_to_trip\"\nat_most = 100.0\n";
+    let scene = super::read("test", text, None, None).unwrap();
+    let outcome = super::Outcome {
+        tally: Tally::default(),
+        history: crate::report::charts::History::default(),
+        violation: None,
+        leftovers: Vec::new(),
+        watched: None,
+    };
+    let report = super::Report::new(&scene, &outcome, true);
+    assert!(!report.met);
+    assert!(
+        report
+            .to_string()
+            .contains("not met   time_to_trip is not to be had, at most 100\n")
+    );
+}
+
+/// A journal that stays in memory.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Plays a bundled scenario and folds its journal: the state at the end, and in which seconds there was a storm.
+fn folded(name: &str) -> (State, Vec<u64>) {
+    let paper = Paper::default();
+    let scene = super::load(name, None, None).unwrap();
+    super::in_virtual_time(&scene, Some(paper.clone()), &Arc::default()).unwrap();
+    let journal = std::mem::take(&mut *paper.0.lock().unwrap());
+    let (_, lines) = crate::journal::read(journal.as_slice()).unwrap();
+    let (mut state, mut stormy) = (State::default(), Vec::new());
+    for line in lines {
+        let crate::journal::Line::Event(event) = line.unwrap() else {
+            continue;
+        };
+        let second = event.at.0 / 1_000_000_000;
+        if second > state.last_event_at.0 / 1_000_000_000 && state.storm(state.last_event_at).is_some() {
+            stormy.push(state.last_event_at.0 / 1_000_000_000);
+        }
+        state.apply(&event);
+    }
+    (state, stormy)
+}
+
+#[test]
+fn the_retry_storm_is_called_one_and_the_averted_one_is_not() {
+    let (state, stormy) = folded("retry-storm");
+    // the trigger comes at second 60 and goes at 70; nobody takes it back
+    let first = *stormy.first().unwrap();
+    assert!((60..90).contains(&first), "began in second {first}");
+    assert_eq!(
+        stormy,
+        (first..=stormy[stormy.len() - 1]).collect::<Vec<_>>(),
+        "it never paused"
+    );
+    assert!(stormy[stormy.len() - 1] >= 239);
+    let storm = state.storm(Timestamp::ZERO + Duration::from_secs(239)).unwrap();
+    assert!(storm.retries > 0.6 && storm.helped < 0.25, "{storm:?}");
+    assert_eq!(state.retry.storms, 1);
+    let (peak, _) = state.retry.peak.unwrap();
+    assert!(peak > 4.0 && peak >= state.retry.amplification().unwrap());
+
+    let (state, stormy) = folded("retry-storm-averted");
+    assert_eq!(stormy, Vec::<u64>::new());
+    assert_eq!(state.retry.storms, 0);
+    assert!(state.retry.amplification().unwrap() < 1.3);
+}

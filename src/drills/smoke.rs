@@ -1,0 +1,362 @@
+//! The drill that runs where there is no terminal: a burst, faults on, a burst, faults off, recovery. It
+//! prints a report whose fates add up.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::event::{BreakerState, BurstUsers, Command, Fate, UpstreamHealth, UserId};
+use crate::session::source::Progress;
+use crate::session::{Session, USERS};
+use crate::settings::{FaultProfile, SemanticMode};
+use crate::state::{FateCounts, SemanticView, State};
+use crate::time::Timestamp;
+
+/// Calls of each burst.
+const BURST: u32 = 30;
+/// No part of the drill takes longer.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Between two calls that try whether it has recovered.
+const TRY_EVERY: Duration = Duration::from_millis(500);
+
+/// How a drill went.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// For people.
+    pub text: String,
+    /// Whether calls were answered again after the faults.
+    pub recovered: bool,
+}
+
+/// Why there is no report.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DrillError {
+    /// The upstream cannot be used.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// What one part of the drill did.
+struct Part {
+    name: String,
+    counts: FateCounts,
+    took: Duration,
+    attempts: u64,
+}
+
+/// Runs the drill on a session, under these faults.
+pub async fn run(session: &Session, faults: &FaultProfile) -> Result<Report, DrillError> {
+    if let UpstreamHealth::Trouble { message } = session.probe().await {
+        return Err(DrillError::Unreachable(message.to_string()));
+    }
+    let mut source = session.watch();
+    let obey = |command| session.engine().obey(command);
+    let burst = || Command::Burst {
+        calls: BURST,
+        users: BurstUsers::One(UserId::new(USERS[0])),
+    };
+    let mut parts = Vec::new();
+
+    let mut part = Begun::new("calm", source.state());
+    obey(burst());
+    part.settle(session, &mut source).await;
+    parts.push(part.end(source.state()));
+
+    let mut part = Begun::new(&format!("faults: {}", faults.name), source.state());
+    obey(Command::SetFaults { on: true });
+    obey(burst());
+    part.settle(session, &mut source).await;
+    parts.push(part.end(source.state()));
+
+    let mut part = Begun::new("recovery", source.state());
+    obey(Command::SetFaults { on: false });
+    let faults_off_at = session.clock().now();
+    let recovered_at = recover(session, &mut source, &mut part).await;
+    part.settle(session, &mut source).await;
+    parts.push(part.end(source.state()));
+
+    let recovery = recovered_at.map(|at| at.since(faults_off_at));
+    Ok(Report {
+        text: write(source.state(), &parts, recovery),
+        recovered: recovery.is_some(),
+    })
+}
+
+/// Sends single calls until one is answered by the upstream and the breaker is closed.
+async fn recover(
+    session: &Session,
+    source: &mut crate::session::source::Source,
+    part: &mut Begun,
+) -> Option<Timestamp> {
+    let give_up_at = session.clock().now() + PATIENCE;
+    for n in 1_u32.. {
+        let answered_before = source.state().calls.totals.ended(Fate::Answered);
+        let prompt = format!("Is it over? (try {n})");
+        session.engine().obey(Command::Send {
+            prompt,
+            user: UserId::new(USERS[0]),
+            conversation: false,
+        });
+        part.settle(session, source).await;
+        let state = source.state();
+        let answered = state.calls.totals.ended(Fate::Answered) > answered_before;
+        if answered && state.breaker.state == BreakerState::Closed {
+            return Some(session.clock().now());
+        }
+        if session.clock().now() >= give_up_at {
+            return None;
+        }
+        session.clock().sleep(TRY_EVERY).await;
+    }
+    None
+}
+
+/// A part of the drill that runs.
+struct Begun {
+    name: String,
+    at: Timestamp,
+    counts: FateCounts,
+    attempts: u64,
+    last: Timestamp,
+    patience: Duration,
+}
+
+impl Begun {
+    fn new(name: &str, state: &State) -> Self {
+        Self {
+            name: name.to_owned(),
+            at: state.last_event_at,
+            counts: state.calls.totals.clone(),
+            attempts: state.retry.attempts,
+            last: state.last_event_at,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Waits until no call runs and no burst makes any.
+    ///
+    /// What takes too long is stopped, and waited for all the same: it belongs to this part.
+    async fn settle(&mut self, session: &Session, source: &mut crate::session::source::Source) {
+        let clock = session.clock();
+        let mut give_up_at = clock.now() + self.patience;
+        let target = session.bus().with_state(|state| state.next_seq);
+        loop {
+            let state = source.state();
+            let quiet = state.calls.totals.running() == 0
+                && state.calls.burst.as_ref().is_none_or(|burst| burst.all_made);
+            if quiet && state.next_seq >= target {
+                self.last = state.last_event_at;
+                return;
+            }
+            tokio::select! {
+                biased;
+                progress = source.advance() => if matches!(progress, Progress::Ended) { return },
+                () = clock.sleep_until(give_up_at) => {
+                    session.engine().obey(Command::CancelAll);
+                    give_up_at = Timestamp::MAX;
+                }
+            }
+        }
+    }
+
+    fn end(self, state: &State) -> Part {
+        let mut counts = state.calls.totals.clone();
+        counts.started -= self.counts.started;
+        for (now, before) in counts.ended.iter_mut().zip(self.counts.ended) {
+            *now -= before;
+        }
+        Part {
+            name: self.name,
+            counts,
+            took: self.last.since(self.at),
+            attempts: state.retry.attempts - self.attempts,
+        }
+    }
+}
+
+/// What a session did, in some lines: left behind when the screen closes.
+pub fn summary(state: &State) -> String {
+    let mut text = String::new();
+    let totals = &state.calls.totals;
+    let fates = Fate::ALL.iter().filter(|fate| totals.ended(**fate) > 0);
+    let fates: Vec<String> = fates
+        .map(|fate| format!("{} {}", totals.ended(*fate), fate.label()))
+        .collect();
+    let ended = if fates.is_empty() {
+        "none yet".to_owned()
+    } else {
+        fates.join(", ")
+    };
+    let _ = writeln!(
+        text,
+        "seawall   seed {}   policy {}",
+        state.session.seed, state.session.policy.name
+    );
+    let _ = writeln!(text, "calls     {}: {ended}", totals.started);
+    guards(&mut text, state);
+    text
+}
+
+/// The report.
+fn write(state: &State, parts: &[Part], recovery: Option<Duration>) -> String {
+    let mut text = String::new();
+    let upstream = state
+        .session
+        .upstream
+        .as_ref()
+        .map(|upstream| upstream.host.to_string())
+        .unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "seawall drill   upstream {upstream}   policy {}   seed {}\n",
+        state.session.policy.name, state.session.seed
+    );
+    let asked = state
+        .session
+        .upstream
+        .as_ref()
+        .and_then(|upstream| upstream.model.as_ref());
+    let health = state.session.health.as_ref();
+    if let Some(unlisted) = asked.and_then(|asked| health?.unlisted(asked.as_str())) {
+        let _ = writeln!(text, "warning   {unlisted}\n");
+    }
+    let _ = write!(text, "{:<24}{:>6}", "part", "calls");
+    for fate in Fate::ALL {
+        let _ = write!(text, "{:>9}", fate.label());
+    }
+    let _ = writeln!(text, "{:>9}{:>8}", "attempts", "time");
+    for part in parts {
+        row(&mut text, &part.name, &part.counts, part.attempts, part.took);
+    }
+    let took = parts.iter().map(|part| part.took).sum();
+    row(&mut text, "all", &state.calls.totals, state.retry.attempts, took);
+    let _ = writeln!(text);
+    guards(&mut text, state);
+    let _ = match recovery {
+        Some(recovery) => writeln!(
+            text,
+            "recovery  {:.1}s after the faults ended",
+            recovery.as_secs_f64()
+        ),
+        None => writeln!(
+            text,
+            "recovery  not within {} s after the faults ended",
+            PATIENCE.as_secs()
+        ),
+    };
+    text
+}
+
+/// What each guard did.
+fn guards(text: &mut String, state: &State) {
+    let cache = &state.cache;
+    let _ = writeln!(
+        text,
+        "cache     {} of {} lookups hit ({} exact, {} semantic); {} calls shared a flight; {} tokens not spent again",
+        cache.served(),
+        cache.lookups(),
+        cache.hits,
+        cache.semantic,
+        cache.shared,
+        cache.saved_tokens
+    );
+    if let Some(advice) = cache.advice() {
+        let _ = writeln!(text, "          {}", advice.text);
+    }
+    if state.semantic.mode != SemanticMode::Off {
+        semantic(text, &state.semantic);
+    }
+    let _ = writeln!(
+        text,
+        "retries   {} of {} attempts; {} calls saved by one; {} faults made",
+        state.retry.retries, state.retry.attempts, state.retry.recovered, state.session.injected
+    );
+    let _ = writeln!(
+        text,
+        "breaker   opened {} time{}, refused {} calls, is {} now",
+        state.breaker.opened,
+        if state.breaker.opened == 1 { "" } else { "s" },
+        state.breaker.refused,
+        match state.breaker.state {
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half-open",
+        }
+    );
+    let quantile = |q| state.latency.call.quantile(q).unwrap_or_default().as_secs_f64();
+    let _ = writeln!(
+        text,
+        "latency   p50 {:.2}s  p95 {:.2}s  p99 {:.2}s  of calls an upstream answered",
+        quantile(0.5),
+        quantile(0.95),
+        quantile(0.99)
+    );
+}
+
+/// What the semantic cache did, or would have done.
+fn semantic(text: &mut String, semantic: &SemanticView) {
+    let (live, shadow) = (semantic.live, semantic.shadow);
+    let _ = match semantic.mode {
+        SemanticMode::Shadow => writeln!(
+            text,
+            "semantic  shadow: {} of {} lookups would have hit; {} of {} compared answers differed",
+            shadow.hits,
+            shadow.asked,
+            semantic.differed,
+            semantic.same + semantic.differed
+        ),
+        SemanticMode::On | SemanticMode::Off => writeln!(
+            text,
+            "semantic  {} of {} lookups hit, {} refused by a guard; {} tokens not spent again",
+            live.hits,
+            live.asked,
+            semantic.refused(),
+            semantic.saved_tokens
+        ),
+    };
+}
+
+fn row(text: &mut String, name: &str, counts: &FateCounts, attempts: u64, took: Duration) {
+    let _ = write!(text, "{name:<24}{:>6}", counts.started);
+    for fate in Fate::ALL {
+        let _ = write!(text, "{:>9}", counts.ended(fate));
+    }
+    let _ = writeln!(text, "{attempts:>9}{:>7.1}s", took.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::session::{SessionConfig, UpstreamConfig};
+
+    /// A call that outlasts the drill's patience is stopped in the part that began it.
+    #[tokio::test]
+    async fn what_is_stopped_belongs_to_the_part_that_began_it() {
+        // the kernel accepts connections, and nobody ever answers
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let config = SessionConfig {
+            upstream: Some(UpstreamConfig {
+                url: url.parse().unwrap(),
+                api_key: None,
+                extra_roots: Vec::new(),
+            }),
+            ..SessionConfig::default()
+        };
+        let session = Session::start(config).await.unwrap();
+        let mut source = session.watch();
+        let mut part = Begun::new("calm", source.state());
+        part.patience = Duration::from_millis(50);
+        session.engine().obey(Command::Send {
+            prompt: "Anybody there?".into(),
+            user: UserId::new("ana"),
+            conversation: false,
+        });
+        part.settle(&session, &mut source).await;
+        let part = part.end(source.state());
+        assert_eq!((part.counts.started, part.counts.ended(Fate::Cancelled)), (1, 1));
+        assert!(part.took >= Duration::from_millis(50), "{:?}", part.took);
+        session.shutdown().await;
+    }
+}

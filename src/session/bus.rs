@@ -1,0 +1,349 @@
+//! The bus: every event passes here once, gets its place and its time, and goes to all who watch.
+//!
+//! ```text
+//! record --lock--> seq, at -> State::apply -> ring of 4096 -> Tail, Tail, ...
+//! subscribe --the same lock--> (copy of the State, Tail): nothing is missed between the two, nothing twice
+//! ```
+//!
+//! Producers never wait for a viewer. A viewer that falls more than the ring behind is told so and
+//! subscribes again: it loses the events in between one by one, but not what they add up to. Who must see
+//! every event, as a journal must, taps the bus instead: see [`Bus::tapped`]. Where nobody can come to watch, as in a
+//! run without a screen, a [`Line`] is enough: a tap, and nothing that the events would be added up for.
+
+mod line;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+pub use line::Line;
+
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::broadcast::{self, Receiver, Sender};
+
+use crate::event::{CallId, Event, EventKind, Observer};
+use crate::state::{State, Stats};
+use crate::time::Clock;
+
+/// Events a tail may be behind. One more, and it has lagged.
+pub const TAIL_CAPACITY: usize = 4096;
+
+/// What a tapped bus calls with every event.
+pub type Tap = Box<dyn FnMut(&Event) + Send>;
+
+/// The bus. Cloning is cheap; it ends with its last clone.
+#[derive(Clone)]
+pub struct Bus {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Clock,
+    // never held while anything waits: fold, copy, hand over
+    canonical: Mutex<Canonical>,
+}
+
+struct Canonical {
+    state: State,
+    tails: Sender<Arc<Event>>,
+    tap: Option<Tap>,
+}
+
+impl Bus {
+    /// A bus without a past; events are stamped by `clock`.
+    pub fn new(clock: Clock) -> Self {
+        Self::with_tap(clock, None)
+    }
+
+    /// A bus that shows every event to `tap`, from the first one on, in order and exactly once.
+    ///
+    /// The tap is called under the lock of the bus, so every producer waits for it: it must be quick, must
+    /// not block and must not call the bus. Writing to memory is quick, a disk is not
+    /// (`journal::LiveJournal` has a tap that hands over to a thread).
+    pub fn tapped(clock: Clock, tap: Tap) -> Self {
+        Self::with_tap(clock, Some(tap))
+    }
+
+    fn with_tap(clock: Clock, tap: Option<Tap>) -> Self {
+        let (tails, _) = broadcast::channel(TAIL_CAPACITY);
+        let canonical = Canonical {
+            state: State::default(),
+            tails,
+            tap,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                canonical: Mutex::new(canonical),
+            }),
+        }
+    }
+
+    /// What the events add up to so far, and all that follow.
+    pub fn subscribe(&self) -> (State, Tail) {
+        let canonical = self.shared.lock();
+        let tail = Tail {
+            bus: Arc::downgrade(&self.shared),
+            events: canonical.tails.subscribe(),
+            lagged: None,
+        };
+        (canonical.state.clone(), tail)
+    }
+
+    /// Reads the canonical state. Producers wait meanwhile, so `read` should be short.
+    pub fn with_state<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        read(&self.shared.lock().state)
+    }
+
+    /// The guards in numbers, now.
+    pub fn stats(&self) -> Stats {
+        let now = self.shared.clock.now();
+        self.with_state(|state| state.stats(now))
+    }
+}
+
+impl Observer for Bus {
+    fn record(&self, call: Option<CallId>, kind: EventKind) {
+        let mut canonical = self.shared.lock();
+        // read under the lock: the order of the times is the order of the events
+        let at = self.shared.clock.now().max(canonical.state.last_event_at);
+        let event = Event {
+            seq: canonical.state.next_seq,
+            at,
+            call,
+            kind,
+        };
+        canonical.state.apply(&event);
+        if let Some(tap) = &mut canonical.tap {
+            tap(&event);
+        }
+        if canonical.tails.receiver_count() > 0 {
+            // it fails where the last tail has just gone: then nobody misses anything
+            drop(canonical.tails.send(Arc::new(event)));
+        }
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let next_seq = self.with_state(|state| state.next_seq);
+        f.debug_struct("Bus").field("next_seq", &next_seq).finish()
+    }
+}
+
+impl Shared {
+    /// A panic of another thread under the lock must not end the session: the fold goes on.
+    fn lock(&self) -> MutexGuard<'_, Canonical> {
+        self.canonical.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a tail gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many events were appended; at least one.
+    Events(usize),
+    /// The ring went over the end of this tail: so many events are lost to it. Nothing else comes until it
+    /// subscribes again.
+    Lagged(u64),
+    /// The bus has ended, and all its events were given.
+    Closed,
+}
+
+/// The events after a snapshot, in order and without a gap.
+pub struct Tail {
+    bus: Weak<Shared>,
+    events: Receiver<Arc<Event>>,
+    lagged: Option<u64>,
+}
+
+impl Tail {
+    /// Waits for events and appends at most `max` (at least one) to `batch`. Cancel-safe: a future that is
+    /// dropped while it waits has taken nothing.
+    pub async fn recv_many(&mut self, batch: &mut Vec<Arc<Event>>, max: usize) -> Received {
+        if let Some(lost) = self.lagged {
+            return Received::Lagged(lost);
+        }
+        match self.events.recv().await {
+            Ok(event) => batch.push(event),
+            Err(RecvError::Lagged(lost)) => {
+                self.lagged = Some(lost);
+                return Received::Lagged(lost);
+            }
+            Err(RecvError::Closed) => return Received::Closed,
+        }
+        let mut count = 1;
+        while count < max {
+            match self.events.try_recv() {
+                Ok(event) => {
+                    batch.push(event);
+                    count += 1;
+                }
+                Err(TryRecvError::Lagged(lost)) => {
+                    // first what came before the gap
+                    self.lagged = Some(lost);
+                    break;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        Received::Events(count)
+    }
+
+    /// Starts again from the present; nothing if the bus has ended.
+    pub fn resubscribe(&mut self) -> Option<State> {
+        let shared = self.bus.upgrade()?;
+        let (state, tail) = Bus { shared }.subscribe();
+        *self = tail;
+        Some(state)
+    }
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tail = f.debug_struct("Tail");
+        tail.field("behind", &self.events.len())
+            .field("lagged", &self.lagged)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::fixture;
+
+    fn bus() -> Bus {
+        Bus::new(Clock::start())
+    }
+
+    fn notice(number: usize) -> EventKind {
+        EventKind::Noticed {
+            text: format!("{number}").into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_and_its_tail_have_no_gap() {
+        let bus = bus();
+        let events = fixture::session(7, 60);
+        let mut viewers = Vec::new();
+        for (place, event) in events.iter().enumerate() {
+            if place % 50 == 0 {
+                viewers.push(bus.subscribe());
+            }
+            bus.record(event.call, event.kind.clone());
+        }
+        let whole = bus.with_state(State::clone);
+        assert_eq!(whole.next_seq, events.len() as u64);
+        drop(bus);
+        for (mut state, mut tail) in viewers {
+            let mut batch = Vec::new();
+            while tail.recv_many(&mut batch, 64).await != Received::Closed {
+                for event in batch.drain(..) {
+                    assert_eq!(event.seq, state.next_seq);
+                    assert!(event.at >= state.last_event_at);
+                    state.apply(&event);
+                }
+            }
+            assert_eq!(state, whole);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_tail_lags_and_nobody_waits_for_it() {
+        let bus = bus();
+        let (_, mut slow) = bus.subscribe();
+        for number in 0..TAIL_CAPACITY + 10 {
+            bus.record(None, notice(number));
+        }
+        let mut batch = Vec::new();
+        assert_eq!(slow.recv_many(&mut batch, 8).await, Received::Lagged(10));
+        assert_eq!(slow.recv_many(&mut batch, 8).await, Received::Lagged(10));
+        assert_eq!(batch, []);
+        let fresh = slow.resubscribe().unwrap();
+        assert_eq!(fresh, bus.with_state(State::clone));
+        bus.record(None, notice(0));
+        assert_eq!(slow.recv_many(&mut batch, 8).await, Received::Events(1));
+        assert_eq!(batch[0].seq, fresh.next_seq);
+    }
+
+    #[tokio::test]
+    async fn a_full_ring_is_not_a_lag() {
+        let bus = bus();
+        let (_, mut tail) = bus.subscribe();
+        for number in 0..TAIL_CAPACITY {
+            bus.record(None, notice(number));
+        }
+        let mut batch = Vec::new();
+        assert_eq!(
+            tail.recv_many(&mut batch, usize::MAX).await,
+            Received::Events(TAIL_CAPACITY)
+        );
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_bus_is_told_after_the_last_event() {
+        let bus = bus();
+        let (_, mut tail) = bus.subscribe();
+        bus.record(None, notice(1));
+        drop(bus);
+        let mut batch = Vec::new();
+        assert_eq!(tail.recv_many(&mut batch, 8).await, Received::Events(1));
+        assert_eq!(tail.recv_many(&mut batch, 8).await, Received::Closed);
+        assert_eq!(tail.resubscribe(), None);
+    }
+
+    #[test]
+    fn a_tap_sees_every_event_in_order() {
+        let (seen, heard) = std::sync::mpsc::channel();
+        let bus = Bus::tapped(
+            Clock::start(),
+            Box::new(move |event| seen.send(event.clone()).unwrap()),
+        );
+        let events = fixture::session(7, 20);
+        for event in &events {
+            bus.record(event.call, event.kind.clone());
+        }
+        drop(bus);
+        let seen: Vec<Event> = heard.iter().collect();
+        assert!(seen.iter().map(|event| event.seq).eq(0..events.len() as u64));
+        assert!(
+            seen.iter()
+                .map(|event| &event.kind)
+                .eq(events.iter().map(|event| &event.kind))
+        );
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_does_not_end_the_bus() {
+        let bus = bus();
+        let other = bus.clone();
+        let panicked = std::thread::spawn(move || other.with_state(|_| panic!("on purpose"))).join();
+        assert!(panicked.is_err());
+        bus.record(None, notice(1));
+        assert_eq!(bus.with_state(|state| state.next_seq), 1);
+    }
+
+    #[test]
+    fn threads_share_one_order() {
+        let bus = bus();
+        let (mut state, tail) = bus.subscribe();
+        std::thread::scope(|scope| {
+            for thread in 0..4_usize {
+                let bus = &bus;
+                scope.spawn(move || {
+                    for number in 0..500 {
+                        bus.record(None, notice(thread * 1000 + number));
+                    }
+                });
+            }
+        });
+        let mut events = tail.events;
+        while let Ok(event) = events.try_recv() {
+            assert_eq!(event.seq, state.next_seq);
+            assert!(event.at >= state.last_event_at);
+            state.apply(&event);
+        }
+        assert_eq!(state, bus.with_state(State::clone));
+    }
+}

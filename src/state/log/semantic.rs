@@ -1,0 +1,181 @@
+//! What the semantic cache says: each answer it serves or would have served, each near match that a guard
+//! refuses, and what came of them. No line for a prompt that nothing is like: that is the common case.
+
+use super::LogKind;
+use super::sentence::{About, Sentence};
+use crate::event::{EventKind, NearestPrompt, SemanticMiss};
+use crate::text::SafeText;
+
+impl About<'_> {
+    pub(super) fn semantic(&self, kind: &EventKind) -> Sentence {
+        let id = self.id;
+        match kind {
+            EventKind::SemanticHit { nearest, saved, .. } => Some((
+                LogKind::Hit,
+                format!(
+                    "{id} semantic hit {:.2} with {}, {} tokens saved",
+                    nearest.similarity,
+                    nearest.source,
+                    saved.total()
+                ),
+            )),
+            EventKind::SemanticShadowed { nearest, .. } => Some((
+                LogKind::Note,
+                format!(
+                    "{id} would be a semantic hit {:.2} with {} (shadow: the upstream is asked)",
+                    nearest.similarity, nearest.source
+                ),
+            )),
+            EventKind::SemanticMissed {
+                reason: SemanticMiss::Refused,
+                nearest: Some(nearest),
+                ..
+            } => Some((LogKind::Note, refused(&id.to_string(), nearest))),
+            EventKind::SemanticMissed {
+                reason: reason @ (SemanticMiss::Failed | SemanticMiss::Late),
+                detail,
+                ..
+            } if self.semantic.trouble_in_a_row == 1 => {
+                let told = trouble(*reason, detail.as_ref());
+                Some((
+                    LogKind::Fail,
+                    format!("{told}; semantic lookups miss until it is back"),
+                ))
+            }
+            EventKind::SemanticCompared {
+                source,
+                agreement,
+                same: false,
+            } => Some((
+                LogKind::Note,
+                format!(
+                    "{id} was answered otherwise than {source} would have been (agreement {agreement:.2})"
+                ),
+            )),
+            EventKind::SemanticLabelled {
+                source,
+                good,
+                threshold,
+                removed,
+                ..
+            } => {
+                let verdict = if *good { "right" } else { "wrong" };
+                let gone = if *removed { ", its answer is forgotten" } else { "" };
+                let from_now = if *good {
+                    format!("the prompt of {source} still asks for {threshold:.2}")
+                } else {
+                    format!("the prompt of {source} asks for {threshold:.2} from now on")
+                };
+                Some((
+                    LogKind::Note,
+                    format!("{id} semantic hit judged {verdict}: {from_now}{gone}"),
+                ))
+            }
+            EventKind::SemanticMissed { .. }
+            | EventKind::SemanticCompared { .. }
+            | EventKind::SemanticStored { .. }
+            | session_events!()
+            | call_events!()
+            | cache_events!()
+            | flight_events!()
+            | limit_events!()
+            | breaker_events!()
+            | attempt_events!() => None,
+        }
+    }
+}
+
+/// What is wrong with the embedder: `the embedder failed: connection refused`.
+fn trouble(reason: SemanticMiss, detail: Option<&SafeText>) -> String {
+    let what = if reason == SemanticMiss::Late {
+        "the embedder is too slow"
+    } else {
+        "the embedder failed"
+    };
+    match detail.map(SafeText::single_line) {
+        // most details name it, and a row is short
+        Some(detail) if detail.starts_with("the embedder") => detail,
+        Some(detail) => format!("{what}: {detail}"),
+        None => what.to_owned(),
+    }
+}
+
+/// `#7 semantic 0.93 with #1 refused: number 60, stored 50`.
+fn refused(id: &str, nearest: &NearestPrompt) -> String {
+    let why = nearest
+        .objection
+        .as_ref()
+        .map_or(String::new(), |objection| format!(": {}", objection.words()));
+    format!(
+        "{id} semantic {:.2} with {} refused{why}",
+        nearest.similarity, nearest.source
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::{Objection, Origin, SemanticGuard};
+    use crate::settings::SemanticMode;
+    use crate::state::fixture::{
+        Story, compared, labelled, semantic_hit, semantic_miss, shadowed, switched_semantic,
+    };
+
+    fn objection(asked: &str, stored: &str) -> Objection {
+        Objection {
+            guard: SemanticGuard::Number,
+            asked: asked.into(),
+            stored: stored.into(),
+        }
+    }
+
+    #[test]
+    fn near_matches_are_told_and_distant_ones_are_not() {
+        let mut story = Story::begin();
+        story.tell(0, switched_semantic(SemanticMode::Shadow));
+        for call in 1..=9 {
+            story.call(call, Origin::Library);
+        }
+        story.tell(1, semantic_miss(SemanticMiss::Below, None));
+        story.tell(2, semantic_hit(1, 0.941));
+        story.tell(2, labelled(1, false));
+        story.tell(3, shadowed(1, 0.9)).tell(3, compared(1, 0.97));
+        story.tell(4, shadowed(1, 0.9)).tell(4, compared(1, 0.31));
+        story.tell(
+            5,
+            semantic_miss(SemanticMiss::Refused, Some(objection("60", "50"))),
+        );
+        let failed = EventKind::SemanticMissed {
+            reason: SemanticMiss::Failed,
+            nearest: None,
+            candidates: 0,
+            lookup: Duration::ZERO,
+            detail: Some("connection\nrefused".into()),
+        };
+        for call in 6..=8 {
+            story.tell(call, failed.clone());
+        }
+        let log = story.state().log;
+        let told: Vec<_> = log
+            .lines
+            .iter()
+            .skip(2)
+            .map(|line| format!("{} {}", line.kind.label(), line.text))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "note policy production applied: semantic cache in shadow",
+                "hit #2 semantic hit 0.94 with #1, 60 tokens saved",
+                "note #2 semantic hit judged wrong: the prompt of #1 asks for 0.96 from now on, its answer is forgotten",
+                "note #3 would be a semantic hit 0.90 with #1 (shadow: the upstream is asked)",
+                "note #4 would be a semantic hit 0.90 with #1 (shadow: the upstream is asked)",
+                "note #4 was answered otherwise than #1 would have been (agreement 0.31)",
+                "note #5 semantic 0.93 with #1 refused: number 60, stored 50",
+                "fail the embedder failed: connection refused; semantic lookups miss until it is back",
+            ]
+        );
+    }
+}

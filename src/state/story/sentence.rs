@@ -1,0 +1,440 @@
+//! One sentence that sums a story up: how it ended or stands, on which try, and what cost time. From the steps
+//! alone, so that it is true of what can be seen below it.
+
+use std::time::Duration;
+
+use super::step::{Finished, MeaningHit, What};
+use super::{Story, labels, text};
+use crate::event::{AttemptResult, CallId, Constraint, Fate, StopReason};
+use crate::settings::FaultKind;
+use crate::text::SafeText;
+
+/// Less time in the queue or between tries is not worth a word.
+const WORTH_TELLING: Duration = Duration::from_millis(50);
+/// Groups of equal failures that are named one by one.
+const NAMED: usize = 4;
+/// Characters of a message.
+const MESSAGE: usize = 160;
+
+/// What the steps say, gathered.
+#[derive(Default)]
+struct Facts<'a> {
+    /// Attempts seen to be sent.
+    sent: u32,
+    /// The number of the last attempt seen.
+    last: u32,
+    /// Failed attempts, as one says them.
+    failures: Vec<String>,
+    /// The fault made on purpose in the last attempt.
+    fault: Option<FaultKind>,
+    /// Time in the queue, and what was short last.
+    queued: Duration,
+    short: Option<Constraint>,
+    between: Duration,
+    silent: Duration,
+    stopped: Option<StopReason>,
+    /// Whose flight it is or was, where not its own.
+    owner: Option<CallId>,
+    inherited: Option<CallId>,
+    end: Option<&'a Finished>,
+    now: Doing,
+}
+
+/// Where a call stands that has not ended.
+#[derive(Clone, Copy, Default)]
+enum Doing {
+    #[default]
+    Between,
+    Queued,
+    Sent,
+    Streams,
+    Waits(u32, Duration),
+}
+
+/// The sentence.
+pub(super) fn of(story: &Story) -> String {
+    let facts = gather(story);
+    let Some(end) = facts.end else {
+        return running(&facts);
+    };
+    match end.fate {
+        Fate::Answered => answered(story, &facts, end),
+        Fate::Hit => hit(story, end),
+        Fate::Shared => shared(&facts, end),
+        Fate::Rejected => rejected(story, &facts, end),
+        Fate::Refused => refused(story, &facts, end),
+        Fate::Failed => failed(&facts, end),
+        Fate::Interrupted => interrupted(&facts, end),
+        Fate::Cancelled => cancelled(&facts, end),
+    }
+}
+
+fn gather(story: &Story) -> Facts<'_> {
+    let mut facts = Facts::default();
+    // when it entered the queue, and when it began to wait for another try
+    let (mut queued_at, mut waits_from) = (None, None::<(Duration, Duration)>);
+    for step in &story.steps {
+        if let Some((from, wait)) = waits_from.filter(|_| goes_on(&step.what)) {
+            facts.between += step.offset.saturating_sub(from).min(wait);
+            waits_from = None;
+        }
+        match &step.what {
+            What::FlightJoined { owner, .. } => facts.owner = Some(*owner),
+            What::FlightHandedOver { from, .. } => {
+                facts.owner = step.of;
+                if step.of.is_none() {
+                    facts.inherited = Some(*from);
+                }
+            }
+            What::Queued(queued) => {
+                facts.short = Some(queued.constraint);
+                queued_at = Some(step.offset);
+                facts.now = Doing::Queued;
+            }
+            What::Admitted(_) | What::Rejected(_) | What::LeftQueue { .. } => {
+                if let Some(from) = queued_at.take() {
+                    facts.queued += step.offset.saturating_sub(from);
+                }
+                facts.now = Doing::Between;
+            }
+            What::AttemptStarted { attempt } => {
+                (facts.sent, facts.last) = (facts.sent + 1, *attempt);
+                facts.fault = None;
+                facts.now = Doing::Sent;
+            }
+            What::FaultInjected { fault, .. } => facts.fault = Some(*fault),
+            What::AttemptFirstToken { attempt, .. } => {
+                facts.last = *attempt;
+                facts.now = Doing::Streams;
+            }
+            What::AttemptStalled { silent, .. } => facts.silent = facts.silent.max(*silent),
+            What::AttemptEnded(attempt) => {
+                facts.last = attempt.attempt;
+                facts.now = Doing::Between;
+                if let AttemptResult::Failed { failure } = &attempt.result {
+                    let asked = failure
+                        .hint
+                        .map(|hint| format!("asked to wait {}", labels::plain(hint.wait)));
+                    let purpose = facts.fault.take().map(|_| "on purpose".to_owned());
+                    let notes: Vec<String> = [purpose, asked].into_iter().flatten().collect();
+                    let said = labels::failed(failure);
+                    facts.failures.push(if notes.is_empty() {
+                        said
+                    } else {
+                        format!("{said} ({})", notes.join(", "))
+                    });
+                }
+            }
+            What::RetryScheduled(retried) => {
+                waits_from = Some((step.offset, retried.wait));
+                facts.now = Doing::Waits(retried.next, retried.wait);
+            }
+            What::RetryStopped(stopped) => facts.stopped = Some(stopped.reason),
+            What::Finished(end) => {
+                if let Some(from) = queued_at.take() {
+                    facts.queued += step.offset.saturating_sub(from);
+                }
+                facts.end = Some(end.as_ref());
+            }
+            _ => {}
+        }
+    }
+    facts
+}
+
+/// Whether a step ends the wait before another try.
+fn goes_on(what: &What) -> bool {
+    matches!(
+        what,
+        What::Queued(_)
+            | What::Admitted(_)
+            | What::Rejected(_)
+            | What::BreakerAdmitted { .. }
+            | What::BreakerRefused(_)
+            | What::AttemptStarted { .. }
+            | What::RetryStopped(_)
+            | What::Finished(_)
+    )
+}
+
+impl Facts<'_> {
+    /// `429 (asked to wait 1s), 500 twice, then a timeout`; empty where nothing failed.
+    fn failures(&self) -> String {
+        let mut groups: Vec<(&str, usize)> = Vec::new();
+        for failure in &self.failures {
+            match groups.last_mut() {
+                Some((same, times)) if same == failure => *times += 1,
+                _ => groups.push((failure, 1)),
+            }
+        }
+        let more: usize = groups.iter().skip(NAMED).map(|(_, times)| times).sum();
+        let mut named: Vec<String> = groups
+            .iter()
+            .take(NAMED)
+            .map(|(failure, times)| match times {
+                1 => (*failure).to_owned(),
+                2 => format!("{failure} twice"),
+                times => format!("{failure} {times} times"),
+            })
+            .collect();
+        if more > 0 {
+            named.push(format!("{more} more"));
+        }
+        match named.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, before)) => format!("{}, then {last}", before.join(", ")),
+            None => String::new(),
+        }
+    }
+
+    /// `; 1.2s in the queue because the token bucket was short; 0.9s between tries`, each where it was so.
+    fn costs(&self) -> String {
+        let short = self.short.filter(|_| self.queued >= WORTH_TELLING);
+        let queued = short.map(|short| {
+            let (time, why) = (labels::brief(self.queued), labels::short_of(short));
+            format!("; {time} in the queue because {why}")
+        });
+        let between = (self.between >= WORTH_TELLING)
+            .then(|| format!("; {} between tries", labels::brief(self.between)));
+        let silent = (!self.silent.is_zero())
+            .then(|| format!("; its stream was silent for {}", labels::brief(self.silent)));
+        let inherited = self
+            .inherited
+            .map(|from| format!("; it took the flight over when {from} left"));
+        let slowed = self
+            .fault
+            .map(|fault| format!("; a {} made on purpose slowed it", fault.label()));
+        [queued, between, silent, slowed, inherited]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+/// `: 429, then a timeout`, or nothing.
+fn because(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(": {text}")
+    }
+}
+
+fn message(end: &Finished) -> Option<String> {
+    let failure = end.failure.as_ref()?;
+    Some(SafeText::excerpt(&failure.message.single_line(), MESSAGE).to_string())
+}
+
+fn answered(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
+    let took = labels::brief(end.took);
+    let on = match facts.last {
+        0 => String::new(),
+        last => format!(" on the {} try", labels::ordinal(last)),
+    };
+    let shadow = story.steps.iter().find_map(|step| match &step.what {
+        What::SemanticShadowed(hit) => Some(format!(
+            "; by meaning it would have been served from {} ({:.2} alike)",
+            hit.nearest.source, hit.nearest.similarity
+        )),
+        _ => None,
+    });
+    format!(
+        "Answered in {took}{on}{}{}{}.",
+        because(&facts.failures()),
+        facts.costs(),
+        shadow.unwrap_or_default()
+    )
+}
+
+fn hit(story: &Story, end: &Finished) -> String {
+    let saved = |tokens: u64, time: Option<Duration>| {
+        let time = time.map_or_else(String::new, |time| format!(" and {}", labels::brief(time)));
+        format!("{}{time} saved", labels::count(tokens, "token", "tokens"))
+    };
+    for step in &story.steps {
+        match &step.what {
+            What::CacheHit(served) => {
+                return format!(
+                    "Served from the cache: the same request was answered {} before, {}, nothing was sent.",
+                    labels::brief(served.age),
+                    saved(served.saved.total(), served.saved_time)
+                );
+            }
+            What::Replayed(served) => {
+                return format!(
+                    "Served from the ledger: the same idempotency key was answered {} before, {}, nothing was sent.",
+                    labels::brief(served.age),
+                    saved(served.saved.total(), None)
+                );
+            }
+            What::SemanticHit(hit) => {
+                return by_meaning(story, hit, &saved(hit.saved.total(), hit.saved_time));
+            }
+            _ => {}
+        }
+    }
+    format!(
+        "Served from what is stored in {}, nothing was sent.",
+        labels::brief(end.took)
+    )
+}
+
+fn by_meaning(story: &Story, hit: &MeaningHit, saved: &str) -> String {
+    let judged = story.steps.iter().rev().find_map(|step| match &step.what {
+        What::Labelled(judged) if judged.good => Some("; a person judged it right"),
+        What::Labelled(_) => Some("; a person judged it wrong"),
+        _ => None,
+    });
+    format!(
+        "Served by meaning: {}, {saved}, nothing was sent{}.",
+        text::likeness(&hit.nearest),
+        judged.unwrap_or_default()
+    )
+}
+
+fn shared(facts: &Facts<'_>, end: &Finished) -> String {
+    let took = labels::brief(end.took);
+    let tokens = end.usage.map_or_else(String::new, |usage| {
+        format!(", {} shared", labels::count(usage.total(), "token", "tokens"))
+    });
+    let failures = match facts.failures().as_str() {
+        "" => String::new(),
+        failures => format!("; on the way {failures}"),
+    };
+    match facts.owner {
+        Some(owner) => format!(
+            "Shared the answer of {owner}, which had asked the same, after {took}{tokens}{failures}{}.",
+            facts.costs()
+        ),
+        None => format!(
+            "Shared the answer of an identical call after {took}{tokens}{failures}{}.",
+            facts.costs()
+        ),
+    }
+}
+
+fn rejected(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
+    let why = story.steps.iter().rev().find_map(|step| match &step.what {
+        What::Rejected(rejected) => Some(labels::reject(
+            rejected.reason,
+            rejected.waiting,
+            rejected.predicted,
+        )),
+        _ => None,
+    });
+    let why = why.or_else(|| message(end)).unwrap_or_default();
+    let when = if end.took < WORTH_TELLING {
+        "at once".to_owned()
+    } else {
+        format!("after {}", labels::brief(end.took))
+    };
+    format!(
+        "Rejected by the limiter {when}{}{}.",
+        because(&why),
+        unsent(facts)
+    )
+}
+
+/// `; nothing was sent`, where nothing was.
+fn unsent(facts: &Facts<'_>) -> &'static str {
+    if facts.sent == 0 && facts.last == 0 {
+        "; nothing was sent"
+    } else {
+        ""
+    }
+}
+
+fn refused(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
+    let why = story.steps.iter().rev().find_map(|step| match &step.what {
+        What::BreakerRefused(refused) => Some(refused.opened.map_or_else(
+            || "it is open".to_owned(),
+            |opened| {
+                let why = labels::opened(opened.reason, opened.window);
+                format!("it opened {} before because {why}", labels::brief(opened.ago))
+            },
+        )),
+        _ => None,
+    });
+    let why = why.or_else(|| message(end)).unwrap_or_default();
+    let costs = facts.costs();
+    format!("Refused by the breaker{}{costs}{}.", because(&why), unsent(facts))
+}
+
+fn failed(facts: &Facts<'_>, end: &Finished) -> String {
+    let took = labels::brief(end.took);
+    let said = message(end).unwrap_or_default();
+    // what it was told may be more than what the tries say: its own deadline, the answer to its key
+    let why = match (facts.failures().as_str(), facts.stopped) {
+        ("", None) => said,
+        ("", Some(stopped)) => format!("{said}; {}", labels::stop(stopped)),
+        (failures, None) => format!("{failures}; {said}"),
+        (failures, Some(stopped)) => format!("{failures}; {}", labels::stop(stopped)),
+    };
+    let why = because(why.trim_end_matches("; "));
+    let costs = facts.costs();
+    if let Some(owner) = facts.owner {
+        return format!("Failed after {took} with {owner}, whose answer it waited for{why}{costs}.");
+    }
+    match facts.last.max(end.attempts) {
+        0 if end.took < WORTH_TELLING => format!("Failed at once{why}; nothing was sent."),
+        0 => format!("Failed after {took}{why}{costs}; nothing was sent."),
+        tries => format!(
+            "Failed after {} in {took}{why}{costs}.",
+            labels::count(u64::from(tries), "try", "tries")
+        ),
+    }
+}
+
+fn interrupted(facts: &Facts<'_>, end: &Finished) -> String {
+    let took = labels::brief(end.took);
+    let on = match facts.last {
+        0 | 1 => String::new(),
+        last => format!(" on the {} try", labels::ordinal(last)),
+    };
+    // the tries say what, in fewer words than the message
+    let why = match facts.failures().as_str() {
+        "" => message(end).unwrap_or_default(),
+        failures => failures.to_owned(),
+    };
+    format!(
+        "Cut off after {took}{on}{}; part of the answer was already shown, so it was not asked again{}.",
+        because(&why),
+        facts.costs()
+    )
+}
+
+fn cancelled(facts: &Facts<'_>, end: &Finished) -> String {
+    let took = labels::brief(end.took);
+    let costs = facts.costs();
+    let tries = match facts.sent {
+        0 => "nothing was sent".to_owned(),
+        _ if facts.owner.is_some() => "the flight was another call's".to_owned(),
+        sent => format!("{} had been sent", labels::count(u64::from(sent), "try", "tries")),
+    };
+    format!("Stopped after {took}, nobody wanted the answer any more; {tries}{costs}.")
+}
+
+fn running(facts: &Facts<'_>) -> String {
+    let failures = match facts.failures().as_str() {
+        "" => String::new(),
+        failures => format!(", after {failures}"),
+    };
+    let does = match facts.now {
+        Doing::Queued => match facts.short {
+            Some(short) => format!("waits in the queue for {}", labels::constraint(short)),
+            None => "waits in the queue".to_owned(),
+        },
+        Doing::Sent => format!("waits for an answer to its {} try", labels::ordinal(facts.last)),
+        Doing::Streams => format!("receives the answer on its {} try", labels::ordinal(facts.last)),
+        Doing::Waits(next, wait) => format!(
+            "waits {} before its {} try",
+            labels::brief(wait),
+            labels::ordinal(next)
+        ),
+        Doing::Between => "is between two steps".to_owned(),
+    };
+    match facts.owner {
+        Some(owner) => format!("Runs: shares the flight of {owner}, which {does}{failures}."),
+        None => format!("Runs: {does}{failures}."),
+    }
+}

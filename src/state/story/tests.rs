@@ -1,0 +1,538 @@
+//! Stories of made-up sessions, and of the one the issue tells.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::store::MAX_BYTES;
+use super::{Step, Story, What, Why, Worth};
+use crate::event::{
+    BreakerState, BucketLevel, CallId, Constraint, DiffKind, Event, EventKind, FailureClass, Fate, FieldDiff,
+    FlightId, LimitLevels, LimitReject, MissReason, MoveReason, NearMiss, NearestPrompt, Objection, Origin,
+    SemanticGuard, SemanticMiss, WindowCounts,
+};
+use crate::openai::Usage;
+use crate::settings::{FaultKind, Policy};
+use crate::state::fixture::{
+    Story as Tale, admitted, attempt, delta, ended, failed, first_token, fold, moved, queued, retry, session,
+    settled, started, succeeded,
+};
+use crate::time::Timestamp;
+
+fn story(tale: &Tale, call: u64) -> Story {
+    tale.state().why.story(CallId(call)).unwrap()
+}
+
+fn sentence(tale: &Tale, call: u64) -> String {
+    story(tale, call).sentence().to_string()
+}
+
+/// The word that a sentence of this fate begins with.
+fn word(fate: Option<Fate>) -> &'static str {
+    match fate {
+        Some(Fate::Answered) => "Answered in ",
+        Some(Fate::Hit) => "Served ",
+        Some(Fate::Shared) => "Shared ",
+        Some(Fate::Rejected) => "Rejected by the limiter",
+        Some(Fate::Refused) => "Refused by the breaker",
+        Some(Fate::Failed) => "Failed a",
+        Some(Fate::Interrupted) => "Cut off after ",
+        Some(Fate::Cancelled) => "Stopped after ",
+        None => "Runs: ",
+    }
+}
+
+/// What is true of every story.
+fn check(story: &Story) {
+    let steps = &story.steps;
+    assert!(
+        steps.windows(2).all(|two| two[0].offset <= two[1].offset),
+        "{story}"
+    );
+    assert!(steps.windows(2).all(|two| two[0].at <= two[1].at), "{story}");
+    let ends = steps.iter().filter(|step| matches!(step.what, What::Finished(_)));
+    assert!(ends.count() <= 1, "{story}");
+    let begins = steps.iter().filter(|step| matches!(step.what, What::Started(_)));
+    assert_eq!(begins.count(), 1, "{story}");
+    let sentence = story.sentence();
+    assert!(sentence.starts_with(word(story.fate())), "{story}");
+    assert!(sentence.ends_with('.') && !sentence.contains('\n'), "{story}");
+    for step in steps {
+        let told = super::Told::of(step);
+        assert!(
+            !told.text.is_empty() && told.label.chars().count() <= 8,
+            "{told:?}"
+        );
+        assert!(!told.text.contains('\n') && told.more.iter().all(|more| !more.contains('\n')));
+        let json = serde_json::to_string(step).unwrap();
+        assert_eq!(&serde_json::from_str::<Step>(&json).unwrap(), step, "{json}");
+    }
+}
+
+#[test]
+fn every_call_of_made_up_sessions_has_its_story_and_a_journal_tells_the_same() {
+    let mut fates = BTreeSet::new();
+    for seed in 0..6 {
+        let events = session(seed, 150);
+        let state = fold(&events);
+        let mut all = Why::of_all();
+        for event in &events {
+            all.apply(event);
+        }
+        for id in (1..=150).map(CallId) {
+            let told = all.story(id).unwrap();
+            check(&told);
+            assert!(told.fate().is_some() && told.lost == 0, "{told}");
+            fates.insert(told.fate());
+            let mut alone = Why::of(id);
+            for event in &events {
+                alone.apply(event);
+            }
+            assert_eq!(alone.story(id).as_ref(), Some(&told), "{told}");
+            // a chat forgets its oldest calls
+            if state.calls.recent.contains_key(&id) {
+                assert_eq!(state.why.story(id), Some(told));
+            }
+        }
+    }
+    assert_eq!(fates.len(), Fate::ALL.len());
+}
+
+#[test]
+fn unfinished_calls_have_stories_too() {
+    let events = session(8, 60);
+    for cut in (0..events.len()).step_by(17) {
+        let state = fold(&events[..cut]);
+        for id in state.calls.recent.keys() {
+            check(&state.why.story(*id).unwrap());
+        }
+    }
+}
+
+/// Waits for tokens, then 429, then a timeout, then an answer with a silence in it.
+fn third_try() -> Tale {
+    let mut tale = Tale::begin();
+    tale.at(1.0).call(12, Origin::Chat);
+    let limit = Policy::default().limit;
+    let saw = LimitLevels {
+        requests: BucketLevel::full(&limit.requests, tale.now),
+        tokens: BucketLevel::full(&limit.tokens, tale.now).debited(limit.tokens.capacity - 120),
+        in_use: 3,
+        needs: 268,
+        user: None,
+    };
+    let mut waits = queued(Constraint::Tokens, Some(2.2), 3);
+    if let EventKind::LimitQueued { saw: levels, .. } = &mut waits {
+        *levels = Some(Box::new(saw));
+    }
+    tale.tell(12, waits);
+    let now = tale.at(2.2).now;
+    tale.tell(12, admitted(now, 1, 2))
+        .tell(12, passed())
+        .tell(12, attempt(1, 12));
+    let fault = FaultKind::RateLimited;
+    tale.tell(12, EventKind::FaultInjected { attempt: 1, fault });
+    let now = tale.at(2.4).now;
+    let mut refused = failed(1, FailureClass::RateLimited, Some(429), 200);
+    if let EventKind::AttemptEnded {
+        result: crate::event::AttemptResult::Failed { failure },
+        ..
+    } = &mut refused
+    {
+        failure.hint = Some(crate::event::Hint {
+            wait: Duration::from_secs(1),
+            source: crate::event::HintSource::RetryAfter,
+        });
+    }
+    tale.tell(12, refused).tell(12, settled(now, 0));
+    tale.tell(12, retry(2, FailureClass::RateLimited, now, 1000, Some(1)));
+    tale.at(3.4).tell(12, attempt(2, 12));
+    let now = tale.at(5.4).now;
+    tale.tell(12, failed(2, FailureClass::HeaderTimeout, None, 2000));
+    tale.tell(12, retry(3, FailureClass::HeaderTimeout, now, 400, None));
+    tale.at(5.8).tell(12, attempt(3, 12));
+    tale.at(6.1).tell(12, first_token(3, 300)).tell(12, delta("it "));
+    tale.at(6.2).tell(12, delta("is "));
+    tale.at(8.2).tell(12, delta("this."));
+    tale.at(8.3).tell(12, succeeded(3, 2500));
+    tale.tell(
+        12,
+        EventKind::CacheStored {
+            bytes: 200,
+            entries: 1,
+            total_bytes: 200,
+        },
+    );
+    tale.tell(12, ended(Fate::Answered, 3, 7300));
+    tale
+}
+
+fn passed() -> EventKind {
+    let window = WindowCounts {
+        total: 20,
+        failed: 4,
+        ..WindowCounts::default()
+    };
+    EventKind::BreakerAdmitted {
+        generation: 0,
+        probe: false,
+        window,
+    }
+}
+
+#[test]
+fn a_story_in_full() {
+    let expected = "\
+#12 Answered in 7.3s on the third try: 429 (on purpose, asked to wait 1s), then a timeout; 1.2s in the queue because the token bucket was short; 1.4s between tries; its stream was silent for 2.0s.
+
+  0.00s  asked    ann in the chat: \"question 12\"
+                  fingerprint 000000000000, ~12 tokens, deadline 10m
+  0.00s  cache    miss: never seen before
+  0.00s  queue    waits for the token bucket: place 3 of 3, turn in about 1.20s
+                  saw 120 of 20000 tokens (needs 268), 60 of 60 requests, 3 slots in use
+  1.20s  limiter  admitted after 0.04s for 268 tokens; 2000 of 20000 and 6 of 60 requests left
+  1.20s  breaker  closed, lets it pass: 4 of 20 failed
+  1.20s  try 1    sent
+  1.20s  try 1    429 made on purpose
+  1.40s  try 1    failed after 0.20s: made up: RateLimited; it asks to wait 1s
+  1.40s  limiter  60 of 268 reserved tokens charged
+  1.40s  retry    try 2 follows in 1.00s because of a rate limit
+                  drew 0.50s, the server asked for 1s; budget 142.9 of 10; deadline in 9m59s
+  2.40s  try 2    sent
+  4.40s  try 2    failed after 2.00s: made up: HeaderTimeout
+  4.40s  retry    try 3 follows in 0.40s because of a timeout
+                  drew 0.20s; budget 57.1 of 10; deadline in 9m56s
+  4.80s  try 3    sent
+  5.10s  try 3    first token after 0.30s
+  7.20s  try 3    silent for 2.00s
+  7.30s  try 3    complete after 2.50s: 60 tokens (12 asked, 48 answered); the model was done
+  7.30s  cache    answer stored, 200 bytes
+  7.30s  end      answered after 7.30s, 3 tries
+";
+    let tale = third_try();
+    check(&story(&tale, 12));
+    assert_eq!(story(&tale, 12).to_string(), expected);
+}
+
+#[test]
+fn a_follower_hears_of_the_flight_while_it_is_aboard() {
+    let mut tale = Tale::begin();
+    tale.call(1, Origin::Library).tell(1, attempt(1, 1));
+    let now = tale.at(1.0).now;
+    tale.tell(2, started(2, Origin::Library, now));
+    let join = |subscribers| EventKind::FlightJoined {
+        flight: FlightId(1),
+        owner: CallId(1),
+        subscribers,
+    };
+    tale.tell(2, join(2));
+    let now = tale.at(1.5).now;
+    tale.tell(3, started(3, Origin::Library, now)).tell(3, join(3));
+    tale.at(2.0)
+        .tell(1, failed(1, FailureClass::ServerError, Some(500), 2000));
+    tale.tell(1, retry(2, FailureClass::ServerError, tale.now, 500, None));
+    // the owner leaves, and the first follower goes on
+    let over = EventKind::FlightHandedOver {
+        flight: FlightId(1),
+        from: CallId(1),
+    };
+    tale.at(2.2)
+        .tell(1, ended(Fate::Cancelled, 1, 2200))
+        .tell(2, over);
+    tale.at(2.5).tell(2, attempt(2, 1));
+    tale.at(3.0).tell(2, succeeded(2, 500));
+    tale.tell(2, ended(Fate::Answered, 1, 2000))
+        .tell(3, ended(Fate::Shared, 0, 1500));
+    assert_eq!(
+        sentence(&tale, 1),
+        "Stopped after 2.2s, nobody wanted the answer any more; 1 try had been sent; 0.20s between tries."
+    );
+    assert_eq!(
+        sentence(&tale, 2),
+        "Answered in 2.0s on the second try: 500; 0.50s between tries; it took the flight over when #1 left."
+    );
+    assert_eq!(
+        sentence(&tale, 3),
+        "Shared the answer of #2, which had asked the same, after 1.5s, 60 tokens shared; on the way 500; 0.50s between tries."
+    );
+    let third = story(&tale, 3);
+    let whose: Vec<_> = third
+        .steps
+        .iter()
+        .filter_map(|step| step.of)
+        .map(|id| id.0)
+        .collect();
+    assert_eq!(whose, [1, 1, 2, 2, 2], "{third}");
+    assert!(third.to_string().contains("[#1] failed after 2.00s"), "{third}");
+    assert!(
+        third.to_string().contains("[#2] goes on with it, #1 left"),
+        "{third}"
+    );
+    // who left does not know what became of it
+    assert!(!story(&tale, 1).to_string().contains("complete"));
+}
+
+#[test]
+fn a_refusal_tells_which_move_opened_the_breaker() {
+    let mut tale = Tale::begin();
+    let reason = MoveReason::FailureRate;
+    tale.at(2.0).tell(
+        0,
+        moved(BreakerState::Closed, BreakerState::Open, 3, reason, Some(7.0)),
+    );
+    tale.at(4.0).call(5, Origin::Chat);
+    let until = Some(Timestamp::from_secs_f64(7.0));
+    let window = WindowCounts::default();
+    tale.tell(5, EventKind::BreakerRefused { until, window });
+    tale.tell(5, ended(Fate::Refused, 0, 0));
+    assert_eq!(
+        sentence(&tale, 5),
+        "Refused by the breaker: it opened 2.0s before because 11 of 20 calls had failed; nothing was sent."
+    );
+    let text = story(&tale, 5).to_string();
+    let told = "breaker  refused: it opened 2.00s ago because 11 of 20 calls had failed; it lets a probe through in 3.00s";
+    assert!(text.contains(told), "{text}");
+}
+
+fn nearest(similarity: f64, objection: Option<Objection>) -> NearestPrompt {
+    NearestPrompt {
+        source: CallId(4),
+        prompt: "what is a token bucket?".into(),
+        similarity,
+        threshold: 0.9,
+        objection,
+    }
+}
+
+#[test]
+fn what_the_caches_saw_is_told() {
+    let mut tale = Tale::begin();
+    tale.tell(7, started(7, Origin::Chat, tale.now));
+    let diff = FieldDiff {
+        field: "temperature".into(),
+        how: DiffKind::Number,
+        here: "0.7".into(),
+        stored: "0".into(),
+    };
+    let near = NearMiss {
+        source: CallId(4),
+        prompt: "what is a token bucket?".into(),
+        differs: vec![diff],
+        fields: 1,
+    };
+    let missed = EventKind::CacheMissed {
+        reason: MissReason::NeverSeen,
+        nearest: Some(Box::new(near)),
+    };
+    tale.tell(7, missed.clone());
+    let objection = Some(Objection {
+        guard: SemanticGuard::Number,
+        asked: "3".into(),
+        stored: "5".into(),
+    });
+    let lookup = Duration::from_micros(800);
+    let refused = EventKind::SemanticMissed {
+        reason: SemanticMiss::Refused,
+        nearest: Some(Box::new(nearest(0.95, objection))),
+        candidates: 12,
+        lookup,
+        detail: None,
+    };
+    tale.tell(7, refused);
+    let text = story(&tale, 7).to_string();
+    for line in [
+        "miss: never seen before; nearest is #4, 1 field differs",
+        "temperature: another number, here 0.7, there 0",
+        "miss: a guard refused the nearest prompt",
+        "0.95 like a prompt of #4 (0.90 is enough): \"what is a token bucket?\"",
+        "another number: '3' asked, '5' stored",
+        "compared with 12 prompts in 0.8ms",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+
+    let now = tale.at(1.0).now;
+    tale.tell(8, started(8, Origin::Chat, now)).tell(8, missed);
+    let hit = EventKind::SemanticHit {
+        nearest: Box::new(nearest(0.97, None)),
+        candidates: 12,
+        lookup,
+        age: Duration::from_secs(9),
+        saved: Usage::new(12, 48),
+        saved_time: Duration::from_millis(2400),
+        text: "an answer that must not be kept twice".into(),
+    };
+    tale.tell(8, hit).tell(8, ended(Fate::Hit, 0, 1));
+    let served = "Served by meaning: 0.97 like a prompt of #4 (0.90 is enough), 60 tokens and 2.4s saved, nothing was sent";
+    assert_eq!(sentence(&tale, 8), format!("{served}."));
+    let judged = EventKind::SemanticLabelled {
+        source: CallId(4),
+        request: "4".into(),
+        good: false,
+        similarity: 0.97,
+        threshold: 0.98,
+        removed: true,
+    };
+    tale.at(5.0).tell(8, judged);
+    assert_eq!(sentence(&tale, 8), format!("{served}; a person judged it wrong."));
+    check(&story(&tale, 8));
+}
+
+#[test]
+fn a_rejection_tells_what_it_saw() {
+    let mut tale = Tale::begin();
+    tale.call(3, Origin::Library);
+    let rejected = EventKind::LimitRejected {
+        reason: LimitReject::QueueFull,
+        predicted: None,
+        waiting: 1024,
+        saw: None,
+    };
+    tale.tell(3, rejected).tell(3, ended(Fate::Rejected, 0, 0));
+    assert_eq!(
+        sentence(&tale, 3),
+        "Rejected by the limiter at once: the queue was full (1024 waiting); nothing was sent."
+    );
+}
+
+#[test]
+fn hostile_words_stay_words() {
+    let mut tale = third_try();
+    let evil = "\u{1b}]52;c;aGk=\u{7}\n\u{202e}gnp.exe\u{200b}";
+    let mut end = failed(9, FailureClass::Internal, None, 1);
+    if let EventKind::AttemptEnded {
+        result: crate::event::AttemptResult::Failed { failure },
+        ..
+    } = &mut end
+    {
+        failure.message = format!("{evil}{}", "x".repeat(100_000)).as_str().into();
+    }
+    tale.tell(
+        13,
+        EventKind::CallStarted {
+            origin: Origin::Library,
+            user: crate::event::UserId::new(evil),
+            prompt: evil.into(),
+            fingerprint: evil.into(),
+            prompt_tokens: u64::MAX,
+            deadline: Timestamp::MAX,
+            manner: crate::event::Manner::default(),
+        },
+    );
+    tale.tell(13, end)
+        .tell(13, ended(Fate::Failed, u32::MAX, u64::MAX / 2_000_000));
+    let told = story(&tale, 13);
+    check(&told);
+    let text = told.to_string();
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    assert!(!text.contains(['\u{202e}', '\u{200b}']));
+    assert!(
+        text.lines().all(|line| line.chars().count() < 600),
+        "a line that never ends"
+    );
+}
+
+#[test]
+fn a_slow_model_is_not_called_silent_between_its_words() {
+    let mut tale = Tale::begin();
+    tale.call(1, Origin::Chat)
+        .tell(1, attempt(1, 1))
+        .tell(1, first_token(1, 10));
+    for word in 1..=9 {
+        tale.at(f64::from(word) * 1.5).tell(1, delta("word "));
+    }
+    let silences = |tale: &Tale| {
+        let steps = story(tale, 1).steps;
+        let silent = steps.iter().filter_map(|step| match step.what {
+            What::AttemptStalled { silent, .. } => Some(silent.as_millis()),
+            _ => None,
+        });
+        silent.collect::<Vec<_>>()
+    };
+    // of its first two words nobody can know how slow it is
+    assert_eq!(silences(&tale), [1500]);
+    tale.at(33.5)
+        .tell(1, failed(1, FailureClass::Stalled, Some(200), 33_500));
+    assert_eq!(silences(&tale), [1500, 20_000], "a silence that ended it counts");
+}
+
+/// So many calls that wait in the queue, as a burst makes them.
+fn waiting(calls: u64) -> Vec<Event> {
+    let mut tale = Tale::begin();
+    let limit = Policy::default().limit;
+    for call in 1..=calls {
+        let saw = LimitLevels {
+            requests: BucketLevel::full(&limit.requests, tale.now),
+            tokens: BucketLevel::full(&limit.tokens, tale.now),
+            in_use: 8,
+            needs: 268,
+            user: None,
+        };
+        let mut start = started(call, Origin::Burst { burst: 1 }, tale.now);
+        if let EventKind::CallStarted { prompt, .. } = &mut start {
+            *prompt = "what does a token bucket do when it is empty?".into();
+        }
+        tale.tell(call, start);
+        let (reason, nearest) = (MissReason::NeverSeen, None);
+        tale.tell(call, EventKind::CacheMissed { reason, nearest });
+        tale.tell(call, crate::state::fixture::flight_started(call));
+        let mut waits = queued(Constraint::Tokens, None, 1);
+        if let EventKind::LimitQueued { saw: levels, .. } = &mut waits {
+            *levels = Some(Box::new(saw));
+        }
+        tale.tell(call, waits);
+    }
+    tale.events
+}
+
+#[test]
+fn ten_thousand_waiting_calls_fit_and_more_lose_their_oldest_steps() {
+    let state = fold(&waiting(10_000));
+    let bytes = state.why.bytes();
+    assert!(bytes < MAX_BYTES && bytes > MAX_BYTES / 2, "{bytes}");
+    assert!((1..=10_000).all(|call| state.why.story(CallId(call)).unwrap().lost == 0));
+
+    let state = fold(&waiting(14_000));
+    assert!(state.why.bytes() <= MAX_BYTES, "{}", state.why.bytes());
+    let first = state.why.story(CallId(1)).unwrap();
+    assert_eq!((first.lost, first.steps.len()), (3, 1), "{first}");
+    assert!(
+        first.to_string().contains("3 steps are not remembered any more"),
+        "{first}"
+    );
+    let last = state.why.story(CallId(14_000)).unwrap();
+    assert_eq!((last.lost, last.steps.len()), (0, 4));
+}
+
+#[test]
+fn finished_stories_go_oldest_first_and_leave_nothing_behind() {
+    let events = session(21, 2_500);
+    let mut why = Why::default();
+    for event in &events {
+        why.apply(event);
+    }
+    let kept = (1..=2_600)
+        .filter(|call| why.story(CallId(*call)).is_some())
+        .count();
+    assert!(kept > 500 && kept <= 562, "{kept}");
+    assert!(why.bytes() < MAX_BYTES / 2);
+    assert_eq!(
+        why.bytes(),
+        why.counted(),
+        "what was given back is what was taken"
+    );
+}
+
+#[test]
+fn a_session_says_which_calls_are_worth_a_question() {
+    let mut worth = Worth::default();
+    for event in &session(4, 300) {
+        worth.apply(event);
+    }
+    assert_eq!((worth.calls, worth.range), (300, Some((CallId(1), CallId(300)))));
+    assert!(worth.slowest.windows(2).all(|two| two[0].took >= two[1].took));
+    assert!(worth.tried.iter().all(|row| row.attempts >= 2));
+    let missing = worth.missing(CallId(999));
+    assert!(
+        missing.starts_with("no call #999: there are 300 of them, #1 to #300; ask for one that failed: #")
+    );
+}

@@ -1,0 +1,524 @@
+//! Each step in words: a label for its column, a sentence, and what explains it further.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::labels;
+use super::step::{
+    Admitted, Ended, Finished, MeaningHit, MeaningMiss, Refused, Retried, Served, Started, What,
+};
+use super::{Step, Story};
+use crate::event::{AttemptResult, BreakerState, Fate, FieldDiff, NearMiss, NearestPrompt, Origin, Sharing};
+use crate::openai::Usage;
+use crate::text::SafeText;
+
+/// The widest label.
+const LABEL: usize = 8;
+/// Columns of an offset in plain text.
+const OFFSET: usize = 7;
+/// Characters of a prompt that is quoted.
+const QUOTED: usize = 160;
+
+/// A step in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The layer: at most eight characters.
+    pub label: String,
+    /// What it did.
+    pub text: String,
+    /// What explains it, a line each.
+    pub more: Vec<String>,
+}
+
+impl Told {
+    /// The words for a step.
+    pub fn of(step: &Step) -> Self {
+        let what = &step.what;
+        let (label, text, more) = match what {
+            What::Started(start) => started(step, start),
+            What::Replayed(_)
+            | What::CacheHit(_)
+            | What::CacheMissed { .. }
+            | What::CacheBypassed { .. }
+            | What::CacheStored { .. }
+            | What::CacheSkipped { .. } => cache(what),
+            What::SemanticHit(_)
+            | What::SemanticMissed(_)
+            | What::SemanticShadowed(_)
+            | What::SemanticCompared { .. }
+            | What::SemanticStored { .. }
+            | What::Labelled(_) => meaning(what),
+            What::FlightStarted { .. } | What::FlightJoined { .. } | What::FlightHandedOver { .. } => {
+                flight(step)
+            }
+            What::Queued(_)
+            | What::Admitted(_)
+            | What::Rejected(_)
+            | What::LeftQueue { .. }
+            | What::Settled { .. } => limit(what),
+            What::BreakerAdmitted { .. } | What::BreakerRefused(_) => breaker(what),
+            What::AttemptStarted { .. }
+            | What::FaultInjected { .. }
+            | What::AttemptResponded { .. }
+            | What::AttemptFirstToken { .. }
+            | What::AttemptStalled { .. }
+            | What::AttemptEnded(_) => attempt(what),
+            What::RetryScheduled(retried) => retry(step, retried),
+            What::RetryStopped(stopped) => {
+                let more = labels::hint(stopped.hint) + &labels::budget(stopped.budget, stopped.budget_max);
+                let text = format!("no other try: {}{more}", labels::stop(stopped.reason));
+                ("retry".to_owned(), text, Vec::new())
+            }
+            What::Finished(end) => ("end".to_owned(), finished(end), Vec::new()),
+        };
+        // whose it is, where it is not this call's own
+        let text = match step.of {
+            Some(owner) => format!("[{owner}] {text}"),
+            None => text,
+        };
+        let line = |text: String| SafeText::new(&text).single_line();
+        Self {
+            label,
+            text: line(text),
+            more: more.into_iter().map(line).collect(),
+        }
+    }
+}
+
+/// A label, a text and more of it.
+type Words = (String, String, Vec<String>);
+
+fn words_of(label: &str, text: impl Into<String>) -> Words {
+    (label.to_owned(), text.into(), Vec::new())
+}
+
+/// The tokens of an answer.
+pub(super) fn tokens(usage: &Usage) -> String {
+    let (asked, answered) = (usage.prompt_tokens, usage.completion_tokens);
+    format!(
+        "{} ({asked} asked, {answered} answered)",
+        labels::count(usage.total(), "token", "tokens")
+    )
+}
+
+/// A prompt in quotes.
+pub(super) fn quoted(prompt: &SafeText) -> String {
+    format!("\"{}\"", SafeText::excerpt(&prompt.single_line(), QUOTED))
+}
+
+fn started(step: &Step, start: &Started) -> Words {
+    let Started {
+        user,
+        origin,
+        prompt,
+        fingerprint,
+        prompt_tokens,
+        deadline,
+    } = start;
+    let origin = match origin {
+        Origin::Chat => "in the chat".to_owned(),
+        Origin::Burst { burst } => format!("in burst {burst}"),
+        Origin::Library => "by a program".to_owned(),
+    };
+    let text = format!("{user} {origin}: {}", quoted(prompt));
+    // enough of it to tell two apart; the JSON form has it whole
+    let mark: String = fingerprint.chars().take(12).collect();
+    let more = format!(
+        "fingerprint {mark}, ~{}, deadline {}",
+        labels::count(*prompt_tokens, "token", "tokens"),
+        labels::plain(step.at.until(*deadline))
+    );
+    ("asked".to_owned(), text, vec![more])
+}
+
+fn cache(what: &What) -> Words {
+    match what {
+        What::Replayed(served) => words_of(
+            "replay",
+            format!("the result of this idempotency key, {}", saved(served)),
+        ),
+        What::CacheHit(served) => words_of("cache", format!("hit: the same request, {}", saved(served))),
+        What::CacheMissed { reason, nearest } => {
+            let mut text = format!("miss: {}", labels::miss(*reason));
+            let mut more = Vec::new();
+            // most misses are just another question: nothing kept them from hitting
+            let apart = |near: &&Arc<NearMiss>| near.differs.iter().all(FieldDiff::is_another_question);
+            if let Some(near) = nearest.as_ref().filter(apart) {
+                text = format!("{text}; nearest is {}, another question", near.source);
+            } else if let Some(near) = nearest {
+                let fields = labels::count(u64::from(near.fields), "field differs", "fields differ");
+                text = format!("{text}; nearest is {}, {fields}", near.source);
+                more.push(quoted(&near.prompt));
+                more.extend(near.differs.iter().map(labels::diff));
+            }
+            ("cache".to_owned(), text, more)
+        }
+        What::CacheBypassed { reason } => {
+            words_of("cache", format!("not asked: {}", labels::bypass(*reason)))
+        }
+        What::CacheStored { bytes } => words_of("cache", format!("answer stored, {bytes} bytes")),
+        What::CacheSkipped { reason } => {
+            words_of("cache", format!("answer not stored: {}", labels::skip(*reason)))
+        }
+        _ => words_of("cache", ""),
+    }
+}
+
+/// `6.20s old; saves 412 tokens and 2.40s`.
+fn saved(served: &Served) -> String {
+    let time = served
+        .saved_time
+        .map_or_else(String::new, |time| format!(" and {}", labels::span(time)));
+    format!(
+        "{} old; saves {}{time}",
+        labels::span(served.age),
+        labels::count(served.saved.total(), "token", "tokens")
+    )
+}
+
+/// `0.94 like the prompt of #5 (0.90 is enough)`.
+pub(super) fn likeness(near: &NearestPrompt) -> String {
+    format!(
+        "{:.2} like a prompt of {} ({:.2} is enough)",
+        near.similarity, near.source, near.threshold
+    )
+}
+
+/// What a guard objects to: `another number: 3 asked, 5 stored`.
+pub(super) fn objection(near: &NearestPrompt) -> Option<String> {
+    let objection = near.objection.as_ref()?;
+    let guard = labels::guard(objection.guard);
+    let (asked, stored) = (objection.asked.single_line(), objection.stored.single_line());
+    Some(match (asked.is_empty(), stored.is_empty()) {
+        (true, true) => guard.to_owned(),
+        (false, true) => format!("{guard}: only '{asked}' asked"),
+        (true, false) => format!("{guard}: only '{stored}' stored"),
+        (false, false) => format!("{guard}: '{asked}' asked, '{stored}' stored"),
+    })
+}
+
+fn meaning(what: &What) -> Words {
+    match what {
+        What::SemanticHit(hit) => meaning_hit("hit", hit),
+        What::SemanticShadowed(hit) => meaning_hit("shadow, not served", hit),
+        What::SemanticMissed(miss) => meaning_miss(miss),
+        What::SemanticCompared {
+            source,
+            agreement,
+            same,
+        } => {
+            let verdict = if *same {
+                "the same answer"
+            } else {
+                "another answer"
+            };
+            words_of(
+                "meaning",
+                format!("shadow: {verdict} as that of {source}, {agreement:.2} alike"),
+            )
+        }
+        What::SemanticStored { entries } => {
+            let prompts = labels::count(*entries, "prompt", "prompts");
+            words_of("meaning", format!("prompt added to the index, {prompts} in it"))
+        }
+        What::Labelled(judged) => {
+            let verdict = if judged.good { "right" } else { "wrong" };
+            let removed = if judged.removed {
+                ", the stored answer was removed"
+            } else {
+                ""
+            };
+            // one that was right changes nothing
+            let asks = if judged.good {
+                format!("still asks for {:.2}", judged.threshold)
+            } else {
+                format!("asks for {:.2} from now on", judged.threshold)
+            };
+            let text = format!("a person judged it {verdict}: {} {asks}{removed}", judged.source);
+            words_of("label", text)
+        }
+        _ => words_of("meaning", ""),
+    }
+}
+
+fn searched(candidates: u32, lookup: std::time::Duration) -> String {
+    let prompts = labels::count(u64::from(candidates), "prompt", "prompts");
+    format!("compared with {prompts} in {:.1}ms", lookup.as_secs_f64() * 1e3)
+}
+
+fn meaning_hit(how: &str, hit: &MeaningHit) -> Words {
+    let old = hit
+        .age
+        .map_or_else(String::new, |age| format!(", {} old", labels::span(age)));
+    let time = hit
+        .saved_time
+        .map_or_else(String::new, |time| format!(" and {}", labels::span(time)));
+    let saves = labels::count(hit.saved.total(), "token", "tokens");
+    let text = format!("{how}: {}{old}; saves {saves}{time}", likeness(&hit.nearest));
+    let more = vec![quoted(&hit.nearest.prompt), searched(hit.candidates, hit.lookup)];
+    ("meaning".to_owned(), text, more)
+}
+
+fn meaning_miss(miss: &MeaningMiss) -> Words {
+    let mut text = format!("miss: {}", labels::unlike(miss.reason));
+    if let Some(detail) = &miss.detail {
+        let detail = SafeText::excerpt(&detail.single_line(), QUOTED);
+        text = format!("{text} ({detail})");
+    }
+    let mut more = Vec::new();
+    if let Some(near) = &miss.nearest {
+        more.push(format!("{}: {}", likeness(near), quoted(&near.prompt)));
+        more.extend(objection(near));
+    }
+    more.push(searched(miss.candidates, miss.lookup));
+    ("meaning".to_owned(), text, more)
+}
+
+fn flight(step: &Step) -> Words {
+    match &step.what {
+        What::FlightStarted { sharing, .. } => {
+            let who = match sharing {
+                Sharing::Content => "the same request may join",
+                Sharing::Key => "the same idempotency key may join",
+                Sharing::Alone => "nobody may join",
+            };
+            words_of("flight", format!("owns a new one: {who}"))
+        }
+        What::FlightJoined {
+            owner, subscribers, ..
+        } => {
+            let place = labels::ordinal(*subscribers);
+            words_of(
+                "flight",
+                format!("joins that of {owner}, as the {place} on board"),
+            )
+        }
+        What::FlightHandedOver { from, .. } if step.of.is_some() => {
+            words_of("flight", format!("goes on with it, {from} left"))
+        }
+        What::FlightHandedOver { from, .. } => {
+            words_of("flight", format!("is the owner from here on, {from} left"))
+        }
+        _ => words_of("flight", ""),
+    }
+}
+
+fn limit(what: &What) -> Words {
+    match what {
+        What::Queued(queued) => {
+            let turn = queued.forecast.map_or_else(String::new, |wait| {
+                format!(", turn in about {}", labels::span(wait))
+            });
+            let text = format!(
+                "waits for {}: place {} of {}{turn}",
+                labels::constraint(queued.constraint),
+                queued.position,
+                queued.waiting
+            );
+            let more = queued.saw.iter().map(labels::levels).collect();
+            ("queue".to_owned(), text, more)
+        }
+        What::Admitted(admitted) => words_of("limiter", admission(admitted)),
+        What::Rejected(rejected) => {
+            let why = labels::reject(rejected.reason, rejected.waiting, rejected.predicted);
+            let more = rejected.saw.iter().map(labels::levels).collect();
+            ("limiter".to_owned(), format!("turned away: {why}"), more)
+        }
+        What::LeftQueue { waiting } => words_of("queue", format!("left it, {waiting} still wait")),
+        What::Settled {
+            reserved,
+            charged,
+            refunded,
+        } => {
+            let text = if *refunded {
+                format!("all {reserved} tokens given back, and the request: it was never sent")
+            } else {
+                format!("{charged} of {reserved} reserved tokens charged")
+            };
+            words_of("limiter", text)
+        }
+        _ => words_of("limiter", ""),
+    }
+}
+
+fn admission(admitted: &Admitted) -> String {
+    let how = if admitted.waited.is_zero() {
+        "admitted at once".to_owned()
+    } else {
+        format!("admitted after {}", labels::span(admitted.waited))
+    };
+    let own = admitted.own.as_ref().map_or_else(String::new, labels::own_levels);
+    format!(
+        "{how} for {} tokens; {} and {} requests left{own}",
+        admitted.reserved,
+        labels::level(admitted.tokens),
+        labels::level(admitted.requests)
+    )
+}
+
+fn breaker(what: &What) -> Words {
+    match what {
+        What::BreakerAdmitted {
+            probe: true, window, ..
+        } => words_of(
+            "breaker",
+            format!("half-open, this is its probe; {}", labels::window(*window)),
+        ),
+        What::BreakerAdmitted { state, window, .. } => words_of(
+            "breaker",
+            format!(
+                "{}, lets it pass: {}",
+                labels::state(*state),
+                labels::window(*window)
+            ),
+        ),
+        What::BreakerRefused(refused) => words_of("breaker", refusal(refused)),
+        _ => words_of("breaker", ""),
+    }
+}
+
+/// `refused: it opened 2.10s ago because 11 of 20 calls had failed; it lets a probe through in 2.90s`.
+fn refusal(refused: &Refused) -> String {
+    let why = refused.opened.map_or_else(
+        || "it is open".to_owned(),
+        |opened| {
+            let why = labels::opened(opened.reason, opened.window);
+            format!("it opened {} ago because {why}", labels::span(opened.ago))
+        },
+    );
+    let probe = match (refused.probe_in, refused.state) {
+        (Some(wait), _) => format!("; it lets a probe through in {}", labels::span(wait)),
+        (None, BreakerState::HalfOpen) => "; its probe is out".to_owned(),
+        (None, BreakerState::Open | BreakerState::Closed) => String::new(),
+    };
+    format!("refused: {why}{probe}")
+}
+
+fn attempt(what: &What) -> Words {
+    let (number, text) = match what {
+        What::AttemptStarted { attempt } => (*attempt, "sent".to_owned()),
+        What::FaultInjected { attempt, fault } => (*attempt, format!("{} made on purpose", fault.label())),
+        What::AttemptResponded { attempt, status } => (*attempt, format!("answers with status {status}")),
+        What::AttemptFirstToken { attempt, ttft } => {
+            (*attempt, format!("first token after {}", labels::span(*ttft)))
+        }
+        What::AttemptStalled { attempt, silent } => {
+            (*attempt, format!("silent for {}", labels::span(*silent)))
+        }
+        What::AttemptEnded(end) => (end.attempt, attempt_end(end)),
+        _ => (0, String::new()),
+    };
+    if number == 0 {
+        return words_of("fault", text);
+    }
+    words_of(&format!("try {number}"), text)
+}
+
+fn attempt_end(end: &Ended) -> String {
+    let took = labels::span(end.took);
+    match &end.result {
+        AttemptResult::Succeeded {
+            finish,
+            usage,
+            estimated,
+        } => {
+            let about = if *estimated { "about " } else { "" };
+            format!(
+                "complete after {took}: {about}{}; {}",
+                tokens(usage),
+                labels::finish(*finish)
+            )
+        }
+        AttemptResult::Failed { failure } => {
+            // most messages say it themselves
+            let hint = failure.hint.filter(|_| !failure.message.contains("asks to wait"));
+            let asked = hint.map_or_else(String::new, |hint| {
+                format!("; it asks to wait {}", labels::plain(hint.wait))
+            });
+            let got = match end.chunks {
+                0 => String::new(),
+                chunks => format!(", {} in", labels::count(u64::from(chunks), "chunk", "chunks")),
+            };
+            let message = SafeText::excerpt(&failure.message.single_line(), 2 * QUOTED);
+            format!("failed after {took}{got}: {message}{asked}")
+        }
+        AttemptResult::Cancelled => format!("cancelled after {took}: nobody wants the answer any more"),
+    }
+}
+
+fn retry(step: &Step, retried: &Retried) -> Words {
+    let Retried {
+        next,
+        wait,
+        drawn,
+        hint,
+        class,
+        ambiguous,
+        budget,
+        budget_max,
+    } = retried;
+    let billed = if *ambiguous {
+        "; the last one may have been billed"
+    } else {
+        ""
+    };
+    let text = format!(
+        "try {next} follows in {} because of {}",
+        labels::span(*wait),
+        labels::class(*class)
+    );
+    let left = step.deadline_left.map_or_else(String::new, |left| {
+        format!("; deadline in {}", labels::span(left))
+    });
+    let more = format!(
+        "drew {}{}{}{left}{billed}",
+        labels::span(*drawn),
+        labels::hint(*hint),
+        labels::budget(*budget, *budget_max)
+    );
+    ("retry".to_owned(), text, vec![more])
+}
+
+fn finished(end: &Finished) -> String {
+    let took = labels::span(end.took);
+    let tries = match end.attempts {
+        0 => String::new(),
+        tries => format!(", {}", labels::count(u64::from(tries), "try", "tries")),
+    };
+    // what it spent itself its last try has told
+    let tokens = end
+        .usage
+        .as_ref()
+        .filter(|_| end.attempts == 0)
+        .map_or_else(String::new, |usage| format!(", {}", tokens(usage)));
+    let fate = match end.fate {
+        Fate::Answered => "answered",
+        Fate::Hit => "served from what is stored",
+        Fate::Shared => "shared the answer",
+        Fate::Rejected => "rejected by the limiter",
+        Fate::Refused => "refused by the breaker",
+        Fate::Failed => "failed",
+        Fate::Interrupted => "cut off",
+        Fate::Cancelled => "stopped",
+    };
+    format!("{fate} after {took}{tries}{tokens}")
+}
+
+/// See the `Display` of [`Story`].
+pub(super) fn write(story: &Story, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "{} {}", story.call, story.sentence().single_line())?;
+    writeln!(f)?;
+    if story.lost > 0 {
+        let steps = labels::count(u64::from(story.lost), "step is", "steps are");
+        writeln!(f, "{:OFFSET$}  {steps} not remembered any more", "")?;
+    }
+    for step in story.telling() {
+        let told = Told::of(step);
+        let offset = labels::span(step.offset);
+        writeln!(f, "{offset:>OFFSET$}  {:<LABEL$} {}", told.label, told.text)?;
+        for more in &told.more {
+            writeln!(f, "{:OFFSET$}  {:LABEL$} {more}", "", "")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The feed of the screen: waits until events are due, and hands keys to the player.
+
+use std::sync::Arc;
+
+use super::player::Player;
+use crate::event::Event;
+use crate::time::{Clock, Timestamp};
+use crate::tui::playback::bar::{Control, Moved, Playback};
+use crate::tui::{BATCH, EventFeed, Feed};
+
+/// A player and the clock that moves it.
+#[derive(Debug)]
+pub struct Projector {
+    player: Player,
+    clock: Clock,
+}
+
+impl Projector {
+    /// Plays by this clock.
+    pub fn new(player: Player, clock: Clock) -> Self {
+        Self { player, clock }
+    }
+}
+
+impl EventFeed for Projector {
+    async fn recv(&mut self, batch: &mut Vec<Arc<Event>>) -> Feed {
+        match self.player.next_due() {
+            Some(due) => self.clock.sleep_until(due).await,
+            // a key ends the wait: the loop asks again after each
+            None => std::future::pending().await,
+        }
+        batch.append(&mut self.player.play(self.clock.now(), BATCH));
+        Feed::Events
+    }
+
+    fn shown_at(&self, now: Timestamp) -> Timestamp {
+        self.player.at(now)
+    }
+
+    fn due(&self, shown: Timestamp, _now: Timestamp) -> Option<Timestamp> {
+        self.player.due(shown)
+    }
+
+    fn playback(&self, now: Timestamp) -> Option<Playback> {
+        Some(self.player.playback(now))
+    }
+
+    fn control(&mut self, control: Control, now: Timestamp) -> Moved {
+        self.player.control(control, now)
+    }
+}

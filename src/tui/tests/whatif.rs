@@ -1,0 +1,688 @@
+//! Comparing live: keys and what the engine is asked, and screens from scripted judgements.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crossterm::event::{Event as Terminal, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Size;
+
+use super::Bench;
+use super::looking::{holds, rows, screen};
+use crate::event::{CallId, Command, EventKind, Fate, Judged, Judgement, Origin, Otherwise, ShadowUpstream};
+use crate::settings::{Policy, SETTINGS};
+use crate::state::State;
+use crate::state::fixture::{Story, ended};
+use crate::time::Timestamp;
+use crate::tui::overlay::Overlay;
+use crate::tui::theme::{Palette, Theme};
+use crate::tui::update::Effect;
+
+/// A session with calls behind it.
+fn session() -> Bench {
+    let mut story = Story::begin();
+    story.call(1, Origin::Chat).tell(1, ended(Fate::Answered, 1, 500));
+    Bench::new(story.state())
+}
+
+/// What the judge was asked: which edit, and what differs from `running`.
+fn asked(effects: &[Effect], running: &Policy) -> Vec<(u64, Option<Vec<String>>)> {
+    let commands = effects.iter().flat_map(|effect| match effect {
+        Effect::Send(command) => std::slice::from_ref(command),
+        Effect::SendAll(commands) => commands,
+        _ => &[],
+    });
+    commands
+        .filter_map(|command| match command {
+            Command::JudgePolicy { edit, policy } => {
+                let changes = policy.as_ref().map(|policy| {
+                    let changes = running.changes(policy).into_iter();
+                    changes.map(|(path, value)| format!("{path}={value}")).collect()
+                });
+                Some((*edit, changes))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn applied(effects: &[Effect]) -> Vec<&Policy> {
+    let commands = effects.iter().flat_map(|effect| match effect {
+        Effect::SendAll(commands) => commands.as_slice(),
+        _ => &[],
+    });
+    commands
+        .filter_map(|command| match command {
+            Command::ApplyPolicy { policy } => Some(&**policy),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Puts the cursor on a setting.
+fn go(bench: &mut Bench, path: &str) {
+    let row = SETTINGS.iter().position(|setting| setting.path == path).unwrap();
+    bench.press("<home>");
+    bench.press(&"j".repeat(row));
+    assert_eq!(bench.ui.shadow.setting().map(|setting| setting.path), Some(path));
+}
+
+fn judged(fates: &[(Fate, u64)], attempts: u64, p95: u64) -> Judged {
+    Judged {
+        calls: fates.iter().map(|(_, count)| count).sum(),
+        fates: fates.iter().copied().collect::<BTreeMap<_, _>>(),
+        attempts,
+        retries: attempts / 4,
+        waited: 41,
+        p50: Some(Duration::from_millis(710)),
+        p95: Some(Duration::from_millis(p95)),
+        tokens: attempts * 150,
+        wasted: attempts * 9,
+        opened: 2,
+    }
+}
+
+/// 412 calls: what really was, played again, and as the copy would have it.
+fn judgement(edit: u64) -> Judgement {
+    use Fate::{Answered, Failed, Hit, Interrupted, Refused, Rejected, Shared};
+    let base = [(Hit, 40), (Shared, 12), (Interrupted, 3), (Rejected, 17)];
+    let of = |rest: [(Fate, u64); 3]| [base.as_slice(), &rest].concat();
+    let changes = vec![crate::text::SafeText::new("retry.attempts=5")];
+    Judgement {
+        edit,
+        changes,
+        since: Timestamp::from_secs_f64(12.0),
+        until: Timestamp::from_secs_f64(220.0),
+        warm_up: 50,
+        upstream: ShadowUpstream::Simulator,
+        mixed: false,
+        seen: judged(&of([(Answered, 250), (Refused, 60), (Failed, 30)]), 388, 2_400),
+        running: judged(&of([(Answered, 248), (Refused, 61), (Failed, 31)]), 391, 2_410),
+        copy: judged(&of([(Answered, 285), (Refused, 49), (Failed, 6)]), 438, 2_910),
+        otherwise: 41,
+        examples: [
+            (409, Refused, Answered),
+            (402, Failed, Answered),
+            (377, Answered, Refused),
+        ]
+        .map(|(call, running, copy)| Otherwise {
+            call: CallId(call),
+            running,
+            copy,
+        })
+        .to_vec(),
+    }
+}
+
+#[test]
+fn a_sentence_that_is_too_long_loses_its_end_and_no_half_of_it() {
+    let mut bench = session();
+    bench.press("=");
+    let mut mixed = judgement(0);
+    mixed.mixed = true;
+    mixed.seen.fates.remove(&Fate::Answered);
+    let medium = &judged_screens(&mut bench, &mixed)[1];
+    assert!(holds(medium, "really 52 so far, 250 still run"), "{medium:#?}");
+    let head: Vec<&String> = medium.iter().take(5).collect();
+    assert!(head.iter().all(|row| !row.contains('\u{2026}')), "{head:#?}");
+}
+
+/// The judge answers.
+fn hear(bench: &mut Bench, judgement: Judgement) {
+    let mut story = Story::default();
+    story.at(230.0).tell(
+        0,
+        EventKind::PolicyJudged {
+            judgement: Box::new(judgement),
+        },
+    );
+    bench.state.apply(&story.events[0]);
+}
+
+#[test]
+fn it_opens_steps_and_asks_the_judge_each_time() {
+    let mut bench = session();
+    let running = bench.state.session.policy.clone();
+    assert_eq!(asked(&bench.press("="), &running), [(1, Some(vec![]))]);
+    assert_eq!(bench.ui.overlays, [Overlay::Shadow]);
+    go(&mut bench, "retry.attempts");
+    let steps = bench.press("<right>l-");
+    let told = |edit, change: &str| (edit, Some(vec![change.to_owned()]));
+    assert_eq!(
+        asked(&steps, &running),
+        [
+            told(2, "retry.attempts=4"),
+            told(3, "retry.attempts=5"),
+            told(4, "retry.attempts=4")
+        ]
+    );
+    assert_eq!(asked(&bench.press("h"), &running), [(5, Some(vec![]))]);
+    assert_eq!(bench.press("d"), []);
+    assert_eq!(bench.said(), "Bksp: this setting is as it runs");
+    go(&mut bench, "cache.enabled");
+    assert_eq!(
+        asked(&bench.press("<space>"), &running),
+        [told(6, "cache.enabled=false")]
+    );
+    go(&mut bench, "retry.jitter");
+    let both = vec!["cache.enabled=false".to_owned(), "retry.jitter=equal".to_owned()];
+    assert_eq!(asked(&bench.press("<space>"), &running), [(7, Some(both))]);
+    assert_eq!(
+        asked(&bench.press("<bksp>"), &running),
+        [told(8, "cache.enabled=false")]
+    );
+    go(&mut bench, "retry.attempts");
+    assert_eq!(bench.press("<space>"), []);
+    assert_eq!(bench.said(), "Space: not a switch: Left and Right step, e writes");
+}
+
+#[test]
+fn it_closes_keeps_the_copy_and_is_judged_no_more() {
+    let mut bench = session();
+    let running = bench.state.session.policy.clone();
+    bench.press("=");
+    go(&mut bench, "retry.attempts");
+    bench.press("<right>");
+    assert_eq!(asked(&bench.press("<esc>"), &running), [(3, None)]);
+    assert_eq!(bench.ui.overlays, []);
+    // what runs changes from elsewhere: the copy keeps its own change only
+    bench.state.session.policy.cache.enabled = false;
+    let running = bench.state.session.policy.clone();
+    let change = vec!["retry.attempts=4".to_owned()];
+    assert_eq!(asked(&bench.press("="), &running), [(4, Some(change))]);
+    assert_eq!(asked(&bench.press("D"), &running), [(5, Some(vec![]))]);
+    assert_eq!(bench.press("D"), []);
+    assert_eq!(bench.said(), "D: the copy has no change");
+    assert_eq!(asked(&bench.press("q"), &running), [(6, None)]);
+}
+
+#[test]
+fn a_value_is_written_in_its_place_and_a_bad_one_kept_for_mending() {
+    let mut bench = session();
+    let running = bench.state.session.policy.clone();
+    bench.press("=");
+    go(&mut bench, "breaker.open");
+    assert_eq!(bench.press("12x<enter>"), []);
+    let text = rows(&mut bench, 80, 24);
+    assert!(
+        holds(&text, "'12x' will not do; it takes a time: 500ms, 2s, 1m 30s"),
+        "{text:#?}"
+    );
+    assert!(
+        text[23].starts_with("  VALUE  Enter take it  Esc leave"),
+        "{}",
+        text[23]
+    );
+    let row = text.iter().position(|row| row.starts_with("│   open ")).unwrap();
+    assert!(text[row].contains(" 12x "), "{}", text[row]);
+    let (_, cursor) = screen(&mut bench, 80, 24, &Theme::default());
+    assert_eq!(cursor.map(|at| at.y), Some(row as u16));
+    let taken = bench.press("<bksp>s<enter>");
+    assert_eq!(
+        asked(&taken, &running),
+        [(2, Some(vec!["breaker.open=12s".to_owned()]))]
+    );
+    assert_eq!(bench.press("e9<esc>"), []);
+    assert_eq!(asked(&bench.press("<bksp>"), &running), [(3, Some(vec![]))]);
+    // a share as it is shown, a paste as one line, and keys that would command elsewhere
+    go(&mut bench, "breaker.failure_rate");
+    bench.press("e<ctrl+u>");
+    bench.input(&Terminal::Paste("35%\n".into()));
+    assert_eq!(
+        asked(&bench.press("<enter>"), &running),
+        [(4, Some(vec!["breaker.failure_rate=0.35".to_owned()]))]
+    );
+    assert_eq!(bench.press("e<ctrl+u><enter>"), []);
+    assert!(holds(
+        &rows(&mut bench, 80, 24),
+        "write a value, or Esc leaves it as it was"
+    ));
+}
+
+#[test]
+fn what_begins_with_a_session_is_shown_and_not_stepped() {
+    let mut bench = session();
+    bench.press("=");
+    go(&mut bench, "timeouts.connect");
+    for key in ["<right>", "e", "7", "<space>"] {
+        assert_eq!(bench.press(key), []);
+        let why = bench.said();
+        assert!(
+            why.ends_with(": takes effect when a session starts: write it into the policy file"),
+            "{why}"
+        );
+        assert_eq!(bench.ui.shadow.line, None);
+    }
+    let text = rows(&mut bench, 80, 24);
+    assert!(holds(&text, "at start"), "{text:#?}");
+    assert!(
+        holds(&text, "It takes effect when a session starts: write it"),
+        "{text:#?}"
+    );
+}
+
+#[test]
+fn a_commit_holds_and_is_taken_back_and_nothing_is_lost() {
+    let mut bench = session();
+    let before = bench.state.session.policy.clone();
+    assert_eq!(bench.press("=<enter>").len(), 1);
+    assert_eq!(
+        bench.said(),
+        "Enter: the copy has no change: Left and Right change a setting"
+    );
+    assert_eq!(bench.press("u"), []);
+    assert_eq!(bench.said(), "u: no copy was committed yet");
+    go(&mut bench, "retry.attempts");
+    bench.press("<right>");
+    let effects = bench.press("<enter>");
+    assert_eq!(bench.said(), "policy applied, u takes it back");
+    let policies = applied(&effects);
+    assert_eq!(policies.len(), 1);
+    assert_eq!(
+        before.changes(policies[0]),
+        [("retry.attempts".to_owned(), "4".to_owned())]
+    );
+    assert_eq!(policies[0].name, "production+retry.attempts=4");
+    assert_eq!(asked(&effects, policies[0]), [(3, Some(vec![]))]);
+    // the engine obeys
+    bench.state.session.policy = policies[0].clone();
+    go(&mut bench, "cache.enabled");
+    bench.press("<space>");
+    let effects = bench.press("u");
+    assert_eq!(applied(&effects), [&before]);
+    assert_eq!(
+        bench.said(),
+        "taken back: production holds again, the copy is kept"
+    );
+    let both = vec!["cache.enabled=false".to_owned(), "retry.attempts=4".to_owned()];
+    assert_eq!(asked(&effects, &before), [(5, Some(both))]);
+    bench.state.session.policy = before;
+    assert!(holds(&rows(&mut bench, 80, 24), "copy with 2 changes"));
+}
+
+#[test]
+fn what_was_committed_is_no_change_of_the_copy_any_more() {
+    let mut bench = session();
+    bench.press("=");
+    go(&mut bench, "cache.enabled");
+    bench.press("<space>");
+    let effects = bench.press("<enter>");
+    bench.state.session.policy = applied(&effects)[0].clone();
+    bench.press("<esc>");
+    // somebody switches the cache on again: the copy does not want it off
+    bench.state.session.policy.cache.enabled = true;
+    let running = bench.state.session.policy.clone();
+    assert_eq!(asked(&bench.press("="), &running), [(5, Some(vec![]))]);
+}
+
+#[test]
+fn a_copy_out_of_bounds_is_not_judged_and_not_committed() {
+    let mut bench = session();
+    bench.press("=");
+    go(&mut bench, "retry.cap");
+    assert_eq!(bench.press("1ms<enter>"), [], "the judge is not asked");
+    let text = rows(&mut bench, 80, 24);
+    assert!(holds(&text, "this copy cannot hold: retry.base"), "{text:#?}");
+    assert_eq!(bench.press("<enter>"), []);
+    assert!(bench.said().starts_with("Enter: retry.base"), "{}", bench.said());
+    let wide = rows(&mut bench, 120, 40);
+    assert!(holds(&wide, "this copy cannot hold: retry.base"), "{wide:#?}");
+    assert_eq!(bench.press("<bksp>").len(), 1);
+    assert!(holds(&rows(&mut bench, 80, 24), "judging..."));
+}
+
+#[test]
+fn the_cursor_goes_by_changes_layers_and_pages() {
+    let mut bench = session();
+    let at = |bench: &Bench| bench.ui.shadow.setting().map(|setting| setting.path);
+    bench.press("=");
+    assert_eq!(bench.press("n"), []);
+    assert_eq!(bench.said(), "n: the copy has no change");
+    bench.press("<tab><tab>");
+    assert_eq!(at(&bench), Some("flight.enabled"));
+    bench.press("<space><tab><tab>");
+    assert_eq!(at(&bench), Some("limit.enabled"));
+    bench.press("<space>n");
+    assert_eq!(at(&bench), Some("flight.enabled"));
+    bench.press("N");
+    assert_eq!(at(&bench), Some("limit.enabled"));
+    bench.press("j<backtab>");
+    assert_eq!(at(&bench), Some("limit.enabled"));
+    bench.press("<end>");
+    assert_eq!(at(&bench), Some("timeouts.max_response_bytes"));
+    bench.press("<tab>");
+    assert_eq!(at(&bench), Some("cache.enabled"));
+    bench.press("<pgdn><pgup>");
+    assert_eq!(at(&bench), Some("cache.enabled"));
+}
+
+#[test]
+fn a_click_selects_and_one_outside_closes() {
+    let mut bench = session();
+    bench.press("=");
+    let text = rows(&mut bench, 80, 24);
+    let row = text.iter().position(|row| row.starts_with("│   ttl ")).unwrap();
+    let mouse = |kind, row| {
+        Terminal::Mouse(MouseEvent {
+            kind,
+            column: 20,
+            row,
+            modifiers: KeyModifiers::NONE,
+        })
+    };
+    let click = MouseEventKind::Down(MouseButton::Left);
+    assert_eq!(bench.input(&mouse(click, row as u16)), None);
+    assert_eq!(
+        bench.ui.shadow.setting().map(|setting| setting.path),
+        Some("cache.ttl")
+    );
+    bench.input(&mouse(MouseEventKind::ScrollDown, row as u16));
+    assert_eq!(
+        bench.ui.shadow.setting().map(|setting| setting.path),
+        Some("cache.max_bytes")
+    );
+    assert_eq!(bench.input(&mouse(click, 3)), None, "the heading of the columns");
+    let closed = bench.input(&mouse(click, 0));
+    assert_eq!(
+        closed,
+        Some(Effect::Send(Command::JudgePolicy {
+            edit: 2,
+            policy: None
+        }))
+    );
+    assert_eq!(bench.ui.overlays, []);
+}
+
+#[test]
+fn it_needs_an_engine_and_room() {
+    let mut bench = session();
+    bench.ui.read_only = true;
+    assert_eq!(bench.press("="), []);
+    assert_eq!(bench.said(), "=: this session is read-only");
+    bench.ui.read_only = false;
+    bench.ui.size = Size::new(59, 24);
+    assert_eq!(bench.press("="), []);
+    assert_eq!(bench.said(), "=: comparing needs 60x16");
+    bench.ui.size = Size::new(80, 24);
+    bench.press("=");
+    assert!(holds(
+        &rows(&mut bench, 50, 15),
+        "comparing needs 60x16; Esc closes"
+    ));
+    assert_eq!(bench.press("<right>"), []);
+    assert_eq!(bench.said(), "Right: comparing needs 60x16");
+    assert_eq!(bench.press("<esc>").len(), 1);
+}
+
+#[test]
+fn the_policy_in_force_is_saved_from_here_and_by_name() {
+    let mut bench = session();
+    bench.press("=");
+    assert_eq!(bench.press("wW"), [Effect::SavePolicy, Effect::SavePolicy]);
+    bench.press("<esc>");
+    assert_eq!(bench.press(":save pol<enter>"), [Effect::SavePolicy]);
+    assert_eq!(bench.press(":compare<enter>").len(), 1);
+    assert_eq!(bench.ui.overlays, [Overlay::Shadow]);
+}
+
+#[test]
+fn the_help_is_about_the_view() {
+    let mut bench = session();
+    bench.press("=?");
+    let text = rows(&mut bench, 120, 40);
+    assert!(holds(&text, "Help: Compare live"), "{text:#?}");
+    assert!(holds(
+        &text,
+        "the running policy beside one copy of it that you edit"
+    ));
+    assert!(holds(&text, "commit: the copy holds from now on"), "{text:#?}");
+    bench.press("<esc>");
+    assert_eq!(bench.ui.overlays, [Overlay::Shadow]);
+}
+
+/// The view at three sizes, with a judgement of the copy as it is.
+fn judged_screens(bench: &mut Bench, judgement: &Judgement) -> Vec<Vec<String>> {
+    let edit = bench.ui.shadow.edit;
+    hear(
+        bench,
+        Judgement {
+            edit,
+            ..judgement.clone()
+        },
+    );
+    [(80, 24), (120, 40), (200, 60)]
+        .map(|(width, height)| rows(bench, width, height))
+        .to_vec()
+}
+
+#[test]
+fn without_calls_it_says_what_to_do() {
+    let mut bench = Bench::new(State::default());
+    bench.press("=");
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let text = rows(&mut bench, width, height).concat();
+        assert!(
+            text.contains("no calls yet: close, press b for a burst"),
+            "{text}"
+        );
+    }
+    assert!(holds(
+        &rows(&mut bench, 80, 24),
+        "no calls yet: close, press b for a burst, and come back"
+    ));
+}
+
+#[test]
+fn until_the_judge_answers_the_figures_are_those_of_before() {
+    let mut bench = session();
+    bench.press("=");
+    assert!(holds(&rows(&mut bench, 80, 24), "│ judging...  "));
+    go(&mut bench, "retry.attempts");
+    bench.press("<right>");
+    let edit = bench.ui.shadow.edit;
+    hear(&mut bench, judgement(edit));
+    assert!(!holds(&rows(&mut bench, 80, 24), "judging"));
+    bench.press("<right>");
+    let text = rows(&mut bench, 80, 24);
+    assert!(
+        holds(&text, "judging... the figures are those of before"),
+        "{text:#?}"
+    );
+    assert!(holds(&text, "served      300   337    +37 ✓ better"), "{text:#?}");
+    bench.ui.paused = Some(3);
+    assert!(holds(
+        &rows(&mut bench, 80, 24),
+        "the view is paused: close, and p goes on"
+    ));
+}
+
+#[test]
+fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
+    let mut bench = session();
+    bench.press("=");
+    go(&mut bench, "retry.attempts");
+    bench.press("<right><right>");
+    let screens = judged_screens(&mut bench, &judgement(0));
+    let small = &screens[0];
+    assert!(
+        small[1].starts_with("┌ Compare live: production, copy with 1 change ─"),
+        "{}",
+        small[1]
+    );
+    for expected in [
+        "would have served 37 more of 412 calls, for 12% more attempts",
+        "the last 412, 00:12 to 03:40, played again by the simulator, same draws",
+        "* attempts                            3            5 tries     changed",
+        "retry.attempts   default 3   1 to 100 tries",
+        "All tries of a call, the first included; 1 switches retries off.",
+        "            runs  copy   diff ",
+        "served      300   337    +37 ✓ better  attempts    391   438    +47 ",
+        "refused      61    49    -12 ✓ better  failed       31     6    -25 ✓ better",
+        "rejected     17    17      =           p95       2.41s 2.91s +0.50s ✗ worse",
+    ] {
+        assert!(holds(small, expected), "{expected} is missing in {small:#?}");
+    }
+    let settings = small
+        .iter()
+        .filter(|row| row.starts_with("│   ") || row.starts_with("│ * "));
+    assert!(settings.count() >= 9, "{small:#?}");
+    let medium = &screens[1];
+    for expected in [
+        "the last 412 calls, made 00:12 to 03:40, played",
+        "to warm up",
+        "played again",
+        "queued ",
+        "not ended ",
+        "really running   copy difference",
+        "of all         73%     73%    82%   +9pt ✓ better",
+        "wasted        3492    3519   3942   +423 ✗ worse",
+        "41 calls would have ended otherwise",
+        "#409 ⊘ refused  -> ✓ ok",
+    ] {
+        assert!(holds(medium, expected), "{expected} is missing in {medium:#?}");
+    }
+    let large = &screens[2];
+    for expected in [
+        "played again",
+        "really   running     copy difference",
+        "queued (limiter)",
+        "not ended yet",
+        "rejected (limiter)",
+        "breaker opened",
+    ] {
+        assert!(holds(large, expected), "{expected} is missing in {large:#?}");
+    }
+}
+
+#[test]
+fn a_worse_copy_an_equal_one_and_none_are_told_too() {
+    let mut bench = session();
+    bench.press("=");
+    let mut other = judgement(0);
+    let untouched = judged_screens(&mut bench, &other);
+    assert!(holds(
+        &untouched[0],
+        "no change in the copy: what runs serves 300 of 412 calls, really 302 were"
+    ));
+    assert!(holds(&untouched[0], "real again   diff"), "{:#?}", untouched[0]);
+    assert!(!untouched[1].concat().contains("worse"), "nothing is compared");
+    go(&mut bench, "retry.attempts");
+    bench.press("<left>");
+    std::mem::swap(&mut other.running, &mut other.copy);
+    let far = judged_screens(&mut bench, &other);
+    assert!(
+        holds(
+            &far[0],
+            "the last 412, played again; not as it was: what runs serves 337, really 302"
+        ),
+        "{:#?}",
+        far[0]
+    );
+    assert!(holds(&far[2], "before are not kept)"), "{:#?}", far[2]);
+    // what still runs may be served yet, and not more than that
+    other.seen.fates.insert(Fate::Failed, 15);
+    assert_eq!((other.seen.running(), other.seen.served()), (15, 302));
+    other.mixed = true;
+    let open = judged_screens(&mut bench, &other);
+    assert!(
+        holds(&open[2], "what runs serves 337, really 302 so far"),
+        "{:#?}",
+        open[2]
+    );
+    other.seen.fates.remove(&Fate::Failed);
+    let may_yet = judged_screens(&mut bench, &other);
+    assert!(!may_yet.concat().concat().contains("not as it was"));
+    other.mixed = false;
+    other.seen = other.running.clone();
+    other.upstream = ShadowUpstream::Seen { attempts: 388 };
+    let worse = judged_screens(&mut bench, &other);
+    assert!(
+        holds(
+            &worse[0],
+            "would have served 37 fewer of 412 calls, for 11% fewer attempts"
+        ),
+        "{:#?}",
+        worse[0]
+    );
+    assert!(
+        holds(&worse[0], "388 attempts were: an estimate"),
+        "{:#?}",
+        worse[0]
+    );
+    assert!(worse[1].concat().contains("-37 ✗ worse"));
+    other.copy = other.running.clone();
+    (other.otherwise, other.examples) = (0, Vec::new());
+    let same = judged_screens(&mut bench, &other);
+    assert!(
+        holds(&same[0], "no difference so far in 412 calls"),
+        "{:#?}",
+        same[0]
+    );
+    other.copy.fates.insert(Fate::Refused, 47);
+    other.copy.fates.insert(Fate::Failed, 8);
+    let moved = judged_screens(&mut bench, &other);
+    assert!(
+        holds(
+            &moved[0],
+            "would have served as many of 412 calls: 337, 2 fewer refused"
+        ),
+        "{:#?}",
+        moved[0]
+    );
+}
+
+#[test]
+fn it_is_told_without_colour_and_in_ascii() {
+    let mut bench = session();
+    bench.press("=");
+    go(&mut bench, "retry.attempts");
+    bench.press("<right>");
+    judged_screens(&mut bench, &judgement(0));
+    for (width, height) in [(60, 16), (80, 24), (120, 40), (200, 60)] {
+        let theme = Theme::new(Palette::Mono, true);
+        let (text, _) = screen(&mut bench, width, height, &theme);
+        assert!(text.iter().all(|row| row.is_ascii()), "{text:#?}");
+        if width >= 80 {
+            assert!(holds(&text, "+ better") && holds(&text, "changed"), "{text:#?}");
+        }
+        assert!(holds(&text, "* attempts"), "{text:#?}");
+    }
+}
+
+#[test]
+fn it_draws_at_every_size_whatever_is_in_it() {
+    let mut bench = session();
+    let mut worst = judgement(0);
+    for judged in [&mut worst.seen, &mut worst.running, &mut worst.copy] {
+        judged.fates = Fate::ALL.map(|fate| (fate, u64::MAX / 9)).into_iter().collect();
+        (judged.attempts, judged.tokens, judged.wasted) = (u64::MAX, u64::MAX - 7, 99_999);
+        judged.p95 = Some(Duration::from_secs(999_999));
+    }
+    worst.copy.tokens = 0;
+    bench.state.session.policy.name =
+        "a name\nthat is 日本語 and far too long for any title of any box".into();
+    for script in ["", "<right>", "<end>7\u{65e5}\u{65e5}<enter>", "<esc><home>"] {
+        bench.ui.size = Size::new(80, 24);
+        if bench.ui.overlays.is_empty() {
+            bench.press("=");
+        }
+        bench.press(script);
+        let edit = bench.ui.shadow.edit;
+        hear(
+            &mut bench,
+            Judgement {
+                edit,
+                ..worst.clone()
+            },
+        );
+        for width in (0..=130)
+            .step_by(26)
+            .chain([58, 59, 60, 61, 62, 119, 120, 121, 173, 174, 200])
+        {
+            for height in (0..=50).step_by(10).chain([14, 15, 16, 17, 19, 20, 27, 28]) {
+                let (_, cursor) = screen(&mut bench, width, height, &Theme::default());
+                assert!(cursor.is_none_or(|at| at.x < width && at.y < height));
+                bench.press("<down>");
+            }
+        }
+    }
+}
