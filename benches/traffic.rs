@@ -86,7 +86,7 @@ impl Recorder {
 }
 
 impl Observer for Recorder {
-    fn record(&self, call: Option<CallId>, kind: EventKind) {
+    fn emit(&self, call: Option<CallId>, kind: EventKind) {
         let mut events = self.lock();
         let event = Event {
             seq: events.len() as u64,
@@ -123,7 +123,7 @@ impl Stage {
         };
         let faults = FaultControl::new(outage, false);
         let transport = LocalTransport::new(SEED, LatencyProfile::default(), faults.clone(), clock);
-        recorder.record(
+        recorder.emit(
             None,
             EventKind::SessionStarted {
                 format: FORMAT_VERSION,

@@ -129,7 +129,7 @@ struct Core<T, O> {
 impl<T: Transport, O: Observer> ResilientClient<T, O> {
     /// A client under this policy.
     pub fn new(policy: Policy, transport: T, observer: O, env: Env) -> Self {
-        observer.record(
+        observer.emit(
             None,
             EventKind::PolicyApplied {
                 policy: Box::new(policy.clone()),
@@ -215,7 +215,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         }
         self.core
             .observer
-            .record(None, EventKind::UpstreamProbed { health });
+            .emit(None, EventKind::UpstreamProbed { health });
     }
 
     /// Flights in the air.
@@ -455,7 +455,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if let Some(wait) = pause {
             // the server's wish counts for everybody who comes next, not only for this call
             let until = guards.limiter.pause(now, now + wait);
-            self.observer.record(None, EventKind::LimitPaused { until });
+            self.observer.emit(None, EventKind::LimitPaused { until });
         }
         match decision {
             RetryDecision::Again {
@@ -507,7 +507,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         });
         let flight = flight.id;
         self.observer
-            .record(owner, EventKind::AttemptStarted { attempt, flight });
+            .emit(owner, EventKind::AttemptStarted { attempt, flight });
         Some((owner.unwrap_or_default(), attempt))
     }
 }

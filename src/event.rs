@@ -37,7 +37,7 @@ use crate::text::SafeText;
 use crate::time::Timestamp;
 
 /// Version of the event format; it stands in every journal header.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A fact: what happened, when, and to which call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -106,16 +106,16 @@ impl fmt::Display for UserId {
 /// Called right after a decision, by the thread that took it and in the order of the decisions. It must
 /// not block and cannot fail.
 pub trait Observer: Send + Sync + 'static {
-    /// Takes note of a fact.
-    fn record(&self, call: Option<CallId>, kind: EventKind);
+    /// Emits an event.
+    fn emit(&self, call: Option<CallId>, kind: EventKind);
 }
 
 impl Observer for () {
-    fn record(&self, _call: Option<CallId>, _kind: EventKind) {}
+    fn emit(&self, _call: Option<CallId>, _kind: EventKind) {}
 }
 
 impl<O: Observer + ?Sized> Observer for std::sync::Arc<O> {
-    fn record(&self, call: Option<CallId>, kind: EventKind) {
-        (**self).record(call, kind);
+    fn emit(&self, call: Option<CallId>, kind: EventKind) {
+        (**self).emit(call, kind);
     }
 }

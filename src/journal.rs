@@ -1,7 +1,7 @@
 //! The journal: every event of a session in a file, a line each.
 //!
 //! ```text
-//! {"journal":1,"program":"seawall 0.1.0","seed":7,"policy":{..},"started":0,"virtual":true}   the header
+//! {"journal":2,"program":"seawall 0.1.0","seed":7,"policy":{..},"started":0,"virtual":true}   the header
 //! {"seq":0,"at":0,"type":"session_started",..}                                               an event
 //! {"gap":12}                                              so many events are lost here: the disk was slow
 //! {"end":3456}                                            the session ended in order, after so many events

@@ -177,7 +177,7 @@ impl Session {
         let simulator = Simulator::start(simulator_config, faults.clone(), sink, clock).await?;
         let route = route(&config, &simulator, &faults)?;
 
-        bus.record(
+        bus.emit(
             None,
             EventKind::SessionStarted {
                 format: FORMAT_VERSION,
@@ -365,6 +365,6 @@ impl<O: Observer> ToldFaults<O> {
 impl<O: Observer> FaultSink for ToldFaults<O> {
     fn injected(&self, call: Option<u64>, attempt: u32, fault: FaultKind) {
         self.bus
-            .record(call.map(CallId), EventKind::FaultInjected { attempt, fault });
+            .emit(call.map(CallId), EventKind::FaultInjected { attempt, fault });
     }
 }

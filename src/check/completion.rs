@@ -109,8 +109,8 @@ fn flown(flight: &Flight, event: &Event, told: &Told<'_>, slack: Slack) -> Holds
         Fate::Shared | Fate::Hit if flight.hit.is_some() => served_by_meaning(flight, told, owns),
         Fate::Answered | Fate::Shared => answered(flight, told, owns),
         Fate::Hit => flight.ensure(false, 10, || "it flew, and was no hit".into()),
-        Fate::Rejected => flight.ensure(flight.rejected, 10, || "the limiter did not turn it away".into()),
-        Fate::Refused => flight.ensure(flight.refused, 10, || "the breaker did not turn it away".into()),
+        Fate::RateLimited => flight.ensure(flight.rejected, 10, || "the limiter did not turn it away".into()),
+        Fate::CircuitOpen => flight.ensure(flight.refused, 10, || "the breaker did not turn it away".into()),
         Fate::Cancelled => Ok(()),
         Fate::Interrupted => {
             flight.ensure(flight.delivered, 10, || "no text had been delivered".into())?;

@@ -48,7 +48,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             Ok(answer) => (Fate::Hit, None, Some(answer.usage)),
             Err((fate, failure)) => (*fate, Some(failure.clone()), None),
         };
-        self.observer.record(
+        self.observer.emit(
             Some(pending.call),
             EventKind::CallEnded {
                 fate,
@@ -131,7 +131,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         guards.forget(flight);
         let mut log = flight.lock();
         if let Landing::Panicked(text) = landing {
-            self.observer.record(
+            self.observer.emit(
                 None,
                 EventKind::TaskPanicked {
                     text: self.transport.veiled(text.as_str().into()),
@@ -200,7 +200,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             usage,
             took: now.since(one.started_at),
         };
-        self.observer.record(Some(one.call), kind);
+        self.observer.emit(Some(one.call), kind);
         let end = end.map_err(|(fate, failure)| CallError {
             fate,
             failure,
@@ -215,7 +215,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if let (Some(from), Some(to)) = (from, to)
             && from != to
         {
-            self.observer.record(
+            self.observer.emit(
                 Some(to),
                 EventKind::FlightHandedOver {
                     flight: flight.id,
@@ -289,7 +289,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     pub(super) fn note_evicted(&self, guards: &Guards, reason: EvictReason, removed: u64) {
         let entries = guards.cache.entries();
         let total_bytes = guards.cache.bytes();
-        self.observer.record(
+        self.observer.emit(
             None,
             EventKind::CacheEvicted {
                 reason,
@@ -324,7 +324,7 @@ impl<T: Transport, O: Observer> Departures for Core<T, O> {
             usage: None::<Usage>,
             took,
         };
-        self.observer.record(Some(call), kind);
+        self.observer.emit(Some(call), kind);
         self.hand_over(flight, &log, owner);
         drop(log);
         flight.changed.notify_one();
@@ -334,8 +334,8 @@ impl<T: Transport, O: Observer> Departures for Core<T, O> {
 /// What fate a failure makes.
 fn fate_of(failure: &Failure) -> Fate {
     match (failure.class, failure.phase) {
-        (FailureClass::LimitRejected, _) => Fate::Rejected,
-        (FailureClass::BreakerRefused, _) => Fate::Refused,
+        (FailureClass::LimitRejected, _) => Fate::RateLimited,
+        (FailureClass::BreakerRefused, _) => Fate::CircuitOpen,
         (_, Phase::Delivered) => Fate::Interrupted,
         _ => Fate::Failed,
     }

@@ -44,7 +44,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         guards.limiter.configure(&policy.limit, now);
         let step = guards.breaker.configure(&policy.breaker, now);
         guards.budget.apply(&policy.retry);
-        self.core.observer.record(
+        self.core.observer.emit(
             None,
             EventKind::PolicyApplied {
                 policy: Box::new(policy.clone()),
@@ -54,7 +54,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         // what the head of the queue waits for may be there under these settings
         guards.wake_head(now);
         if let Some(step) = step {
-            self.core.observer.record(None, moved(step));
+            self.core.observer.emit(None, moved(step));
         }
         for (reason, removed) in [
             (EvictReason::Expired, removed.expired),
@@ -72,7 +72,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         let mut policy = guards.policy.as_ref().clone();
         policy.cache.enabled = on;
         guards.policy = Arc::new(policy);
-        self.core.observer.record(None, EventKind::CacheSwitched { on });
+        self.core.observer.emit(None, EventKind::CacheSwitched { on });
     }
 
     /// Switches the semantic cache. What is in its index stays.
@@ -110,16 +110,16 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             entries: 0,
             total_bytes: 0,
         };
-        self.core.observer.record(None, kind);
+        self.core.observer.emit(None, kind);
     }
 
     /// Forces the breaker open or closed, or lets it decide again.
     pub fn force_breaker(&self, mode: BreakerMode) {
         let mut guards = self.core.lock();
         let step = guards.breaker.force(self.core.env.clock.now(), mode);
-        self.core.observer.record(None, EventKind::BreakerForced { mode });
+        self.core.observer.emit(None, EventKind::BreakerForced { mode });
         if let Some(step) = step {
-            self.core.observer.record(None, moved(step));
+            self.core.observer.emit(None, moved(step));
         }
     }
 
@@ -128,13 +128,13 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         let mut guards = self.core.lock();
         let reset = guards.breaker.reset(self.core.env.clock.now());
         if reset.released {
-            self.core.observer.record(
+            self.core.observer.emit(
                 None,
                 EventKind::BreakerForced {
                     mode: BreakerMode::Automatic,
                 },
             );
         }
-        self.core.observer.record(None, moved(reset.moved));
+        self.core.observer.emit(None, moved(reset.moved));
     }
 }

@@ -132,6 +132,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
         // the flight's lock is held while recording, so that a change of owner cannot come in between
         let log = flight.lock();
         let owner = log.subscribers.first().map(|one| one.call);
-        self.observer.record(owner, kind);
+        self.observer.emit(owner, kind);
     }
 }

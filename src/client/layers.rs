@@ -98,7 +98,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 .as_deref()
                 .map(|key| xxh3_64(key.as_bytes())),
         };
-        self.observer.record(
+        self.observer.emit(
             Some(call),
             EventKind::CallStarted {
                 origin: context.origin,
@@ -161,7 +161,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             saved: answer.usage,
             text: answer.shown.clone(),
         };
-        self.observer.record(Some(pending.call), kind);
+        self.observer.emit(Some(pending.call), kind);
         Some(self.end_at_once(pending, Ok(answer)))
     }
 
@@ -179,7 +179,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             admission::lookup_allowed(&policy.cache, request, context.cacheable, context.fresh)
         {
             self.observer
-                .record(Some(*call), EventKind::CacheBypassed { reason });
+                .emit(Some(*call), EventKind::CacheBypassed { reason });
             return None;
         }
         let Lookup { found, expired } = guards.cache.get(now, &pending.key);
@@ -198,13 +198,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     saved_time: took,
                     text: answer.shown.clone(),
                 };
-                self.observer.record(Some(*call), kind);
+                self.observer.emit(Some(*call), kind);
                 Some(self.end_at_once(pending, Ok(answer)))
             }
             Err(reason) => {
                 let nearest = self.nearest(guards, pending, reason);
                 self.observer
-                    .record(Some(*call), EventKind::CacheMissed { reason, nearest });
+                    .emit(Some(*call), EventKind::CacheMissed { reason, nearest });
                 None
             }
         }
@@ -260,7 +260,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 owner,
                 subscribers: u32::try_from(log.subscribers.len()).unwrap_or(u32::MAX),
             };
-            self.observer.record(Some(*call), kind);
+            self.observer.emit(Some(*call), kind);
             drop(log);
             flight.changed.notify_one();
             return Shared::Joined(CallStream::flying(
@@ -283,7 +283,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         ));
         guards.flights.insert(flight_key, Arc::clone(&flight));
         self.observer
-            .record(Some(*call), EventKind::FlightStarted { flight: id, sharing });
+            .emit(Some(*call), EventKind::FlightStarted { flight: id, sharing });
         Shared::Started(flight)
     }
 

@@ -248,7 +248,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             _ => return embedded,
         };
         let text = self.transport.veiled(SafeText::excerpt(&text, EXCERPT));
-        self.observer.record(None, EventKind::Noticed { text });
+        self.observer.emit(None, EventKind::Noticed { text });
         drop(guards);
         embedded
     }
@@ -455,7 +455,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             Ok(labelled) => labelled,
             Err(reason) => {
                 let text = SafeText::from(format!("call {call} was not labelled: {reason}"));
-                self.observer.record(None, EventKind::Noticed { text });
+                self.observer.emit(None, EventKind::Noticed { text });
                 return;
             }
         };
@@ -469,7 +469,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             threshold,
             removed,
         };
-        self.observer.record(Some(call), kind);
+        self.observer.emit(Some(call), kind);
         if removed {
             self.note_evicted(&guards, EvictReason::Labelled, 1);
         }

@@ -245,11 +245,11 @@ fn tell(bus: &Bus, told: Result<Option<crate::event::Judgement>, String>) {
         Ok(None) => {}
         Ok(Some(judgement)) => {
             let judgement = Box::new(judgement);
-            bus.record(None, EventKind::PolicyJudged { judgement });
+            bus.emit(None, EventKind::PolicyJudged { judgement });
         }
         Err(problem) => {
             let text = SafeText::excerpt(&format!("the copy cannot be judged: {problem}"), 400);
-            bus.record(None, EventKind::Noticed { text });
+            bus.emit(None, EventKind::Noticed { text });
         }
     }
 }

@@ -62,9 +62,9 @@ pub enum Fate {
     /// By a flight that another call owned.
     Shared,
     /// The limiter turned it away.
-    Rejected,
+    RateLimited,
     /// The breaker turned it away.
-    Refused,
+    CircuitOpen,
     /// All tries failed, or the deadline passed.
     Failed,
     /// The stream broke after text was delivered.
@@ -79,8 +79,8 @@ impl Fate {
         Self::Answered,
         Self::Hit,
         Self::Shared,
-        Self::Rejected,
-        Self::Refused,
+        Self::RateLimited,
+        Self::CircuitOpen,
         Self::Failed,
         Self::Interrupted,
         Self::Cancelled,
@@ -97,8 +97,8 @@ impl Fate {
             Self::Answered => "ok",
             Self::Hit => "hit",
             Self::Shared => "shared",
-            Self::Rejected => "rejected",
-            Self::Refused => "refused",
+            Self::RateLimited => "limited",
+            Self::CircuitOpen => "refused",
             Self::Failed => "failed",
             Self::Interrupted => "cut",
             Self::Cancelled => "stopped",

@@ -39,12 +39,13 @@ pub enum JournalError {
         /// What is wrong.
         message: SafeText,
     },
-    /// Written in a format that this program does not know.
+    /// A journal of another format version.
     #[error(
-        "line 1: journal format {version}, and this program reads up to {FORMAT_VERSION}: use a newer seawall"
+        "line 1: journal format {version}, but this seawall reads format {FORMAT_VERSION}; use the {} that wrote it",
+        if *version > FORMAT_VERSION { "newer seawall" } else { "older seawall" }
     )]
-    Future {
-        /// The format.
+    OtherFormat {
+        /// The version in the header.
         version: u32,
     },
     /// A line that is no event.
@@ -79,7 +80,7 @@ impl JournalError {
     /// The line that it is about, from 1.
     pub fn line(&self) -> u64 {
         match self {
-            Self::NotAJournal { .. } | Self::BadHeader { .. } | Self::Future { .. } => 1,
+            Self::NotAJournal { .. } | Self::BadHeader { .. } | Self::OtherFormat { .. } => 1,
             Self::Unreadable { line, .. }
             | Self::Broken { line, .. }
             | Self::Torn { line }
@@ -188,8 +189,8 @@ fn header(text: &[u8]) -> Result<Header, JournalError> {
             excerpt: excerpt(text),
         });
     };
-    if version > FORMAT_VERSION {
-        return Err(JournalError::Future { version });
+    if version != FORMAT_VERSION {
+        return Err(JournalError::OtherFormat { version });
     }
     let mut header: Header = serde_json::from_slice(text).map_err(|error| JournalError::BadHeader {
         message: one_line(&error.to_string(), 2 * EXCERPT),

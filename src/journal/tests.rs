@@ -44,7 +44,7 @@ fn last_error(text: &str) -> String {
 fn what_is_written_is_read() {
     let text = written(3);
     assert_eq!(text.lines().count(), 5);
-    assert!(text.starts_with(r#"{"journal":1,"program":"seawall "#), "{text}");
+    assert!(text.starts_with(r#"{"journal":2,"program":"seawall "#), "{text}");
     let (read_header, _) = read(text.as_bytes()).unwrap();
     assert_eq!(read_header, header());
     let read: Vec<Line> = lines(&text).into_iter().map(Result::unwrap).collect();
@@ -58,13 +58,18 @@ fn mistakes_name_their_line_and_what_to_do() {
     let text = written(3);
     assert_eq!(
         last_error("hello\u{1b}[2J\n"),
-        "line 1: not a journal: it begins with 'hello␛[2J', where a journal has {\"journal\":1,..}; give a file that seawall has written"
+        "line 1: not a journal: it begins with 'hello␛[2J', where a journal has {\"journal\":2,..}; give a file that seawall has written"
     );
     assert!(last_error("").contains("not a journal"));
-    let future = text.replacen("\"journal\":1", "\"journal\":9,\"more\":[]", 1);
+    let future = text.replacen("\"journal\":2", "\"journal\":9,\"more\":[]", 1);
     assert_eq!(
         last_error(&future),
-        "line 1: journal format 9, and this program reads up to 1: use a newer seawall"
+        "line 1: journal format 9, but this seawall reads format 2; use the newer seawall that wrote it"
+    );
+    let old = text.replacen("\"journal\":2", "\"journal\":1", 1);
+    assert_eq!(
+        last_error(&old),
+        "line 1: journal format 1, but this seawall reads format 2; use the older seawall that wrote it"
     );
     let bad_header = text.replacen("\"seed\":7", "\"seed\":-7", 1);
     assert!(last_error(&bad_header).starts_with("line 1: the header cannot be read: "));

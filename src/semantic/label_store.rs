@@ -125,7 +125,7 @@ fn keep(told: &Receiver<Told>, mut book: Book, file: Option<&Path>, observer: &i
             complained = true;
             let text = format!("labels hold only until this session ends: {trouble}");
             let text = SafeText::excerpt(&text.replace('\n', " "), 400);
-            observer.record(None, EventKind::Noticed { text });
+            observer.emit(None, EventKind::Noticed { text });
         }
     }
 }
@@ -181,7 +181,7 @@ mod tests {
     struct Ears(Arc<Mutex<Vec<String>>>);
 
     impl Observer for Ears {
-        fn record(&self, _call: Option<CallId>, kind: EventKind) {
+        fn emit(&self, _call: Option<CallId>, kind: EventKind) {
             if let EventKind::Noticed { text } = kind {
                 self.0.lock().unwrap().push(text.to_string());
             }
@@ -287,7 +287,7 @@ mod tests {
             let bus = crate::session::bus::Bus::tapped(clock, Box::new(keeper.tap()));
             keeper.start(bus.clone()).unwrap();
             for number in 0..100 {
-                bus.record(Some(CallId(2)), label(&format!("{number:032x}"), true, 0.8).kind);
+                bus.emit(Some(CallId(2)), label(&format!("{number:032x}"), true, 0.8).kind);
             }
             keeper.finish();
             let noticed = bus.with_state(|state| {

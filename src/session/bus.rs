@@ -102,7 +102,7 @@ impl Bus {
 }
 
 impl Observer for Bus {
-    fn record(&self, call: Option<CallId>, kind: EventKind) {
+    fn emit(&self, call: Option<CallId>, kind: EventKind) {
         let mut canonical = self.shared.lock();
         // read under the lock: the order of the times is the order of the events
         let at = self.shared.clock.now().max(canonical.state.last_event_at);
@@ -231,7 +231,7 @@ mod tests {
             if place % 50 == 0 {
                 viewers.push(bus.subscribe());
             }
-            bus.record(event.call, event.kind.clone());
+            bus.emit(event.call, event.kind.clone());
         }
         let whole = bus.with_state(State::clone);
         assert_eq!(whole.next_seq, events.len() as u64);
@@ -254,7 +254,7 @@ mod tests {
         let bus = bus();
         let (_, mut slow) = bus.subscribe();
         for number in 0..TAIL_CAPACITY + 10 {
-            bus.record(None, notice(number));
+            bus.emit(None, notice(number));
         }
         let mut batch = Vec::new();
         assert_eq!(slow.recv_many(&mut batch, 8).await, Received::Lagged(10));
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(batch, []);
         let fresh = slow.resubscribe().unwrap();
         assert_eq!(fresh, bus.with_state(State::clone));
-        bus.record(None, notice(0));
+        bus.emit(None, notice(0));
         assert_eq!(slow.recv_many(&mut batch, 8).await, Received::Events(1));
         assert_eq!(batch[0].seq, fresh.next_seq);
     }
@@ -272,7 +272,7 @@ mod tests {
         let bus = bus();
         let (_, mut tail) = bus.subscribe();
         for number in 0..TAIL_CAPACITY {
-            bus.record(None, notice(number));
+            bus.emit(None, notice(number));
         }
         let mut batch = Vec::new();
         assert_eq!(
@@ -285,7 +285,7 @@ mod tests {
     async fn the_end_of_the_bus_is_told_after_the_last_event() {
         let bus = bus();
         let (_, mut tail) = bus.subscribe();
-        bus.record(None, notice(1));
+        bus.emit(None, notice(1));
         drop(bus);
         let mut batch = Vec::new();
         assert_eq!(tail.recv_many(&mut batch, 8).await, Received::Events(1));
@@ -302,7 +302,7 @@ mod tests {
         );
         let events = fixture::session(7, 20);
         for event in &events {
-            bus.record(event.call, event.kind.clone());
+            bus.emit(event.call, event.kind.clone());
         }
         drop(bus);
         let seen: Vec<Event> = heard.iter().collect();
@@ -320,7 +320,7 @@ mod tests {
         let other = bus.clone();
         let panicked = std::thread::spawn(move || other.with_state(|_| panic!("on purpose"))).join();
         assert!(panicked.is_err());
-        bus.record(None, notice(1));
+        bus.emit(None, notice(1));
         assert_eq!(bus.with_state(|state| state.next_seq), 1);
     }
 
@@ -333,7 +333,7 @@ mod tests {
                 let bus = &bus;
                 scope.spawn(move || {
                     for number in 0..500 {
-                        bus.record(None, notice(thread * 1000 + number));
+                        bus.emit(None, notice(thread * 1000 + number));
                     }
                 });
             }

@@ -192,13 +192,13 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
 
     /// Tells of something that belongs to no call.
     pub fn tell(&self, kind: EventKind) {
-        self.observer.record(None, kind);
+        self.observer.emit(None, kind);
     }
 
     /// Tells which faults are made now.
     pub fn tell_faults(&self) {
         let profile = Box::new(self.faults.profile().as_ref().clone());
-        self.observer.record(
+        self.observer.emit(
             None,
             EventKind::FaultsApplied {
                 on: self.faults.is_on(),
@@ -255,8 +255,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             running.bursting += 1;
             (running.burst_count, running.bursts.clone())
         };
-        self.observer
-            .record(None, EventKind::BurstStarted { burst, calls });
+        self.observer.emit(None, EventKind::BurstStarted { burst, calls });
         let engine = self.clone();
         self.env.spawn(async move {
             let mut generator = engine.env.generator("prompts", burst);
@@ -285,7 +284,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             }
             engine
                 .observer
-                .record(None, EventKind::BurstEnded { burst, calls: made });
+                .emit(None, EventKind::BurstEnded { burst, calls: made });
             engine.lock().bursting -= 1;
             engine.ended.notify_waiters();
         });

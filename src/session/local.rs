@@ -63,7 +63,7 @@ impl<T: Transport, O: Observer + Clone> LocalSession<T, O> {
         faults: FaultControl,
         simulator: Option<Box<SimulatorPace>>,
     ) -> Self {
-        bus.record(
+        bus.emit(
             None,
             EventKind::SessionStarted {
                 format: FORMAT_VERSION,

@@ -92,7 +92,7 @@ mod tests {
         let mut source = Source::live(&bus);
         let events = fixture::session(3, 40);
         for event in &events {
-            bus.record(event.call, event.kind.clone());
+            bus.emit(event.call, event.kind.clone());
         }
         let whole = bus.with_state(State::clone);
         drop(bus);
@@ -113,11 +113,11 @@ mod tests {
         let kind = &fixture::session(3, 1)[0].kind;
         let count = TAIL_CAPACITY as u64 + 100;
         for _ in 0..count {
-            bus.record(None, kind.clone());
+            bus.emit(None, kind.clone());
         }
         assert_eq!(source.advance().await, Progress::Resynced { skipped: count });
         bus.with_state(|state| assert_eq!(source.state(), state));
-        bus.record(None, kind.clone());
+        bus.emit(None, kind.clone());
         assert_eq!(source.advance().await, Progress::Applied(1));
     }
 }

@@ -245,8 +245,8 @@ pub(crate) fn ended(fate: Fate, attempts: u32, millis: u64) -> EventKind {
     let (failure, usage) = match fate {
         Fate::Answered | Fate::Hit | Fate::Shared => (None, Some(Usage::new(12, 48))),
         Fate::Cancelled => (None, None),
-        Fate::Rejected => (Some(failure(FailureClass::LimitRejected, None)), None),
-        Fate::Refused => (Some(failure(FailureClass::BreakerRefused, None)), None),
+        Fate::RateLimited => (Some(failure(FailureClass::LimitRejected, None)), None),
+        Fate::CircuitOpen => (Some(failure(FailureClass::BreakerRefused, None)), None),
         Fate::Failed => (Some(failure(FailureClass::ServerError, Some(500))), None),
         Fate::Interrupted => (Some(failure(FailureClass::Interrupted, Some(200))), None),
     };
@@ -529,7 +529,7 @@ impl Author {
                             saw: None,
                         },
                     );
-                    self.end_flight(call, Fate::Rejected);
+                    self.end_flight(call, Fate::RateLimited);
                 } else {
                     self.send(call, running);
                 }
@@ -697,7 +697,7 @@ impl Author {
                         window: WindowCounts::default(),
                     },
                 );
-                self.end_flight(call, Fate::Refused);
+                self.end_flight(call, Fate::CircuitOpen);
             }
             1..4 => {
                 self.waiting += 1;

@@ -276,7 +276,7 @@ mod tests {
                     window: WindowCounts::default(),
                 },
             )
-            .tell(36, ended(Fate::Refused, 0, 0));
+            .tell(36, ended(Fate::CircuitOpen, 0, 0));
         story.tell(0, moved(open, half, 2, MoveReason::CoolDown, None));
         story.tell(0, moved(half, open, 3, MoveReason::ProbeFailed, Some(52.1)));
         story.tell(0, moved(open, closed, 4, MoveReason::Manual, None));
@@ -295,7 +295,7 @@ mod tests {
         story
             .call(39, Origin::Chat)
             .tell(39, rejected)
-            .tell(39, ended(Fate::Rejected, 0, 0));
+            .tell(39, ended(Fate::RateLimited, 0, 0));
         let until = now + Duration::from_secs(2);
         story.tell(0, EventKind::LimitPaused { until });
         let hit = EventKind::CacheHit {

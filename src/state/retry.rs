@@ -344,7 +344,7 @@ impl RetryView {
                 self.recovered += u64::from(tries > 1);
                 self.spent = self.spent.saturating_add(u64::from(above_one));
             }
-            Fate::Failed | Fate::Interrupted | Fate::Rejected | Fate::Refused => {
+            Fate::Failed | Fate::Interrupted | Fate::RateLimited | Fate::CircuitOpen => {
                 second.lost = second.lost.saturating_add(1);
                 self.lost_after[place] += 1;
                 self.wasted = self.wasted.saturating_add(u64::from(tries));

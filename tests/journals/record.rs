@@ -72,7 +72,7 @@ fn play<F: Future<Output = ()>>(
         let faults = FaultControl::off();
         let transport = LocalTransport::new(SEED, LatencyProfile::default(), faults.clone(), clock);
         let upstream = transport.info();
-        bus.record(
+        bus.emit(
             None,
             EventKind::SessionStarted {
                 format: FORMAT_VERSION,

@@ -435,7 +435,7 @@ async fn ten_thousand() {
     assert_eq!(rig.client.held(), held);
     let message = rig.events().into_iter().rev().find_map(|event| match event.kind {
         EventKind::CallEnded {
-            fate: Fate::Rejected,
+            fate: Fate::RateLimited,
             failure,
             ..
         } => failure.map(|failure| failure.to_string()),

@@ -63,7 +63,7 @@ pub(crate) struct Recorder {
 }
 
 impl Observer for Recorder {
-    fn record(&self, call: Option<CallId>, kind: EventKind) {
+    fn emit(&self, call: Option<CallId>, kind: EventKind) {
         let mut events = self.events.lock().unwrap();
         let seq = events.len() as u64;
         let at = self.clock.now();
@@ -182,7 +182,7 @@ impl<T: Transport> Rig<T> {
 
     /// Tells of something that belongs to no call.
     pub(crate) fn tell(&self, kind: EventKind) {
-        self.recorder.record(None, kind);
+        self.recorder.emit(None, kind);
     }
 }
 

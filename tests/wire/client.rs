@@ -17,7 +17,7 @@ pub(crate) const KEY: &str = "canary.QuiteSecret.4711";
 pub(crate) struct Recorder(Mutex<Vec<(Option<CallId>, EventKind)>>);
 
 impl Observer for Recorder {
-    fn record(&self, call: Option<CallId>, kind: EventKind) {
+    fn emit(&self, call: Option<CallId>, kind: EventKind) {
         self.0.lock().unwrap().push((call, kind));
     }
 }

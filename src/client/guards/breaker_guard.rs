@@ -145,7 +145,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let Acquired { permit, moved: step } = guards.breaker.acquire(now);
         let window = guards.breaker.window(now);
         if let Some(step) = step {
-            self.observer.record(None, moved(step));
+            self.observer.emit(None, moved(step));
         }
         match permit {
             Ok(permit) => {
@@ -182,7 +182,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         self.note(flight, kind);
         if let Some(step) = settled.moved {
-            self.observer.record(None, moved(step));
+            self.observer.emit(None, moved(step));
         }
         settled
     }

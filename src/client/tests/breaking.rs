@@ -39,7 +39,7 @@ async fn it_opens_refuses_probes_and_closes() {
     let refused = rig.ask(&warm("hi")).await.unwrap_err();
     assert_eq!(
         (refused.fate, refused.failure.class),
-        (Fate::Refused, FailureClass::BreakerRefused)
+        (Fate::CircuitOpen, FailureClass::BreakerRefused)
     );
     assert!(
         refused.failure.message.as_str().contains("5.0s"),
@@ -52,7 +52,7 @@ async fn it_opens_refuses_probes_and_closes() {
     rig.upstream.push([Reply::says(&["a"]).after(secs(1)).into()]);
     let probe = rig.call(&warm("hi"));
     tick().await;
-    assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::Refused);
+    assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::CircuitOpen);
     probe.finish().await.unwrap();
     rig.ask(&warm("hi")).await.unwrap();
     assert_eq!(
@@ -72,7 +72,7 @@ async fn a_failed_probe_opens_for_twice_as_long() {
     rig.upstream.push([refused()]);
     rig.ask(&warm("hi")).await.unwrap_err();
     rig.sleep(millis(9_999)).await;
-    assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::Refused);
+    assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::CircuitOpen);
     rig.sleep(millis(1)).await;
     rig.ask(&warm("hi")).await.unwrap();
     rig.done().await;
@@ -196,7 +196,7 @@ async fn queued_calls_do_not_sit_on_the_probe() {
         );
     }
     // the first look refuses those who come while the probe is out: nobody queues for nothing
-    assert_eq!(fates, [Fate::Answered, Fate::Refused, Fate::Refused]);
+    assert_eq!(fates, [Fate::Answered, Fate::CircuitOpen, Fate::CircuitOpen]);
     rig.done().await;
 }
 
@@ -205,7 +205,7 @@ async fn forced_open_forced_closed_and_reset() {
     let rig = Rig::new(single());
     rig.client.force_breaker(BreakerMode::ForcedOpen);
     let refused_call = rig.ask(&warm("hi")).await.unwrap_err();
-    assert_eq!(refused_call.fate, Fate::Refused);
+    assert_eq!(refused_call.fate, Fate::CircuitOpen);
     assert_eq!(refused_call.failure.message.as_str(), "breaker open, not sent");
     rig.client.force_breaker(BreakerMode::ForcedClosed);
     rig.upstream.push(vec![refused(); 20]);
@@ -266,7 +266,7 @@ async fn a_late_result_says_nothing_about_now() {
         _ => None,
     });
     assert_eq!(late, [0]);
-    assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::Refused);
+    assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::CircuitOpen);
     rig.done().await;
 }
 

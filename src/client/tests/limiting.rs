@@ -110,7 +110,7 @@ async fn who_cannot_be_served_in_time_is_told_at_once() {
     for error in [late, full, large] {
         assert_eq!(
             (error.fate, error.failure.class),
-            (Fate::Rejected, FailureClass::LimitRejected)
+            (Fate::RateLimited, FailureClass::LimitRejected)
         );
     }
     for call in [running, waiting, third] {
@@ -258,7 +258,7 @@ async fn nobody_waits_longer_than_the_policy_allows() {
         let error = call.finish().await.unwrap_err();
         assert_eq!(
             (error.fate, error.failure.class),
-            (Fate::Rejected, FailureClass::LimitRejected)
+            (Fate::RateLimited, FailureClass::LimitRejected)
         );
         assert_eq!(
             error.failure.message.as_str(),
@@ -290,7 +290,7 @@ async fn whoever_has_most_in_a_full_queue_makes_room_for_another_user() {
     let error = flood.pop().unwrap().finish().await.unwrap_err();
     assert_eq!(
         (error.fate, error.failure.class, rig.millis()),
-        (Fate::Rejected, FailureClass::LimitRejected, 0)
+        (Fate::RateLimited, FailureClass::LimitRejected, 0)
     );
     assert_eq!(
         error.failure.message.as_str(),
@@ -333,7 +333,7 @@ async fn in_order_of_arrival_nobody_makes_room() {
     let flood: Vec<_> = (0..3).map(|n| call_of(&rig, "noisy", &format!("{n}"))).collect();
     tick().await;
     let error = call_of(&rig, "modest", "hi").finish().await.unwrap_err();
-    assert_eq!(error.fate, Fate::Rejected);
+    assert_eq!(error.fate, Fate::RateLimited);
     assert!(
         error
             .failure
@@ -364,7 +364,10 @@ async fn who_is_displaced_may_leave_before_it_hears_of_it() {
         call.finish().await.unwrap();
     }
     let fates = rig.fates();
-    assert!(matches!(fates[2], Fate::Rejected | Fate::Cancelled), "{fates:?}");
+    assert!(
+        matches!(fates[2], Fate::RateLimited | Fate::Cancelled),
+        "{fates:?}"
+    );
     rig.done().await;
 }
 

@@ -165,7 +165,7 @@ async fn a_hint_too_long_ends_the_call_and_pauses_the_limiter() {
     let next = rig.ask(&cold("hi")).await.unwrap_err();
     assert_eq!(
         (next.fate, next.failure.class),
-        (Fate::Rejected, FailureClass::LimitRejected)
+        (Fate::RateLimited, FailureClass::LimitRejected)
     );
     assert!(
         next.failure.message.as_str().contains("121.0s"),
@@ -218,7 +218,7 @@ async fn calls_that_never_went_out_earn_no_retries() {
     let rig = Rig::new(policy);
     rig.client.force_breaker(crate::event::BreakerMode::ForcedOpen);
     for _ in 0..20 {
-        assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::Refused);
+        assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::CircuitOpen);
     }
     rig.client.reset_breaker();
     rig.upstream.push([busy().into()]);

@@ -20,7 +20,7 @@ pub(super) struct Recorder {
 }
 
 impl Observer for Recorder {
-    fn record(&self, call: Option<CallId>, kind: EventKind) {
+    fn emit(&self, call: Option<CallId>, kind: EventKind) {
         let mut events = self.events.lock().unwrap();
         let seq = events.len() as u64;
         let at = self.clock.now();

@@ -469,7 +469,10 @@ fn probes_race(dial: &Dial) -> Seen {
     );
     permits_are_given_back(&rig);
     seen([
-        ("refused while the probe was out", fates.contains(&Fate::Refused)),
+        (
+            "refused while the probe was out",
+            fates.contains(&Fate::CircuitOpen),
+        ),
         ("a good probe", samples.contains(&Sample::Ok)),
         ("a failed probe", samples.contains(&Sample::Failed)),
         ("a dropped probe", samples.contains(&Sample::Neutral)),
@@ -586,7 +589,7 @@ fn one_slot(_: &Dial) -> Seen {
                 if leaves {
                     leave_somewhere(call);
                 } else if let Err(failed) = finish(call) {
-                    assert_eq!(failed.fate, Fate::Rejected, "{failed}");
+                    assert_eq!(failed.fate, Fate::RateLimited, "{failed}");
                 }
             });
         }
@@ -601,7 +604,7 @@ fn one_slot(_: &Dial) -> Seen {
             "left the queue",
             told(&rig, |kind| matches!(kind, EventKind::LimitLeft { .. })) > 0,
         ),
-        ("turned away", rig.fates().contains(&Fate::Rejected)),
+        ("turned away", rig.fates().contains(&Fate::RateLimited)),
         ("all were answered", rig.fates() == [Fate::Answered; 4]),
     ])
 }
@@ -651,7 +654,7 @@ fn users_share(dial: &Dial) -> Seen {
     };
     let end = |call: CallStream| {
         if let Err(failed) = finish(call) {
-            assert_eq!(failed.fate, Fate::Rejected, "{failed}");
+            assert_eq!(failed.fate, Fate::RateLimited, "{failed}");
         }
     };
     thread::scope(|scope| {
@@ -762,7 +765,7 @@ fn orders_come(dial: &Dial) -> Seen {
         )
     };
     seen([
-        ("refused", fates.contains(&Fate::Refused)),
+        ("refused", fates.contains(&Fate::CircuitOpen)),
         ("failed", fates.contains(&Fate::Failed)),
         ("answered", fates.contains(&Fate::Answered)),
         ("late", told(&rig, late) > 0),

@@ -732,7 +732,7 @@ async fn a_hit_needs_neither_limiter_nor_breaker() {
     assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Hit);
     assert_eq!(
         rig.ask(&cold("nothing like it")).await.unwrap_err().fate,
-        Fate::Refused
+        Fate::CircuitOpen
     );
     rig.client.force_breaker(crate::event::BreakerMode::Automatic);
     let spent = rig.find(|event| match event.kind {

@@ -268,7 +268,7 @@ fn without_calls_or_attempts_nothing_can_be_asked() {
 struct Ends(Arc<Mutex<Vec<(AttemptResult, Duration)>>>);
 
 impl Observer for Ends {
-    fn record(&self, _: Option<CallId>, kind: EventKind) {
+    fn emit(&self, _: Option<CallId>, kind: EventKind) {
         if let EventKind::AttemptEnded { result, took, .. } = kind {
             self.0.lock().unwrap().push((result, took));
         }

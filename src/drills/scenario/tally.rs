@@ -138,7 +138,11 @@ impl Tally {
                 match fate {
                     Fate::Answered => self.answered_tokens += tokens,
                     Fate::Hit | Fate::Shared => self.saved_tokens += tokens,
-                    Fate::Rejected | Fate::Refused | Fate::Failed | Fate::Interrupted | Fate::Cancelled => {}
+                    Fate::RateLimited
+                    | Fate::CircuitOpen
+                    | Fate::Failed
+                    | Fate::Interrupted
+                    | Fate::Cancelled => {}
                 }
                 if let Some(call) = self.of(event) {
                     (call.fate, call.attempts, call.took) = (Some(*fate), *attempts, Some(*took));

@@ -146,7 +146,7 @@ fn a_part_begins_with_its_first_instant_and_ends_before_its_last() {
     let story = Story::default()
         .call(1, "ana", (0, 1), Fate::Answered, 1)
         .call(2, "ben", (10, 12), Fate::Failed, 3)
-        .call(3, "ana", (20, 21), Fate::Refused, 0);
+        .call(3, "ana", (20, 21), Fate::CircuitOpen, 0);
     let part = |from: u64, until: u64, user: Option<&str>| Part {
         from: Some(at(from)),
         until: Some(at(until)),
@@ -176,7 +176,7 @@ fn amplification_is_of_calls_that_made_attempts() {
     let story = Story::default()
         .call(1, "ana", (0, 1), Fate::Answered, 1)
         .call(2, "ana", (0, 1), Fate::Failed, 3)
-        .call(3, "ana", (0, 0), Fate::Refused, 0)
+        .call(3, "ana", (0, 0), Fate::CircuitOpen, 0)
         .call(4, "ana", (0, 2), Fate::Answered, 2);
     assert_eq!(story.of(Measure::Amplification), Some(2.0));
     assert_eq!(story.of(Measure::Retries), Some(3.0));

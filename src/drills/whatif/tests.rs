@@ -93,7 +93,7 @@ fn before_the_simulator_the_settings_in_force_do_again_what_they_did() {
     let judgement = judged(&policy, &policy);
     assert_eq!(judgement.upstream, ShadowUpstream::Simulator);
     assert_eq!((judgement.seen.calls, judgement.warm_up), (60, 0));
-    assert!(judgement.seen.of(Fate::Failed) + judgement.seen.of(Fate::Refused) > 0);
+    assert!(judgement.seen.of(Fate::Failed) + judgement.seen.of(Fate::CircuitOpen) > 0);
     assert_eq!(judgement.running, judgement.seen);
     assert_eq!(judgement.copy, judgement.running);
     assert_eq!((judgement.otherwise, judgement.changes.len()), (0, 0));
@@ -204,7 +204,7 @@ fn a_running_session_is_told_of_each_edit() {
     let shadow = Shadow::default();
     let (bus, told) = listening(&shadow);
     for event in session(&policy) {
-        bus.record(event.call, event.kind);
+        bus.emit(event.call, event.kind);
     }
     let judging = shadow.start(bus.clone(), Clock::start()).unwrap();
     let ask = |edit, policy: Option<Policy>| {
@@ -239,14 +239,14 @@ fn new_calls_are_judged_without_being_asked_again() {
     let events = session(&policy);
     let (first, rest) = events.split_at(events.len() / 2);
     for event in first {
-        bus.record(event.call, event.kind.clone());
+        bus.emit(event.call, event.kind.clone());
     }
     let judging = shadow.start(bus.clone(), Clock::start()).unwrap();
     let policy = Some(Box::new(policy));
     shadow.obeyed(Timestamp::ZERO, &Command::JudgePolicy { edit: 1, policy });
     let before = next(&told);
     for event in rest {
-        bus.record(event.call, event.kind.clone());
+        bus.emit(event.call, event.kind.clone());
     }
     let after = next(&told);
     assert!(after.seen.calls > before.seen.calls, "{before:?} {after:?}");

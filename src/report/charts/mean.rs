@@ -53,7 +53,7 @@ impl Sums {
         for (fate, count) in Fate::ALL.iter().zip(bin.fates) {
             let sum = match fate {
                 Fate::Answered | Fate::Hit | Fate::Shared => &mut self.served,
-                Fate::Rejected | Fate::Refused => &mut self.turned_away,
+                Fate::RateLimited | Fate::CircuitOpen => &mut self.turned_away,
                 Fate::Failed | Fate::Interrupted | Fate::Cancelled => &mut self.lost,
             };
             *sum = sum.saturating_add(u64::from(count));

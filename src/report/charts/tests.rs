@@ -53,7 +53,7 @@ fn short() -> History {
         history.take(&at(second * SECOND, sent(1)));
         history.take(&at(second * SECOND, sent(2)));
         let fate = if (3..6).contains(&second) {
-            Fate::Refused
+            Fate::CircuitOpen
         } else {
             Fate::Answered
         };

@@ -40,7 +40,7 @@ impl Line {
 }
 
 impl Observer for Line {
-    fn record(&self, call: Option<CallId>, kind: EventKind) {
+    fn emit(&self, call: Option<CallId>, kind: EventKind) {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         // read under the lock: the order of the times is the order of the events
         let at = self.clock.now().max(end.last_at);
@@ -72,8 +72,8 @@ mod tests {
         let bus = Bus::tapped(clock, Box::new(tap));
         let line = Line::new(clock, move |event| from_line.send(Event::clone(event)).unwrap());
         for event in fixture::session(7, 20) {
-            bus.record(event.call, event.kind.clone());
-            line.record(event.call, event.kind);
+            bus.emit(event.call, event.kind.clone());
+            line.emit(event.call, event.kind);
             clock.sleep(std::time::Duration::from_millis(3)).await;
         }
         drop((bus, line));

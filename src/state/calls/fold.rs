@@ -354,7 +354,7 @@ impl Book {
     fn note_end(&mut self, at: Timestamp, fate: Fate) {
         let answered = match fate {
             Fate::Answered | Fate::Hit | Fate::Shared => 1,
-            Fate::Rejected | Fate::Refused | Fate::Failed | Fate::Interrupted | Fate::Cancelled => 0,
+            Fate::RateLimited | Fate::CircuitOpen | Fate::Failed | Fate::Interrupted | Fate::Cancelled => 0,
         };
         let second = at.0 / 1_000_000_000;
         match self.flow.back_mut() {

@@ -192,7 +192,7 @@ impl About<'_> {
             Fate::Interrupted => Some((LogKind::Fail, format!("{id} was cut after {took:.2}s{}", why()))),
             Fate::Cancelled => Some((LogKind::Stop, format!("{id} stopped after {took:.2}s"))),
             // the guard that served it or turned it away has told of it
-            Fate::Hit | Fate::Rejected | Fate::Refused => None,
+            Fate::Hit | Fate::RateLimited | Fate::CircuitOpen => None,
         }
     }
 

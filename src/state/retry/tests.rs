@@ -37,7 +37,9 @@ fn causes_tries_and_what_they_came_to() {
     story
         .tell(2, fails(1, FailureClass::Reset, None, 9))
         .tell(2, ended(Fate::Failed, 1, 9));
-    story.call(3, Origin::Chat).tell(3, ended(Fate::Refused, 0, 9));
+    story
+        .call(3, Origin::Chat)
+        .tell(3, ended(Fate::CircuitOpen, 0, 9));
     story.call(4, Origin::Chat).tell(4, ended(Fate::Failed, 99, 9));
     call(&mut story, 5, 3, Fate::Cancelled);
     let view = story.state().retry;

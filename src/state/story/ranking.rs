@@ -72,14 +72,19 @@ impl Worth {
 
     /// The first few of each bad end, the worst end first.
     pub fn worst(&self) -> impl Iterator<Item = (Fate, &[Row])> {
-        const ORDER: [Fate; 4] = [Fate::Failed, Fate::Interrupted, Fate::Rejected, Fate::Refused];
+        const ORDER: [Fate; 4] = [
+            Fate::Failed,
+            Fate::Interrupted,
+            Fate::RateLimited,
+            Fate::CircuitOpen,
+        ];
         let rows = |fate: Fate| Some((fate, self.bad.get(&fate)?.as_slice()));
         ORDER.into_iter().filter_map(rows)
     }
 
     fn ended(&mut self, row: Row) {
         match row.fate {
-            Fate::Failed | Fate::Interrupted | Fate::Rejected | Fate::Refused => {
+            Fate::Failed | Fate::Interrupted | Fate::RateLimited | Fate::CircuitOpen => {
                 *self.unlucky.entry(row.fate).or_default() += 1;
                 let bad = self.bad.entry(row.fate).or_default();
                 if bad.len() < MOST {

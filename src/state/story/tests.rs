@@ -32,8 +32,8 @@ fn word(fate: Option<Fate>) -> &'static str {
         Some(Fate::Answered) => "Answered in ",
         Some(Fate::Hit) => "Served ",
         Some(Fate::Shared) => "Shared ",
-        Some(Fate::Rejected) => "Rejected by the limiter",
-        Some(Fate::Refused) => "Refused by the breaker",
+        Some(Fate::RateLimited) => "Rejected by the limiter",
+        Some(Fate::CircuitOpen) => "Refused by the breaker",
         Some(Fate::Failed) => "Failed a",
         Some(Fate::Interrupted) => "Cut off after ",
         Some(Fate::Cancelled) => "Stopped after ",
@@ -283,7 +283,7 @@ fn a_refusal_tells_which_move_opened_the_breaker() {
     let until = Some(Timestamp::from_secs_f64(7.0));
     let window = WindowCounts::default();
     tale.tell(5, EventKind::BreakerRefused { until, window });
-    tale.tell(5, ended(Fate::Refused, 0, 0));
+    tale.tell(5, ended(Fate::CircuitOpen, 0, 0));
     assert_eq!(
         sentence(&tale, 5),
         "Refused by the breaker: it opened 2.0s before because 11 of 20 calls had failed; nothing was sent."
@@ -387,7 +387,7 @@ fn a_rejection_tells_what_it_saw() {
         waiting: 1024,
         saw: None,
     };
-    tale.tell(3, rejected).tell(3, ended(Fate::Rejected, 0, 0));
+    tale.tell(3, rejected).tell(3, ended(Fate::RateLimited, 0, 0));
     assert_eq!(
         sentence(&tale, 3),
         "Rejected by the limiter at once: the queue was full (1024 waiting); nothing was sent."

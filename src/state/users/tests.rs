@@ -89,7 +89,7 @@ fn each_user_has_its_own_numbers() {
             saw: None,
         },
     );
-    story.tell(3, ended(Fate::Rejected, 0, 0));
+    story.tell(3, ended(Fate::RateLimited, 0, 0));
     begin(&mut story, "ben", 4);
     // a beginning twice, an end without a beginning
     begin(&mut story, "ben", 4);

@@ -42,7 +42,7 @@ pub fn of_fate(theme: &Theme, fate: Fate) -> Mark {
         Fate::Answered => (glyphs.ok, Role::Ok),
         Fate::Hit => (glyphs.hit, Role::Hit),
         Fate::Shared => (glyphs.shared, Role::Hit),
-        Fate::Rejected | Fate::Refused => (glyphs.refused, Role::Refused),
+        Fate::RateLimited | Fate::CircuitOpen => (glyphs.refused, Role::Refused),
         Fate::Failed => (glyphs.failed, Role::Bad),
         Fate::Interrupted => (glyphs.cut, Role::Bad),
         Fate::Cancelled => (glyphs.stopped, Role::Muted),

@@ -254,7 +254,7 @@ impl Columns {
 fn time(call: &Call, now: Timestamp) -> String {
     let turned_away = matches!(
         call.fate,
-        Some(crate::event::Fate::Refused | crate::event::Fate::Rejected)
+        Some(crate::event::Fate::CircuitOpen | crate::event::Fate::RateLimited)
     );
     if turned_away && call.spans.is_empty() {
         return "--".to_owned();

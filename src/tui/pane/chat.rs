@@ -301,12 +301,12 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
             glyphs.shared,
             vec!["shared another call's answer".into(), took],
         ),
-        Fate::Rejected => (
+        Fate::RateLimited => (
             Role::Refused,
             glyphs.refused,
             vec!["the limiter turned it away".into(), why()],
         ),
-        Fate::Refused => (
+        Fate::CircuitOpen => (
             Role::Refused,
             glyphs.refused,
             vec!["the breaker is open: not sent".into(), why()],

@@ -166,7 +166,7 @@ fn unlucky() -> Vec<Call> {
                 Phase::NotSent,
                 "queue full (1024 wait)",
             ),
-            ..call(25, 21.0, 21.0, Fate::Rejected)
+            ..call(25, 21.0, 21.0, Fate::RateLimited)
         },
         Call {
             spans: lane(22.0, &[(Waiting, 0.4, "")]),
@@ -196,7 +196,7 @@ fn unlucky() -> Vec<Call> {
             injected: vec![(1, FaultKind::ServerError), (4, FaultKind::RateLimited)],
             ..call(30, 34.0, 39.8, Fate::Failed)
         },
-        call(36, 42.0, 42.0, Fate::Refused),
+        call(36, 42.0, 42.0, Fate::CircuitOpen),
     ]
 }
 
@@ -327,7 +327,7 @@ pub(super) fn burst() -> Scene {
         (Fate::Answered, 24),
         (Fate::Hit, 7),
         (Fate::Failed, 2),
-        (Fate::Refused, 4),
+        (Fate::CircuitOpen, 4),
     ] {
         counts.ended[fate as usize] = number;
     }

@@ -120,7 +120,7 @@ fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
         }
     }
     let end = match (call.fate, call.doing) {
-        (Some(Fate::Hit | Fate::Refused | Fate::Rejected), _) if call.spans.is_empty() => None,
+        (Some(Fate::Hit | Fate::CircuitOpen | Fate::RateLimited), _) if call.spans.is_empty() => None,
         (Some(fate), _) => {
             let mark = appearance::of_fate(theme, fate);
             Some((mark.glyph, mark.role))
@@ -169,7 +169,7 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
     let theme = view.theme;
     let texts: (Role, Vec<String>) = match (call.fate, call.doing) {
         (Some(Fate::Hit), _) => (Role::Text, hit_remark(theme, call)),
-        (Some(Fate::Refused), _) => {
+        (Some(Fate::CircuitOpen), _) => {
             // where there is a lane, the mark stands at its end already
             let mark = if call.spans.is_empty() {
                 format!("{} ", theme.glyphs.refused)
@@ -183,7 +183,7 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
             };
             (Role::Text, texts)
         }
-        (Some(Fate::Rejected), _) => (Role::Text, rejected_remark(theme, call)),
+        (Some(Fate::RateLimited), _) => (Role::Text, rejected_remark(theme, call)),
         (Some(Fate::Shared), _) if call.spans.is_empty() => {
             (Role::Text, shared_remark(theme, owner(view.state, call)))
         }
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn a_call_refused_after_a_wait_has_one_mark() {
         let mut scene = fixture::burst();
-        let mut call = fixture::call(1, 1.0, 2.0, Fate::Refused);
+        let mut call = fixture::call(1, 1.0, 2.0, Fate::CircuitOpen);
         call.attempts = 0;
         call.spans = fixture::lane(1.0, &[(SpanKind::Queued, 1.0, "")]);
         scene.state.calls.recent.insert(call.id, call.clone());

@@ -169,7 +169,7 @@ impl<'a> Tally<'a> {
                 glyphs.refused,
                 ["refused", "refused"],
                 Role::Refused,
-                ended(Fate::Refused) + ended(Fate::Rejected),
+                ended(Fate::CircuitOpen) + ended(Fate::RateLimited),
                 true,
             ),
             count(

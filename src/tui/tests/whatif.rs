@@ -83,8 +83,8 @@ fn judged(fates: &[(Fate, u64)], attempts: u64, p95: u64) -> Judged {
 
 /// 412 calls: what really was, played again, and as the copy would have it.
 fn judgement(edit: u64) -> Judgement {
-    use Fate::{Answered, Failed, Hit, Interrupted, Refused, Rejected, Shared};
-    let base = [(Hit, 40), (Shared, 12), (Interrupted, 3), (Rejected, 17)];
+    use Fate::{Answered, CircuitOpen, Failed, Hit, Interrupted, RateLimited, Shared};
+    let base = [(Hit, 40), (Shared, 12), (Interrupted, 3), (RateLimited, 17)];
     let of = |rest: [(Fate, u64); 3]| [base.as_slice(), &rest].concat();
     let changes = vec![crate::text::SafeText::new("retry.attempts=5")];
     Judgement {
@@ -95,14 +95,22 @@ fn judgement(edit: u64) -> Judgement {
         warm_up: 50,
         upstream: ShadowUpstream::Simulator,
         mixed: false,
-        seen: judged(&of([(Answered, 250), (Refused, 60), (Failed, 30)]), 388, 2_400),
-        running: judged(&of([(Answered, 248), (Refused, 61), (Failed, 31)]), 391, 2_410),
-        copy: judged(&of([(Answered, 285), (Refused, 49), (Failed, 6)]), 438, 2_910),
+        seen: judged(
+            &of([(Answered, 250), (CircuitOpen, 60), (Failed, 30)]),
+            388,
+            2_400,
+        ),
+        running: judged(
+            &of([(Answered, 248), (CircuitOpen, 61), (Failed, 31)]),
+            391,
+            2_410,
+        ),
+        copy: judged(&of([(Answered, 285), (CircuitOpen, 49), (Failed, 6)]), 438, 2_910),
         otherwise: 41,
         examples: [
-            (409, Refused, Answered),
+            (409, CircuitOpen, Answered),
             (402, Failed, Answered),
-            (377, Answered, Refused),
+            (377, Answered, CircuitOpen),
         ]
         .map(|(call, running, copy)| Otherwise {
             call: CallId(call),
@@ -617,7 +625,7 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
         "{:#?}",
         same[0]
     );
-    other.copy.fates.insert(Fate::Refused, 47);
+    other.copy.fates.insert(Fate::CircuitOpen, 47);
     other.copy.fates.insert(Fate::Failed, 8);
     let moved = judged_screens(&mut bench, &other);
     assert!(

@@ -113,8 +113,8 @@ fn compared(judgement: &Judgement) -> Sentence {
 /// Who turned calls away, where as many were served.
 fn turned_away(running: &Judged, copy: &Judged) -> Option<String> {
     let words = [
-        (Fate::Refused, "refused"),
-        (Fate::Rejected, "rejected"),
+        (Fate::CircuitOpen, "refused"),
+        (Fate::RateLimited, "rejected"),
         (Fate::Failed, "failed"),
     ];
     words.into_iter().find_map(|(fate, word)| {

@@ -194,7 +194,7 @@ impl Columns {
                 Kind::Running => number(share.uses.running),
                 Kind::Calls => number(share.uses.started),
                 Kind::Hits => number(share.uses.ended(Fate::Hit)),
-                Kind::Away => match share.uses.rejections() + share.uses.ended(Fate::Refused) {
+                Kind::Away => match share.uses.rejections() + share.uses.ended(Fate::CircuitOpen) {
                     0 => number(0),
                     away => (Role::Bad, units::amount(away)),
                 },

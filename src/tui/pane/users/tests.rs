@@ -44,7 +44,7 @@ fn story(change: impl FnOnce(&mut Policy)) -> Story {
             saw: None,
         },
     );
-    story.tell(27, ended(Fate::Rejected, 0, 0));
+    story.tell(27, ended(Fate::RateLimited, 0, 0));
     story
 }
 
