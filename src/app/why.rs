@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(code, 0);
         assert!(out.contains("200 calls, #1 to #200\n\n"), "{out}");
         for title in [
-            "rejected (",
+            "limited (",
             "refused (",
             "failed (",
             "cut (",

@@ -256,7 +256,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(231, "/fate", json!("failed"));
     }),
     mistake(10, "refused, but not by the breaker", |log| {
-        log.set(214, "/fate", json!("refused"));
+        log.set(214, "/fate", json!("circuit_open"));
     }),
     mistake(10, "an answer with other usage", |log| {
         log.set(31, "/usage/completion_tokens", json!(1));

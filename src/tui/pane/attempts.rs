@@ -295,7 +295,7 @@ mod tests {
                 " #29 ✓ ok        3  1.6s ━429━503✓",
                 " #27 ≈ shared    0  0.6s ≈#31≈",
                 " #26 ■ stopped   1  0.4s ━━■",
-                " #25 ⊘ rejected  0    -- ⊘ queue full (1024 wait)",
+                " #25 ⊘ limited   0    -- ⊘ queue full (1024 wait)",
                 " #24 ↯ cut       1  0.5s!━▒CUT↯",
             ]
         );
