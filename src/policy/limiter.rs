@@ -1,101 +1,120 @@
-//! The rate limiter: two token buckets and a number of slots, with one queue in front, and in it a lane a user.
+//! The rate limiter: two token buckets and a number of slots behind one queue that is divided by user.
 //!
-//! The problem: an upstream allows so many requests and so many LLM tokens a minute, and some number of calls
-//! at a time. Calls above that must wait in order, or be told at once how long they would wait. Many users share it:
-//! a flood of one must not starve the rest.
+//! An upstream allows a number of requests and of LLM tokens per minute and a number of concurrent calls. Calls
+//! beyond that wait in order, or are rejected at once with the predicted wait. A flood from one user must not
+//! starve the others.
 //!
 //! ```text
-//!               a lane a user                  whose turn? the first whose      all or nothing
-//!            +- ana | third .. second .. head -+  own buckets have enough
+//!               one queue per user             the first in order whose        all or nothing
+//!            +- ana | third .. second .. head -+  own buckets suffice
 //! acquire -> +- ben |            second .. head -+-> fair: smallest start tag -> user's requests >= 1
-//!            +- (others) |               head -+     fifo: who came first        user's tokens   >= reserved
-//!               leave: unlinked,                                               requests        >= 1  -> grant
+//!            +- (others) |               head -+     fifo: first arrival         user's tokens   >= reserved
+//!               leave: removed,                                                requests        >= 1  -> grant
 //!               nothing was charged                                            tokens          >= reserved
 //!               queue full, fair: the newest of                                slots in use    < slots
-//!               the longest lane makes room                                    not paused
+//!               the longest user queue makes room                              not paused
 //! settle <- refund up to capacity, or debt, in both pairs of buckets <-------------------------------- grant
 //! ```
 //!
-//! - A grant takes from all buckets and takes a slot, or none of them. Nobody holds one and waits for
-//!   another, so nothing can deadlock and nothing is charged to those who leave.
-//! - In a lane nobody overtakes. Between lanes the order says who is next ([`user_queue::Pace`] has that of fair queueing);
-//!   whoever is next waits for the buckets of all and a slot, and a smaller one does not slip past: large calls are
-//!   not starved. A user whose own bucket is short holds up nobody else.
-//! - Nobody waits longer than `max_wait`: who would by the forecast is turned away at the door, and who does in
-//!   spite of it at the instant [`Limiter::gives_up_at`] names.
-//! - Only one waiter has a reason to wake by itself before that: the one that will be admitted first if nothing
-//!   happens, at the instant [`Limiter::head`] names. After every call that changes something, and after a
-//!   [`Limiter::poll`] that says "wait, but not until when", ask `head` and wake that waiter if its instant has come or
-//!   changed: that is all a caller must do, and no wake-up is lost.
-//! - For every window `W`: granted - given back <= capacity + rate * `W`, of each bucket. The arithmetic is that of
-//!   [`BucketLevel`]: integers, so no refill is lost however often one asks (the `floor` of the usual token
-//!   bucket loses all of it if polled often enough, semantics 1.14).
-//! - An answer's length is not known before: what may be used is reserved, what was used is settled. Too
-//!   little reserved becomes debt, which the next one waits for.
+//! - A grant debits all buckets and takes a slot, or does neither. No call holds one resource while it waits for
+//!   another: there is no deadlock, and a call that leaves the queue was charged nothing.
+//! - Within a user queue, no call overtakes. Between user queues, the order decides (`VirtualClock` documents fair
+//!   queueing). The next call waits for the shared buckets and a slot, and no smaller call passes it: large calls
+//!   do not starve. A user whose own bucket is short delays no other user.
+//! - No waiter waits longer than `max_wait`: a call whose forecast exceeds it is rejected on arrival, a waiter whose
+//!   forecast was too short expires at [`Limiter::expires_at`].
+//! - Only one waiter needs a timer besides that: the one returned by [`Limiter::head`]. After every call that changes
+//!   the limiter, and after a [`Limiter::poll`] that returns no instant, ask `head` and wake that waiter if its
+//!   instant has come or changed. No other wake-up is needed, and none is lost.
+//! - For every window `W` and each bucket: granted - returned <= capacity + rate * `W`. [`BucketLevel`] counts in
+//!   integers, so no refill is lost however often it is read (the `floor` of the usual token bucket loses all refill
+//!   if it is polled often enough; docs/semantics.md, Exercise).
+//! - The length of an answer is unknown in advance: the maximum is reserved, the usage is settled. Usage beyond the
+//!   reservation becomes debt, which delays later calls.
 //!
-//! Sources: semantics 1.6; the bound is that of GCRA (ITU-T I.371, as in the governor crate); dropping from the
-//! longest queue: Suter, Lakshman, Stiliadis, Choudhury, INFOCOM '98.
+//! Sources: docs/semantics.md, Rate limiter. The bound is that of GCRA (ITU-T I.371, as in the governor crate);
+//! dropping from the longest queue: Suter, Lakshman, Stiliadis, Choudhury, INFOCOM '98.
 
 mod decision;
 mod forecast;
-mod pausable_bucket;
+mod next_admission;
 #[cfg(test)]
 mod tests;
-mod turn;
+mod throttled_bucket;
 mod user_buckets;
 mod user_queue;
 mod user_queues;
 
 use std::time::Duration;
 
-pub use decision::{Admission, Grant, LaneId, Request, Settled, Settlement, Ticket, Turn};
+pub use decision::{Admission, Grant, PollOutcome, Request, SettledGrant, Settlement, Ticket, UserQueueId};
 
-use self::forecast::Newcomer;
-use self::pausable_bucket::{Reservoir, Slow};
-use self::user_buckets::Flow;
-use self::user_queues::{Lanes, Waiter};
+use self::forecast::Arrival;
+use self::throttled_bucket::{Throttle, ThrottledBucket};
+use self::user_buckets::BucketChange;
+use self::user_queues::{UserQueues, Waiter};
 use super::LONGEST_HINT;
 use crate::event::{BucketLevel, Constraint, LimitReject, UserId, UserLevels};
 use crate::settings::LimitSettings;
 use crate::time::Timestamp;
 
-/// The limiter of one upstream.
+/// The rate limiter of one upstream. Limits: [`LimitSettings`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use seawall::event::UserId;
+/// use seawall::policy::limiter::{Admission, Limiter, Request, Settlement};
+/// use seawall::settings::LimitSettings;
+/// use seawall::time::Timestamp;
+///
+/// let now = Timestamp::ZERO;
+/// let mut limiter = Limiter::new(&LimitSettings::default(), now);
+/// let request = Request { user: &UserId::new("ana"), tokens: 300, deadline: now + Duration::from_secs(30) };
+/// let Admission::Admitted(grant) = limiter.acquire(now, request) else {
+///     panic!("the buckets are full");
+/// };
+/// let settled = limiter.settle(now, grant, Settlement::Used(120));
+/// assert_eq!((settled.reserved, settled.charged), (300, 120));
+/// ```
 #[derive(Debug)]
 pub struct Limiter {
     settings: LimitSettings,
-    requests: Reservoir,
-    tokens: Reservoir,
-    /// Nobody is admitted before.
+    requests: ThrottledBucket,
+    tokens: ThrottledBucket,
+    /// No call is admitted before.
     paused_until: Timestamp,
     in_use: u32,
-    lanes: Lanes,
+    queues: UserQueues,
 }
 
 impl Limiter {
-    /// A limiter with full buckets.
+    /// Returns a limiter with full buckets.
     pub fn new(settings: &LimitSettings, now: Timestamp) -> Self {
         Self {
             settings: settings.clone(),
-            requests: Reservoir::full(&settings.requests, now),
-            tokens: Reservoir::full(&settings.tokens, now),
+            requests: ThrottledBucket::full(&settings.requests, now),
+            tokens: ThrottledBucket::full(&settings.tokens, now),
             paused_until: Timestamp::ZERO,
             in_use: 0,
-            lanes: Lanes::new(settings),
+            queues: UserQueues::new(settings),
         }
     }
 
-    /// Obeys other settings from now on. What is in the buckets stays, as far as it fits; grants, waiters, a
-    /// pause and a slow-down stay too. A waiter that needs more than the new capacity passes when the bucket
-    /// is full, into debt: it must not block those behind it for ever.
+    /// Adopts new settings. Bucket levels are kept, capped at the new capacity; grants, waiters, a pause and a
+    /// throttle are kept. A waiter that needs more than the new capacity is admitted when the bucket is full, into
+    /// debt: otherwise it would block the queue permanently.
     pub fn configure(&mut self, settings: &LimitSettings, now: Timestamp) {
         let now = self.advance(now);
         self.requests = self.requests.configured(&settings.requests);
         self.tokens = self.tokens.configured(&settings.tokens);
-        self.lanes.configure(settings, now);
+        self.queues.configure(settings, now);
         self.settings = settings.clone();
     }
 
-    /// Asks for a grant. Takes one step for each user that waits, or for each waiter if it must wait itself.
+    /// Requests a grant: admits, queues or rejects the call.
+    ///
+    /// Cost: O(waiting users) if admitted at once, O(waiters) otherwise.
     pub fn acquire(&mut self, now: Timestamp, request: Request<'_>) -> Admission {
         let now = self.advance(now);
         let Request {
@@ -103,33 +122,36 @@ impl Limiter {
             tokens,
             deadline,
         } = request;
-        let id = self.lanes.of(user, now);
+        let id = self.queues.for_user(user, now);
         if !self.settings.enabled {
             return Admission::Admitted(self.admit(now, id, tokens, None));
         }
         if tokens > self.settings.tokens.capacity {
             return reject(LimitReject::TooLarge, None);
         }
-        let lane = self.lanes.get(id);
-        if lane.is_some_and(|lane| !lane.purse.could_hold(tokens)) {
+        let queue = self.queues.get(id);
+        if queue.is_some_and(|queue| !queue.buckets.can_hold(tokens)) {
             return reject(LimitReject::UserTooLarge, None);
         }
-        if self.may_go(now, id, tokens) {
+        if self.can_admit(now, id, tokens) {
             return Admission::Admitted(self.admit(now, id, tokens, None));
         }
         let mut displaced = None;
-        if self.lanes.waiting() >= self.settings.max_waiters {
-            displaced = self.lanes.makes_room(id).filter(|_| self.lanes.pace.is_fair());
+        if self.queues.waiting() >= self.settings.max_waiters {
+            displaced = self
+                .queues
+                .displaceable(id)
+                .filter(|_| self.queues.clock.is_fair());
             if displaced.is_none() {
                 return reject(LimitReject::QueueFull, self.least_wait(now, id));
             }
         }
-        let newcomer = Newcomer {
-            lane: id,
+        let arrival = Arrival {
+            queue: id,
             tokens,
-            instead_of: displaced,
+            displaces: displaced,
         };
-        let (expected, constraint, ahead) = self.forecast(now, newcomer);
+        let (expected, constraint, ahead) = self.forecast(now, arrival);
         let wait = expected.since(now);
         if wait > self.settings.max_wait {
             return reject(LimitReject::WaitTooLong, Some(wait));
@@ -138,16 +160,16 @@ impl Limiter {
             return reject(LimitReject::Deadline, Some(wait));
         }
         if let Some(ticket) = displaced {
-            self.lanes.leave(now, ticket);
+            self.queues.leave(now, ticket);
         }
         let waiter = Waiter {
-            lane: id,
+            queue: id,
             user: user_queues::hash(user),
             tokens,
             since: now,
             expected,
         };
-        let ticket = self.lanes.enqueue(now, waiter);
+        let ticket = self.queues.enqueue(now, waiter);
         let has_slot = self.in_use.saturating_add(ahead) < self.settings.concurrency;
         Admission::Queued {
             ticket,
@@ -158,169 +180,163 @@ impl Limiter {
         }
     }
 
-    /// Asks again, for a waiter that woke. A grant ends the ticket.
-    pub fn poll(&mut self, now: Timestamp, ticket: Ticket) -> Turn {
+    /// Requests the grant again, for a waiter that woke. A grant invalidates the ticket.
+    pub fn poll(&mut self, now: Timestamp, ticket: Ticket) -> PollOutcome {
         let now = self.advance(now);
-        let (Some(&waiter), Some(next)) = (self.lanes.waiter(ticket), self.next(now)) else {
-            return Turn::Gone;
+        let (Some(&waiter), Some(next)) = (self.queues.waiter(ticket), self.next(now)) else {
+            return PollOutcome::NotQueued;
         };
         let ready = next.until.is_some_and(|until| until <= now);
         if !self.settings.enabled || (ready && next.ticket == ticket) {
-            return Turn::Admitted {
-                grant: self.admit(now, waiter.lane, waiter.tokens, Some(ticket)),
+            return PollOutcome::Admitted {
+                grant: self.admit(now, waiter.queue, waiter.tokens, Some(ticket)),
                 waited: now.since(waiter.since),
             };
         }
-        Turn::Wait {
+        PollOutcome::Waiting {
             until: next.until.filter(|_| next.ticket == ticket),
-            // the head may go and has not yet been woken: behind it, one waits for its slot at most
+            // the head is ready and not yet woken: a waiter behind it waits at most for its slot
             constraint: if ready { Constraint::Slots } else { next.constraint },
         }
     }
 
-    /// When a waiter has waited as long as it may, and leaves if it is not admitted by then. The forecast at the
-    /// door cannot promise that: it does not know when slots come back, nor of a pause to come.
-    pub fn gives_up_at(&self, ticket: Ticket) -> Option<Timestamp> {
-        let waiter = self.lanes.waiter(ticket)?;
+    /// The instant at which a waiter has waited `max_wait` and must leave. The forecast on arrival does not
+    /// guarantee admission before: it knows neither when slots are freed nor of a later pause.
+    pub fn expires_at(&self, ticket: Ticket) -> Option<Timestamp> {
+        let waiter = self.queues.waiter(ticket)?;
         Some(waiter.since + self.settings.max_wait)
     }
 
-    /// Leaves the queue; nothing was charged. Whether it still had its place: whoever was displaced has not, and
-    /// nothing changes.
+    /// Removes a waiter from the queue; nothing was charged. Returns false, and changes nothing, if the ticket is
+    /// not queued (any more): the waiter was admitted or displaced.
     pub fn leave(&mut self, now: Timestamp, ticket: Ticket) -> bool {
         let now = self.advance(now);
-        let waits = self.lanes.waiter(ticket).is_some();
-        self.lanes.leave(now, ticket);
+        let waits = self.queues.waiter(ticket).is_some();
+        self.queues.leave(now, ticket);
         waits
     }
 
-    /// Who will be admitted first if nothing happens, and the instant; `None` while no slot is free. An instant
-    /// that is not later than `now` means: wake it.
+    /// The waiter that is admitted first if nothing changes, and the instant of its admission; the instant is `None`
+    /// while no slot is free. If it is not later than `now`, wake the waiter.
     pub fn head(&self, now: Timestamp) -> Option<(Ticket, Option<Timestamp>)> {
         let next = self.next(now.max(self.latest()))?;
         Some((next.ticket, next.until))
     }
 
-    /// Takes a grant back: frees its slot and charges what was used in truth, to all and to its user.
+    /// Settles a grant: frees its slot and charges the actual usage to the shared and the user's own buckets.
     ///
-    /// A usage above `reserved + capacity` is not believed but cut there: one absurd number from a server must
-    /// not stop the upstream for hours.
+    /// Usage is capped at `reserved + capacity`: one absurd number from a server must not stop the upstream for
+    /// hours.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "a grant is given back once: the move is the point"
+        reason = "a grant is settled once: it is moved in"
     )]
-    pub fn settle(&mut self, now: Timestamp, grant: Grant, settlement: Settlement) -> Settled {
+    pub fn settle(&mut self, now: Timestamp, grant: Grant, settlement: Settlement) -> SettledGrant {
         let now = self.advance(now);
         self.in_use = self.in_use.saturating_sub(1);
         let Grant {
             reserved,
             charged,
-            lane,
+            queue,
             version,
         } = grant;
-        let unsent = settlement == Settlement::Unsent;
         if !charged {
-            self.lanes.settle(now, lane, None);
-            return Settled {
+            self.queues.settle(now, queue, None);
+            return SettledGrant {
                 reserved: 0,
                 charged: 0,
                 refunded: false,
             };
         }
-        if unsent {
-            self.requests = self.requests.credited(1);
-        }
+        let unsent = settlement == Settlement::Unsent;
         let used = match settlement {
             Settlement::Unsent => 0,
             Settlement::Unknown => reserved,
             Settlement::Used(tokens) => tokens.min(reserved.saturating_add(self.settings.tokens.capacity)),
         };
-        let flow = match used.checked_sub(reserved) {
-            Some(more) if !unsent => Flow::Debt(more),
-            _ => Flow::Back {
+        let change = if used > reserved {
+            BucketChange::Debt(used - reserved)
+        } else {
+            BucketChange::Refund {
                 request: unsent,
                 tokens: reserved - used,
-            },
+            }
         };
-        self.tokens = match flow {
-            Flow::Out(more) | Flow::Debt(more) => self.tokens.debited(more),
-            Flow::Back { tokens, .. } => self.tokens.credited(tokens),
-        };
-        self.lanes.settle(now, lane, Some((flow, version)));
-        Settled {
+        self.change(change);
+        self.queues.settle(now, queue, Some((change, version)));
+        SettledGrant {
             reserved,
             charged: used,
             refunded: unsent,
         }
     }
 
-    /// Admits nobody before `until`: the server said so. At most an hour ahead; a pause in force is never
-    /// made shorter. Returns when the pause ends. The buckets fill meanwhile.
+    /// Pauses admission until `until`, as the server asked: at most one hour ahead, and never shorter than a pause
+    /// in force. The buckets refill meanwhile. Returns the end of the pause.
     pub fn pause(&mut self, now: Timestamp, until: Timestamp) -> Timestamp {
         let now = self.advance(now);
         self.paused_until = self.paused_until.max(until.min(now + LONGEST_HINT));
         self.paused_until
     }
 
-    /// Multiplies both refills by `factor` until then: the server said "too many" and not how long. At most an
-    /// hour ahead. Never faster than the settings: a factor of 1 or more, or no number, changes nothing. While
-    /// slowed already, the smaller factor and the later end hold, so that many refusals of one burst count
-    /// once. Returns when it ends.
+    /// Multiplies both refill rates by `factor` until `until`, for a 429 that named no wait: at most one hour ahead.
+    /// A `factor` of 1 or more, or NaN, changes nothing. If a throttle is in force, the smaller factor and the later
+    /// end apply, so that several 429s of one burst count once. Returns the end of the throttle.
     pub fn slow(&mut self, now: Timestamp, factor: f64, until: Timestamp) -> Timestamp {
         let now = self.advance(now);
-        let before = self.tokens.slow();
-        let end = before.map_or(now, |slow| slow.until);
+        let before = self.tokens.throttle();
+        let end = before.map_or(now, |throttle| throttle.until);
         if factor.is_nan() || factor >= 1.0 || until <= now {
             return end;
         }
         let until = until.min(now + LONGEST_HINT).max(end);
         let percent = ((factor * 100.0).round() as u64).clamp(1, 100);
-        let slow = Slow {
+        let throttle = Throttle {
             percent: before.map_or(percent, |before| before.percent.min(percent)),
             until,
         };
-        self.requests = self.requests.slowed(slow);
-        self.tokens = self.tokens.slowed(slow);
+        self.requests = self.requests.throttled(throttle);
+        self.tokens = self.tokens.throttled(throttle);
         until
     }
 
-    /// The bucket of requests. While slowed it has the slow refill, also for instants after that.
+    /// The level of the request bucket. It extrapolates at the current rate, also past the end of a throttle.
     pub fn requests(&self, now: Timestamp) -> BucketLevel {
         self.requests.at(now).level()
     }
 
-    /// The bucket of LLM tokens. While slowed it has the slow refill, also for instants after that.
+    /// The level of the LLM token bucket. It extrapolates at the current rate, also past the end of a throttle.
     pub fn tokens(&self, now: Timestamp) -> BucketLevel {
         self.tokens.at(now).level()
     }
 
-    /// The buckets that a user has of its own; nothing where it has none.
-    pub fn of_user(&self, now: Timestamp, user: &UserId) -> Option<UserLevels> {
-        self.of_lane(now, self.lanes.known(user)?)
+    /// The levels of a user's own buckets; `None` if it has no bucket.
+    pub fn user_levels(&self, now: Timestamp, user: &UserId) -> Option<UserLevels> {
+        self.queue_levels(now, self.queues.find(user)?)
     }
 
-    /// The same of the lane that a grant was charged to.
-    pub fn of_lane(&self, now: Timestamp, lane: LaneId) -> Option<UserLevels> {
-        self.lanes.levels(now.max(self.latest()), lane)
+    /// The levels of the user's own buckets that a grant was charged to; `None` if it has no bucket.
+    pub fn queue_levels(&self, now: Timestamp, queue: UserQueueId) -> Option<UserLevels> {
+        self.queues.levels(now.max(self.latest()), queue)
     }
 
-    /// Slots in use: grants that are not settled yet.
+    /// Slots in use: unsettled grants.
     pub fn in_use(&self) -> u32 {
         self.in_use
     }
 
-    /// Waiters.
+    /// Number of waiters.
     pub fn waiting(&self) -> u32 {
-        count(self.lanes.waiting())
+        count(self.queues.waiting())
     }
 
-    /// The latest instant it has seen. Callers read the clock before they get the lock, so `now` may step
-    /// back a little: it is then taken for this.
+    /// The latest instant seen. Callers read the clock before they get the lock, so `now` may be slightly earlier;
+    /// this instant is used then.
     fn latest(&self) -> Timestamp {
         self.requests.level().as_of
     }
 
-    /// Brings the buckets of all to `now`.
+    /// Refills the shared buckets up to `now`.
     fn advance(&mut self, now: Timestamp) -> Timestamp {
         let now = now.max(self.latest());
         self.requests = self.requests.at(now);
@@ -328,20 +344,24 @@ impl Limiter {
         now
     }
 
-    /// Charges and takes a slot.
-    fn admit(&mut self, now: Timestamp, lane: LaneId, tokens: u64, ticket: Option<Ticket>) -> Grant {
+    fn change(&mut self, change: BucketChange) {
+        self.requests = change.apply_to_requests(self.requests);
+        self.tokens = change.apply_to_tokens(self.tokens);
+    }
+
+    /// Charges the buckets and takes a slot.
+    fn admit(&mut self, now: Timestamp, queue: UserQueueId, tokens: u64, ticket: Option<Ticket>) -> Grant {
         let charged = self.settings.enabled;
         let reserved = if charged { tokens } else { 0 };
         if charged {
-            self.requests = self.requests.debited(1);
-            self.tokens = self.tokens.debited(tokens);
+            self.change(BucketChange::Grant(tokens));
         }
-        let version = self.lanes.admit(now, lane, ticket, charged.then_some(tokens));
+        let version = self.queues.admit(now, queue, ticket, charged.then_some(tokens));
         self.in_use = self.in_use.saturating_add(1);
         Grant {
             reserved,
             charged,
-            lane,
+            queue,
             version,
         }
     }

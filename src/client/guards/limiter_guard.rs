@@ -14,7 +14,7 @@ use crate::client::flight::Flight;
 use crate::client::transport::Transport;
 use crate::event::{EventKind, Failure, FailureClass, Observer, Phase, UserLevels};
 use crate::policy::classify;
-use crate::policy::limiter::{Grant, LaneId, Settlement};
+use crate::policy::limiter::{Grant, Settlement, UserQueueId};
 use crate::time::Timestamp;
 
 /// How long a 429 without a hint slows the limiter down, and to what share of its rate.
@@ -41,7 +41,7 @@ impl<T: Transport, O: Observer> Ride<'_, T, O> {
         let Some(grant) = self.grant.take() else { return };
         let mut guards = self.core.lock();
         let now = self.core.env.clock.now();
-        let lane = grant.lane();
+        let lane = grant.user_queue();
         let settled = guards.limiter.settle(now, grant, settlement);
         let kind = EventKind::LimitSettled {
             reserved: settled.reserved,
@@ -94,8 +94,8 @@ impl<T: Transport, O: Observer> Drop for Ride<'_, T, O> {
 
 impl Guards {
     /// The user's own buckets, where it has any.
-    fn own(&self, now: Timestamp, lane: LaneId) -> Option<Box<UserLevels>> {
-        self.limiter.of_lane(now, lane).map(Box::new)
+    fn own(&self, now: Timestamp, lane: UserQueueId) -> Option<Box<UserLevels>> {
+        self.limiter.queue_levels(now, lane).map(Box::new)
     }
 }
 
@@ -144,7 +144,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             tokens: guards.limiter.tokens(now),
             in_use: guards.limiter.in_use(),
             waiting: guards.limiter.waiting(),
-            user: guards.own(now, grant.lane()),
+            user: guards.own(now, grant.user_queue()),
         };
         self.note(flight, kind);
     }

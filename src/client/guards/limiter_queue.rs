@@ -20,7 +20,7 @@ use crate::client::Core;
 use crate::client::flight::Flight;
 use crate::client::transport::Transport;
 use crate::event::{EventKind, Failure, LimitLevels, LimitReject, Observer, UserId};
-use crate::policy::limiter::{Admission, Grant, Request, Ticket, Turn};
+use crate::policy::limiter::{Admission, Grant, PollOutcome, Request, Ticket};
 use crate::time::Timestamp;
 
 /// Somebody in the limiter's queue: how to wake it, and for whom it waits.
@@ -80,7 +80,7 @@ impl Guards {
             tokens: self.limiter.tokens(now),
             in_use: self.limiter.in_use(),
             needs,
-            user: self.limiter.of_user(now, user),
+            user: self.limiter.user_levels(now, user),
         })
     }
 
@@ -194,20 +194,20 @@ impl<T: Transport, O: Observer> Core<T, O> {
             let wake_at = {
                 let mut guards = self.lock();
                 let now = self.env.clock.now();
-                let gives_up_at = guards.limiter.gives_up_at(place.ticket);
+                let gives_up_at = guards.limiter.expires_at(place.ticket);
                 let gives_up_at = gives_up_at.unwrap_or(Timestamp::MAX);
                 match guards.limiter.poll(now, place.ticket) {
-                    Turn::Admitted { grant, waited } => {
+                    PollOutcome::Admitted { grant, waited } => {
                         place.left = true;
                         self.note_admitted(&guards, place.flight, &grant, waited);
                         guards.wake_head(now);
                         return Ok(grant);
                     }
-                    Turn::Wait { .. } if gives_up_at <= now => {
+                    PollOutcome::Waiting { .. } if gives_up_at <= now => {
                         drop(guards);
                         return Err(self.give_up(place, user, tokens));
                     }
-                    Turn::Wait { until, .. } => {
+                    PollOutcome::Waiting { until, .. } => {
                         let head = guards.limiter.head(now).map(|(head, _)| head);
                         if woke && head != Some(place.ticket) {
                             // it may have been the head, and have woken too late to be it still
@@ -215,7 +215,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                         }
                         until.unwrap_or(Timestamp::MAX).min(gives_up_at)
                     }
-                    Turn::Gone => {
+                    PollOutcome::NotQueued => {
                         place.left = true;
                         let saw = guards.levels(now, user, tokens);
                         return Err(rejection(LimitReject::Displaced, None, &saw, user));

@@ -1,129 +1,129 @@
-//! What goes into the limiter and what comes out.
+//! Requests, decisions and settlements of the limiter.
 
 use std::time::Duration;
 
 use crate::event::{Constraint, LimitReject, UserId};
 use crate::time::Timestamp;
 
-/// What an attempt needs: one request, one slot and these.
+/// The demand of one attempt: one request, one slot and `tokens`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// Who asks.
+    /// The user whose queue and buckets apply.
     pub user: &'a UserId,
-    /// LLM tokens to reserve: those of the prompt, and the most the answer may have.
+    /// LLM tokens to reserve: those of the prompt plus the most the answer may have.
     pub tokens: u64,
-    /// When the call must be over; a wait beyond it is not begun.
+    /// End of the call. A wait that would end after it is rejected.
     pub deadline: Timestamp,
 }
 
-/// A place in the queue. Later tickets have greater numbers.
+/// The handle of a queued waiter. Later tickets compare greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
-/// A user's lane in the queue, or the one that too many users share. Never used again for another one.
+/// A user's queue, or the one that users beyond `max_users` share. Ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LaneId(pub(super) u64);
+pub struct UserQueueId(pub(super) u64);
 
-/// Proof of admission: a slot is held, a request and tokens are charged. Goes back to
-/// [`settle`](super::Limiter::settle) on every way out, or the slot is lost.
+/// Proof of admission: one slot is held, one request and the reserved tokens are charged. Return it to
+/// [`settle`](super::Limiter::settle) on every exit path, or the slot is lost.
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "a grant that is not settled holds its slot for ever"]
+#[must_use = "a grant that is not settled never frees its slot"]
 pub struct Grant {
-    /// LLM tokens charged at admission.
     pub(super) reserved: u64,
-    /// Whether anything was charged: not while the limiter is off.
+    /// False if the limiter was off at admission.
     pub(super) charged: bool,
-    /// Whose it is.
-    pub(super) lane: LaneId,
-    /// The settings it was charged under.
+    pub(super) queue: UserQueueId,
+    /// Version of the settings it was charged under.
     pub(super) version: u64,
 }
 
 impl Grant {
-    /// LLM tokens reserved; zero if the limiter was off.
+    /// LLM tokens reserved at admission; zero if the limiter was off.
     pub fn reserved(&self) -> u64 {
         self.reserved
     }
 
-    /// Whose buckets were charged, besides those of all.
-    pub fn lane(&self) -> LaneId {
-        self.lane
+    /// The user's queue; its buckets were charged in addition to the shared ones.
+    pub fn user_queue(&self) -> UserQueueId {
+        self.queue
     }
 }
 
-/// The answer to who asks first.
+/// Result of [`Limiter::acquire`](super::Limiter::acquire).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Admission {
-    /// Go.
+    /// The attempt may be sent now.
     Admitted(Grant),
-    /// Wait: [`poll`](super::Limiter::poll) when woken, [`leave`](super::Limiter::leave) when no longer wanted.
+    /// The attempt waits: [`poll`](super::Limiter::poll) when woken, [`leave`](super::Limiter::leave) when the
+    /// caller cancels.
     Queued {
-        /// The place in the queue.
+        /// Handle for `poll` and `leave`.
         ticket: Ticket,
-        /// What will hold it up last.
+        /// The constraint that is expected to clear last.
         constraint: Constraint,
-        /// Place in the queue, by who should go before it; 1 is the head.
+        /// Position in the order of admission; 1 is the head.
         position: u32,
-        /// When it will be admitted, to the nanosecond, if nobody comes, leaves, settles or is told to pause;
-        /// unknown where a slot must be given back first. First come, first served, nobody who comes can change
-        /// it as long as no user has a bucket of its own; in fair order those of other users can.
+        /// Predicted admission, exact to the nanosecond if no other call to the limiter changes its state;
+        /// `None` if a slot must be freed first. In arrival order without per-user buckets, later arrivals
+        /// cannot change it; in fair order, later arrivals of other users can.
         ready_at: Option<Timestamp>,
-        /// Who lost its place to it, in a full queue. Its ticket is gone: wake it and tell it
-        /// [`LimitReject::Displaced`].
+        /// The waiter that was removed from a full queue to make room. Its ticket is no longer valid: wake it and
+        /// reject it with [`LimitReject::Displaced`].
         displaced: Option<Ticket>,
     },
-    /// Turned away; nothing is charged.
+    /// The attempt may not be sent; nothing is charged.
     Rejected {
-        /// Why.
+        /// The limit that was exceeded.
         reason: LimitReject,
-        /// How long it would have waited at least, where that can be told.
+        /// Lower bound of the wait it would have had, if it can be predicted.
         predicted: Option<Duration>,
     },
 }
 
-/// The answer to a waiter that woke.
+/// Result of [`Limiter::poll`](super::Limiter::poll).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Turn {
-    /// Go.
+pub enum PollOutcome {
+    /// The attempt may be sent now.
     Admitted {
-        /// Proof of it.
+        /// Proof of admission.
         grant: Grant,
-        /// Since it was queued.
+        /// Time spent in the queue.
         waited: Duration,
     },
-    /// Not yet.
-    Wait {
-        /// When to ask again. `None`: not the head, or a slot must be given back first; somebody will wake it. Who
-        /// is the head may have changed since it was asked: wake that one.
+    /// The attempt keeps its place.
+    Waiting {
+        /// When to poll again. `None`: it is not the head, or a slot must be freed first; another call wakes it.
+        /// The head may have changed: wake [`head`](super::Limiter::head).
         until: Option<Timestamp>,
-        /// What keeps the head of the queue.
+        /// The constraint that holds the head of the queue.
         constraint: Constraint,
     },
-    /// Nobody waits under this ticket: it was admitted, it left, or it was displaced.
-    Gone,
+    /// The ticket is not in the queue: it was admitted, left or was displaced.
+    NotQueued,
 }
 
-/// What became of an admitted attempt.
+/// What an admitted attempt used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// It was never sent: the request and its tokens are given back.
+    /// It was never sent: the request and its tokens are refunded.
     Unsent,
-    /// It was sent, and nobody knows what it used: the reservation stays charged.
+    /// It was sent and its usage is unknown: the reservation stays charged.
     Unknown,
-    /// It used so many LLM tokens, prompt and answer. Less than reserved is given back, more becomes debt.
+    /// It used this many LLM tokens, prompt and answer. The unused rest of the reservation is refunded; usage
+    /// beyond it becomes debt.
     Used(u64),
 }
 
-/// How a grant was settled.
+/// Result of [`Limiter::settle`](super::Limiter::settle).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Settled {
-    /// LLM tokens that had been reserved.
+pub struct SettledGrant {
+    /// LLM tokens that were reserved.
     pub reserved: u64,
-    /// LLM tokens charged in the end.
+    /// LLM tokens charged after settlement.
     pub charged: u64,
-    /// Whether the request itself was given back too.
+    /// True if the request was refunded too.
     pub refunded: bool,
 }

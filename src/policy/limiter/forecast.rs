@@ -1,210 +1,209 @@
-//! Who will go when, if nothing else happens: the queue as it stands, let through one after another.
+//! A simulation of the queue: the order and the instants of admission if no other call changes the limiter.
 //!
-//! It obeys the order of now, the users' own buckets and a pause; slots are left out, since nobody knows when they
-//! come back. In fair order somebody who comes later may go first, so there an instant is a forecast, no promise.
+//! It obeys the current order, the users' own buckets and a pause; slots are ignored, because it is unknown when
+//! they are freed. In fair order a later arrival may be admitted first, so an instant is an estimate there.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::btree_set;
 
-use super::decision::{LaneId, Ticket};
-use super::pausable_bucket::Reservoir;
-use super::user_buckets::{Flow, Purse};
-use super::user_queue::{Key, Pace};
-use super::user_queues::Lanes;
+use super::decision::{Ticket, UserQueueId};
+use super::throttled_bucket::ThrottledBucket;
+use super::user_buckets::{BucketChange, UserBuckets};
+use super::user_queue::{OrderKey, VirtualClock};
+use super::user_queues::UserQueues;
 use crate::event::Constraint;
 use crate::time::Timestamp;
 
-/// The buckets of all as they will be, when one after another has passed as early as it can.
+/// The shared buckets after each simulated admission.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Gate {
-    pub(super) requests: Reservoir,
-    pub(super) tokens: Reservoir,
+pub(super) struct SharedBuckets {
+    pub(super) requests: ThrottledBucket,
+    pub(super) tokens: ThrottledBucket,
+    /// The latest simulated admission.
     pub(super) at: Timestamp,
-    /// What held up whoever passed last.
+    /// The constraint that admission waited for.
     pub(super) constraint: Constraint,
 }
 
-impl Gate {
-    /// When one with so many LLM tokens could pass, and what it would wait for last.
+impl SharedBuckets {
+    /// The earliest admission of a call of this size, and the constraint that clears last.
     pub(super) fn ready(&self, tokens: u64) -> (Timestamp, Constraint) {
-        let mut found = (self.at, self.constraint);
+        let mut latest = (self.at, self.constraint);
         for (ready, constraint) in [
             (self.requests.ready_at(1), Constraint::Requests),
             (self.tokens.ready_at(tokens), Constraint::Tokens),
         ] {
-            if ready > found.0 {
-                found = (ready, constraint);
+            if ready > latest.0 {
+                latest = (ready, constraint);
             }
         }
-        found
+        latest
     }
 
-    /// Lets one pass at the first instant both buckets are ready, not before those ahead of it.
-    pub(super) fn pass(&mut self, tokens: u64) -> (Timestamp, Constraint) {
+    /// Admits a call as soon as both buckets suffice, not before the calls ahead of it.
+    pub(super) fn admit(&mut self, tokens: u64) -> (Timestamp, Constraint) {
         (self.at, self.constraint) = self.ready(tokens);
-        self.requests = self.requests.at(self.at).debited(1);
-        self.tokens = self.tokens.at(self.at).debited(tokens);
+        let grant = BucketChange::Grant(tokens);
+        self.requests = grant.apply_to_requests(self.requests.at(self.at));
+        self.tokens = grant.apply_to_tokens(self.tokens.at(self.at));
         (self.at, self.constraint)
     }
 }
 
-/// Somebody who asks and has no place yet.
+/// A call that arrives and is not queued yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Newcomer {
-    pub(super) lane: LaneId,
+pub(super) struct Arrival {
+    pub(super) queue: UserQueueId,
     pub(super) tokens: u64,
-    /// Who leaves the queue for it.
-    pub(super) instead_of: Option<Ticket>,
+    /// The waiter that leaves the full queue for it.
+    pub(super) displaces: Option<Ticket>,
 }
 
-/// Somebody who has passed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Passed {
+pub(super) struct PredictedAdmission {
     pub(super) ticket: Ticket,
     pub(super) at: Timestamp,
     pub(super) constraint: Constraint,
 }
 
-/// The queue, some steps on.
+/// The state of the simulation.
 pub(super) struct Forecast<'a> {
-    lanes: &'a Lanes,
-    gate: Gate,
-    pace: Pace,
-    runs: Vec<Run<'a>>,
-    /// Lanes whose own buckets have enough for their head.
-    open: BinaryHeap<Reverse<(Key, usize)>>,
-    /// The others, and when they will have.
-    short: BinaryHeap<Reverse<(Timestamp, Key, usize)>>,
-    newcomer: Option<(Ticket, Newcomer)>,
+    queues: &'a UserQueues,
+    shared: SharedBuckets,
+    clock: VirtualClock,
+    simulated: Vec<SimulatedQueue<'a>>,
+    /// Queues whose own buckets suffice for their head.
+    ready: BinaryHeap<Reverse<(OrderKey, usize)>>,
+    /// The other queues, and the instant at which their buckets suffice.
+    short: BinaryHeap<Reverse<(Timestamp, OrderKey, usize)>>,
+    arrival: Option<(Ticket, Arrival)>,
 }
 
-/// A lane, some steps on.
-struct Run<'a> {
-    purse: Purse,
+/// The state of one user queue in the simulation.
+struct SimulatedQueue<'a> {
+    buckets: UserBuckets,
     weight: u32,
     finish: u128,
+    /// LLM tokens of the head.
     tokens: u64,
-    /// When its own buckets have enough for its head, and which of them that waits for.
+    /// The instant at which its own buckets suffice for its head, and the bucket that fills last.
     own: (Timestamp, Option<Constraint>),
-    behind: btree_set::Iter<'a, Ticket>,
-    /// Whether somebody without a place comes behind them.
-    then: bool,
+    waiting: btree_set::Iter<'a, Ticket>,
+    /// True if the arrival comes after the waiters.
+    arrival_follows: bool,
 }
 
 impl<'a> Forecast<'a> {
-    /// Nobody has passed yet.
-    pub(super) fn start(lanes: &'a Lanes, gate: Gate, newcomer: Option<Newcomer>) -> Self {
+    pub(super) fn new(queues: &'a UserQueues, shared: SharedBuckets, arrival: Option<Arrival>) -> Self {
         let mut forecast = Self {
-            lanes,
-            gate,
-            pace: lanes.pace,
-            runs: Vec::new(),
-            open: BinaryHeap::new(),
+            queues,
+            shared,
+            clock: queues.clock,
+            simulated: Vec::new(),
+            ready: BinaryHeap::new(),
             short: BinaryHeap::new(),
-            newcomer: newcomer.map(|newcomer| (lanes.next_ticket(), newcomer)),
+            arrival: arrival.map(|arrival| (queues.next_ticket(), arrival)),
         };
-        let mut joins = newcomer.map(|newcomer| newcomer.lane);
-        for (_, id, lane) in lanes.turns() {
-            let then = joins == Some(id);
-            if then {
-                joins = None;
-            }
-            forecast.enter(id, Some(lane.start), then);
+        let mut joins = arrival.map(|arrival| arrival.queue);
+        for (_, id, queue) in queues.in_order() {
+            let arrival_follows = joins.take_if(|joins| *joins == id).is_some();
+            forecast.add_queue(id, Some(queue.start), arrival_follows);
         }
         if let Some(id) = joins {
-            forecast.enter(id, None, true);
+            forecast.add_queue(id, None, true);
         }
         forecast
     }
 
-    fn enter(&mut self, id: LaneId, start: Option<u128>, then: bool) {
-        let Some(lane) = self.lanes.get(id) else { return };
-        let run = Run {
-            purse: lane.purse,
-            weight: lane.weight,
-            finish: lane.finish,
+    fn add_queue(&mut self, id: UserQueueId, start: Option<u128>, arrival_follows: bool) {
+        let Some(queue) = self.queues.get(id) else { return };
+        self.simulated.push(SimulatedQueue {
+            buckets: queue.buckets,
+            weight: queue.weight,
+            finish: queue.finish,
             tokens: 0,
-            own: (self.gate.at, None),
-            behind: lane.queue.iter(),
-            then,
-        };
-        self.runs.push(run);
-        self.line_up(self.runs.len() - 1, start);
+            own: (self.shared.at, None),
+            waiting: queue.tickets.iter(),
+            arrival_follows,
+        });
+        self.advance_head(self.simulated.len() - 1, start);
     }
 
-    /// The next one of a lane becomes its head.
-    fn line_up(&mut self, index: usize, start: Option<u128>) {
-        let Some(run) = self.runs.get_mut(index) else {
+    /// Makes the next waiter of a queue its head.
+    fn advance_head(&mut self, index: usize, start: Option<u128>) {
+        let Some(queue) = self.simulated.get_mut(index) else {
             return;
         };
-        let (lanes, newcomer) = (self.lanes, self.newcomer);
-        let leaves = newcomer.and_then(|(_, newcomer)| newcomer.instead_of);
-        let waiting = run.behind.by_ref().find(|ticket| Some(**ticket) != leaves);
-        let waiting = waiting.and_then(|ticket| Some((*ticket, lanes.waiter(*ticket)?.tokens)));
-        let next = match (waiting, newcomer) {
-            (None, Some((ticket, newcomer))) if std::mem::take(&mut run.then) => {
-                Some((ticket, newcomer.tokens))
+        let (queues, arrival) = (self.queues, self.arrival);
+        let leaves = arrival.and_then(|(_, arrival)| arrival.displaces);
+        let waiting = queue.waiting.by_ref().find(|ticket| Some(**ticket) != leaves);
+        let waiting = waiting.and_then(|ticket| Some((*ticket, queues.waiter(*ticket)?.tokens)));
+        let next = match (waiting, arrival) {
+            (None, Some((ticket, arrival))) if std::mem::take(&mut queue.arrival_follows) => {
+                Some((ticket, arrival.tokens))
             }
             _ => waiting,
         };
         let Some((ticket, tokens)) = next else { return };
-        let start = start.unwrap_or_else(|| self.pace.start(run.finish));
-        run.tokens = tokens;
-        run.own = run.purse.ready(self.gate.at, tokens);
+        let start = start.unwrap_or_else(|| self.clock.start(queue.finish));
+        queue.tokens = tokens;
+        queue.own = queue.buckets.ready(self.shared.at, tokens);
         let key = (start, ticket);
-        if run.own.0 <= self.gate.at {
-            self.open.push(Reverse((key, index)));
+        if queue.own.0 <= self.shared.at {
+            self.ready.push(Reverse((key, index)));
         } else {
-            self.short.push(Reverse((run.own.0, key, index)));
+            self.short.push(Reverse((queue.own.0, key, index)));
         }
     }
 
-    /// Lets the next one pass.
-    pub(super) fn step(&mut self) -> Option<Passed> {
+    /// Simulates the next admission.
+    pub(super) fn next_admission(&mut self) -> Option<PredictedAdmission> {
         loop {
             while let Some(Reverse((ready, key, index))) = self.short.peek().copied()
-                && ready <= self.gate.at
+                && ready <= self.shared.at
             {
                 self.short.pop();
-                self.open.push(Reverse((key, index)));
+                self.ready.push(Reverse((key, index)));
             }
-            let soon = self.short.peek().map(|Reverse((ready, ..))| *ready);
-            let first = self.open.peek().map(|Reverse((_, index))| *index);
-            let run = first.and_then(|index| self.runs.get(index));
-            let ready = run.map(|run| self.gate.ready(run.tokens).0);
-            // until then somebody else may have enough, and come first
-            match soon {
-                Some(soon) if ready.is_none_or(|ready| soon <= ready) => self.gate.at = soon,
+            let soonest = self.short.peek().map(|Reverse((ready, ..))| *ready);
+            let first = self.ready.peek().map(|Reverse((_, index))| *index);
+            let queue = first.and_then(|index| self.simulated.get(index));
+            let ready = queue.map(|queue| self.shared.ready(queue.tokens).0);
+            // before that instant the buckets of another user may suffice, and its head may come first
+            match soonest {
+                Some(soonest) if ready.is_none_or(|ready| soonest <= ready) => self.shared.at = soonest,
                 _ => break,
             }
         }
-        let Reverse(((start, ticket), index)) = self.open.pop()?;
-        let run = self.runs.get_mut(index)?;
-        if let (at, Some(own)) = run.own
-            && at == self.gate.at
+        let Reverse(((start, ticket), index)) = self.ready.pop()?;
+        let queue = self.simulated.get_mut(index)?;
+        if let (at, Some(own)) = queue.own
+            && at == self.shared.at
         {
-            self.gate.constraint = own;
+            self.shared.constraint = own;
         }
-        let (at, constraint) = self.gate.pass(run.tokens);
-        run.finish = self.pace.admit(start, run.tokens, run.weight);
-        run.purse = run.purse.after(at, Flow::Out(run.tokens), u64::MAX);
-        self.line_up(index, None);
-        Some(Passed {
+        let (at, constraint) = self.shared.admit(queue.tokens);
+        queue.finish = self.clock.admit(start, queue.tokens, queue.weight);
+        queue.buckets = queue
+            .buckets
+            .changed(at, BucketChange::Grant(queue.tokens), u64::MAX);
+        self.advance_head(index, None);
+        Some(PredictedAdmission {
             ticket,
             at,
             constraint,
         })
     }
 
-    /// Lets all pass until the newcomer does; with how many before it.
-    pub(super) fn reach(&mut self) -> Option<(Passed, usize)> {
-        let (newcomer, _) = self.newcomer?;
+    /// Simulates until the arrival is admitted; returns its admission and the number of admissions before it.
+    pub(super) fn admission_of_arrival(&mut self) -> Option<(PredictedAdmission, usize)> {
+        let (arrival, _) = self.arrival?;
         let mut ahead = 0;
         loop {
-            let passed = self.step()?;
-            if passed.ticket == newcomer {
-                return Some((passed, ahead));
+            let admission = self.next_admission()?;
+            if admission.ticket == arrival {
+                return Some((admission, ahead));
             }
             ahead += 1;
         }

@@ -1,4 +1,4 @@
-//! Stories with tables, then a second, simpler limiter that must agree with the first in everything.
+//! Examples and tables, then a simpler model that must agree with the limiter after every step.
 
 mod users;
 
@@ -15,7 +15,7 @@ fn at(millis: u64) -> Timestamp {
     Timestamp(millis * 1_000_000)
 }
 
-/// 3 requests, one a second; 100 tokens, 10 a second; 2 slots; 4 waiters.
+/// 3 requests, 1 per second; 100 tokens, 10 per second; 2 slots; 4 waiters.
 fn settings() -> LimitSettings {
     LimitSettings {
         enabled: true,
@@ -40,7 +40,7 @@ fn limiter() -> Limiter {
     Limiter::new(&settings(), Timestamp::ZERO)
 }
 
-/// Who asks where nobody else does.
+/// The user of tests with a single user.
 static ANA: LazyLock<UserId> = LazyLock::new(|| UserId::new("ana"));
 
 fn request(tokens: u64) -> Request<'static> {
@@ -74,7 +74,7 @@ impl Limiter {
 }
 
 #[test]
-fn the_settings_of_the_stories_are_valid() {
+fn the_settings_of_these_tests_are_valid() {
     let policy = crate::settings::Policy {
         limit: settings(),
         ..Default::default()
@@ -83,12 +83,12 @@ fn the_settings_of_the_stories_are_valid() {
 }
 
 #[test]
-fn a_grant_takes_from_both_buckets_and_a_slot() {
+fn a_grant_debits_both_buckets_and_takes_a_slot() {
     let mut limiter = limiter();
     let grant = limiter.must_admit(at(0), 30);
     assert_eq!(grant.reserved(), 30);
     assert_eq!((limiter.levels(at(0)), limiter.in_use()), ((2, 70), 1));
-    // too few tokens: the request and the slot stay where they are
+    // too few tokens: neither a request nor a slot is taken
     let queued = limiter.acquire(at(0), request(80));
     let expected = Admission::Queued {
         ticket: Ticket(0),
@@ -108,23 +108,23 @@ fn a_lone_waiter_is_admitted_at_the_predicted_nanosecond() {
     let ticket = limiter.must_queue(at(0), 20);
     assert_eq!(limiter.head(at(0)), Some((ticket, Some(at(1500)))));
     let early = Timestamp(at(1500).0 - 1);
-    let wait = Turn::Wait {
+    let wait = PollOutcome::Waiting {
         until: Some(at(1500)),
         constraint: Constraint::Tokens,
     };
     assert_eq!(limiter.poll(early, ticket), wait);
     let turn = limiter.poll(at(1500), ticket);
-    let expected = Turn::Admitted {
+    let expected = PollOutcome::Admitted {
         grant: Grant {
             reserved: 20,
             charged: true,
-            lane: LaneId(0),
+            queue: UserQueueId(0),
             version: 0,
         },
         waited: Duration::from_millis(1500),
     };
     assert_eq!(turn, expected);
-    assert_eq!(limiter.poll(at(1500), ticket), Turn::Gone);
+    assert_eq!(limiter.poll(at(1500), ticket), PollOutcome::NotQueued);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_small_call_does_not_pass_a_large_one() {
     let first = limiter.must_admit(at(0), 60);
     let _settled = limiter.settle(at(0), first, Settlement::Unknown);
     let large = limiter.must_queue(at(0), 90);
-    // one token would fit at once, but stands behind
+    // one token is available, but the large call is ahead
     let small = limiter.acquire(at(0), request(1));
     let expected = Admission::Queued {
         ticket: Ticket(1),
@@ -143,19 +143,19 @@ fn a_small_call_does_not_pass_a_large_one() {
         displaced: None,
     };
     assert_eq!(small, expected);
-    let wait = Turn::Wait {
+    let wait = PollOutcome::Waiting {
         until: None,
         constraint: Constraint::Tokens,
     };
     assert_eq!(limiter.poll(at(10), Ticket(1)), wait);
-    // the large one gives up: the small one is the head, and its turn is now
+    // the large call leaves: the small one is the head and is ready
     assert!(limiter.leave(at(20), large));
     assert_eq!(limiter.head(at(20)), Some((Ticket(1), Some(at(20)))));
     assert_eq!(limiter.levels(at(0)), (2, 40));
 }
 
 #[test]
-fn a_slot_wakes_the_head_and_nothing_else_does() {
+fn a_waiter_for_a_slot_is_ready_only_when_a_slot_is_freed() {
     let mut limiter = limiter();
     let first = limiter.must_admit(at(0), 1);
     let _second = limiter.must_admit(at(0), 1);
@@ -168,7 +168,7 @@ fn a_slot_wakes_the_head_and_nothing_else_does() {
         displaced: None,
     };
     assert_eq!(queued, expected);
-    let wait = Turn::Wait {
+    let wait = PollOutcome::Waiting {
         until: None,
         constraint: Constraint::Slots,
     };
@@ -179,7 +179,7 @@ fn a_slot_wakes_the_head_and_nothing_else_does() {
 }
 
 #[test]
-fn what_can_never_fit_is_rejected_at_once() {
+fn rejects_a_call_larger_than_the_bucket() {
     let mut limiter = limiter();
     let rejected = limiter.acquire(at(0), request(101));
     assert_eq!(rejected, reject(LimitReject::TooLarge, None));
@@ -187,7 +187,7 @@ fn what_can_never_fit_is_rejected_at_once() {
 }
 
 #[test]
-fn too_long_a_wait_is_rejected_with_its_length() {
+fn rejects_a_call_whose_forecast_exceeds_max_wait_or_its_deadline() {
     let mut limiter = limiter();
     let first = limiter.must_admit(at(0), 100);
     let _settled = limiter.settle(at(0), first, Settlement::Unknown);
@@ -198,7 +198,7 @@ fn too_long_a_wait_is_rejected_with_its_length() {
     };
     let rejected = limiter.acquire(at(0), too_late);
     assert_eq!(rejected, reject(LimitReject::Deadline, Some(5 * SECOND)));
-    // a wait that is over just in time is begun
+    // a wait that ends exactly at the deadline is allowed
     let just_in_time = Request {
         deadline: at(5000),
         ..too_late
@@ -228,7 +228,7 @@ fn too_long_a_wait_is_rejected_with_its_length() {
 }
 
 #[test]
-fn ten_thousand_callers_meet_a_bounded_queue() {
+fn the_queue_is_bounded_for_ten_thousand_callers() {
     let mut limiter = Limiter::new(&LimitSettings::default(), at(0));
     let mut grants = Vec::new();
     let mut full = 0;
@@ -236,7 +236,7 @@ fn ten_thousand_callers_meet_a_bounded_queue() {
         match limiter.acquire(at(0), request(1)) {
             Admission::Admitted(grant) => grants.push(grant),
             Admission::Queued { position, .. } => assert!(position <= 1024),
-            // 60 at once and 300 a minute: the 361st would wait longer than a minute
+            // 60 at once and 300 per minute: the 361st would wait longer than a minute
             Admission::Rejected { reason, predicted } => {
                 assert_eq!(reason, LimitReject::WaitTooLong);
                 assert_eq!(predicted, Some(Duration::from_millis(60_200)));
@@ -248,7 +248,7 @@ fn ten_thousand_callers_meet_a_bounded_queue() {
 }
 
 #[test]
-fn a_full_queue_says_how_long_the_last_one_waits() {
+fn a_full_queue_rejects_with_the_wait_of_the_last_waiter() {
     let mut limiter = limiter();
     let _first = limiter.must_admit(at(0), 100);
     for _ in 0..4 {
@@ -260,9 +260,9 @@ fn a_full_queue_says_how_long_the_last_one_waits() {
 }
 
 #[test]
-fn settling_gives_back_keeps_or_owes() {
+fn settlement_refunds_keeps_or_becomes_debt() {
     // (settlement, settled, levels after)
-    let settled = |charged, refunded| Settled {
+    let settled = |charged, refunded| SettledGrant {
         reserved: 40,
         charged,
         refunded,
@@ -273,7 +273,7 @@ fn settling_gives_back_keeps_or_owes() {
         (Settlement::Used(0), settled(0, false), (2, 100)),
         (Settlement::Used(15), settled(15, false), (2, 85)),
         (Settlement::Used(130), settled(130, false), (2, -30)),
-        // an absurd number stops nobody for hours
+        // absurd usage is capped
         (Settlement::Used(u64::MAX), settled(140, false), (2, -40)),
     ];
     for (settlement, settled, levels) in table {
@@ -286,16 +286,16 @@ fn settling_gives_back_keeps_or_owes() {
 }
 
 #[test]
-fn a_refund_never_fills_a_bucket_above_its_capacity() {
+fn a_refund_is_capped_at_capacity() {
     let mut limiter = limiter();
     let grant = limiter.must_admit(at(0), 40);
-    // all of it has flowed back by itself meanwhile
+    // the bucket has been refilled in the meantime
     let _settled = limiter.settle(at(60_000), grant, Settlement::Unsent);
     assert_eq!(limiter.levels(at(60_000)), (3, 100));
 }
 
 #[test]
-fn the_next_one_waits_until_a_debt_is_paid() {
+fn the_next_call_waits_until_the_debt_is_refilled() {
     let mut limiter = limiter();
     let grant = limiter.must_admit(at(0), 40);
     let _settled = limiter.settle(at(0), grant, Settlement::Used(130));
@@ -304,7 +304,7 @@ fn the_next_one_waits_until_a_debt_is_paid() {
 }
 
 #[test]
-fn a_pause_holds_everybody_and_is_never_shortened() {
+fn a_pause_holds_all_calls_and_is_never_shortened() {
     let mut limiter = limiter();
     assert_eq!(limiter.pause(at(0), at(2000)), at(2000));
     assert_eq!(limiter.pause(at(0), at(1000)), at(2000));
@@ -317,18 +317,21 @@ fn a_pause_holds_everybody_and_is_never_shortened() {
         displaced: None,
     };
     assert_eq!(queued, expected);
-    // a longer pause moves the turn of those who wait already
+    // a longer pause delays calls that already wait
     assert_eq!(limiter.pause(at(500), at(3000)), at(3000));
     assert_eq!(limiter.head(at(2000)), Some((Ticket(0), Some(at(3000)))));
-    assert!(matches!(limiter.poll(at(3000), Ticket(0)), Turn::Admitted { .. }));
+    assert!(matches!(
+        limiter.poll(at(3000), Ticket(0)),
+        PollOutcome::Admitted { .. }
+    ));
     // "Retry-After: 999999999"
     assert_eq!(limiter.pause(at(3000), Timestamp::MAX), at(3_603_000));
 }
 
-/// The head may go and has not yet been woken: whoever comes then is told neither of a pause that is over nor
-/// of a bucket that has enough.
+/// The head is ready and not yet woken: an arriving call reports neither a pause that is over nor a bucket that
+/// suffices.
 #[test]
-fn behind_a_head_that_may_go_one_waits_for_a_slot_at_most() {
+fn behind_a_ready_head_a_call_waits_at_most_for_a_slot() {
     let mut limiter = limiter();
     let _until = limiter.pause(at(0), at(2000));
     let _head = limiter.must_queue(at(0), 1);
@@ -343,28 +346,31 @@ fn behind_a_head_that_may_go_one_waits_for_a_slot_at_most() {
 }
 
 #[test]
-fn a_refusal_without_a_hint_slows_both_buckets_for_a_while() {
+fn a_throttle_slows_both_buckets_until_its_end() {
     let mut limiter = limiter();
     let first = limiter.must_admit(at(0), 100);
     let _settled = limiter.settle(at(0), first, Settlement::Unknown);
     assert_eq!(limiter.slow(at(0), 0.7, at(10_000)), at(10_000));
-    // sixteen refusals of one burst are one
+    // sixteen 429s of one burst count once
     for _ in 0..16 {
         assert_eq!(limiter.slow(at(0), 0.7, at(10_000)), at(10_000));
     }
     for harmless in [1.0, 7.0, f64::NAN] {
         assert_eq!(limiter.slow(at(0), harmless, at(20_000)), at(10_000));
     }
-    // 70 tokens by the end of the slow time, 20 more in 2 seconds
+    // 70 tokens by the end of the throttle, 20 more in 2 seconds
     let ticket = limiter.must_queue(at(0), 90);
     assert_eq!(limiter.head(at(0)), Some((ticket, Some(at(12_000)))));
     assert!((limiter.tokens(at(0)).per_second() - 7.0).abs() < 1e-9);
     assert!((limiter.tokens(at(10_000)).per_second() - 10.0).abs() < 1e-9);
-    assert!(matches!(limiter.poll(at(12_000), ticket), Turn::Admitted { .. }));
+    assert!(matches!(
+        limiter.poll(at(12_000), ticket),
+        PollOutcome::Admitted { .. }
+    ));
 }
 
 #[test]
-fn switched_off_it_admits_all_and_charges_nobody_but_counts() {
+fn when_off_it_admits_all_calls_uncharged_and_counts_slots() {
     let mut limiter = limiter();
     let _first = limiter.must_admit(at(0), 100);
     let head = limiter.must_queue(at(0), 100);
@@ -374,17 +380,20 @@ fn switched_off_it_admits_all_and_charges_nobody_but_counts() {
         ..settings()
     };
     limiter.configure(&off, at(0));
-    // whoever still waits may go at once, in any order
+    // all waiters are ready at once, in any order
     assert_eq!(limiter.head(at(0)), Some((head, Some(at(0)))));
     for ticket in [second, head] {
-        assert!(matches!(limiter.poll(at(0), ticket), Turn::Admitted { .. }));
+        assert!(matches!(
+            limiter.poll(at(0), ticket),
+            PollOutcome::Admitted { .. }
+        ));
     }
     let grant = limiter.must_admit(at(0), 1_000_000);
     assert_eq!((limiter.in_use(), limiter.levels(at(0))), (4, (2, 0)));
-    // switched on again: what was not charged is not given back
+    // switched on again: an uncharged grant is not refunded
     limiter.configure(&settings(), at(0));
     let settled = limiter.settle(at(0), grant, Settlement::Unsent);
-    let nothing = Settled {
+    let nothing = SettledGrant {
         reserved: 0,
         charged: 0,
         refunded: false,
@@ -394,7 +403,7 @@ fn switched_off_it_admits_all_and_charges_nobody_but_counts() {
 }
 
 #[test]
-fn a_waiter_that_became_too_large_does_not_block_the_queue_for_ever() {
+fn a_waiter_larger_than_the_new_capacity_does_not_block_the_queue() {
     let mut limiter = limiter();
     let first = limiter.must_admit(at(0), 100);
     let _settled = limiter.settle(at(0), first, Settlement::Unknown);
@@ -403,19 +412,22 @@ fn a_waiter_that_became_too_large_does_not_block_the_queue_for_ever() {
     smaller.tokens.capacity = 50;
     limiter.configure(&smaller, at(0));
     assert_eq!(limiter.head(at(0)), Some((ticket, Some(at(5000)))));
-    assert!(matches!(limiter.poll(at(5000), ticket), Turn::Admitted { .. }));
+    assert!(matches!(
+        limiter.poll(at(5000), ticket),
+        PollOutcome::Admitted { .. }
+    ));
     assert_eq!(limiter.levels(at(5000)), (2, -30));
 }
 
 #[test]
-fn a_clock_read_before_the_lock_does_no_harm() {
+fn tolerates_a_timestamp_older_than_the_latest() {
     let mut limiter = limiter();
     let _first = limiter.must_admit(at(1000), 10);
     let _second = limiter.must_admit(at(999), 10);
     assert_eq!(limiter.levels(at(999)), (1, 80));
 }
 
-/// What may happen to a limiter.
+/// A random operation on a limiter.
 #[derive(Clone, Debug)]
 enum Op {
     Acquire {
@@ -467,7 +479,7 @@ fn traffic_and_settings() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Units in 1/100 of a nanosecond's refill, and the inflow as a list of two speeds: nothing clever.
+/// A bucket in units of 1/100 of a nanosecond's refill, at one of two rates.
 struct Pool {
     capacity: i128,
     refill: i128,
@@ -478,19 +490,34 @@ struct Pool {
 const GRAIN: i128 = 100 * 1_000_000_000;
 
 impl Pool {
+    fn full(settings: &Bucket) -> Self {
+        Self {
+            capacity: i128::from(settings.capacity),
+            refill: i128::from(settings.refill),
+            level: i128::from(settings.capacity) * GRAIN,
+            as_of: 0,
+        }
+    }
+
+    fn debit(&mut self, now: u64, throttle: (i128, u64), units: i128) {
+        let level = self.level(now, throttle) - units * GRAIN;
+        self.level = level.min(self.capacity * GRAIN);
+        self.as_of = now;
+    }
+
     fn level(&self, now: u64, (percent, until): (i128, u64)) -> i128 {
-        let slow = i128::from(until.clamp(self.as_of, now) - self.as_of);
-        let fast = i128::from(now - self.as_of) - slow;
-        let gained = self.refill * (slow * percent + fast * 100);
+        let throttled = i128::from(until.clamp(self.as_of, now) - self.as_of);
+        let full = i128::from(now - self.as_of) - throttled;
+        let gained = self.refill * (throttled * percent + full * 100);
         (self.level + gained).min(self.capacity * GRAIN)
     }
 }
 
-/// The second limiter: knows only whether the head may go at an instant.
+/// The model: it knows only if the head can be admitted at an instant.
 struct Model {
     requests: Pool,
     tokens: Pool,
-    slow: (i128, u64),
+    throttle: (i128, u64),
     paused: u64,
     slots: u32,
     in_use: u32,
@@ -499,16 +526,10 @@ struct Model {
 
 impl Model {
     fn new(settings: &LimitSettings) -> Self {
-        let pool = |bucket: &Bucket| Pool {
-            capacity: i128::from(bucket.capacity),
-            refill: i128::from(bucket.refill),
-            level: i128::from(bucket.capacity) * GRAIN,
-            as_of: 0,
-        };
         Self {
-            requests: pool(&settings.requests),
-            tokens: pool(&settings.tokens),
-            slow: (100, 0),
+            requests: Pool::full(&settings.requests),
+            tokens: Pool::full(&settings.tokens),
+            throttle: (100, 0),
             paused: 0,
             slots: settings.concurrency,
             in_use: 0,
@@ -516,29 +537,26 @@ impl Model {
         }
     }
 
-    fn may_go(&self, now: u64, tokens: u64) -> bool {
+    fn can_admit(&self, now: u64, tokens: u64) -> bool {
         self.paused <= now
             && self.in_use < self.slots
-            && self.requests.level(now, self.slow) >= GRAIN
-            && self.tokens.level(now, self.slow) >= self.tokens.capacity.min(i128::from(tokens)) * GRAIN
+            && self.requests.level(now, self.throttle) >= GRAIN
+            && self.tokens.level(now, self.throttle) >= self.tokens.capacity.min(i128::from(tokens)) * GRAIN
     }
 
     fn charge(&mut self, now: u64, requests: i128, tokens: i128) {
-        for (pool, units) in [(&mut self.requests, requests), (&mut self.tokens, tokens)] {
-            let level = pool.level(now, self.slow) - units * GRAIN;
-            pool.level = level.min(pool.capacity * GRAIN);
-            pool.as_of = now;
-        }
+        self.requests.debit(now, self.throttle, requests);
+        self.tokens.debit(now, self.throttle, tokens);
     }
 }
 
-/// A limiter, its model, its callers, and all that was granted.
+/// A limiter, its model, the open grants and all that was granted.
 struct World {
     limiter: Limiter,
     model: Model,
     now: u64,
     grants: Vec<Grant>,
-    /// `(when, requests, tokens)`; given back is negative.
+    /// `(when, requests, tokens)`; refunds are negative.
     ledger: Vec<(u64, i128, i128)>,
 }
 
@@ -555,43 +573,43 @@ impl World {
 
     fn granted(&mut self, grant: Grant, tokens: u64) {
         assert_eq!(grant.reserved(), tokens);
-        assert!(self.model.may_go(self.now, tokens), "admitted too early");
+        assert!(self.model.can_admit(self.now, tokens), "admitted too early");
         self.model.charge(self.now, 1, i128::from(tokens));
         self.model.in_use += 1;
         self.ledger.push((self.now, 1, i128::from(tokens)));
         self.grants.push(grant);
     }
 
-    /// Wakes the head as long as its instant has come, as every caller must.
+    /// Wakes the head while it is ready, as every caller must.
     fn wake(&mut self) {
         while let Some((ticket, until)) = self.limiter.head(Timestamp(self.now)) {
             let (first, tokens) = self.model.queue[0];
-            assert_eq!(ticket, first, "not first come first served");
+            assert_eq!(ticket, first, "not in order of arrival");
             if until.is_none_or(|until| until.0 > self.now) {
-                assert!(!self.model.may_go(self.now, tokens), "a wake-up was lost");
+                assert!(!self.model.can_admit(self.now, tokens), "a wake-up was lost");
                 let turn = self.limiter.poll(Timestamp(self.now), ticket);
-                assert!(matches!(turn, Turn::Wait { until: again, .. } if again == until));
+                assert!(matches!(turn, PollOutcome::Waiting { until: again, .. } if again == until));
                 break;
             }
             match self.limiter.poll(Timestamp(self.now), ticket) {
-                Turn::Admitted { grant, .. } => {
+                PollOutcome::Admitted { grant, .. } => {
                     self.model.queue.remove(0);
                     self.granted(grant, tokens);
                 }
-                other => panic!("named by head, but {other:?}"),
+                other => panic!("returned by head, but {other:?}"),
             }
         }
     }
 
-    /// The last in the queue asks before the head does, which may be free to go since an instant.
-    fn push_in(&mut self) {
+    /// Polls the last waiter before the head, which may just have become ready.
+    fn poll_last(&mut self) {
         if let [_, .., (last, _)] = self.model.queue[..] {
             let turn = self.limiter.poll(Timestamp(self.now), last);
-            assert!(matches!(turn, Turn::Wait { until: None, .. }));
+            assert!(matches!(turn, PollOutcome::Waiting { until: None, .. }));
         }
     }
 
-    /// Lets time pass, stopping at each instant the limiter names.
+    /// Advances time, stopping at each instant the limiter returns.
     fn advance(&mut self, nanos: u64) {
         let target = self.now + nanos;
         while let Some((_, Some(until))) = self.limiter.head(Timestamp(self.now)) {
@@ -599,7 +617,10 @@ impl World {
                 break;
             }
             let (_, tokens) = self.model.queue[0];
-            assert!(!self.model.may_go(until.0 - 1, tokens), "could have gone earlier");
+            assert!(
+                !self.model.can_admit(until.0 - 1, tokens),
+                "could have been admitted earlier"
+            );
             self.now = until.0;
             self.wake();
         }
@@ -609,7 +630,7 @@ impl World {
 
     fn acquire(&mut self, tokens: u64, patience: u64) {
         let deadline = at(patience) + Duration::from_nanos(self.now);
-        let could = self.model.queue.is_empty() && self.model.may_go(self.now, tokens);
+        let could = self.model.queue.is_empty() && self.model.can_admit(self.now, tokens);
         match self.limiter.acquire(
             Timestamp(self.now),
             Request {
@@ -673,7 +694,7 @@ impl World {
             Op::Leave { nth } if !self.model.queue.is_empty() => {
                 let (ticket, _) = self.model.queue.remove(nth % self.model.queue.len());
                 assert!(self.limiter.leave(now, ticket));
-                assert_eq!(self.limiter.poll(now, ticket), Turn::Gone);
+                assert_eq!(self.limiter.poll(now, ticket), PollOutcome::NotQueued);
             }
             Op::Leave { .. } => {}
             Op::Settle { nth, used, sent } => self.settle(
@@ -692,12 +713,12 @@ impl World {
             Op::Slow { percent, millis } => {
                 self.model.charge(self.now, 0, 0);
                 let until = self.now + at(millis).0;
-                let (before, end) = self.model.slow;
+                let (before, end) = self.model.throttle;
                 let slowed = end > self.now;
                 if until > self.now {
                     let percent = i128::from(percent);
                     let least = if slowed { percent.min(before) } else { percent };
-                    self.model.slow = (least, until.max(end));
+                    self.model.throttle = (least, until.max(end));
                 }
                 let _end = self.limiter.slow(now, percent as f64 / 100.0, Timestamp(until));
             }
@@ -719,12 +740,12 @@ impl World {
             }
             Op::Advance { nanos } => self.advance(nanos),
         }
-        self.push_in();
+        self.poll_last();
         self.wake();
         self.check();
     }
 
-    /// The level is the model's to the last bit, and the counts agree.
+    /// Compares levels, exactly, and counts.
     fn check(&self) {
         let now = Timestamp(self.now);
         let model = &self.model;
@@ -733,7 +754,10 @@ impl World {
             (self.limiter.tokens(now), &model.tokens),
         ] {
             let got = i128::from(level.scaled) * GRAIN;
-            assert_eq!(got, pool.level(self.now, model.slow) * i128::from(level.per_ns));
+            assert_eq!(
+                got,
+                pool.level(self.now, model.throttle) * i128::from(level.per_ns)
+            );
             assert!(i128::from(level.scaled) <= i128::from(level.capacity) * i128::from(level.per_ns));
         }
         assert_eq!(self.limiter.in_use(), model.in_use);
@@ -756,7 +780,7 @@ impl World {
         }
     }
 
-    /// Everybody goes home.
+    /// Removes all waiters and settles all grants.
     fn drain(&mut self) {
         while let Some(&(ticket, _)) = self.model.queue.first() {
             assert!(self.limiter.leave(Timestamp(self.now), ticket));
@@ -767,7 +791,7 @@ impl World {
         }
         self.check();
         assert_eq!((self.limiter.in_use(), self.limiter.waiting()), (0, 0));
-        // and all that was owed has flowed in again by now
+        // all debt has been refilled
         self.advance(100_000_000_000_000);
         let full = |level: BucketLevel| level.share_at(Timestamp(self.now)) >= 1.0;
         assert!(full(self.limiter.requests(Timestamp(self.now))));
@@ -775,8 +799,8 @@ impl World {
     }
 }
 
-/// Refills of which every used percentage is whole, so that the model need not round.
-fn whole() -> LimitSettings {
+/// Refills of which every percentage used is a whole number, so that the model need not round.
+fn whole_percentages() -> LimitSettings {
     let mut settings = settings();
     settings.requests.refill = 20;
     settings.requests.capacity = 60;
@@ -787,21 +811,20 @@ fn whole() -> LimitSettings {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Both limiters agree after every step, whatever happens; nothing is left at the end.
+    /// The model agrees after every step; nothing is held at the end.
     #[test]
-    fn it_agrees_with_the_model(ops in prop::collection::vec(traffic_and_settings(), 1..120)) {
-        let mut world = World::new(&whole());
+    fn agrees_with_the_model(ops in prop::collection::vec(traffic_and_settings(), 1..120)) {
+        let mut world = World::new(&whole_percentages());
         for op in &ops {
             world.apply(op);
         }
         world.drain();
     }
 
-    /// In every window no more is granted than the bucket held and the time let flow in, and never more slots
-    /// are in use than there are.
+    /// No window grants more than capacity plus refill, and no more slots are in use than there are.
     #[test]
-    fn no_window_gets_more_than_capacity_and_refill(ops in prop::collection::vec(traffic(), 1..150)) {
-        let settings = whole();
+    fn no_window_grants_more_than_capacity_and_refill(ops in prop::collection::vec(traffic(), 1..150)) {
+        let settings = whole_percentages();
         let mut world = World::new(&settings);
         for op in &ops {
             world.apply(op);
@@ -811,9 +834,9 @@ proptest! {
         world.drain();
     }
 
-    /// A promised instant is kept to the nanosecond, for every place in the queue, if nothing else happens.
+    /// The predicted admission is exact to the nanosecond for every waiter if nothing else happens.
     #[test]
-    fn promises_are_kept(
+    fn predicted_admissions_are_exact(
         calls in prop::collection::vec((0_u64..=100, 0_u64..200_000_000), 1..12),
         pause in 0_u64..3000,
         (percent, slow) in (1_u64..100, 0_u64..8000),
@@ -824,31 +847,31 @@ proptest! {
         let mut now = at(0);
         let _until = limiter.pause(now, at(pause));
         let _until = limiter.slow(now, percent as f64 / 100.0, at(slow));
-        let mut promised = Vec::new();
-        let wake = |limiter: &mut Limiter, now: Timestamp, promised: &mut Vec<(Ticket, Option<Timestamp>)>| {
+        let mut predicted = Vec::new();
+        let wake = |limiter: &mut Limiter, now: Timestamp, predicted: &mut Vec<(Ticket, Option<Timestamp>)>| {
             while let Some((ticket, Some(until))) = limiter.head(now) && until <= now {
                 let turn = limiter.poll(now, ticket);
-                assert!(matches!(turn, Turn::Admitted { .. }));
-                assert_eq!(promised.remove(0), (ticket, Some(now)));
+                assert!(matches!(turn, PollOutcome::Admitted { .. }));
+                assert_eq!(predicted.remove(0), (ticket, Some(now)));
             }
         };
         for (tokens, gap) in calls {
             let next = now + Duration::from_nanos(gap);
             while let Some((_, Some(until))) = limiter.head(now) && until <= next {
                 now = until;
-                wake(&mut limiter, now, &mut promised);
+                wake(&mut limiter, now, &mut predicted);
             }
             now = next;
             if let Admission::Queued { ticket, ready_at, .. } = limiter.acquire(now, request(tokens)) {
-                promised.push((ticket, ready_at));
+                predicted.push((ticket, ready_at));
             }
         }
         while let Some((_, Some(until))) = limiter.head(now) {
             now = until;
-            wake(&mut limiter, now, &mut promised);
+            wake(&mut limiter, now, &mut predicted);
         }
-        // whoever is left was told that it waits for a slot
-        prop_assert!(promised.iter().all(|(_, ready_at)| ready_at.is_none()));
-        prop_assert_eq!(promised.len() as u32, limiter.waiting());
+        // the remaining waiters wait for a slot
+        prop_assert!(predicted.iter().all(|(_, ready_at)| ready_at.is_none()));
+        prop_assert_eq!(predicted.len() as u32, limiter.waiting());
     }
 }

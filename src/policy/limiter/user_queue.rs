@@ -1,80 +1,78 @@
-//! One lane of the queue: a user, what it has of its own, and who waits for it.
+//! One user's queue, and the virtual clock that orders the heads of all user queues.
 
 use std::collections::BTreeSet;
 
 use super::decision::Ticket;
-use super::user_buckets::Purse;
+use super::user_buckets::UserBuckets;
 use crate::event::UserId;
 use crate::settings::{LimitSettings, QueueOrder};
 use crate::time::{Timestamp, saturating_nanos};
 
-/// Steps of virtual time in a nanosecond: so fine that a weight divides a cost without a loss that matters.
-const GRAIN: u128 = 1 << 20;
+/// Steps of virtual time per nanosecond: fine enough that dividing a cost by a weight loses nothing relevant.
+const STEPS_PER_NANO: u128 = 1 << 20;
 
-/// Where a lane stands: the smallest goes first. In fair order its start tag, in order of arrival always zero;
-/// then the ticket of its head.
-pub(super) type Key = (u128, Ticket);
+/// Sort key of a user queue; the smallest is admitted first. Start tag of the head (always zero in arrival
+/// order), then the ticket of the head.
+pub(super) type OrderKey = (u128, Ticket);
 
-/// A user's lane.
 #[derive(Clone, Debug)]
-pub(super) struct Lane {
-    /// Whose.
+pub(super) struct UserQueue {
     pub(super) user: UserId,
-    pub(super) purse: Purse,
+    pub(super) buckets: UserBuckets,
     pub(super) weight: u32,
-    /// In the order of arrival.
-    pub(super) queue: BTreeSet<Ticket>,
+    /// Waiters in order of arrival.
+    pub(super) tickets: BTreeSet<Ticket>,
     /// Grants that are not settled yet.
     pub(super) grants: u32,
-    /// In virtual time: the start tag of the head.
+    /// Virtual time: start tag of the head.
     pub(super) start: u128,
-    /// In virtual time: the finish tag of whoever was admitted last.
+    /// Virtual time: finish tag of the last admitted call.
     pub(super) finish: u128,
-    /// When its buckets are full, while nobody uses it.
-    pub(super) idle: Option<Timestamp>,
+    /// The instant at which its buckets are full, while the queue is idle.
+    pub(super) full_at: Option<Timestamp>,
 }
 
-impl Lane {
-    /// Where it stands, if anybody waits in it.
-    pub(super) fn key(&self) -> Option<Key> {
-        Some((self.start, *self.queue.first()?))
+impl UserQueue {
+    /// The sort key; `None` if the queue is empty.
+    pub(super) fn key(&self) -> Option<OrderKey> {
+        Some((self.start, *self.tickets.first()?))
     }
 
-    /// Whether nobody waits in it or holds a grant of it.
+    /// True if the queue has no waiter and no open grant.
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.grants == 0
+        self.tickets.is_empty() && self.grants == 0
     }
 }
 
-/// Start-time fair queueing over lanes (Goyal, Vin, Cheng: Start-time Fair Queueing, SIGCOMM '96).
+/// The virtual clock of start-time fair queueing over user queues (Goyal, Vin, Cheng: Start-time Fair Queueing,
+/// SIGCOMM '96).
 ///
-/// A call costs what it takes of the scarcer bucket: the larger of its share of the requests and its share of the
-/// LLM tokens, both as the time in which so much flows in (the dominant resource of Ghodsi et al., Dominant
-/// Resource Fairness, NSDI '11), over the user's weight. Its start tag is the virtual time or the finish tag of
-/// the user's call before it, whichever is later; its finish tag lies its cost behind that. The smallest start
-/// tag goes first, and the virtual time is the latest start tag of an admitted one.
+/// The cost of a call is its demand on the scarcer bucket, over the user's weight: the larger of its share of the
+/// requests and its share of the LLM tokens, each as the time in which that amount is refilled (dominant resource,
+/// Ghodsi et al., Dominant Resource Fairness, NSDI '11). Its start tag is the later of the virtual time and the
+/// finish tag of the user's previous call; its finish tag is the start tag plus the cost. The smallest start tag is
+/// admitted first, and the virtual time is the latest start tag admitted.
 ///
-/// A tag is fixed when a waiter becomes the head of its lane, and only an admission moves the finish tag: whoever
-/// leaves the queue costs its user nothing. Who was away begins at the virtual time: it has saved up nothing.
+/// A tag is fixed when a waiter becomes the head of its user queue, and only an admission moves the finish tag: a
+/// waiter that leaves costs its user nothing. A returning user starts at the virtual time: idle time earns no credit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct VirtualClock {
     order: QueueOrder,
-    /// What one request costs.
+    /// Cost of one request.
     request: u128,
-    /// What so many LLM tokens cost together.
+    /// Cost of LLM tokens, as a fraction: virtual time per `.1` tokens.
     tokens: (u128, u128),
-    /// The virtual time.
     pub(super) time: u128,
 }
 
-impl Pace {
+impl VirtualClock {
     pub(super) fn new(settings: &LimitSettings) -> Self {
-        let nanos = |per| u128::from(saturating_nanos(per)) * GRAIN;
+        let steps = |per| u128::from(saturating_nanos(per)) * STEPS_PER_NANO;
         let (requests, tokens) = (&settings.requests, &settings.tokens);
         Self {
             order: settings.order,
-            request: nanos(requests.per) / u128::from(requests.refill.max(1)),
-            tokens: (nanos(tokens.per), u128::from(tokens.refill.max(1))),
+            request: steps(requests.per) / u128::from(requests.refill.max(1)),
+            tokens: (steps(tokens.per), u128::from(tokens.refill.max(1))),
             time: 0,
         }
     }
@@ -83,12 +81,12 @@ impl Pace {
         self.order == QueueOrder::Fair
     }
 
-    /// The start tag of who becomes the head of a lane now.
+    /// The start tag of a waiter that becomes the head of its user queue now.
     pub(super) fn start(&self, finish: u128) -> u128 {
         if self.is_fair() { self.time.max(finish) } else { 0 }
     }
 
-    /// An admission: the virtual time moves on. Gives the finish tag.
+    /// Advances the virtual time for an admission and returns the finish tag.
     pub(super) fn admit(&mut self, start: u128, tokens: u64, weight: u32) -> u128 {
         if !self.is_fair() {
             return 0;

@@ -1,60 +1,56 @@
-//! All lanes: who waits, in whose lane, and whose turn it is.
+//! All user queues: waiters, order of admission and the users' own buckets.
 //!
-//! There are at most `max_users` of them, besides those of the users that the policy names, and one more that
-//! everybody beyond shares. A lane is given to another user only when it is as good as new: nobody waits in it, no
-//! grant of it is out, its buckets are full and its finish tag is past. One that was dropped with an empty bucket
-//! would come back with a full one.
+//! At most `max_users` queues, plus one for each user the policy names, plus one that all users beyond share. A queue
+//! is reassigned to another user only when it is indistinguishable from a new one: no waiter, no open grant, full
+//! buckets and a finish tag in the past. A queue dropped with an empty bucket would come back with a full one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decision::{LaneId, Ticket};
-use super::user_buckets::{Flow, Purse};
-use super::user_queue::{Key, Lane, Pace};
+use super::decision::{Ticket, UserQueueId};
+use super::user_buckets::{BucketChange, UserBuckets};
+use super::user_queue::{OrderKey, UserQueue, VirtualClock};
 use crate::event::{UserId, UserLevels};
 use crate::settings::{LimitSettings, UserLimits};
 use crate::time::Timestamp;
 
-/// Whose lane it is that too many users share.
+/// Name of the queue that users beyond `max_users` share.
 const OTHERS: &str = "(others)";
-/// Idle lanes that are looked at for one to give away.
-const LOOKED_AT: usize = 16;
+/// Idle queues that are examined for one to reassign.
+const EXAMINED: usize = 16;
 
-/// Somebody in the queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
-    pub(super) lane: LaneId,
-    /// A hash of the user.
+    pub(super) queue: UserQueueId,
+    /// Hash of the user: distinguishes users that share a queue.
     pub(super) user: u64,
     pub(super) tokens: u64,
     pub(super) since: Timestamp,
-    /// When it should be its turn, as predicted when it came.
+    /// Admission as predicted on arrival.
     pub(super) expected: Timestamp,
 }
 
-/// See the module documentation.
 #[derive(Debug)]
-pub(super) struct Lanes {
-    pub(super) pace: Pace,
-    all: BTreeMap<LaneId, Lane>,
-    names: BTreeMap<UserId, LaneId>,
-    /// The lanes with waiters: whoever stands first goes first, if its own buckets have enough.
-    turns: BTreeMap<Key, LaneId>,
-    /// Everybody, in the order of arrival: tickets only grow.
+pub(super) struct UserQueues {
+    pub(super) clock: VirtualClock,
+    queues: BTreeMap<UserQueueId, UserQueue>,
+    by_user: BTreeMap<UserId, UserQueueId>,
+    /// Queues with waiters: the first whose own buckets suffice is admitted first.
+    order: BTreeMap<OrderKey, UserQueueId>,
+    /// All waiters in order of arrival: tickets only grow.
     waiters: BTreeMap<Ticket, Waiter>,
-    /// The lanes that nobody uses, and when their buckets are full.
-    idle: BTreeSet<(Timestamp, LaneId)>,
-    /// The latest finish tag.
-    latest: u128,
-    /// Lanes that do not count as one of `max_users`: of named users, and the one of the others.
-    apart: usize,
+    /// Idle queues by the instant at which their buckets are full.
+    idle: BTreeSet<(Timestamp, UserQueueId)>,
+    latest_finish: u128,
+    /// Number of queues that do not count towards `max_users`.
+    exempt: usize,
     limits: Limits,
-    /// Counts settings.
+    /// Version of the settings; each change adds 1.
     version: u64,
-    next_lane: u64,
+    next_queue: u64,
     next_ticket: u64,
 }
 
-/// What the settings say of users.
+/// The part of the settings that concerns users.
 #[derive(Clone, Debug)]
 struct Limits {
     each: UserLimits,
@@ -63,7 +59,7 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(settings: &LimitSettings) -> Self {
+    fn from_settings(settings: &LimitSettings) -> Self {
         Self {
             each: settings.each_user.clone(),
             named: settings.users.clone(),
@@ -71,201 +67,207 @@ impl Limits {
         }
     }
 
-    fn of_user(&self, name: &str) -> &UserLimits {
+    fn for_user(&self, name: &str) -> &UserLimits {
         self.named.get(name).unwrap_or(&self.each)
     }
 
-    /// Whether a lane does not count as one of those that are given to whoever comes.
-    fn is_apart(&self, user: &UserId) -> bool {
+    /// True if the user's queue does not count towards `max_users`.
+    fn is_exempt(&self, user: &UserId) -> bool {
         user.as_str() == OTHERS || self.named.contains_key(user.as_str())
     }
 
-    /// Whether any user has a bucket of its own.
-    fn any(&self) -> bool {
+    /// True if any user has a bucket of its own.
+    fn has_any(&self) -> bool {
         let has = |limits: &UserLimits| limits.requests.is_some() || limits.tokens.is_some();
         has(&self.each) || self.named.values().any(has)
     }
 }
 
-impl Lanes {
+impl UserQueues {
     pub(super) fn new(settings: &LimitSettings) -> Self {
         Self {
-            pace: Pace::new(settings),
-            all: BTreeMap::new(),
-            names: BTreeMap::new(),
-            turns: BTreeMap::new(),
+            clock: VirtualClock::new(settings),
+            queues: BTreeMap::new(),
+            by_user: BTreeMap::new(),
+            order: BTreeMap::new(),
             waiters: BTreeMap::new(),
             idle: BTreeSet::new(),
-            latest: 0,
-            apart: 0,
-            limits: Limits::of(settings),
+            latest_finish: 0,
+            exempt: 0,
+            limits: Limits::from_settings(settings),
             version: 0,
-            next_lane: 0,
+            next_queue: 0,
             next_ticket: 0,
         }
     }
 
-    /// Obeys other settings. Nobody loses its place; the virtual time begins anew, since another rate gives
-    /// other costs: whoever waits has the same start tag then, and ties go by arrival.
+    /// Adopts new settings. Waiters keep their places. The virtual time restarts, because another rate changes the
+    /// costs: all waiters get the same start tag, and ties are broken by arrival.
     pub(super) fn configure(&mut self, settings: &LimitSettings, now: Timestamp) {
         self.version += 1;
-        self.limits = Limits::of(settings);
-        self.pace = Pace::new(settings);
-        self.latest = 0;
-        (self.turns, self.idle) = (BTreeMap::new(), BTreeSet::new());
-        self.apart = 0;
-        for (id, lane) in &mut self.all {
-            self.apart += usize::from(self.limits.is_apart(&lane.user));
-            let limits = self.limits.of_user(lane.user.as_str());
-            lane.purse = lane.purse.configured(limits, now, self.version);
-            lane.weight = limits.weight;
-            (lane.start, lane.finish) = (0, 0);
-            if let Some(key) = lane.key() {
-                self.turns.insert(key, *id);
+        self.limits = Limits::from_settings(settings);
+        self.clock = VirtualClock::new(settings);
+        self.latest_finish = 0;
+        (self.order, self.idle) = (BTreeMap::new(), BTreeSet::new());
+        self.exempt = 0;
+        for (id, queue) in &mut self.queues {
+            self.exempt += usize::from(self.limits.is_exempt(&queue.user));
+            let limits = self.limits.for_user(queue.user.as_str());
+            queue.buckets = queue.buckets.configured(limits, now, self.version);
+            queue.weight = limits.weight;
+            (queue.start, queue.finish) = (0, 0);
+            if let Some(key) = queue.key() {
+                self.order.insert(key, *id);
             }
-            lane.idle = lane.is_idle().then(|| lane.purse.full_at(now));
-            self.idle.extend(lane.idle.map(|full_at| (full_at, *id)));
+            queue.full_at = queue.is_idle().then(|| queue.buckets.full_at(now));
+            self.idle.extend(queue.full_at.map(|full_at| (full_at, *id)));
         }
     }
 
-    /// The lane of a user; where there are too many users, the one of the others.
-    pub(super) fn of(&mut self, user: &UserId, now: Timestamp) -> LaneId {
-        if let Some(lane) = self.names.get(user) {
-            return *lane;
+    /// The user's queue, opened if needed; the shared one if there are too many users.
+    pub(super) fn for_user(&mut self, user: &UserId, now: Timestamp) -> UserQueueId {
+        if let Some(queue) = self.by_user.get(user) {
+            return *queue;
         }
         let others = UserId::new(OTHERS);
-        let shared = self.names.get(&others).copied();
-        // while it waits among the others it stays there: in a lane of its own it would overtake itself
-        let stays = shared.filter(|lane| self.waits_in(*lane, user));
+        let shared = self.by_user.get(&others).copied();
+        // a user that waits in the shared queue stays there: in its own queue it would overtake itself
+        let stays = shared.filter(|queue| self.waits_in(*queue, user));
         match (stays, shared) {
-            (Some(lane), _) => lane,
-            _ if self.limits.is_apart(user) || self.has_room(now) => self.open(user.clone(), now),
-            (None, Some(lane)) => lane,
+            (Some(queue), _) => queue,
+            _ if self.limits.is_exempt(user) || self.has_room(now) => self.open(user.clone(), now),
+            (None, Some(queue)) => queue,
             (None, None) => self.open(others, now),
         }
     }
 
-    fn waits_in(&self, lane: LaneId, user: &UserId) -> bool {
-        let queue = self.all.get(&lane).into_iter().flat_map(|lane| &lane.queue);
+    fn waits_in(&self, queue: UserQueueId, user: &UserId) -> bool {
         let hash = hash(user);
-        queue
-            .filter_map(|ticket| self.waiters.get(ticket))
-            .any(|waiter| waiter.user == hash)
+        let mut tickets = self
+            .queues
+            .get(&queue)
+            .into_iter()
+            .flat_map(|queue| &queue.tickets);
+        tickets.any(|ticket| self.waiters.get(ticket).is_some_and(|waiter| waiter.user == hash))
     }
 
-    /// The lane that a user has, if it has called before.
-    pub(super) fn known(&self, user: &UserId) -> Option<LaneId> {
-        let others = || self.names.get(&UserId::new(OTHERS));
-        self.names.get(user).or_else(others).copied()
+    /// The queue a user has, if it has called before.
+    pub(super) fn find(&self, user: &UserId) -> Option<UserQueueId> {
+        let others = || self.by_user.get(&UserId::new(OTHERS));
+        self.by_user.get(user).or_else(others).copied()
     }
 
-    /// Whether there is a lane for one more, if need be by dropping one that is as good as new.
+    /// Returns true if one more queue may be opened, after dropping an idle one if needed.
     fn has_room(&mut self, now: Timestamp) -> bool {
-        if self.all.len() - self.apart < self.limits.max_users {
+        if self.queues.len() - self.exempt < self.limits.max_users {
             return true;
         }
-        let unused = |(_, id): &&(Timestamp, LaneId)| {
-            let lane = self.all.get(id);
-            lane.is_some_and(|lane| lane.finish <= self.pace.time && !self.limits.is_apart(&lane.user))
+        let unused = |(_, id): &&(Timestamp, UserQueueId)| {
+            let queue = self.queues.get(id);
+            queue.is_some_and(|queue| queue.finish <= self.clock.time && !self.limits.is_exempt(&queue.user))
         };
         let full = self.idle.iter().take_while(|(full_at, _)| *full_at <= now);
-        let Some(&(full_at, id)) = full.take(LOOKED_AT + self.apart).find(unused) else {
+        let Some(&(full_at, id)) = full.take(EXAMINED + self.exempt).find(unused) else {
             return false;
         };
         self.idle.remove(&(full_at, id));
-        if let Some(lane) = self.all.remove(&id) {
-            self.names.remove(&lane.user);
+        if let Some(queue) = self.queues.remove(&id) {
+            self.by_user.remove(&queue.user);
         }
-        // fewer users than before may be allowed by now
-        self.all.len() - self.apart < self.limits.max_users
+        // new settings may allow fewer users than there are
+        self.queues.len() - self.exempt < self.limits.max_users
     }
 
-    fn open(&mut self, user: UserId, now: Timestamp) -> LaneId {
-        let id = LaneId(self.next_lane);
-        self.next_lane += 1;
-        let limits = self.limits.of_user(user.as_str());
-        let lane = Lane {
-            purse: Purse::full(limits, now, self.version),
+    fn open(&mut self, user: UserId, now: Timestamp) -> UserQueueId {
+        let id = UserQueueId(self.next_queue);
+        self.next_queue += 1;
+        let limits = self.limits.for_user(user.as_str());
+        let queue = UserQueue {
+            buckets: UserBuckets::full(limits, now, self.version),
             weight: limits.weight,
             user: user.clone(),
-            queue: BTreeSet::new(),
+            tickets: BTreeSet::new(),
             grants: 0,
             start: 0,
             finish: 0,
-            idle: Some(now),
+            full_at: Some(now),
         };
-        self.apart += usize::from(self.limits.is_apart(&user));
-        self.all.insert(id, lane);
-        self.names.insert(user, id);
+        self.exempt += usize::from(self.limits.is_exempt(&user));
+        self.queues.insert(id, queue);
+        self.by_user.insert(user, id);
         self.idle.insert((now, id));
         id
     }
 
-    pub(super) fn get(&self, lane: LaneId) -> Option<&Lane> {
-        self.all.get(&lane)
+    pub(super) fn get(&self, queue: UserQueueId) -> Option<&UserQueue> {
+        self.queues.get(&queue)
     }
 
-    /// Changes a lane, and puts it where it belongs then.
-    fn change(&mut self, id: LaneId, now: Timestamp, change: impl FnOnce(&mut Lane, &mut Pace)) {
-        let Some(lane) = self.all.get_mut(&id) else {
+    /// Updates a queue and its entries in `order` and `idle`.
+    fn update(
+        &mut self,
+        id: UserQueueId,
+        now: Timestamp,
+        update: impl FnOnce(&mut UserQueue, &mut VirtualClock),
+    ) {
+        let Some(queue) = self.queues.get_mut(&id) else {
             return;
         };
-        let before = lane.key();
-        if let Some(full_at) = lane.idle.take() {
+        let before = queue.key();
+        if let Some(full_at) = queue.full_at.take() {
             self.idle.remove(&(full_at, id));
         }
-        change(lane, &mut self.pace);
-        // whoever is the head now became it now, unless it was before
-        if lane.queue.first() != before.as_ref().map(|(_, head)| head) {
-            lane.start = self.pace.start(lane.finish);
+        update(queue, &mut self.clock);
+        // a new head gets its start tag now
+        if queue.tickets.first() != before.as_ref().map(|(_, head)| head) {
+            queue.start = self.clock.start(queue.finish);
         }
-        let after = lane.key();
+        let after = queue.key();
         if before != after {
             if let Some(before) = before {
-                self.turns.remove(&before);
+                self.order.remove(&before);
             }
             if let Some(after) = after {
-                self.turns.insert(after, id);
+                self.order.insert(after, id);
             }
         }
-        if lane.is_idle() {
-            let full_at = lane.purse.full_at(now);
-            lane.idle = Some(full_at);
+        if queue.is_idle() {
+            let full_at = queue.buckets.full_at(now);
+            queue.full_at = Some(full_at);
             self.idle.insert((full_at, id));
         }
-        self.latest = self.latest.max(lane.finish);
+        self.latest_finish = self.latest_finish.max(queue.finish);
         if self.waiters.is_empty() {
-            // nobody is behind: what was had while all could go is nobody's advantage
-            self.pace.time = self.pace.time.max(self.latest);
+            // no user is behind: grants made without contention give no user an advantage later
+            self.clock.time = self.clock.time.max(self.latest_finish);
         }
     }
 
-    /// Somebody more waits.
     pub(super) fn enqueue(&mut self, now: Timestamp, waiter: Waiter) -> Ticket {
         let ticket = self.next_ticket();
         self.next_ticket += 1;
         self.waiters.insert(ticket, waiter);
-        self.change(waiter.lane, now, |lane, _| {
-            lane.queue.insert(ticket);
+        self.update(waiter.queue, now, |queue, _| {
+            queue.tickets.insert(ticket);
         });
         ticket
     }
 
-    /// Somebody leaves; nothing was charged. An unknown ticket changes nothing.
+    /// Removes a waiter; nothing was charged. An unknown ticket changes nothing.
     pub(super) fn leave(&mut self, now: Timestamp, ticket: Ticket) {
         if let Some(waiter) = self.waiters.remove(&ticket) {
-            self.change(waiter.lane, now, |lane, _| {
-                lane.queue.remove(&ticket);
+            self.update(waiter.queue, now, |queue, _| {
+                queue.tickets.remove(&ticket);
             });
         }
     }
 
-    /// Somebody goes, out of the queue or straight in. Nothing is charged while the limiter is off. Gives the
-    /// settings it was charged under.
+    /// Records a grant to a waiter or to an arriving call. Nothing is charged while the limiter is off. Returns the
+    /// version of the settings.
     pub(super) fn admit(
         &mut self,
         now: Timestamp,
-        id: LaneId,
+        id: UserQueueId,
         ticket: Option<Ticket>,
         charge: Option<u64>,
     ) -> u64 {
@@ -273,55 +275,55 @@ impl Lanes {
             self.waiters.remove(&ticket);
         }
         let version = self.version;
-        self.change(id, now, |lane, pace| {
+        self.update(id, now, |queue, clock| {
             let start = match ticket {
-                Some(_) => lane.start,
-                None => pace.start(lane.finish),
+                Some(_) => queue.start,
+                None => clock.start(queue.finish),
             };
             if let Some(ticket) = ticket {
-                lane.queue.remove(&ticket);
+                queue.tickets.remove(&ticket);
             }
-            lane.grants = lane.grants.saturating_add(1);
+            queue.grants = queue.grants.saturating_add(1);
             if let Some(tokens) = charge {
-                lane.finish = pace.admit(start, tokens, lane.weight);
-                lane.purse = lane.purse.after(now, Flow::Out(tokens), version);
+                queue.finish = clock.admit(start, tokens, queue.weight);
+                queue.buckets = queue.buckets.changed(now, BucketChange::Grant(tokens), version);
             }
         });
         version
     }
 
-    /// A grant comes back; `flow` where it was charged, with the settings of then.
-    pub(super) fn settle(&mut self, now: Timestamp, id: LaneId, flow: Option<(Flow, u64)>) {
-        self.change(id, now, |lane, _| {
-            lane.grants = lane.grants.saturating_sub(1);
-            if let Some((flow, version)) = flow {
-                lane.purse = lane.purse.after(now, flow, version);
+    /// Records a settled grant. `change` is set if it was charged, with the settings version of the grant.
+    pub(super) fn settle(&mut self, now: Timestamp, id: UserQueueId, change: Option<(BucketChange, u64)>) {
+        self.update(id, now, |queue, _| {
+            queue.grants = queue.grants.saturating_sub(1);
+            if let Some((change, version)) = change {
+                queue.buckets = queue.buckets.changed(now, change, version);
             }
         });
     }
 
-    /// Who makes room for one more in this lane where the queue is full: the newest of the longest lane, if that
-    /// is longer by more than the one that comes. Where it is not, the newcomer would be the next to go.
-    pub(super) fn makes_room(&self, lane: LaneId) -> Option<Ticket> {
-        let queue = |id: &LaneId| self.all.get(id).map(|lane| &lane.queue);
-        let longest = self.turns.values().filter_map(queue);
-        let longest = longest.max_by_key(|queue| (queue.len(), queue.last().copied()))?;
-        let own = queue(&lane).map_or(0, BTreeSet::len);
+    /// The waiter that makes room for an arrival when the queue is full: the newest of the longest user queue, if
+    /// that is longer by more than the arrival. Otherwise the arrival itself would be the next to be displaced.
+    pub(super) fn displaceable(&self, arrival: UserQueueId) -> Option<Ticket> {
+        let tickets = |id: &UserQueueId| self.queues.get(id).map(|queue| &queue.tickets);
+        let longest = self.order.values().filter_map(tickets);
+        let longest = longest.max_by_key(|tickets| (tickets.len(), tickets.last().copied()))?;
+        let own = tickets(&arrival).map_or(0, BTreeSet::len);
         (longest.len() > own + 1).then(|| longest.last().copied())?
     }
 
-    /// Lanes with waiters, whoever goes first first.
-    pub(super) fn turns(&self) -> impl Iterator<Item = (&Key, LaneId, &Lane)> {
-        self.turns
+    /// Queues with waiters, in order of admission.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (&OrderKey, UserQueueId, &UserQueue)> {
+        self.order
             .iter()
-            .filter_map(|(key, id)| Some((key, *id, self.all.get(id)?)))
+            .filter_map(|(key, id)| Some((key, *id, self.queues.get(id)?)))
     }
 
     pub(super) fn waiter(&self, ticket: Ticket) -> Option<&Waiter> {
         self.waiters.get(&ticket)
     }
 
-    /// Everybody who waits, in the order of arrival.
+    /// All waiters in order of arrival.
     pub(super) fn waiters(&self) -> impl DoubleEndedIterator<Item = &Waiter> {
         self.waiters.values()
     }
@@ -330,35 +332,34 @@ impl Lanes {
         self.waiters.len()
     }
 
-    /// The ticket of whoever comes next.
+    /// The ticket of the next arrival.
     pub(super) fn next_ticket(&self) -> Ticket {
         Ticket(self.next_ticket)
     }
 
-    /// Whether everybody goes in the order of arrival, and no user's bucket can change that.
-    pub(super) fn is_one_line(&self) -> bool {
-        !self.pace.is_fair() && !self.limits.any()
+    /// True if admission is in order of arrival and no user's bucket can change that.
+    pub(super) fn is_single_fifo(&self) -> bool {
+        !self.clock.is_fair() && !self.limits.has_any()
     }
 
-    /// The levels of a lane, if it has buckets of its own.
-    pub(super) fn levels(&self, now: Timestamp, lane: LaneId) -> Option<UserLevels> {
-        let lane = self.all.get(&lane)?;
-        let (requests, tokens) = lane.purse.levels(now);
-        lane.purse.is_some().then(|| UserLevels {
-            user: lane.user.clone(),
+    /// The levels of a user's own buckets; `None` if it has no bucket.
+    pub(super) fn levels(&self, now: Timestamp, queue: UserQueueId) -> Option<UserLevels> {
+        let queue = self.queues.get(&queue)?;
+        let (requests, tokens) = queue.buckets.levels(now);
+        queue.buckets.has_any().then(|| UserLevels {
+            user: queue.user.clone(),
             requests,
             tokens,
         })
     }
 
-    /// Lanes there are.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.all.len()
+        self.queues.len()
     }
 }
 
-/// Users are told apart by it where they share a lane.
+/// Hash of a user, to distinguish users that share a queue.
 pub(super) fn hash(user: &UserId) -> u64 {
     xxhash_rust::xxh3::xxh3_64(user.as_str().as_bytes())
 }
