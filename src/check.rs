@@ -40,7 +40,7 @@ use self::index::Book;
 use self::limiter::Limiter;
 use self::violation::{Breach, Holds, ensure};
 use crate::event::{Event, EventKind};
-use crate::journal::{Header, JournalError, Line};
+use crate::journal::{Header, JournalError, Line, Reader};
 use crate::settings::Policy;
 use crate::time::Timestamp;
 
@@ -147,7 +147,7 @@ impl Checker {
     }
 
     /// The checker that a journal with this header needs.
-    pub fn of(header: &Header) -> Self {
+    pub fn for_journal(header: &Header) -> Self {
         let checker = Self::new(&header.policy);
         if header.is_virtual {
             checker
@@ -271,15 +271,11 @@ impl From<Violation> for CheckError {
     }
 }
 
-/// Checks a whole journal, as [`journal::read`](crate::journal::read) gives it. A torn last line ends it: what
-/// stands before it is checked as far as it goes.
-pub fn check(
-    header: &Header,
-    lines: impl IntoIterator<Item = Result<Line, JournalError>>,
-) -> Result<Summary, CheckError> {
-    let mut checker = Checker::of(header);
+/// Checks a journal. An incomplete last line ends it; the lines before are checked.
+pub fn check(journal: Reader) -> Result<Summary, CheckError> {
+    let mut checker = Checker::for_journal(&journal.header);
     let mut complete = false;
-    for line in lines {
+    for line in journal.lines() {
         match line {
             Ok(Line::Event(event)) => {
                 checker.take_shared(&Arc::new(event))?;

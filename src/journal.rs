@@ -1,60 +1,59 @@
-//! The journal: every event of a session in a file, a line each.
+//! The journal: every event of a session in a file, one line per event.
 //!
 //! ```text
 //! {"journal":2,"program":"seawall 0.1.0","seed":7,"policy":{..},"started":0,"virtual":true}   the header
 //! {"seq":0,"at":0,"type":"session_started",..}                                               an event
-//! {"gap":12}                                              so many events are lost here: the disk was slow
-//! {"end":3456}                                            the session ended in order, after so many events
+//! {"gap":12}                                              12 events are lost here: the disk was too slow
+//! {"end":3456}                                            the session was closed after 3,456 events
 //! ```
 //!
-//! NDJSON, so that `grep`, `jq` and `tail -f` work. The same seed and script give the same journal to the
-//! last byte under virtual time, where `started` is 0. A journal without its last line was not closed: what
-//! is in it is true, but not all that happened.
+//! The format is NDJSON, so `grep`, `jq` and `tail -f` work. In virtual time `started` is 0, and the same seed and
+//! script give the same bytes. A journal without an `end` line was not closed: later events may be missing.
 //!
-//! The journal holds what events hold: the beginnings of prompts and the answers, and never a key.
+//! A journal contains prompt excerpts and answers, and never a key.
 
+mod line;
 mod live;
-mod pieces;
-mod read;
+mod reader;
 
 use std::io::{self, BufWriter, Write};
 
 use serde::{Deserialize, Serialize};
 
+pub use line::JournalError;
 pub use live::{LiveJournal, QUEUE};
-pub use pieces::{PIECE, Piece, Pieces, read_in_parallel};
-pub use read::{JournalError, Lines, read};
+pub use reader::{Ending, PIECE, Piece, Reader};
 
 use crate::event::{Event, FORMAT_VERSION, UserId};
 use crate::settings::Policy;
 use crate::text::SafeText;
 
-/// The first line: what a reader must know before the events.
+/// The first line of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// Version of the format, [`FORMAT_VERSION`].
     pub journal: u32,
-    /// What wrote it: name and version.
+    /// Name and version of the program that wrote it.
     pub program: SafeText,
     /// The seed of everything random.
     pub seed: u64,
-    /// The settings in force at the start.
+    /// The policy in force at the start.
     pub policy: Policy,
     /// Seconds since the Unix epoch; 0 in virtual time.
     pub started: u64,
-    /// Whether time was virtual.
+    /// True if the session ran in virtual time.
     #[serde(rename = "virtual")]
     pub is_virtual: bool,
-    /// The scenario that was played, if one was.
+    /// The scenario that ran, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<SafeText>,
-    /// Who could ask, where a person chose; whoever asks is in the events besides.
+    /// The users a person could send as; empty in a journal of a scenario. Events name the user of each call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<UserId>,
 }
 
 impl Header {
-    /// The header of a session in real time that starts now: at `started` seconds after the Unix epoch.
+    /// The header of a session in real time that started at `started` seconds after the Unix epoch.
     pub fn live(seed: u64, policy: Policy, started: u64) -> Self {
         Self {
             journal: FORMAT_VERSION,
@@ -68,7 +67,7 @@ impl Header {
         }
     }
 
-    /// The header of a session in virtual time: nothing in it says when it was played.
+    /// The header of a session in virtual time; `started` is 0.
     pub fn virtual_time(seed: u64, policy: Policy) -> Self {
         Self {
             is_virtual: true,
@@ -76,18 +75,18 @@ impl Header {
         }
     }
 
-    /// The same header, of a session in which these can ask.
+    /// Sets the users a person could send as.
     #[must_use]
-    pub fn asked_by(self, users: &[UserId]) -> Self {
+    pub fn with_users(self, users: &[UserId]) -> Self {
         Self {
             users: users.to_vec(),
             ..self
         }
     }
 
-    /// The same header, of this scenario.
+    /// Sets the name of the scenario.
     #[must_use]
-    pub fn of_scenario(self, name: &str) -> Self {
+    pub fn with_scenario(self, name: &str) -> Self {
         Self {
             scenario: Some(name.into()),
             ..self
@@ -100,34 +99,34 @@ impl Header {
 pub enum Line {
     /// An event.
     Event(Event),
-    /// So many events are lost here.
+    /// The number of events lost here.
     Gap(u64),
-    /// The session ended in order. Nothing follows.
+    /// The session was closed. No line follows.
     End {
-        /// Events there were, lost ones included.
+        /// Events of the session, lost ones included.
         events: u64,
     },
 }
 
-/// The lines that are no events.
+/// A line that is not an event.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Mark {
+enum ControlLine {
     Gap(u64),
     End(u64),
 }
 
-/// Writes a journal. Buffered: [`flush`](Self::flush) now and then, [`finish`](Self::finish) at the end.
+/// A buffered writer of a journal. Call [`finish`](Self::finish) to write the `end` line.
 #[derive(Debug)]
 pub struct Journal<W: Write> {
     out: BufWriter<W>,
-    /// One line, used again and again: a line is handed over whole or not at all.
+    /// The line being written, reused: a line is passed on complete or not at all.
     line: Vec<u8>,
     events: u64,
 }
 
 impl<W: Write> Journal<W> {
-    /// A journal that begins with this header.
+    /// Writes the header.
     pub fn try_new(out: W, header: &Header) -> io::Result<Self> {
         let mut journal = Self {
             out: BufWriter::new(out),
@@ -147,17 +146,17 @@ impl<W: Write> Journal<W> {
     /// Marks that `lost` events are missing here.
     pub fn gap(&mut self, lost: u64) -> io::Result<()> {
         self.events = self.events.saturating_add(lost);
-        self.put(&Mark::Gap(lost))
+        self.put(&ControlLine::Gap(lost))
     }
 
-    /// Hands over what is buffered.
+    /// Flushes the buffer.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    /// Writes the last line and gives back what was written to.
+    /// Writes the `end` line and returns the writer.
     pub fn finish(mut self) -> io::Result<W> {
-        self.put(&Mark::End(self.events))?;
+        self.put(&ControlLine::End(self.events))?;
         self.out.into_inner().map_err(io::IntoInnerError::into_error)
     }
 

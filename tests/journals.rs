@@ -14,11 +14,12 @@ mod screens;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::process::Command;
 
 use seawall::check::{CheckError, INVARIANTS, Summary, check};
-use seawall::journal::read;
+use seawall::journal::Reader;
 
 /// The committed journals: of the `production` order of the guards, of the exercise's, of the semantic cache, and of
 /// many users.
@@ -29,8 +30,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn checked(text: &str) -> Result<Summary, CheckError> {
-    let (header, lines) = read(text.as_bytes())?;
-    check(&header, lines)
+    check(Reader::open(Cursor::new(text.to_owned()))?)
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub(crate) async fn start(
     hearers: Option<(&Recorder, &Shadow)>,
 ) -> eyre::Result<(Session, Written)> {
     let mut labels = Keeper::new(&config.policy.semantic, options::labels_file(cli));
-    let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).asked_by(&config.users);
+    let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).with_users(&config.users);
     let journal = match &cli.journal {
         Some(path) => Some(LiveJournal::start(Journal::try_new(
             options::create(path)?,

@@ -11,7 +11,7 @@ use crate::drills::compare::{self, RecordedWorld, Wanted};
 use crate::drills::fuzz;
 use crate::drills::recorded;
 use crate::drills::scenario::{self, RunError};
-use crate::journal;
+use crate::journal::Reader;
 use crate::report::charts::{self, Chart};
 use crate::report::markdown;
 use crate::settings::file;
@@ -199,9 +199,9 @@ fn recorded(file: &Path) -> eyre::Result<Option<RecordedWorld>> {
 pub(crate) fn check_journal(file: &Path) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
     let input = file::journal(file)?;
-    let checked = journal::read_in_parallel(input)
+    let checked = Reader::open(input)
         .map_err(CheckError::from)
-        .and_then(|(header, pieces)| check::check(&header, pieces.lines()));
+        .and_then(check::check);
     match checked {
         Ok(summary) => {
             writeln!(std::io::stdout(), "{name}: {summary}")?;

@@ -8,7 +8,7 @@ use color_eyre::eyre;
 
 use crate::drills::scenario::Watched;
 use crate::event::CallId;
-use crate::journal::{self, JournalError, Line};
+use crate::journal::{Ending, JournalError, Reader};
 use crate::settings::file;
 use crate::state::story::{Row, Why, Worth};
 use crate::text::SafeText;
@@ -25,8 +25,8 @@ const PROMPT: usize = 44;
 pub(crate) struct Reading {
     /// The story that was asked for; that of call 0, which is none, where none was.
     pub(crate) watched: Watched,
-    /// What is missing or broken, in the words of an error.
-    pub(crate) damage: Vec<String>,
+    /// The end of the journal, or the damage that reading stopped at.
+    pub(crate) ending: Ending,
 }
 
 /// Reads a journal to its end, or to where it is damaged.
@@ -34,33 +34,17 @@ pub(crate) fn read<R: Read + Send + 'static>(
     input: R,
     call: Option<CallId>,
 ) -> Result<Reading, JournalError> {
-    let (_, pieces) = journal::read_in_parallel(input)?;
+    let reader = Reader::open(input)?;
     let call = call.unwrap_or_default();
     let mut why = Why::of(call);
     let mut worth = Worth::default();
-    let (mut damage, mut closed, mut lost) = (Vec::new(), false, 0_u64);
-    for line in pieces.lines() {
-        match line {
-            Ok(Line::Event(event)) => {
-                why.apply(&event);
-                worth.apply(&event);
-            }
-            Ok(Line::Gap(events)) => lost = lost.saturating_add(events),
-            Ok(Line::End { .. }) => closed = true,
-            Err(error) => damage.push(format!("told up to here: {error}")),
-        }
-    }
-    if lost > 0 {
-        damage.push(format!(
-            "{lost} events are missing in it: steps may be missing too"
-        ));
-    }
-    if !closed && damage.is_empty() {
-        damage.push("it has no last line: the session was not ended in order, or runs".to_owned());
-    }
+    let ending = reader.for_each_event(|event| {
+        why.apply(event);
+        worth.apply(event);
+    });
     let story = why.story(call);
     let watched = Watched { call, story, worth };
-    Ok(Reading { watched, damage })
+    Ok(Reading { watched, ending })
 }
 
 /// `seawall why JOURNAL [CALL]`: prints, and gives the exit code.
@@ -81,8 +65,8 @@ pub(crate) fn why(
             return Ok(USAGE);
         }
     };
-    for damage in &reading.damage {
-        writeln!(err, "seawall: {name}: {damage}")?;
+    if !reading.ending.is_complete() {
+        writeln!(err, "seawall: {name}: {}", reading.ending)?;
     }
     let code = if call.is_some() {
         tell(&name, &reading.watched, json, out, err)?
@@ -90,7 +74,7 @@ pub(crate) fn why(
         out.write_all(list(&name, &reading.watched.worth).as_bytes())?;
         0
     };
-    Ok(if code == 0 && !reading.damage.is_empty() {
+    Ok(if code == 0 && !reading.ending.is_complete() {
         DAMAGED
     } else {
         code
@@ -254,10 +238,10 @@ mod tests {
         bytes.truncate(bytes.len() - 40);
         let (code, out, err) = asked(Some(3), false, &bytes);
         assert_eq!((code, out), (1, whole));
-        assert!(err.contains("told up to here: line "), "{err}");
+        assert!(err.contains("journal truncated here: line "), "{err}");
         let (code, _, err) = asked(Some(3), false, &journal(40, false));
         assert_eq!(code, 1);
-        assert!(err.contains("it has no last line"), "{err}");
+        assert!(err.contains("no end line"), "{err}");
         let (code, _, err) = asked(Some(3), false, b"no journal\n");
         assert_eq!(code, 2);
         assert!(err.contains("not a journal"), "{err}");

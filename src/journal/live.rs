@@ -1,4 +1,4 @@
-//! A journal in real time: a thread writes, and who produces events never waits for the disk.
+//! A journal of a live session: a thread writes, so no producer of events waits for the disk.
 //!
 //! ```text
 //! bus --tap--> try_send --[8192 lines]--> thread --> file
@@ -14,34 +14,34 @@ use std::thread::{self, JoinHandle};
 use super::Journal;
 use crate::event::Event;
 
-/// Lines that may wait for the disk. One more is lost, and counted.
+/// Lines that may wait for the disk. Further lines are lost and counted.
 pub const QUEUE: usize = 8192;
 
-/// What the thread is told.
-enum Told {
+/// A message to the writer thread.
+enum WriteRequest {
     Event(Event),
     Gap(u64),
     End,
 }
 
-/// A journal that a thread writes.
+/// A journal written by its own thread.
 #[derive(Debug)]
 pub struct LiveJournal {
-    queue: SyncSender<Told>,
-    /// Events lost since the last line that found room.
+    queue: SyncSender<WriteRequest>,
+    /// Events lost since the queue last had room.
     lost: Arc<AtomicU64>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl LiveJournal {
-    /// Starts the thread.
+    /// Starts the writer thread.
     pub fn start<W: Write + Send + 'static>(journal: Journal<W>) -> io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let missing = Arc::clone(&lost);
         let thread = thread::Builder::new()
             .name("journal".into())
-            .spawn(move || write_down(journal, &lines, &missing))?;
+            .spawn(move || write_lines(journal, &lines, &missing))?;
         Ok(Self {
             queue,
             lost,
@@ -49,25 +49,25 @@ impl LiveJournal {
         })
     }
 
-    /// What to tap the bus with: one for each journal.
+    /// Returns the tap that passes events of the bus to the thread. Use one per journal.
     pub fn tap(&self) -> impl FnMut(&Event) + Send + use<> {
         let (queue, lost) = (self.queue.clone(), Arc::clone(&self.lost));
         move |event| {
             let missing = lost.load(Ordering::Relaxed);
-            if missing > 0 && queue.try_send(Told::Gap(missing)).is_ok() {
+            if missing > 0 && queue.try_send(WriteRequest::Gap(missing)).is_ok() {
                 lost.fetch_sub(missing, Ordering::Relaxed);
             }
-            // behind a gap that found no room nothing may come: it would stand before it
-            let fits =
-                lost.load(Ordering::Relaxed) == 0 && queue.try_send(Told::Event(event.clone())).is_ok();
+            // while a gap waits for room no event may be queued: it would precede the gap
+            let fits = lost.load(Ordering::Relaxed) == 0
+                && queue.try_send(WriteRequest::Event(event.clone())).is_ok();
             if !fits {
                 lost.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Writes what still waits and the last line. Events that come later are not in the journal. Tells the
-    /// first error that writing met: what came after it is not in the file.
+    /// Writes the queued lines and the `end` line. Later events are not in the journal. Returns the first write
+    /// error; events after it are not in the file.
     pub fn finish(mut self) -> io::Result<()> {
         self.end()
     }
@@ -76,28 +76,31 @@ impl LiveJournal {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        // it fails where the thread has gone already, and then there is nothing to wait for
-        drop(self.queue.send(Told::End));
-        let panicked = |_| Err(io::Error::other("the thread of the journal panicked"));
+        // fails if the thread has ended already: then there is nothing to wait for
+        drop(self.queue.send(WriteRequest::End));
+        let panicked = |_| Err(io::Error::other("the journal thread panicked"));
         thread.join().unwrap_or_else(panicked)
     }
 }
 
 impl Drop for LiveJournal {
-    /// A journal that is dropped is finished too; nobody hears of an error then.
+    /// Finishes the journal and ignores a write error.
     fn drop(&mut self) {
         drop(self.end());
     }
 }
 
-/// The thread: writes until it is told to end, or nobody can tell it anything any more. After an error it
-/// only empties the queue: a full disk must not end the session, and half a line must not be followed by
-/// another.
-fn write_down<W: Write>(mut journal: Journal<W>, lines: &Receiver<Told>, lost: &AtomicU64) -> io::Result<()> {
+/// Writes until an end request or until the queue is closed. After an error it only drains the queue: a full disk
+/// must not end the session, and no line may follow an incomplete one.
+fn write_lines<W: Write>(
+    mut journal: Journal<W>,
+    lines: &Receiver<WriteRequest>,
+    lost: &AtomicU64,
+) -> io::Result<()> {
     let mut written = Ok(());
     loop {
         let next = lines.try_recv().or_else(|error| match error {
-            // nothing waits: what there is shall be in the file when somebody looks
+            // the queue is empty: flush, so that readers of the file see every line
             TryRecvError::Empty => {
                 if written.is_ok() {
                     written = journal.flush();
@@ -107,14 +110,14 @@ fn write_down<W: Write>(mut journal: Journal<W>, lines: &Receiver<Told>, lost: &
             TryRecvError::Disconnected => Err(()),
         });
         let line = match next {
-            Ok(Told::End) | Err(()) => break,
+            Ok(WriteRequest::End) | Err(()) => break,
             Ok(line) => line,
         };
         if written.is_ok() {
             written = match line {
-                Told::Event(event) => journal.write(&event),
-                Told::Gap(missing) => journal.gap(missing),
-                Told::End => break,
+                WriteRequest::Event(event) => journal.write(&event),
+                WriteRequest::Gap(missing) => journal.gap(missing),
+                WriteRequest::End => break,
             };
         }
     }

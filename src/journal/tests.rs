@@ -1,4 +1,4 @@
-//! What is written is read again, whatever happens to the file in between.
+//! Tests of writing and reading journals, damaged ones included.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -7,7 +7,7 @@ use crate::event::{CallId, EventKind};
 use crate::time::Timestamp;
 
 fn header() -> Header {
-    Header::virtual_time(7, Policy::default()).of_scenario("outage")
+    Header::virtual_time(7, Policy::default()).with_scenario("outage")
 }
 
 fn event(seq: u64) -> Event {
@@ -29,24 +29,27 @@ fn written(events: u64) -> String {
     String::from_utf8(journal.finish().unwrap()).unwrap()
 }
 
+fn open(text: &[u8]) -> Result<Reader, JournalError> {
+    Reader::open(io::Cursor::new(text.to_vec()))
+}
+
 fn lines(text: &str) -> Vec<Result<Line, JournalError>> {
-    read(text.as_bytes()).unwrap().1.collect()
+    open(text.as_bytes()).unwrap().lines().collect()
 }
 
 fn last_error(text: &str) -> String {
-    match read(text.as_bytes()) {
-        Ok((_, lines)) => lines.last().unwrap().unwrap_err().to_string(),
+    match open(text.as_bytes()) {
+        Ok(reader) => reader.lines().last().unwrap().unwrap_err().to_string(),
         Err(error) => error.to_string(),
     }
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn reads_what_was_written() {
     let text = written(3);
     assert_eq!(text.lines().count(), 5);
     assert!(text.starts_with(r#"{"journal":2,"program":"seawall "#), "{text}");
-    let (read_header, _) = read(text.as_bytes()).unwrap();
-    assert_eq!(read_header, header());
+    assert_eq!(open(text.as_bytes()).unwrap().header, header());
     let read: Vec<Line> = lines(&text).into_iter().map(Result::unwrap).collect();
     let mut expected: Vec<Line> = (0..3).map(|seq| Line::Event(event(seq))).collect();
     expected.push(Line::End { events: 3 });
@@ -54,11 +57,11 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn mistakes_name_their_line_and_what_to_do() {
+fn errors_name_the_line_and_the_remedy() {
     let text = written(3);
     assert_eq!(
         last_error("hello\u{1b}[2J\n"),
-        "line 1: not a journal: it begins with 'hello␛[2J', where a journal has {\"journal\":2,..}; give a file that seawall has written"
+        "line 1: not a journal: expected {\"journal\":2,..}, found 'hello␛[2J'; pass a file written by seawall"
     );
     assert!(last_error("").contains("not a journal"));
     let future = text.replacen("\"journal\":2", "\"journal\":9,\"more\":[]", 1);
@@ -72,7 +75,7 @@ fn mistakes_name_their_line_and_what_to_do() {
         "line 1: journal format 1, but this seawall reads format 2; use the older seawall that wrote it"
     );
     let bad_header = text.replacen("\"seed\":7", "\"seed\":-7", 1);
-    assert!(last_error(&bad_header).starts_with("line 1: the header cannot be read: "));
+    assert!(last_error(&bad_header).starts_with("line 1: invalid header: "));
     let broken = text.replacen("\"seq\":1", "\"seq\":one", 1);
     let error = last_error(&broken);
     assert!(
@@ -83,19 +86,19 @@ fn mistakes_name_their_line_and_what_to_do() {
 }
 
 #[test]
-fn a_torn_last_line_is_told_as_such() {
+fn an_incomplete_last_line_is_reported() {
     let text = written(3);
     let torn = &text[..text.len() - 20];
     assert_eq!(
         last_error(torn),
-        "line 4: the last line is torn, the program was stopped while it wrote; the lines before it are whole"
+        "line 4: the last line is incomplete: the program was stopped while writing it; earlier lines are complete"
     );
     // a line that lacks only its end is whole
     let whole = text.trim_end();
     assert!(matches!(lines(whole).last(), Some(Ok(Line::End { events: 3 }))));
 }
 
-/// A disk that writes when it is told to.
+/// A disk that writes on request.
 struct Slow {
     go: Receiver<()>,
     done: Sender<Vec<u8>>,
@@ -114,10 +117,10 @@ impl Write for Slow {
 }
 
 #[test]
-fn a_slow_disk_makes_a_gap_and_nobody_waits() {
-    let (go, told) = channel();
+fn a_slow_disk_makes_a_gap_and_blocks_no_producer() {
+    let (go, requests) = channel();
     let (done, bytes) = channel();
-    let journal = Journal::try_new(Slow { go: told, done }, &header()).unwrap();
+    let journal = Journal::try_new(Slow { go: requests, done }, &header()).unwrap();
     let live = LiveJournal::start(journal).unwrap();
     let mut tap = live.tap();
     let count = QUEUE as u64 + 3000;
@@ -128,7 +131,7 @@ fn a_slow_disk_makes_a_gap_and_nobody_waits() {
     live.finish().unwrap();
     let text: Vec<u8> = bytes.iter().flatten().collect();
     let (mut next, mut lost, mut ends) = (0, 0, None);
-    for line in read(text.as_slice()).unwrap().1 {
+    for line in open(&text).unwrap().lines() {
         match line.unwrap() {
             Line::Event(event) => {
                 assert_eq!(event.seq, next);
@@ -146,7 +149,7 @@ fn a_slow_disk_makes_a_gap_and_nobody_waits() {
 }
 
 #[test]
-fn a_full_disk_is_told_at_the_end() {
+fn a_full_disk_is_reported_at_the_end() {
     struct Full;
     impl Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -164,38 +167,39 @@ fn a_full_disk_is_told_at_the_end() {
     tap(&event(100));
 }
 
-/// What a reader made of a text: its lines as they are compared, and the error, if it ended with one.
+/// The lines of a text, and the error that ended it.
 type Read = (Vec<Line>, Option<String>);
 
 fn one_by_one(text: &[u8]) -> Read {
-    let (mut whole, mut error) = (Vec::new(), None);
-    for line in read(text).unwrap().1 {
-        match line {
+    let mut whole = Vec::new();
+    let lines = text.split_inclusive(|byte| *byte == b'\n').zip(1..).skip(1);
+    for (line, number) in lines {
+        match line::parse(line, number) {
             Ok(line) => whole.push(line),
-            Err(told) => error = Some(told.to_string()),
+            Err(error) => return (whole, Some(error.to_string())),
         }
     }
-    (whole, error)
+    (whole, None)
 }
 
-/// The same by all cores; every piece must stand where it says.
+/// Reads in parallel and checks the offset and line number of each piece.
 fn in_parallel(text: &[u8]) -> Read {
     let (mut whole, mut error) = (Vec::new(), None);
-    let (read_header, pieces) = read_in_parallel(io::Cursor::new(text.to_vec())).unwrap();
-    assert_eq!(read_header, header());
+    let reader = open(text).unwrap();
+    assert_eq!(reader.header, header());
     let mut offset = text.iter().position(|byte| *byte == b'\n').unwrap() as u64 + 1;
-    for piece in pieces {
+    for piece in reader {
         assert!(error.is_none(), "a piece after an error");
         assert_eq!((piece.offset, piece.first_line), (offset, whole.len() as u64 + 2));
         offset += piece.bytes;
         whole.extend(piece.lines);
-        error = piece.error.map(|told| told.to_string());
+        error = piece.error.map(|found| found.to_string());
     }
     (whole, error)
 }
 
 #[test]
-fn all_cores_read_what_one_reads() {
+fn parallel_parsing_equals_parsing_line_by_line() {
     // some hundred lines to a piece, and some dozen pieces
     let text = written(20_000);
     assert!(text.len() as u64 > 10 * PIECE, "{} bytes", text.len());
@@ -231,11 +235,11 @@ fn all_cores_read_what_one_reads() {
         assert_eq!(error, expected_error, "{} bytes, to ..{end}", case.len());
         assert!(lines == expected_lines, "{} bytes, to ..{end}", case.len());
     }
-    assert!(read_in_parallel("hello".as_bytes()).is_err());
+    assert!(open(b"hello").is_err());
 }
 
-/// Never ends, and says when it is dropped.
-struct Endless(#[expect(dead_code, reason = "its end is what is looked at")] Sender<()>);
+/// An endless input whose drop closes a channel.
+struct Endless(#[expect(dead_code, reason = "dropped with the input")] Sender<()>);
 impl io::Read for Endless {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         into.fill(b'\n');
@@ -244,17 +248,16 @@ impl io::Read for Endless {
 }
 
 #[test]
-fn pieces_that_nobody_wants_end_their_threads() {
-    let (gone, told) = channel();
+fn dropping_the_reader_ends_its_threads() {
+    let (alive, dropped) = channel();
     let text = io::Cursor::new(written(3).into_bytes());
-    let (_, pieces) = read_in_parallel(io::Read::chain(text, Endless(gone))).unwrap();
-    drop(pieces);
-    // only when the reader has gone
-    assert!(told.recv().is_err());
+    drop(Reader::open(io::Read::chain(text, Endless(alive))).unwrap());
+    // fails once the reader thread has dropped its input
+    assert!(dropped.recv().is_err());
 }
 
 #[test]
-fn a_file_that_cannot_be_read_on_is_told_with_its_line() {
+fn a_read_error_names_its_line() {
     struct Broken;
     impl io::Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -262,11 +265,11 @@ fn a_file_that_cannot_be_read_on_is_told_with_its_line() {
         }
     }
     let text = io::Cursor::new(written(3).into_bytes());
-    let (_, pieces) = read_in_parallel(io::Read::chain(text, Broken)).unwrap();
-    let mut lines: Vec<_> = pieces.lines().collect();
+    let reader = Reader::open(io::Read::chain(text, Broken)).unwrap();
+    let mut lines: Vec<_> = reader.lines().collect();
     assert_eq!(
         lines.pop().unwrap().unwrap_err().to_string(),
-        "line 6: cannot be read: bad sector"
+        "line 6: cannot read: bad sector"
     );
     assert_eq!(lines.len(), 4);
 }

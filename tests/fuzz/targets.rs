@@ -1,10 +1,12 @@
 //! What must hold of any input.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::io::Cursor;
+
 use seawall::client::{SseDecoder, SseItem};
 use seawall::drills::scenario;
 use seawall::event::{Failure, FailureClass, Phase};
-use seawall::journal::{self, Journal, Line};
+use seawall::journal::{Header, Journal, Line, Reader};
 use seawall::policy::classify::{self, BodyProblem, ConnectKind, Observed, Upstream};
 use seawall::policy::hint;
 use seawall::settings::file::{self, ConfigError};
@@ -377,13 +379,15 @@ pub(crate) fn fault_file(input: &[u8]) {
 
 /// What is read is written again as the same, up to the first error, and the error is a line.
 pub(crate) fn journal_reader(input: &[u8]) {
-    let (header, lines) = match journal::read(input) {
-        Ok(read) => read,
+    let open = |text: &[u8]| Reader::open(Cursor::new(text.to_vec()));
+    let reader = match open(input) {
+        Ok(reader) => reader,
         Err(error) => return assert_line(&error.to_string()),
     };
+    let header = reader.header.clone();
     let mut read = Vec::new();
     let mut errors = 0;
-    for line in lines {
+    for line in reader.lines() {
         assert_eq!(errors, 0, "something after an error");
         match line {
             Ok(line) => read.push(line),
@@ -394,19 +398,19 @@ pub(crate) fn journal_reader(input: &[u8]) {
         }
     }
     let written = write(&header, &read);
-    let (again, lines) = journal::read(written.as_slice()).unwrap();
-    assert_eq!(again, header);
-    let mut lines: Vec<Line> = lines.map(Result::unwrap).collect();
+    let again = open(&written).unwrap();
+    assert_eq!(again.header, header);
+    let mut lines: Vec<Line> = again.lines().map(Result::unwrap).collect();
     // the writer counts by itself
     assert!(matches!(lines.pop(), Some(Line::End { .. })));
     read.retain(|line| !matches!(line, Line::End { .. }));
     assert_eq!(lines, read);
-    assert_eq!(write(&again, &lines), written);
+    assert_eq!(write(&header, &lines), written);
     // JSON escapes C0 by itself; nothing else that is hostile survives reading
     assert!(!String::from_utf8(written).unwrap().contains(is_hostile));
 }
 
-fn write(header: &journal::Header, lines: &[Line]) -> Vec<u8> {
+fn write(header: &Header, lines: &[Line]) -> Vec<u8> {
     let mut journal = Journal::try_new(Vec::new(), header).unwrap();
     for line in lines {
         match line {

@@ -113,14 +113,14 @@ pub(crate) fn filmed(name: &str) -> (String, Vec<Moment>) {
 fn told(name: &str, seen: impl FnMut(&Event) + Send + 'static) -> String {
     if name == "semantic" {
         let policy = semantic::policy(policy("production"));
-        let header = Header::virtual_time(SEED, policy).of_scenario(name);
+        let header = Header::virtual_time(SEED, policy).with_scenario(name);
         return play(&header, seen, semantic::story);
     }
     if name == "users" {
-        let header = Header::virtual_time(SEED, shared()).of_scenario(name);
+        let header = Header::virtual_time(SEED, shared()).with_scenario(name);
         return play(&header, seen, crowd);
     }
-    let header = Header::virtual_time(SEED, policy(name)).of_scenario(name);
+    let header = Header::virtual_time(SEED, policy(name)).with_scenario(name);
     play(&header, seen, story)
 }
 

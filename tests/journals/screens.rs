@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use seawall::event::{CallId, Event, UserId};
-use seawall::journal::{Line, read};
+use seawall::journal::{Line, Reader};
 use seawall::session::USERS;
 use seawall::state::State;
 use seawall::time::Timestamp;
@@ -139,7 +139,9 @@ pub(crate) fn compare_played(name: &str, journal: &str, live: &[Moment]) {
 
 /// Reads the journal, draws it at the same moments, and compares every cell.
 pub(crate) fn compare(name: &str, journal: &str, live: &[Moment]) {
-    let (_, lines) = read(journal.as_bytes()).unwrap();
+    let lines = Reader::open(std::io::Cursor::new(journal.to_owned()))
+        .unwrap()
+        .lines();
     let mut replayed = State::default();
     let mut moments = live.iter().peekable();
     for line in lines {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use seawall::drills::scenario;
 use seawall::event::{CallId, Event, Fate};
-use seawall::journal::{self, Line};
+use seawall::journal::{Line, Reader};
 use seawall::state::State;
 use seawall::state::story::{Story, What, Why};
 use serde_json::Value;
@@ -15,8 +15,8 @@ use crate::program::seawall;
 use crate::{load, on_two_threads, play, schema};
 
 fn events(journal: &[u8]) -> Vec<Event> {
-    let (_, lines) = journal::read(journal).unwrap();
-    let events = lines.filter_map(|line| match line.unwrap() {
+    let reader = Reader::open(std::io::Cursor::new(journal.to_owned())).unwrap();
+    let events = reader.lines().filter_map(|line| match line.unwrap() {
         Line::Event(event) => Some(event),
         Line::Gap(_) | Line::End { .. } => None,
     });

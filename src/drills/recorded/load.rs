@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::Traffic;
-use crate::journal::{self, Header, JournalError, Line};
+use crate::journal::{Header, JournalError, Reader};
 
 /// A journal, as far as it can be read.
 #[derive(Debug)]
@@ -20,20 +20,14 @@ pub struct Recorded {
 
 /// Reads a journal to its end, or to the first line that is none.
 pub fn load<R: Read + Send + 'static>(input: R) -> Result<Recorded, JournalError> {
-    let (header, pieces) = journal::read_in_parallel(input)?;
-    let mut recorded = Recorded {
+    let reader = Reader::open(input)?;
+    let header = reader.header.clone();
+    let mut traffic = Traffic::default();
+    let ending = reader.for_each_event(|event| traffic.take(event));
+    Ok(Recorded {
         header,
-        traffic: Traffic::default(),
-        lost: 0,
-        damage: None,
-    };
-    for line in pieces.lines() {
-        match line {
-            Ok(Line::Event(event)) => recorded.traffic.take(&event),
-            Ok(Line::Gap(lost)) => recorded.lost = recorded.lost.saturating_add(lost),
-            Ok(Line::End { .. }) => {}
-            Err(damage) => recorded.damage = Some(damage),
-        }
-    }
-    Ok(recorded)
+        traffic,
+        lost: ending.lost,
+        damage: ending.damage,
+    })
 }

@@ -94,7 +94,7 @@ impl Recording {
         Self {
             tally: Tally::default(),
             history: History::default(),
-            checker: Some(Checker::of(header)),
+            checker: Some(Checker::for_journal(header)),
             violation: None,
             watched: watch.map(|call| (call, Why::of(call), Worth::default())),
         }
@@ -146,7 +146,7 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
         .start_paused(true)
         .build()
         .map_err(RunError::Runtime)?;
-    let header = Header::virtual_time(scene.seed, scene.policy.clone()).of_scenario(&scene.scenario.name);
+    let header = Header::virtual_time(scene.seed, scene.policy.clone()).with_scenario(&scene.scenario.name);
     let journal = journal
         .map(|out| Journal::try_new(out, &header))
         .transpose()
@@ -282,7 +282,7 @@ pub async fn in_real_time<W: Write + Send + 'static>(
 ) -> Result<Outcome, RunError> {
     scene.fits_real_time()?;
     let header =
-        Header::live(scene.seed, scene.policy.clone(), unix_seconds()).of_scenario(&scene.scenario.name);
+        Header::live(scene.seed, scene.policy.clone(), unix_seconds()).with_scenario(&scene.scenario.name);
     let journal = journal
         .map(|out| Journal::try_new(out, &header).and_then(LiveJournal::start))
         .transpose()

@@ -227,18 +227,16 @@ fn folded(name: &str) -> (State, Vec<u64>) {
     let scene = super::load(name, None, None).unwrap();
     super::in_virtual_time(&scene, Some(paper.clone()), &Arc::default()).unwrap();
     let journal = std::mem::take(&mut *paper.0.lock().unwrap());
-    let (_, lines) = crate::journal::read(journal.as_slice()).unwrap();
     let (mut state, mut stormy) = (State::default(), Vec::new());
-    for line in lines {
-        let crate::journal::Line::Event(event) = line.unwrap() else {
-            continue;
-        };
+    let reader = crate::journal::Reader::open(Cursor::new(journal)).unwrap();
+    let ending = reader.for_each_event(|event| {
         let second = event.at.0 / 1_000_000_000;
         if second > state.last_event_at.0 / 1_000_000_000 && state.storm(state.last_event_at).is_some() {
             stormy.push(state.last_event_at.0 / 1_000_000_000);
         }
-        state.apply(&event);
-    }
+        state.apply(event);
+    });
+    assert!(ending.is_complete(), "{ending}");
     (state, stormy)
 }
 

@@ -7,7 +7,7 @@ use super::frames::Frames;
 use super::input::Input;
 use super::marks::{Finder, Mark};
 use crate::event::{Event, EventKind, UserId};
-use crate::journal::{Header, JournalError, Line, Piece, read_in_parallel};
+use crate::journal::{Header, JournalError, Line, Piece, Reader};
 use crate::state::{MAX_USERS, State};
 use crate::text::SafeText;
 use crate::time::Timestamp;
@@ -81,11 +81,12 @@ impl Recording {
 
     /// The same of a journal that is read to so many bytes.
     pub(super) fn up_to(largest: u64, input: Input, read: &AtomicU64) -> Result<Self, JournalError> {
-        let (header, pieces) = read_in_parallel(input.reader())?;
+        let reader = Reader::open(input.reader())?;
+        let header = reader.header.clone();
         let begins = begins(&header);
         let mut scan = Scan::new(input.len().min(largest), begins);
         let mut over = None;
-        for piece in pieces {
+        for piece in reader {
             read.store(piece.offset + piece.bytes, Ordering::Relaxed);
             over = if piece.offset >= largest && !piece.lines.is_empty() {
                 Some(scan.too_long(largest))
@@ -186,7 +187,7 @@ impl Recording {
         };
         let text = self.input.bytes(place.offset, place.bytes);
         let text = text.map_err(|error| changed(&error.to_string()))?;
-        let lines = Piece::again(place.offset, place.line, text).lines.into_iter();
+        let lines = Piece::parse(place.offset, place.line, text).lines.into_iter();
         let events = lines.filter_map(|line| match line {
             Line::Event(event) => Some(Arc::new(event)),
             Line::Gap(_) | Line::End { .. } => None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Input, Player, Recording};
 use crate::event::{BreakerState, CallId, Event, EventKind, Fate, MoveReason, Origin, UserId, WindowCounts};
-use crate::journal::{Header, Journal, JournalError, Line, read};
+use crate::journal::{Header, Journal, JournalError, Reader};
 use crate::settings::{FaultProfile, Policy};
 use crate::state::State;
 use crate::time::Timestamp;
@@ -80,14 +80,12 @@ fn player() -> Player {
     Player::new(load(&journal()).unwrap(), Timestamp::ZERO)
 }
 
-/// All events of a journal, read by one thread.
+/// All events of a journal.
 fn events(journal: &[u8]) -> Vec<Event> {
-    let lines = read(journal).unwrap().1.map_while(Result::ok);
-    let events = lines.filter_map(|line| match line {
-        Line::Event(event) => Some(event),
-        _ => None,
-    });
-    events.collect()
+    let mut events = Vec::new();
+    let reader = Reader::open(std::io::Cursor::new(journal.to_owned())).unwrap();
+    reader.for_each_event(|event| events.push(event.clone()));
+    events
 }
 
 /// A player, the state it led to, and the states that it should be.
@@ -403,7 +401,7 @@ fn who_could_ask_is_named_or_else_who_asked() {
     let header = Header::live(7, Policy::default(), 0);
     assert_eq!(recorded(header.clone()), [user("eve"), user("ben")]);
     let named = [user("ana"), user("ben"), user("eve")];
-    assert_eq!(recorded(header.asked_by(&named)), named);
+    assert_eq!(recorded(header.with_users(&named)), named);
 }
 
 #[test]
