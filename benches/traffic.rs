@@ -149,7 +149,7 @@ impl Stage {
 
     fn burst(&self, calls: u32) {
         let users = BurstUsers::All;
-        self.engine.obey(Command::Burst { calls, users });
+        self.engine.execute(Command::Burst { calls, users });
     }
 }
 
@@ -159,14 +159,14 @@ async fn session() -> Traffic {
     for burst in 1..=BURSTS {
         // a third of the bursts goes with the cache, a fifth into an outage, the last one with neither
         let last = burst == BURSTS;
-        stage.engine.obey(Command::SetCache {
+        stage.engine.execute(Command::SetCache {
             on: burst % 3 == 0 && !last,
         });
-        stage.engine.obey(Command::SetFaults {
+        stage.engine.execute(Command::SetFaults {
             on: burst % 5 == 0 && !last,
         });
         before_last = stage.recorder.lock().len();
-        stage.engine.obey(Command::Send {
+        stage.engine.execute(Command::Send {
             prompt: "What is a token bucket, and what does it do when it is empty?".into(),
             user: UserId::new(USERS[0]),
             conversation: false,

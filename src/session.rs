@@ -1,5 +1,5 @@
-//! A whole session in one value: clock, bus, simulator, client, engine. What the program starts, and the
-//! short way into the library.
+//! A session in one value: clock, bus, simulator, client and engine. The program starts one; a library user gets the
+//! whole stack from [`Session::start`].
 
 pub mod bus;
 pub mod engine;
@@ -30,48 +30,48 @@ use crate::simulator::{self, FaultControl, FaultSink, Simulator, SimulatorConfig
 use crate::state::Stats;
 use crate::time::Clock;
 
-/// Who asks in a session where nobody says otherwise.
+/// The default users of a session.
 pub const USERS: [&str; 4] = ["ana", "ben", "cleo", "dev"];
-/// Between two questions to an upstream that is not ready.
+/// The interval between probes of an upstream that is not ready.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 /// A real upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamConfig {
-    /// Its base URL.
+    /// The base URL, with or without `/v1`.
     pub url: Url,
-    /// Its key.
+    /// The API key.
     pub api_key: Option<ApiKey>,
-    /// Trusted beside what the system trusts: a private CA.
+    /// Certificates to trust in addition to those of the system: a private CA.
     pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
-/// How to start a session. The default is the built-in simulator under the `production` policy.
+/// The configuration of a session. The default is the built-in simulator under the `production` policy.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
-    /// The seed of everything random.
+    /// The seed of all random draws. Default 7.
     pub seed: u64,
-    /// The settings of all guards.
+    /// The policy of all guards.
     pub policy: Policy,
-    /// The faults that can be switched on.
+    /// The fault profile.
     pub faults: FaultProfile,
-    /// Whether they are on from the start.
+    /// True if faults are on from the start.
     pub faults_on: bool,
-    /// How fast the simulator answers.
+    /// The latency of the simulator.
     pub latency: LatencyProfile,
-    /// How much the simulator does at a time; without bounds where absent.
+    /// The capacity of the simulator; `None` is unlimited.
     pub capacity: Option<Capacity>,
-    /// A real upstream; the simulator answers where there is none.
+    /// A real upstream; `None` is the simulator.
     pub upstream: Option<UpstreamConfig>,
-    /// The key of the embeddings API that the policy names.
+    /// The API key of the embedder that the policy names.
     pub embedder_key: Option<ApiKey>,
-    /// Trusted by its client beside what the system trusts.
+    /// Certificates that the embedder client trusts in addition to those of the system.
     pub embedder_roots: Vec<CertificateDer<'static>>,
-    /// The model to ask for.
+    /// The model; the server chooses if `None`.
     pub model: Option<String>,
-    /// The most an answer may have, in LLM tokens.
+    /// The limit of an answer, in LLM tokens. Default 256.
     pub answer_tokens: u32,
-    /// Who can ask.
+    /// The users that a person can send as. Default [`USERS`].
     pub users: Vec<UserId>,
 }
 
@@ -94,28 +94,26 @@ impl Default for SessionConfig {
     }
 }
 
-/// Why a session cannot start.
+/// An error that prevents a session from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The simulator has no port to listen on.
+    /// The simulator cannot listen.
     #[error(transparent)]
     Simulator(#[from] std::io::Error),
-    /// The transport, or the embedder's, cannot be built.
+    /// A transport cannot be built.
     #[error(transparent)]
     Transport(#[from] TransportSetupError),
-    /// The embedder's URL is none.
-    #[error(
-        "semantic.embedder = {value}: {reason}; write something like http://127.0.0.1:8034, or leave it out"
-    )]
+    /// The URL of the embedder is invalid.
+    #[error("semantic.embedder = {value}: {reason}; write a URL such as http://127.0.0.1:8034, or omit it")]
     Embedder {
-        /// What it says.
+        /// The invalid value.
         value: String,
-        /// What is wrong with it.
+        /// The error of the parser.
         reason: url::ParseError,
     },
 }
 
-/// The embedder that the settings ask for. Its key is not that of the upstream.
+/// Returns the embedder of the policy. Its key is never that of the upstream.
 fn embedder(session: &SessionConfig) -> Result<Arc<dyn Embedder>, SessionError> {
     let policy = &session.policy;
     let settings = &policy.semantic;
@@ -150,14 +148,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a session. Needs a tokio runtime.
+    /// Starts a session. Must be called within a tokio runtime.
     pub async fn start(config: SessionConfig) -> Result<Self, SessionError> {
         let clock = Clock::start();
         Self::start_on(config, clock, Bus::new(clock)).await
     }
 
-    /// Starts a session whose events go to this bus, which reads the same clock: for whoever must hear all of
-    /// them, from the first.
+    /// Starts a session on a bus that reads the same clock, for subscribers that need every event from the first on.
     pub async fn start_on(config: SessionConfig, clock: Clock, bus: Bus) -> Result<Self, SessionError> {
         let env = Env::new(clock, config.seed);
         let faults = FaultControl::new(config.faults.clone(), config.faults_on);
@@ -173,7 +170,7 @@ impl Session {
                 .map(|upstream| upstream.extra_roots.clone())
                 .unwrap_or_default(),
         };
-        let sink: Arc<dyn FaultSink> = Arc::new(ToldFaults::new(bus.clone()));
+        let sink: Arc<dyn FaultSink> = Arc::new(FaultReporter::new(bus.clone()));
         let simulator = Simulator::start(simulator_config, faults.clone(), sink, clock).await?;
         let route = route(&config, &simulator, &faults)?;
 
@@ -200,7 +197,7 @@ impl Session {
             users: config.users,
         };
         let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults, style);
-        engine.tell_faults();
+        engine.emit_faults();
         let session = Self {
             clock,
             env,
@@ -214,22 +211,22 @@ impl Session {
         Ok(session)
     }
 
-    /// Makes a call and waits for its whole answer.
+    /// Makes a call and waits for the complete answer.
     pub async fn ask(&self, request: &ChatRequest) -> Result<Answer, CallError> {
         self.call(request, CallContext::default()).finish().await
     }
 
-    /// Makes a call and reads its answer as it comes.
+    /// Makes a call and streams the answer.
     pub fn call(&self, request: &ChatRequest, context: CallContext) -> CallStream {
         self.client.call(request, context)
     }
 
-    /// The guards in numbers, from the same state that a screen shows.
+    /// The current figures of all guards, from the state that a screen shows.
     pub fn stats(&self) -> Stats {
         self.bus.stats()
     }
 
-    /// The events so far as a state, and all that follow.
+    /// The current state and the events after it.
     pub fn watch(&self) -> Source {
         Source::live(&self.bus)
     }
@@ -244,17 +241,17 @@ impl Session {
         &self.client
     }
 
-    /// What obeys commands.
+    /// The engine, which executes commands.
     pub fn engine(&self) -> &Engine<Route, Bus> {
         &self.engine
     }
 
-    /// The session's clock.
+    /// The clock of the session.
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// The tasks of the session, and its seed.
+    /// The tasks, the clock and the seed of the session.
     pub fn env(&self) -> &Env {
         &self.env
     }
@@ -264,22 +261,22 @@ impl Session {
         self.env.spawn(task);
     }
 
-    /// Asks the upstream once how it is, and tells.
+    /// Probes the upstream once and emits its health.
     pub async fn probe(&self) -> UpstreamHealth {
         let health = self.client.transport().upstream().probe().await;
         self.client.note_health(health.clone());
         health
     }
 
-    /// Stops everything and waits until it has stopped. Every call has its end then.
+    /// Cancels all calls and waits until every call has ended.
     pub async fn shutdown(self) {
         self.stop_probing.cancel();
-        self.engine.obey(crate::event::Command::Shutdown);
+        self.engine.execute(crate::event::Command::Shutdown);
         self.env.join().await;
         self.simulator.shutdown().await;
     }
 
-    /// Asks the upstream how it is until it is ready, and tells of every change.
+    /// Probes the upstream until it is ready, and emits every change of its health.
     fn probe_until_ready(&self) {
         let (client, clock, stop) = (self.client.clone(), self.clock, self.stop_probing.clone());
         self.env.spawn(async move {
@@ -307,7 +304,7 @@ impl Session {
     }
 }
 
-/// The ways to the upstream: always one through the simulator, and a straight one where it is not the end.
+/// Builds the route: through the simulator, and direct if there is a real upstream.
 fn route(
     config: &SessionConfig,
     simulator: &Simulator,
@@ -350,19 +347,19 @@ fn route(
     Ok(Route::new(through_simulator, direct, faults.clone()))
 }
 
-/// Tells of faults the simulator made.
+/// Emits an event for every fault that the simulator injects.
 #[derive(Debug)]
-pub(crate) struct ToldFaults<O> {
+pub(crate) struct FaultReporter<O> {
     bus: O,
 }
 
-impl<O: Observer> ToldFaults<O> {
+impl<O: Observer> FaultReporter<O> {
     pub(crate) fn new(bus: O) -> Self {
         Self { bus }
     }
 }
 
-impl<O: Observer> FaultSink for ToldFaults<O> {
+impl<O: Observer> FaultSink for FaultReporter<O> {
     fn injected(&self, call: Option<u64>, attempt: u32, fault: FaultKind) {
         self.bus
             .emit(call.map(CallId), EventKind::FaultInjected { attempt, fault });

@@ -48,7 +48,7 @@ async fn burst(policy: Policy, faults: Option<FaultProfile>) -> Left {
         ..
     } = LocalSession::start(&config, clock, Bus::new(clock));
     let viewer = tokio::spawn(view(bus.clone()));
-    engine.obey(Command::Burst {
+    engine.execute(Command::Burst {
         calls: CALLS,
         users: BurstUsers::All,
     });

@@ -128,7 +128,7 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
     };
     let options = screen(cli, session.engine().users().to_vec());
     let engine = session.engine().clone();
-    let engine = engine.heard_by(recorder.ear()).heard_by(shadow.ear());
+    let engine = engine.with_observer(recorder.ear()).with_observer(shadow.ear());
     session.spawn(async move { engine.run(obeyed).await });
     let clock = session.clock();
     let shown = match cli.panic_in {

@@ -79,11 +79,11 @@ async fn session(outage: FaultProfile) -> (State, Timestamp) {
         ),
     ];
     for (then_wait, command) in script {
-        engine.obey(command);
+        engine.execute(command);
         clock.sleep(Duration::from_millis(then_wait)).await;
     }
     let taken = (bus.with_state(State::clone), clock.now());
-    engine.obey(Command::CancelAll);
+    engine.execute(Command::CancelAll);
     env.join().await;
     taken
 }

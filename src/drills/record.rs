@@ -25,7 +25,7 @@ use crate::drills::scenario::{BurstOf, Faults, Person, Prompt, Tally, TimedComma
 use crate::event::{BreakerMode, BurstUsers, Command, EventKind};
 use crate::session::SessionConfig;
 use crate::session::bus::Tap;
-use crate::session::engine::Ear;
+use crate::session::engine::CommandObserver;
 use crate::settings::{Capacity, FaultProfile, LatencyProfile, Policy};
 use crate::time::Timestamp;
 
@@ -147,7 +147,7 @@ impl Recorder {
     }
 
     /// What the person's engine must be heard by.
-    pub fn ear(&self) -> Arc<dyn Ear> {
+    pub fn ear(&self) -> Arc<dyn CommandObserver> {
         Arc::new(self.clone())
     }
 
@@ -171,7 +171,7 @@ impl Recorder {
 
     /// The session ends now, if it has not: what runs is stopped with it, as by a command.
     pub fn end(&self, now: Timestamp) {
-        self.obeyed(now, &Command::Shutdown);
+        self.on_command(now, &Command::Shutdown);
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
@@ -179,8 +179,8 @@ impl Recorder {
     }
 }
 
-impl Ear for Recorder {
-    fn obeyed(&self, at: Timestamp, command: &Command) {
+impl CommandObserver for Recorder {
+    fn on_command(&self, at: Timestamp, command: &Command) {
         let mut heard = self.lock();
         let Some(wish) = heard.wish(command) else { return };
         if heard.commands.len() < MOST_COMMANDS {

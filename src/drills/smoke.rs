@@ -49,7 +49,7 @@ pub async fn run(session: &Session, faults: &FaultProfile) -> Result<Report, Dri
         return Err(DrillError::Unreachable(message.to_string()));
     }
     let mut source = session.watch();
-    let obey = |command| session.engine().obey(command);
+    let obey = |command| session.engine().execute(command);
     let burst = || Command::Burst {
         calls: BURST,
         users: BurstUsers::One(UserId::new(USERS[0])),
@@ -91,7 +91,7 @@ async fn recover(
     for n in 1_u32.. {
         let answered_before = source.state().calls.totals.ended(Fate::Answered);
         let prompt = format!("Is it over? (try {n})");
-        session.engine().obey(Command::Send {
+        session.engine().execute(Command::Send {
             prompt,
             user: UserId::new(USERS[0]),
             conversation: false,
@@ -151,7 +151,7 @@ impl Begun {
                 biased;
                 progress = source.advance() => if matches!(progress, Progress::Ended) { return },
                 () = clock.sleep_until(give_up_at) => {
-                    session.engine().obey(Command::CancelAll);
+                    session.engine().execute(Command::CancelAll);
                     give_up_at = Timestamp::MAX;
                 }
             }
@@ -348,7 +348,7 @@ mod tests {
         let mut source = session.watch();
         let mut part = Begun::new("calm", source.state());
         part.patience = Duration::from_millis(50);
-        session.engine().obey(Command::Send {
+        session.engine().execute(Command::Send {
             prompt: "Anybody there?".into(),
             user: UserId::new("ana"),
             conversation: false,

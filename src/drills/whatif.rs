@@ -28,7 +28,7 @@ use crate::drills::recorded::Traffic;
 use crate::drills::scenario::Tally;
 use crate::event::{Command, Event, EventKind, Observer as _};
 use crate::session::bus::{Bus, Tap};
-use crate::session::engine::Ear;
+use crate::session::engine::CommandObserver;
 use crate::settings::Policy;
 use crate::text::SafeText;
 use crate::time::{Clock, Timestamp};
@@ -100,7 +100,7 @@ impl Shadow {
     }
 
     /// What the engine must be heard by.
-    pub fn ear(&self) -> Arc<dyn Ear> {
+    pub fn ear(&self) -> Arc<dyn CommandObserver> {
         Arc::new(self.clone())
     }
 
@@ -117,8 +117,8 @@ impl Shadow {
     }
 }
 
-impl Ear for Shadow {
-    fn obeyed(&self, _at: Timestamp, command: &Command) {
+impl CommandObserver for Shadow {
+    fn on_command(&self, _at: Timestamp, command: &Command) {
         let Command::JudgePolicy { edit, policy } = command else {
             return;
         };

@@ -1,21 +1,21 @@
-//! The bus: every event passes here once, gets its place and its time, and goes to all who watch.
+//! The bus: stamps every event with its sequence number and time, and passes it to all subscribers.
 //!
 //! ```text
-//! record --lock--> seq, at -> State::apply -> ring of 4096 -> Tail, Tail, ...
-//! subscribe --the same lock--> (copy of the State, Tail): nothing is missed between the two, nothing twice
+//! emit --lock--> seq, at -> State::apply -> ring of 4096 -> Tail, Tail, ...
+//! subscribe --same lock--> (copy of the State, Tail): no event is missing between the two and none comes twice
 //! ```
 //!
-//! Producers never wait for a viewer. A viewer that falls more than the ring behind is told so and
-//! subscribes again: it loses the events in between one by one, but not what they add up to. Who must see
-//! every event, as a journal must, taps the bus instead: see [`Bus::tapped`]. Where nobody can come to watch, as in a
-//! run without a screen, a [`Line`] is enough: a tap, and nothing that the events would be added up for.
+//! Producers never wait for a viewer. A viewer that falls behind by more than the ring is marked as lagged and
+//! subscribes again: it skips the events in between and continues from the current state. A consumer that needs every
+//! event, such as a journal, taps the bus: see [`Bus::tapped`]. A run without viewers uses an [`EventSink`], which has
+//! only the tap and keeps no state.
 
-mod line;
+mod sink;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-pub use line::Line;
+pub use sink::EventSink;
 
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::broadcast::{self, Receiver, Sender};
@@ -24,13 +24,13 @@ use crate::event::{CallId, Event, EventKind, Observer};
 use crate::state::{State, Stats};
 use crate::time::Clock;
 
-/// Events a tail may be behind. One more, and it has lagged.
+/// Events that a tail may be behind before it has lagged.
 pub const TAIL_CAPACITY: usize = 4096;
 
-/// What a tapped bus calls with every event.
+/// A function that a tapped bus calls with every event.
 pub type Tap = Box<dyn FnMut(&Event) + Send>;
 
-/// The bus. Cloning is cheap; it ends with its last clone.
+/// The event bus of a session. Clones share it; it closes with the last clone.
 #[derive(Clone)]
 pub struct Bus {
     shared: Arc<Shared>,
@@ -38,7 +38,7 @@ pub struct Bus {
 
 struct Shared {
     clock: Clock,
-    // never held while anything waits: fold, copy, hand over
+    // never held across an await: fold, copy, send
     canonical: Mutex<Canonical>,
 }
 
@@ -49,16 +49,15 @@ struct Canonical {
 }
 
 impl Bus {
-    /// A bus without a past; events are stamped by `clock`.
+    /// An empty bus that stamps events with `clock`.
     pub fn new(clock: Clock) -> Self {
         Self::with_tap(clock, None)
     }
 
-    /// A bus that shows every event to `tap`, from the first one on, in order and exactly once.
+    /// An empty bus that passes every event to `tap` in order and exactly once.
     ///
-    /// The tap is called under the lock of the bus, so every producer waits for it: it must be quick, must
-    /// not block and must not call the bus. Writing to memory is quick, a disk is not
-    /// (`journal::LiveJournal` has a tap that hands over to a thread).
+    /// The tap runs under the lock of the bus, so every producer waits for it: it must be quick, and must not block or
+    /// call the bus. A tap that writes to disk hands over to a thread, as `journal::LiveJournal` does.
     pub fn tapped(clock: Clock, tap: Tap) -> Self {
         Self::with_tap(clock, Some(tap))
     }
@@ -78,7 +77,7 @@ impl Bus {
         }
     }
 
-    /// What the events add up to so far, and all that follow.
+    /// Returns the current state and the tail of events after it.
     pub fn subscribe(&self) -> (State, Tail) {
         let canonical = self.shared.lock();
         let tail = Tail {
@@ -89,12 +88,12 @@ impl Bus {
         (canonical.state.clone(), tail)
     }
 
-    /// Reads the canonical state. Producers wait meanwhile, so `read` should be short.
+    /// Reads the current state. Producers wait meanwhile, so `read` should be short.
     pub fn with_state<R>(&self, read: impl FnOnce(&State) -> R) -> R {
         read(&self.shared.lock().state)
     }
 
-    /// The guards in numbers, now.
+    /// The current figures of all guards.
     pub fn stats(&self) -> Stats {
         let now = self.shared.clock.now();
         self.with_state(|state| state.stats(now))
@@ -117,7 +116,7 @@ impl Observer for Bus {
             tap(&event);
         }
         if canonical.tails.receiver_count() > 0 {
-            // it fails where the last tail has just gone: then nobody misses anything
+            // fails if the last tail was just dropped: then no viewer misses the event
             drop(canonical.tails.send(Arc::new(event)));
         }
     }
@@ -131,21 +130,21 @@ impl fmt::Debug for Bus {
 }
 
 impl Shared {
-    /// A panic of another thread under the lock must not end the session: the fold goes on.
+    /// Ignores poisoning: a panic of another thread under the lock must not end the session.
     fn lock(&self) -> MutexGuard<'_, Canonical> {
         self.canonical.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a tail gives.
+/// The result of [`Tail::recv_many`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many events were appended; at least one.
+    /// The number of events appended, at least one.
     Events(usize),
-    /// The ring went over the end of this tail: so many events are lost to it. Nothing else comes until it
-    /// subscribes again.
+    /// The number of events that the ring has overwritten before this tail read them. The tail returns nothing else
+    /// until it subscribes again.
     Lagged(u64),
-    /// The bus has ended, and all its events were given.
+    /// The bus is closed and all its events were returned.
     Closed,
 }
 
@@ -157,8 +156,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Waits for events and appends at most `max` (at least one) to `batch`. Cancel-safe: a future that is
-    /// dropped while it waits has taken nothing.
+    /// Waits for events and appends 1 to `max` of them to `batch`. Cancel-safe: a future dropped while it waits has
+    /// taken none.
     pub async fn recv_many(&mut self, batch: &mut Vec<Arc<Event>>, max: usize) -> Received {
         if let Some(lost) = self.lagged {
             return Received::Lagged(lost);
@@ -179,7 +178,7 @@ impl Tail {
                     count += 1;
                 }
                 Err(TryRecvError::Lagged(lost)) => {
-                    // first what came before the gap
+                    // return the events before the gap first
                     self.lagged = Some(lost);
                     break;
                 }
@@ -189,7 +188,7 @@ impl Tail {
         Received::Events(count)
     }
 
-    /// Starts again from the present; nothing if the bus has ended.
+    /// Subscribes again and returns the current state; `None` if the bus is closed.
     pub fn resubscribe(&mut self) -> Option<State> {
         let shared = self.bus.upgrade()?;
         let (state, tail) = Bus { shared }.subscribe();
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_tail_lags_and_nobody_waits_for_it() {
+    async fn a_slow_tail_lags_and_blocks_no_producer() {
         let bus = bus();
         let (_, mut slow) = bus.subscribe();
         for number in 0..TAIL_CAPACITY + 10 {
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_the_bus_is_told_after_the_last_event() {
+    async fn a_closed_bus_is_reported_after_the_last_event() {
         let bus = bus();
         let (_, mut tail) = bus.subscribe();
         bus.emit(None, notice(1));
@@ -295,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_tap_sees_every_event_in_order() {
-        let (seen, heard) = std::sync::mpsc::channel();
+        let (seen, events_seen) = std::sync::mpsc::channel();
         let bus = Bus::tapped(
             Clock::start(),
             Box::new(move |event| seen.send(event.clone()).unwrap()),
@@ -305,7 +304,7 @@ mod tests {
             bus.emit(event.call, event.kind.clone());
         }
         drop(bus);
-        let seen: Vec<Event> = heard.iter().collect();
+        let seen: Vec<Event> = events_seen.iter().collect();
         assert!(seen.iter().map(|event| event.seq).eq(0..events.len() as u64));
         assert!(
             seen.iter()

@@ -1,9 +1,8 @@
-//! Turns commands into calls. It owns what runs on a person's behalf, and ends it.
+//! Executes commands: starts calls, cancels them and changes settings. Events are the only reply.
 //!
 //! ```text
 //!  Command --> Engine --> ResilientClient::call --> events
-//!                 |                                   (the only answer)
-//!                 +--> FaultControl, breaker, cache
+//!                 +-----> FaultControl, breaker, cache
 //! ```
 
 mod prompts;
@@ -26,23 +25,23 @@ use crate::openai::{ChatRequest, Message};
 use crate::simulator::FaultControl;
 use crate::time::Timestamp;
 
-/// Commands that may wait; one more is turned away by `try_send`, and the screen says so.
+/// Capacity of the command queue. The screen reports a command that finds it full.
 pub const COMMANDS: usize = 32;
-/// A burst makes so many calls before others get their turn, so that keys and streams never wait for it.
+/// Calls that a burst starts before it yields to other tasks.
 const CALLS_AT_ONCE: u32 = 32;
 
-/// How prompts become requests.
+/// The parts of a request that do not depend on the prompt.
 #[derive(Clone, Debug)]
 pub struct RequestStyle {
-    /// The model to name, if any.
+    /// The model; the server chooses if `None`.
     pub model: Option<String>,
-    /// The most an answer may have, in LLM tokens.
+    /// The limit of an answer, in LLM tokens.
     pub answer_tokens: u32,
-    /// Who can ask.
+    /// The users of bursts that all users send.
     pub users: Vec<UserId>,
 }
 
-/// See the module documentation. Cheap to clone; clones drive the same session.
+/// The engine of a session. Clones drive the same session.
 #[derive(Debug)]
 pub struct Engine<T: Transport, O: Observer> {
     client: ResilientClient<T, O>,
@@ -52,25 +51,25 @@ pub struct Engine<T: Transport, O: Observer> {
     style: Arc<RequestStyle>,
     prompts: Arc<Prompts>,
     running: Arc<Mutex<Running>>,
-    /// Told whenever a call or a burst has ended.
+    /// Notified when a call or a burst ends.
     ended: Arc<Notify>,
-    ears: Vec<Arc<dyn Ear>>,
+    observers: Vec<Arc<dyn CommandObserver>>,
 }
 
-/// Hears which commands are obeyed, and when.
-pub trait Ear: fmt::Debug + Send + Sync {
-    /// Called before the command is obeyed. Must be quick.
-    fn obeyed(&self, at: Timestamp, command: &Command);
+/// An observer of executed commands.
+pub trait CommandObserver: fmt::Debug + Send + Sync {
+    /// Called before a command is executed. Must be quick.
+    fn on_command(&self, at: Timestamp, command: &Command);
 }
 
-/// What can be stopped.
+/// The calls and bursts that can be cancelled.
 #[derive(Debug, Default)]
 struct Running {
     calls: BTreeMap<CallId, CancellationToken>,
-    /// Cancelled to stop the bursts that are still making calls.
+    /// Cancels the bursts that still start calls.
     bursts: CancellationToken,
     burst_count: u64,
-    /// Bursts that still make calls.
+    /// Bursts that still start calls.
     bursting: usize,
     /// The turns of the conversation.
     turns: Vec<Message>,
@@ -87,7 +86,7 @@ impl<T: Transport, O: Observer + Clone> Clone for Engine<T, O> {
             prompts: Arc::clone(&self.prompts),
             running: Arc::clone(&self.running),
             ended: Arc::clone(&self.ended),
-            ears: self.ears.clone(),
+            observers: self.observers.clone(),
         }
     }
 }
@@ -110,22 +109,22 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             prompts: Arc::new(Prompts::bundled()),
             running: Arc::default(),
             ended: Arc::default(),
-            ears: Vec::new(),
+            observers: Vec::new(),
         }
     }
 
-    /// The same engine; what this clone and its clones obey is heard.
+    /// Adds an observer of the commands that this engine and its clones execute.
     #[must_use]
-    pub fn heard_by(mut self, ear: Arc<dyn Ear>) -> Self {
-        self.ears.push(ear);
+    pub fn with_observer(mut self, observer: Arc<dyn CommandObserver>) -> Self {
+        self.observers.push(observer);
         self
     }
 
-    /// Waits until no call runs that was commanded, and no burst makes any.
+    /// Waits until no call of a command runs and no burst starts calls.
     pub async fn settled(&self) {
         loop {
             let mut ended = pin!(self.ended.notified());
-            // from here on nothing that ends is missed
+            // enabled before the check, so that no end is missed
             ended.as_mut().enable();
             let quiet = {
                 let running = self.lock();
@@ -138,22 +137,22 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         }
     }
 
-    /// Obeys commands until `Shutdown`, or until nobody can send any. Everything that runs is stopped then.
+    /// Executes commands until `Shutdown` or until the channel closes, then cancels everything that runs.
     pub async fn run(&self, mut commands: mpsc::Receiver<Command>) {
         while let Some(command) = commands.recv().await {
             if command == Command::Shutdown {
                 break;
             }
-            self.obey(command);
+            self.execute(command);
         }
-        // whoever hears commands hears of the end too, before it shows in the calls
-        self.obey(Command::Shutdown);
+        // observers learn of the end before the calls are cancelled
+        self.execute(Command::Shutdown);
     }
 
-    /// Obeys one command. Returns at once; what it starts goes on.
-    pub fn obey(&self, command: Command) {
-        for ear in &self.ears {
-            ear.obeyed(self.env.clock.now(), &command);
+    /// Executes one command. Returns at once; calls run in tasks of their own.
+    pub fn execute(&self, command: Command) {
+        for observer in &self.observers {
+            observer.on_command(self.env.clock.now(), &command);
         }
         match command {
             Command::Send {
@@ -171,16 +170,16 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             Command::ForgetConversation => self.lock().turns.clear(),
             Command::SetFaults { on } => {
                 self.faults.set_on(on);
-                self.tell_faults();
+                self.emit_faults();
             }
             Command::SetFaultProfile { profile } => {
                 self.faults.set_profile(*profile);
-                self.tell_faults();
+                self.emit_faults();
             }
             Command::SetCache { on } => self.client.switch_cache(on),
             Command::ClearCache => self.client.clear_cache(),
             Command::ApplyPolicy { policy } => self.client.take(*policy),
-            // whoever judges hears of it, see `Ear`: nothing here changes
+            // handled by a `CommandObserver`
             Command::JudgePolicy { .. } => {}
             Command::SetSemantic { mode } => self.client.set_semantic(mode),
             Command::LabelHit { call, good } => self.client.label(call, good),
@@ -190,13 +189,13 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         }
     }
 
-    /// Tells of something that belongs to no call.
-    pub fn tell(&self, kind: EventKind) {
+    /// Emits an event that belongs to no call.
+    pub fn emit(&self, kind: EventKind) {
         self.observer.emit(None, kind);
     }
 
-    /// Tells which faults are made now.
-    pub fn tell_faults(&self) {
+    /// Emits the current faults.
+    pub fn emit_faults(&self) {
         let profile = Box::new(self.faults.profile().as_ref().clone());
         self.observer.emit(
             None,
@@ -207,7 +206,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         );
     }
 
-    /// Who can ask.
+    /// The users of bursts that all users send.
     pub fn users(&self) -> &[UserId] {
         &self.style.users
     }
@@ -226,7 +225,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
 
     fn request(&self, messages: impl IntoIterator<Item = Message>) -> ChatRequest {
         let request = ChatRequest::new(messages)
-            // deterministic, so that asking again may be answered from the cache
+            // deterministic, so that the cache may answer a repeated prompt
             .temperature(0.0)
             .max_tokens(self.style.answer_tokens)
             .with("stream", true)
@@ -290,14 +289,15 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         });
     }
 
-    /// Makes a call and reads it to its end, or until it is stopped. `question` is remembered with its answer.
+    /// Starts a call and reads it until it ends or is cancelled. `question` is added to the conversation with its
+    /// answer.
     fn start(&self, request: &ChatRequest, user: UserId, origin: Origin, question: Option<Message>) {
         let context = CallContext {
             user,
             origin,
             ..CallContext::default()
         };
-        // under the lock, so that "stop everything" finds every call that has begun
+        // under the lock, so that cancelling all calls finds every call that has started
         let mut running = self.lock();
         let stream = self.client.call(request, context);
         let call = stream.call();

@@ -1,9 +1,9 @@
-//! A session without sockets: client and simulator in memory, under any clock. Where that clock is paused an hour
-//! of traffic takes about a second, and the same seed gives the same events.
+//! A session without sockets: client and simulator in memory, under any clock. Under a paused clock an hour of traffic
+//! takes about a second, and the same seed gives the same events.
 
 use std::sync::Arc;
 
-use super::{SessionConfig, ToldFaults};
+use super::{FaultReporter, SessionConfig};
 use crate::client::{Env, ResilientClient, Transport};
 use crate::event::{EventKind, FORMAT_VERSION, Observer, SimulatorPace};
 use crate::session::bus::Bus;
@@ -12,32 +12,30 @@ use crate::simulator::FaultControl;
 use crate::simulator::local::LocalTransport;
 use crate::time::Clock;
 
-/// What such a session is made of. Nothing in it needs to be shut down: it ends with its tasks, see
-/// [`Env::join`].
+/// A session in memory. It needs no shutdown: it ends with its tasks, see [`Env::join`].
 #[derive(Debug)]
 pub struct LocalSession<T: Transport = LocalTransport, O: Observer = Bus> {
     /// The tasks, the clock and the seed.
     pub env: Env,
-    /// Where the events go.
+    /// The observer of all events.
     pub bus: O,
-    /// The faults.
+    /// The control of faults.
     pub faults: FaultControl,
     /// The client.
     pub client: ResilientClient<T, O>,
-    /// What obeys commands.
+    /// The engine.
     pub engine: Engine<T, O>,
 }
 
 impl<O: Observer + Clone> LocalSession<LocalTransport, O> {
-    /// Starts one on a bus, or a line, that reads the same clock. What the configuration says of a real upstream is not
-    /// looked at.
+    /// Starts a session on a bus or sink that reads the same clock. Ignores the real upstream of the configuration.
     pub fn start(config: &SessionConfig, clock: Clock, bus: O) -> Self {
         let env = Env::new(clock, config.seed);
         let faults = FaultControl::new(config.faults.clone(), config.faults_on);
         let seed = env.derive_seed("simulator", 0);
         let transport = LocalTransport::new(seed, config.latency, faults.clone(), clock)
             .with_capacity(config.capacity)
-            .telling(Arc::new(ToldFaults::new(bus.clone())));
+            .telling(Arc::new(FaultReporter::new(bus.clone())));
         let pace = SimulatorPace {
             latency: config.latency,
             capacity: config.capacity,
@@ -47,9 +45,8 @@ impl<O: Observer + Clone> LocalSession<LocalTransport, O> {
 }
 
 impl<T: Transport, O: Observer + Clone> LocalSession<T, O> {
-    /// Starts one before another upstream, which makes no faults of its own: that they are switched is told, and
-    /// nothing more.
-    pub fn before(transport: T, config: &SessionConfig, clock: Clock, bus: O) -> Self {
+    /// Starts a session with another transport. Switching faults emits events and has no other effect.
+    pub fn with_transport(transport: T, config: &SessionConfig, clock: Clock, bus: O) -> Self {
         let env = Env::new(clock, config.seed);
         let faults = FaultControl::new(config.faults.clone(), config.faults_on);
         Self::assemble(config, env, bus, transport, faults, None)
@@ -79,7 +76,7 @@ impl<T: Transport, O: Observer + Clone> LocalSession<T, O> {
             users: config.users.clone(),
         };
         let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults.clone(), style);
-        engine.tell_faults();
+        engine.emit_faults();
         Self {
             env,
             bus,

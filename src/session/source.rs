@@ -1,7 +1,5 @@
-//! What a screen starts from: a state, and the events that change it.
-//!
-//! A screen does not care where a session happens. Today a source is the bus of this process; a journal
-//! that is replayed or a session elsewhere gives the same: a snapshot, then events.
+//! The input of a screen: a state and the events that change it. A screen need not know where the events come from: a
+//! session of this process, or a journal.
 
 use std::sync::Arc;
 
@@ -10,24 +8,24 @@ use crate::session::bus::Bus;
 pub use crate::session::bus::{Received, Tail};
 use crate::state::State;
 
-/// Events folded before the screen gets a turn.
+/// Events applied before the screen may draw.
 const MAX_BATCH: usize = 256;
 
-/// What came.
+/// The result of [`Source::advance`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// So many events were folded in.
+    /// The number of events applied.
     Applied(usize),
-    /// The screen was too slow and starts again from the present; so many events it never saw one by one.
+    /// The viewer was too slow and continues from the current state.
     Resynced {
-        /// Their number.
+        /// Events that it never saw one by one.
         skipped: u64,
     },
-    /// Nothing follows; the state stays as it is.
+    /// The session has ended; the state is final.
     Ended,
 }
 
-/// A session as one viewer sees it.
+/// The state of a session as one viewer has received it.
 #[derive(Debug)]
 pub struct Source {
     state: State,
@@ -36,7 +34,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The session of this process, from now on.
+    /// Subscribes to a bus.
     pub fn live(bus: &Bus) -> Self {
         let (state, tail) = bus.subscribe();
         Self {
@@ -46,17 +44,17 @@ impl Source {
         }
     }
 
-    /// The state, and what follows it, for a viewer that folds in its own time.
+    /// Splits into the state and the tail, for a viewer that applies events itself.
     pub fn into_parts(self) -> (State, Tail) {
         (self.state, self.tail)
     }
 
-    /// What is known so far.
+    /// The current state.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Waits for news and folds them in. Cancel-safe: made for `select!`.
+    /// Waits for events and applies them. Cancel-safe.
     pub async fn advance(&mut self) -> Progress {
         match self.tail.recv_many(&mut self.batch, MAX_BATCH).await {
             Received::Events(count) => {

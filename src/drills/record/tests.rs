@@ -51,11 +51,11 @@ fn by_hand(config: &SessionConfig, commands: Vec<(u64, Command)>, until: u64) ->
         let recorder = Recorder::new(config);
         let clock = Clock::start();
         let session = LocalSession::start(config, clock, Bus::tapped(clock, recorder.tap()));
-        let engine = session.engine.heard_by(recorder.ear());
+        let engine = session.engine.with_observer(recorder.ear());
         let at = |millis| Timestamp::ZERO + Duration::from_millis(millis);
         for (millis, command) in commands {
             clock.sleep_until(at(millis)).await;
-            engine.obey(command);
+            engine.execute(command);
         }
         clock.sleep_until(at(until)).await;
         recorder.drill(clock.now())
@@ -436,7 +436,7 @@ async fn an_engine_without_commands_says_that_it_stops() {
     let recorder = Recorder::new(&config);
     let clock = Clock::start();
     let session = LocalSession::start(&config, clock, Bus::tapped(clock, recorder.tap()));
-    let engine = session.engine.heard_by(recorder.ear());
+    let engine = session.engine.with_observer(recorder.ear());
     let (commands, obeyed) = tokio::sync::mpsc::channel(1);
     commands.send(burst(5)).await.unwrap();
     let person = async {
@@ -505,9 +505,9 @@ async fn a_live_session_is_kept_and_passes() {
     let clock = Clock::start();
     let bus = Bus::tapped(clock, recorder.tap());
     let session = Session::start_on(config, clock, bus).await.unwrap();
-    let engine = session.engine().clone().heard_by(recorder.ear());
+    let engine = session.engine().clone().with_observer(recorder.ear());
     for command in [burst(10), faults(true), burst(10), faults(false), burst(10)] {
-        engine.obey(command);
+        engine.execute(command);
         engine.settled().await;
     }
     let drill = recorder.drill(clock.now());

@@ -118,11 +118,11 @@ async fn fall_ill<T: Transport, O: Observer + Clone>(traffic: Arc<Traffic>, stag
         if faults.profile != profile {
             profile = Arc::clone(&faults.profile);
             let profile = Box::new(profile.as_ref().clone());
-            stage.engine.obey(Command::SetFaultProfile { profile });
+            stage.engine.execute(Command::SetFaultProfile { profile });
         }
         if faults.on != on {
             on = faults.on;
-            stage.engine.obey(Command::SetFaults { on });
+            stage.engine.execute(Command::SetFaults { on });
         }
     }
 }
@@ -133,12 +133,12 @@ async fn act<T: Transport, O: Observer + Clone>(traffic: Arc<Traffic>, stage: St
     for (at, deed) in traffic.deeds() {
         clock.sleep_until(*at).await;
         match deed {
-            Deed::Force(mode) => stage.engine.obey(Command::SetBreaker { mode: *mode }),
-            Deed::Reset => stage.engine.obey(Command::ResetBreaker),
-            Deed::ClearCache => stage.engine.obey(Command::ClearCache),
+            Deed::Force(mode) => stage.engine.execute(Command::SetBreaker { mode: *mode }),
+            Deed::Reset => stage.engine.execute(Command::ResetBreaker),
+            Deed::ClearCache => stage.engine.execute(Command::ClearCache),
             Deed::Suspend(gap) => {
                 let until = clock.now() + *gap;
-                stage.engine.tell(EventKind::Suspended { until });
+                stage.engine.emit(EventKind::Suspended { until });
                 clock.skip(*gap).await;
             }
         }

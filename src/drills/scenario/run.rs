@@ -14,7 +14,7 @@ use crate::drills::recorded::{Answerer, SeenUpstream, TrafficError};
 use crate::event::{CallId, Event, Observer, UpstreamHealth};
 use crate::journal::{Header, Journal, LiveJournal};
 use crate::report::charts::History;
-use crate::session::bus::{Bus, Line, Tap};
+use crate::session::bus::{Bus, EventSink, Tap};
 use crate::session::{LocalSession, Session, SessionConfig, SessionError, UpstreamConfig};
 use crate::state::story::{Story, Why, Worth};
 use crate::time::{Clock, Timestamp, unix_seconds};
@@ -201,7 +201,7 @@ async fn play_locally(
         users: scene.scenario.person.ids(),
         ..SessionConfig::default()
     };
-    let bus = Line::new(clock, tap);
+    let bus = EventSink::new(clock, tap);
     let Some(traffic) = &scene.recorded else {
         return Ok(play_in(LocalSession::start(&config, clock, bus), scene).await);
     };
@@ -209,7 +209,7 @@ async fn play_locally(
         Answerer::Simulator(_) => play_in(LocalSession::start(&config, clock, bus), scene).await,
         Answerer::Seen(_) => {
             let seen = SeenUpstream::new(traffic, scene.seed, clock)?;
-            play_in(LocalSession::before(seen, &config, clock, bus), scene).await
+            play_in(LocalSession::with_transport(seen, &config, clock, bus), scene).await
         }
     })
 }

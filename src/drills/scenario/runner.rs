@@ -52,7 +52,7 @@ pub(super) async fn play<T: Transport, O: Observer + Clone>(scene: &Arc<Scene>, 
         let group = Group {
             index: index as u64,
             until: at(group.until.unwrap_or(scene.scenario.duration)),
-            prompts: Prompts::of(
+            prompts: Prompts::from_list(
                 &group.prompts.list,
                 group.prompts.distinct as usize,
                 group.prompts.skew,
@@ -96,10 +96,10 @@ async fn fall_ill<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: S
     for (phase, profile) in &scene.phases {
         clock.sleep_until(at(phase.from)).await;
         let profile = Box::new(profile.clone());
-        stage.engine.obey(Command::SetFaultProfile { profile });
-        stage.engine.obey(Command::SetFaults { on: true });
+        stage.engine.execute(Command::SetFaultProfile { profile });
+        stage.engine.execute(Command::SetFaults { on: true });
         clock.sleep_until(at(phase.until)).await;
-        stage.engine.obey(Command::SetFaults { on: false });
+        stage.engine.execute(Command::SetFaults { on: false });
     }
 }
 
@@ -111,7 +111,7 @@ async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: St
     for command in commands {
         clock.sleep_until(at(command.at)).await;
         for command in command.wish.commands() {
-            stage.engine.obey(command);
+            stage.engine.execute(command);
         }
         match command.wish {
             Wish::CancelAll => stop.all(),
@@ -123,12 +123,12 @@ async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: St
             Wish::Set(settings) => match changes::set(&stage.client.policy(), &settings) {
                 Ok(policy) => stage.client.take(policy),
                 // under a policy that the scenario was not read with
-                Err(message) => stage.engine.tell(EventKind::Noticed {
+                Err(message) => stage.engine.emit(EventKind::Noticed {
                     text: SafeText::new(&format!("not set: {message}")),
                 }),
             },
             Wish::Suspend(gap) => {
-                stage.engine.tell(EventKind::Suspended {
+                stage.engine.emit(EventKind::Suspended {
                     until: clock.now() + gap,
                 });
                 clock.skip(gap).await;

@@ -228,7 +228,7 @@ fn folded(name: &str) -> (State, Vec<u64>) {
     super::in_virtual_time(&scene, Some(paper.clone()), &Arc::default()).unwrap();
     let journal = std::mem::take(&mut *paper.0.lock().unwrap());
     let (mut state, mut stormy) = (State::default(), Vec::new());
-    let reader = crate::journal::Reader::open(Cursor::new(journal)).unwrap();
+    let reader = crate::journal::Reader::open(io::Cursor::new(journal)).unwrap();
     let ending = reader.for_each_event(|event| {
         let second = event.at.0 / 1_000_000_000;
         if second > state.last_event_at.0 / 1_000_000_000 && state.storm(state.last_event_at).is_some() {

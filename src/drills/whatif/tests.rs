@@ -44,10 +44,10 @@ fn burst_of(calls: u32) -> Command {
 /// Two bursts, the second of them before an upstream that fails.
 fn session(policy: &Policy) -> Vec<Event> {
     played(policy, |session| async move {
-        session.engine.obey(burst_of(30));
+        session.engine.execute(burst_of(30));
         session.engine.settled().await;
-        session.engine.obey(Command::SetFaults { on: true });
-        session.engine.obey(burst_of(30));
+        session.engine.execute(Command::SetFaults { on: true });
+        session.engine.execute(burst_of(30));
         session.engine.settled().await;
         session
     })
@@ -68,8 +68,8 @@ fn long_session(policy: &Policy) -> (Traffic, Tally) {
     let events = played(policy, |session| async move {
         for burst in 1..=9 {
             let on = burst == 2 || burst >= 7;
-            session.engine.obey(Command::SetFaults { on });
-            session.engine.obey(burst_of(30));
+            session.engine.execute(Command::SetFaults { on });
+            session.engine.execute(burst_of(30));
             session.engine.settled().await;
             session.env.clock.sleep(Duration::from_mins(1)).await;
         }
@@ -134,9 +134,9 @@ fn where_the_first_calls_are_gone_the_rest_is_judged_as_it_was() {
 fn calls_that_still_run_are_counted_as_such_and_played_to_their_end() {
     let policy = Policy::default();
     let events = played(&policy, |session| async move {
-        session.engine.obey(burst_of(30));
+        session.engine.execute(burst_of(30));
         session.engine.settled().await;
-        session.engine.obey(burst_of(30));
+        session.engine.execute(burst_of(30));
         session.env.clock.sleep(Duration::from_secs(1)).await;
         session
     });
@@ -157,11 +157,11 @@ fn that_settings_changed_meanwhile_is_told() {
     let policy = Policy::default().with("retry.attempts", "1").unwrap();
     let applied = policy.clone();
     let events = played(&Policy::default(), |session| async move {
-        session.engine.obey(burst_of(30));
+        session.engine.execute(burst_of(30));
         session.engine.settled().await;
         let policy = Box::new(applied);
-        session.engine.obey(Command::ApplyPolicy { policy });
-        session.engine.obey(burst_of(30));
+        session.engine.execute(Command::ApplyPolicy { policy });
+        session.engine.execute(burst_of(30));
         session.engine.settled().await;
         session
     });
@@ -209,7 +209,7 @@ fn a_running_session_is_told_of_each_edit() {
     let judging = shadow.start(bus.clone(), Clock::start()).unwrap();
     let ask = |edit, policy: Option<Policy>| {
         let policy = policy.map(Box::new);
-        shadow.obeyed(Timestamp::ZERO, &Command::JudgePolicy { edit, policy });
+        shadow.on_command(Timestamp::ZERO, &Command::JudgePolicy { edit, policy });
     };
     ask(1, Some(policy.clone()));
     assert_eq!(next(&told).edit, 1);
@@ -243,7 +243,7 @@ fn new_calls_are_judged_without_being_asked_again() {
     }
     let judging = shadow.start(bus.clone(), Clock::start()).unwrap();
     let policy = Some(Box::new(policy));
-    shadow.obeyed(Timestamp::ZERO, &Command::JudgePolicy { edit: 1, policy });
+    shadow.on_command(Timestamp::ZERO, &Command::JudgePolicy { edit: 1, policy });
     let before = next(&told);
     for event in rest {
         bus.emit(event.call, event.kind.clone());

@@ -1,32 +1,32 @@
-//! What bursts ask: prompts drawn with a Zipf-like skew, so that caches see a realistic mix.
+//! The prompts of bursts, drawn with a Zipf-like skew so that caches see a realistic mix.
 //!
 //! The prompt on line `r` is drawn with a probability proportional to `1 / r^s` with `s = 1` (Breslau et al.,
-//! "Web Caching and Zipf-like Distributions", 1999, found 0.64 to 0.83 for pages; chat openers are more alike).
+//! "Web Caching and Zipf-like Distributions", 1999, found 0.64 to 0.83 for pages; chat openers repeat more).
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 /// The bundled prompts, the most popular first.
 const LINES: &str = include_str!("../../../assets/prompts.txt");
-/// As skewed as they are drawn in bursts.
+/// The skew of bursts.
 const SKEW: f64 = 1.0;
 
 /// Prompts, the most popular first.
 #[derive(Clone, Debug)]
 pub struct Prompts {
     prompts: Vec<String>,
-    /// Sums of the weights up to and including each prompt.
-    cumulated: Vec<f64>,
+    /// Cumulative weights.
+    cumulative: Vec<f64>,
 }
 
 impl Prompts {
-    /// The prompts of `assets/prompts.txt`, each of them once.
+    /// The prompts of `assets/prompts.txt`, each once.
     pub fn bundled() -> Self {
         Self::new(lines().count(), SKEW)
     }
 
-    /// So many different prompts with weights of `1 / rank^skew`; 0 draws all alike. Beyond those of the file
-    /// they begin again, with a number behind them.
+    /// `distinct` prompts with weights of `1 / rank^skew`; a skew of 0 draws all equally often. Beyond the prompts of
+    /// the file they repeat with a number appended.
     pub fn new(distinct: usize, skew: f64) -> Self {
         let count = lines().count().max(1);
         let numbered = lines().cycle().enumerate().take(distinct);
@@ -37,8 +37,8 @@ impl Prompts {
         Self::weighted(prompts.collect(), skew)
     }
 
-    /// The first `distinct` of these, or the bundled ones where there are none, weighted in the same way.
-    pub fn of(list: &[String], distinct: usize, skew: f64) -> Self {
+    /// The first `distinct` prompts of `list`, or of the bundled ones if it is empty, weighted as in [`Self::new`].
+    pub fn from_list(list: &[String], distinct: usize, skew: f64) -> Self {
         if list.is_empty() {
             return Self::new(distinct, skew);
         }
@@ -48,21 +48,21 @@ impl Prompts {
     fn weighted(prompts: Vec<String>, skew: f64) -> Self {
         let mut sum = 0.0;
         let weights = (1..=prompts.len()).map(|rank| (rank as f64).powf(-skew));
-        let cumulated = weights.map(|weight| {
+        let cumulative = weights.map(|weight| {
             sum += weight;
             sum
         });
         Self {
             prompts,
-            cumulated: cumulated.collect(),
+            cumulative: cumulative.collect(),
         }
     }
 
-    /// Draws one.
+    /// Draws a prompt.
     pub fn draw(&self, generator: &mut StdRng) -> &str {
-        let all = self.cumulated.last().copied().unwrap_or_default();
+        let all = self.cumulative.last().copied().unwrap_or_default();
         let at = generator.random::<f64>() * all;
-        let rank = self.cumulated.partition_point(|sum| *sum <= at);
+        let rank = self.cumulative.partition_point(|sum| *sum <= at);
         self.prompts
             .get(rank)
             .or_else(|| self.prompts.last())
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn popular_prompts_come_up_more_often_and_all_come_up() {
+    fn popular_prompts_are_drawn_more_often_and_all_are_drawn() {
         let prompts = Prompts::bundled();
         assert!(prompts.prompts.len() >= 40);
         let mut generator = StdRng::seed_from_u64(7);
@@ -92,7 +92,7 @@ mod tests {
             *counts.entry(prompts.draw(&mut generator)).or_default() += 1;
         }
         assert_eq!(counts.len(), prompts.prompts.len());
-        // rank 1 against rank 10: ten times as often, within a quarter
+        // rank 1 is drawn ten times as often as rank 10, within a quarter
         let ratio =
             f64::from(counts[prompts.prompts[0].as_str()]) / f64::from(counts[prompts.prompts[9].as_str()]);
         assert!((7.5..12.5).contains(&ratio), "{ratio}");

@@ -1,24 +1,24 @@
-//! The way to the upstream: straight, or through the simulator that breaks what passes.
+//! The route to the upstream: direct, or through the simulator that injects faults.
 //!
-//! With faults off a real upstream is asked directly, so that its own errors are seen as they are: a refused
-//! connection behind a middleman would look like a reset. With faults on the way leads through the middle.
+//! With faults off, requests go to a real upstream directly, so that its errors keep their form: behind a proxy a
+//! refused connection would look like a reset. With faults on, they pass through the simulator.
 
 use crate::client::{ApiKey, AttemptRequest, HttpTransport, Response, SendError, Transport};
 use crate::event::UpstreamInfo;
 use crate::simulator::FaultControl;
 
-/// Chooses the way for each attempt.
+/// A transport that chooses the route of each attempt.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Through the simulator; it is the upstream itself where there is no other.
+    /// Through the simulator, which is the upstream itself without a real one.
     through_simulator: HttpTransport,
-    /// Straight to a real upstream.
+    /// Direct to a real upstream.
     direct: Option<HttpTransport>,
     faults: FaultControl,
 }
 
 impl Route {
-    /// A route; `direct` leads to the real upstream, if there is one.
+    /// A route; `direct` is the transport to the real upstream, if any.
     pub fn new(
         through_simulator: HttpTransport,
         direct: Option<HttpTransport>,
@@ -31,14 +31,14 @@ impl Route {
         }
     }
 
-    fn way(&self) -> &HttpTransport {
+    fn current(&self) -> &HttpTransport {
         match &self.direct {
             Some(direct) if !self.faults.is_on() => direct,
             _ => &self.through_simulator,
         }
     }
 
-    /// The transport that leads to whoever answers in the end: for probes and for the name on the screen.
+    /// The transport of the server that answers in the end, for probes and for the name on the screen.
     pub fn upstream(&self) -> &HttpTransport {
         self.direct.as_ref().unwrap_or(&self.through_simulator)
     }
@@ -46,7 +46,7 @@ impl Route {
 
 impl Transport for Route {
     async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {
-        self.way().send(request).await
+        self.current().send(request).await
     }
 
     fn info(&self) -> UpstreamInfo {

@@ -1,5 +1,4 @@
-//! A bus that nobody watches: every event gets its place and its time and goes to the tap, as on a
-//! [`Bus`](super::Bus), but is not folded into a state, which nobody would read.
+//! A bus without viewers: stamps events as a [`Bus`](super::Bus) does and passes them to its tap, but keeps no state.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,25 +6,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::event::{CallId, Event, EventKind, Observer};
 use crate::time::{Clock, Timestamp};
 
-/// See the module documentation. Cloning is cheap; it ends with its last clone.
+/// An observer that stamps events and passes them to one tap. Clones share it.
 #[derive(Clone)]
-pub struct Line {
+pub struct EventSink {
     clock: Clock,
     end: Arc<Mutex<End>>,
 }
 
-/// A tap that may keep what it is given.
-type Keeping = Box<dyn FnMut(&Arc<Event>) + Send>;
+/// A tap that may keep the events.
+type SharedTap = Box<dyn FnMut(&Arc<Event>) + Send>;
 
 struct End {
     next_seq: u64,
     last_at: Timestamp,
-    tap: Keeping,
+    tap: SharedTap,
 }
 
-impl Line {
-    /// A line without a past; events are stamped by `clock`. What is said of the tap of a
-    /// [tapped bus](super::Bus::tapped) holds for this one, which may also keep what it is given.
+impl EventSink {
+    /// An empty sink that stamps events with `clock`. The tap must meet the conditions of [`Bus::tapped`](super::Bus::tapped);
+    /// it may keep the events.
     pub fn new(clock: Clock, tap: impl FnMut(&Arc<Event>) + Send + 'static) -> Self {
         let end = End {
             next_seq: 0,
@@ -39,7 +38,7 @@ impl Line {
     }
 }
 
-impl Observer for Line {
+impl Observer for EventSink {
     fn emit(&self, call: Option<CallId>, kind: EventKind) {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         // read under the lock: the order of the times is the order of the events
@@ -50,9 +49,9 @@ impl Observer for Line {
     }
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for EventSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").finish_non_exhaustive()
+        f.debug_struct("EventSink").finish_non_exhaustive()
     }
 }
 
@@ -62,23 +61,22 @@ mod tests {
     use crate::session::bus::Bus;
     use crate::state::fixture;
 
-    /// What is played without a screen is numbered and timed as under one.
     #[tokio::test(start_paused = true)]
-    async fn a_line_tells_what_the_tap_of_a_bus_is_told() {
+    async fn a_sink_emits_the_events_of_a_bus() {
         let clock = Clock::start();
         let (from_bus, on_bus) = std::sync::mpsc::channel();
-        let (from_line, on_line) = std::sync::mpsc::channel();
+        let (from_sink, on_sink) = std::sync::mpsc::channel();
         let tap = move |event: &Event| from_bus.send(event.clone()).unwrap();
         let bus = Bus::tapped(clock, Box::new(tap));
-        let line = Line::new(clock, move |event| from_line.send(Event::clone(event)).unwrap());
+        let sink = EventSink::new(clock, move |event| from_sink.send(Event::clone(event)).unwrap());
         for event in fixture::session(7, 20) {
             bus.emit(event.call, event.kind.clone());
-            line.emit(event.call, event.kind);
+            sink.emit(event.call, event.kind);
             clock.sleep(std::time::Duration::from_millis(3)).await;
         }
-        drop((bus, line));
+        drop((bus, sink));
         let on_bus: Vec<Event> = on_bus.iter().collect();
         assert!(!on_bus.is_empty());
-        assert_eq!(on_line.iter().collect::<Vec<_>>(), on_bus);
+        assert_eq!(on_sink.iter().collect::<Vec<_>>(), on_bus);
     }
 }
