@@ -16,6 +16,7 @@ mod read;
 mod semantic;
 mod shadow;
 mod upstream;
+mod wording;
 
 use std::fmt;
 

@@ -5,6 +5,8 @@
 //! other untrusted text. The mapping is **character by character, not sequence stripping**, so a sequence
 //! that is split over two chunks cannot slip through.
 
+pub(crate) mod units;
+
 use std::fmt;
 use std::ops::Deref;
 

@@ -118,7 +118,7 @@ fn list(name: &str, worth: &Worth) -> String {
         } else {
             String::new()
         };
-        lines.extend(section(&format!("{} ({all}{more})", fate.label()), rows));
+        lines.extend(section(&format!("{} ({all}{more})", fate.brief()), rows));
     }
     lines.extend(section("most tries", &worth.tried));
     lines.extend(section("slowest", &worth.slowest));
@@ -148,7 +148,7 @@ fn section(title: &str, rows: &[Row]) -> Vec<String> {
             tries => format!("{tries} tries"),
         };
         let prompt = SafeText::excerpt(&row.prompt, PROMPT);
-        let (call, took, fate) = (row.call.to_string(), row.took.as_secs_f64(), row.fate.label());
+        let (call, took, fate) = (row.call.to_string(), row.took.as_secs_f64(), row.fate.brief());
         format!("  {call:>7} {fate:<8} {took:>8.2}s  {tries:<9} {prompt}")
     });
     head.into_iter().chain(rows).collect()
@@ -227,7 +227,7 @@ mod tests {
         ] {
             assert!(out.contains(&format!("\n{title}")), "{title}: {out}");
         }
-        let rows = |fate: Fate| out.lines().filter(|line| line.contains(fate.label())).count();
+        let rows = |fate: Fate| out.lines().filter(|line| line.contains(fate.brief())).count();
         assert!(rows(Fate::Failed) > 1, "{out}");
     }
 

@@ -179,7 +179,7 @@ pub fn summary(state: &State) -> String {
     let totals = &state.calls.totals;
     let fates = Fate::ALL.iter().filter(|fate| totals.ended(**fate) > 0);
     let fates: Vec<String> = fates
-        .map(|fate| format!("{} {}", totals.ended(*fate), fate.label()))
+        .map(|fate| format!("{} {}", totals.ended(*fate), fate.brief()))
         .collect();
     let ended = if fates.is_empty() {
         "none yet".to_owned()
@@ -221,7 +221,7 @@ fn write(state: &State, parts: &[Part], recovery: Option<Duration>) -> String {
     }
     let _ = write!(text, "{:<24}{:>6}", "part", "calls");
     for fate in Fate::ALL {
-        let _ = write!(text, "{:>9}", fate.label());
+        let _ = write!(text, "{:>9}", fate.brief());
     }
     let _ = writeln!(text, "{:>9}{:>8}", "attempts", "time");
     for part in parts {
@@ -276,11 +276,7 @@ fn guards(text: &mut String, state: &State) {
         state.breaker.opened,
         if state.breaker.opened == 1 { "" } else { "s" },
         state.breaker.refused,
-        match state.breaker.state {
-            BreakerState::Closed => "closed",
-            BreakerState::Open => "open",
-            BreakerState::HalfOpen => "half-open",
-        }
+        state.breaker.state.brief()
     );
     let quantile = |q| state.latency.call.quantile(q).unwrap_or_default().as_secs_f64();
     let _ = writeln!(

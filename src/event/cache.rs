@@ -69,32 +69,7 @@ pub enum DiffKind {
     Number,
 }
 
-impl DiffKind {
-    /// What it is that differs, to be said after the name of the field; empty where the name says it all.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Value => "",
-            Self::Added => "added",
-            Self::Missing => "left out",
-            Self::Order => "the order",
-            Self::Whitespace => "white space",
-            Self::Case => "upper and lower case",
-            Self::Time => "a time",
-            Self::Id => "a random id",
-            Self::Number => "a number",
-        }
-    }
-}
-
 impl FieldDiff {
-    /// `system prompt: a time`.
-    pub fn label(&self) -> String {
-        match self.how.label() {
-            "" => self.field.single_line(),
-            how => format!("{}: {how}", self.field.single_line()),
-        }
-    }
-
     /// Whether it is only that something else was asked: no fault of anybody.
     pub fn is_another_question(&self) -> bool {
         let question = matches!(self.field.as_str(), "prompt" | "earlier turns");

@@ -90,20 +90,6 @@ impl Fate {
     pub fn is_served(self) -> bool {
         matches!(self, Self::Answered | Self::Hit | Self::Shared)
     }
-
-    /// The word for it.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Answered => "ok",
-            Self::Hit => "hit",
-            Self::Shared => "shared",
-            Self::RateLimited => "limited",
-            Self::CircuitOpen => "refused",
-            Self::Failed => "failed",
-            Self::Interrupted => "cut",
-            Self::Cancelled => "stopped",
-        }
-    }
 }
 
 /// Why no other attempt follows.

@@ -98,44 +98,6 @@ pub enum FailureClass {
     Internal,
 }
 
-impl FailureClass {
-    /// At most four characters, for a lane: what to print where no status is known.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Connect => "CON",
-            Self::ConnectTimeout | Self::HeaderTimeout => "TMO",
-            Self::Dns => "DNS",
-            Self::Tls => "TLS",
-            Self::Reset => "RST",
-            Self::RateLimited => "429",
-            Self::Quota => "QUOT",
-            Self::RequestTimeout => "408",
-            Self::Conflict => "409",
-            Self::ServerError => "500",
-            Self::BadGateway => "502",
-            Self::Unavailable => "503",
-            Self::Overloaded => "529",
-            Self::Loading => "LOAD",
-            Self::Invalid => "400",
-            Self::ContextLength => "CTX",
-            Self::Auth => "401",
-            Self::NotFound => "404",
-            Self::TooLarge => "413",
-            Self::Unsupported => "501",
-            Self::Redirect => "3xx",
-            Self::Cut | Self::Interrupted => "CUT",
-            Self::Stalled | Self::NoProgress => "STAL",
-            Self::Malformed => "JSON",
-            Self::NotAnApi => "HTML",
-            Self::Oversize => "BIG",
-            Self::Deadline => "DEAD",
-            Self::LimitRejected => "LIM",
-            Self::BreakerRefused => "OPEN",
-            Self::Internal => "BUG",
-        }
-    }
-}
-
 /// Which header a wait came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -189,15 +151,6 @@ impl Failure {
             message: message.into(),
             hint: None,
             should_retry: None,
-        }
-    }
-
-    /// The status, or the class in at most four characters.
-    pub fn label(&self) -> String {
-        match (self.status, self.class) {
-            // a status of 200 says nothing about what broke afterwards
-            (Some(status), class) if status >= 300 && class != FailureClass::Loading => status.to_string(),
-            (_, class) => class.label().to_owned(),
         }
     }
 }

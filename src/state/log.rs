@@ -309,13 +309,13 @@ mod tests {
             .tell(32, hit)
             .tell(32, ended(Fate::Hit, 0, 0));
         let expected = [
-            "break breaker sim: 11/20 failed (55%) >= 50%, cool-down 5.0s",
+            "break breaker sim: open: 11 of 20 calls failed (55% >= 50%), cool-down 5.0s",
             "refuse #36 refused: breaker open, probe in 4.2s",
             "break breaker sim: half-open, one probe may pass",
-            "break breaker sim: probe failed, open again, cool-down 10.0s",
+            "break breaker sim: open: probe failed, cool-down 10s",
             "break breaker sim: closed by hand",
-            "bucket tokens short: #37 queued, next admit in 0.4s",
-            "refuse #39 turned away by the limiter: would wait 75.0s",
+            "bucket #37 queued for the token bucket, next admit in 0.4s",
+            "refuse #39 rejected by the limiter: forecast wait 1m15s exceeds limit.max_wait",
             "bucket paused for 2.0s: the server asks for it",
             "hit #32 exact hit, 412 tokens saved",
         ];

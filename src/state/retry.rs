@@ -304,7 +304,7 @@ impl RetryView {
     }
 
     fn count_cause(&mut self, failure: &Failure) {
-        let label = failure.label();
+        let label = failure.brief();
         if let Some(count) = self.causes.get_mut(&label) {
             *count += 1;
         } else if self.causes.len() < MAX_CAUSES {

@@ -113,11 +113,6 @@ pub enum LookKind {
 }
 
 impl Lookups {
-    /// Hits over lookups, 0 to 1; nothing before the first lookup.
-    pub fn rate(&self) -> Option<f64> {
-        (self.asked > 0).then(|| self.hits as f64 / self.asked as f64)
-    }
-
     fn count(&mut self, hit: bool) {
         self.asked += 1;
         self.hits += u64::from(hit);
@@ -323,7 +318,6 @@ mod tests {
         assert_eq!(view.mode, SemanticMode::Shadow);
         assert_eq!(view.live, Lookups { asked: 2, hits: 1 });
         assert_eq!(view.shadow, Lookups { asked: 2, hits: 1 });
-        assert_eq!(view.shadow.rate(), Some(0.5));
         assert_eq!(view.misses.values().sum::<u64>(), 3);
         assert_eq!((view.saved_tokens, view.shadow_tokens), (60, 60));
         assert_eq!(view.saved_time, Duration::from_secs(2));

@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use labels::span;
 pub use ranking::{Row, Worth};
 pub use step::{
     Admitted, Ended, Finished, Judged, Level, Levels, MeaningHit, MeaningMiss, Moved, OwnLevels, Queued,

@@ -27,7 +27,6 @@ pub mod timeline;
 pub mod title;
 #[cfg(test)]
 mod totality;
-pub mod units;
 pub mod users;
 pub mod verdict;
 
@@ -44,6 +43,7 @@ use super::theme::{Glyphs, Role, Theme};
 use super::ui::Mode;
 use super::view::View;
 use super::wrap;
+use crate::text::units;
 
 /// A region of the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

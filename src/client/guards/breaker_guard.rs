@@ -16,6 +16,7 @@ use crate::client::transport::Transport;
 use crate::event::{EventKind, Failure, FailureClass, Observer, Phase, Sample, WindowCounts};
 use crate::policy::breaker::{Acquired, Check, Move, Permit, Settled};
 use crate::policy::classify;
+use crate::text::units;
 use crate::time::Timestamp;
 
 /// The event of a transition.
@@ -191,10 +192,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         self.note(flight, EventKind::BreakerRefused { until, window });
         let message = match until {
             Some(until) => {
-                let wait = self.env.clock.now().until(until).as_secs_f64();
-                format!("breaker open, not sent; it lets a probe through in {wait:.1}s")
+                let wait = units::duration(self.env.clock.now().until(until));
+                format!("circuit open, not sent; next probe in {wait}")
             }
-            None => "breaker open, not sent".to_owned(),
+            None => "circuit open, not sent".to_owned(),
         };
         Failure::new(FailureClass::BreakerRefused, Phase::NotSent, message)
     }

@@ -119,7 +119,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 }
                 Admission::Rejected { reason, predicted } => {
                     let saw = guards.levels(now, user, tokens);
-                    let failure = rejection(reason, predicted, &saw, user);
+                    let failure = rejection(reason, predicted, &saw, guards.limiter.waiting());
                     self.note_rejected(&guards, flight, reason, predicted, saw);
                     return Err(failure);
                 }
@@ -218,7 +218,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     PollOutcome::NotQueued => {
                         place.left = true;
                         let saw = guards.levels(now, user, tokens);
-                        return Err(rejection(LimitReject::Displaced, None, &saw, user));
+                        return Err(rejection(
+                            LimitReject::Displaced,
+                            None,
+                            &saw,
+                            guards.limiter.waiting(),
+                        ));
                     }
                 }
             };
@@ -238,10 +243,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let saw = guards.levels(self.env.clock.now(), user, tokens);
         if !waits {
             // between the two locks its place was given to another one, and that was told
-            return rejection(LimitReject::Displaced, None, &saw, user);
+            return rejection(LimitReject::Displaced, None, &saw, guards.limiter.waiting());
         }
         let reason = LimitReject::WaitTooLong;
-        let failure = rejection(reason, None, &saw, user);
+        let failure = rejection(reason, None, &saw, guards.limiter.waiting());
         self.note_rejected(&guards, place.flight, reason, None, saw);
         failure
     }

@@ -206,7 +206,7 @@ async fn forced_open_forced_closed_and_reset() {
     rig.client.force_breaker(BreakerMode::ForcedOpen);
     let refused_call = rig.ask(&warm("hi")).await.unwrap_err();
     assert_eq!(refused_call.fate, Fate::CircuitOpen);
-    assert_eq!(refused_call.failure.message.as_str(), "breaker open, not sent");
+    assert_eq!(refused_call.failure.message.as_str(), "circuit open, not sent");
     rig.client.force_breaker(BreakerMode::ForcedClosed);
     rig.upstream.push(vec![refused(); 20]);
     for _ in 0..20 {

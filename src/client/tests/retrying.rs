@@ -168,7 +168,7 @@ async fn a_hint_too_long_ends_the_call_and_pauses_the_limiter() {
         (Fate::RateLimited, FailureClass::LimitRejected)
     );
     assert!(
-        next.failure.message.as_str().contains("121.0s"),
+        next.failure.message.as_str().contains("2m01s"),
         "{}",
         next.failure
     );

@@ -62,7 +62,7 @@ impl Report {
             .fates
             .iter()
             .filter(|(_, count)| **count > 0)
-            .map(|(fate, count)| row(fate.label(), *count))
+            .map(|(fate, count)| row(fate.brief(), *count))
             .collect();
         rows.push(row("all", all));
         table(&words(["fate", "calls", "share"]), &rows)

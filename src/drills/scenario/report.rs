@@ -258,7 +258,7 @@ impl Report {
         let mut fates = String::new();
         for (fate, count) in self.fates.iter().filter(|(_, count)| **count > 0) {
             let comma = if fates.is_empty() { "" } else { ", " };
-            write!(fates, "{comma}{count} {}", fate.label())?;
+            write!(fates, "{comma}{count} {}", fate.brief())?;
         }
         writeln!(f, "calls     {}: {fates}", self.count(Measure::Calls))?;
         writeln!(

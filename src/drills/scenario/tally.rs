@@ -295,7 +295,7 @@ impl Tally {
         let used = match result {
             AttemptResult::Succeeded { usage, .. } => Some(usage.total()),
             AttemptResult::Failed { failure } => {
-                *self.causes.entry(failure.label()).or_default() += 1;
+                *self.causes.entry(failure.brief()).or_default() += 1;
                 match failure.phase {
                     Phase::NotSent | Phase::Refused | Phase::Final => None,
                     Phase::Ambiguous | Phase::Begun | Phase::Delivered => self.of(event).map(begun),
@@ -343,7 +343,7 @@ impl Tally {
         }) = nearest
             && let Some(diff) = differs.first().filter(|diff| !diff.is_another_question())
         {
-            *self.near.entry(diff.label()).or_default() += 1;
+            *self.near.entry(diff.brief()).or_default() += 1;
         }
     }
 

@@ -278,7 +278,7 @@ impl Measured {
             "refused, by guard", "paraphrases", "look-alikes"
         )?;
         for (guard, [paraphrases, others]) in &self.guards {
-            writeln!(f, "  {:<18}{paraphrases:>12}{others:>14}", name_of(*guard))?;
+            writeln!(f, "  {:<18}{paraphrases:>12}{others:>14}", guard.brief())?;
         }
         Ok(())
     }
@@ -303,20 +303,5 @@ impl Measured {
             writeln!(f, "  and {more} more: --json has them all")?;
         }
         Ok(())
-    }
-}
-
-fn name_of(guard: SemanticGuard) -> &'static str {
-    match guard {
-        SemanticGuard::Number => "number",
-        SemanticGuard::Unit => "unit",
-        SemanticGuard::Negation => "negation",
-        SemanticGuard::Opposite => "opposite",
-        SemanticGuard::Name => "name",
-        SemanticGuard::Quote => "quote",
-        SemanticGuard::Role => "role",
-        SemanticGuard::Language => "language",
-        SemanticGuard::Question => "question",
-        SemanticGuard::Word => "word",
     }
 }

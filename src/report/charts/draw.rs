@@ -93,7 +93,7 @@ impl Series {
             .zip(fills)
             .enumerate()
             .map(|(at, (fate, fill))| Layer {
-                name: fate.label(),
+                name: fate.brief(),
                 fill,
                 heights: self.per_second(|bin| bin.fates.get(at).copied().unwrap_or_default()),
             });

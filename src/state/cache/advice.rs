@@ -35,16 +35,15 @@ impl CacheView {
         if !is_most(*count, calls) {
             return None;
         }
-        let why = match reason {
+        let remedy = match reason {
             BypassReason::Off => return None,
-            BypassReason::NotDeterministic => {
-                "have no temperature 0 and no seed: another answer may be wanted, so none is looked up. Send one of them, or opt in."
-            }
-            BypassReason::Asked => "asked for a fresh answer.",
+            BypassReason::NotDeterministic => " Send one of them, or opt in.",
+            BypassReason::Asked => "",
         };
+        let why = reason.sentence();
         Some(Advice {
-            text: format!("{count} of {calls} calls {why}"),
-            remedy: *reason == BypassReason::NotDeterministic,
+            text: format!("{count} of {calls} calls bypass the cache: {why}.{remedy}"),
+            remedy: !remedy.is_empty(),
         })
     }
 
@@ -56,7 +55,7 @@ impl CacheView {
             .into_iter()
             .find(|one| !one.example.is_another_question() && is_most(one.alone, missed))?;
         let field = top.example.field.single_line();
-        let what = match top.example.how.label() {
+        let what = match top.example.how.brief() {
             "" => String::new(),
             how => format!(": {how}"),
         };
@@ -87,24 +86,15 @@ impl CacheView {
         if !is_most(*count, missed) {
             return None;
         }
-        let (why, remedy) = match reason {
-            MissReason::NeverSeen => (
-                "were asked for the first time: nothing stored was the same.",
-                false,
-            ),
-            MissReason::Expired => (
-                "were stored once and are too old now. A longer cache.ttl keeps them.",
-                true,
-            ),
-            MissReason::Evicted => (
-                "were stored once and had to make room. A larger cache.max_bytes keeps them.",
-                true,
-            ),
+        let remedy = match reason {
+            MissReason::NeverSeen => "",
+            MissReason::Expired => " A longer cache.ttl keeps them.",
+            MissReason::Evicted => " A larger cache.max_bytes keeps them.",
             MissReason::Collision => return None,
         };
         Some(Advice {
-            text: format!("{count} of {missed} misses {why}"),
-            remedy,
+            text: format!("{count} of {missed} misses: {}.{remedy}", reason.sentence()),
+            remedy: !remedy.is_empty(),
         })
     }
 }
@@ -162,7 +152,7 @@ mod tests {
             "14 of 20 misses differ only in the system prompt: a time (\"10:32:01\"). Leave it out, or round it to the day."
         );
         // half is not most, and four are not enough
-        assert!(text(after(20, 10, stamp)).starts_with("20 of 20 misses were asked for the first time"));
+        assert!(text(after(20, 10, stamp)).starts_with("20 of 20 misses: never seen before"));
         assert_eq!(after(4, 4, stamp), None);
     }
 
@@ -175,7 +165,7 @@ mod tests {
         );
         assert_eq!(other.map(|advice| advice.remedy), Some(false));
         let question = after(9, 9, ("prompt", DiffKind::Value, "cats", "dogs"));
-        assert!(text(question).starts_with("9 of 9 misses were asked for the first time"));
+        assert!(text(question).starts_with("9 of 9 misses: never seen before"));
         let blank = after(9, 9, ("prompt", DiffKind::Whitespace, "a  b", "a b"));
         assert!(text(blank).contains("only in the prompt: white space"));
     }
@@ -185,11 +175,11 @@ mod tests {
         let mut view = CacheView::default();
         assert_eq!(view.advice(), None);
         view.misses = [(MissReason::Expired, 7), (MissReason::NeverSeen, 2)].into();
-        assert!(text(view.advice()).contains("7 of 9 misses were stored once and are too old"));
+        assert!(text(view.advice()).contains("7 of 9 misses: stored before, but expired"));
         view.misses = [(MissReason::Evicted, 7), (MissReason::NeverSeen, 2)].into();
         assert!(text(view.advice()).contains("cache.max_bytes"));
         view.bypasses = [(BypassReason::NotDeterministic, 40)].into();
-        assert!(text(view.advice()).starts_with("40 of 49 calls have no temperature 0"));
+        assert!(text(view.advice()).starts_with("40 of 49 calls bypass the cache: no temperature 0"));
         view.on = false;
         assert_eq!(view.advice(), None);
     }

@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(counts, [(1, 1), (0, 1)]);
         let words = misses.fields[0].example.words();
         assert_eq!((words.0.as_str(), words.1.as_str()), ("10:32:01", "10:30:00"));
-        assert_eq!(misses.by_count()[0].example.label(), "system prompt: a time");
+        assert_eq!(misses.by_count()[0].example.brief(), "system prompt: a time");
     }
 
     #[test]

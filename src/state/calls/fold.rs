@@ -213,7 +213,7 @@ impl Calls {
             }
             AttemptResult::Failed { failure } => {
                 call.failure = Some(failure.clone());
-                failure.label()
+                failure.brief()
             }
             AttemptResult::Cancelled => String::new(),
         };
@@ -288,7 +288,7 @@ impl Calls {
             id,
             Doing::Ended,
             at,
-            failure.map(Failure::label).unwrap_or_default(),
+            failure.map(Failure::brief).unwrap_or_default(),
         );
         self.totals.ended_as(fate);
         if let Some(counts) = of_burst(&mut self.burst, origin) {

@@ -1,11 +1,9 @@
 //! What the guards say: cache, flights, limiter and breaker.
 
 use super::LogKind;
-use super::sentence::{About, Sentence, count, seconds, upstream_name};
-use crate::event::{
-    BreakerMode, BreakerState, Constraint, EventKind, EvictReason, LimitReject, MoveReason, NearMiss, Origin,
-    WindowCounts,
-};
+use super::sentence::{About, Sentence, upstream_name};
+use crate::event::{BreakerState, EventKind, EvictReason, MoveReason, NearMiss, Origin, WindowCounts};
+use crate::text::units;
 
 impl About<'_> {
     pub(super) fn cache(&self, kind: &EventKind) -> Sentence {
@@ -18,7 +16,7 @@ impl About<'_> {
             EventKind::CacheEvicted { reason, removed, .. } => match reason {
                 EvictReason::Cleared => Some((
                     LogKind::Note,
-                    format!("cache cleared, {} gone", count(*removed, "answer")),
+                    format!("cache cleared, {} gone", units::count(*removed, "answer")),
                 )),
                 EvictReason::Expired | EvictReason::Capacity | EvictReason::Labelled => None,
             },
@@ -54,7 +52,7 @@ impl About<'_> {
             let text = format!(
                 "{} missed: only the {} is not that of {}",
                 self.id,
-                diff.label(),
+                diff.brief(),
                 nearest.source
             );
             (LogKind::Note, text)
@@ -92,18 +90,13 @@ impl About<'_> {
                 waiting: 1,
                 ..
             } => {
-                let what = match constraint {
-                    Constraint::Requests => "requests short",
-                    Constraint::Tokens => "tokens short",
-                    Constraint::Slots => "all slots in use",
-                    Constraint::Paused => "paused",
-                    Constraint::UserRequests => "the user's requests short",
-                    Constraint::UserTokens => "the user's tokens short",
-                };
                 let next = ready_at.map_or(String::new(), |ready_at| {
-                    format!(", next admit in {}", seconds(self.at.until(ready_at)))
+                    format!(", next admit in {}", units::duration(self.at.until(ready_at)))
                 });
-                Some((LogKind::Bucket, format!("{what}: {id} queued{next}")))
+                Some((
+                    LogKind::Bucket,
+                    format!("{id} queued for {}{next}", constraint.sentence()),
+                ))
             }
             EventKind::LimitRejected {
                 reason,
@@ -111,26 +104,14 @@ impl About<'_> {
                 waiting,
                 ..
             } => {
-                let why = match reason {
-                    LimitReject::QueueFull => format!("the queue is full ({waiting} waiting)"),
-                    LimitReject::TooLarge => "needs more than the bucket can hold".to_owned(),
-                    LimitReject::WaitTooLong => match predicted {
-                        Some(wait) => format!("would wait {}", seconds(*wait)),
-                        None => "waited as long as it may".to_owned(),
-                    },
-                    LimitReject::UserTooLarge => "needs more than its user's bucket can hold".to_owned(),
-                    LimitReject::Displaced => {
-                        "the queue is full, and other users have fewer calls in it".to_owned()
-                    }
-                    LimitReject::Deadline => "its deadline would pass in the queue".to_owned(),
-                };
-                Some((LogKind::Refuse, format!("{id} turned away by the limiter: {why}")))
+                let why = reason.sentence(*waiting, *predicted);
+                Some((LogKind::Refuse, format!("{id} rejected by the limiter: {why}")))
             }
             EventKind::LimitPaused { until } => Some((
                 LogKind::Bucket,
                 format!(
                     "paused for {}: the server asks for it",
-                    seconds(self.at.until(*until))
+                    units::duration(self.at.until(*until))
                 ),
             )),
             EventKind::LimitQueued { .. }
@@ -152,7 +133,7 @@ impl About<'_> {
         match kind {
             EventKind::BreakerRefused { until, .. } => {
                 let next = until.map_or(String::new(), |until| {
-                    format!(", probe in {}", seconds(self.at.until(until)))
+                    format!(", probe in {}", units::duration(self.at.until(until)))
                 });
                 Some((LogKind::Refuse, format!("{id} refused: breaker open{next}")))
             }
@@ -167,9 +148,9 @@ impl About<'_> {
                 let what = match to {
                     BreakerState::Open => {
                         let cool_down = until.map_or(String::new(), |until| {
-                            format!(", cool-down {}", seconds(self.at.until(until)))
+                            format!(", cool-down {}", units::duration(self.at.until(until)))
                         });
-                        format!("{}{cool_down}", self.trip(*reason, window))
+                        format!("open: {}{cool_down}", self.trip(*reason, *window))
                     }
                     BreakerState::HalfOpen => "half-open, one probe may pass".to_owned(),
                     BreakerState::Closed if *reason == MoveReason::Manual => "closed by hand".to_owned(),
@@ -178,14 +159,7 @@ impl About<'_> {
                 let gap = if name.is_empty() { "" } else { " " };
                 Some((LogKind::Breaker, format!("breaker{gap}{name}: {what}")))
             }
-            EventKind::BreakerForced { mode } => {
-                let what = match mode {
-                    BreakerMode::Automatic => "breaker decides by itself again",
-                    BreakerMode::ForcedOpen => "breaker held open by hand",
-                    BreakerMode::ForcedClosed => "breaker held closed by hand",
-                };
-                Some((LogKind::Breaker, what.to_owned()))
-            }
+            EventKind::BreakerForced { mode } => Some((LogKind::Breaker, mode.sentence().to_owned())),
             EventKind::BreakerAdmitted { .. }
             | EventKind::BreakerRecorded { .. }
             | session_events!()
@@ -198,29 +172,16 @@ impl About<'_> {
         }
     }
 
-    /// Why it opened.
-    fn trip(&self, reason: MoveReason, window: &WindowCounts) -> String {
+    /// Why it opened, with the share that exceeded its limit.
+    fn trip(&self, reason: MoveReason, window: WindowCounts) -> String {
         let policy = &self.before.policy.breaker;
-        let percent = |part: u32| f64::from(part) * 100.0 / f64::from(window.total.max(1));
-        match reason {
-            MoveReason::FailureRate => format!(
-                "{}/{} failed ({:.0}%) >= {:.0}%",
-                window.failed,
-                window.total,
-                percent(window.failed),
-                policy.failure_rate * 100.0
-            ),
-            MoveReason::SlowRate => format!(
-                "{}/{} slow ({:.0}%) >= {:.0}%",
-                window.slow,
-                window.total,
-                percent(window.slow),
-                policy.slow_rate * 100.0
-            ),
-            MoveReason::Consecutive => format!("{} failures in a row", window.consecutive),
-            MoveReason::ProbeFailed => "probe failed, open again".to_owned(),
-            MoveReason::Manual => "opened by hand".to_owned(),
-            MoveReason::CoolDown | MoveReason::ProbesSucceeded => "open".to_owned(),
-        }
+        let (part, limit) = match reason {
+            MoveReason::FailureRate => (window.failed, policy.failure_rate),
+            MoveReason::SlowRate => (window.slow, policy.slow_rate),
+            _ => return reason.sentence(window),
+        };
+        let share = f64::from(part) / f64::from(window.total.max(1));
+        let (share, limit) = (units::rate(share), units::rate(limit));
+        format!("{} ({share} >= {limit})", reason.sentence(window))
     }
 }

@@ -87,11 +87,7 @@ impl About<'_> {
 
 /// What is wrong with the embedder: `the embedder failed: connection refused`.
 fn trouble(reason: SemanticMiss, detail: Option<&SafeText>) -> String {
-    let what = if reason == SemanticMiss::Late {
-        "the embedder is too slow"
-    } else {
-        "the embedder failed"
-    };
+    let what = reason.sentence();
     match detail.map(SafeText::single_line) {
         // most details name it, and a row is short
         Some(detail) if detail.starts_with("the embedder") => detail,
@@ -105,7 +101,7 @@ fn refused(id: &str, nearest: &NearestPrompt) -> String {
     let why = nearest
         .objection
         .as_ref()
-        .map_or(String::new(), |objection| format!(": {}", objection.words()));
+        .map_or(String::new(), |objection| format!(": {}", objection.sentence()));
     format!(
         "{id} semantic {:.2} with {} refused{why}",
         nearest.similarity, nearest.source

@@ -1,7 +1,5 @@
 //! The sentences themselves.
 
-use std::time::Duration;
-
 use super::LogKind;
 use crate::event::{
     CallId, Event, EventKind, Failure, FailureClass, Fate, HintSource, StopReason, UpstreamHealth,
@@ -9,6 +7,7 @@ use crate::event::{
 };
 use crate::settings::{FaultKind, FaultProfile};
 use crate::state::{Call, Calls, SemanticView, Session};
+use crate::text::units;
 use crate::time::Timestamp;
 
 /// What is said.
@@ -84,7 +83,7 @@ impl About<'_> {
             }
             EventKind::BurstStarted { burst, calls } => Some((
                 LogKind::Note,
-                format!("burst {burst}: {}", count(u64::from(*calls), "call")),
+                format!("burst {burst}: {}", units::count(u64::from(*calls), "call")),
             )),
             EventKind::BurstEnded { burst, calls } => {
                 let latest = self.calls.burst.as_ref();
@@ -158,13 +157,19 @@ impl About<'_> {
         else {
             return None;
         };
-        let (id, took) = (self.id, took.as_secs_f64());
-        let tries = || count(u64::from(*attempts), "try");
+        let (id, took) = (self.id, units::precise(*took));
+        let tries = || units::count(u64::from(*attempts), "try");
         let tokens =
             |verb: &str| usage.map_or(String::new(), |usage| format!(", {} tokens{verb}", usage.total()));
         let why = || {
-            let stopped = self.call.and_then(|call| call.stopped).and_then(stop_words);
-            let stopped = stopped.map_or(String::new(), |words| format!(", {words}"));
+            let stopped = self.call.and_then(|call| call.stopped).filter(|stopped| {
+                // the failure itself says the others
+                !matches!(
+                    stopped,
+                    StopReason::Attempts | StopReason::NotRetryable | StopReason::Delivered
+                )
+            });
+            let stopped = stopped.map_or(String::new(), |stopped| format!(", {}", stopped.sentence()));
             let message = failure.as_ref().map_or(String::new(), |failure| {
                 format!(": {}", failure.message.single_line())
             });
@@ -173,24 +178,24 @@ impl About<'_> {
         match fate {
             Fate::Answered => Some((
                 LogKind::Ok,
-                format!("{id} answered, {}, {took:.2}s{}", tries(), tokens("")),
+                format!("{id} answered, {}, {took}{}", tries(), tokens("")),
             )),
             Fate::Shared => {
                 let flight = self.call.and_then(|call| call.flight);
                 let text = match flight.and_then(|flight| self.calls.flights.get(&flight)) {
                     Some(flight) => format!(
-                        "{id} shared the answer of {}, {took:.2}s{}",
+                        "{id} shared the answer of {}, {took}{}",
                         flight.owner,
                         tokens(" saved")
                     ),
-                    None => format!("{id} shared an answer, {took:.2}s{}", tokens(" saved")),
+                    None => format!("{id} shared an answer, {took}{}", tokens(" saved")),
                 };
                 Some((LogKind::Shared, text))
             }
             Fate::Failed if *attempts == 0 => Some((LogKind::Fail, format!("{id} failed{}", why()))),
             Fate::Failed => Some((LogKind::Fail, format!("{id} failed after {}{}", tries(), why()))),
-            Fate::Interrupted => Some((LogKind::Fail, format!("{id} was cut after {took:.2}s{}", why()))),
-            Fate::Cancelled => Some((LogKind::Stop, format!("{id} stopped after {took:.2}s"))),
+            Fate::Interrupted => Some((LogKind::Fail, format!("{id} was cut after {took}{}", why()))),
+            Fate::Cancelled => Some((LogKind::Stop, format!("{id} stopped after {took}"))),
             // the guard that served it or turned it away has told of it
             Fate::Hit | Fate::RateLimited | Fate::CircuitOpen => None,
         }
@@ -209,22 +214,22 @@ impl About<'_> {
                 let failure = self.call.and_then(|call| call.failure.as_ref());
                 let cause = failure
                     .filter(|failure| failure.class == *class)
-                    .map(Failure::label);
-                let cause = cause.unwrap_or_else(|| class.label().to_owned());
+                    .map(Failure::brief);
+                let cause = cause.unwrap_or_else(|| class.brief().to_owned());
                 let hint = hint.map_or(String::new(), |hint| match hint.source {
                     HintSource::RetryAfterMs => format!(", retry-after-ms: {}", hint.wait.as_millis()),
                     HintSource::RetryAfter => format!(", Retry-After: {}", hint.wait.as_secs_f64()),
-                    HintSource::RetryAfterDate => format!(", Retry-After in {}", seconds(hint.wait)),
+                    HintSource::RetryAfterDate => format!(", Retry-After in {}", units::duration(hint.wait)),
                 });
-                let wait = delay.as_secs_f64();
+                let wait = units::precise(*delay);
                 if *class == FailureClass::Loading {
                     // a wait, not a retry: no number of tries ends it
-                    let text = format!("{id} model loading, asks again in {wait:.2}s{hint}");
+                    let text = format!("{id} model loading, asks again in {wait}{hint}");
                     return Some((LogKind::Retry, text));
                 }
                 Some((
                     LogKind::Retry,
-                    format!("{id} try {next}/{tries} in {wait:.2}s ({cause}{hint})"),
+                    format!("{id} try {next}/{tries} in {wait} ({cause}{hint})"),
                 ))
             }
             // why no retry follows is told when the call ends
@@ -250,19 +255,6 @@ pub(super) fn upstream_name(upstream: &UpstreamInfo) -> &str {
     if upstream.simulated { "sim" } else { &upstream.host }
 }
 
-/// `1 try`, `3 tries`.
-pub(super) fn count(number: u64, noun: &str) -> String {
-    match (number, noun.strip_suffix('y')) {
-        (1, _) => format!("1 {noun}"),
-        (_, Some(stem)) => format!("{number} {stem}ies"),
-        (_, None) => format!("{number} {noun}s"),
-    }
-}
-
-pub(super) fn seconds(duration: Duration) -> String {
-    format!("{:.1}s", duration.as_secs_f64())
-}
-
 /// `429 30%, 500 10%`.
 fn rates(profile: &FaultProfile) -> String {
     let mut text = String::new();
@@ -271,30 +263,13 @@ fn rates(profile: &FaultProfile) -> String {
         if rate > 0.0 {
             let gap = if text.is_empty() { "" } else { ", " };
             text.extend([gap, kind.label()]);
-            text += &percent(rate);
+            text += " ";
+            text += &units::rate(rate);
         }
     }
     if text.is_empty() {
         "no faults".to_owned()
     } else {
         text
-    }
-}
-
-fn percent(share: f64) -> String {
-    format!(" {:.0}%", share * 100.0)
-}
-
-/// Why nothing more was tried, where the failure itself does not say it.
-fn stop_words(reason: StopReason) -> Option<&'static str> {
-    match reason {
-        StopReason::Attempts | StopReason::NotRetryable | StopReason::Delivered => None,
-        StopReason::ServerSaysNo => Some("the server wants no retry"),
-        StopReason::Ambiguous => Some("another try might be billed twice"),
-        StopReason::Budget => Some("retry budget empty"),
-        StopReason::Deadline => Some("no time left for another try"),
-        StopReason::HintTooLong => Some("the server asks for too long a wait"),
-        StopReason::BreakerOpen => Some("breaker open"),
-        StopReason::Limited => Some("the limiter let no other try pass"),
     }
 }

@@ -97,7 +97,7 @@ mod tests {
             (FailureClass::Cut, RetryCause::Stream),
         ] {
             assert_eq!(RetryCause::of(class), cause);
-            assert_eq!(class.label(), cause.label());
+            assert_eq!(class.brief(), cause.label());
         }
         for (place, cause) in RetryCause::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, place);

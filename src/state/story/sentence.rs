@@ -7,7 +7,7 @@ use super::step::{Finished, MeaningHit, What};
 use super::{Story, labels, text};
 use crate::event::{AttemptResult, CallId, Constraint, Fate, StopReason};
 use crate::settings::FaultKind;
-use crate::text::SafeText;
+use crate::text::{SafeText, units};
 
 /// Less time in the queue or between tries is not worth a word.
 const WORTH_TELLING: Duration = Duration::from_millis(50);
@@ -114,10 +114,10 @@ fn gather(story: &Story) -> Facts<'_> {
                 if let AttemptResult::Failed { failure } = &attempt.result {
                     let asked = failure
                         .hint
-                        .map(|hint| format!("asked to wait {}", labels::plain(hint.wait)));
+                        .map(|hint| format!("asked to wait {}", units::setting(hint.wait)));
                     let purpose = facts.fault.take().map(|_| "on purpose".to_owned());
                     let notes: Vec<String> = [purpose, asked].into_iter().flatten().collect();
-                    let said = labels::failed(failure);
+                    let said = failure.sentence();
                     facts.failures.push(if notes.is_empty() {
                         said
                     } else {
@@ -191,13 +191,13 @@ impl Facts<'_> {
     fn costs(&self) -> String {
         let short = self.short.filter(|_| self.queued >= WORTH_TELLING);
         let queued = short.map(|short| {
-            let (time, why) = (labels::brief(self.queued), labels::short_of(short));
-            format!("; {time} in the queue because {why}")
+            let (time, what) = (units::precise(self.queued), short.sentence());
+            format!("; {time} queued for {what}")
         });
         let between = (self.between >= WORTH_TELLING)
-            .then(|| format!("; {} between tries", labels::brief(self.between)));
+            .then(|| format!("; {} between tries", units::precise(self.between)));
         let silent = (!self.silent.is_zero())
-            .then(|| format!("; its stream was silent for {}", labels::brief(self.silent)));
+            .then(|| format!("; its stream was silent for {}", units::precise(self.silent)));
         let inherited = self
             .inherited
             .map(|from| format!("; it took the flight over when {from} left"));
@@ -226,7 +226,7 @@ fn message(end: &Finished) -> Option<String> {
 }
 
 fn answered(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
-    let took = labels::brief(end.took);
+    let took = units::precise(end.took);
     let on = match facts.last {
         0 => String::new(),
         last => format!(" on the {} try", labels::ordinal(last)),
@@ -248,22 +248,22 @@ fn answered(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
 
 fn hit(story: &Story, end: &Finished) -> String {
     let saved = |tokens: u64, time: Option<Duration>| {
-        let time = time.map_or_else(String::new, |time| format!(" and {}", labels::brief(time)));
-        format!("{}{time} saved", labels::count(tokens, "token", "tokens"))
+        let time = time.map_or_else(String::new, |time| format!(" and {}", units::precise(time)));
+        format!("{}{time} saved", units::count(tokens, "token"))
     };
     for step in &story.steps {
         match &step.what {
             What::CacheHit(served) => {
                 return format!(
                     "Served from the cache: the same request was answered {} before, {}, nothing was sent.",
-                    labels::brief(served.age),
+                    units::precise(served.age),
                     saved(served.saved.total(), served.saved_time)
                 );
             }
             What::Replayed(served) => {
                 return format!(
                     "Served from the ledger: the same idempotency key was answered {} before, {}, nothing was sent.",
-                    labels::brief(served.age),
+                    units::precise(served.age),
                     saved(served.saved.total(), None)
                 );
             }
@@ -275,7 +275,7 @@ fn hit(story: &Story, end: &Finished) -> String {
     }
     format!(
         "Served from what is stored in {}, nothing was sent.",
-        labels::brief(end.took)
+        units::precise(end.took)
     )
 }
 
@@ -293,9 +293,9 @@ fn by_meaning(story: &Story, hit: &MeaningHit, saved: &str) -> String {
 }
 
 fn shared(facts: &Facts<'_>, end: &Finished) -> String {
-    let took = labels::brief(end.took);
+    let took = units::precise(end.took);
     let tokens = end.usage.map_or_else(String::new, |usage| {
-        format!(", {} shared", labels::count(usage.total(), "token", "tokens"))
+        format!(", {} shared", units::count(usage.total(), "token"))
     });
     let failures = match facts.failures().as_str() {
         "" => String::new(),
@@ -315,18 +315,14 @@ fn shared(facts: &Facts<'_>, end: &Finished) -> String {
 
 fn rejected(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
     let why = story.steps.iter().rev().find_map(|step| match &step.what {
-        What::Rejected(rejected) => Some(labels::reject(
-            rejected.reason,
-            rejected.waiting,
-            rejected.predicted,
-        )),
+        What::Rejected(rejected) => Some(rejected.reason.sentence(rejected.waiting, rejected.predicted)),
         _ => None,
     });
     let why = why.or_else(|| message(end)).unwrap_or_default();
     let when = if end.took < WORTH_TELLING {
         "at once".to_owned()
     } else {
-        format!("after {}", labels::brief(end.took))
+        format!("after {}", units::precise(end.took))
     };
     format!(
         "Rejected by the limiter {when}{}{}.",
@@ -349,8 +345,8 @@ fn refused(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
         What::BreakerRefused(refused) => Some(refused.opened.map_or_else(
             || "it is open".to_owned(),
             |opened| {
-                let why = labels::opened(opened.reason, opened.window);
-                format!("it opened {} before because {why}", labels::brief(opened.ago))
+                let why = opened.reason.sentence(opened.window);
+                format!("it opened {} before: {why}", units::precise(opened.ago))
             },
         )),
         _ => None,
@@ -361,14 +357,14 @@ fn refused(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
 }
 
 fn failed(facts: &Facts<'_>, end: &Finished) -> String {
-    let took = labels::brief(end.took);
+    let took = units::precise(end.took);
     let said = message(end).unwrap_or_default();
     // what it was told may be more than what the tries say: its own deadline, the answer to its key
     let why = match (facts.failures().as_str(), facts.stopped) {
         ("", None) => said,
-        ("", Some(stopped)) => format!("{said}; {}", labels::stop(stopped)),
+        ("", Some(stopped)) => format!("{said}; {}", stopped.sentence()),
         (failures, None) => format!("{failures}; {said}"),
-        (failures, Some(stopped)) => format!("{failures}; {}", labels::stop(stopped)),
+        (failures, Some(stopped)) => format!("{failures}; {}", stopped.sentence()),
     };
     let why = because(why.trim_end_matches("; "));
     let costs = facts.costs();
@@ -380,13 +376,13 @@ fn failed(facts: &Facts<'_>, end: &Finished) -> String {
         0 => format!("Failed after {took}{why}{costs}; nothing was sent."),
         tries => format!(
             "Failed after {} in {took}{why}{costs}.",
-            labels::count(u64::from(tries), "try", "tries")
+            units::count(u64::from(tries), "try")
         ),
     }
 }
 
 fn interrupted(facts: &Facts<'_>, end: &Finished) -> String {
-    let took = labels::brief(end.took);
+    let took = units::precise(end.took);
     let on = match facts.last {
         0 | 1 => String::new(),
         last => format!(" on the {} try", labels::ordinal(last)),
@@ -404,12 +400,12 @@ fn interrupted(facts: &Facts<'_>, end: &Finished) -> String {
 }
 
 fn cancelled(facts: &Facts<'_>, end: &Finished) -> String {
-    let took = labels::brief(end.took);
+    let took = units::precise(end.took);
     let costs = facts.costs();
     let tries = match facts.sent {
         0 => "nothing was sent".to_owned(),
         _ if facts.owner.is_some() => "the flight was another call's".to_owned(),
-        sent => format!("{} had been sent", labels::count(u64::from(sent), "try", "tries")),
+        sent => format!("{} had been sent", units::count(u64::from(sent), "try")),
     };
     format!("Stopped after {took}, nobody wanted the answer any more; {tries}{costs}.")
 }
@@ -421,14 +417,14 @@ fn running(facts: &Facts<'_>) -> String {
     };
     let does = match facts.now {
         Doing::Queued => match facts.short {
-            Some(short) => format!("waits in the queue for {}", labels::constraint(short)),
+            Some(short) => format!("waits in the queue for {}", short.sentence()),
             None => "waits in the queue".to_owned(),
         },
         Doing::Sent => format!("waits for an answer to its {} try", labels::ordinal(facts.last)),
         Doing::Streams => format!("receives the answer on its {} try", labels::ordinal(facts.last)),
         Doing::Waits(next, wait) => format!(
             "waits {} before its {} try",
-            labels::brief(wait),
+            units::precise(wait),
             labels::ordinal(next)
         ),
         Doing::Between => "is between two steps".to_owned(),

@@ -8,9 +8,11 @@ use super::step::{
     Admitted, Ended, Finished, MeaningHit, MeaningMiss, Refused, Retried, Served, Started, What,
 };
 use super::{Step, Story};
-use crate::event::{AttemptResult, BreakerState, Fate, FieldDiff, NearMiss, NearestPrompt, Origin, Sharing};
+use crate::event::{
+    AttemptResult, BreakerState, FieldDiff, NearMiss, NearestPrompt, Objection, Origin, Sharing,
+};
 use crate::openai::Usage;
-use crate::text::SafeText;
+use crate::text::{SafeText, units};
 
 /// The widest label.
 const LABEL: usize = 8;
@@ -66,7 +68,7 @@ impl Told {
             What::RetryScheduled(retried) => retry(step, retried),
             What::RetryStopped(stopped) => {
                 let more = labels::hint(stopped.hint) + &labels::budget(stopped.budget, stopped.budget_max);
-                let text = format!("no other try: {}{more}", labels::stop(stopped.reason));
+                let text = format!("no other try: {}{more}", stopped.reason.sentence());
                 ("retry".to_owned(), text, Vec::new())
             }
             What::Finished(end) => ("end".to_owned(), finished(end), Vec::new()),
@@ -97,7 +99,7 @@ pub(super) fn tokens(usage: &Usage) -> String {
     let (asked, answered) = (usage.prompt_tokens, usage.completion_tokens);
     format!(
         "{} ({asked} asked, {answered} answered)",
-        labels::count(usage.total(), "token", "tokens")
+        units::count(usage.total(), "token")
     )
 }
 
@@ -125,8 +127,8 @@ fn started(step: &Step, start: &Started) -> Words {
     let mark: String = fingerprint.chars().take(12).collect();
     let more = format!(
         "fingerprint {mark}, ~{}, deadline {}",
-        labels::count(*prompt_tokens, "token", "tokens"),
-        labels::plain(step.at.until(*deadline))
+        units::count(*prompt_tokens, "token"),
+        units::setting(step.at.until(*deadline))
     );
     ("asked".to_owned(), text, vec![more])
 }
@@ -139,26 +141,24 @@ fn cache(what: &What) -> Words {
         ),
         What::CacheHit(served) => words_of("cache", format!("hit: the same request, {}", saved(served))),
         What::CacheMissed { reason, nearest } => {
-            let mut text = format!("miss: {}", labels::miss(*reason));
+            let mut text = format!("miss: {}", reason.sentence());
             let mut more = Vec::new();
             // most misses are just another question: nothing kept them from hitting
             let apart = |near: &&Arc<NearMiss>| near.differs.iter().all(FieldDiff::is_another_question);
             if let Some(near) = nearest.as_ref().filter(apart) {
                 text = format!("{text}; nearest is {}, another question", near.source);
             } else if let Some(near) = nearest {
-                let fields = labels::count(u64::from(near.fields), "field differs", "fields differ");
-                text = format!("{text}; nearest is {}, {fields}", near.source);
+                let fields = units::count(u64::from(near.fields), "field");
+                text = format!("{text}; nearest is {}, differs in {fields}", near.source);
                 more.push(quoted(&near.prompt));
-                more.extend(near.differs.iter().map(labels::diff));
+                more.extend(near.differs.iter().map(FieldDiff::sentence));
             }
             ("cache".to_owned(), text, more)
         }
-        What::CacheBypassed { reason } => {
-            words_of("cache", format!("not asked: {}", labels::bypass(*reason)))
-        }
+        What::CacheBypassed { reason } => words_of("cache", format!("not asked: {}", reason.sentence())),
         What::CacheStored { bytes } => words_of("cache", format!("answer stored, {bytes} bytes")),
         What::CacheSkipped { reason } => {
-            words_of("cache", format!("answer not stored: {}", labels::skip(*reason)))
+            words_of("cache", format!("answer not stored: {}", reason.sentence()))
         }
         _ => words_of("cache", ""),
     }
@@ -168,11 +168,11 @@ fn cache(what: &What) -> Words {
 fn saved(served: &Served) -> String {
     let time = served
         .saved_time
-        .map_or_else(String::new, |time| format!(" and {}", labels::span(time)));
+        .map_or_else(String::new, |time| format!(" and {}", units::precise(time)));
     format!(
         "{} old; saves {}{time}",
-        labels::span(served.age),
-        labels::count(served.saved.total(), "token", "tokens")
+        units::precise(served.age),
+        units::count(served.saved.total(), "token")
     )
 }
 
@@ -182,19 +182,6 @@ pub(super) fn likeness(near: &NearestPrompt) -> String {
         "{:.2} like a prompt of {} ({:.2} is enough)",
         near.similarity, near.source, near.threshold
     )
-}
-
-/// What a guard objects to: `another number: 3 asked, 5 stored`.
-pub(super) fn objection(near: &NearestPrompt) -> Option<String> {
-    let objection = near.objection.as_ref()?;
-    let guard = labels::guard(objection.guard);
-    let (asked, stored) = (objection.asked.single_line(), objection.stored.single_line());
-    Some(match (asked.is_empty(), stored.is_empty()) {
-        (true, true) => guard.to_owned(),
-        (false, true) => format!("{guard}: only '{asked}' asked"),
-        (true, false) => format!("{guard}: only '{stored}' stored"),
-        (false, false) => format!("{guard}: '{asked}' asked, '{stored}' stored"),
-    })
 }
 
 fn meaning(what: &What) -> Words {
@@ -218,7 +205,7 @@ fn meaning(what: &What) -> Words {
             )
         }
         What::SemanticStored { entries } => {
-            let prompts = labels::count(*entries, "prompt", "prompts");
+            let prompts = units::count(*entries, "prompt");
             words_of("meaning", format!("prompt added to the index, {prompts} in it"))
         }
         What::Labelled(judged) => {
@@ -242,25 +229,25 @@ fn meaning(what: &What) -> Words {
 }
 
 fn searched(candidates: u32, lookup: std::time::Duration) -> String {
-    let prompts = labels::count(u64::from(candidates), "prompt", "prompts");
-    format!("compared with {prompts} in {:.1}ms", lookup.as_secs_f64() * 1e3)
+    let prompts = units::count(u64::from(candidates), "prompt");
+    format!("compared with {prompts} in {}", units::computation(lookup))
 }
 
 fn meaning_hit(how: &str, hit: &MeaningHit) -> Words {
     let old = hit
         .age
-        .map_or_else(String::new, |age| format!(", {} old", labels::span(age)));
+        .map_or_else(String::new, |age| format!(", {} old", units::precise(age)));
     let time = hit
         .saved_time
-        .map_or_else(String::new, |time| format!(" and {}", labels::span(time)));
-    let saves = labels::count(hit.saved.total(), "token", "tokens");
+        .map_or_else(String::new, |time| format!(" and {}", units::precise(time)));
+    let saves = units::count(hit.saved.total(), "token");
     let text = format!("{how}: {}{old}; saves {saves}{time}", likeness(&hit.nearest));
     let more = vec![quoted(&hit.nearest.prompt), searched(hit.candidates, hit.lookup)];
     ("meaning".to_owned(), text, more)
 }
 
 fn meaning_miss(miss: &MeaningMiss) -> Words {
-    let mut text = format!("miss: {}", labels::unlike(miss.reason));
+    let mut text = format!("miss: {}", miss.reason.sentence());
     if let Some(detail) = &miss.detail {
         let detail = SafeText::excerpt(&detail.single_line(), QUOTED);
         text = format!("{text} ({detail})");
@@ -268,7 +255,7 @@ fn meaning_miss(miss: &MeaningMiss) -> Words {
     let mut more = Vec::new();
     if let Some(near) = &miss.nearest {
         more.push(format!("{}: {}", likeness(near), quoted(&near.prompt)));
-        more.extend(objection(near));
+        more.extend(near.objection.as_ref().map(Objection::sentence));
     }
     more.push(searched(miss.candidates, miss.lookup));
     ("meaning".to_owned(), text, more)
@@ -307,11 +294,11 @@ fn limit(what: &What) -> Words {
     match what {
         What::Queued(queued) => {
             let turn = queued.forecast.map_or_else(String::new, |wait| {
-                format!(", turn in about {}", labels::span(wait))
+                format!(", turn in about {}", units::precise(wait))
             });
             let text = format!(
                 "waits for {}: place {} of {}{turn}",
-                labels::constraint(queued.constraint),
+                queued.constraint.sentence(),
                 queued.position,
                 queued.waiting
             );
@@ -320,7 +307,7 @@ fn limit(what: &What) -> Words {
         }
         What::Admitted(admitted) => words_of("limiter", admission(admitted)),
         What::Rejected(rejected) => {
-            let why = labels::reject(rejected.reason, rejected.waiting, rejected.predicted);
+            let why = rejected.reason.sentence(rejected.waiting, rejected.predicted);
             let more = rejected.saw.iter().map(labels::levels).collect();
             ("limiter".to_owned(), format!("turned away: {why}"), more)
         }
@@ -345,7 +332,7 @@ fn admission(admitted: &Admitted) -> String {
     let how = if admitted.waited.is_zero() {
         "admitted at once".to_owned()
     } else {
-        format!("admitted after {}", labels::span(admitted.waited))
+        format!("admitted after {}", units::precise(admitted.waited))
     };
     let own = admitted.own.as_ref().map_or_else(String::new, labels::own_levels);
     format!(
@@ -362,32 +349,28 @@ fn breaker(what: &What) -> Words {
             probe: true, window, ..
         } => words_of(
             "breaker",
-            format!("half-open, this is its probe; {}", labels::window(*window)),
+            format!("half-open, this is its probe; {}", window.sentence()),
         ),
         What::BreakerAdmitted { state, window, .. } => words_of(
             "breaker",
-            format!(
-                "{}, lets it pass: {}",
-                labels::state(*state),
-                labels::window(*window)
-            ),
+            format!("{}, lets it pass: {}", state.brief(), window.sentence()),
         ),
         What::BreakerRefused(refused) => words_of("breaker", refusal(refused)),
         _ => words_of("breaker", ""),
     }
 }
 
-/// `refused: it opened 2.10s ago because 11 of 20 calls had failed; it lets a probe through in 2.90s`.
+/// `refused: it opened 2.10s ago: 11 of 20 calls failed; it lets a probe through in 2.90s`.
 fn refusal(refused: &Refused) -> String {
     let why = refused.opened.map_or_else(
         || "it is open".to_owned(),
         |opened| {
-            let why = labels::opened(opened.reason, opened.window);
-            format!("it opened {} ago because {why}", labels::span(opened.ago))
+            let why = opened.reason.sentence(opened.window);
+            format!("it opened {} ago: {why}", units::precise(opened.ago))
         },
     );
     let probe = match (refused.probe_in, refused.state) {
-        (Some(wait), _) => format!("; it lets a probe through in {}", labels::span(wait)),
+        (Some(wait), _) => format!("; it lets a probe through in {}", units::precise(wait)),
         (None, BreakerState::HalfOpen) => "; its probe is out".to_owned(),
         (None, BreakerState::Open | BreakerState::Closed) => String::new(),
     };
@@ -400,10 +383,10 @@ fn attempt(what: &What) -> Words {
         What::FaultInjected { attempt, fault } => (*attempt, format!("{} made on purpose", fault.label())),
         What::AttemptResponded { attempt, status } => (*attempt, format!("answers with status {status}")),
         What::AttemptFirstToken { attempt, ttft } => {
-            (*attempt, format!("first token after {}", labels::span(*ttft)))
+            (*attempt, format!("first token after {}", units::precise(*ttft)))
         }
         What::AttemptStalled { attempt, silent } => {
-            (*attempt, format!("silent for {}", labels::span(*silent)))
+            (*attempt, format!("silent for {}", units::precise(*silent)))
         }
         What::AttemptEnded(end) => (end.attempt, attempt_end(end)),
         _ => (0, String::new()),
@@ -415,7 +398,7 @@ fn attempt(what: &What) -> Words {
 }
 
 fn attempt_end(end: &Ended) -> String {
-    let took = labels::span(end.took);
+    let took = units::precise(end.took);
     match &end.result {
         AttemptResult::Succeeded {
             finish,
@@ -426,18 +409,18 @@ fn attempt_end(end: &Ended) -> String {
             format!(
                 "complete after {took}: {about}{}; {}",
                 tokens(usage),
-                labels::finish(*finish)
+                finish.sentence()
             )
         }
         AttemptResult::Failed { failure } => {
             // most messages say it themselves
             let hint = failure.hint.filter(|_| !failure.message.contains("asks to wait"));
             let asked = hint.map_or_else(String::new, |hint| {
-                format!("; it asks to wait {}", labels::plain(hint.wait))
+                format!("; it asks to wait {}", units::setting(hint.wait))
             });
             let got = match end.chunks {
                 0 => String::new(),
-                chunks => format!(", {} in", labels::count(u64::from(chunks), "chunk", "chunks")),
+                chunks => format!(", {} in", units::count(u64::from(chunks), "chunk")),
             };
             let message = SafeText::excerpt(&failure.message.single_line(), 2 * QUOTED);
             format!("failed after {took}{got}: {message}{asked}")
@@ -463,16 +446,16 @@ fn retry(step: &Step, retried: &Retried) -> Words {
         ""
     };
     let text = format!(
-        "try {next} follows in {} because of {}",
-        labels::span(*wait),
-        labels::class(*class)
+        "try {next} follows in {}: {}",
+        units::precise(*wait),
+        class.sentence()
     );
     let left = step.deadline_left.map_or_else(String::new, |left| {
-        format!("; deadline in {}", labels::span(left))
+        format!("; deadline in {}", units::precise(left))
     });
     let more = format!(
         "drew {}{}{}{left}{billed}",
-        labels::span(*drawn),
+        units::precise(*drawn),
         labels::hint(*hint),
         labels::budget(*budget, *budget_max)
     );
@@ -480,10 +463,10 @@ fn retry(step: &Step, retried: &Retried) -> Words {
 }
 
 fn finished(end: &Finished) -> String {
-    let took = labels::span(end.took);
+    let took = units::precise(end.took);
     let tries = match end.attempts {
         0 => String::new(),
-        tries => format!(", {}", labels::count(u64::from(tries), "try", "tries")),
+        tries => format!(", {}", units::count(u64::from(tries), "try")),
     };
     // what it spent itself its last try has told
     let tokens = end
@@ -491,16 +474,7 @@ fn finished(end: &Finished) -> String {
         .as_ref()
         .filter(|_| end.attempts == 0)
         .map_or_else(String::new, |usage| format!(", {}", tokens(usage)));
-    let fate = match end.fate {
-        Fate::Answered => "answered",
-        Fate::Hit => "served from what is stored",
-        Fate::Shared => "shared the answer",
-        Fate::RateLimited => "rejected by the limiter",
-        Fate::CircuitOpen => "refused by the breaker",
-        Fate::Failed => "failed",
-        Fate::Interrupted => "cut off",
-        Fate::Cancelled => "stopped",
-    };
+    let fate = end.fate.sentence();
     format!("{fate} after {took}{tries}{tokens}")
 }
 
@@ -509,12 +483,12 @@ pub(super) fn write(story: &Story, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "{} {}", story.call, story.sentence().single_line())?;
     writeln!(f)?;
     if story.lost > 0 {
-        let steps = labels::count(u64::from(story.lost), "step is", "steps are");
-        writeln!(f, "{:OFFSET$}  {steps} not remembered any more", "")?;
+        let steps = units::count(u64::from(story.lost), "step");
+        writeln!(f, "{:OFFSET$}  {steps} dropped", "")?;
     }
     for step in story.telling() {
         let told = Told::of(step);
-        let offset = labels::span(step.offset);
+        let offset = units::precise(step.offset);
         writeln!(f, "{offset:>OFFSET$}  {:<LABEL$} {}", told.label, told.text)?;
         for more in &told.more {
             writeln!(f, "{:OFFSET$}  {:LABEL$} {more}", "", "")?;

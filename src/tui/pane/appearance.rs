@@ -2,7 +2,7 @@
 
 use ratatui::text::Span;
 
-use crate::event::{BreakerMode, BreakerState, BypassReason, Constraint, Fate, MissReason, StopReason};
+use crate::event::{BreakerMode, BreakerState, Fate};
 use crate::settings::FaultKind;
 use crate::state::{BreakerView, Call, Doing, FateCounts};
 use crate::tui::theme::{Role, Theme};
@@ -49,7 +49,7 @@ pub fn of_fate(theme: &Theme, fate: Fate) -> Mark {
     };
     Mark {
         glyph,
-        word: fate.label(),
+        word: fate.brief(),
         role,
     }
 }
@@ -145,53 +145,6 @@ pub fn of_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -> Breake
 /// Calls that have not ended. Saturating: a count must not end the program.
 pub fn running(counts: &FateCounts) -> u64 {
     counts.started.saturating_sub(counts.finished())
-}
-
-/// What a waiter waits for.
-pub fn constraint(constraint: Constraint) -> &'static str {
-    match constraint {
-        Constraint::Requests => "the request bucket",
-        Constraint::Tokens => "the token bucket",
-        Constraint::Slots => "a free slot",
-        Constraint::Paused => "the server's pause",
-        Constraint::UserRequests => "the user's own requests",
-        Constraint::UserTokens => "the user's own tokens",
-    }
-}
-
-/// Why the cache had nothing.
-pub fn miss(reason: MissReason) -> &'static str {
-    match reason {
-        MissReason::NeverSeen => "never seen before",
-        MissReason::Expired => "stored once, too old now",
-        MissReason::Evicted => "stored once, removed to make room",
-        MissReason::Collision => "another request has this fingerprint",
-    }
-}
-
-/// Why the cache was not asked.
-pub fn bypass(reason: BypassReason) -> &'static str {
-    match reason {
-        BypassReason::Off => "the cache is off",
-        BypassReason::NotDeterministic => "no temperature 0 and no seed, another answer may be wanted",
-        BypassReason::Asked => "the caller asked for a fresh answer",
-    }
-}
-
-/// Why no other attempt followed.
-pub fn stop(reason: StopReason) -> &'static str {
-    match reason {
-        StopReason::Attempts => "all allowed tries were made",
-        StopReason::NotRetryable => "asking again would change nothing",
-        StopReason::ServerSaysNo => "the server said not to retry",
-        StopReason::Delivered => "text was already delivered",
-        StopReason::Ambiguous => "it may already have been billed",
-        StopReason::Budget => "the retry budget is empty",
-        StopReason::Deadline => "the wait would end after the deadline",
-        StopReason::HintTooLong => "the server asks for too long a wait",
-        StopReason::BreakerOpen => "the breaker is open",
-        StopReason::Limited => "the limiter turned the next try away",
-    }
 }
 
 /// Faults as `429 30%`, those that are on.

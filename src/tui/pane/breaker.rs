@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::event::{BreakerMode, BreakerState, MoveReason};
+use crate::event::{BreakerMode, BreakerState};
 use crate::settings::BreakerSettings;
 use crate::state::BreakerView;
 use crate::tui::theme::Role;
@@ -252,15 +252,7 @@ pub(super) fn then(view: &View<'_>, label: &str, width: usize) -> Line<'static> 
 
 /// Why it moved last, if it ever did.
 fn why(view: &View<'_>, label: &str, width: usize) -> Option<Line<'static>> {
-    let reason = match view.state.breaker.reason? {
-        MoveReason::FailureRate => "too large a share of the window failed",
-        MoveReason::Consecutive => "too many failures in a row",
-        MoveReason::SlowRate => "too large a share of the window was slow",
-        MoveReason::CoolDown => "the open time is over",
-        MoveReason::ProbesSucceeded => "enough probes succeeded",
-        MoveReason::ProbeFailed => "a probe failed",
-        MoveReason::Manual => "you did it",
-    };
+    let reason = view.state.breaker.reason?.brief();
     let line = Line::from(vec![row::plain(label.to_owned()), row::plain(reason)]);
     Some(row::first_fit(view.theme, [line], width))
 }
@@ -291,11 +283,8 @@ fn history(view: &View<'_>, width: usize) -> Line<'static> {
         .map(|spell| (spell.state, spell.to.since(spell.from)));
     let mut text = String::new();
     for (state, time) in std::iter::once(now).chain(past) {
-        let word = match state {
-            BreakerState::Closed => "CLOSED",
-            BreakerState::Open => "OPEN",
-            BreakerState::HalfOpen => "HALF",
-        };
+        // OPEN, CLOSED, HALF
+        let word = state.brief().split('-').next().unwrap_or_default().to_uppercase();
         let arrow = if text.is_empty() { "" } else { " > " };
         let longer = format!("{word} {}{arrow}{text}", units::duration(time));
         if LABEL.len() + longer.len() > width {
@@ -365,7 +354,7 @@ mod tests {
                 "window  ✓✓✗✓✗✗✓✓✗✗✓✗✓✗✗✓✗✓✗✗  11/20 = 55%    trip 50%",
                 "probe   [█████████████████░░░] 4.2s of 5.0s left",
                 "then    HALF-OPEN 1 probe -> 2 ok CLOSED / fail OPEN",
-                "why     too large a share of the window failed",
+                "why     failure rate",
                 "refused 4 since opening, 9 in all",
                 "",
                 "history OPEN 5.0s > HALF 0.4s > CLOSED 11s > OPEN 0.8s",

@@ -9,7 +9,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::event::{BucketLevel, LimitReject};
+use crate::event::BucketLevel;
 use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
@@ -307,15 +307,7 @@ fn turned_away(view: &View<'_>, width: usize) -> Line<'static> {
     let rejected = &view.state.limit.rejected;
     let mut pieces = vec![Line::from(format!("shed      {}", view.state.limit.rejections()))];
     for (reason, count) in rejected {
-        let word = match reason {
-            LimitReject::QueueFull => "queue full",
-            LimitReject::TooLarge => "larger than the bucket",
-            LimitReject::WaitTooLong => "wait too long",
-            LimitReject::Deadline => "deadline",
-            LimitReject::UserTooLarge => "larger than the user's bucket",
-            LimitReject::Displaced => "made room for others",
-        };
-        pieces.push(Line::from(format!("   {word} {count}")));
+        pieces.push(Line::from(format!("   {} {count}", reason.brief())));
     }
     row::join(view.theme, pieces, width)
 }
@@ -324,7 +316,7 @@ fn turned_away(view: &View<'_>, width: usize) -> Line<'static> {
 mod tests {
     use super::super::fixture;
     use super::*;
-    use crate::event::Constraint;
+    use crate::event::{Constraint, LimitReject};
 
     #[test]
     fn levels_queue_and_the_last_minute() {
@@ -382,7 +374,7 @@ mod tests {
         rejected.extend([(LimitReject::QueueFull, 3), (LimitReject::TooLarge, 1)]);
         assert_eq!(
             turned_away(&scene.view(), 60).to_string(),
-            "shed      4   queue full 3   larger than the bucket 1"
+            "shed      4   queue full 3   too large 1"
         );
     }
 }

@@ -8,7 +8,6 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use crate::event::{BypassReason, MissReason, SkipReason};
 use crate::settings::SemanticMode;
 use crate::state::{Came, FieldCount};
 use crate::time::Timestamp;
@@ -200,7 +199,7 @@ fn field_heading(view: &View<'_>, width: usize) -> Line<'static> {
 /// How often a field kept a miss from being a hit.
 fn field(view: &View<'_>, one: &FieldCount, width: usize) -> Line<'static> {
     let theme = view.theme;
-    let label = row::clip(theme, &one.example.label(), FIELD - 4);
+    let label = row::clip(theme, &one.example.brief(), FIELD - 4);
     let role = if one.example.is_another_question() || one.alone == 0 {
         Role::Text
     } else {
@@ -341,15 +340,8 @@ fn size(view: &View<'_>, width: usize) -> Line<'static> {
 
 /// Why it had nothing.
 fn missed(view: &View<'_>, width: usize) -> Line<'static> {
-    let reasons = view.state.cache.misses.iter().map(|(reason, count)| {
-        let word = match reason {
-            MissReason::NeverSeen => "never seen",
-            MissReason::Expired => "too old",
-            MissReason::Evicted => "evicted",
-            MissReason::Collision => "collision",
-        };
-        (word, *count)
-    });
+    let misses = view.state.cache.misses.iter();
+    let reasons = misses.map(|(reason, count)| (reason.brief(), *count));
     let semantic = view.state.cache.semantic;
     let served = match semantic {
         0 => None,
@@ -361,33 +353,17 @@ fn missed(view: &View<'_>, width: usize) -> Line<'static> {
 
 /// Why it was not asked.
 fn not_asked(view: &View<'_>, width: usize) -> Line<'static> {
-    let reasons = view.state.cache.bypasses.iter().map(|(reason, count)| {
-        let word = match reason {
-            BypassReason::Off => "off",
-            BypassReason::NotDeterministic => "not deterministic",
-            BypassReason::Asked => "fresh answer wanted",
-        };
-        (word, *count)
-    });
+    let bypasses = view.state.cache.bypasses.iter();
+    let reasons = bypasses.map(|(reason, count)| (reason.brief(), *count));
     by_reason(view, "bypass  ", reasons, None, width)
 }
 
 /// What was stored, and why the rest was not.
 fn stored(view: &View<'_>, width: usize) -> Line<'static> {
     let label = format!("stored  {}", view.state.cache.stored);
-    let reasons = view.state.cache.skipped.iter().map(|(reason, count)| {
-        let word = match reason {
-            SkipReason::Incomplete => "not: incomplete",
-            SkipReason::Filtered => "not: filtered",
-            SkipReason::Empty => "not: empty",
-            SkipReason::TooLarge => "not: too large",
-            SkipReason::OtherModel => "not: other model",
-            SkipReason::BadText => "not: bad text",
-        };
-        (word, *count)
-    });
+    let skipped = view.state.cache.skipped.iter();
     let mut pieces = vec![Line::from(label)];
-    pieces.extend(reasons.map(|(word, count)| Line::from(format!("   {word} {count}"))));
+    pieces.extend(skipped.map(|(reason, count)| Line::from(format!("   not: {} {count}", reason.brief()))));
     row::join(view.theme, pieces, width)
 }
 
@@ -412,6 +388,7 @@ fn by_reason(
 mod tests {
     use super::super::fixture;
     use super::*;
+    use crate::event::{BypassReason, MissReason, SkipReason};
     use crate::state::LookupSecond;
 
     #[test]
@@ -431,8 +408,8 @@ mod tests {
                 "                    ▁▅▂▅▃▅▂▅▂▅▂   last 60s",
                 "saved   2.9k tokens   4.9s of waiting",
                 "size    18 entries, 12 KiB of 64 MiB   evicted 0   expired 0",
-                "missed  33   never seen 30   too old 3",
-                "bypass  5   not deterministic 5",
+                "missed  33   never seen 30   expired 3",
+                "bypass  5   not repeatable 5",
                 "stored  30   not: incomplete 2",
             ]
         );
@@ -506,7 +483,7 @@ mod tests {
                 "last 60s          76    27  36%     0   0%     0   0%     0   0%    27  36%",
                 "saved   2.9k tokens   4.9s of waiting",
                 "size    18 entries, 12 KiB of 64 MiB   evicted 0   expired 0",
-                "missed  33   never seen 30   too old 3",
+                "missed  33   never seen 30   expired 3",
                 "bypass  0",
                 "stored  30",
                 "why     25 of 33 misses differ only in the system prompt: a time (\"10:32:01\").",

@@ -6,14 +6,14 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::event::{CallId, Constraint, Failure, Fate, StopReason};
+use crate::event::{CallId, Failure, Fate, StopReason};
 use crate::state::{CacheVerdict, Call, Doing, State};
 use crate::tui::theme::{Glyphs, Role};
 use crate::tui::ui::ChatAnchor;
 use crate::tui::view::View;
 use crate::tui::wrap;
 
-use super::semantic_answer;
+use super::{semantic_answer, units};
 
 /// Cells in front of each row: `you  `.
 const INDENT: u16 = 5;
@@ -221,20 +221,13 @@ fn status(view: &View<'_>, call: &Call) -> (Role, String) {
 /// What a running call does.
 fn running(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
     let glyphs = view.theme.glyphs;
-    let left = |until| seconds(view.now.until(until));
+    let left = |until| units::precise(view.now.until(until));
     match call.doing {
         Doing::Starting | Doing::Ended => (Role::Wait, glyphs.queued, vec!["on its way".into()]),
         Doing::Queued { constraint, ready_at } => {
-            let what = match constraint {
-                Constraint::Requests => "waits for the bucket of requests",
-                Constraint::Tokens => "waits for the bucket of tokens",
-                Constraint::Slots => "waits for a free slot",
-                Constraint::Paused => "the server asked for a pause",
-                Constraint::UserRequests => "waits for this user's requests",
-                Constraint::UserTokens => "waits for this user's tokens",
-            };
+            let what = format!("waits for {}", constraint.sentence());
             let when = ready_at.map_or_else(String::new, left);
-            (Role::Wait, glyphs.queued, vec![what.into(), when])
+            (Role::Wait, glyphs.queued, vec![what, when])
         }
         Doing::Waiting => (
             Role::Wait,
@@ -247,7 +240,7 @@ fn running(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
             (Role::Ok, glyphs.streaming, facts)
         }
         Doing::BackingOff { until } => {
-            let why = call.failure.as_ref().map(Failure::label).unwrap_or_default();
+            let why = call.failure.as_ref().map(Failure::brief).unwrap_or_default();
             let next = format!("try {} in {}", call.attempts + 1, left(until));
             (Role::Wait, glyphs.retry, vec![why, next])
         }
@@ -263,7 +256,7 @@ fn running(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
 fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'static str, Vec<String>) {
     let took = call
         .ended_at
-        .map_or_else(String::new, |end| seconds(end.since(call.started_at)));
+        .map_or_else(String::new, |end| units::precise(end.since(call.started_at)));
     let why = || {
         call.failure
             .as_ref()
@@ -291,7 +284,7 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
                     facts = vec!["replayed: same idempotency key".to_owned()];
                 }
                 facts.push(took);
-                let spared = seconds(Duration::from_nanos(saved_ns));
+                let spared = units::precise(Duration::from_nanos(saved_ns));
                 facts.push(format!("saved {} tok and {spared}", saved.total()));
             }
             (Role::Hit, glyphs.hit, facts)
@@ -332,19 +325,8 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
 
 /// Why no other try followed, in words.
 fn stopped(call: &Call) -> String {
-    let words = match call.stopped {
-        None | Some(StopReason::Attempts) => "",
-        Some(StopReason::NotRetryable) => "trying again would not help",
-        Some(StopReason::ServerSaysNo) => "the server said not to retry",
-        Some(StopReason::Delivered) => "text was already delivered",
-        Some(StopReason::Ambiguous) => "it may already have been billed",
-        Some(StopReason::Budget) => "the retry budget is empty",
-        Some(StopReason::Deadline) => "the deadline comes first",
-        Some(StopReason::HintTooLong) => "the server asks for too long a wait",
-        Some(StopReason::BreakerOpen) => "the breaker opened",
-        Some(StopReason::Limited) => "the limiter turned the next try away",
-    };
-    words.to_owned()
+    let stopped = call.stopped.filter(|reason| *reason != StopReason::Attempts);
+    stopped.map_or_else(String::new, |reason| reason.sentence().to_owned())
 }
 
 fn try_number(call: &Call) -> String {
@@ -362,7 +344,7 @@ fn tries(call: &Call) -> String {
 fn speed(state: &State, call: &Call) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some(ttft) = call.ttft {
-        facts.push(format!("ttft {}", seconds(ttft)));
+        facts.push(format!("ttft {}", units::precise(ttft)));
     }
     let flight = call.flight.and_then(|flight| state.calls.flights.get(&flight));
     if let Some(flight) = flight
@@ -374,16 +356,6 @@ fn speed(state: &State, call: &Call) -> Vec<String> {
         }
     }
     facts
-}
-
-/// `0.31s`, `12.4s`, `340s`.
-fn seconds(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    match seconds {
-        s if s < 10.0 => format!("{s:.2}s"),
-        s if s < 100.0 => format!("{s:.1}s"),
-        s => format!("{s:.0}s"),
-    }
 }
 
 /// The last answer of the conversation, for copying.

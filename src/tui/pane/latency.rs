@@ -146,11 +146,11 @@ mod tests {
         );
         assert_eq!(
             table_row(&view, "call", &quantiles, 60).to_string(),
-            "call    0.71s   5.80s     12s      --      40"
+            "call    0.71s   5.80s   12.0s      --      40"
         );
         assert_eq!(
             table_row(&view, "call", &quantiles, 30).to_string(),
-            "call    0.71s   5.80s     12s"
+            "call    0.71s   5.80s   12.0s"
         );
         assert_eq!(head(&view, 30).to_string(), "          p50     p95     p99");
     }

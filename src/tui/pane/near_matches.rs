@@ -81,9 +81,9 @@ fn said(theme: &Theme, look: &Look, room: usize) -> (String, Role) {
 
 /// What differs, as far as it fits whole; at least which guard saw it.
 fn differs(objection: &Objection, room: usize) -> String {
-    let guard = objection.guard.label();
+    let guard = objection.guard.brief();
     let (asked, stored) = (objection.asked.single_line(), objection.stored.single_line());
-    let wordings = [objection.words(), format!("{guard}: {asked} / {stored}")];
+    let wordings = [objection.sentence(), format!("{guard}: {asked} / {stored}")];
     let fits = wordings.into_iter().find(|text| row::width(text) <= room);
     fits.unwrap_or_else(|| guard.to_owned())
 }

@@ -29,7 +29,7 @@ pub(super) fn summary(view: &View<'_>, miss: &ExplainedMiss, width: usize) -> Li
 /// ` system prompt: a time`, ` 10:32:01 | 10:30:00`, `, 2 more`: what differs first, and how much besides.
 fn what(theme: &Theme, near: &NearMiss) -> impl Iterator<Item = Span<'static>> {
     let first = near.differs.first();
-    let label = first.map(|diff| row::plain(format!(" {}", diff.label())));
+    let label = first.map(|diff| row::plain(format!(" {}", diff.brief())));
     let more = match near.fields {
         0 | 1 => None,
         fields => Some(row::plain(format!(" and {} more", fields - 1))),

@@ -9,7 +9,7 @@ use crate::text::SafeText;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{appearance, gauge, row, semantic, units};
+use super::{gauge, row, semantic, units};
 
 /// Cells of the longest bar of a histogram.
 const BAR: usize = 18;
@@ -290,7 +290,7 @@ fn cost(view: &View<'_>, width: usize) -> Line<'static> {
         retry
             .stopped
             .iter()
-            .map(|(reason, count)| Line::from(format!("   {count} stopped: {}", appearance::stop(*reason)))),
+            .map(|(reason, count)| Line::from(format!("   {count} stopped: {}", reason.brief()))),
     );
     row::join(view.theme, pieces, width)
 }
@@ -314,7 +314,7 @@ mod tests {
                 "tries by cause   429 ██████████████████ 14  500 █████████ 7  TMO █████ 4",
                 "tries per call   1 ██████████████████ 18  2 ███ 3  3 █ 1  4 ██ 2",
                 "retry budget   [████░░░░░░] 4.2 of 10.0 left",
-                "retries        20 of 60 tries   recovered 4 calls   wasted 9 tries   backed off 14s",
+                "retries        20 of 60 tries   recovered 4 calls   wasted 9 tries   backed off 14s   2 stopped: attempts used",
             ]
         );
     }

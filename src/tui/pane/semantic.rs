@@ -10,8 +10,6 @@
 //!   0.80   #12  judged right      how does one boil an egg?
 //! ```
 
-use std::time::Duration;
-
 use ratatui::text::Line;
 
 use crate::event::NearestPrompt;
@@ -170,12 +168,12 @@ fn host(url: &str) -> String {
 
 /// What it served.
 fn live(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
-    let Some(rate) = semantic.live.rate() else {
+    if semantic.live.asked == 0 {
         return (semantic.mode == SemanticMode::On)
             .then(|| named(theme, "hits", ["no prompt was looked up yet".to_owned()], width));
-    };
+    }
     let pieces = [
-        share(rate, semantic.live.hits, semantic.live.asked),
+        units::sample(semantic.live.hits, semantic.live.asked),
         format!("   saved {} tokens", units::amount(semantic.saved_tokens)),
         format!("   {} of waiting", units::duration(semantic.saved_time)),
     ];
@@ -184,27 +182,19 @@ fn live(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'st
 
 /// What it would have served.
 fn shadow(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
-    let Some(rate) = semantic.shadow.rate() else {
+    if semantic.shadow.asked == 0 {
         let none = "no prompt was looked up yet; every call goes to the upstream";
         return (semantic.mode == SemanticMode::Shadow)
             .then(|| named(theme, "shadow", [none.to_owned()], width));
-    };
+    }
     let pieces = [
         format!(
             "would have hit {}",
-            share(rate, semantic.shadow.hits, semantic.shadow.asked)
+            units::sample(semantic.shadow.hits, semantic.shadow.asked)
         ),
         format!(", saved {} tokens", units::amount(semantic.shadow_tokens)),
     ];
     Some(named(theme, "shadow", pieces, width))
-}
-
-/// `34% (17 of 50)`, under ten only `2 of 5`: a share of few would pretend.
-fn share(rate: f64, part: u64, of: u64) -> String {
-    if of < 10 {
-        return format!("{part} of {of}");
-    }
-    format!("{:.0}% ({part} of {of})", rate * 100.0)
 }
 
 /// What people said of served answers.
@@ -258,7 +248,7 @@ fn trouble(view: &View<'_>, width: usize) -> Option<Line<'static>> {
         .map_or(String::new(), |detail| format!(": {}", detail.single_line()));
     let text = format!(
         "{}{detail} ({} in a row, the last {} ago)",
-        trouble.reason.label(),
+        trouble.reason.brief(),
         semantic.trouble_in_a_row,
         units::duration(view.now.since(trouble.at))
     );
@@ -274,7 +264,7 @@ fn refused(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<
     let each = semantic
         .refusals
         .iter()
-        .map(|(guard, count)| (guard.label(), *count));
+        .map(|(guard, count)| (guard.brief(), *count));
     by_count(theme, "refused", each, width)
 }
 
@@ -283,7 +273,7 @@ fn missed(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'
     let each = semantic
         .misses
         .iter()
-        .map(|(reason, count)| (reason.label(), *count));
+        .map(|(reason, count)| (reason.brief(), *count));
     by_count(theme, "missed", each, width)
 }
 
@@ -305,22 +295,11 @@ fn by_count(
 
 /// How long embedding and search take.
 fn lookup(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
-    let at = |quantile| semantic.lookup.quantile(quantile).map(brief);
+    let at = |quantile| semantic.lookup.quantile(quantile).map(units::computation);
     let pieces = [
         format!("p50 {}", at(0.5)?),
         format!("   p95 {}", at(0.95)?),
-        format!("   longest {}", semantic.lookup.max().map(brief)?),
+        format!("   longest {}", semantic.lookup.max().map(units::computation)?),
     ];
     Some(named(theme, "lookup", pieces, width))
-}
-
-/// A short duration: `40 us`, `0.8 ms`, `12 ms`, `1.2s`.
-pub(super) fn brief(span: Duration) -> String {
-    let micros = span.as_micros();
-    match micros {
-        ..100 => format!("{micros} us"),
-        100..10_000 => format!("{:.1} ms", micros as f64 / 1e3),
-        10_000..1_000_000 => format!("{} ms", micros / 1000),
-        _ => units::duration(span),
-    }
 }

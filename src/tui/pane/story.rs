@@ -11,7 +11,7 @@ use std::time::Duration;
 use ratatui::text::Line;
 
 use crate::event::AttemptResult;
-use crate::state::story::{self, Step, Story, Told, What};
+use crate::state::story::{Step, Story, Told, What};
 use crate::state::{Call, Doing};
 use crate::text::SafeText;
 use crate::time::Timestamp;
@@ -122,7 +122,7 @@ impl Page<'_> {
         }
         let mut last: Option<(String, Timestamp)> = None;
         for step in story.telling() {
-            let offset = story::span(step.offset);
+            let offset = units::precise(step.offset);
             // the same instant is not written twice: what happens at once stands together
             let same = last
                 .as_ref()
@@ -186,7 +186,7 @@ impl Page<'_> {
             },
         };
         let text = format!("{does}; deadline in {}", until(call.deadline));
-        let offset = story::span(now.since(call.started_at));
+        let offset = units::precise(now.since(call.started_at));
         self.lines.push(row::join(
             theme,
             vec![Line::from(vec![
@@ -319,8 +319,8 @@ mod tests {
             shown(&scene(&tale), 30, 70),
             [
                 "✓ ok   2.0s   2 tries   60 tokens   by ann",
-                "Answered in 2.0s on the second try: 429 (on purpose); 0.40s in the",
-                "queue because the token bucket was short; 1.0s between tries.",
+                "Answered in 2.00s on the second try: 429 (on purpose); 0.40s queued",
+                "for the token bucket; 1.00s between tries.",
                 "",
                 " 0.00s   asked    ann in the chat: \"question 30\"",
                 "                  fingerprint 000000000000, ~12 tokens, deadline 10m",
@@ -332,13 +332,13 @@ mod tests {
                 "       ▶ try 1    sent",
                 "       ! try 1    429 made on purpose",
                 " 0.60s ✗ try 1    failed after 0.20s: made up: RateLimited",
-                "       ↻ retry    try 2 follows in 1.00s because of a rate limit",
+                "       ↻ retry    try 2 follows in 1.00s: rate limit",
                 "                  drew 0.50s, the server asked for 1s; budget 142.9 of",
                 "                  10; deadline in 9m59s",
                 " 1.60s ▶ try 2    sent",
                 " 1.90s   try 2    first token after 0.30s",
                 " 2.00s ✓ try 2    complete after 0.40s: 60 tokens (12 asked, 48",
-                "                  answered); the model was done",
+                "                  answered); finished",
                 "       ✓ end      answered after 2.00s, 2 tries",
                 "",
                 "It works.",
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(rows[0], "↻ retry   0.9s   1 try   by ann");
         assert_eq!(
             rows[1],
-            "Runs: waits 1.0s before its second try, after 429 (on purpose)."
+            "Runs: waits 1.00s before its second try, after 429 (on purpose)."
         );
         let last = rows.last().unwrap();
         assert!(
@@ -395,7 +395,7 @@ mod tests {
         let call = &scene.state.calls.recent[&CallId(30)];
         let text = text(&scene.view(), call);
         assert!(
-            text.starts_with("#30 Answered in 2.0s on the second try: 429"),
+            text.starts_with("#30 Answered in 2.00s on the second try: 429"),
             "{text}"
         );
         assert!(
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn a_story_that_is_gone_says_so() {
         let mut scene = super::super::fixture::burst();
-        scene.state.why = story::Why::default();
+        scene.state.why = crate::state::story::Why::default();
         let rows = shown(&scene, 31, 70);
         assert_eq!(rows[1], "Its steps are not remembered any more.");
     }

@@ -192,7 +192,7 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
             (Role::Wait, vec![format!("next {left}"), left])
         }
         (None, Doing::Queued { constraint, ready_at }) => {
-            let what = appearance::constraint(constraint);
+            let what = constraint.sentence();
             let mut texts = Vec::new();
             if let Some(at) = ready_at.filter(|at| *at > view.now) {
                 let left = units::countdown(view.now.until(at));

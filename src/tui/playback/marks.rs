@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::event::{BreakerMode, BreakerState, Event, EventKind, Fate};
+use crate::event::{BreakerState, Event, EventKind, Fate};
 use crate::settings::Policy;
 use crate::text::SafeText;
 use crate::time::Timestamp;
@@ -48,7 +48,7 @@ impl Finder {
     pub(super) fn look(&mut self, place: usize, event: &Event) {
         let (kind, words) = match &event.kind {
             EventKind::BreakerMoved { to, .. } => (MarkKind::Breaker, moved(*to).to_owned()),
-            EventKind::BreakerForced { mode } => (MarkKind::Breaker, forced(*mode).to_owned()),
+            EventKind::BreakerForced { mode } => (MarkKind::Breaker, mode.sentence().to_owned()),
             // two policies are not compared for a mark that is not kept
             EventKind::PolicyApplied { .. } if self.marks.len() == MOST => {
                 self.more = true;
@@ -128,14 +128,6 @@ fn moved(to: BreakerState) -> &'static str {
         BreakerState::Closed => "the breaker closed",
         BreakerState::Open => "the breaker opened",
         BreakerState::HalfOpen => "the breaker is half-open",
-    }
-}
-
-fn forced(mode: BreakerMode) -> &'static str {
-    match mode {
-        BreakerMode::Automatic => "the breaker was let go",
-        BreakerMode::ForcedOpen => "the breaker was forced open",
-        BreakerMode::ForcedClosed => "the breaker was forced closed",
     }
 }
 

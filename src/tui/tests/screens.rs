@@ -62,7 +62,7 @@ fn chat_tells_what_became_of_each_call() {
         "✓ 3 tries · 2.40s · ttft 0.31s · 40 tok/s · 388 tok",
         "◇ exact hit · 0.00s · saved 388 tok and 2.40s",
         "llm  ✗ failed after 3 tries · 500 from simulator · 5.80s",
-        "llm  … waits for the bucket of tokens · 0.40s",
+        "llm  … waits for the token bucket · 0.40s",
         "you  日本語 wide and ␛[31mred",
         "llm  It counts▍",
         "▶ try 1 · 40 tok/s",
@@ -240,7 +240,7 @@ fn a_story_longer_than_its_box_is_turned_by_pages() {
     let top = rows(&mut bench, 80, 16);
     assert!(holds(&top, "PgUp PgDn scroll"), "{top:#?}");
     assert!(
-        holds(&top, "Why #1") && holds(&top, "Failed after 4 tries in 2.0s"),
+        holds(&top, "Why #1") && holds(&top, "Failed after 4 tries in 2.00s"),
         "{top:#?}"
     );
     assert!(holds(&top, "fingerprint") && !holds(&top, " end "), "{top:#?}");

@@ -162,7 +162,7 @@ fn the_cockpit_of_a_live_cache() {
     let small = rows(&mut bench, 80, 24);
     for expected in [
         "semantic  on   serves 0.50 and up   guards on   embedder built-in   1 prompt",
-        "hits      1 of 3   saved 60 tokens   2.0s of waiting",
+        "hits      1/3   saved 60 tokens   2.0s of waiting",
         "judged    none yet: Enter on a hit, then g right, b wrong",
         "  0.80   of #1  number: 60 / 50   How long do I boil an egg of 50 g?",
         "refused   1   number 1",
@@ -198,7 +198,7 @@ fn the_cockpit_of_a_shadow_tells_its_false_hits_with_how_sure_that_is() {
         let screen = rows(&mut bench, width, height);
         for expected in [
             "semantic  shadow   only watches 0.50 and up   guards on",
-            "shadow    would have hit 95% (41 of 43), saved 2.5k tokens",
+            "shadow    would have hit 95% 41/43, saved 2.5k tokens",
             "compared  of 41 compared answers 2 differed: 4.9% (95% sure: 1.3-16.1%)",
         ] {
             assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
@@ -287,7 +287,7 @@ fn what_is_no_hit_cannot_be_judged_and_says_why() {
     assert_eq!(refused.ui.overlays.last(), Some(&Overlay::Details(CallId(3))));
     let screen = rows(&mut refused, 80, 24);
     for expected in [
-        "meaning  miss: a guard refused the nearest prompt",
+        "meaning  miss: a guard rejected the nearest prompt",
         "another number: '60' asked, '50' stored",
     ] {
         assert!(holds(&screen, expected), "{expected}\n{screen:#?}");

@@ -7,7 +7,8 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use crate::event::{Fate, Judged, Judgement, Otherwise};
-use crate::tui::pane::{appearance, row, units};
+use crate::text::units;
+use crate::tui::pane::{appearance, row};
 use crate::tui::theme::{Role, Theme};
 
 /// Where less or more of something is better, if that can be said of it alone.

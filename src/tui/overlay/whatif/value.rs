@@ -5,7 +5,7 @@ use std::time::Duration;
 use humantime_serde::re::humantime;
 
 use crate::settings::{Kind, NONE, Policy, Setting};
-use crate::tui::pane::units;
+use crate::text::units;
 use crate::tui::wrap;
 
 /// A value for at most `room` columns; exact as long as it fits.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::event::{Fate, Judged, Judgement, ShadowUpstream};
 use crate::state::State;
+use crate::text::units;
 use crate::time::Timestamp;
-use crate::tui::pane::units;
 use crate::tui::theme::Role;
 
 use super::draft::Shadow;

@@ -7,7 +7,7 @@ use crate::state::WINDOW;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::super::{appearance, gauge, row, units};
+use super::super::{gauge, row, units};
 
 /// Rows of [`below`] that stay longest: achieved, cost, budget.
 pub(super) const BELOW: u16 = 3;
@@ -245,9 +245,9 @@ fn stops(view: &View<'_>, width: usize) -> Line<'static> {
     let pieces = stops.into_iter().enumerate().map(|(index, (reason, count))| {
         let count = units::amount(count);
         if index == 0 {
-            format!("{count:>4} {}", appearance::stop(reason))
+            format!("{count:>4} {}", reason.brief())
         } else {
-            format!(", {count} {}", appearance::stop(reason))
+            format!(", {count} {}", reason.brief())
         }
     });
     fact(view, "given up", pieces.collect::<Vec<_>>(), width)

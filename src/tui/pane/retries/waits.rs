@@ -33,7 +33,7 @@ pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     row::draw(&head(view, end, width), 0, area, buf);
     for (index, wait) in waits.iter().rev().take(rows).enumerate() {
         let line = Line::from(vec![
-            row::plain(row::left(wait.class.label(), CAUSE)),
+            row::plain(row::left(wait.class.brief(), CAUSE)),
             row::piece(theme, Role::Wait, bar(theme, wait, end, cells)),
             row::plain(row::right(&units::duration(wait.used), NUMBER)),
         ]);

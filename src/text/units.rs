@@ -1,45 +1,49 @@
-//! Numbers as people read them, in few and bounded columns.
+//! Durations, counts, bytes and shares as text: the only formatters of the crate.
 //!
-//! Every form here has a greatest width, so a pane can keep a fixed place for it and nothing jumps when a
-//! value grows.
+//! Each form has a greatest width, so a column can reserve it and nothing moves when a value grows.
+//! Durations in policy files, which must read back exactly, are in `settings/span.rs`.
 
 use std::time::Duration;
 
 /// The widest [`duration`], [`precise`] and [`countdown`].
-pub const DURATION_WIDTH: usize = 5;
+pub(crate) const DURATION_WIDTH: usize = 5;
 
 /// The widest [`amount`].
-pub const AMOUNT_WIDTH: usize = 4;
+pub(crate) const AMOUNT_WIDTH: usize = 4;
 
 /// A duration in at most five columns: `0.4s`, `12s`, `2m10s`, `1h40m`, `5d`.
-pub fn duration(duration: Duration) -> String {
-    let tenths = (duration.as_millis() + 50) / 100;
-    if tenths < 100 {
-        return format!("{}.{}s", tenths / 10, tenths % 10);
-    }
-    whole(u64::try_from((duration.as_millis() + 500) / 1000).unwrap_or(u64::MAX))
+pub(crate) fn duration(span: Duration) -> String {
+    tenths((span.as_millis() + 50) / 100, 100).unwrap_or_else(|| whole((span.as_millis() + 500) / 1000))
 }
 
-/// A duration with hundredths below ten seconds: `0.71s`, `5.80s`, `12s`.
-pub fn precise(span: Duration) -> String {
+/// A measured duration in at most five columns, with as many digits as fit: `0.71s`, `12.4s`, `2m10s`.
+pub(crate) fn precise(span: Duration) -> String {
     let hundredths = (span.as_micros() + 5_000) / 10_000;
     if hundredths < 1000 {
         return format!("{}.{:02}s", hundredths / 100, hundredths % 100);
     }
-    duration(span)
+    tenths((span.as_millis() + 50) / 100, 600).unwrap_or_else(|| duration(span))
 }
 
-/// What is left of a wait, rounded up: it reads zero only when it is over.
-pub fn countdown(left: Duration) -> String {
-    let tenths = left.as_nanos().div_ceil(100_000_000);
-    if tenths < 100 {
-        return format!("{}.{}s", tenths / 10, tenths % 10);
+/// The rest of a wait, rounded up: zero only when it is over. At most five columns.
+pub(crate) fn countdown(left: Duration) -> String {
+    tenths(left.as_nanos().div_ceil(100_000_000), 100)
+        .unwrap_or_else(|| whole(left.as_nanos().div_ceil(1_000_000_000)))
+}
+
+/// The duration of a computation: `40 us`, `0.8 ms`, `12 ms`, `1.2s`.
+pub(crate) fn computation(span: Duration) -> String {
+    let micros = span.as_micros();
+    match micros {
+        ..100 => format!("{micros} us"),
+        100..10_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        10_000..1_000_000 => format!("{} ms", micros / 1000),
+        _ => duration(span),
     }
-    whole(u64::try_from(left.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u64::MAX))
 }
 
-/// A setting, without a decimal it does not need: `5s`, `0.25s`, `500ms` as `0.5s`, `10m`, `24h`.
-pub fn setting(span: Duration) -> String {
+/// A configured duration, without needless decimals: `5s`, `0.25s`, `0.5s` for 500 ms, `10m`, `24h`.
+pub(crate) fn setting(span: Duration) -> String {
     let millis = span.as_millis();
     if span.is_zero() {
         return "0s".into();
@@ -60,8 +64,8 @@ pub fn setting(span: Duration) -> String {
     }
 }
 
-/// Time since the start, as on a clock: `00:42`, or `00:00:42` where `hours` are wanted or needed.
-pub fn clock(since_start: Duration, hours: bool) -> String {
+/// Time since the start as on a clock: `00:42`, or `00:00:42` if `hours` is set or an hour has passed.
+pub(crate) fn clock(since_start: Duration, hours: bool) -> String {
     let seconds = since_start.as_secs();
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours || h > 0 {
@@ -71,8 +75,24 @@ pub fn clock(since_start: Duration, hours: bool) -> String {
     }
 }
 
+/// A number with its noun: `1 call`, `3 calls`, `2 tries`, `4 matches`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    match noun.strip_suffix('y') {
+        _ if number == 1 => format!("1 {noun}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None if noun.ends_with("ch") => format!("{number} {noun}es"),
+        None => format!("{number} {noun}s"),
+    }
+}
+
+/// A number with at most three decimals and no trailing zeros: `0.25`, `12`.
+pub(crate) fn number(value: f64) -> String {
+    // adding zero turns -0 into 0
+    ((value * 1000.0).round() / 1000.0 + 0.0).to_string()
+}
+
 /// A count in at most four columns: `412`, `2.3k`, `20k`, `1.5M`.
-pub fn amount(count: u64) -> String {
+pub(crate) fn amount(count: u64) -> String {
     const STEPS: [(u64, &str); 6] = [
         (1_000, "k"),
         (1_000_000, "M"),
@@ -97,9 +117,9 @@ pub fn amount(count: u64) -> String {
     count.to_string()
 }
 
-/// The next of 1, 2, 5, 10, 20, 50, ... (and 0.5, 0.2, ...) that is not less: where a scale ends. 1 for what is no
-/// positive number.
-pub fn nice(value: f64) -> f64 {
+/// The end of a scale: the smallest of 1, 2, 5, 10, 20, 50, ... (and 0.5, 0.2, ...) that is not less than `value`;
+/// 1 if `value` is not a positive number.
+pub(crate) fn nice(value: f64) -> f64 {
     if !value.is_finite() || value <= 0.0 {
         return 1.0;
     }
@@ -112,7 +132,7 @@ pub fn nice(value: f64) -> f64 {
 }
 
 /// Bytes in at most eight columns: `812 B`, `12 KiB`, `64 MiB`.
-pub fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     match bytes {
         ..1024 => format!("{bytes} B"),
         1024..0x10_0000 => format!("{} KiB", bytes >> 10),
@@ -121,8 +141,8 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
-/// A share of 1 in per cent: ` 38%`, always four columns.
-pub fn percent(share: f64) -> String {
+/// A share of 1 as a percentage in exactly four columns: ` 38%`.
+pub(crate) fn percent(share: f64) -> String {
     let share = if share.is_finite() {
         share.clamp(0.0, 1.0)
     } else {
@@ -131,8 +151,8 @@ pub fn percent(share: f64) -> String {
     format!("{:3.0}%", share * 100.0)
 }
 
-/// A rate given as a share: `30%`, `2.5%`, without padding.
-pub fn rate(share: f64) -> String {
+/// A share of 1 as a percentage with at most one decimal, without padding: `30%`, `2.5%`.
+pub(crate) fn rate(share: f64) -> String {
     let tenths = (share * 1000.0).round() as u64;
     if tenths.is_multiple_of(10) {
         format!("{}%", tenths / 10)
@@ -141,16 +161,16 @@ pub fn rate(share: f64) -> String {
     }
 }
 
-/// A sample with its share: `18% 7/40`; under ten, where a percentage would pretend, only `2/5`.
-pub fn sample(part: u64, of: u64) -> String {
+/// A part of a sample: `18% 7/40`; under ten only `2/5`, because a percentage would suggest precision.
+pub(crate) fn sample(part: u64, of: u64) -> String {
     if of < 10 {
         return format!("{part}/{of}");
     }
     format!("{:.0}% {part}/{of}", part as f64 * 100.0 / of as f64)
 }
 
-/// The refill of a bucket: `+100/s`, `+1.5/s`, `+20/min` where less than one comes each second.
-pub fn refill(per_second: f64) -> String {
+/// The refill rate of a bucket: `+100/s`, `+1.5/s`, `+20/min` below one per second.
+pub(crate) fn refill(per_second: f64) -> String {
     if per_second >= 10.0 {
         return format!("+{}/s", amount(per_second.round() as u64));
     }
@@ -163,8 +183,13 @@ pub fn refill(per_second: f64) -> String {
     format!("+{}/{unit}", text.strip_suffix(".0").unwrap_or(&text))
 }
 
+/// Seconds with one decimal, if below the limit; both are in tenths of a second.
+fn tenths(tenths: u128, below: u128) -> Option<String> {
+    (tenths < below).then(|| format!("{}.{}s", tenths / 10, tenths % 10))
+}
+
 /// Whole seconds from ten up.
-fn whole(seconds: u64) -> String {
+fn whole(seconds: u128) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     match seconds {
         ..60 => format!("{seconds}s"),
@@ -172,7 +197,7 @@ fn whole(seconds: u64) -> String {
         600..3600 => format!("{minutes}m"),
         3600..36_000 => format!("{hours}h{:02}m", minutes % 60),
         36_000..360_000 => format!("{hours}h"),
-        // a session is not longer than ten thousand days, a wrong number may be
+        // no session is longer than ten thousand days, but a wrong number may be
         _ => format!("{}d", (hours / 24).min(9_999)),
     }
 }
@@ -186,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_like_speech() {
+    fn durations_in_five_columns() {
         let table = [
             (0, "0.0s"),
             (49, "0.0s"),
@@ -223,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_settings_rates() {
+    fn amounts_settings_rates_and_counts() {
         let amounts = [
             0,
             999,
@@ -262,12 +287,33 @@ mod tests {
             [0.3, 1.0, 1.1, 3.0, 10.0, 999.0, 0.0, f64::NAN].map(|value| nice(value).to_string()),
             ["0.5", "1", "2", "5", "10", "1000", "1", "1"]
         );
+        assert_eq!(
+            [0, 710, 12_440, 59_940, 59_960, 130_000].map(|millis| precise(ms(millis))),
+            ["0.00s", "0.71s", "12.4s", "59.9s", "1m00s", "2m10s"]
+        );
+        assert_eq!(
+            [40, 800, 12_300, 1_200_000].map(|micros| computation(Duration::from_micros(micros))),
+            ["40 us", "0.8 ms", "12 ms", "1.2s"]
+        );
+        assert_eq!(
+            [
+                count(1, "try"),
+                count(2, "try"),
+                count(0, "call"),
+                count(2, "match")
+            ],
+            ["1 try", "2 tries", "0 calls", "2 matches"]
+        );
+        assert_eq!(
+            [0.1 + 0.2, -0.0, 12.0, 0.0004].map(number),
+            ["0.3", "0", "12", "0"]
+        );
         assert_eq!(clock(ms(42_000), false), "00:42");
         assert_eq!(clock(ms(3_642_000), false), "01:00:42");
     }
 
     #[test]
-    fn nothing_is_wider_than_promised() {
+    fn no_text_exceeds_its_greatest_width() {
         let mut nanos = 1u64;
         while nanos < u64::MAX / 3 {
             for span in [Duration::from_nanos(nanos), Duration::from_nanos(nanos * 2 - 1)] {
