@@ -248,11 +248,11 @@ fn a_follower_hears_of_the_flight_while_it_is_aboard() {
     );
     assert_eq!(
         sentence(&tale, 2),
-        "Answered in 2.0s on the second try: 500; 0.50s between tries; it took the flight over when #1 left."
+        "Answered in 2.00s on the second try: 500; 0.50s between tries; it took the flight over when #1 left."
     );
     assert_eq!(
         sentence(&tale, 3),
-        "Shared the answer of #2, which had asked the same, after 1.5s, 60 tokens shared; on the way 500; 0.50s between tries."
+        "Shared the answer of #2, which had asked the same, after 1.50s, 60 tokens shared; on the way 500; 0.50s between tries."
     );
     let third = story(&tale, 3);
     let whose: Vec<_> = third

@@ -166,7 +166,7 @@ fn the_cockpit_of_a_live_cache() {
         "judged    none yet: Enter on a hit, then g right, b wrong",
         "  0.80   of #1  number: 60 / 50   How long do I boil an egg of 50 g?",
         "refused   1   number 1",
-        "missed    2   nothing compatible stored 1   refused by a guard 1",
+        "missed    2   none stored 1   guard rejected 1",
     ] {
         assert!(holds(&small, expected), "{expected}\n{small:#?}");
     }
@@ -288,7 +288,7 @@ fn what_is_no_hit_cannot_be_judged_and_says_why() {
     let screen = rows(&mut refused, 80, 24);
     for expected in [
         "meaning  miss: a guard rejected the nearest prompt",
-        "another number: '60' asked, '50' stored",
+        "number 60, stored 50",
     ] {
         assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
     }
