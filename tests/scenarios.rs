@@ -1,5 +1,5 @@
-//! The bundled scenarios, as they ship, and `seawall run` as others call it: reports, journals and exit codes.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test, and the helpers of one")]
+//! The bundled scenarios, and `seawall run` from the command line: reports, journals and exit codes.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests and their helpers")]
 
 #[path = "scenarios/program.rs"]
 mod program;
@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex};
 
 use seawall::drills::scenario::{self, Report, Scene};
 
-/// A journal that stays in memory.
+/// A journal in memory.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+struct Memory(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Paper {
+impl Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -30,10 +30,10 @@ impl Write for Paper {
 }
 
 fn play(scene: &Scene) -> (Report, Vec<u8>) {
-    let paper = Paper::default();
+    let memory = Memory::default();
     let progress = Arc::new(AtomicU64::new(0));
-    let outcome = scenario::in_virtual_time(scene, Some(paper.clone()), &progress).unwrap();
-    let journal = std::mem::take(&mut *paper.0.lock().unwrap());
+    let outcome = scenario::in_virtual_time(scene, Some(memory.clone()), &progress).unwrap();
+    let journal = std::mem::take(&mut *memory.0.lock().unwrap());
     (Report::new(scene, &outcome, true), journal)
 }
 
@@ -41,7 +41,14 @@ fn load(name: &str) -> Scene {
     scenario::load(name, None, None).unwrap()
 }
 
-/// Runs a check on each of `all`, on two threads; the first that fails is told.
+/// Plays a scenario without a journal.
+fn report(scene: &Scene) -> Report {
+    let progress = Arc::new(AtomicU64::new(0));
+    let outcome = scenario::in_virtual_time(scene, None::<io::Sink>, &progress).unwrap();
+    Report::new(scene, &outcome, true)
+}
+
+/// Runs `check` on each of `all`, on two threads. A panic fails the test.
 fn on_two_threads<T: Sync>(all: &[T], check: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -56,14 +63,14 @@ fn on_two_threads<T: Sync>(all: &[T], check: impl Fn(&T) + Sync) {
 }
 
 #[test]
-fn every_bundled_scenario_is_met_and_plays_alike_to_the_byte_and_reports_by_the_schema() {
-    // the longest first, so that neither thread waits for it at the end
+fn every_bundled_scenario_passes_replays_identically_and_reports_by_the_schema() {
+    // the longest first, so that neither thread ends long before the other
     let names: Vec<&str> = scenario::bundled().iter().rev().map(|(name, _)| *name).collect();
     let schema = schema::committed();
     on_two_threads(&names, |name| {
         let scene = load(name);
         let (report, journal) = play(&scene);
-        assert!(report.met, "{name} is not met:\n{report}");
+        assert!(report.met, "{name} fails:\n{report}");
         schema::validate(&schema, &serde_json::to_value(&report).unwrap())
             .unwrap_or_else(|problem| panic!("{name}: {problem}"));
         let calls: u64 = report.fates.values().sum();
@@ -77,19 +84,32 @@ fn every_bundled_scenario_is_met_and_plays_alike_to_the_byte_and_reports_by_the_
             .split(|byte| *byte == b'\n')
             .zip(again.split(|byte| *byte == b'\n'))
             .position(|(one, other)| one != other);
-        assert_eq!(same, None, "{name}: the journals differ in this line (from 0)");
-        assert!(journal == again, "{name}: one journal is longer");
+        assert_eq!(same, None, "{name}: the journals differ in this line (0-based)");
+        assert!(journal == again, "{name}: the journals differ in length");
+    });
+}
+
+/// Seeds outside the 300 (1000 to 1299) that the bounds were taken from.
+#[test]
+fn every_bundled_scenario_passes_at_five_seeds() {
+    let names = scenario::bundled().iter().rev();
+    let all: Vec<(&str, u64)> = names
+        .flat_map(|(name, _)| [1, 2, 3, 4, 5].map(|seed| (*name, seed)))
+        .collect();
+    on_two_threads(&all, |&(name, seed)| {
+        let report = report(&scenario::load(name, None, Some(seed)).unwrap());
+        assert!(report.met, "{name} fails with --seed {seed}:\n{report}");
     });
 }
 
 #[test]
-fn another_seed_is_another_run() {
+fn seeds_differ_in_their_journals() {
     let play_seeded = |seed| play(&scenario::load("temperature", None, Some(seed)).unwrap());
     assert!(play_seeded(1).1 != play_seeded(2).1);
 }
 
 #[test]
-fn every_bundled_scenario_teaches() {
+fn every_bundled_scenario_has_a_comment_an_about_line_and_expectations() {
     let mut names = Vec::new();
     for (name, text) in scenario::bundled() {
         let comment = text.lines().take_while(|line| line.starts_with('#')).count();
@@ -107,7 +127,7 @@ fn every_bundled_scenario_teaches() {
         );
         assert!(
             scene.scenario.expectations.len() >= 3,
-            "{name} expects too little"
+            "{name} has fewer than three expectations"
         );
         names.push(format!("{name}.toml"));
     }
@@ -118,12 +138,12 @@ fn every_bundled_scenario_teaches() {
         .collect();
     files.sort();
     names.sort();
-    assert_eq!(files, names, "every file is bundled, and only once");
+    assert_eq!(files, names, "every file is bundled exactly once");
 }
 
-/// An expectation is worth something if it fails where the guard it is about is switched off.
+/// With its guard switched off, a scenario must fail: otherwise its expectations test nothing.
 #[test]
-fn expectations_fail_without_the_guard_they_are_about() {
+fn scenarios_fail_without_the_guard_under_test() {
     type Sabotage = (&'static str, fn(&mut Scene));
     let sabotages: [Sabotage; 11] = [
         ("cache-warms-up", |scene| scene.policy.cache.enabled = false),
@@ -151,9 +171,7 @@ fn expectations_fail_without_the_guard_they_are_about() {
     on_two_threads(&sabotages, |(name, sabotage)| {
         let mut scene = load(name);
         sabotage(&mut scene);
-        let progress = Arc::new(AtomicU64::new(0));
-        let outcome = scenario::in_virtual_time(&scene, None::<io::Sink>, &progress).unwrap();
-        let report = Report::new(&scene, &outcome, true);
-        assert!(!report.met, "{name} is met without its guard:\n{report}");
+        let report = report(&scene);
+        assert!(!report.met, "{name} passes without its guard:\n{report}");
     });
 }

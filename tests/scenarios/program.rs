@@ -1,4 +1,4 @@
-//! Through the program: exit codes, messages, and a run over sockets.
+//! The program: exit codes, messages, and a run over sockets.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Two seconds of a healthy upstream.
+/// 800 ms of a healthy upstream.
 const SHORT: &str = r#"
 name = "short"
 duration = "800ms"
@@ -39,7 +39,7 @@ at_least = 1.0
 "#;
 
 #[test]
-fn the_list_has_a_line_for_each_scenario() {
+fn the_list_has_a_line_per_scenario() {
     let output = seawall(&["scenarios"]);
     assert_eq!(output.status.code(), Some(0));
     let list = String::from_utf8(output.stdout).unwrap();
@@ -53,7 +53,7 @@ fn the_list_has_a_line_for_each_scenario() {
 }
 
 #[test]
-fn json_is_by_the_schema_and_met_is_exit_code_0() {
+fn json_matches_the_schema_and_a_pass_is_exit_code_0() {
     let output = seawall(&["run", "thundering-herd", "--json", "--seed", "3"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let report = serde_json::from_slice(&output.stdout).unwrap();
@@ -62,7 +62,7 @@ fn json_is_by_the_schema_and_met_is_exit_code_0() {
 }
 
 #[test]
-fn not_met_is_exit_code_1_and_says_what() {
+fn a_failed_expectation_is_exit_code_1_and_is_named() {
     let output = seawall(&["run", "textbook", "--policy", "production"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let report = String::from_utf8(output.stdout).unwrap();
@@ -71,7 +71,7 @@ fn not_met_is_exit_code_1_and_says_what() {
     assert!(report.ends_with("FAILED\n"), "{report}");
 }
 
-/// The elements of an XML text by name, each with its attributes; the text must be XML.
+/// The elements of a well-formed XML text: tag, and its attributes `name` and `message`.
 fn elements(xml: &str) -> Vec<(String, String)> {
     let mut reader = quick_xml::Reader::from_str(xml);
     let (mut all, mut open) = (Vec::new(), 0);
@@ -95,8 +95,8 @@ fn elements(xml: &str) -> Vec<(String, String)> {
                             .into_owned()
                     })
                 };
-                let told = format!("{} {}", attribute("name"), attribute("message"));
-                all.push((tag.name().as_ref().to_owned(), told.trim().to_owned()));
+                let text = format!("{} {}", attribute("name"), attribute("message"));
+                all.push((tag.name().as_ref().to_owned(), text.trim().to_owned()));
             }
             _ => {}
         }
@@ -106,7 +106,7 @@ fn elements(xml: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn junit_has_a_case_for_each_expectation_and_marks_what_is_not_met() {
+fn junit_has_a_case_per_expectation_and_marks_failures() {
     let folder = tempfile::tempdir().unwrap();
     let hostile = SHORT.replace("name = \"short\"", "name = \"a <b> & \\\"c\\\" | `d`\"");
     let text = hostile + "\n[[expect]]\nmeasure = \"retries\"\nat_least = 3.0\nuser = \"a<b>&\"\n";
@@ -116,7 +116,7 @@ fn junit_has_a_case_for_each_expectation_and_marks_what_is_not_met() {
     let all = elements(&String::from_utf8(output.stdout).unwrap());
     let of = |name: &str| -> Vec<&str> {
         let found = all.iter().filter(|(tag, _)| tag == name);
-        found.map(|(_, told)| told.as_str()).collect()
+        found.map(|(_, text)| text.as_str()).collect()
     };
     assert_eq!(of("testsuite"), ["a <b> & \"c\" | `d`"]);
     let cases = of("testcase");
@@ -137,7 +137,7 @@ fn junit_has_a_case_for_each_expectation_and_marks_what_is_not_met() {
 }
 
 #[test]
-fn charts_are_written_into_a_new_folder_and_are_the_same_each_time() {
+fn charts_go_into_a_new_folder_and_are_reproducible() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), SHORT);
     let charts = |name: &str| {
@@ -156,7 +156,7 @@ fn charts_are_written_into_a_new_folder_and_are_the_same_each_time() {
 }
 
 #[test]
-fn a_mistake_in_a_file_is_told_with_its_place_and_the_nearest_name() {
+fn a_mistake_in_a_file_is_reported_with_its_line_and_the_closest_name() {
     let folder = tempfile::tempdir().unwrap();
     let head = "duration = \"10s\"\n[[callers]]\narrival.steady = { per_s = 1.0 }\n";
     let phase = |from, until| {
@@ -210,11 +210,11 @@ fn a_mistake_in_a_file_is_told_with_its_place_and_the_nearest_name() {
         ("duration = \"10s\"\ncallers = []\n".into(), &["nobody calls"]),
         (head.replace("1.0", "0.0"), &["per_s = 0"]),
     ];
-    told(folder.path(), &cases);
+    assert_rejected(folder.path(), &cases);
 }
 
 #[test]
-fn a_setting_that_cannot_be_set_is_told_with_its_command() {
+fn an_invalid_setting_is_reported_with_its_command() {
     let folder = tempfile::tempdir().unwrap();
     let command = |at: &str, wish: &str| format!("[[command]]\nat = \"{at}\"\ndo = {wish}\n");
     let head = format!(
@@ -222,7 +222,7 @@ fn a_setting_that_cannot_be_set_is_told_with_its_command() {
         command("1s", "{ burst = { calls = 1 } }")
     );
     let set = |settings: &str| format!("{head}{}", command("9s", &format!("{{ set = {settings} }}")));
-    // in the order of time: under the exercise's policy open_max is 30s
+    // commands are checked in time order: under the exercise policy open_max is 30s
     let exercise = command("2s", "{ apply_policy = \"exercise\" }");
     let later = set("[\"breaker.open=31s\"]") + &exercise;
     let cases: [(String, &[&str]); 7] = [
@@ -258,11 +258,11 @@ fn a_setting_that_cannot_be_set_is_told_with_its_command() {
             &["set at 9s: breaker.open = 31s", "at most breaker.open_max"],
         ),
     ];
-    told(folder.path(), &cases);
+    assert_rejected(folder.path(), &cases);
 }
 
 #[test]
-fn a_mistake_in_a_command_is_told_with_what_to_write() {
+fn a_mistake_in_a_command_is_reported_with_a_correction() {
     let folder = tempfile::tempdir().unwrap();
     let calls = "{ burst = { calls = 1 } }";
     let head = "duration = \"10s\"\n";
@@ -285,11 +285,11 @@ fn a_mistake_in_a_command_is_told_with_what_to_write() {
             &["not both"],
         ),
     ];
-    told(folder.path(), &cases);
+    assert_rejected(folder.path(), &cases);
 }
 
-/// Each text is refused in a line that has these words.
-fn told(folder: &Path, cases: &[(String, &[&str])]) {
+/// Asserts that each file is rejected with one line that contains these words.
+fn assert_rejected(folder: &Path, cases: &[(String, &[&str])]) {
     for (text, words) in cases {
         let path = file(folder, text);
         let output = seawall(&["run", path.to_str().unwrap()]);
@@ -303,7 +303,7 @@ fn told(folder: &Path, cases: &[(String, &[&str])]) {
 }
 
 #[test]
-fn no_such_scenario_and_no_such_folder_are_exit_code_2() {
+fn an_unknown_scenario_or_folder_is_exit_code_2() {
     let output = seawall(&["run", "outege"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
@@ -315,7 +315,7 @@ fn no_such_scenario_and_no_such_folder_are_exit_code_2() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("/nowhere/at/all.ndjson"));
     let output = seawall(&["run", "suspend", "--real"]);
-    assert_eq!(output.status.code(), Some(2), "a machine cannot be put to sleep");
+    assert_eq!(output.status.code(), Some(2), "suspend needs virtual time");
     let earlier = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(earlier.path(), "the journal of an earlier run").unwrap();
     let journal = earlier.path().to_str().unwrap();
@@ -340,7 +340,7 @@ fn no_such_scenario_and_no_such_folder_are_exit_code_2() {
 }
 
 #[test]
-fn an_upstream_that_is_not_there_is_exit_code_3() {
+fn an_unreachable_upstream_is_exit_code_3() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -351,7 +351,7 @@ fn an_upstream_that_is_not_there_is_exit_code_3() {
 }
 
 #[test]
-fn a_scenario_plays_in_real_time_over_sockets_and_its_journal_has_an_end() {
+fn a_scenario_plays_in_real_time_over_sockets_with_a_complete_journal() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), SHORT);
     let journal = folder.path().join("journal.ndjson");
@@ -384,7 +384,7 @@ fn a_scenario_plays_in_real_time_over_sockets_and_its_journal_has_an_end() {
 }
 
 #[test]
-fn an_evaluation_has_tables_json_and_mistakes_with_their_line() {
+fn an_evaluation_prints_tables_or_json_and_reports_mistakes_by_line() {
     let text = seawall(&["semantic", "--eval"]);
     assert_eq!(text.status.code(), Some(0), "{}", stderr(&text));
     assert!(String::from_utf8_lossy(&text.stdout).contains("built-in, threshold 0.50"));
@@ -425,7 +425,7 @@ fn an_evaluation_has_tables_json_and_mistakes_with_their_line() {
 }
 
 #[test]
-fn an_embedder_that_is_not_there_is_exit_code_3_and_no_evaluation_explains_itself() {
+fn an_unreachable_embedder_is_exit_code_3_and_semantic_alone_prints_usage() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = seawall(&["semantic", "--eval", "--embedder", &format!("http://{closed}")]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
@@ -440,7 +440,7 @@ fn an_embedder_that_is_not_there_is_exit_code_3_and_no_evaluation_explains_itsel
 }
 
 #[test]
-fn a_comparison_judges_only_as_junit_and_its_markdown_shows_what_it_drew() {
+fn a_comparison_fails_only_as_junit_and_its_markdown_links_the_charts() {
     let folder = tempfile::tempdir().unwrap();
     let failing = SHORT.replace("800ms", "30s")
         + "\n[[upstream.phase]]\nfrom = \"1s\"\nuntil = \"30s\"\nrates = { name = \"half\", server_error = 0.3 }\n";
@@ -448,18 +448,18 @@ fn a_comparison_judges_only_as_junit_and_its_markdown_shows_what_it_drew() {
     let charts = folder.path().join("out dir");
     let base = ["compare", "production+breaker.enabled=false", "--scenario"];
     let base = [&base[..], &[path.to_str().unwrap(), "--seeds", "8"]].concat();
-    let told = |more: &[&str]| {
+    let compare = |more: &[&str]| {
         let output = seawall(&[&base, more].concat());
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     let worse = ["production+breaker.enabled=false+retry.attempts=1"];
-    let (code, text) = told(&[&worse[..], &["--format", "junit"]].concat());
+    let (code, text) = compare(&[&worse[..], &["--format", "junit"]].concat());
     assert_eq!(code, Some(1), "{text}");
     let all = elements(&text);
     let failed: Vec<&(String, String)> = all.iter().filter(|(tag, _)| tag == "failure").collect();
     assert_eq!(failed.len(), 1, "{text}");
     assert!(failed[0].1.starts_with("served: "), "{failed:?}");
-    let (_, text) = told(&[&worse[..], &["--json"]].concat());
+    let (_, text) = compare(&[&worse[..], &["--json"]].concat());
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     crate::schema::validate(&crate::schema::of_comparisons(), &json).unwrap();
     assert!(
@@ -468,11 +468,11 @@ fn a_comparison_judges_only_as_junit_and_its_markdown_shows_what_it_drew() {
             .unwrap()
             < 0.0
     );
-    let (code, text) = told(&["production+breaker.enabled=false", "--format", "junit"]);
+    let (code, text) = compare(&["production+breaker.enabled=false", "--format", "junit"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(!elements(&text).iter().any(|(tag, _)| tag == "failure"), "{text}");
 
-    let (code, text) = told(
+    let (code, text) = compare(
         &[
             &worse[..],
             &["--format", "md", "--charts", charts.to_str().unwrap()],
@@ -493,7 +493,7 @@ fn a_comparison_judges_only_as_junit_and_its_markdown_shows_what_it_drew() {
 }
 
 #[test]
-fn a_journal_is_asked_again_under_other_policies_and_damage_is_said() {
+fn a_journal_is_replayed_under_other_policies_and_damage_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("calm.ndjson");
     let file = path.to_str().unwrap();
@@ -510,7 +510,7 @@ fn a_journal_is_asked_again_under_other_policies_and_damage_is_said() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     crate::schema::validate(&crate::schema::of_comparisons(), &json).unwrap();
-    // one policy is compared with the one it was recorded under
+    // a single policy is compared with the recorded one
     assert_eq!(json["policies"].as_array().unwrap().len(), 2);
     assert_eq!(json["policies"][0]["policy"], "production");
     let recorded = &json["recorded"];

@@ -1,11 +1,11 @@
-//! A validator for the part of JSON Schema 2020-12 that `assets/report.schema.json` uses. A keyword it does not
-//! know is an error, so that the schema cannot say more than is checked. (The crate for all of JSON Schema would
-//! bring thirty others along.)
+//! A validator for the subset of JSON Schema 2020-12 that `assets/*.schema.json` use. An unknown keyword is an
+//! error, so the schemas cannot state more than is checked. (A full JSON Schema crate brings about thirty
+//! dependencies.)
 
 use serde_json::Value;
 
-/// Keywords that say nothing about the value.
-const SILENT: [&str; 4] = ["$schema", "$defs", "title", "description"];
+/// Keywords that do not constrain the value.
+const IGNORED: [&str; 4] = ["$schema", "$defs", "title", "description"];
 
 pub(crate) fn committed() -> Value {
     serde_json::from_str(include_str!("../../assets/report.schema.json")).unwrap()
@@ -19,7 +19,7 @@ pub(crate) fn of_comparisons() -> Value {
     serde_json::from_str(include_str!("../../assets/comparison.schema.json")).unwrap()
 }
 
-/// Checks a value; the error names the place.
+/// Checks a value. An error names its path.
 pub(crate) fn validate(schema: &Value, value: &Value) -> Result<(), String> {
     check(schema, schema, value, "$")
 }
@@ -58,7 +58,7 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
             }
             "anyOf" => {
                 let any = word.as_array().unwrap();
-                // alternatives that bear a name: what is wrong with the one that is meant says most, and is found soon
+                // named alternatives: report the error of the one that `step` selects
                 let name = format!("#/$defs/{}", value["step"].as_str().unwrap_or_default());
                 match any.iter().find(|one| one["$ref"] == name.as_str()) {
                     Some(meant) => check(root, meant, value, at).map(|()| true)?,
@@ -75,10 +75,10 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
                 check_fields(root, schema, value, at, keyword)?;
                 true
             }
-            silent if SILENT.contains(&silent) => true,
+            ignored if IGNORED.contains(&ignored) => true,
             unknown => {
                 return Err(format!(
-                    "the schema uses '{unknown}', which this test does not know"
+                    "the schema uses '{unknown}', which this test does not support"
                 ));
             }
         };
@@ -118,7 +118,7 @@ fn is_of_type(value: &Value, name: &Value) -> bool {
 }
 
 #[test]
-fn the_validator_refuses_what_the_schema_forbids() {
+fn the_validator_rejects_what_the_schema_forbids() {
     let schema = committed();
     let bare = serde_json::json!({ "report": 2 });
     assert!(validate(&schema, &bare).unwrap_err().contains("required"));

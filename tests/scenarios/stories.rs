@@ -1,5 +1,5 @@
-//! "Why?" of every call of bundled scenarios: true, whole, by the schema, and the same from a journal, from the
-//! state and from the run itself.
+//! Stories of all calls of bundled scenarios: consistent, complete, valid by the schema, and identical from a
+//! journal, from the state and from the run itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,8 +23,8 @@ fn events(journal: &[u8]) -> Vec<Event> {
     events.collect()
 }
 
-/// The words a sentence begins with.
-fn begins(fate: Fate) -> &'static str {
+/// The start of the sentence for a fate.
+fn prefix(fate: Fate) -> &'static str {
     match fate {
         Fate::Answered => "Answered in ",
         Fate::Hit => "Served ",
@@ -48,7 +48,7 @@ fn check(story: &Story, schema: &Value) {
     let fate = story.fate().unwrap();
     let sentence = story.sentence();
     assert!(
-        sentence.starts_with(begins(fate)) && sentence.ends_with('.'),
+        sentence.starts_with(prefix(fate)) && sentence.ends_with('.'),
         "{story}"
     );
     let json = serde_json::to_value(story).unwrap();
@@ -56,7 +56,7 @@ fn check(story: &Story, schema: &Value) {
 }
 
 #[test]
-fn every_call_of_bundled_scenarios_has_a_story_and_all_ways_tell_the_same() {
+fn every_call_of_bundled_scenarios_has_the_same_story_from_every_source() {
     let names = [
         "outage",
         "rate-limit-storm",
@@ -96,7 +96,7 @@ fn every_call_of_bundled_scenarios_has_a_story_and_all_ways_tell_the_same() {
             seen.1
                 .extend(steps.map(|step| step["step"].as_str().unwrap().to_owned()));
         }
-        // one call alone, as the program does it: by its owner's events too
+        // a single call, as `seawall why` does it: its flight owner's events count too
         for call in calls.iter().step_by(calls.len() / 20 + 1) {
             let mut alone = Why::of(*call);
             for event in &events {
@@ -111,7 +111,7 @@ fn every_call_of_bundled_scenarios_has_a_story_and_all_ways_tell_the_same() {
 }
 
 #[test]
-fn a_run_that_watches_a_call_tells_what_its_journal_tells() {
+fn a_watched_call_has_the_same_story_as_in_the_journal() {
     let mut scene = load("stalls");
     scene.watch = Some(CallId(64));
     let progress = Arc::default();
@@ -126,15 +126,15 @@ fn a_run_that_watches_a_call_tells_what_its_journal_tells() {
 }
 
 #[test]
-fn two_stories_in_full() {
-    let told = |name: &str, call: u64| {
+fn stories_of_a_failed_and_a_queued_call_in_full() {
+    let story = |name: &str, call: u64| {
         let mut scene = load(name);
         scene.watch = Some(CallId(call));
         let outcome = scenario::in_virtual_time(&scene, None::<Vec<u8>>, &Arc::default()).unwrap();
         outcome.watched.unwrap().story.unwrap().to_string()
     };
     assert_eq!(
-        told("outage", 230),
+        story("outage", 230),
         "\
 #230 Failed after 1 try in 0.15s: 503 (on purpose); the breaker was open; 0.12s between tries.
 
@@ -156,7 +156,7 @@ fn two_stories_in_full() {
 "
     );
     assert_eq!(
-        told("queue-full", 499),
+        story("queue-full", 499),
         "\
 #499 Answered in 6.5s on the first try; 5.0s in the queue because all slots were taken.
 
@@ -178,7 +178,7 @@ fn two_stories_in_full() {
 }
 
 #[test]
-fn the_program_tells_of_a_run_and_of_its_journal_alike() {
+fn explain_and_why_print_the_same_story() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("j.ndjson");
     let path = journal.to_str().unwrap();
@@ -214,10 +214,10 @@ fn the_program_tells_of_a_run_and_of_its_journal_alike() {
     ] {
         let output = seawall(missing);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
-            told.contains("no call #9999: there are ") && told.contains("failed: #"),
-            "{told}"
+            error.contains("no call #9999: there are ") && error.contains("failed: #"),
+            "{error}"
         );
     }
     let output = seawall(&["why", path, "twelve"]);
@@ -226,7 +226,7 @@ fn the_program_tells_of_a_run_and_of_its_journal_alike() {
 }
 
 #[test]
-fn the_schema_refuses_a_step_it_does_not_know() {
+fn the_schema_rejects_an_unknown_step() {
     let schema = schema::of_stories();
     let story = |step: Value| serde_json::json!({ "story": 1, "call": 1, "fate": null, "sentence": "s", "lost": 0, "steps": [step] });
     let good = serde_json::json!({ "step": "left_queue", "at": 1, "offset": 0, "waiting": 3 });
