@@ -135,6 +135,6 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
                 },
             );
         }
-        self.core.observer.emit(None, moved(reset.moved));
+        self.core.observer.emit(None, moved(reset.transition));
     }
 }

@@ -1,7 +1,7 @@
-//! The circuit breaker: does not ask an upstream that is down.
+//! The circuit breaker: rejects calls to an upstream that is down.
 //!
-//! The problem: calls to a dead upstream cost time, money and slots, and keep it dead; and somebody must find
-//! out when it is back, but not everybody at once.
+//! Calls to a dead upstream cost time, money and slots, and keep it down. Something must find out when it is back,
+//! but not all calls at once.
 //!
 //! ```text
 //!                      too many failures, in a row or as a share of the window,
@@ -9,39 +9,33 @@
 //!        +--------+ -------------------------------------------------> +--------+
 //!   +--> | closed |                                                    |  open  | <--+
 //!   |    +--------+                                                    +--------+    |
-//!   |     permits for all                                               no permits   |
+//!   |     admits all                                                   rejects all   |
 //!   |                                                                       |        |
 //!   | `successes_to_close`     +-----------+   the open time is over,       |        | the probe failed:
-//!   | good probes in a row     | half-open | <-- and somebody asks ---------+        | twice the open
+//!   | good probes in a row     | half-open | <-- and a call arrives --------+        | twice the open
 //!   +------------------------- +-----------+ ----------------------------------------+ time, to `open_max`
 //!                               one permit at a time: the probe, leased for `probe_lease`
 //! ```
 //!
-//! - Every transition begins a new generation with an empty window. A permit carries the generation that gave
-//!   it; what an older one has to tell is [`Sample::Late`] and changes nothing (as in gobreaker). Else a
-//!   success that began before the outage would close the breaker in the middle of it.
-//! - Half-open gives one permit, with a lease. A probe that was cancelled or says nothing ([`Sample::Neutral`])
-//!   frees its place at once, a lost one when the lease ends. Hystrix (PR 1621) and resilience4j (issues 544,
-//!   903, 935, 1389) were wedged for ever by such probes; the exercise lets everybody in.
-//! - A lost probe whose place was taken over is late, though its generation lives: of two answers only the
-//!   one in the place counts. If nobody took the place, it still counts.
-//! - A stream is judged by its first token: a long answer must not keep the breaker half-open for minutes. The
-//!   place is free then, and [`follow`](Breaker::follow) gives a permit for the rest: if that breaks while
-//!   half-open lasts, the probe has failed after all. Else two streams that always break after their first
-//!   words would close it.
-//! - A slow probe is a bad one while slow calls can open at all (`slow_rate` at most 1), as one of one is
-//!   above any rate; else it is good.
-//! - Only a bad outcome opens: not a success that happens to complete `min_calls`.
-//! - Open lasts `v - U(0, open_jitter * v)`, `v = min(open_max, open * 2^failed probes in a row)`: the spread is
-//!   below the cap, not cut off by it. A hint of the server with the outcome that opened makes it longer, by an
-//!   hour at most.
-//! - Forced open refuses all. Forced closed admits all and counts, but never moves. Let go from forced open, it
-//!   starts closed with an empty window; from forced closed it stays closed with the window it counted, so the
-//!   next failure may open it. A reset lets go, closes and forgets.
-//! - Switched off (`enabled = false`) it is closed and counts nothing. A mode is kept and holds again once it is
-//!   switched on.
+//! - Every transition starts a new generation with an empty window. An outcome from an older generation is
+//!   [`Sample::Late`] and changes nothing (as in gobreaker): a success that began before the outage does not close
+//!   the breaker during it.
+//! - Half-open gives one permit, with a lease. A probe that was cancelled or is [`Sample::Neutral`] frees its place at
+//!   once, a lost one when the lease ends. Hystrix (PR 1621) and resilience4j (issues 544, 903, 935, 1389) got stuck
+//!   half-open by such probes.
+//! - A lost probe whose place was reassigned is late, even in the same generation; otherwise it still counts.
+//! - A stream is judged by its first token, which frees the place: a long answer must not keep the breaker half-open
+//!   for minutes. [`continue_stream`](Breaker::continue_stream) gives a permit for the rest; if that breaks while the
+//!   breaker is half-open, the probe has failed. Otherwise two streams that break after their first words would close.
+//! - A slow probe is bad if slow calls can open at all (`slow_rate` <= 1), since one of one exceeds any rate.
+//! - Only a bad outcome opens, not a success that happens to complete `min_calls`.
+//! - Open lasts `v - U(0, open_jitter * v)`, `v = min(open_max, open * 2^failed probes in a row)`: the jitter is
+//!   below the cap, not clamped by it. A server hint with the outcome that opened prolongs it, by at most an hour.
+//! - Forced open rejects all. Forced closed admits all and counts, but never moves. Released from forced open, it is
+//!   closed with an empty window; from forced closed, it keeps its window, so the next failure may open it.
+//! - Disabled, it is closed and counts nothing. The mode is kept and applies again once it is enabled.
 //!
-//! Sources: Nygard, "Release It!"; semantics 1.7; the rates of resilience4j, the backoff of linkerd.
+//! Sources: docs/semantics.md, Circuit breaker.
 
 mod decision;
 #[cfg(test)]
@@ -50,7 +44,7 @@ mod window;
 
 use std::time::Duration;
 
-pub use decision::{Acquired, Check, Move, Permit, Refusal, Reset, Settled};
+pub use decision::{Acquired, CircuitOpen, Permit, Reset, SettledPermit, Transition};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -60,30 +54,47 @@ use crate::event::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
 use crate::settings::BreakerSettings;
 use crate::time::Timestamp;
 
-/// The breaker of one upstream.
+/// The circuit breaker of one upstream. Thresholds and times: [`BreakerSettings`].
+///
+/// ```
+/// use seawall::event::{BreakerState, Sample};
+/// use seawall::policy::breaker::Breaker;
+/// use seawall::settings::BreakerSettings;
+/// use seawall::time::Timestamp;
+///
+/// let (settings, now) = (BreakerSettings::default(), Timestamp::ZERO);
+/// let mut breaker = Breaker::new(&settings, 7, now);
+/// for _ in 0..settings.consecutive {
+///     let permit = breaker.acquire(now).permit?;
+///     let _settled = breaker.settle(now, permit, Sample::Failed, None);
+/// }
+/// assert_eq!(breaker.state(), BreakerState::Open);
+/// assert!(breaker.check(now).is_err());
+/// # Ok::<(), seawall::policy::breaker::CircuitOpen>(())
+/// ```
 #[derive(Debug)]
 pub struct Breaker {
     settings: BreakerSettings,
     mode: BreakerMode,
-    stage: Stage,
-    /// Counts transitions.
+    state: State,
+    /// Number of transitions.
     generation: u64,
     window: Window,
-    /// Probes failed since it was closed: how often the open time doubled.
+    /// Probes failed since it was closed: the open time doubled this often.
     failed_probes: u32,
-    /// Counts probes, to tell a lost one from the one that took its place.
+    /// Number of probes: distinguishes a lost probe from the one that replaced it.
     probes: u64,
-    /// The latest instant it has seen: callers read the clock before they get the lock.
+    /// The latest instant seen: callers read the clock before they get the lock.
     latest: Timestamp,
     rng: StdRng,
 }
 
-/// The state and what belongs to it alone.
+/// [`BreakerState`] with its data.
 #[derive(Clone, Copy, Debug)]
-enum Stage {
+enum State {
     Closed,
     Open {
-        /// When a probe may pass; `None` while forced.
+        /// When a probe is admitted; `None` while forced.
         until: Option<Timestamp>,
     },
     HalfOpen {
@@ -101,12 +112,12 @@ struct Probe {
 }
 
 impl Breaker {
-    /// A closed breaker in generation 0. The seed decides the spread of its open times.
+    /// Returns a closed breaker in generation 0. The seed determines the jitter of its open times.
     pub fn new(settings: &BreakerSettings, seed: u64, now: Timestamp) -> Self {
         Self {
             settings: settings.clone(),
             mode: BreakerMode::Automatic,
-            stage: Stage::Closed,
+            state: State::Closed,
             generation: 0,
             window: Window::new(settings.window),
             failed_probes: 0,
@@ -116,40 +127,37 @@ impl Breaker {
         }
     }
 
-    /// Obeys other settings from now on. An open time or a lease that runs goes on. The window is emptied if its
-    /// length changes. Switching off closes.
-    pub fn configure(&mut self, settings: &BreakerSettings, now: Timestamp) -> Option<Move> {
+    /// Adopts new settings. A running open time or lease is kept. The window is emptied if its length changes.
+    /// Disabling closes the breaker.
+    pub fn configure(&mut self, settings: &BreakerSettings, now: Timestamp) -> Option<Transition> {
         let now = self.advance(now);
         let before = std::mem::replace(&mut self.settings, settings.clone());
-        let moved = self.obey(now);
+        let transition = self.apply_mode(now);
         if before.window != settings.window || !settings.enabled {
             self.window = Window::new(settings.window);
         }
-        moved
+        transition
     }
 
-    /// Whether [`acquire`](Self::acquire) would give a permit. Asked before queueing: do not wait for a dead
-    /// upstream. Takes nothing and moves nothing: the probe is taken by the one who is about to send.
-    pub fn check(&self, now: Timestamp) -> Check {
-        match self.refusal(now.max(self.latest)) {
-            None => Check::Pass,
-            Some(Refusal { until }) => Check::Refuse { until },
-        }
+    /// Returns an error if [`acquire`](Self::acquire) would give no permit now. For use before queueing, so that no
+    /// call waits for a dead upstream. Changes nothing: the probe is taken by the call that is about to be sent.
+    pub fn check(&self, now: Timestamp) -> Result<(), CircuitOpen> {
+        self.rejection(now.max(self.latest)).map_or(Ok(()), Err)
     }
 
-    /// Asks for a permit, right before sending. The first to ask after the open time moves it to half-open and
-    /// is the probe.
+    /// Requests a permit, right before sending. The first request after the open time moves the breaker to half-open
+    /// and gets the probe.
     pub fn acquire(&mut self, now: Timestamp) -> Acquired {
         let now = self.advance(now);
-        if let Some(refusal) = self.refusal(now) {
+        if let Some(rejection) = self.rejection(now) {
             return Acquired {
-                permit: Err(refusal),
-                moved: None,
+                permit: Err(rejection),
+                transition: None,
             };
         }
-        let moved = matches!(self.stage, Stage::Open { .. }).then(|| {
-            let half_open = Stage::HalfOpen { good: 0, probe: None };
-            self.turn(now, half_open, MoveReason::CoolDown)
+        let transition = matches!(self.state, State::Open { .. }).then(|| {
+            let half_open = State::HalfOpen { good: 0, probe: None };
+            self.move_to(now, half_open, MoveReason::CoolDown)
         });
         let permit = Permit {
             generation: self.generation,
@@ -158,16 +166,16 @@ impl Breaker {
         };
         Acquired {
             permit: Ok(permit),
-            moved,
+            transition,
         }
     }
 
-    /// Takes a permit back with what its attempt says of the upstream's health. A `hint` of the server when to
-    /// come back makes the open time longer if this outcome opens. `Late` is the breaker's own word; said by a
-    /// caller it is taken for `Neutral`.
+    /// Settles a permit with the outcome of its attempt. `hint` is the instant until which the server asked to wait;
+    /// it prolongs the open time if this outcome opens. `Late` is assigned by the breaker itself; from a caller it is
+    /// treated as `Neutral`.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "a permit is given back once: the move is the point"
+        reason = "a permit is settled once: it is moved in"
     )]
     pub fn settle(
         &mut self,
@@ -175,52 +183,52 @@ impl Breaker {
         permit: Permit,
         sample: Sample,
         hint: Option<Timestamp>,
-    ) -> Settled {
+    ) -> SettledPermit {
         let now = self.advance(now);
         let Permit {
             generation,
             probe,
             judged,
         } = permit;
-        let said = match sample {
+        let reported = match sample {
             Sample::Late => Sample::Neutral,
             // counted at its first token
             Sample::Ok | Sample::Slow if judged => Sample::Neutral,
-            said => said,
+            reported => reported,
         };
-        let known = generation == self.generation && (judged || self.in_place(probe));
-        let sample = if known { said } else { Sample::Late };
+        let counts = generation == self.generation && (judged || self.is_current_probe(probe));
+        let sample = if counts { reported } else { Sample::Late };
         if self.settings.enabled {
             self.window.record(now, sample);
         }
         let window = self.window.counts(now);
-        let moved = match (self.stage, sample) {
-            (_, Sample::Late) | (Stage::Open { .. }, _) => None,
-            (Stage::Closed, _) => self
-                .tripped(sample, window)
+        let transition = match (self.state, sample) {
+            (_, Sample::Late) | (State::Open { .. }, _) => None,
+            (State::Closed, _) => self
+                .trip_reason(sample, window)
                 .map(|reason| self.open(now, hint, reason)),
-            // another probe may be in the place by now: only a failure is news
-            (Stage::HalfOpen { .. }, _) if judged => {
+            // another probe may have taken the place: only a failure matters
+            (State::HalfOpen { .. }, _) if judged => {
                 (sample == Sample::Failed).then(|| self.fail_probe(now, hint))
             }
-            (Stage::HalfOpen { good, .. }, _) => self.judge_probe(now, sample, hint, good),
+            (State::HalfOpen { good, .. }, _) => self.judge_probe(now, sample, hint, good),
         };
-        Settled {
+        SettledPermit {
             sample,
             probe: probe.is_some(),
             generation,
             window,
-            moved,
+            transition,
         }
     }
 
-    /// A permit for the rest of a stream whose probe was settled by its first token: an ordinary one if that
-    /// closed the breaker, one that only a failure matters to while it is half-open, none otherwise.
-    pub fn follow(&self, first: &Settled) -> Option<Permit> {
-        let judged = match self.stage {
-            Stage::Closed => false,
-            Stage::HalfOpen { .. } if first.sample != Sample::Late => true,
-            Stage::HalfOpen { .. } | Stage::Open { .. } => return None,
+    /// Returns a permit for the rest of a stream whose probe was settled by its first token: an ordinary one if that
+    /// closed the breaker, one for which only a failure counts while it is half-open, `None` otherwise.
+    pub fn continue_stream(&self, first: &SettledPermit) -> Option<Permit> {
+        let judged = match self.state {
+            State::Closed => false,
+            State::HalfOpen { .. } if first.sample != Sample::Late => true,
+            State::HalfOpen { .. } | State::Open { .. } => return None,
         };
         Some(Permit {
             generation: self.generation,
@@ -229,62 +237,62 @@ impl Breaker {
         })
     }
 
-    /// A person decides, or lets go.
-    pub fn force(&mut self, now: Timestamp, mode: BreakerMode) -> Option<Move> {
+    /// Forces the breaker open or closed, or releases it to automatic.
+    pub fn force(&mut self, now: Timestamp, mode: BreakerMode) -> Option<Transition> {
         let now = self.advance(now);
         self.mode = mode;
-        self.obey(now)
+        self.apply_mode(now)
     }
 
-    /// Lets go, closes and forgets the window and the failed probes. Permits given before are late.
+    /// Releases and closes the breaker, and clears the window and the failed probes. Earlier permits become late.
     pub fn reset(&mut self, now: Timestamp) -> Reset {
         let now = self.advance(now);
         let released = self.mode != BreakerMode::Automatic;
         self.mode = BreakerMode::Automatic;
         Reset {
-            moved: self.turn(now, Stage::Closed, MoveReason::Manual),
+            transition: self.move_to(now, State::Closed, MoveReason::Manual),
             released,
         }
     }
 
-    /// Its state. Open until somebody takes the probe, also after the open time.
+    /// The current state. It remains open after the open time until a call takes the probe.
     pub fn state(&self) -> BreakerState {
-        match self.stage {
-            Stage::Closed => BreakerState::Closed,
-            Stage::Open { .. } => BreakerState::Open,
-            Stage::HalfOpen { .. } => BreakerState::HalfOpen,
+        match self.state {
+            State::Closed => BreakerState::Closed,
+            State::Open { .. } => BreakerState::Open,
+            State::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 
-    /// Who decides.
+    /// Automatic or forced.
     pub fn mode(&self) -> BreakerMode {
         self.mode
     }
 
-    /// How many transitions there were.
+    /// The number of transitions so far.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// When open ends; `None` if it is not open or forced.
+    /// The end of the open time; `None` if it is not open, or forced.
     pub fn until(&self) -> Option<Timestamp> {
-        match self.stage {
-            Stage::Open { until } => until,
-            Stage::Closed | Stage::HalfOpen { .. } => None,
+        match self.state {
+            State::Open { until } => until,
+            State::Closed | State::HalfOpen { .. } => None,
         }
     }
 
-    /// What the window holds at `now`.
+    /// The counts of the window at `now`.
     pub fn window(&self, now: Timestamp) -> WindowCounts {
         self.window.counts(now.max(self.latest))
     }
 
-    /// When its answer changes though nobody does anything: the open time or the lease of a probe ends.
+    /// The next instant at which [`check`](Self::check) changes by itself: the open time or a probe's lease ends.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let change = match self.stage {
-            Stage::Closed => None,
-            Stage::Open { until } => until,
-            Stage::HalfOpen { probe, .. } => probe.map(|probe| probe.lease),
+        let change = match self.state {
+            State::Closed => None,
+            State::Open { until } => until,
+            State::HalfOpen { probe, .. } => probe.map(|probe| probe.lease),
         };
         change.filter(|change| *change > now)
     }
@@ -294,21 +302,22 @@ impl Breaker {
         self.latest
     }
 
-    /// Why no permit can be given now.
-    fn refusal(&self, now: Timestamp) -> Option<Refusal> {
-        match self.stage {
-            Stage::Closed => None,
-            Stage::Open { until } => until.is_none_or(|until| until > now).then_some(Refusal { until }),
-            Stage::HalfOpen { probe, .. } => {
+    fn rejection(&self, now: Timestamp) -> Option<CircuitOpen> {
+        match self.state {
+            State::Closed => None,
+            State::Open { until } => until
+                .is_none_or(|until| until > now)
+                .then_some(CircuitOpen { until }),
+            State::HalfOpen { probe, .. } => {
                 let is_out = probe.is_some_and(|probe| probe.lease > now);
-                is_out.then_some(Refusal { until: None })
+                is_out.then_some(CircuitOpen { until: None })
             }
         }
     }
 
-    /// Gives the place of the probe away, if there is one.
+    /// Assigns the place of the probe in half-open; returns its number.
     fn lease(&mut self, now: Timestamp) -> Option<u64> {
-        let Stage::HalfOpen { probe, .. } = &mut self.stage else {
+        let State::HalfOpen { probe, .. } = &mut self.state else {
             return None;
         };
         self.probes += 1;
@@ -320,16 +329,16 @@ impl Breaker {
         Some(number)
     }
 
-    /// Whether nobody has taken the place of this probe.
-    fn in_place(&self, number: Option<u64>) -> bool {
-        match self.stage {
-            Stage::HalfOpen { probe, .. } => probe.map(|probe| probe.number) == number,
-            Stage::Closed | Stage::Open { .. } => true,
+    /// False if the place of this probe was reassigned.
+    fn is_current_probe(&self, number: Option<u64>) -> bool {
+        match self.state {
+            State::HalfOpen { probe, .. } => probe.map(|probe| probe.number) == number,
+            State::Closed | State::Open { .. } => true,
         }
     }
 
-    /// The rule that an outcome broke, if it did and anybody may act on it.
-    fn tripped(&self, sample: Sample, window: WindowCounts) -> Option<MoveReason> {
+    /// The threshold that this outcome reaches, if the breaker may open.
+    fn trip_reason(&self, sample: Sample, window: WindowCounts) -> Option<MoveReason> {
         let settings = &self.settings;
         let is_bad = matches!(sample, Sample::Failed | Sample::Slow);
         if !is_bad || !settings.enabled || self.mode != BreakerMode::Automatic {
@@ -348,14 +357,14 @@ impl Breaker {
         }
     }
 
-    /// What the probe's outcome means. Whatever it is, its place is free again.
+    /// Judges a probe and frees its place.
     fn judge_probe(
         &mut self,
         now: Timestamp,
         sample: Sample,
         hint: Option<Timestamp>,
         good: u32,
-    ) -> Option<Move> {
+    ) -> Option<Transition> {
         let is_good = match sample {
             Sample::Ok => Some(true),
             Sample::Slow => Some(self.settings.slow_rate > 1.0),
@@ -366,26 +375,26 @@ impl Breaker {
         if is_good == Some(false) {
             Some(self.fail_probe(now, hint))
         } else if is_good == Some(true) && good >= self.settings.successes_to_close {
-            Some(self.turn(now, Stage::Closed, MoveReason::ProbesSucceeded))
+            Some(self.move_to(now, State::Closed, MoveReason::ProbesSucceeded))
         } else {
-            self.stage = Stage::HalfOpen { good, probe: None };
+            self.state = State::HalfOpen { good, probe: None };
             None
         }
     }
 
-    fn fail_probe(&mut self, now: Timestamp, hint: Option<Timestamp>) -> Move {
+    fn fail_probe(&mut self, now: Timestamp, hint: Option<Timestamp>) -> Transition {
         self.failed_probes = self.failed_probes.saturating_add(1);
         self.open(now, hint, MoveReason::ProbeFailed)
     }
 
-    fn open(&mut self, now: Timestamp, hint: Option<Timestamp>, reason: MoveReason) -> Move {
+    fn open(&mut self, now: Timestamp, hint: Option<Timestamp>, reason: MoveReason) -> Transition {
         let own = now + self.open_time();
         let hint = hint.map_or(own, |hint| hint.min(now + LONGEST_HINT));
         let until = Some(own.max(hint));
-        self.turn(now, Stage::Open { until }, reason)
+        self.move_to(now, State::Open { until }, reason)
     }
 
-    /// `v - U(0, jitter * v)`, `v = min(open_max, open * 2^failed probes)`.
+    /// The open time; see the module documentation.
     fn open_time(&mut self) -> Duration {
         let doubled = 2_u32.saturating_pow(self.failed_probes);
         let longest = self
@@ -397,43 +406,43 @@ impl Breaker {
         longest.mul_f64(1.0 - spread)
     }
 
-    /// Goes where the mode and the switch want it. Where they want nothing new, nothing changes.
-    fn obey(&mut self, now: Timestamp) -> Option<Move> {
+    /// Moves to the state that the mode and `enabled` require, if it is not there.
+    fn apply_mode(&mut self, now: Timestamp) -> Option<Transition> {
         let forced = if self.settings.enabled {
             self.mode
         } else {
             BreakerMode::ForcedClosed
         };
-        let target = match (forced, self.stage) {
-            (BreakerMode::ForcedClosed, Stage::Closed)
+        let target = match (forced, self.state) {
+            (BreakerMode::ForcedClosed, State::Closed)
             | (
                 BreakerMode::Automatic,
-                Stage::Closed | Stage::HalfOpen { .. } | Stage::Open { until: Some(_) },
+                State::Closed | State::HalfOpen { .. } | State::Open { until: Some(_) },
             ) => {
                 return None;
             }
-            (BreakerMode::ForcedOpen, Stage::Open { .. }) => {
-                // already open: only the end of it goes
-                self.stage = Stage::Open { until: None };
+            (BreakerMode::ForcedOpen, State::Open { .. }) => {
+                // already open: it only loses its end
+                self.state = State::Open { until: None };
                 return None;
             }
-            (BreakerMode::ForcedOpen, _) => Stage::Open { until: None },
-            (BreakerMode::ForcedClosed | BreakerMode::Automatic, _) => Stage::Closed,
+            (BreakerMode::ForcedOpen, _) => State::Open { until: None },
+            (BreakerMode::ForcedClosed | BreakerMode::Automatic, _) => State::Closed,
         };
-        Some(self.turn(now, target, MoveReason::Manual))
+        Some(self.move_to(now, target, MoveReason::Manual))
     }
 
-    /// The one place where the state changes: a new generation with an empty window.
-    fn turn(&mut self, now: Timestamp, stage: Stage, reason: MoveReason) -> Move {
+    /// The only transition: starts a new generation with an empty window.
+    fn move_to(&mut self, now: Timestamp, state: State, reason: MoveReason) -> Transition {
         let from = self.state();
         let window = self.window.counts(now);
         self.window.clear();
-        self.stage = stage;
+        self.state = state;
         self.generation += 1;
-        if matches!(stage, Stage::Closed) {
+        if matches!(state, State::Closed) {
             self.failed_probes = 0;
         }
-        Move {
+        Transition {
             from,
             to: self.state(),
             generation: self.generation,

@@ -14,14 +14,14 @@ use crate::client::answer::Answer;
 use crate::client::flight::Flight;
 use crate::client::transport::Transport;
 use crate::event::{EventKind, Failure, FailureClass, Observer, Phase, Sample, WindowCounts};
-use crate::policy::breaker::{Acquired, Check, Move, Permit, Settled};
+use crate::policy::breaker::{Acquired, CircuitOpen, Permit, SettledPermit, Transition};
 use crate::policy::classify;
 use crate::text::units;
 use crate::time::Timestamp;
 
 /// The event of a transition.
-pub(in crate::client) fn moved(step: Move) -> EventKind {
-    let Move {
+pub(in crate::client) fn moved(step: Transition) -> EventKind {
+    let Transition {
         from,
         to,
         generation,
@@ -88,7 +88,7 @@ impl<T: Transport, O: Observer> Pass<'_, T, O> {
         let settled = self
             .core
             .settle_permit(&mut guards, self.flight, permit, sample, None);
-        self.permit = guards.breaker.follow(&settled);
+        self.permit = guards.breaker.continue_stream(&settled);
         if let Some(permit) = &self.permit {
             self.core.note_permit(self.flight, permit, settled.window);
         }
@@ -110,8 +110,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
     pub(in crate::client) fn check_breaker(&self, flight: &Flight) -> Result<(), Failure> {
         let (guards, now) = (self.lock(), self.env.clock.now());
         match guards.breaker.check(now) {
-            Check::Pass => Ok(()),
-            Check::Refuse { until } => {
+            Ok(()) => Ok(()),
+            Err(CircuitOpen { until }) => {
                 let window = guards.breaker.window(now);
                 Err(self.refuse(flight, until, window))
             }
@@ -143,7 +143,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
 
     fn take_permit(&self, guards: &mut Guards, flight: &Flight) -> Result<Permit, Failure> {
         let now = self.env.clock.now();
-        let Acquired { permit, moved: step } = guards.breaker.acquire(now);
+        let Acquired {
+            permit,
+            transition: step,
+        } = guards.breaker.acquire(now);
         let window = guards.breaker.window(now);
         if let Some(step) = step {
             self.observer.emit(None, moved(step));
@@ -173,7 +176,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         permit: Permit,
         sample: Sample,
         hint: Option<Timestamp>,
-    ) -> Settled {
+    ) -> SettledPermit {
         let settled = guards.breaker.settle(self.env.clock.now(), permit, sample, hint);
         let kind = EventKind::BreakerRecorded {
             generation: settled.generation,
@@ -182,7 +185,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             window: settled.window,
         };
         self.note(flight, kind);
-        if let Some(step) = settled.moved {
+        if let Some(step) = settled.transition {
             self.observer.emit(None, moved(step));
         }
         settled

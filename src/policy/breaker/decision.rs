@@ -1,102 +1,89 @@
-//! What comes out of the breaker.
+//! Decisions and transitions of the breaker.
 
 use crate::event::{BreakerState, MoveReason, Sample, WindowCounts};
 use crate::time::Timestamp;
 
-/// The answer to who only wants to know whether waiting is worth while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Check {
-    /// A permit would be given now.
-    Pass,
-    /// It would not.
-    Refuse {
-        /// When a probe may pass; unknown if forced open or while a probe is out.
-        until: Option<Timestamp>,
-    },
-}
-
-/// Proof of admission. Goes back to [`settle`](super::Breaker::settle) on every way out, a cancelled one
-/// included; a lost probe blocks half-open until its lease ends.
+/// Proof of admission. Return it to [`settle`](super::Breaker::settle) on every exit path, cancellation included: a
+/// lost probe blocks half-open until its lease ends.
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "a permit that is not settled is an outcome the breaker never hears of"]
+#[must_use = "a permit that is not settled is an outcome the breaker does not count"]
 pub struct Permit {
-    /// The generation that gave it.
     pub(super) generation: u64,
-    /// Which probe, if it is one.
+    /// Number of the probe, if it is one.
     pub(super) probe: Option<u64>,
-    /// Whether it is for the rest of a probe whose first token was judged.
+    /// True for the rest of a stream whose probe was settled by its first token.
     pub(super) judged: bool,
 }
 
 impl Permit {
-    /// The generation its result belongs to.
+    /// The generation that admitted it; its outcome counts only in that generation.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Whether it is the probe of a half-open breaker.
+    /// Returns true for the probe of a half-open breaker.
     pub fn is_probe(&self) -> bool {
         self.probe.is_some()
     }
 }
 
-/// No permit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// When a probe may pass; unknown if forced open or while a probe is out.
+/// The breaker rejects the call: it is open, or half-open and another probe is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("circuit open")]
+pub struct CircuitOpen {
+    /// When a probe is admitted; `None` if forced open or while a probe is out.
     pub until: Option<Timestamp>,
 }
 
-/// The answer to who wants to send.
+/// Result of [`Breaker::acquire`](super::Breaker::acquire).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Acquired {
-    /// Whether it may.
-    pub permit: Result<Permit, Refusal>,
-    /// The move to half-open, if this was the first after the open time. It came before the permit.
-    pub moved: Option<Move>,
+    /// The permit, or the rejection.
+    pub permit: Result<Permit, CircuitOpen>,
+    /// The transition to half-open, if this was the first request after the open time. It precedes the permit.
+    pub transition: Option<Transition>,
 }
 
-/// How a permit was settled.
+/// Result of [`Breaker::settle`](super::Breaker::settle).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Settled {
-    /// What it counted as: what was said, or `Late`.
+pub struct SettledPermit {
+    /// The sample as counted: that of the caller, or `Late`.
     pub sample: Sample,
-    /// Whether it was a probe.
+    /// True if the permit was a probe.
     pub probe: bool,
     /// The generation of the permit.
     pub generation: u64,
-    /// The window with it, before a move emptied it.
+    /// The window with this outcome, before a transition emptied it.
     pub window: WindowCounts,
-    /// The move it caused, if it did.
-    pub moved: Option<Move>,
+    /// The transition this outcome caused.
+    pub transition: Option<Transition>,
 }
 
-/// A transition.
+/// A change of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Move {
-    /// Before.
+pub struct Transition {
+    /// State before.
     pub from: BreakerState,
-    /// After.
+    /// State after.
     pub to: BreakerState,
-    /// The new generation: one more than the last.
+    /// The new generation: the previous one plus 1.
     pub generation: u64,
-    /// Why.
+    /// The rule that caused it.
     pub reason: MoveReason,
-    /// When open ends; only with `to` open, and not if forced.
+    /// End of the open time; `None` unless `to` is open, and if forced.
     pub until: Option<Timestamp>,
-    /// The window that led to it. It is empty now.
+    /// The window that led to it; the new window is empty.
     pub window: WindowCounts,
 }
 
-/// What a reset did.
+/// Result of [`Breaker::reset`](super::Breaker::reset).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Reset {
-    /// To closed, always: also from closed, since a new generation begins.
-    pub moved: Move,
-    /// Whether it was forced before; it is automatic now.
+    /// The transition to closed, also from closed: a new generation begins.
+    pub transition: Transition,
+    /// True if the breaker was forced before; it is automatic now.
     pub released: bool,
 }

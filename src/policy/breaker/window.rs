@@ -1,12 +1,12 @@
-//! The outcomes of the last while, in bounded memory.
+//! The outcomes of the last `window`, in bounded memory.
 //!
 //! ```text
-//!  age of slots:  29 ... 3  2  1  0     each a 30th of the window, each with three counts
+//!  age of slots:  29 ... 3  2  1  0     each 1/30 of the window, each with three counts
 //!                 |<---- window ---->|
 //! ```
 //!
-//! An outcome counts for at least 29/30 of the window and never longer than the window: it goes with its
-//! slot. At any rate of calls that is 30 small records, where a list of outcomes would grow with the traffic.
+//! An outcome counts for at least 29/30 of the window and never longer than the window: it expires with its slot.
+//! Memory is 30 small records at any rate of calls, where a list of outcomes would grow with the traffic.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,23 +14,22 @@ use std::time::Duration;
 use crate::event::{Sample, WindowCounts};
 use crate::time::{Timestamp, saturating_nanos};
 
-/// Slots that a window is cut into.
+/// Slots per window.
 const SLOTS: u64 = 30;
 
-/// Counts of outcomes, forgotten slot by slot.
+/// Counts of outcomes that expire slot by slot.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     slot_ns: u64,
-    /// Oldest first; at most [`SLOTS`], each with another number.
+    /// Oldest first; at most [`SLOTS`], with distinct numbers.
     slots: VecDeque<Slot>,
-    /// Failures in a row, those that have left the window included.
+    /// Failures in a row, including those that have left the window.
     run: u32,
 }
 
-/// What happened in one slot.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    /// Counts slots from the start of the session.
+    /// Number of the slot since the start of the session.
     number: u64,
     total: u32,
     failed: u32,
@@ -38,7 +37,6 @@ struct Slot {
 }
 
 impl Window {
-    /// An empty window of this length.
     pub(super) fn new(length: Duration) -> Self {
         Self {
             slot_ns: (saturating_nanos(length) / SLOTS).max(1),
@@ -47,13 +45,12 @@ impl Window {
         }
     }
 
-    /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.slots.clear();
         self.run = 0;
     }
 
-    /// Counts an outcome; neutral and late ones say nothing and change nothing.
+    /// Counts an outcome; neutral and late ones change nothing.
     pub(super) fn record(&mut self, now: Timestamp, sample: Sample) {
         let (failed, slow) = match sample {
             Sample::Ok => (0, 0),
@@ -62,7 +59,7 @@ impl Window {
             Sample::Neutral | Sample::Late => return,
         };
         let number = self.number(now);
-        // failures that have left the window no longer belong to the run
+        // failures that left the window no longer belong to the run
         self.run = self.counts(now).consecutive;
         while self.slots.front().is_some_and(|slot| !is_live(slot, number)) {
             self.slots.pop_front();
@@ -85,7 +82,6 @@ impl Window {
         };
     }
 
-    /// What it holds at `now`.
     pub(super) fn counts(&self, now: Timestamp) -> WindowCounts {
         let number = self.number(now);
         let mut counts = WindowCounts::default();
@@ -94,7 +90,7 @@ impl Window {
             counts.failed = counts.failed.saturating_add(slot.failed);
             counts.slow = counts.slow.saturating_add(slot.slow);
         }
-        // the run is the newest failures: as many of it are left as there are failures left, or all of it
+        // the run is the newest failures: those in the window, if fewer are left than the run has
         counts.consecutive = self.run.min(counts.failed);
         counts
     }
@@ -104,7 +100,7 @@ impl Window {
     }
 }
 
-/// Whether a slot is still in the window when slot `number` is the newest.
+/// True if a slot is in the window when slot `number` is the newest.
 fn is_live(slot: &Slot, number: u64) -> bool {
     slot.number.saturating_add(SLOTS) > number
 }
@@ -118,7 +114,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
-    fn old_failures_leave_the_run_too() {
+    fn expired_failures_leave_the_run() {
         let mut window = Window::new(MINUTE);
         for second in [0, 1, 30, 31] {
             window.record(Timestamp::from_secs_f64(f64::from(second)), Sample::Failed);
@@ -148,14 +144,14 @@ mod tests {
             window.record(Timestamp(call * 10_000_000), Sample::Ok);
         }
         assert_eq!(window.slots.len(), 30);
-        // 100 a second; the window reaches from the slot of now, two seconds wide, to the 29th before it
+        // 100 per second; the window spans the current slot, two seconds wide, and the 29 before it
         assert_eq!(window.counts(Timestamp::from_secs_f64(99.99)).total, 6000);
     }
 
     proptest! {
-        /// Against the list of all outcomes: what is younger than 29/30 counts, what is older than the whole does not.
+        /// Compares with a list of all outcomes: younger than 29/30 counts, older than the window does not.
         #[test]
-        fn it_counts_like_a_list(
+        fn counts_like_a_list(
             steps in prop::collection::vec((0_u64..8_000_000_000, 0_u8..4), 1..200),
         ) {
             let mut window = Window::new(MINUTE);
