@@ -451,14 +451,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let now = self.env.clock.now();
         let attempt = retry.attempts();
         let decision = retry.decide(now, flight.last_deadline(), failure, &mut guards.budget);
-        let (RetryDecision::Again { pause, .. } | RetryDecision::Stop { pause, .. }) = decision;
+        let (RetryDecision::Retry { pause, .. } | RetryDecision::Stop { pause, .. }) = decision;
         if let Some(wait) = pause {
             // the server's wish counts for everybody who comes next, not only for this call
             let until = guards.limiter.pause(now, now + wait);
             self.observer.emit(None, EventKind::LimitPaused { until });
         }
         match decision {
-            RetryDecision::Again {
+            RetryDecision::Retry {
                 next,
                 at,
                 delay,
@@ -467,7 +467,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 ambiguous,
                 ..
             } => {
-                let kept = guards.budget.is_kept();
                 let kind = EventKind::RetryScheduled {
                     next,
                     at,
@@ -477,7 +476,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     class: failure.class,
                     ambiguous,
                     budget: guards.budget.balance(now),
-                    budget_max: if kept { guards.budget.max(now) } else { 0.0 },
+                    budget_max: guards.budget.max(now),
                 };
                 self.note(flight, kind);
                 Some(at)

@@ -1,10 +1,18 @@
-//! The guards as pure state machines.
+//! The resilience policies as pure state machines.
 //!
-//! A policy owns no clock, no task and no lock: `now` is an argument, and what comes back is a decision that
-//! says why and until when. So an hour of traffic is a loop in a test, and the caller alone decides what a
-//! decision looks like to others: the client makes events of them, policies do not.
+//! A policy owns no clock, no task and no lock: `now` is an argument, and the result is a decision with its reason and
+//! its end. An hour of traffic is a loop in a test. Each policy works alone, with its own section of the settings; the
+//! client combines them and turns decisions into events.
+//!
+//! | policy | type | source of its rules |
+//! |---|---|---|
+//! | exact cache | [`cache::Cache`] | docs/semantics.md, Cache |
+//! | idempotent replay | [`ledger::IdempotencyLedger`] | docs/semantics.md, Idempotency |
+//! | retry | [`retry::Retry`], [`backoff::Backoff`], [`budget::RetryBudget`], [`hint::read`] | docs/semantics.md, Retry |
+//! | rate limiter | [`limiter::Limiter`] | docs/semantics.md, Rate limiter |
+//! | circuit breaker | [`breaker::Breaker`] | docs/semantics.md, Circuit breaker |
 
-pub mod admission;
+pub(crate) mod admission;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
@@ -19,6 +27,6 @@ pub mod retry;
 
 use std::time::Duration;
 
-/// A wish of the server is believed this far ahead and no further (semantics 1.2): a wrong or hostile
-/// `Retry-After` must not stop an upstream for days.
-pub(crate) const LONGEST_HINT: Duration = Duration::from_hours(1);
+/// Limit of what a server's hint can impose (docs/semantics.md, Server hints): a mistaken or hostile `Retry-After`
+/// must not stop an upstream for days.
+pub(crate) const MAX_SERVER_WAIT: Duration = Duration::from_hours(1);

@@ -43,7 +43,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         guards.ledger.configure(now, &policy.flight);
         guards.limiter.configure(&policy.limit, now);
         let step = guards.breaker.configure(&policy.breaker, now);
-        guards.budget.apply(&policy.retry);
+        guards.budget.configure(&policy.retry);
         self.core.observer.emit(
             None,
             EventKind::PolicyApplied {

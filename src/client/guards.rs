@@ -110,13 +110,12 @@ impl Guards {
         reason: StopReason,
         hint: Option<Hint>,
     ) -> EventKind {
-        let kept = self.budget.is_kept();
         EventKind::RetryStopped {
             attempt,
             reason,
             hint,
             budget: self.budget.balance(now),
-            budget_max: if kept { self.budget.max(now) } else { 0.0 },
+            budget_max: self.budget.max(now),
         }
     }
 }

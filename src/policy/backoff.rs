@@ -1,17 +1,16 @@
-//! How long to wait before the next try, where the server says nothing.
+//! The wait before the next attempt if the server names none.
 //!
-//! `v = base * 2^n`, n from 0. Each [`Jitter`] spreads it in its own way:
+//! `v = base * 2^n` for n from 0, spread by [`Jitter`]:
 //!
 //! | jitter | delay | source |
 //! |---|---|---|
 //! | full | `U(0, min(cap, v))` | AWS Architecture Blog, "Exponential Backoff And Jitter": "full jitter" |
 //! | equal | `w/2 + U(0, w/2)`, `w = min(cap, v)` | the same: "equal jitter" |
 //! | proportional | `min(cap, v + 0.3 * U(0, v))` | exercise 07, `withRetry` |
-//! | none | `min(cap, v)` | to see what it does |
+//! | none | `min(cap, v)` | for comparison |
 //!
-//! Full and equal draw **after** the clamp. The exercise clamps after the draw, so once `v` reaches the cap
-//! every caller waits exactly the cap, and the herd that the jitter should scatter meets again. It is kept
-//! to show just that.
+//! Full and equal draw **after** the clamp. The exercise clamps after the draw: once `v` reaches the cap, all callers
+//! wait exactly the cap and collide again. It is kept to demonstrate that.
 
 use std::time::Duration;
 
@@ -21,18 +20,19 @@ use rand::{RngExt, SeedableRng};
 use crate::settings::{Jitter, RetrySettings};
 use crate::time::saturating_nanos;
 
-/// The delays of one call, without end: the same seed gives the same delays.
+/// The waits of one call, an infinite iterator. The same seed gives the same waits.
 #[derive(Debug)]
 pub struct Backoff {
     base: u64,
     cap: u64,
     jitter: Jitter,
+    /// Waits drawn so far.
     drawn: u32,
     rng: StdRng,
 }
 
 impl Backoff {
-    /// Delays that start at `base` and double up to `cap`. All arithmetic saturates.
+    /// Waits that start at `base` and double up to `cap`. Arithmetic saturates.
     pub fn new(base: Duration, cap: Duration, jitter: Jitter, seed: u64) -> Self {
         Self {
             base: saturating_nanos(base),
@@ -43,12 +43,12 @@ impl Backoff {
         }
     }
 
-    /// The delays that the settings ask for.
+    /// Waits as configured by `base`, `cap` and `jitter`.
     pub fn from_settings(settings: &RetrySettings, seed: u64) -> Self {
         Self::new(settings.base, settings.cap, settings.jitter, seed)
     }
 
-    /// The longest that the next delay can be: `min(cap, base * 2^n)`; for proportional `min(cap, 1.3 * v)`.
+    /// Upper bound of the next wait: `min(cap, base * 2^n)`; for proportional `min(cap, 1.3 * v)`.
     pub fn ceiling(&self) -> Duration {
         let raw = self.raw();
         let top = match self.jitter {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn without_jitter_it_doubles_up_to_the_cap() {
+    fn without_jitter_the_wait_doubles_up_to_the_cap() {
         let millis: Vec<u128> = delays(Jitter::None, 0, 7)
             .iter()
             .map(Duration::as_millis)
@@ -123,10 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn at_the_cap_the_exercise_is_a_herd_and_full_jitter_is_not() {
+    fn at_the_cap_the_exercise_does_not_spread_and_full_jitter_does() {
         let sixth = |jitter, seed| delays(jitter, seed, 6).pop().unwrap();
-        let herd: Vec<Duration> = (0..50).map(|seed| sixth(Jitter::Proportional, seed)).collect();
-        assert_eq!(herd, vec![CAP; 50]);
+        let collisions: Vec<Duration> = (0..50).map(|seed| sixth(Jitter::Proportional, seed)).collect();
+        assert_eq!(collisions, vec![CAP; 50]);
         let mut spread: Vec<Duration> = (0..50).map(|seed| sixth(Jitter::Full, seed)).collect();
         spread.sort();
         spread.dedup();
@@ -142,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn each_jitter_fills_its_band() {
-        // (jitter, band of the third delay), v = 2 s
+    fn each_jitter_covers_its_range() {
+        // (jitter, range of the third wait in ms), v = 2 s
         for (jitter, from, to) in [
             (Jitter::Full, 0, 2000),
             (Jitter::Equal, 1000, 2000),
@@ -165,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_delay_lies_in_its_band(
+        fn every_wait_is_within_its_range(
             base in any::<u64>(), cap in any::<u64>(), seed in any::<u64>(),
             jitter in prop::sample::select(vec![Jitter::Full, Jitter::Equal, Jitter::Proportional, Jitter::None]),
         ) {

@@ -49,7 +49,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use self::window::Window;
-use super::LONGEST_HINT;
+use super::MAX_SERVER_WAIT;
 use crate::event::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
 use crate::settings::BreakerSettings;
 use crate::time::Timestamp;
@@ -389,7 +389,7 @@ impl Breaker {
 
     fn open(&mut self, now: Timestamp, hint: Option<Timestamp>, reason: MoveReason) -> Transition {
         let own = now + self.open_time();
-        let hint = hint.map_or(own, |hint| hint.min(now + LONGEST_HINT));
+        let hint = hint.map_or(own, |hint| hint.min(now + MAX_SERVER_WAIT));
         let until = Some(own.max(hint));
         self.move_to(now, State::Open { until }, reason)
     }

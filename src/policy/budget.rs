@@ -1,29 +1,28 @@
-//! The retry budget: retries as a share of the traffic, so that an outage is not answered with a storm.
+//! The retry budget: limits retries to a share of the traffic, so that an outage does not cause a retry storm.
 //!
 //! ```text
 //! balance(t) = ratio * first attempts in (t - ttl, t]  +  min_per_s * ttl  -  retries in (t - ttl, t]
 //! ```
 //!
-//! A retry is granted where the balance is at least 1. This is the budget of Finagle (`RetryBudget`) and
-//! tower (`TpsBudget`): a deposit for each first attempt, a reserve for quiet times, and both deposits and
-//! withdrawals forgotten after the time to live. An empty budget does not queue: the last error is returned.
+//! A retry is granted if the balance is at least 1. This is the budget of Finagle (`RetryBudget`) and tower
+//! (`TpsBudget`): a deposit per first attempt, a reserve for low traffic, and both deposits and withdrawals expire after
+//! the time to live. An empty budget does not queue: the last error is returned.
 //!
-//! Time is cut into slots, so memory is fixed whatever the traffic. Rounding always goes against the retry:
-//! a deposit may be forgotten up to one slot (a twentieth of the time to live) early, a withdrawal up to two
-//! slots late. Therefore **exactly**, for each grant at `t`:
+//! Time is divided into slots, so memory is fixed. Rounding is always against the retry: a deposit may expire up to one
+//! slot (1/20 of the time to live) early, a withdrawal up to two slots late. Therefore **exactly**, for each grant at `t`:
 //!
 //! `retries in (t - ttl, t] <= ratio * first attempts in (t - ttl, t] + min_per_s * ttl`
 //!
 //! and for any 10 seconds `W` with a ttl of 10 s:
 //! `retries in W <= ratio * first attempts in W and the 10 s before + min_per_s * 10`.
-//! (The first attempts before the window count, because what they earned may be spent within it.)
+//! (First attempts before the window count, because their deposits may be spent within it.)
 
 use std::time::Duration;
 
 use crate::settings::RetrySettings;
 use crate::time::{Timestamp, saturating_nanos};
 
-/// Slots that make up the time to live.
+/// Slots per time to live.
 const SLOTS: u64 = 20;
 /// Slots kept: the current one, and two more for withdrawals.
 const RING: usize = 22;
@@ -38,19 +37,19 @@ struct Slot {
     withdrawals: u64,
 }
 
-/// How many retries may still be made, for one upstream.
+/// The retry budget of one upstream: `budget_ratio`, `budget_min_per_s` and `budget_ttl` of [`RetrySettings`].
 #[derive(Clone, Debug)]
 pub struct RetryBudget {
     ratio: f64,
     min_per_s: f64,
     ttl: Duration,
     ring: [Slot; RING],
-    /// The latest epoch seen: time does not go back.
+    /// The latest epoch seen: time never goes back.
     latest: u64,
 }
 
 impl RetryBudget {
-    /// A budget without deposits: only the reserve.
+    /// Returns a budget without deposits: the reserve only.
     pub fn new(settings: &RetrySettings) -> Self {
         Self {
             ratio: settings.budget_ratio,
@@ -61,8 +60,8 @@ impl RetryBudget {
         }
     }
 
-    /// Takes new settings. What was counted stays, unless the time to live changes.
-    pub fn apply(&mut self, settings: &RetrySettings) {
+    /// Adopts new settings. The counts are kept unless the time to live changes.
+    pub fn configure(&mut self, settings: &RetrySettings) {
         if self.ttl == settings.budget_ttl {
             self.ratio = settings.budget_ratio;
             self.min_per_s = settings.budget_min_per_s;
@@ -71,21 +70,21 @@ impl RetryBudget {
         }
     }
 
-    /// Whether a budget is kept at all: ratio and reserve of zero mean that every retry is granted.
-    pub fn is_kept(&self) -> bool {
+    /// False if ratio and reserve are both zero: every retry is granted.
+    fn is_enabled(&self) -> bool {
         self.ratio > 0.0 || self.min_per_s > 0.0
     }
 
-    /// A first attempt goes out.
+    /// Counts a first attempt.
     pub fn deposit(&mut self, now: Timestamp) {
         let slot = self.slot(now);
         slot.deposits = slot.deposits.saturating_add(1);
     }
 
-    /// Asks for one retry, and takes it if there is one.
+    /// Withdraws one retry. Returns false, and withdraws nothing, if the balance is below 1.
     #[must_use = "false means that no retry may follow"]
     pub fn withdraw(&mut self, now: Timestamp) -> bool {
-        let granted = !self.is_kept() || self.open_balance(now) + ROUNDING >= 1.0;
+        let granted = !self.is_enabled() || self.signed_balance(now) + ROUNDING >= 1.0;
         if granted {
             let slot = self.slot(now);
             slot.withdrawals = slot.withdrawals.saturating_add(1);
@@ -93,16 +92,16 @@ impl RetryBudget {
         granted
     }
 
-    /// Retries left now, with fractions; 0 where no budget is kept.
+    /// Retries left at `now`, with fractions; 0 if the budget is disabled.
     pub fn balance(&self, now: Timestamp) -> f64 {
-        if self.is_kept() {
-            self.open_balance(now).max(0.0)
+        if self.is_enabled() {
+            self.signed_balance(now).max(0.0)
         } else {
             0.0
         }
     }
 
-    /// Retries that would be left now if none had been made; 0 where no budget is kept.
+    /// Retries that would be left at `now` if none had been made; 0 if the budget is disabled.
     pub fn max(&self, now: Timestamp) -> f64 {
         let epoch = self.epoch(now);
         let oldest = epoch.saturating_sub(SLOTS - 1);
@@ -110,8 +109,8 @@ impl RetryBudget {
         self.ratio * deposits as f64 + self.min_per_s * self.ttl.as_secs_f64()
     }
 
-    /// The balance, below zero where deposits were forgotten before the withdrawals they paid for.
-    fn open_balance(&self, now: Timestamp) -> f64 {
+    /// The balance; negative if deposits expired before the withdrawals they paid for.
+    fn signed_balance(&self, now: Timestamp) -> f64 {
         let oldest = self.epoch(now).saturating_sub(RING as u64 - 1);
         let withdrawals: u64 = self.since(oldest).map(|slot| slot.withdrawals).sum();
         self.max(now) - withdrawals as f64
@@ -126,7 +125,7 @@ impl RetryBudget {
         (now.0 / width).max(self.latest)
     }
 
-    /// The slot of now, emptied if it was last used a round ago.
+    /// The current slot, cleared if it was last used one round ago.
     fn slot(&mut self, now: Timestamp) -> &mut Slot {
         let epoch = self.epoch(now);
         self.latest = epoch;
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reserve_is_there_from_the_start_and_comes_back() {
+    fn the_reserve_is_available_at_the_start_and_refills() {
         let mut budget = RetryBudget::new(&settings(0.2, 1.0));
         assert_eq!(budget.balance(at(0.0)), 10.0);
         assert_eq!(granted(&mut budget, at(0.0)), 10);
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn first_attempts_earn_their_share() {
+    fn first_attempts_deposit_their_ratio() {
         let mut budget = RetryBudget::new(&settings(0.2, 0.0));
         for _ in 0..15 {
             budget.deposit(at(1.0));
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_earned_expires() {
+    fn deposits_expire() {
         let mut budget = RetryBudget::new(&settings(1.0, 0.0));
         budget.deposit(at(0.0));
         assert_eq!(budget.balance(at(9.49)), 1.0);
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn binary_fractions_lose_no_retry() {
+    fn rounding_loses_no_retry() {
         let mut budget = RetryBudget::new(&settings(0.29, 0.0));
         for _ in 0..100 {
             budget.deposit(at(0.0));
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn without_ratio_and_reserve_no_budget_is_kept() {
+    fn without_ratio_and_reserve_every_retry_is_granted() {
         let mut budget = RetryBudget::new(&settings(0.0, 0.0));
         assert_eq!(granted(&mut budget, at(0.0)), 1000);
         assert_eq!((budget.balance(at(0.0)), budget.max(at(0.0))), (0.0, 0.0));
@@ -212,9 +211,9 @@ mod tests {
     fn new_settings_keep_the_counts() {
         let mut budget = RetryBudget::new(&settings(0.0, 1.0));
         assert_eq!(granted(&mut budget, at(0.0)), 10);
-        budget.apply(&settings(0.0, 1.2));
+        budget.configure(&settings(0.0, 1.2));
         assert_eq!(granted(&mut budget, at(0.0)), 2);
-        budget.apply(&RetrySettings {
+        budget.configure(&RetrySettings {
             budget_ttl: Duration::from_secs(3),
             ..settings(0.0, 1.0)
         });
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_earns_nothing() {
+    fn time_that_goes_back_deposits_nothing() {
         let mut budget = RetryBudget::new(&settings(0.0, 1.0));
         assert_eq!(granted(&mut budget, at(50.0)), 10);
         assert_eq!(granted(&mut budget, at(0.0)), 0);
@@ -230,14 +229,14 @@ mod tests {
     }
 
     proptest! {
-        /// Invariant 8, for every grant and for every window of ten seconds that begins at a grant.
+        /// Invariant 8, for every grant and every window of ten seconds that starts at a grant.
         #[test]
-        fn no_storm(
+        fn retries_are_a_bounded_share_of_first_attempts(
             ratio in 0.0..2.0, min in 0.0..3.0,
             steps in prop::collection::vec((0_u64..900, any::<bool>()), 0..400),
         ) {
             let mut budget = RetryBudget::new(&settings(ratio, min));
-            prop_assume!(budget.is_kept());
+            prop_assume!(budget.is_enabled());
             let ttl = Duration::from_secs(10);
             let (mut now, mut firsts, mut retries) = (Timestamp::ZERO, Vec::new(), Vec::new());
             for (millis, first) in steps {

@@ -1,14 +1,14 @@
-//! How long the server asks to wait.
+//! Server hints: the wait that response headers ask for.
 //!
-//! Order, as in both Python SDKs of OpenAI and Anthropic: `x-should-retry`, `retry-after-ms` (milliseconds),
-//! `retry-after` (seconds; fractions are tolerated, though RFC 9110 section 10.2.3 allows none), `retry-after`
-//! as a date in any of the three forms of RFC 9110 section 5.6.7.
+//! Order of precedence, as in the Python SDKs of OpenAI and Anthropic: `x-should-retry`, `retry-after-ms` (milliseconds),
+//! `retry-after` in seconds (fractions are tolerated, although RFC 9110 section 10.2.3 allows none), `retry-after` as a
+//! date in any of the three forms of RFC 9110 section 5.6.7.
 //!
-//! A date is compared with the `Date` of the same response, so a wrong clock on either side does no harm;
-//! only without one does the local clock count. A date in the past means no wait.
+//! A date is compared with the `Date` header of the same response, so a wrong clock on either side does not matter;
+//! the local clock is used only without that header. A date in the past means no wait.
 //!
-//! A number is valid if it is finite, not negative and at most 2^53. What is not valid is passed over, the
-//! next header is tried (as Envoy does), and the reading says so.
+//! A number is valid if it is finite, not negative and at most 2^53. An invalid value is skipped in favour of the next
+//! header (as Envoy does) and reported.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,21 +20,21 @@ use crate::event::{Hint, HintSource};
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
-/// Above it a float no longer counts whole numbers; no wait is meant by that.
+/// Above this a float no longer represents every integer; such a value is not a wait.
 const LARGEST: f64 = 9_007_199_254_740_992.0;
 
-/// What the headers of one response say about trying again.
+/// Result of [`read`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HintReading {
-    /// The wait, if a valid one was named.
+    /// The wait, if a header names a valid one.
     pub hint: Option<Hint>,
-    /// `x-should-retry`, if it is `true` or `false`.
+    /// The value of `x-should-retry`; `None` unless it is `true` or `false`.
     pub should_retry: Option<bool>,
-    /// Whether a wait was named that makes no sense.
+    /// True if a header names an invalid wait.
     pub rejected: bool,
 }
 
-/// Reads the hints of a response. `wall_seconds` is Unix time, for dates without a `Date` beside them.
+/// Reads the hints of a response. `wall_seconds` is Unix time, used for dates if the `Date` header is missing.
 pub fn read(headers: &HeaderMap, wall_seconds: u64) -> HintReading {
     let should_retry = text(headers, &X_SHOULD_RETRY).and_then(|value| match value {
         _ if value.eq_ignore_ascii_case("true") => Some(true),
@@ -68,7 +68,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// A number that can be a wait.
+/// A number that is valid as a wait.
 fn number(value: &str) -> Option<f64> {
     let number: f64 = value.parse().ok()?;
     (number.is_finite() && (0.0..=LARGEST).contains(&number)).then_some(number)
@@ -126,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn each_form_is_read() {
+    fn reads_each_form() {
         use HintSource::{RetryAfter, RetryAfterDate, RetryAfterMs};
-        for (name, value, wanted) in [
+        for (name, value, expected) in [
             ("retry-after", "2", hinted(2000, RetryAfter)),
             ("retry-after", " 2 ", hinted(2000, RetryAfter)),
             ("retry-after", "0", hinted(0, RetryAfter)),
@@ -153,20 +153,20 @@ mod tests {
                 "Fri May 15 15:34:31 2015",
                 hinted(10_000, RetryAfterDate),
             ),
-            // the past
+            // in the past
             (
                 "retry-after",
                 "Thu, 14 May 2015 15:34:31 GMT",
                 hinted(0, RetryAfterDate),
             ),
         ] {
-            assert_eq!(reading(&[(name, value)]), wanted, "{name}: {value}");
+            assert_eq!(reading(&[(name, value)]), expected, "{name}: {value}");
         }
         assert_eq!(reading(&[]), HintReading::default());
     }
 
     #[test]
-    fn nonsense_is_ignored_and_reported() {
+    fn invalid_values_are_ignored_and_reported() {
         let rejected = HintReading {
             rejected: true,
             ..HintReading::default()
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_win_and_nonsense_falls_through() {
+    fn milliseconds_take_precedence_and_invalid_values_are_skipped() {
         let both = reading(&[("retry-after", "2"), ("retry-after-ms", "150")]);
         assert_eq!(both, hinted(150, HintSource::RetryAfterMs));
         let second = reading(&[("retry-after-ms", "soon"), ("retry-after", "2")]);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_date_of_the_response_beats_a_wrong_clock() {
+    fn the_date_header_is_preferred_to_the_local_clock() {
         let skewed = reading(&[
             ("date", "Tue, 01 Jan 2030 00:00:00 GMT"),
             ("retry-after", "Tue, 01 Jan 2030 00:00:07 GMT"),
@@ -213,8 +213,8 @@ mod tests {
     }
 
     #[test]
-    fn should_retry_is_a_plain_yes_or_no() {
-        for (value, wanted) in [
+    fn should_retry_is_true_or_false() {
+        for (value, expected) in [
             ("true", Some(true)),
             ("False", Some(false)),
             ("1", None),
@@ -222,7 +222,7 @@ mod tests {
         ] {
             assert_eq!(
                 reading(&[("x-should-retry", value)]).should_retry,
-                wanted,
+                expected,
                 "{value}"
             );
         }
@@ -240,7 +240,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_header_is_survived(values in prop::collection::vec((0usize..4, value()), 0..6), wall in any::<u64>()) {
+        fn tolerates_any_header(values in prop::collection::vec((0usize..4, value()), 0..6), wall in any::<u64>()) {
             let mut map = HeaderMap::new();
             for (name, value) in values {
                 let name = [RETRY_AFTER, RETRY_AFTER_MS, X_SHOULD_RETRY, DATE][name].clone();

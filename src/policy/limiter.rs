@@ -53,7 +53,7 @@ use self::forecast::Arrival;
 use self::throttled_bucket::{Throttle, ThrottledBucket};
 use self::user_buckets::BucketChange;
 use self::user_queues::{UserQueues, Waiter};
-use super::LONGEST_HINT;
+use super::MAX_SERVER_WAIT;
 use crate::event::{BucketLevel, Constraint, LimitReject, UserId, UserLevels};
 use crate::settings::LimitSettings;
 use crate::time::Timestamp;
@@ -275,7 +275,7 @@ impl Limiter {
     /// in force. The buckets refill meanwhile. Returns the end of the pause.
     pub fn pause(&mut self, now: Timestamp, until: Timestamp) -> Timestamp {
         let now = self.advance(now);
-        self.paused_until = self.paused_until.max(until.min(now + LONGEST_HINT));
+        self.paused_until = self.paused_until.max(until.min(now + MAX_SERVER_WAIT));
         self.paused_until
     }
 
@@ -289,7 +289,7 @@ impl Limiter {
         if factor.is_nan() || factor >= 1.0 || until <= now {
             return end;
         }
-        let until = until.min(now + LONGEST_HINT).max(end);
+        let until = until.min(now + MAX_SERVER_WAIT).max(end);
         let percent = ((factor * 100.0).round() as u64).clamp(1, 100);
         let throttle = Throttle {
             percent: before.map_or(percent, |before| before.percent.min(percent)),

@@ -1,16 +1,16 @@
-//! Whether a failed attempt is followed by another one, and when. One [`Retry`] for each call.
+//! The retry decision: if another attempt follows a failed one, and when. One [`Retry`] per call.
 //!
 //! ```text
-//!                 +------------------ at, unless the call is cancelled -----------------+
-//!                 v                                                                     |
-//!  new --> [attempt n goes out] --failed--> decide --+--> Again { next: n + 1, at } ----+
-//!                 |                                  |
-//!              succeeded                             +--> Stop { reason }
+//!                 +---------------- at, unless the call is cancelled -----------------+
+//!                 v                                                                   |
+//!  new --> [attempt n is sent] --failed--> decide --+--> Retry { next: n + 1, at } ---+
+//!                 |                                 |
+//!              succeeded                            +--> Stop { reason }
 //! ```
 //!
-//! The phase decides what is legal (semantics 1.1, after RFC 9110 section 9.2.2), not the class:
+//! The phase of the failure decides what is legal, not its class (RFC 9110 section 9.2.2):
 //!
-//! | phase | retried | takes an attempt | takes from the budget |
+//! | phase | retried | counts as an attempt | charges the budget |
 //! |---|---|---|---|
 //! | `NotSent` | yes | yes | no: nothing reached the upstream |
 //! | `Refused` | yes | yes | yes |
@@ -18,116 +18,127 @@
 //! | `Delivered`, `Final` | never | | |
 //! | `Refused` with class `Loading` | until the deadline | no | no |
 //!
-//! **Loading** is no failure but a wait: the model is polled with a backoff of its own, at least
-//! [`POLL_FLOOR`] apart, because neither attempts nor budget end it. `attempts = 1` switches that off too.
+//! - **Loading** is a wait, not a failure: the model is polled with its own backoff, at least 250 ms apart, because
+//!   neither attempts nor budget end it. `attempts = 1` disables polls too.
+//! - `x-should-retry: false` always stops. `true` is handled by `classify`, which turns `Final` into `Refused`; it grants
+//!   neither attempts nor budget, and an outcome that may have been billed stays ambiguous.
+//! - **The wait** is `max(hint, backoff) + U(0, min(1 s, hint / 10))`: never earlier than the server asked, and not all
+//!   callers at once. A hint above `max_hint` stops the call instead of being shortened. A wait that would reach the
+//!   deadline stops it too: the caller gets the actual error now instead of a timeout later.
+//! - A refusal with a hint, or an exhausted quota with one, applies to every caller of the upstream: the decision names
+//!   a **pause** for the limiter.
 //!
-//! `x-should-retry: false` always stops. `true` was heard by `classify`, which turns `Final` into `Refused`;
-//! it buys neither attempts nor budget, and an outcome that may have been billed stays ambiguous.
-//!
-//! **The wait** (semantics 1.2): `max(hint, backoff) + U(0, min(1 s, hint / 10))`, so never sooner than the
-//! server asked, and not all at once when it is over. A hint above `max_hint` or beyond the deadline is not
-//! cut short but stops the call, and a wait that would reach the deadline stops it too: the caller learns of
-//! the real error now instead of a timeout later.
-//!
-//! Either decision may name a **pause**: a refusal with a hint holds for every caller of that upstream, so
-//! the limiter should admit nobody before it is over.
+//! Sources: docs/semantics.md, Retry and Server hints.
 
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::MAX_SERVER_WAIT;
 use super::backoff::Backoff;
 use super::budget::RetryBudget;
 use crate::event::{Failure, FailureClass, Hint, Phase, StopReason};
 use crate::settings::RetrySettings;
 use crate::time::{Timestamp, saturating_nanos};
 
-/// The shortest wait between two polls of a model that is loading.
-pub const POLL_FLOOR: Duration = Duration::from_millis(250);
-/// The longest pause that a hint can impose on everybody.
-pub const LONGEST_PAUSE: Duration = Duration::from_hours(1);
-/// The most that is added to a hint, to spread those who wait for it.
-const WIDEST_SPREAD: Duration = Duration::from_secs(1);
+/// The shortest wait between two polls of a loading model.
+const POLL_FLOOR: Duration = Duration::from_millis(250);
+/// The most that is added to a hint, to spread the callers that wait for it.
+const MAX_SPREAD: Duration = Duration::from_secs(1);
 
-/// What follows a failed attempt.
+/// Result of [`Retry::decide`].
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RetryDecision {
-    /// Another attempt.
-    Again {
-        /// Its number, from 2.
+    /// Another attempt follows.
+    Retry {
+        /// Number of that attempt, from 2.
         next: u32,
         /// When it starts.
         at: Timestamp,
-        /// The wait until then.
+        /// The wait until `at`.
         delay: Duration,
-        /// What the backoff drew, before the hint was heard.
+        /// The wait drawn by the backoff, without the hint.
         drawn: Duration,
-        /// The hint that was obeyed.
+        /// The server's hint that was obeyed.
         hint: Option<Hint>,
-        /// Whether the failed attempt may have been billed.
+        /// True if the failed attempt may have been billed.
         ambiguous: bool,
-        /// How long the limiter should admit nobody.
+        /// Pause of admission for all callers, at most an hour.
         pause: Option<Duration>,
     },
-    /// No other attempt.
+    /// No attempt follows.
     Stop {
-        /// Why.
+        /// The rule that stopped the call.
         reason: StopReason,
-        /// How long the limiter should admit nobody, at most an hour: the server's hint counts for those
-        /// who come later as well.
+        /// Pause of admission for all callers, at most an hour: the server's hint applies to later calls too.
         pause: Option<Duration>,
     },
 }
 
-/// The retries of one call.
+/// The retries of one call. Limits: [`RetrySettings`].
+///
+/// ```
+/// use seawall::event::{Failure, FailureClass, Phase};
+/// use seawall::policy::budget::RetryBudget;
+/// use seawall::policy::retry::{Retry, RetryDecision};
+/// use seawall::settings::RetrySettings;
+/// use seawall::time::Timestamp;
+///
+/// let settings = RetrySettings::default();
+/// let (now, mut budget) = (Timestamp::ZERO, RetryBudget::new(&settings));
+/// budget.deposit(now);
+/// let mut retry = Retry::new(&settings, 7);
+/// let failure = Failure::new(FailureClass::Connect, Phase::NotSent, "connection refused");
+/// let decision = retry.decide(now, Timestamp::MAX, &failure, &mut budget);
+/// assert!(matches!(decision, RetryDecision::Retry { next: 2, .. }));
+/// ```
 #[derive(Debug)]
 pub struct Retry {
     settings: RetrySettings,
     backoff: Backoff,
-    /// Apart from the backoff, so that a long wait for a model does not lengthen the first wait after it.
-    polls: Backoff,
+    /// Separate from `backoff`: polls of a loading model do not lengthen later waits.
+    poll_backoff: Backoff,
     spread: StdRng,
-    /// Attempts that went out, or are about to.
-    made: u32,
-    /// Of these, polls of a model that was loading.
-    polled: u32,
+    /// Attempts sent or about to be sent.
+    attempts: u32,
+    /// Attempts that were polls of a loading model.
+    polls: u32,
     /// Retries after an outcome that may have been billed.
     ambiguous: u32,
 }
 
 impl Retry {
-    /// A call whose first attempt goes out now. The same seed gives the same waits. The caller deposits the
-    /// first attempt into the budget.
+    /// Starts a call whose first attempt is sent now. The same seed gives the same waits. The caller deposits the first
+    /// attempt into the [budget](RetryBudget::deposit).
     pub fn new(settings: &RetrySettings, seed: u64) -> Self {
         let mut seeds = StdRng::seed_from_u64(seed);
         Self {
             backoff: Backoff::from_settings(settings, seeds.random()),
-            polls: Backoff::from_settings(settings, seeds.random()),
+            poll_backoff: Backoff::from_settings(settings, seeds.random()),
             spread: seeds,
             settings: settings.clone(),
-            made: 1,
-            polled: 0,
+            attempts: 1,
+            polls: 0,
             ambiguous: 0,
         }
     }
 
-    /// HTTP requests made for this call, polls of a loading model included: the number of the current
-    /// attempt, or of the last one.
+    /// Attempts made for this call, polls of a loading model included: the number of the current or last attempt.
     pub fn attempts(&self) -> u32 {
-        self.made
+        self.attempts
     }
 
-    /// Of these, those that met a model still loading and do not count against `retry.attempts`.
+    /// Attempts that met a loading model; they do not count against `retry.attempts`.
     pub fn polls(&self) -> u32 {
-        self.polled
+        self.polls
     }
 
     /// Decides what follows the failure of the current attempt.
     ///
-    /// An attempt that the breaker or the limiter turned away did not go out: it stops the call, and
-    /// [`Self::attempts`] no longer counts it.
+    /// An attempt that the breaker or the limiter rejected was not sent: it stops the call, and [`Self::attempts`] no
+    /// longer counts it.
     pub fn decide(
         &mut self,
         now: Timestamp,
@@ -140,22 +151,18 @@ impl Retry {
             failure.class,
             FailureClass::BreakerRefused | FailureClass::LimitRejected
         ) {
-            self.made = self.made.saturating_sub(1);
+            self.attempts = self.attempts.saturating_sub(1);
         }
-        let attempt = self
-            .forbidden(now, deadline, failure)
-            .map_or_else(|| self.again(now, deadline, failure, budget, pause), Err);
-        match attempt {
-            Ok(again) => again,
-            Err(reason) => RetryDecision::Stop { reason, pause },
-        }
+        self.stop_reason(now, deadline, failure)
+            .map_or_else(|| self.schedule(now, deadline, failure, budget, pause), Err)
+            .unwrap_or_else(|reason| RetryDecision::Stop { reason, pause })
     }
 
-    /// The reason against another attempt that needs no wait to be known.
-    fn forbidden(&self, now: Timestamp, deadline: Timestamp, failure: &Failure) -> Option<StopReason> {
+    /// The first rule against another attempt that does not depend on the wait.
+    fn stop_reason(&self, now: Timestamp, deadline: Timestamp, failure: &Failure) -> Option<StopReason> {
         let ambiguous = matches!(failure.phase, Phase::Ambiguous | Phase::Begun);
-        let free_of_charge = failure.class == FailureClass::Loading && self.settings.attempts > 1;
-        let counted = self.made.saturating_sub(self.polled);
+        let is_poll = failure.class == FailureClass::Loading && self.settings.attempts > 1;
+        let counted = self.attempts.saturating_sub(self.polls);
         [
             (
                 failure.class == FailureClass::BreakerRefused,
@@ -170,7 +177,7 @@ impl Retry {
                 StopReason::Deadline,
             ),
             (
-                !free_of_charge && counted >= self.settings.attempts,
+                !is_poll && counted >= self.settings.attempts,
                 StopReason::Attempts,
             ),
             (
@@ -182,9 +189,9 @@ impl Retry {
         .find_map(|(holds, reason)| holds.then_some(reason))
     }
 
-    /// The wait, if it ends in time and the budget has a retry left. The budget is asked last, so nothing
-    /// is taken from it in vain.
-    fn again(
+    /// Schedules the attempt if the wait ends in time and the budget grants it. The budget is withdrawn from last, so
+    /// that a stopped call does not charge it.
+    fn schedule(
         &mut self,
         now: Timestamp,
         deadline: Timestamp,
@@ -194,17 +201,17 @@ impl Retry {
     ) -> Result<RetryDecision, StopReason> {
         let remaining = now.until(deadline);
         let hint = failure.hint.filter(|_| self.settings.obey_hints);
-        let asked = hint.map_or(Duration::ZERO, |hint| hint.wait);
-        if asked > self.settings.max_hint {
+        let hinted = hint.map_or(Duration::ZERO, |hint| hint.wait);
+        if hinted > self.settings.max_hint {
             return Err(StopReason::HintTooLong);
         }
         let loading = failure.class == FailureClass::Loading;
         let drawn = if loading {
-            self.polls.next().unwrap_or_default().max(POLL_FLOOR)
+            self.poll_backoff.next().unwrap_or_default().max(POLL_FLOOR)
         } else {
             self.backoff.next().unwrap_or_default()
         };
-        let delay = drawn.max(asked).saturating_add(self.spread(asked));
+        let delay = drawn.max(hinted).saturating_add(self.spread(hinted));
         if delay >= remaining {
             return Err(StopReason::Deadline);
         }
@@ -213,10 +220,10 @@ impl Retry {
         }
         let ambiguous = matches!(failure.phase, Phase::Ambiguous | Phase::Begun);
         self.ambiguous += u32::from(ambiguous);
-        self.polled += u32::from(loading);
-        self.made = self.made.saturating_add(1);
-        Ok(RetryDecision::Again {
-            next: self.made,
+        self.polls += u32::from(loading);
+        self.attempts = self.attempts.saturating_add(1);
+        Ok(RetryDecision::Retry {
+            next: self.attempts,
             at: now + delay,
             delay,
             drawn,
@@ -228,15 +235,15 @@ impl Retry {
 
     /// `U(0, min(1 s, hint / 10))`.
     fn spread(&mut self, hint: Duration) -> Duration {
-        let widest = saturating_nanos((hint / 10).min(WIDEST_SPREAD));
-        Duration::from_nanos(self.spread.random_range(0..=widest))
+        let most = saturating_nanos((hint / 10).min(MAX_SPREAD));
+        Duration::from_nanos(self.spread.random_range(0..=most))
     }
 
-    /// A hint counts for everybody if it came with a refusal, or with an empty purse.
+    /// A hint pauses all callers if it came with a refusal or an exhausted quota.
     fn pause(&self, failure: &Failure) -> Option<Duration> {
         let hint = failure.hint.filter(|_| self.settings.obey_hints)?;
         let refusal = failure.phase == Phase::Refused || failure.class == FailureClass::Quota;
-        (refusal && !hint.wait.is_zero()).then(|| hint.wait.min(LONGEST_PAUSE))
+        (refusal && !hint.wait.is_zero()).then(|| hint.wait.min(MAX_SERVER_WAIT))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The rules one by one, then all of them against any sequence of failures.
+//! Each rule alone, then the invariants for random sequences of failures.
 
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The reasons and waits of one failure after the other, each at the end of the wait before.
+/// The decisions for consecutive failures, each at the end of the previous wait.
 fn run(settings: &RetrySettings, deadline: Timestamp, failures: &[Failure]) -> Vec<RetryDecision> {
     let mut retry = Retry::new(settings, 7);
     let mut budget = RetryBudget::new(settings);
@@ -49,7 +49,7 @@ fn run(settings: &RetrySettings, deadline: Timestamp, failures: &[Failure]) -> V
         let decision = retry.decide(now, deadline, failure, &mut budget);
         decisions.push(decision);
         match decision {
-            RetryDecision::Again { at, .. } => now = at,
+            RetryDecision::Retry { at, .. } => now = at,
             RetryDecision::Stop { .. } => break,
         }
     }
@@ -58,25 +58,25 @@ fn run(settings: &RetrySettings, deadline: Timestamp, failures: &[Failure]) -> V
 
 fn last_reason(settings: &RetrySettings, failures: &[Failure]) -> (usize, Option<StopReason>) {
     let decisions = run(settings, NEVER, failures);
-    let again = decisions
+    let retries = decisions
         .iter()
-        .filter(|decision| matches!(decision, RetryDecision::Again { .. }))
+        .filter(|decision| matches!(decision, RetryDecision::Retry { .. }))
         .count();
     match decisions.last() {
-        Some(RetryDecision::Stop { reason, .. }) => (again, Some(*reason)),
-        _ => (again, None),
+        Some(RetryDecision::Stop { reason, .. }) => (retries, Some(*reason)),
+        _ => (retries, None),
     }
 }
 
 #[test]
-fn a_decision_tells_everything() {
+fn a_decision_has_number_instant_and_delay() {
     let unavailable = failure(C::Unavailable, P::Refused);
     let decisions = run(
         &settings(),
         NEVER,
         &[unavailable.clone(), unavailable.clone(), unavailable],
     );
-    let again = |next, at: u64, delay: u64| RetryDecision::Again {
+    let retry = |next, at: u64, delay: u64| RetryDecision::Retry {
         next,
         at: Timestamp(at * 1_000_000),
         delay: Duration::from_millis(delay),
@@ -89,7 +89,7 @@ fn a_decision_tells_everything() {
         reason: StopReason::Attempts,
         pause: None,
     };
-    assert_eq!(decisions, [again(2, 500, 500), again(3, 1500, 1000), stop]);
+    assert_eq!(decisions, [retry(2, 500, 500), retry(3, 1500, 1000), stop]);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn each_reason_to_stop() {
         change(&mut settings);
         settings
     };
-    for (settings, failures, wanted) in [
+    for (settings, failures, expected) in [
         (
             settings(),
             many(C::Connect, P::NotSent),
@@ -179,7 +179,7 @@ fn each_reason_to_stop() {
             (0, StopReason::Ambiguous),
         ),
         (
-            // the last attempt waits for a model that is loading too
+            // the last attempt meets a loading model too
             settings(),
             [
                 C::Unavailable,
@@ -193,16 +193,16 @@ fn each_reason_to_stop() {
             (4, StopReason::Attempts),
         ),
         (
-            // 0.05 a second for 10 seconds: no whole retry
+            // 0.05 per second for 10 seconds: less than one retry
             without(|settings| settings.budget_min_per_s = 0.05),
             many(C::Unavailable, P::Refused),
             (0, StopReason::Budget),
         ),
     ] {
-        let (again, reason) = last_reason(&settings, &failures);
+        let (retries, reason) = last_reason(&settings, &failures);
         assert_eq!(
-            (again, reason),
-            (wanted.0, Some(wanted.1)),
+            (retries, reason),
+            (expected.0, Some(expected.1)),
             "{:?}",
             failures[0].class
         );
@@ -210,7 +210,7 @@ fn each_reason_to_stop() {
 }
 
 #[test]
-fn what_was_not_sent_is_free_of_the_budget() {
+fn a_failure_that_was_not_sent_does_not_charge_the_budget() {
     let settings = RetrySettings {
         budget_min_per_s: 0.05,
         ..settings()
@@ -220,7 +220,7 @@ fn what_was_not_sent_is_free_of_the_budget() {
 }
 
 #[test]
-fn a_stopped_call_takes_nothing_from_the_budget() {
+fn a_stopped_call_does_not_charge_the_budget() {
     let mut budget = RetryBudget::new(&settings());
     let full = budget.balance(Timestamp::ZERO);
     for (failure, deadline) in [
@@ -238,7 +238,7 @@ fn a_stopped_call_takes_nothing_from_the_budget() {
 fn loading_is_polled_until_the_deadline() {
     let loading = vec![failure(C::Loading, P::Refused); 1000];
     let deadline = Timestamp::ZERO + seconds(60);
-    // a budget that would not grant one retry
+    // a budget that grants no retry
     let settings = RetrySettings {
         budget_min_per_s: 0.05,
         ..settings()
@@ -256,7 +256,7 @@ fn loading_is_polled_until_the_deadline() {
 }
 
 #[test]
-fn a_loaded_model_finds_attempts_and_backoff_untouched() {
+fn polls_change_neither_attempts_nor_backoff() {
     let mut retry = Retry::new(&settings(), 1);
     let mut budget = RetryBudget::new(&settings());
     for _ in 0..20 {
@@ -270,7 +270,7 @@ fn a_loaded_model_finds_attempts_and_backoff_untouched() {
         &failure(C::Unavailable, P::Refused),
         &mut budget,
     );
-    assert!(matches!(decision, RetryDecision::Again { next: 22, drawn, .. } if drawn == settings().base));
+    assert!(matches!(decision, RetryDecision::Retry { next: 22, drawn, .. } if drawn == settings().base));
     let _ = retry.decide(
         Timestamp::ZERO,
         NEVER,
@@ -308,16 +308,16 @@ fn polls_never_spin() {
 }
 
 #[test]
-fn a_hint_is_obeyed_never_shortened_and_shared() {
+fn a_hint_is_obeyed_never_shortened_and_pauses_all_callers() {
     // 120 s is the longest that is obeyed
     for wait in [20, 120].map(seconds) {
         let limited = hinted(C::RateLimited, P::Refused, wait);
         let decisions = run(&settings(), NEVER, &[limited]);
         let [
-            RetryDecision::Again {
+            RetryDecision::Retry {
                 delay,
                 drawn,
-                hint: heard,
+                hint: obeyed,
                 pause,
                 ..
             },
@@ -327,16 +327,16 @@ fn a_hint_is_obeyed_never_shortened_and_shared() {
         };
         assert!(delay >= wait && delay <= wait + seconds(1), "{delay:?}");
         assert_eq!(
-            (drawn, heard, pause),
+            (drawn, obeyed, pause),
             (settings().base, Some(hint(wait)), Some(wait))
         );
     }
 }
 
 #[test]
-fn those_who_wait_for_one_hint_do_not_all_come_back_at_once() {
-    // (hint, the most that is added to it): a tenth, up to a second
-    for (wait, widest) in [(2, 200), (20, 1000)] {
+fn callers_that_wait_for_one_hint_are_spread() {
+    // (hint, most that is added to it): a tenth, up to a second
+    for (wait, most) in [(2, 200), (20, 1000)] {
         let limited = hinted(C::RateLimited, P::Refused, seconds(wait));
         let mut budget = RetryBudget::new(&RetrySettings {
             budget_min_per_s: 1000.0,
@@ -345,21 +345,21 @@ fn those_who_wait_for_one_hint_do_not_all_come_back_at_once() {
         let mut added: Vec<Duration> = (0..50)
             .map(|seed| {
                 match Retry::new(&settings(), seed).decide(Timestamp::ZERO, NEVER, &limited, &mut budget) {
-                    RetryDecision::Again { delay, .. } => delay.checked_sub(seconds(wait)).unwrap(),
+                    RetryDecision::Retry { delay, .. } => delay.checked_sub(seconds(wait)).unwrap(),
                     stop @ RetryDecision::Stop { .. } => panic!("{stop:?}"),
                 }
             })
             .collect();
         added.sort();
         added.dedup();
-        let widest = Duration::from_millis(widest);
+        let most = Duration::from_millis(most);
         assert_eq!(added.len(), 50);
-        assert!(added[0] < widest / 4 && added[49] > widest / 4 * 3 && added[49] <= widest);
+        assert!(added[0] < most / 4 && added[49] > most / 4 * 3 && added[49] <= most);
     }
 }
 
 #[test]
-fn a_hint_too_long_stops_at_once_and_pauses_everybody() {
+fn a_hint_that_is_too_long_stops_and_pauses_all_callers() {
     let stop = |reason, pause: Option<u64>| {
         vec![RetryDecision::Stop {
             reason,
@@ -367,16 +367,16 @@ fn a_hint_too_long_stops_at_once_and_pauses_everybody() {
         }]
     };
     let soon = Timestamp::ZERO + seconds(10);
-    for (wait, deadline, wanted) in [
+    for (wait, deadline, expected) in [
         (121, NEVER, stop(StopReason::HintTooLong, Some(121))),
         (999_999, NEVER, stop(StopReason::HintTooLong, Some(3600))),
         (11, soon, stop(StopReason::Deadline, Some(11))),
         (10, soon, stop(StopReason::Deadline, Some(10))),
     ] {
         let limited = hinted(C::RateLimited, P::Refused, seconds(wait));
-        assert_eq!(run(&settings(), deadline, &[limited]), wanted, "{wait}");
+        assert_eq!(run(&settings(), deadline, &[limited]), expected, "{wait}");
     }
-    // an empty purse is paused too; a lost answer is nobody else's business
+    // an exhausted quota pauses too; a lost answer does not concern other callers
     let quota = hinted(C::Quota, P::Final, seconds(30));
     assert_eq!(
         run(&settings(), NEVER, &[quota]),
@@ -402,12 +402,12 @@ fn hints_can_be_ignored() {
     );
     assert!(matches!(
         decisions[..],
-        [RetryDecision::Again { delay, hint: None, pause: None, .. }] if delay == settings.base
+        [RetryDecision::Retry { delay, hint: None, pause: None, .. }] if delay == settings.base
     ));
 }
 
 #[test]
-fn an_attempt_that_was_turned_away_is_not_counted() {
+fn an_attempt_that_was_rejected_is_not_counted() {
     let mut budget = RetryBudget::new(&settings());
     let mut retry = Retry::new(&settings(), 1);
     let _ = retry.decide(
@@ -453,9 +453,9 @@ fn any_failure() -> impl Strategy<Value = Failure> {
 }
 
 proptest! {
-    /// Invariants 3, 4, 5, 6 and 7 of semantics.md, section 5.
+    /// docs/semantics.md, Invariants 3 to 7.
     #[test]
-    fn the_invariants_hold_whatever_fails(
+    fn keeps_the_invariants_for_any_failures(
         failures in prop::collection::vec(any_failure(), 1..30),
         attempts in 1_u32..6, max_ambiguous in 0_u32..4, seed in any::<u64>(), deadline in 0_u64..40_000,
         jitter in prop::sample::select(vec![Jitter::Full, Jitter::Equal, Jitter::Proportional, Jitter::None]),
@@ -471,19 +471,19 @@ proptest! {
             let before = retry.attempts();
             match retry.decide(now, deadline, &failure, &mut budget) {
                 RetryDecision::Stop { pause, .. } => {
-                    prop_assert!(pause.is_none_or(|pause| pause <= LONGEST_PAUSE));
+                    prop_assert!(pause.is_none_or(|pause| pause <= MAX_SERVER_WAIT));
                     prop_assert_eq!(retry.attempts(), before);
                     break;
                 }
-                RetryDecision::Again { next, at, delay, drawn, hint, ambiguous, .. } => {
+                RetryDecision::Retry { next, at, delay, drawn, hint, ambiguous, .. } => {
                     prop_assert_eq!(next, before + 1);
                     prop_assert!(!matches!(failure.phase, P::Delivered | P::Final));
                     prop_assert_ne!(failure.should_retry, Some(false));
                     prop_assert_eq!(at, now + delay);
                     prop_assert!(at < deadline);
-                    let asked = hint.map_or(Duration::ZERO, |hint| hint.wait);
-                    prop_assert!(delay >= asked && delay >= drawn);
-                    prop_assert!(delay <= drawn.max(asked) + (asked / 10).min(seconds(1)));
+                    let hinted = hint.map_or(Duration::ZERO, |hint| hint.wait);
+                    prop_assert!(delay >= hinted && delay >= drawn);
+                    prop_assert!(delay <= drawn.max(hinted) + (hinted / 10).min(seconds(1)));
                     if failure.class != C::Loading {
                         let ceiling = settings.base * 2_u32.pow(waits) * 13 / 10;
                         prop_assert!(drawn <= settings.cap.min(ceiling));
