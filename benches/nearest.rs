@@ -25,7 +25,7 @@ fn partition() -> RequestKey {
         upstream: "127.0.0.1:8033",
         route: "chat/completions",
     };
-    let (key, _) = RequestKey::around_prompt(&scope, &ChatRequest::prompt("what is a buoy?")).unwrap();
+    let (key, _) = RequestKey::without_prompt(&scope, &ChatRequest::prompt("what is a buoy?")).unwrap();
     key
 }
 

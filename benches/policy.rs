@@ -1,4 +1,4 @@
-//! One step of each guard, alone.
+//! One step of each policy, alone.
 
 use std::time::Duration;
 
@@ -30,17 +30,10 @@ fn request(number: usize) -> ChatRequest {
 }
 
 fn key(number: usize) -> RequestKey {
-    let user = UserId::new("ana");
-    let scope = Scope {
-        user: &user,
-        credential: 7,
-        upstream: "127.0.0.1:8033",
-        route: "chat/completions",
-    };
-    RequestKey::new(&scope, &request(number))
+    key_of(&request(number))
 }
 
-/// Admitted and settled, with nobody else there.
+/// Admission and settlement without waiters.
 #[divan::bench(sample_size = 1_000)]
 fn limiter_admits(bencher: Bencher<'_, '_>) {
     let mut now = Timestamp::ZERO;
@@ -60,7 +53,7 @@ fn limiter_admits(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Queued behind so many others, and gone again, where all are served in the order of arrival.
+/// Joining and leaving the queue behind other waiters, in arrival order.
 #[divan::bench(args = [10, 1_000])]
 fn limiter_queues_fifo(bencher: Bencher<'_, '_>, waiters: usize) {
     let limit = LimitSettings {
@@ -70,7 +63,7 @@ fn limiter_queues_fifo(bencher: Bencher<'_, '_>, waiters: usize) {
     queue_behind(bencher, &limit, waiters);
 }
 
-/// The same where fifty users take turns.
+/// The same with fifty users in fair order.
 #[divan::bench(args = [10, 1_000])]
 fn limiter_queues_fair(bencher: Bencher<'_, '_>, waiters: usize) {
     let limit = LimitSettings {
@@ -80,9 +73,9 @@ fn limiter_queues_fair(bencher: Bencher<'_, '_>, waiters: usize) {
     queue_behind(bencher, &limit, waiters);
 }
 
-/// The same where each of the fifty has buckets of its own.
+/// The same with per-user buckets for each of the fifty users.
 #[divan::bench(args = [10, 1_000])]
-fn limiter_queues_fair_with_own_buckets(bencher: Bencher<'_, '_>, waiters: usize) {
+fn limiter_queues_fair_with_user_buckets(bencher: Bencher<'_, '_>, waiters: usize) {
     let mut limit = wide().limit;
     limit.order = QueueOrder::Fair;
     limit.each_user.requests = Some(limit.requests.clone());
@@ -99,22 +92,22 @@ fn queue_behind(bencher: Bencher<'_, '_>, limit: &LimitSettings, waiters: usize)
         tokens: 300,
         deadline: now + Duration::from_mins(1),
     };
-    let turns = users.iter().cycle();
-    let taken: Vec<_> = turns
+    let senders = users.iter().cycle();
+    let held: Vec<_> = senders
         .take(waiters + 16)
         .map(|user| limiter.acquire(now, request(user)))
         .collect();
-    // the one behind all others in either order: the longest forecast
+    // last in either order: the longest forecast
     let last = (waiters + 15) % users.len();
     bencher.bench_local(|| {
         if let Admission::Queued { ticket, .. } = limiter.acquire(now, request(&users[last])) {
             limiter.leave(now, ticket);
         }
     });
-    drop(taken);
+    drop(held);
 }
 
-/// A permit given and taken back, with a full window.
+/// Acquiring and settling a permit, with a full window.
 #[divan::bench(sample_size = 1_000)]
 fn breaker_step(bencher: Bencher<'_, '_>) {
     let mut now = Timestamp::ZERO;
@@ -131,7 +124,7 @@ fn breaker_step(bencher: Bencher<'_, '_>) {
     bencher.bench_local(step);
 }
 
-/// The identity of a request.
+/// Building the key of a short request.
 #[divan::bench(sample_size = 1_000)]
 fn fingerprint(bencher: Bencher<'_, '_>) {
     let (user, request) = (UserId::new("ana"), request(1));
@@ -146,7 +139,7 @@ fn fingerprint(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Found among 10,000 answers.
+/// A hit among 10,000 answers.
 #[divan::bench(sample_size = 1_000)]
 fn cache_lookup(bencher: Bencher<'_, '_>) {
     let mut cache = Cache::new(&Policy::default().cache);
@@ -155,9 +148,9 @@ fn cache_lookup(bencher: Bencher<'_, '_>) {
         .iter()
         .filter(|key| cache.put(Timestamp::ZERO, (*key).clone(), (), 1_000).kept)
         .count();
-    let mut turns = keys.iter().take(stored).cycle();
+    let mut lookups = keys.iter().take(stored).cycle();
     bencher
-        .with_inputs(|| turns.next())
+        .with_inputs(|| lookups.next())
         .bench_local_values(|key| key.map(|key| cache.get(Timestamp::ZERO, key).expired));
 }
 
@@ -181,7 +174,7 @@ fn conversation(stamp: &str) -> ChatRequest {
     .temperature(0.0)
 }
 
-fn scoped(request: &ChatRequest) -> RequestKey {
+fn key_of(request: &ChatRequest) -> RequestKey {
     let user = UserId::new("ana");
     let scope = Scope {
         user: &user,
@@ -192,50 +185,50 @@ fn scoped(request: &ChatRequest) -> RequestKey {
     RequestKey::new(&scope, request)
 }
 
-/// The key of 100 KB: the canonical form and its hash.
+/// Building the key of a request of 100 KB: canonical form and hash.
 #[divan::bench(sample_size = 10)]
 fn fingerprint_100_kb(bencher: Bencher<'_, '_>) {
     let request = conversation("10:32:01");
-    let bytes = scoped(&request).canonical().len();
+    let bytes = key_of(&request).canonical().len();
     bencher
         .counter(BytesCount::new(bytes))
-        .bench_local(|| scoped(&request).fingerprint());
+        .bench_local(|| key_of(&request).fingerprint());
 }
 
-/// The floor under it: one pass of xxh3-128 over the same bytes.
+/// The lower bound for that: one pass of xxh3-128 over the same bytes.
 #[divan::bench(sample_size = 10)]
 fn xxh3_pass_100_kb(bencher: Bencher<'_, '_>) {
-    let key = scoped(&conversation("10:32:01"));
+    let key = key_of(&conversation("10:32:01"));
     bencher
         .counter(BytesCount::new(key.canonical().len()))
         .bench_local(|| xxh3_128(divan::black_box(key.canonical())));
 }
 
-/// A miss among 10,000 entries: the lookup, the nearest request and what differs.
+/// A miss among 10,000 entries: the lookup, the nearest request and the differences.
 #[divan::bench(sample_size = 10, args = ["short", "100 KB"])]
 fn near_miss_of_10_000(bencher: Bencher<'_, '_>, size: &str) {
     let mut cache = Cache::new(&Policy::default().cache);
-    let asked = if size == "short" {
-        scoped(&request(77).temperature(0.5))
+    let missed = if size == "short" {
+        key_of(&request(77).temperature(0.5))
     } else {
         let kept = cache
-            .put(Timestamp::ZERO, scoped(&conversation("10:30:00")), (), 1_000)
+            .put(Timestamp::ZERO, key_of(&conversation("10:30:00")), (), 1_000)
             .kept;
         assert!(kept);
-        scoped(&conversation("10:32:01"))
+        key_of(&conversation("10:32:01"))
     };
     let stored = (0..10_000)
         .filter(|number| cache.put(Timestamp::ZERO, key(*number), (), 1_000).kept)
         .count();
     assert_eq!(stored, 10_000);
     bencher.bench_local(|| {
-        let expired = cache.get(Timestamp::ZERO, &asked).expired;
-        let (near, ()) = cache.nearest(&asked)?;
-        near_miss::diff(&asked, near).map(|found| (expired, found.fields))
+        let expired = cache.get(Timestamp::ZERO, &missed).expired;
+        let (near, ()) = cache.nearest(&missed)?;
+        near_miss::diff(&missed, near).map(|found| (expired, found.fields))
     });
 }
 
-/// What an entry costs that is stored and evicted, its place among the near ones included.
+/// Storing and evicting an entry, including its place in the near-miss index.
 #[divan::bench(sample_size = 100)]
 fn cache_store_and_evict(bencher: Bencher<'_, '_>) {
     let mut settings = Policy::default().cache;

@@ -1,7 +1,7 @@
 //! Answers to prompts that mean the same.
 //!
 //! ```text
-//! request --> around_prompt --> nothing: not compared          (fingerprint.rs)
+//! request --> without_prompt -> nothing: not compared          (fingerprint.rs)
 //!                  | key, prompt
 //!                  v
 //!              embedder --> late or failed: not compared       (hold_off.rs asks it no more for a while)

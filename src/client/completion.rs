@@ -15,8 +15,8 @@ use crate::event::{
     CallId, EventKind, EvictReason, Failure, FailureClass, Fate, Observer, Phase, SkipReason,
 };
 use crate::openai::Usage;
-use crate::policy::admission::{self, Candidate};
-use crate::policy::cache::{Cache, Stored};
+use crate::policy::admission::{self, StoreCandidate};
+use crate::policy::cache::{Cache, PutOutcome};
 use crate::policy::classify;
 use crate::time::{Clock, Timestamp};
 
@@ -226,7 +226,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// Stores a complete answer where it may be used again; says what that did, if it is in the cache now.
-    fn keep(&self, guards: &mut Guards, flight: &Flight, errand: &Errand, answer: &Answer) -> Option<Stored> {
+    fn keep(
+        &self,
+        guards: &mut Guards,
+        flight: &Flight,
+        errand: &Errand,
+        answer: &Answer,
+    ) -> Option<PutOutcome> {
         let now = self.env.clock.now();
         // a flight that nobody waits for is not kept
         let owner = flight.lock().subscribers.first().cloned()?;
@@ -245,14 +251,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
             return None;
         }
         let bytes = Cache::<Kept>::entry_bytes(&flight.request_key, answer.stored_bytes());
-        let candidate = Candidate {
+        let candidate = StoreCandidate {
             finish: answer.finish,
             bytes,
             empty: answer.text.is_empty() && answer.tool_calls.is_empty(),
             bad_text: answer.bad_text,
-            asked: errand.model.as_deref(),
-            answered: answer.model.as_deref(),
-            listed: errand
+            requested_model: errand.model.as_deref(),
+            response_model: answer.model.as_deref(),
+            model_listed: errand
                 .model
                 .as_ref()
                 .is_some_and(|asked| guards.models.contains(asked)),

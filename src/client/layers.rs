@@ -18,7 +18,7 @@ use crate::event::{
 };
 use crate::openai::ChatRequest;
 use crate::policy::admission;
-use crate::policy::cache::{Found, Lookup};
+use crate::policy::cache::Lookup;
 use crate::policy::fingerprint::{RequestKey, Scope};
 use crate::policy::ledger::{Claim, call_key};
 use crate::policy::near_miss;
@@ -182,11 +182,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 .emit(Some(*call), EventKind::CacheBypassed { reason });
             return None;
         }
-        let Lookup { found, expired } = guards.cache.get(now, &pending.key);
-        let found = match found {
-            Found::Hit { value, stored_at } => Ok((value.clone(), stored_at)),
-            Found::Miss(reason) => Err(reason),
-        };
+        let Lookup { answer, expired } = guards.cache.get(now, &pending.key);
+        let found = answer.map(|stored| (stored.value.clone(), stored.stored_at));
         if expired > 0 {
             self.note_evicted(guards, EvictReason::Expired, expired);
         }

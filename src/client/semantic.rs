@@ -21,7 +21,7 @@ use super::{CallContext, Core};
 use crate::event::{CallId, EventKind, EvictReason, NearestPrompt, Objection, Observer, SemanticMiss};
 use crate::openai::ChatRequest;
 use crate::policy::admission;
-use crate::policy::cache::Stored;
+use crate::policy::cache::PutOutcome;
 use crate::policy::fingerprint::RequestKey;
 use crate::semantic::embedder::EmbedError;
 use crate::semantic::hold_off::Turn;
@@ -37,7 +37,7 @@ const MAX_SEARCHES: u32 = 8;
 
 /// What is compared of a request.
 pub(super) enum Asked {
-    /// Nothing: see [`RequestKey::around_prompt`].
+    /// Nothing: see [`RequestKey::without_prompt`].
     Ineligible,
     /// The prompt, with those of the same partition.
     Prompt { partition: RequestKey, text: String },
@@ -132,7 +132,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             return None;
         }
         let info = self.transport.info();
-        let around = RequestKey::around_prompt(&self.scope(&context.user, &info), request);
+        let around = RequestKey::without_prompt(&self.scope(&context.user, &info), request);
         Some(
             around.map_or(Asked::Ineligible, |(partition, text)| Asked::Prompt {
                 partition,
@@ -421,10 +421,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         guards: &Guards,
         answer: &Answer,
         meaning: Option<&Meaning>,
-        stored: Stored,
+        stored: PutOutcome,
     ) -> Option<EventKind> {
         let servable = answer.tool_calls.is_empty() && !answer.text.is_empty();
-        match (stored.older, meaning) {
+        match (stored.replaced, meaning) {
             (Some(older), None) if servable => index.renew(older, stored.version),
             (Some(older), _) => drop(index.remove(older)),
             (None, _) => {}

@@ -1,8 +1,8 @@
-//! What may be looked up and what may be stored.
+//! Admission to the cache: which requests may be looked up, and which answers may be stored.
 //!
-//! Two questions, asked at two times. Before: does the caller expect the same answer again? After: is this
-//! answer whole, clean, and from the model that was asked? A cache that is filled before the second question
-//! serves error pages and half sentences for as long as its TTL (semantics 1.9, 3.3).
+//! Lookup asks if the caller expects the same answer again; storing asks if the answer is complete, valid and
+//! from the requested model. Without the second check a cache serves error pages and truncated answers for its
+//! whole TTL (docs/semantics.md, Admission).
 
 use serde_json::Value;
 
@@ -10,12 +10,12 @@ use crate::event::{BypassReason, Finish, SkipReason};
 use crate::openai::ChatRequest;
 use crate::settings::CacheSettings;
 
-/// Whether the cache may be asked, and later filled, for this request.
+/// Decides if the cache may be used for this request.
 ///
-/// Only a request that *says* that it wants one certain answer: temperature 0, or a seed. **An omitted
-/// temperature is the server's default, usually 1, and never 0.** `opted_in` is the caller's word that a
-/// repeated answer is fine; `fresh` that it is not this time, which the answer may still be stored for.
-pub fn lookup_allowed(
+/// Only a request that *states* that it wants one fixed answer, by temperature 0 or a seed, may be looked up.
+/// **An omitted temperature is the server's default, usually 1, and never 0.** With `opted_in` the caller
+/// accepts a repeated answer; with `fresh` it does not this time, although the new answer may be stored.
+pub(crate) fn lookup_allowed(
     settings: &CacheSettings,
     request: &ChatRequest,
     opted_in: bool,
@@ -32,8 +32,8 @@ pub fn lookup_allowed(
     }
 }
 
-/// Whether the request asks for one certain answer: temperature exactly 0, however it is written, or a seed.
-pub fn is_deterministic(request: &ChatRequest) -> bool {
+/// Returns true if the request asks for one fixed answer: temperature exactly 0, in any notation, or a seed.
+pub(crate) fn is_deterministic(request: &ChatRequest) -> bool {
     let cold = request
         .get("temperature")
         .and_then(Value::as_f64)
@@ -41,7 +41,7 @@ pub fn is_deterministic(request: &ChatRequest) -> bool {
     cold || request.get("seed").is_some_and(is_fixed_seed)
 }
 
-/// A whole number, but neither -1 nor 2^32-1: llama-server draws a new seed for these two.
+/// Returns true for an integer other than -1 and 2^32-1: llama-server draws a random seed for these two.
 fn is_fixed_seed(seed: &Value) -> bool {
     match seed.as_i64() {
         Some(seed) => seed != -1 && seed != i64::from(u32::MAX),
@@ -49,30 +49,28 @@ fn is_fixed_seed(seed: &Value) -> bool {
     }
 }
 
-/// A complete answer that might be stored.
+/// A complete answer that may be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate<'a> {
-    /// Why it ended.
-    pub finish: Finish,
-    /// What it would take in the cache: `Cache::entry_bytes`.
-    pub bytes: u64,
-    /// Whether there is no answer in it: neither text nor tool calls. Reasoning alone is no answer.
-    pub empty: bool,
-    /// Whether bytes of it were no UTF-8 and had to be replaced.
-    pub bad_text: bool,
-    /// The model asked for.
-    pub asked: Option<&'a str>,
-    /// The model that answered, by its own word.
-    pub answered: Option<&'a str>,
-    /// Whether the upstream's list of models has the one asked for; false while no list is known.
-    pub listed: bool,
+pub(crate) struct StoreCandidate<'a> {
+    pub(crate) finish: Finish,
+    /// Size of the entry: `Cache::entry_bytes`.
+    pub(crate) bytes: u64,
+    /// True if it has neither text nor tool calls; reasoning alone is not an answer.
+    pub(crate) empty: bool,
+    /// True if invalid UTF-8 in it was replaced.
+    pub(crate) bad_text: bool,
+    pub(crate) requested_model: Option<&'a str>,
+    /// The model named in the response.
+    pub(crate) response_model: Option<&'a str>,
+    /// True if the upstream's list of models contains the requested one; false while no list is known.
+    pub(crate) model_listed: bool,
 }
 
-/// Whether the answer may be stored. The first reason against it, in the order of how bad it is.
+/// Decides if the answer may be stored. Returns the most serious reason against it.
 ///
-/// Only `Stop`, `Length` and `ToolCalls` prove a whole answer. `Unknown` (`[DONE]` without a reason) is good
-/// enough for the caller who waits, and not for the next thousand.
-pub fn may_store(settings: &CacheSettings, answer: &Candidate<'_>) -> Result<(), SkipReason> {
+/// Only `Stop`, `Length` and `ToolCalls` prove that an answer is complete. `Unknown` (`[DONE]` without a reason)
+/// is good enough for the caller that waits, but not for later calls.
+pub(crate) fn may_store(settings: &CacheSettings, answer: &StoreCandidate<'_>) -> Result<(), SkipReason> {
     if answer.bad_text {
         return Err(SkipReason::BadText);
     }
@@ -92,30 +90,30 @@ pub fn may_store(settings: &CacheSettings, answer: &Candidate<'_>) -> Result<(),
     }
 }
 
-/// Whether an upstream that tells models apart answered with another one than was asked for.
+/// Returns true if an upstream that distinguishes models answered with another one than requested.
 ///
-/// llama-server with one model ignores the name it is asked for and answers with its own: a path, or its
-/// `--alias`. Such an answer is what the caller will get every time, and the key holds the name asked for,
-/// so storing it is right. An upstream *whose own list has the name* has no such excuse: another name in the
-/// answer means that a router fell back to another model, for now.
-fn is_other_model(answer: &Candidate<'_>) -> bool {
-    match (answer.asked, answer.answered) {
-        (Some(asked), Some(answered)) if answer.listed && !answered.is_empty() => {
-            !is_same_model(asked, answered)
+/// llama-server with one model ignores the requested name and answers with its own: a path, or its `--alias`.
+/// The caller gets such an answer every time, and the key contains the requested name, so it may be stored. If
+/// the upstream's own list contains the requested name, another name in the answer means that a router fell back
+/// to another model.
+fn is_other_model(answer: &StoreCandidate<'_>) -> bool {
+    match (answer.requested_model, answer.response_model) {
+        (Some(requested), Some(response)) if answer.model_listed && !response.is_empty() => {
+            !is_same_model(requested, response)
         }
         _ => false,
     }
 }
 
-/// Whether two names may mean one model: equal but for case, a folder or provider in front, the ending of a
-/// file, and the date of a snapshot (`openai/gpt-4o` and `gpt-4o-2024-08-06`, but not `gpt-4o-mini`).
+/// Returns true if two names may refer to one model. Ignores case, a leading folder or provider, a file
+/// extension and a snapshot date (`openai/gpt-4o` and `gpt-4o-2024-08-06`, but not `gpt-4o-mini`).
 fn is_same_model(a: &str, b: &str) -> bool {
     let (a, b) = (model_base(a), model_base(b));
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     long.strip_prefix(short.as_str()).is_some_and(is_snapshot)
 }
 
-/// The part of a model's name that names the model.
+/// The name without folder, extension and `latest`.
 fn model_base(name: &str) -> String {
     let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
     let mut base = file.to_ascii_lowercase();
@@ -127,7 +125,7 @@ fn model_base(name: &str) -> String {
     base
 }
 
-/// Nothing, or a date or number of at least four digits behind a separator.
+/// Returns true for an empty suffix, or a separator and at least four digits.
 fn is_snapshot(suffix: &str) -> bool {
     let Some(digits) = suffix.strip_prefix(['-', '@', ':']) else {
         return suffix.is_empty();
@@ -152,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_explicit_zero_or_a_fixed_seed_is_deterministic() {
+    fn only_temperature_zero_or_a_fixed_seed_is_deterministic() {
         let table = [
             (json!({}), false),
             (json!({ "temperature": 0 }), true),
@@ -180,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bypass_says_why() {
+    fn a_bypass_has_a_reason() {
         use BypassReason::{Asked, NotDeterministic, Off};
         let cold = request(&json!({ "temperature": 0 }));
         let warm = request(&json!({}));
@@ -207,33 +205,33 @@ mod tests {
         }
     }
 
-    const GOOD: Candidate<'_> = Candidate {
+    const GOOD: StoreCandidate<'_> = StoreCandidate {
         finish: Finish::Stop,
         bytes: 100,
         empty: false,
         bad_text: false,
-        asked: None,
-        answered: None,
-        listed: false,
+        requested_model: None,
+        response_model: None,
+        model_listed: false,
     };
 
     #[test]
-    fn only_whole_clean_answers_are_stored() {
+    fn only_complete_valid_answers_are_stored() {
         let settings = CacheSettings {
             max_entry_bytes: 100,
             ..CacheSettings::default()
         };
-        let finish = |finish| Candidate { finish, ..GOOD };
+        let finish = |finish| StoreCandidate { finish, ..GOOD };
         let table = [
             (GOOD, Ok(())),
             (finish(Finish::Length), Ok(())),
             (finish(Finish::ToolCalls), Ok(())),
             (finish(Finish::Unknown), Err(SkipReason::Incomplete)),
             (finish(Finish::ContentFilter), Err(SkipReason::Filtered)),
-            (Candidate { empty: true, ..GOOD }, Err(SkipReason::Empty)),
-            (Candidate { bytes: 101, ..GOOD }, Err(SkipReason::TooLarge)),
+            (StoreCandidate { empty: true, ..GOOD }, Err(SkipReason::Empty)),
+            (StoreCandidate { bytes: 101, ..GOOD }, Err(SkipReason::TooLarge)),
             (
-                Candidate {
+                StoreCandidate {
                     bad_text: true,
                     ..GOOD
                 },
@@ -246,16 +244,16 @@ mod tests {
     }
 
     #[test]
-    fn another_model_is_refused_only_where_names_mean_something() {
+    fn another_model_is_skipped_only_if_the_upstream_lists_the_requested_one() {
         let table = [
-            // llama-server: whatever was asked, the answer names a path or an alias
+            // llama-server: the answer names a path or an alias, whatever was requested
             (Some("x"), Some("/models/x.gguf"), false, true),
             (Some("gpt-4o"), Some("/models/tiny.gguf"), false, true),
             (Some("x"), Some("my-alias"), false, true),
             (None, Some("/models/x.gguf"), true, true),
             (Some("x"), None, true, true),
             (Some("x"), Some(""), true, true),
-            // the upstream knows the name
+            // the upstream lists the name
             (Some("x"), Some("x"), true, true),
             (Some("x"), Some("/models/X.gguf"), true, true),
             (Some("/models/x.gguf"), Some("x"), true, true),
@@ -274,11 +272,11 @@ mod tests {
             (Some("gpt-4o"), Some("claude-3-5-sonnet"), true, false),
             (Some("x"), Some("my-alias"), true, false),
         ];
-        for (asked, answered, listed, stored) in table {
-            let answer = Candidate {
-                asked,
-                answered,
-                listed,
+        for (requested_model, response_model, model_listed, stored) in table {
+            let answer = StoreCandidate {
+                requested_model,
+                response_model,
+                model_listed,
                 ..GOOD
             };
             let expected = if stored {
@@ -292,9 +290,9 @@ mod tests {
     }
 
     proptest! {
-        /// Any names at all, non-ASCII included: no panic, and the order of the two does not matter.
+        /// Any names, non-ASCII included: no panic, and symmetric.
         #[test]
-        fn being_the_same_model_is_symmetric(a in "\\PC{0,12}", b in "\\PC{0,12}", digits in "[0-9-]{4,8}") {
+        fn is_same_model_is_symmetric(a in "\\PC{0,12}", b in "\\PC{0,12}", digits in "[0-9-]{4,8}") {
             prop_assert_eq!(is_same_model(&a, &b), is_same_model(&b, &a));
             prop_assert!(is_same_model(&a, &a));
             let snapshot = format!("{}-{digits}", model_base(&a));

@@ -9,8 +9,8 @@
 //! | proportional | `min(cap, v + 0.3 * U(0, v))` | exercise 07, `withRetry` |
 //! | none | `min(cap, v)` | for comparison |
 //!
-//! Full and equal draw **after** the clamp. The exercise clamps after the draw: once `v` reaches the cap, all callers
-//! wait exactly the cap and collide again. It is kept to demonstrate that.
+//! Full and equal draw **after** the clamp. The exercise clamps after the draw: once `v` reaches the cap, all
+//! callers wait exactly the cap and collide again. It is kept to demonstrate that.
 
 use std::time::Duration;
 

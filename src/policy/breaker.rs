@@ -20,19 +20,21 @@
 //! - Every transition starts a new generation with an empty window. An outcome from an older generation is
 //!   [`Sample::Late`] and changes nothing (as in gobreaker): a success that began before the outage does not close
 //!   the breaker during it.
-//! - Half-open gives one permit, with a lease. A probe that was cancelled or is [`Sample::Neutral`] frees its place at
-//!   once, a lost one when the lease ends. Hystrix (PR 1621) and resilience4j (issues 544, 903, 935, 1389) got stuck
-//!   half-open by such probes.
+//! - Half-open gives one permit, with a lease. A probe that was cancelled or is [`Sample::Neutral`] frees its
+//!   place at once, a lost one when the lease ends. Hystrix (PR 1621) and resilience4j (issues 544, 903, 935,
+//!   1389) got stuck half-open by such probes.
 //! - A lost probe whose place was reassigned is late, even in the same generation; otherwise it still counts.
-//! - A stream is judged by its first token, which frees the place: a long answer must not keep the breaker half-open
-//!   for minutes. [`continue_stream`](Breaker::continue_stream) gives a permit for the rest; if that breaks while the
-//!   breaker is half-open, the probe has failed. Otherwise two streams that break after their first words would close.
+//! - A stream is judged by its first token, which frees the place: a long answer must not keep the breaker
+//!   half-open for minutes. [`continue_stream`](Breaker::continue_stream) gives a permit for the rest; if that
+//!   breaks while the breaker is half-open, the probe has failed. Otherwise two streams that break after their
+//!   first words would close.
 //! - A slow probe is bad if slow calls can open at all (`slow_rate` <= 1), since one of one exceeds any rate.
 //! - Only a bad outcome opens, not a success that happens to complete `min_calls`.
 //! - Open lasts `v - U(0, open_jitter * v)`, `v = min(open_max, open * 2^failed probes in a row)`: the jitter is
 //!   below the cap, not clamped by it. A server hint with the outcome that opened prolongs it, by at most an hour.
-//! - Forced open rejects all. Forced closed admits all and counts, but never moves. Released from forced open, it is
-//!   closed with an empty window; from forced closed, it keeps its window, so the next failure may open it.
+//! - Forced open rejects all. Forced closed admits all and counts, but never moves. Released from forced open,
+//!   it is closed with an empty window; from forced closed, it keeps its window, so the next failure may open
+//!   it.
 //! - Disabled, it is closed and counts nothing. The mode is kept and applies again once it is enabled.
 //!
 //! Sources: docs/semantics.md, Circuit breaker.
@@ -139,14 +141,15 @@ impl Breaker {
         transition
     }
 
-    /// Returns an error if [`acquire`](Self::acquire) would give no permit now. For use before queueing, so that no
-    /// call waits for a dead upstream. Changes nothing: the probe is taken by the call that is about to be sent.
+    /// Returns an error if [`acquire`](Self::acquire) would give no permit now. For use before queueing, so that
+    /// no call waits for a dead upstream. Changes nothing: the probe is taken by the call that is about to be
+    /// sent.
     pub fn check(&self, now: Timestamp) -> Result<(), CircuitOpen> {
         self.rejection(now.max(self.latest)).map_or(Ok(()), Err)
     }
 
-    /// Requests a permit, right before sending. The first request after the open time moves the breaker to half-open
-    /// and gets the probe.
+    /// Requests a permit, right before sending. The first request after the open time moves the breaker to
+    /// half-open and gets the probe.
     pub fn acquire(&mut self, now: Timestamp) -> Acquired {
         let now = self.advance(now);
         if let Some(rejection) = self.rejection(now) {
@@ -170,9 +173,9 @@ impl Breaker {
         }
     }
 
-    /// Settles a permit with the outcome of its attempt. `hint` is the instant until which the server asked to wait;
-    /// it prolongs the open time if this outcome opens. `Late` is assigned by the breaker itself; from a caller it is
-    /// treated as `Neutral`.
+    /// Settles a permit with the outcome of its attempt. `hint` is the instant until which the server asked to
+    /// wait; it prolongs the open time if this outcome opens. `Late` is assigned by the breaker itself; from a
+    /// caller it is treated as `Neutral`.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a permit is settled once: it is moved in"
@@ -222,8 +225,8 @@ impl Breaker {
         }
     }
 
-    /// Returns a permit for the rest of a stream whose probe was settled by its first token: an ordinary one if that
-    /// closed the breaker, one for which only a failure counts while it is half-open, `None` otherwise.
+    /// Returns a permit for the rest of a stream whose probe was settled by its first token: an ordinary one if
+    /// that closed the breaker, one for which only a failure counts while it is half-open, `None` otherwise.
     pub fn continue_stream(&self, first: &SettledPermit) -> Option<Permit> {
         let judged = match self.state {
             State::Closed => false,

@@ -5,11 +5,12 @@
 //! ```
 //!
 //! A retry is granted if the balance is at least 1. This is the budget of Finagle (`RetryBudget`) and tower
-//! (`TpsBudget`): a deposit per first attempt, a reserve for low traffic, and both deposits and withdrawals expire after
-//! the time to live. An empty budget does not queue: the last error is returned.
+//! (`TpsBudget`): a deposit per first attempt, a reserve for low traffic, and both deposits and withdrawals
+//! expire after the time to live. An empty budget does not queue: the last error is returned.
 //!
-//! Time is divided into slots, so memory is fixed. Rounding is always against the retry: a deposit may expire up to one
-//! slot (1/20 of the time to live) early, a withdrawal up to two slots late. Therefore **exactly**, for each grant at `t`:
+//! Time is divided into slots, so memory is fixed. Rounding is always against the retry: a deposit may expire up
+//! to one slot (1/20 of the time to live) early, a withdrawal up to two slots late. Therefore **exactly**, for
+//! each grant at `t`:
 //!
 //! `retries in (t - ttl, t] <= ratio * first attempts in (t - ttl, t] + min_per_s * ttl`
 //!

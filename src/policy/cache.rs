@@ -1,6 +1,6 @@
 //! The exact prompt cache: whole answers, found by the whole request.
 //!
-//! An entry leaves in one of four ways, and each is counted once:
+//! An entry leaves in one of four ways, each counted once:
 //!
 //! ```text
 //!            put             age >= ttl
@@ -10,22 +10,20 @@
 //!                   \------- clear --------> cleared
 //! ```
 //!
-//! **One queue for age and for eviction.** Every entry gets a version, one more than the last. With one TTL
-//! for all, the order of versions is the order of storing *and* the order of expiry, so the expired entries
-//! are always a prefix: each operation first removes it, and after that nothing expired is left to be served.
-//! A version names one stored answer: neither the index nor the hand can mistake a newer answer for it.
+//! **One queue for age and eviction.** Each entry gets a version, the previous one plus 1. With one TTL for all,
+//! the order of versions is the order of storing *and* of expiry: expired entries are always a prefix. Each
+//! operation removes that prefix first, so no expired entry is served. A version identifies one stored answer:
+//! neither the index nor the hand mistakes a newer answer for it.
 //!
 //! **SIEVE, not LRU** (Zhang et al., "SIEVE is Simpler than LRU: an Efficient Turn-Key Eviction Algorithm for
-//! Web Caches", NSDI '24). One-off prompts are the common case, and LRU carries each of them through its
-//! whole queue. SIEVE keeps the queue in the order of storing; a hit sets one bit; a hand walks from the
-//! oldest to the newest, spares entries whose bit is set, clears the bit, and evicts the first without it.
-//! An entry is judged soon after it came (quick demotion), and a hit moves nothing. Sizes differ here, so
-//! the hand goes on until there is room. Known weakness, from the paper: a scan over many prompts that are
-//! each asked twice passes the sieve.
+//! Web Caches", NSDI '24). One-off prompts are common, and LRU moves each of them through its whole queue. SIEVE
+//! keeps the queue in the order of storing; a hit sets one bit; a hand moves from the oldest to the newest,
+//! clears the bit of entries that have it, and evicts the first without it. New entries are judged soon (quick
+//! demotion), and a hit moves nothing. Sizes differ here, so the hand continues until there is room. Known
+//! weakness, from the paper: a scan over many prompts that are each requested twice is not filtered.
 //!
-//! Cost: a lookup is O(log n); an eviction O(log n) amortised, since each bit that the hand clears was set
-//! by a hit; an expiry O(log n), once for each entry. The maps are ordered trees, so nobody can choose keys
-//! that make them slow.
+//! Cost: lookup O(log n); eviction O(log n) amortised, since each bit cleared was set by a hit; expiry O(log n),
+//! once per entry. The maps are ordered trees: no choice of keys makes them slow.
 
 mod ghosts;
 
@@ -35,36 +33,55 @@ use std::time::Duration;
 
 use self::ghosts::Ghosts;
 use super::fingerprint::{Fingerprint, RequestKey};
-use super::near_miss::Near;
+use super::near_miss::NearMissIndex;
 use crate::event::MissReason;
 use crate::settings::CacheSettings;
 use crate::time::Timestamp;
 
-/// What an entry costs beside its key and its answer, in bytes: the nodes of two trees, the counts of the
-/// shared pointers (128), and what a usual request costs in [`policy::near`](super::near) (512). An estimate;
-/// without it a cache of tiny answers would be several times its bound.
-pub const ENTRY_OVERHEAD: u64 = 640;
+/// Estimated bytes of an entry besides its key and answer: tree nodes and reference counts (128), and the entry
+/// of a typical request in the near-miss index (512). Without it a cache of tiny answers would exceed its limit
+/// several times.
+const ENTRY_OVERHEAD: u64 = 640;
 
-/// Stored answers, bounded in bytes and in age. `V` is cheap to clone where it is an `Arc`.
+/// Stored answers, bounded by `max_bytes` and `ttl` of [`CacheSettings`].
+///
+/// ```
+/// use seawall::event::UserId;
+/// use seawall::openai::ChatRequest;
+/// use seawall::policy::cache::Cache;
+/// use seawall::policy::fingerprint::{RequestKey, Scope};
+/// use seawall::settings::CacheSettings;
+/// use seawall::time::Timestamp;
+///
+/// let user = UserId::new("ana");
+/// let (upstream, route) = ("http://127.0.0.1:8033", "/v1/chat/completions");
+/// let scope = Scope { user: &user, credential: 0, upstream, route };
+/// let key = RequestKey::new(&scope, &ChatRequest::prompt("What is a buoy?").temperature(0.0));
+///
+/// let (mut cache, now) = (Cache::new(&CacheSettings::default()), Timestamp::ZERO);
+/// assert!(cache.get(now, &key).answer.is_err());
+/// assert!(cache.put(now, key.clone(), "a float", 7).kept);
+/// assert_eq!(cache.get(now, &key).answer.map(|answer| *answer.value), Ok("a float"));
+/// ```
 pub struct Cache<V> {
     ttl: Duration,
     max_bytes: u64,
-    /// By version: SIEVE's queue, and the queue of expiry.
-    entries: BTreeMap<u64, Entry<V>>,
-    /// Where to look; whether it is the right entry is decided by its key.
+    /// By version: the queue of SIEVE and of expiry.
+    entries: BTreeMap<u64, CacheEntry<V>>,
+    /// Finds an entry; its key decides if it is the right one.
     index: BTreeMap<Fingerprint, u64>,
     bytes: u64,
     last_version: u64,
-    /// The hand rests before the first entry with at least this version.
+    /// The hand points at the first entry with at least this version.
     hand: u64,
-    /// The latest time seen: two callers may read the clock in one order and arrive in the other.
+    /// The latest time seen: callers may arrive in another order than they read the clock.
     latest: Timestamp,
     ghosts: Ghosts,
-    /// What is like a request that is not stored.
-    near: Near,
+    /// Finds requests similar to one that is not stored.
+    near_misses: NearMissIndex,
 }
 
-struct Entry<V> {
+struct CacheEntry<V> {
     key: RequestKey,
     value: V,
     bytes: u64,
@@ -72,33 +89,29 @@ struct Entry<V> {
     visited: bool,
 }
 
-/// The answer to a lookup.
+impl<V> CacheEntry<V> {
+    fn answer(&self) -> StoredAnswer<'_, V> {
+        StoredAnswer {
+            key: &self.key,
+            value: &self.value,
+            stored_at: self.stored_at,
+        }
+    }
+}
+
+/// Result of [`Cache::get`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Lookup<'a, V> {
-    /// What is there.
-    pub found: Found<'a, V>,
-    /// Entries that were removed for their age on the way.
+    /// The answer to exactly this request, younger than the TTL.
+    pub answer: Result<StoredAnswer<'a, V>, MissReason>,
+    /// Entries that the lookup removed because of their age.
     pub expired: u64,
 }
 
-/// What a lookup finds.
+/// A stored answer.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found<'a, V> {
-    /// An answer to exactly this request, younger than the TTL.
-    Hit {
-        /// The answer.
-        value: &'a V,
-        /// When it was stored.
-        stored_at: Timestamp,
-    },
-    /// Nothing that may be served.
-    Miss(MissReason),
-}
-
-/// A stored answer that nobody asked for by its request.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Peeked<'a, V> {
+pub struct StoredAnswer<'a, V> {
     /// The request it answers.
     pub key: &'a RequestKey,
     /// The answer.
@@ -107,40 +120,38 @@ pub struct Peeked<'a, V> {
     pub stored_at: Timestamp,
 }
 
-/// What storing an answer did.
+/// Result of [`Cache::put`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
-pub struct Stored {
-    /// Whether it was kept. Not if it is larger than the whole cache, or if the TTL is zero; then the older
-    /// answer to the same request stays.
+pub struct PutOutcome {
+    /// False if the answer is larger than the cache or the TTL is zero; an older answer to the same request is
+    /// kept then.
     pub kept: bool,
-    /// Its size: key, answer and overhead.
+    /// Size of the entry in bytes: key, answer and overhead.
     pub bytes: u64,
-    /// Whether it took the place of an older answer to the same request.
-    pub replaced: bool,
-    /// The version of that older answer.
-    pub older: Option<u64>,
-    /// The version of this one; 0 if it was not kept.
+    /// Version of the older answer to the same request that it replaced.
+    pub replaced: Option<u64>,
+    /// Version of this answer; 0 if it was not kept.
     pub version: u64,
-    /// Entries removed to make room. One of them may be another request with the same fingerprint, which the
-    /// index cannot hold twice: the newer one stays.
+    /// Entries removed to make room. One of them may be another request with the same fingerprint: the index
+    /// holds only the newer one.
     pub evicted_for_room: u64,
-    /// Entries removed for their age.
+    /// Entries removed because of their age.
     pub expired: u64,
 }
 
-/// What new settings did.
+/// Result of [`Cache::configure`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Removed {
-    /// Entries removed for their age.
+    /// Entries removed because of their age.
     pub expired: u64,
-    /// Entries removed to fit the new bound.
+    /// Entries removed to fit the new limit.
     pub evicted: u64,
 }
 
 impl<V> Cache<V> {
-    /// An empty cache with the bounds of these settings.
+    /// Returns an empty cache.
     pub fn new(settings: &CacheSettings) -> Self {
         Self {
             ttl: settings.ttl,
@@ -152,12 +163,12 @@ impl<V> Cache<V> {
             hand: 0,
             latest: Timestamp::ZERO,
             ghosts: Ghosts::default(),
-            near: Near::default(),
+            near_misses: NearMissIndex::default(),
         }
     }
 
-    /// The size an entry has: its key, its answer of `bytes`, and [`ENTRY_OVERHEAD`].
-    pub fn entry_bytes(key: &RequestKey, bytes: u64) -> u64 {
+    /// Size of an entry: its key, its answer of `bytes` and the overhead.
+    pub(crate) fn entry_bytes(key: &RequestKey, bytes: u64) -> u64 {
         (key.canonical().len() as u64)
             .saturating_add(bytes)
             .saturating_add(ENTRY_OVERHEAD)
@@ -167,56 +178,55 @@ impl<V> Cache<V> {
     pub fn get(&mut self, now: Timestamp, key: &RequestKey) -> Lookup<'_, V> {
         let expired = self.sweep(now);
         let version = self.index.get(&key.fingerprint());
-        let found = match version.and_then(|version| self.entries.get_mut(version)) {
+        let answer = match version.and_then(|version| self.entries.get_mut(version)) {
             Some(entry) if entry.key == *key => {
                 entry.visited = true;
-                Found::Hit {
-                    value: &entry.value,
-                    stored_at: entry.stored_at,
-                }
+                Ok(entry.answer())
             }
-            Some(_) => Found::Miss(MissReason::Collision),
-            None => Found::Miss(self.ghosts.reason(key.fingerprint())),
+            Some(_) => Err(MissReason::Collision),
+            None => Err(self.ghosts.reason(key.fingerprint())),
         };
-        Lookup { found, expired }
+        Lookup { answer, expired }
     }
 
-    /// The stored request most like one that is not stored, and its answer: why did that one miss? Nothing
-    /// moves, and nothing is served.
+    /// Returns the stored request most similar to one that is not stored, and its answer, to explain the miss.
+    /// Counts as no use of the entry.
     pub fn nearest(&self, key: &RequestKey) -> Option<(&RequestKey, &V)> {
-        let version = self.near.nearest(key)?.version;
+        let version = self.near_misses.nearest(key)?.version;
         let entry = self.entries.get(&version)?;
         Some((&entry.key, &entry.value))
     }
 
-    /// Stores an answer of `bytes`, and makes room for it first.
-    pub fn put(&mut self, now: Timestamp, key: RequestKey, value: V, bytes: u64) -> Stored {
-        let mut stored = Stored {
+    /// Stores an answer of `bytes`, after making room for it.
+    pub fn put(&mut self, now: Timestamp, key: RequestKey, value: V, bytes: u64) -> PutOutcome {
+        let mut stored = PutOutcome {
             bytes: Self::entry_bytes(&key, bytes),
             expired: self.sweep(now),
-            ..Stored::default()
+            ..PutOutcome::default()
         };
         if stored.bytes > self.max_bytes || self.ttl.is_zero() {
             return stored;
         }
         let fingerprint = key.fingerprint();
         let older = self.index.get(&fingerprint).copied();
-        // being asked for belongs to the request, not to one of its answers
+        // the visited bit belongs to the request, not to one of its answers
         let mut visited = false;
         if let Some((version, older)) = older.and_then(|version| Some((version, self.remove(version)?))) {
-            stored.older = (older.key == key).then_some(version);
-            stored.replaced = older.key == key;
-            stored.evicted_for_room += u64::from(!stored.replaced);
-            visited = stored.replaced && older.visited;
+            if older.key == key {
+                stored.replaced = Some(version);
+                visited = older.visited;
+            } else {
+                stored.evicted_for_room += 1;
+            }
         }
         stored.evicted_for_room += self.evict_down_to(self.max_bytes - stored.bytes);
         self.wrap_hand();
         self.last_version += 1;
         stored.version = self.last_version;
         self.index.insert(fingerprint, self.last_version);
-        self.near.insert(self.last_version, &key);
+        self.near_misses.insert(self.last_version, &key);
         self.bytes += stored.bytes;
-        let entry = Entry {
+        let entry = CacheEntry {
             key,
             value,
             bytes: stored.bytes,
@@ -228,27 +238,23 @@ impl<V> Cache<V> {
         stored
     }
 
-    /// The answer with this version, if it may still be served: for the semantic cache, which knows answers by
-    /// their versions. Nothing is removed, and nothing counts as asked for: see [`touch`](Self::touch).
-    pub fn peek(&self, now: Timestamp, version: u64) -> Option<Peeked<'_, V>> {
+    /// Returns the answer with this version if it may be served: the semantic cache refers to answers by version.
+    /// Removes nothing and counts as no use of the entry: see [`touch`](Self::touch).
+    pub(crate) fn peek(&self, now: Timestamp, version: u64) -> Option<StoredAnswer<'_, V>> {
         let entry = self.entries.get(&version)?;
         let young = self.latest.max(now).since(entry.stored_at) < self.ttl;
-        young.then_some(Peeked {
-            key: &entry.key,
-            value: &entry.value,
-            stored_at: entry.stored_at,
-        })
+        young.then(|| entry.answer())
     }
 
-    /// The answer with this version was asked for: it is spared once by the hand, as after a hit.
-    pub fn touch(&mut self, version: u64) {
+    /// Sets the visited bit of an entry, as a hit does.
+    pub(crate) fn touch(&mut self, version: u64) {
         if let Some(entry) = self.entries.get_mut(&version) {
             entry.visited = true;
         }
     }
 
-    /// Removes the answer with this version, because somebody says that it is wrong; says whether it was there.
-    pub fn discard(&mut self, version: u64) -> bool {
+    /// Removes the answer with this version, which a user marked as wrong. Returns false if it is not stored.
+    pub(crate) fn discard(&mut self, version: u64) -> bool {
         let Some(entry) = self.remove(version) else {
             return false;
         };
@@ -256,8 +262,8 @@ impl<V> Cache<V> {
         true
     }
 
-    /// Removes what is too old, and says how many. Every other operation does it too; this one is for the
-    /// time in which nobody asks, at [`next_expiry`](Self::next_expiry).
+    /// Removes expired entries and returns their number. Every other operation does so too; this one is for
+    /// times without requests, at [`next_expiry`](Self::next_expiry).
     pub fn sweep(&mut self, now: Timestamp) -> u64 {
         self.latest = self.latest.max(now);
         let mut expired = 0;
@@ -273,22 +279,22 @@ impl<V> Cache<V> {
         expired
     }
 
-    /// Forgets everything, also why something is missing, and says how many entries went.
+    /// Removes all entries, and the reasons of earlier removals; returns the number of entries.
     pub fn clear(&mut self, now: Timestamp) -> u64 {
         self.latest = self.latest.max(now);
         let removed = self.entries();
         self.entries.clear();
         self.index.clear();
         self.ghosts = Ghosts::default();
-        self.near = Near::default();
+        self.near_misses = NearMissIndex::default();
         self.bytes = 0;
         self.hand = 0;
         removed
     }
 
-    /// Takes new bounds and removes what they exclude. A longer TTL brings nothing back.
+    /// Adopts new limits and removes the entries beyond them. A longer TTL restores no expired entry.
     pub fn configure(&mut self, now: Timestamp, settings: &CacheSettings) -> Removed {
-        // what was too old by now stays gone, also where nobody has asked since
+        // entries expired under the old TTL are removed first
         let before = self.sweep(now);
         self.ttl = settings.ttl;
         self.max_bytes = settings.max_bytes;
@@ -298,24 +304,24 @@ impl<V> Cache<V> {
         }
     }
 
-    /// How many answers are stored.
+    /// Number of stored answers.
     pub fn entries(&self) -> u64 {
         self.entries.len() as u64
     }
 
-    /// Their size: never more than `max_bytes`.
+    /// Size of all entries in bytes: at most `max_bytes`.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// When the oldest answer will be too old.
+    /// The instant at which the oldest answer expires; `None` if the cache is empty.
     pub fn next_expiry(&self) -> Option<Timestamp> {
         self.entries
             .first_key_value()
             .map(|(_, oldest)| oldest.stored_at + self.ttl)
     }
 
-    /// Evicts until no more than `limit` bytes are left, and says how many entries went.
+    /// Evicts until at most `limit` bytes are left; returns the number of evicted entries.
     fn evict_down_to(&mut self, limit: u64) -> u64 {
         let mut evicted = 0;
         while self.bytes > limit && self.evict_one() {
@@ -324,8 +330,8 @@ impl<V> Cache<V> {
         evicted
     }
 
-    /// Moves the hand to the next entry that was not asked for, and removes it. Ends: each step clears a
-    /// bit, removes an entry, or wraps, and after wrapping there is an entry or nothing is stored.
+    /// Moves the hand to the next entry without visited bit and removes it. Terminates: each step clears a bit,
+    /// removes an entry or wraps, and after wrapping there is an entry, or the cache is empty.
     fn evict_one(&mut self) -> bool {
         self.wrap_hand();
         while let Some((&version, entry)) = self.entries.range_mut(self.hand..).next() {
@@ -342,19 +348,19 @@ impl<V> Cache<V> {
         false
     }
 
-    /// A hand that has passed the newest entry goes back to the oldest. Done before an entry is stored:
-    /// the hand must not fall on it at once.
+    /// Moves a hand that has passed the newest entry back to the oldest. Called before an entry is stored, so
+    /// that the hand does not reach it at once.
     fn wrap_hand(&mut self) {
         if self.entries.range(self.hand..).next().is_none() {
             self.hand = 0;
         }
     }
 
-    /// Takes an entry out of both maps and off the bill.
-    fn remove(&mut self, version: u64) -> Option<Entry<V>> {
+    /// Removes an entry from both maps, the near-miss index and the size.
+    fn remove(&mut self, version: u64) -> Option<CacheEntry<V>> {
         let entry = self.entries.remove(&version)?;
         self.index.remove(&entry.key.fingerprint());
-        self.near.remove(version);
+        self.near_misses.remove(version);
         self.bytes -= entry.bytes;
         Some(entry)
     }

@@ -1,26 +1,25 @@
-//! What makes two calls the same call.
+//! The identity of a request, shared by the cache, single flight and the ledger.
 //!
-//! The cache, the flights and the ledger must agree about it, and must never be wrong in one direction: an
-//! answer for somebody else, or for another question, is worse than a call too many. So the key is the
-//! whole request, and what does *not* count is listed; a field nobody has heard of counts
-//! (semantics 1.9: lists of what to include have leaked wherever they were used).
+//! An answer to another user or another question is worse than a redundant call. So the key is the whole
+//! request, and the fields that do *not* count are listed; an unknown field counts (docs/semantics.md,
+//! Fingerprint).
 //!
 //! ```text
 //! canonical = "seawall/chat" version | tenant | credential | upstream | route | body as canonical JSON
-//!             fixed                    length-prefixed parts                   the rest
+//!             fixed                    length-prefixed parts                   remainder
 //! fingerprint = xxh3-128(canonical)
 //! ```
 //!
-//! The fingerprint only *finds*: xxh3 is fast and not made to resist an attacker. The canonical bytes
-//! *decide*, on every hit.
+//! The fingerprint only *finds*: xxh3 is fast, but not collision resistant against an attacker. The canonical
+//! bytes *decide*, on every hit.
 //!
-//! Canonical JSON, in the spirit of RFC 8785 (JCS), but for comparing only:
+//! Canonical JSON, similar to RFC 8785 (JCS), for comparison only:
 //!
-//! - keys are sorted by their UTF-8 bytes, there is no white space, and strings are escaped in one way;
-//! - absent, `null` and a default are three different things;
-//! - a number that *is* a field of the body, such as `temperature`, counts by its value: 0, 0.0 and -0.0 are
-//!   one, and so are 1 and 1.0. A number further inside (the schema of a tool, the arguments of a chat
-//!   template) keeps its spelling as integer or fraction, because a template may print it into the prompt.
+//! - keys are sorted by their UTF-8 bytes, there is no white space, and strings have one escaped form;
+//! - absent, `null` and the default value are distinct;
+//! - a number that is itself a field of the body, such as `temperature`, counts by value: 0, 0.0 and -0.0 are
+//!   equal, and so are 1 and 1.0. A nested number (the schema of a tool, the arguments of a chat template) keeps
+//!   its notation as integer or fraction, because a template may print it into the prompt.
 
 mod context;
 
@@ -35,19 +34,19 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::event::UserId;
 use crate::openai::ChatRequest;
 
-/// Separates these keys from anything else that may ever be hashed; the last byte is the version of the
-/// canonical form and changes with it.
+/// Domain separation from other hashed data; the last byte is the version of the canonical form.
 const DOMAIN: &[u8] = b"seawall/chat\x01";
 
-/// Fields of the body that change how an answer travels or is filed, not what it says. Sorted.
+/// Fields of the body that change the transfer or filing of an answer, not its content. Sorted.
 const IGNORED: [&str; 3] = ["metadata", "stream", "stream_options"];
 
-/// The xxh3-128 of the canonical bytes: a name for a request, not a proof of it. Written as 32 hex digits.
+/// The xxh3-128 hash of a request's canonical bytes: it finds a request and does not prove it. Written as 32 hex
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub u128);
 
 impl Fingerprint {
-    /// The first 8 hex digits, for a narrow pane.
+    /// The first 8 hex digits, for display.
     pub fn short(self) -> String {
         format!("{:08x}", self.0 >> 96)
     }
@@ -65,16 +64,16 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A text that is no fingerprint.
+/// A text is not a fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint is written as 32 hex digits")]
+#[error("not a fingerprint (expected 32 hex digits)")]
 pub struct FingerprintError;
 
 impl FromStr for Fingerprint {
     type Err = FingerprintError;
 
     fn from_str(text: &str) -> Result<Self, FingerprintError> {
-        // `from_str_radix` alone would take a sign and fewer digits
+        // `from_str_radix` alone would accept a sign and fewer digits
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(FingerprintError);
         }
@@ -97,23 +96,23 @@ impl<'de> Deserialize<'de> for Fingerprint {
     }
 }
 
-/// Everything outside the body that an answer depends on.
+/// The part of a request outside its body that an answer depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope<'a> {
-    /// The tenant: nobody is ever served another one's answer.
+    /// The tenant: a user is never served another user's answer.
     pub user: &'a UserId,
-    /// Identity of the API key, as a hash; never the key itself. Another key may see other models.
+    /// Hash of the API key, never the key itself. Another key may have access to other models.
     pub credential: u64,
-    /// Origin of the upstream: `http://127.0.0.1:8033`.
+    /// Origin of the upstream, such as `http://127.0.0.1:8033`.
     pub upstream: &'a str,
-    /// Path of the request: `/v1/chat/completions`.
+    /// Path of the request, such as `/v1/chat/completions`.
     pub route: &'a str,
 }
 
-/// The identity of a request. Two keys are equal if, and only if, their canonical bytes are.
+/// The identity of a request. Two keys are equal if and only if their canonical bytes are.
 ///
-/// The fingerprint stands first, so that most comparisons end there: it is a function of the canonical
-/// bytes, so neither equality nor the order's consistency depends on it. Cloning shares the bytes.
+/// The fingerprint is compared first, which settles most comparisons; as a function of the canonical bytes it
+/// changes neither equality nor the consistency of the order. Cloning shares the bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestKey {
     fingerprint: Fingerprint,
@@ -121,24 +120,24 @@ pub struct RequestKey {
 }
 
 impl RequestKey {
-    /// The key of a request in its scope.
+    /// Builds the key of a request in its scope.
     pub fn new(scope: &Scope<'_>, request: &ChatRequest) -> Self {
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(DOMAIN);
         push_scope(&mut out, scope);
-        push_body_of(&mut out, request, None);
+        push_body(&mut out, request, None);
         Self {
             fingerprint: Fingerprint(xxh3_128(&out)),
             canonical: out.into(),
         }
     }
 
-    /// The name under which it is found and shown.
+    /// The hash that finds and displays it.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// The bytes that decide. They hold the whole prompt: not for logs.
+    /// The bytes that decide equality. They contain the whole prompt: do not log them.
     pub fn canonical(&self) -> &[u8] {
         &self.canonical
     }
@@ -155,7 +154,7 @@ impl RequestKey {
         Some((scope, rest))
     }
 
-    /// A key whose fingerprint lies: the only way to see what a collision does.
+    /// A key with a forged fingerprint, to test collisions.
     #[cfg(test)]
     pub(crate) fn forced(fingerprint: u128, canonical: &[u8]) -> Self {
         Self {
@@ -175,14 +174,11 @@ impl fmt::Debug for RequestKey {
     }
 }
 
-/// Length first, so that no two lists of parts have the same bytes.
+/// Writes the length first, so that different lists of parts have different bytes.
 fn push_part(out: &mut Vec<u8>, part: &[u8]) {
     out.extend_from_slice(&(part.len() as u64).to_le_bytes());
     out.extend_from_slice(part);
 }
-
-/// Parts that [`push_scope`] writes.
-const SCOPE_PARTS: usize = 4;
 
 fn push_scope(out: &mut Vec<u8>, scope: &Scope<'_>) {
     push_part(out, scope.user.as_str().as_bytes());
@@ -191,9 +187,9 @@ fn push_scope(out: &mut Vec<u8>, scope: &Scope<'_>) {
     push_part(out, scope.route.as_bytes());
 }
 
-/// The top level of the body: the ignored fields left out, numbers by value. `messages` may be others than those
-/// of the request: so many as they are, and one more.
-fn push_body_of(out: &mut Vec<u8>, request: &ChatRequest, messages: Option<(&[Value], &Value)>) {
+/// Writes the top level of the body: without ignored fields, numbers by value. `messages` replaces those of the
+/// request: the earlier ones and the last.
+fn push_body(out: &mut Vec<u8>, request: &ChatRequest, messages: Option<(&[Value], &Value)>) {
     let fields = request
         .body()
         .iter()
@@ -218,7 +214,7 @@ fn push_body_of(out: &mut Vec<u8>, request: &ChatRequest, messages: Option<(&[Va
     out.push(b'}');
 }
 
-/// Any value below the top level. Objects iterate sorted: `serde_json` keeps them in a `BTreeMap`.
+/// Writes a value below the top level. Objects iterate sorted: `serde_json` keeps them in a `BTreeMap`.
 fn push_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
@@ -247,7 +243,7 @@ fn push_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// `"field":`, with a comma before all but the first.
+/// Writes `"field":`, after a comma unless it is the first.
 fn push_field_name(out: &mut Vec<u8>, nth: usize, field: &str) {
     if nth > 0 {
         out.push(b',');
@@ -256,10 +252,10 @@ fn push_field_name(out: &mut Vec<u8>, nth: usize, field: &str) {
     out.push(b':');
 }
 
-/// Whole numbers as integers, whatever they were written as; everything else in its shortest form. Only
-/// conversions that are exact are made, so two different numbers never become one.
+/// Writes whole numbers as integers, in whatever notation they came, and others in their shortest form.
+/// Conversions are exact, so two different numbers never become equal.
 fn push_number_by_value(out: &mut Vec<u8>, number: &Number) {
-    // 2^64 and -2^63: below and above them a whole f64 is exactly a u64 or an i64
+    // 2^64 and -2^63: between them a whole f64 is exactly a u64 or an i64
     const U64_END: f64 = 18_446_744_073_709_551_616.0;
     const I64_START: f64 = -9_223_372_036_854_775_808.0;
     let text = match number.as_f64() {
@@ -274,7 +270,8 @@ fn push_number_by_value(out: &mut Vec<u8>, number: &Number) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// A JSON string: quote, backslash and C0 escaped, all else as it is. Runs without escapes are copied whole.
+/// Writes a JSON string: quote, backslash and C0 escaped, other characters unchanged. Runs without escapes are
+/// copied whole.
 fn push_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let is_special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';

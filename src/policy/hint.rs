@@ -1,14 +1,14 @@
 //! Server hints: the wait that response headers ask for.
 //!
-//! Order of precedence, as in the Python SDKs of OpenAI and Anthropic: `x-should-retry`, `retry-after-ms` (milliseconds),
-//! `retry-after` in seconds (fractions are tolerated, although RFC 9110 section 10.2.3 allows none), `retry-after` as a
-//! date in any of the three forms of RFC 9110 section 5.6.7.
+//! Order of precedence, as in the Python SDKs of OpenAI and Anthropic: `x-should-retry`, `retry-after-ms`
+//! (milliseconds), `retry-after` in seconds (fractions are tolerated, although RFC 9110 section 10.2.3 allows
+//! none), `retry-after` as a date in any of the three forms of RFC 9110 section 5.6.7.
 //!
-//! A date is compared with the `Date` header of the same response, so a wrong clock on either side does not matter;
-//! the local clock is used only without that header. A date in the past means no wait.
+//! A date is compared with the `Date` header of the same response, so a wrong clock on either side does not
+//! matter; the local clock is used only without that header. A date in the past means no wait.
 //!
-//! A number is valid if it is finite, not negative and at most 2^53. An invalid value is skipped in favour of the next
-//! header (as Envoy does) and reported.
+//! A number is valid if it is finite, not negative and at most 2^53. An invalid value is skipped in favour of
+//! the next header (as Envoy does) and reported.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,22 +1,22 @@
-//! The ledger of completed results: a caller that names its call with an idempotency key and asks again
-//! gets the result it already has, not a second upstream call.
+//! The idempotency ledger: a caller that repeats an idempotency key gets the result of its first call, not a
+//! second upstream call.
 //!
 //! ```text
 //! claim(user, key, fingerprint)
 //!     nothing stored, or too old ------> New       do the work, then complete()
 //!     stored, same fingerprint --------> Replay    the stored result
-//!     stored, another fingerprint -----> Mismatch  422: the key was used for something else
+//!     stored, another fingerprint -----> Mismatch  422: the key was used for another request
 //! ```
 //!
-//! After draft-ietf-httpapi-idempotency-key-header, with three choices (semantics 1.11):
+//! After draft-ietf-httpapi-idempotency-key-header (docs/semantics.md, Idempotency), with three choices:
 //!
-//! - Keys are scoped by user: two tenants may use the same key and never meet.
-//! - **Errors are never stored.** `V` is the type of a *result*; there is no way to store a failure, so a key
-//!   whose call failed is new again, and the caller may try again.
-//! - The first result stays. A replay must be identical to the replay before it, so a second `complete` for a
-//!   key changes nothing until the first has expired.
+//! - Keys are scoped by user: two tenants may use the same key.
+//! - **Errors are never stored.** `V` is the type of a *result*: a key whose call failed is new again, and the
+//!   caller may retry.
+//! - The first result is kept. Replays are identical, so a second `complete` for a key changes nothing until the
+//!   first has expired.
 //!
-//! A key whose call is still running is unknown here: the flights join it.
+//! A key whose call is still running is unknown here: single flight joins such calls.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -28,43 +28,44 @@ use crate::event::{CallId, UserId};
 use crate::settings::FlightSettings;
 use crate::time::Timestamp;
 
-/// Completed results by user and key, bounded in age and number.
+/// Completed results by user and key, bounded by `replay_ttl` and `max_results` of [`FlightSettings`].
 pub struct IdempotencyLedger<V> {
     ttl: Duration,
     max_results: usize,
-    /// No user without results stays in it.
-    users: BTreeMap<UserId, BTreeMap<Arc<str>, Record<V>>>,
-    /// Oldest first, one for each record: results are never replaced, only removed from the front.
+    /// Only users with results.
+    users: BTreeMap<UserId, BTreeMap<Arc<str>, StoredResult<V>>>,
+    /// Oldest first, one per result: results are never replaced, only removed from the front.
     order: VecDeque<(Timestamp, UserId, Arc<str>)>,
     /// The latest time seen: callers may arrive in another order than they read the clock.
     latest: Timestamp,
 }
 
-struct Record<V> {
+struct StoredResult<V> {
     fingerprint: Fingerprint,
     value: V,
     stored_at: Timestamp,
 }
 
-/// What a key stands for.
+/// Result of [`IdempotencyLedger::claim`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Claim<'a, V> {
-    /// Nothing yet, or no longer.
+    /// No result is stored.
     New,
-    /// This result, of the same request.
+    /// The result of the same request.
     Replay {
         /// The result.
         value: &'a V,
         /// When it was completed.
         stored_at: Timestamp,
     },
-    /// Another request: an error of the caller, never served and never overwritten.
+    /// The key belongs to another request: an error of the caller. The stored result is neither served nor
+    /// overwritten.
     Mismatch,
 }
 
 impl<V> IdempotencyLedger<V> {
-    /// An empty ledger with the bounds of these settings.
+    /// Returns an empty ledger.
     pub fn new(settings: &FlightSettings) -> Self {
         Self {
             ttl: settings.replay_ttl,
@@ -75,16 +76,16 @@ impl<V> IdempotencyLedger<V> {
         }
     }
 
-    /// Takes new bounds and removes what they exclude. A longer TTL brings nothing back.
+    /// Adopts new limits and removes the results beyond them. A longer TTL restores no expired result.
     pub fn configure(&mut self, now: Timestamp, settings: &FlightSettings) {
-        // what was too old by now stays gone, also where nobody has asked since
+        // results expired under the old TTL are removed first
         self.trim(now);
         self.ttl = settings.replay_ttl;
         self.max_results = settings.max_results;
         self.trim(now);
     }
 
-    /// What `key` of `user` stands for.
+    /// Looks up `key` of `user`.
     pub fn claim(
         &mut self,
         now: Timestamp,
@@ -103,7 +104,8 @@ impl<V> IdempotencyLedger<V> {
         }
     }
 
-    /// Stores the result of a call that succeeded, and says whether it did: not if the key has a result.
+    /// Stores the result of a successful call. Returns false if it was not stored: the key has a result, or
+    /// `max_results` or the TTL is zero.
     pub fn complete(
         &mut self,
         now: Timestamp,
@@ -118,7 +120,7 @@ impl<V> IdempotencyLedger<V> {
             return false;
         }
         let key: Arc<str> = key.into();
-        let record = Record {
+        let record = StoredResult {
             fingerprint,
             value,
             stored_at: self.latest,
@@ -132,17 +134,17 @@ impl<V> IdempotencyLedger<V> {
         true
     }
 
-    /// How many results are stored.
+    /// Number of stored results.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether none is.
+    /// Returns true if no result is stored.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// Removes what is too old, and the oldest beyond the bound.
+    /// Removes expired results, and the oldest beyond `max_results`.
     fn trim(&mut self, now: Timestamp) {
         self.latest = self.latest.max(now);
         while let Some((stored_at, ..)) = self.order.front() {
@@ -176,12 +178,12 @@ impl<V> fmt::Debug for IdempotencyLedger<V> {
     }
 }
 
-/// The idempotency key of a logical call, to send upstream: made from the session's seed and the call's id,
-/// so it is the same for every attempt, another one for every call, and holds no time (with a time in it, it
-/// would be new each try and protect nothing).
+/// Returns the idempotency key of a logical call, to send upstream. It is derived from the session's seed and
+/// the call's id: the same for every attempt, distinct for every call, and without a time, which would differ
+/// for each attempt.
 ///
-/// Two sessions with the same seed make the same keys. For an upstream that honours them, the seed must be
-/// drawn, not fixed.
+/// Two sessions with the same seed generate the same keys: for an upstream that honours them, draw the seed at
+/// random.
 pub fn call_key(seed: u64, call: CallId) -> String {
     format!("seawall-{seed:016x}-{:016x}", call.0)
 }
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_used_for_another_request_is_refused_and_not_overwritten() {
+    fn a_key_used_for_another_request_is_a_mismatch_and_not_overwritten() {
         let ada = UserId::new("ada");
         let mut ledger = ledger(10, 8);
         assert!(ledger.complete(at(0), &ada, "k", Fingerprint(1), 7));
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn two_users_with_one_key_never_meet() {
+    fn two_users_may_use_the_same_key() {
         let (ada, bob, f) = (UserId::new("ada"), UserId::new("bob"), Fingerprint(1));
         let mut ledger = ledger(10, 8);
         assert!(ledger.complete(at(0), &ada, "k", f, 7));
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_first_and_bounds_of_nothing_store_nothing() {
+    fn the_oldest_is_removed_first_and_limits_of_zero_store_nothing() {
         let (ada, f) = (UserId::new("ada"), Fingerprint(1));
         let mut small = ledger(10, 2);
         for (n, key) in ["a", "b", "c"].into_iter().enumerate() {
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_ttl_brings_nothing_back_also_where_nobody_asked_meanwhile() {
+    fn a_longer_ttl_restores_no_expired_result() {
         let (ada, f) = (UserId::new("ada"), Fingerprint(1));
         let mut ledger = ledger(10, 8);
         assert!(ledger.complete(at(0), &ada, "k", f, 7));
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_bounds_and_neither_key_nor_result() {
+    fn debug_shows_limits_and_neither_key_nor_result() {
         let mut ledger = ledger(10, 8);
         assert!(ledger.complete(at(0), &UserId::new("ada"), "k", Fingerprint(1), 424_242));
         assert_eq!(
@@ -313,13 +315,13 @@ mod tests {
         ]
     }
 
-    /// One result as the model keeps it: user, key, fingerprint, when, value.
+    /// A result in the model: user, key, fingerprint, when, value.
     type Row = (u8, u8, u8, u64, u32);
 
     proptest! {
-        /// Against a list of rows, searched from one end to the other.
+        /// Compares with a list of rows, searched from end to end.
         #[test]
-        fn it_does_what_a_plain_list_does(
+        fn agrees_with_a_plain_list(
             ops in prop::collection::vec((op(), 0..5u64), 1..80), ttl in 0..12u64, max in 0..6usize,
         ) {
             let mut ledger = ledger(ttl, max);

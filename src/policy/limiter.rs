@@ -21,16 +21,16 @@
 //! - Within a user queue, no call overtakes. Between user queues, the order decides (`VirtualClock` documents fair
 //!   queueing). The next call waits for the shared buckets and a slot, and no smaller call passes it: large calls
 //!   do not starve. A user whose own bucket is short delays no other user.
-//! - No waiter waits longer than `max_wait`: a call whose forecast exceeds it is rejected on arrival, a waiter whose
-//!   forecast was too short expires at [`Limiter::expires_at`].
-//! - Only one waiter needs a timer besides that: the one returned by [`Limiter::head`]. After every call that changes
-//!   the limiter, and after a [`Limiter::poll`] that returns no instant, ask `head` and wake that waiter if its
-//!   instant has come or changed. No other wake-up is needed, and none is lost.
-//! - For every window `W` and each bucket: granted - returned <= capacity + rate * `W`. [`BucketLevel`] counts in
-//!   integers, so no refill is lost however often it is read (the `floor` of the usual token bucket loses all refill
-//!   if it is polled often enough; docs/semantics.md, Exercise).
-//! - The length of an answer is unknown in advance: the maximum is reserved, the usage is settled. Usage beyond the
-//!   reservation becomes debt, which delays later calls.
+//! - No waiter waits longer than `max_wait`: a call whose forecast exceeds it is rejected on arrival, a waiter
+//!   whose forecast was too short expires at [`Limiter::expires_at`].
+//! - Only one waiter needs a timer besides that: the one returned by [`Limiter::head`]. After every call that
+//!   changes the limiter, and after a [`Limiter::poll`] that returns no instant, ask `head` and wake that waiter
+//!   if its instant has come or changed. No other wake-up is needed, and none is lost.
+//! - For every window `W` and each bucket: granted - returned <= capacity + rate * `W`. [`BucketLevel`] counts
+//!   in integers, so no refill is lost however often it is read (the `floor` of the usual token bucket loses all
+//!   refill if it is polled often enough; docs/semantics.md, Exercise).
+//! - The length of an answer is unknown in advance: the maximum is reserved, the usage is settled. Usage beyond
+//!   the reservation becomes debt, which delays later calls.
 //!
 //! Sources: docs/semantics.md, Rate limiter. The bound is that of GCRA (ITU-T I.371, as in the governor crate);
 //! dropping from the longest queue: Suter, Lakshman, Stiliadis, Choudhury, INFOCOM '98.
@@ -216,8 +216,8 @@ impl Limiter {
         waits
     }
 
-    /// The waiter that is admitted first if nothing changes, and the instant of its admission; the instant is `None`
-    /// while no slot is free. If it is not later than `now`, wake the waiter.
+    /// The waiter that is admitted first if nothing changes, and the instant, `None` while no slot is
+    /// free. If the instant is not later than `now`, wake the waiter.
     pub fn head(&self, now: Timestamp) -> Option<(Ticket, Option<Timestamp>)> {
         let next = self.next(now.max(self.latest()))?;
         Some((next.ticket, next.until))
@@ -279,9 +279,9 @@ impl Limiter {
         self.paused_until
     }
 
-    /// Multiplies both refill rates by `factor` until `until`, for a 429 that named no wait: at most one hour ahead.
-    /// A `factor` of 1 or more, or NaN, changes nothing. If a throttle is in force, the smaller factor and the later
-    /// end apply, so that several 429s of one burst count once. Returns the end of the throttle.
+    /// Multiplies both refill rates by `factor` until `until`, for a 429 that named no wait: at most one hour
+    /// ahead. A `factor` of 1 or more, or NaN, changes nothing. If a throttle is in force, the smaller factor
+    /// and the later end apply, so that several 429s of one burst count once. Returns the end of the throttle.
     pub fn slow(&mut self, now: Timestamp, factor: f64, until: Timestamp) -> Timestamp {
         let now = self.advance(now);
         let before = self.tokens.throttle();

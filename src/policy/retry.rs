@@ -18,15 +18,15 @@
 //! | `Delivered`, `Final` | never | | |
 //! | `Refused` with class `Loading` | until the deadline | no | no |
 //!
-//! - **Loading** is a wait, not a failure: the model is polled with its own backoff, at least 250 ms apart, because
-//!   neither attempts nor budget end it. `attempts = 1` disables polls too.
-//! - `x-should-retry: false` always stops. `true` is handled by `classify`, which turns `Final` into `Refused`; it grants
-//!   neither attempts nor budget, and an outcome that may have been billed stays ambiguous.
-//! - **The wait** is `max(hint, backoff) + U(0, min(1 s, hint / 10))`: never earlier than the server asked, and not all
-//!   callers at once. A hint above `max_hint` stops the call instead of being shortened. A wait that would reach the
-//!   deadline stops it too: the caller gets the actual error now instead of a timeout later.
-//! - A refusal with a hint, or an exhausted quota with one, applies to every caller of the upstream: the decision names
-//!   a **pause** for the limiter.
+//! - **Loading** is a wait, not a failure: the model is polled with its own backoff, at least 250 ms apart,
+//!   because neither attempts nor budget end it. `attempts = 1` disables polls too.
+//! - `x-should-retry: false` always stops. `true` is handled by `classify`, which turns `Final` into `Refused`;
+//!   it grants neither attempts nor budget, and an outcome that may have been billed stays ambiguous.
+//! - **The wait** is `max(hint, backoff) + U(0, min(1 s, hint / 10))`: never earlier than the server asked, and
+//!   not all callers at once. A hint above `max_hint` stops the call instead of being shortened. A wait that
+//!   would reach the deadline stops it too: the caller gets the actual error now instead of a timeout later.
+//! - A refusal with a hint, or an exhausted quota with one, applies to every caller of the upstream: the
+//!   decision names a **pause** for the limiter.
 //!
 //! Sources: docs/semantics.md, Retry and Server hints.
 
@@ -110,8 +110,8 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Starts a call whose first attempt is sent now. The same seed gives the same waits. The caller deposits the first
-    /// attempt into the [budget](RetryBudget::deposit).
+    /// Starts a call whose first attempt is sent now. The same seed gives the same waits. The caller deposits
+    /// the first attempt into the [budget](RetryBudget::deposit).
     pub fn new(settings: &RetrySettings, seed: u64) -> Self {
         let mut seeds = StdRng::seed_from_u64(seed);
         Self {
@@ -137,8 +137,8 @@ impl Retry {
 
     /// Decides what follows the failure of the current attempt.
     ///
-    /// An attempt that the breaker or the limiter rejected was not sent: it stops the call, and [`Self::attempts`] no
-    /// longer counts it.
+    /// An attempt that the breaker or the limiter rejected was not sent: it stops the call, and
+    /// [`Self::attempts`] no longer counts it.
     pub fn decide(
         &mut self,
         now: Timestamp,
@@ -189,8 +189,8 @@ impl Retry {
         .find_map(|(holds, reason)| holds.then_some(reason))
     }
 
-    /// Schedules the attempt if the wait ends in time and the budget grants it. The budget is withdrawn from last, so
-    /// that a stopped call does not charge it.
+    /// Schedules the attempt if the wait ends in time and the budget grants it. The budget is withdrawn from
+    /// last, so that a stopped call does not charge it.
     fn schedule(
         &mut self,
         now: Timestamp,

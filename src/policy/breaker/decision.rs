@@ -3,8 +3,8 @@
 use crate::event::{BreakerState, MoveReason, Sample, WindowCounts};
 use crate::time::Timestamp;
 
-/// Proof of admission. Return it to [`settle`](super::Breaker::settle) on every exit path, cancellation included: a
-/// lost probe blocks half-open until its lease ends.
+/// Proof of admission. Return it to [`settle`](super::Breaker::settle) on every exit path, cancellation
+/// included: a lost probe blocks half-open until its lease ends.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit that is not settled is an outcome the breaker does not count"]
 pub struct Permit {

@@ -948,7 +948,8 @@ proptest! {
     }
 }
 
-/// Found by fuzz seed 142367: three good probes were required and two were counted, then new settings required two.
+/// Found by fuzz seed 142367: three good probes were required and two were counted, then new settings required
+/// two.
 #[test]
 fn a_neutral_outcome_does_not_close_after_a_change_of_settings() {
     let mut breaker = Breaker::new(

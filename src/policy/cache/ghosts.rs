@@ -1,28 +1,27 @@
-//! What a miss remembers: the fingerprints of entries that are gone, and why they went.
+//! Ghosts: fingerprints of removed entries, with the reason of their removal.
 //!
-//! Bounded by forgetting the oldest removal. Holds no keys and no answers, so a collision here can at worst
-//! give a miss the wrong reason.
+//! Bounded by forgetting the oldest removal. Holds neither keys nor answers: a collision can at worst give a
+//! miss the wrong reason.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::MissReason;
 use crate::policy::fingerprint::Fingerprint;
 
-/// How many removals are remembered: about 200 KiB when full.
+/// Number of removals that are remembered: about 200 KiB when full.
 pub(super) const CAPACITY: usize = 4096;
 
-/// The last [`CAPACITY`] removals. One that is stored again may stay: it is asked about only after the next
-/// removal, which then counts.
+/// The last [`CAPACITY`] removals. A request that is stored again may stay: its reason is read only after its next
+/// removal, which replaces it.
 #[derive(Debug, Default)]
 pub(super) struct Ghosts {
     reasons: BTreeMap<Fingerprint, (u64, MissReason)>,
-    /// Every removal, oldest first; one that no longer matches `reasons` happened again later.
+    /// All removals, oldest first; one that does not match `reasons` was repeated later.
     order: VecDeque<(u64, Fingerprint)>,
     removals: u64,
 }
 
 impl Ghosts {
-    /// Takes note of a removal.
     pub(super) fn remember(&mut self, fingerprint: Fingerprint, reason: MissReason) {
         self.removals += 1;
         self.reasons.insert(fingerprint, (self.removals, reason));
@@ -32,7 +31,6 @@ impl Ghosts {
         }
     }
 
-    /// Why there is nothing.
     pub(super) fn reason(&self, fingerprint: Fingerprint) -> MissReason {
         self.reasons
             .get(&fingerprint)
@@ -73,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_removal_outlives_its_first_note() {
+    fn a_repeated_removal_outlives_the_first() {
         let mut ghosts = Ghosts::default();
         ghosts.remember(Fingerprint(0), MissReason::Evicted);
         ghosts.remember(Fingerprint(0), MissReason::Expired);

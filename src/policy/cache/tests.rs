@@ -21,7 +21,7 @@ fn key(name: u8) -> RequestKey {
     RequestKey::forced(name.into(), &[name])
 }
 
-/// The answer's size that makes an entry of [`key`] `bytes` large.
+/// The size of an answer that makes an entry of [`key`] `bytes` large.
 fn sized(bytes: u64) -> u64 {
     bytes - ENTRY_OVERHEAD - 1
 }
@@ -31,38 +31,45 @@ fn cache(entries: u64) -> Cache<u32> {
     Cache::new(&settings(60, entries * 1000))
 }
 
-fn put(cache: &mut Cache<u32>, now: Timestamp, name: u8, value: u32) -> Stored {
+fn put(cache: &mut Cache<u32>, now: Timestamp, name: u8, value: u32) -> PutOutcome {
     cache.put(now, key(name), value, sized(1000))
 }
 
-fn hit(value: &u32, stored_at: Timestamp) -> Found<'_, u32> {
-    Found::Hit { value, stored_at }
+type Answer = Result<(u32, Timestamp), MissReason>;
+
+fn hit(value: u32, stored_at: Timestamp) -> Answer {
+    Ok((value, stored_at))
+}
+
+/// The answer of a lookup, without its key.
+fn answer(lookup: Lookup<'_, u32>) -> Answer {
+    lookup.answer.map(|answer| (*answer.value, answer.stored_at))
 }
 
 fn miss<'a>(reason: MissReason) -> Lookup<'a, u32> {
     Lookup {
-        found: Found::Miss(reason),
+        answer: Err(reason),
         expired: 0,
     }
 }
 
 #[test]
-fn an_answer_is_served_until_its_ttl_and_then_remembered_as_expired() {
+fn an_answer_is_served_until_its_ttl_and_then_a_miss_is_expired() {
     let mut cache = cache(4);
     assert_eq!(cache.get(at(0), &key(1)), miss(MissReason::NeverSeen));
     let stored = put(&mut cache, at(1), 1, 7);
-    let expected = Stored {
+    let expected = PutOutcome {
         kept: true,
         bytes: 1000,
         version: 1,
-        ..Stored::default()
+        ..PutOutcome::default()
     };
     assert_eq!(stored, expected);
     assert_eq!(cache.next_expiry(), Some(at(61)));
     let last = Timestamp(at(61).0 - 1);
-    assert_eq!(cache.get(last, &key(1)).found, hit(&7, at(1)));
+    assert_eq!(answer(cache.get(last, &key(1))), hit(7, at(1)));
     let late = Lookup {
-        found: Found::Miss(MissReason::Expired),
+        answer: Err(MissReason::Expired),
         expired: 1,
     };
     assert_eq!(cache.get(at(61), &key(1)), late);
@@ -74,22 +81,21 @@ fn an_answer_is_served_until_its_ttl_and_then_remembered_as_expired() {
 }
 
 #[test]
-fn a_newer_answer_replaces_the_older_one_and_starts_a_new_life() {
+fn a_newer_answer_replaces_the_older_one_with_a_new_ttl() {
     let mut cache = cache(1);
     assert!(put(&mut cache, at(0), 1, 7).kept);
     let stored = put(&mut cache, at(30), 1, 8);
-    let expected = Stored {
+    let expected = PutOutcome {
         kept: true,
         bytes: 1000,
-        replaced: true,
-        older: Some(1),
+        replaced: Some(1),
         version: 2,
-        ..Stored::default()
+        ..PutOutcome::default()
     };
     assert_eq!(stored, expected);
     assert_eq!(cache.peek(at(70), 1), None);
-    assert_eq!(cache.peek(at(70), 2).map(|peeked| *peeked.value), Some(8));
-    assert_eq!(cache.get(at(70), &key(1)).found, hit(&8, at(30)));
+    assert_eq!(cache.peek(at(70), 2).map(|stored| *stored.value), Some(8));
+    assert_eq!(answer(cache.get(at(70), &key(1))), hit(8, at(30)));
     assert_eq!((cache.entries(), cache.bytes()), (1, 1000));
 }
 
@@ -100,24 +106,24 @@ fn a_collision_is_never_served() {
     assert!(cache.put(at(0), mine.clone(), 7, 10).kept);
     assert_eq!(cache.get(at(1), &yours), miss(MissReason::Collision));
     let stored = cache.put(at(2), yours.clone(), 8, 10);
-    assert_eq!((stored.replaced, stored.evicted_for_room), (false, 1));
+    assert_eq!((stored.replaced, stored.evicted_for_room), (None, 1));
     assert_eq!(cache.get(at(3), &mine), miss(MissReason::Collision));
-    assert_eq!(cache.get(at(3), &yours).found, hit(&8, at(2)));
+    assert_eq!(answer(cache.get(at(3), &yours)), hit(8, at(2)));
     assert_eq!(cache.entries(), 1);
 }
 
 #[test]
-fn what_was_asked_for_again_survives_a_scan_of_one_off_prompts() {
+fn a_visited_entry_survives_a_scan_of_one_off_prompts() {
     let mut cache = cache(4);
     for name in 0..4 {
         assert!(put(&mut cache, at(0), name, 0).kept);
     }
-    assert!(matches!(cache.get(at(1), &key(0)).found, Found::Hit { .. }));
-    // LRU would have lost it after four of these
+    assert!(cache.get(at(1), &key(0)).answer.is_ok());
+    // LRU would evict it after four of these
     for name in 10..100 {
         assert_eq!(put(&mut cache, at(2), name, 0).evicted_for_room, 1);
     }
-    assert!(matches!(cache.get(at(3), &key(0)).found, Found::Hit { .. }));
+    assert!(cache.get(at(3), &key(0)).answer.is_ok());
     assert_eq!(cache.get(at(3), &key(1)), miss(MissReason::Evicted));
     assert_eq!(cache.get(at(3), &key(200)), miss(MissReason::NeverSeen));
 }
@@ -127,20 +133,20 @@ fn an_answer_larger_than_the_cache_is_not_kept_and_removes_nothing() {
     let mut cache = cache(2);
     assert!(put(&mut cache, at(0), 1, 7).kept);
     let stored = cache.put(at(1), key(1), 8, sized(2001));
-    let expected = Stored {
+    let expected = PutOutcome {
         bytes: 2001,
-        ..Stored::default()
+        ..PutOutcome::default()
     };
     assert_eq!(stored, expected);
     assert_eq!(cache.put(at(1), key(2), 8, u64::MAX).bytes, u64::MAX);
-    assert_eq!(cache.get(at(1), &key(1)).found, hit(&7, at(0)));
+    assert_eq!(answer(cache.get(at(1), &key(1))), hit(7, at(0)));
     let stored = cache.put(at(1), key(3), 8, sized(2000));
     assert_eq!((stored.kept, stored.evicted_for_room), (true, 1));
     assert!(!Cache::new(&settings(0, 9000)).put(at(0), key(1), 1, 1).kept);
 }
 
 #[test]
-fn new_bounds_hold_at_once() {
+fn new_limits_apply_at_once() {
     let mut cache = cache(4);
     for name in 0..4 {
         assert!(put(&mut cache, at(u64::from(name)), name, 0).kept);
@@ -157,18 +163,18 @@ fn new_bounds_hold_at_once() {
 }
 
 #[test]
-fn a_longer_ttl_brings_nothing_back_also_where_nobody_asked_meanwhile() {
+fn a_longer_ttl_restores_no_expired_entry() {
     let mut cache = Cache::new(&settings(3, 4000));
     assert!(put(&mut cache, at(0), 1, 7).kept);
     assert!(put(&mut cache, at(2), 2, 8).kept);
     let removed = cache.configure(at(4), &settings(60, 4000));
     assert_eq!((removed.expired, removed.evicted), (1, 0));
     assert_eq!(cache.get(at(4), &key(1)), miss(MissReason::Expired));
-    assert_eq!(cache.get(at(4), &key(2)).found, hit(&8, at(2)));
+    assert_eq!(answer(cache.get(at(4), &key(2))), hit(8, at(2)));
 }
 
 #[test]
-fn clearing_forgets_also_why_something_is_missing() {
+fn clear_also_forgets_the_reasons_of_removals() {
     let mut cache = cache(1);
     assert!(put(&mut cache, at(0), 1, 0).kept);
     assert!(put(&mut cache, at(0), 2, 0).kept);
@@ -179,26 +185,26 @@ fn clearing_forgets_also_why_something_is_missing() {
 }
 
 #[test]
-fn a_caller_who_arrives_late_makes_nothing_younger() {
+fn a_timestamp_older_than_the_latest_makes_no_entry_younger() {
     let mut cache = cache(4);
     assert_eq!(cache.sweep(at(100)), 0);
-    // read its clock before the sweep did
+    // this caller read the clock before the sweep did
     assert!(put(&mut cache, at(90), 1, 7).kept);
     assert_eq!(cache.next_expiry(), Some(at(160)));
-    assert_eq!(cache.get(at(50), &key(1)).found, hit(&7, at(100)));
+    assert_eq!(answer(cache.get(at(50), &key(1))), hit(7, at(100)));
     assert_eq!(cache.sweep(at(160)), 1);
     assert_eq!(cache.get(at(50), &key(1)), miss(MissReason::Expired));
 }
 
 #[test]
-fn a_ttl_longer_than_time_never_ends() {
+fn the_longest_ttl_never_expires() {
     let mut cache = Cache::new(&CacheSettings {
         ttl: Duration::MAX,
         ..settings(0, 9000)
     });
     assert!(cache.put(at(0), key(1), 7, 1).kept);
     assert_eq!(cache.next_expiry(), Some(Timestamp::MAX));
-    assert_eq!(cache.get(Timestamp::MAX, &key(1)).found, hit(&7, at(0)));
+    assert_eq!(answer(cache.get(Timestamp::MAX, &key(1))), hit(7, at(0)));
 }
 
 #[test]
@@ -211,8 +217,8 @@ fn debug_shows_bounds_and_no_answer() {
     );
 }
 
-/// The same promises in the plainest way: one list, searched from end to end. The hand and the walk are
-/// those of the paper's algorithm 1.
+/// A model of the same semantics: one list, searched from end to end. The hand moves as in the paper's algorithm
+/// 1.
 #[derive(Debug, Default)]
 struct Model {
     ttl: u64,
@@ -220,9 +226,9 @@ struct Model {
     now: u64,
     /// Oldest first.
     rows: Vec<Row>,
-    /// The row that is judged next; the oldest if none.
+    /// The row that is judged next; `None` for the oldest.
     hand: Option<u32>,
-    gone: Vec<(u8, MissReason)>,
+    removed: Vec<(u8, MissReason)>,
     last_version: u64,
 }
 
@@ -245,7 +251,7 @@ impl Model {
     fn remove(&mut self, at: usize) -> Row {
         let row = self.rows.remove(at);
         if self.hand == Some(row.value) {
-            // what stands there now is the next newer one
+            // the row at this index is the next newer one now
             self.hand = self.rows.get(at).map(|row| row.value);
         }
         row
@@ -259,7 +265,7 @@ impl Model {
             .position(|row| self.now - row.stored_at >= self.ttl)
         {
             let row = self.remove(at);
-            self.gone.push((row.name / 3, MissReason::Expired));
+            self.removed.push((row.name / 3, MissReason::Expired));
             expired += 1;
         }
         expired
@@ -283,22 +289,22 @@ impl Model {
             }
             self.hand = Some(self.rows[at].value);
             let row = self.remove(at);
-            self.gone.push((row.name / 3, MissReason::Evicted));
+            self.removed.push((row.name / 3, MissReason::Evicted));
             evicted += 1;
         }
         evicted
     }
 
     fn reason(&self, name: u8) -> MissReason {
-        let latest = self.gone.iter().rev().find(|(group, _)| *group == name / 3);
+        let latest = self.removed.iter().rev().find(|(group, _)| *group == name / 3);
         latest.map_or(MissReason::NeverSeen, |&(_, reason)| reason)
     }
 
-    fn put(&mut self, name: u8, value: u32, bytes: u64) -> Stored {
-        let mut stored = Stored {
+    fn put(&mut self, name: u8, value: u32, bytes: u64) -> PutOutcome {
+        let mut stored = PutOutcome {
             bytes,
             expired: self.sweep(),
-            ..Stored::default()
+            ..PutOutcome::default()
         };
         if bytes > self.max_bytes || self.ttl == 0 {
             return stored;
@@ -306,8 +312,7 @@ impl Model {
         let mut visited = false;
         if let Some(at) = self.rows.iter().position(|row| row.name / 3 == name / 3) {
             let row = self.remove(at);
-            stored.replaced = row.name == name;
-            stored.older = stored.replaced.then_some(row.version);
+            stored.replaced = (row.name == name).then_some(row.version);
             stored.evicted_for_room = u64::from(row.name != name);
             visited = row.name == name && row.visited;
         }
@@ -357,10 +362,10 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// Whole results compared with the model after every operation, and the invariants of semantics 5
-    /// checked beside it: 23 (the key decides), 28 (bytes and TTL), and that the counts add up.
+    /// Compares whole results with the model after every operation, and checks invariants 23 (the key decides)
+    /// and 28 (bytes and TTL), and that the counts add up.
     #[test]
-    fn it_does_what_a_plain_list_does(
+    fn agrees_with_a_plain_list(
         ops in prop::collection::vec((op(), prop_oneof![3 => Just(0), 1 => 0..9u64]), 1..120),
         ttl in 1..40u64, max_bytes in 200..2000u64,
     ) {
@@ -379,14 +384,13 @@ proptest! {
                     let collides = model.rows.iter().any(|row| row.name / 3 == name / 3);
                     let reason = if collides { MissReason::Collision } else { model.reason(name) };
                     let expected = model.get(name);
-                    let found = match &expected {
-                        Some((value, stored_at)) => hit(value, at(*stored_at)),
-                        None => Found::Miss(reason),
-                    };
+                    let expected = expected.map_or(Err(reason), |(value, stored_at)| hit(value, at(stored_at)));
                     let lookup = cache.get(now, &colliding(name));
-                    prop_assert_eq!(&lookup, &Lookup { found, expired });
-                    if let Found::Hit { value, stored_at } = lookup.found {
-                        prop_assert_eq!(put_names[*value as usize], Some(name));
+                    prop_assert_eq!(lookup.expired, expired);
+                    let found = answer(lookup);
+                    prop_assert_eq!(found, expected);
+                    if let Ok((value, stored_at)) = found {
+                        prop_assert_eq!(put_names[value as usize], Some(name));
                         prop_assert!(now.since(stored_at) < Duration::from_secs(model.ttl));
                     }
                 }
@@ -395,7 +399,7 @@ proptest! {
                     let stored = cache.put(now, colliding(name), value, sized(bytes));
                     prop_assert_eq!(stored, model.put(name, value, bytes));
                     kept += u64::from(stored.kept);
-                    left += stored.expired + stored.evicted_for_room + u64::from(stored.replaced);
+                    left += stored.expired + stored.evicted_for_room + u64::from(stored.replaced.is_some());
                 }
                 Op::Touch(name) => {
                     if let Some(row) = model.rows.iter_mut().find(|row| row.name == name) {
@@ -406,7 +410,7 @@ proptest! {
                 Op::Discard(name) => {
                     if let Some(at) = model.rows.iter().position(|row| row.name == name) {
                         let version = model.remove(at).version;
-                        model.gone.push((name / 3, MissReason::Evicted));
+                        model.removed.push((name / 3, MissReason::Evicted));
                         prop_assert!(cache.discard(version));
                         prop_assert!(!cache.discard(version));
                         left += 1;
@@ -442,7 +446,7 @@ proptest! {
                 let row = model.rows.iter().find(|row| row.version == version);
                 let row = row.filter(|row| model.now - row.stored_at < model.ttl);
                 let peeked = cache.peek(now, version);
-                let peeked = peeked.map(|peeked| (peeked.key.clone(), *peeked.value, peeked.stored_at));
+                let peeked = peeked.map(|stored| (stored.key.clone(), *stored.value, stored.stored_at));
                 prop_assert_eq!(peeked, row.map(|row| (colliding(row.name), row.value, at(row.stored_at))));
             }
             prop_assert_eq!(cache.bytes(), model.bytes());

@@ -1,30 +1,30 @@
-//! What stands around a prompt: the compatibility key of the semantic cache.
+//! The compatibility key of the semantic cache: a request without the text of its prompt.
 //!
-//! Two prompts are compared by meaning only where all else is the same: tenant, credential, upstream, model,
-//! system prompt, earlier turns, tools, response format, sampling. So the key is the canonical request with the
-//! text of the last message taken out, and nothing else: whatever a field is called, it counts. The shape of that
-//! message counts too (one string, or so many parts with such fields).
+//! Two prompts are compared by meaning only if all else is equal: tenant, credential, upstream, model, system
+//! prompt, earlier turns, tools, response format, sampling. So the key is the canonical request without the text
+//! of the last message; every other field counts, known or not. The structure of that message counts too (one
+//! string, or a list of parts with their fields).
 
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Fingerprint, RequestKey, Scope, push_body_of, push_scope};
+use super::{Fingerprint, RequestKey, Scope, push_body, push_scope};
 use crate::openai::ChatRequest;
 
-/// Another domain than that of requests: no key of the one kind equals one of the other.
+/// Distinct from the domain of requests: no key of one kind equals one of the other.
 const DOMAIN: &[u8] = b"seawall/around\x01";
 
 impl RequestKey {
-    /// The key of everything but the prompt, and the prompt. Nothing where there is no prompt to be compared:
-    /// the last message is not the person's, or has something other than text in it, or no text.
-    pub fn around_prompt(scope: &Scope<'_>, request: &ChatRequest) -> Option<(Self, String)> {
+    /// Returns the key of the request without its prompt, and the prompt. `None` if there is no prompt to
+    /// compare: the last message is not the user's, has content other than text, or has no text.
+    pub fn without_prompt(scope: &Scope<'_>, request: &ChatRequest) -> Option<(Self, String)> {
         let messages = request.messages();
         let (last, earlier) = messages.split_last()?;
-        let (prompt, hollow) = take_out_text(last)?;
+        let (prompt, emptied) = take_text(last)?;
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(DOMAIN);
         push_scope(&mut out, scope);
-        push_body_of(&mut out, request, Some((earlier, &hollow)));
+        push_body(&mut out, request, Some((earlier, &emptied)));
         let key = Self {
             fingerprint: Fingerprint(xxh3_128(&out)),
             canonical: out.into(),
@@ -32,22 +32,18 @@ impl RequestKey {
         Some((key, prompt))
     }
 
-    /// The prompt of a request, read from its key: what [`around_prompt`](Self::around_prompt) gave for it.
+    /// Returns the prompt of a request, read from its key; the same as [`without_prompt`](Self::without_prompt)
+    /// returns.
     pub fn prompt(&self) -> Option<String> {
-        let mut rest = self.canonical.strip_prefix(super::DOMAIN)?;
-        for _ in 0..super::SCOPE_PARTS {
-            let (length, after) = rest.split_at_checked(8)?;
-            let length = u64::from_le_bytes(length.try_into().ok()?);
-            rest = after.get(usize::try_from(length).ok()?..)?;
-        }
-        let body: Map<String, Value> = serde_json::from_slice(rest).ok()?;
-        let (prompt, _) = take_out_text(body.get("messages")?.as_array()?.last()?)?;
+        let (_, body) = self.split()?;
+        let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        let (prompt, _) = take_text(body.get("messages")?.as_array()?.last()?)?;
         Some(prompt)
     }
 }
 
-/// The text of a person's message, and the message without it.
-fn take_out_text(message: &Value) -> Option<(String, Value)> {
+/// Returns the text of a user message, and the message without it.
+fn take_text(message: &Value) -> Option<(String, Value)> {
     let fields = message.as_object()?;
     if fields.get("role")? != "user" {
         return None;
@@ -56,7 +52,7 @@ fn take_out_text(message: &Value) -> Option<(String, Value)> {
         Value::String(text) => (text.clone(), Value::from("")),
         Value::Array(parts) => {
             let mut texts = Vec::with_capacity(parts.len());
-            let mut hollow = Vec::with_capacity(parts.len());
+            let mut emptied = Vec::with_capacity(parts.len());
             for part in parts {
                 let mut part = part.as_object()?.clone();
                 if part.get("type")? != "text" {
@@ -66,15 +62,15 @@ fn take_out_text(message: &Value) -> Option<(String, Value)> {
                     Value::String(text) => texts.push(text),
                     _ => return None,
                 }
-                hollow.push(Value::Object(part));
+                emptied.push(Value::Object(part));
             }
-            (texts.join("\n"), Value::Array(hollow))
+            (texts.join("\n"), Value::Array(emptied))
         }
         _ => return None,
     };
-    let mut hollow = fields.clone();
-    hollow.insert("content".to_owned(), content);
-    (!prompt.trim().is_empty()).then_some((prompt, Value::Object(hollow)))
+    let mut emptied = fields.clone();
+    emptied.insert("content".to_owned(), content);
+    (!prompt.trim().is_empty()).then_some((prompt, Value::Object(emptied)))
 }
 
 #[cfg(test)]
@@ -93,12 +89,12 @@ mod tests {
             route: "chat/completions",
         };
         let request = ChatRequest::try_from(body).unwrap();
-        let around = RequestKey::around_prompt(&scope, &request);
+        let context = RequestKey::without_prompt(&scope, &request);
         let full = RequestKey::new(&scope, &request);
-        // whichever way it is read, the prompt is the same
-        assert_eq!(full.prompt(), around.as_ref().map(|(_, prompt)| prompt.clone()));
-        assert!(around.as_ref().is_none_or(|(key, _)| *key != full));
-        around
+        // both ways of reading the prompt agree
+        assert_eq!(full.prompt(), context.as_ref().map(|(_, prompt)| prompt.clone()));
+        assert!(context.as_ref().is_none_or(|(key, _)| *key != full));
+        context
     }
 
     fn ask(content: impl Into<Value>) -> Value {
@@ -106,11 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_text_of_the_last_message_does_not_count() {
+    fn every_field_counts_except_the_text_of_the_last_message() {
         let (one, prompt) = key_of("ana", ask("What is a wave?")).unwrap();
         let (other, _) = key_of("ana", ask("What \"is\"\na tide?")).unwrap();
         assert_eq!((one.clone(), prompt.as_str()), (other, "What is a wave?"));
-        // what travels and is filed does not count here either
+        // ignored fields do not count here either
         let mut filed = ask("x");
         filed["metadata"] = json!({ "trace": 1 });
         assert_eq!(key_of("ana", filed).unwrap().0, one);
@@ -131,7 +127,7 @@ mod tests {
             with("seed", json!(5)),
             with("tools", json!([])),
             with("response_format", json!({ "type": "json_object" })),
-            with("nobody_has_heard_of_it", json!(null)),
+            with("an_unknown_field", json!(null)),
             key_of("ana", turns).unwrap().0,
             key_of("ana", ask(json!([{ "type": "text", "text": "What is a wave?" }])))
                 .unwrap()
@@ -144,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_text_are_one_prompt_and_their_other_fields_count() {
+    fn text_parts_are_joined_and_their_other_fields_count() {
         let parts = |a: &str, b: &str| json!([{ "type": "text", "text": a }, { "type": "text", "text": b }]);
         let (one, prompt) = key_of("ana", ask(parts("a", "b"))).unwrap();
         let (other, _) = key_of("ana", ask(parts("c", "d"))).unwrap();
@@ -157,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_of_a_person_has_no_key() {
+    fn a_last_message_that_is_not_user_text_has_no_key() {
         let image = json!([{ "type": "text", "text": "a" }, { "type": "image_url", "image_url": {} }]);
         let no_text = json!([{ "type": "text" }]);
         let rows = [

@@ -36,12 +36,7 @@ fn with(fields: &str) -> RequestKey {
 
 /// The canonical JSON at the end of a key's bytes.
 fn body_of(key: &RequestKey) -> &[u8] {
-    let mut rest = key.canonical().strip_prefix(DOMAIN).unwrap();
-    for _ in 0..4 {
-        let (length, tail) = rest.split_first_chunk::<8>().unwrap();
-        rest = &tail[usize::try_from(u64::from_le_bytes(*length)).unwrap()..];
-    }
-    rest
+    key.split().unwrap().1
 }
 
 #[test]
@@ -62,7 +57,7 @@ fn the_canonical_form_and_its_fingerprint_are_pinned() {
 }
 
 #[test]
-fn a_fingerprint_is_32_digits_and_reads_back() {
+fn a_fingerprint_has_32_digits_and_round_trips() {
     let fingerprint = Fingerprint(0x0123_4567_89ab_cdef);
     assert_eq!(fingerprint.to_string(), "00000000000000000123456789abcdef");
     assert_eq!(Fingerprint(0xfeed_beef << 96).short(), "feedbeef");
@@ -99,7 +94,7 @@ fn every_part_of_the_scope_counts() {
             route: "/v1/completions",
             ..base
         },
-        // the same bytes, cut elsewhere
+        // the same bytes, split elsewhere
         Scope {
             upstream: "http://127.0.0.1:8033/v1",
             route: "/chat/completions",
@@ -114,7 +109,7 @@ fn every_part_of_the_scope_counts() {
 }
 
 #[test]
-fn numbers_of_the_body_count_by_value_and_those_inside_by_spelling() {
+fn top_level_numbers_count_by_value_and_nested_ones_by_notation() {
     let same = [
         (r#","temperature":0"#, r#","temperature":0.0"#),
         (r#","temperature":0"#, r#","temperature":-0.0"#),
@@ -171,7 +166,7 @@ fn ignored_fields_are_ignored_at_the_top_only() {
 }
 
 #[test]
-fn a_key_shows_its_name_and_its_length_but_no_prompt() {
+fn debug_shows_fingerprint_and_length_but_no_prompt() {
     let key = RequestKey::forced(0xab, b"secret");
     assert_eq!(
         format!("{key:?}"),
@@ -179,7 +174,7 @@ fn a_key_shows_its_name_and_its_length_but_no_prompt() {
     );
 }
 
-/// Any JSON, as a server may get it.
+/// Random JSON.
 fn json_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -187,7 +182,7 @@ fn json_value() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
         any::<f64>()
-            .prop_filter("read back exactly", |float| reads_back(*float))
+            .prop_filter("read back exactly", |float| round_trips(*float))
             .prop_map(Value::from),
         (-3..3i32).prop_map(|n| Value::from(f64::from(n))),
         (-3..3i32).prop_map(Value::from),
@@ -202,13 +197,13 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Without its `float_roundtrip`, `serde_json` reads some long fractions one unit off: its affair, not the
-/// key's, which is made of what was read.
-fn reads_back(float: f64) -> bool {
+/// Without its `float_roundtrip`, `serde_json` reads some long fractions one unit off. The key is built from the
+/// value read, so that is not its concern.
+fn round_trips(float: f64) -> bool {
     serde_json::from_str::<Value>(&json!(float).to_string()).is_ok_and(|back| back == json!(float))
 }
 
-/// Short, from few characters, so that what must be escaped comes often and near-collisions happen.
+/// Short texts of few characters, so that escapes and near-collisions are frequent.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[ab\"\\\\,:{}\\[\\]\\x00-\\x1f\u{7f}é]{0,5}", "\\PC{0,8}"]
 }
@@ -223,20 +218,20 @@ fn body() -> impl Strategy<Value = Map<String, Value>> {
         .prop_map(|fields| fields.into_iter().collect())
 }
 
-/// Equality of bodies as the key means it: numbers at the top by value, all else exactly.
-fn means_the_same(a: &ChatRequest, b: &ChatRequest) -> bool {
+/// Equality of bodies as the key defines it: top-level numbers by value, all else exactly.
+fn is_same_body(a: &ChatRequest, b: &ChatRequest) -> bool {
     let by_value = |request: &ChatRequest| -> Vec<(String, String)> {
         let fields = request.body().iter();
         fields
             .map(|(field, value)| {
                 let shown = match value.as_f64().filter(|_| value.is_f64()) {
-                    // a whole f64 has exactly the value of one integer, if there are integers so large
+                    // a whole f64 equals exactly one integer, within the range of integers
                     Some(float)
                         if float.fract() == 0.0 && (-(2f64.powi(63))..2f64.powi(64)).contains(&float) =>
                     {
                         (float as i128).to_string()
                     }
-                    // 17 digits tell any two f64 apart
+                    // 17 digits distinguish any two f64
                     Some(float) => format!("{float:.17e}"),
                     None => value.to_string(),
                 };
@@ -248,7 +243,7 @@ fn means_the_same(a: &ChatRequest, b: &ChatRequest) -> bool {
 }
 
 #[test]
-fn a_whole_fraction_beyond_2_to_the_53_is_the_integer_of_its_value_and_of_no_other() {
+fn a_whole_float_beyond_2_to_the_53_equals_only_the_integer_of_its_value() {
     let with = |value: Value| key(&request([("a".to_owned(), value)].into_iter().collect()));
     let float = with((-9.470_620_220_827_952e16).into());
     assert_eq!(float, with((-94_706_202_208_279_520_i64).into()));
@@ -256,33 +251,32 @@ fn a_whole_fraction_beyond_2_to_the_53_is_the_integer_of_its_value_and_of_no_oth
 }
 
 proptest! {
-    /// Nothing is lost: the canonical JSON is JSON, and reads back as the body. So different bodies have
-    /// different canonical bytes.
+    /// The canonical JSON is JSON and parses to the same body, so different bodies have different canonical bytes.
     #[test]
-    fn the_canonical_body_reads_back(body in body()) {
+    fn the_canonical_body_round_trips(body in body()) {
         let request = request(body);
         let key = key(&request);
         let back = Value::Object(serde_json::from_slice(body_of(&key)).unwrap());
         // not through `TryFrom`: the fields may have any type here
         let back = self::request(back.as_object().cloned().unwrap_or_default());
         prop_assert_eq!(self::key(&back), key);
-        prop_assert!(means_the_same(&back, &request), "{:?} {:?}", back, request);
+        prop_assert!(is_same_body(&back, &request), "{:?} {:?}", back, request);
     }
 
     #[test]
-    fn two_bodies_share_a_key_only_if_they_mean_the_same(a in body(), b in body()) {
+    fn two_bodies_share_a_key_only_if_they_are_the_same(a in body(), b in body()) {
         let (a, b) = (request(a), request(b));
-        prop_assert_eq!(key(&a) == key(&b), means_the_same(&a, &b));
+        prop_assert_eq!(key(&a) == key(&b), is_same_body(&a, &b));
     }
 
-    /// One field more, less, or other: another key.
+    /// A field added, removed or changed gives another key.
     #[test]
     fn any_field_that_differs_changes_the_canonical_bytes(
         body in body(), field in field_name(), value in json_value(),
     ) {
         let before = request(body);
         let after = before.clone().with(&field, value);
-        prop_assume!(!means_the_same(&before, &after));
+        prop_assume!(!is_same_body(&before, &after));
         prop_assert_ne!(key(&before).canonical().to_vec(), key(&after).canonical().to_vec());
     }
 
@@ -312,9 +306,9 @@ proptest! {
         prop_assert_eq!(ka == kb, a == b && ca == cb);
     }
 
-    /// Parts may hold any bytes, also those that look like a length or like another part.
+    /// Parts may contain any bytes, also those that look like a length or another part.
     #[test]
-    fn parts_cannot_flow_into_each_other(a in "[\0\u{1}/h]{0,12}", b in "[\0\u{1}/h]{0,12}", cut in 0..24usize) {
+    fn parts_have_unambiguous_borders(a in "[\0\u{1}/h]{0,12}", b in "[\0\u{1}/h]{0,12}", cut in 0..24usize) {
         let user = UserId::new("ada");
         let request = ChatRequest::prompt("hi");
         let whole = format!("{a}{b}");
@@ -326,7 +320,7 @@ proptest! {
     }
 
     #[test]
-    fn fingerprints_read_back(bits in any::<u128>()) {
+    fn fingerprints_round_trip(bits in any::<u128>()) {
         let fingerprint = Fingerprint(bits);
         prop_assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
         prop_assert_eq!(json!(fingerprint), json!(format!("{bits:032x}")));

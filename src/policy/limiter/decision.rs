@@ -104,7 +104,7 @@ pub enum PollOutcome {
     NotQueued,
 }
 
-/// What an admitted attempt used.
+/// The usage of an admitted attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// It was never sent: the request and its tokens are refunded.

@@ -47,14 +47,15 @@ impl UserQueue {
 /// The virtual clock of start-time fair queueing over user queues (Goyal, Vin, Cheng: Start-time Fair Queueing,
 /// SIGCOMM '96).
 ///
-/// The cost of a call is its demand on the scarcer bucket, over the user's weight: the larger of its share of the
-/// requests and its share of the LLM tokens, each as the time in which that amount is refilled (dominant resource,
-/// Ghodsi et al., Dominant Resource Fairness, NSDI '11). Its start tag is the later of the virtual time and the
-/// finish tag of the user's previous call; its finish tag is the start tag plus the cost. The smallest start tag is
-/// admitted first, and the virtual time is the latest start tag admitted.
+/// The cost of a call is its demand on the scarcer bucket, over the user's weight: the larger of its share of
+/// the requests and its share of the LLM tokens, each as the time in which that amount is refilled (dominant
+/// resource, Ghodsi et al., Dominant Resource Fairness, NSDI '11). Its start tag is the later of the virtual
+/// time and the finish tag of the user's previous call; its finish tag is the start tag plus the cost. The
+/// smallest start tag is admitted first, and the virtual time is the latest start tag admitted.
 ///
-/// A tag is fixed when a waiter becomes the head of its user queue, and only an admission moves the finish tag: a
-/// waiter that leaves costs its user nothing. A returning user starts at the virtual time: idle time earns no credit.
+/// A tag is fixed when a waiter becomes the head of its user queue, and only an admission moves the finish tag:
+/// a waiter that leaves costs its user nothing. A returning user starts at the virtual time: idle time earns no
+/// credit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct VirtualClock {
     order: QueueOrder,

@@ -1,8 +1,9 @@
 //! All user queues: waiters, order of admission and the users' own buckets.
 //!
-//! At most `max_users` queues, plus one for each user the policy names, plus one that all users beyond share. A queue
-//! is reassigned to another user only when it is indistinguishable from a new one: no waiter, no open grant, full
-//! buckets and a finish tag in the past. A queue dropped with an empty bucket would come back with a full one.
+//! At most `max_users` queues, plus one for each user the policy names, plus one that all users beyond share. A
+//! queue is reassigned to another user only when it is indistinguishable from a new one: no waiter, no open
+//! grant, full buckets and a finish tag in the past. A queue dropped with an empty bucket would come back with a
+//! full one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -262,8 +263,8 @@ impl UserQueues {
         }
     }
 
-    /// Records a grant to a waiter or to an arriving call. Nothing is charged while the limiter is off. Returns the
-    /// version of the settings.
+    /// Records a grant to a waiter or to an arriving call. Nothing is charged while the limiter is off. Returns
+    /// the version of the settings.
     pub(super) fn admit(
         &mut self,
         now: Timestamp,

@@ -1,4 +1,4 @@
-//! What differs between two requests, for people.
+//! The differences between two requests, for display.
 
 use serde_json::Value;
 
@@ -8,54 +8,54 @@ use crate::event::{DiffKind, FieldDiff};
 use crate::policy::fingerprint::RequestKey;
 use crate::text::SafeText;
 
-/// Differences told in full.
-const TOLD: usize = 4;
+/// Differences that are described.
+const MAX_DIFFS: usize = 4;
 /// Characters of the stored prompt.
-const PROMPT: usize = 80;
-/// Characters of a part of a difference: `kind` cuts by graphemes before.
-const SHOWN: usize = 160;
+const PROMPT_CHARS: usize = 80;
+/// Characters of an excerpt, which `kind` has shortened by graphemes before.
+const EXCERPT_CHARS: usize = 160;
 /// Characters of the name of a field.
-const NAME: usize = 40;
+const NAME_CHARS: usize = 40;
 
-/// What differs between a request and a stored one.
+/// The differences between a request and a stored one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The beginning of the stored prompt; empty where it is another user's and not the same.
+pub struct RequestDiff {
+    /// The start of the stored prompt, at most 80 characters; empty if it is another user's and differs.
     pub prompt: SafeText,
-    /// The most telling first, at most four.
+    /// At most four differing fields, the most relevant first.
     pub differs: Vec<FieldDiff>,
-    /// How many fields differ in all.
+    /// The number of all differing fields.
     pub fields: u32,
 }
 
-/// Compares two requests. Nothing if one of them is no chat request, or if they are alike.
+/// Compares two requests. Returns `None` if one of them is not a chat request, or if they are equal.
 ///
-/// Of another user's request only what is the same can be read here: its texts are left out.
+/// The texts of another user's request are omitted, except where they are the same.
 ///
 /// Cost: one comparison of the bytes of both, and the texts of at most four fields.
-pub fn diff(here: &RequestKey, stored: &RequestKey) -> Option<Difference> {
-    let (here, stored) = (Parts::of(here)?, Parts::of(stored)?);
+pub fn diff(here: &RequestKey, stored: &RequestKey) -> Option<RequestDiff> {
+    let (here, stored) = (Parts::from_key(here)?, Parts::from_key(stored)?);
     let mut fields = differing(&here, &stored);
     if fields.is_empty() {
         return None;
     }
     fields.sort_by_key(Field::rank);
     let foreign = here.user != stored.user;
-    let tell = |field: &Field<'_>| {
-        let mut told = field.tell(&here, &stored);
+    let describe = |field: &Field<'_>| {
+        let mut diff = field.describe(&here, &stored);
         if foreign && !matches!(field, Field::User) {
-            told.stored = SafeText::default();
+            diff.stored = SafeText::default();
         }
-        told
+        diff
     };
     let prompt = if foreign && here.prompt != stored.prompt {
         SafeText::default()
     } else {
-        SafeText::excerpt(&message_text(stored.prompt), PROMPT)
+        SafeText::excerpt(&message_text(stored.prompt), PROMPT_CHARS)
     };
-    Some(Difference {
+    Some(RequestDiff {
         prompt,
-        differs: fields.iter().take(TOLD).map(tell).collect(),
+        differs: fields.iter().take(MAX_DIFFS).map(describe).collect(),
         fields: u32::try_from(fields.len()).unwrap_or(u32::MAX),
     })
 }
@@ -69,7 +69,7 @@ enum Field<'a> {
     System,
     Turns,
     Prompt,
-    /// Name, and the values where there are any.
+    /// Name, and the values if present.
     Body(&'a [u8], Option<&'a [u8]>, Option<&'a [u8]>),
 }
 
@@ -118,7 +118,7 @@ fn differing<'a>(here: &Parts<'a>, stored: &Parts<'a>) -> Vec<Field<'a>> {
 }
 
 impl Field<'_> {
-    /// What a person can do something about comes first; that the prompt differs is the least news.
+    /// Order of relevance: differences that can be fixed come first, a different prompt last.
     fn rank(&self) -> u8 {
         match self {
             Self::User => 0,
@@ -143,42 +143,37 @@ impl Field<'_> {
             Self::Body(name, ..) => {
                 let quoted = [b"\"", *name, b"\""].concat();
                 let name = serde_json::from_slice::<String>(&quoted).unwrap_or_default();
-                SafeText::excerpt(&name, NAME)
+                SafeText::excerpt(&name, NAME_CHARS)
             }
         }
     }
 
-    fn tell(&self, here: &Parts<'_>, stored: &Parts<'_>) -> FieldDiff {
+    fn describe(&self, here: &Parts<'_>, stored: &Parts<'_>) -> FieldDiff {
         let field = self.name();
         match self {
-            Self::Key => FieldDiff {
-                field,
-                how: DiffKind::Value,
-                here: SafeText::default(),
-                stored: SafeText::default(),
-            },
-            Self::User => plain(field, &lossy(here.user), &lossy(stored.user)),
+            Self::Key => field_diff(field, DiffKind::Value, "", ""),
+            Self::User => field_diff(field, DiffKind::Value, &lossy(here.user), &lossy(stored.user)),
             Self::Upstream => {
                 let address = |parts: &Parts<'_>| format!("{}/{}", lossy(parts.upstream), lossy(parts.route));
-                plain(field, &address(here), &address(stored))
+                field_diff(field, DiffKind::Value, &address(here), &address(stored))
             }
             Self::System => {
                 let order = is_permuted(&here.system, &stored.system);
-                texts(field, &joined(&here.system), &joined(&stored.system), order)
+                text_diff(field, &joined(&here.system), &joined(&stored.system), order)
             }
             Self::Turns => {
                 let order = is_permuted(&here.turns, &stored.turns);
-                texts(field, &spoken(&here.turns), &spoken(&stored.turns), order)
+                text_diff(field, &transcript(&here.turns), &transcript(&stored.turns), order)
             }
             Self::Prompt => {
                 let (mut a, mut b) = (message_text(here.prompt), message_text(stored.prompt));
                 if a == b {
-                    // the same words, and another picture or name
+                    // the same text, and another image or name
                     (a, b) = (lossy(here.prompt), lossy(stored.prompt));
                 }
-                texts(field, &a, &b, false)
+                text_diff(field, &a, &b, false)
             }
-            Self::Body(_, here, stored) => values(field, *here, *stored),
+            Self::Body(_, here, stored) => value_diff(field, *here, *stored),
         }
     }
 }
@@ -187,35 +182,29 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn plain(field: SafeText, here: &str, stored: &str) -> FieldDiff {
-    let (a, b) = kind::excerpts(here, stored, DiffKind::Value);
+fn field_diff(field: SafeText, how: DiffKind, here: &str, stored: &str) -> FieldDiff {
+    let (here, stored) = kind::excerpts(here, stored, how);
     FieldDiff {
         field,
-        how: DiffKind::Value,
-        here: SafeText::excerpt(&a, SHOWN),
-        stored: SafeText::excerpt(&b, SHOWN),
+        how,
+        here: SafeText::excerpt(&here, EXCERPT_CHARS),
+        stored: SafeText::excerpt(&stored, EXCERPT_CHARS),
     }
 }
 
-/// How two texts differ; an empty one is none.
-fn texts(field: SafeText, here: &str, stored: &str, order: bool) -> FieldDiff {
+/// The difference of two texts; an empty text counts as absent.
+fn text_diff(field: SafeText, here: &str, stored: &str, order: bool) -> FieldDiff {
     let how = match (here.is_empty(), stored.is_empty()) {
         (false, true) => DiffKind::Added,
         (true, false) => DiffKind::Missing,
         _ if order => DiffKind::Order,
-        _ => kind::kind(here, stored),
+        _ => kind::diff_kind(here, stored),
     };
-    let (a, b) = kind::excerpts(here, stored, how);
-    FieldDiff {
-        field,
-        how,
-        here: SafeText::excerpt(&a, SHOWN),
-        stored: SafeText::excerpt(&b, SHOWN),
-    }
+    field_diff(field, how, here, stored)
 }
 
-/// How two values of a field of the body differ.
-fn values(field: SafeText, here: Option<&[u8]>, stored: Option<&[u8]>) -> FieldDiff {
+/// The difference of two values of a field of the body.
+fn value_diff(field: SafeText, here: Option<&[u8]>, stored: Option<&[u8]>) -> FieldDiff {
     let parsed = |bytes: Option<&[u8]>| bytes.and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
     let text = |value: &Option<Value>, bytes: Option<&[u8]>| match value {
         Some(Value::String(text)) => text.clone(),
@@ -227,37 +216,32 @@ fn values(field: SafeText, here: Option<&[u8]>, stored: Option<&[u8]>) -> FieldD
         (Some(_), None) => DiffKind::Added,
         (None, Some(_)) => DiffKind::Missing,
         (Some(Value::Number(_)), Some(Value::Number(_))) => DiffKind::Number,
-        (Some(Value::String(_)), Some(Value::String(_))) => kind::kind(&a, &b),
+        (Some(Value::String(_)), Some(Value::String(_))) => kind::diff_kind(&a, &b),
         (Some(Value::Array(_) | Value::Object(_)), Some(Value::Array(_) | Value::Object(_))) => {
             let names = (tool_names(ours.as_ref()), tool_names(theirs.as_ref()));
             ours.iter_mut().chain(&mut theirs).for_each(sort_arrays);
             if ours == theirs {
-                return match names {
-                    (Some(a), Some(b)) if a != b => texts(field, &a, &b, true),
-                    _ => texts(field, &a, &b, true),
+                let (a, b) = match names {
+                    (Some(ours), Some(theirs)) if ours != theirs => (ours, theirs),
+                    _ => (a, b),
                 };
+                return text_diff(field, &a, &b, true);
             }
-            kind::kind(&a, &b)
+            kind::diff_kind(&a, &b)
         }
         _ => DiffKind::Value,
     };
-    let (a, b) = kind::excerpts(&a, &b, how);
-    FieldDiff {
-        field,
-        how,
-        here: SafeText::excerpt(&a, SHOWN),
-        stored: SafeText::excerpt(&b, SHOWN),
-    }
+    field_diff(field, how, &a, &b)
 }
 
-/// `weather, clock`.
+/// The names of tools: `weather, clock`.
 fn tool_names(value: Option<&Value>) -> Option<String> {
     let tools = value?.as_array()?.iter();
     let names: Option<Vec<&str>> = tools.map(|tool| tool["function"]["name"].as_str()).collect();
     names.map(|names| names.join(", "))
 }
 
-/// Puts every array in one order, so that the order no longer counts.
+/// Sorts every array, so that the order does not count.
 fn sort_arrays(value: &mut Value) {
     match value {
         Value::Array(values) => {
@@ -278,14 +262,14 @@ fn is_permuted<T: Ord + Copy>(a: &[T], b: &[T]) -> bool {
     a.len() == b.len() && sorted(a) == sorted(b)
 }
 
-/// The text of messages, one below the other.
+/// The texts of messages, one per line.
 fn joined(messages: &[&[u8]]) -> String {
     let texts: Vec<String> = messages.iter().map(|message| message_text(message)).collect();
     texts.join("\n")
 }
 
-/// Messages with who speaks, and marks for those told of elsewhere.
-fn spoken(turns: &[Turn<'_>]) -> String {
+/// Messages with their roles, and markers for those described elsewhere.
+fn transcript(turns: &[Turn<'_>]) -> String {
     let lines = turns.iter().map(|turn| match turn {
         Turn::Message(message) => {
             let role = serde_json::from_slice::<Value>(message)
@@ -300,7 +284,7 @@ fn spoken(turns: &[Turn<'_>]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The text of a message; the message as it stands where it has none.
+/// The text of a message; the raw message if it has none.
 fn message_text(message: &[u8]) -> String {
     if message.is_empty() {
         return String::new();
@@ -331,15 +315,15 @@ mod tests {
         key_of("ana", request)
     }
 
-    /// `field how here | stored`, of each difference.
-    fn told(here: &RequestKey, stored: &RequestKey) -> Vec<String> {
+    /// Each difference as `field how here | stored`.
+    fn described(here: &RequestKey, stored: &RequestKey) -> Vec<String> {
         let difference = diff(here, stored).unwrap();
-        let tell = |one: &FieldDiff| {
+        let describe = |one: &FieldDiff| {
             let how = format!("{:?}", one.how).to_lowercase();
             let (here, stored) = (one.here.as_str(), one.stored.as_str());
             format!("{} {how}: {here} | {stored}", one.field.as_str())
         };
-        difference.differs.iter().map(tell).collect()
+        difference.differs.iter().map(describe).collect()
     }
 
     fn asked(system: &str, prompt: &str) -> ChatRequest {
@@ -349,11 +333,11 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_in_the_system_prompt_is_found_and_shown() {
+    fn a_time_in_the_system_prompt_is_found_and_shown() {
         let here = key(&asked("You help. It is 10:32:01.", "hi"));
         let stored = key(&asked("You help. It is 10:35:59.", "hi"));
         assert_eq!(
-            told(&here, &stored),
+            described(&here, &stored),
             ["system prompt time: You help. It is 10:32:01. | You help. It is 10:35:59."]
         );
         assert_eq!(diff(&here, &here), None);
@@ -361,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_has_its_name_and_the_most_telling_comes_first() {
+    fn each_field_is_named_and_the_most_relevant_comes_first() {
         let plain = asked("s", "hi").max_tokens(9);
         let tool = |name: &str| json!({"type": "function", "function": {"name": name}});
         let here = plain
@@ -373,7 +357,7 @@ mod tests {
             .with("tools", json!([tool("weather"), tool("clock")]))
             .with("seed", 4);
         assert_eq!(
-            told(&key(&here), &key(&stored)),
+            described(&key(&here), &key(&stored)),
             [
                 "tools order: clock, weather | weather, clock",
                 "seed missing:  | 4",
@@ -390,28 +374,28 @@ mod tests {
         let alone = ChatRequest::prompt("hi");
         let longer = ChatRequest::new([Message::user("ho"), Message::assistant("he"), Message::user("hi")]);
         assert_eq!(
-            told(&key(&longer), &key(&alone)),
+            described(&key(&longer), &key(&alone)),
             ["earlier turns added: user: ho assistant: he | "]
         );
         let swapped = ChatRequest::new([Message::assistant("he"), Message::user("ho"), Message::user("hi")]);
         assert_eq!(
-            told(&key(&longer), &key(&swapped)),
+            described(&key(&longer), &key(&swapped)),
             ["earlier turns order: user: ho assistant: he | assistant: he user: ho"]
         );
         let behind = ChatRequest::new([Message::user("hi"), Message::system("s")]);
         let before = ChatRequest::new([Message::system("s"), Message::user("hi")]);
         assert_eq!(
-            told(&key(&behind), &key(&before)),
+            described(&key(&behind), &key(&before)),
             ["earlier turns added: (prompt) (system prompt) | "]
         );
     }
 
     #[test]
-    fn of_another_user_only_that_it_is_another_one_is_told() {
+    fn the_texts_of_another_user_are_not_shown() {
         let here = key_of("ana", &asked("s", "hi"));
         let same = diff(&here, &key_of("ben", &asked("s", "hi"))).unwrap();
         assert_eq!(
-            told(&here, &key_of("ben", &asked("s", "hi"))),
+            described(&here, &key_of("ben", &asked("s", "hi"))),
             ["user value: ana | ben"]
         );
         assert_eq!(same.prompt.as_str(), "hi");
@@ -422,25 +406,28 @@ mod tests {
     }
 
     #[test]
-    fn hostile_texts_are_made_printable_and_short() {
+    fn hostile_texts_become_printable_and_short() {
         let here = key(&asked(&"\u{1b}]0;x\u{7}\u{202e}".repeat(500), "p"));
         let stored = key(&asked(&format!("{}e", "\u{301}".repeat(5000)), "p").with("\u{1b}[2J", 1));
         for one in diff(&here, &stored).unwrap().differs {
             for text in [&one.field, &one.here, &one.stored] {
-                assert!(text.chars().count() <= SHOWN, "{text:?}");
+                assert!(text.chars().count() <= EXCERPT_CHARS, "{text:?}");
                 assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
             }
         }
     }
 
     #[test]
-    fn a_picture_that_differs_is_a_prompt_that_differs() {
+    fn a_different_image_is_a_different_prompt() {
         let with = |url: &str| {
             let picture = json!({"type": "image_url", "image_url": {"url": url}});
             ChatRequest::try_from(json!({"messages": [{"role": "user", "content": [picture]}]})).unwrap()
         };
-        let told = told(&key(&with("http://a/1.png")), &key(&with("http://a/2.png")));
-        assert!(told[0].starts_with("prompt "), "{told:?}");
-        assert!(told[0].contains("1.png") && told[0].contains("2.png"), "{told:?}");
+        let described = described(&key(&with("http://a/1.png")), &key(&with("http://a/2.png")));
+        assert!(described[0].starts_with("prompt "), "{described:?}");
+        assert!(
+            described[0].contains("1.png") && described[0].contains("2.png"),
+            "{described:?}"
+        );
     }
 }

@@ -1,27 +1,27 @@
-//! In what way two texts differ, and the part of them that shows it.
+//! The kind of difference between two texts, and the excerpt that shows it.
 //!
-//! What is alike in front and behind is cut off first; only the middle, and a few words around it, is looked
-//! at closely. Then each question is: are they alike if this does not count? White space, case, times, random
-//! ids, numbers, in this order.
+//! The common prefix and suffix are removed first; only the middle and a few words around it are compared. Each
+//! check then asks if the texts are equal without white space, case, times, random ids or numbers, in this
+//! order.
 
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation as _};
 
 use crate::event::DiffKind;
 
-/// Graphemes shown of a text.
+/// Graphemes in an excerpt.
 const SHOWN: usize = 60;
-/// Of them, so many before the first difference.
+/// Of them, before the first difference.
 const BEFORE: usize = 24;
-/// Characters around the difference that may tell what it is: `Nov` before `25`.
+/// Characters around the difference that may identify it: `Nov` before `25`.
 const CONTEXT: usize = 24;
 
-/// In what way two different texts differ.
-pub(super) fn kind(here: &str, stored: &str) -> DiffKind {
+/// The kind of difference between two different texts.
+pub(super) fn diff_kind(here: &str, stored: &str) -> DiffKind {
     let prefix = common_prefix(here, stored);
     let suffix = common_suffix(rest(here, prefix), rest(stored, prefix));
     let middle = |text: &str| -> String {
         let from = token_start(text, back(text, prefix, CONTEXT));
-        let to = token_end(text, forth(text, text.len() - suffix, CONTEXT));
+        let to = token_end(text, forward(text, text.len() - suffix, CONTEXT));
         text.get(from..to).unwrap_or(text).to_owned()
     };
     let (here, stored) = (middle(here), middle(stored));
@@ -48,10 +48,10 @@ pub(super) fn excerpts(here: &str, stored: &str, how: DiffKind) -> (String, Stri
     (excerpt(here, from, how), excerpt(stored, from, how))
 }
 
-/// The text from a place on, cut between graphemes.
+/// The text from an index on, shortened at a grapheme boundary.
 fn excerpt(text: &str, from: usize, how: DiffKind) -> String {
     let mut from = from.min(text.len());
-    // the two texts are alike up to here, but what follows may have joined the last character
+    // the texts are equal up to here, but the next character may combine with the last one
     let mut cursor = GraphemeCursor::new(from, text.len(), true);
     if !cursor.is_boundary(text, 0).unwrap_or(true) {
         from = cursor.prev_boundary(text, 0).ok().flatten().unwrap_or(0);
@@ -59,7 +59,7 @@ fn excerpt(text: &str, from: usize, how: DiffKind) -> String {
     let mut shown = String::from(if from > 0 { "…" } else { "" });
     let mut graphemes = rest(text, from).graphemes(true);
     for grapheme in graphemes.by_ref().take(SHOWN) {
-        // some graphemes never end
+        // a grapheme may have any number of characters
         for c in grapheme.chars().take(8) {
             match c {
                 '\n' if how == DiffKind::Whitespace => shown.push_str("\\n"),
@@ -83,13 +83,13 @@ fn rest(text: &str, from: usize) -> &str {
     text.get(from..).unwrap_or_default()
 }
 
-/// Bytes that two texts have in common at the front, in whole characters.
+/// Length of the common prefix in bytes, in whole characters.
 fn common_prefix(a: &str, b: &str) -> usize {
     let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
     (0..=same).rev().find(|&at| a.is_char_boundary(at)).unwrap_or(0)
 }
 
-/// The same at the end.
+/// Length of the common suffix in bytes, in whole characters.
 fn common_suffix(a: &str, b: &str) -> usize {
     let pairs = a.bytes().rev().zip(b.bytes().rev());
     let same = pairs.take_while(|(a, b)| a == b).count();
@@ -99,7 +99,7 @@ fn common_suffix(a: &str, b: &str) -> usize {
         .unwrap_or(0)
 }
 
-/// So many characters before a place.
+/// The index `count` characters before `at`.
 fn back(text: &str, at: usize, count: usize) -> usize {
     let before = text.get(..at).unwrap_or(text);
     before
@@ -110,8 +110,8 @@ fn back(text: &str, at: usize, count: usize) -> usize {
         .map_or(at, |(at, _)| at)
 }
 
-/// So many characters behind it.
-fn forth(text: &str, at: usize, count: usize) -> usize {
+/// The index `count` characters after `at`.
+fn forward(text: &str, at: usize, count: usize) -> usize {
     let behind = rest(text, at).chars().take(count);
     at + behind.map(char::len_utf8).sum::<usize>()
 }
@@ -120,7 +120,7 @@ fn in_token(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | ':' | '.' | '/' | '+' | '_' | '%')
 }
 
-/// A word longer than this is no time and no id: it is cut anywhere.
+/// A longer word is neither a time nor an id, and may be split anywhere.
 const LONGEST: usize = 64;
 
 fn token_start(text: &str, at: usize) -> usize {
@@ -137,7 +137,7 @@ fn token_end(text: &str, at: usize) -> usize {
         .sum::<usize>()
 }
 
-/// What does not count: each includes those before it.
+/// The words that are masked: each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Mask {
     Times,
@@ -145,20 +145,20 @@ enum Mask {
     Numbers,
 }
 
-/// The text with one sign for each word that does not count.
+/// The text with each masked word replaced by one character.
 fn masked(text: &str, mask: Mask) -> String {
     let words = words(text);
     let mut out = String::with_capacity(text.len());
     for (nth, word) in words.iter().enumerate() {
-        let near = |by: fn(&str) -> bool| {
-            // the words beside it: separators stand between
-            let beside = [
+        let has_neighbour = |by: fn(&str) -> bool| {
+            // the adjacent words: every other part is a separator
+            let adjacent = [
                 nth.checked_sub(4),
                 nth.checked_sub(2),
                 Some(nth + 2),
                 Some(nth + 4),
             ];
-            beside
+            adjacent
                 .into_iter()
                 .flatten()
                 .filter_map(|nth| words.get(nth))
@@ -166,8 +166,8 @@ fn masked(text: &str, mask: Mask) -> String {
         };
         let is_time = is_time(word)
             || is_calendar_word(word)
-            || (is_day_or_year(word) && near(is_calendar_word))
-            || (is_half_of_day(word) && near(is_clock));
+            || (is_day_or_year(word) && has_neighbour(is_calendar_word))
+            || (is_half_of_day(word) && has_neighbour(is_clock));
         let hidden =
             is_time || (mask >= Mask::Ids && is_id(word)) || (mask >= Mask::Numbers && is_number(word));
         if hidden {
@@ -179,7 +179,7 @@ fn masked(text: &str, mask: Mask) -> String {
     out
 }
 
-/// Words and what stands between them, alternating; a word may be empty.
+/// Words and the separators between them, alternating; a word may be empty.
 fn words(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut left = text;
@@ -303,7 +303,7 @@ fn is_calendar_word(word: &str) -> bool {
         .any(|name| word == name || (word.len() == 3 && name.starts_with(word)))
 }
 
-/// A UUID, or letters and digits mixed as nobody writes them.
+/// A UUID, a long number, or a mix of letters and digits that is not a natural word.
 fn is_id(word: &str) -> bool {
     let lengths: Vec<usize> = word.split('-').map(str::len).collect();
     let hex = |c: char| c.is_ascii_hexdigit() || c == '-';
@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_has_a_name() {
+    fn names_the_kind_of_difference() {
         use DiffKind::{Case, Id, Number, Time, Value, Whitespace};
         for (here, stored, expected) in [
             ("It is 10:32:01. Help.", "It is 10:35:59. Help.", Time),
@@ -365,13 +365,13 @@ mod tests {
             ("It is 10:32:01, cat", "It is 10:35:59, dog", Value),
             ("ärger", "örger", Value),
         ] {
-            assert_eq!(kind(here, stored), expected, "{here:?} {stored:?}");
-            assert_eq!(kind(stored, here), expected, "{stored:?} {here:?}");
+            assert_eq!(diff_kind(here, stored), expected, "{here:?} {stored:?}");
+            assert_eq!(diff_kind(stored, here), expected, "{stored:?} {here:?}");
         }
     }
 
     #[test]
-    fn an_excerpt_begins_before_the_difference_and_is_cut_between_graphemes() {
+    fn an_excerpt_starts_before_the_difference_and_ends_at_a_grapheme_boundary() {
         let around = |here: &str, stored: &str| excerpts(here, stored, DiffKind::Value);
         let long = "word ".repeat(40);
         let (here, stored) = around(

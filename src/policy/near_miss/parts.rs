@@ -1,13 +1,13 @@
-//! A request taken apart: the fields that are compared, as pieces of its canonical bytes.
+//! The fields of a request, as slices of its canonical bytes.
 //!
-//! The body is canonical JSON (`policy::fingerprint` wrote it), so one walk over the bytes finds where each
-//! value begins and ends, and nothing is copied. What is not of that form is not taken apart.
+//! The body is canonical JSON (written by `policy::fingerprint`), so one pass over the bytes finds the borders
+//! of each value, and nothing is copied. A key of another form has no parts.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::policy::fingerprint::RequestKey;
 
-/// Names of the fields that every request has; an empty one is a value too.
+/// Names of the fields that every request has, possibly empty.
 pub(super) const USER: u64 = 1;
 const UPSTREAM: u64 = 2;
 pub(super) const SYSTEM: u64 = 3;
@@ -16,51 +16,47 @@ pub(super) const PROMPT: u64 = 5;
 /// All fields of the body beyond [`MAX_BODY_FIELDS`].
 const OTHERS: u64 = 6;
 
-/// Fields of the body that are told apart. The chat API has some forty; requests use five.
+/// Fields of the body that are distinguished. The chat API has about forty; requests use five.
 pub(super) const MAX_BODY_FIELDS: usize = 16;
 
-/// The name of a field of the body.
 pub(super) fn body_name(name: &[u8]) -> u64 {
-    // no collision with the names above that matters: it would take 2^64 tries, or show a wrong field
+    // a collision with the names above takes 2^64 attempts, and would show a wrong field at worst
     xxh3_64(name)
 }
 
-/// Whether a request may be without that field.
+/// True if a request may lack the field.
 pub(super) fn may_be_absent(name: u64) -> bool {
     !(USER..=PROMPT).contains(&name)
 }
 
-/// A request in parts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parts<'a> {
     pub(super) user: &'a [u8],
     pub(super) credential: &'a [u8],
     pub(super) upstream: &'a [u8],
     pub(super) route: &'a [u8],
-    /// Messages with instructions.
+    /// System and developer messages.
     pub(super) system: Vec<&'a [u8]>,
-    /// All other messages but the prompt, and where those stood.
+    /// All other messages except the prompt, with markers for the positions of those.
     pub(super) turns: Vec<Turn<'a>>,
-    /// The last message of the person.
+    /// The last user message.
     pub(super) prompt: &'a [u8],
     /// Other fields of the body: name and value, sorted by name.
     pub(super) body: Vec<(&'a [u8], &'a [u8])>,
 }
 
-/// A piece of the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Turn<'a> {
-    /// A message.
     Message(&'a [u8]),
-    /// Here stand messages with instructions.
+    /// Position of system messages.
     System,
-    /// Here stands the prompt.
+    /// Position of the prompt.
     Prompt,
 }
 
 impl<'a> Parts<'a> {
-    /// The parts of a request; nothing where the key holds something else.
-    pub(super) fn of(key: &'a RequestKey) -> Option<Self> {
+    /// The parts of a request; `None` if the key is not of a chat request.
+    pub(super) fn from_key(key: &'a RequestKey) -> Option<Self> {
         let ([user, credential, upstream, route], body) = key.split()?;
         let mut parts = Self {
             user,
@@ -72,25 +68,25 @@ impl<'a> Parts<'a> {
             prompt: &[],
             body: Vec::new(),
         };
-        let mut walk = Walk(body);
-        walk.expect(b'{')?;
-        while !walk.closes(b'}') {
-            let name = walk.string()?;
-            walk.expect(b':')?;
-            if name == b"messages" && walk.0.first() == Some(&b'[') {
-                parts.converse(&walk.messages()?);
+        let mut cursor = JsonCursor(body);
+        cursor.expect(b'{')?;
+        while !cursor.at_end(b'}') {
+            let name = cursor.string()?;
+            cursor.expect(b':')?;
+            if name == b"messages" && cursor.0.first() == Some(&b'[') {
+                parts.add_messages(&cursor.messages()?);
             } else {
-                parts.body.push((name, walk.value()?));
+                parts.body.push((name, cursor.value()?));
             }
         }
         Some(parts)
     }
 
-    /// Sorts messages into instructions, prompt and the rest. No two conversations have the same parts: where
-    /// instructions do not come first, or the prompt not last, a mark says where they stood.
-    fn converse(&mut self, messages: &[(Role, &'a [u8])]) {
+    /// Splits messages into system messages, prompt and turns. Different conversations have different parts: if
+    /// system messages are not first, or the prompt is not last, a marker holds their position.
+    fn add_messages(&mut self, messages: &[(Role, &'a [u8])]) {
         let last = messages.iter().rposition(|(role, _)| *role == Role::User);
-        for (place, &(role, message)) in messages.iter().enumerate() {
+        for (index, &(role, message)) in messages.iter().enumerate() {
             match role {
                 Role::System => {
                     self.system.push(message);
@@ -98,7 +94,7 @@ impl<'a> Parts<'a> {
                         self.turns.push(Turn::System);
                     }
                 }
-                Role::User if Some(place) == last => {
+                Role::User if Some(index) == last => {
                     self.prompt = message;
                     self.turns.push(Turn::Prompt);
                 }
@@ -113,46 +109,46 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The name and the hash of each field.
+    /// Name and hash of each field.
     pub(super) fn hashes(&self) -> Vec<(u64, u64)> {
-        let upstream = chain([self.credential, self.upstream, self.route], UPSTREAM);
+        let upstream = hash_list([self.credential, self.upstream, self.route], UPSTREAM);
         let turns = self.turns.iter().map(|turn| match turn {
             Turn::Message(message) => message,
             Turn::System => &b"system"[..],
             Turn::Prompt => &b"prompt"[..],
         });
         let mut hashes = vec![
-            (USER, chain([self.user], USER)),
+            (USER, hash_list([self.user], USER)),
             (UPSTREAM, upstream),
-            (SYSTEM, chain(self.system.iter().copied(), SYSTEM)),
-            (TURNS, chain(turns, TURNS)),
-            (PROMPT, chain([self.prompt], PROMPT)),
+            (SYSTEM, hash_list(self.system.iter().copied(), SYSTEM)),
+            (TURNS, hash_list(turns, TURNS)),
+            (PROMPT, hash_list([self.prompt], PROMPT)),
         ];
-        let (told_apart, others) = self
+        let (distinct, others) = self
             .body
             .split_at_checked(MAX_BODY_FIELDS)
             .unwrap_or((&self.body, &[]));
-        for (name, value) in told_apart {
+        for (name, value) in distinct {
             let name = body_name(name);
-            hashes.push((name, chain([*value], name)));
+            hashes.push((name, hash_list([*value], name)));
         }
         if !others.is_empty() {
             let all = others.iter().flat_map(|(name, value)| [*name, *value]);
-            hashes.push((OTHERS, chain(all, OTHERS)));
+            hashes.push((OTHERS, hash_list(all, OTHERS)));
         }
         hashes
     }
 }
 
 /// The hash of a list of texts.
-fn chain<'a>(texts: impl IntoIterator<Item = &'a [u8]>, name: u64) -> u64 {
+fn hash_list<'a>(texts: impl IntoIterator<Item = &'a [u8]>, name: u64) -> u64 {
     let seed = xxh3_64(&name.to_le_bytes());
     texts
         .into_iter()
         .fold(seed, |hash, text| xxh3_64_with_seed(text, hash))
 }
 
-/// Whose a message is, as far as that matters here.
+/// The role of a message, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     System,
@@ -160,18 +156,18 @@ pub(super) enum Role {
     Other,
 }
 
-/// The rest of canonical JSON.
-struct Walk<'a>(&'a [u8]);
+/// The unread rest of canonical JSON.
+struct JsonCursor<'a>(&'a [u8]);
 
-impl<'a> Walk<'a> {
+impl<'a> JsonCursor<'a> {
     fn expect(&mut self, byte: u8) -> Option<()> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
         (*first == byte).then_some(())
     }
 
-    /// Whether an object or array ends here; a comma before the next element is passed over.
-    fn closes(&mut self, end: u8) -> bool {
+    /// Reads the end of an object or array, or skips the comma before its next element.
+    fn at_end(&mut self, end: u8) -> bool {
         match self.0.split_first() {
             Some((&b',', rest)) => {
                 self.0 = rest;
@@ -186,7 +182,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What stands between the quotes, as it stands.
+    /// The raw text between the quotes.
     fn string(&mut self) -> Option<&'a [u8]> {
         self.expect(b'"')?;
         let end = string_end(self.0)?;
@@ -195,7 +191,6 @@ impl<'a> Walk<'a> {
         Some(text)
     }
 
-    /// A whole value.
     fn value(&mut self) -> Option<&'a [u8]> {
         let bytes = self.0;
         let mut depth = 0_usize;
@@ -221,16 +216,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The elements of an array of messages, with their roles.
+    /// The elements of an array of messages with their roles.
     fn messages(&mut self) -> Option<Vec<(Role, &'a [u8])>> {
         let mut messages = Vec::new();
         self.expect(b'[')?;
-        while !self.closes(b']') {
+        while !self.at_end(b']') {
             let from = self.0;
             let mut role = Role::Other;
             if from.first() == Some(&b'{') {
                 self.expect(b'{')?;
-                while !self.closes(b'}') {
+                while !self.at_end(b'}') {
                     let name = self.string()?;
                     self.expect(b':')?;
                     let value = self.value()?;
@@ -252,7 +247,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Where the string ends whose opening quote was read.
+/// The end of a string whose opening quote was read.
 fn string_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

@@ -16,7 +16,7 @@ pub(super) fn key_of(user: &str, request: &ChatRequest) -> RequestKey {
     RequestKey::new(&scope, request)
 }
 
-/// A request of so many small choices, so that many differ in one field.
+/// A request with few values per field, so that many differ in one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Choice {
     user: u8,
@@ -73,70 +73,70 @@ prop_compose! {
 }
 
 proptest! {
-    /// Against looking at every stored request: what differs in one field is always found, of several the one
-    /// with the same prompt, then the newest; and the count is that of the comparison.
+    /// Compares with a search of all stored requests: one that differs in one field is always found, of several
+    /// the one with the same prompt, then the newest; and the count agrees with `diff`.
     #[test]
-    fn nothing_that_differs_in_one_field_is_overlooked(
-        stored in prop::collection::vec(choice(), 0..40), asked in choice(), gone in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
+    fn every_request_that_differs_in_one_field_is_found(
+        stored in prop::collection::vec(choice(), 0..40), asked in choice(), removed in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
     ) {
-        let mut near = Near::default();
+        let mut index = NearMissIndex::default();
         let mut kept = BTreeMap::new();
         for (version, one) in stored.iter().enumerate().filter(|(_, one)| **one != asked) {
-            near.insert(version as u64, &one.key());
+            index.insert(version as u64, &one.key());
             kept.insert(version as u64, *one);
         }
-        for index in gone {
+        for pick in removed {
             let versions: Vec<u64> = kept.keys().copied().collect();
-            if let Some(version) = versions.get(index.index(versions.len().max(1))) {
+            if let Some(version) = versions.get(pick.index(versions.len().max(1))) {
                 kept.remove(version);
-                near.remove(*version);
+                index.remove(*version);
             }
         }
         let best = kept
             .iter()
             .map(|(version, one)| (asked.differing(*one), one.prompt != asked.prompt, u64::MAX - version))
             .min();
-        let found = near.nearest(&asked.key());
+        let found = index.nearest(&asked.key());
         match (best, found) {
             (Some((1, _, age)), found) => {
-                let expected = Nearest { version: u64::MAX - age, fields: 1 };
+                let expected = NearestRequest { version: u64::MAX - age, fields: 1 };
                 prop_assert_eq!(found, Some(expected));
             }
             (Some((fields, ..)), Some(found)) => {
                 prop_assert!(found.fields >= fields);
                 prop_assert_eq!(found.fields, asked.differing(kept[&found.version]));
-                let told = diff(&asked.key(), &kept[&found.version].key()).unwrap();
-                prop_assert_eq!(told.fields as usize, found.fields);
+                let difference = diff(&asked.key(), &kept[&found.version].key()).unwrap();
+                prop_assert_eq!(difference.fields as usize, found.fields);
             }
             (None, found) => prop_assert_eq!(found, None),
             (Some((_, other_prompt, _)), None) => prop_assert!(other_prompt),
         }
         for version in kept.into_keys() {
-            near.remove(version);
+            index.remove(version);
         }
-        prop_assert!(near.is_empty());
+        prop_assert!(index.is_empty());
     }
 
-    /// Any bytes behind the scope: never a panic, and what is indexed leaves again.
+    /// Any bytes after the scope: no panic, and all entries are removed.
     #[test]
-    fn a_key_of_any_bytes_does_no_harm(body in "[\\[\\]{}\",:a-z\\\\0-9]{0,40}") {
+    fn tolerates_a_key_of_any_bytes(body in "[\\[\\]{}\",:a-z\\\\0-9]{0,40}") {
         let whole = key_of("ana", &ChatRequest::prompt("x"));
         let end = whole.canonical().iter().position(|byte| *byte == b'{').unwrap();
         let bytes = [&whole.canonical()[..end], body.as_bytes()].concat();
         let odd = RequestKey::forced(1, &bytes);
-        let mut near = Near::default();
-        near.insert(1, &odd);
-        near.insert(2, &RequestKey::forced(2, body.as_bytes()));
-        prop_assert!(near.nearest(&whole).is_none_or(|found| found.version == 1));
+        let mut index = NearMissIndex::default();
+        index.insert(1, &odd);
+        index.insert(2, &RequestKey::forced(2, body.as_bytes()));
+        prop_assert!(index.nearest(&whole).is_none_or(|found| found.version == 1));
         drop(diff(&whole, &odd));
-        near.remove(1);
-        near.remove(2);
-        prop_assert!(near.is_empty());
+        index.remove(1);
+        index.remove(2);
+        prop_assert!(index.is_empty());
     }
 }
 
 #[test]
-fn fields_beyond_the_bound_are_one() {
+fn fields_beyond_the_limit_count_as_one() {
     let wide = |last: &str| {
         let mut request = ChatRequest::prompt("x");
         for n in 0..40 {
@@ -144,13 +144,13 @@ fn fields_beyond_the_bound_are_one() {
         }
         key_of("ana", &request.with("field39", last).with("field38", last))
     };
-    let mut near = Near::default();
-    near.insert(1, &wide("a"));
-    assert!(near.clues.len() <= 9 + 2 * (parts::MAX_BODY_FIELDS + 1));
-    let found = near.nearest(&wide("b"));
+    let mut index = NearMissIndex::default();
+    index.insert(1, &wide("a"));
+    assert!(index.signatures.len() <= 9 + 2 * (parts::MAX_BODY_FIELDS + 1));
+    let found = index.nearest(&wide("b"));
     assert_eq!(
         found,
-        Some(Nearest {
+        Some(NearestRequest {
             version: 1,
             fields: 1
         })
@@ -159,7 +159,7 @@ fn fields_beyond_the_bound_are_one() {
 }
 
 #[test]
-fn a_conversation_of_100_kb_is_compared_too() {
+fn compares_a_conversation_of_100_kb() {
     let long = |stamp: &str| {
         let turns = (0..100).flat_map(|n| {
             [
@@ -180,17 +180,20 @@ fn a_conversation_of_100_kb_is_compared_too() {
     };
     let (here, stored) = (long("10:32:01"), long("10:35:59"));
     assert!(here.canonical().len() > 100_000);
-    let mut near = Near::default();
-    near.insert(7, &stored);
+    let mut index = NearMissIndex::default();
+    index.insert(7, &stored);
     assert_eq!(
-        near.nearest(&here),
-        Some(Nearest {
+        index.nearest(&here),
+        Some(NearestRequest {
             version: 7,
             fields: 1
         })
     );
-    let told = diff(&here, &stored).unwrap();
-    assert_eq!(told.differs[0].how, crate::event::DiffKind::Time);
-    assert!(told.differs[0].here.contains("10:32:01"), "{told:?}");
-    assert!(told.differs[0].stored.contains("10:35:59"), "{told:?}");
+    let difference = diff(&here, &stored).unwrap();
+    assert_eq!(difference.differs[0].how, crate::event::DiffKind::Time);
+    assert!(difference.differs[0].here.contains("10:32:01"), "{difference:?}");
+    assert!(
+        difference.differs[0].stored.contains("10:35:59"),
+        "{difference:?}"
+    );
 }

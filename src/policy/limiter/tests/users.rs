@@ -848,8 +848,8 @@ proptest! {
         prop_assert_eq!((model.limiter.in_use(), model.limiter.waiting()), (0, 0));
     }
 
-    /// Without later arrivals, the predicted admission is exact to the nanosecond, in either order and with per-user
-    /// buckets.
+    /// Without later arrivals, the predicted admission is exact to the nanosecond, in either order and with
+    /// per-user buckets.
     #[test]
     fn the_prediction_of_the_last_arrival_is_exact(
         mut settings in random_settings(),
@@ -887,8 +887,8 @@ proptest! {
         }
     }
 
-    /// The bound of the paper: of two users that always wait and have no own bucket, neither gets ahead of the other
-    /// by more than the weighted costs of the largest call of each, in any interval.
+    /// The bound of the paper: of two users that always wait and have no own bucket, neither gets ahead of the
+    /// other by more than the weighted costs of the largest call of each, in any interval.
     #[test]
     fn no_user_gets_ahead_of_another(
         weights in (1_u32..5, 1_u32..5),
