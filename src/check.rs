@@ -1,16 +1,16 @@
-//! An independent reading of a session: does its log keep the promises?
+//! An independent check of a session: do its events satisfy every invariant?
 //!
-//! The checker knows the settings, the events and what must be true of them, and **nothing of the machines
-//! that made them**: no line of `policy` or `client` is used here, so a bug there cannot hide itself. It
-//! reads event by event, in memory that depends on what is in the air and not on how long the session was.
+//! The checker knows the settings, the events and the invariants, and **nothing of the code that made the events**: it
+//! uses no line of `policy` or `client`, so a bug there cannot hide itself. It applies one event at a time, in memory
+//! that grows with the calls in flight and not with the length of the session.
 //!
 //! ```text
-//! event --> order --> calls: whose is it? --> attempts, budget --> limiter, breaker --> cache --> (holds)
-//!             2       1 4 10 25 26 29 31 40 43    2 3 4 5 6 7 8 9      11 .. 15, 18 .. 22    23 24 28 41
+//! event --> order --> calls and flights --> attempts, budget --> limiter --> breaker --> cache
+//!             2       1 4 10 27-31 33 34      2-9                  11-15       16-21       22-26 32
 //! ```
 //!
-//! The numbers are those of [`INVARIANTS`]. What breaks one is told as a [`Violation`]: the number, its
-//! sentence, and the events that prove it. After that nothing is checked any more.
+//! The numbers are those of [`INVARIANTS`]. A [`Violation`] has the number, the sentence and the events that prove it.
+//! The checker stops at the first one.
 
 mod attempts;
 mod breaker;
@@ -35,8 +35,8 @@ pub use violation::{INVARIANTS, Violation};
 
 use self::attempts::Attempts;
 use self::breaker::Breaker;
-use self::cache::Shelf;
-use self::index::Book;
+use self::cache::CacheCheck;
+use self::index::CallIndex;
 use self::limiter::Limiter;
 use self::violation::{Breach, Holds, ensure};
 use crate::event::{Event, EventKind};
@@ -44,34 +44,34 @@ use crate::journal::{Header, JournalError, Line, Reader};
 use crate::settings::Policy;
 use crate::time::Timestamp;
 
-/// How late things may be told.
+/// Tolerances between the clock and the log.
 #[derive(Clone, Copy, Debug)]
 struct Slack {
-    /// A timer may fire so late. Virtual time has tokio's grain, real time a busy machine.
+    /// Lateness of a timer: the resolution of tokio in virtual time, a busy machine in real time.
     timer: Duration,
-    /// Between a decision and its event, which are made under one lock, so much may pass.
+    /// Time between a decision and its event, both under one lock.
     stamp: Duration,
 }
 
-/// What was checked.
+/// The extent of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Events in the log.
     pub events: u64,
-    /// Of these, behind a gap: only their order could be checked.
+    /// Events after a gap, of which only the order was checked.
     pub behind_gap: u64,
-    /// Events that the log has lost.
+    /// Events missing in the log.
     pub lost: u64,
-    /// Calls that began.
+    /// Calls started.
     pub calls: u64,
-    /// Whether the log goes to the end of the session: if not, what must be true there was not checked.
+    /// True if the log reaches the end of the session; otherwise the invariants at rest were not checked.
     pub complete: bool,
-    /// The last line, if it is torn: it was being written when the program was stopped.
+    /// The number of the last line, if it is incomplete.
     pub torn: Option<u64>,
 }
 
 impl fmt::Display for Summary {
-    /// `3 events, 1 calls, 31 invariants hold`, and what could not be checked.
+    /// `3 events, 1 calls, 34 invariants hold`, and the parts that could not be checked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = INVARIANTS.len();
         write!(
@@ -83,39 +83,39 @@ impl fmt::Display for Summary {
             let (lost, behind) = (self.lost, self.behind_gap);
             write!(
                 f,
-                "; {lost} events are lost, of the {behind} behind them only the order was checked"
+                "; {lost} events are missing; of the {behind} after the gap only the order was checked"
             )?;
         }
         if let Some(line) = self.torn {
             write!(
                 f,
-                "; line {line} is torn, the program was stopped while it wrote it"
+                "; line {line} is incomplete: the program was stopped while writing it"
             )?;
         } else if !self.complete {
-            f.write_str("; the log stops before the session does")?;
+            f.write_str("; the log ends before the session does")?;
         }
         Ok(())
     }
 }
 
-/// Reads a log as it comes.
+/// Checks a log event by event.
 #[derive(Debug)]
 pub struct Checker {
     slack: Slack,
-    /// When the machine fell asleep last, and when it woke.
+    /// The last suspension of the machine: start and end.
     asleep: Option<(Timestamp, Timestamp)>,
     next_seq: u64,
     last: Option<Arc<Event>>,
     summary: Summary,
-    book: Book,
+    index: CallIndex,
     attempts: Attempts,
     limiter: Limiter,
     breaker: Breaker,
-    shelf: Shelf,
+    cache: CacheCheck,
 }
 
 impl Checker {
-    /// A checker of a session in virtual time, where nothing is late.
+    /// A checker of a session in virtual time, without tolerance for late events.
     pub fn new(policy: &Policy) -> Self {
         let mut checker = Self {
             slack: Slack {
@@ -126,17 +126,17 @@ impl Checker {
             next_seq: 0,
             last: None,
             summary: Summary::default(),
-            book: Book::new(policy),
+            index: CallIndex::new(policy),
             attempts: Attempts::default(),
             limiter: Limiter::new(),
             breaker: Breaker::new(),
-            shelf: Shelf::default(),
+            cache: CacheCheck::default(),
         };
         checker.configure(policy, Timestamp::ZERO);
         checker
     }
 
-    /// The same of a session in real time, where a thread may be held up between a decision and its event.
+    /// Allows the delays of real time: a thread may pause between a decision and its event.
     #[must_use]
     pub fn in_real_time(self) -> Self {
         let slack = Slack {
@@ -146,7 +146,7 @@ impl Checker {
         Self { slack, ..self }
     }
 
-    /// The checker that a journal with this header needs.
+    /// The checker for a journal with this header.
     pub fn for_journal(header: &Header) -> Self {
         let checker = Self::new(&header.policy);
         if header.is_virtual {
@@ -156,30 +156,30 @@ impl Checker {
         }
     }
 
-    /// Reads the next event.
-    pub fn take(&mut self, event: &Event) -> Result<(), Violation> {
-        self.take_shared(&Arc::new(event.clone()))
+    /// Checks the next event.
+    pub fn apply(&mut self, event: &Event) -> Result<(), Violation> {
+        self.apply_shared(&Arc::new(event.clone()))
     }
 
-    /// Reads the next event, and keeps it for as long as it may prove something.
-    pub fn take_shared(&mut self, event: &Arc<Event>) -> Result<(), Violation> {
+    /// Checks the next event, and keeps it as long as it may prove a violation.
+    pub fn apply_shared(&mut self, event: &Arc<Event>) -> Result<(), Violation> {
         self.judge(event).map_err(|breach| breach.proven_by(event))?;
         self.last = Some(Arc::clone(event));
         Ok(())
     }
 
-    /// So many events are lost here. From now on only the order is checked: what is missing may explain
-    /// whatever is strange.
+    /// Skips `lost` missing events. From here on only the order is checked: a missing event may explain any
+    /// difference.
     pub fn gap(&mut self, lost: u64) {
         self.summary.lost = self.summary.lost.saturating_add(lost);
         self.next_seq = self.next_seq.saturating_add(lost);
     }
 
-    /// The log ends. `complete` if the session has ended too: then nothing may be left over.
+    /// Ends the check. If the session is `complete`, no call, slot, permit or flight may remain.
     pub fn finish(mut self, complete: bool) -> Result<Summary, Violation> {
         self.summary.complete = complete;
         if complete && self.summary.lost == 0 {
-            let rest = self.book.rest().and_then(|()| self.limiter.rest());
+            let rest = self.index.rest().and_then(|()| self.limiter.rest());
             rest.map_err(|breach| match &self.last {
                 Some(last) => breach.proven_by(last),
                 None => breach.alone(),
@@ -200,23 +200,23 @@ impl Checker {
             self.configure(policy, event.at);
         }
         if let EventKind::CacheSwitched { on } = event.kind {
-            let mut policy = self.book.policy.as_ref().clone();
+            let mut policy = self.index.policy.as_ref().clone();
             policy.cache.enabled = on;
-            self.book.configure(&policy);
+            self.index.configure(&policy);
         }
         if let EventKind::Suspended { until } = event.kind {
             self.asleep = Some((event.at, until));
         }
         let slack = self.slack_at(event.at);
-        self.book.take(event, slack)?;
-        self.attempts.take(&mut self.book, event, slack)?;
-        self.limiter.take(&mut self.book, event, slack)?;
-        self.breaker.take(&mut self.book, event, slack)?;
-        self.shelf.take(&self.book, event, slack)?;
-        self.book.close(event)
+        self.index.apply(event, slack)?;
+        self.attempts.apply(&mut self.index, event, slack)?;
+        self.limiter.apply(&mut self.index, event, slack)?;
+        self.breaker.apply(&mut self.index, event, slack)?;
+        self.cache.apply(&self.index, event, slack)?;
+        self.index.close(event)
     }
 
-    /// A timer that was due while the machine slept fires when it wakes.
+    /// The tolerances at `at`: a timer due during a suspension fires at its end.
     fn slack_at(&self, at: Timestamp) -> Slack {
         let slept = match self.asleep {
             Some((from, until)) if at <= until + self.slack.timer => until.since(from),
@@ -228,15 +228,15 @@ impl Checker {
         }
     }
 
-    /// These settings hold from now on.
+    /// Applies the policy in force from now on.
     fn configure(&mut self, policy: &Policy, now: Timestamp) {
         self.limiter.configure(&policy.limit, now);
         self.breaker.configure(&policy.breaker);
         self.attempts.configure(&policy.retry);
-        self.book.configure(policy);
+        self.index.configure(policy);
     }
 
-    /// Invariant 2, for the session as a whole.
+    /// Checks invariant 2 for the session as a whole.
     fn order(&mut self, event: &Event) -> Holds {
         let last = self.last.as_ref();
         let last_at = last.map_or(Timestamp::ZERO, |last| last.at);
@@ -246,7 +246,7 @@ impl Checker {
         })
         .map_err(|breach| breach.with(proof()))?;
         ensure(event.at >= last_at, 2, || {
-            format!("it is earlier than the one before, at {last_at}")
+            format!("it is earlier than the event before, at {last_at}")
         })
         .map_err(|breach| breach.with(proof()))?;
         self.next_seq += 1;
@@ -254,13 +254,13 @@ impl Checker {
     }
 }
 
-/// Why a journal does not hold.
+/// The reason why a check failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// It cannot be read.
+    /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// It breaks an invariant.
+    /// An invariant failed.
     #[error(transparent)]
     Violation(Box<Violation>),
 }
@@ -278,7 +278,7 @@ pub fn check(journal: Reader) -> Result<Summary, CheckError> {
     for line in journal.lines() {
         match line {
             Ok(Line::Event(event)) => {
-                checker.take_shared(&Arc::new(event))?;
+                checker.apply_shared(&Arc::new(event))?;
             }
             Ok(Line::Gap(lost)) => checker.gap(lost),
             Ok(Line::End { events }) => {

@@ -1,11 +1,11 @@
-//! Attempts and what follows them: their order, their number, their waits.
+//! Attempts and retries: their order, number and waits.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Slack;
 use super::budget::Budget;
-use super::index::{Book, Flight};
+use super::index::{CallIndex, Flight};
 use super::violation::Holds;
 use crate::event::{AttemptResult, Event, EventKind, FailureClass, Phase, StopReason};
 use crate::settings::{FaultKind, Jitter, RetrySettings};
@@ -13,13 +13,13 @@ use crate::time::saturating_nanos;
 
 /// The shortest wait between two polls of a model that is loading.
 const POLL_FLOOR: Duration = Duration::from_millis(250);
-/// The most that is added to a hint.
+/// The most that jitter adds to a hint.
 const WIDEST_SPREAD: Duration = Duration::from_secs(1);
 
-/// So many draws of one chance in a million are no chance.
+/// Draws with a chance of one in a million that are no coincidence any more.
 const UNLIKELY: u32 = 3;
 
-/// What is told of a retry.
+/// A retry decision as recorded.
 struct Wait<'a> {
     event: &'a Event,
     next: u32,
@@ -35,7 +35,7 @@ struct Wait<'a> {
 pub(super) struct Attempts {
     budget: Budget,
     settings: Option<RetrySettings>,
-    /// Waits that jitter should have spread, and that were the longest there can be, to the nanosecond.
+    /// Waits at exactly the upper bound although jitter should have spread them.
     unspread: u32,
 }
 
@@ -48,24 +48,24 @@ impl Attempts {
         self.settings = Some(settings.clone());
     }
 
-    pub(super) fn take(&mut self, book: &mut Book, event: &Arc<Event>, slack: Slack) -> Holds {
+    pub(super) fn apply(&mut self, index: &mut CallIndex, event: &Arc<Event>, slack: Slack) -> Holds {
         match &event.kind {
             EventKind::AttemptStarted { attempt, flight } => {
-                started(book, event, *attempt, flight.0, slack)?;
+                started(index, event, *attempt, flight.0, slack)?;
                 if *attempt == 1 {
                     self.budget.first(event.at);
                 }
                 Ok(())
             }
             EventKind::AttemptResponded { attempt, .. } => {
-                let flight = book.flight(event)?;
+                let flight = index.flight(event)?;
                 let runs = flight.running && !flight.responded && *attempt == flight.attempts;
-                flight.ensure(runs, 2, || "a response to no attempt that waits for one".into())?;
+                flight.ensure(runs, 2, || "no running attempt waits for a response".into())?;
                 flight.responded = true;
                 Ok(())
             }
             EventKind::AttemptFirstToken { ttft, .. } => {
-                let flight = book.flight(event)?;
+                let flight = index.flight(event)?;
                 flight.ttft = Some(*ttft);
                 delivered(flight)
             }
@@ -74,7 +74,7 @@ impl Attempts {
                 chunks,
                 reasoning,
             } => {
-                let flight = book.flight(event)?;
+                let flight = index.flight(event)?;
                 delivered(flight)?;
                 flight.chunks += u64::from(*chunks);
                 if !reasoning {
@@ -87,19 +87,19 @@ impl Attempts {
                 result,
                 took,
             } => {
-                let flight = book.flight(event)?;
+                let flight = index.flight(event)?;
                 let runs = flight.running && *attempt == flight.attempts;
-                flight.ensure(runs, 2, || "the end of no attempt that runs".into())?;
+                flight.ensure(runs, 2, || "this attempt does not run".into())?;
                 let succeeded = matches!(result, AttemptResult::Succeeded { .. });
                 flight.ensure(!succeeded || flight.responded, 10, || {
                     "a complete answer without a response".into()
                 })?;
-                // a real upstream may have said all before the simulator cut it; in virtual time there is none
+                // a real upstream may have sent everything before the simulator cut it; virtual time has no real upstream
                 let whole =
                     !slack.stamp.is_zero() || flight.struck.is_none_or(|fault| fault == FaultKind::Drip);
                 flight.ensure(!succeeded || whole, 10, || {
                     format!(
-                        "a complete answer, and the upstream broke it off: {:?}",
+                        "a complete answer, although the simulator injected {:?}",
                         flight.struck
                     )
                 })?;
@@ -109,12 +109,12 @@ impl Attempts {
                 flight.outcome = Some(result.clone());
                 Ok(())
             }
-            EventKind::RetryScheduled { .. } => self.scheduled(book, event, slack),
+            EventKind::RetryScheduled { .. } => self.scheduled(index, event, slack),
             EventKind::RetryStopped { attempt, reason, .. } => {
-                stopped(book.flight(event)?, *attempt, *reason)?;
+                stopped(index.flight(event)?, *attempt, *reason)?;
                 match &self.settings {
                     Some(settings) if *reason == StopReason::Budget => {
-                        self.budget.refused(event, settings, slack)
+                        self.budget.denied(event, settings, slack)
                     }
                     _ => Ok(()),
                 }
@@ -123,7 +123,7 @@ impl Attempts {
         }
     }
 
-    fn scheduled(&mut self, book: &mut Book, event: &Arc<Event>, slack: Slack) -> Holds {
+    fn scheduled(&mut self, index: &mut CallIndex, event: &Arc<Event>, slack: Slack) -> Holds {
         let EventKind::RetryScheduled {
             next,
             at,
@@ -148,10 +148,10 @@ impl Attempts {
             ambiguous: *ambiguous,
         };
         let deadline = {
-            let id = book.flight(event)?.id;
-            book.flights.get(&id).map(|flight| book.last_deadline(flight))
+            let id = index.flight(event)?.id;
+            index.flights.get(&id).map(|flight| index.last_deadline(flight))
         };
-        let flight = book.flight(event)?;
+        let flight = index.flight(event)?;
         may_follow(flight, &wait)?;
         flight.ensure(
             deadline.is_some_and(|deadline| wait.starts_at < deadline),
@@ -169,7 +169,7 @@ impl Attempts {
             self.unspread += 1;
             flight.ensure(self.unspread < UNLIKELY, 6, || {
                 format!(
-                    "the longest wait there is, {:?}, for the {UNLIKELY}. time: jitter is cut off",
+                    "the wait is the upper bound {:?} for the {UNLIKELY}rd time: jitter does not spread it",
                     wait.drawn
                 )
             })?;
@@ -184,9 +184,7 @@ impl Attempts {
         flight.ambiguous += u32::from(wait.ambiguous);
         let retries = flight.ambiguous;
         let allowed = flight.any(|policy| retries <= policy.retry.max_ambiguous_retries);
-        flight.ensure(allowed, 3, || {
-            format!("{retries} retries of what may have been billed")
-        })?;
+        flight.ensure(allowed, 3, || format!("{retries} ambiguous retries"))?;
         match &self.settings {
             Some(settings) if !loading && !unsent => self.budget.retry(event, settings, slack),
             _ => Ok(()),
@@ -194,13 +192,13 @@ impl Attempts {
     }
 }
 
-/// Invariants 2 to 7 where an attempt begins.
-fn started(book: &mut Book, event: &Event, attempt: u32, id: u64, slack: Slack) -> Holds {
-    let call = book.call(event)?;
+/// Checks invariants 2 to 7 when an attempt starts.
+fn started(index: &mut CallIndex, event: &Event, attempt: u32, id: u64, slack: Slack) -> Holds {
+    let call = index.call(event)?;
     call.attempts += 1;
     let deadline = call.deadline;
-    book.begun += 1;
-    let flight = book.flight(event)?;
+    index.begun += 1;
+    let flight = index.flight(event)?;
     let expected = flight.attempts + 1;
     flight.ensure(
         flight.id.0 == id && attempt == expected && !flight.running,
@@ -221,7 +219,7 @@ fn started(book: &mut Book, event: &Event, attempt: u32, id: u64, slack: Slack) 
     if attempt > 1 {
         let due = flight.scheduled.take().filter(|(next, _)| *next == attempt);
         flight.ensure(due.is_some() && !flight.stopped, 3, || {
-            "no decision said that another attempt follows".into()
+            "no retry decision allows this attempt".into()
         })?;
         flight.ensure(due.is_some_and(|(_, starts_at)| event.at >= starts_at), 6, || {
             format!("it should wait until {due:?}")
@@ -230,7 +228,7 @@ fn started(book: &mut Book, event: &Event, attempt: u32, id: u64, slack: Slack) 
     if let Some(other) = &flight.displaced {
         let other = Arc::clone(other);
         flight
-            .ensure(false, 25, || "an identical flight is in the air".into())
+            .ensure(false, 28, || "an identical flight runs".into())
             .map_err(|breach| breach.with([other]))?;
     }
     flight.attempts = attempt;
@@ -240,16 +238,16 @@ fn started(book: &mut Book, event: &Event, attempt: u32, id: u64, slack: Slack) 
     Ok(())
 }
 
-/// Invariant 9.
+/// Checks invariant 9.
 fn delivered(flight: &mut Flight) -> Holds {
     flight.ensure(flight.running && flight.responded, 9, || {
-        "no attempt runs whose response has begun".into()
+        "no running attempt has a response".into()
     })?;
     flight.delivered = true;
     Ok(())
 }
 
-/// Whether the last outcome may be followed by another attempt at all: invariants 2, 3, 5 and 7.
+/// Checks that another attempt may follow the last result: invariants 2, 3, 5 and 7.
 fn may_follow(flight: &Flight, wait: &Wait<'_>) -> Holds {
     let Some(failure) = flight.failure().filter(|_| !flight.running && !flight.decided) else {
         return flight.ensure(false, 2, || "there is no failure to decide about".into());
@@ -257,7 +255,7 @@ fn may_follow(flight: &Flight, wait: &Wait<'_>) -> Holds {
     flight.ensure(!flight.delivered, 5, || "text was delivered".into())?;
     let no_use = failure.phase == Phase::Final || failure.should_retry == Some(false);
     flight.ensure(!no_use, 7, || {
-        format!("the attempt before ended for good: {failure}")
+        format!("the previous attempt failed permanently: {failure}")
     })?;
     let expected = flight.attempts + 1;
     flight.ensure(wait.next == expected && wait.class == failure.class, 2, || {
@@ -272,18 +270,21 @@ fn may_follow(flight: &Flight, wait: &Wait<'_>) -> Holds {
     })
 }
 
-/// Invariant 6.
+/// Checks invariant 6.
 fn check_wait(flight: &Flight, wait: &Wait<'_>, loading: bool, slack: Slack) -> Holds {
     let asked = flight
         .failure()
         .and_then(|failure| failure.hint)
         .map(|hint| hint.wait);
-    let heard = flight.any(|policy| {
+    let used = flight.any(|policy| {
         let obeyed = asked.filter(|_| policy.retry.obey_hints);
         wait.hint == obeyed && obeyed.is_none_or(|hint| hint <= policy.retry.max_hint)
     });
-    flight.ensure(heard, 6, || {
-        format!("the server asked for {asked:?}, and {:?} was heard", wait.hint)
+    flight.ensure(used, 6, || {
+        format!(
+            "the server asked for {asked:?}, and the hint used is {:?}",
+            wait.hint
+        )
     })?;
     let draws = if loading { flight.polls } else { flight.draws };
     let fits = flight.any(|policy| {
@@ -294,19 +295,19 @@ fn check_wait(flight: &Flight, wait: &Wait<'_>, loading: bool, slack: Slack) -> 
         (least..=most).contains(&wait.drawn)
     });
     flight.ensure(fits, 6, || {
-        format!("the backoff cannot draw {:?} the {draws}. time", wait.drawn)
+        format!("the backoff cannot draw {:?} for draw {draws}", wait.drawn)
     })?;
     let hint = wait.hint.unwrap_or_default();
     let (least, spread) = (wait.drawn.max(hint), (hint / 10).min(WIDEST_SPREAD));
     flight.ensure((least..=least + spread).contains(&wait.delay), 6, || {
         format!("the wait should be between {least:?} and {:?}", least + spread)
     })?;
-    let told = wait.event.at + wait.delay;
-    let told_so = wait.starts_at <= told && wait.starts_at + slack.stamp >= told;
-    flight.ensure(told_so, 6, || format!("the wait ends at {told}"))
+    let ends_at = wait.event.at + wait.delay;
+    let fits = wait.starts_at <= ends_at && wait.starts_at + slack.stamp >= ends_at;
+    flight.ensure(fits, 6, || format!("the wait ends at {ends_at}"))
 }
 
-/// Whether every jitter that the flight may have draws this wait once in a million times at most.
+/// Returns true if the jitter of every policy of the flight draws this wait at most once in a million times.
 fn is_unspread(flight: &Flight, drawn: Duration) -> bool {
     flight.policies.iter().all(|policy| {
         let spreads = matches!(policy.retry.jitter, Jitter::Full | Jitter::Equal);
@@ -315,7 +316,7 @@ fn is_unspread(flight: &Flight, drawn: Duration) -> bool {
     })
 }
 
-/// What the `n`-th wait can be, from 0, with this jitter (semantics 1.3).
+/// The bounds of the `n`-th wait, from 0, with this jitter (docs/semantics.md, Backoff).
 fn backoff(settings: &RetrySettings, n: u32) -> (Duration, Duration) {
     let (base, cap) = (saturating_nanos(settings.base), saturating_nanos(settings.cap));
     let raw = base.saturating_mul(1_u64.checked_shl(n).unwrap_or(u64::MAX));
@@ -330,9 +331,9 @@ fn backoff(settings: &RetrySettings, n: u32) -> (Duration, Duration) {
 }
 
 fn stopped(flight: &mut Flight, attempt: u32, reason: StopReason) -> Holds {
-    let turned_away = matches!(reason, StopReason::BreakerOpen | StopReason::Limited);
+    let rejected = matches!(reason, StopReason::BreakerOpen | StopReason::Limited);
     let failed = flight.failure().is_some() && !flight.running && attempt == flight.attempts;
-    let in_order = failed && (!flight.decided || (turned_away && flight.scheduled.is_some()));
+    let in_order = failed && (!flight.decided || (rejected && flight.scheduled.is_some()));
     flight.ensure(in_order, 2, || "there is no failure to decide about".into())?;
     flight.decided = true;
     flight.stopped = true;

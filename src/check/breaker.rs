@@ -1,9 +1,9 @@
-//! The breaker: its states, its permits, its window, and whom it may turn away.
+//! The breaker: its states, permits and window, and the calls it may reject.
 
 use std::sync::Arc;
 
 use super::Slack;
-use super::index::{Book, Flight};
+use super::index::{CallIndex, Flight};
 use super::violation::{Holds, ensure};
 use super::window::Window;
 use crate::event::{
@@ -13,7 +13,7 @@ use crate::event::{
 use crate::settings::{BreakerSettings, Counts};
 use crate::time::Timestamp;
 
-/// The probe that is out.
+/// The running probe.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     flight: FlightId,
@@ -26,15 +26,15 @@ pub(super) struct Breaker {
     mode: BreakerMode,
     state: BreakerState,
     generation: u64,
-    /// When open ends; nothing while it is forced.
+    /// The end of the open time; `None` while forced.
     until: Option<Timestamp>,
     probe: Option<Probe>,
-    /// Good probes since it is half-open.
+    /// Successful probes since it became half-open.
     good: u32,
     window: Window,
-    /// When the machine woke last.
+    /// The end of the last suspension.
     woke_at: Option<Timestamp>,
-    /// The last move and the last outcome, to prove something with.
+    /// The last move and the last outcome, as proof.
     moved: Option<Arc<Event>>,
     recorded: Option<Arc<Event>>,
 }
@@ -63,15 +63,15 @@ impl Breaker {
         self.settings = settings.clone();
     }
 
-    pub(super) fn take(&mut self, book: &mut Book, event: &Arc<Event>, slack: Slack) -> Holds {
+    pub(super) fn apply(&mut self, index: &mut CallIndex, event: &Arc<Event>, slack: Slack) -> Holds {
         let holds = match &event.kind {
             EventKind::BreakerAdmitted {
                 generation, probe, ..
-            } => self.admitted(book.flight(event)?, event, *generation, *probe, slack),
+            } => self.admitted(index.flight(event)?, event, *generation, *probe, slack),
             EventKind::BreakerRefused { until, .. } => {
-                self.refused(book.flight(event)?, event, *until, slack)
+                self.refused(index.flight(event)?, event, *until, slack)
             }
-            EventKind::BreakerRecorded { .. } => self.recorded(book.flight(event)?, event, slack),
+            EventKind::BreakerRecorded { .. } => self.recorded(index.flight(event)?, event, slack),
             EventKind::BreakerMoved { .. } => self.moved(event),
             EventKind::BreakerForced { mode } => {
                 self.mode = *mode;
@@ -85,9 +85,9 @@ impl Breaker {
                 Ok(())
             }
             EventKind::AttemptStarted { .. } => {
-                let flight = book.flight(event)?;
-                flight.ensure(flight.permit.is_some(), 19, || {
-                    "the breaker did not let it out".into()
+                let flight = index.flight(event)?;
+                flight.ensure(flight.permit.is_some(), 17, || {
+                    "it has no permit of the breaker".into()
                 })
             }
             _ => Ok(()),
@@ -96,7 +96,7 @@ impl Breaker {
         holds.map_err(|breach| breach.with(proof().collect::<Vec<_>>()))
     }
 
-    /// Invariants 19 and 20.
+    /// Checks invariants 17 and 18.
     fn admitted(
         &mut self,
         flight: &mut Flight,
@@ -105,23 +105,26 @@ impl Breaker {
         is_probe: bool,
         slack: Slack,
     ) -> Holds {
-        flight.ensure(flight.permit.is_none(), 20, || "it has a permit already".into())?;
+        flight.ensure(flight.permit.is_none(), 18, || "it has a permit already".into())?;
         let half_open = self.state == BreakerState::HalfOpen;
-        // the rest of a stream whose first token was judged has a permit that is no probe's
+        // the rest of a stream whose first token was judged has an ordinary permit
         let rest = std::mem::take(&mut flight.judged) && half_open && !is_probe;
-        flight.ensure(self.state != BreakerState::Open, 19, || {
+        flight.ensure(self.state != BreakerState::Open, 17, || {
             "the breaker is open".into()
         })?;
-        flight.ensure(is_probe == half_open || rest, 19, || {
+        flight.ensure(is_probe == half_open || rest, 17, || {
             format!("the breaker is {:?}", self.state)
         })?;
-        flight.ensure(generation == self.generation, 21, || {
+        flight.ensure(generation == self.generation, 19, || {
             format!("this is generation {}", self.generation)
         })?;
         if is_probe {
             let out = self.probe.filter(|probe| probe.lease > event.at + slack.stamp);
-            flight.ensure(out.is_none(), 19, || {
-                format!("the probe of flight {:?} is out", out.map(|probe| probe.flight.0))
+            flight.ensure(out.is_none(), 17, || {
+                format!(
+                    "the probe of flight {:?} still runs",
+                    out.map(|probe| probe.flight.0)
+                )
             })?;
             self.probe = Some(Probe {
                 flight: flight.id,
@@ -133,7 +136,7 @@ impl Breaker {
         Ok(())
     }
 
-    /// Invariant 42: only while there is a reason, and never past the time that was told.
+    /// Checks invariant 21: a rejection needs a reason and ends at the recorded time.
     fn refused(
         &mut self,
         flight: &mut Flight,
@@ -155,7 +158,7 @@ impl Breaker {
                 until.is_none() && out
             }
         };
-        flight.ensure(reason, 42, || {
+        flight.ensure(reason, 21, || {
             format!(
                 "the breaker is {:?} until {:?}, its probe is {:?}",
                 self.state, self.until, self.probe
@@ -163,7 +166,7 @@ impl Breaker {
         })
     }
 
-    /// Invariants 20, 21 and 22.
+    /// Checks invariants 18, 19 and 20.
     fn recorded(&mut self, flight: &mut Flight, event: &Arc<Event>, slack: Slack) -> Holds {
         let EventKind::BreakerRecorded {
             generation,
@@ -175,26 +178,29 @@ impl Breaker {
             return Ok(());
         };
         let held = flight.permit.take();
-        flight.ensure(held == Some((*generation, *probe)), 20, || {
-            format!("the permit it gives back is {held:?}")
+        flight.ensure(held == Some((*generation, *probe)), 18, || {
+            format!("it returns a permit, but holds {held:?}")
         })?;
         let rest = std::mem::take(&mut flight.rest);
         flight.judged = *probe && flight.running;
         let in_place = self.probe.is_some_and(|probe| probe.flight == flight.id);
         let lost = self.state == BreakerState::HalfOpen && !in_place && !rest;
         let late = *generation != self.generation || lost;
-        flight.ensure((*sample == Sample::Late) == late, 21, || {
+        flight.ensure((*sample == Sample::Late) == late, 19, || {
             format!("this is generation {}", self.generation)
         })?;
         let neutral = matches!(sample, Sample::Neutral | Sample::Late);
-        flight.ensure(neutral || !says_nothing(flight), 22, || {
-            format!("{:?} says nothing about the upstream", flight.outcome)
+        flight.ensure(neutral || !is_neutral(flight), 20, || {
+            format!(
+                "{:?} is neutral: it does not depend on the health of the upstream",
+                flight.outcome
+            )
         })?;
-        flight.ensure(!rest || neutral || *sample == Sample::Failed, 21, || {
-            "its first token was judged already: only a failure is news".into()
+        flight.ensure(!rest || neutral || *sample == Sample::Failed, 19, || {
+            "its first token was judged already: only a failure may follow".into()
         })?;
         if !late {
-            self.counts_as(flight, *sample, *probe, rest, slack)?;
+            self.check_sample(flight, *sample, *probe, rest, slack)?;
         }
         if !late && !rest && self.state == BreakerState::HalfOpen {
             self.probe = None;
@@ -208,16 +214,16 @@ impl Breaker {
         let within = |pick: fn(&WindowCounts) -> u32| (pick(&least)..=pick(&most)).contains(&pick(window));
         let counts =
             within(|w| w.total) && within(|w| w.failed) && within(|w| w.slow) && within(|w| w.consecutive);
-        flight.ensure(counts, 21, || {
+        flight.ensure(counts, 19, || {
             format!("the outcomes of this generation are {least:?} to {most:?}")
         })?;
         self.recorded = Some(Arc::clone(event));
         Ok(())
     }
 
-    /// Invariant 22: whether an outcome counts as what it says.
-    fn counts_as(&self, flight: &Flight, sample: Sample, probe: bool, rest: bool, slack: Slack) -> Holds {
-        // nobody is to blame for what the machine slept through; in real time the log does not tell of that
+    /// Checks invariant 20: the sample fits the outcome.
+    fn check_sample(&self, flight: &Flight, sample: Sample, probe: bool, rest: bool, slack: Slack) -> Holds {
+        // a suspension excuses a slow or failed attempt; in real time the log does not record suspensions
         let asleep = !slack.stamp.is_zero() || self.woke_at.is_some_and(|woke| woke >= flight.began_at);
         let is_slow = |slow| if slow { Sample::Slow } else { Sample::Ok };
         let slow_after = |after| flight.ttft.unwrap_or(flight.took) > after;
@@ -226,35 +232,35 @@ impl Breaker {
         } else {
             flight.any(|policy| {
                 let calls = policy.breaker.counts == Counts::Call;
-                let said = match &flight.outcome {
+                let expected = match &flight.outcome {
                     None | Some(AttemptResult::Cancelled) => Sample::Neutral,
-                    // given up in the wait for the next attempt
+                    // cancelled during the wait for the next attempt
                     Some(_) if calls && flight.scheduled.is_some() => Sample::Neutral,
                     Some(AttemptResult::Succeeded { .. }) if calls => Sample::Ok,
                     Some(AttemptResult::Succeeded { .. }) => is_slow(slow_after(policy.breaker.slow_after)),
                     Some(AttemptResult::Failed { failure }) => failed_as(failure),
                 };
-                let news = if rest && said != Sample::Failed {
+                let news = if rest && expected != Sample::Failed {
                     Sample::Neutral
                 } else {
-                    said
+                    expected
                 };
                 sample == news
             })
         };
-        flight.ensure(fits || (asleep && sample == Sample::Neutral), 22, || {
+        flight.ensure(fits || (asleep && sample == Sample::Neutral), 20, || {
             format!(
-                "{sample:?} is not what {:?} says, after {:?}",
+                "{sample:?} does not fit {:?} after {:?}",
                 flight.outcome,
                 flight.ttft.unwrap_or(flight.took)
             )
         })
     }
 
-    /// Invariants 18 and 22.
+    /// Checks invariants 16 and 20.
     fn moved(&mut self, event: &Arc<Event>) -> Holds {
         use BreakerState::{Closed, HalfOpen, Open};
-        use MoveReason as Why;
+        use MoveReason as Reason;
 
         let EventKind::BreakerMoved {
             from,
@@ -269,28 +275,28 @@ impl Breaker {
         };
         ensure(
             *from == self.state && *generation == self.generation + 1,
-            18,
+            16,
             || format!("it was {:?} in generation {}", self.state, self.generation),
         )?;
         let legal = match reason {
-            Why::FailureRate | Why::Consecutive | Why::SlowRate => (*from, *to) == (Closed, Open),
-            Why::CoolDown => (*from, *to) == (Open, HalfOpen),
-            Why::ProbesSucceeded => (*from, *to) == (HalfOpen, Closed),
-            Why::ProbeFailed => (*from, *to) == (HalfOpen, Open),
-            Why::Manual => *to != HalfOpen,
+            Reason::FailureRate | Reason::Consecutive | Reason::SlowRate => (*from, *to) == (Closed, Open),
+            Reason::CoolDown => (*from, *to) == (Open, HalfOpen),
+            Reason::ProbesSucceeded => (*from, *to) == (HalfOpen, Closed),
+            Reason::ProbeFailed => (*from, *to) == (HalfOpen, Open),
+            Reason::Manual => *to != HalfOpen,
         };
-        ensure(legal, 18, || {
+        ensure(legal, 16, || {
             format!("{reason:?} does not lead from {from:?} to {to:?}")
         })?;
-        if *reason != Why::Manual {
-            ensure(self.mode == BreakerMode::Automatic, 18, || {
-                format!("a person has forced it: {:?}", self.mode)
+        if *reason != Reason::Manual {
+            ensure(self.mode == BreakerMode::Automatic, 16, || {
+                format!("it is forced: {:?}", self.mode)
             })?;
-            ensure((*to == Open) == until.is_some(), 18, || {
-                "open ends, and nothing else".into()
+            ensure((*to == Open) == until.is_some(), 16, || {
+                "only the open state has an end".into()
             })?;
         }
-        self.for_reason(event, *reason, *window)?;
+        self.check_reason(event, *reason, *window)?;
         self.state = *to;
         self.generation = *generation;
         self.until = *until;
@@ -300,9 +306,9 @@ impl Breaker {
         Ok(())
     }
 
-    /// Whether the window, the clock or the probes give that reason.
-    fn for_reason(&self, event: &Event, reason: MoveReason, window: WindowCounts) -> Holds {
-        use MoveReason as Why;
+    /// Checks that the window, the clock or the probes give the reason.
+    fn check_reason(&self, event: &Event, reason: MoveReason, window: WindowCounts) -> Holds {
+        use MoveReason as Reason;
         let settings = &self.settings;
         let sample = match self.recorded.as_ref().map(|event| &event.kind) {
             Some(EventKind::BreakerRecorded { sample, .. }) => Some(*sample),
@@ -313,34 +319,34 @@ impl Breaker {
         let enough = window.total >= settings.min_calls;
         let opens = matches!(
             reason,
-            Why::FailureRate | Why::Consecutive | Why::SlowRate | Why::ProbeFailed
+            Reason::FailureRate | Reason::Consecutive | Reason::SlowRate | Reason::ProbeFailed
         );
-        ensure(!opens || bad, 22, || {
-            format!("the outcome before it was {sample:?}")
+        ensure(!opens || bad, 20, || {
+            format!("the previous outcome was {sample:?}")
         })?;
-        let closes = reason == Why::ProbesSucceeded;
+        let closes = reason == Reason::ProbesSucceeded;
         let good = matches!(sample, Some(Sample::Ok | Sample::Slow));
-        ensure(!closes || good, 22, || {
-            format!("the outcome before it was {sample:?}")
+        ensure(!closes || good, 20, || {
+            format!("the previous outcome was {sample:?}")
         })?;
         let given = match reason {
-            Why::FailureRate => enough && share(window.failed) >= settings.failure_rate,
-            Why::SlowRate => enough && share(window.slow) >= settings.slow_rate,
-            Why::Consecutive => window.consecutive >= settings.consecutive,
-            Why::CoolDown => self.until.is_some_and(|until| event.at >= until),
-            Why::ProbesSucceeded => self.good >= settings.successes_to_close,
-            Why::ProbeFailed | Why::Manual => true,
+            Reason::FailureRate => enough && share(window.failed) >= settings.failure_rate,
+            Reason::SlowRate => enough && share(window.slow) >= settings.slow_rate,
+            Reason::Consecutive => window.consecutive >= settings.consecutive,
+            Reason::CoolDown => self.until.is_some_and(|until| event.at >= until),
+            Reason::ProbesSucceeded => self.good >= settings.successes_to_close,
+            Reason::ProbeFailed | Reason::Manual => true,
         };
-        ensure(given, 18, || {
+        ensure(given, 16, || {
             format!(
-                "neither window nor clock give {reason:?}: open until {:?}, {} good probes",
+                "the window, the clock and the probes do not give {reason:?}: open until {:?}, {} good probes",
                 self.until, self.good
             )
         })
     }
 }
 
-/// What a failure says.
+/// The sample of a failure.
 fn failed_as(failure: &Failure) -> Sample {
     use FailureClass as C;
     let after_headers = matches!(failure.phase, Phase::Ambiguous | Phase::Begun);
@@ -349,23 +355,24 @@ fn failed_as(failure: &Failure) -> Sample {
         C::Deadline => Sample::Neutral,
         C::Reset if failure.phase == Phase::NotSent => Sample::Neutral,
         C::ContextLength if !after_headers => Sample::Neutral,
-        class if is_silent(class) => Sample::Neutral,
+        class if is_neutral_class(class) => Sample::Neutral,
         _ => Sample::Failed,
     }
 }
 
-/// Outcomes that are no word about the upstream's health: the request, the caller or its quota was at fault.
-fn says_nothing(flight: &Flight) -> bool {
+/// Returns true for an outcome that does not depend on the health of the upstream: the request, the caller or its quota
+/// was at fault.
+fn is_neutral(flight: &Flight) -> bool {
     // a probe is judged by its first token, while its attempt still runs
     !flight.running
         && match &flight.outcome {
             Some(AttemptResult::Cancelled) => true,
-            Some(AttemptResult::Failed { failure }) => is_silent(failure.class),
+            Some(AttemptResult::Failed { failure }) => is_neutral_class(failure.class),
             _ => false,
         }
 }
 
-fn is_silent(class: FailureClass) -> bool {
+fn is_neutral_class(class: FailureClass) -> bool {
     use FailureClass as C;
     matches!(
         class,

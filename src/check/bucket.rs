@@ -1,11 +1,11 @@
-//! One bucket of the limiter, from the log alone: how much may have been granted, and how full it may be.
+//! One bucket of the limiter, derived from the log alone: the most it may have granted, and its level.
 //!
-//! **The bound** (invariant 11): for every window that ends at a grant, `granted - given back <= capacity +
+//! **The bound** (invariant 11): for every window that ends at a grant, `granted - returned <= capacity +
 //! rate * window`. With `d(t) = granted until t - rate * t` that is `d(end) - d(start) <= capacity` for every
-//! start before it, and so for the one with the least `d`: one number to keep, not all pairs of grants.
+//! earlier start, and so for the one with the least `d`: one number is enough instead of all pairs of grants.
 //!
-//! **The level** (invariant 12): from the level told last, the refill and what was taken since, the level now
-//! follows. A slow-down of the server only lowers the refill, so there it lies between two levels.
+//! **The level** (invariant 12) follows from the last recorded level, the refill and the flows since. A slow-down by
+//! the server only lowers the refill, so the level lies between two bounds then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::event::{BucketLevel, Event};
 use crate::settings::Bucket as Settings;
 use crate::time::{Timestamp, saturating_nanos};
 
-/// What a 429 without a hint leaves of the refill.
+/// The share of the refill after a 429 without a hint.
 const SLOWED: f64 = 0.7;
-/// Units that a level may be off: what a change of its grain rounds away.
+/// Tolerance of a level, in units: rounding when the resolution changes.
 const ROUNDING: f64 = 0.001;
 
 #[derive(Debug)]
@@ -25,21 +25,21 @@ pub(super) struct Bucket {
     name: &'static str,
     settings: Settings,
     per_ns: i128,
-    /// Granted and not given back, in `1/per` units.
+    /// Granted and not returned, in units of `1/per`.
     granted: i128,
-    /// The least `d`, and the grant it was before.
+    /// The least `d`, and the grant after it.
     least: Option<(i128, Arc<Event>)>,
-    /// Units in it at this instant; nothing while that is not known.
+    /// The level in units and its time; `None` while unknown.
     level: Option<(f64, Timestamp)>,
 }
 
-/// Units that go in or out.
+/// A flow of units.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Flow {
     /// A grant takes them.
     Granted(u64),
-    /// A settlement gives them back.
-    Back(u64),
+    /// A settlement returns them.
+    Returned(u64),
     /// A settlement takes more than was granted.
     Debt(u64),
 }
@@ -56,7 +56,7 @@ impl Bucket {
         }
     }
 
-    /// With other settings the bound begins anew, and the level is known when it is told.
+    /// Restarts the bound under other settings; the level is unknown until the next record.
     pub(super) fn configure(&mut self, settings: &Settings, now: Timestamp) {
         if self.settings != *settings {
             *self = Self {
@@ -70,13 +70,13 @@ impl Bucket {
         self.settings.capacity
     }
 
-    /// When the level was told last.
+    /// The time of the last recorded level.
     pub(super) fn since(&self) -> Option<Timestamp> {
         self.level.map(|(_, since)| since)
     }
 
-    /// Whether it has so much at this instant, for all that is known. One that was made smaller lets pass what it
-    /// cannot hold when it is full.
+    /// Returns true if the bucket certainly holds `units` at `at`. After a cut of its capacity a larger call passes when
+    /// the bucket is full.
     pub(super) fn surely_holds(&self, units: u64, at: Timestamp, late: Duration) -> bool {
         let Some((before, since)) = self.level else {
             return false;
@@ -88,11 +88,11 @@ impl Bucket {
         level - ROUNDING >= (units as f64).min(capacity - 2.0 * ROUNDING)
     }
 
-    /// Invariant 11.
+    /// Checks invariant 11.
     pub(super) fn count(&mut self, event: &Arc<Event>, flow: Flow, late: Duration) -> Holds {
         let scaled = |units: u64| i128::from(units) * self.per_ns;
         let units = match flow {
-            Flow::Back(units) => {
+            Flow::Returned(units) => {
                 self.granted -= scaled(units);
                 return Ok(());
             }
@@ -100,7 +100,7 @@ impl Bucket {
                 self.granted += scaled(units);
                 return Ok(());
             }
-            // one that waited while the bucket was made smaller passes when that is full
+            // a call that waited during a cut of the capacity passes when the bucket is full
             Flow::Granted(units) => units.min(self.settings.capacity),
         };
         let refill = i128::from(self.settings.refill);
@@ -119,7 +119,7 @@ impl Bucket {
         ensure(over <= 0, 11, || {
             let window = event.at.since(first.at);
             format!(
-                "bucket of {}: {:.3} more were granted in {window:?} than {} and {} each {:?} allow",
+                "bucket of {}: {:.3} units too many were granted in {window:?}; capacity {}, refill {} per {:?}",
                 self.name,
                 over as f64 / self.per_ns as f64,
                 self.settings.capacity,
@@ -130,21 +130,21 @@ impl Bucket {
         .map_err(|breach| breach.with([Arc::clone(first)]))
     }
 
-    /// Invariant 12. `slowed`: whether the refill may have been slowed since the last level.
-    pub(super) fn told(
+    /// Checks invariant 12. `slowed` is true if the refill may have been slowed since the last level.
+    pub(super) fn check_level(
         &mut self,
         at: Timestamp,
-        told: &BucketLevel,
+        level: &BucketLevel,
         flow: Option<Flow>,
         slowed: bool,
         late: Duration,
     ) -> Holds {
         let capacity = self.settings.capacity as f64;
-        let units = told.scaled as f64 / told.per_ns.max(1) as f64;
-        let stamped = told.as_of <= at && told.as_of + late >= at;
-        let shaped = told.capacity == self.settings.capacity && units <= capacity + ROUNDING && stamped;
+        let units = level.scaled as f64 / level.per_ns.max(1) as f64;
+        let stamped = level.as_of <= at && level.as_of + late >= at;
+        let shaped = level.capacity == self.settings.capacity && units <= capacity + ROUNDING && stamped;
         ensure(shaped, 12, || {
-            format!("bucket of {}: {units} units of {}", self.name, told.capacity)
+            format!("bucket of {}: {units} units of {}", self.name, level.capacity)
         })?;
         if let Some((before, since)) = self.level {
             let seconds = at.since(since).as_secs_f64();
@@ -154,7 +154,7 @@ impl Bucket {
                 match flow {
                     None => level,
                     Some(Flow::Granted(units) | Flow::Debt(units)) => level - units as f64,
-                    Some(Flow::Back(units)) => (level + units as f64).min(capacity),
+                    Some(Flow::Returned(units)) => (level + units as f64).min(capacity),
                 }
             };
             let least = after(if slowed { refill * SLOWED } else { refill });
@@ -162,14 +162,14 @@ impl Bucket {
             let (least, most) = (least - tolerance, after(refill) + tolerance);
             ensure((least..=most).contains(&units), 12, || {
                 format!(
-                    "bucket of {}: {units:.3} units are told, from {before:.3} at {since} follow {least:.3} to {most:.3}",
+                    "bucket of {}: {units:.3} units are recorded; {before:.3} at {since} gives {least:.3} to {most:.3}",
                     self.name
                 )
             })?;
         }
         let in_debt = matches!(flow, Some(Flow::Granted(taken)) if taken <= self.settings.capacity && units < -ROUNDING);
         ensure(!in_debt, 12, || {
-            format!("bucket of {}: {units:.3} units are left by a grant", self.name)
+            format!("bucket of {}: a grant leaves {units:.3} units", self.name)
         })?;
         self.level = Some((units, at));
         Ok(())

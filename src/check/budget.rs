@@ -1,9 +1,9 @@
-//! Invariant 8, as the budget promises it: for each retry at `t` that the upstream feels,
+//! Invariant 8, the retry budget: for each retry at `t` that reaches the upstream,
 //!
 //! `retries in (t - ttl, t] <= ratio * first attempts in (t - ttl, t] + min_per_s * ttl`
 //!
-//! And the other way round, within its rounding: a twentieth of the ttl early for a first attempt, two late for
-//! a retry. None is refused where there is room for it even so.
+//! The converse holds within the rounding of the budget: a retry that fits even with first attempts counted a
+//! twentieth of the ttl early and retries two twentieths late is not denied.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,21 +21,21 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Another time to live begins from nothing.
+    /// Forgets everything, for another time to live.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// A first attempt goes out.
+    /// Counts a first attempt.
     pub(super) fn first(&mut self, at: Timestamp) {
         self.firsts.push_back(at);
     }
 
-    /// A retry was granted that may cost the upstream something.
+    /// Checks a granted retry that reaches the upstream.
     pub(super) fn retry(&mut self, event: &Arc<Event>, settings: &RetrySettings, slack: Slack) -> Holds {
         let (now, ttl) = (event.at, settings.budget_ttl);
         self.retries.push_back(Arc::clone(event));
-        // kept a little longer than they count, for the other way round
+        // kept longer than they count, for the converse
         let kept = ttl.saturating_add(ttl / 10);
         while self.retries.front().is_some_and(|retry| retry.at + kept <= now) {
             self.retries.pop_front();
@@ -51,18 +51,17 @@ impl Budget {
         let mut allowed =
             settings.budget_ratio * firsts as f64 + settings.budget_min_per_s * ttl.as_secs_f64();
         if !slack.stamp.is_zero() {
-            // one more, where a first attempt may be told of a little late
+            // the record of a first attempt may be late
             allowed += 1.0;
         }
         ensure(made as f64 <= allowed + 1e-6, 8, || {
-            format!("{made} retries in {ttl:?} for {firsts} first attempts, {allowed:.1} are allowed")
+            format!("{made} retries in {ttl:?} for {firsts} first attempts, at most {allowed:.1} are allowed")
         })
         .map_err(|breach| breach.with(self.retries.iter().map(Arc::clone)))
     }
 
-    /// A retry was refused because the budget is empty. In real time a first attempt may be told of too late to
-    /// say whether it was.
-    pub(super) fn refused(&self, event: &Event, settings: &RetrySettings, slack: Slack) -> Holds {
+    /// Checks a retry denied for an empty budget. Skipped in real time, where the record of a first attempt may be late.
+    pub(super) fn denied(&self, event: &Event, settings: &RetrySettings, slack: Slack) -> Holds {
         let (now, slot) = (event.at, settings.budget_ttl / 20);
         let firsts = self
             .firsts
@@ -80,7 +79,7 @@ impl Budget {
         let empty = is_kept && made as f64 + 1.0 > allowed - 1e-6;
         ensure(empty || !slack.stamp.is_zero(), 8, || {
             format!(
-                "no retry is left, after {made} for {firsts} first attempts where {allowed:.1} are allowed"
+                "a retry was denied after {made} for {firsts} first attempts, where {allowed:.1} are allowed"
             )
         })
         .map_err(|breach| breach.with(self.retries.iter().map(Arc::clone)))

@@ -1,4 +1,4 @@
-//! Stored answers: what may be stored, and what is given to whom.
+//! Stored answers: which may be stored, and which caller may receive them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -7,54 +7,54 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Slack;
-use super::index::{Book, Flight, RequestId};
+use super::index::{CallIndex, Flight, RequestId};
 use super::violation::{Holds, breach, ensure};
 use crate::event::{AttemptResult, CallId, Event, EventKind, EvictReason, Finish, NearMiss, Sharing};
 use crate::openai::Usage;
 use crate::time::Timestamp;
 
-/// An answer that may be given again: the hash of its text, not the text, so that an hour fits in memory.
+/// A stored answer: the hash of its text instead of the text, so that an hour fits in memory.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct StoredAnswer {
     pub(super) hash: u64,
     pub(super) usage: Usage,
     pub(super) event: Arc<Event>,
 }
 
-/// What was stored and what was completed.
+/// The stored answers and completed results.
 #[derive(Debug, Default)]
-pub(super) struct Shelf {
-    pub(super) stored: BTreeMap<RequestId, Kept>,
-    /// Whose answers they are: the call that got each from the upstream.
+pub(super) struct CacheCheck {
+    pub(super) stored: BTreeMap<RequestId, StoredAnswer>,
+    /// The call that got each answer from the upstream.
     pub(super) sources: BTreeMap<CallId, RequestId>,
-    /// What bad labels ask for, by the fingerprint of the request.
+    /// Thresholds raised by bad labels, by the fingerprint of the request.
     pub(super) raised: BTreeMap<String, f64>,
-    /// In the order of storing, to forget what nobody can be given any more.
+    /// Requests in order of storing, to drop expired answers.
     order: VecDeque<(Timestamp, RequestId)>,
-    /// Results of idempotency keys. The log does not tell the keys: several may have the same request.
-    results: BTreeMap<RequestId, Vec<Kept>>,
+    /// Results by request. The log does not record idempotency keys: several may have the same request.
+    results: BTreeMap<RequestId, Vec<StoredAnswer>>,
     result_order: VecDeque<(Timestamp, RequestId)>,
 }
 
-impl Shelf {
-    pub(super) fn take(&mut self, book: &Book, event: &Arc<Event>, slack: Slack) -> Holds {
-        let max_bytes = book.policy.cache.max_bytes;
+impl CacheCheck {
+    pub(super) fn apply(&mut self, index: &CallIndex, event: &Arc<Event>, slack: Slack) -> Holds {
+        let max_bytes = index.policy.cache.max_bytes;
         match &event.kind {
             EventKind::CacheHit { age, saved, text, .. } => {
-                self.hit(book, event, *age, (*saved, text), slack)
+                self.hit(index, event, *age, (*saved, text), slack)
             }
             EventKind::CacheMissed {
                 nearest: Some(nearest),
                 ..
             } => self.near_miss(nearest),
             EventKind::ResultReplayed { age, saved, text } => {
-                self.replayed(book, event, *age, (*saved, text), slack)
+                self.replayed(index, event, *age, (*saved, text), slack)
             }
             EventKind::CacheStored {
                 bytes, total_bytes, ..
             } => {
-                self.stored(book, event)?;
-                ensure(*total_bytes <= max_bytes && bytes <= total_bytes, 28, || {
+                self.stored(index, event)?;
+                ensure(*total_bytes <= max_bytes && bytes <= total_bytes, 24, || {
                     format!("the bound is {max_bytes} bytes")
                 })
             }
@@ -71,14 +71,14 @@ impl Shelf {
                     self.order.clear();
                 }
                 let empty = *entries == 0 && *total_bytes == 0;
-                ensure(*total_bytes <= max_bytes && (!cleared || empty), 28, || {
+                ensure(*total_bytes <= max_bytes && (!cleared || empty), 24, || {
                     format!("the bound is {max_bytes} bytes")
                 })
             }
             EventKind::SemanticHit { .. } | EventKind::SemanticShadowed { .. } => {
-                self.near(book, event, slack)
+                self.near(index, event, slack)
             }
-            EventKind::SemanticLabelled { .. } => self.labelled(book, event),
+            EventKind::SemanticLabelled { .. } => self.labelled(index, event),
             EventKind::PolicyApplied { policy } => {
                 let labels = policy.semantic.labels.iter();
                 let raised = labels.filter_map(|label| Some((label.request.clone(), label.threshold?)));
@@ -89,11 +89,14 @@ impl Shelf {
                 result: AttemptResult::Succeeded { usage, .. },
                 ..
             } => {
-                if let Some(flight) = flight_of(book, event).filter(|one| one.sharing == Sharing::Key) {
-                    let kept = kept(flight, *usage, event);
+                if let Some(flight) = flight_of(index, event).filter(|one| one.sharing == Sharing::Key) {
+                    let stored_answer = stored_answer(flight, *usage, event);
                     self.result_order.push_back((event.at, flight.request.clone()));
-                    self.results.entry(flight.request.clone()).or_default().push(kept);
-                    self.forget(event.at, book);
+                    self.results
+                        .entry(flight.request.clone())
+                        .or_default()
+                        .push(stored_answer);
+                    self.forget(event.at, index);
                 }
                 Ok(())
             }
@@ -101,10 +104,10 @@ impl Shelf {
         }
     }
 
-    /// Invariant 24.
-    fn stored(&mut self, book: &Book, event: &Arc<Event>) -> Holds {
-        let Some(flight) = flight_of(book, event) else {
-            return Err(breach(24, "it is the answer of no flight"));
+    /// Checks invariant 23.
+    fn stored(&mut self, index: &CallIndex, event: &Arc<Event>) -> Holds {
+        let Some(flight) = flight_of(index, event) else {
+            return Err(breach(23, "no flight has this answer"));
         };
         let EventKind::CacheStored { bytes, .. } = &event.kind else {
             return Ok(());
@@ -116,24 +119,24 @@ impl Shelf {
                 ..
             }) if !flight.running => *usage,
             outcome => {
-                return flight.ensure(false, 24, || format!("the flight ended with {outcome:?}"));
+                return flight.ensure(false, 23, || format!("the flight ended with {outcome:?}"));
             }
         };
-        flight.ensure(book.policy.cache.enabled, 24, || "the cache is off".into())?;
-        let most = book.policy.cache.max_entry_bytes;
-        flight.ensure(*bytes <= most, 24, || format!("an entry may have {most} bytes"))?;
+        flight.ensure(index.policy.cache.enabled, 23, || "the cache is off".into())?;
+        let most = index.policy.cache.max_entry_bytes;
+        flight.ensure(*bytes <= most, 23, || format!("an entry may have {most} bytes"))?;
         let older = self
             .stored
-            .insert(flight.request.clone(), kept(flight, usage, event));
+            .insert(flight.request.clone(), stored_answer(flight, usage, event));
         self.forget_source(older.as_ref());
         self.sources
             .insert(event.call.unwrap_or_default(), flight.request.clone());
         self.order.push_back((event.at, flight.request.clone()));
-        self.forget(event.at, book);
+        self.forget(event.at, index);
         Ok(())
     }
 
-    /// Invariant 45. Which entries had to make room is not told, so one that is gone may still be named.
+    /// Checks invariant 25. The log does not name evicted entries, so a near miss may name one.
     fn near_miss(&self, nearest: &NearMiss) -> Holds {
         let NearMiss {
             source,
@@ -141,93 +144,105 @@ impl Shelf {
             fields,
             ..
         } = nearest;
-        ensure(self.sources.contains_key(source), 45, || {
+        ensure(self.sources.contains_key(source), 25, || {
             format!("no answer of {source} is stored")
         })?;
         ensure(
             !differs.is_empty() && differs.len() as u64 <= u64::from(*fields),
-            45,
-            || format!("{fields} fields differ, and {} are told", differs.len()),
+            25,
+            || format!("{fields} fields differ, but {} are listed", differs.len()),
         )
     }
 
-    /// Invariants 23, 28 and 40.
+    /// Checks invariants 22, 24 and 33.
     fn hit(
         &self,
-        book: &Book,
+        index: &CallIndex,
         event: &Event,
         age: Duration,
         (saved, text): (Usage, &str),
         slack: Slack,
     ) -> Holds {
-        ensure(book.policy.cache.enabled, 23, || "the cache is off".into())?;
-        let Some(kept) = asked(book, event).and_then(|request| self.stored.get(request)) else {
-            return Err(breach(23, "no answer to this request of this user is stored"));
+        ensure(index.policy.cache.enabled, 22, || "the cache is off".into())?;
+        let Some(stored_answer) = asked(index, event).and_then(|request| self.stored.get(request)) else {
+            return Err(breach(22, "no answer to this request of this user is stored"));
         };
-        let same_text = kept.hash == xxh3_64(text.as_bytes());
-        ensure(same_text, 23, || "the stored answer has another text".into())
+        let same_text = stored_answer.hash == xxh3_64(text.as_bytes());
+        ensure(same_text, 22, || "the stored answer has another text".into())
             .and_then(|()| {
-                let ttl = book.policy.cache.ttl;
-                let true_age = event.at.since(kept.event.at);
-                ensure(age < ttl && true_age.abs_diff(age) <= slack.stamp, 28, || {
-                    format!("it is {true_age:?} old and may become {ttl:?}")
+                let ttl = index.policy.cache.ttl;
+                let true_age = event.at.since(stored_answer.event.at);
+                ensure(age < ttl && true_age.abs_diff(age) <= slack.stamp, 24, || {
+                    format!("it is {true_age:?} old, the time to live is {ttl:?}")
                 })
             })
             .and_then(|()| {
-                ensure(saved == kept.usage, 40, || {
-                    format!("the stored answer took {:?}", kept.usage)
+                ensure(saved == stored_answer.usage, 33, || {
+                    format!("the stored answer used {:?}", stored_answer.usage)
                 })
             })
-            .map_err(|breach| breach.with([Arc::clone(&kept.event)]))
+            .map_err(|breach| breach.with([Arc::clone(&stored_answer.event)]))
     }
 
-    /// Invariant 30.
+    /// Checks invariant 32.
     fn replayed(
         &self,
-        book: &Book,
+        index: &CallIndex,
         event: &Event,
         age: Duration,
         (saved, text): (Usage, &str),
         slack: Slack,
     ) -> Holds {
-        let results = asked(book, event).and_then(|request| self.results.get(request));
+        let results = asked(index, event).and_then(|request| self.results.get(request));
         let results = results.map_or(&[][..], Vec::as_slice);
         let hash = xxh3_64(text.as_bytes());
-        let fits = |kept: &Kept| {
-            let same_age = event.at.since(kept.event.at).abs_diff(age) <= slack.stamp;
-            kept.hash == hash && kept.usage == saved && same_age
+        let fits = |stored_answer: &StoredAnswer| {
+            let same_age = event.at.since(stored_answer.event.at).abs_diff(age) <= slack.stamp;
+            stored_answer.hash == hash && stored_answer.usage == saved && same_age
         };
-        let in_time = age < book.policy.flight.replay_ttl;
-        ensure(in_time && results.iter().any(fits), 30, || {
-            format!("of {} results of this request none is this one", results.len())
+        let in_time = age < index.policy.flight.replay_ttl;
+        ensure(in_time && results.iter().any(fits), 32, || {
+            format!(
+                "none of the {} results of this request has this text, usage and age",
+                results.len()
+            )
         })
-        .map_err(|breach| breach.with(results.iter().map(|kept| Arc::clone(&kept.event))))
+        .map_err(|breach| {
+            breach.with(
+                results
+                    .iter()
+                    .map(|stored_answer| Arc::clone(&stored_answer.event)),
+            )
+        })
     }
 
-    pub(super) fn forget_source(&mut self, kept: Option<&Kept>) {
-        if let Some(call) = kept.and_then(|kept| kept.event.call) {
+    pub(super) fn forget_source(&mut self, stored_answer: Option<&StoredAnswer>) {
+        if let Some(call) = stored_answer.and_then(|stored_answer| stored_answer.event.call) {
             self.sources.remove(&call);
         }
     }
 
-    /// Forgets what is too old to be given.
-    fn forget(&mut self, now: Timestamp, book: &Book) {
-        let ttl = book.policy.cache.ttl;
+    /// Drops expired answers and results.
+    fn forget(&mut self, now: Timestamp, index: &CallIndex) {
+        let ttl = index.policy.cache.ttl;
         while let Some((at, _)) = self.order.front().filter(|(at, _)| *at + ttl < now) {
             let at = *at;
             if let Some((_, request)) = self.order.pop_front()
-                && self.stored.get(&request).is_some_and(|kept| kept.event.at <= at)
+                && self
+                    .stored
+                    .get(&request)
+                    .is_some_and(|stored_answer| stored_answer.event.at <= at)
             {
                 let older = self.stored.remove(&request);
                 self.forget_source(older.as_ref());
             }
         }
-        let ttl = book.policy.flight.replay_ttl;
+        let ttl = index.policy.flight.replay_ttl;
         while self.result_order.front().is_some_and(|(at, _)| *at + ttl < now) {
             if let Some((at, request)) = self.result_order.pop_front()
                 && let Some(results) = self.results.get_mut(&request)
             {
-                results.retain(|kept| kept.event.at > at);
+                results.retain(|stored_answer| stored_answer.event.at > at);
                 if results.is_empty() {
                     self.results.remove(&request);
                 }
@@ -237,18 +252,18 @@ impl Shelf {
 }
 
 /// The flight of an event's call.
-fn flight_of<'a>(book: &'a Book, event: &Event) -> Option<&'a Flight> {
-    let call = book.calls.get(&event.call?)?;
-    book.flights.get(&call.flight?)
+fn flight_of<'a>(index: &'a CallIndex, event: &Event) -> Option<&'a Flight> {
+    let call = index.calls.get(&event.call?)?;
+    index.flights.get(&call.flight?)
 }
 
-/// What the call of an event asks for.
-fn asked<'a>(book: &'a Book, event: &Event) -> Option<&'a RequestId> {
-    event.call.and_then(|call| Some(&book.calls.get(&call)?.request))
+/// The request of the call of an event.
+fn asked<'a>(index: &'a CallIndex, event: &Event) -> Option<&'a RequestId> {
+    event.call.and_then(|call| Some(&index.calls.get(&call)?.request))
 }
 
-fn kept(flight: &Flight, usage: Usage, event: &Arc<Event>) -> Kept {
-    Kept {
+fn stored_answer(flight: &Flight, usage: Usage, event: &Arc<Event>) -> StoredAnswer {
+    StoredAnswer {
         hash: xxh3_64(flight.text.as_bytes()),
         usage,
         event: Arc::clone(event),

@@ -1,13 +1,13 @@
-//! The life of a call: it begins, is looked up, flies or not, and ends once.
+//! The life of a call: it starts, is looked up, joins at most one flight, and ends once.
 
 use std::sync::Arc;
 
 use super::Slack;
-use super::index::{Book, Call, Departed, Flight, Lookup};
+use super::index::{Call, CallIndex, Departed, Flight, Lookup};
 use super::violation::{Holds, breach, ensure};
 use crate::event::{CallId, Event, EventKind, FlightId, Sharing};
 
-impl Book {
+impl CallIndex {
     pub(super) fn call_started(&mut self, event: &Arc<Event>) -> Holds {
         let (
             Some(id),
@@ -23,7 +23,7 @@ impl Book {
             return Err(breach(2, "a call without a number"));
         };
         let call = Call {
-            began: Arc::clone(event),
+            started: Arc::clone(event),
             request: (user.clone(), fingerprint.to_string()),
             prompt_tokens: *prompt_tokens,
             deadline: *deadline,
@@ -38,34 +38,34 @@ impl Book {
     /// The call of an event.
     pub(super) fn call(&mut self, event: &Event) -> Result<&mut Call, super::Breach> {
         let call = event.call.and_then(|call| self.calls.get_mut(&call));
-        call.ok_or_else(|| breach(2, "it belongs to a call, and names none"))
+        call.ok_or_else(|| breach(2, "it must name a call"))
     }
 
     pub(super) fn looked_up(&mut self, event: &Event, found: Lookup) -> Holds {
         let call = self.call(event)?;
         let first = call.lookup == Lookup::NotYet && call.flight.is_none();
         ensure(first, 2, || "the call was looked up before".into())
-            .map_err(|breach| breach.with([Arc::clone(&call.began)]))?;
+            .map_err(|breach| breach.with([Arc::clone(&call.started)]))?;
         call.lookup = found;
         Ok(())
     }
 
-    /// A flight may be begun or joined by a call that found nothing and has none.
-    fn may_fly(&mut self, event: &Event) -> Holds {
+    /// Checks that a call may start or join a flight: its lookup found no answer, and it has no flight.
+    fn may_join(&mut self, event: &Event) -> Holds {
         let call = self.call(event)?;
         let ready = call.lookup == Lookup::Nothing && call.flight.is_none();
         ensure(ready, 2, || {
-            "a call flies once, after its lookup found nothing".into()
+            "a call has one flight, after its lookup found no answer".into()
         })
-        .map_err(|breach| breach.with([Arc::clone(&call.began)]))
+        .map_err(|breach| breach.with([Arc::clone(&call.started)]))
     }
 
     pub(super) fn flight_started(&mut self, event: &Arc<Event>, id: FlightId, sharing: Sharing) -> Holds {
-        self.may_fly(event)?;
-        let known = self.flights.contains_key(&id) || self.has_been(id);
-        // numbers are given in order and told in nearly that order
+        self.may_join(event)?;
+        let known = self.flights.contains_key(&id) || self.has_existed(id);
+        // ids are assigned in order and recorded in nearly that order
         ensure(!self.flights.contains_key(&id), 2, || {
-            format!("flight {} begins twice", id.0)
+            format!("flight {} starts twice", id.0)
         })?;
         if !known {
             self.number(id);
@@ -78,7 +78,7 @@ impl Book {
             && let Some(other) = self.shared.insert(flight.request.clone(), id)
             && let Some(other) = self.flights.get_mut(&other)
         {
-            // allowed only while the other is being given up: what it does from now on will show
+            // allowed only while the other is being cancelled, which its next events show
             other.displaced = Some(Arc::clone(event));
         }
         self.flights.insert(id, flight);
@@ -94,56 +94,54 @@ impl Book {
         else {
             return Ok(());
         };
-        self.may_fly(event)?;
-        let has_been = self.has_been(*id);
+        self.may_join(event)?;
+        let has_existed = self.has_existed(*id);
         let call = self.call(event)?;
-        let (request, began) = (call.request.clone(), Arc::clone(&call.began));
+        let (request, started) = (call.request.clone(), Arc::clone(&call.started));
         let joiner = event.call.unwrap_or_default();
         call.flight = Some(*id);
         let Some(flight) = self.flights.get_mut(id) else {
-            let (number, what) = if has_been {
-                (31, "is over")
+            let (number, what) = if has_existed {
+                (30, "has ended")
             } else {
-                (2, "has not begun")
+                (2, "has not started")
             };
-            return Err(breach(number, format!("flight {} {what}", id.0)).with([began]));
+            return Err(breach(number, format!("flight {} {what}", id.0)).with([started]));
         };
         let holds = flight
-            .ensure(flight.owner.is_some(), 31, || "the flight has come down".into())
+            .ensure(flight.owner.is_some(), 30, || "the flight has ended".into())
             .and_then(|()| {
-                flight.ensure(flight.request.0 == request.0, 29, || {
+                flight.ensure(flight.request.0 == request.0, 31, || {
                     format!("{} joins a flight of {}", request.0, flight.request.0)
                 })
             })
             .and_then(|()| {
                 let shared = flight.sharing != Sharing::Alone && flight.request.1 == request.1;
-                flight.ensure(shared, 25, || {
-                    "the flight is not one that this call may share".into()
-                })
+                flight.ensure(shared, 28, || "this call may not share the flight".into())
             })
             .and_then(|()| {
-                flight.ensure(flight.displaced.is_none(), 25, || {
-                    "another flight of the same request has begun".into()
+                flight.ensure(flight.displaced.is_none(), 28, || {
+                    "another flight of the same request has started".into()
                 })
             });
-        holds.map_err(|breach| breach.with([began]))?;
+        holds.map_err(|breach| breach.with([started]))?;
         flight.subscribers.push(joiner);
-        let told = (Some(*owner), *subscribers as usize);
-        let known = (flight.owner, flight.subscribers.len());
-        flight.ensure(told == known, 26, || {
-            format!("told (owner, subscribers) {told:?}, and known {known:?}")
+        let recorded = (Some(*owner), *subscribers as usize);
+        let expected = (flight.owner, flight.subscribers.len());
+        flight.ensure(recorded == expected, 29, || {
+            format!("recorded (owner, subscribers) {recorded:?}, expected {expected:?}")
         })
     }
 
     pub(super) fn handed_over(&mut self, event: &Event, id: FlightId, from: CallId) -> Holds {
         let Some(flight) = self.flights.get_mut(&id) else {
-            return Err(breach(2, format!("flight {} is not in the air", id.0)));
+            return Err(breach(2, format!("flight {} does not run", id.0)));
         };
         let left = flight.departed.take().filter(|left| left.call == from);
-        flight.ensure(left.is_some(), 26, || format!("{from} has not left this flight"))?;
+        flight.ensure(left.is_some(), 29, || format!("{from} has not left this flight"))?;
         let oldest = flight.subscribers.first().copied();
-        flight.ensure(oldest == event.call, 26, || {
-            format!("the oldest who waits is {oldest:?}")
+        flight.ensure(oldest == event.call, 29, || {
+            format!("the oldest follower is {oldest:?}")
         })?;
         flight.owner = oldest;
         Ok(())
@@ -163,16 +161,16 @@ impl Book {
         else {
             return Err(breach(2, "an end without a call"));
         };
-        self.landing(event, slack)?;
+        self.completion(event, slack)?;
         let call = self.call(event)?;
-        let since = event.at.since(call.began.at);
+        let since = event.at.since(call.started.at);
         let counts = *attempts == call.attempts && since.abs_diff(*took) <= slack.stamp;
-        ensure(counts, 40, || {
-            format!("it made {} attempts in {since:?}", call.attempts)
+        ensure(counts, 33, || {
+            format!("it has {} attempts in {since:?}", call.attempts)
         })
-        .map_err(|breach| breach.with([Arc::clone(&call.began)]))?;
+        .map_err(|breach| breach.with([Arc::clone(&call.started)]))?;
         let flight = call.flight;
-        self.owned_up += u64::from(*attempts);
+        self.attributed += u64::from(*attempts);
         self.forget_call(id);
         if let Some(flight) = flight.and_then(|flight| self.flights.get_mut(&flight)) {
             flight.subscribers.retain(|one| *one != id);

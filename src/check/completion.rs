@@ -1,116 +1,118 @@
-//! How calls end: whether the end that is told is the one that the flight gives.
+//! The ends of calls: does the recorded end follow from the flight?
 
 use std::sync::Arc;
 
 use super::Slack;
-use super::index::{Book, Call, Departed, Flight, Lookup};
+use super::index::{Call, CallIndex, Departed, Flight, Lookup};
 use super::violation::{Holds, ensure};
 use crate::event::{AttemptResult, Event, EventKind, Failure, FailureClass, Fate, Phase};
 use crate::openai::Usage;
 
-/// An end as it is told.
-struct Told<'a> {
+/// The end of a call as recorded.
+struct RecordedEnd<'a> {
     fate: Fate,
     failure: Option<&'a Failure>,
     usage: Option<Usage>,
 }
 
-impl Book {
-    /// Invariants 4, 10, 25, 26 and 31 at the end of a call.
-    pub(super) fn landing(&mut self, event: &Arc<Event>, slack: Slack) -> Holds {
+impl CallIndex {
+    /// Checks invariants 4, 10 and 28 to 30 at the end of a call.
+    pub(super) fn completion(&mut self, event: &Arc<Event>, slack: Slack) -> Holds {
         let EventKind::CallEnded {
             fate, failure, usage, ..
         } = &event.kind
         else {
             return Ok(());
         };
-        let told = Told {
+        let end = RecordedEnd {
             fate: *fate,
             failure: failure.as_ref(),
             usage: *usage,
         };
         let call = self.call(event)?;
-        let began = Arc::clone(&call.began);
+        let started = Arc::clone(&call.started);
         let in_time = event.at <= call.deadline + slack.timer;
         let deadline = call.deadline;
         let flight = call.flight;
         let holds = ensure(in_time, 4, || format!("its deadline was {deadline}"))
             .and_then(|()| {
-                let timed_out = told
+                let timed_out = end
                     .failure
                     .is_some_and(|failure| failure.class == FailureClass::Deadline);
                 ensure(!timed_out || event.at >= deadline, 4, || {
-                    format!("its deadline is only at {deadline}")
+                    format!("its deadline is later, at {deadline}")
                 })
             })
             .and_then(|()| {
-                let good = matches!(told.fate, Fate::Answered | Fate::Hit | Fate::Shared);
-                let bad = !good && told.fate != Fate::Cancelled;
-                let fits = told.usage.is_some() == good && told.failure.is_some() == bad;
+                let good = matches!(end.fate, Fate::Answered | Fate::Hit | Fate::Shared);
+                let bad = !good && end.fate != Fate::Cancelled;
+                let fits = end.usage.is_some() == good && end.failure.is_some() == bad;
                 ensure(fits, 10, || {
                     "an answer has usage, and a failure its reason".into()
                 })
             });
-        holds.map_err(|breach| breach.with([Arc::clone(&began)]))?;
+        holds.map_err(|breach| breach.with([Arc::clone(&started)]))?;
         let call = self.call(event)?;
         match flight {
-            None => grounded(call, &told).map_err(|breach| breach.with([began])),
+            None => ended_without_flight(call, &end).map_err(|breach| breach.with([started])),
             Some(id) => match self.flights.get(&id) {
-                Some(flight) => flown(flight, event, &told, slack).map_err(|breach| breach.with([began])),
+                Some(flight) => {
+                    ended_with_flight(flight, event, &end, slack).map_err(|breach| breach.with([started]))
+                }
                 None => Ok(()),
             },
         }
     }
 }
 
-/// The end of a call that never flew: a stored answer, or a key that was used for something else.
-fn grounded(call: &Call, told: &Told<'_>) -> Holds {
+/// Checks the end of a call without a flight: a stored answer, or an idempotency key of another request.
+fn ended_without_flight(call: &Call, end: &RecordedEnd<'_>) -> Holds {
     if call.lookup == Lookup::Answer {
-        return ensure(told.fate == Fate::Hit, 10, || "it had a stored answer".into());
+        return ensure(end.fate == Fate::Hit, 10, || "it had a stored answer".into());
     }
-    ensure(told.usage.is_none(), 10, || {
-        "there was neither a stored answer nor a flight".into()
+    ensure(end.usage.is_none(), 10, || {
+        "it has neither a stored answer nor a flight".into()
     })?;
-    let own = told
+    let own = end
         .failure
         .is_some_and(|failure| (failure.class, failure.phase) == (FailureClass::Invalid, Phase::Final));
-    ensure(own && call.lookup == Lookup::NotYet, 31, || {
-        "it failed, and there was no flight to fail".into()
+    ensure(own && call.lookup == Lookup::NotYet, 30, || {
+        "it failed without a flight".into()
     })
 }
 
-/// The end of a call that flew.
-fn flown(flight: &Flight, event: &Event, told: &Told<'_>, slack: Slack) -> Holds {
-    let timed_out = told
+/// Checks the end of a call with a flight.
+fn ended_with_flight(flight: &Flight, event: &Event, end: &RecordedEnd<'_>, slack: Slack) -> Holds {
+    let timed_out = end
         .failure
         .is_some_and(|failure| failure.class == FailureClass::Deadline);
     if let Some(other) = &flight.displaced {
-        let given_up = told.fate == Fate::Cancelled || timed_out;
+        let given_up = end.fate == Fate::Cancelled || timed_out;
         let at_once = event.at <= other.at + slack.timer;
         flight
-            .ensure(given_up && at_once, 25, || {
-                "an identical flight began while this one was still wanted".into()
+            .ensure(given_up && at_once, 28, || {
+                "an identical flight started while this one had subscribers".into()
             })
             .map_err(|breach| breach.with([Arc::clone(other)]))?;
     }
     let owns = flight.owner == event.call;
     match &flight.departed {
-        Some(left) => same_end(flight, left, told)?,
-        None => flight.ensure(owns || timed_out || told.fate == Fate::Cancelled, 26, || {
-            "the owner has not ended, and it ends first".into()
+        Some(left) => same_end_as_owner(flight, left, end)?,
+        None => flight.ensure(owns || timed_out || end.fate == Fate::Cancelled, 29, || {
+            "a follower ends before the owner".into()
         })?,
     }
-    let failure = told.failure;
-    let served = matches!(told.fate, Fate::Hit | Fate::Shared);
-    flight.ensure(served || flight.hit.is_none(), 43, || {
-        "it was served the answer of another prompt, and ends otherwise".into()
+    let failure = end.failure;
+    let served = matches!(end.fate, Fate::Hit | Fate::Shared);
+    flight.ensure(served || flight.hit.is_none(), 27, || {
+        "its flight ended with a semantic hit, the call did not".into()
     })?;
-    match told.fate {
-        Fate::Shared | Fate::Hit if flight.hit.is_some() => served_by_meaning(flight, told, owns),
-        Fate::Answered | Fate::Shared => answered(flight, told, owns),
-        Fate::Hit => flight.ensure(false, 10, || "it flew, and was no hit".into()),
-        Fate::RateLimited => flight.ensure(flight.rejected, 10, || "the limiter did not turn it away".into()),
-        Fate::CircuitOpen => flight.ensure(flight.refused, 10, || "the breaker did not turn it away".into()),
+    match end.fate {
+        Fate::Shared | Fate::Hit if flight.hit.is_some() => served_semantically(flight, end, owns),
+        Fate::Answered | Fate::Shared => answered(flight, end, owns),
+        Fate::Hit => flight.ensure(false, 10, || "it has a flight and no hit".into()),
+        Fate::RateLimited => flight.ensure(flight.rejected, 10, || "the limiter did not reject it".into()),
+        Fate::CircuitOpen => flight.ensure(flight.refused, 10, || "the breaker did not reject it".into()),
         Fate::Cancelled => Ok(()),
         Fate::Interrupted => {
             flight.ensure(flight.delivered, 10, || "no text had been delivered".into())?;
@@ -119,57 +121,57 @@ fn flown(flight: &Flight, event: &Event, told: &Told<'_>, slack: Slack) -> Holds
         Fate::Failed => {
             let cut = failure.is_some_and(|failure| failure.phase == Phase::Delivered);
             flight.ensure(!cut, 10, || {
-                "it broke after text was delivered: it was interrupted".into()
+                "it failed after text was delivered: that is an interruption".into()
             })?;
             own_failure(flight, failure)
         }
     }
 }
 
-fn answered(flight: &Flight, told: &Told<'_>, owns: bool) -> Holds {
+fn answered(flight: &Flight, end: &RecordedEnd<'_>, owns: bool) -> Holds {
     let complete = match &flight.outcome {
-        Some(AttemptResult::Succeeded { usage, .. }) if !flight.running => told.usage == Some(*usage),
+        Some(AttemptResult::Succeeded { usage, .. }) if !flight.running => end.usage == Some(*usage),
         _ => false,
     };
     flight.ensure(complete, 10, || {
         "the flight has no complete answer with this usage".into()
     })?;
-    flight.ensure((told.fate == Fate::Answered) == owns, 10, || {
-        "the owner is answered, the others share".into()
+    flight.ensure((end.fate == Fate::Answered) == owns, 10, || {
+        "the owner is answered, followers share".into()
     })
 }
 
-/// The flight came down with the answer of another prompt: nobody leaves it in any other way.
-fn served_by_meaning(flight: &Flight, told: &Told<'_>, owns: bool) -> Holds {
-    flight.ensure(told.usage == flight.hit, 40, || {
+/// Checks the end of a call whose flight ended with a semantic hit.
+fn served_semantically(flight: &Flight, end: &RecordedEnd<'_>, owns: bool) -> Holds {
+    flight.ensure(end.usage == flight.hit, 33, || {
         format!("the stored answer took {:?}", flight.hit)
     })?;
-    flight.ensure((told.fate == Fate::Hit) == owns, 10, || {
-        "the owner has a hit, the others share it".into()
+    flight.ensure((end.fate == Fate::Hit) == owns, 10, || {
+        "the owner has a hit, followers share it".into()
     })
 }
 
-/// Invariant 31: what is told went wrong in this flight, or with this call.
+/// Checks invariant 30: the failure is that of this flight or of this call.
 fn own_failure(flight: &Flight, failure: Option<&Failure>) -> Holds {
     let own = match failure {
         Some(failure) if matches!(failure.class, FailureClass::Deadline | FailureClass::Internal) => true,
-        told => told.is_some() && told == flight.failure(),
+        end => end.is_some() && end == flight.failure(),
     };
-    flight.ensure(own, 31, || {
-        "this is not what the flight's last attempt met".into()
+    flight.ensure(own, 30, || {
+        "this is not the failure of the last attempt of the flight".into()
     })
 }
 
-/// Invariant 26: those who waited with an owner that is told an end are told the same.
-fn same_end(flight: &Flight, left: &Departed, told: &Told<'_>) -> Holds {
+/// Checks invariant 29: followers share the end of an owner that completes its flight.
+fn same_end_as_owner(flight: &Flight, left: &Departed, end: &RecordedEnd<'_>) -> Holds {
     let timed_out = |failure: &Failure| failure.class == FailureClass::Deadline;
     let same = match (left.fate, &left.failure) {
-        (Fate::Answered | Fate::Hit, _) => told.fate == Fate::Shared,
-        (_, Some(failure)) if timed_out(failure) => told.failure.is_some_and(timed_out),
-        (fate, Some(failure)) => told.fate == fate && told.failure == Some(failure),
+        (Fate::Answered | Fate::Hit, _) => end.fate == Fate::Shared,
+        (_, Some(failure)) if timed_out(failure) => end.failure.is_some_and(timed_out),
+        (fate, Some(failure)) => end.fate == fate && end.failure == Some(failure),
         (..) => false,
     };
-    flight.ensure(same, 26, || {
-        format!("the owner ended as {:?}, and nobody took over", left.fate)
+    flight.ensure(same, 29, || {
+        format!("the owner ended as {:?}, and no follower took over", left.fate)
     })
 }

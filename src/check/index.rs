@@ -1,5 +1,5 @@
-//! Who is in the air: calls and flights, as the log tells of them. The other checks ask here whose an event
-//! is, and keep with each flight what they must remember of it.
+//! The calls and flights that run, as recorded in the log. The other checks look up the flight of an event here and
+//! keep their facts with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,47 +13,47 @@ use crate::settings::{FaultKind, Policy};
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
-/// Events of a flight that are kept to prove something; the first, and the latest.
+/// Events kept of each flight as proof: the first two and the latest.
 const TRAIL: usize = 24;
 
 /// A user and the fingerprint of a request.
 pub(super) type RequestId = (UserId, String);
 
-/// A call in the air.
+/// A running call.
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) began: Arc<Event>,
+    pub(super) started: Arc<Event>,
     pub(super) request: RequestId,
     pub(super) prompt_tokens: u64,
     pub(super) deadline: Timestamp,
     pub(super) lookup: Lookup,
     pub(super) flight: Option<FlightId>,
-    /// Attempts begun while it owned its flight.
+    /// Attempts started while it owned its flight.
     pub(super) attempts: u32,
 }
 
-/// What the store of answers said to a call.
+/// The result of the cache lookup of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lookup {
-    /// It was not asked.
+    /// Not looked up yet.
     NotYet,
-    /// It had nothing, or was passed by.
+    /// A miss or a bypass.
     Nothing,
-    /// It gave an answer: no flight follows.
+    /// A hit: no flight follows.
     Answer,
 }
 
-/// A limiter's grant in a flight's hands.
+/// A grant of the limiter that a flight holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grant {
     pub(super) reserved: u64,
-    /// Whether the buckets were charged.
+    /// True if the buckets were charged.
     pub(super) charged: bool,
     /// Attempts of the flight before it.
     pub(super) attempts: u32,
 }
 
-/// The owner's end, while the flight has no other owner.
+/// The end of an owner whose flight has no other owner yet.
 #[derive(Clone, Debug)]
 pub(super) struct Departed {
     pub(super) call: CallId,
@@ -61,29 +61,26 @@ pub(super) struct Departed {
     pub(super) failure: Option<Failure>,
 }
 
-/// A flight in the air.
+/// A running flight.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts that were told or were not, each on its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Flight {
     pub(super) id: FlightId,
     pub(super) sharing: Sharing,
     pub(super) request: RequestId,
     pub(super) prompt_tokens: u64,
-    /// In the order they came.
+    /// In order of arrival.
     pub(super) subscribers: Vec<CallId>,
     pub(super) owner: Option<CallId>,
     pub(super) departed: Option<Departed>,
-    /// An identical flight that began while this one was being given up.
+    /// The start of an identical flight while this one is being cancelled.
     pub(super) displaced: Option<Arc<Event>>,
-    /// The settings it may have: several if they changed before its first step.
+    /// The policies it may run under: several if the policy changed before its first step.
     pub(super) policies: Vec<Arc<Policy>>,
-    /// The semantic hit it came down with: (usage of the stored answer).
+    /// The usage of the stored answer, if the flight ended with a semantic hit.
     pub(super) hit: Option<Usage>,
     fresh: bool,
-    /// Its events, to prove something with.
+    /// Its events, as proof.
     trail: Vec<Arc<Event>>,
 
     // === attempts ===
@@ -91,55 +88,55 @@ pub(super) struct Flight {
     pub(super) running: bool,
     pub(super) responded: bool,
     pub(super) delivered: bool,
-    /// When the last attempt began, and its time to the first token, if one came.
+    /// The start of the last attempt and its time to the first token.
     pub(super) began_at: Timestamp,
     pub(super) ttft: Option<Duration>,
-    /// What the simulator did to it.
+    /// The fault that the simulator injected into it.
     pub(super) struck: Option<FaultKind>,
-    /// Of the last attempt that is over, and how long it took.
+    /// The result and duration of the last finished attempt.
     pub(super) outcome: Option<AttemptResult>,
     pub(super) took: Duration,
-    /// Whether that was followed by a decision.
+    /// True if a retry decision followed it.
     pub(super) decided: bool,
-    /// No attempt follows.
+    /// True if no attempt may follow.
     pub(super) stopped: bool,
-    /// The next attempt, and when.
+    /// The next attempt and its time.
     pub(super) scheduled: Option<(u32, Timestamp)>,
     pub(super) polls: u32,
     pub(super) ambiguous: u32,
-    /// Waits drawn from the backoff, those of polls apart.
+    /// Waits drawn from the backoff, without those of polls.
     pub(super) draws: u32,
     pub(super) text: SafeText,
     pub(super) chunks: u64,
 
     // === guards ===
     pub(super) grant: Option<Grant>,
-    /// Generation, and whether it is a probe.
+    /// The generation, and true for a probe.
     pub(super) permit: Option<(u64, bool)>,
-    /// Whether that permit is for the rest of a stream whose probe was judged by its first token.
+    /// True if the permit is for the rest of a stream whose probe was judged by its first token.
     pub(super) rest: bool,
-    /// Whether its probe was just judged so.
+    /// True if its probe was just judged by its first token.
     pub(super) judged: bool,
-    /// Whether the limiter or the breaker turned it away.
+    /// True if the limiter or the breaker rejected it.
     pub(super) rejected: bool,
     pub(super) refused: bool,
 }
 
-/// See the module documentation.
+/// The index of running calls and flights.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(super) struct CallIndex {
     pub(super) policy: Arc<Policy>,
     pub(super) calls: BTreeMap<CallId, Call>,
     pub(super) flights: BTreeMap<FlightId, Flight>,
     /// Flights that identical calls join.
     pub(super) shared: BTreeMap<RequestId, FlightId>,
-    /// Calls that are over: eight bytes each, as long as the session lasts.
+    /// Calls that have ended: eight bytes each for the length of the session.
     ended: BTreeSet<CallId>,
-    /// The last flight that began.
+    /// The last flight started.
     last_flight: Option<FlightId>,
-    /// Attempts begun, and attempts that ended calls own up to.
+    /// Attempts started, and attempts counted by ended calls.
     pub(super) begun: u64,
-    pub(super) owned_up: u64,
+    pub(super) attributed: u64,
 }
 
 impl Flight {
@@ -163,7 +160,7 @@ impl Flight {
             policies: vec![policy],
             hit: None,
             fresh: true,
-            trail: vec![Arc::clone(&call.began), Arc::clone(event)],
+            trail: vec![Arc::clone(&call.started), Arc::clone(event)],
             attempts: 0,
             running: false,
             responded: false,
@@ -190,12 +187,12 @@ impl Flight {
         }
     }
 
-    /// Whether a bound that the settings give holds under any that the flight may have.
+    /// Returns true if a condition holds under any policy of the flight.
     pub(super) fn any(&self, holds: impl Fn(&Policy) -> bool) -> bool {
         self.policies.iter().any(|policy| holds(policy))
     }
 
-    /// The failure that the last attempt ended with.
+    /// The failure of the last attempt.
     pub(super) fn failure(&self) -> Option<&Failure> {
         match &self.outcome {
             Some(AttemptResult::Failed { failure }) => Some(failure),
@@ -208,7 +205,7 @@ impl Flight {
         self.trail.iter().map(Arc::clone)
     }
 
-    /// Holds if `fact` does; proven by the flight's events.
+    /// As [`ensure`], with the events of the flight as proof.
     pub(super) fn ensure(&self, fact: bool, number: u8, detail: impl FnOnce() -> String) -> Holds {
         ensure(fact, number, detail).map_err(|breach| breach.with(self.proof()))
     }
@@ -221,7 +218,7 @@ impl Flight {
     }
 }
 
-impl Book {
+impl CallIndex {
     pub(super) fn new(policy: &Policy) -> Self {
         Self {
             policy: Arc::new(policy.clone()),
@@ -231,11 +228,11 @@ impl Book {
             ended: BTreeSet::new(),
             last_flight: None,
             begun: 0,
-            owned_up: 0,
+            attributed: 0,
         }
     }
 
-    /// These settings hold from now on: for what begins, and for what has begun and not taken a step yet.
+    /// Applies a policy to new flights and to flights that have not taken a step yet.
     pub(super) fn configure(&mut self, policy: &Policy) {
         self.policy = Arc::new(policy.clone());
         for flight in self.flights.values_mut().filter(|flight| flight.fresh) {
@@ -243,8 +240,8 @@ impl Book {
         }
     }
 
-    /// Whose an event is, and whether it may come now.
-    pub(super) fn take(&mut self, event: &Arc<Event>, slack: Slack) -> Holds {
+    /// Checks that an event belongs to a running call or flight and may come now.
+    pub(super) fn apply(&mut self, event: &Arc<Event>, slack: Slack) -> Holds {
         self.known(event)?;
         match &event.kind {
             EventKind::CallStarted { .. } => self.call_started(event),
@@ -258,15 +255,13 @@ impl Book {
             EventKind::FlightJoined { .. } => self.flight_joined(event),
             EventKind::FlightHandedOver { flight, from } => self.handed_over(event, *flight, *from),
             EventKind::CallEnded { .. } => self.call_ended(event, slack),
-            EventKind::SemanticHit { saved, .. } => self.served_by_meaning(event, *saved),
+            EventKind::SemanticHit { saved, .. } => self.served_semantically(event, *saved),
             EventKind::SemanticMissed { .. }
             | EventKind::SemanticShadowed { .. }
             | EventKind::SemanticCompared { .. }
             | EventKind::SemanticStored { .. } => {
                 let flight = self.flight(event)?;
-                flight.ensure(flight.hit.is_none(), 43, || {
-                    "it had been served the answer of another prompt".into()
-                })?;
+                flight.ensure(flight.hit.is_none(), 27, || "a semantic hit had ended it".into())?;
                 flight.remember(event);
                 Ok(())
             }
@@ -277,9 +272,7 @@ impl Book {
             kind if is_of_flight(kind) => {
                 let delta = matches!(kind, EventKind::StreamDelta { .. });
                 let flight = self.flight(event)?;
-                flight.ensure(flight.hit.is_none(), 43, || {
-                    "it had been served the answer of another prompt".into()
-                })?;
+                flight.ensure(flight.hit.is_none(), 27, || "a semantic hit had ended it".into())?;
                 flight.fresh = false;
                 if !delta {
                     flight.remember(event);
@@ -290,17 +283,17 @@ impl Book {
         }
     }
 
-    /// A flight comes down with the answer of another prompt: before anything was asked for it.
-    fn served_by_meaning(&mut self, event: &Arc<Event>, usage: Usage) -> Holds {
+    /// Checks that a semantic hit ends a flight before any attempt.
+    fn served_semantically(&mut self, event: &Arc<Event>, usage: Usage) -> Holds {
         let flight = self.flight(event)?;
         let first = flight.fresh && flight.hit.is_none() && flight.attempts == 0;
-        flight.ensure(first, 43, || "the flight was under way already".into())?;
+        flight.ensure(first, 27, || "the flight had taken a step already".into())?;
         flight.hit = Some(usage);
         flight.remember(event);
         Ok(())
     }
 
-    /// The simulator breaks an attempt. Whose call is over by then is not looked for.
+    /// Records a fault of the simulator, unless the call has ended.
     fn struck(&mut self, event: &Arc<Event>, attempt: u32, fault: FaultKind) {
         let id = event.call.and_then(|call| self.calls.get(&call)?.flight);
         if let Some(flight) = id.and_then(|id| self.flights.get_mut(&id))
@@ -312,12 +305,12 @@ impl Book {
         }
     }
 
-    /// The flight an event of a flight belongs to: that of its call, which must own it.
+    /// Returns the flight of an event, whose call must own it.
     pub(super) fn flight(&mut self, event: &Event) -> Result<&mut Flight, Breach> {
         let id = event.call.and_then(|call| self.calls.get(&call)?.flight);
         let flight = id.and_then(|id| self.flights.get_mut(&id));
         let Some(flight) = flight else {
-            return Err(breach(2, "it belongs to a flight, and its call has none"));
+            return Err(breach(2, "its call has no flight"));
         };
         flight.ensure(flight.owner == event.call, 2, || {
             format!("the flight is owned by {:?}, not by this call", flight.owner)
@@ -325,16 +318,15 @@ impl Book {
         Ok(flight)
     }
 
-    /// The latest deadline of those who wait for a flight.
+    /// The latest deadline of the subscribers of a flight.
     pub(super) fn last_deadline(&self, flight: &Flight) -> Timestamp {
         let calls = flight.subscribers.iter().filter_map(|call| self.calls.get(call));
         calls.map(|call| call.deadline).max().unwrap_or_default()
     }
 
-    /// Invariant 1: an event of a call comes between its beginning and its end.
+    /// Checks invariant 1: an event of a call comes between its start and its end.
     fn known(&self, event: &Event) -> Holds {
-        // the simulator tells of faults too, and hears of a call's end later than the client; and a person judges
-        // an answer when it is there
+        // the simulator learns of the end of a call later than the client, and a person labels an answer after it
         let late = matches!(
             event.kind,
             EventKind::FaultInjected { .. } | EventKind::SemanticLabelled { .. }
@@ -345,32 +337,31 @@ impl Book {
         let begins = matches!(event.kind, EventKind::CallStarted { .. });
         match self.calls.get(&call) {
             Some(known) if begins => {
-                Err(breach(1, format!("call {call} begins twice")).with([Arc::clone(&known.began)]))
+                Err(breach(1, format!("call {call} starts twice")).with([Arc::clone(&known.started)]))
             }
-            // a call that is in the air is not over: only where it is not, there is anything to look for
-            None if self.ended.contains(&call) => Err(breach(1, format!("call {call} is over"))),
-            None if !begins => Err(breach(2, format!("call {call} has not begun"))),
+            None if self.ended.contains(&call) => Err(breach(1, format!("call {call} has ended"))),
+            None if !begins => Err(breach(2, format!("call {call} has not started"))),
             _ => Ok(()),
         }
     }
 
-    /// A call is over.
+    /// Removes an ended call.
     pub(super) fn forget_call(&mut self, call: CallId) {
         self.calls.remove(&call);
         self.ended.insert(call);
     }
 
-    /// A flight begins: its number is known from now on.
+    /// Records the number of a flight.
     pub(super) fn number(&mut self, flight: FlightId) {
         self.last_flight = self.last_flight.max(Some(flight));
     }
 
-    /// Whether a flight with this number has been.
-    pub(super) fn has_been(&self, flight: FlightId) -> bool {
+    /// Returns true if a flight with this number has ended.
+    pub(super) fn has_existed(&self, flight: FlightId) -> bool {
         Some(flight) <= self.last_flight && !self.flights.contains_key(&flight)
     }
 
-    /// After all checks have seen the event: a flight that nobody waits for is over, and must hold nothing.
+    /// Removes a flight without subscribers, which may hold neither permit nor slot. Called after all checks.
     pub(super) fn close(&mut self, event: &Event) -> Holds {
         if !matches!(event.kind, EventKind::CallEnded { .. }) {
             return Ok(());
@@ -386,34 +377,34 @@ impl Book {
             self.shared.remove(&flight.request);
         }
         flight.ensure(!flight.running, 2, || {
-            "the attempt of its flight has no end".into()
+            "the attempt of its flight has not ended".into()
         })?;
-        flight.ensure(flight.permit.is_none(), 20, || {
-            "its flight has not given its permit back".into()
+        flight.ensure(flight.permit.is_none(), 18, || {
+            "its flight has not returned its permit".into()
         })?;
-        flight.ensure(flight.grant.is_none(), 27, || {
-            "its flight has not given its slot back".into()
+        flight.ensure(flight.grant.is_none(), 34, || {
+            "its flight has not returned its slot".into()
         })
     }
 
-    /// The end of a session that came to rest.
+    /// Checks that nothing is left at the end of a closed session.
     pub(super) fn rest(&self) -> Holds {
         if let Some((id, call)) = self.calls.first_key_value() {
-            return Err(breach(1, format!("call {id} has no end")).with([Arc::clone(&call.began)]));
+            return Err(breach(1, format!("call {id} has no end")).with([Arc::clone(&call.started)]));
         }
         if let Some(flight) = self.flights.values().next() {
-            return flight.ensure(false, 27, || "a flight is left in the air".into());
+            return flight.ensure(false, 34, || "a flight still runs".into());
         }
-        ensure(self.begun == self.owned_up, 40, || {
+        ensure(self.begun == self.attributed, 33, || {
             format!(
-                "{} attempts began, and calls own up to {}",
-                self.begun, self.owned_up
+                "{} attempts started, but calls count {}",
+                self.begun, self.attributed
             )
         })
     }
 }
 
-/// Facts of a flight, told under the call that owns it.
+/// Returns true for events of a flight, which name the call that owns it.
 fn is_of_flight(kind: &EventKind) -> bool {
     use EventKind as K;
     matches!(

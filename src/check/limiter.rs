@@ -1,12 +1,12 @@
-//! The limiter: its slots, its two buckets, and what each grant is settled with. Its queue is in [`super::queue`],
-//! the buckets of single users are in [`super::users`].
+//! The limiter: its slots, its two buckets and the settlement of each grant. [`super::queue`] has its queue,
+//! [`super::users`] the buckets of single users.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Slack;
 use super::bucket::{Bucket, Flow};
-use super::index::{Book, Flight, Grant};
+use super::index::{CallIndex, Flight, Grant};
 use super::queue::Queue;
 use super::users::Users;
 use super::violation::{Holds, ensure};
@@ -16,25 +16,25 @@ use crate::event::{
 use crate::settings::{Counts, LimitSettings};
 use crate::time::Timestamp;
 
-/// How long a 429 without a hint slows the refill.
+/// Duration of the slow-down after a 429 without a hint.
 const SLOW_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Limiter {
     settings: LimitSettings,
-    /// Counts settings.
+    /// Number of the settings in force.
     version: u64,
     buckets: Option<(Bucket, Bucket)>,
     queue: Queue,
     users: Users,
     in_use: u32,
     paused_until: Timestamp,
-    /// Until when the refill may be slowed.
+    /// The end of a possible slow-down.
     slow_until: Timestamp,
 }
 
-/// What a grant or a settlement tells of the buckets.
-struct Told<'a> {
+/// The recorded levels of a grant or a settlement, and their flows.
+struct Levels<'a> {
     requests: (&'a BucketLevel, Option<Flow>),
     tokens: (&'a BucketLevel, Option<Flow>),
 }
@@ -71,7 +71,7 @@ impl Limiter {
         }
     }
 
-    pub(super) fn take(&mut self, book: &mut Book, event: &Arc<Event>, slack: Slack) -> Holds {
+    pub(super) fn apply(&mut self, index: &mut CallIndex, event: &Arc<Event>, slack: Slack) -> Holds {
         match &event.kind {
             EventKind::LimitQueued {
                 position,
@@ -80,40 +80,41 @@ impl Limiter {
                 saw,
                 ..
             } => {
-                let id = book.flight(event)?.id;
-                let deadline = book.flights.get(&id).map(|flight| book.last_deadline(flight));
-                let flight = book.flight(event)?;
+                let id = index.flight(event)?.id;
+                let deadline = index.flights.get(&id).map(|flight| index.last_deadline(flight));
+                let flight = index.flight(event)?;
                 let in_time =
                     ready_at.is_none_or(|at| deadline.is_some_and(|deadline| at <= deadline.max(event.at)));
                 flight.ensure(in_time || !slack.stamp.is_zero(), 4, || {
-                    format!("its turn comes at {ready_at:?}, the deadline is {deadline:?}")
+                    format!("it is due at {ready_at:?}, the deadline is {deadline:?}")
                 })?;
                 let needs = saw.as_ref().map(|saw| saw.needs);
                 self.users.saw(&flight.request.0, event.at);
-                let told = (*position as usize, *waiting as usize);
-                self.queue.join(flight, needs, self.version, told, &self.users)
+                let recorded = (*position as usize, *waiting as usize);
+                self.queue
+                    .join(flight, needs, self.version, recorded, &self.users)
             }
             EventKind::LimitLeft { waiting } => {
-                let flight = book.flight(event)?;
+                let flight = index.flight(event)?;
                 self.queue.leave(flight, *waiting as usize, &self.users)
             }
             EventKind::LimitRejected { waiting, reason, .. } => {
-                let flight = book.flight(event)?;
+                let flight = index.flight(event)?;
                 flight.rejected = true;
                 self.users.saw(&flight.request.0, event.at);
                 let waiting = *waiting as usize;
                 match reason {
                     LimitReject::Displaced => self.queue.displace(flight, waiting, &self.users),
-                    _ => self.queue.turn_away(flight, waiting),
+                    _ => self.queue.reject(flight, waiting),
                 }
             }
             EventKind::LimitPaused { until } => {
                 self.paused_until = self.paused_until.max(*until);
                 Ok(())
             }
-            EventKind::LimitAdmitted { .. } => self.admitted(book.flight(event)?, event, slack),
-            EventKind::LimitSettled { .. } => self.settled(book.flight(event)?, event, slack),
-            EventKind::AttemptStarted { attempt, .. } => attempt_started(book.flight(event)?, *attempt),
+            EventKind::LimitAdmitted { .. } => self.admitted(index.flight(event)?, event, slack),
+            EventKind::LimitSettled { .. } => self.settled(index.flight(event)?, event, slack),
+            EventKind::AttemptStarted { attempt, .. } => attempt_started(index.flight(event)?, *attempt),
             EventKind::AttemptEnded {
                 result: AttemptResult::Failed { failure },
                 ..
@@ -121,20 +122,20 @@ impl Limiter {
                 self.slow_until = self.slow_until.max(event.at + SLOW_FOR + slack.timer);
                 Ok(())
             }
-            EventKind::CallEnded { .. } => self.nobody_left(book, event),
+            EventKind::CallEnded { .. } => self.no_waiter_left(index, event),
             _ => Ok(()),
         }
     }
 
-    /// The end of a session that came to rest.
+    /// Checks that nothing is held at the end of a closed session.
     pub(super) fn rest(&self) -> Holds {
         let waiting = self.queue.len();
-        ensure(self.in_use == 0 && waiting == 0, 27, || {
+        ensure(self.in_use == 0 && waiting == 0, 34, || {
             format!("{} slots are in use, and {waiting} wait", self.in_use)
         })
     }
 
-    /// Invariants 11, 12, 14, 15 and 27.
+    /// Checks invariants 11, 12, 14, 15 and 34.
     fn admitted(&mut self, flight: &mut Flight, event: &Arc<Event>, slack: Slack) -> Holds {
         let EventKind::LimitAdmitted {
             reserved,
@@ -160,7 +161,7 @@ impl Limiter {
         flight.ensure(*waiting as usize == count, 14, || format!("{count} wait"))?;
         self.in_use += 1;
         let slots = *in_use == self.in_use && (!enabled || self.in_use <= self.settings.concurrency);
-        flight.ensure(slots, 27, || {
+        flight.ensure(slots, 34, || {
             format!(
                 "{} slots of {} are in use",
                 self.in_use, self.settings.concurrency
@@ -174,11 +175,11 @@ impl Limiter {
         let own = user.as_deref();
         if !enabled {
             self.users.granted(flight, event, None, own, slack.stamp)?;
-            let told = Told {
+            let levels = Levels {
                 requests: (requests, None),
                 tokens: (tokens, None),
             };
-            return self.levels(event, &told, slack);
+            return self.check_levels(event, &levels, slack);
         }
         let excused = queued.is_some_and(|version| version != self.version);
         let too_large = self
@@ -188,7 +189,7 @@ impl Limiter {
         let too_large =
             too_large || own.is_some_and(|own| own.tokens.is_some_and(|own| *reserved > own.capacity));
         flight.ensure(!too_large || excused, 15, || {
-            format!("{reserved} LLM tokens are more than the bucket holds")
+            format!("{reserved} LLM tokens exceed the capacity of the bucket")
         })?;
         flight.ensure(event.at >= self.paused_until, 11, || {
             format!("nothing may be granted before {}", self.paused_until)
@@ -199,14 +200,14 @@ impl Limiter {
             requests.count(event, Flow::Granted(1), slack.stamp)?;
             tokens.count(event, Flow::Granted(*reserved), slack.stamp)?;
         }
-        let told = Told {
+        let levels = Levels {
             requests: (requests, Some(Flow::Granted(1))),
             tokens: (tokens, Some(Flow::Granted(*reserved))),
         };
-        self.levels(event, &told, slack)
+        self.check_levels(event, &levels, slack)
     }
 
-    /// Invariants 12, 13 and 27.
+    /// Checks invariants 12, 13 and 34.
     fn settled(&mut self, flight: &mut Flight, event: &Arc<Event>, slack: Slack) -> Holds {
         let EventKind::LimitSettled {
             reserved,
@@ -226,16 +227,16 @@ impl Limiter {
             return flight.ensure(false, 13, || format!("the grant it settles is {grant:?}"));
         };
         self.in_use = self.in_use.saturating_sub(1);
-        flight.ensure(*in_use == self.in_use, 27, || {
+        flight.ensure(*in_use == self.in_use, 34, || {
             format!("{} slots are in use", self.in_use)
         })?;
         let cap = self.buckets.as_ref().map_or(0, |(_, tokens)| tokens.capacity());
         check_charge(flight, grant, *charged, *refunded, cap)?;
-        let request = refunded.then_some(Flow::Back(1));
+        let request = refunded.then_some(Flow::Returned(1));
         let token = match charged.checked_sub(*reserved) {
             _ if !grant.charged => None,
             Some(more) => Some(Flow::Debt(more)),
-            None => Some(Flow::Back(reserved - charged)),
+            None => Some(Flow::Returned(reserved - charged)),
         };
         self.users
             .settled(flight, event, (request, token), user.as_deref(), slack.stamp)?;
@@ -246,58 +247,58 @@ impl Limiter {
                 }
             }
         }
-        let told = Told {
+        let levels = Levels {
             requests: (requests, request),
             tokens: (tokens, token),
         };
-        self.levels(event, &told, slack)
+        self.check_levels(event, &levels, slack)
     }
 
-    fn levels(&mut self, event: &Event, told: &Told<'_>, slack: Slack) -> Holds {
+    fn check_levels(&mut self, event: &Event, levels: &Levels<'_>, slack: Slack) -> Holds {
         let Some((requests, tokens)) = &mut self.buckets else {
             return Ok(());
         };
         let slowed = |bucket: &Bucket| bucket.since().is_some_and(|since| since < self.slow_until);
-        for (bucket, (level, flow)) in [(requests, told.requests), (tokens, told.tokens)] {
+        for (bucket, (level, flow)) in [(requests, levels.requests), (tokens, levels.tokens)] {
             let slowed = slowed(bucket);
-            bucket.told(event.at, level, flow, slowed, slack.stamp)?;
+            bucket.check_level(event.at, level, flow, slowed, slack.stamp)?;
         }
         Ok(())
     }
 
-    /// Nobody waits in the queue for a flight that is over.
-    fn nobody_left(&self, book: &Book, event: &Event) -> Holds {
+    /// Checks that no ended flight is in the queue.
+    fn no_waiter_left(&self, index: &CallIndex, event: &Event) -> Holds {
         let over = |id: &FlightId| {
-            let flight = book.flights.get(id);
+            let flight = index.flights.get(id);
             flight.is_none_or(|flight| flight.subscribers.is_empty())
         };
         match self
             .queue
             .flights()
             .find(over)
-            .and_then(|id| book.flights.get(&id))
+            .and_then(|id| index.flights.get(&id))
         {
-            Some(flight) => flight.ensure(false, 27, || {
-                format!("{:?} is over and still has a place in the queue", event.call)
+            Some(flight) => flight.ensure(false, 34, || {
+                format!("{:?} has ended and is still in the queue", event.call)
             }),
             None => Ok(()),
         }
     }
 }
 
-/// Invariant 13 where an attempt begins: it has a grant of its own, or that of its flight.
+/// Checks invariant 13 when an attempt starts: it has its own grant or that of its flight.
 fn attempt_started(flight: &Flight, attempt: u32) -> Holds {
     let Some(grant) = flight.grant else {
-        return flight.ensure(false, 13, || "nothing was granted to it".into());
+        return flight.ensure(false, 13, || "it has no grant".into());
     };
     let unused = attempt == grant.attempts + 1;
     let shared = flight.any(|policy| policy.limit.charges == Counts::Call);
     flight.ensure(unused || shared, 13, || {
-        "its grant was used by an attempt before".into()
+        "an earlier attempt used its grant".into()
     })
 }
 
-/// Invariant 13 where a grant is settled: what came of the attempts it was for says what it costs.
+/// Checks invariant 13 when a grant is settled: the results of its attempts determine the charge.
 fn check_charge(flight: &Flight, grant: Grant, charged: u64, refunded: bool, capacity: u64) -> Holds {
     let reserved = grant.reserved;
     if !grant.charged {
@@ -306,10 +307,10 @@ fn check_charge(flight: &Flight, grant: Grant, charged: u64, refunded: bool, cap
     flight.ensure(!flight.running, 13, || "its attempt still runs".into())?;
     let most = reserved.saturating_add(capacity);
     let by_text = || {
-        let nothing_came = !flight.delivered && charged == reserved;
-        let came =
+        let no_text = !flight.delivered && charged == reserved;
+        let some_text =
             flight.delivered && charged >= flight.prompt_tokens.saturating_add(flight.chunks).min(most);
-        !refunded && (nothing_came || came)
+        !refunded && (no_text || some_text)
     };
     let fits = match &flight.outcome {
         _ if flight.attempts == grant.attempts => refunded && charged == 0,
@@ -340,7 +341,7 @@ fn check_charge(flight: &Flight, grant: Grant, charged: u64, refunded: bool, cap
     })
 }
 
-/// Whether nothing can have reached the server.
+/// Returns true if no byte can have reached the server.
 fn is_unsent(failure: &Failure) -> bool {
     use FailureClass as C;
     failure.phase == Phase::NotSent

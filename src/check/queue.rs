@@ -1,16 +1,16 @@
-//! Who waits for the limiter, and whose turn it is (invariant 14).
+//! The order of the limiter's queue (invariant 14).
 //!
 //! - **Among the calls of one user**: first come, first served, in either order.
-//! - **In order of arrival**: whoever is admitted came before all who still wait, but for those whose user's own
-//!   buckets may be short.
+//! - **In order of arrival**: an admitted flight arrived before all that still wait, except for flights of users whose
+//!   own buckets may be short.
 //! - **In fair order** no user gets ahead of another. While two users both wait without a break, and neither has a
 //!   bucket of its own, what one gets and what the other gets differ, in any stretch of that time, by no more than
 //!   what the largest call of each costs. A call costs the larger of its shares of the two buckets, in seconds of
-//!   refill, over the weight of its user. That is theorem 1 of Goyal, Vin, Cheng (Start-time Fair Queueing,
+//!   refill, over the weight of its user. This is theorem 1 of Goyal, Vin, Cheng (Start-time Fair Queueing,
 //!   SIGCOMM '96); it holds here because between two such users a start tag is never below the virtual time, and
-//!   above it by one cost at most. For users with own buckets it does not hold, and is not asked: one that was short
-//!   for a while has one call in hand. Nor is it once there are more users than lanes.
-//! - **Whoever makes room** in a full queue is the newest of the user with the most in it.
+//!   above it by one cost at most. It is not checked for users with buckets of their own, which may be short for a
+//!   while, or when there are more users than queues.
+//! - **Displacement**: a full queue drops the newest flight of the user with the most flights in it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -22,34 +22,34 @@ use crate::event::{FlightId, UserId};
 use crate::settings::{LimitSettings, QueueOrder};
 use crate::time::Timestamp;
 
-/// Users whose shares are compared at a time: so many pairs of them are kept.
+/// Users whose shares are compared at a time; bounds the number of pairs.
 const WATCHED: usize = 16;
 
-/// A place in the queue.
+/// A waiting flight.
 #[derive(Debug)]
-struct Place {
+struct Waiter {
     flight: FlightId,
     user: UserId,
-    /// LLM tokens it needs, where that was told.
+    /// LLM tokens it needs, if recorded.
     needs: Option<u64>,
-    /// The settings it was queued under: a bucket that was made smaller meanwhile excuses what is too large.
+    /// The number of the settings it was queued under: a later cut of the capacity excuses a call that is too large.
     settings: u64,
 }
 
-/// See the module documentation.
+/// The queue as the log implies it.
 #[derive(Debug)]
 pub(super) struct Queue {
     settings: LimitSettings,
-    places: VecDeque<Place>,
-    /// Users that wait, and whose shares are compared.
+    waiters: VecDeque<Waiter>,
+    /// Waiting users whose shares are compared.
     watched: Vec<UserId>,
-    /// How far the first of two is ahead of the second, in seconds.
+    /// The lead of the first user over the second, in seconds.
     leads: BTreeMap<(UserId, UserId), Lead>,
-    /// The most that a call of a user has cost.
+    /// The largest cost of a call of each user.
     largest: BTreeMap<UserId, f64>,
 }
 
-/// How far one is ahead, since both wait.
+/// The lead of one user over another since both wait.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lead {
     now: f64,
@@ -61,33 +61,33 @@ impl Queue {
     pub(super) fn new() -> Self {
         Self {
             settings: LimitSettings::default(),
-            places: VecDeque::new(),
+            waiters: VecDeque::new(),
             watched: Vec::new(),
             leads: BTreeMap::new(),
             largest: BTreeMap::new(),
         }
     }
 
-    /// Under other settings the comparison begins anew.
+    /// Restarts the comparison under other settings.
     pub(super) fn configure(&mut self, settings: &LimitSettings, users: &Users) {
         self.settings = settings.clone();
         (self.watched, self.leads) = (Vec::new(), BTreeMap::new());
         self.largest = BTreeMap::new();
-        let waiting: Vec<UserId> = self.places.iter().map(|place| place.user.clone()).collect();
+        let waiting: Vec<UserId> = self.waiters.iter().map(|waiter| waiter.user.clone()).collect();
         for user in waiting {
             self.watch(&user, users);
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.waiters.len()
     }
 
     pub(super) fn flights(&self) -> impl Iterator<Item = FlightId> {
-        self.places.iter().map(|place| place.flight)
+        self.waiters.iter().map(|waiter| waiter.flight)
     }
 
-    /// A flight takes a place at the end.
+    /// Adds a flight at the end.
     pub(super) fn join(
         &mut self,
         flight: &Flight,
@@ -98,7 +98,7 @@ impl Queue {
     ) -> Holds {
         let user = flight.request.0.clone();
         self.watch(&user, users);
-        self.places.push_back(Place {
+        self.waiters.push_back(Waiter {
             flight: flight.id,
             user,
             needs,
@@ -116,39 +116,44 @@ impl Queue {
         })
     }
 
-    /// A flight leaves its place.
+    /// Removes a waiting flight.
     pub(super) fn leave(&mut self, flight: &Flight, waiting: usize, users: &Users) -> Holds {
-        let place = self.take(flight.id);
-        flight.ensure(place.is_some(), 14, || "it has no place in the queue".into())?;
+        let waiter = self.take(flight.id);
+        flight.ensure(waiter.is_some(), 14, || "it is not in the queue".into())?;
         self.unwatch(users);
-        self.turn_away(flight, waiting)
+        self.reject(flight, waiting)
     }
 
-    /// A flight is turned away at the door.
-    pub(super) fn turn_away(&self, flight: &Flight, waiting: usize) -> Holds {
+    /// Checks the rejection of a flight on arrival.
+    pub(super) fn reject(&self, flight: &Flight, waiting: usize) -> Holds {
         let count = self.len();
         flight.ensure(waiting == count, 14, || format!("{count} wait"))
     }
 
-    /// A flight loses its place to another one.
+    /// Checks a displacement and removes the flight.
     pub(super) fn displace(&mut self, flight: &Flight, waiting: usize, users: &Users) -> Holds {
         let mut counts: BTreeMap<&UserId, usize> = BTreeMap::new();
-        for place in &self.places {
-            *counts.entry(&place.user).or_default() += 1;
+        for waiter in &self.waiters {
+            *counts.entry(&waiter.user).or_default() += 1;
         }
         let own = counts.get(&flight.request.0).copied().unwrap_or(0);
         let most = counts.values().max().copied().unwrap_or(0);
         let full = self.len() >= self.settings.max_waiters && self.settings.order == QueueOrder::Fair;
-        let newest = self.places.iter().rfind(|place| place.user == flight.request.0);
-        let newest = newest.is_some_and(|place| place.flight == flight.id);
+        let newest = self
+            .waiters
+            .iter()
+            .rfind(|waiter| waiter.user == flight.request.0);
+        let newest = newest.is_some_and(|waiter| waiter.flight == flight.id);
         let fair = full && ((newest && own == most) || users.are_too_many());
         flight.ensure(fair, 14, || {
-            format!("it makes room, with {own} calls of its user in the queue, where another has {most}")
+            format!(
+                "it is displaced with {own} calls of its user in the queue, where another user has {most}"
+            )
         })?;
         self.leave(flight, waiting, users)
     }
 
-    /// A flight is admitted. Gives the settings under which it was queued, if it was.
+    /// Removes an admitted flight. Returns the number of the settings it was queued under, if it was queued.
     pub(super) fn admit(
         &mut self,
         flight: &Flight,
@@ -159,34 +164,37 @@ impl Queue {
     ) -> Result<Option<u64>, Breach> {
         let user = &flight.request.0;
         let fifo = self.settings.order == QueueOrder::Fifo;
-        let ahead = self.places.iter().take_while(|place| place.flight != flight.id);
-        // whoever is not the first of its user waits for that one
+        let ahead = self
+            .waiters
+            .iter()
+            .take_while(|waiter| waiter.flight != flight.id);
+        // a flight that is not the first of its user waits for that one
         let mut seen = BTreeSet::new();
-        let overtaken = ahead.into_iter().find(|place| {
-            let first = seen.insert(&place.user);
-            let short = || users.may_be_short(&place.user, place.needs, at, late);
-            place.user == *user || (fifo && first && !short())
+        let overtaken = ahead.into_iter().find(|waiter| {
+            let first = seen.insert(&waiter.user);
+            let short = || users.may_be_short(&waiter.user, waiter.needs, at, late);
+            waiter.user == *user || (fifo && first && !short())
         });
-        if let (Some(place), true) = (overtaken, self.settings.enabled) {
-            let first = place.flight.0;
+        if let (Some(waiter), true) = (overtaken, self.settings.enabled) {
+            let first = waiter.flight.0;
             flight.ensure(false, 14, || {
-                format!("flight {first} of {} has waited for longer", place.user)
+                format!("flight {first} of {} has waited longer", waiter.user)
             })?;
         }
         if self.settings.enabled && !fifo {
             self.share(flight, reserved)?;
         }
-        let place = self.take(flight.id);
+        let waiter = self.take(flight.id);
         self.unwatch(users);
-        Ok(place.map(|place| place.settings))
+        Ok(waiter.map(|waiter| waiter.settings))
     }
 
-    fn take(&mut self, flight: FlightId) -> Option<Place> {
-        let place = self.places.iter().position(|place| place.flight == flight)?;
-        self.places.remove(place)
+    fn take(&mut self, flight: FlightId) -> Option<Waiter> {
+        let waiter = self.waiters.iter().position(|waiter| waiter.flight == flight)?;
+        self.waiters.remove(waiter)
     }
 
-    /// A user begins to wait.
+    /// Starts to compare the share of a waiting user.
     fn watch(&mut self, user: &UserId, users: &Users) {
         let compared = self.settings.enabled && self.settings.order == QueueOrder::Fair;
         if !compared
@@ -204,10 +212,10 @@ impl Queue {
         self.watched.push(user.clone());
     }
 
-    /// Users that wait no more.
+    /// Stops comparing users that wait no more.
     fn unwatch(&mut self, users: &Users) {
-        let places = &self.places;
-        let waits = |user: &UserId| places.iter().any(|place| place.user == *user);
+        let waiters = &self.waiters;
+        let waits = |user: &UserId| waiters.iter().any(|waiter| waiter.user == *user);
         if users.are_too_many() {
             self.watched.clear();
         }
@@ -217,7 +225,7 @@ impl Queue {
             .retain(|(one, other), _| watched.contains(one) && watched.contains(other));
     }
 
-    /// A call of a user is admitted: nobody who waits may be left behind by too much.
+    /// Counts an admitted call and checks that no waiting user falls behind by too much.
     fn share(&mut self, flight: &Flight, reserved: u64) -> Holds {
         let user = &flight.request.0;
         let cost = self.cost(user, reserved);
@@ -235,14 +243,14 @@ impl Queue {
             let (apart, bound) = (lead.most - lead.least, most(one) + most(other));
             flight.ensure(apart <= bound * 1.000_001 + 1e-9, 14, || {
                 format!(
-                    "while {one} and {other} both wait, their shares come {apart:.3} s apart, where {bound:.3} s are allowed"
+                    "while {one} and {other} wait, their shares differ by {apart:.3} s, more than {bound:.3} s"
                 )
             })?;
         }
         Ok(())
     }
 
-    /// What a call takes of the bucket that it takes more of, in seconds of its refill, over the weight.
+    /// The larger share of the two buckets that a call takes, in seconds of refill, divided by the weight.
     fn cost(&self, user: &UserId, tokens: u64) -> f64 {
         let limit = &self.settings;
         let request = limit.requests.per.as_secs_f64() / limit.requests.refill.max(1) as f64;

@@ -1,4 +1,4 @@
-//! The buckets that users have of their own: invariants 11 and 12, for each of them.
+//! The buckets of single users: invariants 11 and 12 for each of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,32 +11,32 @@ use crate::event::{BucketLevel, Event, FlightId, UserId, UserLevels};
 use crate::settings::{Bucket as Settings, LimitSettings, UserLimits};
 use crate::time::Timestamp;
 
-/// Whose bucket it is that too many users share.
+/// The name of the bucket shared by users beyond the limit.
 const OTHERS: &str = "(others)";
 
-/// See the module documentation.
+/// The buckets of all users.
 #[derive(Debug)]
 pub(super) struct Users {
     settings: LimitSettings,
-    /// Counts settings.
+    /// Number of the settings in force.
     version: u64,
-    /// Of all who have been there, and of the others where there are too many.
-    purses: BTreeMap<UserId, Purse>,
-    /// Whose buckets a grant was charged to, and under which settings.
+    /// Every user seen, and the shared entry if there are too many.
+    users: BTreeMap<UserId, UserBuckets>,
+    /// The user charged for each grant, and the number of the settings.
     grants: BTreeMap<FlightId, (Option<UserId>, u64)>,
 }
 
-/// What a user has.
+/// The buckets of one user.
 #[derive(Debug, Default)]
-struct Purse {
-    requests: Option<Own>,
-    tokens: Option<Own>,
+struct UserBuckets {
+    requests: Option<UserBucket>,
+    tokens: Option<UserBucket>,
 }
 
 #[derive(Debug)]
-struct Own {
+struct UserBucket {
     bucket: Bucket,
-    /// The settings that made it: what was granted before was not charged to it.
+    /// The number of the settings that created it: earlier grants were not charged to it.
     since: u64,
 }
 
@@ -45,7 +45,7 @@ impl Users {
         Self {
             settings: LimitSettings::default(),
             version: 0,
-            purses: BTreeMap::new(),
+            users: BTreeMap::new(),
             grants: BTreeMap::new(),
         }
     }
@@ -53,12 +53,12 @@ impl Users {
     pub(super) fn configure(&mut self, settings: &LimitSettings, now: Timestamp) {
         self.settings = settings.clone();
         self.version += 1;
-        for (user, purse) in &mut self.purses {
-            purse.configure(settings.of_user(user.as_str()), now, self.version);
+        for (user, buckets) in &mut self.users {
+            buckets.configure(settings.of_user(user.as_str()), now, self.version);
         }
     }
 
-    /// A user was there.
+    /// Records a user.
     pub(super) fn saw(&mut self, user: &UserId, now: Timestamp) {
         self.open(user, now);
         if self.are_too_many() {
@@ -66,32 +66,32 @@ impl Users {
         }
     }
 
-    /// Whether there may be more users than are kept apart.
+    /// Returns true if there may be more users than have buckets of their own.
     pub(super) fn are_too_many(&self) -> bool {
-        // once some share a bucket, their calls may hold it for longer than the settings that made them
-        self.purses.len() > self.settings.max_users || self.purses.contains_key(&UserId::new(OTHERS))
+        // calls may hold the shared bucket longer than the settings that created it
+        self.users.len() > self.settings.max_users || self.users.contains_key(&UserId::new(OTHERS))
     }
 
     fn open(&mut self, user: &UserId, now: Timestamp) {
-        if !self.purses.contains_key(user) {
-            let mut purse = Purse::default();
-            purse.configure(self.settings.of_user(user.as_str()), now, self.version);
-            self.purses.insert(user.clone(), purse);
+        if !self.users.contains_key(user) {
+            let mut buckets = UserBuckets::default();
+            buckets.configure(self.settings.of_user(user.as_str()), now, self.version);
+            self.users.insert(user.clone(), buckets);
         }
     }
 
-    /// Whether any user has a bucket of its own.
+    /// Returns true if any user has a bucket of its own.
     pub(super) fn have_any(&self) -> bool {
         has_any(&self.settings.each_user) || self.settings.users.values().any(has_any)
     }
 
-    /// Whether this one has, or may share one.
+    /// Returns true if this user has a bucket of its own or may share one.
     pub(super) fn has_own(&self, user: &UserId) -> bool {
         let shared = self.are_too_many() && has_any(&self.settings.each_user);
         shared || has_any(self.settings.of_user(user.as_str()))
     }
 
-    /// Whether a user's own buckets may have too little for a call.
+    /// Returns true if the buckets of a user may be too low for a call.
     pub(super) fn may_be_short(
         &self,
         user: &UserId,
@@ -102,91 +102,91 @@ impl Users {
         if !self.has_own(user) {
             return false;
         }
-        let (Some(needs), Some(purse), false) = (needs, self.purses.get(user), self.are_too_many()) else {
+        let (Some(needs), Some(buckets), false) = (needs, self.users.get(user), self.are_too_many()) else {
             return true;
         };
-        let surely = |own: &Option<Own>, units: u64| {
+        let surely = |own: &Option<UserBucket>, units: u64| {
             let own = own.as_ref();
             own.is_none_or(|own| own.bucket.surely_holds(units, at, late))
         };
-        !(surely(&purse.requests, 1) && surely(&purse.tokens, needs))
+        !(surely(&buckets.requests, 1) && surely(&buckets.tokens, needs))
     }
 
-    /// A grant, charged unless the limiter is off.
+    /// Checks a grant, charged unless the limiter is off.
     pub(super) fn granted(
         &mut self,
         flight: &Flight,
         event: &Arc<Event>,
         reserved: Option<u64>,
-        told: Option<&UserLevels>,
+        levels: Option<&UserLevels>,
         late: Duration,
     ) -> Holds {
-        self.named(flight, told)?;
-        let user = told.map(|told| told.user.clone());
+        self.check_names(flight, levels)?;
+        let user = levels.map(|levels| levels.user.clone());
         self.grants.insert(flight.id, (user, self.version));
         let flows = (reserved.map(|_| Flow::Granted(1)), reserved.map(Flow::Granted));
-        self.told(flight, event, flows, (told, self.version), late)
+        self.check_levels(flight, event, flows, (levels, self.version), late)
     }
 
-    /// A settlement: what goes back to all goes back to the user, and what is owed is owed by it.
+    /// Checks a settlement: its flows apply to the buckets of the user as well.
     pub(super) fn settled(
         &mut self,
         flight: &Flight,
         event: &Arc<Event>,
         flows: (Option<Flow>, Option<Flow>),
-        told: Option<&UserLevels>,
+        levels: Option<&UserLevels>,
         late: Duration,
     ) -> Holds {
-        self.named(flight, told)?;
+        self.check_names(flight, levels)?;
         let (charged, version) = self.grants.remove(&flight.id).unwrap_or((None, self.version));
-        let same = match (&charged, told) {
-            (Some(charged), Some(told)) => told.user == *charged,
+        let same = match (&charged, levels) {
+            (Some(charged), Some(levels)) => levels.user == *charged,
             _ => true,
         };
         flight.ensure(same, 13, || format!("its grant was charged to {charged:?}"))?;
-        self.told(flight, event, flows, (told, version), late)
+        self.check_levels(flight, event, flows, (levels, version), late)
     }
 
-    /// Invariant 12: the buckets that are told are those that the settings give.
-    fn named(&self, flight: &Flight, told: Option<&UserLevels>) -> Holds {
+    /// Checks invariant 12: the recorded buckets are those of the settings.
+    fn check_names(&self, flight: &Flight, levels: Option<&UserLevels>) -> Holds {
         let user = &flight.request.0;
         let limits = &self.settings;
         let fits = |name: &str| {
             let limits = limits.of_user(name);
-            let (requests, tokens) = told.map_or((None, None), |told| (told.requests, told.tokens));
+            let (requests, tokens) = levels.map_or((None, None), |levels| (levels.requests, levels.tokens));
             limits.requests.is_some() == requests.is_some() && limits.tokens.is_some() == tokens.is_some()
         };
         let shared = self.are_too_many();
-        let right = match told {
-            Some(told) if told.user == *user => fits(user.as_str()),
-            Some(told) => told.user.as_str() == OTHERS && fits(OTHERS),
+        let right = match levels {
+            Some(levels) if levels.user == *user => fits(user.as_str()),
+            Some(levels) => levels.user.as_str() == OTHERS && fits(OTHERS),
             None => fits(user.as_str()) || (shared && fits(OTHERS)),
         };
-        let own = told.is_none_or(|told| told.user == *user || self.are_too_many());
+        let own = levels.is_none_or(|levels| levels.user == *user || self.are_too_many());
         flight.ensure(right && own, 12, || {
-            format!("the buckets of {user} are those that its limits give, and no others")
+            format!("the recorded buckets of {user} differ from its limits")
         })
     }
 
-    /// Invariants 11 and 12 of the buckets that are told.
-    fn told(
+    /// Checks invariants 11 and 12 for the recorded buckets.
+    fn check_levels(
         &mut self,
         flight: &Flight,
         event: &Arc<Event>,
         (request, token): (Option<Flow>, Option<Flow>),
-        (told, version): (Option<&UserLevels>, u64),
+        (levels, version): (Option<&UserLevels>, u64),
         late: Duration,
     ) -> Holds {
-        let Some(told) = told else { return Ok(()) };
-        let Some(purse) = self.purses.get_mut(&told.user) else {
+        let Some(levels) = levels else { return Ok(()) };
+        let Some(buckets) = self.users.get_mut(&levels.user) else {
             return Ok(());
         };
         for (own, level, flow) in [
-            (&mut purse.requests, told.requests, request),
-            (&mut purse.tokens, told.tokens, token),
+            (&mut buckets.requests, levels.requests, request),
+            (&mut buckets.tokens, levels.tokens, token),
         ] {
             if let (Some(own), Some(level)) = (own, level) {
-                own.told(event, &level, flow.filter(|_| own.since <= version), late)
+                own.check_level(event, &level, flow.filter(|_| own.since <= version), late)
                     .map_err(|breach| breach.with(flight.proof()))?;
             }
         }
@@ -194,7 +194,7 @@ impl Users {
     }
 }
 
-impl Purse {
+impl UserBuckets {
     fn configure(&mut self, limits: &UserLimits, now: Timestamp, version: u64) {
         for (own, name, settings) in [
             (&mut self.requests, "the user's requests", &limits.requests),
@@ -203,13 +203,13 @@ impl Purse {
             match (own.as_mut(), settings) {
                 (Some(own), Some(settings)) => own.bucket.configure(settings, now),
                 (_, None) => *own = None,
-                (None, Some(settings)) => *own = Some(Own::full(name, settings, now, version)),
+                (None, Some(settings)) => *own = Some(UserBucket::full(name, settings, now, version)),
             }
         }
     }
 }
 
-impl Own {
+impl UserBucket {
     fn full(name: &'static str, settings: &Settings, now: Timestamp, since: u64) -> Self {
         Self {
             bucket: Bucket::full(name, settings, now),
@@ -217,12 +217,18 @@ impl Own {
         }
     }
 
-    fn told(&mut self, event: &Arc<Event>, level: &BucketLevel, flow: Option<Flow>, late: Duration) -> Holds {
+    fn check_level(
+        &mut self,
+        event: &Arc<Event>,
+        level: &BucketLevel,
+        flow: Option<Flow>,
+        late: Duration,
+    ) -> Holds {
         if let Some(flow) = flow {
             self.bucket.count(event, flow, late)?;
         }
-        // a server's slow-down is not the user's
-        self.bucket.told(event.at, level, flow, false, late)
+        // a slow-down by the server does not affect the buckets of a user
+        self.bucket.check_level(event.at, level, flow, false, late)
     }
 }
 

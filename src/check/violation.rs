@@ -1,150 +1,81 @@
-//! What the checker says where something does not hold.
+//! Violations of invariants, and the events that prove them.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::event::Event;
 
-/// Every invariant that is checked: its number in the design, and its sentence.
-pub const INVARIANTS: &[(u8, &str)] = &[
-    (1, "every call has exactly one end, and nothing of it follows"),
-    (
-        2,
-        "events are dense, time never goes back, and the events of a call come in their order",
-    ),
-    (
-        3,
-        "no more attempts than allowed, none after the first without a decision, no more retries of what may have been billed than allowed",
-    ),
-    (
-        4,
-        "nothing of a call goes on past its deadline, and no wait is begun that would end after it",
-    ),
-    (5, "no attempt once text was delivered"),
-    (
-        6,
-        "a wait is never shorter than the server's hint, and lies within the bounds of its backoff, spread by its jitter",
-    ),
-    (
-        7,
-        "no retry where asking again would change nothing or the server forbids it",
-    ),
-    (
-        8,
-        "retries are a bounded share of the first attempts of the last while, and none within it is refused",
-    ),
-    (
-        9,
-        "text comes only from the one attempt that runs, once its response has begun",
-    ),
-    (
-        10,
-        "a call is answered only by a complete answer, and fails only by what its flight met",
-    ),
-    (
-        11,
-        "what the limiter grants in any window is at most capacity + rate * window, and nothing during a pause",
-    ),
-    (
-        12,
-        "the level of a bucket is what was granted, settled and refilled; below zero by a settlement only",
-    ),
-    (
-        13,
-        "each attempt is charged once, and settled by what it used; what was not sent costs nothing",
-    ),
-    (
-        14,
-        "the limiter's queue is first come, first served, of each user and in order of arrival of all; in fair order no user gets ahead of another by more than a call of each",
-    ),
-    (15, "a call larger than the bucket is turned away, not queued"),
-    (
-        18,
-        "the breaker moves only from closed to open, from open to half-open and from there to either, one generation at a time, and for a reason its window gives",
-    ),
-    (
-        19,
-        "half-open lets one probe out at a time, open lets nothing out",
-    ),
-    (20, "each permit is given back exactly once"),
-    (
-        21,
-        "an outcome counts in the generation that admitted it, and in no other",
-    ),
-    (
-        22,
-        "an outcome counts as what it says of the upstream: failed, slow or good; if it says nothing, it neither opens nor closes the breaker",
-    ),
-    (
-        23,
-        "a hit gives the stored answer of the same request and the same user",
-    ),
-    (24, "only a complete answer is stored"),
-    (
-        25,
-        "identical calls share one flight: never two of them in the air",
-    ),
-    (
-        26,
-        "who shares a flight shares its end, and an owner that leaves takes nothing with it",
-    ),
-    (
-        27,
-        "at rest nothing is held: no slot, no place in the queue, no flight",
-    ),
-    (
-        28,
-        "the cache keeps its bounds in bytes, and nothing is served past its time to live",
-    ),
-    (29, "no user is given the answer of another"),
-    (30, "a repeated idempotency key gets the identical result"),
-    (31, "an error is told only to those who waited for it"),
-    (40, "the counts of a call are the counts of its events"),
-    (
-        41,
-        "a semantic hit gives an answer that is stored, of the same user, at least as near as asked for and without objection; only where it is switched on, and never an answer that was labelled bad",
-    ),
-    (42, "the breaker turns nobody away once its open time is over"),
-    (
-        43,
-        "what a semantic hit serves costs nothing: no attempt, no token, no permit",
-    ),
-    (
-        45,
-        "what a miss is said to be like was stored by the call that is named, and differs in a field",
-    ),
+/// Every invariant that is checked; its number is its position, from 1. docs/semantics.md, Invariants repeats them.
+pub const INVARIANTS: &[&str] = &[
+    "every call has exactly one end, and no event of the call follows it",
+    "sequence numbers are dense, time never goes back, and the events of a call come in a legal order",
+    "no more attempts than the policy allows, no attempt after the first without a retry decision, no more ambiguous retries than allowed",
+    "nothing of a call continues past its deadline, and no wait starts that would end after it",
+    "no attempt starts after text was delivered",
+    "a wait is never shorter than the server's hint, lies within the bounds of its backoff, and is spread by its jitter",
+    "no retry after a final failure or when the server forbids it",
+    "retries within the budget's window are a bounded share of first attempts, and none within the budget is denied",
+    "text comes only from the running attempt, after its response has begun",
+    "a call is answered only by a complete answer, and fails only with a failure its flight met",
+    "grants in any window are at most capacity + rate * window, and none is made during a pause",
+    "the level of a bucket is what was granted, settled and refilled; only a settlement takes it below zero",
+    "each attempt is charged once and settled by its usage; an attempt that was not sent costs nothing",
+    "the limiter's queue is first in, first out per user; in arrival order it is so overall, in fair order no user gets ahead of another by more than one call of each",
+    "a call larger than a bucket is rejected, not queued",
+    "the breaker moves only from closed to open, from open to half-open and from half-open to either, one generation at a time, for a reason its window gives",
+    "half-open admits one probe at a time, open admits nothing",
+    "each permit is returned exactly once",
+    "an outcome counts only in the generation that admitted it",
+    "an outcome counts as failed, slow or good by what it says about the upstream; a neutral one neither opens nor closes the breaker",
+    "the breaker rejects no call after its open time has ended",
+    "a hit returns the stored answer to the same request of the same user",
+    "only complete answers are stored",
+    "the cache stays within its byte limit and serves nothing past its time to live",
+    "a near miss names a call whose answer was stored and at least one field that differs",
+    "a semantic hit serves a stored answer of the same user, above the threshold, without a guard's objection, only where the semantic cache is on, and never an answer labelled bad",
+    "a semantic hit costs no attempt, no token and no permit",
+    "identical calls share one flight",
+    "followers share the end of their flight, and a leader that leaves does not end it",
+    "an error reaches only the calls that waited for it",
+    "no user receives another user's answer",
+    "a repeated idempotency key gets the identical result",
+    "the counts of a call equal the counts of its events",
+    "at rest nothing is held: no slot, no queue entry, no flight",
 ];
 
-/// Events that a violation shows at most; the first and the last ones.
+/// Events shown with a violation: the first and the last ones.
 const SHOWN: usize = 12;
-/// Characters of an event that a violation shows.
+/// Characters shown of each event.
 const WIDTH: usize = 400;
 
-/// An invariant that does not hold.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub struct Violation {
-    /// Its number in [`INVARIANTS`].
+    /// The position in [`INVARIANTS`], from 1.
     pub number: u8,
-    /// What is wrong here.
+    /// The difference between the log and the invariant.
     pub detail: String,
-    /// The events that prove it, in their order; the last one broke it.
+    /// The events that prove the violation, in order; the last one broke the invariant.
     pub events: Vec<Event>,
 }
 
 impl Violation {
-    /// What should hold.
+    /// The sentence of the invariant.
     pub fn sentence(&self) -> &'static str {
-        let known = INVARIANTS.iter().find(|(number, _)| *number == self.number);
-        known.map_or("", |(_, sentence)| sentence)
+        let index = usize::from(self.number).checked_sub(1);
+        index
+            .and_then(|index| INVARIANTS.get(index))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "invariant {} does not hold: {}", self.number, self.sentence())?;
+        writeln!(f, "invariant {} failed: {}", self.number, self.sentence())?;
         write!(f, "  {}", self.detail)?;
         for event in &self.events {
-            // a line of the journal, so that it can be found there
+            // as the journal has it, so that the line can be found there
             let line = serde_json::to_string(event).map_err(|_| fmt::Error)?;
             let short: String = line.chars().take(WIDTH).collect();
             let more = if short.len() < line.len() { "…" } else { "" };
@@ -162,10 +93,10 @@ pub(super) struct Breach {
     proof: Vec<Arc<Event>>,
 }
 
-/// Whether something holds.
+/// The result of a check.
 pub(super) type Holds = Result<(), Breach>;
 
-/// Holds if `fact` does.
+/// Returns a breach of invariant `number` unless `fact` is true.
 pub(super) fn ensure(fact: bool, number: u8, detail: impl FnOnce() -> String) -> Holds {
     if fact {
         Ok(())
@@ -174,7 +105,7 @@ pub(super) fn ensure(fact: bool, number: u8, detail: impl FnOnce() -> String) ->
     }
 }
 
-/// Does not hold.
+/// A breach of invariant `number`.
 pub(super) fn breach(number: u8, detail: impl Into<String>) -> Breach {
     let detail = detail.into();
     Breach {
@@ -185,19 +116,19 @@ pub(super) fn breach(number: u8, detail: impl Into<String>) -> Breach {
 }
 
 impl Breach {
-    /// With more events to prove it.
+    /// Adds events to the proof.
     pub(super) fn with(mut self, events: impl IntoIterator<Item = Arc<Event>>) -> Self {
         self.proof.extend(events);
         self
     }
 
-    /// By the event that broke it, and those before.
+    /// The violation that the event `last` completed.
     pub(super) fn proven_by(mut self, last: &Arc<Event>) -> Violation {
         self.proof.push(Arc::clone(last));
         self.alone()
     }
 
-    /// By what it has.
+    /// The violation with the events collected so far.
     pub(super) fn alone(mut self) -> Violation {
         self.proof.sort_by_key(|event| event.seq);
         self.proof.dedup_by_key(|event| event.seq);

@@ -1,5 +1,5 @@
-//! What the breaker's window can hold, from the list of outcomes: at least those of 29/30 of its length, and
-//! at most those of the whole (the design cuts it into thirty slots).
+//! Bounds of the counts in the window of the breaker: at least the outcomes of 29/30 of its length, at most those of
+//! the whole, since the window has thirty slots.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::event::{Sample, WindowCounts};
 use crate::time::Timestamp;
 
-/// The outcomes of the last while, counted.
+/// The outcomes of a time span and their counts.
 #[derive(Debug, Default)]
 struct Recent {
     samples: VecDeque<(Timestamp, Sample)>,
@@ -15,12 +15,12 @@ struct Recent {
     slow: u32,
 }
 
-/// Both bounds, for one generation.
+/// The lower and the upper bound, for one generation.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     sure: Recent,
     possible: Recent,
-    /// Failures in a row.
+    /// Consecutive failures.
     run: u32,
 }
 
@@ -29,7 +29,7 @@ impl Window {
         *self = Self::default();
     }
 
-    /// Counts an outcome that says something.
+    /// Counts an outcome that is not neutral.
     pub(super) fn push(&mut self, at: Timestamp, sample: Sample) {
         self.run = if sample == Sample::Failed { self.run + 1 } else { 0 };
         for recent in [&mut self.sure, &mut self.possible] {

@@ -310,76 +310,76 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(15, "a grant larger than the bucket", |log| {
         log.set(38, "/reserved", json!(30_000));
     }),
-    mistake(18, "from closed to half-open", |log| {
+    mistake(16, "from closed to half-open", |log| {
         log.set(348, "/to", json!("half_open"));
     }),
-    mistake(18, "a generation is missing", |log| {
+    mistake(16, "a generation is missing", |log| {
         log.set(374, "/generation", json!(7));
     }),
-    mistake(18, "opened by too few failures", |log| {
+    mistake(16, "opened by too few failures", |log| {
         log.set(348, "/window/consecutive", json!(2));
     }),
-    mistake(18, "closed by too few probes", |log| {
+    mistake(16, "closed by too few probes", |log| {
         log.set(1, "/policy/breaker/successes_to_close", json!(2));
     }),
-    mistake(19, "an attempt while the breaker is open", |log| log.remove(368)),
-    mistake(19, "half-open lets out what is no probe", |log| {
+    mistake(17, "an attempt while the breaker is open", |log| log.remove(368)),
+    mistake(17, "half-open lets out what is no probe", |log| {
         log.set(369, "/probe", json!(false));
     }),
-    mistake(19, "an attempt that the breaker did not let out", |log| {
+    mistake(17, "an attempt that the breaker did not let out", |log| {
         log.remove(6);
     }),
-    mistake(20, "a permit that is not given back", |log| log.remove(28)),
-    mistake(20, "a permit that is given back twice", |log| log.copy(28, 29)),
-    mistake(21, "an outcome counted as late", |log| {
+    mistake(18, "a permit that is not given back", |log| log.remove(28)),
+    mistake(18, "a permit that is given back twice", |log| log.copy(28, 29)),
+    mistake(19, "an outcome counted as late", |log| {
         log.set(28, "/sample", json!("late"));
     }),
-    mistake(21, "a window with outcomes of others", |log| {
+    mistake(19, "a window with outcomes of others", |log| {
         log.set(335, "/window/total", json!(9));
     }),
-    mistake(21, "a permit of another generation", |log| {
+    mistake(19, "a permit of another generation", |log| {
         log.set(400, "/generation", json!(2));
     }),
-    mistake(22, "a 429 counts as a failure", |log| {
+    mistake(20, "a 429 counts as a failure", |log| {
         log.set(146, "/sample", json!("failed"));
     }),
-    mistake(22, "a failure counts as nothing", |log| {
+    mistake(20, "a failure counts as nothing", |log| {
         log.set(211, "/sample", json!("neutral"));
     }),
-    mistake(22, "a quick answer counts as slow", |log| {
+    mistake(20, "a quick answer counts as slow", |log| {
         log.set(28, "/sample", json!("slow"));
     }),
-    mistake(22, "opened by a success", |log| {
+    mistake(20, "opened by a success", |log| {
         log.remove(347);
         log.copy(28, 348);
         let place = log.place(348) - 1;
         log.events[place].1["call"] = json!(21);
         log.events[place].1["window"] = json!({"total": 3, "failed": 2, "slow": 0, "consecutive": 0});
     }),
-    mistake(23, "a hit although the cache is off", |log| {
+    mistake(22, "a hit although the cache is off", |log| {
         log.insert(json!({ "type": "cache_switched", "on": false }), 33);
     }),
-    mistake(23, "a hit with another text", |log| {
+    mistake(22, "a hit with another text", |log| {
         log.set(33, "/text", json!("else"));
     }),
-    mistake(23, "a hit for another user", |log| {
+    mistake(22, "a hit for another user", |log| {
         log.set(32, "/user", json!("ben"));
     }),
-    mistake(23, "a hit of another request", |log| {
+    mistake(22, "a hit of another request", |log| {
         log.set(32, "/fingerprint", json!("0123456789abcdef"));
     }),
-    mistake(24, "an answer of unknown end is stored", |log| {
+    mistake(23, "an answer of unknown end is stored", |log| {
         log.set(27, "/finish", json!("unknown"));
     }),
-    mistake(24, "a filtered answer is stored", |log| {
+    mistake(23, "a filtered answer is stored", |log| {
         log.set(27, "/finish", json!("content_filter"));
     }),
-    mistake(24, "a failure is stored", |log| {
+    mistake(23, "a failure is stored", |log| {
         log.copy(30, 214);
         let place = log.place(214) - 1;
         log.events[place].1["call"] = json!(12);
     }),
-    mistake(25, "two flights of one request", |log| {
+    mistake(28, "two flights of one request", |log| {
         let event = json!({
             "seq": 100, "at": log.events[log.place(100)].1["at"], "call": 7,
             "type": "flight_started", "flight": 900, "sharing": "content",
@@ -387,62 +387,62 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         let place = log.place(100);
         log.events[place].1 = event;
     }),
-    mistake(25, "a flight that nobody may share is shared", |log| {
+    mistake(28, "a flight that nobody may share is shared", |log| {
         log.set(97, "/sharing", json!("alone"));
     }),
-    mistake(26, "two ends of one flight", |log| {
+    mistake(29, "two ends of one flight", |log| {
         log.set(318, "/failure/message", json!("else"));
     }),
-    mistake(26, "the flight goes to the younger one", |log| {
+    mistake(29, "the flight goes to the younger one", |log| {
         log.set(109, "/call", json!(8));
     }),
-    mistake(26, "the flight is taken from who did not own it", |log| {
+    mistake(29, "the flight is taken from who did not own it", |log| {
         log.set(109, "/from", json!(8));
     }),
-    mistake(27, "a slot that is not given back", |log| log.remove(258)),
-    mistake(27, "more slots than there are", |log| {
+    mistake(34, "a slot that is not given back", |log| log.remove(258)),
+    mistake(34, "more slots than there are", |log| {
         log.set(1, "/policy/limit/concurrency", json!(2));
     }),
-    mistake(27, "a place in the queue that is not left", |log| log.remove(492)),
-    mistake(28, "a cache above its bound", |log| {
+    mistake(34, "a place in the queue that is not left", |log| log.remove(492)),
+    mistake(24, "a cache above its bound", |log| {
         log.set(30, "/total_bytes", json!(99_000_000_000_u64));
     }),
-    mistake(28, "a hit that is too old", |log| {
+    mistake(24, "a hit that is too old", |log| {
         log.set(1, "/policy/cache/ttl", json!("1ms"));
     }),
-    mistake(28, "a hit younger than it is", |log| {
+    mistake(24, "a hit younger than it is", |log| {
         log.set(33, "/age", json!(0));
     }),
-    mistake(29, "a flight shared with another user", |log| {
+    mistake(31, "a flight shared with another user", |log| {
         log.set(98, "/user", json!("dev"));
     }),
-    mistake(30, "a replay with another text", |log| {
+    mistake(32, "a replay with another text", |log| {
         log.set(93, "/text", json!("else"));
     }),
-    mistake(30, "a replay that is too old", |log| {
+    mistake(32, "a replay that is too old", |log| {
         log.set(1, "/policy/flight/replay_ttl", json!("0s"));
     }),
-    mistake(31, "a flight is joined after its end", |log| {
+    mistake(30, "a flight is joined after its end", |log| {
         log.set(308, "/flight", json!(11));
     }),
-    mistake(31, "an error that the flight did not meet", |log| {
+    mistake(30, "an error that the flight did not meet", |log| {
         log.set(214, "/failure/message", json!("else"));
     }),
-    mistake(40, "more attempts counted than made", |log| {
+    mistake(33, "more attempts counted than made", |log| {
         log.set(31, "/attempts", json!(2));
     }),
-    mistake(40, "another duration", |log| log.set(31, "/took", json!(1))),
-    mistake(40, "a hit saves more than was stored", |log| {
+    mistake(33, "another duration", |log| log.set(31, "/took", json!(1))),
+    mistake(33, "a hit saves more than was stored", |log| {
         log.set(33, "/saved/prompt_tokens", json!(1000));
     }),
-    mistake(42, "a refusal after the open time", |log| {
+    mistake(21, "a refusal after the open time", |log| {
         log.set(357, "/until", json!(61_700_000_000_u64));
     }),
-    mistake(42, "a refusal for no reason", |log| log.remove(348)),
-    mistake(45, "a miss like a request that nobody stored", |log| {
+    mistake(21, "a refusal for no reason", |log| log.remove(348)),
+    mistake(25, "a miss like a request that nobody stored", |log| {
         log.add(36, "nearest", near(99, 1));
     }),
-    mistake(45, "a miss like its own request", |log| {
+    mistake(25, "a miss like its own request", |log| {
         log.add(36, "nearest", near(1, 0));
     }),
     of_users(12, "a level of a user's bucket from nowhere", |log| {
@@ -466,63 +466,63 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(124, "/reserved", json!(101));
     }),
     of_exercise(13, "a call that is not charged", |log| log.remove(5)),
-    of_exercise(19, "a call that the breaker did not let through", |log| {
+    of_exercise(17, "a call that the breaker did not let through", |log| {
         log.remove(6);
     }),
-    of_semantic(26, "two semantic hits in one flight", |log| {
+    of_semantic(29, "two semantic hits in one flight", |log| {
         log.set(78, "/fate", json!("hit"));
     }),
-    of_semantic(28, "a semantic hit younger than it is", |log| {
+    of_semantic(24, "a semantic hit younger than it is", |log| {
         log.set(37, "/age", json!(0));
     }),
-    of_semantic(29, "the answer of another user, because it is near", |log| {
+    of_semantic(31, "the answer of another user, because it is near", |log| {
         log.set(76, "/nearest/source", json!(3));
     }),
-    of_semantic(40, "a semantic hit that ends with other tokens", |log| {
+    of_semantic(33, "a semantic hit that ends with other tokens", |log| {
         log.set(38, "/usage/prompt_tokens", json!(1));
     }),
-    of_semantic(41, "served although it is off", |log| {
+    of_semantic(26, "served although it is off", |log| {
         log.set(1, "/policy/semantic/mode", json!("off"));
     }),
-    of_semantic(41, "served although the cache is off", |log| {
+    of_semantic(26, "served although the cache is off", |log| {
         log.insert(json!({ "type": "cache_switched", "on": false }), 37);
     }),
-    of_semantic(24, "stored although the cache is off", |log| {
+    of_semantic(23, "stored although the cache is off", |log| {
         log.insert(json!({ "type": "cache_switched", "on": false }), 31);
     }),
-    of_semantic(41, "compared although it is on", |log| {
+    of_semantic(26, "compared although it is on", |log| {
         log.set(145, "/policy/semantic/mode", json!("on"));
     }),
-    of_semantic(41, "an answer that nobody stored", |log| {
+    of_semantic(26, "an answer that nobody stored", |log| {
         log.set(37, "/nearest/source", json!(2));
     }),
-    of_semantic(41, "a stored prompt with another answer", |log| {
+    of_semantic(26, "a stored prompt with another answer", |log| {
         log.set(37, "/text", json!("else"));
     }),
-    of_semantic(41, "not near enough", |log| {
+    of_semantic(26, "not near enough", |log| {
         log.set(37, "/nearest/similarity", json!(0.6));
     }),
-    of_semantic(41, "a threshold below the one that is set", |log| {
+    of_semantic(26, "a threshold below the one that is set", |log| {
         log.set(1, "/policy/semantic/threshold", json!(0.9));
     }),
-    of_semantic(41, "served over an objection", |log| {
+    of_semantic(26, "served over an objection", |log| {
         let objection = json!({ "guard": "number", "asked": "3", "stored": "4" });
         let place = log.place(37);
         log.events[place].1["nearest"]["objection"] = objection;
     }),
-    of_semantic(41, "served after a bad label", |log| log.copy(80, 76)),
-    of_semantic(41, "a bad label that asks for no more", |log| {
+    of_semantic(26, "served after a bad label", |log| log.copy(80, 76)),
+    of_semantic(26, "a bad label that asks for no more", |log| {
         log.set(80, "/threshold", json!(0.7));
     }),
-    of_semantic(41, "a good label that takes the answer away", |log| {
+    of_semantic(26, "a good label that takes the answer away", |log| {
         log.set(79, "/removed", json!(true));
     }),
-    of_semantic(43, "a hit that is admitted all the same", |log| {
+    of_semantic(27, "a hit that is admitted all the same", |log| {
         log.copy(43, 38);
         let place = log.place(38) - 1;
         log.events[place].1["call"] = json!(2);
     }),
-    of_semantic(43, "a hit that ends as an answer of the upstream", |log| {
+    of_semantic(27, "a hit that ends as an answer of the upstream", |log| {
         log.set(38, "/fate", json!("answered"));
     }),
 ];

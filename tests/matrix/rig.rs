@@ -174,7 +174,7 @@ impl<T: Transport> Rig<T> {
         }
         let mut checker = Checker::new(&self.policy).in_real_time();
         for event in &events {
-            checker.take(event).unwrap();
+            checker.apply(event).unwrap();
         }
         checker.finish(true).unwrap();
         events

@@ -196,7 +196,7 @@ impl Rig {
         );
         for event in &events {
             checker
-                .take(event)
+                .apply(event)
                 .unwrap_or_else(|violation| panic!("{violation}"));
         }
         checker

@@ -108,7 +108,7 @@ impl Recording {
             worth.apply(event);
         }
         if let Some(checker) = &mut self.checker
-            && let Err(violation) = checker.take_shared(event)
+            && let Err(violation) = checker.apply_shared(event)
         {
             self.violation = Some(violation);
             // what follows a broken promise says nothing about the others

@@ -680,7 +680,7 @@ impl World {
         self.breaker.settings.clone()
     }
 
-    /// Invariant 18, and the state of a new generation.
+    /// Invariant 16, and the state of a new generation.
     fn check_transition(&mut self, transition: Option<Transition>) {
         use BreakerState::{Closed, HalfOpen, Open};
         use MoveReason::{
@@ -754,7 +754,7 @@ impl World {
         self.check_transition(transition);
         match permit {
             Ok(permit) => {
-                // invariant 19: no permit while open, one at a time while half-open
+                // invariant 17: no permit while open, one at a time while half-open
                 assert_ne!(self.state, BreakerState::Open);
                 assert_eq!(permit.is_probe(), self.state == BreakerState::HalfOpen);
                 assert_eq!(permit.generation(), self.generation);
@@ -836,7 +836,7 @@ impl World {
         self.returned += 1;
         assert_eq!((settled.generation, settled.probe), (generation, probe.is_some()));
         if is_late {
-            // invariant 21
+            // invariant 19
             assert_eq!(
                 (settled.sample, settled.transition, settled.window),
                 (Sample::Late, None, before)
@@ -845,7 +845,7 @@ impl World {
         }
         assert_eq!(settled.sample, reported);
         if reported == Sample::Neutral {
-            // invariant 22
+            // invariant 20
             assert_eq!((settled.transition, settled.window), (None, before));
         } else if self.breaker.settings.enabled {
             self.outcomes.push((self.now, reported));
@@ -916,11 +916,11 @@ impl World {
         assert_eq!(self.breaker.generation(), self.generation);
         assert_eq!(self.breaker.until(), self.until);
         assert_eq!(self.breaker.window(self.now), self.counts());
-        // invariant 20, the part that holds at all times
+        // invariant 18, the part that holds at all times
         assert_eq!(self.taken, self.returned + self.lost + self.permits.len());
     }
 
-    /// Invariant 42: in automatic mode with a healthy upstream it closes by itself, whatever permits were lost.
+    /// Invariant 21: in automatic mode with a healthy upstream it closes by itself, whatever permits were lost.
     fn recover(&mut self) {
         self.apply(&Op::Switch { on: true });
         self.apply(&Op::Force(BreakerMode::Automatic));
