@@ -156,10 +156,7 @@ fn the_program_tells_what_it_found() {
     let text = fs::read_to_string(&good).unwrap();
     fs::write(broken, broken::MISTAKES[0].make(&text)).unwrap();
     let (out, _, code) = program(broken);
-    let expected = format!(
-        "{broken}: invariant {} failed: ",
-        broken::MISTAKES[0].number
-    );
+    let expected = format!("{broken}: invariant {} failed: ", broken::MISTAKES[0].number);
     assert!(out.starts_with(&expected) && out.contains("\"seq\":"), "{out}");
     assert_eq!(code, 1);
 
