@@ -1,8 +1,8 @@
 //! The resilient client: an async shell around the policies. It knows no screen and no channel to one.
 //!
-//! The layers stand in two functions, top to bottom: [`ResilientClient::call`] (admission, idempotency,
-//! cache, single flight) and `Core::go` (semantic cache, deadline, retry, breaker, limiter, attempt). What a person
-//! changes while it runs is in `controls`.
+//! The layers are two functions, from the outside in: [`ResilientClient::call`] (admission, idempotency, exact
+//! cache, single flight) and `Core::run_flight` (semantic cache, deadline, retry, breaker, limiter, attempt).
+//! `controls` changes the policy and single guards while the client runs.
 
 mod answer;
 mod assemble;
@@ -15,7 +15,6 @@ mod flight;
 mod guards;
 mod layers;
 mod probe;
-mod redact;
 mod semantic;
 mod sse;
 mod stream;
@@ -40,16 +39,15 @@ pub use transport::{
     SendErrorKind, Transport, TransportSetupError, host_of, is_loopback,
 };
 
-use attempt::Attempt;
-use completion::{Landing, panic_text};
+use completion::{Completion, panic_text};
 use flight::Flight;
-use guards::Guards;
-use layers::{Errand, Shared};
-use semantic::Looked;
+use guards::{AttemptEnd, FlightGuard, Guards};
+use layers::{Shared, UpstreamRequest};
+use semantic::SemanticOutcome;
 use sync::Mutex;
 
 use crate::event::{
-    CallId, EventKind, Failure, FlightId, Observer, Origin, Sample, StopReason, UpstreamHealth, UserId,
+    CallId, EventKind, Failure, FlightId, Observer, Origin, StopReason, UpstreamHealth, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::retry::{Retry, RetryDecision};
@@ -57,22 +55,23 @@ use crate::semantic::{HoldOff, Index};
 use crate::settings::{Counts, Policy};
 use crate::time::Timestamp;
 
-/// Who asks, and how.
+/// The caller and the options of one call.
 #[derive(Clone, Debug)]
 pub struct CallContext {
-    /// The tenant: part of every cache key.
+    /// The tenant, part of every cache key. Default: `default`.
     pub user: UserId,
-    /// What made the call.
+    /// The source of the call. Default: [`Origin::Library`].
     pub origin: Origin,
-    /// A deadline shorter than the policy's.
+    /// A deadline for the call. Default, and upper bound: `timeouts.call` of the policy.
     pub deadline: Option<Duration>,
-    /// Cache and share the answer although the request is not deterministic.
+    /// Cache and share the answer even if the request is not deterministic. Default: false.
     pub cacheable: bool,
-    /// Ask the upstream even if the answer is stored.
+    /// Skip stored answers and shared flights. Default: false.
     pub fresh: bool,
-    /// Calls with the same key and the same request have one result.
+    /// Calls of one user with the same key and the same request have one result; the same key with another request
+    /// fails. Default: none.
     pub idempotency_key: Option<String>,
-    /// LLM tokens of the prompt, where the caller has counted them itself; estimated from the text otherwise.
+    /// LLM tokens of the prompt, if the caller counted them. Default: estimated from the text.
     pub prompt_tokens: Option<u64>,
 }
 
@@ -98,7 +97,8 @@ impl CallContext {
     }
 }
 
-/// A client with every guard between the caller and one upstream. Cheap to clone; clones share all state.
+/// A client for one upstream, with cache, single flight, retries, breaker and limiter. Cheap to clone; clones share
+/// all state.
 #[derive(Debug)]
 pub struct ResilientClient<T: Transport, O: Observer> {
     core: Arc<Core<T, O>>,
@@ -112,14 +112,13 @@ impl<T: Transport, O: Observer> Clone for ResilientClient<T, O> {
     }
 }
 
-/// What all clones share.
 #[derive(Debug)]
 struct Core<T, O> {
     transport: T,
     observer: O,
     env: Env,
-    /// The vectors of the semantic cache. Behind a lock of its own, because a search takes a millisecond; who
-    /// takes both takes this one first, so nobody who holds the guards ever waits for a search.
+    /// The vectors of the semantic cache. Under a lock of its own, because a search takes a millisecond. Code that
+    /// takes both locks takes this one first, so that no holder of the guards waits for a search.
     index: Mutex<Index>,
     guards: Mutex<Guards>,
     next_call: AtomicU64,
@@ -127,7 +126,7 @@ struct Core<T, O> {
 }
 
 impl<T: Transport, O: Observer> ResilientClient<T, O> {
-    /// A client under this policy.
+    /// Creates a client and emits its policy. The policy should be valid: see [`Policy::validate`].
     pub fn new(policy: Policy, transport: T, observer: O, env: Env) -> Self {
         observer.emit(
             None,
@@ -149,8 +148,8 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         Self { core: Arc::new(core) }
     }
 
-    /// With another embedder for the semantic cache than the built-in one. Its vectors are of another space: what
-    /// the index holds is forgotten.
+    /// Replaces the built-in embedder of the semantic cache, and empties its index: the vectors of two embedders
+    /// cannot be compared.
     #[must_use]
     pub fn with_embedder(self, embedder: Arc<dyn Embedder>) -> Self {
         let mut index = self.core.index();
@@ -163,53 +162,54 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         self
     }
 
-    /// Makes a call. It has begun when this returns, and will have exactly one end; dropping the stream
-    /// cancels it. Must be called within a tokio runtime.
+    /// Starts a call. The call has exactly one end; dropping the stream cancels it. Errors are returned by
+    /// [`CallStream::finish`].
     ///
-    /// The layers, from the outside in. The order is an argument (semantics 1.13):
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn call(&self, request: &ChatRequest, context: CallContext) -> CallStream {
-        // admission: the call gets its number and its deadline, and is told of
+        // admission: assign id and deadline, emit `CallStarted`
         let pending = self.core.admit(request, context);
-        // one lock over the next three: a flight that lands or starts between two looks would be missed by
-        // both, and the upstream asked twice
+        // one lock over the next three: a flight that completes or starts between two looks would be missed by
+        // both, and the upstream called twice
         let mut guards = self.core.lock();
-        // idempotency: a completed result of the same key is given again; nothing else is even looked at
+        // idempotency first: a completed result of the same key is returned whatever the other layers say
         if let Some(ended) = self.core.replay(&mut guards, &pending) {
             return ended;
         }
-        // exact cache: outside every guard, so a hit costs no request, no token and no permit
+        // exact cache: before every guard, so a hit costs no request, no token and no permit
         if let Some(hit) = self.core.look_up(&mut guards, request, &pending) {
             return hit;
         }
-        // single flight: identical calls in the air share one upstream call
+        // single flight: identical calls share one upstream call
         let flight = match self.core.share(&mut guards, &pending) {
             Shared::Joined(stream) => return stream,
             Shared::Started(flight) => flight,
         };
         drop(guards);
-        // which goes through the rest; first of it the semantic cache, in the flight's own task, because an
-        // embedding may take a while: whoever is identical shares one, and no guard is asked for what it serves
-        self.core.take_off(request, pending, flight)
+        // the other layers run in the flight's own task. The semantic cache is the first of them: an embedding may
+        // take a while, identical calls share one, and a hit uses no guard
+        self.core.spawn_flight(request, pending, flight)
     }
 
-    /// Gives the next call this number, and counts on from there: recorded calls are asked again under their own
-    /// numbers, so that they meet the same draws.
-    pub(crate) fn count_calls_from(&self, call: CallId) {
+    /// Sets the id of the next call; later calls count on from it. Recorded calls are repeated under their own ids,
+    /// so that they meet the same random draws.
+    pub(crate) fn set_next_call(&self, call: CallId) {
         self.core.next_call.store(call.0, Ordering::Relaxed);
     }
 
-    /// The same for the next flight.
-    pub(crate) fn count_flights_from(&self, flight: FlightId) {
+    /// Sets the id of the next flight, likewise.
+    pub(crate) fn set_next_flight(&self, flight: FlightId) {
         self.core.next_flight.store(flight.0, Ordering::Relaxed);
     }
 
-    /// The transport, for what is not a call: probes.
+    /// The transport, for requests that are not calls, such as probes.
     pub fn transport(&self) -> &T {
         &self.core.transport
     }
 
-    /// Tells what the upstream says of itself.
-    pub fn note_health(&self, health: UpstreamHealth) {
+    /// Records the result of a probe and emits it.
+    pub fn report_health(&self, health: UpstreamHealth) {
         if let UpstreamHealth::Ready { models } = &health {
             self.core.lock().models = models.iter().map(ToString::to_string).collect();
         }
@@ -218,12 +218,12 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             .emit(None, EventKind::UpstreamProbed { health });
     }
 
-    /// Flights in the air.
+    /// Number of running flights.
     pub fn flights(&self) -> usize {
         self.core.lock().flights.len()
     }
 
-    /// What is held for calls that run; all zero when none does.
+    /// Resources held by running calls; all zero when none runs.
     pub fn held(&self) -> Held {
         let guards = self.core.lock();
         Held {
@@ -234,141 +234,124 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
     }
 }
 
-/// See [`ResilientClient::held`].
+/// Resources held by running calls, as counts: see [`ResilientClient::held`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Flights in the air.
+    /// Running flights.
     pub flights: usize,
     /// Slots of the limiter.
     pub slots: usize,
-    /// Places in its queue.
+    /// Positions in the limiter's queue.
     pub waiters: usize,
 }
 
-/// What stays the same over all attempts of a flight.
-#[derive(Clone, Copy)]
-struct Trip<'a> {
-    flight: &'a Arc<Flight>,
-    errand: &'a Errand,
-    policy: &'a Policy,
-    /// LLM tokens to reserve for each attempt.
-    tokens: u64,
-}
-
-/// Why an attempt brought no answer.
+/// An attempt without an answer.
 enum NoAnswer {
-    /// A guard turned it away: nothing was sent.
-    TurnedAway(Failure, StopReason),
-    /// It was sent, and failed.
+    /// A guard rejected it; nothing was sent.
+    Rejected(Failure, StopReason),
+    /// It was sent and failed.
     Failed(Failure),
 }
 
 impl<T: Transport, O: Observer> Core<T, O> {
-    /// Runs a flight until it lands, its last subscriber leaves or the last deadline passes.
-    async fn supervise(&self, flight: &Arc<Flight>, errand: &Errand) {
-        let mut work = Some(Box::pin(AssertUnwindSafe(self.go(flight, errand)).catch_unwind()));
-        let landing = loop {
+    /// Runs a flight until it completes, its last subscriber leaves or the last deadline passes.
+    async fn supervise(&self, flight: &Arc<Flight>, request: &UpstreamRequest) {
+        let mut work = Some(Box::pin(
+            AssertUnwindSafe(self.run_flight(flight, request)).catch_unwind(),
+        ));
+        let completion = loop {
             let Some(running) = work.as_mut() else {
-                break Landing::Abandoned;
+                break Completion::Abandoned;
             };
             tokio::select! {
                 biased;
-                () = flight.abandoned.cancelled() => break Landing::Abandoned,
+                () = flight.abandoned.cancelled() => break Completion::Abandoned,
                 () = self.env.clock.sleep_until(flight.next_deadline()) => {
                     if !self.expire(flight) {
-                        break Landing::Expired;
+                        break Completion::Expired;
                     }
                 }
                 () = flight.changed.notified() => {}
-                landed = running => break match landed {
-                    Ok(Some(landing)) => landing,
-                    // everybody has been told
+                ended = running => break match ended {
+                    Ok(Some(completion)) => completion,
+                    // every call has its end already
                     Ok(None) => return,
-                    Err(panic) => Landing::Panicked(panic_text(panic.as_ref())),
+                    Err(panic) => Completion::Panicked(panic_text(panic.as_ref())),
                 },
             }
         };
-        // what the work holds is given back before anybody is told the end
+        // resources are released before any call ends
         drop(work.take());
-        self.land(flight, errand, &landing);
+        self.complete(flight, request, &completion);
     }
 
-    /// The semantic cache, and behind it the rest. Nothing if the flight came down with a stored answer.
-    async fn go(&self, flight: &Arc<Flight>, errand: &Errand) -> Option<Landing> {
-        let meaning = match &errand.asked {
-            Some(asked) => match Box::pin(self.look_for_meaning(flight, asked)).await {
-                Looked::Served => return None,
-                Looked::On(meaning) => meaning,
+    /// The semantic cache, then the upstream. Returns `None` if the flight was completed by a stored answer.
+    async fn run_flight(&self, flight: &Arc<Flight>, request: &UpstreamRequest) -> Option<Completion> {
+        let embedded = match &request.semantic {
+            Some(prompt) => match Box::pin(self.semantic_lookup(flight, prompt)).await {
+                SemanticOutcome::Served => return None,
+                SemanticOutcome::Missed(embedded) => embedded,
             },
             None => None,
         };
-        Some(match self.fly(flight, errand).await {
+        Some(match self.call_upstream(flight, request).await {
             Ok(answer) => {
-                if let Some(shadow) = meaning.as_ref().and_then(|meaning| meaning.shadow.as_ref()) {
-                    self.compare(flight, shadow, &answer);
+                if let Some(shadow) = embedded.as_ref().and_then(|embedded| embedded.shadow.as_ref()) {
+                    self.compare_shadow(flight, shadow, &answer);
                 }
-                Landing::Answered(answer, meaning)
+                Completion::Answered(answer, embedded)
             }
-            Err(failure) => Landing::Failed(failure),
+            Err(failure) => Completion::Failed(failure),
         })
     }
 
     /// The inner layers. See [`ResilientClient::call`] for the outer ones.
-    async fn fly(&self, flight: &Arc<Flight>, errand: &Errand) -> Result<Answer, Failure> {
+    async fn call_upstream(
+        &self,
+        flight: &Arc<Flight>,
+        request: &UpstreamRequest,
+    ) -> Result<Answer, Failure> {
         let policy = Arc::clone(&self.lock().policy);
-        let trip = Trip {
-            flight,
-            errand,
-            policy: &policy,
-            tokens: errand.prompt_tokens + errand.answer_limit.unwrap_or(policy.limit.default_answer_tokens),
-        };
-        // where limiter and breaker count calls, as in the exercise, they stand out here and see the call once
-        let mut ride = match policy.limit.charges {
-            Counts::Call => {
-                let board = self.board(flight, &errand.user, trip.tokens, errand.prompt_tokens);
-                Some(board.await?)
-            }
-            Counts::Attempt => None,
-        };
-        let mut pass = match policy.breaker.counts {
-            Counts::Call => Some(self.pass_breaker(flight)?),
-            Counts::Attempt => None,
-        };
-        if let Some(ride) = &mut ride {
-            ride.mark_sent();
+        let mut guard = FlightGuard::new(self, flight, &policy, request.prompt_tokens);
+        // a limiter or breaker that counts calls is outside the retries and sees the call once
+        if policy.limit.charges == Counts::Call {
+            let tokens = request.tokens(&policy);
+            guard.acquire_limiter(&request.user, tokens).await?;
         }
-        let result = self.try_and_retry(&trip).await;
-        if let Some(ride) = &mut ride {
-            ride.settle_result(&result);
+        if policy.breaker.counts == Counts::Call {
+            guard.acquire_breaker()?;
         }
-        if let Some(pass) = &mut pass {
-            pass.settle_result(&result, Sample::Ok);
-        }
+        let result = self.run_attempts(&mut guard, request).await;
+        guard.settle(AttemptEnd::from(&result), Counts::Call);
         result
     }
 
-    /// Retry: outside the guards of an attempt, so that each attempt is seen by them.
-    async fn try_and_retry(&self, trip: &Trip<'_>) -> Result<Answer, Failure> {
-        let flight = trip.flight;
+    /// Retry: outside the guards of an attempt, so that they see each attempt.
+    async fn run_attempts(
+        &self,
+        guard: &mut FlightGuard<'_, T, O>,
+        request: &UpstreamRequest,
+    ) -> Result<Answer, Failure> {
+        let flight = guard.flight;
         let seed = self.env.derive_seed("backoff", flight.id.0);
-        // its generators are a kilobyte: thousands of calls may wait here, and few of them ever need it
+        // boxed and created late: its generators are a kilobyte, thousands of calls may wait here, and few retry
         let mut retry: Option<Box<Retry>> = None;
         let mut last: Option<Failure> = None;
         loop {
-            match self.guarded_attempt(trip).await {
+            match self.attempt(guard, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(NoAnswer::TurnedAway(turned_away, reason)) => {
-                    // before the first attempt that is the call's end; after a failed one the failure is,
-                    // because it says more
-                    let Some(last) = last else { return Err(turned_away) };
-                    // the one that was turned away never became an attempt
+                Err(NoAnswer::Rejected(rejection, reason)) => {
+                    // a rejection ends the call; after a failed attempt the call ends with that failure, which
+                    // says more
+                    let Some(last) = last else { return Err(rejection) };
                     let attempt = flight.lock().attempts;
                     let kind = self.lock().stopped(self.env.clock.now(), attempt, reason, None);
-                    self.note(flight, kind);
+                    self.emit(flight, kind);
                     return Err(last);
                 }
                 Err(NoAnswer::Failed(failure)) => {
-                    let retry = retry.get_or_insert_with(|| Box::new(Retry::new(&trip.policy.retry, seed)));
+                    let settings = &guard.policy.retry;
+                    let retry = retry.get_or_insert_with(|| Box::new(Retry::new(settings, seed)));
                     match self.decide(flight, retry, &failure) {
                         Some(at) => self.env.clock.sleep_until(at).await,
                         None => return Err(failure),
@@ -379,73 +362,60 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// One attempt and the guards around it, each with the reason why it stands where it stands.
-    async fn guarded_attempt(&self, trip: &Trip<'_>) -> Result<Answer, NoAnswer> {
-        let Trip {
-            flight,
-            errand,
-            policy,
-            tokens,
-        } = *trip;
-        let refused = |failure| NoAnswer::TurnedAway(failure, StopReason::BreakerOpen);
-        let limited = |failure| NoAnswer::TurnedAway(failure, StopReason::Limited);
-        // breaker, first look: do not queue for an upstream that is known to be down
-        if policy.breaker.counts == Counts::Attempt {
-            self.check_breaker(flight).map_err(refused)?;
+    /// One attempt inside its guards.
+    async fn attempt(
+        &self,
+        guard: &mut FlightGuard<'_, T, O>,
+        request: &UpstreamRequest,
+    ) -> Result<Answer, NoAnswer> {
+        if let Err((rejection, reason)) = self.admit_attempt(guard, request).await {
+            // what was granted before is not used
+            guard.settle(AttemptEnd::Dropped(None), Counts::Attempt);
+            return Err(NoAnswer::Rejected(rejection, reason));
         }
-        // limiter: every attempt is charged, or retries would break the quota just when it matters
-        let mut ride = match policy.limit.charges {
-            Counts::Attempt => self
-                .board(flight, &errand.user, tokens, errand.prompt_tokens)
-                .await
-                .map_err(limited)?,
-            Counts::Call => self.free_ride(flight),
-        };
-        // breaker, the permit: last, so that nobody queues with the only probe in hand
-        let mut pass = match policy.breaker.counts {
-            Counts::Attempt => self.pass_breaker(flight).map_err(refused)?,
-            Counts::Call => self.free_pass(flight),
-        };
-        // the attempt, under its own clocks
-        let started_at = self.env.clock.now();
-        let Some((owner, number)) = self.begin_attempt(flight) else {
-            // its task is being told, and drops this
+        let Some((owner, number)) = guard.begin() else {
+            // the flight is abandoned: its task drops this future
             return std::future::pending().await;
         };
-        ride.mark_sent();
-        let request = errand.request(owner, number);
         if number == 1 {
-            // not earlier: a call that a guard turns away earns no retries
-            self.lock().budget.deposit(started_at);
+            // not earlier: a call that a guard rejects earns no retries
+            self.lock().budget.deposit(self.env.clock.now());
         }
-        let timeouts = &policy.timeouts;
-        let attempt = Attempt {
-            flight,
-            number,
-            started_at,
-            prompt_tokens: errand.prompt_tokens,
-            timeouts,
-        };
-        // in a box, so that those who wait for a guard do not keep the room of an attempt free meanwhile
-        let result = Box::pin(self.attempt(&attempt, request, &mut pass)).await;
-
-        let took = self.env.clock.now().since(started_at);
-        let ttft = flight.lock().first_token_after.take().unwrap_or(took);
-        let good = if ttft > policy.breaker.slow_after {
-            Sample::Slow
-        } else {
-            Sample::Ok
-        };
-        pass.settle_result(&result, good);
-        ride.settle_result(&result);
+        // boxed, so that calls that wait for a guard do not reserve the space of an attempt
+        let result = Box::pin(self.exchange(guard, request.attempt(owner, number))).await;
+        guard.settle(AttemptEnd::from(&result), Counts::Attempt);
         result.map_err(|failure| {
-            self.heed_rate_limit(&failure);
-            flight.lock().last_failure = Some(failure.clone());
+            self.slow_after_rate_limit(&failure);
+            guard.flight.lock().last_failure = Some(failure.clone());
             NoAnswer::Failed(failure)
         })
     }
 
-    /// Whether another attempt follows, and when; tells either way.
+    /// The guards of an attempt, in this order for these reasons.
+    async fn admit_attempt(
+        &self,
+        guard: &mut FlightGuard<'_, T, O>,
+        request: &UpstreamRequest,
+    ) -> Result<(), (Failure, StopReason)> {
+        let policy = guard.policy;
+        let refused = |failure| (failure, StopReason::BreakerOpen);
+        // breaker, early check: do not queue for an upstream that is known to be down
+        if policy.breaker.counts == Counts::Attempt {
+            guard.check_breaker().map_err(refused)?;
+        }
+        // limiter: every attempt is charged, or retries would exceed the quota when it matters most
+        if policy.limit.charges == Counts::Attempt {
+            let acquired = guard.acquire_limiter(&request.user, request.tokens(policy)).await;
+            acquired.map_err(|failure| (failure, StopReason::Limited))?;
+        }
+        // breaker, the permit: last, so that no attempt holds the only probe while it queues
+        if policy.breaker.counts == Counts::Attempt {
+            guard.acquire_breaker().map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Decides and emits whether another attempt follows; returns its time.
     fn decide(&self, flight: &Flight, retry: &mut Retry, failure: &Failure) -> Option<Timestamp> {
         let mut guards = self.lock();
         let now = self.env.clock.now();
@@ -453,7 +423,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let decision = retry.decide(now, flight.last_deadline(), failure, &mut guards.budget);
         let (RetryDecision::Retry { pause, .. } | RetryDecision::Stop { pause, .. }) = decision;
         if let Some(wait) = pause {
-            // the server's wish counts for everybody who comes next, not only for this call
+            // the server's hint applies to every later call, not only to this one
             let until = guards.limiter.pause(now, now + wait);
             self.observer.emit(None, EventKind::LimitPaused { until });
         }
@@ -478,36 +448,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     budget: guards.budget.balance(now),
                     budget_max: guards.budget.max(now),
                 };
-                self.note(flight, kind);
+                self.emit(flight, kind);
                 Some(at)
             }
             RetryDecision::Stop { reason, .. } => {
-                self.note(flight, guards.stopped(now, attempt, reason, failure.hint));
+                self.emit(flight, guards.stopped(now, attempt, reason, failure.hint));
                 None
             }
         }
-    }
-
-    /// Numbers the next attempt of the flight and tells of it, in one step: counted for one call and told of
-    /// another, if the owner left in between, it would be missing in the one's end. Nothing if nobody is left:
-    /// the last one may leave on another thread while this one is on its way here.
-    fn begin_attempt(&self, flight: &Flight) -> Option<(CallId, u32)> {
-        let mut log = flight.lock();
-        if flight.abandoned.is_cancelled() {
-            return None;
-        }
-        log.attempts += 1;
-        log.responded = false;
-        log.overslept = false;
-        let attempt = log.attempts;
-        let owner = log.subscribers.first_mut().map(|owner| {
-            owner.attempts += 1;
-            owner.call
-        });
-        let flight = flight.id;
-        self.observer
-            .emit(owner, EventKind::AttemptStarted { attempt, flight });
-        Some((owner.unwrap_or_default(), attempt))
     }
 }
 

@@ -264,7 +264,7 @@ impl Session {
     /// Probes the upstream once and emits its health.
     pub async fn probe(&self) -> UpstreamHealth {
         let health = self.client.transport().upstream().probe().await;
-        self.client.note_health(health.clone());
+        self.client.report_health(health.clone());
         health
     }
 
@@ -288,7 +288,7 @@ impl Session {
                     health = client.transport().upstream().probe() => health,
                 };
                 if last.as_ref() != Some(&health) {
-                    client.note_health(health.clone());
+                    client.report_health(health.clone());
                 }
                 if matches!(health, UpstreamHealth::Ready { .. }) {
                     return;

@@ -1,4 +1,4 @@
-//! What a caller gets.
+//! The result of a call: chunks, answer, error.
 
 use serde_json::Value;
 
@@ -6,25 +6,15 @@ use crate::event::{Failure, Fate, Finish};
 use crate::openai::Usage;
 use crate::text::SafeText;
 
-/// A piece of an answer, as it comes.
+/// A part of an answer, as it arrives.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chunk {
     /// Text of the answer, raw: sanitise it before printing.
     Text(String),
-    /// The model's thoughts, raw.
+    /// Reasoning of the model, raw.
     Reasoning(String),
-    /// Increments of tool calls, passed through.
+    /// The `tool_calls` of one delta, passed through.
     ToolCalls(Value),
-}
-
-impl Chunk {
-    /// Bytes, for bounds.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Text(text) | Self::Reasoning(text) => text.len(),
-            Self::ToolCalls(value) => value.to_string().len(),
-        }
-    }
 }
 
 /// A complete answer.
@@ -32,28 +22,28 @@ impl Chunk {
 pub struct Answer {
     /// The text, raw.
     pub text: String,
-    /// The same text, printable.
+    /// The text with the API key redacted and control characters removed: safe to print.
     pub shown: SafeText,
-    /// The model's thoughts, raw.
+    /// Reasoning of the model, raw; empty if there is none.
     pub reasoning: String,
-    /// Increments of tool calls, in the order they came.
+    /// The `tool_calls` of all deltas, in the order of arrival.
     pub tool_calls: Vec<Value>,
-    /// Why it ended.
+    /// The finish reason.
     pub finish: Finish,
-    /// Tokens.
+    /// LLM tokens of prompt and answer.
     pub usage: Usage,
-    /// Whether `usage` is an estimate.
+    /// True if `usage` is an estimate, because the server sent none or an implausible one.
     pub estimated: bool,
-    /// The model that answered, by its own name.
+    /// The model as named by the server.
     pub model: Option<String>,
-    /// Whether bytes that are no UTF-8 were replaced.
+    /// True if bytes that are not UTF-8 were replaced.
     pub bad_text: bool,
-    /// How the caller got it: `Answered`, `Hit` or `Shared`.
+    /// The source of the answer: [`Fate::Answered`], [`Fate::Hit`] or [`Fate::Shared`].
     pub fate: Fate,
 }
 
 impl Answer {
-    /// The whole answer as chunks, as a stream would have given it.
+    /// The answer as chunks, for a call that reads it as a stream.
     pub(crate) fn to_chunks(&self) -> Vec<Chunk> {
         let mut chunks = Vec::new();
         if !self.reasoning.is_empty() {
@@ -66,21 +56,21 @@ impl Answer {
         chunks
     }
 
-    /// Bytes kept if it is stored.
+    /// Bytes that it takes in the cache.
     pub(crate) fn stored_bytes(&self) -> u64 {
         let tools: usize = self.tool_calls.iter().map(|call| call.to_string().len()).sum();
         (self.text.len() + self.shown.len() + self.reasoning.len() + tools + size_of::<Self>()) as u64
     }
 }
 
-/// No complete answer.
+/// The error of a call that ended without a complete answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{failure}")]
 pub struct CallError {
-    /// How the call ended.
+    /// The fate of the call: neither [`Fate::Answered`], [`Fate::Hit`] nor [`Fate::Shared`].
     pub fate: Fate,
-    /// Why.
+    /// Class, phase and message of the failure.
     pub failure: Failure,
-    /// Text that was delivered before it broke, raw.
+    /// Text that was delivered before the failure, raw.
     pub partial: String,
 }

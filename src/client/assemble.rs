@@ -1,8 +1,8 @@
-//! Puts an answer together from the bytes of a response, streamed or not, and decides whether it is whole.
+//! Assembly of an answer from the bytes of a response, streamed or not, and the decision whether it is complete.
 //!
-//! A stream is complete iff `[DONE]` came, or every opened choice had a `finish_reason` and the body then
-//! ended cleanly (semantics 1.12). Neither means cut off, whatever the transport says: a body without
-//! length is "complete" to HTTP wherever it ends.
+//! A stream is complete if `[DONE]` came, or if every opened choice had a `finish_reason` and the body then ended
+//! cleanly. Otherwise it is truncated, whatever the transport says: HTTP calls a body without length complete
+//! wherever it ends.
 
 use std::collections::BTreeMap;
 
@@ -14,25 +14,25 @@ use crate::event::{Fate, Finish};
 use crate::openai::{ApiError, ChatChunk, ChatResponse, Delta, Usage};
 use crate::text::SafeText;
 
-/// Why no answer can be put together.
+/// A reason why a body is no complete answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Problem {
-    /// Not the JSON that was promised; the beginning of it.
+    /// Not the expected JSON, with its beginning.
     Malformed(String),
     /// An error inside a 200.
     ErrorEvent(ApiError),
     /// Larger than this many bytes.
     TooLarge(u64),
     /// The body ended before the answer did.
-    Cut {
-        /// Whether the connection was reset.
+    Truncated {
+        /// True if the connection was reset.
         reset: bool,
     },
     /// The body ended without a single event.
     Empty,
 }
 
-/// Grows with the body.
+/// An incremental reader of a streamed answer.
 #[derive(Debug)]
 pub(super) struct Assembler {
     decoder: SseDecoder,
@@ -42,7 +42,7 @@ pub(super) struct Assembler {
     text: String,
     reasoning: String,
     tool_calls: Vec<Value>,
-    /// Choices by index, and whether each has ended.
+    /// Choices by index; true once the choice has ended.
     choices: BTreeMap<u64, bool>,
     finish: Option<Finish>,
     usage: Option<Usage>,
@@ -72,11 +72,10 @@ impl Assembler {
         }
     }
 
-    /// Takes bytes of a stream and appends what is new in them to `fresh`. Whatever follows `[DONE]` is
-    /// ignored.
+    /// Reads bytes of a stream and appends new chunks to `fresh`. Ignores what follows `[DONE]`.
     ///
-    /// What stands before a problem is in `fresh` too: whether text and an error came in one read or in two
-    /// is chance, and must not decide whether the text was delivered.
+    /// Chunks before a problem are in `fresh` too: it is chance if text and error come in one read or in two, and
+    /// must not decide if the text is delivered.
     pub(super) fn push(&mut self, bytes: &[u8], fresh: &mut Vec<Chunk>) -> Result<(), Problem> {
         if self.done {
             return Ok(());
@@ -106,28 +105,28 @@ impl Assembler {
         Ok(())
     }
 
-    /// Whether the answer is over: nothing more needs to be read.
+    /// Returns true once `[DONE]` came: nothing more needs to be read.
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
 
-    /// Events with data so far: what proves progress.
+    /// Number of events with data so far, the measure of progress.
     pub(super) fn events(&self) -> u64 {
         self.events
     }
 
-    /// Tokens of the answer so far, counted as chunks.
+    /// Number of chunks so far, the estimate of the answer's LLM tokens.
     pub(super) fn chunks(&self) -> u64 {
         self.chunks
     }
 
-    /// The body is over: `broken` says whether the transport missed its end, and if so whether by reset.
+    /// Ends the body. `broken` is `None` after a clean end; otherwise true if the connection was reset.
     pub(super) fn finish(self, broken: Option<bool>, prompt_estimate: u64) -> Result<Answer, Problem> {
         let all_ended = !self.choices.is_empty() && self.choices.values().all(|ended| *ended);
         if !self.done && (broken.is_some() || !all_ended) {
             return Err(match broken {
                 None if self.events == 0 => Problem::Empty,
-                broken => Problem::Cut {
+                broken => Problem::Truncated {
                     reset: broken.unwrap_or(false),
                 },
             });
@@ -236,7 +235,7 @@ pub(super) fn whole(body: &[u8], prompt_estimate: u64) -> Result<Answer, Problem
     ))
 }
 
-/// The parts of an answer that are text.
+/// The content of an answer.
 struct Parts {
     text: String,
     reasoning: String,
@@ -244,21 +243,21 @@ struct Parts {
     model: Option<String>,
 }
 
-/// Usage as the server said it, and what to say where it said nothing usable.
+/// The usage as sent by the server, and the estimates that replace it if it is missing or implausible.
 struct Counted {
     usage: Option<Usage>,
     prompt_estimate: u64,
     chunks: u64,
 }
 
-/// No answer is longer: a count above it is a server's mistake.
-const ABSURD_TOKENS: u64 = 100_000_000;
+/// A usage of this many tokens or more is taken for a server's mistake.
+const IMPLAUSIBLE_TOKENS: u64 = 100_000_000;
 
 impl Counted {
     fn answer(self, finish: Finish, bad_text: bool, parts: Parts) -> Answer {
         let counted = self
             .usage
-            .filter(|usage| (1..ABSURD_TOKENS).contains(&usage.total()));
+            .filter(|usage| (1..IMPLAUSIBLE_TOKENS).contains(&usage.total()));
         Answer {
             shown: SafeText::new(&parts.text),
             text: parts.text,
@@ -284,7 +283,7 @@ fn finish_of(reason: &str) -> Finish {
     }
 }
 
-/// The beginning of something unreadable.
+/// The first 200 characters.
 fn excerpt(text: &str) -> String {
     text.chars().take(200).collect()
 }
@@ -314,29 +313,35 @@ mod tests {
     const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
 
     #[test]
-    fn done_or_a_reason_for_every_choice_is_complete() {
+    fn complete_with_done_or_a_finish_reason_for_every_choice() {
         let (assembler, _) = stream(&[HELLO, STOP]);
         assert_eq!(assembler.finish(None, 3).unwrap().finish, Finish::Stop);
         let (assembler, _) = stream(&[HELLO, "[DONE]"]);
         assert_eq!(assembler.finish(None, 3).unwrap().finish, Finish::Unknown);
-        // a reason, and then the transport breaks before [DONE]: nobody knows what is missing
+        // a finish reason, and then the transport breaks before [DONE]: unknown what is missing
         let (assembler, _) = stream(&[HELLO, STOP]);
         assert_eq!(
             assembler.finish(Some(false), 3),
-            Err(Problem::Cut { reset: false })
+            Err(Problem::Truncated { reset: false })
         );
-        // after [DONE] the transport may do what it likes
+        // after [DONE] a broken transport does not matter
         let (assembler, _) = stream(&[HELLO, STOP, "[DONE]"]);
         assert_eq!(assembler.finish(Some(true), 3).unwrap().text, "hello");
     }
 
     #[test]
-    fn neither_is_a_cut_and_nothing_at_all_is_empty() {
+    fn otherwise_truncated_and_without_events_empty() {
         let (assembler, _) = stream(&[HELLO]);
-        assert_eq!(assembler.finish(None, 3), Err(Problem::Cut { reset: false }));
+        assert_eq!(
+            assembler.finish(None, 3),
+            Err(Problem::Truncated { reset: false })
+        );
         let second_open = r#"{"choices":[{"index":1,"delta":{"content":"x"}}]}"#;
         let (assembler, _) = stream(&[HELLO, second_open, STOP]);
-        assert_eq!(assembler.finish(None, 3), Err(Problem::Cut { reset: false }));
+        assert_eq!(
+            assembler.finish(None, 3),
+            Err(Problem::Truncated { reset: false })
+        );
         let (assembler, _) = stream(&[]);
         assert_eq!(assembler.finish(None, 3), Err(Problem::Empty));
     }
@@ -352,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_usage_becomes_an_estimate() {
+    fn implausible_usage_is_replaced_by_an_estimate() {
         for odd in [
             r#"{"completion_tokens":-4}"#,
             r#"{"total_tokens":99999999999999}"#,
@@ -370,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_answers_are_read_too() {
+    fn reads_answers_that_are_not_streamed() {
         let body = br#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3},"model":"m"}"#;
         let answer = whole(body, 9).unwrap();
         assert_eq!(
@@ -385,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_holds() {
+    fn rejects_a_body_that_exceeds_the_cap() {
         let mut assembler = Assembler::new(8);
         let too_large = Err(Problem::TooLarge(8));
         assert_eq!(assembler.push(b"data: 123456789", &mut Vec::new()), too_large);
@@ -393,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_a_problem_counts() {
+    fn chunks_before_a_problem_are_returned() {
         for bad in [r#"{"error":{"message":"boom"}}"#, "{broken"] {
             let mut assembler = Assembler::new(1 << 20);
             let mut fresh = Vec::new();

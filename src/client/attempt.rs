@@ -1,5 +1,5 @@
-//! One attempt from the request to the end of its answer, with its four clocks: headers, silence on the
-//! wire, silence of data, and the pace at which text is told to the screen.
+//! One attempt, from the request to the end of its answer, under four timers: response headers, silence on the
+//! wire, silence of data, and the interval at which text is emitted.
 
 use std::time::Duration;
 
@@ -10,185 +10,71 @@ use super::Core;
 use super::answer::{Answer, Chunk};
 use super::assemble::{self, Assembler, Problem};
 use super::flight::Flight;
-use super::guards::Pass;
+use super::guards::FlightGuard;
 use super::transport::{ApiKey, AttemptRequest, BodyStream, Response, SendError, SendErrorKind, Transport};
-use crate::event::{AttemptResult, EventKind, Failure, FailureClass, Observer, UpstreamHealth};
-use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Progress, Upstream};
+use crate::event::{EventKind, Failure, FailureClass, Observer, UpstreamHealth};
+use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Upstream};
 use crate::settings::TimeoutSettings;
 use crate::text::SafeText;
 use crate::time::{Clock, Timestamp, unix_seconds};
 
-/// Text is told at most this often: a frame of the screen.
-const TELL_EVERY: Duration = Duration::from_millis(33);
-/// An error body is read so far, and no longer than this.
+/// Least interval between two deltas of a stream: one frame of the screen.
+const DELTA_INTERVAL: Duration = Duration::from_millis(33);
+/// Bounds on the reading of an error body.
 const ERROR_BODY_BYTES: usize = 64 << 10;
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
-/// After `[DONE]` the rest of the body is read so far, so that the connection can be used again.
+/// Bounds on the reading of what follows `[DONE]`, which lets the connection be used again.
 const DRAIN_BYTES: usize = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_millis(250);
 /// A timer may be late by its own granularity, a millisecond.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(2);
 
-/// What every step of an attempt needs to know.
-pub(super) struct Attempt<'a> {
-    pub(super) flight: &'a Flight,
-    pub(super) number: u32,
-    pub(super) started_at: Timestamp,
-    pub(super) prompt_tokens: u64,
-    pub(super) timeouts: &'a TimeoutSettings,
-}
-
-/// Says how the attempt ended if it did not come to its own end: dropping the future that runs an attempt
-/// is how it is cancelled, and a deadline and a panic end it in the same way.
-struct Ending<'a, T: Transport, O: Observer> {
-    core: &'a Core<T, O>,
-    flight: &'a Flight,
-    number: u32,
-    started_at: Timestamp,
-    ended: bool,
-}
-
-impl<T: Transport, O: Observer> Ending<'_, T, O> {
-    fn tell(&mut self, result: AttemptResult) {
-        self.ended = true;
-        let took = self.core.env.clock.now().since(self.started_at);
-        self.core.note(
-            self.flight,
-            EventKind::AttemptEnded {
-                attempt: self.number,
-                result,
-                took,
-            },
-        );
-    }
-}
-
-impl<T: Transport, O: Observer> Ending<'_, T, O> {
-    /// Why the attempt ended, if not because nobody wants it any more. Left in the flight for the breaker: an
-    /// upstream that hangs until callers run out of time must not look healthy.
-    fn cut_short(&self) -> Option<Failure> {
-        let mut log = self.flight.lock();
-        let failure = if std::thread::panicking() {
-            self.core.judge(&Observed::Panic { detail: "panic" })
-        } else if log.expired {
-            let owner = log.subscribers.first();
-            let given = owner.map(|one| one.deadline.since(one.started_at));
-            let progress = match (log.chunks.is_empty(), log.responded) {
-                (false, _) => Progress::Delivered,
-                (true, true) => Progress::Begun,
-                (true, false) => Progress::Sent,
-            };
-            self.core.judge(&Observed::Deadline {
-                after: given.unwrap_or_default(),
-                progress,
-            })
-        } else {
-            return None;
-        };
-        log.cut_short = Some(failure.clone());
-        Some(failure)
-    }
-}
-
-impl<T: Transport, O: Observer> Drop for Ending<'_, T, O> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.tell(match self.cut_short() {
-                Some(failure) => AttemptResult::Failed { failure },
-                None => AttemptResult::Cancelled,
-            });
-        }
-    }
-}
-
-/// Text not yet told to the screen.
-struct Untold {
+/// Text of a stream that is not emitted yet.
+struct PendingDelta {
     text: SafeText,
     reasoning: SafeText,
     text_chunks: u32,
     reasoning_chunks: u32,
-    /// When it must be told; nothing while there is none.
+    /// When it must be emitted; `None` while nothing is pending.
     due: Option<Timestamp>,
-    last_told: Timestamp,
+    last_emitted: Timestamp,
 }
 
 impl<T: Transport, O: Observer> Core<T, O> {
-    /// Makes an attempt that was told of as begun. Text goes to the flight as it comes; the end is told once,
-    /// whatever happens.
-    pub(super) async fn attempt(
+    /// Sends the request of an attempt that has begun and reads its answer. Text goes to the flight as it comes.
+    pub(super) async fn exchange(
         &self,
-        attempt: &Attempt<'_>,
+        guard: &mut FlightGuard<'_, T, O>,
         request: AttemptRequest,
-        pass: &mut Pass<'_, T, O>,
     ) -> Result<Answer, Failure> {
-        let Attempt {
-            flight,
-            number,
-            started_at,
-            ..
-        } = *attempt;
-        let mut ending = Ending {
-            core: self,
-            flight,
-            number,
-            started_at,
-            ended: false,
-        };
-        let result = self.exchange(attempt, request, pass).await;
-        ending.tell(match &result {
-            Ok(answer) => AttemptResult::Succeeded {
-                finish: answer.finish,
-                usage: answer.usage,
-                estimated: answer.estimated,
-            },
-            Err(failure) => AttemptResult::Failed {
-                failure: failure.clone(),
-            },
-        });
-        result
-    }
-
-    async fn exchange(
-        &self,
-        attempt: &Attempt<'_>,
-        request: AttemptRequest,
-        pass: &mut Pass<'_, T, O>,
-    ) -> Result<Answer, Failure> {
-        let limit = attempt.timeouts.headers;
+        let flight = guard.flight;
+        let limit = guard.policy.timeouts.headers;
         let due = self.env.clock.now() + limit;
         let response = tokio::select! {
             biased;
             response = self.transport.send(request) => {
-                response.map_err(|error| self.judge(&observed_send(&error)))?
+                response.map_err(|error| self.classify(&observed_send(&error)))?
             }
             () = self.env.clock.sleep_until(due) => {
-                woke(attempt, due, self.env.clock.now());
-                return Err(self.judge(&Observed::HeaderTimeout { after: limit }));
+                record_oversleep(flight, due, self.env.clock.now());
+                return Err(self.classify(&Observed::HeaderTimeout { after: limit }));
             }
         };
-        let status = response.status;
-        attempt.flight.lock().responded = true;
-        self.note(
-            attempt.flight,
-            EventKind::AttemptResponded {
-                attempt: attempt.number,
-                status,
-            },
-        );
-        if status != 200 {
-            return Err(self.refusal(response).await);
+        guard.responded(response.status);
+        if response.status != 200 {
+            return Err(self.error_response(response).await);
         }
-        if let Some(encoding) = packing(&response.headers) {
-            return Err(self.judge_body(attempt, BodyProblem::Packed { encoding: &encoding }));
+        if let Some(encoding) = content_encoding(&response.headers) {
+            return Err(self.classify_body(flight, BodyProblem::Compressed { encoding: &encoding }));
         }
         match media_type(&response.headers).as_str() {
-            "text/event-stream" => self.read_stream(attempt, response.body, pass).await,
-            "application/json" => self.read_whole(attempt, response.body).await,
+            "text/event-stream" => self.read_stream(guard, response.body).await,
+            "application/json" => self.read_whole(guard, response.body).await,
             other => {
                 let body = self.read_some(response.body).await;
                 let excerpt = body.get(..200).unwrap_or(&body);
-                Err(self.judge_body(
-                    attempt,
+                Err(self.classify_body(
+                    flight,
                     BodyProblem::NotAnApi {
                         content_type: other,
                         excerpt,
@@ -198,43 +84,43 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// Reads a stream to its end; each piece goes to the flight at once and to the screen in frames.
+    /// Reads a stream to its end. Each chunk goes to the flight at once and to the observer at intervals.
     async fn read_stream(
         &self,
-        attempt: &Attempt<'_>,
+        guard: &mut FlightGuard<'_, T, O>,
         mut body: BodyStream,
-        pass: &mut Pass<'_, T, O>,
     ) -> Result<Answer, Failure> {
         let clock = self.env.clock;
+        let flight = guard.flight;
         let TimeoutSettings {
             byte_idle,
             event_idle,
             max_response_bytes,
             ..
-        } = *attempt.timeouts;
+        } = guard.policy.timeouts;
         let mut assembler = Assembler::new(max_response_bytes);
         let mut fresh = Vec::new();
-        let mut untold = Untold::new(clock.now());
+        let mut pending = PendingDelta::new(clock.now());
         let (mut last_byte, mut last_event) = (clock.now(), clock.now());
-        // silence is only ever put off: one timer is kept over all tokens, and looks again when it fires
+        // silence is only ever postponed: one timer serves all tokens, and looks again when it fires
         let silence = clock.sleep_until(last_byte + byte_idle.min(event_idle));
         let mut silence = std::pin::pin!(silence);
         let broken = loop {
             let silent_at = (last_byte + byte_idle).min(last_event + event_idle);
-            let wake_at = untold.due.map_or(silent_at, |due| due.min(silent_at));
+            let wake_at = pending.due.map_or(silent_at, |due| due.min(silent_at));
             let read = tokio::select! {
                 biased;
                 read = body.next() => Some(read),
-                () = clock.sleep_until(wake_at), if untold.due.is_some() => None,
+                () = clock.sleep_until(wake_at), if pending.due.is_some() => None,
                 () = &mut silence => {
                     silence.set(clock.sleep_until(silent_at));
                     None
                 }
             };
             let now = clock.now();
-            woke(attempt, wake_at, now);
+            record_oversleep(flight, wake_at, now);
             let Some(read) = read else {
-                self.tell(attempt, &mut untold, now, false);
+                self.emit_deltas(flight, &mut pending, now, false);
                 let problem = if now >= last_byte + byte_idle {
                     BodyProblem::Stalled { after: byte_idle }
                 } else if now >= last_event + event_idle {
@@ -242,8 +128,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 } else {
                     continue;
                 };
-                self.tell(attempt, &mut untold, now, true);
-                return Err(self.judge_body(attempt, problem));
+                self.emit_deltas(flight, &mut pending, now, true);
+                return Err(self.classify_body(flight, problem));
             };
             last_byte = now;
             let bytes = match read {
@@ -258,46 +144,38 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 last_event = now;
             }
             if first && !fresh.is_empty() {
-                self.first_token(attempt, now.since(attempt.started_at), pass);
+                guard.first_token(now);
             }
             for chunk in fresh.drain(..) {
-                untold.push(&chunk, now);
-                attempt.flight.append(chunk);
+                pending.push(&chunk, now);
+                flight.append(chunk);
             }
-            self.tell(attempt, &mut untold, now, pushed.is_err());
-            pushed.map_err(|problem| self.judge_problem(attempt, &problem))?;
+            self.emit_deltas(flight, &mut pending, now, pushed.is_err());
+            pushed.map_err(|problem| self.classify_problem(flight, &problem))?;
             if assembler.is_done() {
-                self.drain(attempt.flight, body).await;
+                self.drain(flight, body).await;
                 break None;
             }
         };
-        self.tell(attempt, &mut untold, clock.now(), true);
-        let answer = assembler.finish(broken, attempt.prompt_tokens);
+        self.emit_deltas(flight, &mut pending, clock.now(), true);
+        let answer = assembler.finish(broken, guard.prompt_tokens);
         answer
-            .map(|answer| self.shown(answer))
-            .map_err(|problem| self.judge_problem(attempt, &problem))
+            .map(|answer| self.redact_shown(answer))
+            .map_err(|problem| self.classify_problem(flight, &problem))
     }
 
-    fn first_token(&self, attempt: &Attempt<'_>, ttft: Duration, pass: &mut Pass<'_, T, O>) {
-        let number = attempt.number;
-        self.note(
-            attempt.flight,
-            EventKind::AttemptFirstToken {
-                attempt: number,
-                ttft,
-            },
-        );
-        attempt.flight.lock().first_token_after = Some(ttft);
-        pass.first_token(ttft);
-    }
-
-    /// Reads an answer that comes whole; nothing of it is delivered before it is complete.
-    async fn read_whole(&self, attempt: &Attempt<'_>, mut body: BodyStream) -> Result<Answer, Failure> {
+    /// Reads an answer that is not streamed. Nothing of it is delivered before it is complete.
+    async fn read_whole(
+        &self,
+        guard: &FlightGuard<'_, T, O>,
+        mut body: BodyStream,
+    ) -> Result<Answer, Failure> {
+        let flight = guard.flight;
         let TimeoutSettings {
             byte_idle,
             max_response_bytes,
             ..
-        } = *attempt.timeouts;
+        } = guard.policy.timeouts;
         let mut bytes = Vec::new();
         loop {
             let due = self.env.clock.now() + byte_idle;
@@ -305,53 +183,53 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 biased;
                 read = body.next() => read,
                 () = self.env.clock.sleep_until(due) => {
-                    woke(attempt, due, self.env.clock.now());
-                    return Err(self.judge_body(attempt, BodyProblem::Stalled { after: byte_idle }));
+                    record_oversleep(flight, due, self.env.clock.now());
+                    return Err(self.classify_body(flight, BodyProblem::Stalled { after: byte_idle }));
                 }
             };
             match read {
                 None => break,
                 Some(Err(error)) => {
-                    return Err(self.judge_problem(attempt, &Problem::Cut { reset: error.reset }));
+                    return Err(self.classify_problem(flight, &Problem::Truncated { reset: error.reset }));
                 }
                 Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
             }
             if bytes.len() as u64 > max_response_bytes {
-                return Err(self.judge_body(
-                    attempt,
+                return Err(self.classify_body(
+                    flight,
                     BodyProblem::Oversize {
                         cap: max_response_bytes,
                     },
                 ));
             }
         }
-        let answer = assemble::whole(&bytes, attempt.prompt_tokens)
-            .map_err(|problem| self.judge_problem(attempt, &problem))?;
+        let answer = assemble::whole(&bytes, guard.prompt_tokens)
+            .map_err(|problem| self.classify_problem(flight, &problem))?;
         let now = self.env.clock.now();
-        let mut untold = Untold::new(now);
+        let mut pending = PendingDelta::new(now);
         for chunk in answer.to_chunks() {
-            untold.push(&chunk, now);
-            attempt.flight.append(chunk);
+            pending.push(&chunk, now);
+            flight.append(chunk);
         }
-        self.tell(attempt, &mut untold, now, true);
-        Ok(self.shown(answer))
+        self.emit_deltas(flight, &mut pending, now, true);
+        Ok(self.redact_shown(answer))
     }
 
-    /// The answer with the key hidden in what a screen shows of it again when it comes from the cache.
-    fn shown(&self, mut answer: Answer) -> Answer {
-        answer.shown = self.transport.veiled(answer.shown);
+    /// Redacts the text that is shown again when the answer comes from the cache.
+    fn redact_shown(&self, mut answer: Answer) -> Answer {
+        answer.shown = self.transport.redact(answer.shown);
         answer
     }
 
-    /// Classifies a response that is no 200.
-    async fn refusal(&self, response: Response) -> Failure {
+    /// Reads and classifies a response whose status is not 200.
+    async fn error_response(&self, response: Response) -> Failure {
         let Response {
             status,
             headers,
             body,
         } = response;
         let body = self.read_some(body).await;
-        let mut failure = self.judge(&Observed::Response {
+        let mut failure = self.classify(&Observed::Response {
             status,
             headers: &headers,
             body: &body,
@@ -365,19 +243,19 @@ impl<T: Transport, O: Observer> Core<T, O> {
         failure
     }
 
-    /// Which models there are, if the one to ask for is none of them.
+    /// A hint that lists the upstream's models, if the configured model is not among them.
     fn unlisted_model(&self) -> Option<String> {
-        let asked = self.transport.info().model?;
+        let model = self.transport.info().model?;
         let models = self
             .lock()
             .models
             .iter()
             .map(|model| SafeText::new(model))
             .collect();
-        UpstreamHealth::Ready { models }.unlisted(asked.as_str())
+        UpstreamHealth::Ready { models }.unlisted(model.as_str())
     }
 
-    /// The beginning of a body that only matters for a message.
+    /// Reads the beginning of a body that is needed for a message only.
     async fn read_some(&self, mut body: BodyStream) -> Vec<u8> {
         let give_up_at = self.env.clock.now() + ERROR_BODY_TIME;
         let mut bytes = Vec::new();
@@ -395,8 +273,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         bytes
     }
 
-    /// Reads what follows `[DONE]`, within bounds, so that the connection goes back to the pool. The answer is
-    /// whole by then: no deadline may pass meanwhile and take it back.
+    /// Reads what follows `[DONE]`, within bounds, so that the connection returns to the pool. Stops before the
+    /// next deadline, which must not take back an answer that is complete.
     async fn drain(&self, flight: &Flight, mut body: BodyStream) {
         let in_time = flight.next_deadline() - DEADLINE_MARGIN;
         let give_up_at = (self.env.clock.now() + DRAIN_TIME).min(in_time);
@@ -413,26 +291,25 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// Tells the screen what has come, if it is time or all of it is wanted.
-    fn tell(&self, attempt: &Attempt<'_>, untold: &mut Untold, now: Timestamp, all: bool) {
-        if !(all || untold.due.is_some_and(|due| due <= now)) {
+    /// Emits the pending text if it is due, or in any case if `all` is set.
+    fn emit_deltas(&self, flight: &Flight, pending: &mut PendingDelta, now: Timestamp, all: bool) {
+        if !(all || pending.due.is_some_and(|due| due <= now)) {
             return;
         }
         let key = self.transport.key().filter(|_| !all);
-        for (text, chunks, reasoning) in untold.take(now, key) {
-            let text = self.transport.veiled(text);
-            self.note(
-                attempt.flight,
-                EventKind::StreamDelta {
-                    text,
-                    chunks,
-                    reasoning,
-                },
-            );
+        for (text, chunks, reasoning) in pending.take(now, key) {
+            let text = self.transport.redact(text);
+            let kind = EventKind::StreamDelta {
+                text,
+                chunks,
+                reasoning,
+            };
+            self.emit(flight, kind);
         }
     }
 
-    fn judge(&self, observed: &Observed<'_>) -> Failure {
+    /// Classifies what was observed, with the key redacted in the message.
+    pub(super) fn classify(&self, observed: &Observed<'_>) -> Failure {
         let info = self.transport.info();
         let upstream = Upstream {
             host: &info.host,
@@ -440,41 +317,41 @@ impl<T: Transport, O: Observer> Core<T, O> {
             key_name: self.transport.key_name(),
         };
         let mut failure = classify::classify(&upstream, observed);
-        failure.message = self.transport.veiled(failure.message);
+        failure.message = self.transport.redact(failure.message);
         failure
     }
 
-    fn judge_body(&self, attempt: &Attempt<'_>, problem: BodyProblem<'_>) -> Failure {
-        self.judge(&Observed::Body {
+    fn classify_body(&self, flight: &Flight, problem: BodyProblem<'_>) -> Failure {
+        self.classify(&Observed::Body {
             status: 200,
-            delivered: attempt.flight.has_delivered(),
+            delivered: flight.has_delivered(),
             problem,
         })
     }
 
-    fn judge_problem(&self, attempt: &Attempt<'_>, problem: &Problem) -> Failure {
+    fn classify_problem(&self, flight: &Flight, problem: &Problem) -> Failure {
         let problem = match problem {
             Problem::Malformed(excerpt) => BodyProblem::Malformed {
                 excerpt: excerpt.as_bytes(),
             },
             Problem::ErrorEvent(error) => BodyProblem::ErrorEvent { error },
             Problem::TooLarge(cap) => BodyProblem::Oversize { cap: *cap },
-            Problem::Cut { reset: false } => BodyProblem::Cut,
-            Problem::Cut { reset: true } => BodyProblem::Reset,
+            Problem::Truncated { reset: false } => BodyProblem::Truncated,
+            Problem::Truncated { reset: true } => BodyProblem::Reset,
             Problem::Empty => BodyProblem::Empty,
         };
-        self.judge_body(attempt, problem)
+        self.classify_body(flight, problem)
     }
 }
 
-/// Takes note if what should have happened at `due` happens so late that the machine must have slept.
-fn woke(attempt: &Attempt<'_>, due: Timestamp, now: Timestamp) {
+/// Records that the machine slept, if a timer that was due at `due` fires as late as `now`.
+fn record_oversleep(flight: &Flight, due: Timestamp, now: Timestamp) {
     if Clock::overslept(due, now) {
-        attempt.flight.lock().overslept = true;
+        flight.lock().overslept = true;
     }
 }
 
-impl Untold {
+impl PendingDelta {
     fn new(now: Timestamp) -> Self {
         Self {
             text: SafeText::default(),
@@ -482,7 +359,7 @@ impl Untold {
             text_chunks: 0,
             reasoning_chunks: 0,
             due: None,
-            last_told: now,
+            last_emitted: now,
         }
     }
 
@@ -498,28 +375,29 @@ impl Untold {
             }
             Chunk::ToolCalls(_) => return,
         }
-        // the first piece after a pause is told at once, the rest in frames
-        let due = (self.last_told + TELL_EVERY).max(now);
+        // the first chunk after a pause is emitted at once
+        let due = (self.last_emitted + DELTA_INTERVAL).max(now);
         self.due.get_or_insert(due);
     }
 
-    /// What to tell: `(text, chunks, reasoning)`. A text at whose end the key may have begun waits for what
-    /// follows: a key that comes in two pieces must not be told in two.
+    /// Takes what can be emitted: `(text, chunks, reasoning)`. A text whose end may be the start of the key waits
+    /// for the next chunk: a key that arrives in two chunks must not be emitted in two.
     fn take(&mut self, now: Timestamp, key: Option<&ApiKey>) -> Vec<(SafeText, u32, bool)> {
         self.due = None;
-        self.last_told = now;
+        self.last_emitted = now;
         [
             (&mut self.reasoning, &mut self.reasoning_chunks, true),
             (&mut self.text, &mut self.text_chunks, false),
         ]
         .into_iter()
-        .filter(|(text, chunks, _)| **chunks > 0 && key.is_none_or(|key| !key.may_begin_at_end(text)))
+        .filter(|(text, chunks, _)| **chunks > 0 && key.is_none_or(|key| !key.may_start_at_end(text)))
         .map(|(text, chunks, reasoning)| (std::mem::take(text), std::mem::take(chunks), reasoning))
         .collect()
     }
 }
 
-/// The type of a body in lower case, without its parameters; llama-cpp-python and some proxies leave it out.
+/// The media type in lower case, without parameters. JSON where it is missing, as llama-cpp-python and some proxies
+/// leave it out.
 fn media_type(headers: &HeaderMap) -> String {
     let value = headers
         .get(header::CONTENT_TYPE)
@@ -530,8 +408,8 @@ fn media_type(headers: &HeaderMap) -> String {
     kind.to_ascii_lowercase()
 }
 
-/// How the body is packed, if it is.
-fn packing(headers: &HeaderMap) -> Option<String> {
+/// The content encoding of a compressed body.
+fn content_encoding(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_ENCODING)?;
     let encoding = String::from_utf8_lossy(value.as_bytes())
         .trim()
@@ -539,7 +417,7 @@ fn packing(headers: &HeaderMap) -> Option<String> {
     (!matches!(encoding.as_str(), "" | "identity")).then_some(encoding)
 }
 
-/// The policy's word for what the transport saw.
+/// The transport's error in the terms of the classifier.
 pub(super) fn observed_send(error: &SendError) -> Observed<'_> {
     let kind = match error.kind {
         SendErrorKind::Refused => ConnectKind::Refused,

@@ -1,4 +1,4 @@
-//! How calls end: each exactly once, and only after what its flight held was given back.
+//! The end of calls: each call ends exactly once, and only after its flight has released its resources.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Core;
 use super::answer::{Answer, CallError};
 use super::flight::{Flight, FlightLog, Subscriber};
-use super::guards::{Guards, Kept};
-use super::layers::{Errand, Pending};
-use super::semantic::Meaning;
-use super::stream::{CallStream, Departures};
+use super::guards::{CachedAnswer, Guards};
+use super::layers::{Pending, UpstreamRequest};
+use super::semantic::EmbeddedPrompt;
+use super::stream::{CallStream, Unsubscribe};
 use super::transport::Transport;
 use crate::event::{
     CallId, EventKind, EvictReason, Failure, FailureClass, Fate, Observer, Phase, SkipReason,
@@ -20,25 +20,24 @@ use crate::policy::cache::{Cache, PutOutcome};
 use crate::policy::classify;
 use crate::time::{Clock, Timestamp};
 
-/// How a flight came down.
-pub(super) enum Landing {
-    /// With an answer, and what the semantic cache needs to find it again.
-    Answered(Answer, Option<Box<Meaning>>),
-    /// With the stored answer to a prompt that means the same.
+/// The end of a flight.
+pub(super) enum Completion {
+    /// An answer of the upstream, and the embedding under which the semantic cache can find it.
+    Answered(Answer, Option<Box<EmbeddedPrompt>>),
+    /// A stored answer of the semantic cache.
     Hit(Arc<Answer>),
-    /// Without.
     Failed(Failure),
     /// The last deadline passed.
     Expired,
-    /// Nobody is left to tell.
+    /// No caller is left.
     Abandoned,
-    /// A bug: the task panicked.
+    /// The task panicked, with this message: a bug.
     Panicked(String),
 }
 
 impl<T: Transport, O: Observer> Core<T, O> {
-    /// Ends a call that never flew: from the cache, replayed, or turned away.
-    pub(super) fn end_at_once(
+    /// Ends a call without a flight: from the cache, replayed, or rejected.
+    pub(super) fn end_immediately(
         &self,
         pending: &Pending,
         end: Result<Arc<Answer>, (Fate, Failure)>,
@@ -69,10 +68,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 partial: String::new(),
             }),
         };
-        CallStream::over(pending.call, end)
+        CallStream::ended(pending.call, end)
     }
 
-    /// Ends the calls whose own deadline has passed. False if that were all of them: then the flight ends.
+    /// Ends the calls whose own deadline has passed. Returns false if it has passed for all: then the flight ends.
     pub(super) fn expire(&self, flight: &Flight) -> bool {
         let mut guards = self.lock();
         let now = self.env.clock.now();
@@ -80,8 +79,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let mut log = flight.lock();
         log.overslept |= Clock::overslept(due, now);
         if log.subscribers.iter().all(|one| one.deadline <= now) {
-            // forgotten at once: who came now would be told of a deadline that is not its own
-            guards.forget(flight);
+            // at once: a call that joined now would end by the deadline of another
+            guards.remove_flight(flight);
             log.expired = true;
             return false;
         }
@@ -91,7 +90,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             .partition(|one| one.deadline <= now);
         log.subscribers = staying;
         for one in late {
-            let failure = out_of_time(&log, &one);
+            let failure = deadline_passed(&log, &one);
             self.end_subscriber(&mut log, &one, Err((fate_of(&failure), failure)), now);
         }
         self.hand_over(flight, &log, owner);
@@ -100,77 +99,82 @@ impl<T: Transport, O: Observer> Core<T, O> {
         true
     }
 
-    /// Tells everybody the end. The answer is stored first and the flight forgotten second, so that a call
-    /// that comes meanwhile finds the one or the other, and never starts a second flight for nothing.
+    /// Stores the answer, removes the flight and ends its calls, in this order: a call that arrives meanwhile finds
+    /// the answer or the flight, and does not start a second one.
     ///
-    /// A flight may come down just when its last subscriber has left on another thread. It was forgotten then,
-    /// and its key may have a new flight: whatever it brings is nobody's any more.
-    pub(super) fn land(&self, flight: &Flight, errand: &Errand, landing: &Landing) {
-        let mut index = match landing {
-            Landing::Answered(..) if errand.storable => Some(self.index()),
+    /// A flight may complete just when its last subscriber leaves on another thread. It was removed then, and its
+    /// key may have a new flight: its result is dropped.
+    pub(super) fn complete(&self, flight: &Flight, request: &UpstreamRequest, completion: &Completion) {
+        let mut index = match completion {
+            Completion::Answered(..) if request.storable => Some(self.index()),
             _ => None,
         };
         let mut guards = self.lock();
         // set under the same lock: see `leave`
-        if let Landing::Answered(answer, meaning) = landing
+        if let Completion::Answered(answer, embedded) = completion
             && !flight.abandoned.is_cancelled()
-            && let Some(stored) = self.keep(&mut guards, flight, errand, answer)
+            && let Some(stored) = self.store(&mut guards, flight, request, answer)
             && let Some(index) = &mut index
-            && let Some(kind) = self.index_answer(index, &guards, answer, meaning.as_deref(), stored)
+            && let Some(kind) = self.index_answer(index, &guards, answer, embedded.as_deref(), stored)
         {
-            self.note(flight, kind);
+            self.emit(flight, kind);
         }
         drop(index);
-        self.come_down(&mut guards, flight, landing);
+        self.end_calls(&mut guards, flight, completion);
     }
 
-    /// Nobody can join any more, and everybody who waited is told.
-    pub(super) fn come_down(&self, guards: &mut Guards, flight: &Flight, landing: &Landing) {
+    /// Removes a flight and ends its calls.
+    pub(super) fn end_calls(&self, guards: &mut Guards, flight: &Flight, completion: &Completion) {
         let now = self.env.clock.now();
         let abandoned = flight.abandoned.is_cancelled();
-        guards.forget(flight);
+        guards.remove_flight(flight);
         let mut log = flight.lock();
-        if let Landing::Panicked(text) = landing {
+        if let Completion::Panicked(text) = completion {
             self.observer.emit(
                 None,
                 EventKind::TaskPanicked {
-                    text: self.transport.veiled(text.as_str().into()),
+                    text: self.transport.redact(text.as_str().into()),
                 },
             );
         }
-        if let Landing::Hit(answer) = landing {
+        if let Completion::Hit(answer) = completion {
             log.chunks.extend(answer.to_chunks());
         }
         let subscribers = std::mem::take(&mut log.subscribers);
-        for (place, one) in subscribers.iter().enumerate() {
-            let end = match landing {
+        for (position, one) in subscribers.iter().enumerate() {
+            let end = match completion {
                 _ if abandoned => Err((Fate::Cancelled, cancelled())),
-                Landing::Answered(answer, _) => {
-                    let fate = if place == 0 { Fate::Answered } else { Fate::Shared };
+                Completion::Answered(answer, _) => {
+                    let fate = if position == 0 {
+                        Fate::Answered
+                    } else {
+                        Fate::Shared
+                    };
                     Ok(Answer {
                         fate,
                         ..answer.clone()
                     })
                 }
-                Landing::Hit(answer) => {
-                    let fate = if place == 0 { Fate::Hit } else { Fate::Shared };
+                Completion::Hit(answer) => {
+                    let fate = if position == 0 { Fate::Hit } else { Fate::Shared };
                     Ok(Answer {
                         fate,
                         ..answer.as_ref().clone()
                     })
                 }
-                Landing::Failed(failure) => Err((fate_of(failure), failure.clone())),
-                Landing::Expired => {
-                    let failure = out_of_time(&log, one);
+                Completion::Failed(failure) => Err((fate_of(failure), failure.clone())),
+                Completion::Expired => {
+                    let failure = deadline_passed(&log, one);
                     Err((fate_of(&failure), failure))
                 }
-                Landing::Abandoned => Err((Fate::Cancelled, cancelled())),
-                Landing::Panicked(text) => Err((
+                Completion::Abandoned => Err((Fate::Cancelled, cancelled())),
+                Completion::Panicked(text) => Err((
                     Fate::Failed,
                     Failure::new(
                         FailureClass::Internal,
                         Phase::Ambiguous,
-                        self.transport.veiled(format!("a bug in seawall: {text}").into()),
+                        self.transport
+                            .redact(format!("internal error in seawall: {text}").into()),
                     ),
                 )),
             };
@@ -180,7 +184,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         flight.wake_readers();
     }
 
-    /// Records the end of one call and leaves it where its reader finds it.
+    /// Emits the end of one call and stores it for its reader.
     fn end_subscriber(
         &self,
         log: &mut FlightLog,
@@ -209,7 +213,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         log.put_end(one.call, end);
     }
 
-    /// Tells who owns the flight now, if the owner has left.
+    /// Emits the new owner, if the owner has left.
     fn hand_over(&self, flight: &Flight, log: &FlightLog, from: Option<CallId>) {
         let to = log.subscribers.first().map(|one| one.call);
         if let (Some(from), Some(to)) = (from, to)
@@ -225,56 +229,57 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// Stores a complete answer where it may be used again; says what that did, if it is in the cache now.
-    fn keep(
+    /// Stores a complete answer in the ledger and the cache, as far as it may be used again. Returns what the cache
+    /// did, if the answer is in it now.
+    fn store(
         &self,
         guards: &mut Guards,
         flight: &Flight,
-        errand: &Errand,
+        request: &UpstreamRequest,
         answer: &Answer,
     ) -> Option<PutOutcome> {
         let now = self.env.clock.now();
-        // a flight that nobody waits for is not kept
+        // an answer without a caller is not stored
         let owner = flight.lock().subscribers.first().cloned()?;
-        let kept = Kept {
+        let value = CachedAnswer {
             call: owner.call,
             answer: Arc::new(answer.clone()),
             took: now.since(owner.started_at),
         };
-        if let Some(client_key) = &errand.client_key {
+        if let Some(client_key) = &request.client_key {
             let fingerprint = flight.request_key.fingerprint();
             guards
                 .ledger
-                .complete(now, &errand.user, client_key, fingerprint, kept.clone());
+                .complete(now, &request.user, client_key, fingerprint, value.clone());
         }
-        if !(guards.policy.cache.enabled && errand.storable) {
+        if !(guards.policy.cache.enabled && request.storable) {
             return None;
         }
-        let bytes = Cache::<Kept>::entry_bytes(&flight.request_key, answer.stored_bytes());
+        let bytes = Cache::<CachedAnswer>::entry_bytes(&flight.request_key, answer.stored_bytes());
         let candidate = StoreCandidate {
             finish: answer.finish,
             bytes,
             empty: answer.text.is_empty() && answer.tool_calls.is_empty(),
             bad_text: answer.bad_text,
-            requested_model: errand.model.as_deref(),
+            requested_model: request.model.as_deref(),
             response_model: answer.model.as_deref(),
-            model_listed: errand
+            model_listed: request
                 .model
                 .as_ref()
-                .is_some_and(|asked| guards.models.contains(asked)),
+                .is_some_and(|model| guards.models.contains(model)),
         };
         if let Err(reason) = admission::may_store(&guards.policy.cache, &candidate) {
-            self.note(flight, EventKind::CacheSkipped { reason });
+            self.emit(flight, EventKind::CacheSkipped { reason });
             return None;
         }
         let stored = guards
             .cache
-            .put(now, flight.request_key.clone(), kept, answer.stored_bytes());
+            .put(now, flight.request_key.clone(), value, answer.stored_bytes());
         if stored.expired > 0 {
-            self.note_evicted(guards, EvictReason::Expired, stored.expired);
+            self.emit_evicted(guards, EvictReason::Expired, stored.expired);
         }
         if stored.evicted_for_room > 0 {
-            self.note_evicted(guards, EvictReason::Capacity, stored.evicted_for_room);
+            self.emit_evicted(guards, EvictReason::Capacity, stored.evicted_for_room);
         }
         let kind = if stored.kept {
             EventKind::CacheStored {
@@ -287,12 +292,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 reason: SkipReason::TooLarge,
             }
         };
-        self.note(flight, kind);
+        self.emit(flight, kind);
         stored.kept.then_some(stored)
     }
 
-    /// Tells that entries were removed.
-    pub(super) fn note_evicted(&self, guards: &Guards, reason: EvictReason, removed: u64) {
+    /// Emits the removal of cache entries.
+    pub(super) fn emit_evicted(&self, guards: &Guards, reason: EvictReason, removed: u64) {
         let entries = guards.cache.entries();
         let total_bytes = guards.cache.bytes();
         self.observer.emit(
@@ -307,21 +312,21 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 }
 
-impl<T: Transport, O: Observer> Departures for Core<T, O> {
+impl<T: Transport, O: Observer> Unsubscribe for Core<T, O> {
     fn leave(&self, call: CallId, flight: &Flight) {
         let mut guards = self.lock();
         let mut log = flight.lock();
-        let Some(place) = log.subscribers.iter().position(|one| one.call == call) else {
+        let Some(position) = log.subscribers.iter().position(|one| one.call == call) else {
             return;
         };
         if log.subscribers.len() == 1 {
-            // the last one: the flight's task gives back what it holds, and then tells of the end
-            guards.forget(flight);
+            // the last one: the flight's task releases its resources first, and then ends the call
+            guards.remove_flight(flight);
             flight.abandoned.cancel();
             return;
         }
         let owner = log.subscribers.first().map(|one| one.call);
-        let one = log.subscribers.remove(place);
+        let one = log.subscribers.remove(position);
         let took = self.env.clock.now().since(one.started_at);
         let kind = EventKind::CallEnded {
             fate: Fate::Cancelled,
@@ -337,7 +342,7 @@ impl<T: Transport, O: Observer> Departures for Core<T, O> {
     }
 }
 
-/// What fate a failure makes.
+/// The fate of a call that ends with this failure.
 fn fate_of(failure: &Failure) -> Fate {
     match (failure.class, failure.phase) {
         (FailureClass::LimitRejected, _) => Fate::RateLimited,
@@ -347,9 +352,9 @@ fn fate_of(failure: &Failure) -> Fate {
     }
 }
 
-/// The deadline passed: says what had gone wrong until then, if anything had. Text that was delivered is not
-/// taken back: such a call is cut, not failed.
-fn out_of_time(log: &FlightLog, one: &Subscriber) -> Failure {
+/// The failure of a call whose deadline passed, with the last failure before it. A call with delivered text is
+/// interrupted, not failed.
+fn deadline_passed(log: &FlightLog, one: &Subscriber) -> Failure {
     let given = one.deadline.since(one.started_at).as_secs_f64();
     if !log.chunks.is_empty() {
         let message =
@@ -371,7 +376,7 @@ fn cancelled() -> Failure {
     Failure::new(FailureClass::Deadline, Phase::Final, "cancelled")
 }
 
-/// What a panic said, without what looks like a key.
+/// The message of a panic, redacted.
 pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

@@ -1,5 +1,5 @@
-//! What a person changes while the client runs: the settings as a whole, and the switches of single guards. Each
-//! change and its events are made in one step, under the locks.
+//! Changes while the client runs: the policy as a whole, and single guards. Each change and its events are one step
+//! under the locks.
 
 use std::sync::Arc;
 
@@ -10,27 +10,25 @@ use crate::event::{BreakerMode, CallId, EventKind, EvictReason, Observer};
 use crate::settings::{Policy, QueueOrder, SemanticMode};
 
 impl<T: Transport, O: Observer> ResilientClient<T, O> {
-    /// The settings in force.
+    /// The current policy.
     pub fn policy(&self) -> Policy {
         self.core.lock().policy.as_ref().clone()
     }
 
-    /// Takes other settings. Levels and stored answers stay, as far as they fit.
+    /// Applies another policy. Levels and stored answers are kept as far as they fit. Emits `PolicyApplied`.
     pub fn apply(&self, policy: Policy) {
         self.change(|_| policy);
     }
 
-    /// Takes other settings that were written with these in view: what people said of semantic hits meanwhile stays.
-    pub fn take(&self, policy: Policy) {
-        self.change(|now| {
-            let mut policy = policy;
-            policy.semantic.labels = now.semantic.labels;
+    /// Applies another policy but keeps the current labels of semantic hits, which may be newer than the policy.
+    pub fn apply_keeping_labels(&self, mut policy: Policy) {
+        self.change(|current| {
+            policy.semantic.labels = current.semantic.labels;
             policy
         });
     }
 
-    /// Takes what `change` makes of the settings, in one step: between reading and writing them a label would get
-    /// lost.
+    /// Applies a change to the policy as one step: a label set between reading and writing would be lost.
     fn change(&self, change: impl FnOnce(Policy) -> Policy) {
         let mut index = self.core.index();
         let mut guards = self.core.lock();
@@ -51,7 +49,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             },
         );
         guards.policy = Arc::new(policy);
-        // what the head of the queue waits for may be there under these settings
+        // the head of the queue may have its turn under the new policy
         guards.wake_head(now);
         if let Some(step) = step {
             self.core.observer.emit(None, moved(step));
@@ -61,12 +59,12 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             (EvictReason::Capacity, removed.evicted),
         ] {
             if removed > 0 {
-                self.core.note_evicted(&guards, reason, removed);
+                self.core.emit_evicted(&guards, reason, removed);
             }
         }
     }
 
-    /// Switches the cache on or off. What is stored stays.
+    /// Switches the exact cache on or off. Stored answers are kept.
     pub fn switch_cache(&self, on: bool) {
         let mut guards = self.core.lock();
         let mut policy = guards.policy.as_ref().clone();
@@ -75,7 +73,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         self.core.observer.emit(None, EventKind::CacheSwitched { on });
     }
 
-    /// Switches the semantic cache. What is in its index stays.
+    /// Sets the mode of the semantic cache. Its index is kept.
     pub fn set_semantic(&self, mode: SemanticMode) {
         self.change(|mut policy| {
             policy.semantic.mode = mode;
@@ -83,7 +81,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         });
     }
 
-    /// Lets the limiter's queue go by turns or by arrival.
+    /// Sets the order of the limiter's queue.
     pub fn set_queue_order(&self, order: QueueOrder) {
         self.change(|mut policy| {
             policy.limit.order = order;
@@ -91,13 +89,13 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         });
     }
 
-    /// Takes what a person says of a semantic hit: it is written into the settings (see [`policy`](Self::policy)),
-    /// and the answer of a bad one is removed. Where there is nothing to label, that is told, and nothing happens.
+    /// Labels the semantic hit of a call as good or bad. The label becomes part of the [`policy`](Self::policy), and
+    /// a bad hit is removed from the cache. A call without a semantic hit emits a notice and changes nothing.
     pub fn label(&self, call: CallId, good: bool) {
         self.core.label(call, good);
     }
 
-    /// Forgets every stored answer.
+    /// Removes every stored answer.
     pub fn clear_cache(&self) {
         let mut index = self.core.index();
         let mut guards = self.core.lock();
@@ -113,7 +111,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         self.core.observer.emit(None, kind);
     }
 
-    /// Forces the breaker open or closed, or lets it decide again.
+    /// Forces the breaker open or closed, or returns it to automatic.
     pub fn force_breaker(&self, mode: BreakerMode) {
         let mut guards = self.core.lock();
         let step = guards.breaker.force(self.core.env.clock.now(), mode);
@@ -123,7 +121,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         }
     }
 
-    /// Closes the breaker and forgets its window.
+    /// Closes the breaker, clears its window and returns it to automatic.
     pub fn reset_breaker(&self) {
         let mut guards = self.core.lock();
         let reset = guards.breaker.reset(self.core.env.clock.now());

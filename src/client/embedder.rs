@@ -1,4 +1,4 @@
-//! An OpenAI-compatible `/v1/embeddings`: llama-server with `--embeddings`, OpenAI, and what speaks like them.
+//! Embeddings from an OpenAI-compatible `/v1/embeddings`, such as llama-server with `--embeddings`.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,8 +10,6 @@ use url::Url;
 
 mod reply;
 
-use reply::Reply;
-
 use crate::client::attempt::observed_send;
 use crate::client::transport::{
     ApiKey, HttpConfig, SendErrorKind, TransportSetupError, client_for, host_of, send_error, under, versioned,
@@ -21,31 +19,31 @@ use crate::policy::classify::{Upstream, classify, redact};
 use crate::semantic::embedder::{EmbedError, Embedder, Embedding};
 use crate::text::SafeText;
 
-/// The longest answer that is read: 64 texts of 4,096 numbers of 20 characters, and as much again.
-const LONGEST_ANSWER: usize = 16 << 20;
-/// Characters of a server's own words that are shown.
+/// Most bytes of a response: three times a batch of 32 texts of 8,192 numbers of 20 characters.
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
+/// Most characters of a server's message that are shown.
 const SHOWN: usize = 160;
-/// Texts of one request at most: small servers batch no more.
+/// Most texts of one request: small servers batch no more.
 const BATCH: usize = 32;
 
-/// Where and how to ask for embeddings.
+/// The configuration of an [`HttpEmbedder`].
 #[derive(Clone, Debug)]
 pub struct EmbedderConfig {
     /// The base URL, with or without `/v1`.
     pub base: Url,
-    /// The model to ask for, if the server wants one named.
+    /// The model to request, if the server needs one.
     pub model: Option<String>,
-    /// Its own key. That of the upstream is never sent to another host: who configures this one must say so.
+    /// The key of this server. The upstream's key is never sent to another host.
     pub api_key: Option<ApiKey>,
-    /// Trusted beside what the system trusts: a private CA.
+    /// Certificates trusted besides those of the system, such as a private CA.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// To connect, TLS included.
+    /// Time limit of a connection, TLS handshake included.
     pub connect_timeout: Duration,
-    /// For one request, from its beginning to the end of its answer.
+    /// Time limit of one request, from its start to the end of its response.
     pub timeout: Duration,
 }
 
-/// Embeddings from an endpoint.
+/// An embedder that requests its vectors from a server.
 #[derive(Debug)]
 pub struct HttpEmbedder {
     client: reqwest::Client,
@@ -54,12 +52,15 @@ pub struct HttpEmbedder {
     model: Option<String>,
     api_key: Option<ApiKey>,
     timeout: Duration,
-    /// Numbers in its embeddings, once the first has come.
+    /// Dimensions of its embeddings, known after the first.
     dimensions: OnceLock<usize>,
 }
 
 impl HttpEmbedder {
-    /// An embedder at an endpoint. Asks it nothing yet.
+    /// Builds an embedder. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// If the key cannot be sent in a header, or a certificate of `extra_roots` cannot be read.
     pub fn new(config: &EmbedderConfig) -> Result<Self, TransportSetupError> {
         let client = client_for(&HttpConfig {
             base: config.base.clone(),
@@ -81,8 +82,11 @@ impl HttpEmbedder {
         })
     }
 
-    /// The vectors of many texts, in their order, each of length 1. Asked for together, and one by one where the
-    /// server takes no list.
+    /// Embeds many texts: vectors in the order of the texts, each of length 1. Sends batches of 32, or one text per
+    /// request if the server accepts no list.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, rejects a text, or sends unusable vectors.
     pub async fn embed_all(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let mut all = Vec::with_capacity(texts.len());
         let mut takes_lists = true;
@@ -93,7 +97,7 @@ impl HttpEmbedder {
                         all.extend(vectors);
                         continue;
                     }
-                    // a server that is not there, or asks for a key, is no better with one text
+                    // a server that is unreachable or requires a key fails for single texts too
                     Err(failed) if failed.is_final => return Err(failed.error),
                     Err(_) => takes_lists = false,
                 }
@@ -105,7 +109,11 @@ impl HttpEmbedder {
         Ok(all)
     }
 
-    async fn request(&self, input: &serde_json::Value, count: usize) -> Result<Vec<Vec<f32>>, Failed> {
+    async fn request(
+        &self,
+        input: &serde_json::Value,
+        count: usize,
+    ) -> Result<Vec<Vec<f32>>, RequestFailure> {
         let mut body = json!({ "input": input, "encoding_format": "float" });
         if let (Some(model), Some(fields)) = (&self.model, body.as_object_mut()) {
             fields.insert("model".into(), json!(model));
@@ -121,25 +129,22 @@ impl HttpEmbedder {
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
             bytes.extend_from_slice(&chunk.map_err(|error| self.not_sent(&error))?);
-            if bytes.len() > LONGEST_ANSWER {
+            if bytes.len() > MAX_RESPONSE_BYTES {
                 return Err(self.failed(
                     false,
-                    &format!("sent more than {LONGEST_ANSWER} bytes for {count} texts"),
+                    &format!("sent more than {MAX_RESPONSE_BYTES} bytes for {count} texts"),
                 ));
             }
         }
         if status != 200 {
-            return Err(self.refused(status, &bytes));
+            return Err(self.rejected(status, &bytes));
         }
-        let vectors = match reply::read(&bytes, count) {
-            Reply::Vectors(vectors) => vectors,
-            Reply::Unusable(why) => return Err(self.failed(false, &why)),
-        };
+        let vectors = reply::read(&bytes, count).map_err(|why| self.failed(false, &why))?;
         for vector in &vectors {
             let first = *self.dimensions.get_or_init(|| vector.len());
             if vector.len() != first {
                 let why = format!(
-                    "sent {} numbers where it had sent {first} before: is the model another one?",
+                    "sent {} dimensions after {first} before: the model may have changed",
                     vector.len()
                 );
                 return Err(self.failed(true, &why));
@@ -148,8 +153,8 @@ impl HttpEmbedder {
         Ok(vectors)
     }
 
-    /// No answer came.
-    fn not_sent(&self, error: &reqwest::Error) -> Failed {
+    /// The failure of a request without a response.
+    fn not_sent(&self, error: &reqwest::Error) -> RequestFailure {
         let failure = send_error(error);
         if failure.kind == SendErrorKind::ConnectTimeout && !error.is_connect() {
             let why = format!(
@@ -163,14 +168,14 @@ impl HttpEmbedder {
             model: None,
             key_name: None,
         };
-        Failed {
+        RequestFailure {
             is_final: true,
             error: self.error(&classify(&upstream, &observed_send(&failure)).message),
         }
     }
 
-    /// An answer that is no success.
-    fn refused(&self, status: u16, body: &[u8]) -> Failed {
+    /// The failure of a response whose status is not 200.
+    fn rejected(&self, status: u16, body: &[u8]) -> RequestFailure {
         let said = ApiError::parse(body)
             .map(|error| error.message)
             .unwrap_or_default();
@@ -182,50 +187,53 @@ impl HttpEmbedder {
         };
         let no_embeddings = ["--embedding", "embedding=true", "not support embedding"];
         let why = match status {
-            501 => format!("makes no embeddings: start llama-server with --embeddings{quoted}"),
+            501 => format!("does not offer embeddings: start llama-server with --embeddings{quoted}"),
             _ if no_embeddings.iter().any(|words| lower.contains(words)) => {
-                format!("makes no embeddings: start llama-server with --embeddings{quoted}")
+                format!("does not offer embeddings: start llama-server with --embeddings{quoted}")
             }
             _ if lower.contains("pooling") => {
-                format!("makes no single vector of a text: start llama-server with --pooling mean{quoted}")
+                format!("does not pool token vectors: start llama-server with --pooling mean{quoted}")
             }
             401 | 403 => match &self.api_key {
-                Some(key) => format!("refuses the key in {}{quoted}", key.name),
-                None => format!("asks for a key: put it into SEAWALL_EMBEDDER_API_KEY{quoted}"),
+                Some(key) => format!("rejects the key in {}{quoted}", key.name),
+                None => format!("requires a key: set SEAWALL_EMBEDDER_API_KEY{quoted}"),
             },
             404 | 405 => format!(
-                "has no {}: is the URL that of an OpenAI-compatible API, and the model known there?{quoted}",
+                "has no {}: check the base URL and the model{quoted}",
                 self.url.path()
             ),
             503 => format!("is not ready: wait until the model is loaded{quoted}"),
             _ if lower.contains("too large") || lower.contains("too long") => {
                 format!(
-                    "takes no text as long as that: start llama-server with a larger --ubatch-size{quoted}"
+                    "rejects a text of this length: start llama-server with a larger --ubatch-size{quoted}"
                 )
             }
-            _ => format!("answered {status} to {}{quoted}", self.url.path()),
+            _ => format!("returned {status} for {}{quoted}", self.url.path()),
         };
         self.failed(matches!(status, 401 | 403 | 404 | 501 | 503), &why)
     }
 
-    fn failed(&self, is_final: bool, why: &str) -> Failed {
-        Failed {
+    fn failed(&self, is_final: bool, why: &str) -> RequestFailure {
+        RequestFailure {
             is_final,
-            error: self.error(&format!("the embedder at {} {why}", self.host)),
+            error: self.error(&format!("embedder at {} {why}", self.host)),
         }
     }
 
     fn error(&self, message: &str) -> EmbedError {
-        let safe = SafeText::new(&redact(message));
-        let hidden = self.api_key.as_ref().and_then(|key| key.hidden_in(&safe));
+        let mut safe = SafeText::new(&redact(message));
+        if let Some(key) = &self.api_key {
+            safe = key.redact(safe);
+        }
         EmbedError {
-            message: hidden.unwrap_or(safe).single_line(),
+            message: safe.single_line(),
         }
     }
 }
 
-/// Why a request brought nothing, and whether another of its kind would.
-struct Failed {
+/// The failure of one request.
+struct RequestFailure {
+    /// True if another request would fail too.
     is_final: bool,
     error: EmbedError,
 }

@@ -1,21 +1,20 @@
-//! A flight: one upstream call, shared by every identical call that arrives while it is in the air.
+//! A flight: one upstream call, shared by every identical call that arrives while it runs.
 //!
 //! ```text
 //!   call ── no flight with its key ──> starts one, owns it
 //!   call ── a flight with its key ───> subscribes
 //!   owner leaves ──> the oldest subscriber owns it; the upstream call goes on
 //!   last one leaves ──> the upstream call is cancelled, everything it holds is released
-//!   upstream done ──> cache written, flight removed, subscribers told: in that order
+//!   upstream done ──> cache written, flight removed, subscribers notified: in that order
 //! ```
 //!
-//! The flight is a task of its own, not part of any caller: a caller that goes away takes nothing with it
-//! (moka, tower-resilience and Go's singleflight each hand the leader's cancellation to its followers).
-//! Chunks go to an append-only log that each subscriber reads at its own pace. An error is told to those
-//! who wait and then forgotten.
+//! The flight is a task of its own, not part of any caller, so a caller that leaves cancels only itself (moka,
+//! tower-resilience and Go's singleflight each pass the leader's cancellation on to its followers). Chunks go to
+//! an append-only log that each subscriber reads at its own pace. An error goes to the present subscribers and is
+//! not stored.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -26,14 +25,14 @@ use crate::event::{CallId, Failure, FlightId};
 use crate::policy::fingerprint::RequestKey;
 use crate::time::Timestamp;
 
-/// What makes two calls identical.
+/// The key under which calls share a flight.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FlightKey {
-    /// The same canonical request of the same user: only where any answer will do (deterministic or opted in).
+    /// The same canonical request of the same user, if it is deterministic or its caller opted in.
     Content(RequestKey),
     /// The same idempotency key of the same user.
     Keyed(String, String),
-    /// Identical to nothing.
+    /// Never shared.
     Alone(CallId),
 }
 
@@ -47,7 +46,7 @@ pub(super) struct Subscriber {
     pub(super) attempts: u32,
 }
 
-/// How a flight ended, for those who read its log.
+/// The end of a flight, as its subscribers read it.
 pub(super) type FlightEnd = Result<Answer, CallError>;
 
 /// See the module documentation.
@@ -55,42 +54,36 @@ pub(super) type FlightEnd = Result<Answer, CallError>;
 pub(super) struct Flight {
     pub(super) id: FlightId,
     pub(super) key: FlightKey,
-    /// The fingerprint of the request it carries, for idempotency keys that come with another one.
+    /// The request that it carries: an idempotency key with another request is rejected.
     pub(super) request_key: RequestKey,
-    /// Cancelled when nobody is left.
+    /// Cancelled when the last subscriber has left.
     pub(super) abandoned: CancellationToken,
     /// A subscriber joined or left: deadlines have changed.
     pub(super) changed: Notify,
     /// The log grew, or the flight ended.
     progress: Notify,
-    /// The flight ended for somebody. Apart from the progress: who waits for the end alone sleeps through the tokens.
-    landed: Notify,
+    /// The flight ended for a subscriber. Separate from `progress`, so that a reader of the end alone is not woken by
+    /// every token.
+    ended: Notify,
     log: Mutex<FlightLog>,
 }
 
-/// What subscribers read, and who they are. The first one owns the flight.
+/// The subscribers of a flight and what they read. The first one owns the flight.
 #[derive(Debug, Default)]
 pub(super) struct FlightLog {
     pub(super) chunks: Vec<Chunk>,
-    pub(super) bytes: usize,
     pub(super) subscribers: Vec<Subscriber>,
-    /// By call, because the owner and the followers are told different fates; with the chunks there were
-    /// by then, because a call that is over hears no more.
+    /// By call, because owner and followers have different fates; with the number of chunks at that time, because a
+    /// call that has ended gets no more.
     ends: BTreeMap<CallId, (usize, Arc<FlightEnd>)>,
-    /// Whether the last deadline has passed.
+    /// True once the last deadline has passed.
     pub(super) expired: bool,
-    /// Whether the machine slept during the current attempt: its outcome says nothing about the upstream.
+    /// True if the machine slept during the current attempt: its result says nothing about the upstream.
     pub(super) overslept: bool,
-    /// Whether the current attempt has its response headers.
-    pub(super) responded: bool,
-    /// How the current attempt ended, if neither the upstream nor a caller ended it.
-    pub(super) cut_short: Option<Failure>,
-    /// The last thing that went wrong: what a caller is told whose deadline passes meanwhile.
+    /// The failure of the latest attempt, quoted in the error of a call whose deadline passes.
     pub(super) last_failure: Option<Failure>,
-    /// Attempts made in all.
+    /// Attempts begun so far.
     pub(super) attempts: u32,
-    /// To the first token of the latest attempt that gave one.
-    pub(super) first_token_after: Option<Duration>,
 }
 
 impl Flight {
@@ -102,7 +95,7 @@ impl Flight {
             abandoned: CancellationToken::new(),
             changed: Notify::new(),
             progress: Notify::new(),
-            landed: Notify::new(),
+            ended: Notify::new(),
             log: Mutex::new(FlightLog {
                 subscribers: vec![owner],
                 ..FlightLog::default()
@@ -118,18 +111,17 @@ impl Flight {
     /// Appends to the log and wakes its readers.
     pub(super) fn append(&self, chunk: Chunk) {
         let mut log = self.lock();
-        log.bytes += chunk.len();
         log.chunks.push(chunk);
         drop(log);
         self.progress.notify_waiters();
     }
 
-    /// Whether any text was delivered: from then on no retry is legal.
+    /// Returns true if any text was delivered: from then on no retry is legal.
     pub(super) fn has_delivered(&self) -> bool {
         !self.lock().chunks.is_empty()
     }
 
-    /// Who owns the flight, if anybody is left.
+    /// The owner; `None` once the last subscriber has gone.
     pub(super) fn owner(&self) -> Option<CallId> {
         self.lock().subscribers.first().map(|one| one.call)
     }
@@ -144,7 +136,7 @@ impl Flight {
             .unwrap_or(Timestamp::MAX)
     }
 
-    /// The latest deadline: attempts are worth making until then.
+    /// The latest deadline of a subscriber, up to which attempts are made.
     pub(super) fn last_deadline(&self) -> Timestamp {
         self.lock()
             .subscribers
@@ -154,15 +146,15 @@ impl Flight {
             .unwrap_or(Timestamp::ZERO)
     }
 
-    /// Tells those who read that there is an end.
+    /// Wakes the readers of chunks and of the end.
     pub(super) fn wake_readers(&self) {
         self.progress.notify_waiters();
-        self.landed.notify_waiters();
+        self.ended.notify_waiters();
     }
 
     /// Waits for the end, past all chunks.
     pub(super) async fn end(&self, call: CallId) -> Arc<FlightEnd> {
-        told(&self.landed, || self.lock().end_of(call, usize::MAX)).await
+        wait_for(&self.ended, || self.lock().end_of(call, usize::MAX)).await
     }
 
     /// The next chunk after the first `read`, or the end; waits for either.
@@ -172,31 +164,31 @@ impl Flight {
             let end = log.end_of(call, read).map(Err);
             end.or_else(|| log.chunks.get(read).cloned().map(Ok))
         };
-        told(&self.progress, look).await
+        wait_for(&self.progress, look).await
     }
 }
 
-/// Waits until `look` finds something; it looks again after every word of `news`.
-async fn told<F>(news: &Notify, look: impl Fn() -> Option<F>) -> F {
+/// Waits until `look` finds something; looks again after every notification.
+async fn wait_for<F>(notify: &Notify, look: impl Fn() -> Option<F>) -> F {
     loop {
-        let heard = news.notified();
-        tokio::pin!(heard);
-        // enabled before it is looked, so that nothing is missed in between
-        heard.as_mut().enable();
+        let notified = notify.notified();
+        tokio::pin!(notified);
+        // enabled before the look, so that no notification in between is missed
+        notified.as_mut().enable();
         if let Some(found) = look() {
             return found;
         }
-        heard.await;
+        notified.await;
     }
 }
 
 impl FlightLog {
-    /// Leaves the end of a call where its reader finds it.
+    /// Stores the end of a call for its reader.
     pub(super) fn put_end(&mut self, call: CallId, end: FlightEnd) {
         self.ends.insert(call, (self.chunks.len(), Arc::new(end)));
     }
 
-    /// The end of a call for a reader that has read so much: a call that is over hears no more.
+    /// The end of a call for a reader of `read` chunks, once it has read all that came before the end.
     fn end_of(&self, call: CallId, read: usize) -> Option<Arc<FlightEnd>> {
         let (chunks, end) = self.ends.get(&call)?;
         (read >= *chunks).then(|| Arc::clone(end))

@@ -1,20 +1,20 @@
-//! The policies under one lock, and the proofs of admission that give back what they hold on every way out.
+//! The state of all policies under one lock.
 //!
 //! ```text
-//! check_breaker ──> board ───────> pass_breaker ──> the attempt     (why in this order: `guarded_attempt`)
-//! pass              queue          pass
-//!                   │              └─ Pass: a permit, ends as a sample in the breaker's window
-//!                   ├─ Place: in the queue, left when dropped
-//!                   ├─ ride: a Ride is a grant, ends as what was used of it
-//!                   └─ rejection: what is told of whom it turns away
+//! check_breaker ──> acquire_limiter ──> acquire_breaker ──> begin ──> the attempt ──> settle
+//!                   │ admitted: a grant  permit              (the reasons for this order: `Core::admit_attempt`)
+//!                   │ queued: a QueuePosition, left when dropped
+//!                   └ rejected: event and error
 //! ```
 //!
-//! One lock for all, held for microseconds and never across an await: a decision and its event are made
-//! under it, so the order of events is the order of decisions. The observer is called with the lock held and
-//! never calls back.
+//! - The lock is held for microseconds and never across an await.
+//! - A decision and its event are made under it, so the order of events is the order of decisions.
+//! - The observer is called with the lock held and never calls back.
+//! - A [`FlightGuard`] returns whatever its flight holds, on every way out.
 
-mod breaker_guard;
-mod limiter_guard;
+mod breaker;
+mod flight_guard;
+mod limiter;
 mod limiter_queue;
 mod rejection;
 
@@ -22,8 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-pub(super) use breaker_guard::{Pass, moved};
-use limiter_queue::Waiting;
+pub(super) use breaker::moved;
+pub(super) use flight_guard::{AttemptEnd, FlightGuard};
+use limiter_queue::Waiter;
 
 use super::Core;
 use super::answer::Answer;
@@ -41,35 +42,34 @@ use crate::semantic::{HoldOff, Labels};
 use crate::settings::Policy;
 use crate::time::Timestamp;
 
-/// An answer worth keeping, whose it was, and how long it took to get.
+/// A stored answer, with the call and the time that it took.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
-    /// The call that owned its flight when it landed: `CacheStored` is told under it.
+pub(super) struct CachedAnswer {
+    /// The owner of the flight when it completed: `CacheStored` is emitted for this call.
     pub(super) call: CallId,
     pub(super) answer: Arc<Answer>,
     pub(super) took: Duration,
 }
 
-/// Every policy's state.
+/// The state of every policy.
 #[derive(Debug)]
 pub(super) struct Guards {
     pub(super) policy: Arc<Policy>,
-    pub(super) cache: Cache<Kept>,
-    pub(super) ledger: IdempotencyLedger<Kept>,
+    pub(super) cache: Cache<CachedAnswer>,
+    pub(super) ledger: IdempotencyLedger<CachedAnswer>,
     pub(super) limiter: Limiter,
     pub(super) breaker: Breaker,
     pub(super) budget: RetryBudget,
-    /// Flights in the air.
+    /// Running flights.
     pub(super) flights: BTreeMap<FlightKey, Arc<Flight>>,
-    /// Models the upstream lists, once it was asked.
+    /// Models that the upstream lists; empty before the first probe.
     pub(super) models: BTreeSet<String>,
-    /// What turns prompts into vectors, and whether it is asked.
     pub(super) embedder: Arc<dyn Embedder>,
     pub(super) hold_off: HoldOff,
-    /// What people said of semantic hits.
+    /// Labels of semantic hits.
     pub(super) labels: Labels,
-    /// Who waits in the limiter's queue.
-    turns: BTreeMap<Ticket, Waiting>,
+    /// The limiter's queue.
+    waiters: BTreeMap<Ticket, Waiter>,
 }
 
 impl Guards {
@@ -86,13 +86,13 @@ impl Guards {
             policy: Arc::new(policy),
             flights: BTreeMap::new(),
             models: BTreeSet::new(),
-            turns: BTreeMap::new(),
+            waiters: BTreeMap::new(),
         }
     }
 
-    /// Nobody joins the flight from now on. One that was abandoned or ran out of time was forgotten then, and
-    /// its key may have a new flight by now.
-    pub(super) fn forget(&mut self, flight: &Flight) {
+    /// Removes a flight, so that no call joins it any more. A flight that was abandoned or expired was removed
+    /// then, and its key may have a new flight, which stays.
+    pub(super) fn remove_flight(&mut self, flight: &Flight) {
         if self
             .flights
             .get(&flight.key)
@@ -102,7 +102,7 @@ impl Guards {
         }
     }
 
-    /// Tells that no other attempt follows.
+    /// The event that no other attempt follows.
     pub(super) fn stopped(
         &self,
         now: Timestamp,
@@ -126,9 +126,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
         self.guards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a fact of a flight, under the call that owns it.
-    pub(super) fn note(&self, flight: &Flight, kind: EventKind) {
-        // the flight's lock is held while recording, so that a change of owner cannot come in between
+    /// Emits an event of a flight for the call that owns it.
+    pub(super) fn emit(&self, flight: &Flight, kind: EventKind) {
+        // the flight stays locked, so that its owner cannot change between the look and the event
         let log = flight.lock();
         let owner = log.subscribers.first().map(|one| one.call);
         self.observer.emit(owner, kind);

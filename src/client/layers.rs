@@ -7,8 +7,8 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::flight::{Flight, FlightKey, Subscriber};
-use super::guards::{Guards, Kept};
-use super::semantic::Asked;
+use super::guards::{CachedAnswer, Guards};
+use super::semantic::SemanticPrompt;
 use super::stream::CallStream;
 use super::transport::{AttemptRequest, Transport};
 use super::{CallContext, Core};
@@ -22,28 +22,29 @@ use crate::policy::cache::Lookup;
 use crate::policy::fingerprint::{RequestKey, Scope};
 use crate::policy::ledger::{Claim, call_key};
 use crate::policy::near_miss;
+use crate::settings::Policy;
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
-/// What a flight carries.
-pub(super) struct Errand {
+/// The request that a flight sends, once per attempt.
+pub(super) struct UpstreamRequest {
     pub(super) body: Bytes,
     pub(super) prompt_tokens: u64,
     pub(super) answer_limit: Option<u64>,
     pub(super) model: Option<String>,
     pub(super) user: UserId,
-    /// The one key of the call that started the flight: the same for every attempt.
+    /// The key of the call that started the flight, sent with every attempt.
     pub(super) idempotency_key: String,
-    /// The caller's own idempotency key, if it gave one.
+    /// The caller's own idempotency key.
     pub(super) client_key: Option<String>,
-    /// Whether the answer may be used again.
+    /// True if the answer may be stored.
     pub(super) storable: bool,
-    /// What the semantic cache compares, where it is asked.
-    pub(super) asked: Option<Asked>,
+    /// The prompt to compare, if the semantic cache is used.
+    pub(super) semantic: Option<SemanticPrompt>,
 }
 
-impl Errand {
-    pub(super) fn request(&self, call: CallId, attempt: u32) -> AttemptRequest {
+impl UpstreamRequest {
+    pub(super) fn attempt(&self, call: CallId, attempt: u32) -> AttemptRequest {
         AttemptRequest {
             body: self.body.clone(),
             call,
@@ -51,6 +52,11 @@ impl Errand {
             prompt_tokens: self.prompt_tokens,
             idempotency_key: self.idempotency_key.clone(),
         }
+    }
+
+    /// LLM tokens to reserve for each attempt.
+    pub(super) fn tokens(&self, policy: &Policy) -> u64 {
+        self.prompt_tokens + self.answer_limit.unwrap_or(policy.limit.default_answer_tokens)
     }
 }
 
@@ -61,20 +67,20 @@ pub(super) struct Pending {
     pub(super) key: RequestKey,
     pub(super) started_at: Timestamp,
     pub(super) deadline: Timestamp,
-    /// Whether any answer will do: a stored one, or that of another call.
+    /// True if a stored answer or that of another call may be used.
     pub(super) repeatable: bool,
 }
 
-/// What single flight made of a call.
+/// The result of single flight.
 pub(super) enum Shared {
-    /// It reads the flight of another one.
+    /// The call reads the flight of another one.
     Joined(CallStream),
-    /// It owns a flight, and must let it take off.
+    /// The call owns a new flight, which is to be spawned.
     Started(Arc<Flight>),
 }
 
 impl<T: Transport, O: Observer> Core<T, O> {
-    /// Numbers the call, fixes its deadline and tells of it.
+    /// Assigns id and deadline, and emits `CallStarted`.
     pub(super) fn admit(&self, request: &ChatRequest, context: CallContext) -> Pending {
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         let info = self.transport.info();
@@ -86,11 +92,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 .deadline
                 .unwrap_or(policy.timeouts.call)
                 .min(policy.timeouts.call);
-        let willing = context.cacheable || admission::is_deterministic(request);
-        let repeatable = willing || policy.cache.store_all;
+        let reusable = context.cacheable || admission::is_deterministic(request);
+        let repeatable = reusable || policy.cache.store_all;
         let manner = Manner {
             answer_limit: request.token_limit(),
-            repeatable: willing,
+            repeatable: reusable,
             fresh: context.fresh,
             stream: request.is_stream(),
             key: context
@@ -105,7 +111,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 user: context.user.clone(),
                 prompt: self
                     .transport
-                    .veiled(SafeText::excerpt(&request.last_user_text(), 400)),
+                    .redact(SafeText::excerpt(&request.last_user_text(), 400)),
                 fingerprint: key.fingerprint().to_string().into(),
                 prompt_tokens: context.tokens_of(request),
                 deadline,
@@ -122,7 +128,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// What an answer depends on beside the request.
+    /// The parts of a cache key besides the request.
     pub(super) fn scope<'a>(&self, user: &'a UserId, info: &'a UpstreamInfo) -> Scope<'a> {
         Scope {
             user,
@@ -132,40 +138,39 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// The stored result of the caller's idempotency key, if there is one.
+    /// The stored result of the caller's idempotency key, or an error if the key belongs to another request.
     pub(super) fn replay(&self, guards: &mut Guards, pending: &Pending) -> Option<CallStream> {
         let idempotency_key = pending.context.idempotency_key.as_ref()?;
         let now = self.env.clock.now();
         let user = &pending.context.user;
         let in_flight = FlightKey::Keyed(user.to_string(), idempotency_key.clone());
-        let clash = guards
+        let conflict = guards
             .flights
             .get(&in_flight)
             .is_some_and(|flight| flight.request_key != pending.key);
-        let kept = match guards
+        let stored = match guards
             .ledger
             .claim(now, user, idempotency_key, pending.key.fingerprint())
         {
-            Claim::New if !clash => return None,
+            Claim::New if !conflict => return None,
             Claim::Replay { value, stored_at } => (value.clone(), stored_at),
             Claim::New | Claim::Mismatch => {
-                let message =
-                    "this idempotency key was used for another request: use a new key for a new request";
+                let message = "idempotency key already used for another request; use a new key";
                 let failure = Failure::new(FailureClass::Invalid, Phase::Final, message);
-                return Some(self.end_at_once(pending, Err((Fate::Failed, failure))));
+                return Some(self.end_immediately(pending, Err((Fate::Failed, failure))));
             }
         };
-        let (Kept { answer, .. }, stored_at) = kept;
+        let (CachedAnswer { answer, .. }, stored_at) = stored;
         let kind = EventKind::ResultReplayed {
             age: now.since(stored_at),
             saved: answer.usage,
             text: answer.shown.clone(),
         };
         self.observer.emit(Some(pending.call), kind);
-        Some(self.end_at_once(pending, Ok(answer)))
+        Some(self.end_immediately(pending, Ok(answer)))
     }
 
-    /// The stored answer of the same request, if there is one that may be used.
+    /// The stored answer to the same request, if there is one that may be used.
     pub(super) fn look_up(
         &self,
         guards: &mut Guards,
@@ -185,10 +190,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let Lookup { answer, expired } = guards.cache.get(now, &pending.key);
         let found = answer.map(|stored| (stored.value.clone(), stored.stored_at));
         if expired > 0 {
-            self.note_evicted(guards, EvictReason::Expired, expired);
+            self.emit_evicted(guards, EvictReason::Expired, expired);
         }
         match found {
-            Ok((Kept { answer, took, .. }, stored_at)) => {
+            Ok((CachedAnswer { answer, took, .. }, stored_at)) => {
                 let kind = EventKind::CacheHit {
                     age: now.since(stored_at),
                     saved: answer.usage,
@@ -196,7 +201,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     text: answer.shown.clone(),
                 };
                 self.observer.emit(Some(*call), kind);
-                Some(self.end_at_once(pending, Ok(answer)))
+                Some(self.end_immediately(pending, Ok(answer)))
             }
             Err(reason) => {
                 let nearest = self.nearest(guards, pending, reason);
@@ -207,30 +212,30 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// The stored request most like one that was never stored itself. What is too old or was evicted is
-    /// explained by that alone.
+    /// The stored request most similar to one that was never stored. Expired and evicted ones need no other
+    /// explanation.
     fn nearest(&self, guards: &Guards, pending: &Pending, reason: MissReason) -> Option<Box<NearMiss>> {
         match reason {
             MissReason::NeverSeen | MissReason::Collision => {}
             MissReason::Expired | MissReason::Evicted => return None,
         }
-        let (stored, Kept { call, .. }) = guards.cache.nearest(&pending.key)?;
+        let (stored, CachedAnswer { call, .. }) = guards.cache.nearest(&pending.key)?;
         let difference = near_miss::diff(&pending.key, stored)?;
-        let veiled = |diff: FieldDiff| FieldDiff {
-            field: self.transport.veiled(diff.field),
+        let redacted = |diff: FieldDiff| FieldDiff {
+            field: self.transport.redact(diff.field),
             how: diff.how,
-            here: self.transport.veiled(diff.here),
-            stored: self.transport.veiled(diff.stored),
+            here: self.transport.redact(diff.here),
+            stored: self.transport.redact(diff.stored),
         };
         Some(Box::new(NearMiss {
             source: *call,
-            prompt: self.transport.veiled(difference.prompt),
-            differs: difference.differs.into_iter().map(veiled).collect(),
+            prompt: self.transport.redact(difference.prompt),
+            differs: difference.differs.into_iter().map(redacted).collect(),
             fields: difference.fields,
         }))
     }
 
-    /// Joins the flight of an identical call, or registers a new one that has yet to take off.
+    /// Joins the flight of an identical call, or registers a new flight that is yet to be spawned.
     pub(super) fn share(self: &Arc<Self>, guards: &mut Guards, pending: &Pending) -> Shared {
         let Pending { call, context, .. } = pending;
         let subscriber = Subscriber {
@@ -242,7 +247,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let sharing = guards.policy.flight.enabled;
         let flight_key = match &context.idempotency_key {
             Some(idempotency_key) => FlightKey::Keyed(context.user.to_string(), idempotency_key.clone()),
-            // a fresh answer is not one that another call asked for earlier
+            // a fresh answer must not come from a request that was sent earlier
             None if sharing && pending.repeatable && !context.fresh => {
                 FlightKey::Content(pending.key.clone())
             }
@@ -260,7 +265,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             self.observer.emit(Some(*call), kind);
             drop(log);
             flight.changed.notify_one();
-            return Shared::Joined(CallStream::flying(
+            return Shared::Joined(CallStream::running(
                 *call,
                 Arc::clone(flight),
                 Arc::clone(self) as Arc<_>,
@@ -284,21 +289,21 @@ impl<T: Transport, O: Observer> Core<T, O> {
         Shared::Started(flight)
     }
 
-    /// Sends a new flight on its way.
-    pub(super) fn take_off(
+    /// Spawns the task of a new flight.
+    pub(super) fn spawn_flight(
         self: &Arc<Self>,
         request: &ChatRequest,
         pending: Pending,
         flight: Arc<Flight>,
     ) -> CallStream {
-        let asked = self.asked(request, &pending.context);
+        let semantic = self.semantic_prompt(request, &pending.context);
         let Pending {
             call,
             context,
             repeatable,
             ..
         } = pending;
-        let errand = Errand {
+        let upstream_request = UpstreamRequest {
             prompt_tokens: context.tokens_of(request),
             answer_limit: request.token_limit(),
             model: request.model_name().map(str::to_owned),
@@ -307,13 +312,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
             user: context.user,
             client_key: context.idempotency_key,
             storable: repeatable,
-            asked,
+            semantic,
         };
-        // the flight is a task of its own: it outlives the caller that started it
+        // a task of its own: it outlives the caller that started it
         let core = Arc::clone(self);
-        let carried = Arc::clone(&flight);
+        let supervised = Arc::clone(&flight);
         self.env
-            .spawn(async move { core.supervise(&carried, &errand).await });
-        CallStream::flying(call, flight, Arc::clone(self) as Arc<_>)
+            .spawn(async move { core.supervise(&supervised, &upstream_request).await });
+        CallStream::running(call, flight, Arc::clone(self) as Arc<_>)
     }
 }

@@ -1,7 +1,7 @@
-//! Asking an upstream how it is, without making a call.
+//! Health probe of an upstream, without a call.
 //!
-//! `/health` tells loading from ready where it exists (llama-server); `/v1/models` tells whether the key is
-//! right and which models there are. With a key, `/health` alone proves nothing: it is open.
+//! `/v1/models` checks the key and lists the models; a 503 there distinguishes loading from ready (llama-server).
+//! `/health` is the fallback where there is no model list: it needs no key, so it does not prove that the key is right.
 
 use std::time::Duration;
 
@@ -14,43 +14,43 @@ use crate::openai::ApiError;
 use crate::policy::classify::{Upstream, classify, redact};
 use crate::text::SafeText;
 
-/// A probe gives up after this: a busy llama-server can take seconds to answer `/health`.
+/// Time limit of a probe: a busy llama-server can take seconds to answer `/health`.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 impl HttpTransport {
-    /// Asks the upstream how it is. Never fails: trouble is an answer too.
+    /// Probes the upstream, at most 5 s per request. Failures are returned as [`UpstreamHealth::Trouble`].
     pub async fn probe(&self) -> UpstreamHealth {
         let host = self.info().host;
         let trouble = |message: String| UpstreamHealth::Trouble {
-            message: self.veiled(SafeText::new(&redact(&message))),
+            message: self.redact(SafeText::new(&redact(&message))),
         };
         match self.get("models", TIMEOUT).await {
             Err(error) => trouble(self.unreachable(&error)),
             Ok((200, body)) => match model_names(&body) {
                 Some(models) => UpstreamHealth::Ready {
-                    models: models.into_iter().map(|model| self.veiled(model)).collect(),
+                    models: models.into_iter().map(|model| self.redact(model)).collect(),
                 },
                 None => trouble(format!(
-                    "{host} answers, but not as an OpenAI-compatible API: no model list at /v1/models"
+                    "{host} answers, but is not an OpenAI-compatible API: no model list at /v1/models"
                 )),
             },
             Ok((503, body)) if is_loading(&body) => UpstreamHealth::Loading,
             Ok((401 | 403, _)) => trouble(match self.key_name() {
-                Some(name) => format!("{host} refuses the key in {name}"),
-                None => format!("{host} asks for a key: put it into SEAWALL_API_KEY"),
+                Some(name) => format!("{host} rejects the key in {name}"),
+                None => format!("{host} requires a key: set SEAWALL_API_KEY"),
             }),
-            // llama-cpp-python and some gateways have no model list but do have a health page
+            // llama-cpp-python and some gateways have a health page but no model list
             Ok((404, _)) => match self.get("/health", TIMEOUT).await {
                 Ok((200, _)) => UpstreamHealth::Ready { models: Vec::new() },
                 _ => trouble(format!(
-                    "{host} has neither {} nor /health: is the URL that of an API?",
+                    "{host} has neither {} nor /health: check the base URL",
                     self.models_path()
                 )),
             },
             Ok((status, body)) => {
                 let said = ApiError::parse(&body).map(|error| format!(": {}", error.message));
                 trouble(format!(
-                    "{host} answered {status} to /v1/models{}",
+                    "{host} returned {status} for /v1/models{}",
                     said.unwrap_or_default()
                 ))
             }
@@ -59,7 +59,7 @@ impl HttpTransport {
 }
 
 impl HttpTransport {
-    /// Why nothing came, in the words of a call that fails so.
+    /// The message of a failed request, as for a call that fails in the same way.
     fn unreachable(&self, error: &SendError) -> String {
         let info = self.info();
         let upstream = Upstream {
@@ -68,20 +68,20 @@ impl HttpTransport {
             key_name: None,
         };
         let message = classify(&upstream, &observed_send(error)).message;
-        // a server that speaks plain HTTP waits for the rest of what it takes for a request, or answers in HTTP
+        // a plain HTTP server takes the handshake for an incomplete request and waits, or answers in HTTP
         let no_tls = matches!(
             error.kind,
             SendErrorKind::ConnectTimeout | SendErrorKind::TlsConfig | SendErrorKind::TlsHandshake
         );
         if no_tls && self.is_tls() {
-            format!("{message}; if it speaks no TLS, write http:// instead of https://")
+            format!("{message}; for a server without TLS use http://")
         } else {
             message.to_string()
         }
     }
 }
 
-/// Whether a 503 says that a model is being loaded.
+/// Returns true if a 503 says that a model is loading.
 fn is_loading(body: &[u8]) -> bool {
     ApiError::parse(body).is_some_and(|error| error.message.to_lowercase().contains("loading"))
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn model_lists_are_told_from_other_json() {
+    fn reads_model_lists_only() {
         let names = model_names(br#"{"data":[{"id":"a"},{"id":"b\u001b[31m"},{}]}"#);
         assert_eq!(names, Some(vec!["a".into(), "b\u{1b}[31m".into()]));
         assert_eq!(model_names(b"{}"), None);

@@ -4,17 +4,16 @@
 //! embed (with a time limit) -> search (under the index's lock) -> choose (no lock) -> serve (under the guards' lock)
 //! ```
 //!
-//! What is chosen was looked at without a lock, so `serve` looks again at everything that can have changed: the
-//! mode, the threshold, whether the answer is still there, whether anybody is left to hear it. The decision, its
-//! event and the ends of all calls are then one step.
+//! Candidates are chosen without a lock, so `serve` checks again whatever can have changed: the mode, the
+//! threshold, the stored answer, the callers. The decision, its event and the ends of all calls are then one step.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::answer::Answer;
-use super::completion::Landing;
+use super::completion::Completion;
 use super::flight::Flight;
-use super::guards::{Guards, Kept};
+use super::guards::{CachedAnswer, Guards};
 use super::sync::MutexGuard;
 use super::transport::Transport;
 use super::{CallContext, Core};
@@ -30,25 +29,25 @@ use crate::settings::SemanticMode;
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
-/// Characters of a stored prompt that are told.
+/// Characters of a stored prompt that are emitted.
 const EXCERPT: usize = 400;
-/// Searches of one lookup: each but the last has removed entries whose answers had gone.
+/// Most searches of one lookup. Each but the last removed entries without a stored answer.
 const MAX_SEARCHES: u32 = 8;
 
-/// What is compared of a request.
-pub(super) enum Asked {
-    /// Nothing: see [`RequestKey::without_prompt`].
+/// The prompt of a request, as the semantic cache compares it.
+pub(super) enum SemanticPrompt {
+    /// Not comparable: see [`RequestKey::without_prompt`].
     Ineligible,
-    /// The prompt, with those of the same partition.
-    Prompt { partition: RequestKey, text: String },
+    /// The text, compared with others of the same partition.
+    Text { partition: RequestKey, text: String },
 }
 
-/// What a lookup that served nothing leaves for the landing.
-pub(super) struct Meaning {
+/// An embedded prompt whose lookup served nothing; its answer is indexed under it.
+pub(super) struct EmbeddedPrompt {
     partition: RequestKey,
     vector: Vec<f32>,
     sketch: Sketch,
-    /// What shadow mode would have served.
+    /// The answer that shadow mode would have served.
     pub(super) shadow: Option<Shadow>,
 }
 
@@ -58,34 +57,33 @@ pub(super) struct Shadow {
     answer: Arc<Answer>,
 }
 
-/// What came of a lookup.
-pub(super) enum Looked {
-    /// The flight came down with a stored answer.
+/// The result of a lookup.
+pub(super) enum SemanticOutcome {
+    /// The flight was completed by a stored answer.
     Served,
-    /// It goes on.
-    On(Option<Box<Meaning>>),
+    /// The flight goes on to the upstream.
+    Missed(Option<Box<EmbeddedPrompt>>),
 }
 
-/// A stored answer that was near, as it was when it was looked at.
+/// A similar stored prompt, as it was when it was read.
 struct Candidate {
     near: Near,
     key: RequestKey,
-    kept: Kept,
+    stored: CachedAnswer,
     threshold: f64,
 }
 
-/// What was chosen of the nearest.
-enum Chosen {
+/// The result of going through the candidates.
+enum Choice {
     Served,
     /// In shadow mode.
     Shadowed(Shadow),
-    /// None may be served, and why.
     None(SemanticMiss, Option<Box<NearestPrompt>>),
-    /// It was switched off meanwhile.
+    /// The semantic cache was switched off meanwhile.
     Off,
 }
 
-/// Why nothing is served.
+/// A lookup that serves nothing.
 struct Miss {
     reason: SemanticMiss,
     nearest: Option<Box<NearestPrompt>>,
@@ -94,8 +92,8 @@ struct Miss {
 }
 
 impl Miss {
-    /// One before anything was compared.
-    fn of(reason: SemanticMiss, detail: Option<String>) -> Self {
+    /// A miss before anything was compared.
+    fn early(reason: SemanticMiss, detail: Option<String>) -> Self {
         Self {
             reason,
             nearest: None,
@@ -106,25 +104,28 @@ impl Miss {
 }
 
 /// A lookup under way.
-struct Quest<'a> {
+struct SemanticLookup<'a> {
     flight: &'a Flight,
     text: &'a str,
-    began: Timestamp,
-    /// The least threshold, and whether guards are asked, as they were when it began.
+    started_at: Timestamp,
+    /// Threshold and use of guards, as they were when the lookup started_at.
     threshold: f64,
     guards: bool,
 }
 
 impl<T: Transport, O: Observer> Core<T, O> {
-    /// The index. Taken before the guards where both are: see [`Core`].
+    /// Locks the index: before the guards, where both are taken. See [`Core`].
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {
-        // like the policies, a plain state machine
+        // a plain state machine, like the policies
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the semantic cache compares of a request; nothing where it is not asked, which is whenever it is off
-    /// and whenever the exact cache is not asked.
-    pub(super) fn asked(&self, request: &ChatRequest, context: &CallContext) -> Option<Asked> {
+    /// The prompt to compare; `None` if the semantic cache is off or the exact cache may not be used.
+    pub(super) fn semantic_prompt(
+        &self,
+        request: &ChatRequest,
+        context: &CallContext,
+    ) -> Option<SemanticPrompt> {
         let policy = Arc::clone(&self.lock().policy);
         let allowed =
             admission::lookup_allowed(&policy.cache, request, context.cacheable, context.fresh).is_ok();
@@ -132,39 +133,40 @@ impl<T: Transport, O: Observer> Core<T, O> {
             return None;
         }
         let info = self.transport.info();
-        let around = RequestKey::without_prompt(&self.scope(&context.user, &info), request);
-        Some(
-            around.map_or(Asked::Ineligible, |(partition, text)| Asked::Prompt {
-                partition,
-                text,
-            }),
-        )
+        let parts = RequestKey::without_prompt(&self.scope(&context.user, &info), request);
+        Some(parts.map_or(SemanticPrompt::Ineligible, |(partition, text)| {
+            SemanticPrompt::Text { partition, text }
+        }))
     }
 
-    /// Looks for the answer to a prompt that means the same, and ends the flight with it if one may be served.
-    pub(super) async fn look_for_meaning(&self, flight: &Flight, asked: &Asked) -> Looked {
-        let began = self.env.clock.now();
-        let Asked::Prompt { partition, text } = asked else {
-            self.missed(flight, began, Miss::of(SemanticMiss::Ineligible, None));
-            return Looked::On(None);
+    /// Looks for the answer to a similar prompt, and completes the flight with it if it may be served.
+    pub(super) async fn semantic_lookup(&self, flight: &Flight, prompt: &SemanticPrompt) -> SemanticOutcome {
+        let started_at = self.env.clock.now();
+        let SemanticPrompt::Text { partition, text } = prompt else {
+            self.emit_miss(flight, started_at, Miss::early(SemanticMiss::Ineligible, None));
+            return SemanticOutcome::Missed(None);
         };
         let mut vector = match self.embed(text).await {
             Ok(vector) => vector,
             Err((reason, detail)) => {
-                self.missed(flight, began, Miss::of(reason, Some(detail)));
-                return Looked::On(None);
+                self.emit_miss(flight, started_at, Miss::early(reason, Some(detail)));
+                return SemanticOutcome::Missed(None);
             }
         };
         if !normalise(&mut vector) {
-            let detail = "the embedder finds nothing in this prompt to compare".to_owned();
-            self.missed(flight, began, Miss::of(SemanticMiss::Ineligible, Some(detail)));
-            return Looked::On(None);
+            let detail = "the embedding of this prompt is all zero".to_owned();
+            self.emit_miss(
+                flight,
+                started_at,
+                Miss::early(SemanticMiss::Ineligible, Some(detail)),
+            );
+            return SemanticOutcome::Missed(None);
         }
         let policy = Arc::clone(&self.lock().policy);
-        let quest = Quest {
+        let lookup = SemanticLookup {
             flight,
             text,
-            began,
+            started_at,
             threshold: policy.semantic.least(),
             guards: policy.semantic.guards,
         };
@@ -174,7 +176,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             searches += 1;
             let found = self.index().search(partition, &vector, &sketch);
             let mut gone = Vec::new();
-            let chosen = self.choose(&quest, &found, &mut gone).await;
+            let chosen = self.choose(&lookup, &found, &mut gone).await;
             if !gone.is_empty() {
                 let mut index = self.index();
                 for version in &gone {
@@ -182,23 +184,23 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 }
             }
             match chosen {
-                Chosen::Served => return Looked::Served,
-                Chosen::Off => return Looked::On(None),
-                Chosen::Shadowed(shadow) => break Some(shadow),
-                // some that were near have gone: others may have stood behind them
-                Chosen::None(..) if !gone.is_empty() && searches < MAX_SEARCHES => {}
-                Chosen::None(reason, nearest) => {
+                Choice::Served => return SemanticOutcome::Served,
+                Choice::Off => return SemanticOutcome::Missed(None),
+                Choice::Shadowed(shadow) => break Some(shadow),
+                // some candidates are gone: search for those behind them
+                Choice::None(..) if !gone.is_empty() && searches < MAX_SEARCHES => {}
+                Choice::None(reason, nearest) => {
                     let miss = Miss {
                         compared: found.compared,
                         nearest,
-                        ..Miss::of(reason, None)
+                        ..Miss::early(reason, None)
                     };
-                    self.missed(flight, began, miss);
+                    self.emit_miss(flight, started_at, miss);
                     break None;
                 }
             }
         };
-        Looked::On(Some(Box::new(Meaning {
+        SemanticOutcome::Missed(Some(Box::new(EmbeddedPrompt {
             partition: partition.clone(),
             vector,
             sketch,
@@ -206,27 +208,27 @@ impl<T: Transport, O: Observer> Core<T, O> {
         })))
     }
 
-    /// The embedding of a prompt, within its time limit; nothing while the embedder is held off.
+    /// Embeds a prompt within `semantic.timeout`. Fails at once while the embedder is held off.
     async fn embed(&self, text: &str) -> Result<Vec<f32>, (SemanticMiss, String)> {
-        let (embedder, limit, asked) = {
+        let (embedder, limit, held_off) = {
             let guards = self.lock();
-            let asked = guards.hold_off.ask(self.env.clock.now());
+            let held_off = guards.hold_off.ask(self.env.clock.now());
             (
                 Arc::clone(&guards.embedder),
                 guards.policy.semantic.timeout,
-                asked,
+                held_off,
             )
         };
-        if let Err(until) = asked {
+        if let Err(until) = held_off {
             let wait = self.env.clock.now().until(until).as_secs_f64();
-            let detail = format!("it failed three times in a row, and is asked again in {wait:.1}s");
+            let detail = format!("off after three failures in a row; next try in {wait:.1}s");
             return Err((SemanticMiss::Failed, detail));
         }
         let embedded = tokio::select! {
             biased;
             embedded = embedder.embed(text) => match embedded {
                 Ok(vector) if vector.iter().all(|x| x.is_finite()) && !vector.is_empty() => Ok(vector),
-                Ok(_) => Err((SemanticMiss::Failed, "its embedding is no list of numbers".to_owned())),
+                Ok(_) => Err((SemanticMiss::Failed, "the embedding is empty or not finite".to_owned())),
                 Err(EmbedError { message }) => Err((SemanticMiss::Failed, message)),
             },
             () = self.env.clock.sleep(limit) => {
@@ -241,117 +243,119 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let name = embedder.name();
         let text = match (turn, &embedded) {
             (Some(Turn::HeldOff { hold }), Err((_, detail))) => format!(
-                "the embedder {name} failed three times in a row ({detail}): it is asked once in {}s from now on, the semantic cache misses meanwhile",
+                "embedder {name} failed three times in a row ({detail}): semantic cache off, retrying every {}s",
                 hold.as_secs()
             ),
-            (Some(Turn::Back), _) => format!("the embedder {name} answers again"),
+            (Some(Turn::Back), _) => format!("embedder {name} answers again: semantic cache on"),
             _ => return embedded,
         };
-        let text = self.transport.veiled(SafeText::excerpt(&text, EXCERPT));
+        let text = self.transport.redact(SafeText::excerpt(&text, EXCERPT));
         self.observer.emit(None, EventKind::Noticed { text });
         drop(guards);
         embedded
     }
 
-    /// Goes through the nearest, nearest first, and serves the first that may be served. `gone` gets those whose
-    /// answers are no longer there.
-    async fn choose(&self, quest: &Quest<'_>, found: &Found, gone: &mut Vec<u64>) -> Chosen {
+    /// Goes through the candidates, nearest first, and serves the first that may be served. `gone` collects those
+    /// whose answers are no longer stored.
+    async fn choose(&self, lookup: &SemanticLookup<'_>, found: &Found, gone: &mut Vec<u64>) -> Choice {
         let mut below = None;
         let mut refused = None;
         let mut refusals = 0;
         for near in &found.nearest {
-            let Some(candidate) = self.candidate(*near, quest.threshold) else {
+            let Some(candidate) = self.candidate(*near, lookup.threshold) else {
                 gone.push(near.version);
                 continue;
             };
             if near.similarity < candidate.threshold {
-                below.get_or_insert_with(|| Box::new(self.told(&candidate, None)));
-                if near.similarity < quest.threshold {
+                below.get_or_insert_with(|| Box::new(self.nearest_prompt(&candidate, None)));
+                if near.similarity < lookup.threshold {
                     break;
                 }
                 continue;
             }
-            if let Some(objection) = self.objection(quest, &candidate) {
-                refused.get_or_insert_with(|| Box::new(self.told(&candidate, Some(objection))));
+            if let Some(objection) = self.objection(lookup, &candidate) {
+                refused.get_or_insert_with(|| Box::new(self.nearest_prompt(&candidate, Some(objection))));
                 refusals += 1;
                 if refusals == MAX_REFUSALS {
                     break;
                 }
                 continue;
             }
-            match self.serve(quest, found, candidate) {
-                Tried::Done(chosen) => return chosen,
-                Tried::Gone => gone.push(near.version),
-                // its task is being told, and drops this
-                Tried::Abandoned => std::future::pending().await,
+            match self.serve(lookup, found, candidate) {
+                ServeOutcome::Chosen(chosen) => return chosen,
+                ServeOutcome::Gone => gone.push(near.version),
+                // the flight is abandoned: its task drops this future
+                ServeOutcome::Abandoned => std::future::pending().await,
             }
         }
         match (refused, below) {
-            (Some(nearest), _) => Chosen::None(SemanticMiss::Refused, Some(nearest)),
-            (None, Some(nearest)) => Chosen::None(SemanticMiss::Below, Some(nearest)),
-            (None, None) => Chosen::None(SemanticMiss::Empty, None),
+            (Some(nearest), _) => Choice::None(SemanticMiss::Refused, Some(nearest)),
+            (None, Some(nearest)) => Choice::None(SemanticMiss::Below, Some(nearest)),
+            (None, None) => Choice::None(SemanticMiss::Empty, None),
         }
     }
 
-    /// The stored answer that an entry of the index stands for, if it is still there.
-    fn candidate(&self, near: Near, of_all: f64) -> Option<Candidate> {
+    /// The stored answer of an entry of the index, if it is still there. `least` is the threshold for all prompts.
+    fn candidate(&self, near: Near, least: f64) -> Option<Candidate> {
         let guards = self.lock();
         let peeked = guards.cache.peek(self.env.clock.now(), near.version)?;
         Some(Candidate {
             near,
             key: peeked.key.clone(),
-            kept: peeked.value.clone(),
-            threshold: guards.labels.threshold(peeked.key.fingerprint(), of_all),
+            stored: peeked.value.clone(),
+            threshold: guards.labels.threshold(peeked.key.fingerprint(), least),
         })
     }
 
-    fn objection(&self, quest: &Quest<'_>, candidate: &Candidate) -> Option<Objection> {
-        if !quest.guards {
+    fn objection(&self, lookup: &SemanticLookup<'_>, candidate: &Candidate) -> Option<Objection> {
+        if !lookup.guards {
             return None;
         }
         let stored = candidate.key.prompt().unwrap_or_default();
         let embedder = Arc::clone(&self.lock().embedder);
-        let mut objection = embedder.objection(quest.text, &stored)?;
-        objection.asked = self.transport.veiled(objection.asked);
-        objection.stored = self.transport.veiled(objection.stored);
+        let mut objection = embedder.objection(lookup.text, &stored)?;
+        objection.asked = self.transport.redact(objection.asked);
+        objection.stored = self.transport.redact(objection.stored);
         Some(objection)
     }
 
-    /// A candidate as it is told.
-    fn told(&self, candidate: &Candidate, objection: Option<Objection>) -> NearestPrompt {
+    /// A candidate as events show it.
+    fn nearest_prompt(&self, candidate: &Candidate, objection: Option<Objection>) -> NearestPrompt {
         let prompt = candidate.key.prompt().unwrap_or_default();
         NearestPrompt {
-            source: candidate.kept.call,
-            prompt: self.transport.veiled(SafeText::excerpt(&prompt, EXCERPT)),
+            source: candidate.stored.call,
+            prompt: self.transport.redact(SafeText::excerpt(&prompt, EXCERPT)),
             similarity: candidate.near.similarity,
             threshold: candidate.threshold,
             objection,
         }
     }
 
-    /// Serves a candidate, or tells that it would have been served, if that is still right.
-    fn serve(&self, quest: &Quest<'_>, found: &Found, mut candidate: Candidate) -> Tried {
-        let Quest { flight, began, .. } = *quest;
+    /// Serves a candidate if it may still be served; in shadow mode, emits that it would have been.
+    fn serve(&self, lookup: &SemanticLookup<'_>, found: &Found, mut candidate: Candidate) -> ServeOutcome {
+        let SemanticLookup {
+            flight, started_at, ..
+        } = *lookup;
         let mut guards = self.lock();
         let now = self.env.clock.now();
         let policy = Arc::clone(&guards.policy);
         if flight.abandoned.is_cancelled() {
-            return Tried::Abandoned;
+            return ServeOutcome::Abandoned;
         }
         if policy.semantic.mode == SemanticMode::Off || !policy.cache.enabled {
-            return Tried::Done(Chosen::Off);
+            return ServeOutcome::Chosen(Choice::Off);
         }
         let version = candidate.near.version;
         let Some(stored_at) = guards.cache.peek(now, version).map(|peeked| peeked.stored_at) else {
-            return Tried::Gone;
+            return ServeOutcome::Gone;
         };
         let request = candidate.key.fingerprint();
         candidate.threshold = guards.labels.threshold(request, policy.semantic.least());
-        let nearest = Box::new(self.told(&candidate, None));
+        let nearest = Box::new(self.nearest_prompt(&candidate, None));
         if candidate.near.similarity < candidate.threshold {
-            return Tried::Done(Chosen::None(SemanticMiss::Below, Some(nearest)));
+            return ServeOutcome::Chosen(Choice::None(SemanticMiss::Below, Some(nearest)));
         }
-        let Kept { answer, call, took } = candidate.kept;
+        let CachedAnswer { answer, call, took } = candidate.stored;
         let served = Served {
             source: call,
             request,
@@ -362,7 +366,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             guards.labels.served(owner, served);
         }
         let candidates = u32::try_from(found.compared).unwrap_or(u32::MAX);
-        let (lookup, saved) = (now.since(began), answer.usage);
+        let (lookup, saved) = (now.since(started_at), answer.usage);
         if policy.semantic.mode == SemanticMode::Shadow {
             let kind = EventKind::SemanticShadowed {
                 nearest,
@@ -370,9 +374,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 lookup,
                 saved,
             };
-            self.note(flight, kind);
+            self.emit(flight, kind);
             let source = call;
-            return Tried::Done(Chosen::Shadowed(Shadow { source, answer }));
+            return ServeOutcome::Chosen(Choice::Shadowed(Shadow { source, answer }));
         }
         guards.cache.touch(version);
         let kind = EventKind::SemanticHit {
@@ -384,14 +388,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
             saved_time: took,
             text: answer.shown.clone(),
         };
-        self.note(flight, kind);
-        self.come_down(&mut guards, flight, &Landing::Hit(answer));
-        Tried::Done(Chosen::Served)
+        self.emit(flight, kind);
+        self.end_calls(&mut guards, flight, &Completion::Hit(answer));
+        ServeOutcome::Chosen(Choice::Served)
     }
 
-    fn missed(&self, flight: &Flight, began: Timestamp, miss: Miss) {
-        let detail = { miss.detail }.map(|detail| self.transport.veiled(SafeText::excerpt(&detail, EXCERPT)));
-        let lookup: Duration = self.env.clock.now().since(began);
+    fn emit_miss(&self, flight: &Flight, started_at: Timestamp, miss: Miss) {
+        let detail = { miss.detail }.map(|detail| self.transport.redact(SafeText::excerpt(&detail, EXCERPT)));
+        let lookup: Duration = self.env.clock.now().since(started_at);
         let kind = EventKind::SemanticMissed {
             reason: miss.reason,
             nearest: miss.nearest,
@@ -399,43 +403,43 @@ impl<T: Transport, O: Observer> Core<T, O> {
             lookup,
             detail,
         };
-        self.note(flight, kind);
+        self.emit(flight, kind);
     }
 
     /// Compares the upstream's answer with the one that would have been served.
-    pub(super) fn compare(&self, flight: &Flight, shadow: &Shadow, answer: &Answer) {
+    pub(super) fn compare_shadow(&self, flight: &Flight, shadow: &Shadow, answer: &Answer) {
         let agreement = compare::agreement(&shadow.answer.text, &answer.text);
         let kind = EventKind::SemanticCompared {
             source: shadow.source,
             agreement,
             same: agreement >= compare::SAME_ANSWER,
         };
-        self.note(flight, kind);
+        self.emit(flight, kind);
     }
 
-    /// An answer was stored: its prompt can be found by meaning from now on. One that calls tools never is, and
-    /// one whose prompt was not embedded stands where an older answer to it stood.
+    /// Adds the prompt of a stored answer to the index. Answers with tool calls are never added. If the prompt was
+    /// not embedded, the answer takes the place of an older one to the same prompt.
     pub(super) fn index_answer(
         &self,
         index: &mut Index,
         guards: &Guards,
         answer: &Answer,
-        meaning: Option<&Meaning>,
+        embedded: Option<&EmbeddedPrompt>,
         stored: PutOutcome,
     ) -> Option<EventKind> {
         let servable = answer.tool_calls.is_empty() && !answer.text.is_empty();
-        match (stored.replaced, meaning) {
+        match (stored.replaced, embedded) {
             (Some(older), None) if servable => index.renew(older, stored.version),
             (Some(older), _) => drop(index.remove(older)),
             (None, _) => {}
         }
-        let meaning = meaning.filter(|_| servable && guards.policy.semantic.mode != SemanticMode::Off)?;
-        let Meaning {
+        let embedded = embedded.filter(|_| servable && guards.policy.semantic.mode != SemanticMode::Off)?;
+        let EmbeddedPrompt {
             partition,
             vector,
             sketch,
             ..
-        } = meaning;
+        } = embedded;
         index.add(stored.version, partition, vector.clone(), *sketch);
         let now = self.env.clock.now();
         index.tidy(|version| guards.cache.peek(now, version).is_some());
@@ -443,15 +447,15 @@ impl<T: Transport, O: Observer> Core<T, O> {
         Some(EventKind::SemanticStored { entries })
     }
 
-    /// Takes what a person says of a semantic hit. See [`ResilientClient::label`](super::ResilientClient::label).
+    /// See [`ResilientClient::label`](super::ResilientClient::label).
     pub(super) fn label(&self, call: CallId, good: bool) {
         let mut guards = self.lock();
         let mut policy = guards.policy.as_ref().clone();
-        let of_all = policy.semantic.least();
-        let taken = guards
+        let least = policy.semantic.least();
+        let labelled = guards
             .labels
-            .label(&mut policy.semantic.labels, of_all, call, good);
-        let Labelled { served, threshold } = match taken {
+            .label(&mut policy.semantic.labels, least, call, good);
+        let Labelled { served, threshold } = match labelled {
             Ok(labelled) => labelled,
             Err(reason) => {
                 let text = SafeText::from(format!("call {call} was not labelled: {reason}"));
@@ -471,16 +475,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         self.observer.emit(Some(call), kind);
         if removed {
-            self.note_evicted(&guards, EvictReason::Labelled, 1);
+            self.emit_evicted(&guards, EvictReason::Labelled, 1);
         }
     }
 }
 
-/// What came of trying to serve a candidate.
-enum Tried {
-    Done(Chosen),
-    /// Its answer is no longer there.
+/// The result of serving a candidate.
+enum ServeOutcome {
+    Chosen(Choice),
+    /// Its answer is no longer stored.
     Gone,
-    /// Nobody is left to be served.
+    /// No caller is left.
     Abandoned,
 }

@@ -3,9 +3,9 @@
 //! After the WHATWG HTML standard, section 9.2: lines end in CRLF, LF or CR; `:` begins a comment; one
 //! space after the colon is dropped; `data` lines join with LF; a blank line dispatches; an event without
 //! data does not dispatch; an unfinished event at the end of the input is discarded. Beyond the standard:
-//! bounds on a line and an event, and comments are reported, because a ping is a sign of life.
+//! bounds on a line and an event, and comments are reported, because a ping proves that the server lives.
 //!
-//! Written here rather than taken from `eventsource-stream`: that crate hides comments and has no bounds.
+//! Not `eventsource-stream`, because that crate hides comments and has no bounds.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ const MAX_LINE: usize = 1 << 20;
 /// Longest event, in bytes.
 const MAX_EVENT: usize = 4 << 20;
 
-/// What the decoder found.
+/// A decoded item of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SseItem {
     /// A dispatched event.
@@ -24,19 +24,19 @@ pub enum SseItem {
         /// The `data` lines, joined with LF.
         data: String,
     },
-    /// A comment line: a ping.
+    /// A comment line, as servers send for keep-alive.
     Comment,
 }
 
-/// A line or an event longer than allowed.
+/// The error of a line longer than 1 MiB or an event longer than 4 MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("server-sent event longer than {limit} bytes")]
 pub struct SseTooLong {
-    /// The bound it broke.
+    /// The exceeded bound, in bytes.
     pub limit: usize,
 }
 
-/// Decodes a byte stream. Feed it with [`SseDecoder::push`].
+/// An incremental decoder of server-sent events. Feed it with [`SseDecoder::push`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -47,7 +47,7 @@ pub struct SseDecoder {
     name: String,
     data: String,
     has_data: bool,
-    /// A CR ended the last line: an LF right after it belongs to it.
+    /// A CR ended the last line; an LF right after it belongs to the same line end.
     after_cr: bool,
     /// The first line may begin with a byte order mark.
     past_first_line: bool,
@@ -55,7 +55,10 @@ pub struct SseDecoder {
 }
 
 impl SseDecoder {
-    /// Decodes `bytes` and appends what they complete to `items`.
+    /// Decodes `bytes` and appends the completed items to `items`.
+    ///
+    /// # Errors
+    /// If a line or an event exceeds its bound. The decoder cannot be used after that.
     pub fn push(&mut self, bytes: &[u8], items: &mut Vec<SseItem>) -> Result<(), SseTooLong> {
         let mut rest = bytes;
         while let Some(&first) = rest.first() {
@@ -75,7 +78,7 @@ impl SseDecoder {
             self.after_cr = *terminator == b'\r';
             rest = after;
             if self.line.is_empty() {
-                // nearly every line comes in one piece
+                // the common case: no copy
                 self.end_line(part, items)?;
             } else {
                 let mut line = std::mem::take(&mut self.line);
@@ -86,7 +89,7 @@ impl SseDecoder {
         Ok(())
     }
 
-    /// Whether any line so far was not valid UTF-8.
+    /// Returns true if any line so far was not valid UTF-8. Invalid bytes are replaced by U+FFFD.
     pub fn saw_bad_text(&self) -> bool {
         self.bad_text
     }
@@ -97,7 +100,7 @@ impl SseDecoder {
             _ => raw,
         };
         self.past_first_line = true;
-        // the strict reading is several times as fast as the lenient one
+        // strict decoding is several times as fast as lossy decoding
         let line = std::str::from_utf8(raw).map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed);
         self.bad_text |= matches!(line, Cow::Owned(_));
         if line.is_empty() {
@@ -119,7 +122,7 @@ impl SseDecoder {
                 self.has_data = true;
                 self.data.push_str(value);
             }
-            // `id` and `retry` steer a browser's reconnection, which a POST does not have
+            // `id` and `retry` control a browser's reconnection, which a POST does not have
             _ => {}
         }
         Ok(())
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_by_example() {
+    fn decodes_the_examples_of_the_standard() {
         assert_eq!(decode(&[b"data: a\ndata:b\ndata:  c\n\n"]), [message("a\nb\n c")]);
         assert_eq!(
             decode(&[b"\xef\xbb\xbfdata: a\r\rdata: b\r\n\r\n"]),
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_text_is_replaced_and_flagged() {
+    fn invalid_utf8_is_replaced_and_flagged() {
         let mut decoder = SseDecoder::default();
         let mut items = Vec::new();
         decoder.push(b"data: a\xffb\n\n", &mut items).unwrap();
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_refused() {
+    fn rejects_a_line_that_exceeds_the_bound() {
         let mut decoder = SseDecoder::default();
         let mut items = Vec::new();
         let long = vec![b'x'; MAX_LINE + 1];
@@ -199,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_a_stream_gives_the_same_events() {
+    fn every_split_of_a_stream_gives_the_same_events() {
         let stream =
             "\u{feff}data: {\"a\":\"é漢🌊\"}\r\n\r\n:ping\r\rdata: b\ndata: c\n\nevent: e\ndata: [DONE]\n\n";
         let bytes = stream.as_bytes();
@@ -207,14 +210,14 @@ mod tests {
         for first in 0..=bytes.len() {
             for second in first..=bytes.len() {
                 let parts = [&bytes[..first], &bytes[first..second], &bytes[second..]];
-                assert_eq!(decode(&parts), whole, "cut at {first} and {second}");
+                assert_eq!(decode(&parts), whole, "split at {first} and {second}");
             }
         }
     }
 
     proptest! {
         #[test]
-        fn any_bytes_in_any_cut(bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b':'), Just(b'd'), any::<u8>()], 0..200)) {
+        fn any_split_of_any_bytes_gives_the_same_events(bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b':'), Just(b'd'), any::<u8>()], 0..200)) {
             let whole = decode(&[&bytes]);
             let single: Vec<&[u8]> = bytes.chunks(1).collect();
             prop_assert_eq!(decode(&single), whole);

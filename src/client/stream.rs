@@ -1,4 +1,4 @@
-//! What a caller holds: the answer as it comes, or whole.
+//! The caller's handle of a call.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,31 +8,30 @@ use super::answer::{Answer, CallError, Chunk};
 use super::flight::{Flight, FlightEnd};
 use crate::event::CallId;
 
-/// Takes note that a caller left before the end.
-pub(super) trait Departures: Send + Sync {
-    /// The call is cancelled; the flight goes on for those who stay.
+/// Cancellation of a call by its caller.
+pub(super) trait Unsubscribe: Send + Sync {
+    /// Cancels the call. Its flight continues for the other subscribers.
     fn leave(&self, call: CallId, flight: &Flight);
 }
 
-/// A running call. Read it chunk by chunk with [`CallStream::next`], or whole with [`CallStream::finish`].
-/// Dropping it before its end cancels the call.
+/// The handle of a call. Read the answer by chunks with [`CallStream::next`], or as a whole with
+/// [`CallStream::finish`]. Dropping it before the end cancels the call.
 pub struct CallStream {
     call: CallId,
     source: Source,
 }
 
 enum Source {
-    /// Over already: from the cache, replayed, or turned away at once.
-    Over {
+    /// Ended at once: from the cache, replayed, or rejected.
+    Ended {
         chunks: VecDeque<Chunk>,
         end: Arc<FlightEnd>,
     },
-    /// In the air.
-    Flying {
+    Running {
         flight: Arc<Flight>,
         read: usize,
         end: Option<Arc<FlightEnd>>,
-        departures: Arc<dyn Departures>,
+        unsubscribe: Arc<dyn Unsubscribe>,
     },
 }
 
@@ -45,61 +44,65 @@ impl fmt::Debug for CallStream {
 }
 
 impl CallStream {
-    pub(super) fn over(call: CallId, end: FlightEnd) -> Self {
+    pub(super) fn ended(call: CallId, end: FlightEnd) -> Self {
         let chunks = end.as_ref().map(Answer::to_chunks).unwrap_or_default();
         Self {
             call,
-            source: Source::Over {
+            source: Source::Ended {
                 chunks: chunks.into(),
                 end: Arc::new(end),
             },
         }
     }
 
-    pub(super) fn flying(call: CallId, flight: Arc<Flight>, departures: Arc<dyn Departures>) -> Self {
+    pub(super) fn running(call: CallId, flight: Arc<Flight>, unsubscribe: Arc<dyn Unsubscribe>) -> Self {
         Self {
             call,
-            source: Source::Flying {
+            source: Source::Running {
                 flight,
                 read: 0,
                 end: None,
-                departures,
+                unsubscribe,
             },
         }
     }
 
-    /// The number of the call.
+    /// The id of the call.
     pub fn call(&self) -> CallId {
         self.call
     }
 
-    /// The next piece of the answer; nothing when the call is over. Cancel-safe.
+    /// Waits for the next chunk; returns `None` once the call has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<Chunk> {
         match &mut self.source {
-            Source::Over { chunks, .. } => chunks.pop_front(),
-            Source::Flying { end: Some(_), .. } => None,
-            Source::Flying {
+            Source::Ended { chunks, .. } => chunks.pop_front(),
+            Source::Running { end: Some(_), .. } => None,
+            Source::Running {
                 flight, read, end, ..
             } => match flight.next(self.call, *read).await {
                 Ok(chunk) => {
                     *read += 1;
                     Some(chunk)
                 }
-                Err(told) => {
-                    *end = Some(told);
+                Err(ended) => {
+                    *end = Some(ended);
                     None
                 }
             },
         }
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the call.
+    ///
+    /// # Errors
+    /// If there is no complete answer: the upstream failed, the deadline passed, or a guard rejected the call. The
+    /// error keeps the text that was delivered.
     pub async fn finish(mut self) -> Result<Answer, CallError> {
         let end = match &mut self.source {
-            Source::Over { end, .. } | Source::Flying { end: Some(end), .. } => Arc::clone(end),
-            Source::Flying { flight, end, .. } => {
-                let told = flight.end(self.call).await;
-                Arc::clone(end.insert(told))
+            Source::Ended { end, .. } | Source::Running { end: Some(end), .. } => Arc::clone(end),
+            Source::Running { flight, end, .. } => {
+                let ended = flight.end(self.call).await;
+                Arc::clone(end.insert(ended))
             }
         };
         end.as_ref().clone()
@@ -108,14 +111,14 @@ impl CallStream {
 
 impl Drop for CallStream {
     fn drop(&mut self) {
-        if let Source::Flying {
+        if let Source::Running {
             flight,
             end: None,
-            departures,
+            unsubscribe,
             ..
         } = &self.source
         {
-            departures.leave(self.call, flight);
+            unsubscribe.leave(self.call, flight);
         }
     }
 }

@@ -1,8 +1,7 @@
-//! The client's locks and tasks: the standard library's and tokio's, and nothing else where the crate is used.
+//! The client's locks and tasks: those of the standard library and tokio.
 //!
-//! In the crate's own tests they can also be shuttle's. There every lock and every await is a place where
-//! another thread may be let in, and the scheduler that decides it can be told to try thousands of ways: see
-//! `tests/schedules.rs`.
+//! In the crate's own tests they can also be shuttle's. There every lock and every await may switch to another
+//! thread, and the scheduler explores thousands of such schedules: see `tests/schedules.rs`.
 
 #[cfg(not(test))]
 pub(super) use std::sync::{Mutex, MutexGuard};
@@ -14,7 +13,7 @@ use std::future::Future;
 
 use tokio_util::task::TaskTracker;
 
-/// Starts a task that `tasks` counts until it has ended.
+/// Spawns a task that `tasks` counts until it has ended.
 pub(super) fn spawn(tasks: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {
     #[cfg(test)]
     if explored::is_explored() {
@@ -38,12 +37,12 @@ mod explored {
         static EXPLORED: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Whether shuttle decides here who runs next.
+    /// Returns true if shuttle schedules this thread.
     pub(super) fn is_explored() -> bool {
         EXPLORED.get()
     }
 
-    /// While it lives, the locks that are made and the tasks that are started on this thread are shuttle's.
+    /// While it lives, locks and tasks that this thread creates are shuttle's.
     pub(in crate::client) struct Exploration(());
 
     impl Exploration {
@@ -59,8 +58,8 @@ mod explored {
         }
     }
 
-    /// A lock of the standard library. Where schedules are explored it has a gate, at which threads wait their
-    /// turn: the lock itself is always free there.
+    /// A lock of the standard library. Where schedules are explored, threads wait at a gate in front of it, so the
+    /// lock itself is always free.
     #[derive(Debug)]
     pub(in crate::client) struct Mutex<T> {
         gate: Option<Gate>,
@@ -73,7 +72,7 @@ mod explored {
         way_out: AtomicBool,
     }
 
-    /// Lets others in when it is dropped: what follows an unlocked lock is often tokio's, which lets nobody in.
+    /// Switches threads when it is dropped: the code after an unlock is often tokio's, which never switches.
     struct WayOut<'a>(&'a AtomicBool);
 
     impl Drop for WayOut<'_> {
@@ -114,7 +113,7 @@ mod explored {
         }
     }
 
-    /// The lock is opened first, the gate second, and then others are let in: the order of the fields.
+    /// The order of the fields matters: unlock, open the gate, switch threads.
     pub(in crate::client) struct MutexGuard<'a, T> {
         inner: std::sync::MutexGuard<'a, T>,
         _way_in: Option<shuttle::sync::MutexGuard<'a, ()>>,

@@ -1,6 +1,6 @@
-//! The client under virtual time, between a scripted upstream and an observer that keeps everything.
+//! The client in virtual time, between a scripted upstream and an observer that records every event.
 //!
-//! Each story ends with the same checker: what is true of every session must be true of each of them.
+//! Each test ends with the checker, which verifies the invariants of every session.
 
 mod answers;
 mod breaking;

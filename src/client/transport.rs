@@ -1,7 +1,6 @@
-//! One HTTP try: no retries, no redirects, cancel by drop.
+//! One HTTP attempt: no retries, no redirects, cancelled by drop.
 //!
-//! The trait is the seam between the layers above and the wire below. [`HttpTransport`] is the real one; the
-//! simulator's in-memory player and scripted tests implement the same trait.
+//! [`HttpTransport`] sends over the network; the simulator and the scripted tests implement the same trait in memory.
 
 use std::error::Error as _;
 use std::future::Future;
@@ -17,30 +16,31 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::event::{CallId, UpstreamInfo};
+use crate::policy::classify::{may_start_at_end, redact_key};
 use crate::text::SafeText;
 
-/// One attempt, ready to be sent.
+/// The request of one attempt.
 #[derive(Clone, Debug)]
 pub struct AttemptRequest {
     /// The JSON body.
     pub body: Bytes,
     /// The call that owns the flight.
     pub call: CallId,
-    /// From 1.
+    /// The number of the attempt in its flight, from 1.
     pub attempt: u32,
     /// LLM tokens of the prompt, counted by the caller or estimated. Not sent.
     pub prompt_tokens: u64,
-    /// The same for every attempt of a call.
+    /// The idempotency key, the same for every attempt of a call.
     pub idempotency_key: String,
 }
 
-/// Response headers, and the body as it comes.
+/// Status, headers, and the body as a stream.
 pub struct Response {
     /// HTTP status.
     pub status: u16,
-    /// Headers.
+    /// Response headers.
     pub headers: HeaderMap,
-    /// The body. Ends with an error where the transport knows that it is incomplete.
+    /// The body. Its last item is an error if the transport knows that the body is incomplete.
     pub body: BodyStream,
 }
 
@@ -52,81 +52,87 @@ impl std::fmt::Debug for Response {
     }
 }
 
-/// Body bytes as they come.
+/// Body bytes as they arrive.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
 
-/// The body ended before its end.
+/// The error of a truncated body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct BodyError {
-    /// Whether the peer reset the connection, rather than closing it.
+    /// True if the peer reset the connection instead of closing it.
     pub reset: bool,
-    /// What the transport says.
+    /// The transport's own error text.
     pub detail: String,
 }
 
-/// No response came.
+/// The error of a request without a response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct SendError {
-    /// What happened.
+    /// The kind of failure, which decides phase and class.
     pub kind: SendErrorKind,
-    /// What the transport says.
+    /// The transport's own error text.
     pub detail: String,
 }
 
-/// How sending can fail.
+/// The kinds of [`SendError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendErrorKind {
-    /// Nobody listens there.
+    /// Connection refused: nothing listens at the address.
     Refused,
-    /// No way there, or the connection broke while it was made.
+    /// No route, or the connection broke while it was made.
     Unreachable,
-    /// No connection in time.
+    /// No connection within the connect timeout.
     ConnectTimeout,
-    /// The resolver does not know the name.
+    /// The host name does not exist.
     DnsUnknown,
     /// The resolver failed.
     DnsTemporary,
-    /// The certificate or protocol does not fit.
+    /// Certificate or protocol version do not fit: a retry cannot help.
     TlsConfig,
-    /// The handshake broke.
+    /// The TLS handshake broke off.
     TlsHandshake,
     /// The connection broke after the request was sent.
     Reset,
-    /// What came is not HTTP, or its framing is ambiguous.
+    /// The response is not HTTP, or its framing is ambiguous.
     Framing,
 }
 
-/// Sends one attempt.
+/// The way to one upstream, for one attempt at a time.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends the request and waits for the response headers. Dropping the future, or the body, cancels.
+    /// Sends the request and waits for the response headers. Dropping the future or the body cancels the request.
+    ///
+    /// # Errors
+    /// If no response headers arrive. A response with an error status is not an error here.
     fn send(&self, request: AttemptRequest) -> impl Future<Output = Result<Response, SendError>> + Send;
 
-    /// Where it sends to.
+    /// The upstream, for messages and cache keys.
     fn info(&self) -> UpstreamInfo;
 
-    /// A number that differs for different API keys: part of every cache key.
+    /// A number that differs between API keys, part of every cache key. Default: 0.
     fn credential_id(&self) -> u64 {
         0
     }
 
-    /// The key it sends. Without a default on purpose: who forgets it would let the key be shown where a
-    /// server echoes it.
+    /// The key that is sent. No default, because a forgotten key would be shown wherever a server echoes it.
     fn key(&self) -> Option<&ApiKey>;
 
-    /// The variable or file the key came from, for messages.
+    /// The variable or file of the key, for messages.
     fn key_name(&self) -> Option<&str> {
         self.key().map(|key| key.name.as_str())
     }
 
-    /// The text without the key, for people and files.
-    fn veiled(&self, text: SafeText) -> SafeText {
-        self.key().and_then(|key| key.hidden_in(&text)).unwrap_or(text)
+    /// The text with the key redacted. Every event, and so screen, journal and reports, holds redacted text; the
+    /// caller of the library gets what the server sent.
+    fn redact(&self, text: SafeText) -> SafeText {
+        match self.key() {
+            Some(key) => key.redact(text),
+            None => text,
+        }
     }
 }
 
-/// An API key and where it came from.
+/// An API key and its source.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
     /// The variable or file, for messages.
@@ -135,35 +141,47 @@ pub struct ApiKey {
     pub secret: SecretString,
 }
 
-/// Where and how to send.
+impl ApiKey {
+    /// The text with this key, and parts of it, redacted.
+    pub(super) fn redact(&self, text: SafeText) -> SafeText {
+        redact_key(&text, self.secret.expose_secret()).map_or(text, SafeText::from)
+    }
+
+    /// Returns true if this key may start at the end of `text`.
+    pub(super) fn may_start_at_end(&self, text: &str) -> bool {
+        may_start_at_end(text, self.secret.expose_secret())
+    }
+}
+
+/// The configuration of an [`HttpTransport`].
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
     /// The base URL, with or without `/v1`.
     pub base: Url,
     /// The model to name in messages.
     pub model: Option<String>,
-    /// The key.
+    /// The key, sent as bearer token.
     pub api_key: Option<ApiKey>,
-    /// Trusted beside what the system trusts: a private CA.
+    /// Certificates trusted besides those of the system, such as a private CA.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// To connect, TLS included.
+    /// Time limit of a connection, TLS handshake included.
     pub connect_timeout: Duration,
-    /// Whether the upstream is our own simulator: attempts carry their number, so that it can name the call
-    /// a fault hit, and the idempotency key, which others may not know.
+    /// True if the upstream is seawall's own simulator. Attempts then carry their number, by which it names the call
+    /// that a fault hit, and the idempotency key, which other servers may not know.
     pub simulated: bool,
-    /// What to show as the host, where it is not that of `base`: the simulator may stand in between.
+    /// The host to show instead of that of `base`, if the simulator stands between client and upstream.
     pub shown_host: Option<String>,
 }
 
-/// Why a transport cannot be built.
+/// The error of a transport that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportSetupError {
-    /// The key has characters that a header cannot carry.
+    /// The key has characters that an HTTP header cannot carry.
     #[error(
-        "the API key in {name} holds characters that an HTTP header cannot carry: check for a line break or a quote"
+        "the API key in {name} has characters not allowed in an HTTP header: check for a line break or a quote"
     )]
     BadKey {
-        /// The variable or file.
+        /// The variable or file of the key.
         name: String,
     },
     /// The HTTP client could not be built.
@@ -171,7 +189,7 @@ pub enum TransportSetupError {
     Client(#[from] reqwest::Error),
 }
 
-/// The real transport: HTTP/1.1 over reqwest.
+/// The transport over the network: HTTP/1.1 with reqwest.
 #[derive(Clone, Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
@@ -184,7 +202,10 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// A transport to one upstream.
+    /// Builds a transport to one upstream. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// If the key cannot be sent in a header, or a certificate of `extra_roots` cannot be read.
     pub fn new(config: &HttpConfig) -> Result<Self, TransportSetupError> {
         let base = versioned(&config.base);
         let loopback = is_loopback(&config.base);
@@ -208,12 +229,12 @@ impl HttpTransport {
         })
     }
 
-    /// Whether it speaks TLS.
+    /// Returns true if the base URL is `https`.
     pub(crate) fn is_tls(&self) -> bool {
         self.base.scheme() == "https"
     }
 
-    /// Where the list of models is looked for.
+    /// The path of the model list.
     pub(crate) fn models_path(&self) -> String {
         under(&self.base, "models").path().to_owned()
     }
@@ -249,8 +270,8 @@ impl Transport for HttpTransport {
         let response = builder.send().await.map_err(|error| send_error(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        // RFC 9112 section 6.3: it may be response splitting. The client below reads the chunks and says
-        // nothing; dropping the response closes the connection
+        // RFC 9112 section 6.3: it may be response splitting, which reqwest accepts silently. Dropping the response
+        // closes the connection
         if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
             return Err(SendError {
                 kind: SendErrorKind::Framing,
@@ -284,7 +305,7 @@ impl Transport for HttpTransport {
 pub(super) fn client_for(config: &HttpConfig) -> Result<reqwest::ClientBuilder, TransportSetupError> {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // no compression: a bomb cannot be decoded by accident, and a stream comes as it is written
+    // no compression: no bomb is decoded by accident, and a stream arrives as it is written
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some(key) = &config.api_key {
         let mut value =
@@ -304,12 +325,11 @@ pub(super) fn client_for(config: &HttpConfig) -> Result<reqwest::ClientBuilder, 
         .default_headers(headers)
         .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
         .connect_timeout(config.connect_timeout)
-        // servers close idle connections, some after 5 s: leave them before they die under a request
+        // servers close idle connections, some after 5 s: close them first, before one dies under a request
         .pool_idle_timeout(Duration::from_secs(4));
-    // llama-server has few HTTP threads and closes a kept connection at once when another one waits for a
-    // thread: a request that was sent meanwhile may have been worked on, for all anybody knows, so it
-    // costs an ambiguous retry and counts against a healthy server. Without TLS a new connection costs
-    // next to nothing. Our own simulator closes none under a request
+    // llama-server has few HTTP threads and closes a kept connection at once when another one waits for a thread. A
+    // request sent meanwhile may have been processed, so it costs an ambiguous retry and counts against a healthy
+    // server. Without TLS a new connection is cheap. The simulator closes none under a request
     let own = config.simulated || config.shown_host.is_some();
     if config.base.scheme() == "http" && !own {
         builder = builder.pool_max_idle_per_host(0);
@@ -320,19 +340,19 @@ pub(super) fn client_for(config: &HttpConfig) -> Result<reqwest::ClientBuilder, 
     Ok(builder)
 }
 
-/// A client builder with everything off that would hide an attempt or carry a key elsewhere.
+/// A client builder with everything disabled that would hide an attempt or send a key elsewhere.
 pub(crate) fn http_client() -> reqwest::ClientBuilder {
-    // a second installation is refused, and that is fine: the first one is the same
+    // a second installation fails, which is fine: the first one is the same
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder()
-        // ten redirects are followed by default, with x-api-key and the like in tow
+        // by default ten redirects are followed, with headers such as x-api-key
         .redirect(reqwest::redirect::Policy::none())
-        // it would retry protocol NACKs by itself, behind the limiter's back
+        // reqwest would retry protocol NACKs, unseen by the limiter
         .retry(reqwest::retry::never())
         .referer(false)
 }
 
-/// Whether the URL points at this machine.
+/// Returns true if the URL points at this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -342,15 +362,15 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// `host:port`, or the host alone where the port is the scheme's own.
+/// `host:port` of a URL, or the host alone if the port is the scheme's default.
 pub fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or("?");
     url.port()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// The base URL with `/v1` at its end, whether it was given so or not: a doubled one is a 404. The address of
-/// the very endpoint, as it stands in many a manual, is good too.
+/// The base URL with exactly one `/v1` at its end: a doubled one is a 404. The address of an endpoint, as many manuals
+/// give it, is accepted too.
 pub(super) fn versioned(base: &Url) -> Url {
     let mut url = base.clone();
     let path = base.path().trim_end_matches('/');
@@ -367,7 +387,7 @@ pub(super) fn versioned(base: &Url) -> Url {
     url
 }
 
-/// `base` with `path` appended; a path that begins with `/` replaces `/v1` too.
+/// `base` with `path` appended; a path that begins with `/` replaces `/v1`.
 pub(super) fn under(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     let joined = match path.strip_prefix('/') {
@@ -381,7 +401,7 @@ pub(super) fn under(base: &Url, path: &str) -> Url {
     url
 }
 
-/// The innermost causes, joined: reqwest's own text hides them.
+/// All causes, joined: reqwest's own text hides them.
 fn causes(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut source = error.source();
@@ -395,7 +415,7 @@ fn causes(error: &reqwest::Error) -> String {
     if text.is_empty() { error.to_string() } else { text }
 }
 
-/// The first I/O error among the causes.
+/// The innermost I/O error among the causes.
 fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
     let mut source = error.source();
     let mut kind = None;
@@ -465,7 +485,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_stands_once() {
+    fn the_version_is_in_the_path_once() {
         for base in [
             "http://h:1",
             "http://h:1/",
@@ -483,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_told_from_the_rest() {
+    fn recognises_loopback_hosts() {
         for (url, expected) in [
             ("http://127.0.0.1:8033", true),
             ("http://[::1]:1", true),

@@ -1,8 +1,8 @@
-//! What went wrong: one total function from what the transport saw to a [`Failure`].
+//! Classification of failures: one total function from what the transport observed to a [`Failure`].
 //!
-//! The only place that knows status codes. An error is told apart by its code, then by its type, then by its
-//! status (semantics 1.1), because the status alone lies: a 429 can mean an empty purse, and llama-server
-//! answers broken JSON with a 500.
+//! The only place that knows status codes. Code decides before type, type before status (docs/semantics.md, Failure
+//! classification), because a status alone misleads: a 429 can mean exhausted credit, and llama-server answers
+//! broken JSON with a 500.
 //!
 //! ```text
 //!  connect --> request --> headers --> body --> first content --> end
@@ -11,11 +11,9 @@
 //!                          Final
 //! ```
 //!
-//! Once content was delivered the phase is `Delivered`, whatever broke. The class is then `Interrupted`,
-//! except where it tells more than that: `Stalled`, `NoProgress`, `Oversize` and `Deadline` stay.
-//!
-//! `x-should-retry: true` turns `Final` into `Refused` here, so that "never after `Final`" holds without
-//! exception everywhere else.
+//! - Once content was delivered the phase is `Delivered`. The class is then `Interrupted`, except for `Stalled`,
+//!   `NoProgress`, `Oversize` and `Deadline`, which say more.
+//! - `x-should-retry: true` turns `Final` into `Refused`, so that no retry follows `Final` anywhere else.
 
 mod redact;
 mod verdict;
@@ -25,43 +23,43 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-pub use redact::redact;
+pub(crate) use redact::{may_start_at_end, redact, redact_key};
 
 use crate::event::{Failure, FailureClass, Phase, Sample};
 use crate::openai::ApiError;
 use crate::policy::hint::{self, HintReading};
 
-/// Whom the failed attempt talked to; named in messages.
+/// The upstream of the failed attempt, named in messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Upstream<'a> {
-    /// Host and port, as a person would write them.
+    /// Host, and port unless it is the scheme's default.
     pub host: &'a str,
-    /// The model asked for, if one was named.
+    /// The requested model, if one was named.
     pub model: Option<&'a str>,
     /// The **variable** that holds the key, if a key was sent. Never the key.
     pub key_name: Option<&'a str>,
 }
 
-/// Why there is no connection.
+/// The reasons of a missing connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectKind {
-    /// Nothing listens there.
+    /// Connection refused: nothing listens at the address.
     Refused,
     /// No route, network down, or reset while connecting.
     Unreachable,
-    /// Not within the connect timeout.
+    /// No connection within the connect timeout.
     Timeout,
-    /// The name does not exist: NXDOMAIN.
+    /// The host name does not exist: NXDOMAIN.
     DnsUnknown,
-    /// The name could not be looked up now: SERVFAIL, timeout.
+    /// The lookup failed for now: SERVFAIL, timeout.
     DnsTemporary,
-    /// The certificate or the protocol version does not fit; trying again changes nothing.
+    /// Certificate or protocol version do not fit: a retry cannot help.
     TlsConfig,
-    /// The handshake was reset or stalled.
+    /// The TLS handshake was reset or stalled.
     TlsHandshake,
 }
 
-/// How far an attempt had come when its call's deadline passed.
+/// The progress of an attempt when the deadline of its call passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Nothing of the request was sent.
@@ -74,68 +72,67 @@ pub enum Progress {
     Delivered,
 }
 
-/// What is wrong with a body under a good status.
+/// The problem of a body under a success status.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum BodyProblem<'a> {
-    /// It ended without its end: no last chunk, too few bytes, neither `finish_reason` nor `[DONE]`.
-    Cut,
+    /// The body ended early: no last chunk, too few bytes, or neither `finish_reason` nor `[DONE]`.
+    Truncated,
     /// The connection was reset.
     Reset,
-    /// No bytes for so long.
+    /// No bytes arrived for the byte-idle timeout.
     Stalled {
         /// The byte-idle timeout.
         after: Duration,
     },
-    /// Bytes, but no event with data for so long.
+    /// Bytes arrived, but no event with data for the event-idle timeout.
     NoProgress {
         /// The event-idle timeout.
         after: Duration,
     },
-    /// It does not parse, or holds no answer.
+    /// The body does not parse, or holds no answer.
     Malformed {
-        /// Where it went wrong.
+        /// The beginning of the malformed part.
         excerpt: &'a [u8],
     },
-    /// HTML or something else that no API sends.
+    /// HTML or another type that no API sends.
     NotAnApi {
-        /// What it says it is.
+        /// The `Content-Type`.
         content_type: &'a str,
-        /// How it begins.
+        /// The beginning of the body.
         excerpt: &'a [u8],
     },
-    /// Larger than the cap, decoded.
+    /// The body exceeds the limit.
     Oversize {
-        /// The cap in bytes.
+        /// The limit in bytes.
         cap: u64,
     },
     /// An error inside a 200.
     ErrorEvent {
-        /// What it says.
+        /// The error.
         error: &'a ApiError,
     },
-    /// A complete body with nothing in it.
+    /// A complete but empty body.
     Empty,
-    /// Packed, though no packing was offered. Not unpacked: it may be a bomb.
-    Packed {
-        /// How: `Content-Encoding`.
+    /// The body is compressed, although no compression was offered. It is not decompressed: it may be a bomb.
+    Compressed {
+        /// The `Content-Encoding`.
         encoding: &'a str,
     },
-    /// No proper HTTP, or framing that two parties could read in two ways: `Content-Length` beside
-    /// `Transfer-Encoding`.
+    /// Invalid HTTP, or ambiguous framing such as `Content-Length` with `Transfer-Encoding`.
     BadFraming {
-        /// What exactly.
+        /// The problem, as the transport names it.
         detail: &'a str,
     },
 }
 
-/// What the transport saw.
+/// An observation of the transport.
 #[derive(Clone, Copy, Debug)]
 pub enum Observed<'a> {
     /// No connection.
     Connect {
-        /// Why.
+        /// The reason.
         kind: ConnectKind,
-        /// The error's own words.
+        /// The transport's own error text.
         detail: &'a str,
     },
     /// The request was sent, and no headers came in time.
@@ -145,44 +142,44 @@ pub enum Observed<'a> {
     },
     /// The connection broke after the request was handed over and before any header.
     ResetBeforeHeaders {
-        /// Whether it is certain that no byte of the request left: a pooled connection that had died.
+        /// True if it is certain that no byte of the request was sent: a pooled connection had died.
         unsent: bool,
     },
-    /// A response that is no success. A success given by mistake is read as a bad body.
+    /// A response with an error status. A success status is read as a bad body.
     Response {
         /// HTTP status.
         status: u16,
-        /// Its headers.
+        /// Response headers.
         headers: &'a HeaderMap,
-        /// Its body, as far as it was read.
+        /// The body, as far as it was read.
         body: &'a [u8],
-        /// Unix time, for hints given as a date.
+        /// The wall clock in Unix seconds, for hints given as a date.
         wall_seconds: u64,
     },
-    /// A success whose body is no answer.
+    /// A success status with a body that is no answer.
     Body {
-        /// HTTP status, 200 as a rule.
+        /// HTTP status, usually 200.
         status: u16,
-        /// Whether content had reached the caller.
+        /// True if content had reached the caller.
         delivered: bool,
-        /// What is wrong.
+        /// The problem of the body.
         problem: BodyProblem<'a>,
     },
     /// The call's deadline passed during this attempt.
     Deadline {
-        /// How long the call was given.
+        /// The time that the call was given.
         after: Duration,
-        /// How far the attempt had come.
+        /// The progress of the attempt.
         progress: Progress,
     },
     /// The attempt's task panicked.
     Panic {
-        /// What the panic said.
+        /// The panic message.
         detail: &'a str,
     },
 }
 
-/// Class, phase, message and hints of a failed attempt. Total: every input gives a failure.
+/// Returns class, phase, message and hints of a failed attempt. Total: every observation gives a failure.
 pub fn classify(upstream: &Upstream<'_>, observed: &Observed<'_>) -> Failure {
     match *observed {
         Observed::Connect { kind, detail } => {
@@ -253,12 +250,12 @@ fn response(
 ) -> Failure {
     let error = ApiError::parse(body);
     let (class, phase) = verdict::of_response(status, error.as_ref(), headers, body);
-    // the server knows better than its status: it did nothing, and asks to be asked again
+    // the header outranks the status: the server did nothing and asks for a retry
     let phase = match (reading.should_retry, phase) {
         (Some(true), Phase::Final) => Phase::Refused,
         (_, phase) => phase,
     };
-    let answer = wording::Answer {
+    let answer = wording::ErrorResponse {
         status,
         headers,
         body,
@@ -276,14 +273,14 @@ fn response(
 /// The class and the phase of a body that is no answer.
 fn body(delivered: bool, problem: &BodyProblem<'_>) -> (FailureClass, Phase) {
     let (class, phase) = match problem {
-        BodyProblem::Cut | BodyProblem::Reset => (FailureClass::Cut, Phase::Begun),
+        BodyProblem::Truncated | BodyProblem::Reset => (FailureClass::Cut, Phase::Begun),
         BodyProblem::Stalled { .. } => (FailureClass::Stalled, Phase::Begun),
         BodyProblem::NoProgress { .. } => (FailureClass::NoProgress, Phase::Begun),
         BodyProblem::Malformed { .. } | BodyProblem::Empty => (FailureClass::Malformed, Phase::Begun),
         BodyProblem::NotAnApi { .. } => (FailureClass::NotAnApi, Phase::Final),
         BodyProblem::Oversize { .. } => (FailureClass::Oversize, Phase::Final),
         BodyProblem::ErrorEvent { error } => verdict::of_event(error),
-        BodyProblem::BadFraming { .. } | BodyProblem::Packed { .. } => {
+        BodyProblem::BadFraming { .. } | BodyProblem::Compressed { .. } => {
             (FailureClass::Malformed, Phase::Final)
         }
     };
@@ -296,12 +293,13 @@ fn body(delivered: bool, problem: &BodyProblem<'_>) -> (FailureClass, Phase) {
     }
 }
 
-/// What a failure counts as for the breaker: column B of the fault matrix.
+/// Returns the breaker's sample of a failure (docs/semantics.md, Fault matrix, column B).
 ///
-/// Neutral is what the caller caused, and what a healthy server says under load. A reset of an unsent request
-/// is a pooled connection that had died: it says nothing about the server of now. A context that overflowed
-/// while answering is shared by parallel requests, so that one counts; a prompt too long from the start does
-/// not. A deadline that passed after the request was sent is slow (row 13), not failed: the caller set it.
+/// - Neutral is what the caller caused, and what a healthy server says under load.
+/// - A reset of an unsent request is neutral: a pooled connection had died, which says nothing about the server now.
+/// - A context that overflows during the answer is shared by parallel requests and counts as failed; a prompt that is
+///   too long from the start is neutral.
+/// - A deadline that passes after the request was sent is slow, not failed, because the caller chose it.
 pub fn sample(failure: &Failure) -> Sample {
     use FailureClass as C;
     match failure.class {
@@ -344,9 +342,9 @@ pub fn sample(failure: &Failure) -> Sample {
     }
 }
 
-/// Whether it is certain that nothing was sent, so that the limiter refunds the whole charge.
+/// Returns true if it is certain that nothing was sent, so that the limiter refunds the whole charge.
 ///
-/// Wider than [`Phase::NotSent`]: an unknown host is final, and nothing was sent all the same.
+/// Wider than [`Phase::NotSent`]: an unknown host is final, but nothing was sent either.
 pub fn is_unsent(failure: &Failure) -> bool {
     use FailureClass as C;
     failure.phase == Phase::NotSent

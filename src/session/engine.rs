@@ -178,7 +178,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             }
             Command::SetCache { on } => self.client.switch_cache(on),
             Command::ClearCache => self.client.clear_cache(),
-            Command::ApplyPolicy { policy } => self.client.take(*policy),
+            Command::ApplyPolicy { policy } => self.client.apply_keeping_labels(*policy),
             // handled by a `CommandObserver`
             Command::JudgePolicy { .. } => {}
             Command::SetSemantic { mode } => self.client.set_semantic(mode),

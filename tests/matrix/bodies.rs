@@ -48,7 +48,7 @@ fn broken_streams() -> Vec<Row> {
             Phase::Begun,
         )
         .counts("FF")
-        .says(&["HOST broke the connection while answering"])
+        .says(&["HOST reset the connection while answering"])
         .also(assert_may_be_billed),
         Row::answers(9, "stream cut before content", [cut(&[ROLE]), hello()]).counts("FO"),
         Row::answers(
@@ -66,7 +66,7 @@ fn broken_streams() -> Vec<Row> {
         )
         .counts("F")
         .text("hel")
-        .says(&["the answer of HOST ended before its end", "the text so far is kept"])
+        .says(&["response from HOST was truncated", "the text so far is kept"])
         .also(assert_never_again),
         Row::fails(
             10,
@@ -87,7 +87,7 @@ fn broken_streams() -> Vec<Row> {
             Phase::Begun,
         )
         .counts("FF")
-        .says(&["the answer of HOST ended before its end"])
+        .says(&["response from HOST was truncated"])
         .also(assert_may_be_billed),
         Row::fails(37, "stream ends without reason and mark", [stream(&[ROLE])], C::Cut, Phase::Begun)
             .counts("FF"),
@@ -102,7 +102,7 @@ fn broken_streams() -> Vec<Row> {
         .text("hel"),
         Row::fails(37, "stream without an event", [stream(&[])], C::Malformed, Phase::Begun)
             .counts("FF")
-            .says(&["a complete answer with nothing in it"]),
+            .says(&["empty response from HOST"]),
     ]
 }
 
@@ -155,7 +155,7 @@ fn error_events() -> Vec<Row> {
         )
         .counts("F")
         .text("hel")
-        .says(&["HOST broke off with an error", "slow"])
+        .says(&["HOST sent an error while answering", "slow"])
         .also(assert_never_again),
     ]
 }
@@ -249,7 +249,7 @@ fn no_answers() -> Vec<Row> {
     vec![
         Row::fails(31, "200 with malformed JSON", [json(hostile)], C::Malformed, Phase::Begun)
             .counts("FF")
-            .says(&["the answer of HOST makes no sense", "oops"])
+            .says(&["malformed response from HOST", "oops"])
             .also(assert_may_be_billed),
         Row::fails(31, "200 with JSON that holds no answer", [json("{\"choices\":[]}")], C::Malformed, Phase::Begun)
             .counts("FF"),
@@ -269,7 +269,7 @@ fn no_answers() -> Vec<Row> {
             Phase::Final,
         )
         .counts("F")
-        .says(&["HOST did not answer like an API (text/html)", "a login page"]),
+        .says(&["HOST did not send an API response (text/html)", "a login page"]),
         Row::fails(
             45,
             "Content-Length beside Transfer-Encoding",
@@ -285,7 +285,7 @@ fn no_answers() -> Vec<Row> {
             Phase::Final,
         )
         .counts("F")
-        .says(&["the answer of HOST is not proper HTTP: both Content-Length and Transfer-Encoding"])
+        .says(&["invalid HTTP from HOST: both Content-Length and Transfer-Encoding"])
         // closed by the client although the server would keep it: it is not pooled
         .leaves(1),
         Row::fails(
@@ -335,10 +335,7 @@ fn too_large() -> Vec<Row> {
     vec![
         big("an endless body", endless(untyped, &wide))
             .tune(small)
-            .says(&[
-                "the answer of HOST is larger than 65536 bytes",
-                "max_response_bytes",
-            ]),
+            .says(&["response from HOST exceeds 65536 bytes", "max_response_bytes"]),
         big("an endless line", endless(&head(), &long_line)),
         big("an endless event", endless(&head(), &many_lines)),
         big(
@@ -397,7 +394,7 @@ fn packed() -> Vec<Row> {
             Phase::Final,
         )
         .counts("F")
-        .says(&["HOST packed its answer (gzip)"])
+        .says(&["HOST sent a gzip-compressed response that was not requested"])
         .note("not asked for and never unpacked, so there is no cap to reach: `Accept-Encoding: identity` is sent"),
         Row::fails(
             43,
@@ -594,7 +591,7 @@ async fn other_model() {
     for (models, kept) in [(vec![], true), (vec!["gpt-4o".into()], false)] {
         let server = Server::start(vec![answer()]).await;
         let rig = Rig::new(&server.url(), quick());
-        rig.client.note_health(UpstreamHealth::Ready { models });
+        rig.client.report_health(UpstreamHealth::Ready { models });
         let request = prompt().model("gpt-4o");
         let call = rig.client.call(&request, CallContext::default());
         let answer = call.finish().await.unwrap();

@@ -29,7 +29,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::story(2, "DNS: both, from the transport up", || Box::pin(dns_faults())),
         Row::fails(5, "reset before headers", [Play::new([Step::Reset])], C::Reset, Phase::Ambiguous)
             .counts("FF")
-            .says(&["HOST closed the connection before it answered", "may have been worked on"])
+            .says(&["HOST closed the connection before it answered", "may have been processed"])
             .also(|seen| {
                 assert_may_be_billed(seen);
                 assert_eq!(seen.server.connections(), 2);
@@ -129,7 +129,7 @@ fn tls_rows() -> Vec<Row> {
         .link(Link::TlsToPlain)
         .tune(|policy| policy.timeouts.connect = Duration::from_millis(150))
         .counts("FFF")
-        .says(&["no connection to HOST in time"])
+        .says(&["connection to HOST timed out"])
         .leaves(3)
         .also(|seen| assert_refunded(seen, 3)),
     ]

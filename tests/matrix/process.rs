@@ -350,7 +350,7 @@ async fn panic_in_attempt() {
         error
             .failure
             .message
-            .contains("a bug in seawall: row 55, on purpose"),
+            .contains("internal error in seawall: row 55, on purpose"),
         "{error}"
     );
     let failed = |kind: &EventKind| {

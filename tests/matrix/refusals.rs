@@ -72,7 +72,7 @@ fn rate_limits() -> Vec<Row> {
             Phase::Refused,
         )
         .counts("NNN")
-        .says(&["HOST limits the rate (429 rate_limit_exceeded)"])
+        .says(&["rate limited by HOST (429 rate_limit_exceeded)"])
         .also(|seen| {
             // 300 a minute at first, seven tenths of it after the first refusal
             let rates = seen.all(|kind| match kind {
@@ -105,7 +105,7 @@ fn empty_purses() -> Vec<Row> {
             C::Quota,
             Phase::Final,
         )
-        .says(&["quota or credit is used up", "check plan and billing"])
+        .says(&["quota or credit at HOST is exhausted", "check plan and billing"])
         .also(|seen| assert_eq!(seen.pauses(), [0; 0]))
         .note("paused only if the server names a wait: without one nobody knows when to ask again, and a person who has paid wants to try"),
         Row::fails(
@@ -203,7 +203,7 @@ fn hints() -> Vec<Row> {
         rows.push(
             Row::fails(20, fault, always, C::RateLimited, Phase::Refused)
                 .counts("NNN")
-                .says(&["names an unreadable wait"])
+                .says(&["sends an invalid Retry-After"])
                 .also(|seen| {
                     assert_eq!(seen.pauses(), [0; 0]);
                     assert!(seen.retries().iter().all(|retry| retry.hint.is_none()));
@@ -289,7 +289,7 @@ fn server_failures() -> Vec<Row> {
             Phase::Refused,
         )
         .counts("FFF")
-        .says(&["HOST is overloaded", "this is not your quota"]),
+        .says(&["HOST is overloaded", "not caused by your quota"]),
     ]
 }
 
@@ -333,7 +333,7 @@ fn final_refusals() -> Vec<Row> {
             "400 Bad Request",
             r#"{"message":"too hot","type":"invalid_request_error","param":"temperature"}"#,
             C::Invalid,
-            &["HOST rejects the request", "too hot", "correct `temperature`"],
+            &["HOST rejected the request", "too hot", "fix `temperature`"],
         ),
         once(
             27,
@@ -347,7 +347,7 @@ fn final_refusals() -> Vec<Row> {
             "400 Context too long",
             r#"{"code":400,"message":"request (1805 tokens) exceeds the available context size (512 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":1805,"n_ctx":512}"#,
             C::ContextLength,
-            &["the prompt (1805 tokens) exceeds the context of HOST (512 tokens)"],
+            &["prompt (1805 tokens) exceeds the context of HOST (512 tokens)"],
         ),
         once(28, "401 Unauthorized", &echo, C::Auth, &["SEAWALL_API_KEY"])
             .note("the credential is not marked bad: the next call asks again and is told the same. A key that was mended at the server works at once, and a 401 costs nothing"),
@@ -357,7 +357,7 @@ fn final_refusals() -> Vec<Row> {
             "404 Not Found",
             r#"{"message":"File Not Found","type":"not_found_error","code":404}"#,
             C::NotFound,
-            &["HOST does not know the path", "check the base URL"],
+            &["not found at HOST", "check the base URL"],
         ),
         Row::story(29, "404 for a model", || Box::pin(unknown_model())),
         once(
@@ -372,7 +372,7 @@ fn final_refusals() -> Vec<Row> {
             "413 Content Too Large",
             r#"{"message":"big"}"#,
             C::TooLarge,
-            &["the request is too large for HOST", "shorten the prompt"],
+            &["request too large for HOST", "shorten the prompt"],
         ),
     ]
 }

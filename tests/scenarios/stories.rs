@@ -146,7 +146,7 @@ fn stories_of_a_failed_and_a_queued_call_in_full() {
   0.00s  breaker  closed, lets it pass: 3 of 59 failed
   0.00s  try 1    sent
   0.00s  try 1    503 made on purpose
-  0.03s  try 1    failed after 0.03s: simulator is overloaded (503): Service temporarily overloaded (injected by seawall); this is not your quota
+  0.03s  try 1    failed after 0.03s: simulator is overloaded (503): Service temporarily overloaded (injected by seawall); not caused by your quota
   0.03s  limiter  0 of 66 reserved tokens charged
   0.03s  retry    try 2 follows in 0.12s because of an overloaded server
                   drew 0.12s; budget 9.2 of 13; deadline in 10m

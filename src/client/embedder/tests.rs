@@ -1,4 +1,4 @@
-//! Against a server of a few lines, on a port of its own.
+//! The embedder against a minimal server on a local port.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -6,11 +6,11 @@ use std::sync::mpsc;
 
 use super::*;
 
-/// Answers one request after the other with what it is given, and tells what it was asked.
+/// Answers the requests with `answers`, in order; the channel gets the requests.
 fn server(answers: Vec<(u16, String)>) -> (Url, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (tell, heard) = mpsc::channel();
+    let (sender, requests) = mpsc::channel();
     std::thread::spawn(move || {
         for (status, body) in answers {
             let (mut stream, _) = listener.accept().unwrap();
@@ -21,17 +21,17 @@ fn server(answers: Vec<(u16, String)>) -> (Url, mpsc::Receiver<String>) {
                 assert!(read > 0, "{request:?}");
                 request.extend_from_slice(&buffer[..read]);
             }
-            // a test that looks at the answer alone has no ear
-            drop(tell.send(String::from_utf8(request).unwrap()));
+            // a test may have dropped the receiver
+            drop(sender.send(String::from_utf8(request).unwrap()));
             let head = format!(
                 "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                 body.len()
             );
-            // who has had enough closes before the end
+            // the client may close before the end
             drop(stream.write_all((head + &body).as_bytes()));
         }
     });
-    (Url::parse(&url).unwrap(), heard)
+    (Url::parse(&url).unwrap(), requests)
 }
 
 fn is_whole(request: &[u8]) -> bool {
@@ -68,11 +68,11 @@ fn one(numbers: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn it_asks_as_openai_does_and_normalises() {
-    let (url, heard) = server(vec![one("3,4")]);
+async fn sends_an_openai_request_and_normalises_the_vector() {
+    let (url, requests) = server(vec![one("3,4")]);
     let embedder = embedder(url, Some("canary.4711.secret"));
     assert_eq!(embedder.embed("a prompt").await.unwrap(), [0.6, 0.8]);
-    let request = heard.recv().unwrap();
+    let request = requests.recv().unwrap();
     assert!(request.starts_with("POST /v1/embeddings HTTP/1.1"), "{request}");
     assert!(
         request.contains("authorization: Bearer canary.4711.secret"),
@@ -87,26 +87,26 @@ async fn it_asks_as_openai_does_and_normalises() {
 }
 
 #[tokio::test]
-async fn another_dimension_is_another_model() {
-    let (url, _heard) = server(vec![one("1,0"), one("1,0,0")]);
+async fn rejects_a_change_of_dimensions() {
+    let (url, _requests) = server(vec![one("1,0"), one("1,0,0")]);
     let embedder = embedder(url, None);
     embedder.embed("a").await.unwrap();
     let error = embedder.embed("b").await.unwrap_err();
-    assert!(error.message.contains("3 numbers where it had sent 2"), "{error}");
+    assert!(error.message.contains("3 dimensions after 2 before"), "{error}");
 }
 
 #[tokio::test]
-async fn a_list_the_server_does_not_take_is_asked_one_by_one() {
+async fn sends_single_texts_if_the_server_rejects_lists() {
     let refusal = (
         400,
         r#"{"error":{"message":"input must be a string"}}"#.to_owned(),
     );
-    let (url, heard) = server(vec![refusal, one("1,0"), one("0,1")]);
+    let (url, requests) = server(vec![refusal, one("1,0"), one("0,1")]);
     let vectors = embedder(url, None).embed_all(&["a", "b"]).await.unwrap();
     assert_eq!(vectors, [[1.0, 0.0], [0.0, 1.0]]);
     let mut inputs = Vec::new();
     for _ in 0..3 {
-        let request = heard.recv().unwrap();
+        let request = requests.recv().unwrap();
         let body: serde_json::Value =
             serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
         inputs.push(body["input"].clone());
@@ -115,7 +115,7 @@ async fn a_list_the_server_does_not_take_is_asked_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_what_to_do_and_never_the_key() {
+async fn errors_name_the_remedy_and_never_the_key() {
     for (status, said, words) in [
         (
             501,
@@ -131,15 +131,15 @@ async fn a_refusal_says_what_to_do_and_never_the_key() {
         (
             401,
             "wrong key canary.4711.secret",
-            "refuses the key in SEAWALL_EMBEDDER_API_KEY",
+            "rejects the key in SEAWALL_EMBEDDER_API_KEY",
         ),
         (404, "no such model", "has no /v1/embeddings"),
         (503, "Loading model", "is loaded"),
         (500, "input (301 tokens) is too large to process", "--ubatch-size"),
-        (418, "teapot\u{1b}[31m", "answered 418"),
+        (418, "teapot\u{1b}[31m", "returned 418"),
     ] {
         let body = json!({"error": {"message": said}}).to_string();
-        let (url, _heard) = server(vec![(status, body)]);
+        let (url, _requests) = server(vec![(status, body)]);
         let error = embedder(url, Some("canary.4711.secret"))
             .embed("a")
             .await
@@ -151,7 +151,7 @@ async fn a_refusal_says_what_to_do_and_never_the_key() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_said_once_even_for_a_list() {
+async fn an_unreachable_server_is_one_error_for_a_whole_list() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     drop(listener);
@@ -160,8 +160,8 @@ async fn nobody_there_is_said_once_even_for_a_list() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_not_kept() {
-    let (url, _heard) = server(vec![(200, "x".repeat(LONGEST_ANSWER + 1))]);
+async fn rejects_a_response_that_exceeds_the_bound() {
+    let (url, _requests) = server(vec![(200, "x".repeat(MAX_RESPONSE_BYTES + 1))]);
     let error = embedder(url, None).embed("a").await.unwrap_err();
     assert!(error.message.contains("sent more than 16777216 bytes"), "{error}");
 }

@@ -1,11 +1,11 @@
-//! The limiter's door and its queue: who waits, and how it is woken.
+//! Admission by the limiter, and its queue.
 //!
 //! ```text
-//! board ──┬─ admitted ─────────────────────────────────> Ride
-//!         ├─ rejected ─────────────────────────────────> rejection
-//!         └─ queued ──> Place ──┬─ its turn ───────────> Ride
-//!                               ├─ displaced, or the longest wait over ──> rejection
-//!                               └─ dropped ──> left, nothing charged; the next head is woken
+//! wait_for_grant ──┬─ admitted ────────────────────────────> Grant
+//!                  ├─ rejected ────────────────────────────> rejection
+//!                  └─ queued ─> QueuePosition ──┬─ its turn ───> Grant
+//!                                               ├─ displaced, or max_wait is over ──> rejection
+//!                                               └─ dropped ──> left, nothing charged; the next head is woken
 //! ```
 
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::Guards;
-use super::limiter_guard::Ride;
 use super::rejection::rejection;
 use crate::client::Core;
 use crate::client::flight::Flight;
@@ -23,18 +22,18 @@ use crate::event::{EventKind, Failure, LimitLevels, LimitReject, Observer, UserI
 use crate::policy::limiter::{Admission, Grant, PollOutcome, Request, Ticket};
 use crate::time::Timestamp;
 
-/// Somebody in the limiter's queue: how to wake it, and for whom it waits.
+/// An attempt in the limiter's queue.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct Waiter {
     turn: Arc<Notify>,
     flight: Arc<Flight>,
     user: UserId,
-    /// LLM tokens it needs.
+    /// LLM tokens that it needs.
     tokens: u64,
 }
 
-/// A place in the limiter's queue. Dropped, it is left, and nothing is charged.
-struct Place<'a, T: Transport, O: Observer> {
+/// A position in the limiter's queue. Dropping it leaves the queue and charges nothing.
+struct QueuePosition<'a, T: Transport, O: Observer> {
     core: &'a Core<T, O>,
     flight: &'a Flight,
     ticket: Ticket,
@@ -42,26 +41,26 @@ struct Place<'a, T: Transport, O: Observer> {
     left: bool,
 }
 
-impl<T: Transport, O: Observer> Drop for Place<'_, T, O> {
+impl<T: Transport, O: Observer> Drop for QueuePosition<'_, T, O> {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-impl<T: Transport, O: Observer> Place<'_, T, O> {
-    /// Whether it still had its place.
+impl<T: Transport, O: Observer> QueuePosition<'_, T, O> {
+    /// Leaves the queue. Returns true if the position was still held.
     fn leave(&mut self) -> bool {
         let mut guards = self.core.lock();
-        guards.turns.remove(&self.ticket);
+        guards.waiters.remove(&self.ticket);
         if std::mem::replace(&mut self.left, true) {
             return false;
         }
         let now = self.core.env.clock.now();
         if !guards.limiter.leave(now, self.ticket) {
-            // it was displaced, and that was told
+            // it was displaced, and that was emitted
             return false;
         }
-        self.core.note(
+        self.core.emit(
             self.flight,
             EventKind::LimitLeft {
                 waiting: guards.limiter.waiting(),
@@ -73,7 +72,7 @@ impl<T: Transport, O: Observer> Place<'_, T, O> {
 }
 
 impl Guards {
-    /// The buckets as they are, for a user who needs so many LLM tokens.
+    /// The levels of the buckets, for a user that needs this number of LLM tokens.
     fn levels(&self, now: Timestamp, user: &UserId, needs: u64) -> Box<LimitLevels> {
         Box::new(LimitLevels {
             requests: self.limiter.requests(now),
@@ -84,27 +83,25 @@ impl Guards {
         })
     }
 
-    /// Wakes the head of the limiter's queue: its turn may have come.
+    /// Wakes the head of the limiter's queue, because its turn may be due.
     pub(in crate::client) fn wake_head(&self, now: Timestamp) {
         if let Some((ticket, _)) = self.limiter.head(now)
-            && let Some(waiting) = self.turns.get(&ticket)
+            && let Some(waiter) = self.waiters.get(&ticket)
         {
-            waiting.turn.notify_one();
+            waiter.turn.notify_one();
         }
     }
 }
 
 impl<T: Transport, O: Observer> Core<T, O> {
-    /// Limiter: waits for one request, the tokens and a slot, all or nothing.
-    pub(in crate::client) async fn board<'a>(
-        &'a self,
-        flight: &'a Arc<Flight>,
+    /// Waits for one request, the tokens and a slot, all or nothing.
+    pub(super) async fn wait_for_grant(
+        &self,
+        flight: &Arc<Flight>,
         user: &UserId,
         tokens: u64,
-        prompt_tokens: u64,
-    ) -> Result<Ride<'a, T, O>, Failure> {
-        let ride = |grant| self.ride(flight, grant, prompt_tokens);
-        let mut place = {
+    ) -> Result<Grant, Failure> {
+        let mut position = {
             let mut guards = self.lock();
             let now = self.env.clock.now();
             let request = Request {
@@ -114,13 +111,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
             };
             match guards.limiter.acquire(now, request) {
                 Admission::Admitted(grant) => {
-                    self.note_admitted(&guards, flight, &grant, Duration::ZERO);
-                    return Ok(ride(grant));
+                    self.emit_limit_admitted(&guards, flight, &grant, Duration::ZERO);
+                    return Ok(grant);
                 }
                 Admission::Rejected { reason, predicted } => {
                     let saw = guards.levels(now, user, tokens);
                     let failure = rejection(reason, predicted, &saw, guards.limiter.waiting());
-                    self.note_rejected(&guards, flight, reason, predicted, saw);
+                    self.emit_rejected(&guards, flight, reason, predicted, saw);
                     return Err(failure);
                 }
                 Admission::Queued {
@@ -140,16 +137,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
                         waiting: guards.limiter.waiting(),
                         saw: Some(guards.levels(now, user, tokens)),
                     };
-                    self.note(flight, kind);
+                    self.emit(flight, kind);
                     let turn = Arc::new(Notify::new());
-                    let waiting = Waiting {
+                    let waiter = Waiter {
                         turn: Arc::clone(&turn),
                         flight: Arc::clone(flight),
                         user: user.clone(),
                         tokens,
                     };
-                    guards.turns.insert(ticket, waiting);
-                    Place {
+                    guards.waiters.insert(ticket, waiter);
+                    QueuePosition {
                         core: self,
                         flight,
                         ticket,
@@ -159,17 +156,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 }
             }
         };
-        let grant = self.wait_turn(&mut place, user, tokens).await?;
-        Ok(ride(grant))
+        self.wait_turn(&mut position, user, tokens).await
     }
 
-    /// Tells somebody that its place was given to another one. Its event comes before that of the other: so many
-    /// wait as there are places.
+    /// Rejects a waiter whose position is given to another user. Its event precedes that of the new waiter, so the
+    /// events never show more waiters than positions.
     fn displace(&self, guards: &mut Guards, now: Timestamp, ticket: Ticket) {
-        let Some(waiting) = guards.turns.remove(&ticket) else {
+        let Some(waiter) = guards.waiters.remove(&ticket) else {
             return;
         };
-        let saw = guards.levels(now, &waiting.user, waiting.tokens);
+        let saw = guards.levels(now, &waiter.user, waiter.tokens);
         let left = guards.limiter.waiting().saturating_sub(1);
         let kind = EventKind::LimitRejected {
             reason: LimitReject::Displaced,
@@ -177,15 +173,15 @@ impl<T: Transport, O: Observer> Core<T, O> {
             waiting: left,
             saw: Some(saw),
         };
-        self.note(&waiting.flight, kind);
-        waiting.turn.notify_one();
+        self.emit(&waiter.flight, kind);
+        waiter.turn.notify_one();
     }
 
-    /// Waits in the queue until it is this place's turn, or for as long as it may. Only the head of the queue has
-    /// an instant of its own to wake at; the others are woken when they become the head.
+    /// Waits in the queue until this position's turn, at most `limit.max_wait`. Only the head of the queue has an
+    /// instant to wake at; the others are woken when they become the head.
     async fn wait_turn(
         &self,
-        place: &mut Place<'_, T, O>,
+        position: &mut QueuePosition<'_, T, O>,
         user: &UserId,
         tokens: u64,
     ) -> Result<Grant, Failure> {
@@ -194,29 +190,29 @@ impl<T: Transport, O: Observer> Core<T, O> {
             let wake_at = {
                 let mut guards = self.lock();
                 let now = self.env.clock.now();
-                let gives_up_at = guards.limiter.expires_at(place.ticket);
-                let gives_up_at = gives_up_at.unwrap_or(Timestamp::MAX);
-                match guards.limiter.poll(now, place.ticket) {
+                let expires_at = guards.limiter.expires_at(position.ticket);
+                let expires_at = expires_at.unwrap_or(Timestamp::MAX);
+                match guards.limiter.poll(now, position.ticket) {
                     PollOutcome::Admitted { grant, waited } => {
-                        place.left = true;
-                        self.note_admitted(&guards, place.flight, &grant, waited);
+                        position.left = true;
+                        self.emit_limit_admitted(&guards, position.flight, &grant, waited);
                         guards.wake_head(now);
                         return Ok(grant);
                     }
-                    PollOutcome::Waiting { .. } if gives_up_at <= now => {
+                    PollOutcome::Waiting { .. } if expires_at <= now => {
                         drop(guards);
-                        return Err(self.give_up(place, user, tokens));
+                        return Err(self.give_up(position, user, tokens));
                     }
                     PollOutcome::Waiting { until, .. } => {
                         let head = guards.limiter.head(now).map(|(head, _)| head);
-                        if woke && head != Some(place.ticket) {
-                            // it may have been the head, and have woken too late to be it still
+                        if woke && head != Some(position.ticket) {
+                            // it may have been the head, but woke too late
                             guards.wake_head(now);
                         }
-                        until.unwrap_or(Timestamp::MAX).min(gives_up_at)
+                        until.unwrap_or(Timestamp::MAX).min(expires_at)
                     }
                     PollOutcome::NotQueued => {
-                        place.left = true;
+                        position.left = true;
                         let saw = guards.levels(now, user, tokens);
                         return Err(rejection(
                             LimitReject::Displaced,
@@ -229,25 +225,25 @@ impl<T: Transport, O: Observer> Core<T, O> {
             };
             tokio::select! {
                 biased;
-                () = place.turn.notified() => {}
+                () = position.turn.notified() => {}
                 () = self.env.clock.sleep_until(wake_at) => {}
             }
             woke = true;
         }
     }
 
-    /// Leaves the queue after the longest wait that is allowed.
-    fn give_up(&self, place: &mut Place<'_, T, O>, user: &UserId, tokens: u64) -> Failure {
-        let waits = place.leave();
+    /// Leaves the queue after the longest wait that `limit.max_wait` allows.
+    fn give_up(&self, position: &mut QueuePosition<'_, T, O>, user: &UserId, tokens: u64) -> Failure {
+        let held = position.leave();
         let guards = self.lock();
         let saw = guards.levels(self.env.clock.now(), user, tokens);
-        if !waits {
-            // between the two locks its place was given to another one, and that was told
+        if !held {
+            // between the two locks it was displaced, and that was emitted
             return rejection(LimitReject::Displaced, None, &saw, guards.limiter.waiting());
         }
         let reason = LimitReject::WaitTooLong;
         let failure = rejection(reason, None, &saw, guards.limiter.waiting());
-        self.note_rejected(&guards, place.flight, reason, None, saw);
+        self.emit_rejected(&guards, position.flight, reason, None, saw);
         failure
     }
 }

@@ -9,8 +9,8 @@ use crate::client::transport::Transport;
 use crate::event::{EventKind, Failure, FailureClass, LimitLevels, LimitReject, Observer, Phase};
 
 impl<T: Transport, O: Observer> Core<T, O> {
-    /// Emits the event; [`rejection`] makes the caller's error.
-    pub(super) fn note_rejected(
+    /// Emits a rejection. [`rejection`] makes the caller's error.
+    pub(super) fn emit_rejected(
         &self,
         guards: &Guards,
         flight: &Flight,
@@ -24,11 +24,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
             waiting: guards.limiter.waiting(),
             saw: Some(saw),
         };
-        self.note(flight, kind);
+        self.emit(flight, kind);
     }
 }
 
-/// The caller's error for a rejection.
+/// The error of a call that the limiter rejects.
 pub(super) fn rejection(
     reason: LimitReject,
     predicted: Option<Duration>,

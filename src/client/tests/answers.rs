@@ -1,4 +1,4 @@
-//! What comes back, whole or not, and what of it is kept.
+//! Answers, complete or not, and what of them is stored.
 
 use super::rig::{Rig, cold, millis, secs, steady, tick, warm};
 use super::script::{Part, Reply, Step, error, whole};
@@ -9,7 +9,7 @@ use crate::event::{
 };
 use crate::openai::Usage;
 
-/// Why the last answer was not stored; nothing if it was.
+/// The reasons why answers were not stored.
 fn skipped(rig: &Rig) -> Vec<SkipReason> {
     rig.find(|event| match event.kind {
         EventKind::CacheSkipped { reason } => Some(reason),
@@ -22,8 +22,8 @@ fn stored(rig: &Rig) -> usize {
         .len()
 }
 
-/// The text told to the screen, and how many pieces it came in.
-fn told(rig: &Rig, thoughts: bool) -> (String, u32) {
+/// The emitted text, and its number of chunks.
+fn deltas(rig: &Rig, thoughts: bool) -> (String, u32) {
     let deltas = rig.find(|event| match &event.kind {
         EventKind::StreamDelta {
             text,
@@ -60,7 +60,7 @@ async fn a_stream_is_delivered_word_by_word() {
         ("the blue sea", Fate::Answered, Finish::Stop)
     );
     assert_eq!((answer.usage, answer.estimated), (Usage::new(5, 2), false));
-    assert_eq!(told(&rig, false), ("the blue sea".to_owned(), 3));
+    assert_eq!(deltas(&rig, false), ("the blue sea".to_owned(), 3));
     rig.done().await;
 }
 
@@ -76,7 +76,7 @@ async fn an_answer_that_is_not_streamed_comes_as_one_chunk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thoughts_and_tools_are_kept_apart_from_the_text() {
+async fn reasoning_and_tool_calls_are_separate_from_the_text() {
     let reply = Reply::stream()
         .event(r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":null}}]}"#)
         .event(r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}"#)
@@ -91,7 +91,7 @@ async fn thoughts_and_tools_are_kept_apart_from_the_text() {
     );
     assert_eq!(answer.tool_calls, [serde_json::json!([{"index": 0}])]);
     assert!(answer.estimated, "no usage came");
-    assert_eq!(told(&rig, true), ("hm".to_owned(), 1));
+    assert_eq!(deltas(&rig, true), ("hm".to_owned(), 1));
     assert_eq!(stored(&rig), 1);
     rig.done().await;
 }
@@ -117,7 +117,7 @@ async fn the_second_call_is_a_hit_without_an_attempt() {
         hits,
         [(secs(3), Usage::new(5, 2), millis(10), "hello sea".to_owned())]
     );
-    // somebody else's answer is not his
+    // another user does not get it
     let other = CallContext {
         user: crate::event::UserId::new("mallory"),
         ..CallContext::default()
@@ -130,7 +130,7 @@ async fn the_second_call_is_a_hit_without_an_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_omitted_temperature_is_not_zero() {
+async fn an_omitted_temperature_is_not_deterministic() {
     let rig = Rig::scripted([]);
     for _ in 0..2 {
         assert_eq!(rig.ask(&warm("hi")).await.unwrap().fate, Fate::Answered);
@@ -145,7 +145,7 @@ async fn an_omitted_temperature_is_not_zero() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cache_can_be_passed_by_switched_off_and_cleared() {
+async fn the_cache_can_be_bypassed_switched_off_and_cleared() {
     let rig = Rig::scripted([]);
     let fate = async |context| rig.client.call(&cold("hi"), context).finish().await.unwrap().fate;
     assert_eq!(fate(CallContext::default()).await, Fate::Answered);
@@ -164,7 +164,7 @@ async fn the_cache_can_be_passed_by_switched_off_and_cleared() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_answer_is_asked_for_again() {
+async fn an_expired_answer_is_requested_again() {
     let rig = Rig::scripted([]);
     rig.ask(&cold("hi")).await.unwrap();
     rig.sleep(rig.client.policy().cache.ttl).await;
@@ -183,7 +183,7 @@ async fn an_old_answer_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_is_provably_whole_is_stored() {
+async fn only_provably_complete_answers_are_stored() {
     let one = |delta: &str, reason: &str| {
         Reply::stream().event(&format!(
             r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":{reason}}}],"model":"b"}}"#
@@ -191,7 +191,7 @@ async fn only_what_is_provably_whole_is_stored() {
     };
     let table: [(Reply, Finish, Option<SkipReason>); 8] = [
         (Reply::says(&["a"]), Finish::Stop, None),
-        // a reason for every choice and a clean end will do, without [DONE]
+        // a finish reason for every choice and a clean end are enough, without [DONE]
         (Reply::stream().word("a").stop(), Finish::Stop, None),
         (one(r#"{"content":"a"}"#, r#""length""#), Finish::Length, None),
         (
@@ -238,7 +238,7 @@ async fn only_what_is_provably_whole_is_stored() {
 async fn the_answer_of_another_model_is_not_stored() {
     let rig = Rig::scripted([]);
     let models = vec!["big".into(), "m".into()];
-    rig.client.note_health(UpstreamHealth::Ready { models });
+    rig.client.report_health(UpstreamHealth::Ready { models });
     rig.ask(&cold("hi").model("big")).await.unwrap();
     assert_eq!(skipped(&rig), [SkipReason::OtherModel]);
     rig.ask(&cold("hi").model("m")).await.unwrap();
@@ -246,7 +246,7 @@ async fn the_answer_of_another_model_is_not_stored() {
     rig.done().await;
 }
 
-/// A body that is no answer, what it is called, how many attempts are made and how the call ends.
+/// A broken body: name, reply, class, phase, number of attempts, fate of the call.
 type Broken = (&'static str, Reply, FailureClass, Phase, usize, Fate);
 
 async fn expect_broken(table: impl IntoIterator<Item = Broken>) {
@@ -265,7 +265,7 @@ async fn expect_broken(table: impl IntoIterator<Item = Broken>) {
         );
         assert_eq!(rig.upstream.sent().len(), attempts, "{name}");
         let next = rig.ask(&cold("hi")).await;
-        assert!(next.is_ok(), "{name}: errors are not remembered");
+        assert!(next.is_ok(), "{name}: errors are not stored");
         rig.done().await;
     }
 }
@@ -273,7 +273,7 @@ async fn expect_broken(table: impl IntoIterator<Item = Broken>) {
 const BOOM: &str = r#"{"error":{"code":500,"message":"boom","type":"server_error"}}"#;
 
 #[tokio::test(start_paused = true)]
-async fn bodies_that_are_no_answer() {
+async fn rejects_bodies_that_are_no_answer() {
     use FailureClass as C;
     let html = Reply::status(200)
         .header("content-type", "text/html")
@@ -305,9 +305,9 @@ async fn bodies_that_are_no_answer() {
     .await;
 }
 
-/// Once a word was delivered there is no retry, and nothing of it is stored.
+/// Once text was delivered there is no retry, and nothing is stored.
 #[tokio::test(start_paused = true)]
-async fn streams_that_break_off() {
+async fn truncated_streams_are_interrupted() {
     let late = |name, reply| {
         (
             name,
@@ -323,7 +323,7 @@ async fn streams_that_break_off() {
         late("no end", a()),
         late("cut", a().part(Part::Cut)),
         late("reset", a().part(Part::Reset)),
-        // a reason came, but not the proof that nothing follows it
+        // a finish reason came, but no proof that nothing follows it
         late("cut after the reason", a().stop().part(Part::Cut)),
         late("error later", a().event(BOOM)),
         late("malformed later", a().event("{oops")),
@@ -332,7 +332,7 @@ async fn streams_that_break_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_before_the_first_word_is_repaired_by_a_retry() {
+async fn a_stream_truncated_before_its_first_word_is_retried() {
     let cut = Reply::stream()
         .event(r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":null}}]}"#)
         .part(Part::Cut);
@@ -347,12 +347,12 @@ async fn a_cut_before_the_first_word_is_repaired_by_a_retry() {
         .map(|sent| sent.idempotency_key)
         .collect();
     assert_eq!(keys[0], keys[1], "one key for all attempts of a call");
-    assert_eq!(told(&rig, false).0, "hello sea");
+    assert_eq!(deltas(&rig, false).0, "hello sea");
     rig.done().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cap_on_a_response_holds() {
+async fn rejects_a_response_that_exceeds_the_cap() {
     let mut policy = steady();
     policy.timeouts.max_response_bytes = 1000;
     let long = || "y".repeat(600);
@@ -360,7 +360,7 @@ async fn the_cap_on_a_response_holds() {
         (whole(&long().repeat(2)), Phase::Final),
         (Reply::stream().bytes("x".repeat(1001)), Phase::Final),
         (Reply::stream().word(&long()).word(&long()), Phase::Delivered),
-        // however the bytes come: what lies within the cap is delivered
+        // in a single read too, what is within the cap is delivered
         (
             Reply::stream().bytes(
                 [0, 1]
@@ -391,9 +391,9 @@ async fn the_cap_on_a_response_holds() {
     }
 }
 
-/// A real capture: text, then an error event. The same must come of it however it is cut into reads.
+/// A real capture: text, then an error event. Every split into reads gives the same result.
 #[tokio::test(start_paused = true)]
-async fn no_cut_of_a_body_into_reads_changes_its_meaning() {
+async fn every_split_of_a_body_into_reads_gives_the_same_result() {
     let capture = include_str!("../../../tests/wire/kvu_0.raw");
     let events: String = capture
         .split_inclusive("\n\n")
@@ -410,15 +410,15 @@ async fn no_cut_of_a_body_into_reads_changes_its_meaning() {
         assert_eq!(
             (failed.fate, failed.partial.as_str()),
             (Fate::Interrupted, " up did"),
-            "cut at {at}"
+            "split at {at}"
         );
-        assert_eq!(told(&rig, false).0, " up did");
+        assert_eq!(deltas(&rig, false).0, " up did");
         rig.done().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_follows_done_is_neither_read_for_ever_nor_believed() {
+async fn data_after_done_is_bounded_and_ignored() {
     let endless = Reply::says(&["a"])
         .event(r#"{"error":{"message":"late"}}"#)
         .part(Part::Hang);
@@ -430,7 +430,7 @@ async fn what_follows_done_is_neither_read_for_ever_nor_believed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_deadline_takes_back_an_answer_that_is_whole() {
+async fn no_deadline_takes_back_a_complete_answer() {
     let rig = Rig::scripted([Reply::says(&["a"]).part(Part::Hang).into()]);
     let answer = rig.call_within(&cold("hi"), millis(100)).finish().await.unwrap();
     assert_eq!((answer.text.as_str(), rig.fates()), ("a", vec![Fate::Answered]));
@@ -438,7 +438,7 @@ async fn no_deadline_takes_back_an_answer_that_is_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_kind_of_a_body_is_read_without_regard_to_case() {
+async fn the_content_type_is_case_insensitive() {
     let shouted = Reply::says(&["a"]).header("content-type", "Text/Event-Stream; charset=utf-8");
     let whole = whole("a").header("content-type", "Application/JSON");
     for reply in [shouted, whole] {
@@ -474,9 +474,9 @@ async fn a_message_never_shows_a_key_or_a_control_character() {
     rig.done().await;
 }
 
-/// Nobody asked while the answer was too old: it is gone all the same. The checker forgets it with the keyed result.
+/// An expired answer is gone even if it was not requested meanwhile. The checker drops it with the keyed result.
 #[tokio::test(start_paused = true)]
-async fn a_longer_time_to_live_does_not_bring_an_old_answer_back() {
+async fn a_longer_ttl_does_not_restore_an_expired_answer() {
     let mut policy = steady();
     policy.cache.ttl = secs(1);
     let rig = Rig::new(policy.clone());

@@ -8,7 +8,7 @@ use crate::event::{
 };
 use crate::settings::{Counts, Policy};
 
-/// One attempt for each call, so that a story can count.
+/// One attempt per call, so that tests can count.
 fn single() -> Policy {
     let mut policy = steady();
     policy.retry.attempts = 1;
@@ -79,7 +79,7 @@ async fn a_failed_probe_opens_for_twice_as_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_probe_frees_its_place() {
+async fn a_cancelled_probe_releases_its_permit() {
     let rig = open(single()).await;
     rig.sleep(secs(5)).await;
     for step in [Step::Hang, Reply::stream().part(Part::Hang).into()] {
@@ -130,7 +130,7 @@ async fn a_probe_is_judged_by_its_first_token() {
     rig.done().await;
 }
 
-/// An upstream whose streams all break after the first word must not look healed.
+/// An upstream whose streams all break after the first word must not look recovered.
 #[tokio::test(start_paused = true)]
 async fn streams_that_break_after_their_first_word_do_not_close_it() {
     let rig = open(single()).await;
@@ -149,9 +149,9 @@ async fn streams_that_break_after_their_first_word_do_not_close_it() {
     rig.done().await;
 }
 
-/// While its answer goes on, the next call is the next probe.
+/// While its answer continues, the next call is the next probe.
 #[tokio::test(start_paused = true)]
-async fn a_long_answer_holds_nobody_up_and_counts_once() {
+async fn a_long_answer_blocks_no_probe_and_counts_once() {
     let rig = open(single()).await;
     rig.sleep(secs(5)).await;
     rig.upstream.push([Reply::stream()
@@ -177,7 +177,7 @@ async fn a_long_answer_holds_nobody_up_and_counts_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queued_calls_do_not_sit_on_the_probe() {
+async fn queued_calls_do_not_hold_the_probe() {
     let mut policy = single();
     policy.limit.concurrency = 1;
     policy.limit.requests.capacity = 60;
@@ -195,7 +195,7 @@ async fn queued_calls_do_not_sit_on_the_probe() {
                 .map_or_else(|error| error.fate, |answer| answer.fate),
         );
     }
-    // the first look refuses those who come while the probe is out: nobody queues for nothing
+    // the early check refuses calls while the probe is out, so none queues in vain
     assert_eq!(fates, [Fate::Answered, Fate::CircuitOpen, Fate::CircuitOpen]);
     rig.done().await;
 }
@@ -236,7 +236,7 @@ async fn forced_open_forced_closed_and_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_healthy_server_says_never_opens() {
+async fn errors_of_a_healthy_server_never_open_it() {
     let rig = Rig::new(single());
     for status in [400, 401, 404, 429].repeat(10) {
         rig.upstream.push([error(status, "", "no").into()]);
@@ -247,7 +247,7 @@ async fn what_a_healthy_server_says_never_opens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_result_says_nothing_about_now() {
+async fn a_late_result_is_ignored() {
     let rig = Rig::new(single());
     rig.upstream.push([Reply::says(&["late"]).after(secs(3)).into()]);
     let slow = rig.call(&warm("slow"));
@@ -277,7 +277,7 @@ async fn it_opens_between_the_attempts_of_a_call() {
     let rig = Rig::new(policy);
     rig.upstream.push(vec![Step::from(error(503, "", "busy")); 2]);
     let failed = rig.ask(&cold("hi")).await.unwrap_err();
-    // the real error says more than "breaker open"
+    // the error of the attempt says more than "circuit open"
     assert_eq!(
         (failed.fate, failed.failure.class),
         (Fate::Failed, FailureClass::Unavailable)
@@ -291,7 +291,7 @@ async fn it_opens_between_the_attempts_of_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn counted_by_the_call_it_sees_one_failure_for_three() {
+async fn a_breaker_that_counts_calls_records_one_failure_for_three_attempts() {
     for (counts, recorded) in [(Counts::Attempt, 3), (Counts::Call, 1)] {
         let mut policy = steady();
         policy.breaker.counts = counts;

@@ -1,4 +1,4 @@
-//! Callers that go away, and deadlines that pass, in every state a call can be in.
+//! Callers that leave, and deadlines that pass, in every state of a call.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::client::CallStream;
 use crate::event::{AttemptResult, EventKind, FailureClass, Fate, Sample};
 use crate::settings::Bucket;
 
-/// A state in which a call can be left, reached 1 s after it began, and how many attempts it has made then.
+/// A state of a call, reached 1 s after its start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Unborn,
@@ -22,6 +22,7 @@ enum State {
     Drained,
 }
 
+/// The states, and the number of attempts made by then.
 const STATES: [(State, usize); 9] = [
     (State::Unborn, 0),
     (State::Queued, 0),
@@ -53,7 +54,7 @@ impl State {
         }
     }
 
-    /// A rig and a call in it that will be in this state after a second; another one keeps it queueing.
+    /// A rig, a call that is in this state after a second, and another call that keeps it in the queue.
     fn reach(self, deadline: Duration) -> (Rig, CallStream, Option<CallStream>) {
         let mut policy = steady();
         if self == Self::Queued {
@@ -74,7 +75,7 @@ impl State {
     }
 }
 
-/// How attempts ended, apart from success.
+/// The ends of attempts, without successes: `None` for cancelled.
 fn ends(rig: &Rig) -> Vec<Option<FailureClass>> {
     rig.find(|event| match &event.kind {
         EventKind::AttemptEnded {
@@ -90,7 +91,7 @@ fn ends(rig: &Rig) -> Vec<Option<FailureClass>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_in_any_state_everything_is_given_back_at_once() {
+async fn dropping_a_call_in_any_state_releases_everything_at_once() {
     for (state, attempts) in STATES {
         let (rig, call, before) = state.reach(secs(100));
         if state != State::Unborn {
@@ -115,7 +116,7 @@ async fn dropped_in_any_state_everything_is_given_back_at_once() {
             Sample::Neutral
         };
         assert_eq!(cancelled, vec![expected; sent], "{state:?}");
-        // nothing goes on behind the caller's back
+        // nothing is sent afterwards
         rig.sleep(secs(1000)).await;
         assert_eq!(rig.upstream.sent().len(), sent, "{state:?}");
     }
@@ -128,13 +129,13 @@ async fn a_deadline_ends_any_state_at_its_instant() {
             state,
             State::Unborn | State::Queued | State::BackingOff | State::Drained
         ) {
-            // the limiter and the backoff do not begin a wait beyond the deadline: see their stories; and an
-            // answer that is whole is not taken back
+            // limiter and backoff start no wait beyond the deadline (see their tests), and a complete answer is not
+            // taken back
             continue;
         }
         let (rig, call, _) = state.reach(secs(1));
         let failed = call.finish().await.unwrap_err();
-        // what was delivered is not taken back: such a call is cut, not failed
+        // delivered text is not taken back: such a call is interrupted, not failed
         let (fate, partial) = match state {
             State::Streaming => (Fate::Interrupted, "a"),
             _ => (Fate::Failed, ""),
@@ -152,7 +153,7 @@ async fn a_deadline_ends_any_state_at_its_instant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_says_what_had_gone_wrong() {
+async fn the_deadline_error_quotes_the_last_failure() {
     let rig = Rig::scripted([error(503, "", "busy").into(), Step::Hang]);
     let failed = rig.call_within(&cold("hi"), secs(2)).finish().await.unwrap_err();
     assert_eq!(failed.failure.class, FailureClass::Deadline);
@@ -166,7 +167,7 @@ async fn the_deadline_says_what_had_gone_wrong() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_in_the_queue_leaves_it() {
-    // a slot is missing: nobody can predict when one comes back, so the deadline itself must ring
+    // it waits for a slot, whose return cannot be forecast, so the deadline itself must fire
     let mut policy = steady();
     policy.limit.concurrency = 1;
     let rig = Rig::new(policy);
@@ -213,7 +214,7 @@ async fn a_deadline_cannot_be_longer_than_the_policy_allows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_of_a_cancelled_stream_are_charged_as_far_as_it_came() {
+async fn a_cancelled_stream_is_charged_for_what_was_delivered() {
     let rig = Rig::scripted([Reply::stream().word("a").word("b").part(Part::Hang).into()]);
     let call = rig.call(&warm("hi").max_tokens(500));
     rig.sleep(secs(1)).await;
@@ -234,7 +235,7 @@ async fn a_stream_dropped_after_its_end_has_one_end() {
     let rig = Rig::new(steady());
     let call = rig.call(&cold("hi"));
     rig.sleep(secs(1)).await;
-    // it was answered long ago, and nobody has read a word of it
+    // it was answered before, but nothing of it was read
     drop(call);
     rig.done().await;
     assert_eq!(rig.fates(), [Fate::Answered]);

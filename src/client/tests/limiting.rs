@@ -8,8 +8,8 @@ use crate::client::{CallContext, CallStream};
 use crate::event::{Constraint, EventKind, FailureClass, Fate, LimitReject, UserId};
 use crate::settings::{Bucket, Counts, Policy, QueueOrder};
 
-/// One request each second, one at once.
-fn one_a_second() -> Policy {
+/// One request per second, burst of one.
+fn one_per_second() -> Policy {
     let mut policy = steady();
     policy.limit.requests = Bucket {
         capacity: 1,
@@ -19,7 +19,7 @@ fn one_a_second() -> Policy {
     policy
 }
 
-/// LLM tokens in the bucket after the last event that says so.
+/// LLM tokens in the bucket at the last settlement.
 fn tokens_left(rig: &Rig) -> f64 {
     let levels = rig.find(|event| match event.kind {
         EventKind::LimitSettled { tokens, .. } => Some(tokens.level_at(event.at)),
@@ -30,7 +30,7 @@ fn tokens_left(rig: &Rig) -> f64 {
 
 #[tokio::test(start_paused = true)]
 async fn the_queue_is_served_in_order() {
-    let rig = Rig::new(one_a_second());
+    let rig = Rig::new(one_per_second());
     let calls: Vec<_> = (0..5).map(|n| rig.call(&warm(&format!("{n}")))).collect();
     for call in calls {
         call.finish().await.unwrap();
@@ -59,7 +59,7 @@ async fn the_queue_is_served_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slots_bound_what_runs_at_once() {
+async fn slots_bound_concurrency() {
     let mut policy = steady();
     policy.limit.concurrency = 2;
     let rig = Rig::new(policy);
@@ -76,8 +76,8 @@ async fn slots_bound_what_runs_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_be_served_in_time_is_told_at_once() {
-    let mut policy = one_a_second();
+async fn rejects_a_call_that_cannot_be_served_in_time_at_once() {
+    let mut policy = one_per_second();
     policy.limit.max_wait = secs(2);
     policy.limit.max_waiters = 2;
     let rig = Rig::new(policy);
@@ -138,7 +138,7 @@ async fn tokens_are_reserved_and_settled_by_usage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_have_been_billed_stays_charged() {
+async fn attempts_that_may_have_been_billed_stay_charged() {
     let rig = Rig::scripted([error(500, "", "boom").into(), error(500, "", "boom").into()]);
     rig.ask(&cold("hi").max_tokens(95)).await.unwrap_err();
     let charged = rig.find(|event| match event.kind {
@@ -150,8 +150,8 @@ async fn what_may_have_been_billed_stays_charged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_leaves_lets_the_next_one_go() {
-    let rig = Rig::new(one_a_second());
+async fn a_waiter_that_leaves_wakes_the_next_one() {
+    let rig = Rig::new(one_per_second());
     let mut calls: Vec<_> = (0..4).map(|n| rig.call(&warm(&format!("{n}")))).collect();
     tick().await;
     drop(calls.remove(1));
@@ -168,9 +168,9 @@ async fn a_waiter_that_leaves_lets_the_next_one_go() {
     rig.done().await;
 }
 
-/// Whoever waits under settings that no longer hold must not go on waiting for them.
+/// A new policy wakes the waiters of the old one.
 #[tokio::test(start_paused = true)]
-async fn other_settings_wake_those_who_wait() {
+async fn a_new_policy_wakes_the_waiters() {
     let mut policy = steady();
     policy.limit.concurrency = 1;
     let rig = Rig::new(policy.clone());
@@ -188,12 +188,12 @@ async fn other_settings_wake_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn charged_by_the_call_retries_cost_nothing() {
+async fn retries_cost_nothing_if_calls_are_charged() {
     for (charges, admitted, times) in [
         (Counts::Attempt, 3, [0.0, 1.0, 2.01]),
         (Counts::Call, 1, [0.0, 0.51, 1.52]),
     ] {
-        let mut policy = one_a_second();
+        let mut policy = one_per_second();
         policy.limit.charges = charges;
         let rig = Rig::new(policy);
         rig.upstream.push(vec![Step::from(error(503, "", "busy")); 2]);
@@ -207,8 +207,8 @@ async fn charged_by_the_call_retries_cost_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_the_limiter_turns_away_ends_with_the_real_error() {
-    let mut policy = one_a_second();
+async fn a_rejected_retry_ends_with_the_error_of_the_last_attempt() {
+    let mut policy = one_per_second();
     policy.limit.requests.per = secs(100);
     let rig = Rig::new(policy);
     rig.upstream.push([error(503, "", "busy").into()]);
@@ -226,8 +226,8 @@ async fn a_retry_the_limiter_turns_away_ends_with_the_real_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn switched_off_it_lets_everybody_pass() {
-    let mut policy = one_a_second();
+async fn a_disabled_limiter_admits_every_call() {
+    let mut policy = one_per_second();
     policy.limit.enabled = false;
     let rig = Rig::new(policy);
     let calls: Vec<_> = (0..50).map(|n| rig.call(&warm(&format!("{n}")))).collect();
@@ -244,9 +244,9 @@ async fn switched_off_it_lets_everybody_pass() {
     rig.done().await;
 }
 
-/// The forecast at the door knows nothing of slots that never come back.
+/// The forecast on arrival cannot know of slots that never return.
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_longer_than_the_policy_allows() {
+async fn no_waiter_waits_longer_than_max_wait() {
     let mut policy = steady();
     policy.limit.concurrency = 1;
     policy.limit.max_wait = secs(3);
@@ -280,8 +280,8 @@ fn call_of(rig: &Rig, user: &str, prompt: &str) -> CallStream {
 
 /// One runs, three of the same user wait, and the queue is full when another user comes.
 #[tokio::test(start_paused = true)]
-async fn whoever_has_most_in_a_full_queue_makes_room_for_another_user() {
-    let mut policy = one_a_second();
+async fn a_full_queue_displaces_the_user_with_the_most_calls() {
+    let mut policy = one_per_second();
     policy.limit.max_waiters = 3;
     let rig = Rig::new(policy);
     let mut flood: Vec<_> = (0..4).map(|n| call_of(&rig, "noisy", &format!("{n}"))).collect();
@@ -296,8 +296,8 @@ async fn whoever_has_most_in_a_full_queue_makes_room_for_another_user() {
         error.failure.message.as_str(),
         "rate limiter: queue full, displaced by a user with fewer waiting calls"
     );
-    // it had the newest place, and its queue is told as it is without it and before the other one joins
-    let turned = rig.find(|event| match &event.kind {
+    // it had the newest position; its event shows the queue without it and before the other call joins
+    let queue_events = rig.find(|event| match &event.kind {
         EventKind::LimitRejected {
             reason,
             predicted,
@@ -312,21 +312,21 @@ async fn whoever_has_most_in_a_full_queue_makes_room_for_another_user() {
     let queued = |call, waiting| (call, LimitReject::QueueFull, None, waiting);
     let displaced = (4, LimitReject::Displaced, None, 2);
     assert_eq!(
-        turned,
+        queue_events,
         [queued(2, 1), queued(3, 2), queued(4, 3), displaced, queued(5, 3)]
     );
     for call in flood.into_iter().chain([modest]) {
         call.finish().await.unwrap();
     }
-    // by turns the other user goes before the last one of the flood
+    // in fair order the other user precedes the last call of the flood
     let order: Vec<u64> = rig.upstream.sent().iter().map(|sent| sent.call.0).collect();
     assert_eq!(order, [1, 2, 5, 3]);
     rig.done().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_order_of_arrival_nobody_makes_room() {
-    let mut policy = one_a_second();
+async fn in_order_of_arrival_no_call_is_displaced() {
+    let mut policy = one_per_second();
     policy.limit.max_waiters = 2;
     policy.limit.order = QueueOrder::Fifo;
     let rig = Rig::new(policy);
@@ -348,16 +348,16 @@ async fn in_order_of_arrival_nobody_makes_room() {
     rig.done().await;
 }
 
-/// Whoever is displaced and leaves at once has one end, and nothing it had is left.
+/// A displaced call that leaves at once has one end and leaves nothing behind.
 #[tokio::test(start_paused = true)]
-async fn who_is_displaced_may_leave_before_it_hears_of_it() {
-    let mut policy = one_a_second();
+async fn a_displaced_call_may_leave_before_it_is_polled() {
+    let mut policy = one_per_second();
     policy.limit.max_waiters = 2;
     let rig = Rig::new(policy);
     let mut flood: Vec<_> = (0..3).map(|n| call_of(&rig, "noisy", &format!("{n}"))).collect();
     tick().await;
     let modest = call_of(&rig, "modest", "hi");
-    // the flight of the newcomer takes its place while the other one is not asked
+    // the newcomer's flight takes the position while the displaced one is not polled
     tokio::task::yield_now().await;
     drop(flood.pop());
     for call in flood.into_iter().chain([modest]) {
@@ -371,10 +371,10 @@ async fn who_is_displaced_may_leave_before_it_hears_of_it() {
     rig.done().await;
 }
 
-/// Whoever waits among the others is charged to their bucket, also when there is room for its own by then.
+/// A waiter of the shared bucket is charged to it, even if its user has a bucket of its own by then.
 #[tokio::test(start_paused = true)]
-async fn who_waits_among_the_others_stays_there_when_more_users_are_allowed() {
-    let mut policy = one_a_second();
+async fn a_waiter_of_the_shared_bucket_stays_there_when_more_users_are_allowed() {
+    let mut policy = one_per_second();
     policy.limit.each_user.requests = Some(Bucket {
         capacity: 3,
         refill: 1,

@@ -1,4 +1,4 @@
-//! Misses that name the stored request they are like.
+//! Misses that name the most similar stored request.
 
 use super::rig::{Rig, cold, steady};
 use crate::client::CallContext;
@@ -9,7 +9,7 @@ fn stamped(system: &str) -> ChatRequest {
     ChatRequest::new([Message::system(system), Message::user("hi")]).temperature(0.0)
 }
 
-/// What each miss says: its call, and what it is like.
+/// The call of each miss, and the most similar request.
 fn misses(rig: &Rig) -> Vec<(CallId, Option<NearMiss>)> {
     rig.find(|event| match &event.kind {
         EventKind::CacheMissed { nearest, .. } => Some((event.call?, nearest.as_deref().cloned())),
@@ -24,8 +24,8 @@ async fn a_miss_names_the_call_whose_request_differs_in_a_time() {
         let answer = rig.call(&stamped(system)).finish().await.unwrap();
         assert_eq!(answer.fate, Fate::Answered);
     }
-    let told = misses(&rig);
-    let (first, second) = (&told[0], &told[1]);
+    let all = misses(&rig);
+    let (first, second) = (&all[0], &all[1]);
     assert_eq!(first.1, None);
     let near = second.1.as_ref().unwrap();
     assert_eq!(
@@ -42,7 +42,7 @@ async fn a_miss_names_the_call_whose_request_differs_in_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_left_the_cache_is_like_nothing_and_what_is_too_old_is_explained_by_that() {
+async fn expired_and_evicted_requests_name_no_similar_one() {
     let mut policy = steady();
     policy.cache.ttl = std::time::Duration::from_mins(1);
     let rig = Rig::new(policy);
@@ -72,7 +72,7 @@ async fn what_left_the_cache_is_like_nothing_and_what_is_too_old_is_explained_by
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_words_of_another_user_are_not_told() {
+async fn a_miss_never_shows_the_prompt_of_another_user() {
     let rig = Rig::new(steady());
     let of = |name: &str| CallContext {
         user: UserId::new(name),
@@ -86,15 +86,15 @@ async fn the_words_of_another_user_are_not_told() {
         .await
         .unwrap();
     rig.client.call(&secret, of("bob")).finish().await.unwrap();
-    let told = misses(&rig);
-    let ann = told[1].1.as_ref().unwrap();
-    assert_eq!((ann.source, ann.fields), (told[0].0, 2));
+    let all = misses(&rig);
+    let ann = all[1].1.as_ref().unwrap();
+    assert_eq!((ann.source, ann.fields), (all[0].0, 2));
     assert!(!format!("{ann:?}").contains("secret"), "{ann:?}");
-    // bob asks the same: that it is stored for somebody else is all there is to tell
-    let bob = told[2].1.as_ref().unwrap();
+    // bob sends the same request: the miss shows only that it is stored for another user
+    let bob = all[2].1.as_ref().unwrap();
     assert_eq!(
         (bob.source, bob.fields, bob.differs[0].field.as_str()),
-        (told[0].0, 1, "user")
+        (all[0].0, 1, "user")
     );
     rig.done().await;
 }

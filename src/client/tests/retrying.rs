@@ -1,4 +1,4 @@
-//! When another attempt follows, and when it does.
+//! Retries and their times.
 
 use super::rig::{Rig, cold, millis, secs, steady, warm};
 use super::script::{Part, Reply, Step, error, whole};
@@ -29,7 +29,7 @@ fn samples(rig: &Rig) -> Vec<Sample> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn backoff_doubles_and_attempts_end() {
+async fn backoff_doubles_until_attempts_are_exhausted() {
     let rig = Rig::scripted([busy().into(), busy().into(), busy().into()]);
     let failed = rig.ask(&cold("hi")).await.unwrap_err();
     assert_eq!(
@@ -43,7 +43,7 @@ async fn backoff_doubles_and_attempts_end() {
     rig.done().await;
 }
 
-/// What a first attempt that failed so is followed by.
+/// A failure of the first attempt, the number of attempts, the stop reason and the breaker's sample.
 #[tokio::test(start_paused = true)]
 async fn the_phase_decides_whether_a_retry_is_legal() {
     use SendErrorKind as S;
@@ -103,7 +103,7 @@ async fn the_phase_decides_whether_a_retry_is_legal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_is_obeyed_and_never_undercut() {
+async fn a_hint_is_obeyed_and_never_shortened() {
     for (name, value, source) in [
         ("retry-after", "2", HintSource::RetryAfter),
         ("retry-after-ms", "2000", HintSource::RetryAfterMs),
@@ -123,7 +123,7 @@ async fn a_hint_is_obeyed_and_never_undercut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_stops_everybody_else_too() {
+async fn a_hint_pauses_all_other_calls_too() {
     let rig = Rig::scripted([error(429, "", "slow").header("retry-after", "2").into()]);
     let first = rig.call(&warm("a"));
     rig.sleep(millis(500)).await;
@@ -156,12 +156,12 @@ async fn a_429_without_a_hint_slows_the_limiter_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_too_long_ends_the_call_and_pauses_the_limiter() {
+async fn a_hint_beyond_the_limit_ends_the_call_and_pauses_the_limiter() {
     let rig = Rig::scripted([error(429, "", "slow").header("retry-after", "121").into()]);
     let failed = rig.ask(&cold("hi")).await.unwrap_err();
     assert_eq!(stops(&rig), [(1, StopReason::HintTooLong)]);
     assert_eq!(failed.failure.hint.map(|hint| hint.wait), Some(secs(121)));
-    // who comes next is told at once, without a request
+    // the next call is rejected at once, without a request
     let next = rig.ask(&cold("hi")).await.unwrap_err();
     assert_eq!(
         (next.fate, next.failure.class),
@@ -177,7 +177,7 @@ async fn a_hint_too_long_ends_the_call_and_pauses_the_limiter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_beyond_the_deadline_is_not_begun() {
+async fn a_wait_beyond_the_deadline_is_not_started() {
     let rig = Rig::scripted([busy().into()]);
     let failed = rig
         .call_within(&cold("hi"), millis(400))
@@ -204,14 +204,14 @@ async fn an_empty_budget_returns_the_error_at_once() {
     assert!(rig.ask(&warm("a")).await.is_ok());
     assert!(rig.ask(&warm("b")).await.is_err());
     assert_eq!(stops(&rig), [(1, StopReason::Budget)]);
-    // what never left costs nothing
+    // a request that was not sent costs nothing
     rig.upstream.push([refused()]);
     assert!(rig.ask(&warm("c")).await.is_ok());
     rig.done().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_never_went_out_earn_no_retries() {
+async fn calls_that_were_not_sent_earn_no_retries() {
     let mut policy = steady();
     policy.retry.budget_ratio = 0.2;
     policy.retry.budget_min_per_s = 0.0;
@@ -228,7 +228,7 @@ async fn calls_that_never_went_out_earn_no_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_that_loads_is_waited_for() {
+async fn a_loading_model_is_retried_until_the_deadline() {
     let loading = || Step::from(error(503, "unavailable_error", "Loading model"));
     let rig = Rig::scripted(vec![loading(); 12]);
     let answer = rig.ask(&cold("hi")).await.unwrap();
@@ -236,7 +236,7 @@ async fn a_model_that_loads_is_waited_for() {
     assert_eq!(rig.upstream.sent().len(), 13);
     assert_eq!(samples(&rig)[..12], [Sample::Neutral; 12]);
     rig.done().await;
-    // and no longer than the deadline
+    // but not beyond the deadline
     let rig = Rig::scripted(vec![loading(); 100]);
     let failed = rig.call_within(&cold("hi"), secs(30)).finish().await.unwrap_err();
     assert_eq!(
@@ -246,9 +246,9 @@ async fn a_model_that_loads_is_waited_for() {
     rig.done().await;
 }
 
-/// Each clock of an attempt, and what it calls the failure.
+/// Each timeout of an attempt, and the class of its failure.
 #[tokio::test(start_paused = true)]
-async fn every_clock_of_an_attempt_rings() {
+async fn every_timeout_of_an_attempt_fires() {
     let pings = |reply: Reply| (0..9).fold(reply, |reply, _| reply.wait(secs(30)).bytes(":\n\n"));
     let table: [(&str, Step, FailureClass, Fate, f64); 7] = [
         (
@@ -318,7 +318,7 @@ async fn every_clock_of_an_attempt_rings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_drip_with_data_is_no_stall() {
+async fn a_slow_stream_with_data_does_not_stall() {
     let drip = (0..20).fold(Reply::stream(), |reply, _| reply.wait(secs(60)).word("a"));
     let rig = Rig::scripted([drip.clone().stop().done().into()]);
     let failed = rig.ask(&cold("hi")).await.unwrap_err();
@@ -336,7 +336,7 @@ async fn a_slow_drip_with_data_is_no_stall() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endless_error_page_is_not_read_to_its_end() {
+async fn an_endless_error_page_is_read_within_bounds() {
     let endless = Reply::status(500).bytes("{").part(Part::Hang);
     let rig = Rig::scripted([endless.into()]);
     assert!(rig.ask(&cold("hi")).await.is_ok());

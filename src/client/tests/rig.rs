@@ -1,4 +1,4 @@
-//! A client, its scripted upstream and what it told.
+//! A client, its scripted upstream and its events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::openai::ChatRequest;
 use crate::settings::{Jitter, Policy};
 use crate::time::{Clock, Timestamp};
 
-/// Keeps every event.
+/// An observer that records every event.
 #[derive(Debug)]
 pub(super) struct Recorder {
     clock: Clock,
@@ -37,7 +37,7 @@ pub(super) struct Rig {
     pub(super) policy: Policy,
 }
 
-/// Waits without jitter, so that a story can name the instant.
+/// A policy without jitter, so that tests can name instants.
 pub(super) fn steady() -> Policy {
     let mut policy = Policy::default();
     policy.retry.jitter = Jitter::None;
@@ -45,12 +45,12 @@ pub(super) fn steady() -> Policy {
     policy
 }
 
-/// A request whose answer may be used again.
+/// A deterministic request, whose answer may be stored and shared.
 pub(super) fn cold(prompt: &str) -> ChatRequest {
     ChatRequest::prompt(prompt).temperature(0.0)
 }
 
-/// A request that wants an answer of its own.
+/// A request whose answer is not reused.
 pub(super) fn warm(prompt: &str) -> ChatRequest {
     ChatRequest::prompt(prompt)
 }
@@ -63,7 +63,7 @@ pub(super) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Lets every task do what it can do now. No time passes: a runtime that is busy does not skip ahead.
+/// Runs every task as far as it can go now. No time passes, because a busy runtime does not skip ahead.
 pub(super) async fn tick() {
     for _ in 0..32 {
         tokio::task::yield_now().await;
@@ -108,7 +108,7 @@ impl Rig {
         self.client.call(request, CallContext::default())
     }
 
-    /// A call that may be shared, with a deadline of its own.
+    /// A call with a deadline of its own.
     pub(super) fn call_within(&self, request: &ChatRequest, deadline: Duration) -> CallStream {
         let context = CallContext {
             deadline: Some(deadline),
@@ -146,19 +146,19 @@ impl Rig {
         self.recorder.events.lock().unwrap().clone()
     }
 
-    /// What `pick` finds in the events, in order.
+    /// The results of `pick` over all events, in order.
     pub(super) fn find<R>(&self, pick: impl Fn(&Event) -> Option<R>) -> Vec<R> {
         self.events().iter().filter_map(pick).collect()
     }
 
-    /// When attempts went out.
+    /// The start of each attempt, in seconds.
     pub(super) fn attempt_times(&self) -> Vec<f64> {
         self.find(|event| {
             matches!(event.kind, EventKind::AttemptStarted { .. }).then(|| event.at.as_secs_f64())
         })
     }
 
-    /// The fates of all calls, in the order of their numbers.
+    /// The fates of all calls, in the order of their ids.
     pub(super) fn fates(&self) -> Vec<Fate> {
         let mut fates = self.find(|event| match event.kind {
             EventKind::CallEnded { fate, .. } => Some((event.call, fate)),
@@ -168,16 +168,15 @@ impl Rig {
         fates.into_iter().map(|(_, fate)| fate).collect()
     }
 
-    /// The end of a story: everything must have been given back, now, and the events must be a legal session.
+    /// The end of a test: all resources are released at once, and the events are a legal session.
     pub(super) async fn done(&self) {
         let now = self.now();
         tick().await;
-        assert_eq!(self.now(), now, "no time passes while things are given back");
+        assert_eq!(self.now(), now, "no time passes while resources are released");
         self.nothing_is_left(Checker::new(&self.policy));
     }
 
-    /// What has begun is over: everything must have been given back, and the checker must find no fault with the
-    /// events.
+    /// Asserts that all resources are released and that the checker accepts the events.
     pub(super) fn nothing_is_left(&self, mut checker: Checker) {
         assert_eq!(self.env.running_tasks(), 0, "tasks");
         assert_eq!(self.client.flights(), 0, "flights");
@@ -188,11 +187,11 @@ impl Rig {
         drop(guards);
         let events = self.events();
         let begun = |event: &&Event| matches!(event.kind, EventKind::AttemptStarted { .. });
-        let told = events.iter().filter(begun).count();
+        let emitted = events.iter().filter(begun).count();
         assert_eq!(
-            told,
+            emitted,
             self.upstream.sent().len(),
-            "attempts told and attempts sent"
+            "attempts emitted and attempts sent"
         );
         for event in &events {
             checker

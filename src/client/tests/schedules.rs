@@ -1,18 +1,18 @@
-//! Threads that call, leave, land and probe at once, in thousands of orders: shuttle lets another thread in at
-//! every lock of the client, every event and every await, and finds who waits for ever.
+//! Schedules of threads that call, leave, complete and probe at once: shuttle may switch threads at every lock of the
+//! client, every event and every await, and finds deadlocks.
 //!
-//! Each story runs under two schedulers: one that draws who is next, and PCT, which keeps to priorities and
-//! breaks them at a few places and so finds orders that the first one hardly ever draws. Seeds are fixed: what
-//! failed fails again. Plain `cargo test` tries two hundred orders of each; the whole takes minutes:
+//! Each test runs under two schedulers: random, and PCT, which keeps to priorities and breaks them at a few places and
+//! so finds orders that random scheduling hardly ever reaches. Seeds are fixed, so a failure repeats. By default 200
+//! schedules of each are explored; more take minutes:
 //!
 //! ```text
 //! SEAWALL_SCHEDULES=10000 cargo test --lib schedules
 //! ```
 //!
-//! Time stands still and jumps where a story turns the dial: it is a paused tokio clock that nobody drives in
-//! between. What is not explored: orders of memory (the client shares nothing but locks and two counters), what
-//! tokio's own `Notify` and `CancellationToken` do inside, and panics, because shuttle's threads are coroutines
-//! of one thread and would all see that it panics (the stories of `retrying.rs` have those).
+//! Time stands still and jumps where a test turns the dial: a paused tokio clock that nothing else advances. Not
+//! explored: memory orders (the client shares only locks and two counters), the inside of tokio's `Notify` and
+//! `CancellationToken`, and panics, because shuttle's threads are coroutines of one thread and would all see the panic
+//! (`sharing.rs` covers panics).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -28,6 +28,7 @@ use super::rig::{Rig, cold, millis, secs, steady, warm};
 use super::script::{Reply, Step};
 use crate::check::Checker;
 use crate::client::flight::{Flight, FlightKey, Subscriber};
+use crate::client::guards::FlightGuard;
 use crate::client::sync::Exploration;
 use crate::client::{Answer, CallContext, CallError, CallStream};
 use crate::event::{
@@ -37,15 +38,14 @@ use crate::policy::fingerprint::{RequestKey, Scope};
 use crate::settings::{Bucket, Policy, QueueOrder, SemanticMode, UserLimits};
 use crate::time::Timestamp;
 
-/// What a schedule led to. A story names what it must have come across: one that never meets the race it is
-/// about proves nothing.
-type Seen = BTreeSet<&'static str>;
+/// The outcomes of a schedule. A test names those that must occur: one that never meets its race proves nothing.
+type Outcomes = BTreeSet<&'static str>;
 
 const SEED: u64 = 0x5ea_3a11;
-/// Priorities that PCT breaks in one schedule, and one more.
+/// One more than the priority changes of PCT in one schedule.
 const DEPTH: usize = 4;
 
-/// The clock of a story.
+/// The clock of a test.
 struct Dial(Runtime);
 
 impl Dial {
@@ -54,7 +54,7 @@ impl Dial {
     }
 }
 
-fn seen<const N: usize>(facts: [(&'static str, bool); N]) -> Seen {
+fn outcomes<const N: usize>(facts: [(&'static str, bool); N]) -> Outcomes {
     facts
         .into_iter()
         .filter(|(_, is_so)| *is_so)
@@ -62,22 +62,25 @@ fn seen<const N: usize>(facts: [(&'static str, bool); N]) -> Seen {
         .collect()
 }
 
-/// Runs `story` in many schedules; `wanted` must come up in some of them.
-fn explore(story: fn(&Dial) -> Seen, wanted: &[&'static str]) {
+/// Runs `scenario` in many schedules; each outcome of `wanted` must occur in at least one.
+fn explore(scenario: fn(&Dial) -> Outcomes, wanted: &[&'static str]) {
     let schedules = std::env::var("SEAWALL_SCHEDULES").map_or(200, |count| count.parse().unwrap());
-    let mut seen = run(RandomScheduler::new_from_seed(SEED, schedules), story);
-    for (what, times) in run(PctScheduler::new_from_seed(SEED, DEPTH, schedules), story) {
-        *seen.entry(what).or_default() += times;
+    let mut outcomes = run(RandomScheduler::new_from_seed(SEED, schedules), scenario);
+    for (what, times) in run(PctScheduler::new_from_seed(SEED, DEPTH, schedules), scenario) {
+        *outcomes.entry(what).or_default() += times;
     }
-    println!("{schedules} schedules twice: {seen:?}");
+    println!("{schedules} schedules twice: {outcomes:?}");
     for what in wanted {
-        assert!(seen.contains_key(what), "no schedule led to: {what}");
+        assert!(outcomes.contains_key(what), "no schedule led to: {what}");
     }
 }
 
-fn run(scheduler: impl Scheduler + 'static, story: fn(&Dial) -> Seen) -> BTreeMap<&'static str, usize> {
-    let seen = Arc::new(Mutex::new(BTreeMap::new()));
-    let tally = Arc::clone(&seen);
+fn run(
+    scheduler: impl Scheduler + 'static,
+    scenario: fn(&Dial) -> Outcomes,
+) -> BTreeMap<&'static str, usize> {
+    let outcomes = Arc::new(Mutex::new(BTreeMap::new()));
+    let tally = Arc::clone(&outcomes);
     let mut config = Config::new();
     // a debug build of the client needs more than the sixty kilobytes of the default
     config.stack_size = 512 << 10;
@@ -89,9 +92,9 @@ fn run(scheduler: impl Scheduler + 'static, story: fn(&Dial) -> Seen) -> BTreeMa
             .build()
             .unwrap();
         let dial = Dial(runtime);
-        // all of shuttle's threads are this one: they find the clock too
+        // all of shuttle's threads are this one, so they find the clock too
         let entered = dial.0.enter();
-        let what = story(&dial);
+        let what = scenario(&dial);
         drop(entered);
         let mut tally = tally.lock().unwrap();
         for one in what {
@@ -99,11 +102,11 @@ fn run(scheduler: impl Scheduler + 'static, story: fn(&Dial) -> Seen) -> BTreeMa
         }
     });
     drop(exploring);
-    let seen = seen.lock().unwrap();
-    seen.clone()
+    let outcomes = outcomes.lock().unwrap();
+    outcomes.clone()
 }
 
-/// A stream that lets others in wherever it can.
+/// A stream that lets other threads run wherever it can.
 fn says(word: &str) -> Step {
     let reply = Reply::stream().pause().word(word).pause().word(" sea").pause();
     Step::Explored(reply.stop().done().pause())
@@ -119,7 +122,7 @@ fn leave_somewhere(mut call: CallStream) {
     });
 }
 
-/// Lets others in for a while, or for long: threads that come all at once would never meet a stored answer.
+/// Lets other threads run for a short or long while: threads that arrive together never meet a stored answer.
 fn come_late() {
     let pauses = shuttle::rand::thread_rng().gen_range(0..8);
     for _ in 1..1 << pauses {
@@ -131,15 +134,15 @@ fn finish(call: CallStream) -> Result<Answer, CallError> {
     future::block_on(call.finish())
 }
 
-/// Waits for all flights; then nothing may be left, and every call has one end.
+/// Waits for all flights. Then all resources are released, and every call has one end.
 fn settle(rig: &Rig, calls: usize) {
     future::block_on(rig.env.join());
-    // an instant may be read before a lock and told behind it, and the dial turned in between
+    // an instant may be read before a lock and emitted after it, and the dial turned in between
     rig.nothing_is_left(Checker::new(&rig.policy).in_real_time());
     assert_eq!(rig.fates().len(), calls, "ends");
 }
 
-/// Which flight carried a call.
+/// The flight of each call.
 fn carriers(rig: &Rig) -> BTreeMap<CallId, FlightId> {
     let carried = rig.find(|event| match event.kind {
         EventKind::FlightStarted { flight, .. } | EventKind::FlightJoined { flight, .. } => {
@@ -150,26 +153,26 @@ fn carriers(rig: &Rig) -> BTreeMap<CallId, FlightId> {
     carried.into_iter().collect()
 }
 
-fn told(rig: &Rig, is_it: impl Fn(&EventKind) -> bool) -> usize {
+fn count(rig: &Rig, is_it: impl Fn(&EventKind) -> bool) -> usize {
     rig.find(|event| is_it(&event.kind).then_some(())).len()
 }
 
-/// Flights that carry a call that stays have the upstream for themselves; and one of them, at most, asks it.
-fn one_attempt_for_those_who_stay(rig: &Rig, staying: &BTreeSet<CallId>) {
+/// All calls that stay share at most one flight, which makes one attempt.
+fn one_attempt_for_those_that_stay(rig: &Rig, staying: &BTreeSet<CallId>) {
     let carriers = carriers(rig);
     let wanted: BTreeSet<FlightId> = staying
         .iter()
         .filter_map(|call| carriers.get(call).copied())
         .collect();
-    assert!(wanted.len() <= 1, "flights of those who stay: {wanted:?}");
+    assert!(wanted.len() <= 1, "flights of the calls that stay: {wanted:?}");
     let asked = rig.find(|event| match event.kind {
         EventKind::AttemptStarted { flight, .. } if wanted.contains(&flight) => Some(flight),
         _ => None,
     });
-    assert_eq!(asked.len(), wanted.len(), "attempts for those who stay");
+    assert_eq!(asked.len(), wanted.len(), "attempts for the calls that stay");
 }
 
-fn the_first_leaves(call: fn(&Rig) -> CallStream) -> Seen {
+fn the_first_leaves(call: fn(&Rig) -> CallStream) -> Outcomes {
     let rig = Rig::new(steady());
     rig.upstream.push(["one", "two", "three", "four"].map(says));
     let stayed = thread::scope(|scope| {
@@ -184,16 +187,16 @@ fn the_first_leaves(call: fn(&Rig) -> CallStream) -> Seen {
         followers.map(|one| one.join().unwrap())
     });
     settle(&rig, 4);
-    one_attempt_for_those_who_stay(&rig, &stayed.iter().map(|(call, _)| *call).collect());
+    one_attempt_for_those_that_stay(&rig, &stayed.iter().map(|(call, _)| *call).collect());
     let texts: BTreeSet<_> = stayed.iter().map(|(_, answer)| &answer.text).collect();
-    assert_eq!(texts.len(), 1, "one answer for those who stay: {texts:?}");
+    assert_eq!(texts.len(), 1, "one answer for the calls that stay: {texts:?}");
     let attempts = rig.upstream.sent().len();
     assert!(
         attempts <= 2,
-        "one of the first, if it was alone, and one of the rest"
+        "one of the first call, if it was alone, and one of the rest"
     );
-    let handed = told(&rig, |kind| matches!(kind, EventKind::FlightHandedOver { .. }));
-    let answered = told(&rig, |kind| {
+    let handed = count(&rig, |kind| matches!(kind, EventKind::FlightHandedOver { .. }));
+    let answered = count(&rig, |kind| {
         matches!(
             kind,
             EventKind::AttemptEnded {
@@ -202,10 +205,10 @@ fn the_first_leaves(call: fn(&Rig) -> CallStream) -> Seen {
             }
         )
     });
-    seen([
+    outcomes([
         ("handed over", handed > 0),
-        ("abandoned, and asked again", attempts == 2),
-        ("abandoned with its answer in hand", answered == 2),
+        ("abandoned, and sent again", attempts == 2),
+        ("abandoned with its answer received", answered == 2),
         ("shared", rig.fates().contains(&Fate::Shared)),
         ("from the cache", rig.fates().contains(&Fate::Hit)),
     ])
@@ -213,7 +216,7 @@ fn the_first_leaves(call: fn(&Rig) -> CallStream) -> Seen {
 
 const AFTER_THE_FIRST: [&str; 4] = [
     "handed over",
-    "abandoned, and asked again",
+    "abandoned, and sent again",
     "shared",
     "from the cache",
 ];
@@ -234,7 +237,7 @@ fn whenever_the_first_with_a_key_leaves_the_others_have_one_result() {
     );
 }
 
-fn the_owner_leaves(_: &Dial) -> Seen {
+fn the_owner_leaves(_: &Dial) -> Outcomes {
     let rig = Rig::new(steady());
     rig.upstream.push(["one", "two"].map(says));
     let request = cold("hi");
@@ -255,18 +258,14 @@ fn the_owner_leaves(_: &Dial) -> Seen {
     });
     settle(&rig, 4);
     assert!(texts.iter().all(|text| &**text == "one sea"), "{texts:?}");
-    assert_eq!(
-        rig.upstream.sent().len(),
-        1,
-        "there was always somebody who stayed"
-    );
+    assert_eq!(rig.upstream.sent().len(), 1, "a call always stayed");
     let fates = rig.fates();
-    seen([
+    outcomes([
         ("left in time", fates[0] == Fate::Cancelled),
         ("left too late", fates[0] == Fate::Answered),
         (
             "joined after it left",
-            told(
+            count(
                 &rig,
                 |kind| matches!(kind, EventKind::FlightJoined { owner, .. } if *owner != CallId(1)),
             ) > 0,
@@ -276,7 +275,7 @@ fn the_owner_leaves(_: &Dial) -> Seen {
 }
 
 #[test]
-fn whenever_the_owner_leaves_its_flight_goes_on_for_those_who_came() {
+fn whenever_the_owner_leaves_its_flight_continues_for_the_others() {
     let wanted = [
         "left in time",
         "left too late",
@@ -286,7 +285,7 @@ fn whenever_the_owner_leaves_its_flight_goes_on_for_those_who_came() {
     explore(the_owner_leaves, &wanted);
 }
 
-fn all_leave(_: &Dial) -> Seen {
+fn all_leave(_: &Dial) -> Outcomes {
     let rig = Rig::new(steady());
     rig.upstream.push(["one", "two", "three"].map(says));
     let request = cold("hi");
@@ -303,28 +302,28 @@ fn all_leave(_: &Dial) -> Seen {
     settle(&rig, 3);
     let fates = rig.fates();
     let flights: BTreeSet<FlightId> = carriers(&rig).into_values().collect();
-    seen([
-        ("nobody was told an answer", fates == [Fate::Cancelled; 3]),
+    outcomes([
+        ("no call was answered", fates == [Fate::Cancelled; 3]),
         (
-            "it landed before the last one left",
+            "completed before the last one left",
             fates.contains(&Fate::Shared),
         ),
-        ("another one took off", flights.len() == 2),
+        ("another flight started", flights.len() == 2),
         ("nothing was sent", rig.upstream.sent().is_empty()),
     ])
 }
 
 #[test]
-fn when_the_last_one_leaves_while_it_lands_there_is_one_end() {
+fn when_the_last_one_leaves_while_the_flight_completes_there_is_one_end() {
     let wanted = [
-        "nobody was told an answer",
-        "it landed before the last one left",
-        "another one took off",
+        "no call was answered",
+        "completed before the last one left",
+        "another flight started",
     ];
     explore(all_leave, &wanted);
 }
 
-fn deadlines_pass(dial: &Dial) -> Seen {
+fn deadlines_pass(dial: &Dial) -> Outcomes {
     let rig = Rig::new(steady());
     rig.upstream.push(["one", "two", "three"].map(says));
     let request = cold("hi");
@@ -350,26 +349,26 @@ fn deadlines_pass(dial: &Dial) -> Seen {
     assert!(text.ends_with(" sea"), "{text}");
     let fates = rig.fates();
     let late = |fate| matches!(fate, Fate::Failed | Fate::Interrupted);
-    seen([
+    outcomes([
         ("out of time", late(fates[0])),
         ("in time", fates[0] == Fate::Answered),
         ("both out of time", late(fates[0]) && late(fates[1])),
         (
-            "left to the one who came",
+            "left to the late call",
             late(fates[0]) && fates[2] == Fate::Answered && &*text == "one sea",
         ),
-        ("began anew", &*text == "two sea"),
+        ("started again", &*text == "two sea"),
     ])
 }
 
 #[test]
-fn deadlines_may_pass_while_others_come_leave_and_land() {
+fn deadlines_may_pass_while_others_come_leave_and_complete() {
     let wanted = [
         "out of time",
         "in time",
         "both out of time",
-        "left to the one who came",
-        "began anew",
+        "left to the late call",
+        "started again",
     ];
     explore(deadlines_pass, &wanted);
 }
@@ -380,13 +379,13 @@ fn touchy() -> Policy {
     policy.retry.attempts = 1;
     policy.breaker.consecutive = 1;
     policy.breaker.successes_to_close = 1;
-    // the dial may be turned between a decision and its event: by less than the checker grants a busy machine
+    // the dial may be turned between a decision and its event, by less than the checker tolerates
     policy.breaker.open = millis(50);
     policy
 }
 
-/// Of probes at most one is out for each time that the breaker is half-open, and no permit is lost.
-fn permits_are_given_back(rig: &Rig) {
+/// At most one probe is out per half-open generation, and no permit is lost.
+fn permits_are_released(rig: &Rig) {
     let (mut out, mut probes) = (0, BTreeSet::new());
     for event in rig.events() {
         match event.kind {
@@ -400,16 +399,16 @@ fn permits_are_given_back(rig: &Rig) {
                 generation, probe, ..
             } => {
                 out -= 1;
-                assert!(!probe || probes.remove(&generation), "a probe from nowhere");
+                assert!(!probe || probes.remove(&generation), "an unknown probe");
             }
             _ => {}
         }
     }
-    assert_eq!(out, 0, "permits that were not given back");
+    assert_eq!(out, 0, "permits that were not released");
 }
 
-/// An upstream that is well again is found to be so.
-fn is_not_wedged(dial: &Dial, rig: &Rig) {
+/// The breaker closes again for a recovered upstream.
+fn recovers(dial: &Dial, rig: &Rig) {
     dial.turn(rig, rig.policy.breaker.open_max + secs(1));
     rig.upstream.forget_rest();
     for _ in 0..rig.policy.breaker.successes_to_close {
@@ -419,7 +418,7 @@ fn is_not_wedged(dial: &Dial, rig: &Rig) {
     assert_eq!(rig.client.core.lock().breaker.state(), BreakerState::Closed);
 }
 
-fn probes_race(dial: &Dial) -> Seen {
+fn probes_race(dial: &Dial) -> Outcomes {
     let mut random = shuttle::rand::thread_rng();
     let mut policy = touchy();
     policy.breaker.successes_to_close = random.gen_range(1..=2);
@@ -454,7 +453,7 @@ fn probes_race(dial: &Dial) -> Seen {
             future::yield_now().await;
         }
     });
-    permits_are_given_back(&rig);
+    permits_are_released(&rig);
     let fates = rig.fates();
     let samples = rig.find(|event| match event.kind {
         EventKind::BreakerRecorded {
@@ -462,13 +461,13 @@ fn probes_race(dial: &Dial) -> Seen {
         } => Some(sample),
         _ => None,
     });
-    is_not_wedged(dial, &rig);
+    recovers(dial, &rig);
     settle(
         &rig,
         5 + usize::try_from(rig.policy.breaker.successes_to_close).unwrap(),
     );
-    permits_are_given_back(&rig);
-    seen([
+    permits_are_released(&rig);
+    outcomes([
         (
             "refused while the probe was out",
             fates.contains(&Fate::CircuitOpen),
@@ -481,7 +480,7 @@ fn probes_race(dial: &Dial) -> Seen {
 }
 
 #[test]
-fn one_probe_at_a_time_whoever_drops_fails_or_succeeds() {
+fn one_probe_at_a_time_however_it_ends() {
     let wanted = [
         "refused while the probe was out",
         "a good probe",
@@ -492,8 +491,8 @@ fn one_probe_at_a_time_whoever_drops_fails_or_succeeds() {
     explore(probes_race, &wanted);
 }
 
-/// A flight that nobody flies: for permits that are taken by hand.
-fn standing(number: u64) -> Flight {
+/// A flight without a task, for permits that a test acquires itself.
+fn idle_flight(number: u64) -> Flight {
     let owner = Subscriber {
         call: CallId(number),
         started_at: Timestamp::ZERO,
@@ -510,30 +509,31 @@ fn standing(number: u64) -> Flight {
     Flight::new(FlightId(number), FlightKey::Alone(CallId(number)), key, owner)
 }
 
-fn permits_race(dial: &Dial) -> Seen {
+fn permits_race(dial: &Dial) -> Outcomes {
     let mut policy = touchy();
     policy.breaker.probe_lease = secs(7);
     let rig = Rig::new(policy);
-    let core = &rig.client.core;
+    let (core, policy) = (&rig.client.core, &rig.policy);
     thread::scope(|scope| {
         for number in 1..=3 {
             scope.spawn(move || {
-                let flight = standing(number);
+                let flight = Arc::new(idle_flight(number));
                 for _ in 0..3 {
-                    let Ok(mut pass) = core.pass_breaker(&flight) else {
+                    let mut guard = FlightGuard::new(core, &flight, policy, 0);
+                    if guard.acquire_breaker().is_err() {
                         thread::yield_now();
                         continue;
-                    };
+                    }
                     thread::yield_now();
                     match shuttle::rand::thread_rng().gen_range(0..4) {
-                        0 => pass.settle(Sample::Ok, None),
-                        1 => pass.settle(Sample::Failed, None),
+                        0 => guard.settle_breaker(Sample::Ok, None),
+                        1 => guard.settle_breaker(Sample::Failed, None),
                         2 => {
-                            pass.first_token(millis(1));
+                            guard.settle_probe(millis(1));
                             thread::yield_now();
-                            pass.settle(Sample::Failed, None);
+                            guard.settle_breaker(Sample::Failed, None);
                         }
-                        _ => drop(pass),
+                        _ => drop(guard),
                     }
                 }
             });
@@ -545,46 +545,46 @@ fn permits_race(dial: &Dial) -> Seen {
             }
         });
     });
-    permits_are_given_back(&rig);
-    let mut seen = Seen::new();
+    permits_are_released(&rig);
+    let mut outcomes = Outcomes::new();
     for event in rig.events() {
         match event.kind {
             EventKind::BreakerRecorded { sample, probe, .. } => {
-                seen.extend((sample == Sample::Late).then_some("late"));
-                seen.extend((probe && sample == Sample::Failed).then_some("a failed probe"));
-                seen.extend((probe && sample == Sample::Neutral).then_some("a dropped probe"));
+                outcomes.extend((sample == Sample::Late).then_some("late"));
+                outcomes.extend((probe && sample == Sample::Failed).then_some("a failed probe"));
+                outcomes.extend((probe && sample == Sample::Neutral).then_some("a dropped probe"));
             }
             EventKind::BreakerMoved { to, .. } => {
-                seen.extend((to == BreakerState::Closed).then_some("closed again"));
+                outcomes.extend((to == BreakerState::Closed).then_some("closed again"));
             }
             _ => {}
         }
     }
-    is_not_wedged(dial, &rig);
+    recovers(dial, &rig);
     future::block_on(rig.env.join());
-    seen
+    outcomes
 }
 
 #[test]
-fn permits_taken_by_hand_are_given_back_whatever_becomes_of_them() {
+fn permits_are_released_however_they_end() {
     explore(
         permits_race,
         &["late", "a failed probe", "a dropped probe", "closed again"],
     );
 }
 
-fn one_slot(_: &Dial) -> Seen {
+fn one_slot(_: &Dial) -> Outcomes {
     let mut policy = steady();
     policy.limit.concurrency = 1;
     policy.limit.max_waiters = 2;
     let rig = Rig::new(policy);
     rig.upstream.push(["one", "two", "three", "four"].map(says));
     let calls = [(); 4].map(|()| rig.call(&warm("hi")));
-    let mut place = 0;
+    let mut position = 0;
     thread::scope(|scope| {
         for call in calls {
-            let leaves = place < 2;
-            place += 1;
+            let leaves = position < 2;
+            position += 1;
             scope.spawn(move || {
                 if leaves {
                     leave_somewhere(call);
@@ -595,27 +595,27 @@ fn one_slot(_: &Dial) -> Seen {
         }
     });
     settle(&rig, 4);
-    seen([
+    outcomes([
         (
             "queued",
-            told(&rig, |kind| matches!(kind, EventKind::LimitQueued { .. })) > 0,
+            count(&rig, |kind| matches!(kind, EventKind::LimitQueued { .. })) > 0,
         ),
         (
             "left the queue",
-            told(&rig, |kind| matches!(kind, EventKind::LimitLeft { .. })) > 0,
+            count(&rig, |kind| matches!(kind, EventKind::LimitLeft { .. })) > 0,
         ),
-        ("turned away", rig.fates().contains(&Fate::RateLimited)),
+        ("rejected", rig.fates().contains(&Fate::RateLimited)),
         ("all were answered", rig.fates() == [Fate::Answered; 4]),
     ])
 }
 
 #[test]
-fn whoever_leaves_the_queue_the_next_one_is_woken() {
-    let wanted = ["queued", "left the queue", "turned away"];
+fn when_a_waiter_leaves_the_queue_the_next_one_is_woken() {
+    let wanted = ["queued", "left the queue", "rejected"];
     explore(one_slot, &wanted);
 }
 
-/// One slot and two places, by turns; one user has a bucket of its own, the others share one.
+/// One slot and two queue positions, in fair order; one user has a bucket of its own, the others share one.
 fn crowded() -> Policy {
     let mut policy = steady();
     policy.limit.concurrency = 1;
@@ -634,9 +634,9 @@ fn crowded() -> Policy {
     policy
 }
 
-/// One slot and two places, by turns; one user has the most calls, the others share a bucket. Some leave, somebody changes
-/// the order and takes the users' buckets away, and whoever is the head then must be woken.
-fn users_share(dial: &Dial) -> Seen {
+/// One slot and two queue positions; one user has the most calls, the others share a bucket. Some leave, the order
+/// changes and the users' buckets go, and the head of the queue must be woken.
+fn users_share(dial: &Dial) -> Outcomes {
     let policy = crowded();
     let mut other = policy.clone();
     other.limit.order = QueueOrder::Fifo;
@@ -658,10 +658,10 @@ fn users_share(dial: &Dial) -> Seen {
         }
     };
     thread::scope(|scope| {
-        for place in 0..3 {
+        for position in 0..3 {
             let call = call("noisy");
             scope.spawn(move || {
-                if place == 1 {
+                if position == 1 {
                     leave_somewhere(call);
                 } else {
                     end(call);
@@ -689,7 +689,7 @@ fn users_share(dial: &Dial) -> Seen {
     });
     settle(&rig, 6);
     let rejected = |wanted: LimitReject| {
-        told(
+        count(
             &rig,
             |kind| matches!(kind, EventKind::LimitRejected { reason, .. } if *reason == wanted),
         ) > 0
@@ -698,20 +698,20 @@ fn users_share(dial: &Dial) -> Seen {
         EventKind::LimitAdmitted { user: Some(user), .. } => user.user == UserId::new("(others)"),
         _ => false,
     };
-    seen([
+    outcomes([
         ("displaced", rejected(LimitReject::Displaced)),
         ("the queue is full", rejected(LimitReject::QueueFull)),
         (
             "left the queue",
-            told(&rig, |kind| matches!(kind, EventKind::LimitLeft { .. })) > 0,
+            count(&rig, |kind| matches!(kind, EventKind::LimitLeft { .. })) > 0,
         ),
-        ("shared a bucket", told(&rig, charged_to_others) > 0),
+        ("shared a bucket", count(&rig, charged_to_others) > 0),
         ("all were answered", rig.fates() == [Fate::Answered; 6]),
     ])
 }
 
 #[test]
-fn users_who_share_the_queue_come_and_go_while_its_order_changes() {
+fn users_share_the_queue_while_its_order_changes() {
     let wanted = [
         "displaced",
         "the queue is full",
@@ -721,7 +721,7 @@ fn users_who_share_the_queue_come_and_go_while_its_order_changes() {
     explore(users_share, &wanted);
 }
 
-fn orders_come(dial: &Dial) -> Seen {
+fn commands_come(dial: &Dial) -> Outcomes {
     let rig = Rig::new(touchy());
     rig.upstream
         .push([says("one"), refused(), says("two"), says("three")]);
@@ -753,7 +753,7 @@ fn orders_come(dial: &Dial) -> Seen {
         });
     });
     settle(&rig, 3);
-    permits_are_given_back(&rig);
+    permits_are_released(&rig);
     let fates = rig.fates();
     let late = |kind: &EventKind| {
         matches!(
@@ -764,34 +764,34 @@ fn orders_come(dial: &Dial) -> Seen {
             }
         )
     };
-    seen([
+    outcomes([
         ("refused", fates.contains(&Fate::CircuitOpen)),
         ("failed", fates.contains(&Fate::Failed)),
         ("answered", fates.contains(&Fate::Answered)),
-        ("late", told(&rig, late) > 0),
+        ("late", count(&rig, late) > 0),
     ])
 }
 
 #[test]
-fn orders_of_a_person_may_come_at_any_point() {
-    explore(orders_come, &["refused", "failed", "answered", "late"]);
+fn commands_may_come_at_any_point() {
+    explore(commands_come, &["refused", "failed", "answered", "late"]);
 }
 
-/// One prompt in four dresses.
-const DRESSES: [&str; 4] = [
+/// One prompt in four wordings.
+const WORDINGS: [&str; 4] = [
     "How do I reset my password?",
     "How can I reset my password?",
     "How do I reset the password?",
     "Please tell me how to reset my password.",
 ];
 
-fn labels_race(_: &Dial) -> Seen {
+fn labels_race(_: &Dial) -> Outcomes {
     let mut policy = steady();
     policy.semantic.mode = SemanticMode::On;
     let rig = Rig::new(policy);
     rig.upstream
         .push(["one", "two", "three", "four", "five"].map(says));
-    let [stored, served, asked, other] = DRESSES.map(cold);
+    let [stored, served, asked, other] = WORDINGS.map(cold);
     finish(rig.call(&stored)).unwrap();
     assert_eq!(finish(rig.call(&served)).unwrap().fate, Fate::Hit);
     let fresh = CallContext {
@@ -818,36 +818,36 @@ fn labels_race(_: &Dial) -> Seen {
     });
     settle(&rig, 6);
     let removed = |was: bool| {
-        told(
+        count(
             &rig,
             |kind| matches!(kind, EventKind::SemanticLabelled { removed, .. } if *removed == was),
         ) > 0
     };
-    let hits = told(&rig, |kind| matches!(kind, EventKind::SemanticHit { .. }));
+    let hits = count(&rig, |kind| matches!(kind, EventKind::SemanticHit { .. }));
     let labels = rig.client.policy().semantic.labels;
     assert_eq!(
         (labels.len(), labels[0].bad),
         (1, 1),
         "a change of mode keeps the label"
     );
-    seen([
+    outcomes([
         ("another hit", hits > 1),
         ("no other hit", hits == 1),
-        ("the answer went", removed(true)),
+        ("the answer was removed", removed(true)),
         ("a newer answer was there", removed(false)),
         (
             "shadowed",
-            told(&rig, |kind| matches!(kind, EventKind::SemanticShadowed { .. })) > 0,
+            count(&rig, |kind| matches!(kind, EventKind::SemanticShadowed { .. })) > 0,
         ),
     ])
 }
 
 #[test]
-fn a_label_may_come_while_others_look_and_land() {
+fn a_label_may_come_while_others_look_up_and_complete() {
     let wanted = [
         "another hit",
         "no other hit",
-        "the answer went",
+        "the answer was removed",
         "a newer answer was there",
         "shadowed",
     ];

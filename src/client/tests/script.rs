@@ -1,4 +1,4 @@
-//! An upstream that does what a script says, attempt by attempt.
+//! An upstream that follows a script, attempt by attempt.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,22 +15,22 @@ use crate::client::{
 use crate::event::UpstreamInfo;
 use crate::time::Clock;
 
-/// What the upstream does with one attempt.
+/// The reaction to one attempt.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// No response.
     Fail(SendErrorKind),
-    /// No answer, ever.
+    /// No answer, forever.
     Hang,
     /// A bug in the transport.
     Panic,
     /// A response.
     Reply(Reply),
-    /// A response where schedules are explored: no time passes there, but others are let in.
+    /// A response where schedules are explored: no time passes, but other threads may run.
     Explored(Reply),
 }
 
-/// A response and how it comes.
+/// A response with its timing.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     after: Duration,
@@ -43,7 +43,7 @@ pub(super) struct Reply {
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     Wait(Duration),
-    /// Lets others in: see [`Step::Explored`].
+    /// Lets other threads run: see [`Step::Explored`].
     Pause,
     Bytes(Bytes),
     /// The connection closes too early.
@@ -72,7 +72,7 @@ impl Reply {
         Self::status(200).header("content-type", "text/event-stream")
     }
 
-    /// A whole stream that says these words, one an event, with usage.
+    /// A complete stream with these words, one per event, and usage.
     pub(super) fn says(words: &[&str]) -> Self {
         words
             .iter()
@@ -125,7 +125,7 @@ impl Reply {
             .event(r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}"#)
     }
 
-    /// Lets others in: see [`Step::Explored`].
+    /// Lets other threads run: see [`Step::Explored`].
     pub(super) fn pause(self) -> Self {
         self.part(Part::Pause)
     }
@@ -170,7 +170,7 @@ pub(super) struct ScriptedTransport {
     open: Arc<AtomicUsize>,
 }
 
-/// An exchange that goes on; dropped when it is over or cancelled.
+/// A running exchange; dropped at its end or when it is cancelled.
 struct Open(Arc<AtomicUsize>);
 
 impl Drop for Open {
@@ -189,12 +189,12 @@ impl ScriptedTransport {
         }
     }
 
-    /// Appends to the script. Attempts beyond it hear "hello sea".
+    /// Appends to the script. Attempts beyond its end get "hello sea".
     pub(super) fn push(&self, steps: impl IntoIterator<Item = Step>) {
         self.steps.lock().unwrap().extend(steps);
     }
 
-    /// Forgets what is left of the script.
+    /// Removes the rest of the script.
     pub(super) fn forget_rest(&self) {
         self.steps.lock().unwrap().clear();
     }
@@ -204,7 +204,7 @@ impl ScriptedTransport {
         self.sent.lock().unwrap().clone()
     }
 
-    /// Exchanges that are not over.
+    /// Number of running exchanges.
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Answers to prompts that mean the same: what is served, to whom, and what it costs.
+//! The semantic cache: which answers are served, to which calls, and at what cost.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,25 +15,25 @@ use crate::openai::{ChatRequest, Message};
 use crate::settings::{Policy, SemanticMode};
 use crate::time::Clock;
 
-/// An embedder whose similarities can be reckoned: each word has a dimension of its own.
+/// An embedder with predictable similarities: each word has a dimension of its own.
 #[derive(Debug)]
 struct Words {
     clock: Clock,
     slots: Mutex<BTreeMap<String, usize>>,
-    mood: Mutex<Mood>,
+    behaviour: Mutex<Behaviour>,
     asked: AtomicUsize,
 }
 
 #[derive(Clone, Debug)]
-enum Mood {
+enum Behaviour {
     After(Duration),
     Failing,
-    Says(Vec<f32>),
+    Returns(Vec<f32>),
 }
 
 impl Words {
-    fn feels(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
+    fn behave(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
     }
 
     fn asked(&self) -> usize {
@@ -54,17 +54,17 @@ impl Words {
 impl Embedder for Words {
     fn embed<'a>(&'a self, text: &'a str) -> Embedding<'a> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let mood = self.mood.lock().unwrap().clone();
+        let behaviour = self.behaviour.lock().unwrap().clone();
         Box::pin(async move {
-            match mood {
-                Mood::After(delay) => {
+            match behaviour {
+                Behaviour::After(delay) => {
                     self.clock.sleep(delay).await;
                     Ok(self.vector(text))
                 }
-                Mood::Failing => Err(EmbedError {
+                Behaviour::Failing => Err(EmbedError {
                     message: "503 from the embedder".into(),
                 }),
-                Mood::Says(vector) => Ok(vector),
+                Behaviour::Returns(vector) => Ok(vector),
             }
         })
     }
@@ -98,12 +98,12 @@ fn policy(mode: SemanticMode) -> Policy {
     policy
 }
 
-fn rig_of(policy: Policy) -> (Rig, Arc<Words>) {
+fn rig_with(policy: Policy) -> (Rig, Arc<Words>) {
     let mut rig = Rig::new(policy);
     let words = Arc::new(Words {
         clock: rig.env.clock,
         slots: Mutex::default(),
-        mood: Mutex::new(Mood::After(Duration::ZERO)),
+        behaviour: Mutex::new(Behaviour::After(Duration::ZERO)),
         asked: AtomicUsize::new(0),
     });
     let embedder = Arc::clone(&words);
@@ -112,11 +112,11 @@ fn rig_of(policy: Policy) -> (Rig, Arc<Words>) {
 }
 
 fn rig(mode: SemanticMode) -> (Rig, Arc<Words>) {
-    rig_of(policy(mode))
+    rig_with(policy(mode))
 }
 
-/// What the semantic cache told, a line each: call, what, the nearest stored prompt.
-fn told(rig: &Rig) -> Vec<String> {
+/// The events of the semantic cache, one per line: call, event, nearest stored prompt.
+fn log(rig: &Rig) -> Vec<String> {
     rig.find(|event| {
         let call = event.call.map_or(0, |call| call.0);
         Some(match &event.kind {
@@ -168,7 +168,7 @@ fn told(rig: &Rig) -> Vec<String> {
     })
 }
 
-async fn asks(rig: &Rig, request: &ChatRequest) -> (Fate, String) {
+async fn ask(rig: &Rig, request: &ChatRequest) -> (Fate, String) {
     let answer = rig.ask(request).await.unwrap();
     (answer.fate, answer.text)
 }
@@ -178,9 +178,9 @@ fn says(words: &[&str]) -> super::script::Step {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_near_prompt_is_answered_from_the_cache_and_costs_nothing() {
+async fn a_similar_prompt_is_answered_from_the_cache_at_no_cost() {
     let (rig, words) = rig(SemanticMode::On);
-    assert_eq!(asks(&rig, &cold(RED)).await, (Fate::Answered, "hello sea".into()));
+    assert_eq!(ask(&rig, &cold(RED)).await, (Fate::Answered, "hello sea".into()));
     rig.sleep(secs(3)).await;
     let mut call = rig.call(&cold(BLUE));
     assert_eq!(call.next().await, Some(Chunk::Text("hello sea".into())));
@@ -188,10 +188,10 @@ async fn a_near_prompt_is_answered_from_the_cache_and_costs_nothing() {
     let answer = call.finish().await.unwrap();
     assert_eq!((answer.fate, answer.usage.total()), (Fate::Hit, 7));
     // the same words again: an exact hit needs no embedding
-    assert_eq!(asks(&rig, &cold(RED)).await.0, Fate::Hit);
+    assert_eq!(ask(&rig, &cold(RED)).await.0, Fate::Hit);
     assert_eq!((rig.upstream.sent().len(), words.asked()), (1, 2));
     assert_eq!(
-        told(&rig),
+        log(&rig),
         [
             "1 Empty of 0",
             "1 stored 1",
@@ -218,14 +218,14 @@ async fn a_near_prompt_is_answered_from_the_cache_and_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_near_enough_is_asked_for_and_stored_too() {
+async fn a_prompt_below_the_threshold_is_sent_and_stored_too() {
     let (rig, words) = rig(SemanticMode::On);
     for prompt in [RED, LONGER, "nothing like it"] {
-        assert_eq!(asks(&rig, &cold(prompt)).await.0, Fate::Answered);
+        assert_eq!(ask(&rig, &cold(prompt)).await.0, Fate::Answered);
     }
     assert_eq!(words.asked(), 3, "each was embedded once");
     assert_eq!(
-        told(&rig),
+        log(&rig),
         [
             "1 Empty of 0",
             "1 stored 1",
@@ -239,24 +239,24 @@ async fn what_is_not_near_enough_is_asked_for_and_stored_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guard_refuses_and_the_next_nearest_is_tried() {
+async fn a_guard_refuses_and_the_next_candidate_is_tried() {
     let (rig, _) = rig(SemanticMode::On);
     for prompt in ["list the 3 red boats", "list those 5 red boats"] {
         rig.ask(&cold(prompt)).await.unwrap();
     }
     rig.upstream.push([says(&["new"])]);
     // four of five words are those of the first, three of the second
-    assert_eq!(asks(&rig, &cold("list the 4 red boats")).await.1, "new");
+    assert_eq!(ask(&rig, &cold("list the 4 red boats")).await.1, "new");
     let mut off = policy(SemanticMode::On);
     off.semantic.guards = false;
     assert_eq!(
-        asks(&rig, &cold("list the 5 red boats")).await,
+        ask(&rig, &cold("list the 5 red boats")).await,
         (Fate::Hit, "hello sea".into())
     );
     rig.client.apply(off);
-    assert_eq!(asks(&rig, &cold("list the 6 red boats")).await.0, Fate::Hit);
+    assert_eq!(ask(&rig, &cold("list the 6 red boats")).await.0, Fate::Hit);
     assert_eq!(
-        told(&rig)[3..],
+        log(&rig)[3..],
         [
             "2 stored 2",
             "3 Refused of 2: 0.80 of #1 asks 0.70, Number 4 3",
@@ -276,11 +276,11 @@ async fn eight_refusals_end_the_search() {
     for number in 1..=8 {
         rig.ask(&list(&number.to_string())).await.unwrap();
     }
-    // all are equally near, so the newest comes first: the one that fits is the last of eight, and then of nine
-    assert_eq!(asks(&rig, &list("one1")).await.0, Fate::Hit);
+    // all are equally similar, so the newest comes first: the match is the last of eight, and then of nine
+    assert_eq!(ask(&rig, &list("one1")).await.0, Fate::Hit);
     rig.ask(&list("9")).await.unwrap();
-    assert_eq!(asks(&rig, &list("uno1")).await.0, Fate::Answered);
-    let lines = told(&rig);
+    assert_eq!(ask(&rig, &list("uno1")).await.0, Fate::Answered);
+    let lines = log(&rig);
     assert_eq!(
         lines[lines.len() - 5..],
         [
@@ -295,7 +295,7 @@ async fn eight_refusals_end_the_search() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_matched_that_differs_in_anything_but_the_prompt() {
+async fn requests_that_differ_in_more_than_the_prompt_never_match() {
     let (rig, _) = rig(SemanticMode::On);
     rig.ask(&cold(RED)).await.unwrap();
     let of = |messages: Vec<Message>| ChatRequest::new(messages).temperature(0.0);
@@ -313,7 +313,7 @@ async fn nothing_is_matched_that_differs_in_anything_but_the_prompt() {
         ]),
     ];
     for request in &others {
-        assert_eq!(asks(&rig, request).await.0, Fate::Answered);
+        assert_eq!(ask(&rig, request).await.0, Fate::Answered);
     }
     let eve = CallContext {
         user: UserId::new("eve"),
@@ -321,19 +321,19 @@ async fn nothing_is_matched_that_differs_in_anything_but_the_prompt() {
     };
     let call = rig.client.call(&cold(BLUE), eve);
     assert_eq!(call.finish().await.unwrap().fate, Fate::Answered);
-    let missed = told(&rig);
+    let missed = log(&rig);
     let empty = missed.iter().filter(|line| line.ends_with(" Empty of 0"));
     assert_eq!(empty.count(), 9, "{missed:?}");
-    // and what differs in nothing else is
-    assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Hit);
+    // a request that differs in the prompt alone is served
+    assert_eq!(ask(&rig, &cold(BLUE)).await.0, Fate::Hit);
     rig.done().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_wants_an_answer_of_his_own_gets_one() {
+async fn calls_that_want_a_fresh_answer_get_one() {
     let (rig, words) = rig(SemanticMode::On);
     rig.ask(&cold(RED)).await.unwrap();
-    assert_eq!(asks(&rig, &warm(BLUE)).await.0, Fate::Answered);
+    assert_eq!(ask(&rig, &warm(BLUE)).await.0, Fate::Answered);
     let fresh = CallContext {
         fresh: true,
         ..CallContext::default()
@@ -341,9 +341,9 @@ async fn who_wants_an_answer_of_his_own_gets_one() {
     let call = rig.client.call(&cold(BLUE), fresh);
     assert_eq!(call.finish().await.unwrap().fate, Fate::Answered);
     rig.client.switch_cache(false);
-    assert_eq!(asks(&rig, &cold("the old boat sails")).await.0, Fate::Answered);
-    assert_eq!((words.asked(), told(&rig).len()), (1, 2));
-    // opted in, a warm one is as good as a cold one, and no better: its temperature counts
+    assert_eq!(ask(&rig, &cold("the old boat sails")).await.0, Fate::Answered);
+    assert_eq!((words.asked(), log(&rig).len()), (1, 2));
+    // with `cacheable` a warm request is served too, but its temperature is part of the partition
     rig.client.switch_cache(true);
     let opted = || CallContext {
         cacheable: true,
@@ -357,7 +357,7 @@ async fn who_wants_an_answer_of_his_own_gets_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newer_answer_to_the_stored_prompt_is_the_one_that_is_served() {
+async fn the_newest_answer_to_the_stored_prompt_is_served() {
     let (rig, _) = rig(SemanticMode::On);
     rig.ask(&cold(RED)).await.unwrap();
     rig.upstream.push([says(&["newer"])]);
@@ -366,11 +366,8 @@ async fn a_newer_answer_to_the_stored_prompt_is_the_one_that_is_served() {
         ..CallContext::default()
     };
     rig.client.call(&cold(RED), fresh).finish().await.unwrap();
-    assert_eq!(asks(&rig, &cold(BLUE)).await, (Fate::Hit, "newer".into()));
-    assert_eq!(
-        told(&rig)[2..],
-        ["3 hit 0.75 of #2 \"the red boat sails\": newer"]
-    );
+    assert_eq!(ask(&rig, &cold(BLUE)).await, (Fate::Hit, "newer".into()));
+    assert_eq!(log(&rig)[2..], ["3 hit 0.75 of #2 \"the red boat sails\": newer"]);
     rig.done().await;
 }
 
@@ -383,16 +380,16 @@ async fn text_parts_are_compared_and_other_parts_never() {
     };
     let parts = |text: &str| ask(json!([{ "type": "text", "text": text }]));
     rig.ask(&parts(RED)).await.unwrap();
-    assert_eq!(asks(&rig, &parts(BLUE)).await.0, Fate::Hit);
+    assert_eq!(ask(&rig, &parts(BLUE)).await.0, Fate::Hit);
     let image =
         json!([{ "type": "text", "text": BLUE }, { "type": "image_url", "image_url": { "url": "x" } }]);
-    assert_eq!(asks(&rig, &ask(image)).await.0, Fate::Answered);
+    assert_eq!(ask(&rig, &ask(image)).await.0, Fate::Answered);
     let tail = ask(json!("hi")).with(
         "messages",
         json!([{ "role": "user", "content": BLUE }, { "role": "assistant", "content": "so" }]),
     );
-    assert_eq!(asks(&rig, &tail).await.0, Fate::Answered);
-    assert_eq!(told(&rig)[3..], ["3 Ineligible of 0", "4 Ineligible of 0"]);
+    assert_eq!(ask(&rig, &tail).await.0, Fate::Answered);
+    assert_eq!(log(&rig)[3..], ["3 Ineligible of 0", "4 Ineligible of 0"]);
     rig.done().await;
 }
 
@@ -404,13 +401,9 @@ async fn an_answer_that_calls_tools_is_never_served_to_another_prompt() {
     rig.upstream
         .push([Reply::stream().event(call).event(end).done().into()]);
     rig.ask(&cold(RED)).await.unwrap();
-    assert_eq!(
-        asks(&rig, &cold(RED)).await.0,
-        Fate::Hit,
-        "the exact cache has it"
-    );
-    assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Answered);
-    assert_eq!(told(&rig)[..2], ["1 Empty of 0", "3 Empty of 0"]);
+    assert_eq!(ask(&rig, &cold(RED)).await.0, Fate::Hit, "the exact cache has it");
+    assert_eq!(ask(&rig, &cold(BLUE)).await.0, Fate::Answered);
+    assert_eq!(log(&rig)[..2], ["1 Empty of 0", "3 Empty of 0"]);
     rig.done().await;
 }
 
@@ -418,17 +411,17 @@ async fn an_answer_that_calls_tools_is_never_served_to_another_prompt() {
 async fn a_late_embedding_is_a_miss_and_the_call_goes_on() {
     let (rig, words) = rig(SemanticMode::On);
     rig.ask(&cold(RED)).await.unwrap();
-    words.feels(Mood::After(secs(3)));
+    words.behave(Behaviour::After(secs(3)));
     let call = rig.call(&cold(BLUE));
     assert_eq!(call.finish().await.unwrap().fate, Fate::Answered);
     // 10 ms for each answer, and the time limit once
     assert_eq!(rig.millis(), 520);
-    words.feels(Mood::After(millis(400)));
-    assert_eq!(asks(&rig, &cold("the old boat sails")).await.0, Fate::Hit);
+    words.behave(Behaviour::After(millis(400)));
+    assert_eq!(ask(&rig, &cold("the old boat sails")).await.0, Fate::Hit);
     assert_eq!(rig.millis(), 920);
-    // the answer to the late one was stored, but not its meaning
+    // the answer to the late one was stored, but not indexed
     assert_eq!(
-        told(&rig)[2..],
+        log(&rig)[2..],
         [
             "2 Late of 0",
             "3 hit 0.75 of #1 \"the red boat sails\": hello sea"
@@ -438,33 +431,36 @@ async fn a_late_embedding_is_a_miss_and_the_call_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_embedder_is_left_alone_for_a_while_and_told_of_once() {
+async fn a_failing_embedder_is_held_off_and_noticed_once() {
     let (rig, words) = rig(SemanticMode::On);
-    words.feels(Mood::Failing);
+    words.behave(Behaviour::Failing);
     let mut number = 0;
     let mut next = || {
         number += 1;
         cold(&format!("prompt {number}"))
     };
     for _ in 0..5 {
-        assert_eq!(asks(&rig, &next()).await.0, Fate::Answered);
+        assert_eq!(ask(&rig, &next()).await.0, Fate::Answered);
     }
     assert_eq!(words.asked(), 3);
     rig.sleep(secs(10)).await;
     rig.ask(&next()).await.unwrap();
     rig.ask(&next()).await.unwrap();
     assert_eq!(words.asked(), 4);
-    words.feels(Mood::Says(vec![f32::NAN; 3]));
+    words.behave(Behaviour::Returns(vec![f32::NAN; 3]));
     rig.sleep(secs(10)).await;
     rig.ask(&next()).await.unwrap();
-    words.feels(Mood::After(Duration::ZERO));
+    words.behave(Behaviour::After(Duration::ZERO));
     rig.sleep(secs(10)).await;
     rig.ask(&next()).await.unwrap();
-    let lines = told(&rig);
-    let told_of: Vec<_> = lines.iter().filter(|line| line.starts_with("noticed")).collect();
-    assert_eq!(told_of.len(), 2, "{lines:?}");
-    assert!(told_of[0].contains("words failed three times in a row (503 from the embedder)"));
-    assert_eq!(told_of[1], "noticed the embedder words answers again");
+    let lines = log(&rig);
+    let notices: Vec<_> = lines.iter().filter(|line| line.starts_with("noticed")).collect();
+    assert_eq!(notices.len(), 2, "{lines:?}");
+    assert!(notices[0].contains("words failed three times in a row (503 from the embedder)"));
+    assert_eq!(
+        notices[1],
+        "noticed embedder words answers again: semantic cache on"
+    );
     let details = rig.find(|event| match &event.kind {
         EventKind::SemanticMissed {
             reason: SemanticMiss::Failed,
@@ -475,20 +471,17 @@ async fn a_dead_embedder_is_left_alone_for_a_while_and_told_of_once() {
     });
     assert_eq!(details.len(), 8);
     assert_eq!(details[0], "503 from the embedder");
-    assert_eq!(
-        details[3],
-        "it failed three times in a row, and is asked again in 10.0s"
-    );
-    assert_eq!(details[7], "its embedding is no list of numbers");
+    assert_eq!(details[3], "off after three failures in a row; next try in 10.0s");
+    assert_eq!(details[7], "the embedding is empty or not finite");
     rig.done().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_prompt_in_which_the_embedder_sees_nothing_is_not_compared() {
+async fn a_prompt_with_a_zero_embedding_is_not_compared() {
     let (rig, words) = rig(SemanticMode::On);
-    words.feels(Mood::Says(vec![0.0; 8]));
+    words.behave(Behaviour::Returns(vec![0.0; 8]));
     rig.ask(&cold("…")).await.unwrap();
-    assert_eq!(told(&rig), ["1 Ineligible of 0"]);
+    assert_eq!(log(&rig), ["1 Ineligible of 0"]);
     rig.done().await;
 }
 
@@ -498,9 +491,9 @@ async fn shadow_mode_serves_nothing_and_compares() {
     rig.upstream
         .push([says(&["a b c"]), says(&["a b c"]), says(&["x y z"])]);
     rig.ask(&cold(RED)).await.unwrap();
-    assert_eq!(asks(&rig, &cold(BLUE)).await, (Fate::Answered, "a b c".into()));
-    assert_eq!(asks(&rig, &cold("the old boat sails")).await.1, "x y z");
-    let lines = told(&rig);
+    assert_eq!(ask(&rig, &cold(BLUE)).await, (Fate::Answered, "a b c".into()));
+    assert_eq!(ask(&rig, &cold("the old boat sails")).await.1, "x y z");
+    let lines = log(&rig);
     assert_eq!(
         lines[..5],
         [
@@ -516,9 +509,9 @@ async fn shadow_mode_serves_nothing_and_compares() {
         lines[6].starts_with("3 compared with #2: 0.") && lines[6].ends_with("false"),
         "{lines:?}"
     );
-    // what would have been served can be judged
+    // what would have been served can be labelled
     rig.client.label(CallId(3), false);
-    assert_eq!(told(&rig)[8], "3 labelled false: #2 asks 0.751, removed true");
+    assert_eq!(log(&rig)[8], "3 labelled false: #2 asks 0.751, removed true");
     rig.done().await;
 }
 
@@ -529,15 +522,15 @@ async fn a_failed_call_is_not_compared() {
     rig.upstream
         .push([super::script::error(400, "invalid_request_error", "no").into()]);
     rig.ask(&cold(BLUE)).await.unwrap_err();
-    assert_eq!(told(&rig)[2..], ["2 shadow 0.75 of #1"]);
+    assert_eq!(log(&rig)[2..], ["2 shadow 0.75 of #1"]);
     rig.done().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_label_takes_the_answer_away_and_asks_for_more() {
+async fn a_bad_label_removes_the_answer_and_raises_the_threshold() {
     let (rig, _) = rig(SemanticMode::On);
     rig.ask(&cold(RED)).await.unwrap();
-    assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Hit);
+    assert_eq!(ask(&rig, &cold(BLUE)).await.0, Fate::Hit);
     rig.client.label(CallId(2), false);
     rig.client.label(CallId(2), false);
     rig.client.label(CallId(1), false);
@@ -552,11 +545,11 @@ async fn a_bad_label_takes_the_answer_away_and_asks_for_more() {
         _ => None,
     });
     assert_eq!(evicted, [(crate::event::EvictReason::Labelled, 1, 0)]);
-    // the stored prompt is asked for again, and a prompt as near as before does not get it
-    assert_eq!(asks(&rig, &cold(RED)).await.0, Fate::Answered);
-    assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Answered);
+    // the stored prompt is requested again, and an equally similar prompt does not get its answer
+    assert_eq!(ask(&rig, &cold(RED)).await.0, Fate::Answered);
+    assert_eq!(ask(&rig, &cold(BLUE)).await.0, Fate::Answered);
     assert_eq!(
-        told(&rig)[3..],
+        log(&rig)[3..],
         [
             "2 labelled false: #1 asks 0.751, removed true",
             "noticed call #2 was not labelled: that was said of it before",
@@ -573,9 +566,9 @@ async fn a_bad_label_takes_the_answer_away_and_asks_for_more() {
     // the settings with the labels are valid, and mean the same to another client
     let kept = rig.client.policy();
     assert_eq!(kept.validate(), Ok(()));
-    let (next, _) = rig_of(kept);
+    let (next, _) = rig_with(kept);
     next.ask(&cold(RED)).await.unwrap();
-    assert_eq!(asks(&next, &cold(BLUE)).await.0, Fate::Answered);
+    assert_eq!(ask(&next, &cold(BLUE)).await.0, Fate::Answered);
     next.done().await;
     rig.done().await;
 }
@@ -586,11 +579,11 @@ async fn a_good_label_counts_and_a_changed_mind_replaces_the_first() {
     rig.ask(&cold(RED)).await.unwrap();
     rig.ask(&cold(BLUE)).await.unwrap();
     rig.client.label(CallId(2), true);
-    assert_eq!(asks(&rig, &cold("the old boat sails")).await.0, Fate::Hit);
+    assert_eq!(ask(&rig, &cold("the old boat sails")).await.0, Fate::Hit);
     rig.client.label(CallId(2), false);
     rig.client.label(CallId(2), true);
     assert_eq!(
-        told(&rig)[3..],
+        log(&rig)[3..],
         [
             "2 labelled true: #1 asks 0.700, removed false",
             "3 hit 0.75 of #1 \"the red boat sails\": hello sea",
@@ -604,24 +597,24 @@ async fn a_good_label_counts_and_a_changed_mind_replaces_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_exact_cache_forgets_is_not_served() {
+async fn an_answer_removed_from_the_exact_cache_is_not_served() {
     let mut short = policy(SemanticMode::On);
     short.cache.ttl = secs(60);
-    let (rig, _) = rig_of(short);
+    let (rig, _) = rig_with(short);
     rig.ask(&cold(RED)).await.unwrap();
     rig.client.clear_cache();
-    assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Answered);
+    assert_eq!(ask(&rig, &cold(BLUE)).await.0, Fate::Answered);
     rig.sleep(secs(30)).await;
-    assert_eq!(asks(&rig, &cold(RED)).await.0, Fate::Hit);
+    assert_eq!(ask(&rig, &cold(RED)).await.0, Fate::Hit);
     rig.sleep(secs(30)).await;
-    assert_eq!(asks(&rig, &cold(RED)).await.0, Fate::Answered);
+    assert_eq!(ask(&rig, &cold(RED)).await.0, Fate::Answered);
     assert_eq!(
-        told(&rig)[2..],
+        log(&rig)[2..],
         [
             "2 Empty of 0",
             "2 stored 1",
             "3 hit 0.75 of #2 \"the blue boat sails\": hello sea",
-            // it was found, and its answer had gone
+            // it was found, but its answer was gone
             "4 Empty of 0",
             "4 stored 1",
         ]
@@ -633,11 +626,11 @@ async fn what_the_exact_cache_forgets_is_not_served() {
 async fn identical_calls_share_one_embedding_and_one_hit() {
     let (rig, words) = rig(SemanticMode::On);
     rig.ask(&cold(RED)).await.unwrap();
-    words.feels(Mood::After(millis(100)));
+    words.behave(Behaviour::After(millis(100)));
     let calls: Vec<_> = (0..3).map(|_| rig.call(&cold(BLUE))).collect();
-    for (place, call) in calls.into_iter().enumerate() {
+    for (position, call) in calls.into_iter().enumerate() {
         let answer = call.finish().await.unwrap();
-        let fate = if place == 0 { Fate::Hit } else { Fate::Shared };
+        let fate = if position == 0 { Fate::Hit } else { Fate::Shared };
         assert_eq!((answer.fate, answer.text.as_str()), (fate, "hello sea"));
     }
     assert_eq!((words.asked(), rig.upstream.sent().len()), (2, 1));
@@ -645,15 +638,15 @@ async fn identical_calls_share_one_embedding_and_one_hit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_during_the_embedding_takes_nothing_along() {
+async fn a_caller_that_leaves_during_the_embedding_affects_no_other() {
     let (rig, words) = rig(SemanticMode::On);
     rig.ask(&cold(RED)).await.unwrap();
-    words.feels(Mood::After(millis(100)));
-    // alone: the embedding is given up
+    words.behave(Behaviour::After(millis(100)));
+    // alone: the embedding is cancelled
     drop(rig.call(&cold(BLUE)));
     tick().await;
     assert_eq!(rig.env.running_tasks(), 0);
-    // the owner of two, and one whose time is over
+    // the owner of a shared flight, and a follower whose deadline passes
     let owner = rig.call(&cold(BLUE));
     let hasty = rig.call_within(&cold(BLUE), millis(50));
     let patient = rig.call(&cold(BLUE));
@@ -675,13 +668,13 @@ async fn who_leaves_during_the_embedding_takes_nothing_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_mode_is_that_of_the_moment_of_serving() {
+async fn the_mode_at_the_time_of_serving_counts() {
     let (rig, words) = rig(SemanticMode::Off);
     rig.ask(&cold(RED)).await.unwrap();
     assert_eq!(words.asked(), 0, "off is off");
     rig.client.set_semantic(SemanticMode::On);
     rig.ask(&cold("the green boat sails")).await.unwrap();
-    words.feels(Mood::After(millis(100)));
+    words.behave(Behaviour::After(millis(100)));
     for (mode, fate) in [
         (SemanticMode::Off, Fate::Answered),
         (SemanticMode::Shadow, Fate::Answered),
@@ -694,7 +687,7 @@ async fn the_mode_is_that_of_the_moment_of_serving() {
         rig.client.set_semantic(mode);
         assert_eq!(call.finish().await.unwrap().fate, fate, "{mode:?}");
     }
-    let lines = told(&rig);
+    let lines = log(&rig);
     assert_eq!(
         lines,
         [
@@ -710,17 +703,17 @@ async fn the_mode_is_that_of_the_moment_of_serving() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_is_switched_on_later_serves_what_it_stores_from_then_on() {
+async fn a_cache_that_is_switched_on_later_serves_what_it_stores_afterwards() {
     let mut settings = policy(SemanticMode::On);
     settings.cache.enabled = false;
-    let (rig, _) = rig_of(settings);
-    assert_eq!(asks(&rig, &cold(RED)).await.0, Fate::Answered);
+    let (rig, _) = rig_with(settings);
+    assert_eq!(ask(&rig, &cold(RED)).await.0, Fate::Answered);
     rig.client.switch_cache(true);
-    assert_eq!(asks(&rig, &cold(RED)).await.0, Fate::Answered);
-    assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Hit);
+    assert_eq!(ask(&rig, &cold(RED)).await.0, Fate::Answered);
+    assert_eq!(ask(&rig, &cold(BLUE)).await.0, Fate::Hit);
     rig.client.switch_cache(false);
-    assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Answered);
-    // the checker has heard of the switch, too
+    assert_eq!(ask(&rig, &cold(BLUE)).await.0, Fate::Answered);
+    // the checker saw the switch, too
     rig.done().await;
 }
 
@@ -729,7 +722,7 @@ async fn a_hit_needs_neither_limiter_nor_breaker() {
     let (rig, _) = rig(SemanticMode::On);
     rig.ask(&cold(RED)).await.unwrap();
     rig.client.force_breaker(crate::event::BreakerMode::ForcedOpen);
-    assert_eq!(asks(&rig, &cold(BLUE)).await.0, Fate::Hit);
+    assert_eq!(ask(&rig, &cold(BLUE)).await.0, Fate::Hit);
     assert_eq!(
         rig.ask(&cold("nothing like it")).await.unwrap_err().fate,
         Fate::CircuitOpen
@@ -744,10 +737,10 @@ async fn a_hit_needs_neither_limiter_nor_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_whole_answer_is_served_as_well_as_a_stream() {
+async fn an_answer_that_was_not_streamed_is_served_too() {
     let (rig, _) = rig(SemanticMode::On);
     rig.upstream.push([whole("all of it").into()]);
     rig.ask(&cold(RED)).await.unwrap();
-    assert_eq!(asks(&rig, &cold(BLUE)).await, (Fate::Hit, "all of it".into()));
+    assert_eq!(ask(&rig, &cold(BLUE)).await, (Fate::Hit, "all of it".into()));
     rig.done().await;
 }

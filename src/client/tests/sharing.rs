@@ -1,4 +1,4 @@
-//! Calls that share one upstream call, and results that are given again.
+//! Calls that share one upstream call, and idempotent replay.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,7 @@ use super::script::{Part, Reply, Step, error};
 use crate::client::{CallContext, Chunk};
 use crate::event::{AttemptResult, CallId, EventKind, FailureClass, Fate, Sample};
 
-/// A stream that takes its time: words at 10, 1010 and 2010 ms.
+/// A slow stream: words at 10, 1010 and 2010 ms.
 fn slow() -> Reply {
     Reply::stream()
         .word("a")
@@ -31,16 +31,20 @@ async fn identical_calls_share_one_attempt_and_get_the_same_bytes() {
     let rig = Rig::scripted([slow().into()]);
     let mut calls: Vec<_> = (0..6).map(|_| rig.call(&cold("hi"))).collect();
     rig.sleep(millis(1500)).await;
-    // one that comes late reads from the beginning
+    // a late call reads from the beginning
     calls.push(rig.call(&cold("hi")));
-    for (place, mut call) in calls.into_iter().enumerate() {
+    for (position, mut call) in calls.into_iter().enumerate() {
         let mut chunks = Vec::new();
         while let Some(chunk) = call.next().await {
             chunks.push(chunk);
         }
         assert_eq!(chunks, ["a", "b", "c"].map(|text| Chunk::Text(text.into())));
         let answer = call.finish().await.unwrap();
-        let fate = if place == 0 { Fate::Answered } else { Fate::Shared };
+        let fate = if position == 0 {
+            Fate::Answered
+        } else {
+            Fate::Shared
+        };
         assert_eq!((answer.fate, answer.text.as_str()), (fate, "abc"));
     }
     assert_eq!(rig.upstream.sent().len(), 1);
@@ -55,7 +59,7 @@ async fn identical_calls_share_one_attempt_and_get_the_same_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_identical_is_not_shared() {
+async fn different_calls_are_not_shared() {
     let rig = Rig::new(steady());
     let other_user = CallContext {
         user: crate::event::UserId::new("eve"),
@@ -81,7 +85,7 @@ async fn what_is_not_identical_is_not_shared() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_leader_leaves_and_nobody_notices() {
+async fn followers_are_not_affected_when_the_leader_leaves() {
     let rig = Rig::scripted([slow().into()]);
     let leader = rig.call(&cold("hi"));
     let second = rig.call(&cold("hi"));
@@ -96,7 +100,7 @@ async fn the_leader_leaves_and_nobody_notices() {
         [(Some(CallId(2)), CallId(1)), (Some(CallId(3)), CallId(2))]
     );
     let answer = third.finish().await.unwrap();
-    // it owns the flight now: the answer is its own
+    // it owns the flight now, so its fate is that of an owner
     assert_eq!((answer.text.as_str(), answer.fate), ("abc", Fate::Answered));
     assert_eq!(rig.upstream.sent().len(), 1);
     assert_eq!(rig.fates(), [Fate::Cancelled, Fate::Cancelled, Fate::Answered]);
@@ -117,7 +121,7 @@ async fn a_follower_leaves_and_nothing_is_handed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_one_leaves_and_everything_is_given_back() {
+async fn everything_is_released_when_the_last_caller_leaves() {
     let rig = Rig::scripted([slow().into()]);
     let calls: Vec<_> = (0..4).map(|_| rig.call(&cold("hi"))).collect();
     rig.sleep(millis(500)).await;
@@ -131,7 +135,7 @@ async fn the_last_one_leaves_and_everything_is_given_back() {
 
 /// Between the last caller's departure and the end of the flight's task, the next call must not join it.
 #[tokio::test(start_paused = true)]
-async fn nobody_joins_a_flight_that_was_abandoned() {
+async fn no_call_joins_an_abandoned_flight() {
     let rig = Rig::scripted([slow().into()]);
     let first = rig.call(&cold("hi"));
     rig.sleep(millis(500)).await;
@@ -159,7 +163,7 @@ async fn a_follower_keeps_its_own_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_out_of_time_hands_over() {
+async fn a_leader_whose_deadline_passes_hands_over() {
     let rig = Rig::scripted([slow().into()]);
     let hasty = rig.call_within(&cold("hi"), millis(1500));
     let patient = rig.call(&cold("hi"));
@@ -172,9 +176,9 @@ async fn a_leader_out_of_time_hands_over() {
     rig.done().await;
 }
 
-/// The flight flies for the most patient: its wait may be longer than the leader's time.
+/// The latest deadline counts: a retry may wait beyond the leader's own.
 #[tokio::test(start_paused = true)]
-async fn a_retry_is_worth_making_for_the_most_patient() {
+async fn a_retry_is_made_for_the_latest_deadline() {
     let rig = Rig::scripted([error(503, "", "busy").into()]);
     let hasty = rig.call_within(&cold("hi"), millis(400));
     let patient = rig.call(&cold("hi"));
@@ -191,24 +195,24 @@ async fn a_retry_is_worth_making_for_the_most_patient() {
     rig.done().await;
 }
 
-/// A reader that is behind is told the end with what had come by then, not with what came afterwards.
+/// A slow reader gets the end with the chunks up to that time, not with later ones.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_over_hears_no_more() {
+async fn a_call_that_has_ended_gets_no_more_chunks() {
     let rig = Rig::scripted([slow().into()]);
     let leader = rig.call(&cold("hi"));
     let mut hasty = rig.call_within(&cold("hi"), millis(1500));
     leader.finish().await.unwrap();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     while let Some(chunk) = hasty.next().await {
-        heard.push(chunk);
+        received.push(chunk);
     }
-    assert_eq!(heard, ["a", "b"].map(|text| Chunk::Text(text.into())));
+    assert_eq!(received, ["a", "b"].map(|text| Chunk::Text(text.into())));
     assert_eq!(hasty.finish().await.unwrap_err().partial, "ab");
     rig.done().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_shared_and_forgotten() {
+async fn an_error_is_shared_and_not_stored() {
     let rig = Rig::scripted([error(400, "invalid_request_error", "no").after(secs(1)).into()]);
     let calls: Vec<_> = (0..3).map(|_| rig.call(&cold("hi"))).collect();
     for call in calls {
@@ -240,7 +244,7 @@ async fn a_key_is_replayed_to_the_same_request_only() {
         rig.keyed(&warm("hi"), "l").finish().await.unwrap().fate,
         Fate::Answered
     );
-    // and not for ever
+    // and the result expires
     rig.sleep(secs(600)).await;
     assert_eq!(
         rig.keyed(&warm("hi"), "k").finish().await.unwrap().fate,
@@ -263,7 +267,7 @@ async fn a_key_in_flight_is_joined_or_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_failure_of_a_key_is_not_its_result() {
+async fn the_failure_of_a_key_is_not_replayed() {
     let rig = Rig::scripted([error(400, "", "no").into()]);
     assert!(rig.keyed(&warm("hi"), "k").finish().await.is_err());
     assert_eq!(
@@ -293,12 +297,12 @@ async fn a_panic_ends_its_own_call_and_no_other() {
             );
         }
         assert_eq!(other.finish().await.unwrap().text, "fine");
-        let told = rig.find(|event| match &event.kind {
+        let panics = rig.find(|event| match &event.kind {
             EventKind::TaskPanicked { text } => Some(text.to_string()),
             _ => None,
         });
-        assert_eq!(told, ["scripted"]);
-        // a bug of ours is no cancellation, and counts against the upstream like any failure (row 55)
+        assert_eq!(panics, ["scripted"]);
+        // a panic is not a cancellation: it counts as a failure (row 55 of the fault matrix)
         let samples = rig.find(|event| match event.kind {
             EventKind::BreakerRecorded { sample, .. } => Some(sample),
             _ => None,
@@ -317,9 +321,9 @@ async fn a_panic_ends_its_own_call_and_no_other() {
     }
 }
 
-/// On many threads, callers with one key meet in every order: one upstream call, or a refusal, never two.
+/// On many threads callers with one key arrive in every order: one upstream call or an error, never two calls.
 #[test]
-fn on_many_threads_a_key_still_means_one_upstream_call() {
+fn on_many_threads_a_key_means_one_upstream_call() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
@@ -356,10 +360,10 @@ fn on_many_threads_a_key_still_means_one_upstream_call() {
     });
 }
 
-/// On real threads, because in virtual time nothing comes between two looks: a call that comes while a flight
-/// lands finds the flight or its stored answer.
+/// On real threads, because in virtual time nothing happens between two looks: a call that arrives while a flight
+/// completes finds the flight or its stored answer.
 #[test]
-fn a_call_that_comes_while_a_flight_lands_starts_no_second_one() {
+fn a_call_that_arrives_while_a_flight_completes_starts_no_second_one() {
     const ROUNDS: usize = 200;
     let mut policy = steady();
     policy.limit.enabled = false;
@@ -375,18 +379,18 @@ fn a_call_that_comes_while_a_flight_lands_starts_no_second_one() {
     for round in 0..ROUNDS {
         let request = cold(&format!("p{round}"));
         let first = rig.call(&request);
-        let landed = AtomicBool::new(false);
+        let completed = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
                     let _entered = runtime.enter();
-                    while !landed.load(Ordering::Relaxed) {
+                    while !completed.load(Ordering::Relaxed) {
                         drop(rig.call(&request));
                     }
                 });
             }
             let answer = runtime.block_on(first.finish());
-            landed.store(true, Ordering::Relaxed);
+            completed.store(true, Ordering::Relaxed);
             assert_eq!(answer.unwrap().text, "a");
         });
     }

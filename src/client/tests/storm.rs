@@ -1,5 +1,5 @@
-//! Random upstreams and random callers: whatever happens, the session is a legal one, and the same seed
-//! gives the same session to the last byte.
+//! Random upstreams and random callers: every session is legal, and the same seed gives the same session, byte for
+//! byte.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::client::{CallContext, SendErrorKind};
 use crate::event::{BreakerMode, Event, EventKind, Fate, UserId};
 use crate::settings::{Bucket, Counts, Policy};
 
-/// What one caller does.
+/// The behaviour of one caller.
 #[derive(Clone, Debug)]
 struct Caller {
-    /// Before it calls.
+    /// Milliseconds before it calls.
     after: u64,
     prompt: u8,
     cold: bool,
     user: u8,
     key: Option<u8>,
     deadline: Option<u64>,
-    /// When it goes away; it stays if there is nothing.
+    /// Milliseconds until it leaves; `None` if it stays.
     patience: Option<u64>,
 }
 
@@ -123,7 +123,7 @@ fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
-/// What a person presses meanwhile.
+/// A change by the user meanwhile.
 fn press(rig: &Rig, nth: usize) {
     match nth % 11 {
         3 => rig.client.force_breaker(BreakerMode::ForcedClosed),
@@ -134,7 +134,7 @@ fn press(rig: &Rig, nth: usize) {
     }
 }
 
-/// Plays one session to its end.
+/// Runs one session to its end.
 fn play(policy: &Policy, steps: &[Step], callers: &[Caller], keys: bool, seed: u64) -> Vec<Event> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -162,7 +162,7 @@ fn play(policy: &Policy, steps: &[Step], callers: &[Caller], keys: bool, seed: u
     })
 }
 
-/// One caller's visit: what it hears must fit together.
+/// The visit of one caller. Its chunks and its end must agree.
 async fn visit(rig: &Rig, caller: &Caller) {
     let prompt = format!("p{}", caller.prompt);
     let request = if caller.cold { cold(&prompt) } else { warm(&prompt) };
@@ -176,7 +176,7 @@ async fn visit(rig: &Rig, caller: &Caller) {
     let leaves_at = caller
         .patience
         .map(|patience| rig.now() + Duration::from_millis(patience));
-    let mut heard = String::new();
+    let mut received = String::new();
     loop {
         let next = async {
             match leaves_at {
@@ -189,16 +189,16 @@ async fn visit(rig: &Rig, caller: &Caller) {
             }
         };
         match next.await {
-            Ok(Some(crate::client::Chunk::Text(text))) => heard.push_str(&text),
+            Ok(Some(crate::client::Chunk::Text(text))) => received.push_str(&text),
             Ok(Some(_)) => {}
             Ok(None) => break,
             Err(()) => return,
         }
     }
     match stream.finish().await {
-        Ok(answer) => assert_eq!(answer.text, heard),
+        Ok(answer) => assert_eq!(answer.text, received),
         Err(error) => {
-            assert_eq!(error.partial, heard);
+            assert_eq!(error.partial, received);
             assert_eq!(
                 error.fate == Fate::Interrupted,
                 error.failure.phase == crate::event::Phase::Delivered
@@ -211,7 +211,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 320, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_session_is_a_legal_one_and_repeats_itself(
+    fn any_session_is_legal_and_repeatable(
         policy in policy(),
         steps in prop::collection::vec(step(), 0..16),
         callers in prop::collection::vec(caller(), 1..12),

@@ -59,7 +59,7 @@ const CALLS_AT_ONCE: u32 = 32;
 /// Sets the players going.
 pub(super) fn play<T: Transport, O: Observer + Clone>(traffic: &Arc<Traffic>, stage: &Stage<T, O>) {
     if let Some(flight) = traffic.first_flight() {
-        stage.client.count_flights_from(flight);
+        stage.client.set_next_flight(flight);
     }
     let mut parts: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (place, call) in traffic.calls().iter().enumerate() {
@@ -92,7 +92,7 @@ async fn call_again<T: Transport, O: Observer + Clone>(
             clock.sleep_until(call.at).await;
             at_once = 0;
         }
-        stage.client.count_calls_from(call.call);
+        stage.client.set_next_call(call.call);
         let stream = stage.client.call(&call.again(), call.context());
         let leaves_at = call.left_at().unwrap_or(Timestamp::MAX);
         stage.players.spawn(async move {

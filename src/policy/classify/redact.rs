@@ -1,11 +1,19 @@
-//! Secrets in text that others wrote: an error message may echo the key it refuses.
+//! Redaction of secrets in text that others wrote: an error message may echo the key that it rejects, and a model
+//! may repeat it.
 //!
-//! By pattern, because the text may hold a key that is not ours. Rather too much than too little: what is
-//! hidden by mistake is a word in an error message.
+//! - [`redact`] finds what looks like a key by pattern, because the text may hold a key that is not ours. It hides
+//!   rather too much than too little.
+//! - [`redact_key`] finds one known key, whatever it looks like, whole or in part.
 
 const MASK: &str = "[redacted]";
 
-/// How keys begin, and how many characters must follow. OpenAI, Anthropic and many look-alikes use `sk-`.
+/// Shorter keys are placeholders for servers that want any: "none", "dummy". A beginning of a key that is as long
+/// is hidden too, because the text may have been truncated in the middle of the key.
+const SHORTEST_KEY: usize = 8;
+/// Any other part of a key is hidden from this length on.
+const SHORTEST_PART: usize = 12;
+
+/// Prefixes of keys, and the least number of characters after them. OpenAI, Anthropic and many others use `sk-`.
 const PREFIXES: [(&str, usize); 18] = [
     ("sk-", 6),
     ("sk_", 6),
@@ -28,10 +36,10 @@ const PREFIXES: [(&str, usize); 18] = [
     ("eyJ", 17),
 ];
 
-/// Words before a secret, with nothing but spaces between.
+/// Words before a secret, separated from it by spaces only.
 const SCHEMES: [&str; 4] = ["bearer ", "bearer:", "basic ", "key provided: "];
 
-/// What may follow a scheme without being a secret: "Bearer authentication required".
+/// Words that may follow a scheme and are no secret: "Bearer authentication required".
 const NO_SECRETS: [&str; 10] = [
     "auth",
     "authentication",
@@ -60,11 +68,11 @@ const LABELS: [&str; 8] = [
 /// Names of query parameters; too common in prose to be followed by a colon.
 const PARAMETERS: [&str; 3] = ["key=", "token=", "sig="];
 
-/// The length from which letters mixed with digits are taken for a key.
+/// The least length at which letters mixed with digits are taken for a key.
 const OPAQUE: usize = 32;
 
-/// The text with everything that looks like a key or a token replaced by `[redacted]`.
-pub fn redact(text: &str) -> String {
+/// Replaces everything that looks like a key or a token by `[redacted]`.
+pub(crate) fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut before = ' ';
@@ -83,9 +91,9 @@ pub fn redact(text: &str) -> String {
     out
 }
 
-/// If a secret begins here: the bytes before it that may be shown, and the bytes of the secret.
+/// The length of the text before a secret that begins here, and the length of the secret, in bytes.
 fn secret_at(rest: &str, before: char) -> Option<(usize, usize)> {
-    // an address follows its scheme, everything else the beginning of a word
+    // within a word only an address can begin, after its scheme
     if before.is_ascii_alphanumeric() {
         return in_address(rest);
     }
@@ -141,7 +149,7 @@ fn in_address(rest: &str) -> Option<(usize, usize)> {
     (at > 0).then_some((3, at))
 }
 
-/// A long run of letters and digits, both of them.
+/// A long run of both letters and digits.
 fn opaque(rest: &str) -> Option<(usize, usize)> {
     let end = rest.find(|c: char| !c.is_ascii_alphanumeric());
     let run = rest.get(..end.unwrap_or(rest.len()))?;
@@ -149,7 +157,7 @@ fn opaque(rest: &str) -> Option<(usize, usize)> {
     (run.len() >= OPAQUE && mixed).then_some((0, run.len()))
 }
 
-/// The bytes up to where a token surely ends, without the full stop of a sentence.
+/// The length of a token, without the punctuation of the sentence around it.
 fn token_len(text: &str) -> usize {
     let ends = |c: char| c.is_whitespace() || "\"'`<>(){}[],;&\\".contains(c);
     let token = text.get(..text.find(ends).unwrap_or(text.len())).unwrap_or(text);
@@ -165,14 +173,89 @@ fn starts_with(text: &str, prefix: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
+/// The text with the key, and parts of it, replaced by `[redacted]`; `None` if there is nothing to replace.
+pub(crate) fn redact_key(text: &str, key: &str) -> Option<String> {
+    if key.len() < SHORTEST_KEY {
+        return None;
+    }
+    let mut out = String::new();
+    let mut shown_from = 0;
+    let mut at = 0;
+    while let Some(first) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        let hidden = part_at(text.get(at..).unwrap_or_default(), key);
+        if hidden == 0 {
+            at += first.len_utf8();
+            continue;
+        }
+        out.push_str(text.get(shown_from..at).unwrap_or_default());
+        out.push_str(MASK);
+        at += hidden;
+        shown_from = at;
+    }
+    (shown_from > 0).then(|| out + text.get(shown_from..).unwrap_or_default())
+}
+
+/// The length of the longest part of the key that `text` begins with; 0 if that is too short to hide.
+fn part_at(text: &str, key: &str) -> usize {
+    let parts = key.char_indices().map(|(from, _)| {
+        let same = text
+            .chars()
+            .zip(key.get(from..).unwrap_or_default().chars())
+            .take_while(|(a, b)| a == b);
+        let length: usize = same.map(|(c, _)| c.len_utf8()).sum();
+        let shortest = if from == 0 { SHORTEST_KEY } else { SHORTEST_PART };
+        if length < shortest { 0 } else { length }
+    });
+    parts.max().unwrap_or(0)
+}
+
+/// Returns true if the key may start at the end of `text`, so that only the next chunk decides.
+pub(crate) fn may_start_at_end(text: &str, key: &str) -> bool {
+    let beginnings = key.char_indices().skip(1).map(|(end, _)| key.get(..end));
+    key.len() >= SHORTEST_KEY && beginnings.flatten().any(|beginning| text.ends_with(beginning))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
+    const KEY: &str = "canary.4711.secret";
+
     #[test]
-    fn what_looks_like_a_key_is_hidden() {
+    fn redacts_a_key_whole_or_in_part() {
+        for (text, expected) in [
+            ("no key here", None),
+            ("canary.", None),
+            ("<canary.4711.secret>", Some("<[redacted]>")),
+            (
+                "canary.4711.secretcanary.4711.secret!",
+                Some("[redacted][redacted]!"),
+            ),
+            ("cut: canary.47…", Some("cut: [redacted]…")),
+            ("the end: y.4711.secret", Some("the end: [redacted]")),
+            ("too little: 1.secret", None),
+        ] {
+            assert_eq!(redact_key(text, KEY).as_deref(), expected, "{text}");
+        }
+        assert_eq!(redact_key("dummy", "dummy"), None);
+    }
+
+    #[test]
+    fn detects_a_key_that_may_start_at_the_end() {
+        for (text, expected) in [
+            ("", false),
+            ("it is c", true),
+            ("it is canary.4711", true),
+            ("canary.4711.secret", false),
+        ] {
+            assert_eq!(may_start_at_end(text, KEY), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn redacts_what_looks_like_a_key() {
         for (raw, wanted) in [
             (
                 "Incorrect API key provided: sk-proj-ab***yz. See the docs",
@@ -196,7 +279,7 @@ mod tests {
             ("key 0123456789abcdef0123456789abcdef!", "key [redacted]!"),
             ("日sk-abcdefgh", "日[redacted]"),
             ("_sk-abcdefgh", "_[redacted]"),
-            // as few characters as a key has, and as many
+            // the shortest key and the shortest opaque run
             ("sk-abcdef", "[redacted]"),
             ("0123456789abcdef0123456789abcdef", "[redacted]"),
         ] {
@@ -205,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_look_like_one_is_kept() {
+    fn keeps_what_does_not_look_like_a_key() {
         for raw in [
             "",
             "Invalid API Key",
@@ -222,7 +305,7 @@ mod tests {
             "0123456789abcdef0123456789abcde",
             "abcdefghijklmnopqrstuvwxyzabcdefghijklmn",
             "0123456789012345678901234567890123456789",
-            // nothing is where the secret would be
+            // no secret after the label
             "send 'Bearer ' and the key",
             "https://h/v1?key=&x=1",
             "password: , user: ada",
@@ -233,14 +316,36 @@ mod tests {
     }
 
     proptest! {
+        /// However a stream is split, no emitted piece holds the first eight characters of the key.
         #[test]
-        fn any_text_is_survived_and_nothing_is_found_twice(raw in "\\PC{0,80}|[a-z:= \"'@/._-]{0,80}") {
+        fn redacts_a_key_in_pieces(
+            before in "[a-z. ]{0,12}", after in "[a-z. ]{0,12}", splits in prop::collection::vec(0..40usize, 0..5),
+        ) {
+            let text = format!("{before}{KEY}{after}");
+            let mut splits: Vec<usize> = splits.into_iter().map(|split| split.min(text.len())).collect();
+            splits.push(text.len());
+            splits.sort_unstable();
+            let (mut from, mut kept, mut emitted) = (0, String::new(), String::new());
+            for to in splits {
+                kept.push_str(&text[from..to]);
+                from = to;
+                if !may_start_at_end(&kept, KEY) {
+                    let piece = std::mem::take(&mut kept);
+                    emitted.push_str(&redact_key(&piece, KEY).unwrap_or(piece));
+                }
+            }
+            emitted.push_str(&redact_key(&kept, KEY).unwrap_or(kept));
+            prop_assert!(!emitted.contains(&KEY[..SHORTEST_KEY]), "{}", emitted);
+        }
+
+        #[test]
+        fn accepts_any_text(raw in "\\PC{0,80}|[a-z:= \"'@/._-]{0,80}") {
             let once = redact(&raw);
             prop_assert!(once.len() <= raw.len() * MASK.len() + MASK.len());
         }
 
         #[test]
-        fn no_key_survives(
+        fn redacts_every_key_with_a_known_prefix(
             before in "(\\PC{0,20}[ :=\"'(/])?", key in "[A-Za-z0-9]{24}", after in "([ ,.\"')]\\PC{0,20})?",
             prefix in prop::sample::select(vec!["sk-", "sk-ant-api03-", "sk-proj-", "gsk_", "Bearer ", "api-key: "]),
         ) {

@@ -158,10 +158,10 @@ fn fault_matrix_of_bodies() {
     let pings = BodyProblem::NoProgress { after: minute };
     for (row, problem, delivered, wanted) in [
         (8, BodyProblem::Reset, false, (C::Cut, P::Begun, S::Failed)),
-        (9, BodyProblem::Cut, false, (C::Cut, P::Begun, S::Failed)),
+        (9, BodyProblem::Truncated, false, (C::Cut, P::Begun, S::Failed)),
         (
             10,
-            BodyProblem::Cut,
+            BodyProblem::Truncated,
             true,
             (C::Interrupted, P::Delivered, S::Failed),
         ),
@@ -178,7 +178,7 @@ fn fault_matrix_of_bodies() {
         (31, bad, false, (C::Malformed, P::Begun, S::Failed)),
         (31, bad, true, (C::Interrupted, P::Delivered, S::Failed)),
         (32, html, false, (C::NotAnApi, P::Final, S::Failed)),
-        (33, BodyProblem::Cut, false, (C::Cut, P::Begun, S::Failed)),
+        (33, BodyProblem::Truncated, false, (C::Cut, P::Begun, S::Failed)),
         (
             34,
             BodyProblem::Oversize { cap: 9 },
@@ -202,7 +202,7 @@ fn fault_matrix_of_bodies() {
         ),
         (
             43,
-            BodyProblem::Packed { encoding: "gzip" },
+            BodyProblem::Compressed { encoding: "gzip" },
             false,
             (C::Malformed, P::Final, S::Failed),
         ),
@@ -647,22 +647,22 @@ fn messages_name_the_value_and_the_remedy() {
     for (failure, wanted) in [
         (
             captured("e_toolong"),
-            "the prompt (1805 tokens) exceeds the context of 127.0.0.1:8033 (512 tokens) (400); \
-             shorten the prompt or forget the conversation",
+            "prompt (1805 tokens) exceeds the context of 127.0.0.1:8033 (512 tokens) (400); \
+             shorten the prompt or start a new conversation",
         ),
         (
             captured("k_bad"),
-            "127.0.0.1:8033 refuses the key in OPENAI_API_KEY (401): Invalid API Key; \
+            "127.0.0.1:8033 rejected the key in OPENAI_API_KEY (401): Invalid API Key; \
              check the value of OPENAI_API_KEY",
         ),
         (
             captured("e_404"),
-            "127.0.0.1:8033 does not know the path or the model tiny (404): File Not Found; \
-             check the base URL (one /v1, no slash at its end) and the list of models",
+            "path or model tiny not found at 127.0.0.1:8033 (404): File Not Found; \
+             check the base URL (one /v1, no trailing slash) and the model list",
         ),
         (
             captured("e_metrics_off"),
-            "127.0.0.1:8033 does not offer this (501): \
+            "127.0.0.1:8033 does not support this (501): \
              This server does not support metrics endpoint. Start it with `--metrics`",
         ),
         (
@@ -671,43 +671,43 @@ fn messages_name_the_value_and_the_remedy() {
         ),
         (
             captured("kvun_0"),
-            "the context that parallel requests share at 127.0.0.1:8033 is full (500); \
-             send fewer at once, or give the server more context",
+            "context shared by parallel requests at 127.0.0.1:8033 is full (500); \
+             send fewer requests at once, or give the server more context",
         ),
         (
             redirect,
             "127.0.0.1:8033 redirects to https://[redacted]@evil.example/v1 (301); \
-             redirects are not followed: if you trust it, make it the base URL",
+             redirects are not followed: if you trust the target, make it the base URL",
         ),
         (
             slow,
-            "127.0.0.1:8033 limits the rate (429), asks to wait 2s: Slow down; send fewer at once",
+            "rate limited by 127.0.0.1:8033 (429), asks to wait 2s: Slow down; send fewer requests at once",
         ),
         (
             odd,
-            "127.0.0.1:8033 limits the rate (429), names an unreadable wait; send fewer at once",
+            "rate limited by 127.0.0.1:8033 (429), sends an invalid Retry-After; send fewer requests at once",
         ),
         (
             quota,
-            "127.0.0.1:8033 reports that quota or credit is used up (429 insufficient_quota): m; \
-             waiting does not help: check plan and billing",
+            "quota or credit at 127.0.0.1:8033 is exhausted (429 insufficient_quota): m; \
+             check plan and billing: waiting does not help",
         ),
         (
             respond(400, &[], param),
-            "127.0.0.1:8033 rejects the request (400): bad value; \
-             correct `temperature`: sending it again changes nothing",
+            "127.0.0.1:8033 rejected the request (400): bad value; \
+             fix `temperature`: a retry cannot help",
         ),
         (
             respond(502, &[("content-type", "text/html")], "<html><title>502"),
-            "the gateway at 127.0.0.1:8033 got no good answer (502): an HTML page; check the server behind it",
+            "gateway 127.0.0.1:8033 got no valid response (502): an HTML page; check the server behind it",
         ),
         (
             unconnected(ConnectKind::Refused),
             "nothing listens at 127.0.0.1:8033 (connection refused); start the server or correct the base URL",
         ),
         (
-            broken(true, BodyProblem::Cut),
-            "the answer of 127.0.0.1:8033 ended before its end; the text so far is kept",
+            broken(true, BodyProblem::Truncated),
+            "response from 127.0.0.1:8033 was truncated; the text so far is kept",
         ),
     ] {
         assert_eq!(failure.to_string(), wanted);
@@ -718,7 +718,7 @@ fn messages_name_the_value_and_the_remedy() {
 fn a_key_that_may_not_do_this_is_not_a_wrong_key() {
     assert_eq!(
         respond(403, &[], "").to_string(),
-        "127.0.0.1:8033 does not allow this with the key in OPENAI_API_KEY (403); check what the key may do"
+        "the key in OPENAI_API_KEY is not allowed to do this at 127.0.0.1:8033 (403); check its permissions"
     );
 }
 
@@ -740,46 +740,46 @@ fn messages_of_what_is_no_refusal() {
         (
             seen(Observed::HeaderTimeout { after }),
             "127.0.0.1:8033 sent no response within 60s; \
-             it may be queueing: raise timeouts.headers or send fewer at once",
+             it may be queueing: raise timeouts.headers or send fewer requests at once",
         ),
         (
             reset(true),
-            "a kept connection to 127.0.0.1:8033 was already closed; nothing was sent",
+            "pooled connection to 127.0.0.1:8033 was already closed; nothing was sent",
         ),
         (
             reset(false),
-            "127.0.0.1:8033 closed the connection before it answered; the request may have been worked on",
+            "127.0.0.1:8033 closed the connection before it answered; the request may have been processed",
         ),
         (
             seen(Observed::Deadline { after, progress }),
-            "the deadline of 60s passed while 127.0.0.1:8033 had not answered yet; timeouts.call sets it",
+            "deadline of 60s passed before 127.0.0.1:8033 responded; set by timeouts.call",
         ),
         (
             seen(Observed::Panic { detail }),
-            "a bug in seawall ended this attempt: index out of bounds; please report it",
+            "internal error in seawall: index out of bounds; please report it",
         ),
         (
             broken(false, BodyProblem::Malformed { excerpt: b"{\"choi" }),
-            "the answer of 127.0.0.1:8033 makes no sense: {\"choi",
+            "malformed response from 127.0.0.1:8033: {\"choi",
         ),
         (
             broken(false, html),
-            "127.0.0.1:8033 did not answer like an API (text/html): <html> <p>; \
-             check the base URL, a proxy or a login page",
+            "127.0.0.1:8033 did not send an API response (text/html): <html> <p>; \
+             check the base URL, and for a proxy or a login page",
         ),
         (
             event(true, shared),
-            "127.0.0.1:8033 broke off with an error: Context size has been exceeded; the text so far is kept",
+            "127.0.0.1:8033 sent an error while answering: Context size has been exceeded; the text so far is kept",
         ),
         (
             event(false, shared),
             "127.0.0.1:8033 sent an error instead of text: Context size has been exceeded; \
-             send fewer at once, or shorten the prompt",
+             send fewer requests at once, or shorten the prompt",
         ),
         (
             event(false, quota),
             "127.0.0.1:8033 sent an error instead of text: Nothing left; \
-             waiting does not help: check plan and billing",
+             check plan and billing: waiting does not help",
         ),
     ] {
         assert_eq!(failure.to_string(), wanted);
@@ -789,7 +789,7 @@ fn messages_of_what_is_no_refusal() {
 #[test]
 fn a_long_story_of_the_server_does_not_cut_off_the_remedy() {
     let message = respond(429, &[], &"and so on ".repeat(100)).to_string();
-    assert!(message.ends_with("; send fewer at once"), "{message}");
+    assert!(message.ends_with("; send fewer requests at once"), "{message}");
     // and it gets all the room there is
     assert!(
         (LONGEST - 2..=LONGEST).contains(&message.chars().count()),
@@ -811,7 +811,7 @@ fn a_refusal_without_a_key_says_that_none_was_sent() {
     };
     assert_eq!(
         classify(&upstream, &observed).to_string(),
-        "127.0.0.1:8033 wants an API key and none was sent (401); put it into SEAWALL_API_KEY"
+        "127.0.0.1:8033 requires an API key and none was sent (401); set SEAWALL_API_KEY"
     );
 }
 
@@ -890,7 +890,7 @@ proptest! {
         let error = ApiError { message: words.to_string(), code: words.to_string(), ..ApiError::default() };
         let after = Duration::from_mins(1);
         let problem = match which {
-            0 => BodyProblem::Cut,
+            0 => BodyProblem::Truncated,
             1 => BodyProblem::Reset,
             2 => BodyProblem::Stalled { after },
             3 => BodyProblem::NoProgress { after },

@@ -1,4 +1,4 @@
-//! From code, type, wording and status to class and phase.
+//! Class and phase of an error response, from its code, type, message and status.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use crate::event::{FailureClass, Phase};
 use crate::openai::ApiError;
 
-/// What is looked at of an error body; more is never an error message.
+/// Most bytes of an error body that are read; an error message is never longer.
 pub(super) const LOOK: usize = 4096;
 
 type Verdict = (FailureClass, Phase);
@@ -25,7 +25,7 @@ const INVALID: Verdict = (FailureClass::Invalid, Phase::Final);
 const SERVER: Verdict = (FailureClass::ServerError, Phase::Ambiguous);
 const GATEWAY: Verdict = (FailureClass::BadGateway, Phase::Ambiguous);
 
-/// The verdict on a response that is no success.
+/// The verdict on an error response.
 pub(super) fn of_response(
     status: u16,
     error: Option<&ApiError>,
@@ -33,20 +33,19 @@ pub(super) fn of_response(
     body: &[u8],
 ) -> Verdict {
     match (status, error) {
-        // no success was expected here; read as a body that is no answer
+        // a success status in the wrong place: read as a body that is no answer
         (0..=299, Some(error)) => of_event(error),
         (0..=299, None) if is_page(headers, body) => (FailureClass::NotAnApi, Phase::Final),
         (0..=299, None) => (FailureClass::Malformed, Phase::Begun),
         (_, Some(error)) => by_error(status, error).unwrap_or_else(|| by_status(status)),
         (_, None) => {
             let text = String::from_utf8_lossy(body.get(..LOOK).unwrap_or(body)).to_lowercase();
-            by_wording(status, &text).unwrap_or_else(|| by_status(status))
+            by_message(status, &text).unwrap_or_else(|| by_status(status))
         }
     }
 }
 
-/// The verdict on an error inside a 200, before any content: by its code if that is a refusal or final, else
-/// an answer that had begun.
+/// The verdict on an error inside a 200, before any content. An ambiguous one counts as an answer that had begun.
 pub(super) fn of_event(error: &ApiError) -> Verdict {
     let status = match error.code.parse::<u16>() {
         Ok(status @ 300..=599) => status,
@@ -63,21 +62,21 @@ pub(super) fn of_event(error: &ApiError) -> Verdict {
     }
 }
 
-/// By code, then by type. A type that servers use for everything decides last: its wording comes before it.
+/// The verdict by code, then type, then message. A type that servers use for everything decides last.
 fn by_error(status: u16, error: &ApiError) -> Option<Verdict> {
     let message: String = error.message.chars().take(LOOK).collect();
     by_name(&error.code)
         .or_else(|| by_name(&error.kind))
-        .or_else(|| by_wording(status, &message.to_lowercase()))
+        .or_else(|| by_message(status, &message.to_lowercase()))
         .or({
-            // OpenAI gives this type to unknown paths, bad keys and more: there the status knows better
+            // OpenAI uses this type for unknown paths, bad keys and more: there the status says more
             let vague = error.kind == "invalid_request_error";
             (vague && matches!(status, 400 | 422 | 500)).then_some(INVALID)
         })
 }
 
-/// Codes and types that mean one thing wherever they stand. Sources: the error pages of OpenAI and Anthropic,
-/// llama-server's and llama-cpp-python's own (llama-server-wire.md, sections 4 and 8).
+/// The verdict by a code or type that has one meaning everywhere. Sources: the error documentation of OpenAI and
+/// Anthropic, and captures of llama-server and llama-cpp-python (`tests/wire`).
 fn by_name(name: &str) -> Option<Verdict> {
     Some(match name {
         "insufficient_quota"
@@ -100,15 +99,15 @@ fn by_name(name: &str) -> Option<Verdict> {
     })
 }
 
-/// What only the message tells. `text` is in lower case. Each phrase counts only under the statuses it was
-/// seen with: a model's own words may be quoted in a message.
-fn by_wording(status: u16, text: &str) -> Option<Verdict> {
+/// The verdict by the message, in lower case. Each phrase counts only with the statuses it was seen with, because a
+/// message may quote a model's answer.
+fn by_message(status: u16, text: &str) -> Option<Verdict> {
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
     match status {
         // llama-server; Hugging Face says "Model x is currently loading"
         503 if says(&["loading model", "is currently loading"]) => Some(LOADING),
         503 if says(&["overloaded"]) => Some(OVERLOADED),
-        // a context that parallel requests share (llama-server): each alone may pass
+        // a context shared by parallel requests (llama-server): each alone may fit
         500 if says(&["context size has been exceeded"]) => {
             Some((FailureClass::ContextLength, Phase::Ambiguous))
         }
@@ -142,7 +141,7 @@ fn by_wording(status: u16, text: &str) -> Option<Verdict> {
     }
 }
 
-/// The status alone.
+/// The verdict by the status alone.
 fn by_status(status: u16) -> Verdict {
     match status {
         300..=399 => (FailureClass::Redirect, Phase::Final),
@@ -155,7 +154,7 @@ fn by_status(status: u16) -> Verdict {
         429 => RATE,
         400..=499 => INVALID,
         501 => UNSUPPORTED,
-        // 520 to 524 are Cloudflare's: it reached the origin badly or too late
+        // 520 to 524 are Cloudflare's: the origin failed or was too slow
         502 | 504 | 520..=524 => GATEWAY,
         503 => UNAVAILABLE,
         // "network authentication required": a captive portal
@@ -166,7 +165,7 @@ fn by_status(status: u16) -> Verdict {
     }
 }
 
-/// Whether a body is a page for people.
+/// Returns true if a body is an HTML page.
 pub(super) fn is_page(headers: &HeaderMap, body: &[u8]) -> bool {
     let html = headers
         .get(CONTENT_TYPE)

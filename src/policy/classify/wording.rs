@@ -1,7 +1,7 @@
-//! What people read: one line of at most 240 characters that names the host or the value, and what to do.
+//! Error messages: one line of at most 240 characters that names the host or the value, and what to do.
 //!
-//! Every piece that others wrote is redacted and made printable before it is built in. The server's own words
-//! get what room is left, so the remedy is never what is cut off.
+//! Text that others wrote is redacted and made printable before it becomes part of a message. The server's own text
+//! gets the space that is left, so the remedy is never truncated.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::openai::ApiError;
 use crate::policy::hint::HintReading;
 use crate::text::SafeText;
 
-/// The longest message.
+/// Most characters of a message.
 pub(super) const LONGEST: usize = 240;
-/// The longest host name shown.
+/// Most characters of a host name.
 const HOST: usize = 60;
-/// The longest name of a model, a variable or a code.
+/// Most characters of the name of a model, a variable or a code.
 const NAME: usize = 40;
-/// The longest excerpt of a broken body.
+/// Most characters of an excerpt of a body.
 const EXCERPT: usize = 80;
 
-/// A response that is no success, as far as it is worded.
-pub(super) struct Answer<'a> {
+/// The parts of an error response that its message uses.
+pub(super) struct ErrorResponse<'a> {
     pub(super) status: u16,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a [u8],
@@ -37,7 +37,7 @@ pub(super) struct Answer<'a> {
 
 pub(super) fn connect(upstream: &Upstream<'_>, kind: ConnectKind, detail: &str) -> SafeText {
     let host = host(upstream);
-    // the lead says all of it
+    // the message says all of it
     let detail = if kind == ConnectKind::Refused { "" } else { detail };
     let (lead, remedy) = match kind {
         ConnectKind::Refused => (
@@ -49,22 +49,22 @@ pub(super) fn connect(upstream: &Upstream<'_>, kind: ConnectKind, detail: &str) 
             "check the network and the base URL",
         ),
         ConnectKind::Timeout => (
-            format!("no connection to {host} in time"),
+            format!("connection to {host} timed out"),
             "check the network, or raise timeouts.connect",
         ),
         ConnectKind::DnsUnknown => (
-            format!("the host name of {host} is not known"),
+            format!("host name of {host} does not exist"),
             "correct the base URL",
         ),
         ConnectKind::DnsTemporary => (
-            format!("the host name of {host} could not be looked up now"),
+            format!("DNS lookup of {host} failed"),
             "check the network and its DNS",
         ),
         ConnectKind::TlsConfig => (
             format!("no trusted TLS connection to {host}"),
-            "check certificate, host name and scheme: trying again does not help",
+            "check certificate, host name and scheme: a retry cannot help",
         ),
-        ConnectKind::TlsHandshake => (format!("the TLS handshake with {host} broke off"), ""),
+        ConnectKind::TlsHandshake => (format!("TLS handshake with {host} broke off"), ""),
     };
     sentence(&lead, detail, remedy)
 }
@@ -74,18 +74,18 @@ pub(super) fn header_timeout(upstream: &Upstream<'_>, after: Duration) -> SafeTe
     sentence(
         &lead,
         "",
-        "it may be queueing: raise timeouts.headers or send fewer at once",
+        "it may be queueing: raise timeouts.headers or send fewer requests at once",
     )
 }
 
 pub(super) fn reset(upstream: &Upstream<'_>, unsent: bool) -> SafeText {
     let host = host(upstream);
     if unsent {
-        let lead = format!("a kept connection to {host} was already closed; nothing was sent");
+        let lead = format!("pooled connection to {host} was already closed; nothing was sent");
         sentence(&lead, "", "")
     } else {
         let lead = format!("{host} closed the connection before it answered");
-        sentence(&lead, "", "the request may have been worked on")
+        sentence(&lead, "", "the request may have been processed")
     }
 }
 
@@ -93,70 +93,67 @@ pub(super) fn deadline(upstream: &Upstream<'_>, after: Duration, progress: Progr
     let host = host(upstream);
     let stage = match progress {
         Progress::Unsent => format!("before anything was sent to {host}"),
-        Progress::Sent => format!("while {host} had not answered yet"),
+        Progress::Sent => format!("before {host} responded"),
         Progress::Begun => format!("before {host} sent any text"),
-        Progress::Delivered => format!("while {host} was still answering; the text so far is kept"),
+        Progress::Delivered => format!("while {host} was answering; the text so far is kept"),
     };
     sentence(
-        &format!("the deadline of {after:?} passed {stage}"),
+        &format!("deadline of {after:?} passed {stage}"),
         "",
-        "timeouts.call sets it",
+        "set by timeouts.call",
     )
 }
 
 pub(super) fn internal(detail: &str) -> SafeText {
-    sentence("a bug in seawall ended this attempt", detail, "please report it")
+    sentence("internal error in seawall", detail, "please report it")
 }
 
-/// A response that is no success.
-pub(super) fn response(upstream: &Upstream<'_>, class: FailureClass, answer: &Answer<'_>) -> SafeText {
+/// The message of an error response.
+pub(super) fn response(upstream: &Upstream<'_>, class: FailureClass, answer: &ErrorResponse<'_>) -> SafeText {
     let (lead, remedy) = refusal(upstream, class, answer);
     let mut lead = format!("{lead} ({})", tag(answer));
     if let Some(hint) = answer.reading.hint {
         lead = format!("{lead}, asks to wait {:?}", hint.wait);
     } else if answer.reading.rejected {
-        lead = format!("{lead}, names an unreadable wait");
+        lead = format!("{lead}, sends an invalid Retry-After");
     }
     sentence(&lead, &said(class, answer), &remedy)
 }
 
-/// How a refusal begins, and what to do about it.
-fn refusal(upstream: &Upstream<'_>, class: FailureClass, answer: &Answer<'_>) -> (String, String) {
+/// The beginning of the message, and the remedy.
+fn refusal(upstream: &Upstream<'_>, class: FailureClass, answer: &ErrorResponse<'_>) -> (String, String) {
     use FailureClass as C;
     let host = host(upstream);
     let (lead, remedy) = match class {
-        C::RateLimited => (format!("{host} limits the rate"), "send fewer at once"),
+        C::RateLimited => (format!("rate limited by {host}"), "send fewer requests at once"),
         C::Quota => (
-            format!("{host} reports that quota or credit is used up"),
-            "waiting does not help: check plan and billing",
+            format!("quota or credit at {host} is exhausted"),
+            "check plan and billing: waiting does not help",
         ),
-        C::RequestTimeout => (format!("{host} gave up waiting for the request"), ""),
+        C::RequestTimeout => (format!("{host} timed out waiting for the request"), ""),
         C::Conflict => (format!("{host} reports a conflict"), ""),
         C::BadGateway => (
-            format!("the gateway at {host} got no good answer"),
+            format!("gateway {host} got no valid response"),
             "check the server behind it",
         ),
-        C::Unavailable => (format!("{host} is not available"), ""),
-        C::Overloaded => (format!("{host} is overloaded"), "this is not your quota"),
+        C::Unavailable => (format!("{host} is unavailable"), ""),
+        C::Overloaded => (format!("{host} is overloaded"), "not caused by your quota"),
         C::Loading => (format!("{host} is loading its model"), ""),
-        C::Invalid => return (format!("{host} rejects the request"), invalid(answer)),
+        C::Invalid => return (format!("{host} rejected the request"), invalid(answer)),
         C::ContextLength => return (too_long(&host, answer), context_remedy(answer.status).to_owned()),
         C::Auth => return auth(upstream, answer.status),
         C::NotFound => return not_found(upstream),
-        C::TooLarge => (
-            format!("the request is too large for {host}"),
-            "shorten the prompt",
-        ),
-        C::Unsupported => (format!("{host} does not offer this"), ""),
+        C::TooLarge => (format!("request too large for {host}"), "shorten the prompt"),
+        C::Unsupported => (format!("{host} does not support this"), ""),
         C::Redirect => (
             format!("{host} redirects to {}", target(answer.headers)),
-            "redirects are not followed: if you trust it, make it the base URL",
+            "redirects are not followed: if you trust the target, make it the base URL",
         ),
         C::NotAnApi => (
-            format!("{host} did not answer like an API"),
-            "check the base URL, a proxy or a login page",
+            format!("{host} did not send an API response"),
+            "check the base URL, and for a proxy or a login page",
         ),
-        C::Malformed => (format!("the answer of {host} makes no sense"), ""),
+        C::Malformed => (format!("malformed response from {host}"), ""),
         C::ServerError
         | C::Connect
         | C::ConnectTimeout
@@ -172,41 +169,41 @@ fn refusal(upstream: &Upstream<'_>, class: FailureClass, answer: &Answer<'_>) ->
         | C::Deadline
         | C::LimitRejected
         | C::BreakerRefused
-        | C::Internal => (format!("{host} failed"), "its log may tell why"),
+        | C::Internal => (format!("{host} failed"), "see its log"),
     };
     (lead, remedy.to_owned())
 }
 
-fn invalid(answer: &Answer<'_>) -> String {
+fn invalid(answer: &ErrorResponse<'_>) -> String {
     let param = answer
         .error
         .map(|error| clean(&error.param, NAME))
         .unwrap_or_default();
     if param.is_empty() {
-        "correct it: sending it again changes nothing".to_owned()
+        "fix the request: a retry cannot help".to_owned()
     } else {
-        format!("correct `{param}`: sending it again changes nothing")
+        format!("fix `{param}`: a retry cannot help")
     }
 }
 
-/// The prompt against the context, in tokens where the server tells them (llama-server does).
-fn too_long(host: &str, answer: &Answer<'_>) -> String {
+/// The prompt against the context, in LLM tokens if the server counts them (as llama-server does).
+fn too_long(host: &str, answer: &ErrorResponse<'_>) -> String {
     let error = serde_json::from_slice::<Value>(answer.body).unwrap_or_default();
     let count = |key: &str| error["error"][key].as_u64();
     match (answer.status, count("n_prompt_tokens"), count("n_ctx")) {
         (_, Some(prompt), Some(context)) => {
-            format!("the prompt ({prompt} tokens) exceeds the context of {host} ({context} tokens)")
+            format!("prompt ({prompt} tokens) exceeds the context of {host} ({context} tokens)")
         }
-        (500.., ..) => format!("the context that parallel requests share at {host} is full"),
-        _ => format!("the prompt exceeds the context of {host}"),
+        (500.., ..) => format!("context shared by parallel requests at {host} is full"),
+        _ => format!("prompt exceeds the context of {host}"),
     }
 }
 
 fn context_remedy(status: u16) -> &'static str {
     if status >= 500 {
-        "send fewer at once, or give the server more context"
+        "send fewer requests at once, or give the server more context"
     } else {
-        "shorten the prompt or forget the conversation"
+        "shorten the prompt or start a new conversation"
     }
 }
 
@@ -214,44 +211,44 @@ fn auth(upstream: &Upstream<'_>, status: u16) -> (String, String) {
     let host = host(upstream);
     match upstream.key_name.map(|name| clean(name, NAME)) {
         Some(name) if status == 403 => (
-            format!("{host} does not allow this with the key in {name}"),
-            "check what the key may do".to_owned(),
+            format!("the key in {name} is not allowed to do this at {host}"),
+            "check its permissions".to_owned(),
         ),
         Some(name) => (
-            format!("{host} refuses the key in {name}"),
+            format!("{host} rejected the key in {name}"),
             format!("check the value of {name}"),
         ),
         None => (
-            format!("{host} wants an API key and none was sent"),
-            "put it into SEAWALL_API_KEY".to_owned(),
+            format!("{host} requires an API key and none was sent"),
+            "set SEAWALL_API_KEY".to_owned(),
         ),
     }
 }
 
 fn not_found(upstream: &Upstream<'_>) -> (String, String) {
     let host = host(upstream);
-    let base = "check the base URL (one /v1, no slash at its end)";
+    let base = "check the base URL (one /v1, no trailing slash)";
     match upstream.model.map(|model| clean(model, NAME)) {
         Some(model) => (
-            format!("{host} does not know the path or the model {model}"),
-            format!("{base} and the list of models"),
+            format!("path or model {model} not found at {host}"),
+            format!("{base} and the model list"),
         ),
-        None => (format!("{host} does not know the path"), base.to_owned()),
+        None => (format!("path not found at {host}"), base.to_owned()),
     }
 }
 
-/// Where a redirect leads, without user, query and fragment: they may hold secrets.
+/// The target of a redirect, without query and fragment, which may hold secrets.
 fn target(headers: &HeaderMap) -> String {
     let Some(location) = headers.get(LOCATION) else {
-        return "nowhere".to_owned();
+        return "an unnamed target".to_owned();
     };
     let location = String::from_utf8_lossy(location.as_bytes());
     let bare = location.split(['?', '#']).next().unwrap_or_default();
     clean(bare, HOST)
 }
 
-/// `429 insufficient_quota`: the status, and the code if it says more than the status.
-fn tag(answer: &Answer<'_>) -> String {
+/// The status, and the code if it says more than the status: `429 insufficient_quota`.
+fn tag(answer: &ErrorResponse<'_>) -> String {
     let code = answer
         .error
         .map(|error| clean(&error.code, NAME))
@@ -263,10 +260,10 @@ fn tag(answer: &Answer<'_>) -> String {
     }
 }
 
-/// The server's own words, if they are words.
-fn said(class: FailureClass, answer: &Answer<'_>) -> String {
+/// The server's own message, if it says more than ours.
+fn said(class: FailureClass, answer: &ErrorResponse<'_>) -> String {
     match answer.error {
-        // the lead says it already
+        // already said
         _ if class == FailureClass::Loading => String::new(),
         Some(error) if class == FailureClass::ContextLength && !error.message.contains("maximum") => {
             String::new()
@@ -277,7 +274,7 @@ fn said(class: FailureClass, answer: &Answer<'_>) -> String {
     }
 }
 
-/// A body that is no answer.
+/// The message of a body that is no answer.
 pub(super) fn body(
     upstream: &Upstream<'_>,
     (class, phase): (FailureClass, Phase),
@@ -290,42 +287,40 @@ pub(super) fn body(
         ""
     };
     match *problem {
-        BodyProblem::Cut => sentence(&format!("the answer of {host} ended before its end"), "", kept),
-        BodyProblem::Reset => sentence(&format!("{host} broke the connection while answering"), "", kept),
+        BodyProblem::Truncated => sentence(&format!("response from {host} was truncated"), "", kept),
+        BodyProblem::Reset => sentence(&format!("{host} reset the connection while answering"), "", kept),
         BodyProblem::Stalled { after } => sentence(&format!("no bytes from {host} for {after:?}"), "", kept),
         BodyProblem::NoProgress { after } => {
-            let lead = format!("no progress at {host} for {after:?}: signs of life, but no text");
+            let lead = format!("no text from {host} for {after:?}, only keep-alives");
             sentence(&lead, "", kept)
         }
-        BodyProblem::Malformed { excerpt } => sentence(
-            &format!("the answer of {host} makes no sense"),
-            &bytes(excerpt),
-            kept,
-        ),
+        BodyProblem::Malformed { excerpt } => {
+            sentence(&format!("malformed response from {host}"), &bytes(excerpt), kept)
+        }
         BodyProblem::NotAnApi {
             content_type,
             excerpt,
         } => {
             let kind = clean(content_type, NAME);
-            let lead = format!("{host} did not answer like an API ({kind})");
+            let lead = format!("{host} did not send an API response ({kind})");
             sentence(
                 &lead,
                 &bytes(excerpt),
-                "check the base URL, a proxy or a login page",
+                "check the base URL, and for a proxy or a login page",
             )
         }
         BodyProblem::Oversize { cap } => {
-            let lead = format!("the answer of {host} is larger than {cap} bytes");
-            sentence(&lead, "", "timeouts.max_response_bytes sets the bound")
+            let lead = format!("response from {host} exceeds {cap} bytes");
+            sentence(&lead, "", "limit set by timeouts.max_response_bytes")
         }
         BodyProblem::ErrorEvent { error } if phase == Phase::Delivered => {
-            let lead = format!("{host} broke off with an error");
+            let lead = format!("{host} sent an error while answering");
             sentence(&lead, &error.message, kept)
         }
         BodyProblem::ErrorEvent { error } => {
             let remedy = match class {
-                FailureClass::ContextLength => "send fewer at once, or shorten the prompt",
-                FailureClass::Quota => "waiting does not help: check plan and billing",
+                FailureClass::ContextLength => "send fewer requests at once, or shorten the prompt",
+                FailureClass::Quota => "check plan and billing: waiting does not help",
                 _ => "",
             };
             sentence(
@@ -335,19 +330,22 @@ pub(super) fn body(
             )
         }
         BodyProblem::Empty => sentence(
-            &format!("{host} sent a complete answer with nothing in it"),
+            &format!("empty response from {host}"),
             "",
-            "llama-cpp-python does so when the prompt is too long",
+            "llama-cpp-python does this if the prompt is too long",
         ),
-        BodyProblem::Packed { encoding } => sentence(
-            &format!("{host} packed its answer ({})", clean(encoding, NAME)),
+        BodyProblem::Compressed { encoding } => sentence(
+            &format!(
+                "{host} sent a {}-compressed response that was not requested",
+                clean(encoding, NAME)
+            ),
             "",
-            "not asked for and not unpacked: check the proxy before it",
+            "check the proxy in front of it",
         ),
         BodyProblem::BadFraming { detail } => sentence(
-            &format!("the answer of {host} is not proper HTTP"),
+            &format!("invalid HTTP from {host}"),
             detail,
-            "not read: check the base URL and the proxy before it",
+            "check the base URL and the proxy in front of it",
         ),
     }
 }
@@ -361,7 +359,7 @@ fn host(upstream: &Upstream<'_>) -> String {
     clean(upstream.host, HOST)
 }
 
-/// `lead: said; remedy` in one line. `lead` and `remedy` are clean; what was said gets the room that is left.
+/// `lead: said; remedy` in one line. `lead` and `remedy` are clean; `said` gets the space that is left.
 fn sentence(lead: &str, said: &str, remedy: &str) -> SafeText {
     let room = LONGEST.saturating_sub(lead.chars().count() + remedy.chars().count() + 4);
     let said = clean(said, room);
@@ -376,7 +374,7 @@ fn sentence(lead: &str, said: &str, remedy: &str) -> SafeText {
     SafeText::excerpt(&text, LONGEST)
 }
 
-/// Text that others wrote: without secrets, on one line, printable, at most `max` characters.
+/// Text that others wrote, redacted, on one line, printable, with at most `max` characters.
 fn clean(raw: &str, max: usize) -> String {
     let start: String = raw.chars().take(LOOK).collect();
     let words: Vec<&str> = start.split_whitespace().collect();
