@@ -374,17 +374,17 @@ async fn the_newest_answer_to_the_stored_prompt_is_served() {
 #[tokio::test(start_paused = true)]
 async fn text_parts_are_compared_and_other_parts_never() {
     let (rig, _) = rig(SemanticMode::On);
-    let ask = |content: Value| {
+    let with_content = |content: Value| {
         let body = json!({ "temperature": 0, "messages": [{ "role": "user", "content": content }] });
         ChatRequest::try_from(body).unwrap()
     };
-    let parts = |text: &str| ask(json!([{ "type": "text", "text": text }]));
+    let parts = |text: &str| with_content(json!([{ "type": "text", "text": text }]));
     rig.ask(&parts(RED)).await.unwrap();
     assert_eq!(ask(&rig, &parts(BLUE)).await.0, Fate::Hit);
     let image =
         json!([{ "type": "text", "text": BLUE }, { "type": "image_url", "image_url": { "url": "x" } }]);
-    assert_eq!(ask(&rig, &ask(image)).await.0, Fate::Answered);
-    let tail = ask(json!("hi")).with(
+    assert_eq!(ask(&rig, &with_content(image)).await.0, Fate::Answered);
+    let tail = with_content(json!("hi")).with(
         "messages",
         json!([{ "role": "user", "content": BLUE }, { "role": "assistant", "content": "so" }]),
     );
