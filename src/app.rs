@@ -1,13 +1,13 @@
-//! The seawall program: reads the command line, opens one mode, and is the only place that ends the process.
+//! The program: parses the command line, runs one mode and returns the exit code.
 
 mod cli;
 mod config;
-mod live;
+mod control_room;
 mod options;
 mod picture;
-mod played;
 mod progress;
 mod semantic;
+mod subcommands;
 mod why;
 
 use std::fs::File;
@@ -31,18 +31,19 @@ use crate::tui::playback::{self, Input, Recording};
 use clap::Parser as _;
 use color_eyre::eyre;
 
-/// Usage or configuration.
+/// Exit code for an error of usage or configuration.
 const USAGE: u8 = 2;
 
-/// Upstream unreachable.
+/// Exit code for an unreachable upstream.
 const UNREACHABLE: u8 = 3;
 
-/// Ended by a signal: 128 plus its number.
+/// Exit code after SIGINT: 128 plus the number of the signal.
 const INTERRUPTED: u8 = 130;
 
+/// Exit code after SIGTERM.
 const TERMINATED: u8 = 143;
 
-/// As a program ends that SIGPIPE kills.
+/// Exit code of a program killed by SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
 
 /// Runs the program and returns its exit code.
@@ -50,10 +51,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(code) => ExitCode::from(code),
-        // who read our output has gone, as `| head` does: nobody is there to tell, and nothing is wrong
+        // stdout was closed (`| head`): exit quietly
         Err(error) if is_broken_pipe(&error) => ExitCode::from(BROKEN_PIPE),
         Err(error) => {
-            // the whole chain on one line: what failed, and why; words of others may be in it
+            // the whole chain on one line, sanitised: it may quote text of a server or a file
             let chain = SafeText::new(&format!("{error:#}")).single_line();
             drop(writeln!(std::io::stderr(), "seawall: {chain}"));
             let usage = error.downcast_ref::<ConfigError>().is_some()
@@ -65,14 +66,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Whether printing failed because nobody reads.
+/// Returns true if stdout was closed.
 fn is_broken_pipe(error: &eyre::Report) -> bool {
     let printing = error.downcast_ref::<std::io::Error>();
     printing.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(cli: &Cli) -> eyre::Result<u8> {
-    // one core is left to this thread, which draws and hears the keys: a burst must not make them wait
+    // one core is left to this thread, which draws and reads keys: a burst must not delay them
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.saturating_sub(1).max(1))
@@ -81,10 +82,10 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
     let code = match &cli.mode {
         Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port)),
         Some(Mode::Picture { file, size }) => picture(file, size),
-        Some(Mode::Scenarios) => played::scenarios(),
+        Some(Mode::Scenarios) => subcommands::scenarios(),
         Some(Mode::Policy { name, settings }) => policy(name, *settings),
         Some(Mode::Worlds { count, journal }) => {
-            played::worlds(cli.seed.unwrap_or(0), *count, journal.as_deref())
+            subcommands::worlds(cli.seed.unwrap_or(0), *count, journal.as_deref())
         }
         Some(Mode::Run {
             scenario,
@@ -105,10 +106,10 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             if *real {
                 scene.fits_real_time()?;
             }
-            // last of all: a run that is refused must not empty the journal of an earlier one
+            // created last: an invalid run must not truncate the journal of an earlier one
             let journal = journal.as_deref().map(options::create).transpose()?;
             let progress =
-                progress::Progress::start("ms of the scenario", scene.scenario.duration.as_millis() as u64);
+                progress::Progress::start("ms of scenario time", scene.scenario.duration.as_millis() as u64);
             let outcome = if *real {
                 runtime.block_on(scenario::in_real_time(&scene, upstream, journal, &progress.at))
             } else {
@@ -116,10 +117,10 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             };
             progress.end();
             let format = if *json { ReportFormat::Json } else { *format };
-            played::report(&scene, outcome, *real, format, charts.as_deref())
+            subcommands::report(&scene, outcome, *real, format, charts.as_deref())
         }
-        Some(Mode::Compare(args)) => played::comparison(args, cli.seed),
-        Some(Mode::Check { file }) => played::check_journal(file),
+        Some(Mode::Compare(args)) => subcommands::comparison(args, cli.seed),
+        Some(Mode::Check { file }) => subcommands::check_journal(file),
         Some(Mode::Replay { file }) => runtime.block_on(replay(cli, file)),
         Some(Mode::Why { file, call, json }) => {
             why::why(file, *call, *json, &mut std::io::stdout(), &mut std::io::stderr())
@@ -144,13 +145,13 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
                 ))
             }
         },
-        None => live::open(cli, &runtime),
+        None => control_room::open(cli, &runtime),
     };
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     code
 }
 
-/// A policy as a file, or its settings as a list.
+/// Prints a policy as a file, or its settings as a list.
 fn policy(name: &str, as_list: bool) -> eyre::Result<u8> {
     let policy = file::policy(name)?;
     let text = if as_list {
@@ -162,13 +163,11 @@ fn policy(name: &str, as_list: bool) -> eyre::Result<u8> {
     Ok(0)
 }
 
-/// A recorded session on the screen.
+/// Replays a journal.
 async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
     if !options::has_terminal() {
-        let message = format!(
-            "seawall: a replay needs a terminal; without one, read the journal with: seawall why {name}"
-        );
+        let message = format!("seawall: replay needs a terminal; without one, use: seawall why {name}");
         writeln!(std::io::stderr(), "{message}")?;
         return Ok(USAGE);
     }
@@ -191,21 +190,21 @@ async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
         }
     };
     let users = if cli.users.is_empty() {
-        recording.who_could_ask()
+        recording.possible_users()
     } else {
         let named = file::users(&cli.users, &recording.header.policy, &[])?;
         named.iter().map(|name| UserId::new(name)).collect()
     };
     let damage = recording.damage.clone();
-    let summary = playback::show(recording, live::screen(cli, users)).await?;
+    let summary = playback::show(recording, control_room::screen(cli, users)).await?;
     if let Some((_, full)) = damage {
-        // on the screen it stood for a moment only, and was cut where the screen is narrow
+        // the screen shows it briefly and may truncate it
         drop(writeln!(std::io::stderr(), "seawall: {name}: {full}"));
     }
     Ok(summary.exit.code())
 }
 
-/// The picture of the README, under virtual time.
+/// Writes the picture of the README.
 fn picture(file: &Path, size: &str) -> eyre::Result<u8> {
     let cells = size
         .split_once('x')
@@ -215,7 +214,7 @@ fn picture(file: &Path, size: &str) -> eyre::Result<u8> {
     else {
         writeln!(
             std::io::stderr(),
-            "seawall: --size {size}: write columns x rows, as in 120x40"
+            "seawall: --size {size}: expected COLUMNSxROWS, for example 120x40"
         )?;
         return Ok(USAGE);
     };
@@ -228,7 +227,7 @@ fn picture(file: &Path, size: &str) -> eyre::Result<u8> {
     Ok(0)
 }
 
-/// The simulator alone, until a signal.
+/// Runs the simulator until a signal.
 async fn simulate(cli: &Cli, port: u16) -> eyre::Result<u8> {
     let faults = file::faults(&cli.faults)?;
     let name = faults.name.clone();
@@ -250,16 +249,16 @@ async fn simulate(cli: &Cli, port: u16) -> eyre::Result<u8> {
     .map_err(SessionError::Simulator)?;
     writeln!(
         std::io::stdout(),
-        "simulator at http://{}/v1, faults: {name}; Ctrl-C ends it",
+        "simulator at http://{}/v1, faults: {name}; Ctrl-C stops it",
         simulator.addr()
     )?;
-    let code = ended_by_signal().await?;
+    let code = wait_for_signal().await?;
     simulator.shutdown().await;
     Ok(code)
 }
 
-/// Waits for SIGINT or SIGTERM, and gives the exit code for it.
-async fn ended_by_signal() -> eyre::Result<u8> {
+/// Waits for SIGINT or SIGTERM and returns the exit code.
+async fn wait_for_signal() -> eyre::Result<u8> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

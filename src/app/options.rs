@@ -1,4 +1,4 @@
-//! What the command line and the environment ask for, looked up.
+//! Resolves the options of the command line and the environment.
 
 use std::fs::File;
 use std::io::IsTerminal as _;
@@ -13,7 +13,7 @@ use crate::settings::{Policy, SemanticMode};
 use color_eyre::eyre;
 use rustls::pki_types::CertificateDer;
 
-/// The real upstream the command line names, if it names one.
+/// Returns the real upstream of the command line, if any.
 pub(crate) fn upstream(cli: &Cli) -> eyre::Result<Option<UpstreamConfig>> {
     let Some(text) = &cli.upstream else {
         return Ok(None);
@@ -27,13 +27,13 @@ pub(crate) fn upstream(cli: &Cli) -> eyre::Result<Option<UpstreamConfig>> {
     }))
 }
 
-/// The certificates that the command line adds to those of the system.
+/// Returns the certificates to trust in addition to those of the system.
 pub(crate) fn extra_roots(cli: &Cli) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let roots = cli.ca_file.as_deref().map(config::ca_file).transpose()?;
     Ok(roots.unwrap_or_default())
 }
 
-/// The policy the command line asks for, with the labels that were kept for it.
+/// Returns the policy of the command line with its saved labels.
 pub(crate) fn policy(cli: &Cli) -> eyre::Result<Policy> {
     let mut policy = file::policy(&cli.policy)?;
     if let Some(file) = labels_file(cli) {
@@ -49,19 +49,19 @@ pub(crate) fn policy(cli: &Cli) -> eyre::Result<Policy> {
     if let Some(url) = &cli.embedder {
         policy.semantic.embedder = Some(url.clone());
     }
-    // a file may name one too
+    // a policy file may name one too
     if let Some(url) = &policy.semantic.embedder {
         config::embedder(url)?;
     }
     Ok(policy)
 }
 
-/// Where labels are kept.
+/// The path of the label file.
 pub(crate) fn labels_file(cli: &Cli) -> Option<PathBuf> {
     config::labels_file(&cli.policy, |name| std::env::var_os(name))
 }
 
-/// What the command line asks for.
+/// Returns the session configuration of the command line.
 pub(crate) fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
     let policy = policy(cli)?;
     let users = file::users(&cli.users, &policy, &USERS)?;
@@ -79,12 +79,12 @@ pub(crate) fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
     })
 }
 
-/// Whether there is a terminal to draw on and to read keys from.
+/// Returns true if stdin and stdout are terminals.
 pub(crate) fn has_terminal() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
-/// A new file for a journal.
+/// Creates the file of a journal.
 pub(crate) fn create(path: &Path) -> eyre::Result<File> {
     File::create(path).map_err(|error| {
         eyre::Report::new(ConfigError::Unwritable {

@@ -1,5 +1,5 @@
-//! A picture of the screen as SVG, made from the program's own buffer: a scripted session under virtual time,
-//! so the same picture each time, on every machine.
+//! `seawall picture`: draws the screen of a scripted session in virtual time as SVG. The picture is the same on every
+//! machine.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -22,8 +22,8 @@ use crate::tui::view::{self, View};
 const SEED: u64 = 7;
 const CELL: (u32, u32) = (9, 18);
 
-/// The picture of a session of some seconds, `columns` by `rows` cells: a question, a burst, an outage.
-/// Must run on a current-thread runtime whose clock is paused.
+/// Draws a session of a few seconds on `columns` by `rows` cells: a question, a burst, an outage. Must run on a
+/// current-thread runtime with a paused clock.
 pub(crate) async fn draw(columns: u16, rows: u16, outage: FaultProfile) -> Result<String, KeymapError> {
     let (state, now) = session(outage).await;
     let users = USERS.iter().map(|name| UserId::new(name)).collect();
@@ -45,7 +45,7 @@ pub(crate) async fn draw(columns: u16, rows: u16, outage: FaultProfile) -> Resul
     Ok(svg(&buffer))
 }
 
-/// A question asked twice, a burst, and another burst into an outage.
+/// Runs a session: a question twice, a burst, and a burst during an outage.
 async fn session(outage: FaultProfile) -> (State, Timestamp) {
     let clock = Clock::start();
     let config = SessionConfig {
@@ -88,7 +88,7 @@ async fn session(outage: FaultProfile) -> (State, Timestamp) {
     taken
 }
 
-/// A buffer as SVG: one rectangle for each run of background, one text for each run of style.
+/// Renders a buffer as SVG: a rectangle per run of background, a text per run of style.
 fn svg(buffer: &Buffer) -> String {
     let (width, height) = (
         u32::from(buffer.area.width) * CELL.0,
@@ -108,27 +108,27 @@ fn svg(buffer: &Buffer) -> String {
                 text.push_str(cell.symbol());
                 x += 1;
             }
-            run(&mut out, (from, x, y), style, &text);
+            text_run(&mut out, (from, x, y), style, &text);
         }
     }
     out.push_str("</svg>\n");
     out
 }
 
-fn run(out: &mut String, (from, to, y): (u16, u16, u16), style: Style, text: &str) {
+fn text_run(out: &mut String, (from, to, y): (u16, u16, u16), style: Style, text: &str) {
     let modifiers = style.add_modifier;
-    let mut ink = colour(style.fg.unwrap_or_default(), "#cccccc");
-    let mut paper = colour(style.bg.unwrap_or_default(), "#18181b");
+    let mut foreground = colour(style.fg.unwrap_or_default(), "#cccccc");
+    let mut background = colour(style.bg.unwrap_or_default(), "#18181b");
     if modifiers.contains(Modifier::REVERSED) {
-        (ink, paper) = (paper, ink);
+        (foreground, background) = (background, foreground);
     }
     let (left, top) = (u32::from(from) * CELL.0, u32::from(y) * CELL.1);
     let width = u32::from(to - from) * CELL.0;
-    if paper != "#18181b" {
+    if background != "#18181b" {
         let height = CELL.1;
         let _ = writeln!(
             out,
-            "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" fill=\"{paper}\"/>"
+            "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" fill=\"{background}\"/>"
         );
     }
     if text.trim().is_empty() {
@@ -156,11 +156,11 @@ fn run(out: &mut String, (from, to, y): (u16, u16, u16), style: Style, text: &st
     let base = top + 14;
     let _ = writeln!(
         out,
-        "<text x=\"{left}\" y=\"{base}\" fill=\"{ink}\" textLength=\"{width}\" xml:space=\"preserve\"{weight}{dim}{line}>{escaped}</text>"
+        "<text x=\"{left}\" y=\"{base}\" fill=\"{foreground}\" textLength=\"{width}\" xml:space=\"preserve\"{weight}{dim}{line}>{escaped}</text>"
     );
 }
 
-/// The sixteen colours of a terminal, as a browser needs them.
+/// The colours of a terminal as CSS colours.
 fn colour(colour: Color, default: &'static str) -> &'static str {
     match colour {
         Color::Black => "#000000",

@@ -1,12 +1,12 @@
-//! How far something long has come, on a terminal that can be told.
+//! Progress of a long run, on one line of stderr.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How far a long work is, on one line of stderr, where a terminal is there.
+/// A progress line, shown if stderr is a terminal.
 pub(crate) struct Progress {
-    /// Done so far.
+    /// Units done so far.
     pub(crate) at: Arc<AtomicU64>,
     over: std::sync::mpsc::Sender<()>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -27,7 +27,7 @@ impl Progress {
                     drop(write!(err, "\r{percent:>5.1}%  {done} of {whole} {what}"));
                     drop(err.flush());
                 }
-                // nothing of it stays
+                // clear the line
                 drop(write!(err, "\r\x1b[K"));
             })
         });

@@ -1,4 +1,4 @@
-//! The semantic cache, explained and measured.
+//! `seawall semantic`: describes the semantic cache and measures it.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -12,14 +12,14 @@ use color_eyre::eyre;
 
 use super::{UNREACHABLE, USAGE, config, options};
 
-/// What the semantic cache is.
+/// Prints a description of the semantic cache.
 pub(crate) fn explain_semantic() -> eyre::Result<u8> {
     let text = semantic_eval::explanation();
     write!(std::io::stdout(), "{text}")?;
     Ok(0)
 }
 
-/// The embeddings API that the command line names.
+/// Returns the embedder of the command line.
 pub(crate) fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> {
     Ok(HttpEmbedder::new(&EmbedderConfig {
         base: config::embedder(url)?,
@@ -27,12 +27,12 @@ pub(crate) fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> 
         api_key: config::embedder_key(|name| std::env::var(name).ok()),
         extra_roots: options::extra_roots(cli)?,
         connect_timeout: std::time::Duration::from_secs(5),
-        // a list of texts at once, and a small machine
+        // long, for a batch of texts on a small machine
         timeout: std::time::Duration::from_mins(1),
     })?)
 }
 
-/// Embedders and guards on pairs of prompts.
+/// Measures embedders and guards on pairs of prompts.
 pub(crate) async fn evaluate_pairs(
     file: Option<&Path>,
     embedder: Option<&HttpEmbedder>,
@@ -41,7 +41,7 @@ pub(crate) async fn evaluate_pairs(
 ) -> eyre::Result<u8> {
     if let Some(threshold) = threshold.filter(|threshold| !(*threshold > 0.0 && *threshold <= 1.0)) {
         let message =
-            format!("seawall: --threshold {threshold}: write a similarity above 0 and up to 1, as in 0.8");
+            format!("seawall: --threshold {threshold}: must be above 0 and at most 1, for example 0.8");
         writeln!(std::io::stderr(), "{message}")?;
         return Ok(USAGE);
     }
@@ -73,7 +73,7 @@ pub(crate) async fn evaluate_pairs(
     let evaluation = semantic_eval::Evaluation::new(&name, &pairs, measured);
     let mut out = std::io::stdout();
     if json {
-        // not into `out`, as in `report`
+        // rendered first, as in `report`
         let written = serde_json::to_string_pretty(&evaluation)?;
         writeln!(out, "{written}")?;
     } else {

@@ -1,5 +1,4 @@
-//! "Why?" on the command line: the story of one call of a journal or of a scenario, and which calls are worth the
-//! question. Reads and prints; what a story is, `state::why` knows.
+//! `seawall why`: prints the story of one call of a journal or a scenario, or lists the calls worth explaining.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -11,25 +10,25 @@ use crate::event::CallId;
 use crate::journal::{Ending, JournalError, Reader};
 use crate::settings::file;
 use crate::state::story::{Row, Why, Worth};
-use crate::text::SafeText;
+use crate::text::{SafeText, units};
 
-/// It did not come as expected: the journal is damaged.
+/// Exit code for a damaged journal.
 const DAMAGED: u8 = 1;
-/// Usage: no such call, no journal.
+/// Exit code for a missing call or journal.
 const USAGE: u8 = 2;
-/// Characters of a prompt in a list.
+/// Characters of a prompt shown in a list.
 const PROMPT: usize = 44;
 
-/// What a journal says.
+/// The result of reading a journal.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    /// The story that was asked for; that of call 0, which is none, where none was.
+    /// The requested story; that of call 0, which does not exist, if none was requested.
     pub(crate) watched: Watched,
     /// The end of the journal, or the damage that reading stopped at.
     pub(crate) ending: Ending,
 }
 
-/// Reads a journal to its end, or to where it is damaged.
+/// Reads a journal to its end or to the first damage.
 pub(crate) fn read<R: Read + Send + 'static>(
     input: R,
     call: Option<CallId>,
@@ -47,7 +46,7 @@ pub(crate) fn read<R: Read + Send + 'static>(
     Ok(Reading { watched, ending })
 }
 
-/// `seawall why JOURNAL [CALL]`: prints, and gives the exit code.
+/// Runs `seawall why JOURNAL [CALL]` and returns the exit code.
 pub(crate) fn why(
     file: &Path,
     call: Option<u64>,
@@ -69,7 +68,7 @@ pub(crate) fn why(
         writeln!(err, "seawall: {name}: {}", reading.ending)?;
     }
     let code = if call.is_some() {
-        tell(&name, &reading.watched, json, out, err)?
+        print_story(&name, &reading.watched, json, out, err)?
     } else {
         out.write_all(list(&name, &reading.watched.worth).as_bytes())?;
         0
@@ -81,9 +80,9 @@ pub(crate) fn why(
     })
 }
 
-/// Prints the story that was asked for, or says which calls there are; gives the exit code. `name` is that of the
-/// journal or scenario.
-pub(crate) fn tell(
+/// Prints the requested story, or an error that lists the calls, and returns the exit code. `name` is that of the journal
+/// or scenario.
+pub(crate) fn print_story(
     name: &str,
     watched: &Watched,
     json: bool,
@@ -96,7 +95,7 @@ pub(crate) fn tell(
         return Ok(USAGE);
     };
     let text = if json {
-        // not into `out`: serde_json would wrap what printing meets, and a closed pipe would look like a fault
+        // rendered first: serde_json would wrap a broken pipe into an error of its own
         format!("{}\n", serde_json::to_string_pretty(story)?)
     } else {
         story.to_string()
@@ -105,7 +104,7 @@ pub(crate) fn tell(
     Ok(0)
 }
 
-/// The calls of a journal that are worth a question, a line each.
+/// Lists the calls of a journal that are worth explaining.
 fn list(name: &str, worth: &Worth) -> String {
     let Some((first, last)) = worth.range else {
         return format!("{name}: no calls\n");
@@ -120,7 +119,7 @@ fn list(name: &str, worth: &Worth) -> String {
         };
         lines.extend(section(&format!("{} ({all}{more})", fate.brief()), rows));
     }
-    lines.extend(section("most tries", &worth.tried));
+    lines.extend(section("most attempts", &worth.tried));
     lines.extend(section("slowest", &worth.slowest));
     if let Some(row) = worth
         .worst()
@@ -129,27 +128,26 @@ fn list(name: &str, worth: &Worth) -> String {
         .next()
     {
         lines.push(String::new());
-        lines.push(format!("the story of one: seawall why JOURNAL {}", row.call.0));
+        lines.push(format!("explain a call: seawall why JOURNAL {}", row.call.0));
     }
     lines.push(String::new());
     lines.join("\n")
 }
 
-/// A title and its rows, after an empty line; nothing where there are no rows.
+/// A title and its rows after an empty line; empty if there are no rows.
 fn section(title: &str, rows: &[Row]) -> Vec<String> {
     if rows.is_empty() {
         return Vec::new();
     }
     let head = [String::new(), title.to_owned()];
     let rows = rows.iter().map(|row| {
-        let tries = match row.attempts {
+        let attempts = match row.attempts {
             0 => "not sent".to_owned(),
-            1 => "1 try".to_owned(),
-            tries => format!("{tries} tries"),
+            sent => units::count(u64::from(sent), "attempt"),
         };
         let prompt = SafeText::excerpt(&row.prompt, PROMPT);
         let (call, took, fate) = (row.call.to_string(), row.took.as_secs_f64(), row.fate.brief());
-        format!("  {call:>7} {fate:<8} {took:>8.2}s  {tries:<9} {prompt}")
+        format!("  {call:>7} {fate:<8} {took:>8.2}s  {attempts:<11} {prompt}")
     });
     head.into_iter().chain(rows).collect()
 }
@@ -190,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_told_as_text_and_as_json() {
+    fn a_story_is_printed_as_text_and_as_json() {
         let bytes = journal(40, true);
         let (code, out, err) = asked(Some(3), false, &bytes);
         assert_eq!((code, err.as_str()), (0, ""));
@@ -203,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_not_there_is_told_with_those_that_are() {
+    fn a_missing_call_is_reported_with_the_calls_there_are() {
         let (code, out, err) = asked(Some(77), false, &journal(40, true));
         assert_eq!((code, out.as_str()), (2, ""));
         assert!(
@@ -213,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_call_those_worth_a_question_are_listed() {
+    fn without_a_call_those_worth_explaining_are_listed() {
         let (code, out, _) = asked(None, false, &journal(200, true));
         assert_eq!(code, 0);
         assert!(out.contains("200 calls, #1 to #200\n\n"), "{out}");
@@ -222,7 +220,7 @@ mod tests {
             "refused (",
             "failed (",
             "cut (",
-            "most tries\n",
+            "most attempts\n",
             "slowest\n",
         ] {
             assert!(out.contains(&format!("\n{title}")), "{title}: {out}");
@@ -232,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_journal_is_told_up_to_the_damage() {
+    fn a_damaged_journal_is_read_up_to_the_damage() {
         let mut bytes = journal(40, true);
         let (_, whole, _) = asked(Some(3), false, &bytes);
         bytes.truncate(bytes.len() - 40);

@@ -1,4 +1,4 @@
-//! Certificates of a private CA, to trust beside those of the system.
+//! Certificates of a private CA.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::settings::file::ConfigError;
 
-/// Certificates to trust beside those of the system, out of a PEM file: those of a private CA.
+/// Reads the certificates of a PEM file.
 pub(crate) fn ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let refuse = |message: String| ConfigError::CaFile {
         path: path.to_owned(),
@@ -21,18 +21,18 @@ pub(crate) fn ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Confi
     })?;
     let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let roots =
-        roots.map_err(|error| refuse(format!("broken PEM ({error}): export the certificate again")))?;
+        roots.map_err(|error| refuse(format!("invalid PEM ({error}): export the certificate again")))?;
     if roots.is_empty() {
         return Err(refuse(
-            "no certificate in it: write PEM, which begins with -----BEGIN CERTIFICATE-----".into(),
+            "no certificate found: expected PEM, which begins with -----BEGIN CERTIFICATE-----".into(),
         ));
     }
-    // one that cannot be used would be left out in silence later, and every connection refused
+    // an unusable certificate would be ignored silently later, and every connection rejected
     let mut store = RootCertStore::empty();
     for (index, root) in roots.iter().enumerate() {
         store
             .add(root.clone())
-            .map_err(|error| refuse(format!("certificate {} cannot be used: {error}", index + 1)))?;
+            .map_err(|error| refuse(format!("certificate {} is unusable: {error}", index + 1)))?;
     }
     Ok(roots)
 }
@@ -56,15 +56,15 @@ mod tests {
         let (good, other) = (key.cert.pem(), key.signing_key.serialize_pem());
         assert_eq!(try_text(&format!("{good}{good}")).unwrap().len(), 2);
         for (text, expected) in [
-            ("", "no certificate in it"),
-            (other.as_str(), "no certificate in it"),
+            ("", "no certificate found"),
+            (other.as_str(), "no certificate found"),
             (
                 "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n",
-                "broken PEM",
+                "invalid PEM",
             ),
             (
                 "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                "certificate 1 cannot be used",
+                "certificate 1 is unusable",
             ),
         ] {
             let said = message(try_text(text));

@@ -1,4 +1,4 @@
-//! API keys: each from its own variable or a file that nobody else can read, and sent to its own server alone.
+//! API keys: each comes from its own variable or a private file, and is sent to its own server only.
 
 #[cfg(unix)]
 use std::fs;
@@ -11,11 +11,11 @@ use crate::client::ApiKey;
 use crate::settings::file::{ConfigError, shown};
 use crate::settings::file::{LARGEST_FILE, read_bounded};
 
-/// The variable with the key of an embeddings API.
+/// The environment variable with the key of the embeddings API.
 pub(crate) const EMBEDDER_KEY: &str = "SEAWALL_EMBEDDER_API_KEY";
 
-/// The key for an embeddings API. Its own alone: that of the upstream must not travel to another host. `env` looks
-/// a variable up.
+/// Returns the key of the embeddings API. The key of the upstream is never used: it must not reach another host. `env`
+/// looks up a variable.
 pub(crate) fn embedder_key(env: impl Fn(&str) -> Option<String>) -> Option<ApiKey> {
     let value = env(EMBEDDER_KEY)?.trim().to_owned();
     (!value.is_empty()).then(|| ApiKey {
@@ -24,9 +24,9 @@ pub(crate) fn embedder_key(env: impl Fn(&str) -> Option<String>) -> Option<ApiKe
     })
 }
 
-/// The API key for an upstream: a file if one is named, else the variable. `env` looks a variable up.
+/// Returns the API key of an upstream from the file, if any, or the environment. `env` looks up a variable.
 ///
-/// `OPENAI_API_KEY` is only ever sent to OpenAI: a key must not travel to whoever `--upstream` names.
+/// `OPENAI_API_KEY` is sent to OpenAI only: it must not reach any other `--upstream`.
 pub(crate) fn api_key(
     upstream: &Url,
     file: Option<&Path>,

@@ -1,5 +1,4 @@
-//! Where the labels of a policy are kept, and reading them: beside a policy file, and for a preset in the state
-//! directory of the user.
+//! The label file of a policy: next to the policy file, or in the state directory of the user for a preset.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,11 +10,11 @@ use crate::settings::file::{ConfigError, one_line, shown};
 use crate::settings::file::{LARGEST_FILE, line_at, parse_error, read_bounded};
 use crate::settings::{Policy, SemanticLabel};
 
-/// What to do with a file that is wrong.
+/// The remedy for an invalid label file.
 const REMEDY: &str = "correct it, or delete the file: it holds only what you said of semantic hits";
 
-/// The file with the labels of the policy that was asked for by `name`; `env` looks a variable up. Nothing where
-/// the labels of a preset have no place: neither XDG_STATE_HOME nor HOME is set.
+/// Returns the label file of the policy `name`; `env` looks up a variable. `None` for a preset if neither
+/// XDG_STATE_HOME nor HOME is set.
 pub(crate) fn labels_file(name: &str, env: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     if !POLICIES.iter().any(|(preset, _)| *preset == name) {
         let path = Path::new(name);
@@ -23,14 +22,14 @@ pub(crate) fn labels_file(name: &str, env: impl Fn(&str) -> Option<OsString>) ->
         file.push(".labels.toml");
         return Some(path.with_file_name(file));
     }
-    // the specification says to pass over a relative path
+    // the XDG specification ignores a relative path
     let folder = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
     Some(state.join("seawall").join(format!("{name}.labels.toml")))
 }
 
-/// Adds the labels in `file` to a policy; one of its own that is about the same request gives way. A file that
-/// is not there holds none.
+/// Adds the labels in `file` to a policy; they replace labels of the policy for the same request. A missing file has
+/// no labels.
 pub(crate) fn add_labels(policy: &mut Policy, file: &Path) -> Result<(), ConfigError> {
     let text = match read_bounded(file, LARGEST_FILE) {
         Ok(text) => text,
@@ -56,7 +55,7 @@ pub(crate) fn add_labels(policy: &mut Policy, file: &Path) -> Result<(), ConfigE
     Ok(())
 }
 
-/// Labels from the text of their file; `shown` is what errors call it.
+/// Parses labels; errors call the file `shown`.
 pub(crate) fn read_labels(shown: &str, text: &str) -> Result<Vec<SemanticLabel>, ConfigError> {
     let found = entries::read(text).map_err(|error| match parse_error(shown, text, &error) {
         ConfigError::Syntax { name, line, message } => ConfigError::Syntax {
@@ -76,13 +75,13 @@ pub(crate) fn read_labels(shown: &str, text: &str) -> Result<Vec<SemanticLabel>,
     Ok(found.into_iter().map(|label| label.label).collect())
 }
 
-/// What is wrong with a label.
+/// Returns the error in a label, if any.
 fn wrong(label: &LabelAt) -> Option<String> {
     let label = &label.label;
     let request = &label.request;
     if request.is_empty() || request.len() > 64 || !request.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Some(format!(
-            "request '{request}' is no fingerprint: hex digits are meant"
+            "request '{request}' is not a fingerprint: expected hex digits"
         ));
     }
     let threshold = label.threshold?;
@@ -94,7 +93,7 @@ fn wrong(label: &LabelAt) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn place(name: &str, variables: &[(&str, &str)]) -> Option<String> {
+    fn file_of(name: &str, variables: &[(&str, &str)]) -> Option<String> {
         let env = |wanted: &str| {
             let found = variables.iter().find(|(name, _)| *name == wanted);
             found.map(|(_, value)| OsString::from(value))
@@ -123,7 +122,7 @@ mod tests {
             ("production", &[], None),
         ];
         for (name, variables, file) in table {
-            assert_eq!(place(name, variables).as_deref(), file, "{name} {variables:?}");
+            assert_eq!(file_of(name, variables).as_deref(), file, "{name} {variables:?}");
         }
     }
 
@@ -158,8 +157,8 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_told_with_line_and_remedy() {
-        let told = |text: &str| read_labels("x.labels.toml", text).unwrap_err().to_string();
+    fn a_damaged_file_is_reported_with_line_and_remedy() {
+        let error = |text: &str| read_labels("x.labels.toml", text).unwrap_err().to_string();
         let table = [
             (
                 "[[label]]\nrequest = '0a'\ngood = ???\n",
@@ -175,11 +174,11 @@ mod tests {
             ),
             (
                 "[[label]]\nrequest = 'a question'\n",
-                "line 1: request 'a question' is no fingerprint",
+                "line 1: request 'a question' is not a fingerprint",
             ),
         ];
         for (text, part) in table {
-            let message = told(text);
+            let message = error(text);
             assert!(message.contains(part), "{message}");
             assert!(message.ends_with(REMEDY), "{message}");
             assert!(!message.contains('\n'), "{message}");
@@ -187,15 +186,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_no_empty_one() {
+    fn an_unreadable_file_is_an_error() {
         let home = tempfile::tempdir().unwrap();
-        let told = add_labels(&mut Policy::default(), home.path())
+        let error = add_labels(&mut Policy::default(), home.path())
             .unwrap_err()
             .to_string();
-        assert!(told.starts_with("cannot read "), "{told}");
+        assert!(error.starts_with("cannot read "), "{error}");
         let file = home.path().join("long.labels.toml");
         std::fs::write(&file, "#".repeat(1 << 21)).unwrap();
-        let told = add_labels(&mut Policy::default(), &file).unwrap_err().to_string();
-        assert!(told.contains("is larger than 1048576 bytes"), "{told}");
+        let error = add_labels(&mut Policy::default(), &file).unwrap_err().to_string();
+        assert!(error.contains("is larger than 1048576 bytes"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The URLs of servers: which may be asked, and over which scheme.
+//! URLs of servers: the allowed schemes and hosts.
 
 use url::Url;
 
@@ -7,12 +7,12 @@ use crate::client::is_loopback;
 use crate::settings::file::ConfigError;
 use crate::text::SafeText;
 
-/// The URL of an upstream: http or https, with a host.
+/// Parses the URL of an upstream: http or https, with a host.
 pub(crate) fn upstream(text: &str) -> Result<Url, ConfigError> {
     server("--upstream", "SEAWALL_API_KEY", text)
 }
 
-/// The URL of an embeddings API, by the same rules.
+/// Parses the URL of an embeddings API by the same rules.
 pub(crate) fn embedder(text: &str) -> Result<Url, ConfigError> {
     server("--embedder", EMBEDDER_KEY, text)
 }
@@ -28,37 +28,41 @@ fn server(option: &'static str, key: &str, text: &str) -> Result<Url, ConfigErro
         Ok(url) if matches!(url.scheme(), "http" | "https") => url,
         // `localhost:8033` parses as a URL of scheme `localhost`
         _ if !text.contains("://") && Url::parse(&with_scheme).is_ok() => {
-            return Err(refuse(format!("a URL needs its scheme: write {with_scheme}")));
+            return Err(refuse(format!("the scheme is missing: write {with_scheme}")));
         }
         Ok(url) => {
             return Err(refuse(format!(
-                "scheme '{}' is not spoken here: use http or https",
+                "unsupported scheme '{}': use http or https",
                 url.scheme()
             )));
         }
-        Err(error) => return Err(refuse(format!("{error}; write it as http://127.0.0.1:8033"))),
+        Err(error) => {
+            return Err(refuse(format!(
+                "{error}; write a URL such as http://127.0.0.1:8033"
+            )));
+        }
     };
     if url.host().is_none() {
         return Err(refuse(
-            "it names no host; write it as http://127.0.0.1:8033".into(),
+            "the host is missing; write a URL such as http://127.0.0.1:8033".into(),
         ));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ConfigError::Url {
             option,
             url: SafeText::new(url.host_str().unwrap_or_default()),
-            message: format!("keys and passwords do not belong into a URL: put the key into {key}"),
+            message: format!("a URL must not contain a key or password: put the key into {key}"),
         });
     }
     if url.scheme() == "http" && !is_loopback(&url) && !is_private(&url) {
         return Err(refuse(
-            "plain http would send your prompts and your key in the open: use https".into(),
+            "plain http would expose your prompts and your key: use https".into(),
         ));
     }
     Ok(url)
 }
 
-/// Whether the host is in a private network, where plain http is usual.
+/// Returns true for a host in a private network, where plain http is usual.
 fn is_private(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_private() || address.is_link_local(),
@@ -87,7 +91,7 @@ mod tests {
         );
         assert!(message(upstream("localhost:8033")).ends_with("write http://localhost:8033"));
         assert!(message(upstream("ftp://x")).contains("use http or https"));
-        assert!(message(upstream("http://")).contains("write it as http://127.0.0.1:8033"));
+        assert!(message(upstream("http://")).contains("write a URL such as http://127.0.0.1:8033"));
         assert!(message(upstream("http://api.example.com")).contains("use https"));
         let with_password = message(upstream("https://me:sk-verysecret@h"));
         assert!(!with_password.contains("verysecret"), "{with_password}");

@@ -140,7 +140,7 @@ impl Recording {
     }
 
     /// Who could ask: those the journal names; in one that names nobody, who did ask.
-    pub fn who_could_ask(&self) -> Vec<UserId> {
+    pub fn possible_users(&self) -> Vec<UserId> {
         let named = &self.header.users;
         if named.is_empty() { &self.users } else { named }.clone()
     }

@@ -373,7 +373,7 @@ fn a_journal_that_changes_while_it_is_open_stops_and_says_so() {
 }
 
 #[test]
-fn who_could_ask_is_named_or_else_who_asked() {
+fn possible_users_is_named_or_else_who_asked() {
     let user = |name: &str| UserId::new(name);
     let recorded = |header: Header| {
         let mut journal = Journal::try_new(Vec::new(), &header).unwrap();
@@ -396,7 +396,7 @@ fn who_could_ask_is_named_or_else_who_asked() {
                 })
                 .unwrap();
         }
-        load(&journal.finish().unwrap()).unwrap().who_could_ask()
+        load(&journal.finish().unwrap()).unwrap().possible_users()
     };
     let header = Header::live(7, Policy::default(), 0);
     assert_eq!(recorded(header.clone()), [user("eve"), user("ben")]);

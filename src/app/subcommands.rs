@@ -1,4 +1,4 @@
-//! What is played or read without a session: scenarios, worlds, comparisons, journals.
+//! Subcommands without a live session: scenarios, fuzzing, comparisons, journal checks.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -21,7 +21,7 @@ use color_eyre::eyre;
 use super::progress::Progress;
 use super::{UNREACHABLE, USAGE, options};
 
-/// The bundled scenarios, a line each.
+/// Lists the bundled scenarios.
 pub(crate) fn scenarios() -> eyre::Result<u8> {
     let mut out = std::io::stdout();
     for (name, _) in scenario::bundled() {
@@ -62,7 +62,7 @@ pub(crate) fn worlds(first: u64, count: u64, journal: Option<&Path>) -> eyre::Re
     Ok(u8::from(explored.broken.is_some()))
 }
 
-/// Prints what came of a scenario, and gives the exit code for it.
+/// Prints the report of a scenario and returns the exit code.
 pub(crate) fn report(
     scene: &scenario::Scene,
     outcome: Result<scenario::Outcome, RunError>,
@@ -82,7 +82,7 @@ pub(crate) fn report(
     if let Some(watched) = &outcome.watched {
         let name = &scene.scenario.name;
         let json = format == ReportFormat::Json;
-        return why::tell(name, watched, json, &mut out, &mut std::io::stderr());
+        return why::print_story(name, watched, json, &mut out, &mut std::io::stderr());
     }
     let drawn = match folder {
         Some(_) => outcome.history.series(&scene.scenario.name).charts()?,
@@ -90,7 +90,7 @@ pub(crate) fn report(
     };
     let links = write_charts(folder, &drawn)?;
     let report = scenario::Report::new(scene, &outcome, !real);
-    // not into `out`: serde_json would wrap what printing meets, and a closed pipe would look like a fault
+    // rendered first: serde_json would wrap a broken pipe into an error of its own
     let text = match format {
         ReportFormat::Text => report.to_string(),
         ReportFormat::Md => report.markdown() + &links,
@@ -101,7 +101,7 @@ pub(crate) fn report(
     Ok(u8::from(!report.met))
 }
 
-/// One world under several policies.
+/// Compares policies.
 pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<u8> {
     let recorded = match &args.journal {
         None => None,
@@ -141,13 +141,13 @@ pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<
         },
     };
     writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'))?;
-    // the form for CI is the only one that judges, and a judgement has an exit code, as that of `seawall run`
+    // only the format for CI has a verdict, and a verdict has an exit code, as in `seawall run`
     Ok(u8::from(
         args.format == ReportFormat::Junit && compared.is_any_worse(),
     ))
 }
 
-/// Writes charts into a folder, where one is named, and gives the links that Markdown shows them by.
+/// Writes charts to a folder, if any, and returns the Markdown that links them.
 fn write_charts(folder: Option<&Path>, drawn: &[Chart]) -> eyre::Result<String> {
     let Some(folder) = folder else {
         return Ok(String::new());
@@ -195,7 +195,7 @@ fn recorded(file: &Path) -> eyre::Result<Option<RecordedWorld>> {
     }))
 }
 
-/// A journal against the invariants.
+/// Checks a journal against the invariants.
 pub(crate) fn check_journal(file: &Path) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
     let input = file::journal(file)?;

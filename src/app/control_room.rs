@@ -1,4 +1,4 @@
-//! A session of its own: the control room, a drill without a screen, and what is written down of either.
+//! Sessions: the control room, the drill without a terminal, and the files both write.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{UNREACHABLE, USAGE, options};
 
-/// A session of its own: on the screen, or as a drill.
+/// Opens the control room, or runs the drill where there is no terminal.
 pub(crate) fn open(cli: &Cli, runtime: &tokio::runtime::Runtime) -> eyre::Result<u8> {
     let config = options::session_config(cli)?;
     if let Some(refused) = refused_record(cli) {
@@ -35,35 +35,35 @@ pub(crate) fn open(cli: &Cli, runtime: &tokio::runtime::Runtime) -> eyre::Result
     if cli.no_tui || !options::has_terminal() {
         runtime.block_on(headless(cli, config))
     } else {
-        // on this thread, not in a task: a panic here gives the terminal back, one in a task must not
+        // on this thread, not in a task: a panic here must restore the terminal, one in a task must not
         runtime.block_on(control_room(cli, config))
     }
 }
 
-/// What is written down of a session. Finished after it.
-pub(crate) struct Written {
+/// The files of a session. Finished after the session.
+pub(crate) struct SessionFiles {
     labels: Keeper,
     journal: Option<LiveJournal>,
 }
 
-impl Written {
-    /// Writes what still waits. Tells where the journal could not be written to its end.
+impl SessionFiles {
+    /// Writes the queued lines. Fails if the journal is incomplete.
     pub(crate) fn finish(self) -> eyre::Result<()> {
         self.labels.finish();
         let Some(journal) = self.journal else {
             return Ok(());
         };
         let ended = journal.finish();
-        ended.map_err(|error| eyre::eyre!("the journal is not complete: {error}"))
+        ended.map_err(|error| eyre::eyre!("the journal is incomplete: {error}"))
     }
 }
 
-/// A session whose labels are kept, and whose events are if that was asked for.
+/// Starts a session that saves labels, and events if a journal was requested.
 pub(crate) async fn start(
     cli: &Cli,
     config: SessionConfig,
-    hearers: Option<(&Recorder, &Shadow)>,
-) -> eyre::Result<(Session, Written)> {
+    observers: Option<(&Recorder, &Shadow)>,
+) -> eyre::Result<(Session, SessionFiles)> {
     let mut labels = Keeper::new(&config.policy.semantic, options::labels_file(cli));
     let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).with_users(&config.users);
     let journal = match &cli.journal {
@@ -76,8 +76,8 @@ pub(crate) async fn start(
     let taps = [
         Some(Box::new(labels.tap()) as Tap),
         journal.as_ref().map(|journal| Box::new(journal.tap()) as Tap),
-        hearers.map(|(recorder, _)| recorder.tap()),
-        hearers.map(|(_, shadow)| shadow.tap()),
+        observers.map(|(recorder, _)| recorder.tap()),
+        observers.map(|(_, shadow)| shadow.tap()),
     ];
     let mut taps: Vec<Tap> = taps.into_iter().flatten().collect();
     let clock = Clock::start();
@@ -85,10 +85,10 @@ pub(crate) async fn start(
     let bus = Bus::tapped(clock, tap);
     labels.start(bus.clone())?;
     let session = Session::start_on(config, clock, bus).await?;
-    Ok((session, Written { labels, journal }))
+    Ok((session, SessionFiles { labels, journal }))
 }
 
-/// How the screen looks and behaves.
+/// The options of the screen.
 pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let environment = theme::Environment {
@@ -109,11 +109,11 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
     }
 }
 
-/// The control room.
+/// Runs the control room.
 pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     let recorder = Recorder::new(&config);
     let shadow = Shadow::default();
-    let (session, written) = start(cli, config, Some((&recorder, &shadow))).await?;
+    let (session, files) = start(cli, config, Some((&recorder, &shadow))).await?;
     let judging = shadow.start(session.bus().clone(), session.clock())?;
     let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
@@ -146,18 +146,18 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
         },
     };
     drop(judging);
-    // the summary is taken after the end, so that stopped calls have their fate in it
+    // the summary comes after the end, so that it counts cancelled calls
     let bus = session.bus().clone();
     recorder.end(clock.now());
     session.shutdown().await;
-    let written = written.finish();
+    let files = files.finish();
     let kept = match &cli.record {
         Some(file) => Some(keep(&recorder, clock, Place::File(file.clone())).await),
         None => None,
     };
     let summary = shown?;
     if summary.exit == tui::Exit::HungUp {
-        // nobody is there to read anything
+        // the terminal is gone
         return Ok(summary.exit.code());
     }
     let mut out = std::io::stdout();
@@ -165,7 +165,7 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
     for panic in &summary.panics {
         writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
     }
-    written?;
+    files?;
     match kept {
         None => {}
         Some(Ok(sentence)) => writeln!(out, "drill     {sentence}")?,
@@ -177,26 +177,26 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
     Ok(summary.exit.code())
 }
 
-/// Why `--record` cannot be obeyed, if so.
+/// Returns the reason why `--record` is not possible.
 pub(crate) fn refused_record(cli: &Cli) -> Option<String> {
     let file = cli.record.as_ref()?;
     if !options::has_terminal() {
-        return Some("--record keeps what is done in the control room, and there is no terminal here".into());
+        return Some("--record needs the interactive control room, but stdout is not a terminal".into());
     }
     let name = SafeText::new(&file.to_string_lossy()).single_line();
-    // now, and not after an hour of drilling; an empty file would look like a drill
+    // checked now instead of after an hour; removed again, since an empty file would look like a drill
     match File::create_new(file).and_then(|_| std::fs::remove_file(file)) {
         Ok(()) => None,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Some(format!(
-            "--record {name}: that file is there already; name one that is not"
+            "--record {name}: the file exists already; name a new file"
         )),
         Err(error) => Some(format!(
-            "--record {name}: no file can be made there: {error}; name one in a directory that you may write to"
+            "--record {name}: cannot create the file: {error}; name a file in a writable directory"
         )),
     }
 }
 
-/// Where drills are kept: in the file that was asked for, or here under the date.
+/// The destination of drills: the requested file, or a dated file in this directory.
 pub(crate) fn place(cli: &Cli) -> Place {
     match &cli.record {
         Some(file) => Place::File(file.clone()),
@@ -204,7 +204,7 @@ pub(crate) fn place(cli: &Cli) -> Place {
     }
 }
 
-/// Who keeps drills and policies while the screen is open.
+/// Starts the task that saves drills and policies while the screen is open.
 pub(crate) fn drills(session: &Session, recorder: &Recorder, place: Place) -> tui::Keeper {
     let (asked, mut wanted) = mpsc::channel(1);
     let (tell, told) = mpsc::channel(1);
@@ -228,57 +228,57 @@ pub(crate) fn drills(session: &Session, recorder: &Recorder, place: Place) -> tu
     tui::Keeper { asked, told }
 }
 
-/// Keeps what was done until now, on a thread of its own; in words what came of it.
+/// Saves the drill so far on a blocking thread. Returns the sentence to show.
 pub(crate) async fn keep(recorder: &Recorder, clock: Clock, place: Place) -> Result<String, String> {
     let (recorder, now) = (recorder.clone(), clock.now());
     let saved = tokio::task::spawn_blocking(move || recorder.drill(now).save(&place, unix_seconds()));
     match saved.await {
         Ok(Ok(saved)) => Ok(saved.to_string()),
         Ok(Err(error)) => Err(SafeText::new(&error.to_string()).single_line()),
-        Err(_) => Err("playing it headless failed".to_owned()),
+        Err(_) => Err("the headless run failed".to_owned()),
     }
 }
 
-/// Keeps a policy as a file in this directory; in words what came of it.
+/// Saves a policy as a file in this directory. Returns the sentence to show.
 pub(crate) async fn keep_policy(policy: Policy) -> Result<String, String> {
     let saved =
         tokio::task::spawn_blocking(move || file::save_policy(&policy, Path::new(""), unix_seconds()));
     match saved.await {
         Ok(Ok(path)) => {
             let name = SafeText::new(&path.to_string_lossy()).single_line();
-            Ok(format!("policy saved: seawall --policy {name} takes it"))
+            Ok(format!("policy saved: use it with seawall --policy {name}"))
         }
         Ok(Err(error)) => Err(SafeText::new(&error.to_string()).single_line()),
-        Err(_) => Err("writing it failed".to_owned()),
+        Err(_) => Err("the write failed".to_owned()),
     }
 }
 
-/// By then the first frame is drawn.
+/// Time by which the first frame is drawn.
 const FIRST_FRAME: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// For `--panic-in`.
-#[expect(clippy::panic, reason = "the panic is what is asked for")]
+/// Panics, for `--panic-in`.
+#[expect(clippy::panic, reason = "requested on the command line")]
 pub(crate) fn panic_on_purpose(place: &str) -> ! {
-    panic!("asked to panic in {place}")
+    panic!("panic requested in {place}")
 }
 
-/// The drill, for pipes and CI.
+/// Runs the drill, for pipes and CI.
 pub(crate) async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     if !cli.no_tui {
         writeln!(
             std::io::stderr(),
-            "seawall: no terminal here, so the drill runs instead of the control room"
+            "seawall: stdout is not a terminal; running the drill instead of the control room"
         )?;
     }
     let faults = config.faults.clone();
-    let (session, written) = start(cli, config, None).await?;
+    let (session, files) = start(cli, config, None).await?;
     let report = smoke::run(&session, &faults).await;
     session.shutdown().await;
-    let written = written.finish();
+    let files = files.finish();
     match report {
         Ok(report) => {
             write!(std::io::stdout(), "{}", report.text)?;
-            written?;
+            files?;
             Ok(u8::from(!report.recovered))
         }
         Err(DrillError::Unreachable(message)) => {
