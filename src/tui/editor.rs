@@ -1,7 +1,8 @@
 //! The text being typed: a value with a cursor, edited by whole grapheme clusters.
 //!
-//! Small on purpose. What matters here is what must *not* happen: a paste never submits, a control character
-//! never gets in, and the real cursor stands where the next character goes (IME windows follow it).
+//! - A paste never submits.
+//! - The text never contains a control character but line feed and tab.
+//! - The terminal cursor is where the next character goes; IME windows follow it.
 
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -9,13 +10,13 @@ use crate::text::SafeText;
 
 use super::wrap;
 
-/// The longest draft in bytes; more is not taken.
+/// The longest draft, in bytes.
 const MAX_BYTES: usize = 64 << 10;
 
-/// Prompts kept for Up and Down.
+/// The number of prompts kept for Up and Down.
 const MAX_HISTORY: usize = 100;
 
-/// Text and where the next character goes.
+/// A text with a cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Editor {
     text: String,
@@ -24,24 +25,24 @@ pub struct Editor {
 }
 
 impl Editor {
-    /// An editor with `text` in it, cursor at the end.
-    pub fn with(text: &str) -> Self {
+    /// An editor with `text`, cursor at the end.
+    pub fn from_text(text: &str) -> Self {
         let mut editor = Self::default();
         editor.insert(text);
         editor
     }
 
-    /// What was typed.
+    /// The text so far.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether nothing was typed.
+    /// Returns true if the text is empty.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// The row and the column of the cursor, in cells, where the text is wrapped at `columns`.
+    /// Row and column of the cursor in the text wrapped at `columns`.
     pub fn cursor_at(&self, columns: usize) -> (usize, usize) {
         let rows = wrap::rows(&self.text, columns);
         let row = rows
@@ -50,11 +51,11 @@ impl Editor {
             .unwrap_or_default();
         let start = rows.get(row).map_or(0, |row| row.start);
         let column = wrap::width(self.text.get(start..self.cursor).unwrap_or_default());
-        // a full row: the cursor waits on the last cell until the next character breaks the line
+        // in a full row the cursor stays on the last column until the next character breaks the line
         (row, column.min(columns.saturating_sub(1)))
     }
 
-    /// Inserts text, made safe. Returns whether all of it fitted.
+    /// Inserts sanitised text. Returns false, and inserts nothing, if the draft would become too long.
     pub fn insert(&mut self, raw: &str) -> bool {
         let safe = SafeText::new(&printable(raw));
         if self.text.len() + safe.len() > MAX_BYTES {
@@ -65,18 +66,18 @@ impl Editor {
         true
     }
 
-    /// Inserts text on one line.
+    /// Inserts text with line breaks replaced by blanks.
     pub fn insert_line(&mut self, raw: &str) -> bool {
         self.insert(&raw.replace(['\n', '\r'], " "))
     }
 
-    /// Empties it and returns what was there.
+    /// Empties the editor and returns its text.
     pub fn take(&mut self) -> String {
         self.cursor = 0;
         std::mem::take(&mut self.text)
     }
 
-    /// Obeys an editing key.
+    /// Applies an editing key.
     pub fn edit(&mut self, edit: Edit) {
         match edit {
             Edit::Backspace => self.remove_to(self.before(self.cursor)),
@@ -93,7 +94,7 @@ impl Editor {
         }
     }
 
-    /// Moves one line up; false if there is none.
+    /// Moves one line up. Returns false on the first line.
     pub fn up(&mut self) -> bool {
         let start = self.line_start();
         if start == 0 {
@@ -106,7 +107,7 @@ impl Editor {
         true
     }
 
-    /// Moves one line down; false if there is none.
+    /// Moves one line down. Returns false on the last line.
     pub fn down(&mut self) -> bool {
         let end = self.line_end();
         if end == self.text.len() {
@@ -118,7 +119,7 @@ impl Editor {
         true
     }
 
-    /// The place in the line that begins at `from` which is nearest to `column`.
+    /// The byte index nearest to `column` in the line that begins at `from`.
     fn at_column(&self, from: usize, column: usize) -> usize {
         let line = self.text.get(from..).unwrap_or_default();
         let line = line.split('\n').next().unwrap_or_default();
@@ -171,7 +172,7 @@ impl Editor {
     }
 }
 
-/// What an editing key does.
+/// The effect of an editing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// Removes the character before the cursor.
@@ -198,8 +199,8 @@ pub enum Edit {
     End,
 }
 
-/// Line feeds in one form (a terminal pastes them as carriage returns), other controls left out, so that a
-/// pasted escape sequence is as harmless in the prompt as it is on the screen.
+/// Normalises line breaks (a terminal pastes them as carriage returns) and drops other control characters, so that a
+/// pasted escape sequence is harmless.
 fn printable(raw: &str) -> String {
     raw.replace("\r\n", "\n")
         .replace('\r', "\n")
@@ -208,17 +209,17 @@ fn printable(raw: &str) -> String {
         .collect()
 }
 
-/// Prompts sent before, newest last, and where Up has come to.
+/// The sent prompts, newest last, and the position reached with Up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     sent: Vec<String>,
     at: Option<usize>,
-    /// What was being typed when Up was pressed first.
+    /// The draft at the first press of Up.
     kept: String,
 }
 
 impl History {
-    /// Notes a prompt that was sent.
+    /// Adds a sent prompt.
     pub fn push(&mut self, prompt: &str) {
         self.at = None;
         if self.sent.last().is_some_and(|last| last == prompt) {
@@ -230,7 +231,7 @@ impl History {
         self.sent.push(prompt.to_owned());
     }
 
-    /// Puts the prompt before into the editor.
+    /// Replaces the draft by the previous prompt.
     pub fn earlier(&mut self, editor: &mut Editor) {
         let at = match self.at {
             None => {
@@ -240,19 +241,19 @@ impl History {
             Some(at) => at,
         };
         if let Some((index, prompt)) = self.sent.iter().enumerate().take(at).next_back() {
-            *editor = Editor::with(prompt);
+            *editor = Editor::from_text(prompt);
             self.at = Some(index);
         }
     }
 
-    /// Puts the prompt after into the editor; what was being typed, after the last.
+    /// Replaces the draft by the next prompt; after the last one, by the original draft.
     pub fn later(&mut self, editor: &mut Editor) {
         let Some(at) = self.at else { return };
         if let Some(prompt) = self.sent.get(at + 1) {
-            *editor = Editor::with(prompt);
+            *editor = Editor::from_text(prompt);
             self.at = Some(at + 1);
         } else {
-            *editor = Editor::with(&self.kept);
+            *editor = Editor::from_text(&self.kept);
             self.at = None;
         }
     }
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_paste_is_one_edit_without_controls() {
-        let mut editor = Editor::with("x");
+        let mut editor = Editor::from_text("x");
         assert!(editor.insert("a\r\nb\rc\x1b[31m\x07\u{202e}"));
         assert_eq!(editor.text(), "xa\nb\nc[31m\u{fffd}");
         assert!(!editor.insert(&"y".repeat(MAX_BYTES)));
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn edits_move_by_clusters_and_words() {
-        let mut editor = Editor::with("one 日e\u{301}");
+        let mut editor = Editor::from_text("one 日e\u{301}");
         editor.edit(Edit::Backspace);
         assert_eq!(editor.text(), "one 日");
         editor.edit(Edit::WordLeft);
@@ -290,18 +291,18 @@ mod tests {
     }
 
     #[test]
-    fn the_cursor_is_told_in_cells() {
-        let mut editor = Editor::with("日本語 de");
+    fn the_cursor_is_measured_in_columns() {
+        let mut editor = Editor::from_text("日本語 de");
         assert_eq!(editor.cursor_at(20), (0, 9));
         assert_eq!(editor.cursor_at(7), (1, 2));
         editor.edit(Edit::Start);
         assert_eq!(editor.cursor_at(7), (0, 0));
-        assert_eq!(Editor::with("ab\n").cursor_at(7), (1, 0));
+        assert_eq!(Editor::from_text("ab\n").cursor_at(7), (1, 0));
     }
 
     #[test]
     fn up_and_down_keep_the_column() {
-        let mut editor = Editor::with("abc\nx\ndefg");
+        let mut editor = Editor::from_text("abc\nx\ndefg");
         assert!(editor.up());
         assert_eq!(editor.cursor_at(20), (1, 1));
         assert!(editor.up());
@@ -311,8 +312,8 @@ mod tests {
     }
 
     #[test]
-    fn history_gives_back_what_was_being_typed() {
-        let (mut history, mut editor) = (History::default(), Editor::with("dra"));
+    fn history_restores_the_draft() {
+        let (mut history, mut editor) = (History::default(), Editor::from_text("dra"));
         history.push("one");
         history.push("two");
         history.earlier(&mut editor);

@@ -1,5 +1,5 @@
-//! The keys that are valid now, most useful first. What does not fit is dropped from the end, never cut in
-//! mid-word, and `? help` always stays. A message takes the place of the keys for three seconds.
+//! The keys that are valid now, the most useful first. Keys that do not fit are dropped from the end, never cut, and
+//! `? help` always stays. A message replaces the keys for three seconds.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -18,7 +18,7 @@ use super::update::blocked;
 use super::view::View;
 use super::wrap;
 
-/// Keys of normal mode in the order of their use to a newcomer.
+/// The keys of normal mode, the most useful to a newcomer first.
 const NORMAL: [Action; 25] = [
     Action::Stop,
     Action::Prompt,
@@ -47,7 +47,7 @@ const NORMAL: [Action; 25] = [
     Action::Quit,
 ];
 
-/// Keys of a replay: those of an engine are not among them.
+/// The keys of a replay, without those that need an engine.
 const REPLAY: [Action; 16] = [
     Action::Play,
     Action::NextMark,
@@ -67,7 +67,7 @@ const REPLAY: [Action; 16] = [
     Action::Quit,
 ];
 
-/// Keys of the other contexts.
+/// The keys of the present context.
 fn candidates(ui: &Ui) -> &'static [Action] {
     match ui.keys() {
         Context::Replay => &REPLAY,
@@ -80,7 +80,7 @@ fn candidates(ui: &Ui) -> &'static [Action] {
             Action::Palette,
         ],
         Context::Line => &[Action::Submit, Action::Leave],
-        // there is nothing to take in the help
+        // the help has nothing to accept
         Context::List if matches!(ui.overlays.last(), Some(Overlay::Help(_))) => {
             &[Action::Close, Action::Up, Action::Down]
         }
@@ -114,18 +114,18 @@ fn candidates(ui: &Ui) -> &'static [Action] {
     }
 }
 
-/// What an action is called where it means something narrower than elsewhere.
+/// The label of an action, if it has a narrower meaning in a context.
 fn label(action: Action, context: Context) -> &'static str {
     match (context, action) {
-        (Context::Line, Action::Submit) => "keep",
+        (Context::Line, Action::Submit) => "apply",
         (Context::Line, Action::Leave) => "clear",
         (Context::Shadow, Action::SavePolicy) => "save",
-        (Context::List, Action::Accept) => "do it",
-        (Context::List | Context::Faults, Action::Up) => "back",
-        (Context::List | Context::Faults, Action::Down) => "on",
+        (Context::List, Action::Accept) => "run",
+        (Context::List | Context::Faults, Action::Up) => "previous",
+        (Context::List | Context::Faults, Action::Down) => "next",
         (Context::Normal, Action::BurstAll) => "burst all",
         (Context::Normal, Action::ToggleOrder) => "fair/fifo",
-        // the only pane by its digit here: see `items`
+        // the only digit in the footer, see `items`
         (Context::Normal, Action::Pane7) => "users",
         (Context::Details, Action::Up) => "newer call",
         (Context::Details, Action::Down) => "older call",
@@ -136,19 +136,19 @@ fn label(action: Action, context: Context) -> &'static str {
 /// A key in the footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// What it does.
+    /// The action of the key.
     pub action: Action,
-    /// The key.
+    /// The key as text.
     pub key: String,
-    /// What it is called there.
+    /// The label after the key.
     pub label: &'static str,
-    /// Where it begins, in cells from the left of the footer.
+    /// First column, from the left of the footer.
     pub x: u16,
-    /// Its cells.
+    /// Columns of key and label.
     pub width: u16,
 }
 
-/// The tag in front of the keys: what mode this is.
+/// The tag of the mode in front of the keys.
 fn tag(ui: &Ui) -> Option<String> {
     match (ui.context(), ui.paused) {
         (Context::Input, _) => Some(" INPUT ".to_owned()),
@@ -160,19 +160,19 @@ fn tag(ui: &Ui) -> Option<String> {
     }
 }
 
-/// The keys that fit `width` cells, from the left, with `? help` last.
+/// The keys that fit `width` columns, `? help` last.
 pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     let context = ui.context();
     let mut x = 1 + tag(ui).map_or(0, |tag| cells(&tag) + 1);
-    // in the help itself the key only closes it
+    // in the help the key only closes it
     let in_help = matches!(ui.overlays.last(), Some(Overlay::Help(_)));
     let help = item(Action::Help, keymap, context).filter(|_| !in_help);
     let reserved = help.as_ref().map_or(0, |help| help.width + 2);
     let mut shown = Vec::new();
     let fitting = candidates(ui)
         .iter()
-        // at both ends of a replay some keys rest, and so they do on some settings: the others must not move under
-        // the eye for that
+        // playback keys that are blocked at an end, and keys that do not apply to the selected setting, keep their
+        // place, so that the others do not move
         .filter(|action| {
             let stays = Control::of(**action).is_some() || context == Context::Shadow;
             stays || blocked(**action, ui, state).is_none()
@@ -197,14 +197,14 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     shown
 }
 
-/// Whether there is a call to ask about in the pane that has the focus.
+/// Returns true if the focused pane can open a call.
 fn has_calls(ui: &Ui, state: &State) -> bool {
     ui.focus.has_calls() && !state.calls.recent.is_empty()
 }
 
-/// Whether this digit opens the pane of users, which is not on the screen yet.
+/// Returns true if this digit opens the Users pane while it is not visible.
 fn opens_users(ui: &Ui, index: usize) -> bool {
-    let tier = Tier::of(ui.size.width, ui.size.height);
+    let tier = Tier::for_size(ui.size.width, ui.size.height);
     tier < Tier::Large && ui.focus != PaneId::Users && tier.order().get(index) == Some(&PaneId::Users)
 }
 
@@ -225,7 +225,7 @@ fn cells(text: &str) -> u16 {
     u16::try_from(wrap::width(text)).unwrap_or(u16::MAX)
 }
 
-/// The action under a click.
+/// The action at column `x` of the screen.
 pub fn at(ui: &Ui, state: &State, keymap: &Keymap, area: Rect, x: u16) -> Option<Action> {
     let x = x.checked_sub(area.x)?;
     items(ui, state, keymap, area.width)
@@ -234,7 +234,7 @@ pub fn at(ui: &Ui, state: &State, keymap: &Keymap, area: Rect, x: u16) -> Option
         .map(|item| item.action)
 }
 
-/// Draws it.
+/// Draws the footer.
 pub fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
@@ -256,7 +256,7 @@ pub fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
         );
         x = x.saturating_add(cells(&tag) + 1);
     }
-    // the loop takes messages away by the real clock; what is drawn may be of another hour
+    // the event loop removes messages by the real clock; `now` of a replay is another time
     let message = match (&view.ui.playback, &view.ui.toast) {
         (Some(_), Some(toast)) => Some(toast.text.as_str()),
         _ => view.ui.message(view.now),
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn typing_shows_its_own_keys() {
+    fn input_mode_shows_its_own_keys() {
         let ui = Ui {
             mode: Mode::Input,
             ..Ui::default()
@@ -353,18 +353,18 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_overlays_and_of_the_filter_say_what_they_do_there() {
+    fn labels_of_overlays_and_of_the_filter() {
         let with = |overlay| Ui {
             overlays: vec![overlay],
             ..Ui::default()
         };
         assert_eq!(
             line(&with(Overlay::Help(Help::default())), 80),
-            "Esc close  Up back  Down on"
+            "Esc close  Up previous  Down next"
         );
         assert_eq!(
             line(&with(Overlay::Palette(Palette::default())), 80),
-            "Enter do it  Esc close  Up back  Down on  F1 help"
+            "Enter run  Esc close  Up previous  Down next  F1 help"
         );
         assert_eq!(
             line(&with(Overlay::Details(crate::event::CallId(1))), 80),
@@ -374,7 +374,7 @@ mod tests {
             mode: Mode::Filter,
             ..Ui::default()
         };
-        assert_eq!(line(&filter, 80), "Enter keep  Esc clear  F1 help");
+        assert_eq!(line(&filter, 80), "Enter apply  Esc clear  F1 help");
     }
 
     #[test]

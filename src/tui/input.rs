@@ -1,4 +1,4 @@
-//! The line where a prompt is written: one row when idle, a few while a longer prompt is typed.
+//! The prompt line: one row when idle, more while a longer prompt is typed.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -8,17 +8,17 @@ use super::ui::{Mode, Ui};
 use super::view::View;
 use super::{playback, wrap};
 
-/// Cells of the mark in front of the text.
+/// Columns of the mark in front of the text.
 const MARK: u16 = 2;
 
-/// Rows the prompt needs at `width`, at most `max`.
+/// The rows of the prompt at `width`, at most `max`.
 pub fn height(ui: &Ui, width: u16, max: u16) -> u16 {
     let columns = usize::from(width.saturating_sub(MARK));
     let rows = wrap::rows(ui.draft.text(), columns).len();
     u16::try_from(rows).unwrap_or(u16::MAX).clamp(1, max.max(1))
 }
 
-/// Draws the prompt; returns where the real cursor belongs while it is typed.
+/// Draws the prompt. Returns the position of the terminal cursor while it is typed.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) -> Option<Position> {
     let area = area.intersection(buf.area);
     if area.width <= MARK || area.is_empty() {
@@ -37,8 +37,8 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) -> Option<Position>
     if ui.draft.is_empty() {
         let hint = match (typing, ui.read_only) {
             (_, true) => "read-only: a recorded or remote session",
-            (true, _) => "ask something, Enter sends, Esc leaves",
-            (false, _) => "i asks something",
+            (true, _) => "Ask something (Enter to send, Esc to leave)",
+            (false, _) => "[i] ask a question",
         };
         let hint = wrap::fit(hint, usize::from(columns), view.theme.glyphs.ellipsis);
         buf.set_string(x, area.y, hint, view.theme.style(Role::Muted));
@@ -47,7 +47,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) -> Option<Position>
     let text = ui.draft.text();
     let rows = wrap::rows(text, usize::from(columns));
     let (row, column) = ui.draft.cursor_at(usize::from(columns));
-    // the row of the cursor is always among those shown
+    // the row of the cursor is always visible
     let first = (row + 1).saturating_sub(usize::from(area.height));
     for (y, range) in (area.y..area.bottom()).zip(rows.into_iter().skip(first)) {
         let line = text.get(range).unwrap_or_default();

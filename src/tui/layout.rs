@@ -1,20 +1,20 @@
-//! Where everything stands: a pure function of the size and of what is zoomed.
+//! The layout of the screen: a pure function of the size and the zoomed pane.
 //!
 //! ```text
 //!  < 60x16             60x16 and up            110 wide              180x50
 //!  verdict             title                   the same, input       title, verdict
-//!  counts              verdict                 inside the chat       Chat | Breaker | Buckets
+//!  counts              verdict                 inside the chat       Chat | Breaker | Limiter
 //!  last log lines      Chat     | Guards                                  | Cache   | Latency
 //!  needs 60x16         Attempts                                           | Policy
 //!                      Log                                           Attempts | Retries | Users
 //!                                                                    Log
 //! ```
 //!
-//! A pane for which there is no room beside the others has a digit all the same: it opens on the whole screen,
-//! and Escape goes back to the pane next to it.
+//! A pane without room beside the others still has a digit: it opens on the whole screen, and Escape returns to its
+//! parent pane.
 //!
-//! Neighbours share a border line, which saves a row for each pane. Height is given to verdict, attempts,
-//! guards, chat, log, in this order.
+//! Neighbours share a border line, which saves a row per pane. Height goes to verdict, attempts, guards, chat and log,
+//! in this order.
 
 use ratatui::layout::{Position, Rect};
 
@@ -22,27 +22,27 @@ use super::input;
 use super::pane::PaneId;
 use super::ui::Ui;
 
-/// The smallest size with panes.
+/// The smallest width with panes.
 pub const MIN_WIDTH: u16 = 60;
-/// The smallest size with panes.
+/// The smallest height with panes.
 pub const MIN_HEIGHT: u16 = 16;
 
-/// How much there is room for.
+/// The class of a terminal size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
-    /// The verdict and a few lines.
+    /// The verdict and a few log lines.
     Tiny,
     /// Four panes.
     Small,
-    /// Four panes with room, input inside the chat.
+    /// Four larger panes, the prompt inside the chat.
     Medium,
-    /// Each guard on its own.
+    /// A pane per guard.
     Large,
 }
 
 impl Tier {
     /// The tier of a size.
-    pub fn of(width: u16, height: u16) -> Self {
+    pub fn for_size(width: u16, height: u16) -> Self {
         if width < MIN_WIDTH || height < MIN_HEIGHT {
             Self::Tiny
         } else if width >= 180 && height >= 50 {
@@ -54,7 +54,7 @@ impl Tier {
         }
     }
 
-    /// The panes of this tier: the digit of a pane is its place here, from 1.
+    /// The panes of this tier; the digit of a pane is its position, from 1.
     pub fn order(self) -> &'static [PaneId] {
         match self {
             Self::Tiny => &[PaneId::Log],
@@ -70,7 +70,7 @@ impl Tier {
             Self::Large => &[
                 PaneId::Chat,
                 PaneId::Breaker,
-                PaneId::Buckets,
+                PaneId::Limiter,
                 PaneId::Cache,
                 PaneId::Latency,
                 PaneId::Policy,
@@ -82,30 +82,30 @@ impl Tier {
         }
     }
 
-    /// The digit that goes to a pane; nothing if it is not there at this size.
+    /// The digit of a pane; `None` if this tier does not have it.
     pub fn digit(self, pane: PaneId) -> Option<usize> {
-        let place = self.order().iter().position(|other| *other == pane)?;
-        Some((place + 1) % 10)
+        let position = self.order().iter().position(|other| *other == pane)?;
+        Some((position + 1) % 10)
     }
 
-    /// Where Escape goes from a pane that is there only on the whole screen at this size; nothing for the others.
-    pub fn way_back(self, focus: PaneId) -> Option<PaneId> {
-        match (self, self.stand_in(focus)) {
+    /// The pane that Escape returns to from a pane that this tier shows only on the whole screen; `None` for others.
+    pub fn parent_pane(self, focus: PaneId) -> Option<PaneId> {
+        match (self, self.visible_pane(focus)) {
             (Self::Small | Self::Medium, PaneId::Cache | PaneId::Users) => Some(PaneId::Guards),
             (Self::Small | Self::Medium, PaneId::Retries) => Some(PaneId::Attempts),
             _ => None,
         }
     }
 
-    /// The pane that stands for `focus` at this size: guards merge and part as the terminal is resized.
-    pub fn stand_in(self, focus: PaneId) -> PaneId {
+    /// The pane that replaces `focus` in this tier: guards merge and split when the terminal is resized.
+    pub fn visible_pane(self, focus: PaneId) -> PaneId {
         let order = self.order();
         if order.contains(&focus) {
             return focus;
         }
         let other = match focus {
             PaneId::Guards => PaneId::Breaker,
-            PaneId::Breaker | PaneId::Buckets | PaneId::Cache | PaneId::Latency | PaneId::Policy => {
+            PaneId::Breaker | PaneId::Limiter | PaneId::Cache | PaneId::Latency | PaneId::Policy => {
                 PaneId::Guards
             }
             PaneId::Chat | PaneId::Attempts | PaneId::Log | PaneId::Retries | PaneId::Users => PaneId::Log,
@@ -118,18 +118,18 @@ impl Tier {
     }
 }
 
-/// The places of one screen. Places for which there is no room are empty.
+/// The areas of one screen; empty without room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Areas {
-    /// How much there is room for.
+    /// The tier of the size.
     pub tier: Tier,
     /// The title bar.
     pub title: Rect,
-    /// The sentence, on two rows in the smallest tier.
+    /// The verdict; two rows in the smallest tier.
     pub verdict: Rect,
-    /// Why there are no panes, in the smallest tier.
+    /// The required size, in the smallest tier.
     pub notice: Rect,
-    /// The panes that are visible, borders included.
+    /// The visible panes, borders included.
     pub panes: Vec<(PaneId, Rect)>,
     /// The prompt.
     pub input: Rect,
@@ -140,7 +140,7 @@ pub struct Areas {
 }
 
 impl Areas {
-    /// The place of a pane, border included, if it is visible.
+    /// The area of a visible pane, border included.
     pub fn pane(&self, id: PaneId) -> Option<Rect> {
         self.panes
             .iter()
@@ -148,7 +148,7 @@ impl Areas {
             .map(|(_, rect)| *rect)
     }
 
-    /// The place for the content of a pane: inside the border, with a column of air on each side.
+    /// The content area of a pane: inside the border, with a blank column on each side.
     pub fn inner(&self, id: PaneId) -> Rect {
         let Some(outer) = self.pane(id) else {
             return Rect::default();
@@ -168,7 +168,7 @@ impl Areas {
         inner
     }
 
-    /// The pane at a place on the screen.
+    /// The pane at a position.
     pub fn at(&self, position: Position) -> Option<PaneId> {
         self.panes
             .iter()
@@ -178,13 +178,17 @@ impl Areas {
     }
 }
 
-/// Rows taken one after the other from the top or the bottom of what is left.
-struct Rows {
+/// Allocates rows from the top or the bottom of an area.
+pub(super) struct Rows {
     left: Rect,
 }
 
 impl Rows {
-    fn top(&mut self, height: u16) -> Rect {
+    pub(super) fn new(area: Rect) -> Self {
+        Self { left: area }
+    }
+
+    pub(super) fn top(&mut self, height: u16) -> Rect {
         let height = height.min(self.left.height);
         let row = Rect { height, ..self.left };
         self.left.y += height;
@@ -203,11 +207,11 @@ impl Rows {
     }
 }
 
-/// Places everything in `area`.
+/// Computes the areas of a screen of size `area`.
 pub fn layout(area: Rect, ui: &Ui) -> Areas {
-    let tier = Tier::of(area.width, area.height);
-    let focus = tier.stand_in(ui.focus);
-    let mut rows = Rows { left: area };
+    let tier = Tier::for_size(area.width, area.height);
+    let focus = tier.visible_pane(ui.focus);
+    let mut rows = Rows::new(area);
     let mut areas = Areas {
         tier,
         title: Rect::default(),
@@ -226,8 +230,8 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
     areas.verdict = rows.top(1);
     areas.footer = rows.bottom(1);
     let lines = input::height(ui, area.width, (area.height / 5).max(1));
-    let zoomed = ui.zoomed || tier.way_back(focus).is_some();
-    // the bar of a replay is the better the longer it is
+    let zoomed = ui.zoomed || tier.parent_pane(focus).is_some();
+    // the bar of a replay gets the whole width
     let chat_holds_input = if ui.playback.is_some() {
         false
     } else if zoomed {
@@ -258,7 +262,7 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
     areas
 }
 
-/// No panes: what matters most first, as far as the rows go.
+/// The smallest tier: the most important rows first.
 fn tiny(areas: &mut Areas, rows: &mut Rows, ui: &Ui) {
     let first = rows.top(1);
     areas.footer = rows.bottom(1);
@@ -277,10 +281,10 @@ fn tiny(areas: &mut Areas, rows: &mut Rows, ui: &Ui) {
     areas.panes = vec![(PaneId::Log, rows.left)];
 }
 
-/// Chat and guards side by side, attempts, log. Bands share their border lines.
+/// Chat and guards side by side, attempts, log. Neighbours share border lines.
 ///
-/// `taken` rows were taken from the body by a prompt of more than one line: they are missed by the attempts
-/// first, so that the other panes stay as they are while somebody types.
+/// A prompt of several lines takes `taken` rows of the body. Attempts lose them first, so that the other panes keep their
+/// size while a prompt is typed.
 fn bands(body: Rect, taken: u16) -> Vec<(PaneId, Rect)> {
     let whole = body.height + taken;
     let with_log = whole >= 17;
@@ -325,7 +329,7 @@ fn bands(body: Rect, taken: u16) -> Vec<(PaneId, Rect)> {
     panes
 }
 
-/// Every guard on its own.
+/// A pane per guard.
 fn large(body: Rect) -> Vec<(PaneId, Rect)> {
     let content = body.height.saturating_sub(4);
     let (top, log) = ((content / 2).clamp(20, 30), (content * 3 / 16).clamp(5, 12));
@@ -340,7 +344,7 @@ fn large(body: Rect) -> Vec<(PaneId, Rect)> {
         ..chat
     };
     let half = rest.width / 2;
-    // three rows of guards, which share the lines between them
+    // three rows of guards that share border lines
     let inner = top.saturating_sub(2);
     let first = inner * 9 / 24;
     let second = inner * 7 / 24;
@@ -369,18 +373,18 @@ fn large(body: Rect) -> Vec<(PaneId, Rect)> {
     let mut panes = vec![
         (PaneId::Chat, chat),
         (PaneId::Breaker, left(one)),
-        (PaneId::Buckets, right(one)),
+        (PaneId::Limiter, right(one)),
         (PaneId::Cache, left(two)),
         (PaneId::Latency, right(two)),
         (PaneId::Policy, three),
     ];
     let below = chat.bottom() - 1;
-    panes.extend(lanes_and_log(body, below, log));
+    panes.extend(attempts_and_log(body, below, log));
     panes
 }
 
-/// Below the guards: the lanes and what they add up to, side by side, and the log.
-fn lanes_and_log(body: Rect, y: u16, log: u16) -> [(PaneId, Rect); 4] {
+/// Below the guards: attempts, retries and users side by side, and the log.
+fn attempts_and_log(body: Rect, y: u16, log: u16) -> [(PaneId, Rect); 4] {
     let log_top = body.bottom() - (log + 2);
     let band = Rect {
         y,
@@ -415,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn eighty_by_twenty_four_is_as_drawn() {
+    fn areas_at_80x24() {
         let areas = at(80, 24);
         assert_eq!(areas.title, Rect::new(0, 0, 80, 1));
         assert_eq!(areas.verdict, Rect::new(0, 1, 80, 1));
@@ -434,9 +438,9 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_that_grows_takes_its_rows_from_the_attempts() {
+    fn a_growing_prompt_takes_its_rows_from_the_attempts() {
         let with = |draft: &str| Ui {
-            draft: crate::tui::editor::Editor::with(draft),
+            draft: crate::tui::editor::Editor::from_text(draft),
             ..Ui::default()
         };
         let area = Rect::new(0, 0, 80, 24);
@@ -463,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn places_stay_inside_and_panes_overlap_by_a_border_only() {
+    fn areas_stay_inside_and_panes_overlap_only_in_borders() {
         for width in (0..=220).step_by(7) {
             for height in 0..=70 {
                 let area = Rect::new(0, 0, width, height);
@@ -494,9 +498,9 @@ mod tests {
     }
 
     #[test]
-    fn guards_part_and_merge_with_the_size() {
-        assert_eq!(Tier::Large.stand_in(PaneId::Guards), PaneId::Breaker);
-        assert_eq!(Tier::Small.stand_in(PaneId::Policy), PaneId::Guards);
-        assert_eq!(Tier::Tiny.stand_in(PaneId::Chat), PaneId::Log);
+    fn guards_split_and_merge_with_the_size() {
+        assert_eq!(Tier::Large.visible_pane(PaneId::Guards), PaneId::Breaker);
+        assert_eq!(Tier::Small.visible_pane(PaneId::Policy), PaneId::Guards);
+        assert_eq!(Tier::Tiny.visible_pane(PaneId::Chat), PaneId::Log);
     }
 }

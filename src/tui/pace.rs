@@ -1,17 +1,17 @@
-//! When to draw: at once after a rest, at most every 33 ms, and not at all while nothing changes. The answer to
-//! a key does not wait for that beat, or typing would lag behind a burst.
+//! Frame pacing: the first frame after a pause is immediate, further ones at least 33 ms apart, none while nothing
+//! changes. The response to a key may follow after 5 ms, so that typing does not lag during a burst.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The least time between two frames: 30 a second.
+/// The shortest time between two frames: 30 per second.
 pub const GAP: Duration = Duration::from_millis(33);
 
-/// The same where a key waits for its answer.
+/// The same in response to a key.
 pub const KEY_GAP: Duration = Duration::from_millis(5);
 
-/// What decides about the next frame.
+/// The pacing state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     last: Option<Timestamp>,
@@ -35,18 +35,18 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Something changed.
+    /// Requests a frame after a change.
     pub fn touch(&mut self) {
         self.dirty = true;
     }
 
-    /// A person did something, and looks for the answer.
+    /// Requests a frame in response to a key.
     pub fn hurry(&mut self) {
         self.dirty = true;
         self.hurried = true;
     }
 
-    /// When the next frame is due; nothing while all stands still.
+    /// Returns when the next frame is due; `None` while nothing changes.
     pub fn due(&self) -> Option<Timestamp> {
         let gap = if self.hurried { KEY_GAP } else { GAP };
         let earliest = self.last.map_or(Timestamp::ZERO, |last| last + gap);
@@ -57,7 +57,7 @@ impl Pace {
         }
     }
 
-    /// A frame was drawn at `now`; the picture changes by itself at `change`.
+    /// Records a frame drawn at `now`; the picture changes by itself at `change`.
     pub fn drawn(&mut self, now: Timestamp, change: Option<Timestamp>) {
         self.last = Some(now);
         self.dirty = false;
@@ -66,7 +66,7 @@ impl Pace {
         self.frames += 1;
     }
 
-    /// Frames drawn.
+    /// The number of frames drawn.
     pub fn frames(&self) -> u64 {
         self.frames
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_does_not_wait_for_the_beat_and_nothing_else_is_faster() {
+    fn only_a_key_shortens_the_gap_between_frames() {
         let at = |millis: u64| Timestamp(millis * 1_000_000);
         let mut pace = Pace::default();
         pace.drawn(at(100), None);

@@ -1,12 +1,11 @@
-//! The panes: one file each, one pure function `render(&View, Rect, &mut Buffer)` each.
+//! The panes: one file with one pure function `render(&View, Rect, &mut Buffer)` each.
 //!
-//! Borders and titles are drawn here, so that neighbours can share a line and a pane need not know its
-//! number. Adding a pane is one file, one variant and one row in each `match`.
+//! Borders and titles are drawn here, so that neighbours can share a line and a pane does not know its number. A new
+//! pane is one file, one variant, and one arm in each `match`.
 
 pub mod appearance;
 pub mod attempts;
 pub mod breaker;
-pub mod buckets;
 pub mod cache;
 pub mod chat;
 #[cfg(test)]
@@ -14,10 +13,13 @@ mod fixture;
 pub mod gauge;
 pub mod guards;
 pub mod latency;
+pub mod limiter;
 pub mod log;
 pub mod near_matches;
 pub mod near_miss;
 pub mod policy;
+#[cfg(test)]
+mod properties;
 pub mod retries;
 pub mod row;
 pub mod semantic;
@@ -25,8 +27,6 @@ pub mod semantic_answer;
 pub mod story;
 pub mod timeline;
 pub mod title;
-#[cfg(test)]
-mod totality;
 pub mod users;
 pub mod verdict;
 
@@ -51,36 +51,36 @@ pub enum PaneId {
     /// The conversation.
     #[default]
     Chat,
-    /// Breaker, buckets, cache and latency in one.
+    /// Breaker, limiter, cache and latency in one, on small screens.
     Guards,
-    /// The breaker alone, where there is room.
+    /// The breaker, on large screens.
     Breaker,
-    /// The buckets alone, where there is room.
-    Buckets,
-    /// The cache alone, where there is room.
+    /// The limiter, on large screens.
+    Limiter,
+    /// The cache.
     Cache,
-    /// Percentiles alone, where there is room.
+    /// Latency percentiles, on large screens.
     Latency,
-    /// Faults and policy, where there is room.
+    /// Faults and policy, on large screens.
     Policy,
-    /// A lane for each call.
+    /// A timeline per call.
     Attempts,
     /// The log.
     Log,
-    /// Retries over time, where there is room.
+    /// Retries over time.
     Retries,
-    /// Each user's share, where there is room.
+    /// Each user's share of the limiter.
     Users,
 }
 
 impl PaneId {
-    /// Its name on the screen.
+    /// The name on the screen.
     pub fn name(self) -> &'static str {
         match self {
             Self::Chat => "Chat",
             Self::Guards => "Guards",
             Self::Breaker => "Breaker",
-            Self::Buckets => "Buckets",
+            Self::Limiter => "Limiter",
             Self::Cache => "Cache",
             Self::Latency => "Latency",
             Self::Policy => "Faults & policy",
@@ -91,62 +91,59 @@ impl PaneId {
         }
     }
 
-    /// Whether Enter on one of its rows opens a call.
+    /// Returns true if Enter on a row opens a call.
     pub fn has_calls(self) -> bool {
         matches!(self, Self::Chat | Self::Attempts | Self::Log)
     }
 
-    /// What its rows and marks mean, for the help.
+    /// The meaning of rows and glyphs, for the help.
     pub fn about(self) -> &'static [&'static str] {
         match self {
             Self::Chat => &[
-                "you ask, the model answers",
-                "under each answer: where it came from,",
-                "tries, first token, speed, what it saved",
+                "prompts and answers",
+                "status under each answer: source,",
+                "attempts, first token, speed, savings",
             ],
             Self::Guards => &[
                 "what decides whether a call is sent:",
-                "breaker, buckets, cache, latency",
+                "breaker, limiter, cache; and latency",
             ],
             Self::Breaker => &[
-                "CLOSED lets calls pass, OPEN refuses them",
-                "HALF-OPEN lets one probe through",
+                "CLOSED: calls pass, OPEN: calls are refused",
+                "HALF-OPEN: one probe at a time",
             ],
-            Self::Buckets => &["the bar is what is left", "right of it: left/capacity and refill"],
+            Self::Limiter => &["bar: what is left", "numbers: left/capacity and refill rate"],
             Self::Cache => &[
                 "hits of lookups, and what they saved",
-                "the key holds the user: no sharing",
-                "s: also answer prompts that mean the same",
-                "Enter on such a hit, then g right, b wrong",
+                "the key includes the user: no sharing",
+                "[s] also match similar prompts",
+                "[Enter] on such a hit: judge it right or wrong",
             ],
-            Self::Latency => &[
-                "half of the calls were faster than p50",
-                "95 of 100 were faster than p95",
-            ],
-            Self::Policy => &["what is broken on purpose", "and the settings in force"],
+            Self::Latency => &["p50, p95, p99: percentiles", "ttft: time to the first token"],
+            Self::Policy => &["injected faults", "and the settings in force"],
             Self::Attempts => &[
-                "one row = one call, newest first",
-                "429/500/TMO = why a try failed",
-                "Enter tells the story of a call",
+                "one row per call, newest first",
+                "429/500/TMO: why an attempt failed",
+                "[Enter] show the story of a call",
             ],
-            Self::Log => &["what happened, newest last", "/ filters, a leading ! inverts"],
+            Self::Log => &["events, newest last", "[/] filter; a leading ! inverts"],
             Self::Retries => &[
-                "attempts a second: first tries and retries",
+                "attempts per second: first and retries",
                 "what retries achieved, and what they cost",
-                "waits: o is drawn, | is the server's hint",
-                "F breaks the upstream, B then shows retries",
+                "back-offs: o drawn, | server hint",
+                "[F] inject faults, then [B] see retries",
             ],
             Self::Users => &[
-                "each user's share, waiting, refused",
-                "t: fair by user, or first come first served",
-                "> asks, | is the fair share, by weight",
-                "! is noisy: others wait, and its share is",
-                "more than twice what is fair",
+                "each user's share, queue, rejected calls",
+                "[t] switch: fair by user, or first come first served",
+                "> sends prompts, | fair share by weight",
+                "! noisy: others wait, and its share is",
+                "more than twice the fair share",
             ],
         }
     }
 
-    /// Draws its content.
+    /// Draws the content.
     pub fn render(self, view: &View<'_>, area: Rect, buf: &mut Buffer) {
         let area = area.intersection(buf.area);
         if area.is_empty() {
@@ -156,7 +153,7 @@ impl PaneId {
             Self::Chat => chat::render(view, area, buf),
             Self::Guards => guards::render(view, area, buf),
             Self::Breaker => breaker::render(view, area, buf),
-            Self::Buckets => buckets::render(view, area, buf),
+            Self::Limiter => limiter::render(view, area, buf),
             Self::Cache => cache::render(view, area, buf),
             Self::Latency => latency::render(view, area, buf),
             Self::Policy => policy::render(view, area, buf),
@@ -168,7 +165,7 @@ impl PaneId {
     }
 }
 
-/// Border symbols of a theme.
+/// The border symbols of a theme.
 pub fn border_set(glyphs: &Glyphs) -> border::Set<'static> {
     let [
         horizontal,
@@ -198,8 +195,8 @@ pub fn block(theme: &Theme, style: Style) -> Block<'static> {
         .merge_borders(MergeStrategy::Fuzzy)
 }
 
-/// Draws the borders of all panes, the focused one last, and then the titles: neighbours share lines, so
-/// a border drawn late would cut a title drawn early.
+/// Draws the borders of all panes, the focused one last, then the titles. Neighbours share lines: a border drawn later
+/// would overwrite a title.
 pub fn frames(view: &View<'_>, areas: &Areas, buf: &mut Buffer) {
     let focused = |id: PaneId| id == areas.focus;
     let (late, early): (Vec<_>, Vec<_>) = areas.panes.iter().copied().partition(|(id, _)| focused(*id));
@@ -208,18 +205,13 @@ pub fn frames(view: &View<'_>, areas: &Areas, buf: &mut Buffer) {
         block(view.theme, view.theme.style(role)).render(area.intersection(buf.area), buf);
     }
     for (id, area) in &areas.panes {
-        title_of(view, areas, *id, *area, buf);
+        draw_title(view, areas, *id, *area, buf);
     }
 }
 
-/// Writes number and name at the left of the top line, a note at its right.
-fn title_of(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut Buffer) {
-    let number = areas
-        .tier
-        .order()
-        .iter()
-        .position(|pane| *pane == id)
-        .map_or(0, |at| (at + 1) % 10);
+/// Writes number and name at the left of the top line, and a note at its right.
+fn draw_title(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut Buffer) {
+    let number = areas.tier.digit(id).unwrap_or(0);
     let role = if id == areas.focus {
         Role::Focus
     } else {
@@ -237,52 +229,41 @@ fn title_of(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut Bu
     }
 }
 
-/// What stands at the right of a title, at most `room` cells.
+/// Appended to the title of a list that stays at an older row.
+const FOLLOW: &str = "[End] follow";
+
+/// The note at the right of a title, at most `room` columns.
 fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
     let ui = view.ui;
     let text = match id {
         PaneId::Chat => {
-            let turns = view.state.calls.chat.len();
-            let turns = match turns {
-                0 => String::new(),
-                1 => "1 turn".to_owned(),
-                many => format!("{many} turns"),
-            };
-            let user = if ui.users.len() > 1 && ui.playback.is_none() {
-                format!("as {}", ui.asking())
-            } else {
-                String::new()
-            };
-            let whole = if ui.conversation {
-                "conversation".to_owned()
-            } else {
-                String::new()
-            };
-            let scrolled = if ui.chat_top.is_some() {
-                "End follows".to_owned()
-            } else {
-                String::new()
-            };
-            let parts: Vec<String> = [scrolled, whole, user, turns]
-                .into_iter()
-                .filter(|part| !part.is_empty())
-                .collect();
+            let several_users = ui.users.len() > 1 && ui.playback.is_none();
+            let parts = [
+                ui.chat_top.map(|_| FOLLOW.to_owned()),
+                ui.conversation.then(|| "conversation".to_owned()),
+                several_users.then(|| format!("as {}", ui.asking())),
+                match view.state.calls.chat.len() {
+                    0 => None,
+                    1 => Some("1 turn".to_owned()),
+                    many => Some(format!("{many} turns")),
+                },
+            ];
+            let parts: Vec<String> = parts.into_iter().flatten().collect();
             parts.join(&format!(" {} ", view.theme.glyphs.dot))
         }
         PaneId::Log => {
             let filter = match (ui.filter.text(), ui.mode) {
-                ("", Mode::Normal | Mode::Input) => "/ filter".to_owned(),
+                ("", Mode::Normal | Mode::Input) => "[/] filter".to_owned(),
                 (text, _) => format!("/{text}"),
             };
             if ui.log_cursor.is_some() {
-                format!("{filter}   End follows")
+                format!("{filter}   {FOLLOW}")
             } else {
                 filter
             }
         }
-        PaneId::Guards => guards::title(view, room as u16),
         PaneId::Breaker => breaker::title(view, room as u16),
-        PaneId::Buckets => buckets::title(view, room as u16),
+        PaneId::Guards | PaneId::Limiter => limiter::title(view, room as u16),
         PaneId::Policy => policy::title(view, room as u16),
         PaneId::Attempts => attempts::title(view, room as u16),
         PaneId::Retries => retries::title(view, room as u16),
@@ -296,11 +277,11 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
     format!(" {} ", wrap::fit(&text, room - 2, view.theme.glyphs.ellipsis))
 }
 
-/// Where the real cursor belongs while the filter is typed: after its text, in the title of the log.
+/// The position of the terminal cursor while the filter is typed: after its text, in the title of the log.
 pub fn filter_cursor(view: &View<'_>, log: Rect) -> Option<Position> {
     let note = note(view, PaneId::Log, usize::from(log.width.saturating_sub(12)));
     let follow = if view.ui.log_cursor.is_some() {
-        wrap::width("   End follows")
+        3 + FOLLOW.len()
     } else {
         0
     };
@@ -309,12 +290,11 @@ pub fn filter_cursor(view: &View<'_>, log: Rect) -> Option<Position> {
     (shown > 0).then(|| Position::new(log.right().saturating_sub(2 + back), log.y))
 }
 
-/// Says why there are no panes.
+/// Writes why there are no panes.
 pub fn too_small(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
-    if area.is_empty() {
-        return;
+    if !area.is_empty() {
+        let text = format!("needs {MIN_WIDTH}x{MIN_HEIGHT} for panes");
+        view.draw_notice(area, &text, buf);
     }
-    let text = format!("needs {MIN_WIDTH}x{MIN_HEIGHT} for panes");
-    view.say(area, &text, buf);
 }

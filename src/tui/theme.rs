@@ -1,11 +1,11 @@
-//! Colour has meaning, not place: panes ask for a [`Role`] or a mark, never for a colour.
+//! Roles, colours and glyphs. Panes ask for a [`Role`] or a glyph, never for a colour.
 //!
-//! Sixteen ANSI colours of the terminal's own palette, no red/green pair, no bright black. Every role also
-//! differs by mark and word, and in the mono theme by modifier, so nothing is told by colour alone.
+//! - Sixteen ANSI colours of the terminal's own palette, no red/green pair, no bright black.
+//! - No information is in colour alone: every role also differs by glyph and word, and in the mono theme by modifier.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// What a piece of text means.
+/// The meaning of a piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Plain.
@@ -28,9 +28,9 @@ pub enum Role {
     Wait,
     /// Failed.
     Bad,
-    /// Turned away by a guard; open.
+    /// Rejected by a guard; breaker open.
     Refused,
-    /// Made on purpose by the user.
+    /// Injected or forced by the user.
     Injected,
     /// The filled part of a gauge.
     Gauge,
@@ -40,22 +40,22 @@ pub enum Role {
     Input,
 }
 
-/// How many colours there are.
+/// The colours of a theme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Palette {
-    /// Sixteen.
+    /// Sixteen ANSI colours.
     #[default]
     Ansi16,
-    /// None: bold, dim, underline and reverse only.
+    /// No colours: bold, dim, underline and reverse only.
     Mono,
 }
 
-/// Roles and marks.
+/// A palette and a set of glyphs.
 #[derive(Clone, Copy, Debug)]
 pub struct Theme {
-    /// Colours.
+    /// The colours.
     pub palette: Palette,
-    /// Marks.
+    /// The glyphs.
     pub glyphs: &'static Glyphs,
 }
 
@@ -69,7 +69,7 @@ impl Default for Theme {
 }
 
 impl Theme {
-    /// A theme.
+    /// A theme with Unicode or ASCII glyphs.
     pub fn new(palette: Palette, ascii: bool) -> Self {
         Self {
             palette,
@@ -106,10 +106,10 @@ impl Theme {
     }
 }
 
-/// What `--color` says.
+/// The value of `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColorChoice {
-    /// As the environment wants it.
+    /// As the environment says.
     #[default]
     Auto,
     /// Colours, whatever the environment says.
@@ -118,10 +118,10 @@ pub enum ColorChoice {
     Never,
 }
 
-/// The part of the environment that decides about colours and marks. Read once, passed down.
+/// The environment variables that determine colours and glyphs. Read once, passed down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
-    /// `NO_COLOR`: counts if set and not empty.
+    /// `NO_COLOR`: effective if set and not empty.
     pub no_color: Option<String>,
     /// `TERM`.
     pub term: Option<String>,
@@ -131,12 +131,11 @@ pub struct Environment {
 
 /// The theme for an environment and two flags.
 ///
-/// A locale that names no UTF-8 means ASCII marks; no locale at all says nothing about the terminal, and
-/// nearly all of them speak UTF-8 today.
+/// A locale other than UTF-8 selects ASCII glyphs. Without a locale the glyphs are Unicode, because nearly all terminals
+/// support UTF-8.
 ///
-/// Whoever draws must call `crossterm::style::force_color_output(true)`: with `NO_COLOR` set, crossterm 0.29
-/// writes a full reset in place of each colour, which takes bold and reverse away too. The mono theme asks
-/// for no colours, so nothing is lost by it.
+/// The caller must call `crossterm::style::force_color_output(true)`: with `NO_COLOR` set, crossterm 0.29 writes a full
+/// reset in place of each colour, which also removes bold and reverse. The mono theme never asks for a colour.
 pub fn choose(environment: &Environment, color: ColorChoice, ascii: bool) -> Theme {
     let dumb = environment.term.as_deref() == Some("dumb");
     let no_color = environment
@@ -156,7 +155,7 @@ pub fn choose(environment: &Environment, color: ColorChoice, ascii: bool) -> The
     Theme::new(palette, ascii || dumb || foreign)
 }
 
-/// One cell each, with an ASCII twin.
+/// One column each, with an ASCII equivalent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glyphs {
     /// Answered.
@@ -171,29 +170,29 @@ pub struct Glyphs {
     pub queued: &'static str,
     /// Failed.
     pub failed: &'static str,
-    /// Cut in mid-stream.
+    /// Cut off in mid-stream.
     pub cut: &'static str,
-    /// Turned away.
+    /// Rejected by a guard.
     pub refused: &'static str,
-    /// Stopped by a person.
+    /// Stopped by the user.
     pub stopped: &'static str,
-    /// Made on purpose.
+    /// Injected by the user.
     pub injected: &'static str,
     /// Streaming.
     pub streaming: &'static str,
-    /// Lane: in the queue.
-    pub lane_queue: &'static str,
-    /// Lane: waiting for the first token.
-    pub lane_wait: &'static str,
-    /// Lane: streaming.
-    pub lane_stream: &'static str,
-    /// Lane: before another attempt.
-    pub lane_backoff: &'static str,
-    /// Lane: in another call's flight.
-    pub lane_follow: &'static str,
-    /// Lane: now.
-    pub lane_now: &'static str,
-    /// The end of text that still grows.
+    /// Timeline: in the queue.
+    pub timeline_queue: &'static str,
+    /// Timeline: waiting for the first token.
+    pub timeline_wait: &'static str,
+    /// Timeline: streaming.
+    pub timeline_stream: &'static str,
+    /// Timeline: back-off.
+    pub timeline_backoff: &'static str,
+    /// Timeline: in another call's flight.
+    pub timeline_follow: &'static str,
+    /// Timeline: now.
+    pub timeline_now: &'static str,
+    /// The end of streaming text.
     pub caret: &'static str,
     /// A full cell of a gauge.
     pub bar_full: &'static str,
@@ -201,17 +200,17 @@ pub struct Glyphs {
     pub bar_empty: &'static str,
     /// Heights of a sparkline, lowest first.
     pub spark: [&'static str; 8],
-    /// Fills that tell the parts of a stacked column apart, the lowest first.
+    /// Fills of the parts of a stacked column, the lowest first.
     pub fills: [&'static str; 7],
     /// Between facts on one line.
     pub dot: &'static str,
-    /// Where something was left out.
+    /// In place of omitted text.
     pub ellipsis: &'static str,
     /// Borders: horizontal, vertical, corners (top left, top right, bottom left, bottom right).
     pub border: [&'static str; 6],
 }
 
-/// For terminals that speak UTF-8.
+/// The glyphs for UTF-8 terminals.
 pub const UNICODE: Glyphs = Glyphs {
     ok: "✓",
     hit: "◇",
@@ -224,12 +223,12 @@ pub const UNICODE: Glyphs = Glyphs {
     stopped: "■",
     injected: "!",
     streaming: "▶",
-    lane_queue: "⋯",
-    lane_wait: "━",
-    lane_stream: "▒",
-    lane_backoff: "·",
-    lane_follow: "≈",
-    lane_now: "▏",
+    timeline_queue: "⋯",
+    timeline_wait: "━",
+    timeline_stream: "▒",
+    timeline_backoff: "·",
+    timeline_follow: "≈",
+    timeline_now: "▏",
     caret: "▍",
     bar_full: "█",
     bar_empty: "░",
@@ -240,7 +239,7 @@ pub const UNICODE: Glyphs = Glyphs {
     border: ["─", "│", "┌", "┐", "└", "┘"],
 };
 
-/// For all others.
+/// The glyphs for all other terminals.
 pub const ASCII: Glyphs = Glyphs {
     ok: "+",
     hit: "c",
@@ -253,12 +252,12 @@ pub const ASCII: Glyphs = Glyphs {
     stopped: "o",
     injected: "!",
     streaming: ">",
-    lane_queue: ",",
-    lane_wait: "-",
-    lane_stream: "#",
-    lane_backoff: ".",
-    lane_follow: "=",
-    lane_now: "|",
+    timeline_queue: ",",
+    timeline_wait: "-",
+    timeline_stream: "#",
+    timeline_backoff: ".",
+    timeline_follow: "=",
+    timeline_now: "|",
     caret: "_",
     bar_full: "#",
     bar_empty: "-",
@@ -273,7 +272,7 @@ pub const ASCII: Glyphs = Glyphs {
 mod tests {
     use super::*;
 
-    /// Whether the choice is mono, and whether it is ASCII.
+    /// True for mono, true for ASCII.
     fn chosen(no_color: &str, term: &str, locale: &str, color: ColorChoice) -> (bool, bool) {
         let some = |text: &str| (text != "-").then(|| text.to_owned());
         let environment = Environment {
@@ -301,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn mono_uses_no_colour_and_tells_states_apart_by_modifier() {
+    fn mono_roles_differ_by_modifier_without_colour() {
         let mono = Theme::new(Palette::Mono, false);
         let roles = [
             Role::Ok,

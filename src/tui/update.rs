@@ -127,7 +127,7 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         return effect;
     }
     if let Some(index) = action.pane_index() {
-        let order = Tier::of(ui.size.width, ui.size.height).order();
+        let order = Tier::for_size(ui.size.width, ui.size.height).order();
         ui.focus = order.get(index).copied().unwrap_or(ui.focus);
         return None;
     }
@@ -281,7 +281,7 @@ fn open_list(ui: &mut Ui, action: Action) {
         Overlay::Palette(Palette::default())
     } else {
         Overlay::Help(Help {
-            pane: Tier::of(ui.size.width, ui.size.height).stand_in(ui.focus),
+            pane: Tier::for_size(ui.size.width, ui.size.height).visible_pane(ui.focus),
             replay: ui.playback.is_some(),
             comparing: matches!(open, Some(Overlay::Shadow)),
             ..Help::default()
@@ -308,13 +308,13 @@ fn judge(ui: &mut Ui, known: &Known<'_>, call: CallId, good: bool) -> Effect {
 
 /// Moves the focus to the next pane that is there at this size.
 fn turn_focus(ui: &mut Ui, on: bool) -> Option<Effect> {
-    let tier = Tier::of(ui.size.width, ui.size.height);
-    let visible: Vec<_> = if ui.zoomed || tier.way_back(ui.focus).is_some() {
+    let tier = Tier::for_size(ui.size.width, ui.size.height);
+    let visible: Vec<_> = if ui.zoomed || tier.parent_pane(ui.focus).is_some() {
         tier.order().to_vec()
     } else {
         areas(ui).panes.iter().map(|(id, _)| *id).collect()
     };
-    let focus = tier.stand_in(ui.focus);
+    let focus = tier.visible_pane(ui.focus);
     let at = visible.iter().position(|id| *id == focus).unwrap_or_default();
     let count = visible.len().max(1);
     let next = (at + if on { 1 } else { count - 1 }) % count;
@@ -328,7 +328,7 @@ fn step_back(ui: &mut Ui) {
         ui.filter.take();
     } else if ui.zoomed {
         ui.zoomed = false;
-    } else if let Some(neighbour) = Tier::of(ui.size.width, ui.size.height).way_back(ui.focus) {
+    } else if let Some(neighbour) = Tier::for_size(ui.size.width, ui.size.height).parent_pane(ui.focus) {
         ui.focus = neighbour;
     } else {
         ui.log_cursor = None;

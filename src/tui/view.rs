@@ -1,4 +1,4 @@
-//! The only argument of a pane, and the whole screen drawn from it.
+//! The argument of every pane, and the whole screen drawn from it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -14,28 +14,28 @@ use super::theme::{Role, Theme};
 use super::ui::{Mode, Ui};
 use super::{footer, input, overlay};
 
-/// All that a pane may read. Shared references only: drawing changes nothing.
+/// Everything a pane may read. Shared references only: drawing changes nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// What happened.
+    /// The folded events.
     pub state: &'a State,
-    /// What only this screen knows.
+    /// The state of the screen itself.
     pub ui: &'a Ui,
-    /// Roles and marks.
+    /// Roles and glyphs.
     pub theme: &'a Theme,
     /// The instant drawn: levels and countdowns are functions of it.
     pub now: Timestamp,
 }
 
 impl View<'_> {
-    /// Says in one line, cut at the edge, why there is nothing else in `area`, which is not empty.
-    pub(super) fn say(&self, area: Rect, why: &str, buf: &mut Buffer) {
+    /// Writes a notice on the first line of an `area` that is not empty, cut at its edge.
+    pub(super) fn draw_notice(&self, area: Rect, text: &str, buf: &mut Buffer) {
         let style = self.theme.style(Role::Muted);
-        buf.set_stringn(area.x, area.y, why, usize::from(area.width), style);
+        buf.set_stringn(area.x, area.y, text, usize::from(area.width), style);
     }
 }
 
-/// Draws the whole screen. Returns where the real cursor belongs, if text is being typed.
+/// Draws the whole screen. Returns the position of the terminal cursor while text is typed.
 pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> Option<Position> {
     let area = area.intersection(buf.area);
     if area.is_empty() {
@@ -60,17 +60,17 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
     }
     footer::render(view, keymap, areas.footer, buf);
     for open in &view.ui.overlays {
-        // an overlay hides what is typed below it
+        // an overlay hides the text typed below it
         cursor = overlay::render(view, keymap, open, area, buf);
     }
-    settle(area, buf);
+    simplify_clusters(area, buf);
     cursor.filter(|position| area.contains(*position))
 }
 
-/// Leaves one character of each cluster about whose width terminals disagree: joined emoji (a family), those
-/// with a skin tone or a presentation selector. They count two cells here and up to eight there, and what
-/// stands behind them, borders included, would be drawn in the wrong place.
-fn settle(area: Rect, buf: &mut Buffer) {
+/// Keeps only the first character of clusters whose width differs between terminals: joined emoji (a family), and
+/// emoji with a skin tone or a presentation selector. They take two cells in one terminal and up to eight in another,
+/// which shifts everything to their right, borders included.
+fn simplify_clusters(area: Rect, buf: &mut Buffer) {
     for position in area.positions() {
         let cell = &mut buf[position];
         let symbol = cell.symbol();
@@ -92,19 +92,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clusters_that_terminals_measure_differently_are_drawn_as_one_character() {
+    fn clusters_of_ambiguous_width_are_drawn_as_one_character() {
         let area = Rect::new(0, 0, 12, 1);
         let table = [
             ("a👩\u{200d}👩\u{200d}👧b", ["a", "👩", " ", "b"]),
             ("a👍\u{1f3fd}b", ["a", "👍", " ", "b"]),
             ("a❤\u{fe0f}b", ["a", "❤", " ", "b"]),
-            // no disagreement: accents, wide letters
+            // unchanged: accents, wide letters
             ("ae\u{301}日", ["a", "e\u{301}", "日", " "]),
         ];
         for (text, cells) in table {
             let mut buf = Buffer::empty(area);
             buf.set_string(0, 0, text, Style::default());
-            settle(area, &mut buf);
+            simplify_clusters(area, &mut buf);
             let shown: Vec<&str> = (0..4).map(|x| buf[(x, 0)].symbol()).collect();
             assert_eq!(shown, cells, "{text}");
         }

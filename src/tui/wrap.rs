@@ -1,20 +1,20 @@
-//! Text broken into rows by display width: wide characters count two cells, combining marks none.
+//! Text wrapped by display width: wide characters take two columns, combining marks none.
 //!
-//! Measured with the same crate ratatui draws with, so a row never runs over its area.
+//! Measured with the crate that ratatui draws with, so a row never exceeds its area.
 
 use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// Cells that `text` takes on one row.
+/// The columns of `text` on one row.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The byte ranges of the rows of `text` at `columns` cells. Breaks after a space where there is one, in
-/// mid-word otherwise, and at every line feed. Never empty: empty text is one empty row. A space that
-/// would start a row hangs over the end of the row before it.
+/// The byte ranges of the rows of `text` at `columns` columns. Breaks after a space if possible, otherwise in mid-word,
+/// and at every line feed. Never empty: empty text is one empty row. A space that would start a row hangs over the end
+/// of the row before it.
 pub fn rows(text: &str, columns: usize) -> Vec<Range<usize>> {
     let columns = columns.max(1);
     let mut rows = Vec::new();
@@ -26,11 +26,11 @@ pub fn rows(text: &str, columns: usize) -> Vec<Range<usize>> {
     rows
 }
 
-/// Wraps one line, which begins at byte `base` of the whole.
+/// Wraps one line that begins at byte `base` of the whole text.
 fn wrap_line(line: &str, base: usize, columns: usize, rows: &mut Vec<Range<usize>>) {
     let mut row_start = 0;
     let mut used = 0;
-    // Where the row could end instead of here: after the last space, and the cells used up to there.
+    // the byte after the last space, and the columns used up to there
     let mut space: Option<(usize, usize)> = None;
     for (at, cluster) in line.grapheme_indices(true) {
         let cells = cluster.width();
@@ -57,7 +57,7 @@ fn wrap_line(line: &str, base: usize, columns: usize, rows: &mut Vec<Range<usize
     rows.push(base + row_start..base + line.len());
 }
 
-/// The beginning of `text` that fits `columns` cells, with `mark` (one cell) in place of what was cut.
+/// The beginning of `text` that fits `columns` columns; `mark` (one column) replaces the rest.
 pub fn fit(text: &str, columns: usize, mark: &str) -> String {
     if text.width() <= columns {
         return text.to_owned();
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn fit_marks_what_it_cut() {
+    fn fit_marks_the_cut() {
         assert_eq!(fit("abcdef", 4, "…"), "abc…");
         assert_eq!(fit("日本語", 4, "…"), "日…");
         assert_eq!(fit("abc", 0, "…"), "");

@@ -68,7 +68,7 @@ fn screens(state: &State, now: Timestamp) -> Vec<(String, Buffer)> {
         if (width, height) == SIZES[0] {
             continue;
         }
-        for pane in Tier::of(width, height).order() {
+        for pane in Tier::for_size(width, height).order() {
             let zoomed = Ui {
                 focus: *pane,
                 zoomed: true,

@@ -33,7 +33,7 @@ pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
     }
     if call.is_none() {
         let text = "this call is too old: only the newest are kept in full";
-        view.say(inner, text, buf);
+        view.draw_notice(inner, text, buf);
         return;
     }
     // a story that became shorter still fills its box

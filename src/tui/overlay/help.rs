@@ -215,7 +215,7 @@ pub fn render(
     }
     if entries.is_empty() && height > 0 {
         let none = "nothing about that; Esc closes";
-        view.say(list, none, buf);
+        view.draw_notice(list, none, buf);
     }
     let lead = "type to search: ";
     let line = Line::from(vec![
@@ -243,7 +243,7 @@ fn row(theme: &Theme, entry: &Entry) -> Line<'static> {
             Span::styled(format!("  {about}"), theme.style(Role::Text)),
         ]),
         Entry::Lane(kind, about) => {
-            let (glyph, role) = timeline::run_of(theme, *kind);
+            let (glyph, role) = timeline::span_glyph(theme, *kind);
             Line::from(vec![
                 Span::raw("  "),
                 Span::styled(glyph.repeat(3), theme.style(role)),
@@ -317,7 +317,7 @@ mod tests {
     fn a_search_for_a_heading_brings_all_below_it() {
         let keymap = Keymap::builtin().unwrap();
         let help = Help {
-            search: Editor::with("lanes"),
+            search: Editor::from_text("lanes"),
             ..Help::default()
         };
         let found = entries(&help, &keymap);
@@ -328,7 +328,7 @@ mod tests {
     fn a_search_narrows_it() {
         let keymap = Keymap::builtin().unwrap();
         let help = Help {
-            search: Editor::with("stored answers"),
+            search: Editor::from_text("stored answers"),
             ..Help::default()
         };
         assert_eq!(

@@ -142,7 +142,7 @@ pub fn render(
     };
     if matches.is_empty() && list.height > 0 {
         let none = "no command matches; a burst takes a number: burst 200";
-        view.say(list, none, buf);
+        view.draw_notice(list, none, buf);
     }
     let first = super::first_row(selected, usize::from(list.height));
     for ((index, action), y) in matches.iter().enumerate().skip(first).zip(list.y..list.bottom()) {
@@ -178,7 +178,7 @@ mod tests {
 
     fn chosen(query: &str) -> (Option<Action>, Option<u32>) {
         let palette = Palette {
-            query: Editor::with(query),
+            query: Editor::from_text(query),
             selected: 0,
         };
         (palette.chosen(), palette.number())

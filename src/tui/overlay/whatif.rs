@@ -230,7 +230,7 @@ fn head(view: &View<'_>, changes: usize, area: Rect, buf: &mut Buffer) {
     } else {
         let pieces = sentence.pieces.iter();
         let pieces = pieces.map(|text| Line::from(row::piece(theme, sentence.role, text.clone())));
-        vec![row::join(theme, pieces.collect(), width)]
+        vec![row::join(theme, pieces, width)]
     };
     let (judgement, _) = words::heard(view.state, shadow);
     let room = rows.saturating_sub(if rows > 2 { 2 } else { lines.len() });

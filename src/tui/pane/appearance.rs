@@ -1,153 +1,109 @@
-//! Mark, word and role of everything a call can be: the one place that pairs them.
+//! Glyph, word and role of every state of a call and of the breaker.
 
 use ratatui::text::Span;
 
 use crate::event::{BreakerMode, BreakerState, Fate};
 use crate::settings::FaultKind;
-use crate::state::{BreakerView, Call, Doing, FateCounts};
+use crate::state::{BreakerView, Call, Doing};
 use crate::tui::theme::{Role, Theme};
 
 use super::row::piece;
 
-/// The widest word of [`of_call`].
+/// The widest word of [`for_call`].
 pub const WORD_WIDTH: usize = 8;
 
-/// How something is shown: one cell, one word, one role.
+/// Glyph, word and role of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// One cell.
+pub struct CallAppearance {
+    /// One column wide.
     pub glyph: &'static str,
-    /// A word of at most [`WORD_WIDTH`] columns.
+    /// At most [`WORD_WIDTH`] columns wide.
     pub word: &'static str,
-    /// What it means.
+    /// The role of both.
     pub role: Role,
 }
 
-impl Mark {
-    /// The cell in its role.
-    pub fn cell(&self, theme: &Theme) -> Span<'static> {
-        piece(theme, self.role, self.glyph)
-    }
-
-    /// Cell and word in their role.
-    pub fn cell_and_word(&self, theme: &Theme) -> Span<'static> {
+impl CallAppearance {
+    /// Glyph and word in their role.
+    pub fn glyph_and_word(&self, theme: &Theme) -> Span<'static> {
         piece(theme, self.role, format!("{} {}", self.glyph, self.word))
     }
 }
 
-/// How a fate is shown.
-pub fn of_fate(theme: &Theme, fate: Fate) -> Mark {
+/// The appearance of a finished call.
+pub fn for_fate(theme: &Theme, fate: Fate) -> CallAppearance {
     let glyphs = theme.glyphs;
-    let (glyph, role) = match fate {
-        Fate::Answered => (glyphs.ok, Role::Ok),
-        Fate::Hit => (glyphs.hit, Role::Hit),
-        Fate::Shared => (glyphs.shared, Role::Hit),
-        Fate::RateLimited | Fate::CircuitOpen => (glyphs.refused, Role::Refused),
-        Fate::Failed => (glyphs.failed, Role::Bad),
-        Fate::Interrupted => (glyphs.cut, Role::Bad),
-        Fate::Cancelled => (glyphs.stopped, Role::Muted),
+    let (glyph, word, role) = match fate {
+        Fate::Answered => (glyphs.ok, "answered", Role::Ok),
+        Fate::Hit => (glyphs.hit, "cached", Role::Hit),
+        Fate::Shared => (glyphs.shared, "shared", Role::Hit),
+        Fate::RateLimited => (glyphs.refused, "limited", Role::Refused),
+        Fate::CircuitOpen => (glyphs.refused, "refused", Role::Refused),
+        Fate::Failed => (glyphs.failed, "failed", Role::Bad),
+        Fate::Interrupted => (glyphs.cut, "cut off", Role::Bad),
+        Fate::Cancelled => (glyphs.stopped, "stopped", Role::Muted),
     };
-    Mark {
-        glyph,
-        word: fate.brief(),
-        role,
-    }
+    CallAppearance { glyph, word, role }
 }
 
-/// How a call is shown: by its fate, or by what it is doing.
-pub fn of_call(theme: &Theme, call: &Call) -> Mark {
+/// The appearance of a call: its fate, or its present activity.
+pub fn for_call(theme: &Theme, call: &Call) -> CallAppearance {
     if let Some(fate) = call.fate {
-        return of_fate(theme, fate);
+        return for_fate(theme, fate);
     }
     let glyphs = theme.glyphs;
     let (glyph, word, role) = match call.doing {
-        Doing::Starting if call.attempts > 0 => (glyphs.retry, "retry", Role::Wait),
-        Doing::Starting | Doing::Ended => (glyphs.streaming, "starts", Role::Text),
+        Doing::Starting if call.attempts > 0 => (glyphs.retry, "retrying", Role::Wait),
+        Doing::Starting | Doing::Ended => (glyphs.streaming, "starting", Role::Text),
         Doing::Queued { .. } => (glyphs.queued, "queued", Role::Wait),
-        // a further try is a retry until it gives a token
-        Doing::Waiting if call.attempts > 1 => (glyphs.retry, "retry", Role::Wait),
-        Doing::Waiting => (glyphs.streaming, "waits", Role::Text),
+        // a retry until its first token
+        Doing::Waiting if call.attempts > 1 => (glyphs.retry, "retrying", Role::Wait),
+        Doing::Waiting => (glyphs.streaming, "waiting", Role::Text),
         Doing::Streaming => (glyphs.streaming, "stream", Role::Text),
-        Doing::BackingOff { .. } => (glyphs.retry, "retry", Role::Wait),
-        Doing::Following { .. } => (glyphs.shared, "shares", Role::Wait),
+        Doing::BackingOff { .. } => (glyphs.retry, "retrying", Role::Wait),
+        Doing::Following { .. } => (glyphs.shared, "sharing", Role::Wait),
     };
-    Mark { glyph, word, role }
+    CallAppearance { glyph, word, role }
 }
 
-/// How the breaker is shown: its word, and what that means for calls, since OPEN is read backwards by
-/// those who do not know it.
+/// Glyph, word and role of the breaker, and the effect of its state on calls: newcomers read OPEN backwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BreakerMark {
-    /// One cell.
+pub struct BreakerAppearance {
+    /// One column wide.
     pub glyph: &'static str,
     /// `OPEN`, `FORCED OPEN`, ...
     pub word: &'static str,
-    /// `calls are refused, none sent`, ...
-    pub meaning: &'static str,
-    /// The same, shorter.
-    pub short: &'static str,
-    /// What it means.
+    /// `calls are refused`, ...
+    pub effect: &'static str,
+    /// The role of glyph and word.
     pub role: Role,
 }
 
-/// How the breaker is shown.
-pub fn of_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -> BreakerMark {
+/// The appearance of the breaker.
+pub fn for_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -> BreakerAppearance {
+    const FORCED: &str = "by you; [o] releases";
     let glyphs = theme.glyphs;
-    let (glyph, word, meaning, short, role) = match (breaker.mode, breaker.state) {
-        (BreakerMode::ForcedOpen, _) => (
-            glyphs.refused,
-            "FORCED OPEN",
-            "by you, o lets go",
-            "by you, o lets go",
-            Role::Refused,
-        ),
-        (BreakerMode::ForcedClosed, _) => (
-            glyphs.injected,
-            "FORCED CLOSED",
-            "by you, o lets go",
-            "by you, o lets go",
-            Role::Injected,
-        ),
-        (BreakerMode::Automatic, _) if !enabled => (
-            glyphs.dot,
-            "OFF",
-            "calls pass, none is refused",
-            "calls pass",
-            Role::Muted,
-        ),
-        (BreakerMode::Automatic, BreakerState::Closed) => {
-            (glyphs.ok, "CLOSED", "calls pass", "calls pass", Role::Ok)
+    let (glyph, word, effect, role) = match (breaker.mode, breaker.state) {
+        (BreakerMode::ForcedOpen, _) => (glyphs.refused, "FORCED OPEN", FORCED, Role::Refused),
+        (BreakerMode::ForcedClosed, _) => (glyphs.injected, "FORCED CLOSED", FORCED, Role::Injected),
+        (BreakerMode::Automatic, _) if !enabled => (glyphs.dot, "OFF", "never refuses", Role::Muted),
+        (BreakerMode::Automatic, BreakerState::Closed) => (glyphs.ok, "CLOSED", "calls pass", Role::Ok),
+        (BreakerMode::Automatic, BreakerState::Open) => {
+            (glyphs.refused, "OPEN", "calls are refused", Role::Refused)
         }
-        (BreakerMode::Automatic, BreakerState::Open) => (
-            glyphs.refused,
-            "OPEN",
-            "calls are refused, none sent",
-            "calls are refused",
-            Role::Refused,
-        ),
-        (BreakerMode::Automatic, BreakerState::HalfOpen) => (
-            glyphs.retry,
-            "HALF-OPEN",
-            "one probe at a time",
-            "one probe at a time",
-            Role::Wait,
-        ),
+        (BreakerMode::Automatic, BreakerState::HalfOpen) => {
+            (glyphs.retry, "HALF-OPEN", "one probe at a time", Role::Wait)
+        }
     };
-    BreakerMark {
+    BreakerAppearance {
         glyph,
         word,
-        meaning,
-        short,
+        effect,
         role,
     }
 }
 
-/// Calls that have not ended. Saturating: a count must not end the program.
-pub fn running(counts: &FateCounts) -> u64 {
-    counts.started.saturating_sub(counts.finished())
-}
-
-/// Faults as `429 30%`, those that are on.
+/// The enabled faults as `429 30%`, separated by `gap`.
 pub fn faults(rates: &[(&str, f64)], gap: &str) -> String {
     let on: Vec<String> = rates
         .iter()
@@ -157,7 +113,7 @@ pub fn faults(rates: &[(&str, f64)], gap: &str) -> String {
     on.join(gap)
 }
 
-/// Whether a status is written for this fault: these are summed up as `5xx` where room is short.
+/// True for faults that respond with a 5xx status; narrow screens show their sum as `5xx`.
 pub fn is_5xx(kind: FaultKind) -> bool {
     match kind {
         FaultKind::ServerError | FaultKind::Unavailable | FaultKind::Overloaded => true,
@@ -183,11 +139,11 @@ mod tests {
             let theme = Theme::new(Palette::Mono, ascii);
             let mut seen: Vec<(&str, &str)> = Vec::new();
             for fate in Fate::ALL {
-                let mark = of_fate(&theme, fate);
-                assert!(mark.word.len() <= WORD_WIDTH, "{}", mark.word);
-                assert_eq!(super::super::row::width(mark.glyph), 1);
-                assert!(!seen.contains(&(mark.glyph, mark.word)), "{fate:?}");
-                seen.push((mark.glyph, mark.word));
+                let shown = for_fate(&theme, fate);
+                assert!(shown.word.len() <= WORD_WIDTH, "{}", shown.word);
+                assert_eq!(super::super::row::width(shown.glyph), 1);
+                assert!(!seen.contains(&(shown.glyph, shown.word)), "{fate:?}");
+                seen.push((shown.glyph, shown.word));
             }
         }
     }

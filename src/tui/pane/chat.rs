@@ -1,5 +1,5 @@
-//! The conversation. Only the turns that are visible are wrapped; a place in it is a turn and a row of it,
-//! so text that arrives below does not move what is being read.
+//! The Chat pane. Only visible turns are wrapped. A scroll position is a turn and a row within it, so text that
+//! arrives below does not move what is being read.
 
 use std::time::Duration;
 
@@ -15,31 +15,19 @@ use crate::tui::wrap;
 
 use super::{semantic_answer, units};
 
-/// Cells in front of each row: `you  `.
+/// Columns in front of each row: `you  `.
 const INDENT: u16 = 5;
 
-/// One row: who speaks, if it is the first of theirs, and what is said.
+/// One row of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// In front of it.
-    pub lead: String,
-    /// The text.
-    pub text: String,
-    /// What it means.
-    pub role: Role,
+struct ChatRow {
+    /// `you` or `llm` on the first row of a message.
+    speaker: &'static str,
+    text: String,
+    role: Role,
 }
 
-impl Row {
-    fn new(lead: &str, text: impl Into<String>, role: Role) -> Self {
-        Self {
-            lead: lead.to_owned(),
-            text: text.into(),
-            role,
-        }
-    }
-}
-
-/// Draws it.
+/// Draws the conversation.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
@@ -52,43 +40,54 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         visible(view, width, height)
     };
     for (y, row) in (area.y..area.bottom()).zip(rows) {
-        let lead = view.theme.style(if row.lead.starts_with("you") {
+        let speaker = view.theme.style(if row.speaker == "you" {
             Role::Strong
         } else {
             Role::Muted
         });
-        buf.set_stringn(area.x, y, &row.lead, usize::from(width.min(INDENT)), lead);
+        buf.set_stringn(area.x, y, row.speaker, usize::from(width.min(INDENT)), speaker);
         let x = area.x.saturating_add(INDENT.min(width));
         let room = width.saturating_sub(INDENT);
         buf.set_stringn(x, y, &row.text, usize::from(room), view.theme.style(row.role));
     }
 }
 
-/// The first screen: what this is and what to press.
-fn welcome(view: &View<'_>, width: u16) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut say = |text: &str, role: Role| {
-        for range in wrap::rows(text, usize::from(width.saturating_sub(INDENT))) {
-            rows.push(Row::new("", text.get(range).unwrap_or_default(), role));
-        }
-    };
-    if view.ui.playback.is_some() {
-        say("No question was asked yet.", Role::Muted);
-        say("Calls of bursts stand under Attempts.", Role::Muted);
+/// The empty state, with the keys that send a first call.
+fn welcome(view: &View<'_>, width: u16) -> Vec<ChatRow> {
+    const BURSTS: &str = "Burst calls are listed under Attempts.";
+    let texts: &[(&str, Role)] = if view.ui.playback.is_some() {
+        &[("No prompts yet.", Role::Muted), (BURSTS, Role::Muted)]
     } else if view.state.calls.totals.started == 0 {
-        say("An LLM call and its guards, live.", Role::Text);
-        say(
-            "Press i to ask, b for a burst, F for faults, ? for help.",
-            Role::Strong,
-        );
-        say("Try: what does a token bucket do?", Role::Muted);
-        say("     and a circuit breaker?", Role::Muted);
-        say("     why do retries need jitter?", Role::Muted);
+        &[
+            ("LLM calls and their guards, live.", Role::Text),
+            ("[i] ask  [b] burst  [F] faults", Role::Strong),
+            ("Try: what does a token bucket do?", Role::Muted),
+            ("     and a circuit breaker?", Role::Muted),
+            ("     why do retries need jitter?", Role::Muted),
+        ]
     } else {
-        say("No question yet: i asks one.", Role::Muted);
-        say("Calls of bursts stand under Attempts.", Role::Muted);
+        &[
+            ("No prompts yet. Press i to ask.", Role::Muted),
+            (BURSTS, Role::Muted),
+        ]
+    };
+    let columns = usize::from(width.saturating_sub(INDENT));
+    let mut rows = Vec::new();
+    for (text, role) in texts {
+        push_wrapped(&mut rows, "", text, *role, columns);
     }
     rows
+}
+
+/// Appends `text`, wrapped at `columns`.
+fn push_wrapped(rows: &mut Vec<ChatRow>, speaker: &'static str, text: &str, role: Role, columns: usize) {
+    for (index, range) in wrap::rows(text, columns).into_iter().enumerate() {
+        rows.push(ChatRow {
+            speaker: if index == 0 { speaker } else { "" },
+            text: text.get(range).unwrap_or_default().trim_end().to_owned(),
+            role,
+        });
+    }
 }
 
 /// The calls of the conversation, oldest first.
@@ -100,8 +99,8 @@ fn turns(state: &State) -> impl DoubleEndedIterator<Item = &Call> {
         .filter_map(|id| state.calls.recent.get(id))
 }
 
-/// The rows that are visible.
-fn visible(view: &View<'_>, width: u16, height: usize) -> Vec<Row> {
+/// The visible rows.
+fn visible(view: &View<'_>, width: u16, height: usize) -> Vec<ChatRow> {
     let last_page = tail(view, width, height);
     let Some(anchor) = view.ui.chat_top else {
         return last_page;
@@ -114,13 +113,13 @@ fn visible(view: &View<'_>, width: u16, height: usize) -> Vec<Row> {
             break;
         }
     }
-    // An anchor near the end would leave the pane half empty.
+    // an anchor near the end would leave the pane half empty
     if rows.len() < height { last_page } else { rows }
 }
 
 /// The last `height` rows.
-fn tail(view: &View<'_>, width: u16, height: usize) -> Vec<Row> {
-    let mut pages: Vec<Vec<Row>> = Vec::new();
+fn tail(view: &View<'_>, width: u16, height: usize) -> Vec<ChatRow> {
+    let mut pages: Vec<Vec<ChatRow>> = Vec::new();
     let mut have = 0;
     for call in turns(view.state).rev() {
         let rows = turn(view, call, width);
@@ -130,12 +129,12 @@ fn tail(view: &View<'_>, width: u16, height: usize) -> Vec<Row> {
             break;
         }
     }
-    let rows: Vec<Row> = pages.into_iter().rev().flatten().collect();
+    let rows: Vec<ChatRow> = pages.into_iter().rev().flatten().collect();
     let skip = rows.len().saturating_sub(height);
     rows.into_iter().skip(skip).collect()
 }
 
-/// The anchor after moving by `by` rows, up if negative; nothing where it follows the end.
+/// The anchor after moving by `by` rows, up if negative; `None` if it follows the end.
 pub fn moved(view: &View<'_>, width: u16, height: usize, by: i64) -> Option<ChatAnchor> {
     let heights: Vec<(CallId, usize)> = turns(view.state)
         .map(|call| (call.id, turn(view, call, width).len()))
@@ -172,40 +171,30 @@ pub fn moved(view: &View<'_>, width: u16, height: usize, by: i64) -> Option<Chat
     None
 }
 
-/// The rows of one turn: question, answer, what became of it, a blank row.
-fn turn(view: &View<'_>, call: &Call, width: u16) -> Vec<Row> {
+/// The rows of one turn: prompt, answer, status, a blank row.
+fn turn(view: &View<'_>, call: &Call, width: u16) -> Vec<ChatRow> {
     let columns = usize::from(width.saturating_sub(INDENT)).max(1);
     let glyphs = view.theme.glyphs;
     let mut rows = Vec::new();
-    let mut say = |lead: &str, text: &str, role: Role| {
-        for (index, range) in wrap::rows(text, columns).into_iter().enumerate() {
-            let lead = if index == 0 { lead } else { "" };
-            rows.push(Row::new(
-                lead,
-                text.get(range).unwrap_or_default().trim_end(),
-                role,
-            ));
-        }
-    };
-    say("you", &call.prompt, Role::Text);
+    push_wrapped(&mut rows, "you", &call.prompt, Role::Text, columns);
     let mut answer = view.state.calls.answer(call).to_owned();
     if call.doing == Doing::Streaming {
         answer.push_str(glyphs.caret);
     }
     if !answer.is_empty() {
-        say("llm", &answer, Role::Text);
+        push_wrapped(&mut rows, "llm", &answer, Role::Text, columns);
     }
     let (role, status) = status(view, call);
-    let first = if answer.is_empty() { "llm" } else { "" };
-    say(first, &status, role);
-    rows.push(Row::new("", "", Role::Text));
+    let speaker = if answer.is_empty() { "llm" } else { "" };
+    push_wrapped(&mut rows, speaker, &status, role, columns);
+    push_wrapped(&mut rows, "", "", Role::Text, columns);
     rows
 }
 
-/// The line under an answer, and what it means.
+/// The line under an answer, and its role.
 fn status(view: &View<'_>, call: &Call) -> (Role, String) {
     let glyphs = view.theme.glyphs;
-    let (role, mark, mut facts) = match call.fate {
+    let (role, glyph, mut facts) = match call.fate {
         None => running(view, call),
         Some(Fate::Hit) if call.served_by_meaning().is_some() => semantic_answer::status(view, call),
         Some(fate) => ended(view.state, call, fate, glyphs),
@@ -215,44 +204,44 @@ fn status(view: &View<'_>, call: &Call) -> (Role, String) {
     }
     facts.retain(|fact| !fact.is_empty());
     let facts = facts.join(&format!(" {} ", glyphs.dot));
-    (role, format!("{mark} {facts}"))
+    (role, format!("{glyph} {facts}"))
 }
 
-/// What a running call does.
+/// The status of a running call.
 fn running(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
     let glyphs = view.theme.glyphs;
-    let left = |until| units::precise(view.now.until(until));
+    let left = |until| units::countdown(view.now.until(until));
     match call.doing {
-        Doing::Starting | Doing::Ended => (Role::Wait, glyphs.queued, vec!["on its way".into()]),
+        Doing::Starting | Doing::Ended => (Role::Wait, glyphs.queued, vec!["starting".into()]),
         Doing::Queued { constraint, ready_at } => {
-            let what = format!("waits for {}", constraint.sentence());
+            let what = format!("waiting for {}", constraint.sentence());
             let when = ready_at.map_or_else(String::new, left);
             (Role::Wait, glyphs.queued, vec![what, when])
         }
         Doing::Waiting => (
             Role::Wait,
             glyphs.queued,
-            vec![try_number(call), "sent, waits for the first token".into()],
+            vec![attempt_number(call), "sent, waiting for the first token".into()],
         ),
         Doing::Streaming => {
-            let mut facts = vec![try_number(call)];
+            let mut facts = vec![attempt_number(call)];
             facts.extend(speed(view.state, call));
             (Role::Ok, glyphs.streaming, facts)
         }
         Doing::BackingOff { until } => {
             let why = call.failure.as_ref().map(Failure::brief).unwrap_or_default();
-            let next = format!("try {} in {}", call.attempts + 1, left(until));
+            let next = format!("attempt {} in {}", call.attempts + 1, left(until));
             (Role::Wait, glyphs.retry, vec![why, next])
         }
         Doing::Following { owner } => (
             Role::Hit,
             glyphs.shared,
-            vec![format!("shares the answer of {owner}, which asks the same")],
+            vec![format!("shares the flight of {owner}, an identical request")],
         ),
     }
 }
 
-/// What became of a call.
+/// The status of a finished call.
 fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'static str, Vec<String>) {
     let took = call
         .ended_at
@@ -264,7 +253,7 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
     };
     match fate {
         Fate::Answered => {
-            let mut facts = vec![tries(call), took];
+            let mut facts = vec![attempts(call), took];
             facts.extend(speed(state, call));
             if let Some(usage) = call.usage {
                 facts.push(format!("{} tok", usage.total()));
@@ -272,7 +261,7 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
             (Role::Ok, glyphs.ok, facts)
         }
         Fate::Hit => {
-            let mut facts = vec!["exact hit".to_owned()];
+            let mut facts = vec!["cached".to_owned()];
             if let Some(CacheVerdict::Hit {
                 saved,
                 saved_ns,
@@ -292,23 +281,23 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
         Fate::Shared => (
             Role::Hit,
             glyphs.shared,
-            vec!["shared another call's answer".into(), took],
+            vec!["shared the answer of another call".into(), took],
         ),
         Fate::RateLimited => (
             Role::Refused,
             glyphs.refused,
-            vec!["the limiter turned it away".into(), why()],
+            vec!["limited, not sent".into(), why()],
         ),
         Fate::CircuitOpen => (
             Role::Refused,
             glyphs.refused,
-            vec!["the breaker is open: not sent".into(), why()],
+            vec!["refused: the breaker is open".into(), why()],
         ),
         Fate::Failed => (
             Role::Bad,
             glyphs.failed,
             vec![
-                format!("failed after {}", tries(call)),
+                format!("failed after {}", attempts(call)),
                 why(),
                 stopped(call),
                 took,
@@ -317,30 +306,28 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
         Fate::Interrupted => (
             Role::Bad,
             glyphs.cut,
-            vec!["interrupted: the answer above is not complete".into(), why()],
+            vec!["cut off: the answer is incomplete".into(), why()],
         ),
         Fate::Cancelled => (Role::Muted, glyphs.stopped, vec!["stopped".into(), took]),
     }
 }
 
-/// Why no other try followed, in words.
+/// The reason that ended the retries, unless the attempts were used up.
 fn stopped(call: &Call) -> String {
     let stopped = call.stopped.filter(|reason| *reason != StopReason::Attempts);
     stopped.map_or_else(String::new, |reason| reason.sentence().to_owned())
 }
 
-fn try_number(call: &Call) -> String {
-    format!("try {}", call.attempts.max(1))
+fn attempt_number(call: &Call) -> String {
+    format!("attempt {}", call.attempts.max(1))
 }
 
-fn tries(call: &Call) -> String {
-    match call.attempts {
-        1 => "1 try".to_owned(),
-        many => format!("{many} tries"),
-    }
+/// `1 attempt`, `3 attempts`.
+pub(super) fn attempts(call: &Call) -> String {
+    units::count(call.attempts.into(), "attempt")
 }
 
-/// Time to the first token and tokens a second, as far as known.
+/// Time to the first token and tokens per second, as far as known.
 fn speed(state: &State, call: &Call) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some(ttft) = call.ttft {
@@ -358,7 +345,7 @@ fn speed(state: &State, call: &Call) -> Vec<String> {
     facts
 }
 
-/// The last answer of the conversation, for copying.
+/// The last answer of the conversation.
 pub fn last_answer(state: &State) -> Option<&str> {
     turns(state)
         .rev()

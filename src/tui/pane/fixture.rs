@@ -1,4 +1,4 @@
-//! States written by hand, and buffers read as text: for the tests of the panes.
+//! Hand-written states for the tests of the panes, and buffers as text.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,16 +24,16 @@ use crate::tui::view::View;
 
 use SpanKind::{BackOff, Following, Queued, Streaming, Waiting};
 
-/// All that a view refers to.
+/// The owner of everything a view refers to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scene {
+pub(super) struct Fixture {
     pub(super) state: State,
     pub(super) ui: Ui,
     pub(super) theme: Theme,
     pub(super) now: Timestamp,
 }
 
-impl Scene {
+impl Fixture {
     pub(super) fn view(&self) -> View<'_> {
         View {
             state: &self.state,
@@ -54,20 +54,20 @@ pub(super) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A pane drawn alone: its rows without blanks at their ends.
+/// The rows of a pane drawn alone, without trailing blanks.
 pub(super) fn rows(
-    scene: &Scene,
+    fixture: &Fixture,
     width: u16,
     height: u16,
     render: impl Fn(&View<'_>, Rect, &mut Buffer),
 ) -> Vec<String> {
     let area = Rect::new(0, 0, width, height);
     let mut buf = Buffer::empty(area);
-    render(&scene.view(), area, &mut buf);
+    render(&fixture.view(), area, &mut buf);
     text(&buf)
 }
 
-/// The rows of a buffer without blanks at their ends.
+/// The rows of a buffer without trailing blanks.
 pub(super) fn text(buf: &Buffer) -> Vec<String> {
     (buf.area.top()..buf.area.bottom())
         .map(|y| {
@@ -78,8 +78,8 @@ pub(super) fn text(buf: &Buffer) -> Vec<String> {
         .collect()
 }
 
-/// A lane from steps that follow each other: kind, length in seconds, reason.
-pub(super) fn lane(start: f64, steps: &[(SpanKind, f64, &str)]) -> Vec<Span> {
+/// Consecutive spans: kind, length in seconds, reason.
+pub(super) fn spans(start: f64, steps: &[(SpanKind, f64, &str)]) -> Vec<Span> {
     let mut from = start;
     steps
         .iter()
@@ -96,16 +96,16 @@ pub(super) fn lane(start: f64, steps: &[(SpanKind, f64, &str)]) -> Vec<Span> {
         .collect()
 }
 
-/// The same with the last step still going on.
-pub(super) fn open_lane(start: f64, steps: &[(SpanKind, f64, &str)]) -> Vec<Span> {
-    let mut spans = lane(start, steps);
+/// The same with an open last span.
+pub(super) fn open_spans(start: f64, steps: &[(SpanKind, f64, &str)]) -> Vec<Span> {
+    let mut spans = spans(start, steps);
     if let Some(last) = spans.last_mut() {
         last.to = None;
     }
     spans
 }
 
-/// A call of burst 1 that ended so, without a lane.
+/// A finished call of burst 1 without spans.
 pub(super) fn call(id: u64, started: f64, ended: f64, fate: Fate) -> Call {
     Call {
         id: CallId(id),
@@ -135,7 +135,7 @@ pub(super) fn call(id: u64, started: f64, ended: f64, fate: Fate) -> Call {
     }
 }
 
-/// A call that still runs.
+/// A running call.
 pub(super) fn running(id: u64, started: f64, doing: Doing) -> Call {
     Call {
         fate: None,
@@ -145,12 +145,12 @@ pub(super) fn running(id: u64, started: f64, doing: Doing) -> Call {
     }
 }
 
-/// Calls that ended badly, or not by themselves.
-fn unlucky() -> Vec<Call> {
+/// Calls that failed or were rejected or stopped.
+fn failed_calls() -> Vec<Call> {
     let failure = |class, phase, text: &str| Some(Failure::new(class, phase, text));
     vec![
         Call {
-            spans: lane(20.0, &[(Waiting, 0.2, ""), (Streaming, 0.3, "CUT")]),
+            spans: spans(20.0, &[(Waiting, 0.2, ""), (Streaming, 0.3, "CUT")]),
             attempts: 1,
             failure: failure(
                 FailureClass::Interrupted,
@@ -169,12 +169,12 @@ fn unlucky() -> Vec<Call> {
             ..call(25, 21.0, 21.0, Fate::RateLimited)
         },
         Call {
-            spans: lane(22.0, &[(Waiting, 0.4, "")]),
+            spans: spans(22.0, &[(Waiting, 0.4, "")]),
             attempts: 1,
             ..call(26, 22.0, 22.4, Fate::Cancelled)
         },
         Call {
-            spans: lane(
+            spans: spans(
                 34.0,
                 &[
                     (Waiting, 0.2, "500"),
@@ -200,17 +200,17 @@ fn unlucky() -> Vec<Call> {
     ]
 }
 
-/// Calls that got an answer.
-fn lucky() -> Vec<Call> {
+/// Calls with an answer.
+fn answered_calls() -> Vec<Call> {
     vec![
         Call {
             flight: Some(FlightId(4)),
-            spans: lane(23.0, &[(Following, 0.6, "")]),
+            spans: spans(23.0, &[(Following, 0.6, "")]),
             ..call(27, 23.0, 23.6, Fate::Shared)
         },
         Call {
-            // tries shorter than a column
-            spans: lane(
+            // attempts shorter than a column
+            spans: spans(
                 30.0,
                 &[
                     (Waiting, 0.02, "429"),
@@ -225,7 +225,7 @@ fn lucky() -> Vec<Call> {
             ..call(29, 30.0, 31.6, Fate::Answered)
         },
         Call {
-            spans: lane(
+            spans: spans(
                 38.5,
                 &[
                     (Waiting, 0.2, "429"),
@@ -254,11 +254,11 @@ fn lucky() -> Vec<Call> {
     ]
 }
 
-/// Calls that run.
-fn unfinished() -> Vec<Call> {
+/// Running calls.
+fn running_calls() -> Vec<Call> {
     vec![
         Call {
-            spans: open_lane(
+            spans: open_spans(
                 40.2,
                 &[
                     (Queued, 0.4, ""),
@@ -273,12 +273,12 @@ fn unfinished() -> Vec<Call> {
             ..running(33, 40.2, Doing::BackingOff { until: at(42.9) })
         },
         Call {
-            spans: open_lane(41.2, &[(Waiting, 0.3, ""), (Streaming, 0.0, "")]),
+            spans: open_spans(41.2, &[(Waiting, 0.3, ""), (Streaming, 0.0, "")]),
             attempts: 1,
             ..running(34, 41.2, Doing::Streaming)
         },
         Call {
-            spans: open_lane(41.5, &[(Queued, 0.0, "")]),
+            spans: open_spans(41.5, &[(Queued, 0.0, "")]),
             ..running(
                 35,
                 41.5,
@@ -289,12 +289,12 @@ fn unfinished() -> Vec<Call> {
             )
         },
         Call {
-            spans: open_lane(41.9, &[(Waiting, 0.0, "")]),
+            spans: open_spans(41.9, &[(Waiting, 0.0, "")]),
             attempts: 1,
             ..running(37, 41.9, Doing::Waiting)
         },
         Call {
-            spans: open_lane(41.95, &[(Following, 0.0, "")]),
+            spans: open_spans(41.95, &[(Following, 0.0, "")]),
             flight: Some(FlightId(5)),
             ..running(38, 41.95, Doing::Following { owner: CallId(37) })
         },
@@ -303,13 +303,13 @@ fn unfinished() -> Vec<Call> {
 }
 
 /// A burst of 50 with failures, after 42.1 seconds: the breaker has just opened.
-pub(super) fn burst() -> Scene {
-    let mut scene = Scene {
+pub(super) fn burst() -> Fixture {
+    let mut fixture = Fixture {
         now: at(42.1),
-        ..Scene::default()
+        ..Fixture::default()
     };
-    let state = &mut scene.state;
-    let calls = [unlucky(), lucky(), unfinished()].concat();
+    let state = &mut fixture.state;
+    let calls = [failed_calls(), answered_calls(), running_calls()].concat();
     state.calls.recent = calls.into_iter().map(|call| (call.id, call)).collect();
     let flight = |owner| Flight {
         owner: CallId(owner),
@@ -341,10 +341,10 @@ pub(super) fn burst() -> Scene {
     });
     session(state);
     guards(state);
-    scene
+    fixture
 }
 
-/// Where calls go, and what is broken.
+/// Upstream, faults and retries.
 fn session(state: &mut State) {
     state.session.seed = 7;
     state.session.upstream = Some(UpstreamInfo {
@@ -376,7 +376,7 @@ fn session(state: &mut State) {
     };
 }
 
-/// The breaker open, the buckets low, the cache of some use.
+/// An open breaker, low buckets and a useful cache.
 fn guards(state: &mut State) {
     use Sample::{Failed, Late, Neutral, Ok};
     state.breaker = BreakerView {
@@ -445,7 +445,7 @@ fn guards(state: &mut State) {
         .collect();
 }
 
-/// A cache of some use.
+/// A cache with hits.
 fn cache(cache: &mut CacheView) {
     cache.hits = 7;
     cache.misses = BTreeMap::from([(MissReason::NeverSeen, 30), (MissReason::Expired, 3)]);
@@ -468,11 +468,10 @@ fn cache(cache: &mut CacheView) {
         .collect();
 }
 
-/// Everything at its worst: a forced breaker, a pause, debt, a hostile upstream and calls that ran for
-/// ever.
-pub(super) fn worst() -> Scene {
-    let mut scene = burst();
-    let state = &mut scene.state;
+/// Extreme values everywhere: a forced breaker, a pause, debt, hostile text and calls of maximal duration.
+pub(super) fn worst() -> Fixture {
+    let mut fixture = burst();
+    let state = &mut fixture.state;
     let wide = "\u{6f22}\u{5b57}\u{1b}[31m e\u{301}\u{1f469}\u{200d}\u{1f4bb} ".repeat(20);
     state.session.upstream = Some(UpstreamInfo {
         host: wide.as_str().into(),
@@ -502,7 +501,7 @@ pub(super) fn worst() -> Scene {
         })
         .collect();
     state.retry.causes.insert(wide.clone(), u64::MAX);
-    retries_at_their_worst(&mut state.retry);
+    extreme_retries(&mut state.retry);
     state.calls.burst = None;
     state.cache.near = near_misses(25);
     for field in &mut state.cache.near.fields {
@@ -520,11 +519,11 @@ pub(super) fn worst() -> Scene {
             span.label.clone_from(&wide);
         }
     }
-    scene
+    fixture
 }
 
-/// Numbers, waits and seconds that no session comes to, in a storm.
-fn retries_at_their_worst(retry: &mut RetryView) {
+/// A retry storm with maximal numbers and waits.
+fn extreme_retries(retry: &mut RetryView) {
     let second = |second| Second {
         second,
         first: u32::MAX / 8,
@@ -570,20 +569,20 @@ fn retries_at_their_worst(retry: &mut RetryView) {
     retry.waits = [wait(Duration::ZERO), wait(Duration::MAX)].into();
 }
 
-/// Half-open with its probe out.
-pub(super) fn probing() -> Scene {
-    let mut scene = burst();
-    let breaker = &mut scene.state.breaker;
+/// A half-open breaker with its probe out.
+pub(super) fn probing() -> Fixture {
+    let mut fixture = burst();
+    let breaker = &mut fixture.state.breaker;
     breaker.state = BreakerState::HalfOpen;
     breaker.until = None;
     breaker.probe_out = true;
     breaker.probes_ok = 1;
     breaker.window = WindowCounts::default();
     breaker.cells.clear();
-    scene
+    fixture
 }
 
-/// So many misses that differ from a stored request in a time alone, and one that differs in more.
+/// `count` misses that differ from a stored request only in a time, and one that differs in more.
 pub(super) fn near_misses(count: u64) -> Misses {
     let diff = |field: &str, how, here: &str, stored: &str| FieldDiff {
         field: field.into(),

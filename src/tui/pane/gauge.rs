@@ -1,6 +1,6 @@
-//! Small pictures of numbers: bars, sparklines and the cells of a window.
+//! Small charts of numbers: bars, sparklines and the cells of a window.
 //!
-//! Nothing is not zero: a place without a value stays blank, a value of zero is the lowest mark.
+//! A gap is not zero: a slot without a value is blank, a value of zero is the lowest mark.
 
 use ratatui::text::Span;
 
@@ -9,9 +9,9 @@ use crate::tui::theme::{Role, Theme};
 
 use super::row::{piece, plain};
 
-/// `[####------]`: `share` of 1 as filled cells, `cells` in all, brackets extra.
+/// `[####------]`: `cells` cells between brackets, filled up to `share` (0 to 1).
 ///
-/// Something is never drawn as nothing, nor less than all as all.
+/// Only 0 is drawn as empty, and only 1 as full.
 pub fn bar(theme: &Theme, role: Role, share: f64, cells: usize) -> Vec<Span<'static>> {
     let filled = filled_cells(share, cells);
     vec![
@@ -22,7 +22,7 @@ pub fn bar(theme: &Theme, role: Role, share: f64, cells: usize) -> Vec<Span<'sta
     ]
 }
 
-/// How many of `cells` a share fills: at least one for what is not zero.
+/// The number of `cells` that a share fills: at least one above 0, not all below 1.
 pub fn filled_cells(share: f64, cells: usize) -> usize {
     if !share.is_finite() || share <= 0.0 || cells == 0 {
         return 0;
@@ -34,7 +34,7 @@ pub fn filled_cells(share: f64, cells: usize) -> usize {
     filled.clamp(1, cells.saturating_sub(1).max(1))
 }
 
-/// One mark for each value, lowest to highest over 0 to `max`; blank where there is none.
+/// One mark per value on a scale from 0 to `max`; blank where there is no value.
 pub fn sparkline(theme: &Theme, values: impl IntoIterator<Item = Option<f64>>, max: f64) -> String {
     let marks = &theme.glyphs.spark;
     values
@@ -49,10 +49,10 @@ pub fn sparkline(theme: &Theme, values: impl IntoIterator<Item = Option<f64>>, m
         .collect()
 }
 
-/// Puts values of single seconds into `cells` places that cover at least the last `span` seconds. Values
-/// that share a place are joined by `merge`; places without a value stay empty.
+/// Sorts values of single seconds into `cells` slots that cover at least the last `span` seconds. `merge` combines
+/// values of one slot; slots without a value are empty.
 ///
-/// Places begin at multiples of their length, so that a value stays in its place while time goes on.
+/// A slot begins at a multiple of its length, so that a value keeps its slot as time passes.
 pub fn slots<T: Copy>(
     values: impl IntoIterator<Item = (u64, T)>,
     now_second: u64,
@@ -60,22 +60,19 @@ pub fn slots<T: Copy>(
     cells: usize,
     merge: impl Fn(T, T) -> T,
 ) -> Vec<Option<T>> {
-    let mut places = vec![None; cells];
+    let mut slots = vec![None; cells];
     let step = span.div_ceil(cells.max(1) as u64).max(1);
     for (second, value) in values {
         let back = (now_second / step).saturating_sub(second / step) as usize;
-        if let Some(place) = cells
-            .checked_sub(back + 1)
-            .and_then(|index| places.get_mut(index))
-        {
-            *place = Some(place.map_or(value, |old| merge(old, value)));
+        if let Some(slot) = cells.checked_sub(back + 1).and_then(|index| slots.get_mut(index)) {
+            *slot = Some(slot.map_or(value, |old| merge(old, value)));
         }
     }
-    places
+    slots
 }
 
-/// The outcomes of a breaker's window as cells, oldest first, the newest `room` of the `total` that
-/// count. Outcomes that say nothing about the upstream are left out, as they are in the counts.
+/// The outcomes of a breaker's window as cells, oldest first: the newest `room` of the `total` that count.
+/// Outcomes that say nothing about the upstream are left out, as in the counts.
 pub fn cells<'a>(
     theme: &Theme,
     samples: impl DoubleEndedIterator<Item = &'a Sample>,
@@ -101,17 +98,6 @@ fn sample_cell(theme: &Theme, sample: Sample) -> Option<Span<'static>> {
     }
 }
 
-/// A bar without frame for histograms: at least a sliver for what is not zero, nothing for zero.
-pub fn length(theme: &Theme, value: u64, max: u64, cells: usize) -> String {
-    let share = if max == 0 { 0.0 } else { value as f64 / max as f64 };
-    let filled = if value == 0 {
-        0
-    } else {
-        ((share * cells as f64).round() as usize).clamp(1, cells.max(1))
-    };
-    theme.glyphs.bar_full.repeat(filled)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +105,7 @@ mod tests {
     use ratatui::text::Line;
 
     #[test]
-    fn a_bar_never_lies_at_its_ends() {
+    fn only_zero_is_an_empty_bar_and_only_one_a_full_one() {
         let theme = Theme::new(Palette::Mono, true);
         let text = |share| Line::from(bar(&theme, Role::Gauge, share, 10)).to_string();
         assert_eq!(text(0.0), "[----------]");
@@ -132,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_not_zero() {
+    fn a_gap_is_not_zero() {
         let theme = Theme::default();
         assert_eq!(
             sparkline(&theme, [Some(0.0), None, Some(1.0), Some(0.5)], 1.0),
@@ -142,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_find_their_places() {
+    fn seconds_are_sorted_into_slots() {
         let lows = slots([(0, 5), (58, 3), (60, 2), (61, 9)], 61, 60, 30, u32::min);
         assert_eq!(lows.len(), 30);
         assert_eq!(lows.get(28..), Some(&[Some(3), Some(2)][..]));

@@ -1,7 +1,6 @@
-//! Breaker, buckets, cache and latency in one pane, where there is no room for one each.
+//! The Guards pane: breaker, limiter, cache and latency, where there is no room for a pane each.
 //!
-//! Six rows say why a call is held; each further row adds what the next question would be. Where there
-//! are fewer, the rows that can hold a call stay longest.
+//! Rows have ranks. With fewer rows than fit, the guards that can hold a call stay longest.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,9 +10,9 @@ use crate::tui::theme::Role;
 use crate::tui::view::View;
 
 use super::latency::Quantiles;
-use super::{breaker, buckets, cache, latency, row, semantic, users};
+use super::{breaker, cache, latency, limiter, row, semantic, users};
 
-/// From this size on the pane is drawn with words and longer bars.
+/// Smallest size with words and longer bars.
 const ROOMY: (u16, u16) = (50, 10);
 
 /// Draws the guards.
@@ -29,12 +28,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     row::draw_all(&pick(rows, usize::from(area.height)), area, buf);
 }
 
-/// Waiters, for the border of a pane with `width` columns of content; nothing if nobody waits.
-pub fn title(view: &View<'_>, width: u16) -> String {
-    buckets::title(view, width)
-}
-
-/// The rows that fit, in their places: those with the lowest numbers.
+/// The rows with the lowest ranks that fit `height`, in their order.
 fn pick(rows: Vec<(u8, Line<'static>)>, height: usize) -> Vec<Line<'static>> {
     let mut ranks: Vec<u8> = rows.iter().map(|(rank, _)| *rank).collect();
     ranks.sort_unstable();
@@ -47,24 +41,24 @@ fn pick(rows: Vec<(u8, Line<'static>)>, height: usize) -> Vec<Line<'static>> {
         .collect()
 }
 
-/// For 80 columns: each row with its rank.
+/// The rows for 80 columns, each with its rank.
 fn compact_rows(view: &View<'_>, width: usize) -> Vec<(u8, Line<'static>)> {
     let saved = cache::saved_tokens(view);
     vec![
         (0, breaker::heading(view, "breaker ", width)),
         (4, breaker::window(view, "  ", width)),
         (3, breaker::countdown(view, "  ", width)),
-        (1, buckets::tokens(view, "tokens ", width)),
-        (2, buckets::requests(view, "reqs   ", width)),
-        (7, buckets::slots(view, "slots  ", width)),
-        (6, buckets::queue(view, "  ", width)),
+        (1, limiter::tokens(view, "tokens ", width)),
+        (2, limiter::requests(view, "reqs   ", width)),
+        (7, limiter::slots(view, "slots  ", width)),
+        (6, limiter::queue(view, "  ", width)),
         (5, cache_line(view, "cache ", &saved, width)),
         (8, latency_line(view, "latency ", width)),
-        (9, users::queue_line(view, "order  ", width)),
+        (9, users::queue_line(view, "queue  ", width)),
     ]
 }
 
-/// For 120 columns: each row with its rank.
+/// The rows for 120 columns, each with its rank.
 fn roomy_rows(view: &View<'_>, width: usize) -> Vec<(u8, Line<'static>)> {
     let saved = cache::saved_tokens(view);
     vec![
@@ -72,11 +66,11 @@ fn roomy_rows(view: &View<'_>, width: usize) -> Vec<(u8, Line<'static>)> {
         (1, breaker::window(view, "  window ", width)),
         (2, breaker::countdown(view, "  probe  ", width)),
         (9, breaker::then(view, "  then   ", width)),
-        (3, buckets::tokens(view, "Tokens   ", width)),
-        (4, buckets::requests(view, "Requests ", width)),
-        (11, buckets::slots(view, "Parallel ", width)),
-        (5, buckets::queue(view, "  ", width)),
-        (12, users::queue_line(view, "  order  ", width)),
+        (3, limiter::tokens(view, "Tokens   ", width)),
+        (4, limiter::requests(view, "Requests ", width)),
+        (11, limiter::slots(view, "Slots    ", width)),
+        (5, limiter::queue(view, "  ", width)),
+        (12, users::queue_line(view, "  queue  ", width)),
         (6, cache_line(view, "Cache    ", "", width)),
         (10, cache::history(view, "  ", 20, &[saved], width)),
         (7, latency_line(view, "Latency  ", width)),
@@ -84,15 +78,12 @@ fn roomy_rows(view: &View<'_>, width: usize) -> Vec<(u8, Line<'static>)> {
     ]
 }
 
-/// `label`, the hit rate, and more where there is room: `saved` first where that is said nowhere else.
+/// `label`, the hit rate, and counts as far as they fit; `saved` first unless another row shows it.
 fn cache_line(view: &View<'_>, label: &str, saved: &str, width: usize) -> Line<'static> {
     let cache = &view.state.cache;
-    let mut pieces = vec![Line::from(vec![
-        row::plain(label.to_owned()),
-        cache::hit_rate(view),
-    ])];
+    let mut pieces = vec![Line::from(vec![row::plain(label), cache::hit_rate(view)])];
     if !cache.on {
-        pieces.push(Line::from("  every call asks"));
+        pieces.push(Line::from("  every call is sent"));
         return row::join(view.theme, pieces, width);
     }
     if let Some(count) = semantic::count(view) {
@@ -115,42 +106,41 @@ fn cache_line(view: &View<'_>, label: &str, saved: &str, width: usize) -> Line<'
 
 /// `label`, percentiles of calls, and the median time to the first token.
 fn latency_line(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
-    let call = Quantiles::of(&view.state.latency.call);
-    let ttft = Quantiles::of(&view.state.latency.ttft);
+    let call = Quantiles::new(&view.state.latency.call);
+    let ttft = Quantiles::new(&view.state.latency.ttft);
     let mut pieces = vec![Line::from(label.to_owned())];
     if call.p50.is_none() {
-        pieces.push(Line::from(row::piece(view.theme, Role::Muted, "no answer yet")));
+        pieces.push(row::muted(view.theme, "no answer yet"));
         return row::join(view.theme, pieces, width);
     }
     pieces.extend(call.pieces());
     if let Some(p50) = ttft.p50 {
-        let text = format!("   ttft {}", super::units::precise(p50));
-        pieces.push(Line::from(row::piece(view.theme, Role::Text, text)));
+        pieces.push(Line::from(format!("   ttft {}", super::units::precise(p50))));
     }
     row::join(view.theme, pieces, width)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{self, Scene, at};
+    use super::super::fixture::{self, Fixture, at};
     use crate::event::{BreakerMode, BreakerState, WindowCounts};
 
-    fn compact(scene: &Scene) -> Vec<String> {
-        fixture::rows(scene, 35, 6, super::render)
+    fn compact(fixture: &Fixture) -> Vec<String> {
+        fixture::rows(fixture, 35, 6, super::render)
     }
 
-    fn roomy(scene: &Scene) -> Vec<String> {
-        fixture::rows(scene, 53, 12, super::render)
+    fn roomy(fixture: &Fixture) -> Vec<String> {
+        fixture::rows(fixture, 53, 12, super::render)
     }
 
     #[test]
-    fn open_with_its_countdown_in_six_rows() {
+    fn six_rows_of_an_open_breaker() {
         assert_eq!(
             compact(&fixture::burst()),
             [
-                "breaker ⊘ OPEN  calls are refused",
-                "  ✓✓✗✓✗✗✓✓✗✗✓✗✓✗✗✓✗✓✗✗ 11/20 >= 50%",
-                "  [████████░░] 4.2s to 1 probe",
+                "breaker ⊘ OPEN   calls are refused",
+                "  ✓✓✗✓✗✗✓✓✗✗✓✗✓✗✗✓✗✓✗✗ 11/20 failed",
+                "  [████████░░] probe in 4.2s",
                 "tokens [████░░░░░░] 2.3k/6k +100/s",
                 "reqs   [███████░░░]   42/60 +1/s",
                 "cache ◇ 18% 7/40  saved 2.9k tok",
@@ -159,22 +149,22 @@ mod tests {
     }
 
     #[test]
-    fn open_with_room_for_words() {
+    fn twelve_rows_of_an_open_breaker() {
         assert_eq!(
             roomy(&fixture::burst()),
             [
-                "Breaker  ⊘ OPEN   calls are refused, none sent",
-                "  window ✓✓✗✓✗✗✓✓✗✗✓✗✓✗✗✓✗✓✗✗ 11/20 55%  trip 50%",
+                "Breaker  ⊘ OPEN   calls are refused",
+                "  window ✓✓✗✓✗✗✓✓✗✗✓✗✓✗✗✓✗✓✗✗ 11/20 55%  opens at 50%",
                 "  probe  [█████████████████░░░] 4.2s of 5.0s left",
-                "  then   HALF-OPEN 1 probe -> 2 ok CLOSED / fail OPEN",
+                "  then   HALF-OPEN; 2 ok -> CLOSED, 1 failed -> OPEN",
                 "Tokens   [████████░░░░░░░░░░░░]  38%  2.3k/6k +100/s",
                 "Requests [██████████████░░░░░░]  70%    42/60 +1/s",
-                "Parallel [████░░░░░░░░░░░░░░░░]  19%     3/16 in use",
-                "  next admit 0.4s (#35)     waiting 1   shed 0",
+                "Slots    [████░░░░░░░░░░░░░░░░]  19%     3/16 in use",
+                "  next in 0.4s (#35)        waiting 1   limited 0",
                 "Cache    ◇ 18% 7/40  missed 33",
                 "             ▁▅▃▅▄▄▃▃   last 60s   saved 2.9k tok",
                 "Latency  no answer yet",
-                "  ▂ ▃▃▃▃▄ ▄▄▅▅▅ ▆▇▇██   per call, gap = refused",
+                "  ▂ ▃▃▃▃▄ ▄▄▅▅▅ ▆▇▇██   per call, gap: not sent",
             ]
         );
     }
@@ -182,11 +172,11 @@ mod tests {
     #[test]
     fn rows_that_can_hold_a_call_stay_longest() {
         let rows = |height| fixture::rows(&fixture::burst(), 35, height, super::render);
-        assert_eq!(rows(1), ["breaker ⊘ OPEN  calls are refused"]);
+        assert_eq!(rows(1), ["breaker ⊘ OPEN   calls are refused"]);
         assert_eq!(
             rows(3),
             [
-                "breaker ⊘ OPEN  calls are refused",
+                "breaker ⊘ OPEN   calls are refused",
                 "tokens [████░░░░░░] 2.3k/6k +100/s",
                 "reqs   [███████░░░]   42/60 +1/s",
             ]
@@ -198,24 +188,24 @@ mod tests {
     }
 
     #[test]
-    fn closed_says_what_would_trip_it_and_no_share_of_few() {
-        let mut scene = fixture::burst();
-        scene.state.breaker.state = BreakerState::Closed;
-        scene.state.breaker.window = WindowCounts {
+    fn a_closed_breaker_shows_its_threshold_and_no_percentage_of_few() {
+        let mut fixture = fixture::burst();
+        fixture.state.breaker.state = BreakerState::Closed;
+        fixture.state.breaker.window = WindowCounts {
             total: 4,
             failed: 3,
             slow: 0,
             consecutive: 0,
         };
-        scene.state.cache.misses.clear();
-        let rows = compact(&scene);
+        fixture.state.cache.misses.clear();
+        let rows = compact(&fixture);
         assert_eq!(
             rows.get(..3),
             Some(
                 &[
                     "breaker ✓ CLOSED   calls pass".to_owned(),
-                    "  ✗✓✗✗                  3/4  min 10".to_owned(),
-                    "  trips at 50% of 10+ or 5 in a row".to_owned(),
+                    "  ✗✓✗✗                  3/4  failed".to_owned(),
+                    "  opens at 50% of 10+ or 5 in a row".to_owned(),
                 ][..]
             )
         );
@@ -226,59 +216,62 @@ mod tests {
     }
 
     #[test]
-    fn half_open_says_where_the_probe_is() {
-        let mut scene = fixture::probing();
-        let three = |scene: &Scene| compact(scene).into_iter().take(3).collect::<Vec<_>>();
+    fn a_half_open_breaker_shows_its_probe() {
+        let mut fixture = fixture::probing();
+        let three = |fixture: &Fixture| compact(fixture).into_iter().take(3).collect::<Vec<_>>();
         assert_eq!(
-            three(&scene),
+            three(&fixture),
             [
                 "↻ HALF-OPEN one probe at a time",
-                "  no outcome yet        0/0  min 10",
-                "  probe is out, 1/2 ok, others wait",
+                "  no outcome yet        0/0  failed",
+                "  one probe is out, 1 of 2 answered",
             ]
         );
-        scene.state.breaker.probe_out = false;
-        assert_eq!(three(&scene)[2], "  waits for a call to probe, 1/2 ok");
+        fixture.state.breaker.probe_out = false;
+        assert_eq!(three(&fixture)[2], "  next call probes, 1 of 2 answered");
     }
 
     #[test]
-    fn a_forced_breaker_says_who_did_it_and_how_to_let_go() {
-        let mut scene = fixture::burst();
-        scene.state.breaker.mode = BreakerMode::ForcedOpen;
-        assert_eq!(compact(&scene)[0], "⊘ FORCED OPEN by you, o lets go");
-        assert_eq!(roomy(&scene)[0], "Breaker  ⊘ FORCED OPEN   by you, o lets go");
-        assert_eq!(compact(&scene)[2], "  no probe until you let go");
-        scene.state.breaker.mode = BreakerMode::ForcedClosed;
-        assert_eq!(compact(&scene)[0], "! FORCED CLOSED by you, o lets go");
+    fn a_forced_breaker_shows_how_to_release_it() {
+        let mut fixture = fixture::burst();
+        fixture.state.breaker.mode = BreakerMode::ForcedOpen;
+        assert_eq!(compact(&fixture)[0], "⊘ FORCED OPEN by you; [o] releases");
+        assert_eq!(
+            roomy(&fixture)[0],
+            "Breaker  ⊘ FORCED OPEN   by you; [o] releases"
+        );
+        assert_eq!(compact(&fixture)[2], "  no probe until released");
+        fixture.state.breaker.mode = BreakerMode::ForcedClosed;
+        assert_eq!(compact(&fixture)[0], "! FORCED CLOSED [o] releases");
     }
 
     #[test]
-    fn debt_and_pause_are_told_as_what_they_are() {
-        let mut scene = fixture::burst();
-        let limit = &mut scene.state.limit;
+    fn debt_and_pause_replace_the_refill() {
+        let mut fixture = fixture::burst();
+        let limit = &mut fixture.state.limit;
         limit.tokens = limit.tokens.map(|bucket| bucket.debited(2_420));
         limit.paused_until = Some(at(45.3));
-        let rows = compact(&scene);
+        let rows = compact(&fixture);
         assert_eq!(rows[3], "tokens [░░░░░░]    0/6k debt 120");
         assert_eq!(rows[4], "reqs   [████░░]   42/60 paused 3.2s");
         assert_eq!(
-            roomy(&scene)[7],
-            "  server's pause, 3.2s left  waiting 1   shed 0"
+            roomy(&fixture)[7],
+            "  paused, 3.2s left         waiting 1   limited 0"
         );
         // the pause is over: the refill counts again
-        scene.now = at(45.3);
-        assert_eq!(compact(&scene)[4], "reqs   [████████░░]   45/60 +1/s");
+        fixture.now = at(45.3);
+        assert_eq!(compact(&fixture)[4], "reqs   [████████░░]   45/60 +1/s");
     }
 
     #[test]
-    fn what_is_switched_off_says_so() {
-        let mut scene = fixture::burst();
-        scene.state.cache.on = false;
-        scene.state.session.policy.limit.enabled = false;
-        scene.state.session.policy.breaker.enabled = false;
-        let rows = compact(&scene);
-        assert_eq!(rows[0], "breaker · OFF  calls pass");
-        assert_eq!(rows[3], "tokens off, nothing is counted");
-        assert_eq!(rows[5], "cache ◇ off  every call asks");
+    fn guards_that_are_off_are_shown_as_off() {
+        let mut fixture = fixture::burst();
+        fixture.state.cache.on = false;
+        fixture.state.session.policy.limit.enabled = false;
+        fixture.state.session.policy.breaker.enabled = false;
+        let rows = compact(&fixture);
+        assert_eq!(rows[0], "breaker · OFF   never refuses");
+        assert_eq!(rows[3], "tokens OFF, not counted");
+        assert_eq!(rows[5], "cache ◇ OFF  every call is sent");
     }
 }

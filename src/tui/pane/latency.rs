@@ -1,4 +1,4 @@
-//! How long things take: percentiles of calls, tries and first tokens, and the last calls one by one.
+//! The Latency pane: percentiles of calls, attempts and first tokens, and the last calls one by one.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let latency = &view.state.latency;
     let mut lines = vec![
         head(view, width),
-        table_row(view, "call", &Quantiles::of(&latency.call), width),
-        table_row(view, "try", &Quantiles::of(&latency.attempt), width),
-        table_row(view, "ttft", &Quantiles::of(&latency.ttft), width),
+        table_row(view, "call", &Quantiles::new(&latency.call), width),
+        table_row(view, "attempt", &Quantiles::new(&latency.attempt), width),
+        table_row(view, "ttft", &Quantiles::new(&latency.ttft), width),
     ];
     if area.height > 5 {
         lines.push(Line::default());
@@ -31,24 +31,21 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     row::draw_all(&lines, area, buf);
 }
 
-/// The numbers of a distribution that are shown.
+/// Label, percentiles and count of the table, in columns.
+const COLUMNS: [usize; 6] = [8, 6, 8, 8, 8, 8];
+
+/// The percentiles that are shown; `None` without a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Quantiles {
-    /// Half of them took no longer.
     pub p50: Option<Duration>,
-    /// 95 % of them took no longer.
     pub p95: Option<Duration>,
-    /// 99 % of them took no longer.
     pub p99: Option<Duration>,
-    /// The longest.
     pub max: Option<Duration>,
-    /// How many there are.
     pub count: u64,
 }
 
 impl Quantiles {
-    /// Reads them off.
-    pub(super) fn of(percentiles: &Percentiles) -> Self {
+    pub(super) fn new(percentiles: &Percentiles) -> Self {
         Self {
             p50: percentiles.quantile(0.5),
             p95: percentiles.quantile(0.95),
@@ -58,7 +55,7 @@ impl Quantiles {
         }
     }
 
-    /// `p50 0.71s  p95 5.80s  p99 6.10s` as pieces, most telling first.
+    /// `p50 0.71s  p95 5.80s  p99 6.10s` as pieces, most important first.
     pub(super) fn pieces(&self) -> Vec<Line<'static>> {
         [("p50 ", self.p50), ("  p95 ", self.p95), ("  p99 ", self.p99)]
             .into_iter()
@@ -67,38 +64,31 @@ impl Quantiles {
     }
 }
 
-/// A value in a fixed width; dashes where there is none, since nothing is not zero.
+/// A value in a fixed width; dashes without a value, since a gap is not zero.
 fn cell(value: Option<Duration>) -> String {
     let text = value.map_or_else(|| "--".to_owned(), units::precise);
     row::right(&text, units::DURATION_WIDTH)
 }
 
-/// The heads of the columns.
+/// The column heads.
 fn head(view: &View<'_>, width: usize) -> Line<'static> {
-    let columns = [
-        row::left("", 6),
-        row::right("p50", 7),
-        row::right("p95", 8),
-        row::right("p99", 8),
-        row::right("max", 8),
-        row::right("count", 8),
-    ];
-    let pieces = columns
-        .into_iter()
-        .map(|text| Line::from(row::piece(view.theme, Role::Muted, text)))
-        .collect();
+    let heads = ["", "p50", "p95", "p99", "max", "count"].into_iter().zip(COLUMNS);
+    let pieces = heads.map(|(text, wide)| row::muted(view.theme, row::right(text, wide)));
     row::join(view.theme, pieces, width)
 }
 
-/// A row of the table; columns that do not fit are left out, as in the head.
+/// A row of the table; columns that do not fit are dropped, as in the head.
 fn table_row(view: &View<'_>, label: &str, quantiles: &Quantiles, width: usize) -> Line<'static> {
-    let values = [quantiles.p50, quantiles.p95, quantiles.p99, quantiles.max];
-    let mut pieces = vec![Line::from(row::left(label, 6))];
-    for (value, wide) in values.into_iter().zip([7, 8, 8, 8]) {
-        pieces.push(Line::from(row::right(&cell(value), wide)));
-    }
-    pieces.push(Line::from(row::right(&units::amount(quantiles.count), 8)));
-    row::join(view.theme, pieces, width)
+    let [p50, p95, p99, max] = [quantiles.p50, quantiles.p95, quantiles.p99, quantiles.max].map(cell);
+    let label = row::left(label, COLUMNS[0]);
+    let values = [label, p50, p95, p99, max, units::amount(quantiles.count)]
+        .into_iter()
+        .zip(COLUMNS);
+    row::join(
+        view.theme,
+        values.map(|(text, wide)| row::right(&text, wide)),
+        width,
+    )
 }
 
 /// `label` and the last calls, one cell each, newest at the right; a gap is a call that was not sent.
@@ -115,11 +105,11 @@ pub(super) fn calls(view: &View<'_>, label: &str, cells: usize, width: usize) ->
     let blanks = cells.saturating_sub(newest.len());
     let pieces = vec![
         Line::from(vec![
-            row::plain(label.to_owned()),
+            row::plain(label),
             row::piece(theme, Role::Gauge, gauge::sparkline(theme, newest, most)),
             row::plain(" ".repeat(blanks)),
         ]),
-        Line::from(row::piece(theme, Role::Muted, "  per call, gap = refused")),
+        row::muted(theme, "  per call, gap: not sent"),
     ];
     row::join(theme, pieces, width)
 }
@@ -129,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_stand_under_their_heads() {
+    fn values_are_aligned_with_their_heads() {
         let ms = |millis| Some(Duration::from_millis(millis));
         let quantiles = Quantiles {
             p50: ms(710),
@@ -138,20 +128,20 @@ mod tests {
             max: None,
             count: 40,
         };
-        let scene = super::super::fixture::Scene::default();
-        let view = scene.view();
+        let fixture = super::super::fixture::Fixture::default();
+        let view = fixture.view();
         assert_eq!(
             head(&view, 60).to_string(),
-            "          p50     p95     p99     max   count"
+            "           p50     p95     p99     max   count"
         );
         assert_eq!(
             table_row(&view, "call", &quantiles, 60).to_string(),
-            "call    0.71s   5.80s   12.0s      --      40"
+            "call     0.71s   5.80s   12.0s      --      40"
         );
         assert_eq!(
             table_row(&view, "call", &quantiles, 30).to_string(),
-            "call    0.71s   5.80s   12.0s"
+            "call     0.71s   5.80s   12.0s"
         );
-        assert_eq!(head(&view, 30).to_string(), "          p50     p95     p99");
+        assert_eq!(head(&view, 30).to_string(), "           p50     p95     p99");
     }
 }

@@ -1,4 +1,4 @@
-//! The log: only the visible rows are looked at closely, whatever its length.
+//! The Log pane. Only visible rows are formatted, whatever the length of the log.
 
 use std::borrow::Cow;
 
@@ -12,10 +12,10 @@ use crate::tui::theme::Role;
 use crate::tui::view::View;
 use crate::tui::wrap;
 
-/// Columns of the longest kind.
+/// Columns of the widest kind.
 const KIND_WIDTH: usize = 6;
 
-/// What the filter lets through. Empty lets everything through; `!` in front inverts.
+/// A filter of log lines. An empty filter matches every line; a leading `!` inverts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     needle: String,
@@ -23,7 +23,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Reads what was typed.
+    /// Parses the typed text.
     pub fn new(typed: &str) -> Self {
         let (inverse, needle) = match typed.strip_prefix('!') {
             Some(rest) => (true, rest),
@@ -35,8 +35,8 @@ impl Filter {
         }
     }
 
-    /// Whether a line is shown. Looks at kind, call and sentence, without regard to case.
-    pub fn admits(&self, line: &LogLine) -> bool {
+    /// Returns true if the kind, call or text of a line matches, ignoring case.
+    pub fn matches(&self, line: &LogLine) -> bool {
         if self.needle.is_empty() {
             return true;
         }
@@ -59,49 +59,49 @@ pub fn role(kind: LogKind) -> Role {
     }
 }
 
-/// The line under the cursor: the newest that passes the filter where it follows.
+/// The line under the cursor; the newest matching line while the pane follows.
 pub fn cursor_line<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>) -> Option<&'a LogLine> {
     log.lines
         .iter()
         .rev()
         .filter(|line| cursor.is_none_or(|seq| line.seq <= seq))
-        .find(|line| filter.admits(line))
-        // the lines at the cursor may have been dropped for want of room: the oldest is nearest then
-        .or_else(|| log.lines.iter().find(|line| filter.admits(line)))
+        .find(|line| filter.matches(line))
+        // the lines up to the cursor may have been evicted: the oldest is nearest
+        .or_else(|| log.lines.iter().find(|line| filter.matches(line)))
 }
 
-/// The cursor after moving by `by` lines, up if negative; nothing where it follows the newest.
+/// The cursor after moving by `by` lines, up if negative; `None` if it follows the newest.
 pub fn moved(log: &Log, filter: &Filter, cursor: Option<u64>, by: i64) -> Option<u64> {
     let here = cursor_line(log, filter, cursor)?.seq;
     let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
-    let passing = |line: &&LogLine| filter.admits(line);
+    let matching = |line: &&LogLine| filter.matches(line);
     if by <= 0 {
         let mut above = log
             .lines
             .iter()
             .rev()
             .filter(|line| line.seq <= here)
-            .filter(passing);
+            .filter(matching);
         let target = above.by_ref().take(steps.saturating_add(1)).last()?.seq;
         return if steps == 0 { cursor } else { Some(target) };
     }
-    let mut below = log.lines.iter().filter(|line| line.seq > here).filter(passing);
+    let mut below = log.lines.iter().filter(|line| line.seq > here).filter(matching);
     let target = below.by_ref().take(steps).last().map(|line| line.seq);
-    // moving on to the newest line means following it
+    // reaching the newest line means following it
     below.next().and(target)
 }
 
-/// The lines shown in `height` rows, oldest first: those up to the cursor, and more below if there is room.
+/// The lines of `height` rows, oldest first: those up to the cursor, then later ones if rows are left.
 pub fn window<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>, height: usize) -> Vec<&'a LogLine> {
     let here = cursor_line(log, filter, cursor).map(|line| line.seq);
     let upto = here.filter(|_| cursor.is_some()).unwrap_or(u64::MAX);
-    let passing = |line: &&LogLine| filter.admits(line);
+    let matching = |line: &&LogLine| filter.matches(line);
     let mut rows: Vec<&LogLine> = log
         .lines
         .iter()
         .rev()
         .filter(|line| line.seq <= upto)
-        .filter(passing)
+        .filter(matching)
         .take(height)
         .collect();
     rows.reverse();
@@ -111,14 +111,14 @@ pub fn window<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>, height: us
             log.lines
                 .iter()
                 .filter(|line| line.seq > upto)
-                .filter(passing)
+                .filter(matching)
                 .take(missing),
         );
     }
     rows
 }
 
-/// Draws it.
+/// Draws the log.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let ui = view.ui;
@@ -127,11 +127,11 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let rows = window(log, &filter, ui.log_cursor, usize::from(area.height));
     if rows.is_empty() {
         let text = if log.lines.is_empty() {
-            "nothing happened yet"
+            "No events yet"
         } else {
-            "no line passes the filter, Esc clears it"
+            "No matching lines (Esc clears the filter)"
         };
-        view.say(area, text, buf);
+        view.draw_notice(area, text, buf);
         return;
     }
     let cursor = cursor_line(log, &filter, ui.log_cursor).map(|line| line.seq);
@@ -144,15 +144,15 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// `42.1 retry  #33 try 2/4 in 0.82s (429, Retry-After: 1)`
+/// `42.1 retry  #33 attempt 2/4 in 0.82s (429, Retry-After: 1)`
 fn spans<'a>(view: &View<'_>, line: &'a LogLine, columns: usize) -> Line<'a> {
     let time = format!("{:>5.1} ", line.at.as_secs_f64() % 1000.0);
     let kind = line.kind.label();
-    // not part of the word: an underlined or reversed blank looks like a letter
+    // unstyled: an underlined or reversed blank looks like a letter
     let blanks = " ".repeat(KIND_WIDTH.saturating_sub(wrap::width(kind)) + 1);
     let used = wrap::width(&time) + wrap::width(kind) + wrap::width(&blanks);
     let call = match line.call {
-        // the sentence may already begin with its call
+        // the text may already begin with its call
         Some(call) if !line.text.starts_with(&call.to_string()) => format!("{call} "),
         _ => String::new(),
     };
@@ -194,8 +194,8 @@ mod tests {
 
     #[test]
     fn only_the_letters_of_a_kind_are_underlined() {
-        let mut scene = super::super::fixture::burst();
-        scene.state.log.lines.push_back(LogLine {
+        let mut fixture = super::super::fixture::burst();
+        fixture.state.log.lines.push_back(LogLine {
             seq: u64::MAX,
             at: Timestamp::default(),
             kind: LogKind::Hit,
@@ -204,7 +204,7 @@ mod tests {
         });
         let area = Rect::new(0, 0, 40, 1);
         let mut buf = Buffer::empty(area);
-        render(&scene.view(), area, &mut buf);
+        render(&fixture.view(), area, &mut buf);
         let underlined: String = (0..40)
             .filter_map(|x| buf.cell((x, 0)))
             .filter(|cell| cell.modifier.contains(ratatui::style::Modifier::UNDERLINED))
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_look_at_kind_call_and_text_and_invert() {
+    fn filters_match_kind_call_and_text_and_invert() {
         let log = log();
         let shown = |typed: &str| seqs(&window(&log, &Filter::new(typed), None, 100)).len();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The latest near matches of the semantic cache: two rows each, what was asked above what is stored.
+//! The latest near matches of the semantic cache: two rows each, the prompt above the stored prompt.
 
 use ratatui::text::{Line, Span};
 
@@ -8,48 +8,48 @@ use crate::text::SafeText;
 use crate::tui::theme::{Role, Theme};
 
 use super::row;
-use super::semantic::like;
+use super::semantic::similarity;
 
-/// Columns of a similarity or a threshold, and of the number of a call, each with the blanks before it.
-const LIKE: usize = 6;
+/// Columns of a similarity or a threshold, and of the id of a call, each with the blanks before it.
+const SIMILARITY: usize = 6;
 const CALL: usize = 8;
-/// Columns of what came of a near match, with blanks, where there is room for words and where there is not.
-const CAME: (usize, usize) = (40, 18);
-/// From this width on there is.
+/// Columns of the outcome with its blanks, from [`WIDE`] on and below.
+const OUTCOME: (usize, usize) = (40, 18);
+/// Width from which the outcome is spelled out.
 const WIDE: usize = 110;
 
-/// Heads of the columns of the list.
+/// The column heads of the list.
 pub(super) fn head(theme: &Theme, width: usize) -> Line<'static> {
     let text = format!(
         "{}{}  {}{}",
-        row::right("like", LIKE),
+        row::right("score", SIMILARITY),
         row::right("call", CALL),
-        row::left("what came of it", came(width)),
-        "asked, and below it what is stored"
+        row::left("outcome", outcome_width(width)),
+        "prompt, and below it the stored prompt"
     );
-    Line::from(row::piece(theme, Role::Muted, row::clip(theme, &text, width)))
+    row::muted(theme, row::clip(theme, &text, width))
 }
 
-fn came(width: usize) -> usize {
-    if width >= WIDE { CAME.0 } else { CAME.1 }
+fn outcome_width(width: usize) -> usize {
+    if width >= WIDE { OUTCOME.0 } else { OUTCOME.1 }
 }
 
-/// What was asked, and below it what is stored.
+/// The prompt with its similarity, and the stored prompt with its threshold.
 pub(super) fn rows(theme: &Theme, look: &Look, width: usize) -> [Line<'static>; 2] {
     let nearest = &look.nearest;
     let glyphs = theme.glyphs;
-    let (what, role) = match look.kind {
+    let outcome = match look.kind {
         LookKind::Served => (format!("{} hit", glyphs.hit), Role::Hit),
         LookKind::Shadowed => (format!("{} would hit", glyphs.hit), Role::Wait),
         LookKind::Refused => (format!("{} refused", glyphs.refused), Role::Text),
     };
-    let (said, said_role) = said(theme, look, came(width) - 2);
+    let judgement = judgement(theme, look, outcome_width(width) - 2);
     [
         columns(
             theme,
             (nearest.similarity, Role::Text),
             &look.call.to_string(),
-            (what, role),
+            outcome,
             &look.prompt,
             width,
         ),
@@ -57,21 +57,21 @@ pub(super) fn rows(theme: &Theme, look: &Look, width: usize) -> [Line<'static>; 
             theme,
             (nearest.threshold, Role::Muted),
             &format!("of {}", nearest.source),
-            (said, said_role),
+            judgement,
             &nearest.prompt,
             width,
         ),
     ]
 }
 
-/// What people, compared answers or the guard said of a near match.
-fn said(theme: &Theme, look: &Look, room: usize) -> (String, Role) {
+/// The judgement of a near match: by a user, by comparing answers, or by a guard.
+fn judgement(theme: &Theme, look: &Look, room: usize) -> (String, Role) {
     let (text, role) = match (look.kind, look.label, look.compared, &look.nearest.objection) {
         (LookKind::Served, Some(true), ..) => (format!("{} judged right", theme.glyphs.ok), Role::Ok),
         (LookKind::Served, Some(false), ..) => (format!("{} judged wrong", theme.glyphs.failed), Role::Bad),
         (LookKind::Served, None, ..) => ("not judged".to_owned(), Role::Muted),
         (LookKind::Shadowed, _, Some((_, true)), _) => ("same answer".to_owned(), Role::Ok),
-        (LookKind::Shadowed, _, Some((_, false)), _) => ("another answer".to_owned(), Role::Bad),
+        (LookKind::Shadowed, _, Some((_, false)), _) => ("different answer".to_owned(), Role::Bad),
         (LookKind::Shadowed, _, None, _) => ("not compared".to_owned(), Role::Muted),
         (LookKind::Refused, _, _, Some(objection)) => return (differs(objection, room), Role::Text),
         (LookKind::Refused, _, _, None) => (String::new(), Role::Muted),
@@ -79,7 +79,7 @@ fn said(theme: &Theme, look: &Look, room: usize) -> (String, Role) {
     (row::clip(theme, &text, room), role)
 }
 
-/// What differs, as far as it fits whole; at least which guard saw it.
+/// What differs, if it fits; at least the name of the guard.
 fn differs(objection: &Objection, room: usize) -> String {
     let guard = objection.guard.brief();
     let (asked, stored) = (objection.asked.single_line(), objection.stored.single_line());
@@ -90,22 +90,26 @@ fn differs(objection: &Objection, room: usize) -> String {
 
 fn columns(
     theme: &Theme,
-    (number, role): (f64, Role),
+    (score, role): (f64, Role),
     call: &str,
-    (what, what_role): (String, Role),
+    (outcome, outcome_role): (String, Role),
     prompt: &SafeText,
     width: usize,
 ) -> Line<'static> {
-    let came = came(width);
-    let padding = " ".repeat(came.saturating_sub(row::width(&what)));
-    let room = width.saturating_sub(LIKE + CALL + 2 + came);
+    let outcome_width = outcome_width(width);
+    let padding = " ".repeat(outcome_width.saturating_sub(row::width(&outcome)));
+    let room = width.saturating_sub(SIMILARITY + CALL + 2 + outcome_width);
     let prompt = row::clip(theme, &prompt.single_line(), room);
-    let pieces = vec![
-        Line::from(row::piece(theme, role, row::right(&like(number), LIKE))),
+    let pieces = [
+        Line::from(row::piece(
+            theme,
+            role,
+            row::right(&similarity(score), SIMILARITY),
+        )),
         Line::from(row::right(call, CALL)),
         Line::from(vec![
             row::plain("  "),
-            row::piece(theme, what_role, what),
+            row::piece(theme, outcome_role, outcome),
             Span::raw(padding),
         ]),
         Line::from(prompt),

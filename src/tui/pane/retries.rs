@@ -1,21 +1,21 @@
-//! Retries over time: do they help, or are they the load?
+//! The Retries pane: whether retries help or cause the load.
 //!
 //! ```text
-//!  retries are 83 % of all tries and 0 % of them help: a retry storm.
-//!  tries per call   now  6.0   peak  6.0 at 01:52   run  4.1
-//!  No budget is kept (policy exercise): set retry.budget_ratio; o opens the breaker.
+//!  headline: retries help, or a retry storm
+//!  attempts per call  now  6.0  peak  6.0 at 01:52  mean  4.1
+//!  advice in a storm
 //!   20│      ▒▒▒▒▒▒▒▒▒                      · other   0
 //!     │    ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒                ...
 //!   10│ ██▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒             ▒ 429   120
 //!  0/s│ ███████████████████████████         █ first  60
 //!     └-2m────────────-1m────────────now
-//!  achieved, cost, budget
-//!  tries per call            waits
+//!  rescued, cost, budget
+//!  attempts per call         back-offs
 //! ```
 //!
-//! The first lines are always there, so that nothing moves when a storm comes. What goes first where there is
-//! little room: headline and load, chart, achieved and cost, budget, tries per call, waits. Everything is a
-//! function of the seconds that the state keeps: nothing here looks at single events.
+//! The first three lines always have their rows, so that nothing moves when a storm begins. With little room the parts
+//! are kept in this order: headline and load, chart, rescued and cost, budget, attempts per call, back-offs. The pane
+//! reads only the seconds that the state keeps, no single events.
 
 mod attempts;
 mod chart;
@@ -24,22 +24,22 @@ mod waits;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::Line;
 
 use crate::tui::view::View;
 
 use super::row;
+use crate::tui::layout::Rows;
 
-/// From this width on tries and waits stand side by side.
+/// Width from which attempts and back-offs are side by side.
 const SIDE_BY_SIDE: u16 = 70;
 /// Columns between them.
 const GAP: u16 = 2;
-/// Rows of the chart, its axis included, below which the rows under it give way.
+/// Rows of the chart with its axis that take precedence over the rows below.
 const LEAST_CHART: u16 = 8;
-/// Rows of the chart, its axis included, after which the waits grow.
+/// Rows of the chart with its axis that take precedence over more back-offs.
 const GOOD_CHART: u16 = 13;
 
-/// Draws them.
+/// Draws the pane.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
@@ -47,17 +47,16 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
     let width = usize::from(area.width);
     if view.state.retry.attempts == 0 {
-        row::draw(&facts::nothing_yet(view, width), 0, area, buf);
+        row::draw(&facts::no_calls(view, width), 0, area, buf);
         return;
     }
-    let plan = Plan::of(area.width, area.height);
-    let mut from_top = Rows(area);
-    row::draw_all(&facts::head(view, width), from_top.take(plan.head), buf);
-    chart::render(view, from_top.take(plan.chart), buf);
-    let facts: Vec<Line<'static>> = facts::below(view, width);
-    row::draw_all(&facts, from_top.take(plan.facts), buf);
+    let plan = Plan::for_size(area.width, area.height);
+    let mut rows = Rows::new(area);
+    row::draw_all(&facts::head(view, width), rows.top(plan.head), buf);
+    chart::render(view, rows.top(plan.chart), buf);
+    row::draw_all(&facts::below(view, width), rows.top(plan.facts), buf);
     if area.width >= SIDE_BY_SIDE {
-        let both = from_top.take(plan.tries.max(plan.waits));
+        let both = rows.top(plan.attempts.max(plan.waits));
         let half = (both.width - GAP) / 2;
         let left = Rect { width: half, ..both };
         let right = Rect {
@@ -68,35 +67,38 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         attempts::render(view, left, buf);
         waits::render(view, right, buf);
     } else {
-        attempts::render(view, from_top.take(plan.tries), buf);
-        waits::render(view, from_top.take(plan.waits), buf);
+        attempts::render(view, rows.top(plan.attempts), buf);
+        waits::render(view, rows.top(plan.waits), buf);
     }
 }
 
-/// The note in the border: tries for each call now.
+/// The present attempts per call, for a border of a pane with `width` columns of content.
 pub fn title(view: &View<'_>, width: u16) -> String {
     let room = row::note_room(width);
     let Some(now) = view.state.retry.amplification_now(view.now) else {
         return String::new();
     };
-    [format!("{now:.1} tries a call now"), format!("{now:.1} a call")]
-        .into_iter()
-        .find(|text| row::width(text) <= room)
-        .unwrap_or_default()
+    [
+        format!("now {now:.1} attempts per call"),
+        format!("{now:.1} per call"),
+    ]
+    .into_iter()
+    .find(|text| row::width(text) <= room)
+    .unwrap_or_default()
 }
 
-/// How many rows each part gets: a function of the size alone.
+/// The rows of each part: a function of the size alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Plan {
     head: u16,
     chart: u16,
     facts: u16,
-    tries: u16,
+    attempts: u16,
     waits: u16,
 }
 
 impl Plan {
-    fn of(width: u16, height: u16) -> Self {
+    fn for_size(width: u16, height: u16) -> Self {
         let mut left = height;
         let mut take = |wanted: u16, least: u16| {
             let taken = if left >= least { wanted.min(left) } else { 0 };
@@ -107,11 +109,11 @@ impl Plan {
         let mut chart = take(LEAST_CHART - 1, 3);
         let mut facts = take(facts::BELOW, 1);
         head += take(1, 1);
-        let tries = take(attempts::ROWS, attempts::LEAST_ROWS);
-        let mut waits = if width >= SIDE_BY_SIDE { tries } else { 0 };
+        let attempts = take(attempts::ROWS, attempts::LEAST_ROWS);
+        let mut waits = if width >= SIDE_BY_SIDE { attempts } else { 0 };
         chart += take(GOOD_CHART - (LEAST_CHART - 1), 1);
         facts += take(facts::MORE, 1);
-        // what is left shows more waits; beside the tries it makes both longer
+        // the rest shows more back-offs, or makes both longer side by side
         let more = if width >= SIDE_BY_SIDE {
             take(8, 1)
         } else {
@@ -123,25 +125,9 @@ impl Plan {
             head,
             chart,
             facts,
-            tries,
+            attempts,
             waits,
         }
-    }
-}
-
-/// Hands out rows from the top down.
-struct Rows(Rect);
-
-impl Rows {
-    fn take(&mut self, rows: u16) -> Rect {
-        let rows = rows.min(self.0.height);
-        let taken = Rect {
-            height: rows,
-            ..self.0
-        };
-        self.0.y += rows;
-        self.0.height -= rows;
-        taken
     }
 }
 

@@ -1,7 +1,7 @@
-//! Lines that fit: whole pieces are left out, words are not cut.
+//! Lines that fit: pieces that have no room are left out whole, words are not cut.
 //!
-//! A pane composes a line from pieces in the order of their importance or place, and this file decides
-//! what of it is shown at the width there is. All writing into the buffer is done here, clipped.
+//! A pane lists the pieces or wordings of a line in order of importance; this file selects what fits the width. It
+//! does all writing into the buffer, clipped to the area.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -10,8 +10,11 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
 use crate::tui::theme::{Role, Theme};
+use crate::tui::wrap as text_wrap;
 
-/// Columns that the number and the name of a pane take in its top border.
+pub use crate::tui::wrap::width;
+
+/// Columns of the number and the name of a pane in its top border.
 pub const NAME_WIDTH: usize = 20;
 
 /// Columns left for a note in the top border of a pane whose content is `width` wide.
@@ -19,14 +22,14 @@ pub fn note_room(width: u16) -> usize {
     usize::from(width).saturating_sub(NAME_WIDTH)
 }
 
-/// Columns of a text.
-pub fn width(text: &str) -> usize {
-    text.width()
-}
-
 /// A text in a role.
 pub fn piece(theme: &Theme, role: Role, text: impl Into<String>) -> Span<'static> {
     Span::styled(text.into(), theme.style(role))
+}
+
+/// Secondary text.
+pub fn muted(theme: &Theme, text: impl Into<String>) -> Line<'static> {
+    Line::from(piece(theme, Role::Muted, text))
 }
 
 /// Plain text.
@@ -43,14 +46,14 @@ pub fn draw(line: &Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
     buf.set_line(area.x, area.y + row as u16, line, area.width);
 }
 
-/// Writes lines from the top of `area` down, as many as there are rows.
+/// Writes lines from the top of `area` down, one per row, as many as fit.
 pub fn draw_all(lines: &[Line<'_>], area: Rect, buf: &mut Buffer) {
     for (row, line) in lines.iter().enumerate().take(usize::from(area.height)) {
         draw(line, row, area, buf);
     }
 }
 
-/// Makes a row of `area` stand out as the selected one, on top of what is written.
+/// Highlights a row of `area` as selected, on top of its content.
 pub fn select(theme: &Theme, row: usize, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if row < usize::from(area.height) {
@@ -63,28 +66,33 @@ pub fn select(theme: &Theme, row: usize, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The first of several wordings that fits into `width` columns; the last one, clipped, where none does.
+/// The first wording that fits `width` columns, or else the last one, clipped.
 pub fn first_fit(
     theme: &Theme,
-    wordings: impl IntoIterator<Item = Line<'static>>,
+    wordings: impl IntoIterator<Item = impl Into<Line<'static>>>,
     width: usize,
 ) -> Line<'static> {
     let mut last = Line::default();
     for wording in wordings {
-        if wording.width() <= width {
-            return wording;
+        last = wording.into();
+        if last.width() <= width {
+            return last;
         }
-        last = wording;
     }
     clip_line(theme, last, width)
 }
 
-/// As many whole pieces from the front as fit; at least the first one, clipped. A piece brings the space
-/// before it along.
-pub fn join(theme: &Theme, pieces: Vec<Line<'static>>, width: usize) -> Line<'static> {
+/// As many whole pieces from the front as fit; at least the first one, clipped. Each piece includes the blanks in
+/// front of it.
+pub fn join(
+    theme: &Theme,
+    pieces: impl IntoIterator<Item = impl Into<Line<'static>>>,
+    width: usize,
+) -> Line<'static> {
     let mut joined = Line::default();
     let mut used = 0;
     for (index, piece) in pieces.into_iter().enumerate() {
+        let piece = piece.into();
         let wide = piece.width();
         if used + wide > width {
             if index == 0 {
@@ -98,8 +106,8 @@ pub fn join(theme: &Theme, pieces: Vec<Line<'static>>, width: usize) -> Line<'st
     trim_end(joined)
 }
 
-/// `left` and, at the right edge of `width` columns, `right`, with at least `gap` blanks between; without
-/// `right` where there is no room.
+/// `left` and, aligned to the right edge of `width` columns, `right`, with at least `gap` blanks between; only
+/// `left` if both do not fit.
 pub fn apart(left: Line<'static>, right: Line<'static>, gap: usize, width: usize) -> Line<'static> {
     let free = width.saturating_sub(left.width() + right.width());
     if right.width() == 0 || left.width() + right.width() + gap > width {
@@ -111,7 +119,7 @@ pub fn apart(left: Line<'static>, right: Line<'static>, gap: usize, width: usize
     line
 }
 
-/// `text` in at most `width` columns: cut behind a word if one fits, with the theme's ellipsis.
+/// `text` in at most `width` columns: cut after a word if one fits, with the theme's ellipsis.
 pub fn clip(theme: &Theme, text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -133,7 +141,7 @@ pub fn clip(theme: &Theme, text: &str, width: usize) -> String {
     if text.get(end..).is_some_and(|rest| rest.starts_with(' ')) {
         word_end = end;
     }
-    // a long word at the front is rather cut than left out
+    // a long first word is cut rather than left out
     let cut = if word_end * 2 >= end { word_end } else { end };
     let kept = text.get(..cut).unwrap_or("").trim_end();
     if width == 0 {
@@ -142,47 +150,38 @@ pub fn clip(theme: &Theme, text: &str, width: usize) -> String {
     format!("{kept}{}", theme.glyphs.ellipsis)
 }
 
-/// Breaks `text` into lines of at most `width` columns, between words where there are any; at most `most`
-/// lines, the last one clipped if there would be more.
+/// Breaks `text` into at most `most` lines of at most `width` columns, between words if possible; clips the last
+/// line if there is more text.
 pub fn wrap(theme: &Theme, text: &str, width: usize, most: usize) -> Vec<String> {
     if width == 0 || most == 0 {
         return Vec::new();
     }
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = String::new();
-    let mut words = text.split_whitespace();
-    while let Some(word) = words.next() {
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.width() + 1 + word.width() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else if lines.len() + 1 == most {
-            line.push(' ');
-            line.push_str(word);
-            line.extend(words.by_ref().flat_map(|word| [" ", word]));
-        } else {
-            lines.push(clip(theme, &line, width));
-            word.clone_into(&mut line);
-        }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    if text.is_empty() {
+        return Vec::new();
     }
-    if !line.is_empty() {
-        lines.push(clip(theme, &line, width));
-    }
-    lines
+    let rows = text_wrap::rows(&text, width);
+    let last = rows.len().min(most) - 1;
+    let line = |(index, row): (usize, &std::ops::Range<usize>)| {
+        let end = if index == last { text.len() } else { row.end };
+        let line = text.get(row.start..end).unwrap_or_default();
+        clip(theme, line.trim(), width)
+    };
+    rows.iter().enumerate().take(most).map(line).collect()
 }
 
-/// Blanks to the left up to `width` columns.
+/// `text` right-aligned in `width` columns.
 pub fn right(text: &str, width: usize) -> String {
     format!("{}{text}", " ".repeat(width.saturating_sub(text.width())))
 }
 
-/// Blanks to the right up to `width` columns.
+/// `text` left-aligned in `width` columns.
 pub fn left(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
-/// Cuts the last pieces of a line, the first one that does not fit behind a word.
+/// Drops the spans at the end that do not fit, and clips the first of them.
 fn clip_line(theme: &Theme, line: Line<'static>, width: usize) -> Line<'static> {
     if line.width() <= width {
         return line;
@@ -201,7 +200,7 @@ fn clip_line(theme: &Theme, line: Line<'static>, width: usize) -> Line<'static> 
     kept
 }
 
-/// Removes blanks at the end that nobody sees.
+/// Removes trailing blanks, unless their style makes them visible.
 fn trim_end(mut line: Line<'static>) -> Line<'static> {
     while let Some(last) = line.spans.last_mut() {
         let visible = last
@@ -246,7 +245,7 @@ mod tests {
     #[test]
     fn pieces_are_left_out_whole() {
         let theme = Theme::default();
-        let pieces = || vec![Line::from("one"), Line::from("  two"), Line::from("  three")];
+        let pieces = || ["one", "  two", "  three"];
         assert_eq!(join(&theme, pieces(), 14).to_string(), "one  two");
         assert_eq!(join(&theme, pieces(), 15).to_string(), "one  two  three");
         assert_eq!(join(&theme, pieces(), 2).to_string(), "o…");
@@ -256,7 +255,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_clip_is_never_too_wide(text in "[a-z 漢字é]{0,30}", columns in 0usize..30) {
+        fn no_clipped_or_wrapped_line_is_too_wide(text in "[a-z 漢字é]{0,30}", columns in 0usize..30) {
             let theme = Theme::default();
             prop_assert!(clip(&theme, &text, columns).width() <= columns);
             for line in wrap(&theme, &text, columns, 3) {

@@ -1,13 +1,13 @@
-//! The semantic cache: what it does, how often it helped, how often it was wrong and how sure that is, and the
-//! latest near matches with both prompts.
+//! The semantic cache: mode, hit rate, false hits with their confidence interval, and the latest near matches with
+//! both prompts.
 //!
 //! ```text
-//! semantic  on   serves 0.80 and up   guards on   embedder built-in   14 prompts
-//! hits      34% (17 of 50)   saved 365 tokens   12s of waiting
-//! judged    2 of 41 wrong: 4.9% (95% sure: 1.3-16.1%)
-//!   like   call  what came of it   asked / stored
-//!   0.94   #27  hit               how do I boil an egg?
-//!   0.80   #12  judged right      how does one boil an egg?
+//! semantic  on   similarity >= 0.80   guards on   embedder built-in   14 prompts
+//! hits      34% 17/50   saved 365 tokens and 12s
+//! judged    2 of 41 hits wrong: 4.9% (95% CI 1.3-16.1%)
+//!  score   call  outcome           prompt, and below it the stored prompt
+//!   0.94    #27  ◇ hit             how do I boil an egg?
+//!   0.80 of #12  ✓ judged right    how does one boil an egg?
 //! ```
 
 use ratatui::text::Line;
@@ -21,10 +21,10 @@ use crate::tui::view::View;
 
 use super::{near_matches, row, units};
 
-/// Columns of the names at the left.
+/// Columns of the labels at the left.
 const LABEL: usize = 10;
 
-/// The whole of it in lines of at most `width` columns, most important first.
+/// The view in lines of at most `width` columns, most important first.
 pub fn lines(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     let theme = view.theme;
     let width = usize::from(width);
@@ -48,7 +48,7 @@ pub fn lines(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-/// `on`, `shadow`; nothing where it is off: what the title and the guards say of it.
+/// `on` or `shadow`; `None` if it is off.
 pub(super) fn tag(view: &View<'_>) -> Option<&'static str> {
     match view.state.semantic.mode {
         SemanticMode::Off => None,
@@ -57,7 +57,7 @@ pub(super) fn tag(view: &View<'_>) -> Option<&'static str> {
     }
 }
 
-/// `semantic 2`, `shadow 2`, for the row of the cache among the guards; nothing where it is off.
+/// `semantic 2` or `shadow 2` hits; `None` if it is off.
 pub(super) fn count(view: &View<'_>) -> Option<String> {
     let semantic = &view.state.semantic;
     match semantic.mode {
@@ -67,7 +67,7 @@ pub(super) fn count(view: &View<'_>) -> Option<String> {
     }
 }
 
-/// The stored prompt whose answer a call got by its meaning, and the tokens that saved.
+/// The stored prompt whose answer the semantic cache served to a call, and the tokens that saved.
 pub(super) fn served(call: &Call) -> Option<(&NearestPrompt, u64)> {
     let nearest = call.served_by_meaning()?;
     match call.meaning.as_ref()?.outcome {
@@ -76,116 +76,114 @@ pub(super) fn served(call: &Call) -> Option<(&NearestPrompt, u64)> {
     }
 }
 
-/// A cosine, with two digits and always four columns.
-pub(super) fn like(similarity: f64) -> String {
+/// A cosine similarity with two decimals, always four columns.
+pub(super) fn similarity(similarity: f64) -> String {
     let shown = if similarity.is_finite() {
         similarity.clamp(-1.0, 1.0)
     } else {
         0.0
     };
-    // a prompt that is only nearly the same must not look the same
+    // only an equal prompt is shown as 1.00
     let shown = if shown < 1.0 { shown.min(0.994) } else { shown };
     format!("{shown:.2}")
 }
 
-/// `4.9% (95% sure: 1.3-16.1%)`, and shorter.
+/// `4.9% (95% CI 1.3-16.1%)`, and shorter.
 fn interval(of: Interval) -> [String; 2] {
     let percent = |share: f64| format!("{:.1}", share * 100.0);
     let (share, low, high) = (percent(of.share), percent(of.low), percent(of.high));
     [
-        format!("{share}% (95% sure: {low}-{high}%)"),
+        format!("{share}% (95% CI {low}-{high}%)"),
         format!("{share}% ({low}-{high}%)"),
     ]
 }
 
-/// A name at the left, and pieces as far as they fit.
-fn named(theme: &Theme, name: &str, pieces: impl IntoIterator<Item = String>, width: usize) -> Line<'static> {
+/// A label, and pieces as far as they fit.
+fn labelled(
+    theme: &Theme,
+    label: &str,
+    pieces: impl IntoIterator<Item = String>,
+    width: usize,
+) -> Line<'static> {
     let mut pieces = pieces.into_iter().map(row::plain);
-    let first = vec![
-        row::piece(theme, Role::Muted, row::left(name, LABEL)),
+    let first = Line::from(vec![
+        row::piece(theme, Role::Muted, row::left(label, LABEL)),
         pieces.next().unwrap_or_default(),
-    ];
-    let mut line = vec![Line::from(first)];
-    line.extend(pieces.map(Line::from));
-    row::join(theme, line, width)
+    ]);
+    row::join(theme, std::iter::once(first).chain(pieces.map(Line::from)), width)
 }
 
-/// What it does, or how to switch it on.
+/// The mode and its settings, or the key that switches it on.
 fn mode(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
-    let name = || row::piece(theme, Role::Muted, row::left("semantic", LABEL));
+    let label = || row::piece(theme, Role::Muted, row::left("semantic", LABEL));
     let settings = &view.state.session.policy.semantic;
-    let mode = view.state.semantic.mode;
-    let (word, role, what) = match mode {
+    let (word, role, next) = match view.state.semantic.mode {
         SemanticMode::Off => {
             let wordings = [
-                " serves a stored answer where a prompt means the same; s again only watches",
-                " serves stored answers to prompts that mean the same",
-                " matches prompts by meaning",
-                ": on",
+                " serve stored answers to similar prompts; twice: shadow mode",
+                " serve stored answers to similar prompts",
+                " match similar prompts",
+                " on",
             ];
-            let key = || row::piece(theme, Role::Key, "s");
+            let key = || row::piece(theme, Role::Key, "[s]");
             let wordings =
-                wordings.map(|text| Line::from(vec![name(), row::plain("off   "), key(), row::plain(text)]));
+                wordings.map(|text| Line::from(vec![label(), row::plain("off   "), key(), row::plain(text)]));
             return row::first_fit(theme, wordings, width);
         }
-        SemanticMode::On => ("on", Role::Hit, "serves"),
-        SemanticMode::Shadow => ("shadow", Role::Wait, "only watches"),
+        SemanticMode::On => ("on", Role::Hit, "   [s] shadow"),
+        SemanticMode::Shadow => ("shadow", Role::Wait, "   [s] off"),
     };
     let embedder = match &settings.embedder {
         None => "built-in".to_owned(),
         Some(url) => row::clip(theme, &SafeText::new(&host(url)).single_line(), 40),
     };
     let guards = if settings.guards { "on" } else { "OFF" };
-    let mut pieces = vec![
-        Line::from(vec![name(), row::piece(theme, role, word)]),
-        Line::from(format!("   {what} {} and up", like(settings.least()))),
-        Line::from(format!("   guards {guards}")),
-        Line::from(format!("   embedder {embedder}")),
-    ];
     let prompts = view.state.semantic.entries;
     let prompts = if prompts == 1 {
         "1 prompt".to_owned()
     } else {
         format!("{} prompts", units::amount(prompts))
     };
-    pieces.push(Line::from(format!("   {prompts}")));
-    let next = match mode {
-        SemanticMode::On => "   s: only watch",
-        SemanticMode::Off | SemanticMode::Shadow => "   s: off",
-    };
-    pieces.push(Line::from(row::piece(theme, Role::Muted, next)));
+    let pieces = [
+        Line::from(vec![label(), row::piece(theme, role, word)]),
+        Line::from(format!("   similarity >= {}", similarity(settings.least()))),
+        Line::from(format!("   guards {guards}")),
+        Line::from(format!("   embedder {embedder}")),
+        Line::from(format!("   {prompts}")),
+        row::muted(theme, next),
+    ];
     row::join(theme, pieces, width)
 }
 
-/// A URL without what only programs need: scheme and path.
+/// Host and port of a URL.
 fn host(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    // a name and a password have no business on a screen
+    // without user name and password
     let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
     rest.rsplit('@').next().unwrap_or_default().to_owned()
 }
 
-/// What it served.
+/// The hits.
 fn live(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
     if semantic.live.asked == 0 {
         return (semantic.mode == SemanticMode::On)
-            .then(|| named(theme, "hits", ["no prompt was looked up yet".to_owned()], width));
+            .then(|| labelled(theme, "hits", ["no lookups yet".to_owned()], width));
     }
     let pieces = [
         units::sample(semantic.live.hits, semantic.live.asked),
         format!("   saved {} tokens", units::amount(semantic.saved_tokens)),
-        format!("   {} of waiting", units::duration(semantic.saved_time)),
+        format!(" and {}", units::duration(semantic.saved_time)),
     ];
-    Some(named(theme, "hits", pieces, width))
+    Some(labelled(theme, "hits", pieces, width))
 }
 
-/// What it would have served.
+/// The hits that shadow mode would have served.
 fn shadow(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
     if semantic.shadow.asked == 0 {
-        let none = "no prompt was looked up yet; every call goes to the upstream";
+        let none = "no lookups yet; every call is sent";
         return (semantic.mode == SemanticMode::Shadow)
-            .then(|| named(theme, "shadow", [none.to_owned()], width));
+            .then(|| labelled(theme, "shadow", [none.to_owned()], width));
     }
     let pieces = [
         format!(
@@ -194,48 +192,41 @@ fn shadow(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'
         ),
         format!(", saved {} tokens", units::amount(semantic.shadow_tokens)),
     ];
-    Some(named(theme, "shadow", pieces, width))
+    Some(labelled(theme, "shadow", pieces, width))
 }
 
-/// What people said of served answers.
+/// The users' judgements of served answers.
 fn judged(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
     let Some(of) = semantic.false_by_label() else {
         let wordings = [
-            "none yet: Enter on a semantic hit, then g it was right, b it was wrong",
-            "none yet: Enter on a hit, then g right, b wrong",
+            "none yet: open a semantic hit, then [g] mark right or [b] mark wrong",
+            "none yet: open a hit, [g] right, [b] wrong",
         ];
-        let wordings = wordings.map(|text| named(theme, "judged", [text.to_owned()], usize::MAX));
+        let wordings = wordings.map(|text| labelled(theme, "judged", [text.to_owned()], usize::MAX));
         return (semantic.live.hits > 0).then(|| row::first_fit(theme, wordings, width));
     };
     let count = semantic.good + semantic.bad;
     let hits = if count == 1 { "hit" } else { "hits" };
     let wordings = interval(of).map(|rate| {
-        named(
-            theme,
-            "judged",
-            [format!("of {count} {hits} {} wrong: {rate}", semantic.bad)],
-            usize::MAX,
-        )
+        let text = format!("{} of {count} {hits} wrong: {rate}", semantic.bad);
+        labelled(theme, "judged", [text], usize::MAX)
     });
     Some(row::first_fit(theme, wordings, width))
 }
 
-/// What comparing answers said in shadow mode.
+/// The answers that shadow mode compared.
 fn compared(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
     let of = semantic.false_by_comparing()?;
     let count = semantic.same + semantic.differed;
     let answers = if count == 1 { "answer" } else { "answers" };
     let wordings = interval(of).map(|rate| {
-        let text = format!(
-            "of {count} compared {answers} {} differed: {rate}",
-            semantic.differed
-        );
-        named(theme, "compared", [text], usize::MAX)
+        let text = format!("{} of {count} {answers} differed: {rate}", semantic.differed);
+        labelled(theme, "compared", [text], usize::MAX)
     });
     Some(row::first_fit(theme, wordings, width))
 }
 
-/// What is wrong with the embedder, as long as it is.
+/// The present failure of the embedder.
 fn trouble(view: &View<'_>, width: usize) -> Option<Line<'static>> {
     let semantic = &view.state.semantic;
     let trouble = semantic
@@ -247,19 +238,19 @@ fn trouble(view: &View<'_>, width: usize) -> Option<Line<'static>> {
         .as_ref()
         .map_or(String::new(), |detail| format!(": {}", detail.single_line()));
     let text = format!(
-        "{}{detail} ({} in a row, the last {} ago)",
+        "{}{detail} ({} in a row, last {} ago)",
         trouble.reason.brief(),
         semantic.trouble_in_a_row,
         units::duration(view.now.since(trouble.at))
     );
     let room = width.saturating_sub(LABEL);
     Some(Line::from(vec![
-        row::piece(view.theme, Role::Muted, row::left("trouble", LABEL)),
+        row::piece(view.theme, Role::Muted, row::left("failing", LABEL)),
         row::piece(view.theme, Role::Bad, row::clip(view.theme, &text, room)),
     ]))
 }
 
-/// Near matches that guards refused, most frequent first.
+/// Near matches that guards rejected, by guard, most frequent first.
 fn refused(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
     let each = semantic
         .refusals
@@ -268,7 +259,7 @@ fn refused(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<
     by_count(theme, "refused", each, width)
 }
 
-/// Why nothing was served, most frequent first.
+/// Misses by reason, most frequent first.
 fn missed(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
     let each = semantic
         .misses
@@ -279,7 +270,7 @@ fn missed(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'
 
 fn by_count(
     theme: &Theme,
-    name: &str,
+    label: &str,
     each: impl Iterator<Item = (&'static str, u64)>,
     width: usize,
 ) -> Option<Line<'static>> {
@@ -290,10 +281,10 @@ fn by_count(
         .into_iter()
         .map(|(word, count)| format!("   {word} {}", units::amount(count)));
     let pieces = std::iter::once(units::amount(sum)).chain(words);
-    (sum > 0).then(|| named(theme, name, pieces, width))
+    (sum > 0).then(|| labelled(theme, label, pieces, width))
 }
 
-/// How long embedding and search take.
+/// The time of embedding and search.
 fn lookup(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
     let at = |quantile| semantic.lookup.quantile(quantile).map(units::computation);
     let pieces = [
@@ -301,5 +292,5 @@ fn lookup(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'
         format!("   p95 {}", at(0.95)?),
         format!("   longest {}", semantic.lookup.max().map(units::computation)?),
     ];
-    Some(named(theme, "lookup", pieces, width))
+    Some(labelled(theme, "lookup", pieces, width))
 }

@@ -1,5 +1,5 @@
-//! What the chat says under an answer that came from another prompt: how like it is, whose it was, and how to say
-//! whether it fits. All else stands in the story of the call, see `state::why`.
+//! The chat's status line under an answer of the semantic cache: similarity, source, and how to judge it. The story of
+//! the call has the details.
 
 use crate::state::Call;
 use crate::tui::theme::Role;
@@ -8,15 +8,18 @@ use crate::tui::view::View;
 use crate::tui::wrap;
 
 use super::PaneId;
-use super::semantic::{like, served};
+use super::semantic::{served, similarity};
 
-/// The line: mark, colour and facts.
+/// Role, glyph and facts of the line.
 pub(super) fn status(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
     let mut facts = Vec::new();
     if let Some((nearest, saved)) = served(call) {
-        let like = like(nearest.similarity);
+        let similarity = similarity(nearest.similarity);
         let prompt = wrap::fit(&nearest.prompt.single_line(), 40, view.theme.glyphs.ellipsis);
-        facts.push(format!("semantic {like} from {} \"{prompt}\"", nearest.source));
+        facts.push(format!(
+            "semantic {similarity} from {} \"{prompt}\"",
+            nearest.source
+        ));
         facts.push(format!("saved {saved} tok"));
     }
     let label = call.meaning.as_ref().and_then(|meaning| meaning.label);
@@ -24,13 +27,13 @@ pub(super) fn status(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<S
         Some(label) if label.good => "judged right".to_owned(),
         Some(_) => "judged wrong".to_owned(),
         None if !under_cursor(view, call) => String::new(),
-        None if view.ui.mode == Mode::Normal => "Enter: right or wrong?".to_owned(),
-        None => "Esc, Enter: right or wrong?".to_owned(),
+        None if view.ui.mode == Mode::Normal => "[Enter] judge".to_owned(),
+        None => "[Esc] [Enter] judge".to_owned(),
     });
     (Role::Hit, view.theme.glyphs.hit, facts)
 }
 
-/// Whether Enter opens this call.
+/// Returns true if Enter opens this call.
 fn under_cursor(view: &View<'_>, call: &Call) -> bool {
     let opens = match view.ui.chat_top {
         Some(anchor) => Some(anchor.call),

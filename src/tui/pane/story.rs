@@ -1,10 +1,10 @@
-//! "Why?" on the screen: the story of one call. In this order, each a section of its own:
+//! The story of one call, in sections:
 //!
-//! 1. how it ended, in a mark and a word, and what it took
+//! 1. fate, duration, attempts, tokens, user
 //! 2. the sentence
-//! 3. the steps, a timeline with offsets since the call began
-//! 4. what it does now, where it is not over
-//! 5. the answer, as far as it came
+//! 3. the steps, with offsets from the start of the call
+//! 4. the present activity of a running call
+//! 5. the answer so far
 
 use std::time::Duration;
 
@@ -18,22 +18,22 @@ use crate::time::Timestamp;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
-use super::{appearance, row, timeline, units};
+use super::{appearance, chat, row, timeline, units};
 
 /// Columns of an offset, right-aligned.
 const OFFSET: usize = 6;
-/// Columns of the layer that did it.
+/// Columns of the layer.
 const LABEL: usize = 8;
-/// Offset, mark and label with the blanks between.
+/// Offset, glyph and label with the blanks between.
 const INDENT: usize = OFFSET + 1 + 1 + 1 + LABEL + 1;
-/// Steps closer than this happened at once, for a reader.
+/// Steps closer than this are shown as simultaneous.
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// Rows of one step's text.
 const MOST_ROWS: usize = 4;
 /// Rows of the sentence, and of the answer.
 const SENTENCE_ROWS: usize = 6;
 const ANSWER_ROWS: usize = 4;
-/// Characters of an answer that are copied with its story.
+/// Characters of an answer that are copied with the story.
 const COPIED: usize = 2000;
 
 /// The whole story in lines of at most `width` columns, for an overlay that scrolls.
@@ -49,7 +49,7 @@ pub fn lines(view: &View<'_>, call: &Call, width: u16) -> Vec<Line<'static>> {
             page.sentence(&story);
             page.steps(&story);
         }
-        None => page.paragraph(Role::Muted, "Its steps are not remembered any more.", 1),
+        None => page.paragraph(Role::Muted, "The steps are no longer in memory.", 1),
     }
     page.now(call);
     page.answer(call);
@@ -59,15 +59,15 @@ pub fn lines(view: &View<'_>, call: &Call, width: u16) -> Vec<Line<'static>> {
 /// The story as plain text, with the beginning of the answer: what is copied.
 pub fn text(view: &View<'_>, call: &Call) -> String {
     let story = view.state.why.story(call.id);
-    let told = story.map_or_else(|| format!("{}\n", call.id), |story| story.to_string());
+    let steps = story.map_or_else(|| format!("{}\n", call.id), |story| story.to_string());
     let answer = view.state.calls.answer(call);
     if answer.is_empty() {
-        return told;
+        return steps;
     }
-    format!("{told}\n{}\n", SafeText::excerpt(answer, COPIED))
+    format!("{steps}\n{}\n", SafeText::excerpt(answer, COPIED))
 }
 
-/// Lines being written.
+/// The lines so far.
 struct Page<'a> {
     view: &'a View<'a>,
     width: usize,
@@ -75,34 +75,27 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// `✓ ok   7.3s   3 tries   ann`.
+    /// `✓ answered   7.3s   3 attempts   60 tokens   by ann`.
     fn head(&mut self, call: &Call) {
         let theme = self.view.theme;
-        let tries = match call.attempts {
+        let attempts = match call.attempts {
             0 => "not sent".to_owned(),
-            1 => "1 try".to_owned(),
-            tries => format!("{tries} tries"),
+            _ => chat::attempts(call),
         };
+        let elapsed = units::duration(timeline::elapsed(call, self.view.now));
         let mut pieces = vec![
-            Line::from(appearance::of_call(theme, call).cell_and_word(theme)),
-            Line::from(format!(
-                "   {}",
-                units::duration(timeline::took(call, self.view.now))
-            )),
-            Line::from(format!("   {tries}")),
+            Line::from(appearance::for_call(theme, call).glyph_and_word(theme)),
+            Line::from(format!("   {elapsed}")),
+            Line::from(format!("   {attempts}")),
         ];
         if let Some(usage) = &call.usage {
             pieces.push(Line::from(format!("   {} tokens", units::amount(usage.total()))));
         }
-        pieces.push(Line::from(row::piece(
-            theme,
-            Role::Muted,
-            format!("   by {}", call.user),
-        )));
+        pieces.push(row::muted(theme, format!("   by {}", call.user)));
         self.lines.push(row::join(theme, pieces, self.width));
     }
 
-    /// Text over the whole width.
+    /// Text wrapped to the whole width.
     fn paragraph(&mut self, role: Role, text: &str, most: usize) {
         let theme = self.view.theme;
         for text in row::wrap(theme, &fitting(theme, text), self.width, most) {
@@ -117,13 +110,13 @@ impl Page<'_> {
 
     fn steps(&mut self, story: &Story) {
         if story.lost > 0 {
-            let text = format!("{} earlier steps are not remembered any more", story.lost);
+            let text = format!("{} earlier steps are no longer in memory", story.lost);
             self.paragraph(Role::Muted, &text, 2);
         }
         let mut last: Option<(String, Timestamp)> = None;
         for step in story.telling() {
             let offset = units::precise(step.offset);
-            // the same instant is not written twice: what happens at once stands together
+            // simultaneous steps share one offset
             let same = last
                 .as_ref()
                 .is_some_and(|(shown, at)| *shown == offset && step.at.since(*at) < AT_ONCE);
@@ -136,7 +129,7 @@ impl Page<'_> {
     fn step(&mut self, offset: &str, step: &Step) {
         let theme = self.view.theme;
         let told = Told::of(step);
-        let (glyph, role) = look(theme, &step.what);
+        let (glyph, role) = step_appearance(theme, &step.what);
         let room = self.width.saturating_sub(INDENT);
         let texts = row::wrap(theme, &fitting(theme, &told.text), room, MOST_ROWS);
         for (index, text) in texts.into_iter().enumerate() {
@@ -164,34 +157,34 @@ impl Page<'_> {
         }
     }
 
-    /// What a call does that is not over, with the time it has left.
+    /// The present activity of a running call, with the time to its deadline.
     fn now(&mut self, call: &Call) {
         if call.fate.is_some() {
             return;
         }
         let (theme, now) = (self.view.theme, self.view.now);
         let until = |at| units::countdown(now.until(at));
-        let does = match call.doing {
+        let activity = match call.doing {
             Doing::Starting | Doing::Ended => "between two steps".to_owned(),
             Doing::Queued {
                 ready_at: Some(at), ..
-            } => format!("in the queue, {} more", until(at)),
-            Doing::Queued { ready_at: None, .. } => "in the queue".to_owned(),
-            Doing::Waiting => "waits for the answer to begin".to_owned(),
-            Doing::Streaming => "receives the answer".to_owned(),
-            Doing::BackingOff { until: at } => format!("the next try follows in {}", until(at)),
+            } => format!("queued, {} left", until(at)),
+            Doing::Queued { ready_at: None, .. } => "queued".to_owned(),
+            Doing::Waiting => "waiting for the first token".to_owned(),
+            Doing::Streaming => "streaming".to_owned(),
+            Doing::BackingOff { until: at } => format!("next attempt in {}", until(at)),
             Doing::Following { .. } => match timeline::owner(self.view.state, call) {
-                Some(owner) => format!("waits for the answer of {owner}"),
-                None => "waits for the answer of another call".to_owned(),
+                Some(owner) => format!("waiting for the answer of {owner}"),
+                None => "waiting for the answer of another call".to_owned(),
             },
         };
-        let text = format!("{does}; deadline in {}", until(call.deadline));
+        let text = format!("{activity}; deadline in {}", until(call.deadline));
         let offset = units::precise(now.since(call.started_at));
         self.lines.push(row::join(
             theme,
-            vec![Line::from(vec![
+            [Line::from(vec![
                 row::piece(theme, Role::Strong, format!("{} ", row::right(&offset, OFFSET))),
-                row::piece(theme, Role::Wait, theme.glyphs.lane_now),
+                row::piece(theme, Role::Wait, theme.glyphs.timeline_now),
                 row::piece(theme, Role::Strong, format!(" {} ", row::left("now", LABEL))),
                 row::plain(text),
             ])],
@@ -209,13 +202,13 @@ impl Page<'_> {
     }
 }
 
-/// Words of a story with the ellipsis of the theme.
+/// A text of the story with the ellipsis of the theme.
 fn fitting(theme: &Theme, text: &str) -> String {
     text.replace('…', theme.glyphs.ellipsis)
 }
 
-/// The mark of a step, and what it means; a blank where it is neither good nor bad.
-fn look(theme: &Theme, what: &What) -> (&'static str, Role) {
+/// Glyph and role of a step; no glyph if it is neither good nor bad.
+fn step_appearance(theme: &Theme, what: &What) -> (&'static str, Role) {
     let glyphs = theme.glyphs;
     match what {
         What::Replayed(_) | What::CacheHit(_) | What::SemanticHit(_) => (glyphs.hit, Role::Hit),
@@ -235,8 +228,8 @@ fn look(theme: &Theme, what: &What) -> (&'static str, Role) {
         What::Labelled(judged) if !judged.good => (glyphs.failed, Role::Bad),
         What::Labelled(_) => (glyphs.ok, Role::Ok),
         What::Finished(end) => {
-            let mark = appearance::of_fate(theme, end.fate);
-            (mark.glyph, mark.role)
+            let shown = appearance::for_fate(theme, end.fate);
+            (shown.glyph, shown.role)
         }
         What::Started(_)
         | What::CacheMissed { .. }
@@ -257,7 +250,7 @@ fn look(theme: &Theme, what: &What) -> (&'static str, Role) {
     }
 }
 
-/// Only what is bad or made on purpose is coloured as a whole: the marks tell the rest.
+/// Failures, rejections and injected faults colour their text; other steps colour only the glyph.
 fn text_role(role: Role) -> Role {
     match role {
         Role::Bad | Role::Refused | Role::Injected => role,
@@ -267,31 +260,31 @@ fn text_role(role: Role) -> Role {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Scene;
+    use super::super::fixture::Fixture;
     use super::*;
     use crate::event::{CallId, Constraint, EventKind, FailureClass, Fate, Origin};
     use crate::state::fixture::{
         Story as Tale, admitted, attempt, delta, ended, failed, first_token, queued, retry, succeeded,
     };
 
-    fn scene(tale: &Tale) -> Scene {
-        Scene {
+    fn fixture_from(tale: &Tale) -> Fixture {
+        Fixture {
             state: tale.state(),
             now: tale.now,
-            ..Scene::default()
+            ..Fixture::default()
         }
     }
 
-    fn shown(scene: &Scene, call: u64, width: u16) -> Vec<String> {
-        let call = &scene.state.calls.recent[&CallId(call)];
-        let lines = lines(&scene.view(), call, width);
+    fn shown(fixture: &Fixture, call: u64, width: u16) -> Vec<String> {
+        let call = &fixture.state.calls.recent[&CallId(call)];
+        let lines = lines(&fixture.view(), call, width);
         assert!(lines.iter().all(|line| line.width() <= usize::from(width)));
         let text = |line: &Line<'_>| line.to_string().trim_end().to_owned();
         lines.iter().map(text).collect()
     }
 
-    /// A wait, a 429 made on purpose, an answer.
-    fn second_try() -> Tale {
+    /// A wait in the queue, an injected 429, an answer.
+    fn second_attempt() -> Tale {
         let mut tale = Tale::begin();
         tale.at(1.0).call(30, Origin::Chat);
         tale.tell(30, queued(Constraint::Tokens, Some(1.4), 1));
@@ -306,8 +299,8 @@ mod tests {
     }
 
     #[test]
-    fn a_story_reads_from_the_sentence_down() {
-        let mut tale = second_try();
+    fn a_story_has_head_sentence_steps_and_answer() {
+        let mut tale = second_attempt();
         tale.at(2.6).tell(30, attempt(2, 30));
         tale.at(2.9)
             .tell(30, first_token(2, 300))
@@ -316,9 +309,9 @@ mod tests {
             .tell(30, succeeded(2, 400))
             .tell(30, ended(Fate::Answered, 2, 2000));
         assert_eq!(
-            shown(&scene(&tale), 30, 70),
+            shown(&fixture_from(&tale), 30, 70),
             [
-                "✓ ok   2.0s   2 tries   60 tokens   by ann",
+                "✓ answered   2.0s   2 attempts   60 tokens   by ann",
                 "Answered in 2.00s on the second try: 429 (on purpose); 0.40s queued",
                 "for the token bucket; 1.00s between tries.",
                 "",
@@ -347,38 +340,38 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_runs_says_what_it_does_now() {
-        let mut scene = scene(&second_try());
-        scene.now = scene.now + Duration::from_millis(300);
-        let rows = shown(&scene, 30, 70);
-        assert_eq!(rows[0], "↻ retry   0.9s   1 try   by ann");
+    fn a_running_call_shows_its_activity_and_deadline() {
+        let mut fixture = fixture_from(&second_attempt());
+        fixture.now = fixture.now + Duration::from_millis(300);
+        let rows = shown(&fixture, 30, 70);
+        assert_eq!(rows[0], "↻ retrying   0.9s   1 attempt   by ann");
         assert_eq!(
             rows[1],
             "Runs: waits 1.00s before its second try, after 429 (on purpose)."
         );
         let last = rows.last().unwrap();
         assert!(
-            last.ends_with("now      the next try follows in 0.7s; deadline in 10m"),
+            last.ends_with("now      next attempt in 0.7s; deadline in 10m"),
             "{last}"
         );
         assert!(last.starts_with(" 0.90s "), "{last}");
     }
 
     #[test]
-    fn every_fate_of_a_made_up_session_fits_any_box() {
+    fn every_story_of_a_generated_session_fits_any_width() {
         let events = crate::state::fixture::session(5, 120);
         let state = crate::state::fixture::fold(&events);
         let now = state.last_event_at;
         for ascii in [false, true] {
-            let scene = Scene {
+            let fixture = Fixture {
                 state: state.clone(),
                 theme: Theme::new(crate::tui::theme::Palette::Mono, ascii),
                 now,
-                ..Scene::default()
+                ..Fixture::default()
             };
             for id in state.calls.recent.keys() {
                 for width in [0, 1, 19, 40, 70, 106] {
-                    let rows = shown(&scene, id.0, width);
+                    let rows = shown(&fixture, id.0, width);
                     assert!(!rows.is_empty());
                 }
             }
@@ -386,14 +379,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_has_sentence_steps_and_answer() {
-        let mut tale = second_try();
+    fn the_copied_text_has_sentence_steps_and_answer() {
+        let mut tale = second_attempt();
         tale.at(2.6).tell(30, attempt(2, 30)).tell(30, delta("It works."));
         tale.tell(30, succeeded(2, 400))
             .tell(30, ended(Fate::Answered, 2, 2000));
-        let scene = scene(&tale);
-        let call = &scene.state.calls.recent[&CallId(30)];
-        let text = text(&scene.view(), call);
+        let fixture = fixture_from(&tale);
+        let call = &fixture.state.calls.recent[&CallId(30)];
+        let text = text(&fixture.view(), call);
         assert!(
             text.starts_with("#30 Answered in 2.00s on the second try: 429"),
             "{text}"
@@ -405,10 +398,10 @@ mod tests {
     }
 
     #[test]
-    fn a_story_that_is_gone_says_so() {
-        let mut scene = super::super::fixture::burst();
-        scene.state.why = crate::state::story::Why::default();
-        let rows = shown(&scene, 31, 70);
-        assert_eq!(rows[1], "Its steps are not remembered any more.");
+    fn a_story_without_steps_says_that_they_are_no_longer_in_memory() {
+        let mut fixture = super::super::fixture::burst();
+        fixture.state.why = crate::state::story::Why::default();
+        let rows = shown(&fixture, 31, 70);
+        assert_eq!(rows[1], "The steps are no longer in memory.");
     }
 }

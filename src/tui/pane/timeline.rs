@@ -1,9 +1,9 @@
-//! The lane of one call: what it did, from left to right, one column for each step of time.
+//! The timeline of one call, one column per step of time; column 0 is the start of the call.
 //!
-//! A stretch is a run of one glyph; where a try ended badly the reason follows as text and covers what
-//! comes next, so that even the shortest try shows why it ended. A call that shares a flight begins with
-//! the id of the call it waits for: there it has the same column in each row and is never in want of room.
-//! Times are those of the call itself: column 0 is its start.
+//! - A span is a run of one glyph.
+//! - The reason of a failed attempt follows as text and covers the columns behind it, so that even the shortest
+//!   attempt shows why it failed.
+//! - A call that shares a flight begins with the id of the leader: the same column in every row, always with room.
 
 use std::time::Duration;
 
@@ -17,32 +17,32 @@ use crate::tui::view::View;
 
 use super::{appearance, row, semantic, units};
 
-/// Milliseconds a column may stand for. Few steps, so that the picture seldom changes its measure.
-const LADDER_MS: [u64; 8] = [20, 50, 100, 200, 500, 1000, 2000, 5000];
+/// Milliseconds per column. Few steps, so that the scale seldom changes.
+const SCALES_MS: [u64; 8] = [20, 50, 100, 200, 500, 1000, 2000, 5000];
 
-/// Columns kept free behind the longest lane, for the last reason and the mark.
+/// Columns kept free after the longest timeline, for the last reason and the glyph.
 const RESERVE: u64 = 6;
 
-/// How many of the newest calls the measure is chosen for: not only those in view, so that scrolling does
-/// not change it.
+/// The number of newest calls that determine the scale. Independent of the visible rows, so that scrolling does not
+/// change it.
 const RECENT: usize = 40;
 
-/// What one column stands for: the finest step at which the recent calls fit into `width` columns.
+/// The time per column: the finest scale at which the recent calls fit `width` columns.
 pub fn scale(calls: &Calls, now: Timestamp, width: usize) -> Duration {
     let recent = calls.recent.values().rev().take(RECENT);
-    let longest = recent.map(|call| took(call, now)).max().unwrap_or_default();
+    let longest = recent.map(|call| elapsed(call, now)).max().unwrap_or_default();
     let room = u128::from((width as u64).saturating_sub(RESERVE).max(1));
     let fits = |step: u64| longest.as_millis() <= u128::from(step) * room;
-    let step = LADDER_MS.into_iter().find(|step| fits(*step)).unwrap_or(5000);
+    let step = SCALES_MS.into_iter().find(|step| fits(*step)).unwrap_or(5000);
     Duration::from_millis(step)
 }
 
-/// How long a call took, or takes so far.
-pub fn took(call: &Call, now: Timestamp) -> Duration {
+/// The duration of a call so far.
+pub fn elapsed(call: &Call, now: Timestamp) -> Duration {
     call.ended_at.unwrap_or(now).since(call.started_at)
 }
 
-/// The ruler above the lanes: `|0s        |1s`, a mark each so many columns.
+/// The ruler above the timelines: `|0s        |1s`.
 pub fn ruler(scale: Duration, width: usize) -> String {
     const STEPS_MS: [u64; 13] = [
         200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_200_000,
@@ -64,7 +64,7 @@ pub fn ruler(scale: Duration, width: usize) -> String {
     text
 }
 
-/// Draws a call in at most `width` columns, each of them `scale` long.
+/// The timeline of a call in at most `width` columns of `scale` each.
 pub fn draw(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Line<'static> {
     let theme = view.theme;
     if width == 0 {
@@ -89,18 +89,18 @@ pub fn draw(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Line
     line
 }
 
-/// The cells of a call: runs, reasons, and the mark at the end.
+/// The cells of a call: runs, reasons, and the final glyph.
 fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
     let theme = view.theme;
     let glyphs = theme.glyphs;
-    // enough to see that it goes on, and no more, however long it ran
+    // one cell more than fits marks the overflow, and bounds the work for a call of any length
     let mut strip = Strip::new(width + 1);
     let column = |at: Timestamp| {
         let columns = at.since(call.started_at).as_nanos() / scale.as_nanos().max(1);
         usize::try_from(columns).unwrap_or(usize::MAX)
     };
     for span in &call.spans {
-        let (glyph, role) = run_of(theme, span.kind);
+        let (glyph, role) = span_glyph(theme, span.kind);
         strip.fill(" ", Role::Text, column(span.from));
         if span.kind == SpanKind::Following
             && let Some(owner) = followed(view.state, call)
@@ -112,7 +112,7 @@ fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
         }
         strip.fill(glyph, role, column(span.to.unwrap_or(view.now)));
         if !span.label.is_empty() {
-            // at least one cell of the try itself, so that two reasons never touch
+            // at least one cell of the attempt itself, so that two reasons never touch
             strip.fill_one_of(glyph, role);
             for letter in reason(&span.label).chars() {
                 strip.push(letter.to_string(), reason_role(span.kind));
@@ -122,12 +122,12 @@ fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
     let end = match (call.fate, call.doing) {
         (Some(Fate::Hit | Fate::CircuitOpen | Fate::RateLimited), _) if call.spans.is_empty() => None,
         (Some(fate), _) => {
-            let mark = appearance::of_fate(theme, fate);
-            Some((mark.glyph, mark.role))
+            let shown = appearance::for_fate(theme, fate);
+            Some((shown.glyph, shown.role))
         }
         (None, Doing::Streaming) => Some((glyphs.streaming, Role::Text)),
         (None, Doing::Waiting | Doing::BackingOff { .. } | Doing::Following { .. }) => {
-            Some((glyphs.lane_now, Role::Strong))
+            Some((glyphs.timeline_now, Role::Strong))
         }
         (None, Doing::Starting | Doing::Queued { .. } | Doing::Ended) => None,
     };
@@ -137,19 +137,19 @@ fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
     strip
 }
 
-/// The glyph and the role of a stretch.
-pub fn run_of(theme: &Theme, kind: SpanKind) -> (&'static str, Role) {
+/// Glyph and role of a span.
+pub fn span_glyph(theme: &Theme, kind: SpanKind) -> (&'static str, Role) {
     let glyphs = theme.glyphs;
     match kind {
-        SpanKind::Queued => (glyphs.lane_queue, Role::Wait),
-        SpanKind::Waiting => (glyphs.lane_wait, Role::Text),
-        SpanKind::Streaming => (glyphs.lane_stream, Role::Ok),
-        SpanKind::BackOff => (glyphs.lane_backoff, Role::Wait),
-        SpanKind::Following => (glyphs.lane_follow, Role::Hit),
+        SpanKind::Queued => (glyphs.timeline_queue, Role::Wait),
+        SpanKind::Waiting => (glyphs.timeline_wait, Role::Text),
+        SpanKind::Streaming => (glyphs.timeline_stream, Role::Ok),
+        SpanKind::BackOff => (glyphs.timeline_backoff, Role::Wait),
+        SpanKind::Following => (glyphs.timeline_follow, Role::Hit),
     }
 }
 
-/// The role of the reason behind a stretch.
+/// The role of the reason after a span.
 fn reason_role(kind: SpanKind) -> Role {
     match kind {
         SpanKind::Waiting | SpanKind::Streaming => Role::Bad,
@@ -157,20 +157,20 @@ fn reason_role(kind: SpanKind) -> Role {
     }
 }
 
-/// A label of at most four printable characters. Seawall writes it itself, but a journal is a file.
+/// A label of at most four printable characters. A journal is a file, so its labels are untrusted.
 pub fn reason(label: &str) -> String {
     let printable = |letter: char| if letter.is_ascii_graphic() { letter } else { '?' };
     label.chars().take(4).map(printable).collect()
 }
 
-/// What stands behind the lane, the longest wording first. Mark and word at the front of the row have the
-/// colour of the fate; a screen full of reversed sentences could not be read.
+/// The remark after the timeline, the longest wording first. Only the word at the front of the row has the colour of
+/// the fate: a screen full of reversed sentences would be unreadable.
 fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
     let theme = view.theme;
     let texts: (Role, Vec<String>) = match (call.fate, call.doing) {
         (Some(Fate::Hit), _) => (Role::Text, hit_remark(theme, call)),
         (Some(Fate::CircuitOpen), _) => {
-            // where there is a lane, the mark stands at its end already
+            // a timeline already ends with this glyph
             let mark = if call.spans.is_empty() {
                 format!("{} ", theme.glyphs.refused)
             } else {
@@ -179,11 +179,11 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
             let texts = if call.attempts == 0 {
                 vec![format!("{mark}breaker open, not sent"), "not sent".into()]
             } else {
-                vec!["breaker open, not sent again".into(), "breaker open".into()]
+                vec!["breaker open, not retried".into(), "breaker open".into()]
             };
             (Role::Text, texts)
         }
-        (Some(Fate::RateLimited), _) => (Role::Text, rejected_remark(theme, call)),
+        (Some(Fate::RateLimited), _) => (Role::Text, limited_remark(theme, call)),
         (Some(Fate::Shared), _) if call.spans.is_empty() => {
             (Role::Text, shared_remark(theme, owner(view.state, call)))
         }
@@ -196,9 +196,9 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
             let mut texts = Vec::new();
             if let Some(at) = ready_at.filter(|at| *at > view.now) {
                 let left = units::countdown(view.now.until(at));
-                texts.push(format!("waits for {what}, {left}"));
+                texts.push(format!("waiting for {what}, {left}"));
             }
-            texts.push(format!("waits for {what}"));
+            texts.push(format!("waiting for {what}"));
             texts.push(what.to_owned());
             (Role::Wait, texts)
         }
@@ -219,10 +219,10 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
 fn hit_remark(theme: &Theme, call: &Call) -> Vec<String> {
     let mark = theme.glyphs.hit;
     if let Some((nearest, saved)) = semantic::served(call) {
-        let how = format!("{mark} semantic {}", semantic::like(nearest.similarity));
+        let how = format!("{mark} semantic {}", semantic::similarity(nearest.similarity));
         let saved = format!("saved {} tok", units::amount(saved));
         return vec![
-            format!("{how} like {}, {saved}", nearest.source),
+            format!("{how} from {}, {saved}", nearest.source),
             format!("{how}, {saved}"),
             how,
         ];
@@ -240,8 +240,8 @@ fn hit_remark(theme: &Theme, call: &Call) -> Vec<String> {
     }
 }
 
-/// `⊘ queue full, not sent`, in the words of the limiter.
-fn rejected_remark(theme: &Theme, call: &Call) -> Vec<String> {
+/// `⊘ queue full (1024 wait)`: the limiter's message, or part of it.
+fn limited_remark(theme: &Theme, call: &Call) -> Vec<String> {
     let mark = theme.glyphs.refused;
     let mut texts = Vec::new();
     if let Some(failure) = &call.failure {
@@ -251,12 +251,12 @@ fn rejected_remark(theme: &Theme, call: &Call) -> Vec<String> {
             texts.push(row::clip(theme, &format!("{mark} {message}"), room));
         }
     }
-    texts.push(format!("{mark} limiter, not sent"));
+    texts.push(format!("{mark} limited, not sent"));
     texts.push("not sent".to_owned());
     texts
 }
 
-/// `≈ shares #31`, for a call without a lane.
+/// `≈ shares #31`, for a call without a timeline.
 fn shared_remark(theme: &Theme, owner: Option<CallId>) -> Vec<String> {
     let mark = theme.glyphs.shared;
     match owner {
@@ -265,7 +265,7 @@ fn shared_remark(theme: &Theme, owner: Option<CallId>) -> Vec<String> {
     }
 }
 
-/// The call whose flight it waits for, or waited for.
+/// The leader of the flight that the call waits or waited for.
 fn followed(state: &State, call: &Call) -> Option<CallId> {
     match call.doing {
         Doing::Following { owner } => Some(owner),
@@ -278,13 +278,13 @@ fn followed(state: &State, call: &Call) -> Option<CallId> {
     }
 }
 
-/// The call whose attempts it shared, if that is still known and is not itself.
+/// The leader of a follower's flight, while the flight is in memory.
 pub fn owner(state: &State, call: &Call) -> Option<CallId> {
     let flight = state.calls.flights.get(&call.flight?)?;
     (flight.owner != call.id).then_some(flight.owner)
 }
 
-/// Cells being laid from left to right, at most `most`.
+/// At most `most` cells, written from left to right.
 struct Strip {
     cells: Vec<(String, Role)>,
     most: usize,
@@ -298,33 +298,32 @@ impl Strip {
         }
     }
 
-    /// One cell.
     fn push(&mut self, glyph: String, role: Role) {
         if self.cells.len() < self.most {
             self.cells.push((glyph, role));
         }
     }
 
-    /// As many cells as there are up to column `end`; none where something covers them already.
+    /// Fills with `glyph` up to column `end`; columns already covered stay as they are.
     fn fill(&mut self, glyph: &str, role: Role, end: usize) {
         while self.cells.len() < end.min(self.most) {
             self.cells.push((glyph.to_owned(), role));
         }
     }
 
-    /// A cell of `glyph`, if there is none at the end.
+    /// Adds a cell of `glyph` unless the last cell already shows it.
     fn fill_one_of(&mut self, glyph: &str, role: Role) {
         if self.cells.last().is_none_or(|(last, _)| last != glyph) {
             self.push(glyph.to_owned(), role);
         }
     }
 
-    /// Cells of one role as one piece; one column less than `width` where there are too many.
+    /// The cells as a line, adjacent cells of one role as one span; one column less than `width` on overflow.
     fn into_line(self, theme: &Theme, width: usize) -> Line<'static> {
         let mut shown = self.cells.len();
         if shown > width {
             shown = width.saturating_sub(1);
-            // half a reason is none
+            // a reason is never cut
             let role = |index: usize| self.cells.get(index).map(|(_, role)| *role);
             while shown > 0 && role(shown - 1) == Some(Role::Bad) && role(shown) == Some(Role::Bad) {
                 shown -= 1;
@@ -350,64 +349,64 @@ mod tests {
 
     use super::super::fixture::{self, at, ms};
     use super::*;
-    use crate::state::Span as Stretch;
+    use crate::state::Span as CallSpan;
 
-    fn lane_of(id: u64, scale: u64, width: usize) -> String {
-        let scene = fixture::burst();
-        let call = &scene.state.calls.recent[&CallId(id)];
-        draw(&scene.view(), call, ms(scale), width).to_string()
+    fn timeline_of(id: u64, scale: u64, width: usize) -> String {
+        let fixture = fixture::burst();
+        let call = &fixture.state.calls.recent[&CallId(id)];
+        draw(&fixture.view(), call, ms(scale), width).to_string()
     }
 
     #[test]
-    fn a_reason_covers_what_follows_even_where_the_try_was_short() {
-        assert_eq!(lane_of(29, 100, 60), "━429━503··━━━▒▒▒✓");
-        assert_eq!(lane_of(29, 1000, 60), "━429━503✓");
-        assert_eq!(lane_of(31, 100, 60), "━━429···━━━500···━━▒▒▒▒▒✓");
+    fn the_reason_of_a_short_attempt_covers_what_follows() {
+        assert_eq!(timeline_of(29, 100, 60), "━429━503··━━━▒▒▒✓");
+        assert_eq!(timeline_of(29, 1000, 60), "━429━503✓");
+        assert_eq!(timeline_of(31, 100, 60), "━━429···━━━500···━━▒▒▒▒▒✓");
     }
 
     #[test]
-    fn a_lane_that_is_too_long_ends_with_an_ellipsis_and_no_half_reason() {
-        assert_eq!(lane_of(31, 100, 10), "━━429···━…");
-        assert_eq!(lane_of(31, 100, 13), "━━429···━━━…");
-        assert_eq!(lane_of(31, 100, 1), "…");
-        assert_eq!(lane_of(31, 100, 0), "");
+    fn a_timeline_that_is_too_long_ends_with_an_ellipsis_and_a_whole_reason() {
+        assert_eq!(timeline_of(31, 100, 10), "━━429···━…");
+        assert_eq!(timeline_of(31, 100, 13), "━━429···━━━…");
+        assert_eq!(timeline_of(31, 100, 1), "…");
+        assert_eq!(timeline_of(31, 100, 0), "");
     }
 
     #[test]
-    fn a_remark_is_shortened_or_left_out_but_not_cut() {
-        assert_eq!(lane_of(33, 500, 60), "━429━429▏next 0.8s");
-        assert_eq!(lane_of(33, 500, 17), "━429━429▏0.8s");
-        assert_eq!(lane_of(33, 500, 12), "━429━429▏");
-        assert_eq!(lane_of(36, 500, 23), "not sent");
-        assert_eq!(lane_of(36, 500, 24), "⊘ breaker open, not sent");
+    fn a_remark_is_shortened_or_dropped_but_not_cut() {
+        assert_eq!(timeline_of(33, 500, 60), "━429━429▏next 0.8s");
+        assert_eq!(timeline_of(33, 500, 17), "━429━429▏0.8s");
+        assert_eq!(timeline_of(33, 500, 12), "━429━429▏");
+        assert_eq!(timeline_of(36, 500, 23), "not sent");
+        assert_eq!(timeline_of(36, 500, 24), "⊘ breaker open, not sent");
     }
 
     #[test]
-    fn whom_a_call_shares_with_stands_in_front_whatever_the_room() {
-        assert_eq!(lane_of(27, 100, 60), "≈#31≈≈≈");
-        assert_eq!(lane_of(27, 10, 20), "≈#31≈≈≈≈≈≈≈≈≈≈≈≈≈≈≈…");
-        assert_eq!(lane_of(38, 50, 60), "≈#37▏");
+    fn a_follower_begins_with_the_id_of_its_leader_at_any_width() {
+        assert_eq!(timeline_of(27, 100, 60), "≈#31≈≈≈");
+        assert_eq!(timeline_of(27, 10, 20), "≈#31≈≈≈≈≈≈≈≈≈≈≈≈≈≈≈…");
+        assert_eq!(timeline_of(38, 50, 60), "≈#37▏");
     }
 
     #[test]
-    fn a_call_refused_after_a_wait_has_one_mark() {
-        let mut scene = fixture::burst();
+    fn a_call_refused_after_a_wait_has_one_glyph() {
+        let mut fixture = fixture::burst();
         let mut call = fixture::call(1, 1.0, 2.0, Fate::CircuitOpen);
         call.attempts = 0;
-        call.spans = fixture::lane(1.0, &[(SpanKind::Queued, 1.0, "")]);
-        scene.state.calls.recent.insert(call.id, call.clone());
-        let lane = draw(&scene.view(), &call, ms(200), 60).to_string();
-        assert_eq!(lane, "⋯⋯⋯⋯⋯⊘ breaker open, not sent");
+        call.spans = fixture::spans(1.0, &[(SpanKind::Queued, 1.0, "")]);
+        fixture.state.calls.recent.insert(call.id, call.clone());
+        let timeline = draw(&fixture.view(), &call, ms(200), 60).to_string();
+        assert_eq!(timeline, "⋯⋯⋯⋯⋯⊘ breaker open, not sent");
     }
 
     #[test]
-    fn the_scale_comes_from_the_ladder() {
-        let mut scene = fixture::burst();
+    fn the_scale_fits_the_longest_recent_call() {
+        let mut fixture = fixture::burst();
         let mut scale_at = |longest: f64, width: usize| {
-            scene.state.calls.recent.clear();
+            fixture.state.calls.recent.clear();
             let call = fixture::call(1, 1.0, 1.0 + longest, Fate::Answered);
-            scene.state.calls.recent.insert(call.id, call);
-            scale(&scene.state.calls, at(1.0 + longest), width).as_millis()
+            fixture.state.calls.recent.insert(call.id, call);
+            scale(&fixture.state.calls, at(1.0 + longest), width).as_millis()
         };
         let table = [
             (0.0, 20),
@@ -425,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ruler_has_room_between_its_marks() {
+    fn ruler_labels_do_not_touch() {
         assert_eq!(ruler(ms(200), 30), "|0s       |2s       |4s");
         assert_eq!(ruler(ms(20), 30), "|0s       |0.2s     |0.4s");
         assert_eq!(ruler(ms(100), 0), "");
@@ -433,25 +432,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_lane_is_wider_than_its_place(
+        fn no_timeline_is_wider_than_its_area(
             steps in proptest::collection::vec((0usize..5, 0u64..3_000, "[0-9A-Z]{0,4}"), 0..64),
             scale in 1u64..5_000,
             width in 1usize..60,
         ) {
-            let scene = fixture::burst();
+            let fixture = fixture::burst();
             let kinds = [SpanKind::Queued, SpanKind::Waiting, SpanKind::Streaming, SpanKind::BackOff, SpanKind::Following];
             let mut from = at(1.0);
             let spans = steps
                 .into_iter()
                 .map(|(kind, length, label)| {
                     let to = from + ms(length);
-                    let span = Stretch { kind: kinds[kind], from, to: Some(to), label };
+                    let span = CallSpan { kind: kinds[kind], from, to: Some(to), label };
                     from = to;
                     span
                 })
                 .collect();
             let call = Call { spans, attempts: 3, ..fixture::call(1, 1.0, 9.0, Fate::Failed) };
-            prop_assert!(draw(&scene.view(), &call, ms(scale), width).width() <= width);
+            prop_assert!(draw(&fixture.view(), &call, ms(scale), width).width() <= width);
         }
     }
 }

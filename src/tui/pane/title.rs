@@ -1,9 +1,8 @@
-//! Row 1: which program, which settings, which upstream, which seed; what is broken on purpose; whether
-//! it is alive.
+//! Row 1: program, policy, upstream, seed, injected faults, and the state of the session.
 //!
-//! Faults and the upstream stay longest when room is short: self-made trouble must not be taken for real
-//! trouble, and a call to a real host may cost money. Parts bring a blank on each side and leave the cells
-//! between them as they are, so the row may stand on a border or alone.
+//! Faults and the upstream stay longest when room is short: injected faults must not look like real ones, and a call to
+//! a real host may cost money. Each part has a blank on each side; the cells between parts stay untouched, so the row
+//! can overlay a border.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -18,10 +17,10 @@ use crate::tui::wrap;
 
 use super::{appearance, row, semantic, units};
 
-/// From this width on the row has its long wordings.
+/// Width from which the row has its long wordings.
 const WIDE: u16 = 110;
 
-/// Cells between two parts, besides their own blanks.
+/// Columns between two parts, besides their own blanks.
 const GAP: u16 = 1;
 
 /// Draws the title.
@@ -54,16 +53,16 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     row::draw(&clock, 0, place, buf);
 }
 
-/// The right end, as much of it as fits.
+/// State and clock at the right end, as far as they fit.
 fn clock(view: &View<'_>, width: usize) -> Line<'static> {
-    let running = appearance::running(&view.state.calls.totals) > 0;
+    let running = view.state.calls.totals.running() > 0;
     let (word, role) = match view.ui.paused {
-        // what is shown was recorded: nothing of it is live, whether it moves or not
+        // a recording is never live, whether it plays or not
         _ if view.ui.playback.is_some() => ("REPLAY".to_owned(), Role::Wait),
         Some(0) => ("PAUSED".to_owned(), Role::Wait),
         Some(events) => (format!("PAUSED +{} events", units::amount(events)), Role::Wait),
         None if running => ("LIVE".to_owned(), Role::Ok),
-        None => ("IDLE".to_owned(), Role::Muted),
+        None => ("READY".to_owned(), Role::Muted),
     };
     let time = units::clock(view.now.since(Timestamp::ZERO), width >= usize::from(WIDE));
     let word = row::piece(view.theme, role, word);
@@ -83,8 +82,8 @@ fn clock(view: &View<'_>, width: usize) -> Line<'static> {
         .unwrap_or_default()
 }
 
-/// What to show, best first: the name, the policy, which wording of the upstream, which of the faults.
-/// The seed outlasts the policy and the single rates: without it no run can be made again.
+/// The combinations, best first: name, policy, wording of the upstream, wording of the faults. The seed outlasts the
+/// policy and the single rates, because a run cannot be reproduced without it.
 const CHOICES: [(bool, bool, Option<usize>, Option<usize>); 16] = [
     (true, true, Some(0), Some(0)),
     (true, true, Some(0), Some(1)),
@@ -104,15 +103,14 @@ const CHOICES: [(bool, bool, Option<usize>, Option<usize>); 16] = [
     (true, false, None, None),
 ];
 
-/// Of the choices above, the last leaves out what is broken on purpose.
-const ABOVE_ALL: usize = CHOICES.len() - 1;
+/// The choices with faults: all but the last.
+const WITH_FAULTS: usize = CHOICES.len() - 1;
 
-/// The left part in words that grow shorter.
+/// The wordings of the left side, the longest first.
 fn left_wordings(view: &View<'_>, wide: bool) -> Vec<Vec<Line<'static>>> {
     let theme = view.theme;
     let session = &view.state.session;
     let name = part(row::piece(theme, Role::Strong, "seawall"));
-    // the name comes from a file
     let policy = SafeText::new(&session.policy.name).single_line();
     let policy = part(row::plain(row::clip(theme, &short_name(&policy, 24), 24)));
     let faults = fault_wordings(view, wide);
@@ -120,12 +118,12 @@ fn left_wordings(view: &View<'_>, wide: bool) -> Vec<Vec<Line<'static>>> {
     let pick = |wordings: &[Line<'static>], level: Option<usize>| {
         level.and_then(|level| wordings.get(level).or(wordings.last()).cloned())
     };
-    // it changes answers: of all that is not trouble made by hand, it goes last
+    // it changes answers, so that only faults outlast it
     let semantic = semantic_part(view);
     let with = semantic.iter().flat_map(|part| {
         CHOICES
             .iter()
-            .take(ABOVE_ALL)
+            .take(WITH_FAULTS)
             .map(move |choice| (Some(part), choice))
     });
     with.chain(CHOICES.iter().map(|choice| (None, choice)))
@@ -146,7 +144,7 @@ fn left_wordings(view: &View<'_>, wide: bool) -> Vec<Vec<Line<'static>>> {
         .collect()
 }
 
-/// A name that says each change, where it is too long, says how many: `production+3`.
+/// A name that lists each change, shortened to the number of changes if it is too long: `production+3`.
 fn short_name(name: &str, most: usize) -> String {
     let (base, changes) = name.split_once('+').unwrap_or((name, ""));
     let changes = changes.split('+');
@@ -157,7 +155,7 @@ fn short_name(name: &str, most: usize) -> String {
     }
 }
 
-/// That answers may come from prompts that only mean the same, or that this is tried beside the upstream.
+/// The mode of the semantic cache, unless it is off.
 fn semantic_part(view: &View<'_>) -> Option<Line<'static>> {
     let mode = semantic::tag(view)?;
     let text = format!("{} semantic {mode}", view.theme.glyphs.hit);
@@ -175,7 +173,7 @@ fn fit(choices: Vec<Vec<Line<'static>>>, room: usize) -> Vec<Line<'static>> {
         .unwrap_or_default()
 }
 
-/// Where calls go: all of it, then with the seed, then without.
+/// The upstream in full, then with the seed, then without.
 fn upstream_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
     let theme = view.theme;
     let session = &view.state.session;
@@ -211,7 +209,7 @@ fn upstream_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
         .to_vec()
 }
 
-/// What is broken on purpose, long to short; nothing if nothing is.
+/// The injected faults, the longest wording first; empty without faults.
 fn fault_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
     let session = &view.state.session;
     if !session.faults_on {
@@ -241,7 +239,7 @@ fn fault_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
         .collect()
 }
 
-/// Rates with those of 500, 503 and 529 added up, where there is more than one of them.
+/// The rates, with those of 500, 503 and 529 summed up if more than one is set.
 fn merged(faults: &FaultProfile) -> Vec<(&'static str, f64)> {
     let in_5xx = |kind: &FaultKind| appearance::is_5xx(*kind) && faults.rate(*kind) > 0.0;
     let several = FaultKind::ALL.iter().filter(|kind| in_5xx(kind)).count() > 1;
@@ -263,25 +261,25 @@ fn merged(faults: &FaultProfile) -> Vec<(&'static str, f64)> {
     rates
 }
 
-/// A part of the row, with its blanks.
+/// A part of the row with its blanks.
 fn part(span: Span<'static>) -> Line<'static> {
     Line::from(vec![row::plain(" "), span, row::plain(" ")])
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{self, Scene};
+    use super::super::fixture::{self, Fixture};
     use super::short_name;
     use crate::event::UpstreamInfo;
     use crate::settings::FaultKind;
 
-    fn title(scene: &Scene, width: u16) -> String {
-        fixture::rows(scene, width, 1, super::render).concat()
+    fn title(fixture: &Fixture, width: u16) -> String {
+        fixture::rows(fixture, width, 1, super::render).concat()
     }
 
     #[test]
-    fn it_names_program_policy_upstream_seed_and_faults() {
-        let scene = fixture::burst();
+    fn it_shows_program_policy_upstream_seed_and_faults() {
+        let fixture = fixture::burst();
         let table = [
             (13, "  LIVE 00:42"),
             (30, " ! FAULTS 40%      LIVE 00:42"),
@@ -297,58 +295,58 @@ mod tests {
             ),
         ];
         for (width, text) in table {
-            assert_eq!(title(&scene, width), text, "{width}");
+            assert_eq!(title(&fixture, width), text, "{width}");
         }
-        assert!(title(&scene, 200).contains("! FAULTS ON  429 30%  500 5%  503 5%"));
+        assert!(title(&fixture, 200).contains("! FAULTS ON  429 30%  500 5%  503 5%"));
     }
 
     #[test]
-    fn the_seed_stays_though_many_faults_are_on() {
-        let mut scene = fixture::burst();
+    fn the_seed_stays_when_many_faults_are_on() {
+        let mut fixture = fixture::burst();
         for kind in FaultKind::ALL {
-            scene.state.session.faults.set_rate(kind, 0.05);
+            fixture.state.session.faults.set_rate(kind, 0.05);
         }
         assert_eq!(
-            title(&scene, 80),
+            title(&fixture, 80),
             " seawall   production   sim seed 7   ! FAULTS 55%                    LIVE 00:42"
         );
-        scene.ui.paused = Some(55);
-        assert!(title(&scene, 80).contains(" sim seed 7   ! FAULTS 55%"));
+        fixture.ui.paused = Some(55);
+        assert!(title(&fixture, 80).contains(" sim seed 7   ! FAULTS 55%"));
     }
 
     #[test]
-    fn faults_that_are_off_are_not_announced() {
-        let mut scene = fixture::burst();
-        scene.state.session.faults_on = false;
-        assert!(!title(&scene, 120).contains("FAULTS"));
-        scene.state.session.faults_on = true;
-        scene.state.session.faults.scale_to(0.0);
-        assert!(title(&scene, 80).contains("! FAULTS 0%"));
+    fn faults_that_are_off_are_not_shown() {
+        let mut fixture = fixture::burst();
+        fixture.state.session.faults_on = false;
+        assert!(!title(&fixture, 120).contains("FAULTS"));
+        fixture.state.session.faults_on = true;
+        fixture.state.session.faults.scale_to(0.0);
+        assert!(title(&fixture, 80).contains("! FAULTS 0%"));
     }
 
     #[test]
-    fn a_real_host_is_named_before_the_policy() {
-        let mut scene = fixture::burst();
-        scene.state.session.upstream = Some(UpstreamInfo {
+    fn a_real_host_outlasts_the_policy() {
+        let mut fixture = fixture::burst();
+        fixture.state.session.upstream = Some(UpstreamInfo {
             host: "api.example.com".into(),
             model: Some("big-1".into()),
             simulated: false,
             loopback: false,
         });
-        let texts = [120, 80, 60].map(|width| title(&scene, width));
+        let texts = [120, 80, 60].map(|width| title(&fixture, width));
         assert!(texts[0].contains(" production   api.example.com big-1 · seed 7 (network) "));
         assert!(texts[1].contains(" api.example.com · seed 7 "), "{}", texts[1]);
         assert!(texts[2].contains(" api.example.com "), "{}", texts[2]);
     }
 
     #[test]
-    fn it_says_whether_anything_moves() {
-        let mut scene = Scene::default();
-        assert!(title(&scene, 60).ends_with("IDLE 00:00"));
-        scene.ui.paused = Some(12);
-        assert!(title(&scene, 60).ends_with("PAUSED +12 events 00:00"));
-        scene.ui.paused = Some(0);
-        assert!(title(&scene, 60).ends_with("PAUSED 00:00"));
+    fn it_shows_whether_the_session_runs() {
+        let mut fixture = Fixture::default();
+        assert!(title(&fixture, 60).ends_with("READY 00:00"));
+        fixture.ui.paused = Some(12);
+        assert!(title(&fixture, 60).ends_with("PAUSED +12 events 00:00"));
+        fixture.ui.paused = Some(0);
+        assert!(title(&fixture, 60).ends_with("PAUSED 00:00"));
     }
 
     #[test]
@@ -365,8 +363,8 @@ mod tests {
                 "production+1",
             ),
             (
-                "of a team + whoever else wrote in it",
-                "of a team + whoever else wrote in it",
+                "of one team + of another one as well",
+                "of one team + of another one as well",
             ),
             ("a-long-name-without-any-change", "a-long-name-without-any-change"),
         ] {

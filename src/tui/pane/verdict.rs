@@ -1,8 +1,7 @@
-//! Row 2: is it getting through, and if not, what is holding it?
+//! Row 2: whether calls get through, and if not, the cause.
 //!
-//! First counts that add up to the number at the front (calls in the queue are extra), then one cause and
-//! what happens next. The cause begins in a fixed column as long as the counts leave room, and it is given
-//! in fewer words rather than cut.
+//! First counts that add up to the number at the front (queued calls are extra), then one cause and what happens next.
+//! The cause keeps its column while the counts leave room, and is shortened rather than cut.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -14,19 +13,19 @@ use crate::time::Timestamp;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
-use super::{appearance, row, units, users};
+use super::{row, units, users};
 
-/// From this width on words stand beside the marks.
+/// Width from which counts have words beside their glyphs.
 const WORDS: usize = 110;
 /// Columns of a usual cause with its countdown: `HELD BY  breaker OPEN, probe in 4.2s`.
 const CAUSE_ROOM: usize = 36;
-/// From this width on there is room for long words.
-const LONG_WORDS: usize = 160;
+/// Width from which counts are three blanks apart.
+const SPACIOUS: usize = 160;
 
 /// Columns of a user's name in a cause.
 const NAME: usize = 12;
 
-/// Draws the verdict on one row, or on two where there are two: first the counts, then the cause.
+/// Draws the verdict on one row, or the counts and the cause on a row each.
 pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let verdict = view.state.verdict(view.now);
     let area = row_area(area);
@@ -34,7 +33,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     row::draw_all(&lines, area, buf);
 }
 
-/// The row without the blank at its front; all of it where it is very short.
+/// The row without the blank at its front; the whole row if it is narrow.
 fn row_area(area: Rect) -> Rect {
     let blank = u16::from(area.width > 40);
     Rect {
@@ -44,50 +43,44 @@ fn row_area(area: Rect) -> Rect {
     }
 }
 
-/// The sentence for a verdict.
+/// Counts and cause.
 fn lines(view: &View<'_>, verdict: &Verdict, width: usize, two_rows: bool) -> Vec<Line<'static>> {
     let theme = view.theme;
-    let tally = Tally::of(&view.state.calls);
-    let (full, brief) = hold_wordings(view, verdict);
+    let tally = Tally::new(&view.state.calls);
+    let counts = row::first_fit(theme, [tally.glyphs(theme), tally.head(theme)], width);
+    let (full, brief) = cause_lines(view, verdict);
     if two_rows {
-        let counts = row::first_fit(theme, [tally.marks(theme), tally.head(theme)], width);
-        return vec![
-            counts,
-            row::first_fit(theme, full.into_iter().chain(brief), width),
-        ];
+        let cause = row::first_fit(theme, full.into_iter().chain(brief), width);
+        return vec![counts, cause];
     }
-    // rather fewer words beside the marks than a cause without its countdown
-    for holds in [&full, &brief] {
+    // glyphs without words are better than a cause without its countdown
+    for causes in [&full, &brief] {
         for (counts, column) in tally.wordings(theme, width) {
             let tight = counts.width() + 2;
             for start in [tight.max(column), tight] {
-                if let Some(hold) = holds.iter().find(|hold| start + hold.width() <= width) {
+                if let Some(cause) = causes.iter().find(|cause| start + cause.width() <= width) {
                     let mut line = counts.clone();
                     line.push_span(row::plain(" ".repeat(start - counts.width())));
-                    line.spans.extend(hold.spans.iter().cloned());
+                    line.spans.extend(cause.spans.iter().cloned());
                     return vec![line];
                 }
             }
         }
     }
-    vec![row::first_fit(
-        theme,
-        [tally.marks(theme), tally.head(theme)],
-        width,
-    )]
+    vec![counts]
 }
 
 // === counts ===
 
-/// The counts of the burst that is or was last, or of all calls.
+/// The counts of the last burst, or of all calls.
 struct Tally<'a> {
     burst: Option<&'a Burst>,
     counts: &'a FateCounts,
 }
 
 impl<'a> Tally<'a> {
-    /// The burst's as long as nothing newer was asked, all calls' otherwise.
-    fn of(calls: &'a Calls) -> Self {
+    /// The burst's counts until another call starts after it.
+    fn new(calls: &'a Calls) -> Self {
         let newest = calls.recent.values().next_back().map(|call| call.origin);
         let burst = calls.burst.as_ref().filter(|burst| match newest {
             Some(Origin::Burst { burst: number }) => number == burst.burst,
@@ -100,7 +93,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// `BURST 40/50` or `CALLS 12`: admitted or refused so far.
+    /// `BURST 40/50` or `CALLS 12`: admitted or rejected so far.
     fn head(&self, theme: &Theme) -> Line<'static> {
         let past_queue = self.counts.started.saturating_sub(self.counts.queued);
         let text = match self.burst {
@@ -113,130 +106,92 @@ impl<'a> Tally<'a> {
         Line::from(row::piece(theme, Role::Strong, text))
     }
 
-    /// Mark, short word, long word and number of each count. They sum to the number of the head, but for
-    /// those in the queue. The first five are always there, the others where they are not zero.
+    /// The counts that are shown: five always, the others unless zero. All but the queued calls add up to the number
+    /// of the head.
     fn counts(&self, theme: &Theme) -> Vec<Count> {
         let glyphs = theme.glyphs;
         let ended = |fate| self.counts.ended(fate);
-        let waiting = self.counts.queued + self.counts.backing_off;
-        let in_flight = appearance::running(self.counts).saturating_sub(waiting);
-        let count = |glyph, words: [&'static str; 2], role, number, always| Count {
-            glyph,
-            words,
-            role,
-            number,
-            always,
-        };
-        vec![
-            count(glyphs.ok, ["ok", "ok"], Role::Ok, ended(Fate::Answered), true),
-            count(
-                glyphs.streaming,
-                ["running", "running"],
-                Role::Text,
-                in_flight,
-                false,
-            ),
-            count(glyphs.hit, ["hit", "cached"], Role::Hit, ended(Fate::Hit), true),
-            count(
-                glyphs.shared,
-                ["shared", "shared"],
-                Role::Hit,
-                ended(Fate::Shared),
-                false,
-            ),
-            count(
-                glyphs.retry,
-                ["retrying", "retrying"],
-                Role::Wait,
-                self.counts.backing_off,
-                true,
-            ),
-            count(
-                glyphs.failed,
-                ["failed", "failed"],
-                Role::Bad,
-                ended(Fate::Failed),
-                true,
-            ),
-            count(
-                glyphs.cut,
-                ["cut", "cut off"],
-                Role::Bad,
-                ended(Fate::Interrupted),
-                false,
-            ),
-            count(
-                glyphs.refused,
-                ["refused", "refused"],
-                Role::Refused,
-                ended(Fate::CircuitOpen) + ended(Fate::RateLimited),
-                true,
-            ),
-            count(
+        let (queued, retrying) = (self.counts.queued, self.counts.backing_off);
+        let running = self.counts.running().saturating_sub(queued + retrying);
+        let rejected = ended(Fate::CircuitOpen) + ended(Fate::RateLimited);
+        let counts = [
+            (glyphs.ok, "answered", Role::Ok, ended(Fate::Answered), true),
+            (glyphs.streaming, "running", Role::Text, running, false),
+            (glyphs.hit, "cached", Role::Hit, ended(Fate::Hit), true),
+            (glyphs.shared, "shared", Role::Hit, ended(Fate::Shared), false),
+            (glyphs.retry, "retrying", Role::Wait, retrying, true),
+            (glyphs.failed, "failed", Role::Bad, ended(Fate::Failed), true),
+            (glyphs.cut, "cut off", Role::Bad, ended(Fate::Interrupted), false),
+            (glyphs.refused, "rejected", Role::Refused, rejected, true),
+            (
                 glyphs.stopped,
-                ["stopped", "stopped"],
+                "stopped",
                 Role::Muted,
                 ended(Fate::Cancelled),
                 false,
             ),
-            count(
-                glyphs.queued,
-                ["queued", "queued"],
-                Role::Wait,
-                self.counts.queued,
-                false,
-            ),
-        ]
+            (glyphs.queued, "queued", Role::Wait, queued, false),
+        ];
+        let shown = counts
+            .into_iter()
+            .filter(|(.., number, always)| *always || *number > 0);
+        shown
+            .map(|(glyph, word, role, number, _)| Count {
+                glyph,
+                word,
+                role: if number == 0 { Role::Muted } else { role },
+                number,
+            })
+            .collect()
     }
 
-    /// Counts in few or many words, the best first, each with the column at which the cause begins where
-    /// that is possible.
+    /// The wordings of the counts, the longest first, each with the column where the cause begins if possible.
     fn wordings(&self, theme: &Theme, width: usize) -> Vec<(Line<'static>, usize)> {
         let mut wordings = Vec::new();
-        if width >= LONG_WORDS {
-            wordings.push((
-                self.line(theme, 3, |count| format!("{} {} ", count.glyph, count.words[1])),
-                0,
-            ));
+        if width >= SPACIOUS {
+            wordings.push((self.line(theme, 3, true), 0));
         }
         if width >= WORDS {
             for gap in [2, 1] {
-                let line = self.line(theme, gap, |count| format!("{} {} ", count.glyph, count.words[0]));
-                // whether there are words must not hang on the cause: they would come and go with it
+                let line = self.line(theme, gap, true);
+                // independent of the present cause, so that the words do not come and go with it
                 if line.width() + 2 + CAUSE_ROOM <= width {
                     wordings.push((line, 0));
                 }
             }
         }
-        // room for two of the rare counts
+        // room for two more counts
         let head = self.head(theme).width();
-        wordings.push((self.marks(theme), head + 3 + 7 * (self.digits() + 2)));
+        wordings.push((self.glyphs(theme), head + 3 + 7 * (self.digits() + 2)));
         wordings.push((self.head(theme), 0));
         wordings
     }
 
     /// `BURST 40/50  ✓24 ◇7  ↻3`.
-    fn marks(&self, theme: &Theme) -> Line<'static> {
-        self.line(theme, 1, |count| count.glyph.to_owned())
+    fn glyphs(&self, theme: &Theme) -> Line<'static> {
+        self.line(theme, 1, false)
     }
 
-    /// The head and the counts, `gap` blanks between them.
-    fn line(&self, theme: &Theme, gap: usize, label: impl Fn(&Count) -> String) -> Line<'static> {
+    /// The head and the counts, `gap` blanks between them, with or without words.
+    fn line(&self, theme: &Theme, gap: usize, words: bool) -> Line<'static> {
         let mut line = self.head(theme);
         let digits = self.digits();
-        for (index, count) in self.counts(theme).into_iter().filter(Count::is_shown).enumerate() {
-            let text = format!("{}{}", label(&count), count.number);
-            // a number keeps its place while it grows, without a gap between it and its mark
-            let blanks = digits.saturating_sub(count.number.to_string().len());
-            let before = if index == 0 { gap.max(2) } else { gap };
-            line.push_span(row::plain(" ".repeat(before)));
-            let role = if count.number == 0 {
-                Role::Muted
+        for (index, count) in self.counts(theme).into_iter().enumerate() {
+            let number = count.number.to_string();
+            // the next count keeps its column while this number grows
+            let blanks = " ".repeat(digits.saturating_sub(number.len()));
+            let word = if words {
+                format!(" {}", count.word)
             } else {
-                count.role
+                String::new()
             };
-            line.push_span(row::piece(theme, role, text));
-            line.push_span(row::plain(" ".repeat(blanks)));
+            line.push_span(row::plain(" ".repeat(if index == 0 { gap.max(2) } else { gap })));
+            line.push_span(row::piece(
+                theme,
+                count.role,
+                format!("{}{number}{word}", count.glyph),
+            ));
+            line.push_span(row::plain(blanks));
         }
         line
     }
@@ -250,31 +205,26 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// A number with its mark.
+/// A number with its glyph and its word.
 struct Count {
     glyph: &'static str,
-    words: [&'static str; 2],
+    word: &'static str,
     role: Role,
     number: u64,
-    always: bool,
-}
-
-impl Count {
-    fn is_shown(&self) -> bool {
-        self.always || self.number > 0
-    }
 }
 
 // === cause ===
 
-/// What holds calls, the longest wording first: those that say what happens next, and briefer ones.
-fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
+/// The wordings of the cause, the longest first: those with the next event, and brief ones.
+type CauseLines = (Vec<Line<'static>>, Vec<Line<'static>>);
+
+fn cause_lines(view: &View<'_>, verdict: &Verdict) -> CauseLines {
     let theme = view.theme;
-    if let Some(storm) = storm_wordings(view, verdict) {
+    if let Some(storm) = storm_lines(view, verdict) {
         return storm;
     }
     let Some(hold) = verdict.held_by else {
-        return free_wordings(view, verdict);
+        return free_lines(view, verdict);
     };
     let role = match hold.cause {
         Cause::BreakerOpen | Cause::BreakerForced => Role::Refused,
@@ -290,35 +240,35 @@ fn hold_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec
         | Cause::Server => Role::Wait,
     };
     let texts = cause_wordings(view, hold);
-    let worded = |gap: &'static str, text: &String| {
+    let held_by = |gap: &'static str, text: &String| {
         let head = row::piece(theme, Role::Strong, "HELD BY");
         Line::from(vec![head, row::plain(gap), row::piece(theme, role, text.clone())])
     };
     let mut full: Vec<Line<'static>> = flood(view, hold, texts.first())
         .iter()
-        .map(|text| worded("  ", text))
+        .map(|text| held_by("  ", text))
         .collect();
     if let (Some(text), Some(then)) = (texts.first(), verdict.then) {
-        let mut both = worded("  ", text);
-        let second = format!("   (2nd: {})", second(then, view.now));
+        let mut both = held_by("  ", text);
+        let second = format!("   (2nd: {})", second_cause(view, then));
         both.push_span(row::piece(theme, Role::Muted, second));
         full.push(both);
     }
     let (long, short) = texts.split_at(texts.len().min(2));
     full.extend(
         long.iter()
-            .flat_map(|text| [worded("  ", text), worded(" ", text)]),
+            .flat_map(|text| [held_by("  ", text), held_by(" ", text)]),
     );
     let bare = |text: &String| Line::from(row::piece(theme, role, text.clone()));
     let mut brief: Vec<Line<'static>> = long.iter().map(bare).collect();
-    brief.extend(short.iter().flat_map(|text| [worded(" ", text), bare(text)]));
+    brief.extend(short.iter().flat_map(|text| [held_by(" ", text), bare(text)]));
     (full, brief)
 }
 
-/// A retry storm, where no guard holds the calls: then waiting for a slot, a next try or the server is what the
-/// storm looks like, and not its cause.
-fn storm_wordings(view: &View<'_>, verdict: &Verdict) -> Option<(Vec<Line<'static>>, Vec<Line<'static>>)> {
-    if appearance::running(&view.state.calls.totals) == 0 {
+/// A retry storm, unless a guard holds the calls. Waiting for a slot, an attempt or the server is then a symptom of the
+/// storm, not the cause.
+fn storm_lines(view: &View<'_>, verdict: &Verdict) -> Option<CauseLines> {
+    if view.state.calls.totals.running() == 0 {
         return None;
     }
     match verdict.held_by.map(|hold| hold.cause) {
@@ -336,35 +286,31 @@ fn storm_wordings(view: &View<'_>, verdict: &Verdict) -> Option<(Vec<Line<'stati
         ) => return None,
     }
     let storm = view.state.storm(view.now)?;
-    let (tries, helped) = (storm.amplification, storm.helped * 100.0);
+    let (attempts, helped) = (storm.amplification, storm.helped * 100.0);
     let line = |text: String| Line::from(row::piece(view.theme, Role::Bad, text));
+    let load = format!("RETRY STORM  {attempts:.1} attempts per call");
     let full = vec![
-        line(format!(
-            "RETRY STORM  {tries:.1} tries a call, {helped:.0} % of retries help"
-        )),
-        line(format!("RETRY STORM  {tries:.1} tries a call")),
+        line(format!("{load}, {helped:.0}% of retries got an answer")),
+        line(load),
     ];
     Some((full, vec![line("RETRY STORM".into())]))
 }
 
-/// What there is to say where nothing holds.
-fn free_wordings(view: &View<'_>, verdict: &Verdict) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
-    let theme = view.theme;
-    if appearance::running(&view.state.calls.totals) == 0 {
-        return idle_wordings(view);
+/// The wordings without a cause.
+fn free_lines(view: &View<'_>, verdict: &Verdict) -> CauseLines {
+    if view.state.calls.totals.running() == 0 {
+        return idle_lines(view);
     }
-    let flowing = Line::from(row::piece(theme, Role::Ok, "flowing"));
+    let line = |text: String| Line::from(row::piece(view.theme, Role::Ok, text));
+    let flowing = line("flowing".into());
     match verdict.flowing_per_s.filter(|rate| rate.is_finite()) {
-        Some(rate) => {
-            let with_rate = Line::from(row::piece(theme, Role::Ok, format!("flowing {rate:.1}/s")));
-            (vec![with_rate], vec![flowing])
-        }
+        Some(rate) => (vec![line(format!("flowing {rate:.1}/s"))], vec![flowing]),
         None => (vec![flowing], Vec::new()),
     }
 }
 
-/// Nothing runs: then what would happen to the next call is the news, if the upstream is not ready for it.
-fn idle_wordings(view: &View<'_>) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
+/// The wordings without a running call: the state of the upstream, unless it is ready.
+fn idle_lines(view: &View<'_>) -> CauseLines {
     let line = |role, text: String| Line::from(row::piece(view.theme, role, text));
     match &view.state.session.health {
         Some(UpstreamHealth::Trouble { message }) => (
@@ -375,7 +321,7 @@ fn idle_wordings(view: &View<'_>) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
             vec![line(Role::Bad, "upstream down".into())],
         ),
         Some(UpstreamHealth::Loading) => (
-            vec![line(Role::Wait, "upstream loads its model".into())],
+            vec![line(Role::Wait, "upstream is loading its model".into())],
             vec![line(Role::Wait, "model loading".into())],
         ),
         Some(UpstreamHealth::Ready { .. }) | None => {
@@ -384,81 +330,85 @@ fn idle_wordings(view: &View<'_>) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
     }
 }
 
-/// A cause and what comes next, the longest wording first. No wording ends in the middle of a thought.
-fn cause_wordings(view: &View<'_>, hold: Hold) -> Vec<String> {
-    let left = hold
-        .until
-        .filter(|until| *until > view.now)
-        .map(|until| units::countdown(view.now.until(until)));
-    let calls = hold.calls;
-    let slots = view.state.session.policy.limit.concurrency;
-    let verb = if calls == 1 { "waits" } else { "wait" };
-    match (hold.cause, left) {
-        (Cause::BreakerOpen, Some(left)) => vec![
-            format!("breaker OPEN, next probe in {left}"),
-            format!("breaker OPEN, probe in {left}"),
-            format!("breaker OPEN {left}"),
-            "breaker OPEN".into(),
-            "OPEN".into(),
-        ],
-        (Cause::BreakerOpen, None) => vec![
-            "breaker OPEN, the next call is the probe".into(),
-            "breaker OPEN, next call probes".into(),
-            "breaker OPEN".into(),
-            "OPEN".into(),
-        ],
-        (Cause::BreakerForced, _) => vec![
-            "breaker FORCED OPEN by you, o lets go".into(),
-            "breaker FORCED OPEN, o lets go".into(),
-            "breaker FORCED OPEN".into(),
-            "FORCED OPEN".into(),
-        ],
-        (Cause::ProbeOut, _) => vec![
-            "breaker HALF-OPEN, its probe is out".into(),
-            "breaker HALF-OPEN, probe out".into(),
-            "HALF-OPEN".into(),
-        ],
-        (Cause::Paused, left) => counted("server's pause", "next admit", left),
-        (Cause::Tokens, left) => counted("tokens short", "next admit", left),
-        (Cause::Requests, left) => counted("requests short", "next admit", left),
-        (Cause::UserTokens, left) => own_bucket(view, "tokens", left),
-        (Cause::UserRequests, left) => own_bucket(view, "requests", left),
-        (Cause::Slots, _) => vec![
-            format!("parallel limit, {calls} {verb} for one of {slots} slots"),
-            format!("parallel limit, {calls} {verb}"),
-            "parallel limit".into(),
-        ],
-        (Cause::BackOff, left) => counted("back-off", "next try", left),
-        (Cause::Loading, _) => vec!["upstream loads its model".into(), "model loading".into()],
-        (Cause::Server, _) => vec![
-            format!("slow server, {calls} {verb} for a first token"),
-            format!("slow server, {calls} {verb}"),
-            "slow server".into(),
-        ],
-    }
-}
-
-/// `tokens short, next admit 0.4s`, and shorter.
-fn counted(name: &str, next: &str, left: Option<String>) -> Vec<String> {
-    let mut texts = Vec::new();
-    if let Some(left) = left {
-        texts.push(format!("{name}, {next} {left}"));
-        texts.push(format!("{name} {left}"));
-    }
-    texts.push(name.to_owned());
-    texts
-}
-
-/// The same for the bucket of one user, with its name.
-fn own_bucket(view: &View<'_>, unit: &str, left: Option<String>) -> Vec<String> {
-    let Some(user) = view.state.held_user(view.now) else {
-        return counted(&format!("a user's own {unit} short"), "next", left);
+/// The name of a cause.
+fn cause_name(view: &View<'_>, cause: Cause) -> String {
+    let own = |bucket: &str| match view.state.held_user(view.now) {
+        Some(user) => format!("{}'s {bucket}", users::name(view, user, NAME)),
+        None => format!("a user's {bucket}"),
     };
-    let user = users::name(view, user, NAME);
-    counted(&format!("{user}'s own {unit} short"), "next", left)
+    let name = match cause {
+        Cause::BreakerOpen => "breaker OPEN",
+        Cause::BreakerForced => "breaker FORCED OPEN",
+        Cause::ProbeOut => "breaker HALF-OPEN",
+        Cause::Paused => "server pause",
+        Cause::Tokens => "token bucket",
+        Cause::Requests => "request bucket",
+        Cause::UserTokens => return own("token bucket"),
+        Cause::UserRequests => return own("request bucket"),
+        Cause::Slots => "slots",
+        Cause::BackOff => "back-off",
+        Cause::Loading => "model loading",
+        Cause::Server => "slow upstream",
+    };
+    name.to_owned()
 }
 
-/// What would help others behind a flood, where something would and can be pressed.
+/// The countdown of a cause, if its end is known and in the future.
+fn time_left(hold: Hold, now: Timestamp) -> Option<String> {
+    let until = hold.until.filter(|until| *until > now)?;
+    Some(units::countdown(now.until(until)))
+}
+
+/// A cause and the next event, the longest wording first. Every wording is complete.
+fn cause_wordings(view: &View<'_>, hold: Hold) -> Vec<String> {
+    let name = cause_name(view, hold.cause);
+    let left = time_left(hold, view.now);
+    let calls = hold.calls;
+    let waiting = if calls == 1 {
+        "1 call waits".to_owned()
+    } else {
+        format!("{calls} calls wait")
+    };
+    let ends: Vec<String> = match (hold.cause, &left) {
+        (Cause::BreakerOpen, Some(left)) => vec![
+            format!(", next probe in {left}"),
+            format!(", probe in {left}"),
+            format!(" {left}"),
+        ],
+        (Cause::BreakerOpen, None) => {
+            vec![", the next call is the probe".into(), ", next call probes".into()]
+        }
+        (Cause::BreakerForced, _) => vec![" by you; [o] releases".into(), "; [o] releases".into()],
+        (Cause::ProbeOut, _) => vec![", one probe is out".into(), ", probe out".into()],
+        (Cause::BackOff, Some(left)) => vec![format!(", next attempt in {left}"), format!(" {left}")],
+        (
+            Cause::Paused | Cause::Tokens | Cause::Requests | Cause::UserTokens | Cause::UserRequests,
+            Some(left),
+        ) => vec![format!(", next in {left}"), format!(" {left}")],
+        (Cause::Slots, _) => {
+            let slots = view.state.session.policy.limit.concurrency;
+            vec![format!(", {waiting} for one of {slots}"), format!(", {waiting}")]
+        }
+        (Cause::Server, _) => vec![format!(", {waiting} for a first token"), format!(", {waiting}")],
+        (
+            Cause::Loading
+            | Cause::BackOff
+            | Cause::Paused
+            | Cause::Tokens
+            | Cause::Requests
+            | Cause::UserTokens
+            | Cause::UserRequests,
+            _,
+        ) => Vec::new(),
+    };
+    let wordings = ends.iter().map(|end| format!("{name}{end}"));
+    let mut wordings: Vec<String> = wordings.chain([name.clone()]).collect();
+    // the state alone is clear
+    wordings.extend(name.strip_prefix("breaker ").map(str::to_owned));
+    wordings
+}
+
+/// The key that helps callers behind a flooding user, if it would help.
 fn flood(view: &View<'_>, hold: Hold, text: Option<&String>) -> Option<String> {
     let queue = matches!(
         hold.cause,
@@ -469,44 +419,35 @@ fn flood(view: &View<'_>, hold: Hold, text: Option<&String>) -> Option<String> {
         .flood(view.now)
         .filter(|_| queue && !view.ui.read_only)?;
     let user = users::name(view, &noise.user, NAME);
-    Some(format!("{}; {user} floods, t shares the queue fairly", text?))
+    Some(format!(
+        "{}; {user} floods the queue, {}",
+        text?,
+        users::SHARE_FAIRLY
+    ))
 }
 
-/// The second cause in a word and a number.
-fn second(hold: Hold, now: Timestamp) -> String {
-    let name = match hold.cause {
-        Cause::BreakerOpen => "breaker open",
-        Cause::BreakerForced => "breaker forced open",
-        Cause::ProbeOut => "probe out",
-        Cause::Paused => "server's pause",
-        Cause::Tokens => "token bucket",
-        Cause::Requests => "request bucket",
-        Cause::UserTokens => "a user's token bucket",
-        Cause::UserRequests => "a user's request bucket",
-        Cause::Slots => "parallel limit",
-        Cause::BackOff => "back-off",
-        Cause::Loading => "model loading",
-        Cause::Server => "slow server",
-    };
-    match hold.until.filter(|until| *until > now) {
-        Some(until) => format!("{name}, {}", units::countdown(now.until(until))),
-        None => name.to_owned(),
+/// The second cause and its countdown.
+fn second_cause(view: &View<'_>, hold: Hold) -> String {
+    let name = cause_name(view, hold.cause);
+    match time_left(hold, view.now) {
+        Some(left) => format!("{name}, {left}"),
+        None => name,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{self, Scene, at};
+    use super::super::fixture::{self, Fixture, at};
     use super::*;
 
-    /// The sentence at a width, for a verdict given by hand.
-    fn sentence(scene: &Scene, held_by: Option<Hold>, width: usize) -> String {
+    /// The row at a width for a given cause.
+    fn row_text(fixture: &Fixture, held_by: Option<Hold>, width: usize) -> String {
         let verdict = Verdict {
             held_by,
             then: None,
             flowing_per_s: Some(6.1),
         };
-        let lines = lines(&scene.view(), &verdict, width, false);
+        let lines = lines(&fixture.view(), &verdict, width, false);
         lines.into_iter().map(|line| line.to_string()).collect()
     }
 
@@ -520,7 +461,7 @@ mod tests {
 
     #[test]
     fn counts_add_up_and_one_cause_is_named() {
-        let scene = fixture::burst();
+        let fixture = fixture::burst();
         let open = Some(hold(Cause::BreakerOpen, Some(46.3)));
         // 24 + 7 + 3 + 2 + 4 = 40, and one in the queue
         let table = [
@@ -533,55 +474,59 @@ mod tests {
             ),
             (
                 119,
-                "BURST 40/50  ✓ ok 24 ◇ hit 7  ↻ retrying 3  ✗ failed 2  ⊘ refused 4  … queued 1   \
+                "BURST 40/50  ✓24 ◇7  ↻3  ✗2  ⊘4  …1       HELD BY  breaker OPEN, next probe in 4.2s",
+            ),
+            (
+                123,
+                "BURST 40/50  ✓24 answered ◇7 cached  ↻3 retrying  ✗2 failed  ⊘4 rejected  …1 queued   \
                  HELD BY  breaker OPEN, probe in 4.2s",
             ),
             (
                 199,
-                "BURST 40/50   ✓ ok 24   ◇ cached 7    ↻ retrying 3    ✗ failed 2    ⊘ refused 4    … queued 1   \
+                "BURST 40/50   ✓24 answered   ◇7 cached    ↻3 retrying    ✗2 failed    ⊘4 rejected    …1 queued   \
                  HELD BY  breaker OPEN, next probe in 4.2s",
             ),
         ];
         for (width, text) in table {
-            assert_eq!(sentence(&scene, open, width), text, "{width}");
+            assert_eq!(row_text(&fixture, open, width), text, "{width}");
         }
     }
 
     #[test]
-    fn the_cause_does_not_move_while_numbers_grow() {
-        let mut scene = fixture::burst();
+    fn the_cause_keeps_its_column_while_numbers_grow() {
+        let mut fixture = fixture::burst();
         let open = Some(hold(Cause::BreakerOpen, Some(46.3)));
-        let column = |scene: &Scene| sentence(scene, open, 79).split("HELD").next().map(row::width);
-        let before = column(&scene);
-        if let Some(burst) = &mut scene.state.calls.burst {
+        let column = |fixture: &Fixture| row_text(fixture, open, 79).split("HELD").next().map(row::width);
+        let before = column(&fixture);
+        if let Some(burst) = &mut fixture.state.calls.burst {
             burst.counts.ended[Fate::Hit as usize] = 17;
             burst.counts.ended[Fate::Cancelled as usize] = 1;
             burst.counts.started += 11;
         }
-        assert_eq!(column(&scene), before);
+        assert_eq!(column(&fixture), before);
     }
 
     #[test]
-    fn the_counts_have_the_same_words_whatever_the_cause() {
-        let mut scene = fixture::burst();
-        let counts = |scene: &Scene, held_by| {
-            let sentence = sentence(scene, held_by, 119);
-            let cause = ["HELD BY", "flowing"].iter().find_map(|word| sentence.find(word));
-            sentence[..cause.unwrap()].trim_end().to_owned()
+    fn the_cause_does_not_change_the_words_of_the_counts() {
+        let mut fixture = fixture::burst();
+        let counts = |fixture: &Fixture, held_by| {
+            let text = row_text(fixture, held_by, 119);
+            let cause = ["HELD BY", "flowing"].iter().find_map(|word| text.find(word));
+            text[..cause.unwrap()].trim_end().to_owned()
         };
         for shared in [0, 9] {
-            if let Some(burst) = &mut scene.state.calls.burst {
+            if let Some(burst) = &mut fixture.state.calls.burst {
                 burst.counts.ended[Fate::Shared as usize] = shared;
                 burst.counts.started += shared + 5;
             }
-            let held = counts(&scene, Some(hold(Cause::BreakerOpen, Some(46.3))));
-            assert_eq!(counts(&scene, None), held);
+            let held = counts(&fixture, Some(hold(Cause::BreakerOpen, Some(46.3))));
+            assert_eq!(counts(&fixture, None), held);
         }
     }
 
     #[test]
-    fn every_cause_says_what_comes_next() {
-        let scene = fixture::burst();
+    fn every_cause_names_the_next_event() {
+        let fixture = fixture::burst();
         let table = [
             (
                 Cause::BreakerOpen,
@@ -592,75 +537,76 @@ mod tests {
             (
                 Cause::BreakerForced,
                 None,
-                "HELD BY breaker FORCED OPEN, o lets go",
+                "HELD BY  breaker FORCED OPEN; [o] releases",
             ),
             (Cause::ProbeOut, None, "HELD BY  breaker HALF-OPEN, probe out"),
-            (Cause::Paused, Some(172.0), "HELD BY  server's pause 2m10s"),
-            (
-                Cause::Tokens,
-                Some(42.5),
-                "HELD BY  tokens short, next admit 0.4s",
-            ),
-            (Cause::Requests, None, "HELD BY  requests short"),
+            (Cause::Paused, Some(172.0), "HELD BY  server pause, next in 2m10s"),
+            (Cause::Tokens, Some(42.5), "HELD BY  token bucket, next in 0.4s"),
+            (Cause::Requests, None, "HELD BY  request bucket"),
             (
                 Cause::UserTokens,
                 Some(42.5),
-                "HELD BY a user's own tokens short 0.4s",
+                "HELD BY  a user's token bucket 0.4s",
             ),
-            (Cause::UserRequests, None, "HELD BY  a user's own requests short"),
-            (Cause::Slots, None, "HELD BY  parallel limit, 3 wait"),
-            (Cause::BackOff, Some(42.9), "HELD BY  back-off, next try 0.8s"),
-            (Cause::Loading, None, "HELD BY  upstream loads its model"),
-            (Cause::Server, None, "HELD BY  slow server, 3 wait"),
+            (Cause::UserRequests, None, "HELD BY  a user's request bucket"),
+            (Cause::Slots, None, "HELD BY  slots, 3 calls wait"),
+            (
+                Cause::BackOff,
+                Some(42.9),
+                "HELD BY  back-off, next attempt in 0.8s",
+            ),
+            (Cause::Loading, None, "HELD BY  model loading"),
+            (Cause::Server, None, "HELD BY  slow upstream, 3 calls wait"),
         ];
         for (cause, until, text) in table {
-            let row = sentence(&scene, Some(hold(cause, until)), 80);
+            let row = row_text(&fixture, Some(hold(cause, until)), 80);
             assert!(row.ends_with(text), "{cause:?}: {row}");
         }
     }
 
     #[test]
-    fn whose_own_bucket_is_short_is_said() {
-        let mut scene = fixture::burst();
-        for waiter in scene.state.limit.waiters.values_mut() {
+    fn a_cause_names_the_user_of_an_own_bucket() {
+        let mut fixture = fixture::burst();
+        for waiter in fixture.state.limit.waiters.values_mut() {
             waiter.constraint = crate::event::Constraint::UserTokens;
         }
         let own = Some(hold(Cause::UserTokens, Some(42.5)));
-        assert!(sentence(&scene, own, 79).ends_with("HELD BY  ada's own tokens short 0.4s"));
-        assert!(sentence(&scene, own, 199).ends_with("HELD BY  ada's own tokens short, next 0.4s"));
+        assert!(row_text(&fixture, own, 79).ends_with("HELD BY  ada's token bucket 0.4s"));
+        assert!(row_text(&fixture, own, 199).ends_with("HELD BY  ada's token bucket, next in 0.4s"));
     }
 
     #[test]
-    fn a_flood_is_told_with_what_helps() {
-        let mut scene = users::flooded(crate::settings::QueueOrder::Fifo);
+    fn a_flood_names_the_key_that_helps() {
+        let mut fixture = users::flooded(crate::settings::QueueOrder::Fifo);
         let held = Some(hold(Cause::Slots, None));
-        let told = |scene: &Scene, width| sentence(scene, held, width);
+        let row = |fixture: &Fixture, width| row_text(fixture, held, width);
         assert!(
-            told(&scene, 199).ends_with("3 wait for one of 16 slots; ben floods, t shares the queue fairly"),
+            row(&fixture, 199)
+                .ends_with("slots, 3 calls wait for one of 16; ben floods the queue, [t] share it fairly"),
             "{}",
-            told(&scene, 199)
+            row(&fixture, 199)
         );
-        // where there is no room for it, it is as it was
-        assert!(told(&scene, 79).ends_with("HELD BY  parallel limit, 3 wait"));
-        // the breaker is not helped by turns
+        // dropped without room
+        assert!(row(&fixture, 79).ends_with("HELD BY slots, 3 calls wait for one of 16"));
+        // the order of the queue does not help an open breaker
         let open = Some(hold(Cause::BreakerOpen, None));
-        assert!(!sentence(&scene, open, 199).contains("fairly"));
-        scene.ui.read_only = true;
-        assert!(!told(&scene, 199).contains("fairly"));
-        scene = users::flooded(crate::settings::QueueOrder::Fair);
-        assert!(!told(&scene, 199).contains("fairly"));
+        assert!(!row_text(&fixture, open, 199).contains("fairly"));
+        fixture.ui.read_only = true;
+        assert!(!row(&fixture, 199).contains("fairly"));
+        fixture = users::flooded(crate::settings::QueueOrder::Fair);
+        assert!(!row(&fixture, 199).contains("fairly"));
     }
 
     #[test]
-    fn the_second_cause_stands_in_brackets_where_there_is_room() {
-        let scene = fixture::burst();
+    fn the_second_cause_is_in_brackets_if_there_is_room() {
+        let fixture = fixture::burst();
         let verdict = Verdict {
             held_by: Some(hold(Cause::BreakerOpen, Some(46.3))),
             then: Some(hold(Cause::Tokens, Some(42.5))),
             flowing_per_s: None,
         };
         let row = |width| {
-            lines(&scene.view(), &verdict, width, false)
+            lines(&fixture.view(), &verdict, width, false)
                 .first()
                 .map(Line::to_string)
         };
@@ -669,60 +615,61 @@ mod tests {
             199,
             "HELD BY  breaker OPEN, next probe in 4.2s   (2nd: token bucket, 0.4s)"
         ));
-        assert!(ends(119, "HELD BY  breaker OPEN, probe in 4.2s"));
+        assert!(ends(119, "next probe in 4.2s   (2nd: token bucket, 0.4s)"));
+        assert!(ends(79, "HELD BY  breaker OPEN, probe in 4.2s"));
     }
 
     #[test]
-    fn without_a_cause_it_says_so() {
-        let mut scene = fixture::burst();
-        assert!(sentence(&scene, None, 79).ends_with("flowing 6.1/s"));
-        scene.state = crate::state::State::default();
+    fn the_row_without_a_cause() {
+        let mut fixture = fixture::burst();
+        assert!(row_text(&fixture, None, 79).ends_with("flowing 6.1/s"));
+        fixture.state = crate::state::State::default();
         assert_eq!(
-            sentence(&scene, None, 79),
+            row_text(&fixture, None, 79),
             "CALLS 0  ✓0 ◇0 ↻0 ✗0 ⊘0        nothing running"
         );
     }
 
     #[test]
-    fn an_upstream_that_is_down_is_told_before_anything_runs() {
-        let mut scene = fixture::burst();
-        scene.state = crate::state::State::default();
+    fn an_upstream_that_is_down_is_shown_while_idle() {
+        let mut fixture = fixture::burst();
+        fixture.state = crate::state::State::default();
         let message = "cannot reach 127.0.0.1:8033: nothing listens there".into();
-        scene.state.session.health = Some(UpstreamHealth::Trouble { message });
+        fixture.state.session.health = Some(UpstreamHealth::Trouble { message });
         assert!(
-            sentence(&scene, None, 199)
+            row_text(&fixture, None, 199)
                 .ends_with("upstream down: cannot reach 127.0.0.1:8033: nothing listens there")
         );
-        assert!(sentence(&scene, None, 79).ends_with("upstream down, see the log"));
-        scene.state.session.health = Some(UpstreamHealth::Loading);
-        assert!(sentence(&scene, None, 79).ends_with("upstream loads its model"));
+        assert!(row_text(&fixture, None, 79).ends_with("upstream down, see the log"));
+        fixture.state.session.health = Some(UpstreamHealth::Loading);
+        assert!(row_text(&fixture, None, 79).ends_with("upstream is loading its model"));
     }
 
     #[test]
-    fn a_chat_after_the_burst_is_counted_with_all_calls() {
-        let mut scene = fixture::burst();
+    fn a_call_after_the_burst_switches_to_the_counts_of_all_calls() {
+        let mut fixture = fixture::burst();
         let mut chat = fixture::call(50, 42.0, 42.0, Fate::Answered);
         chat.origin = Origin::Chat;
-        scene.state.calls.recent.insert(chat.id, chat);
+        fixture.state.calls.recent.insert(chat.id, chat);
         assert!(
-            sentence(&scene, None, 79).starts_with("BURST 40/50"),
+            row_text(&fixture, None, 79).starts_with("BURST 40/50"),
             "the burst still runs"
         );
-        if let Some(burst) = &mut scene.state.calls.burst {
+        if let Some(burst) = &mut fixture.state.calls.burst {
             burst.all_made = true;
         }
-        assert!(sentence(&scene, None, 79).starts_with("CALLS 40  "));
+        assert!(row_text(&fixture, None, 79).starts_with("CALLS 40  "));
     }
 
     #[test]
-    fn two_rows_where_one_is_too_narrow() {
-        let scene = fixture::burst();
+    fn counts_and_cause_on_two_rows() {
+        let fixture = fixture::burst();
         let verdict = Verdict {
             held_by: Some(hold(Cause::Tokens, Some(42.5))),
             then: None,
             flowing_per_s: None,
         };
-        let rows: Vec<String> = lines(&scene.view(), &verdict, 40, true)
+        let rows: Vec<String> = lines(&fixture.view(), &verdict, 40, true)
             .iter()
             .map(Line::to_string)
             .collect();
@@ -730,7 +677,7 @@ mod tests {
             rows,
             [
                 "BURST 40/50  ✓24 ◇7  ↻3  ✗2  ⊘4  …1 ",
-                "HELD BY  tokens short, next admit 0.4s"
+                "HELD BY  token bucket, next in 0.4s"
             ]
         );
     }

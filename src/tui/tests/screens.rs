@@ -1,4 +1,4 @@
-//! Whole screens as text, and totality: no size and no overlay may panic.
+//! Whole screens as text; no size and no overlay may panic.
 
 use ratatui::layout::{Position, Rect};
 
@@ -13,17 +13,17 @@ use crate::tui::theme::{Palette as Colours, Theme};
 use crate::tui::ui::Mode;
 
 #[test]
-fn the_first_screen_says_what_to_press() {
+fn the_first_screen_shows_the_keys() {
     let mut bench = Bench::new(State::default());
     let small = rows(&mut bench, 80, 24);
     assert_eq!(
         small[2],
         "┌─ 1 Chat ────────────────────── as ana ─┬─ 2 Guards ──────────────────────────┐"
     );
-    for expected in ["Press i to ask, b for a burst, F", "why do retries need jitter?"] {
+    for expected in ["[i] ask  [b] burst  [F] faults", "why do retries need jitter?"] {
         assert!(holds(&small, expected), "{small:#?}");
     }
-    assert_eq!(small[22], "> i asks something");
+    assert_eq!(small[22], "> [i] ask a question");
     assert_eq!(
         small[23],
         " i ask  b burst 10  F faults  Tab pane  z zoom  s semantic  u user  ? help"
@@ -44,7 +44,7 @@ fn eighty_by_twenty_four_with_calls() {
         rows[9]
     );
     assert!(
-        rows[17].contains(" 4 Log ") && rows[17].contains("/ filter"),
+        rows[17].contains(" 4 Log ") && rows[17].contains("[/] filter"),
         "{}",
         rows[17]
     );
@@ -54,18 +54,18 @@ fn eighty_by_twenty_four_with_calls() {
 }
 
 #[test]
-fn chat_tells_what_became_of_each_call() {
+fn chat_shows_the_status_of_each_call() {
     let mut bench = Bench::new(busy_state());
     let text = rows(&mut bench, 200, 60);
     for expected in [
         "you  what does a token bucket do?",
-        "✓ 3 tries · 2.40s · ttft 0.31s · 40 tok/s · 388 tok",
-        "◇ exact hit · 0.00s · saved 388 tok and 2.40s",
-        "llm  ✗ failed after 3 tries · 500 from simulator · 5.80s",
-        "llm  … waits for the token bucket · 0.40s",
+        "✓ 3 attempts · 2.40s · ttft 0.31s · 40 tok/s · 388 tok",
+        "◇ cached · 0.00s · saved 388 tok and 2.40s",
+        "llm  ✗ failed after 3 attempts · 500 from simulator · 5.80s",
+        "llm  … waiting for the token bucket · 0.4s",
         "you  日本語 wide and ␛[31mred",
         "llm  It counts▍",
-        "▶ try 1 · 40 tok/s",
+        "▶ attempt 1 · 40 tok/s",
         "─ 8 Log ",
         "─ 6 Faults & policy ",
     ] {
@@ -89,10 +89,10 @@ fn medium_has_the_prompt_inside_the_chat() {
 }
 
 #[test]
-fn below_sixty_by_sixteen_the_essence_stays() {
+fn below_60x16_verdict_and_log_stay() {
     let mut bench = Bench::new(busy_state());
     let text = rows(&mut bench, 40, 10);
-    // what runs is no retry, and no number stands there twice
+    // running calls are not retries, and no count appears twice
     assert_eq!(text[1], "CALLS 5  ✓1 ▶2 ◇1 ↻0 ✗1 ⊘0", "{text:#?}");
     assert_eq!(text[2], "flowing");
     assert_eq!(text.iter().filter(|row| row.contains('◇')).count(), 1);
@@ -102,7 +102,7 @@ fn below_sixty_by_sixteen_the_essence_stays() {
 }
 
 #[test]
-fn paused_and_messages_stand_in_the_footer() {
+fn the_footer_shows_pause_and_messages() {
     let mut bench = Bench::new(busy_state());
     bench.ui.paused = Some(12);
     let text = rows(&mut bench, 80, 24);
@@ -136,7 +136,7 @@ fn users_have_a_digit_at_every_size() {
     bench.input(&crossterm::event::Event::Resize(80, 24));
     bench.press("7");
     let small = rows(&mut bench, 80, 24);
-    assert!(small[2].starts_with("┌─ 7 Users ─") && small[2].ends_with(" fair by user, t switches ─┐"));
+    assert!(small[2].starts_with("┌─ 7 Users ─") && small[2].ends_with(" fair by user  [t] switch ─┐"));
     assert!(holds(&small, "> ana") && holds(&small, "  ben"), "{small:#?}");
     assert!(!small[23].contains("7 users"), "it is open: {}", small[23]);
     bench.press("<esc>");
@@ -144,7 +144,7 @@ fn users_have_a_digit_at_every_size() {
     assert!(medium[39].contains("  7 users  "), "{}", medium[39]);
     let large = rows(&mut bench, 200, 60);
     assert!(holds(&large, "─ 0 Users ─"), "{large:#?}");
-    assert!(holds(&large, "order     fair, nobody waits   key 0 shows each"));
+    assert!(holds(&large, "queue     fair, no user waiting   [0] show users"));
     assert!(!large[59].contains(" users  "), "{}", large[59]);
 }
 
@@ -179,17 +179,17 @@ fn overlays() -> Vec<Overlay> {
 }
 
 #[test]
-fn overlays_stand_over_the_panes() {
+fn overlays_cover_the_panes() {
     let mut bench = Bench::new(busy_state());
     bench.press("?");
     let help = rows(&mut bench, 80, 24);
     assert!(holds(&help, "Help: Chat pane"), "{help:#?}");
     assert!(holds(&help, "type to search:"));
     bench.press("share");
-    let lanes = rows(&mut bench, 80, 24);
+    let timelines = rows(&mut bench, 80, 24);
     assert!(
-        holds(&lanes, "≈≈≈  shares the flight of the call whose id it bears"),
-        "{lanes:#?}"
+        holds(&timelines, "≈≈≈  shares the flight of the call whose id it bears"),
+        "{timelines:#?}"
     );
     bench.press("<f1>");
     assert!(bench.ui.overlays.is_empty(), "a second press closes it");
@@ -209,7 +209,7 @@ fn overlays_stand_over_the_panes() {
 }
 
 #[test]
-fn a_sentence_about_faults_is_wrapped_and_little_is_not_drawn_as_nothing() {
+fn the_description_of_faults_is_wrapped_and_a_low_rate_is_not_drawn_as_zero() {
     let mut bench = Bench::new(busy_state());
     let profile = FaultProfile {
         about: "everything that breaks in practice, in one request of three".into(),
@@ -227,7 +227,7 @@ fn a_sentence_about_faults_is_wrapped_and_little_is_not_drawn_as_nothing() {
 }
 
 #[test]
-fn a_story_longer_than_its_box_is_turned_by_pages() {
+fn a_long_story_is_scrolled_by_pages() {
     let mut tale = Story::begin();
     tale.call(1, Origin::Chat);
     for number in 1..=4 {
@@ -254,7 +254,7 @@ fn a_story_longer_than_its_box_is_turned_by_pages() {
 #[test]
 fn no_size_and_no_overlay_panics() {
     let mut bench = Bench::new(busy_state());
-    bench.ui.draft = crate::tui::editor::Editor::with(&"日本語 long draft\n".repeat(9));
+    bench.ui.draft = crate::tui::editor::Editor::from_text(&"日本語 long draft\n".repeat(9));
     let widths = (0..=24)
         .chain((25..=200).step_by(25))
         .chain([59, 60, 109, 110, 179, 180]);

@@ -142,15 +142,15 @@ fn a_hit_shows_its_source_and_how_to_judge_it() {
         words.contains("◇ semantic 0.94 from #1 \"How long do I boil an egg of 50 g?\""),
         "{wide}"
     );
-    assert!(words.contains("Enter: right or wrong?"), "{wide}");
+    assert!(words.contains("[Enter] judge"), "{wide}");
     hit.ui.mode = Mode::Input;
     let typing = rows(&mut hit, 200, 60);
-    assert!(holds(&typing, "Esc, Enter: right or"), "{typing:#?}");
+    assert!(holds(&typing, "[Esc] [Enter] judge"), "{typing:#?}");
     (hit.ui.mode, hit.ui.focus) = (Mode::Normal, PaneId::Attempts);
     let elsewhere = rows(&mut hit, 200, 60);
     assert!(!holds(&elsewhere, "right or wrong?"), "{elsewhere:#?}");
     assert!(
-        holds(&elsewhere, "◇ semantic 0.94 like #1, saved 60 tok"),
+        holds(&elsewhere, "◇ semantic 0.94 from #1, saved 60 tok"),
         "{elsewhere:#?}"
     );
 }
@@ -161,9 +161,9 @@ fn the_cockpit_of_a_live_cache() {
     bench.press("5");
     let small = rows(&mut bench, 80, 24);
     for expected in [
-        "semantic  on   serves 0.50 and up   guards on   embedder built-in   1 prompt",
-        "hits      1/3   saved 60 tokens   2.0s of waiting",
-        "judged    none yet: Enter on a hit, then g right, b wrong",
+        "semantic  on   similarity >= 0.50   guards on   embedder built-in   1 prompt",
+        "hits      1/3   saved 60 tokens and 2.0s",
+        "judged    none yet: open a hit, [g] right, [b] wrong",
         "  0.80   of #1  number: 60 / 50   How long do I boil an egg of 50 g?",
         "refused   1   number 1",
         "missed    2   none stored 1   guard rejected 1",
@@ -197,9 +197,9 @@ fn the_cockpit_of_a_shadow_tells_its_false_hits_with_how_sure_that_is() {
         bench.ui.focus = PaneId::Cache;
         let screen = rows(&mut bench, width, height);
         for expected in [
-            "semantic  shadow   only watches 0.50 and up   guards on",
+            "semantic  shadow   similarity >= 0.50   guards on",
             "shadow    would have hit 95% 41/43, saved 2.5k tokens",
-            "compared  of 41 compared answers 2 differed: 4.9% (95% sure: 1.3-16.1%)",
+            "compared  2 of 41 answers differed: 4.9% (95% CI 1.3-16.1%)",
         ] {
             assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
         }
@@ -214,7 +214,7 @@ fn what_is_off_says_what_switches_it_on() {
     assert!(
         holds(
             &screen,
-            "semantic  off   s serves stored answers to prompts that mean the same"
+            "semantic  off   [s] serve stored answers to similar prompts"
         ),
         "{screen:#?}"
     );

@@ -544,7 +544,7 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
         "of all         73%     73%    82%   +9pt ✓ better",
         "wasted        3492    3519   3942   +423 ✗ worse",
         "41 calls would have ended otherwise",
-        "#409 ⊘ refused  -> ✓ ok",
+        "#409 ⊘ refused  -> ✓ answered",
     ] {
         assert!(holds(medium, expected), "{expected} is missing in {medium:#?}");
     }

@@ -131,7 +131,7 @@ fn judge(ui: &Ui, state: &State, good: bool) -> Option<String> {
 
 fn pane_missing(action: Action, ui: &Ui) -> Option<String> {
     let index = action.pane_index()?;
-    let count = Tier::of(ui.size.width, ui.size.height).order().len();
+    let count = Tier::for_size(ui.size.width, ui.size.height).order().len();
     (index >= count).then(|| match count {
         1 => "there is only one pane at this size".to_owned(),
         many => format!("there are only {many} panes at this size"),

@@ -76,7 +76,7 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
         Action::NextUser => {
             ui.user = (ui.user + 1) % ui.users.len().max(1);
             let user = one_line(&ui.asking());
-            let digit = Tier::of(ui.size.width, ui.size.height).digit(PaneId::Users);
+            let digit = Tier::for_size(ui.size.width, ui.size.height).digit(PaneId::Users);
             let shows = digit.map_or(String::new(), |digit| format!("; {digit} shows each user"));
             ui.say(format!("now asking as {user}, bursts too{shows}"), known.now);
             return Some(None);

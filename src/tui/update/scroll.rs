@@ -63,7 +63,7 @@ pub(super) fn scroll_by(ui: &mut Ui, known: &Known<'_>, pane: PaneId, by: i64) {
         | PaneId::Users
         | PaneId::Guards
         | PaneId::Breaker
-        | PaneId::Buckets
+        | PaneId::Limiter
         | PaneId::Cache
         | PaneId::Latency
         | PaneId::Policy => ui.selected_call = moved_call(known, ui.selected_call, by),
@@ -122,7 +122,7 @@ pub(super) fn call_in(ui: &Ui, shown: &State) -> Option<CallId> {
         | PaneId::Users
         | PaneId::Guards
         | PaneId::Breaker
-        | PaneId::Buckets
+        | PaneId::Limiter
         | PaneId::Cache
         | PaneId::Latency
         | PaneId::Policy => None,
@@ -188,7 +188,7 @@ pub(super) fn text_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<String> {
         | PaneId::Users
         | PaneId::Guards
         | PaneId::Breaker
-        | PaneId::Buckets
+        | PaneId::Limiter
         | PaneId::Cache
         | PaneId::Latency
         | PaneId::Policy => chat::last_answer(state).map(str::to_owned),

@@ -167,7 +167,7 @@ impl Shadow {
             None => self.changed(setting, &runs).unwrap_or(&runs).to_owned(),
         };
         self.line = Some(Written {
-            editor: Editor::with(&text),
+            editor: Editor::from_text(&text),
             error: None,
         });
     }
@@ -317,18 +317,18 @@ mod tests {
         assert_eq!(shadow.count(&values(&running)), 0);
         let mut share = at("breaker.failure_rate");
         share.write(&running, None);
-        share.line.as_mut().unwrap().editor = Editor::with("35 %");
+        share.line.as_mut().unwrap().editor = Editor::from_text("35 %");
         assert!(share.take_line(&running));
         assert_eq!(share.value(share.row, &values(&running)), "0.35");
         let mut waiters = at("limit.max_waiters");
         waiters.write(&running, None);
-        waiters.line.as_mut().unwrap().editor = Editor::with(&"9".repeat(20));
+        waiters.line.as_mut().unwrap().editor = Editor::from_text(&"9".repeat(20));
         assert!(!waiters.take_line(&running));
         let told = waiters.line.and_then(|line| line.error).unwrap();
         assert!(told.contains("too large a number"), "{told}");
         let mut bytes = at("cache.max_bytes");
         bytes.write(&running, None);
-        bytes.line.as_mut().unwrap().editor = Editor::with("2 MiB");
+        bytes.line.as_mut().unwrap().editor = Editor::from_text("2 MiB");
         assert!(bytes.take_line(&running));
         assert_eq!(bytes.value(bytes.row, &values(&running)), "2097152");
     }

@@ -309,7 +309,7 @@ pub(super) fn examples(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mu
 
 fn other(theme: &Theme, figures: Figures<'_>, example: &Otherwise) -> Line<'static> {
     let end = |fate| {
-        let mark = appearance::of_fate(theme, fate);
+        let mark = appearance::for_fate(theme, fate);
         let text = format!("{} {:<8}", mark.glyph, mark.word);
         row::piece(theme, figures.role(mark.role), text)
     };

@@ -1,4 +1,4 @@
-//! How many tries calls took, and whether it was worth it.
+//! A histogram of attempts per call, answered and failed calls apart.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,37 +9,37 @@ use crate::tui::view::View;
 
 use super::super::{row, units};
 
-/// Rows: the head, and one to five tries and more.
+/// Rows: the head, and one each for 1 to 4 attempts and for 5 or more.
 pub(super) const ROWS: u16 = 6;
-/// With fewer rows than these it says little.
+/// The fewest useful rows.
 pub(super) const LEAST_ROWS: u16 = 5;
-/// The last row stands for so many tries and more; with fewer rows, for fewer.
+/// The last row counts this many attempts or more; fewer if there are fewer rows.
 const MOST: usize = 5;
 /// Columns of label and numbers.
 const NUMBERS: usize = 3 + 2 * (units::AMOUNT_WIDTH + 1);
 
-/// Draws a bar for each number of tries: answered calls, then lost ones.
+/// Draws a bar for each number of attempts: answered calls, then failed ones.
 pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let theme = view.theme;
     let width = usize::from(area.width);
     let cells = width.saturating_sub(NUMBERS);
     let retry = &view.state.retry;
-    let most_tries = usize::from(area.height).saturating_sub(1).min(MOST);
-    let answered = fold(&retry.answered_after, most_tries);
-    let lost = fold(&retry.lost_after, most_tries);
+    let most_attempts = usize::from(area.height).saturating_sub(1).min(MOST);
+    let answered = merge_tail(&retry.answered_after, most_attempts);
+    let failed = merge_tail(&retry.lost_after, most_attempts);
     let sums = answered
         .iter()
-        .zip(&lost)
-        .map(|(answered, lost)| answered.saturating_add(*lost));
+        .zip(&failed)
+        .map(|(answered, failed)| answered.saturating_add(*failed));
     let most = sums.max().unwrap_or(0).max(1);
     row::draw(&head(view, width), 0, area, buf);
-    for (index, (answered, lost)) in answered.into_iter().zip(lost).enumerate() {
-        let label = if index + 1 == most_tries {
-            format!("{most_tries}+ ")
+    for (index, (answered, failed)) in answered.into_iter().zip(failed).enumerate() {
+        let label = if index + 1 == most_attempts {
+            format!("{most_attempts}+ ")
         } else {
             format!("{}  ", index + 1)
         };
-        let [ok, bad] = lengths(answered, lost, most, cells);
+        let [ok, bad] = lengths(answered, failed, most, cells);
         let bar = theme.glyphs.bar_full.repeat(ok);
         let rest = theme.glyphs.failed.repeat(bad);
         let blank = " ".repeat(cells - ok - bad);
@@ -51,50 +51,49 @@ pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
             row::piece(theme, Role::Wait, rest),
             row::plain(blank),
             row::piece(theme, role(answered), number(answered)),
-            row::piece(theme, role(lost), number(lost)),
+            row::piece(theme, role(failed), number(failed)),
         ]);
         row::draw(&line, index + 1, area, buf);
     }
 }
 
-/// What the two parts of a bar are, and the heads of the numbers.
+/// The legend of the bars, and the heads of the numbers.
 fn head(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
-    let text = |text: String| Line::from(row::piece(theme, Role::Muted, text));
-    let numbers = text(format!(
-        " {} {}",
-        row::right("ok", units::AMOUNT_WIDTH),
-        row::right("lost", units::AMOUNT_WIDTH)
-    ));
+    let numbers = row::muted(
+        theme,
+        format!(" {} {}", row::right("ok", units::AMOUNT_WIDTH), "fail"),
+    );
     let room = width.saturating_sub(numbers.width());
-    let (ok, lost) = (theme.glyphs.bar_full, theme.glyphs.failed);
+    let (ok, failed) = (theme.glyphs.bar_full, theme.glyphs.failed);
     let wordings = [
-        text(format!("tries a call took: {ok} ok {lost} lost")),
-        text("tries a call took".into()),
-        text("tries".into()),
+        format!("attempts per call: {ok} ok {failed} failed"),
+        "attempts per call".into(),
+        "attempts".into(),
     ];
+    let wordings = wordings.map(|text| row::muted(theme, text));
     row::apart(row::first_fit(theme, wordings, room), numbers, 0, width)
 }
 
-/// The counts in `places`, with all above the last one in it.
-fn fold(counts: &[u64; 8], places: usize) -> Vec<u64> {
-    let mut folded = vec![0_u64; places];
+/// The counts in `slots` slots, the last one with the sum of the rest.
+fn merge_tail(counts: &[u64; 8], slots: usize) -> Vec<u64> {
+    let mut merged = vec![0_u64; slots];
     for (index, count) in counts.iter().enumerate() {
-        if let Some(place) = folded.get_mut(index.min(places.saturating_sub(1))) {
-            *place = place.saturating_add(*count);
+        if let Some(slot) = merged.get_mut(index.min(slots.saturating_sub(1))) {
+            *slot = slot.saturating_add(*count);
         }
     }
-    folded
+    merged
 }
 
-/// Cells of both parts: at least one for what is not zero, together at most `cells`.
-fn lengths(answered: u64, lost: u64, most: u64, cells: usize) -> [usize; 2] {
+/// The cells of both parts: at least one for a count above zero, together at most `cells`.
+fn lengths(answered: u64, failed: u64, most: u64, cells: usize) -> [usize; 2] {
     let length = |count: u64| {
         let share = count as f64 / most as f64;
         let least = usize::from(count > 0);
         ((share * cells as f64).round() as usize).max(least).min(cells)
     };
-    let (ok, bad) = (length(answered), length(lost));
+    let (ok, bad) = (length(answered), length(failed));
     if ok >= bad {
         [ok.min(cells - bad), bad]
     } else {
@@ -113,8 +112,8 @@ mod tests {
         assert_eq!(lengths(1, 999, 1000, 10), [1, 9]);
         assert_eq!(lengths(5, 5, 10, 9), [4, 5]);
         assert_eq!(lengths(5, 5, 10, 0), [0, 0]);
-        assert_eq!(fold(&[1, 2, 3, 4, 5, 6, 7, 8], 5), [1, 2, 3, 4, 26]);
-        assert_eq!(fold(&[1; 8], 4), [1, 1, 1, 5]);
-        assert!(fold(&[1; 8], 0).is_empty());
+        assert_eq!(merge_tail(&[1, 2, 3, 4, 5, 6, 7, 8], 5), [1, 2, 3, 4, 26]);
+        assert_eq!(merge_tail(&[1; 8], 4), [1, 1, 1, 5]);
+        assert!(merge_tail(&[1; 8], 0).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Tries a second over the last two minutes, stacked: first tries at the bottom, retries by cause above.
+//! Attempts per second over the last two minutes, stacked: first attempts at the bottom, retries by cause above.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,21 +11,21 @@ use crate::tui::view::View;
 
 use super::super::{gauge, row, units};
 
-/// First tries and each cause of retries.
+/// First attempts and each cause of retries.
 const PARTS: usize = RetryCause::ALL.len() + 1;
-/// Columns of the numbers at the left; a longer one is left out.
+/// Columns of the numbers of the axis; a longer number is dropped.
 const NUMBER: usize = 3;
-/// The same, the line beside them included.
+/// The same with the line beside them.
 const AXIS: u16 = NUMBER as u16 + 1;
-/// Columns of the shortest legend: blank, mark, blank, label, number. With it and the axis, two minutes fit into the
-/// 76 columns of a terminal of 80 in columns of two seconds.
+/// Columns of the short legend: blank, fill, blank, label, number. With it and the axis, two minutes fit the 76 columns
+/// of an 80-column terminal at two seconds per column.
 const LEGEND: u16 = 12;
-/// Columns of the legend in words.
+/// Columns of the legend with words.
 const WORDY_LEGEND: u16 = 36;
-/// How long a column may stand for, in seconds.
+/// Seconds per column.
 const STEPS: [u64; 8] = [1, 2, 3, 4, 5, 10, 20, 30];
 
-/// Tries of one column, the lowest part first.
+/// The attempts of one column, the lowest part first.
 type Stack = [u32; PARTS];
 
 /// Draws the chart with its axes and its legend.
@@ -46,7 +46,7 @@ pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let scale = scale(&stacks, step);
     let cells: Vec<Vec<usize>> = stacks
         .iter()
-        .map(|stack| pile(stack, scale * step as f64, rows))
+        .map(|stack| stack_cells(stack, scale * step as f64, rows))
         .collect();
     for at in 0..rows {
         let height = rows - 1 - at;
@@ -65,14 +65,14 @@ pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Seconds for each column, so that all of the history has room.
+/// The fewest seconds per column at which the whole history fits.
 fn step(columns: u16) -> u64 {
     let fits = |step: &u64| HISTORY.div_ceil(*step) <= u64::from(columns);
     STEPS.into_iter().find(fits).unwrap_or(60)
 }
 
-/// The tries of each column, oldest first. Columns begin at multiples of their length: they wander, and never
-/// change once they are over.
+/// The attempts of each column, oldest first. A column begins at a multiple of its length, so that past columns shift but
+/// do not change.
 fn stacks(view: &View<'_>, step: u64, columns: usize) -> Vec<Stack> {
     let seconds = view.state.retry.timeline.seconds.iter();
     let now = view.now.0 / 1_000_000_000;
@@ -104,15 +104,15 @@ fn total(stack: &Stack) -> u64 {
     stack.iter().map(|part| u64::from(*part)).sum()
 }
 
-/// Tries a second at the top of the chart: 2, 5, 10, 20, 50, ...
+/// Attempts per second at the top of the chart: 2, 5, 10, 20, 50, ...
 fn scale(stacks: &[Stack], step: u64) -> f64 {
     let most = stacks.iter().map(total).max().unwrap_or(0) as f64 / step as f64;
     units::nice(most.max(2.0))
 }
 
-/// The part in each cell of a column, from the bottom up. Something is never drawn as nothing: not a column with
-/// a try in it, and not the retries in a column that has room for them.
-fn pile(stack: &Stack, full: f64, rows: usize) -> Vec<usize> {
+/// The part shown in each cell of a column, from the bottom up. A column with an attempt has at least one cell; retries
+/// have at least one cell in a column of two or more.
+fn stack_cells(stack: &Stack, full: f64, rows: usize) -> Vec<usize> {
     let all = total(stack);
     let height = if all == 0 {
         0
@@ -141,7 +141,7 @@ fn pile(stack: &Stack, full: f64, rows: usize) -> Vec<usize> {
     cells
 }
 
-/// The number beside a row: the scale at the top, half of it in the middle, zero at the bottom.
+/// The axis label of a row: the scale at the top, half of it in the middle, zero at the bottom.
 fn label(theme: &Theme, scale: f64, height: usize, rows: usize) -> Line<'static> {
     let number = |value: f64| {
         if value < 10.0 && value.fract() > 0.0 {
@@ -164,7 +164,7 @@ fn label(theme: &Theme, scale: f64, height: usize, rows: usize) -> Line<'static>
     Line::from(row::piece(theme, Role::Muted, text))
 }
 
-/// One row of all columns; equal neighbours are one piece.
+/// One row of all columns; adjacent equal cells are one span.
 fn chart_row(theme: &Theme, cells: &[Vec<usize>], height: usize) -> Vec<Span<'static>> {
     let mut spans: Vec<Span<'static>> = Vec::new();
     let mut last = None;
@@ -190,7 +190,7 @@ fn fill(theme: &Theme, part: usize) -> &'static str {
     theme.glyphs.fills.get(part).copied().unwrap_or(" ")
 }
 
-/// The colour of a part and nothing else: bold and reversed cells would not be what the legend shows.
+/// The colour of a part, without modifiers: bold or reversed cells would differ from the legend.
 fn style(theme: &Theme, part: usize) -> Style {
     let role = match part {
         0 => Role::Gauge,
@@ -230,7 +230,7 @@ fn time_axis(theme: &Theme, columns: usize) -> Line<'static> {
     Line::from(row::piece(theme, Role::Muted, text))
 }
 
-/// What each fill is and how often it came in the last two minutes, in the order of the stack.
+/// Fill, name and count of each part in the last two minutes, in the order of the stack.
 fn draw_legend(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let theme = view.theme;
     let now = view.now.0 / 1_000_000_000;
@@ -243,7 +243,7 @@ fn draw_legend(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
     let all: u64 = counts.iter().sum();
     let wordy = area.width >= WORDY_LEGEND;
-    // where there is no room for all, what never came has none
+    // without room for all parts, those without an attempt are dropped
     let tight = usize::from(area.height) < PARTS;
     let parts: Vec<usize> = (0..PARTS)
         .rev()
@@ -276,14 +276,14 @@ fn draw_legend(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 
 fn name(part: usize) -> (&'static str, &'static str) {
     let Some(cause) = part.checked_sub(1).and_then(|at| RetryCause::ALL.get(at)) else {
-        return ("first", "tries");
+        return ("first", "attempts");
     };
     let words = match cause {
-        RetryCause::RateLimited => "too many",
-        RetryCause::Server => "server failed",
-        RetryCause::Timeout => "nothing in time",
+        RetryCause::RateLimited => "rate limited",
+        RetryCause::Server => "server error",
+        RetryCause::Timeout => "timed out",
         RetryCause::Connection => "no connection",
-        RetryCause::Stream => "answer broken",
+        RetryCause::Stream => "stream cut",
         RetryCause::Other => "",
     };
     (cause.label(), words)
@@ -294,15 +294,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pile_shows_what_is_there() {
+    fn no_attempt_and_no_retry_is_drawn_as_nothing() {
         let full = 10.0;
-        assert_eq!(pile(&[0; PARTS], full, 5), [] as [usize; 0]);
-        assert_eq!(pile(&[1, 0, 0, 0, 0, 0, 0], full, 5), [0]);
-        assert_eq!(pile(&[5, 5, 0, 0, 0, 0, 0], full, 4), [0, 0, 1, 1]);
-        // one retry among many first tries
-        assert_eq!(pile(&[9, 0, 0, 1, 0, 0, 0], full, 3), [0, 0, 3]);
-        assert_eq!(pile(&[0, 0, 0, 0, 0, 0, 9], full, 3), [6, 6, 6]);
-        assert_eq!(pile(&[u32::MAX; PARTS], full, 3).len(), 3);
+        assert_eq!(stack_cells(&[0; PARTS], full, 5), [] as [usize; 0]);
+        assert_eq!(stack_cells(&[1, 0, 0, 0, 0, 0, 0], full, 5), [0]);
+        assert_eq!(stack_cells(&[5, 5, 0, 0, 0, 0, 0], full, 4), [0, 0, 1, 1]);
+        // one retry among many first attempts
+        assert_eq!(stack_cells(&[9, 0, 0, 1, 0, 0, 0], full, 3), [0, 0, 3]);
+        assert_eq!(stack_cells(&[0, 0, 0, 0, 0, 0, 9], full, 3), [6, 6, 6]);
+        assert_eq!(stack_cells(&[u32::MAX; PARTS], full, 3).len(), 3);
     }
 
     #[test]
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_told_where_there_is_room() {
+    fn the_time_axis_drops_labels_without_room() {
         let theme = Theme::default();
         assert_eq!(time_axis(&theme, 24).to_string(), "   └-2m─────────-1m──────now");
         assert_eq!(time_axis(&theme, 4).to_string(), "   └-2m─");

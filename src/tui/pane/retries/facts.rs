@@ -1,4 +1,4 @@
-//! The words: whether retries help, what they achieve and what they cost.
+//! The texts: whether retries help, what they achieve and what they cost.
 
 use ratatui::text::Line;
 
@@ -9,25 +9,30 @@ use crate::tui::view::View;
 
 use super::super::{gauge, row, units};
 
-/// Rows of [`below`] that stay longest: achieved, cost, budget.
+/// The most important rows of [`below`]: rescued, cost, budget.
 pub(super) const BELOW: u16 = 3;
-/// Rows more, where there is room: why calls were given up, a blank.
+/// More rows if there is room: calls not retried, a blank.
 pub(super) const MORE: u16 = 2;
 /// Fewer retries have no percentage.
 const FEW: u64 = 5;
+/// Columns of the labels.
+const LABEL: usize = 9;
 
-/// What to do where nothing was sent yet.
-pub(super) fn nothing_yet(view: &View<'_>, width: usize) -> Line<'static> {
-    let text = |text: &'static str| Line::from(row::piece(view.theme, Role::Muted, text));
+/// The empty state, with the keys that cause retries.
+pub(super) fn no_calls(view: &View<'_>, width: usize) -> Line<'static> {
     let wordings = [
-        text("nothing was sent yet: b for a burst, F breaks the upstream and makes retries"),
-        text("nothing was sent yet: b burst, F faults"),
-        text("nothing sent yet"),
+        "Nothing sent yet.  [F] inject faults, then [b] burst 10 to see retries",
+        "Nothing sent yet.  [F] faults  [b] burst",
+        "Nothing sent yet.",
     ];
-    row::first_fit(view.theme, wordings, width)
+    row::first_fit(
+        view.theme,
+        wordings.map(|text| row::muted(view.theme, text)),
+        width,
+    )
 }
 
-/// Whether retries help, how much load they are, and in a storm what holds it.
+/// Whether retries help, how much load they cause, and advice in a storm.
 pub(super) fn head(view: &View<'_>, width: usize) -> [Line<'static>; 3] {
     let theme = view.theme;
     let Some(storm) = view.state.storm(view.now) else {
@@ -52,13 +57,13 @@ pub(super) fn head(view: &View<'_>, width: usize) -> [Line<'static>; 3] {
     ]
 }
 
-/// The sentence where there is no storm: of the last 30 s where these say enough, else of the run.
+/// The headline without a storm: for the last 30 s, or since the start if these have too few retries.
 fn calm(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
     let retry = &view.state.retry;
     let line = |role, text: String| Line::from(row::piece(theme, role, text));
     if retry.retries == 0 {
-        return line(Role::Muted, "no retries so far: no call made a second try".into());
+        return line(Role::Muted, "No retries yet.".into());
     }
     let (helped, failed, when) = match retry.helped_lately(view.now) {
         (helped, failed) if helped + failed >= FEW => (helped, failed, format!("in the last {WINDOW} s")),
@@ -66,7 +71,7 @@ fn calm(view: &View<'_>, width: usize) -> Line<'static> {
     };
     let settled = helped + failed;
     if settled < FEW {
-        let text = format!("few retries so far: {helped} of {settled} brought an answer");
+        let text = format!("few retries so far: {helped} of {settled} got an answer");
         return row::first_fit(theme, [line(Role::Text, text)], width);
     }
     let share = helped as f64 / settled as f64;
@@ -77,14 +82,14 @@ fn calm(view: &View<'_>, width: usize) -> Line<'static> {
     };
     let share = share * 100.0;
     let wordings = [
-        format!("{glyph} {word}: {share:.0} % of them brought an answer {when} ({helped} of {settled})"),
-        format!("{glyph} {word}: {share:.0} % brought an answer {when}"),
-        format!("{glyph} {word}: {share:.0} % answered"),
+        format!("{glyph} {word}: {share:.0}% got an answer {when} ({helped} of {settled})"),
+        format!("{glyph} {word}: {share:.0}% got an answer {when}"),
+        format!("{glyph} {word}: {share:.0}% answered"),
     ];
     row::first_fit(theme, wordings.map(|text| line(role, text)), width)
 }
 
-/// Tries for each call, now, at the peak and over the run.
+/// Attempts per call: now, at the peak, since the start, and including calls served without an attempt.
 fn load(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
     let retry = &view.state.retry;
@@ -104,71 +109,66 @@ fn load(view: &View<'_>, width: usize) -> Line<'static> {
         }
         None => (None, " ".repeat(9)),
     };
-    let asked = view.state.calls.totals.started;
-    let asked = (asked > 0).then(|| retry.attempts as f64 / asked as f64);
-    let pieces = vec![
-        Line::from("tries a call"),
+    let started = view.state.calls.totals.started;
+    let all = (started > 0).then(|| retry.attempts as f64 / started as f64);
+    let pieces = [
+        Line::from("attempts per call"),
         Line::from(vec![row::plain("  now"), row::piece(theme, role, cell(now))]),
         Line::from(format!("  peak{}", cell(peak))),
-        Line::from(row::piece(theme, Role::Muted, when)),
-        Line::from(format!("  run{}", cell(retry.amplification()))),
-        Line::from(row::piece(
-            theme,
-            Role::Muted,
-            format!("  per call asked{}", cell(asked)),
-        )),
+        row::muted(theme, when),
+        Line::from(format!("  mean{}", cell(retry.amplification()))),
+        row::muted(theme, format!("  all calls{}", cell(all))),
     ];
     row::join(theme, pieces, width)
 }
 
-/// What retries brought, what they cost, what is left of the budget, why calls were given up.
+/// What retries achieved and cost, the rest of the budget, and why calls were not retried.
 pub(super) fn below(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
     vec![
-        achieved(view, width),
+        rescued(view, width),
         cost(view, width),
         budget(view, width),
         stops(view, width),
     ]
 }
 
-/// A fact with its name, pieces that do not fit left out.
+/// A labelled row; pieces that do not fit are dropped.
 fn fact(
     view: &View<'_>,
-    name: &str,
+    label: &str,
     pieces: impl IntoIterator<Item = String>,
     width: usize,
 ) -> Line<'static> {
-    let mut all = vec![Line::from(row::piece(
-        view.theme,
-        Role::Muted,
-        row::left(name, 9),
-    ))];
-    all.extend(pieces.into_iter().map(Line::from));
-    row::join(view.theme, all, width)
+    let label = row::muted(view.theme, row::left(label, LABEL));
+    let pieces = pieces.into_iter().map(Line::from);
+    row::join(view.theme, std::iter::once(label).chain(pieces), width)
 }
 
-fn achieved(view: &View<'_>, width: usize) -> Line<'static> {
+fn rescued(view: &View<'_>, width: usize) -> Line<'static> {
     let retry = &view.state.retry;
     let calls = if retry.recovered == 1 { "call" } else { "calls" };
     let pieces = [
-        format!("{:>4} {calls} recovered", units::amount(retry.recovered)),
+        format!("{:>4} {calls}", units::amount(retry.recovered)),
         format!(
-            ", {} of {} retries brought an answer",
+            ", {} of {} retries got an answer",
             units::amount(retry.helped),
             units::amount(retry.helped.saturating_add(retry.in_vain))
         ),
     ];
-    fact(view, "achieved", pieces, width)
+    fact(view, "rescued", pieces, width)
 }
 
 fn cost(view: &View<'_>, width: usize) -> Line<'static> {
     let retry = &view.state.retry;
     let mut pieces = vec![
-        format!("{:>4} tries for nothing", units::amount(retry.fruitless())),
-        format!(", {} of waiting", units::duration(retry.backed_off)),
+        format!("{:>4} wasted attempts", units::amount(retry.fruitless())),
+        format!(", {} in back-off", units::duration(retry.backed_off)),
     ];
     if retry.ambiguous > 0 {
-        pieces.push(format!(", {} maybe paid twice", units::amount(retry.ambiguous)));
+        pieces.push(format!(
+            ", {} may have been billed twice",
+            units::amount(retry.ambiguous)
+        ));
         pieces.push(format!(
             " ({} prompt tokens)",
             units::amount(retry.ambiguous_tokens)
@@ -185,15 +185,15 @@ fn budget(view: &View<'_>, width: usize) -> Line<'static> {
         let settings = &view.state.session.policy.retry;
         let kept = settings.budget_ratio > 0.0 || settings.budget_min_per_s > 0.0;
         let text = if kept {
-            "not asked yet"
+            "not used yet"
         } else {
-            "none kept: nothing bounds retries"
+            "none: retries are unlimited"
         };
         return fact(view, "budget", [text.to_owned()], width);
     };
     let share = left / most.max(f64::MIN_POSITIVE);
     let role = if left < 1.0 { Role::Wait } else { Role::Gauge };
-    let mut line = Line::from(row::piece(theme, Role::Muted, row::left("budget", 9)));
+    let mut line = Line::from(row::piece(theme, Role::Muted, row::left("budget", LABEL)));
     let number = format!("{:>6} of {}", number(left), number(most));
     let mut pieces = vec![Line::from(number)];
     if width >= 40 {
@@ -201,18 +201,12 @@ fn budget(view: &View<'_>, width: usize) -> Line<'static> {
     }
     if empty > 0 {
         let calls = if empty == 1 { "call" } else { "calls" };
-        pieces.push(Line::from(format!(
-            ", empty for {} {calls}",
-            units::amount(empty)
-        )));
+        let empty = units::amount(empty);
+        pieces.push(Line::from(format!(", empty for {empty} {calls}")));
     }
-    if let Some(told) = retry.budget_at {
-        let at = units::clock(told.since(crate::time::Timestamp::ZERO), false);
-        pieces.push(Line::from(row::piece(
-            theme,
-            Role::Muted,
-            format!(", as of {at}"),
-        )));
+    if let Some(at) = retry.budget_at {
+        let at = units::clock(at.since(crate::time::Timestamp::ZERO), false);
+        pieces.push(row::muted(theme, format!(", as of {at}")));
     }
     let used = line.width();
     let rest = row::join(theme, pieces, width.saturating_sub(used));
@@ -220,7 +214,7 @@ fn budget(view: &View<'_>, width: usize) -> Line<'static> {
     line
 }
 
-/// A number of tokens in the budget, in at most six columns.
+/// A number of budget tokens in at most six columns.
 fn number(tokens: f64) -> String {
     if tokens < 1000.0 {
         format!("{tokens:.1}")
@@ -229,7 +223,7 @@ fn number(tokens: f64) -> String {
     }
 }
 
-/// Why calls were not retried again, the most frequent reason first.
+/// Calls not retried, by reason, most frequent first.
 fn stops(view: &View<'_>, width: usize) -> Line<'static> {
     let mut stops: Vec<(StopReason, u64)> = view
         .state
@@ -239,7 +233,7 @@ fn stops(view: &View<'_>, width: usize) -> Line<'static> {
         .map(|(reason, count)| (*reason, *count))
         .collect();
     if stops.is_empty() {
-        return fact(view, "given up", ["   0 calls".to_owned()], width);
+        return fact(view, "stopped", ["   0 calls".to_owned()], width);
     }
     stops.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
     let pieces = stops.into_iter().enumerate().map(|(index, (reason, count))| {
@@ -250,5 +244,5 @@ fn stops(view: &View<'_>, width: usize) -> Line<'static> {
             format!(", {count} {}", reason.brief())
         }
     });
-    fact(view, "given up", pieces.collect::<Vec<_>>(), width)
+    fact(view, "stopped", pieces.collect::<Vec<_>>(), width)
 }

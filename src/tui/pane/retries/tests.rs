@@ -1,14 +1,14 @@
 //! The pane at the sizes it is seen at.
 
-use super::super::fixture::{self, Scene};
+use super::super::fixture::{self, Fixture};
 use super::*;
 use crate::event::{FailureClass, Fate, Origin};
 use crate::state::fixture::{Story, attempt, ended, failed, retry, succeeded};
 use crate::tui::theme::{Palette, Theme};
 
-/// A minute in which one call in three is answered at its second try, and then, if wanted, one in which all
-/// calls make six tries for nothing.
-fn scene(stormy: bool) -> Scene {
+/// A minute in which one call in three is answered on its second attempt; if `stormy`, in the second half further calls
+/// fail after six attempts each.
+fn session(stormy: bool) -> Fixture {
     let mut story = Story::begin();
     let mut id = 0;
     for tenth in 0..600 {
@@ -16,16 +16,16 @@ fn scene(stormy: bool) -> Scene {
         if tenth % 5 == 0 {
             id += 1;
             story.call(id, Origin::Library).tell(id, attempt(1, id));
-            let mut tries = 1;
+            let mut attempts = 1;
             if tenth % 15 == 0 {
-                tries = 2;
+                attempts = 2;
                 story.tell(id, failed(1, FailureClass::RateLimited, Some(429), 9));
                 story.tell(id, retry(2, FailureClass::RateLimited, story.now, 1200, Some(1)));
                 story.tell(id, attempt(2, id));
             }
             story
-                .tell(id, succeeded(tries, 9))
-                .tell(id, ended(Fate::Answered, tries, 9));
+                .tell(id, succeeded(attempts, 9))
+                .tell(id, ended(Fate::Answered, attempts, 9));
         }
         if stormy && tenth >= 300 {
             id += 1;
@@ -40,24 +40,24 @@ fn scene(stormy: bool) -> Scene {
             story.tell(id, ended(Fate::Failed, 6, 9));
         }
     }
-    Scene {
+    Fixture {
         state: story.state(),
         now: story.now,
-        ..Scene::default()
+        ..Fixture::default()
     }
 }
 
-fn drawn(scene: &Scene, width: u16, height: u16) -> Vec<String> {
-    fixture::rows(scene, width, height, render)
+fn drawn(fixture: &Fixture, width: u16, height: u16) -> Vec<String> {
+    fixture::rows(fixture, width, height, render)
 }
 
 #[test]
-fn at_80x24_everything_is_told() {
+fn all_parts_at_80x24() {
     assert_eq!(
-        drawn(&scene(false), 76, 18),
+        drawn(&session(false), 76, 18),
         [
-            "✓ retries help: 100 % of them brought an answer in the last 30 s (20 of 20)",
-            "tries a call  now  1.3  peak  1.4 at 00:04  run  1.3  per call asked  1.3",
+            "✓ retries help: 100% got an answer in the last 30 s (20 of 20)",
+            "attempts per call  now  1.3  peak  1.4 at 00:04  mean  1.3  all calls  1.3",
             "",
             "  5│                                                             · other   0",
             "   │                                                             ≈ CUT     0",
@@ -66,10 +66,10 @@ fn at_80x24_everything_is_told() {
             "   │                             ▒█████████████████████████████  ▓ 5xx     0",
             "0/s│                             ███████████████████████████████ ▒ 429    40",
             "   └-2m────────────-90s───────────-1m────────────-30s────────now █ first 120",
-            "achieved   40 calls recovered, 40 of 40 retries brought an answer",
-            "cost       40 tries for nothing, 48s of waiting",
+            "rescued    40 calls, 40 of 40 retries got an answer",
+            "cost       40 wasted attempts, 48s in back-off",
             "budget   [██████████] 171.4 of 10.0, as of 00:59",
-            "tries a call took             ok lost  waits ━ waited o drawn | hint   0..2s",
+            "attempts per call             ok fail  ━ back-off o drawn | hint       0..2s",
             "1  ████████████████████████   80    0  429  ━━━━━━━o━━━━|━━━            1.2s",
             "2  ████████████               40    0  429  ━━━━━━━o━━━━|━━━            1.2s",
             "3                              0    0  429  ━━━━━━━o━━━━|━━━            1.2s",
@@ -79,11 +79,11 @@ fn at_80x24_everything_is_told() {
 }
 
 #[test]
-fn a_storm_is_told_in_the_same_places() {
-    let (calm, stormy) = (drawn(&scene(false), 76, 18), drawn(&scene(true), 76, 18));
+fn a_storm_moves_nothing() {
+    let (calm, stormy) = (drawn(&session(false), 76, 18), drawn(&session(true), 76, 18));
     let head = [
         "✗ retries are 81 % of all tries and 1 % of them help: a retry storm.",
-        "tries a call  now  5.2  peak  5.2 at 01:00  run  4.7  per call asked  4.7",
+        "attempts per call  now  5.2  peak  5.2 at 01:00  mean  4.7  all calls  4.7",
         "  The budget allows 6 more: lower retry.budget_ratio; o opens the breaker.",
     ];
     assert_eq!(stormy.get(..3), Some(&head.map(str::to_owned)[..]));
@@ -96,9 +96,9 @@ fn a_storm_is_told_in_the_same_places() {
 }
 
 #[test]
-fn without_colour_and_unicode_each_part_has_its_own_letter() {
-    let mut scene = scene(true);
-    scene.theme = Theme::new(Palette::Mono, true);
+fn every_part_has_its_own_letter_in_ascii() {
+    let mut fixture = session(true);
+    fixture.theme = Theme::new(Palette::Mono, true);
     let chart = [
         "100|                                                             o other   0",
         "   |                                                             c CUT     0",
@@ -109,48 +109,48 @@ fn without_colour_and_unicode_each_part_has_its_own_letter() {
         "   +-2m-------------90s------------1m-------------30s--------now # first 420",
     ];
     assert_eq!(
-        drawn(&scene, 76, 18).get(3..10),
+        drawn(&fixture, 76, 18).get(3..10),
         Some(&chart.map(str::to_owned)[..])
     );
 }
 
 #[test]
-fn what_matters_most_stays_longest() {
-    let scene = scene(true);
+fn parts_are_dropped_in_order_of_importance() {
+    let fixture = session(true);
     for (width, height) in [(46, 12), (46, 8), (48, 17), (76, 18), (116, 34), (196, 54)] {
-        let text = drawn(&scene, width, height).join("\n");
+        let text = drawn(&fixture, width, height).join("\n");
         let has = |words: &str| text.contains(words);
         assert!(
-            has("retry storm") && has("tries a call") && has("-2m"),
+            has("retry storm") && has("attempts per call") && has("-2m"),
             "{width}x{height}\n{text}"
         );
-        assert_eq!(has("achieved"), height >= 12, "{width}x{height}\n{text}");
+        assert_eq!(has("rescued"), height >= 12, "{width}x{height}\n{text}");
         assert_eq!(has("budget "), height >= 12, "{width}x{height}\n{text}");
-        assert_eq!(has("waits"), height >= 18, "{width}x{height}\n{text}");
+        assert_eq!(has("drawn"), height >= 18, "{width}x{height}\n{text}");
     }
 }
 
 #[test]
-fn the_chart_wanders_and_does_not_change() {
-    let mut scene = scene(true);
-    let chart = |scene: &Scene| -> Vec<String> {
-        let rows = drawn(scene, 76, 18);
+fn past_columns_shift_but_do_not_change() {
+    let mut fixture = session(true);
+    let chart = |fixture: &Fixture| -> Vec<String> {
+        let rows = drawn(fixture, 76, 18);
         rows.iter()
             .skip(3)
             .take(6)
             .map(|row| row.chars().skip(4).take(60).collect())
             .collect()
     };
-    scene.now = fixture::at(62.0);
-    let before = chart(&scene);
-    scene.now = fixture::at(63.9);
-    assert_eq!(chart(&scene), before, "a column stands for two seconds");
-    scene.now = fixture::at(64.0);
+    fixture.now = fixture::at(62.0);
+    let before = chart(&fixture);
+    fixture.now = fixture::at(63.9);
+    assert_eq!(chart(&fixture), before, "a column covers two seconds");
+    fixture.now = fixture::at(64.0);
     let shifted: Vec<String> = before
         .iter()
         .map(|row| format!("{} ", row.chars().skip(1).collect::<String>()))
         .collect();
-    let padded: Vec<String> = chart(&scene).iter().map(|row| format!("{row:60}")).collect();
+    let padded: Vec<String> = chart(&fixture).iter().map(|row| format!("{row:60}")).collect();
     assert_eq!(
         padded,
         shifted.iter().map(|row| format!("{row:60}")).collect::<Vec<_>>()
@@ -158,12 +158,12 @@ fn the_chart_wanders_and_does_not_change() {
 }
 
 #[test]
-fn nothing_sent_says_what_to_press() {
-    let rows = drawn(&Scene::default(), 76, 3);
+fn the_empty_state_shows_the_keys() {
+    let rows = drawn(&Fixture::default(), 76, 3);
     assert_eq!(
         rows,
         [
-            "nothing was sent yet: b for a burst, F breaks the upstream and makes retries",
+            "Nothing sent yet.  [F] inject faults, then [b] burst 10 to see retries",
             "",
             ""
         ]
@@ -171,8 +171,8 @@ fn nothing_sent_says_what_to_press() {
 }
 
 #[test]
-fn the_border_tells_the_load() {
-    let scene = scene(true);
-    assert_eq!(title(&scene.view(), 76), "5.2 tries a call now");
-    assert_eq!(title(&scene.view(), 20), "");
+fn the_border_shows_the_attempts_per_call() {
+    let fixture = session(true);
+    assert_eq!(title(&fixture.view(), 76), "now 5.2 attempts per call");
+    assert_eq!(title(&fixture.view(), 20), "");
 }

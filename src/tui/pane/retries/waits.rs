@@ -1,4 +1,4 @@
-//! The last waits between tries: what the backoff drew, what the server asked for, what came of it.
+//! The last back-offs: the drawn wait, the server's hint, and the wait used.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::tui::view::View;
 
 use super::super::{row, units};
 
-/// Columns of the cause at the left.
+/// Columns of the cause.
 const CAUSE: usize = 5;
-/// Columns of the wait at the right.
+/// Columns of the wait.
 const NUMBER: usize = units::DURATION_WIDTH + 1;
-/// What was drawn, what was asked for.
+/// The drawn wait, and the hint.
 const MARKS: [&str; 2] = ["o", "|"];
 
-/// Draws a row for each wait, newest first.
+/// Draws a row per back-off, newest first.
 pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     if area.is_empty() {
         return;
@@ -41,7 +41,7 @@ pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The longest of all, as a round number: it belongs to all waits that are kept, not to those in view.
+/// The longest of all recorded waits, visible or not, rounded up.
 fn scale<'a>(waits: impl Iterator<Item = &'a Wait>) -> Duration {
     let longest = waits
         .map(|wait| {
@@ -56,34 +56,40 @@ fn scale<'a>(waits: impl Iterator<Item = &'a Wait>) -> Duration {
 
 fn head(view: &View<'_>, end: Duration, width: usize) -> Line<'static> {
     let theme = view.theme;
-    let used = theme.glyphs.lane_wait;
+    let used = theme.glyphs.timeline_wait;
     let [drawn, hint] = MARKS;
-    let text = |text: String| Line::from(row::piece(theme, Role::Muted, text));
     if view.state.retry.waits.is_empty() {
-        return row::first_fit(theme, [text("waits before a retry: none yet".into())], width);
+        return row::first_fit(theme, [row::muted(theme, "back-offs: none yet")], width);
     }
-    let scale = text(format!("0..{}", units::setting(end)));
+    let scale = row::muted(theme, format!("0..{}", units::setting(end)));
     let room = width.saturating_sub(scale.width() + 1);
     let wordings = [
-        text(format!("waits {used} waited {drawn} drawn {hint} server's hint")),
-        text(format!("waits {used} waited {drawn} drawn {hint} hint")),
-        text("waits".into()),
+        format!("back-offs {used} waited {drawn} drawn {hint} server hint"),
+        format!("{used} back-off {drawn} drawn {hint} hint"),
+        "back-offs".into(),
     ];
+    let wordings = wordings.map(|text| row::muted(theme, text));
     row::apart(row::first_fit(theme, wordings, room), scale, 1, width)
 }
 
-/// The wait as a bar, and on it what was drawn and what was asked for.
+/// The wait as a bar, with marks at the drawn wait and the hint.
 fn bar(theme: &Theme, wait: &Wait, end: Duration, cells: usize) -> String {
-    let place = |span: Duration| {
+    let column = |span: Duration| {
         let share = span.as_secs_f64() / end.as_secs_f64().max(1e-9);
         ((share * cells as f64).round() as usize).min(cells)
     };
-    let used = place(wait.used);
+    let used = column(wait.used);
     let mut bar: Vec<&str> = (0..cells)
-        .map(|cell| if cell < used { theme.glyphs.lane_wait } else { " " })
+        .map(|cell| {
+            if cell < used {
+                theme.glyphs.timeline_wait
+            } else {
+                " "
+            }
+        })
         .collect();
     let mut put = |span: Duration, mark: &'static str| {
-        if let Some(cell) = bar.get_mut(place(span).saturating_sub(1)) {
+        if let Some(cell) = bar.get_mut(column(span).saturating_sub(1)) {
             *cell = mark;
         }
     };
@@ -101,7 +107,7 @@ mod tests {
     use crate::time::Timestamp;
 
     #[test]
-    fn drawn_hint_and_wait_have_their_places() {
+    fn a_bar_shows_the_drawn_wait_the_hint_and_the_wait_used() {
         let mut wait = Wait {
             at: Timestamp::ZERO,
             class: FailureClass::RateLimited,

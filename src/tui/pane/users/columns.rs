@@ -1,5 +1,5 @@
-//! The columns of the table: which there are is a function of the width, of the longest name and of the policy
-//! alone, so that nothing moves while numbers change. What matters least is left out first.
+//! The columns of the Users table: a function of the width, the longest name and the policy, so that no column moves
+//! while numbers change. The least important columns are dropped first.
 
 use ratatui::text::Line;
 
@@ -7,79 +7,77 @@ use crate::event::{BucketLevel, Fate};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{Entry, gauge, name, row, units};
+use super::{UserRow, gauge, name, row, units};
 
-/// Columns of a name, at least and at most.
+/// The fewest and the most columns of a name.
 const NAME: (usize, usize) = (4, 16);
-/// The mark in front of it.
+/// Columns of the mark in front of it.
 const MARK: usize = 2;
 
-/// What can stand in a column.
+/// The content of a column, in display order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum ColumnKind {
     /// A bar of the share, with the fair share marked.
     Bar,
     /// The share as a number.
     Share,
-    /// A bar of the scarcer one of its own buckets.
+    /// A bar of the user's emptier own bucket.
     OwnBar,
-    /// What is left in that.
+    /// The level of that bucket.
     Own,
     /// Calls in the queue.
     Queue,
-    /// How long 95 of 100 waited.
+    /// The 95th percentile of the waits.
     Wait,
-    /// Calls that run.
+    /// Running calls.
     Running,
-    /// Calls in all.
+    /// All calls.
     Calls,
-    /// Of these, from a cache.
-    Hits,
-    /// Turned away by limiter or breaker.
-    Away,
+    /// Calls answered from the cache.
+    Cached,
+    /// Calls rejected by limiter or breaker.
+    Rejected,
     /// LLM tokens charged.
     Tokens,
 }
 
-/// In the order of their use, with the columns they take, the gap before them included.
-const BY_USE: [(Kind, usize); 11] = [
-    (Kind::Queue, 6),
-    (Kind::Share, 6),
-    (Kind::Wait, 6),
-    (Kind::Bar, 9),
-    (Kind::Own, 10),
-    (Kind::Away, 6),
-    (Kind::Tokens, 8),
-    (Kind::OwnBar, 9),
-    (Kind::Running, 6),
-    (Kind::Calls, 7),
-    (Kind::Hits, 6),
+/// In order of importance, with their width including the gap in front.
+const BY_USE: [(ColumnKind, usize); 11] = [
+    (ColumnKind::Queue, 6),
+    (ColumnKind::Share, 6),
+    (ColumnKind::Wait, 6),
+    (ColumnKind::Bar, 9),
+    (ColumnKind::Own, 10),
+    (ColumnKind::Rejected, 9),
+    (ColumnKind::Tokens, 8),
+    (ColumnKind::OwnBar, 9),
+    (ColumnKind::Running, 6),
+    (ColumnKind::Calls, 7),
+    (ColumnKind::Cached, 7),
 ];
 
 /// The columns of a table.
 pub(super) struct Columns {
     name: usize,
-    shown: Vec<(Kind, usize)>,
+    shown: Vec<(ColumnKind, usize)>,
 }
 
 impl Columns {
-    /// For a table `width` columns wide.
-    pub(super) fn of(view: &View<'_>, entries: &[Entry<'_>], width: usize) -> Self {
-        let longest = entries
-            .iter()
-            .map(|entry| row::width(&label(view, entry, NAME.1)));
+    /// The columns of a table `width` columns wide.
+    pub(super) fn new(view: &View<'_>, rows: &[UserRow<'_>], width: usize) -> Self {
+        let longest = rows.iter().map(|user| row::width(&label(view, user, NAME.1)));
         let longest = longest.max().unwrap_or(0).clamp(NAME.0, NAME.1);
         let limit = &view.state.session.policy.limit;
         let own = limit.enabled
             && std::iter::once(&limit.each_user)
                 .chain(limit.users.values())
                 .any(|user| user.requests.is_some() || user.tokens.is_some());
-        // numbers first: a name is known by its beginning
+        // numbers first: the beginning of a name identifies it
         let name = longest.min((width / 6).max(NAME.0));
         let mut left = width.saturating_sub(MARK + name);
         let mut shown = Vec::new();
         for (kind, cells) in BY_USE {
-            if !own && matches!(kind, Kind::Own | Kind::OwnBar) {
+            if !own && matches!(kind, ColumnKind::Own | ColumnKind::OwnBar) {
                 continue;
             }
             if cells > left {
@@ -88,42 +86,42 @@ impl Columns {
             left -= cells;
             shown.push((kind, cells));
         }
-        // what is left makes names longer, and then the bar of the share
+        // the rest widens the names, then the bar of the share
         let whole = (name + left).min(longest);
         left -= whole - name;
-        if let Some((_, cells)) = shown.iter_mut().find(|(kind, _)| *kind == Kind::Bar) {
+        if let Some((_, cells)) = shown.iter_mut().find(|(kind, _)| *kind == ColumnKind::Bar) {
             *cells += left.min(12);
         }
         shown.sort_unstable();
         Self { name: whole, shown }
     }
 
-    fn has(&self, kind: Kind) -> bool {
+    fn has(&self, kind: ColumnKind) -> bool {
         self.shown.iter().any(|(shown, _)| *shown == kind)
     }
 
-    /// The heads.
+    /// The column heads.
     pub(super) fn heads(&self, view: &View<'_>) -> Line<'static> {
         let mut text = format!("{}{}", " ".repeat(MARK), row::left("user", self.name));
         for (kind, cells) in &self.shown {
             let head = match kind {
-                // stands over both
-                Kind::Bar | Kind::OwnBar => {
+                // the next head covers both
+                ColumnKind::Bar | ColumnKind::OwnBar => {
                     text.push_str(&" ".repeat(*cells));
                     continue;
                 }
-                Kind::Share if self.has(Kind::Bar) => "share, | fair",
-                Kind::Share => "share",
-                Kind::Own => "own limit",
-                Kind::Queue => "queue",
-                Kind::Wait => "p95",
-                Kind::Running => "runs",
-                Kind::Calls => "calls",
-                Kind::Hits => "hits",
-                Kind::Away => "away",
-                Kind::Tokens => "tokens",
+                ColumnKind::Share if self.has(ColumnKind::Bar) => "share, | fair",
+                ColumnKind::Share => "share",
+                ColumnKind::Own => "own limit",
+                ColumnKind::Queue => "queue",
+                ColumnKind::Wait => "p95",
+                ColumnKind::Running => "runs",
+                ColumnKind::Calls => "calls",
+                ColumnKind::Cached => "cached",
+                ColumnKind::Rejected => "rejected",
+                ColumnKind::Tokens => "tokens",
             };
-            // a head longer than its column reaches back into the bar before it
+            // a head wider than its column extends over the bar before it
             let over = row::width(head).saturating_sub(*cells);
             text.truncate(text.len() - over);
             text.push_str(&row::right(head, *cells));
@@ -131,50 +129,50 @@ impl Columns {
         Line::from(row::piece(view.theme, Role::Muted, text))
     }
 
-    /// What the heads mean.
+    /// The meaning of the heads.
     pub(super) fn legend(&self) -> &'static str {
-        match (self.has(Kind::Bar), self.has(Kind::Away)) {
+        match (self.has(ColumnKind::Bar), self.has(ColumnKind::Rejected)) {
             (true, true) => {
-                "share: of the tokens admitted in the last minute, | what is fair by weight; queue: calls that \
-                 wait; p95: of their waits in that minute; away: refused by limiter or breaker"
+                "share: of the tokens admitted in the last minute; |: fair share by weight; queue: waiting calls; p95: \
+                 waits of the last minute; rejected: by limiter or breaker"
             }
-            (true, false) => "share and p95 wait: last minute; | is the fair share, by weight",
-            (false, _) => "share and p95 wait: last minute",
+            (true, false) => "share, p95 of waits: last minute; |: fair share by weight",
+            (false, _) => "share, p95 of waits: last minute",
         }
     }
 
-    /// One user.
-    pub(super) fn row(&self, view: &View<'_>, entry: &Entry<'_>) -> Line<'static> {
+    /// The row of a user.
+    pub(super) fn row(&self, view: &View<'_>, user: &UserRow<'_>) -> Line<'static> {
         let theme = view.theme;
-        let share = &entry.share;
-        let mark = match (entry.noisy, entry.asks) {
+        let share = &user.share;
+        let mark = match (user.noisy, user.sending) {
             (true, true) => "!>",
             (true, false) => "! ",
             (false, true) => "> ",
             (false, false) => "  ",
         };
-        let role = match (entry.noisy, entry.asks) {
+        let role = match (user.noisy, user.sending) {
             (true, _) => Role::Wait,
             (_, true) => Role::Strong,
             _ if share.uses.started == 0 => Role::Muted,
             _ => Role::Text,
         };
-        let named = row::left(&label(view, entry, self.name), self.name);
+        let named = row::left(&label(view, user, self.name), self.name);
         let mut line = Line::from(vec![
             row::piece(theme, role, mark),
             row::piece(theme, role, named),
         ]);
-        let scarcer = scarcer(view, entry);
+        let emptier = emptier_bucket(view, user);
         for (kind, cells) in &self.shown {
             let number = |count: u64| (Role::Text, units::amount(count));
             let (role, text) = match kind {
-                Kind::Bar => {
+                ColumnKind::Bar => {
                     line.push_span(row::plain(" "));
-                    line.spans.extend(share_bar(view, entry, cells.saturating_sub(3)));
+                    line.spans.extend(share_bar(view, user, cells.saturating_sub(3)));
                     continue;
                 }
-                Kind::OwnBar => {
-                    let left = scarcer.map(|(bucket, _)| bucket.share_at(view.now));
+                ColumnKind::OwnBar => {
+                    let left = emptier.map(|(bucket, _)| bucket.share_at(view.now));
                     line.push_span(row::plain(" "));
                     match left {
                         Some(left) => line.spans.extend(gauge::bar(theme, Role::Gauge, left, cells - 3)),
@@ -182,26 +180,26 @@ impl Columns {
                     }
                     continue;
                 }
-                Kind::Share if share.fair.is_none() => (Role::Muted, "--".to_owned()),
-                Kind::Share => (Role::Text, units::percent(share.share)),
-                Kind::Own => own(view, scarcer),
-                Kind::Queue if share.waiting > 0 => (Role::Wait, units::amount(share.waiting)),
-                Kind::Queue => number(0),
-                Kind::Wait => match share.wait(0.95) {
+                ColumnKind::Share if share.fair.is_none() => (Role::Muted, "--".to_owned()),
+                ColumnKind::Share => (Role::Text, units::percent(share.share)),
+                ColumnKind::Own => own(view, emptier),
+                ColumnKind::Queue if share.waiting > 0 => (Role::Wait, units::amount(share.waiting)),
+                ColumnKind::Queue => number(0),
+                ColumnKind::Wait => match share.wait(0.95) {
                     Some(wait) => (Role::Text, units::duration(wait)),
                     None => (Role::Muted, "--".to_owned()),
                 },
-                Kind::Running => number(share.uses.running),
-                Kind::Calls => number(share.uses.started),
-                Kind::Hits => number(share.uses.ended(Fate::Hit)),
-                Kind::Away => match share.uses.rejections() + share.uses.ended(Fate::CircuitOpen) {
+                ColumnKind::Running => number(share.uses.running),
+                ColumnKind::Calls => number(share.uses.started),
+                ColumnKind::Cached => number(share.uses.ended(Fate::Hit)),
+                ColumnKind::Rejected => match share.uses.rejections() + share.uses.ended(Fate::CircuitOpen) {
                     0 => number(0),
-                    away => (Role::Bad, units::amount(away)),
+                    rejected => (Role::Bad, units::amount(rejected)),
                 },
-                Kind::Tokens => number(share.uses.charged_tokens),
+                ColumnKind::Tokens => number(share.uses.charged_tokens),
             };
             let role = if text == "0" { Role::Muted } else { role };
-            // the blanks apart: in the mono theme a role may be reversed
+            // unstyled blanks: in the mono theme a role may be reversed
             let blanks = cells.saturating_sub(row::width(&text));
             line.push_span(row::plain(" ".repeat(blanks)));
             line.push_span(row::piece(theme, role, text));
@@ -211,19 +209,19 @@ impl Columns {
 }
 
 /// The name of a row.
-fn label(view: &View<'_>, entry: &Entry<'_>, width: usize) -> String {
-    match entry.name {
-        Some(user) if user.as_str().trim().is_empty() => row::clip(view.theme, "(no name)", width),
-        Some(user) => name(view, user, width),
+fn label(view: &View<'_>, user: &UserRow<'_>, width: usize) -> String {
+    match user.name {
+        Some(id) if id.as_str().trim().is_empty() => row::clip(view.theme, "(no name)", width),
+        Some(id) => name(view, id, width),
         None => row::clip(view.theme, "(others)", width),
     }
 }
 
-/// `[####|----]`: the share, and where the fair share is.
-fn share_bar(view: &View<'_>, entry: &Entry<'_>, cells: usize) -> Vec<ratatui::text::Span<'static>> {
+/// `[####|----]`: the share, with a mark at the fair share.
+fn share_bar(view: &View<'_>, user: &UserRow<'_>, cells: usize) -> Vec<ratatui::text::Span<'static>> {
     let theme = view.theme;
-    let share = &entry.share;
-    let role = if entry.noisy { Role::Wait } else { Role::Gauge };
+    let share = &user.share;
+    let role = if user.noisy { Role::Wait } else { Role::Gauge };
     let filled = gauge::filled_cells(share.share, cells);
     let fair = share.fair.filter(|fair| fair.is_finite() && cells > 0);
     let fair = fair.map(|fair| ((fair * cells as f64).round() as usize).min(cells - 1));
@@ -239,9 +237,9 @@ fn share_bar(view: &View<'_>, entry: &Entry<'_>, cells: usize) -> Vec<ratatui::t
     spans
 }
 
-/// The one of a user's own buckets that has less left, and its unit.
-fn scarcer(view: &View<'_>, entry: &Entry<'_>) -> Option<(BucketLevel, &'static str)> {
-    let [requests, tokens] = view.state.own_levels(entry.name?);
+/// The emptier of a user's own buckets, and its unit.
+fn emptier_bucket(view: &View<'_>, user: &UserRow<'_>) -> Option<(BucketLevel, &'static str)> {
+    let [requests, tokens] = view.state.own_levels(user.name?);
     let buckets = [
         requests.map(|level| (level, "req")),
         tokens.map(|level| (level, "tok")),
@@ -254,8 +252,8 @@ fn scarcer(view: &View<'_>, entry: &Entry<'_>) -> Option<(BucketLevel, &'static 
 }
 
 /// `2.3k tok`, `4 req`, `debt 120`.
-fn own(view: &View<'_>, scarcer: Option<(BucketLevel, &'static str)>) -> (Role, String) {
-    let Some((bucket, unit)) = scarcer else {
+fn own(view: &View<'_>, emptier: Option<(BucketLevel, &'static str)>) -> (Role, String) {
+    let Some((bucket, unit)) = emptier else {
         return (Role::Muted, "no limit".into());
     };
     let level = bucket.level_at(view.now);

@@ -1,7 +1,7 @@
-//! The limiter: what is left in each bucket, who waits, and when the next one is admitted.
+//! The Limiter pane: what is left in each bucket, the queue, and when the next waiter is admitted.
 //!
-//! A bar shows what is left, not what is used. A level below zero is debt (more was used than reserved):
-//! the bar is empty and the debt is a number of its own.
+//! A bar shows what is left. A level below zero is debt (more was used than reserved): the bar is empty and the debt
+//! is shown as a number.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::tui::view::View;
 
 use super::{gauge, row, units, users};
 
-/// Seconds the sparklines cover.
+/// Seconds that a sparkline covers.
 const SPAN: u64 = 60;
-/// Their cells.
+/// Cells of a sparkline.
 const CELLS: usize = 30;
 
 /// Draws both buckets, the slots, the queue and the last minute.
@@ -28,15 +28,15 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let mut lines = vec![
         tokens(view, "Tokens    ", width),
         requests(view, "Requests  ", width),
-        slots(view, "Parallel  ", width),
+        slots(view, "Slots     ", width),
         queue(view, "", width),
     ];
     let rest = [
-        users::queue_line(view, "order     ", width),
+        users::queue_line(view, "queue     ", width),
         level_history(view, "tokens    ", width),
         waiting_history(view, "waiting   ", width),
         totals(view, width),
-        turned_away(view, width),
+        rejected(view, width),
     ];
     if lines.len() + 1 + rest.len() <= usize::from(area.height) {
         lines.push(Line::default());
@@ -45,17 +45,13 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     row::draw_all(&lines, area, buf);
 }
 
-/// Waiters, for the border of a pane with `width` columns of content; nothing if nobody waits.
+/// The number of waiters, for the border of a pane with `width` columns of content; empty without waiters.
 pub fn title(view: &View<'_>, width: u16) -> String {
     let short = match view.state.limit.waiters.len() {
         0 => return String::new(),
         waiting => format!("{waiting} waiting"),
     };
-    let long = format!(
-        "{}, {}",
-        short.replace("waiting", "wait"),
-        users::queue_words(view)
-    );
+    let long = format!("{short}, {}", users::queue_summary(view));
     let fits = |text: &String| row::width(text) <= row::note_room(width);
     [long, short].into_iter().find(fits).unwrap_or_default()
 }
@@ -70,18 +66,14 @@ pub(super) fn requests(view: &View<'_>, label: &str, width: usize) -> Line<'stat
     bucket(view, label, view.state.limit.requests, width)
 }
 
-/// `label`, a bar of what is left, the level, and the refill or what stands in for it.
+/// `label`, a bar of what is left, the level, and the refill rate, debt or pause.
 fn bucket(view: &View<'_>, label: &str, level: Option<BucketLevel>, width: usize) -> Line<'static> {
     let theme = view.theme;
     if !view.state.session.policy.limit.enabled {
-        return row::first_fit(
-            theme,
-            [Line::from(format!("{label}off, nothing is counted"))],
-            width,
-        );
+        return row::first_fit(theme, [format!("{label}OFF, not counted")], width);
     }
     let Some(bucket) = level else {
-        return row::first_fit(theme, [Line::from(format!("{label}--"))], width);
+        return row::first_fit(theme, [format!("{label}--")], width);
     };
     let units_left = bucket.level_at(view.now);
     let share = bucket.share_at(view.now);
@@ -111,14 +103,10 @@ fn bucket(view: &View<'_>, label: &str, level: Option<BucketLevel>, width: usize
         }
     }
     let numbers = numbers.trim_start().to_owned();
-    row::first_fit(
-        theme,
-        [Line::from(format!("{label}{numbers}")), Line::from(numbers)],
-        width,
-    )
+    row::first_fit(theme, [format!("{label}{numbers}"), numbers], width)
 }
 
-/// The refill, or what stands in for it.
+/// The refill rate, or the debt or pause in its place.
 fn note(view: &View<'_>, bucket: BucketLevel) -> (String, Role) {
     let level = bucket.level_at(view.now);
     if level < 0.0 {
@@ -131,7 +119,7 @@ fn note(view: &View<'_>, bucket: BucketLevel) -> (String, Role) {
     }
 }
 
-/// The widest [`note`] of both buckets: their bars stand under each other and have one length.
+/// The widest [`note`] of both buckets, so that both bars have one length.
 fn notes_width(view: &View<'_>) -> usize {
     let limit = &view.state.limit;
     let buckets = [limit.tokens, limit.requests].into_iter().flatten();
@@ -141,7 +129,7 @@ fn notes_width(view: &View<'_>) -> usize {
         .unwrap_or(0)
 }
 
-/// `2.3k/6k`: whole units left, of how many.
+/// `2.3k/6k`: whole units left, and the capacity.
 fn left_of(level: f64, capacity: u64) -> String {
     format!(
         "{}/{}",
@@ -150,7 +138,7 @@ fn left_of(level: f64, capacity: u64) -> String {
     )
 }
 
-/// The widest [`left_of`] of both buckets: their refills stand under each other, and stay there.
+/// The widest [`left_of`] of both buckets, so that both refill rates have one column.
 fn numbers_width(view: &View<'_>) -> usize {
     let limit = &view.state.limit;
     [limit.tokens, limit.requests]
@@ -158,7 +146,7 @@ fn numbers_width(view: &View<'_>) -> usize {
         .flatten()
         .map(|bucket| {
             let capacity = units::amount(bucket.capacity).len();
-            // 6k is shorter than 2.3k, which is less
+            // a level below a capacity of 6k may be wider: 2.3k
             let level = if bucket.capacity >= 1000 {
                 units::AMOUNT_WIDTH
             } else {
@@ -170,18 +158,18 @@ fn numbers_width(view: &View<'_>) -> usize {
         .unwrap_or(0)
 }
 
-/// How long the server's pause lasts, if there is one.
+/// The rest of the server's pause.
 fn pause_left(view: &View<'_>) -> Option<Duration> {
     let until = view.state.limit.paused_until?;
     (until > view.now).then(|| view.now.until(until))
 }
 
-/// `label`, a bar of the free slots, and how many are in use.
+/// `label`, a bar of the slots in use, and their number.
 pub(super) fn slots(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
     let theme = view.theme;
     let limit = &view.state.session.policy.limit;
     if !limit.enabled {
-        return row::first_fit(theme, [Line::from(format!("{label}off, no limit"))], width);
+        return row::first_fit(theme, [format!("{label}OFF, no limit")], width);
     }
     let (used, all) = (view.state.limit.in_use, limit.concurrency);
     let share = f64::from(used) / f64::from(all.max(1));
@@ -202,112 +190,95 @@ pub(super) fn slots(view: &View<'_>, label: &str, width: usize) -> Line<'static>
             return line;
         }
     }
-    row::first_fit(theme, [Line::from(format!("{label}{used}/{all_text}"))], width)
+    row::first_fit(theme, [format!("{label}{used}/{all_text}")], width)
 }
 
-/// `label`, when the next one is admitted, how many wait, how many were turned away.
+/// `label`, the next admission, and the numbers of waiting and limited calls.
 pub(super) fn queue(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
-    let theme = view.theme;
     let limit = &view.state.limit;
     let waiting = format!("waiting {}", limit.waiters.len());
-    let shed = format!("shed {}", limit.rejections());
-    let next = match (pause_left(view), limit.head()) {
-        (Some(left), _) => {
-            let left = units::countdown(left);
-            [format!("server's pause, {left} left"), format!("pause {left}")]
+    let limited = format!("limited {}", limit.rejections());
+    let (next, call) = match (pause_left(view), limit.head()) {
+        (Some(left), _) => (format!("paused, {} left", units::countdown(left)), String::new()),
+        (None, None) => ("next call at once".to_owned(), String::new()),
+        (None, Some((call, waiter))) => {
+            let next = match waiter.ready_at.map(|at| view.now.until(at)) {
+                Some(left) => format!("next in {}", units::countdown(left)),
+                None => "next needs a slot".to_owned(),
+            };
+            (next, format!(" ({call})"))
         }
-        (None, None) => ["next admit at once".to_owned(), "next at once".to_owned()],
-        (None, Some((call, waiter))) => match waiter.ready_at.map(|at| view.now.until(at)) {
-            Some(left) => {
-                let left = units::countdown(left);
-                [format!("next admit {left} ({call})"), format!("next {left}")]
-            }
-            None => [format!("next admit: a slot ({call})"), "next: a slot".to_owned()],
-        },
     };
-    let [long, short] = next;
     let wordings = [
-        // a fixed place for the numbers behind a text that changes
-        format!("{label}{}  {waiting}   {shed}", row::left(&long, 24)),
-        format!("{label}{long}  {waiting}  {shed}"),
-        format!("{label}{short}  {waiting}  {shed}"),
-        format!("{label}{short}  {waiting}"),
-        format!("{label}{short}"),
-        short,
+        // the numbers keep their columns while the text changes
+        format!(
+            "{label}{}  {waiting}   {limited}",
+            row::left(&format!("{next}{call}"), 24)
+        ),
+        format!("{label}{next}{call}  {waiting}  {limited}"),
+        format!("{label}{next}  {waiting}  {limited}"),
+        format!("{label}{next}  {waiting}"),
+        format!("{label}{next}"),
+        next,
     ];
-    row::first_fit(theme, wordings.map(Line::from), width)
+    row::first_fit(view.theme, wordings, width)
 }
 
-/// The lowest level of the token bucket in each part of the last minute.
+/// The lowest level of the token bucket in each slot of the last minute.
 fn level_history(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
-    let shares = view
-        .state
-        .limit
-        .history
-        .iter()
-        .map(|(second, share, _)| (*second, f64::from(*share)));
-    let places = gauge::slots(shares, this_second(view), SPAN, CELLS, f64::min);
-    last_minute(view, label, places, 1.0, width)
+    let history = view.state.limit.history.iter();
+    let shares = history.map(|(second, share, _)| (*second, f64::from(*share)));
+    let slots = gauge::slots(shares, this_second(view), SPAN, CELLS, f64::min);
+    last_minute(view, label, slots, 1.0, width)
 }
 
-/// The most waiters in each part of the last minute. Up to four are drawn as few.
+/// The most waiters in each slot of the last minute, on a scale that ends at 4 or more.
 fn waiting_history(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
-    let history = &view.state.limit.history;
-    let most = history
-        .iter()
-        .map(|(_, _, waiters)| *waiters)
-        .max()
-        .unwrap_or(0)
-        .max(4);
-    let waiters = history
-        .iter()
-        .map(|(second, _, waiters)| (*second, f64::from(*waiters)));
-    let places = gauge::slots(waiters, this_second(view), SPAN, CELLS, f64::max);
-    last_minute(view, label, places, f64::from(most), width)
+    let history = view.state.limit.history.iter();
+    let waiters = history.map(|(second, _, waiters)| (*second, f64::from(*waiters)));
+    let most = waiters.clone().map(|(_, waiters)| waiters).fold(4.0, f64::max);
+    let slots = gauge::slots(waiters, this_second(view), SPAN, CELLS, f64::max);
+    last_minute(view, label, slots, most, width)
 }
 
-/// Seconds since the start.
+/// Whole seconds since the start.
 fn this_second(view: &View<'_>) -> u64 {
     view.now.since(Timestamp::ZERO).as_secs()
 }
 
-/// A sparkline with its label, the newest part of it where room is short; where nothing changed it is
-/// blank.
+/// A labelled sparkline; its oldest cells are dropped if room is short.
 fn last_minute(
     view: &View<'_>,
     label: &str,
-    places: Vec<Option<f64>>,
+    slots: Vec<Option<f64>>,
     max: f64,
     width: usize,
 ) -> Line<'static> {
     let theme = view.theme;
     let room = width.saturating_sub(row::width(label));
-    let newest = places.into_iter().skip(CELLS.saturating_sub(room));
+    let newest = slots.into_iter().skip(CELLS.saturating_sub(room));
     let line = Line::from(vec![
-        row::plain(label.to_owned()),
+        row::plain(label),
         row::piece(theme, Role::Gauge, gauge::sparkline(theme, newest, max)),
     ]);
-    let mut with_span = line.clone();
-    with_span.push_span(row::piece(theme, Role::Muted, "  last 60s"));
-    row::first_fit(theme, [with_span, line], width)
+    row::join(theme, [line, row::muted(theme, "  last 60s")], width)
 }
 
-/// What passed, and what it cost.
+/// The admitted calls and the tokens charged for them.
 fn totals(view: &View<'_>, width: usize) -> Line<'static> {
     let limit = &view.state.limit;
-    let pieces = vec![
-        Line::from(format!("admitted  {}", limit.admitted)),
-        Line::from(format!("   charged {} tok", units::amount(limit.charged_tokens))),
+    let pieces = [
+        format!("admitted  {}", limit.admitted),
+        format!("   charged {} tok", units::amount(limit.charged_tokens)),
     ];
     row::join(view.theme, pieces, width)
 }
 
-/// What did not pass, by reason.
-fn turned_away(view: &View<'_>, width: usize) -> Line<'static> {
-    let rejected = &view.state.limit.rejected;
-    let mut pieces = vec![Line::from(format!("shed      {}", view.state.limit.rejections()))];
-    for (reason, count) in rejected {
-        pieces.push(Line::from(format!("   {} {count}", reason.brief())));
+/// The limited calls, by reason.
+fn rejected(view: &View<'_>, width: usize) -> Line<'static> {
+    let mut pieces = vec![format!("limited   {}", view.state.limit.rejections())];
+    for (reason, count) in &view.state.limit.rejected {
+        pieces.push(format!("   {} {count}", reason.brief()));
     }
     row::join(view.theme, pieces, width)
 }
@@ -325,26 +296,26 @@ mod tests {
             [
                 "Tokens    [████████░░░░░░░░░░░░]  38%  2.3k/6k +100/s",
                 "Requests  [██████████████░░░░░░]  70%    42/60 +1/s",
-                "Parallel  [████░░░░░░░░░░░░░░░░]  19%     3/16 in use",
-                "next admit 0.4s (#35)     waiting 1   shed 0",
-                "order     fair, 1 user waits",
+                "Slots     [████░░░░░░░░░░░░░░░░]  19%     3/16 in use",
+                "next in 0.4s (#35)        waiting 1   limited 0",
+                "queue     fair, 1 user waiting",
                 "tokens                      ▅▅▄▄▄▄▃▃▃▃▃   last 60s",
                 "waiting                     ▃▆█▅█▃▆█▅█▃   last 60s",
                 "admitted  36   charged 0 tok",
-                "shed      0",
+                "limited   0",
             ]
         );
     }
 
     #[test]
-    fn both_bars_have_one_length_though_one_refill_is_longer() {
-        let mut scene = fixture::burst();
-        if let Some(bucket) = &mut scene.state.limit.tokens {
-            // the level is kept in units of the period, so the refill can grow alone
+    fn both_bars_have_one_length_whatever_the_refill() {
+        let mut fixture = fixture::burst();
+        if let Some(bucket) = &mut fixture.state.limit.tokens {
+            // the level is stored in units of the period, so the refill alone can grow
             bucket.refill *= 15;
         }
         for width in 20..60 {
-            let view = scene.view();
+            let view = fixture.view();
             let ends = [tokens(&view, "tokens ", width), requests(&view, "reqs   ", width)]
                 .map(|line| line.to_string().chars().position(|c| c == ']'));
             assert_eq!(ends[0], ends[1], "{width}");
@@ -352,29 +323,29 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_without_a_prediction_waits_for_a_slot() {
-        let mut scene = fixture::burst();
-        for waiter in scene.state.limit.waiters.values_mut() {
+    fn a_waiter_without_a_forecast_needs_a_slot() {
+        let mut fixture = fixture::burst();
+        for waiter in fixture.state.limit.waiters.values_mut() {
             waiter.constraint = Constraint::Slots;
             waiter.ready_at = None;
         }
-        let row = queue(&scene.view(), "", 50).to_string();
-        assert_eq!(row, "next admit: a slot (#35)  waiting 1   shed 0");
+        let row = queue(&fixture.view(), "", 50).to_string();
+        assert_eq!(row, "next needs a slot (#35)   waiting 1   limited 0");
         assert_eq!(
-            queue(&scene.view(), "", 30).to_string(),
-            "next: a slot  waiting 1"
+            queue(&fixture.view(), "", 30).to_string(),
+            "next needs a slot  waiting 1"
         );
-        assert_eq!(title(&scene.view(), 35), "1 waiting");
+        assert_eq!(title(&fixture.view(), 35), "1 waiting");
     }
 
     #[test]
-    fn reasons_for_turning_away_are_counted_apart() {
-        let mut scene = fixture::burst();
-        let rejected = &mut scene.state.limit.rejected;
-        rejected.extend([(LimitReject::QueueFull, 3), (LimitReject::TooLarge, 1)]);
+    fn rejections_are_counted_by_reason() {
+        let mut fixture = fixture::burst();
+        let counts = &mut fixture.state.limit.rejected;
+        counts.extend([(LimitReject::QueueFull, 3), (LimitReject::TooLarge, 1)]);
         assert_eq!(
-            turned_away(&scene.view(), 60).to_string(),
-            "shed      4   queue full 3   too large 1"
+            rejected(&fixture.view(), 60).to_string(),
+            "limited   4   queue full 3   too large 1"
         );
     }
 }

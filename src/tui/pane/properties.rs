@@ -1,13 +1,13 @@
-//! Laws of every pane: it draws at any size without a panic, only inside its rectangle, in ASCII where
-//! that is asked for, and without colour where there is none.
+//! Properties of every pane: it draws at any size without a panic, only inside its area, only ASCII with the ASCII
+//! glyphs, and no colour with the mono palette.
 
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::Color;
 
-use super::fixture::{self, Scene};
+use super::fixture::{self, Fixture};
 use super::{
-    attempts, breaker, buckets, cache, guards, latency, policy, retries, story, title, users, verdict,
+    attempts, breaker, cache, guards, latency, limiter, policy, retries, story, title, users, verdict,
 };
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
@@ -15,7 +15,7 @@ use crate::tui::view::View;
 
 type Render = fn(&View<'_>, Rect, &mut Buffer);
 
-/// The story of the call that has most of it.
+/// The story of the call with the most spans.
 fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let calls = view.state.calls.recent.values();
     if let Some(call) = calls.max_by_key(|call| call.spans.len()) {
@@ -26,7 +26,7 @@ fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 const PANES: [(&str, Render); 12] = [
     ("attempts", attempts::render),
     ("breaker", breaker::render),
-    ("buckets", buckets::render),
+    ("limiter", limiter::render),
     ("cache", cache::render),
     ("guards", guards::render),
     ("latency", latency::render),
@@ -43,11 +43,11 @@ fn untouched() -> Cell {
     Cell::new("\u{2591}")
 }
 
-/// Draws each pane in a `width` x `height` hole of a larger buffer and looks at the cells around it.
-fn draw_all(scene: &Scene, width: u16, height: u16) -> Vec<(&'static str, Buffer)> {
+/// Draws each pane in a `width` x `height` hole of a larger buffer and checks the cells around it.
+fn draw_all(fixture: &Fixture, width: u16, height: u16) -> Vec<(&'static str, Buffer)> {
     let whole = Rect::new(0, 0, width + 2, height + 2);
     let hole = Rect::new(1, 1, width, height);
-    let view = scene.view();
+    let view = fixture.view();
     let draw = |(name, render): (&'static str, Render)| {
         let mut buf = Buffer::filled(whole, untouched());
         render(&view, hole, &mut buf);
@@ -65,7 +65,7 @@ fn draw_all(scene: &Scene, width: u16, height: u16) -> Vec<(&'static str, Buffer
     PANES.into_iter().map(draw).collect()
 }
 
-/// Sizes that reach every width and every height up to 130 x 40 without all their pairs.
+/// Every width and every height up to 130 x 40, without all their pairs.
 fn sizes() -> impl Iterator<Item = (u16, u16)> {
     let tall = (0..=40).flat_map(|height| [0, 1, 35, 76, 130].map(|width| (width, height)));
     let wide = (0..=130).flat_map(|width| [1, 6, 17].map(|height| (width, height)));
@@ -74,28 +74,28 @@ fn sizes() -> impl Iterator<Item = (u16, u16)> {
 
 #[test]
 fn every_pane_draws_at_every_size_and_only_inside() {
-    let scenes = vec![
+    let fixtures = vec![
         fixture::burst(),
         fixture::worst(),
         fixture::probing(),
-        Scene::default(),
+        Fixture::default(),
     ];
-    for (index, mut scene) in scenes.into_iter().enumerate() {
-        scene.ui.focus = PaneId::Attempts;
-        // the calmer scenes have few lines that the others have not
+    for (index, mut fixture) in fixtures.into_iter().enumerate() {
+        fixture.ui.focus = PaneId::Attempts;
+        // the last two add few lines to the others
         for (width, height) in sizes().step_by(if index < 2 { 1 } else { 7 }) {
-            draw_all(&scene, width, height);
+            draw_all(&fixture, width, height);
         }
     }
 }
 
 #[test]
 fn ascii_is_ascii_at_every_size() {
-    let mut scene = fixture::burst();
-    scene.state.cache.near = fixture::near_misses(25);
-    scene.theme = Theme::new(Palette::Mono, true);
+    let mut fixture = fixture::burst();
+    fixture.state.cache.near = fixture::near_misses(25);
+    fixture.theme = Theme::new(Palette::Mono, true);
     for (width, height) in sizes() {
-        for (name, buf) in draw_all(&scene, width, height) {
+        for (name, buf) in draw_all(&fixture, width, height) {
             let drawn = buf.content().iter().filter(|cell| **cell != untouched());
             for cell in drawn {
                 assert!(
@@ -110,10 +110,10 @@ fn ascii_is_ascii_at_every_size() {
 
 #[test]
 fn mono_has_no_colour() {
-    let mut scene = fixture::burst();
-    scene.state.cache.near = fixture::near_misses(25);
-    scene.theme = Theme::new(Palette::Mono, false);
-    for (name, buf) in draw_all(&scene, 130, 40) {
+    let mut fixture = fixture::burst();
+    fixture.state.cache.near = fixture::near_misses(25);
+    fixture.theme = Theme::new(Palette::Mono, false);
+    for (name, buf) in draw_all(&fixture, 130, 40) {
         for cell in buf.content() {
             assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset), "{name}");
         }
@@ -121,9 +121,9 @@ fn mono_has_no_colour() {
 }
 
 #[test]
-fn a_rectangle_outside_the_buffer_is_nothing_to_draw() {
-    let scene = fixture::burst();
-    let view = scene.view();
+fn an_area_outside_the_buffer_draws_nothing() {
+    let fixture = fixture::burst();
+    let view = fixture.view();
     for (_, render) in PANES {
         let mut buf = Buffer::empty(Rect::new(5, 5, 20, 4));
         render(&view, Rect::new(15, 7, 60, 20), &mut buf);
@@ -136,19 +136,18 @@ fn a_rectangle_outside_the_buffer_is_nothing_to_draw() {
 }
 
 #[test]
-fn notes_of_borders_fit_beside_the_name() {
+fn notes_in_borders_fit_beside_the_name() {
     let titles = [
         attempts::title,
         breaker::title,
-        buckets::title,
-        guards::title,
+        limiter::title,
         policy::title,
         retries::title,
     ];
-    for scene in [fixture::burst(), fixture::worst(), Scene::default()] {
+    for fixture in [fixture::burst(), fixture::worst(), Fixture::default()] {
         for title in titles {
             for width in 0..=220 {
-                let text = title(&scene.view(), width);
+                let text = title(&fixture.view(), width);
                 assert!(
                     super::row::width(&text) <= super::row::note_room(width),
                     "{width}: {text}"
