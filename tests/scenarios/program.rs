@@ -216,7 +216,7 @@ fn a_mistake_in_a_file_is_reported_with_its_line_and_the_closest_name() {
 #[test]
 fn an_invalid_setting_is_reported_with_its_command() {
     let folder = tempfile::tempdir().unwrap();
-    let command = |at: &str, wish: &str| format!("[[command]]\nat = \"{at}\"\ndo = {wish}\n");
+    let command = |at: &str, action: &str| format!("[[command]]\nat = \"{at}\"\ndo = {action}\n");
     let head = format!(
         "duration = \"10s\"\n{}",
         command("1s", "{ burst = { calls = 1 } }")
@@ -266,9 +266,9 @@ fn a_mistake_in_a_command_is_reported_with_a_correction() {
     let folder = tempfile::tempdir().unwrap();
     let calls = "{ burst = { calls = 1 } }";
     let head = "duration = \"10s\"\n";
-    let command = |wish| format!("[[command]]\nat = \"1s\"\ndo = {wish}\n");
-    let alone = |wish| format!("{head}{}", command(wish));
-    let after = |wish| format!("{head}{}{}", command(calls), command(wish));
+    let command = |action| format!("[[command]]\nat = \"1s\"\ndo = {action}\n");
+    let alone = |action| format!("{head}{}", command(action));
+    let after = |action| format!("{head}{}{}", command(calls), command(action));
     let cases: [(String, &[&str]); 5] = [
         (alone("\"clear_cache\""), &["nobody calls", "[[command]]"]),
         (
