@@ -1,8 +1,7 @@
 //! Classification of failures: one total function from what the transport observed to a [`Failure`].
 //!
-//! The only place that knows status codes. Code decides before type, type before status (docs/semantics.md, Failure
-//! classification), because a status alone misleads: a 429 can mean exhausted credit, and llama-server answers
-//! broken JSON with a 500.
+//! The only place that knows status codes. Code decides before type, type before status (docs/semantics.md, Failures),
+//! because a status alone misleads: a 429 can mean exhausted credit, and llama-server answers broken JSON with a 500.
 //!
 //! ```text
 //!  connect --> request --> headers --> body --> first content --> end
