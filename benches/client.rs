@@ -1,4 +1,4 @@
-//! A cache hit through the whole client: admission, fingerprint, look-up, four events folded in. At most 20 µs.
+//! A cache hit through the whole client: admission, fingerprint, lookup, four events applied. Limit: 20 µs.
 
 use std::hint::black_box;
 
@@ -13,7 +13,7 @@ use seawall::time::Clock;
 
 use crate::traffic::wide;
 
-/// How many watch.
+/// The number of viewers.
 #[divan::bench(args = [0, 1], sample_size = 100)]
 fn cache_hit(bencher: Bencher<'_, '_>, viewers: usize) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
@@ -32,7 +32,7 @@ fn cache_hit(bencher: Bencher<'_, '_>, viewers: usize) {
         let faults = FaultControl::new(FaultProfile::default(), false);
         let transport = LocalTransport::new(7, LatencyProfile::default(), faults, clock);
         let client = ResilientClient::new(wide(), transport, bus.clone(), Env::new(clock, 7));
-        // the answer that is served from then on
+        // the answer served from here on
         drop(black_box(
             client.call(&request, CallContext::default()).finish().await,
         ));

@@ -1,4 +1,4 @@
-//! Events folded into the state. At most 1 µs each: at least 1 Mitem/s.
+//! Events applied to the state. Limit: 1 µs each, so at least 1 Mitem/s.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -6,7 +6,7 @@ use seawall::state::State;
 
 use crate::traffic::TRAFFIC;
 
-/// All events of 10,000 calls, from the first one on.
+/// All events of 10,000 calls.
 #[divan::bench(sample_size = 1, sample_count = 30)]
 fn of_a_session(bencher: Bencher<'_, '_>) {
     let events = &TRAFFIC.events;
@@ -20,7 +20,7 @@ fn of_a_session(bencher: Bencher<'_, '_>) {
         });
 }
 
-/// The events of another 500 calls, with 9,500 behind them: every ring is full.
+/// The events of another 500 calls after 9,500: every ring is full.
 #[divan::bench(sample_size = 1, sample_count = 100)]
 fn with_calls_behind(bencher: Bencher<'_, '_>) {
     let events = &TRAFFIC.events[TRAFFIC.before_last..];

@@ -1,4 +1,4 @@
-//! Whole frames, drawn as the loop draws them. At most 2 ms at 200x60.
+//! Whole frames, drawn as the event loop draws them. Limit: 2 ms at 200x60.
 
 use divan::Bencher;
 use ratatui::buffer::Buffer;
@@ -17,7 +17,7 @@ use crate::traffic::TRAFFIC;
 
 const SIZES: [(u16, u16); 2] = [(200, 60), (80, 24)];
 
-/// 10,000 calls behind it, nothing runs.
+/// After 10,000 calls, none running.
 #[divan::bench(args = SIZES)]
 fn after_the_session(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let state = TRAFFIC.whole();
@@ -25,7 +25,7 @@ fn after_the_session(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     frames(bencher, size, &state, now);
 }
 
-/// 9,500 calls behind it, hundreds run.
+/// After 9,500 calls, hundreds running.
 #[divan::bench(args = SIZES)]
 fn during_a_burst(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let state = TRAFFIC.state(TRAFFIC.in_the_middle);
@@ -33,7 +33,7 @@ fn during_a_burst(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     frames(bencher, size, &state, now);
 }
 
-/// 10,000 calls at once, each of them begun and none of them ended.
+/// 10,000 running calls.
 #[divan::bench(args = SIZES)]
 fn with_all_running(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let state = crate::traffic::all_running();
@@ -41,7 +41,7 @@ fn with_all_running(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     frames(bencher, size, &state, now);
 }
 
-/// The running policy open beside a copy, over the panes.
+/// The what-if overlay over the panes.
 #[divan::bench(args = SIZES)]
 fn comparing(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let state = TRAFFIC.whole();

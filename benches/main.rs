@@ -1,7 +1,7 @@
-//! What the program promises of its own speed: an event folded in within 1 µs, a frame at 200x60 with 10,000
-//! calls behind it within 2 ms, a cache hit through the whole client within 20 µs.
+//! Benchmarks of the guaranteed speeds: an event applied within 1 µs, a frame at 200x60 after 10,000 calls within 2 ms, a
+//! cache hit through the whole client within 20 µs.
 //!
-//! One binary, because each would be linked with all of seawall: `cargo bench -- frame` runs a part of it.
+//! One binary, since each would link all of seawall: `cargo bench -- frame` runs a part of it.
 
 mod client;
 mod fold;
@@ -13,7 +13,7 @@ mod shadow;
 mod traffic;
 
 fn main() {
-    // what divan has no column for; not when cargo only lists benches, or asks for others
+    // figures that divan has no column for; not when cargo only lists benches or runs others
     if std::env::args().any(|arg| arg.contains("nearest")) {
         nearest::report();
     }

@@ -95,8 +95,8 @@ fn timed<R>(work: impl FnOnce() -> R) -> Duration {
     begun.elapsed()
 }
 
-/// What the issue asks for and divan does not tell: the p99 of a lookup, its ratio to one pass over the vectors
-/// in the same run, and whether anything near was missed.
+/// Figures that divan does not report: the p99 of a lookup, its ratio to one pass over the vectors in the same run, and
+/// the recall.
 pub(crate) fn report() {
     let mut rng = StdRng::seed_from_u64(2);
     let (index, home, flat) = filled(&mut rng);

@@ -1,4 +1,4 @@
-//! What a lookup by meaning costs before and behind the search: the built-in embedder, and the guards.
+//! The cost of a semantic lookup before and after the search: the built-in embedder and the guards.
 
 use std::hint::black_box;
 

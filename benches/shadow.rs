@@ -1,4 +1,4 @@
-//! What it costs that the view that compares live listens to every event, under the lock of the bus.
+//! The cost of the what-if tap, which sees every event under the lock of the bus.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;

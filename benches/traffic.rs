@@ -31,7 +31,7 @@ pub(crate) struct Traffic {
 pub(crate) static TRAFFIC: LazyLock<Traffic> = LazyLock::new(|| virtually(session()));
 
 impl Traffic {
-    /// The first so many events as a state.
+    /// The state after the first `count` events.
     pub(crate) fn state(&self, events: usize) -> State {
         let mut state = State::default();
         for event in self.events.iter().take(events) {
@@ -72,7 +72,7 @@ pub(crate) fn wide() -> Policy {
     policy
 }
 
-/// Keeps what it is told, stamped as the bus does.
+/// An observer that keeps events, stamped as the bus does.
 #[derive(Clone)]
 struct Recorder {
     clock: Clock,
@@ -98,7 +98,7 @@ impl Observer for Recorder {
     }
 }
 
-/// What a session is played on.
+/// The upstream and clock of a session.
 struct Stage {
     clock: Clock,
     env: Env,

@@ -1,5 +1,5 @@
-//! A burst of 10,000 calls under virtual time: each has one fate, they add up, and nothing grows with them
-//! that does not shrink again.
+//! A burst of 10,000 calls in virtual time: each has one fate, the counts add up, and everything that grew shrinks
+//! again.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,13 +19,13 @@ use seawall::time::Clock;
 
 const CALLS: u32 = 10_000;
 
-/// What is left of a burst.
+/// The state after a burst.
 struct Left {
-    /// What the bus folded.
+    /// The state of the bus.
     canonical: State,
-    /// What a viewer folded that takes its events as the screen does.
+    /// The state of a viewer that reads events as the screen does.
     viewed: State,
-    /// Flights in the air.
+    /// Running flights.
     flights: usize,
     clock: Clock,
 }
@@ -63,7 +63,7 @@ async fn burst(policy: Policy, faults: Option<FaultProfile>) -> Left {
     }
 }
 
-/// Folds events as they come, and starts again from a copy whenever they came too fast.
+/// Applies events as they come, and resynchronises whenever the viewer has lagged.
 async fn view(bus: Bus) -> State {
     let (mut state, mut tail) = bus.subscribe();
     drop(bus);
@@ -83,7 +83,7 @@ async fn view(bus: Bus) -> State {
     }
 }
 
-/// Nothing is shared and nothing is turned away: every call has an answer of its own.
+/// Nothing is shared and nothing is rejected: every call has its own answer.
 fn all_pass() -> Policy {
     let mut policy = Policy::default();
     let wide = Bucket {
@@ -111,15 +111,15 @@ fn check(left: &Left) {
             (0, 0, 0, 0)
         );
     }
-    // what is remembered of them has its bounds
+    // the remembered calls are bounded
     assert!(calls.recent.len() <= 600, "{} calls", calls.recent.len());
     assert!(calls.flights.len() <= calls.recent.len());
     assert!(left.canonical.limit.waiters.is_empty());
     assert!(left.canonical.log.lines.len() <= 10_000);
     assert_eq!(left.flights, 0);
-    // a screen that was left behind on the way shows the same in the end
+    // a viewer that lagged shows the same in the end
     assert!(left.viewed == left.canonical);
-    // and when the buckets are full again, it draws nothing more
+    // once the buckets are full, the screen draws no more
     let later = left.clock.now() + Duration::from_hours(1);
     assert_eq!(left.canonical.next_change(later), None);
 }

@@ -1,15 +1,15 @@
-//! What comes from outside - the network, files, a model - thrown at everything that reads it.
+//! Fuzz tests of everything that reads input from outside: the network, files, a model.
 //!
-//! A target (`fuzz/targets.rs`) takes any bytes and asserts what must hold of them. It runs
+//! A target (`fuzz/targets.rs`) takes arbitrary bytes and asserts its properties. It runs
 //!
-//! - as a plain test over its corpus, `fuzz/corpus/TARGET/`, and over thousands of mutations of it, the same ones
-//!   each time; `SEAWALL_FUZZ_RUNS=1000000 cargo test --release --test fuzz` makes more of them;
-//! - under libFuzzer, guided by coverage (`cargo install cargo-bolero`), from a copy of the corpus, to which it adds:
+//! - as a plain test over its corpus, `fuzz/corpus/TARGET/`, and over thousands of mutations, the same ones each time;
+//!   `SEAWALL_FUZZ_RUNS=1000000 cargo test --release --test fuzz` runs more;
+//! - under libFuzzer, guided by coverage (`cargo install cargo-bolero`), on a copy of the corpus, which it extends:
 //!   `cargo bolero test sse_decoder --rustc-bootstrap --sanitizer NONE --corpus-dir COPY -T 60s`, with
-//!   `RUSTFLAGS=-Clink-arg=-Wl,--unresolved-symbols=ignore-all`, because cargo builds the program too, which has
-//!   the instruments and not the fuzzer.
+//!   `RUSTFLAGS=-Clink-arg=-Wl,--unresolved-symbols=ignore-all`, because cargo also builds the program, which is
+//!   instrumented but not linked with the fuzzer.
 //!
-//! An input that breaks something is written to `target/tmp`; it belongs into the corpus.
+//! A failing input is written to `target/tmp`; add it to the corpus.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, and the helpers of one")]
 
 #[path = "fuzz/hostile.rs"]
@@ -20,7 +20,7 @@ mod mutate;
 #[path = "fuzz/targets.rs"]
 mod targets;
 
-/// A test for each target: `name: words that mean something to it`.
+/// Defines a test per target: `name: tokens of its language`.
 macro_rules! fuzz {
     ($($name:ident: $words:expr;)*) => {$(
         #[test]

@@ -1,7 +1,7 @@
-//! Good journals that pass, and broken ones that do not: each check is shown to be able to fail.
+//! Good journals that pass, and broken ones that fail: each check is shown to be able to fail.
 //!
-//! The good journals in `tests/journals` were recorded by [`record`] under virtual time. A broken one is a
-//! good one with one mistake made on purpose, a row of [`broken::MISTAKES`].
+//! The good journals in `tests/journals` were recorded by [`record`] in virtual time. A broken one is a good one with one
+//! deliberate error, a row of [`broken::MISTAKES`].
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -21,8 +21,8 @@ use std::process::Command;
 use seawall::check::{CheckError, INVARIANTS, Summary, check};
 use seawall::journal::Reader;
 
-/// The committed journals: of the `production` order of the guards, of the exercise's, of the semantic cache, and of
-/// many users.
+/// The committed journals: the guards in the order of `production` and of `exercise`, the semantic cache, and many
+/// users.
 const GOOD: [&str; 4] = ["production", "exercise", "semantic", "users"];
 
 fn path(name: &str) -> PathBuf {
@@ -34,7 +34,7 @@ fn checked(text: &str) -> Result<Summary, CheckError> {
 }
 
 #[test]
-fn good_journals_hold() {
+fn good_journals_pass() {
     for name in GOOD {
         let text = fs::read_to_string(path(name)).unwrap();
         let summary = checked(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -42,7 +42,7 @@ fn good_journals_hold() {
     }
 }
 
-/// With `RECORD_JOURNALS` set it writes the committed journals anew: for when the format of events changes.
+/// Set `RECORD_JOURNALS` to write the committed journals again after a change of the event format.
 #[test]
 fn the_same_session_gives_the_same_journal_to_the_last_byte() {
     for name in GOOD {
@@ -51,7 +51,7 @@ fn the_same_session_gives_the_same_journal_to_the_last_byte() {
             fs::write(path(name), &text).unwrap();
         }
         checked(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(text == record::session(name), "{name}: another journal");
+        assert!(text == record::session(name), "{name}: the journals differ");
     }
 }
 
@@ -66,14 +66,14 @@ fn a_journal_draws_what_the_session_drew() {
 }
 
 #[test]
-fn threads_in_real_time_hold_too() {
+fn a_session_on_threads_in_real_time_passes() {
     let summary = checked(&record::threads()).unwrap_or_else(|error| panic!("{error}"));
     assert!(summary.complete && summary.lost == 0, "{summary}");
     assert_eq!(summary.calls, 600);
 }
 
 #[test]
-fn every_mistake_is_found_and_called_by_its_number() {
+fn every_mistake_is_detected_by_its_invariant() {
     let mut wrong = Vec::new();
     for mistake in broken::MISTAKES {
         let text = fs::read_to_string(path(mistake.journal)).unwrap();
@@ -128,7 +128,7 @@ fn behind_a_gap_only_the_order_is_checked() {
     ));
 }
 
-/// What the program says, and how it exits.
+/// Runs the program and returns its output and exit code.
 fn program(file: &str) -> (String, String, i32) {
     let run = Command::new(env!("CARGO_BIN_EXE_seawall"))
         .args(["check", file])
@@ -139,7 +139,7 @@ fn program(file: &str) -> (String, String, i32) {
 }
 
 #[test]
-fn the_program_tells_what_it_found() {
+fn the_program_prints_what_it_found() {
     let good = path(GOOD[0]);
     let file = good.to_str().unwrap();
     let (out, _, code) = program(file);

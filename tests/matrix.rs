@@ -1,10 +1,10 @@
-//! The fault matrix: every row of the table of faults, produced for real and held to what it demands.
+//! The fault matrix: every row of the table in docs/semantics.md, Fault matrix, produced for real and checked.
 //!
-//! A row is a call to an upstream that misbehaves, or a story of its own; what came of it is read from the
-//! journal: attempts, class and phase, what the breaker counted, what the cache kept, what the message says.
-//! Where seawall does something else than the table in the design notes, the row says so and why.
+//! A row is a call to a misbehaving upstream, or a test function of its own. The result is read from the journal:
+//! attempts, class and phase, the samples of the breaker, the cache entry, the message. A note on a row explains a
+//! deliberate deviation.
 //!
-//! "Neutral" in the design's column B means "no failure": a complete answer counts as good here.
+//! "Neutral" in the breaker column means "no failure": a complete answer counts as good here.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,36 +36,36 @@ use std::collections::BTreeSet;
 use table::prove;
 
 #[tokio::test]
-async fn until_the_response_begins() {
+async fn faults_before_the_response() {
     prove(connecting::rows()).await;
 }
 
 #[tokio::test]
-async fn refusals_are_heard() {
+async fn error_statuses() {
     prove(refusals::rows()).await;
 }
 
 #[tokio::test]
-async fn bodies_are_not_trusted() {
+async fn faults_in_the_body() {
     prove(bodies::rows()).await;
 }
 
 #[tokio::test]
-async fn the_process_goes_on() {
+async fn the_process_survives() {
     prove(process::rows()).await;
 }
 
-/// One after the other: they share one clock, which jumps whenever all are idle.
+/// Runs one row after the other: they share one clock, which jumps whenever all tasks are idle.
 #[tokio::test(start_paused = true)]
-async fn time_is_no_trouble() {
+async fn faults_of_time() {
     for row in process::virtual_rows() {
         prove(vec![row]).await;
     }
 }
 
-/// Rows of the design that concern the gateway, Redis, the disk and kill -9 come with these.
+/// Rows about the gateway, Redis, the disk and kill -9 come with these features.
 #[test]
-fn no_row_is_forgotten() {
+fn every_row_is_tested() {
     let groups = [
         connecting::rows(),
         refusals::rows(),

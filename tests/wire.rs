@@ -1,5 +1,5 @@
-//! The real transport and the real client against captured exchanges: a small server plays the response of a
-//! capture back byte for byte, cut into writes at chosen places, over a real socket.
+//! The real transport and client against captured exchanges: a small server replays the response of a capture byte for
+//! byte, split into writes at chosen places, over a real socket.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,7 +32,7 @@ fn prompt() -> ChatRequest {
     ChatRequest::prompt("Tell me about the sea").temperature(0.0)
 }
 
-/// What came of one call, in the words of the table.
+/// The result of one call in the terms of the table.
 async fn outcome(rig: &Rig) -> Outcome {
     let result = rig.client.call(&prompt(), rig.context()).finish().await;
     match result {
@@ -65,7 +65,7 @@ struct Outcome {
     usage: Option<Usage>,
 }
 
-/// Whether an outcome is the expected one.
+/// Asserts that an outcome is the expected one.
 fn check(name: &str, expected: &Expected, outcome: &Outcome) {
     match expected {
         Expected::Answer {
@@ -119,7 +119,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// Every capture of a chat completion, whole and in pieces: every cut of a short one, a sample of the others.
+/// Every capture of a chat completion, complete and in pieces: every split of a short one, a sample for the others.
 #[test]
 fn every_captured_chat_is_understood_however_it_is_cut() {
     let mut script = Vec::new();
@@ -144,7 +144,7 @@ fn every_captured_chat_is_understood_however_it_is_cut() {
     });
 }
 
-/// No capture is forgotten: each is in the table, or is no chat completion that the client could have asked for.
+/// Every capture is in the table, or is not a chat completion that the client could request.
 #[test]
 fn the_table_has_every_chat_capture() {
     let named: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
@@ -210,7 +210,7 @@ fn a_stream_killed_before_its_first_word_is_repaired() {
 }
 
 #[test]
-fn nobody_listens() {
+fn no_listener() {
     runtime().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -225,12 +225,12 @@ fn nobody_listens() {
     });
 }
 
-/// A response made by hand, and what it is called.
+/// A hand-made response and its expected classification.
 type Odd = (&'static str, Play, FailureClass, Phase);
 
 const ANSWER: &str = r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
 
-/// An answer in JSON, under these headers.
+/// A JSON answer with these headers.
 fn json(extra: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{extra}\r\n{body}").into_bytes()
 }
@@ -254,7 +254,7 @@ fn expect_odd(table: Vec<Odd>) {
 }
 
 #[test]
-fn what_is_no_response_is_told_apart() {
+fn invalid_responses_are_classified() {
     use FailureClass as C;
     let length = ANSWER.len();
     let chunked = format!("{length:x}\r\n{ANSWER}\r\n0\r\n\r\n");
@@ -305,7 +305,7 @@ fn what_is_no_response_is_told_apart() {
 }
 
 #[test]
-fn a_response_without_its_body_is_told_apart() {
+fn truncated_bodies_are_classified() {
     use FailureClass as C;
     let length = ANSWER.len();
     expect_odd(vec![
@@ -420,7 +420,7 @@ fn the_request_is_what_a_server_expects() {
     });
 }
 
-/// Dropping the call closes the connection: the server sees its end, in whatever state the call is.
+/// Dropping the call closes the connection in every state of the call.
 #[test]
 fn a_dropped_call_closes_its_connection() {
     let whole = capture("chat_stream_usage");
@@ -438,7 +438,7 @@ fn a_dropped_call_closes_its_connection() {
                 server::write_all(&mut stream, &part);
                 asked.send(()).unwrap();
                 let mut rest = [0; 16];
-                // blocks until the client is gone: an end of file, or a reset
+                // blocks until the client has gone: end of file or a reset
                 let end = stream.read(&mut rest);
                 closed.send(end.map_or(true, |read| read == 0)).unwrap();
             });
@@ -452,7 +452,7 @@ fn a_dropped_call_closes_its_connection() {
             let dropped_at = rig.env.clock.now();
             drop(call);
             rig.env.join().await;
-            // the connection's own task closes the socket
+            // the connection task closes the socket
             let closed = tokio::task::spawn_blocking(move || {
                 is_closed.recv_timeout(std::time::Duration::from_secs(10))
             });
@@ -475,7 +475,7 @@ fn a_dropped_call_closes_its_connection() {
     });
 }
 
-/// A request must not be lost in a race with a server that closes a connection it has promised to keep.
+/// A request must not be lost in a race with a server that closes a connection it announced to keep.
 #[test]
 fn a_plain_connection_is_not_used_again() {
     runtime().block_on(async {
@@ -491,7 +491,7 @@ fn a_plain_connection_is_not_used_again() {
     });
 }
 
-/// Where they may be: connections are used again after a whole answer, and never after a broken one.
+/// Connections are reused after a complete answer, and never after a broken one.
 #[test]
 fn a_connection_is_used_again_only_after_a_whole_answer() {
     runtime().block_on(async {
@@ -515,7 +515,7 @@ fn a_connection_is_used_again_only_after_a_whole_answer() {
     });
 }
 
-/// A whole session before this server, once it has heard the list of models.
+/// Starts a session in front of this server and waits for the list of models.
 async fn session(server: &Server, model: &str) -> Session {
     let config = SessionConfig {
         upstream: Some(UpstreamConfig {
@@ -547,7 +547,7 @@ fn refusal(status: &str, message: &str) -> Play {
 
 const MODELS: &str = r#"{"data":[{"id":"alpha"},{"id":"beta"}]}"#;
 
-/// The way of a session's calls is a transport of its own: what it does not pass on is lost.
+/// The route of a session is a transport of its own and must forward everything.
 #[test]
 fn a_session_hides_its_key_and_names_the_models_there_are() {
     runtime().block_on(async {
@@ -573,7 +573,7 @@ fn a_session_hides_its_key_and_names_the_models_there_are() {
 }
 
 #[test]
-fn https_to_a_server_without_tls_is_told_with_the_remedy() {
+fn https_to_a_server_without_tls_names_the_remedy() {
     runtime().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

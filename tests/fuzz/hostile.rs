@@ -1,8 +1,8 @@
-//! What must never reach a terminal from outside.
+//! Characters that must never reach a terminal from outside.
 
-/// Characters that make a terminal do something, or text look like another.
+/// Characters that control a terminal or make text look different.
 ///
-/// Written down here once more, and not taken from `text.rs`: a test that asks the code proves nothing.
+/// Listed here independently of `text.rs`: a test that asks the code proves nothing.
 pub(crate) fn is_hostile(c: char) -> bool {
     matches!(c,
         '\0'..='\u{9}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}'

@@ -1,15 +1,15 @@
-//! Inputs for a target: its corpus, and the corpus changed in ways that parsers dislike.
+//! Inputs for a target: its corpus, and mutations that break parsers.
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
-/// Mutations of a plain test run, for each target: a few seconds in a debug build.
+/// Mutations per target in a plain test run: a few seconds in a debug build.
 const RUNS: u64 = 2000;
-/// Longer inputs only make it slow.
+/// Longer inputs only cost time.
 const LONGEST: usize = 4 << 10;
 
-/// Runs a target over its corpus and over mutations of it.
+/// Runs a target over its corpus and its mutations.
 pub(crate) fn run(name: &str, words: &[&str], target: fn(&[u8])) {
     let seeds = seeds(name);
     assert!(!seeds.is_empty(), "no corpus for {name}");
@@ -27,7 +27,7 @@ pub(crate) fn run(name: &str, words: &[&str], target: fn(&[u8])) {
     }
 }
 
-/// Keeps the input that broke the target.
+/// Writes the failing input to a file.
 fn attempt(name: &str, input: &[u8], target: fn(&[u8])) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}"));
@@ -37,7 +37,7 @@ fn attempt(name: &str, input: &[u8], target: fn(&[u8])) {
     }
 }
 
-/// The corpus of a target in the order of its names, and what the tests keep for other purposes.
+/// The corpus of a target in order of name, and fixtures of other tests.
 fn seeds(name: &str) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = files(&root.join("tests/fuzz/corpus").join(name));
@@ -53,7 +53,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The response of a capture; anything else as it is.
+/// The response part of a capture; other files unchanged.
 fn response(bytes: Vec<u8>) -> Vec<u8> {
     let mark = b"\n<<<\n";
     match bytes.windows(mark.len()).position(|here| here == mark) {
@@ -74,7 +74,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A small generator of its own: the same inputs on every machine.
+/// A small generator: the same inputs on every machine.
 struct Mutator<'a> {
     state: u64,
     seeds: &'a [Vec<u8>],
@@ -82,7 +82,7 @@ struct Mutator<'a> {
 }
 
 impl Mutator<'_> {
-    /// A seed with one to eight changes.
+    /// A seed input with one to eight changes.
     fn input(&mut self) -> Vec<u8> {
         let mut bytes = self.seed();
         for _ in 0..=self.below(8) {

@@ -1,4 +1,4 @@
-//! What must hold of any input.
+//! The properties that hold for any input.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::io::Cursor;
@@ -14,7 +14,7 @@ use seawall::text::SafeText;
 
 use crate::hostile::is_hostile;
 
-/// One line that may be printed and is no longer than a few lines of a terminal.
+/// Asserts one printable line of a few terminal lines at most.
 fn assert_line(text: &str) {
     assert!(!text.is_empty());
     assert!(!text.contains('\n') && !text.contains(is_hostile), "{text:?}");
@@ -25,7 +25,7 @@ fn assert_line(text: &str) {
     );
 }
 
-/// Draws the cuts of an input from the input itself, so that a found input tells all.
+/// Draws the splits of an input from the input itself, so that a failing input is complete.
 fn cuts(input: &[u8], pieces: usize) -> Vec<usize> {
     let mut state = input.iter().fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
         (state ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
@@ -49,18 +49,18 @@ fn pieces<'a>(input: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 
 // === the SSE decoder ===
 
-/// Items and whether bad text was seen.
+/// The items, and true if invalid text was seen.
 fn decoded<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<SseItem>, bool) {
     let mut decoder = SseDecoder::default();
     let mut items = Vec::new();
     for part in parts {
-        // inputs are far below the bounds, which have tests of their own
+        // inputs are far below the limits, which have tests of their own
         decoder.push(part, &mut items).unwrap();
     }
     (items, decoder.saw_bad_text())
 }
 
-/// The WHATWG algorithm once more, on the whole text at once.
+/// The WHATWG algorithm applied to the whole text at once.
 fn reference(input: &[u8]) -> (Vec<SseItem>, bool) {
     let text = String::from_utf8_lossy(input);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -90,7 +90,7 @@ fn reference(input: &[u8]) -> (Vec<SseItem>, bool) {
     (items, std::str::from_utf8(input.get(..end).unwrap()).is_err())
 }
 
-/// However the input is cut, the events are those of the reference.
+/// However the input is split, the events are those of the reference.
 pub(crate) fn sse_decoder(input: &[u8]) {
     let whole = decoded([input]);
     assert_eq!(whole, reference(input));
@@ -100,7 +100,7 @@ pub(crate) fn sse_decoder(input: &[u8]) {
         assert_eq!(decoded(pieces(input, &cuts)), whole, "cut at {cuts:?}");
     }
     let bytes: usize = whole.0.iter().map(bytes_of).sum();
-    // a byte that is no text becomes three
+    // an invalid byte becomes three bytes
     assert!(bytes <= 3 * input.len());
 }
 
@@ -113,7 +113,7 @@ fn bytes_of(item: &SseItem) -> usize {
 
 // === headers and errors ===
 
-/// A response, read as leniently as can be: what matters is what the classifier makes of the parts.
+/// A response, read as leniently as possible, for the classifier.
 struct Response {
     status: u16,
     headers: HeaderMap,
@@ -150,7 +150,7 @@ fn headers<'a>(lines: impl Iterator<Item = &'a [u8]>) -> HeaderMap {
     headers
 }
 
-/// A wait is finite and within 2^53 seconds, nonsense is reported, and whole seconds mean themselves.
+/// A wait is finite and at most 2^53 seconds, invalid hints are reported, and whole seconds keep their value.
 pub(crate) fn hint_headers(input: &[u8]) {
     let headers = headers(input.split(|byte| *byte == b'\n'));
     let first = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -181,7 +181,7 @@ const UPSTREAM: Upstream<'_> = Upstream {
     key_name: Some("SEAWALL_API_KEY"),
 };
 
-/// Whatever a server answers, and whatever is wrong with its body: a class, a phase that fits, and a sentence.
+/// For any response and any error in its body: a class, a fitting phase, and a sentence.
 pub(crate) fn error_classifier(input: &[u8]) {
     let Response {
         status,
@@ -243,18 +243,18 @@ pub(crate) fn error_classifier(input: &[u8]) {
     }
 }
 
-/// One line of bounded length, without a control character and without what looks like a key.
+/// One line of bounded length, without a control character or anything that looks like a key.
 fn assert_sentence(failure: &Failure) {
     assert_line(&failure.message);
     assert!(failure.message.chars().count() <= 240, "{failure:?}");
     assert!(!has_key(&failure.message), "{failure:?}");
-    // counted as something by the breaker and the limiter, whatever it is
+    // breaker and limiter must accept it
     let _: (_, bool) = (classify::sample(failure), classify::is_unsent(failure));
     let written = serde_json::to_string(failure).unwrap();
     assert_eq!(&serde_json::from_str::<Failure>(&written).unwrap(), failure);
 }
 
-/// `sk-` at the beginning of a word, and eight letters or digits after it.
+/// `sk-` at the start of a word, followed by eight letters or digits.
 fn has_key(text: &str) -> bool {
     text.match_indices("sk-").any(|(at, _)| {
         let before = text.get(..at).unwrap().chars().next_back();
@@ -264,7 +264,7 @@ fn has_key(text: &str) -> bool {
     })
 }
 
-/// Semantics 1.1: after a response the request was sent, and a refusal to try again needs a reason.
+/// docs/semantics.md, Failures: after a response the request was sent, and a final failure needs a reason.
 fn assert_phase_of_response(failure: &Failure, status: u16) {
     let Failure {
         class,
@@ -284,7 +284,7 @@ fn assert_phase_of_response(failure: &Failure, status: u16) {
         assert_eq!(phase, Phase::Final, "{failure:?}");
     }
     if phase == Phase::Ambiguous {
-        // a client error did no work; 409 alone leaves that open
+        // a client error did no work; only 409 leaves that open
         assert!(status == 409 || status >= 500, "{status}: {failure:?}");
     }
     if phase == Phase::Begun {
@@ -294,7 +294,7 @@ fn assert_phase_of_response(failure: &Failure, status: u16) {
 
 // === files ===
 
-/// Names the file, or another one that this one names, and is one line.
+/// Names the file, or another one named in it, in one line.
 fn assert_config_error(error: &ConfigError, text: &str) {
     assert_line(&error.to_string());
     if let ConfigError::Syntax { name, line, .. } = error
@@ -304,7 +304,7 @@ fn assert_config_error(error: &ConfigError, text: &str) {
     }
 }
 
-/// A scenario in which nothing is left to be refused, or a sentence that says what to mend.
+/// A scenario that passes validation, or a sentence with the remedy.
 pub(crate) fn scenario_file(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let scene = match scenario::read("fuzz.toml", &text, None, None) {
@@ -321,7 +321,7 @@ pub(crate) fn scenario_file(input: &[u8]) {
         assert!(end <= phase.from && phase.from < phase.until);
         end = phase.until;
     }
-    // what reports and journals print
+    // printed in reports and journals
     let words = [&scene.scenario.name, &scene.scenario.about, &scene.policy.name];
     let profiles = scene
         .phases
@@ -336,15 +336,15 @@ pub(crate) fn scenario_file(input: &[u8]) {
         assert!(!word.contains('\n') && !word.contains(is_hostile), "{word:?}");
     }
     let mut commands = scene.scenario.commands.iter();
-    let somebody_calls = !scene.scenario.callers.is_empty() || commands.any(|command| command.wish.calls());
-    assert!(!scene.scenario.duration.is_zero() && somebody_calls);
-    // an expectation that asks for nothing would always be met
+    let has_calls = !scene.scenario.callers.is_empty() || commands.any(|command| command.wish.calls());
+    assert!(!scene.scenario.duration.is_zero() && has_calls);
+    // an expectation without bounds would always pass
     for expectation in &scene.scenario.expectations {
         assert!(expectation.at_least.or(expectation.at_most).is_some());
     }
 }
 
-/// A policy that is valid and can be written into a journal and read again, or a sentence.
+/// A valid policy that survives a journal, or a sentence with the remedy.
 pub(crate) fn policy_file(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     match file::read_policy("fuzz.toml", &text) {
@@ -377,7 +377,7 @@ pub(crate) fn fault_file(input: &[u8]) {
     }
 }
 
-/// What is read is written again as the same, up to the first error, and the error is a line.
+/// A journal that was read is written again as the same text up to the first error, and the error is one line.
 pub(crate) fn journal_reader(input: &[u8]) {
     let open = |text: &[u8]| Reader::open(Cursor::new(text.to_vec()));
     let reader = match open(input) {
@@ -401,12 +401,12 @@ pub(crate) fn journal_reader(input: &[u8]) {
     let again = open(&written).unwrap();
     assert_eq!(again.header, header);
     let mut lines: Vec<Line> = again.lines().map(Result::unwrap).collect();
-    // the writer counts by itself
+    // the writer counts events itself
     assert!(matches!(lines.pop(), Some(Line::End { .. })));
     read.retain(|line| !matches!(line, Line::End { .. }));
     assert_eq!(lines, read);
     assert_eq!(write(&header, &lines), written);
-    // JSON escapes C0 by itself; nothing else that is hostile survives reading
+    // JSON escapes C0 controls; no other hostile character survives reading
     assert!(!String::from_utf8(written).unwrap().contains(is_hostile));
 }
 
@@ -424,7 +424,7 @@ fn write(header: &Header, lines: &[Line]) -> Vec<u8> {
 
 // === text ===
 
-/// Nothing hostile is left, sanitised text stays as it is, and cuts do not matter.
+/// No hostile character is left, sanitised text is unchanged, and splits do not matter.
 pub(crate) fn sanitiser(input: &[u8]) {
     let raw = String::from_utf8_lossy(input);
     let whole = SafeText::new(&raw);
@@ -448,7 +448,7 @@ pub(crate) fn sanitiser(input: &[u8]) {
         in_pieces.push(std::str::from_utf8(piece).unwrap());
     }
     assert_eq!(in_pieces, whole);
-    // pieces that were sanitised apart have lost their carriage returns, and nothing else
+    // pieces sanitised separately have lost their carriage returns and nothing else
     assert_eq!(joined, whole, "sanitised apart and joined");
 
     for max in [1, 2, 7, 80] {
@@ -462,7 +462,7 @@ pub(crate) fn sanitiser(input: &[u8]) {
     }
 }
 
-/// The most characters without width that follow each other.
+/// The longest run of characters without width.
 fn longest_stack(text: &str) -> usize {
     let is_zero = |c: char| unicode_width::UnicodeWidthChar::width(c) == Some(0);
     let runs = text.split(|c| !is_zero(c)).map(|run| run.chars().count());

@@ -1,17 +1,17 @@
-//! Good journals with one mistake each. Events are named by their `seq` in the good one.
+//! Good journals with one error each. Events are named by their `seq` in the good journal.
 
 use serde_json::{Value, json};
 
 /// A journal line by line: the header, the events, the end.
 pub(crate) struct Log {
     header: Value,
-    /// With the number it has in the good journal, if it is there.
+    /// Each line with its number in the good journal, if it comes from there.
     events: Vec<(Option<u64>, Value)>,
-    /// Whether the order is mended afterwards, so that only the mistake is one.
+    /// True if sequence numbers are renumbered afterwards, so that the mistake is the only error.
     renumbered: bool,
 }
 
-/// A mistake, and the invariant it must be called by.
+/// A mistake, and the invariant that must detect it.
 pub(crate) struct Mistake {
     pub(crate) name: &'static str,
     pub(crate) number: u8,
@@ -20,7 +20,7 @@ pub(crate) struct Mistake {
 }
 
 impl Mistake {
-    /// The good journal with this mistake in it.
+    /// The good journal with this mistake.
     pub(crate) fn make(&self, text: &str) -> String {
         let mut lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
         let mut log = Log {
@@ -41,7 +41,7 @@ impl Log {
             .unwrap()
     }
 
-    /// Changes a field of an event. The field must be there, and must change.
+    /// Changes a field of an event. The field must exist and must change.
     fn set(&mut self, seq: u64, pointer: &str, value: Value) {
         let place = self.place(seq);
         let field = self.events[place].1.pointer_mut(pointer);
@@ -50,7 +50,7 @@ impl Log {
         *field = value;
     }
 
-    /// Puts something into an event that it does not have.
+    /// Adds a field to an event.
     fn add(&mut self, seq: u64, field: &str, value: Value) {
         let place = self.place(seq);
         self.events[place].1[field] = value;
@@ -61,7 +61,7 @@ impl Log {
         self.events.remove(place);
     }
 
-    /// Puts an event that belongs to no call before another one, at its time.
+    /// Inserts an event that belongs to no call before another one, at its time.
     fn insert(&mut self, mut event: Value, before: u64) {
         let place = self.place(before);
         event["seq"] = json!(0);
@@ -82,7 +82,7 @@ impl Log {
         self.events.swap(one, other);
     }
 
-    /// The same session under a bucket of requests that holds fewer: all levels are so much lower.
+    /// The same session with a smaller request bucket: all levels are lower by the difference.
     fn shrink_bucket(&mut self, fewer: i64) {
         let events = self.events.iter_mut().map(|(_, event)| event);
         for event in events {
@@ -118,7 +118,7 @@ impl Log {
     }
 }
 
-/// What a miss may be like.
+/// A near miss.
 fn near(source: u64, fields: u32) -> Value {
     json!({
         "source": source,
@@ -137,7 +137,7 @@ const fn mistake(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake 
     }
 }
 
-/// The same in the journal where limiter and breaker count calls.
+/// A mistake in the journal where limiter and breaker count calls.
 const fn of_exercise(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
     Mistake {
         name,
@@ -147,7 +147,7 @@ const fn of_exercise(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mist
     }
 }
 
-/// The same in the journal of the semantic cache.
+/// A mistake in the journal of the semantic cache.
 const fn of_semantic(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
     Mistake {
         name,
@@ -157,7 +157,7 @@ const fn of_semantic(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mist
     }
 }
 
-/// The same in the journal where many users share the limiter.
+/// A mistake in the journal of many users.
 const fn of_users(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
     Mistake {
         name,
@@ -171,7 +171,7 @@ const fn of_users(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake
 pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(1, "a call without an end", |log| log.remove(259)),
     mistake(1, "a call with two ends", |log| log.copy(259, 260)),
-    mistake(1, "a call that begins twice", |log| log.copy(175, 177)),
+    mistake(1, "a call that starts twice", |log| log.copy(175, 177)),
     mistake(1, "text after the end", |log| log.copy(11, 32)),
     mistake(2, "a number is missing", |log| {
         log.renumbered = false;
@@ -195,7 +195,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(3, "more attempts than allowed", |log| {
         log.set(1, "/policy/retry/attempts", json!(2));
     }),
-    mistake(3, "an attempt that nobody decided on", |log| log.remove(149)),
+    mistake(3, "an attempt without a decision", |log| log.remove(149)),
     mistake(3, "an attempt after the decision to stop", |log| {
         log.copy(201, 194);
         let place = log.place(194) - 1;
@@ -205,7 +205,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(3, "more ambiguous retries than allowed", |log| {
         log.set(1, "/policy/retry/max_ambiguous_retries", json!(0));
     }),
-    mistake(3, "an ambiguous retry told as none", |log| {
+    mistake(3, "an ambiguous retry recorded as unambiguous", |log| {
         log.set(329, "/ambiguous", json!(false));
     }),
     mistake(4, "a wait past the deadline", |log| {
@@ -217,14 +217,14 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(4, "a deadline that has not passed", |log| {
         log.set(260, "/deadline", json!(90_000_000_000_u64));
     }),
-    mistake(4, "a place in the queue for after the deadline", |log| {
+    mistake(4, "queued until after the deadline", |log| {
         log.add(473, "ready_at", json!(9_000_000_000_000_u64));
     }),
     mistake(5, "a retry after text", |log| log.copy(154, 145)),
     mistake(6, "a wait shorter than the hint", |log| {
         log.set(149, "/delay", json!(500_000_000));
     }),
-    mistake(6, "a hint that is not heard", |log| {
+    mistake(6, "a hint that is ignored", |log| {
         log.set(149, "/hint", Value::Null);
     }),
     mistake(6, "a wait longer than the backoff can draw", |log| {
@@ -244,15 +244,15 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         failure["should_retry"] = json!(false);
         log.set(145, "/failure", failure);
     }),
-    mistake(8, "retries without a budget for them", |log| {
+    mistake(8, "retries beyond the budget", |log| {
         log.set(1, "/policy/retry/budget_min_per_s", json!(0.0));
     }),
-    mistake(8, "a retry refused while there is a budget for it", |log| {
+    mistake(8, "a retry denied although the budget allows it", |log| {
         log.set(201, "/reason", json!("budget"));
     }),
     mistake(9, "text before the response", |log| log.remove(8)),
     mistake(9, "text between two attempts", |log| log.copy(154, 150)),
-    mistake(10, "a cut answer told as a failure", |log| {
+    mistake(10, "an interrupted answer recorded as a failure", |log| {
         log.set(231, "/fate", json!("failed"));
     }),
     mistake(10, "refused, but not by the breaker", |log| {
@@ -261,13 +261,13 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(10, "an answer with other usage", |log| {
         log.set(31, "/usage/completion_tokens", json!(1));
     }),
-    mistake(10, "a failure told as an answer", |log| {
+    mistake(10, "a failure recorded as an answer", |log| {
         let usage = log.events[log.place(31)].1["usage"].clone();
         log.set(214, "/fate", json!("answered"));
         log.set(214, "/failure", Value::Null);
         log.add(214, "usage", usage);
     }),
-    mistake(10, "an answer that the upstream cut off", |log| {
+    mistake(10, "an answer that the upstream truncated", |log| {
         let place = log.place(171);
         let cut = json!({
             "seq": 171, "at": log.events[place].1["at"], "call": 10,
@@ -290,7 +290,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(12, "a bucket of another size", |log| {
         log.set(61, "/requests/capacity", json!(600));
     }),
-    mistake(13, "a refusal that costs tokens", |log| {
+    mistake(13, "a rejected request that costs tokens", |log| {
         log.set(147, "/charged", json!(31));
     }),
     mistake(13, "an answer that costs less than it used", |log| {
@@ -300,11 +300,13 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(212, "/refunded", json!(true));
     }),
     mistake(13, "an attempt that is not charged", |log| log.remove(150)),
-    mistake(14, "somebody passes in the queue", |log| {
+    mistake(14, "a flight overtakes another in the queue", |log| {
         log.set(539, "/call", json!(30));
     }),
-    mistake(14, "somebody passes who did not wait", |log| log.remove(473)),
-    mistake(14, "another place in the queue", |log| {
+    mistake(14, "a flight that did not wait overtakes the queue", |log| {
+        log.remove(473)
+    }),
+    mistake(14, "a wrong position in the queue", |log| {
         log.set(475, "/position", json!(9));
     }),
     mistake(15, "a grant larger than the bucket", |log| {
@@ -323,14 +325,14 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(1, "/policy/breaker/successes_to_close", json!(2));
     }),
     mistake(17, "an attempt while the breaker is open", |log| log.remove(368)),
-    mistake(17, "half-open lets out what is no probe", |log| {
+    mistake(17, "half-open admits a call that is not a probe", |log| {
         log.set(369, "/probe", json!(false));
     }),
-    mistake(17, "an attempt that the breaker did not let out", |log| {
+    mistake(17, "an attempt without a permit", |log| {
         log.remove(6);
     }),
-    mistake(18, "a permit that is not given back", |log| log.remove(28)),
-    mistake(18, "a permit that is given back twice", |log| log.copy(28, 29)),
+    mistake(18, "a permit that is not returned", |log| log.remove(28)),
+    mistake(18, "a permit that is returned twice", |log| log.copy(28, 29)),
     mistake(19, "an outcome counted as late", |log| {
         log.set(28, "/sample", json!("late"));
     }),
@@ -343,7 +345,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(20, "a 429 counts as a failure", |log| {
         log.set(146, "/sample", json!("failed"));
     }),
-    mistake(20, "a failure counts as nothing", |log| {
+    mistake(20, "a failure counts as neutral", |log| {
         log.set(211, "/sample", json!("neutral"));
     }),
     mistake(20, "a quick answer counts as slow", |log| {
@@ -368,7 +370,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(22, "a hit of another request", |log| {
         log.set(32, "/fingerprint", json!("0123456789abcdef"));
     }),
-    mistake(23, "an answer of unknown end is stored", |log| {
+    mistake(23, "an answer without a finish reason is stored", |log| {
         log.set(27, "/finish", json!("unknown"));
     }),
     mistake(23, "a filtered answer is stored", |log| {
@@ -387,7 +389,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         let place = log.place(100);
         log.events[place].1 = event;
     }),
-    mistake(28, "a flight that nobody may share is shared", |log| {
+    mistake(28, "a private flight is shared", |log| {
         log.set(97, "/sharing", json!("alone"));
     }),
     mistake(29, "two ends of one flight", |log| {
@@ -396,14 +398,18 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(29, "the flight goes to the younger one", |log| {
         log.set(109, "/call", json!(8));
     }),
-    mistake(29, "the flight is taken from who did not own it", |log| {
-        log.set(109, "/from", json!(8));
-    }),
-    mistake(34, "a slot that is not given back", |log| log.remove(258)),
+    mistake(
+        29,
+        "the flight is handed over by a call that did not own it",
+        |log| {
+            log.set(109, "/from", json!(8));
+        },
+    ),
+    mistake(34, "a slot that is not returned", |log| log.remove(258)),
     mistake(34, "more slots than there are", |log| {
         log.set(1, "/policy/limit/concurrency", json!(2));
     }),
-    mistake(34, "a place in the queue that is not left", |log| log.remove(492)),
+    mistake(34, "a flight that stays in the queue", |log| log.remove(492)),
     mistake(24, "a cache above its bound", |log| {
         log.set(30, "/total_bytes", json!(99_000_000_000_u64));
     }),
@@ -435,20 +441,20 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(33, "a hit saves more than was stored", |log| {
         log.set(33, "/saved/prompt_tokens", json!(1000));
     }),
-    mistake(21, "a refusal after the open time", |log| {
+    mistake(21, "a rejection after the open time", |log| {
         log.set(357, "/until", json!(61_700_000_000_u64));
     }),
-    mistake(21, "a refusal for no reason", |log| log.remove(348)),
-    mistake(25, "a miss like a request that nobody stored", |log| {
+    mistake(21, "a rejection without a reason", |log| log.remove(348)),
+    mistake(25, "a near miss that was never stored", |log| {
         log.add(36, "nearest", near(99, 1));
     }),
-    mistake(25, "a miss like its own request", |log| {
+    mistake(25, "a near miss to its own request", |log| {
         log.add(36, "nearest", near(1, 0));
     }),
     of_users(12, "a level of a user's bucket from nowhere", |log| {
         log.set(258, "/user/tokens/scaled", json!(1));
     }),
-    of_users(12, "a user's buckets that are not told", |log| {
+    of_users(12, "the buckets of a user are missing", |log| {
         log.set(124, "/user", Value::Null);
     }),
     of_users(14, "a user gets ahead of another", |log| {
@@ -461,7 +467,9 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     of_users(14, "the oldest of the flood makes room", |log| {
         log.set(59, "/call", json!(3));
     }),
-    of_users(14, "nobody made room", |log| log.remove(59)),
+    of_users(14, "a displacement without a displaced call", |log| {
+        log.remove(59)
+    }),
     of_users(15, "a grant larger than the user's bucket", |log| {
         log.set(124, "/reserved", json!(101));
     }),
@@ -493,7 +501,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     of_semantic(26, "compared although it is on", |log| {
         log.set(145, "/policy/semantic/mode", json!("on"));
     }),
-    of_semantic(26, "an answer that nobody stored", |log| {
+    of_semantic(26, "an answer that was never stored", |log| {
         log.set(37, "/nearest/source", json!(2));
     }),
     of_semantic(26, "a stored prompt with another answer", |log| {

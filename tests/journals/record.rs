@@ -1,4 +1,4 @@
-//! Sessions under virtual time, with everything in them that the checks speak of.
+//! Sessions in virtual time that exercise every invariant.
 
 #[path = "semantic.rs"]
 mod semantic;
@@ -20,7 +20,7 @@ use seawall::time::Clock;
 
 const SEED: u64 = 7;
 
-/// A client in memory, and a journal of what it does.
+/// A client in memory and its journal.
 struct Stage {
     clock: Clock,
     env: Env,
@@ -28,7 +28,7 @@ struct Stage {
     client: ResilientClient<LocalTransport, Bus>,
 }
 
-/// A journal that the bus writes into, and that is finished from outside.
+/// A journal written by the bus and finished by the test.
 type Shared = Arc<Mutex<Option<Journal<Vec<u8>>>>>;
 
 fn policy(name: &str) -> Policy {
@@ -46,7 +46,7 @@ fn policy(name: &str) -> Policy {
     policy
 }
 
-/// Plays in virtual time and gives the journal. `seen` is told of every event as it happens.
+/// Runs a session in virtual time and returns the journal. `seen` is called with every event.
 fn play<F: Future<Output = ()>>(
     header: &Header,
     mut seen: impl FnMut(&Event) + Send + 'static,
@@ -98,19 +98,19 @@ fn play<F: Future<Output = ()>>(
 
 /// The session of this name.
 pub(crate) fn session(name: &str) -> String {
-    told(name, |_| ())
+    played(name, |_| ())
 }
 
-/// The session of this name, and what was seen of it while it ran.
+/// The session of this name, and the screens drawn while it ran.
 pub(crate) fn filmed(name: &str) -> (String, Vec<Moment>) {
     let camera = Arc::new(Mutex::new(Camera::default()));
     let films = Arc::clone(&camera);
-    let journal = told(name, move |event| films.lock().unwrap().take(event));
+    let journal = played(name, move |event| films.lock().unwrap().take(event));
     let moments = std::mem::take(&mut camera.lock().unwrap().moments);
     (journal, moments)
 }
 
-fn told(name: &str, seen: impl FnMut(&Event) + Send + 'static) -> String {
+fn played(name: &str, seen: impl FnMut(&Event) + Send + 'static) -> String {
     if name == "semantic" {
         let policy = semantic::policy(policy("production"));
         let header = Header::virtual_time(SEED, policy).with_scenario(name);
@@ -124,7 +124,7 @@ fn told(name: &str, seen: impl FnMut(&Event) + Send + 'static) -> String {
     play(&header, seen, story)
 }
 
-/// One upstream that three users share: by turns, eleven places, and a bucket of its own for one.
+/// One upstream shared by three users: fair order, eleven slots, and one user with a bucket of its own.
 fn shared() -> Policy {
     let mut policy = policy("production");
     policy.limit.requests.capacity = 1;
@@ -144,7 +144,7 @@ fn shared() -> Policy {
     policy
 }
 
-/// A flood, one who asks now and then, and one that has limits of its own.
+/// A flood, an occasional user, and a user with limits of its own.
 async fn crowd(stage: Stage) {
     let ask = |user: &str, n: usize| stage.ask(user, warm(&format!("{user} asks {n}")), None, None);
     let mut calls: Vec<CallStream> = (0..10).map(|n| ask("ana", n)).collect();
@@ -168,7 +168,7 @@ impl Stage {
     fn ask(&self, user: &str, request: ChatRequest, key: Option<&str>, deadline: Option<u64>) -> CallStream {
         let context = CallContext {
             user: UserId::new(user),
-            // one of the users is a person: its answers stand in the conversation
+            // one of the users is a person, whose answers appear in the conversation
             origin: if user == "ana" {
                 Origin::Chat
             } else {
@@ -186,7 +186,7 @@ impl Stage {
         self.clock.sleep(Duration::from_millis(millis)).await;
     }
 
-    /// From now on only this goes wrong, and always.
+    /// From now on every request has exactly this fault.
     fn break_all(&self, set: impl FnOnce(&mut FaultProfile)) {
         let mut profile = FaultProfile::default();
         set(&mut profile);
@@ -195,7 +195,7 @@ impl Stage {
     }
 }
 
-/// A request whose answer may be used again.
+/// A request with a cacheable answer.
 fn cold(prompt: &str) -> ChatRequest {
     warm(prompt).temperature(0.0)
 }
@@ -204,11 +204,11 @@ fn warm(prompt: &str) -> ChatRequest {
     ChatRequest::prompt(prompt).max_tokens(24).with("stream", true)
 }
 
-/// A little of everything.
+/// A session with a little of everything.
 async fn story(stage: Stage) {
     answers(&stage).await;
     failures(&stage).await;
-    // the breaker: three failures in a row open it, and a probe closes it
+    // the breaker: three consecutive failures open it, a probe closes it
     stage.wait(40_000).await;
     stage.break_all(|profile| profile.server_error = 1.0);
     for user in ["ana", "ben", "cleo", "dev"] {
@@ -225,7 +225,7 @@ async fn story(stage: Stage) {
                 .await,
         );
     }
-    // the queue: twelve at once, and one that goes away
+    // the queue: twelve at once, and one that leaves
     let mut calls: Vec<CallStream> = (0..12)
         .map(|n| stage.ask("ben", warm(&format!("question {n}")), None, None))
         .collect();
@@ -234,7 +234,7 @@ async fn story(stage: Stage) {
     for call in calls {
         drop(call.finish().await);
     }
-    // a person
+    // commands of a person
     stage.client.force_breaker(BreakerMode::ForcedOpen);
     drop(
         stage
@@ -253,7 +253,7 @@ async fn story(stage: Stage) {
     );
 }
 
-/// Stored, shared, replayed, handed over.
+/// Stored, shared, replayed and handed over.
 async fn answers(stage: &Stage) {
     for user in ["ana", "ana", "ben"] {
         drop(
@@ -289,29 +289,29 @@ async fn answers(stage: &Stage) {
     stage.wait(3_000).await;
 }
 
-/// One of each kind of failure.
+/// One failure of each kind.
 async fn failures(stage: &Stage) {
-    // refused with a hint, and good at the second try
+    // rate limited with a hint, successful at the second attempt
     stage.break_all(|profile| profile.rate_limited = 1.0);
     let call = stage.ask("ana", warm("wait for me"), None, None);
     stage.wait(700).await;
     stage.faults.set_on(false);
     drop(call.finish().await);
-    // refused without one: the limiter slows down
+    // rate limited without a hint: the limiter slows down
     stage.break_all(|profile| {
         profile.rate_limited = 1.0;
         profile.retry_after = 0;
     });
     drop(stage.ask("ben", warm("too many"), None, None).finish().await);
     stage.wait(5_000).await;
-    // nothing of use comes after these
+    // nothing useful follows these
     stage.break_all(|profile| profile.wrong_content_type = 1.0);
     drop(stage.ask("ana", warm("a portal?"), None, None).finish().await);
     stage.break_all(|profile| profile.cut = 1.0);
     drop(stage.ask("ana", warm("half of it"), None, None).finish().await);
     stage.faults.set_on(false);
     drop(stage.ask("ana", warm("all of it"), None, None).finish().await);
-    // a deadline, for two who wait for one flight
+    // a deadline, for two calls that share a flight
     stage.break_all(|profile| profile.stall = 1.0);
     let first = stage.ask("cleo", cold("silence"), None, Some(1_500));
     let second = stage.ask("cleo", cold("silence"), None, Some(1_500));
@@ -319,7 +319,7 @@ async fn failures(stage: &Stage) {
     drop(second.finish().await);
     stage.faults.set_on(false);
     drop(stage.ask("ana", warm("fine again"), None, None).finish().await);
-    // two who wait for one flight that fails
+    // two calls that share a failing flight
     stage.break_all(|profile| profile.wrong_content_type = 1.0);
     let first = stage.ask("cleo", cold("a portal for two"), None, None);
     let second = stage.ask("cleo", cold("a portal for two"), None, None);
@@ -328,7 +328,7 @@ async fn failures(stage: &Stage) {
     stage.faults.set_on(false);
 }
 
-/// Bytes that a thread writes and a test reads.
+/// Bytes written by a thread and read by a test.
 #[derive(Clone, Default)]
 struct Page(Arc<Mutex<Vec<u8>>>);
 

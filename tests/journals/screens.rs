@@ -1,4 +1,4 @@
-//! What a journal shows: every number on a screen comes from the events, so a journal that is read back must
+//! Every number on a screen comes from events, so a journal must draw exactly what the session drew, cell by cell.
 //! draw what the session drew, cell by cell.
 
 use std::sync::atomic::AtomicU64;
@@ -21,21 +21,21 @@ use seawall::tui::view::{self, View};
 
 const SIZES: [(u16, u16); 4] = [(60, 16), (80, 24), (120, 40), (200, 60)];
 
-/// A moment of a session: how many events had happened, and every screen of it.
+/// A moment of a session: the number of events, and every screen.
 pub(crate) struct Moment {
     pub(crate) events: u64,
     at: Timestamp,
     screens: Vec<(String, Buffer)>,
 }
 
-/// Draws a session every `EVERY` events while it folds them.
+/// Draws a session every `EVERY` events while it applies them.
 #[derive(Default)]
 pub(crate) struct Camera {
     state: State,
     pub(crate) moments: Vec<Moment>,
 }
 
-/// A prime: no rhythm of a story may hide a kind of event from it.
+/// A prime, so that no rhythm of a session hides a kind of event.
 const EVERY: u64 = 61;
 
 impl Camera {
@@ -55,7 +55,7 @@ impl Camera {
     }
 }
 
-/// Every pane at every size, beside the others and on the whole screen, and the story of three calls.
+/// Every pane at every size, in the layout and zoomed, and the story of three calls.
 fn screens(state: &State, now: Timestamp) -> Vec<(String, Buffer)> {
     let mut drawn = Vec::new();
     for (width, height) in SIZES {
@@ -109,21 +109,21 @@ fn draw(state: &State, ui: &Ui, now: Timestamp) -> Buffer {
     buffer
 }
 
-/// Plays the journal, goes to the same moments in an order that no session has, and compares every cell.
+/// Plays the journal, seeks to the same moments in another order, and compares every cell.
 pub(crate) fn compare_played(name: &str, journal: &str, live: &[Moment]) {
     let recording = Recording::load(Input::Memory(journal.to_owned().into()), &AtomicU64::default()).unwrap();
     assert_eq!(recording.damage, None, "{name}");
     let mut player = Player::new(recording, Timestamp::ZERO);
     let mut shown = State::default();
     player.control(Control::Play, Timestamp::ZERO).apply(&mut shown);
-    // forwards, backwards, and to and fro
+    // forwards, backwards, and back and forth
     let count = live.len();
     let order = (0..count)
         .chain((0..count).rev())
         .chain((0..count).map(|at| at * 7919 % count));
     for moment in order.map(|place| &live[place]).step_by(8) {
         player.seek(moment.at).apply(&mut shown);
-        // several events may have happened at that instant, and the picture was taken between them
+        // several events may have the same time, with the picture between them
         while player.position() as u64 > moment.events {
             player
                 .control(Control::Step(-1), Timestamp::ZERO)

@@ -1,4 +1,4 @@
-//! A session of the semantic cache: hits, refusals, labels, shadow mode.
+//! A session of the semantic cache: hits, objections, labels, shadow mode.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,8 +10,8 @@ use seawall::settings::{Policy, SemanticMode};
 
 use super::{Stage, cold};
 
-/// Each word is a dimension of its own. Neither the built-in embedder nor its guards: a journal that is committed must
-/// not change whenever these get better.
+/// An embedder with one dimension per word. Neither the built-in embedder nor its guards are used: a committed journal
+/// must not change when these improve.
 #[derive(Debug, Default)]
 struct Words(Mutex<BTreeMap<String, usize>>);
 
@@ -47,7 +47,7 @@ pub(super) async fn story(mut stage: Stage) {
         drop(stage.ask(user, request, None, None).finish().await);
         stage.wait(1_000).await;
     };
-    // 1 is stored; 2 and 4 get its answer, 3 is of another user, 5 shares what 4 gets
+    // 1 is stored; 2 and 4 get its answer, 3 belongs to another user, 5 shares the hit of 4
     ask("ana", cold("what is a big buoy")).await;
     ask("ana", cold("what is a red buoy")).await;
     ask("ben", cold("what is a red buoy")).await;
@@ -55,18 +55,18 @@ pub(super) async fn story(mut stage: Stage) {
     let second = stage.ask("ana", cold("what is a new buoy"), None, None);
     drop(owner.finish().await);
     drop(second.finish().await);
-    // a good one, and a bad one: 6 asks for the answer that went, and 7 is not near enough to it any more
+    // a good label and a bad one: 6 asks for the removed answer, and 7 is below the raised threshold
     stage.client.label(CallId(2), true);
     stage.client.label(CallId(4), false);
     ask("ana", cold("what is a big buoy")).await;
     ask("ana", cold("what is a new buoy")).await;
-    // beside the upstream: 8 would have got the answer of 7
+    // shadow mode: 8 would get the answer of 7
     stage.client.set_semantic(SemanticMode::Shadow);
     ask("ana", cold("what is a new quay")).await;
     stage.client.set_semantic(SemanticMode::Off);
     ask("ana", cold("what is a new pier")).await;
     stage.client.set_semantic(SemanticMode::On);
-    // 10 is no text, and 11 is nothing that was asked before
+    // 10 has no text, and 11 resembles no stored prompt
     let image = serde_json::json!([{ "role": "user", "content": [{ "type": "image_url" }] }]);
     ask("ana", cold("").with("messages", image)).await;
     ask("ana", cold("tides")).await;

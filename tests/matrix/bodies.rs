@@ -1,4 +1,4 @@
-//! Rows 8 to 13, 31 to 43 and 45 to 47: a 200 whose body is not what it should be.
+//! Rows 8 to 13, 31 to 43 and 45 to 47: a 200 with an unexpected body.
 
 use std::time::Duration;
 
@@ -196,7 +196,7 @@ fn silent_streams() -> Vec<Row> {
             .says(&["no progress at HOST for 300ms"])
             .leaves(1)
             .also(assert_never_again)
-            .note("told when it ends, not earlier; the screen's clock of the last token is what shows it before"),
+            .note("reported when it ends; until then the screen shows the time since the last token"),
         Row::fails(12, "pings only, from the first", [pings(&[])], C::NoProgress, Phase::Begun)
             .tune(event_idle)
             .counts("FF")
@@ -213,7 +213,7 @@ fn silent_streams() -> Vec<Row> {
     ]
 }
 
-/// With a longer deadline if this machine was too slow to see the response within the first one.
+/// Uses a longer deadline if this machine was too slow to see the response within the first one.
 async fn drip() {
     for seconds in [1, 4, 16] {
         let step = Step::Repeat(b"1\r\n:\r\n".to_vec(), Duration::from_millis(10));
@@ -307,7 +307,7 @@ fn no_answers() -> Vec<Row> {
     ]
 }
 
-/// How much more than the cap may lie in the buffers of both kernels when the client goes.
+/// Bytes above the cap that may be in the buffers of both kernels when the client disconnects.
 const SOCKET_BUFFERS: u64 = 16 << 20;
 
 fn assert_bounded(seen: &Seen<'_>) {
@@ -415,7 +415,7 @@ fn packed() -> Vec<Row> {
     ]
 }
 
-/// Text without end: what was delivered is kept, the connection is closed at the cap.
+/// Endless text: the client keeps the delivered part and closes the connection at the cap.
 async fn endless_text() {
     let play = Play::then(
         begun(&[ROLE]),
@@ -435,12 +435,12 @@ async fn endless_text() {
     rig.rest().await;
 }
 
-/// A gzip file of zeros that is a thousand times smaller than they are: a literal zero, and then "the same
-/// again, 258 times" in fixed Huffman codes (RFC 1951 section 3.2.6), 13 bits each.
+/// A gzip file of zeros that is a thousand times smaller than its content: a literal zero, and then "repeat 258 times" in
+/// fixed Huffman codes (RFC 1951 section 3.2.6), 13 bits each.
 fn bomb(zeros: usize) -> Vec<u8> {
     let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     let (mut pending, mut count) = (0_u32, 0);
-    // codes go in from their most significant bit
+    // codes start with their most significant bit
     let mut put = |code: &str| {
         for bit in code.bytes() {
             pending |= u32::from(bit == b'1') << count;
@@ -494,14 +494,14 @@ fn odd_ends() -> Vec<Row> {
     ]
 }
 
-/// CR, LF and CRLF, a byte order mark, comments, several events in one line's reach, split code points.
+/// CR, LF and CRLF, a byte order mark, comments, several events in one read, split code points.
 const MIXED: &str = "\u{feff}data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"é漢\"}}]}\r\n\r\n:ping\r\rid: 1\ndata: {\"choices\":[{\"index\":0,\rdata: \"delta\":{\"content\":\"🌊\"},\"finish_reason\":\"stop\"}]}\n\nretry: 5\r\ndata: [DONE]\r\r";
 
-/// Each part is a chunk of the transfer coding, so the client gets exactly these parts, over a real socket.
+/// Each part is a chunk of the transfer coding, so the client receives exactly these parts, over a real socket.
 async fn every_cut() {
     let bytes = MIXED.as_bytes();
     let mut cuts: Vec<Vec<usize>> = (0..=bytes.len()).map(|at| vec![at]).collect();
-    // a small generator of its own: the same cuts on every machine
+    // a small generator: the same splits on every machine
     let mut state = 7_u64;
     let mut draw = || {
         state = state
@@ -583,7 +583,7 @@ fn odd_answers() -> Vec<Row> {
         ),
         used("usage of another type", r#","usage":"many""#),
         Row::story(47, "another model answers", || Box::pin(other_model()))
-            .note("stored where the server does not tell models apart (llama-server answers under its own name whatever is asked): another name is held against it only if its own list has the one asked for"),
+            .note("stored where the server does not distinguish models (llama-server answers under its own name whatever is asked): another name is held against it only if its own list has the one asked for"),
     ]
 }
 

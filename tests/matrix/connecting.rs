@@ -1,4 +1,4 @@
-//! Rows 1 to 7: until the response begins.
+//! Rows 1 to 7: before the response starts.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::wire::{ANSWER, answer, response};
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = vec![
         Row::fails(1, "connection refused", [answer()], C::Connect, Phase::NotSent)
-            .link(Link::Nobody)
+            .link(Link::NoListener)
             .counts("FFF")
             .says(&["connection refused", "nothing listens at"])
             .also(|seen| {
@@ -49,7 +49,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::story(6, "a kept connection is closed by the server", || {
             Box::pin(stale_connection())
         })
-        .note("plain http keeps none, so no request can run into a closing one; with https reqwest does not tell a \
+        .note("plain http keeps none, so no request can run into a closing one; with https reqwest does not distinguish a \
                reused connection from a new one, and a reset there is row 5"),
         Row::fails(
             7,
@@ -76,7 +76,7 @@ fn tls_rows() -> Vec<Row> {
             .says(reason)
             .leaves(1)
             .also(|seen| {
-                assert_eq!(seen.server.requests(), [""; 0], "sent to whom nobody trusts");
+                assert_eq!(seen.server.requests(), [""; 0], "sent to an untrusted server");
                 assert_refunded(seen, 1);
             })
     };
@@ -135,13 +135,13 @@ fn tls_rows() -> Vec<Row> {
     ]
 }
 
-/// Every attempt was given back: nothing was sent.
+/// Checks that every attempt was refunded: nothing was sent.
 fn assert_refunded(seen: &Seen<'_>, attempts: usize) {
     assert_eq!(seen.settled(), vec![(true, 0); attempts]);
     assert!(seen.retries().iter().all(|retry| !retry.ambiguous));
 }
 
-/// The retry is told as one that may be paid twice, and the limiter keeps what it took.
+/// Checks that the retry is recorded as ambiguous and the limiter keeps its charge.
 pub(crate) fn assert_may_be_billed(seen: &Seen<'_>) {
     let ambiguous: Vec<bool> = seen.retries().iter().map(|retry| retry.ambiguous).collect();
     assert_eq!(ambiguous, [true]);
@@ -200,7 +200,7 @@ async fn dns_faults() {
     }
 }
 
-/// Two calls to a server that would keep its connection: each has its own.
+/// Two calls to a server that would keep the connection: each has its own.
 async fn stale_connection() {
     let head = response("200 OK", "", "application/json", ANSWER);
     let server = Server::start(vec![Play::then(head, Step::Next), answer()]).await;

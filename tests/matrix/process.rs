@@ -97,7 +97,7 @@ pub(crate) fn virtual_rows() -> Vec<Row> {
 
 async fn wrong_wall_clock() {
     let year = |year: u64| format!("Retry-After: Thu, 01 Jan {year} 00:00:00 GMT\r\n");
-    // ahead: too long a wait, and a pause of an hour at most
+    // the clock is ahead: the wait is too long, and a pause is an hour at most
     let refuse = |extra: &str| refusal("429 Too Many Requests", extra, r#"{"message":"slow"}"#);
     let server = Server::start(vec![refuse(&year(2199))]).await;
     let rig = Rig::new(&server.url(), quick());
@@ -111,7 +111,7 @@ async fn wrong_wall_clock() {
             assert!(event.at.until(until) <= Duration::from_hours(1));
         }
     }
-    // behind: no wait, and no burst either
+    // the clock is behind: no wait and no burst
     let server = Server::start(vec![refuse(&year(2001)), answer()]).await;
     let rig = Rig::new(&server.url(), quick());
     assert_eq!(rig.call().finish().await.unwrap().text, "hello");
@@ -139,17 +139,17 @@ async fn suspended() {
     })
     .await;
     let night = Duration::from_hours(8);
-    rig.tell(EventKind::Suspended {
+    rig.emit(EventKind::Suspended {
         until: rig.env.clock.now() + night,
     });
     rig.env.clock.skip(night).await;
-    // what was in the air is over by its own clocks, at once
+    // running calls end by their own timeouts at once
     let error = before.finish().await.unwrap_err();
     assert!(
         matches!(error.failure.class, C::Deadline | C::HeaderTimeout),
         "{error}"
     );
-    // eight hours of refill are three requests
+    // eight hours of refill fill three requests
     let calls: Vec<_> = (0..6).map(|n| rig.other_call(&format!("{n}"))).collect();
     rig.until("admissions", 4, |kind| {
         matches!(kind, EventKind::LimitAdmitted { .. })
@@ -173,7 +173,7 @@ async fn suspended() {
     );
 }
 
-/// The last call is over, cancelled, and nothing is left of it. Every timeout is longer than the patience.
+/// Checks that the last call was cancelled and nothing is left of it. Every timeout exceeds the patience.
 async fn assert_gone(rig: &Rig, cancelled: usize) {
     let end = |kind: &EventKind| {
         matches!(
@@ -246,7 +246,7 @@ async fn cancelled_connecting() {
     rig.rest().await;
 }
 
-/// The attempt is told as cancelled, and the breaker gets its permit back without a verdict.
+/// Checks that the attempt is recorded as cancelled and the permit returned without a sample.
 fn assert_neutral(rig: &Rig) {
     let cancelled = |kind: &EventKind| {
         matches!(
@@ -283,7 +283,7 @@ async fn cancelled_on_the_wire() {
         }
         drop(call);
         assert_gone(&rig, 1).await;
-        // the connection is closed, which is what stops a server that generates
+        // a closed connection stops a server that generates
         server.until_left(1).await;
         assert_neutral(&rig);
         let events = rig.rest().await;
@@ -294,7 +294,7 @@ async fn cancelled_on_the_wire() {
             _ => None,
         });
         let (charged, reserved) = charged.unwrap();
-        // what was used as far as it can be known: the prompt and a chunk, or all that was reserved
+        // the known usage: the prompt and one chunk, or everything reserved
         assert_eq!(charged, if streaming { 11 } else { reserved });
     }
 }
@@ -336,7 +336,7 @@ fn whole_stream() -> Act {
 }
 
 async fn panic_in_attempt() {
-    // on the console too, as any panic; on the screen the hook keeps it away
+    // printed on the console like any panic; in the control room the hook suppresses it
     let rig = Rig::over(
         Fake::new([
             Act::Panic("row 55, on purpose: Bearer sk-proj-4711aBcDeFgHiJkLmNoPqRsTuV"),
@@ -395,7 +395,7 @@ async fn stalled_consumer() {
     assert_eq!(bus.stats().calls.started as usize, CALLS);
     let mut batch = Vec::new();
     let received = patiently("the tail", tail.recv_many(&mut batch, 10_000)).await;
-    // bounded, dropped, and counted
+    // bounded, dropped and counted
     assert!(
         matches!(received, Received::Lagged(lost) if lost > 0),
         "{received:?}"
@@ -425,7 +425,7 @@ async fn ten_thousand() {
             }
         )
     };
-    // all are spoken to before any time passes
+    // every server is contacted before time passes
     rig.until("rejections", 10_000 - 1 - bound, rejected).await;
     let held = Held {
         flights: bound + 1,
@@ -474,7 +474,7 @@ async fn flood() {
     assert_eq!(rig.client.held().flights, 1);
     let answer = by("ben", "known").finish().await.unwrap();
     assert_eq!(answer.fate, Fate::Hit);
-    // another tenant shares nothing with the flood
+    // another user shares nothing with the flood
     let other = by("ben", "the same");
     rig.until("ben's place", 1, |kind| {
         matches!(kind, EventKind::LimitQueued { .. })
@@ -484,7 +484,7 @@ async fn flood() {
     rig.rest().await;
 }
 
-/// Retitles the window, writes the clipboard, clears the screen, turns the text round.
+/// Sets the window title, writes the clipboard, clears the screen, reverses the text.
 const HOSTILE: &str =
     "\u{1b}]0;pwned\u{7}\u{1b}]52;c;cHduZWQ=\u{7}\u{1b}[2J\u{9b}31m\u{202e}pwned\u{2066}\u{200f}\0\u{8}";
 
@@ -525,11 +525,11 @@ async fn hostile_text() {
             user: UserId::new(HOSTILE),
             ..CallContext::default()
         };
-        // the text itself is handed to the caller as it came
+        // the caller gets the text unchanged
         if let Ok(answer) = patiently("an end", rig.client.call(&request, context).finish()).await {
             assert_eq!(answer.text, HOSTILE);
         }
-        // and what is told of it can be printed: looked at in there
+        // events are printable, as `rest` checks
         rig.rest().await;
     }
 }

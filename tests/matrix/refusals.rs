@@ -1,4 +1,4 @@
-//! Rows 14 to 30 and 44: a status that is no 200.
+//! Rows 14 to 30 and 44: a status other than 200.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ fn rate_limits() -> Vec<Row> {
         .counts("NNN")
         .says(&["rate limited by HOST (429 rate_limit_exceeded)"])
         .also(|seen| {
-            // 300 a minute at first, seven tenths of it after the first refusal
+            // 300 per minute at first, 70 % of it after the first rejection
             let rates = seen.all(|kind| match kind {
                 EventKind::LimitAdmitted { requests, .. } => Some((requests.refill, requests.per_ns)),
                 _ => None,
@@ -107,7 +107,7 @@ fn empty_purses() -> Vec<Row> {
         )
         .says(&["quota or credit at HOST is exhausted", "check plan and billing"])
         .also(|seen| assert_eq!(seen.pauses(), [0; 0]))
-        .note("paused only if the server names a wait: without one nobody knows when to ask again, and a person who has paid wants to try"),
+        .note("paused only if the server names a wait: without one the time of recovery is unknown, and a user who has paid wants to try"),
         Row::fails(
             21,
             "429 quota code with a hint",
@@ -123,7 +123,7 @@ fn empty_purses() -> Vec<Row> {
     ]
 }
 
-/// The one retry heard the hint and waited for it, and not much longer.
+/// Checks that the one retry waited for the hint, and not much longer.
 fn assert_waited(seen: &Seen<'_>, at_least: u64, below: u64, source: HintSource) {
     let retries = seen.retries();
     let hint = retries[0].hint.expect("a hint");
@@ -131,7 +131,7 @@ fn assert_waited(seen: &Seen<'_>, at_least: u64, below: u64, source: HintSource)
     let delay = retries[0].delay;
     let range = Duration::from_millis(at_least)..Duration::from_millis(below);
     assert!(range.contains(&delay), "{delay:?}");
-    // and it did not go out sooner than it was scheduled
+    // the request was not sent before its scheduled time
     let starts: Vec<_> = seen
         .events
         .iter()
@@ -213,7 +213,7 @@ fn hints() -> Vec<Row> {
     rows
 }
 
-/// A hint is heard by all, not only by whom it was told to.
+/// A hint pauses all calls, not only the one that received it.
 async fn everybody_waits() {
     let server = Server::start(limited("Retry-After: 1\r\n").to_vec()).await;
     let rig = Rig::new(&server.url(), quick());
@@ -236,7 +236,7 @@ async fn everybody_waits() {
         .filter(|event| matches!(event.kind, EventKind::AttemptStarted { .. }));
     let after: Vec<_> = starts.skip(1).map(|event| event.at.since(refused_at)).collect();
     assert_eq!(after.len(), 2);
-    // the pause is counted from the moment it was told, which is a moment before its event
+    // the pause starts at the decision, a moment before its event
     assert!(
         after.iter().all(|wait| *wait >= Duration::from_millis(990)),
         "{after:?}"
@@ -276,7 +276,7 @@ fn server_failures() -> Vec<Row> {
             assert!(waits.iter().all(|wait| *wait >= Duration::from_millis(250)), "{waits:?}");
         })
         .note("the call itself is the poll, not /health: a server that loads answers both alike, and not every server has /health"),
-        Row::story(25, "503 Loading model for ever", || Box::pin(loading_for_ever())),
+        Row::story(25, "503 Loading model, without end", || Box::pin(loading_without_end())),
         Row::fails(
             26,
             "529",
@@ -298,15 +298,15 @@ fn loading() -> Play {
     refusal("503 Service Unavailable", "", error)
 }
 
-/// Until the deadline, whatever number of polls that is on this machine.
-async fn loading_for_ever() {
+/// Polls until the deadline, however many polls that is on this machine.
+async fn loading_without_end() {
     let server = Server::start(vec![loading()]).await;
     let mut policy = quick();
     policy.retry.attempts = 2;
     policy.timeouts.call = Duration::from_secs(6);
     let rig = Rig::new(&server.url(), policy);
     let error = rig.call().finish().await.unwrap_err();
-    // stopped before a wait that is too long, or, on a slow machine, in the middle of a poll
+    // stopped before a wait that is too long, or, on a slow machine, during a poll
     let message = error.failure.message.as_str();
     assert!(matches!(error.failure.class, C::Loading | C::Deadline), "{error}");
     assert!(message.contains("is loading its model (503)"), "{message}");
@@ -350,7 +350,7 @@ fn final_refusals() -> Vec<Row> {
             &["prompt (1805 tokens) exceeds the context of HOST (512 tokens)"],
         ),
         once(28, "401 Unauthorized", &echo, C::Auth, &["SEAWALL_API_KEY"])
-            .note("the credential is not marked bad: the next call asks again and is told the same. A key that was mended at the server works at once, and a 401 costs nothing"),
+            .note("the credential is not marked bad: the next call tries again and fails the same. A key repaired at the server works at once, and a 401 costs nothing"),
         once(28, "403 Forbidden", r#"{"message":"no access"}"#, C::Auth, &["SEAWALL_API_KEY"]),
         once(
             29,

@@ -1,4 +1,4 @@
-//! The real client before an upstream that misbehaves, and what it told.
+//! The real client in front of a misbehaving upstream, and the events it emits.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -20,19 +20,19 @@ use seawall::settings::{Jitter, Policy};
 use seawall::time::Clock;
 use tokio::sync::Notify;
 
-/// A key that looks like nothing known: no pattern finds it.
+/// A key that matches no known pattern.
 pub(crate) const KEY: &str = "canary.QuiteSecret.4711";
 
-/// No wait is longer; the machine may be busy. Shorter than any timeout of [`quick`].
+/// The longest wait for something that must happen on a busy machine. Shorter than any timeout of [`quick`].
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Waits for something that must come.
+/// Waits for something that must happen.
 pub(crate) async fn patiently<R>(what: &str, future: impl Future<Output = R>) -> R {
     let waited = tokio::time::timeout(PATIENCE, future).await;
     waited.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
-/// Backoffs of no length, and no clock that could run out by itself.
+/// A policy with tiny backoffs and timeouts that cannot expire by themselves.
 pub(crate) fn quick() -> Policy {
     let mut policy = Policy::default();
     policy.retry.base = Duration::from_millis(1);
@@ -47,14 +47,14 @@ pub(crate) fn quick() -> Policy {
     policy
 }
 
-/// A request whose answer may be used again.
+/// A request with a cacheable answer.
 pub(crate) fn prompt() -> ChatRequest {
     ChatRequest::prompt("Tell me about the sea")
         .temperature(0.0)
         .with("stream", true)
 }
 
-/// Keeps every event.
+/// An observer that keeps every event.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     clock: Clock,
@@ -73,7 +73,7 @@ impl Observer for Recorder {
     }
 }
 
-/// See the module documentation.
+/// A client and its recorded events.
 pub(crate) struct Rig<T: Transport = HttpTransport> {
     pub(crate) client: ResilientClient<T, Arc<Recorder>>,
     pub(crate) env: Env,
@@ -87,7 +87,7 @@ impl Rig<HttpTransport> {
         Self::trusting(url, Vec::new(), policy)
     }
 
-    /// One that trusts these certificates too.
+    /// A client that trusts additional certificates.
     pub(crate) fn trusting(url: &str, extra_roots: Vec<CertificateDer<'static>>, policy: Policy) -> Self {
         let config = HttpConfig {
             base: url.parse().unwrap(),
@@ -122,12 +122,12 @@ impl<T: Transport> Rig<T> {
         }
     }
 
-    /// The call of most rows.
+    /// Makes the call of most rows.
     pub(crate) fn call(&self) -> CallStream {
         self.client.call(&prompt(), CallContext::default())
     }
 
-    /// A call that is like no other.
+    /// Makes a call with another prompt.
     pub(crate) fn other_call(&self, text: &str) -> CallStream {
         let request = ChatRequest::prompt(text).temperature(0.0);
         self.client.call(&request, CallContext::default())
@@ -142,7 +142,7 @@ impl<T: Transport> Rig<T> {
         events.iter().filter(|event| is(&event.kind)).count()
     }
 
-    /// Waits until so many events of a kind were told.
+    /// Waits until `count` events of a kind were emitted.
     pub(crate) async fn until(&self, what: &str, count: usize, is: impl Fn(&EventKind) -> bool) {
         let wait = async {
             loop {
@@ -158,8 +158,8 @@ impl<T: Transport> Rig<T> {
         patiently(what, wait).await;
     }
 
-    /// Nothing runs or is held, all of the journal can be printed, the key is nowhere in it, and it keeps
-    /// every invariant. For the end: no call can follow.
+    /// Checks that nothing runs or is held, every event is printable, the key is in no event, and every invariant
+    /// holds. No call may follow.
     pub(crate) async fn rest(&self) -> Vec<Event> {
         patiently("the end of all tasks", self.env.join()).await;
         assert_eq!(
@@ -180,13 +180,13 @@ impl<T: Transport> Rig<T> {
         events
     }
 
-    /// Tells of something that belongs to no call.
-    pub(crate) fn tell(&self, kind: EventKind) {
+    /// Emits an event that belongs to no call.
+    pub(crate) fn emit(&self, kind: EventKind) {
         self.recorder.emit(None, kind);
     }
 }
 
-/// No text in it could do anything to a terminal.
+/// Asserts that no text in `value` can control a terminal.
 fn assert_printable(value: &serde_json::Value) {
     use serde_json::Value;
     match value {
@@ -203,21 +203,21 @@ fn assert_printable(value: &serde_json::Value) {
     }
 }
 
-/// What an upstream without a wire does with one attempt.
+/// The behaviour of [`Fake`] for one attempt.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     /// Never answers.
     Hang,
-    /// A bug in the transport; what the panic says.
+    /// Panics with this message: a bug in the transport.
     Panic(&'static str),
-    /// No connection.
+    /// Fails to connect.
     Fail(SendErrorKind),
-    /// A stream in these pieces.
+    /// Streams these pieces.
     Stream(Vec<Bytes>),
 }
 
-/// For what no socket can do at will: a bug, a resolver's failure, time that jumps. Does each act once and
-/// the last one for ever.
+/// A transport for faults that no socket can produce on demand: a bug, a resolver failure, a jump of time. Performs each
+/// act once and repeats the last one.
 #[derive(Clone, Debug)]
 pub(crate) struct Fake(Arc<Mutex<VecDeque<Act>>>);
 

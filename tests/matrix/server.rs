@@ -1,4 +1,4 @@
-//! An upstream that misbehaves byte by byte, over a real socket.
+//! A server that misbehaves byte by byte, over a real socket.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,35 +15,35 @@ use tokio_rustls::server::TlsStream;
 
 use crate::rig::patiently;
 
-/// What the server does, step by step.
+/// A step of the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Writes this in one go.
+    /// Writes these bytes at once.
     Write(Vec<u8>),
-    /// Writes this byte by byte, so far apart.
+    /// Writes these bytes one by one with this pause.
     Drip(Vec<u8>, Duration),
-    /// Writes this again and again, so far apart, until the client has gone.
+    /// Repeats these bytes with this pause until the client has gone.
     Repeat(Vec<u8>, Duration),
-    /// Does nothing until the client has gone.
+    /// Waits until the client has gone.
     Hang,
-    /// Waits until it is let through.
+    /// Waits for permission to continue.
     Gate(Arc<Notify>),
     /// Resets the connection.
     Reset,
-    /// Waits for the next request on this connection. Without it, the connection is closed.
+    /// Waits for the next request on this connection; without this step the connection is closed.
     Next,
 }
 
-/// What becomes of one request, or of one connection.
+/// The response to one request, or to one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Play {
-    /// Whether a request is read first.
+    /// True if a request is read first.
     asked: bool,
     steps: Vec<Step>,
 }
 
 impl Play {
-    /// After the request.
+    /// Runs the steps after a request.
     pub(crate) fn new(steps: impl Into<Vec<Step>>) -> Self {
         Self {
             asked: true,
@@ -51,7 +51,7 @@ impl Play {
         }
     }
 
-    /// As soon as there is a connection.
+    /// Runs the steps as soon as a connection is open.
     pub(crate) fn unasked(steps: impl Into<Vec<Step>>) -> Self {
         Self {
             asked: false,
@@ -59,37 +59,37 @@ impl Play {
         }
     }
 
-    /// These bytes, and the connection is closed.
+    /// Sends these bytes and closes the connection.
     pub(crate) fn whole(bytes: impl Into<Vec<u8>>) -> Self {
         Self::new([Step::Write(bytes.into())])
     }
 
-    /// These bytes, and another step.
+    /// Sends these bytes and runs another step.
     pub(crate) fn then(bytes: impl Into<Vec<u8>>, step: Step) -> Self {
         Self::new([Step::Write(bytes.into()), step])
     }
 }
 
-/// What came to pass.
+/// The log of the server.
 #[derive(Debug, Default)]
 struct Log {
     plays: VecDeque<Play>,
     requests: Vec<String>,
     connections: usize,
-    /// Connections that the client closed while the server still had something to do.
+    /// Connections that the client closed before the server was done.
     left: usize,
-    /// Connections that are over.
+    /// Finished connections.
     ended: usize,
-    /// Bytes that the client's side took.
+    /// Bytes accepted by the client's side.
     written: u64,
 }
 
-/// See the module documentation. Plays in order; the last one again for whoever comes later.
+/// A scripted server. It plays its list in order and repeats the last entry.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
     state: Arc<State>,
-    /// Ends with the server.
+    /// Aborted with the server.
     _tasks: JoinSet<()>,
 }
 
@@ -105,7 +105,7 @@ impl Server {
         Self::over(plays, None).await
     }
 
-    /// With TLS, if there is something to accept it with.
+    /// Starts a server, with TLS if there is an acceptor.
     pub(crate) async fn over(plays: Vec<Play>, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -134,7 +134,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Requests so far.
+    /// The requests received.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.state.log.lock().unwrap().requests.clone()
     }
@@ -147,7 +147,7 @@ impl Server {
         self.state.log.lock().unwrap().written
     }
 
-    /// Waits until the client has closed so many connections on a server that was not done.
+    /// Waits until the client has closed `count` connections of an unfinished response.
     pub(crate) async fn until_left(&self, count: usize) {
         self.until("closed connections", |log| log.left >= count).await;
     }
@@ -183,7 +183,7 @@ impl State {
         noted
     }
 
-    /// The next play, if it begins so.
+    /// The next play if it starts in this way.
     fn next_play(&self, asked: bool) -> Option<Play> {
         let mut log = self.log.lock().unwrap();
         let first = log.plays.front().expect("a play");
@@ -225,7 +225,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<Stat
         connections.spawn(async move {
             match tls {
                 None => serve(stream, &state).await,
-                // a client that does not like the certificate ends it here
+                // a client that rejects the certificate ends the handshake here
                 Some(tls) => match tls.accept(stream).await {
                     Ok(stream) => serve(stream, &state).await,
                     Err(_) => state.note(|log| log.left += 1),
@@ -251,7 +251,7 @@ async fn serve(mut stream: impl Wire, state: &State) {
     state.note(|log| log.left += 1);
 }
 
-/// Whether the connection stays open for another request.
+/// Plays a response; returns true if the connection stays open for another request.
 async fn perform(stream: &mut impl Wire, play: &Play, state: &State) -> bool {
     for step in &play.steps {
         let here = match step {
@@ -283,7 +283,7 @@ async fn perform(stream: &mut impl Wire, play: &Play, state: &State) -> bool {
     false
 }
 
-/// Whether the client is still there.
+/// Writes bytes; returns false if the client has gone.
 async fn write(stream: &mut impl Wire, bytes: &[u8], state: &State) -> bool {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -307,7 +307,7 @@ async fn drip(stream: &mut impl Wire, bytes: &[u8], pause: Duration, state: &Sta
     true
 }
 
-/// Waits so long; false as soon as the client has gone.
+/// Waits for `pause`; returns false as soon as the client has gone.
 async fn stays(stream: &mut impl Wire, pause: Duration, state: &State) -> bool {
     let mut rest = [0; 1024];
     loop {
@@ -322,7 +322,7 @@ async fn stays(stream: &mut impl Wire, pause: Duration, state: &State) -> bool {
     }
 }
 
-/// One request to its end; nothing if the client has gone.
+/// Reads one request; `None` if the client has gone.
 async fn read_request(stream: &mut impl Wire) -> Option<String> {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];

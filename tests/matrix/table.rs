@@ -1,4 +1,4 @@
-//! A row of the matrix, and how it is checked.
+//! A row of the matrix and its checks.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,39 +14,39 @@ use crate::rig::{Rig, patiently, quick};
 use crate::server::{Play, Server};
 use crate::tls::Certificate;
 
-/// One row; several may have the same number, where a fault has several faces.
+/// A row; rows that differ in detail share a number.
 pub(crate) struct Row {
-    /// Of semantics.md, section 4.
+    /// The number in docs/semantics.md, Fault matrix.
     pub(crate) number: u8,
-    /// In words.
+    /// The fault in words.
     pub(crate) fault: &'static str,
     proof: Proof,
-    /// Where seawall does something else than the matrix says, and why; or what is still missing.
+    /// The reason for a deviation from the matrix.
     pub(crate) note: &'static str,
 }
 
 type Story = fn() -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 enum Proof {
-    /// A call to an upstream that does this.
+    /// A call to an upstream that behaves like this.
     Call(Box<Case>),
-    /// Told in a function of its own.
+    /// A test function.
     Story(Story),
-    /// Tests of these names in another test binary.
+    /// Tests of these names in another file.
     Elsewhere(&'static str, &'static [&'static str]),
 }
 
-/// What kind of connection is made.
+/// The connection to the upstream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Link {
     /// HTTP.
     Plain,
     /// HTTPS to a server with this certificate.
     Tls(Certificate),
-    /// HTTPS to a server that does not know it.
+    /// HTTPS to a server without TLS.
     TlsToPlain,
-    /// To an address where nobody listens.
-    Nobody,
+    /// To an address without a listener.
+    NoListener,
 }
 
 struct Case {
@@ -58,7 +58,7 @@ struct Case {
     left: usize,
 }
 
-/// What must stand in the journal.
+/// The expected journal.
 #[derive(Debug)]
 struct Expected {
     fate: Fate,
@@ -70,14 +70,14 @@ struct Expected {
     text: &'static str,
 }
 
-/// What became of the answer in the cache.
+/// The cache entry of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// It is in it.
+    /// The answer is stored.
     Stored,
-    /// It was complete, and this speaks against storing it.
+    /// The answer is complete but not stored, for this reason.
     Skipped(SkipReason),
-    /// There was nothing to store.
+    /// There is no answer to store.
     No,
 }
 
@@ -91,7 +91,7 @@ impl Row {
         }
     }
 
-    /// One call that fails, once, neutrally, and what it must end with.
+    /// One call that fails once and neutrally, with this class and phase.
     pub(crate) fn fails(
         number: u8,
         fault: &'static str,
@@ -163,7 +163,7 @@ impl Row {
         self
     }
 
-    /// What each attempt counts as for the breaker: F(ailed), N(eutral), O(k), S(low). As many as attempts.
+    /// The breaker sample of each attempt: F(ailed), N(eutral), O(k), S(low). Sets the number of attempts.
     pub(crate) fn counts(self, samples: &'static str) -> Self {
         self.with(|case| {
             case.expected.samples = samples;
@@ -171,12 +171,12 @@ impl Row {
         })
     }
 
-    /// What stands in the message.
+    /// Parts of the message.
     pub(crate) fn says(self, parts: &'static [&'static str]) -> Self {
         self.with(|case| case.expected.says = parts)
     }
 
-    /// The text delivered.
+    /// The delivered text.
     pub(crate) fn text(self, text: &'static str) -> Self {
         self.with(|case| case.expected.text = text)
     }
@@ -193,12 +193,12 @@ impl Row {
         self.with(|case| case.link = link)
     }
 
-    /// So many connections are closed by the client before the server is done.
+    /// The number of connections that the client closes before the server is done.
     pub(crate) fn leaves(self, connections: usize) -> Self {
         self.with(|case| case.left = connections)
     }
 
-    /// Whatever else must hold.
+    /// Further checks.
     pub(crate) fn also(self, also: fn(&Seen<'_>)) -> Self {
         self.with(|case| case.also = also)
     }
@@ -231,19 +231,19 @@ impl Case {
         (self.tune)(&mut policy);
         let tls = match self.link {
             Link::Tls(certificate) => Some(certificate.acceptor()),
-            Link::Plain | Link::TlsToPlain | Link::Nobody => None,
+            Link::Plain | Link::TlsToPlain | Link::NoListener => None,
         };
         let server = Server::over(self.plays, tls).await;
-        // bound, but nobody listens: and nobody else can take the port meanwhile
-        let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        // bound but not listening, so that no other process takes the port meanwhile
+        let closed = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         let (url, roots) = match self.link {
             Link::Plain => (server.url(), Vec::new()),
             Link::TlsToPlain => (format!("https://{}", server.address()), Vec::new()),
             Link::Tls(certificate) => (format!("https://{}", server.address()), certificate.roots()),
-            Link::Nobody => {
+            Link::NoListener => {
                 let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
-                nobody.bind(&any.into()).unwrap();
-                let address = nobody.local_addr().unwrap().as_socket().unwrap();
+                closed.bind(&any.into()).unwrap();
+                let address = closed.local_addr().unwrap().as_socket().unwrap();
                 (format!("http://{address}"), Vec::new())
             }
         };
@@ -265,7 +265,7 @@ impl Case {
     }
 }
 
-/// What a call left behind.
+/// The events and the text of a call.
 pub(crate) struct Seen<'a> {
     pub(crate) events: Vec<Event>,
     pub(crate) server: &'a Server,
@@ -282,7 +282,7 @@ pub(crate) struct Retried {
 }
 
 impl Seen<'_> {
-    /// What the pick finds in every event, in order.
+    /// Collects `pick` over all events in order.
     pub(crate) fn all<R>(&self, pick: impl Fn(&EventKind) -> Option<R>) -> Vec<R> {
         self.events.iter().filter_map(|event| pick(&event.kind)).collect()
     }
@@ -311,7 +311,7 @@ impl Seen<'_> {
         .pop()
     }
 
-    /// For each attempt, whether the limiter gave the request back, and the tokens charged.
+    /// For each attempt, true if the limiter returned the request, and the tokens charged.
     pub(crate) fn settled(&self) -> Vec<(bool, u64)> {
         self.all(|kind| match kind {
             EventKind::LimitSettled {
@@ -321,7 +321,7 @@ impl Seen<'_> {
         })
     }
 
-    /// How the last attempt succeeded.
+    /// The result of the last successful attempt.
     pub(crate) fn success(&self) -> Option<(Finish, Usage, bool)> {
         self.all(|kind| match kind {
             EventKind::AttemptEnded {
@@ -338,7 +338,7 @@ impl Seen<'_> {
         .pop()
     }
 
-    /// What the call ended with.
+    /// The failure of the call as text.
     pub(crate) fn message(&self) -> String {
         self.all(|kind| match kind {
             EventKind::CallEnded { failure, .. } => failure.as_ref().map(ToString::to_string),
@@ -348,7 +348,7 @@ impl Seen<'_> {
         .unwrap_or_default()
     }
 
-    /// How long the limiter admits nobody from each pause on, in whole seconds.
+    /// The length of each pause of the limiter, in whole seconds.
     pub(crate) fn pauses(&self) -> Vec<u64> {
         let pause = |event: &Event| match event.kind {
             EventKind::LimitPaused { until } => Some(event.at.until(until).as_secs_f64().round() as u64),
@@ -413,7 +413,7 @@ impl Expected {
     }
 }
 
-/// Proves rows side by side; tells of every one that does not hold.
+/// Runs rows concurrently and reports every row that fails.
 pub(crate) async fn prove(rows: Vec<Row>) {
     let mut running = JoinSet::new();
     let mut names = std::collections::BTreeMap::new();
@@ -433,7 +433,7 @@ pub(crate) async fn prove(rows: Vec<Row>) {
     }
     assert!(
         failed.is_empty(),
-        "{} rows do not hold:\n{}",
+        "{} rows failed:\n{}",
         failed.len(),
         failed.join("\n")
     );

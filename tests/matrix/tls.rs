@@ -1,4 +1,4 @@
-//! Certificates made on the spot: a CA of our own and what it signed.
+//! Certificates generated for the test: a CA and the certificates it signs.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,16 +7,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// What a server shows.
+/// The certificate of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Certificate {
-    /// For this address, in force, by a CA that the client trusts.
+    /// Valid for this address, signed by a trusted CA.
     Good,
-    /// In force until 2021.
+    /// Expired in 2021.
     Expired,
     /// For another host.
     OtherHost,
-    /// By a CA that the client does not know.
+    /// Signed by an unknown CA.
     UnknownCa,
 }
 
@@ -27,7 +27,7 @@ static CA: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(|| {
 });
 
 impl Certificate {
-    /// What the client trusts beside the system's.
+    /// The certificates that the client trusts in addition.
     pub(crate) fn roots(self) -> Vec<CertificateDer<'static>> {
         match self {
             Self::UnknownCa => Vec::new(),

@@ -1,4 +1,4 @@
-//! Responses as they stand on the wire.
+//! Responses as bytes.
 
 use super::server::{Play, Step};
 
@@ -7,10 +7,10 @@ pub(crate) const HEL: &str = r#"{"choices":[{"index":0,"delta":{"content":"hel"}
 pub(crate) const LO: &str = r#"{"choices":[{"index":0,"delta":{"content":"lo"},"finish_reason":null}]}"#;
 pub(crate) const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
 pub(crate) const DONE: &str = "[DONE]";
-/// A whole answer, not streamed.
+/// A complete answer, not streamed.
 pub(crate) const ANSWER: &str = r#"{"model":"m","choices":[{"message":{"content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
 
-/// A response with a body of known length. `extra` are header lines, each with its end.
+/// A response with a body of known length. `extra` are header lines with their line ends.
 pub(crate) fn response(status: &str, extra: &str, kind: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let mut bytes = format!(
@@ -22,7 +22,7 @@ pub(crate) fn response(status: &str, extra: &str, kind: &str, body: impl AsRef<[
     bytes
 }
 
-/// An error as an API says it.
+/// An error of an API.
 pub(crate) fn refusal(status: &str, extra: &str, error: &str) -> Play {
     Play::whole(response(
         status,
@@ -42,12 +42,12 @@ pub(crate) fn json(body: impl AsRef<[u8]>) -> Play {
     Play::whole(response("200 OK", "", "application/json", body))
 }
 
-/// The head of a stream, chunked.
+/// The head of a chunked stream.
 pub(crate) fn head() -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()
 }
 
-/// One chunk of the transfer coding.
+/// A chunk of the transfer coding.
 pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
     let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
     chunk.extend_from_slice(bytes);
@@ -58,7 +58,7 @@ pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
 /// The last chunk.
 pub(crate) const END: &[u8] = b"0\r\n\r\n";
 
-/// Events as they stand in the body.
+/// Events as bytes.
 pub(crate) fn events(data: &[&str]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for data in data {
@@ -67,7 +67,7 @@ pub(crate) fn events(data: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// The beginning of a stream: its head and these events.
+/// The start of a stream: its head and these events.
 pub(crate) fn begun(data: &[&str]) -> Vec<u8> {
     let mut bytes = head();
     if !data.is_empty() {
@@ -76,24 +76,24 @@ pub(crate) fn begun(data: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// A stream with its proper end.
+/// A stream with its terminator.
 pub(crate) fn stream(data: &[&str]) -> Play {
     let mut bytes = begun(data);
     bytes.extend(END);
     Play::whole(bytes)
 }
 
-/// Events, and then something else than the end.
+/// Events and a wrong end.
 pub(crate) fn breaks(data: &[&str], step: Step) -> Play {
     Play::then(begun(data), step)
 }
 
-/// Events, and then the connection is closed.
+/// Events, then the connection is closed.
 pub(crate) fn cut(data: &[&str]) -> Play {
     Play::whole(begun(data))
 }
 
-/// A whole stream in one chunk for each part.
+/// A complete stream with one chunk per part.
 pub(crate) fn in_chunks(parts: &[&[u8]]) -> Vec<u8> {
     let mut bytes = head();
     for part in parts.iter().filter(|part| !part.is_empty()) {

@@ -1,35 +1,35 @@
-//! What each capture must be understood as. Texts, counts and usage were read out of the captures by another
-//! program, so that client and table cannot make the same mistake.
+//! The expected reading of each capture. Texts, counts and usage were extracted by another program, so that client and
+//! table cannot make the same mistake.
 
 use seawall::event::FailureClass as C;
 use seawall::event::Phase;
 
-/// What a capture must be understood as.
+/// The expected reading of a capture.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expected {
-    /// A whole answer.
+    /// A complete answer.
     Answer {
-        /// How it begins.
+        /// The beginning of the text.
         text: &'static str,
-        /// How many words it has.
+        /// The number of words.
         words: usize,
-        /// Why it ended.
+        /// The finish reason.
         finish: &'static str,
-        /// Tokens of prompt and answer; nothing where the server did not count.
+        /// Tokens of prompt and answer; `None` if the server did not count.
         usage: Option<(u64, u64)>,
     },
-    /// No answer.
+    /// A failure.
     Failure {
         /// The class.
         class: C,
         /// The phase.
         phase: Phase,
     },
-    /// An answer that broke off.
+    /// An interrupted answer.
     Interrupted {
-        /// How it begins.
+        /// The beginning of the text.
         text: &'static str,
-        /// How many words came.
+        /// The number of words delivered.
         words: usize,
     },
 }
@@ -56,7 +56,7 @@ const fn breaks(text: &'static str, words: usize) -> Expected {
     Expected::Interrupted { text, words }
 }
 
-/// Every chat completion that was captured, and every error.
+/// Every captured chat completion and error.
 pub(crate) const TABLE: &[(&str, Expected)] = &[
     ("busy_a", answers(" lagoon rope round", 40, "Length", None)),
     ("busy_b", answers(" will pull until", 3, "Length", None)),

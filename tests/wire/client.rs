@@ -1,4 +1,4 @@
-//! The real client before a captured server, and what it told.
+//! The real client in front of a captured server, and the events it emits.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,10 +9,10 @@ use seawall::event::{CallId, EventKind, Observer};
 use seawall::settings::Policy;
 use seawall::time::Clock;
 
-/// A key that looks like nothing known: no pattern finds it.
+/// A key that matches no known pattern.
 pub(crate) const KEY: &str = "canary.QuiteSecret.4711";
 
-/// Keeps every event.
+/// An observer that keeps every event.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder(Mutex<Vec<(Option<CallId>, EventKind)>>);
 
@@ -22,7 +22,7 @@ impl Observer for Recorder {
     }
 }
 
-/// See the module documentation.
+/// A client and its recorded events.
 pub(crate) struct Rig {
     pub(crate) client: ResilientClient<HttpTransport, Arc<Recorder>>,
     pub(crate) env: Env,
@@ -30,13 +30,13 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// A client of the server at `address`. Neither limiter nor breaker are in the way, and nothing waits
+    /// A client of the server at `address`, without limiter, breaker or long waits.
     /// for long.
     pub(crate) fn new(address: SocketAddr, attempts: u32) -> Self {
         Self::shown_as(address, attempts, None)
     }
 
-    /// The same through our own simulator, as the transport sees it: with the name of another host.
+    /// A client whose transport reports another host, as behind our own simulator.
     pub(crate) fn through_simulator(address: SocketAddr) -> Self {
         Self::shown_as(address, 1, Some("elsewhere".into()))
     }
@@ -72,7 +72,7 @@ impl Rig {
         }
     }
 
-    /// A call that wants an answer of its own.
+    /// A call that bypasses the cache.
     #[expect(clippy::unused_self, reason = "reads better at the call")]
     pub(crate) fn context(&self) -> CallContext {
         CallContext {
@@ -85,12 +85,12 @@ impl Rig {
         self.recorder.0.lock().unwrap().clone()
     }
 
-    /// How many events are of a kind.
+    /// The number of events of a kind.
     pub(crate) fn find(&self, is: impl Fn(&EventKind) -> bool) -> usize {
         self.events().iter().filter(|(_, kind)| is(kind)).count()
     }
 
-    /// The message the last call ended with.
+    /// The failure of the last call as text.
     pub(crate) fn last_message(&self) -> String {
         let events = self.events();
         let last = events.iter().rev().find_map(|(_, kind)| match kind {
@@ -100,7 +100,7 @@ impl Rig {
         last.unwrap_or_default()
     }
 
-    /// Nothing runs, and each call and each attempt has one end.
+    /// Checks that nothing runs, and each call and attempt has one end.
     pub(crate) fn assert_at_rest(&self) {
         assert_eq!((self.client.flights(), self.env.running_tasks()), (0, 0));
         let began = self.find(|kind| matches!(kind, EventKind::CallStarted { .. }));
@@ -115,7 +115,7 @@ impl Rig {
         );
     }
 
-    /// The key is in no event, however it is written.
+    /// Asserts that the key is in no event in any encoding.
     pub(crate) fn assert_key_unseen(&self) {
         for (_, kind) in self.events() {
             let written = serde_json::to_string(&kind).unwrap();

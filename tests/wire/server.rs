@@ -1,4 +1,4 @@
-//! A server that plays responses back.
+//! A server that replays responses.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// These are cut at every position: one of each kind of short response.
+/// Captures split at every position: one of each kind of short response.
 const EVERY: [&str; 7] = [
     "e_404",
     "e_nomessages",
@@ -17,23 +17,23 @@ const EVERY: [&str; 7] = [
     "lcp_toolong_stream",
     "loading_chat",
 ];
-/// The others at so many.
+/// Splits sampled for the other captures.
 const SAMPLE: usize = 8;
 
-/// A response and how it is written.
+/// A response and the way it is written.
 #[derive(Clone, Debug)]
 pub(crate) struct Play {
     bytes: Arc<[u8]>,
-    /// Where one write ends and the next begins.
+    /// The positions between writes.
     cuts: Vec<usize>,
     reset: bool,
     keep_open: bool,
-    /// The next request on this connection is read and not answered.
+    /// True if the next request on this connection is read and not answered.
     last: bool,
 }
 
 impl Play {
-    /// In one write, then the connection is closed.
+    /// One write, then the connection is closed.
     pub(crate) fn whole(bytes: Vec<u8>) -> Self {
         Self {
             bytes: bytes.into(),
@@ -44,7 +44,7 @@ impl Play {
         }
     }
 
-    /// Then the connection is reset.
+    /// Resets the connection afterwards.
     pub(crate) fn reset(bytes: Vec<u8>) -> Self {
         Self {
             reset: true,
@@ -52,7 +52,7 @@ impl Play {
         }
     }
 
-    /// Then the connection waits for the next request.
+    /// Waits for the next request afterwards.
     pub(crate) fn kept_open(self) -> Self {
         Self {
             keep_open: true,
@@ -60,8 +60,8 @@ impl Play {
         }
     }
 
-    /// Then the connection looks as if it were kept, and dies under the next request: llama-server, when
-    /// another connection waits for one of its threads.
+    /// Seems to keep the connection and drops it at the next request, as llama-server does when another connection waits
+    /// for one of its threads.
     pub(crate) fn dying(self) -> Self {
         Self {
             last: true,
@@ -115,7 +115,7 @@ pub(crate) fn captured_names() -> Vec<String> {
     names
 }
 
-/// The ways to play a response: in one write; in two, cut at every position or at a sample of them; in many.
+/// The ways to replay a response: one write; two writes, split at every position or a sample; many writes.
 pub(crate) fn cuts(name: &str, response: &[u8]) -> Vec<Play> {
     let whole = Play::whole(response.to_vec());
     let length = response.len();
@@ -124,7 +124,7 @@ pub(crate) fn cuts(name: &str, response: &[u8]) -> Vec<Play> {
         plays.extend((1..length).map(|at| whole.cut(vec![at])));
         return plays;
     }
-    // a small generator of its own: the same cuts on every machine
+    // a small generator: the same splits on every machine
     let mut state = length as u64;
     let mut draw = || {
         state = state
@@ -141,7 +141,7 @@ pub(crate) fn cuts(name: &str, response: &[u8]) -> Vec<Play> {
     plays
 }
 
-/// See the module documentation. Plays one response for each request, in order.
+/// A replay server: one response per request, in order.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -187,17 +187,17 @@ impl Server {
         self.address
     }
 
-    /// Requests so far.
+    /// The number of requests.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.lock().unwrap().requests.clone()
     }
 
-    /// How many requests were answered.
+    /// The number of answered requests.
     pub(crate) fn served(&self) -> usize {
         self.requests().len()
     }
 
-    /// How many connections were made.
+    /// The number of connections.
     pub(crate) fn connections(&self) -> usize {
         self.shared.lock().unwrap().connections
     }
@@ -211,12 +211,12 @@ impl Drop for Server {
             drop(stream.shutdown(Shutdown::Both));
         }
         drop(shared);
-        // wakes the thread that accepts
+        // wakes the accepting thread
         drop(TcpStream::connect(self.address));
     }
 }
 
-/// Takes a connection. What hangs fails a test instead of stopping it.
+/// Accepts a connection; a timeout makes a hang fail the test.
 pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
     let (stream, _) = listener.accept().unwrap();
     stream.set_nodelay(true).unwrap();
@@ -234,7 +234,7 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
         for to in play.cuts.iter().copied().chain([play.bytes.len()]) {
             write_all(&mut stream, play.bytes.get(from..to).unwrap());
             from = to;
-            // lets the client read what is there before the rest comes
+            // lets the client read this part before the next one arrives
             std::thread::yield_now();
         }
         if play.reset {
@@ -253,14 +253,14 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
     }
 }
 
-/// Writes and flushes. A client that has gone away is no error of the server.
+/// Writes and flushes. A disconnected client is not an error of the server.
 pub(crate) fn write_all(stream: &mut TcpStream, bytes: &[u8]) {
     if stream.write_all(bytes).is_ok() {
         drop(stream.flush());
     }
 }
 
-/// Reads one request to its end; nothing if the client has closed.
+/// Reads one request; `None` if the client has closed the connection.
 pub(crate) fn finish_request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
@@ -277,7 +277,7 @@ pub(crate) fn finish_request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-/// The request, if all of its body is there.
+/// The request, once its whole body has arrived.
 fn complete(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n")?;

@@ -1,11 +1,11 @@
-//! Every captured stream through the decoder alone, cut at every byte: fast enough to leave no byte out, where
-//! the tests over sockets must take a sample.
+//! Every captured stream through the decoder alone, split at every byte: fast enough to test every byte, where the tests
+//! over sockets sample.
 
 use seawall::client::{SseDecoder, SseItem};
 
 use crate::server::{capture, captured_names};
 
-/// A decoder and what came out of it so far.
+/// A decoder and its items so far.
 type Decoded = (SseDecoder, Vec<SseItem>);
 
 fn push(mut decoder: SseDecoder, parts: &[&[u8]]) -> Decoded {
@@ -16,7 +16,7 @@ fn push(mut decoder: SseDecoder, parts: &[&[u8]]) -> Decoded {
     (decoder, items)
 }
 
-/// The bodies of all captured streams, without their chunk sizes.
+/// The bodies of all captured streams, without chunk sizes.
 fn streams() -> Vec<(String, Vec<u8>)> {
     let bodies = captured_names().into_iter().map(|name| {
         let response = capture(&name);
@@ -42,7 +42,7 @@ fn body(response: &[u8]) -> Vec<u8> {
     while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
         let size = std::str::from_utf8(&rest[..end]).unwrap();
         let size = usize::from_str_radix(size, 16).unwrap();
-        // a stream that was cut off may end inside a chunk
+        // a truncated stream may end inside a chunk
         let chunk = rest.get(end + 2..).unwrap_or_default();
         body.extend(chunk.iter().take(size));
         rest = chunk.get(size + 2..).unwrap_or_default();
@@ -50,7 +50,7 @@ fn body(response: &[u8]) -> Vec<u8> {
     body
 }
 
-/// Where events end.
+/// The positions where events end.
 fn boundaries(body: &[u8]) -> Vec<usize> {
     let blank = |at: &usize| {
         let before = &body[..*at];
@@ -62,8 +62,8 @@ fn boundaries(body: &[u8]) -> Vec<usize> {
     all
 }
 
-/// A cut leaves its mark in the decoder's state or in its items, or it leaves none at all. So each cut is tried
-/// within its event and the next, and the whole state compared: what follows then cannot differ.
+/// A split shows in the state of the decoder or in its items, or has no effect. So each split is tried within its event
+/// and the next one, and the whole state compared: what follows cannot differ.
 #[test]
 fn every_cut_of_every_captured_stream_changes_nothing() {
     let streams = streams();
@@ -88,7 +88,7 @@ fn every_cut_of_every_captured_stream_changes_nothing() {
     }
 }
 
-/// The same without that argument: byte by byte, in two halves at a sample of places, and in many pieces.
+/// The same without that argument: byte by byte, in two halves at sampled positions, and in many pieces.
 #[test]
 fn captured_streams_in_bytes_and_in_random_pieces() {
     for (name, body) in streams() {
