@@ -1,4 +1,5 @@
 //! The command line: options and subcommands. Parsing only.
+#![expect(rustdoc::bare_urls, reason = "clap prints these comments as help")]
 
 use std::path::PathBuf;
 

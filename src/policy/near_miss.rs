@@ -19,7 +19,7 @@
 //!
 //! Cost: O(fields * log n) per operation besides scanning the request. Memory per stored request: `9 + 2 *
 //! fields of the body` signatures of about 22 bytes and a hash of 16 bytes per field; half a KiB for a typical
-//! one and 1.4 KiB at most, since fields beyond [`parts::MAX_BODY_FIELDS`] count as one. No text is kept:
+//! one and 1.4 KiB at most, since fields beyond `parts::MAX_BODY_FIELDS` count as one. No text is kept:
 //! differences are read from the keys in the cache ([`diff`]).
 //!
 //! The hashes only *find*: an attacker can at worst have the wrong request shown, never an answer served.

@@ -37,7 +37,7 @@ pub enum Overlay {
     Confirm(Confirm),
     /// The story of a call.
     Details(CallId),
-    /// The running policy beside an edited copy, which is kept in the screen: see [`shadow`].
+    /// The running policy beside an edited copy, which is kept in the screen: see [`whatif`].
     Shadow,
 }
 

@@ -74,7 +74,7 @@ fn dated(name: &str, when: Utc) -> String {
 }
 
 /// The policy as a file, each setting with what it does. Read again it is the same policy; without its labels, which
-/// are kept elsewhere (see [`super::labels_file`]).
+/// are kept in the label file.
 pub fn policy_text(policy: &Policy) -> String {
     let mut text = format!(
         "# A policy of seawall {}. What is left out is as in production, and what stands behind\n\
