@@ -36,8 +36,9 @@ pub use sse::{SseDecoder, SseItem, SseTooLong};
 pub use stream::CallStream;
 pub use transport::{
     ApiKey, AttemptRequest, BodyError, BodyStream, HttpConfig, HttpTransport, Response, SendError,
-    SendErrorKind, Transport, TransportSetupError, host_of, is_loopback,
+    SendErrorKind, Transport, TransportSetupError,
 };
+pub(crate) use transport::{host_of, is_loopback};
 
 use completion::{Completion, panic_text};
 use flight::Flight;
@@ -163,7 +164,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
     }
 
     /// Starts a call. The call has exactly one end; dropping the stream cancels it. Errors are returned by
-    /// [`CallStream::finish`].
+    /// [`CallStream::finish`]. The order of the layers has reasons: docs/semantics.md, Layers.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -216,11 +217,6 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         self.core
             .observer
             .emit(None, EventKind::UpstreamProbed { health });
-    }
-
-    /// Number of running flights.
-    pub fn flights(&self) -> usize {
-        self.core.lock().flights.len()
     }
 
     /// Resources held by running calls; all zero when none runs.

@@ -53,7 +53,7 @@ async fn burst(policy: Policy, faults: Option<FaultProfile>) -> Left {
         users: BurstUsers::All,
     });
     env.join().await;
-    let (canonical, flights) = (bus.with_state(State::clone), client.flights());
+    let (canonical, flights) = (bus.with_state(State::clone), client.held().flights);
     drop((engine, client, bus));
     Left {
         canonical,

@@ -19,12 +19,13 @@ pub enum Chunk {
 
 /// A complete answer.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Answer {
     /// The text, raw.
     pub text: String,
     /// The text with the API key redacted and control characters removed: safe to print.
     pub shown: SafeText,
-    /// Reasoning of the model, raw; empty if there is none.
+    /// Reasoning of the model, raw; empty if it sent none.
     pub reasoning: String,
     /// The `tool_calls` of all deltas, in the order of arrival.
     pub tool_calls: Vec<Value>,
@@ -66,6 +67,7 @@ impl Answer {
 /// The error of a call that ended without a complete answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{failure}")]
+#[non_exhaustive]
 pub struct CallError {
     /// The fate of the call: neither [`Fate::Answered`], [`Fate::Hit`] nor [`Fate::Shared`].
     pub fate: Fate,

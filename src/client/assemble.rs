@@ -1,7 +1,7 @@
 //! Assembly of an answer from the bytes of a response, streamed or not, and the decision whether it is complete.
 //!
 //! A stream is complete if `[DONE]` came, or if every opened choice had a `finish_reason` and the body then ended
-//! cleanly. Otherwise it is truncated, whatever the transport says: HTTP calls a body without length complete
+//! cleanly (docs/semantics.md, Streams). Otherwise it is truncated, whatever the transport says: HTTP calls a body without length complete
 //! wherever it ends.
 
 use std::collections::BTreeMap;
@@ -120,7 +120,7 @@ impl Assembler {
         self.chunks
     }
 
-    /// Ends the body. `broken` is `None` after a clean end; otherwise true if the connection was reset.
+    /// Ends the body. `broken` holds true after a reset, false after another break, nothing after a clean end.
     pub(super) fn finish(self, broken: Option<bool>, prompt_estimate: u64) -> Result<Answer, Problem> {
         let all_ended = !self.choices.is_empty() && self.choices.values().all(|ended| *ended);
         if !self.done && (broken.is_some() || !all_ended) {
@@ -173,7 +173,7 @@ impl Assembler {
             let ended = self.choices.entry(choice.index).or_default();
             *ended |= choice.finish_reason.is_some();
             if choice.index == 0 {
-                self.finish = choice.finish_reason.as_deref().map(finish_of).or(self.finish);
+                self.finish = choice.finish_reason.as_deref().map(parse_finish).or(self.finish);
                 self.delta(choice.delta, fresh);
             }
         }
@@ -200,7 +200,7 @@ impl Assembler {
 }
 
 /// Reads an answer that was not streamed.
-pub(super) fn whole(body: &[u8], prompt_estimate: u64) -> Result<Answer, Problem> {
+pub(super) fn from_body(body: &[u8], prompt_estimate: u64) -> Result<Answer, Problem> {
     let text = String::from_utf8_lossy(body);
     let bad_text = matches!(text, std::borrow::Cow::Owned(_));
     if let Some(error) = ApiError::parse(body) {
@@ -211,7 +211,10 @@ pub(super) fn whole(body: &[u8], prompt_estimate: u64) -> Result<Answer, Problem
     let Some(choice) = response.choices.into_iter().next() else {
         return Err(Problem::Malformed(excerpt(&text)));
     };
-    let finish = choice.finish_reason.as_deref().map_or(Finish::Unknown, finish_of);
+    let finish = choice
+        .finish_reason
+        .as_deref()
+        .map_or(Finish::Unknown, parse_finish);
     let text = choice.message.content.unwrap_or_default();
     let usage = Counted {
         usage: response.usage,
@@ -273,7 +276,7 @@ impl Counted {
     }
 }
 
-fn finish_of(reason: &str) -> Finish {
+fn parse_finish(reason: &str) -> Finish {
     match reason {
         "stop" | "end_turn" | "eos" | "stop_sequence" => Finish::Stop,
         "length" | "max_tokens" => Finish::Length,
@@ -377,16 +380,16 @@ mod tests {
     #[test]
     fn reads_answers_that_are_not_streamed() {
         let body = br#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3},"model":"m"}"#;
-        let answer = whole(body, 9).unwrap();
+        let answer = from_body(body, 9).unwrap();
         assert_eq!(
             (answer.text.as_str(), answer.usage, answer.estimated),
             ("hi", Usage::new(2, 1), false)
         );
         assert!(matches!(
-            whole(b"{\"choices\":[]}", 0),
+            from_body(b"{\"choices\":[]}", 0),
             Err(Problem::Malformed(_))
         ));
-        assert!(matches!(whole(b"<html>", 0), Err(Problem::Malformed(_))));
+        assert!(matches!(from_body(b"<html>", 0), Err(Problem::Malformed(_))));
     }
 
     #[test]

@@ -203,7 +203,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 ));
             }
         }
-        let answer = assemble::whole(&bytes, guard.prompt_tokens)
+        let answer = assemble::from_body(&bytes, guard.prompt_tokens)
             .map_err(|problem| self.classify_problem(flight, &problem))?;
         let now = self.env.clock.now();
         let mut pending = PendingDelta::new(now);

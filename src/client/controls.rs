@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::ResilientClient;
-use super::guards::moved;
+use super::guards::transition_event;
 use super::transport::Transport;
 use crate::event::{BreakerMode, CallId, EventKind, EvictReason, Observer};
 use crate::settings::{Policy, QueueOrder, SemanticMode};
@@ -52,7 +52,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         // the head of the queue may have its turn under the new policy
         guards.wake_head(now);
         if let Some(step) = step {
-            self.core.observer.emit(None, moved(step));
+            self.core.observer.emit(None, transition_event(step));
         }
         for (reason, removed) in [
             (EvictReason::Expired, removed.expired),
@@ -117,7 +117,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         let step = guards.breaker.force(self.core.env.clock.now(), mode);
         self.core.observer.emit(None, EventKind::BreakerForced { mode });
         if let Some(step) = step {
-            self.core.observer.emit(None, moved(step));
+            self.core.observer.emit(None, transition_event(step));
         }
     }
 
@@ -133,6 +133,6 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
                 },
             );
         }
-        self.core.observer.emit(None, moved(reset.transition));
+        self.core.observer.emit(None, transition_event(reset.transition));
     }
 }

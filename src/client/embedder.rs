@@ -12,7 +12,8 @@ mod reply;
 
 use crate::client::attempt::observed_send;
 use crate::client::transport::{
-    ApiKey, HttpConfig, SendErrorKind, TransportSetupError, client_for, host_of, send_error, under, versioned,
+    ApiKey, HttpConfig, SendErrorKind, TransportSetupError, client_for, host_of, join_path, send_error,
+    versioned,
 };
 use crate::openai::ApiError;
 use crate::policy::classify::{Upstream, classify, redact};
@@ -22,7 +23,7 @@ use crate::text::SafeText;
 /// Most bytes of a response: three times a batch of 32 texts of 8,192 numbers of 20 characters.
 const MAX_RESPONSE_BYTES: usize = 16 << 20;
 /// Most characters of a server's message that are shown.
-const SHOWN: usize = 160;
+const MAX_QUOTED: usize = 160;
 /// Most texts of one request: small servers batch no more.
 const BATCH: usize = 32;
 
@@ -73,7 +74,7 @@ impl HttpEmbedder {
         })?;
         Ok(Self {
             client: client.build()?,
-            url: under(&versioned(&config.base), "embeddings"),
+            url: join_path(&versioned(&config.base), "embeddings"),
             host: host_of(&config.base),
             model: config.model.clone(),
             api_key: config.api_key.clone(),
@@ -183,7 +184,10 @@ impl HttpEmbedder {
         let quoted = if said.is_empty() {
             String::new()
         } else {
-            format!(" ({})", SafeText::excerpt(&redact(&said), SHOWN).single_line())
+            format!(
+                " ({})",
+                SafeText::excerpt(&redact(&said), MAX_QUOTED).single_line()
+            )
         };
         let no_embeddings = ["--embedding", "embedding=true", "not support embedding"];
         let why = match status {

@@ -47,12 +47,12 @@ impl Env {
     }
 
     /// The seed of the `n`-th item of a kind. It depends on these two alone, not on the order of events.
-    pub fn derive_seed(&self, kind: &str, n: u64) -> u64 {
+    pub(crate) fn derive_seed(&self, kind: &str, n: u64) -> u64 {
         xxh3_64_with_seed(&n.to_le_bytes(), xxh3_64_with_seed(kind.as_bytes(), self.seed))
     }
 
     /// A generator with the seed of [`derive_seed`](Self::derive_seed).
-    pub fn generator(&self, kind: &str, n: u64) -> StdRng {
+    pub(crate) fn generator(&self, kind: &str, n: u64) -> StdRng {
         StdRng::seed_from_u64(self.derive_seed(kind, n))
     }
 }

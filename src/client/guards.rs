@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-pub(super) use breaker::moved;
+pub(super) use breaker::transition_event;
 pub(super) use flight_guard::{AttemptEnd, FlightGuard};
 use limiter_queue::Waiter;
 

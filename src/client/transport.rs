@@ -123,7 +123,7 @@ pub trait Transport: Send + Sync + 'static {
     }
 
     /// The text with the key redacted. Every event, and so screen, journal and reports, holds redacted text; the
-    /// caller of the library gets what the server sent.
+    /// caller of the library gets what the server sent (docs/semantics.md, Security).
     fn redact(&self, text: SafeText) -> SafeText {
         match self.key() {
             Some(key) => key.redact(text),
@@ -169,12 +169,13 @@ pub struct HttpConfig {
     /// True if the upstream is seawall's own simulator. Attempts then carry their number, by which it names the call
     /// that a fault hit, and the idempotency key, which other servers may not know.
     pub simulated: bool,
-    /// The host to show instead of that of `base`, if the simulator stands between client and upstream.
+    /// The host to show instead of that of `base`, if the simulator is between client and upstream.
     pub shown_host: Option<String>,
 }
 
 /// The error of a transport that cannot be built.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TransportSetupError {
     /// The key has characters that an HTTP header cannot carry.
     #[error(
@@ -213,7 +214,7 @@ impl HttpTransport {
         let host = config.shown_host.clone().unwrap_or_else(|| host_of(&config.base));
         Ok(Self {
             client: builder.build()?,
-            chat_url: under(&base, "chat/completions"),
+            chat_url: join_path(&base, "chat/completions"),
             api_key: config.api_key.clone(),
             credential_id: config.api_key.as_ref().map_or(0, |key| {
                 xxhash_rust::xxh3::xxh3_64(key.secret.expose_secret().as_bytes())
@@ -236,12 +237,12 @@ impl HttpTransport {
 
     /// The path of the model list.
     pub(crate) fn models_path(&self) -> String {
-        under(&self.base, "models").path().to_owned()
+        join_path(&self.base, "models").path().to_owned()
     }
 
     /// A GET below the base URL, for probes: status and at most 1 MiB of body.
     pub(crate) async fn get(&self, path: &str, timeout: Duration) -> Result<(u16, Vec<u8>), SendError> {
-        let request = self.client.get(under(&self.base, path)).timeout(timeout);
+        let request = self.client.get(join_path(&self.base, path)).timeout(timeout);
         let response = request.send().await.map_err(|error| send_error(&error))?;
         let status = response.status().as_u16();
         let mut body = Vec::new();
@@ -353,7 +354,7 @@ pub(crate) fn http_client() -> reqwest::ClientBuilder {
 }
 
 /// Returns true if the URL points at this machine.
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -363,7 +364,7 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 /// `host:port` of a URL, or the host alone if the port is the scheme's default.
-pub fn host_of(url: &Url) -> String {
+pub(crate) fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or("?");
     url.port()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
@@ -388,7 +389,7 @@ pub(super) fn versioned(base: &Url) -> Url {
 }
 
 /// `base` with `path` appended; a path that begins with `/` replaces `/v1`.
-pub(super) fn under(base: &Url, path: &str) -> Url {
+pub(super) fn join_path(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     let joined = match path.strip_prefix('/') {
         Some(rest) => format!(
@@ -495,11 +496,14 @@ mod tests {
             "http://h:1/v1/embeddings",
         ] {
             let base = versioned(&Url::parse(base).unwrap());
-            assert_eq!(under(&base, "models").as_str(), "http://h:1/v1/models");
-            assert_eq!(under(&base, "/health").as_str(), "http://h:1/health");
+            assert_eq!(join_path(&base, "models").as_str(), "http://h:1/v1/models");
+            assert_eq!(join_path(&base, "/health").as_str(), "http://h:1/health");
         }
         let prefixed = versioned(&Url::parse("https://h/openai").unwrap());
-        assert_eq!(under(&prefixed, "models").as_str(), "https://h/openai/v1/models");
+        assert_eq!(
+            join_path(&prefixed, "models").as_str(),
+            "https://h/openai/v1/models"
+        );
     }
 
     #[test]

@@ -248,7 +248,7 @@ fn response(
     reading: HintReading,
 ) -> Failure {
     let error = ApiError::parse(body);
-    let (class, phase) = verdict::of_response(status, error.as_ref(), headers, body);
+    let (class, phase) = verdict::for_response(status, error.as_ref(), headers, body);
     // the header outranks the status: the server did nothing and asks for a retry
     let phase = match (reading.should_retry, phase) {
         (Some(true), Phase::Final) => Phase::Refused,
@@ -278,7 +278,7 @@ fn body(delivered: bool, problem: &BodyProblem<'_>) -> (FailureClass, Phase) {
         BodyProblem::Malformed { .. } | BodyProblem::Empty => (FailureClass::Malformed, Phase::Begun),
         BodyProblem::NotAnApi { .. } => (FailureClass::NotAnApi, Phase::Final),
         BodyProblem::Oversize { .. } => (FailureClass::Oversize, Phase::Final),
-        BodyProblem::ErrorEvent { error } => verdict::of_event(error),
+        BodyProblem::ErrorEvent { error } => verdict::for_event(error),
         BodyProblem::BadFraming { .. } | BodyProblem::Compressed { .. } => {
             (FailureClass::Malformed, Phase::Final)
         }

@@ -102,7 +102,7 @@ impl Rig {
 
     /// Checks that nothing runs, and each call and attempt has one end.
     pub(crate) fn assert_at_rest(&self) {
-        assert_eq!((self.client.flights(), self.env.running_tasks()), (0, 0));
+        assert_eq!((self.client.held().flights, self.env.running_tasks()), (0, 0));
         let began = self.find(|kind| matches!(kind, EventKind::CallStarted { .. }));
         assert_eq!(
             self.find(|kind| matches!(kind, EventKind::CallEnded { .. })),

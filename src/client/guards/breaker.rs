@@ -17,7 +17,7 @@ use crate::text::units;
 use crate::time::Timestamp;
 
 /// The event of a transition.
-pub(in crate::client) fn moved(step: Transition) -> EventKind {
+pub(in crate::client) fn transition_event(step: Transition) -> EventKind {
     let Transition {
         from,
         to,
@@ -56,7 +56,7 @@ impl<T: Transport, O: Observer> FlightGuard<'_, T, O> {
         let Acquired { permit, transition } = guards.breaker.acquire(now);
         let window = guards.breaker.window(now);
         if let Some(step) = transition {
-            self.core.observer.emit(None, moved(step));
+            self.core.observer.emit(None, transition_event(step));
         }
         match permit {
             Ok(permit) => {
@@ -117,7 +117,7 @@ impl<T: Transport, O: Observer> FlightGuard<'_, T, O> {
         };
         self.core.emit(self.flight, kind);
         if let Some(step) = settled.transition {
-            self.core.observer.emit(None, moved(step));
+            self.core.observer.emit(None, transition_event(step));
         }
         settled
     }

@@ -11,7 +11,7 @@ use crate::policy::classify;
 use crate::policy::limiter::{Grant, Settlement, UserQueueId};
 use crate::time::Timestamp;
 
-/// How long a 429 without a hint slows the limiter down, and to what share of its rate.
+/// Duration and factor of the slowdown after a 429 without a hint.
 const SLOW_FOR: Duration = Duration::from_secs(30);
 const SLOW_TO: f64 = 0.7;
 

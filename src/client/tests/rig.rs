@@ -179,7 +179,7 @@ impl Rig {
     /// Asserts that all resources are released and that the checker accepts the events.
     pub(super) fn nothing_is_left(&self, mut checker: Checker) {
         assert_eq!(self.env.running_tasks(), 0, "tasks");
-        assert_eq!(self.client.flights(), 0, "flights");
+        assert_eq!(self.client.held().flights, 0, "flights");
         assert_eq!(self.upstream.open(), 0, "open exchanges");
         let guards = self.client.core.lock();
         assert_eq!(guards.limiter.in_use(), 0, "slots");

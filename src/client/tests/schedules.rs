@@ -9,7 +9,7 @@
 //! SEAWALL_SCHEDULES=10000 cargo test --lib schedules
 //! ```
 //!
-//! Time stands still and jumps where a test turns the dial: a paused tokio clock that nothing else advances. Not
+//! Time is paused and jumps where a test turns the dial: a paused tokio clock that nothing else advances. Not
 //! explored: memory orders (the client shares only locks and two counters), the inside of tokio's `Notify` and
 //! `CancellationToken`, and panics, because shuttle's threads are coroutines of one thread and would all see the panic
 //! (`sharing.rs` covers panics).

@@ -1,10 +1,10 @@
-//! The fault matrix (semantics.md, section 4) and real captures, row by row.
+//! The fault matrix (docs/semantics.md, Fault matrix) and real captures, row by row.
 
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
 
-use super::wording::LONGEST;
+use super::wording::MAX_MESSAGE;
 use super::*;
 use crate::event::{Hint, HintSource};
 use FailureClass as C;
@@ -76,7 +76,7 @@ fn event(delivered: bool, json: &str) -> Failure {
     broken(delivered, BodyProblem::ErrorEvent { error: &error })
 }
 
-/// What the rest of the house decides by.
+/// The parts of a failure on which other modules decide.
 fn facts(failure: &Failure) -> (C, P, S) {
     (failure.class, failure.phase, sample(failure))
 }
@@ -248,7 +248,7 @@ fn fault_matrix_of_statuses() {
             final_neutral(C::Redirect),
         ),
         (0, &[501], final_neutral(C::Unsupported)),
-        // a success that is given by mistake
+        // a success status in the wrong place
         (31, &[0, 100, 200, 204], (C::Malformed, P::Begun, S::Failed)),
     ] {
         for status in statuses {
@@ -260,7 +260,7 @@ fn fault_matrix_of_statuses() {
 }
 
 #[test]
-fn the_code_comes_first_then_the_type_then_the_status() {
+fn code_decides_before_type_before_status() {
     let quota = (C::Quota, P::Final, S::Neutral);
     for code in [
         "insufficient_quota",
@@ -298,7 +298,7 @@ fn the_code_comes_first_then_the_type_then_the_status() {
             typed(413, "request_too_large"),
             (C::TooLarge, P::Final, S::Neutral),
         ),
-        // a type that OpenAI gives to everything must not outweigh the status
+        // a type that OpenAI uses for everything must not outweigh the status
         (
             typed(500, "invalid_request_error"),
             (C::Invalid, P::Final, S::Neutral),
@@ -329,7 +329,7 @@ fn the_code_comes_first_then_the_type_then_the_status() {
 }
 
 #[test]
-fn where_code_and_type_say_nothing_the_words_do() {
+fn the_message_decides_if_code_and_type_do_not() {
     let refused = |class| (class, P::Refused, S::Neutral);
     let final_neutral = |class| (class, P::Final, S::Neutral);
     for (status, body, wanted) in [
@@ -344,7 +344,7 @@ fn where_code_and_type_say_nothing_the_words_do() {
             r#"{"detail":"prompt is too long: 9 > 8"}"#,
             final_neutral(C::ContextLength),
         ),
-        // Anthropic's empty purse, Gemini's wrong key
+        // Anthropic's exhausted credit, Gemini's wrong key
         (
             400,
             r#"{"error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#,
@@ -356,19 +356,19 @@ fn where_code_and_type_say_nothing_the_words_do() {
             final_neutral(C::Auth),
         ),
         (400, "model 'x' not found", final_neutral(C::NotFound)),
-        // half of a phrase is none
+        // half of a phrase does not match
         (400, "model 'x' has no tools", final_neutral(C::Invalid)),
         (400, "tool 'x' not found", final_neutral(C::Invalid)),
-        // only where the phrase was seen
+        // a phrase counts only with its statuses
         (502, "Loading model", (C::BadGateway, P::Ambiguous, S::Failed)),
     ] {
         assert_eq!(facts(&respond(status, &[], body)), wanted, "{body}");
     }
 }
 
-/// As a code or as a type, and whatever the status says.
+/// As code or type, with any status.
 #[test]
-fn a_name_means_one_thing_wherever_it_stands() {
+fn a_name_has_one_meaning_as_code_or_type() {
     for (class, phase, names) in [
         (
             C::Quota,
@@ -546,7 +546,7 @@ fn captured(name: &str) -> Failure {
 }
 
 #[test]
-fn real_servers_are_understood() {
+fn classifies_captures_of_real_servers() {
     for (names, class, phase) in [
         (
             [
@@ -623,7 +623,7 @@ fn real_servers_are_understood() {
 }
 
 #[test]
-fn a_real_error_event_is_understood() {
+fn classifies_a_captured_error_event() {
     let (_, _, body) = capture("kvu_3");
     let body = String::from_utf8(body).unwrap();
     let json = body.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
@@ -715,7 +715,7 @@ fn messages_name_the_value_and_the_remedy() {
 }
 
 #[test]
-fn a_key_that_may_not_do_this_is_not_a_wrong_key() {
+fn a_key_without_permission_is_not_a_wrong_key() {
     assert_eq!(
         respond(403, &[], "").to_string(),
         "the key in OPENAI_API_KEY is not allowed to do this at 127.0.0.1:8033 (403); check its permissions"
@@ -723,7 +723,7 @@ fn a_key_that_may_not_do_this_is_not_a_wrong_key() {
 }
 
 #[test]
-fn messages_of_what_is_no_refusal() {
+fn messages_of_other_failures() {
     let seen = |observed| classify(&UPSTREAM, &observed);
     let reset = |unsent| seen(Observed::ResetBeforeHeaders { unsent });
     let after = Duration::from_mins(1);
@@ -787,18 +787,18 @@ fn messages_of_what_is_no_refusal() {
 }
 
 #[test]
-fn a_long_story_of_the_server_does_not_cut_off_the_remedy() {
+fn a_long_server_message_does_not_truncate_the_remedy() {
     let message = respond(429, &[], &"and so on ".repeat(100)).to_string();
     assert!(message.ends_with("; send fewer requests at once"), "{message}");
-    // and it gets all the room there is
+    // and the message uses the available space
     assert!(
-        (LONGEST - 2..=LONGEST).contains(&message.chars().count()),
+        (MAX_MESSAGE - 2..=MAX_MESSAGE).contains(&message.chars().count()),
         "{message}"
     );
 }
 
 #[test]
-fn a_refusal_without_a_key_says_that_none_was_sent() {
+fn an_auth_error_without_a_key_says_that_none_was_sent() {
     let upstream = Upstream {
         key_name: None,
         ..UPSTREAM
@@ -816,7 +816,7 @@ fn a_refusal_without_a_key_says_that_none_was_sent() {
 }
 
 #[test]
-fn an_echoed_key_and_escapes_do_not_get_through() {
+fn echoed_keys_and_escapes_are_removed() {
     let echo =
         r#"{"error":{"message":"Incorrect API key provided: sk-abcdefgh12345678.\n\u001b]0;x\u0007"}}"#;
     let message = respond(401, &[], echo).to_string();
@@ -825,13 +825,13 @@ fn an_echoed_key_and_escapes_do_not_get_through() {
         "{message}"
     );
     assert!(!message.contains(char::is_control), "{message}");
-    // cut off where the room ends, a key must not become unrecognisable before it is hidden
+    // a key must be redacted before truncation makes it unrecognisable
     let long = format!("{} Bearer abcdefghijkl", "x ".repeat(60));
     assert!(!respond(500, &[], &long).message.contains("abcdefgh"));
 }
 
 #[test]
-fn what_the_server_asks_to_wait_is_handed_on() {
+fn passes_on_the_hint_of_the_server() {
     let limited = respond(429, &[("retry-after", "2")], "");
     let hint = Hint {
         wait: Duration::from_secs(2),
@@ -842,7 +842,7 @@ fn what_the_server_asks_to_wait_is_handed_on() {
 }
 
 #[test]
-fn the_server_may_overrule_its_status() {
+fn x_should_retry_overrides_the_status() {
     let yes = respond(400, &[("x-should-retry", "true")], "");
     assert_eq!(
         (yes.class, yes.phase, yes.should_retry),
@@ -880,7 +880,7 @@ proptest! {
         let failure = classify(&UPSTREAM, &Observed::Response { status, headers: &headers, body: &body, wall_seconds: wall });
         prop_assert_eq!(failure.status, Some(status));
         prop_assert!(failure.phase != Phase::Delivered && failure.phase != Phase::NotSent);
-        prop_assert!(failure.message.chars().count() <= LONGEST && !failure.message.contains('\n'));
+        prop_assert!(failure.message.chars().count() <= MAX_MESSAGE && !failure.message.contains('\n'));
         prop_assert!(failure.message.contains("127.0.0.1:8033"), "{}", failure);
     }
 
@@ -903,6 +903,6 @@ proptest! {
         let upstream = Upstream { host: &host, ..UPSTREAM };
         let failure = classify(&upstream, &Observed::Body { status: 200, delivered, problem });
         prop_assert_eq!(failure.phase == Phase::Delivered, delivered);
-        prop_assert!(failure.message.chars().count() <= LONGEST && !failure.message.contains('\n'));
+        prop_assert!(failure.message.chars().count() <= MAX_MESSAGE && !failure.message.contains('\n'));
     }
 }

@@ -7,7 +7,7 @@ use crate::event::{FailureClass, Phase};
 use crate::openai::ApiError;
 
 /// Most bytes of an error body that are read; an error message is never longer.
-pub(super) const LOOK: usize = 4096;
+pub(super) const INSPECTED_BYTES: usize = 4096;
 
 type Verdict = (FailureClass, Phase);
 
@@ -26,7 +26,7 @@ const SERVER: Verdict = (FailureClass::ServerError, Phase::Ambiguous);
 const GATEWAY: Verdict = (FailureClass::BadGateway, Phase::Ambiguous);
 
 /// The verdict on an error response.
-pub(super) fn of_response(
+pub(super) fn for_response(
     status: u16,
     error: Option<&ApiError>,
     headers: &HeaderMap,
@@ -34,19 +34,19 @@ pub(super) fn of_response(
 ) -> Verdict {
     match (status, error) {
         // a success status in the wrong place: read as a body that is no answer
-        (0..=299, Some(error)) => of_event(error),
-        (0..=299, None) if is_page(headers, body) => (FailureClass::NotAnApi, Phase::Final),
+        (0..=299, Some(error)) => for_event(error),
+        (0..=299, None) if is_html(headers, body) => (FailureClass::NotAnApi, Phase::Final),
         (0..=299, None) => (FailureClass::Malformed, Phase::Begun),
         (_, Some(error)) => by_error(status, error).unwrap_or_else(|| by_status(status)),
         (_, None) => {
-            let text = String::from_utf8_lossy(body.get(..LOOK).unwrap_or(body)).to_lowercase();
+            let text = String::from_utf8_lossy(body.get(..INSPECTED_BYTES).unwrap_or(body)).to_lowercase();
             by_message(status, &text).unwrap_or_else(|| by_status(status))
         }
     }
 }
 
 /// The verdict on an error inside a 200, before any content. An ambiguous one counts as an answer that had begun.
-pub(super) fn of_event(error: &ApiError) -> Verdict {
+pub(super) fn for_event(error: &ApiError) -> Verdict {
     let status = match error.code.parse::<u16>() {
         Ok(status @ 300..=599) => status,
         _ => match error.kind.as_str() {
@@ -64,7 +64,7 @@ pub(super) fn of_event(error: &ApiError) -> Verdict {
 
 /// The verdict by code, then type, then message. A type that servers use for everything decides last.
 fn by_error(status: u16, error: &ApiError) -> Option<Verdict> {
-    let message: String = error.message.chars().take(LOOK).collect();
+    let message: String = error.message.chars().take(INSPECTED_BYTES).collect();
     by_name(&error.code)
         .or_else(|| by_name(&error.kind))
         .or_else(|| by_message(status, &message.to_lowercase()))
@@ -166,7 +166,7 @@ fn by_status(status: u16) -> Verdict {
 }
 
 /// Returns true if a body is an HTML page.
-pub(super) fn is_page(headers: &HeaderMap, body: &[u8]) -> bool {
+pub(super) fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
     let html = headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"text/html"));

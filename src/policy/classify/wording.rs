@@ -10,7 +10,7 @@ use http::header::LOCATION;
 use serde_json::Value;
 
 use super::redact::redact;
-use super::verdict::{LOOK, is_page};
+use super::verdict::{INSPECTED_BYTES, is_html};
 use super::{BodyProblem, ConnectKind, Progress, Upstream};
 use crate::event::{FailureClass, Phase};
 use crate::openai::ApiError;
@@ -18,13 +18,13 @@ use crate::policy::hint::HintReading;
 use crate::text::SafeText;
 
 /// Most characters of a message.
-pub(super) const LONGEST: usize = 240;
+pub(super) const MAX_MESSAGE: usize = 240;
 /// Most characters of a host name.
-const HOST: usize = 60;
+const MAX_HOST: usize = 60;
 /// Most characters of the name of a model, a variable or a code.
-const NAME: usize = 40;
+const MAX_NAME: usize = 40;
 /// Most characters of an excerpt of a body.
-const EXCERPT: usize = 80;
+const MAX_EXCERPT: usize = 80;
 
 /// The parts of an error response that its message uses.
 pub(super) struct ErrorResponse<'a> {
@@ -111,13 +111,13 @@ pub(super) fn internal(detail: &str) -> SafeText {
 /// The message of an error response.
 pub(super) fn response(upstream: &Upstream<'_>, class: FailureClass, answer: &ErrorResponse<'_>) -> SafeText {
     let (lead, remedy) = refusal(upstream, class, answer);
-    let mut lead = format!("{lead} ({})", tag(answer));
+    let mut lead = format!("{lead} ({})", status_and_code(answer));
     if let Some(hint) = answer.reading.hint {
         lead = format!("{lead}, asks to wait {:?}", hint.wait);
     } else if answer.reading.rejected {
         lead = format!("{lead}, sends an invalid Retry-After");
     }
-    sentence(&lead, &said(class, answer), &remedy)
+    sentence(&lead, &server_text(class, answer), &remedy)
 }
 
 /// The beginning of the message, and the remedy.
@@ -177,7 +177,7 @@ fn refusal(upstream: &Upstream<'_>, class: FailureClass, answer: &ErrorResponse<
 fn invalid(answer: &ErrorResponse<'_>) -> String {
     let param = answer
         .error
-        .map(|error| clean(&error.param, NAME))
+        .map(|error| clean(&error.param, MAX_NAME))
         .unwrap_or_default();
     if param.is_empty() {
         "fix the request: a retry cannot help".to_owned()
@@ -209,7 +209,7 @@ fn context_remedy(status: u16) -> &'static str {
 
 fn auth(upstream: &Upstream<'_>, status: u16) -> (String, String) {
     let host = host(upstream);
-    match upstream.key_name.map(|name| clean(name, NAME)) {
+    match upstream.key_name.map(|name| clean(name, MAX_NAME)) {
         Some(name) if status == 403 => (
             format!("the key in {name} is not allowed to do this at {host}"),
             "check its permissions".to_owned(),
@@ -228,7 +228,7 @@ fn auth(upstream: &Upstream<'_>, status: u16) -> (String, String) {
 fn not_found(upstream: &Upstream<'_>) -> (String, String) {
     let host = host(upstream);
     let base = "check the base URL (one /v1, no trailing slash)";
-    match upstream.model.map(|model| clean(model, NAME)) {
+    match upstream.model.map(|model| clean(model, MAX_NAME)) {
         Some(model) => (
             format!("path or model {model} not found at {host}"),
             format!("{base} and the model list"),
@@ -244,14 +244,14 @@ fn target(headers: &HeaderMap) -> String {
     };
     let location = String::from_utf8_lossy(location.as_bytes());
     let bare = location.split(['?', '#']).next().unwrap_or_default();
-    clean(bare, HOST)
+    clean(bare, MAX_HOST)
 }
 
 /// The status, and the code if it says more than the status: `429 insufficient_quota`.
-fn tag(answer: &ErrorResponse<'_>) -> String {
+fn status_and_code(answer: &ErrorResponse<'_>) -> String {
     let code = answer
         .error
-        .map(|error| clean(&error.code, NAME))
+        .map(|error| clean(&error.code, MAX_NAME))
         .unwrap_or_default();
     if code.is_empty() || code.parse::<f64>().is_ok() {
         answer.status.to_string()
@@ -261,7 +261,7 @@ fn tag(answer: &ErrorResponse<'_>) -> String {
 }
 
 /// The server's own message, if it says more than ours.
-fn said(class: FailureClass, answer: &ErrorResponse<'_>) -> String {
+fn server_text(class: FailureClass, answer: &ErrorResponse<'_>) -> String {
     match answer.error {
         // already said
         _ if class == FailureClass::Loading => String::new(),
@@ -269,8 +269,10 @@ fn said(class: FailureClass, answer: &ErrorResponse<'_>) -> String {
             String::new()
         }
         Some(error) => error.message.clone(),
-        None if is_page(answer.headers, answer.body) => "an HTML page".to_owned(),
-        None => String::from_utf8_lossy(answer.body.get(..LOOK).unwrap_or(answer.body)).into_owned(),
+        None if is_html(answer.headers, answer.body) => "an HTML page".to_owned(),
+        None => {
+            String::from_utf8_lossy(answer.body.get(..INSPECTED_BYTES).unwrap_or(answer.body)).into_owned()
+        }
     }
 }
 
@@ -301,7 +303,7 @@ pub(super) fn body(
             content_type,
             excerpt,
         } => {
-            let kind = clean(content_type, NAME);
+            let kind = clean(content_type, MAX_NAME);
             let lead = format!("{host} did not send an API response ({kind})");
             sentence(
                 &lead,
@@ -337,7 +339,7 @@ pub(super) fn body(
         BodyProblem::Compressed { encoding } => sentence(
             &format!(
                 "{host} sent a {}-compressed response that was not requested",
-                clean(encoding, NAME)
+                clean(encoding, MAX_NAME)
             ),
             "",
             "check the proxy in front of it",
@@ -351,17 +353,17 @@ pub(super) fn body(
 }
 
 fn bytes(excerpt: &[u8]) -> String {
-    let text = String::from_utf8_lossy(excerpt.get(..LOOK).unwrap_or(excerpt));
-    clean(&text, EXCERPT)
+    let text = String::from_utf8_lossy(excerpt.get(..INSPECTED_BYTES).unwrap_or(excerpt));
+    clean(&text, MAX_EXCERPT)
 }
 
 fn host(upstream: &Upstream<'_>) -> String {
-    clean(upstream.host, HOST)
+    clean(upstream.host, MAX_HOST)
 }
 
 /// `lead: said; remedy` in one line. `lead` and `remedy` are clean; `said` gets the space that is left.
 fn sentence(lead: &str, said: &str, remedy: &str) -> SafeText {
-    let room = LONGEST.saturating_sub(lead.chars().count() + remedy.chars().count() + 4);
+    let room = MAX_MESSAGE.saturating_sub(lead.chars().count() + remedy.chars().count() + 4);
     let said = clean(said, room);
     let said = said.trim_end_matches(['.', ' ']);
     let mut text = lead.to_owned();
@@ -371,12 +373,12 @@ fn sentence(lead: &str, said: &str, remedy: &str) -> SafeText {
             text.push_str(part);
         }
     }
-    SafeText::excerpt(&text, LONGEST)
+    SafeText::excerpt(&text, MAX_MESSAGE)
 }
 
 /// Text that others wrote, redacted, on one line, printable, with at most `max` characters.
 fn clean(raw: &str, max: usize) -> String {
-    let start: String = raw.chars().take(LOOK).collect();
+    let start: String = raw.chars().take(INSPECTED_BYTES).collect();
     let words: Vec<&str> = start.split_whitespace().collect();
     SafeText::excerpt(&redact(&words.join(" ")), max).to_string()
 }
