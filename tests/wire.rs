@@ -600,7 +600,7 @@ fn https_to_a_server_without_tls_names_the_remedy() {
             panic!("no trouble");
         };
         assert!(
-            message.as_str().ends_with("write http:// instead of https://"),
+            message.as_str().ends_with("for a server without TLS use http://"),
             "{message}"
         );
         thread.join().unwrap();

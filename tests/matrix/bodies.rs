@@ -193,7 +193,7 @@ fn silent_streams() -> Vec<Row> {
             .tune(event_idle)
             .counts("F")
             .text("hel")
-            .says(&["no progress at HOST for 300ms"])
+            .says(&["no text from HOST for 300ms"])
             .leaves(1)
             .also(assert_never_again)
             .note("reported when it ends; until then the screen shows the time since the last token"),

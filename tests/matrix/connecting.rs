@@ -154,7 +154,7 @@ async fn name_not_found() {
     let rig = Rig::new("http://seawall-matrix.invalid:1", quick());
     let error = patiently("the resolver", rig.call().finish()).await.unwrap_err();
     let attempts = rig.count(|kind| matches!(kind, EventKind::AttemptStarted { .. }));
-    let unknown = error.failure.message.contains("is not known");
+    let unknown = error.failure.message.contains("does not exist");
     let expected = if unknown {
         (C::Dns, Phase::Final, 1)
     } else {
@@ -174,12 +174,12 @@ async fn name_not_found() {
 
 async fn dns_faults() {
     for (kind, phase, attempts, says) in [
-        (SendErrorKind::DnsUnknown, Phase::Final, 1, "is not known"),
+        (SendErrorKind::DnsUnknown, Phase::Final, 1, "does not exist"),
         (
             SendErrorKind::DnsTemporary,
             Phase::NotSent,
             3,
-            "could not be looked up now",
+            "DNS lookup of fake failed",
         ),
     ] {
         let rig = Rig::over(Fake::new([Act::Fail(kind)]), quick());
