@@ -48,16 +48,6 @@ impl Backoff {
         Self::new(settings.base, settings.cap, settings.jitter, seed)
     }
 
-    /// Upper bound of the next wait: `min(cap, base * 2^n)`; for proportional `min(cap, 1.3 * v)`.
-    pub fn ceiling(&self) -> Duration {
-        let raw = self.raw();
-        let top = match self.jitter {
-            Jitter::Full | Jitter::Equal | Jitter::None => raw,
-            Jitter::Proportional => raw.saturating_add(three_tenths(raw)),
-        };
-        Duration::from_nanos(top.min(self.cap))
-    }
-
     /// `base * 2^n`, before the clamp.
     fn raw(&self) -> u64 {
         let factor = 1_u64.checked_shl(self.drawn).unwrap_or(u64::MAX);
@@ -102,6 +92,18 @@ mod tests {
 
     const BASE: Duration = Duration::from_millis(500);
     const CAP: Duration = Duration::from_secs(8);
+
+    impl Backoff {
+        /// Upper bound of the next wait: `min(cap, v)`; for proportional `min(cap, 1.3 * v)`.
+        fn ceiling(&self) -> Duration {
+            let raw = self.raw();
+            let top = match self.jitter {
+                Jitter::Full | Jitter::Equal | Jitter::None => raw,
+                Jitter::Proportional => raw.saturating_add(three_tenths(raw)),
+            };
+            Duration::from_nanos(top.min(self.cap))
+        }
+    }
 
     fn delays(jitter: Jitter, seed: u64, count: usize) -> Vec<Duration> {
         Backoff::new(BASE, CAP, jitter, seed).take(count).collect()

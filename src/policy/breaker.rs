@@ -33,11 +33,11 @@
 //! - Open lasts `v - U(0, open_jitter * v)`, `v = min(open_max, open * 2^failed probes in a row)`: the jitter is
 //!   below the cap, not clamped by it. A server hint with the outcome that opened prolongs it, by at most an hour.
 //! - Forced open rejects all. Forced closed admits all and counts, but never moves. Released from forced open,
-//!   it is closed with an empty window; from forced closed, it keeps its window, so the next failure may open
-//!   it.
+//!   it is closed with an empty window; from forced closed, it keeps its window: the next failure may open it.
 //! - Disabled, it is closed and counts nothing. The mode is kept and applies again once it is enabled.
 //!
-//! Sources: docs/semantics.md, Circuit breaker.
+//! Sources: Nygard, "Release It!"; the rates of resilience4j, the backoff of linkerd; docs/semantics.md, Circuit
+//! breaker.
 
 mod decision;
 #[cfg(test)]
@@ -110,6 +110,7 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     number: u64,
+    /// End of the lease.
     lease: Timestamp,
 }
 
@@ -145,14 +146,22 @@ impl Breaker {
     /// no call waits for a dead upstream. Changes nothing: the probe is taken by the call that is about to be
     /// sent.
     pub fn check(&self, now: Timestamp) -> Result<(), CircuitOpen> {
-        self.rejection(now.max(self.latest)).map_or(Ok(()), Err)
+        let now = now.max(self.latest);
+        match self.state {
+            State::Open { until } if until.is_none_or(|until| until > now) => Err(CircuitOpen { until }),
+            State::HalfOpen {
+                probe: Some(Probe { lease, .. }),
+                ..
+            } if lease > now => Err(CircuitOpen { until: None }),
+            State::Closed | State::Open { .. } | State::HalfOpen { .. } => Ok(()),
+        }
     }
 
     /// Requests a permit, right before sending. The first request after the open time moves the breaker to
     /// half-open and gets the probe.
     pub fn acquire(&mut self, now: Timestamp) -> Acquired {
         let now = self.advance(now);
-        if let Some(rejection) = self.rejection(now) {
+        if let Err(rejection) = self.check(now) {
             return Acquired {
                 permit: Err(rejection),
                 transition: None,
@@ -305,19 +314,6 @@ impl Breaker {
         self.latest
     }
 
-    fn rejection(&self, now: Timestamp) -> Option<CircuitOpen> {
-        match self.state {
-            State::Closed => None,
-            State::Open { until } => until
-                .is_none_or(|until| until > now)
-                .then_some(CircuitOpen { until }),
-            State::HalfOpen { probe, .. } => {
-                let is_out = probe.is_some_and(|probe| probe.lease > now);
-                is_out.then_some(CircuitOpen { until: None })
-            }
-        }
-    }
-
     /// Assigns the place of the probe in half-open; returns its number.
     fn lease(&mut self, now: Timestamp) -> Option<u64> {
         let State::HalfOpen { probe, .. } = &mut self.state else {
@@ -375,13 +371,15 @@ impl Breaker {
             Sample::Neutral | Sample::Late => None,
         };
         let good = good.saturating_add(u32::from(is_good == Some(true)));
-        if is_good == Some(false) {
-            Some(self.fail_probe(now, hint))
-        } else if is_good == Some(true) && good >= self.settings.successes_to_close {
-            Some(self.move_to(now, State::Closed, MoveReason::ProbesSucceeded))
-        } else {
-            self.state = State::HalfOpen { good, probe: None };
-            None
+        match is_good {
+            Some(false) => Some(self.fail_probe(now, hint)),
+            Some(true) if good >= self.settings.successes_to_close => {
+                Some(self.move_to(now, State::Closed, MoveReason::ProbesSucceeded))
+            }
+            _ => {
+                self.state = State::HalfOpen { good, probe: None };
+                None
+            }
         }
     }
 

@@ -32,7 +32,7 @@ const ROUNDING: f64 = 1e-9;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    /// `now / width` of everything counted here.
+    /// `now / width` of all that is counted here.
     epoch: u64,
     deposits: u64,
     withdrawals: u64,
@@ -95,11 +95,7 @@ impl RetryBudget {
 
     /// Retries left at `now`, with fractions; 0 if the budget is disabled.
     pub fn balance(&self, now: Timestamp) -> f64 {
-        if self.is_enabled() {
-            self.signed_balance(now).max(0.0)
-        } else {
-            0.0
-        }
+        self.signed_balance(now).max(0.0)
     }
 
     /// Retries that would be left at `now` if none had been made; 0 if the budget is disabled.
@@ -110,7 +106,7 @@ impl RetryBudget {
         self.ratio * deposits as f64 + self.min_per_s * self.ttl.as_secs_f64()
     }
 
-    /// The balance; negative if deposits expired before the withdrawals they paid for.
+    /// The balance; negative if deposits expired before the withdrawals they paid for, or if the budget is disabled.
     fn signed_balance(&self, now: Timestamp) -> f64 {
         let oldest = self.epoch(now).saturating_sub(RING as u64 - 1);
         let withdrawals: u64 = self.since(oldest).map(|slot| slot.withdrawals).sum();

@@ -134,16 +134,6 @@ impl<V> IdempotencyLedger<V> {
         true
     }
 
-    /// Number of stored results.
-    pub fn len(&self) -> usize {
-        self.order.len()
-    }
-
-    /// Returns true if no result is stored.
-    pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-
     /// Removes expired results, and the oldest beyond `max_results`.
     fn trim(&mut self, now: Timestamp) {
         self.latest = self.latest.max(now);
@@ -216,14 +206,14 @@ mod tests {
         let mut ledger = ledger(10, 8);
         assert_eq!(ledger.claim(at(0), &ada, "k", f), Claim::New);
         assert!(ledger.complete(at(1), &ada, "k", f, 7));
-        assert!(!ledger.is_empty());
+        assert!(!ledger.order.is_empty());
         let replay = Claim::Replay {
             value: &7,
             stored_at: at(1),
         };
         assert_eq!(ledger.claim(at(10), &ada, "k", f), replay);
         assert_eq!(ledger.claim(at(11), &ada, "k", f), Claim::New);
-        assert!(ledger.is_empty() && ledger.users.is_empty());
+        assert!(ledger.order.is_empty() && ledger.users.is_empty());
     }
 
     #[test]
@@ -257,7 +247,7 @@ mod tests {
         for (n, key) in ["a", "b", "c"].into_iter().enumerate() {
             assert!(small.complete(at(n as u64), &ada, key, f, 0));
         }
-        assert_eq!(small.len(), 2);
+        assert_eq!(small.order.len(), 2);
         assert_eq!(small.claim(at(3), &ada, "a", f), Claim::New);
         assert!(matches!(small.claim(at(3), &ada, "b", f), Claim::Replay { .. }));
         assert!(!ledger(10, 0).complete(at(0), &ada, "k", f, 0));
@@ -355,8 +345,8 @@ mod tests {
                         prop_assert_eq!(stored, fresh);
                     }
                 }
-                prop_assert_eq!(ledger.len(), rows.len());
-                prop_assert!(ledger.len() <= max);
+                prop_assert_eq!(ledger.order.len(), rows.len());
+                prop_assert!(ledger.order.len() <= max);
                 let users: BTreeSet<u8> = rows.iter().map(|row| row.0).collect();
                 prop_assert_eq!(ledger.users.len(), users.len());
             }

@@ -160,7 +160,7 @@ impl Limiter {
             return reject(LimitReject::Deadline, Some(wait));
         }
         if let Some(ticket) = displaced {
-            self.queues.leave(now, ticket);
+            let _queued = self.queues.leave(now, ticket);
         }
         let waiter = Waiter {
             queue: id,
@@ -208,12 +208,10 @@ impl Limiter {
     }
 
     /// Removes a waiter from the queue; nothing was charged. Returns false, and changes nothing, if the ticket is
-    /// not queued (any more): the waiter was admitted or displaced.
+    /// not queued: the waiter was admitted or displaced.
     pub fn leave(&mut self, now: Timestamp, ticket: Ticket) -> bool {
         let now = self.advance(now);
-        let waits = self.queues.waiter(ticket).is_some();
-        self.queues.leave(now, ticket);
-        waits
+        self.queues.leave(now, ticket)
     }
 
     /// The waiter that is admitted first if nothing changes, and the instant, `None` while no slot is
@@ -282,7 +280,7 @@ impl Limiter {
     /// Multiplies both refill rates by `factor` until `until`, for a 429 that named no wait: at most one hour
     /// ahead. A `factor` of 1 or more, or NaN, changes nothing. If a throttle is in force, the smaller factor
     /// and the later end apply, so that several 429s of one burst count once. Returns the end of the throttle.
-    pub fn slow(&mut self, now: Timestamp, factor: f64, until: Timestamp) -> Timestamp {
+    pub fn throttle(&mut self, now: Timestamp, factor: f64, until: Timestamp) -> Timestamp {
         let now = self.advance(now);
         let before = self.tokens.throttle();
         let end = before.map_or(now, |throttle| throttle.until);

@@ -10,8 +10,8 @@
 //!
 //! Each field has a 64-bit hash, and a request is their sum. The sum without one field is stored as a
 //! *signature*; a request that differs only in that field has the same one. So one lookup per field finds every
-//! stored request that differs in exactly one field, and two more find those with a field added or removed. If
-//! there is none, three candidates are compared: the newest with the same prompt, the newest with the same
+//! stored request that differs in exactly one field, and two more find those with a field added or removed. Otherwise
+//! three candidates are compared: the newest with the same prompt, the newest with the same
 //! prompt of the same user, and the newest of the same user, model and system prompt. That is not always the
 //! nearest request, but an informative one.
 //!
@@ -28,6 +28,7 @@ mod diff;
 mod kind;
 mod parts;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -71,12 +72,9 @@ impl NearMissIndex {
         let Some(hashes) = FieldHashes::new(key) else {
             return;
         };
-        self.signatures.extend(
-            hashes
-                .signatures()
-                .into_iter()
-                .map(|signature| (signature, version)),
-        );
+        let signatures = hashes.signatures().into_iter();
+        self.signatures
+            .extend(signatures.map(|signature| (signature, version)));
         self.requests.insert(version, hashes);
     }
 
@@ -101,16 +99,12 @@ impl NearMissIndex {
             .filter_map(|signature| self.newest(signature));
         let ranked = candidates.filter_map(|version| {
             let other = self.requests.get(&version)?;
-            let fields = hashes.differing(other);
-            Some((
-                (fields, hashes.prompt() != other.prompt(), u64::MAX - version),
-                fields,
-            ))
+            let other_prompt = hashes.prompt() != other.prompt();
+            Some((hashes.differing(other), other_prompt, Reverse(version)))
         });
-        ranked.min().map(|((_, _, age), fields)| NearestRequest {
-            version: u64::MAX - age,
-            fields,
-        })
+        ranked
+            .min()
+            .map(|(fields, _, Reverse(version))| NearestRequest { version, fields })
     }
 
     fn newest(&self, signature: u64) -> Option<u64> {
@@ -190,16 +184,9 @@ impl FieldHashes {
 
     /// Number of fields in which two requests differ.
     fn differing(&self, other: &Self) -> usize {
-        let changed = |a: &Self, b: &Self| {
-            let differs = |(name, hash): &&(u64, u64)| b.hash_of(*name) != *hash;
-            a.fields.iter().filter(differs).count()
-        };
-        let only_there = other
-            .fields
-            .iter()
-            .filter(|(name, _)| self.hash_of(*name) == 0)
-            .count();
-        changed(self, other) + only_there
+        let changed = |(name, hash): &&(u64, u64)| other.hash_of(*name) != *hash;
+        let only_there = |(name, _): &&(u64, u64)| self.hash_of(*name) == 0;
+        self.fields.iter().filter(changed).count() + other.fields.iter().filter(only_there).count()
     }
 }
 

@@ -103,7 +103,7 @@ pub struct Retry {
     spread: StdRng,
     /// Attempts sent or about to be sent.
     attempts: u32,
-    /// Attempts that were polls of a loading model.
+    /// Attempts that met a loading model; they do not count against `retry.attempts`.
     polls: u32,
     /// Retries after an outcome that may have been billed.
     ambiguous: u32,
@@ -128,11 +128,6 @@ impl Retry {
     /// Attempts made for this call, polls of a loading model included: the number of the current or last attempt.
     pub fn attempts(&self) -> u32 {
         self.attempts
-    }
-
-    /// Attempts that met a loading model; they do not count against `retry.attempts`.
-    pub fn polls(&self) -> u32 {
-        self.polls
     }
 
     /// Decides what follows the failure of the current attempt.

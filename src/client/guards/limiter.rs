@@ -82,7 +82,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let mut guards = self.lock();
         if failure.hint.is_none() || !guards.policy.retry.obey_hints {
             let now = self.env.clock.now();
-            guards.limiter.slow(now, SLOW_TO, now + SLOW_FOR);
+            guards.limiter.throttle(now, SLOW_TO, now + SLOW_FOR);
         }
     }
 

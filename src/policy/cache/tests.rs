@@ -37,10 +37,6 @@ fn put(cache: &mut Cache<u32>, now: Timestamp, name: u8, value: u32) -> PutOutco
 
 type Answer = Result<(u32, Timestamp), MissReason>;
 
-fn hit(value: u32, stored_at: Timestamp) -> Answer {
-    Ok((value, stored_at))
-}
-
 /// The answer of a lookup, without its key.
 fn answer(lookup: Lookup<'_, u32>) -> Answer {
     lookup.answer.map(|answer| (*answer.value, answer.stored_at))
@@ -67,7 +63,7 @@ fn an_answer_is_served_until_its_ttl_and_then_a_miss_is_expired() {
     assert_eq!(stored, expected);
     assert_eq!(cache.next_expiry(), Some(at(61)));
     let last = Timestamp(at(61).0 - 1);
-    assert_eq!(answer(cache.get(last, &key(1))), hit(7, at(1)));
+    assert_eq!(answer(cache.get(last, &key(1))), Ok((7, at(1))));
     let late = Lookup {
         answer: Err(MissReason::Expired),
         expired: 1,
@@ -95,7 +91,7 @@ fn a_newer_answer_replaces_the_older_one_with_a_new_ttl() {
     assert_eq!(stored, expected);
     assert_eq!(cache.peek(at(70), 1), None);
     assert_eq!(cache.peek(at(70), 2).map(|stored| *stored.value), Some(8));
-    assert_eq!(answer(cache.get(at(70), &key(1))), hit(8, at(30)));
+    assert_eq!(answer(cache.get(at(70), &key(1))), Ok((8, at(30))));
     assert_eq!((cache.entries(), cache.bytes()), (1, 1000));
 }
 
@@ -108,7 +104,7 @@ fn a_collision_is_never_served() {
     let stored = cache.put(at(2), yours.clone(), 8, 10);
     assert_eq!((stored.replaced, stored.evicted_for_room), (None, 1));
     assert_eq!(cache.get(at(3), &mine), miss(MissReason::Collision));
-    assert_eq!(answer(cache.get(at(3), &yours)), hit(8, at(2)));
+    assert_eq!(answer(cache.get(at(3), &yours)), Ok((8, at(2))));
     assert_eq!(cache.entries(), 1);
 }
 
@@ -139,7 +135,7 @@ fn an_answer_larger_than_the_cache_is_not_kept_and_removes_nothing() {
     };
     assert_eq!(stored, expected);
     assert_eq!(cache.put(at(1), key(2), 8, u64::MAX).bytes, u64::MAX);
-    assert_eq!(answer(cache.get(at(1), &key(1))), hit(7, at(0)));
+    assert_eq!(answer(cache.get(at(1), &key(1))), Ok((7, at(0))));
     let stored = cache.put(at(1), key(3), 8, sized(2000));
     assert_eq!((stored.kept, stored.evicted_for_room), (true, 1));
     assert!(!Cache::new(&settings(0, 9000)).put(at(0), key(1), 1, 1).kept);
@@ -170,7 +166,7 @@ fn a_longer_ttl_restores_no_expired_entry() {
     let removed = cache.configure(at(4), &settings(60, 4000));
     assert_eq!((removed.expired, removed.evicted), (1, 0));
     assert_eq!(cache.get(at(4), &key(1)), miss(MissReason::Expired));
-    assert_eq!(answer(cache.get(at(4), &key(2))), hit(8, at(2)));
+    assert_eq!(answer(cache.get(at(4), &key(2))), Ok((8, at(2))));
 }
 
 #[test]
@@ -191,7 +187,7 @@ fn a_timestamp_older_than_the_latest_makes_no_entry_younger() {
     // this caller read the clock before the sweep did
     assert!(put(&mut cache, at(90), 1, 7).kept);
     assert_eq!(cache.next_expiry(), Some(at(160)));
-    assert_eq!(answer(cache.get(at(50), &key(1))), hit(7, at(100)));
+    assert_eq!(answer(cache.get(at(50), &key(1))), Ok((7, at(100))));
     assert_eq!(cache.sweep(at(160)), 1);
     assert_eq!(cache.get(at(50), &key(1)), miss(MissReason::Expired));
 }
@@ -204,7 +200,7 @@ fn the_longest_ttl_never_expires() {
     });
     assert!(cache.put(at(0), key(1), 7, 1).kept);
     assert_eq!(cache.next_expiry(), Some(Timestamp::MAX));
-    assert_eq!(answer(cache.get(Timestamp::MAX, &key(1))), hit(7, at(0)));
+    assert_eq!(answer(cache.get(Timestamp::MAX, &key(1))), Ok((7, at(0))));
 }
 
 #[test]
@@ -384,7 +380,7 @@ proptest! {
                     let collides = model.rows.iter().any(|row| row.name / 3 == name / 3);
                     let reason = if collides { MissReason::Collision } else { model.reason(name) };
                     let expected = model.get(name);
-                    let expected = expected.map_or(Err(reason), |(value, stored_at)| hit(value, at(stored_at)));
+                    let expected = expected.map_or(Err(reason), |(value, stored_at)| Ok((value, at(stored_at))));
                     let lookup = cache.get(now, &colliding(name));
                     prop_assert_eq!(lookup.expired, expired);
                     let found = answer(lookup);

@@ -350,13 +350,13 @@ fn a_throttle_slows_both_buckets_until_its_end() {
     let mut limiter = limiter();
     let first = limiter.must_admit(at(0), 100);
     let _settled = limiter.settle(at(0), first, Settlement::Unknown);
-    assert_eq!(limiter.slow(at(0), 0.7, at(10_000)), at(10_000));
+    assert_eq!(limiter.throttle(at(0), 0.7, at(10_000)), at(10_000));
     // sixteen 429s of one burst count once
     for _ in 0..16 {
-        assert_eq!(limiter.slow(at(0), 0.7, at(10_000)), at(10_000));
+        assert_eq!(limiter.throttle(at(0), 0.7, at(10_000)), at(10_000));
     }
     for harmless in [1.0, 7.0, f64::NAN] {
-        assert_eq!(limiter.slow(at(0), harmless, at(20_000)), at(10_000));
+        assert_eq!(limiter.throttle(at(0), harmless, at(20_000)), at(10_000));
     }
     // 70 tokens by the end of the throttle, 20 more in 2 seconds
     let ticket = limiter.must_queue(at(0), 90);
@@ -445,7 +445,7 @@ enum Op {
     Pause {
         millis: u64,
     },
-    Slow {
+    Throttle {
         percent: u64,
         millis: u64,
     },
@@ -466,7 +466,7 @@ fn traffic() -> impl Strategy<Value = Op> {
         4 => (0_usize..8, prop::option::of(0_u64..300), any::<bool>())
             .prop_map(|(nth, used, sent)| Op::Settle { nth, used, sent }),
         1 => (0_u64..5000).prop_map(|millis| Op::Pause { millis }),
-        1 => (1_u64..20, 0_u64..5000).prop_map(|(fifth, millis)| Op::Slow { percent: fifth * 5, millis }),
+        1 => (1_u64..20, 0_u64..5000).prop_map(|(fifth, millis)| Op::Throttle { percent: fifth * 5, millis }),
         5 => (0_u64..4_000_000_000).prop_map(|nanos| Op::Advance { nanos }),
     ]
 }
@@ -710,7 +710,7 @@ impl World {
                 self.model.paused = self.model.paused.max(until.0);
                 assert_eq!(self.limiter.pause(now, until).0, self.model.paused);
             }
-            Op::Slow { percent, millis } => {
+            Op::Throttle { percent, millis } => {
                 self.model.charge(self.now, 0, 0);
                 let until = self.now + at(millis).0;
                 let (before, end) = self.model.throttle;
@@ -720,7 +720,9 @@ impl World {
                     let least = if slowed { percent.min(before) } else { percent };
                     self.model.throttle = (least, until.max(end));
                 }
-                let _end = self.limiter.slow(now, percent as f64 / 100.0, Timestamp(until));
+                let _end = self
+                    .limiter
+                    .throttle(now, percent as f64 / 100.0, Timestamp(until));
             }
             Op::Configure {
                 capacity,
@@ -846,7 +848,7 @@ proptest! {
         let mut limiter = Limiter::new(&settings, at(0));
         let mut now = at(0);
         let _until = limiter.pause(now, at(pause));
-        let _until = limiter.slow(now, percent as f64 / 100.0, at(slow));
+        let _until = limiter.throttle(now, percent as f64 / 100.0, at(slow));
         let mut predicted = Vec::new();
         let wake = |limiter: &mut Limiter, now: Timestamp, predicted: &mut Vec<(Ticket, Option<Timestamp>)>| {
             while let Some((ticket, Some(until))) = limiter.head(now) && until <= now {

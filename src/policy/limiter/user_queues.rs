@@ -254,13 +254,15 @@ impl UserQueues {
         ticket
     }
 
-    /// Removes a waiter; nothing was charged. An unknown ticket changes nothing.
-    pub(super) fn leave(&mut self, now: Timestamp, ticket: Ticket) {
-        if let Some(waiter) = self.waiters.remove(&ticket) {
-            self.update(waiter.queue, now, |queue, _| {
-                queue.tickets.remove(&ticket);
-            });
-        }
+    /// Removes a waiter; nothing was charged. Returns false for an unknown ticket.
+    pub(super) fn leave(&mut self, now: Timestamp, ticket: Ticket) -> bool {
+        let Some(waiter) = self.waiters.remove(&ticket) else {
+            return false;
+        };
+        self.update(waiter.queue, now, |queue, _| {
+            queue.tickets.remove(&ticket);
+        });
+        true
     }
 
     /// Records a grant to a waiter or to an arriving call. Nothing is charged while the limiter is off. Returns
@@ -277,13 +279,12 @@ impl UserQueues {
         }
         let version = self.version;
         self.update(id, now, |queue, clock| {
-            let start = match ticket {
-                Some(_) => queue.start,
-                None => clock.start(queue.finish),
-            };
-            if let Some(ticket) = ticket {
+            let start = if let Some(ticket) = ticket {
                 queue.tickets.remove(&ticket);
-            }
+                queue.start
+            } else {
+                clock.start(queue.finish)
+            };
             queue.grants = queue.grants.saturating_add(1);
             if let Some(tokens) = charge {
                 queue.finish = clock.admit(start, tokens, queue.weight);
