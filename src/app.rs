@@ -153,11 +153,11 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
 
 /// Prints a policy as a file, or its settings as a list.
 fn policy(name: &str, as_list: bool) -> eyre::Result<u8> {
-    let policy = file::policy(name)?;
+    let policy = file::load_policy(name)?;
     let text = if as_list {
-        file::settings_text(&policy)
+        file::settings_list(&policy)
     } else {
-        file::policy_text(&policy)
+        file::policy_to_toml(&policy)
     };
     write!(std::io::stdout(), "{text}")?;
     Ok(0)
@@ -192,7 +192,7 @@ async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
     let users = if cli.users.is_empty() {
         recording.possible_users()
     } else {
-        let named = file::users(&cli.users, &recording.header.policy, &[])?;
+        let named = file::resolve_users(&cli.users, &recording.header.policy, &[])?;
         named.iter().map(|name| UserId::new(name)).collect()
     };
     let damage = recording.damage.clone();
@@ -222,14 +222,14 @@ fn picture(file: &Path, size: &str) -> eyre::Result<u8> {
         .enable_time()
         .start_paused(true)
         .build()?;
-    let svg = runtime.block_on(picture::draw(columns, rows, file::faults("outage")?))?;
+    let svg = runtime.block_on(picture::draw(columns, rows, file::load_faults("outage")?))?;
     std::fs::write(file, svg).map_err(|error| eyre::eyre!("cannot write {}: {error}", file.display()))?;
     Ok(0)
 }
 
 /// Runs the simulator until a signal.
 async fn simulate(cli: &Cli, port: u16) -> eyre::Result<u8> {
-    let faults = file::faults(&cli.faults)?;
+    let faults = file::load_faults(&cli.faults)?;
     let name = faults.name.clone();
     let config = SimulatorConfig {
         seed: cli.seed.unwrap_or(SessionConfig::default().seed),

@@ -1,29 +1,33 @@
-//! What a policy file and a fault file say: plain values with units, defaults and bounds.
+//! Policies and fault profiles as data: values with units, defaults and bounds.
 //!
-//! The words only; the machines that obey them are in [`crate::policy`] and [`crate::simulator`]. Reading
-//! files and naming the line of a mistake is the work of [`crate::settings::file`].
+//! [`crate::policy`] and [`crate::simulator`] act on them. [`file`] reads and writes them as TOML.
 
 mod bounds;
+mod bucket;
 mod catalog;
+mod duration;
 mod faults;
 pub mod file;
-mod literal;
-mod mistake;
 mod path;
 mod policy;
 mod semantic;
-mod span;
-mod users;
+mod toml_error;
+mod toml_text;
+mod user_limits;
+mod validate;
 
-pub use bounds::{Bounds, SettingsError};
-pub use catalog::{Kind, SETTINGS, Setting};
+pub use bounds::Bounds;
+pub use bucket::Bucket;
+pub use catalog::{SETTINGS, Setting, SettingKind};
 pub use faults::{Capacity, FaultKind, FaultProfile, LatencyProfile, Range};
-pub use literal::{bare, inline, quoted};
-pub use mistake::plain;
-pub use path::{NONE, PathError, nearest, split_setting};
+pub(crate) use path::closest_name;
+pub(crate) use path::split_setting;
+pub use path::{PathError, UNSET};
 pub use policy::{
-    BreakerSettings, Bucket, CacheSettings, Counts, FlightSettings, Jitter, LimitSettings, Policy,
-    RetrySettings, TimeoutSettings,
+    BreakerSettings, CacheSettings, Counts, FlightSettings, Jitter, LimitSettings, Policy, RetrySettings,
+    TimeoutSettings,
 };
 pub use semantic::{SemanticLabel, SemanticMode, SemanticSettings};
-pub use users::{QueueOrder, UserLimits};
+pub(crate) use toml_text::{toml_key, toml_string, toml_value};
+pub use user_limits::{QueueOrder, UserLimits};
+pub use validate::SettingsError;

@@ -1,9 +1,9 @@
-//! Text from a model, a server or a file, made printable once, at the boundary.
+//! Untrusted text from a model, a server or a file, made safe to print at the boundary.
 //!
-//! A terminal obeys what it prints: an escape sequence inside an answer can retitle the window, write the
-//! clipboard or fake a screen. [`SafeText`] can only be built by the sanitiser here, and panes accept no
-//! other untrusted text. The mapping is **character by character, not sequence stripping**, so a sequence
-//! that is split over two chunks cannot slip through.
+//! A terminal executes escape sequences: one inside an answer can retitle the window, write the clipboard or fake a
+//! screen. Only the sanitiser here builds a [`SafeText`], and panes accept no other untrusted text. It maps
+//! **character by character instead of stripping sequences**, so a sequence that is split over two chunks cannot
+//! pass.
 
 pub(crate) mod units;
 
@@ -13,11 +13,11 @@ use std::ops::Deref;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Combining marks kept on one base character; more would draw over neighbouring rows.
+/// Combining marks kept per base character; more would draw over neighbouring rows.
 const MAX_COMBINING: u8 = 8;
 
-/// Text that is safe to print: no control character except line feed, no bidirectional override, no
-/// invisible tag, no more than eight combining marks in a row.
+/// Text that is safe to print: without control characters other than line feed, bidirectional overrides and invisible
+/// tags, and with at most eight combining marks in a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct SafeText {
@@ -34,7 +34,7 @@ impl SafeText {
         safe
     }
 
-    /// Sanitises `raw` and keeps at most `max` characters of what comes of it, with `…` where something was cut.
+    /// Sanitises `raw` and truncates the result to `max` characters, ending in `…`.
     pub fn excerpt(raw: &str, max: usize) -> Self {
         let mut safe = Self::default();
         let (mut kept, mut count) = (0, 0);
@@ -57,7 +57,7 @@ impl SafeText {
         safe
     }
 
-    /// Sanitises bytes that should be UTF-8; invalid ones become U+FFFD.
+    /// Sanitises UTF-8, truncated to `max` characters; invalid bytes become U+FFFD.
     pub fn from_bytes(raw: &[u8], max: usize) -> Self {
         Self::excerpt(&String::from_utf8_lossy(raw), max)
     }
@@ -65,7 +65,7 @@ impl SafeText {
     /// Appends `raw`, sanitised. State carries over, so split input gives the same text as whole input.
     pub fn push(&mut self, raw: &str) {
         if raw.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
-            // nearly all text, and nothing to do about it
+            // the common case: nothing to replace
             if !raw.is_empty() {
                 self.text.push_str(raw);
                 self.combining = 0;
@@ -83,8 +83,8 @@ impl SafeText {
         self.push(&other.text);
     }
 
-    /// Appends text that is already safe until the whole has about `max` bytes, never more; the rest is
-    /// dropped. Once full it stays as it is: a shorter character does not slip in behind a longer one.
+    /// Appends safe text up to about `max` bytes in total, never more, and drops the rest. A full text stays as it is,
+    /// even if a shorter character would still fit.
     pub fn push_within(&mut self, other: &Self, max: usize) {
         let fits = self.text.len() + other.text.len() + 3 <= max;
         if fits && !other.text.starts_with(is_combining) {
@@ -122,37 +122,38 @@ impl SafeText {
             return;
         }
         if c == '\r' {
-            // leaves no trace, so it must not start a new count either
+            // dropped, so it must not reset the count of combining marks
             return;
         }
         self.combining = 0;
         match c {
             '\n' => self.text.push('\n'),
             '\t' => self.text.push_str("    "),
-            // C0 and DEL have pictures of their own in Unicode, which show what was there
+            // Unicode has a visible picture of each C0 control and of DEL
             '\0'..='\u{1f}' => self
                 .text
                 .push(char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}')),
             '\u{7f}' => self.text.push('\u{2421}'),
             '\u{80}'..='\u{9f}' => self.text.push('\u{fffd}'),
-            _ if is_invisible_format(c) => self.text.push('\u{fffd}'),
+            _ if is_invisible(c) => self.text.push('\u{fffd}'),
             _ => self.text.push(c),
         }
     }
 }
 
-/// Characters that reorder, hide or tag text: bidirectional controls, separators, zero-width, tags.
-fn is_invisible_format(c: char) -> bool {
+/// Returns true for characters that reorder, hide or tag text: bidirectional controls, separators, zero-width spaces,
+/// tags.
+pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{061c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Zero-width characters that stack on the one before, joiners and variation selectors among them.
+/// Returns true for zero-width characters that attach to the one before, including joiners and variation selectors.
 fn is_combining(c: char) -> bool {
-    // below U+0300 the soft hyphen alone has no width
+    // below U+0300 only the soft hyphen has no width
     (c > '\u{2ff}' || c == '\u{ad}')
-        && !is_invisible_format(c)
+        && !is_invisible(c)
         && unicode_width::UnicodeWidthChar::width(c) == Some(0)
 }
 
@@ -183,16 +184,16 @@ impl From<String> for SafeText {
 }
 
 impl<'de> Deserialize<'de> for SafeText {
-    /// A journal is a file, and a file is hostile: what is read is sanitised again.
+    /// Sanitises again: a journal is an untrusted file.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Sanitised)
+        deserializer.deserialize_str(SafeTextVisitor)
     }
 }
 
-/// Sanitises what is read where it stands.
-struct Sanitised;
+/// Sanitises without copying the string first.
+struct SafeTextVisitor;
 
-impl Visitor<'_> for Sanitised {
+impl Visitor<'_> for SafeTextVisitor {
     type Value = SafeText;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -211,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escape_sequences_become_pictures() {
+    fn escape_sequences_become_visible() {
         assert_eq!(SafeText::new("\x1b]52;c;aGk=\x07").as_str(), "␛]52;c;aGk=␇");
         assert_eq!(
             SafeText::new("a\tb\r\nc\u{9b}31m").as_str(),
@@ -234,7 +235,7 @@ mod tests {
             SafeText::new(&flood).chars().count(),
             1 + usize::from(MAX_COMBINING)
         );
-        // found by the fuzzer: a soft hyphen has no width either, so it must not begin a new count
+        // found by the fuzzer: a soft hyphen has no width either, so it must not reset the count
         let hyphens = format!("a{}", "\u{301}\u{ad}".repeat(500));
         assert_eq!(
             SafeText::new(&hyphens).chars().count(),
@@ -243,15 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_says_that_it_is_one() {
+    fn an_excerpt_ends_in_an_ellipsis() {
         assert_eq!(SafeText::excerpt("abcdef", 4).as_str(), "abc…");
         assert_eq!(SafeText::excerpt("abcd", 4).as_str(), "abcd");
-        // a tab is four characters
+        // a tab counts as four characters
         assert_eq!(SafeText::excerpt("a\tbc", 4).as_str(), "a  …");
     }
 
     #[test]
-    fn text_within_a_bound_stays_within_it() {
+    fn push_within_never_exceeds_its_limit() {
         let mut text = SafeText::new("abc");
         text.push_within(&SafeText::new("de"), 16);
         assert_eq!(text.as_str(), "abcde");
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_back_what_was_written_changes_nothing() {
+    fn sanitising_twice_changes_nothing() {
         for raw in ["e\u{301}\r", "abe\u{301}\u{302}cd"] {
             for text in [SafeText::new(raw), SafeText::excerpt(raw, 4)] {
                 assert_eq!(SafeText::new(&text), text);

@@ -1,8 +1,7 @@
-//! Time as a value, and the only file that reads a clock; a moment as a date is in `date`.
+//! Time as a value. Only this file reads a clock.
 //!
-//! A [`Timestamp`] counts nanoseconds since the session started: it can be serialised, replayed and
-//! compared, which `Instant` cannot. The [`Clock`] stands on tokio's clock, so a current-thread runtime
-//! with that clock paused *is* virtual time.
+//! A [`Timestamp`] counts nanoseconds since the session started: unlike `Instant` it can be serialised, replayed and
+//! compared. The [`Clock`] reads tokio's clock, so a current-thread runtime with a paused clock runs in virtual time.
 
 mod date;
 
@@ -21,7 +20,7 @@ pub struct Timestamp(pub u64);
 impl Timestamp {
     /// The start of the session.
     pub const ZERO: Self = Self(0);
-    /// Later than anything that happens.
+    /// The latest timestamp.
     pub const MAX: Self = Self(u64::MAX);
 
     /// The instant `seconds` after the start; negative and NaN count as zero.
@@ -34,12 +33,12 @@ impl Timestamp {
         self.0 as f64 / 1e9
     }
 
-    /// The time from `earlier` to `self`; zero if `earlier` is later.
+    /// Returns the time from `earlier` to `self`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The time from `self` to `later`; zero if `later` has passed.
+    /// Returns the time from `self` to `later`; zero if `later` is earlier.
     pub fn until(self, later: Self) -> Duration {
         later.since(self)
     }
@@ -68,17 +67,17 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A duration in whole nanoseconds; `u64::MAX` (584 years) where it would not fit.
+/// Returns a duration in whole nanoseconds, at most `u64::MAX` (584 years).
 pub fn saturating_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Tokio's timer wheel takes at most about two years: what is further away is waited for for ever.
+/// Tokio's timer wheel holds about two years. A sleep longer than this never ends.
 const YEAR: Duration = Duration::from_hours(24 * 365);
-/// No timer of a machine that is awake is so late.
-const OVERSLEPT: Duration = Duration::from_secs(1);
+/// A timer on a machine that is awake is never later than this.
+const MAX_LATENESS: Duration = Duration::from_secs(1);
 
-/// The only source of time. Cloning is cheap; all clones share one start.
+/// The only source of time. Clones share one start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: tokio::time::Instant,
@@ -92,7 +91,7 @@ impl Clock {
         Self { start }
     }
 
-    /// Time since the session started.
+    /// The time since the session started.
     pub fn now(&self) -> Timestamp {
         Timestamp(saturating_nanos(self.start.elapsed()))
     }
@@ -100,7 +99,7 @@ impl Clock {
     /// Sleeps until the clock reads `at`; returns at once if it has passed.
     pub async fn sleep_until(&self, at: Timestamp) {
         match self.start.checked_add(Duration::from_nanos(at.0)) {
-            // the clock is not asked about the first year: a stream sleeps for each of its tokens
+            // within the first year the clock need not be read: a stream sleeps once per token
             Some(instant) if at < Timestamp::ZERO + YEAR || self.now().until(at) < YEAR => {
                 tokio::time::sleep_until(instant).await;
             }
@@ -108,30 +107,27 @@ impl Clock {
         }
     }
 
-    /// Whether something that was due at `due` is so late by `now` that no timer explains it: the machine slept, or
-    /// stood still. What was measured across such a gap says nothing about anybody else.
+    /// Returns true if a timer due at `due` is more than a second late at `now`: the machine was suspended. A latency
+    /// measured across such a gap says nothing about the upstream.
     pub fn overslept(due: Timestamp, now: Timestamp) -> bool {
-        now.since(due) > OVERSLEPT
+        now.since(due) > MAX_LATENESS
     }
 
     /// Sleeps for `duration` from now.
     pub async fn sleep(&self, duration: Duration) {
         self.sleep_until(self.now() + duration).await;
     }
-}
 
-impl Clock {
-    /// Sets the clock forward at once, as a machine that slept finds it when it wakes: nothing was done in
-    /// between, and whatever was due is due now.
+    /// Advances the clock at once, as after a suspend: nothing runs in between, and timers that fell due fire now.
     ///
     /// # Panics
-    /// In real time, which nobody can set: only for a runtime whose clock is paused.
+    /// Panics unless the runtime's clock is paused.
     pub async fn skip(&self, gap: Duration) {
         tokio::time::advance(gap).await;
     }
 }
 
-/// Seconds of wall time since the Unix epoch: for `created` fields and file names, never for intervals.
+/// Returns the wall time in seconds since the Unix epoch, for `created` fields and file names, never for intervals.
 pub fn unix_seconds() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "this is the file that may read a clock")]
     let now = std::time::SystemTime::now();
@@ -156,7 +152,7 @@ pub mod nanos {
     }
 }
 
-/// Serde form of an optional [`Duration`] inside events: whole nanoseconds or nothing.
+/// Serde form of an optional [`Duration`] inside events: whole nanoseconds or null.
 pub mod nanos_option {
     use std::time::Duration;
 
@@ -185,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_paused_runtime_is_virtual_time() {
+    async fn a_paused_runtime_runs_in_virtual_time() {
         let clock = Clock::start();
         clock.sleep(Duration::from_hours(1)).await;
         assert_eq!(clock.now().since(Timestamp::ZERO).as_secs(), 3600);

@@ -35,7 +35,7 @@ pub(crate) fn extra_roots(cli: &Cli) -> Result<Vec<CertificateDer<'static>>, Con
 
 /// Returns the policy of the command line with its saved labels.
 pub(crate) fn policy(cli: &Cli) -> eyre::Result<Policy> {
-    let mut policy = file::policy(&cli.policy)?;
+    let mut policy = file::load_policy(&cli.policy)?;
     if let Some(file) = labels_file(cli) {
         config::add_labels(&mut policy, &file)?;
     }
@@ -64,12 +64,12 @@ pub(crate) fn labels_file(cli: &Cli) -> Option<PathBuf> {
 /// Returns the session configuration of the command line.
 pub(crate) fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
     let policy = policy(cli)?;
-    let users = file::users(&cli.users, &policy, &USERS)?;
+    let users = file::resolve_users(&cli.users, &policy, &USERS)?;
     Ok(SessionConfig {
         seed: cli.seed.unwrap_or(SessionConfig::default().seed),
         policy,
         users: users.iter().map(|name| UserId::new(name)).collect(),
-        faults: file::faults(&cli.faults)?,
+        faults: file::load_faults(&cli.faults)?,
         upstream: upstream(cli)?,
         embedder_key: config::embedder_key(|name| std::env::var(name).ok()),
         embedder_roots: extra_roots(cli)?,

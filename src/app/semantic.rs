@@ -50,7 +50,7 @@ pub(crate) async fn evaluate_pairs(
             semantic_eval::BUNDLED_NAME.to_owned(),
             semantic_eval::BUNDLED.to_owned(),
         ),
-        Some(path) => (path.display().to_string(), file::pairs_file(path)?),
+        Some(path) => (path.display().to_string(), file::read_pairs_file(path)?),
     };
     let pairs = match semantic_eval::read(&name, &text) {
         Ok(pairs) => pairs,
@@ -59,7 +59,7 @@ pub(crate) async fn evaluate_pairs(
             return Ok(USAGE);
         }
     };
-    let own = threshold.unwrap_or(SemanticSettings::BUILT_IN);
+    let own = threshold.unwrap_or(SemanticSettings::BUILT_IN_THRESHOLD);
     let mut measured = vec![semantic_eval::built_in(&pairs, own)];
     if let Some(embedder) = embedder {
         match semantic_eval::endpoint(embedder, &pairs, threshold).await {

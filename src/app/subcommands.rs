@@ -166,7 +166,7 @@ fn recorded(file: &Path) -> eyre::Result<Option<RecordedWorld>> {
         Some("-") => "standard input".to_owned(),
         _ => SafeText::new(&file.display().to_string()).single_line(),
     };
-    let recorded = match recorded::load(file::journal(file)?) {
+    let recorded = match recorded::load(file::open_journal(file)?) {
         Ok(recorded) => recorded,
         Err(error) => {
             writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
@@ -198,7 +198,7 @@ fn recorded(file: &Path) -> eyre::Result<Option<RecordedWorld>> {
 /// Checks a journal against the invariants.
 pub(crate) fn check_journal(file: &Path) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
-    let input = file::journal(file)?;
+    let input = file::open_journal(file)?;
     let checked = Reader::open(input)
         .map_err(CheckError::from)
         .and_then(check::check);

@@ -55,7 +55,7 @@ pub(crate) fn why(
     err: &mut dyn Write,
 ) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
-    let input = file::journal(file)?;
+    let input = file::open_journal(file)?;
     let call = call.map(CallId);
     let reading = match read(input, call) {
         Ok(reading) => reading,

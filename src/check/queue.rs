@@ -255,6 +255,6 @@ impl Queue {
         let limit = &self.settings;
         let request = limit.requests.per.as_secs_f64() / limit.requests.refill.max(1) as f64;
         let token = limit.tokens.per.as_secs_f64() / limit.tokens.refill.max(1) as f64;
-        request.max(token * tokens as f64) / f64::from(limit.of_user(user.as_str()).weight.max(1))
+        request.max(token * tokens as f64) / f64::from(limit.for_user(user.as_str()).weight.max(1))
     }
 }

@@ -79,7 +79,7 @@ impl CacheCheck {
             return Ok(());
         };
         let raised = self.raised.get(&request.1).copied().unwrap_or_default();
-        let asked = index.policy.semantic.least().max(raised);
+        let asked = index.policy.semantic.effective_threshold().max(raised);
         let near = nearest.similarity + ROUNDING >= nearest.threshold.max(asked);
         ensure(near, 26, || {
             format!("its similarity is {}, the threshold {asked}", nearest.similarity)
@@ -108,7 +108,7 @@ impl CacheCheck {
         ensure(!(*good && *removed), 26, || {
             "a good label removes no answer".into()
         })?;
-        if *threshold > index.policy.semantic.least() {
+        if *threshold > index.policy.semantic.effective_threshold() {
             self.raised.insert(request.to_string(), *threshold);
         } else {
             self.raised.remove(request.as_str());

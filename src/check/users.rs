@@ -54,7 +54,7 @@ impl Users {
         self.settings = settings.clone();
         self.version += 1;
         for (user, buckets) in &mut self.users {
-            buckets.configure(settings.of_user(user.as_str()), now, self.version);
+            buckets.configure(settings.for_user(user.as_str()), now, self.version);
         }
     }
 
@@ -75,7 +75,7 @@ impl Users {
     fn open(&mut self, user: &UserId, now: Timestamp) {
         if !self.users.contains_key(user) {
             let mut buckets = UserBuckets::default();
-            buckets.configure(self.settings.of_user(user.as_str()), now, self.version);
+            buckets.configure(self.settings.for_user(user.as_str()), now, self.version);
             self.users.insert(user.clone(), buckets);
         }
     }
@@ -88,7 +88,7 @@ impl Users {
     /// Returns true if this user has a bucket of its own or may share one.
     pub(super) fn has_own(&self, user: &UserId) -> bool {
         let shared = self.are_too_many() && has_any(&self.settings.each_user);
-        shared || has_any(self.settings.of_user(user.as_str()))
+        shared || has_any(self.settings.for_user(user.as_str()))
     }
 
     /// Returns true if the buckets of a user may be too low for a call.
@@ -152,7 +152,7 @@ impl Users {
         let user = &flight.request.0;
         let limits = &self.settings;
         let fits = |name: &str| {
-            let limits = limits.of_user(name);
+            let limits = limits.for_user(name);
             let (requests, tokens) = levels.map_or((None, None), |levels| (levels.requests, levels.tokens));
             limits.requests.is_some() == requests.is_some() && limits.tokens.is_some() == tokens.is_some()
         };

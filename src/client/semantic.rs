@@ -167,7 +167,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             flight,
             text,
             started_at,
-            threshold: policy.semantic.least(),
+            threshold: policy.semantic.effective_threshold(),
             guards: policy.semantic.guards,
         };
         let sketch = Sketch::of(self.env.seed, &vector);
@@ -350,7 +350,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             return ServeOutcome::Gone;
         };
         let request = candidate.key.fingerprint();
-        candidate.threshold = guards.labels.threshold(request, policy.semantic.least());
+        candidate.threshold = guards.labels.threshold(request, policy.semantic.effective_threshold());
         let nearest = Box::new(self.nearest_prompt(&candidate, None));
         if candidate.near.similarity < candidate.threshold {
             return ServeOutcome::Chosen(Choice::None(SemanticMiss::Below, Some(nearest)));
@@ -451,7 +451,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     pub(super) fn label(&self, call: CallId, good: bool) {
         let mut guards = self.lock();
         let mut policy = guards.policy.as_ref().clone();
-        let least = policy.semantic.least();
+        let least = policy.semantic.effective_threshold();
         let labelled = guards
             .labels
             .label(&mut policy.semantic.labels, least, call, good);

@@ -67,13 +67,13 @@ pub struct Scene {
 
 /// A scenario: a bundled one by name, or a file. `policy` and `seed` of the command line come first.
 pub fn load(name: &str, policy: Option<&str>, seed: Option<u64>) -> Result<Scene, ConfigError> {
-    let (shown, text) = file::find("scenario", name, bundled())?;
+    let (shown, text) = file::find_text("scenario", name, bundled())?;
     read(&shown, &text, policy, seed)
 }
 
 /// A scenario from its text; `shown` is what errors call it.
 pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) -> Result<Scene, ConfigError> {
-    let mut scenario: Scenario = file::parse(shown, text)?;
+    let mut scenario: Scenario = file::parse_toml(shown, text)?;
     if scenario.name.is_empty() {
         shown.clone_into(&mut scenario.name);
     }
@@ -81,7 +81,7 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
     let refuse = |message: String| file::value_error(shown, &message);
     validate(&scenario).map_err(refuse)?;
     let chosen = match policy {
-        Some(name) => file::policy(name)?,
+        Some(name) => file::load_policy(name)?,
         None => resolve(&scenario.policy)?,
     };
     chosen
@@ -94,7 +94,7 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
     let mut policies = Vec::new();
     for command in &scenario.commands {
         if let Wish::ApplyPolicy(name) = &command.wish {
-            policies.push((name.clone(), file::policy(name)?));
+            policies.push((name.clone(), file::load_policy(name)?));
         }
     }
     changes::check(&scenario.commands, &chosen, &policies).map_err(refuse)?;
@@ -102,7 +102,7 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
         if let Wish::Faults(faults) = &mut command.wish
             && let Some(name) = &faults.profile
         {
-            faults.rates = Some(Box::new(file::faults(name)?));
+            faults.rates = Some(Box::new(file::load_faults(name)?));
         }
     }
     Ok(Scene {
@@ -147,7 +147,7 @@ fn sanitise(scenario: &mut Scenario) {
                 .flat_map(|one| one.user.iter_mut().chain(&mut one.users)),
         );
     for word in words {
-        *word = file::one_line(word).to_string();
+        *word = file::single_line(word).to_string();
     }
 }
 
@@ -163,7 +163,7 @@ fn resolve(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
         breaker,
         timeouts,
     } = choice.clone();
-    let mut policy = file::policy(&base)?;
+    let mut policy = file::load_policy(&base)?;
     policy.cache = cache.unwrap_or(policy.cache);
     policy.semantic = semantic.unwrap_or(policy.semantic);
     policy.flight = flight.unwrap_or(policy.flight);
@@ -193,7 +193,7 @@ fn phases(scenario: &Scenario) -> Result<Vec<(FaultPhase, FaultProfile)>, Proble
         }
     }
     let profile = |phase: &FaultPhase| match (&phase.faults, &phase.rates) {
-        (Some(name), None) => file::faults(name).map_err(Problem::Config),
+        (Some(name), None) => file::load_faults(name).map_err(Problem::Config),
         (None, Some(rates)) => rates.validate().map(|()| rates.clone()).map_err(Problem::Value),
         _ => Err(Problem::Value(
             "a phase takes faults = \"NAME\" or a table of rates, one of the two".into(),

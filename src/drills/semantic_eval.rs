@@ -57,7 +57,10 @@ pub async fn endpoint(
 
 /// What `seawall semantic` says where nothing is measured.
 pub fn explanation() -> String {
-    let (built_in, endpoint) = (SemanticSettings::BUILT_IN, SemanticSettings::ENDPOINT);
+    let (built_in, endpoint) = (
+        SemanticSettings::BUILT_IN_THRESHOLD,
+        SemanticSettings::ENDPOINT_THRESHOLD,
+    );
     format!(
         "The semantic cache answers a prompt with the stored answer to one that means the same. It is off by default.
 
@@ -115,7 +118,7 @@ mod tests {
     #[test]
     fn the_built_in_embedder_with_its_guards_keeps_what_it_promises() {
         let pairs = read(BUNDLED_NAME, BUNDLED).unwrap();
-        let measured = built_in(&pairs, SemanticSettings::BUILT_IN);
+        let measured = built_in(&pairs, SemanticSettings::BUILT_IN_THRESHOLD);
         let [guarded, unguarded] = &measured.figures;
         for half in [guarded.all, guarded.tuning, guarded.held_out] {
             assert!(
@@ -142,7 +145,7 @@ mod tests {
     #[test]
     fn a_stranger_is_not_served() {
         let pairs = read(BUNDLED_NAME, BUNDLED).unwrap();
-        let threshold = SemanticSettings::BUILT_IN as f32;
+        let threshold = SemanticSettings::BUILT_IN_THRESHOLD as f32;
         let stored: Vec<_> = pairs
             .iter()
             .map(|pair| (pair, lexical::embed(&pair.stored)))

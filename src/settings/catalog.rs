@@ -1,76 +1,75 @@
-//! Every single setting, with its unit and a sentence on what it does: what a screen, a file and a help text say of
-//! it. A test holds this list against [`Policy`]: no setting is missing, none is told of that there is not.
+//! The catalogue of settings: path, kind, bounds, unit and description of each. Screens, policy files and
+//! `seawall policy --settings` are generated from it. A test checks it against [`Policy`].
 
 use std::time::Duration;
 
 use humantime_serde::re::humantime;
 
-use super::bounds::{self, Bounds, above, between};
-use super::path::PathError;
-use super::{NONE, Policy};
+use super::bounds::{Bounds, MAX_INTEGER, YEAR, above, between};
+use super::duration::format_duration;
 
-/// What values a setting takes, and how they are stepped through.
+/// The kind of value of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// On or off.
-    Switch,
+pub enum SettingKind {
+    /// `true` or `false`.
+    Toggle,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// A whole number of something, from the least on.
+    /// A whole number.
     Count {
-        /// The least that makes sense.
-        least: u64,
-        /// Of what; empty where the name says it.
+        /// The smallest number.
+        min: u64,
+        /// The unit; empty if the name says it.
         unit: &'static str,
     },
-    /// Bytes.
+    /// A number of bytes.
     Bytes,
-    /// A fraction that is stepped by twentieths, up to so many hundredths.
-    Share {
-        /// 100 for a share of all.
-        most_percent: u32,
+    /// A fraction, stepped by 0.05.
+    Ratio {
+        /// The last step, in percent; 100 for a share.
+        max_percent: u32,
     },
-    /// A rate a second.
+    /// A rate per second.
     PerSecond,
     /// A duration.
-    Time,
-    /// A word of the user's own.
+    Duration,
+    /// Free text.
     Text,
 }
 
-/// A setting.
+/// A setting of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {
-    /// `retry.attempts`.
+    /// The path: `retry.attempts`.
     pub path: &'static str,
-    /// Its values.
-    pub kind: Kind,
-    /// Which numbers it takes; nothing where it has none.
+    /// The kind of value.
+    pub kind: SettingKind,
+    /// The numeric bounds, if it has any.
     pub bounds: Option<Bounds>,
-    /// What it does.
+    /// The description, in full sentences.
     pub about: &'static str,
-    /// Whether it only takes effect when a session starts.
-    pub at_start: bool,
+    /// True if a change takes effect at the next start only.
+    pub startup_only: bool,
 }
 
-const fn live(path: &'static str, kind: Kind, about: &'static str) -> Setting {
+const fn live(path: &'static str, kind: SettingKind, about: &'static str) -> Setting {
     Setting {
         path,
         kind,
-        bounds: bounds::usual(kind),
+        bounds: default_bounds(kind),
         about,
-        at_start: false,
+        startup_only: false,
     }
 }
 
-const fn at_start(path: &'static str, kind: Kind, about: &'static str) -> Setting {
+const fn startup(path: &'static str, kind: SettingKind, about: &'static str) -> Setting {
     Setting {
-        at_start: true,
+        startup_only: true,
         ..live(path, kind, about)
     }
 }
 
-/// A setting with bounds that are not those of its kind.
+/// Replaces the default bounds of the kind.
 const fn within(bounds: Bounds, setting: Setting) -> Setting {
     Setting {
         bounds: Some(bounds),
@@ -78,163 +77,144 @@ const fn within(bounds: Bounds, setting: Setting) -> Setting {
     }
 }
 
-/// Zero would end all at once, or never let it begin.
-const LASTING: Bounds = above(0.0, bounds::YEAR, "longer than zero and at most a year");
-
-const fn count(least: u64, unit: &'static str) -> Kind {
-    Kind::Count { least, unit }
+const fn default_bounds(kind: SettingKind) -> Option<Bounds> {
+    use SettingKind as K;
+    match kind {
+        K::Count { min: 0, .. } | K::Bytes => Some(between(0.0, MAX_INTEGER, "a whole number, 0 or more")),
+        K::Count { min, .. } => Some(between(min as f64, MAX_INTEGER, "1 or more")),
+        K::Ratio { .. } => Some(between(0.0, 1.0, "from 0 to 1")),
+        K::PerSecond => Some(between(0.0, 1e6, "from 0 to 1000000")),
+        K::Duration => Some(between(0.0, YEAR, "at most a year")),
+        K::Toggle | K::Choice(_) | K::Text => None,
+    }
 }
 
-const SHARE: Kind = Kind::Share { most_percent: 100 };
-const COUNTS: Kind = Kind::Choice(&["attempt", "call"]);
+const POSITIVE: Bounds = above(0.0, YEAR, "above 0s and at most a year");
 
-/// All settings, by layer, in the order in which a call meets them. Not in it: the limits of single users and labels,
-/// which have names of their own.
+const fn count(min: u64, unit: &'static str) -> SettingKind {
+    SettingKind::Count { min, unit }
+}
+
+const TOGGLE: SettingKind = SettingKind::Toggle;
+const DURATION: SettingKind = SettingKind::Duration;
+const RATIO: SettingKind = SettingKind::Ratio { max_percent: 100 };
+const COUNTS: SettingKind = SettingKind::Choice(&["attempt", "call"]);
+
+/// Every setting, by layer, in the order in which a call passes the layers. Limits of single users and semantic labels
+/// have names of their own and are not listed.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
-    live("cache.enabled", Kind::Switch, "Whether answers are stored, and served again to the same request of the same user."),
-    live("cache.ttl", Kind::Time, "How long a stored answer may be served; 0s stores none."),
-    live("cache.max_bytes", Kind::Bytes, "What all stored answers may take in memory, keys included; the least recently used goes first. 0 stores none."),
-    live("cache.max_entry_bytes", Kind::Bytes, "A larger answer is not stored."),
-    live("cache.store_all", Kind::Switch, "Store answers too whose request is not deterministic: no temperature 0, no seed."),
+    live("cache.enabled", TOGGLE, "Stores answers and serves them again to the same request of the same user."),
+    live("cache.ttl", DURATION, "Lifetime of a stored answer; 0s stores nothing."),
+    live("cache.max_bytes", SettingKind::Bytes, "Memory for all stored answers, keys included; the least recently used are evicted first. 0 stores nothing."),
+    live("cache.max_entry_bytes", SettingKind::Bytes, "Largest answer that is stored."),
+    live("cache.store_all", TOGGLE, "Also stores answers to requests that are not deterministic: no temperature 0, no seed."),
 
-    live("semantic.mode", Kind::Choice(&["off", "on", "shadow"]), "Whether prompts that mean the same share an answer; shadow only tells what it would have served."),
-    within(above(0.0, 1.0, "above 0 and at most 1 (1 serves only what the embedder cannot tell apart)"), live("semantic.threshold", SHARE, "How like a prompt must be to be served; none takes what suits the embedder (0.5 built in, 0.7 of an endpoint).")),
-    live("semantic.guards", Kind::Switch, "Refuse a near prompt whose numbers, negations, names or quotes differ."),
-    within(between(1.0, 1e6, "between 1 and 1000000"), live("semantic.max_entries", count(1, "prompts"), "Prompts that are remembered; the oldest goes first.")),
-    within(LASTING, at_start("semantic.timeout", Kind::Time, "An embedding that takes longer is not waited for: the lookup is a miss.")),
-    at_start("semantic.embedder", Kind::Text, "The URL of an embeddings API; none takes the built-in lexical embedder."),
-    at_start("semantic.model", Kind::Text, "The model that the embeddings API is asked for; none lets it choose."),
+    live("semantic.mode", SettingKind::Choice(&["off", "on", "shadow"]), "Serves stored answers to similar prompts; shadow asks the upstream and logs what would have been served."),
+    within(above(0.0, 1.0, "above 0 and at most 1 (1 serves only prompts with equal embeddings)"), live("semantic.threshold", RATIO, "Least similarity of a prompt that is served; none uses the embedder's default: 0.5 built-in, 0.7 for an endpoint.")),
+    live("semantic.guards", TOGGLE, "Rejects a similar prompt whose numbers, negations, names or quotes differ."),
+    within(between(1.0, 1e6, "from 1 to 1000000"), live("semantic.max_entries", count(1, "prompts"), "Prompts in the index; the oldest is evicted first.")),
+    within(POSITIVE, startup("semantic.timeout", DURATION, "Longest wait for an embedding; after that the lookup is a miss.")),
+    startup("semantic.embedder", SettingKind::Text, "URL of an embeddings API; none uses the built-in lexical embedder."),
+    startup("semantic.model", SettingKind::Text, "Model to request from the embeddings API; none leaves the choice to the server."),
 
-    live("flight.enabled", Kind::Switch, "Identical calls in flight share one upstream call."),
-    live("flight.replay_ttl", Kind::Time, "How long the result of an idempotency key is given again; 0s never."),
-    live("flight.max_results", count(0, "results"), "Results that are kept for that; 0 keeps none."),
+    live("flight.enabled", TOGGLE, "Identical calls in flight share one upstream call."),
+    live("flight.replay_ttl", DURATION, "How long a result is replayed for its idempotency key; 0s disables replay."),
+    live("flight.max_results", count(0, "results"), "Results kept for replay; 0 keeps none."),
 
-    within(between(1.0, 100.0, "at least 1 (1 means no retry) and at most 100"), live("retry.attempts", count(1, "tries"), "All tries of a call, the first included; 1 switches retries off.")),
-    live("retry.max_ambiguous_retries", count(0, "retries"), "Retries after a try that may already have been billed: its answer broke or never came."),
-    live("retry.base", Kind::Time, "The first backoff; it doubles with each retry. 0s tries again at once."),
-    live("retry.cap", Kind::Time, "The longest backoff."),
-    live("retry.jitter", Kind::Choice(&["full", "equal", "proportional", "none"]), "How backoffs are spread, so that those who failed together do not come back together."),
-    live("retry.obey_hints", Kind::Switch, "Whether Retry-After and its relatives are obeyed."),
-    live("retry.max_hint", Kind::Time, "A server that asks for a longer wait ends the call at once; 0s lets every such wish end it."),
-    within(between(0.0, 10.0, "between 0 and 10 retries for each first attempt"), live("retry.budget_ratio", SHARE, "Retries earned by each first try: 0.2 lets retries add a fifth to the load; 0 with budget_min_per_s 0 keeps no budget.")),
-    live("retry.budget_min_per_s", Kind::PerSecond, "Retries a second that are always allowed, however few calls there are."),
-    within(LASTING, live("retry.budget_ttl", Kind::Time, "After this long an earned retry expires.")),
+    within(between(1.0, 100.0, "from 1 to 100 (1 disables retries)"), live("retry.attempts", count(1, "attempts"), "Attempts per call, the first included; 1 disables retries.")),
+    live("retry.max_ambiguous_retries", count(0, "retries"), "Retries after an attempt that may already have been billed: its answer broke off or never came."),
+    live("retry.base", DURATION, "First backoff; it doubles with each retry. 0s retries at once."),
+    live("retry.cap", DURATION, "Longest backoff."),
+    live("retry.jitter", SettingKind::Choice(&["full", "equal", "proportional", "none"]), "Randomises backoffs, so that calls that failed together do not retry together."),
+    live("retry.obey_hints", TOGGLE, "Waits as long as the server asks in Retry-After and similar headers."),
+    live("retry.max_hint", DURATION, "A server that asks for a longer wait ends the call at once; with 0s, any requested wait ends it."),
+    within(between(0.0, 10.0, "from 0 to 10 retries per first attempt"), live("retry.budget_ratio", RATIO, "Retries earned by each first attempt: 0.2 lets retries add 20% to the load; 0 with budget_min_per_s 0 disables the budget.")),
+    live("retry.budget_min_per_s", SettingKind::PerSecond, "Retries that are always allowed, however few calls there are."),
+    within(POSITIVE, live("retry.budget_ttl", DURATION, "Lifetime of an earned retry.")),
 
-    live("limit.enabled", Kind::Switch, "Whether calls are limited at all before they are sent."),
-    within(between(1.0, 1e7, "between 1 and 10000000"), live("limit.requests.capacity", count(1, "requests"), "The bucket of requests: the largest burst that goes out at once.")),
-    within(between(1.0, 1e9, "between 1 and 1000000000"), live("limit.requests.refill", count(1, "requests"), "Requests the bucket gains in each period.")),
-    within(between(0.001, 86_400.0, "between 1ms and 24h"), live("limit.requests.per", Kind::Time, "The period of that.")),
-    within(between(1.0, 1e7, "between 1 and 10000000"), live("limit.tokens.capacity", count(1, "tokens"), "The bucket of LLM tokens, prompt and answer together: the largest burst, and the largest call.")),
-    within(between(1.0, 1e9, "between 1 and 1000000000"), live("limit.tokens.refill", count(1, "tokens"), "LLM tokens the bucket gains in each period.")),
-    within(between(0.001, 86_400.0, "between 1ms and 24h"), live("limit.tokens.per", Kind::Time, "The period of that.")),
+    live("limit.enabled", TOGGLE, "Limits calls before they are sent."),
+    within(between(1.0, 1e7, "from 1 to 10000000"), live("limit.requests.capacity", count(1, "requests"), "Size of the request bucket: the largest burst.")),
+    within(between(1.0, 1e9, "from 1 to 1000000000"), live("limit.requests.refill", count(1, "requests"), "Requests added to the bucket per period.")),
+    within(between(0.001, 86_400.0, "from 1ms to 24h"), live("limit.requests.per", DURATION, "Refill period of the request bucket.")),
+    within(between(1.0, 1e7, "from 1 to 10000000"), live("limit.tokens.capacity", count(1, "tokens"), "Size of the bucket of LLM tokens, prompt and answer together: the largest burst, and the largest call.")),
+    within(between(1.0, 1e9, "from 1 to 1000000000"), live("limit.tokens.refill", count(1, "tokens"), "LLM tokens added to the bucket per period.")),
+    within(between(0.001, 86_400.0, "from 1ms to 24h"), live("limit.tokens.per", DURATION, "Refill period of the token bucket.")),
     live("limit.concurrency", count(1, "slots"), "Attempts in flight at the same time."),
-    live("limit.max_waiters", count(0, "waiters"), "Places in the queue; one more is turned away at once. 0 lets nobody wait."),
-    live("limit.max_wait", Kind::Time, "A call that would have to wait longer is turned away at once; 0s lets nobody wait."),
-    within(between(0.0, 1e7, "between 0 and 10000000"), live("limit.default_answer_tokens", count(0, "tokens"), "LLM tokens reserved for the answer where the request sets no limit.")),
-    live("limit.charges", COUNTS, "What is charged: every attempt, or the call once, whatever it takes."),
-    live("limit.order", Kind::Choice(&["fair", "fifo"]), "Who goes first when many wait: users in turn by weight, or whoever came first."),
-    within(between(1.0, 1000.0, "between 1 and 1000"), live("limit.each_user.weight", count(1, ""), "The share of each user where many wait: twice the weight, twice as much.")),
-    within(between(1.0, 1e5, "between 1 and 100000"), live("limit.max_users", count(1, "users"), "Users whose buckets are kept apart; those beyond share the buckets of one.")),
+    live("limit.max_waiters", count(0, "waiters"), "Length of the queue; a call that finds it full is rejected. 0 disables queueing."),
+    live("limit.max_wait", DURATION, "A call whose predicted wait is longer is rejected at once; 0s disables queueing."),
+    within(between(0.0, 1e7, "from 0 to 10000000"), live("limit.default_answer_tokens", count(0, "tokens"), "LLM tokens reserved for the answer if the request sets no limit.")),
+    live("limit.charges", COUNTS, "Charges every attempt, or each call once regardless of its retries."),
+    live("limit.order", SettingKind::Choice(&["fair", "fifo"]), "Order of the queue: users in turn by weight, or calls as they arrived."),
+    within(between(1.0, 1000.0, "from 1 to 1000"), live("limit.each_user.weight", count(1, ""), "Share of each user while calls queue: twice the weight, twice the share.")),
+    within(between(1.0, 1e5, "from 1 to 100000"), live("limit.max_users", count(1, "users"), "Users with buckets of their own; all others share one set.")),
 
-    live("breaker.enabled", Kind::Switch, "Whether calls are ever refused to spare an upstream that fails."),
-    live("breaker.counts", COUNTS, "What is counted: every attempt, or the call once, after its retries."),
-    within(LASTING, live("breaker.window", Kind::Time, "Outcomes older than this are forgotten.")),
-    live("breaker.min_calls", count(1, "outcomes"), "Outcomes in the window before their failure rate counts."),
-    within(above(0.0, 1.0, "above 0 and at most 1 (0.5 opens at half)"), live("breaker.failure_rate", SHARE, "The share of failures in the window that opens.")),
-    live("breaker.consecutive", count(1, "failures"), "Failures in a row that open, whatever the rate."),
-    within(above(0.0, bounds::YEAR, "longer than zero and at most a year (breaker.slow_rate = 2.0 lets no slow call open it)"), live("breaker.slow_after", Kind::Time, "A first token later than this counts as slow.")),
-    within(above(0.0, 1000.0, "above 0 (above 1 means never)"), live("breaker.slow_rate", Kind::Share { most_percent: 105 }, "The share of slow outcomes that opens; above 1 never.")),
-    within(above(0.0, bounds::YEAR, "longer than zero and at most breaker.open_max"), live("breaker.open", Kind::Time, "How long it stays open the first time; doubles with each failed probe.")),
-    within(LASTING, live("breaker.open_max", Kind::Time, "The longest it stays open.")),
-    live("breaker.open_jitter", SHARE, "The share of that time that is spread at random, so that many clients do not probe at once."),
-    live("breaker.successes_to_close", count(1, "probes"), "Successful probes in a row that close it."),
-    within(LASTING, live("breaker.probe_lease", Kind::Time, "A probe that has not ended by then makes room for another.")),
+    live("breaker.enabled", TOGGLE, "Rejects calls while the upstream is failing."),
+    live("breaker.counts", COUNTS, "Counts every attempt, or each call once after its retries."),
+    within(POSITIVE, live("breaker.window", DURATION, "Outcomes older than this do not count.")),
+    live("breaker.min_calls", count(1, "outcomes"), "Outcomes in the window before the failure rate counts."),
+    within(above(0.0, 1.0, "above 0 and at most 1"), live("breaker.failure_rate", RATIO, "Failure rate in the window that opens the breaker.")),
+    live("breaker.consecutive", count(1, "failures"), "Consecutive failures that open the breaker, whatever the rate."),
+    within(above(0.0, YEAR, "above 0s and at most a year (set breaker.slow_rate = 2.0 to ignore slow calls)"), live("breaker.slow_after", DURATION, "A first token later than this counts as slow.")),
+    within(above(0.0, 1000.0, "above 0 and at most 1000 (above 1 never opens)"), live("breaker.slow_rate", SettingKind::Ratio { max_percent: 105 }, "Rate of slow outcomes that opens the breaker; above 1 never opens it.")),
+    within(above(0.0, YEAR, "above 0s and at most breaker.open_max"), live("breaker.open", DURATION, "First open period; it doubles with each failed probe.")),
+    within(POSITIVE, live("breaker.open_max", DURATION, "Longest open period.")),
+    live("breaker.open_jitter", RATIO, "Fraction of the open period that is random, so that many clients do not probe at once."),
+    live("breaker.successes_to_close", count(1, "probes"), "Consecutive successful probes that close the breaker."),
+    within(POSITIVE, live("breaker.probe_lease", DURATION, "An unfinished probe gives up its slot after this time.")),
 
-    within(LASTING, live("timeouts.call", Kind::Time, "One deadline over queueing, attempts and sleeps.")),
-    within(LASTING, at_start("timeouts.connect", Kind::Time, "To connect, TLS included.")),
-    within(LASTING, live("timeouts.headers", Kind::Time, "From the request to the response headers.")),
-    within(LASTING, live("timeouts.byte_idle", Kind::Time, "Silence on the wire, pings included.")),
-    within(LASTING, live("timeouts.event_idle", Kind::Time, "Silence between events that carry data: pings prove nothing about progress.")),
-    within(between(1.0, bounds::WHOLE, "at least 1"), live("timeouts.max_response_bytes", Kind::Bytes, "The largest answer that is read.")),
+    within(POSITIVE, live("timeouts.call", DURATION, "Deadline of a call, with queueing, attempts and backoffs.")),
+    within(POSITIVE, startup("timeouts.connect", DURATION, "Time to connect, TLS included.")),
+    within(POSITIVE, live("timeouts.headers", DURATION, "Time from the request to the response headers.")),
+    within(POSITIVE, live("timeouts.byte_idle", DURATION, "Longest silence on the wire; a ping counts as data.")),
+    within(POSITIVE, live("timeouts.event_idle", DURATION, "Longest gap between events with data; pings do not count.")),
+    within(between(1.0, MAX_INTEGER, "1 or more"), live("timeouts.max_response_bytes", SettingKind::Bytes, "Largest response that is read, decoded.")),
 ];
 
-/// Values that counts are stepped through, times powers of ten.
-const STEPS: [u64; 13] = [10, 12, 15, 20, 25, 30, 35, 40, 50, 60, 70, 80, 90];
-/// Times that durations are stepped through, in milliseconds.
-const TIMES: [u64; 40] = [
-    0,
-    1,
-    2,
-    5,
-    10,
-    20,
-    50,
-    100,
-    200,
-    300,
-    500,
-    750,
-    1_000,
-    1_500,
-    2_000,
-    3_000,
-    4_000,
-    5_000,
-    6_000,
-    8_000,
-    10_000,
-    15_000,
-    20_000,
-    30_000,
-    45_000,
-    60_000,
-    90_000,
-    120_000,
-    180_000,
-    300_000,
-    600_000,
-    900_000,
-    1_800_000,
-    3_600_000,
-    7_200_000,
-    14_400_000,
-    21_600_000,
-    43_200_000,
-    86_400_000,
-    172_800_000,
+/// Steps of counts, times powers of ten.
+const COUNT_STEPS: [u64; 13] = [10, 12, 15, 20, 25, 30, 35, 40, 50, 60, 70, 80, 90];
+/// Steps of durations, in milliseconds.
+#[rustfmt::skip]
+const DURATION_STEPS: [u64; 40] = [
+    0, 1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 4_000, 5_000,
+    6_000, 8_000, 10_000, 15_000, 20_000, 30_000, 45_000, 60_000, 90_000, 120_000, 180_000, 300_000,
+    600_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000, 21_600_000, 43_200_000,
+    86_400_000, 172_800_000,
 ];
-/// Rates a second.
-const RATES: [f64; 12] = [0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+/// Steps of rates per second.
+const RATE_STEPS: [f64; 12] = [0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 
 impl Setting {
-    /// The setting with this path.
-    pub fn of(path: &str) -> Option<&'static Self> {
+    /// Returns the setting with this path.
+    pub fn find(path: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.path == path)
     }
 
-    /// Its layer: `retry` of `retry.attempts`.
+    /// The layer: `retry` of `retry.attempts`.
     pub fn layer(&self) -> &'static str {
         self.path.split_once('.').map_or(self.path, |(layer, _)| layer)
     }
 
-    /// Its name within the layer: `attempts` of `retry.attempts`.
+    /// The name within the layer: `attempts` of `retry.attempts`.
     pub fn name(&self) -> &'static str {
         self.path.split_once('.').map_or(self.path, |(_, name)| name)
     }
 
-    /// The unit of its number; empty where the value says it, or has none.
+    /// The unit of the number; empty if the value contains it or has none.
     pub fn unit(&self) -> &'static str {
         match self.kind {
-            Kind::Count { unit, .. } => unit,
-            Kind::PerSecond => "a second",
-            Kind::Bytes => "bytes",
-            Kind::Switch | Kind::Choice(_) | Kind::Share { .. } | Kind::Time | Kind::Text => "",
+            SettingKind::Count { unit, .. } => unit,
+            SettingKind::PerSecond => "per second",
+            SettingKind::Bytes => "bytes",
+            SettingKind::Toggle
+            | SettingKind::Choice(_)
+            | SettingKind::Ratio { .. }
+            | SettingKind::Duration
+            | SettingKind::Text => "",
         }
     }
 
-    /// The next value up or down that makes sense, as text; the same one at the end of the range. Words are gone
-    /// through in a circle.
+    /// Returns the next value up or down, or the same value at the end of the range. Choices wrap around.
     pub fn step(&self, value: &str, up: bool) -> String {
         let next = self.next(value, up);
         if self.allows(&next) {
@@ -244,19 +224,19 @@ impl Setting {
         }
     }
 
-    /// Whether the value is within the bounds. What is no number is not for this to say.
+    /// Returns false if the value is a number out of bounds. Other values are not checked here.
     pub fn allows(&self, value: &str) -> bool {
         let number = self.number(value);
         self.bounds
-            .is_none_or(|bounds| number.is_none_or(|number| bounds.hold(number)))
+            .is_none_or(|bounds| number.is_none_or(|number| bounds.contains(number)))
     }
 
-    /// Which values it takes, where its kind does not say it: words to choose from, or bounds of its own.
-    pub fn takes(&self) -> Option<String> {
+    /// The choices or the numeric range in words; `None` for the default range of the kind.
+    pub fn range(&self) -> Option<String> {
         match (self.kind, self.bounds) {
-            (Kind::Choice(words), _) => Some(words.join(", ")),
-            (Kind::Time | Kind::Bytes | Kind::Count { least: 0, .. }, bounds)
-                if bounds == bounds::usual(self.kind) =>
+            (SettingKind::Choice(words), _) => Some(words.join(", ")),
+            (SettingKind::Duration | SettingKind::Bytes | SettingKind::Count { min: 0, .. }, bounds)
+                if bounds == default_bounds(self.kind) =>
             {
                 None
             }
@@ -264,10 +244,10 @@ impl Setting {
         }
     }
 
-    /// The number of a value; seconds of a duration.
+    /// A value as a number; a duration in seconds.
     fn number(&self, value: &str) -> Option<f64> {
         match self.kind {
-            Kind::Time => humantime::parse_duration(value)
+            SettingKind::Duration => humantime::parse_duration(value)
                 .ok()
                 .map(|time| time.as_secs_f64()),
             _ => value.parse().ok(),
@@ -277,18 +257,18 @@ impl Setting {
     fn next(&self, value: &str, up: bool) -> String {
         let same = || value.to_owned();
         match self.kind {
-            Kind::Switch => (value != "true").to_string(),
-            Kind::Choice(words) => {
+            SettingKind::Toggle => (value != "true").to_string(),
+            SettingKind::Choice(words) => {
                 let at = words.iter().position(|word| *word == value).unwrap_or(0);
                 let step = if up { 1 } else { words.len().saturating_sub(1) };
                 let next = words.get((at + step) % words.len().max(1));
                 next.map_or_else(same, |word| (*word).to_owned())
             }
-            Kind::Count { least, .. } => value.parse().map_or_else(
+            SettingKind::Count { min, .. } => value.parse().map_or_else(
                 |_| same(),
-                |value: u64| step_count(value, up).max(least).to_string(),
+                |value: u64| step_count(value, up).max(min).to_string(),
             ),
-            Kind::Bytes => value.parse().map_or_else(
+            SettingKind::Bytes => value.parse().map_or_else(
                 |_| same(),
                 |value: u64| {
                     if up { value.saturating_mul(2) } else { value / 2 }
@@ -296,7 +276,7 @@ impl Setting {
                         .to_string()
                 },
             ),
-            Kind::Share { most_percent } => {
+            SettingKind::Ratio { max_percent } => {
                 let percent = value.parse().map_or(50.0, |value: f64| value * 100.0);
                 // to the next twentieth
                 let twentieth = percent / 5.0;
@@ -305,34 +285,21 @@ impl Setting {
                 } else {
                     (twentieth - 1e-6).ceil() - 1.0
                 };
-                let next = (next * 5.0).clamp(0.0, f64::from(most_percent)) / 100.0;
+                let next = (next * 5.0).clamp(0.0, f64::from(max_percent)) / 100.0;
                 format!("{next:?}")
             }
-            Kind::PerSecond => {
+            SettingKind::PerSecond => {
                 let now = value.parse().unwrap_or(0.0);
                 let next = if up {
-                    RATES.iter().find(|rate| **rate > now)
+                    RATE_STEPS.iter().find(|rate| **rate > now)
                 } else {
-                    RATES.iter().rev().find(|rate| **rate < now)
+                    RATE_STEPS.iter().rev().find(|rate| **rate < now)
                 };
                 next.map_or_else(same, |rate| format!("{rate:?}"))
             }
-            Kind::Time => step_time(value, up).unwrap_or_else(same),
-            Kind::Text => same(),
+            SettingKind::Duration => step_duration(value, up).unwrap_or_else(same),
+            SettingKind::Text => same(),
         }
-    }
-
-    /// The value in a policy, as [`Policy::with`] takes it; `none` where it is not set.
-    pub fn value(&self, policy: &Policy) -> String {
-        policy
-            .settings()
-            .remove(self.path)
-            .unwrap_or_else(|| NONE.to_owned())
-    }
-
-    /// The policy with another value of it.
-    pub fn set(&self, policy: &Policy, value: &str) -> Result<Policy, PathError> {
-        policy.with(self.path, value)
     }
 }
 
@@ -344,26 +311,26 @@ fn step_count(value: u64, up: bool) -> u64 {
     while value / scale >= 100 {
         scale *= 10;
     }
-    let steps = STEPS.iter().map(|step| step * scale);
+    let steps = COUNT_STEPS.iter().map(|step| step * scale);
     if up {
         let next = steps.clone().find(|step| *step > value);
         next.unwrap_or(scale.saturating_mul(100))
     } else {
         let before = steps.rev().find(|step| *step < value);
-        // 10 goes to 9, 100 to 90
+        // 10 steps down to 9, 100 to 90
         before.unwrap_or(if scale == 1 { 9 } else { scale * 9 })
     }
 }
 
-fn step_time(value: &str, up: bool) -> Option<String> {
+fn step_duration(value: &str, up: bool) -> Option<String> {
     let now = humantime::parse_duration(value).ok()?;
-    let mut times = TIMES.iter().map(|millis| Duration::from_millis(*millis));
+    let mut times = DURATION_STEPS.iter().map(|millis| Duration::from_millis(*millis));
     let next = if up {
         times.find(|time| *time > now)
     } else {
         times.rev().find(|time| *time < now)
     };
-    Some(super::span::written(next?))
+    Some(format_duration(next?))
 }
 
 #[cfg(test)]
@@ -371,12 +338,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::settings::Policy;
 
-    /// Not in the list: absent by default, and a table of its own.
-    const OPEN: [&str; 2] = ["limit.each_user.requests", "limit.each_user.tokens"];
+    /// Optional tables, not in the catalogue.
+    const OPTIONAL_TABLES: [&str; 2] = ["limit.each_user.requests", "limit.each_user.tokens"];
 
     #[test]
-    fn the_list_is_what_a_policy_has() {
+    fn the_catalogue_lists_every_setting_of_a_policy_once() {
         let mut policy = Policy::default();
         for (path, value) in [
             ("semantic.threshold", "0.5"),
@@ -385,23 +353,23 @@ mod tests {
         ] {
             policy = policy.with(path, value).unwrap();
         }
-        let there: BTreeSet<String> = policy.settings().into_keys().collect();
-        let told: BTreeSet<String> = SETTINGS.iter().map(|setting| setting.path.to_owned()).collect();
-        assert_eq!(told.len(), SETTINGS.len(), "one is told of twice");
-        assert_eq!(there, told);
-        assert!(OPEN.iter().all(|path| !told.contains(*path)));
+        let in_policy: BTreeSet<String> = policy.settings().into_keys().collect();
+        let listed: BTreeSet<String> = SETTINGS.iter().map(|setting| setting.path.to_owned()).collect();
+        assert_eq!(listed.len(), SETTINGS.len(), "a setting is listed twice");
+        assert_eq!(in_policy, listed);
+        assert!(OPTIONAL_TABLES.iter().all(|path| !listed.contains(*path)));
     }
 
     #[test]
-    fn each_step_is_a_value_of_its_kind_and_goes_the_right_way() {
+    fn every_step_is_valid_and_moves_in_the_right_direction() {
         let policy = Policy::default();
         for setting in SETTINGS {
             let value = setting.value(&policy);
             for up in [true, false] {
                 let next = setting.step(&value, up);
-                let changed = setting.set(&policy, &next);
+                let changed = policy.with(setting.path, &next);
                 assert!(changed.is_ok(), "{} = {next}: {changed:?}", setting.path);
-                if matches!(setting.kind, Kind::Count { .. } | Kind::Bytes) {
+                if matches!(setting.kind, SettingKind::Count { .. } | SettingKind::Bytes) {
                     let (before, after): (u64, u64) = (value.parse().unwrap(), next.parse().unwrap());
                     assert!(
                         if up { after > before } else { after <= before },
@@ -414,32 +382,35 @@ mod tests {
     }
 
     #[test]
-    fn steps_go_there_and_back() {
-        let attempts = Setting::of("retry.attempts").unwrap();
+    fn steps_follow_the_tables_in_both_directions() {
+        let attempts = Setting::find("retry.attempts").unwrap();
         assert_eq!(
             (attempts.step("3", true), attempts.step("1", false)),
             ("4".into(), "1".into())
         );
-        let tokens = Setting::of("limit.tokens.capacity").unwrap();
+        let tokens = Setting::find("limit.tokens.capacity").unwrap();
         assert_eq!(tokens.step("20000", true), "25000");
         assert_eq!(tokens.step("100", false), "90");
         assert_eq!(tokens.step("9", true), "10");
         assert_eq!(tokens.step("99", true), "100");
-        let share = Setting::of("breaker.failure_rate").unwrap();
+        let share = Setting::find("breaker.failure_rate").unwrap();
         assert_eq!(share.step("0.5", true), "0.55");
         assert_eq!(share.step("0.52", false), "0.5");
         assert_eq!(share.step("1.0", true), "1.0");
-        let open = Setting::of("breaker.open").unwrap();
+        let open = Setting::find("breaker.open").unwrap();
         assert_eq!(
             (open.step("5s", true), open.step("5s", false)),
             ("6s".into(), "4s".into())
         );
         assert_eq!(open.step("1m", true), "1m 30s");
-        let jitter = Setting::of("retry.jitter").unwrap();
+        let jitter = Setting::find("retry.jitter").unwrap();
         assert_eq!(
             (jitter.step("none", true), jitter.step("full", false)),
             ("full".into(), "none".into())
         );
-        assert_eq!(Setting::of("cache.enabled").unwrap().step("true", true), "false");
+        assert_eq!(
+            Setting::find("cache.enabled").unwrap().step("true", true),
+            "false"
+        );
     }
 }

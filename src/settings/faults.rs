@@ -1,50 +1,50 @@
-//! What the simulator breaks, how often, and how fast it answers when it does not.
+//! Fault profiles: the faults that the simulator injects, their rates, and its latency.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A named set of faults, as a file in `assets/faults` gives it. Each rate is a probability between 0 and
-/// 1; at most one fault hits a request (one draw over the sum), so their sum must not exceed 1.
+/// A named set of faults, as in `assets/faults`. Each rate is a probability from 0 to 1, default 0. At most one fault
+/// hits a request (one draw over the sum), so the rates must not exceed 1 in total.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FaultProfile {
-    /// Shown in the title.
+    /// The name shown in titles.
     pub name: String,
-    /// What it imitates, in a sentence.
+    /// A sentence that describes what the profile imitates.
     pub about: String,
-    /// 429 with `retry_after`.
+    /// Rate of status 429 with `retry_after`.
     pub rate_limited: f64,
-    /// 500.
+    /// Rate of status 500.
     pub server_error: f64,
-    /// 503.
+    /// Rate of status 503.
     pub unavailable: f64,
-    /// 529.
+    /// Rate of status 529.
     pub overloaded: f64,
-    /// The request is read and nothing comes for `stall`, then the connection is reset.
+    /// Rate of stalls: the request is read, no byte is sent for `stall_for`, then the connection is reset.
     pub stall: f64,
-    /// A TCP reset before the first byte of the response.
+    /// Rate of TCP resets before the first byte of the response.
     pub reset: f64,
-    /// The stream ends without its end after `cut_after` content chunks.
+    /// Rate of truncated answers: the stream breaks off after `cut_after` content chunks.
     pub cut: f64,
-    /// The stream falls silent for `stall` after `cut_after` content chunks, then is reset.
+    /// Rate of streams that go silent for `stall_for` after `cut_after` content chunks and are then reset.
     pub stall_mid_stream: f64,
-    /// The answer comes `drip_factor` times slower, a few bytes at a time.
+    /// Rate of answers that are sent `drip_factor` times slower, a few bytes at a time.
     pub drip: f64,
-    /// 200 with JSON that does not parse.
+    /// Rate of status 200 with malformed JSON.
     pub malformed: f64,
-    /// 200 with `text/html`, as a captive portal answers.
+    /// Rate of status 200 with `text/html`, as from a captive portal.
     pub wrong_content_type: f64,
-    /// The Retry-After of a 429, in seconds; 0 sends none.
+    /// The Retry-After of a 429 in seconds, default 1; 0 sends none.
     pub retry_after: u64,
-    /// How long a stall lasts.
-    #[serde(with = "super::span")]
+    /// The length of a stall. Default: 20 s.
+    #[serde(with = "super::duration")]
     pub stall_for: Duration,
-    /// Content chunks before a cut or a stall in mid-stream.
+    /// Content chunks sent before a truncation or a stall in mid-stream. Default: 6.
     pub cut_after: u32,
-    /// How much slower a drip is.
+    /// The factor by which a drip is slower. Default: 8.
     pub drip_factor: u32,
-    /// How fast answers come while the profile is on; the simulator's own pace where absent.
+    /// The latency while the profile is active. Default: absent, the simulator's own.
     pub latency: Option<LatencyProfile>,
 }
 
@@ -73,36 +73,36 @@ impl Default for FaultProfile {
     }
 }
 
-/// The faults seawall can make.
+/// A fault that the simulator can inject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// 429, with Retry-After.
+    /// Status 429 with Retry-After.
     RateLimited,
-    /// 500.
+    /// Status 500.
     ServerError,
-    /// 503.
+    /// Status 503.
     Unavailable,
-    /// 529.
+    /// Status 529.
     Overloaded,
-    /// Silence before the first byte.
+    /// Silence before the first byte, then a reset.
     Stall,
     /// A TCP reset before the first byte.
     Reset,
-    /// A stream that ends without its end.
+    /// A truncated answer.
     Cut,
-    /// Silence in mid-stream.
+    /// Silence in mid-stream, then a reset.
     StallMidStream,
-    /// An answer a few bytes at a time.
+    /// A slow answer, a few bytes at a time.
     Drip,
-    /// JSON that does not parse.
+    /// Malformed JSON with status 200.
     Malformed,
-    /// `text/html` under status 200.
+    /// `text/html` with status 200.
     WrongContentType,
 }
 
 impl FaultKind {
-    /// Every kind, in the order they are drawn and shown.
+    /// Every kind, in the order in which they are drawn and shown.
     pub const ALL: [Self; 11] = [
         Self::RateLimited,
         Self::ServerError,
@@ -117,7 +117,7 @@ impl FaultKind {
         Self::WrongContentType,
     ];
 
-    /// The short name for titles and lanes.
+    /// The short name for titles and timelines.
     pub fn label(self) -> &'static str {
         match self {
             Self::RateLimited => "429",
@@ -134,19 +134,19 @@ impl FaultKind {
         }
     }
 
-    /// What it does, for the chooser.
+    /// A one-line description.
     pub fn about(self) -> &'static str {
         match self {
             Self::RateLimited => "too many requests, with Retry-After",
             Self::ServerError => "internal server error",
             Self::Unavailable => "service unavailable",
-            Self::Overloaded => "overloaded, for everybody",
-            Self::Stall => "reads the request, then says nothing",
+            Self::Overloaded => "overloaded for all clients",
+            Self::Stall => "reads the request, sends nothing",
             Self::Reset => "TCP reset before the first byte",
-            Self::Cut => "stream ends in mid-sentence",
-            Self::StallMidStream => "stream falls silent in mid-sentence",
-            Self::Drip => "answer comes a few bytes at a time",
-            Self::Malformed => "status 200, JSON that does not parse",
+            Self::Cut => "answer is truncated in mid-sentence",
+            Self::StallMidStream => "stream goes silent in mid-sentence",
+            Self::Drip => "answer arrives a few bytes at a time",
+            Self::Malformed => "status 200, malformed JSON",
             Self::WrongContentType => "status 200, an HTML page",
         }
     }
@@ -170,7 +170,7 @@ impl FaultProfile {
         }
     }
 
-    /// Sets the probability of one kind, kept between 0 and 1.
+    /// Sets the probability of one kind, clamped to 0 to 1.
     pub fn set_rate(&mut self, kind: FaultKind, rate: f64) {
         let rate = if rate.is_finite() {
             rate.clamp(0.0, 1.0)
@@ -192,12 +192,12 @@ impl FaultProfile {
         } = rate;
     }
 
-    /// The probability that a request is hit at all.
+    /// The probability that a request is hit by any fault.
     pub fn total(&self) -> f64 {
         FaultKind::ALL.iter().map(|kind| self.rate(*kind)).sum()
     }
 
-    /// Multiplies every rate so that they sum to `total` (at most 1) and keep their proportions.
+    /// Scales the rates to sum to `total` (at most 1), keeping their proportions.
     pub fn scale_to(&mut self, total: f64) {
         let now = self.total();
         if now <= 0.0 {
@@ -209,20 +209,23 @@ impl FaultProfile {
         }
     }
 
-    /// Checks that every rate is a probability and that they do not exceed 1 together.
+    /// Checks that every rate is a probability and that their sum does not exceed 1.
+    ///
+    /// # Errors
+    /// Returns a message with the offending rate.
     pub fn validate(&self) -> Result<(), String> {
         for kind in FaultKind::ALL {
             let rate = self.rate(kind);
             if !(rate.is_finite() && (0.0..=1.0).contains(&rate)) {
                 return Err(format!(
-                    "the rate of '{}' is {rate}: write a probability from 0 to 1",
+                    "rate of '{}' = {rate} (must be from 0 to 1)",
                     kind.label()
                 ));
             }
         }
         if self.total() > 1.0 + 1e-9 {
             return Err(format!(
-                "the rates sum to {:.2}: at most one fault hits a request, so they must not exceed 1 together",
+                "sum of the rates = {:.2} (must be at most 1, because at most one fault hits a request)",
                 self.total()
             ));
         }
@@ -230,23 +233,23 @@ impl FaultProfile {
     }
 }
 
-/// Milliseconds, uniformly between two bounds.
+/// A uniform range of milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Range {
-    /// At least, in milliseconds.
+    /// The lower bound, in milliseconds.
     pub min_ms: u64,
-    /// At most, in milliseconds.
+    /// The upper bound, in milliseconds.
     pub max_ms: u64,
 }
 
-/// How fast the simulator answers.
+/// The latency of the simulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LatencyProfile {
-    /// To the first token.
+    /// The time to the first token. Default: 180 to 420 ms.
     pub first_token: Range,
-    /// Between two tokens.
+    /// The time between two tokens. Default: 12 to 32 ms.
     pub between_tokens: Range,
 }
 
@@ -265,14 +268,13 @@ impl Default for LatencyProfile {
     }
 }
 
-/// How much the simulator does at a time. Above `parallel` requests wait, above `queue` waiters they are
-/// answered with 503 at once.
+/// The capacity of the simulator. Requests above `parallel` wait; requests above `queue` waiters get a 503 at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Capacity {
-    /// Requests answered at the same time; at least 1.
+    /// Requests answered at the same time, at least 1.
     pub parallel: u32,
-    /// Requests that wait for their turn.
+    /// Requests that may wait. Default: 0.
     #[serde(default)]
     pub queue: u32,
 }
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_certain_is_refused() {
+    fn rejects_rates_above_one_in_total() {
         let faults = FaultProfile {
             rate_limited: 0.6,
             reset: 0.6,
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_reads_back_what_was_set() {
+    fn every_rate_round_trips() {
         for kind in FaultKind::ALL {
             let mut faults = FaultProfile::default();
             faults.set_rate(kind, 0.25);

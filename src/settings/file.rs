@@ -1,12 +1,11 @@
-//! What a person hands in: policies, fault profiles, users, servers, keys. A mistake is told with its line and the
-//! nearest right name.
+//! Policy and fault files: presets, loading, saving and listing. Errors name the line and suggest the closest valid
+//! name.
 //!
 //! ```text
-//! policies and faults   here; single settings that differ: overrides; labels of semantic hits: labels
-//! policies as text      write (a file to keep), dated (its name), listing (every setting)
-//! users                 users
-//! servers               server (URLs), key (API keys), ca (certificates)
-//! files and mistakes    read (find, bound, parse), error
+//! presets, policies, fault profiles   this file; overrides (production+retry.attempts=1)
+//! policies as text                    write (a file), dated (its name), listing (every setting)
+//! user names                          users
+//! files and errors                    read (find, size limit, parse), error
 //! ```
 
 mod dated;
@@ -19,17 +18,18 @@ mod write;
 
 pub(crate) use dated::create_dated;
 pub use error::ConfigError;
-pub(crate) use error::{one_line, shown, value_error};
-pub use listing::settings_text;
-use read::line_of;
-pub(crate) use read::{LARGEST_FILE, find, line_at, parse, parse_error, read_bounded};
-pub use read::{journal, pairs_file};
-pub use users::users;
-pub use write::{policy_text, save_policy};
+pub(crate) use error::{printable_path, single_line, value_error};
+pub use listing::settings_list;
+use read::setting_line;
+pub(crate) use read::{
+    MAX_FILE_BYTES, find_text, line_at, open_journal, parse_error, parse_toml, read_limited, read_pairs_file,
+};
+pub(crate) use users::resolve_users;
+pub use write::{policy_to_toml, save_policy};
 
 use crate::settings::{FaultProfile, Policy};
 
-/// The presets that ship with the program.
+/// The bundled policies: name and TOML text.
 pub const POLICIES: [(&str, &str); 2] = [
     (
         "production",
@@ -38,7 +38,7 @@ pub const POLICIES: [(&str, &str); 2] = [
     ("exercise", include_str!("../../assets/policies/exercise.toml")),
 ];
 
-/// The fault profiles that ship with the program, gentlest first.
+/// The bundled fault profiles, mildest first: name and TOML text.
 pub const FAULT_PROFILES: [(&str, &str); 6] = [
     ("flaky", include_str!("../../assets/faults/flaky.toml")),
     ("slow", include_str!("../../assets/faults/slow.toml")),
@@ -54,72 +54,83 @@ pub const FAULT_PROFILES: [(&str, &str); 6] = [
     ("outage", include_str!("../../assets/faults/outage.toml")),
 ];
 
-/// A policy: a preset by name or a file, with single settings that differ where some are given:
-/// `production+retry.attempts=1`.
-pub fn policy(name: &str) -> Result<Policy, ConfigError> {
+/// Loads a preset by name, or a policy file, with optional overrides: `production+retry.attempts=1`.
+///
+/// # Errors
+/// Fails if the file cannot be read or parsed, or if a setting is unknown or out of bounds.
+pub fn load_policy(name: &str) -> Result<Policy, ConfigError> {
     if let Some((base, settings)) = overrides::split(name) {
-        let changed = overrides::apply(&policy(base)?, settings)?;
+        let changed = overrides::apply(&load_policy(base)?, settings)?;
         return checked(changed, name);
     }
-    let (shown, text) = find("policy", name, &POLICIES)?;
-    read_policy(&shown, &text)
+    let (shown, text) = find_text("policy", name, &POLICIES)?;
+    parse_policy(&shown, &text)
 }
 
-/// A policy with one setting changed: `retry.attempts`, `1`.
-pub fn policy_with(policy: &Policy, setting: &str, value: &str) -> Result<Policy, ConfigError> {
+/// Returns the policy with one setting changed and all bounds checked.
+pub(crate) fn with_setting(policy: &Policy, setting: &str, value: &str) -> Result<Policy, ConfigError> {
     checked(overrides::set(policy, setting, value)?, setting)
 }
 
-/// A policy from its text; `shown` is what errors call it.
-pub fn read_policy(shown: &str, text: &str) -> Result<Policy, ConfigError> {
-    let mut policy: Policy = parse(shown, text)?;
+/// Parses a policy file. Errors call it `shown`.
+///
+/// # Errors
+/// Fails if the text does not parse, or if a setting is unknown or out of bounds.
+pub fn parse_policy(shown: &str, text: &str) -> Result<Policy, ConfigError> {
+    let mut policy: Policy = parse_toml(shown, text)?;
     if !text.lines().any(|line| line.trim_start().starts_with("name")) {
         shown.clone_into(&mut policy.name);
     }
-    // a rule speaks of a setting that stands somewhere, or of what is usual where it does not
+    // a setting that has its default has no line
     if let Err(error) = policy.validate()
-        && let Some(line) = line_of(text, &error.key)
+        && let Some(line) = setting_line(text, &error.key)
     {
         return Err(ConfigError::Syntax {
-            name: one_line(shown),
+            name: single_line(shown),
             line,
-            message: one_line(&error.to_string()).to_string(),
+            message: single_line(&error.to_string()).to_string(),
         });
     }
     checked(policy, shown)
 }
 
-/// Within all bounds, with a name that titles and reports can print.
+/// Checks all bounds and makes the name printable.
 fn checked(mut policy: Policy, shown: &str) -> Result<Policy, ConfigError> {
-    policy.name = one_line(&policy.name).to_string();
+    policy.name = single_line(&policy.name).to_string();
     policy
         .validate()
         .map_err(|error| value_error(shown, &error.to_string()))?;
     Ok(policy)
 }
 
-/// A fault profile: a bundled one by name, or a file.
-pub fn faults(name: &str) -> Result<FaultProfile, ConfigError> {
-    let (shown, text) = find("fault profile", name, &FAULT_PROFILES)?;
-    read_faults(&shown, &text)
+/// Loads a bundled fault profile by name, or a file.
+///
+/// # Errors
+/// Fails if the file cannot be read or parsed, or if a rate is out of bounds.
+pub fn load_faults(name: &str) -> Result<FaultProfile, ConfigError> {
+    let (shown, text) = find_text("fault profile", name, &FAULT_PROFILES)?;
+    parse_faults(&shown, &text)
 }
 
-/// A fault profile from its text; `shown` is what errors call it.
-pub fn read_faults(shown: &str, text: &str) -> Result<FaultProfile, ConfigError> {
-    let mut profile: FaultProfile = parse(shown, text)?;
-    profile.name = one_line(&profile.name).to_string();
-    profile.about = one_line(&profile.about).to_string();
+/// Parses a fault profile. Errors call it `shown`.
+///
+/// # Errors
+/// Fails if the text does not parse, or if a rate is out of bounds.
+pub fn parse_faults(shown: &str, text: &str) -> Result<FaultProfile, ConfigError> {
+    let mut profile: FaultProfile = parse_toml(shown, text)?;
+    profile.name = single_line(&profile.name).to_string();
+    profile.about = single_line(&profile.about).to_string();
     profile
         .validate()
         .map_err(|message| value_error(shown, &message))?;
     Ok(profile)
 }
 
-/// The profiles that ship with the program; those that do not parse are left out (a test parses them all).
-pub fn bundled_faults() -> Vec<FaultProfile> {
+/// The bundled fault profiles. A test checks that all of them parse.
+pub(crate) fn bundled_faults() -> Vec<FaultProfile> {
     FAULT_PROFILES
         .iter()
-        .filter_map(|(name, _)| faults(name).ok())
+        .filter_map(|(name, _)| load_faults(name).ok())
         .collect()
 }
 
@@ -134,51 +145,51 @@ mod tests {
     }
 
     #[test]
-    fn the_production_file_says_what_the_code_says() {
-        assert_eq!(policy("production").unwrap(), Policy::default());
+    fn the_production_file_equals_the_default_policy() {
+        assert_eq!(load_policy("production").unwrap(), Policy::default());
     }
 
     #[test]
-    fn every_shipped_file_is_valid() {
+    fn every_bundled_file_is_valid() {
         for (name, _) in POLICIES {
-            assert_eq!(policy(name).unwrap().name, name);
+            assert_eq!(load_policy(name).unwrap().name, name);
         }
         for (name, _) in FAULT_PROFILES {
-            let profile = faults(name).unwrap();
+            let profile = load_faults(name).unwrap();
             assert_eq!(profile.name, name);
             assert!(!profile.about.is_empty() && profile.total() > 0.0, "{name}");
-            // drills must be quick: a stall of a bundled profile lasts seconds, not minutes
+            // scenarios must be quick: a stall of a bundled profile lasts seconds, not minutes
             assert!(profile.stall_for.as_secs() <= 4, "{name}");
         }
     }
 
     #[test]
     fn mixed_and_outage_have_the_total_rates_of_their_descriptions() {
-        let total = |name| (faults(name).unwrap().total() * 100.0).round();
+        let total = |name| (load_faults(name).unwrap().total() * 100.0).round();
         assert_eq!((total("mixed"), total("outage")), (35.0, 90.0));
     }
 
     #[test]
-    fn fault_profile_errors_name_the_profile_and_what_is_wrong() {
-        let error = message(faults("tsunami"));
+    fn fault_profile_errors_name_the_profile_and_the_problem() {
+        let error = message(load_faults("tsunami"));
         assert!(
             error.contains("'tsunami'") && error.contains("mixed, cut-streams"),
             "{error}"
         );
-        let error = message(read_faults("mine", "reset = 0.7\ncut = 0.7"));
+        let error = message(parse_faults("mine", "reset = 0.7\ncut = 0.7"));
         assert!(error.contains("mine") && error.contains("1.40"), "{error}");
-        assert!(message(read_faults("mine", "rest = 1")).contains("rest"));
+        assert!(message(parse_faults("mine", "rest = 1")).contains("rest"));
     }
 
     #[test]
-    fn mistakes_are_told_with_line_and_nearest_name() {
+    fn errors_name_the_line_and_the_closest_name() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
-        let try_text = |text: &str| {
+        let error_of = |text: &str| {
             fs::write(path, text).unwrap();
-            message(policy(path)).replace(path, "FILE")
+            message(load_policy(path)).replace(path, "FILE")
         };
-        let unknown = try_text("# mine\n[retry]\natempts = 3\n");
+        let unknown = error_of("# mine\n[retry]\natempts = 3\n");
         assert!(
             unknown.starts_with("FILE, line 3: unknown field `atempts`"),
             "{unknown}"
@@ -187,32 +198,32 @@ mod tests {
             unknown.contains("; did you mean `attempts`? expected one of"),
             "{unknown}"
         );
-        let wrong_type = try_text("[retry]\nattempts = \"three\"\n");
+        let wrong_type = error_of("[retry]\nattempts = \"three\"\n");
         assert!(
             wrong_type
-                == "FILE, line 2: attempts: invalid type: string \"three\", expected a whole number from 0 on",
+                == "FILE, line 2: attempts: invalid type: string \"three\", expected a whole number, 0 or more",
             "{wrong_type}"
         );
-        let bound = try_text("[breaker]\nfailure_rate = 50\n");
+        let bound = error_of("[breaker]\nfailure_rate = 50\n");
         assert_eq!(
             bound,
-            "FILE, line 2: breaker.failure_rate = 50: above 0 and at most 1 (0.5 opens at half)"
+            "FILE, line 2: breaker.failure_rate = 50 (must be above 0 and at most 1)"
         );
-        let variant = try_text("[retry]\njitter = \"ful\"\n");
+        let variant = error_of("[retry]\njitter = \"ful\"\n");
         assert!(variant.contains("did you mean `full`?"), "{variant}");
-        let preset = message(policy("prodution"));
+        let preset = message(load_policy("prodution"));
         assert!(
-            preset.ends_with("one of production, exercise; did you mean production?"),
+            preset.ends_with("known: production, exercise; did you mean production?"),
             "{preset}"
         );
     }
 
     #[test]
-    fn a_partial_file_keeps_the_defaults_and_takes_its_own_name() {
+    fn a_partial_file_keeps_the_defaults_and_is_named_after_its_path() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "[retry]\nattempts = 7\n").unwrap();
         let name = file.path().to_str().unwrap();
-        let policy = policy(name).unwrap();
+        let policy = load_policy(name).unwrap();
         assert_eq!((policy.retry.attempts, policy.name.as_str()), (7, name));
         assert_eq!(policy.breaker, Policy::default().breaker);
     }

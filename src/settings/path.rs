@@ -1,24 +1,23 @@
-//! One setting of a policy by its path, as text: `retry.attempts`, `breaker.open`.
+//! Access to a single setting by its path, as text: `retry.attempts`, `breaker.open`.
 //!
 //! ```text
 //! production+retry.attempts=1+breaker.open=10s
 //!            path          =value, as TOML or a bare word
 //! ```
 //!
-//! Files, the command line, saved drills and the screen all change settings through here, so that a value is read,
-//! refused and written in one way.
+//! The command line, saved scenarios and the screen change settings through this module, so that all of them parse,
+//! reject and write a value in the same way.
 
 use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::catalog::{Kind, Setting};
-use super::literal::{bare, inline, quoted};
-use super::mistake::plain;
+use super::catalog::{Setting, SettingKind};
+use super::toml_error::reword_toml_error;
+use super::toml_text::{toml_key, toml_string, toml_value};
 use super::{Policy, UserLimits};
 
-/// Settings that a policy leaves out where they are not set. `none` takes them out again. So are users, and their
-/// buckets.
+/// Settings that a policy omits while they are unset; `none` unsets them. Users and their buckets are optional too.
 const OPTIONAL: [&str; 5] = [
     "semantic.threshold",
     "semantic.embedder",
@@ -27,46 +26,51 @@ const OPTIONAL: [&str; 5] = [
     "limit.each_user.tokens",
 ];
 
-/// What an optional setting is where it is not set.
-pub const NONE: &str = "none";
+/// The value of an optional setting that is unset.
+pub const UNSET: &str = "none";
 
-/// A setting that there is not, or a value that it cannot have.
+/// An unknown setting, or a value that it cannot have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
 pub struct PathError {
-    /// The setting, as it was named.
+    /// The path as given.
     pub path: String,
-    /// What is wrong, and what to write instead.
+    /// The problem, and what to write instead.
     pub message: String,
 }
 
 impl Policy {
-    /// The policy with one setting changed. The bounds are not checked ([`Policy::validate`] does it): two changes
-    /// may only fit together.
+    /// Returns the policy with one setting changed.
+    ///
+    /// Bounds are not checked, because two changes may be valid only together: see [`Policy::validate`].
+    ///
+    /// # Errors
+    /// Fails if the setting is unknown or the value has the wrong type.
     pub fn with(&self, path: &str, value: &str) -> Result<Self, PathError> {
-        let refuse = |message: String| PathError {
+        let error_at = |message: String| PathError {
             path: path.to_owned(),
             message,
         };
-        let mut root = Table::try_from(self).map_err(|error| refuse(error.to_string()))?;
-        let keys = keys(path);
-        if value == NONE && is_optional(&keys) {
-            take_out(&mut root, &keys);
+        let mut root = Table::try_from(self).map_err(|error| error_at(error.to_string()))?;
+        let keys = split_path(path);
+        if value == UNSET && is_optional(&keys) {
+            remove(&mut root, &keys);
         } else {
-            let is_text = Setting::of(path).is_some_and(|setting| setting.kind == Kind::Text);
-            let place = place(&mut root, &keys).map_err(refuse)?;
-            *place = match literal(value) {
-                literal @ Value::String(_) => literal,
+            let is_text = Setting::find(path).is_some_and(|setting| setting.kind == SettingKind::Text);
+            let slot = value_mut(&mut root, &keys).map_err(error_at)?;
+            *slot = match parse_value(value) {
+                text @ Value::String(_) => text,
                 _ if is_text => Value::String(value.to_owned()),
-                literal => fit(place, literal),
+                parsed => coerce(slot, parsed),
             };
         }
-        root.try_into()
-            .map_err(|error: toml::de::Error| refuse(format!("'{value}': {}", plain(error.message()))))
+        root.try_into().map_err(|error: toml::de::Error| {
+            error_at(format!("'{value}': {}", reword_toml_error(error.message())))
+        })
     }
 
-    /// Every single setting by its path, as [`Policy::with`] takes it. Without the name, without what is not set, and
-    /// without labels, which are not settings but what people said.
+    /// Returns every setting that is set, by its path, as [`Policy::with`] takes it. The name and the semantic labels
+    /// are not settings and are left out.
     pub fn settings(&self) -> BTreeMap<String, String> {
         let mut flat = BTreeMap::new();
         if let Ok(root) = Table::try_from(self) {
@@ -77,7 +81,7 @@ impl Policy {
         flat
     }
 
-    /// What has to be set to make `other` of this policy, in the order of the paths.
+    /// Returns the settings that turn this policy into `other`, in the order of the paths.
     pub fn changes(&self, other: &Self) -> Vec<(String, String)> {
         let before = self.settings();
         let mut after = other.settings();
@@ -85,33 +89,35 @@ impl Policy {
         let (had, has) = (self.optional(), other.optional());
         for (path, whole) in &has {
             if !had.contains_key(path) {
-                // a bucket is there as a whole or not at all
+                // a bucket is set as a whole
                 let parts = format!("{path}.");
                 after.retain(|known, _| !known.starts_with(&parts));
                 after.insert(path.clone(), whole.clone());
             }
         }
-        let gone = |user: &&String| !other.limit.users.contains_key(*user);
-        let gone: Vec<String> = self
+        let removed = |user: &&String| !other.limit.users.contains_key(*user);
+        let removed_users: Vec<String> = self
             .limit
             .users
             .keys()
-            .filter(gone)
-            .map(|user| of_user(user))
+            .filter(removed)
+            .map(|user| user_path(user))
             .collect();
         for path in had.keys().filter(|path| !has.contains_key(*path)) {
-            let with_user = gone.iter().any(|user| path.starts_with(&format!("{user}.")));
+            let with_user = removed_users
+                .iter()
+                .any(|user| path.starts_with(&format!("{user}.")));
             if !with_user {
-                after.insert(path.clone(), NONE.to_owned());
+                after.insert(path.clone(), UNSET.to_owned());
             }
         }
-        after.extend(gone.into_iter().map(|user| (user, NONE.to_owned())));
+        after.extend(removed_users.into_iter().map(|user| (user, UNSET.to_owned())));
         after.into_iter().collect()
     }
 
-    /// What is set that need not be, by its path; users apart.
+    /// The optional settings that are set, by path, buckets of users included.
     fn optional(&self) -> BTreeMap<String, String> {
-        let mut there = BTreeMap::new();
+        let mut set = BTreeMap::new();
         let texts = [
             ("semantic.threshold", self.semantic.threshold.map(Value::from)),
             (
@@ -122,32 +128,41 @@ impl Policy {
         ];
         for (path, value) in texts {
             if let Some(value) = value {
-                there.insert(path.to_owned(), written(path, &value));
+                set.insert(path.to_owned(), format_value(path, &value));
             }
         }
         let each = [("limit.each_user".to_owned(), &self.limit.each_user)];
         let users = self.limit.users.iter();
-        let users = users.map(|(user, limits)| (of_user(user), limits));
+        let users = users.map(|(user, limits)| (user_path(user), limits));
         for (path, limits) in each.into_iter().chain(users) {
             let UserLimits { requests, tokens, .. } = limits;
             for (name, bucket) in [("requests", requests), ("tokens", tokens)] {
                 if let Some(bucket) = bucket {
-                    let table = Table::try_from(bucket).unwrap_or_default();
-                    there.insert(format!("{path}.{name}"), inline(&Value::Table(table)));
+                    set.insert(format!("{path}.{name}"), bucket.to_toml());
                 }
             }
         }
-        there
+        set
+    }
+}
+
+impl Setting {
+    /// Returns the value in a policy, as [`Policy::with`] takes it; [`UNSET`] if it is not set.
+    pub fn value(&self, policy: &Policy) -> String {
+        policy
+            .settings()
+            .remove(self.path)
+            .unwrap_or_else(|| UNSET.to_owned())
     }
 }
 
 /// `limit.users.ana`.
-fn of_user(name: &str) -> String {
-    format!("limit.users.{}", bare(name))
+fn user_path(name: &str) -> String {
+    format!("limit.users.{}", toml_key(name))
 }
 
-/// Splits `setting=value`. A name in quotes may have the sign in it.
-pub fn split_setting(text: &str) -> Option<(&str, &str)> {
+/// Splits `path=value`. A quoted key may contain `=`.
+pub(crate) fn split_setting(text: &str) -> Option<(&str, &str)> {
     let (mut in_quotes, mut escaped) = (false, false);
     let at = text.char_indices().find_map(|(at, c)| {
         in_quotes ^= c == '"' && !escaped;
@@ -158,8 +173,8 @@ pub fn split_setting(text: &str) -> Option<(&str, &str)> {
     Some((path.trim(), value.trim()))
 }
 
-/// The keys of a path. A name that needs quotes is in quotes, as in TOML: `limit.users."ann@example.com".weight`.
-fn keys(path: &str) -> Vec<String> {
+/// The keys of a path, quoted as in TOML where needed: `limit.users."ann@example.com".weight`.
+fn split_path(path: &str) -> Vec<String> {
     let mut keys = Vec::new();
     let mut table = format!("{path} = 0").parse::<Table>().ok();
     while let Some(level) = table.take() {
@@ -184,36 +199,36 @@ fn is_optional(keys: &[String]) -> bool {
     }
 }
 
-fn flatten(walked: &str, table: &Table, flat: &mut BTreeMap<String, String>) {
+fn flatten(prefix: &str, table: &Table, flat: &mut BTreeMap<String, String>) {
     for (key, value) in table {
-        let key = bare(key);
-        let path = if walked.is_empty() {
+        let key = toml_key(key);
+        let path = if prefix.is_empty() {
             key
         } else {
-            format!("{walked}.{key}")
+            format!("{prefix}.{key}")
         };
         match value {
             Value::Table(inner) => flatten(&path, inner, flat),
             other => {
-                let value = written(&path, other);
+                let value = format_value(&path, other);
                 flat.insert(path, value);
             }
         }
     }
 }
 
-/// A value as [`Policy::with`] reads it. A word stands without quotes, unless it would be read as something else.
-fn written(path: &str, value: &Value) -> String {
+/// A value as [`Policy::with`] parses it. A word is quoted only if it would parse as something else.
+fn format_value(path: &str, value: &Value) -> String {
     match value {
-        Value::String(word) if literal(word) != *value => quoted(word),
-        Value::String(word) if word == NONE && OPTIONAL.contains(&path) => quoted(word),
+        Value::String(word) if parse_value(word) != *value => toml_string(word),
+        Value::String(word) if word == UNSET && OPTIONAL.contains(&path) => toml_string(word),
         Value::String(word) => word.clone(),
-        other => inline(other),
+        other => toml_value(other),
     }
 }
 
-/// A number, a truth value, a table or an array as TOML writes it; everything else is a word: `10s`, `full`.
-fn literal(value: &str) -> Value {
+/// Parses a TOML literal; anything else is a bare word: `10s`, `full`.
+fn parse_value(value: &str) -> Value {
     let line = format!("value = {value}");
     let parsed = line.parse::<Table>().ok().filter(|table| table.len() == 1);
     parsed
@@ -221,15 +236,15 @@ fn literal(value: &str) -> Value {
         .unwrap_or_else(|| Value::String(value.to_owned()))
 }
 
-/// A whole number where a fraction stood is meant as one: `retry.budget_ratio=0`.
-fn fit(before: &Value, value: Value) -> Value {
+/// Converts a whole number to a float if the setting is a float: `retry.budget_ratio=0`.
+fn coerce(before: &Value, value: Value) -> Value {
     match (before, value) {
         (Value::Float(_), Value::Integer(whole)) => Value::Float(whole as f64),
         (_, value) => value,
     }
 }
 
-fn take_out(root: &mut Table, keys: &[String]) {
+fn remove(root: &mut Table, keys: &[String]) {
     let Some((key, tables)) = keys.split_last() else {
         return;
     };
@@ -242,25 +257,25 @@ fn take_out(root: &mut Table, keys: &[String]) {
     }
 }
 
-/// Where a path leads. Settings that are absent until somebody sets them are made.
-fn place<'a>(root: &'a mut Table, keys: &[String]) -> Result<&'a mut Value, String> {
+/// The value at a path. An optional setting that is unset is inserted.
+fn value_mut<'a>(root: &'a mut Table, keys: &[String]) -> Result<&'a mut Value, String> {
     let Some((key, tables)) = keys.split_last() else {
-        return Err(unknown(root, "", ""));
+        return Err(unknown_setting(root, "", ""));
     };
     let mut table = root;
     let mut walked = String::new();
     for (index, name) in tables.iter().enumerate() {
-        let hint = unknown(table, &walked, name);
-        walked = format!("{walked}{}.", bare(name));
+        let hint = unknown_setting(table, &walked, name);
+        walked = format!("{walked}{}.", toml_key(name));
         if !table.contains_key(name) {
             match keys.get(..=index) {
-                // users are named by whoever writes the policy
+                // users have names of the author's choice
                 Some([limit, users, _]) if limit == "limit" && users == "users" => {
                     table.insert(name.clone(), Value::Table(Table::new()));
                 }
                 Some(whole) if is_optional(whole) => {
                     let whole = walked.trim_end_matches('.');
-                    return Err(format!("it is not set; write all of it: {whole}={WHOLE_BUCKET}"));
+                    return Err(format!("not set; set the whole bucket: {whole}={WHOLE_BUCKET}"));
                 }
                 _ => {}
             }
@@ -269,16 +284,16 @@ fn place<'a>(root: &'a mut Table, keys: &[String]) -> Result<&'a mut Value, Stri
     }
     let open = is_optional(keys) || walked.starts_with("limit.users.");
     if !open && !table.contains_key(key) {
-        return Err(unknown(table, &walked, key));
+        return Err(unknown_setting(table, &walked, key));
     }
     Ok(table.entry(key.clone()).or_insert(Value::Boolean(false)))
 }
 
-/// How a bucket is written that was not there.
+/// The example in the error message.
 const WHOLE_BUCKET: &str = "{ capacity = 20, refill = 60, per = \"1m\" }";
 
-/// The name most like `wrong`, if it is like it at all.
-pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// Returns the name closest to `wrong`, if any is close enough to be a misspelling.
+pub(crate) fn closest_name<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
         .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
         .filter(|(distance, name)| *distance <= 2 + name.len() / 4)
@@ -286,12 +301,12 @@ pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<
         .map(|(_, name)| name)
 }
 
-fn unknown(table: &Table, walked: &str, name: &str) -> String {
+fn unknown_setting(table: &Table, walked: &str, name: &str) -> String {
     let names: Vec<&str> = table.keys().map(String::as_str).collect();
-    match nearest(name, names.iter().copied()) {
-        Some(near) => format!("no such setting; did you mean {walked}{near}?"),
+    match closest_name(name, names.iter().copied()) {
+        Some(close) => format!("no such setting; did you mean {walked}{close}?"),
         None => format!(
-            "no such setting; there are {walked}{}",
+            "no such setting; known: {walked}{}",
             names.join(&format!(", {walked}"))
         ),
     }
@@ -302,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_setting_can_be_written_back() {
+    fn every_setting_round_trips() {
         let policy = Policy::default();
         for (path, value) in policy.settings() {
             assert_eq!(
@@ -314,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_words_that_are_something_else_come_back() {
+    fn names_and_words_that_look_like_other_values_round_trip() {
         let mut policy = Policy::default();
         let bucket = policy.limit.requests.clone();
         policy.semantic.model = Some("none".into());
@@ -338,11 +353,11 @@ mod tests {
     }
 
     #[test]
-    fn half_a_bucket_is_refused_with_how_to_write_it() {
+    fn rejects_part_of_an_unset_bucket_with_an_example() {
         let error = Policy::default().with("limit.each_user.requests.capacity", "5");
         assert_eq!(
             error.unwrap_err().to_string(),
-            "limit.each_user.requests.capacity: it is not set; write all of it: \
+            "limit.each_user.requests.capacity: not set; set the whole bucket: \
              limit.each_user.requests={ capacity = 20, refill = 60, per = \"1m\" }"
         );
         let whole = Policy::default()
@@ -352,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn the_changes_make_the_other_policy() {
+    fn changes_turn_a_policy_into_the_other() {
         let one = Policy::default();
         let other = one
             .with("retry.attempts", "5")
@@ -360,25 +375,25 @@ mod tests {
             .and_then(|policy| policy.with("semantic.threshold", "0.8"))
             .and_then(|policy| policy.with("retry.jitter", "none"))
             .unwrap();
-        let told = |from: &Policy, to: &Policy| {
-            let changes = from.changes(to).into_iter();
-            changes
+        let changes = |from: &Policy, to: &Policy| {
+            let settings = from.changes(to).into_iter();
+            settings
                 .map(|(path, value)| format!("{path}={value}"))
                 .collect::<Vec<_>>()
         };
-        let there = [
+        let expected = [
             "breaker.open=10s",
             "retry.attempts=5",
             "retry.jitter=none",
             "semantic.threshold=0.8",
         ];
-        assert_eq!(told(&one, &other), there);
-        assert!(told(&other, &one).contains(&"semantic.threshold=none".to_owned()));
+        assert_eq!(changes(&one, &other), expected);
+        assert!(changes(&other, &one).contains(&"semantic.threshold=none".to_owned()));
         let mut back = other.clone();
         for (path, value) in other.changes(&one) {
             back = back.with(&path, &value).unwrap();
         }
         assert_eq!(back, one);
-        assert_eq!(told(&one, &one), [""; 0]);
+        assert_eq!(changes(&one, &one), [""; 0]);
     }
 }

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Bucket;
 use super::semantic::SemanticSettings;
-use super::users::{QueueOrder, UserLimits};
+use super::user_limits::{QueueOrder, UserLimits};
 
-/// Every setting of every layer. In a file each table and each key may be left out.
+/// The settings of every layer. A policy file may leave out any table or key, which then has its default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// Shown in the title; the file's name where the file gives none.
+    /// The name shown in titles. Default: the name of the file.
     pub name: String,
     /// The prompt cache.
     pub cache: CacheSettings,
@@ -22,21 +23,21 @@ pub struct Policy {
     pub flight: FlightSettings,
     /// Attempts, backoff and the retry budget.
     pub retry: RetrySettings,
-    /// The two buckets, the slots and the queue.
+    /// The rate limiter: buckets, slots and queue.
     pub limit: LimitSettings,
     /// The circuit breaker.
     pub breaker: BreakerSettings,
-    /// The clocks of one call and one attempt.
+    /// The time limits of a call and of an attempt.
     pub timeouts: TimeoutSettings,
 }
 
-/// What a layer counts: every attempt, or the call as a whole.
+/// The unit that a layer counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Counts {
-    /// Every HTTP try: the layer stands inside the retry loop.
+    /// Every attempt: the layer is inside the retry loop.
     Attempt,
-    /// One for the call, whatever it took: the layer stands outside the retry loop, as in the exercise.
+    /// Each call once: the layer is outside the retry loop, as in the exercise.
     Call,
 }
 
@@ -44,16 +45,16 @@ pub enum Counts {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
-    /// Whether lookups and stores happen at all.
+    /// True if answers are looked up and stored. Default: true.
     pub enabled: bool,
-    /// How long an answer may be served.
-    #[serde(with = "super::span")]
+    /// The lifetime of a stored answer. Default: 24 h.
+    #[serde(with = "super::duration")]
     pub ttl: Duration,
-    /// Bound on the stored bytes, keys included.
+    /// The bytes of all stored answers, keys included. Default: 64 MiB.
     pub max_bytes: u64,
-    /// Bound on one entry; larger answers are not stored.
+    /// The bytes of the largest answer that is stored. Default: 1 MiB.
     pub max_entry_bytes: u64,
-    /// Store answers of requests that are not deterministic too (no temperature 0, no seed).
+    /// True if answers of requests without temperature 0 and without a seed are stored too. Default: false.
     pub store_all: bool,
 }
 
@@ -61,16 +62,16 @@ pub struct CacheSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlightSettings {
-    /// Whether identical calls in flight share one upstream call.
+    /// True if identical calls in flight share one upstream call. Default: true.
     pub enabled: bool,
-    /// How long a completed result is replayed to the same idempotency key.
-    #[serde(with = "super::span")]
+    /// How long a result is replayed for its idempotency key. Default: 10 min.
+    #[serde(with = "super::duration")]
     pub replay_ttl: Duration,
-    /// Bound on the replayable results.
+    /// The number of results kept for replay. Default: 1024.
     pub max_results: usize,
 }
 
-/// How a backoff is spread.
+/// The randomisation of a backoff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Jitter {
@@ -78,9 +79,9 @@ pub enum Jitter {
     Full,
     /// `v/2 + U(0, v/2)`, `v = min(cap, base * 2^n)`: AWS "equal jitter".
     Equal,
-    /// `min(cap, v + 0.3 * U(0, v))`, `v = base * 2^n`: the exercise, herd at the cap included.
+    /// `min(cap, v + 0.3 * U(0, v))`, `v = base * 2^n`: the exercise; retries bunch up at the cap.
     Proportional,
-    /// `min(cap, base * 2^n)`: no jitter, to see what it does.
+    /// `min(cap, base * 2^n)`: no jitter, to show its effect.
     None,
 }
 
@@ -88,73 +89,61 @@ pub enum Jitter {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetrySettings {
-    /// All tries of a call, the first included; 1 switches retries off.
+    /// Attempts per call, the first included: 1 to 100, default 3; 1 disables retries.
     pub attempts: u32,
-    /// How many retries may follow an outcome that may already have been billed.
+    /// Retries after an outcome that may already have been billed. Default: 1.
     pub max_ambiguous_retries: u32,
-    /// The first backoff.
-    #[serde(with = "super::span")]
+    /// The first backoff, at most `cap`. Default: 500 ms.
+    #[serde(with = "super::duration")]
     pub base: Duration,
-    /// The longest backoff.
-    #[serde(with = "super::span")]
+    /// The longest backoff. Default: 8 s.
+    #[serde(with = "super::duration")]
     pub cap: Duration,
-    /// How backoffs are spread.
+    /// The randomisation of backoffs. Default: full.
     pub jitter: Jitter,
-    /// Whether Retry-After and its relatives are obeyed.
+    /// True if Retry-After and similar headers are obeyed. Default: true.
     pub obey_hints: bool,
-    /// A hint above this ends the call at once, with the hint attached.
-    #[serde(with = "super::span")]
+    /// A hint longer than this ends the call at once, with the hint attached. Default: 2 min.
+    #[serde(with = "super::duration")]
     pub max_hint: Duration,
-    /// Retry tokens earned by each first attempt; 0 with `budget_min_per_s = 0` means no budget is kept.
+    /// Retries earned by each first attempt: 0 to 10, default 0.2. With 0 here and in `budget_min_per_s` there is no
+    /// budget.
     pub budget_ratio: f64,
-    /// Retries a second that are always allowed.
+    /// Retries per second that are always allowed: 0 to 1,000,000, default 1.
     pub budget_min_per_s: f64,
-    /// After this long an earned token expires.
-    #[serde(with = "super::span")]
+    /// The lifetime of an earned retry, above 0 s. Default: 10 s.
+    #[serde(with = "super::duration")]
     pub budget_ttl: Duration,
-}
-
-/// A token bucket: at most `capacity`, refilled continuously at `refill` every `per`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bucket {
-    /// Units when full: the largest burst.
-    pub capacity: u64,
-    /// Units gained in each `per`.
-    pub refill: u64,
-    /// The refill period.
-    #[serde(with = "super::span")]
-    pub per: Duration,
 }
 
 /// The rate limiter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitSettings {
-    /// Whether calls are limited at all.
+    /// True if calls are limited. Default: true.
     pub enabled: bool,
-    /// The bucket of requests.
+    /// The bucket of requests. Default: 60, refilled at 300 per minute.
     pub requests: Bucket,
-    /// The bucket of LLM tokens, prompt and answer together.
+    /// The bucket of LLM tokens, prompt and answer together. Default: 20,000, refilled at 90,000 per minute.
     pub tokens: Bucket,
-    /// Attempts in flight at the same time.
+    /// Attempts in flight at the same time, at least 1. Default: 16.
     pub concurrency: u32,
-    /// Waiters at most; one more is rejected with the predicted wait.
+    /// The length of the queue; a call that finds it full is rejected with its predicted wait. Default: 1024.
     pub max_waiters: usize,
-    /// A predicted wait above this is rejected at once.
-    #[serde(with = "super::span")]
+    /// The longest predicted wait; a longer one is rejected at once. Default: 1 min.
+    #[serde(with = "super::duration")]
     pub max_wait: Duration,
-    /// LLM tokens reserved for the answer where the request sets no limit.
+    /// LLM tokens reserved for the answer if the request sets no limit: 0 to 10,000,000, default 256.
     pub default_answer_tokens: u64,
-    /// What is charged.
+    /// The unit charged. Default: every attempt.
     pub charges: Counts,
-    /// Who goes first when many wait.
+    /// The order of the queue. Default: fair.
     pub order: QueueOrder,
-    /// What each user may use, besides what all may together: no limit of its own where absent.
+    /// The limits of each user, in addition to the shared buckets. Default: weight 1, no buckets.
     pub each_user: UserLimits,
-    /// Other limits for single users, by name.
+    /// The limits of single users by name, which replace `each_user`. Default: none.
     pub users: BTreeMap<String, UserLimits>,
-    /// Users whose buckets are kept apart; those beyond share the buckets of one.
+    /// Users with buckets of their own; all others share one set: 1 to 100,000, default 1000.
     pub max_users: usize,
 }
 
@@ -162,60 +151,67 @@ pub struct LimitSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakerSettings {
-    /// Whether calls are ever refused.
+    /// True if the breaker can reject calls. Default: true.
     pub enabled: bool,
-    /// What is counted.
+    /// The unit counted. Default: every attempt.
     pub counts: Counts,
-    /// Outcomes older than this are forgotten.
-    #[serde(with = "super::span")]
+    /// The length of the window of outcomes, above 0 s. Default: 30 s.
+    #[serde(with = "super::duration")]
     pub window: Duration,
-    /// Outcomes in the window before the rate counts.
+    /// Outcomes in the window before the failure rate counts, at least 1. Default: 10.
     pub min_calls: u32,
-    /// The rate of failures that opens, 0 to 1.
+    /// The failure rate that opens the breaker: above 0, up to 1, default 0.5.
     pub failure_rate: f64,
-    /// Failures in a row that open.
+    /// Consecutive failures that open the breaker, at least 1. Default: 5.
     pub consecutive: u32,
-    /// A first token later than this is slow.
-    #[serde(with = "super::span")]
+    /// A first token later than this is slow. Above 0 s, default 30 s.
+    #[serde(with = "super::duration")]
     pub slow_after: Duration,
-    /// The rate of slow outcomes that opens, 0 to 1; above 1 never.
+    /// The rate of slow outcomes that opens the breaker: above 0, default 0.8; above 1 never opens it.
     pub slow_rate: f64,
-    /// The first time spent open.
-    #[serde(with = "super::span")]
+    /// The first open period, above 0 s and at most `open_max`. Default: 5 s.
+    #[serde(with = "super::duration")]
     pub open: Duration,
-    /// The longest time spent open; doubles up to it for each failed probe.
-    #[serde(with = "super::span")]
+    /// The longest open period; the period doubles with each failed probe. Default: 1 min.
+    #[serde(with = "super::duration")]
     pub open_max: Duration,
-    /// The share of the open time that is spread at random, 0 to 1.
+    /// The random fraction of the open period: 0 to 1, default 0.1.
     pub open_jitter: f64,
-    /// Successful probes in a row that close.
+    /// Consecutive successful probes that close the breaker, at least 1. Default: 2.
     pub successes_to_close: u32,
-    /// A probe that has not ended by then loses its permit.
-    #[serde(with = "super::span")]
+    /// A probe that takes longer loses its permit. Above 0 s, default 1 min.
+    #[serde(with = "super::duration")]
     pub probe_lease: Duration,
 }
 
-/// The clocks of one call and one attempt.
+/// The time limits of a call and of an attempt. Each is above 0 s and at most a year.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimeoutSettings {
-    /// One deadline over queueing, attempts and sleeps.
-    #[serde(with = "super::span")]
+    /// The deadline of a call, with queueing, attempts and backoffs. Default: 10 min.
+    #[serde(with = "super::duration")]
     pub call: Duration,
-    /// To connect, TLS included.
-    #[serde(with = "super::span")]
+    /// The time to connect, TLS included. Default: 5 s.
+    #[serde(with = "super::duration")]
     pub connect: Duration,
-    /// From the request to the response headers.
-    #[serde(with = "super::span")]
+    /// The time from the request to the response headers. Default: 1 min.
+    #[serde(with = "super::duration")]
     pub headers: Duration,
-    /// Silence on the wire, pings included.
-    #[serde(with = "super::span")]
+    /// The longest silence on the wire; pings count as data. Default: 65 s.
+    #[serde(with = "super::duration")]
     pub byte_idle: Duration,
-    /// Silence between events that carry data: pings prove nothing about progress.
-    #[serde(with = "super::span")]
+    /// The longest time between events that carry data: pings do not count. Default: 2 min.
+    #[serde(with = "super::duration")]
     pub event_idle: Duration,
-    /// The largest decoded answer, in bytes.
+    /// The largest decoded answer in bytes, at least 1. Default: 16 MiB.
     pub max_response_bytes: u64,
+}
+
+impl LimitSettings {
+    /// The limits of a user.
+    pub fn for_user(&self, name: &str) -> &UserLimits {
+        self.users.get(name).unwrap_or(&self.each_user)
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);

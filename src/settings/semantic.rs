@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::Rule;
 
-/// What the semantic cache does.
+/// The mode of the semantic cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SemanticMode {
-    /// Nothing.
+    /// No lookups.
     #[default]
     Off,
-    /// Near matches are served.
+    /// Similar prompts are served from the cache.
     On,
-    /// The upstream answers; what would have been served is told, and compared with its answer.
+    /// The upstream answers; the answer that would have been served is logged and compared with it.
     Shadow,
 }
 
 impl SemanticMode {
-    /// What a key press makes of it: off, on, shadow, off.
+    /// The next mode in the cycle off, on, shadow.
     #[must_use]
     pub fn next(self) -> Self {
         match self {
@@ -30,7 +30,7 @@ impl SemanticMode {
         }
     }
 
-    /// The word for it.
+    /// The mode as a policy file writes it.
     pub fn label(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -40,49 +40,49 @@ impl SemanticMode {
     }
 }
 
-/// The semantic cache: answers to prompts that mean the same. It stands on the exact cache, which holds the
-/// answers: what that one forgets is gone here too.
+/// The semantic cache: answers to prompts that mean the same. The prompt cache holds the answers; an answer evicted
+/// there is gone here too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SemanticSettings {
-    /// Whether near matches are looked for, and served.
+    /// The mode. Default: off.
     pub mode: SemanticMode,
-    /// The least similarity that is served, a cosine above 0 and up to 1; where absent, what suits the embedder: see
-    /// [`SemanticSettings::least`].
+    /// The least cosine similarity that is served, above 0 and at most 1. Default: absent, the embedder decides: see
+    /// [`SemanticSettings::effective_threshold`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
-    /// Whether a near match is refused whose numbers, negations, names or quotes differ.
+    /// True if a match whose numbers, negations, names or quotes differ is rejected. Default: true.
     pub guards: bool,
-    /// Prompts in the index at most; the oldest goes first.
+    /// Prompts in the index; the oldest is evicted first. 1 to 1,000,000, default 10,000.
     pub max_entries: usize,
-    /// URL of an OpenAI-compatible embeddings API, with or without `/v1`; the built-in lexical embedder where
-    /// absent.
+    /// The URL of an OpenAI-compatible embeddings API, with or without `/v1`. Default: absent, the built-in lexical
+    /// embedder is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedder: Option<String>,
-    /// The model to ask it for, if any.
+    /// The model to request from it. Default: absent, the server decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// An embedding that takes longer is not waited for: the lookup is a miss.
-    #[serde(with = "super::span")]
+    /// The longest wait for an embedding, above 0 s; after that the lookup is a miss. Default: 500 ms.
+    #[serde(with = "super::duration")]
     pub timeout: Duration,
-    /// What people said of served answers.
+    /// The users' verdicts on served answers. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<SemanticLabel>,
 }
 
-/// What people said of the answer to one stored request.
+/// The users' verdicts on the answer to one stored request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SemanticLabel {
     /// The fingerprint of the stored request, in hex.
     pub request: String,
-    /// How often its answer fitted.
+    /// How often its answer was labelled right.
     #[serde(default)]
     pub good: u32,
-    /// How often it did not.
+    /// How often its answer was labelled wrong.
     #[serde(default)]
     pub bad: u32,
-    /// What a prompt must be like it at least, instead of the threshold of all, if that is less.
+    /// The least similarity at which its answer is served, if above the general threshold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
 }
@@ -103,50 +103,47 @@ impl Default for SemanticSettings {
 }
 
 impl SemanticSettings {
-    /// The threshold of the built-in embedder. From 0.3 to 0.5 it serves the same prompts of the bundled pairs within
-    /// a few, and no look-alike, for the guards decide there; higher, misspelled and shortened prompts are lost, and
-    /// lower, a gap in the guards would have nothing behind it.
-    pub const BUILT_IN: f64 = 0.5;
-    /// The threshold of an embeddings API. A model puts questions about one thing near each other, and its guards let
-    /// words be left over: of 2961 pairs of prompts that shared a word and nothing else, all-MiniLM-L6-v2 with guards
-    /// would have served 33 at 0.5 and 16 at 0.7 (of which most did mean the same), for 6 of the 151 bundled
-    /// paraphrases less. `seawall semantic --eval` finds the one for a model.
-    pub const ENDPOINT: f64 = 0.7;
+    /// The default threshold of the built-in embedder. From 0.3 to 0.5 it serves nearly the same bundled paraphrases and
+    /// no look-alike, because the guards decide there. A higher threshold loses misspelled and shortened prompts; a
+    /// lower one leaves a gap in the guards uncovered.
+    pub const BUILT_IN_THRESHOLD: f64 = 0.5;
+    /// The default threshold of an embeddings API. A model places questions about one subject close together, and its
+    /// guards accept unmatched words: of 2961 pairs of prompts that shared one word and nothing else, all-MiniLM-L6-v2
+    /// with guards would have served 33 at 0.5 and 16 at 0.7 (most of which did mean the same), at the cost of 6 of the
+    /// 151 bundled paraphrases. `seawall semantic --eval` finds the threshold for a model.
+    pub const ENDPOINT_THRESHOLD: f64 = 0.7;
 
-    /// The least similarity that is served: the one set, or the one that suits the embedder.
-    pub fn least(&self) -> f64 {
+    /// The least similarity that is served: `threshold`, or the default of the embedder.
+    pub fn effective_threshold(&self) -> f64 {
         self.threshold.unwrap_or(if self.embedder.is_some() {
-            Self::ENDPOINT
+            Self::ENDPOINT_THRESHOLD
         } else {
-            Self::BUILT_IN
+            Self::BUILT_IN_THRESHOLD
         })
     }
 
-    /// Bounds of the labels.
+    /// The bounds of the labels.
     pub(super) fn rules(&self) -> Vec<Rule> {
-        let is_threshold = |value: f64| value > 0.0 && value <= 1.0;
-        let bad_label = self
+        let bad_threshold = self
             .labels
             .iter()
-            .find(|label| !label.threshold.is_none_or(is_threshold));
+            .filter_map(|label| label.threshold)
+            .find(|threshold| !(*threshold > 0.0 && *threshold <= 1.0));
         let is_hex = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let nameless = self.labels.iter().find(|label| !is_hex(&label.request));
+        let bad_request = self.labels.iter().find(|label| !is_hex(&label.request));
         vec![
-            (
-                nameless.is_none(),
-                "semantic.labels.request".to_owned(),
-                nameless.map(|label| label.request.clone()).unwrap_or_default(),
-                "the fingerprint of the stored request, 32 hex digits",
-            ),
-            (
-                bad_label.is_none(),
-                "semantic.labels.threshold".to_owned(),
-                bad_label
-                    .and_then(|label| label.threshold)
-                    .unwrap_or_default()
-                    .to_string(),
-                "above 0 and at most 1",
-            ),
+            Rule {
+                holds: bad_request.is_none(),
+                key: "semantic.labels.request".to_owned(),
+                value: bad_request.map(|label| label.request.clone()).unwrap_or_default(),
+                rule: "a request fingerprint of 32 hex digits",
+            },
+            Rule {
+                holds: bad_threshold.is_none(),
+                key: "semantic.labels.threshold".to_owned(),
+                value: bad_threshold.unwrap_or_default().to_string(),
+                rule: "above 0 and at most 1",
+            },
         ]
     }
 }

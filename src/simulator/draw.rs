@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn rates_are_met_in_the_long_run() {
-        let profile = crate::settings::file::faults("mixed").unwrap();
+        let profile = crate::settings::file::load_faults("mixed").unwrap();
         let mut counts = std::collections::BTreeMap::new();
         for number in 0..10_000 {
             if let Some(kind) = Draw::new(3, number).fault(Some(&profile)) {

@@ -91,7 +91,7 @@ mod tests {
     fn clones_share_the_settings() {
         let control = FaultControl::off();
         let other = control.clone();
-        other.set_profile(crate::settings::file::faults("flaky").unwrap());
+        other.set_profile(crate::settings::file::load_faults("flaky").unwrap());
         assert_eq!(control.active(), None);
         other.set_on(true);
         assert_eq!(control.active().unwrap().name, "flaky");

@@ -278,7 +278,7 @@ impl UsersView {
         let limit = &policy.limit;
         for (name, uses) in &mut self.by_name {
             let Some(levels) = &mut uses.levels else { continue };
-            let own = limit.of_user(name.as_str());
+            let own = limit.for_user(name.as_str());
             levels.requests = fitted(levels.requests, own.requests.as_ref(), limit, at);
             levels.tokens = fitted(levels.tokens, own.tokens.as_ref(), limit, at);
         }

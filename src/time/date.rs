@@ -1,8 +1,8 @@
-//! A moment as a date: for names of files and for the line that says when. UTC, because nothing here knows more.
+//! A wall-clock time as a UTC date, for file names and headings.
 
 use std::fmt;
 
-/// A moment in UTC. `Display` is `2026-11-25 23:51:02 UTC`.
+/// A date and time in UTC. `Display` is `2026-11-25 23:51:02 UTC`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Utc {
     year: u64,
@@ -12,11 +12,11 @@ pub struct Utc {
 }
 
 impl Utc {
-    /// The moment so many seconds after the Unix epoch.
+    /// Converts seconds since the Unix epoch.
     ///
-    /// The calendar is that of Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms" (`civil_from_days`):
-    /// years begin in March, so that the leap day is their last.
-    pub fn of(unix_seconds: u64) -> Self {
+    /// The algorithm is from Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms" (`civil_from_days`):
+    /// years begin in March, so that the leap day is the last day.
+    pub fn from_unix_seconds(unix_seconds: u64) -> Self {
         let shifted = unix_seconds / 86_400 + 719_468;
         let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
         let year_of_era =
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_those_of_the_calendar() {
+    fn dates_match_the_calendar() {
         // date -u -d @N
         for (unix, date) in [
             (0, "1970-01-01 00:00:00 UTC"),
@@ -76,8 +76,8 @@ mod tests {
             (1_735_689_599, "2024-12-31 23:59:59 UTC"),
             (4_107_542_400, "2100-03-01 00:00:00 UTC"),
         ] {
-            assert_eq!(Utc::of(unix).to_string(), date);
+            assert_eq!(Utc::from_unix_seconds(unix).to_string(), date);
         }
-        assert_eq!(Utc::of(951_782_400).compact(), "20000229-000000");
+        assert_eq!(Utc::from_unix_seconds(951_782_400).compact(), "20000229-000000");
     }
 }

@@ -347,7 +347,7 @@ pub(crate) fn scenario_file(input: &[u8]) {
 /// A valid policy that survives a journal, or a sentence with the remedy.
 pub(crate) fn policy_file(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    match file::read_policy("fuzz.toml", &text) {
+    match file::parse_policy("fuzz.toml", &text) {
         Ok(policy) => {
             assert!(!policy.name.contains(is_hostile));
             policy.validate().unwrap();
@@ -364,7 +364,7 @@ pub(crate) fn policy_file(input: &[u8]) {
 /// The same for a fault profile.
 pub(crate) fn fault_file(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    match file::read_faults("fuzz.toml", &text) {
+    match file::parse_faults("fuzz.toml", &text) {
         Ok(profile) => {
             assert!(
                 ![&profile.name, &profile.about]

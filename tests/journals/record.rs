@@ -32,7 +32,7 @@ struct Stage {
 type Shared = Arc<Mutex<Option<Journal<Vec<u8>>>>>;
 
 fn policy(name: &str) -> Policy {
-    let mut policy = file::policy(name).unwrap();
+    let mut policy = file::load_policy(name).unwrap();
     policy.limit.requests = Bucket {
         capacity: 6,
         refill: 2,

@@ -242,7 +242,7 @@ fn an_invalid_setting_is_reported_with_its_command() {
         ),
         (
             set("[\"retry.attempts=0\"]"),
-            &["set at 9s: retry.attempts = 0: at least 1"],
+            &["set at 9s: retry.attempts = 0 (must be from 1 to 100"],
         ),
         (
             set("[\"retry.attempts\"]"),

@@ -220,7 +220,7 @@ async fn who_is_slow_to_ask_is_told_and_who_is_idle_is_closed() {
 
 #[tokio::test]
 async fn the_script_of_an_attempt_is_what_comes_over_the_socket() {
-    let profile = seawall::settings::file::faults("rate-limit-storm").unwrap();
+    let profile = seawall::settings::file::load_faults("rate-limit-storm").unwrap();
     let bench = Bench::start(Some(profile.clone()), None).await;
     let question = ChatRequest::prompt(QUESTION).with("stream", true);
     for call in 1..=20 {

@@ -8,8 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::client::ApiKey;
-use crate::settings::file::{ConfigError, shown};
-use crate::settings::file::{LARGEST_FILE, read_bounded};
+use crate::settings::file::{ConfigError, MAX_FILE_BYTES, printable_path, read_limited};
 
 /// The environment variable with the key of the embeddings API.
 pub(crate) const EMBEDDER_KEY: &str = "SEAWALL_EMBEDDER_API_KEY";
@@ -49,12 +48,12 @@ pub(crate) fn api_key(
 }
 
 fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
-    let unreadable = |error| ConfigError::Unreadable {
-        path: path.to_owned(),
-        error,
-    };
     #[cfg(unix)]
     {
+        let unreadable = |error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+        };
         use std::os::unix::fs::PermissionsExt as _;
         let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
@@ -64,7 +63,7 @@ fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
             });
         }
     }
-    let text = read_bounded(path, LARGEST_FILE).map_err(unreadable)?;
+    let text = read_limited(path, MAX_FILE_BYTES, "key file")?;
     let key = text.lines().next().unwrap_or_default().trim().to_owned();
     if key.is_empty() {
         return Err(ConfigError::EmptyKeyFile {
@@ -72,7 +71,7 @@ fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
         });
     }
     Ok(ApiKey {
-        name: shown(path).to_string(),
+        name: printable_path(path).to_string(),
         secret: SecretString::from(key),
     })
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::semantic::label_store::entries::{self, LabelAt};
 use crate::settings::file::POLICIES;
-use crate::settings::file::{ConfigError, one_line, shown};
-use crate::settings::file::{LARGEST_FILE, line_at, parse_error, read_bounded};
+use crate::settings::file::{ConfigError, printable_path, single_line};
+use crate::settings::file::{MAX_FILE_BYTES, line_at, parse_error, read_limited};
 use crate::settings::{Policy, SemanticLabel};
 
 /// The remedy for an invalid label file.
@@ -31,24 +31,14 @@ pub(crate) fn labels_file(name: &str, env: impl Fn(&str) -> Option<OsString>) ->
 /// Adds the labels in `file` to a policy; they replace labels of the policy for the same request. A missing file has
 /// no labels.
 pub(crate) fn add_labels(policy: &mut Policy, file: &Path) -> Result<(), ConfigError> {
-    let text = match read_bounded(file, LARGEST_FILE) {
+    let text = match read_limited(file, MAX_FILE_BYTES, "label file") {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            return Err(ConfigError::Unreadable {
-                path: file.to_owned(),
-                error,
-            });
+        Err(ConfigError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(());
         }
+        Err(error) => return Err(error),
     };
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(ConfigError::TooLarge {
-            kind: "file of labels, or delete it",
-            path: file.to_owned(),
-            largest: LARGEST_FILE,
-        });
-    }
-    let found = read_labels(&shown(file), &text)?;
+    let found = read_labels(&printable_path(file), &text)?;
     let labels = &mut policy.semantic.labels;
     labels.retain(|own| !found.iter().any(|label| label.request == own.request));
     labels.extend(found);
@@ -67,9 +57,9 @@ pub(crate) fn read_labels(shown: &str, text: &str) -> Result<Vec<SemanticLabel>,
     })?;
     if let Some((at, wrong)) = found.iter().find_map(|label| Some((label.at, wrong(label)?))) {
         return Err(ConfigError::Syntax {
-            name: one_line(shown),
+            name: single_line(shown),
             line: line_at(text, at),
-            message: format!("{}; {REMEDY}", one_line(&wrong)),
+            message: format!("{}; {REMEDY}", single_line(&wrong)),
         });
     }
     Ok(found.into_iter().map(|label| label.label).collect())

@@ -82,7 +82,7 @@ impl Wanted {
         let mut policies: Vec<Policy> = self
             .policies
             .iter()
-            .map(|name| file::policy(name))
+            .map(|name| file::load_policy(name))
             .collect::<Result<_, _>>()?;
         // what was recorded is what one policy is compared with
         let alone = policies.len() == 1 && self.off.is_empty() && self.sweep.is_none();

@@ -37,7 +37,7 @@ impl Sweep {
         self.values
             .iter()
             .map(|value| {
-                let mut policy = file::policy_with(policy, &self.setting, value)?;
+                let mut policy = file::with_setting(policy, &self.setting, value)?;
                 policy.name = format!("{}={value}", self.setting);
                 Ok(policy)
             })

@@ -21,7 +21,10 @@ rates = { name = "fifth", server_error = 0.2 }
 fn plan(policies: &[&str], seeds: u64) -> Plan {
     Plan {
         scene: scenario::read("world", WORLD, None, None).unwrap(),
-        policies: policies.iter().map(|name| file::policy(name).unwrap()).collect(),
+        policies: policies
+            .iter()
+            .map(|name| file::load_policy(name).unwrap())
+            .collect(),
         seeds,
         without: Vec::new(),
     }

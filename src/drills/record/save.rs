@@ -41,7 +41,7 @@ impl fmt::Display for Saved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // the directory is where the program stands, or what the person wrote
         let name = self.path.file_name().unwrap_or(self.path.as_os_str());
-        let name = file::one_line(&name.to_string_lossy());
+        let name = file::single_line(&name.to_string_lossy());
         let (commands, expected) = (self.commands, self.expected);
         let plural = |count: usize| if count == 1 { "" } else { "s" };
         write!(
@@ -76,7 +76,7 @@ pub enum SaveError {
     #[error("the drill broke a promise when it was played headless: {0}")]
     Broken(String),
     /// No file.
-    #[error("cannot write {}: {error}; end the session and start it where you may write, with --record FILE if you like", file::one_line(&path.to_string_lossy()))]
+    #[error("cannot write {}: {error}; end the session and start it where you may write, with --record FILE if you like", file::single_line(&path.to_string_lossy()))]
     Unwritable {
         /// Which.
         path: PathBuf,
@@ -95,7 +95,7 @@ impl Drill {
         if !self.commands.iter().any(|command| command.wish.calls()) {
             return Err(SaveError::Empty);
         }
-        let when = Utc::of(unix_seconds);
+        let when = Utc::from_unix_seconds(unix_seconds);
         let (path, made) = match place {
             Place::File(path) => (path.clone(), None),
             Place::Dated(dir) => {

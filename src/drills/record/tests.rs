@@ -20,7 +20,7 @@ const NOW: u64 = 1_795_650_662;
 
 fn outage() -> SessionConfig {
     SessionConfig {
-        faults: file::faults("outage").unwrap(),
+        faults: file::load_faults("outage").unwrap(),
         ..SessionConfig::default()
     }
 }
@@ -64,7 +64,10 @@ fn by_hand(config: &SessionConfig, commands: Vec<(u64, Command)>, until: u64) ->
 
 /// What is kept of it.
 fn text(drill: &Drill) -> String {
-    drill.told(Path::new("drill.toml"), Utc::of(NOW)).unwrap().0
+    drill
+        .told(Path::new("drill.toml"), Utc::from_unix_seconds(NOW))
+        .unwrap()
+        .0
 }
 
 /// Plays a text as `seawall run` does.
@@ -211,7 +214,7 @@ fn a_change_of_policy_is_kept_as_what_was_set() {
 
 #[test]
 fn many_changes_are_a_line_each() {
-    let to = file::policy("exercise").unwrap();
+    let to = file::load_policy("exercise").unwrap();
     let commands = vec![
         (0, Command::ApplyPolicy { policy: Box::new(to) }),
         (10, ask("why?")),
@@ -285,7 +288,7 @@ fn every_command_comes_back() {
             order: QueueOrder::Fifo,
         },
         Command::ApplyPolicy {
-            policy: Box::new(file::policy("exercise").unwrap()),
+            policy: Box::new(file::load_policy("exercise").unwrap()),
         },
         Command::SetBreaker {
             mode: BreakerMode::ForcedOpen,
@@ -315,12 +318,12 @@ fn every_command_comes_back() {
 
 #[test]
 fn a_policy_is_its_preset_or_what_differs() {
-    let mut odd = file::policy("exercise").unwrap();
+    let mut odd = file::load_policy("exercise").unwrap();
     odd.retry.attempts = 9;
     odd.limit.requests.capacity = 11;
     for (policy, base) in [
-        (file::policy("production").unwrap(), "production"),
-        (file::policy("exercise").unwrap(), "exercise"),
+        (file::load_policy("production").unwrap(), "production"),
+        (file::load_policy("exercise").unwrap(), "exercise"),
         (odd, "production"),
     ] {
         let config = SessionConfig {
@@ -331,7 +334,7 @@ fn a_policy_is_its_preset_or_what_differs() {
         let heading = Heading {
             name: "drill",
             file: "drill.toml",
-            when: Utc::of(NOW),
+            when: Utc::from_unix_seconds(NOW),
         };
         let text = text::write(&drill, heading, &[]);
         assert!(text.contains(&format!("base = \"{base}\"\n")), "{text}");

@@ -10,7 +10,10 @@ use super::expect::Bounds;
 use super::{Drill, World};
 use crate::drills::scenario::{Faults, Measure, TimedCommand, Wish};
 use crate::settings::file;
-use crate::settings::{FaultProfile, LatencyProfile, Policy, QueueOrder, SemanticMode, bare, inline, quoted};
+use crate::settings::{
+    FaultProfile, LatencyProfile, Policy, QueueOrder, SemanticMode, toml_key as bare, toml_string as quoted,
+    toml_value as inline,
+};
 use crate::time::Utc;
 
 /// What is said beside the drill itself.
@@ -161,7 +164,7 @@ fn policy(text: &mut String, policy: &Policy, semantic: bool) {
     }
     let policy = &policy;
     let same = |name: &&&str| {
-        file::policy(name).is_ok_and(|mut preset| {
+        file::load_policy(name).is_ok_and(|mut preset| {
             preset.name.clone_from(&policy.name);
             preset == *policy
         })
@@ -364,5 +367,5 @@ fn seconds(time: Duration) -> String {
 
 /// Text of others behind a `#`: it must not end the line.
 fn comment(text: &str) -> String {
-    file::one_line(text).to_string()
+    file::single_line(text).to_string()
 }

@@ -58,7 +58,7 @@ impl Book {
     pub fn new(settings: &SemanticSettings) -> Self {
         Self {
             labels: settings.labels.clone(),
-            threshold: settings.least(),
+            threshold: settings.effective_threshold(),
         }
     }
 
@@ -165,7 +165,7 @@ mod tests {
         let mut book = Book::new(&settings);
         assert_eq!(read_back(&book), settings.labels);
         book.note(&entry(A, false, 1.01));
-        book.note(&entry(B, true, settings.least()));
+        book.note(&entry(B, true, settings.effective_threshold()));
         assert_eq!(read_back(&book), book.labels);
         let first = &book.labels[0];
         assert_eq!((first.good, first.bad, first.threshold), (3, 2, Some(1.0)));

@@ -1,4 +1,4 @@
-//! Files with the date in their names.
+//! New files with the date in their names.
 
 use std::fs::File;
 use std::io;
@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::time::Utc;
 
-/// So many files of a kind may be made within a second.
-const SAME_SECOND: u32 = 99;
+/// Files of a kind that can be created within one second.
+const MAX_PER_SECOND: u32 = 99;
 
-/// A file with its kind and the date in its name, made now: nobody else's is touched. Where it cannot be made, which
-/// and why.
+/// Creates `KIND-YYYYMMDD-HHMMSS.toml` in `dir` without overwriting a file. Fails with the path and the reason.
 pub(crate) fn create_dated(
     dir: &Path,
     kind: &str,
@@ -25,7 +24,9 @@ pub(crate) fn create_dated(
         let path = dir.join(name);
         match File::create_new(&path) {
             Ok(file) => return Ok((path, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < SAME_SECOND => number += 1,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_PER_SECOND => {
+                number += 1
+            }
             Err(error) => return Err((path, error)),
         }
     }

@@ -1,127 +1,133 @@
-//! Why something that was asked for cannot be used, in one line that a terminal may print.
+//! Errors of configuration: files, names, URLs and keys that cannot be used.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::text::SafeText;
 
-/// Characters of a mistake that are told.
-const LONGEST_MESSAGE: usize = 400;
+/// Characters of an error message that are shown.
+const MAX_MESSAGE_CHARS: usize = 400;
 
-/// Why something that was asked for cannot be used. What is told is one line that a terminal may print: a file
-/// names other files, and its words are not ours.
+/// A configuration that cannot be used. The message is one line that is safe to print, whatever the file contains.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// A file that cannot be read.
-    #[error("cannot read {}: {error}", shown(path))]
+    #[error("cannot read {}: {error}", printable_path(path))]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         error: io::Error,
     },
-    /// A file that is too large to be one.
-    #[error("{} is larger than {largest} bytes: give a {kind}", shown(path))]
+    /// A file above the size limit.
+    #[error(
+        "{} is larger than {max_bytes} bytes: too large for a {kind}",
+        printable_path(path)
+    )]
     TooLarge {
-        /// The most it may have.
-        largest: u64,
-        /// What it should be.
+        /// The size limit in bytes.
+        max_bytes: u64,
+        /// The kind of file: `policy`, `fault profile`.
         kind: &'static str,
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
     /// A file that cannot be written.
-    #[error("cannot write {}: {error}", shown(path))]
+    #[error("cannot write {}: {error}", printable_path(path))]
     Unwritable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         error: io::Error,
     },
     /// A file or preset that does not parse.
     #[error("{name}, line {line}: {message}")]
     Syntax {
-        /// The file, or the preset.
+        /// The file or the preset.
         name: SafeText,
-        /// From 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What is wrong, and what to write instead.
+        /// The problem, and what to write instead.
         message: String,
     },
-    /// A value out of its bounds.
+    /// A value out of bounds.
     #[error("{name}: {message}")]
     Value {
-        /// The file, or the preset.
+        /// The file or the preset.
         name: SafeText,
-        /// What is wrong, and what to write instead.
+        /// The problem, and what to write instead.
         message: String,
     },
-    /// Neither a preset nor a file.
-    #[error("no {kind} '{name}': it is neither a file nor one of {known}{hint}")]
+    /// A name that is neither a preset nor a file.
+    #[error("no {kind} '{name}': not a file, and not a bundled one; known: {known}{hint}")]
     Unknown {
         /// `policy` or `fault profile`.
         kind: &'static str,
-        /// What was asked for.
+        /// The name given.
         name: SafeText,
-        /// What there is.
+        /// The names of the presets.
         known: String,
-        /// The nearest name.
+        /// The suggestion: the closest name, or empty.
         hint: String,
     },
     /// Names of users that cannot be used.
     #[error("--users: {message}")]
     Users {
-        /// What is wrong, and what to write instead.
+        /// The problem, and what to write instead.
         message: String,
     },
     /// A URL that cannot be used.
     #[error("{option} {url}: {message}")]
     Url {
-        /// Which option gave it.
+        /// The option that gave the URL.
         option: &'static str,
-        /// What was given.
+        /// The URL given.
         url: SafeText,
-        /// What is wrong, and what to write instead.
+        /// The problem, and what to write instead.
         message: String,
     },
-    /// A key file that others can read.
-    #[error("{} can be read by others (mode {mode:o}): run chmod 600 on it", shown(path))]
+    /// A key file that other users can read.
+    #[error(
+        "{} is readable by other users (mode {mode:o}): run chmod 600 on it",
+        printable_path(path)
+    )]
     OpenKeyFile {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Its mode.
+        /// Its permission bits.
         mode: u32,
     },
     /// A key file without a key.
-    #[error("{} holds no key: put it on the first line", shown(path))]
+    #[error("{} contains no key: put it on the first line", printable_path(path))]
     EmptyKeyFile {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
-    /// A file of certificates that holds something else.
+    /// A certificate file that cannot be used.
     #[error("--ca-file {}: {message}", path.display())]
     CaFile {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong, and what to write instead.
+        /// The problem, and what to write instead.
         message: String,
     },
 }
 
-/// A value out of its bounds, in a file that is called `shown`.
+/// A value out of bounds; `shown` names the file or the setting.
 pub(crate) fn value_error(shown: &str, message: &str) -> ConfigError {
     ConfigError::Value {
-        name: one_line(shown),
-        message: one_line(message).to_string(),
+        name: single_line(shown),
+        message: single_line(message).to_string(),
     }
 }
 
-/// A path, so that it can be printed.
-pub(crate) fn shown(path: &Path) -> SafeText {
-    one_line(&path.display().to_string())
+/// A path that is safe to print.
+pub(crate) fn printable_path(path: &Path) -> SafeText {
+    single_line(&path.display().to_string())
 }
 
-/// One line of bounded length, whatever is in the text.
-pub(crate) fn one_line(text: &str) -> SafeText {
-    SafeText::excerpt(&text.replace('\n', " "), LONGEST_MESSAGE)
+/// The text as one line of bounded length that is safe to print.
+pub(crate) fn single_line(text: &str) -> SafeText {
+    SafeText::excerpt(&text.replace('\n', " "), MAX_MESSAGE_CHARS)
 }

@@ -1,19 +1,16 @@
-//! Every setting as a list, for a terminal of eighty columns.
+//! The list of all settings, for a terminal of 80 columns.
 
 use std::fmt::Write as _;
 
-use crate::settings::{NONE, Policy, SETTINGS};
+use crate::settings::{Policy, SETTINGS, UNSET};
 
-/// Columns of the list.
 const WIDTH: usize = 80;
-/// Columns of the path, which is the widest of all.
+/// Columns of the widest path.
 const PATH: usize = 27;
-/// What stands before a sentence.
 const INDENT: &str = "    ";
 
-/// Every setting: its path, its value in this policy with the unit, and below it what it does and which values it
-/// takes.
-pub fn settings_text(policy: &Policy) -> String {
+/// Lists every setting: path, value in this policy with its unit, and below it the description and the range.
+pub fn settings_list(policy: &Policy) -> String {
     let values = policy.settings();
     let mut text = String::new();
     let mut layer = "";
@@ -23,15 +20,15 @@ pub fn settings_text(policy: &Policy) -> String {
             layer = setting.layer();
             let _ = writeln!(text, "{gap}{layer}");
         }
-        let value = values.get(setting.path).map_or(NONE, String::as_str);
+        let value = values.get(setting.path).map_or(UNSET, String::as_str);
         let value = format!("{value} {}", setting.unit());
         let _ = writeln!(text, "  {:<PATH$}  {}", setting.path, value.trim_end());
         let mut about = setting.about.to_owned();
-        if let Some(takes) = setting.takes() {
-            let _ = write!(about, " Takes: {takes}.");
+        if let Some(range) = setting.range() {
+            let _ = write!(about, " Range: {range}.");
         }
-        if setting.at_start {
-            about += " Read at the start only.";
+        if setting.startup_only {
+            about += " Applied at startup only.";
         }
         for line in wrapped(&about, WIDTH - INDENT.len()) {
             let _ = writeln!(text, "{INDENT}{line}");
@@ -40,7 +37,7 @@ pub fn settings_text(policy: &Policy) -> String {
     text
 }
 
-/// The text in lines of so many characters, broken between words.
+/// Wraps text between words into lines of at most `width` characters.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -62,7 +59,7 @@ mod tests {
     #[test]
     fn the_list_has_every_setting_and_fits_eighty_columns() {
         let policy = Policy::default().with("semantic.threshold", "0.8").unwrap();
-        let text = settings_text(&policy);
+        let text = settings_list(&policy);
         for setting in SETTINGS {
             assert!(
                 text.contains(&format!("  {:<PATH$}  ", setting.path)),
@@ -74,7 +71,7 @@ mod tests {
         let longest = text.lines().map(|line| line.chars().count()).max();
         assert!(longest <= Some(WIDTH), "{text}");
         assert!(
-            text.contains("  retry.attempts               3 tries\n"),
+            text.contains("  retry.attempts               3 attempts\n"),
             "{text}"
         );
         assert!(text.contains("  semantic.threshold           0.8\n"), "{text}");
@@ -83,7 +80,7 @@ mod tests {
             text.split_whitespace()
                 .collect::<Vec<_>>()
                 .join(" ")
-                .matches("Read at the start only.")
+                .matches("Applied at startup only.")
                 .count(),
             4,
             "{text}"
@@ -91,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_not_broken() {
+    fn wrapping_does_not_break_words() {
         assert_eq!(wrapped("one two  three", 7), ["one two", "three"]);
         assert_eq!(wrapped("unbreakable", 3), ["unbreakable"]);
         assert_eq!(wrapped("", 3), [""; 0]);

@@ -1,8 +1,9 @@
-//! A policy as a file that a person would keep and edit.
+//! A policy written as a commented TOML file.
 //!
 //! ```toml
 //! [retry]
-//! attempts = 5                # All tries of a call, the first included; 1 switches retries off. (production: 3)
+//! # Attempts per call, the first included; 1 disables retries. (production: 3)
+//! attempts = 5
 //! ```
 
 use std::fmt::Write as _;
@@ -13,19 +14,21 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::dated::create_dated;
-use super::{ConfigError, one_line};
-use crate::settings::{Bucket, Kind, Policy, SETTINGS, Setting, UserLimits, bare, inline, quoted};
+use super::{ConfigError, single_line};
+use crate::settings::{
+    Bucket, Policy, SETTINGS, Setting, SettingKind, UserLimits, toml_key, toml_string, toml_value,
+};
 use crate::time::Utc;
 
-/// No line is longer, unless a value of somebody's own makes it so.
+/// The longest line, except where a value is longer.
 const WIDTH: usize = 100;
-/// Where comments begin, behind short values.
-const COMMENT: usize = 28;
-/// The layers, in the order in which a call meets them.
+/// The column of comments behind short values.
+const COMMENT_COLUMN: usize = 28;
+/// The layers, in the order in which a call passes them.
 const LAYERS: [&str; 7] = [
     "cache", "semantic", "flight", "retry", "limit", "breaker", "timeouts",
 ];
-/// What settings that are not set could be.
+/// Examples for optional settings that are unset.
 const EXAMPLES: [(&str, &str); 3] = [
     ("semantic.threshold", "0.5"),
     ("semantic.embedder", "\"http://127.0.0.1:8034\""),
@@ -36,56 +39,61 @@ const BUCKET_EXAMPLES: [(&str, &str); 2] = [
     ("tokens", "{ capacity = 8000, refill = 30000, per = \"1m\" }"),
 ];
 
-/// Writes the policy into a new file in `dir`, `policy-YYYYMMDD-HHMMSS.toml`; nothing is overwritten. Its name in
-/// there is that of the policy, with the date. `unix_seconds` is now.
+/// Writes the policy to a new file `policy-YYYYMMDD-HHMMSS.toml` in `dir`. The date is appended to the policy's name.
+///
+/// # Errors
+/// Fails if the file cannot be written; nothing is overwritten.
 pub fn save_policy(policy: &Policy, dir: &Path, unix_seconds: u64) -> Result<PathBuf, ConfigError> {
-    let when = Utc::of(unix_seconds);
+    let when = Utc::from_unix_seconds(unix_seconds);
     let unwritable = |(path, error)| ConfigError::Unwritable { path, error };
     let (path, mut file) = create_dated(dir, "policy", when).map_err(unwritable)?;
-    let mut kept = policy.clone();
-    kept.name = dated(&policy.name, when);
-    let from = format!("# Saved on {when} from the policy {}.\n", one_line(&policy.name));
-    let text = from + &policy_text(&kept);
+    let mut saved = policy.clone();
+    saved.name = dated_name(&policy.name, when);
+    let origin = format!(
+        "# Saved on {when} from the policy {}.\n",
+        single_line(&policy.name)
+    );
+    let text = origin + &policy_to_toml(&saved);
     if let Err(error) = file.write_all(text.as_bytes()) {
         drop(file);
-        // half a file would be half a policy
+        // a partial file would be a valid but different policy
         drop(fs::remove_file(&path));
         return Err(unwritable((path, error)));
     }
     Ok(path)
 }
 
-/// `production-20261125-235102`, and not one date behind the other.
-fn dated(name: &str, when: Utc) -> String {
+/// `production-20261125-235102`; replaces an earlier date.
+fn dated_name(name: &str, when: Utc) -> String {
     let stamp = when.compact();
-    let name = one_line(name);
+    let name = single_line(name);
     let name = name.as_str();
-    let is_stamp = |end: &str| {
+    let is_date = |end: &str| {
         let mut pairs = end.bytes().zip(stamp.bytes());
         end.len() == stamp.len()
-            && pairs.all(|(is, like)| is == like || (is.is_ascii_digit() && like != b'-'))
+            && pairs.all(|(have, want)| have == want || (have.is_ascii_digit() && want != b'-'))
     };
     let cut = name.len().checked_sub(stamp.len() + 1);
     let base = cut
         .and_then(|cut| name.split_at_checked(cut))
-        .filter(|(_, end)| end.strip_prefix('-').is_some_and(is_stamp))
+        .filter(|(_, end)| end.strip_prefix('-').is_some_and(is_date))
         .map_or(name, |(base, _)| base);
     format!("{base}-{stamp}")
 }
 
-/// The policy as a file, each setting with what it does. Read again it is the same policy; without its labels, which
-/// are kept in the label file.
-pub fn policy_text(policy: &Policy) -> String {
+/// The policy as a TOML file with a comment for each setting. It parses to the same policy, except for the semantic
+/// labels, which have a file of their own.
+pub fn policy_to_toml(policy: &Policy) -> String {
     let mut text = format!(
-        "# A policy of seawall {}. What is left out is as in production, and what stands behind\n\
-         # \"production:\" is its value there. What is commented out is not set.\n\
+        "# A policy of seawall {}. Omitted settings have their value in production; \"production:\" shows that\n\
+         # value where it differs. Settings that are commented out are not set.\n\
          name = {}\n",
         env!("CARGO_PKG_VERSION"),
-        quoted(&one_line(&policy.name).to_string())
+        toml_string(&single_line(&policy.name).to_string())
     );
     let values = Table::try_from(policy).unwrap_or_default();
-    let usual = Table::try_from(Policy::default()).unwrap_or_default();
-    let file = File { values, usual };
+    let production = Table::try_from(Policy::default()).unwrap_or_default();
+    let writer = PolicyWriter { values, production };
     for layer in LAYERS {
         let _ = writeln!(text, "\n[{layer}]");
         let settings = SETTINGS.iter().filter(|setting| setting.layer() == layer);
@@ -93,53 +101,53 @@ pub fn policy_text(policy: &Policy) -> String {
         let mut done = "";
         for setting in own {
             match setting.name().split_once('.') {
-                None => file.setting(&mut text, setting),
+                None => writer.setting(&mut text, setting),
                 Some((bucket, _)) if bucket == done => {}
                 Some((bucket, _)) => {
-                    file.bucket(&mut text, layer, bucket);
+                    writer.bucket(&mut text, layer, bucket);
                     done = bucket;
                 }
             }
         }
         if layer == "limit" {
-            users(&mut text, policy);
+            write_users(&mut text, policy);
         }
     }
     text
 }
 
-/// What is written.
-struct File {
+struct PolicyWriter {
     values: Table,
-    /// Those of production.
-    usual: Table,
+    production: Table,
 }
 
-impl File {
+impl PolicyWriter {
     fn setting(&self, text: &mut String, setting: &Setting) {
         let (name, about) = (setting.name(), setting.about);
         let value = at(&self.values, setting.path);
-        let usual = at(&self.usual, setting.path).filter(|usual| Some(*usual) != value);
-        let usual = usual.map_or_else(String::new, |usual| format!(" (production: {})", inline(usual)));
-        let words = match setting.kind {
-            Kind::Choice(words) => format!(" {}.", words.join(" | ")),
+        let production = at(&self.production, setting.path).filter(|production| Some(*production) != value);
+        let production = production.map_or_else(String::new, |value| {
+            format!(" (production: {})", toml_value(value))
+        });
+        let choices = match setting.kind {
+            SettingKind::Choice(choices) => format!(" Values: {}.", choices.join(" | ")),
             _ => String::new(),
         };
-        let start = if setting.at_start {
-            " Read at the start only."
+        let startup = if setting.startup_only {
+            " Applied at startup only."
         } else {
             ""
         };
-        let about = format!("{about}{words}{start}{usual}");
+        let about = format!("{about}{choices}{startup}{production}");
         let Some(value) = value else {
             let example = EXAMPLES.iter().find(|(path, _)| *path == setting.path);
             let example = example.map_or("\"\"", |(_, example)| example);
-            return line(text, &format!("# {name} = {example}"), &about);
+            return write_line(text, &format!("# {name} = {example}"), &about);
         };
-        line(text, &format!("{name} = {}", inline(value)), &about);
+        write_line(text, &format!("{name} = {}", toml_value(value)), &about);
     }
 
-    /// A bucket on one line, with what its three numbers are.
+    /// Writes a bucket on one line, with a comment for each of its numbers.
     fn bucket(&self, text: &mut String, layer: &str, name: &str) {
         let path = format!("{layer}.{name}");
         for setting in SETTINGS {
@@ -148,68 +156,56 @@ impl File {
                 .strip_prefix(&path)
                 .and_then(|rest| rest.strip_prefix('.'))
             {
-                above(text, &format!("{part}: {}", setting.about));
+                write_comment(text, &format!("{part}: {}", setting.about));
             }
         }
         let bucket = |root: &Table| {
             at(root, &path)
                 .and_then(|bucket| bucket.clone().try_into().ok())
-                .map(|bucket| bucket_text(&bucket))
+                .map(|bucket: Bucket| bucket.to_toml())
         };
-        let (value, usual) = (bucket(&self.values), bucket(&self.usual));
-        if usual != value {
-            above(text, &format!("production: {}", usual.unwrap_or_default()));
+        let (value, production) = (bucket(&self.values), bucket(&self.production));
+        if production != value {
+            write_comment(text, &format!("production: {}", production.unwrap_or_default()));
         }
         let _ = writeln!(text, "{name} = {}", value.unwrap_or_default());
     }
 }
 
-/// What single users may have.
-fn users(text: &mut String, policy: &Policy) {
+/// Writes the limits of users.
+fn write_users(text: &mut String, policy: &Policy) {
     text.push('\n');
-    let about = "What each user may have, besides what all may have together; where it has no bucket, no limit \
-                 of its own.";
-    above(text, about);
+    let about = "Limits of each user, in addition to the shared ones. A user without a bucket has no limit of its own.";
+    write_comment(text, about);
     let _ = writeln!(text, "[limit.each_user]");
-    if let Some(weight) = Setting::of("limit.each_user.weight") {
+    if let Some(weight) = Setting::find("limit.each_user.weight") {
         let value = policy.limit.each_user.weight;
-        let usual = Policy::default().limit.each_user.weight;
-        let usual = (usual != value).then(|| format!(" (production: {usual})"));
-        let about = format!("{}{}", weight.about, usual.unwrap_or_default());
-        line(text, &format!("weight = {value}"), &about);
+        let default = Policy::default().limit.each_user.weight;
+        let production = (default != value).then(|| format!(" (production: {default})"));
+        let about = format!("{}{}", weight.about, production.unwrap_or_default());
+        write_line(text, &format!("weight = {value}"), &about);
     }
-    buckets(text, &policy.limit.each_user);
+    write_buckets(text, &policy.limit.each_user);
     let _ = writeln!(
         text,
-        "\n# Other limits for one user, in the place of those of each: [limit.users.NAME]"
+        "\n# Limits of one user, which replace those of each_user: [limit.users.NAME]"
     );
     for (index, (user, limits)) in policy.limit.users.iter().enumerate() {
         let gap = if index == 0 { "" } else { "\n" };
-        let _ = writeln!(text, "{gap}[limit.users.{}]", bare(user));
+        let _ = writeln!(text, "{gap}[limit.users.{}]", toml_key(user));
         let _ = writeln!(text, "weight = {}", limits.weight);
-        buckets(text, limits);
+        write_buckets(text, limits);
     }
 }
 
-/// The buckets of a user.
-fn buckets(text: &mut String, limits: &UserLimits) {
+fn write_buckets(text: &mut String, limits: &UserLimits) {
     let buckets = [&limits.requests, &limits.tokens];
     for ((name, example), bucket) in BUCKET_EXAMPLES.into_iter().zip(buckets) {
         let _ = match bucket {
-            Some(bucket) => writeln!(text, "{name} = {}", bucket_text(bucket)),
+            Some(bucket) => writeln!(text, "{name} = {}", bucket.to_toml()),
             None => writeln!(text, "# {name} = {example}"),
         };
     }
-}
-
-/// The bucket as it is said: how much, then how fast.
-fn bucket_text(bucket: &Bucket) -> String {
-    let table = Table::try_from(bucket).unwrap_or_default();
-    let parts = ["capacity", "refill", "per"].map(|name| {
-        let value = table.get(name).map_or_else(String::new, inline);
-        format!("{name} = {value}")
-    });
-    format!("{{ {} }}", parts.join(", "))
 }
 
 fn at<'a>(root: &'a Table, path: &str) -> Option<&'a Value> {
@@ -221,20 +217,19 @@ fn at<'a>(root: &'a Table, path: &str) -> Option<&'a Value> {
     table.get(key)
 }
 
-/// A setting with its comment behind it, or above it where there is no room.
-fn line(text: &mut String, setting: &str, about: &str) {
-    let width = setting.chars().count().max(COMMENT - 1) + " # ".len() + about.chars().count();
+/// Writes a setting with its comment behind it, or above it if the line would be too long.
+fn write_line(text: &mut String, setting: &str, about: &str) {
+    let width = setting.chars().count().max(COMMENT_COLUMN - 1) + " # ".len() + about.chars().count();
     if width <= WIDTH {
-        let column = COMMENT - 1;
+        let column = COMMENT_COLUMN - 1;
         let _ = writeln!(text, "{setting:<column$} # {about}");
         return;
     }
-    above(text, about);
+    write_comment(text, about);
     let _ = writeln!(text, "{setting}");
 }
 
-/// A comment of its own.
-fn above(text: &mut String, about: &str) {
+fn write_comment(text: &mut String, about: &str) {
     for line in super::listing::wrapped(about, WIDTH - "# ".len()) {
         let _ = writeln!(text, "# {line}");
     }

@@ -137,7 +137,7 @@ fn the_token_limit_cuts_with_length() {
 
 #[test]
 fn the_same_draw_gives_the_same_script_and_order_does_not_matter() {
-    let profile = crate::settings::file::faults("mixed").unwrap();
+    let profile = crate::settings::file::load_faults("mixed").unwrap();
     let ask = ask("Some words to say.", true);
     let forwards: Vec<_> = (0..100).map(|n| script(&ask, Some(&profile), n)).collect();
     let mut backwards: Vec<_> = (0..100).rev().map(|n| script(&ask, Some(&profile), n)).collect();

@@ -130,7 +130,7 @@ impl State {
             waits.extend(uses.waits(now));
             waits.sort_unstable();
             let (admitted, tokens) = uses.last_minute(now);
-            let weight = limit.of_user(name.map_or("", UserId::as_str)).weight;
+            let weight = limit.for_user(name.map_or("", UserId::as_str)).weight;
             let in_play = in_queue > 0 || admitted > 0;
             all_tokens += tokens as f64;
             all_weights += if in_play { f64::from(weight) } else { 0.0 };
@@ -197,7 +197,7 @@ impl State {
         }
         let told = self.users.by_name.get(user);
         let told = told.and_then(|uses| uses.levels.as_ref());
-        let own = limit.of_user(user.as_str());
+        let own = limit.for_user(user.as_str());
         let full = |bucket| BucketLevel::full(bucket, self.last_event_at);
         [
             (told.and_then(|levels| levels.requests), &own.requests),

@@ -181,7 +181,7 @@ fn cache(view: &View<'_>, width: usize) -> Line<'static> {
         vec![Line::from(format!("{label}off"))]
     };
     if let Some(mode) = semantic::tag(view) {
-        let threshold = semantic::similarity(policy.semantic.least());
+        let threshold = semantic::similarity(policy.semantic.effective_threshold());
         let text = format!(", semantic {mode} >= {threshold}");
         pieces.push(Line::from(row::piece(view.theme, Role::Hit, text)));
     }

@@ -53,7 +53,7 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
             Command::SetSemantic { mode }
         }
         Action::ToggleOrder => {
-            let order = session.policy.limit.order.other();
+            let order = session.policy.limit.order.toggled();
             let text = match order {
                 QueueOrder::Fifo => "queue: first come first served; a flood of one user makes all wait",
                 QueueOrder::Fair => "queue: fair by user; a flood of one makes only itself wait",

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::scroll::lines;
 use super::{Effect, Known};
 use crate::event::Command;
-use crate::settings::{Kind, Policy, SETTINGS, Setting};
+use crate::settings::{Policy, SETTINGS, Setting, SettingKind};
 use crate::state::State;
 use crate::tui::action::Action;
 use crate::tui::overlay::Overlay;
@@ -148,13 +148,15 @@ fn no_commit(ui: &Ui, running: &Policy) -> Option<String> {
 
 /// Why a setting cannot be changed in this way.
 fn fixed(setting: &Setting, action: Action) -> Option<&'static str> {
-    if setting.at_start {
+    if setting.startup_only {
         return Some(AT_START);
     }
-    let words = matches!(setting.kind, Kind::Switch | Kind::Choice(_));
+    let words = matches!(setting.kind, SettingKind::Toggle | SettingKind::Choice(_));
     match action {
         Action::FlipSetting if !words => Some("not a switch: Left and Right step, e writes"),
-        Action::Less | Action::More if setting.kind == Kind::Text => Some("any word will do: e writes it"),
+        Action::Less | Action::More if setting.kind == SettingKind::Text => {
+            Some("any word will do: e writes it")
+        }
         _ => None,
     }
 }

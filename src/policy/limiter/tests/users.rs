@@ -484,7 +484,7 @@ struct UserModel {
 impl UserModel {
     fn new(settings: &LimitSettings) -> Self {
         let model_user = |who| {
-            let limits = settings.of_user(user(who).as_str());
+            let limits = settings.for_user(user(who).as_str());
             ModelUser {
                 weight: limits.weight,
                 requests: limits.requests.as_ref().map(Pool::full),
@@ -722,7 +722,7 @@ impl UserModel {
         self.limiter.configure(&self.settings, Timestamp(self.now));
         self.time = 0;
         for (number, model_user) in self.users.iter_mut().enumerate() {
-            model_user.weight = self.settings.of_user(user(number).as_str()).weight;
+            model_user.weight = self.settings.for_user(user(number).as_str()).weight;
             model_user.finish = 0;
             model_user.head = model_user.head.map(|(ticket, _)| (ticket, 0));
         }
@@ -749,14 +749,14 @@ impl UserModel {
                 assert_eq!(until.0, self.paused);
             }
             UserOp::Switch => {
-                self.settings.order = self.settings.order.other();
+                self.settings.order = self.settings.order.toggled();
                 self.configure();
             }
             UserOp::Weigh { who, weight } => {
                 let name = user(who).to_string();
                 let limits = UserLimits {
                     weight,
-                    ..self.settings.of_user(&name).clone()
+                    ..self.settings.for_user(&name).clone()
                 };
                 self.settings.users.insert(name, limits);
                 self.configure();

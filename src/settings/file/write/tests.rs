@@ -1,17 +1,16 @@
-//! Policies, written and read again.
+//! Policies, written and parsed again.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::settings::file::{policy, read_policy};
-use crate::settings::{Kind, SemanticLabel};
+use crate::settings::SemanticLabel;
+use crate::settings::file::{load_policy, parse_policy};
 
 /// 2026-11-25 23:51:02 UTC.
 const NOW: u64 = 1_795_650_662;
 
-/// A bucket that is valid.
 fn bucket() -> impl Strategy<Value = Bucket> {
     (1..100_000_u64, 1..1_000_000_u64, 1..86_400_u64).prop_map(|(capacity, refill, per)| Bucket {
         capacity,
@@ -29,7 +28,7 @@ fn limits() -> impl Strategy<Value = UserLimits> {
     })
 }
 
-/// A value for each setting, most of them within its bounds; what does not fit is left as it was.
+/// A policy with random values; a value out of bounds is not applied.
 fn any_policy() -> impl Strategy<Value = Policy> {
     let draws = prop::collection::vec((prop::bool::weighted(0.2), any::<u32>()), SETTINGS.len());
     let name = "[a-z\"\\\\ #=é🦀-]{1,12}";
@@ -42,14 +41,14 @@ fn any_policy() -> impl Strategy<Value = Policy> {
         policy.semantic.model = model;
         for (setting, (_, draw)) in SETTINGS.iter().zip(draws).filter(|(_, (taken, _))| *taken) {
             let value = match setting.kind {
-                Kind::Switch => (draw % 2 == 0).to_string(),
-                Kind::Choice(words) => words[draw as usize % words.len()].to_owned(),
-                Kind::Count { .. } | Kind::Bytes => (draw % 5_000).to_string(),
-                Kind::Share { .. } | Kind::PerSecond => {
+                SettingKind::Toggle => (draw % 2 == 0).to_string(),
+                SettingKind::Choice(words) => words[draw as usize % words.len()].to_owned(),
+                SettingKind::Count { .. } | SettingKind::Bytes => (draw % 5_000).to_string(),
+                SettingKind::Ratio { .. } | SettingKind::PerSecond => {
                     format!("{:?}", f64::from(draw) / f64::from(u32::MAX))
                 }
-                Kind::Time => format!("{}ns", u64::from(draw) * 1_001),
-                Kind::Text => continue,
+                SettingKind::Duration => format!("{}ns", u64::from(draw) * 1_001),
+                SettingKind::Text => continue,
             };
             let changed = policy.with(setting.path, &value).unwrap();
             if changed.validate().is_ok() {
@@ -66,16 +65,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_written_is_read_again(policy in any_policy()) {
-        let text = policy_text(&policy);
-        let came = read_policy("written", &text).unwrap();
-        prop_assert_eq!(&came, &policy, "{}", text);
-        // and the same words again
-        prop_assert_eq!(policy_text(&came), text);
+    fn a_written_policy_parses_to_the_same_policy(policy in any_policy()) {
+        let text = policy_to_toml(&policy);
+        let parsed = parse_policy("written", &text).unwrap();
+        prop_assert_eq!(&parsed, &policy, "{}", text);
+        prop_assert_eq!(policy_to_toml(&parsed), text);
     }
 
     #[test]
-    fn the_changes_make_any_policy_of_any_other(one in any_policy(), other in any_policy()) {
+    fn changes_turn_any_policy_into_any_other(one in any_policy(), other in any_policy()) {
         let changes = one.changes(&other);
         let mut made = one;
         for (path, value) in &changes {
@@ -87,18 +85,18 @@ proptest! {
 }
 
 #[test]
-fn a_policy_reads_as_a_person_would_write_it() {
+fn a_written_policy_has_comments_and_production_values() {
     let mut policy =
-        policy("production+retry.attempts=5+limit.requests.capacity=90+breaker.open=10s").unwrap();
+        load_policy("production+retry.attempts=5+limit.requests.capacity=90+breaker.open=10s").unwrap();
     policy.limit.users.insert("ana".into(), UserLimits::default());
     policy.semantic.labels.push(SemanticLabel::default());
-    let text = policy_text(&policy);
+    let text = policy_to_toml(&policy);
     for part in [
         "\nname = \"production+retry.attempts=5+limit.requests.capacity=90+breaker.open=10s\"\n\n[cache]\n",
-        "\n[retry]\n# All tries of a call, the first included; 1 switches retries off. (production: 3)\nattempts = 5\n",
-        "failed probe. (production: \"5s\")\nopen = \"10s\"\nopen_max = \"1m\"             # The longest it stays open.\n",
+        "\n[retry]\n# Attempts per call, the first included; 1 disables retries. (production: 3)\nattempts = 5\n",
+        "\n# First open period; it doubles with each failed probe. (production: \"5s\")\nopen = \"10s\"\nopen_max = \"1m\"             # Longest open period.\n",
         "\n# production: { capacity = 60, refill = 300, per = \"1m\" }\nrequests = { capacity = 90, refill = 300, per = \"1m\" }\n",
-        "\nmin_calls = 10              # Outcomes in the window before their failure rate counts.\n",
+        "\nmin_calls = 10              # Outcomes in the window before the failure rate counts.\n",
         "\n# threshold = 0.5\n",
         "\n# embedder = \"http://127.0.0.1:8034\"\n",
         "\n[limit.users.ana]\nweight = 1\n# requests = { capacity = 20, refill = 60, per = \"1m\" }\n",
@@ -110,10 +108,10 @@ fn a_policy_reads_as_a_person_would_write_it() {
     assert!(longest <= Some(WIDTH), "{text}");
 }
 
-/// Each line that is commented out can be put in force by taking its `# ` away.
+/// Removing `# ` from a commented-out setting sets it.
 #[test]
-fn what_is_commented_out_is_an_example_that_is_valid() {
-    let text = policy_text(&Policy::default());
+fn commented_out_settings_are_valid_examples() {
+    let text = policy_to_toml(&Policy::default());
     let mut commented = 0;
     let lines = text.lines().map(|line| {
         let bare = line
@@ -124,14 +122,14 @@ fn what_is_commented_out_is_an_example_that_is_valid() {
     });
     let set = lines.collect::<Vec<_>>().join("\n");
     assert_eq!(commented, 5, "{text}");
-    let policy = read_policy("set", &set).unwrap();
+    let policy = parse_policy("set", &set).unwrap();
     assert!(policy.semantic.embedder.is_some() && policy.limit.each_user.tokens.is_some());
 }
 
 #[test]
-fn a_policy_is_saved_beside_others_and_says_where_it_came_from() {
+fn a_policy_is_saved_to_a_new_file_that_names_its_origin() {
     let dir = tempfile::tempdir().unwrap();
-    let mut policy = policy("exercise").unwrap();
+    let mut policy = load_policy("exercise").unwrap();
     let first = save_policy(&policy, dir.path(), NOW).unwrap();
     let second = save_policy(&policy, dir.path(), NOW).unwrap();
     assert_eq!(first, dir.path().join("policy-20261125-235102.toml"));
@@ -141,15 +139,15 @@ fn a_policy_is_saved_beside_others_and_says_where_it_came_from() {
         text.starts_with("# Saved on 2026-11-25 23:51:02 UTC from the policy exercise.\n"),
         "{text}"
     );
-    let came = super::super::policy(first.to_str().unwrap()).unwrap();
-    assert_eq!(came.name, "exercise-20261125-235102");
-    // and again: one date, not two
-    policy.name.clone_from(&came.name);
-    assert_eq!(came, policy);
-    let third = save_policy(&came, dir.path(), NOW + 1).unwrap();
-    let came = super::super::policy(third.to_str().unwrap()).unwrap();
-    assert_eq!(came.name, "exercise-20261125-235103");
-    let refused = save_policy(&came, &dir.path().join("no such"), NOW).unwrap_err();
+    let loaded = load_policy(first.to_str().unwrap()).unwrap();
+    assert_eq!(loaded.name, "exercise-20261125-235102");
+    // the date is replaced
+    policy.name.clone_from(&loaded.name);
+    assert_eq!(loaded, policy);
+    let third = save_policy(&loaded, dir.path(), NOW + 1).unwrap();
+    let loaded = load_policy(third.to_str().unwrap()).unwrap();
+    assert_eq!(loaded.name, "exercise-20261125-235103");
+    let refused = save_policy(&loaded, &dir.path().join("no such"), NOW).unwrap_err();
     assert!(refused.to_string().starts_with("cannot write "), "{refused}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
 }

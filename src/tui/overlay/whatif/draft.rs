@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::settings::{Kind, Policy, SETTINGS, Setting};
+use crate::settings::{Policy, SETTINGS, Setting, SettingKind};
 use crate::tui::editor::Editor;
 
 use super::value;
@@ -68,7 +68,7 @@ struct Commit {
 pub fn values(policy: &Policy) -> Values {
     let mut all = policy.settings();
     let of = |setting: &Setting| all.remove(setting.path);
-    let none = || crate::settings::NONE.to_owned();
+    let none = || crate::settings::UNSET.to_owned();
     SETTINGS
         .iter()
         .map(of)
@@ -136,8 +136,8 @@ impl Shadow {
         let Some(setting) = self.setting() else {
             return Ok(false);
         };
-        let set = setting
-            .set(running, value)
+        let set = running
+            .with(setting.path, value)
             .map_err(|error| error.message.trim().to_owned())?;
         // as it is written in a policy, however it was typed
         let (value, runs) = (setting.value(&set), setting.value(running));
@@ -273,13 +273,13 @@ impl Shadow {
 /// A value that was written as it is shown: `35%`, `on`, `2 MiB`.
 fn as_shown(setting: &Setting, text: &str) -> Option<String> {
     match (setting.kind, text) {
-        (Kind::Switch, "on") => Some("true".to_owned()),
-        (Kind::Switch, "off") => Some("false".to_owned()),
-        (Kind::Share { .. }, text) => {
+        (SettingKind::Toggle, "on") => Some("true".to_owned()),
+        (SettingKind::Toggle, "off") => Some("false".to_owned()),
+        (SettingKind::Ratio { .. }, text) => {
             let percent: f64 = text.strip_suffix('%')?.trim_end().parse().ok()?;
             Some(format!("{:?}", percent / 100.0))
         }
-        (Kind::Bytes, text) => value::whole_bytes(text).map(|bytes| bytes.to_string()),
+        (SettingKind::Bytes, text) => value::whole_bytes(text).map(|bytes| bytes.to_string()),
         _ => None,
     }
 }
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(shadow.set(&running, "90s"), Ok(true));
         assert_eq!(shadow.value(shadow.row, &values(&running)), "1m 30s");
         assert_eq!(shadow.set(&running, "1m 30s"), Ok(false));
-        let back = Setting::of("breaker.open").unwrap().value(&running);
+        let back = Setting::find("breaker.open").unwrap().value(&running);
         assert_eq!(shadow.set(&running, &back), Ok(true));
         assert_eq!(shadow.count(&values(&running)), 0);
         let mut share = at("breaker.failure_rate");

@@ -157,7 +157,7 @@ fn setting_row(
     let runs = running.get(place).map_or("", String::as_str);
     let copy = shadow.changed(setting, runs);
     let selected = place == shadow.row;
-    let role = match (copy, setting.at_start) {
+    let role = match (copy, setting.startup_only) {
         // reversed in one piece, not in patches of colours
         _ if selected => Role::Text,
         (Some(_), _) => Role::Wait,
@@ -165,13 +165,13 @@ fn setting_row(
         (None, false) => Role::Text,
     };
     let mark = if copy.is_some() { "* " } else { "  " };
-    let word = match (copy, setting.at_start) {
+    let word = match (copy, setting.startup_only) {
         (Some(_), _) => " changed",
         (None, true) => " at start",
         (None, false) => "",
     };
     let name = wrap::fit(setting.name(), columns.name - 1, theme.glyphs.ellipsis);
-    let (plain, unit) = match (selected, setting.at_start) {
+    let (plain, unit) = match (selected, setting.startup_only) {
         (true, _) => (Role::Text, Role::Text),
         (false, true) => (Role::Muted, Role::Muted),
         (false, false) => (Role::Text, Role::Muted),
@@ -252,7 +252,7 @@ pub(super) fn about(theme: &Theme, shadow: &Shadow, area: Rect, buf: &mut Buffer
     let refused = shadow.line.as_ref().and_then(|line| line.error.as_ref());
     let (role, text) = match refused {
         Some(error) => (Role::Bad, error.replace(char::is_control, " ")),
-        None if setting.at_start => (Role::Text, format!("{} It {AT_START}.", setting.about)),
+        None if setting.startup_only => (Role::Text, format!("{} It {AT_START}.", setting.about)),
         None => (Role::Text, setting.about.to_owned()),
     };
     let rows = usize::from(area.height).saturating_sub(1);

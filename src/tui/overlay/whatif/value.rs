@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime;
 
-use crate::settings::{Kind, NONE, Policy, Setting};
+use crate::settings::{Policy, Setting, SettingKind, UNSET};
 use crate::text::units;
 use crate::tui::wrap;
 
@@ -15,21 +15,21 @@ pub(super) fn shown(setting: &Setting, value: &str, room: usize, ellipsis: &str)
         return text;
     }
     match (setting.kind, value.parse()) {
-        (Kind::Count { .. }, Ok(count)) => units::amount(count),
+        (SettingKind::Count { .. }, Ok(count)) => units::amount(count),
         _ => wrap::fit(&text, room, ellipsis),
     }
 }
 
 fn words(setting: &Setting, value: &str) -> Option<String> {
-    if value == NONE {
+    if value == UNSET {
         return None;
     }
     match setting.kind {
-        Kind::Switch => Some(if value == "true" { "on" } else { "off" }.to_owned()),
-        Kind::Bytes => value.parse().ok().map(bytes),
-        Kind::Share { .. } => value.parse().ok().and_then(percent),
-        Kind::PerSecond => value.strip_suffix(".0").map(str::to_owned),
-        Kind::Time => {
+        SettingKind::Toggle => Some(if value == "true" { "on" } else { "off" }.to_owned()),
+        SettingKind::Bytes => value.parse().ok().map(bytes),
+        SettingKind::Ratio { .. } => value.parse().ok().and_then(percent),
+        SettingKind::PerSecond => value.strip_suffix(".0").map(str::to_owned),
+        SettingKind::Duration => {
             let span = humantime::parse_duration(value).ok()?;
             // units leave out what is too small to matter in a pane; here it would hide a change
             let whole = if span.as_secs() < 60 {
@@ -41,7 +41,7 @@ fn words(setting: &Setting, value: &str) -> Option<String> {
                 && (span.as_secs() < 3600 || span.as_secs().is_multiple_of(60));
             exact.then(|| units::setting(span))
         }
-        Kind::Choice(_) | Kind::Count { .. } | Kind::Text => None,
+        SettingKind::Choice(_) | SettingKind::Count { .. } | SettingKind::Text => None,
     }
 }
 
@@ -81,7 +81,7 @@ fn percent(share: f64) -> Option<String> {
 /// The unit to stand beside a value; empty where the value shows it.
 pub(super) fn unit(setting: &Setting) -> &'static str {
     match setting.kind {
-        Kind::Bytes => "",
+        SettingKind::Bytes => "",
         _ => setting.unit(),
     }
 }
@@ -98,12 +98,12 @@ pub(super) fn takes(setting: &Setting) -> String {
     // an end that nobody gets to is none
     let ends = setting
         .bounds
-        .filter(|bounds| !bounds.above && bounds.most <= 1e9);
+        .filter(|bounds| !bounds.exclusive_min && bounds.max <= 1e9);
     match setting.kind {
-        Kind::Switch => "on or off".to_owned(),
-        Kind::Choice(choices) => choices.join(", "),
-        Kind::Count { least, unit } => {
-            let most = ends.map(|ends| ends.most as u64);
+        SettingKind::Toggle => "on or off".to_owned(),
+        SettingKind::Choice(choices) => choices.join(", "),
+        SettingKind::Count { min, unit } => {
+            let most = ends.map(|ends| ends.max as u64);
             let most = most.map(|most| {
                 if most < 10_000 {
                     most.to_string()
@@ -111,14 +111,14 @@ pub(super) fn takes(setting: &Setting) -> String {
                     units::amount(most)
                 }
             });
-            let range = most.map_or_else(|| format!("{least} or more"), |most| format!("{least} to {most}"));
+            let range = most.map_or_else(|| format!("{min} or more"), |most| format!("{min} to {most}"));
             format!("{range} {unit}").trim_end().to_owned()
         }
-        Kind::Bytes => "bytes: 65536, 64 KiB, 2 MiB".to_owned(),
-        Kind::Share { .. } => "a share: 0.5 or 50%".to_owned(),
-        Kind::PerSecond => "a number a second: 0.5, 2".to_owned(),
-        Kind::Time => match ends {
-            Some(ends) if ends.least > 0.0 => {
+        SettingKind::Bytes => "bytes: 65536, 64 KiB, 2 MiB".to_owned(),
+        SettingKind::Ratio { .. } => "a share: 0.5 or 50%".to_owned(),
+        SettingKind::PerSecond => "a number a second: 0.5, 2".to_owned(),
+        SettingKind::Duration => match ends {
+            Some(ends) if ends.min > 0.0 => {
                 let end = |seconds: f64| {
                     if seconds < 1.0 {
                         format!("{:.0}ms", seconds * 1000.0)
@@ -126,11 +126,11 @@ pub(super) fn takes(setting: &Setting) -> String {
                         units::setting(Duration::from_secs_f64(seconds))
                     }
                 };
-                format!("a time from {} to {}", end(ends.least), end(ends.most))
+                format!("a time from {} to {}", end(ends.min), end(ends.max))
             }
             _ => "a time: 500ms, 2s, 1m 30s".to_owned(),
         },
-        Kind::Text => "a word".to_owned(),
+        SettingKind::Text => "a word".to_owned(),
     }
 }
 
@@ -163,10 +163,10 @@ mod tests {
             ("retry.jitter", "full", "full"),
         ];
         for (path, value, text) in table {
-            let setting = Setting::of(path).unwrap();
+            let setting = Setting::find(path).unwrap();
             assert_eq!(shown(setting, value, 10, "…"), text, "{path} {value}");
         }
-        let url = Setting::of("semantic.embedder").unwrap();
+        let url = Setting::find("semantic.embedder").unwrap();
         assert_eq!(shown(url, "http://127.0.0.1:8080", 8, "…"), "http://…");
     }
 
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_default_is_that_of_production() {
-        let of = |path: &str| range(Setting::of(path).unwrap(), &Policy::default());
+        let of = |path: &str| range(Setting::find(path).unwrap(), &Policy::default());
         assert_eq!(
             of("retry.attempts"),
             format!("default {}   1 to 100 tries", Policy::default().retry.attempts)
