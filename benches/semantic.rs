@@ -1,14 +1,14 @@
-//! The cost of a semantic lookup before and after the search: the built-in embedder and the guards.
+//! The cost of a semantic lookup apart from the search: the built-in embedder and the guards.
 
 use std::hint::black_box;
 
 use seawall::semantic::{guard, lexical};
 
-/// 200 characters, as people write.
+/// A typical prompt of 200 characters.
 const PROMPT: &str = "Could you please explain how I can configure nginx on Ubuntu 22.04 as a reverse proxy for two Node \
     applications, so that \"/api\" goes to port 3000, everything else to port 8080, and HTTPS stays on?";
 
-/// The same question.
+/// A paraphrase.
 const STORED: &str = "How do I set up nginx as a reverse proxy on Ubuntu 22.04 for two Node apps, so that \"/api\" goes to \
     port 3000 and everything else to port 8080, and HTTPS stays on?";
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-pub use crate::semantic::embedder::{EmbedError, Embedder, Embedding, Lexical};
+pub use crate::semantic::embedder::{EmbedError, Embedder, Embedding, LexicalEmbedder};
 pub use answer::{Answer, CallError, Chunk};
 pub use embedder::{EmbedderConfig, HttpEmbedder};
 pub use env::Env;

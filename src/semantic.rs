@@ -1,27 +1,27 @@
-//! Answers to prompts that mean the same.
+//! The semantic cache: stored answers for prompts that mean the same (docs/semantics.md, Semantic cache).
 //!
 //! ```text
-//! request --> without_prompt -> nothing: not compared          (fingerprint.rs)
+//! request --> without_prompt -> no key: not compared           (fingerprint.rs)
 //!                  | key, prompt
 //!                  v
-//!              embedder --> late or failed: not compared       (hold_off.rs asks it no more for a while)
+//!              embedder --> late or failed: not compared       (hold_off.rs pauses a failing embedder)
 //!                  | vector
 //!                  v
 //!               Index --> the nearest prompts of that key      (index.rs, sketch.rs)
 //!                  |
 //!                  v  for each, nearest first
-//!        answer still in the exact cache? --no--> forgotten
-//!        as like as its threshold asks?   --no--> not served   (labels.rs raises thresholds)
+//!        answer still in the exact cache? --no--> removed
+//!        similarity at the threshold?     --no--> not served   (labels.rs raises thresholds)
 //!        no guard objects?                --no--> not served   (guard.rs)
 //!                  |
 //!                  v
-//!               served, or compared in shadow mode             (compare.rs)
+//!               served, or compared in shadow mode             (agreement.rs)
 //! ```
 //!
-//! The index holds vectors and nothing else: answers, and the requests they answer, stay in the exact cache. What
-//! that one forgets, for whatever reason, is not served here either.
+//! The index holds vectors only. Answers and their requests stay in the exact cache; an answer evicted there is not
+//! served here either.
 
-pub mod compare;
+pub mod agreement;
 pub mod embedder;
 pub mod guard;
 pub mod hold_off;
@@ -34,16 +34,17 @@ pub mod sketch;
 mod stem;
 mod thesaurus;
 mod tokens;
+mod word;
 
-pub use hold_off::HoldOff;
-pub use index::{Found, Index, Near};
-pub use labels::{Labelled, Labels, NotLabelled, Served};
+pub use hold_off::{HoldOff, HoldOffChange};
+pub use index::{Index, Neighbour, SearchResult};
+pub use labels::{LabelError, Labelled, Labels, SemanticHit};
 pub use sketch::Sketch;
 
-/// Candidates that guards may refuse before the search is given up.
-pub const MAX_REFUSALS: u32 = 8;
+/// Candidates that guards may reject before a lookup gives up.
+pub const MAX_REJECTIONS: u32 = 8;
 
-/// Brings an embedding to length 1. False if that cannot be: it is all zero, empty, or not all of it are numbers.
+/// Scales an embedding to length 1. Returns false if it is empty, all zero or not finite.
 pub fn normalise(vector: &mut [f32]) -> bool {
     let square: f64 = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
     let length = square.sqrt();
@@ -61,7 +62,7 @@ mod tests {
     use super::normalise;
 
     #[test]
-    fn an_embedding_has_length_one_or_is_none() {
+    fn normalises_to_length_one_or_fails() {
         let mut vector = [3.0, 0.0, -4.0];
         assert!(normalise(&mut vector));
         assert_eq!(vector.map(f32::to_bits), [0.6_f32, 0.0, -0.8].map(f32::to_bits));
@@ -73,7 +74,7 @@ mod tests {
         ] {
             assert!(!normalise(&mut bad), "{bad:?}");
         }
-        // squares beyond what a single could hold
+        // squares that overflow an f32
         assert!(normalise(&mut [f32::MAX, f32::MAX]));
         assert!(normalise(&mut [1e-30, 0.0]));
     }

@@ -18,7 +18,8 @@ pub use local::LocalSession;
 
 use crate::client::{
     Answer, ApiKey, CallContext, CallError, CallStream, Embedder, EmbedderConfig, Env, HttpConfig,
-    HttpEmbedder, HttpTransport, Lexical, ResilientClient, Transport as _, TransportSetupError, host_of,
+    HttpEmbedder, HttpTransport, LexicalEmbedder, ResilientClient, Transport as _, TransportSetupError,
+    host_of,
 };
 use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer, SimulatorPace, UpstreamHealth, UserId};
 use crate::openai::ChatRequest;
@@ -118,7 +119,7 @@ fn embedder(session: &SessionConfig) -> Result<Arc<dyn Embedder>, SessionError> 
     let policy = &session.policy;
     let settings = &policy.semantic;
     let Some(value) = &settings.embedder else {
-        return Ok(Arc::new(Lexical));
+        return Ok(Arc::new(LexicalEmbedder));
     };
     let base = Url::parse(value).map_err(|reason| SessionError::Embedder {
         value: value.clone(),

@@ -10,7 +10,7 @@ use crate::drills::smoke::{self, DrillError};
 use crate::drills::whatif::Shadow;
 use crate::event::UserId;
 use crate::journal::{Header, Journal, LiveJournal};
-use crate::semantic::label_store::Keeper;
+use crate::semantic::label_store::LabelWriter;
 use crate::session::bus::{Bus, Tap};
 use crate::session::engine;
 use crate::session::{Session, SessionConfig};
@@ -42,7 +42,7 @@ pub(crate) fn open(cli: &Cli, runtime: &tokio::runtime::Runtime) -> eyre::Result
 
 /// The files of a session. Finished after the session.
 pub(crate) struct SessionFiles {
-    labels: Keeper,
+    labels: LabelWriter,
     journal: Option<LiveJournal>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn start(
     config: SessionConfig,
     observers: Option<(&Recorder, &Shadow)>,
 ) -> eyre::Result<(Session, SessionFiles)> {
-    let mut labels = Keeper::new(&config.policy.semantic, options::labels_file(cli));
+    let mut labels = LabelWriter::new(&config.policy.semantic, options::labels_file(cli));
     let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).with_users(&config.users);
     let journal = match &cli.journal {
         Some(path) => Some(LiveJournal::start(Journal::try_new(

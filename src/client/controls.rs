@@ -35,7 +35,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         let policy = change(guards.policy.as_ref().clone());
         let now = self.core.env.clock.now();
         let removed = guards.cache.configure(now, &policy.cache);
-        index.configure(policy.semantic.max_entries);
+        index.set_max_entries(policy.semantic.max_entries);
         drop(index);
         guards.labels.configure(&policy.semantic.labels);
         guards.ledger.configure(now, &policy.flight);

@@ -37,7 +37,7 @@ use crate::policy::budget::RetryBudget;
 use crate::policy::cache::Cache;
 use crate::policy::ledger::IdempotencyLedger;
 use crate::policy::limiter::{Limiter, Ticket};
-use crate::semantic::embedder::{Embedder, Lexical};
+use crate::semantic::embedder::{Embedder, LexicalEmbedder};
 use crate::semantic::{HoldOff, Labels};
 use crate::settings::Policy;
 use crate::time::Timestamp;
@@ -80,7 +80,7 @@ impl Guards {
             limiter: Limiter::new(&policy.limit, now),
             breaker: Breaker::new(&policy.breaker, breaker_seed, now),
             budget: RetryBudget::new(&policy.retry),
-            embedder: Arc::new(Lexical),
+            embedder: Arc::new(LexicalEmbedder),
             hold_off: HoldOff::default(),
             labels: Labels::new(&policy.semantic.labels),
             policy: Arc::new(policy),

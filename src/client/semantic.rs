@@ -23,8 +23,9 @@ use crate::policy::admission;
 use crate::policy::cache::PutOutcome;
 use crate::policy::fingerprint::RequestKey;
 use crate::semantic::embedder::EmbedError;
-use crate::semantic::hold_off::Turn;
-use crate::semantic::{Found, Index, Labelled, MAX_REFUSALS, Near, Served, Sketch, compare, normalise};
+use crate::semantic::{
+    HoldOffChange, Index, Labelled, MAX_REJECTIONS, Neighbour, SearchResult, SemanticHit, Sketch, agreement, normalise,
+};
 use crate::settings::SemanticMode;
 use crate::text::SafeText;
 use crate::time::Timestamp;
@@ -67,7 +68,7 @@ pub(super) enum SemanticOutcome {
 
 /// A similar stored prompt, as it was when it was read.
 struct Candidate {
-    near: Near,
+    near: Neighbour,
     key: RequestKey,
     stored: CachedAnswer,
     threshold: f64,
@@ -170,7 +171,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             threshold: policy.semantic.effective_threshold(),
             guards: policy.semantic.guards,
         };
-        let sketch = Sketch::of(self.env.seed, &vector);
+        let sketch = Sketch::new(self.env.seed, &vector);
         let mut searches = 0;
         let shadow = loop {
             searches += 1;
@@ -212,7 +213,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     async fn embed(&self, text: &str) -> Result<Vec<f32>, (SemanticMiss, String)> {
         let (embedder, limit, held_off) = {
             let guards = self.lock();
-            let held_off = guards.hold_off.ask(self.env.clock.now());
+            let held_off = guards.hold_off.check(self.env.clock.now());
             (
                 Arc::clone(&guards.embedder),
                 guards.policy.semantic.timeout,
@@ -237,16 +238,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         let mut guards = self.lock();
         let turn = match &embedded {
-            Ok(_) => guards.hold_off.succeeded(),
-            Err(_) => guards.hold_off.failed(self.env.clock.now()),
+            Ok(_) => guards.hold_off.record_success(),
+            Err(_) => guards.hold_off.record_failure(self.env.clock.now()),
         };
         let name = embedder.name();
         let text = match (turn, &embedded) {
-            (Some(Turn::HeldOff { hold }), Err((_, detail))) => format!(
+            (Some(HoldOffChange::Paused { pause: hold }), Err((_, detail))) => format!(
                 "embedder {name} failed three times in a row ({detail}): semantic cache off, retrying every {}s",
                 hold.as_secs()
             ),
-            (Some(Turn::Back), _) => format!("embedder {name} answers again: semantic cache on"),
+            (Some(HoldOffChange::Resumed), _) => format!("embedder {name} answers again: semantic cache on"),
             _ => return embedded,
         };
         let text = self.transport.redact(SafeText::excerpt(&text, EXCERPT));
@@ -257,7 +258,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
 
     /// Goes through the candidates, nearest first, and serves the first that may be served. `gone` collects those
     /// whose answers are no longer stored.
-    async fn choose(&self, lookup: &SemanticLookup<'_>, found: &Found, gone: &mut Vec<u64>) -> Choice {
+    async fn choose(&self, lookup: &SemanticLookup<'_>, found: &SearchResult, gone: &mut Vec<u64>) -> Choice {
         let mut below = None;
         let mut refused = None;
         let mut refusals = 0;
@@ -276,7 +277,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             if let Some(objection) = self.objection(lookup, &candidate) {
                 refused.get_or_insert_with(|| Box::new(self.nearest_prompt(&candidate, Some(objection))));
                 refusals += 1;
-                if refusals == MAX_REFUSALS {
+                if refusals == MAX_REJECTIONS {
                     break;
                 }
                 continue;
@@ -296,7 +297,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// The stored answer of an entry of the index, if it is still there. `least` is the threshold for all prompts.
-    fn candidate(&self, near: Near, least: f64) -> Option<Candidate> {
+    fn candidate(&self, near: Neighbour, least: f64) -> Option<Candidate> {
         let guards = self.lock();
         let peeked = guards.cache.peek(self.env.clock.now(), near.version)?;
         Some(Candidate {
@@ -332,7 +333,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// Serves a candidate if it may still be served; in shadow mode, emits that it would have been.
-    fn serve(&self, lookup: &SemanticLookup<'_>, found: &Found, mut candidate: Candidate) -> ServeOutcome {
+    fn serve(&self, lookup: &SemanticLookup<'_>, found: &SearchResult, mut candidate: Candidate) -> ServeOutcome {
         let SemanticLookup {
             flight, started_at, ..
         } = *lookup;
@@ -356,14 +357,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
             return ServeOutcome::Chosen(Choice::None(SemanticMiss::Below, Some(nearest)));
         }
         let CachedAnswer { answer, call, took } = candidate.stored;
-        let served = Served {
+        let served = SemanticHit {
             source: call,
             request,
             version,
             similarity: candidate.near.similarity,
         };
         if let Some(owner) = flight.owner() {
-            guards.labels.served(owner, served);
+            guards.labels.record_hit(owner, served);
         }
         let candidates = u32::try_from(found.compared).unwrap_or(u32::MAX);
         let (lookup, saved) = (now.since(started_at), answer.usage);
@@ -408,11 +409,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
 
     /// Compares the upstream's answer with the one that would have been served.
     pub(super) fn compare_shadow(&self, flight: &Flight, shadow: &Shadow, answer: &Answer) {
-        let agreement = compare::agreement(&shadow.answer.text, &answer.text);
+        let agreement = agreement::agreement(&shadow.answer.text, &answer.text);
         let kind = EventKind::SemanticCompared {
             source: shadow.source,
             agreement,
-            same: agreement >= compare::SAME_ANSWER,
+            same: agreement >= agreement::SAME_ANSWER,
         };
         self.emit(flight, kind);
     }
@@ -429,7 +430,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     ) -> Option<EventKind> {
         let servable = answer.tool_calls.is_empty() && !answer.text.is_empty();
         match (stored.replaced, embedded) {
-            (Some(older), None) if servable => index.renew(older, stored.version),
+            (Some(older), None) if servable => index.set_version(older, stored.version),
             (Some(older), _) => drop(index.remove(older)),
             (None, _) => {}
         }
@@ -442,7 +443,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         } = embedded;
         index.add(stored.version, partition, vector.clone(), *sketch);
         let now = self.env.clock.now();
-        index.tidy(|version| guards.cache.peek(now, version).is_some());
+        index.sweep(|version| guards.cache.peek(now, version).is_some());
         let entries = index.len() as u64;
         Some(EventKind::SemanticStored { entries })
     }
@@ -455,7 +456,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let labelled = guards
             .labels
             .label(&mut policy.semantic.labels, least, call, good);
-        let Labelled { served, threshold } = match labelled {
+        let Labelled { hit, threshold } = match labelled {
             Ok(labelled) => labelled,
             Err(reason) => {
                 let text = SafeText::from(format!("call {call} was not labelled: {reason}"));
@@ -464,12 +465,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
             }
         };
         guards.policy = Arc::new(policy);
-        let removed = !good && guards.cache.discard(served.version);
+        let removed = !good && guards.cache.discard(hit.version);
         let kind = EventKind::SemanticLabelled {
-            source: served.source,
-            request: served.request.to_string().into(),
+            source: hit.source,
+            request: hit.request.to_string().into(),
             good,
-            similarity: served.similarity,
+            similarity: hit.similarity,
             threshold,
             removed,
         };

@@ -31,7 +31,7 @@ pub fn built_in(pairs: &[PromptPair], threshold: f64) -> Measured {
     for text in texts(pairs) {
         vectors.entry(text).or_insert_with(|| lexical::embed(text));
     }
-    let name = crate::client::Lexical.name();
+    let name = crate::client::LexicalEmbedder.name();
     Measured::new(
         &name,
         pairs,

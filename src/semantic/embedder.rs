@@ -1,4 +1,4 @@
-//! What turns a prompt into a vector: built in, or an OpenAI-compatible endpoint.
+//! The interface of embedders, which turn a prompt into a vector.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,42 +6,45 @@ use std::pin::Pin;
 use crate::event::Objection;
 use crate::semantic::{guard, lexical};
 
-/// An embedding on its way.
+/// The future of an embedding.
 pub type Embedding<'a> = Pin<Box<dyn Future<Output = Result<Vec<f32>, EmbedError>> + Send + 'a>>;
 
-/// No embedding came.
+/// A failed embedding.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct EmbedError {
-    /// For people; holds no key.
+    /// The reason. Contains no API key.
     pub message: String,
 }
 
-/// Turns texts into vectors whose cosine says how like they are.
+/// Turns texts into vectors whose cosine is their similarity.
 pub trait Embedder: Send + Sync + std::fmt::Debug + 'static {
-    /// The vector of a text, of length 1. Dropping the future cancels.
+    /// Computes the vector of a text. Dropping the future cancels it.
+    ///
+    /// # Errors
+    /// Fails if no embedding can be computed; the lookup is then a miss.
     fn embed<'a>(&'a self, text: &'a str) -> Embedding<'a>;
 
-    /// Why the answer to the prompt `stored` must not be given to `asked`, however like they are to this
-    /// embedder; nothing where no guard sees a reason.
+    /// Returns the reason not to serve the answer of the prompt `stored` to `asked`, however similar they are to this
+    /// embedder; `None` if no guard objects.
     fn objection(&self, asked: &str, stored: &str) -> Option<Objection> {
         guard::objection(asked, stored)
     }
 
-    /// What it is called on the screen: `built-in`, or a host and a model.
+    /// The name shown on screen: `built-in`, or the host and the model.
     fn name(&self) -> String;
 }
 
-/// The built-in one: no download, no network, and no more than words.
+/// The built-in embedder: lexical, without a download or a network. See [`lexical`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Lexical;
+pub struct LexicalEmbedder;
 
-impl Embedder for Lexical {
+impl Embedder for LexicalEmbedder {
     fn embed<'a>(&'a self, text: &'a str) -> Embedding<'a> {
         Box::pin(std::future::ready(Ok(lexical::embed(text))))
     }
 
-    /// It knows words and not what they mean: stricter guards.
+    /// Uses stricter guards, because the embedder compares words, not meanings.
     fn objection(&self, asked: &str, stored: &str) -> Option<Objection> {
         guard::lexical_objection(asked, stored)
     }

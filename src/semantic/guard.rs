@@ -1,36 +1,38 @@
-//! What refuses a near match: differences that change the answer and hardly change an embedding.
+//! Guards: reject a similar prompt if a difference changes the answer but hardly changes the embedding
+//! (docs/semantics.md, Semantic cache).
 //!
-//! Embeddings put `enable 2FA` nearer to `disable 2FA` than to `turn on two-factor authentication` (design field
-//! 3.2), so likeness alone must not decide. Two levels:
+//! Embeddings place `enable 2FA` closer to `disable 2FA` than to `turn on two-factor authentication`, so similarity
+//! alone must not decide. There are two levels:
 //!
 //! ```text
-//! objection          numbers, units, negation, opposites, names, quotes, roles, language, question,
-//!                    and one word of content put in the place of another: right with any embedder
-//! lexical_objection  all of that, and no word of content left over on either side: for the built-in embedder,
-//!                    to which any two words are equally strange. A model's paraphrases share too few words for it
+//! objection          numbers, units, negation, opposites, names, quotes, roles, language, question, and one content
+//!                    word replaced by another: for any embedder
+//! lexical_objection  all of these, and any unmatched content word: for the built-in embedder, to which any two words
+//!                    are equally different. Too strict for a model, whose paraphrases share few words
 //! ```
 //!
-//! A guard sees two texts and nothing else, and the first that objects is told. Guards err on the side of asking
-//! the upstream: a refusal costs a call, a wrong answer costs trust.
+//! A guard compares two texts only; the first objection is reported. Guards err on the side of asking the upstream: a
+//! rejection costs a call, a wrong answer costs trust.
 
 mod language;
 mod name;
 mod number;
-mod order;
 mod polarity;
 mod question;
 mod quote;
+mod role;
 mod word;
 
-use super::tokens::{Reading, Word};
+use super::tokens::Prompt;
+use super::word::Word;
 use crate::event::{Objection, SemanticGuard};
 use crate::text::SafeText;
 
-/// Characters of either side that are shown.
-const SHOWN: usize = 80;
+/// Characters of either prompt in an objection.
+const MAX_SHOWN: usize = 80;
 
-/// The guards of every embedder, in the order in which they are asked: what says most comes first.
-const GUARDS: &[fn(&Pair<'_>) -> Option<Objection>] = &[
+/// The guards for every embedder, most specific first.
+const GUARDS: &[fn(&PromptPair<'_>) -> Option<Objection>] = &[
     quote::guard,
     language::guard,
     polarity::negation,
@@ -39,85 +41,85 @@ const GUARDS: &[fn(&Pair<'_>) -> Option<Objection>] = &[
     number::numbers,
     number::units,
     name::guard,
-    order::guard,
+    role::guard,
     question::guard,
     word::swapped,
 ];
 
-/// Why the answer to `stored` must not be given to `asked`, whatever the embedder says of them; nothing if no guard
-/// sees a reason.
+/// Returns the reason not to serve the answer of `stored` to `asked`, with any embedder; `None` if no guard objects.
 pub fn objection(asked: &str, stored: &str) -> Option<Objection> {
     if asked == stored {
         return None;
     }
-    hard(&Pair::new(asked, stored))
+    common_objection(&PromptPair::new(asked, stored))
 }
 
-/// The same for the built-in embedder: a word of content that only one of the two has is a reason too.
+/// Like [`objection`], for the built-in embedder: an unmatched content word is a reason too.
 pub fn lexical_objection(asked: &str, stored: &str) -> Option<Objection> {
     if asked == stored {
         return None;
     }
-    let pair = Pair::new(asked, stored);
-    hard(&pair).or_else(|| word::left_over(&pair))
+    let pair = PromptPair::new(asked, stored);
+    common_objection(&pair).or_else(|| word::unmatched(&pair))
 }
 
-fn hard(pair: &Pair<'_>) -> Option<Objection> {
+fn common_objection(pair: &PromptPair<'_>) -> Option<Objection> {
     pair.too_long()
         .or_else(|| GUARDS.iter().find_map(|guard| guard(pair)))
 }
 
-/// Two prompts that have been read.
-struct Pair<'a> {
-    asked: Reading<'a>,
-    stored: Reading<'a>,
+/// Two tokenised prompts.
+struct PromptPair<'a> {
+    asked: Prompt<'a>,
+    stored: Prompt<'a>,
 }
 
-impl<'a> Pair<'a> {
+impl<'a> PromptPair<'a> {
     fn new(asked: &'a str, stored: &'a str) -> Self {
         Self {
-            asked: Reading::of(asked),
-            stored: Reading::of(stored),
+            asked: Prompt::parse(asked),
+            stored: Prompt::parse(stored),
         }
     }
 
-    /// What is not read cannot be compared.
     fn too_long(&self) -> Option<Objection> {
-        let said = |reading: &Reading<'_>| {
-            if reading.cut {
+        let [asked, stored] = [&self.asked, &self.stored].map(|prompt| {
+            if prompt.truncated {
                 "more words than are compared"
             } else {
                 ""
             }
-        };
-        (self.asked.cut || self.stored.cut)
-            .then(|| told(SemanticGuard::Word, said(&self.asked), said(&self.stored)))
+        });
+        objection_if_any(SemanticGuard::Word, asked, stored)
     }
 
-    /// The same pair, seen from the other side.
-    fn sides(&self) -> [(&Reading<'a>, &Reading<'a>); 2] {
+    /// Each prompt with the other one.
+    fn sides(&self) -> [(&Prompt<'a>, &Prompt<'a>); 2] {
         [(&self.asked, &self.stored), (&self.stored, &self.asked)]
     }
 }
 
-/// An objection, with what either side has.
-fn told(guard: SemanticGuard, asked: &str, stored: &str) -> Objection {
+/// An objection with the differing text of either prompt.
+fn new_objection(guard: SemanticGuard, asked: &str, stored: &str) -> Objection {
+    let excerpt = |text| SafeText::new(&SafeText::excerpt(text, MAX_SHOWN).single_line());
     Objection {
         guard,
-        asked: shown(asked),
-        stored: shown(stored),
+        asked: excerpt(asked),
+        stored: excerpt(stored),
     }
 }
 
-fn shown(text: &str) -> SafeText {
-    SafeText::new(&SafeText::excerpt(text, SHOWN).single_line())
+/// An objection if either prompt has differing text.
+fn objection_if_any(guard: SemanticGuard, asked: &str, stored: &str) -> Option<Objection> {
+    let differ = !asked.is_empty() || !stored.is_empty();
+    differ.then(|| new_objection(guard, asked, stored))
 }
 
-/// Words as they are written, between commas.
-fn written<'a, 'b: 'a>(words: impl IntoIterator<Item = &'a Word<'b>>) -> String {
+/// The original text of words, comma-separated.
+fn join_raw<'a, 'b: 'a>(words: impl IntoIterator<Item = &'a Word<'b>>) -> String {
     let mut out = String::new();
     for word in words {
-        if out.len() > SHOWN * 4 {
+        if out.len() > MAX_SHOWN * 4 {
             break;
         }
         if !out.is_empty() {

@@ -1,68 +1,71 @@
-//! Spares calls the time of an embedder that does not answer.
+//! Pauses an embedder that keeps failing, so that calls do not wait for it.
 //!
 //! ```text
 //!            3 failures in a row
-//!   asked ------------------------> held off for 10 s ----> asked
+//!   in use ------------------------> paused for 10 s ----> in use
 //!     ^  \________ an embedding ______________________________/ |
-//!      \________________________________ failure: held off again
+//!      \_________________________________ failure: paused again
 //! ```
 //!
-//! Not a breaker with probes: the worst that a lookup too many does is wait for its time limit.
+//! A breaker with probes is not needed: the worst effect of an extra lookup is waiting for its time limit.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Failures in a row, late embeddings included.
-const FAILURES: u32 = 3;
-/// How long it is not asked then.
-const HOLD: Duration = Duration::from_secs(10);
+/// Consecutive failures that pause the embedder; a late embedding is a failure.
+const MAX_FAILURES: u32 = 3;
+/// The length of a pause.
+const PAUSE: Duration = Duration::from_secs(10);
 
-/// See the module documentation.
+/// The hold-off of one embedder. See the module documentation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HoldOff {
     failures: u32,
     until: Option<Timestamp>,
-    told: bool,
+    reported: bool,
 }
 
-/// What a person should be told.
+/// A change of the hold-off that is worth a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// It is held off, for the first time since it answered.
-    HeldOff {
-        /// For so long.
-        hold: Duration,
+pub enum HoldOffChange {
+    /// The embedder is paused, for the first time since it last answered.
+    Paused {
+        /// The length of the pause.
+        pause: Duration,
     },
-    /// It answers again.
-    Back,
+    /// The embedder answers again.
+    Resumed,
 }
 
 impl HoldOff {
-    /// Whether the embedder may be asked; if not, from when on.
-    pub fn ask(&self, now: Timestamp) -> Result<(), Timestamp> {
+    /// Checks that the embedder may be used.
+    ///
+    /// # Errors
+    /// Returns the end of the pause.
+    pub fn check(&self, now: Timestamp) -> Result<(), Timestamp> {
         match self.until {
             Some(until) if now < until => Err(until),
             _ => Ok(()),
         }
     }
 
-    /// It gave an embedding.
-    pub fn succeeded(&mut self) -> Option<Turn> {
-        let told = self.told;
+    /// Records an embedding.
+    pub fn record_success(&mut self) -> Option<HoldOffChange> {
+        let reported = self.reported;
         *self = Self::default();
-        told.then_some(Turn::Back)
+        reported.then_some(HoldOffChange::Resumed)
     }
 
-    /// It failed, or was late.
-    pub fn failed(&mut self, now: Timestamp) -> Option<Turn> {
+    /// Records a failed or late embedding.
+    pub fn record_failure(&mut self, now: Timestamp) -> Option<HoldOffChange> {
         self.failures = self.failures.saturating_add(1);
-        if self.failures < FAILURES {
+        if self.failures < MAX_FAILURES {
             return None;
         }
-        self.until = Some(now + HOLD);
-        let first = !std::mem::replace(&mut self.told, true);
-        first.then_some(Turn::HeldOff { hold: HOLD })
+        self.until = Some(now + PAUSE);
+        let first = !std::mem::replace(&mut self.reported, true);
+        first.then_some(HoldOffChange::Paused { pause: PAUSE })
     }
 }
 
@@ -75,22 +78,25 @@ mod tests {
     }
 
     #[test]
-    fn three_failures_in_a_row_hold_it_off_and_one_more_again() {
+    fn three_consecutive_failures_pause_and_one_more_pauses_again() {
         let mut hold_off = HoldOff::default();
-        assert_eq!(hold_off.failed(at(1)), None);
-        assert_eq!(hold_off.failed(at(1)), None);
-        assert_eq!(hold_off.succeeded(), None);
-        assert_eq!(hold_off.failed(at(2)), None);
-        assert_eq!(hold_off.failed(at(2)), None);
-        assert_eq!(hold_off.ask(at(2)), Ok(()));
-        assert_eq!(hold_off.failed(at(3)), Some(Turn::HeldOff { hold: HOLD }));
-        assert_eq!(hold_off.ask(at(12)), Err(at(13)));
-        assert_eq!(hold_off.ask(at(13)), Ok(()));
-        // told once, until it answers
-        assert_eq!(hold_off.failed(at(14)), None);
-        assert_eq!(hold_off.ask(at(23)), Err(at(24)));
-        assert_eq!(hold_off.succeeded(), Some(Turn::Back));
-        assert_eq!(hold_off.ask(at(23)), Ok(()));
-        assert_eq!(hold_off.succeeded(), None);
+        assert_eq!(hold_off.record_failure(at(1)), None);
+        assert_eq!(hold_off.record_failure(at(1)), None);
+        assert_eq!(hold_off.record_success(), None);
+        assert_eq!(hold_off.record_failure(at(2)), None);
+        assert_eq!(hold_off.record_failure(at(2)), None);
+        assert_eq!(hold_off.check(at(2)), Ok(()));
+        assert_eq!(
+            hold_off.record_failure(at(3)),
+            Some(HoldOffChange::Paused { pause: PAUSE })
+        );
+        assert_eq!(hold_off.check(at(12)), Err(at(13)));
+        assert_eq!(hold_off.check(at(13)), Ok(()));
+        // reported once, until it answers
+        assert_eq!(hold_off.record_failure(at(14)), None);
+        assert_eq!(hold_off.check(at(23)), Err(at(24)));
+        assert_eq!(hold_off.record_success(), Some(HoldOffChange::Resumed));
+        assert_eq!(hold_off.check(at(23)), Ok(()));
+        assert_eq!(hold_off.record_success(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The index: which stored prompt lies nearest.
+//! The vector index: finds the stored prompts nearest to a new one.
 //!
 //! ```text
 //! prompt's vector --> sketch --> Hamming distance to every sketch of its partition --> the 256 nearest
@@ -6,14 +6,14 @@
 //!                                               sorted by exact cosine  <-----------------+
 //! ```
 //!
-//! A partition holds the prompts that may be compared at all: those of one compatibility key and one number of
-//! dimensions. An entry is named by the version of its answer in the exact cache, and lives no longer than that
-//! answer should: whoever finds one whose answer has gone removes it, and [`Index::tidy`] looks at a few others
-//! each time one is added, so that what nobody asks for again goes too.
+//! A partition holds the prompts that may be compared: those with the same compatibility key and number of
+//! dimensions. An entry is identified by the version of its answer in the exact cache and should not outlive that
+//! answer: a lookup that finds the answer gone removes the entry, and [`Index::sweep`] checks a few others on each
+//! insertion, so that entries no search finds go too.
 //!
-//! The scan is linear and its order of memory is the simplest: 64 bytes for each prompt, 3.2 MB for 50,000. A
-//! graph (HNSW) would visit fewer and be slower to build, unable to forget, and different from run to run.
-//! Vectors lie each on its own: only the nearest are read, in no order.
+//! The scan is linear over contiguous memory: 64 bytes per prompt, 3.2 MB for 50,000. A graph (HNSW) would visit
+//! fewer entries, but it is slower to build, cannot delete, and differs from run to run. Vectors are allocated
+//! separately: only those of the candidates are read, in no particular order.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,117 +21,118 @@ use std::fmt;
 use super::sketch::{BITS, Sketch};
 use crate::policy::fingerprint::RequestKey;
 
-/// Prompts whose exact cosine is computed. A partition of no more is compared exactly as a whole.
-const RESCORED: usize = 256;
-/// The nearest that are given.
-const GIVEN: usize = 64;
-/// Entries that [`Index::tidy`] looks at.
-const TIDIED: usize = 4;
+/// Candidates whose exact cosine is computed. A smaller partition is compared exactly as a whole.
+const CANDIDATES: usize = 256;
+/// Results of a search.
+const MAX_RESULTS: usize = 64;
+/// Entries that one [`Index::sweep`] checks.
+const SWEEP_SIZE: usize = 4;
 
-/// See the module documentation.
+/// The vector index of the semantic cache. See the module documentation.
 pub struct Index {
     max_entries: usize,
     partitions: BTreeMap<PartitionKey, Partition>,
-    /// Where an entry lies. In the order of versions: the oldest answer first.
-    places: BTreeMap<u64, Place>,
-    /// Up to which version `tidy` has come.
-    tidied: u64,
+    /// The location of each entry, by version: the oldest answer first.
+    locations: BTreeMap<u64, Location>,
+    /// The version at which the next sweep starts.
+    sweep_from: u64,
 }
 
-/// The compatibility key, and the number of dimensions: another embedding model is another space.
+/// The compatibility key and the number of dimensions: each embedding model has its own space.
 type PartitionKey = (RequestKey, usize);
 
-struct Place {
+struct Location {
     partition: PartitionKey,
     slot: usize,
 }
 
-/// Parallel arrays: the n-th sketch is that of the n-th entry.
+/// Parallel arrays: the n-th sketch belongs to the n-th entry.
 #[derive(Default)]
 struct Partition {
     sketches: Vec<Sketch>,
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
 }
 
-struct Entry {
+struct IndexEntry {
     version: u64,
     vector: Box<[f32]>,
 }
 
-/// A stored prompt near to one that was asked.
+/// A stored prompt that a search found.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Near {
+pub struct Neighbour {
     /// The version of its answer in the exact cache.
     pub version: u64,
-    /// Cosine of the two embeddings, -1 to 1.
+    /// The cosine of the two embeddings, -1 to 1.
     pub similarity: f64,
 }
 
-/// What a search finds.
+/// The result of a search.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
-pub struct Found {
-    /// The nearest prompts, nearest first; of equal ones the newest first.
-    pub nearest: Vec<Near>,
-    /// Prompts that were compared: all of the partition.
+pub struct SearchResult {
+    /// The nearest prompts, at most 64, nearest first; equally near ones newest first.
+    pub nearest: Vec<Neighbour>,
+    /// The number of prompts compared: all of the partition.
     pub compared: usize,
 }
 
 impl Index {
-    /// An empty index for so many prompts.
+    /// Creates an empty index for at most `max_entries` prompts.
     pub fn new(max_entries: usize) -> Self {
         Self {
             max_entries,
             partitions: BTreeMap::new(),
-            places: BTreeMap::new(),
-            tidied: 0,
+            locations: BTreeMap::new(),
+            sweep_from: 0,
         }
     }
 
-    /// Prompts in it.
+    /// The number of prompts.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.locations.len()
     }
 
-    /// Whether there is none.
+    /// Returns true without prompts.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.locations.is_empty()
     }
 
-    /// Adds the prompt of the answer with this version; the oldest ones make room. The vector has length 1.
+    /// Adds the prompt of the answer with this version and evicts the oldest ones above the limit. The vector has
+    /// length 1.
     pub fn add(&mut self, version: u64, partition: &RequestKey, vector: Vec<f32>, sketch: Sketch) {
         self.remove(version);
         let key = (partition.clone(), vector.len());
         let home = self.partitions.entry(key.clone()).or_default();
         let slot = home.entries.len();
         home.sketches.push(sketch);
-        home.entries.push(Entry {
+        home.entries.push(IndexEntry {
             version,
             vector: vector.into(),
         });
-        let place = Place { partition: key, slot };
-        self.places.insert(version, place);
+        let location = Location { partition: key, slot };
+        self.locations.insert(version, location);
         self.shrink();
     }
 
-    /// The same prompt has a newer answer.
-    pub fn renew(&mut self, version: u64, newer: u64) {
-        let Some(place) = self.places.remove(&version) else {
+    /// Replaces the version of an entry: its prompt has a newer answer.
+    pub fn set_version(&mut self, version: u64, newer: u64) {
+        let Some(location) = self.locations.remove(&version) else {
             return;
         };
         if let Some(entry) = self
             .partitions
-            .get_mut(&place.partition)
-            .and_then(|home| home.entries.get_mut(place.slot))
+            .get_mut(&location.partition)
+            .and_then(|home| home.entries.get_mut(location.slot))
         {
             entry.version = newer;
-            self.places.insert(newer, place);
+            self.locations.insert(newer, location);
         }
     }
 
-    /// Forgets the prompt of an answer; says whether it was there.
+    /// Removes the prompt of an answer; returns false if there is none.
     pub fn remove(&mut self, version: u64) -> bool {
-        let Some(Place { partition, slot }) = self.places.remove(&version) else {
+        let Some(Location { partition, slot }) = self.locations.remove(&version) else {
             return false;
         };
         let Some(home) = self.partitions.get_mut(&partition) else {
@@ -139,11 +140,11 @@ impl Index {
         };
         home.sketches.swap_remove(slot);
         home.entries.swap_remove(slot);
-        // the last one has taken its place
+        // the last entry has moved to this slot
         if let Some(moved) = home.entries.get(slot)
-            && let Some(place) = self.places.get_mut(&moved.version)
+            && let Some(location) = self.locations.get_mut(&moved.version)
         {
-            place.slot = slot;
+            location.slot = slot;
         }
         if home.entries.is_empty() {
             self.partitions.remove(&partition);
@@ -151,44 +152,44 @@ impl Index {
         true
     }
 
-    /// Looks at a few entries, each time at the next ones, and forgets those whose answers have gone. Done with
-    /// every `add`, it keeps the dead below a third of the living, and costs little each time.
-    pub fn tidy(&mut self, lives: impl Fn(u64) -> bool) {
-        let next: Vec<u64> = { self.places.range(self.tidied..) }
+    /// Checks the next few entries and removes those whose answers are gone. One sweep per insertion keeps dead entries
+    /// below a third of the live ones.
+    pub fn sweep(&mut self, is_alive: impl Fn(u64) -> bool) {
+        let next: Vec<u64> = { self.locations.range(self.sweep_from..) }
             .map(|(version, _)| *version)
-            .take(TIDIED)
+            .take(SWEEP_SIZE)
             .collect();
-        self.tidied = match next.last() {
-            Some(last) if next.len() == TIDIED => last + 1,
+        self.sweep_from = match next.last() {
+            Some(last) if next.len() == SWEEP_SIZE => last + 1,
             _ => 0,
         };
         for version in next {
-            if !lives(version) {
+            if !is_alive(version) {
                 self.remove(version);
             }
         }
     }
 
-    /// Forgets everything.
+    /// Removes all prompts.
     pub fn clear(&mut self) {
         self.partitions.clear();
-        self.places.clear();
+        self.locations.clear();
     }
 
-    /// Takes another bound; the oldest go.
-    pub fn configure(&mut self, max_entries: usize) {
+    /// Sets the limit and evicts the oldest prompts above it.
+    pub fn set_max_entries(&mut self, max_entries: usize) {
         self.max_entries = max_entries;
         self.shrink();
     }
 
-    /// The nearest prompts of a partition.
-    pub fn search(&self, partition: &RequestKey, vector: &[f32], sketch: &Sketch) -> Found {
+    /// Finds the nearest prompts of a partition.
+    pub fn search(&self, partition: &RequestKey, vector: &[f32], sketch: &Sketch) -> SearchResult {
         let Some(home) = self.partitions.get(&(partition.clone(), vector.len())) else {
-            return Found::default();
+            return SearchResult::default();
         };
-        let mut nearest: Vec<Near> = { home.propose(sketch).into_iter() }
+        let mut nearest: Vec<Neighbour> = { home.candidates(sketch).into_iter() }
             .filter_map(|slot| home.entries.get(slot))
-            .map(|entry| Near {
+            .map(|entry| Neighbour {
                 version: entry.version,
                 similarity: cosine(vector, &entry.vector),
             })
@@ -197,16 +198,16 @@ impl Index {
             let nearer = b.similarity.total_cmp(&a.similarity);
             nearer.then(b.version.cmp(&a.version))
         });
-        nearest.truncate(GIVEN);
-        Found {
+        nearest.truncate(MAX_RESULTS);
+        SearchResult {
             nearest,
             compared: home.entries.len(),
         }
     }
 
     fn shrink(&mut self) {
-        while self.places.len() > self.max_entries {
-            let Some((&oldest, _)) = self.places.first_key_value() else {
+        while self.locations.len() > self.max_entries {
+            let Some((&oldest, _)) = self.locations.first_key_value() else {
                 return;
             };
             self.remove(oldest);
@@ -215,9 +216,9 @@ impl Index {
 }
 
 impl Partition {
-    /// The slots with the fewest differing bits. Distances are small whole numbers: they are counted, not sorted.
-    fn propose(&self, sketch: &Sketch) -> Vec<usize> {
-        if self.sketches.len() <= RESCORED {
+    /// The slots with the fewest differing bits. Distances are small integers, so they are counted instead of sorted.
+    fn candidates(&self, sketch: &Sketch) -> Vec<usize> {
+        if self.sketches.len() <= CANDIDATES {
             return (0..self.sketches.len()).collect();
         }
         let distances: Vec<u16> = self.sketches.iter().map(|one| one.distance(sketch)).collect();
@@ -230,14 +231,14 @@ impl Partition {
         let (mut below, mut limit) = (0, 0);
         for (distance, count) in counts.iter().enumerate() {
             limit = distance;
-            if below + *count as usize > RESCORED {
+            if below + *count as usize > CANDIDATES {
                 break;
             }
             below += *count as usize;
         }
-        // all that are nearer than the limit, and as many at the limit as there is room for
-        let mut at_limit = RESCORED - below;
-        let mut slots = Vec::with_capacity(RESCORED);
+        // all slots below the limit, and slots at the limit while there is room
+        let mut at_limit = CANDIDATES - below;
+        let mut slots = Vec::with_capacity(CANDIDATES);
         for (slot, distance) in distances.iter().enumerate() {
             let distance = usize::from(*distance);
             if distance < limit || (distance == limit && at_limit > 0) {
@@ -249,8 +250,8 @@ impl Partition {
     }
 }
 
-/// The cosine of two vectors of length 1, to a millionth: more is rounding, and 0.8 should be 0.8. Sixteen sums
-/// side by side: the compiler may not reorder the sum of a plain loop, and these it can hold in vector registers.
+/// The cosine of two vectors of length 1, rounded to a millionth so that 0.8 is 0.8. Sixteen parallel sums fit vector
+/// registers; the compiler may not reorder the sum of a plain loop.
 pub(super) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     const LANES: usize = 16;
     const STEPS: f64 = 1e6;
@@ -268,10 +269,10 @@ pub(super) fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 impl fmt::Debug for Index {
-    /// Without what people asked.
+    /// Leaves out the prompts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Index")
-            .field("entries", &self.places.len())
+            .field("entries", &self.locations.len())
             .field("partitions", &self.partitions.len())
             .field("max_entries", &self.max_entries)
             .finish_non_exhaustive()

@@ -1,14 +1,13 @@
-//! Keeps what people say of semantic hits: beside the policy, in a file of its own, so that a policy with its
-//! comments stays as its author wrote it.
+//! Saves users' labels of semantic hits to a file of their own, so that the policy file keeps its author's comments.
 //!
 //! ```text
-//! bus --tap: labels alone--> try_send --[1024]--> thread --> book --> file.tmp --rename--> file
+//! bus --tap: labels only--> try_send --[1024]--> thread --> LabelSet --> file.tmp --rename--> file
 //! ```
 //!
-//! The bus never waits for the disk. Where the file cannot be written, that is told once, and the labels hold
-//! until the session ends.
+//! The bus never waits for the disk. If the file cannot be written, the log says so once and the labels last until
+//! the session ends.
 
-pub mod entries;
+pub mod label_set;
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -16,122 +15,129 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-pub use entries::{Book, Entry, MAX_LABELS};
+pub use label_set::{Label, LabelSet, MAX_LABELS};
 
 use crate::event::{Event, EventKind, Observer};
 use crate::settings::SemanticSettings;
 use crate::text::SafeText;
 
-/// Labels that may wait for the disk. One more is not kept: nobody judges a thousand answers faster than a disk
-/// writes a few kilobytes.
+/// Labels that may wait for the disk; more are dropped. No user labels a thousand answers in the time a disk takes to
+/// write a few kilobytes.
 const QUEUE: usize = 1024;
 
-/// What the thread is told.
 #[derive(Debug)]
-enum Told {
-    Label(Entry),
-    End,
+enum Message {
+    Label(Label),
+    Stop,
 }
 
-/// Writes labels down as they come.
+/// Writes labels to a file on a thread of its own.
 #[derive(Debug)]
-pub struct Keeper {
-    queue: SyncSender<Told>,
-    /// Until it starts.
-    waiting: Option<(Receiver<Told>, Book, Option<PathBuf>)>,
+pub struct LabelWriter {
+    queue: SyncSender<Message>,
+    /// What the thread takes over when it starts.
+    unstarted: Option<(Receiver<Message>, LabelSet, Option<PathBuf>)>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Keeper {
-    /// A keeper that goes on from the labels in `settings` and writes to `file`. Without a file it only says, at
-    /// the first label, that there is no place for one.
+impl LabelWriter {
+    /// Creates a writer that continues from the labels in `settings`. Without a file, the first label is answered with a
+    /// notice that no file could be chosen.
     pub fn new(settings: &SemanticSettings, file: Option<PathBuf>) -> Self {
-        let (queue, told) = sync_channel(QUEUE);
+        let (queue, messages) = sync_channel(QUEUE);
         Self {
             queue,
-            waiting: Some((told, Book::new(settings), file)),
+            unstarted: Some((messages, LabelSet::new(settings), file)),
             thread: None,
         }
     }
 
-    /// What to tap the bus with.
+    /// Returns the tap for the bus, which passes labels on to the writer.
     pub fn tap(&self) -> impl FnMut(&Event) + Send + use<> {
         let queue = self.queue.clone();
         move |event| {
-            if let Some(label) = Entry::of(&event.kind) {
-                // full or ended: the label still holds in this session
-                drop(queue.try_send(Told::Label(label)));
+            if let Some(label) = Label::from_event(&event.kind) {
+                // full or stopped: the label still applies in this session
+                drop(queue.try_send(Message::Label(label)));
             }
         }
     }
 
-    /// Starts the thread; what cannot be written is told to `observer`.
+    /// Starts the thread. A failed write emits `Noticed` through `observer`.
+    ///
+    /// # Errors
+    /// Fails if the thread cannot be started.
     pub fn start(&mut self, observer: impl Observer) -> io::Result<()> {
-        let Some((told, book, file)) = self.waiting.take() else {
+        let Some((messages, labels, file)) = self.unstarted.take() else {
             return Ok(());
         };
         let thread = thread::Builder::new()
             .name("labels".into())
-            .spawn(move || keep(&told, book, file.as_deref(), &observer))?;
+            .spawn(move || write_labels(&messages, labels, file.as_deref(), &observer))?;
         self.thread = Some(thread);
         Ok(())
     }
 
-    /// Writes what still waits. Labels that come later are not kept.
+    /// Writes the waiting labels and stops. Later labels are not saved.
     pub fn finish(mut self) {
-        self.end();
+        self.stop();
     }
 
-    fn end(&mut self) {
+    fn stop(&mut self) {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        drop(self.queue.send(Told::End));
+        drop(self.queue.send(Message::Stop));
         drop(thread.join());
     }
 }
 
-impl Drop for Keeper {
+impl Drop for LabelWriter {
     fn drop(&mut self) {
-        self.end();
+        self.stop();
     }
 }
 
-/// The thread: everything that waits goes into the file at once.
-fn keep(told: &Receiver<Told>, mut book: Book, file: Option<&Path>, observer: &impl Observer) {
-    let mut complained = false;
+/// The loop of the thread: one write saves everything that waits.
+fn write_labels(
+    messages: &Receiver<Message>,
+    mut labels: LabelSet,
+    file: Option<&Path>,
+    observer: &impl Observer,
+) {
+    let mut reported = false;
     let mut open = true;
-    while open && let Ok(first) = told.recv() {
+    while open && let Ok(first) = messages.recv() {
         let mut changed = false;
-        for told in std::iter::once(first).chain(told.try_iter()) {
-            match told {
-                Told::Label(label) => {
-                    book.note(&label);
+        for message in std::iter::once(first).chain(messages.try_iter()) {
+            match message {
+                Message::Label(label) => {
+                    labels.add(&label);
                     changed = true;
                 }
-                Told::End => open = false,
+                Message::Stop => open = false,
             }
         }
         if !changed {
             continue;
         }
-        let trouble = match file {
-            Some(file) => write(file, &book.text())
+        let problem = match file {
+            Some(file) => replace_file(file, &labels.to_toml())
                 .err()
                 .map(|error| format!("cannot write {}: {error}", file.display())),
-            None => Some("neither XDG_STATE_HOME nor HOME says where".to_owned()),
+            None => Some("neither XDG_STATE_HOME nor HOME is set".to_owned()),
         };
-        if let Some(trouble) = trouble.filter(|_| !complained) {
-            complained = true;
-            let text = format!("labels hold only until this session ends: {trouble}");
+        if let Some(problem) = problem.filter(|_| !reported) {
+            reported = true;
+            let text = format!("labels are lost when this session ends: {problem}");
             let text = SafeText::excerpt(&text.replace('\n', " "), 400);
             observer.emit(None, EventKind::Noticed { text });
         }
     }
 }
 
-/// Replaces a file as a whole: a reader finds the old one or the new one, whatever happens in between.
-fn write(file: &Path, text: &str) -> io::Result<()> {
+/// Replaces a file atomically: a reader sees the old or the new one, even after a crash.
+fn replace_file(file: &Path, text: &str) -> io::Result<()> {
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -140,21 +146,21 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
     let mut name = std::ffi::OsString::from(".");
     name.push(file.file_name().ok_or(io::ErrorKind::InvalidInput)?);
     name.push(format!(".{}.tmp", std::process::id()));
-    let beside = folder.join(name);
-    let written = create(&beside).and_then(|mut out| {
+    let temporary = folder.join(name);
+    let written = create_private(&temporary).and_then(|mut out| {
         out.write_all(text.as_bytes())?;
-        // before the rename: after a crash there must not be an empty file under the right name
+        // before the rename: a crash must not leave an empty file under the final name
         out.sync_all()
     });
-    let renamed = written.and_then(|()| fs::rename(&beside, file));
+    let renamed = written.and_then(|()| fs::rename(&temporary, file));
     if renamed.is_err() {
-        drop(fs::remove_file(&beside));
+        drop(fs::remove_file(&temporary));
     }
     renamed
 }
 
-/// A new file that only its owner can read, whatever stood there from a crash.
-fn create(path: &Path) -> io::Result<File> {
+/// Creates a file that only its owner can read, replacing one left by a crash.
+fn create_private(path: &Path) -> io::Result<File> {
     drop(fs::remove_file(path));
     let mut options = File::options();
     options.write(true).create_new(true);
@@ -176,11 +182,10 @@ mod tests {
     use crate::settings::SemanticLabel;
     use crate::time::Timestamp;
 
-    /// Remembers what it is told.
     #[derive(Clone, Debug, Default)]
-    struct Ears(Arc<Mutex<Vec<String>>>);
+    struct Notices(Arc<Mutex<Vec<String>>>);
 
-    impl Observer for Ears {
+    impl Observer for Notices {
         fn emit(&self, _call: Option<CallId>, kind: EventKind) {
             if let EventKind::Noticed { text } = kind {
                 self.0.lock().unwrap().push(text.to_string());
@@ -204,23 +209,23 @@ mod tests {
         }
     }
 
-    /// A keeper that heard these, and has ended.
-    fn kept(file: Option<PathBuf>, events: &[Event]) -> Vec<String> {
-        let ears = Ears::default();
-        let mut keeper = Keeper::new(&SemanticSettings::default(), file);
-        let mut tap = keeper.tap();
-        keeper.start(ears.clone()).unwrap();
+    /// Runs a writer over these events and returns its notices.
+    fn notices_of(file: Option<PathBuf>, events: &[Event]) -> Vec<String> {
+        let notices = Notices::default();
+        let mut writer = LabelWriter::new(&SemanticSettings::default(), file);
+        let mut tap = writer.tap();
+        writer.start(notices.clone()).unwrap();
         for event in events {
             tap(event);
         }
-        keeper.finish();
-        // after the end nothing is kept, and nothing breaks
+        writer.finish();
+        // a later label is dropped
         tap(&label("0f", true, 0.8));
-        ears.0.lock().unwrap().clone()
+        notices.0.lock().unwrap().clone()
     }
 
     #[test]
-    fn labels_go_into_a_file_that_only_its_owner_reads() {
+    fn labels_are_saved_to_a_file_that_only_its_owner_can_read() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("state/seawall/production.labels.toml");
         let events = [
@@ -228,13 +233,13 @@ mod tests {
             label("0b", false, 0.97),
             label("0a", true, 0.4),
         ];
-        assert_eq!(kept(Some(file.clone()), &events), [""; 0]);
+        assert_eq!(notices_of(Some(file.clone()), &events), [""; 0]);
         let text = fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with("# What you said"), "{text}");
-        let found: Vec<SemanticLabel> = entries::read(&text)
+        assert!(text.starts_with("# Labels"), "{text}");
+        let found: Vec<SemanticLabel> = label_set::parse_labels(&text)
             .unwrap()
             .into_iter()
-            .map(|label| label.label)
+            .map(|located| located.label)
             .collect();
         let expected = |request: &str, good, bad, threshold| SemanticLabel {
             request: request.into(),
@@ -252,29 +257,29 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_told_once() {
+    fn a_failed_write_is_reported_once() {
         let home = tempfile::tempdir().unwrap();
-        // a file where a folder should be: no user can write below it, not even root
+        // a file in place of a folder: not even root can write below it
         let blocked = home.path().join("file");
         fs::write(&blocked, "").unwrap();
         let file = blocked.join("production.labels.toml");
         let events = [label("0a", true, 0.4), label("0b", false, 0.97)];
-        let told = kept(Some(file), &events);
-        assert_eq!(told.len(), 1, "{told:?}");
+        let notices = notices_of(Some(file), &events);
+        assert_eq!(notices.len(), 1, "{notices:?}");
         assert!(
-            told[0].starts_with("labels hold only until this session ends: cannot write "),
-            "{told:?}"
+            notices[0].starts_with("labels are lost when this session ends: cannot write "),
+            "{notices:?}"
         );
-        let told = kept(None, &events);
+        let notices = notices_of(None, &events);
         assert_eq!(
-            told,
-            ["labels hold only until this session ends: neither XDG_STATE_HOME nor HOME says where"]
+            notices,
+            ["labels are lost when this session ends: neither XDG_STATE_HOME nor HOME is set"]
         );
     }
 
-    /// The thread tells the bus what it cannot do while producers tell the bus of labels.
+    /// The thread emits to the bus while producers emit labels.
     #[tokio::test]
-    async fn on_a_bus_labels_are_kept_and_trouble_is_an_event() {
+    async fn on_a_bus_labels_are_saved_and_failures_are_events() {
         let home = tempfile::tempdir().unwrap();
         for folder_is_a_file in [false, true] {
             let folder = home.path().join(format!("{folder_is_a_file}"));
@@ -282,33 +287,33 @@ mod tests {
                 fs::write(&folder, "").unwrap();
             }
             let file = folder.join("mine.labels.toml");
-            let mut keeper = Keeper::new(&SemanticSettings::default(), Some(file.clone()));
+            let mut writer = LabelWriter::new(&SemanticSettings::default(), Some(file.clone()));
             let clock = crate::time::Clock::start();
-            let bus = crate::session::bus::Bus::tapped(clock, Box::new(keeper.tap()));
-            keeper.start(bus.clone()).unwrap();
+            let bus = crate::session::bus::Bus::tapped(clock, Box::new(writer.tap()));
+            writer.start(bus.clone()).unwrap();
             for number in 0..100 {
                 bus.emit(Some(CallId(2)), label(&format!("{number:032x}"), true, 0.8).kind);
             }
-            keeper.finish();
+            writer.finish();
             let noticed = bus.with_state(|state| {
                 let texts = state.log.lines.iter().map(|line| line.text.to_string());
-                texts.filter(|text| text.contains("labels hold only")).count()
+                texts.filter(|text| text.contains("labels are lost")).count()
             });
             assert_eq!(noticed, usize::from(folder_is_a_file));
-            let found = fs::read_to_string(&file).map(|text| entries::read(&text).unwrap().len());
+            let found = fs::read_to_string(&file).map(|text| label_set::parse_labels(&text).unwrap().len());
             assert_eq!(found.ok(), (!folder_is_a_file).then_some(100));
         }
     }
 
     #[test]
-    fn a_file_that_nobody_needs_is_not_written() {
+    fn no_file_is_written_without_labels() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("production.labels.toml");
         let other = Event {
             kind: EventKind::SemanticStored { entries: 3 },
             ..label("0a", true, 0.4)
         };
-        assert_eq!(kept(Some(file.clone()), &[other]), [""; 0]);
+        assert_eq!(notices_of(Some(file.clone()), &[other]), [""; 0]);
         assert!(!file.exists());
     }
 }

@@ -1,13 +1,13 @@
-//! What people say of semantic hits, and what follows from it.
+//! Users' labels of semantic hits, and the thresholds learned from them.
 //!
 //! ```text
-//! hit --> remembered --> good: counted
-//!                   \--> bad:  counted; the stored prompt asks for more than was seen; its answer goes
+//! hit --> remembered --> right: counted
+//!                   \--> wrong: counted; the threshold of the stored prompt rises above the hit; its answer is removed
 //! ```
 //!
-//! Thresholds are learned for each stored prompt, not for all (Schroeder et al., "vCache: Verified Semantic Prompt
-//! Caching", 2025): how near another prompt may come without meaning something else depends on the prompt. A label
-//! counts for the request that was stored, by its fingerprint, and so for one user alone; it outlives the answer.
+//! Thresholds are learned per stored prompt (Schroeder et al., "vCache: Verified Semantic Prompt Caching", 2025): how
+//! similar a prompt with another meaning can be depends on the stored prompt. A label belongs to the fingerprint of
+//! the stored request, and therefore to one user; it outlives the answer.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,78 +15,78 @@ use crate::event::CallId;
 use crate::policy::fingerprint::Fingerprint;
 use crate::settings::SemanticLabel;
 
-/// Hits that can still be judged.
-const RECENT: usize = 1_000;
-/// Stored requests with labels; the ones labelled first go.
+/// Hits that can still be labelled.
+const MAX_RECENT: usize = 1_000;
+/// Stored requests with labels; the one labelled first is dropped first.
 const MAX_LABELS: usize = 10_000;
-/// A threshold that a bad label sets is so much above the similarity it was given for.
-const ABOVE: f64 = 0.001;
-/// The threshold of a prompt that no other one may ever be answered with: a bad label was given where the
-/// embedder saw no difference at all. In the settings it is written as 1.
-const NEVER: f64 = 1.0 + ABOVE;
+/// The distance of a raised threshold above the similarity of the wrong hit.
+const MARGIN: f64 = 0.001;
+/// The threshold of a prompt whose answer may serve no other prompt: it was wrong although the embeddings were equal.
+/// The settings write it as 1.
+const NEVER: f64 = 1.0 + MARGIN;
 
-/// A semantic hit, or what would have been one.
+/// A semantic hit, or in shadow mode a hit that would have been served.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Served {
-    /// The call that had asked the stored prompt.
+pub struct SemanticHit {
+    /// The call that sent the stored prompt.
     pub source: CallId,
-    /// The request it had made.
+    /// The fingerprint of its request.
     pub request: Fingerprint,
-    /// The version of the answer in the exact cache.
+    /// The version of its answer in the exact cache.
     pub version: u64,
-    /// How like the prompts are.
+    /// The cosine similarity of the prompts, -1 to 1.
     pub similarity: f64,
 }
 
-/// A label was taken.
+/// The result of a label.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Labelled {
-    /// What it was given for.
-    pub served: Served,
-    /// What the stored prompt asks for from now on, if more than the threshold of all.
+    /// The labelled hit.
+    pub hit: SemanticHit,
+    /// The threshold of the stored prompt from now on; above 1 if it may serve no other prompt.
     pub threshold: f64,
 }
 
-/// A label was not taken.
+/// A label that was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotLabelled {
-    /// The call had no semantic hit, or it is forgotten.
-    #[error("it had no answer from the semantic cache, or that is too long ago")]
+pub enum LabelError {
+    /// The call had no semantic hit, or it is no longer remembered.
+    #[error("no recent semantic hit")]
     NoHit,
-    /// The same was said before.
-    #[error("that was said of it before")]
-    Before,
+    /// The hit already has this label.
+    #[error("already labelled so")]
+    Repeated,
 }
 
-/// See the module documentation.
+/// The labels of a session and the thresholds learned from them. See the module documentation.
 #[derive(Debug, Default)]
 pub struct Labels {
-    /// The thresholds that labels ask for.
+    /// The thresholds raised by labels.
     raised: BTreeMap<Fingerprint, f64>,
-    recent: BTreeMap<CallId, (Served, Option<Said>)>,
-    /// In the order they were served.
+    recent: BTreeMap<CallId, (SemanticHit, Option<Verdict>)>,
+    /// In the order of the hits.
     order: VecDeque<CallId>,
 }
 
-/// What was said of a hit.
+/// The label of a hit, and what it changed.
 #[derive(Clone, Copy, Debug)]
-struct Said {
+struct Verdict {
     good: bool,
-    /// The threshold before.
+    /// The threshold before the label.
     before: Option<f64>,
-    /// The threshold it set.
+    /// The threshold that the label set.
     set: Option<f64>,
 }
 
 impl Labels {
-    /// With what was said in earlier sessions.
+    /// Starts from the labels of earlier sessions.
     pub fn new(labels: &[SemanticLabel]) -> Self {
         let mut new = Self::default();
         new.configure(labels);
         new
     }
 
-    /// Takes other labels. What was served stays.
+    /// Replaces the labels. Remembered hits stay.
     pub fn configure(&mut self, labels: &[SemanticLabel]) {
         let raised = labels.iter().filter_map(|label| {
             let request: Fingerprint = label.request.parse().ok()?;
@@ -95,49 +95,54 @@ impl Labels {
         self.raised = raised.collect();
     }
 
-    /// What a prompt must be like this request at least; above 1 where nothing may.
-    pub fn threshold(&self, request: Fingerprint, of_all: f64) -> f64 {
+    /// Returns the least similarity at which the answer of this request is served: at least `default`, and above 1 if it
+    /// is never served.
+    pub fn threshold(&self, request: Fingerprint, default: f64) -> f64 {
         match self.raised.get(&request) {
             Some(raised) if *raised >= 1.0 => NEVER,
-            Some(raised) => raised.max(of_all),
-            None => of_all,
+            Some(raised) => raised.max(default),
+            None => default,
         }
     }
 
-    /// A call was served by meaning, or would have been.
-    pub fn served(&mut self, call: CallId, served: Served) {
-        if self.recent.insert(call, (served, None)).is_none() {
+    /// Remembers the semantic hit of a call.
+    pub fn record_hit(&mut self, call: CallId, hit: SemanticHit) {
+        if self.recent.insert(call, (hit, None)).is_none() {
             self.order.push_back(call);
         }
-        while self.order.len() > RECENT {
+        while self.order.len() > MAX_RECENT {
             if let Some(oldest) = self.order.pop_front() {
                 self.recent.remove(&oldest);
             }
         }
     }
 
-    /// Takes a label, and writes it into the settings. Another one for the same call takes the place of the first.
+    /// Labels the hit of a call as right or wrong and updates the labels of the settings. A second label of the same call
+    /// replaces the first.
+    ///
+    /// # Errors
+    /// Fails if the call has no recent hit, or if it already has this label.
     pub fn label(
         &mut self,
         labels: &mut Vec<SemanticLabel>,
-        of_all: f64,
+        default: f64,
         call: CallId,
         good: bool,
-    ) -> Result<Labelled, NotLabelled> {
-        let (served, said) = self.recent.get_mut(&call).ok_or(NotLabelled::NoHit)?;
-        if said.is_some_and(|said| said.good == good) {
-            return Err(NotLabelled::Before);
+    ) -> Result<Labelled, LabelError> {
+        let (hit, verdict) = self.recent.get_mut(&call).ok_or(LabelError::NoHit)?;
+        if verdict.is_some_and(|verdict| verdict.good == good) {
+            return Err(LabelError::Repeated);
         }
-        let served = *served;
-        let label = label_of(labels, served.request);
-        if let Some(earlier) = *said {
+        let hit = *hit;
+        let label = label_for(labels, hit.request);
+        if let Some(earlier) = *verdict {
             let counted = if earlier.good {
                 &mut label.good
             } else {
                 &mut label.bad
             };
             *counted = counted.saturating_sub(1);
-            // not if another label has raised it since
+            // unless another label has raised it since
             if earlier.set.is_some() && label.threshold == earlier.set {
                 label.threshold = earlier.before;
             }
@@ -148,39 +153,39 @@ impl Labels {
             label.good = label.good.saturating_add(1);
         } else {
             label.bad = label.bad.saturating_add(1);
-            let above = (served.similarity + ABOVE).clamp(ABOVE, 1.0);
+            let above = (hit.similarity + MARGIN).clamp(MARGIN, 1.0);
             let raised = before.map_or(above, |before| before.max(above));
             label.threshold = Some(raised);
             set = Some(raised);
         }
-        *said = Some(Said { good, before, set });
+        *verdict = Some(Verdict { good, before, set });
         match label.threshold {
-            Some(threshold) => self.raised.insert(served.request, threshold),
-            None => self.raised.remove(&served.request),
+            Some(threshold) => self.raised.insert(hit.request, threshold),
+            None => self.raised.remove(&hit.request),
         };
-        let threshold = self.threshold(served.request, of_all);
+        let threshold = self.threshold(hit.request, default);
         if labels.len() > MAX_LABELS {
-            let forgotten = labels.remove(0);
-            if let Ok(request) = forgotten.request.parse() {
+            let dropped = labels.remove(0);
+            if let Ok(request) = dropped.request.parse() {
                 self.raised.remove(&request);
             }
         }
-        Ok(Labelled { served, threshold })
+        Ok(Labelled { hit, threshold })
     }
 }
 
-/// The labels of a request: those it has, or new ones at the end.
-fn label_of(labels: &mut Vec<SemanticLabel>, request: Fingerprint) -> &mut SemanticLabel {
+/// The label entry of a request, appended if it has none.
+fn label_for(labels: &mut Vec<SemanticLabel>, request: Fingerprint) -> &mut SemanticLabel {
     let request = request.to_string();
     let known = labels.iter().position(|label| label.request == request);
-    let place = known.unwrap_or_else(|| {
+    let index = known.unwrap_or_else(|| {
         labels.push(SemanticLabel {
             request,
             ..SemanticLabel::default()
         });
         labels.len() - 1
     });
-    &mut labels[place]
+    &mut labels[index]
 }
 
 #[cfg(test)]
@@ -189,8 +194,8 @@ mod tests {
 
     const CALL: CallId = CallId(5);
 
-    fn served(request: u128, similarity: f64) -> Served {
-        Served {
+    fn hit(request: u128, similarity: f64) -> SemanticHit {
+        SemanticHit {
             source: CallId(1),
             request: Fingerprint(request),
             version: 1,
@@ -198,66 +203,66 @@ mod tests {
         }
     }
 
-    fn near(a: f64, b: f64) -> bool {
+    fn is_close(a: f64, b: f64) -> bool {
         (a - b).abs() < 1e-9
     }
 
     #[test]
-    fn a_bad_label_asks_for_more_than_was_seen_and_a_good_one_counts() {
+    fn a_wrong_label_raises_the_threshold_above_the_hit() {
         let (mut labels, mut kept) = (Labels::default(), Vec::new());
-        labels.served(CALL, served(7, 0.9));
-        labels.served(CallId(6), served(7, 0.85));
+        labels.record_hit(CALL, hit(7, 0.9));
+        labels.record_hit(CallId(6), hit(7, 0.85));
         let labelled = labels.label(&mut kept, 0.8, CALL, false).unwrap();
-        assert!(near(labelled.threshold, 0.901), "{labelled:?}");
-        assert!(near(labels.threshold(Fingerprint(7), 0.8), 0.901));
-        assert!(near(labels.threshold(Fingerprint(7), 0.95), 0.95));
-        assert!(near(labels.threshold(Fingerprint(8), 0.8), 0.8));
-        // a worse one does not lower it
+        assert!(is_close(labelled.threshold, 0.901), "{labelled:?}");
+        assert!(is_close(labels.threshold(Fingerprint(7), 0.8), 0.901));
+        assert!(is_close(labels.threshold(Fingerprint(7), 0.95), 0.95));
+        assert!(is_close(labels.threshold(Fingerprint(8), 0.8), 0.8));
+        // a less similar hit does not lower it
         let labelled = labels.label(&mut kept, 0.8, CallId(6), false).unwrap();
-        assert!(near(labelled.threshold, 0.901), "{labelled:?}");
+        assert!(is_close(labelled.threshold, 0.901), "{labelled:?}");
         assert_eq!((kept.len(), kept[0].good, kept[0].bad), (1, 0, 2));
         assert_eq!(kept[0].request, Fingerprint(7).to_string());
-        // and what is kept says the same to the next session
+        // the next session starts with the same threshold
         let next = Labels::new(&kept);
-        assert!(near(next.threshold(Fingerprint(7), 0.8), 0.901));
+        assert!(is_close(next.threshold(Fingerprint(7), 0.8), 0.901));
     }
 
     #[test]
-    fn who_changes_his_mind_has_said_it_once() {
+    fn a_second_label_replaces_the_first() {
         let (mut labels, mut kept) = (Labels::default(), Vec::new());
-        labels.served(CALL, served(7, 0.9));
+        labels.record_hit(CALL, hit(7, 0.9));
         let mut label = |labels: &mut Labels, good| labels.label(&mut kept, 0.8, CALL, good);
-        let not = |result: Result<Labelled, NotLabelled>| result.unwrap_err();
+        let error = |result: Result<Labelled, LabelError>| result.unwrap_err();
         assert_eq!(
-            not(labels.label(&mut Vec::new(), 0.8, CallId(9), true)),
-            NotLabelled::NoHit
+            error(labels.label(&mut Vec::new(), 0.8, CallId(9), true)),
+            LabelError::NoHit
         );
         label(&mut labels, false).unwrap();
-        assert_eq!(not(label(&mut labels, false)), NotLabelled::Before);
-        assert!(near(label(&mut labels, true).unwrap().threshold, 0.8));
-        assert_eq!(not(label(&mut labels, true)), NotLabelled::Before);
-        assert!(near(labels.threshold(Fingerprint(7), 0.8), 0.8));
+        assert_eq!(error(label(&mut labels, false)), LabelError::Repeated);
+        assert!(is_close(label(&mut labels, true).unwrap().threshold, 0.8));
+        assert_eq!(error(label(&mut labels, true)), LabelError::Repeated);
+        assert!(is_close(labels.threshold(Fingerprint(7), 0.8), 0.8));
         label(&mut labels, false).unwrap();
-        assert!(near(labels.threshold(Fingerprint(7), 0.8), 0.901));
+        assert!(is_close(labels.threshold(Fingerprint(7), 0.8), 0.901));
         assert_eq!((kept.len(), kept[0].good, kept[0].bad), (1, 0, 1));
     }
 
     #[test]
-    fn taking_back_leaves_what_another_label_asks_for() {
+    fn replacing_a_label_keeps_the_threshold_of_another() {
         let (mut labels, mut kept) = (Labels::default(), Vec::new());
-        labels.served(CALL, served(7, 0.85));
-        labels.served(CallId(6), served(7, 0.9));
+        labels.record_hit(CALL, hit(7, 0.85));
+        labels.record_hit(CallId(6), hit(7, 0.9));
         labels.label(&mut kept, 0.8, CALL, false).unwrap();
         labels.label(&mut kept, 0.8, CallId(6), false).unwrap();
         let labelled = labels.label(&mut kept, 0.8, CALL, true).unwrap();
-        assert!(near(labelled.threshold, 0.901), "{labelled:?}");
+        assert!(is_close(labelled.threshold, 0.901), "{labelled:?}");
         assert_eq!((kept[0].good, kept[0].bad), (1, 1));
     }
 
     #[test]
-    fn what_the_embedder_cannot_tell_apart_is_never_served_once_it_was_wrong() {
+    fn a_wrong_hit_with_equal_embeddings_is_never_served_again() {
         let (mut labels, mut kept) = (Labels::default(), Vec::new());
-        labels.served(CALL, served(7, 1.0));
+        labels.record_hit(CALL, hit(7, 1.0));
         let labelled = labels.label(&mut kept, 0.8, CALL, false).unwrap();
         assert!(labelled.threshold > 1.0);
         assert_eq!(kept[0].threshold, Some(1.0));
@@ -265,15 +270,18 @@ mod tests {
     }
 
     #[test]
-    fn both_memories_are_bounded() {
+    fn hits_and_labels_are_bounded() {
         let (mut labels, mut kept) = (Labels::default(), Vec::new());
         for n in 1..=MAX_LABELS as u64 + 20 {
-            labels.served(CallId(n), served(u128::from(n), 0.9));
+            labels.record_hit(CallId(n), hit(u128::from(n), 0.9));
             labels.label(&mut kept, 0.8, CallId(n), false).unwrap();
         }
         assert_eq!((kept.len(), labels.raised.len()), (MAX_LABELS, MAX_LABELS));
-        assert_eq!((labels.recent.len(), labels.order.len()), (RECENT, RECENT));
+        assert_eq!(
+            (labels.recent.len(), labels.order.len()),
+            (MAX_RECENT, MAX_RECENT)
+        );
         assert!(labels.label(&mut kept, 0.8, CallId(1), true).is_err());
-        assert!(near(labels.threshold(Fingerprint(1), 0.8), 0.8));
+        assert!(is_close(labels.threshold(Fingerprint(1), 0.8), 0.8));
     }
 }

@@ -1,45 +1,48 @@
-//! The built-in embedder: hashed words, pairs of words and letters. No model, no download, no network.
+//! The built-in embedder: hashed words, word pairs and letter trigrams, without a model, a download or a network.
 //!
-//! It is lexical: it knows that two prompts share words, that a table calls some words the same, and nothing of
-//! what they mean. `lost my passport abroad` and `consulate, identity papers gone` are strangers to it. So it is
-//! used with [`lexical_objection`](super::guard::lexical_objection), which asks that no word of content is left over.
+//! It is lexical: it compares words and the synonyms of a thesaurus, not meanings. `lost my passport abroad` and
+//! `consulate, identity papers gone` have nothing in common for it. It is therefore used with
+//! [`lexical_objection`](super::guard::lexical_objection), which rejects a pair with any unmatched content word.
 //!
-//! text -> words and phrases (thesaurus) -> features with weights -> signed hash into 384 sums -> length 1.
-//! The signed hash is that of Weinberger et al., Feature Hashing for Large Scale Multitask Learning (2009): sums of
-//! features that meet by chance cancel on average, and cosines are unbiased.
+//! text -> words and phrases (thesaurus) -> weighted features -> signed hash into 384 sums -> length 1.
+//! The signed hash is from Weinberger et al., Feature Hashing for Large Scale Multitask Learning (2009): colliding
+//! features cancel on average, so cosines are unbiased.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::tokens::{Kind, Reading, Word};
+use super::tokens::Prompt;
+use super::word::{Word, WordKind};
 
-/// Numbers in an embedding.
+/// The dimensions of an embedding.
 pub const DIMENSIONS: usize = 384;
 
-/// A seed for each kind of feature: a word and a run of letters that are written alike are two features.
+/// One seed per kind of feature, so that a word and a trigram with the same spelling are different features.
 const WORD: u64 = 0x5ea_0001;
 const PAIR: u64 = 0x5ea_0002;
-const LETTERS: u64 = 0x5ea_0003;
+const TRIGRAM: u64 = 0x5ea_0003;
 
-/// What the features weigh. Grammar has little to say and is not silent: it tells prompts of the same words apart.
+/// Weights of features. Function words weigh little but distinguish prompts with the same content words.
 const CONTENT: f32 = 1.0;
 const FUNCTION: f32 = 0.15;
 const PADDING: f32 = 0.02;
 const PAIRS: f32 = 0.25;
-/// All runs of letters of a word together; they find the misspelled.
-const SPELLING: f32 = 0.7;
+/// All trigrams of a word together; they match misspelled words.
+const TRIGRAMS: f32 = 0.7;
 
-/// Letters of a word whose runs are taken: a word may be as long as a prompt.
-const LONGEST_WORD: usize = 24;
+/// Letters of a word that are used for trigrams: a word may be as long as the prompt.
+const MAX_LETTERS: usize = 24;
 /// The same for scripts without spaces, where a word is a sentence.
-const LONGEST_UNSPACED: usize = 256;
+const MAX_LETTERS_UNSPACED: usize = 256;
 
-/// The embedding of a text, of length 1; all zero for a text without words. Words behind the first 4,096 do not
-/// count. The same on every platform: hashes are of bytes, and sums and roots are IEEE's.
+/// Returns the embedding of a text: 384 numbers with length 1, or all zero for a text without words.
+///
+/// Words after the first 4,096 are ignored. The result is the same on every platform, because it uses byte hashes and
+/// IEEE sums and roots only.
 pub fn embed(text: &str) -> Vec<f32> {
-    let reading = Reading::of(text);
-    let mut features: Vec<(u64, f32)> = Vec::with_capacity(reading.words.len() * 6);
+    let prompt = Prompt::parse(text);
+    let mut features: Vec<(u64, f32)> = Vec::with_capacity(prompt.words.len() * 6);
     let mut before: Option<u64> = None;
-    for word in &reading.words {
+    for word in &prompt.words {
         let weight = weight(word.kind);
         let key: &str = if word.concept.is_empty() {
             &word.lower
@@ -48,7 +51,7 @@ pub fn embed(text: &str) -> Vec<f32> {
         };
         let hash = xxh3_64_with_seed(key.as_bytes(), WORD);
         features.push((hash, weight));
-        if matches!(word.kind, Kind::Function | Kind::Padding) {
+        if matches!(word.kind, WordKind::Function | WordKind::Padding) {
             continue;
         }
         if let Some(before) = before {
@@ -56,44 +59,44 @@ pub fn embed(text: &str) -> Vec<f32> {
             features.push((xxh3_64_with_seed(&pair, PAIR), PAIRS));
         }
         before = Some(hash);
-        if word.kind == Kind::Content && !word.lower.contains(' ') {
-            letters(word, &mut features);
+        if word.kind == WordKind::Content && !word.lower.contains(' ') {
+            push_trigrams(word, &mut features);
         }
     }
-    hashed(features)
+    sum_features(features)
 }
 
-fn weight(kind: Kind) -> f32 {
+fn weight(kind: WordKind) -> f32 {
     match kind {
-        Kind::Content | Kind::Code | Kind::Number | Kind::Unit => CONTENT,
-        Kind::Function => FUNCTION,
-        Kind::Padding => PADDING,
+        WordKind::Content | WordKind::Code | WordKind::Number | WordKind::Unit => CONTENT,
+        WordKind::Function => FUNCTION,
+        WordKind::Padding => PADDING,
     }
 }
 
-/// Runs of three letters, with the edges of the word as letters.
-fn letters(word: &Word<'_>, features: &mut Vec<(u64, f32)>) {
-    let longest = if word.lower.is_ascii() {
-        LONGEST_WORD
+/// Appends the letter trigrams of a word, with the edges of the word as letters.
+fn push_trigrams(word: &Word<'_>, features: &mut Vec<(u64, f32)>) {
+    let max = if word.lower.is_ascii() {
+        MAX_LETTERS
     } else {
-        LONGEST_UNSPACED
+        MAX_LETTERS_UNSPACED
     };
-    let mut run = [' '; 3];
+    let mut trigram = [' '; 3];
     let mut bytes = [0; 12];
-    let count = word.lower.chars().take(longest).count();
-    let share = SPELLING / (count.max(1) as f32).sqrt();
-    for c in word.lower.chars().take(longest).chain([' ']) {
-        run = [run[1], run[2], c];
-        for (four, c) in bytes.chunks_exact_mut(4).zip(run) {
+    let count = word.lower.chars().take(max).count();
+    let share = TRIGRAMS / (count.max(1) as f32).sqrt();
+    for c in word.lower.chars().take(max).chain([' ']) {
+        trigram = [trigram[1], trigram[2], c];
+        for (four, c) in bytes.chunks_exact_mut(4).zip(trigram) {
             four.copy_from_slice(&(c as u32).to_le_bytes());
         }
-        features.push((xxh3_64_with_seed(&bytes, LETTERS), share));
+        features.push((xxh3_64_with_seed(&bytes, TRIGRAM), share));
     }
 }
 
-/// Sums the features into a vector of length 1. What comes n times weighs the root of n: a word said ten times is
-/// not ten times as important.
-fn hashed(mut features: Vec<(u64, f32)>) -> Vec<f32> {
+/// Sums the features into a vector of length 1. A feature that occurs n times counts sqrt(n): repeating a word does not
+/// multiply its importance.
+fn sum_features(mut features: Vec<(u64, f32)>) -> Vec<f32> {
     features.sort_unstable_by_key(|(hash, _)| *hash);
     let mut sums = vec![0.0_f32; DIMENSIONS];
     for same in features.chunk_by(|(one, _), (other, _)| one == other) {
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_words_is_zero_and_others_have_length_one() {
+    fn a_text_without_words_embeds_to_zero_and_others_to_length_one() {
         for empty in ["", "   ", "?!", "\n"] {
             assert!(embed(empty).iter().all(|value| *value == 0.0), "{empty:?}");
         }
@@ -133,8 +136,8 @@ mod tests {
     }
 
     #[test]
-    fn the_same_bits_everywhere() {
-        // a change here makes stored indexes and thresholds of others worthless: change it knowingly
+    fn embeddings_are_bit_for_bit_stable() {
+        // a change here invalidates users' tuned thresholds
         let bits = embed("How do I sort a list of 10 numbers in Python?");
         let bytes: Vec<u8> = bits
             .iter()
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn likeness_follows_words_not_order_or_politeness() {
+    fn similarity_depends_on_words_not_on_order_or_politeness() {
         let near = cosine(
             "In Python, how do I remove duplicates from a list?",
             "Could you please tell me how to delete duplicates from a list in Python",
@@ -163,7 +166,7 @@ mod tests {
         let long = "word ".repeat(100_000);
         assert_eq!(
             embed(&long),
-            embed(&"word ".repeat(super::super::tokens::MOST_WORDS))
+            embed(&"word ".repeat(super::super::tokens::MAX_WORDS))
         );
         let unbroken = "x".repeat(1 << 20);
         assert_eq!(embed(&unbroken).len(), DIMENSIONS);

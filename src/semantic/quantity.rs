@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 
-use super::tokens::{Kind, Word, is_currency};
+use super::word::{Word, WordKind, is_currency};
 
-/// A part of a piece of text.
+/// A number or a unit in a piece of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Quantity {
-    /// A number, so written that equal ones are equal texts.
+    /// A number in canonical form: equal numbers are equal texts.
     Number(String),
-    /// A unit, by its name.
+    /// A unit, by its canonical name.
     Unit(&'static str),
 }
 
-/// Units: their name, and how they are written. A letter alone is a unit behind a number only.
+/// Units: canonical name and spellings. A single letter is a unit only after a number.
 const UNITS: &[(&str, &str)] = &[
     ("kilometer", "km kms kilometer kilometers kilometre kilometres"),
     ("meter", "m meter meters metre metres"),
@@ -114,8 +114,8 @@ const UNITS: &[(&str, &str)] = &[
     ("page", "pages"),
 ];
 
-/// The units that are too common a word, or too short, to be one without a number before them.
-const BEHIND_NUMBERS: &[&str] = &[
+/// Spellings that are units only after a number, because they are too common or too short.
+const ONLY_AFTER_NUMBERS: &[&str] = &[
     "m", "g", "c", "f", "s", "h", "l", "v", "w", "am", "pm", "us", "em", "rem", "pa", "a.m", "p.m", "won",
     "mi", "deg", "rad", "sec", "cal", "amp", "gal", "words", "pages", "word", "page", "bars", "ha", "real",
     "eth", "bit",
@@ -133,7 +133,6 @@ static UNIT_TABLE: std::sync::LazyLock<std::collections::HashMap<&'static str, &
         all.collect()
     });
 
-/// Spelled numbers.
 const SPELLED: &[(&str, u64)] = &[
     ("zero", 0),
     ("one", 1),
@@ -171,7 +170,7 @@ const SPELLED: &[(&str, u64)] = &[
     ("dozen", 12),
 ];
 
-/// Spelled ordinals but `first`, which is the opposite of `last`, and `second`, which may be a unit.
+/// Spelled ordinals, except `first` (the opposite of `last`) and `second` (may be a unit).
 const ORDINALS: &[(&str, u64)] = &[
     ("third", 3),
     ("fourth", 4),
@@ -222,13 +221,12 @@ fn value_in(table: &[(&str, u64)], word: &str) -> Option<u64> {
         .map(|(_, value)| *value)
 }
 
-/// Whether a word is a spelled number.
 pub(super) fn is_spelled(lower: &str) -> bool {
     value_in(SPELLED, lower).is_some()
 }
 
-/// Reads a piece that is a number, with its unit if it carries one.
-pub(super) fn read(piece: &str) -> Option<Vec<Quantity>> {
+/// Parses a piece that is a number, with its unit if it has one.
+pub(super) fn parse(piece: &str) -> Option<Vec<Quantity>> {
     if let Some(value) = value_in(ROMAN, piece) {
         return Some(vec![Quantity::Number(value.to_string())]);
     }
@@ -256,7 +254,7 @@ pub(super) fn read(piece: &str) -> Option<Vec<Quantity>> {
     let number = number.trim_end_matches(['.', ',', ':', '-', '/']);
     let mut parts = Vec::new();
     parts.extend(first_unit.map(Quantity::Unit));
-    let (value, found) = match rest {
+    let (value, suffix_unit) = match rest {
         "k" => (scaled(number, "000"), None),
         "bn" => (scaled(number, "000000000"), None),
         // the 80s and the 1980s
@@ -266,7 +264,7 @@ pub(super) fn read(piece: &str) -> Option<Vec<Quantity>> {
         _ => (plain_number(number), Some(unit(rest)?)),
     };
     parts.push(Quantity::Number(value));
-    parts.extend(found.map(Quantity::Unit));
+    parts.extend(suffix_unit.map(Quantity::Unit));
     Some(parts)
 }
 
@@ -295,33 +293,35 @@ fn plain_number(number: &str) -> String {
     }
 }
 
-/// Marks spelled numbers and units among words, and takes `twenty five` together.
-pub(super) fn mark(words: &mut Vec<Word<'_>>) {
+/// Marks spelled numbers and units, and merges `twenty five`.
+pub(super) fn mark_quantities(words: &mut Vec<Word<'_>>) {
     let mut at = 0;
     while at < words.len() {
         let before = at.checked_sub(1).and_then(|before| words.get(before));
-        let before_number = before.is_some_and(|word| word.kind == Kind::Number);
-        let before_the = before.is_some_and(|word| {
+        let after_number = before.is_some_and(|word| word.kind == WordKind::Number);
+        let after_determiner = before.is_some_and(|word| {
             ["the", "my", "our", "its", "a", "his", "her", "your"].contains(&&*word.lower)
         });
-        let followed = words.get(at + 1).is_some_and(|next| next.kind == Kind::Content);
+        let followed = words
+            .get(at + 1)
+            .is_some_and(|next| next.kind == WordKind::Content);
         let Some(word) = words.get_mut(at) else { break };
-        let free = matches!(word.kind, Kind::Content | Kind::Function) && !word.grouped;
+        let free = matches!(word.kind, WordKind::Content | WordKind::Function) && !word.grouped;
         if free {
             let ordinal = value_in(ORDINALS, &word.lower)
-                .or_else(|| (word.lower == "second" && before_the && followed).then_some(2));
+                .or_else(|| (word.lower == "second" && after_determiner && followed).then_some(2));
             if let Some(value) = ordinal {
-                word.kind = Kind::Number;
+                word.kind = WordKind::Number;
                 word.concept = Cow::Owned(value.to_string());
             } else if word.lower == "second" {
-                word.kind = Kind::Unit;
+                word.kind = WordKind::Unit;
                 word.concept = Cow::Borrowed("second");
             } else if let Some(value) = value_in(SPELLED, &word.lower) {
-                number_word(words, at, value);
+                mark_number(words, at, value);
             } else if let Some(name) = UNIT_TABLE.get(&*word.lower)
-                && (before_number || !BEHIND_NUMBERS.contains(&&*word.lower))
+                && (after_number || !ONLY_AFTER_NUMBERS.contains(&&*word.lower))
             {
-                word.kind = Kind::Unit;
+                word.kind = WordKind::Unit;
                 word.concept = Cow::Borrowed(name);
             }
         }
@@ -329,11 +329,11 @@ pub(super) fn mark(words: &mut Vec<Word<'_>>) {
     }
 }
 
-/// A spelled number: alone, or with the ones that stand before it.
-fn number_word(words: &mut Vec<Word<'_>>, at: usize, value: u64) {
+/// Marks a spelled number, or merges it with the number before it.
+fn mark_number(words: &mut Vec<Word<'_>>, at: usize, value: u64) {
     let before = at.checked_sub(1).and_then(|before| words.get(before));
-    let so_far = before
-        .filter(|word| word.kind == Kind::Number || word.lower == "one")
+    let number_before = before
+        .filter(|word| word.kind == WordKind::Number || word.lower == "one")
         .and_then(|word| {
             if word.lower == "one" {
                 Some(1)
@@ -341,25 +341,25 @@ fn number_word(words: &mut Vec<Word<'_>>, at: usize, value: u64) {
                 word.concept.parse::<u64>().ok()
             }
         });
-    let joined = so_far.and_then(|so_far| {
+    let merged = number_before.and_then(|before| {
         if value >= 100 || value == 12 {
-            so_far.checked_mul(value)
-        } else if so_far >= 20 && so_far % 10 == 0 && so_far < 100 && value < 10
-            || so_far >= 100 && so_far % 100 == 0
+            before.checked_mul(value)
+        } else if before >= 20 && before % 10 == 0 && before < 100 && value < 10
+            || before >= 100 && before % 100 == 0
         {
-            so_far.checked_add(value)
+            before.checked_add(value)
         } else {
             None
         }
     });
-    if let Some(total) = joined {
+    if let Some(total) = merged {
         if let Some(before) = words.get_mut(at - 1) {
-            before.kind = Kind::Number;
+            before.kind = WordKind::Number;
             before.concept = Cow::Owned(total.to_string());
         }
-        // it is part of the one before now
+        // now part of the word before
         if let Some(word) = words.get_mut(at) {
-            word.kind = Kind::Padding;
+            word.kind = WordKind::Padding;
             word.concept = Cow::Borrowed("");
         }
         if at > 0 {
@@ -368,7 +368,7 @@ fn number_word(words: &mut Vec<Word<'_>>, at: usize, value: u64) {
     } else if value != 1
         && let Some(word) = words.get_mut(at)
     {
-        word.kind = Kind::Number;
+        word.kind = WordKind::Number;
         word.concept = Cow::Owned(value.to_string());
     }
 }

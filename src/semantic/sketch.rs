@@ -1,31 +1,29 @@
-//! 512 bits that stand for a vector: where two vectors lie close, few of their bits differ.
+//! Sketches: 512 bits per vector; the closer two vectors, the fewer bits differ.
 //!
 //! ```text
 //! vector --> pad to 2^k >= 512 --> 3 times: random signs, Hadamard transform --> signs of the first 512
 //! ```
 //!
-//! Each bit is the side of a random plane on which the vector lies (SimHash: Charikar, "Similarity Estimation
+//! Each bit is the side of a random hyperplane on which the vector lies (SimHash: Charikar, "Similarity Estimation
 //! Techniques from Rounding Algorithms", STOC 2002): two vectors at an angle `a` differ in a bit with probability
 //! `a / pi`. The planes come from a randomised Hadamard transform, which costs `n log n` and no table (Ailon and
 //! Chazelle, "The Fast Johnson-Lindenstrauss Transform", 2009); three rounds make it as good as a random rotation
-//! even for vectors of few numbers that are not zero, as the built-in embedder's are (Andoni et al., "Practical
+//! even for sparse vectors such as those of the built-in embedder (Andoni et al., "Practical
 //! and Optimal LSH for Angular Distance", NIPS 2015).
 //!
-//! A sketch only proposes: what is served is decided by the exact cosine.
+//! Sketches select candidates only; the exact cosine decides what is served.
 
-/// Words of a sketch.
 const WORDS: usize = 8;
-/// Bits of a sketch.
 pub(super) const BITS: usize = WORDS * 64;
 const ROUNDS: u64 = 3;
 
-/// See the module documentation.
+/// A sketch of a vector. See the module documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sketch([u64; WORDS]);
 
 impl Sketch {
-    /// The sketch of a vector. Only sketches of one seed can be compared.
-    pub fn of(seed: u64, vector: &[f32]) -> Self {
+    /// Computes the sketch of a vector. Only sketches with the same seed are comparable.
+    pub fn new(seed: u64, vector: &[f32]) -> Self {
         let size = vector.len().max(BITS).next_power_of_two();
         let mut values = vec![0.0; size];
         for (value, given) in values.iter_mut().zip(vector) {
@@ -52,15 +50,14 @@ impl Sketch {
         Self(words)
     }
 
-    /// Bits that differ, 0 to 512. Written so that the compiler makes vector instructions of it.
+    /// The number of differing bits, 0 to 512. The form lets the compiler vectorise it.
     pub(super) fn distance(&self, other: &Self) -> u16 {
         let pairs = self.0.iter().zip(&other.0);
         pairs.map(|(a, b)| (a ^ b).count_ones() as u16).sum()
     }
 }
 
-/// The Walsh-Hadamard transform in place, without its scale: only signs are wanted of it. The length is a power
-/// of two.
+/// The Walsh-Hadamard transform in place, unscaled because only signs are used. The length is a power of two.
 fn hadamard(values: &mut [f32]) {
     let mut half = 1;
     while half < values.len() {
@@ -74,7 +71,7 @@ fn hadamard(values: &mut [f32]) {
     }
 }
 
-/// `SplitMix64` (Steele, Lea, Flood 2014): signs need no better generator, and no crate.
+/// `SplitMix64` (Steele, Lea, Flood 2014), which is sufficient for random signs.
 fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
@@ -90,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Two vectors at this angle.
+    /// Two unit vectors at this angle.
     fn pair(rng: &mut StdRng, dims: usize, angle: f32) -> (Vec<f32>, Vec<f32>) {
         let mut draw = || -> Vec<f32> { (0..dims).map(|_| rng.random::<f32>() - 0.5).collect() };
         let (mut a, mut b) = (draw(), draw());
@@ -113,17 +110,17 @@ mod tests {
     }
 
     #[test]
-    fn bits_differ_as_the_angle_says() {
+    fn the_share_of_differing_bits_is_the_angle_over_pi() {
         let mut rng = StdRng::seed_from_u64(3);
         for dims in [3, 64, 384, 512, 1000, 1536] {
             for angle in [0.0_f32, 0.3, 0.9, 1.5, 3.0] {
                 let mut sum = 0.0;
                 for seed in 0..40 {
                     let (a, b) = pair(&mut rng, dims, angle);
-                    sum += f64::from(Sketch::of(seed, &a).distance(&Sketch::of(seed, &b)));
+                    sum += f64::from(Sketch::new(seed, &a).distance(&Sketch::new(seed, &b)));
                 }
                 let expected = f64::from(angle) / std::f64::consts::PI * BITS as f64;
-                // 40 draws of a deviation of at most 11.3: four of theirs; few dimensions have fewer planes
+                // four standard errors of 40 draws with a deviation of at most 11.3; few dimensions have fewer planes
                 let slack = if dims < 10 { 40.0 } else { 7.5 };
                 assert!(
                     (sum / 40.0 - expected).abs() < slack,
@@ -135,11 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn the_length_of_a_vector_does_not_count() {
+    fn a_sketch_ignores_the_length_of_the_vector() {
         let (a, _) = pair(&mut StdRng::seed_from_u64(1), 384, 0.0);
         let longer: Vec<f32> = a.iter().map(|x| x * 8.0).collect();
-        assert_eq!(Sketch::of(7, &a), Sketch::of(7, &longer));
-        assert_ne!(Sketch::of(7, &a), Sketch::of(8, &a));
-        assert_eq!(Sketch::of(7, &[]).distance(&Sketch::of(7, &[0.0; 512])), 0);
+        assert_eq!(Sketch::new(7, &a), Sketch::new(7, &longer));
+        assert_ne!(Sketch::new(7, &a), Sketch::new(8, &a));
+        assert_eq!(Sketch::new(7, &[]).distance(&Sketch::new(7, &[0.0; 512])), 0);
     }
 }

@@ -1,9 +1,9 @@
-//! The stem of an English word: enough for `installing` and `installed` to meet, no linguistics.
+//! A stemmer for English: `installing` and `installed` get the same stem.
 //!
-//! Suffixes are cut as in the first steps of Porter's stemmer (An algorithm for suffix stripping, 1980), and what
-//! rules cannot find stands in a list. Stems are compared and hashed, never shown.
+//! Suffixes are stripped as in the first steps of Porter's stemmer (An algorithm for suffix stripping, 1980);
+//! irregular forms are listed. Stems are compared and hashed, never shown.
 
-/// Forms that no rule leads back.
+/// Irregular forms.
 const IRREGULAR: &[(&str, &str)] = &[
     ("ate", "eat"),
     ("eaten", "eat"),
@@ -99,8 +99,8 @@ const IRREGULAR: &[(&str, &str)] = &[
     ("wrote", "write"),
 ];
 
-/// Words that look inflected and are not.
-const WHOLE: &[&str] = &[
+/// Words that look inflected but are not.
+const UNINFLECTED: &[&str] = &[
     "during",
     "embed",
     "evening",
@@ -187,21 +187,21 @@ const BRITISH: &[(&str, &str)] = &[
     ("ence", "ense"),
 ];
 
-/// The stem of a word in lower case.
+/// The stem of a lower-case word.
 pub(super) fn stem(word: &str) -> String {
     if let Ok(at) = IRREGULAR_SORTED.binary_search_by(|(form, _)| (*form).cmp(word)) {
         let base = IRREGULAR_SORTED.get(at).map_or(word, |(_, base)| *base);
-        return cut_silent(base);
+        return strip_ending(base);
     }
     if word.len() < 4 || !word.is_ascii() || word.bytes().any(|byte| !byte.is_ascii_alphabetic()) {
         return word.to_owned();
     }
     let word = american(word);
-    if WHOLE.contains(&&*word) {
-        return cut_silent(&word);
+    if UNINFLECTED.contains(&&*word) {
+        return strip_ending(&word);
     }
     let singular = singular(&word);
-    cut_silent(&without_tense(&singular))
+    strip_ending(&without_tense(&singular))
 }
 
 static IRREGULAR_SORTED: std::sync::LazyLock<Vec<(&'static str, &'static str)>> =
@@ -214,7 +214,7 @@ static IRREGULAR_SORTED: std::sync::LazyLock<Vec<(&'static str, &'static str)>> 
 fn american(word: &str) -> String {
     for (british, american) in BRITISH {
         if let Some(start) = word.strip_suffix(british)
-            // rise and wise are no verbs of -ise
+            // rise and wise do not end in the suffix -ise
             && start.len() > usize::from(british.len() < 4)
             && !start.is_empty()
         {
@@ -256,8 +256,8 @@ fn without_tense(word: &str) -> String {
     word.to_owned()
 }
 
-/// `make` and `mak` of `making`, `install` and `instal`, `reply` and `repli` meet.
-fn cut_silent(word: &str) -> String {
+/// Unifies `make` with `mak` of `making`, `install` with `instal`, `reply` with `repli`.
+fn strip_ending(word: &str) -> String {
     let mut word = word.to_owned();
     if word.len() > 3 && word.ends_with('e') {
         word.pop();
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inflections_meet() {
+    fn inflections_have_the_same_stem() {
         for (one, other) in [
             ("install", "installed"),
             ("make", "making"),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn other_words_stay_apart() {
+    fn different_words_have_different_stems() {
         for (one, other) in [
             ("string", "str"),
             ("need", "ne"),

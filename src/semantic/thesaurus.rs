@@ -1,13 +1,13 @@
-//! The table of words: what means the same, what is the opposite, what is padding. Read once, from an asset.
+//! The thesaurus: synonyms, opposites, padding and names. Parsed once from an asset.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use super::stem::stem;
 
-/// The table that ships with the program.
+/// The bundled thesaurus.
 pub(super) static THESAURUS: LazyLock<Thesaurus> =
-    LazyLock::new(|| Thesaurus::read(include_str!("../../assets/semantic/thesaurus.txt")));
+    LazyLock::new(|| Thesaurus::parse(include_str!("../../assets/semantic/thesaurus.txt")));
 
 /// Words that carry grammar rather than content.
 const FUNCTION: &str = "a an the of to in on at for with by from and or but nor is are was were be been being am \
@@ -18,27 +18,24 @@ const FUNCTION: &str = "a an the of to in on at for with by from and or but nor 
     against per via toward towards upon among across before after during both each every all any some more most \
     much many few less least such own same other another only again also ever whether now someone anyone everyone somebody anybody everybody yet still let lets one get s t";
 
-/// What a phrase is.
+/// The meaning of a phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// It means what the named group means.
+    /// Means the same as the named group.
     Concept(&'static str),
-    /// Padding.
     Padding,
-    /// Padding at the beginning or the end.
+    /// Padding at the start or the end of a prompt only.
     Greeting,
 }
 
-/// A phrase, by the keys of its words.
+/// A phrase, filed under the key of its first word.
 #[derive(Debug)]
 pub(super) struct Phrase {
-    /// The keys after the first.
+    /// The keys of the other words.
     pub rest: Vec<String>,
-    /// What it is.
     pub meaning: Meaning,
 }
 
-/// Groups of words.
 #[derive(Debug, Default)]
 pub(super) struct Thesaurus {
     phrases: HashMap<String, Vec<Phrase>>,
@@ -50,7 +47,7 @@ pub(super) struct Thesaurus {
 }
 
 impl Thesaurus {
-    fn read(text: &'static str) -> Self {
+    fn parse(text: &'static str) -> Self {
         let mut table = Self {
             function: FUNCTION.split_whitespace().collect(),
             ..Self::default()
@@ -83,7 +80,7 @@ impl Thesaurus {
             }
         }
         for phrases in table.phrases.values_mut() {
-            // the longest one that fits is meant; among equals the first of the file (the sort is stable)
+            // the longest match wins; among equals the first in the file (the sort is stable)
             phrases.sort_by_key(|phrase| std::cmp::Reverse(phrase.rest.len()));
         }
         table
@@ -129,7 +126,7 @@ impl Thesaurus {
         }
     }
 
-    /// What a phrase of the file is called once it is read in a prompt.
+    /// The concept that a phrase of the file gets in a prompt.
     fn concept_of_entry(&self, entry: &str) -> String {
         let keys: Vec<String> = entry.split(' ').map(|word| self.key(word)).collect();
         let found = keys.split_first().and_then(|(first, rest)| {
@@ -142,7 +139,7 @@ impl Thesaurus {
         found.unwrap_or_else(|| keys.join(" "))
     }
 
-    /// By what a word is looked up: itself if it is grammar, else its stem.
+    /// The lookup key of a word: itself if it is a function word, otherwise its stem.
     pub(super) fn key(&self, word: &str) -> String {
         if self.is_function(word) {
             word.to_owned()
@@ -151,7 +148,6 @@ impl Thesaurus {
         }
     }
 
-    /// Whether the word is grammar.
     pub(super) fn is_function(&self, word: &str) -> bool {
         self.function.contains(word)
     }
@@ -161,22 +157,22 @@ impl Thesaurus {
         self.phrases.get(first).map_or(&[], Vec::as_slice)
     }
 
-    /// The group of a word as it is written.
+    /// The group that contains exactly this word.
     pub(super) fn exact(&self, word: &str) -> Option<&'static str> {
         self.exact.get(word).copied()
     }
 
-    /// The pairs of opposites a key stands in, and on which side.
+    /// The pairs of opposites that contain a key, and its side.
     pub(super) fn opposites(&self, key: &str) -> &[(u16, bool)] {
         self.opposites.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a concept is a name, even in lower case.
+    /// Returns true if a concept is a name, even in lower case.
     pub(super) fn is_name(&self, concept: &str) -> bool {
         self.names.contains(concept)
     }
 
-    /// Whether a word is one the table knows: spelled right, then.
+    /// Returns true if the thesaurus has the word, so that it is spelled correctly.
     pub(super) fn knows(&self, word: &str) -> bool {
         self.is_function(word) || self.known.contains(&stem(word))
     }

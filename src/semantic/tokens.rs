@@ -1,92 +1,57 @@
-//! A prompt as a list of words: what each means, as far as a table knows, and what kind of word it is.
+//! The tokeniser: a prompt as a list of words with their kind and meaning.
 //!
-//! text -> pieces (between spaces and punctuation) -> words (contractions written out, numbers and units told
-//! apart) -> phrases of the thesaurus taken together, padding marked. The embedder and the guards read the same
-//! list, so that they never differ about what a word is.
+//! text -> pieces (split at spaces and punctuation) -> words (contractions expanded, numbers and units recognised)
+//! -> phrases of the thesaurus merged, padding marked. The embedder and the guards use the same list.
 
 use std::borrow::Cow;
 
 use super::quantity::{self, Quantity};
 use super::stem::stem;
 use super::thesaurus::{Meaning, THESAURUS};
+use super::word::{Word, WordKind, is_currency};
 
-/// Words of a prompt that are read at most: a guard refuses what is longer, see there.
-pub(super) const MOST_WORDS: usize = 4096;
+/// Words read per prompt; a guard rejects longer prompts.
+pub(super) const MAX_WORDS: usize = 4096;
 
-/// What kind of word it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// It carries content.
-    Content,
-    /// It carries grammar.
-    Function,
-    /// Politeness.
-    Padding,
-    /// A number.
-    Number,
-    /// A unit or a currency.
-    Unit,
-    /// A file name, an identifier, an address: compared as it is written.
-    Code,
-}
-
-/// One word, or a phrase that means one thing.
-#[derive(Clone, Debug)]
-pub(super) struct Word<'a> {
-    /// As it is written.
-    pub raw: &'a str,
-    /// Where it begins, in bytes.
-    pub at: usize,
-    /// In lower case, without apostrophes.
-    pub lower: Cow<'a, str>,
-    /// What it means: the name of its group, or its stem.
-    pub concept: Cow<'static, str>,
-    /// What kind of word it is.
-    pub kind: Kind,
-    /// Whether it opens a sentence.
-    pub opens: bool,
-    /// Whether the thesaurus took it together with others, or with a group.
-    pub grouped: bool,
-}
-
-/// A prompt that has been read.
+/// A tokenised prompt.
 #[derive(Debug)]
-pub(super) struct Reading<'a> {
-    /// The prompt itself.
+pub(super) struct Prompt<'a> {
     pub text: &'a str,
-    /// Its words.
     pub words: Vec<Word<'a>>,
-    /// Whether there were more words than are read.
-    pub cut: bool,
+    /// True if the prompt has more than [`MAX_WORDS`].
+    pub truncated: bool,
 }
 
-impl<'a> Reading<'a> {
-    /// Reads a prompt.
-    pub(super) fn of(text: &'a str) -> Self {
+impl<'a> Prompt<'a> {
+    pub(super) fn parse(text: &'a str) -> Self {
         let mut words = Vec::with_capacity(text.len().min(64 * 1024) / 5);
-        let mut cut = false;
+        let mut truncated = false;
         let mut opens = true;
         let pieces = Pieces { text, at: 0 };
         for piece in pieces {
-            if words.len() >= MOST_WORDS {
-                cut = true;
+            if words.len() >= MAX_WORDS {
+                truncated = true;
                 break;
             }
             split(piece, opens, &mut words);
             opens = ends_sentence(text, piece.0 + piece.1.len());
         }
-        let words = in_phrases(text, &words);
-        Self { text, words, cut }
+        let words = merge_phrases(text, &words);
+        Self {
+            text,
+            words,
+            truncated,
+        }
     }
 
-    /// The words that carry content, code among them.
+    /// The words that carry content, including code.
     pub(super) fn content(&self) -> impl Iterator<Item = &Word<'a>> {
-        let carries = |word: &&Word<'_>| matches!(word.kind, Kind::Content | Kind::Code);
+        let carries = |word: &&Word<'_>| matches!(word.kind, WordKind::Content | WordKind::Code);
         self.words.iter().filter(carries)
     }
 }
 
-/// The pieces of a text between spaces and punctuation, with where they begin.
+/// The pieces of a text between spaces and punctuation, with their offsets.
 struct Pieces<'a> {
     text: &'a str,
     at: usize,
@@ -101,7 +66,7 @@ impl<'a> Iterator for Pieces<'a> {
             let start = self.at + rest.find(|c| !is_break(c))?;
             let rest = self.text.get(start..)?;
             let mut end = rest.find(is_break).unwrap_or(rest.len());
-            // 1,000 and 12:30 are one piece
+            // 1,000 is one piece
             while let Some(more) = joined_number(rest, end) {
                 end = more;
             }
@@ -110,7 +75,7 @@ impl<'a> Iterator for Pieces<'a> {
             let trimmed =
                 piece.trim_start_matches(['\'', '*', '’', '‘', '`', '-', '=', '.', '~', '|', '\\', '&']);
             let skipped = piece.len() - trimmed.len();
-            // .NET and --force keep what they begin with; c++ and c# what they end with
+            // --force keeps its dashes; c++ and c# keep their ends
             let (skipped, trimmed) = match piece.as_bytes() {
                 [b'-', b'-', b'a'..=b'z', ..] => (0, piece),
                 _ => (skipped, trimmed),
@@ -158,11 +123,7 @@ fn is_break(c: char) -> bool {
         )
 }
 
-pub(super) fn is_currency(c: char) -> bool {
-    matches!(c, '$' | '€' | '£' | '¥' | '₹')
-}
-
-/// The end of the piece behind a comma between two digits.
+/// The end of a number that continues after a thousands separator.
 fn joined_number(rest: &str, end: usize) -> Option<usize> {
     let before = rest.get(..end)?.bytes().next_back()?;
     let mut behind = rest.get(end..)?.bytes();
@@ -176,7 +137,7 @@ fn joined_number(rest: &str, end: usize) -> Option<usize> {
     Some(end + 1 + tail.find(is_break).unwrap_or(tail.len()))
 }
 
-/// Whether a sentence ends behind a byte: the next word has a capital letter for that alone.
+/// Returns true if a sentence ends at this offset, so that the next word is capitalised for that reason.
 fn ends_sentence(text: &str, at: usize) -> bool {
     let rest = text.get(at..).unwrap_or_default();
     let gap = rest.find(|c: char| c.is_alphanumeric()).unwrap_or(rest.len());
@@ -184,7 +145,7 @@ fn ends_sentence(text: &str, at: usize) -> bool {
     gap.contains(['?', '!', '\n', '¿', '¡', ':', '。', '？']) || gap.contains(". ") || gap.contains(".\n")
 }
 
-/// Writes the words of a piece.
+/// Appends the words of a piece.
 fn split<'a>((at, piece): (usize, &'a str), opens: bool, words: &mut Vec<Word<'a>>) {
     // 12-line
     if let Some((number, word)) = piece.split_once('-')
@@ -208,18 +169,18 @@ fn split<'a>((at, piece): (usize, &'a str), opens: bool, words: &mut Vec<Word<'a
         split((at + piece.len() - number.len(), number), false, words);
         return;
     }
-    if let Some(parts) = quantity::read(piece) {
+    if let Some(parts) = quantity::parse(piece) {
         let mut opens = opens;
         for part in parts {
             let kind = match &part {
-                Quantity::Number(_) => Kind::Number,
-                Quantity::Unit(_) => Kind::Unit,
+                Quantity::Number(_) => WordKind::Number,
+                Quantity::Unit(_) => WordKind::Unit,
             };
             let concept = match part {
                 Quantity::Number(value) => Cow::Owned(value),
                 Quantity::Unit(unit) => Cow::Borrowed(unit),
             };
-            let mut word = plain(at, piece, opens);
+            let mut word = content_word(at, piece, opens);
             (word.kind, word.concept) = (kind, concept);
             words.push(word);
             opens = false;
@@ -227,12 +188,12 @@ fn split<'a>((at, piece): (usize, &'a str), opens: bool, words: &mut Vec<Word<'a
         return;
     }
     if THESAURUS.exact(&piece.to_ascii_lowercase()).is_some() {
-        words.push(plain(at, piece, opens));
+        words.push(content_word(at, piece, opens));
         return;
     }
     if is_code(piece) {
-        let mut word = plain(at, piece, opens);
-        word.kind = Kind::Code;
+        let mut word = content_word(at, piece, opens);
+        word.kind = WordKind::Code;
         word.concept = Cow::Owned(word.lower.to_string());
         words.push(word);
         return;
@@ -240,9 +201,8 @@ fn split<'a>((at, piece): (usize, &'a str), opens: bool, words: &mut Vec<Word<'a
     let mut from = 0;
     for part in piece.split(['-', '/', ':', '‐', '‑', '+', '=', '&', '.', '*', '|']) {
         if !part.is_empty() {
-            contracted(at + from, part, opens && from == 0, words);
+            push_expanded(at + from, part, opens && from == 0, words);
         }
-        // every separator but the two hyphens is one byte
         let next = piece
             .get(from + part.len()..)
             .and_then(|rest| rest.chars().next());
@@ -250,7 +210,7 @@ fn split<'a>((at, piece): (usize, &'a str), opens: bool, words: &mut Vec<Word<'a
     }
 }
 
-fn plain(at: usize, raw: &str, opens: bool) -> Word<'_> {
+fn content_word(at: usize, raw: &str, opens: bool) -> Word<'_> {
     let lower = if raw.bytes().all(|byte| byte.is_ascii_lowercase()) {
         Cow::Borrowed(raw)
     } else {
@@ -261,29 +221,29 @@ fn plain(at: usize, raw: &str, opens: bool) -> Word<'_> {
         at,
         lower,
         concept: Cow::Borrowed(""),
-        kind: Kind::Content,
+        kind: WordKind::Content,
         opens,
         grouped: false,
     }
 }
 
-/// Contractions written out: `doesn't` is `does` and `not`.
-fn contracted<'a>(at: usize, raw: &'a str, opens: bool, words: &mut Vec<Word<'a>>) {
-    let mut first = plain(at, raw, opens);
-    let (whole, tail) = written_out(&first.lower);
+/// Appends a word with contractions expanded: `doesn't` is `does` and `not`.
+fn push_expanded<'a>(at: usize, raw: &'a str, opens: bool, words: &mut Vec<Word<'a>>) {
+    let mut first = content_word(at, raw, opens);
+    let (whole, tail) = expand_contraction(&first.lower);
     if whole != first.lower {
         first.lower = Cow::Owned(whole.to_owned());
     }
     words.push(first);
     if let Some(tail) = tail {
-        let mut second = plain(at, raw, false);
+        let mut second = content_word(at, raw, false);
         second.lower = Cow::Borrowed(tail);
         words.push(second);
     }
 }
 
-/// Contractions without their apostrophe, as people type them.
-const BARE: &[(&str, &str, &str)] = &[
+/// Contractions typed without an apostrophe.
+const WITHOUT_APOSTROPHE: &[(&str, &str, &str)] = &[
     ("arent", "are", "not"),
     ("cannot", "can", "not"),
     ("cant", "can", "not"),
@@ -310,8 +270,8 @@ const BARE: &[(&str, &str, &str)] = &[
     ("youre", "you", "are"),
 ];
 
-fn written_out(lower: &str) -> (&str, Option<&'static str>) {
-    if let Some((_, whole, tail)) = BARE.iter().find(|(bare, ..)| *bare == lower) {
+fn expand_contraction(lower: &str) -> (&str, Option<&'static str>) {
+    if let Some((_, whole, tail)) = WITHOUT_APOSTROPHE.iter().find(|(form, ..)| *form == lower) {
         return (whole, Some(tail));
     }
     let Some((start, ending)) = lower.split_once('\'') else {
@@ -338,7 +298,7 @@ fn written_out(lower: &str) -> (&str, Option<&'static str>) {
     }
 }
 
-/// Whether a piece is a file name, an identifier, an address or an option.
+/// Returns true for a file name, an identifier, an address or an option.
 fn is_code(piece: &str) -> bool {
     let bytes = piece.as_bytes();
     let inner = |index: usize| {
@@ -366,8 +326,8 @@ fn is_code(piece: &str) -> bool {
         || mixed
 }
 
-/// Takes phrases together, and tells what each word means.
-fn in_phrases<'a>(text: &'a str, words: &[Word<'a>]) -> Vec<Word<'a>> {
+/// Merges phrases and assigns each word its meaning.
+fn merge_phrases<'a>(text: &'a str, words: &[Word<'a>]) -> Vec<Word<'a>> {
     let keys: Vec<String> = words.iter().map(|word| THESAURUS.key(&word.lower)).collect();
     let mut out: Vec<Word<'a>> = Vec::with_capacity(words.len());
     let mut at = 0;
@@ -377,42 +337,42 @@ fn in_phrases<'a>(text: &'a str, words: &[Word<'a>]) -> Vec<Word<'a>> {
             opening = true;
         }
         let (mut word, taken) = match phrase_at(text, words, &keys, at, opening) {
-            Some((meaning, length)) => (together(text, words, at, length, meaning), length),
-            None => (alone(word, &keys, at), 1),
+            Some((meaning, length)) => (merged(text, words, at, length, meaning), length),
+            None => (single(word, &keys, at), 1),
         };
         if opening {
             word.opens = true;
-            open(&mut word, words.get(at + taken));
-            // politeness does not end the opening of a sentence: the request comes behind it
-            opening = word.kind == Kind::Padding;
+            normalise_opening(&mut word, words.get(at + taken));
+            // padding does not end the opening of a sentence: the request follows
+            opening = word.kind == WordKind::Padding;
         }
         out.push(word);
         at += taken;
     }
-    quantity::mark(&mut out);
+    quantity::mark_quantities(&mut out);
     out
 }
 
-/// What a request opens with says little: `explain how it works` is `how does it work`.
-fn open(word: &mut Word<'_>, next: Option<&Word<'_>>) {
+/// Drops or unifies the verb that opens a request: `explain how it works` is `how does it work`.
+fn normalise_opening(word: &mut Word<'_>, next: Option<&Word<'_>>) {
     match &*word.concept {
-        "explain" => word.kind = Kind::Padding,
+        "explain" => word.kind = WordKind::Padding,
         "write" | "create" => word.concept = Cow::Borrowed("write"),
         "list" | "name" | "enumerate" => {
             let counted = next.is_some_and(|next| {
-                next.kind == Kind::Number
+                next.kind == WordKind::Number
                     || THESAURUS.is_function(&next.lower)
                     || quantity::is_spelled(&next.lower)
             });
             if counted {
-                word.kind = Kind::Padding;
+                word.kind = WordKind::Padding;
             }
         }
         _ => {}
     }
 }
 
-/// The longest phrase that begins at a word, and how many words it has.
+/// The longest phrase that begins at a word, with its length in words.
 fn phrase_at(
     text: &str,
     words: &[Word<'_>],
@@ -421,7 +381,7 @@ fn phrase_at(
     opening: bool,
 ) -> Option<(Meaning, usize)> {
     let word = words.get(at)?;
-    if matches!(word.kind, Kind::Number | Kind::Unit | Kind::Code) {
+    if matches!(word.kind, WordKind::Number | WordKind::Unit | WordKind::Code) {
         return None;
     }
     for phrase in THESAURUS.phrases(keys.get(at)?) {
@@ -432,12 +392,12 @@ fn phrase_at(
         if behind != phrase.rest {
             continue;
         }
-        // `I need help` is padding at the beginning; `do I need a visa` is the question
-        let speaks = matches!(
+        // `I need help` is padding at the start; `do I need a visa` is the question
+        let padding_only_at_start = matches!(
             &*word.lower,
             "i" | "give" | "show" | "get" | "send" | "provide" | "tell" | "can" | "could" | "may"
         );
-        if phrase.meaning == Meaning::Padding && speaks && !opening {
+        if phrase.meaning == Meaning::Padding && padding_only_at_start && !opening {
             continue;
         }
         let last = words.get(at + length - 1)?;
@@ -446,7 +406,7 @@ fn phrase_at(
             continue;
         }
         match phrase.meaning {
-            // a pronoun is no country
+            // the pronoun, not the country
             Meaning::Concept(_) if length == 1 && word.lower == "us" && word.raw != "US" => {}
             Meaning::Greeting => {
                 let next = words.get(at + length);
@@ -466,10 +426,10 @@ fn phrase_at(
     None
 }
 
-fn together<'a>(text: &'a str, words: &[Word<'a>], at: usize, length: usize, meaning: Meaning) -> Word<'a> {
+fn merged<'a>(text: &'a str, words: &[Word<'a>], at: usize, length: usize, meaning: Meaning) -> Word<'a> {
     let span = words.get(at..at + length).unwrap_or_default();
     let (Some(first), Some(last)) = (span.first(), span.last()) else {
-        return plain(0, "", false);
+        return content_word(0, "", false);
     };
     let mut word = first.clone();
     word.raw = text.get(first.at..last.at + last.raw.len()).unwrap_or(first.raw);
@@ -479,22 +439,22 @@ fn together<'a>(text: &'a str, words: &[Word<'a>], at: usize, length: usize, mea
     }
     match meaning {
         Meaning::Concept(name) => {
-            // as it is written before as it is stemmed: `best` of a group of its own
+            // the exact word before its stem: `best` has a group of its own
             let exact = (length == 1).then(|| THESAURUS.exact(&word.lower)).flatten();
             word.concept = Cow::Borrowed(exact.unwrap_or(name));
-            word.kind = Kind::Content;
+            word.kind = WordKind::Content;
         }
         Meaning::Padding | Meaning::Greeting => {
             word.concept = Cow::Borrowed("");
-            word.kind = Kind::Padding;
+            word.kind = WordKind::Padding;
         }
     }
     word
 }
 
-fn alone<'a>(word: &Word<'a>, keys: &[String], at: usize) -> Word<'a> {
+fn single<'a>(word: &Word<'a>, keys: &[String], at: usize) -> Word<'a> {
     let mut word = word.clone();
-    if matches!(word.kind, Kind::Number | Kind::Unit | Kind::Code) {
+    if matches!(word.kind, WordKind::Number | WordKind::Unit | WordKind::Code) {
         return word;
     }
     if let Some(name) = THESAURUS.exact(&word.lower).filter(|_| word.lower != "us") {
@@ -504,7 +464,7 @@ fn alone<'a>(word: &Word<'a>, keys: &[String], at: usize) -> Word<'a> {
     }
     word.concept = Cow::Owned(keys.get(at).cloned().unwrap_or_else(|| stem(&word.lower)));
     if THESAURUS.is_function(&word.lower) {
-        word.kind = Kind::Function;
+        word.kind = WordKind::Function;
     }
     word
 }

@@ -116,7 +116,7 @@ pub const SETTINGS: &[Setting] = &[
     within(between(1.0, 1e6, "from 1 to 1000000"), live("semantic.max_entries", count(1, "prompts"), "Prompts in the index; the oldest is evicted first.")),
     within(POSITIVE, startup("semantic.timeout", DURATION, "Longest wait for an embedding; after that the lookup is a miss.")),
     startup("semantic.embedder", SettingKind::Text, "URL of an embeddings API; none uses the built-in lexical embedder."),
-    startup("semantic.model", SettingKind::Text, "Model to request from the embeddings API; none leaves the choice to the server."),
+    startup("semantic.model", SettingKind::Text, "Model for the embeddings API; none uses the server's default."),
 
     live("flight.enabled", TOGGLE, "Identical calls in flight share one upstream call."),
     live("flight.replay_ttl", DURATION, "How long a result is replayed for its idempotency key; 0s disables replay."),
@@ -164,7 +164,7 @@ pub const SETTINGS: &[Setting] = &[
     within(POSITIVE, live("breaker.probe_lease", DURATION, "An unfinished probe gives up its slot after this time.")),
 
     within(POSITIVE, live("timeouts.call", DURATION, "Deadline of a call, with queueing, attempts and backoffs.")),
-    within(POSITIVE, startup("timeouts.connect", DURATION, "Time to connect, TLS included.")),
+    within(POSITIVE, startup("timeouts.connect", DURATION, "Time to connect, with TLS.")),
     within(POSITIVE, live("timeouts.headers", DURATION, "Time from the request to the response headers.")),
     within(POSITIVE, live("timeouts.byte_idle", DURATION, "Longest silence on the wire; a ping counts as data.")),
     within(POSITIVE, live("timeouts.event_idle", DURATION, "Longest gap between events with data; pings do not count.")),
@@ -204,7 +204,7 @@ impl Setting {
     pub fn unit(&self) -> &'static str {
         match self.kind {
             SettingKind::Count { unit, .. } => unit,
-            SettingKind::PerSecond => "per second",
+            SettingKind::PerSecond => "per s",
             SettingKind::Bytes => "bytes",
             SettingKind::Toggle
             | SettingKind::Choice(_)

@@ -237,7 +237,7 @@ fn an_invalid_setting_is_reported_with_its_command() {
             set("[\"retry.attempts=many\"]"),
             &[
                 "set at 9s: retry.attempts: 'many': invalid type",
-                "expected a whole number from 0 on",
+                "expected a whole number, 0 or more",
             ],
         ),
         (

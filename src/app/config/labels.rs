@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::semantic::label_store::entries::{self, LabelAt};
+use crate::semantic::label_store::label_set::{self, LocatedLabel};
 use crate::settings::file::POLICIES;
 use crate::settings::file::{ConfigError, printable_path, single_line};
 use crate::settings::file::{MAX_FILE_BYTES, line_at, parse_error, read_limited};
@@ -47,7 +47,7 @@ pub(crate) fn add_labels(policy: &mut Policy, file: &Path) -> Result<(), ConfigE
 
 /// Parses labels; errors call the file `shown`.
 pub(crate) fn read_labels(shown: &str, text: &str) -> Result<Vec<SemanticLabel>, ConfigError> {
-    let found = entries::read(text).map_err(|error| match parse_error(shown, text, &error) {
+    let found = label_set::parse_labels(text).map_err(|error| match parse_error(shown, text, &error) {
         ConfigError::Syntax { name, line, message } => ConfigError::Syntax {
             name,
             line,
@@ -66,7 +66,7 @@ pub(crate) fn read_labels(shown: &str, text: &str) -> Result<Vec<SemanticLabel>,
 }
 
 /// Returns the error in a label, if any.
-fn wrong(label: &LabelAt) -> Option<String> {
+fn wrong(label: &LocatedLabel) -> Option<String> {
     let label = &label.label;
     let request = &label.request;
     if request.is_empty() || request.len() > 64 || !request.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -552,9 +552,9 @@ async fn a_bad_label_removes_the_answer_and_raises_the_threshold() {
         log(&rig)[3..],
         [
             "2 labelled false: #1 asks 0.751, removed true",
-            "noticed call #2 was not labelled: that was said of it before",
-            "noticed call #1 was not labelled: it had no answer from the semantic cache, or that is too long ago",
-            "noticed call #99 was not labelled: it had no answer from the semantic cache, or that is too long ago",
+            "noticed call #2 was not labelled: already labelled so",
+            "noticed call #1 was not labelled: no recent semantic hit",
+            "noticed call #99 was not labelled: no recent semantic hit",
             "3 Empty of 0",
             "3 stored 1",
             "4 Below of 1: 0.75 of #3 asks 0.75",

@@ -1,8 +1,9 @@
-//! The language a prompt is in, and the languages it speaks of.
+//! The language a prompt is written in, and the languages it names.
 
-use super::{Pair, told, written};
+use super::{PromptPair, join_raw, new_objection};
 use crate::event::{Objection, SemanticGuard};
-use crate::semantic::tokens::{Reading, Word};
+use crate::semantic::tokens::Prompt;
+use crate::semantic::word::Word;
 
 /// Names of languages.
 const NAMES: &str = "afrikaans albanian amharic arabic armenian basque bengali bosnian bulgarian burmese cantonese \
@@ -13,8 +14,8 @@ const NAMES: &str = "afrikaans albanian amharic arabic armenian basque bengali b
     slovenian somali spanish swahili swedish tagalog tamil telugu thai tibetan turkish ukrainian urdu uzbek \
     vietnamese welsh xhosa yiddish yoruba zulu";
 
-/// Words before the name of a language that make it one, rather than a people: `in French`, not `the French wine`.
-const BEFORE: &[&str] = &[
+/// Words before a language name that make it a language: `in French`, not `the French wine`.
+const BEFORE_LANGUAGE: &[&str] = &[
     "in",
     "into",
     "to",
@@ -40,8 +41,8 @@ const BEFORE: &[&str] = &[
     "proper",
 ];
 
-/// Words behind it that do.
-const BEHIND: &[&str] = &[
+/// Words after a language name that make it a language.
+const AFTER_LANGUAGE: &[&str] = &[
     "grammar",
     "word",
     "words",
@@ -64,8 +65,8 @@ const BEHIND: &[&str] = &[
     "vocabulary",
 ];
 
-/// The commonest words of languages in Latin letters. None stands in two lists.
-const COMMON: &[(&str, &str)] = &[
+/// The most common words of languages in Latin script. No word is in two lists.
+const COMMON_WORDS: &[(&str, &str)] = &[
     (
         "English",
         "the and is are what how why when where which who does do you your with for from have has this that can \
@@ -101,56 +102,55 @@ const COMMON: &[(&str, &str)] = &[
     ),
 ];
 
-pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
-    let (asked, stored) = (spoken(&pair.asked), spoken(&pair.stored));
+pub(super) fn guard(pair: &PromptPair<'_>) -> Option<Objection> {
+    let (asked, stored) = (language_of(&pair.asked), language_of(&pair.stored));
     if let (Some(asked), Some(stored)) = (asked, stored)
         && asked != stored
     {
-        return Some(told(SemanticGuard::Language, asked, stored));
+        return Some(new_objection(SemanticGuard::Language, asked, stored));
     }
-    let (asked, stored) = (named(&pair.asked), named(&pair.stored));
+    let (asked, stored) = (named_languages(&pair.asked), named_languages(&pair.stored));
     let only = |of: &[&Word<'_>], other: &[&Word<'_>]| {
         let lacking = of
             .iter()
             .filter(|word| !other.iter().any(|other| other.lower == word.lower));
-        written(lacking.copied())
+        join_raw(lacking.copied())
     };
-    // `in French` asks for something else than no word of a language, which means that of the prompt
     let (of_asked, of_stored) = (only(&asked, &stored), only(&stored, &asked));
     if of_asked.is_empty() && of_stored.is_empty() {
         return None;
     }
-    // a people on one side may be a language on the other: the words are the same
-    let known = |reading: &Reading<'_>, names: &str| {
+    // the same word may name a people in one prompt and a language in the other
+    let has_all = |prompt: &Prompt<'_>, names: &str| {
         names.split(", ").filter(|name| !name.is_empty()).all(|name| {
-            reading
+            prompt
                 .words
                 .iter()
                 .any(|word| word.raw.eq_ignore_ascii_case(name))
         })
     };
-    if known(&pair.stored, &of_asked) && known(&pair.asked, &of_stored) {
+    if has_all(&pair.stored, &of_asked) && has_all(&pair.asked, &of_stored) {
         return None;
     }
-    Some(told(SemanticGuard::Language, &of_asked, &of_stored))
+    Some(new_objection(SemanticGuard::Language, &of_asked, &of_stored))
 }
 
-/// The languages a prompt names.
-fn named<'r, 'a>(reading: &'r Reading<'a>) -> Vec<&'r Word<'a>> {
+fn named_languages<'r, 'a>(prompt: &'r Prompt<'a>) -> Vec<&'r Word<'a>> {
     let lower = |at: Option<usize>| {
-        let word = at.and_then(|at| reading.words.get(at));
+        let word = at.and_then(|at| prompt.words.get(at));
         word.map_or("", |word| &*word.lower)
     };
-    let words = reading.words.iter().enumerate();
+    let words = prompt.words.iter().enumerate();
     let named = words.filter(|(at, word)| {
         NAMES.split_whitespace().any(|name| name == word.lower)
-            && (BEFORE.contains(&lower(at.checked_sub(1))) || BEHIND.contains(&lower(Some(at + 1))))
+            && (BEFORE_LANGUAGE.contains(&lower(at.checked_sub(1)))
+                || AFTER_LANGUAGE.contains(&lower(Some(at + 1))))
     });
     named.map(|(_, word)| word).collect()
 }
 
-/// The language a prompt is in, by its letters, and among Latin ones by its commonest words; nothing if unsure.
-fn spoken(reading: &Reading<'_>) -> Option<&'static str> {
+/// The language of a prompt, by its script and in Latin script by its most common words; `None` if unsure.
+fn language_of(prompt: &Prompt<'_>) -> Option<&'static str> {
     let mut scripts = [
         ("Cyrillic", 0),
         ("Greek", 0),
@@ -160,7 +160,7 @@ fn spoken(reading: &Reading<'_>) -> Option<&'static str> {
         ("Thai", 0),
     ];
     let (mut han, mut kana, mut hangul, mut latin) = (0, 0, 0, 0);
-    for c in reading.text.chars().filter(|c| c.is_alphabetic()).take(2_000) {
+    for c in prompt.text.chars().filter(|c| c.is_alphabetic()).take(2_000) {
         let at = match c {
             '\u{400}'..='\u{52f}' => Some(0),
             '\u{370}'..='\u{3ff}' => Some(1),
@@ -190,11 +190,11 @@ fn spoken(reading: &Reading<'_>) -> Option<&'static str> {
         .into_iter()
         .chain([eastern, ("Korean", hangul)])
         .max_by_key(|(_, count)| *count)?;
-    // a sign of another script weighs more than a letter: a name in Latin letters is common among them
+    // other scripts weigh double, because they often contain names in Latin letters
     if main.1 * 2 > latin {
         return Some(main.0);
     }
-    let mut counts: Vec<(usize, &'static str)> = COMMON
+    let mut counts: Vec<(usize, &'static str)> = COMMON_WORDS
         .iter()
         .map(|(language, words)| {
             let common = |word: &&Word<'_>| {
@@ -202,7 +202,7 @@ fn spoken(reading: &Reading<'_>) -> Option<&'static str> {
                     .split(' ')
                     .any(|part| words.split_whitespace().any(|common| common == part))
             };
-            (reading.words.iter().take(200).filter(common).count(), *language)
+            (prompt.words.iter().take(200).filter(common).count(), *language)
         })
         .collect();
     counts.sort_unstable_by(|a, b| b.cmp(a));

@@ -1,51 +1,49 @@
-//! Numbers and units: the same ones on both sides, as often.
+//! Numbers and units: both prompts must have the same ones, numbers equally often.
 
-use super::{Pair, told, written};
+use super::{PromptPair, join_raw, objection_if_any};
 use crate::event::{Objection, SemanticGuard};
-use crate::semantic::tokens::{Kind, Reading, Word};
+use crate::semantic::tokens::Prompt;
+use crate::semantic::word::{Word, WordKind};
 
-pub(super) fn numbers(pair: &Pair<'_>) -> Option<Objection> {
-    let (mut asked, mut stored) = apart(pair, Kind::Number);
-    // `one` is an article as often as a number: it stands for a 1 of the other side, and is nothing else
-    let says_one = |reading: &Reading<'_>| {
-        reading
+pub(super) fn numbers(pair: &PromptPair<'_>) -> Option<Objection> {
+    let (mut asked, mut stored) = differing(pair, WordKind::Number);
+    // `one` is often an article: it matches a 1 in the other prompt and nothing else
+    let has_one = |prompt: &Prompt<'_>| {
+        prompt
             .words
             .iter()
             .any(|word| word.lower == "one" || word.lower == "a")
     };
-    if says_one(&pair.stored) {
+    if has_one(&pair.stored) {
         asked.retain(|word| word.concept != "1");
     }
-    if says_one(&pair.asked) {
+    if has_one(&pair.asked) {
         stored.retain(|word| word.concept != "1");
     }
     objection(SemanticGuard::Number, &asked, &stored)
 }
 
-pub(super) fn units(pair: &Pair<'_>) -> Option<Objection> {
-    let (mut asked, mut stored) = apart(pair, Kind::Unit);
-    let has = |reading: &Reading<'_>, unit: &str| reading.words.iter().any(|word| word.concept == unit);
-    // said twice on one side, once on the other
+pub(super) fn units(pair: &PromptPair<'_>) -> Option<Objection> {
+    let (mut asked, mut stored) = differing(pair, WordKind::Unit);
+    let has = |prompt: &Prompt<'_>, unit: &str| prompt.words.iter().any(|word| word.concept == unit);
+    // a unit may occur twice in one prompt and once in the other
     asked.retain(|word| !has(&pair.stored, &word.concept));
     stored.retain(|word| !has(&pair.asked, &word.concept));
     objection(SemanticGuard::Unit, &asked, &stored)
 }
 
 fn objection(guard: SemanticGuard, asked: &[&Word<'_>], stored: &[&Word<'_>]) -> Option<Objection> {
-    let differ = !asked.is_empty() || !stored.is_empty();
-    differ.then(|| {
-        told(
-            guard,
-            &written(asked.iter().copied()),
-            &written(stored.iter().copied()),
-        )
-    })
+    objection_if_any(
+        guard,
+        &join_raw(asked.iter().copied()),
+        &join_raw(stored.iter().copied()),
+    )
 }
 
-/// What of a kind only one side has.
-fn apart<'p, 'a>(pair: &'p Pair<'a>, kind: Kind) -> (Vec<&'p Word<'a>>, Vec<&'p Word<'a>>) {
-    let of = |reading: &'p Reading<'a>| {
-        let words = reading.words.iter().filter(|word| word.kind == kind);
+/// The words of a kind that only one prompt has.
+fn differing<'p, 'a>(pair: &'p PromptPair<'a>, kind: WordKind) -> (Vec<&'p Word<'a>>, Vec<&'p Word<'a>>) {
+    let of = |prompt: &'p Prompt<'a>| {
+        let words = prompt.words.iter().filter(|word| word.kind == kind);
         words.collect::<Vec<_>>()
     };
     let mut stored = of(&pair.stored);

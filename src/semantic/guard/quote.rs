@@ -1,10 +1,11 @@
-//! Quoted strings, code between backticks, and the text a request is about, behind a colon.
+//! Quoted strings, code in backticks, and the text after a colon that a request is about.
 
-use super::{Pair, told};
+use super::{PromptPair, new_objection};
 use crate::event::{Objection, SemanticGuard};
-use crate::semantic::tokens::{Kind, Reading};
+use crate::semantic::tokens::Prompt;
+use crate::semantic::word::WordKind;
 
-/// Marks that open and close a quotation.
+/// Opening and closing quotation marks.
 const MARKS: &[(&str, &str)] = &[
     ("```", "```"),
     ("`", "`"),
@@ -15,12 +16,12 @@ const MARKS: &[(&str, &str)] = &[
     ("‘", "’"),
 ];
 
-pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
+pub(super) fn guard(pair: &PromptPair<'_>) -> Option<Objection> {
     let (asked, stored) = (quotations(pair.asked.text), quotations(pair.stored.text));
     let lacks = |quotes: &[&str], others: &[&str], text: &str| {
         let lower = text.to_lowercase();
         let missing = quotes.iter().copied().find(|quote| {
-            // the other one may write the same without marks, but not another quotation
+            // the other prompt may have the same text without marks, but not another quotation
             !others.contains(quote) && (!others.is_empty() || !lower.contains(&quote.to_lowercase()))
         });
         missing.map(str::to_owned)
@@ -28,7 +29,7 @@ pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     let of_asked = lacks(&asked, &stored, pair.stored.text);
     let of_stored = lacks(&stored, &asked, pair.asked.text);
     if of_asked.is_some() || of_stored.is_some() {
-        return Some(told(
+        return Some(new_objection(
             SemanticGuard::Quote,
             &of_asked.unwrap_or_default(),
             &of_stored.unwrap_or_default(),
@@ -36,10 +37,9 @@ pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     }
     let (asked, stored) = (subject(&pair.asked)?, subject(&pair.stored)?);
     let same = subject_words(&pair.asked, asked).eq(subject_words(&pair.stored, stored));
-    let shown =
-        |reading: &Reading<'_>, at: usize| reading.text.get(at..).unwrap_or_default().trim().to_owned();
+    let shown = |prompt: &Prompt<'_>, at: usize| prompt.text.get(at..).unwrap_or_default().trim().to_owned();
     (!same).then(|| {
-        told(
+        new_objection(
             SemanticGuard::Quote,
             &shown(&pair.asked, asked),
             &shown(&pair.stored, stored),
@@ -47,7 +47,6 @@ pub(super) fn guard(pair: &Pair<'_>) -> Option<Objection> {
     })
 }
 
-/// What stands between quotation marks.
 fn quotations(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -72,7 +71,7 @@ fn quotations(text: &str) -> Vec<&str> {
     found
 }
 
-/// `'..'` with no letter outside next to the marks: apostrophes have one.
+/// `'..'` without a letter outside next to the marks, which would make them apostrophes.
 fn single_quoted(text: &str, at: usize) -> Option<(&str, usize)> {
     let inner = text.get(at..)?.strip_prefix('\'')?;
     let before = text.get(..at)?.chars().next_back();
@@ -87,27 +86,27 @@ fn single_quoted(text: &str, at: usize) -> Option<(&str, usize)> {
     Some((inner.get(..end)?, end + 2))
 }
 
-/// Where the text that a request is about begins: behind the first colon, if a request stands before it.
-fn subject(reading: &Reading<'_>) -> Option<usize> {
-    let colon = reading.text.match_indices(':').map(|(at, _)| at + 1).find(|at| {
-        reading
+/// The offset of the text that a request is about: after the first colon, if a request precedes it.
+fn subject(prompt: &Prompt<'_>) -> Option<usize> {
+    let colon = prompt.text.match_indices(':').map(|(at, _)| at + 1).find(|at| {
+        prompt
             .text
             .get(*at..)
             .is_some_and(|rest| rest.starts_with(char::is_whitespace))
     })?;
-    let before = reading.words.iter().filter(|word| word.at < colon);
+    let before = prompt.words.iter().filter(|word| word.at < colon);
     let (mut count, mut content) = (0, 0);
     for word in before {
-        count += usize::from(word.kind != Kind::Padding);
-        content += usize::from(word.kind == Kind::Content);
+        count += usize::from(word.kind != WordKind::Padding);
+        content += usize::from(word.kind == WordKind::Content);
     }
-    let behind = reading.words.iter().any(|word| word.at >= colon);
+    let behind = prompt.words.iter().any(|word| word.at >= colon);
     (count >= 3 && content > 0 && behind).then_some(colon)
 }
 
-fn subject_words<'r>(reading: &'r Reading<'_>, from: usize) -> impl Iterator<Item = &'r str> {
-    let behind = reading.words.iter().filter(move |word| word.at >= from);
+fn subject_words<'r>(prompt: &'r Prompt<'_>, from: usize) -> impl Iterator<Item = &'r str> {
+    let behind = prompt.words.iter().filter(move |word| word.at >= from);
     behind
-        .filter(|word| !matches!(word.kind, Kind::Function | Kind::Padding))
+        .filter(|word| !matches!(word.kind, WordKind::Function | WordKind::Padding))
         .map(|word| &*word.concept)
 }

@@ -3,20 +3,20 @@ use proptest::prelude::*;
 use super::*;
 use SemanticGuard::{Language, Name, Negation, Number, Opposite, Question, Quote, Role, Unit, Word};
 
-/// The guard that objects, with what it shows, whichever of the two is asked.
-fn refused(asked: &str, stored: &str) -> Option<(SemanticGuard, String, String)> {
+/// The guard that objects and what it shows. The same guard must object with the prompts swapped.
+fn rejected(asked: &str, stored: &str) -> Option<(SemanticGuard, String, String)> {
     let found = objection(asked, stored);
-    let turned = objection(stored, asked);
+    let swapped = objection(stored, asked);
     assert_eq!(
         found.as_ref().map(|found| found.guard),
-        turned.as_ref().map(|found| found.guard),
+        swapped.as_ref().map(|found| found.guard),
         "{asked} | {stored}"
     );
     found.map(|found| (found.guard, found.asked.to_string(), found.stored.to_string()))
 }
 
-/// Asked, stored, the guard that objects, and what it shows of both.
-const REFUSED: &[(&str, &str, SemanticGuard, &str, &str)] = &[
+/// Asked, stored, the guard that objects, and what it shows of each.
+const REJECTED: &[(&str, &str, SemanticGuard, &str, &str)] = &[
     ("a haiku of 3 lines", "a haiku of 5 lines", Number, "3", "5"),
     ("version 1.2 of it", "version 1.10 of it", Number, "1.2", "1.10"),
     (
@@ -161,10 +161,10 @@ const REFUSED: &[(&str, &str, SemanticGuard, &str, &str)] = &[
 ];
 
 #[test]
-fn each_guard_objects_and_shows_both_sides() {
-    for (asked, stored, guard, of_asked, of_stored) in REFUSED.iter().copied() {
+fn each_guard_objects_and_shows_the_difference() {
+    for (asked, stored, guard, of_asked, of_stored) in REJECTED.iter().copied() {
         assert_eq!(
-            refused(asked, stored),
+            rejected(asked, stored),
             Some((guard, of_asked.to_owned(), of_stored.to_owned())),
             "{asked} | {stored}"
         );
@@ -172,7 +172,7 @@ fn each_guard_objects_and_shows_both_sides() {
 }
 
 #[test]
-fn no_guard_objects_to_the_same_in_other_words() {
+fn no_guard_objects_to_a_paraphrase() {
     for (asked, stored) in [
         ("What's 1,000 times two?", "what is 1000 times 2"),
         ("Is it 5km to the lake?", "Is it 5 kilometers to the lake?"),
@@ -206,12 +206,12 @@ fn no_guard_objects_to_the_same_in_other_words() {
             "into French, translate \"thank you\"",
         ),
     ] {
-        assert_eq!(refused(asked, stored), None, "{asked} | {stored}");
+        assert_eq!(rejected(asked, stored), None, "{asked} | {stored}");
     }
 }
 
 #[test]
-fn a_word_left_over_is_a_reason_for_the_built_in_embedder_alone() {
+fn unmatched_words_are_rejected_for_the_built_in_embedder_only() {
     let (asked, stored) = (
         "How do I get over a cold quickly?",
         "How do I sleep through the night with a fever?",
@@ -229,7 +229,7 @@ fn a_word_left_over_is_a_reason_for_the_built_in_embedder_alone() {
 }
 
 #[test]
-fn slips_of_the_keyboard_are_forgiven_and_other_words_are_not() {
+fn accepts_typing_errors_but_not_other_words() {
     for (asked, stored) in [
         (
             "Write a funtion that reverses a string",
@@ -250,7 +250,7 @@ fn slips_of_the_keyboard_are_forgiven_and_other_words_are_not() {
 }
 
 #[test]
-fn what_is_too_long_is_refused_and_itself_is_not() {
+fn a_long_prompt_is_rejected_unless_it_is_equal() {
     let long = "word ".repeat(5_000);
     assert_eq!(objection(&long, &long), None);
     let found = objection(&long, &format!("{long} not")).unwrap();
@@ -259,17 +259,17 @@ fn what_is_too_long_is_refused_and_itself_is_not() {
 }
 
 #[test]
-fn what_is_shown_is_short_and_printable() {
+fn an_objection_is_short_and_printable() {
     let hostile = format!("say \"{}\u{1b}[31m\n\"", "x".repeat(1_000));
     let found = objection(&hostile, "say \"y\"").unwrap();
     assert!(
-        found.asked.chars().count() <= SHOWN && !found.asked.contains(['\n', '\u{1b}']),
+        found.asked.chars().count() <= MAX_SHOWN && !found.asked.contains(['\n', '\u{1b}']),
         "{found:?}"
     );
 }
 
 #[test]
-fn a_word_that_stands_twice_turns_no_roles() {
+fn repeated_words_do_not_swap_roles() {
     assert_eq!(lexical_objection("y R r,Y,", "y  R  r,Y,"), None);
     let found = objection(
         "does Anna beat Ben and Ben beat Cleo",
@@ -281,15 +281,15 @@ fn a_word_that_stands_twice_turns_no_roles() {
 
 proptest! {
     #[test]
-    fn a_prompt_never_objects_to_itself_in_other_spacing(text in "[a-zA-Z0-9 ,.?!$%@#_-]{0,80}") {
+    fn no_guard_objects_to_other_spacing(text in "[a-zA-Z0-9 ,.?!$%@#_-]{0,80}") {
         let spaced = text.replace(' ', "  ");
         prop_assert_eq!(lexical_objection(&text, &spaced), None);
     }
 
     #[test]
-    fn any_two_texts_are_compared(asked in "\\PC{0,60}", stored in "\\PC{0,60}") {
+    fn objections_are_symmetric(asked in "\\PC{0,60}", stored in "\\PC{0,60}") {
         let found = objection(&asked, &stored).map(|found| found.guard);
-        let turned = objection(&stored, &asked).map(|found| found.guard);
-        prop_assert_eq!(found.is_some(), turned.is_some());
+        let swapped = objection(&stored, &asked).map(|found| found.guard);
+        prop_assert_eq!(found.is_some(), swapped.is_some());
     }
 }

@@ -1,48 +1,48 @@
-//! Words of content that only one of the prompts has.
+//! Content words that only one of the prompts has.
 
-use super::{Pair, told, written};
+use super::{PromptPair, join_raw, new_objection, objection_if_any};
 use crate::event::{Objection, SemanticGuard};
 use crate::semantic::thesaurus::THESAURUS;
-use crate::semantic::tokens::{Kind, Reading, Word};
+use crate::semantic::tokens::Prompt;
+use crate::semantic::word::{Word, WordKind};
 
-/// A word this long may have one slip of the keyboard in it.
-const SHORTEST_SLIP: usize = 4;
-/// A word this long may have two.
-const SHORTEST_TWO_SLIPS: usize = 9;
+/// The shortest word in which one typing error is accepted.
+const MIN_ONE_TYPO: usize = 4;
+/// The shortest word in which two are.
+const MIN_TWO_TYPOS: usize = 9;
 
-/// One word in the place of another, and all else the same: with any embedder the two are as near as can be, and
-/// words that are not known to mean the same do not.
-pub(super) fn swapped(pair: &Pair<'_>) -> Option<Objection> {
-    let [asked, stored] = left(pair);
+/// One content word replaced by another, and all else the same: the embeddings are very close, but words that are not
+/// known synonyms differ in meaning.
+pub(super) fn swapped(pair: &PromptPair<'_>) -> Option<Objection> {
+    let [asked, stored] = unmatched_words(pair);
     (asked.len() == 1 && stored.len() == 1)
-        .then(|| told(SemanticGuard::Word, &written(asked), &written(stored)))
+        .then(|| new_objection(SemanticGuard::Word, &join_raw(asked), &join_raw(stored)))
 }
 
-/// Any word left over.
-pub(super) fn left_over(pair: &Pair<'_>) -> Option<Objection> {
-    let [asked, stored] = left(pair);
-    let differ = !asked.is_empty() || !stored.is_empty();
-    differ.then(|| told(SemanticGuard::Word, &written(asked), &written(stored)))
+/// Any unmatched content word.
+pub(super) fn unmatched(pair: &PromptPair<'_>) -> Option<Objection> {
+    let [asked, stored] = unmatched_words(pair).map(join_raw);
+    objection_if_any(SemanticGuard::Word, &asked, &stored)
 }
 
-fn left<'p, 'a>(pair: &'p Pair<'a>) -> [Vec<&'p Word<'a>>; 2] {
+fn unmatched_words<'p, 'a>(pair: &'p PromptPair<'a>) -> [Vec<&'p Word<'a>>; 2] {
     pair.sides()
         .map(|(of, other)| of.content().filter(|word| !is_in(word, of, other)).collect())
 }
 
-/// Whether the other prompt has a word: the same, one of its group, or misspelled.
-pub(super) fn is_in(word: &Word<'_>, of: &Reading<'_>, other: &Reading<'_>) -> bool {
+/// Returns true if the other prompt has the word, a synonym or a misspelling of it.
+pub(super) fn is_in(word: &Word<'_>, of: &Prompt<'_>, other: &Prompt<'_>) -> bool {
     other
         .words
         .iter()
         .any(|one| one.concept == word.concept || one.lower == word.lower)
         || is_compound(word, other)
         || is_compound_of(word, of, other)
-        || other.words.iter().any(|one| is_slip(word, one))
+        || other.words.iter().any(|one| is_typo(word, one))
 }
 
-/// `filename` where the other has `file name`.
-fn is_compound(word: &Word<'_>, other: &Reading<'_>) -> bool {
+/// `filename` if the other prompt has `file name`.
+fn is_compound(word: &Word<'_>, other: &Prompt<'_>) -> bool {
     let pairs = other.words.iter().zip(other.words.iter().skip(1));
     word.lower.len() > 5
         && pairs.into_iter().any(|(one, next)| {
@@ -52,8 +52,8 @@ fn is_compound(word: &Word<'_>, other: &Reading<'_>) -> bool {
         })
 }
 
-/// `file` or `name` where the other has `filename`.
-fn is_compound_of(word: &Word<'_>, of: &Reading<'_>, other: &Reading<'_>) -> bool {
+/// `file` or `name` if the other prompt has `filename`.
+fn is_compound_of(word: &Word<'_>, of: &Prompt<'_>, other: &Prompt<'_>) -> bool {
     let pairs = of.words.iter().zip(of.words.iter().skip(1));
     pairs
         .into_iter()
@@ -68,33 +68,33 @@ fn is_compound_of(word: &Word<'_>, of: &Reading<'_>, other: &Reading<'_>) -> boo
         })
 }
 
-/// Whether one word is the other with a slip: one of them is known to be spelled right, and the other is not known.
-/// Of two unknown words, only long ones that differ by a letter left out or turned round.
-fn is_slip(one: &Word<'_>, other: &Word<'_>) -> bool {
+/// Returns true if one word is a misspelling of the other: the thesaurus has exactly one of them. Two unknown words match
+/// only if they are long and differ by an omitted letter or two swapped ones.
+fn is_typo(one: &Word<'_>, other: &Word<'_>) -> bool {
     let (a, b) = (&*one.lower, &*other.lower);
     let plain = |word: &Word<'_>| {
-        matches!(word.kind, Kind::Content | Kind::Function)
+        matches!(word.kind, WordKind::Content | WordKind::Function)
             && word.lower.bytes().all(|byte| byte.is_ascii_alphabetic())
     };
     let length = a.len().min(b.len());
-    if length < SHORTEST_SLIP || a.len().abs_diff(b.len()) > 2 || !plain(one) || !plain(other) {
+    if length < MIN_ONE_TYPO || a.len().abs_diff(b.len()) > 2 || !plain(one) || !plain(other) {
         return false;
     }
-    let slips = strsim::osa_distance(a, b);
+    let typos = strsim::osa_distance(a, b);
     let same_length = a.len() == b.len();
     let sorted = |word: &str| {
         let mut bytes = word.as_bytes().to_vec();
         bytes.sort_unstable();
         bytes
     };
-    // another letter in the place of one makes another word too often: mouse and moose, desert and dessert
+    // replacing a letter often gives another word: mouse and moose
     let is_substitution = same_length && sorted(a) != sorted(b);
     match (THESAURUS.knows(a), THESAURUS.knows(b)) {
         (true, true) => false,
-        (false, false) => slips == 1 && length > 7 && !is_substitution,
+        (false, false) => typos == 1 && length > 7 && !is_substitution,
         _ => {
-            slips == 1 && (!is_substitution || length > 5 && a.get(..1) == b.get(..1))
-                || slips == 2 && length >= SHORTEST_TWO_SLIPS && a.get(..2) == b.get(..2)
+            typos == 1 && (!is_substitution || length > 5 && a.get(..1) == b.get(..1))
+                || typos == 2 && length >= MIN_TWO_TYPOS && a.get(..2) == b.get(..2)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Brute force as the oracle.
+//! The index against a brute-force search and a model.
 
 use std::collections::BTreeMap;
 
@@ -20,33 +20,33 @@ fn unit(mut vector: Vec<f32>) -> Vec<f32> {
     vector
 }
 
-/// Normal numbers, nearly: the sum of three uniform ones.
+/// Approximately normal numbers: sums of three uniform ones.
 fn gauss(rng: &mut StdRng, dims: usize) -> Vec<f32> {
     let one = |rng: &mut StdRng| (0..3).map(|_| rng.random::<f32>()).sum::<f32>() - 1.5;
     unit((0..dims).map(|_| one(rng)).collect())
 }
 
-/// Hashed words, as a lexical embedder has them: few numbers are not zero.
+/// Sparse vectors of hashed words, as from a lexical embedder.
 fn words(text: &str) -> Vec<f32> {
     let mut vector = vec![0.0; 384];
     for word in text.split(' ') {
         let hash = xxh3_64(word.as_bytes());
         vector[(hash % 384) as usize] += if hash >> 63 == 0 { 1.0 } else { -1.0 };
     }
-    // no two words may cancel out all
+    // two words must not cancel to zero
     vector[0] += 0.1;
     unit(vector)
 }
 
 fn add(index: &mut Index, version: u64, home: &RequestKey, vector: &[f32]) {
-    index.add(version, home, vector.to_vec(), Sketch::of(SEED, vector));
+    index.add(version, home, vector.to_vec(), Sketch::new(SEED, vector));
 }
 
-fn search(index: &Index, home: &RequestKey, vector: &[f32]) -> Found {
-    index.search(home, vector, &Sketch::of(SEED, vector))
+fn search(index: &Index, home: &RequestKey, vector: &[f32]) -> SearchResult {
+    index.search(home, vector, &Sketch::new(SEED, vector))
 }
 
-/// All of `queries` must find what brute force finds, as far as it is above 0.6.
+/// Every query must find the brute-force result if its similarity is above 0.6.
 fn recall_is_one(stored: &[Vec<f32>], queries: &[Vec<f32>], found_at_least: usize) {
     let home = partition(1);
     let mut index = Index::new(stored.len());
@@ -67,12 +67,12 @@ fn recall_is_one(stored: &[Vec<f32>], queries: &[Vec<f32>], found_at_least: usiz
     }
     assert!(
         found_above >= found_at_least,
-        "only {found_above} had such a neighbour"
+        "only {found_above} queries had a neighbour above 0.6"
     );
 }
 
 #[test]
-fn every_neighbour_above_the_line_is_found_among_gaussian_vectors() {
+fn finds_every_near_neighbour_among_gaussian_vectors() {
     let mut rng = StdRng::seed_from_u64(1);
     for dims in [96, 384] {
         let stored: Vec<_> = (0..1_500).map(|_| gauss(&mut rng, dims)).collect();
@@ -90,7 +90,7 @@ fn every_neighbour_above_the_line_is_found_among_gaussian_vectors() {
 }
 
 #[test]
-fn every_neighbour_above_the_line_is_found_among_sparse_ones() {
+fn finds_every_near_neighbour_among_sparse_vectors() {
     let mut rng = StdRng::seed_from_u64(2);
     let sentence = |rng: &mut StdRng| -> Vec<String> {
         (0..rng.random_range(4..14))
@@ -110,9 +110,9 @@ fn every_neighbour_above_the_line_is_found_among_sparse_ones() {
     recall_is_one(&stored, &queries, 100);
 }
 
-/// More near ones than are compared exactly: the sketch must tell nearer from near.
+/// More neighbours than candidates: the sketch must rank them.
 #[test]
-fn the_nearest_of_a_thousand_near_ones_is_found() {
+fn finds_the_nearest_of_a_thousand_neighbours() {
     let mut rng = StdRng::seed_from_u64(3);
     let centre = gauss(&mut rng, 384);
     let around = |rng: &mut StdRng, noise: f32| {
@@ -139,16 +139,16 @@ fn partitions_and_dimensions_never_meet() {
     let found = search(&index, &partition(1), &vector);
     assert_eq!((found.compared, found.nearest.len()), (1, 1));
     assert_eq!((found.nearest[0].version, found.nearest[0].similarity), (1, 1.0));
-    assert_eq!(search(&index, &partition(3), &vector), Found::default());
+    assert_eq!(search(&index, &partition(3), &vector), SearchResult::default());
     // the same fingerprint, and another key
     assert_eq!(
         search(&index, &RequestKey::forced(1, b"x"), &vector),
-        Found::default()
+        SearchResult::default()
     );
 }
 
 #[test]
-fn the_oldest_goes_first_and_a_renewed_one_is_young() {
+fn evicts_the_oldest_first_and_a_new_version_counts_as_young() {
     let mut rng = StdRng::seed_from_u64(5);
     let home = partition(1);
     let mut index = Index::new(3);
@@ -156,13 +156,13 @@ fn the_oldest_goes_first_and_a_renewed_one_is_young() {
     for version in 0..3 {
         add(&mut index, version, &home, &vectors[version as usize]);
     }
-    index.renew(0, 7);
-    index.renew(9, 10);
+    index.set_version(0, 7);
+    index.set_version(9, 10);
     add(&mut index, 8, &home, &vectors[3]);
-    let versions = |index: &Index| index.places.keys().copied().collect::<Vec<_>>();
+    let versions = |index: &Index| index.locations.keys().copied().collect::<Vec<_>>();
     assert_eq!(versions(&index), [2, 7, 8]);
     assert_eq!(search(&index, &home, &vectors[0]).nearest[0].version, 7);
-    index.configure(1);
+    index.set_max_entries(1);
     assert_eq!((versions(&index), index.len()), (vec![8], 1));
     index.clear();
     assert!(index.is_empty());
@@ -170,30 +170,29 @@ fn the_oldest_goes_first_and_a_renewed_one_is_young() {
 }
 
 #[test]
-fn the_dead_go_although_nobody_finds_them() {
+fn sweeping_removes_dead_entries_that_no_search_finds() {
     let mut rng = StdRng::seed_from_u64(6);
     let mut index = Index::new(1_000);
     let alive = |now: u64| move |version: u64| version + 100 > now;
     for version in 0..2_000 {
-        // each in a partition of its own: no search would ever come across it
+        // each in a partition of its own, which no search visits
         add(
             &mut index,
             version,
             &RequestKey::forced(u128::from(version), b"x"),
             &gauss(&mut rng, 8),
         );
-        index.tidy(alive(version));
+        index.sweep(alive(version));
         assert!(index.len() <= 136, "{version}: {}", index.len());
     }
     for _ in 0..100 {
-        index.tidy(|_| false);
+        index.sweep(|_| false);
     }
     assert!(index.is_empty() && index.partitions.is_empty());
 }
 
-/// Any order of operations against a plain map.
 #[test]
-fn the_index_is_what_a_map_would_be() {
+fn random_operations_match_a_plain_map() {
     let mut rng = StdRng::seed_from_u64(7);
     let mut index = Index::new(40);
     let mut model: BTreeMap<u64, (u8, Vec<f32>)> = BTreeMap::new();
@@ -214,7 +213,7 @@ fn the_index_is_what_a_map_would_be() {
             }
             4 => {
                 let old = version.saturating_sub(rng.random_range(0..60));
-                index.renew(old, version);
+                index.set_version(old, version);
                 if let Some(entry) = model.remove(&old) {
                     model.insert(version, entry);
                 }

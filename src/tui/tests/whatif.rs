@@ -519,9 +519,9 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
     for expected in [
         "would have served 37 more of 412 calls, for 12% more attempts",
         "the last 412, 00:12 to 03:40, played again by the simulator, same draws",
-        "* attempts                            3            5 tries     changed",
-        "retry.attempts   default 3   1 to 100 tries",
-        "All tries of a call, the first included; 1 switches retries off.",
+        "* attempts                            3            5 attempts  changed",
+        "retry.attempts   default 3   1 to 100 attempts",
+        "Attempts per call, the first included; 1 disables retries.",
         "            runs  copy   diff ",
         "served      300   337    +37 ✓ better  attempts    391   438    +47 ",
         "refused      61    49    -12 ✓ better  failed       31     6    -25 ✓ better",

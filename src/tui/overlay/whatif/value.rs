@@ -86,7 +86,7 @@ pub(super) fn unit(setting: &Setting) -> &'static str {
     }
 }
 
-/// What a setting is by default, and which values it takes: `default 3   1 or more tries`.
+/// What a setting is by default, and which values it takes: `default 3   1 or more attempts`.
 pub(super) fn range(setting: &Setting, production: &Policy) -> String {
     let value = setting.value(production);
     let default = words(setting, &value).unwrap_or(value);
@@ -195,7 +195,7 @@ mod tests {
         let of = |path: &str| range(Setting::find(path).unwrap(), &Policy::default());
         assert_eq!(
             of("retry.attempts"),
-            format!("default {}   1 to 100 tries", Policy::default().retry.attempts)
+            format!("default {}   1 to 100 attempts", Policy::default().retry.attempts)
         );
         assert_eq!(of("limit.max_waiters"), "default 1024   0 or more waiters");
         assert_eq!(of("limit.tokens.refill"), "default 90000   1 to 1G tokens");

@@ -1,14 +1,14 @@
-//! Whether two answers are the same answer: what shadow mode measures false hits with.
+//! The similarity of two answers, with which shadow mode measures false hits.
 
 use super::{index, lexical, normalise};
 
-/// Answers at least so like each other count as the same. Two answers of a model to one question share most of
-/// their words, and answers to different questions few; the boundary is a convention, so the agreement itself is
-/// told too.
+/// The agreement from which two answers count as the same. Two answers of a model to one question share most of their
+/// words, answers to different questions few. The boundary is a convention, so the agreement itself is shown too.
 pub const SAME_ANSWER: f64 = 0.8;
 
-/// How like two answers are, 0 to 1: the cosine of their built-in embeddings, 1 if they are equal. By words only:
-/// an answer said differently counts as less like than it is, so what is measured with it errs on the safe side.
+/// Returns the similarity of two answers, 0 to 1: the cosine of their built-in embeddings, or 1 if they are equal.
+///
+/// It compares words only. A rephrased answer scores too low, so the measured rate of false hits errs on the safe side.
 pub fn agreement(one: &str, other: &str) -> f64 {
     if one.trim() == other.trim() {
         return 1.0;
@@ -25,7 +25,7 @@ mod tests {
     use super::agreement;
 
     #[test]
-    fn equal_answers_agree_whatever_the_embedder_makes_of_them() {
+    fn equal_answers_agree_even_without_words() {
         for text in ["", "…", "The tide rises twice a day."] {
             assert!(agreement(text, &format!(" {text}\n")) >= 1.0, "{text}");
         }
