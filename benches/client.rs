@@ -8,7 +8,7 @@ use seawall::openai::ChatRequest;
 use seawall::session::bus::Bus;
 use seawall::settings::{FaultProfile, LatencyProfile};
 use seawall::simulator::FaultControl;
-use seawall::simulator::local::LocalTransport;
+use seawall::simulator::LocalTransport;
 use seawall::time::Clock;
 
 use crate::traffic::wide;

@@ -11,7 +11,7 @@ use seawall::session::USERS;
 use seawall::session::engine::{Engine, RequestStyle};
 use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy};
 use seawall::simulator::FaultControl;
-use seawall::simulator::local::LocalTransport;
+use seawall::simulator::LocalTransport;
 use seawall::state::State;
 use seawall::time::Clock;
 

@@ -1,36 +1,37 @@
-//! A stand-in for an LLM server: it speaks llama-server's wire format, knows a few dozen answers, and
-//! breaks on demand.
+//! A simulated LLM server: it speaks llama-server's wire format, has a few dozen canned answers, and injects faults.
 //!
-//! What a request gets is decided before its first byte leaves: [`script::Script`] is a pure function of
-//! the request, the fault profile, the seed and the request's number. Two players perform it:
+//! The response is decided before its first byte: [`script::Script`] is a pure function of the request, the fault
+//! profile, the seed and the number of the request. Two players perform it:
 //!
 //! ```text
 //!                    +-> server: a loopback socket; a reset is a TCP reset     (server.rs)
 //! request -> Script -+
-//!                    +-> local: in memory, under virtual time                  (local.rs)
+//!                    +-> local: in memory, in virtual time                     (local.rs)
 //! ```
 //!
-//! Told of a real upstream, the same server stands in front of it and performs the same faults on the
-//! real answers (`forward.rs`). The wire format was captured from llama-server; what the simulator says
-//! comes from a file, and it says so when it knows nothing.
-
-pub mod fault;
-pub mod local;
-pub mod reply;
-pub mod script;
-pub mod wire;
+//! With a real upstream, the server acts as a proxy that injects the same faults into real answers (`forward.rs`).
+//! The wire format was captured from llama-server. The answers come from a file; a question outside it gets an answer
+//! that says so.
 
 mod answer;
 mod capacity;
-mod draw;
 mod embeddings;
 mod events;
+mod fault;
 mod forward;
+mod local;
+#[doc(hidden)]
+pub mod reply;
+mod request_rng;
+#[doc(hidden)]
+pub mod script;
 mod server;
+#[doc(hidden)]
+pub mod wire;
 
-pub use capacity::{Slot, Slots};
 pub use fault::{FaultControl, FaultSink};
-pub use server::{ATTEMPT_HEADER, Simulator, SimulatorConfig};
+pub use local::LocalTransport;
+pub use server::{Simulator, SimulatorConfig};
 
-/// The id of the simulator's only model.
+/// The id of the only model.
 pub const MODEL: &str = "seawall-sim";

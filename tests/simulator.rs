@@ -1,5 +1,5 @@
-//! The simulator as a client sees it: raw sockets, every byte. No port is fixed, and answers come at once
-//! except where a fault is silence.
+//! The simulator as a client sees it, byte by byte over raw sockets. Ports are free ones, and there is no latency except
+//! in stalls.
 
 #[cfg(test)]
 #[path = "simulator/faults.rs"]

@@ -1,31 +1,31 @@
-//! Requests and whole (not streamed) answers of `/v1/chat/completions`.
+//! Requests and unstreamed answers of `/v1/chat/completions`.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Who speaks in a message.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Instructions.
     System,
-    /// The person.
+    /// The user's input.
     User,
-    /// The model.
+    /// The model's answer.
     Assistant,
 }
 
-/// One plain text message, for building requests.
+/// A plain-text message, for building requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The author.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 
 impl Message {
-    /// A message of the person.
+    /// A message of the user.
     pub fn user(content: impl Into<String>) -> Self {
         Self {
             role: Role::User,
@@ -41,7 +41,7 @@ impl Message {
         }
     }
 
-    /// Instructions.
+    /// A system message.
     pub fn system(content: impl Into<String>) -> Self {
         Self {
             role: Role::System,
@@ -50,15 +50,15 @@ impl Message {
     }
 }
 
-/// The body of a chat completion request: a JSON object with every field it came with, known or not.
-/// Absent, `null` and a default stay three different things.
+/// The body of a chat completion request: a JSON object with all its fields, known or not. Absent, `null` and a default
+/// value stay distinct.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct ChatRequest {
     body: Map<String, Value>,
 }
 
-/// Why a JSON value is no chat request.
+/// A JSON value that is not a chat request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The body is not a JSON object.
@@ -72,13 +72,13 @@ pub enum RequestError {
     WrongType {
         /// The field.
         field: &'static str,
-        /// What it should be.
+        /// The expected type.
         expected: &'static str,
     },
 }
 
 impl ChatRequest {
-    /// A request with these messages and nothing else: the server decides about the rest.
+    /// Creates a request with these messages and no other fields; the server applies its defaults.
     pub fn new(messages: impl IntoIterator<Item = Message>) -> Self {
         let messages: Vec<Value> = messages
             .into_iter()
@@ -89,19 +89,19 @@ impl ChatRequest {
         Self { body }
     }
 
-    /// A request with one message of the person.
+    /// Creates a request with one user message.
     pub fn prompt(text: impl Into<String>) -> Self {
         Self::new([Message::user(text)])
     }
 
-    /// Sets any field. The way for what has no method of its own.
+    /// Sets any field, for fields without a method of their own.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.body.insert(field.to_owned(), value.into());
         self
     }
 
-    /// Names the model.
+    /// Sets the model.
     #[must_use]
     pub fn model(self, model: &str) -> Self {
         self.with("model", model)
@@ -113,53 +113,53 @@ impl ChatRequest {
         self.with("temperature", temperature)
     }
 
-    /// Limits the answer, in LLM tokens.
+    /// Sets `max_tokens`, the limit of the answer in LLM tokens.
     #[must_use]
     pub fn max_tokens(self, max_tokens: u32) -> Self {
         self.with("max_tokens", max_tokens)
     }
 
-    /// Fixes the sampling seed, which makes the answer cacheable.
+    /// Sets the sampling seed, which makes the answer cacheable.
     #[must_use]
     pub fn seed(self, seed: i64) -> Self {
         self.with("seed", seed)
     }
 
-    /// The whole body.
+    /// The body with all fields.
     pub fn body(&self) -> &Map<String, Value> {
         &self.body
     }
 
-    /// The value of a field, if it is there.
+    /// The value of a field, if present.
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.body.get(field)
     }
 
-    /// The model asked for.
+    /// The requested model, if any.
     pub fn model_name(&self) -> Option<&str> {
         self.get("model")?.as_str()
     }
 
-    /// `max_tokens`, or its newer name `max_completion_tokens`.
+    /// The limit of the answer in LLM tokens: `max_tokens`, or its newer name `max_completion_tokens`.
     pub fn token_limit(&self) -> Option<u64> {
         self.get("max_tokens")
             .or_else(|| self.get("max_completion_tokens"))?
             .as_u64()
     }
 
-    /// Whether `stream` is true.
+    /// Returns true if `stream` is true.
     pub fn is_stream(&self) -> bool {
         self.get("stream").and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// The messages as they came.
+    /// The messages, unchanged.
     pub fn messages(&self) -> &[Value] {
         self.get("messages")
             .and_then(Value::as_array)
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The text of the last message of the person; parts of other kinds than text are left out.
+    /// The text of the last user message, without parts that are not text.
     pub fn last_user_text(&self) -> String {
         let last = self
             .messages()
@@ -170,8 +170,8 @@ impl ChatRequest {
             .unwrap_or_default()
     }
 
-    /// A rough count of prompt tokens: four bytes each, and four for every message. Used where no
-    /// tokenizer is at hand; the difference is settled when the server reports usage.
+    /// Estimates the LLM tokens of the prompt without a tokenizer: one per four bytes, and four per message. The limiter
+    /// settles the difference when the server reports usage.
     pub fn estimated_prompt_tokens(&self) -> u64 {
         let bytes: usize = self
             .messages()
@@ -227,22 +227,22 @@ impl TryFrom<Value> for ChatRequest {
     }
 }
 
-/// LLM tokens a call used, as the server counted them.
+/// The LLM tokens of a call, as counted by the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens of the prompt.
+    /// Tokens in the prompt.
     #[serde(default)]
     pub prompt_tokens: u64,
-    /// Tokens of the answer.
+    /// Tokens in the answer.
     #[serde(default)]
     pub completion_tokens: u64,
-    /// Their sum, as the server says it; zero where it says nothing.
+    /// The sum reported by the server; 0 if it reports none.
     #[serde(default)]
     pub total_tokens: u64,
 }
 
 impl Usage {
-    /// Usage of `prompt` and `completion` tokens.
+    /// Creates a usage of `prompt` and `completion` tokens.
     pub fn new(prompt: u64, completion: u64) -> Self {
         Self {
             prompt_tokens: prompt,
@@ -251,41 +251,40 @@ impl Usage {
         }
     }
 
-    /// Prompt and answer together.
+    /// Tokens in prompt and answer: the larger of the reported and the computed sum.
     pub fn total(&self) -> u64 {
         self.total_tokens
             .max(self.prompt_tokens.saturating_add(self.completion_tokens))
     }
 }
 
-/// Usage that is negative, no number or no object counts as missing: an estimate is better than an absurd
-/// count, and an answer must not fail for it.
+/// Treats malformed usage as missing: an estimate is better, and the answer must not fail because of it.
 pub(super) fn lenient_usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
 }
 
-/// A whole answer, as far as seawall reads it.
+/// An unstreamed answer, reduced to the fields that seawall reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ChatResponse {
-    /// The server's name of the model.
+    /// The model name reported by the server.
     #[serde(default)]
     pub model: Option<String>,
-    /// One for each answer asked for.
+    /// One entry per requested answer.
     #[serde(default)]
     pub choices: Vec<ResponseChoice>,
-    /// Tokens used.
+    /// The tokens used, if reported.
     #[serde(default, deserialize_with = "lenient_usage")]
     pub usage: Option<Usage>,
 }
 
-/// One answer.
+/// One answer of a response.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ResponseChoice {
-    /// What the model said; the same fields as in a stream.
+    /// The message, with the same fields as a stream increment.
     #[serde(default)]
     pub message: super::Delta,
-    /// Why it ended.
+    /// The reason for the end: `stop`, `length`, ...
     #[serde(default)]
     pub finish_reason: Option<String>,
 }

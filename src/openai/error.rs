@@ -1,27 +1,26 @@
-//! Error bodies, in the dialects seen in the wild.
+//! Error bodies in the formats that servers use.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// What an error body says. Read with [`ApiError::parse`]: servers send `{"error":{..}}`, `{"error":"text"}`,
-/// `{"detail":".."}` and plain text.
+/// The content of an error body. [`ApiError::parse`] reads `{"error":{..}}`, `{"error":"text"}` and `{"detail":".."}`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ApiError {
-    /// For people.
+    /// The message for humans.
     #[serde(default, deserialize_with = "loose_string")]
     pub message: String,
-    /// The safest key for machines: `rate_limit_error`, `exceed_context_size_error`, ...
+    /// The most reliable field to match on: `rate_limit_error`, `exceed_context_size_error`, ...
     #[serde(default, rename = "type", deserialize_with = "loose_string")]
     pub kind: String,
-    /// A string at OpenAI, the HTTP status as a number at llama-server, or nothing.
+    /// A string from OpenAI, the HTTP status from llama-server, or empty.
     #[serde(default, deserialize_with = "loose_string")]
     pub code: String,
-    /// Which parameter is meant.
+    /// The parameter that caused the error, or empty.
     #[serde(default, deserialize_with = "loose_string")]
     pub param: String,
 }
 
-/// Strings stay, numbers become strings, everything else becomes empty.
+/// Keeps strings, formats numbers, and replaces everything else by the empty string.
 fn loose_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) => text,
@@ -31,7 +30,7 @@ fn loose_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D:
 }
 
 impl ApiError {
-    /// Reads an error body; `None` if it is in no dialect known.
+    /// Parses an error body; `None` for an unknown format, such as plain text.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(body).ok()?;
         match (&value["error"], &value["detail"]) {
@@ -54,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_dialect_is_read() {
+    fn parses_every_known_format() {
         let parse = |body: &str| ApiError::parse(body.as_bytes());
         let llama = parse(r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#);
         let llama = llama.unwrap();

@@ -4,19 +4,19 @@ use serde::Deserialize;
 
 use super::{ApiError, Usage};
 
-/// One chunk. Every field may be missing: servers differ in all of them.
+/// One chunk. Any field may be missing, because servers differ in all of them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ChatChunk {
-    /// The server's name of the model.
+    /// The model name reported by the server.
     #[serde(default)]
     pub model: Option<String>,
-    /// Increments, one for each answer; empty on the usage chunk.
+    /// Increments, one per answer; empty in the usage chunk.
     #[serde(default)]
     pub choices: Vec<Choice>,
-    /// Tokens used, on the last chunk, if asked for.
+    /// The tokens used, in the last chunk if requested.
     #[serde(default, deserialize_with = "super::chat::lenient_usage")]
     pub usage: Option<Usage>,
-    /// An error inside a 200.
+    /// An error sent with status 200.
     #[serde(default)]
     pub error: Option<ApiError>,
 }
@@ -24,27 +24,27 @@ pub struct ChatChunk {
 /// The increment of one answer.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Choice {
-    /// Which answer.
+    /// The index of the answer.
     #[serde(default)]
     pub index: u64,
-    /// What is new.
+    /// The new text.
     #[serde(default)]
     pub delta: Delta,
-    /// Why the answer ended, on its last chunk.
+    /// The reason for the end, in the last chunk of the answer: `stop`, `length`, ...
     #[serde(default)]
     pub finish_reason: Option<String>,
 }
 
-/// New text of an answer.
+/// The new text of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Delta {
-    /// Text; null on the role chunk.
+    /// The text; null in the role chunk.
     #[serde(default)]
     pub content: Option<String>,
-    /// A reasoning model's thoughts: a second text beside the answer.
+    /// The reasoning text of a model that sends it separately.
     #[serde(default)]
     pub reasoning_content: Option<String>,
-    /// Parts of tool calls, passed through unread.
+    /// Parts of tool calls, passed through unchanged.
     #[serde(default)]
     pub tool_calls: Option<serde_json::Value>,
 }

@@ -130,7 +130,7 @@ impl Index {
         }
     }
 
-    /// Removes the prompt of an answer; returns false if there is none.
+    /// Removes the prompt of an answer; returns false if the index has no such prompt.
     pub fn remove(&mut self, version: u64) -> bool {
         let Some(Location { partition, slot }) = self.locations.remove(&version) else {
             return false;

@@ -35,7 +35,7 @@ enum Message {
 #[derive(Debug)]
 pub struct LabelWriter {
     queue: SyncSender<Message>,
-    /// What the thread takes over when it starts.
+    /// The state that the thread takes over when it starts.
     unstarted: Option<(Receiver<Message>, LabelSet, Option<PathBuf>)>,
     thread: Option<JoinHandle<()>>,
 }

@@ -9,7 +9,7 @@ use crate::event::{EventKind, FORMAT_VERSION, Observer, SimulatorPace};
 use crate::session::bus::Bus;
 use crate::session::engine::{Engine, RequestStyle};
 use crate::simulator::FaultControl;
-use crate::simulator::local::LocalTransport;
+use crate::simulator::LocalTransport;
 use crate::time::Clock;
 
 /// A session in memory. It needs no shutdown: it ends with its tasks, see [`Env::join`].
@@ -35,7 +35,7 @@ impl<O: Observer + Clone> LocalSession<LocalTransport, O> {
         let seed = env.derive_seed("simulator", 0);
         let transport = LocalTransport::new(seed, config.latency, faults.clone(), clock)
             .with_capacity(config.capacity)
-            .telling(Arc::new(FaultReporter::new(bus.clone())));
+            .with_sink(Arc::new(FaultReporter::new(bus.clone())));
         let pace = SimulatorPace {
             latency: config.latency,
             capacity: config.capacity,

@@ -53,6 +53,6 @@ pub(super) struct Rule {
     pub(super) holds: bool,
     pub(super) key: String,
     pub(super) value: String,
-    /// What the value must be.
+    /// The allowed values, as they follow "must be".
     pub(super) rule: &'static str,
 }

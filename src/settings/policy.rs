@@ -64,7 +64,7 @@ pub struct CacheSettings {
 pub struct FlightSettings {
     /// True if identical calls in flight share one upstream call. Default: true.
     pub enabled: bool,
-    /// How long a result is replayed for its idempotency key. Default: 10 min.
+    /// The time for which a result is replayed to its idempotency key; zero disables replay. Default: 10 min.
     #[serde(with = "super::duration")]
     pub replay_ttl: Duration,
     /// The number of results kept for replay. Default: 1024.

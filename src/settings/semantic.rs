@@ -76,10 +76,10 @@ pub struct SemanticSettings {
 pub struct SemanticLabel {
     /// The fingerprint of the stored request, in hex.
     pub request: String,
-    /// How often its answer was labelled right.
+    /// The number of times its answer was labelled right.
     #[serde(default)]
     pub good: u32,
-    /// How often its answer was labelled wrong.
+    /// The number of times its answer was labelled wrong.
     #[serde(default)]
     pub bad: u32,
     /// The least similarity at which its answer is served, if above the general threshold.

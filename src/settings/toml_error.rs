@@ -2,7 +2,7 @@
 
 const WHOLE: &str = "a whole number, 0 or more";
 
-/// What serde expects, and how to write it in a file.
+/// Types that serde expects, and how to write them in a file.
 const EXPECTED: [(&str, &str); 9] = [
     ("u8", WHOLE),
     ("u16", WHOLE),

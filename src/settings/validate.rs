@@ -15,7 +15,7 @@ pub struct SettingsError {
     pub key: String,
     /// Its value.
     pub value: String,
-    /// What the value must be.
+    /// The allowed values, as they follow "must be".
     pub rule: &'static str,
 }
 

@@ -1,12 +1,12 @@
-//! What the routes of the server answer: its facts, and its errors, in the words of llama-server.
+//! Responses of the routes, with the error messages of llama-server.
 
 use serde_json::{Value, json};
 
-use super::{MODEL, reply, script::Ask};
+use super::{MODEL, reply, script::ChatSpec};
 use crate::openai::ChatRequest;
 use crate::time::unix_seconds;
 
-/// The size of the context, in tokens: prompt and answer together.
+/// The context size in tokens, prompt and answer together.
 const CONTEXT: u64 = 8192;
 
 /// A status and a JSON body.
@@ -25,17 +25,17 @@ pub(super) fn error(status: u16, kind: &str, message: impl Into<String>) -> Answ
     }
 }
 
-/// No slot is free.
+/// The error of a server without a free slot.
 pub(super) fn busy(message: &str) -> Answer {
     error(503, "unavailable_error", message)
 }
 
-/// An unknown path or a wrong method: llama-server makes no difference.
+/// The error for an unknown path or a wrong method, which llama-server does not distinguish.
 pub(super) fn not_found() -> Answer {
     error(404, "not_found_error", "File Not Found")
 }
 
-/// What a route other than chat says; `None` if there is no such route.
+/// The response of a route other than chat and embeddings; `None` for an unknown route.
 pub(super) fn route(method: &::http::Method, path: &str) -> Option<Answer> {
     if !matches!(*method, ::http::Method::GET | ::http::Method::HEAD) {
         return None;
@@ -80,8 +80,8 @@ fn props() -> Value {
     })
 }
 
-/// Reads the body of a chat request; the error is what llama-server answers to it.
-pub(super) fn read_chat(body: &[u8]) -> Result<Ask, Answer> {
+/// Parses the body of a chat request; the error is llama-server's response.
+pub(super) fn parse_chat(body: &[u8]) -> Result<ChatSpec, Answer> {
     let value: Value = serde_json::from_slice(body).map_err(|error| bad_json(body, &error))?;
     check(&value)?;
     let request = ChatRequest::try_from(value)
@@ -90,14 +90,14 @@ pub(super) fn read_chat(body: &[u8]) -> Result<Ask, Answer> {
     if prompt_tokens >= CONTEXT {
         return Err(too_long(prompt_tokens));
     }
-    Ok(ask(&request, prompt_tokens))
+    Ok(chat_spec(&request, prompt_tokens))
 }
 
-/// The facts of a valid request whose prompt has so many tokens.
-pub(super) fn ask(request: &ChatRequest, prompt_tokens: u64) -> Ask {
-    // a limit of 0 gives one token at llama-server; a negative one is none
+/// Extracts what the answer to a valid request depends on.
+pub(super) fn chat_spec(request: &ChatRequest, prompt_tokens: u64) -> ChatSpec {
+    // llama-server returns one token for a limit of 0 and ignores a negative limit
     let limit = request.token_limit().unwrap_or(u64::MAX).max(1);
-    Ask {
+    ChatSpec {
         text: reply::answer(&request.last_user_text()),
         prompt_tokens,
         limit: limit.min(CONTEXT.saturating_sub(prompt_tokens)),
@@ -109,7 +109,7 @@ pub(super) fn ask(request: &ChatRequest, prompt_tokens: u64) -> Ask {
     }
 }
 
-/// The checks of llama-server, with its words, in its order.
+/// The checks of llama-server, with its messages, in its order.
 fn check(value: &Value) -> Result<(), Answer> {
     let bad = |message: String| Err(error(400, "invalid_request_error", message));
     let messages = match value.get("messages") {
@@ -157,7 +157,7 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// llama-server says 500 to JSON that does not parse, in the words of its JSON library.
+/// llama-server's response to malformed JSON: status 500 with the message of its JSON library.
 pub(super) fn bad_json(body: &[u8], reason: &serde_json::Error) -> Answer {
     let detail = if body.is_empty() {
         "attempting to parse an empty input; check that your input string or stream contains the expected JSON"
@@ -202,7 +202,7 @@ fn too_long(prompt_tokens: u64) -> Answer {
 mod tests {
     use super::*;
 
-    /// Requests and errors as captured from llama-server (llama-server-wire.md, section 4).
+    /// Requests and errors as captured from llama-server.
     #[test]
     fn errors_are_those_of_llama_server() {
         let parse = "[json.exception.parse_error.101] parse error at line 1, column";
@@ -250,7 +250,7 @@ mod tests {
             ),
         ];
         for (body, status, message) in cases {
-            let answer = read_chat(body.as_bytes()).unwrap_err();
+            let answer = parse_chat(body.as_bytes()).unwrap_err();
             assert_eq!(
                 (answer.status, &answer.body["error"]["message"]),
                 (status, &json!(message))
@@ -260,9 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn a_long_prompt_says_how_long_it_is() {
+    fn the_error_for_a_long_prompt_gives_its_length() {
         let body = json!({ "messages": [{ "role": "user", "content": "x".repeat(4 * 9000) }] });
-        let answer = read_chat(body.to_string().as_bytes()).unwrap_err();
+        let answer = parse_chat(body.to_string().as_bytes()).unwrap_err();
         let error = &answer.body["error"];
         assert_eq!(
             (answer.status, &error["type"]),
@@ -282,11 +282,11 @@ mod tests {
             r#"{"messages":[],"max_tokens":0,"temperature":null,"stream":null}"#,
             r#"{"messages":[],"max_tokens":-1,"n":1}"#,
         ] {
-            assert!(read_chat(body.as_bytes()).is_ok(), "{body}");
+            assert!(parse_chat(body.as_bytes()).is_ok(), "{body}");
         }
-        assert_eq!(read_chat(br#"{"messages":[],"max_tokens":0}"#).unwrap().limit, 1);
+        assert_eq!(parse_chat(br#"{"messages":[],"max_tokens":0}"#).unwrap().limit, 1);
         assert_eq!(
-            read_chat(br#"{"messages":[],"max_tokens":-1}"#).unwrap().limit,
+            parse_chat(br#"{"messages":[],"max_tokens":-1}"#).unwrap().limit,
             CONTEXT
         );
     }

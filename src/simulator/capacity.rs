@@ -1,5 +1,5 @@
-//! How much the simulated server can do at a time. What comes above that waits in its queue, and what comes
-//! above the queue is told that the server is overloaded: as a real one, it gets slow before it says no.
+//! The capacity of the simulated server: parallel slots and a queue. Requests above the queue get a 503, so that the
+//! server slows down before it rejects, as a real one does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,33 +8,33 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::settings::Capacity;
 
-/// The slots of a server and the queue in front of them. A handle: clones share both.
+/// The slots of a server and their queue. Clones share both.
 #[derive(Clone, Debug)]
-pub struct Slots {
-    /// Fair: first come, first served.
+pub(super) struct Slots {
+    /// First in, first out.
     free: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     queue: usize,
 }
 
-/// A slot, given back when dropped.
+/// A slot, released when dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Somebody in the queue. Dropped when it leaves, with a slot or without.
-struct Waiting<'a>(&'a AtomicUsize);
+/// A place in the queue, released when dropped.
+struct QueuePlace<'a>(&'a AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Slots {
-    /// A server without bounds has so many slots that nobody ever waits.
-    pub fn new(capacity: Option<Capacity>) -> Self {
+    /// Creates the slots; without a capacity no request ever waits.
+    pub(super) fn new(capacity: Option<Capacity>) -> Self {
         let (parallel, queue) = match capacity {
             Some(Capacity { parallel, queue }) => (parallel as usize, queue as usize),
             None => (Semaphore::MAX_PERMITS, 0),
@@ -46,8 +46,8 @@ impl Slots {
         }
     }
 
-    /// Waits for a slot; nothing if the queue is full. Cancel-safe.
-    pub async fn enter(&self) -> Option<Slot> {
+    /// Waits for a slot; `None` if the queue is full. Cancel-safe.
+    pub(super) async fn enter(&self) -> Option<Slot> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Some(Slot { _permit: permit });
         }
@@ -55,9 +55,9 @@ impl Slots {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let waiting = Waiting(&self.waiting);
+        let place = QueuePlace(&self.waiting);
         let permit = Arc::clone(&self.free).acquire_owned().await.ok();
-        drop(waiting);
+        drop(place);
         permit.map(|permit| Slot { _permit: permit })
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_finds_no_slot_waits_and_who_finds_no_place_is_turned_away() {
+    async fn a_request_waits_for_a_slot_and_is_rejected_by_a_full_queue() {
         let slots = Slots::new(Some(Capacity {
             parallel: 1,
             queue: 1,
@@ -87,15 +87,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_gives_up_waiting_leaves_its_place() {
+    async fn a_cancelled_wait_frees_its_place_in_the_queue() {
         let slots = Slots::new(Some(Capacity {
             parallel: 1,
             queue: 1,
         }));
         let first = slots.enter().await;
-        let mut gone = Box::pin(slots.enter());
-        assert!((&mut gone).now_or_never().is_none());
-        drop(gone);
+        let mut cancelled = Box::pin(slots.enter());
+        assert!((&mut cancelled).now_or_never().is_none());
+        drop(cancelled);
         let mut next = Box::pin(slots.enter());
         assert!((&mut next).now_or_never().is_none());
         drop(first);

@@ -1,5 +1,4 @@
-//! `/v1/embeddings`, as llama-server with `--embeddings` serves it. The vectors are those of the built-in
-//! embedder, which is the only reason for this file, alone in its room, to know a policy.
+//! `/v1/embeddings`, as llama-server serves it with `--embeddings`. The vectors come from the built-in embedder.
 
 use serde_json::{Value, json};
 
@@ -7,22 +6,21 @@ use super::MODEL;
 use super::answer::{Answer, error};
 use crate::semantic::lexical;
 
-/// Texts in one request, at most.
+/// Texts per request.
 const MAX_TEXTS: usize = 2048;
-/// Tokens of one text, at most: llama-server embeds in one batch.
-const BATCH: u64 = 2048;
+/// Tokens per text: llama-server embeds a text in one batch.
+const MAX_BATCH_TOKENS: u64 = 2048;
 
-/// Whether a path asks for embeddings.
 pub(super) fn is_route(path: &str) -> bool {
     matches!(path, "/v1/embeddings" | "/embeddings")
 }
 
-/// What a request is answered.
+/// The response to a request; the error is a response too.
 pub(super) fn answer(body: &[u8]) -> Answer {
-    read(body).unwrap_or_else(|refusal| refusal)
+    embed(body).unwrap_or_else(|error| error)
 }
 
-fn read(body: &[u8]) -> Result<Answer, Answer> {
+fn embed(body: &[u8]) -> Result<Answer, Answer> {
     let value: Value =
         serde_json::from_slice(body).map_err(|reason| super::answer::bad_json(body, &reason))?;
     let input = value.get("input").or_else(|| value.get("content"));
@@ -42,10 +40,10 @@ fn read(body: &[u8]) -> Result<Answer, Answer> {
     let mut tokens = 0;
     for text in &texts {
         let own = (text.len() as u64).div_ceil(4) + 1;
-        if own > BATCH {
+        if own > MAX_BATCH_TOKENS {
             let message = format!(
                 "input ({own} tokens) is too large to process. increase the physical batch size (current batch \
-                 size: {BATCH})"
+                 size: {MAX_BATCH_TOKENS})"
             );
             return Err(error(500, "server_error", message));
         }
@@ -72,18 +70,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_embedded_in_their_order() {
+    fn embeds_texts_in_order() {
         let body = json!({ "input": ["the tide", "a red buoy"], "model": "any" }).to_string();
         let Answer { status, body } = answer(body.as_bytes());
         assert_eq!(
             (status, body["object"].as_str(), body["model"].as_str()),
             (200, Some("list"), Some(MODEL))
         );
-        for (place, text) in ["the tide", "a red buoy"].iter().enumerate() {
-            let one = &body["data"][place];
+        for (index, text) in ["the tide", "a red buoy"].iter().enumerate() {
+            let one = &body["data"][index];
             assert_eq!(
                 (one["index"].as_u64(), one["object"].as_str()),
-                (Some(place as u64), Some("embedding"))
+                (Some(index as u64), Some("embedding"))
             );
             let vector: Vec<f32> = serde_json::from_value(one["embedding"].clone()).unwrap();
             assert_eq!(vector, lexical::embed(text));
@@ -94,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_those_of_llama_server() {
+    fn errors_match_llama_server() {
         let long = json!({ "input": "tide ".repeat(2_000) }).to_string();
         let rows = [
             ("{}", 400, "\"input\" or \"content\" must be provided"),
@@ -105,10 +103,10 @@ mod tests {
             (&long, 500, "input (2501 tokens) is too large to process"),
         ];
         for (body, status, message) in rows {
-            let refused = answer(body.as_bytes());
-            assert_eq!(refused.status, status, "{body:.40}");
-            let said = refused.body["error"]["message"].as_str().unwrap();
-            assert!(said.contains(message), "{said}");
+            let rejected = answer(body.as_bytes());
+            assert_eq!(rejected.status, status, "{body:.40}");
+            let error = rejected.body["error"]["message"].as_str().unwrap();
+            assert!(error.contains(message), "{error}");
         }
     }
 }

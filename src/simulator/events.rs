@@ -1,36 +1,36 @@
-//! Finds the byte at which a passing answer breaks: the end of its nth event with content.
+//! Finds the byte at which a forwarded answer breaks: the end of its nth event with content.
 
 use crate::openai::ChatChunk;
 
-/// A longer line is no event of any server known; it passes uncounted.
-const LONGEST_LINE: usize = 1 << 20;
+/// No known server sends a longer event; the rest of a longer line is ignored.
+const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// Counts events with content in a stream of bytes, wherever the reads split it.
+/// Counts events with content in a byte stream that may be split anywhere.
 #[derive(Debug)]
 pub(super) struct EventCounter {
-    left: u32,
+    remaining: u32,
     line: Vec<u8>,
     content: bool,
 }
 
 impl EventCounter {
-    /// Looks for the end of event number `count`.
+    /// Searches for the end of event number `count`.
     pub(super) fn new(count: u32) -> Self {
         Self {
-            left: count,
+            remaining: count,
             line: Vec::new(),
             content: false,
         }
     }
 
-    /// Reads on. `Some(n)`: the event ends after `n` bytes of `bytes`.
+    /// Scans more bytes. `Some(n)`: the event ends after `n` of them.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
-        if self.left == 0 {
+        if self.remaining == 0 {
             return Some(0);
         }
         for (at, byte) in bytes.iter().enumerate() {
             if *byte != b'\n' {
-                if self.line.len() < LONGEST_LINE {
+                if self.line.len() < MAX_LINE_BYTES {
                     self.line.push(*byte);
                 }
                 continue;
@@ -39,8 +39,8 @@ impl EventCounter {
             if let Some(data) = line.strip_prefix(b"data:") {
                 self.content |= has_content(data);
             } else if line.is_empty() && std::mem::take(&mut self.content) {
-                self.left -= 1;
-                if self.left == 0 {
+                self.remaining -= 1;
+                if self.remaining == 0 {
                     return Some(at + 1);
                 }
             }
@@ -50,7 +50,7 @@ impl EventCounter {
     }
 }
 
-/// Whether an event brings text: an answer's or a thought's.
+/// Returns true if an event has text, of the answer or of the reasoning.
 fn has_content(data: &[u8]) -> bool {
     serde_json::from_slice::<ChatChunk>(data).is_ok_and(|chunk| {
         chunk.choices.iter().any(|choice| {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn only_events_with_text_count_wherever_the_reads_split() {
+    fn counts_only_events_with_text_however_the_reads_split() {
         let after = |text: &str| STREAM.find(text).map(|at| at + text.len());
         for step in 1..=STREAM.len() {
             assert_eq!(find(0, step), Some(0));

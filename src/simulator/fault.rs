@@ -1,11 +1,10 @@
-//! Which faults are on: settings shared with the running server, and the profiles that come with seawall.
+//! The active faults, shared with the running server, and the sink of injected faults.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::settings::{FaultKind, FaultProfile};
 
-/// The fault settings of a running simulator. A handle: clones share the settings, which are read anew
-/// for every request.
+/// The fault settings of a running simulator. Clones share them; every request reads the current settings.
 #[derive(Clone, Debug)]
 pub struct FaultControl {
     shared: Arc<Mutex<Shared>>,
@@ -18,7 +17,7 @@ struct Shared {
 }
 
 impl FaultControl {
-    /// Settings that start with `profile`, switched `on` or off.
+    /// Creates settings with a profile, switched on or off.
     pub fn new(profile: FaultProfile, on: bool) -> Self {
         Self {
             shared: Arc::new(Mutex::new(Shared {
@@ -28,7 +27,7 @@ impl FaultControl {
         }
     }
 
-    /// No faults.
+    /// Creates settings without faults.
     pub fn off() -> Self {
         Self::new(FaultProfile::default(), false)
     }
@@ -44,7 +43,7 @@ impl FaultControl {
         Arc::clone(&self.lock().profile)
     }
 
-    /// Whether faults are on.
+    /// Returns true if faults are on.
     pub fn is_on(&self) -> bool {
         self.lock().on
     }
@@ -54,31 +53,31 @@ impl FaultControl {
         self.lock().on = on;
     }
 
-    /// Takes another profile, from the next request on.
+    /// Replaces the profile from the next request on.
     pub fn set_profile(&self, profile: FaultProfile) {
         self.lock().profile = Arc::new(profile);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
-        // both fields are valid on their own: a panic elsewhere leaves nothing half-done
+        // the fields are independent, so a panic elsewhere cannot leave them inconsistent
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Hears of every fault, just before it is performed. Must not block.
+/// Receives every fault just before it is performed. Must not block.
 pub trait FaultSink: Send + Sync {
-    /// `call` and `attempt` are what the request said of itself in the header
-    /// [`ATTEMPT_HEADER`](super::ATTEMPT_HEADER); `None` and 0 where it said nothing.
+    /// Receives an injected fault. `call` and `attempt` are from the request header `x-seawall-attempt`; `None` and 0
+    /// without it.
     fn injected(&self, call: Option<u64>, attempt: u32, fault: FaultKind);
 
-    /// A real upstream could not be asked: no connection, no TLS, no HTTP. The client sees a reset, which
-    /// cannot say why; `reason` can. It is untrusted text.
+    /// Receives the reason why the real upstream could not be reached (connection, TLS or HTTP), because the client sees
+    /// only a reset. `reason` is untrusted text.
     fn upstream_failed(&self, reason: String) {
         drop(reason);
     }
 }
 
-/// Nobody listens.
+/// Ignores all faults.
 impl FaultSink for () {
     fn injected(&self, _call: Option<u64>, _attempt: u32, _fault: FaultKind) {}
 }

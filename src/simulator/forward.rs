@@ -1,18 +1,17 @@
-//! In front of a real upstream: requests pass through, and real answers break as the script says.
+//! The proxy in front of a real upstream: requests pass through, and real answers break as the script says.
 //!
 //! ```text
-//! refusals, stall, reset, malformed, html   answered here; the upstream is never asked
+//! errors, stall, reset, malformed, html     answered here; the upstream gets no request
 //! cut, hang, drip                           performed on the upstream's answer as it passes, if it is a 2xx
 //!                                           and (cut, hang) long enough to be broken
 //! no fault                                  body, status and end-to-end header fields pass unchanged
 //! ```
 //!
-//! What cannot be passed on: a client of this server has always *connected*. An upstream that refuses
-//! connections, or cannot be found, is seen as a connection reset before the first byte: as bad, and
-//! retryable, but counted under another name. An answer that the upstream breaks off is broken off here.
+//! A refused connection cannot be passed on, because the client has already connected to this server. It becomes a
+//! connection reset before the first byte: retryable as well, but counted as a reset. An answer that the upstream
+//! truncates is truncated here.
 //!
-//! Each request opens a connection of its own: a reused one could die of age, and a person would see a
-//! fault that nobody made.
+//! Each request opens a new connection: a reused one could fail because of its age, which would look like a fault.
 
 use std::io;
 use std::time::Duration;
@@ -29,11 +28,11 @@ use crate::settings::FaultKind;
 use crate::simulator::wire::{Framing, Request, Response};
 use crate::time::Clock;
 
-/// For a connection to the upstream. What comes after it has no limit here: that is the client's decision.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// The limit for connecting to the upstream. Later time limits are the client's.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Fields that belong to one connection (RFC 9110 section 7.6.1), and those that are written anew.
-const NOT_PASSED: [HeaderName; 11] = [
+/// Fields that belong to one connection (RFC 9110 section 7.6.1), and those that this server sets itself.
+const HOP_BY_HOP: [HeaderName; 11] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -47,7 +46,7 @@ const NOT_PASSED: [HeaderName; 11] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-/// The way to the upstream.
+/// The client of the upstream.
 #[derive(Debug)]
 pub(super) struct Forward {
     client: reqwest::Client,
@@ -56,7 +55,7 @@ pub(super) struct Forward {
 
 impl Forward {
     pub(super) fn new(base: Url, extra_roots: &[CertificateDer<'static>]) -> io::Result<Self> {
-        // a second call finds the provider there, which is as good
+        // fails if a provider is already installed, which is fine
         drop(rustls::crypto::ring::default_provider().install_default());
         let roots = extra_roots
             .iter()
@@ -68,26 +67,26 @@ impl Forward {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .pool_max_idle_per_host(0)
-            .connect_timeout(CONNECT_TIME)
+            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .build()
             .map_err(io::Error::other)?;
         Ok(Self { client, base })
     }
 
-    /// Passes the request on and its answer back, broken by `mischief` if there is some. `failed` is told
-    /// why the upstream could not be asked.
+    /// Forwards the request and returns the answer, broken by `fault` if there is one. `on_failure` receives the reason if
+    /// the upstream cannot be reached.
     pub(super) async fn pass(
         &self,
         request: Request,
         response: &mut Response<'_>,
-        mischief: Option<Mischief<'_>>,
-        failed: &(dyn Fn(String) + Sync),
+        fault: Option<BodyFault<'_>>,
+        on_failure: &(dyn Fn(String) + Sync),
     ) -> io::Result<()> {
         let url = target_url(&self.base, &request.target);
-        let mut headers = passed_on(&request.headers);
+        let mut headers = end_to_end(&request.headers);
         headers.remove(ATTEMPT_HEADER);
-        // a packed body could neither be counted nor be cut at an event
+        // events cannot be counted in a compressed body
         headers.insert(
             header::ACCEPT_ENCODING,
             header::HeaderValue::from_static("identity"),
@@ -98,30 +97,30 @@ impl Forward {
             .headers(headers)
             .body(request.body)
             .send();
-        let mut answer = match response.unless_gone(send).await? {
+        let mut answer = match response.while_connected(send).await? {
             Ok(answer) => answer,
             Err(error) => {
-                failed(reasons(error));
+                on_failure(reasons(error));
                 response.reset();
                 return Ok(());
             }
         };
         let framing = framing_of(&answer);
-        let fields = passed_on(answer.headers());
+        let fields = end_to_end(answer.headers());
         let fields: Vec<(&str, &[u8])> = fields
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
         response.head(answer.status().as_u16(), &fields, framing).await?;
-        let mut mischief = mischief
+        let mut fault = fault
             .filter(|_| answer.status().is_success())
-            .map(|mischief| mischief.on(answer.headers(), framing));
+            .map(|fault| fault.aimed_at(answer.headers(), framing));
         loop {
-            match response.unless_gone(answer.chunk()).await? {
-                Ok(Some(bytes)) => match &mut mischief {
+            match response.while_connected(answer.chunk()).await? {
+                Ok(Some(bytes)) => match &mut fault {
                     None => response.body(&bytes).await?,
-                    Some(mischief) => {
-                        if mischief.pass(bytes, response).await? == Flow::Broken {
+                    Some(fault) => {
+                        if fault.pass(bytes, response).await? == Flow::Broken {
                             return Ok(());
                         }
                     }
@@ -136,8 +135,7 @@ impl Forward {
     }
 }
 
-/// The upstream's address of a target. This server stands where the base points *without* its `/v1`: a
-/// target brings its own, and `/health` has none.
+/// The upstream URL of a target. The base loses its `/v1`, because a target has its own and `/health` has none.
 fn target_url(base: &Url, target: &str) -> Url {
     let prefix = base.path().trim_end_matches('/');
     let prefix = prefix.strip_suffix("/chat/completions").unwrap_or(prefix);
@@ -152,23 +150,23 @@ fn target_url(base: &Url, target: &str) -> Url {
     url
 }
 
-/// Without the fields that belong to one connection, those that `Connection` names included.
-fn passed_on(headers: &HeaderMap) -> HeaderMap {
-    let mut passed = headers.clone();
+/// The end-to-end fields: without those of one connection, including the ones that `Connection` names.
+fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
     let named = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok());
     for name in named.flat_map(|value| value.split(',')) {
-        passed.remove(name.trim());
+        kept.remove(name.trim());
     }
-    for name in NOT_PASSED {
-        passed.remove(name);
+    for name in HOP_BY_HOP {
+        kept.remove(name);
     }
-    passed
+    kept
 }
 
-/// An error with all its causes; without the address, which may hold a password.
+/// An error with all its causes, without the URL, which may contain a password.
 fn reasons(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
@@ -181,7 +179,7 @@ fn reasons(error: reqwest::Error) -> String {
 }
 
 fn framing_of(answer: &reqwest::Response) -> Framing {
-    // these have no body, whatever they say
+    // these have no body, whatever their header fields say
     if matches!(answer.status().as_u16(), 204 | 304) {
         return Framing::Length(0);
     }
@@ -190,67 +188,67 @@ fn framing_of(answer: &reqwest::Response) -> Framing {
     length.map_or(Framing::Chunked, Framing::Length)
 }
 
-/// Whether the answer goes on.
+/// The state of the answer after a piece of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
-    On,
+    Continues,
     Broken,
 }
 
-/// A fault that needs an answer to break.
-pub(super) struct Mischief<'a> {
+/// A fault that breaks the body of an answer.
+pub(super) struct BodyFault<'a> {
     plan: Plan<'a>,
-    strike: &'a (dyn Fn(FaultKind) + Sync),
+    on_inject: &'a (dyn Fn(FaultKind) + Sync),
     clock: Clock,
-    spot: Spot,
+    target: Target,
 }
 
-/// Where a cut or a hang strikes.
+/// The position of the fault.
 #[derive(Debug)]
-enum Spot {
+enum Target {
     /// After an event.
     Event(EventCounter),
-    /// After so many bytes more.
+    /// After this many more bytes.
     Byte(u64),
-    /// A drip strikes once, at the first byte; then it goes on.
-    Dripping,
+    /// From the first byte on.
+    Everywhere,
 }
 
-impl<'a> Mischief<'a> {
-    /// `strike` is told when the fault is performed.
-    pub(super) fn new(plan: Plan<'a>, strike: &'a (dyn Fn(FaultKind) + Sync), clock: Clock) -> Self {
+impl<'a> BodyFault<'a> {
+    /// `on_inject` is called when the fault is performed.
+    pub(super) fn new(plan: Plan<'a>, on_inject: &'a (dyn Fn(FaultKind) + Sync), clock: Clock) -> Self {
         Self {
             plan,
-            strike,
+            on_inject,
             clock,
-            spot: Spot::Byte(0),
+            target: Target::Byte(0),
         }
     }
 
-    /// Chooses the spot: after `cut_after` events of a stream, or in the middle of another body.
-    fn on(mut self, headers: &HeaderMap, framing: Framing) -> Self {
+    /// Chooses the position: after `cut_after` events of a stream, or in the middle of another body.
+    fn aimed_at(mut self, headers: &HeaderMap, framing: Framing) -> Self {
         let kind = headers.get(header::CONTENT_TYPE);
         let stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        self.spot = match (self.plan.fault, framing) {
+        self.target = match (self.plan.fault, framing) {
             (Some((FaultKind::Drip, _)), _) => {
-                (self.strike)(FaultKind::Drip);
-                Spot::Dripping
+                (self.on_inject)(FaultKind::Drip);
+                Target::Everywhere
             }
-            (Some((_, profile)), _) if stream => Spot::Event(EventCounter::new(profile.cut_after)),
-            (_, Framing::Length(length)) => Spot::Byte(length / 2),
-            (_, Framing::Chunked) => Spot::Byte(1),
+            (Some((_, profile)), _) if stream => Target::Event(EventCounter::new(profile.cut_after)),
+            (_, Framing::Length(length)) => Target::Byte(length / 2),
+            (_, Framing::Chunked) => Target::Byte(1),
         };
         self
     }
 
     async fn pass(&mut self, mut bytes: Bytes, response: &mut Response<'_>) -> io::Result<Flow> {
-        let at = match &mut self.spot {
-            Spot::Dripping => {
+        let at = match &mut self.target {
+            Target::Everywhere => {
                 self.drip(bytes, response).await?;
-                return Ok(Flow::On);
+                return Ok(Flow::Continues);
             }
-            Spot::Event(counter) => counter.feed(&bytes),
-            Spot::Byte(left) => match usize::try_from(*left) {
+            Target::Event(counter) => counter.feed(&bytes),
+            Target::Byte(left) => match usize::try_from(*left) {
                 Ok(at) if at <= bytes.len() => Some(at),
                 _ => {
                     *left -= bytes.len() as u64;
@@ -260,12 +258,12 @@ impl<'a> Mischief<'a> {
         };
         let Some(at) = at else {
             response.body(&bytes).await?;
-            return Ok(Flow::On);
+            return Ok(Flow::Continues);
         };
         bytes.truncate(at);
         response.body(&bytes).await?;
         if let Some((fault, profile)) = self.plan.fault {
-            (self.strike)(fault);
+            (self.on_inject)(fault);
             if fault == FaultKind::StallMidStream {
                 response.wait_until(self.clock.now() + profile.stall_for).await?;
                 response.reset();
@@ -276,10 +274,10 @@ impl<'a> Mischief<'a> {
         Ok(Flow::Broken)
     }
 
-    /// What came in one piece is spread over `drip_factor` times a token's time.
+    /// Spreads a piece over `drip_factor` times the time of a token.
     async fn drip(&mut self, mut bytes: Bytes, response: &mut Response<'_>) -> io::Result<()> {
         let factor = self.plan.fault.map_or(1, |(_, profile)| profile.drip_factor);
-        // about four bytes a piece
+        // about four bytes per piece
         let gap = self.plan.between().saturating_mul(factor) / ((bytes.len() / 4) as u32).max(1);
         let mut at = self.clock.now();
         while !bytes.is_empty() {
@@ -297,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_v1_of_the_base_is_the_targets() {
+    fn the_v1_of_the_base_is_replaced_by_that_of_the_target() {
         let cases = [
             ("http://h:1", "/v1/models", "http://h:1/v1/models"),
             ("http://h:1/", "/v1/models", "http://h:1/v1/models"),
@@ -322,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_the_connection_stay_behind() {
+    fn hop_by_hop_fields_are_not_forwarded() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-Private"),
@@ -334,7 +332,7 @@ mod tests {
         ] {
             headers.insert(HeaderName::from_static(name), value.parse().unwrap());
         }
-        let passed = passed_on(&headers);
+        let passed = end_to_end(&headers);
         let mut names: Vec<&str> = passed.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["authorization", "x-ratelimit-remaining"]);

@@ -1,5 +1,5 @@
-//! Plays a script in memory, under the clock it is given: an hour of answers takes no time at all where
-//! that clock is paused.
+//! The simulator in memory: performs a script under a given clock. With a paused clock an hour of answers takes no real
+//! time.
 
 use std::sync::Arc;
 
@@ -10,21 +10,19 @@ use http::{HeaderName, HeaderValue};
 
 use super::capacity::Slots;
 use super::fault::{FaultControl, FaultSink};
-use super::script::{Ask, Conditions, Script, Step, attempt_number};
+use super::script::{ChatSpec, Conditions, Script, Step, attempt_number};
 use crate::client::{ApiKey, AttemptRequest, BodyError, Response, SendError, SendErrorKind, Transport};
 use crate::event::UpstreamInfo;
 use crate::openai::ChatRequest;
 use crate::settings::{Capacity, FaultKind, LatencyProfile};
 use crate::time::Clock;
 
-/// What a client would see.
+/// An event as the client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LocalEvent {
-    /// The status line and the header fields.
+enum LocalEvent {
+    /// The status and the header fields, without those of the framing.
     Head {
-        /// The status.
         status: u16,
-        /// Header fields without those of the framing.
         headers: Vec<(&'static str, String)>,
     },
     /// A piece of the body.
@@ -37,24 +35,23 @@ pub enum LocalEvent {
     End,
 }
 
-/// Performs `script` from now on. Times are absolute: a slow reader finds several steps due at once, as
-/// it would on a socket. `strike` is called when the wait for the step of the fault begins. Dropping the
-/// stream ends the answer.
-pub fn local_stream(
+/// Performs a script from now on. Times are absolute: a slow reader finds several steps due at once, as on a socket.
+/// `on_inject` is called when the wait for the fault begins. Dropping the stream ends the answer.
+fn local_stream(
     script: Script,
     clock: Clock,
-    strike: impl Fn(FaultKind) + Send,
+    on_inject: impl Fn(FaultKind) + Send,
 ) -> impl Stream<Item = LocalEvent> + Send {
     let fault = script.fault;
     let steps = script.steps.into_iter().enumerate();
     stream::unfold(
-        (steps, clock.now(), strike),
-        move |(mut steps, at, strike)| async move {
+        (steps, clock.now(), on_inject),
+        move |(mut steps, at, on_inject)| async move {
             let (index, next) = steps.next()?;
-            if let Some((strikes_at, fault)) = fault
-                && strikes_at == index
+            if let Some((fault_step, fault)) = fault
+                && fault_step == index
             {
-                strike(fault);
+                on_inject(fault);
             }
             let at = at + next.after;
             clock.sleep_until(at).await;
@@ -65,12 +62,12 @@ pub fn local_stream(
                 Step::Cut => LocalEvent::Cut,
                 Step::End => LocalEvent::End,
             };
-            Some((event, (steps, at, strike)))
+            Some((event, (steps, at, on_inject)))
         },
     )
 }
 
-/// The simulator as a transport in memory: no socket, and no time of its own. A handle: clones are one server.
+/// The simulator as an in-memory transport, for virtual time. Clones share one server.
 #[derive(Clone)]
 pub struct LocalTransport {
     seed: u64,
@@ -90,7 +87,7 @@ impl std::fmt::Debug for LocalTransport {
 }
 
 impl LocalTransport {
-    /// A simulator that draws from `seed`, has no bounds and tells nobody of its faults.
+    /// Creates a simulator that draws from `seed`, with unlimited capacity and no sink for faults.
     pub fn new(seed: u64, pace: LatencyProfile, faults: FaultControl, clock: Clock) -> Self {
         Self {
             seed,
@@ -102,7 +99,7 @@ impl LocalTransport {
         }
     }
 
-    /// Bounds what it does at a time.
+    /// Limits the capacity.
     #[must_use]
     pub fn with_capacity(self, capacity: Option<Capacity>) -> Self {
         Self {
@@ -111,9 +108,9 @@ impl LocalTransport {
         }
     }
 
-    /// Tells of every fault.
+    /// Reports every injected fault to `sink`.
     #[must_use]
-    pub fn telling(self, sink: Arc<dyn FaultSink>) -> Self {
+    pub fn with_sink(self, sink: Arc<dyn FaultSink>) -> Self {
         Self { sink, ..self }
     }
 }
@@ -133,12 +130,15 @@ impl Transport for LocalTransport {
             seed: self.seed,
             number: attempt_number(request.call.0, request.attempt),
         };
-        let script = Script::new(&Ask::counted(&chat, request.prompt_tokens), &conditions);
+        let script = Script::new(
+            &ChatSpec::with_prompt_tokens(&chat, request.prompt_tokens),
+            &conditions,
+        );
         let slot = self.slots.enter().await;
         let script = if slot.is_some() { script } else { Script::busy() };
         let (sink, call, attempt) = (Arc::clone(&self.sink), request.call.0, request.attempt);
-        let strike = move |fault| sink.injected(Some(call), attempt, fault);
-        let mut events = Box::pin(local_stream(script, self.clock, strike));
+        let on_inject = move |fault| sink.injected(Some(call), attempt, fault);
+        let mut events = Box::pin(local_stream(script, self.clock, on_inject));
         let Some(LocalEvent::Head { status, headers }) = events.next().await else {
             return Err(SendError {
                 kind: SendErrorKind::Reset,
@@ -158,7 +158,7 @@ impl Transport for LocalTransport {
             })
         };
         let body = events.filter_map(move |event| {
-            // the slot is taken until the body is at its end, or dropped
+            // the slot is held until the body ends or is dropped
             let _held = &slot;
             std::future::ready(match event {
                 LocalEvent::Bytes(bytes) => Some(Ok(bytes)),
@@ -192,7 +192,7 @@ mod tests {
     use crate::settings::FaultProfile;
 
     #[tokio::test(start_paused = true)]
-    async fn a_stall_takes_as_long_as_it_says_in_no_time() {
+    async fn a_stall_takes_its_time_on_the_virtual_clock() {
         let faults = FaultProfile {
             stall: 1.0,
             stall_for: Duration::from_hours(1),
@@ -204,7 +204,7 @@ mod tests {
             seed: 1,
             number: 1,
         };
-        let script = Script::new(&Ask::new(&ChatRequest::prompt("sea")), &conditions);
+        let script = Script::new(&ChatSpec::new(&ChatRequest::prompt("sea")), &conditions);
         let clock = Clock::start();
         let events: Vec<_> = local_stream(script, clock, |_| {}).collect().await;
         assert_eq!(events, [LocalEvent::Reset]);
@@ -212,8 +212,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_comes_whole_and_at_its_pace() {
-        let ask = Ask::new(&ChatRequest::prompt("sea").with("stream", true));
+    async fn an_answer_is_complete_and_follows_its_schedule() {
+        let ask = ChatSpec::new(&ChatRequest::prompt("sea").with("stream", true));
         let conditions = Conditions {
             faults: None,
             pace: LatencyProfile::default(),

@@ -1,49 +1,48 @@
-//! What the simulator says: written answers on a few dozen topics, and an honest word about everything else.
+//! Canned answers on a few dozen topics, and one answer for all other questions.
 //!
-//! The texts stand in `assets/replies/replies.md`: entries separated by a line `---`, each a line
-//! `topics: a, b, c`, an empty line and the text. The same question gets the same answer, whatever the
-//! temperature: nothing here is a model.
+//! `assets/replies/replies.md` holds the texts: entries separated by a line `---`, each a line `topics: a, b, c`, an
+//! empty line and the text. The same question gets the same answer at any temperature.
 //!
-//! Choice: an entry scores, for each of its topics that stands in the question word for word (a plural s
-//! more or less is forgiven), `(100 words² + letters) / entries with that topic`. So "circuit breaker" beats
-//! "breaker", and a rare topic beats a common one. The first of equals wins.
+//! An entry scores `(100 words² + letters) / entries with that topic` for each of its topics that the question
+//! contains word for word (ignoring a plural s). So "circuit breaker" beats "breaker", and a rare topic beats a common
+//! one. The first of equal entries wins.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
-/// One written answer.
+/// A canned answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// What it is about, as written; the first names it.
+    /// Its topics; the first names it.
     pub topics: Vec<&'static str>,
-    /// The answer.
+    /// The text.
     pub text: &'static str,
 }
 
-static SHELF: LazyLock<Shelf> =
-    LazyLock::new(|| Shelf::new(parse(include_str!("../../assets/replies/replies.md"))));
+static REPLIES: LazyLock<ReplyTable> =
+    LazyLock::new(|| ReplyTable::new(parse(include_str!("../../assets/replies/replies.md"))));
 
-/// Every written answer.
+/// Every canned answer.
 pub fn all() -> &'static [Reply] {
-    &SHELF.replies
+    &REPLIES.replies
 }
 
 /// The answer to a question: the best match, or [`unknown`].
 pub fn answer(question: &str) -> String {
-    SHELF
+    REPLIES
         .choose(question)
         .map_or_else(unknown, |reply| reply.text.to_owned())
 }
 
-/// The answer to a question that no topic matches: what this is, what it knows, and how to ask a model.
+/// The answer to a question without a matching topic: what the simulator is, its topics, and how to use a model.
 pub fn unknown() -> String {
     let topics: Vec<&str> = all()
         .iter()
         .filter_map(|reply| reply.topics.first().copied())
         .collect();
     format!(
-        "This is seawall's built-in simulator, not a language model. It has no written answer to that \
-         question.\n\nIt can say something about: {}.\n\nFor real answers, start a llama-server and point \
+        "This is seawall's built-in simulator, not a language model. It has no canned answer to that \
+         question.\n\nIts topics: {}.\n\nFor real answers, start a llama-server and point \
          seawall at it: seawall --upstream http://127.0.0.1:8033",
         topics.join(", ")
     )
@@ -65,8 +64,8 @@ fn parse_entry(entry: &'static str) -> Option<Reply> {
     (!topics.is_empty() && !text.is_empty()).then_some(Reply { topics, text })
 }
 
-/// Answers, and what each of their topics weighs. Weighed once: a burst asks thousands of questions.
-struct Shelf {
+/// All answers, with the weights of their topics.
+struct ReplyTable {
     replies: Vec<Reply>,
     /// The topics of all replies, by their first word.
     topics: HashMap<String, Vec<Topic>>,
@@ -74,13 +73,13 @@ struct Shelf {
 
 /// A topic of a reply.
 struct Topic {
-    /// The place of the reply.
+    /// The index of the reply.
     reply: usize,
     words: Vec<String>,
     weight: u64,
 }
 
-impl Shelf {
+impl ReplyTable {
     fn new(replies: Vec<Reply>) -> Self {
         let mut shared: BTreeMap<Vec<String>, u64> = BTreeMap::new();
         for topic in replies.iter().flat_map(|reply| &reply.topics) {
@@ -109,7 +108,7 @@ impl Shelf {
         for (at, word) in question.iter().enumerate() {
             let rest = question.get(at..).unwrap_or_default();
             for topic in self.topics.get(word).into_iter().flatten() {
-                // what is said twice counts once
+                // a repeated topic counts once
                 if rest.starts_with(&topic.words) && !found.iter().any(|known| std::ptr::eq(*known, topic)) {
                     found.push(topic);
                 }
@@ -119,7 +118,7 @@ impl Shelf {
         for topic in found {
             *scores.entry(topic.reply).or_default() += topic.weight;
         }
-        // `max_by_key` would take the last of equals
+        // `max_by_key` would return the last of equal entries
         let best = scores
             .into_iter()
             .reduce(|best, next| if next.1 > best.1 { next } else { best });
@@ -127,7 +126,7 @@ impl Shelf {
     }
 }
 
-/// Lower-case words without their plural s; everything that is no letter or digit separates.
+/// The lower-case words of a text, without plural s, split at everything except letters and digits.
 fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
@@ -135,7 +134,7 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// `retries` and `retry`, `caches` and `cache`, `tokens` and `token` meet in one stem; `status` stays.
+/// The singular: `retry` of `retries`, `cache` of `caches`; `status` stays.
 fn stem(word: &str) -> String {
     let keep = word.len() <= 3 || ["ss", "us", "is"].iter().any(|end| word.ends_with(end));
     match word.strip_suffix("ies") {
@@ -158,8 +157,8 @@ mod tests {
 
     #[test]
     fn the_most_specific_topic_wins() {
-        let shelf = Shelf::new(parse(SAMPLE));
-        let choose = |question| shelf.choose(question).map(|reply| reply.text);
+        let table = ReplyTable::new(parse(SAMPLE));
+        let choose = |question| table.choose(question).map(|reply| reply.text);
         let cases = [
             ("What is a circuit breaker?", Some("B.")),
             ("Explain Circuit-Breakers!", Some("B.")),
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_written_entry_is_read_and_found_by_each_of_its_own_topics() {
+    fn every_entry_parses_and_is_found_by_each_of_its_topics() {
         let entries = include_str!("../../assets/replies/replies.md")
             .split("\n---\n")
             .count();
@@ -187,7 +186,7 @@ mod tests {
         );
         for reply in all() {
             for topic in &reply.topics {
-                let found = SHELF.choose(topic).unwrap();
+                let found = REPLIES.choose(topic).unwrap();
                 assert!(
                     found
                         .topics
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_it_is_when_it_knows_nothing() {
+    fn an_unknown_question_gets_an_answer_that_says_so() {
         let text = answer("xyzzy");
         assert_eq!(text, unknown());
         assert!(text.contains("not a language model") && text.contains("--upstream http://"));

@@ -1,13 +1,13 @@
-//! What will happen to one request, decided before its first byte leaves: a list of timed steps.
+//! Scripts: the timed steps of a response, decided before its first byte.
 //!
-//! Pure: the same facts, profile, seed and number give the same script, byte for byte. Two players
-//! perform it, the [server](super::Simulator) on a socket and [`local`](super::local) in memory.
+//! Pure: the same request, profile, seed and number give the same script, byte for byte. Two players perform it:
+//! [`Simulator`](super::Simulator) on a socket and [`LocalTransport`](super::LocalTransport) in memory.
 //!
 //! ```text
 //! streamed        Head  first  token .. token  finish(+usage)  DONE  End
 //! cut             Head  first  token .. token  Cut                             after `cut_after` tokens
 //! hang            Head  first  token .. token  (stall_for) Reset
-//! drip            Head  1..7 bytes at a time, in the middle of events and characters ..  End
+//! drip            Head  1..7 bytes at a time, splitting events and characters ..  End
 //! not streamed    (the time of all tokens) Head  body  End
 //! 429 .. html     (a short while) Head  body  End
 //! stall, reset    (stall_for, or at once) Reset
@@ -24,57 +24,57 @@ use xxhash_rust::xxh3::xxh3_64;
 use self::body::{Envelope, fixed, malformed, rate_limited, timings};
 use self::tokens::tokens;
 use super::answer;
-use super::draw::Draw;
+use super::request_rng::RequestRng;
 use crate::openai::{ChatRequest, Usage};
 use crate::settings::{FaultKind, FaultProfile, LatencyProfile};
 use crate::simulator::wire::Framing;
 
 pub(super) use self::body::json_steps;
 
-/// The facts of a request that its answer depends on.
+/// The facts of a chat request on which the answer depends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// What will be said, if nothing breaks.
+pub struct ChatSpec {
+    /// The full text of the answer.
     pub text: String,
-    /// Tokens of the prompt.
+    /// LLM tokens of the prompt.
     pub prompt_tokens: u64,
-    /// At most so many tokens are said.
+    /// The largest number of tokens in the answer.
     pub limit: u64,
-    /// Whether the answer is streamed.
+    /// True if the answer is streamed.
     pub stream: bool,
-    /// Whether a stream ends with usage.
+    /// True if a stream ends with usage.
     pub usage: bool,
     /// Unix seconds, for the field `created`.
     pub created: u64,
 }
 
-impl Ask {
-    /// The facts of a request; the answer is looked up in [`reply`](super::reply).
+impl ChatSpec {
+    /// Extracts the facts of a request; [`reply`](super::reply) provides the answer.
     pub fn new(request: &ChatRequest) -> Self {
-        Self::counted(request, request.estimated_prompt_tokens())
+        Self::with_prompt_tokens(request, request.estimated_prompt_tokens())
     }
 
-    /// The facts of a request whose prompt has so many tokens, by the count of who sends it.
-    pub fn counted(request: &ChatRequest, prompt_tokens: u64) -> Self {
-        answer::ask(request, prompt_tokens)
+    /// Like [`new`](Self::new), with the sender's count of prompt tokens.
+    pub fn with_prompt_tokens(request: &ChatRequest, prompt_tokens: u64) -> Self {
+        answer::chat_spec(request, prompt_tokens)
     }
 }
 
-/// What decides about faults and speed.
+/// The inputs that decide about faults and latency.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions<'a> {
-    /// The fault profile, where faults are on.
+    /// The fault profile, if faults are on.
     pub faults: Option<&'a FaultProfile>,
-    /// How fast answers come, unless the profile has a pace of its own.
+    /// The latency, unless the profile has its own.
     pub pace: LatencyProfile,
     /// The seed of the session.
     pub seed: u64,
-    /// Which request this is. See [`attempt_number`].
+    /// The number of the request. See [`attempt_number`].
     pub number: u64,
 }
 
-/// The number of an attempt that says what it is: it does not depend on the order of arrival, so that
-/// concurrent calls meet the same faults in every run.
+/// The number of an attempt that identifies itself. It does not depend on the order of arrival, so that concurrent calls
+/// get the same faults in every run.
 pub fn attempt_number(call: u64, attempt: u32) -> u64 {
     let mut bytes = [0; 12];
     bytes[..8].copy_from_slice(&call.to_le_bytes());
@@ -82,7 +82,7 @@ pub fn attempt_number(call: u64, attempt: u32) -> u64 {
     xxh3_64(&bytes)
 }
 
-/// One thing a player does.
+/// One action of a player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Status line and header fields.
@@ -91,41 +91,41 @@ pub enum Step {
         status: u16,
         /// Header fields without those of the framing.
         headers: Vec<(&'static str, String)>,
-        /// How the end of the body is told.
+        /// The framing of the body.
         framing: Framing,
     },
-    /// A piece of the body, in one write; one chunk if chunked.
+    /// A piece of the body, written at once; one chunk if chunked.
     Bytes(Bytes),
     /// The connection is reset.
     Reset,
     /// The connection is closed before the end of the body.
     Cut,
-    /// The body ends as it should.
+    /// The body is complete.
     End,
 }
 
-/// A step, and how long to wait before it.
+/// A step, and the wait before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimedStep {
-    /// Since the step before.
+    /// The time since the previous step.
     pub after: Duration,
-    /// What to do then.
+    /// The action.
     pub step: Step,
 }
 
-/// What will happen to one request. The last step is `End`, `Cut` or `Reset`.
+/// The script of one response. The last step is `End`, `Cut` or `Reset`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     /// The steps.
     pub steps: Vec<TimedStep>,
-    /// The fault, and the index of the step that performs it: it counts as injected when the wait for
-    /// that step begins.
+    /// The fault and the index of the step that performs it. The fault counts as injected when the wait for that step
+    /// begins.
     pub fault: Option<(usize, FaultKind)>,
 }
 
 impl Script {
-    /// Decides what happens.
-    pub fn new(ask: &Ask, conditions: &Conditions<'_>) -> Self {
+    /// Decides the response.
+    pub fn new(ask: &ChatSpec, conditions: &Conditions<'_>) -> Self {
         let mut plan = Plan::new(conditions);
         let Some((fault, profile)) = plan.fault else {
             return Self {
@@ -133,14 +133,14 @@ impl Script {
                 fault: None,
             };
         };
-        if let Some(steps) = plan.refusal(ask.stream) {
+        if let Some(steps) = plan.bodyless_fault(ask.stream) {
             return Self {
                 steps,
                 fault: Some((0, fault)),
             };
         }
         let mut steps = plan.answer(ask);
-        let strikes_at = match fault {
+        let fault_step = match fault {
             FaultKind::Cut => break_off(&mut steps, profile, ask.stream, plan.between(), Step::Cut),
             FaultKind::StallMidStream => {
                 break_off(&mut steps, profile, ask.stream, profile.stall_for, Step::Reset)
@@ -157,13 +157,11 @@ impl Script {
         };
         Self {
             steps,
-            fault: Some((strikes_at, fault)),
+            fault: Some((fault_step, fault)),
         }
     }
-}
 
-impl Script {
-    /// What a request hears for which the server has neither a slot nor a place in its queue.
+    /// The response if all slots and the queue are full.
     pub fn busy() -> Self {
         Self {
             steps: json_steps(&answer::busy("All slots are busy and the queue is full"), &[]),
@@ -172,31 +170,31 @@ impl Script {
     }
 }
 
-/// The draws of a request, taken in a fixed order.
+/// The random decisions of a request, drawn in a fixed order.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     pub(super) fault: Option<(FaultKind, &'a FaultProfile)>,
     pace: LatencyProfile,
-    draw: Draw,
+    rng: RequestRng,
 }
 
 impl<'a> Plan<'a> {
     pub(super) fn new(conditions: &Conditions<'a>) -> Self {
-        let mut draw = Draw::new(conditions.seed, conditions.number);
-        let fault = draw.fault(conditions.faults);
+        let mut rng = RequestRng::new(conditions.seed, conditions.number);
+        let fault = rng.fault(conditions.faults);
         let pace = conditions.faults.and_then(|faults| faults.latency);
         Self {
             fault: fault.zip(conditions.faults),
             pace: pace.unwrap_or(conditions.pace),
-            draw,
+            rng,
         }
     }
 
-    /// The script of a fault that needs no answer to break; `None` for the others.
-    pub(super) fn refusal(&mut self, stream: bool) -> Option<Vec<TimedStep>> {
+    /// The steps of a fault that replaces the answer; `None` for a fault that breaks it.
+    pub(super) fn bodyless_fault(&mut self, stream: bool) -> Option<Vec<TimedStep>> {
         let (fault, profile) = self.fault?;
-        // a refusal is quicker than an answer, but a server still has to think of it
-        let pause = self.draw.first_token(&self.pace) / 8;
+        // an error is faster than an answer, but not immediate
+        let pause = self.rng.first_token(&self.pace) / 8;
         let mut steps = match fault {
             FaultKind::RateLimited => rate_limited(profile),
             FaultKind::ServerError => {
@@ -229,34 +227,34 @@ impl<'a> Plan<'a> {
 
     /// A wait between two tokens.
     pub(super) fn between(&mut self) -> Duration {
-        self.draw.next_token(&self.pace)
+        self.rng.next_token(&self.pace)
     }
 
-    /// The next bytes of a drip: how many, of at most `left`.
+    /// The size of the next piece of a drip, at most `left`.
     pub(super) fn drip_bytes(&mut self, left: usize) -> usize {
-        self.draw.drip_bytes().min(left)
+        self.rng.drip_bytes().min(left)
     }
 
-    /// The script of the answer, unbroken.
-    fn answer(&mut self, ask: &Ask) -> Vec<TimedStep> {
-        let said: Vec<&str> = tokens(&ask.text);
-        let kept = usize::try_from(ask.limit).unwrap_or(usize::MAX).min(said.len());
-        let finish = if kept < said.len() { "length" } else { "stop" };
-        let said = said.get(..kept).unwrap_or_default();
-        let first = self.draw.first_token(&self.pace);
-        let waits: Vec<Duration> = said.iter().skip(1).map(|_| self.between()).collect();
+    /// The steps of the complete answer.
+    fn answer(&mut self, ask: &ChatSpec) -> Vec<TimedStep> {
+        let tokens: Vec<&str> = tokens(&ask.text);
+        let kept = usize::try_from(ask.limit).unwrap_or(usize::MAX).min(tokens.len());
+        let finish = if kept < tokens.len() { "length" } else { "stop" };
+        let tokens = tokens.get(..kept).unwrap_or_default();
+        let first = self.rng.first_token(&self.pace);
+        let waits: Vec<Duration> = tokens.iter().skip(1).map(|_| self.between()).collect();
         let rest: Duration = waits.iter().sum();
         let envelope = Envelope {
-            id: self.draw.id(),
+            id: self.rng.id(),
             created: ask.created,
             usage: Usage::new(ask.prompt_tokens, kept as u64),
             timings: timings(ask.prompt_tokens, first, kept as u64, rest),
         };
         if ask.stream {
             let waits = std::iter::once(first).chain(waits);
-            envelope.stream(said, waits, finish, ask.usage)
+            envelope.stream(tokens, waits, finish, ask.usage)
         } else {
-            let mut steps = envelope.whole(said, finish);
+            let mut steps = envelope.whole(tokens, finish);
             if let Some(head) = steps.first_mut() {
                 head.after = first + rest;
             }
@@ -264,14 +262,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Splits every piece of the body into a few bytes each, so that the answer takes `factor` times
-    /// longer, the wait for the first token of a stream excepted. Returns where the drip begins.
+    /// Splits every piece of the body into a few bytes each, so that the answer takes `factor` times longer, except for
+    /// the wait for the first token of a stream. Returns the step at which the drip begins.
     fn drip(&mut self, steps: &mut Vec<TimedStep>, factor: u32) -> usize {
         let whole = steps.first().map_or(Duration::ZERO, |head| head.after);
         let first_slow = if whole.is_zero() {
             self.between().saturating_mul(factor)
         } else {
-            // not streamed: the head has waited for all tokens once
+            // not streamed: the head has already waited for all tokens
             whole.saturating_mul(factor.saturating_sub(1))
         };
         let mut dripping = Vec::with_capacity(steps.len() * 64);
@@ -281,7 +279,7 @@ impl<'a> Plan<'a> {
                 dripping.push(step(after, what));
                 continue;
             };
-            // the first piece is awaited as ever, and slow within itself
+            // the wait for the first piece is unchanged; its own bytes are slow
             let (mut wait, slow) = match begins {
                 None => (Some(after), first_slow),
                 Some(_) => (None, after.saturating_mul(factor)),
@@ -311,8 +309,8 @@ fn step(after: Duration, step: Step) -> TimedStep {
     TimedStep { after, step }
 }
 
-/// Replaces the end of an answer by `last`: after `cut_after` tokens of a stream, or in the middle of a
-/// whole body. Returns the index of `last`.
+/// Replaces the end of an answer by `last`: after `cut_after` tokens of a stream, or in the middle of an unstreamed
+/// body. Returns the index of `last`.
 fn break_off(
     steps: &mut Vec<TimedStep>,
     profile: &FaultProfile,
@@ -321,7 +319,7 @@ fn break_off(
     last: Step,
 ) -> usize {
     if stream {
-        // head, tokens, finish, DONE, end: at most the tokens stay
+        // the steps are head, tokens, finish, DONE, end: keep only tokens
         let tokens = steps.len().saturating_sub(4);
         steps.truncate(1 + tokens.min(profile.cut_after as usize));
     } else {

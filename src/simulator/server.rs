@@ -1,4 +1,4 @@
-//! The server: routes, the player of scripts on a socket, start and shutdown.
+//! The server on a socket: start, shutdown, routes, and the player of scripts.
 
 use std::fmt;
 use std::io;
@@ -14,44 +14,45 @@ use super::answer::{self, Answer};
 use super::capacity::Slots;
 use super::embeddings;
 use super::fault::{FaultControl, FaultSink};
-use super::forward::Forward;
+use super::forward::{BodyFault, Forward};
 use super::script::{self, Conditions, Plan, Script, Step};
 use crate::openai::ChatRequest;
 use crate::settings::{Capacity, FaultProfile, LatencyProfile};
 use crate::simulator::wire::{Handler, Limits, Request, Response, Server};
 use crate::time::Clock;
 
-/// The request header by which an attempt says which it is, as `CALL.ATTEMPT`. It ties an injected fault
-/// to its call, and makes the draw of the fault independent of the order of arrival. It is not passed on
-/// to a real upstream.
-pub const ATTEMPT_HEADER: &str = "x-seawall-attempt";
+/// The request header that identifies an attempt as `CALL.ATTEMPT`. It links an injected fault to its call and makes the
+/// draw of the fault independent of the order of arrival. It is not forwarded to a real upstream.
+pub(super) const ATTEMPT_HEADER: &str = "x-seawall-attempt";
 
-/// How to start a simulator.
+/// The configuration of a simulator.
 #[derive(Clone, Debug)]
 pub struct SimulatorConfig {
-    /// Decides about faults and latencies.
+    /// The seed of faults and latencies.
     pub seed: u64,
-    /// On 127.0.0.1; 0 takes any free one.
+    /// The port on 127.0.0.1; 0 selects a free one.
     pub port: u16,
-    /// How fast it answers. Not used in front of an upstream, except by a drip.
+    /// The latency. In front of an upstream, only a drip uses it.
     pub latency: LatencyProfile,
-    /// How much it does at a time; without bounds where absent. Not used in front of an upstream, which has
-    /// bounds of its own.
+    /// The capacity; unlimited if absent. Not used in front of an upstream.
     pub capacity: Option<Capacity>,
-    /// The real server to stand in front of, with or without `/v1`; none answers by itself.
+    /// The URL of a real server to forward to, with or without `/v1`; if absent, the simulator answers itself.
     pub upstream: Option<Url>,
-    /// Trusted in the upstream's certificate beside what the system trusts.
+    /// Root certificates to trust for the upstream, in addition to those of the system.
     pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
-/// A running simulator. Dropping it ends it too, without waiting.
+/// A running simulator. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct Simulator {
     server: Server,
 }
 
 impl Simulator {
-    /// Listens on 127.0.0.1 and serves. Needs a tokio runtime.
+    /// Listens on 127.0.0.1 and serves requests. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// Fails if the port cannot be used, if the upstream is this server, or if a certificate is invalid.
     pub async fn start(
         config: SimulatorConfig,
         faults: FaultControl,
@@ -60,7 +61,7 @@ impl Simulator {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port))
             .await
-            .map_err(|error| explain(config.port, &error))?;
+            .map_err(|error| listen_error(config.port, &error))?;
         let addr = listener.local_addr()?;
         if config
             .upstream
@@ -69,14 +70,14 @@ impl Simulator {
         {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("the upstream {addr} would be this server itself; choose another port"),
+                format!("the upstream {addr} is this server itself; choose another port"),
             ));
         }
         let forward = config.upstream.clone();
         let forward = forward
             .map(|upstream| Forward::new(upstream, &config.extra_roots))
             .transpose()?;
-        let desk = Arc::new(Desk {
+        let handler = Arc::new(SimulatorHandler {
             seed: config.seed,
             pace: config.latency,
             slots: Slots::new(config.capacity),
@@ -86,22 +87,22 @@ impl Simulator {
             clock,
             arrivals: AtomicU64::new(0),
         });
-        let server = Server::start(listener, desk, Limits::default(), clock)?;
+        let server = Server::start(listener, handler, Limits::default(), clock)?;
         Ok(Self { server })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
 
-    /// Closes every connection, and returns when all are closed.
+    /// Closes every connection and waits until all are closed.
     pub async fn shutdown(&self) {
         self.server.shutdown().await;
     }
 }
 
-/// Whether an upstream is this very server: every request would go round until no connection is left.
+/// Returns true if the upstream is this server, which would forward every request to itself.
 fn is_itself(upstream: &Url, addr: SocketAddr) -> bool {
     let here = match upstream.host() {
         Some(Host::Ipv4(ip)) => ip == addr.ip(),
@@ -111,12 +112,10 @@ fn is_itself(upstream: &Url, addr: SocketAddr) -> bool {
     here && upstream.port_or_known_default() == Some(addr.port())
 }
 
-/// An error that says which port, and what to do.
-fn explain(port: u16, error: &io::Error) -> io::Error {
+/// Adds the port and a remedy to the error.
+fn listen_error(port: u16, error: &io::Error) -> io::Error {
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program listens there; choose another port, or 0 for any free one"
-        }
+        io::ErrorKind::AddrInUse => "another program uses it; choose another port, or 0 for any free one",
         io::ErrorKind::PermissionDenied => {
             "ports below 1024 need privileges; choose a higher one, or 0 for any"
         }
@@ -128,8 +127,7 @@ fn explain(port: u16, error: &io::Error) -> io::Error {
     )
 }
 
-/// What answers requests.
-struct Desk {
+struct SimulatorHandler {
     seed: u64,
     pace: LatencyProfile,
     slots: Slots,
@@ -140,95 +138,95 @@ struct Desk {
     arrivals: AtomicU64,
 }
 
-impl fmt::Debug for Desk {
+impl fmt::Debug for SimulatorHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Desk")
+        f.debug_struct("SimulatorHandler")
             .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
 }
 
-/// Who asks: what the request says of itself.
+/// The attempt that sent a request, if it says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Caller {
+struct AttemptId {
     call: Option<u64>,
     attempt: u32,
 }
 
-impl Caller {
-    fn of(request: &Request) -> Self {
-        let said = request.header(ATTEMPT_HEADER).and_then(|value| {
+impl AttemptId {
+    fn from_request(request: &Request) -> Self {
+        let parsed = request.header(ATTEMPT_HEADER).and_then(|value| {
             let (call, attempt) = value.split_once('.')?;
             Some((call.parse().ok()?, attempt.parse().ok()?))
         });
         Self {
-            call: said.map(|(call, _)| call),
-            attempt: said.map_or(0, |(_, attempt)| attempt),
+            call: parsed.map(|(call, _)| call),
+            attempt: parsed.map_or(0, |(_, attempt)| attempt),
         }
     }
 }
 
-/// Whether a chat request asks for a stream; `None` if it is no chat request at all. What the simulator
-/// itself would refuse (a long prompt, an image) may be fine to a real upstream.
-fn streams(request: &Request) -> Option<bool> {
+/// Returns true if a chat request wants a stream; `None` if it is not a chat request. A real upstream may accept what the
+/// simulator itself rejects (a long prompt, an image).
+fn wants_stream(request: &Request) -> Option<bool> {
     let body: serde_json::Value = serde_json::from_slice(&request.body).ok()?;
     Some(ChatRequest::try_from(body).ok()?.is_stream())
 }
 
-impl Handler for Desk {
+impl Handler for SimulatorHandler {
     async fn handle(&self, request: Request, response: &mut Response<'_>) -> io::Result<()> {
         let chat = request.method == ::http::Method::POST
             && matches!(request.path(), "/v1/chat/completions" | "/chat/completions");
-        let caller = Caller::of(&request);
+        let sender = AttemptId::from_request(&request);
         if let Some(forward) = &self.forward {
-            let told = |reason| self.sink.upstream_failed(reason);
-            let Some(stream) = streams(&request).filter(|_| chat) else {
-                // whatever is no chat is the upstream's own business, and so is what is wrong with it
-                return forward.pass(request, response, None, &told).await;
+            let on_failure = |reason| self.sink.upstream_failed(reason);
+            let Some(stream) = wants_stream(&request).filter(|_| chat) else {
+                // everything else, and an invalid chat request, is left to the upstream
+                return forward.pass(request, response, None, &on_failure).await;
             };
             let faults = self.faults.active();
-            let conditions = self.conditions(caller, faults.as_deref());
+            let conditions = self.conditions(sender, faults.as_deref());
             let mut plan = Plan::new(&conditions);
             if let Some((fault, _)) = plan.fault
-                && let Some(steps) = plan.refusal(stream)
+                && let Some(steps) = plan.bodyless_fault(stream)
             {
                 let script = Script {
                     steps,
                     fault: Some((0, fault)),
                 };
-                return self.play(script, caller, response).await;
+                return self.perform(script, sender, response).await;
             }
-            let strike = |fault| self.sink.injected(caller.call, caller.attempt, fault);
-            let broken = plan.fault.is_some();
-            let mischief = broken.then(|| super::forward::Mischief::new(plan, &strike, self.clock));
-            return forward.pass(request, response, mischief, &told).await;
+            let on_inject = |fault| self.sink.injected(sender.call, sender.attempt, fault);
+            let has_fault = plan.fault.is_some();
+            let fault = has_fault.then(|| BodyFault::new(plan, &on_inject, self.clock));
+            return forward.pass(request, response, fault, &on_failure).await;
         }
         if request.method == ::http::Method::POST && embeddings::is_route(request.path()) {
-            return self.embed(&request.body, caller, response).await;
+            return self.embed(&request.body, sender, response).await;
         }
         if !chat {
             let answer = answer::route(&request.method, request.path()).unwrap_or_else(answer::not_found);
-            return self.say(&answer, caller, response).await;
+            return self.respond(&answer, sender, response).await;
         }
-        match answer::read_chat(&request.body) {
+        match answer::parse_chat(&request.body) {
             Ok(ask) => {
                 let faults = self.faults.active();
-                let script = Script::new(&ask, &self.conditions(caller, faults.as_deref()));
-                // a client that gives up in the queue leaves its place
-                match response.unless_gone(self.slots.enter()).await? {
-                    Some(_slot) => self.play(script, caller, response).await,
-                    None => self.play(Script::busy(), caller, response).await,
+                let script = Script::new(&ask, &self.conditions(sender, faults.as_deref()));
+                // a client that disconnects in the queue frees its place
+                match response.while_connected(self.slots.enter()).await? {
+                    Some(_slot) => self.perform(script, sender, response).await,
+                    None => self.perform(Script::busy(), sender, response).await,
                 }
             }
-            Err(answer) => self.say(&answer, caller, response).await,
+            Err(answer) => self.respond(&answer, sender, response).await,
         }
     }
 }
 
-impl Desk {
-    fn conditions<'a>(&self, caller: Caller, faults: Option<&'a FaultProfile>) -> Conditions<'a> {
-        let number = match caller.call {
-            Some(call) => script::attempt_number(call, caller.attempt),
+impl SimulatorHandler {
+    fn conditions<'a>(&self, sender: AttemptId, faults: Option<&'a FaultProfile>) -> Conditions<'a> {
+        let number = match sender.call {
+            Some(call) => script::attempt_number(call, sender.attempt),
             None => self.arrivals.fetch_add(1, Ordering::Relaxed),
         };
         Conditions {
@@ -239,36 +237,45 @@ impl Desk {
         }
     }
 
-    async fn say(&self, answer: &Answer, caller: Caller, response: &mut Response<'_>) -> io::Result<()> {
+    async fn respond(
+        &self,
+        answer: &Answer,
+        sender: AttemptId,
+        response: &mut Response<'_>,
+    ) -> io::Result<()> {
         let script = Script {
             steps: script::json_steps(answer, &[]),
             fault: None,
         };
-        self.play(script, caller, response).await
+        self.perform(script, sender, response).await
     }
 
-    /// Embeddings meet the faults that refuse a request. The others need an answer that takes its time: a list of
-    /// numbers comes at once.
-    async fn embed(&self, body: &[u8], caller: Caller, response: &mut Response<'_>) -> io::Result<()> {
+    /// Serves embeddings. Only faults that replace the answer apply: a list of numbers is sent at once.
+    async fn embed(&self, body: &[u8], sender: AttemptId, response: &mut Response<'_>) -> io::Result<()> {
         let faults = self.faults.active();
-        let mut plan = Plan::new(&self.conditions(caller, faults.as_deref()));
+        let mut plan = Plan::new(&self.conditions(sender, faults.as_deref()));
         if let Some((fault, _)) = plan.fault
-            && let Some(steps) = plan.refusal(false)
+            && let Some(steps) = plan.bodyless_fault(false)
         {
             let fault = Some((0, fault));
-            return self.play(Script { steps, fault }, caller, response).await;
+            return self.perform(Script { steps, fault }, sender, response).await;
         }
-        self.say(&embeddings::answer(body), caller, response).await
+        self.respond(&embeddings::answer(body), sender, response).await
     }
 
-    /// Performs a script on the wire. Times are absolute, so that a slow write does not slow the rest.
-    async fn play(&self, script: Script, caller: Caller, response: &mut Response<'_>) -> io::Result<()> {
+    /// Performs a script on the wire. Times are absolute, so that a slow write does not delay the rest.
+    async fn perform(
+        &self,
+        script: Script,
+        sender: AttemptId,
+        response: &mut Response<'_>,
+    ) -> io::Result<()> {
         let mut at = self.clock.now();
         for (index, next) in script.steps.into_iter().enumerate() {
-            if let Some((strikes_at, fault)) = script.fault
-                && strikes_at == index
+            if let Some((fault_step, fault)) = script.fault
+                && fault_step == index
             {
-                self.sink.injected(caller.call, caller.attempt, fault);
+                self.sink.injected(sender.call, sender.attempt, fault);
             }
             at = at + next.after;
             response.wait_until(at).await?;
@@ -293,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_in_front_of_itself_is_seen() {
+    fn detects_an_upstream_that_is_itself() {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8033));
         let cases = [
             ("http://127.0.0.1:8033", true),

@@ -1,10 +1,10 @@
-//! The server side of HTTP/1.1: an accept loop, limits, and a writer that knows which bytes left.
+//! An HTTP/1.1 server that can break a response at an exact byte: an accept loop, limits, and an unbuffered writer.
 //!
-//! Why not hyper: what is served here has to break exactly. A fault is a promise about the wire ("six
-//! events left, then a TCP reset"); hyper buffers, so it cannot say which bytes left before an abort, and
-//! it refuses to send illegal framing, which is what a cut answer is. Parsing stays with `httparse`.
+//! hyper does not fit: a fault specifies the bytes on the wire ("six events, then a TCP reset"), but hyper buffers, so
+//! the bytes sent before an abort are unknown, and it cannot send the invalid framing of a truncated answer. `httparse`
+//! does the parsing.
 //!
-//! One connection is one task of a joined set, and one request at a time:
+//! A connection is one task of a joined set and serves one request at a time:
 //!
 //! ```text
 //! accept -> read head -> read body -> Handler::handle(request, response) -+-> ended, keep-alive: read head
@@ -12,8 +12,8 @@
 //!  idle: close  431 408 400  413 408 400                                  +-> reset: RST
 //! ```
 //!
-//! Everything is bounded ([`Limits`]), every wait runs on the [`Clock`](crate::time::Clock), and
-//! [`Server::shutdown`] ends every connection. Framing: RFC 9112.
+//! [`Limits`] bounds everything, every wait uses the [`Clock`](crate::time::Clock), and [`Server::shutdown`] ends every
+//! connection. Framing: RFC 9112.
 
 mod body;
 mod connection;
@@ -26,29 +26,29 @@ use std::time::Duration;
 pub use response::{Framing, Response};
 pub use server::{Handler, Server};
 
-/// What a connection may cost.
+/// The limits of the server and its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time; more wait in the backlog of the kernel.
+    /// Simultaneous connections; more wait in the kernel's backlog.
     pub connections: usize,
-    /// Bytes of a request's header block, and of the trailers of a chunked body.
+    /// Bytes of the header block of a request, and of the trailers of a chunked body.
     pub head_bytes: usize,
-    /// Bytes of a request's body.
+    /// Bytes of the body of a request.
     pub body_bytes: usize,
-    /// For the whole header block, from its first byte (of a new connection: from the accept).
+    /// Time for the header block, from its first byte (on a new connection, from the accept).
     pub head_time: Duration,
-    /// For the whole body.
+    /// Time for the body.
     pub body_time: Duration,
-    /// For one write: a client that reads nothing for so long is gone.
+    /// Time for one write; after that the client counts as disconnected.
     pub write_time: Duration,
-    /// Between two requests of a connection.
+    /// Time between two requests of a connection.
     pub idle_time: Duration,
-    /// Requests of a connection.
+    /// Requests per connection.
     pub requests: u32,
 }
 
 impl Default for Limits {
-    /// The keep-alive numbers are those of llama-server.
+    /// The keep-alive values are those of llama-server.
     fn default() -> Self {
         Self {
             connections: 1024,
@@ -63,16 +63,16 @@ impl Default for Limits {
     }
 }
 
-/// A whole request.
+/// A complete request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `GET`, `POST`, ...
     pub method: ::http::Method,
-    /// Path and query, as they came.
+    /// Path and query, unchanged.
     pub target: String,
-    /// Header fields; the names are in lower case.
+    /// Header fields, with lower-case names.
     pub headers: ::http::HeaderMap,
-    /// The body, without any framing; empty where there was none.
+    /// The body without framing; empty for a request without one.
     pub body: bytes::Bytes,
 }
 
@@ -84,23 +84,23 @@ impl Request {
             .map_or(self.target.as_str(), |(path, _)| path)
     }
 
-    /// A header field as text; `None` if it is absent or no ASCII text.
+    /// A header field as text; `None` if it is absent or not ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// Why a request is answered by the server itself, and its connection closed.
+/// A request that the server itself rejects before it closes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{status}: {reason}")]
-pub(crate) struct Refusal {
+pub(crate) struct Rejection {
     /// 400, 408, 413 or 431.
     pub(crate) status: u16,
-    /// For people.
+    /// The error message.
     pub(crate) reason: &'static str,
 }
 
-impl Refusal {
+impl Rejection {
     pub(crate) const fn new(status: u16, reason: &'static str) -> Self {
         Self { status, reason }
     }

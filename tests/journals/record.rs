@@ -15,7 +15,7 @@ use seawall::session::bus::Bus;
 use seawall::settings::file;
 use seawall::settings::{Bucket, FaultProfile, LatencyProfile, Policy, Range, UserLimits};
 use seawall::simulator::FaultControl;
-use seawall::simulator::local::LocalTransport;
+use seawall::simulator::LocalTransport;
 use seawall::time::Clock;
 
 const SEED: u64 = 7;

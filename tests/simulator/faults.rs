@@ -1,4 +1,4 @@
-//! Every fault, as it arrives.
+//! Every fault, as the client receives it.
 
 use seawall::settings::FaultKind as F;
 use seawall::simulator::reply;
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::wire::*;
 
-async fn broken(kind: F, stream: bool) -> Seen {
+async fn response_with(kind: F, stream: bool) -> Received {
     let bench = Bench::start(Some(always(kind)), None).await;
     let seen = ask(bench.addr(), stream).await;
     assert_eq!(bench.log.taken(), [(None, 0, kind)]);
@@ -15,7 +15,7 @@ async fn broken(kind: F, stream: bool) -> Seen {
 }
 
 #[tokio::test]
-async fn refusals_are_whole_answers_with_their_status() {
+async fn error_faults_are_complete_responses_with_their_status() {
     let cases = [
         (F::RateLimited, 429, "code", "rate_limit_exceeded"),
         (F::ServerError, 500, "type", "server_error"),
@@ -24,11 +24,11 @@ async fn refusals_are_whole_answers_with_their_status() {
     ];
     for (kind, status, key, value) in cases {
         for stream in [true, false] {
-            let seen = broken(kind, stream).await;
+            let seen = response_with(kind, stream).await;
             assert_eq!((seen.status(), seen.end), (status, End::Eof));
             let error = &seen.json()["error"];
             assert_eq!(error[key], value);
-            // a simulated outage must not pass for a model that is still loading
+            // a simulated outage must differ from a model that is still loading
             assert_ne!(error["message"], "Loading model");
             let hint = (kind == F::RateLimited).then_some("7");
             assert_eq!(seen.header("retry-after"), hint);
@@ -40,15 +40,15 @@ async fn refusals_are_whole_answers_with_their_status() {
 async fn a_reset_and_a_stall_send_nothing_and_then_a_tcp_reset() {
     for kind in [F::Reset, F::Stall] {
         for stream in [true, false] {
-            let seen = broken(kind, stream).await;
+            let seen = response_with(kind, stream).await;
             assert_eq!((seen.bytes.len(), seen.end), (0, End::Reset), "{kind:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_cut_stream_ends_without_its_end() {
-    let seen = broken(F::Cut, true).await;
+async fn a_cut_stream_has_no_final_chunk() {
+    let seen = response_with(F::Cut, true).await;
     let (chunks, whole) = seen.chunks();
     assert_eq!((seen.status(), whole, seen.end), (200, false, End::Eof));
     assert_eq!(chunks.len(), 3);
@@ -56,26 +56,26 @@ async fn a_cut_stream_ends_without_its_end() {
 }
 
 #[tokio::test]
-async fn a_cut_body_is_shorter_than_it_said() {
-    let seen = broken(F::Cut, false).await;
+async fn a_cut_body_is_shorter_than_its_content_length() {
+    let seen = response_with(F::Cut, false).await;
     let promised: usize = seen.header("content-length").unwrap().parse().unwrap();
     assert_eq!((seen.parts().1.len(), seen.end), (promised / 2, End::Eof));
 }
 
 #[tokio::test]
-async fn a_hang_is_text_then_silence_then_a_reset() {
-    let seen = broken(F::StallMidStream, true).await;
+async fn a_mid_stream_stall_is_text_then_silence_then_a_reset() {
+    let seen = response_with(F::StallMidStream, true).await;
     let (chunks, whole) = seen.chunks();
     assert_eq!((chunks.len(), whole, seen.end), (3, false, End::Reset));
 }
 
 #[tokio::test]
-async fn a_drip_is_the_whole_answer_in_crumbs() {
-    let seen = broken(F::Drip, true).await;
+async fn a_drip_is_the_complete_answer_in_small_pieces() {
+    let seen = response_with(F::Drip, true).await;
     let (chunks, whole) = seen.chunks();
     assert!(whole && chunks.iter().all(|chunk| chunk.len() <= 7));
     assert_eq!(seen.said(), reply::answer(QUESTION));
-    let seen = broken(F::Drip, false).await;
+    let seen = response_with(F::Drip, false).await;
     assert_eq!(
         seen.json()["choices"][0]["message"]["content"],
         reply::answer(QUESTION)
@@ -84,36 +84,36 @@ async fn a_drip_is_the_whole_answer_in_crumbs() {
 
 #[tokio::test]
 async fn bad_json_and_html_come_under_status_200() {
-    let seen = broken(F::Malformed, false).await;
+    let seen = response_with(F::Malformed, false).await;
     assert_eq!((seen.status(), seen.end), (200, End::Eof));
     assert!(serde_json::from_str::<serde_json::Value>(&seen.body()).is_err());
-    let seen = broken(F::Malformed, true).await;
+    let seen = response_with(F::Malformed, true).await;
     assert_eq!(seen.header("content-type"), Some("text/event-stream"));
     assert!(seen.chunks().1 && seen.said().is_empty());
     for stream in [true, false] {
-        let seen = broken(F::WrongContentType, stream).await;
+        let seen = response_with(F::WrongContentType, stream).await;
         assert_eq!(seen.header("content-type"), Some("text/html; charset=utf-8"));
         assert!(seen.body().starts_with("<!doctype html>"));
     }
 }
 
 #[tokio::test]
-async fn a_fault_is_told_with_the_attempt_it_hit() {
+async fn a_fault_is_reported_with_its_attempt() {
     let bench = Bench::start(Some(always(F::ServerError)), None).await;
     let cases = [
         ("17.2", (Some(17), 2, F::ServerError)),
         ("nonsense", (None, 0, F::ServerError)),
         ("1.x", (None, 0, F::ServerError)),
     ];
-    for (header, told) in cases {
+    for (header, expected) in cases {
         let fields = format!("Connection: close\r\nX-Seawall-Attempt: {header}\r\n");
         exchange(bench.addr(), &chat(true, &fields)).await;
-        assert_eq!(bench.log.taken(), [told]);
+        assert_eq!(bench.log.taken(), [expected]);
     }
 }
 
 #[tokio::test]
-async fn settings_count_from_the_next_request_on_and_only_for_chats() {
+async fn settings_apply_from_the_next_request_and_only_to_chats() {
     let bench = Bench::start(Some(always(F::ServerError)), None).await;
     let health = "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     assert_eq!(exchange(bench.addr(), health).await.status(), 200);
@@ -125,7 +125,7 @@ async fn settings_count_from_the_next_request_on_and_only_for_chats() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_kept_alive_for_the_retry() {
+async fn a_rate_limited_connection_stays_open_for_the_retry() {
     let bench = Bench::start(Some(always(F::RateLimited)), None).await;
     let mut stream = TcpStream::connect(bench.addr()).await.unwrap();
     stream.write_all(chat(true, "").as_bytes()).await.unwrap();

@@ -1,4 +1,4 @@
-//! In front of an upstream: what passes, and what breaks.
+//! The simulator as a proxy: what is forwarded, and what breaks.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::wire::*;
 
-/// An upstream that reads one request to its last byte, sends these bytes, and closes. It gives back the request.
+/// An upstream that reads one request, sends these bytes, and closes. The task returns the request.
 async fn canned(response: &'static str) -> (SocketAddr, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -24,14 +24,14 @@ async fn canned(response: &'static str) -> (SocketAddr, JoinHandle<String>) {
     (addr, task)
 }
 
-/// A request whose body ends with its only closing brace.
+/// A request whose only closing brace is its last byte.
 fn small() -> String {
     let fields = "Connection: close\r\nAuthorization: Bearer key\r\nX-Seawall-Attempt: 5.1\r\n";
     post("/v1/chat/completions", fields, r#"{"messages":[],"stream":true}"#)
 }
 
 #[tokio::test]
-async fn without_faults_the_answer_is_the_upstreams_own() {
+async fn without_faults_the_answer_passes_unchanged() {
     let upstream = Bench::start(None, None).await;
     let front = Bench::start(None, Some(upstream.addr())).await;
     for stream in [true, false] {
@@ -53,7 +53,7 @@ async fn without_faults_the_answer_is_the_upstreams_own() {
 }
 
 #[tokio::test]
-async fn every_byte_of_the_body_and_every_end_to_end_field_passes() {
+async fn forwards_every_byte_and_every_end_to_end_field() {
     let (addr, upstream) = canned(
         "HTTP/1.1 429 Slow Down\r\nContent-Type: text/x-odd\r\nRetry-After: 3\r\nX-Ratelimit-Left: 0\r\n\
          Keep-Alive: timeout=1\r\nContent-Length: 9\r\n\r\na\r\n\tb\u{1}\u{fc}c",
@@ -82,7 +82,7 @@ async fn every_byte_of_the_body_and_every_end_to_end_field_passes() {
 }
 
 #[tokio::test]
-async fn what_needs_no_answer_never_reaches_the_upstream() {
+async fn faults_that_replace_the_answer_never_reach_the_upstream() {
     let upstream = Bench::start(Some(always(F::ServerError)), None).await;
     let cases = [
         (F::RateLimited, Some(429)),
@@ -103,9 +103,9 @@ async fn what_needs_no_answer_never_reaches_the_upstream() {
     assert_eq!(upstream.log.taken(), []);
 }
 
-/// The simulator would refuse a prompt so long; a real upstream may take it, and must be broken too.
+/// The simulator itself rejects this prompt as too long; a real upstream may accept it and must break too.
 #[tokio::test]
-async fn what_only_the_simulator_refuses_is_forwarded_and_broken() {
+async fn requests_that_only_the_simulator_rejects_are_forwarded_and_broken() {
     let upstream = Bench::start(None, None).await;
     let front = Bench::start(Some(always(F::Overloaded)), Some(upstream.addr())).await;
     let body = format!(
@@ -122,9 +122,9 @@ async fn what_only_the_simulator_refuses_is_forwarded_and_broken() {
     );
 }
 
-/// A fault that needs a good answer leaves a bad one alone, and does not claim to have struck.
+/// A fault that needs a successful answer leaves an error unchanged and is not reported.
 #[tokio::test]
-async fn an_upstreams_own_error_is_not_cut() {
+async fn an_error_of_the_upstream_is_not_broken() {
     let upstream = Bench::start(Some(always(F::Unavailable)), None).await;
     for kind in [F::Cut, F::StallMidStream, F::Drip] {
         let front = Bench::start(Some(always(kind)), Some(upstream.addr())).await;
@@ -138,7 +138,7 @@ async fn an_upstreams_own_error_is_not_cut() {
 }
 
 #[tokio::test]
-async fn real_streams_break_after_as_many_events_as_they_should() {
+async fn real_streams_break_after_cut_after_events() {
     let upstream = Bench::start(None, None).await;
     let whole = ask(upstream.addr(), true).await;
     for (kind, end) in [(F::Cut, End::Eof), (F::StallMidStream, End::Reset)] {
@@ -162,10 +162,10 @@ async fn real_streams_break_after_as_many_events_as_they_should() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_refuses_or_breaks_off_is_seen_to() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = nobody.local_addr().unwrap();
-    drop(nobody);
+async fn an_unreachable_or_truncating_upstream_is_passed_on_as_such() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = closed.local_addr().unwrap();
+    drop(closed);
     let front = Bench::start(None, Some(addr)).await;
     let seen = ask(front.addr(), true).await;
     assert_eq!((seen.bytes.len(), seen.end), (0, End::Reset));
@@ -190,7 +190,7 @@ async fn an_upstream_that_refuses_or_breaks_off_is_seen_to() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_takes_its_upstream_request_along() {
+async fn a_disconnecting_client_cancels_its_upstream_request() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let front = Bench::start(None, Some(listener.local_addr().unwrap())).await;
     for head in [
@@ -206,7 +206,7 @@ async fn a_client_that_leaves_takes_its_upstream_request_along() {
             read_until(&mut client, "sea\r\n").await;
         }
         drop(client);
-        // comes to an end only if the front closes its side
+        // ends only if the proxy closes its side
         assert_eq!(read_to_end(&mut upstream).await.bytes, b"");
     }
 }

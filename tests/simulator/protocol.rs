@@ -2,7 +2,7 @@
 
 use seawall::openai::{ChatRequest, ChatResponse, Usage};
 use seawall::settings::FaultKind;
-use seawall::simulator::script::{Ask, Conditions, Script, Step, attempt_number};
+use seawall::simulator::script::{ChatSpec, Conditions, Script, Step, attempt_number};
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig, reply};
 use seawall::time::Clock;
 use tokio::io::AsyncWriteExt;
@@ -12,7 +12,7 @@ use super::wire::*;
 
 /// Compared with `chat_stream_usage.raw`, a capture of llama-server.
 #[tokio::test]
-async fn a_stream_is_framed_as_llama_server_frames_it() {
+async fn a_stream_is_framed_like_llama_server() {
     let bench = Bench::start(None, None).await;
     let body = r#"{"messages": [{"role": "user", "content": "Tell me about the sea"}], "max_tokens": 3, "temperature": 0, "stream": true, "stream_options": {"include_usage": true}}"#;
     let request = post("/v1/chat/completions", "Connection: close\r\n", body);
@@ -49,7 +49,7 @@ async fn a_stream_is_framed_as_llama_server_frames_it() {
 }
 
 #[tokio::test]
-async fn streamed_or_not_the_answer_is_the_same_and_is_counted() {
+async fn streamed_and_unstreamed_answers_and_their_usage_agree() {
     let bench = Bench::start(None, None).await;
     let whole = ask(bench.addr(), false).await;
     assert_eq!(
@@ -71,7 +71,7 @@ async fn streamed_or_not_the_answer_is_the_same_and_is_counted() {
 }
 
 #[tokio::test]
-async fn embeddings_are_served_and_refused_as_the_faults_say() {
+async fn embeddings_are_served_and_follow_the_faults() {
     let bench = Bench::start(None, None).await;
     let request = post(
         "/v1/embeddings",
@@ -89,7 +89,7 @@ async fn embeddings_are_served_and_refused_as_the_faults_say() {
 }
 
 #[tokio::test]
-async fn routes_and_errors_are_those_of_llama_server() {
+async fn routes_and_errors_match_llama_server() {
     let bench = Bench::start(None, None).await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let bad = |body: &str| post("/chat/completions", "Connection: close\r\n", body);
@@ -128,7 +128,7 @@ async fn routes_and_errors_are_those_of_llama_server() {
 }
 
 #[tokio::test]
-async fn a_connection_serves_many_requests_even_if_they_are_sent_at_once() {
+async fn a_connection_serves_many_requests_even_pipelined() {
     let bench = Bench::start(None, None).await;
     let mut stream = TcpStream::connect(bench.addr()).await.unwrap();
     for _ in 0..3 {
@@ -145,7 +145,7 @@ async fn a_connection_serves_many_requests_even_if_they_are_sent_at_once() {
 }
 
 #[tokio::test]
-async fn a_body_may_come_in_chunks_or_after_leave_was_given() {
+async fn accepts_chunked_bodies_and_expect_continue() {
     let bench = Bench::start(None, None).await;
     let body = r#"{"messages":[{"role":"user","content":"sea"}],"max_tokens":1}"#;
     let (start, end) = body.split_at(20);
@@ -163,14 +163,14 @@ async fn a_body_may_come_in_chunks_or_after_leave_was_given() {
         body.len()
     );
     stream.write_all(expecting.as_bytes()).await.unwrap();
-    let leave = read_until(&mut stream, "\r\n\r\n").await;
-    assert_eq!(leave.text(), "HTTP/1.1 100 Continue\r\n\r\n");
+    let interim = read_until(&mut stream, "\r\n\r\n").await;
+    assert_eq!(interim.text(), "HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(body.as_bytes()).await.unwrap();
     assert_eq!(read_to_end(&mut stream).await.status(), 200);
 }
 
 #[tokio::test]
-async fn an_old_client_gets_the_bytes_without_chunks() {
+async fn an_http_1_0_client_gets_no_chunks() {
     let bench = Bench::start(None, None).await;
     let seen = exchange(bench.addr(), &chat(true, "").replace("HTTP/1.1", "HTTP/1.0")).await;
     assert_eq!(seen.header("transfer-encoding"), None);
@@ -178,7 +178,7 @@ async fn an_old_client_gets_the_bytes_without_chunks() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_ambiguous_is_refused_and_the_connection_closed() {
+async fn oversized_and_ambiguous_requests_are_rejected_and_closed() {
     let bench = Bench::start(None, None).await;
     let post = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n";
     let cases = [
@@ -204,9 +204,9 @@ async fn what_is_too_large_or_ambiguous_is_refused_and_the_connection_closed() {
     }
 }
 
-/// The clock is paused: it moves on only when everybody waits.
+/// The clock is paused: it advances only when all tasks wait.
 #[tokio::test(start_paused = true)]
-async fn who_is_slow_to_ask_is_told_and_who_is_idle_is_closed() {
+async fn slow_requests_time_out_and_idle_connections_close() {
     let bench = Bench::start(None, None).await;
     let partial = exchange(bench.addr(), "GET /health HTTP/1.1\r\nHo").await;
     assert_eq!((partial.status(), partial.end), (408, End::Eof));
@@ -219,7 +219,7 @@ async fn who_is_slow_to_ask_is_told_and_who_is_idle_is_closed() {
 }
 
 #[tokio::test]
-async fn the_script_of_an_attempt_is_what_comes_over_the_socket() {
+async fn the_socket_delivers_the_script_of_the_attempt() {
     let profile = seawall::settings::file::load_faults("rate-limit-storm").unwrap();
     let bench = Bench::start(Some(profile.clone()), None).await;
     let question = ChatRequest::prompt(QUESTION).with("stream", true);
@@ -233,7 +233,7 @@ async fn the_script_of_an_attempt_is_what_comes_over_the_socket() {
             seed: 42,
             number: attempt_number(call, 1),
         };
-        let script = Script::new(&Ask::new(&question), &conditions);
+        let script = Script::new(&ChatSpec::new(&question), &conditions);
         let Step::Head { status, .. } = script.steps[0].step else {
             panic!("{script:?}");
         };
@@ -257,7 +257,7 @@ async fn shutdown_closes_open_streams_and_the_port() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_named() {
+async fn the_error_for_a_port_in_use_names_it() {
     let bench = Bench::start(None, None).await;
     let config = SimulatorConfig {
         seed: 1,

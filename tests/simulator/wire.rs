@@ -1,4 +1,4 @@
-//! A client that hides nothing, and a server to talk to.
+//! A raw client that keeps every byte, and a server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use tokio::net::TcpStream;
 
 pub(crate) const QUESTION: &str = "What is a circuit breaker?";
 
-/// One report of an injected fault: call, attempt, kind.
+/// A reported fault: call, attempt, kind.
 pub(crate) type Injected = (Option<u64>, u32, FaultKind);
 
-/// Remembers every injected fault.
+/// Records every injected fault.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     injected: Mutex<Vec<Injected>>,
@@ -52,13 +52,13 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start(profile: Option<FaultProfile>, upstream: Option<SocketAddr>) -> Self {
-        let at_once = Range { min_ms: 0, max_ms: 0 };
+        let none = Range { min_ms: 0, max_ms: 0 };
         let config = SimulatorConfig {
             seed: 42,
             port: 0,
             latency: LatencyProfile {
-                first_token: at_once,
-                between_tokens: at_once,
+                first_token: none,
+                between_tokens: none,
             },
             capacity: None,
             upstream: upstream.map(|addr| format!("http://{addr}/v1").parse().unwrap()),
@@ -85,7 +85,7 @@ impl Bench {
     }
 }
 
-/// A profile that always does this; stalls last 50 ms.
+/// A profile that injects this fault into every request; stalls last 50 ms.
 pub(crate) fn always(kind: FaultKind) -> FaultProfile {
     let mut profile = FaultProfile {
         stall_for: Duration::from_millis(50),
@@ -97,21 +97,21 @@ pub(crate) fn always(kind: FaultKind) -> FaultProfile {
     profile
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Eof,
     Reset,
 }
 
-/// Everything that came over a connection.
+/// All bytes received over a connection.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct Received {
     pub(crate) bytes: Vec<u8>,
     pub(crate) end: End,
 }
 
-impl Seen {
+impl Received {
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.bytes).unwrap()
     }
@@ -134,7 +134,7 @@ impl Seen {
             .map(|(_, value)| value)
     }
 
-    /// The chunks of a chunked body, and whether the last chunk came.
+    /// The chunks of a chunked body, and true if the last chunk arrived.
     pub(crate) fn chunks(&self) -> (Vec<Vec<u8>>, bool) {
         let mut rest = self.parts().1.as_bytes();
         let mut chunks = Vec::new();
@@ -153,7 +153,7 @@ impl Seen {
         (chunks, false)
     }
 
-    /// The body, chunked or not.
+    /// The decoded body.
     pub(crate) fn body(&self) -> String {
         match self.header("transfer-encoding") {
             Some(_) => String::from_utf8(self.chunks().0.concat()).unwrap(),
@@ -178,7 +178,7 @@ impl Seen {
     }
 }
 
-/// A chat request as bytes. `fields`: more header lines, each with its line break.
+/// A chat request. `fields`: additional header lines, each with its line break.
 pub(crate) fn chat(stream: bool, fields: &str) -> String {
     let body = serde_json::json!({
         "messages": [{ "role": "user", "content": QUESTION }],
@@ -196,32 +196,32 @@ pub(crate) fn post(path: &str, fields: &str, body: &str) -> String {
 }
 
 /// Sends `request` over a new connection and reads to its end.
-pub(crate) async fn exchange(addr: SocketAddr, request: &str) -> Seen {
+pub(crate) async fn exchange(addr: SocketAddr, request: &str) -> Received {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     read_to_end(&mut stream).await
 }
 
 /// One exchange whose request asks to close the connection.
-pub(crate) async fn ask(addr: SocketAddr, stream: bool) -> Seen {
+pub(crate) async fn ask(addr: SocketAddr, stream: bool) -> Received {
     exchange(addr, &chat(stream, "Connection: close\r\n")).await
 }
 
-pub(crate) async fn read_to_end(stream: &mut TcpStream) -> Seen {
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> Received {
     let mut bytes = Vec::new();
     let end = match stream.read_to_end(&mut bytes).await {
         Ok(_) => End::Eof,
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => End::Reset,
         Err(error) => panic!("{error}"),
     };
-    Seen { bytes, end }
+    Received { bytes, end }
 }
 
-/// Reads until the bytes so far end with `tail`.
-pub(crate) async fn read_until(stream: &mut TcpStream, tail: &str) -> Seen {
+/// Reads until the received bytes end with `tail`.
+pub(crate) async fn read_until(stream: &mut TcpStream, tail: &str) -> Received {
     let mut bytes = Vec::new();
     while !bytes.ends_with(tail.as_bytes()) {
         bytes.push(stream.read_u8().await.expect("more to come"));
     }
-    Seen { bytes, end: End::Eof }
+    Received { bytes, end: End::Eof }
 }

@@ -1,4 +1,4 @@
-//! The bodies a script sends: events, whole answers, refusals. Llama-server's form, field order aside.
+//! The bodies of scripts: events, unstreamed answers, errors, in llama-server's format apart from field order.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::simulator::MODEL;
 use crate::simulator::answer::Answer;
 use crate::simulator::wire::Framing;
 
-/// Stands in a frame where a token will.
-const HOLE: &str = "<token>";
+/// The placeholder for the token in a frame.
+const PLACEHOLDER: &str = "<token>";
 
-/// What all events of an answer have in common.
+/// The common fields of all events of an answer.
 pub(super) struct Envelope {
     pub(super) id: String,
     pub(super) created: u64,
@@ -44,10 +44,11 @@ impl Envelope {
         self.object("chat.completion.chunk", choices)
     }
 
-    /// As captured: the role comes with the first token in one write, the usage with the finish reason.
+    /// The steps of a stream. As captured, the role and the first token are one write, and so are the finish reason and
+    /// the usage.
     pub(super) fn stream(
         &self,
-        said: &[&str],
+        tokens: &[&str],
         waits: impl Iterator<Item = Duration>,
         finish: &str,
         usage: bool,
@@ -56,14 +57,14 @@ impl Envelope {
         let role = json!([{ "finish_reason": null, "index": 0, "delta": role }]);
         let mut lead = sse(&self.event(&role));
         let mut steps = vec![step(Duration::ZERO, stream_head())];
-        // all events of tokens are alike but for the token: the frame is written once
-        let delta = json!([{ "finish_reason": null, "index": 0, "delta": { "content": HOLE } }]);
+        // token events differ in the token only: the frame is serialised once
+        let delta = json!([{ "finish_reason": null, "index": 0, "delta": { "content": PLACEHOLDER } }]);
         let frame = sse(&self.event(&delta));
-        let (before, after) = frame.split_once(HOLE).unwrap_or((&frame, ""));
-        // and all of them into one piece of memory
-        let mut text = String::with_capacity(said.len() * (frame.len() + 8) + lead.len());
-        let mut ends = Vec::with_capacity(said.len());
-        for (token, wait) in said.iter().zip(waits) {
+        let (before, after) = frame.split_once(PLACEHOLDER).unwrap_or((&frame, ""));
+        // one buffer holds all events
+        let mut text = String::with_capacity(tokens.len() * (frame.len() + 8) + lead.len());
+        let mut ends = Vec::with_capacity(tokens.len());
+        for (token, wait) in tokens.iter().zip(waits) {
             text += &std::mem::take(&mut lead);
             text += before;
             let quoted = serde_json::to_string(token).unwrap_or_default();
@@ -96,8 +97,8 @@ impl Envelope {
         steps
     }
 
-    pub(super) fn whole(&self, said: &[&str], finish: &str) -> Vec<TimedStep> {
-        let message = json!({ "role": "assistant", "content": said.concat() });
+    pub(super) fn whole(&self, tokens: &[&str], finish: &str) -> Vec<TimedStep> {
+        let message = json!({ "role": "assistant", "content": tokens.concat() });
         let choices = json!([{ "finish_reason": finish, "index": 0, "message": message }]);
         let body = self.with_usage(self.object("chat.completion", &choices));
         json_steps(&Answer { status: 200, body }, &[])
@@ -108,24 +109,24 @@ fn sse(event: &Value) -> String {
     format!("data: {event}\n\n")
 }
 
-/// llama-server's own account of its speed, from the waits that were drawn.
-pub(super) fn timings(prompt: u64, first: Duration, said: u64, rest: Duration) -> Value {
+/// llama-server's timings, from the drawn waits.
+pub(super) fn timings(prompt: u64, first: Duration, predicted: u64, rest: Duration) -> Value {
     let rate = |count: u64, time: Duration| {
         let (ms, count) = (time.as_secs_f64() * 1000.0, count as f64);
-        // at no latency at all nothing sensible can be said
+        // without latency there is no meaningful rate
         let per_second = if ms > 0.0 { count / ms * 1000.0 } else { 0.0 };
         (ms, ms / count.max(1.0), per_second)
     };
     let (prompt_ms, prompt_each, prompt_rate) = rate(prompt, first);
-    let (said_ms, said_each, said_rate) = rate(said, rest);
+    let (predicted_ms, predicted_each, predicted_rate) = rate(predicted, rest);
     json!({
         "cache_n": 0, "prompt_n": prompt, "prompt_ms": prompt_ms, "prompt_per_token_ms": prompt_each,
-        "prompt_per_second": prompt_rate, "predicted_n": said, "predicted_ms": said_ms,
-        "predicted_per_token_ms": said_each, "predicted_per_second": said_rate,
+        "prompt_per_second": prompt_rate, "predicted_n": predicted, "predicted_ms": predicted_ms,
+        "predicted_per_token_ms": predicted_each, "predicted_per_second": predicted_rate,
     })
 }
 
-/// The fields of every response. The name is honest: who looks can tell the simulator from the real one.
+/// The fields of every response. The server name identifies the simulator.
 fn common_headers() -> Vec<(&'static str, String)> {
     vec![
         ("Server", "seawall-sim".into()),
@@ -155,17 +156,17 @@ pub(super) fn fixed(status: u16, kind: &str, more: &[(&'static str, String)], bo
         framing,
     };
     [head, Step::Bytes(body), Step::End]
-        .map(|what| step(Duration::ZERO, what))
+        .map(|action| step(Duration::ZERO, action))
         .into()
 }
 
-/// The script of a plain JSON answer.
+/// The steps of a JSON response.
 pub(in crate::simulator) fn json_steps(answer: &Answer, more: &[(&'static str, String)]) -> Vec<TimedStep> {
     let body = answer.body.to_string().into();
     fixed(answer.status, "application/json; charset=utf-8", more, body)
 }
 
-/// As OpenAI says it: llama-server itself knows no 429.
+/// OpenAI's error, because llama-server has no 429.
 pub(super) fn rate_limited(profile: &FaultProfile) -> Vec<TimedStep> {
     let seconds = profile.retry_after;
     let (hint, more) = match seconds {
@@ -182,7 +183,7 @@ pub(super) fn rate_limited(profile: &FaultProfile) -> Vec<TimedStep> {
     json_steps(&Answer { status: 429, body }, &more)
 }
 
-/// An answer that stops in the middle of its JSON, but is whole to HTTP.
+/// An answer with truncated JSON in a complete HTTP body.
 pub(super) fn malformed(stream: bool) -> Vec<TimedStep> {
     let broken = r#"{"choices":[{"finish_reason":null,"index":0,"delta":{"content":"The s"#;
     if !stream {
@@ -193,7 +194,7 @@ pub(super) fn malformed(stream: bool) -> Vec<TimedStep> {
         Step::Bytes(format!("data: {broken}\n\n").into()),
         Step::End,
     ]
-    .map(|what| step(Duration::ZERO, what))
+    .map(|action| step(Duration::ZERO, action))
     .into()
 }
 
@@ -202,16 +203,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_with_a_token_in_it_is_the_event_of_that_token() {
+    fn the_frame_gives_the_same_event_as_serialising_it() {
         let envelope = Envelope {
             id: "chatcmpl-x".into(),
             created: 1,
             usage: Usage::new(1, 2),
             timings: json!({}),
         };
-        let said = ["\"sea\\", " <token>\n", "é\u{1}"];
-        let steps = envelope.stream(&said, std::iter::repeat(Duration::ZERO), "stop", true);
-        for (token, timed) in said.iter().zip(steps.iter().skip(1)) {
+        let tokens = ["\"sea\\", " <token>\n", "é\u{1}"];
+        let steps = envelope.stream(&tokens, std::iter::repeat(Duration::ZERO), "stop", true);
+        for (token, timed) in tokens.iter().zip(steps.iter().skip(1)) {
             let Step::Bytes(bytes) = &timed.step else {
                 panic!("{timed:?}");
             };

@@ -7,13 +7,13 @@ use crate::openai::{ChatChunk, Usage};
 use crate::settings::Range;
 use crate::simulator::MODEL;
 
-const AT_ONCE: LatencyProfile = LatencyProfile {
+const NO_LATENCY: LatencyProfile = LatencyProfile {
     first_token: Range { min_ms: 0, max_ms: 0 },
     between_tokens: Range { min_ms: 0, max_ms: 0 },
 };
 
-fn ask(text: &str, stream: bool) -> Ask {
-    Ask {
+fn ask(text: &str, stream: bool) -> ChatSpec {
+    ChatSpec {
         text: text.into(),
         prompt_tokens: 5,
         limit: 8000,
@@ -33,12 +33,12 @@ fn always(kind: FaultKind) -> FaultProfile {
     profile
 }
 
-fn script(ask: &Ask, faults: Option<&FaultProfile>, number: u64) -> Script {
+fn script(ask: &ChatSpec, faults: Option<&FaultProfile>, number: u64) -> Script {
     Script::new(
         ask,
         &Conditions {
             faults,
-            pace: AT_ONCE,
+            pace: NO_LATENCY,
             seed: 42,
             number,
         },
@@ -79,7 +79,7 @@ fn status(script: &Script) -> Option<u16> {
 }
 
 #[test]
-fn a_stream_has_the_shape_of_the_capture() {
+fn a_stream_has_the_events_of_the_capture() {
     let script = script(&ask("The sea.", true), None, 1);
     let sizes: Vec<usize> = script
         .steps
@@ -99,14 +99,14 @@ fn a_stream_has_the_shape_of_the_capture() {
             Some((choice.delta.content.clone(), choice.finish_reason.clone()))
         })
         .collect();
-    let said = |text: &str| Some((Some(text.to_owned()), None));
+    let token = |text: &str| Some((Some(text.to_owned()), None));
     assert_eq!(
         finish,
         [
             Some((None, None)),
-            said("The"),
-            said(" sea"),
-            said("."),
+            token("The"),
+            token(" sea"),
+            token("."),
             Some((None, Some("stop".into()))),
             None,
         ]
@@ -116,7 +116,7 @@ fn a_stream_has_the_shape_of_the_capture() {
 }
 
 #[test]
-fn usage_comes_only_if_asked_for() {
+fn usage_is_sent_only_if_requested() {
     let mut plain = ask("The sea.", true);
     plain.usage = false;
     let script = script(&plain, None, 1);
@@ -125,7 +125,7 @@ fn usage_comes_only_if_asked_for() {
 }
 
 #[test]
-fn the_token_limit_cuts_with_length() {
+fn the_token_limit_ends_with_reason_length() {
     for stream in [true, false] {
         let mut short = ask("One two three four.", stream);
         short.limit = 2;
@@ -136,7 +136,7 @@ fn the_token_limit_cuts_with_length() {
 }
 
 #[test]
-fn the_same_draw_gives_the_same_script_and_order_does_not_matter() {
+fn the_same_number_gives_the_same_script_in_any_order() {
     let profile = crate::settings::file::load_faults("mixed").unwrap();
     let ask = ask("Some words to say.", true);
     let forwards: Vec<_> = (0..100).map(|n| script(&ask, Some(&profile), n)).collect();
@@ -148,14 +148,14 @@ fn the_same_draw_gives_the_same_script_and_order_does_not_matter() {
 }
 
 #[test]
-fn switching_faults_on_does_not_change_what_is_not_hit() {
+fn switching_faults_on_does_not_change_other_scripts() {
     let calm = FaultProfile::default();
     let ask = ask("Some words.", true);
     assert_eq!(script(&ask, Some(&calm), 9), script(&ask, None, 9));
 }
 
 #[test]
-fn each_fault_ends_as_it_should() {
+fn each_fault_ends_with_its_step() {
     use FaultKind as F;
     let cases = [
         (F::RateLimited, Some(429), Step::End),
@@ -187,7 +187,7 @@ fn each_fault_ends_as_it_should() {
 }
 
 #[test]
-fn a_cut_leaves_just_the_tokens_it_allows() {
+fn a_cut_keeps_exactly_cut_after_tokens() {
     for kind in [FaultKind::Cut, FaultKind::StallMidStream] {
         let profile = always(kind);
         let long = script(&ask("One two three four.", true), Some(&profile), 1);
@@ -201,7 +201,7 @@ fn a_cut_leaves_just_the_tokens_it_allows() {
 }
 
 #[test]
-fn a_short_body_promises_more_than_it_sends() {
+fn a_cut_body_is_half_its_announced_length() {
     let script = script(&ask("One two.", false), Some(&always(FaultKind::Cut)), 1);
     let Step::Head { framing, .. } = &script.steps[0].step else {
         panic!("{script:?}");
@@ -211,7 +211,7 @@ fn a_short_body_promises_more_than_it_sends() {
 }
 
 #[test]
-fn a_drip_says_the_same_in_pieces_that_split_characters() {
+fn a_drip_sends_the_same_text_in_pieces_that_split_characters() {
     let ask = ask("Größe, Ähre, Öl, übermäßig: überall.", true);
     let calm = script(&ask, None, 1);
     let drip = script(&ask, Some(&always(FaultKind::Drip)), 1);
@@ -229,7 +229,7 @@ fn a_drip_says_the_same_in_pieces_that_split_characters() {
 }
 
 #[test]
-fn a_drip_takes_its_factor_longer() {
+fn a_drip_takes_factor_times_longer() {
     let pace = LatencyProfile {
         first_token: Range {
             min_ms: 100,
@@ -276,7 +276,7 @@ fn retry_after_is_sent_unless_it_is_zero() {
 }
 
 #[test]
-fn attempts_have_numbers_of_their_own() {
+fn attempt_numbers_are_unique() {
     let mut numbers: Vec<u64> = (0..50)
         .flat_map(|call| (1..5).map(move |attempt| attempt_number(call, attempt)))
         .collect();
@@ -286,7 +286,7 @@ fn attempts_have_numbers_of_their_own() {
 }
 
 #[test]
-fn tokens_look_like_tokens() {
+fn splits_text_like_a_tokenizer() {
     assert_eq!(
         tokens("Circuit breakers, half-open.\n\nÖl  42"),
         [
@@ -296,7 +296,7 @@ fn tokens_look_like_tokens() {
 }
 
 #[test]
-fn tokens_of_the_written_answers_are_about_four_bytes() {
+fn tokens_of_the_canned_answers_average_about_four_bytes() {
     let text: String = crate::simulator::reply::all()
         .iter()
         .map(|reply| reply.text)
@@ -314,7 +314,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_asked_and_broken_the_script_ends_once(
+    fn every_script_ends_exactly_once(
         words in "[ a-zé.]{0,60}", limit in 1_u64..20, stream: bool, usage: bool, cut_after in 0_u32..10,
         kind in 0_usize..12, number: u64,
     ) {
@@ -322,7 +322,7 @@ proptest! {
         if let Some(kind) = FaultKind::ALL.get(kind) {
             profile.set_rate(*kind, 1.0);
         }
-        let ask = Ask { limit, stream, usage, ..ask(&words, stream) };
+        let ask = ChatSpec { limit, stream, usage, ..ask(&words, stream) };
         let script = script(&ask, Some(&profile), number);
         let ends = script.steps.iter().filter(|step| matches!(step.step, Step::End | Step::Cut | Step::Reset));
         prop_assert_eq!(ends.count(), 1);

@@ -1,9 +1,9 @@
-//! LLM tokens, as far as the simulator needs them.
+//! An approximate tokenizer.
 
-/// Splits a text into pieces of about four bytes, as a tokenizer would: a word with the space before it, a
-/// long word in parts, punctuation and line breaks on their own. Joined, they are the text again.
+/// Splits a text into tokens of about four bytes: a word with the space before it, a long word in parts, punctuation and
+/// line breaks on their own. Joined, the tokens are the text again.
 pub(super) fn tokens(text: &str) -> Vec<&str> {
-    const LONGEST: usize = 7;
+    const MAX_LETTERS: usize = 7;
     let mut tokens = Vec::with_capacity(text.len() / 4);
     let mut rest = text;
     while !rest.is_empty() {
@@ -11,9 +11,9 @@ pub(super) fn tokens(text: &str) -> Vec<&str> {
         let mut letters = 0;
         for c in rest.chars() {
             let joins = if c.is_alphanumeric() {
-                letters < LONGEST
+                letters < MAX_LETTERS
             } else {
-                // a space begins a word; anything else stands alone
+                // a space begins a word; any other character is a token
                 length == 0
             };
             if !joins {

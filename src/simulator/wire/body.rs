@@ -1,10 +1,10 @@
-//! The chunked coding of a request body, undone. Pure: bytes in as they come.
+//! The decoder of chunked request bodies. Pure: the caller feeds bytes.
 
 use bytes::{Buf, BytesMut};
 
-use super::{Limits, Refusal};
+use super::{Limits, Rejection};
 
-/// A chunk's size line may carry extensions; nobody sends them, so they may not be long.
+/// The size line of a chunk may have extensions. Clients do not send them, so the limit is small.
 const MAX_SIZE_LINE: usize = 256;
 
 /// The decoder of one chunked body.
@@ -32,9 +32,9 @@ impl Dechunk {
         }
     }
 
-    /// Takes what it can from the front of `input`. `Ok(true)`: the body is whole, and what is left in
-    /// `input` belongs to the next request.
-    pub(super) fn feed(&mut self, input: &mut BytesMut, limits: &Limits) -> Result<bool, Refusal> {
+    /// Consumes the front of `input`. `Ok(true)`: the body is complete, and the rest of `input` belongs to the next
+    /// request.
+    pub(super) fn feed(&mut self, input: &mut BytesMut, limits: &Limits) -> Result<bool, Rejection> {
         loop {
             match self.state {
                 State::Size => match httparse::parse_chunk_size(input) {
@@ -44,11 +44,11 @@ impl Dechunk {
                         self.state = match usize::try_from(size) {
                             Ok(0) => State::Trailer,
                             Ok(size) if size <= room => State::Data(size),
-                            _ => return Err(Refusal::new(413, "the request body is too large")),
+                            _ => return Err(Rejection::new(413, "the request body is too large")),
                         };
                     }
                     Ok(httparse::Status::Partial) if input.len() < MAX_SIZE_LINE => return Ok(false),
-                    Ok(httparse::Status::Partial) | Err(_) => return Err(Refusal::bad("malformed chunk")),
+                    Ok(httparse::Status::Partial) | Err(_) => return Err(Rejection::bad("malformed chunk")),
                 },
                 State::Data(left) => {
                     let taken = input.split_to(left.min(input.len()));
@@ -67,32 +67,32 @@ impl Dechunk {
                         self.state = State::Size;
                     }
                     [] | [b'\r'] => return Ok(false),
-                    _ => return Err(Refusal::bad("malformed chunk")),
+                    _ => return Err(Rejection::bad("malformed chunk")),
                 },
                 State::Trailer => {
                     let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
                         let seen = self.trailer_bytes + input.len();
                         return if seen > limits.head_bytes {
-                            Err(Refusal::new(431, "the trailers are too large"))
+                            Err(Rejection::new(431, "the trailers are too large"))
                         } else {
                             Ok(false)
                         };
                     };
-                    // trailers may mean nothing to a receiver that does not know them: dropped
+                    // trailers are ignored
                     let line = input.split_to(end + 1);
                     self.trailer_bytes += line.len();
                     if matches!(line.as_ref(), b"\r\n" | b"\n") {
                         return Ok(true);
                     }
                     if self.trailer_bytes > limits.head_bytes {
-                        return Err(Refusal::new(431, "the trailers are too large"));
+                        return Err(Rejection::new(431, "the trailers are too large"));
                     }
                 }
             }
         }
     }
 
-    /// What was decoded.
+    /// The decoded body.
     pub(super) fn into_body(self) -> bytes::Bytes {
         self.body.freeze()
     }
@@ -102,10 +102,10 @@ impl Dechunk {
 mod tests {
     use super::*;
 
-    /// The body, and what is left over.
+    /// The body and the remaining input.
     type Decoded = (Vec<u8>, Vec<u8>);
 
-    fn decode(text: &[u8], step: usize) -> Result<Option<Decoded>, Refusal> {
+    fn decode(text: &[u8], step: usize) -> Result<Option<Decoded>, Rejection> {
         let limits = Limits {
             body_bytes: 32,
             head_bytes: 64,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_join_wherever_the_reads_split_them() {
+    fn decodes_chunks_however_the_reads_split_them() {
         let text = b"4\r\nsea,\r\n5;ext=1\r\n wall\r\n0\r\nX-T: 1\r\n\r\nGET";
         for step in 1..=text.len() {
             let (body, rest) = decode(text, step).unwrap().unwrap();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_and_nonsense_are_refused() {
+    fn rejects_oversized_and_malformed_chunks() {
         let trailers = format!("0\r\n{}", "X: y\r\n".repeat(20));
         let cases: [(&[u8], u16); 6] = [
             (b"21\r\n", 413),

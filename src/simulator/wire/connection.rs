@@ -1,4 +1,4 @@
-//! One socket: reads requests from it within the limits, and notices when the peer is gone.
+//! A connection: reads requests within the limits and detects that the peer has disconnected.
 
 use std::io;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use tokio::net::TcpStream;
 
 use super::body::Dechunk;
 use super::head::{BodyLength, Head};
-use super::{Limits, Refusal, Request};
+use super::{Limits, Rejection, Request};
 use crate::time::{Clock, Timestamp};
 
-/// How long, and for how many bytes, a closing connection listens on: a close with unread bytes would
-/// make the kernel send a reset, which can overtake the answer.
+/// A closing connection keeps reading up to these limits: closing with unread bytes makes the kernel send a reset,
+/// which can overtake the answer.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 const DRAIN_BYTES: usize = 1 << 20;
 
-/// A socket, and what was read from it but not used yet.
+/// A socket with its unparsed input.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
@@ -26,7 +26,7 @@ pub(super) struct Connection {
     pub(super) clock: Clock,
 }
 
-/// A request, and what its answer has to know about it.
+/// A request, with what its response depends on.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) request: Request,
@@ -34,24 +34,24 @@ pub(super) struct Incoming {
     pub(super) wants_close: bool,
 }
 
-/// How reading a request ends without one.
+/// The end of a connection without another request.
 #[derive(Debug)]
 pub(super) enum NoRequest {
-    /// Closed, idle for too long, or broken: nobody waits for an answer.
-    Gone,
-    /// Answer with this, and close.
-    Refused(Refusal),
+    /// Closed, broken, or idle for too long: no response is expected.
+    Disconnected,
+    /// An invalid request: respond with this and close.
+    Rejected(Rejection),
 }
 
-impl From<Refusal> for NoRequest {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<Rejection> for NoRequest {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
     }
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, limits: Limits, clock: Clock) -> Self {
-        // an event must leave when it is written; a socket that cannot do this is slower, not wrong
+        // events must be sent at once; without this option they are late, not wrong
         stream.set_nodelay(true).ok();
         Self {
             stream,
@@ -61,7 +61,7 @@ impl Connection {
         }
     }
 
-    /// Reads the next request. `first`: nothing came over this connection yet.
+    /// Reads the next request. `first`: it is the first of this connection.
     pub(super) async fn read_request(&mut self, first: bool) -> Result<Incoming, NoRequest> {
         if self.buffer.is_empty() {
             let wait = if first {
@@ -71,7 +71,7 @@ impl Connection {
             };
             self.fill(self.clock.now() + wait)
                 .await
-                .map_err(|_| NoRequest::Gone)?;
+                .map_err(|_| NoRequest::Disconnected)?;
         }
         let deadline = self.clock.now() + self.limits.head_time;
         let head = loop {
@@ -99,7 +99,7 @@ impl Connection {
         if head.expects_continue() && self.buffer.is_empty() && head.length != BodyLength::Bytes(0) {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 .await
-                .map_err(|_| NoRequest::Gone)?;
+                .map_err(|_| NoRequest::Disconnected)?;
         }
         match head.length {
             BodyLength::Bytes(length) => {
@@ -118,20 +118,20 @@ impl Connection {
         }
     }
 
-    /// Reads some bytes more, until `deadline`.
+    /// Reads more bytes, until `deadline`.
     async fn fill(&mut self, deadline: Timestamp) -> Result<(), NoRequest> {
         tokio::select! {
             read = self.stream.read_buf(&mut self.buffer) => match read {
                 Ok(1..) => Ok(()),
-                Ok(0) | Err(_) => Err(NoRequest::Gone),
+                Ok(0) | Err(_) => Err(NoRequest::Disconnected),
             },
             () = self.clock.sleep_until(deadline) => {
-                Err(Refusal::new(408, "the request took too long to arrive").into())
+                Err(Rejection::new(408, "the request took too long to arrive").into())
             }
         }
     }
 
-    /// Writes everything, or fails; a peer that reads nothing for long counts as gone.
+    /// Writes all bytes; fails if the peer does not read them in time.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let deadline = self.clock.now() + self.limits.write_time;
         tokio::select! {
@@ -141,11 +141,11 @@ impl Connection {
         }
     }
 
-    /// Completes when the peer is gone: closed, reset, or half-closed, which llama-server takes for gone
-    /// too. Cancel-safe: bytes of a next request are kept.
-    pub(super) async fn gone(&mut self) -> io::Error {
+    /// Completes when the peer has disconnected: closed, reset, or half-closed, which llama-server treats the same.
+    /// Cancel-safe: bytes of the next request are kept.
+    pub(super) async fn disconnected(&mut self) -> io::Error {
         loop {
-            // a client that sends ahead is no longer watched: its bytes would have to go somewhere
+            // a client that sends too far ahead is no longer watched, to bound the buffer
             if self.buffer.len() >= self.limits.head_bytes {
                 return std::future::pending().await;
             }
@@ -161,7 +161,7 @@ impl Connection {
         }
     }
 
-    /// Closes so that the peer sees everything that was written, then an end of file.
+    /// Closes the connection so that the peer sees all written bytes, then an end of file.
     pub(super) async fn close(mut self) {
         if self.stream.shutdown().await.is_err() {
             return;
@@ -174,9 +174,9 @@ impl Connection {
         }
     }
 
-    /// Closes with a TCP reset: the peer sees an error, and may lose what it has not read yet.
+    /// Closes the connection with a TCP reset: the peer sees an error and may lose unread bytes.
     pub(super) fn reset(self) {
-        // where the option fails the peer sees a plain close: still a broken answer
+        // if the option fails the peer sees a plain close, which still breaks the answer
         self.stream.set_zero_linger().ok();
     }
 }

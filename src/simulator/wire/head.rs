@@ -1,10 +1,10 @@
-//! The header block of a request: bytes in, a [`Head`] or a [`Refusal`] out. Pure.
+//! The parser of request headers: bytes in, a [`Head`] or a [`Rejection`] out. Pure.
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
-use super::{Limits, Refusal};
+use super::{Limits, Rejection};
 
-/// More header fields than this are refused: real clients send a dozen.
+/// The largest number of header fields; real clients send a dozen.
 const MAX_FIELDS: usize = 64;
 
 /// A parsed header block.
@@ -13,33 +13,32 @@ pub(super) struct Head {
     pub(super) method: Method,
     pub(super) target: String,
     pub(super) headers: HeaderMap,
-    /// HTTP/1.0 knows no chunks, and is never kept alive here.
+    /// HTTP/1.0 has no chunks and is never kept alive here.
     pub(super) http10: bool,
     pub(super) length: BodyLength,
 }
 
-/// How long the body is.
+/// The length of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyLength {
-    /// So many bytes; 0 where no field says anything.
+    /// A number of bytes; 0 without a length field.
     Bytes(usize),
-    /// As the chunks say.
+    /// Chunked.
     Chunked,
 }
 
 impl Head {
-    /// Reads the header block at the start of `buffer`. `Ok(None)`: more bytes are needed. The number is
-    /// the length of the block.
-    pub(super) fn parse(buffer: &[u8], limits: &Limits) -> Result<Option<(Self, usize)>, Refusal> {
-        const TOO_LARGE: Refusal = Refusal::new(431, "the header block is too large");
+    /// Parses the header block at the start of `buffer` and returns its length too. `Ok(None)`: more bytes are needed.
+    pub(super) fn parse(buffer: &[u8], limits: &Limits) -> Result<Option<(Self, usize)>, Rejection> {
+        const TOO_LARGE: Rejection = Rejection::new(431, "the header block is too large");
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut parsed = httparse::Request::new(&mut fields);
         let length = match parsed.parse(buffer) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if buffer.len() < limits.head_bytes => return Ok(None),
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => return Err(TOO_LARGE),
-            Err(httparse::Error::Version) => return Err(Refusal::new(505, "not HTTP/1.0 or HTTP/1.1")),
-            Err(_) => return Err(Refusal::bad("malformed request header")),
+            Err(httparse::Error::Version) => return Err(Rejection::new(505, "not HTTP/1.0 or HTTP/1.1")),
+            Err(_) => return Err(Rejection::bad("malformed request header")),
         };
         if length > limits.head_bytes {
             return Err(TOO_LARGE);
@@ -47,14 +46,14 @@ impl Head {
         let method = parsed.method.and_then(|method| method.parse().ok());
         let uri = parsed.path.and_then(|path| path.parse::<Uri>().ok());
         let (Some(method), Some(uri)) = (method, uri) else {
-            return Err(Refusal::bad("malformed request line"));
+            return Err(Rejection::bad("malformed request line"));
         };
         let mut headers = HeaderMap::with_capacity(parsed.headers.len());
         for field in parsed.headers.iter() {
             let name = HeaderName::from_bytes(field.name.as_bytes());
             let value = HeaderValue::from_bytes(field.value);
             let (Ok(name), Ok(value)) = (name, value) else {
-                return Err(Refusal::bad("malformed header field"));
+                return Err(Rejection::bad("malformed header field"));
             };
             headers.append(name, value);
         }
@@ -72,23 +71,23 @@ impl Head {
         Ok(Some((head, length)))
     }
 
-    /// Whether the client asks for `100 Continue` before it sends its body.
+    /// Returns true if the client waits for `100 Continue` before it sends its body.
     pub(super) fn expects_continue(&self) -> bool {
         !self.http10 && has_token(&self.headers, &header::EXPECT, "100-continue")
     }
 
-    /// Whether the connection ends with this request.
+    /// Returns true if the connection ends after this request.
     pub(super) fn wants_close(&self) -> bool {
         self.http10 || has_token(&self.headers, &header::CONNECTION, "close")
     }
 }
 
-/// RFC 9112 section 6.3, at its strictest: whatever two readers could understand in two ways is refused.
-fn body_length(headers: &HeaderMap, http10: bool, limits: &Limits) -> Result<BodyLength, Refusal> {
+/// The body length by RFC 9112 section 6.3, at its strictest: ambiguous framing is rejected.
+fn body_length(headers: &HeaderMap, http10: bool, limits: &Limits) -> Result<BodyLength, Rejection> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     match (codings.next(), lengths.next()) {
-        (Some(_), Some(_)) => Err(Refusal::bad(
+        (Some(_), Some(_)) => Err(Rejection::bad(
             "Content-Length and Transfer-Encoding contradict each other",
         )),
         (Some(coding), None) => {
@@ -96,24 +95,24 @@ fn body_length(headers: &HeaderMap, http10: bool, limits: &Limits) -> Result<Bod
             if chunked && codings.next().is_none() && !http10 {
                 Ok(BodyLength::Chunked)
             } else {
-                Err(Refusal::bad("the only Transfer-Encoding known here is chunked"))
+                Err(Rejection::bad("the only supported Transfer-Encoding is chunked"))
             }
         }
         (None, Some(length)) => {
             let digits = length.to_str().unwrap_or_default();
             if lengths.next().is_some() || digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(Refusal::bad("malformed Content-Length"));
+                return Err(Rejection::bad("malformed Content-Length"));
             }
             match digits.parse() {
                 Ok(bytes) if bytes <= limits.body_bytes => Ok(BodyLength::Bytes(bytes)),
-                _ => Err(Refusal::new(413, "the request body is too large")),
+                _ => Err(Rejection::new(413, "the request body is too large")),
             }
         }
         (None, None) => Ok(BodyLength::Bytes(0)),
     }
 }
 
-/// Whether a comma-separated field lists `token`.
+/// Returns true if a comma-separated field contains `token`.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
@@ -127,12 +126,12 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Option<(Head, usize)>, Refusal> {
+    fn parse(text: &str) -> Result<Option<(Head, usize)>, Rejection> {
         Head::parse(text.as_bytes(), &Limits::default())
     }
 
     #[test]
-    fn every_prefix_of_a_head_asks_for_more() {
+    fn every_prefix_of_a_head_needs_more_bytes() {
         let text = "POST /v1/chat/completions?x=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
         for end in 0..text.len() {
             assert!(parse(&text[..end]).unwrap().is_none(), "{end}");
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_framing_is_refused() {
+    fn rejects_ambiguous_framing() {
         let cases = [
             ("Content-Length: 3\r\nTransfer-Encoding: chunked", 400),
             ("Content-Length: 3\r\nContent-Length: 4", 400),
@@ -164,8 +163,8 @@ mod tests {
             ("Content-Length: 99999999999999999999999", 413),
         ];
         for (fields, status) in cases {
-            let refusal = parse(&format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n")).unwrap_err();
-            assert_eq!(refusal.status, status, "{fields}: {refusal}");
+            let rejection = parse(&format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n")).unwrap_err();
+            assert_eq!(rejection.status, status, "{fields}: {rejection}");
         }
     }
 
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_a_bad_request() {
+    fn rejects_malformed_requests() {
         for text in [
             "\0\0\0\0\r\n\r\n",
             "GET / HTTP/1.1\r\nno colon\r\n\r\n",
@@ -202,7 +201,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+        fn never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
             drop(Head::parse(&bytes, &Limits::default()));
         }
     }

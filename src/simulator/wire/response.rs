@@ -1,4 +1,4 @@
-//! Writes one response, and can break it at any byte.
+//! The response writer, which can break a response at any byte.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 use super::connection::Connection;
 use crate::time::Timestamp;
 
-/// How the end of a body is told.
+/// The framing of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// `Content-Length`.
@@ -17,9 +17,8 @@ pub enum Framing {
     Chunked,
 }
 
-/// The response to one request. A handler writes [`head`](Self::head), any number of
-/// [`body`](Self::body) and [`end`](Self::end); or leaves the way with [`reset`](Self::reset) or
-/// [`cut`](Self::cut). Left without an end, it counts as cut.
+/// The response to one request. A handler calls [`head`](Self::head), [`body`](Self::body) any number of times, and
+/// [`end`](Self::end), or breaks it with [`reset`](Self::reset) or [`cut`](Self::cut). A response without an end is cut.
 #[derive(Debug)]
 pub struct Response<'a> {
     connection: &'a mut Connection,
@@ -29,7 +28,7 @@ pub struct Response<'a> {
     close: bool,
 }
 
-/// Where the writer stands.
+/// The state of the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Fresh,
@@ -41,16 +40,16 @@ enum State {
     Reset,
 }
 
-/// What becomes of the connection.
+/// The fate of the connection after the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(super) enum NextStep {
     KeepAlive,
     Close,
     Reset,
 }
 
 impl<'a> Response<'a> {
-    /// `bodyless`: the request was a HEAD. `close`: this is the last response of the connection.
+    /// `bodyless`: the request is a HEAD. `close`: this is the last response of the connection.
     pub(super) fn new(connection: &'a mut Connection, http10: bool, bodyless: bool, close: bool) -> Self {
         Self {
             connection,
@@ -61,8 +60,11 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// Sends the status line and the header fields. The framing fields and those of the connection are
-    /// added here; give no others of their kind. A field that would break out of its line is left out.
+    /// Sends the status line and the header fields, and adds those of the framing and the connection. Invalid fields are
+    /// left out.
+    ///
+    /// # Errors
+    /// Fails if the head was already sent or the client has disconnected.
     pub async fn head(
         &mut self,
         status: u16,
@@ -118,8 +120,10 @@ impl<'a> Response<'a> {
         self.connection.write(&head).await
     }
 
-    /// Sends a piece of the body: as one chunk, or as it is under a `Content-Length`. It has left this
-    /// process when the call returns.
+    /// Sends a piece of the body, as one chunk if chunked. The bytes have left the process when the call returns.
+    ///
+    /// # Errors
+    /// Fails if the body exceeds its `Content-Length` or the client has disconnected.
     pub async fn body(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() || self.bodyless {
             return Ok(());
@@ -147,7 +151,10 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// Ends the response properly. A fixed body that is not complete becomes a cut.
+    /// Ends the response. A body shorter than its `Content-Length` counts as cut.
+    ///
+    /// # Errors
+    /// Fails if the client has disconnected.
     pub async fn end(&mut self) -> io::Result<()> {
         self.state = match self.state {
             State::Chunked => {
@@ -164,19 +171,21 @@ impl<'a> Response<'a> {
         Ok(())
     }
 
-    /// Breaks the connection with a TCP reset when the handler returns. What was sent and not read yet
-    /// may be lost to the client: that is what a reset is.
+    /// Resets the connection when the handler returns. The client may lose bytes it has not read.
     pub fn reset(&mut self) {
         self.state = State::Reset;
     }
 
-    /// Ends the connection, when the handler returns, without the end of the response: the client sees
-    /// every byte that was sent and then an end of file where more was promised.
+    /// Closes the connection when the handler returns, without ending the response: the client sees all sent bytes, then
+    /// an unexpected end of file.
     pub fn cut(&mut self) {
         self.state = State::Cut;
     }
 
-    /// Sends a whole response.
+    /// Sends a complete response.
+    ///
+    /// # Errors
+    /// Fails if the client has disconnected.
     pub async fn send(
         &mut self,
         status: u16,
@@ -189,11 +198,14 @@ impl<'a> Response<'a> {
         self.end().await
     }
 
-    /// Waits until `at`; fails as soon as the client is gone, even if `at` has passed.
+    /// Waits until `at`.
+    ///
+    /// # Errors
+    /// Fails as soon as the client disconnects, even if `at` has passed.
     pub async fn wait_until(&mut self, at: Timestamp) -> io::Result<()> {
         let clock = self.connection.clock;
-        self.unless_gone(async {
-            // a timer rounds up to the next millisecond, even for an instant that has passed
+        self.while_connected(async {
+            // a timer rounds up to the next millisecond, even for a time that has passed
             if clock.now() < at {
                 clock.sleep_until(at).await;
             }
@@ -201,30 +213,33 @@ impl<'a> Response<'a> {
         .await
     }
 
-    /// Runs `work` to its end, unless the client is gone before; then `work` is dropped.
-    pub async fn unless_gone<T>(&mut self, work: impl Future<Output = T>) -> io::Result<T> {
+    /// Runs `work`, or drops it if the client disconnects first.
+    ///
+    /// # Errors
+    /// Fails if the client disconnects first.
+    pub async fn while_connected<T>(&mut self, work: impl Future<Output = T>) -> io::Result<T> {
         tokio::select! {
             biased;
-            error = self.connection.gone() => Err(error),
+            error = self.connection.disconnected() => Err(error),
             done = work => Ok(done),
         }
     }
 
-    /// Whether the head was sent.
-    pub fn started(&self) -> bool {
+    /// Returns true if the head was sent.
+    pub fn is_started(&self) -> bool {
         self.state != State::Fresh
     }
 
-    pub(super) fn after(&self) -> After {
+    pub(super) fn next_step(&self) -> NextStep {
         match self.state {
-            State::Reset => After::Reset,
-            State::Ended if !self.close => After::KeepAlive,
+            State::Reset => NextStep::Reset,
+            State::Ended if !self.close => NextStep::KeepAlive,
             State::Ended
             | State::Cut
             | State::Fresh
             | State::Fixed { .. }
             | State::Chunked
-            | State::UntilClose => After::Close,
+            | State::UntilClose => NextStep::Close,
         }
     }
 }

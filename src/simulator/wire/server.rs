@@ -12,17 +12,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, NoRequest};
-use super::response::{After, Response};
-use super::{Limits, Refusal, Request};
+use super::response::{NextStep, Response};
+use super::{Limits, Rejection, Request};
 use crate::time::Clock;
 
-/// After a failed accept (no file descriptors left), before the next try.
+/// The pause after a failed accept (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers requests.
+/// The request handler.
 pub trait Handler: Send + Sync + 'static {
-    /// Writes the response to `request`. An error means that the client is gone, or might as well be:
-    /// the connection is closed. The future is dropped at shutdown.
+    /// Writes the response to `request`. On an error, such as a disconnected client, the connection is closed. The future
+    /// is dropped at shutdown.
     fn handle(
         &self,
         request: Request,
@@ -30,7 +30,7 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = io::Result<()>> + Send;
 }
 
-/// A running server. Dropping it ends it too, without waiting.
+/// A running server. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
@@ -41,6 +41,9 @@ pub struct Server {
 
 impl Server {
     /// Serves `listener` until [`shutdown`](Self::shutdown). Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// Fails if the listener has no local address.
     pub fn start<H: Handler>(
         listener: TcpListener,
         handler: Arc<H>,
@@ -60,12 +63,12 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Closes the listener and every connection, and returns when all are closed.
+    /// Closes the listener and every connection, and waits until all are closed.
     pub async fn shutdown(&self) {
         self.stop.cancel();
         self.tasks.wait().await;
@@ -88,7 +91,7 @@ async fn accept<H: Handler>(
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            // a panic in a handler ends its connection; the panic hook has told of it
+            // a panic in a handler ends its connection; the panic hook has reported it
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             (permit, accepted) = next => match accepted {
                 Ok((stream, _)) => {
@@ -112,30 +115,31 @@ async fn serve<H: Handler>(stream: TcpStream, handler: &H, limits: Limits, clock
     for count in 1..=limits.requests {
         let incoming = match connection.read_request(count == 1).await {
             Ok(incoming) => incoming,
-            Err(NoRequest::Gone) => return,
-            Err(NoRequest::Refused(refusal)) => {
-                refuse(&mut connection, refusal).await;
+            Err(NoRequest::Disconnected) => return,
+            Err(NoRequest::Rejected(rejection)) => {
+                reject(&mut connection, rejection).await;
                 return connection.close().await;
             }
         };
         let close = incoming.wants_close || count == limits.requests;
         let bodyless = incoming.request.method == ::http::Method::HEAD;
         let mut response = Response::new(&mut connection, incoming.http10, bodyless, close);
-        if handler.handle(incoming.request, &mut response).await.is_err() && response.after() != After::Reset
+        if handler.handle(incoming.request, &mut response).await.is_err()
+            && response.next_step() != NextStep::Reset
         {
             return;
         }
-        match response.after() {
-            After::KeepAlive => {}
-            After::Close => return connection.close().await,
-            After::Reset => return connection.reset(),
+        match response.next_step() {
+            NextStep::KeepAlive => {}
+            NextStep::Close => return connection.close().await,
+            NextStep::Reset => return connection.reset(),
         }
     }
 }
 
-/// Tells the client why its request is not served; the connection is closed after it.
-async fn refuse(connection: &mut Connection, refusal: Refusal) {
-    let Refusal { status, reason } = refusal;
+/// Responds with the reason of a rejection; the caller closes the connection.
+async fn reject(connection: &mut Connection, rejection: Rejection) {
+    let Rejection { status, reason } = rejection;
     let body = serde_json::json!({
         "error": { "code": status, "message": reason, "type": "invalid_request_error" }
     });
