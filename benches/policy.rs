@@ -56,20 +56,16 @@ fn limiter_admits(bencher: Bencher<'_, '_>) {
 /// Joining and leaving the queue behind other waiters, in arrival order.
 #[divan::bench(args = [10, 1_000])]
 fn limiter_queues_fifo(bencher: Bencher<'_, '_>, waiters: usize) {
-    let limit = LimitSettings {
-        order: QueueOrder::Fifo,
-        ..wide().limit
-    };
+    let mut limit = wide().limit;
+    limit.order = QueueOrder::Fifo;
     queue_behind(bencher, &limit, waiters);
 }
 
 /// The same with fifty users in fair order.
 #[divan::bench(args = [10, 1_000])]
 fn limiter_queues_fair(bencher: Bencher<'_, '_>, waiters: usize) {
-    let limit = LimitSettings {
-        order: QueueOrder::Fair,
-        ..wide().limit
-    };
+    let mut limit = wide().limit;
+    limit.order = QueueOrder::Fair;
     queue_behind(bencher, &limit, waiters);
 }
 

@@ -114,13 +114,10 @@ impl Stage {
             clock,
             events: Arc::default(),
         };
-        let outage = FaultProfile {
-            name: "outage".into(),
-            unavailable: 0.4,
-            rate_limited: 0.1,
-            cut: 0.1,
-            ..FaultProfile::default()
-        };
+        let mut outage = FaultProfile::default();
+        outage.unavailable = 0.4;
+        outage.rate_limited = 0.1;
+        outage.cut = 0.1;
         let faults = FaultControl::new(outage, false);
         let transport = LocalTransport::new(SEED, LatencyProfile::default(), faults.clone(), clock);
         recorder.emit(

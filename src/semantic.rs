@@ -21,28 +21,28 @@
 //! The index holds vectors only. Answers and their requests stay in the exact cache; an answer evicted there is not
 //! served here either.
 
-pub mod agreement;
+pub(crate) mod agreement;
 pub mod embedder;
 pub mod guard;
-pub mod hold_off;
-pub mod index;
-pub mod label_store;
-pub mod labels;
+mod hold_off;
+mod index;
+pub(crate) mod label_store;
+mod labels;
 pub mod lexical;
 mod quantity;
-pub mod sketch;
+mod sketch;
 mod stem;
 mod thesaurus;
 mod tokens;
 mod word;
 
-pub use hold_off::{HoldOff, HoldOffChange};
+pub(crate) use hold_off::{HoldOff, HoldOffChange};
 pub use index::{Index, Neighbour, SearchResult};
-pub use labels::{LabelError, Labelled, Labels, SemanticHit};
+pub(crate) use labels::{Labelled, Labels, SemanticHit};
 pub use sketch::Sketch;
 
 /// Candidates that guards may reject before a lookup gives up.
-pub const MAX_REJECTIONS: u32 = 8;
+pub(crate) const MAX_REJECTIONS: u32 = 8;
 
 /// Scales an embedding to length 1. Returns false if it is empty, all zero or not finite.
 pub fn normalise(vector: &mut [f32]) -> bool {

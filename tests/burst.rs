@@ -143,13 +143,10 @@ async fn where_nothing_is_shared_all_are_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn into_an_outage_they_end_in_many_ways_and_still_add_up() {
-    let outage = FaultProfile {
-        name: "outage".into(),
-        unavailable: 0.3,
-        reset: 0.1,
-        cut: 0.1,
-        ..FaultProfile::default()
-    };
+    let mut outage = FaultProfile::default();
+    outage.unavailable = 0.3;
+    outage.reset = 0.1;
+    outage.cut = 0.1;
     let left = burst(all_pass(), Some(outage)).await;
     check(&left);
     let totals = &left.canonical.calls.totals;

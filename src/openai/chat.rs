@@ -60,6 +60,7 @@ pub struct ChatRequest {
 
 /// A JSON value that is not a chat request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequestError {
     /// The body is not a JSON object.
     #[error("the request body must be a JSON object")]
@@ -266,6 +267,7 @@ pub(super) fn lenient_usage<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 
 /// An unstreamed answer, reduced to the fields that seawall reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[non_exhaustive]
 pub struct ChatResponse {
     /// The model name reported by the server.
     #[serde(default)]
@@ -280,6 +282,7 @@ pub struct ChatResponse {
 
 /// One answer of a response.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[non_exhaustive]
 pub struct ResponseChoice {
     /// The message, with the same fields as a stream increment.
     #[serde(default)]

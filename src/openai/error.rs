@@ -5,6 +5,7 @@ use serde_json::Value;
 
 /// The content of an error body. [`ApiError::parse`] reads `{"error":{..}}`, `{"error":"text"}` and `{"detail":".."}`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[non_exhaustive]
 pub struct ApiError {
     /// The message for humans.
     #[serde(default, deserialize_with = "loose_string")]

@@ -6,6 +6,7 @@ use super::{ApiError, Usage};
 
 /// One chunk. Any field may be missing, because servers differ in all of them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[non_exhaustive]
 pub struct ChatChunk {
     /// The model name reported by the server.
     #[serde(default)]
@@ -23,6 +24,7 @@ pub struct ChatChunk {
 
 /// The increment of one answer.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[non_exhaustive]
 pub struct Choice {
     /// The index of the answer.
     #[serde(default)]
@@ -37,6 +39,7 @@ pub struct Choice {
 
 /// The new text of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[non_exhaustive]
 pub struct Delta {
     /// The text; null in the role chunk.
     #[serde(default)]

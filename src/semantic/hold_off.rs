@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// The hold-off of one embedder. See the module documentation.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HoldOff {
+pub(crate) struct HoldOff {
     failures: u32,
     until: Option<Timestamp>,
     reported: bool,
@@ -28,7 +28,7 @@ pub struct HoldOff {
 
 /// A change of the hold-off that is worth a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HoldOffChange {
+pub(crate) enum HoldOffChange {
     /// The embedder is paused, for the first time since it last answered.
     Paused {
         /// The length of the pause.
@@ -43,7 +43,7 @@ impl HoldOff {
     ///
     /// # Errors
     /// Returns the end of the pause.
-    pub fn check(&self, now: Timestamp) -> Result<(), Timestamp> {
+    pub(crate) fn check(&self, now: Timestamp) -> Result<(), Timestamp> {
         match self.until {
             Some(until) if now < until => Err(until),
             _ => Ok(()),
@@ -51,14 +51,14 @@ impl HoldOff {
     }
 
     /// Records an embedding.
-    pub fn record_success(&mut self) -> Option<HoldOffChange> {
+    pub(crate) fn record_success(&mut self) -> Option<HoldOffChange> {
         let reported = self.reported;
         *self = Self::default();
         reported.then_some(HoldOffChange::Resumed)
     }
 
     /// Records a failed or late embedding.
-    pub fn record_failure(&mut self, now: Timestamp) -> Option<HoldOffChange> {
+    pub(crate) fn record_failure(&mut self, now: Timestamp) -> Option<HoldOffChange> {
         self.failures = self.failures.saturating_add(1);
         if self.failures < MAX_FAILURES {
             return None;

@@ -7,7 +7,7 @@
 //! The bus never waits for the disk. If the file cannot be written, the log says so once and the labels last until
 //! the session ends.
 
-pub mod label_set;
+pub(crate) mod label_set;
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-pub use label_set::{Label, LabelSet, MAX_LABELS};
+use label_set::{Label, LabelSet};
 
 use crate::event::{Event, EventKind, Observer};
 use crate::settings::SemanticSettings;
@@ -33,7 +33,7 @@ enum Message {
 
 /// Writes labels to a file on a thread of its own.
 #[derive(Debug)]
-pub struct LabelWriter {
+pub(crate) struct LabelWriter {
     queue: SyncSender<Message>,
     /// The state that the thread takes over when it starts.
     unstarted: Option<(Receiver<Message>, LabelSet, Option<PathBuf>)>,
@@ -43,7 +43,7 @@ pub struct LabelWriter {
 impl LabelWriter {
     /// Creates a writer that continues from the labels in `settings`. Without a file, the first label is answered with a
     /// notice that no file could be chosen.
-    pub fn new(settings: &SemanticSettings, file: Option<PathBuf>) -> Self {
+    pub(crate) fn new(settings: &SemanticSettings, file: Option<PathBuf>) -> Self {
         let (queue, messages) = sync_channel(QUEUE);
         Self {
             queue,
@@ -53,7 +53,7 @@ impl LabelWriter {
     }
 
     /// Returns the tap for the bus, which passes labels on to the writer.
-    pub fn tap(&self) -> impl FnMut(&Event) + Send + use<> {
+    pub(crate) fn tap(&self) -> impl FnMut(&Event) + Send + use<> {
         let queue = self.queue.clone();
         move |event| {
             if let Some(label) = Label::from_event(&event.kind) {
@@ -67,7 +67,7 @@ impl LabelWriter {
     ///
     /// # Errors
     /// Fails if the thread cannot be started.
-    pub fn start(&mut self, observer: impl Observer) -> io::Result<()> {
+    pub(crate) fn start(&mut self, observer: impl Observer) -> io::Result<()> {
         let Some((messages, labels, file)) = self.unstarted.take() else {
             return Ok(());
         };
@@ -79,7 +79,7 @@ impl LabelWriter {
     }
 
     /// Writes the waiting labels and stops. Later labels are not saved.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.stop();
     }
 

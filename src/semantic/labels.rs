@@ -27,29 +27,29 @@ const NEVER: f64 = 1.0 + MARGIN;
 
 /// A semantic hit, or in shadow mode a hit that would have been served.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SemanticHit {
+pub(crate) struct SemanticHit {
     /// The call that sent the stored prompt.
-    pub source: CallId,
+    pub(crate) source: CallId,
     /// The fingerprint of its request.
-    pub request: Fingerprint,
+    pub(crate) request: Fingerprint,
     /// The version of its answer in the exact cache.
-    pub version: u64,
+    pub(crate) version: u64,
     /// The cosine similarity of the prompts, -1 to 1.
-    pub similarity: f64,
+    pub(crate) similarity: f64,
 }
 
 /// The result of a label.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Labelled {
+pub(crate) struct Labelled {
     /// The labelled hit.
-    pub hit: SemanticHit,
+    pub(crate) hit: SemanticHit,
     /// The threshold of the stored prompt from now on; above 1 if it may serve no other prompt.
-    pub threshold: f64,
+    pub(crate) threshold: f64,
 }
 
 /// A label that was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LabelError {
+pub(crate) enum LabelError {
     /// The call had no semantic hit, or it is no longer remembered.
     #[error("no recent semantic hit")]
     NoHit,
@@ -60,7 +60,7 @@ pub enum LabelError {
 
 /// The labels of a session and the thresholds learned from them. See the module documentation.
 #[derive(Debug, Default)]
-pub struct Labels {
+pub(crate) struct Labels {
     /// The thresholds raised by labels.
     raised: BTreeMap<Fingerprint, f64>,
     recent: BTreeMap<CallId, (SemanticHit, Option<Verdict>)>,
@@ -80,14 +80,14 @@ struct Verdict {
 
 impl Labels {
     /// Starts from the labels of earlier sessions.
-    pub fn new(labels: &[SemanticLabel]) -> Self {
+    pub(crate) fn new(labels: &[SemanticLabel]) -> Self {
         let mut new = Self::default();
         new.configure(labels);
         new
     }
 
     /// Replaces the labels. Remembered hits stay.
-    pub fn configure(&mut self, labels: &[SemanticLabel]) {
+    pub(crate) fn configure(&mut self, labels: &[SemanticLabel]) {
         let raised = labels.iter().filter_map(|label| {
             let request: Fingerprint = label.request.parse().ok()?;
             Some((request, label.threshold?))
@@ -97,7 +97,7 @@ impl Labels {
 
     /// Returns the least similarity at which the answer of this request is served: at least `default`, and above 1 if it
     /// is never served.
-    pub fn threshold(&self, request: Fingerprint, default: f64) -> f64 {
+    pub(crate) fn threshold(&self, request: Fingerprint, default: f64) -> f64 {
         match self.raised.get(&request) {
             Some(raised) if *raised >= 1.0 => NEVER,
             Some(raised) => raised.max(default),
@@ -106,7 +106,7 @@ impl Labels {
     }
 
     /// Remembers the semantic hit of a call.
-    pub fn record_hit(&mut self, call: CallId, hit: SemanticHit) {
+    pub(crate) fn record_hit(&mut self, call: CallId, hit: SemanticHit) {
         if self.recent.insert(call, (hit, None)).is_none() {
             self.order.push_back(call);
         }
@@ -122,7 +122,7 @@ impl Labels {
     ///
     /// # Errors
     /// Fails if the call has no recent hit, or if it already has this label.
-    pub fn label(
+    pub(crate) fn label(
         &mut self,
         labels: &mut Vec<SemanticLabel>,
         default: f64,

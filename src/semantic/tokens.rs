@@ -91,36 +91,7 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 fn is_break(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(
-            c,
-            '"' | '“'
-                | '”'
-                | '„'
-                | '«'
-                | '»'
-                | '('
-                | ')'
-                | '['
-                | ']'
-                | '{'
-                | '}'
-                | '<'
-                | '>'
-                | ','
-                | ';'
-                | '!'
-                | '?'
-                | '¿'
-                | '¡'
-                | '—'
-                | '–'
-                | '…'
-                | '。'
-                | '、'
-                | '？'
-                | '`'
-        )
+    c.is_whitespace() || "\"“”„«»()[]{}<>,;!?¿¡—–…。、？`".contains(c)
 }
 
 /// The end of a number that continues after a thousands separator.
@@ -243,31 +214,14 @@ fn push_expanded<'a>(at: usize, raw: &'a str, opens: bool, words: &mut Vec<Word<
 }
 
 /// Contractions typed without an apostrophe.
+#[rustfmt::skip]
 const WITHOUT_APOSTROPHE: &[(&str, &str, &str)] = &[
-    ("arent", "are", "not"),
-    ("cannot", "can", "not"),
-    ("cant", "can", "not"),
-    ("couldnt", "could", "not"),
-    ("didnt", "did", "not"),
-    ("doesnt", "does", "not"),
-    ("dont", "do", "not"),
-    ("hasnt", "has", "not"),
-    ("havent", "have", "not"),
-    ("hows", "how", "is"),
-    ("im", "i", "am"),
-    ("isnt", "is", "not"),
-    ("ive", "i", "have"),
-    ("shouldnt", "should", "not"),
-    ("thats", "that", "is"),
-    ("theyre", "they", "are"),
-    ("wasnt", "was", "not"),
-    ("werent", "were", "not"),
-    ("whats", "what", "is"),
-    ("wheres", "where", "is"),
-    ("whos", "who", "is"),
-    ("wont", "will", "not"),
-    ("wouldnt", "would", "not"),
-    ("youre", "you", "are"),
+    ("arent", "are", "not"), ("cannot", "can", "not"), ("cant", "can", "not"), ("couldnt", "could", "not"),
+    ("didnt", "did", "not"), ("doesnt", "does", "not"), ("dont", "do", "not"), ("hasnt", "has", "not"),
+    ("havent", "have", "not"), ("hows", "how", "is"), ("im", "i", "am"), ("isnt", "is", "not"),
+    ("ive", "i", "have"), ("shouldnt", "should", "not"), ("thats", "that", "is"), ("theyre", "they", "are"),
+    ("wasnt", "was", "not"), ("werent", "were", "not"), ("whats", "what", "is"), ("wheres", "where", "is"),
+    ("whos", "who", "is"), ("wont", "will", "not"), ("wouldnt", "would", "not"), ("youre", "you", "are"),
 ];
 
 fn expand_contraction(lower: &str) -> (&str, Option<&'static str>) {

@@ -2,6 +2,7 @@
 
 /// The range of a numeric setting. Durations are compared in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Bounds {
     /// The smallest number.
     pub min: f64,

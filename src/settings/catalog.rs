@@ -10,6 +10,7 @@ use super::duration::format_duration;
 
 /// The kind of value of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SettingKind {
     /// `true` or `false`.
     Toggle,
@@ -39,6 +40,7 @@ pub enum SettingKind {
 
 /// A setting of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Setting {
     /// The path: `retry.attempts`.
     pub path: &'static str,

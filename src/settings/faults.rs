@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// hits a request (one draw over the sum), so the rates must not exceed 1 in total.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FaultProfile {
     /// The name shown in titles.
     pub name: String,
@@ -76,6 +77,7 @@ impl Default for FaultProfile {
 /// A fault that the simulator can inject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FaultKind {
     /// Status 429 with Retry-After.
     RateLimited,

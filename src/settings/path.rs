@@ -32,6 +32,7 @@ pub const UNSET: &str = "none";
 /// An unknown setting, or a value that it cannot have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
+#[non_exhaustive]
 pub struct PathError {
     /// The path as given.
     pub path: String,

@@ -12,6 +12,7 @@ use super::user_limits::{QueueOrder, UserLimits};
 /// The settings of every layer. A policy file may leave out any table or key, which then has its default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Policy {
     /// The name shown in titles. Default: the name of the file.
     pub name: String,
@@ -44,6 +45,7 @@ pub enum Counts {
 /// The prompt cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct CacheSettings {
     /// True if answers are looked up and stored. Default: true.
     pub enabled: bool,
@@ -61,6 +63,7 @@ pub struct CacheSettings {
 /// Single flight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FlightSettings {
     /// True if identical calls in flight share one upstream call. Default: true.
     pub enabled: bool,
@@ -88,6 +91,7 @@ pub enum Jitter {
 /// Attempts, backoff and the retry budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RetrySettings {
     /// Attempts per call, the first included: 1 to 100, default 3; 1 disables retries.
     pub attempts: u32,
@@ -119,6 +123,7 @@ pub struct RetrySettings {
 /// The rate limiter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LimitSettings {
     /// True if calls are limited. Default: true.
     pub enabled: bool,
@@ -150,6 +155,7 @@ pub struct LimitSettings {
 /// The circuit breaker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct BreakerSettings {
     /// True if the breaker can reject calls. Default: true.
     pub enabled: bool,
@@ -187,6 +193,7 @@ pub struct BreakerSettings {
 /// The time limits of a call and of an attempt. Each is above 0 s and at most a year.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TimeoutSettings {
     /// The deadline of a call, with queueing, attempts and backoffs. Default: 10 min.
     #[serde(with = "super::duration")]

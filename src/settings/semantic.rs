@@ -44,6 +44,7 @@ impl SemanticMode {
 /// there is gone here too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct SemanticSettings {
     /// The mode. Default: off.
     pub mode: SemanticMode,
@@ -73,6 +74,7 @@ pub struct SemanticSettings {
 /// The users' verdicts on the answer to one stored request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct SemanticLabel {
     /// The fingerprint of the stored request, in hex.
     pub request: String,

@@ -10,6 +10,7 @@ use super::{Bucket, Policy};
 /// A setting that is out of its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {value} (must be {rule})")]
+#[non_exhaustive]
 pub struct SettingsError {
     /// The path of the setting: `breaker.failure_rate`.
     pub key: String,

@@ -87,12 +87,10 @@ impl Bench {
 
 /// A profile that injects this fault into every request; stalls last 50 ms.
 pub(crate) fn always(kind: FaultKind) -> FaultProfile {
-    let mut profile = FaultProfile {
-        stall_for: Duration::from_millis(50),
-        cut_after: 3,
-        retry_after: 7,
-        ..FaultProfile::default()
-    };
+    let mut profile = FaultProfile::default();
+    profile.stall_for = Duration::from_millis(50);
+    profile.cut_after = 3;
+    profile.retry_after = 7;
     profile.set_rate(kind, 1.0);
     profile
 }

@@ -15,53 +15,17 @@ const NAMES: &str = "afrikaans albanian amharic arabic armenian basque bengali b
     vietnamese welsh xhosa yiddish yoruba zulu";
 
 /// Words before a language name that make it a language: `in French`, not `the French wine`.
+#[rustfmt::skip]
 const BEFORE_LANGUAGE: &[&str] = &[
-    "in",
-    "into",
-    "to",
-    "from",
-    "speak",
-    "speaking",
-    "learn",
-    "my",
-    "write",
-    "translate",
-    "between",
-    "and",
-    "than",
-    "or",
-    "say",
-    "study",
-    "use",
-    "reply",
-    "answer",
-    "correct",
-    "teach",
-    "using",
-    "proper",
+    "in", "into", "to", "from", "speak", "speaking", "learn", "my", "write", "translate", "between", "and",
+    "than", "or", "say", "study", "use", "reply", "answer", "correct", "teach", "using", "proper",
 ];
 
 /// Words after a language name that make it a language.
+#[rustfmt::skip]
 const AFTER_LANGUAGE: &[&str] = &[
-    "grammar",
-    "word",
-    "words",
-    "language",
-    "translation",
-    "sentence",
-    "phrase",
-    "phrases",
-    "verb",
-    "verbs",
-    "alphabet",
-    "version",
-    "speaker",
-    "text",
-    "letter",
-    "letters",
-    "subtitle",
-    "subtitles",
-    "lesson",
+    "grammar", "word", "words", "language", "translation", "sentence", "phrase", "phrases", "verb", "verbs",
+    "alphabet", "version", "speaker", "text", "letter", "letters", "subtitle", "subtitles", "lesson",
     "vocabulary",
 ];
 

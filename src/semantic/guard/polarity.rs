@@ -9,28 +9,10 @@ use crate::semantic::tokens::Prompt;
 use crate::semantic::word::{Word, WordKind};
 
 /// Words that negate a statement.
+#[rustfmt::skip]
 const NEGATIONS: &[&str] = &[
-    "not",
-    "no",
-    "never",
-    "without",
-    "except",
-    "cannot",
-    "neither",
-    "nor",
-    "none",
-    "nobody",
-    "nothing",
-    "nowhere",
-    "unless",
-    "excluding",
-    "unable",
-    "impossible",
-    "lack",
-    "lacks",
-    "lacking",
-    "apart",
-    "hardly",
+    "not", "no", "never", "without", "except", "cannot", "neither", "nor", "none", "nobody", "nothing",
+    "nowhere", "unless", "excluding", "unable", "impossible", "lack", "lacks", "lacking", "apart", "hardly",
 ];
 
 /// Prefixes that form an opposite.

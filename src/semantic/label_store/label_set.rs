@@ -6,7 +6,7 @@ use crate::event::EventKind;
 use crate::settings::{SemanticLabel, SemanticSettings};
 
 /// Labels kept; the least recently labelled request is dropped first.
-pub const MAX_LABELS: usize = 4096;
+pub(crate) const MAX_LABELS: usize = 4096;
 
 const HEADER: &str = "\
 # Labels of answers that the semantic cache served (right or wrong), by stored request.
@@ -15,7 +15,7 @@ const HEADER: &str = "\
 
 /// The labels of all stored requests.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LabelSet {
+pub(crate) struct LabelSet {
     /// The most recently labelled request comes last.
     labels: Vec<SemanticLabel>,
     /// The threshold of a request without one of its own.
@@ -24,18 +24,18 @@ pub struct LabelSet {
 
 /// One label by a user.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Label {
+pub(crate) struct Label {
     /// The fingerprint of the stored request, in hex.
-    pub request: String,
+    pub(crate) request: String,
     /// True if its answer was right.
-    pub good: bool,
+    pub(crate) good: bool,
     /// The threshold of the request from now on.
-    pub threshold: f64,
+    pub(crate) threshold: f64,
 }
 
 impl Label {
     /// The label of a `SemanticLabelled` event; `None` for other events.
-    pub fn from_event(kind: &EventKind) -> Option<Self> {
+    pub(crate) fn from_event(kind: &EventKind) -> Option<Self> {
         let EventKind::SemanticLabelled {
             request,
             good,
@@ -55,7 +55,7 @@ impl Label {
 
 impl LabelSet {
     /// Starts from the labels in the settings.
-    pub fn new(settings: &SemanticSettings) -> Self {
+    pub(crate) fn new(settings: &SemanticSettings) -> Self {
         Self {
             labels: settings.labels.clone(),
             default_threshold: settings.effective_threshold(),
@@ -63,7 +63,7 @@ impl LabelSet {
     }
 
     /// Adds a label.
-    pub fn add(&mut self, new: &Label) {
+    pub(crate) fn add(&mut self, new: &Label) {
         let index = self.labels.iter().position(|label| label.request == new.request);
         let mut label = index.map_or_else(
             || SemanticLabel {
@@ -83,7 +83,7 @@ impl LabelSet {
     }
 
     /// The file format.
-    pub fn to_toml(&self) -> String {
+    pub(crate) fn to_toml(&self) -> String {
         let mut text = HEADER.to_owned();
         let file = LabelFile { label: &self.labels };
         // serialising these types cannot fail
@@ -106,18 +106,18 @@ struct ParsedLabelFile {
 
 /// A label and its position in the file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LocatedLabel {
+pub(crate) struct LocatedLabel {
     /// The label.
-    pub label: SemanticLabel,
+    pub(crate) label: SemanticLabel,
     /// The byte offset.
-    pub at: usize,
+    pub(crate) at: usize,
 }
 
 /// Parses a label file.
 ///
 /// # Errors
 /// Fails if the text is not a valid label file.
-pub fn parse_labels(text: &str) -> Result<Vec<LocatedLabel>, toml::de::Error> {
+pub(crate) fn parse_labels(text: &str) -> Result<Vec<LocatedLabel>, toml::de::Error> {
     let file: ParsedLabelFile = toml::from_str(text)?;
     let labels = file.label.into_iter().map(|label| LocatedLabel {
         at: label.span().start,
