@@ -24,7 +24,8 @@ use crate::policy::cache::PutOutcome;
 use crate::policy::fingerprint::RequestKey;
 use crate::semantic::embedder::EmbedError;
 use crate::semantic::{
-    HoldOffChange, Index, Labelled, MAX_REJECTIONS, Neighbour, SearchResult, SemanticHit, Sketch, agreement, normalise,
+    HoldOffChange, Index, Labelled, MAX_REJECTIONS, Neighbour, SearchResult, SemanticHit, Sketch, agreement,
+    normalise,
 };
 use crate::settings::SemanticMode;
 use crate::text::SafeText;
@@ -333,7 +334,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// Serves a candidate if it may still be served; in shadow mode, emits that it would have been.
-    fn serve(&self, lookup: &SemanticLookup<'_>, found: &SearchResult, mut candidate: Candidate) -> ServeOutcome {
+    fn serve(
+        &self,
+        lookup: &SemanticLookup<'_>,
+        found: &SearchResult,
+        mut candidate: Candidate,
+    ) -> ServeOutcome {
         let SemanticLookup {
             flight, started_at, ..
         } = *lookup;
@@ -351,7 +357,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
             return ServeOutcome::Gone;
         };
         let request = candidate.key.fingerprint();
-        candidate.threshold = guards.labels.threshold(request, policy.semantic.effective_threshold());
+        candidate.threshold = guards
+            .labels
+            .threshold(request, policy.semantic.effective_threshold());
         let nearest = Box::new(self.nearest_prompt(&candidate, None));
         if candidate.near.similarity < candidate.threshold {
             return ServeOutcome::Chosen(Choice::None(SemanticMiss::Below, Some(nearest)));

@@ -21,7 +21,7 @@ pub struct Bucket {
 
 impl Bucket {
     /// The bounds of [`Bucket::is_valid`].
-    pub(super) const RULE: &str = "a bucket with capacity 1 to 10000000, refill at least 1, per 1ms to 24h, and capacity * per at most 2e9 seconds (use a shorter per)";
+    pub(super) const RULE: &str = "a bucket with capacity 1 to 10000000, refill at least 1, per 1ms to 24h, and capacity * per at most 2e9 seconds; use a shorter per";
 
     /// True within the bounds in which the integer arithmetic of the bucket cannot overflow.
     pub(super) fn is_valid(&self) -> bool {

@@ -113,7 +113,7 @@ pub const SETTINGS: &[Setting] = &[
     live("cache.store_all", TOGGLE, "Also stores answers to requests that are not deterministic: no temperature 0, no seed."),
 
     live("semantic.mode", SettingKind::Choice(&["off", "on", "shadow"]), "Serves stored answers to similar prompts; shadow asks the upstream and logs what would have been served."),
-    within(above(0.0, 1.0, "above 0 and at most 1 (1 serves only prompts with equal embeddings)"), live("semantic.threshold", RATIO, "Least similarity of a prompt that is served; none uses the embedder's default: 0.5 built-in, 0.7 for an endpoint.")),
+    within(above(0.0, 1.0, "above 0 and at most 1; 1 serves only prompts with equal embeddings"), live("semantic.threshold", RATIO, "Least similarity of a prompt that is served; none uses the embedder's default: 0.5 built-in, 0.7 for an endpoint.")),
     live("semantic.guards", TOGGLE, "Rejects a similar prompt whose numbers, negations, names or quotes differ."),
     within(between(1.0, 1e6, "from 1 to 1000000"), live("semantic.max_entries", count(1, "prompts"), "Prompts in the index; the oldest is evicted first.")),
     within(POSITIVE, startup("semantic.timeout", DURATION, "Longest wait for an embedding; after that the lookup is a miss.")),
@@ -124,7 +124,7 @@ pub const SETTINGS: &[Setting] = &[
     live("flight.replay_ttl", DURATION, "How long a result is replayed for its idempotency key; 0s disables replay."),
     live("flight.max_results", count(0, "results"), "Results kept for replay; 0 keeps none."),
 
-    within(between(1.0, 100.0, "from 1 to 100 (1 disables retries)"), live("retry.attempts", count(1, "attempts"), "Attempts per call, the first included; 1 disables retries.")),
+    within(between(1.0, 100.0, "from 1 to 100; 1 disables retries"), live("retry.attempts", count(1, "attempts"), "Attempts per call, the first included; 1 disables retries.")),
     live("retry.max_ambiguous_retries", count(0, "retries"), "Retries after an attempt that may already have been billed: its answer broke off or never came."),
     live("retry.base", DURATION, "First backoff; it doubles with each retry. 0s retries at once."),
     live("retry.cap", DURATION, "Longest backoff."),
@@ -157,8 +157,8 @@ pub const SETTINGS: &[Setting] = &[
     live("breaker.min_calls", count(1, "outcomes"), "Outcomes in the window before the failure rate counts."),
     within(above(0.0, 1.0, "above 0 and at most 1"), live("breaker.failure_rate", RATIO, "Failure rate in the window that opens the breaker.")),
     live("breaker.consecutive", count(1, "failures"), "Consecutive failures that open the breaker, whatever the rate."),
-    within(above(0.0, YEAR, "above 0s and at most a year (set breaker.slow_rate = 2.0 to ignore slow calls)"), live("breaker.slow_after", DURATION, "A first token later than this counts as slow.")),
-    within(above(0.0, 1000.0, "above 0 and at most 1000 (above 1 never opens)"), live("breaker.slow_rate", SettingKind::Ratio { max_percent: 105 }, "Rate of slow outcomes that opens the breaker; above 1 never opens it.")),
+    within(above(0.0, YEAR, "above 0s and at most a year; set breaker.slow_rate = 2.0 to ignore slow calls"), live("breaker.slow_after", DURATION, "A first token later than this counts as slow.")),
+    within(above(0.0, 1000.0, "above 0 and at most 1000; above 1 never opens"), live("breaker.slow_rate", SettingKind::Ratio { max_percent: 105 }, "Rate of slow outcomes that opens the breaker; above 1 never opens it.")),
     within(above(0.0, YEAR, "above 0s and at most breaker.open_max"), live("breaker.open", DURATION, "First open period; it doubles with each failed probe.")),
     within(POSITIVE, live("breaker.open_max", DURATION, "Longest open period.")),
     live("breaker.open_jitter", RATIO, "Fraction of the open period that is random, so that many clients do not probe at once."),

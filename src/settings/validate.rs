@@ -74,7 +74,7 @@ impl Policy {
             holds: bucket.is_valid(),
             key: format!("{key}.per"),
             value: format_duration(bucket.per),
-            rule: "shorter: capacity * per is at most 2e9 seconds",
+            rule: "shorter, because capacity * per is at most 2e9 seconds",
         };
         [
             Rule {
@@ -191,7 +191,7 @@ mod tests {
         );
         assert_eq!(
             message(&[("limit.tokens.capacity", "10000000"), ("limit.tokens.per", "24h")]),
-            "limit.tokens.per = 24h (must be shorter: capacity * per is at most 2e9 seconds)"
+            "limit.tokens.per = 24h (must be shorter, because capacity * per is at most 2e9 seconds)"
         );
     }
 

@@ -251,7 +251,7 @@ fn an_invalid_setting_is_reported_with_its_command() {
         (set("[]"), &["command at 9s: set = []: write what changes"]),
         (
             set("[\"retry.base=9s\"]"),
-            &["retry.base = 9s: must not exceed retry.cap"],
+            &["retry.base = 9s (must be at most retry.cap)"],
         ),
         (
             later,

@@ -147,7 +147,10 @@ fn mode(view: &View<'_>, width: usize) -> Line<'static> {
     };
     let pieces = [
         Line::from(vec![label(), row::piece(theme, role, word)]),
-        Line::from(format!("   similarity >= {}", similarity(settings.effective_threshold()))),
+        Line::from(format!(
+            "   similarity >= {}",
+            similarity(settings.effective_threshold())
+        )),
         Line::from(format!("   guards {guards}")),
         Line::from(format!("   embedder {embedder}")),
         Line::from(format!("   {prompts}")),
