@@ -394,7 +394,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         request: &UpstreamRequest,
     ) -> Result<(), (Failure, StopReason)> {
         let policy = guard.policy;
-        let refused = |failure| (failure, StopReason::BreakerOpen);
+        let refused = |failure| (failure, StopReason::CircuitOpen);
         // breaker, early check: do not queue for an upstream that is known to be down
         if policy.breaker.counts == Counts::Attempt {
             guard.check_breaker().map_err(refused)?;
@@ -402,7 +402,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         // limiter: every attempt is charged, or retries would exceed the quota when it matters most
         if policy.limit.charges == Counts::Attempt {
             let acquired = guard.acquire_limiter(&request.user, request.tokens(policy)).await;
-            acquired.map_err(|failure| (failure, StopReason::Limited))?;
+            acquired.map_err(|failure| (failure, StopReason::RateLimited))?;
         }
         // breaker, the permit: last, so that no attempt holds the only probe while it queues
         if policy.breaker.counts == Counts::Attempt {

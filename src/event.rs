@@ -14,8 +14,8 @@ mod level;
 mod limit;
 mod read;
 mod semantic;
-mod shadow;
 mod upstream;
+mod whatif;
 mod wording;
 
 use std::fmt;
@@ -24,15 +24,15 @@ use serde::{Deserialize, Serialize};
 
 pub use breaker::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
 pub use cache::{BypassReason, DiffKind, EvictReason, FieldDiff, MissReason, NearMiss, SkipReason};
-pub use call::{Fate, Manner, Origin, Sharing, StopReason};
+pub use call::{CallOptions, Fate, Origin, Sharing, StopReason};
 pub use command::{BurstUsers, Command};
 pub use failure::{AttemptResult, Failure, FailureClass, Finish, Hint, HintSource, Phase};
 pub use kind::EventKind;
 pub use level::BucketLevel;
 pub use limit::{Constraint, LimitLevels, LimitReject, UserLevels};
 pub use semantic::{NearestPrompt, Objection, SemanticGuard, SemanticMiss};
-pub use shadow::{Judged, Judgement, Otherwise, ShadowUpstream};
 pub use upstream::{SimulatorPace, UpstreamHealth, UpstreamInfo};
+pub use whatif::{ChangedFate, PolicyFigures, WhatIfResult, WhatIfUpstream};
 
 use crate::text::SafeText;
 use crate::time::Timestamp;

@@ -24,13 +24,13 @@ macro_rules! session_events {
 macro_rules! frame_events {
     () => {
         EventKind::SessionStarted { .. }
-            | EventKind::PolicyJudged { .. }
+            | EventKind::WhatIfEvaluated { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }
             | EventKind::Suspended { .. }
-            | EventKind::Noticed { .. }
+            | EventKind::Notice { .. }
             | EventKind::TaskPanicked { .. }
     };
 }
@@ -125,31 +125,33 @@ mod log;
 mod retry;
 mod semantic;
 mod session;
-mod shadow;
 mod stats;
 pub mod story;
 #[cfg(test)]
 mod tests;
 mod users;
 mod verdict;
+mod whatif;
 
 pub use breaker::{BreakerView, StateSpell};
-pub use cache::{Advice, CacheView, Came, ExplainedMiss, FieldCount, LookupSecond, Misses};
+pub use cache::{Advice, CacheView, ExplainedMiss, FieldCount, LookupSecond, Misses, ServedCounts};
 pub use calls::{
-    Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, Meaning, MeaningLabel, MeaningOutcome, Span,
-    SpanKind,
+    Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, SemanticLabel, SemanticLookup,
+    SemanticOutcome, Span, SpanKind,
 };
 pub use interval::Interval;
 pub use latency::{LatencyView, Percentiles};
 pub use limit::{LimitView, Waiter};
 pub use log::{Log, LogKind, LogLine};
-pub use retry::{HISTORY, RetryCause, RetryView, Second, Storm, StormGuard, Timeline, WINDOW, Wait};
-pub use semantic::{Look, LookKind, Lookups, SemanticView};
+pub use retry::{
+    BackoffWait, HISTORY, RetryCause, RetrySecond, RetryTimeline, RetryView, Storm, StormGuard, WINDOW,
+};
+pub use semantic::{Lookups, NearMatch, NearMatchKind, SemanticView};
 pub use session::Session;
-pub use shadow::ShadowView;
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
-pub use users::{MAX_USERS, Noise, NoiseKind, UserShare, UserUse, UsersView};
+pub use users::{MAX_USERS, NoisyKind, NoisyUser, UserShare, UserUsage, UsersView};
 pub use verdict::{Cause, Hold, Verdict};
+pub use whatif::WhatIfView;
 
 use serde::{Deserialize, Serialize};
 
@@ -186,9 +188,9 @@ pub struct State {
     pub log: Log,
     /// The copy of the settings that is judged.
     #[serde(default)]
-    pub shadow: ShadowView,
+    pub whatif: WhatIfView,
     /// What the stories of calls are made of.
-    pub why: story::Why,
+    pub stories: story::StoryStore,
 }
 
 impl State {
@@ -199,7 +201,7 @@ impl State {
         if let EventKind::StreamDelta { .. } = event.kind {
             // by far the most frequent kind, and only two views care
             self.calls.apply(event);
-            self.why.apply(event);
+            self.stories.apply(event);
             return;
         }
         self.calls.apply(event);
@@ -211,13 +213,13 @@ impl State {
         self.breaker.apply(event);
         self.retry.apply(event);
         self.latency.apply(event);
-        self.why.apply(event);
+        self.stories.apply(event);
         if let (EventKind::FlightHandedOver { .. }, Some(heir)) = (&event.kind, event.call) {
             self.limit.adopt(heir, self.calls.recent.get(&heir), event.at);
         }
         // before the session, so that a line can tell what was from what is
         self.log.apply(event, &self.session, &self.calls, &self.semantic);
         self.session.apply(event);
-        self.shadow.apply(event);
+        self.whatif.apply(event);
     }
 }

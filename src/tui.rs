@@ -507,11 +507,11 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
         match &sent {
             Ok(()) => self.ui.sent(command),
             // nobody pressed a key for this question alone, so nobody would press it again
-            Err(TrySendError::Full(Command::JudgePolicy { .. })) => {}
+            Err(TrySendError::Full(Command::EvaluatePolicy { .. })) => {}
             Err(TrySendError::Full(_)) => self.ui.not_sent(command, "engine busy: not sent, try again", now),
             Err(TrySendError::Closed(_)) => self.ui.not_sent(command, "not sent: the engine has ended", now),
         }
-        if let Command::JudgePolicy { .. } = command {
+        if let Command::EvaluatePolicy { .. } = command {
             self.unasked = matches!(sent, Err(TrySendError::Full(_))).then(|| command.clone());
         }
         sent.is_ok()

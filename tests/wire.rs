@@ -312,19 +312,19 @@ fn truncated_bodies_are_classified() {
         (
             "a length too long",
             Play::whole(json(&format!("Content-Length: {}\r\n", length + 1), ANSWER)),
-            C::Cut,
+            C::Truncated,
             Phase::Begun,
         ),
         (
             "a reset body",
             Play::reset(json(&format!("Content-Length: {}\r\n", length + 1), ANSWER)),
-            C::Cut,
+            C::Truncated,
             Phase::Begun,
         ),
         (
             "a bad chunk size",
             Play::whole(json("Transfer-Encoding: chunked\r\n", "zz\r\nhello\r\n")),
-            C::Cut,
+            C::Truncated,
             Phase::Begun,
         ),
         (
@@ -596,7 +596,7 @@ fn https_to_a_server_without_tls_names_the_remedy() {
             shown_host: None,
         })
         .unwrap();
-        let UpstreamHealth::Trouble { message } = transport.probe().await else {
+        let UpstreamHealth::Unavailable { message } = transport.probe().await else {
             panic!("no trouble");
         };
         assert!(

@@ -9,7 +9,7 @@ use crate::drills::scenario::Watched;
 use crate::event::CallId;
 use crate::journal::{Ending, JournalError, Reader};
 use crate::settings::file;
-use crate::state::story::{Row, Why, Worth};
+use crate::state::story::{CallRanking, CallSummary, StoryStore};
 use crate::text::{SafeText, units};
 
 /// Exit code for a damaged journal.
@@ -35,8 +35,8 @@ pub(crate) fn read<R: Read + Send + 'static>(
 ) -> Result<Reading, JournalError> {
     let reader = Reader::open(input)?;
     let call = call.unwrap_or_default();
-    let mut why = Why::of(call);
-    let mut worth = Worth::default();
+    let mut why = StoryStore::for_call(call);
+    let mut worth = CallRanking::default();
     let ending = reader.for_each_event(|event| {
         why.apply(event);
         worth.apply(event);
@@ -105,7 +105,7 @@ pub(crate) fn print_story(
 }
 
 /// Lists the calls of a journal that are worth explaining.
-fn list(name: &str, worth: &Worth) -> String {
+fn list(name: &str, worth: &CallRanking) -> String {
     let Some((first, last)) = worth.range else {
         return format!("{name}: no calls\n");
     };
@@ -135,7 +135,7 @@ fn list(name: &str, worth: &Worth) -> String {
 }
 
 /// A title and its rows after an empty line; empty if there are no rows.
-fn section(title: &str, rows: &[Row]) -> Vec<String> {
+fn section(title: &str, rows: &[CallSummary]) -> Vec<String> {
     if rows.is_empty() {
         return Vec::new();
     }

@@ -331,7 +331,7 @@ fn backoff(settings: &RetrySettings, n: u32) -> (Duration, Duration) {
 }
 
 fn stopped(flight: &mut Flight, attempt: u32, reason: StopReason) -> Holds {
-    let rejected = matches!(reason, StopReason::BreakerOpen | StopReason::Limited);
+    let rejected = matches!(reason, StopReason::CircuitOpen | StopReason::RateLimited);
     let failed = flight.failure().is_some() && !flight.running && attempt == flight.attempts;
     let in_order = failed && (!flight.decided || (rejected && flight.scheduled.is_some()));
     flight.ensure(in_order, 2, || "there is no failure to decide about".into())?;

@@ -89,7 +89,7 @@ impl CacheCheck {
                 result: AttemptResult::Succeeded { usage, .. },
                 ..
             } => {
-                if let Some(flight) = flight_of(index, event).filter(|one| one.sharing == Sharing::Key) {
+                if let Some(flight) = flight_of(index, event).filter(|one| one.sharing == Sharing::SameKey) {
                     let stored_answer = stored_answer(flight, *usage, event);
                     self.result_order.push_back((event.at, flight.request.clone()));
                     self.results

@@ -74,7 +74,7 @@ impl CallIndex {
         let call = self.call(event)?;
         call.flight = Some(id);
         let flight = Flight::new(event, call, id, sharing, policy);
-        if sharing == Sharing::Content
+        if sharing == Sharing::SameRequest
             && let Some(other) = self.shared.insert(flight.request.clone(), id)
             && let Some(other) = self.flights.get_mut(&other)
         {
@@ -116,7 +116,7 @@ impl CallIndex {
                 })
             })
             .and_then(|()| {
-                let shared = flight.sharing != Sharing::Alone && flight.request.1 == request.1;
+                let shared = flight.sharing != Sharing::Off && flight.request.1 == request.1;
                 flight.ensure(shared, 28, || "this call may not share the flight".into())
             })
             .and_then(|()| {

@@ -77,7 +77,7 @@ impl Limiter {
                 position,
                 waiting,
                 ready_at,
-                saw,
+                levels,
                 ..
             } => {
                 let id = index.flight(event)?.id;
@@ -88,8 +88,8 @@ impl Limiter {
                 flight.ensure(in_time || !slack.stamp.is_zero(), 4, || {
                     format!("it is due at {ready_at:?}, the deadline is {deadline:?}")
                 })?;
-                let needs = saw.as_ref().map(|saw| saw.needs);
-                self.users.saw(&flight.request.0, event.at);
+                let needs = levels.as_ref().map(|levels| levels.needs);
+                self.users.levels(&flight.request.0, event.at);
                 let recorded = (*position as usize, *waiting as usize);
                 self.queue
                     .join(flight, needs, self.version, recorded, &self.users)
@@ -101,7 +101,7 @@ impl Limiter {
             EventKind::LimitRejected { waiting, reason, .. } => {
                 let flight = index.flight(event)?;
                 flight.rejected = true;
-                self.users.saw(&flight.request.0, event.at);
+                self.users.levels(&flight.request.0, event.at);
                 let waiting = *waiting as usize;
                 match reason {
                     LimitReject::Displaced => self.queue.displace(flight, waiting, &self.users),
@@ -153,7 +153,7 @@ impl Limiter {
         flight.ensure(flight.grant.is_none() && !flight.running, 13, || {
             "it has a grant already".into()
         })?;
-        self.users.saw(&flight.request.0, event.at);
+        self.users.levels(&flight.request.0, event.at);
         let queued = self
             .queue
             .admit(flight, event.at, *reserved, slack.stamp, &self.users)?;

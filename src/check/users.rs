@@ -59,7 +59,7 @@ impl Users {
     }
 
     /// Records a user.
-    pub(super) fn saw(&mut self, user: &UserId, now: Timestamp) {
+    pub(super) fn levels(&mut self, user: &UserId, now: Timestamp) {
         self.open(user, now);
         if self.are_too_many() {
             self.open(&UserId::new(OTHERS), now);

@@ -13,8 +13,8 @@ use super::stream::CallStream;
 use super::transport::{AttemptRequest, Transport};
 use super::{CallContext, Core};
 use crate::event::{
-    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff, FlightId, Manner, MissReason,
-    NearMiss, Observer, Phase, Sharing, UpstreamInfo, UserId,
+    CallId, CallOptions, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff, FlightId,
+    MissReason, NearMiss, Observer, Phase, Sharing, UpstreamInfo, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::admission;
@@ -94,7 +94,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 .min(policy.timeouts.call);
         let reusable = context.cacheable || admission::is_deterministic(request);
         let repeatable = reusable || policy.cache.store_all;
-        let manner = Manner {
+        let options = CallOptions {
             answer_limit: request.token_limit(),
             repeatable: reusable,
             fresh: context.fresh,
@@ -115,7 +115,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 fingerprint: key.fingerprint().to_string().into(),
                 prompt_tokens: context.tokens_of(request),
                 deadline,
-                manner,
+                options,
             },
         );
         Pending {
@@ -272,9 +272,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
             ));
         }
         let sharing = match &flight_key {
-            FlightKey::Content(_) => Sharing::Content,
-            FlightKey::Keyed(..) => Sharing::Key,
-            FlightKey::Alone(_) => Sharing::Alone,
+            FlightKey::Content(_) => Sharing::SameRequest,
+            FlightKey::Keyed(..) => Sharing::SameKey,
+            FlightKey::Alone(_) => Sharing::Off,
         };
         let id = FlightId(self.next_flight.fetch_add(1, Ordering::Relaxed));
         let flight = Arc::new(Flight::new(

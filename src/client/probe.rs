@@ -18,10 +18,10 @@ use crate::text::SafeText;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 impl HttpTransport {
-    /// Probes the upstream, at most 5 s per request. Failures are returned as [`UpstreamHealth::Trouble`].
+    /// Probes the upstream, at most 5 s per request. Failures are returned as [`UpstreamHealth::Unavailable`].
     pub async fn probe(&self) -> UpstreamHealth {
         let host = self.info().host;
-        let trouble = |message: String| UpstreamHealth::Trouble {
+        let trouble = |message: String| UpstreamHealth::Unavailable {
             message: self.redact(SafeText::new(&redact(&message))),
         };
         match self.get("models", TIMEOUT).await {

@@ -234,7 +234,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 Err(EmbedError { message }) => Err((SemanticMiss::Failed, message)),
             },
             () = self.env.clock.sleep(limit) => {
-                Err((SemanticMiss::Late, format!("no embedding within {limit:?}")))
+                Err((SemanticMiss::TimedOut, format!("no embedding within {limit:?}")))
             }
         };
         let mut guards = self.lock();
@@ -252,7 +252,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             _ => return embedded,
         };
         let text = self.transport.redact(SafeText::excerpt(&text, EXCERPT));
-        self.observer.emit(None, EventKind::Noticed { text });
+        self.observer.emit(None, EventKind::Notice { text });
         drop(guards);
         embedded
     }
@@ -291,8 +291,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
             }
         }
         match (refused, below) {
-            (Some(nearest), _) => Choice::None(SemanticMiss::Refused, Some(nearest)),
-            (None, Some(nearest)) => Choice::None(SemanticMiss::Below, Some(nearest)),
+            (Some(nearest), _) => Choice::None(SemanticMiss::GuardRejected, Some(nearest)),
+            (None, Some(nearest)) => Choice::None(SemanticMiss::NotSimilar, Some(nearest)),
             (None, None) => Choice::None(SemanticMiss::Empty, None),
         }
     }
@@ -362,7 +362,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             .threshold(request, policy.semantic.effective_threshold());
         let nearest = Box::new(self.nearest_prompt(&candidate, None));
         if candidate.near.similarity < candidate.threshold {
-            return ServeOutcome::Chosen(Choice::None(SemanticMiss::Below, Some(nearest)));
+            return ServeOutcome::Chosen(Choice::None(SemanticMiss::NotSimilar, Some(nearest)));
         }
         let CachedAnswer { answer, call, took } = candidate.stored;
         let served = SemanticHit {
@@ -468,7 +468,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             Ok(labelled) => labelled,
             Err(reason) => {
                 let text = SafeText::from(format!("call {call} was not labelled: {reason}"));
-                self.observer.emit(None, EventKind::Noticed { text });
+                self.observer.emit(None, EventKind::Notice { text });
                 return;
             }
         };

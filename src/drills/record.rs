@@ -267,7 +267,7 @@ impl Heard {
                 Wish::CancelAll
             }
             // looking at a copy changes nothing
-            Command::JudgePolicy { .. } => return None,
+            Command::EvaluatePolicy { .. } => return None,
         })
     }
 

@@ -45,7 +45,7 @@ struct Part {
 
 /// Runs the drill on a session, under these faults.
 pub async fn run(session: &Session, faults: &FaultProfile) -> Result<Report, DrillError> {
-    if let UpstreamHealth::Trouble { message } = session.probe().await {
+    if let UpstreamHealth::Unavailable { message } = session.probe().await {
         return Err(DrillError::Unreachable(message.to_string()));
     }
     let mut source = session.watch();

@@ -5,12 +5,12 @@
 //!                  |
 //!  Engine --ear--> copy --thread--> played again in virtual time, under the settings in force and under the copy
 //!                                        |
-//!  Bus <-----------PolicyJudged----------+
+//!  Bus <-----------WhatIfEvaluated----------+
 //! ```
 //!
 //! Nothing is guessed from counters: the same client is run over the same calls, so the copy's breaker opens where it
 //! would have opened and its bucket is as empty as it would have been. What answers is told in the judgement
-//! ([`ShadowUpstream`](crate::event::ShadowUpstream)).
+//! ([`WhatIfUpstream`](crate::event::WhatIfUpstream)).
 //!
 //! While nobody looks, only the traffic is kept. While somebody does, a judgement follows each change of the copy and
 //! each stretch of new calls, and then a rest: as long as the judging took while the copy is edited, four times as long
@@ -119,7 +119,7 @@ impl Shadow {
 
 impl CommandObserver for Shadow {
     fn on_command(&self, _at: Timestamp, command: &Command) {
-        let Command::JudgePolicy { edit, policy } = command else {
+        let Command::EvaluatePolicy { edit, policy } = command else {
             return;
         };
         self.shared.lock().wanted = policy.as_ref().map(|policy| Wanted {
@@ -239,17 +239,17 @@ fn judge_on(shared: &Shared, bus: &Bus, clock: Clock) {
     }
 }
 
-fn tell(bus: &Bus, told: Result<Option<crate::event::Judgement>, String>) {
+fn tell(bus: &Bus, told: Result<Option<crate::event::WhatIfResult>, String>) {
     match told {
         // no calls yet: the view says so
         Ok(None) => {}
-        Ok(Some(judgement)) => {
-            let judgement = Box::new(judgement);
-            bus.emit(None, EventKind::PolicyJudged { judgement });
+        Ok(Some(result)) => {
+            let result = Box::new(result);
+            bus.emit(None, EventKind::WhatIfEvaluated { result });
         }
         Err(problem) => {
             let text = SafeText::excerpt(&format!("the copy cannot be judged: {problem}"), 400);
-            bus.emit(None, EventKind::Noticed { text });
+            bus.emit(None, EventKind::Notice { text });
         }
     }
 }

@@ -104,7 +104,7 @@ pub enum BypassReason {
     /// No explicit temperature 0, no seed, no opt-in: another answer may be wanted.
     NotDeterministic,
     /// The caller asked for a fresh answer.
-    Asked,
+    FreshRequested,
 }
 
 /// Why an answer was not stored.

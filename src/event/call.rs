@@ -22,18 +22,18 @@ pub enum Origin {
 #[serde(rename_all = "snake_case")]
 pub enum Sharing {
     /// Calls of the same user with the same request: any answer will do for them.
-    Content,
+    SameRequest,
     /// Calls of the same user with the same idempotency key.
-    Key,
+    SameKey,
     /// Nobody.
     #[default]
-    Alone,
+    Off,
 }
 
 /// What of a request decides how it is treated, beside its prompt: with it a call can be asked again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Manner {
+pub struct CallOptions {
     /// The most the answer may have, in LLM tokens, where the request says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_limit: Option<u64>,
@@ -101,7 +101,7 @@ pub enum StopReason {
     /// Asking again would change nothing.
     NotRetryable,
     /// The server said so: `x-should-retry: false`.
-    ServerSaysNo,
+    NoRetryHeader,
     /// Text was already delivered.
     Delivered,
     /// Too many outcomes that may have been billed.
@@ -113,7 +113,7 @@ pub enum StopReason {
     /// The server asks for a longer wait than is allowed.
     HintTooLong,
     /// The breaker is open.
-    BreakerOpen,
+    CircuitOpen,
     /// The limiter turned the next attempt away.
-    Limited,
+    RateLimited,
 }

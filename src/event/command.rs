@@ -67,7 +67,7 @@ pub enum Command {
         policy: Box<Policy>,
     },
     /// Judge a copy of the settings by the calls so far, and by those that come, until told otherwise.
-    JudgePolicy {
+    EvaluatePolicy {
         /// Counts what is asked, so that an answer can be told from one to an earlier question.
         edit: u64,
         /// The copy; nothing to stop.

@@ -75,7 +75,7 @@ pub enum FailureClass {
     /// 3xx: redirects are never followed.
     Redirect,
     /// The body ended early, before anything of it was delivered.
-    Cut,
+    Truncated,
     /// The stream broke after text was delivered.
     Interrupted,
     /// No bytes for too long.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttemptResult, BreakerMode, BreakerState, BucketLevel, BypassReason, CallId, Constraint, EvictReason,
-    Failure, FailureClass, Fate, FlightId, Hint, Judgement, LimitLevels, LimitReject, Manner, MissReason,
+    AttemptResult, BreakerMode, BreakerState, BucketLevel, BypassReason, CallId, CallOptions, Constraint,
+    EvictReason, Failure, FailureClass, Fate, FlightId, Hint, LimitLevels, LimitReject, MissReason,
     MoveReason, NearMiss, NearestPrompt, Origin, Sample, SemanticMiss, Sharing, SimulatorPace, SkipReason,
-    StopReason, UpstreamHealth, UpstreamInfo, UserId, UserLevels, WindowCounts,
+    StopReason, UpstreamHealth, UpstreamInfo, UserId, UserLevels, WhatIfResult, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::{FaultKind, FaultProfile, Policy};
@@ -39,9 +39,9 @@ pub enum EventKind {
         policy: Box<Policy>,
     },
     /// What a copy of the settings would have made of the calls so far, beside the settings in force.
-    PolicyJudged {
+    WhatIfEvaluated {
         /// The figures.
-        judgement: Box<Judgement>,
+        result: Box<WhatIfResult>,
     },
     /// The upstream was asked how it is.
     UpstreamProbed {
@@ -82,7 +82,7 @@ pub enum EventKind {
         until: Timestamp,
     },
     /// Something a person should read, that belongs to no call.
-    Noticed {
+    Notice {
         /// What.
         text: SafeText,
     },
@@ -109,7 +109,7 @@ pub enum EventKind {
         deadline: Timestamp,
         /// How it was asked, beside the prompt.
         #[serde(default)]
-        manner: Manner,
+        options: CallOptions,
     },
     /// The call is over. Nothing of it follows.
     CallEnded {
@@ -315,7 +315,7 @@ pub enum EventKind {
         waiting: u32,
         /// What it saw: the buckets as they were.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        saw: Option<Box<LimitLevels>>,
+        levels: Option<Box<LimitLevels>>,
     },
     /// An attempt was admitted and charged.
     LimitAdmitted {
@@ -365,7 +365,7 @@ pub enum EventKind {
         waiting: u32,
         /// What it saw: the buckets as they were.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        saw: Option<Box<LimitLevels>>,
+        levels: Option<Box<LimitLevels>>,
     },
     /// A waiter left the queue uncharged: cancelled, or out of time.
     LimitLeft {

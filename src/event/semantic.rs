@@ -65,11 +65,11 @@ pub enum SemanticMiss {
     /// Nothing compatible is stored.
     Empty,
     /// The nearest prompt is not like enough.
-    Below,
+    NotSimilar,
     /// It is like enough, and a guard refused it.
-    Refused,
+    GuardRejected,
     /// The embedder took too long.
-    Late,
+    TimedOut,
     /// The embedder failed.
     Failed,
     /// This kind of request is never matched by meaning: an image, no text.

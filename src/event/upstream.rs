@@ -43,7 +43,7 @@ pub enum UpstreamHealth {
     /// Loading its model.
     Loading,
     /// Not usable, and why.
-    Trouble {
+    Unavailable {
         /// For people.
         message: SafeText,
     },

@@ -70,8 +70,8 @@ impl LimitReject {
     }
 
     /// The message for the caller: the sentence, the numbers of the bucket and the remedy.
-    pub fn message(self, waiting: u32, predicted: Option<Duration>, saw: &LimitLevels) -> String {
-        let user = saw
+    pub fn message(self, waiting: u32, predicted: Option<Duration>, levels: &LimitLevels) -> String {
+        let user = levels
             .user
             .as_ref()
             .and_then(|user| Some((&user.user, user.tokens?)));
@@ -79,11 +79,11 @@ impl LimitReject {
             (Self::QueueFull, Some(wait), _) => format!("; retry in {}", units::precise(wait)),
             (Self::TooLarge, ..) => format!(
                 ": needs {}, holds {}; lower max_tokens or raise limit.tokens.capacity",
-                saw.needs, saw.tokens.capacity
+                levels.needs, levels.tokens.capacity
             ),
             (Self::UserTooLarge, _, Some((user, tokens))) => format!(
                 ": needs {}, {user} has {}; lower max_tokens or raise tokens.capacity in limit.each_user or limit.users",
-                saw.needs, tokens.capacity
+                levels.needs, tokens.capacity
             ),
             _ => String::new(),
         };
@@ -123,14 +123,14 @@ impl StopReason {
         match self {
             Self::Attempts => "attempts used",
             Self::NotRetryable => "not retryable",
-            Self::ServerSaysNo => "no-retry header",
+            Self::NoRetryHeader => "no-retry header",
             Self::Delivered => "text delivered",
             Self::Ambiguous => "maybe billed",
             Self::Budget => "budget empty",
             Self::Deadline => "deadline",
             Self::HintTooLong => "hint too long",
-            Self::BreakerOpen => "circuit open",
-            Self::Limited => "rate limited",
+            Self::CircuitOpen => "circuit open",
+            Self::RateLimited => "rate limited",
         }
     }
 
@@ -139,14 +139,14 @@ impl StopReason {
         match self {
             Self::Attempts => "all attempts used",
             Self::NotRetryable => "not retryable",
-            Self::ServerSaysNo => "the server sent x-should-retry: false",
+            Self::NoRetryHeader => "the server sent x-should-retry: false",
             Self::Delivered => "text was already delivered",
             Self::Ambiguous => "it may already have been billed",
             Self::Budget => "retry budget empty",
             Self::Deadline => "the wait would pass the deadline",
             Self::HintTooLong => "the server asks for too long a wait",
-            Self::BreakerOpen => "circuit open",
-            Self::Limited => "the limiter rejected the next attempt",
+            Self::CircuitOpen => "circuit open",
+            Self::RateLimited => "the limiter rejected the next attempt",
         }
     }
 }
@@ -179,7 +179,7 @@ impl BypassReason {
         match self {
             Self::Off => "off",
             Self::NotDeterministic => "not repeatable",
-            Self::Asked => "fresh answer",
+            Self::FreshRequested => "fresh answer",
         }
     }
 
@@ -188,7 +188,7 @@ impl BypassReason {
         match self {
             Self::Off => "the cache is off",
             Self::NotDeterministic => "no temperature 0 and no seed, so answers may differ",
-            Self::Asked => "the caller requested a fresh answer",
+            Self::FreshRequested => "the caller requested a fresh answer",
         }
     }
 }
@@ -294,9 +294,9 @@ impl SemanticMiss {
     pub fn brief(self) -> &'static str {
         match self {
             Self::Empty => "none stored",
-            Self::Below => "not similar",
-            Self::Refused => "guard rejected",
-            Self::Late => "embedder slow",
+            Self::NotSimilar => "not similar",
+            Self::GuardRejected => "guard rejected",
+            Self::TimedOut => "embedder slow",
             Self::Failed => "embedder error",
             Self::Ineligible => "ineligible",
         }
@@ -306,9 +306,9 @@ impl SemanticMiss {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Empty => "nothing compatible stored",
-            Self::Below => "no stored prompt is similar enough",
-            Self::Refused => "a guard rejected the nearest prompt",
-            Self::Late => "the embedder is too slow",
+            Self::NotSimilar => "no stored prompt is similar enough",
+            Self::GuardRejected => "a guard rejected the nearest prompt",
+            Self::TimedOut => "the embedder is too slow",
             Self::Failed => "the embedder failed",
             Self::Ineligible => "this kind of request is never matched",
         }
@@ -439,7 +439,7 @@ impl FailureClass {
             Self::TooLarge => ("413", "request too large"),
             Self::Unsupported => ("501", "not supported"),
             Self::Redirect => ("3xx", "redirect"),
-            Self::Cut => ("CUT", "truncated response"),
+            Self::Truncated => ("CUT", "truncated response"),
             Self::Interrupted => ("CUT", "truncated stream"),
             Self::Stalled => ("STAL", "stalled stream"),
             Self::NoProgress => ("STAL", "stream without data"),

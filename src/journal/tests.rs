@@ -15,7 +15,7 @@ fn event(seq: u64) -> Event {
         seq,
         at: Timestamp(seq * 1_000_000),
         call: (seq % 2 == 1).then_some(CallId(seq)),
-        kind: EventKind::Noticed {
+        kind: EventKind::Notice {
             text: "a\n\"b\"".into(),
         },
     }
@@ -205,7 +205,7 @@ fn parallel_parsing_equals_parsing_line_by_line() {
     assert!(text.len() as u64 > 10 * PIECE, "{} bytes", text.len());
     let long = Event {
         seq: 20_000,
-        kind: EventKind::Noticed {
+        kind: EventKind::Notice {
             text: "x".repeat(3 * PIECE as usize).as_str().into(),
         },
         ..event(20_000)

@@ -26,7 +26,7 @@ pub(crate) fn lookup_allowed(
     } else if !(opted_in || settings.store_all || is_deterministic(request)) {
         Err(BypassReason::NotDeterministic)
     } else if fresh {
-        Err(BypassReason::Asked)
+        Err(BypassReason::FreshRequested)
     } else {
         Ok(())
     }
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_bypass_has_a_reason() {
-        use BypassReason::{Asked, NotDeterministic, Off};
+        use BypassReason::{FreshRequested, NotDeterministic, Off};
         let cold = request(&json!({ "temperature": 0 }));
         let warm = request(&json!({}));
         let settings = |enabled, store_all| CacheSettings {
@@ -190,11 +190,11 @@ mod tests {
         let (on, all, off) = (settings(true, false), settings(true, true), settings(false, true));
         let table = [
             (&on, &cold, false, false, Ok(())),
-            (&on, &cold, false, true, Err(Asked)),
+            (&on, &cold, false, true, Err(FreshRequested)),
             (&on, &warm, false, false, Err(NotDeterministic)),
             (&on, &warm, false, true, Err(NotDeterministic)),
             (&on, &warm, true, false, Ok(())),
-            (&on, &warm, true, true, Err(Asked)),
+            (&on, &warm, true, true, Err(FreshRequested)),
             (&all, &warm, false, false, Ok(())),
             (&off, &cold, true, false, Err(Off)),
             (&off, &cold, true, true, Err(Off)),

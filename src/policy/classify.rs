@@ -272,7 +272,7 @@ fn response(
 /// The class and the phase of a body that is no answer.
 fn body(delivered: bool, problem: &BodyProblem<'_>) -> (FailureClass, Phase) {
     let (class, phase) = match problem {
-        BodyProblem::Truncated | BodyProblem::Reset => (FailureClass::Cut, Phase::Begun),
+        BodyProblem::Truncated | BodyProblem::Reset => (FailureClass::Truncated, Phase::Begun),
         BodyProblem::Stalled { .. } => (FailureClass::Stalled, Phase::Begun),
         BodyProblem::NoProgress { .. } => (FailureClass::NoProgress, Phase::Begun),
         BodyProblem::Malformed { .. } | BodyProblem::Empty => (FailureClass::Malformed, Phase::Begun),
@@ -314,7 +314,7 @@ pub fn sample(failure: &Failure) -> Sample {
         | C::BadGateway
         | C::Unavailable
         | C::Overloaded
-        | C::Cut
+        | C::Truncated
         | C::Interrupted
         | C::Stalled
         | C::NoProgress

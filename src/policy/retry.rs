@@ -161,12 +161,15 @@ impl Retry {
         [
             (
                 failure.class == FailureClass::BreakerRefused,
-                StopReason::BreakerOpen,
+                StopReason::CircuitOpen,
             ),
-            (failure.class == FailureClass::LimitRejected, StopReason::Limited),
+            (
+                failure.class == FailureClass::LimitRejected,
+                StopReason::RateLimited,
+            ),
             (failure.phase == Phase::Delivered, StopReason::Delivered),
             (failure.phase == Phase::Final, StopReason::NotRetryable),
-            (failure.should_retry == Some(false), StopReason::ServerSaysNo),
+            (failure.should_retry == Some(false), StopReason::NoRetryHeader),
             (
                 failure.class == FailureClass::Deadline || now >= deadline,
                 StopReason::Deadline,

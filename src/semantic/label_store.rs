@@ -131,7 +131,7 @@ fn write_labels(
             reported = true;
             let text = format!("labels are lost when this session ends: {problem}");
             let text = SafeText::excerpt(&text.replace('\n', " "), 400);
-            observer.emit(None, EventKind::Noticed { text });
+            observer.emit(None, EventKind::Notice { text });
         }
     }
 }
@@ -187,7 +187,7 @@ mod tests {
 
     impl Observer for Notices {
         fn emit(&self, _call: Option<CallId>, kind: EventKind) {
-            if let EventKind::Noticed { text } = kind {
+            if let EventKind::Notice { text } = kind {
                 self.0.lock().unwrap().push(text.to_string());
             }
         }

@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn notice(number: usize) -> EventKind {
-        EventKind::Noticed {
+        EventKind::Notice {
             text: format!("{number}").into(),
         }
     }

@@ -180,7 +180,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             Command::ClearCache => self.client.clear_cache(),
             Command::ApplyPolicy { policy } => self.client.apply_keeping_labels(*policy),
             // handled by a `CommandObserver`
-            Command::JudgePolicy { .. } => {}
+            Command::EvaluatePolicy { .. } => {}
             Command::SetSemantic { mode } => self.client.set_semantic(mode),
             Command::LabelHit { call, good } => self.client.label(call, good),
             Command::SetQueueOrder { order } => self.client.set_queue_order(order),

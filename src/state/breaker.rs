@@ -191,13 +191,13 @@ mod tests {
     #[test]
     fn what_opened_it_stays_in_view_while_late_outcomes_come_in() {
         let mut story = Story::begin();
-        story.tell(0, moved(CLOSED, OPEN, 1, MoveReason::Consecutive, Some(30.0)));
+        story.emit(0, moved(CLOSED, OPEN, 1, MoveReason::Consecutive, Some(30.0)));
         let tripped = story.state().breaker.window;
         assert!(tripped.total > 0);
-        story.tell(0, recorded(false, Sample::Late));
+        story.emit(0, recorded(false, Sample::Late));
         assert_eq!(story.state().breaker.window, tripped);
-        story.tell(0, moved(OPEN, HALF, 2, MoveReason::CoolDown, None));
-        story.tell(0, recorded(true, Sample::Ok));
+        story.emit(0, moved(OPEN, HALF, 2, MoveReason::CoolDown, None));
+        story.emit(0, recorded(true, Sample::Ok));
         assert_eq!(story.state().breaker.window, WindowCounts::default());
     }
 
@@ -215,33 +215,33 @@ mod tests {
         };
         story
             .at(25.0)
-            .tell(0, moved(CLOSED, OPEN, 1, MoveReason::FailureRate, Some(30.0)));
+            .emit(0, moved(CLOSED, OPEN, 1, MoveReason::FailureRate, Some(30.0)));
         story
             .call(1, Origin::Chat)
-            .tell(1, refused.clone())
-            .tell(1, refused.clone());
+            .emit(1, refused.clone())
+            .emit(1, refused.clone());
         story
             .at(30.0)
-            .tell(0, moved(OPEN, HALF, 2, MoveReason::CoolDown, None))
-            .tell(1, probe.clone());
+            .emit(0, moved(OPEN, HALF, 2, MoveReason::CoolDown, None))
+            .emit(1, probe.clone());
         assert!(story.state().breaker.probe_out);
-        story.at(31.0).tell(1, recorded(true, Sample::Failed));
+        story.at(31.0).emit(1, recorded(true, Sample::Failed));
         story
-            .tell(0, moved(HALF, OPEN, 3, MoveReason::ProbeFailed, Some(41.0)))
-            .tell(1, refused);
+            .emit(0, moved(HALF, OPEN, 3, MoveReason::ProbeFailed, Some(41.0)))
+            .emit(1, refused);
         let open = story.state().breaker;
         assert_eq!((open.opened, open.refused, open.refused_since_open), (2, 3, 1));
         assert_eq!(open.open_ns, 10_000_000_000);
         story
             .at(41.0)
-            .tell(0, moved(OPEN, HALF, 4, MoveReason::CoolDown, None))
-            .tell(1, probe);
-        story.tell(1, recorded(true, Sample::Ok));
+            .emit(0, moved(OPEN, HALF, 4, MoveReason::CoolDown, None))
+            .emit(1, probe);
+        story.emit(1, recorded(true, Sample::Ok));
         let half = story.state().breaker;
         assert_eq!((half.probe_out, half.probes_ok), (false, 1));
         story
             .at(42.0)
-            .tell(0, moved(HALF, CLOSED, 5, MoveReason::ProbesSucceeded, None));
+            .emit(0, moved(HALF, CLOSED, 5, MoveReason::ProbesSucceeded, None));
         let view = story.state().breaker;
         assert_eq!(view.longest_open_ns, 10_000_000_000);
         assert_eq!(view.recoveries, (17_000_000_000, 1));
@@ -271,7 +271,7 @@ mod tests {
             Sample::Slow,
             Sample::Failed,
         ] {
-            story.tell(0, recorded(false, sample));
+            story.emit(0, recorded(false, sample));
         }
         assert_eq!(
             story.state().breaker.cells,

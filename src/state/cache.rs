@@ -63,12 +63,12 @@ pub struct LookupSecond {
     /// Seconds since the start.
     pub second: u64,
     /// What came in it.
-    pub came: Came,
+    pub counts: ServedCounts,
 }
 
 /// Calls, and how many of them needed no upstream of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Came {
+pub struct ServedCounts {
     /// Calls that came as far as the cache, asked it or not.
     pub calls: u64,
     /// Times the cache was asked.
@@ -83,7 +83,7 @@ pub struct Came {
     pub replayed: u64,
 }
 
-impl Came {
+impl ServedCounts {
     fn hit(&mut self) {
         (self.calls, self.lookups, self.exact) = (self.calls + 1, self.lookups + 1, self.exact + 1);
     }
@@ -107,14 +107,14 @@ impl Came {
     }
 
     /// Calls that needed no upstream of their own.
-    pub fn spared(&self) -> u64 {
+    pub fn without_upstream(&self) -> u64 {
         let joined = self.shared.saturating_add(self.replayed);
         self.hits().saturating_add(joined)
     }
 
     /// The two together.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self {
             calls: self.calls.saturating_add(other.calls),
             lookups: self.lookups.saturating_add(other.lookups),
@@ -177,9 +177,9 @@ impl CacheView {
     }
 
     /// Over the whole run.
-    pub fn all(&self) -> Came {
+    pub fn all(&self) -> ServedCounts {
         let bypassed: u64 = self.bypasses.values().sum();
-        Came {
+        ServedCounts {
             calls: self.lookups() + bypassed + self.replays,
             lookups: self.lookups(),
             exact: self.hits,
@@ -190,10 +190,10 @@ impl CacheView {
     }
 
     /// Over the last 60 seconds, the present one included.
-    pub fn recent(&self, now: Timestamp) -> Came {
+    pub fn recent(&self, now: Timestamp) -> ServedCounts {
         let second = second_of(now);
         let lately = self.history.iter().filter(|one| one.second + HISTORY > second);
-        lately.fold(Came::default(), |sum, one| sum.and(one.came))
+        lately.fold(ServedCounts::default(), |sum, one| sum.plus(one.counts))
     }
 }
 
@@ -219,25 +219,25 @@ impl CacheView {
             } => {
                 self.hits += 1;
                 self.spared(*saved, *saved_time);
-                self.note(event.at, Came::hit);
+                self.note(event.at, ServedCounts::hit);
             }
             EventKind::SemanticHit {
                 saved, saved_time, ..
             } => {
                 self.semantic += 1;
                 self.spared(*saved, *saved_time);
-                self.note(event.at, |came| came.semantic += 1);
+                self.note(event.at, |counts| counts.semantic += 1);
             }
             EventKind::CacheMissed { reason, nearest } => {
                 *self.misses.entry(*reason).or_default() += 1;
-                self.note(event.at, Came::missed);
+                self.note(event.at, ServedCounts::missed);
                 if let (Some(call), Some(nearest)) = (event.call, nearest) {
                     self.near.take(event.at, call, nearest);
                 }
             }
             EventKind::CacheBypassed { reason } => {
                 *self.bypasses.entry(*reason).or_default() += 1;
-                self.note(event.at, |came| came.calls += 1);
+                self.note(event.at, |counts| counts.calls += 1);
             }
             EventKind::CacheStored {
                 entries, total_bytes, ..
@@ -259,11 +259,11 @@ impl CacheView {
             EventKind::PolicyApplied { policy } => self.on = policy.cache.enabled,
             EventKind::FlightJoined { .. } => {
                 self.shared += 1;
-                self.note(event.at, |came| came.shared += 1);
+                self.note(event.at, |counts| counts.shared += 1);
             }
             EventKind::ResultReplayed { saved, .. } => {
                 self.replays += 1;
-                self.note(event.at, Came::replay);
+                self.note(event.at, ServedCounts::replay);
                 self.spared(*saved, Duration::ZERO);
             }
             EventKind::CallEnded {
@@ -287,14 +287,14 @@ impl CacheView {
         }
     }
 
-    fn note(&mut self, at: Timestamp, count: impl FnOnce(&mut Came)) {
+    fn note(&mut self, at: Timestamp, count: impl FnOnce(&mut ServedCounts)) {
         let second = second_of(at);
         if self.history.back().is_none_or(|last| last.second != second) {
-            let came = Came::default();
-            self.history.push_back(LookupSecond { second, came });
+            let counts = ServedCounts::default();
+            self.history.push_back(LookupSecond { second, counts });
         }
         if let Some(last) = self.history.back_mut() {
-            count(&mut last.came);
+            count(&mut last.counts);
         }
         let old = |first: &LookupSecond| first.second.saturating_add(HISTORY) <= second;
         while self.history.front().is_some_and(old) {
@@ -326,24 +326,24 @@ mod tests {
             saved_time: Duration::from_secs(2),
             text: "x".into(),
         };
-        story.tell(2, started(2, Origin::Chat, story.now)).tell(2, hit);
+        story.emit(2, started(2, Origin::Chat, story.now)).emit(2, hit);
         let replayed = EventKind::ResultReplayed {
             age,
             saved,
             text: "x".into(),
         };
-        story.at(70.0).tell(3, replayed);
+        story.at(70.0).emit(3, replayed);
         let joined = EventKind::FlightJoined {
             flight: FlightId(1),
             owner: crate::event::CallId(1),
             subscribers: 2,
         };
         story
-            .tell(4, started(4, Origin::Chat, story.now))
-            .tell(4, joined)
-            .tell(4, ended(Fate::Shared, 0, 9));
-        let reason = BypassReason::Asked;
-        story.tell(5, EventKind::CacheBypassed { reason });
+            .emit(4, started(4, Origin::Chat, story.now))
+            .emit(4, joined)
+            .emit(4, ended(Fate::Shared, 0, 9));
+        let reason = BypassReason::FreshRequested;
+        story.emit(5, EventKind::CacheBypassed { reason });
         let view = story.state().cache;
         assert_eq!(
             (view.lookups(), view.hits, view.replays, view.shared),
@@ -354,7 +354,7 @@ mod tests {
             (view.saved_tokens, view.saved_time),
             (180, Duration::from_secs(2))
         );
-        let all = Came {
+        let all = ServedCounts {
             calls: 4,
             lookups: 2,
             exact: 1,
@@ -362,7 +362,7 @@ mod tests {
             shared: 1,
             replayed: 1,
         };
-        assert_eq!((view.all(), all.spared()), (all, 3));
+        assert_eq!((view.all(), all.without_upstream()), (all, 3));
         // the second 70 no longer has the lookups of the second 3
         let lately = view.recent(story.now);
         assert_eq!((lately.calls, lately.lookups, lately.exact), (2, 0, 0));
@@ -392,7 +392,7 @@ mod tests {
             saved_time: Duration::from_secs(2),
             text: "x".into(),
         };
-        story.call(2, Origin::Chat).tell(2, hit);
+        story.call(2, Origin::Chat).emit(2, hit);
         let view = story.state().cache;
         assert_eq!(
             (view.hits, view.semantic, view.served(), view.lookups()),

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use semantic::{Meaning, MeaningLabel, MeaningOutcome};
+pub use semantic::{SemanticLabel, SemanticLookup, SemanticOutcome};
 
 use crate::event::{
     BypassReason, CallId, Constraint, Failure, Fate, FlightId, MissReason, Origin, StopReason, UserId,
@@ -42,12 +42,12 @@ pub struct Calls {
     /// The latest burst.
     pub burst: Option<Burst>,
     /// What pruning and the flow need to know besides.
-    pub(crate) book: Book,
+    pub(crate) table: CallTable,
 }
 
 /// The bookkeeping of [`Calls`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Book {
+pub(crate) struct CallTable {
     /// Finished calls in `recent` that are not of a chat, in the order in which they finished.
     pub(super) finished: VecDeque<CallId>,
     /// The same of a chat.
@@ -127,7 +127,7 @@ pub struct Call {
     /// What the cache said.
     pub cache: Option<CacheVerdict>,
     /// What the semantic cache said, where it was asked.
-    pub meaning: Option<Box<Meaning>>,
+    pub semantic: Option<Box<SemanticLookup>>,
     /// The flight it owns or shares.
     pub flight: Option<FlightId>,
     /// Its lane: what it did, in order of time. At most 64 spans.

@@ -36,7 +36,7 @@ impl Story {
             simulated: true,
             loopback: true,
         };
-        story.tell(
+        story.emit(
             0,
             EventKind::SessionStarted {
                 format: FORMAT_VERSION,
@@ -46,7 +46,7 @@ impl Story {
             },
         );
         let policy = Box::default();
-        story.tell(0, EventKind::PolicyApplied { policy });
+        story.emit(0, EventKind::PolicyApplied { policy });
         story
     }
 
@@ -57,7 +57,7 @@ impl Story {
     }
 
     /// Something happens; `call` 0 is none.
-    pub(crate) fn tell(&mut self, call: u64, kind: EventKind) -> &mut Self {
+    pub(crate) fn emit(&mut self, call: u64, kind: EventKind) -> &mut Self {
         self.events.push(Event {
             seq: self.events.len() as u64,
             at: self.now,
@@ -70,15 +70,15 @@ impl Story {
     /// A call begins, misses the cache and gets the flight of its own number.
     pub(crate) fn call(&mut self, call: u64, origin: Origin) -> &mut Self {
         let reason = MissReason::NeverSeen;
-        self.tell(call, started(call, origin, self.now))
-            .tell(
+        self.emit(call, started(call, origin, self.now))
+            .emit(
                 call,
                 EventKind::CacheMissed {
                     reason,
                     nearest: None,
                 },
             )
-            .tell(call, flight_started(call))
+            .emit(call, flight_started(call))
     }
 
     /// The state after all of it.
@@ -111,7 +111,7 @@ pub(crate) fn started_by(user: &str, call: u64, origin: Origin, now: Timestamp) 
         fingerprint: format!("{call:016x}").into(),
         prompt_tokens: 12,
         deadline: now + Duration::from_mins(10),
-        manner: crate::event::Manner::default(),
+        options: crate::event::CallOptions::default(),
     }
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn flight_started(call: u64) -> EventKind {
     let flight = FlightId(call);
     EventKind::FlightStarted {
         flight,
-        sharing: Sharing::Alone,
+        sharing: Sharing::Off,
     }
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn queued(constraint: Constraint, ready_at: Option<f64>, waiting: u32
         position: waiting,
         ready_at: ready_at.map(Timestamp::from_secs_f64),
         waiting,
-        saw: None,
+        levels: None,
     }
 }
 
@@ -313,9 +313,11 @@ pub(crate) fn semantic_hit(source: u64, similarity: f64) -> EventKind {
 /// Nothing is served; with an objection, or where it is only too far, the nearest prompt is that of call 1.
 pub(crate) fn semantic_miss(reason: SemanticMiss, objection: Option<Objection>) -> EventKind {
     let similarity = match reason {
-        SemanticMiss::Below => Some(0.5),
-        SemanticMiss::Refused => Some(0.93),
-        SemanticMiss::Empty | SemanticMiss::Late | SemanticMiss::Failed | SemanticMiss::Ineligible => None,
+        SemanticMiss::NotSimilar => Some(0.5),
+        SemanticMiss::GuardRejected => Some(0.93),
+        SemanticMiss::Empty | SemanticMiss::TimedOut | SemanticMiss::Failed | SemanticMiss::Ineligible => {
+            None
+        }
     };
     EventKind::SemanticMissed {
         reason,
@@ -426,8 +428,8 @@ impl Author {
         (z ^ (z >> 31)) % bound
     }
 
-    fn tell(&mut self, call: u64, kind: EventKind) {
-        self.story.tell(call, kind);
+    fn emit(&mut self, call: u64, kind: EventKind) {
+        self.story.emit(call, kind);
     }
 
     fn step(&mut self) {
@@ -466,7 +468,7 @@ impl Author {
             _ => Origin::Chat,
         };
         let since = self.story.now;
-        self.tell(call, started(call, origin, since));
+        self.emit(call, started(call, origin, since));
         let running = Running {
             stage: Stage::Fresh,
             flight: call,
@@ -483,7 +485,7 @@ impl Author {
     fn end(&mut self, call: u64, fate: Fate) {
         if let Some(running) = self.running.remove(&call) {
             let millis = self.story.now.since(running.since).as_millis() as u64;
-            self.tell(call, ended(fate, running.attempts, millis));
+            self.emit(call, ended(fate, running.attempts, millis));
         }
     }
 
@@ -520,13 +522,13 @@ impl Author {
                     let reason = LimitReject::Deadline;
                     let waiting = self.waiting;
                     let predicted = None;
-                    self.tell(
+                    self.emit(
                         call,
                         EventKind::LimitRejected {
                             reason,
                             predicted,
                             waiting,
-                            saw: None,
+                            levels: None,
                         },
                     );
                     self.end_flight(call, Fate::RateLimited);
@@ -538,29 +540,29 @@ impl Author {
                 0 => self.fail(call, running),
                 1 => {
                     let attempt = running.attempts;
-                    self.tell(call, EventKind::AttemptResponded { attempt, status: 200 });
+                    self.emit(call, EventKind::AttemptResponded { attempt, status: 200 });
                 }
                 _ => {
                     let millis = 100 + self.draw(900);
-                    self.tell(call, first_token(running.attempts, millis));
+                    self.emit(call, first_token(running.attempts, millis));
                     self.set(call, running, Stage::Streams);
                 }
             },
             Stage::Streams => match self.draw(8) {
                 0 => {
-                    self.tell(call, succeeded(running.attempts, 500));
+                    self.emit(call, succeeded(running.attempts, 500));
                     self.settle(call, Sample::Ok);
                     self.store(call);
                     self.end_flight(call, Fate::Answered);
                 }
                 1 if self.draw(4) == 0 => {
-                    self.tell(
+                    self.emit(
                         call,
                         failed(running.attempts, FailureClass::Interrupted, Some(200), 700),
                     );
                     self.settle(call, Sample::Failed);
                     let (attempt, reason) = (running.attempts, StopReason::Delivered);
-                    self.tell(
+                    self.emit(
                         call,
                         EventKind::RetryStopped {
                             attempt,
@@ -572,7 +574,7 @@ impl Author {
                     );
                     self.end_flight(call, Fate::Interrupted);
                 }
-                2 => self.tell(
+                2 => self.emit(
                     call,
                     EventKind::StreamDelta {
                         text: "hm, … ".into(),
@@ -580,7 +582,7 @@ impl Author {
                         reasoning: true,
                     },
                 ),
-                _ => self.tell(call, delta("some words é ")),
+                _ => self.emit(call, delta("some words é ")),
             },
             Stage::Sleeps => self.send(call, running),
             Stage::Follows(owner) => {
@@ -596,7 +598,7 @@ impl Author {
         match self.draw(10) {
             0 => {
                 let saved_time = Duration::from_millis(800);
-                self.tell(
+                self.emit(
                     call,
                     EventKind::CacheHit {
                         age,
@@ -608,16 +610,16 @@ impl Author {
                 return self.end(call, Fate::Hit);
             }
             1 => {
-                self.tell(call, EventKind::ResultReplayed { age, saved, text });
+                self.emit(call, EventKind::ResultReplayed { age, saved, text });
                 return self.end(call, Fate::Hit);
             }
             2 => {
                 let reason = BypassReason::NotDeterministic;
-                self.tell(call, EventKind::CacheBypassed { reason });
+                self.emit(call, EventKind::CacheBypassed { reason });
             }
             _ => {
                 let reason = MissReason::NeverSeen;
-                self.tell(
+                self.emit(
                     call,
                     EventKind::CacheMissed {
                         reason,
@@ -643,11 +645,11 @@ impl Author {
                     owner: CallId(owner),
                     subscribers,
                 };
-                self.tell(call, joined);
+                self.emit(call, joined);
                 self.set(call, Running { flight, ..running }, Stage::Follows(owner));
             }
             _ => {
-                self.tell(call, flight_started(call));
+                self.emit(call, flight_started(call));
                 self.set(call, running, Stage::Ready);
             }
         }
@@ -659,17 +661,17 @@ impl Author {
         let similarity = 0.8 + self.draw(200) as f64 / 1000.0;
         match self.draw(6) {
             0 => {
-                self.tell(call, semantic_hit(source, similarity));
+                self.emit(call, semantic_hit(source, similarity));
                 if self.draw(2) == 0 {
                     let good = self.draw(3) > 0;
-                    self.tell(call, labelled(source, good));
+                    self.emit(call, labelled(source, good));
                 }
                 return true;
             }
             1 => {
-                self.tell(call, shadowed(source, similarity));
+                self.emit(call, shadowed(source, similarity));
                 // told before its answer comes: the fold does not care
-                self.tell(call, compared(source, similarity));
+                self.emit(call, compared(source, similarity));
             }
             2 => {
                 let objection = Objection {
@@ -677,10 +679,10 @@ impl Author {
                     asked: "60".into(),
                     stored: "50".into(),
                 };
-                self.tell(call, semantic_miss(SemanticMiss::Refused, Some(objection)));
+                self.emit(call, semantic_miss(SemanticMiss::GuardRejected, Some(objection)));
             }
-            3 => self.tell(call, semantic_miss(SemanticMiss::Failed, None)),
-            4 => self.tell(call, semantic_miss(SemanticMiss::Below, None)),
+            3 => self.emit(call, semantic_miss(SemanticMiss::Failed, None)),
+            4 => self.emit(call, semantic_miss(SemanticMiss::NotSimilar, None)),
             _ => {}
         }
         false
@@ -690,7 +692,7 @@ impl Author {
         let later = self.story.now + Duration::from_secs(2);
         match self.draw(8) {
             0 => {
-                self.tell(
+                self.emit(
                     call,
                     EventKind::BreakerRefused {
                         until: Some(later),
@@ -708,7 +710,7 @@ impl Author {
                     _ => Constraint::Paused,
                 };
                 let waiting = self.waiting;
-                self.tell(call, queued(constraint, Some(later.as_secs_f64()), waiting));
+                self.emit(call, queued(constraint, Some(later.as_secs_f64()), waiting));
                 self.set(call, running, Stage::Queued);
             }
             _ => self.send(call, running),
@@ -717,9 +719,9 @@ impl Author {
 
     fn send(&mut self, call: u64, running: Running) {
         self.in_use += 1;
-        self.tell(call, admitted(self.story.now, self.in_use, self.waiting));
+        self.emit(call, admitted(self.story.now, self.in_use, self.waiting));
         let (generation, probe) = (self.generation, self.breaker == BreakerState::HalfOpen);
-        self.tell(
+        self.emit(
             call,
             EventKind::BreakerAdmitted {
                 generation,
@@ -728,20 +730,20 @@ impl Author {
             },
         );
         let attempts = running.attempts + 1;
-        self.tell(call, attempt(attempts, running.flight));
+        self.emit(call, attempt(attempts, running.flight));
         self.set(call, Running { attempts, ..running }, Stage::Sent);
     }
 
     fn settle(&mut self, call: u64, sample: Sample) {
         self.in_use -= 1;
-        self.tell(call, settled(self.story.now, self.in_use));
+        self.emit(call, settled(self.story.now, self.in_use));
         let recorded = EventKind::BreakerRecorded {
             generation: self.generation,
             probe: self.breaker == BreakerState::HalfOpen,
             sample,
             window: window(),
         };
-        self.tell(call, recorded);
+        self.emit(call, recorded);
     }
 
     fn fail(&mut self, call: u64, running: Running) {
@@ -753,9 +755,9 @@ impl Author {
         };
         if self.draw(2) == 0 {
             let (attempt, fault) = (running.attempts, FaultKind::RateLimited);
-            self.tell(call, EventKind::FaultInjected { attempt, fault });
+            self.emit(call, EventKind::FaultInjected { attempt, fault });
         }
-        self.tell(call, failed(running.attempts, class, status, 300));
+        self.emit(call, failed(running.attempts, class, status, 300));
         self.settle(
             call,
             if status == Some(429) {
@@ -767,14 +769,14 @@ impl Author {
         if running.attempts < 3 {
             let hint = (status == Some(429)).then_some(1);
             let millis = 200 + self.draw(2000);
-            self.tell(
+            self.emit(
                 call,
                 retry(running.attempts + 1, class, self.story.now, millis, hint),
             );
             self.set(call, running, Stage::Sleeps);
         } else {
             let (attempt, reason) = (running.attempts, StopReason::Attempts);
-            self.tell(
+            self.emit(
                 call,
                 EventKind::RetryStopped {
                     attempt,
@@ -789,7 +791,7 @@ impl Author {
     }
 
     fn store(&mut self, call: u64) {
-        self.tell(call, EventKind::SemanticStored { entries: call });
+        self.emit(call, EventKind::SemanticStored { entries: call });
         let kind = match self.draw(5) {
             0 => EventKind::CacheSkipped {
                 reason: SkipReason::Incomplete,
@@ -806,7 +808,7 @@ impl Author {
                 total_bytes: 1100,
             },
         };
-        self.tell(call, kind);
+        self.emit(call, kind);
     }
 
     /// The caller leaves; where others follow, the first of them inherits the flight as it stands.
@@ -821,9 +823,9 @@ impl Author {
             // both orders are legal
             if self.draw(2) == 0 {
                 self.end(call, Fate::Cancelled);
-                self.tell(*heir, over);
+                self.emit(*heir, over);
             } else {
-                self.tell(*heir, over);
+                self.emit(*heir, over);
                 self.end(call, Fate::Cancelled);
             }
             self.running.insert(*heir, Running { since, ..running });
@@ -838,12 +840,12 @@ impl Author {
             Stage::Queued => {
                 self.waiting -= 1;
                 let waiting = self.waiting;
-                self.tell(call, EventKind::LimitLeft { waiting });
+                self.emit(call, EventKind::LimitLeft { waiting });
             }
             Stage::Sent | Stage::Streams => {
                 let (attempt, result) = (running.attempts, AttemptResult::Cancelled);
                 let took = Duration::from_millis(200);
-                self.tell(
+                self.emit(
                     call,
                     EventKind::AttemptEnded {
                         attempt,
@@ -874,7 +876,7 @@ impl Author {
                 },
             },
             3 => EventKind::UpstreamProbed {
-                health: UpstreamHealth::Trouble {
+                health: UpstreamHealth::Unavailable {
                     message: "no route".into(),
                 },
             },
@@ -898,7 +900,7 @@ impl Author {
                 burst: self.bursts,
                 calls: 40,
             },
-            7 => EventKind::Noticed {
+            7 => EventKind::Notice {
                 text: "look here".into(),
             },
             8 => EventKind::TaskPanicked {
@@ -913,7 +915,7 @@ impl Author {
             _ if self.draw(2) == 0 => EventKind::CacheSwitched { on: true },
             _ => self.move_breaker(),
         };
-        self.tell(0, kind);
+        self.emit(0, kind);
     }
 
     fn move_breaker(&mut self) -> EventKind {

@@ -205,20 +205,20 @@ mod tests {
         let mut story = Story::begin();
         for call in 1..=3 {
             story.at(call as f64).call(call, Origin::Chat);
-            story.tell(call, queued(Constraint::Tokens, Some(9.0), call as u32));
+            story.emit(call, queued(Constraint::Tokens, Some(9.0), call as u32));
         }
         let (head, waiter) = story.state().limit.head().unwrap();
         assert_eq!((head, waiter.since), (CallId(1), Timestamp::from_secs_f64(1.0)));
         let now = story.at(4.0).now;
         story
-            .tell(1, admitted(now, 1, 2))
-            .tell(2, EventKind::LimitLeft { waiting: 1 });
+            .emit(1, admitted(now, 1, 2))
+            .emit(2, EventKind::LimitLeft { waiting: 1 });
         let view = story.state().limit;
         assert_eq!((view.head().map(|(id, _)| id), view.in_use), (Some(CallId(3)), 1));
         assert_eq!(view.requests.map(|bucket| bucket.level_at(now)), Some(6.0));
         story
-            .tell(1, settled(now, 0))
-            .tell(1, EventKind::LimitLeft { waiting: 0 });
+            .emit(1, settled(now, 0))
+            .emit(1, EventKind::LimitLeft { waiting: 0 });
         let view = story.state().limit;
         assert_eq!((view.waiters.len(), view.charged_tokens), (0, 60));
         let most: Vec<_> = view
@@ -234,7 +234,7 @@ mod tests {
     fn another_policy_keeps_the_level() {
         let mut story = Story::begin();
         story.call(1, Origin::Chat);
-        story.tell(1, admitted(story.now, 1, 0));
+        story.emit(1, admitted(story.now, 1, 0));
         let mut policy = Policy::default();
         policy.limit.requests.capacity = 4;
         policy.limit.tokens.capacity = 50_000;
@@ -247,10 +247,10 @@ mod tests {
             let level = |bucket: Option<BucketLevel>| bucket.map(|bucket| bucket.level_at(now));
             (level(limit.requests), level(limit.tokens))
         };
-        story.tell(0, kind(&policy));
+        story.emit(0, kind(&policy));
         assert_eq!(levels(&story), (Some(4.0), Some(2000.0)));
         policy.limit.enabled = false;
-        story.tell(0, kind(&policy));
+        story.emit(0, kind(&policy));
         assert_eq!(levels(&story), (None, None));
     }
 
@@ -258,7 +258,7 @@ mod tests {
     fn a_pause_is_never_shortened() {
         let mut story = Story::begin();
         for until in [5_u64, 3] {
-            story.tell(
+            story.emit(
                 0,
                 EventKind::LimitPaused {
                     until: Timestamp(until),

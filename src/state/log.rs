@@ -141,12 +141,12 @@ mod tests {
         for order in [QueueOrder::Fifo, QueueOrder::Fair] {
             policy.limit.order = order;
             let policy = Box::new(policy.clone());
-            story.tell(0, EventKind::PolicyApplied { policy });
+            story.emit(0, EventKind::PolicyApplied { policy });
         }
         policy.limit.concurrency += 1;
         let mut tell = |policy: &Policy| {
             let policy = Box::new(policy.clone());
-            story.tell(0, EventKind::PolicyApplied { policy });
+            story.emit(0, EventKind::PolicyApplied { policy });
         };
         tell(&policy);
         tell(&policy);
@@ -178,7 +178,7 @@ mod tests {
         let mut only = Policy::default();
         only.semantic.model = policy.semantic.model;
         let policy = Box::new(only);
-        again.tell(0, EventKind::PolicyApplied { policy });
+        again.emit(0, EventKind::PolicyApplied { policy });
         let told = lines(&again).remove(0);
         assert!(
             told.starts_with("note policy production: semantic.model="),
@@ -206,7 +206,7 @@ mod tests {
                 rate_limited: rate,
                 ..FaultProfile::default()
             });
-            story.tell(0, EventKind::FaultsApplied { on, profile });
+            story.emit(0, EventKind::FaultsApplied { on, profile });
         }
         let lines = story.state().log.lines;
         let texts: Vec<_> = lines.iter().skip(2).map(|line| line.text.as_str()).collect();
@@ -227,28 +227,28 @@ mod tests {
         let mut policy = Policy::default();
         policy.retry.attempts = 4;
         let policy = Box::new(policy);
-        story.tell(0, EventKind::PolicyApplied { policy });
+        story.emit(0, EventKind::PolicyApplied { policy });
         let profile = Box::new(FaultProfile {
             name: "mixed".into(),
             rate_limited: 0.3,
             server_error: 0.1,
             ..FaultProfile::default()
         });
-        story.tell(0, EventKind::FaultsApplied { on: true, profile });
-        story.call(33, Origin::Chat).tell(33, attempt(1, 33));
+        story.emit(0, EventKind::FaultsApplied { on: true, profile });
+        story.call(33, Origin::Chat).emit(33, attempt(1, 33));
         let fault = FaultKind::RateLimited;
-        story.tell(33, EventKind::FaultInjected { attempt: 1, fault });
-        story.tell(33, failed(1, FailureClass::RateLimited, Some(429), 200));
-        story.tell(33, retry(2, FailureClass::RateLimited, story.now, 820, Some(1)));
+        story.emit(33, EventKind::FaultInjected { attempt: 1, fault });
+        story.emit(33, failed(1, FailureClass::RateLimited, Some(429), 200));
+        story.emit(33, retry(2, FailureClass::RateLimited, story.now, 820, Some(1)));
         story
-            .tell(33, attempt(2, 33))
-            .tell(33, failed(2, FailureClass::BadGateway, Some(504), 9));
-        story.tell(33, retry(3, FailureClass::BadGateway, story.now, 610, None));
+            .emit(33, attempt(2, 33))
+            .emit(33, failed(2, FailureClass::BadGateway, Some(504), 9));
+        story.emit(33, retry(3, FailureClass::BadGateway, story.now, 610, None));
         story
-            .tell(33, attempt(3, 33))
-            .tell(33, delta("x"))
-            .tell(33, succeeded(3, 500));
-        story.tell(33, ended(Fate::Answered, 3, 2410));
+            .emit(33, attempt(3, 33))
+            .emit(33, delta("x"))
+            .emit(33, succeeded(3, 500));
+        story.emit(33, ended(Fate::Answered, 3, 2410));
         let expected = [
             "note policy production: retry.attempts=4",
             "inject faults on: mixed (429 30%, 500 10%)",
@@ -265,39 +265,39 @@ mod tests {
         let mut story = Story::begin();
         let now = story.at(42.1).now;
         let (closed, open, half) = (BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen);
-        story.tell(0, moved(closed, open, 1, MoveReason::FailureRate, Some(47.1)));
+        story.emit(0, moved(closed, open, 1, MoveReason::FailureRate, Some(47.1)));
         story.call(36, Origin::Chat);
         let until = Some(now + Duration::from_millis(4200));
         story
-            .tell(
+            .emit(
                 36,
                 EventKind::BreakerRefused {
                     until,
                     window: WindowCounts::default(),
                 },
             )
-            .tell(36, ended(Fate::CircuitOpen, 0, 0));
-        story.tell(0, moved(open, half, 2, MoveReason::CoolDown, None));
-        story.tell(0, moved(half, open, 3, MoveReason::ProbeFailed, Some(52.1)));
-        story.tell(0, moved(open, closed, 4, MoveReason::Manual, None));
+            .emit(36, ended(Fate::CircuitOpen, 0, 0));
+        story.emit(0, moved(open, half, 2, MoveReason::CoolDown, None));
+        story.emit(0, moved(half, open, 3, MoveReason::ProbeFailed, Some(52.1)));
+        story.emit(0, moved(open, closed, 4, MoveReason::Manual, None));
         story
             .call(37, Origin::Chat)
-            .tell(37, queued(Constraint::Tokens, Some(42.5), 1));
+            .emit(37, queued(Constraint::Tokens, Some(42.5), 1));
         story
             .call(38, Origin::Chat)
-            .tell(38, queued(Constraint::Tokens, Some(42.9), 2));
+            .emit(38, queued(Constraint::Tokens, Some(42.9), 2));
         let rejected = EventKind::LimitRejected {
             reason: LimitReject::WaitTooLong,
             predicted: Some(Duration::from_secs(75)),
             waiting: 2,
-            saw: None,
+            levels: None,
         };
         story
             .call(39, Origin::Chat)
-            .tell(39, rejected)
-            .tell(39, ended(Fate::RateLimited, 0, 0));
+            .emit(39, rejected)
+            .emit(39, ended(Fate::RateLimited, 0, 0));
         let until = now + Duration::from_secs(2);
-        story.tell(0, EventKind::LimitPaused { until });
+        story.emit(0, EventKind::LimitPaused { until });
         let hit = EventKind::CacheHit {
             age: Duration::from_secs(9),
             saved: Usage::new(12, 400),
@@ -305,9 +305,9 @@ mod tests {
             text: "a\nb".into(),
         };
         story
-            .tell(32, started(32, Origin::Chat, now))
-            .tell(32, hit)
-            .tell(32, ended(Fate::Hit, 0, 0));
+            .emit(32, started(32, Origin::Chat, now))
+            .emit(32, hit)
+            .emit(32, ended(Fate::Hit, 0, 0));
         let expected = [
             "break breaker sim: open: 11 of 20 calls failed (55% >= 50%), cool-down 5.0s",
             "refuse #36 refused: breaker open, probe in 4.2s",
@@ -325,10 +325,10 @@ mod tests {
     #[test]
     fn failures_say_how_often_and_why_no_more_was_tried() {
         let mut story = Story::begin();
-        story.call(30, Origin::Chat).tell(30, attempt(1, 30));
+        story.call(30, Origin::Chat).emit(30, attempt(1, 30));
         let (attempt, reason) = (1, StopReason::Budget);
         story
-            .tell(
+            .emit(
                 30,
                 EventKind::RetryStopped {
                     attempt,
@@ -338,16 +338,16 @@ mod tests {
                     hint: None,
                 },
             )
-            .tell(30, ended(Fate::Failed, 4, 5800));
+            .emit(30, ended(Fate::Failed, 4, 5800));
         story
             .call(31, Origin::Chat)
-            .tell(31, ended(Fate::Failed, 0, 5800));
+            .emit(31, ended(Fate::Failed, 0, 5800));
         story
             .call(32, Origin::Chat)
-            .tell(32, ended(Fate::Interrupted, 1, 1500));
+            .emit(32, ended(Fate::Interrupted, 1, 1500));
         story
             .call(33, Origin::Chat)
-            .tell(33, ended(Fate::Cancelled, 1, 1500));
+            .emit(33, ended(Fate::Cancelled, 1, 1500));
         let expected = [
             "fail #30 failed after 4 tries, retry budget empty: made up: ServerError",
             "fail #31 failed: made up: ServerError",
@@ -369,7 +369,7 @@ mod tests {
             ready.clone(),
             ready,
         ] {
-            story.tell(0, EventKind::UpstreamProbed { health });
+            story.emit(0, EventKind::UpstreamProbed { health });
         }
         let removed = EventKind::CacheEvicted {
             reason: EvictReason::Cleared,
@@ -378,9 +378,9 @@ mod tests {
             total_bytes: 0,
         };
         story
-            .tell(0, removed)
-            .tell(0, EventKind::BurstStarted { burst: 1, calls: 50 });
-        story.tell(0, EventKind::BurstEnded { burst: 1, calls: 12 });
+            .emit(0, removed)
+            .emit(0, EventKind::BurstStarted { burst: 1, calls: 50 });
+        story.emit(0, EventKind::BurstEnded { burst: 1, calls: 12 });
         let expected = [
             "note upstream is loading its model",
             "note upstream ready: sim-1 and 1 more",
@@ -406,7 +406,7 @@ mod tests {
             upstream,
             simulator: None,
         };
-        story.tell(0, started);
+        story.emit(0, started);
         for models in [
             vec!["a", "b", "c", "d", "e"],
             vec!["a"],
@@ -415,7 +415,7 @@ mod tests {
         ] {
             let models = models.into_iter().map(crate::text::SafeText::from).collect();
             let health = UpstreamHealth::Ready { models };
-            story.tell(0, EventKind::UpstreamProbed { health });
+            story.emit(0, EventKind::UpstreamProbed { health });
         }
         let told = lines(&story);
         let expected = [
@@ -430,10 +430,10 @@ mod tests {
     #[test]
     fn a_model_that_loads_is_waited_for_without_a_count_of_tries() {
         let mut story = Story::begin();
-        story.call(33, Origin::Chat).tell(33, attempt(1, 33));
-        story.tell(33, failed(1, FailureClass::Loading, Some(503), 10));
+        story.call(33, Origin::Chat).emit(33, attempt(1, 33));
+        story.emit(33, failed(1, FailureClass::Loading, Some(503), 10));
         let again = retry(5, FailureClass::Loading, story.now, 1480, None);
-        story.tell(33, again);
+        story.emit(33, again);
         assert_eq!(
             lines(&story).last().unwrap(),
             "retry #33 model loading, asks again in 1.48s"

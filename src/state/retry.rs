@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cause::RetryCause;
 pub use storm::{Storm, StormGuard};
-pub use timeline::{HISTORY, Second, Timeline, WINDOW};
+pub use timeline::{HISTORY, RetrySecond, RetryTimeline, WINDOW};
 
 use crate::event::{AttemptResult, CallId, Event, EventKind, Failure, FailureClass, Fate, Hint, StopReason};
 use crate::time::Timestamp;
@@ -73,7 +73,7 @@ pub struct RetryView {
     /// Hints obeyed.
     pub hints: u64,
     /// The last waits, oldest first. At most 64.
-    pub waits: VecDeque<Wait>,
+    pub waits: VecDeque<BackoffWait>,
     /// Tokens in the retry budget, and the most it can hold; nothing where no budget is kept.
     pub budget: Option<(f64, f64)>,
     /// When that was told.
@@ -81,7 +81,7 @@ pub struct RetryView {
     /// Calls that were not retried again, by reason.
     pub stopped: BTreeMap<StopReason, u64>,
     /// The last two minutes, second by second.
-    pub timeline: Timeline,
+    pub timeline: RetryTimeline,
     /// The most tries for each call of a window with at least five calls, and when.
     pub peak: Option<(f64, Timestamp)>,
     /// Storms so far.
@@ -89,12 +89,12 @@ pub struct RetryView {
     /// Since when one goes on, as of the last event; [`State::storm`](super::State::storm) knows for now.
     pub(crate) storming: Option<Timestamp>,
     /// What is known of running calls.
-    pub(crate) book: Book,
+    pub(crate) running: RunningCalls,
 }
 
 /// A wait between two tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wait {
+pub struct BackoffWait {
     /// When it began.
     pub at: Timestamp,
     /// What went wrong.
@@ -113,7 +113,7 @@ pub struct Wait {
 
 /// The bookkeeping of [`RetryView`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Book {
+pub(crate) struct RunningCalls {
     calls: BTreeMap<CallId, Running>,
     /// The cause with which owners left, oldest first: an heir goes on with it.
     left: VecDeque<(CallId, RetryCause)>,
@@ -136,7 +136,7 @@ impl RetryView {
     pub(super) fn apply(&mut self, event: &Event) {
         match &event.kind {
             EventKind::CallStarted { prompt_tokens, .. } => {
-                if let Some(call) = event.call.and_then(|id| self.book.call(id)) {
+                if let Some(call) = event.call.and_then(|id| self.running.call(id)) {
                     call.prompt_tokens = *prompt_tokens;
                 }
             }
@@ -148,7 +148,7 @@ impl RetryView {
                 budget, budget_max, ..
             } => {
                 self.retry_scheduled(event);
-                self.budget_told(event.at, *budget, *budget_max);
+                self.note_budget(event.at, *budget, *budget_max);
             }
             EventKind::RetryStopped {
                 reason,
@@ -159,7 +159,7 @@ impl RetryView {
                 *self.stopped.entry(*reason).or_default() += 1;
                 // without a budget, and in journals of before, nothing is said of it here
                 if *budget_max > 0.0 {
-                    self.budget_told(event.at, *budget, *budget_max);
+                    self.note_budget(event.at, *budget, *budget_max);
                 }
             }
             EventKind::FlightHandedOver { from, .. } => self.handed_over(event.call, *from),
@@ -215,7 +215,7 @@ impl RetryView {
         let retry = attempt > 1;
         self.attempts += 1;
         self.retries += u64::from(retry);
-        let call = event.call.and_then(|id| self.book.call(id));
+        let call = event.call.and_then(|id| self.running.call(id));
         let (is_sent, cause) = match call {
             Some(call) => {
                 call.tries = call.tries.saturating_add(1);
@@ -223,9 +223,9 @@ impl RetryView {
             }
             None => (!retry, None),
         };
-        if event.call.is_some_and(|id| self.book.calls.contains_key(&id)) {
-            self.book.out_calls += u64::from(is_sent);
-            self.book.out_tries += 1;
+        if event.call.is_some_and(|id| self.running.calls.contains_key(&id)) {
+            self.running.out_calls += u64::from(is_sent);
+            self.running.out_tries += 1;
         }
         self.sent += u64::from(is_sent);
         let second = self.timeline.at(event.at);
@@ -275,7 +275,7 @@ impl RetryView {
         else {
             return;
         };
-        if let Some(call) = event.call.and_then(|id| self.book.call(id)) {
+        if let Some(call) = event.call.and_then(|id| self.running.call(id)) {
             call.cause = Some(RetryCause::of(*class));
             if *ambiguous {
                 self.ambiguous_tokens = self.ambiguous_tokens.saturating_add(call.prompt_tokens);
@@ -287,7 +287,7 @@ impl RetryView {
         if self.waits.len() >= MAX_WAITS {
             self.waits.pop_front();
         }
-        self.waits.push_back(Wait {
+        self.waits.push_back(BackoffWait {
             at: event.at,
             class: *class,
             next: *next,
@@ -297,7 +297,7 @@ impl RetryView {
         });
     }
 
-    fn budget_told(&mut self, at: Timestamp, budget: f64, most: f64) {
+    fn note_budget(&mut self, at: Timestamp, budget: f64, most: f64) {
         let kept = budget.is_finite() && most.is_finite() && most > 0.0;
         self.budget = kept.then_some((budget, most));
         self.budget_at = Some(at);
@@ -316,17 +316,21 @@ impl RetryView {
 
     /// The heir makes the try that the former owner was waiting for. That one may have ended before or will.
     fn handed_over(&mut self, heir: Option<CallId>, from: CallId) {
-        let running = self.book.calls.get_mut(&from).and_then(|call| call.cause.take());
-        let left = self.book.left.iter().rposition(|(id, _)| *id == from);
-        let left = left.and_then(|place| self.book.left.remove(place));
+        let running = self
+            .running
+            .calls
+            .get_mut(&from)
+            .and_then(|call| call.cause.take());
+        let left = self.running.left.iter().rposition(|(id, _)| *id == from);
+        let left = left.and_then(|place| self.running.left.remove(place));
         let cause = running.or(left.map(|(_, cause)| cause));
-        if let Some(heir) = heir.and_then(|id| self.book.call(id)) {
+        if let Some(heir) = heir.and_then(|id| self.running.call(id)) {
             heir.cause = cause.or(heir.cause);
         }
     }
 
     fn call_ended(&mut self, event: &Event, fate: Fate, attempts: u32) {
-        let known = event.call.and_then(|id| self.book.end(id)).unwrap_or_default();
+        let known = event.call.and_then(|id| self.running.end(id)).unwrap_or_default();
         let tries = attempts.max(known.tries);
         let Some(above_one) = tries.checked_sub(1) else {
             return;
@@ -364,7 +368,7 @@ impl RetryView {
     }
 }
 
-impl Book {
+impl RunningCalls {
     /// What is known of a call; nothing where too many run.
     fn call(&mut self, id: CallId) -> Option<&mut Running> {
         if self.calls.len() >= MAX_CALLS && !self.calls.contains_key(&id) {

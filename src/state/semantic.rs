@@ -52,9 +52,9 @@ pub struct SemanticView {
     /// Lookups in a row that the embedder spoilt; 0 since it last did its work.
     pub trouble_in_a_row: u64,
     /// What the embedder said when it last failed.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<EmbedderTrouble>,
     /// The last 32 hits, would-be hits and refusals, oldest first.
-    pub recent: VecDeque<Look>,
+    pub recent: VecDeque<NearMatch>,
     /// The last word on each judged call.
     judged: BTreeMap<CallId, bool>,
 }
@@ -70,7 +70,7 @@ pub struct Lookups {
 
 /// A lookup that the embedder spoilt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct EmbedderTrouble {
     /// When.
     pub at: Timestamp,
     /// Late, or failed.
@@ -81,13 +81,13 @@ pub struct Trouble {
 
 /// A near match, and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Look {
+pub struct NearMatch {
     /// The call that asked.
     pub call: CallId,
     /// When.
     pub at: Timestamp,
     /// What was done with the match.
-    pub kind: LookKind,
+    pub kind: NearMatchKind,
     /// The beginning of what was asked.
     pub prompt: SafeText,
     /// The stored prompt.
@@ -103,7 +103,7 @@ pub struct Look {
 /// What was done with a near match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LookKind {
+pub enum NearMatchKind {
     /// Its answer was served.
     Served,
     /// It would have been.
@@ -149,7 +149,7 @@ impl SemanticView {
                 self.saved_tokens = self.saved_tokens.saturating_add(saved.total());
                 self.saved_time = self.saved_time.saturating_add(*saved_time);
                 self.embedded(*lookup);
-                self.note(event, calls, LookKind::Served, nearest, *saved);
+                self.note(event, calls, NearMatchKind::Served, nearest, *saved);
             }
             EventKind::SemanticShadowed {
                 nearest,
@@ -160,7 +160,7 @@ impl SemanticView {
                 self.shadow.count(true);
                 self.shadow_tokens = self.shadow_tokens.saturating_add(saved.total());
                 self.embedded(*lookup);
-                self.note(event, calls, LookKind::Shadowed, nearest, *saved);
+                self.note(event, calls, NearMatchKind::Shadowed, nearest, *saved);
             }
             EventKind::SemanticMissed {
                 reason,
@@ -170,17 +170,17 @@ impl SemanticView {
                 ..
             } => {
                 self.missed(event, *reason, *lookup, detail.as_ref());
-                if let (SemanticMiss::Refused, Some(nearest)) = (reason, nearest) {
+                if let (SemanticMiss::GuardRejected, Some(nearest)) = (reason, nearest) {
                     if let Some(objection) = &nearest.objection {
                         *self.refusals.entry(objection.guard).or_default() += 1;
                     }
-                    self.note(event, calls, LookKind::Refused, nearest, Usage::default());
+                    self.note(event, calls, NearMatchKind::Refused, nearest, Usage::default());
                 }
             }
             EventKind::SemanticCompared { agreement, same, .. } => {
                 *if *same { &mut self.same } else { &mut self.differed } += 1;
-                if let Some(look) = self.look_of(event.call) {
-                    look.compared = Some((*agreement, *same));
+                if let Some(near_match) = self.near_match_of(event.call) {
+                    near_match.compared = Some((*agreement, *same));
                 }
             }
             EventKind::SemanticStored { entries } => self.entries = *entries,
@@ -211,16 +211,16 @@ impl SemanticView {
             SemanticMode::On | SemanticMode::Off => self.live.count(false),
         }
         match reason {
-            SemanticMiss::Late | SemanticMiss::Failed => {
+            SemanticMiss::TimedOut | SemanticMiss::Failed => {
                 self.lookup.record(lookup);
                 self.trouble_in_a_row += 1;
-                self.trouble = Some(Trouble {
+                self.trouble = Some(EmbedderTrouble {
                     at: event.at,
                     reason,
                     detail: detail.cloned(),
                 });
             }
-            SemanticMiss::Below | SemanticMiss::Refused => self.embedded(lookup),
+            SemanticMiss::NotSimilar | SemanticMiss::GuardRejected => self.embedded(lookup),
             // nothing to compare with: whether it was embedded at all is not told
             SemanticMiss::Empty | SemanticMiss::Ineligible => {}
         }
@@ -232,7 +232,14 @@ impl SemanticView {
         self.trouble_in_a_row = 0;
     }
 
-    fn note(&mut self, event: &Event, calls: &Calls, kind: LookKind, nearest: &NearestPrompt, saved: Usage) {
+    fn note(
+        &mut self,
+        event: &Event,
+        calls: &Calls,
+        kind: NearMatchKind,
+        nearest: &NearestPrompt,
+        saved: Usage,
+    ) {
         let Some(call) = event.call else {
             return;
         };
@@ -240,7 +247,7 @@ impl SemanticView {
             self.recent.pop_front();
         }
         let asked = calls.recent.get(&call);
-        self.recent.push_back(Look {
+        self.recent.push_back(NearMatch {
             call,
             at: event.at,
             kind,
@@ -252,9 +259,12 @@ impl SemanticView {
         });
     }
 
-    fn look_of(&mut self, call: Option<CallId>) -> Option<&mut Look> {
+    fn near_match_of(&mut self, call: Option<CallId>) -> Option<&mut NearMatch> {
         let call = call?;
-        self.recent.iter_mut().rev().find(|look| look.call == call)
+        self.recent
+            .iter_mut()
+            .rev()
+            .find(|near_match| near_match.call == call)
     }
 
     /// A second word on the same call takes the place of the first.
@@ -271,8 +281,8 @@ impl SemanticView {
         if self.judged.len() > MAX_JUDGED {
             self.judged.pop_first();
         }
-        if let Some(look) = self.look_of(call) {
-            look.label = Some(good);
+        if let Some(near_match) = self.near_match_of(call) {
+            near_match.label = Some(good);
         }
     }
 }
@@ -285,7 +295,7 @@ mod tests {
     use crate::state::fixture::{
         Story, compared, ended, fold, labelled, semantic_hit, semantic_miss, shadowed, switched_semantic,
     };
-    use crate::state::{MeaningOutcome, State};
+    use crate::state::{SemanticOutcome, State};
 
     fn told(kinds: impl IntoIterator<Item = (u64, EventKind)>) -> State {
         let mut story = Story::begin();
@@ -293,7 +303,7 @@ mod tests {
             if call > 0 {
                 story.call(call, Origin::Chat);
             }
-            story.tell(call, kind);
+            story.emit(call, kind);
         }
         story.state()
     }
@@ -301,19 +311,19 @@ mod tests {
     #[test]
     fn each_mode_has_its_own_rate() {
         let mut story = Story::begin();
-        story.tell(0, switched_semantic(SemanticMode::On));
+        story.emit(0, switched_semantic(SemanticMode::On));
         story
             .call(1, Origin::Chat)
-            .tell(1, semantic_miss(SemanticMiss::Empty, None));
-        story.call(2, Origin::Chat).tell(2, semantic_hit(1, 0.94));
-        story.tell(0, switched_semantic(SemanticMode::Shadow));
-        story.call(3, Origin::Chat).tell(3, shadowed(1, 0.91));
+            .emit(1, semantic_miss(SemanticMiss::Empty, None));
+        story.call(2, Origin::Chat).emit(2, semantic_hit(1, 0.94));
+        story.emit(0, switched_semantic(SemanticMode::Shadow));
+        story.call(3, Origin::Chat).emit(3, shadowed(1, 0.91));
         story
             .call(4, Origin::Chat)
-            .tell(4, semantic_miss(SemanticMiss::Below, None));
+            .emit(4, semantic_miss(SemanticMiss::NotSimilar, None));
         story
             .call(5, Origin::Chat)
-            .tell(5, semantic_miss(SemanticMiss::Ineligible, None));
+            .emit(5, semantic_miss(SemanticMiss::Ineligible, None));
         let view = story.state().semantic;
         assert_eq!(view.mode, SemanticMode::Shadow);
         assert_eq!(view.live, Lookups { asked: 2, hits: 1 });
@@ -331,18 +341,24 @@ mod tests {
             asked: "60".into(),
             stored: "50".into(),
         };
-        let state = told([(7, semantic_miss(SemanticMiss::Refused, Some(objection.clone())))]);
+        let state = told([(
+            7,
+            semantic_miss(SemanticMiss::GuardRejected, Some(objection.clone())),
+        )]);
         assert_eq!(state.semantic.refusals, [(SemanticGuard::Number, 1)].into());
         assert_eq!(state.semantic.refused(), 1);
-        let look = &state.semantic.recent[0];
-        assert_eq!((look.call, look.kind), (CallId(7), LookKind::Refused));
-        assert_eq!(look.prompt.as_str(), "question 7");
-        assert_eq!(look.nearest.objection, Some(objection));
-        let meaning = state.calls.recent[&CallId(7)].meaning.as_ref().unwrap();
+        let near_match = &state.semantic.recent[0];
         assert_eq!(
-            meaning.outcome,
-            MeaningOutcome::Missed {
-                reason: SemanticMiss::Refused
+            (near_match.call, near_match.kind),
+            (CallId(7), NearMatchKind::Refused)
+        );
+        assert_eq!(near_match.prompt.as_str(), "question 7");
+        assert_eq!(near_match.nearest.objection, Some(objection));
+        let semantic = state.calls.recent[&CallId(7)].semantic.as_ref().unwrap();
+        assert_eq!(
+            semantic.outcome,
+            SemanticOutcome::Missed {
+                reason: SemanticMiss::GuardRejected
             }
         );
     }
@@ -356,12 +372,12 @@ mod tests {
         ]);
         assert_eq!(state.semantic.false_by_label(), None);
         let mut story = Story::begin();
-        story.call(2, Origin::Chat).tell(2, semantic_hit(1, 0.94));
-        story.call(3, Origin::Chat).tell(3, semantic_hit(1, 0.93));
+        story.call(2, Origin::Chat).emit(2, semantic_hit(1, 0.94));
+        story.call(3, Origin::Chat).emit(3, semantic_hit(1, 0.93));
         story
-            .tell(2, labelled(1, true))
-            .tell(3, labelled(1, true))
-            .tell(3, labelled(1, false));
+            .emit(2, labelled(1, true))
+            .emit(3, labelled(1, true))
+            .emit(3, labelled(1, false));
         let view = story.state().semantic;
         assert_eq!((view.good, view.bad), (1, 1));
         assert_eq!(view.recent[1].label, Some(false));
@@ -372,8 +388,8 @@ mod tests {
     fn compared_answers_give_the_false_hit_rate_of_the_shadow() {
         let mut story = Story::begin();
         for call in 1..=41 {
-            story.call(call, Origin::Chat).tell(call, shadowed(99, 0.9));
-            story.tell(call, compared(99, if call <= 2 { 0.2 } else { 0.97 }));
+            story.call(call, Origin::Chat).emit(call, shadowed(99, 0.9));
+            story.emit(call, compared(99, if call <= 2 { 0.2 } else { 0.97 }));
         }
         let state = story.state();
         let rate = state.semantic.false_by_comparing().unwrap();
@@ -385,8 +401,8 @@ mod tests {
         // the ring forgets looks, not counts
         assert_eq!(state.semantic.recent.len(), 32);
         assert_eq!(state.semantic.recent[31].compared, Some((0.97, true)));
-        let meaning = state.calls.recent[&CallId(1)].meaning.as_ref().unwrap();
-        assert_eq!(meaning.compared, Some((0.2, false)));
+        let semantic = state.calls.recent[&CallId(1)].semantic.as_ref().unwrap();
+        assert_eq!(semantic.compared, Some((0.2, false)));
     }
 
     #[test]
@@ -401,31 +417,31 @@ mod tests {
         let mut story = Story::begin();
         story
             .call(1, Origin::Chat)
-            .tell(1, failed.clone())
+            .emit(1, failed.clone())
             .call(2, Origin::Chat)
-            .tell(2, failed);
+            .emit(2, failed);
         let view = story.state().semantic;
         assert_eq!(view.trouble_in_a_row, 2);
         assert_eq!(
             view.trouble.unwrap().detail.unwrap().as_str(),
             "connection refused"
         );
-        story.call(3, Origin::Chat).tell(3, semantic_hit(1, 0.9));
+        story.call(3, Origin::Chat).emit(3, semantic_hit(1, 0.9));
         assert_eq!(story.state().semantic.trouble_in_a_row, 0);
     }
 
     #[test]
     fn a_hit_shows_its_answer_and_a_cleared_cache_empties_the_index() {
         let mut story = Story::begin();
-        story.tell(0, EventKind::SemanticStored { entries: 3 });
+        story.emit(0, EventKind::SemanticStored { entries: 3 });
         story
             .call(2, Origin::Chat)
-            .tell(2, semantic_hit(1, 0.94))
-            .tell(2, ended(Fate::Hit, 0, 1));
+            .emit(2, semantic_hit(1, 0.94))
+            .emit(2, ended(Fate::Hit, 0, 1));
         let state = story.state();
         let call = &state.calls.recent[&CallId(2)];
         assert_eq!(state.calls.answer(call), "what was answered before");
-        assert_eq!(call.served_by_meaning().unwrap().source, CallId(1));
+        assert_eq!(call.semantic_source().unwrap().source, CallId(1));
         assert_eq!(state.semantic.entries, 3);
         let cleared = EventKind::CacheEvicted {
             reason: EvictReason::Cleared,
@@ -433,18 +449,18 @@ mod tests {
             entries: 0,
             total_bytes: 0,
         };
-        assert_eq!(story.tell(0, cleared).state().semantic.entries, 0);
+        assert_eq!(story.emit(0, cleared).state().semantic.entries, 0);
     }
 
     #[test]
     fn memory_is_bounded_and_a_snapshot_goes_on_as_the_whole() {
         let mut story = Story::begin();
-        story.tell(0, switched_semantic(SemanticMode::On));
+        story.emit(0, switched_semantic(SemanticMode::On));
         for call in 1..=700 {
-            story.call(call, Origin::Library).tell(call, semantic_hit(1, 0.9));
+            story.call(call, Origin::Library).emit(call, semantic_hit(1, 0.9));
             story
-                .tell(call, labelled(1, call % 3 == 0))
-                .tell(call, ended(Fate::Hit, 0, 1));
+                .emit(call, labelled(1, call % 3 == 0))
+                .emit(call, ended(Fate::Hit, 0, 1));
         }
         let whole = story.state();
         assert_eq!(

@@ -39,11 +39,11 @@ impl Session {
                 self.faults.clone_from(profile);
             }
             EventKind::FaultInjected { .. } => self.injected += 1,
-            EventKind::PolicyJudged { .. }
+            EventKind::WhatIfEvaluated { .. }
             | EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }
             | EventKind::Suspended { .. }
-            | EventKind::Noticed { .. }
+            | EventKind::Notice { .. }
             | EventKind::TaskPanicked { .. }
             | call_events!()
             | EventKind::CacheHit { .. }

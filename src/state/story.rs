@@ -23,20 +23,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use ranking::{Row, Worth};
+pub use ranking::{CallRanking, CallSummary};
 pub use step::{
-    Admitted, Ended, Finished, Judged, Level, Levels, MeaningHit, MeaningMiss, Moved, OwnLevels, Queued,
-    Refused, Rejected, Retried, Served, Started, Stopped, What,
+    Admitted, BreakerOpening, Ended, Finished, HitLabel, Queued, Refused, Rejected, Retried, SemanticHitStep,
+    SemanticMissStep, Started, StepKind, StepLevel, StepLevels, Stopped, StoredAnswer, UserStepLevels,
 };
-pub use store::{SILENCE, Why};
-pub use text::Told;
+pub use store::{SILENCE, StoryStore};
+pub use text::StepText;
 
 use crate::event::{CallId, Fate, Sharing};
 use crate::text::SafeText;
 use crate::time::{Timestamp, nanos, nanos_option};
 
 /// Version of the JSON form of a story; `assets/story.schema.json` describes it.
-pub const STORY_VERSION: u32 = 1;
+pub const STORY_VERSION: u32 = 2;
 
 /// What happened to one call, as far as it has come.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,10 +62,10 @@ pub struct Step {
     pub deadline_left: Option<Duration>,
     /// Whose step it was, where it was another call's: the owner of the flight that this one shares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub of: Option<CallId>,
+    pub flight_owner: Option<CallId>,
     /// What happened.
     #[serde(flatten)]
-    pub what: What,
+    pub kind: StepKind,
 }
 
 impl Story {
@@ -76,28 +76,28 @@ impl Story {
 
     /// The end, if it has come.
     pub fn finished(&self) -> Option<&Finished> {
-        self.steps.iter().find_map(|step| match &step.what {
-            What::Finished(end) => Some(end.as_ref()),
+        self.steps.iter().find_map(|step| match &step.kind {
+            StepKind::Finished(end) => Some(end.as_ref()),
             _ => None,
         })
     }
 
     /// How it began.
     pub fn started(&self) -> Option<&Started> {
-        self.steps.iter().find_map(|step| match &step.what {
-            What::Started(start) => Some(start.as_ref()),
+        self.steps.iter().find_map(|step| match &step.kind {
+            StepKind::Started(start) => Some(start.as_ref()),
             _ => None,
         })
     }
 
     /// The steps worth a line: not that nobody may join a flight, nor a status that the failure at the same instant
     /// tells again.
-    pub fn telling(&self) -> impl Iterator<Item = &Step> {
+    pub fn shown_steps(&self) -> impl Iterator<Item = &Step> {
         let next = self.steps.iter().skip(1).map(Some).chain([None]);
         let pairs = self.steps.iter().zip(next);
-        let telling = pairs.filter(|(step, next)| match &step.what {
-            What::FlightStarted { sharing, .. } => *sharing != Sharing::Alone,
-            What::AttemptResponded { .. } => next.is_none_or(|next| next.at > step.at),
+        let telling = pairs.filter(|(step, next)| match &step.kind {
+            StepKind::FlightStarted { sharing, .. } => *sharing != Sharing::Off,
+            StepKind::AttemptResponded { .. } => next.is_none_or(|next| next.at > step.at),
             _ => true,
         });
         telling.map(|(step, _)| step)
@@ -110,7 +110,7 @@ impl Story {
     }
 }
 
-/// The JSON form: `{"story":1,"call":12,"fate":"answered","sentence":"..","lost":0,"steps":[..]}`.
+/// The JSON form: `{"story":2,"call":12,"fate":"answered","sentence":"..","lost":0,"steps":[..]}`.
 impl Serialize for Story {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]

@@ -72,7 +72,7 @@ fn check_users(state: &State) {
         limit.charged_tokens
     );
     assert_eq!(
-        users().map(super::UserUse::rejections).sum::<u64>(),
+        users().map(super::UserUsage::rejections).sum::<u64>(),
         limit.rejections()
     );
     let shares = state.user_shares(state.last_event_at);
@@ -186,20 +186,20 @@ fn memory_is_bounded_after_a_hundred_thousand_events() {
 fn a_running_call_is_never_forgotten() {
     let mut story = Story::begin();
     for call in 1..=2000 {
-        story.tell(call, started(call, Origin::Chat, story.now));
+        story.emit(call, started(call, Origin::Chat, story.now));
     }
     for call in 2001..=4000 {
         let origin = Origin::Burst { burst: 1 };
-        story.tell(call, started(call, origin, story.now));
+        story.emit(call, started(call, origin, story.now));
         if call > 2100 {
-            story.tell(call, ended(Fate::Failed, 0, 1));
+            story.emit(call, ended(Fate::Failed, 0, 1));
         }
     }
     let state = story.state();
     assert_eq!(state.calls.recent.len(), 2000 + 100 + 512);
     assert_eq!(state.calls.totals.running(), 2100);
     for call in 1..=2000 {
-        story.tell(call, ended(Fate::Cancelled, 0, 1));
+        story.emit(call, ended(Fate::Cancelled, 0, 1));
     }
     let state = story.state();
     assert_eq!(
@@ -213,15 +213,15 @@ fn what_cannot_be_is_ignored() {
     let mut story = Story::begin();
     // an end without a beginning, a second beginning, a second end
     story
-        .tell(9, ended(Fate::Answered, 1, 5))
+        .emit(9, ended(Fate::Answered, 1, 5))
         .call(1, Origin::Chat)
         .call(1, Origin::Chat);
     story
-        .tell(1, ended(Fate::Answered, 1, 5))
-        .tell(1, ended(Fate::Failed, 1, 5));
+        .emit(1, ended(Fate::Answered, 1, 5))
+        .emit(1, ended(Fate::Failed, 1, 5));
     story
-        .tell(8, super::fixture::attempt(1, 8))
-        .tell(8, super::fixture::delta("lost"));
+        .emit(8, super::fixture::attempt(1, 8))
+        .emit(8, super::fixture::delta("lost"));
     let state = story.state();
     assert_eq!(
         (state.calls.totals.started, state.calls.totals.finished()),

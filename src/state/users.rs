@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use share::{Noise, NoiseKind, UserShare};
+pub use share::{NoisyKind, NoisyUser, UserShare};
 
 use super::Calls;
 use super::limit::resized;
@@ -25,17 +25,17 @@ pub const MAX_USERS: usize = 256;
 /// Waits kept one by one for each user.
 const MAX_WAITS: usize = 64;
 /// The minute is kept in so many parts.
-const PARTS: u64 = 12;
+const SLICES: u64 = 12;
 /// Nanoseconds of a part.
-const PART_NS: u64 = 5_000_000_000;
+const SLICE_NS: u64 = 5_000_000_000;
 
 /// What each user does, and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UsersView {
     /// Those kept apart.
-    pub by_name: BTreeMap<UserId, UserUse>,
+    pub by_name: BTreeMap<UserId, UserUsage>,
     /// The sum of all others.
-    pub others: UserUse,
+    pub others: UserUsage,
     /// How often a user went into that sum.
     pub summed: u64,
     /// Running calls: whose they are, nobody's where they count for the others.
@@ -44,7 +44,7 @@ pub struct UsersView {
 
 /// One user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct UserUse {
+pub struct UserUsage {
     /// Calls begun.
     pub started: u64,
     /// Calls without an end yet.
@@ -64,12 +64,12 @@ pub struct UserUse {
     /// When it was admitted and how long that took, the last 64.
     waits: VecDeque<(Timestamp, Duration)>,
     /// What was admitted in each part of the last minute with any.
-    parts: VecDeque<Part>,
+    slices: VecDeque<Slice>,
 }
 
 /// What was admitted in five seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Part {
+struct Slice {
     /// Which five seconds, from 0.
     number: u64,
     /// Attempts.
@@ -78,7 +78,7 @@ struct Part {
     tokens: u64,
 }
 
-impl UserUse {
+impl UserUsage {
     /// How many calls ended so.
     pub fn ended(&self, fate: Fate) -> u64 {
         self.ended.get(fate as usize).copied().unwrap_or(0)
@@ -91,11 +91,11 @@ impl UserUse {
 
     /// Attempts and LLM tokens admitted over the last minute, in parts of five seconds: 55 to 60 seconds.
     pub fn last_minute(&self, now: Timestamp) -> (u64, u64) {
-        self.parts
+        self.slices
             .iter()
-            .filter(|part| counts(part.number, now))
-            .fold((0, 0), |(admitted, tokens), part| {
-                (admitted + part.admitted, tokens.saturating_add(part.tokens))
+            .filter(|slice| counts(slice.number, now))
+            .fold((0, 0), |(admitted, tokens), slice| {
+                (admitted + slice.admitted, tokens.saturating_add(slice.tokens))
             })
     }
 
@@ -103,7 +103,7 @@ impl UserUse {
     pub fn waits(&self, now: Timestamp) -> impl Iterator<Item = Duration> {
         self.waits
             .iter()
-            .filter(move |(at, _)| counts(at.0 / PART_NS, now))
+            .filter(move |(at, _)| counts(at.0 / SLICE_NS, now))
             .map(|(_, waited)| *waited)
     }
 
@@ -113,29 +113,33 @@ impl UserUse {
         if self.waits.len() > MAX_WAITS {
             self.waits.pop_front();
         }
-        let part = Part {
-            number: at.0 / PART_NS,
+        let slice = Slice {
+            number: at.0 / SLICE_NS,
             admitted: 1,
             tokens,
         };
-        self.add_part(part);
+        self.add_slice(slice);
     }
 
-    fn add_part(&mut self, new: Part) {
-        let place = self.parts.partition_point(|part| part.number < new.number);
-        match self.parts.get_mut(place).filter(|part| part.number == new.number) {
-            Some(part) => {
-                part.admitted += new.admitted;
-                part.tokens = part.tokens.saturating_add(new.tokens);
+    fn add_slice(&mut self, new: Slice) {
+        let place = self.slices.partition_point(|slice| slice.number < new.number);
+        match self
+            .slices
+            .get_mut(place)
+            .filter(|slice| slice.number == new.number)
+        {
+            Some(slice) => {
+                slice.admitted += new.admitted;
+                slice.tokens = slice.tokens.saturating_add(new.tokens);
             }
-            None => self.parts.insert(place, new),
+            None => self.slices.insert(place, new),
         }
-        let newest = self.parts.back().map_or(0, |part| part.number);
-        self.parts
-            .retain(|part| part.number.saturating_add(PARTS) > newest);
+        let newest = self.slices.back().map_or(0, |slice| slice.number);
+        self.slices
+            .retain(|slice| slice.number.saturating_add(SLICES) > newest);
     }
 
-    fn told(&mut self, levels: Option<&UserLevels>) {
+    fn note_levels(&mut self, levels: Option<&UserLevels>) {
         if let Some(levels) = levels {
             self.levels = Some(levels.clone());
         }
@@ -154,8 +158,8 @@ impl UserUse {
         }
         self.charged_tokens = self.charged_tokens.saturating_add(other.charged_tokens);
         self.last_at = self.last_at.max(other.last_at);
-        for part in other.parts {
-            self.add_part(part);
+        for slice in other.slices {
+            self.add_slice(slice);
         }
     }
 }
@@ -172,20 +176,20 @@ impl UsersView {
                 reserved,
                 user,
                 ..
-            } => self.change(event, calls, |uses| {
-                uses.admit(at, *waited, *reserved);
-                uses.told(user.as_deref());
+            } => self.change(event, calls, |usage| {
+                usage.admit(at, *waited, *reserved);
+                usage.note_levels(user.as_deref());
             }),
-            EventKind::LimitSettled { charged, user, .. } => self.change(event, calls, |uses| {
-                uses.charged_tokens = uses.charged_tokens.saturating_add(*charged);
-                uses.told(user.as_deref());
+            EventKind::LimitSettled { charged, user, .. } => self.change(event, calls, |usage| {
+                usage.charged_tokens = usage.charged_tokens.saturating_add(*charged);
+                usage.note_levels(user.as_deref());
             }),
-            EventKind::LimitRejected { reason, saw, .. } => self.change(event, calls, |uses| {
-                *uses.rejected.entry(*reason).or_default() += 1;
-                uses.told(own(saw.as_deref()));
+            EventKind::LimitRejected { reason, levels, .. } => self.change(event, calls, |usage| {
+                *usage.rejected.entry(*reason).or_default() += 1;
+                usage.note_levels(own(levels.as_deref()));
             }),
-            EventKind::LimitQueued { saw, .. } => self.change(event, calls, |uses| {
-                uses.told(own(saw.as_deref()));
+            EventKind::LimitQueued { levels, .. } => self.change(event, calls, |usage| {
+                usage.note_levels(own(levels.as_deref()));
             }),
             EventKind::PolicyApplied { policy } => self.resize(policy, at),
             EventKind::LimitLeft { .. }
@@ -214,14 +218,14 @@ impl UsersView {
             return;
         };
         let apart = self.by_name.contains_key(user) || self.make_room();
-        let uses = if apart {
+        let usage = if apart {
             self.by_name.entry(user.clone()).or_default()
         } else {
             &mut self.others
         };
-        uses.started += 1;
-        uses.running += 1;
-        uses.last_at = event.at;
+        usage.started += 1;
+        usage.running += 1;
+        usage.last_at = event.at;
         self.calls.insert(call, apart.then(|| user.clone()));
     }
 
@@ -229,15 +233,15 @@ impl UsersView {
         let Some(whose) = event.call.and_then(|call| self.calls.remove(&call)) else {
             return;
         };
-        let uses = match whose.and_then(|user| self.by_name.get_mut(&user)) {
-            Some(uses) => uses,
+        let usage = match whose.and_then(|user| self.by_name.get_mut(&user)) {
+            Some(usage) => usage,
             None => &mut self.others,
         };
-        uses.running = uses.running.saturating_sub(1);
-        if let Some(count) = uses.ended.get_mut(fate as usize) {
+        usage.running = usage.running.saturating_sub(1);
+        if let Some(count) = usage.ended.get_mut(fate as usize) {
             *count += 1;
         }
-        uses.last_at = event.at;
+        usage.last_at = event.at;
     }
 
     /// Whether there is room for one more, if need be after the idle one that was silent longest.
@@ -245,39 +249,39 @@ impl UsersView {
         if self.by_name.len() < MAX_USERS {
             return true;
         }
-        let idle = self.by_name.iter().filter(|(_, uses)| uses.running == 0);
+        let idle = self.by_name.iter().filter(|(_, usage)| usage.running == 0);
         let Some(silent) = idle
-            .min_by_key(|(name, uses)| (uses.last_at, *name))
+            .min_by_key(|(name, usage)| (usage.last_at, *name))
             .map(|(name, _)| name.clone())
         else {
             return false;
         };
-        if let Some(uses) = self.by_name.remove(&silent) {
-            self.others.add(uses);
+        if let Some(usage) = self.by_name.remove(&silent) {
+            self.others.add(usage);
             self.summed += 1;
         }
         true
     }
 
-    fn change(&mut self, event: &Event, calls: &Calls, change: impl FnOnce(&mut UserUse)) {
+    fn change(&mut self, event: &Event, calls: &Calls, change: impl FnOnce(&mut UserUsage)) {
         let Some(call) = event.call else { return };
         if !self.calls.contains_key(&call) && !calls.recent.contains_key(&call) {
             return;
         }
         let name = self.whose(call, calls).cloned();
-        let uses = match name.and_then(|name| self.by_name.get_mut(&name)) {
-            Some(uses) => uses,
+        let usage = match name.and_then(|name| self.by_name.get_mut(&name)) {
+            Some(usage) => usage,
             None => &mut self.others,
         };
-        uses.last_at = event.at;
-        change(uses);
+        usage.last_at = event.at;
+        change(usage);
     }
 
     /// The buckets of another policy, with what the old ones held.
     fn resize(&mut self, policy: &Policy, at: Timestamp) {
         let limit = &policy.limit;
-        for (name, uses) in &mut self.by_name {
-            let Some(levels) = &mut uses.levels else { continue };
+        for (name, usage) in &mut self.by_name {
+            let Some(levels) = &mut usage.levels else { continue };
             let own = limit.for_user(name.as_str());
             levels.requests = fitted(levels.requests, own.requests.as_ref(), limit, at);
             levels.tokens = fitted(levels.tokens, own.tokens.as_ref(), limit, at);
@@ -288,13 +292,13 @@ impl UsersView {
     /// own bucket fills. The second is told by `true`.
     pub(super) fn next_change(&self, now: Timestamp) -> (Option<Timestamp>, bool) {
         let all = || self.by_name.values().chain([&self.others]);
-        let leaves = |part: &Part| Timestamp((part.number + PARTS).saturating_mul(PART_NS));
+        let leaves = |slice: &Slice| Timestamp((slice.number + SLICES).saturating_mul(SLICE_NS));
         let next = all()
-            .filter_map(|uses| uses.parts.iter().map(leaves).find(|at| *at > now))
+            .filter_map(|usage| usage.slices.iter().map(leaves).find(|at| *at > now))
             .min();
         let full = |bucket: BucketLevel| bucket.ready_at(bucket.capacity).is_none_or(|full| full <= now);
         let fills = all()
-            .filter_map(|uses| uses.levels.as_ref())
+            .filter_map(|usage| usage.levels.as_ref())
             .flat_map(|levels| [levels.requests, levels.tokens])
             .flatten()
             .any(|bucket| !full(bucket));
@@ -303,13 +307,13 @@ impl UsersView {
 }
 
 /// Whether what happened in this part is in the last minute.
-fn counts(part: u64, now: Timestamp) -> bool {
-    part.saturating_add(PARTS) > now.0 / PART_NS
+fn counts(slice: u64, now: Timestamp) -> bool {
+    slice.saturating_add(SLICES) > now.0 / SLICE_NS
 }
 
 /// The user's own part of what was seen.
-fn own(saw: Option<&LimitLevels>) -> Option<&UserLevels> {
-    saw.and_then(|saw| saw.user.as_ref())
+fn own(levels: Option<&LimitLevels>) -> Option<&UserLevels> {
+    levels.and_then(|levels| levels.user.as_ref())
 }
 
 /// A level as it is under other settings: the same where they are the same, none where there is no limit.

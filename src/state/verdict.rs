@@ -93,7 +93,7 @@ impl State {
         Verdict {
             held_by: first.map(|(_, hold)| hold),
             then: second.map(|(_, hold)| hold),
-            flowing_per_s: self.calls.book.flow_at(now),
+            flowing_per_s: self.calls.table.flow_at(now),
         }
     }
 
@@ -114,7 +114,7 @@ impl State {
         if fills(self.limit.requests)
             || fills(self.limit.tokens)
             || own_fills
-            || self.calls.book.flow_at(now).is_some()
+            || self.calls.table.flow_at(now).is_some()
         {
             return Some(now + SLOW_FRAME);
         }
@@ -269,7 +269,7 @@ impl State {
                 let since = self.running().map(|call| call.started_at).min()?;
                 (since, self.calls.totals.running())
             }
-            Some(UpstreamHealth::Ready { .. } | UpstreamHealth::Trouble { .. }) | None => {
+            Some(UpstreamHealth::Ready { .. } | UpstreamHealth::Unavailable { .. }) | None => {
                 let since = self
                     .running()
                     .filter(met_loading)
@@ -366,9 +366,9 @@ mod tests {
 
     /// One call backs off until second 2.
     fn backing_off(story: &mut Story) {
-        story.call(1, Origin::Chat).tell(1, attempt(1, 1));
-        story.tell(1, failed(1, FailureClass::ServerError, Some(500), 9));
-        story.tell(1, retry(2, FailureClass::ServerError, story.now, 2000, None));
+        story.call(1, Origin::Chat).emit(1, attempt(1, 1));
+        story.emit(1, failed(1, FailureClass::ServerError, Some(500), 9));
+        story.emit(1, retry(2, FailureClass::ServerError, story.now, 2000, None));
     }
 
     #[test]
@@ -385,27 +385,27 @@ mod tests {
     #[test]
     fn an_open_breaker_holds_even_when_nothing_runs_until_its_time_is_over() {
         let mut story = Story::begin();
-        story.tell(0, opened(5.0));
+        story.emit(0, opened(5.0));
         assert_eq!(
             causes(&story, 0.8),
             [Some((Cause::BreakerOpen, Some(5.0), 0)), None]
         );
         assert_eq!(causes(&story, 5.0), [None, None]);
         let mode = BreakerMode::ForcedOpen;
-        story.tell(0, EventKind::BreakerForced { mode });
+        story.emit(0, EventKind::BreakerForced { mode });
         assert_eq!(causes(&story, 9.0), [Some((Cause::BreakerForced, None, 0)), None]);
     }
 
     #[test]
     fn the_longest_wait_comes_first() {
         let mut story = Story::begin();
-        story.tell(0, opened(5.0));
+        story.emit(0, opened(5.0));
         backing_off(&mut story);
         let breaker = Some((Cause::BreakerOpen, Some(5.0), 0));
         let back_off = Some((Cause::BackOff, Some(2.0), 1));
         assert_eq!(causes(&story, 0.0), [breaker, back_off]);
         let mut story = Story::begin();
-        story.tell(0, opened(1.0));
+        story.emit(0, opened(1.0));
         backing_off(&mut story);
         let breaker = Some((Cause::BreakerOpen, Some(1.0), 0));
         assert_eq!(causes(&story, 0.0), [back_off, breaker]);
@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn a_probe_that_is_out_holds_the_others() {
         let mut story = Story::begin();
-        story.tell(
+        story.emit(
             0,
             moved(
                 BreakerState::Open,
@@ -430,7 +430,7 @@ mod tests {
             probe: true,
             window: WindowCounts::default(),
         };
-        story.tell(1, probe);
+        story.emit(1, probe);
         assert_eq!(causes(&story, 1.0), [Some((Cause::ProbeOut, None, 0)), None]);
     }
 
@@ -440,17 +440,17 @@ mod tests {
         let concurrency = story.state().session.policy.limit.concurrency;
         for call in [1, 2] {
             story.call(call, Origin::Chat);
-            story.tell(call, queued(Constraint::Tokens, Some(3.0), call as u32));
+            story.emit(call, queued(Constraint::Tokens, Some(3.0), call as u32));
         }
         assert_eq!(causes(&story, 1.0), [Some((Cause::Tokens, Some(3.0), 2)), None]);
         // the tokens have come, but the slots are gone
-        story.tell(3, admitted(at(0.0), concurrency, 2));
+        story.emit(3, admitted(at(0.0), concurrency, 2));
         assert_eq!(causes(&story, 4.0)[0], Some((Cause::Slots, None, 2)));
         // nothing is left to wait for: still what it was queued for
-        story.tell(3, settled(at(0.0), 0));
+        story.emit(3, settled(at(0.0), 0));
         assert_eq!(causes(&story, 4.0)[0], Some((Cause::Tokens, None, 2)));
         // a pause stops all
-        story.tell(0, EventKind::LimitPaused { until: at(6.0) });
+        story.emit(0, EventKind::LimitPaused { until: at(6.0) });
         assert_eq!(causes(&story, 4.0)[0], Some((Cause::Paused, Some(6.0), 2)));
     }
 
@@ -463,8 +463,8 @@ mod tests {
         let requests = story.state().limit.requests.unwrap().debited(60);
         story
             .call(1, Origin::Chat)
-            .tell(1, queued(Constraint::Slots, None, 1));
-        story.tell(
+            .emit(1, queued(Constraint::Slots, None, 1));
+        story.emit(
             2,
             EventKind::LimitSettled {
                 reserved: 1,
@@ -484,24 +484,24 @@ mod tests {
     fn the_next_try_is_the_earliest() {
         let mut story = Story::begin();
         backing_off(&mut story);
-        story.call(2, Origin::Chat).tell(2, attempt(1, 2));
-        story.tell(2, failed(1, FailureClass::Reset, None, 9));
-        story.tell(2, retry(2, FailureClass::Reset, story.now, 9000, None));
+        story.call(2, Origin::Chat).emit(2, attempt(1, 2));
+        story.emit(2, failed(1, FailureClass::Reset, None, 9));
+        story.emit(2, retry(2, FailureClass::Reset, story.now, 9000, None));
         assert_eq!(causes(&story, 1.0)[0], Some((Cause::BackOff, Some(2.0), 2)));
     }
 
     #[test]
     fn a_server_that_takes_its_time_or_loads() {
         let mut story = Story::begin();
-        story.call(1, Origin::Chat).tell(1, attempt(1, 1));
-        story.at(1.0).call(2, Origin::Chat).tell(2, attempt(1, 2));
+        story.call(1, Origin::Chat).emit(1, attempt(1, 1));
+        story.at(1.0).call(2, Origin::Chat).emit(2, attempt(1, 2));
         assert_eq!(causes(&story, 1.5), [None, None]);
         assert_eq!(causes(&story, 1.6)[0], Some((Cause::Server, None, 1)));
         assert_eq!(causes(&story, 3.0)[0], Some((Cause::Server, None, 2)));
-        story.tell(1, first_token(1, 900)).tell(2, first_token(1, 900));
+        story.emit(1, first_token(1, 900)).emit(2, first_token(1, 900));
         assert_eq!(causes(&story, 3.0), [None, None]);
         let health = UpstreamHealth::Loading;
-        story.tell(0, EventKind::UpstreamProbed { health });
+        story.emit(0, EventKind::UpstreamProbed { health });
         assert_eq!(causes(&story, 3.0), [Some((Cause::Loading, None, 2)), None]);
     }
 
@@ -509,10 +509,10 @@ mod tests {
     fn a_server_that_was_started_again_and_loads() {
         let mut story = Story::begin();
         let health = UpstreamHealth::Ready { models: Vec::new() };
-        story.tell(0, EventKind::UpstreamProbed { health });
-        story.call(1, Origin::Chat).tell(1, attempt(1, 1));
-        story.tell(1, failed(1, FailureClass::Loading, Some(503), 10));
-        story.tell(1, retry(2, FailureClass::Loading, story.now, 250, None));
+        story.emit(0, EventKind::UpstreamProbed { health });
+        story.call(1, Origin::Chat).emit(1, attempt(1, 1));
+        story.emit(1, failed(1, FailureClass::Loading, Some(503), 10));
+        story.emit(1, retry(2, FailureClass::Loading, story.now, 250, None));
         assert_eq!(causes(&story, 3.0)[0], Some((Cause::Loading, None, 1)));
     }
 
@@ -522,7 +522,7 @@ mod tests {
         for call in 1..=30 {
             story.at(6.0 + call as f64 / 10.0).call(call, Origin::Library);
             let fate = if call % 3 == 0 { Fate::Failed } else { Fate::Hit };
-            story.tell(call, ended(fate, 0, 1));
+            story.emit(call, ended(fate, 0, 1));
         }
         let flow = |now| story.state().verdict(at(now)).flowing_per_s;
         // twenty answers in the 4.5 seconds from 5.0
@@ -532,7 +532,7 @@ mod tests {
         story
             .at(0.1)
             .call(1, Origin::Chat)
-            .tell(1, ended(Fate::Failed, 0, 1));
+            .emit(1, ended(Fate::Failed, 0, 1));
         assert_eq!(story.state().verdict(at(0.2)).flowing_per_s, Some(0.0));
     }
 
@@ -541,29 +541,29 @@ mod tests {
         let mut story = Story::begin();
         for (call, user) in [(1, "ben"), (2, "ben"), (3, "ann"), (4, "ann")] {
             let kind = started_by(user, call, Origin::Library, story.now);
-            story.tell(call, kind);
+            story.emit(call, kind);
         }
-        story.tell(1, queued(Constraint::UserTokens, Some(3.0), 1));
-        story.tell(2, queued(Constraint::UserRequests, Some(4.0), 2));
+        story.emit(1, queued(Constraint::UserTokens, Some(3.0), 1));
+        story.emit(2, queued(Constraint::UserRequests, Some(4.0), 2));
         let own = Some((Cause::UserTokens, Some(3.0), 2));
         assert_eq!(causes(&story, 0.5), [own, None]);
         let held = |story: &Story, now| story.state().held_user(at(now)).cloned();
         assert_eq!(held(&story, 0.5), Some(UserId::new("ben")));
         // the others wait for what all share, and not for ben
-        story.tell(3, queued(Constraint::Tokens, Some(1.0), 3));
-        story.tell(4, queued(Constraint::Tokens, Some(1.2), 4));
+        story.emit(3, queued(Constraint::Tokens, Some(1.0), 3));
+        story.emit(4, queued(Constraint::Tokens, Some(1.2), 4));
         let shared = Some((Cause::Tokens, Some(1.0), 2));
         assert_eq!(causes(&story, 0.5), [own, shared]);
         // the first one's forecast is over and its bucket full: what is left of it is the queue of all
         let second = Some((Cause::UserRequests, Some(4.0), 1));
         assert_eq!(causes(&story, 3.5)[1], second);
         // a pause is of all
-        story.tell(0, EventKind::LimitPaused { until: at(9.0) });
+        story.emit(0, EventKind::LimitPaused { until: at(9.0) });
         assert_eq!(causes(&story, 0.5), [Some((Cause::Paused, Some(9.0), 4)), None]);
         assert_eq!(held(&story, 0.5), None);
         // a call nobody knows of is held by its forecast all the same
         let mut stray = Story::begin();
-        stray.tell(7, queued(Constraint::UserTokens, Some(3.0), 1));
+        stray.emit(7, queued(Constraint::UserTokens, Some(3.0), 1));
         assert_eq!(
             causes(&stray, 0.5),
             [Some((Cause::UserTokens, Some(3.0), 1)), None]
@@ -582,7 +582,7 @@ mod tests {
         };
         policy.limit.each_user.requests = Some(bucket.clone());
         let policy = Box::new(policy);
-        story.tell(0, EventKind::PolicyApplied { policy });
+        story.emit(0, EventKind::PolicyApplied { policy });
         let empty = BucketLevel::full(&bucket, story.now).debited(61);
         let user = UserLevels {
             user: UserId::new("ann"),
@@ -595,11 +595,11 @@ mod tests {
         }
         for call in [1, 2] {
             let kind = started_by("ann", call, Origin::Library, story.now);
-            story.tell(call, kind);
+            story.emit(call, kind);
         }
         story
-            .tell(1, kind)
-            .tell(2, queued(Constraint::UserRequests, None, 1));
+            .emit(1, kind)
+            .emit(2, queued(Constraint::UserRequests, None, 1));
         let own = Some((Cause::UserRequests, Some(2.0), 1));
         assert_eq!(causes(&story, 0.5)[0], own);
         assert_ne!(
@@ -616,16 +616,16 @@ mod tests {
         story.at(1.0).call(1, Origin::Chat);
         assert_eq!(next(&story, 1.0), Some(1.1));
         story
-            .tell(1, admitted(at(1.0), 1, 0))
-            .tell(1, ended(Fate::Answered, 1, 1));
+            .emit(1, admitted(at(1.0), 1, 0))
+            .emit(1, ended(Fate::Answered, 1, 1));
         // the tokens need 12 seconds to fill
         assert_eq!(next(&story, 12.0), Some(12.25));
         // and then the user's share of the last minute is over
         assert_eq!(next(&story, 13.1), Some(60.0));
-        story.tell(0, opened(20.0));
+        story.emit(0, opened(20.0));
         assert_eq!(next(&story, 19.0), Some(19.1));
         assert_eq!(next(&story, 20.0), Some(60.0));
-        story.tell(0, EventKind::LimitPaused { until: at(90.0) });
+        story.emit(0, EventKind::LimitPaused { until: at(90.0) });
         assert_eq!(next(&story, 89.0), Some(89.1));
         assert_eq!(next(&story, 90.0), None);
     }
@@ -636,7 +636,7 @@ mod tests {
         story
             .at(1.0)
             .call(1, Origin::Library)
-            .tell(1, ended(Fate::Hit, 0, 1));
+            .emit(1, ended(Fate::Hit, 0, 1));
         let state = story.state();
         assert_eq!(state.next_change(at(5.9)), Some(at(6.15)));
         assert_eq!(state.next_change(at(6.0)), None);

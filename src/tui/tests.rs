@@ -122,7 +122,7 @@ fn call(id: u64, prompt: &str) -> Call {
         fate: None,
         doing: Doing::Starting,
         cache: None,
-        meaning: None,
+        semantic: None,
         flight: None,
         spans: Vec::new(),
         attempts: 0,

@@ -44,7 +44,7 @@ fn broken_streams() -> Vec<Row> {
             8,
             "reset in the middle of a whole body",
             [Play::then(short.clone(), Step::Reset)],
-            C::Cut,
+            C::Truncated,
             Phase::Begun,
         )
         .counts("FF")
@@ -83,13 +83,13 @@ fn broken_streams() -> Vec<Row> {
             33,
             "JSON shorter than its Content-Length",
             [Play::whole(short)],
-            C::Cut,
+            C::Truncated,
             Phase::Begun,
         )
         .counts("FF")
         .says(&["response from HOST was truncated"])
         .also(assert_may_be_billed),
-        Row::fails(37, "stream ends without reason and mark", [stream(&[ROLE])], C::Cut, Phase::Begun)
+        Row::fails(37, "stream ends without reason and mark", [stream(&[ROLE])], C::Truncated, Phase::Begun)
             .counts("FF"),
         Row::fails(
             37,

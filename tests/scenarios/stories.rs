@@ -8,7 +8,7 @@ use seawall::drills::scenario;
 use seawall::event::{CallId, Event, Fate};
 use seawall::journal::{Line, Reader};
 use seawall::state::State;
-use seawall::state::story::{Story, What, Why};
+use seawall::state::story::{StepKind, Story, StoryStore};
 use serde_json::Value;
 
 use crate::program::seawall;
@@ -43,7 +43,9 @@ fn check(story: &Story, schema: &Value) {
         steps.windows(2).all(|two| two[0].offset <= two[1].offset),
         "{story}"
     );
-    let ends = steps.iter().filter(|step| matches!(step.what, What::Finished(_)));
+    let ends = steps
+        .iter()
+        .filter(|step| matches!(step.kind, StepKind::Finished(_)));
     assert_eq!((ends.count(), story.lost), (1, 0), "{story}");
     let fate = story.fate().unwrap();
     let sentence = story.sentence();
@@ -75,7 +77,7 @@ fn every_call_of_bundled_scenarios_has_the_same_story_from_every_source() {
     on_two_threads(&names, |name| {
         let (_, journal) = play(&load(name));
         let events = events(&journal);
-        let (mut why, mut state) = (Why::of_all(), State::default());
+        let (mut why, mut state) = (StoryStore::for_all_calls(), State::default());
         for event in &events {
             why.apply(event);
             state.apply(event);
@@ -87,7 +89,7 @@ fn every_call_of_bundled_scenarios_has_the_same_story_from_every_source() {
                 .unwrap_or_else(|| panic!("{name}: no story of {call}"));
             check(&story, &schema);
             if state.calls.recent.contains_key(call) {
-                assert_eq!(state.why.story(*call).as_ref(), Some(&story), "{name}");
+                assert_eq!(state.stories.story(*call).as_ref(), Some(&story), "{name}");
             }
             let json = serde_json::to_value(&story).unwrap();
             let mut seen = seen.lock().unwrap();
@@ -98,7 +100,7 @@ fn every_call_of_bundled_scenarios_has_the_same_story_from_every_source() {
         }
         // a single call, as `seawall why` does it: its flight owner's events count too
         for call in calls.iter().step_by(calls.len() / 20 + 1) {
-            let mut alone = Why::of(*call);
+            let mut alone = StoryStore::for_call(*call);
             for event in &events {
                 alone.apply(event);
             }
@@ -118,7 +120,7 @@ fn a_watched_call_has_the_same_story_as_in_the_journal() {
     let outcome = scenario::in_virtual_time(&scene, None::<Vec<u8>>, &progress).unwrap();
     let watched = outcome.watched.unwrap();
     let (_, journal) = play(&load("stalls"));
-    let mut why = Why::of(CallId(64));
+    let mut why = StoryStore::for_call(CallId(64));
     for event in &events(&journal) {
         why.apply(event);
     }

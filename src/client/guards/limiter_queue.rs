@@ -115,9 +115,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     return Ok(grant);
                 }
                 Admission::Rejected { reason, predicted } => {
-                    let saw = guards.levels(now, user, tokens);
-                    let failure = rejection(reason, predicted, &saw, guards.limiter.waiting());
-                    self.emit_rejected(&guards, flight, reason, predicted, saw);
+                    let levels = guards.levels(now, user, tokens);
+                    let failure = rejection(reason, predicted, &levels, guards.limiter.waiting());
+                    self.emit_rejected(&guards, flight, reason, predicted, levels);
                     return Err(failure);
                 }
                 Admission::Queued {
@@ -135,7 +135,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                         position,
                         ready_at,
                         waiting: guards.limiter.waiting(),
-                        saw: Some(guards.levels(now, user, tokens)),
+                        levels: Some(guards.levels(now, user, tokens)),
                     };
                     self.emit(flight, kind);
                     let turn = Arc::new(Notify::new());
@@ -165,13 +165,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let Some(waiter) = guards.waiters.remove(&ticket) else {
             return;
         };
-        let saw = guards.levels(now, &waiter.user, waiter.tokens);
+        let levels = guards.levels(now, &waiter.user, waiter.tokens);
         let left = guards.limiter.waiting().saturating_sub(1);
         let kind = EventKind::LimitRejected {
             reason: LimitReject::Displaced,
             predicted: None,
             waiting: left,
-            saw: Some(saw),
+            levels: Some(levels),
         };
         self.emit(&waiter.flight, kind);
         waiter.turn.notify_one();
@@ -213,11 +213,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     }
                     PollOutcome::NotQueued => {
                         position.left = true;
-                        let saw = guards.levels(now, user, tokens);
+                        let levels = guards.levels(now, user, tokens);
                         return Err(rejection(
                             LimitReject::Displaced,
                             None,
-                            &saw,
+                            &levels,
                             guards.limiter.waiting(),
                         ));
                     }
@@ -236,14 +236,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
     fn give_up(&self, position: &mut QueuePosition<'_, T, O>, user: &UserId, tokens: u64) -> Failure {
         let held = position.leave();
         let guards = self.lock();
-        let saw = guards.levels(self.env.clock.now(), user, tokens);
+        let levels = guards.levels(self.env.clock.now(), user, tokens);
         if !held {
             // between the two locks it was displaced, and that was emitted
-            return rejection(LimitReject::Displaced, None, &saw, guards.limiter.waiting());
+            return rejection(LimitReject::Displaced, None, &levels, guards.limiter.waiting());
         }
         let reason = LimitReject::WaitTooLong;
-        let failure = rejection(reason, None, &saw, guards.limiter.waiting());
-        self.emit_rejected(&guards, position.flight, reason, None, saw);
+        let failure = rejection(reason, None, &levels, guards.limiter.waiting());
+        self.emit_rejected(&guards, position.flight, reason, None, levels);
         failure
     }
 }

@@ -16,13 +16,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
         flight: &Flight,
         reason: LimitReject,
         predicted: Option<Duration>,
-        saw: Box<LimitLevels>,
+        levels: Box<LimitLevels>,
     ) {
         let kind = EventKind::LimitRejected {
             reason,
             predicted,
             waiting: guards.limiter.waiting(),
-            saw: Some(saw),
+            levels: Some(levels),
         };
         self.emit(flight, kind);
     }
@@ -32,9 +32,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
 pub(super) fn rejection(
     reason: LimitReject,
     predicted: Option<Duration>,
-    saw: &LimitLevels,
+    levels: &LimitLevels,
     waiting: u32,
 ) -> Failure {
-    let message = reason.message(waiting, predicted, saw);
+    let message = reason.message(waiting, predicted, levels);
     Failure::new(FailureClass::LimitRejected, Phase::NotSent, message)
 }

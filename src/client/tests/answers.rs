@@ -286,11 +286,15 @@ async fn rejects_bodies_that_are_no_answer() {
         begun("malformed event", Reply::stream().event("{oops"), C::Malformed),
         begun("empty stream", Reply::stream(), C::Malformed),
         begun("empty body", Reply::status(200), C::Malformed),
-        begun("cut body", Reply::status(200).bytes("{").part(Part::Cut), C::Cut),
+        begun(
+            "cut body",
+            Reply::status(200).bytes("{").part(Part::Cut),
+            C::Truncated,
+        ),
         begun(
             "reset body",
             Reply::status(200).bytes("{").part(Part::Reset),
-            C::Cut,
+            C::Truncated,
         ),
         begun("error first", Reply::stream().event(BOOM), C::ServerError),
         (

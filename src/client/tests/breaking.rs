@@ -286,7 +286,7 @@ async fn it_opens_between_the_attempts_of_a_call() {
         EventKind::RetryStopped { attempt, reason, .. } => Some((attempt, reason)),
         _ => None,
     });
-    assert_eq!(stops, [(2, StopReason::BreakerOpen)]);
+    assert_eq!(stops, [(2, StopReason::CircuitOpen)]);
     rig.done().await;
 }
 

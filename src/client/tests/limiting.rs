@@ -221,7 +221,7 @@ async fn a_rejected_retry_ends_with_the_error_of_the_last_attempt() {
         EventKind::RetryStopped { attempt, reason, .. } => Some((attempt, reason)),
         _ => None,
     });
-    assert_eq!(stops, [(1, crate::event::StopReason::Limited)]);
+    assert_eq!(stops, [(1, crate::event::StopReason::RateLimited)]);
     rig.done().await;
 }
 

@@ -47,7 +47,7 @@ async fn backoff_doubles_until_attempts_are_exhausted() {
 #[tokio::test(start_paused = true)]
 async fn the_phase_decides_whether_a_retry_is_legal() {
     use SendErrorKind as S;
-    use StopReason::{Ambiguous, Attempts, NotRetryable, ServerSaysNo};
+    use StopReason::{Ambiguous, Attempts, NoRetryHeader, NotRetryable};
     let status = |status| Step::from(error(status, "", "no"));
     let quota = || Step::from(error(429, "insufficient_quota", "pay"));
     let table: [(Step, u32, StopReason, Sample); 24] = [
@@ -76,7 +76,7 @@ async fn the_phase_decides_whether_a_retry_is_legal() {
         (
             error(503, "", "no").header("x-should-retry", "false").into(),
             1,
-            ServerSaysNo,
+            NoRetryHeader,
             Sample::Failed,
         ),
         (

@@ -162,7 +162,7 @@ fn log(rig: &Rig) -> Vec<String> {
                 removed,
                 ..
             } => format!("{call} labelled {good}: {source} asks {threshold:.3}, removed {removed}"),
-            EventKind::Noticed { text } => format!("noticed {text}"),
+            EventKind::Notice { text } => format!("noticed {text}"),
             _ => return None,
         })
     })

@@ -14,6 +14,7 @@ use crate::settings::{
     FaultProfile, LatencyProfile, Policy, QueueOrder, SemanticMode, toml_key as bare, toml_string as quoted,
     toml_value as inline,
 };
+use crate::text::units;
 use crate::time::Utc;
 
 /// What is said beside the drill itself.
@@ -72,7 +73,7 @@ fn head(text: &mut String, drill: &Drill, heading: Heading<'_>) {
          # The same seed asks the same prompts and draws the same faults. Times, commands and bounds may be edited.",
         env!("CARGO_PKG_VERSION"),
         heading.when,
-        counted(drill.calls, "call", "calls"),
+        units::count(drill.calls, "call"),
         seconds(drill.duration),
         comment(policy),
         comment(host),
@@ -96,7 +97,7 @@ fn head(text: &mut String, drill: &Drill, heading: Heading<'_>) {
         let _ = writeln!(
             text,
             "# When it was saved, {} had not ended.",
-            counted(drill.running as u64, "call", "calls")
+            units::count(drill.running as u64, "call")
         );
     }
     text.push('\n');
@@ -122,13 +123,13 @@ fn about(drill: &Drill) -> String {
     }
     let changes = count(|wish| matches!(wish, Wish::Set(_)));
     let parts = [
-        (bursts > 0).then(|| counted(bursts, "burst", "bursts")),
-        (prompts > 0).then(|| counted(prompts, "prompt", "prompts")),
+        (bursts > 0).then(|| units::count(bursts, "burst")),
+        (prompts > 0).then(|| units::count(prompts, "prompt")),
         faulty.first().map(|first| match faulty.len() {
             1 => format!("the fault profile {first}"),
             many => format!("{many} fault profiles"),
         }),
-        (changes > 0).then(|| counted(changes, "change of policy", "changes of policy")),
+        (changes > 0).then(|| units::count(changes, "policy change")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("a drill by hand: {}", parts.join(", "))
@@ -325,7 +326,7 @@ fn expectations(text: &mut String, tried: &[Tried]) {
         } else {
             ""
         };
-        let shown = |value: f64| format!("{}{unit}", number(value));
+        let shown = |value: f64| format!("{}{unit}", units::number(value));
         let observed = shown(bounds.observed);
         let headless_shown = headless.map_or_else(|| "nothing".to_owned(), shown);
         if !bounds.hold(*headless) {
@@ -349,20 +350,9 @@ fn expectations(text: &mut String, tried: &[Tried]) {
     }
 }
 
-/// `1 call`, `2 calls`.
-fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
-}
-
-/// At most three places.
-fn number(value: f64) -> String {
-    let text = format!("{value:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 /// `3.2s`.
 fn seconds(time: Duration) -> String {
-    format!("{}s", number(time.as_secs_f64()))
+    format!("{}s", units::number(time.as_secs_f64()))
 }
 
 /// Text of others behind a `#`: it must not end the line.

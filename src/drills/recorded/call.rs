@@ -6,7 +6,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::client::CallContext;
-use crate::event::{CallId, Fate, FlightId, Manner, Origin, UserId};
+use crate::event::{CallId, CallOptions, Fate, FlightId, Origin, UserId};
 use crate::openai::ChatRequest;
 use crate::time::Timestamp;
 
@@ -37,7 +37,7 @@ pub struct RecordedCall {
     /// LLM tokens of the whole prompt.
     pub prompt_tokens: u64,
     /// How it was asked.
-    pub manner: Manner,
+    pub options: CallOptions,
     /// Its deadline, where it was its own and not that of the settings.
     pub deadline: Option<Duration>,
     /// How it ended.
@@ -58,12 +58,12 @@ impl RecordedCall {
     /// A request that is treated as the recorded one was. Equal fingerprints make equal requests, different ones
     /// different requests.
     pub fn again(&self) -> ChatRequest {
-        let Manner {
+        let CallOptions {
             answer_limit,
             repeatable,
             stream,
             ..
-        } = self.manner;
+        } = self.options;
         let mut request = ChatRequest::prompt(self.prompt.as_ref());
         if repeatable {
             request = request.temperature(0.0);
@@ -84,11 +84,11 @@ impl RecordedCall {
 
     /// A hash of who asks and of all that [`again`](Self::again) would say without a tag.
     pub(super) fn said(&self) -> u64 {
-        let Manner {
+        let CallOptions {
             answer_limit,
             repeatable,
             ..
-        } = self.manner;
+        } = self.options;
         let [user, prompt] = [self.user.as_str(), &self.prompt].map(|text| xxh3_64(text.as_bytes()));
         let limit = answer_limit.map_or(0, |limit| limit.saturating_add(1));
         let all = [user, prompt, limit, u64::from(repeatable)].map(u64::to_le_bytes);
@@ -102,8 +102,8 @@ impl RecordedCall {
             origin: self.origin,
             deadline: self.deadline,
             cacheable: false,
-            fresh: self.manner.fresh,
-            idempotency_key: self.manner.key.map(|key| format!("{key:016x}")),
+            fresh: self.options.fresh,
+            idempotency_key: self.options.key.map(|key| format!("{key:016x}")),
             prompt_tokens: Some(self.prompt_tokens),
         }
     }

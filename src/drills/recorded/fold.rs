@@ -192,7 +192,7 @@ impl Traffic {
                 fingerprint,
                 prompt_tokens,
                 deadline,
-                manner,
+                options,
             },
         ) = (event.call, &event.kind)
         else {
@@ -211,7 +211,7 @@ impl Traffic {
             calm: !self.fold.breaker_is_open,
             flight: None,
             prompt_tokens: (*prompt_tokens).min(LONGEST_PROMPT),
-            manner: manner.clone(),
+            options: options.clone(),
             deadline: Some(given).filter(|given| *given != self.fold.deadline()),
             fate: None,
             took: None,

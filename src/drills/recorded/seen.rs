@@ -134,12 +134,12 @@ impl SeenUpstream {
         let Some((seen, own)) = self.choose(now, request.call, request.attempt) else {
             return Found::Silence;
         };
-        let manner = self.seen.traffic.call(request.call).map(|call| &call.manner);
-        let stream = manner.is_none_or(|manner| manner.stream);
+        let options = self.seen.traffic.call(request.call).map(|call| &call.options);
+        let stream = options.is_none_or(|options| options.stream);
         match &seen.end {
             Some(SeenEnd::Answered { usage, finish }) => {
-                let limit = manner
-                    .and_then(|manner| manner.answer_limit)
+                let limit = options
+                    .and_then(|options| options.answer_limit)
                     .unwrap_or(u64::MAX)
                     .max(1);
                 let asked = Asked {

@@ -4,8 +4,8 @@ use std::time::Duration;
 use super::*;
 use crate::client::{Env, ResilientClient};
 use crate::event::{
-    AttemptResult, BreakerMode, BreakerState, Event, EventKind, Failure, FailureClass, Fate, Finish, Hint,
-    HintSource, Manner, MoveReason, Observer, Origin, Phase, Sharing, UserId, WindowCounts,
+    AttemptResult, BreakerMode, BreakerState, CallOptions, Event, EventKind, Failure, FailureClass, Fate,
+    Finish, Hint, HintSource, MoveReason, Observer, Origin, Phase, Sharing, UserId, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::Policy;
@@ -33,9 +33,9 @@ fn begin(traffic: &mut Traffic, at: Timestamp, call: u64, prompt: &str, fingerpr
         fingerprint: fingerprint.into(),
         prompt_tokens: 9,
         deadline: at + Duration::from_mins(10),
-        manner: Manner {
+        options: CallOptions {
             stream: true,
-            ..Manner::default()
+            ..CallOptions::default()
         },
     };
     tell(traffic, at, Some(call), kind);
@@ -370,7 +370,7 @@ fn failures() -> Vec<Failure> {
         (C::NotAnApi, Final, &[200, 204, 511]),
         (C::Malformed, Begun, &[200, 204]),
         (C::Malformed, Final, &[200]),
-        (C::Cut, Begun, &[200]),
+        (C::Truncated, Begun, &[200]),
         (C::Interrupted, Delivered, &[200]),
         (C::Stalled, Begun, &[200]),
         (C::Stalled, Delivered, &[200]),

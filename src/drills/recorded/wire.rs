@@ -108,7 +108,7 @@ fn bad_body(failure: &Failure, stream: bool) -> Wire {
                 last: Last::End(page()),
             };
         }
-        (C::Cut | C::Interrupted, _) => Last::Cut,
+        (C::Truncated | C::Interrupted, _) => Last::Cut,
         // who does not stream tells no pings from an answer
         (C::NoProgress, _) if stream => Last::Pings,
         (C::Stalled | C::NoProgress, _) => Last::Silence,

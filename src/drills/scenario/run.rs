@@ -16,7 +16,7 @@ use crate::journal::{Header, Journal, LiveJournal};
 use crate::report::charts::History;
 use crate::session::bus::{Bus, EventSink, Tap};
 use crate::session::{LocalSession, Session, SessionConfig, SessionError, UpstreamConfig};
-use crate::state::story::{Story, Why, Worth};
+use crate::state::story::{CallRanking, Story, StoryStore};
 use crate::time::{Clock, Timestamp, unix_seconds};
 
 /// Whatever has not ended so long after the scene is stuck: no policy lets a call live longer than this.
@@ -45,7 +45,7 @@ pub struct Watched {
     /// Its story; nothing if there was no such call.
     pub story: Option<Story>,
     /// Those worth a question.
-    pub worth: Worth,
+    pub worth: CallRanking,
 }
 
 /// Why a scene could not be played to its end.
@@ -86,7 +86,7 @@ struct Recording {
     history: History,
     checker: Option<Checker>,
     violation: Option<Violation>,
-    watched: Option<(CallId, Why, Worth)>,
+    watched: Option<(CallId, StoryStore, CallRanking)>,
 }
 
 impl Recording {
@@ -96,7 +96,7 @@ impl Recording {
             history: History::default(),
             checker: Some(Checker::for_journal(header)),
             violation: None,
-            watched: watch.map(|call| (call, Why::of(call), Worth::default())),
+            watched: watch.map(|call| (call, StoryStore::for_call(call), CallRanking::default())),
         }
     }
 
@@ -311,7 +311,7 @@ pub async fn in_real_time<W: Write + Send + 'static>(
         ..SessionConfig::default()
     };
     let session = Session::start_on(config, clock, Bus::tapped(clock, tap)).await?;
-    if let UpstreamHealth::Trouble { message } = session.probe().await {
+    if let UpstreamHealth::Unavailable { message } = session.probe().await {
         session.shutdown().await;
         return Err(RunError::Unreachable(message.to_string()));
     }

@@ -123,7 +123,7 @@ async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: St
             Wish::Set(settings) => match changes::set(&stage.client.policy(), &settings) {
                 Ok(policy) => stage.client.apply_keeping_labels(policy),
                 // under a policy that the scenario was not read with
-                Err(message) => stage.engine.emit(EventKind::Noticed {
+                Err(message) => stage.engine.emit(EventKind::Notice {
                     text: SafeText::new(&format!("not set: {message}")),
                 }),
             },

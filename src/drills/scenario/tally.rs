@@ -160,7 +160,7 @@ impl Tally {
             EventKind::ResultReplayed { .. } => self.hits.replayed += 1,
             EventKind::CacheMissed { nearest, .. } => self.miss(nearest.as_deref()),
             EventKind::SemanticMissed {
-                reason: SemanticMiss::Refused,
+                reason: SemanticMiss::GuardRejected,
                 ..
             } => self.note_meaning(event, Meaning::Refused),
             EventKind::AttemptStarted { .. } => {

@@ -21,7 +21,7 @@ fn at(seconds: u64) -> Timestamp {
 struct Story(Tally);
 
 impl Story {
-    fn tell(&mut self, seconds: u64, call: Option<u64>, kind: EventKind) {
+    fn emit(&mut self, seconds: u64, call: Option<u64>, kind: EventKind) {
         self.0.take(&Event {
             seq: 0,
             at: at(seconds),
@@ -32,7 +32,7 @@ impl Story {
 
     fn faults(mut self, seconds: u64, on: bool) -> Self {
         let profile = Box::new(FaultProfile::default());
-        self.tell(seconds, None, EventKind::FaultsApplied { on, profile });
+        self.emit(seconds, None, EventKind::FaultsApplied { on, profile });
         self
     }
 
@@ -45,7 +45,7 @@ impl Story {
             until: None,
             window: WindowCounts::default(),
         };
-        self.tell(seconds, None, kind);
+        self.emit(seconds, None, kind);
         self
     }
 
@@ -58,9 +58,9 @@ impl Story {
             fingerprint: "".into(),
             prompt_tokens: 1,
             deadline: Timestamp::MAX,
-            manner: crate::event::Manner::default(),
+            options: crate::event::CallOptions::default(),
         };
-        self.tell(from, Some(number), kind);
+        self.emit(from, Some(number), kind);
         let kind = EventKind::CallEnded {
             fate,
             attempts,
@@ -68,7 +68,7 @@ impl Story {
             usage: None,
             took: Duration::from_secs(until - from),
         };
-        self.tell(until, Some(number), kind);
+        self.emit(until, Some(number), kind);
         self
     }
 

@@ -1,19 +1,19 @@
 //! The figures of a judgement, out of what a run added up to.
 
 use crate::drills::scenario::{CallFacts, Tally};
-use crate::event::{BreakerState, CallId, Judged};
+use crate::event::{BreakerState, CallId, PolicyFigures};
 use crate::state::Percentiles;
 use crate::time::Timestamp;
 
 /// What became of the calls from `first` on; `since` is when that one was made.
-pub(super) fn judged(tally: &Tally, first: Option<CallId>, since: Timestamp) -> Judged {
+pub(super) fn judged(tally: &Tally, first: Option<CallId>, since: Timestamp) -> PolicyFigures {
     let counted: Vec<&CallFacts> = first
         .map(|first| tally.calls_from(first).collect())
         .unwrap_or_default();
-    let mut figures = Judged {
+    let mut figures = PolicyFigures {
         calls: counted.len() as u64,
         opened: tally.moves_since(BreakerState::Open, since),
-        ..Judged::default()
+        ..PolicyFigures::default()
     };
     let mut times = Percentiles::default();
     for call in counted {

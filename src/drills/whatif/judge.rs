@@ -6,7 +6,7 @@ use std::thread;
 use super::figures::judged;
 use crate::drills::recorded::{Answerer, Traffic, TrafficError};
 use crate::drills::scenario::{Scene, Tally, in_virtual_time};
-use crate::event::{CallId, Fate, Judgement, Otherwise, ShadowUpstream};
+use crate::event::{CallId, ChangedFate, Fate, WhatIfResult, WhatIfUpstream};
 use crate::settings::Policy;
 use crate::text::SafeText;
 
@@ -22,7 +22,7 @@ pub(super) fn judge(
     seen: &Tally,
     running: &Policy,
     copy: &Policy,
-) -> Result<Option<Judgement>, String> {
+) -> Result<Option<WhatIfResult>, String> {
     let calls = traffic.calls();
     // a session counts its calls from 1
     let is_whole = calls.first().is_none_or(|call| call.call == CallId(1));
@@ -35,8 +35,8 @@ pub(super) fn judge(
         return Ok(None);
     };
     let upstream = match traffic.answerer() {
-        Ok(Answerer::Simulator(_)) => ShadowUpstream::Simulator,
-        Ok(Answerer::Seen(attempts)) => ShadowUpstream::Seen {
+        Ok(Answerer::Simulator(_)) => WhatIfUpstream::Simulator,
+        Ok(Answerer::Seen(attempts)) => WhatIfUpstream::Observed {
             attempts: attempts as u64,
         },
         // there will be some, and then there is something to say
@@ -54,10 +54,10 @@ pub(super) fn judge(
     });
     let (first, second) = (first?, second?);
     let changes = running.changes(copy).into_iter();
-    let mut differing = otherwise(&counted, &first, &second);
+    let mut differing = changed_fates(&counted, &first, &second);
     let count = differing.len() as u64;
     let examples = differing.split_off(differing.len().saturating_sub(EXAMPLES));
-    Ok(Some(Judgement {
+    Ok(Some(WhatIfResult {
         edit,
         changes: changes
             .map(|(path, value)| SafeText::new(&format!("{path}={value}")))
@@ -66,11 +66,11 @@ pub(super) fn judge(
         until,
         warm_up: warm_up as u64,
         upstream,
-        seen: judged(seen, counted.first().copied(), since),
+        observed: judged(seen, counted.first().copied(), since),
         mixed,
         running: judged(&first, counted.first().copied(), since),
-        copy: judged(&second, counted.first().copied(), since),
-        otherwise: count,
+        edited: judged(&second, counted.first().copied(), since),
+        changed: count,
         examples,
     }))
 }
@@ -89,14 +89,14 @@ fn played(traffic: &Arc<Traffic>, policy: &Policy) -> Result<Tally, String> {
 }
 
 /// The calls that ended otherwise, in their order.
-fn otherwise(counted: &[CallId], running: &Tally, copy: &Tally) -> Vec<Otherwise> {
+fn changed_fates(counted: &[CallId], running: &Tally, copy: &Tally) -> Vec<ChangedFate> {
     let fate = |tally: &Tally, call: &CallId| -> Option<Fate> { tally.call(*call)?.fate };
     let differing = counted.iter().filter_map(|call| {
         let (one, other) = (fate(running, call)?, fate(copy, call)?);
-        (one != other).then_some(Otherwise {
+        (one != other).then_some(ChangedFate {
             call: *call,
             running: one,
-            copy: other,
+            edited: other,
         })
     });
     differing.collect()

@@ -2,7 +2,7 @@ use std::sync::mpsc;
 
 use super::judge::judge;
 use super::*;
-use crate::event::{BurstUsers, Fate, Judgement, ShadowUpstream};
+use crate::event::{BurstUsers, Fate, WhatIfResult, WhatIfUpstream};
 use crate::session::{LocalSession, SessionConfig};
 use crate::settings::FaultProfile;
 
@@ -82,7 +82,7 @@ fn long_session(policy: &Policy) -> (Traffic, Tally) {
     (heard.traffic, heard.tally)
 }
 
-fn judged(running: &Policy, copy: &Policy) -> Judgement {
+fn judged(running: &Policy, copy: &Policy) -> WhatIfResult {
     let (traffic, tally) = heard(&session(running));
     judge(0, traffic, &tally, running, copy).unwrap().unwrap()
 }
@@ -90,13 +90,13 @@ fn judged(running: &Policy, copy: &Policy) -> Judgement {
 #[test]
 fn before_the_simulator_the_settings_in_force_do_again_what_they_did() {
     let policy = Policy::default();
-    let judgement = judged(&policy, &policy);
-    assert_eq!(judgement.upstream, ShadowUpstream::Simulator);
-    assert_eq!((judgement.seen.calls, judgement.warm_up), (60, 0));
-    assert!(judgement.seen.of(Fate::Failed) + judgement.seen.of(Fate::CircuitOpen) > 0);
-    assert_eq!(judgement.running, judgement.seen);
-    assert_eq!(judgement.copy, judgement.running);
-    assert_eq!((judgement.otherwise, judgement.changes.len()), (0, 0));
+    let result = judged(&policy, &policy);
+    assert_eq!(result.upstream, WhatIfUpstream::Simulator);
+    assert_eq!((result.observed.calls, result.warm_up), (60, 0));
+    assert!(result.observed.ended_as(Fate::Failed) + result.observed.ended_as(Fate::CircuitOpen) > 0);
+    assert_eq!(result.running, result.observed);
+    assert_eq!(result.edited, result.running);
+    assert_eq!((result.changed, result.changes.len()), (0, 0));
 }
 
 #[test]
@@ -104,14 +104,14 @@ fn a_copy_is_judged_by_what_differs() {
     // a breaker would stop the retries of calls that fail together
     let policy = Policy::default().with("breaker.enabled", "false").unwrap();
     let copy = policy.with("retry.attempts", "1").unwrap();
-    let judgement = judged(&policy, &copy);
-    assert_eq!(judgement.changes, ["retry.attempts=1".into()]);
-    let (running, other) = (&judgement.running, &judgement.copy);
-    assert!(running.retries > 0 && other.retries == 0, "{judgement:?}");
+    let result = judged(&policy, &copy);
+    assert_eq!(result.changes, ["retry.attempts=1".into()]);
+    let (running, other) = (&result.running, &result.edited);
+    assert!(running.retries > 0 && other.retries == 0, "{result:?}");
     assert_eq!((running.ended(), other.ended()), (60, 60));
-    assert!(judgement.otherwise >= running.served().abs_diff(other.served()));
-    for one in &judgement.examples {
-        assert_ne!(one.running, one.copy);
+    assert!(result.changed >= running.served().abs_diff(other.served()));
+    for one in &result.examples {
+        assert_ne!(one.running, one.edited);
     }
 }
 
@@ -122,10 +122,10 @@ fn where_the_first_calls_are_gone_the_rest_is_judged_as_it_was() {
     let (traffic, tally) = long_session(&policy);
     let kept = traffic.calls().len();
     assert!((130..200).contains(&kept), "{kept}");
-    let judgement = judge(0, traffic, &tally, &policy, &policy).unwrap().unwrap();
-    assert_eq!(judgement.warm_up as usize, kept / 4);
-    assert_eq!(judgement.seen.calls as usize, kept - kept / 4);
-    let (seen, running) = (&judgement.seen, &judgement.running);
+    let result = judge(0, traffic, &tally, &policy, &policy).unwrap().unwrap();
+    assert_eq!(result.warm_up as usize, kept / 4);
+    assert_eq!(result.observed.calls as usize, kept - kept / 4);
+    let (seen, running) = (&result.observed, &result.running);
     assert!(seen.opened > 0 && seen.served() < seen.calls, "{seen:?}");
     assert_eq!(running, seen);
 }
@@ -145,11 +145,11 @@ fn calls_that_still_run_are_counted_as_such_and_played_to_their_end() {
     let second = events.iter().rposition(began).unwrap();
     let (traffic, tally) = heard(&events[..=second]);
     let copy = policy.with("cache.enabled", "false").unwrap();
-    let judgement = judge(0, traffic, &tally, &policy, &copy).unwrap().unwrap();
-    assert!(judgement.seen.running() > 0, "{:?}", judgement.seen);
-    assert_eq!(judgement.seen.ended() + judgement.seen.running(), 60);
-    assert_eq!((judgement.running.running(), judgement.copy.running()), (0, 0));
-    assert!(!judgement.mixed);
+    let result = judge(0, traffic, &tally, &policy, &copy).unwrap().unwrap();
+    assert!(result.observed.running() > 0, "{:?}", result.observed);
+    assert_eq!(result.observed.ended() + result.observed.running(), 60);
+    assert_eq!((result.running.running(), result.edited.running()), (0, 0));
+    assert!(!result.mixed);
 }
 
 #[test]
@@ -166,8 +166,8 @@ fn that_settings_changed_meanwhile_is_told() {
         session
     });
     let (traffic, tally) = heard(&events);
-    let judgement = judge(0, traffic, &tally, &policy, &policy).unwrap().unwrap();
-    assert!(judgement.mixed);
+    let result = judge(0, traffic, &tally, &policy, &policy).unwrap().unwrap();
+    assert!(result.mixed);
 }
 
 #[test]
@@ -189,10 +189,10 @@ fn listening(shadow: &Shadow) -> (Bus, mpsc::Receiver<Event>) {
     (Bus::tapped(Clock::start(), tap), told)
 }
 
-fn next(told: &mpsc::Receiver<Event>) -> Judgement {
+fn next(told: &mpsc::Receiver<Event>) -> WhatIfResult {
     told.iter()
         .find_map(|event| match event.kind {
-            EventKind::PolicyJudged { judgement } => Some(*judgement),
+            EventKind::WhatIfEvaluated { result } => Some(*result),
             _ => None,
         })
         .unwrap()
@@ -209,7 +209,7 @@ fn a_running_session_is_told_of_each_edit() {
     let judging = shadow.start(bus.clone(), Clock::start()).unwrap();
     let ask = |edit, policy: Option<Policy>| {
         let policy = policy.map(Box::new);
-        shadow.on_command(Timestamp::ZERO, &Command::JudgePolicy { edit, policy });
+        shadow.on_command(Timestamp::ZERO, &Command::EvaluatePolicy { edit, policy });
     };
     ask(1, Some(policy.clone()));
     assert_eq!(next(&told).edit, 1);
@@ -226,7 +226,7 @@ fn a_running_session_is_told_of_each_edit() {
     assert!(
         !told
             .iter()
-            .any(|event| matches!(event.kind, EventKind::PolicyJudged { .. })),
+            .any(|event| matches!(event.kind, EventKind::WhatIfEvaluated { .. })),
         "judged although nobody looks"
     );
 }
@@ -243,12 +243,15 @@ fn new_calls_are_judged_without_being_asked_again() {
     }
     let judging = shadow.start(bus.clone(), Clock::start()).unwrap();
     let policy = Some(Box::new(policy));
-    shadow.on_command(Timestamp::ZERO, &Command::JudgePolicy { edit: 1, policy });
+    shadow.on_command(Timestamp::ZERO, &Command::EvaluatePolicy { edit: 1, policy });
     let before = next(&told);
     for event in rest {
         bus.emit(event.call, event.kind.clone());
     }
     let after = next(&told);
-    assert!(after.seen.calls > before.seen.calls, "{before:?} {after:?}");
+    assert!(
+        after.observed.calls > before.observed.calls,
+        "{before:?} {after:?}"
+    );
     drop(judging);
 }

@@ -157,8 +157,13 @@ fn fault_matrix_of_bodies() {
     let stalled = BodyProblem::Stalled { after: minute };
     let pings = BodyProblem::NoProgress { after: minute };
     for (row, problem, delivered, wanted) in [
-        (8, BodyProblem::Reset, false, (C::Cut, P::Begun, S::Failed)),
-        (9, BodyProblem::Truncated, false, (C::Cut, P::Begun, S::Failed)),
+        (8, BodyProblem::Reset, false, (C::Truncated, P::Begun, S::Failed)),
+        (
+            9,
+            BodyProblem::Truncated,
+            false,
+            (C::Truncated, P::Begun, S::Failed),
+        ),
         (
             10,
             BodyProblem::Truncated,
@@ -178,7 +183,12 @@ fn fault_matrix_of_bodies() {
         (31, bad, false, (C::Malformed, P::Begun, S::Failed)),
         (31, bad, true, (C::Interrupted, P::Delivered, S::Failed)),
         (32, html, false, (C::NotAnApi, P::Final, S::Failed)),
-        (33, BodyProblem::Truncated, false, (C::Cut, P::Begun, S::Failed)),
+        (
+            33,
+            BodyProblem::Truncated,
+            false,
+            (C::Truncated, P::Begun, S::Failed),
+        ),
         (
             34,
             BodyProblem::Oversize { cap: 9 },

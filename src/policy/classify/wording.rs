@@ -161,7 +161,7 @@ fn refusal(upstream: &Upstream<'_>, class: FailureClass, answer: &ErrorResponse<
         | C::Tls
         | C::Reset
         | C::HeaderTimeout
-        | C::Cut
+        | C::Truncated
         | C::Interrupted
         | C::Stalled
         | C::NoProgress

@@ -121,10 +121,17 @@ fn each_reason_to_stop() {
             many(C::ServerError, P::Ambiguous),
             (1, StopReason::Ambiguous),
         ),
-        (settings(), many(C::Cut, P::Begun), (1, StopReason::Ambiguous)),
         (
             settings(),
-            vec![failure(C::Cut, P::Begun), failure(C::BadGateway, P::Ambiguous)],
+            many(C::Truncated, P::Begun),
+            (1, StopReason::Ambiguous),
+        ),
+        (
+            settings(),
+            vec![
+                failure(C::Truncated, P::Begun),
+                failure(C::BadGateway, P::Ambiguous),
+            ],
             (1, StopReason::Ambiguous),
         ),
         (
@@ -150,14 +157,14 @@ fn each_reason_to_stop() {
         (
             settings(),
             many(C::BreakerRefused, P::NotSent),
-            (0, StopReason::BreakerOpen),
+            (0, StopReason::CircuitOpen),
         ),
         (
             settings(),
             many(C::LimitRejected, P::NotSent),
-            (0, StopReason::Limited),
+            (0, StopReason::RateLimited),
         ),
-        (settings(), vec![no], (0, StopReason::ServerSaysNo)),
+        (settings(), vec![no], (0, StopReason::NoRetryHeader)),
         (
             settings(),
             vec![hinted(C::RateLimited, P::Refused, seconds(121))],
@@ -439,7 +446,7 @@ fn any_failure() -> impl Strategy<Value = Failure> {
         (C::RateLimited, P::Refused),
         (C::Loading, P::Refused),
         (C::ServerError, P::Ambiguous),
-        (C::Cut, P::Begun),
+        (C::Truncated, P::Begun),
         (C::Interrupted, P::Delivered),
         (C::Quota, P::Final),
     ];

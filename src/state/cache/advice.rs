@@ -38,7 +38,7 @@ impl CacheView {
         let remedy = match reason {
             BypassReason::Off => return None,
             BypassReason::NotDeterministic => " Send one of them, or opt in.",
-            BypassReason::Asked => "",
+            BypassReason::FreshRequested => "",
         };
         let why = reason.sentence();
         Some(Advice {

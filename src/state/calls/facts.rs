@@ -35,7 +35,7 @@ impl Call {
             fate: None,
             doing: Doing::Starting,
             cache: None,
-            meaning: None,
+            semantic: None,
             flight: None,
             spans: Vec::new(),
             attempts: 0,
@@ -57,7 +57,7 @@ impl Call {
     }
 
     /// Takes note of what does not change what the call is doing.
-    pub(super) fn learn(&mut self, kind: &EventKind) {
+    pub(super) fn note_facts(&mut self, kind: &EventKind) {
         match kind {
             EventKind::CacheHit {
                 age,
@@ -93,7 +93,7 @@ impl Call {
                     self.injected.push((*attempt, *fault));
                 }
             }
-            semantic_events!() => self.learn_meaning(kind),
+            semantic_events!() => self.note_semantic(kind),
             EventKind::AttemptResponded { status, .. } => self.status = Some(*status),
             EventKind::RetryStopped { reason, .. } => self.stopped = Some(*reason),
             frame_events!()

@@ -4,7 +4,7 @@
 //! chat in any case; a flight stays as long as a call that is remembered refers to it.
 
 use super::counts::of_burst;
-use super::{Book, Burst, Call, Calls, Doing, Flight, FlightUse};
+use super::{Burst, Call, CallTable, Calls, Doing, Flight, FlightUse};
 use crate::event::{AttemptResult, CallId, Event, EventKind, Failure, Fate, FlightId};
 use crate::openai::Usage;
 use crate::text::SafeText;
@@ -30,12 +30,12 @@ impl Calls {
             }
             EventKind::SessionStarted { .. }
             | EventKind::PolicyApplied { .. }
-            | EventKind::PolicyJudged { .. }
+            | EventKind::WhatIfEvaluated { .. }
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::FaultInjected { .. }
             | EventKind::Suspended { .. }
-            | EventKind::Noticed { .. }
+            | EventKind::Notice { .. }
             | EventKind::TaskPanicked { .. }
             | call_events!()
             | cache_events!()
@@ -120,7 +120,7 @@ impl Calls {
             | EventKind::AttemptResponded { .. }
             | EventKind::RetryStopped { .. } => {
                 if let Some(call) = self.recent.get_mut(&id) {
-                    call.learn(&event.kind);
+                    call.note_facts(&event.kind);
                 }
             }
         }
@@ -248,7 +248,7 @@ impl Calls {
         };
         shared.owner = heir;
         let left_at = self
-            .book
+            .table
             .flights
             .get_mut(&flight)
             .and_then(|record| record.left_at.take());
@@ -272,7 +272,7 @@ impl Calls {
         {
             shared.subscribers = shared.subscribers.saturating_sub(1);
             if shared.owner == id
-                && let Some(record) = self.book.flights.get_mut(&flight)
+                && let Some(record) = self.table.flights.get_mut(&flight)
             {
                 record.left_at = Some(call.doing);
             }
@@ -294,14 +294,14 @@ impl Calls {
         if let Some(counts) = of_burst(&mut self.burst, origin) {
             counts.ended_as(fate);
         }
-        self.book.note_end(at, fate);
+        self.table.note_end(at, fate);
         if chat {
-            self.book.finished_chat.push_back(id);
+            self.table.finished_chat.push_back(id);
             self.prune_chat();
         } else {
-            self.book.finished.push_back(id);
-            if self.book.finished.len() > MAX_FINISHED
-                && let Some(oldest) = self.book.finished.pop_front()
+            self.table.finished.push_back(id);
+            if self.table.finished.len() > MAX_FINISHED
+                && let Some(oldest) = self.table.finished.pop_front()
             {
                 self.forget(oldest);
             }
@@ -316,7 +316,7 @@ impl Calls {
                 calls: 0,
                 left_at: None,
             };
-            self.book.flights.entry(flight).or_insert(unused).calls += 1;
+            self.table.flights.entry(flight).or_insert(unused).calls += 1;
             if let Some(before) = before {
                 self.release(before);
             }
@@ -325,10 +325,10 @@ impl Calls {
     }
 
     fn release(&mut self, flight: FlightId) {
-        if let Some(record) = self.book.flights.get_mut(&flight) {
+        if let Some(record) = self.table.flights.get_mut(&flight) {
             record.calls = record.calls.saturating_sub(1);
             if record.calls == 0 {
-                self.book.flights.remove(&flight);
+                self.table.flights.remove(&flight);
                 self.flights.remove(&flight);
             }
         }
@@ -342,7 +342,7 @@ impl Calls {
 
     fn prune_chat(&mut self) {
         while self.chat.len() > MAX_CHAT
-            && let Some(oldest) = self.book.finished_chat.pop_front()
+            && let Some(oldest) = self.table.finished_chat.pop_front()
         {
             self.chat.retain(|id| *id != oldest);
             self.forget(oldest);
@@ -350,7 +350,7 @@ impl Calls {
     }
 }
 
-impl Book {
+impl CallTable {
     fn note_end(&mut self, at: Timestamp, fate: Fate) {
         let answered = match fate {
             Fate::Answered | Fate::Hit | Fate::Shared => 1,

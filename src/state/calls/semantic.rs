@@ -13,9 +13,9 @@ use crate::time::nanos;
 
 /// What the semantic cache said to a call, and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Meaning {
+pub struct SemanticLookup {
     /// What it did.
-    pub outcome: MeaningOutcome,
+    pub outcome: SemanticOutcome,
     /// The nearest stored prompt, where one was found.
     pub nearest: Option<NearestPrompt>,
     /// Prompts it was compared with.
@@ -28,13 +28,13 @@ pub struct Meaning {
     /// In shadow mode: how like the two answers are, 0 to 1, and whether that counts as the same.
     pub compared: Option<(f64, bool)>,
     /// What a person said of the answer, last.
-    pub label: Option<MeaningLabel>,
+    pub label: Option<SemanticLabel>,
 }
 
 /// What the semantic cache did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
-pub enum MeaningOutcome {
+pub enum SemanticOutcome {
     /// It served a stored answer.
     Served {
         /// How old the answer was.
@@ -60,7 +60,7 @@ pub enum MeaningOutcome {
 
 /// What a person said of a served answer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MeaningLabel {
+pub struct SemanticLabel {
     /// Whether it fitted.
     pub good: bool,
     /// What the stored prompt asks for from then on.
@@ -69,9 +69,9 @@ pub struct MeaningLabel {
     pub removed: bool,
 }
 
-impl Meaning {
+impl SemanticLookup {
     fn new(
-        outcome: MeaningOutcome,
+        outcome: SemanticOutcome,
         nearest: Option<&NearestPrompt>,
         candidates: u32,
         lookup: Duration,
@@ -90,16 +90,16 @@ impl Meaning {
 
 impl Call {
     /// The stored prompt whose answer it got by its meaning, if that is where its answer came from.
-    pub fn served_by_meaning(&self) -> Option<&NearestPrompt> {
-        let meaning = self.meaning.as_deref()?;
-        match meaning.outcome {
-            MeaningOutcome::Served { .. } => meaning.nearest.as_ref(),
-            MeaningOutcome::Shadowed { .. } | MeaningOutcome::Missed { .. } => None,
+    pub fn semantic_source(&self) -> Option<&NearestPrompt> {
+        let semantic = self.semantic.as_deref()?;
+        match semantic.outcome {
+            SemanticOutcome::Served { .. } => semantic.nearest.as_ref(),
+            SemanticOutcome::Shadowed { .. } | SemanticOutcome::Missed { .. } => None,
         }
     }
 
     /// Takes note of what the semantic cache says.
-    pub(super) fn learn_meaning(&mut self, kind: &EventKind) {
+    pub(super) fn note_semantic(&mut self, kind: &EventKind) {
         match kind {
             EventKind::SemanticHit {
                 nearest,
@@ -110,12 +110,12 @@ impl Call {
                 saved_time,
                 text,
             } => {
-                let outcome = MeaningOutcome::Served {
+                let outcome = SemanticOutcome::Served {
                     age: *age,
                     saved: *saved,
                     saved_time: *saved_time,
                 };
-                self.meaning = Some(Box::new(Meaning::new(
+                self.semantic = Some(Box::new(SemanticLookup::new(
                     outcome,
                     Some(nearest),
                     *candidates,
@@ -129,8 +129,8 @@ impl Call {
                 lookup,
                 saved,
             } => {
-                let outcome = MeaningOutcome::Shadowed { saved: *saved };
-                self.meaning = Some(Box::new(Meaning::new(
+                let outcome = SemanticOutcome::Shadowed { saved: *saved };
+                self.semantic = Some(Box::new(SemanticLookup::new(
                     outcome,
                     Some(nearest),
                     *candidates,
@@ -144,16 +144,16 @@ impl Call {
                 lookup,
                 detail,
             } => {
-                let outcome = MeaningOutcome::Missed { reason: *reason };
-                let meaning = Meaning::new(outcome, nearest.as_deref(), *candidates, *lookup);
-                self.meaning = Some(Box::new(Meaning {
+                let outcome = SemanticOutcome::Missed { reason: *reason };
+                let semantic = SemanticLookup::new(outcome, nearest.as_deref(), *candidates, *lookup);
+                self.semantic = Some(Box::new(SemanticLookup {
                     detail: detail.clone(),
-                    ..meaning
+                    ..semantic
                 }));
             }
             EventKind::SemanticCompared { agreement, same, .. } => {
-                if let Some(meaning) = &mut self.meaning {
-                    meaning.compared = Some((*agreement, *same));
+                if let Some(semantic) = &mut self.semantic {
+                    semantic.compared = Some((*agreement, *same));
                 }
             }
             EventKind::SemanticLabelled {
@@ -162,8 +162,8 @@ impl Call {
                 removed,
                 ..
             } => {
-                if let Some(meaning) = &mut self.meaning {
-                    meaning.label = Some(MeaningLabel {
+                if let Some(semantic) = &mut self.semantic {
+                    semantic.label = Some(SemanticLabel {
                         good: *good,
                         threshold: *threshold,
                         removed: *removed,

@@ -79,20 +79,20 @@ mod tests {
     fn a_call_with_two_retries() {
         let mut story = Story::begin();
         story.at(1.0).call(1, Origin::Chat);
-        story.tell(1, queued(Constraint::Tokens, Some(1.4), 1));
+        story.emit(1, queued(Constraint::Tokens, Some(1.4), 1));
         let now = story.at(1.4).now;
-        story.tell(1, admitted(now, 1, 0)).tell(1, attempt(1, 1));
+        story.emit(1, admitted(now, 1, 0)).emit(1, attempt(1, 1));
         let now = story.at(1.6).now;
-        story.tell(1, failed(1, FailureClass::RateLimited, Some(429), 200));
-        story.tell(1, retry(2, FailureClass::RateLimited, now, 1000, Some(1)));
-        story.at(2.6).tell(1, attempt(2, 1));
+        story.emit(1, failed(1, FailureClass::RateLimited, Some(429), 200));
+        story.emit(1, retry(2, FailureClass::RateLimited, now, 1000, Some(1)));
+        story.at(2.6).emit(1, attempt(2, 1));
         let now = story.at(5.6).now;
-        story.tell(1, failed(2, FailureClass::HeaderTimeout, None, 3000));
-        story.tell(1, retry(3, FailureClass::HeaderTimeout, now, 400, None));
-        story.at(6.0).tell(1, attempt(3, 1));
-        story.at(6.3).tell(1, first_token(3, 300)).tell(1, delta("it "));
-        story.at(6.5).tell(1, delta("works")).tell(1, succeeded(3, 500));
-        story.tell(1, ended(Fate::Answered, 3, 5500));
+        story.emit(1, failed(2, FailureClass::HeaderTimeout, None, 3000));
+        story.emit(1, retry(3, FailureClass::HeaderTimeout, now, 400, None));
+        story.at(6.0).emit(1, attempt(3, 1));
+        story.at(6.3).emit(1, first_token(3, 300)).emit(1, delta("it "));
+        story.at(6.5).emit(1, delta("works")).emit(1, succeeded(3, 500));
+        story.emit(1, ended(Fate::Answered, 3, 5500));
         let expected = [
             row(SpanKind::Queued, 1000, 1400, ""),
             row(SpanKind::Waiting, 1400, 1600, "429"),
@@ -112,9 +112,9 @@ mod tests {
     #[test]
     fn the_end_of_a_call_closes_what_is_open_and_says_why() {
         let mut story = Story::begin();
-        story.call(1, Origin::Chat).tell(1, attempt(1, 1));
+        story.call(1, Origin::Chat).emit(1, attempt(1, 1));
         assert_eq!(lane(&story, 1), [(SpanKind::Waiting, 0, None, String::new())]);
-        story.at(2.0).tell(1, ended(Fate::Failed, 1, 2000));
+        story.at(2.0).emit(1, ended(Fate::Failed, 1, 2000));
         assert_eq!(lane(&story, 1), [row(SpanKind::Waiting, 0, 2000, "500")]);
     }
 
@@ -123,10 +123,10 @@ mod tests {
         for ends_first in [true, false] {
             let mut story = Story::begin();
             story.call(1, Origin::Chat);
-            story.tell(2, started(2, Origin::Chat, story.now));
+            story.emit(2, started(2, Origin::Chat, story.now));
             let (flight, owner) = (FlightId(1), CallId(1));
             let subscribers = 2;
-            story.tell(
+            story.emit(
                 2,
                 EventKind::FlightJoined {
                     flight,
@@ -136,13 +136,13 @@ mod tests {
             );
             story
                 .at(1.0)
-                .tell(1, queued(Constraint::Tokens, Some(9.0), 1))
+                .emit(1, queued(Constraint::Tokens, Some(9.0), 1))
                 .at(2.0);
             let over = EventKind::FlightHandedOver { flight, from: owner };
             if ends_first {
-                story.tell(1, ended(Fate::Cancelled, 0, 2000)).tell(2, over);
+                story.emit(1, ended(Fate::Cancelled, 0, 2000)).emit(2, over);
             } else {
-                story.tell(2, over).tell(1, ended(Fate::Cancelled, 0, 2000));
+                story.emit(2, over).emit(1, ended(Fate::Cancelled, 0, 2000));
             }
             let state = story.state();
             let queued = Doing::Queued {
@@ -168,7 +168,7 @@ mod tests {
         let mut story = Story::begin();
         story.call(1, Origin::Chat);
         for number in 1..=100 {
-            story.at(f64::from(number)).tell(1, attempt(number, 1));
+            story.at(f64::from(number)).emit(1, attempt(number, 1));
         }
         let lane = lane(&story, 1);
         assert_eq!((lane.len(), lane[63].1), (64, 100_000));

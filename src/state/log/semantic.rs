@@ -27,12 +27,12 @@ impl About<'_> {
                 ),
             )),
             EventKind::SemanticMissed {
-                reason: SemanticMiss::Refused,
+                reason: SemanticMiss::GuardRejected,
                 nearest: Some(nearest),
                 ..
             } => Some((LogKind::Note, refused(&id.to_string(), nearest))),
             EventKind::SemanticMissed {
-                reason: reason @ (SemanticMiss::Failed | SemanticMiss::Late),
+                reason: reason @ (SemanticMiss::Failed | SemanticMiss::TimedOut),
                 detail,
                 ..
             } if self.semantic.trouble_in_a_row == 1 => {
@@ -130,18 +130,18 @@ mod tests {
     #[test]
     fn near_matches_are_told_and_distant_ones_are_not() {
         let mut story = Story::begin();
-        story.tell(0, switched_semantic(SemanticMode::Shadow));
+        story.emit(0, switched_semantic(SemanticMode::Shadow));
         for call in 1..=9 {
             story.call(call, Origin::Library);
         }
-        story.tell(1, semantic_miss(SemanticMiss::Below, None));
-        story.tell(2, semantic_hit(1, 0.941));
-        story.tell(2, labelled(1, false));
-        story.tell(3, shadowed(1, 0.9)).tell(3, compared(1, 0.97));
-        story.tell(4, shadowed(1, 0.9)).tell(4, compared(1, 0.31));
-        story.tell(
+        story.emit(1, semantic_miss(SemanticMiss::NotSimilar, None));
+        story.emit(2, semantic_hit(1, 0.941));
+        story.emit(2, labelled(1, false));
+        story.emit(3, shadowed(1, 0.9)).emit(3, compared(1, 0.97));
+        story.emit(4, shadowed(1, 0.9)).emit(4, compared(1, 0.31));
+        story.emit(
             5,
-            semantic_miss(SemanticMiss::Refused, Some(objection("60", "50"))),
+            semantic_miss(SemanticMiss::GuardRejected, Some(objection("60", "50"))),
         );
         let failed = EventKind::SemanticMissed {
             reason: SemanticMiss::Failed,
@@ -151,7 +151,7 @@ mod tests {
             detail: Some("connection\nrefused".into()),
         };
         for call in 6..=8 {
-            story.tell(call, failed.clone());
+            story.emit(call, failed.clone());
         }
         let log = story.state().log;
         let told: Vec<_> = log

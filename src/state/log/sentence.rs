@@ -99,13 +99,13 @@ impl About<'_> {
                 let wakes = until.as_secs_f64();
                 Some((LogKind::Note, format!("the machine sleeps until {wakes:.1}")))
             }
-            EventKind::Noticed { text } => Some((LogKind::Note, text.single_line())),
+            EventKind::Notice { text } => Some((LogKind::Note, text.single_line())),
             EventKind::TaskPanicked { text } => Some((
                 LogKind::Fail,
                 format!("a background task panicked: {}", text.single_line()),
             )),
             // its view shows it, again and again
-            EventKind::PolicyJudged { .. }
+            EventKind::WhatIfEvaluated { .. }
             | call_events!()
             | cache_events!()
             | flight_events!()
@@ -136,7 +136,7 @@ impl About<'_> {
                 [first, rest @ ..] => format!("upstream ready: {first} and {} more", rest.len()),
             },
             UpstreamHealth::Loading => "upstream is loading its model".to_owned(),
-            UpstreamHealth::Trouble { message } => {
+            UpstreamHealth::Unavailable { message } => {
                 return Some((
                     LogKind::Fail,
                     format!("upstream trouble: {}", message.single_line()),

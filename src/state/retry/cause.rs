@@ -48,7 +48,7 @@ impl RetryCause {
             FailureClass::Connect | FailureClass::Dns | FailureClass::Tls | FailureClass::Reset => {
                 Self::Connection
             }
-            FailureClass::Cut
+            FailureClass::Truncated
             | FailureClass::Interrupted
             | FailureClass::Stalled
             | FailureClass::NoProgress
@@ -94,7 +94,7 @@ mod tests {
             (FailureClass::HeaderTimeout, RetryCause::Timeout),
             (FailureClass::ConnectTimeout, RetryCause::Timeout),
             (FailureClass::Reset, RetryCause::Connection),
-            (FailureClass::Cut, RetryCause::Stream),
+            (FailureClass::Truncated, RetryCause::Stream),
         ] {
             assert_eq!(RetryCause::of(class), cause);
             assert_eq!(class.brief(), cause.label());

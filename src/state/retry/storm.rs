@@ -154,8 +154,8 @@ impl RetryView {
 
     /// Calls of the window and tries for each; see [`RetryView::amplification_now`].
     pub(super) fn tries_a_call(&self, window: &Sum) -> (u64, f64) {
-        let calls = window.ended.saturating_add(self.book.out_calls);
-        let tries = window.ended_tries.saturating_add(self.book.out_tries);
+        let calls = window.ended.saturating_add(self.running.out_calls);
+        let tries = window.ended_tries.saturating_add(self.running.out_tries);
         (
             calls,
             if calls == 0 {

@@ -17,30 +17,30 @@ fn call(story: &mut Story, id: u64, tries: u32, fate: Fate) {
     story.call(id, Origin::Library);
     for number in 1..=tries {
         if number > 1 {
-            story.tell(id, retry(number, FailureClass::RateLimited, story.now, 100, None));
+            story.emit(id, retry(number, FailureClass::RateLimited, story.now, 100, None));
         }
-        story.tell(id, attempt(number, id));
+        story.emit(id, attempt(number, id));
         if number == tries && fate == Fate::Answered {
-            story.tell(id, succeeded(number, 9));
+            story.emit(id, succeeded(number, 9));
         } else {
-            story.tell(id, fails(number, FailureClass::RateLimited, Some(429), 9));
+            story.emit(id, fails(number, FailureClass::RateLimited, Some(429), 9));
         }
     }
-    story.tell(id, ended(fate, tries, 9));
+    story.emit(id, ended(fate, tries, 9));
 }
 
 #[test]
 fn causes_tries_and_what_they_came_to() {
     let mut story = Story::begin();
     call(&mut story, 1, 2, Fate::Answered);
-    story.call(2, Origin::Chat).tell(2, attempt(1, 2));
+    story.call(2, Origin::Chat).emit(2, attempt(1, 2));
     story
-        .tell(2, fails(1, FailureClass::Reset, None, 9))
-        .tell(2, ended(Fate::Failed, 1, 9));
+        .emit(2, fails(1, FailureClass::Reset, None, 9))
+        .emit(2, ended(Fate::Failed, 1, 9));
     story
         .call(3, Origin::Chat)
-        .tell(3, ended(Fate::CircuitOpen, 0, 9));
-    story.call(4, Origin::Chat).tell(4, ended(Fate::Failed, 99, 9));
+        .emit(3, ended(Fate::CircuitOpen, 0, 9));
+    story.call(4, Origin::Chat).emit(4, ended(Fate::Failed, 99, 9));
     call(&mut story, 5, 3, Fate::Cancelled);
     let view = story.state().retry;
     assert_eq!((view.attempts, view.retries, view.sent), (6, 3, 3));
@@ -56,14 +56,17 @@ fn causes_tries_and_what_they_came_to() {
     assert_eq!(view.backed_off, Duration::from_millis(300));
     assert_eq!(view.budget, Some((100.0 / 7.0, 10.0)));
     assert_eq!(view.waits.len(), 3);
-    assert_eq!((&view.book.calls, view.book.out_calls), (&BTreeMap::new(), 0));
+    assert_eq!(
+        (&view.running.calls, view.running.out_calls),
+        (&BTreeMap::new(), 0)
+    );
 }
 
 #[test]
 fn a_server_that_invents_statuses_fills_no_memory() {
     let mut story = Story::begin();
     for status in 400..600 {
-        story.tell(1, fails(1, FailureClass::Invalid, Some(status), 9));
+        story.emit(1, fails(1, FailureClass::Invalid, Some(status), 9));
     }
     let causes = story.state().retry.causes;
     assert_eq!(
@@ -75,21 +78,21 @@ fn a_server_that_invents_statuses_fills_no_memory() {
 #[test]
 fn a_second_is_stacked_by_what_failed_before() {
     let mut story = Story::begin();
-    story.at(4.5).call(1, Origin::Chat).tell(1, attempt(1, 1));
+    story.at(4.5).call(1, Origin::Chat).emit(1, attempt(1, 1));
     let classes = [
         FailureClass::RateLimited,
         FailureClass::Overloaded,
         FailureClass::HeaderTimeout,
         FailureClass::Reset,
-        FailureClass::Cut,
+        FailureClass::Truncated,
         FailureClass::Loading,
     ];
     for (number, class) in (2..).zip(classes) {
-        story.tell(1, retry(number, class, story.now, 1, None));
-        story.tell(1, attempt(number, 1));
+        story.emit(1, retry(number, class, story.now, 1, None));
+        story.emit(1, attempt(number, 1));
     }
     // nobody said why
-    story.tell(1, attempt(8, 1));
+    story.emit(1, attempt(8, 1));
     let view = story.state().retry;
     assert_eq!(view.timeline.seconds.len(), 1);
     let second = view.timeline.seconds[0];
@@ -103,23 +106,23 @@ fn a_second_is_stacked_by_what_failed_before() {
 fn an_heir_makes_the_retry_that_the_owner_waited_for() {
     for ends_first in [true, false] {
         let mut story = Story::begin();
-        story.call(1, Origin::Chat).tell(1, attempt(1, 1));
-        story.tell(2, started(2, Origin::Chat, story.now));
-        story.tell(1, retry(2, FailureClass::HeaderTimeout, story.now, 500, None));
+        story.call(1, Origin::Chat).emit(1, attempt(1, 1));
+        story.emit(2, started(2, Origin::Chat, story.now));
+        story.emit(1, retry(2, FailureClass::HeaderTimeout, story.now, 500, None));
         let over = EventKind::FlightHandedOver {
             flight: FlightId(1),
             from: CallId(1),
         };
         if ends_first {
-            story.tell(1, ended(Fate::Cancelled, 1, 9)).tell(2, over);
+            story.emit(1, ended(Fate::Cancelled, 1, 9)).emit(2, over);
         } else {
-            story.tell(2, over).tell(1, ended(Fate::Cancelled, 1, 9));
+            story.emit(2, over).emit(1, ended(Fate::Cancelled, 1, 9));
         }
-        story.tell(2, attempt(2, 1));
+        story.emit(2, attempt(2, 1));
         let view = story.state().retry;
         assert_eq!(view.timeline.seconds[0].retries, [0, 0, 1, 0, 0, 0]);
         assert_eq!(view.sent, 2);
-        assert!(view.book.left.is_empty());
+        assert!(view.running.left.is_empty());
     }
 }
 
@@ -129,7 +132,7 @@ fn waits_say_what_was_drawn_and_asked_and_done() {
     for number in 2..=100 {
         let hint = (number == 100).then_some(2);
         story.at(f64::from(number));
-        story.tell(1, retry(number, FailureClass::RateLimited, story.now, 900, hint));
+        story.emit(1, retry(number, FailureClass::RateLimited, story.now, 900, hint));
     }
     let view = story.state().retry;
     assert_eq!(
@@ -149,12 +152,12 @@ fn waits_say_what_was_drawn_and_asked_and_done() {
 #[test]
 fn what_may_be_paid_twice_is_counted_in_prompts() {
     let mut story = Story::begin();
-    story.call(1, Origin::Chat).tell(1, attempt(1, 1));
+    story.call(1, Origin::Chat).emit(1, attempt(1, 1));
     let mut doubtful = retry(2, FailureClass::HeaderTimeout, story.now, 100, None);
     if let EventKind::RetryScheduled { ambiguous, .. } = &mut doubtful {
         *ambiguous = true;
     }
-    story.tell(1, doubtful);
+    story.emit(1, doubtful);
     let view = story.state().retry;
     assert_eq!((view.ambiguous, view.ambiguous_tokens), (1, 12));
 }
@@ -169,9 +172,9 @@ fn a_stop_tells_of_the_budget_where_one_is_kept() {
         budget_max,
     };
     let mut story = Story::begin();
-    story.tell(1, stop(StopReason::Budget, 0.4, 12.0));
+    story.emit(1, stop(StopReason::Budget, 0.4, 12.0));
     assert_eq!(story.state().retry.budget, Some((0.4, 12.0)));
-    story.tell(2, stop(StopReason::NotRetryable, 0.0, 0.0));
+    story.emit(2, stop(StopReason::NotRetryable, 0.0, 0.0));
     let view = story.state().retry;
     assert_eq!(view.budget, Some((0.4, 12.0)));
     assert_eq!(view.stopped[&StopReason::Budget], 1);
@@ -189,12 +192,12 @@ fn amplification_is_of_calls_that_are_out_or_ended_in_the_window() {
     call(&mut story, 1, 4, Fate::Failed);
     call(&mut story, 2, 1, Fate::Answered);
     // not sent: no part of it
-    story.call(3, Origin::Chat).tell(3, ended(Fate::Hit, 0, 1));
+    story.call(3, Origin::Chat).emit(3, ended(Fate::Hit, 0, 1));
     story.call(4, Origin::Chat);
     assert_eq!(now(&story, 10.0), Some(2.5));
     assert_eq!(story.state().retry.peak, None, "two calls have no peak");
     // out, and therefore counted however long it takes
-    story.tell(4, attempt(1, 4));
+    story.emit(4, attempt(1, 4));
     assert_eq!(now(&story, 39.9), Some(2.0));
     assert_eq!(now(&story, 40.0), Some(1.0));
     story.at(15.0);
@@ -300,7 +303,7 @@ fn a_storm_says_what_holds_it() {
                 crate::event::BreakerState::Closed,
                 crate::event::BreakerState::Open,
             );
-            story.tell(
+            story.emit(
                 0,
                 moved(from, to, 1, crate::event::MoveReason::FailureRate, Some(9.0)),
             );
@@ -356,7 +359,7 @@ fn running_calls_without_number_are_counted_and_not_remembered() {
         }
     }
     assert_eq!(
-        (view.attempts, view.sent, view.book.calls.len()),
+        (view.attempts, view.sent, view.running.calls.len()),
         (most, most, MAX_CALLS)
     );
 }
@@ -387,7 +390,7 @@ proptest! {
         prop_assert_eq!(view.recovered + first_try, answered);
         prop_assert_eq!(view.fruitless() + answered + stopped.1, tries);
         prop_assert!(view.helped <= view.recovered && view.helped + view.in_vain <= view.retries);
-        prop_assert_eq!(&view.book, &Book { left: view.book.left.clone(), ..Book::default() });
+        prop_assert_eq!(&view.running, &RunningCalls { left: view.running.left.clone(), ..RunningCalls::default() });
     }
 
     #[test]

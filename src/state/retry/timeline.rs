@@ -14,7 +14,7 @@ pub const WINDOW: u64 = 30;
 
 /// What happened in one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Second {
+pub struct RetrySecond {
     /// Which, from the start of the session.
     pub second: u64,
     /// First tries begun.
@@ -35,7 +35,7 @@ pub struct Second {
     pub lost: u32,
 }
 
-impl Second {
+impl RetrySecond {
     /// Retries of all causes.
     pub fn all_retries(&self) -> u32 {
         self.retries.iter().fold(0, |sum, one| sum.saturating_add(*one))
@@ -44,20 +44,20 @@ impl Second {
 
 /// The last seconds in which something happened.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Timeline {
+pub struct RetryTimeline {
     /// Oldest first; at most [`HISTORY`].
-    pub seconds: VecDeque<Second>,
+    pub seconds: VecDeque<RetrySecond>,
 }
 
-impl Timeline {
+impl RetryTimeline {
     /// The entry of the second of `at`.
-    pub(super) fn at(&mut self, at: Timestamp) -> &mut Second {
+    pub(super) fn at(&mut self, at: Timestamp) -> &mut RetrySecond {
         let second = second_of(at);
         // the stream of events never goes back; if one does, it counts for the newest second
         if self.seconds.back().is_none_or(|last| last.second < second) {
-            self.seconds.push_back(Second {
+            self.seconds.push_back(RetrySecond {
                 second,
-                ..Second::default()
+                ..RetrySecond::default()
             });
             while self
                 .seconds
@@ -104,7 +104,7 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, one: &Second) {
+    fn add(&mut self, one: &RetrySecond) {
         self.first += u64::from(one.first);
         self.retries += u64::from(one.all_retries());
         self.helped += u64::from(one.helped);
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_window_has_its_last_second_and_not_the_one_before_its_first() {
-        let mut timeline = Timeline::default();
+        let mut timeline = RetryTimeline::default();
         for second in 0..200 {
             timeline.at(at(f64::from(second))).first += 1;
         }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_comes_out_of_order_counts_for_the_newest_second() {
-        let mut timeline = Timeline::default();
+        let mut timeline = RetryTimeline::default();
         timeline.at(at(9.0)).first += 1;
         timeline.at(at(3.0)).first += 1;
         assert_eq!(timeline.seconds.len(), 1);

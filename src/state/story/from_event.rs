@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use super::step::{
-    Admitted, Judged, Level, Levels, MeaningHit, MeaningMiss, OwnLevels, Queued, Rejected, Retried, Served,
-    Started, Stopped, What,
+    Admitted, HitLabel, Queued, Rejected, Retried, SemanticHitStep, SemanticMissStep, Started, StepKind,
+    StepLevel, StepLevels, Stopped, StoredAnswer, UserStepLevels,
 };
-use super::{Finished, store::Side};
+use super::{Finished, store::StepScope};
 use crate::event::{Event, EventKind};
 
 /// The step an event is, and whether it belongs to the call alone or to its flight; nothing where it is none, or
 /// one that needs to know what was before.
-pub(super) fn step(event: &Event) -> Option<(Side, What)> {
+pub(super) fn step(event: &Event) -> Option<(StepScope, StepKind)> {
     match &event.kind {
         cache_events!() => cache(&event.kind),
-        semantic_events!() => semantic(&event.kind).map(|what| (Side::Call, what)),
+        semantic_events!() => semantic(&event.kind).map(|kind| (StepScope::Call, kind)),
         flight_events!() => flight(&event.kind),
-        limit_events!() => limit(event).map(|what| (Side::Flight, what)),
-        attempt_events!() => attempt(&event.kind).map(|what| (Side::Flight, what)),
+        limit_events!() => limit(event).map(|kind| (StepScope::Flight, kind)),
+        attempt_events!() => attempt(&event.kind).map(|kind| (StepScope::Flight, kind)),
         EventKind::FaultInjected { attempt, fault } => {
             let (attempt, fault) = (*attempt, *fault);
-            Some((Side::Flight, What::FaultInjected { attempt, fault }))
+            Some((StepScope::Flight, StepKind::FaultInjected { attempt, fault }))
         }
         // breaker events and the two ends of a call are told where they are remembered
         frame_events!() | EventKind::PolicyApplied { .. } | call_events!() | breaker_events!() => None,
@@ -36,7 +36,7 @@ pub(super) fn start(kind: &EventKind) -> Option<Started> {
         fingerprint,
         prompt_tokens,
         deadline,
-        manner: _,
+        options: _,
     } = kind
     else {
         return None;
@@ -72,7 +72,7 @@ pub(super) fn end(kind: &EventKind) -> Option<Finished> {
     })
 }
 
-fn cache(kind: &EventKind) -> Option<(Side, What)> {
+fn cache(kind: &EventKind) -> Option<(StepScope, StepKind)> {
     Some(match kind {
         EventKind::CacheHit {
             age,
@@ -80,25 +80,25 @@ fn cache(kind: &EventKind) -> Option<(Side, What)> {
             saved_time,
             ..
         } => {
-            let served = Served {
+            let served = StoredAnswer {
                 age: *age,
                 saved: *saved,
                 saved_time: Some(*saved_time),
             };
-            (Side::Call, What::CacheHit(Arc::new(served)))
+            (StepScope::Call, StepKind::CacheHit(Arc::new(served)))
         }
         EventKind::CacheMissed { reason, nearest } => {
             let (reason, nearest) = (*reason, nearest.clone().map(Arc::from));
-            (Side::Call, What::CacheMissed { reason, nearest })
+            (StepScope::Call, StepKind::CacheMissed { reason, nearest })
         }
-        EventKind::CacheBypassed { reason } => (Side::Call, What::CacheBypassed { reason: *reason }),
-        EventKind::CacheStored { bytes, .. } => (Side::Flight, What::CacheStored { bytes: *bytes }),
-        EventKind::CacheSkipped { reason } => (Side::Flight, What::CacheSkipped { reason: *reason }),
+        EventKind::CacheBypassed { reason } => (StepScope::Call, StepKind::CacheBypassed { reason: *reason }),
+        EventKind::CacheStored { bytes, .. } => (StepScope::Flight, StepKind::CacheStored { bytes: *bytes }),
+        EventKind::CacheSkipped { reason } => (StepScope::Flight, StepKind::CacheSkipped { reason: *reason }),
         _ => return None,
     })
 }
 
-fn semantic(kind: &EventKind) -> Option<What> {
+fn semantic(kind: &EventKind) -> Option<StepKind> {
     Some(match kind {
         EventKind::SemanticHit {
             nearest,
@@ -108,7 +108,7 @@ fn semantic(kind: &EventKind) -> Option<What> {
             saved,
             saved_time,
             ..
-        } => What::SemanticHit(Arc::new(MeaningHit {
+        } => StepKind::SemanticHit(Arc::new(SemanticHitStep {
             nearest: nearest.as_ref().clone(),
             candidates: *candidates,
             lookup: *lookup,
@@ -122,7 +122,7 @@ fn semantic(kind: &EventKind) -> Option<What> {
             candidates,
             lookup,
             detail,
-        } => What::SemanticMissed(Arc::new(MeaningMiss {
+        } => StepKind::SemanticMissed(Arc::new(SemanticMissStep {
             reason: *reason,
             nearest: nearest.as_deref().cloned(),
             candidates: *candidates,
@@ -134,7 +134,7 @@ fn semantic(kind: &EventKind) -> Option<What> {
             candidates,
             lookup,
             saved,
-        } => What::SemanticShadowed(Arc::new(MeaningHit {
+        } => StepKind::SemanticShadowed(Arc::new(SemanticHitStep {
             nearest: nearest.as_ref().clone(),
             candidates: *candidates,
             lookup: *lookup,
@@ -146,12 +146,12 @@ fn semantic(kind: &EventKind) -> Option<What> {
             source,
             agreement,
             same,
-        } => What::SemanticCompared {
+        } => StepKind::SemanticCompared {
             source: *source,
             agreement: *agreement,
             same: *same,
         },
-        EventKind::SemanticStored { entries } => What::SemanticStored { entries: *entries },
+        EventKind::SemanticStored { entries } => StepKind::SemanticStored { entries: *entries },
         EventKind::SemanticLabelled {
             source,
             good,
@@ -159,7 +159,7 @@ fn semantic(kind: &EventKind) -> Option<What> {
             threshold,
             removed,
             ..
-        } => What::Labelled(Arc::new(Judged {
+        } => StepKind::Labelled(Arc::new(HitLabel {
             source: *source,
             good: *good,
             similarity: *similarity,
@@ -170,41 +170,41 @@ fn semantic(kind: &EventKind) -> Option<What> {
     })
 }
 
-fn flight(kind: &EventKind) -> Option<(Side, What)> {
+fn flight(kind: &EventKind) -> Option<(StepScope, StepKind)> {
     Some(match kind {
         EventKind::FlightStarted { flight, sharing } => {
             let (flight, sharing) = (*flight, *sharing);
-            (Side::Call, What::FlightStarted { flight, sharing })
+            (StepScope::Call, StepKind::FlightStarted { flight, sharing })
         }
         EventKind::FlightJoined {
             flight,
             owner,
             subscribers,
         } => {
-            let what = What::FlightJoined {
+            let kind = StepKind::FlightJoined {
                 flight: *flight,
                 owner: *owner,
                 subscribers: *subscribers,
             };
-            (Side::Call, what)
+            (StepScope::Call, kind)
         }
         EventKind::FlightHandedOver { flight, from } => {
             let (flight, from) = (*flight, *from);
-            (Side::Flight, What::FlightHandedOver { flight, from })
+            (StepScope::Flight, StepKind::FlightHandedOver { flight, from })
         }
         EventKind::ResultReplayed { age, saved, .. } => {
-            let served = Served {
+            let served = StoredAnswer {
                 age: *age,
                 saved: *saved,
                 saved_time: None,
             };
-            (Side::Call, What::Replayed(Arc::new(served)))
+            (StepScope::Call, StepKind::Replayed(Arc::new(served)))
         }
         _ => return None,
     })
 }
 
-fn limit(event: &Event) -> Option<What> {
+fn limit(event: &Event) -> Option<StepKind> {
     let at = event.at;
     Some(match &event.kind {
         EventKind::LimitQueued {
@@ -212,13 +212,13 @@ fn limit(event: &Event) -> Option<What> {
             position,
             ready_at,
             waiting,
-            saw,
-        } => What::Queued(Arc::new(Queued {
+            levels,
+        } => StepKind::Queued(Arc::new(Queued {
             constraint: *constraint,
             position: *position,
             waiting: *waiting,
             forecast: ready_at.map(|ready| at.until(ready)),
-            saw: saw.as_ref().map(|saw| Levels::of(saw, at)),
+            levels: levels.as_ref().map(|levels| StepLevels::of(levels, at)),
         })),
         EventKind::LimitAdmitted {
             waited,
@@ -228,21 +228,21 @@ fn limit(event: &Event) -> Option<What> {
             in_use,
             waiting,
             user,
-        } => What::Admitted(Arc::new(Admitted {
+        } => StepKind::Admitted(Arc::new(Admitted {
             waited: *waited,
             reserved: *reserved,
-            requests: Level::of(requests, at),
-            tokens: Level::of(tokens, at),
+            requests: StepLevel::of(requests, at),
+            tokens: StepLevel::of(tokens, at),
             in_use: *in_use,
             waiting: *waiting,
-            own: user.as_ref().map(|own| OwnLevels::of(own, at)),
+            user: user.as_ref().map(|own| UserStepLevels::of(own, at)),
         })),
         EventKind::LimitSettled {
             reserved,
             charged,
             refunded,
             ..
-        } => What::Settled {
+        } => StepKind::Settled {
             reserved: *reserved,
             charged: *charged,
             refunded: *refunded,
@@ -251,26 +251,26 @@ fn limit(event: &Event) -> Option<What> {
             reason,
             predicted,
             waiting,
-            saw,
-        } => What::Rejected(Arc::new(Rejected {
+            levels,
+        } => StepKind::Rejected(Arc::new(Rejected {
             reason: *reason,
             predicted: *predicted,
             waiting: *waiting,
-            saw: saw.as_ref().map(|saw| Levels::of(saw, at)),
+            levels: levels.as_ref().map(|levels| StepLevels::of(levels, at)),
         })),
-        EventKind::LimitLeft { waiting } => What::LeftQueue { waiting: *waiting },
+        EventKind::LimitLeft { waiting } => StepKind::LeftQueue { waiting: *waiting },
         _ => return None,
     })
 }
 
-fn attempt(kind: &EventKind) -> Option<What> {
+fn attempt(kind: &EventKind) -> Option<StepKind> {
     Some(match kind {
-        EventKind::AttemptStarted { attempt, .. } => What::AttemptStarted { attempt: *attempt },
-        EventKind::AttemptResponded { attempt, status } => What::AttemptResponded {
+        EventKind::AttemptStarted { attempt, .. } => StepKind::AttemptStarted { attempt: *attempt },
+        EventKind::AttemptResponded { attempt, status } => StepKind::AttemptResponded {
             attempt: *attempt,
             status: *status,
         },
-        EventKind::AttemptFirstToken { attempt, ttft } => What::AttemptFirstToken {
+        EventKind::AttemptFirstToken { attempt, ttft } => StepKind::AttemptFirstToken {
             attempt: *attempt,
             ttft: *ttft,
         },
@@ -284,7 +284,7 @@ fn attempt(kind: &EventKind) -> Option<What> {
             budget,
             budget_max,
             ..
-        } => What::RetryScheduled(Arc::new(Retried {
+        } => StepKind::RetryScheduled(Arc::new(Retried {
             next: *next,
             wait: *delay,
             drawn: *drawn,
@@ -300,7 +300,7 @@ fn attempt(kind: &EventKind) -> Option<What> {
             hint,
             budget,
             budget_max,
-        } => What::RetryStopped(Arc::new(Stopped {
+        } => StepKind::RetryStopped(Arc::new(Stopped {
             attempt: *attempt,
             reason: *reason,
             hint: *hint,

@@ -1,6 +1,6 @@
 //! The words of stories. Short and plain: no code of an enum stands on a screen.
 
-use super::step::{Level, Levels, OwnLevels};
+use super::step::{StepLevel, StepLevels, UserStepLevels};
 use crate::event::Hint;
 use crate::text::units;
 
@@ -42,14 +42,14 @@ pub(super) fn budget(left: f64, max: f64) -> String {
 }
 
 /// A level in whole units, debt with its sign.
-pub(super) fn level(level: Level) -> String {
+pub(super) fn level(level: StepLevel) -> String {
     // down: a call for which 0.9 requests are there waits, and must not read of one
     format!("{} of {}", level.level.floor() as i64, level.capacity)
 }
 
 /// What a call found in the buckets.
-pub(super) fn levels(levels: &Levels) -> String {
-    let Levels {
+pub(super) fn levels(levels: &StepLevels) -> String {
+    let StepLevels {
         requests,
         tokens,
         in_use,
@@ -66,7 +66,7 @@ pub(super) fn levels(levels: &Levels) -> String {
 }
 
 /// `; ann has 3 of 10 requests, 90 of 900 tokens`.
-pub(super) fn own_levels(own: &OwnLevels) -> String {
+pub(super) fn own_levels(own: &UserStepLevels) -> String {
     let parts: Vec<String> = [(own.requests, "requests"), (own.tokens, "tokens")]
         .into_iter()
         .filter_map(|(bucket, name)| Some(format!("{} {name}", level(bucket?))))

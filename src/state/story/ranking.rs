@@ -11,7 +11,7 @@ const MOST: usize = 8;
 
 /// A session's calls in numbers, and the few that stand out. Bounded: a few rows of each sort, and what runs.
 #[derive(Clone, Debug, Default)]
-pub struct Worth {
+pub struct CallRanking {
     /// Calls that began.
     pub calls: u64,
     /// The first and the last of them.
@@ -19,17 +19,17 @@ pub struct Worth {
     /// How many came to each bad end: failed, cut, rejected, refused.
     pub unlucky: BTreeMap<Fate, u64>,
     /// The first few of each bad end.
-    pub bad: BTreeMap<Fate, Vec<Row>>,
+    pub bad: BTreeMap<Fate, Vec<CallSummary>>,
     /// The slowest, the slowest first.
-    pub slowest: Vec<Row>,
+    pub slowest: Vec<CallSummary>,
     /// Those with most tries, at least two.
-    pub tried: Vec<Row>,
+    pub tried: Vec<CallSummary>,
     prompts: BTreeMap<CallId, SafeText>,
 }
 
 /// A call in a line.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct CallSummary {
     /// Which.
     pub call: CallId,
     /// How it ended.
@@ -42,7 +42,7 @@ pub struct Row {
     pub prompt: SafeText,
 }
 
-impl Worth {
+impl CallRanking {
     /// Takes note of an event.
     pub fn apply(&mut self, event: &Event) {
         let Some(call) = event.call else { return };
@@ -57,7 +57,7 @@ impl Worth {
             EventKind::CallEnded {
                 fate, attempts, took, ..
             } => {
-                let row = Row {
+                let row = CallSummary {
                     call,
                     fate: *fate,
                     took: *took,
@@ -71,7 +71,7 @@ impl Worth {
     }
 
     /// The first few of each bad end, the worst end first.
-    pub fn worst(&self) -> impl Iterator<Item = (Fate, &[Row])> {
+    pub fn worst(&self) -> impl Iterator<Item = (Fate, &[CallSummary])> {
         const ORDER: [Fate; 4] = [
             Fate::Failed,
             Fate::Interrupted,
@@ -82,7 +82,7 @@ impl Worth {
         ORDER.into_iter().filter_map(rows)
     }
 
-    fn ended(&mut self, row: Row) {
+    fn ended(&mut self, row: CallSummary) {
         match row.fate {
             Fate::Failed | Fate::Interrupted | Fate::RateLimited | Fate::CircuitOpen => {
                 *self.unlucky.entry(row.fate).or_default() += 1;
@@ -123,7 +123,7 @@ impl Worth {
 }
 
 /// Puts a row where its key says, the greatest first; of equals the earlier one first.
-fn rank(rows: &mut Vec<Row>, row: Row, key: impl Fn(&Row) -> u128) {
+fn rank(rows: &mut Vec<CallSummary>, row: CallSummary, key: impl Fn(&CallSummary) -> u128) {
     let place = rows.partition_point(|other| key(other) >= key(&row));
     if place < MOST {
         rows.insert(place, row);

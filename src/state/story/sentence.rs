@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::step::{Finished, MeaningHit, What};
+use super::step::{Finished, SemanticHitStep, StepKind};
 use super::{Story, labels, text};
 use crate::event::{AttemptResult, CallId, Constraint, Fate, StopReason};
 use crate::settings::FaultKind;
@@ -74,41 +74,41 @@ fn gather(story: &Story) -> Facts<'_> {
     // when it entered the queue, and when it began to wait for another try
     let (mut queued_at, mut waits_from) = (None, None::<(Duration, Duration)>);
     for step in &story.steps {
-        if let Some((from, wait)) = waits_from.filter(|_| goes_on(&step.what)) {
+        if let Some((from, wait)) = waits_from.filter(|_| goes_on(&step.kind)) {
             facts.between += step.offset.saturating_sub(from).min(wait);
             waits_from = None;
         }
-        match &step.what {
-            What::FlightJoined { owner, .. } => facts.owner = Some(*owner),
-            What::FlightHandedOver { from, .. } => {
-                facts.owner = step.of;
-                if step.of.is_none() {
+        match &step.kind {
+            StepKind::FlightJoined { owner, .. } => facts.owner = Some(*owner),
+            StepKind::FlightHandedOver { from, .. } => {
+                facts.owner = step.flight_owner;
+                if step.flight_owner.is_none() {
                     facts.inherited = Some(*from);
                 }
             }
-            What::Queued(queued) => {
+            StepKind::Queued(queued) => {
                 facts.short = Some(queued.constraint);
                 queued_at = Some(step.offset);
                 facts.now = Doing::Queued;
             }
-            What::Admitted(_) | What::Rejected(_) | What::LeftQueue { .. } => {
+            StepKind::Admitted(_) | StepKind::Rejected(_) | StepKind::LeftQueue { .. } => {
                 if let Some(from) = queued_at.take() {
                     facts.queued += step.offset.saturating_sub(from);
                 }
                 facts.now = Doing::Between;
             }
-            What::AttemptStarted { attempt } => {
+            StepKind::AttemptStarted { attempt } => {
                 (facts.sent, facts.last) = (facts.sent + 1, *attempt);
                 facts.fault = None;
                 facts.now = Doing::Sent;
             }
-            What::FaultInjected { fault, .. } => facts.fault = Some(*fault),
-            What::AttemptFirstToken { attempt, .. } => {
+            StepKind::FaultInjected { fault, .. } => facts.fault = Some(*fault),
+            StepKind::AttemptFirstToken { attempt, .. } => {
                 facts.last = *attempt;
                 facts.now = Doing::Streams;
             }
-            What::AttemptStalled { silent, .. } => facts.silent = facts.silent.max(*silent),
-            What::AttemptEnded(attempt) => {
+            StepKind::AttemptStalled { silent, .. } => facts.silent = facts.silent.max(*silent),
+            StepKind::AttemptEnded(attempt) => {
                 facts.last = attempt.attempt;
                 facts.now = Doing::Between;
                 if let AttemptResult::Failed { failure } = &attempt.result {
@@ -125,12 +125,12 @@ fn gather(story: &Story) -> Facts<'_> {
                     });
                 }
             }
-            What::RetryScheduled(retried) => {
+            StepKind::RetryScheduled(retried) => {
                 waits_from = Some((step.offset, retried.wait));
                 facts.now = Doing::Waits(retried.next, retried.wait);
             }
-            What::RetryStopped(stopped) => facts.stopped = Some(stopped.reason),
-            What::Finished(end) => {
+            StepKind::RetryStopped(stopped) => facts.stopped = Some(stopped.reason),
+            StepKind::Finished(end) => {
                 if let Some(from) = queued_at.take() {
                     facts.queued += step.offset.saturating_sub(from);
                 }
@@ -143,17 +143,17 @@ fn gather(story: &Story) -> Facts<'_> {
 }
 
 /// Whether a step ends the wait before another try.
-fn goes_on(what: &What) -> bool {
+fn goes_on(kind: &StepKind) -> bool {
     matches!(
-        what,
-        What::Queued(_)
-            | What::Admitted(_)
-            | What::Rejected(_)
-            | What::BreakerAdmitted { .. }
-            | What::BreakerRefused(_)
-            | What::AttemptStarted { .. }
-            | What::RetryStopped(_)
-            | What::Finished(_)
+        kind,
+        StepKind::Queued(_)
+            | StepKind::Admitted(_)
+            | StepKind::Rejected(_)
+            | StepKind::BreakerAdmitted { .. }
+            | StepKind::BreakerRefused(_)
+            | StepKind::AttemptStarted { .. }
+            | StepKind::RetryStopped(_)
+            | StepKind::Finished(_)
     )
 }
 
@@ -191,8 +191,11 @@ impl Facts<'_> {
     fn costs(&self) -> String {
         let short = self.short.filter(|_| self.queued >= WORTH_TELLING);
         let queued = short.map(|short| {
-            let (time, what) = (units::precise(self.queued), short.sentence());
-            format!("; {time} queued for {what}")
+            format!(
+                "; {} queued for {}",
+                units::precise(self.queued),
+                short.sentence()
+            )
         });
         let between = (self.between >= WORTH_TELLING)
             .then(|| format!("; {} between tries", units::precise(self.between)));
@@ -231,8 +234,8 @@ fn answered(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
         0 => String::new(),
         last => format!(" on the {} try", labels::ordinal(last)),
     };
-    let shadow = story.steps.iter().find_map(|step| match &step.what {
-        What::SemanticShadowed(hit) => Some(format!(
+    let shadow = story.steps.iter().find_map(|step| match &step.kind {
+        StepKind::SemanticShadowed(hit) => Some(format!(
             "; by meaning it would have been served from {} ({:.2} alike)",
             hit.nearest.source, hit.nearest.similarity
         )),
@@ -252,22 +255,22 @@ fn hit(story: &Story, end: &Finished) -> String {
         format!("{}{time} saved", units::count(tokens, "token"))
     };
     for step in &story.steps {
-        match &step.what {
-            What::CacheHit(served) => {
+        match &step.kind {
+            StepKind::CacheHit(served) => {
                 return format!(
                     "Served from the cache: the same request was answered {} before, {}, nothing was sent.",
                     units::precise(served.age),
                     saved(served.saved.total(), served.saved_time)
                 );
             }
-            What::Replayed(served) => {
+            StepKind::Replayed(served) => {
                 return format!(
                     "Served from the ledger: the same idempotency key was answered {} before, {}, nothing was sent.",
                     units::precise(served.age),
                     saved(served.saved.total(), None)
                 );
             }
-            What::SemanticHit(hit) => {
+            StepKind::SemanticHit(hit) => {
                 return by_meaning(story, hit, &saved(hit.saved.total(), hit.saved_time));
             }
             _ => {}
@@ -279,10 +282,10 @@ fn hit(story: &Story, end: &Finished) -> String {
     )
 }
 
-fn by_meaning(story: &Story, hit: &MeaningHit, saved: &str) -> String {
-    let judged = story.steps.iter().rev().find_map(|step| match &step.what {
-        What::Labelled(judged) if judged.good => Some("; a person judged it right"),
-        What::Labelled(_) => Some("; a person judged it wrong"),
+fn by_meaning(story: &Story, hit: &SemanticHitStep, saved: &str) -> String {
+    let judged = story.steps.iter().rev().find_map(|step| match &step.kind {
+        StepKind::Labelled(judged) if judged.good => Some("; a person judged it right"),
+        StepKind::Labelled(_) => Some("; a person judged it wrong"),
         _ => None,
     });
     format!(
@@ -314,8 +317,8 @@ fn shared(facts: &Facts<'_>, end: &Finished) -> String {
 }
 
 fn rejected(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
-    let why = story.steps.iter().rev().find_map(|step| match &step.what {
-        What::Rejected(rejected) => Some(rejected.reason.sentence(rejected.waiting, rejected.predicted)),
+    let why = story.steps.iter().rev().find_map(|step| match &step.kind {
+        StepKind::Rejected(rejected) => Some(rejected.reason.sentence(rejected.waiting, rejected.predicted)),
         _ => None,
     });
     let why = why.or_else(|| message(end)).unwrap_or_default();
@@ -341,8 +344,8 @@ fn unsent(facts: &Facts<'_>) -> &'static str {
 }
 
 fn refused(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
-    let why = story.steps.iter().rev().find_map(|step| match &step.what {
-        What::BreakerRefused(refused) => Some(refused.opened.map_or_else(
+    let why = story.steps.iter().rev().find_map(|step| match &step.kind {
+        StepKind::BreakerRefused(refused) => Some(refused.opened.map_or_else(
             || "it is open".to_owned(),
             |opened| {
                 let why = opened.reason.sentence(opened.window);

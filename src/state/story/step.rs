@@ -19,13 +19,13 @@ use crate::time::{Timestamp, nanos, nanos_option};
 /// What happened in a step. In JSON its name stands in `step`; all durations are nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
-pub enum What {
+pub enum StepKind {
     /// The call was accepted.
     Started(Arc<Started>),
     /// Answered by the stored result of its idempotency key.
-    Replayed(Arc<Served>),
+    Replayed(Arc<StoredAnswer>),
     /// Answered from the exact cache.
-    CacheHit(Arc<Served>),
+    CacheHit(Arc<StoredAnswer>),
     /// The exact cache had nothing.
     CacheMissed {
         /// Why.
@@ -40,11 +40,11 @@ pub enum What {
         reason: BypassReason,
     },
     /// Answered by the semantic cache.
-    SemanticHit(Arc<MeaningHit>),
+    SemanticHit(Arc<SemanticHitStep>),
     /// The semantic cache served nothing.
-    SemanticMissed(Arc<MeaningMiss>),
+    SemanticMissed(Arc<SemanticMissStep>),
     /// In shadow mode: this would have been served.
-    SemanticShadowed(Arc<MeaningHit>),
+    SemanticShadowed(Arc<SemanticHitStep>),
     /// In shadow mode: the answer was compared with the one that would have been served.
     SemanticCompared {
         /// The call whose answer would have been served.
@@ -60,7 +60,7 @@ pub enum What {
         entries: u64,
     },
     /// A person judged the semantic hit.
-    Labelled(Arc<Judged>),
+    Labelled(Arc<HitLabel>),
     /// It owns a new flight.
     FlightStarted {
         /// Which.
@@ -192,7 +192,7 @@ pub struct Started {
 
 /// A stored answer that was served.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Served {
+pub struct StoredAnswer {
     /// How old it is.
     #[serde(with = "nanos")]
     pub age: Duration,
@@ -205,7 +205,7 @@ pub struct Served {
 
 /// An answer to a prompt that means the same, served or, in shadow mode, not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MeaningHit {
+pub struct SemanticHitStep {
     /// Which prompt, and how like it is.
     pub nearest: NearestPrompt,
     /// Prompts it was compared with.
@@ -225,7 +225,7 @@ pub struct MeaningHit {
 
 /// A lookup by meaning that served nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MeaningMiss {
+pub struct SemanticMissStep {
     /// Why.
     pub reason: SemanticMiss,
     /// The nearest prompt, with the guard that refused it.
@@ -243,7 +243,7 @@ pub struct MeaningMiss {
 
 /// What a person said of a semantic hit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Judged {
+pub struct HitLabel {
     /// The call that had asked the stored prompt.
     pub source: CallId,
     /// Whether the answer fitted.
@@ -258,14 +258,14 @@ pub struct Judged {
 
 /// A bucket at the instant of the step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Level {
+pub struct StepLevel {
     /// Units in it; negative is debt.
     pub level: f64,
     /// Units when full.
     pub capacity: u64,
 }
 
-impl Level {
+impl StepLevel {
     /// The level of a bucket at an instant.
     pub(super) fn of(bucket: &BucketLevel, at: Timestamp) -> Self {
         Self {
@@ -277,51 +277,54 @@ impl Level {
 
 /// The buckets as a call found them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Levels {
+pub struct StepLevels {
     /// Of requests.
-    pub requests: Level,
+    pub requests: StepLevel,
     /// Of LLM tokens.
-    pub tokens: Level,
+    pub tokens: StepLevel,
     /// Slots in use.
     pub in_use: u32,
     /// LLM tokens it needs.
     pub needs: u64,
     /// The user's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<Arc<OwnLevels>>,
+    pub user: Option<Arc<UserStepLevels>>,
 }
 
-impl Levels {
-    pub(super) fn of(saw: &LimitLevels, at: Timestamp) -> Self {
+impl StepLevels {
+    pub(super) fn of(levels: &LimitLevels, at: Timestamp) -> Self {
         Self {
-            requests: Level::of(&saw.requests, at),
-            tokens: Level::of(&saw.tokens, at),
-            in_use: saw.in_use,
-            needs: saw.needs,
-            user: saw.user.as_ref().map(|own| Arc::new(OwnLevels::of(own, at))),
+            requests: StepLevel::of(&levels.requests, at),
+            tokens: StepLevel::of(&levels.tokens, at),
+            in_use: levels.in_use,
+            needs: levels.needs,
+            user: levels
+                .user
+                .as_ref()
+                .map(|own| Arc::new(UserStepLevels::of(own, at))),
         }
     }
 }
 
 /// The buckets of a user.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OwnLevels {
+pub struct UserStepLevels {
     /// Whose.
     pub user: UserId,
     /// Of requests, where they are limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests: Option<Level>,
+    pub requests: Option<StepLevel>,
     /// Of LLM tokens, where they are limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<Level>,
+    pub tokens: Option<StepLevel>,
 }
 
-impl OwnLevels {
+impl UserStepLevels {
     pub(super) fn of(own: &UserLevels, at: Timestamp) -> Self {
         Self {
             user: own.user.clone(),
-            requests: own.requests.as_ref().map(|level| Level::of(level, at)),
-            tokens: own.tokens.as_ref().map(|level| Level::of(level, at)),
+            requests: own.requests.as_ref().map(|level| StepLevel::of(level, at)),
+            tokens: own.tokens.as_ref().map(|level| StepLevel::of(level, at)),
         }
     }
 }
@@ -340,7 +343,7 @@ pub struct Queued {
     pub forecast: Option<Duration>,
     /// What it saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub saw: Option<Levels>,
+    pub levels: Option<StepLevels>,
 }
 
 /// An admission by the limiter.
@@ -352,16 +355,16 @@ pub struct Admitted {
     /// LLM tokens reserved.
     pub reserved: u64,
     /// The bucket of requests, after.
-    pub requests: Level,
+    pub requests: StepLevel,
     /// The bucket of LLM tokens, after.
-    pub tokens: Level,
+    pub tokens: StepLevel,
     /// Slots in use, after.
     pub in_use: u32,
     /// Waiters left.
     pub waiting: u32,
     /// The user's own buckets, after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub own: Option<OwnLevels>,
+    pub user: Option<UserStepLevels>,
 }
 
 /// Turned away by the limiter.
@@ -376,7 +379,7 @@ pub struct Rejected {
     pub waiting: u32,
     /// What it saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub saw: Option<Levels>,
+    pub levels: Option<StepLevels>,
 }
 
 /// Turned away by the breaker.
@@ -391,12 +394,12 @@ pub struct Refused {
     pub window: WindowCounts,
     /// The move that opened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub opened: Option<Moved>,
+    pub opened: Option<BreakerOpening>,
 }
 
 /// The move that opened the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Moved {
+pub struct BreakerOpening {
     /// When.
     pub at: Timestamp,
     /// How long before the refusal.
@@ -483,7 +486,7 @@ pub struct Finished {
     pub usage: Option<Usage>,
 }
 
-impl What {
+impl StepKind {
     /// Bytes on the heap, about.
     pub(super) fn heap(&self) -> usize {
         match self.shared() {
@@ -513,17 +516,19 @@ impl What {
                 size_of::<NearMiss>() + nearest.prompt.len() + differs
             }
             Self::SemanticHit(hit) | Self::SemanticShadowed(hit) => {
-                size_of::<MeaningHit>() + near(&hit.nearest)
+                size_of::<SemanticHitStep>() + near(&hit.nearest)
             }
-            Self::SemanticMissed(miss) => size_of::<MeaningMiss>() + miss.nearest.as_ref().map_or(0, near),
-            Self::Labelled(_) => size_of::<Judged>(),
+            Self::SemanticMissed(miss) => {
+                size_of::<SemanticMissStep>() + miss.nearest.as_ref().map_or(0, near)
+            }
+            Self::Labelled(_) => size_of::<HitLabel>(),
             Self::Queued(_) => size_of::<Queued>(),
             Self::Admitted(_) => size_of::<Admitted>(),
             Self::Rejected(_) => size_of::<Rejected>(),
             Self::BreakerRefused(_) => size_of::<Refused>(),
             Self::RetryScheduled(_) => size_of::<Retried>(),
             Self::RetryStopped(_) => size_of::<Stopped>(),
-            Self::Replayed(_) | Self::CacheHit(_) => size_of::<Served>(),
+            Self::Replayed(_) | Self::CacheHit(_) => size_of::<StoredAnswer>(),
             Self::AttemptEnded(end) => {
                 let message = match &end.result {
                     AttemptResult::Failed { failure } => failure.message.len(),

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::step::{Ended, Moved, Refused, Started, What};
+use super::step::{BreakerOpening, Ended, Refused, Started, StepKind};
 use super::{Step, Story, from_event};
 use crate::event::{AttemptResult, BreakerState, CallId, Event, EventKind, FlightId, Origin};
 use crate::time::Timestamp;
@@ -31,7 +31,7 @@ const MAX_FINISHED: usize = 512;
 /// Of a chat.
 const MAX_CHAT: usize = 50;
 /// Marks of a call, and of a flight; the oldest go first.
-const MAX_MARKS: usize = 256;
+const MAX_STEPS: usize = 256;
 /// Stories given up at one event, at most.
 const SWEEP: usize = 8;
 /// A stream that brings nothing for so long is told to be silent, if the gap is also four times as long as a chunk
@@ -40,7 +40,7 @@ pub const SILENCE: Duration = Duration::from_secs(1);
 
 /// Whose fact it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum StepScope {
     /// Of this call alone.
     Call,
     /// Of all who share its flight.
@@ -49,9 +49,9 @@ pub(super) enum Side {
 
 /// What stories are made of; see the module documentation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Why {
-    calls: BTreeMap<CallId, Thread>,
-    flights: BTreeMap<FlightId, Track>,
+pub struct StoryStore {
+    calls: BTreeMap<CallId, CallRecord>,
+    flights: BTreeMap<FlightId, FlightRecord>,
     /// Finished calls, in the order in which they ended.
     finished: VecDeque<CallId>,
     finished_chat: VecDeque<CallId>,
@@ -59,12 +59,12 @@ pub struct Why {
     /// Running calls up to this one have lost their steps for want of room.
     swept: Option<CallId>,
     breaker: Breaker,
-    scope: Scope,
+    scope: Retention,
 }
 
 /// Of which calls something is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Scope {
+enum Retention {
     /// Of the recent ones.
     #[default]
     Recent,
@@ -78,15 +78,15 @@ enum Scope {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Breaker {
     state: BreakerState,
-    opened: Option<Moved>,
+    opened: Option<BreakerOpening>,
 }
 
 /// What is kept of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Thread {
+struct CallRecord {
     at: Timestamp,
     started: Arc<Started>,
-    marks: Vec<Mark>,
+    steps: Vec<StoredStep>,
     /// The flight, and the `seq` with which it joined.
     flight: Option<(FlightId, u64)>,
     /// The `seq` of its end.
@@ -96,10 +96,10 @@ struct Thread {
 
 /// What is kept of a flight.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Track {
+struct FlightRecord {
     /// Calls kept that refer to it.
     calls: u32,
-    marks: Vec<Mark>,
+    steps: Vec<StoredStep>,
     lost: u32,
     /// The `seq` of the last mark that was lost: who joined later misses nothing.
     lost_to: u64,
@@ -111,32 +111,32 @@ struct Track {
 
 /// A fact of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Mark {
+struct StoredStep {
     seq: u64,
     at: Timestamp,
     call: CallId,
-    what: What,
+    kind: StepKind,
 }
 
-impl Mark {
-    fn new(event: &Event, call: CallId, what: What) -> Self {
+impl StoredStep {
+    fn new(event: &Event, call: CallId, kind: StepKind) -> Self {
         let (seq, at) = (event.seq, event.at);
-        Self { seq, at, call, what }
+        Self { seq, at, call, kind }
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.what.heap()
+        size_of::<Self>() + self.kind.heap()
     }
 }
 
 /// What a call or a flight takes besides its marks.
-const THREAD_BYTES: usize = size_of::<Thread>() + size_of::<CallId>();
-const TRACK_BYTES: usize = size_of::<Track>() + size_of::<FlightId>();
+const CALL_BYTES: usize = size_of::<CallRecord>() + size_of::<CallId>();
+const FLIGHT_BYTES: usize = size_of::<FlightRecord>() + size_of::<FlightId>();
 
-impl Why {
+impl StoryStore {
     /// Keeps the story of one call, however long it is; of the others nothing after their end.
-    pub fn of(call: CallId) -> Self {
-        let scope = Scope::One(call);
+    pub fn for_call(call: CallId) -> Self {
+        let scope = Retention::One(call);
         Self {
             scope,
             ..Self::default()
@@ -144,8 +144,8 @@ impl Why {
     }
 
     /// Keeps the stories of all calls: memory grows with them.
-    pub fn of_all() -> Self {
-        let scope = Scope::All;
+    pub fn for_all_calls() -> Self {
+        let scope = Retention::All;
         Self {
             scope,
             ..Self::default()
@@ -163,11 +163,11 @@ impl Why {
         let calls = self
             .calls
             .values()
-            .map(|thread| thread.base() + bytes_of(&thread.marks));
+            .map(|thread| thread.base() + bytes_of(&thread.steps));
         let flights = self
             .flights
             .values()
-            .map(|track| TRACK_BYTES + bytes_of(&track.marks));
+            .map(|track| FLIGHT_BYTES + bytes_of(&track.steps));
         calls.sum::<usize>() + flights.sum::<usize>()
     }
 
@@ -179,26 +179,26 @@ impl Why {
             Some((track, joined, thread.ended.unwrap_or(u64::MAX)))
         });
         let shared = track.into_iter().flat_map(|(track, joined, ended)| {
-            let within = move |mark: &&Mark| mark.seq > joined && mark.seq < ended;
-            track.marks.iter().filter(within)
+            let within = move |step: &&StoredStep| step.seq > joined && step.seq < ended;
+            track.steps.iter().filter(within)
         });
-        let mut marks: Vec<&Mark> = thread.marks.iter().chain(shared).collect();
+        let mut stored: Vec<&StoredStep> = thread.steps.iter().chain(shared).collect();
         // stable: a silence and the end that it led to have the same seq
-        marks.sort_by_key(|mark| mark.seq);
+        stored.sort_by_key(|step| step.seq);
         let deadline = thread.started.deadline;
-        let step = |at: Timestamp, call: CallId, what: What| Step {
+        let new_step = |at: Timestamp, call: CallId, kind: StepKind| Step {
             at,
             offset: at.since(thread.at),
             deadline_left: Some(at.until(deadline)),
-            of: (call != id).then_some(call),
-            what,
+            flight_owner: (call != id).then_some(call),
+            kind,
         };
-        let started = What::Started(thread.started.clone());
-        let mut steps = vec![step(thread.at, id, started)];
+        let started = StepKind::Started(thread.started.clone());
+        let mut steps = vec![new_step(thread.at, id, started)];
         steps.extend(
-            marks
+            stored
                 .into_iter()
-                .map(|mark| step(mark.at, mark.call, mark.what.clone())),
+                .map(|step| new_step(step.at, step.call, step.kind.clone())),
         );
         let shared = track.map_or(
             0,
@@ -223,7 +223,7 @@ impl Why {
         {
             self.breaker.state = *to;
             if *to == BreakerState::Open {
-                self.breaker.opened = Some(Moved {
+                self.breaker.opened = Some(BreakerOpening {
                     at: event.at,
                     ago: Duration::ZERO,
                     generation: *generation,
@@ -241,7 +241,7 @@ impl Why {
             EventKind::CallStarted { .. } => self.start(event, id),
             EventKind::CallEnded { .. } => self.end(event, id),
             EventKind::FlightStarted { flight, .. } | EventKind::FlightJoined { flight, .. } => {
-                self.board(event, id, *flight);
+                self.join_flight(event, id, *flight);
             }
             EventKind::AttemptEnded {
                 attempt,
@@ -264,7 +264,7 @@ impl Why {
             | EventKind::AttemptResponded { .. }
             | EventKind::AttemptFirstToken { .. }
             | EventKind::RetryScheduled { .. }
-            | EventKind::RetryStopped { .. } => self.other(event, id),
+            | EventKind::RetryStopped { .. } => self.apply_step(event, id),
         }
     }
 
@@ -272,10 +272,10 @@ impl Why {
         let Some(started) = from_event::start(&event.kind).filter(|_| !self.calls.contains_key(&id)) else {
             return;
         };
-        let thread = Thread {
+        let thread = CallRecord {
             at: event.at,
             started: Arc::new(started),
-            marks: Vec::new(),
+            steps: Vec::new(),
             flight: None,
             ended: None,
             lost: 0,
@@ -286,26 +286,26 @@ impl Why {
     }
 
     /// The call goes with a flight, its own or another's.
-    fn board(&mut self, event: &Event, id: CallId, flight: FlightId) {
+    fn join_flight(&mut self, event: &Event, id: CallId, flight: FlightId) {
         let Some(thread) = self.calls.get_mut(&id).filter(|thread| thread.ended.is_none()) else {
             return;
         };
         let before = thread.flight.replace((flight, event.seq));
         let track = self.flights.entry(flight).or_insert_with(|| {
-            self.bytes += TRACK_BYTES;
-            Track::default()
+            self.bytes += FLIGHT_BYTES;
+            FlightRecord::default()
         });
         track.calls += 1;
         if let Some((before, _)) = before {
             self.release(before);
         }
-        if let Some((side, what)) = from_event::step(event) {
-            self.note(event, id, side, what);
+        if let Some((side, kind)) = from_event::step(event) {
+            self.note(event, id, side, kind);
         }
     }
 
-    fn other(&mut self, event: &Event, id: CallId) {
-        let Some((side, what)) = from_event::step(event) else {
+    fn apply_step(&mut self, event: &Event, id: CallId) {
+        let Some((side, kind)) = from_event::step(event) else {
             return;
         };
         if let EventKind::AttemptStarted { attempt, .. } = &event.kind
@@ -313,34 +313,34 @@ impl Why {
         {
             (track.attempt, track.chunks, track.heard) = (*attempt, 0, None);
         }
-        self.note(event, id, side, what);
+        self.note(event, id, side, kind);
     }
 
     fn breaker(&mut self, event: &Event, id: CallId) {
         let Breaker { state, opened } = self.breaker;
-        let what = match &event.kind {
+        let kind = match &event.kind {
             EventKind::BreakerAdmitted {
                 generation,
                 probe,
                 window,
-            } => What::BreakerAdmitted {
+            } => StepKind::BreakerAdmitted {
                 generation: *generation,
                 probe: *probe,
                 state,
                 window: *window,
             },
-            EventKind::BreakerRefused { until, window } => What::BreakerRefused(Arc::new(Refused {
+            EventKind::BreakerRefused { until, window } => StepKind::BreakerRefused(Arc::new(Refused {
                 probe_in: until.map(|until| event.at.until(until)),
                 state,
                 window: *window,
-                opened: opened.map(|opened| Moved {
+                opened: opened.map(|opened| BreakerOpening {
                     ago: event.at.since(opened.at),
                     ..opened
                 }),
             })),
             _ => return,
         };
-        self.note(event, id, Side::Flight, what);
+        self.note(event, id, StepScope::Flight, kind);
     }
 
     /// Text came: counted, and told only after a silence.
@@ -352,7 +352,12 @@ impl Why {
         track.chunks = track.chunks.saturating_add(chunks);
         let attempt = track.attempt;
         if let Some(silent) = silent {
-            self.note(event, id, Side::Flight, What::AttemptStalled { attempt, silent });
+            self.note(
+                event,
+                id,
+                StepScope::Flight,
+                StepKind::AttemptStalled { attempt, silent },
+            );
         }
     }
 
@@ -366,7 +371,12 @@ impl Why {
             .track(id)
             .map_or((None, 0), |track| (track.silence(event.at), track.chunks));
         if let Some(silent) = silent {
-            self.note(event, id, Side::Flight, What::AttemptStalled { attempt, silent });
+            self.note(
+                event,
+                id,
+                StepScope::Flight,
+                StepKind::AttemptStalled { attempt, silent },
+            );
         }
         let ended = Ended {
             attempt,
@@ -374,7 +384,12 @@ impl Why {
             chunks,
             result: result.clone(),
         };
-        self.note(event, id, Side::Flight, What::AttemptEnded(Arc::new(ended)));
+        self.note(
+            event,
+            id,
+            StepScope::Flight,
+            StepKind::AttemptEnded(Arc::new(ended)),
+        );
     }
 
     fn end(&mut self, event: &Event, id: CallId) {
@@ -385,7 +400,7 @@ impl Why {
             return;
         };
         let chat = thread.started.origin == Origin::Chat;
-        self.note(event, id, Side::Call, What::Finished(Arc::new(finished)));
+        self.note(event, id, StepScope::Call, StepKind::Finished(Arc::new(finished)));
         if let Some(thread) = self.calls.get_mut(&id) {
             thread.ended = Some(event.seq);
         }
@@ -395,9 +410,9 @@ impl Why {
             (&mut self.finished, MAX_FINISHED)
         };
         match self.scope {
-            Scope::One(only) if only != id => self.forget(id),
-            Scope::One(_) | Scope::All => {}
-            Scope::Recent => {
+            Retention::One(only) if only != id => self.forget(id),
+            Retention::One(_) | Retention::All => {}
+            Retention::Recent => {
                 queue.push_back(id);
                 if queue.len() > most
                     && let Some(oldest) = queue.pop_front()
@@ -409,37 +424,37 @@ impl Why {
     }
 
     /// Keeps a fact with the call or with its flight.
-    fn note(&mut self, event: &Event, id: CallId, side: Side, what: What) {
-        let mark = Mark::new(event, id, what);
-        let grown = mark.bytes();
-        let most = if self.scope == Scope::Recent {
-            MAX_MARKS
+    fn note(&mut self, event: &Event, id: CallId, side: StepScope, kind: StepKind) {
+        let step = StoredStep::new(event, id, kind);
+        let grown = step.bytes();
+        let most = if self.scope == Retention::Recent {
+            MAX_STEPS
         } else {
             usize::MAX
         };
         let shed = match (side, self.flight_of(id)) {
-            (Side::Flight, Some(flight)) => match self.flights.get_mut(&flight) {
+            (StepScope::Flight, Some(flight)) => match self.flights.get_mut(&flight) {
                 Some(track) => {
-                    let gone = push(&mut track.marks, mark, most);
+                    let gone = push(&mut track.steps, step, most);
                     track.forgets(gone.as_ref());
                     gone
                 }
                 None => return,
             },
-            (Side::Flight | Side::Call, _) => {
+            (StepScope::Flight | StepScope::Call, _) => {
                 let Some(thread) = self.calls.get_mut(&id) else {
                     return;
                 };
                 // nothing follows an end but what people say of it
-                if thread.ended.is_some() && !matches!(mark.what, What::Labelled(_)) {
+                if thread.ended.is_some() && !matches!(step.kind, StepKind::Labelled(_)) {
                     return;
                 }
-                let gone = push(&mut thread.marks, mark, most);
+                let gone = push(&mut thread.steps, step, most);
                 thread.lost += u32::from(gone.is_some());
                 gone
             }
         };
-        let shed = shed.as_ref().map_or(0, Mark::bytes);
+        let shed = shed.as_ref().map_or(0, StoredStep::bytes);
         self.bytes = (self.bytes + grown).saturating_sub(shed);
         self.sweep();
     }
@@ -449,7 +464,7 @@ impl Why {
         self.calls.get(&id)?.flight.map(|(flight, _)| flight)
     }
 
-    fn track(&mut self, id: CallId) -> Option<&mut Track> {
+    fn track(&mut self, id: CallId) -> Option<&mut FlightRecord> {
         let flight = self.flight_of(id)?;
         self.flights.get_mut(&flight)
     }
@@ -457,7 +472,7 @@ impl Why {
     /// Gives up what goes over the bound: a little at each event, so that no event takes long.
     fn sweep(&mut self) {
         for _ in 0..SWEEP {
-            if self.bytes <= MAX_BYTES || self.scope != Scope::Recent {
+            if self.bytes <= MAX_BYTES || self.scope != Retention::Recent {
                 return;
             }
             let oldest = self
@@ -485,12 +500,12 @@ impl Why {
             return;
         };
         let flight = thread.flight.map(|(flight, _)| flight);
-        thread.lost = thread.lost.saturating_add(thread.marks.len() as u32);
-        let mut shed = bytes_of(&std::mem::take(&mut thread.marks));
+        thread.lost = thread.lost.saturating_add(thread.steps.len() as u32);
+        let mut shed = bytes_of(&std::mem::take(&mut thread.steps));
         if let Some(track) = flight.and_then(|flight| self.flights.get_mut(&flight)) {
-            let marks = std::mem::take(&mut track.marks);
-            track.forgets(&marks);
-            shed += bytes_of(&marks);
+            let steps = std::mem::take(&mut track.steps);
+            track.forgets(&steps);
+            shed += bytes_of(&steps);
         }
         self.bytes = self.bytes.saturating_sub(shed);
     }
@@ -499,7 +514,7 @@ impl Why {
         let Some(thread) = self.calls.remove(&id) else {
             return;
         };
-        let shed = thread.base() + bytes_of(&thread.marks);
+        let shed = thread.base() + bytes_of(&thread.steps);
         self.bytes = self.bytes.saturating_sub(shed);
         if let Some((flight, _)) = thread.flight {
             self.release(flight);
@@ -512,14 +527,14 @@ impl Why {
         };
         track.calls = track.calls.saturating_sub(1);
         if track.calls == 0 {
-            let shed = TRACK_BYTES + bytes_of(&track.marks);
+            let shed = FLIGHT_BYTES + bytes_of(&track.steps);
             self.flights.remove(&flight);
             self.bytes = self.bytes.saturating_sub(shed);
         }
     }
 }
 
-impl Thread {
+impl CallRecord {
     fn base(&self) -> usize {
         let Started {
             user,
@@ -527,16 +542,16 @@ impl Thread {
             fingerprint,
             ..
         } = self.started.as_ref();
-        THREAD_BYTES + size_of::<Started>() + user.as_str().len() + prompt.len() + fingerprint.len()
+        CALL_BYTES + size_of::<Started>() + user.as_str().len() + prompt.len() + fingerprint.len()
     }
 }
 
-impl Track {
+impl FlightRecord {
     /// These marks are gone.
-    fn forgets<'a>(&mut self, marks: impl IntoIterator<Item = &'a Mark>) {
-        for mark in marks {
+    fn forgets<'a>(&mut self, steps: impl IntoIterator<Item = &'a StoredStep>) {
+        for step in steps {
             self.lost = self.lost.saturating_add(1);
-            self.lost_to = self.lost_to.max(mark.seq);
+            self.lost_to = self.lost_to.max(step.seq);
         }
     }
 
@@ -553,16 +568,16 @@ impl Track {
 }
 
 /// Appends a mark; gives the one that went for it.
-fn push(marks: &mut Vec<Mark>, mark: Mark, most: usize) -> Option<Mark> {
-    let gone = (marks.len() >= most).then(|| marks.remove(0));
-    if marks.len() == marks.capacity() {
+fn push(steps: &mut Vec<StoredStep>, step: StoredStep, most: usize) -> Option<StoredStep> {
+    let gone = (steps.len() >= most).then(|| steps.remove(0));
+    if steps.len() == steps.capacity() {
         // most calls have few steps, and there may be ten thousand of them
-        marks.reserve_exact((marks.len() / 2).max(2));
+        steps.reserve_exact((steps.len() / 2).max(2));
     }
-    marks.push(mark);
+    steps.push(step);
     gone
 }
 
-fn bytes_of(marks: &[Mark]) -> usize {
-    marks.iter().map(Mark::bytes).sum()
+fn bytes_of(steps: &[StoredStep]) -> usize {
+    steps.iter().map(StoredStep::bytes).sum()
 }

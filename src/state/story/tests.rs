@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::store::MAX_BYTES;
-use super::{Step, Story, What, Why, Worth};
+use super::{CallRanking, Step, StepKind, Story, StoryStore};
 use crate::event::{
     BreakerState, BucketLevel, CallId, Constraint, DiffKind, Event, EventKind, FailureClass, Fate, FieldDiff,
     FlightId, LimitLevels, LimitReject, MissReason, MoveReason, NearMiss, NearestPrompt, Objection, Origin,
@@ -19,7 +19,7 @@ use crate::state::fixture::{
 use crate::time::Timestamp;
 
 fn story(tale: &Tale, call: u64) -> Story {
-    tale.state().why.story(CallId(call)).unwrap()
+    tale.state().stories.story(CallId(call)).unwrap()
 }
 
 fn sentence(tale: &Tale, call: u64) -> String {
@@ -49,15 +49,19 @@ fn check(story: &Story) {
         "{story}"
     );
     assert!(steps.windows(2).all(|two| two[0].at <= two[1].at), "{story}");
-    let ends = steps.iter().filter(|step| matches!(step.what, What::Finished(_)));
+    let ends = steps
+        .iter()
+        .filter(|step| matches!(step.kind, StepKind::Finished(_)));
     assert!(ends.count() <= 1, "{story}");
-    let begins = steps.iter().filter(|step| matches!(step.what, What::Started(_)));
+    let begins = steps
+        .iter()
+        .filter(|step| matches!(step.kind, StepKind::Started(_)));
     assert_eq!(begins.count(), 1, "{story}");
     let sentence = story.sentence();
     assert!(sentence.starts_with(word(story.fate())), "{story}");
     assert!(sentence.ends_with('.') && !sentence.contains('\n'), "{story}");
     for step in steps {
-        let told = super::Told::of(step);
+        let told = super::StepText::new(step);
         assert!(
             !told.text.is_empty() && told.label.chars().count() <= 8,
             "{told:?}"
@@ -74,7 +78,7 @@ fn every_call_of_made_up_sessions_has_its_story_and_a_journal_tells_the_same() {
     for seed in 0..6 {
         let events = session(seed, 150);
         let state = fold(&events);
-        let mut all = Why::of_all();
+        let mut all = StoryStore::for_all_calls();
         for event in &events {
             all.apply(event);
         }
@@ -83,14 +87,14 @@ fn every_call_of_made_up_sessions_has_its_story_and_a_journal_tells_the_same() {
             check(&told);
             assert!(told.fate().is_some() && told.lost == 0, "{told}");
             fates.insert(told.fate());
-            let mut alone = Why::of(id);
+            let mut alone = StoryStore::for_call(id);
             for event in &events {
                 alone.apply(event);
             }
             assert_eq!(alone.story(id).as_ref(), Some(&told), "{told}");
             // a chat forgets its oldest calls
             if state.calls.recent.contains_key(&id) {
-                assert_eq!(state.why.story(id), Some(told));
+                assert_eq!(state.stories.story(id), Some(told));
             }
         }
     }
@@ -103,7 +107,7 @@ fn unfinished_calls_have_stories_too() {
     for cut in (0..events.len()).step_by(17) {
         let state = fold(&events[..cut]);
         for id in state.calls.recent.keys() {
-            check(&state.why.story(*id).unwrap());
+            check(&state.stories.story(*id).unwrap());
         }
     }
 }
@@ -113,7 +117,7 @@ fn third_try() -> Tale {
     let mut tale = Tale::begin();
     tale.at(1.0).call(12, Origin::Chat);
     let limit = Policy::default().limit;
-    let saw = LimitLevels {
+    let levels = LimitLevels {
         requests: BucketLevel::full(&limit.requests, tale.now),
         tokens: BucketLevel::full(&limit.tokens, tale.now).debited(limit.tokens.capacity - 120),
         in_use: 3,
@@ -121,16 +125,16 @@ fn third_try() -> Tale {
         user: None,
     };
     let mut waits = queued(Constraint::Tokens, Some(2.2), 3);
-    if let EventKind::LimitQueued { saw: levels, .. } = &mut waits {
-        *levels = Some(Box::new(saw));
+    if let EventKind::LimitQueued { levels: found, .. } = &mut waits {
+        *found = Some(Box::new(levels));
     }
-    tale.tell(12, waits);
+    tale.emit(12, waits);
     let now = tale.at(2.2).now;
-    tale.tell(12, admitted(now, 1, 2))
-        .tell(12, passed())
-        .tell(12, attempt(1, 12));
+    tale.emit(12, admitted(now, 1, 2))
+        .emit(12, passed())
+        .emit(12, attempt(1, 12));
     let fault = FaultKind::RateLimited;
-    tale.tell(12, EventKind::FaultInjected { attempt: 1, fault });
+    tale.emit(12, EventKind::FaultInjected { attempt: 1, fault });
     let now = tale.at(2.4).now;
     let mut refused = failed(1, FailureClass::RateLimited, Some(429), 200);
     if let EventKind::AttemptEnded {
@@ -143,18 +147,18 @@ fn third_try() -> Tale {
             source: crate::event::HintSource::RetryAfter,
         });
     }
-    tale.tell(12, refused).tell(12, settled(now, 0));
-    tale.tell(12, retry(2, FailureClass::RateLimited, now, 1000, Some(1)));
-    tale.at(3.4).tell(12, attempt(2, 12));
+    tale.emit(12, refused).emit(12, settled(now, 0));
+    tale.emit(12, retry(2, FailureClass::RateLimited, now, 1000, Some(1)));
+    tale.at(3.4).emit(12, attempt(2, 12));
     let now = tale.at(5.4).now;
-    tale.tell(12, failed(2, FailureClass::HeaderTimeout, None, 2000));
-    tale.tell(12, retry(3, FailureClass::HeaderTimeout, now, 400, None));
-    tale.at(5.8).tell(12, attempt(3, 12));
-    tale.at(6.1).tell(12, first_token(3, 300)).tell(12, delta("it "));
-    tale.at(6.2).tell(12, delta("is "));
-    tale.at(8.2).tell(12, delta("this."));
-    tale.at(8.3).tell(12, succeeded(3, 2500));
-    tale.tell(
+    tale.emit(12, failed(2, FailureClass::HeaderTimeout, None, 2000));
+    tale.emit(12, retry(3, FailureClass::HeaderTimeout, now, 400, None));
+    tale.at(5.8).emit(12, attempt(3, 12));
+    tale.at(6.1).emit(12, first_token(3, 300)).emit(12, delta("it "));
+    tale.at(6.2).emit(12, delta("is "));
+    tale.at(8.2).emit(12, delta("this."));
+    tale.at(8.3).emit(12, succeeded(3, 2500));
+    tale.emit(
         12,
         EventKind::CacheStored {
             bytes: 200,
@@ -162,7 +166,7 @@ fn third_try() -> Tale {
             total_bytes: 200,
         },
     );
-    tale.tell(12, ended(Fate::Answered, 3, 7300));
+    tale.emit(12, ended(Fate::Answered, 3, 7300));
     tale
 }
 
@@ -216,32 +220,32 @@ fn a_story_in_full() {
 #[test]
 fn a_follower_hears_of_the_flight_while_it_is_aboard() {
     let mut tale = Tale::begin();
-    tale.call(1, Origin::Library).tell(1, attempt(1, 1));
+    tale.call(1, Origin::Library).emit(1, attempt(1, 1));
     let now = tale.at(1.0).now;
-    tale.tell(2, started(2, Origin::Library, now));
+    tale.emit(2, started(2, Origin::Library, now));
     let join = |subscribers| EventKind::FlightJoined {
         flight: FlightId(1),
         owner: CallId(1),
         subscribers,
     };
-    tale.tell(2, join(2));
+    tale.emit(2, join(2));
     let now = tale.at(1.5).now;
-    tale.tell(3, started(3, Origin::Library, now)).tell(3, join(3));
+    tale.emit(3, started(3, Origin::Library, now)).emit(3, join(3));
     tale.at(2.0)
-        .tell(1, failed(1, FailureClass::ServerError, Some(500), 2000));
-    tale.tell(1, retry(2, FailureClass::ServerError, tale.now, 500, None));
+        .emit(1, failed(1, FailureClass::ServerError, Some(500), 2000));
+    tale.emit(1, retry(2, FailureClass::ServerError, tale.now, 500, None));
     // the owner leaves, and the first follower goes on
     let over = EventKind::FlightHandedOver {
         flight: FlightId(1),
         from: CallId(1),
     };
     tale.at(2.2)
-        .tell(1, ended(Fate::Cancelled, 1, 2200))
-        .tell(2, over);
-    tale.at(2.5).tell(2, attempt(2, 1));
-    tale.at(3.0).tell(2, succeeded(2, 500));
-    tale.tell(2, ended(Fate::Answered, 1, 2000))
-        .tell(3, ended(Fate::Shared, 0, 1500));
+        .emit(1, ended(Fate::Cancelled, 1, 2200))
+        .emit(2, over);
+    tale.at(2.5).emit(2, attempt(2, 1));
+    tale.at(3.0).emit(2, succeeded(2, 500));
+    tale.emit(2, ended(Fate::Answered, 1, 2000))
+        .emit(3, ended(Fate::Shared, 0, 1500));
     assert_eq!(
         sentence(&tale, 1),
         "Stopped after 2.20s, nobody wanted the answer any more; 1 try had been sent; 0.20s between tries."
@@ -258,7 +262,7 @@ fn a_follower_hears_of_the_flight_while_it_is_aboard() {
     let whose: Vec<_> = third
         .steps
         .iter()
-        .filter_map(|step| step.of)
+        .filter_map(|step| step.flight_owner)
         .map(|id| id.0)
         .collect();
     assert_eq!(whose, [1, 1, 2, 2, 2], "{third}");
@@ -275,15 +279,15 @@ fn a_follower_hears_of_the_flight_while_it_is_aboard() {
 fn a_refusal_tells_which_move_opened_the_breaker() {
     let mut tale = Tale::begin();
     let reason = MoveReason::FailureRate;
-    tale.at(2.0).tell(
+    tale.at(2.0).emit(
         0,
         moved(BreakerState::Closed, BreakerState::Open, 3, reason, Some(7.0)),
     );
     tale.at(4.0).call(5, Origin::Chat);
     let until = Some(Timestamp::from_secs_f64(7.0));
     let window = WindowCounts::default();
-    tale.tell(5, EventKind::BreakerRefused { until, window });
-    tale.tell(5, ended(Fate::CircuitOpen, 0, 0));
+    tale.emit(5, EventKind::BreakerRefused { until, window });
+    tale.emit(5, ended(Fate::CircuitOpen, 0, 0));
     assert_eq!(
         sentence(&tale, 5),
         "Refused by the breaker: it opened 2.00s before: 11 of 20 calls failed; nothing was sent."
@@ -307,7 +311,7 @@ fn nearest(similarity: f64, objection: Option<Objection>) -> NearestPrompt {
 #[test]
 fn what_the_caches_saw_is_told() {
     let mut tale = Tale::begin();
-    tale.tell(7, started(7, Origin::Chat, tale.now));
+    tale.emit(7, started(7, Origin::Chat, tale.now));
     let diff = FieldDiff {
         field: "temperature".into(),
         how: DiffKind::Number,
@@ -324,7 +328,7 @@ fn what_the_caches_saw_is_told() {
         reason: MissReason::NeverSeen,
         nearest: Some(Box::new(near)),
     };
-    tale.tell(7, missed.clone());
+    tale.emit(7, missed.clone());
     let objection = Some(Objection {
         guard: SemanticGuard::Number,
         asked: "3".into(),
@@ -332,13 +336,13 @@ fn what_the_caches_saw_is_told() {
     });
     let lookup = Duration::from_micros(800);
     let refused = EventKind::SemanticMissed {
-        reason: SemanticMiss::Refused,
+        reason: SemanticMiss::GuardRejected,
         nearest: Some(Box::new(nearest(0.95, objection))),
         candidates: 12,
         lookup,
         detail: None,
     };
-    tale.tell(7, refused);
+    tale.emit(7, refused);
     let text = story(&tale, 7).to_string();
     for line in [
         "miss: never seen before; nearest is #4, differs in 1 field",
@@ -352,7 +356,7 @@ fn what_the_caches_saw_is_told() {
     }
 
     let now = tale.at(1.0).now;
-    tale.tell(8, started(8, Origin::Chat, now)).tell(8, missed);
+    tale.emit(8, started(8, Origin::Chat, now)).emit(8, missed);
     let hit = EventKind::SemanticHit {
         nearest: Box::new(nearest(0.97, None)),
         candidates: 12,
@@ -362,7 +366,7 @@ fn what_the_caches_saw_is_told() {
         saved_time: Duration::from_millis(2400),
         text: "an answer that must not be kept twice".into(),
     };
-    tale.tell(8, hit).tell(8, ended(Fate::Hit, 0, 1));
+    tale.emit(8, hit).emit(8, ended(Fate::Hit, 0, 1));
     let served = "Served by meaning: 0.97 like a prompt of #4 (0.90 is enough), 60 tokens and 2.40s saved, nothing was sent";
     assert_eq!(sentence(&tale, 8), format!("{served}."));
     let judged = EventKind::SemanticLabelled {
@@ -373,7 +377,7 @@ fn what_the_caches_saw_is_told() {
         threshold: 0.98,
         removed: true,
     };
-    tale.at(5.0).tell(8, judged);
+    tale.at(5.0).emit(8, judged);
     assert_eq!(sentence(&tale, 8), format!("{served}; a person judged it wrong."));
     check(&story(&tale, 8));
 }
@@ -386,9 +390,9 @@ fn a_rejection_tells_what_it_saw() {
         reason: LimitReject::QueueFull,
         predicted: None,
         waiting: 1024,
-        saw: None,
+        levels: None,
     };
-    tale.tell(3, rejected).tell(3, ended(Fate::RateLimited, 0, 0));
+    tale.emit(3, rejected).emit(3, ended(Fate::RateLimited, 0, 0));
     assert_eq!(
         sentence(&tale, 3),
         "Rejected by the limiter at once: queue full (1024 waiting); nothing was sent."
@@ -407,7 +411,7 @@ fn hostile_words_stay_words() {
     {
         failure.message = format!("{evil}{}", "x".repeat(100_000)).as_str().into();
     }
-    tale.tell(
+    tale.emit(
         13,
         EventKind::CallStarted {
             origin: Origin::Library,
@@ -416,11 +420,11 @@ fn hostile_words_stay_words() {
             fingerprint: evil.into(),
             prompt_tokens: u64::MAX,
             deadline: Timestamp::MAX,
-            manner: crate::event::Manner::default(),
+            options: crate::event::CallOptions::default(),
         },
     );
-    tale.tell(13, end)
-        .tell(13, ended(Fate::Failed, u32::MAX, u64::MAX / 2_000_000));
+    tale.emit(13, end)
+        .emit(13, ended(Fate::Failed, u32::MAX, u64::MAX / 2_000_000));
     let told = story(&tale, 13);
     check(&told);
     let text = told.to_string();
@@ -436,15 +440,15 @@ fn hostile_words_stay_words() {
 fn a_slow_model_is_not_called_silent_between_its_words() {
     let mut tale = Tale::begin();
     tale.call(1, Origin::Chat)
-        .tell(1, attempt(1, 1))
-        .tell(1, first_token(1, 10));
+        .emit(1, attempt(1, 1))
+        .emit(1, first_token(1, 10));
     for word in 1..=9 {
-        tale.at(f64::from(word) * 1.5).tell(1, delta("word "));
+        tale.at(f64::from(word) * 1.5).emit(1, delta("word "));
     }
     let silences = |tale: &Tale| {
         let steps = story(tale, 1).steps;
-        let silent = steps.iter().filter_map(|step| match step.what {
-            What::AttemptStalled { silent, .. } => Some(silent.as_millis()),
+        let silent = steps.iter().filter_map(|step| match step.kind {
+            StepKind::AttemptStalled { silent, .. } => Some(silent.as_millis()),
             _ => None,
         });
         silent.collect::<Vec<_>>()
@@ -452,7 +456,7 @@ fn a_slow_model_is_not_called_silent_between_its_words() {
     // of its first two words nobody can know how slow it is
     assert_eq!(silences(&tale), [1500]);
     tale.at(33.5)
-        .tell(1, failed(1, FailureClass::Stalled, Some(200), 33_500));
+        .emit(1, failed(1, FailureClass::Stalled, Some(200), 33_500));
     assert_eq!(silences(&tale), [1500, 20_000], "a silence that ended it counts");
 }
 
@@ -461,7 +465,7 @@ fn waiting(calls: u64) -> Vec<Event> {
     let mut tale = Tale::begin();
     let limit = Policy::default().limit;
     for call in 1..=calls {
-        let saw = LimitLevels {
+        let levels = LimitLevels {
             requests: BucketLevel::full(&limit.requests, tale.now),
             tokens: BucketLevel::full(&limit.tokens, tale.now),
             in_use: 8,
@@ -472,15 +476,15 @@ fn waiting(calls: u64) -> Vec<Event> {
         if let EventKind::CallStarted { prompt, .. } = &mut start {
             *prompt = "what does a token bucket do when it is empty?".into();
         }
-        tale.tell(call, start);
+        tale.emit(call, start);
         let (reason, nearest) = (MissReason::NeverSeen, None);
-        tale.tell(call, EventKind::CacheMissed { reason, nearest });
-        tale.tell(call, crate::state::fixture::flight_started(call));
+        tale.emit(call, EventKind::CacheMissed { reason, nearest });
+        tale.emit(call, crate::state::fixture::flight_started(call));
         let mut waits = queued(Constraint::Tokens, None, 1);
-        if let EventKind::LimitQueued { saw: levels, .. } = &mut waits {
-            *levels = Some(Box::new(saw));
+        if let EventKind::LimitQueued { levels: found, .. } = &mut waits {
+            *found = Some(Box::new(levels));
         }
-        tale.tell(call, waits);
+        tale.emit(call, waits);
     }
     tale.events
 }
@@ -488,23 +492,23 @@ fn waiting(calls: u64) -> Vec<Event> {
 #[test]
 fn ten_thousand_waiting_calls_fit_and_more_lose_their_oldest_steps() {
     let state = fold(&waiting(10_000));
-    let bytes = state.why.bytes();
+    let bytes = state.stories.bytes();
     assert!(bytes < MAX_BYTES && bytes > MAX_BYTES / 2, "{bytes}");
-    assert!((1..=10_000).all(|call| state.why.story(CallId(call)).unwrap().lost == 0));
+    assert!((1..=10_000).all(|call| state.stories.story(CallId(call)).unwrap().lost == 0));
 
     let state = fold(&waiting(14_000));
-    assert!(state.why.bytes() <= MAX_BYTES, "{}", state.why.bytes());
-    let first = state.why.story(CallId(1)).unwrap();
+    assert!(state.stories.bytes() <= MAX_BYTES, "{}", state.stories.bytes());
+    let first = state.stories.story(CallId(1)).unwrap();
     assert_eq!((first.lost, first.steps.len()), (3, 1), "{first}");
     assert!(first.to_string().contains("3 steps dropped"), "{first}");
-    let last = state.why.story(CallId(14_000)).unwrap();
+    let last = state.stories.story(CallId(14_000)).unwrap();
     assert_eq!((last.lost, last.steps.len()), (0, 4));
 }
 
 #[test]
 fn finished_stories_go_oldest_first_and_leave_nothing_behind() {
     let events = session(21, 2_500);
-    let mut why = Why::default();
+    let mut why = StoryStore::default();
     for event in &events {
         why.apply(event);
     }
@@ -522,7 +526,7 @@ fn finished_stories_go_oldest_first_and_leave_nothing_behind() {
 
 #[test]
 fn a_session_says_which_calls_are_worth_a_question() {
-    let mut worth = Worth::default();
+    let mut worth = CallRanking::default();
     for event in &session(4, 300) {
         worth.apply(event);
     }

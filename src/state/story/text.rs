@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::labels;
 use super::step::{
-    Admitted, Ended, Finished, MeaningHit, MeaningMiss, Refused, Retried, Served, Started, What,
+    Admitted, Ended, Finished, Refused, Retried, SemanticHitStep, SemanticMissStep, Started, StepKind,
+    StoredAnswer,
 };
 use super::{Step, Story};
 use crate::event::{
@@ -23,7 +24,7 @@ const QUOTED: usize = 160;
 
 /// A step in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct StepText {
     /// The layer: at most eight characters.
     pub label: String,
     /// What it did.
@@ -32,49 +33,49 @@ pub struct Told {
     pub more: Vec<String>,
 }
 
-impl Told {
+impl StepText {
     /// The words for a step.
-    pub fn of(step: &Step) -> Self {
-        let what = &step.what;
-        let (label, text, more) = match what {
-            What::Started(start) => started(step, start),
-            What::Replayed(_)
-            | What::CacheHit(_)
-            | What::CacheMissed { .. }
-            | What::CacheBypassed { .. }
-            | What::CacheStored { .. }
-            | What::CacheSkipped { .. } => cache(what),
-            What::SemanticHit(_)
-            | What::SemanticMissed(_)
-            | What::SemanticShadowed(_)
-            | What::SemanticCompared { .. }
-            | What::SemanticStored { .. }
-            | What::Labelled(_) => meaning(what),
-            What::FlightStarted { .. } | What::FlightJoined { .. } | What::FlightHandedOver { .. } => {
-                flight(step)
-            }
-            What::Queued(_)
-            | What::Admitted(_)
-            | What::Rejected(_)
-            | What::LeftQueue { .. }
-            | What::Settled { .. } => limit(what),
-            What::BreakerAdmitted { .. } | What::BreakerRefused(_) => breaker(what),
-            What::AttemptStarted { .. }
-            | What::FaultInjected { .. }
-            | What::AttemptResponded { .. }
-            | What::AttemptFirstToken { .. }
-            | What::AttemptStalled { .. }
-            | What::AttemptEnded(_) => attempt(what),
-            What::RetryScheduled(retried) => retry(step, retried),
-            What::RetryStopped(stopped) => {
+    pub fn new(step: &Step) -> Self {
+        let kind = &step.kind;
+        let (label, text, more) = match kind {
+            StepKind::Started(start) => started(step, start),
+            StepKind::Replayed(_)
+            | StepKind::CacheHit(_)
+            | StepKind::CacheMissed { .. }
+            | StepKind::CacheBypassed { .. }
+            | StepKind::CacheStored { .. }
+            | StepKind::CacheSkipped { .. } => cache(kind),
+            StepKind::SemanticHit(_)
+            | StepKind::SemanticMissed(_)
+            | StepKind::SemanticShadowed(_)
+            | StepKind::SemanticCompared { .. }
+            | StepKind::SemanticStored { .. }
+            | StepKind::Labelled(_) => meaning(kind),
+            StepKind::FlightStarted { .. }
+            | StepKind::FlightJoined { .. }
+            | StepKind::FlightHandedOver { .. } => flight(step),
+            StepKind::Queued(_)
+            | StepKind::Admitted(_)
+            | StepKind::Rejected(_)
+            | StepKind::LeftQueue { .. }
+            | StepKind::Settled { .. } => limit(kind),
+            StepKind::BreakerAdmitted { .. } | StepKind::BreakerRefused(_) => breaker(kind),
+            StepKind::AttemptStarted { .. }
+            | StepKind::FaultInjected { .. }
+            | StepKind::AttemptResponded { .. }
+            | StepKind::AttemptFirstToken { .. }
+            | StepKind::AttemptStalled { .. }
+            | StepKind::AttemptEnded(_) => attempt(kind),
+            StepKind::RetryScheduled(retried) => retry(step, retried),
+            StepKind::RetryStopped(stopped) => {
                 let more = labels::hint(stopped.hint) + &labels::budget(stopped.budget, stopped.budget_max);
                 let text = format!("no other try: {}{more}", stopped.reason.sentence());
                 ("retry".to_owned(), text, Vec::new())
             }
-            What::Finished(end) => ("end".to_owned(), finished(end), Vec::new()),
+            StepKind::Finished(end) => ("end".to_owned(), finished(end), Vec::new()),
         };
         // whose it is, where it is not this call's own
-        let text = match step.of {
+        let text = match step.flight_owner {
             Some(owner) => format!("[{owner}] {text}"),
             None => text,
         };
@@ -88,9 +89,9 @@ impl Told {
 }
 
 /// A label, a text and more of it.
-type Words = (String, String, Vec<String>);
+type Line = (String, String, Vec<String>);
 
-fn words_of(label: &str, text: impl Into<String>) -> Words {
+fn line(label: &str, text: impl Into<String>) -> Line {
     (label.to_owned(), text.into(), Vec::new())
 }
 
@@ -108,7 +109,7 @@ pub(super) fn quoted(prompt: &SafeText) -> String {
     format!("\"{}\"", SafeText::excerpt(&prompt.single_line(), QUOTED))
 }
 
-fn started(step: &Step, start: &Started) -> Words {
+fn started(step: &Step, start: &Started) -> Line {
     let Started {
         user,
         origin,
@@ -133,14 +134,14 @@ fn started(step: &Step, start: &Started) -> Words {
     ("asked".to_owned(), text, vec![more])
 }
 
-fn cache(what: &What) -> Words {
-    match what {
-        What::Replayed(served) => words_of(
+fn cache(kind: &StepKind) -> Line {
+    match kind {
+        StepKind::Replayed(served) => line(
             "replay",
             format!("the result of this idempotency key, {}", saved(served)),
         ),
-        What::CacheHit(served) => words_of("cache", format!("hit: the same request, {}", saved(served))),
-        What::CacheMissed { reason, nearest } => {
+        StepKind::CacheHit(served) => line("cache", format!("hit: the same request, {}", saved(served))),
+        StepKind::CacheMissed { reason, nearest } => {
             let mut text = format!("miss: {}", reason.sentence());
             let mut more = Vec::new();
             // most misses are just another question: nothing kept them from hitting
@@ -155,17 +156,17 @@ fn cache(what: &What) -> Words {
             }
             ("cache".to_owned(), text, more)
         }
-        What::CacheBypassed { reason } => words_of("cache", format!("not asked: {}", reason.sentence())),
-        What::CacheStored { bytes } => words_of("cache", format!("answer stored, {bytes} bytes")),
-        What::CacheSkipped { reason } => {
-            words_of("cache", format!("answer not stored: {}", reason.sentence()))
+        StepKind::CacheBypassed { reason } => line("cache", format!("not asked: {}", reason.sentence())),
+        StepKind::CacheStored { bytes } => line("cache", format!("answer stored, {bytes} bytes")),
+        StepKind::CacheSkipped { reason } => {
+            line("cache", format!("answer not stored: {}", reason.sentence()))
         }
-        _ => words_of("cache", ""),
+        _ => line("cache", ""),
     }
 }
 
 /// `6.20s old; saves 412 tokens and 2.40s`.
-fn saved(served: &Served) -> String {
+fn saved(served: &StoredAnswer) -> String {
     let time = served
         .saved_time
         .map_or_else(String::new, |time| format!(" and {}", units::precise(time)));
@@ -184,12 +185,12 @@ pub(super) fn likeness(near: &NearestPrompt) -> String {
     )
 }
 
-fn meaning(what: &What) -> Words {
-    match what {
-        What::SemanticHit(hit) => meaning_hit("hit", hit),
-        What::SemanticShadowed(hit) => meaning_hit("shadow, not served", hit),
-        What::SemanticMissed(miss) => meaning_miss(miss),
-        What::SemanticCompared {
+fn meaning(kind: &StepKind) -> Line {
+    match kind {
+        StepKind::SemanticHit(hit) => meaning_hit("hit", hit),
+        StepKind::SemanticShadowed(hit) => meaning_hit("shadow, not served", hit),
+        StepKind::SemanticMissed(miss) => meaning_miss(miss),
+        StepKind::SemanticCompared {
             source,
             agreement,
             same,
@@ -199,16 +200,16 @@ fn meaning(what: &What) -> Words {
             } else {
                 "another answer"
             };
-            words_of(
+            line(
                 "meaning",
                 format!("shadow: {verdict} as that of {source}, {agreement:.2} alike"),
             )
         }
-        What::SemanticStored { entries } => {
+        StepKind::SemanticStored { entries } => {
             let prompts = units::count(*entries, "prompt");
-            words_of("meaning", format!("prompt added to the index, {prompts} in it"))
+            line("meaning", format!("prompt added to the index, {prompts} in it"))
         }
-        What::Labelled(judged) => {
+        StepKind::Labelled(judged) => {
             let verdict = if judged.good { "right" } else { "wrong" };
             let removed = if judged.removed {
                 ", the stored answer was removed"
@@ -222,9 +223,9 @@ fn meaning(what: &What) -> Words {
                 format!("asks for {:.2} from now on", judged.threshold)
             };
             let text = format!("a person judged it {verdict}: {} {asks}{removed}", judged.source);
-            words_of("label", text)
+            line("label", text)
         }
-        _ => words_of("meaning", ""),
+        _ => line("meaning", ""),
     }
 }
 
@@ -233,7 +234,7 @@ fn searched(candidates: u32, lookup: std::time::Duration) -> String {
     format!("compared with {prompts} in {}", units::computation(lookup))
 }
 
-fn meaning_hit(how: &str, hit: &MeaningHit) -> Words {
+fn meaning_hit(how: &str, hit: &SemanticHitStep) -> Line {
     let old = hit
         .age
         .map_or_else(String::new, |age| format!(", {} old", units::precise(age)));
@@ -246,7 +247,7 @@ fn meaning_hit(how: &str, hit: &MeaningHit) -> Words {
     ("meaning".to_owned(), text, more)
 }
 
-fn meaning_miss(miss: &MeaningMiss) -> Words {
+fn meaning_miss(miss: &SemanticMissStep) -> Line {
     let mut text = format!("miss: {}", miss.reason.sentence());
     if let Some(detail) = &miss.detail {
         let detail = SafeText::excerpt(&detail.single_line(), QUOTED);
@@ -261,38 +262,38 @@ fn meaning_miss(miss: &MeaningMiss) -> Words {
     ("meaning".to_owned(), text, more)
 }
 
-fn flight(step: &Step) -> Words {
-    match &step.what {
-        What::FlightStarted { sharing, .. } => {
+fn flight(step: &Step) -> Line {
+    match &step.kind {
+        StepKind::FlightStarted { sharing, .. } => {
             let who = match sharing {
-                Sharing::Content => "the same request may join",
-                Sharing::Key => "the same idempotency key may join",
-                Sharing::Alone => "nobody may join",
+                Sharing::SameRequest => "the same request may join",
+                Sharing::SameKey => "the same idempotency key may join",
+                Sharing::Off => "nobody may join",
             };
-            words_of("flight", format!("owns a new one: {who}"))
+            line("flight", format!("owns a new one: {who}"))
         }
-        What::FlightJoined {
+        StepKind::FlightJoined {
             owner, subscribers, ..
         } => {
             let place = labels::ordinal(*subscribers);
-            words_of(
+            line(
                 "flight",
                 format!("joins that of {owner}, as the {place} on board"),
             )
         }
-        What::FlightHandedOver { from, .. } if step.of.is_some() => {
-            words_of("flight", format!("goes on with it, {from} left"))
+        StepKind::FlightHandedOver { from, .. } if step.flight_owner.is_some() => {
+            line("flight", format!("goes on with it, {from} left"))
         }
-        What::FlightHandedOver { from, .. } => {
-            words_of("flight", format!("is the owner from here on, {from} left"))
+        StepKind::FlightHandedOver { from, .. } => {
+            line("flight", format!("is the owner from here on, {from} left"))
         }
-        _ => words_of("flight", ""),
+        _ => line("flight", ""),
     }
 }
 
-fn limit(what: &What) -> Words {
-    match what {
-        What::Queued(queued) => {
+fn limit(kind: &StepKind) -> Line {
+    match kind {
+        StepKind::Queued(queued) => {
             let turn = queued.forecast.map_or_else(String::new, |wait| {
                 format!(", turn in about {}", units::precise(wait))
             });
@@ -302,17 +303,17 @@ fn limit(what: &What) -> Words {
                 queued.position,
                 queued.waiting
             );
-            let more = queued.saw.iter().map(labels::levels).collect();
+            let more = queued.levels.iter().map(labels::levels).collect();
             ("queue".to_owned(), text, more)
         }
-        What::Admitted(admitted) => words_of("limiter", admission(admitted)),
-        What::Rejected(rejected) => {
+        StepKind::Admitted(admitted) => line("limiter", admission(admitted)),
+        StepKind::Rejected(rejected) => {
             let why = rejected.reason.sentence(rejected.waiting, rejected.predicted);
-            let more = rejected.saw.iter().map(labels::levels).collect();
+            let more = rejected.levels.iter().map(labels::levels).collect();
             ("limiter".to_owned(), format!("turned away: {why}"), more)
         }
-        What::LeftQueue { waiting } => words_of("queue", format!("left it, {waiting} still wait")),
-        What::Settled {
+        StepKind::LeftQueue { waiting } => line("queue", format!("left it, {waiting} still wait")),
+        StepKind::Settled {
             reserved,
             charged,
             refunded,
@@ -322,9 +323,9 @@ fn limit(what: &What) -> Words {
             } else {
                 format!("{charged} of {reserved} reserved tokens charged")
             };
-            words_of("limiter", text)
+            line("limiter", text)
         }
-        _ => words_of("limiter", ""),
+        _ => line("limiter", ""),
     }
 }
 
@@ -334,7 +335,10 @@ fn admission(admitted: &Admitted) -> String {
     } else {
         format!("admitted after {}", units::precise(admitted.waited))
     };
-    let own = admitted.own.as_ref().map_or_else(String::new, labels::own_levels);
+    let own = admitted
+        .user
+        .as_ref()
+        .map_or_else(String::new, labels::own_levels);
     format!(
         "{how} for {} tokens; {} and {} requests left{own}",
         admitted.reserved,
@@ -343,20 +347,20 @@ fn admission(admitted: &Admitted) -> String {
     )
 }
 
-fn breaker(what: &What) -> Words {
-    match what {
-        What::BreakerAdmitted {
+fn breaker(kind: &StepKind) -> Line {
+    match kind {
+        StepKind::BreakerAdmitted {
             probe: true, window, ..
-        } => words_of(
+        } => line(
             "breaker",
             format!("half-open, this is its probe; {}", window.sentence()),
         ),
-        What::BreakerAdmitted { state, window, .. } => words_of(
+        StepKind::BreakerAdmitted { state, window, .. } => line(
             "breaker",
             format!("{}, lets it pass: {}", state.brief(), window.sentence()),
         ),
-        What::BreakerRefused(refused) => words_of("breaker", refusal(refused)),
-        _ => words_of("breaker", ""),
+        StepKind::BreakerRefused(refused) => line("breaker", refusal(refused)),
+        _ => line("breaker", ""),
     }
 }
 
@@ -377,24 +381,26 @@ fn refusal(refused: &Refused) -> String {
     format!("refused: {why}{probe}")
 }
 
-fn attempt(what: &What) -> Words {
-    let (number, text) = match what {
-        What::AttemptStarted { attempt } => (*attempt, "sent".to_owned()),
-        What::FaultInjected { attempt, fault } => (*attempt, format!("{} made on purpose", fault.label())),
-        What::AttemptResponded { attempt, status } => (*attempt, format!("answers with status {status}")),
-        What::AttemptFirstToken { attempt, ttft } => {
+fn attempt(kind: &StepKind) -> Line {
+    let (number, text) = match kind {
+        StepKind::AttemptStarted { attempt } => (*attempt, "sent".to_owned()),
+        StepKind::FaultInjected { attempt, fault } => {
+            (*attempt, format!("{} made on purpose", fault.label()))
+        }
+        StepKind::AttemptResponded { attempt, status } => (*attempt, format!("answers with status {status}")),
+        StepKind::AttemptFirstToken { attempt, ttft } => {
             (*attempt, format!("first token after {}", units::precise(*ttft)))
         }
-        What::AttemptStalled { attempt, silent } => {
+        StepKind::AttemptStalled { attempt, silent } => {
             (*attempt, format!("silent for {}", units::precise(*silent)))
         }
-        What::AttemptEnded(end) => (end.attempt, attempt_end(end)),
+        StepKind::AttemptEnded(end) => (end.attempt, attempt_end(end)),
         _ => (0, String::new()),
     };
     if number == 0 {
-        return words_of("fault", text);
+        return line("fault", text);
     }
-    words_of(&format!("try {number}"), text)
+    line(&format!("try {number}"), text)
 }
 
 fn attempt_end(end: &Ended) -> String {
@@ -429,7 +435,7 @@ fn attempt_end(end: &Ended) -> String {
     }
 }
 
-fn retry(step: &Step, retried: &Retried) -> Words {
+fn retry(step: &Step, retried: &Retried) -> Line {
     let Retried {
         next,
         wait,
@@ -486,8 +492,8 @@ pub(super) fn write(story: &Story, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = units::count(u64::from(story.lost), "step");
         writeln!(f, "{:OFFSET$}  {steps} dropped", "")?;
     }
-    for step in story.telling() {
-        let told = Told::of(step);
+    for step in story.shown_steps() {
+        let told = StepText::new(step);
         let offset = units::precise(step.offset);
         writeln!(f, "{offset:>OFFSET$}  {:<LABEL$} {}", told.label, told.text)?;
         for more in &told.more {

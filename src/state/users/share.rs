@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::UserUse;
+use super::UserUsage;
 use crate::event::{BucketLevel, UserId};
 use crate::settings::QueueOrder;
 use crate::state::{State, Waiter};
@@ -29,7 +29,7 @@ pub struct UserShare<'a> {
     /// Who; nobody for the sum of those not kept apart.
     pub name: Option<&'a UserId>,
     /// What it did.
-    pub uses: &'a UserUse,
+    pub usage: &'a UserUsage,
     /// Its calls in the queue.
     pub waiting: u64,
     /// Its part of the LLM tokens admitted in the last minute, 0 to 1.
@@ -42,10 +42,10 @@ pub struct UserShare<'a> {
 
 impl<'a> UserShare<'a> {
     /// Somebody who was never heard of.
-    pub fn silent(name: &'a UserId, nothing: &'a UserUse) -> Self {
+    pub fn silent(name: &'a UserId, nothing: &'a UserUsage) -> Self {
         Self {
             name: Some(name),
-            uses: nothing,
+            usage: nothing,
             waiting: 0,
             share: 0.0,
             fair: None,
@@ -64,11 +64,11 @@ impl<'a> UserShare<'a> {
 
 /// A user that keeps others waiting.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Noise {
+pub struct NoisyUser {
     /// Who.
     pub user: UserId,
     /// In what way.
-    pub kind: NoiseKind,
+    pub kind: NoisyKind,
     /// Its part, 0 to 1.
     pub share: f64,
     /// The part that would be fair.
@@ -77,23 +77,23 @@ pub struct Noise {
 
 /// In what way a user is noisy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NoiseKind {
+pub enum NoisyKind {
     /// It took too much of the last minute.
     Took,
     /// It fills the queue.
     Floods,
 }
 
-impl fmt::Display for Noise {
+impl fmt::Display for NoisyUser {
     /// One sentence, with the name as it is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (user, share, fair) = (&self.user, self.share * 100.0, self.fair * 100.0);
         match self.kind {
-            NoiseKind::Floods => write!(
+            NoisyKind::Floods => write!(
                 f,
                 "{user} floods the queue: {share:.0}% of it, fair share {fair:.0}%"
             ),
-            NoiseKind::Took => write!(
+            NoisyKind::Took => write!(
                 f,
                 "{user} took {share:.0}% of the last minute, fair share {fair:.0}%"
             ),
@@ -117,26 +117,28 @@ impl State {
                 waiting.entry(None).or_default().extend(waits);
             }
         }
-        let apart = users.by_name.iter().map(|(name, uses)| (Some(name), uses));
+        let apart = users.by_name.iter().map(|(name, usage)| (Some(name), usage));
         let others = [(None, &users.others)];
         let unknown = waiting.contains_key(&None);
-        let others = others.into_iter().filter(|(_, uses)| uses.started > 0 || unknown);
+        let others = others
+            .into_iter()
+            .filter(|(_, usage)| usage.started > 0 || unknown);
         let limit = &self.session.policy.limit;
         let mut shares: Vec<UserShare<'_>> = Vec::with_capacity(users.by_name.len() + 1);
         let (mut all_tokens, mut all_weights) = (0.0, 0.0);
-        for (name, uses) in apart.chain(others) {
+        for (name, usage) in apart.chain(others) {
             let mut waits = waiting.remove(&name).unwrap_or_default();
             let in_queue = waits.len() as u64;
-            waits.extend(uses.waits(now));
+            waits.extend(usage.waits(now));
             waits.sort_unstable();
-            let (admitted, tokens) = uses.last_minute(now);
+            let (admitted, tokens) = usage.last_minute(now);
             let weight = limit.for_user(name.map_or("", UserId::as_str)).weight;
             let in_play = in_queue > 0 || admitted > 0;
             all_tokens += tokens as f64;
             all_weights += if in_play { f64::from(weight) } else { 0.0 };
             shares.push(UserShare {
                 name,
-                uses,
+                usage,
                 waiting: in_queue,
                 share: tokens as f64,
                 fair: in_play.then_some(f64::from(weight)),
@@ -175,17 +177,17 @@ impl State {
     }
 
     /// The user that keeps others waiting most, if one does. See the rule at the top of this file.
-    pub fn noise(&self, now: Timestamp) -> Option<Noise> {
-        Noise::of(&self.user_shares(now), now)
+    pub fn noise(&self, now: Timestamp) -> Option<NoisyUser> {
+        NoisyUser::of(&self.user_shares(now), now)
     }
 
     /// The same where turns would help: others wait behind a flood, first come first served.
-    pub fn flood(&self, now: Timestamp) -> Option<Noise> {
+    pub fn flood(&self, now: Timestamp) -> Option<NoisyUser> {
         let limit = &self.session.policy.limit;
         if !limit.enabled || limit.order != QueueOrder::Fifo || self.limit.waiters.len() < 2 {
             return None;
         }
-        self.noise(now).filter(|noise| noise.kind == NoiseKind::Floods)
+        self.noise(now).filter(|noise| noise.kind == NoisyKind::Floods)
     }
 
     /// A user's own buckets of requests and of LLM tokens: as last told, full where nothing was told yet, and
@@ -196,7 +198,7 @@ impl State {
             return [None, None];
         }
         let told = self.users.by_name.get(user);
-        let told = told.and_then(|uses| uses.levels.as_ref());
+        let told = told.and_then(|usage| usage.levels.as_ref());
         let own = limit.for_user(user.as_str());
         let full = |bucket| BucketLevel::full(bucket, self.last_event_at);
         [
@@ -207,9 +209,9 @@ impl State {
     }
 }
 
-impl Noise {
+impl NoisyUser {
     /// Of all who are noisy, the one who is so most: floods before what is past, then by how many times its share.
-    pub fn of(shares: &[UserShare<'_>], now: Timestamp) -> Option<Noise> {
+    pub fn of(shares: &[UserShare<'_>], now: Timestamp) -> Option<NoisyUser> {
         let all_waiting: u64 = shares.iter().map(|user| user.waiting).sum();
         let noisy = shares.iter().filter_map(|user| {
             let (name, fair) = (user.name?, user.fair?);
@@ -220,14 +222,14 @@ impl Noise {
             let loud = (2.0 * fair).min(f64::midpoint(1.0, fair));
             let of_queue = user.waiting as f64 / all_waiting as f64;
             let (kind, share) = if user.waiting >= LEAST && of_queue > loud {
-                (NoiseKind::Floods, of_queue)
-            } else if user.uses.last_minute(now).0 >= LEAST && user.share > loud {
-                (NoiseKind::Took, user.share)
+                (NoisyKind::Floods, of_queue)
+            } else if user.usage.last_minute(now).0 >= LEAST && user.share > loud {
+                (NoisyKind::Took, user.share)
             } else {
                 return None;
             };
             let user = name.clone();
-            Some(Noise {
+            Some(NoisyUser {
                 user,
                 kind,
                 share,
@@ -235,7 +237,7 @@ impl Noise {
             })
         });
         noisy.max_by(|a, b| {
-            let times = |noise: &Noise| noise.share / noise.fair;
+            let times = |noise: &NoisyUser| noise.share / noise.fair;
             a.kind
                 .cmp(&b.kind)
                 .then(times(a).total_cmp(&times(b)))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::share::Noise;
+use super::share::NoisyUser;
 use super::*;
 use crate::event::{Constraint, FlightId, Origin};
 use crate::settings::{QueueOrder, UserLimits};
@@ -16,7 +16,7 @@ fn at(seconds: f64) -> Timestamp {
 /// A call of this user begins.
 fn begin(story: &mut Story, user: &str, call: u64) {
     let kind = started_by(user, call, Origin::Library, story.now);
-    story.tell(call, kind);
+    story.emit(call, kind);
 }
 
 /// A call of this user begins and is admitted after `millis`, for so many LLM tokens.
@@ -26,21 +26,21 @@ fn admit(story: &mut Story, user: &str, call: u64, millis: u64, tokens: u64) {
     if let EventKind::LimitAdmitted { waited, reserved, .. } = &mut kind {
         (*waited, *reserved) = (Duration::from_millis(millis), tokens);
     }
-    story.tell(call, kind);
+    story.emit(call, kind);
 }
 
 /// So many calls of this user wait, from `first` on.
 fn wait(story: &mut Story, user: &str, first: u64, calls: u64) {
     for call in first..first + calls {
         begin(story, user, call);
-        story.tell(call, queued(Constraint::Tokens, None, 1));
+        story.emit(call, queued(Constraint::Tokens, None, 1));
     }
 }
 
 fn apply_policy(story: &mut Story, change: impl FnOnce(&mut Policy)) {
     let mut policy = Policy::default();
     change(&mut policy);
-    story.tell(
+    story.emit(
         0,
         EventKind::PolicyApplied {
             policy: Box::new(policy),
@@ -48,7 +48,7 @@ fn apply_policy(story: &mut Story, change: impl FnOnce(&mut Policy)) {
     );
 }
 
-fn of<'a>(state: &'a State, name: &str) -> &'a UserUse {
+fn of<'a>(state: &'a State, name: &str) -> &'a UserUsage {
     &state.users.by_name[&UserId::new(name)]
 }
 
@@ -74,26 +74,26 @@ fn each_user_has_its_own_numbers() {
     let mut story = Story::begin();
     admit(&mut story, "ann", 1, 40, 100);
     story
-        .tell(1, settled(story.now, 0))
-        .tell(1, ended(Fate::Answered, 1, 5));
+        .emit(1, settled(story.now, 0))
+        .emit(1, ended(Fate::Answered, 1, 5));
     begin(&mut story, "ann", 2);
-    story.tell(2, ended(Fate::Hit, 0, 0));
+    story.emit(2, ended(Fate::Hit, 0, 0));
     begin(&mut story, "ben", 3);
     let reason = LimitReject::QueueFull;
-    story.tell(
+    story.emit(
         3,
         EventKind::LimitRejected {
             reason,
             predicted: None,
             waiting: 0,
-            saw: None,
+            levels: None,
         },
     );
-    story.tell(3, ended(Fate::RateLimited, 0, 0));
+    story.emit(3, ended(Fate::RateLimited, 0, 0));
     begin(&mut story, "ben", 4);
     // a beginning twice, an end without a beginning
     begin(&mut story, "ben", 4);
-    story.tell(9, ended(Fate::Answered, 1, 5));
+    story.emit(9, ended(Fate::Answered, 1, 5));
     let state = story.state();
     let (ann, ben) = (of(&state, "ann"), of(&state, "ben"));
     assert_eq!((ann.started, ann.running, ann.admitted), (2, 0, 1));
@@ -101,15 +101,15 @@ fn each_user_has_its_own_numbers() {
     assert_eq!(ann.charged_tokens, 60);
     assert_eq!((ben.started, ben.running, ben.rejections()), (2, 1, 1));
     assert_eq!(ben.rejected[&reason], 1);
-    assert_eq!(state.users.others, UserUse::default());
+    assert_eq!(state.users.others, UserUsage::default());
 }
 
 #[test]
 fn what_is_settled_after_the_end_is_still_the_users() {
     let mut story = Story::begin();
     admit(&mut story, "ann", 1, 0, 100);
-    story.tell(1, ended(Fate::Cancelled, 1, 5));
-    story.tell(1, settled(story.now, 0));
+    story.emit(1, ended(Fate::Cancelled, 1, 5));
+    story.emit(1, settled(story.now, 0));
     assert_eq!(of(&story.state(), "ann").charged_tokens, 60);
 }
 
@@ -121,7 +121,7 @@ fn the_silent_make_room_and_nothing_is_lost() {
         admit(&mut story, &format!("user {call}"), call, 0, 10);
         // the first one runs on, and may not go
         if call > 1 {
-            story.tell(call, ended(Fate::Answered, 1, 5));
+            story.emit(call, ended(Fate::Answered, 1, 5));
         }
     }
     let state = story.state();
@@ -148,9 +148,9 @@ fn where_nobody_is_idle_the_rest_is_counted_together() {
     let others = shares.last().unwrap();
     assert_eq!((others.name, others.waiting), (None, 44));
     // its calls end there, though its user has a row of its own by then
-    story.tell(1, ended(Fate::Cancelled, 0, 1));
+    story.emit(1, ended(Fate::Cancelled, 0, 1));
     begin(&mut story, "user 300", 301);
-    story.tell(300, ended(Fate::Cancelled, 0, 1));
+    story.emit(300, ended(Fate::Cancelled, 0, 1));
     let state = story.state();
     assert_eq!(of(&state, "user 300").running, 1);
     assert_eq!(state.users.others.running, 43);
@@ -164,7 +164,7 @@ fn three_hundred_users_are_the_same_from_any_snapshot() {
         let user = format!("user {}", call % 300);
         admit(&mut story, &user, call, call % 90, call % 7);
         if call > 20 {
-            story.tell(call - 20, ended(Fate::Answered, 1, 5));
+            story.emit(call - 20, ended(Fate::Answered, 1, 5));
         }
     }
     let whole = story.state();
@@ -176,8 +176,8 @@ fn three_hundred_users_are_the_same_from_any_snapshot() {
         }
         assert!(viewer == whole, "snapshot {cut}");
     }
-    for uses in whole.users.by_name.values().chain([&whole.users.others]) {
-        assert!(uses.waits.len() <= MAX_WAITS && uses.parts.len() as u64 <= PARTS);
+    for usage in whole.users.by_name.values().chain([&whole.users.others]) {
+        assert!(usage.waits.len() <= MAX_WAITS && usage.slices.len() as u64 <= SLICES);
     }
 }
 
@@ -226,7 +226,7 @@ fn whoever_waits_counts_with_the_wait_so_far() {
         Some(Duration::from_mins(1) + Duration::from_secs(1))
     );
     assert_eq!(
-        UserShare::silent(&UserId::new("x"), &UserUse::default()).wait(0.5),
+        UserShare::silent(&UserId::new("x"), &UserUsage::default()).wait(0.5),
         None
     );
 }
@@ -235,9 +235,9 @@ fn whoever_waits_counts_with_the_wait_so_far() {
 fn the_heir_of_a_flight_waits_in_its_own_name() {
     let mut story = Story::begin();
     story.call(3, Origin::Library);
-    story.tell(3, queued(Constraint::Tokens, None, 1));
+    story.emit(3, queued(Constraint::Tokens, None, 1));
     begin(&mut story, "ann", 6);
-    story.tell(
+    story.emit(
         6,
         EventKind::FlightJoined {
             flight: FlightId(3),
@@ -245,8 +245,8 @@ fn the_heir_of_a_flight_waits_in_its_own_name() {
             subscribers: 2,
         },
     );
-    story.tell(3, ended(Fate::Cancelled, 0, 1));
-    story.tell(
+    story.emit(3, ended(Fate::Cancelled, 0, 1));
+    story.emit(
         6,
         EventKind::FlightHandedOver {
             flight: FlightId(3),
@@ -275,7 +275,7 @@ fn a_flood_is_named_only_while_others_wait() {
         "ben floods the queue: 83% of it, fair share 11%"
     );
     for call in 1..=40 {
-        story.tell(call, ended(Fate::Cancelled, 0, 1));
+        story.emit(call, ended(Fate::Cancelled, 0, 1));
     }
     assert_eq!(story.state().noise(story.now), None);
 }
@@ -305,7 +305,7 @@ fn who_took_most_of_the_last_minute_is_named_after_who_floods() {
     wait(&mut story, "ben", 20, 1);
     let state = story.state();
     let took = state.noise(story.now).unwrap();
-    assert_eq!(took.kind, NoiseKind::Took);
+    assert_eq!(took.kind, NoisyKind::Took);
     assert_eq!(
         took.to_string(),
         "ann took 100% of the last minute, fair share 50%"
@@ -313,28 +313,28 @@ fn who_took_most_of_the_last_minute_is_named_after_who_floods() {
     assert_eq!(state.noise(at(61.0)), None, "it is long ago");
     wait(&mut story, "cleo", 30, 20);
     let floods = story.state().noise(story.now).unwrap();
-    assert_eq!((floods.user.as_str(), floods.kind), ("cleo", NoiseKind::Floods));
+    assert_eq!((floods.user.as_str(), floods.kind), ("cleo", NoisyKind::Floods));
 }
 
 #[test]
 fn equals_are_told_by_name_and_the_sum_of_others_is_nobody() {
-    let uses = UserUse::default();
+    let usage = UserUsage::default();
     let names = ["ann", "ben"].map(UserId::new);
     let share = |name, waiting, fair| UserShare {
         name,
         waiting,
         fair: Some(fair),
-        ..UserShare::silent(&names[0], &uses)
+        ..UserShare::silent(&names[0], &usage)
     };
     let loud = [
         share(Some(&names[1]), 10, 0.1),
         share(Some(&names[0]), 10, 0.1),
         share(None, 10, 0.1),
     ];
-    let noise = Noise::of(&loud, Timestamp::ZERO).unwrap();
+    let noise = NoisyUser::of(&loud, Timestamp::ZERO).unwrap();
     assert_eq!(noise.user.as_str(), "ann");
     let nobody = [share(None, 90, 0.1), share(Some(&names[0]), 1, 0.9)];
-    assert_eq!(Noise::of(&nobody, Timestamp::ZERO), None);
+    assert_eq!(NoisyUser::of(&nobody, Timestamp::ZERO), None);
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn own_buckets_are_as_told_and_follow_the_policy() {
     if let EventKind::LimitAdmitted { user, .. } = &mut kind {
         *user = Some(Box::new(levels("ann", 600, 500, story.now)));
     }
-    story.tell(1, kind);
+    story.emit(1, kind);
     assert_eq!(tokens(&story, "ann", 0.0), Some(100.0));
     assert_eq!(tokens(&story, "ann", 10.0), Some(200.0), "ten a second");
     assert_eq!(tokens(&story, "ben", 0.0), Some(600.0));
@@ -398,7 +398,7 @@ fn the_picture_changes_until_own_buckets_are_full_and_the_minute_is_over() {
     if let EventKind::LimitSettled { user, .. } = &mut kind {
         *user = Some(Box::new(levels("ann", 600, 300, story.now)));
     }
-    story.tell(1, kind).tell(1, ended(Fate::Cancelled, 1, 5));
+    story.emit(1, kind).emit(1, ended(Fate::Cancelled, 1, 5));
     let state = story.state();
     let slow = Duration::from_millis(250);
     assert_eq!(state.next_change(at(20.0)), Some(at(20.0) + slow));

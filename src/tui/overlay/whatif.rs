@@ -182,9 +182,9 @@ pub fn render(view: &View<'_>, screen: Rect, area: Rect, buf: &mut Buffer) -> Op
     let cursor = list::render(theme, shadow, &running, places.list, buf);
     list::about(theme, shadow, places.about, buf);
     head(view, changes, places.head, buf);
-    let (judgement, current) = words::heard(view.state, shadow);
+    let (result, current) = words::heard(view.state, shadow);
     let figures = Figures {
-        judgement,
+        result,
         current: current && shadow.error.is_none(),
         changed: changes > 0,
     };
@@ -232,18 +232,18 @@ fn head(view: &View<'_>, changes: usize, area: Rect, buf: &mut Buffer) {
         let pieces = pieces.map(|text| Line::from(row::piece(theme, sentence.role, text.clone())));
         vec![row::join(theme, pieces, width)]
     };
-    let (judgement, _) = words::heard(view.state, shadow);
+    let (result, _) = words::heard(view.state, shadow);
     let room = rows.saturating_sub(if rows > 2 { 2 } else { lines.len() });
-    if let Some(judgement) = judgement
+    if let Some(result) = result
         && room > 0
     {
         lines.resize(rows - room, Line::default());
-        let role = if words::is_doubtful(judgement) {
+        let role = if words::is_doubtful(result) {
             Role::Wait
         } else {
             Role::Muted
         };
-        let mut wordings = words::notes(judgement)
+        let mut wordings = words::notes(result)
             .into_iter()
             .map(|text| row::wrap(theme, &text, width, room + 1));
         // the last one is short enough at every width

@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::settings::SemanticMode;
-use crate::state::{Came, FieldCount};
+use crate::state::{FieldCount, ServedCounts};
 use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
@@ -127,24 +127,24 @@ fn periods(view: &View<'_>, width: usize) -> [Line<'static>; 3] {
     let cache = &view.state.cache;
     let names = ["calls", "exact", "semantic", "shared", "replayed", "total"];
     let head = names.map(|name| row::right(name, COUNT)).concat();
-    let period = |name: &str, came: Came| {
+    let period = |name: &str, counts: ServedCounts| {
         let share = |count: u64| {
             // fewer than ten calls have no percentage
-            let share = (came.calls >= 10).then(|| units::percent(count as f64 / came.calls as f64));
+            let share = (counts.calls >= 10).then(|| units::percent(count as f64 / counts.calls as f64));
             format!(
                 "{} {}",
                 units::amount(count),
                 share.unwrap_or_else(|| "    ".into())
             )
         };
-        let counts = [
-            came.exact,
-            came.semantic,
-            came.shared,
-            came.replayed,
-            came.spared(),
+        let kinds = [
+            counts.exact,
+            counts.semantic,
+            counts.shared,
+            counts.replayed,
+            counts.without_upstream(),
         ];
-        let cells = std::iter::once(units::amount(came.calls)).chain(counts.map(share));
+        let cells = std::iter::once(units::amount(counts.calls)).chain(kinds.map(share));
         let label = row::muted(theme, row::left(name, PERIOD));
         let cells = cells.map(|text| Line::from(row::right(&text, COUNT)));
         row::join(theme, std::iter::once(label).chain(cells), width)
@@ -276,7 +276,7 @@ pub(super) fn history(
         .cache
         .history
         .iter()
-        .map(|one| (one.second, (one.came.hits(), one.came.lookups)));
+        .map(|one| (one.second, (one.counts.hits(), one.counts.lookups)));
     let slots = gauge::slots(seconds, now, SPAN, cells, |a: (u64, u64), b| {
         (a.0.saturating_add(b.0), a.1.saturating_add(b.1))
     });
@@ -416,10 +416,10 @@ mod tests {
         fixture.state.cache.history = [(5, 0), (9, 4)]
             .map(|(second, exact)| LookupSecond {
                 second,
-                came: Came {
+                counts: ServedCounts {
                     lookups: 4,
                     exact,
-                    ..Came::default()
+                    ..ServedCounts::default()
                 },
             })
             .into();

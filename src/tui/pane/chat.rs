@@ -196,7 +196,7 @@ fn status(view: &View<'_>, call: &Call) -> (Role, String) {
     let glyphs = view.theme.glyphs;
     let (role, glyph, mut facts) = match call.fate {
         None => running(view, call),
-        Some(Fate::Hit) if call.served_by_meaning().is_some() => semantic_answer::status(view, call),
+        Some(Fate::Hit) if call.semantic_source().is_some() => semantic_answer::status(view, call),
         Some(fate) => ended(view.state, call, fate, glyphs),
     };
     if view.ui.users.first().is_some_and(|first| *first != call.user) {

@@ -14,8 +14,9 @@ use crate::event::{
 use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
-    BreakerView, Burst, CacheVerdict, CacheView, Call, Came, Doing, ExplainedMiss, FateCounts, FieldCount,
-    Flight, LookupSecond, Misses, RetryView, Second, Span, SpanKind, State, StateSpell, Wait, Waiter,
+    BackoffWait, BreakerView, Burst, CacheVerdict, CacheView, Call, Doing, ExplainedMiss, FateCounts,
+    FieldCount, Flight, LookupSecond, Misses, RetrySecond, RetryView, ServedCounts, Span, SpanKind, State,
+    StateSpell, Waiter,
 };
 use crate::time::Timestamp;
 use crate::tui::theme::Theme;
@@ -121,7 +122,7 @@ pub(super) fn call(id: u64, started: f64, ended: f64, fate: Fate) -> Call {
         cache: Some(CacheVerdict::Miss {
             reason: MissReason::NeverSeen,
         }),
-        meaning: None,
+        semantic: None,
         flight: None,
         spans: Vec::new(),
         attempts: 0,
@@ -458,11 +459,11 @@ fn cache(cache: &mut CacheView) {
         .filter(|second| second % 7 != 0)
         .map(|second| LookupSecond {
             second: u64::from(second),
-            came: Came {
+            counts: ServedCounts {
                 calls: 4,
                 lookups: 4,
                 exact: u64::from(second % 4),
-                ..Came::default()
+                ..ServedCounts::default()
             },
         })
         .collect();
@@ -524,16 +525,16 @@ pub(super) fn worst() -> Fixture {
 
 /// A retry storm with maximal numbers and waits.
 fn extreme_retries(retry: &mut RetryView) {
-    let second = |second| Second {
+    let second = |second| RetrySecond {
         second,
         first: u32::MAX / 8,
         retries: [u32::MAX; 6],
         failed: u32::MAX,
         ended: u32::MAX / 8,
         ended_tries: u32::MAX,
-        ..Second::default()
+        ..RetrySecond::default()
     };
-    let wait = |used| Wait {
+    let wait = |used| BackoffWait {
         at: Timestamp::MAX,
         class: FailureClass::Quota,
         next: u32::MAX,

@@ -3,7 +3,7 @@
 use ratatui::text::{Line, Span};
 
 use crate::event::Objection;
-use crate::state::{Look, LookKind};
+use crate::state::{NearMatch, NearMatchKind};
 use crate::text::SafeText;
 use crate::tui::theme::{Role, Theme};
 
@@ -35,22 +35,22 @@ fn outcome_width(width: usize) -> usize {
 }
 
 /// The prompt with its similarity, and the stored prompt with its threshold.
-pub(super) fn rows(theme: &Theme, look: &Look, width: usize) -> [Line<'static>; 2] {
-    let nearest = &look.nearest;
+pub(super) fn rows(theme: &Theme, near_match: &NearMatch, width: usize) -> [Line<'static>; 2] {
+    let nearest = &near_match.nearest;
     let glyphs = theme.glyphs;
-    let outcome = match look.kind {
-        LookKind::Served => (format!("{} hit", glyphs.hit), Role::Hit),
-        LookKind::Shadowed => (format!("{} would hit", glyphs.hit), Role::Wait),
-        LookKind::Refused => (format!("{} refused", glyphs.refused), Role::Text),
+    let outcome = match near_match.kind {
+        NearMatchKind::Served => (format!("{} hit", glyphs.hit), Role::Hit),
+        NearMatchKind::Shadowed => (format!("{} would hit", glyphs.hit), Role::Wait),
+        NearMatchKind::Refused => (format!("{} refused", glyphs.refused), Role::Text),
     };
-    let judgement = judgement(theme, look, outcome_width(width) - 2);
+    let judgement = judgement(theme, near_match, outcome_width(width) - 2);
     [
         columns(
             theme,
             (nearest.similarity, Role::Text),
-            &look.call.to_string(),
+            &near_match.call.to_string(),
             outcome,
-            &look.prompt,
+            &near_match.prompt,
             width,
         ),
         columns(
@@ -65,16 +65,23 @@ pub(super) fn rows(theme: &Theme, look: &Look, width: usize) -> [Line<'static>; 
 }
 
 /// The judgement of a near match: by a user, by comparing answers, or by a guard.
-fn judgement(theme: &Theme, look: &Look, room: usize) -> (String, Role) {
-    let (text, role) = match (look.kind, look.label, look.compared, &look.nearest.objection) {
-        (LookKind::Served, Some(true), ..) => (format!("{} judged right", theme.glyphs.ok), Role::Ok),
-        (LookKind::Served, Some(false), ..) => (format!("{} judged wrong", theme.glyphs.failed), Role::Bad),
-        (LookKind::Served, None, ..) => ("not judged".to_owned(), Role::Muted),
-        (LookKind::Shadowed, _, Some((_, true)), _) => ("same answer".to_owned(), Role::Ok),
-        (LookKind::Shadowed, _, Some((_, false)), _) => ("different answer".to_owned(), Role::Bad),
-        (LookKind::Shadowed, _, None, _) => ("not compared".to_owned(), Role::Muted),
-        (LookKind::Refused, _, _, Some(objection)) => return (differs(objection, room), Role::Text),
-        (LookKind::Refused, _, _, None) => (String::new(), Role::Muted),
+fn judgement(theme: &Theme, near_match: &NearMatch, room: usize) -> (String, Role) {
+    let (text, role) = match (
+        near_match.kind,
+        near_match.label,
+        near_match.compared,
+        &near_match.nearest.objection,
+    ) {
+        (NearMatchKind::Served, Some(true), ..) => (format!("{} judged right", theme.glyphs.ok), Role::Ok),
+        (NearMatchKind::Served, Some(false), ..) => {
+            (format!("{} judged wrong", theme.glyphs.failed), Role::Bad)
+        }
+        (NearMatchKind::Served, None, ..) => ("not judged".to_owned(), Role::Muted),
+        (NearMatchKind::Shadowed, _, Some((_, true)), _) => ("same answer".to_owned(), Role::Ok),
+        (NearMatchKind::Shadowed, _, Some((_, false)), _) => ("different answer".to_owned(), Role::Bad),
+        (NearMatchKind::Shadowed, _, None, _) => ("not compared".to_owned(), Role::Muted),
+        (NearMatchKind::Refused, _, _, Some(objection)) => return (differs(objection, room), Role::Text),
+        (NearMatchKind::Refused, _, _, None) => (String::new(), Role::Muted),
     };
     (row::clip(theme, &text, room), role)
 }

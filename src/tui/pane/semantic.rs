@@ -14,7 +14,7 @@ use ratatui::text::Line;
 
 use crate::event::NearestPrompt;
 use crate::settings::SemanticMode;
-use crate::state::{Call, Interval, MeaningOutcome, SemanticView};
+use crate::state::{Call, Interval, SemanticOutcome, SemanticView};
 use crate::text::SafeText;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
@@ -69,10 +69,10 @@ pub(super) fn count(view: &View<'_>) -> Option<String> {
 
 /// The stored prompt whose answer the semantic cache served to a call, and the tokens that saved.
 pub(super) fn served(call: &Call) -> Option<(&NearestPrompt, u64)> {
-    let nearest = call.served_by_meaning()?;
-    match call.meaning.as_ref()?.outcome {
-        MeaningOutcome::Served { saved, .. } => Some((nearest, saved.total())),
-        MeaningOutcome::Shadowed { .. } | MeaningOutcome::Missed { .. } => None,
+    let nearest = call.semantic_source()?;
+    match call.semantic.as_ref()?.outcome {
+        SemanticOutcome::Served { saved, .. } => Some((nearest, saved.total())),
+        SemanticOutcome::Shadowed { .. } | SemanticOutcome::Missed { .. } => None,
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn status(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<S
         ));
         facts.push(format!("saved {saved} tok"));
     }
-    let label = call.meaning.as_ref().and_then(|meaning| meaning.label);
+    let label = call.semantic.as_ref().and_then(|meaning| meaning.label);
     facts.push(match label {
         Some(label) if label.good => "judged right".to_owned(),
         Some(_) => "judged wrong".to_owned(),

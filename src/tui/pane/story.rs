@@ -11,7 +11,7 @@ use std::time::Duration;
 use ratatui::text::Line;
 
 use crate::event::AttemptResult;
-use crate::state::story::{Step, Story, Told, What};
+use crate::state::story::{Step, StepKind, StepText, Story};
 use crate::state::{Call, Doing};
 use crate::text::SafeText;
 use crate::time::Timestamp;
@@ -44,7 +44,7 @@ pub fn lines(view: &View<'_>, call: &Call, width: u16) -> Vec<Line<'static>> {
         lines: Vec::new(),
     };
     page.head(call);
-    match view.state.why.story(call.id) {
+    match view.state.stories.story(call.id) {
         Some(story) => {
             page.sentence(&story);
             page.steps(&story);
@@ -58,7 +58,7 @@ pub fn lines(view: &View<'_>, call: &Call, width: u16) -> Vec<Line<'static>> {
 
 /// The story as plain text, with the beginning of the answer: what is copied.
 pub fn text(view: &View<'_>, call: &Call) -> String {
-    let story = view.state.why.story(call.id);
+    let story = view.state.stories.story(call.id);
     let steps = story.map_or_else(|| format!("{}\n", call.id), |story| story.to_string());
     let answer = view.state.calls.answer(call);
     if answer.is_empty() {
@@ -114,7 +114,7 @@ impl Page<'_> {
             self.paragraph(Role::Muted, &text, 2);
         }
         let mut last: Option<(String, Timestamp)> = None;
-        for step in story.telling() {
+        for step in story.shown_steps() {
             let offset = units::precise(step.offset);
             // simultaneous steps share one offset
             let same = last
@@ -128,8 +128,8 @@ impl Page<'_> {
 
     fn step(&mut self, offset: &str, step: &Step) {
         let theme = self.view.theme;
-        let told = Told::of(step);
-        let (glyph, role) = step_appearance(theme, &step.what);
+        let told = StepText::new(step);
+        let (glyph, role) = step_appearance(theme, &step.kind);
         let room = self.width.saturating_sub(INDENT);
         let texts = row::wrap(theme, &fitting(theme, &told.text), room, MOST_ROWS);
         for (index, text) in texts.into_iter().enumerate() {
@@ -208,45 +208,47 @@ fn fitting(theme: &Theme, text: &str) -> String {
 }
 
 /// Glyph and role of a step; no glyph if it is neither good nor bad.
-fn step_appearance(theme: &Theme, what: &What) -> (&'static str, Role) {
+fn step_appearance(theme: &Theme, what: &StepKind) -> (&'static str, Role) {
     let glyphs = theme.glyphs;
     match what {
-        What::Replayed(_) | What::CacheHit(_) | What::SemanticHit(_) => (glyphs.hit, Role::Hit),
-        What::FlightJoined { .. } | What::FlightHandedOver { .. } => (glyphs.shared, Role::Hit),
-        What::Queued(_) => (glyphs.queued, Role::Wait),
-        What::Rejected(_) | What::BreakerRefused(_) => (glyphs.refused, Role::Refused),
-        What::BreakerAdmitted { probe: true, .. } | What::RetryScheduled(_) => (glyphs.retry, Role::Wait),
-        What::AttemptStarted { .. } => (glyphs.streaming, Role::Text),
-        What::FaultInjected { .. } => (glyphs.injected, Role::Injected),
-        What::AttemptStalled { .. } => (glyphs.queued, Role::Bad),
-        What::AttemptEnded(end) => match end.result {
+        StepKind::Replayed(_) | StepKind::CacheHit(_) | StepKind::SemanticHit(_) => (glyphs.hit, Role::Hit),
+        StepKind::FlightJoined { .. } | StepKind::FlightHandedOver { .. } => (glyphs.shared, Role::Hit),
+        StepKind::Queued(_) => (glyphs.queued, Role::Wait),
+        StepKind::Rejected(_) | StepKind::BreakerRefused(_) => (glyphs.refused, Role::Refused),
+        StepKind::BreakerAdmitted { probe: true, .. } | StepKind::RetryScheduled(_) => {
+            (glyphs.retry, Role::Wait)
+        }
+        StepKind::AttemptStarted { .. } => (glyphs.streaming, Role::Text),
+        StepKind::FaultInjected { .. } => (glyphs.injected, Role::Injected),
+        StepKind::AttemptStalled { .. } => (glyphs.queued, Role::Bad),
+        StepKind::AttemptEnded(end) => match end.result {
             AttemptResult::Succeeded { .. } => (glyphs.ok, Role::Ok),
             AttemptResult::Failed { .. } => (glyphs.failed, Role::Bad),
             AttemptResult::Cancelled => (glyphs.stopped, Role::Muted),
         },
-        What::RetryStopped(_) => (glyphs.stopped, Role::Bad),
-        What::Labelled(judged) if !judged.good => (glyphs.failed, Role::Bad),
-        What::Labelled(_) => (glyphs.ok, Role::Ok),
-        What::Finished(end) => {
+        StepKind::RetryStopped(_) => (glyphs.stopped, Role::Bad),
+        StepKind::Labelled(judged) if !judged.good => (glyphs.failed, Role::Bad),
+        StepKind::Labelled(_) => (glyphs.ok, Role::Ok),
+        StepKind::Finished(end) => {
             let shown = appearance::for_fate(theme, end.fate);
             (shown.glyph, shown.role)
         }
-        What::Started(_)
-        | What::CacheMissed { .. }
-        | What::CacheBypassed { .. }
-        | What::SemanticMissed(_)
-        | What::SemanticShadowed(_)
-        | What::SemanticCompared { .. }
-        | What::SemanticStored { .. }
-        | What::FlightStarted { .. }
-        | What::Admitted(_)
-        | What::LeftQueue { .. }
-        | What::BreakerAdmitted { .. }
-        | What::AttemptResponded { .. }
-        | What::AttemptFirstToken { .. }
-        | What::Settled { .. }
-        | What::CacheStored { .. }
-        | What::CacheSkipped { .. } => ("", Role::Text),
+        StepKind::Started(_)
+        | StepKind::CacheMissed { .. }
+        | StepKind::CacheBypassed { .. }
+        | StepKind::SemanticMissed(_)
+        | StepKind::SemanticShadowed(_)
+        | StepKind::SemanticCompared { .. }
+        | StepKind::SemanticStored { .. }
+        | StepKind::FlightStarted { .. }
+        | StepKind::Admitted(_)
+        | StepKind::LeftQueue { .. }
+        | StepKind::BreakerAdmitted { .. }
+        | StepKind::AttemptResponded { .. }
+        | StepKind::AttemptFirstToken { .. }
+        | StepKind::Settled { .. }
+        | StepKind::CacheStored { .. }
+        | StepKind::CacheSkipped { .. } => ("", Role::Text),
     }
 }
 
@@ -287,27 +289,27 @@ mod tests {
     fn second_attempt() -> Tale {
         let mut tale = Tale::begin();
         tale.at(1.0).call(30, Origin::Chat);
-        tale.tell(30, queued(Constraint::Tokens, Some(1.4), 1));
+        tale.emit(30, queued(Constraint::Tokens, Some(1.4), 1));
         let now = tale.at(1.4).now;
-        tale.tell(30, admitted(now, 1, 0)).tell(30, attempt(1, 30));
+        tale.emit(30, admitted(now, 1, 0)).emit(30, attempt(1, 30));
         let fault = crate::settings::FaultKind::RateLimited;
-        tale.tell(30, EventKind::FaultInjected { attempt: 1, fault });
+        tale.emit(30, EventKind::FaultInjected { attempt: 1, fault });
         let now = tale.at(1.6).now;
-        tale.tell(30, failed(1, FailureClass::RateLimited, Some(429), 200));
-        tale.tell(30, retry(2, FailureClass::RateLimited, now, 1000, Some(1)));
+        tale.emit(30, failed(1, FailureClass::RateLimited, Some(429), 200));
+        tale.emit(30, retry(2, FailureClass::RateLimited, now, 1000, Some(1)));
         tale
     }
 
     #[test]
     fn a_story_has_head_sentence_steps_and_answer() {
         let mut tale = second_attempt();
-        tale.at(2.6).tell(30, attempt(2, 30));
+        tale.at(2.6).emit(30, attempt(2, 30));
         tale.at(2.9)
-            .tell(30, first_token(2, 300))
-            .tell(30, delta("It works."));
+            .emit(30, first_token(2, 300))
+            .emit(30, delta("It works."));
         tale.at(3.0)
-            .tell(30, succeeded(2, 400))
-            .tell(30, ended(Fate::Answered, 2, 2000));
+            .emit(30, succeeded(2, 400))
+            .emit(30, ended(Fate::Answered, 2, 2000));
         assert_eq!(
             shown(&fixture_from(&tale), 30, 70),
             [
@@ -381,9 +383,9 @@ mod tests {
     #[test]
     fn the_copied_text_has_sentence_steps_and_answer() {
         let mut tale = second_attempt();
-        tale.at(2.6).tell(30, attempt(2, 30)).tell(30, delta("It works."));
-        tale.tell(30, succeeded(2, 400))
-            .tell(30, ended(Fate::Answered, 2, 2000));
+        tale.at(2.6).emit(30, attempt(2, 30)).emit(30, delta("It works."));
+        tale.emit(30, succeeded(2, 400))
+            .emit(30, ended(Fate::Answered, 2, 2000));
         let fixture = fixture_from(&tale);
         let call = &fixture.state.calls.recent[&CallId(30)];
         let text = text(&fixture.view(), call);
@@ -400,7 +402,7 @@ mod tests {
     #[test]
     fn a_story_without_steps_says_that_they_are_no_longer_in_memory() {
         let mut fixture = super::super::fixture::burst();
-        fixture.state.why = crate::state::story::Why::default();
+        fixture.state.stories = crate::state::story::StoryStore::default();
         let rows = shown(&fixture, 31, 70);
         assert_eq!(rows[1], "The steps are no longer in memory.");
     }

@@ -18,7 +18,7 @@ use ratatui::text::Line;
 
 use crate::event::UserId;
 use crate::settings::QueueOrder;
-use crate::state::{Noise, UserShare, UserUse};
+use crate::state::{NoisyUser, UserShare, UserUsage};
 use crate::tui::layout::Tier;
 use crate::tui::pane::PaneId;
 use crate::tui::theme::Role;
@@ -50,9 +50,9 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         return;
     }
     let (width, height) = (usize::from(area.width), usize::from(area.height));
-    let unused = UserUse::default();
+    let unused = UserUsage::default();
     let shares = view.state.user_shares(view.now);
-    let noise = Noise::of(&shares, view.now);
+    let noise = NoisyUser::of(&shares, view.now);
     let mut rows = user_rows(view, shares, noise.as_ref(), &unused);
     let (role, text) = sentence(view, noise.as_ref(), &rows);
     // the sentence always has its rows, so that the table does not move when it grows
@@ -143,8 +143,8 @@ pub(super) fn name(view: &View<'_>, user: &UserId, width: usize) -> String {
 fn user_rows<'a>(
     view: &View<'a>,
     mut shares: Vec<UserShare<'a>>,
-    noise: Option<&Noise>,
-    unused: &'a UserUse,
+    noise: Option<&NoisyUser>,
+    unused: &'a UserUsage,
 ) -> Vec<UserRow<'a>> {
     for name in &view.ui.users {
         if !view.state.users.by_name.contains_key(name) {
@@ -175,8 +175,8 @@ fn select(rows: &mut Vec<UserRow<'_>>, room: usize) -> usize {
             (true, _) => 0,
             // classes of powers of two, so that a row seldom moves
             (_, waiting @ 1..) => u64::from(waiting.leading_zeros()),
-            _ if share.fair.is_some() || share.uses.running > 0 => 100,
-            _ if share.uses.started > 0 => 101,
+            _ if share.fair.is_some() || share.usage.running > 0 => 100,
+            _ if share.usage.started > 0 => 101,
             _ => 102,
         };
         // stable: by name within a class
@@ -189,12 +189,12 @@ fn select(rows: &mut Vec<UserRow<'_>>, room: usize) -> usize {
 }
 
 /// The state of the queue in one sentence.
-fn sentence(view: &View<'_>, noise: Option<&Noise>, rows: &[UserRow<'_>]) -> (Role, String) {
+fn sentence(view: &View<'_>, noise: Option<&NoisyUser>, rows: &[UserRow<'_>]) -> (Role, String) {
     let limit = &view.state.session.policy.limit;
     let (acts, many) = (!view.ui.read_only, view.ui.users.len() > 1);
     if let Some(noise) = noise {
         let short = UserId::new(&name(view, &noise.user, 16));
-        let noise = Noise {
+        let noise = NoisyUser {
             user: short,
             ..noise.clone()
         };
@@ -217,7 +217,7 @@ fn sentence(view: &View<'_>, noise: Option<&Noise>, rows: &[UserRow<'_>]) -> (Ro
         (true, false) => ": [b] burst 10, [i] ask a question",
         (false, _) => "",
     };
-    let text = if rows.iter().all(|user| user.share.uses.started == 0) {
+    let text = if rows.iter().all(|user| user.share.usage.started == 0) {
         "no calls yet".to_owned()
     } else {
         waiting_users(0)

@@ -313,7 +313,7 @@ fn free_lines(view: &View<'_>, verdict: &Verdict) -> CauseLines {
 fn idle_lines(view: &View<'_>) -> CauseLines {
     let line = |role, text: String| Line::from(row::piece(view.theme, role, text));
     match &view.state.session.health {
-        Some(UpstreamHealth::Trouble { message }) => (
+        Some(UpstreamHealth::Unavailable { message }) => (
             vec![
                 line(Role::Bad, format!("upstream down: {message}")),
                 line(Role::Bad, "upstream down, see the log".into()),
@@ -635,7 +635,7 @@ mod tests {
         let mut fixture = fixture::burst();
         fixture.state = crate::state::State::default();
         let message = "cannot reach 127.0.0.1:8033: nothing listens there".into();
-        fixture.state.session.health = Some(UpstreamHealth::Trouble { message });
+        fixture.state.session.health = Some(UpstreamHealth::Unavailable { message });
         assert!(
             row_text(&fixture, None, 199)
                 .ends_with("upstream down: cannot reach 127.0.0.1:8033: nothing listens there")

@@ -49,7 +49,7 @@ fn journal() -> Vec<u8> {
             ),
             _ => (
                 None,
-                EventKind::Noticed {
+                EventKind::Notice {
                     text: format!("notice {seq}").as_str().into(),
                 },
             ),
@@ -391,7 +391,7 @@ fn possible_users_is_named_or_else_who_asked() {
                         fingerprint: "00".into(),
                         prompt_tokens: 1,
                         deadline: seconds(60),
-                        manner: crate::event::Manner::default(),
+                        options: crate::event::CallOptions::default(),
                     },
                 })
                 .unwrap();
@@ -410,7 +410,7 @@ fn a_journal_that_is_too_long_is_shown_as_far_as_it_goes_and_says_so() {
     let mut journal = Journal::try_new(Vec::new(), &Header::virtual_time(7, Policy::default())).unwrap();
     for seq in 0..2000 {
         let text = "a long story ".repeat(20);
-        let kind = EventKind::Noticed {
+        let kind = EventKind::Notice {
             text: text.as_str().into(),
         };
         journal

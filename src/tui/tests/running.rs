@@ -84,7 +84,7 @@ impl EventFeed for Script {
                         seq,
                         at: self.clock.now(),
                         call: None,
-                        kind: EventKind::Noticed { text: "x".into() },
+                        kind: EventKind::Notice { text: "x".into() },
                     })
                 }));
                 Feed::Events
@@ -307,7 +307,7 @@ async fn a_commit_goes_before_the_question_about_it() {
     rig.run(vec![(101, "space"), (102, "enter")], 100).await;
     // two fit: the question about the change, and the commit; the question after it does not
     let change = rig.commands.recv().await;
-    assert!(matches!(change, Some(Command::JudgePolicy { edit: 2, .. })));
+    assert!(matches!(change, Some(Command::EvaluatePolicy { edit: 2, .. })));
     assert!(matches!(
         rig.commands.recv().await,
         Some(Command::ApplyPolicy { .. })
@@ -319,7 +319,7 @@ async fn a_commit_goes_before_the_question_about_it() {
     // there is room again: it is asked without a key
     rig.run(Vec::new(), 100).await;
     let after = rig.commands.recv().await;
-    assert!(matches!(after, Some(Command::JudgePolicy { edit: 3, .. })));
+    assert!(matches!(after, Some(Command::EvaluatePolicy { edit: 3, .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,12 +334,12 @@ async fn a_commit_that_was_not_sent_is_none() {
     assert!(!rig.desk.ui.shadow.can_take_back());
     for edit in [1, 2] {
         let asked = rig.commands.recv().await;
-        assert!(matches!(asked, Some(Command::JudgePolicy { edit: told, .. }) if told == edit));
+        assert!(matches!(asked, Some(Command::EvaluatePolicy { edit: told, .. }) if told == edit));
     }
     // the copy is asked about again as it is
     rig.run(Vec::new(), 100).await;
     let again = rig.commands.recv().await;
-    assert!(matches!(&again, Some(Command::JudgePolicy { edit, .. }) if *edit == rig.desk.ui.shadow.edit));
+    assert!(matches!(&again, Some(Command::EvaluatePolicy { edit, .. }) if *edit == rig.desk.ui.shadow.edit));
     rig.run(vec![(201, "enter")], 100).await;
     assert!(matches!(
         rig.commands.recv().await,

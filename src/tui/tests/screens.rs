@@ -231,10 +231,10 @@ fn a_long_story_is_scrolled_by_pages() {
     let mut tale = Story::begin();
     tale.call(1, Origin::Chat);
     for number in 1..=4 {
-        tale.tell(1, attempt(number, 1));
-        tale.tell(1, failed(number, FailureClass::Unavailable, Some(503), 500));
+        tale.emit(1, attempt(number, 1));
+        tale.emit(1, failed(number, FailureClass::Unavailable, Some(503), 500));
     }
-    tale.tell(1, ended(Fate::Failed, 4, 2000));
+    tale.emit(1, ended(Fate::Failed, 4, 2000));
     let mut bench = Bench::new(tale.state());
     bench.press("3<enter>");
     let top = rows(&mut bench, 80, 16);

@@ -20,7 +20,7 @@ fn ask(story: &mut Story, call: u64, prompt: &str) {
     if let EventKind::CallStarted { prompt: asked, .. } = &mut kind {
         *asked = prompt.into();
     }
-    story.tell(call, kind);
+    story.emit(call, kind);
 }
 
 /// The prompt of the nearest, in an event that has one.
@@ -42,47 +42,47 @@ fn of(mut kind: EventKind, text: &str) -> EventKind {
 /// `mode` says so.
 fn story(mode: SemanticMode) -> Story {
     let mut story = Story::begin();
-    story.tell(0, switched_semantic(mode));
+    story.emit(0, switched_semantic(mode));
     story.at(1.0);
     ask(&mut story, 1, "How long do I boil an egg of 50 g?");
-    story.tell(1, semantic_miss(SemanticMiss::Empty, None));
+    story.emit(1, semantic_miss(SemanticMiss::Empty, None));
     story
-        .tell(1, crate::state::fixture::flight_started(1))
-        .tell(1, attempt(1, 1));
+        .emit(1, crate::state::fixture::flight_started(1))
+        .emit(1, attempt(1, 1));
     story
         .at(1.4)
-        .tell(1, first_token(1, 400))
-        .tell(1, delta("Six minutes for a soft one."));
+        .emit(1, first_token(1, 400))
+        .emit(1, delta("Six minutes for a soft one."));
     story
         .at(3.0)
-        .tell(1, succeeded(1, 2000))
-        .tell(1, EventKind::SemanticStored { entries: 1 });
-    story.tell(1, ended(Fate::Answered, 1, 2000));
+        .emit(1, succeeded(1, 2000))
+        .emit(1, EventKind::SemanticStored { entries: 1 });
+    story.emit(1, ended(Fate::Answered, 1, 2000));
     story.at(10.0);
     ask(&mut story, 2, "For how long should one boil a 50 g egg?");
     let stored = "How long do I boil an egg of 50 g?";
     match mode {
         SemanticMode::Shadow => {
             story
-                .tell(2, of(shadowed(1, 0.94), stored))
-                .tell(2, compared(1, 0.97));
+                .emit(2, of(shadowed(1, 0.94), stored))
+                .emit(2, compared(1, 0.97));
             story
-                .tell(2, crate::state::fixture::flight_started(2))
-                .tell(2, attempt(1, 2));
+                .emit(2, crate::state::fixture::flight_started(2))
+                .emit(2, attempt(1, 2));
             story
-                .tell(2, first_token(1, 300))
-                .tell(2, delta("About six minutes."));
+                .emit(2, first_token(1, 300))
+                .emit(2, delta("About six minutes."));
             story
                 .at(12.0)
-                .tell(2, succeeded(1, 2000))
-                .tell(2, ended(Fate::Answered, 1, 2000));
+                .emit(2, succeeded(1, 2000))
+                .emit(2, ended(Fate::Answered, 1, 2000));
         }
         SemanticMode::On | SemanticMode::Off => {
             let mut hit = of(semantic_hit(1, 0.94), stored);
             if let EventKind::SemanticHit { text, .. } = &mut hit {
                 *text = "Six minutes for a soft one.".into();
             }
-            story.tell(2, hit).tell(2, ended(Fate::Hit, 0, 1));
+            story.emit(2, hit).emit(2, ended(Fate::Hit, 0, 1));
         }
     }
     story.at(20.0);
@@ -92,13 +92,16 @@ fn story(mode: SemanticMode) -> Story {
         asked: "60".into(),
         stored: "50".into(),
     };
-    story.tell(
+    story.emit(
         3,
-        of(semantic_miss(SemanticMiss::Refused, Some(objection)), stored),
+        of(
+            semantic_miss(SemanticMiss::GuardRejected, Some(objection)),
+            stored,
+        ),
     );
     story
-        .tell(3, crate::state::fixture::flight_started(3))
-        .tell(3, attempt(1, 3));
+        .emit(3, crate::state::fixture::flight_started(3))
+        .emit(3, attempt(1, 3));
     story
 }
 
@@ -186,9 +189,9 @@ fn the_cockpit_of_a_live_cache() {
 fn the_cockpit_of_a_shadow_tells_its_false_hits_with_how_sure_that_is() {
     let mut story = story(SemanticMode::Shadow);
     for call in 10..50 {
-        story.call(call, Origin::Library).tell(call, shadowed(1, 0.9));
-        story.tell(call, compared(1, if call < 12 { 0.2 } else { 0.9 }));
-        story.tell(call, ended(Fate::Answered, 1, 1));
+        story.call(call, Origin::Library).emit(call, shadowed(1, 0.9));
+        story.emit(call, compared(1, if call < 12 { 0.2 } else { 0.9 }));
+        story.emit(call, ended(Fate::Answered, 1, 1));
     }
     let mut bench = Bench::new(story.state());
     bench.press("5");
@@ -270,7 +273,7 @@ fn the_story_of_a_hit_is_judged_with_g_and_b() {
         "#2 judged wrong: that answer is forgotten, its prompt asks for more"
     );
     let mut told = story(SemanticMode::On);
-    told.tell(2, labelled(1, false));
+    told.emit(2, labelled(1, false));
     bench.state = told.state();
     assert_eq!(bench.press("b"), []);
     assert_eq!(bench.said(), "b: #2 was judged wrong already");
@@ -343,7 +346,7 @@ fn the_palette_judges_the_call_under_the_cursor() {
 fn hostile_prompts_and_any_size_are_cut() {
     let wide = "\u{6f22}\u{1b}[31m e\u{301}\u{1f469}\u{200d}\u{1f4bb} ".repeat(30);
     let mut story = Story::begin();
-    story.tell(0, switched_semantic(SemanticMode::On));
+    story.emit(0, switched_semantic(SemanticMode::On));
     let mut worst = nearest(u64::MAX, f64::NAN, None);
     worst.prompt = wide.as_str().into();
     worst.objection = Some(Objection {
@@ -352,10 +355,10 @@ fn hostile_prompts_and_any_size_are_cut() {
         stored: wide.as_str().into(),
     });
     ask(&mut story, 1, &wide);
-    story.tell(
+    story.emit(
         1,
         EventKind::SemanticMissed {
-            reason: SemanticMiss::Refused,
+            reason: SemanticMiss::GuardRejected,
             nearest: Some(Box::new(worst)),
             candidates: u32::MAX,
             lookup: std::time::Duration::MAX,
@@ -364,8 +367,8 @@ fn hostile_prompts_and_any_size_are_cut() {
     );
     story
         .call(2, Origin::Chat)
-        .tell(2, of(semantic_hit(u64::MAX, -7.0), &wide));
-    story.tell(2, ended(Fate::Hit, 0, 1));
+        .emit(2, of(semantic_hit(u64::MAX, -7.0), &wide));
+    story.emit(2, ended(Fate::Hit, 0, 1));
     let mut bench = Bench::new(story.state());
     bench.state.session.policy.semantic.embedder = Some(format!("http://me:secret@{wide}/v1"));
     for theme in [Theme::default(), Theme::new(Palette::Mono, true)] {

@@ -8,7 +8,9 @@ use ratatui::layout::Size;
 
 use super::Bench;
 use super::looking::{holds, rows, screen};
-use crate::event::{CallId, Command, EventKind, Fate, Judged, Judgement, Origin, Otherwise, ShadowUpstream};
+use crate::event::{
+    CallId, ChangedFate, Command, EventKind, Fate, Origin, PolicyFigures, WhatIfResult, WhatIfUpstream,
+};
 use crate::settings::{Policy, SETTINGS};
 use crate::state::State;
 use crate::state::fixture::{Story, ended};
@@ -20,7 +22,7 @@ use crate::tui::update::Effect;
 /// A session with calls behind it.
 fn session() -> Bench {
     let mut story = Story::begin();
-    story.call(1, Origin::Chat).tell(1, ended(Fate::Answered, 1, 500));
+    story.call(1, Origin::Chat).emit(1, ended(Fate::Answered, 1, 500));
     Bench::new(story.state())
 }
 
@@ -33,7 +35,7 @@ fn asked(effects: &[Effect], running: &Policy) -> Vec<(u64, Option<Vec<String>>)
     });
     commands
         .filter_map(|command| match command {
-            Command::JudgePolicy { edit, policy } => {
+            Command::EvaluatePolicy { edit, policy } => {
                 let changes = policy.as_ref().map(|policy| {
                     let changes = running.changes(policy).into_iter();
                     changes.map(|(path, value)| format!("{path}={value}")).collect()
@@ -66,8 +68,8 @@ fn go(bench: &mut Bench, path: &str) {
     assert_eq!(bench.ui.shadow.setting().map(|setting| setting.path), Some(path));
 }
 
-fn judged(fates: &[(Fate, u64)], attempts: u64, p95: u64) -> Judged {
-    Judged {
+fn judged(fates: &[(Fate, u64)], attempts: u64, p95: u64) -> PolicyFigures {
+    PolicyFigures {
         calls: fates.iter().map(|(_, count)| count).sum(),
         fates: fates.iter().copied().collect::<BTreeMap<_, _>>(),
         attempts,
@@ -82,20 +84,20 @@ fn judged(fates: &[(Fate, u64)], attempts: u64, p95: u64) -> Judged {
 }
 
 /// 412 calls: what really was, played again, and as the copy would have it.
-fn judgement(edit: u64) -> Judgement {
+fn result(edit: u64) -> WhatIfResult {
     use Fate::{Answered, CircuitOpen, Failed, Hit, Interrupted, RateLimited, Shared};
     let base = [(Hit, 40), (Shared, 12), (Interrupted, 3), (RateLimited, 17)];
     let of = |rest: [(Fate, u64); 3]| [base.as_slice(), &rest].concat();
     let changes = vec![crate::text::SafeText::new("retry.attempts=5")];
-    Judgement {
+    WhatIfResult {
         edit,
         changes,
         since: Timestamp::from_secs_f64(12.0),
         until: Timestamp::from_secs_f64(220.0),
         warm_up: 50,
-        upstream: ShadowUpstream::Simulator,
+        upstream: WhatIfUpstream::Simulator,
         mixed: false,
-        seen: judged(
+        observed: judged(
             &of([(Answered, 250), (CircuitOpen, 60), (Failed, 30)]),
             388,
             2_400,
@@ -105,17 +107,17 @@ fn judgement(edit: u64) -> Judgement {
             391,
             2_410,
         ),
-        copy: judged(&of([(Answered, 285), (CircuitOpen, 49), (Failed, 6)]), 438, 2_910),
-        otherwise: 41,
+        edited: judged(&of([(Answered, 285), (CircuitOpen, 49), (Failed, 6)]), 438, 2_910),
+        changed: 41,
         examples: [
             (409, CircuitOpen, Answered),
             (402, Failed, Answered),
             (377, Answered, CircuitOpen),
         ]
-        .map(|(call, running, copy)| Otherwise {
+        .map(|(call, running, copy)| ChangedFate {
             call: CallId(call),
             running,
-            copy,
+            edited: copy,
         })
         .to_vec(),
     }
@@ -125,9 +127,9 @@ fn judgement(edit: u64) -> Judgement {
 fn a_sentence_that_is_too_long_loses_its_end_and_no_half_of_it() {
     let mut bench = session();
     bench.press("=");
-    let mut mixed = judgement(0);
+    let mut mixed = result(0);
     mixed.mixed = true;
-    mixed.seen.fates.remove(&Fate::Answered);
+    mixed.observed.fates.remove(&Fate::Answered);
     let medium = &judged_screens(&mut bench, &mixed)[1];
     assert!(holds(medium, "really 52 so far, 250 still run"), "{medium:#?}");
     let head: Vec<&String> = medium.iter().take(5).collect();
@@ -135,12 +137,12 @@ fn a_sentence_that_is_too_long_loses_its_end_and_no_half_of_it() {
 }
 
 /// The judge answers.
-fn hear(bench: &mut Bench, judgement: Judgement) {
+fn hear(bench: &mut Bench, result: WhatIfResult) {
     let mut story = Story::default();
-    story.at(230.0).tell(
+    story.at(230.0).emit(
         0,
-        EventKind::PolicyJudged {
-            judgement: Box::new(judgement),
+        EventKind::WhatIfEvaluated {
+            result: Box::new(result),
         },
     );
     bench.state.apply(&story.events[0]);
@@ -392,7 +394,7 @@ fn a_click_selects_and_one_outside_closes() {
     let closed = bench.input(&mouse(click, 0));
     assert_eq!(
         closed,
-        Some(Effect::Send(Command::JudgePolicy {
+        Some(Effect::Send(Command::EvaluatePolicy {
             edit: 2,
             policy: None
         }))
@@ -448,13 +450,13 @@ fn the_help_is_about_the_view() {
 }
 
 /// The view at three sizes, with a judgement of the copy as it is.
-fn judged_screens(bench: &mut Bench, judgement: &Judgement) -> Vec<Vec<String>> {
+fn judged_screens(bench: &mut Bench, result: &WhatIfResult) -> Vec<Vec<String>> {
     let edit = bench.ui.shadow.edit;
     hear(
         bench,
-        Judgement {
+        WhatIfResult {
             edit,
-            ..judgement.clone()
+            ..result.clone()
         },
     );
     [(80, 24), (120, 40), (200, 60)]
@@ -487,7 +489,7 @@ fn until_the_judge_answers_the_figures_are_those_of_before() {
     go(&mut bench, "retry.attempts");
     bench.press("<right>");
     let edit = bench.ui.shadow.edit;
-    hear(&mut bench, judgement(edit));
+    hear(&mut bench, result(edit));
     assert!(!holds(&rows(&mut bench, 80, 24), "judging"));
     bench.press("<right>");
     let text = rows(&mut bench, 80, 24);
@@ -509,7 +511,7 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
     bench.press("=");
     go(&mut bench, "retry.attempts");
     bench.press("<right><right>");
-    let screens = judged_screens(&mut bench, &judgement(0));
+    let screens = judged_screens(&mut bench, &result(0));
     let small = &screens[0];
     assert!(
         small[1].starts_with("┌ Compare live: production, copy with 1 change ─"),
@@ -565,7 +567,7 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
 fn a_worse_copy_an_equal_one_and_none_are_told_too() {
     let mut bench = session();
     bench.press("=");
-    let mut other = judgement(0);
+    let mut other = result(0);
     let untouched = judged_screens(&mut bench, &other);
     assert!(holds(
         &untouched[0],
@@ -575,7 +577,7 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
     assert!(!untouched[1].concat().contains("worse"), "nothing is compared");
     go(&mut bench, "retry.attempts");
     bench.press("<left>");
-    std::mem::swap(&mut other.running, &mut other.copy);
+    std::mem::swap(&mut other.running, &mut other.edited);
     let far = judged_screens(&mut bench, &other);
     assert!(
         holds(
@@ -587,8 +589,8 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
     );
     assert!(holds(&far[2], "before are not kept)"), "{:#?}", far[2]);
     // what still runs may be served yet, and not more than that
-    other.seen.fates.insert(Fate::Failed, 15);
-    assert_eq!((other.seen.running(), other.seen.served()), (15, 302));
+    other.observed.fates.insert(Fate::Failed, 15);
+    assert_eq!((other.observed.running(), other.observed.served()), (15, 302));
     other.mixed = true;
     let open = judged_screens(&mut bench, &other);
     assert!(
@@ -596,12 +598,12 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
         "{:#?}",
         open[2]
     );
-    other.seen.fates.remove(&Fate::Failed);
+    other.observed.fates.remove(&Fate::Failed);
     let may_yet = judged_screens(&mut bench, &other);
     assert!(!may_yet.concat().concat().contains("not as it was"));
     other.mixed = false;
-    other.seen = other.running.clone();
-    other.upstream = ShadowUpstream::Seen { attempts: 388 };
+    other.observed = other.running.clone();
+    other.upstream = WhatIfUpstream::Observed { attempts: 388 };
     let worse = judged_screens(&mut bench, &other);
     assert!(
         holds(
@@ -617,16 +619,16 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
         worse[0]
     );
     assert!(worse[1].concat().contains("-37 ✗ worse"));
-    other.copy = other.running.clone();
-    (other.otherwise, other.examples) = (0, Vec::new());
+    other.edited = other.running.clone();
+    (other.changed, other.examples) = (0, Vec::new());
     let same = judged_screens(&mut bench, &other);
     assert!(
         holds(&same[0], "no difference so far in 412 calls"),
         "{:#?}",
         same[0]
     );
-    other.copy.fates.insert(Fate::CircuitOpen, 47);
-    other.copy.fates.insert(Fate::Failed, 8);
+    other.edited.fates.insert(Fate::CircuitOpen, 47);
+    other.edited.fates.insert(Fate::Failed, 8);
     let moved = judged_screens(&mut bench, &other);
     assert!(
         holds(
@@ -644,7 +646,7 @@ fn it_is_told_without_colour_and_in_ascii() {
     bench.press("=");
     go(&mut bench, "retry.attempts");
     bench.press("<right>");
-    judged_screens(&mut bench, &judgement(0));
+    judged_screens(&mut bench, &result(0));
     for (width, height) in [(60, 16), (80, 24), (120, 40), (200, 60)] {
         let theme = Theme::new(Palette::Mono, true);
         let (text, _) = screen(&mut bench, width, height, &theme);
@@ -659,13 +661,13 @@ fn it_is_told_without_colour_and_in_ascii() {
 #[test]
 fn it_draws_at_every_size_whatever_is_in_it() {
     let mut bench = session();
-    let mut worst = judgement(0);
-    for judged in [&mut worst.seen, &mut worst.running, &mut worst.copy] {
+    let mut worst = result(0);
+    for judged in [&mut worst.observed, &mut worst.running, &mut worst.edited] {
         judged.fates = Fate::ALL.map(|fate| (fate, u64::MAX / 9)).into_iter().collect();
         (judged.attempts, judged.tokens, judged.wasted) = (u64::MAX, u64::MAX - 7, 99_999);
         judged.p95 = Some(Duration::from_secs(999_999));
     }
-    worst.copy.tokens = 0;
+    worst.edited.tokens = 0;
     bench.state.session.policy.name =
         "a name\nthat is 日本語 and far too long for any title of any box".into();
     for script in ["", "<right>", "<end>7\u{65e5}\u{65e5}<enter>", "<esc><home>"] {
@@ -677,7 +679,7 @@ fn it_draws_at_every_size_whatever_is_in_it() {
         let edit = bench.ui.shadow.edit;
         hear(
             &mut bench,
-            Judgement {
+            WhatIfResult {
                 edit,
                 ..worst.clone()
             },

@@ -1,7 +1,7 @@
 //! Why an action is not possible now, in words: a key that does nothing must say so.
 
 use crate::event::{Origin, UserId};
-use crate::state::{Call, Doing, MeaningOutcome, State};
+use crate::state::{Call, Doing, SemanticOutcome, State};
 use crate::tui::action::Action;
 use crate::tui::keymap::Context;
 use crate::tui::layout::Tier;
@@ -110,20 +110,20 @@ fn judge(ui: &Ui, state: &State, good: bool) -> Option<String> {
     let Some(call) = id.and_then(|id| state.calls.recent.get(&id)) else {
         return Some("there is no call here".to_owned());
     };
-    let meaning = call.meaning.as_deref();
+    let meaning = call.semantic.as_deref();
     let label = meaning.and_then(|meaning| meaning.label);
     match meaning.map(|meaning| meaning.outcome) {
-        Some(MeaningOutcome::Served { .. }) => {
+        Some(SemanticOutcome::Served { .. }) => {
             let word = if good { "right" } else { "wrong" };
             label
                 .filter(|label| label.good == good)
                 .map(|_| format!("{} was judged {word} already", call.id))
         }
-        Some(MeaningOutcome::Shadowed { .. }) => Some(format!(
+        Some(SemanticOutcome::Shadowed { .. }) => Some(format!(
             "{}: the upstream answered, the semantic cache only watched",
             call.id
         )),
-        Some(MeaningOutcome::Missed { .. }) | None => {
+        Some(SemanticOutcome::Missed { .. }) | None => {
             Some(format!("{} is no semantic hit: only those are judged", call.id))
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn close(ui: &mut Ui, known: &Known<'_>) -> Effect {
     ui.overlays.pop();
     ui.shadow.line = None;
     ui.shadow.edit += 1;
-    Effect::Send(Command::JudgePolicy {
+    Effect::Send(Command::EvaluatePolicy {
         edit: ui.shadow.edit,
         policy: None,
     })
@@ -189,7 +189,7 @@ pub(in crate::tui) fn question(ui: &mut Ui, running: &Policy) -> Option<Command>
     }
     ui.shadow.edit += 1;
     let copy = ui.shadow.check(running)?;
-    Some(Command::JudgePolicy {
+    Some(Command::EvaluatePolicy {
         edit: ui.shadow.edit,
         policy: Some(Box::new(copy)),
     })

@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::event::{Fate, Judged, Judgement, Otherwise};
+use crate::event::{ChangedFate, Fate, PolicyFigures, WhatIfResult};
 use crate::text::units;
 use crate::tui::pane::{appearance, row};
 use crate::tui::theme::{Role, Theme};
@@ -75,7 +75,7 @@ const AGAIN: &str = "played again";
 /// From here on names are written out.
 const WIDE: u16 = 70;
 
-type Take = fn(&Judged) -> Amount;
+type Take = fn(&PolicyFigures) -> Amount;
 
 /// A row: its name, the same where there is room, its figure, and what is better.
 struct Figure {
@@ -117,14 +117,14 @@ const FIGURES: [Figure; 18] = [
     figure("opened", "breaker opened", |judged| Amount::Count(judged.opened), Sense::Neither),
 ];
 
-fn of(judged: &Judged, fate: Fate) -> Amount {
-    Amount::Count(judged.of(fate))
+fn of(judged: &PolicyFigures, fate: Fate) -> Amount {
+    Amount::Count(judged.ended_as(fate))
 }
 
 /// The rows for a small screen, two beside each other.
 const MAIN: [[&str; 2]; 3] = [["served", "attempts"], ["refused", "failed"], ["rejected", "p95"]];
 
-fn share(judged: &Judged) -> Amount {
+fn share(judged: &PolicyFigures) -> Amount {
     if judged.calls == 0 {
         return Amount::Missing;
     }
@@ -139,7 +139,7 @@ fn time(time: Option<Duration>) -> Amount {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figures<'a> {
     /// What was judged; nothing yet, maybe.
-    pub(super) judgement: Option<&'a Judgement>,
+    pub(super) result: Option<&'a WhatIfResult>,
     /// Whether it is about the copy as it is now.
     pub(super) current: bool,
     /// Whether the copy differs from what runs.
@@ -154,16 +154,16 @@ impl Figures<'_> {
     /// The difference with its mark and word, as wide as `width` allows.
     fn verdict(self, theme: &Theme, row: &Figure, columns: (usize, usize)) -> (String, Role) {
         let (number, rest) = columns;
-        let compared = self.judgement.and_then(|judgement| {
+        let compared = self.result.and_then(|result| {
             let (this, that) = if self.changed {
-                (&judgement.copy, &judgement.running)
+                (&result.edited, &result.running)
             } else {
-                (&judgement.running, &judgement.seen)
+                (&result.running, &result.observed)
             };
             (row.take)(this).difference((row.take)(that))
         });
         let Some((text, more)) = compared else {
-            let same = if self.judgement.is_some() { "=" } else { "" };
+            let same = if self.result.is_some() { "=" } else { "" };
             return (format!("{same:>number$}{:rest$}", ""), self.role(Role::Muted));
         };
         let (glyph, word, role) = match (row.sense, more, self.changed) {
@@ -183,7 +183,7 @@ impl Figures<'_> {
 }
 
 /// A figure in its column; nothing where nothing was judged.
-fn cell(judged: Option<&Judged>, take: Take, width: usize) -> String {
+fn cell(judged: Option<&PolicyFigures>, take: Take, width: usize) -> String {
     let text = judged.map_or(String::new(), |judged| take(judged).within(width));
     row::right(&text, width)
 }
@@ -207,8 +207,8 @@ pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut B
         .map(|head| Line::from(row::piece(theme, Role::Muted, head)))
         .collect();
     for figure in &FIGURES {
-        let judgement = figures.judgement;
-        let copied = judgement.filter(|_| figures.changed);
+        let result = figures.result;
+        let copied = result.filter(|_| figures.changed);
         let (verdict, role) = figures.verdict(theme, figure, (number, 9));
         lines.push(Line::from(vec![
             row::piece(
@@ -219,17 +219,17 @@ pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut B
             row::piece(
                 theme,
                 Role::Muted,
-                cell(judgement.map(|it| &it.seen), figure.take, really),
+                cell(result.map(|it| &it.observed), figure.take, really),
             ),
             row::piece(
                 theme,
                 figures.role(Role::Text),
-                cell(judgement.map(|it| &it.running), figure.take, again),
+                cell(result.map(|it| &it.running), figure.take, again),
             ),
             row::piece(
                 theme,
                 figures.role(Role::Strong),
-                cell(copied.map(|it| &it.copy), figure.take, copy),
+                cell(copied.map(|it| &it.edited), figure.take, copy),
             ),
             row::piece(theme, role, verdict),
         ]));
@@ -266,9 +266,9 @@ pub(super) fn main(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Bu
             .filter_map(|name| FIGURES.iter().find(|row| row.name == *name))
         {
             let (verdict, role) = figures.verdict(theme, figure, (number, rest));
-            let (this, that) = match (figures.judgement, figures.changed) {
-                (Some(judgement), true) => (Some(&judgement.running), Some(&judgement.copy)),
-                (Some(judgement), false) => (Some(&judgement.seen), Some(&judgement.running)),
+            let (this, that) = match (figures.result, figures.changed) {
+                (Some(result), true) => (Some(&result.running), Some(&result.edited)),
+                (Some(result), false) => (Some(&result.observed), Some(&result.running)),
                 (None, _) => (None, None),
             };
             let role_of = figures.role(Role::Text);
@@ -289,17 +289,17 @@ pub(super) fn main(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Bu
 
 /// The latest calls that would have ended otherwise, as many as there is room for.
 pub(super) fn examples(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Buffer) {
-    let Some(judgement) = figures.judgement.filter(|_| figures.changed) else {
+    let Some(result) = figures.result.filter(|_| figures.changed) else {
         return;
     };
-    if judgement.otherwise == 0 || area.height < 2 {
+    if result.changed == 0 || area.height < 2 {
         return;
     }
-    let calls = if judgement.otherwise == 1 { "call" } else { "calls" };
-    let head = format!("{} {calls} would have ended otherwise", judgement.otherwise);
+    let calls = if result.changed == 1 { "call" } else { "calls" };
+    let head = format!("{} {calls} would have ended otherwise", result.changed);
     let mut lines = vec![Line::from(row::piece(theme, figures.role(Role::Strong), head))];
     lines.extend(
-        judgement
+        result
             .examples
             .iter()
             .map(|example| other(theme, figures, example)),
@@ -307,7 +307,7 @@ pub(super) fn examples(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mu
     row::draw_all(&lines, area, buf);
 }
 
-fn other(theme: &Theme, figures: Figures<'_>, example: &Otherwise) -> Line<'static> {
+fn other(theme: &Theme, figures: Figures<'_>, example: &ChangedFate) -> Line<'static> {
     let end = |fate| {
         let mark = appearance::for_fate(theme, fate);
         let text = format!("{} {:<8}", mark.glyph, mark.word);
@@ -321,7 +321,7 @@ fn other(theme: &Theme, figures: Figures<'_>, example: &Otherwise) -> Line<'stat
         ),
         end(example.running),
         row::piece(theme, Role::Muted, " -> "),
-        end(example.copy),
+        end(example.edited),
     ])
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::event::{Fate, Judged, Judgement, ShadowUpstream};
+use crate::event::{Fate, PolicyFigures, WhatIfResult, WhatIfUpstream};
 use crate::state::State;
 use crate::text::units;
 use crate::time::Timestamp;
@@ -48,11 +48,11 @@ impl Sentence {
 }
 
 /// The judgement to show, and whether it is about the copy as it is now.
-pub(super) fn heard<'a>(state: &'a State, shadow: &Shadow) -> (Option<&'a Judgement>, bool) {
-    let latest = state.shadow.latest.as_ref();
-    let judgement = latest.map(|(_, judgement)| &**judgement);
-    let judgement = judgement.filter(|judgement| judgement.copy.calls > 0);
-    (judgement, judgement.is_some_and(|it| it.edit == shadow.edit))
+pub(super) fn heard<'a>(state: &'a State, shadow: &Shadow) -> (Option<&'a WhatIfResult>, bool) {
+    let latest = state.whatif.latest.as_ref();
+    let result = latest.map(|(_, result)| &**result);
+    let result = result.filter(|result| result.edited.calls > 0);
+    (result, result.is_some_and(|it| it.edit == shadow.edit))
 }
 
 /// The sentence that says it all.
@@ -62,8 +62,8 @@ pub(super) fn sentence(state: &State, shadow: &Shadow, changes: usize, paused: b
         return Sentence::plain(Role::Bad, format!("this copy cannot hold: {error}"));
     }
     match heard(state, shadow) {
-        (Some(judgement), true) if changes > 0 => compared(judgement),
-        (Some(judgement), true) => repeated(judgement),
+        (Some(result), true) if changes > 0 => compared(result),
+        (Some(result), true) => repeated(result),
         _ if state.calls.totals.started == 0 => Sentence::plain(
             Role::Wait,
             "no calls yet: close, press b for a burst, and come back",
@@ -75,10 +75,10 @@ pub(super) fn sentence(state: &State, shadow: &Shadow, changes: usize, paused: b
 }
 
 /// The copy against what runs, both played again.
-fn compared(judgement: &Judgement) -> Sentence {
-    let (running, copy) = (&judgement.running, &judgement.copy);
+fn compared(result: &WhatIfResult) -> Sentence {
+    let (running, copy) = (&result.running, &result.edited);
     let calls = copy.calls;
-    if judgement.otherwise == 0 && copy == running {
+    if result.changed == 0 && copy == running {
         return Sentence::plain(
             Role::Text,
             format!("no difference so far in {}", count(calls, "call")),
@@ -87,7 +87,7 @@ fn compared(judgement: &Judgement) -> Sentence {
     let (served, before) = (copy.served(), running.served());
     let role = match served.cmp(&before) {
         // better than what never was
-        _ if is_doubtful(judgement) => Role::Text,
+        _ if is_doubtful(result) => Role::Text,
         std::cmp::Ordering::Greater => Role::Ok,
         std::cmp::Ordering::Less => Role::Bad,
         std::cmp::Ordering::Equal => Role::Text,
@@ -111,14 +111,14 @@ fn compared(judgement: &Judgement) -> Sentence {
 }
 
 /// Who turned calls away, where as many were served.
-fn turned_away(running: &Judged, copy: &Judged) -> Option<String> {
+fn turned_away(running: &PolicyFigures, copy: &PolicyFigures) -> Option<String> {
     let words = [
         (Fate::CircuitOpen, "refused"),
         (Fate::RateLimited, "rejected"),
         (Fate::Failed, "failed"),
     ];
     words.into_iter().find_map(|(fate, word)| {
-        let (this, that) = (copy.of(fate), running.of(fate));
+        let (this, that) = (copy.ended_as(fate), running.ended_as(fate));
         let more = if this > that { "more" } else { "fewer" };
         (this != that).then(|| format!("{} {more} {word}", this.abs_diff(that)))
     })
@@ -146,8 +146,8 @@ fn slower(running: Option<Duration>, copy: Option<Duration>) -> Option<String> {
 }
 
 /// What runs, played again, against what really was: how far the figures can be trusted.
-fn repeated(judgement: &Judgement) -> Sentence {
-    let (seen, running) = (&judgement.seen, &judgement.running);
+fn repeated(result: &WhatIfResult) -> Sentence {
+    let (seen, running) = (&result.observed, &result.running);
     let calls = count(running.calls, "call");
     let same = seen.served() == running.served();
     let mut pieces = vec![
@@ -164,7 +164,7 @@ fn repeated(judgement: &Judgement) -> Sentence {
     if seen.running() > 0 {
         pieces.push(format!(", {} still run", seen.running()));
     }
-    if !same && judgement.mixed {
+    if !same && result.mixed {
         pieces.push(", in part under other settings".to_owned());
     }
     Sentence {
@@ -174,27 +174,27 @@ fn repeated(judgement: &Judgement) -> Sentence {
 }
 
 /// How it was judged, from the longest wording to the shortest.
-pub(super) fn notes(judgement: &Judgement) -> Vec<String> {
-    let calls = judgement.copy.calls;
+pub(super) fn notes(result: &WhatIfResult) -> Vec<String> {
+    let calls = result.edited.calls;
     // a session that is known from its first call on needs no warming up
-    let (which, few) = match (calls, judgement.warm_up) {
+    let (which, few) = match (calls, result.warm_up) {
         (1, 0) => ("the only call".to_owned(), "the only call".to_owned()),
         (1, _) => ("the last call".to_owned(), "the last call".to_owned()),
         (_, 0) => (format!("all {calls} calls"), format!("all {calls}")),
         _ => (format!("the last {calls} calls"), format!("the last {calls}")),
     };
-    let (since, until) = (clock(judgement.since), clock(judgement.until));
+    let (since, until) = (clock(result.since), clock(result.until));
     let times = if since == until {
         format!("at {since}")
     } else {
         format!("{since} to {until}")
     };
-    let (before, short) = match judgement.upstream {
-        ShadowUpstream::Simulator => (
+    let (before, short) = match result.upstream {
+        WhatIfUpstream::Simulator => (
             "before the simulator with the same draws".to_owned(),
             "by the simulator, same draws".to_owned(),
         ),
-        ShadowUpstream::Seen { attempts } => {
+        WhatIfUpstream::Observed { attempts } => {
             let seen = count(attempts, "attempt");
             (
                 format!("before what was seen of the upstream in {seen}: an estimate"),
@@ -202,14 +202,14 @@ pub(super) fn notes(judgement: &Judgement) -> Vec<String> {
             )
         }
     };
-    let warm = match judgement.warm_up {
+    let warm = match result.warm_up {
         0 => String::new(),
         calls => format!("; {} before them to warm up", count(calls, "call")),
     };
     let mut all = Vec::new();
     let mut open = String::new();
-    if let Some(doubt) = doubt(judgement) {
-        let why = reason(judgement);
+    if let Some(doubt) = doubt(result) {
+        let why = reason(result);
         return vec![
             format!("{which}, made {times}, played again under both, {before}{warm}; {doubt}{why}"),
             format!("{few}, {times}, played again {short}; {doubt}{why}"),
@@ -221,11 +221,11 @@ pub(super) fn notes(judgement: &Judgement) -> Vec<String> {
             format!("played again; {doubt}"),
         ];
     }
-    if judgement.seen.running() > 0 {
-        open = format!("; {} still run, played to their end", judgement.seen.running());
+    if result.observed.running() > 0 {
+        open = format!("; {} still run, played to their end", result.observed.running());
         all.push(format!(
             "{few}, played again {short}; {} still run",
-            judgement.seen.running()
+            result.observed.running()
         ));
     }
     all.extend([
@@ -244,8 +244,8 @@ pub(super) fn notes(judgement: &Judgement) -> Vec<String> {
 
 /// What can be said against the figures: played again, what runs did not do as it did. A call that still runs may yet
 /// be served.
-fn doubt(judgement: &Judgement) -> Option<String> {
-    let (seen, running) = (&judgement.seen, &judgement.running);
+fn doubt(result: &WhatIfResult) -> Option<String> {
+    let (seen, running) = (&result.observed, &result.running);
     let (served, really) = (running.served(), seen.served());
     let most = really.saturating_add(seen.running());
     let by = really.saturating_sub(served).max(served.saturating_sub(most));
@@ -255,13 +255,13 @@ fn doubt(judgement: &Judgement) -> Option<String> {
 }
 
 /// Whether the figures are to be doubted, so that the note on them must be seen.
-pub(super) fn is_doubtful(judgement: &Judgement) -> bool {
-    doubt(judgement).is_some()
+pub(super) fn is_doubtful(result: &WhatIfResult) -> bool {
+    doubt(result).is_some()
 }
 
 /// Where the doubt comes from, as far as it is known.
-fn reason(judgement: &Judgement) -> &'static str {
-    match (judgement.mixed, judgement.warm_up) {
+fn reason(result: &WhatIfResult) -> &'static str {
+    match (result.mixed, result.warm_up) {
         (true, _) => " (some under other settings)",
         (false, 1..) => " (the calls before are not kept)",
         (false, 0) => "",
@@ -279,33 +279,33 @@ fn count(number: u64, word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Judged;
+    use crate::event::PolicyFigures;
 
-    fn served(of: u64, calls: u64) -> Judged {
-        Judged {
+    fn served(of: u64, calls: u64) -> PolicyFigures {
+        PolicyFigures {
             calls,
             fates: [(Fate::Answered, of), (Fate::Failed, calls - of)].into(),
-            ..Judged::default()
+            ..PolicyFigures::default()
         }
     }
 
     #[test]
     fn what_is_better_than_a_doubtful_figure_is_not_called_good() {
-        let judgement = |really| Judgement {
+        let result = |really| WhatIfResult {
             edit: 1,
             changes: Vec::new(),
             since: Timestamp::ZERO,
             until: Timestamp::ZERO,
             warm_up: 500,
-            upstream: ShadowUpstream::Simulator,
+            upstream: WhatIfUpstream::Simulator,
             mixed: false,
-            seen: served(really, 1500),
+            observed: served(really, 1500),
             running: served(941, 1500),
-            copy: served(1137, 1500),
-            otherwise: 196,
+            edited: served(1137, 1500),
+            changed: 196,
             examples: Vec::new(),
         };
-        assert_eq!(compared(&judgement(1464)).role, Role::Text);
-        assert_eq!(compared(&judgement(950)).role, Role::Ok);
+        assert_eq!(compared(&result(1464)).role, Role::Text);
+        assert_eq!(compared(&result(950)).role, Role::Ok);
     }
 }

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::state::{HISTORY, RetryCause, Second};
+use crate::state::{HISTORY, RetryCause, RetrySecond};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
@@ -92,7 +92,7 @@ fn stacks(view: &View<'_>, step: u64, columns: usize) -> Vec<Stack> {
         .collect()
 }
 
-fn stack(one: &Second) -> Stack {
+fn stack(one: &RetrySecond) -> Stack {
     let mut stack = [one.first; PARTS];
     for (part, retries) in stack.iter_mut().skip(1).zip(one.retries) {
         *part = retries;

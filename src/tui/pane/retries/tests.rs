@@ -15,29 +15,29 @@ fn session(stormy: bool) -> Fixture {
         story.at(f64::from(tenth) / 10.0 + 1.0);
         if tenth % 5 == 0 {
             id += 1;
-            story.call(id, Origin::Library).tell(id, attempt(1, id));
+            story.call(id, Origin::Library).emit(id, attempt(1, id));
             let mut attempts = 1;
             if tenth % 15 == 0 {
                 attempts = 2;
-                story.tell(id, failed(1, FailureClass::RateLimited, Some(429), 9));
-                story.tell(id, retry(2, FailureClass::RateLimited, story.now, 1200, Some(1)));
-                story.tell(id, attempt(2, id));
+                story.emit(id, failed(1, FailureClass::RateLimited, Some(429), 9));
+                story.emit(id, retry(2, FailureClass::RateLimited, story.now, 1200, Some(1)));
+                story.emit(id, attempt(2, id));
             }
             story
-                .tell(id, succeeded(attempts, 9))
-                .tell(id, ended(Fate::Answered, attempts, 9));
+                .emit(id, succeeded(attempts, 9))
+                .emit(id, ended(Fate::Answered, attempts, 9));
         }
         if stormy && tenth >= 300 {
             id += 1;
-            story.call(id, Origin::Library).tell(id, attempt(1, id));
+            story.call(id, Origin::Library).emit(id, attempt(1, id));
             for next in 2..=6 {
                 let class = [FailureClass::HeaderTimeout, FailureClass::ServerError][next as usize % 2];
-                story.tell(id, failed(next - 1, class, None, 9));
-                story.tell(id, retry(next, class, story.now, 40, None));
-                story.tell(id, attempt(next, id));
+                story.emit(id, failed(next - 1, class, None, 9));
+                story.emit(id, retry(next, class, story.now, 40, None));
+                story.emit(id, attempt(next, id));
             }
-            story.tell(id, failed(6, FailureClass::HeaderTimeout, None, 9));
-            story.tell(id, ended(Fate::Failed, 6, 9));
+            story.emit(id, failed(6, FailureClass::HeaderTimeout, None, 9));
+            story.emit(id, ended(Fate::Failed, 6, 9));
         }
     }
     Fixture {

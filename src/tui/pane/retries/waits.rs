@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::state::Wait;
+use crate::state::BackoffWait;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
@@ -42,7 +42,7 @@ pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 }
 
 /// The longest of all recorded waits, visible or not, rounded up.
-fn scale<'a>(waits: impl Iterator<Item = &'a Wait>) -> Duration {
+fn scale<'a>(waits: impl Iterator<Item = &'a BackoffWait>) -> Duration {
     let longest = waits
         .map(|wait| {
             let hint = wait.hint.map_or(Duration::ZERO, |hint| hint.wait);
@@ -73,7 +73,7 @@ fn head(view: &View<'_>, end: Duration, width: usize) -> Line<'static> {
 }
 
 /// The wait as a bar, with marks at the drawn wait and the hint.
-fn bar(theme: &Theme, wait: &Wait, end: Duration, cells: usize) -> String {
+fn bar(theme: &Theme, wait: &BackoffWait, end: Duration, cells: usize) -> String {
     let column = |span: Duration| {
         let share = span.as_secs_f64() / end.as_secs_f64().max(1e-9);
         ((share * cells as f64).round() as usize).min(cells)
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_bar_shows_the_drawn_wait_the_hint_and_the_wait_used() {
-        let mut wait = Wait {
+        let mut wait = BackoffWait {
             at: Timestamp::ZERO,
             class: FailureClass::RateLimited,
             next: 2,

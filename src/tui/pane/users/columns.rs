@@ -154,7 +154,7 @@ impl Columns {
         let role = match (user.noisy, user.sending) {
             (true, _) => Role::Wait,
             (_, true) => Role::Strong,
-            _ if share.uses.started == 0 => Role::Muted,
+            _ if share.usage.started == 0 => Role::Muted,
             _ => Role::Text,
         };
         let named = row::left(&label(view, user, self.name), self.name);
@@ -189,14 +189,15 @@ impl Columns {
                     Some(wait) => (Role::Text, units::duration(wait)),
                     None => (Role::Muted, "--".to_owned()),
                 },
-                ColumnKind::Running => number(share.uses.running),
-                ColumnKind::Calls => number(share.uses.started),
-                ColumnKind::Cached => number(share.uses.ended(Fate::Hit)),
-                ColumnKind::Rejected => match share.uses.rejections() + share.uses.ended(Fate::CircuitOpen) {
+                ColumnKind::Running => number(share.usage.running),
+                ColumnKind::Calls => number(share.usage.started),
+                ColumnKind::Cached => number(share.usage.ended(Fate::Hit)),
+                ColumnKind::Rejected => match share.usage.rejections() + share.usage.ended(Fate::CircuitOpen)
+                {
                     0 => number(0),
                     rejected => (Role::Bad, units::amount(rejected)),
                 },
-                ColumnKind::Tokens => number(share.uses.charged_tokens),
+                ColumnKind::Tokens => number(share.usage.charged_tokens),
             };
             let role = if text == "0" { Role::Muted } else { role };
             // unstyled blanks: in the mono theme a role may be reversed

@@ -15,36 +15,36 @@ fn story(change: impl FnOnce(&mut Policy)) -> Story {
     let mut policy = Policy::default();
     change(&mut policy);
     let policy = Box::new(policy);
-    story.tell(0, EventKind::PolicyApplied { policy });
+    story.emit(0, EventKind::PolicyApplied { policy });
     story.at(2.0);
     for call in 1..=4 {
         let user = if call == 1 { "cleo" } else { "ben" };
         let kind = started_by(user, call, Origin::Library, story.now);
-        story.tell(call, kind);
+        story.emit(call, kind);
         let kind = admitted(story.now, 1, 0);
-        story.tell(call, kind);
-        story.tell(call, ended(Fate::Answered, 1, 900));
+        story.emit(call, kind);
+        story.emit(call, ended(Fate::Answered, 1, 900));
     }
     for call in 5..=26 {
         story.at(2.0 + call as f64 / 10.0);
         let user = if call < 25 { "ben" } else { "ann" };
         let kind = started_by(user, call, Origin::Library, story.now);
-        story.tell(call, kind);
-        story.tell(call, queued(Constraint::Slots, None, 1));
+        story.emit(call, kind);
+        story.emit(call, queued(Constraint::Slots, None, 1));
     }
     let reason = LimitReject::WaitTooLong;
     let kind = started_by("ben", 27, Origin::Library, story.now);
-    story.tell(27, kind);
-    story.tell(
+    story.emit(27, kind);
+    story.emit(
         27,
         EventKind::LimitRejected {
             reason,
             predicted: None,
             waiting: 22,
-            saw: None,
+            levels: None,
         },
     );
-    story.tell(27, ended(Fate::RateLimited, 0, 0));
+    story.emit(27, ended(Fate::RateLimited, 0, 0));
     story
 }
 
@@ -171,7 +171,7 @@ fn own_buckets_have_columns_if_a_user_has_one() {
             tokens: Some(BucketLevel::full(&bucket(900), story.now).debited(1_020)),
         }));
     }
-    story.tell(25, kind);
+    story.emit(25, kind);
     let rows = rows(&fixture_from(&story), 76, 18);
     assert_eq!(
         rows[1..6],
@@ -190,9 +190,9 @@ fn three_hundred_users_on_ten_rows() {
     let mut story = Story::begin();
     for call in 1..=300 {
         let kind = started_by(&format!("user {call:03}"), call, Origin::Library, story.now);
-        story.tell(call, kind);
+        story.emit(call, kind);
         if call % 100 == 7 {
-            story.tell(call, queued(Constraint::Slots, None, 1));
+            story.emit(call, queued(Constraint::Slots, None, 1));
         }
     }
     let mut fixture = fixture_from(&story);
@@ -252,8 +252,8 @@ fn hostile_names_move_no_column() {
     let mut story = story(|_| ());
     for (call, user) in [(30, wide.as_str()), (31, ""), (32, "[#####|#####]")] {
         let kind = started_by(user, call, Origin::Library, story.now);
-        story.tell(call, kind);
-        story.tell(call, queued(Constraint::Slots, None, 1));
+        story.emit(call, kind);
+        story.emit(call, queued(Constraint::Slots, None, 1));
     }
     let mut fixture = fixture_from(&story);
     fixture.ui.users.push(UserId::new(&wide));

@@ -2,20 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, EventKind, Judgement};
+use crate::event::{Event, EventKind, WhatIfResult};
 use crate::time::Timestamp;
 
 /// What was last judged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ShadowView {
+pub struct WhatIfView {
     /// The latest judgement, and when it came. One is kept.
-    pub latest: Option<(Timestamp, Box<Judgement>)>,
+    pub latest: Option<(Timestamp, Box<WhatIfResult>)>,
 }
 
-impl ShadowView {
+impl WhatIfView {
     pub(super) fn apply(&mut self, event: &Event) {
-        if let EventKind::PolicyJudged { judgement } = &event.kind {
-            self.latest = Some((event.at, judgement.clone()));
+        if let EventKind::WhatIfEvaluated { result } = &event.kind {
+            self.latest = Some((event.at, result.clone()));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What other settings would have made of the same calls.
 //!
-//! Judged by playing the calls again in virtual time, under the settings in force and under the copy, before the
+//! PolicyFigures by playing the calls again in virtual time, under the settings in force and under the copy, before the
 //! upstream as it was: so both are in the same world, and the difference is that of the settings.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::time::{Timestamp, nanos_option};
 
 /// What one policy made, or would have made, of a stretch of calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Judged {
+pub struct PolicyFigures {
     /// Calls that were judged.
     pub calls: u64,
     /// How they ended; those that had not are in none.
@@ -39,9 +39,9 @@ pub struct Judged {
     pub opened: u64,
 }
 
-impl Judged {
+impl PolicyFigures {
     /// Calls with this end.
-    pub fn of(&self, fate: Fate) -> u64 {
+    pub fn ended_as(&self, fate: Fate) -> u64 {
         self.fates.get(&fate).copied().unwrap_or_default()
     }
 
@@ -64,23 +64,23 @@ impl Judged {
 
 /// A call that would have ended otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Otherwise {
+pub struct ChangedFate {
     /// Which, by its number in this session.
     pub call: CallId,
     /// Its end under the settings in force, played again.
     pub running: Fate,
     /// Its end under the copy.
-    pub copy: Fate,
+    pub edited: Fate,
 }
 
 /// What answers when calls are played again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum ShadowUpstream {
+pub enum WhatIfUpstream {
     /// The simulator, with the same draws and the same faults at the same times: exact.
     Simulator,
     /// What a real upstream was seen to do at about that time: an estimate.
-    Seen {
+    Observed {
         /// Attempts it is made of.
         attempts: u64,
     },
@@ -88,8 +88,8 @@ pub enum ShadowUpstream {
 
 /// A copy of the settings, judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
-    /// Which question this answers: see `Command::JudgePolicy`.
+pub struct WhatIfResult {
+    /// Which question this answers: see `Command::EvaluatePolicy`.
     pub edit: u64,
     /// What differs in the copy, as `retry.attempts=5`.
     pub changes: Vec<SafeText>,
@@ -100,18 +100,18 @@ pub struct Judgement {
     /// Calls before those, played only so that caches, buckets and windows are as they would be.
     pub warm_up: u64,
     /// What answered.
-    pub upstream: ShadowUpstream,
+    pub upstream: WhatIfUpstream,
     /// What really became of the calls, as far as they have come.
-    pub seen: Judged,
+    pub observed: PolicyFigures,
     /// Whether the settings were others for a part of that time: what really was is then not by those in force alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mixed: bool,
     /// The settings in force, played again.
-    pub running: Judged,
+    pub running: PolicyFigures,
     /// The copy.
-    pub copy: Judged,
+    pub edited: PolicyFigures,
     /// How many calls would have ended otherwise.
-    pub otherwise: u64,
+    pub changed: u64,
     /// The latest of them.
-    pub examples: Vec<Otherwise>,
+    pub examples: Vec<ChangedFate>,
 }
