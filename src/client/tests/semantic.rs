@@ -229,9 +229,9 @@ async fn a_prompt_below_the_threshold_is_sent_and_stored_too() {
         [
             "1 Empty of 0",
             "1 stored 1",
-            "2 Below of 1: 0.67 of #1 asks 0.70",
+            "2 NotSimilar of 1: 0.67 of #1 asks 0.70",
             "2 stored 2",
-            "3 Below of 2: 0.00 of #2 asks 0.70",
+            "3 NotSimilar of 2: 0.00 of #2 asks 0.70",
             "3 stored 3",
         ]
     );
@@ -259,7 +259,7 @@ async fn a_guard_refuses_and_the_next_candidate_is_tried() {
         log(&rig)[3..],
         [
             "2 stored 2",
-            "3 Refused of 2: 0.80 of #1 asks 0.70, Number 4 3",
+            "3 GuardRejected of 2: 0.80 of #1 asks 0.70, Number 4 3",
             "3 stored 3",
             // 0.80 of #1 and #3 too, both with another number
             "4 hit 0.80 of #2 \"list those 5 red boats\": hello sea",
@@ -285,9 +285,9 @@ async fn eight_refusals_end_the_search() {
         lines[lines.len() - 5..],
         [
             "9 hit 0.80 of #1 \"list the 1 red boats\": hello sea",
-            "10 Refused of 8: 0.80 of #8 asks 0.70, Number 9 8",
+            "10 GuardRejected of 8: 0.80 of #8 asks 0.70, Number 9 8",
             "10 stored 9",
-            "11 Refused of 9: 0.80 of #10 asks 0.70, Number 1 9",
+            "11 GuardRejected of 9: 0.80 of #10 asks 0.70, Number 1 9",
             "11 stored 10",
         ]
     );
@@ -423,7 +423,7 @@ async fn a_late_embedding_is_a_miss_and_the_call_goes_on() {
     assert_eq!(
         log(&rig)[2..],
         [
-            "2 Late of 0",
+            "2 TimedOut of 0",
             "3 hit 0.75 of #1 \"the red boat sails\": hello sea"
         ]
     );
@@ -557,7 +557,7 @@ async fn a_bad_label_removes_the_answer_and_raises_the_threshold() {
             "noticed call #99 was not labelled: no recent semantic hit",
             "3 Empty of 0",
             "3 stored 1",
-            "4 Below of 1: 0.75 of #3 asks 0.75",
+            "4 NotSimilar of 1: 0.75 of #3 asks 0.75",
             "4 stored 2",
         ]
     );

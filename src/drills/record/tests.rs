@@ -198,7 +198,7 @@ fn a_change_of_policy_is_kept_as_what_was_set() {
         "\nat = \"3s\"\ndo = { set = [\"limit.users.\\\"ann.b\\\".weight=3\"] }\n",
         "\nat = \"4s\"\ndo = { set = [\"limit.users.\\\"ann.b\\\"=none\"] }\n",
         "\nat = \"5s\"\ndo = { set = [\n    \"breaker.open=5s\",\n    \"cache.enabled=true\",\n    \"limit.order=fair\",\n    \"retry.attempts=3\",\n] }\n",
-        "2 bursts, the fault profile outage, 4 changes of policy\"\n",
+        "2 bursts, the fault profile outage, 4 policy changes\"\n",
     ] {
         assert!(text.contains(part), "{part}\nin\n{text}");
     }
