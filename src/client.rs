@@ -98,8 +98,8 @@ impl CallContext {
     }
 }
 
-/// A client for one upstream, with cache, single flight, retries, breaker and limiter. Cheap to clone; clones share
-/// all state.
+/// A client for one upstream, with cache, single flight, retries, breaker and limiter. Cheap to clone; clones
+/// share all state.
 #[derive(Debug)]
 pub struct ResilientClient<T: Transport, O: Observer> {
     core: Arc<Core<T, O>>,
@@ -193,8 +193,8 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         self.core.spawn_flight(request, pending, flight)
     }
 
-    /// Sets the id of the next call; later calls count on from it. Recorded calls are repeated under their own ids,
-    /// so that they meet the same random draws.
+    /// Sets the id of the next call; later calls count on from it. Recorded calls are repeated under their own
+    /// ids, so that they meet the same random draws.
     pub(crate) fn set_next_call(&self, call: CallId) {
         self.core.next_call.store(call.0, Ordering::Relaxed);
     }

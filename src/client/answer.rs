@@ -23,7 +23,7 @@ pub enum Chunk {
 pub struct Answer {
     /// The text, raw.
     pub text: String,
-    /// The text with the API key redacted and control characters removed: safe to print.
+    /// The text with the API key redacted, safe to print.
     pub shown: SafeText,
     /// Reasoning of the model, raw; empty if it sent none.
     pub reasoning: String,

@@ -1,8 +1,8 @@
 //! Assembly of an answer from the bytes of a response, streamed or not, and the decision whether it is complete.
 //!
 //! A stream is complete if `[DONE]` came, or if every opened choice had a `finish_reason` and the body then ended
-//! cleanly (docs/semantics.md, Streams). Otherwise it is truncated, whatever the transport says: HTTP calls a body without length complete
-//! wherever it ends.
+//! cleanly (docs/semantics.md, Streams). Otherwise it is truncated, whatever the transport says: HTTP calls a body
+//! without length complete wherever it ends.
 
 use std::collections::BTreeMap;
 

@@ -396,8 +396,8 @@ impl PendingDelta {
     }
 }
 
-/// The media type in lower case, without parameters. JSON where it is missing, as llama-cpp-python and some proxies
-/// leave it out.
+/// The media type in lower case, without parameters. JSON where it is missing, as llama-cpp-python and some
+/// proxies leave it out.
 fn media_type(headers: &HeaderMap) -> String {
     let value = headers
         .get(header::CONTENT_TYPE)

@@ -99,8 +99,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         true
     }
 
-    /// Stores the answer, removes the flight and ends its calls, in this order: a call that arrives meanwhile finds
-    /// the answer or the flight, and does not start a second one.
+    /// Stores the answer, removes the flight and ends its calls, in this order: a call that arrives meanwhile
+    /// finds the answer or the flight, and does not start a second one.
     ///
     /// A flight may complete just when its last subscriber leaves on another thread. It was removed then, and its
     /// key may have a new flight: its result is dropped.
@@ -229,8 +229,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// Stores a complete answer in the ledger and the cache, as far as it may be used again. Returns what the cache
-    /// did, if the answer is in it now.
+    /// Stores a complete answer in the ledger and the cache, as far as it may be used again. Returns what the
+    /// cache did, if the answer is in it now.
     fn store(
         &self,
         guards: &mut Guards,

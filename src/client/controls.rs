@@ -1,5 +1,5 @@
-//! Changes while the client runs: the policy as a whole, and single guards. Each change and its events are one step
-//! under the locks.
+//! Changes while the client runs: the policy as a whole, and single guards. Each change and its events are one
+//! step under the locks.
 
 use std::sync::Arc;
 
@@ -89,8 +89,8 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         });
     }
 
-    /// Labels the semantic hit of a call as good or bad. The label becomes part of the [`policy`](Self::policy), and
-    /// a bad hit is removed from the cache. A call without a semantic hit emits a notice and changes nothing.
+    /// Labels the semantic hit of a call as good or bad. The label becomes part of the [`policy`](Self::policy),
+    /// and a bad hit is removed from the cache. A call without a semantic hit emits a notice and changes nothing.
     pub fn label(&self, call: CallId, good: bool) {
         self.core.label(call, good);
     }

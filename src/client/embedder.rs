@@ -83,8 +83,8 @@ impl HttpEmbedder {
         })
     }
 
-    /// Embeds many texts: vectors in the order of the texts, each of length 1. Sends batches of 32, or one text per
-    /// request if the server accepts no list.
+    /// Embeds many texts: vectors in the order of the texts, each of length 1. Sends batches of 32, or one text
+    /// per request if the server accepts no list.
     ///
     /// # Errors
     /// If the server cannot be reached, rejects a text, or sends unusable vectors.

@@ -62,8 +62,8 @@ pub(super) struct Flight {
     pub(super) changed: Notify,
     /// The log grew, or the flight ended.
     progress: Notify,
-    /// The flight ended for a subscriber. Separate from `progress`, so that a reader of the end alone is not woken by
-    /// every token.
+    /// The flight ended for a subscriber. Separate from `progress`, so that a reader of the end alone is not woken
+    /// by every token.
     ended: Notify,
     log: Mutex<FlightLog>,
 }
@@ -73,8 +73,8 @@ pub(super) struct Flight {
 pub(super) struct FlightLog {
     pub(super) chunks: Vec<Chunk>,
     pub(super) subscribers: Vec<Subscriber>,
-    /// By call, because owner and followers have different fates; with the number of chunks at that time, because a
-    /// call that has ended gets no more.
+    /// By call, because owner and followers have different fates; with the number of chunks at that time, because
+    /// a call that has ended gets no more.
     ends: BTreeMap<CallId, (usize, Arc<FlightEnd>)>,
     /// True once the last deadline has passed.
     pub(super) expired: bool,

@@ -1,7 +1,8 @@
 //! Health probe of an upstream, without a call.
 //!
 //! `/v1/models` checks the key and lists the models; a 503 there distinguishes loading from ready (llama-server).
-//! `/health` is the fallback where there is no model list: it needs no key, so it does not prove that the key is right.
+//! `/health` is the fallback where there is no model list: it needs no key, so it does not prove that the key is
+//! right.
 
 use std::time::Duration;
 

@@ -28,7 +28,7 @@ use crate::semantic::{
     normalise,
 };
 use crate::settings::SemanticMode;
-use crate::text::SafeText;
+use crate::text::{SafeText, units};
 use crate::time::Timestamp;
 
 /// Characters of a stored prompt that are emitted.
@@ -110,7 +110,7 @@ struct SemanticLookup<'a> {
     flight: &'a Flight,
     text: &'a str,
     started_at: Timestamp,
-    /// Threshold and use of guards, as they were when the lookup started_at.
+    /// Threshold and use of guards, as they were when the lookup began.
     threshold: f64,
     guards: bool,
 }
@@ -222,8 +222,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
             )
         };
         if let Err(until) = held_off {
-            let wait = self.env.clock.now().until(until).as_secs_f64();
-            let detail = format!("off after three failures in a row; next try in {wait:.1}s");
+            let wait = units::duration(self.env.clock.now().until(until));
+            let detail = format!("off after three failures in a row; next try in {wait}");
             return Err((SemanticMiss::Failed, detail));
         }
         let embedded = tokio::select! {
@@ -244,9 +244,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         let name = embedder.name();
         let text = match (turn, &embedded) {
-            (Some(HoldOffChange::Paused { pause: hold }), Err((_, detail))) => format!(
-                "embedder {name} failed three times in a row ({detail}): semantic cache off, retrying every {}s",
-                hold.as_secs()
+            (Some(HoldOffChange::Paused { pause }), Err((_, detail))) => format!(
+                "embedder {name} failed three times in a row ({detail}): semantic cache off, retrying every {}",
+                units::duration(pause)
             ),
             (Some(HoldOffChange::Resumed), _) => format!("embedder {name} answers again: semantic cache on"),
             _ => return embedded,

@@ -1,6 +1,7 @@
 //! One HTTP attempt: no retries, no redirects, cancelled by drop.
 //!
-//! [`HttpTransport`] sends over the network; the simulator and the scripted tests implement the same trait in memory.
+//! [`HttpTransport`] sends over the network; the simulator and the scripted tests implement the same trait in
+//! memory.
 
 use std::error::Error as _;
 use std::future::Future;
@@ -166,8 +167,8 @@ pub struct HttpConfig {
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// Time limit of a connection, TLS handshake included.
     pub connect_timeout: Duration,
-    /// True if the upstream is seawall's own simulator. Attempts then carry their number, by which it names the call
-    /// that a fault hit, and the idempotency key, which other servers may not know.
+    /// True if the upstream is seawall's own simulator. Attempts then carry their number, by which it names the
+    /// call that a fault hit, and the idempotency key, which other servers may not know.
     pub simulated: bool,
     /// The host to show instead of that of `base`, if the simulator is between client and upstream.
     pub shown_host: Option<String>,
@@ -271,8 +272,8 @@ impl Transport for HttpTransport {
         let response = builder.send().await.map_err(|error| send_error(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        // RFC 9112 section 6.3: it may be response splitting, which reqwest accepts silently. Dropping the response
-        // closes the connection
+        // RFC 9112 section 6.3: it may be response splitting, which reqwest accepts silently. Dropping the
+        // response closes the connection
         if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
             return Err(SendError {
                 kind: SendErrorKind::Framing,
@@ -328,9 +329,9 @@ pub(super) fn client_for(config: &HttpConfig) -> Result<reqwest::ClientBuilder, 
         .connect_timeout(config.connect_timeout)
         // servers close idle connections, some after 5 s: close them first, before one dies under a request
         .pool_idle_timeout(Duration::from_secs(4));
-    // llama-server has few HTTP threads and closes a kept connection at once when another one waits for a thread. A
-    // request sent meanwhile may have been processed, so it costs an ambiguous retry and counts against a healthy
-    // server. Without TLS a new connection is cheap. The simulator closes none under a request
+    // llama-server has few HTTP threads and closes a kept connection at once when another one waits for a thread.
+    // A request sent meanwhile may have been processed, so it costs an ambiguous retry and counts against a
+    // healthy server. Without TLS a new connection is cheap. The simulator closes none under a request
     let own = config.simulated || config.shown_host.is_some();
     if config.base.scheme() == "http" && !own {
         builder = builder.pool_max_idle_per_host(0);
@@ -370,8 +371,8 @@ pub(crate) fn host_of(url: &Url) -> String {
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// The base URL with exactly one `/v1` at its end: a doubled one is a 404. The address of an endpoint, as many manuals
-/// give it, is accepted too.
+/// The base URL with exactly one `/v1` at its end: a doubled one is a 404. The address of an endpoint, as many
+/// manuals give it, is accepted too.
 pub(super) fn versioned(base: &Url) -> Url {
     let mut url = base.clone();
     let path = base.path().trim_end_matches('/');

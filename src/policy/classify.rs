@@ -1,7 +1,8 @@
 //! Classification of failures: one total function from what the transport observed to a [`Failure`].
 //!
-//! The only place that knows status codes. Code decides before type, type before status (docs/semantics.md, Failures),
-//! because a status alone misleads: a 429 can mean exhausted credit, and llama-server answers broken JSON with a 500.
+//! The only place that knows status codes. Code decides before type, type before status (docs/semantics.md,
+//! Failures), because a status alone misleads: a 429 can mean exhausted credit, and llama-server answers broken
+//! JSON with a 500.
 //!
 //! ```text
 //!  connect --> request --> headers --> body --> first content --> end
@@ -295,9 +296,10 @@ fn body(delivered: bool, problem: &BodyProblem<'_>) -> (FailureClass, Phase) {
 /// Returns the breaker's sample of a failure (docs/semantics.md, Fault matrix, column B).
 ///
 /// - Neutral is what the caller caused, and what a healthy server says under load.
-/// - A reset of an unsent request is neutral: a pooled connection had died, which says nothing about the server now.
-/// - A context that overflows during the answer is shared by parallel requests and counts as failed; a prompt that is
-///   too long from the start is neutral.
+/// - A reset of an unsent request is neutral: a pooled connection had died, which says nothing about the server
+///   now.
+/// - A context that overflows during the answer is shared by parallel requests and counts as failed; a prompt that
+///   is too long from the start is neutral.
 /// - A deadline that passes after the request was sent is slow, not failed, because the caller chose it.
 pub fn sample(failure: &Failure) -> Sample {
     use FailureClass as C;

@@ -1,13 +1,13 @@
-//! The response of `/v1/embeddings`, in the shapes that servers send: `{"data":[{"embedding":[..],"index":0}]}`, and
-//! the bare list of llama-server's own endpoint.
+//! The response of `/v1/embeddings`, in the shapes that servers send: `{"data":[{"embedding":[..],"index":0}]}`,
+//! and the bare list of llama-server's own endpoint.
 
 use serde_json::Value;
 
 /// Most dimensions of an embedding.
 const MAX_DIMENSIONS: usize = 65_536;
 
-/// Reads the response to `count` texts: one vector per text, in their order, each of length 1. The error continues a
-/// sentence that begins with the server.
+/// Reads the response to `count` texts: one vector per text, in their order, each of length 1. The error continues
+/// a sentence that begins with the server.
 pub(super) fn read(body: &[u8], count: usize) -> Result<Vec<Vec<f32>>, String> {
     let answer: Value = serde_json::from_slice(body)
         .map_err(|_| "sent a response that is not JSON: check the base URL".to_owned())?;

@@ -129,8 +129,8 @@ async fn a_deadline_ends_any_state_at_its_instant() {
             state,
             State::Unborn | State::Queued | State::BackingOff | State::Drained
         ) {
-            // limiter and backoff start no wait beyond the deadline (see their tests), and a complete answer is not
-            // taken back
+            // limiter and backoff start no wait beyond the deadline (see their tests), and a complete answer is
+            // not taken back
             continue;
         }
         let (rig, call, _) = state.reach(secs(1));

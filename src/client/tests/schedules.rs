@@ -1,9 +1,9 @@
-//! Schedules of threads that call, leave, complete and probe at once: shuttle may switch threads at every lock of the
-//! client, every event and every await, and finds deadlocks.
+//! Schedules of threads that call, leave, complete and probe at once: shuttle may switch threads at every lock of
+//! the client, every event and every await, and finds deadlocks.
 //!
-//! Each test runs under two schedulers: random, and PCT, which keeps to priorities and breaks them at a few places and
-//! so finds orders that random scheduling hardly ever reaches. Seeds are fixed, so a failure repeats. By default 200
-//! schedules of each are explored; more take minutes:
+//! Each test runs under two schedulers: random, and PCT, which keeps to priorities and breaks them at a few places
+//! and so finds orders that random scheduling hardly ever reaches. Seeds are fixed, so a failure repeats. By
+//! default 200 schedules of each are explored; more take minutes:
 //!
 //! ```text
 //! SEAWALL_SCHEDULES=10000 cargo test --lib schedules
@@ -11,8 +11,8 @@
 //!
 //! Time is paused and jumps where a test turns the dial: a paused tokio clock that nothing else advances. Not
 //! explored: memory orders (the client shares only locks and two counters), the inside of tokio's `Notify` and
-//! `CancellationToken`, and panics, because shuttle's threads are coroutines of one thread and would all see the panic
-//! (`sharing.rs` covers panics).
+//! `CancellationToken`, and panics, because shuttle's threads are coroutines of one thread and would all see the
+//! panic (`sharing.rs` covers panics).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -99,8 +99,8 @@ fn by_name(name: &str) -> Option<Verdict> {
     })
 }
 
-/// The verdict by the message, in lower case. Each phrase counts only with the statuses it was seen with, because a
-/// message may quote a model's answer.
+/// The verdict by the message, in lower case. Each phrase counts only with the statuses it was seen with, because
+/// a message may quote a model's answer.
 fn by_message(status: u16, text: &str) -> Option<Verdict> {
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
     match status {

@@ -1,7 +1,7 @@
 //! Error messages: one line of at most 240 characters that names the host or the value, and what to do.
 //!
-//! Text that others wrote is redacted and made printable before it becomes part of a message. The server's own text
-//! gets the space that is left, so the remedy is never truncated.
+//! Text that others wrote is redacted and made printable before it becomes part of a message. The server's own
+//! text gets the space that is left, so the remedy is never truncated.
 
 use std::time::Duration;
 
