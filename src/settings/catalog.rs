@@ -125,7 +125,7 @@ pub const SETTINGS: &[Setting] = &[
     live("flight.max_results", count(0, "results"), "Results kept for replay; 0 keeps none."),
 
     within(between(1.0, 100.0, "from 1 to 100; 1 disables retries"), live("retry.attempts", count(1, "attempts"), "Attempts per call, the first included; 1 disables retries.")),
-    live("retry.max_ambiguous_retries", count(0, "retries"), "Retries after an attempt that may already have been billed: its answer broke off or never came."),
+    live("retry.max_ambiguous_retries", count(0, "retries"), "Retries after an attempt that may already have been billed: its answer was truncated or never arrived."),
     live("retry.base", DURATION, "First backoff; it doubles with each retry. 0s retries at once."),
     live("retry.cap", DURATION, "Longest backoff."),
     live("retry.jitter", SettingKind::Choice(&["full", "equal", "proportional", "none"]), "Randomises backoffs, so that calls that failed together do not retry together."),

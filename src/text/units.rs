@@ -1,7 +1,7 @@
 //! Durations, counts, bytes and shares as text: the only formatters of the crate.
 //!
 //! Each form has a greatest width, so a column can reserve it and nothing moves when a value grows.
-//! Durations in policy files, which must read back exactly, are in `settings/span.rs`.
+//! Durations in policy files, which must read back exactly, are in `settings/duration.rs`.
 
 use std::time::Duration;
 

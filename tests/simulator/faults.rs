@@ -9,9 +9,9 @@ use super::wire::*;
 
 async fn response_with(kind: F, stream: bool) -> Received {
     let bench = Bench::start(Some(always(kind)), None).await;
-    let seen = ask(bench.addr(), stream).await;
+    let response = ask(bench.addr(), stream).await;
     assert_eq!(bench.log.taken(), [(None, 0, kind)]);
-    seen
+    response
 }
 
 #[tokio::test]
@@ -24,14 +24,14 @@ async fn error_faults_are_complete_responses_with_their_status() {
     ];
     for (kind, status, key, value) in cases {
         for stream in [true, false] {
-            let seen = response_with(kind, stream).await;
-            assert_eq!((seen.status(), seen.end), (status, End::Eof));
-            let error = &seen.json()["error"];
+            let response = response_with(kind, stream).await;
+            assert_eq!((response.status(), response.end), (status, End::Eof));
+            let error = &response.json()["error"];
             assert_eq!(error[key], value);
             // a simulated outage must differ from a model that is still loading
             assert_ne!(error["message"], "Loading model");
             let hint = (kind == F::RateLimited).then_some("7");
-            assert_eq!(seen.header("retry-after"), hint);
+            assert_eq!(response.header("retry-after"), hint);
         }
     }
 }
@@ -40,60 +40,62 @@ async fn error_faults_are_complete_responses_with_their_status() {
 async fn a_reset_and_a_stall_send_nothing_and_then_a_tcp_reset() {
     for kind in [F::Reset, F::Stall] {
         for stream in [true, false] {
-            let seen = response_with(kind, stream).await;
-            assert_eq!((seen.bytes.len(), seen.end), (0, End::Reset), "{kind:?}");
+            let response = response_with(kind, stream).await;
+            assert_eq!((response.bytes.len(), response.end), (0, End::Reset), "{kind:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_cut_stream_has_no_final_chunk() {
-    let seen = response_with(F::Cut, true).await;
-    let (chunks, whole) = seen.chunks();
-    assert_eq!((seen.status(), whole, seen.end), (200, false, End::Eof));
+    let response = response_with(F::Cut, true).await;
+    let (chunks, whole) = response.chunks();
+    assert_eq!((response.status(), whole, response.end), (200, false, End::Eof));
     assert_eq!(chunks.len(), 3);
-    assert!(reply::answer(QUESTION).starts_with(&seen.said()) && !seen.said().is_empty());
+    assert!(
+        reply::answer(QUESTION).starts_with(&response.answer_text()) && !response.answer_text().is_empty()
+    );
 }
 
 #[tokio::test]
 async fn a_cut_body_is_shorter_than_its_content_length() {
-    let seen = response_with(F::Cut, false).await;
-    let promised: usize = seen.header("content-length").unwrap().parse().unwrap();
-    assert_eq!((seen.parts().1.len(), seen.end), (promised / 2, End::Eof));
+    let response = response_with(F::Cut, false).await;
+    let promised: usize = response.header("content-length").unwrap().parse().unwrap();
+    assert_eq!((response.parts().1.len(), response.end), (promised / 2, End::Eof));
 }
 
 #[tokio::test]
 async fn a_mid_stream_stall_is_text_then_silence_then_a_reset() {
-    let seen = response_with(F::StallMidStream, true).await;
-    let (chunks, whole) = seen.chunks();
-    assert_eq!((chunks.len(), whole, seen.end), (3, false, End::Reset));
+    let response = response_with(F::StallMidStream, true).await;
+    let (chunks, whole) = response.chunks();
+    assert_eq!((chunks.len(), whole, response.end), (3, false, End::Reset));
 }
 
 #[tokio::test]
 async fn a_drip_is_the_complete_answer_in_small_pieces() {
-    let seen = response_with(F::Drip, true).await;
-    let (chunks, whole) = seen.chunks();
+    let response = response_with(F::Drip, true).await;
+    let (chunks, whole) = response.chunks();
     assert!(whole && chunks.iter().all(|chunk| chunk.len() <= 7));
-    assert_eq!(seen.said(), reply::answer(QUESTION));
-    let seen = response_with(F::Drip, false).await;
+    assert_eq!(response.answer_text(), reply::answer(QUESTION));
+    let response = response_with(F::Drip, false).await;
     assert_eq!(
-        seen.json()["choices"][0]["message"]["content"],
+        response.json()["choices"][0]["message"]["content"],
         reply::answer(QUESTION)
     );
 }
 
 #[tokio::test]
 async fn bad_json_and_html_come_under_status_200() {
-    let seen = response_with(F::Malformed, false).await;
-    assert_eq!((seen.status(), seen.end), (200, End::Eof));
-    assert!(serde_json::from_str::<serde_json::Value>(&seen.body()).is_err());
-    let seen = response_with(F::Malformed, true).await;
-    assert_eq!(seen.header("content-type"), Some("text/event-stream"));
-    assert!(seen.chunks().1 && seen.said().is_empty());
+    let response = response_with(F::Malformed, false).await;
+    assert_eq!((response.status(), response.end), (200, End::Eof));
+    assert!(serde_json::from_str::<serde_json::Value>(&response.body()).is_err());
+    let response = response_with(F::Malformed, true).await;
+    assert_eq!(response.header("content-type"), Some("text/event-stream"));
+    assert!(response.chunks().1 && response.answer_text().is_empty());
     for stream in [true, false] {
-        let seen = response_with(F::WrongContentType, stream).await;
-        assert_eq!(seen.header("content-type"), Some("text/html; charset=utf-8"));
-        assert!(seen.body().starts_with("<!doctype html>"));
+        let response = response_with(F::WrongContentType, stream).await;
+        assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+        assert!(response.body().starts_with("<!doctype html>"));
     }
 }
 

@@ -35,21 +35,27 @@ async fn without_faults_the_answer_passes_unchanged() {
     let upstream = Bench::start(None, None).await;
     let front = Bench::start(None, Some(upstream.addr())).await;
     for stream in [true, false] {
-        let seen = ask(front.addr(), stream).await;
-        assert_eq!((seen.status(), seen.header("server")), (200, Some("seawall-sim")));
+        let response = ask(front.addr(), stream).await;
+        assert_eq!(
+            (response.status(), response.header("server")),
+            (200, Some("seawall-sim"))
+        );
         if stream {
-            assert!(seen.chunks().1 && seen.body().ends_with("data: [DONE]\n\n"));
-            assert_eq!(seen.said(), reply::answer(QUESTION));
+            assert!(response.chunks().1 && response.body().ends_with("data: [DONE]\n\n"));
+            assert_eq!(response.answer_text(), reply::answer(QUESTION));
         } else {
             assert_eq!(
-                seen.json()["choices"][0]["message"]["content"],
+                response.json()["choices"][0]["message"]["content"],
                 reply::answer(QUESTION)
             );
         }
     }
     let health = "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let seen = exchange(front.addr(), health).await;
-    assert_eq!((seen.status(), seen.body().as_str()), (200, r#"{"status":"ok"}"#));
+    let response = exchange(front.addr(), health).await;
+    assert_eq!(
+        (response.status(), response.body().as_str()),
+        (200, r#"{"status":"ok"}"#)
+    );
 }
 
 #[tokio::test]
@@ -60,15 +66,21 @@ async fn forwards_every_byte_and_every_end_to_end_field() {
     )
     .await;
     let front = Bench::start(None, Some(addr)).await;
-    let seen = exchange(front.addr(), &small()).await;
-    assert_eq!((seen.status(), seen.parts().1), (429, "a\r\n\tb\u{1}\u{fc}c"));
-    assert_eq!(seen.header("content-type"), Some("text/x-odd"));
+    let response = exchange(front.addr(), &small()).await;
     assert_eq!(
-        (seen.header("retry-after"), seen.header("x-ratelimit-left")),
+        (response.status(), response.parts().1),
+        (429, "a\r\n\tb\u{1}\u{fc}c")
+    );
+    assert_eq!(response.header("content-type"), Some("text/x-odd"));
+    assert_eq!(
+        (
+            response.header("retry-after"),
+            response.header("x-ratelimit-left")
+        ),
         (Some("3"), Some("0"))
     );
     assert_eq!(
-        (seen.header("keep-alive"), seen.header("connection")),
+        (response.header("keep-alive"), response.header("connection")),
         (None, Some("close"))
     );
     let request = upstream.await.unwrap().to_lowercase();
@@ -95,10 +107,10 @@ async fn faults_that_replace_the_answer_never_reach_the_upstream() {
     ];
     for (kind, status) in cases {
         let front = Bench::start(Some(always(kind)), Some(upstream.addr())).await;
-        let seen = ask(front.addr(), true).await;
+        let response = ask(front.addr(), true).await;
         assert_eq!(front.log.taken(), [(None, 0, kind)]);
-        assert_eq!(status, (!seen.bytes.is_empty()).then(|| seen.status()));
-        assert_eq!(seen.end == End::Reset, status.is_none());
+        assert_eq!(status, (!response.bytes.is_empty()).then(|| response.status()));
+        assert_eq!(response.end == End::Reset, status.is_none());
     }
     assert_eq!(upstream.log.taken(), []);
 }
@@ -115,9 +127,9 @@ async fn requests_that_only_the_simulator_rejects_are_forwarded_and_broken() {
     let request = post("/v1/chat/completions", "Connection: close\r\n", &body);
     assert_eq!(exchange(front.addr(), &request).await.status(), 529);
     front.faults.set_on(false);
-    let seen = exchange(front.addr(), &request).await;
+    let response = exchange(front.addr(), &request).await;
     assert_eq!(
-        (seen.status(), &seen.json()["error"]["type"]),
+        (response.status(), &response.json()["error"]["type"]),
         (400, &"exceed_context_size_error".into())
     );
 }
@@ -128,10 +140,10 @@ async fn an_error_of_the_upstream_is_not_broken() {
     let upstream = Bench::start(Some(always(F::Unavailable)), None).await;
     for kind in [F::Cut, F::StallMidStream, F::Drip] {
         let front = Bench::start(Some(always(kind)), Some(upstream.addr())).await;
-        let seen = ask(front.addr(), true).await;
-        assert_eq!((seen.status(), seen.end), (503, End::Eof));
+        let response = ask(front.addr(), true).await;
+        assert_eq!((response.status(), response.end), (503, End::Eof));
         assert_eq!(
-            (seen.json()["error"]["code"].clone(), front.log.taken()),
+            (response.json()["error"]["code"].clone(), front.log.taken()),
             (503.into(), vec![])
         );
     }
@@ -143,22 +155,25 @@ async fn real_streams_break_after_cut_after_events() {
     let whole = ask(upstream.addr(), true).await;
     for (kind, end) in [(F::Cut, End::Eof), (F::StallMidStream, End::Reset)] {
         let front = Bench::start(Some(always(kind)), Some(upstream.addr())).await;
-        let seen = ask(front.addr(), true).await;
-        assert_eq!((seen.status(), seen.chunks().1, seen.end), (200, false, end));
+        let response = ask(front.addr(), true).await;
+        assert_eq!(
+            (response.status(), response.chunks().1, response.end),
+            (200, false, end)
+        );
         // role and first token are two events in one chunk
-        let events = seen.body().matches("data: ").count();
-        assert_eq!((events, seen.body().ends_with("\n\n")), (4, true));
-        assert!(whole.said().starts_with(&seen.said()));
+        let events = response.body().matches("data: ").count();
+        assert_eq!((events, response.body().ends_with("\n\n")), (4, true));
+        assert!(whole.answer_text().starts_with(&response.answer_text()));
         assert_eq!(front.log.taken(), [(None, 0, kind)]);
 
-        let seen = ask(front.addr(), false).await;
-        let promised: usize = seen.header("content-length").unwrap().parse().unwrap();
-        assert_eq!((seen.parts().1.len(), seen.end), (promised / 2, end));
+        let response = ask(front.addr(), false).await;
+        let promised: usize = response.header("content-length").unwrap().parse().unwrap();
+        assert_eq!((response.parts().1.len(), response.end), (promised / 2, end));
     }
     let front = Bench::start(Some(always(F::Drip)), Some(upstream.addr())).await;
-    let seen = ask(front.addr(), true).await;
-    assert!(seen.chunks().0.iter().all(|chunk| chunk.len() <= 7) && seen.chunks().1);
-    assert_eq!(seen.said(), whole.said());
+    let response = ask(front.addr(), true).await;
+    assert!(response.chunks().0.iter().all(|chunk| chunk.len() <= 7) && response.chunks().1);
+    assert_eq!(response.answer_text(), whole.answer_text());
 }
 
 #[tokio::test]
@@ -167,8 +182,8 @@ async fn an_unreachable_or_truncating_upstream_is_passed_on_as_such() {
     let addr = closed.local_addr().unwrap();
     drop(closed);
     let front = Bench::start(None, Some(addr)).await;
-    let seen = ask(front.addr(), true).await;
-    assert_eq!((seen.bytes.len(), seen.end), (0, End::Reset));
+    let response = ask(front.addr(), true).await;
+    assert_eq!((response.bytes.len(), response.end), (0, End::Reset));
     let failures = front.log.failures();
     assert!(
         failures.len() == 1 && failures[0].contains("refused"),
@@ -178,15 +193,21 @@ async fn an_unreachable_or_truncating_upstream_is_passed_on_as_such() {
     let (addr, _task) =
         canned("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsea,\r\n5\r\nwa").await;
     let front = Bench::start(None, Some(addr)).await;
-    let seen = exchange(front.addr(), &small()).await;
-    assert_eq!((seen.status(), seen.chunks().1, seen.end), (200, false, End::Eof));
-    assert!("sea,wa".starts_with(&seen.body()));
+    let response = exchange(front.addr(), &small()).await;
+    assert_eq!(
+        (response.status(), response.chunks().1, response.end),
+        (200, false, End::Eof)
+    );
+    assert!("sea,wa".starts_with(&response.body()));
 
     let (addr, _task) = canned("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsea").await;
     let front = Bench::start(None, Some(addr)).await;
-    let seen = exchange(front.addr(), &small()).await;
-    assert_eq!((seen.header("content-length"), seen.end), (Some("9"), End::Eof));
-    assert!("sea".starts_with(seen.parts().1));
+    let response = exchange(front.addr(), &small()).await;
+    assert_eq!(
+        (response.header("content-length"), response.end),
+        (Some("9"), End::Eof)
+    );
+    assert!("sea".starts_with(response.parts().1));
 }
 
 #[tokio::test]

@@ -16,15 +16,15 @@ async fn a_stream_is_framed_like_llama_server() {
     let bench = Bench::start(None, None).await;
     let body = r#"{"messages": [{"role": "user", "content": "Tell me about the sea"}], "max_tokens": 3, "temperature": 0, "stream": true, "stream_options": {"include_usage": true}}"#;
     let request = post("/v1/chat/completions", "Connection: close\r\n", body);
-    let seen = exchange(bench.addr(), &request).await;
+    let response = exchange(bench.addr(), &request).await;
     assert_eq!(
-        seen.parts().0,
+        response.parts().0,
         "HTTP/1.1 200 OK\r\nServer: seawall-sim\r\nAccess-Control-Allow-Origin: \r\nX-Accel-Buffering: no\r\n\
          Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     );
-    let (chunks, whole) = seen.chunks();
-    assert!(whole && seen.end == End::Eof);
-    assert!(seen.parts().1.ends_with("e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"));
+    let (chunks, whole) = response.chunks();
+    assert!(whole && response.end == End::Eof);
+    assert!(response.parts().1.ends_with("e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"));
     // role and first token, two tokens, finish and usage, DONE
     let events: Vec<_> = chunks
         .iter()
@@ -57,16 +57,16 @@ async fn streamed_and_unstreamed_answers_and_their_usage_agree() {
         Some(whole.parts().1.len().to_string().as_str())
     );
     let answer: ChatResponse = serde_json::from_value(whole.json()).unwrap();
-    let said = answer.choices[0].message.content.clone().unwrap();
-    assert_eq!(said, reply::answer(QUESTION));
-    assert_eq!(ask(bench.addr(), true).await.said(), said);
+    let text = answer.choices[0].message.content.clone().unwrap();
+    assert_eq!(text, reply::answer(QUESTION));
+    assert_eq!(ask(bench.addr(), true).await.answer_text(), text);
     let Usage {
         prompt_tokens,
         completion_tokens,
         total_tokens,
     } = answer.usage.unwrap();
     assert_eq!(prompt_tokens + completion_tokens, total_tokens);
-    assert!((said.len() as u64 / 6..=said.len() as u64 / 3).contains(&completion_tokens));
+    assert!((text.len() as u64 / 6..=text.len() as u64 / 3).contains(&completion_tokens));
     assert_eq!(answer.choices[0].finish_reason.as_deref(), Some("stop"));
 }
 
@@ -78,9 +78,9 @@ async fn embeddings_are_served_and_follow_the_faults() {
         "Connection: close\r\n",
         r#"{"input":["the tide","wave"]}"#,
     );
-    let seen = exchange(bench.addr(), &request).await.json();
-    let data = seen["data"].as_array().unwrap();
-    assert_eq!((seen["object"].as_str(), data.len()), (Some("list"), 2));
+    let response = exchange(bench.addr(), &request).await.json();
+    let data = response["data"].as_array().unwrap();
+    assert_eq!((response["object"].as_str(), data.len()), (Some("list"), 2));
     let numbers = data[0]["embedding"].as_array().unwrap();
     let square: f64 = numbers.iter().map(|x| x.as_f64().unwrap().powi(2)).sum();
     assert!((square - 1.0).abs() < 1e-3, "{square}");
@@ -114,17 +114,20 @@ async fn routes_and_errors_match_llama_server() {
         ),
     ];
     for (request, status, part) in cases {
-        let seen = exchange(bench.addr(), &request).await;
-        assert_eq!(seen.status(), status, "{request}");
-        assert!(seen.body().contains(part), "{}", seen.body());
+        let response = exchange(bench.addr(), &request).await;
+        assert_eq!(response.status(), status, "{request}");
+        assert!(response.body().contains(part), "{}", response.body());
         assert_eq!(
-            seen.header("content-type"),
+            response.header("content-type"),
             Some("application/json; charset=utf-8")
         );
     }
     let head = "HEAD /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let seen = exchange(bench.addr(), head).await;
-    assert_eq!((seen.header("content-length"), seen.parts().1), (Some("15"), ""));
+    let response = exchange(bench.addr(), head).await;
+    assert_eq!(
+        (response.header("content-length"), response.parts().1),
+        (Some("15"), "")
+    );
 }
 
 #[tokio::test]
@@ -133,15 +136,15 @@ async fn a_connection_serves_many_requests_even_pipelined() {
     let mut stream = TcpStream::connect(bench.addr()).await.unwrap();
     for _ in 0..3 {
         stream.write_all(chat(true, "").as_bytes()).await.unwrap();
-        let seen = read_until(&mut stream, "\r\n0\r\n\r\n").await;
-        assert_eq!((seen.status(), seen.header("connection")), (200, None));
-        assert_eq!(seen.header("keep-alive"), Some("timeout=5, max=100"));
+        let response = read_until(&mut stream, "\r\n0\r\n\r\n").await;
+        assert_eq!((response.status(), response.header("connection")), (200, None));
+        assert_eq!(response.header("keep-alive"), Some("timeout=5, max=100"));
     }
     let both = chat(true, "") + &chat(true, "Connection: close\r\n");
     stream.write_all(both.as_bytes()).await.unwrap();
-    let seen = read_to_end(&mut stream).await;
-    assert_eq!(seen.text().matches("HTTP/1.1 200 OK").count(), 2);
-    assert!(seen.text().ends_with("\r\n0\r\n\r\n"));
+    let response = read_to_end(&mut stream).await;
+    assert_eq!(response.text().matches("HTTP/1.1 200 OK").count(), 2);
+    assert!(response.text().ends_with("\r\n0\r\n\r\n"));
 }
 
 #[tokio::test]
@@ -172,9 +175,9 @@ async fn accepts_chunked_bodies_and_expect_continue() {
 #[tokio::test]
 async fn an_http_1_0_client_gets_no_chunks() {
     let bench = Bench::start(None, None).await;
-    let seen = exchange(bench.addr(), &chat(true, "").replace("HTTP/1.1", "HTTP/1.0")).await;
-    assert_eq!(seen.header("transfer-encoding"), None);
-    assert!(seen.parts().1.starts_with("data: {") && seen.parts().1.ends_with("data: [DONE]\n\n"));
+    let response = exchange(bench.addr(), &chat(true, "").replace("HTTP/1.1", "HTTP/1.0")).await;
+    assert_eq!(response.header("transfer-encoding"), None);
+    assert!(response.parts().1.starts_with("data: {") && response.parts().1.ends_with("data: [DONE]\n\n"));
 }
 
 #[tokio::test]
@@ -197,10 +200,10 @@ async fn oversized_and_ambiguous_requests_are_rejected_and_closed() {
         ("nonsense\r\n\r\n".to_owned(), 400),
     ];
     for (request, status) in cases {
-        let seen = exchange(bench.addr(), &request).await;
-        assert_eq!((seen.status(), seen.end), (status, End::Eof));
-        assert_eq!(seen.header("connection"), Some("close"));
-        assert_eq!(seen.json()["error"]["code"], status);
+        let response = exchange(bench.addr(), &request).await;
+        assert_eq!((response.status(), response.end), (status, End::Eof));
+        assert_eq!(response.header("connection"), Some("close"));
+        assert_eq!(response.json()["error"]["code"], status);
     }
 }
 
@@ -238,8 +241,8 @@ async fn the_socket_delivers_the_script_of_the_attempt() {
             panic!("{script:?}");
         };
         let fields = format!("Connection: close\r\nX-Seawall-Attempt: {call}.1\r\n");
-        let seen = exchange(bench.addr(), &chat(true, &fields)).await;
-        assert_eq!(seen.status(), status, "call {call}");
+        let response = exchange(bench.addr(), &chat(true, &fields)).await;
+        assert_eq!(response.status(), status, "call {call}");
     }
 }
 

@@ -164,7 +164,7 @@ impl Received {
     }
 
     /// The text of a streamed answer.
-    pub(crate) fn said(&self) -> String {
+    pub(crate) fn answer_text(&self) -> String {
         let body = self.body();
         let events = body
             .split("\n\n")

@@ -25,7 +25,7 @@ pub(crate) fn create_dated(
         match File::create_new(&path) {
             Ok(file) => return Ok((path, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_PER_SECOND => {
-                number += 1
+                number += 1;
             }
             Err(error) => return Err((path, error)),
         }
