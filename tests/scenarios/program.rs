@@ -406,7 +406,7 @@ fn an_evaluation_prints_tables_or_json_and_reports_mistakes_by_line() {
         ),
         (
             &["semantic", "--eval", "--threshold", "1.5"],
-            "--threshold 1.5: write a similarity",
+            "--threshold 1.5: must be above 0 and at most 1",
         ),
         (
             &["semantic", "--eval", "--embedder", "ftp://h"],
