@@ -21,7 +21,7 @@ pub(super) struct Users {
     /// Number of the settings in force.
     version: u64,
     /// Every user seen, and the shared entry if there are too many.
-    users: BTreeMap<UserId, UserBuckets>,
+    by_user: BTreeMap<UserId, UserBuckets>,
     /// The user charged for each grant, and the number of the settings.
     grants: BTreeMap<FlightId, (Option<UserId>, u64)>,
 }
@@ -45,7 +45,7 @@ impl Users {
         Self {
             settings: LimitSettings::default(),
             version: 0,
-            users: BTreeMap::new(),
+            by_user: BTreeMap::new(),
             grants: BTreeMap::new(),
         }
     }
@@ -53,7 +53,7 @@ impl Users {
     pub(super) fn configure(&mut self, settings: &LimitSettings, now: Timestamp) {
         self.settings = settings.clone();
         self.version += 1;
-        for (user, buckets) in &mut self.users {
+        for (user, buckets) in &mut self.by_user {
             buckets.configure(settings.for_user(user.as_str()), now, self.version);
         }
     }
@@ -69,14 +69,14 @@ impl Users {
     /// Returns true if there may be more users than have buckets of their own.
     pub(super) fn are_too_many(&self) -> bool {
         // calls may hold the shared bucket longer than the settings that created it
-        self.users.len() > self.settings.max_users || self.users.contains_key(&UserId::new(OTHERS))
+        self.by_user.len() > self.settings.max_users || self.by_user.contains_key(&UserId::new(OTHERS))
     }
 
     fn open(&mut self, user: &UserId, now: Timestamp) {
-        if !self.users.contains_key(user) {
+        if !self.by_user.contains_key(user) {
             let mut buckets = UserBuckets::default();
             buckets.configure(self.settings.for_user(user.as_str()), now, self.version);
-            self.users.insert(user.clone(), buckets);
+            self.by_user.insert(user.clone(), buckets);
         }
     }
 
@@ -102,7 +102,7 @@ impl Users {
         if !self.has_own(user) {
             return false;
         }
-        let (Some(needs), Some(buckets), false) = (needs, self.users.get(user), self.are_too_many()) else {
+        let (Some(needs), Some(buckets), false) = (needs, self.by_user.get(user), self.are_too_many()) else {
             return true;
         };
         let surely = |own: &Option<UserBucket>, units: u64| {
@@ -178,7 +178,7 @@ impl Users {
         late: Duration,
     ) -> Holds {
         let Some(levels) = levels else { return Ok(()) };
-        let Some(buckets) = self.users.get_mut(&levels.user) else {
+        let Some(buckets) = self.by_user.get_mut(&levels.user) else {
             return Ok(());
         };
         for (own, level, flow) in [

@@ -50,11 +50,11 @@ pub(crate) fn api_key(
 fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
     #[cfg(unix)]
     {
+        use std::os::unix::fs::PermissionsExt as _;
         let unreadable = |error| ConfigError::Unreadable {
             path: path.to_owned(),
             error,
         };
-        use std::os::unix::fs::PermissionsExt as _;
         let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(ConfigError::OpenKeyFile {
