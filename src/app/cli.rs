@@ -206,7 +206,10 @@ pub(crate) enum Mode {
     Semantic {
         /// Measure embedders and guards on pairs of prompts: the bundled ones, or those of a file
         #[arg(long, value_name = "FILE", num_args = 0..=1)]
-        #[expect(clippy::option_option, reason = "clap's type for an option with an optional value")]
+        #[expect(
+            clippy::option_option,
+            reason = "clap's type for an option with an optional value"
+        )]
         eval: Option<Option<PathBuf>>,
         /// Similarity threshold, above 0 and at most 1 [default: that of the built-in embedder, or the best of an endpoint]
         #[arg(long, value_name = "T", requires = "eval")]
