@@ -12,7 +12,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // the default upstream is the built-in simulator; set `SessionConfig::upstream` for a real one
+//! // asks the built-in simulator; set `upstream` for a real server
 //! let session = Session::start(SessionConfig::default()).await?;
 //! let answer = session.ask(&ChatRequest::prompt("What is a token bucket?")).await?;
 //! assert!(!answer.text.is_empty());
@@ -52,14 +52,14 @@
 //!
 //! ```text
 //!  key -> tui::update -> Command -> session::engine -> ResilientClient::call
-//!                                                        |  cache, flights, limiter, breaker, retries: policy decides
-//!                                                        v
-//!                                                      transport -> upstream or simulator
-//!                                                        |
-//!                       every decision is an Event       |
-//!  screen <- State::apply <- session::bus <--------------+
-//!                              |
-//!                              +-> taps: journal, label store, recorder, what-if
+//!                                                             |
+//!                    cache, flights, limiter, breaker, retries: policy decides
+//!                                                             |
+//!                           upstream or simulator <--- transport
+//!
+//!  screen <- State::apply <- session::bus <--- every decision is an Event
+//!                                 |
+//!                                 +-> taps: journal, label store, recorder, what-if
 //! ```
 //!
 //! # Where to add
