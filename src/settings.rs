@@ -1,6 +1,6 @@
 //! Policies and fault profiles as data: values with units, defaults and bounds.
 //!
-//! [`crate::policy`] and [`crate::simulator`] act on them. [`file`] reads and writes them as TOML.
+//! [`crate::policy`] and [`crate::simulator`] act on them. [`mod@file`] reads and writes them as TOML.
 
 mod bounds;
 mod bucket;

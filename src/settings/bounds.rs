@@ -55,5 +55,5 @@ pub(super) struct Rule {
     pub(super) key: String,
     pub(super) value: String,
     /// The allowed values, as they follow "must be".
-    pub(super) rule: &'static str,
+    pub(super) allowed: &'static str,
 }

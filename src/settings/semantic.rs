@@ -138,13 +138,13 @@ impl SemanticSettings {
                 holds: bad_request.is_none(),
                 key: "semantic.labels.request".to_owned(),
                 value: bad_request.map(|label| label.request.clone()).unwrap_or_default(),
-                rule: "a request fingerprint of 32 hex digits",
+                allowed: "a request fingerprint of 32 hex digits",
             },
             Rule {
                 holds: bad_threshold.is_none(),
                 key: "semantic.labels.threshold".to_owned(),
                 value: bad_threshold.unwrap_or_default().to_string(),
-                rule: "above 0 and at most 1",
+                allowed: "above 0 and at most 1",
             },
         ]
     }

@@ -33,7 +33,13 @@ impl Policy {
             .chain(self.semantic.rules())
             .chain(self.user_rules());
         match { rules }.find(|rule| !rule.holds) {
-            Some(Rule { key, value, rule, .. }) => Err(SettingsError { key, value, rule }),
+            Some(Rule {
+                key, value, allowed, ..
+            }) => Err(SettingsError {
+                key,
+                value,
+                rule: allowed,
+            }),
             None => Ok(()),
         }
     }
@@ -44,7 +50,7 @@ impl Policy {
                 holds: false,
                 key: self.name.clone(),
                 value: error.to_string(),
-                rule: "at most 9223372036854775807 in every whole number",
+                allowed: "at most 9223372036854775807 in every whole number",
             }];
         }
         let mut values = self.settings();
@@ -56,7 +62,7 @@ impl Policy {
                 key: setting.path.to_owned(),
                 // 50, not 50.0
                 value: value.strip_suffix(".0").unwrap_or(&value).to_owned(),
-                rule: bounds.rule,
+                allowed: bounds.rule,
             })
         });
         rules.collect()
@@ -74,20 +80,20 @@ impl Policy {
             holds: bucket.is_valid(),
             key: format!("{key}.per"),
             value: format_duration(bucket.per),
-            rule: "shorter, because capacity * per is at most 2e9 seconds",
+            allowed: "shorter, because capacity * per is at most 2e9 seconds",
         };
         [
             Rule {
                 holds: retry.base <= retry.cap,
                 key: "retry.base".to_owned(),
                 value: format_duration(retry.base),
-                rule: "at most retry.cap",
+                allowed: "at most retry.cap",
             },
             Rule {
                 holds: breaker.open <= breaker.open_max,
                 key: "breaker.open".to_owned(),
                 value: format_duration(breaker.open),
-                rule: "above 0s and at most breaker.open_max",
+                allowed: "above 0s and at most breaker.open_max",
             },
             bucket("limit.requests", &limit.requests),
             bucket("limit.tokens", &limit.tokens),
@@ -104,14 +110,14 @@ impl Policy {
                 holds: (1..=1000).contains(&limits.weight),
                 key: format!("{key}.weight"),
                 value: limits.weight.to_string(),
-                rule: "from 1 to 1000",
+                allowed: "from 1 to 1000",
             });
             for (field, bucket) in [("requests", &limits.requests), ("tokens", &limits.tokens)] {
                 rules.extend(bucket.as_ref().map(|bucket| Rule {
                     holds: bucket.is_valid(),
                     key: format!("{key}.{field}"),
                     value: bucket.to_toml(),
-                    rule: Bucket::RULE,
+                    allowed: Bucket::RULE,
                 }));
             }
         }
