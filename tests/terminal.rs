@@ -222,7 +222,7 @@ fn a_panic_on_the_screen_gives_the_terminal_back_first() {
     terminal.until("upstream ready");
     let (code, left) = terminal.ended();
     assert_ne!(code, 0);
-    assert!(left.contains("asked to panic in ui"), "{left}");
+    assert!(left.contains("panic requested in ui"), "{left}");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_panic_in_a_task_does_not_touch_the_screen() {
     let (code, left) = terminal.ended();
     assert_eq!(code, 0);
     assert!(
-        left.contains("a background task panicked: asked to panic in task"),
+        left.contains("a background task panicked: panic requested in task"),
         "{left}"
     );
 }
@@ -443,7 +443,10 @@ fn without_a_terminal_the_drill_runs() {
     let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
-    assert!(line.contains("no terminal here, so the drill runs"), "{line}");
+    assert!(
+        line.contains("running the drill instead of the control room"),
+        "{line}"
+    );
     // the rest of it takes its time, and is tested with the drill
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();
@@ -521,7 +524,7 @@ fn a_damaged_file_of_labels_and_a_wrong_embedder_are_told_before_anything_starts
     );
     let embedder = told(&["--policy", "exercise", "--embedder", "localhost:8034", "--no-tui"]);
     assert!(
-        embedder.contains("--embedder localhost:8034: a URL needs its scheme: write http://localhost:8034"),
+        embedder.contains("--embedder localhost:8034: the scheme is missing: write http://localhost:8034"),
         "{embedder}"
     );
 }

@@ -199,8 +199,8 @@ pub enum Edit {
     End,
 }
 
-/// Normalises line breaks (a terminal pastes them as carriage returns) and drops other control characters, so that a
-/// pasted escape sequence is harmless.
+/// Normalises line breaks (a terminal pastes them as carriage returns) and drops other control characters, so that
+/// a pasted escape sequence is harmless.
 fn printable(raw: &str) -> String {
     raw.replace("\r\n", "\n")
         .replace('\r', "\n")

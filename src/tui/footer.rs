@@ -1,5 +1,5 @@
-//! The keys that are valid now, the most useful first. Keys that do not fit are dropped from the end, never cut, and
-//! `? help` always stays. A message replaces the keys for three seconds.
+//! The keys that are valid now, the most useful first. Keys that do not fit are dropped from the end, never cut,
+//! and `? help` always stays. A message replaces the keys for three seconds.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -10,11 +10,11 @@
 //!                                                                    Log
 //! ```
 //!
-//! A pane without room beside the others still has a digit: it opens on the whole screen, and Escape returns to its
-//! parent pane.
+//! A pane without room beside the others still has a digit: it opens on the whole screen, and Escape returns to
+//! its parent pane.
 //!
-//! Neighbours share a border line, which saves a row per pane. Height goes to verdict, attempts, guards, chat and log,
-//! in this order.
+//! Neighbours share a border line, which saves a row per pane. Height goes to verdict, attempts, guards, chat and
+//! log, in this order.
 
 use ratatui::layout::{Position, Rect};
 
@@ -88,7 +88,8 @@ impl Tier {
         Some((position + 1) % 10)
     }
 
-    /// The pane that Escape returns to from a pane that this tier shows only on the whole screen; `None` for others.
+    /// The pane that Escape returns to from a pane that this tier shows only on the whole screen; `None` for
+    /// others.
     pub fn parent_pane(self, focus: PaneId) -> Option<PaneId> {
         match (self, self.visible_pane(focus)) {
             (Self::Small | Self::Medium, PaneId::Cache | PaneId::Users) => Some(PaneId::Guards),
@@ -283,8 +284,8 @@ fn tiny(areas: &mut Areas, rows: &mut Rows, ui: &Ui) {
 
 /// Chat and guards side by side, attempts, log. Neighbours share border lines.
 ///
-/// A prompt of several lines takes `taken` rows of the body. Attempts lose them first, so that the other panes keep their
-/// size while a prompt is typed.
+/// A prompt of several lines takes `taken` rows of the body. Attempts lose them first, so that the other panes
+/// keep their size while a prompt is typed.
 fn bands(body: Rect, taken: u16) -> Vec<(PaneId, Rect)> {
     let whole = body.height + taken;
     let with_log = whole >= 17;

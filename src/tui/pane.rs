@@ -1,7 +1,7 @@
 //! The panes: one file with one pure function `render(&View, Rect, &mut Buffer)` each.
 //!
-//! Borders and titles are drawn here, so that neighbours can share a line and a pane does not know its number. A new
-//! pane is one file, one variant, and one arm in each `match`.
+//! Borders and titles are drawn here, so that neighbours can share a line and a pane does not know its number. A
+//! new pane is one file, one variant, and one arm in each `match`.
 
 pub mod appearance;
 pub mod attempts;
@@ -195,8 +195,8 @@ pub fn block(theme: &Theme, style: Style) -> Block<'static> {
         .merge_borders(MergeStrategy::Fuzzy)
 }
 
-/// Draws the borders of all panes, the focused one last, then the titles. Neighbours share lines: a border drawn later
-/// would overwrite a title.
+/// Draws the borders of all panes, the focused one last, then the titles. Neighbours share lines: a border drawn
+/// later would overwrite a title.
 pub fn frames(view: &View<'_>, areas: &Areas, buf: &mut Buffer) {
     let focused = |id: PaneId| id == areas.focus;
     let (late, early): (Vec<_>, Vec<_>) = areas.panes.iter().copied().partition(|(id, _)| focused(*id));
@@ -212,6 +212,8 @@ pub fn frames(view: &View<'_>, areas: &Areas, buf: &mut Buffer) {
 /// Writes number and name at the left of the top line, and a note at its right.
 fn draw_title(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut Buffer) {
     let number = areas.tier.digit(id).unwrap_or(0);
+    // without the style of a focused neighbour's border on the same line
+    let style = |role| Style::reset().patch(view.theme.style(role));
     let role = if id == areas.focus {
         Role::Focus
     } else {
@@ -219,13 +221,13 @@ fn draw_title(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut 
     };
     let room = area.width.saturating_sub(4);
     let name = format!(" {number} {} ", id.name());
-    let line = Line::from(Span::styled(name, view.theme.style(role)));
+    let line = Line::from(Span::styled(name, style(role)));
     let (x, _) = buf.set_line(area.x.saturating_add(2), area.y, &line, room);
     let note = note(view, id, usize::from(area.right().saturating_sub(x + 3)));
     let cells = u16::try_from(wrap::width(&note)).unwrap_or(u16::MAX);
     if cells > 2 && x + cells + 3 <= area.right() {
-        let style = view.theme.style(Role::Muted);
-        buf.set_stringn(area.right() - cells - 2, area.y, note, usize::from(cells), style);
+        let x = area.right() - cells - 2;
+        buf.set_stringn(x, area.y, note, usize::from(cells), style(Role::Muted));
     }
 }
 
@@ -237,16 +239,13 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
     let ui = view.ui;
     let text = match id {
         PaneId::Chat => {
+            let turns = view.state.calls.chat.len();
             let several_users = ui.users.len() > 1 && ui.playback.is_none();
             let parts = [
                 ui.chat_top.map(|_| FOLLOW.to_owned()),
                 ui.conversation.then(|| "conversation".to_owned()),
                 several_users.then(|| format!("as {}", ui.asking())),
-                match view.state.calls.chat.len() {
-                    0 => None,
-                    1 => Some("1 turn".to_owned()),
-                    many => Some(format!("{many} turns")),
-                },
+                (turns > 0).then(|| units::count(turns as u64, "turn")),
             ];
             let parts: Vec<String> = parts.into_iter().flatten().collect();
             parts.join(&format!(" {} ", view.theme.glyphs.dot))

@@ -1,7 +1,8 @@
 //! Roles, colours and glyphs. Panes ask for a [`Role`] or a glyph, never for a colour.
 //!
 //! - Sixteen ANSI colours of the terminal's own palette, no red/green pair, no bright black.
-//! - No information is in colour alone: every role also differs by glyph and word, and in the mono theme by modifier.
+//! - No information is in colour alone: every role also differs by glyph and word, and in the mono theme by
+//!   modifier.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -131,11 +132,12 @@ pub struct Environment {
 
 /// The theme for an environment and two flags.
 ///
-/// A locale other than UTF-8 selects ASCII glyphs. Without a locale the glyphs are Unicode, because nearly all terminals
-/// support UTF-8.
+/// A locale other than UTF-8 selects ASCII glyphs. Without a locale the glyphs are Unicode, because nearly all
+/// terminals support UTF-8.
 ///
-/// The caller must call `crossterm::style::force_color_output(true)`: with `NO_COLOR` set, crossterm 0.29 writes a full
-/// reset in place of each colour, which also removes bold and reverse. The mono theme never asks for a colour.
+/// The caller must call `crossterm::style::force_color_output(true)`: with `NO_COLOR` set, crossterm 0.29 writes a
+/// full reset in place of each colour, which also removes bold and reverse. The mono theme never asks for a
+/// colour.
 pub fn choose(environment: &Environment, color: ColorChoice, ascii: bool) -> Theme {
     let dumb = environment.term.as_deref() == Some("dumb");
     let no_color = environment

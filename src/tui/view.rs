@@ -68,8 +68,8 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
 }
 
 /// Keeps only the first character of clusters whose width differs between terminals: joined emoji (a family), and
-/// emoji with a skin tone or a presentation selector. They take two cells in one terminal and up to eight in another,
-/// which shifts everything to their right, borders included.
+/// emoji with a skin tone or a presentation selector. They take two cells in one terminal and up to eight in
+/// another, which shifts everything to their right, borders included.
 fn simplify_clusters(area: Rect, buf: &mut Buffer) {
     for position in area.positions() {
         let cell = &mut buf[position];

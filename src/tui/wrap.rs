@@ -12,9 +12,9 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The byte ranges of the rows of `text` at `columns` columns. Breaks after a space if possible, otherwise in mid-word,
-/// and at every line feed. Never empty: empty text is one empty row. A space that would start a row hangs over the end
-/// of the row before it.
+/// The byte ranges of the rows of `text` at `columns` columns. Breaks after a space if possible, otherwise in
+/// mid-word, and at every line feed. Never empty: empty text is one empty row. A space that would start a row
+/// hangs over the end of the row before it.
 pub fn rows(text: &str, columns: usize) -> Vec<Range<usize>> {
     let columns = columns.max(1);
     let mut rows = Vec::new();

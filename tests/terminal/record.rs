@@ -82,12 +82,12 @@ fn a_file_that_cannot_be_made_is_refused_before_the_drill() {
     let there = folder.path().join("there.toml");
     fs::write(&there, "mine").unwrap();
     let mut refused = Terminal::start(&["--record", there.to_str().unwrap()], &[]);
-    refused.until("that file is there already");
+    refused.until("the file exists already");
     assert_eq!(refused.ended().0, 2);
     assert_eq!(fs::read_to_string(&there).unwrap(), "mine");
     let nowhere = folder.path().join("no").join("x.toml");
     let mut refused = Terminal::start(&["--record", nowhere.to_str().unwrap()], &[]);
-    refused.until("no file can be made there");
+    refused.until("cannot create the file");
     assert_eq!(refused.ended().0, 2);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

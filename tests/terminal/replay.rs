@@ -37,7 +37,7 @@ fn a_live_session_is_written_down_and_played_again() {
     replay.keys("b");
     replay.until("b: this session is read-only");
     replay.keys("\x1b[H");
-    replay.until("No question was asked yet.");
+    replay.until("No prompts yet.");
     replay.keys("q");
     assert_eq!(replay.ended().0, 0);
 
@@ -82,5 +82,5 @@ fn what_cannot_be_played_or_written_says_why() {
         .unwrap();
     let said = String::from_utf8_lossy(&piped.stderr);
     assert_eq!(piped.status.code(), Some(2), "{said}");
-    assert!(said.contains("a replay needs a terminal"), "{said}");
+    assert!(said.contains("replay needs a terminal"), "{said}");
 }

@@ -136,8 +136,8 @@ fn no_calls(view: &View<'_>, width: usize) -> Line<'static> {
     )
 }
 
-/// The call under the cursor: the selected one, or the newest while the pane has the focus. If the selected call is
-/// no longer in memory, the next older one.
+/// The call under the cursor: the selected one, or the newest while the pane has the focus. If the selected call
+/// is no longer in memory, the next older one.
 fn selected(view: &View<'_>) -> Option<CallId> {
     let recent = &view.state.calls.recent;
     match view.ui.selected_call {

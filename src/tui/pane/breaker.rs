@@ -21,7 +21,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let mut lines = vec![
         heading(view, "", width),
         window(view, "window  ", width),
-        countdown(view, "probe   ", width),
+        countdown(view, "next    ", width),
         then(view, "then    ", width),
     ];
     lines.extend(reason(view, "reason  ", width));
@@ -78,7 +78,7 @@ pub(super) fn window(view: &View<'_>, label: &str, width: usize) -> Line<'static
     let limit = units::rate(settings.failure_rate);
     let sample = format!("{failed:>2}/{total:<2}");
     let tails = if total < settings.min_calls {
-        let least = settings.min_calls;
+        let least = units::amount(settings.min_calls.into());
         [
             format!("  {sample} failed   opens at {limit} of {least}+"),
             format!("  {sample} opens at {limit} of {least}+"),
@@ -148,7 +148,7 @@ fn probe_bar(view: &View<'_>, label: &str, left: Duration, width: usize) -> Line
     // both rounded up, so that what is left never exceeds the whole
     let (left, all) = (units::countdown(left.min(all)), units::countdown(all));
     let texts = [
-        (20, format!(" {left} of {all} left")),
+        (20, format!(" probe in {left} of {all}")),
         (10, format!(" probe in {left}")),
         (4, format!(" {left}")),
     ];
@@ -175,7 +175,7 @@ fn next_event(breaker: &BreakerView, settings: &BreakerSettings) -> Vec<String> 
         (BreakerMode::ForcedClosed, _) => vec!["stays closed until released".into(), "stays closed".into()],
         (BreakerMode::Automatic, BreakerState::Closed) => {
             let rate = units::rate(settings.failure_rate);
-            let (least, row) = (settings.min_calls, settings.consecutive);
+            let (least, row) = (units::amount(settings.min_calls.into()), settings.consecutive);
             vec![
                 format!("opens at {rate} of {least}+ failed, or {row} in a row"),
                 format!("opens at {rate} of {least}+ or {row} in a row"),
@@ -270,8 +270,7 @@ fn history(view: &View<'_>, width: usize) -> Line<'static> {
 /// The number of openings and their durations.
 fn totals(view: &View<'_>, width: usize) -> Line<'static> {
     let breaker = &view.state.breaker;
-    let times = if breaker.opened == 1 { "time" } else { "times" };
-    let mut pieces = vec![format!("opened  {} {times}", breaker.opened)];
+    let mut pieces = vec![format!("opened  {}", units::count(breaker.opened, "time"))];
     if breaker.opened > 0 {
         // the present open time may already be the longest
         let present = match breaker.state {
@@ -308,7 +307,7 @@ mod tests {
         fixture.state.breaker.open_ns = 4_640_000_000;
         fixture.state.breaker.until = Some(fixture.now + Duration::from_millis(4640));
         let row = fixture::rows(&fixture, 56, 9, render).swap_remove(2);
-        assert!(row.ends_with(" 4.7s of 4.7s left"), "{row}");
+        assert!(row.ends_with(" probe in 4.7s of 4.7s"), "{row}");
     }
 
     #[test]
@@ -318,7 +317,7 @@ mod tests {
             [
                 "⊘ OPEN   calls are refused",
                 "window  ✓✓✗✓✗✗✓✓✗✗✓✗✓✗✗✓✗✓✗✗ 11/20 55%  opens at 50%",
-                "probe   [█████████████████░░░] 4.2s of 5.0s left",
+                "next    [█████████████████░░░] probe in 4.2s of 5.0s",
                 "then    HALF-OPEN; 2 ok -> CLOSED, 1 failed -> OPEN",
                 "reason  failure rate",
                 "refused 4 since it opened, 9 in total",

@@ -1,8 +1,8 @@
 //! The Cache pane: hit rate, savings, and why lookups missed.
 //!
-//! Beside other panes it has seven rows; the last one is for a remedy, if there is one. On the whole screen it adds
-//! each way of answering without the upstream (session and last minute), the fields that caused misses, the latest
-//! misses, and the semantic cache.
+//! Beside other panes it has seven rows; the last one is for a remedy, if there is one. On the whole screen it
+//! adds each way of answering without the upstream (session and last minute), the fields that caused misses, the
+//! latest misses, and the semantic cache.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -309,9 +309,8 @@ fn saved(view: &View<'_>, width: usize) -> Line<'static> {
 fn size(view: &View<'_>, width: usize) -> Line<'static> {
     let cache = &view.state.cache;
     let most = view.state.session.policy.cache.max_bytes;
-    let entries = if cache.entries == 1 { "entry" } else { "entries" };
     let pieces = [
-        format!("size    {} {entries}", cache.entries),
+        format!("size    {}", units::count(cache.entries, "entry")),
         format!(", {} of {}", units::bytes(cache.bytes), units::bytes(most)),
         format!("   evicted {}", cache.evicted),
         format!("   expired {}", cache.expired),

@@ -64,7 +64,7 @@ fn roomy_rows(view: &View<'_>, width: usize) -> Vec<(u8, Line<'static>)> {
     vec![
         (0, breaker::heading(view, "Breaker  ", width)),
         (1, breaker::window(view, "  window ", width)),
-        (2, breaker::countdown(view, "  probe  ", width)),
+        (2, breaker::countdown(view, "  next   ", width)),
         (9, breaker::then(view, "  then   ", width)),
         (3, limiter::tokens(view, "Tokens   ", width)),
         (4, limiter::requests(view, "Requests ", width)),
@@ -155,7 +155,7 @@ mod tests {
             [
                 "Breaker  ⊘ OPEN   calls are refused",
                 "  window ✓✓✗✓✗✗✓✓✗✗✓✗✓✗✗✓✗✓✗✗ 11/20 55%  opens at 50%",
-                "  probe  [█████████████████░░░] 4.2s of 5.0s left",
+                "  next   [█████████████████░░░] probe in 4.2s of 5.0s",
                 "  then   HALF-OPEN; 2 ok -> CLOSED, 1 failed -> OPEN",
                 "Tokens   [████████░░░░░░░░░░░░]  38%  2.3k/6k +100/s",
                 "Requests [██████████████░░░░░░]  70%    42/60 +1/s",

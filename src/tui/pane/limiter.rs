@@ -1,7 +1,7 @@
 //! The Limiter pane: what is left in each bucket, the queue, and when the next waiter is admitted.
 //!
-//! A bar shows what is left. A level below zero is debt (more was used than reserved): the bar is empty and the debt
-//! is shown as a number.
+//! A bar shows what is left. A level below zero is debt (more was used than reserved): the bar is empty and the
+//! debt is shown as a number.
 
 use std::time::Duration;
 

@@ -86,7 +86,7 @@ fn judgement(theme: &Theme, near_match: &NearMatch, room: usize) -> (String, Rol
     (row::clip(theme, &text, room), role)
 }
 
-/// What differs, if it fits; at least the name of the guard.
+/// The difference, if it fits; at least the name of the guard.
 fn differs(objection: &Objection, room: usize) -> String {
     let guard = objection.guard.brief();
     let (asked, stored) = (objection.asked.single_line(), objection.stored.single_line());

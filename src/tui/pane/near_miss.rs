@@ -23,7 +23,8 @@ pub(super) fn summary(view: &View<'_>, miss: &ExplainedMiss, width: usize) -> Li
     row::join(theme, std::iter::once(first).chain(rest), width)
 }
 
-/// ` system prompt: a time`, ` and 2 more`, `  10:32:01 · 10:30:00`: the first difference and the number of others.
+/// ` system prompt: a time`, ` and 2 more`, `  10:32:01 · 10:30:00`: the first difference and the number of
+/// others.
 fn differences(theme: &Theme, near: &NearMiss) -> impl Iterator<Item = Span<'static>> {
     let first = near.differs.first();
     let label = first.map(|diff| row::plain(format!(" {}", diff.brief())));

@@ -145,7 +145,7 @@ fn breaker(view: &View<'_>, width: usize) -> Line<'static> {
     let window = units::setting(settings.window);
     let pieces = [
         format!("{label}opens at {}", units::rate(settings.failure_rate)),
-        format!(" of {}+ in {window}", settings.min_calls),
+        format!(" of {}+ in {window}", units::amount(settings.min_calls.into())),
         format!(" or {} in a row", settings.consecutive),
         format!(", for {open}..{most}"),
         format!(", {} ok to close", settings.successes_to_close),
@@ -259,7 +259,7 @@ fn budget(view: &View<'_>, width: usize) -> Line<'static> {
     )
 }
 
-/// What retries achieved and cost.
+/// The benefit and the cost of retries.
 fn cost(view: &View<'_>, width: usize) -> Line<'static> {
     let retry = &view.state.retry;
     let label = row::left("retries", COUNT);

@@ -13,9 +13,9 @@
 //!  attempts per call         back-offs
 //! ```
 //!
-//! The first three lines always have their rows, so that nothing moves when a storm begins. With little room the parts
-//! are kept in this order: headline and load, chart, rescued and cost, budget, attempts per call, back-offs. The pane
-//! reads only the seconds that the state keeps, no single events.
+//! The first three lines always have their rows, so that nothing moves when a storm begins. With little room the
+//! parts are kept in this order: headline and load, chart, rescued and cost, budget, attempts per call, back-offs.
+//! The pane reads only the seconds that the state keeps, no single events.
 
 mod attempts;
 mod chart;

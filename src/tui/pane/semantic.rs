@@ -140,11 +140,6 @@ fn mode(view: &View<'_>, width: usize) -> Line<'static> {
     };
     let guards = if settings.guards { "on" } else { "OFF" };
     let prompts = view.state.semantic.entries;
-    let prompts = if prompts == 1 {
-        "1 prompt".to_owned()
-    } else {
-        format!("{} prompts", units::amount(prompts))
-    };
     let pieces = [
         Line::from(vec![label(), row::piece(theme, role, word)]),
         Line::from(format!(
@@ -153,7 +148,7 @@ fn mode(view: &View<'_>, width: usize) -> Line<'static> {
         )),
         Line::from(format!("   guards {guards}")),
         Line::from(format!("   embedder {embedder}")),
-        Line::from(format!("   {prompts}")),
+        Line::from(format!("   {}", units::count(prompts, "prompt"))),
         row::muted(theme, next),
     ];
     row::join(theme, pieces, width)
@@ -209,9 +204,8 @@ fn judged(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'
         return (semantic.live.hits > 0).then(|| row::first_fit(theme, wordings, width));
     };
     let count = semantic.good + semantic.bad;
-    let hits = if count == 1 { "hit" } else { "hits" };
     let wordings = interval(of).map(|rate| {
-        let text = format!("{} of {count} {hits} wrong: {rate}", semantic.bad);
+        let text = format!("{} of {} wrong: {rate}", semantic.bad, units::count(count, "hit"));
         labelled(theme, "judged", [text], usize::MAX)
     });
     Some(row::first_fit(theme, wordings, width))
@@ -221,9 +215,12 @@ fn judged(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'
 fn compared(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
     let of = semantic.false_by_comparing()?;
     let count = semantic.same + semantic.differed;
-    let answers = if count == 1 { "answer" } else { "answers" };
     let wordings = interval(of).map(|rate| {
-        let text = format!("{} of {count} {answers} differed: {rate}", semantic.differed);
+        let text = format!(
+            "{} of {} differed: {rate}",
+            semantic.differed,
+            units::count(count, "answer")
+        );
         labelled(theme, "compared", [text], usize::MAX)
     });
     Some(row::first_fit(theme, wordings, width))

@@ -1,5 +1,5 @@
-//! The chat's status line under an answer of the semantic cache: similarity, source, and how to judge it. The story of
-//! the call has the details.
+//! The chat's status line under an answer of the semantic cache: similarity, source, and how to judge it. The
+//! story of the call has the details.
 
 use crate::state::Call;
 use crate::tui::theme::Role;

@@ -128,16 +128,20 @@ impl Page<'_> {
 
     fn step(&mut self, offset: &str, step: &Step) {
         let theme = self.view.theme;
-        let told = StepText::new(step);
+        let step_text = StepText::new(step);
         let (glyph, role) = step_appearance(theme, &step.kind);
         let room = self.width.saturating_sub(INDENT);
-        let texts = row::wrap(theme, &fitting(theme, &told.text), room, MOST_ROWS);
+        let texts = row::wrap(theme, &fitting(theme, &step_text.text), room, MOST_ROWS);
         for (index, text) in texts.into_iter().enumerate() {
             let line = if index == 0 {
                 vec![
                     row::piece(theme, Role::Muted, format!("{offset} ")),
                     row::piece(theme, role, row::left(glyph, 1)),
-                    row::piece(theme, Role::Muted, format!(" {} ", row::left(&told.label, LABEL))),
+                    row::piece(
+                        theme,
+                        Role::Muted,
+                        format!(" {} ", row::left(&step_text.label, LABEL)),
+                    ),
                     row::piece(theme, text_role(role), text),
                 ]
             } else {
@@ -148,7 +152,7 @@ impl Page<'_> {
             };
             self.lines.push(Line::from(line));
         }
-        for more in &told.more {
+        for more in &step_text.more {
             for text in row::wrap(theme, &fitting(theme, more), room, 2) {
                 let indent = row::plain(" ".repeat(INDENT));
                 self.lines

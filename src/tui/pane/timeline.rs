@@ -23,8 +23,8 @@ const SCALES_MS: [u64; 8] = [20, 50, 100, 200, 500, 1000, 2000, 5000];
 /// Columns kept free after the longest timeline, for the last reason and the glyph.
 const RESERVE: u64 = 6;
 
-/// The number of newest calls that determine the scale. Independent of the visible rows, so that scrolling does not
-/// change it.
+/// The number of newest calls that determine the scale. Independent of the visible rows, so that scrolling does
+/// not change it.
 const RECENT: usize = 40;
 
 /// The time per column: the finest scale at which the recent calls fit `width` columns.
@@ -163,8 +163,8 @@ pub fn reason(label: &str) -> String {
     label.chars().take(4).map(printable).collect()
 }
 
-/// The remark after the timeline, the longest wording first. Only the word at the front of the row has the colour of
-/// the fate: a screen full of reversed sentences would be unreadable.
+/// The remark after the timeline, the longest wording first. Only the word at the front of the row has the colour
+/// of the fate: a screen full of reversed sentences would be unreadable.
 fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
     let theme = view.theme;
     let texts: (Role, Vec<String>) = match (call.fate, call.doing) {
@@ -199,7 +199,7 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
                 texts.push(format!("waiting for {what}, {left}"));
             }
             texts.push(format!("waiting for {what}"));
-            texts.push(what.to_owned());
+            texts.push(format!("for {what}"));
             (Role::Wait, texts)
         }
         (Some(Fate::Answered | Fate::Shared | Fate::Failed | Fate::Interrupted | Fate::Cancelled), _)

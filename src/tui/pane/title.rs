@@ -1,8 +1,8 @@
 //! Row 1: program, policy, upstream, seed, injected faults, and the state of the session.
 //!
-//! Faults and the upstream stay longest when room is short: injected faults must not look like real ones, and a call to
-//! a real host may cost money. Each part has a blank on each side; the cells between parts stay untouched, so the row
-//! can overlay a border.
+//! Faults and the upstream stay longest when room is short: injected faults must not look like real ones, and a
+//! call to a real host may cost money. Each part has a blank on each side; the cells between parts stay untouched,
+//! so the row can overlay a border.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -82,8 +82,8 @@ fn clock(view: &View<'_>, width: usize) -> Line<'static> {
         .unwrap_or_default()
 }
 
-/// The combinations, best first: name, policy, wording of the upstream, wording of the faults. The seed outlasts the
-/// policy and the single rates, because a run cannot be reproduced without it.
+/// The combinations, best first: name, policy, wording of the upstream, wording of the faults. The seed outlasts
+/// the policy and the single rates, because a run cannot be reproduced without it.
 const CHOICES: [(bool, bool, Option<usize>, Option<usize>); 16] = [
     (true, true, Some(0), Some(0)),
     (true, true, Some(0), Some(1)),

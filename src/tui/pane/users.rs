@@ -1,4 +1,5 @@
-//! The Users pane: each user's share of the limiter, queue and waits, and the noisy user that keeps others waiting.
+//! The Users pane: each user's share of the limiter, queue and waits, and the noisy user that keeps others
+//! waiting.
 //!
 //! ```text
 //! ben floods the queue: 80% of it, fair share 50%; [t] share it fairly
@@ -7,8 +8,8 @@
 //! ! ben  [#####|----]  50%     16   15s        2
 //! ```
 //!
-//! Rows are sorted by name and never move while all fit. Otherwise the most important rows come first, in classes so
-//! coarse that a row does not move with every call.
+//! Rows are sorted by name and never move while all fit. Otherwise the most important rows come first, in classes
+//! so coarse that a row does not move with every call.
 
 mod columns;
 
@@ -109,8 +110,8 @@ pub(super) fn queue_line(view: &View<'_>, label: &str, width: usize) -> Line<'st
     if !limit.enabled {
         return Line::default();
     }
-    let waiting = waiting_users(view.state.users_waiting());
-    let queue = format!("{label}{}, {waiting}", limit.order.label());
+    let waiting = users(view.state.users_waiting());
+    let queue = format!("{label}{}, {waiting} waiting", limit.order.label());
     let tier = Tier::for_size(view.ui.size.width, view.ui.size.height);
     let more = tier.digit(PaneId::Users);
     let more = more.map(|digit| format!("{queue}   [{digit}] show users"));
@@ -120,18 +121,11 @@ pub(super) fn queue_line(view: &View<'_>, label: &str, width: usize) -> Line<'st
 /// `2 users, fair`: the number of waiting users, and the order of the queue.
 pub(super) fn queue_summary(view: &View<'_>) -> String {
     let order = view.state.session.policy.limit.order.label();
-    match view.state.users_waiting() {
-        1 => format!("1 user, {order}"),
-        many => format!("{many} users, {order}"),
-    }
+    format!("{}, {order}", users(view.state.users_waiting()))
 }
 
-fn waiting_users(count: usize) -> String {
-    match count {
-        0 => "no user waiting".to_owned(),
-        1 => "1 user waiting".to_owned(),
-        many => format!("{many} users waiting"),
-    }
+fn users(count: usize) -> String {
+    units::count(count as u64, "user")
 }
 
 /// A user's name in at most `width` columns.
@@ -163,8 +157,8 @@ fn user_rows<'a>(
     shares.into_iter().map(user_row).collect()
 }
 
-/// Keeps the rows that fit, the most important first if some do not, and returns the number of hidden rows. One row is
-/// reserved for that number.
+/// Keeps the rows that fit, the most important first if some do not, and returns the number of hidden rows. One
+/// row is reserved for that number.
 fn select(rows: &mut Vec<UserRow<'_>>, room: usize) -> usize {
     if rows.len() <= room {
         return 0;
@@ -210,7 +204,7 @@ fn sentence(view: &View<'_>, noise: Option<&NoisyUser>, rows: &[UserRow<'_>]) ->
     }
     let waiting = rows.iter().filter(|user| user.share.waiting > 0).count();
     if waiting > 0 {
-        return (Role::Muted, format!("{}, none noisy", waiting_users(waiting)));
+        return (Role::Muted, format!("{} waiting, none noisy", users(waiting)));
     }
     let keys = match (acts, many) {
         (true, true) => ": [a] burst as all users, [u] next user, [b] burst as this user",
@@ -220,7 +214,7 @@ fn sentence(view: &View<'_>, noise: Option<&NoisyUser>, rows: &[UserRow<'_>]) ->
     let text = if rows.iter().all(|user| user.share.usage.started == 0) {
         "no calls yet".to_owned()
     } else {
-        waiting_users(0)
+        "none waiting".to_owned()
     };
     (Role::Muted, format!("{text}{keys}"))
 }

@@ -1,7 +1,7 @@
 //! Row 2: whether calls get through, and if not, the cause.
 //!
-//! First counts that add up to the number at the front (queued calls are extra), then one cause and what happens next.
-//! The cause keeps its column while the counts leave room, and is shortened rather than cut.
+//! First counts that add up to the number at the front (queued calls are extra), then one cause and what happens
+//! next. The cause keeps its column while the counts leave room, and is shortened rather than cut.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -106,8 +106,8 @@ impl<'a> Tally<'a> {
         Line::from(row::piece(theme, Role::Strong, text))
     }
 
-    /// The counts that are shown: five always, the others unless zero. All but the queued calls add up to the number
-    /// of the head.
+    /// The counts that are shown: five always, the others unless zero. All but the queued calls add up to the
+    /// number of the head.
     fn counts(&self, theme: &Theme) -> Vec<Count> {
         let glyphs = theme.glyphs;
         let ended = |fate| self.counts.ended(fate);
@@ -265,8 +265,8 @@ fn cause_lines(view: &View<'_>, verdict: &Verdict) -> CauseLines {
     (full, brief)
 }
 
-/// A retry storm, unless a guard holds the calls. Waiting for a slot, an attempt or the server is then a symptom of the
-/// storm, not the cause.
+/// A retry storm, unless a guard holds the calls. Waiting for a slot, an attempt or the server is then a symptom
+/// of the storm, not the cause.
 fn storm_lines(view: &View<'_>, verdict: &Verdict) -> Option<CauseLines> {
     if view.state.calls.totals.running() == 0 {
         return None;
@@ -364,11 +364,8 @@ fn cause_wordings(view: &View<'_>, hold: Hold) -> Vec<String> {
     let name = cause_name(view, hold.cause);
     let left = time_left(hold, view.now);
     let calls = hold.calls;
-    let waiting = if calls == 1 {
-        "1 call waits".to_owned()
-    } else {
-        format!("{calls} calls wait")
-    };
+    let verb = if calls == 1 { "waits" } else { "wait" };
+    let waiting = format!("{} {verb}", units::count(calls, "call"));
     let ends: Vec<String> = match (hold.cause, &left) {
         (Cause::BreakerOpen, Some(left)) => vec![
             format!(", next probe in {left}"),
@@ -380,11 +377,11 @@ fn cause_wordings(view: &View<'_>, hold: Hold) -> Vec<String> {
         }
         (Cause::BreakerForced, _) => vec![" by you; [o] releases".into(), "; [o] releases".into()],
         (Cause::ProbeOut, _) => vec![", one probe is out".into(), ", probe out".into()],
-        (Cause::BackOff, Some(left)) => vec![format!(", next attempt in {left}"), format!(" {left}")],
+        (Cause::BackOff, Some(left)) => vec![format!(", next attempt in {left}"), format!(", {left}")],
         (
             Cause::Paused | Cause::Tokens | Cause::Requests | Cause::UserTokens | Cause::UserRequests,
             Some(left),
-        ) => vec![format!(", next in {left}"), format!(" {left}")],
+        ) => vec![format!(", next in {left}"), format!(", {left}")],
         (Cause::Slots, _) => {
             let slots = view.state.session.policy.limit.concurrency;
             vec![format!(", {waiting} for one of {slots}"), format!(", {waiting}")]
@@ -546,14 +543,14 @@ mod tests {
             (
                 Cause::UserTokens,
                 Some(42.5),
-                "HELD BY  a user's token bucket 0.4s",
+                "HELD BY  a user's token bucket, 0.4s",
             ),
             (Cause::UserRequests, None, "HELD BY  a user's request bucket"),
             (Cause::Slots, None, "HELD BY  slots, 3 calls wait"),
             (
                 Cause::BackOff,
                 Some(42.9),
-                "HELD BY  back-off, next attempt in 0.8s",
+                "HELD BY back-off, next attempt in 0.8s",
             ),
             (Cause::Loading, None, "HELD BY  model loading"),
             (Cause::Server, None, "HELD BY  slow upstream, 3 calls wait"),
@@ -571,7 +568,7 @@ mod tests {
             waiter.constraint = crate::event::Constraint::UserTokens;
         }
         let own = Some(hold(Cause::UserTokens, Some(42.5)));
-        assert!(row_text(&fixture, own, 79).ends_with("HELD BY  ada's token bucket 0.4s"));
+        assert!(row_text(&fixture, own, 79).ends_with("HELD BY  ada's token bucket, 0.4s"));
         assert!(row_text(&fixture, own, 199).ends_with("HELD BY  ada's token bucket, next in 0.4s"));
     }
 

@@ -144,7 +144,7 @@ fn users_have_a_digit_at_every_size() {
     assert!(medium[39].contains("  7 users  "), "{}", medium[39]);
     let large = rows(&mut bench, 200, 60);
     assert!(holds(&large, "─ 0 Users ─"), "{large:#?}");
-    assert!(holds(&large, "queue     fair, no user waiting   [0] show users"));
+    assert!(holds(&large, "queue     fair, 0 users waiting   [0] show users"));
     assert!(!large[59].contains(" users  "), "{}", large[59]);
 }
 

@@ -17,8 +17,8 @@ const PARTS: usize = RetryCause::ALL.len() + 1;
 const NUMBER: usize = 3;
 /// The same with the line beside them.
 const AXIS: u16 = NUMBER as u16 + 1;
-/// Columns of the short legend: blank, fill, blank, label, number. With it and the axis, two minutes fit the 76 columns
-/// of an 80-column terminal at two seconds per column.
+/// Columns of the short legend: blank, fill, blank, label, number. With it and the axis, two minutes fit the 76
+/// columns of an 80-column terminal at two seconds per column.
 const LEGEND: u16 = 12;
 /// Columns of the legend with words.
 const WORDY_LEGEND: u16 = 36;
@@ -71,8 +71,8 @@ fn step(columns: u16) -> u64 {
     STEPS.into_iter().find(fits).unwrap_or(60)
 }
 
-/// The attempts of each column, oldest first. A column begins at a multiple of its length, so that past columns shift but
-/// do not change.
+/// The attempts of each column, oldest first. A column begins at a multiple of its length, so that past columns
+/// shift but do not change.
 fn stacks(view: &View<'_>, step: u64, columns: usize) -> Vec<Stack> {
     let seconds = view.state.retry.timeline.seconds.iter();
     let now = view.now.0 / 1_000_000_000;
@@ -110,8 +110,8 @@ fn scale(stacks: &[Stack], step: u64) -> f64 {
     units::nice(most.max(2.0))
 }
 
-/// The part shown in each cell of a column, from the bottom up. A column with an attempt has at least one cell; retries
-/// have at least one cell in a column of two or more.
+/// The part shown in each cell of a column, from the bottom up. A column with an attempt has at least one cell;
+/// retries have at least one cell in a column of two or more.
 fn stack_cells(stack: &Stack, full: f64, rows: usize) -> Vec<usize> {
     let all = total(stack);
     let height = if all == 0 {

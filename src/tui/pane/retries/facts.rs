@@ -32,7 +32,7 @@ pub(super) fn no_calls(view: &View<'_>, width: usize) -> Line<'static> {
     )
 }
 
-/// Whether retries help, how much load they cause, and advice in a storm.
+/// The headline (do retries help?), the load they cause, and advice in a storm.
 pub(super) fn head(view: &View<'_>, width: usize) -> [Line<'static>; 3] {
     let theme = view.theme;
     let Some(storm) = view.state.storm(view.now) else {
@@ -122,7 +122,7 @@ fn load(view: &View<'_>, width: usize) -> Line<'static> {
     row::join(theme, pieces, width)
 }
 
-/// What retries achieved and cost, the rest of the budget, and why calls were not retried.
+/// Rescued calls, cost, the rest of the budget, and calls not retried.
 pub(super) fn below(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
     vec![
         rescued(view, width),
@@ -200,9 +200,7 @@ fn budget(view: &View<'_>, width: usize) -> Line<'static> {
         line.spans.extend(gauge::bar(theme, role, share, 10));
     }
     if empty > 0 {
-        let calls = if empty == 1 { "call" } else { "calls" };
-        let empty = units::amount(empty);
-        pieces.push(Line::from(format!(", empty for {empty} {calls}")));
+        pieces.push(Line::from(format!(", empty for {}", units::count(empty, "call"))));
     }
     if let Some(at) = retry.budget_at {
         let at = units::clock(at.since(crate::time::Timestamp::ZERO), false);

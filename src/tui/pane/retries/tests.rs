@@ -6,8 +6,8 @@ use crate::event::{FailureClass, Fate, Origin};
 use crate::state::fixture::{Story, attempt, ended, failed, retry, succeeded};
 use crate::tui::theme::{Palette, Theme};
 
-/// A minute in which one call in three is answered on its second attempt; if `stormy`, in the second half further calls
-/// fail after six attempts each.
+/// A minute in which one call in three is answered on its second attempt; if `stormy`, in the second half further
+/// calls fail after six attempts each.
 fn session(stormy: bool) -> Fixture {
     let mut story = Story::begin();
     let mut id = 0;

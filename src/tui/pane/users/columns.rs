@@ -1,5 +1,5 @@
-//! The columns of the Users table: a function of the width, the longest name and the policy, so that no column moves
-//! while numbers change. The least important columns are dropped first.
+//! The columns of the Users table: a function of the width, the longest name and the policy, so that no column
+//! moves while numbers change. The least important columns are dropped first.
 
 use ratatui::text::Line;
 

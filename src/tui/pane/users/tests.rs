@@ -132,7 +132,7 @@ fn the_sentence_shows_the_state_and_the_keys() {
     );
     fixture.state.limit.waiters.clear();
     let keys = "[a] burst as all users, [u] next user, [b] burst as this user";
-    assert_eq!(first(&fixture), format!("no user waiting: {keys}"));
+    assert_eq!(first(&fixture), format!("none waiting: {keys}"));
     let mut fresh = Fixture::default();
     assert_eq!(first(&fresh), "no calls yet: [b] burst 10, [i] ask a question");
     fresh.ui.users.clone_from(&fixture.ui.users);
@@ -140,7 +140,7 @@ fn the_sentence_shows_the_state_and_the_keys() {
     assert!(!rows(&fresh, 76, 9)[0].contains('…'));
     assert_eq!(first(&fresh), format!("no calls yet: {keys}"));
     fixture.ui.read_only = true;
-    assert_eq!(first(&fixture), "no user waiting");
+    assert_eq!(first(&fixture), "none waiting");
     fixture.state.limit.waiters = waiters;
     fixture.state.session.policy.limit.order = QueueOrder::Fifo;
     assert!(
@@ -297,7 +297,7 @@ fn the_limiter_pane_points_to_the_users() {
     assert_eq!(line(&fixture, 30), "order fair, 2 users waiting");
     fixture.ui.size = (200, 60).into();
     fixture.state.limit.waiters.clear();
-    assert_eq!(line(&fixture, 60), "order fair, no user waiting   [0] show users");
+    assert_eq!(line(&fixture, 60), "order fair, 0 users waiting   [0] show users");
 }
 
 #[test]
