@@ -9,8 +9,8 @@ mod frame;
 mod nearest;
 mod policy;
 mod semantic;
-mod shadow;
 mod traffic;
+mod whatif;
 
 fn main() {
     // figures that divan has no column for; not when cargo only lists benches or runs others

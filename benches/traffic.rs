@@ -1,5 +1,5 @@
-//! A session of 10,000 calls as events: chats, bursts, hits, streams, retries and outages, made by the real
-//! engine and client over the simulator, under virtual time.
+//! The events of a session of 10,000 calls: chats, bursts, hits, streams, retries and outages, made by the engine and the
+//! client with the simulator, in virtual time.
 
 use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -19,19 +19,19 @@ const SEED: u64 = 7;
 const BURSTS: u32 = 20;
 const CALLS_EACH: u32 = 499;
 
-/// The events of 10,000 calls, and the state they add up to.
+/// The events of 10,000 calls.
 pub(crate) struct Traffic {
     pub(crate) events: Vec<Event>,
-    /// Before the last burst: 9,500 calls, all ended.
+    /// Number of events before the last burst: 9,500 calls, all ended.
     pub(crate) before_last: usize,
-    /// In the middle of the last burst: most of its calls run.
+    /// Number of events in the middle of the last burst: most of its calls run.
     pub(crate) in_the_middle: usize,
 }
 
 pub(crate) static TRAFFIC: LazyLock<Traffic> = LazyLock::new(|| virtually(session()));
 
 impl Traffic {
-    /// The state after the first `count` events.
+    /// The state after this number of events.
     pub(crate) fn state(&self, events: usize) -> State {
         let mut state = State::default();
         for event in self.events.iter().take(events) {
@@ -40,13 +40,13 @@ impl Traffic {
         state
     }
 
-    /// All of it.
+    /// The final state.
     pub(crate) fn whole(&self) -> State {
         self.state(self.events.len())
     }
 }
 
-/// Runs `work` to its end where waiting takes no time.
+/// Runs `work` to its end in virtual time.
 pub(crate) fn virtually<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -54,11 +54,11 @@ pub(crate) fn virtually<T>(work: impl Future<Output = T>) -> T {
         .build();
     match runtime {
         Ok(runtime) => runtime.block_on(work),
-        Err(error) => unreachable!("a runtime without sockets needs nothing: {error}"),
+        Err(error) => unreachable!("a runtime without sockets uses no resources: {error}"),
     }
 }
 
-/// Settings under which nearly everything passes the limiter.
+/// A policy whose limiter admits nearly everything.
 pub(crate) fn wide() -> Policy {
     let mut policy = Policy::default();
     let bucket = Bucket {
@@ -72,7 +72,7 @@ pub(crate) fn wide() -> Policy {
     policy
 }
 
-/// An observer that keeps events, stamped as the bus does.
+/// Collects events, with time and number as the bus assigns them.
 #[derive(Clone)]
 struct Recorder {
     clock: Clock,
@@ -98,16 +98,16 @@ impl Observer for Recorder {
     }
 }
 
-/// The upstream and clock of a session.
-struct Stage {
+/// The parts of a session.
+struct Rig {
     clock: Clock,
     env: Env,
     recorder: Recorder,
     engine: Engine<LocalTransport, Recorder>,
 }
 
-impl Stage {
-    fn set(policy: Policy) -> Self {
+impl Rig {
+    fn new(policy: Policy) -> Self {
         let clock = Clock::start();
         let env = Env::new(clock, SEED);
         let recorder = Recorder {
@@ -115,6 +115,7 @@ impl Stage {
             events: Arc::default(),
         };
         let mut outage = FaultProfile::default();
+        outage.name = "outage".into();
         outage.unavailable = 0.4;
         outage.rate_limited = 0.1;
         outage.cut = 0.1;
@@ -151,30 +152,30 @@ impl Stage {
 }
 
 async fn session() -> Traffic {
-    let stage = Stage::set(wide());
+    let rig = Rig::new(wide());
     let (mut before_last, mut in_the_middle) = (0, 0);
     for burst in 1..=BURSTS {
-        // a third of the bursts goes with the cache, a fifth into an outage, the last one with neither
+        // a third of the bursts with the cache, a fifth in an outage, the last one with neither
         let last = burst == BURSTS;
-        stage.engine.execute(Command::SetCache {
+        rig.engine.execute(Command::SetCache {
             on: burst % 3 == 0 && !last,
         });
-        stage.engine.execute(Command::SetFaults {
+        rig.engine.execute(Command::SetFaults {
             on: burst % 5 == 0 && !last,
         });
-        before_last = stage.recorder.lock().len();
-        stage.engine.execute(Command::Send {
+        before_last = rig.recorder.lock().len();
+        rig.engine.execute(Command::Send {
             prompt: "What is a token bucket, and what does it do when it is empty?".into(),
             user: UserId::new(USERS[0]),
             conversation: false,
         });
-        stage.burst(CALLS_EACH);
-        stage.clock.sleep(Duration::from_secs(2)).await;
-        in_the_middle = stage.recorder.lock().len();
-        stage.clock.sleep(Duration::from_mins(2)).await;
+        rig.burst(CALLS_EACH);
+        rig.clock.sleep(Duration::from_secs(2)).await;
+        in_the_middle = rig.recorder.lock().len();
+        rig.clock.sleep(Duration::from_mins(2)).await;
     }
-    stage.env.join().await;
-    let events = std::mem::take(&mut *stage.recorder.lock());
+    rig.env.join().await;
+    let events = std::mem::take(&mut *rig.recorder.lock());
     Traffic {
         events,
         before_last,
@@ -182,17 +183,17 @@ async fn session() -> Traffic {
     }
 }
 
-/// 10,000 calls that have begun, and none that has ended: a few are sent, the others are in the queue.
+/// The state with 10,000 running calls: a few are sent, the others are queued.
 pub(crate) fn all_running() -> State {
     virtually(async {
         let mut policy = wide();
         policy.cache.enabled = false;
         policy.flight.enabled = false;
-        let stage = Stage::set(policy);
-        stage.burst(10_000);
-        stage.clock.sleep(Duration::from_millis(5)).await;
+        let rig = Rig::new(policy);
+        rig.burst(10_000);
+        rig.clock.sleep(Duration::from_millis(5)).await;
         let mut state = State::default();
-        for event in stage.recorder.lock().iter() {
+        for event in rig.recorder.lock().iter() {
             state.apply(event);
         }
         state

@@ -84,8 +84,8 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         Some(Mode::Picture { file, size }) => picture(file, size),
         Some(Mode::Scenarios) => subcommands::scenarios(),
         Some(Mode::Policy { name, settings }) => policy(name, *settings),
-        Some(Mode::Worlds { count, journal }) => {
-            subcommands::worlds(cli.seed.unwrap_or(0), *count, journal.as_deref())
+        Some(Mode::Fuzz { count, journal }) => {
+            subcommands::fuzz(cli.seed.unwrap_or(0), *count, journal.as_deref())
         }
         Some(Mode::Run {
             scenario,
@@ -104,7 +104,7 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
                 model: cli.model.clone(),
             };
             if *real {
-                scene.fits_real_time()?;
+                scene.check_real_time()?;
             }
             // created last: an invalid run must not truncate the journal of an earlier one
             let journal = journal.as_deref().map(options::create).transpose()?;

@@ -162,7 +162,7 @@ pub(crate) enum Mode {
     /// Run the same traffic under two or more policies, seed by seed, and report the differences with confidence intervals
     Compare(CompareArgs),
     /// Run random scenarios until one violates an invariant (deterministic simulation testing)
-    Worlds {
+    Fuzz {
         /// Number of scenarios, from `--seed` on [default seed: 0]
         #[arg(long, value_name = "N", default_value_t = 2000)]
         count: u64,

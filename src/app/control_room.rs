@@ -5,9 +5,9 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::app::cli::{Cli, ColorChoice, PanicIn};
-use crate::drills::record::{Place, Recorder};
+use crate::drills::record::{Recorder, SaveTarget};
 use crate::drills::smoke::{self, DrillError};
-use crate::drills::whatif::Shadow;
+use crate::drills::whatif::WhatIf;
 use crate::event::UserId;
 use crate::journal::{Header, Journal, LiveJournal};
 use crate::semantic::label_store::LabelWriter;
@@ -62,7 +62,7 @@ impl SessionFiles {
 pub(crate) async fn start(
     cli: &Cli,
     config: SessionConfig,
-    observers: Option<(&Recorder, &Shadow)>,
+    observers: Option<(&Recorder, &WhatIf)>,
 ) -> eyre::Result<(Session, SessionFiles)> {
     let mut labels = LabelWriter::new(&config.policy.semantic, options::labels_file(cli));
     let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).with_users(&config.users);
@@ -77,7 +77,7 @@ pub(crate) async fn start(
         Some(Box::new(labels.tap()) as Tap),
         journal.as_ref().map(|journal| Box::new(journal.tap()) as Tap),
         observers.map(|(recorder, _)| recorder.tap()),
-        observers.map(|(_, shadow)| shadow.tap()),
+        observers.map(|(_, what_if)| what_if.tap()),
     ];
     let mut taps: Vec<Tap> = taps.into_iter().flatten().collect();
     let clock = Clock::start();
@@ -112,9 +112,9 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
 /// Runs the control room.
 pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     let recorder = Recorder::new(&config);
-    let shadow = Shadow::default();
-    let (session, files) = start(cli, config, Some((&recorder, &shadow))).await?;
-    let judging = shadow.start(session.bus().clone(), session.clock())?;
+    let what_if = WhatIf::default();
+    let (session, files) = start(cli, config, Some((&recorder, &what_if))).await?;
+    let judging = what_if.start(session.bus().clone(), session.clock())?;
     let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
     let (state, feed) = session.watch().into_parts();
@@ -128,7 +128,7 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
     };
     let options = screen(cli, session.engine().users().to_vec());
     let engine = session.engine().clone();
-    let engine = engine.with_observer(recorder.ear()).with_observer(shadow.ear());
+    let engine = engine.with_observer(recorder.ear()).with_observer(what_if.ear());
     session.spawn(async move { engine.run(obeyed).await });
     let clock = session.clock();
     let shown = match cli.panic_in {
@@ -152,7 +152,7 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
     session.shutdown().await;
     let files = files.finish();
     let kept = match &cli.record {
-        Some(file) => Some(keep(&recorder, clock, Place::File(file.clone())).await),
+        Some(file) => Some(keep(&recorder, clock, SaveTarget::File(file.clone())).await),
         None => None,
     };
     let summary = shown?;
@@ -197,15 +197,15 @@ pub(crate) fn refused_record(cli: &Cli) -> Option<String> {
 }
 
 /// The destination of drills: the requested file, or a dated file in this directory.
-pub(crate) fn place(cli: &Cli) -> Place {
+pub(crate) fn place(cli: &Cli) -> SaveTarget {
     match &cli.record {
-        Some(file) => Place::File(file.clone()),
-        None => Place::Dated(PathBuf::new()),
+        Some(file) => SaveTarget::File(file.clone()),
+        None => SaveTarget::Dated(PathBuf::new()),
     }
 }
 
 /// Starts the task that saves drills and policies while the screen is open.
-pub(crate) fn drills(session: &Session, recorder: &Recorder, place: Place) -> tui::Keeper {
+pub(crate) fn drills(session: &Session, recorder: &Recorder, place: SaveTarget) -> tui::Keeper {
     let (asked, mut wanted) = mpsc::channel(1);
     let (tell, told) = mpsc::channel(1);
     let (recorder, clock) = (recorder.clone(), session.clock());
@@ -229,7 +229,7 @@ pub(crate) fn drills(session: &Session, recorder: &Recorder, place: Place) -> tu
 }
 
 /// Saves the drill so far on a blocking thread. Returns the sentence to show.
-pub(crate) async fn keep(recorder: &Recorder, clock: Clock, place: Place) -> Result<String, String> {
+pub(crate) async fn keep(recorder: &Recorder, clock: Clock, place: SaveTarget) -> Result<String, String> {
     let (recorder, now) = (recorder.clone(), clock.now());
     let saved = tokio::task::spawn_blocking(move || recorder.drill(now).save(&place, unix_seconds()));
     match saved.await {

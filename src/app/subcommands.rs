@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::app::cli::{CompareArgs, ReportFormat};
 use crate::app::why;
 use crate::check::{self, CheckError};
-use crate::drills::compare::{self, RecordedWorld, Wanted};
+use crate::drills::compare::{self, PlanRequest, RecordedInput};
 use crate::drills::fuzz;
 use crate::drills::recorded;
 use crate::drills::scenario::{self, RunError};
@@ -31,35 +31,35 @@ pub(crate) fn scenarios() -> eyre::Result<u8> {
     Ok(0)
 }
 
-/// Plays random worlds.
-pub(crate) fn worlds(first: u64, count: u64, journal: Option<&Path>) -> eyre::Result<u8> {
+/// Fuzzes random scenarios.
+pub(crate) fn fuzz(first: u64, count: u64, journal: Option<&Path>) -> eyre::Result<u8> {
     if let Some(path) = journal {
         if count != 1 {
-            let message = "seawall: --journal is for a single world: add --count 1";
+            let message = "seawall: --journal needs a single case: add --count 1";
             writeln!(std::io::stderr(), "{message}")?;
             return Ok(USAGE);
         }
-        let scene = fuzz::world(first);
+        let scene = fuzz::case(first);
         let outcome = scenario::in_virtual_time(&scene, Some(options::create(path)?), &Arc::default());
         return report(&scene, outcome, false, ReportFormat::Text, None);
     }
-    let progress = Progress::start("worlds", count);
-    let explored = fuzz::explore(first, count, &progress.at);
+    let progress = Progress::start("cases", count);
+    let summary = fuzz::run(first, count, &progress.at);
     progress.end();
     let mut out = std::io::stdout();
-    let (played, calls, events) = (explored.worlds, explored.calls, explored.events);
-    match &explored.broken {
+    match &summary.failure {
         None => writeln!(
             out,
-            "{played} worlds, {calls} calls, {events} events: every promise kept"
+            "{} cases, {} calls, {} events: all invariants hold",
+            summary.cases, summary.calls, summary.events
         )?,
-        Some(broken) => writeln!(
+        Some(failure) => writeln!(
             out,
-            "world {} broke a promise: {}\nalone: seawall worlds --seed {} --count 1 --journal world.ndjson",
-            broken.seed, broken.how, broken.seed
+            "case {0} failed: {1}\nrun it alone: seawall fuzz --seed {0} --count 1 --journal case.ndjson",
+            failure.seed, failure.problem
         )?,
     }
-    Ok(u8::from(explored.broken.is_some()))
+    Ok(u8::from(summary.failure.is_some()))
 }
 
 /// Prints the report of a scenario and returns the exit code.
@@ -79,10 +79,10 @@ pub(crate) fn report(
         Err(error) => return Err(error.into()),
     };
     let mut out = std::io::stdout();
-    if let Some(watched) = &outcome.watched {
+    if let Some(explained) = &outcome.explained {
         let name = &scene.scenario.name;
         let json = format == ReportFormat::Json;
-        return why::print_story(name, watched, json, &mut out, &mut std::io::stderr());
+        return why::print_story(name, explained, json, &mut out, &mut std::io::stderr());
     }
     let drawn = match folder {
         Some(_) => outcome.history.series(&scene.scenario.name).charts()?,
@@ -106,11 +106,11 @@ pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<
     let recorded = match &args.journal {
         None => None,
         Some(file) => match recorded(file)? {
-            Some(world) => Some(world),
+            Some(input) => Some(input),
             None => return Ok(USAGE),
         },
     };
-    let wanted = Wanted {
+    let request = PlanRequest {
         policies: args.policies.clone(),
         scenario: args.scenario.clone(),
         seed,
@@ -119,7 +119,7 @@ pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<
         off: args.off.clone(),
         sweep: args.sweep.clone(),
     };
-    let plan = wanted.plan()?;
+    let plan = request.plan()?;
     let progress = Progress::start("runs", plan.seeds * plan.policies.len() as u64);
     let compared = compare::compare(&plan, &progress.at);
     progress.end();
@@ -137,7 +137,7 @@ pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<
         ReportFormat::Junit => compared.junit()?,
         ReportFormat::Text => match &trade_off {
             None => compared.to_string(),
-            Some(trade_off) => format!("{compared}\n\n{}", compare::picture(trade_off)),
+            Some(trade_off) => format!("{compared}\n\n{}", compare::text_chart(trade_off)),
         },
     };
     writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'))?;
@@ -155,43 +155,41 @@ fn write_charts(folder: Option<&Path>, drawn: &[Chart]) -> eyre::Result<String> 
     charts::write_all(folder, drawn)?;
     let links: Vec<String> = drawn
         .iter()
-        .map(|chart| markdown::image(&chart.what, &folder.join(chart.file)))
+        .map(|chart| markdown::image(&chart.description, &folder.join(chart.file)))
         .collect();
     Ok(format!("\n### Charts\n\n{}", links.join("\n")))
 }
 
-/// Recorded traffic as a world; nothing if it is no journal, which has been told then.
-fn recorded(file: &Path) -> eyre::Result<Option<RecordedWorld>> {
+/// Loads recorded traffic; returns nothing, after a message, if the file is not a journal.
+fn recorded(file: &Path) -> eyre::Result<Option<RecordedInput>> {
     let name = match file.to_str() {
         Some("-") => "standard input".to_owned(),
         _ => SafeText::new(&file.display().to_string()).single_line(),
     };
-    let recorded = match recorded::load(file::open_journal(file)?) {
-        Ok(recorded) => recorded,
+    let mut err = std::io::stderr();
+    let loaded = match recorded::load(file::open_journal(file)?) {
+        Ok(loaded) => loaded,
         Err(error) => {
-            writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
+            writeln!(err, "seawall: {name}: {error}")?;
             return Ok(None);
         }
     };
-    let mut err = std::io::stderr();
-    if let Some(damage) = &recorded.damage {
-        let calls = recorded.traffic.calls().len();
+    if let Some(damage) = &loaded.damage {
+        let calls = loaded.traffic.calls().len();
         writeln!(
             err,
-            "seawall: {name}: {damage}; the {calls} calls before it are compared"
+            "seawall: {name}: {damage}; comparing the {calls} calls before it"
         )?;
     }
-    if recorded.lost > 0 {
-        let lost = recorded.lost;
-        writeln!(
-            err,
-            "seawall: {name}: {lost} events are lost, and with them what they told"
-        )?;
+    if loaded.lost > 0 {
+        let lost = loaded.lost;
+        writeln!(err, "seawall: {name}: {lost} events are missing from the journal")?;
     }
-    Ok(Some(RecordedWorld {
+    Ok(Some(RecordedInput {
         name,
-        traffic: Arc::new(recorded.traffic),
-        policy: recorded.header.policy,
+        traffic: Arc::new(loaded.traffic),
+        tally: Arc::new(loaded.tally),
+        policy: loaded.header.policy,
     }))
 }
 

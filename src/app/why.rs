@@ -5,7 +5,7 @@ use std::path::Path;
 
 use color_eyre::eyre;
 
-use crate::drills::scenario::Watched;
+use crate::drills::scenario::ExplainedCall;
 use crate::event::CallId;
 use crate::journal::{Ending, JournalError, Reader};
 use crate::settings::file;
@@ -23,7 +23,7 @@ const PROMPT: usize = 44;
 #[derive(Debug)]
 pub(crate) struct Reading {
     /// The requested story; that of call 0, which does not exist, if none was requested.
-    pub(crate) watched: Watched,
+    pub(crate) watched: ExplainedCall,
     /// The end of the journal, or the damage that reading stopped at.
     pub(crate) ending: Ending,
 }
@@ -42,7 +42,7 @@ pub(crate) fn read<R: Read + Send + 'static>(
         worth.apply(event);
     });
     let story = why.story(call);
-    let watched = Watched { call, story, worth };
+    let watched = ExplainedCall { call, story, worth };
     Ok(Reading { watched, ending })
 }
 
@@ -84,12 +84,12 @@ pub(crate) fn why(
 /// or scenario.
 pub(crate) fn print_story(
     name: &str,
-    watched: &Watched,
+    watched: &ExplainedCall,
     json: bool,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> eyre::Result<u8> {
-    let Watched { call, story, worth } = watched;
+    let ExplainedCall { call, story, worth } = watched;
     let Some(story) = story else {
         writeln!(err, "seawall: {name}: {}", worth.missing(*call))?;
         return Ok(USAGE);

@@ -1,21 +1,19 @@
-//! What another policy would have made of the same hour: one world, played under several policies.
+//! Compares policies: the same scenario, run under each of them.
 //!
 //! ```text
-//!  world (scenario) x seed 1..n  --+--> policy A --> measures --+
-//!                                  +--> policy B --> measures --+--> paired differences, seed by seed --> table
+//!  scenario x seeds 1..n  --+--> policy A --> measures --+
+//!                           +--> policy B --> measures --+--> paired differences, seed by seed --> table
 //! ```
 //!
-//! The same seed gives the same arrivals, the same prompts and the same draws of the upstream for the same attempt
-//! of the same call, whatever the policy: so the difference between two runs of one seed is the policy's, and
-//! differences of many seeds say how sure that is.
+//! A seed gives the same arrivals and prompts, and the same draws of the upstream for the same attempt of the same call,
+//! under every policy. So a difference between two runs of a seed is caused by the policy, and the differences over many
+//! seeds give its confidence interval.
 //!
-//! With recorded traffic as the world its calls are made again, see [`crate::drills::recorded`]; the first seed is that of the
-//! recording.
+//! Recorded traffic can take the place of the scenario: its calls are sent again (see [`crate::drills::recorded`]), and the
+//! first seed is that of the recording.
 //!
-//! What the upstream is here: the simulator. It fails at the rates the scenario says, attempt by attempt and
-//! independently of how hard it is driven, unless the scenario gives it a capacity: then it queues and overflows.
-//! It never learns, never bans, and its answers are as long as they are drawn. A policy that looks better here is
-//! better in such a world.
+//! The upstream is the simulator. It fails at the scenario's rates, attempt by attempt and independently of load, unless
+//! the scenario gives it a capacity: then it queues and overflows. It does not adapt and does not ban clients.
 
 mod attribution;
 mod charts;
@@ -24,48 +22,48 @@ mod layer;
 mod layout;
 mod markdown;
 mod plan;
-mod reading;
 mod recorded;
 mod regressions;
+mod summary;
 mod sweep;
 mod sweep_chart;
 mod table;
 
 use std::num::NonZero;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 pub use crate::report::statistics::Interval;
 pub use layer::Layer;
-pub use plan::Wanted;
-pub use recorded::{Figures, Recorded, RecordedWorld};
+pub use plan::PlanRequest;
+pub use recorded::{Figures, RecordedInput, RecordingSummary};
 pub use sweep::{Sweep, SweepError};
-pub use sweep_chart::picture;
+pub use sweep_chart::text_chart;
 
-use reading::{Apart, Reading};
 use serde::Serialize;
+use summary::{ServedDifference, Summary};
 
-use crate::drills::scenario::{Measure, RunError, Scene, in_virtual_time};
+use crate::drills::scenario::{Measure, RunError, Scene, Tally, in_virtual_time};
 use crate::report::charts::{History, OverTime};
+use crate::report::statistics::mean;
 use crate::settings::Policy;
 
 /// Version of the JSON form; `assets/comparison.schema.json` describes it.
-const COMPARISON_VERSION: u32 = 1;
+const COMPARISON_VERSION: u32 = 2;
 
-/// What is compared, in the order it is shown. Per run; every policy has a value for each seed.
+/// The measures compared, in the order of the table; each policy has a value for each seed.
 pub const MEASURES: [Measure; 22] = [
     Measure::Calls,
     Measure::ServedShare,
-    Measure::Ok,
+    Measure::Answered,
     Measure::Hits,
     Measure::Shared,
-    Measure::Rejected,
-    Measure::Refused,
+    Measure::RateLimited,
+    Measure::CircuitOpen,
     Measure::Failed,
-    Measure::Cut,
-    Measure::Stopped,
+    Measure::Interrupted,
+    Measure::Cancelled,
     Measure::LatencyP50,
     Measure::LatencyP95,
     Measure::LatencyP99,
@@ -73,148 +71,157 @@ pub const MEASURES: [Measure; 22] = [
     Measure::Amplification,
     Measure::Attempts,
     Measure::TimeToTrip,
-    Measure::Recovery,
-    Measure::ChargedTokens,
+    Measure::TimeToRecover,
+    Measure::SpentTokens,
     Measure::WastedTokens,
-    Measure::PossibleDoubles,
+    Measure::AmbiguousRetries,
     Measure::BreakerOpened,
 ];
 
-/// What to compare.
+/// A comparison to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The world. Its own policy is not looked at, unless it is recorded: then it is the one it was recorded under.
+    /// The scenario or recorded traffic. Its policy is used only if the traffic is recorded: then it is the recorded one.
     pub scene: Scene,
-    /// The policies, the one the others are compared with first.
+    /// The policies; the others are compared with the first.
     pub policies: Vec<Policy>,
-    /// How many seeds, from that of the scene on.
+    /// Number of seeds, from that of the scene on.
     pub seeds: u64,
-    /// Which of the policies are the first one without a layer, by their places.
+    /// The recorded results, if the traffic is recorded.
+    pub observed: Option<Arc<Tally>>,
+    /// Indexes of the policies that are the first one without a layer.
     pub without: Vec<(usize, Layer)>,
 }
 
-/// Why nothing can be compared.
+/// A comparison that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
     /// A run failed.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// A run broke a promise: its numbers are worth nothing.
+    /// A run violated an invariant: its values are meaningless.
     #[error("policy {policy}, seed {seed}: {problem}; this is a bug in seawall, please report it")]
     Broken {
-        /// Under which policy.
+        /// The policy.
         policy: String,
-        /// With which seed.
+        /// The seed.
         seed: u64,
-        /// What.
+        /// The violation.
         problem: String,
     },
 }
 
-/// What came of it. Serialised, it is the JSON form.
+/// The result of a comparison. Serde gives the JSON form.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Version of this form.
+    /// Version of the JSON form.
     pub comparison: u32,
-    /// The world.
+    /// Name of the scenario or journal.
     pub scenario: String,
     /// The first seed.
     pub first_seed: u64,
-    /// How many seeds.
+    /// Number of seeds.
     pub seeds: u64,
-    /// The policies, in the order they were given.
-    pub policies: Vec<Column>,
-    /// What the numbers say, in sentences.
-    pub reading: String,
-    /// Where the world is recorded traffic: what that is, and how good a model it is.
+    /// The results of the policies, in the order given.
+    pub policies: Vec<PolicyResult>,
+    /// The result in sentences.
+    pub summary: String,
+    /// The recording, and how well the model reproduces it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub recorded: Option<Recorded>,
-    /// What the upstream is, and what it is not.
+    pub recorded: Option<RecordingSummary>,
+    /// The model of the upstream, and its limits.
     pub model: String,
 }
 
-/// A policy and what it came to.
+/// The results of a policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Column {
-    /// Its name.
+pub struct PolicyResult {
+    /// Name of the policy.
     pub policy: String,
-    /// By the name of the measure.
+    /// A row for each of [`MEASURES`].
     pub rows: Vec<Row>,
-    /// What it did when, for charts.
+    /// Its runs over time, for charts.
     #[serde(skip)]
     pub over_time: OverTime,
 }
 
-/// A measure of one policy.
+/// A measure of a policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// Which.
+    /// The measure.
     pub measure: Measure,
-    /// Seeds in which it came to be: a breaker that never opened has no time to trip.
+    /// Number of seeds with a value: a breaker that never opened has no time to trip.
     pub runs: u64,
-    /// The mean over those; nothing where there are none.
+    /// Mean over those seeds.
     pub mean: Option<f64>,
-    /// How sure that mean is.
+    /// Confidence interval of the mean.
     pub interval: Option<Interval>,
-    /// The mean of the differences to the first policy, over the seeds in which both have a value.
+    /// Mean of the differences from the first policy, over the seeds with a value under both.
     pub mean_difference: Option<f64>,
-    /// The same and how sure it is; nothing where fewer than six seeds have a value under both.
+    /// Confidence interval of that difference; absent if fewer than six seeds have a value under both.
     pub difference: Option<Interval>,
 }
 
-/// What the upstream is, in the words of a report.
-pub const MODEL: &str = "The upstream is simulated: it fails at the scenario's rates, attempt by attempt, however hard it is \
-driven, unless the scenario gives it a capacity; arrivals, prompts and draws are the same for every policy, seed by seed.";
+/// The model of a simulated upstream, for reports.
+pub const MODEL: &str = "The upstream is simulated: each attempt fails at the scenario's rates, independently of load \
+unless the scenario gives the upstream a capacity. Arrivals, prompts and draws are the same for every policy, seed by \
+seed.";
 
-/// Plays every seed under every policy, on all cores. `done` counts runs.
+/// Runs every seed under every policy, on all cores. `done` counts runs.
+///
+/// # Errors
+/// If a run fails or violates an invariant.
 pub fn compare(plan: &Plan, done: &AtomicU64) -> Result<Comparison, CompareError> {
-    let mut values = play_all(plan, done)?;
-    let extra = values.split_off(plan.policies.len());
-    let first = values.first();
-    let columns: Vec<Column> = plan
+    let mut results = run_all(plan, done)?;
+    let extra = results.split_off(plan.policies.len());
+    let first = results.first();
+    let policies: Vec<PolicyResult> = plan
         .policies
         .iter()
-        .zip(&values)
-        .map(|(policy, played)| {
-            let first = first.filter(|first| !std::ptr::eq(*first, played));
-            Column {
+        .zip(&results)
+        .map(|(policy, result)| {
+            let first = first.filter(|first| !std::ptr::eq(*first, result));
+            PolicyResult {
                 policy: policy.name.clone(),
-                rows: rows(&played.runs, first.map(|first| &first.runs)),
-                over_time: played.over_time.clone(),
+                rows: rows(&result.runs, first.map(|first| &first.runs)),
+                over_time: result.over_time.clone(),
             }
         })
         .collect();
     let recorded = plan.scene.recorded.as_ref().and_then(|traffic| {
-        let own = plan
-            .own_column()
-            .and_then(|own| values.get(own))
-            .or(extra.first());
-        Some(Recorded::new(traffic, &plan.scene.policy, own?.runs.first()?))
+        let own = plan.recorded_policy().and_then(|own| results.get(own));
+        let own = own.or(extra.first());
+        let observed = plan.observed.as_ref()?;
+        Some(RecordingSummary::new(
+            traffic,
+            observed,
+            &plan.scene.policy,
+            own?.runs.first()?,
+        ))
     });
+    let model = recorded.as_ref().map(RecordingSummary::model);
     Ok(Comparison {
         comparison: COMPARISON_VERSION,
         scenario: plan.scene.scenario.name.clone(),
         first_seed: plan.scene.seed,
         seeds: plan.seeds,
-        reading: Reading {
-            columns: &columns,
+        summary: Summary {
+            policies: &policies,
             without: &plan.without,
             seeds: plan.seeds,
             recorded: recorded.is_some(),
-            apart: &|one, other| apart(values.get(one)?, values.get(other)?),
+            served_difference: &|one, other| served_difference(results.get(one)?, results.get(other)?),
         }
         .sentences(),
-        policies: columns,
-        model: recorded
-            .as_ref()
-            .map_or_else(|| MODEL.to_owned(), Recorded::model),
+        policies,
+        model: model.unwrap_or_else(|| MODEL.to_owned()),
         recorded,
     })
 }
 
 impl Plan {
-    /// Which of the policies is the one that the world was recorded under, whatever it is called.
-    fn own_column(&self) -> Option<usize> {
+    /// The index of the recorded policy, under any name.
+    fn recorded_policy(&self) -> Option<usize> {
         let own = &self.scene.policy;
         self.policies.iter().position(|policy| {
             let renamed = Policy {
@@ -225,50 +232,58 @@ impl Plan {
         })
     }
 
-    /// Policies and seeds, counted from 0. One more policy where the world is recorded under none of them: its own,
-    /// with the first seed alone.
+    /// Pairs of policy and seed, counted from 0. If none of the policies is the recorded one, that runs too, with the first
+    /// seed.
     fn jobs(&self) -> Vec<(usize, u64)> {
         let policies = self.policies.len();
         let all = (0..self.seeds).flat_map(|seed| (0..policies).map(move |policy| (policy, seed)));
-        let extra = self.scene.recorded.is_some() && self.own_column().is_none();
+        let extra = self.scene.recorded.is_some() && self.recorded_policy().is_none();
         all.chain(extra.then_some((policies, 0))).collect()
     }
 }
 
-/// What a run came to.
+/// The values of a run.
 #[derive(Clone, Debug)]
 struct Run {
     /// In the order of [`MEASURES`].
     values: [Option<f64>; MEASURES.len()],
-    /// The share of recorded calls that ended as they had ended.
-    alike: Option<f64>,
+    /// The share of recorded calls that end with the recorded fate.
+    same_fate_share: Option<f64>,
 }
 
 impl Default for Run {
     fn default() -> Self {
         Self {
             values: [None; MEASURES.len()],
-            alike: None,
+            same_fate_share: None,
         }
     }
 }
 
-/// What came of a policy.
+impl Run {
+    fn value(&self, measure: Measure) -> Option<f64> {
+        let at = MEASURES.iter().position(|one| *one == measure)?;
+        self.values.get(at).copied().flatten()
+    }
+}
+
+/// The runs of a policy.
 #[derive(Clone)]
-struct Played {
+struct PolicyRuns {
     /// By seed.
     runs: Vec<Run>,
     over_time: OverTime,
 }
 
-/// What came of each policy, and last of the one the world was recorded under, if it is none of them.
-fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Played>, CompareError> {
+/// Returns the runs of each policy, and last those of the recorded policy, if it is not among them.
+fn run_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<PolicyRuns>, CompareError> {
     let jobs = plan.jobs();
-    let empty = Played {
+    let empty = PolicyRuns {
         runs: vec![Run::default(); plan.seeds as usize],
         over_time: OverTime::default(),
     };
-    let (values, failed) = (Mutex::new(vec![empty; plan.policies.len() + 1]), Mutex::new(None));
+    let results = Mutex::new(vec![empty; plan.policies.len() + 1]);
+    let failed = Mutex::new(None);
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
@@ -279,13 +294,13 @@ fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Played>, CompareError> 
                     let Some(&(policy, seed)) = jobs.get(job as usize) else {
                         return;
                     };
-                    match play(plan, policy, seed) {
+                    match run(plan, policy, seed) {
                         Ok((run, history)) => {
-                            let mut values = values.lock().unwrap_or_else(PoisonError::into_inner);
-                            if let Some(played) = values.get_mut(policy) {
-                                played.over_time.join(seed, &history);
-                                if let Some(place) = played.runs.get_mut(seed as usize) {
-                                    *place = run;
+                            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                            if let Some(result) = results.get_mut(policy) {
+                                result.over_time.join(seed, &history);
+                                if let Some(slot) = result.runs.get_mut(seed as usize) {
+                                    *slot = run;
                                 }
                             }
                         }
@@ -301,11 +316,11 @@ fn play_all(plan: &Plan, done: &AtomicU64) -> Result<Vec<Played>, CompareError> 
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
-        None => Ok(values.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        None => Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner)),
     }
 }
 
-fn play(plan: &Plan, policy: usize, seed: u64) -> Result<(Run, History), CompareError> {
+fn run(plan: &Plan, policy: usize, seed: u64) -> Result<(Run, History), CompareError> {
     let policy = plan.policies.get(policy).unwrap_or(&plan.scene.policy);
     let seed = plan.scene.seed.wrapping_add(seed);
     let scene = Scene {
@@ -313,7 +328,7 @@ fn play(plan: &Plan, policy: usize, seed: u64) -> Result<(Run, History), Compare
         seed,
         ..plan.scene.clone()
     };
-    let outcome = in_virtual_time(&scene, None::<std::io::Sink>, &std::sync::Arc::default())?;
+    let outcome = in_virtual_time(&scene, None::<std::io::Sink>, &Arc::default())?;
     let broken = |problem: String| CompareError::Broken {
         policy: policy.name.clone(),
         seed,
@@ -325,11 +340,18 @@ fn play(plan: &Plan, policy: usize, seed: u64) -> Result<(Run, History), Compare
     if let Some(leftover) = outcome.leftovers.first() {
         return Err(broken(leftover.clone()));
     }
-    let run = Run::of(&outcome.tally, plan.scene.recorded.as_deref());
+    let tally = &outcome.tally;
+    let run = Run {
+        values: MEASURES.map(|measure| measure.value(tally)),
+        same_fate_share: plan
+            .observed
+            .as_ref()
+            .and_then(|observed| recorded::same_fate_share(observed, tally)),
+    };
     Ok((run, outcome.history))
 }
 
-/// The measures over all seeds; with the differences to `first`, if this is not the first.
+/// The measures over all seeds, with the differences from the first policy.
 fn rows(runs: &[Run], first: Option<&Vec<Run>>) -> Vec<Row> {
     MEASURES
         .iter()
@@ -345,26 +367,26 @@ fn rows(runs: &[Run], first: Option<&Vec<Run>>) -> Vec<Row> {
             Row {
                 measure: *measure,
                 runs: here.len() as u64,
-                mean: crate::report::statistics::mean(&here),
+                mean: mean(&here),
                 interval: Interval::of_mean(&here),
-                mean_difference: crate::report::statistics::mean(&pairs),
+                mean_difference: mean(&pairs),
                 difference: Interval::of_mean(&pairs),
             }
         })
         .collect()
 }
 
-/// How much more of the calls one policy serves than another, seed by seed.
-fn apart(one: &Played, other: &Played) -> Option<Apart> {
+/// The difference of the served shares of two policies, paired by seed.
+fn served_difference(one: &PolicyRuns, other: &PolicyRuns) -> Option<ServedDifference> {
     let both = one.runs.iter().zip(&other.runs);
     let share = |run: &Run| run.value(Measure::ServedShare);
     let pairs: Vec<f64> = both
         .filter_map(|(one, other)| Some(share(one)? - share(other)?))
         .collect();
-    Some(Apart {
-        mean: crate::report::statistics::mean(&pairs)?,
+    Some(ServedDifference {
+        mean: mean(&pairs)?,
         interval: Interval::of_mean(&pairs),
-        same: pairs.iter().all(|pair| *pair == 0.0),
+        is_zero: pairs.iter().all(|pair| *pair == 0.0),
     })
 }
 

@@ -1,8 +1,7 @@
-//! Random worlds: scenarios that nobody would think of, drawn from a seed, to find what breaks a promise.
+//! Deterministic simulation testing: random scenarios, drawn from a seed, are checked against the invariants.
 //!
-//! Every world draws its own guards, callers, illnesses and commands, from bounds that are narrow on purpose:
-//! small buckets, short clocks and few calls make the corners meet. A world is small, so that thousands fit into
-//! a minute; the same seed is the same world.
+//! Every case draws its own policy, callers, faults and commands, from narrow bounds: small buckets, short timeouts and few
+//! calls make edge cases coincide. A case is small, so that thousands run in a minute; the same seed gives the same case.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,49 +15,50 @@ use rand::{RngExt, SeedableRng};
 use super::scenario::Scene;
 use super::scenario::run::{Outcome, RunError, in_virtual_time};
 use super::scenario::script::{
-    Arrival, Callers, FaultPhase, Impatience, Person, PolicyChoice, PromptMix, Scenario, UpstreamScript,
+    Arrival, Callers, Impatience, PolicyChoice, PromptMix, RequestDefaults, Scenario, UpstreamScript,
 };
-use super::scenario::tally::Meaning;
-use super::scenario::wish::{TimedCommand, Wish};
+use super::scenario::tally::SemanticResult;
+use crate::event::{BreakerMode, CallId, Command, TimedCommand};
 use crate::settings::{
     BreakerSettings, Bucket, CacheSettings, Capacity, Counts, FaultKind, FaultProfile, FlightSettings,
     Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticMode,
     SemanticSettings, TimeoutSettings, UserLimits,
 };
+use crate::time::Timestamp;
 
-/// Who calls.
+/// The users of the callers.
 const USERS: [&str; 5] = ["ana", "ben", "cleo", "dev", "eli"];
 
-/// A world that broke a promise, or left something behind.
+/// A case that violated an invariant or leaked a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// Its seed: `seawall worlds --seed N --count 1` plays it alone.
+pub struct FuzzFailure {
+    /// The seed: `seawall fuzz --seed N --count 1` runs the case alone.
     pub seed: u64,
-    /// What was broken.
-    pub how: String,
+    /// The violation.
+    pub problem: String,
 }
 
-/// What a look at many worlds found.
+/// The result of many cases.
 #[derive(Clone, Debug, Default)]
-pub struct Explored {
-    /// Worlds played.
-    pub worlds: u64,
-    /// Calls made in them.
+pub struct FuzzSummary {
+    /// Number of cases run.
+    pub cases: u64,
+    /// Number of calls.
     pub calls: u64,
-    /// Events told in them.
+    /// Number of events.
     pub events: u64,
-    /// Calls in them that got the answer to another prompt.
+    /// Number of calls served by the semantic cache.
     pub semantic_hits: u64,
-    /// The first broken one, by seed, as far as was looked.
-    pub broken: Option<Broken>,
+    /// The failed case with the lowest seed.
+    pub failure: Option<FuzzFailure>,
 }
 
-/// Plays `count` worlds from this seed on, on all cores, until one is broken.
-pub fn explore(first: u64, count: u64, played: &AtomicU64) -> Explored {
+/// Runs `count` cases from the seed `first` on, on all cores, until one fails. `done` counts cases.
+pub fn run(first: u64, count: u64, done: &AtomicU64) -> FuzzSummary {
     let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
-    let explored = Mutex::new(Explored::default());
+    let summary = Mutex::new(FuzzSummary::default());
     thread::scope(|scope| {
         for _ in 0..threads.min(count) {
             scope.spawn(|| {
@@ -68,85 +68,85 @@ pub fn explore(first: u64, count: u64, played: &AtomicU64) -> Explored {
                         break;
                     }
                     let seed = first.wrapping_add(index);
-                    let outcome = in_virtual_time(&world(seed), None::<Vec<u8>>, &Arc::default());
-                    played.fetch_add(1, Ordering::Relaxed);
-                    let mut explored = explored.lock().unwrap_or_else(PoisonError::into_inner);
-                    explored.add(seed, outcome);
-                    stop.fetch_or(explored.broken.is_some(), Ordering::Relaxed);
+                    let outcome = in_virtual_time(&case(seed), None::<Vec<u8>>, &Arc::default());
+                    done.fetch_add(1, Ordering::Relaxed);
+                    let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+                    summary.add(seed, outcome);
+                    stop.fetch_or(summary.failure.is_some(), Ordering::Relaxed);
                 }
             });
         }
     });
-    explored.into_inner().unwrap_or_else(PoisonError::into_inner)
+    summary.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Explored {
+impl FuzzSummary {
     fn add(&mut self, seed: u64, outcome: Result<Outcome, RunError>) {
-        self.worlds += 1;
-        let how = match outcome {
+        self.cases += 1;
+        let problem = match outcome {
             Ok(outcome) => {
-                self.calls += outcome.tally.calls().count() as u64;
+                let calls = || outcome.tally.calls();
+                self.calls += calls().count() as u64;
                 self.events += outcome.tally.events;
-                let by_meaning = { outcome.tally.calls() }.filter(|call| call.meaning == Meaning::Served);
-                self.semantic_hits += by_meaning.count() as u64;
-                let unended = outcome.tally.calls().filter(|call| call.fate.is_none()).count();
+                let hits = calls().filter(|call| call.semantic == SemanticResult::Hit);
+                self.semantic_hits += hits.count() as u64;
+                let unended = calls().filter(|call| call.fate.is_none()).count();
                 match (&outcome.violation, outcome.leftovers.first(), unended) {
                     (Some(violation), ..) => violation.to_string(),
-                    (None, Some(leftover), _) => format!("at the end {leftover}"),
-                    (None, None, 1..) => format!("{unended} calls have no fate"),
+                    (None, Some(leftover), _) => format!("at the end: {leftover}"),
+                    (None, None, 1..) => format!("at the end: {unended} calls without a fate"),
                     (None, None, 0) => return,
                 }
             }
             Err(error) => error.to_string(),
         };
-        if self.broken.as_ref().is_none_or(|broken| seed < broken.seed) {
-            self.broken = Some(Broken { seed, how });
+        if self.failure.as_ref().is_none_or(|failure| seed < failure.seed) {
+            self.failure = Some(FuzzFailure { seed, problem });
         }
     }
 }
 
-/// The world of this seed.
-pub fn world(seed: u64) -> Scene {
+/// The case of a seed.
+pub fn case(seed: u64) -> Scene {
     let mut draw = Draw(StdRng::seed_from_u64(seed));
     let duration = draw.millis(2_000, 30_000);
     let callers = (0..draw.count(1, 3)).map(|_| draw.callers(duration)).collect();
-    let (phases, commands) = (draw.phases(duration), draw.commands(duration));
+    let policies = [draw.policy("drawn"), draw.policy("other")];
+    let mut commands = draw.phases(duration);
+    commands.extend(draw.commands(duration, &policies));
+    commands.sort_by_key(|command| command.at);
     let scenario = Scenario {
-        name: format!("world {seed}"),
+        name: format!("case {seed}"),
         about: String::new(),
         seed,
         duration,
         policy: PolicyChoice::default(),
         callers,
-        person: Person::default(),
+        requests: RequestDefaults::default(),
         upstream: UpstreamScript {
             latency: draw.latency(),
             capacity: draw.sometimes(0.3).then(|| Capacity {
                 parallel: draw.count(1, 4),
                 queue: draw.count(0, 8),
             }),
-            phases: phases.iter().map(|(phase, _)| phase.clone()).collect(),
+            phases: Vec::new(),
         },
-        commands,
+        commands: Vec::new(),
         expectations: Vec::new(),
     };
-    let policy = draw.policy("drawn");
+    let [policy, _] = policies;
     Scene {
-        policies: vec![
-            ("other".into(), draw.policy("other")),
-            ("drawn".into(), policy.clone()),
-        ],
         policy,
         seed,
-        phases,
+        commands,
         scenario,
         watch: None,
         recorded: None,
     }
 }
 
-/// Prompts that are near each other, some of which mean the same.
-const NEAR: [&str; 6] = [
+/// Similar prompts, some of them paraphrases.
+const SIMILAR: [&str; 6] = [
     "How do I cancel my berth for Friday?",
     "How can I cancel the berth for Friday?",
     "How do I cancel my berth for Monday?",
@@ -155,7 +155,7 @@ const NEAR: [&str; 6] = [
     "What does a red buoy with 3 white stripes mean?",
 ];
 
-/// Chance, in the words of a world.
+/// Draws the parts of a case.
 struct Draw(StdRng);
 
 impl Draw {
@@ -167,7 +167,7 @@ impl Draw {
         self.0.random_range(least..=most)
     }
 
-    /// As likely within each order of magnitude: short times are where things meet.
+    /// Log-uniform, because edge cases coincide at short times.
     fn millis(&mut self, least: u64, most: u64) -> Duration {
         let (low, high) = ((least as f64).ln(), (most as f64).ln());
         let point = low + (high - low) * self.0.random::<f64>();
@@ -210,7 +210,7 @@ impl Draw {
                 distinct: self.one_of(&[1, 2, 4, 6, 6]),
                 skew: self.one_of(&[0.0, 1.0, 2.0]),
                 list: if self.sometimes(0.7) {
-                    NEAR.map(ToOwned::to_owned).to_vec()
+                    SIMILAR.map(ToOwned::to_owned).to_vec()
                 } else {
                     Vec::new()
                 },
@@ -245,25 +245,28 @@ impl Draw {
         }
     }
 
-    fn phases(&mut self, duration: Duration) -> Vec<(FaultPhase, FaultProfile)> {
+    /// Up to three phases of faults that do not overlap.
+    fn phases(&mut self, duration: Duration) -> Vec<TimedCommand> {
         let count = self.count(0, 3);
         let slot = duration / count.max(1);
-        let phase = |draw: &mut Self, index: u32| {
-            let from = slot * index + slot.mul_f64(draw.0.random::<f64>() * 0.5);
-            let until = from + slot.mul_f64(0.01 + draw.0.random::<f64>() * 0.48);
-            let rates = draw.rates();
-            let phase = FaultPhase {
-                from,
-                until,
-                faults: None,
-                rates: Some(rates.clone()),
-            };
-            (phase, rates)
-        };
-        (0..count).map(|index| phase(self, index)).collect()
+        let mut commands = Vec::new();
+        for index in 0..count {
+            let from = slot * index + slot.mul_f64(self.0.random::<f64>() * 0.5);
+            let until = from + slot.mul_f64(0.01 + self.0.random::<f64>() * 0.48);
+            let profile = Box::new(self.rates());
+            for (at, command) in [
+                (from, Command::SetFaultProfile { profile }),
+                (from, Command::SetFaults { on: true }),
+                (until, Command::SetFaults { on: false }),
+            ] {
+                let at = Timestamp::ZERO + at;
+                commands.push(TimedCommand { at, command });
+            }
+        }
+        commands
     }
 
-    /// A few kinds of fault, rare or certain.
+    /// Up to four kinds of fault, with a total rate of 0.2 to 1.
     fn rates(&mut self) -> FaultProfile {
         let mut rates = FaultProfile {
             name: "drawn".into(),
@@ -283,34 +286,39 @@ impl Draw {
         rates
     }
 
-    fn commands(&mut self, duration: Duration) -> Vec<TimedCommand> {
-        let wishes = [
-            Wish::ForceOpen,
-            Wish::ForceClosed,
-            Wish::Automatic,
-            Wish::ResetBreaker,
-            Wish::CacheOn,
-            Wish::CacheOff,
-            Wish::ClearCache,
-            Wish::Semantic(SemanticMode::Off),
-            Wish::Semantic(SemanticMode::On),
-            Wish::Semantic(SemanticMode::Shadow),
-            Wish::Label {
-                call: u64::from(self.count(1, 20)),
+    fn commands(&mut self, duration: Duration, policies: &[Policy]) -> Vec<TimedCommand> {
+        let breaker = |mode| Command::SetBreaker { mode };
+        let apply = |policy: &Policy| Command::ApplyPolicy {
+            policy: Box::new(policy.clone()),
+        };
+        let mut choices = vec![
+            breaker(BreakerMode::ForcedOpen),
+            breaker(BreakerMode::ForcedClosed),
+            breaker(BreakerMode::Automatic),
+            Command::ResetBreaker,
+            Command::SetCache { on: true },
+            Command::SetCache { on: false },
+            Command::ClearCache,
+            Command::LabelHit {
+                call: CallId(u64::from(self.count(1, 20))),
                 good: self.sometimes(0.3),
             },
-            Wish::CancelAll,
-            Wish::SetOrder(QueueOrder::Fifo),
-            Wish::SetOrder(QueueOrder::Fair),
-            Wish::ApplyPolicy("other".into()),
-            Wish::ApplyPolicy("drawn".into()),
-            Wish::Set(vec!["retry.attempts=4".into(), "limit.max_waiters=3".into()]),
-            Wish::Suspend(self.millis(10, 100_000)),
+            Command::CancelAll,
+            Command::ChangeSettings {
+                settings: vec!["retry.attempts=4".into(), "limit.max_waiters=3".into()],
+            },
+            Command::Suspend {
+                gap: self.millis(10, 100_000),
+            },
         ];
+        let modes = [SemanticMode::Off, SemanticMode::On, SemanticMode::Shadow];
+        choices.extend(modes.map(|mode| Command::SetSemantic { mode }));
+        choices.extend([QueueOrder::Fifo, QueueOrder::Fair].map(|order| Command::SetQueueOrder { order }));
+        choices.extend(policies.iter().map(apply));
         let count = self.one_of(&[0, 0, 1, 2, 5]);
         let command = |draw: &mut Self| TimedCommand {
-            at: duration.mul_f64(draw.0.random()),
-            wish: draw.one_of(&wishes),
+            at: Timestamp::ZERO + duration.mul_f64(draw.0.random()),
+            command: draw.one_of(&choices),
         };
         (0..count).map(|_| command(self)).collect()
     }
@@ -342,7 +350,7 @@ impl Draw {
         }
     }
 
-    /// Short ones, which end most calls, or such that answers come.
+    /// Timeouts so short that most calls fail, or long enough for answers.
     fn timeouts(&mut self) -> TimeoutSettings {
         let least = if self.sometimes(0.4) { 5 } else { 4_000 };
         TimeoutSettings {
@@ -424,7 +432,7 @@ impl Draw {
             .collect()
     }
 
-    /// Rarely any at all: where all wait for themselves, nobody waits for another one.
+    /// Rarely any: a call that waits for its own user's bucket does not wait for another user.
     fn user_limits(&mut self) -> UserLimits {
         UserLimits {
             requests: self.sometimes(0.3).then(|| Bucket {
@@ -464,45 +472,51 @@ impl Draw {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drills::scenario::{command, validate};
 
     #[test]
-    fn every_world_is_one_that_a_file_could_describe() {
+    fn every_case_is_a_valid_scenario() {
         for seed in 0..500 {
-            let scene = world(seed);
-            for policy in [&scene.policy, &scene.policies[0].1] {
-                assert_eq!(policy.validate(), Ok(()), "world {seed}");
-            }
+            let scene = case(seed);
+            assert_eq!(scene.policy.validate(), Ok(()), "case {seed}");
+            assert_eq!(validate(&scene.scenario), Ok(()), "case {seed}");
             assert_eq!(
-                crate::drills::scenario::validate(&scene.scenario),
+                command::validate(&scene.commands, &scene.policy),
                 Ok(()),
-                "world {seed}"
+                "case {seed}"
             );
-            for (_, rates) in &scene.phases {
-                assert_eq!(rates.validate(), Ok(()), "world {seed}");
+            for TimedCommand { command, .. } in &scene.commands {
+                match command {
+                    Command::ApplyPolicy { policy } => assert_eq!(policy.validate(), Ok(()), "case {seed}"),
+                    Command::SetFaultProfile { profile } => {
+                        assert_eq!(profile.validate(), Ok(()), "case {seed}");
+                    }
+                    _ => {}
+                }
             }
         }
     }
 
     #[test]
-    fn two_thousand_worlds_keep_every_promise() {
-        let explored = explore(0, 2_000, &AtomicU64::new(0));
-        assert_eq!(explored.broken, None);
-        assert_eq!(explored.worlds, 2_000);
-        // worlds in which nothing happens would prove nothing
-        assert!(explored.calls > 20_000, "{explored:?}");
-        assert!(explored.semantic_hits > 200, "{explored:?}");
+    fn two_thousand_cases_keep_every_invariant() {
+        let summary = run(0, 2_000, &AtomicU64::new(0));
+        assert_eq!(summary.failure, None);
+        assert_eq!(summary.cases, 2_000);
+        // cases in which nothing happens would prove nothing
+        assert!(summary.calls > 20_000, "{summary:?}");
+        assert!(summary.semantic_hits > 200, "{summary:?}");
     }
 
     #[test]
-    fn the_same_seed_is_the_same_world_to_the_last_byte() {
+    fn the_same_seed_gives_the_same_journal_to_the_last_byte() {
         for seed in 0..40 {
             let journal = || {
                 let file = tempfile::NamedTempFile::new().unwrap();
                 let out = file.reopen().unwrap();
-                in_virtual_time(&world(seed), Some(out), &Arc::default()).unwrap();
+                in_virtual_time(&case(seed), Some(out), &Arc::default()).unwrap();
                 std::fs::read(file.path()).unwrap()
             };
-            assert_eq!(journal(), journal(), "world {seed}");
+            assert_eq!(journal(), journal(), "case {seed}");
         }
     }
 }

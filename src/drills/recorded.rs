@@ -1,126 +1,104 @@
-//! Recorded traffic: what is needed to ask the same calls again, and who answers then.
+//! Recorded traffic: calls that can be sent again, and an upstream to answer them.
 //!
 //! ```text
-//!  events --take--> Traffic --+--> calls, in the order in which they were made --------> asked again
-//!                             +--> what a person did to the machines, faults ----------> done again
-//!                             +--> simulator, same seed and draws  (the upstream was it)    \  who
-//!                             +--> SeenUpstream, attempts as they were seen  (it was not)   /  answers
+//!  events --apply--> Traffic --+--> calls, in the order in which they were made
+//!                              +--> commands: faults, breaker, cache, suspensions
+//!                              +--> upstream: the simulator with the same seed and draws, if it was the simulator;
+//!                                             else ReplayUpstream, built from the recorded attempts
 //! ```
 //!
-//! A fold over events, like the state of the screen, and bounded where it is told to be: [`Traffic::keeping`].
-//! Changes of the policy are not kept: the policy is what differs when calls are asked again.
-//!
-//! What an event does not say cannot be asked again: of a prompt its first 400 letters are known, of a caller who
-//! left only when it left, of an attempt that was given up nothing.
+//! Memory is bounded with [`Traffic::keeping`]. Changes of the policy are not kept: the policy is what varies when calls
+//! are sent again. Events do not contain everything: of a prompt the first 400 characters are known, of a cancelled call
+//! only when it was cancelled, and of a cancelled attempt nothing.
 
 mod attempt;
 mod call;
 mod fold;
 mod load;
-mod seen;
-mod wire;
+mod reply;
+mod upstream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use attempt::{SeenAttempt, SeenEnd};
+pub use attempt::{AttemptEnd, RecordedAttempt};
 pub use call::RecordedCall;
-pub use load::{Recorded, load};
-pub use seen::SeenUpstream;
+pub use load::{LoadedJournal, load};
+pub use upstream::ReplayUpstream;
 
-use crate::event::{BreakerMode, CallId, FlightId, SimulatorPace, UpstreamInfo};
+use crate::event::{CallId, Command, FlightId, SimulatorPace, TimedCommand, UpstreamInfo};
 use crate::settings::FaultProfile;
 use crate::time::Timestamp;
 
-/// No recording that is played again is longer: timers reach no further than a year.
+/// The longest recording that is replayed: timers reach no further than a year.
 const LONGEST: Duration = Duration::from_hours(24 * 200);
 
-/// What was done to the machines, beside the settings.
+/// The faults from a moment on.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Deed {
-    /// The breaker was forced, or let go.
-    Force(BreakerMode),
-    /// The breaker was closed and its window forgotten.
-    Reset,
-    /// Every stored answer was forgotten.
-    ClearCache,
-    /// The machine slept for so long.
-    Suspend(Duration),
+struct FaultsFrom {
+    at: Timestamp,
+    on: bool,
+    profile: Arc<FaultProfile>,
 }
 
-/// Faults from a moment on.
+/// The upstream that answers replayed calls.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FaultsFrom {
-    /// From when.
-    pub at: Timestamp,
-    /// Whether they are on.
-    pub on: bool,
-    /// Which.
-    pub profile: Arc<FaultProfile>,
-}
-
-/// Who answers when the calls are asked again.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answerer {
-    /// The simulator, as it was.
+pub enum UpstreamModel {
+    /// The simulator, as it was recorded.
     Simulator(SimulatorPace),
-    /// What was seen of an upstream: so many attempts.
-    Seen(usize),
+    /// A model of the recorded upstream.
+    Recorded {
+        /// Number of attempts that it is built from.
+        attempts: usize,
+    },
 }
 
-/// Why recorded calls cannot be asked again.
+/// Traffic that cannot be replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrafficError {
-    /// There are none.
-    #[error("no call was recorded: nothing can be asked again")]
+    /// The recording has no calls.
+    #[error("the journal has no calls to replay")]
     NoCalls,
-    /// Nothing is known of the upstream.
-    #[error(
-        "no attempt of a real upstream was recorded to its end: nothing is known of how it answers; record for longer"
-    )]
-    NothingSeen,
-    /// No session takes so long: the times are wrong.
-    #[error("the recording spans {0} days, and at most 200 are played again: its times are wrong")]
+    /// The recording says nothing about its upstream.
+    #[error("the journal has no completed upstream attempt; record a longer session")]
+    NoAttempts,
+    /// The times of the recording are wrong.
+    #[error("the recording spans {0} days (at most 200 can be replayed); its times are wrong")]
     TooLong(u64),
 }
 
-/// See the module documentation.
+/// Recorded traffic: a fold over events.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
-    /// The most calls that are kept, where there is a bound.
+    /// Maximum number of calls kept.
     keep: Option<usize>,
-    /// The seed of everything random.
+    /// The seed of the recorded session.
     pub seed: u64,
-    /// Where the calls went.
+    /// The recorded upstream.
     pub upstream: Option<UpstreamInfo>,
-    /// How the simulator answered, where they went to it.
+    /// The pace of the simulator, if it was the upstream.
     pub simulator: Option<SimulatorPace>,
     /// In the order in which they were made.
     calls: Vec<RecordedCall>,
-    /// Where a call is in `calls`.
-    places: HashMap<CallId, usize>,
+    /// Index into `calls`.
+    call_index: HashMap<CallId, usize>,
     /// In the order in which they began.
-    attempts: Vec<SeenAttempt>,
-    /// The attempt that a call makes now: few, and each piece of text looks here.
-    open: BTreeMap<CallId, usize>,
-    /// In order.
+    attempts: Vec<RecordedAttempt>,
+    /// Index into `attempts` of the running attempt of a call.
+    running: BTreeMap<CallId, usize>,
     faults: Vec<FaultsFrom>,
-    /// In order.
-    deeds: Vec<(Timestamp, Deed)>,
-    /// When the last event was.
+    /// Commands to the breaker, the cache and the machine.
+    commands: Vec<TimedCommand>,
     until: Timestamp,
-    /// How often the settings changed while calls were recorded.
     changes: u64,
-    /// When they did last.
     changed_at: Option<Timestamp>,
-    /// What only the fold needs.
-    fold: fold::Now,
+    fold: fold::Context,
 }
 
 impl Traffic {
-    /// One that keeps the newest `calls`, more or less: the oldest go in blocks of a quarter of that, or
-    /// up to a half where the breaker was open.
+    /// Traffic that keeps about the newest `calls`: the oldest are dropped in blocks of a quarter of that, or of up to a
+    /// half where the breaker was open.
     pub fn keeping(calls: usize) -> Self {
         Self {
             keep: Some(calls.max(1)),
@@ -133,48 +111,67 @@ impl Traffic {
         &self.calls
     }
 
-    /// One of them.
+    /// A call by its number.
     pub fn call(&self, call: CallId) -> Option<&RecordedCall> {
-        self.places.get(&call).and_then(|place| self.calls.get(*place))
+        self.call_index
+            .get(&call)
+            .and_then(|index| self.calls.get(*index))
     }
 
-    /// Attempts that were seen to their end, in the order in which they began.
-    pub fn attempts(&self) -> impl Iterator<Item = &SeenAttempt> {
+    /// The attempts that ended by themselves, in the order in which they began.
+    pub fn attempts(&self) -> impl Iterator<Item = &RecordedAttempt> {
         self.attempts.iter().filter(|attempt| attempt.end.is_some())
     }
 
-    /// When faults were switched or changed.
-    pub fn faults(&self) -> &[FaultsFrom] {
-        &self.faults
+    /// The recorded commands in order, without changes of the policy; at the same time faults come first.
+    pub fn commands(&self) -> Vec<TimedCommand> {
+        let mut commands = Vec::new();
+        let (mut on, mut profile) = (false, Arc::new(FaultProfile::default()));
+        for faults in &self.faults {
+            let mut add = |command| {
+                let at = faults.at;
+                commands.push(TimedCommand { at, command });
+            };
+            if faults.profile != profile {
+                profile = Arc::clone(&faults.profile);
+                let profile = Box::new(profile.as_ref().clone());
+                add(Command::SetFaultProfile { profile });
+            }
+            if faults.on != on {
+                on = faults.on;
+                add(Command::SetFaults { on });
+            }
+        }
+        commands.extend(self.commands.iter().cloned());
+        commands.sort_by_key(|command| command.at);
+        commands
     }
 
-    /// What was done to the machines, and when.
-    pub fn deeds(&self) -> &[(Timestamp, Deed)] {
-        &self.deeds
-    }
-
-    /// The number of the first flight: under it the waits of retries are drawn.
+    /// The number of the first flight, which seeds the waits of its retries.
     pub fn first_flight(&self) -> Option<FlightId> {
         self.calls.iter().filter_map(|call| call.flight).min()
     }
 
-    /// When the last event was.
+    /// The time of the last event.
     pub fn until(&self) -> Timestamp {
         self.until
     }
 
-    /// How often the settings changed between the first call and the last.
+    /// The number of policy changes after the first call.
     pub fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// When the settings changed last, after a call was recorded.
+    /// The time of the last policy change after the first call.
     pub fn changed_at(&self) -> Option<Timestamp> {
         self.changed_at
     }
 
-    /// Who answers when the calls are asked again; an error if they cannot be.
-    pub fn answerer(&self) -> Result<Answerer, TrafficError> {
+    /// The upstream that answers replayed calls.
+    ///
+    /// # Errors
+    /// If the calls cannot be replayed.
+    pub fn upstream_model(&self) -> Result<UpstreamModel, TrafficError> {
         let until = self.until.since(Timestamp::ZERO);
         if self.calls.is_empty() {
             return Err(TrafficError::NoCalls);
@@ -184,9 +181,9 @@ impl Traffic {
         }
         let simulated = self.upstream.as_ref().is_some_and(|info| info.simulated);
         match (simulated, self.simulator.clone(), self.attempts().count()) {
-            (true, Some(pace), _) => Ok(Answerer::Simulator(pace)),
-            (_, _, 0) => Err(TrafficError::NothingSeen),
-            (_, _, attempts) => Ok(Answerer::Seen(attempts)),
+            (true, Some(pace), _) => Ok(UpstreamModel::Simulator(pace)),
+            (_, _, 0) => Err(TrafficError::NoAttempts),
+            (_, _, attempts) => Ok(UpstreamModel::Recorded { attempts }),
         }
     }
 }

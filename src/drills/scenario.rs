@@ -1,4 +1,5 @@
-//! Headless drills: a file says who calls, what breaks and what is expected; a run says whether it came so.
+//! Scenarios: a file describes callers, faults, commands and expectations; a run reports whether the expectations and
+//! the invariants hold.
 //!
 //! ```text
 //!  file --load--> Scene --run--> client, engine, simulator --events--> tap --+--> Tally ---> expectations
@@ -6,11 +7,11 @@
 //!                                                                            +--> journal
 //! ```
 //!
-//! In virtual time an hour of traffic takes about a second, and the same seed and file give the same journal to
-//! the last byte. In real time the same scene plays over sockets.
+//! In virtual time an hour of traffic takes about a second, and the same seed and file give the same journal to the
+//! last byte. In real time the same scene runs over sockets.
 
 mod bundled;
-mod changes;
+pub(super) mod command;
 mod junit;
 mod markdown;
 mod measure;
@@ -20,58 +21,63 @@ pub(super) mod run;
 mod runner;
 pub(super) mod script;
 pub(super) mod tally;
-pub(super) mod wish;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use bundled::bundled;
-pub use measure::{Measure, Part};
-pub use report::{Judged, Report};
-pub use run::{Outcome, RunError, Upstream, Watched, in_real_time, in_virtual_time};
+pub use measure::{CallFilter, Measure};
+pub(super) use report::is_within;
+pub use report::{ExpectationResult, Report};
+pub use run::{ExplainedCall, Outcome, RunError, Upstream, in_real_time, in_virtual_time};
 pub use script::{
-    Arrival, Callers, Expectation, FaultPhase, Impatience, Person, PolicyChoice, PromptMix, Scenario,
-    UpstreamScript,
+    Arrival, Callers, Expectation, FaultPhase, Impatience, PolicyChoice, PromptMix, RequestDefaults,
+    Scenario, UpstreamScript,
 };
-pub use tally::{CallFacts, Tally};
-pub use wish::{BurstOf, Faults, Prompt, TimedCommand, Wish};
+pub use tally::{CallRow, Tally};
 
 use crate::drills::recorded::Traffic;
-use crate::event::CallId;
+use crate::event::{CallId, Command, TimedCommand};
+use crate::settings::Policy;
 use crate::settings::file::{self, ConfigError};
-use crate::settings::{FaultProfile, Policy};
+use crate::time::Timestamp;
+use command::{Action, Problem};
 
-/// No scenario is longer: a day.
+/// The longest scenario.
 pub(crate) const LONGEST: Duration = Duration::from_hours(24);
-/// No group of callers is faster, in calls a second.
+/// The highest rate of a group of callers, in calls per second.
 const FASTEST: f64 = 10_000.0;
 
-/// A scenario with everything it names: nothing is left to be looked up while it plays.
+/// A scenario with everything it refers to: a run looks nothing up.
 #[derive(Clone, Debug)]
 pub struct Scene {
-    /// What the file says.
+    /// The content of the file.
     pub scenario: Scenario,
-    /// The settings of the guards.
+    /// The policy at the start.
     pub policy: Policy,
-    /// The seed.
+    /// The seed of everything random.
     pub seed: u64,
-    /// When the upstream is ill and how, in order.
-    pub phases: Vec<(FaultPhase, FaultProfile)>,
-    /// The policies that commands apply, by their names.
-    pub policies: Vec<(String, Policy)>,
-    /// The call whose story is kept, if one is.
+    /// The commands and the switches of faults, in order.
+    pub commands: Vec<TimedCommand>,
+    /// The call to explain.
     pub watch: Option<CallId>,
-    /// Recorded calls that are made instead of those that the file speaks of.
+    /// Recorded calls that are sent instead of those of the file's callers.
     pub recorded: Option<Arc<Traffic>>,
 }
 
-/// A scenario: a bundled one by name, or a file. `policy` and `seed` of the command line come first.
+/// Loads a scenario: a bundled one by name, or a file. `policy` and `seed` override those of the file.
+///
+/// # Errors
+/// If the file, or a policy or fault profile that it names, cannot be read or is invalid.
 pub fn load(name: &str, policy: Option<&str>, seed: Option<u64>) -> Result<Scene, ConfigError> {
     let (shown, text) = file::find_text("scenario", name, bundled())?;
     read(&shown, &text, policy, seed)
 }
 
-/// A scenario from its text; `shown` is what errors call it.
+/// Reads a scenario from its text; errors call it `shown`.
+///
+/// # Errors
+/// If the text, or a policy or fault profile that it names, is invalid.
 pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) -> Result<Scene, ConfigError> {
     let mut scenario: Scenario = file::parse_toml(shown, text)?;
     if scenario.name.is_empty() {
@@ -82,77 +88,36 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
     validate(&scenario).map_err(refuse)?;
     let chosen = match policy {
         Some(name) => file::load_policy(name)?,
-        None => resolve(&scenario.policy)?,
+        None => resolve_policy(&scenario.policy)?,
     };
     chosen
         .validate()
         .map_err(|error| refuse(format!("policy.{error}")))?;
-    let phases = phases(&scenario).map_err(|problem| match problem {
+    let commands = commands(&scenario).map_err(|problem| match problem {
         Problem::Config(error) => error,
         Problem::Value(message) => refuse(message),
     })?;
-    let mut policies = Vec::new();
-    for command in &scenario.commands {
-        if let Wish::ApplyPolicy(name) = &command.wish {
-            policies.push((name.clone(), file::load_policy(name)?));
-        }
-    }
-    changes::check(&scenario.commands, &chosen, &policies).map_err(refuse)?;
-    for command in &mut scenario.commands {
-        if let Wish::Faults(faults) = &mut command.wish
-            && let Some(name) = &faults.profile
-        {
-            faults.rates = Some(Box::new(file::load_faults(name)?));
-        }
-    }
+    command::validate(&commands, &chosen).map_err(refuse)?;
     Ok(Scene {
         seed: seed.unwrap_or(scenario.seed),
         policy: chosen,
-        phases,
-        policies,
+        commands,
         scenario,
         watch: None,
         recorded: None,
     })
 }
 
-/// Makes the words that reports and journals print fit for a terminal.
+/// Makes the texts that reports and journals print fit for a terminal.
 fn sanitise(scenario: &mut Scenario) {
-    let Scenario {
-        name,
-        about,
-        upstream,
-        commands,
-        expectations,
-        ..
-    } = scenario;
-    let commanded = commands.iter_mut().filter_map(|command| match &mut command.wish {
-        Wish::Faults(faults) => faults.rates.as_deref_mut(),
-        _ => None,
-    });
-    let rates = upstream
-        .phases
-        .iter_mut()
-        .filter_map(|phase| phase.rates.as_mut());
-    let words = [name, about]
-        .into_iter()
-        .chain(
-            rates
-                .chain(commanded)
-                .flat_map(|rates| [&mut rates.name, &mut rates.about]),
-        )
-        .chain(
-            expectations
-                .iter_mut()
-                .flat_map(|one| one.user.iter_mut().chain(&mut one.users)),
-        );
-    for word in words {
-        *word = file::single_line(word).to_string();
+    let expectations = scenario.expectations.iter_mut();
+    let users = expectations.flat_map(|one| one.user.iter_mut().chain(&mut one.users));
+    for text in [&mut scenario.name, &mut scenario.about].into_iter().chain(users) {
+        *text = file::single_line(text).to_string();
     }
 }
 
-/// The policy a scenario asks for.
-fn resolve(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
+fn resolve_policy(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
     let PolicyChoice {
         base,
         cache,
@@ -174,144 +139,125 @@ fn resolve(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
     Ok(policy)
 }
 
-/// What can be wrong with a phase.
-enum Problem {
-    Config(ConfigError),
-    Value(String),
-}
-
-/// The phases in order, with their profiles.
-fn phases(scenario: &Scenario) -> Result<Vec<(FaultPhase, FaultProfile)>, Problem> {
-    let mut phases = scenario.upstream.phases.clone();
+/// The fault phases and the `[[command]]` tables as commands in order; a phase comes before a command of the same time.
+fn commands(scenario: &Scenario) -> Result<Vec<TimedCommand>, Problem> {
+    let mut phases: Vec<&FaultPhase> = scenario.upstream.phases.iter().collect();
     phases.sort_by_key(|phase| phase.from);
-    for (earlier, later) in phases.iter().zip(phases.iter().skip(1)) {
-        if later.from < earlier.until {
+    let mut commands = Vec::new();
+    let mut add = |at: Duration, command| {
+        let at = Timestamp::ZERO + at;
+        commands.push(TimedCommand { at, command });
+    };
+    let mut over = Duration::ZERO;
+    for phase in phases {
+        if phase.from < over {
             return Err(Problem::Value(format!(
-                "two phases overlap: one ends at {:?}, the next begins at {:?}",
-                earlier.until, later.from
+                "two fault phases overlap: one ends at {over:?}, the next begins at {:?}",
+                phase.from
             )));
         }
+        over = phase.until;
+        let profile = command::fault_profile(phase.faults.as_deref(), phase.rates.clone())?;
+        let profile = profile.map(Box::new).ok_or_else(|| {
+            Problem::Value("a fault phase needs faults = \"NAME\" or a table of rates".into())
+        })?;
+        add(phase.from, Command::SetFaultProfile { profile });
+        add(phase.from, Command::SetFaults { on: true });
+        add(phase.until, Command::SetFaults { on: false });
     }
-    let profile = |phase: &FaultPhase| match (&phase.faults, &phase.rates) {
-        (Some(name), None) => file::load_faults(name).map_err(Problem::Config),
-        (None, Some(rates)) => rates.validate().map(|()| rates.clone()).map_err(Problem::Value),
-        _ => Err(Problem::Value(
-            "a phase takes faults = \"NAME\" or a table of rates, one of the two".into(),
-        )),
-    };
-    phases
-        .into_iter()
-        .map(|phase| profile(&phase).map(|profile| (phase, profile)))
-        .collect()
+    for table in scenario.commands.clone() {
+        for command in table.action.resolve()? {
+            add(table.at, command);
+        }
+    }
+    commands.sort_by_key(|command| command.at);
+    Ok(commands)
 }
 
-/// Checks every bound that a type cannot express. The message names the value and what to write.
+fn rule(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(message()) }
+}
+
+/// Checks the bounds that a type cannot express, those of commands aside ([`command::validate`]).
 pub(super) fn validate(scenario: &Scenario) -> Result<(), String> {
-    let rule = |holds: bool, message: String| if holds { Ok(()) } else { Err(message) };
     let Scenario {
         duration,
         callers,
-        person,
+        requests,
         upstream,
         commands,
         expectations,
         ..
     } = scenario;
+    rule(!duration.is_zero() && *duration <= LONGEST, || {
+        format!("duration = {duration:?} (must be above zero and at most a day)")
+    })?;
+    let calls = |action: &Action| matches!(action, Action::Burst { .. } | Action::Send { .. });
     rule(
-        !duration.is_zero() && *duration <= LONGEST,
-        format!("duration = {duration:?}: longer than zero, at most a day"),
-    )?;
-    rule(
-        !callers.is_empty() || commands.iter().any(|command| command.wish.calls()),
-        "nobody calls: write a [[callers]] table, or a [[command]] with a burst or send".into(),
+        !callers.is_empty() || commands.iter().any(|table| calls(&table.action)),
+        || "no callers: add a [[callers]] table, or a [[command]] with a burst or send".into(),
     )?;
     for group in callers {
         validate_callers(group, *duration)?;
     }
     if let Some(capacity) = upstream.capacity {
-        rule(
-            capacity.parallel >= 1,
-            "upstream.capacity.parallel = 0: at least 1".into(),
-        )?;
+        rule(capacity.parallel >= 1, || {
+            "upstream.capacity.parallel = 0 (must be 1 or more)".into()
+        })?;
     }
-    for phase in &upstream.phases {
-        rule(
-            phase.from < phase.until,
-            format!(
-                "a phase from {:?} until {:?} is none: it must end after it begins",
-                phase.from, phase.until
-            ),
-        )?;
+    for FaultPhase { from, until, .. } in &upstream.phases {
+        rule(from < until, || {
+            format!("fault phase from {from:?} until {until:?} is empty: it must end after it begins")
+        })?;
     }
-    for command in commands {
-        let named = |message| format!("command at {:?}: {message}", command.at);
-        command.wish.validate().map_err(named)?;
-    }
-    rule(
-        !person.users.is_empty(),
-        "person.users = []: name at least one user".into(),
-    )?;
-    rule(
-        person.answer_tokens >= 1,
-        "person.answer_tokens = 0: at least 1".into(),
-    )?;
+    rule(!requests.users.is_empty(), || {
+        "requests.users = [] (name at least one user)".into()
+    })?;
+    rule(requests.answer_tokens >= 1, || {
+        "requests.answer_tokens = 0 (must be 1 or more)".into()
+    })?;
     for expectation in expectations {
-        let Expectation {
-            measure,
-            at_least,
-            at_most,
-            from,
-            until,
-            user,
-            users,
-        } = expectation;
+        let measure = expectation.measure.name();
         rule(
-            at_least.is_some() || at_most.is_some(),
-            format!("{measure:?} is expected, but neither at_least nor at_most is said"),
+            expectation.at_least.is_some() || expectation.at_most.is_some(),
+            || format!("expectation of {measure} has neither at_least nor at_most"),
         )?;
-        let of_users = user.is_some() || !users.is_empty();
-        let of_a_part = from.is_some() || until.is_some() || of_users;
         rule(
-            !of_a_part || measure.is_of_calls(),
-            format!("{measure:?} is of the whole run: from, until and user cannot be asked of it"),
+            !expectation.is_filtered() || expectation.measure.is_per_call(),
+            || format!("{measure} is a measure of the whole run: remove from, until, user and users"),
         )?;
     }
     Ok(())
 }
 
 fn validate_callers(group: &Callers, duration: Duration) -> Result<(), String> {
-    let rule = |holds: bool, message: String| if holds { Ok(()) } else { Err(message) };
-    rule(
-        !group.users.is_empty(),
-        "users = []: name at least one user".into(),
-    )?;
-    let until = group.until.unwrap_or(duration);
-    rule(
-        group.from < until && until <= duration,
+    rule(!group.users.is_empty(), || {
+        "users = [] (name at least one user)".into()
+    })?;
+    let (from, until) = (group.from, group.until.unwrap_or(duration));
+    rule(from < until && until <= duration, || {
         format!(
-            "callers from {:?} until {until:?}: they must begin before they end, and end with the scenario ({duration:?})",
-            group.from
-        ),
-    )?;
+            "callers from {from:?} until {until:?}: must end after they begin, and within the scenario ({duration:?})"
+        )
+    })?;
     match &group.arrival {
-        Arrival::Steady { per_s } | Arrival::Poisson { per_s } => rule(
-            per_s.is_finite() && *per_s > 0.0 && *per_s <= FASTEST,
-            format!("per_s = {per_s}: above 0, at most {FASTEST}"),
-        )?,
+        Arrival::Steady { per_s } | Arrival::Poisson { per_s } => {
+            rule(per_s.is_finite() && *per_s > 0.0 && *per_s <= FASTEST, || {
+                format!("per_s = {per_s} (must be above 0 and at most {FASTEST})")
+            })?;
+        }
         Arrival::Burst { calls, every } => {
-            rule(
-                (1..=100_000).contains(calls),
-                format!("calls = {calls}: from 1 to 100000"),
-            )?;
+            rule((1..=100_000).contains(calls), || {
+                format!("calls = {calls} (must be 1 to 100000)")
+            })?;
             rule(
                 every.is_none_or(|every| every >= Duration::from_millis(1)),
-                "every: at least 1ms".into(),
+                || "every is too short (must be at least 1ms)".into(),
             )?;
         }
-        Arrival::Closed { workers, .. } => rule(
-            (1..=10_000).contains(workers),
-            format!("workers = {workers}: from 1 to 10000"),
-        )?,
+        Arrival::Closed { workers, .. } => rule((1..=10_000).contains(workers), || {
+            format!("workers = {workers} (must be 1 to 10000)")
+        })?,
     }
     let PromptMix {
         distinct,
@@ -320,27 +266,25 @@ fn validate_callers(group: &Callers, duration: Duration) -> Result<(), String> {
     } = group.prompts;
     rule(
         list.len() <= 1_000 && list.iter().all(|prompt| !prompt.trim().is_empty()),
-        "prompts.list: at most 1000 prompts, none of them empty".into(),
+        || "prompts.list has more than 1000 prompts, or an empty one".into(),
     )?;
-    rule(
-        (1..=100_000).contains(&distinct),
-        format!("prompts.distinct = {distinct}: from 1 to 100000"),
-    )?;
-    rule(
-        skew.is_finite() && (0.0..=10.0).contains(&skew),
-        format!("prompts.skew = {skew}: from 0 to 10"),
-    )?;
-    rule(
-        group.temperature.is_finite() && (0.0..=2.0).contains(&group.temperature),
-        format!("temperature = {}: from 0 to 2", group.temperature),
-    )?;
-    if let Some(impatience) = &group.impatience {
-        rule(
-            (0.0..=1.0).contains(&impatience.share),
-            format!("impatience.share = {}: from 0 to 1", impatience.share),
-        )?;
+    rule((1..=100_000).contains(&distinct), || {
+        format!("prompts.distinct = {distinct} (must be 1 to 100000)")
+    })?;
+    rule((0.0..=10.0).contains(&skew), || {
+        format!("prompts.skew = {skew} (must be 0 to 10)")
+    })?;
+    rule((0.0..=2.0).contains(&group.temperature), || {
+        format!("temperature = {} (must be 0 to 2)", group.temperature)
+    })?;
+    if let Some(Impatience { share, .. }) = group.impatience {
+        rule((0.0..=1.0).contains(&share), || {
+            format!("impatience.share = {share} (must be 0 to 1)")
+        })?;
     }
-    rule(group.max_tokens >= 1, "max_tokens = 0: at least 1".into())
+    rule(group.max_tokens >= 1, || {
+        "max_tokens = 0 (must be 1 or more)".into()
+    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! How well an embedder and the guards tell prompts that mean the same from those that only look so:
-//! `seawall semantic --eval`.
+//! Evaluation of an embedder and the guards on labelled pairs of prompts: `seawall semantic --eval`.
 //!
 //! pairs (file) -> similarity (embedder) and objection (guards) of each -> rates by threshold -> report.
-//! A pair is served when it is like enough and no guard objects; serving a paraphrase is a hit, serving a look-alike
-//! a false hit.
+//! A pair is served if it is similar enough and no guard objects. Serving a paraphrase is a hit, serving a look-alike is a
+//! false hit.
 
 mod figures;
 mod pairs;
@@ -22,10 +21,10 @@ use crate::event::Objection;
 use crate::semantic::{guard, lexical};
 use crate::settings::SemanticSettings;
 
-/// False hits at most, as a share of the look-alikes, for a threshold to be proposed.
+/// Maximum share of look-alikes served at a recommended threshold.
 pub const MOST_FALSE_HITS: f64 = 0.01;
 
-/// Measures the built-in embedder, at a threshold.
+/// Evaluates the built-in embedder at a threshold.
 pub fn built_in(pairs: &[PromptPair], threshold: f64) -> Measured {
     let mut vectors = BTreeMap::new();
     for text in texts(pairs) {
@@ -40,7 +39,10 @@ pub fn built_in(pairs: &[PromptPair], threshold: f64) -> Measured {
     )
 }
 
-/// Measures an endpoint, at a threshold, or at the one it does best at.
+/// Evaluates an endpoint at a threshold; by default at its best one.
+///
+/// # Errors
+/// If the endpoint fails.
 pub async fn endpoint(
     embedder: &HttpEmbedder,
     pairs: &[PromptPair],
@@ -55,37 +57,34 @@ pub async fn endpoint(
     Ok(Measured::new(&embedder.name(), pairs, scored, threshold))
 }
 
-/// What `seawall semantic` says where nothing is measured.
+/// The help text of `seawall semantic`.
 pub fn explanation() -> String {
     let (built_in, endpoint) = (
         SemanticSettings::BUILT_IN_THRESHOLD,
         SemanticSettings::ENDPOINT_THRESHOLD,
     );
     format!(
-        "The semantic cache answers a prompt with the stored answer to one that means the same. It is off by default.
+        "The semantic cache answers a prompt with the stored answer to a similar one. It is off by default.
 
-  s in the control room              off, on, shadow (asks the upstream, and tells what would have been served)
+  s in the control room              off, on, shadow (ask the upstream and log what would have been served)
   [semantic] in a policy             mode, threshold, guards, embedder, model, timeout, max_entries
-                                     (threshold left out: {built_in:.2} built in, {endpoint:.2} for an endpoint)
+                                     (default threshold: {built_in:.2} built in, {endpoint:.2} for an endpoint)
 
-An embedder says how like two prompts are: the built-in one, which is lexical (words, a table of synonyms, no model),
-or an OpenAI-compatible /v1/embeddings, as llama-server has with --embeddings. Above the threshold, guards refuse what
-differs in numbers, units, negation, opposites, names, quotes, roles, language or question.
+An embedder measures the similarity of two prompts. The built-in one is lexical (words and a table of synonyms, no
+model); an endpoint is an OpenAI-compatible /v1/embeddings, such as llama-server --embeddings. Above the threshold, guards
+reject prompts that differ in numbers, units, negation, opposites, names, quotes, roles, language or question.
 
-How well that works is measured, on pairs that mean the same and pairs that only look so:
+Evaluate it on pairs of paraphrases and look-alikes:
 
   seawall semantic --eval                                         the built-in embedder, on the bundled pairs
   seawall semantic --eval --embedder http://127.0.0.1:8080        an endpoint too, to find its threshold
-  seawall semantic --eval pairs.tsv --threshold 0.9 --json        other pairs, for machines
+  seawall semantic --eval pairs.tsv --threshold 0.9 --json        other pairs, as JSON
 
-A file of pairs has one a line: class, tab, new prompt, tab, stored prompt. Class paraphrase is the same question,
-any other class another one. {FORMAT}
+A file of pairs has one pair per line: class, tab, new prompt, tab, stored prompt. The class paraphrase means the same
+question; any other class means a different one. assets/semantic/pairs.tsv describes the format.
 "
     )
 }
-
-/// Where the format is told in full.
-const FORMAT: &str = "assets/semantic/pairs.tsv has the format at its head.";
 
 fn texts(pairs: &[PromptPair]) -> impl Iterator<Item = &str> {
     pairs.iter().flat_map(|pair| [&*pair.asked, &*pair.stored])
@@ -116,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_embedder_with_its_guards_keeps_what_it_promises() {
+    fn the_built_in_embedder_with_its_guards_meets_its_targets() {
         let pairs = read(BUNDLED_NAME, BUNDLED).unwrap();
         let measured = built_in(&pairs, SemanticSettings::BUILT_IN_THRESHOLD);
         let [guarded, unguarded] = &measured.figures;
@@ -131,7 +130,7 @@ mod tests {
         assert!(unguarded.all.hits.count >= guarded.all.hits.count);
         assert!(
             unguarded.all.false_hits.share > 0.25,
-            "a set that needs no guards shows nothing"
+            "a set that needs no guards proves nothing"
         );
         let text = Evaluation::new(BUNDLED_NAME, &pairs, vec![measured]).to_string();
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
@@ -141,9 +140,9 @@ mod tests {
         );
     }
 
-    /// The pairs say nothing of prompts that have nothing in common, and a lookup finds those too.
+    /// Lookups also compare unrelated prompts, which the pairs do not cover.
     #[test]
-    fn a_stranger_is_not_served() {
+    fn an_unrelated_prompt_is_not_served() {
         let pairs = read(BUNDLED_NAME, BUNDLED).unwrap();
         let threshold = SemanticSettings::BUILT_IN_THRESHOLD as f32;
         let stored: Vec<_> = pairs
@@ -151,7 +150,7 @@ mod tests {
             .map(|pair| (pair, lexical::embed(&pair.stored)))
             .collect();
         let mut served = Vec::new();
-        // every fourth is enough to see it
+        // every fourth pair is enough
         for pair in pairs.iter().step_by(4) {
             let asked = lexical::embed(&pair.asked);
             for (other, vector) in &stored {
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_served_if_it_is_like_enough_and_nobody_objects() {
+    fn a_pair_is_served_if_it_is_similar_enough_and_no_guard_objects() {
         let text = "paraphrase\ta wave\ta wave here\nother\tthe tide\tthe tide there\n";
         let pairs = read("FILE", text).unwrap();
         let measured = built_in(&pairs, 0.01);

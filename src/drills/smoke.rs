@@ -1,5 +1,4 @@
-//! The drill that runs where there is no terminal: a burst, faults on, a burst, faults off, recovery. It
-//! prints a report whose fates add up.
+//! The drill without a terminal: a burst, faults on, a burst, faults off, recovery. It prints a report.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,31 +10,31 @@ use crate::settings::{FaultProfile, SemanticMode};
 use crate::state::{FateCounts, SemanticView, State};
 use crate::time::Timestamp;
 
-/// Calls of each burst.
+/// Calls per burst.
 const BURST: u32 = 30;
-/// No part of the drill takes longer.
+/// Maximum duration of a part of the drill.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Between two calls that try whether it has recovered.
-const TRY_EVERY: Duration = Duration::from_millis(500);
+/// Time between two probes of the recovery.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
 
-/// How a drill went.
+/// The report of a drill.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// For people.
+    /// The text.
     pub text: String,
-    /// Whether calls were answered again after the faults.
+    /// True if calls were answered again after the faults.
     pub recovered: bool,
 }
 
-/// Why there is no report.
+/// A drill without a report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DrillError {
-    /// The upstream cannot be used.
+    /// The upstream did not answer.
     #[error("{0}")]
     Unreachable(String),
 }
 
-/// What one part of the drill did.
+/// A part of the drill that has ended.
 struct Part {
     name: String,
     counts: FateCounts,
@@ -43,32 +42,35 @@ struct Part {
     attempts: u64,
 }
 
-/// Runs the drill on a session, under these faults.
+/// Runs the drill on a session, with these faults.
+///
+/// # Errors
+/// If the upstream does not answer.
 pub async fn run(session: &Session, faults: &FaultProfile) -> Result<Report, DrillError> {
     if let UpstreamHealth::Unavailable { message } = session.probe().await {
         return Err(DrillError::Unreachable(message.to_string()));
     }
     let mut source = session.watch();
-    let obey = |command| session.engine().execute(command);
+    let execute = |command| session.engine().execute(command);
     let burst = || Command::Burst {
         calls: BURST,
         users: BurstUsers::One(UserId::new(USERS[0])),
     };
     let mut parts = Vec::new();
 
-    let mut part = Begun::new("calm", source.state());
-    obey(burst());
+    let mut part = RunningPart::new("calm", source.state());
+    execute(burst());
     part.settle(session, &mut source).await;
     parts.push(part.end(source.state()));
 
-    let mut part = Begun::new(&format!("faults: {}", faults.name), source.state());
-    obey(Command::SetFaults { on: true });
-    obey(burst());
+    let mut part = RunningPart::new(&format!("faults: {}", faults.name), source.state());
+    execute(Command::SetFaults { on: true });
+    execute(burst());
     part.settle(session, &mut source).await;
     parts.push(part.end(source.state()));
 
-    let mut part = Begun::new("recovery", source.state());
-    obey(Command::SetFaults { on: false });
+    let mut part = RunningPart::new("recovery", source.state());
+    execute(Command::SetFaults { on: false });
     let faults_off_at = session.clock().now();
     let recovered_at = recover(session, &mut source, &mut part).await;
     part.settle(session, &mut source).await;
@@ -81,16 +83,16 @@ pub async fn run(session: &Session, faults: &FaultProfile) -> Result<Report, Dri
     })
 }
 
-/// Sends single calls until one is answered by the upstream and the breaker is closed.
+/// Sends single calls until the upstream answers one and the breaker is closed.
 async fn recover(
     session: &Session,
     source: &mut crate::session::source::Source,
-    part: &mut Begun,
+    part: &mut RunningPart,
 ) -> Option<Timestamp> {
     let give_up_at = session.clock().now() + PATIENCE;
     for n in 1_u32.. {
         let answered_before = source.state().calls.totals.ended(Fate::Answered);
-        let prompt = format!("Is it over? (try {n})");
+        let prompt = format!("Has the upstream recovered? (attempt {n})");
         session.engine().execute(Command::Send {
             prompt,
             user: UserId::new(USERS[0]),
@@ -105,13 +107,13 @@ async fn recover(
         if session.clock().now() >= give_up_at {
             return None;
         }
-        session.clock().sleep(TRY_EVERY).await;
+        session.clock().sleep(PROBE_EVERY).await;
     }
     None
 }
 
-/// A part of the drill that runs.
-struct Begun {
+/// A running part of the drill.
+struct RunningPart {
     name: String,
     at: Timestamp,
     counts: FateCounts,
@@ -120,7 +122,7 @@ struct Begun {
     patience: Duration,
 }
 
-impl Begun {
+impl RunningPart {
     fn new(name: &str, state: &State) -> Self {
         Self {
             name: name.to_owned(),
@@ -132,9 +134,7 @@ impl Begun {
         }
     }
 
-    /// Waits until no call runs and no burst makes any.
-    ///
-    /// What takes too long is stopped, and waited for all the same: it belongs to this part.
+    /// Waits until no call or burst runs. Calls that take too long are cancelled, and counted in this part.
     async fn settle(&mut self, session: &Session, source: &mut crate::session::source::Source) {
         let clock = session.clock();
         let mut give_up_at = clock.now() + self.patience;
@@ -173,7 +173,7 @@ impl Begun {
     }
 }
 
-/// What a session did, in some lines: left behind when the screen closes.
+/// A summary of a session in a few lines, printed when the screen closes.
 pub fn summary(state: &State) -> String {
     let mut text = String::new();
     let totals = &state.calls.totals;
@@ -196,7 +196,6 @@ pub fn summary(state: &State) -> String {
     text
 }
 
-/// The report.
 fn write(state: &State, parts: &[Part], recovery: Option<Duration>) -> String {
     let mut text = String::new();
     let upstream = state
@@ -234,24 +233,23 @@ fn write(state: &State, parts: &[Part], recovery: Option<Duration>) -> String {
     let _ = match recovery {
         Some(recovery) => writeln!(
             text,
-            "recovery  {:.1}s after the faults ended",
+            "recovery  {:.1}s after the end of the faults",
             recovery.as_secs_f64()
         ),
         None => writeln!(
             text,
-            "recovery  not within {} s after the faults ended",
+            "recovery  not within {} s after the end of the faults",
             PATIENCE.as_secs()
         ),
     };
     text
 }
 
-/// What each guard did.
 fn guards(text: &mut String, state: &State) {
     let cache = &state.cache;
     let _ = writeln!(
         text,
-        "cache     {} of {} lookups hit ({} exact, {} semantic); {} calls shared a flight; {} tokens not spent again",
+        "cache     {} of {} lookups hit ({} exact, {} semantic); {} calls shared a flight; {} tokens saved",
         cache.served(),
         cache.lookups(),
         cache.hits,
@@ -267,12 +265,12 @@ fn guards(text: &mut String, state: &State) {
     }
     let _ = writeln!(
         text,
-        "retries   {} of {} attempts; {} calls saved by one; {} faults made",
+        "retries   {} of {} attempts; {} calls recovered by one; {} faults injected",
         state.retry.retries, state.retry.attempts, state.retry.recovered, state.session.injected
     );
     let _ = writeln!(
         text,
-        "breaker   opened {} time{}, refused {} calls, is {} now",
+        "breaker   opened {} time{}, rejected {} calls, now {}",
         state.breaker.opened,
         if state.breaker.opened == 1 { "" } else { "s" },
         state.breaker.refused,
@@ -281,14 +279,13 @@ fn guards(text: &mut String, state: &State) {
     let quantile = |q| state.latency.call.quantile(q).unwrap_or_default().as_secs_f64();
     let _ = writeln!(
         text,
-        "latency   p50 {:.2}s  p95 {:.2}s  p99 {:.2}s  of calls an upstream answered",
+        "latency   p50 {:.2}s  p95 {:.2}s  p99 {:.2}s  of calls answered by the upstream",
         quantile(0.5),
         quantile(0.95),
         quantile(0.99)
     );
 }
 
-/// What the semantic cache did, or would have done.
 fn semantic(text: &mut String, semantic: &SemanticView) {
     let (live, shadow) = (semantic.live, semantic.shadow);
     let _ = match semantic.mode {
@@ -302,7 +299,7 @@ fn semantic(text: &mut String, semantic: &SemanticView) {
         ),
         SemanticMode::On | SemanticMode::Off => writeln!(
             text,
-            "semantic  {} of {} lookups hit, {} refused by a guard; {} tokens not spent again",
+            "semantic  {} of {} lookups hit, {} rejected by a guard; {} tokens saved",
             live.hits,
             live.asked,
             semantic.refused(),
@@ -326,10 +323,9 @@ mod tests {
     use super::*;
     use crate::session::{SessionConfig, UpstreamConfig};
 
-    /// A call that outlasts the drill's patience is stopped in the part that began it.
     #[tokio::test]
-    async fn what_is_stopped_belongs_to_the_part_that_began_it() {
-        // the kernel accepts connections, and nobody ever answers
+    async fn a_cancelled_call_is_counted_in_the_part_that_started_it() {
+        // the kernel accepts connections, and no server answers
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let config = SessionConfig {
@@ -342,10 +338,10 @@ mod tests {
         };
         let session = Session::start(config).await.unwrap();
         let mut source = session.watch();
-        let mut part = Begun::new("calm", source.state());
+        let mut part = RunningPart::new("calm", source.state());
         part.patience = Duration::from_millis(50);
         session.engine().execute(Command::Send {
-            prompt: "Anybody there?".into(),
+            prompt: "Hello?".into(),
             user: UserId::new("ana"),
             conversation: false,
         });

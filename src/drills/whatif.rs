@@ -1,20 +1,19 @@
-//! Judges a copy of the settings by the calls of a running session: what would it have admitted, refused, retried?
+//! The live comparison ("what-if"): judges an edited policy by the calls of a running session.
 //!
 //! ```text
-//!  Bus --tap--> Traffic (newest calls, attempts, faults), Tally (what became of them)
+//!  Bus --tap--> Traffic (newest calls, attempts, faults), Tally (their recorded results)
 //!                  |
-//!  Engine --ear--> copy --thread--> played again in virtual time, under the settings in force and under the copy
-//!                                        |
-//!  Bus <-----------WhatIfEvaluated----------+
+//!  Engine --observer--> edited policy --thread--> two replays in virtual time: policy in force, edited policy
+//!                                                       |
+//!  Bus <--------------------- WhatIfEvaluated -------------+
 //! ```
 //!
-//! Nothing is guessed from counters: the same client is run over the same calls, so the copy's breaker opens where it
-//! would have opened and its bucket is as empty as it would have been. What answers is told in the judgement
+//! Nothing is extrapolated from counters: the same client runs over the same calls, so the edited policy's breaker opens
+//! where it would have opened. The judgement names the upstream that answered
 //! ([`WhatIfUpstream`](crate::event::WhatIfUpstream)).
 //!
-//! While nobody looks, only the traffic is kept. While somebody does, a judgement follows each change of the copy and
-//! each stretch of new calls, and then a rest: as long as the judging took while the copy is edited, four times as long
-//! while it is not.
+//! Without a policy to judge only the traffic is kept. With one, a judgement follows each edit and each batch of new calls.
+//! Then the thread rests: after an edit as long as the judgement took, else four times as long.
 
 mod figures;
 mod judge;
@@ -26,229 +25,236 @@ use std::time::Duration;
 
 use crate::drills::recorded::Traffic;
 use crate::drills::scenario::Tally;
-use crate::event::{Command, Event, EventKind, Observer as _};
+use crate::event::{Command, Event, EventKind, Observer as _, WhatIfResult};
 use crate::session::bus::{Bus, Tap};
 use crate::session::engine::CommandObserver;
 use crate::settings::Policy;
 use crate::text::SafeText;
 use crate::time::{Clock, Timestamp};
 
-/// Calls that are kept, and judged. Where older ones are gone, so is what they had stored, and the figures drift from
-/// what really was; ten thousand are more than a person fires by hand, and take about a second to play.
+/// Number of calls kept and replayed. Without older calls the cache starts empty, and figures deviate from the recorded
+/// ones. Ten thousand are more than a person sends, and replay in about a second.
 const CALLS: usize = 10_000;
-/// New calls are judged after this at the earliest.
+/// Minimum time between judgements of the same policy.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The pause is at least so many times as long as the judging took.
+/// Minimum rest after a judgement of the same policy, as a multiple of its duration.
 const REST: u32 = 4;
 
-/// Hears a session, and judges. Cheap to clone; clones share everything.
+/// The what-if judge of a session. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
-pub struct Shadow {
+pub struct WhatIf {
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    heard: Mutex<Heard>,
-    woken: Condvar,
+    state: Mutex<JudgeState>,
+    changed: Condvar,
 }
 
-/// What was heard, and what is wanted.
 #[derive(Debug)]
-struct Heard {
+struct JudgeState {
     traffic: Traffic,
     tally: Tally,
-    /// Counts ends of calls and attempts: where it stands still, there is nothing new to judge.
-    news: u64,
-    wanted: Option<Wanted>,
-    over: bool,
+    /// Counts ends of calls and attempts, and changes of the policy: while it is the same, a judgement stays valid.
+    revision: u64,
+    request: Option<Request>,
+    stopped: bool,
 }
 
+/// A policy to judge.
 #[derive(Clone, Debug)]
-struct Wanted {
+struct Request {
     edit: u64,
-    copy: Policy,
+    policy: Policy,
 }
 
-/// The thread that judges. Dropped, it ends after the judgement it is at.
+/// The thread that judges. Dropping it waits for the current judgement.
 #[derive(Debug)]
-pub struct Judging {
+pub struct JudgeThread {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Default for Shadow {
+impl Default for WhatIf {
     fn default() -> Self {
         Self {
             shared: Arc::new(Shared {
-                heard: Mutex::new(Heard::keeping(CALLS)),
-                woken: Condvar::new(),
+                state: Mutex::new(JudgeState::keeping(CALLS)),
+                changed: Condvar::new(),
             }),
         }
     }
 }
 
-impl Shadow {
-    /// What the bus must call with every event.
+impl WhatIf {
+    /// Returns the tap for the session's bus.
     pub fn tap(&self) -> Tap {
         let shared = Arc::clone(&self.shared);
         Box::new(move |event| {
-            if shared.lock().take(event) {
-                shared.woken.notify_one();
+            if shared.lock().apply(event) {
+                shared.changed.notify_one();
             }
         })
     }
 
-    /// What the engine must be heard by.
+    /// Returns the observer for the session's engine.
     pub fn ear(&self) -> Arc<dyn CommandObserver> {
         Arc::new(self.clone())
     }
 
-    /// Starts to judge what is asked for, and tells of it on this bus.
-    pub fn start(&self, bus: Bus, clock: Clock) -> io::Result<Judging> {
+    /// Starts the thread; it emits judgements on this bus.
+    ///
+    /// # Errors
+    /// If the thread cannot be spawned.
+    pub fn start(&self, bus: Bus, clock: Clock) -> io::Result<JudgeThread> {
         let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new()
-            .name("shadow".into())
-            .spawn(move || judge_on(&shared, &bus, clock))?;
-        Ok(Judging {
+            .name("what-if".into())
+            .spawn(move || run(&shared, &bus, clock))?;
+        Ok(JudgeThread {
             shared: Arc::clone(&self.shared),
             thread: Some(thread),
         })
     }
 }
 
-impl CommandObserver for Shadow {
+impl CommandObserver for WhatIf {
     fn on_command(&self, _at: Timestamp, command: &Command) {
         let Command::EvaluatePolicy { edit, policy } = command else {
             return;
         };
-        self.shared.lock().wanted = policy.as_ref().map(|policy| Wanted {
+        self.shared.lock().request = policy.as_deref().map(|policy| Request {
             edit: *edit,
-            copy: policy.as_ref().clone(),
+            policy: policy.clone(),
         });
-        self.shared.woken.notify_one();
+        self.shared.changed.notify_one();
     }
 }
 
-impl Drop for Judging {
+impl Drop for JudgeThread {
     fn drop(&mut self) {
-        self.shared.lock().over = true;
-        self.shared.woken.notify_one();
+        self.shared.lock().stopped = true;
+        self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
     }
 }
 
-impl Heard {
+impl JudgeState {
     fn keeping(calls: usize) -> Self {
         Self {
             traffic: Traffic::keeping(calls),
             tally: Tally::default(),
-            news: 0,
-            wanted: None,
-            over: false,
+            revision: 0,
+            request: None,
+            stopped: false,
         }
     }
 
-    /// Whether there is something new to judge, and somebody looks.
-    fn take(&mut self, event: &Event) -> bool {
-        self.traffic.take(event);
-        self.tally.take(event);
-        let ends = matches!(
+    /// Applies an event; returns true if it makes a requested judgement out of date.
+    fn apply(&mut self, event: &Event) -> bool {
+        self.traffic.apply(event);
+        self.tally.apply(event);
+        let counts = matches!(
             event.kind,
             EventKind::CallEnded { .. } | EventKind::AttemptEnded { .. } | EventKind::PolicyApplied { .. }
         );
-        if ends {
-            self.news += 1;
+        if counts {
+            self.revision += 1;
             if let Some(first) = self.traffic.calls().first() {
-                self.tally.forget_before(first.call);
+                self.tally.drop_before(first.call);
             }
         }
-        ends && self.wanted.is_some()
+        counts && self.request.is_some()
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, JudgeState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, JudgeState>) -> MutexGuard<'a, JudgeState> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// When the thread may judge again.
+/// The earliest times of the next judgement.
 #[derive(Clone, Copy, Debug)]
-struct Rest {
-    /// Another copy: a key that is held down makes many.
-    copy: Timestamp,
-    /// The same one, by new calls.
-    calls: Timestamp,
+struct NextJudgement {
+    /// Of another policy: a key that is held down makes many.
+    edited: Timestamp,
+    /// Of the same policy, for new calls.
+    same: Timestamp,
 }
 
-impl Rest {
-    /// After a judgement that took this long.
+impl NextJudgement {
+    /// After a judgement of this duration.
     fn after(took: Duration, now: Timestamp) -> Self {
         Self {
-            copy: now + took,
-            calls: now + PAUSE.max(took * REST),
+            edited: now + took,
+            same: now + PAUSE.max(took * REST),
         }
     }
 }
 
-/// The thread: waits until a copy is wanted, or until there are new calls to judge it by.
-fn judge_on(shared: &Shared, bus: &Bus, clock: Clock) {
-    // the copy that was judged last, and by how much
+/// The thread: waits for a request, or for new calls.
+fn run(shared: &Shared, bus: &Bus, clock: Clock) {
+    // edit and revision of the last judgement
     let mut judged: Option<(u64, u64)> = None;
-    let mut rest = Rest::after(Duration::ZERO, clock.now());
-    let mut heard = shared.lock();
-    while !heard.over {
-        let Some(wanted) = heard.wanted.clone() else {
+    let mut next = NextJudgement::after(Duration::ZERO, clock.now());
+    let mut state = shared.lock();
+    while !state.stopped {
+        let Some(request) = state.request.clone() else {
             judged = None;
-            heard = shared.woken.wait(heard).unwrap_or_else(PoisonError::into_inner);
+            state = shared.wait(state);
             continue;
         };
         let due = match judged {
-            Some((edit, news)) if edit == wanted.edit && news == heard.news => {
-                heard = shared.woken.wait(heard).unwrap_or_else(PoisonError::into_inner);
+            Some(last) if last == (request.edit, state.revision) => {
+                state = shared.wait(state);
                 continue;
             }
-            Some((edit, _)) if edit == wanted.edit => rest.calls,
-            _ => rest.copy,
+            Some((edit, _)) if edit == request.edit => next.same,
+            _ => next.edited,
         };
-        let rests = clock.now().until(due);
-        if !rests.is_zero() {
-            let waited = shared.woken.wait_timeout(heard, rests);
-            heard = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let rest = clock.now().until(due);
+        if !rest.is_zero() {
+            let waited = shared.changed.wait_timeout(state, rest);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
             continue;
         }
-        judged = Some((wanted.edit, heard.news));
-        let (traffic, tally) = (heard.traffic.clone(), heard.tally.clone());
-        drop(heard);
+        judged = Some((request.edit, state.revision));
+        let (traffic, tally) = (state.traffic.clone(), state.tally.clone());
+        drop(state);
         let began = clock.now();
         let running = bus.with_state(|state| state.session.policy.clone());
-        let told = judge::judge(wanted.edit, traffic, &tally, &running, &wanted.copy);
+        let judgement = judge::judge(request.edit, traffic, &tally, &running, &request.policy);
         let now = clock.now();
-        rest = Rest::after(now.since(began), now);
-        heard = shared.lock();
-        // an answer to a question that was changed meanwhile would be drawn and gone at once
-        let is_wanted = heard.wanted.as_ref().is_some_and(|now| now.edit == wanted.edit);
-        if is_wanted && !heard.over {
-            drop(heard);
-            tell(bus, told);
-            heard = shared.lock();
+        next = NextJudgement::after(now.since(began), now);
+        state = shared.lock();
+        // the judgement of an older edit is out of date
+        let is_current = state.request.as_ref().is_some_and(|now| now.edit == request.edit);
+        if is_current && !state.stopped {
+            drop(state);
+            emit(bus, judgement);
+            state = shared.lock();
         }
     }
 }
 
-fn tell(bus: &Bus, told: Result<Option<crate::event::WhatIfResult>, String>) {
-    match told {
-        // no calls yet: the view says so
+fn emit(bus: &Bus, judgement: Result<Option<WhatIfResult>, String>) {
+    match judgement {
+        // without calls the view says so by itself
         Ok(None) => {}
         Ok(Some(result)) => {
             let result = Box::new(result);
             bus.emit(None, EventKind::WhatIfEvaluated { result });
         }
         Err(problem) => {
-            let text = SafeText::excerpt(&format!("the copy cannot be judged: {problem}"), 400);
+            let text = SafeText::excerpt(&format!("the edited policy cannot be judged: {problem}"), 400);
             bus.emit(None, EventKind::Notice { text });
         }
     }

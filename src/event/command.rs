@@ -1,9 +1,12 @@
 //! Wishes of a person or a script; answered by events only.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{BreakerMode, CallId, UserId};
 use crate::settings::{FaultProfile, Policy, QueueOrder, SemanticMode};
+use crate::time::Timestamp;
 
 /// Who sends the calls of a burst.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +100,25 @@ pub enum Command {
     },
     /// Close the breaker and forget its window.
     ResetBreaker,
+    /// Change single settings of the policy in force; labels of semantic hits stay.
+    ChangeSettings {
+        /// Each as `table.key=value`.
+        settings: Vec<String>,
+    },
+    /// Suspend the machine. Only in virtual time: the engine ignores it, the runner of a scenario skips the time.
+    Suspend {
+        /// Time until it resumes.
+        gap: Duration,
+    },
     /// End the session.
     Shutdown,
+}
+
+/// A command and its time: the unit of scenarios and recordings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimedCommand {
+    /// Since the start of the session.
+    pub at: Timestamp,
+    /// The command.
+    pub command: Command,
 }

@@ -1,4 +1,4 @@
-//! Charts of a run and of a comparison, as SVG: what a CI job or a post-mortem carries.
+//! Charts of a run and of a comparison, as SVG for CI reports and post-mortems.
 //!
 //! ```text
 //!  events --fold--> History --series--> Series ------------+
@@ -7,9 +7,8 @@
 //!               +--------------------> TradeOff -----------+          each time
 //! ```
 //!
-//! A chart is a pure function of its numbers. The colours are those of Okabe and Ito (2008), which the colour-blind
-//! can tell apart, and none of them carries a meaning that is not written beside it; where grey would make two areas
-//! one, stripes tell them apart.
+//! A chart is a pure function of its numbers. The colours are those of Okabe and Ito (2008), which colour-blind readers can
+//! distinguish; every colour is named in a legend, and areas that would look the same in grey are striped.
 
 mod comparison;
 mod draw;
@@ -26,7 +25,7 @@ pub use history::{Bin, History, Series, Span};
 pub use mean::OverTime;
 pub use tradeoff::{Point, Range, TradeOff};
 
-/// A chart that could not be drawn.
+/// A chart that could not be drawn: a bug.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot draw {chart}: {problem}")]
 pub struct ChartError {
@@ -37,11 +36,11 @@ pub struct ChartError {
 /// A chart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chart {
-    /// The name of its file.
+    /// Name of the file.
     pub file: &'static str,
-    /// What it shows, for those who cannot see it.
-    pub what: String,
-    /// The picture.
+    /// Description, for the alternative text.
+    pub description: String,
+    /// The SVG document.
     pub svg: String,
 }
 

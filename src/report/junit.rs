@@ -1,7 +1,7 @@
-//! JUnit XML, which every CI service reads: suites of cases that passed, failed or could not be judged.
+//! JUnit XML for CI services: suites of cases that passed, failed or were skipped.
 //!
-//! The form is that of <https://github.com/testmoapp/junitxml>. The names of cases must not hold what came of them, so
-//! that a service can follow a case from run to run.
+//! The format is that of <https://github.com/testmoapp/junitxml>. The name of a case must not contain its result, so that
+//! a service can follow the case from run to run.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,40 +11,40 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 
 type Xml = Writer<Vec<u8>>;
 
-/// What a case came to.
+/// The result of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// As it should; with figures for those who look, where there are any.
+    /// Passed, with optional figures.
     Passed(Option<String>),
-    /// Not so: at least one line that says why.
+    /// Failed, with at least one line of reasons.
     Failed(Vec<String>),
-    /// Nobody can say, and why.
+    /// Skipped, with the reason.
     Skipped(String),
 }
 
-/// A case.
+/// A test case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// The same from run to run.
+    /// The name, the same in every run.
     pub name: String,
-    /// What it came to.
+    /// The result.
     pub verdict: Verdict,
 }
 
-/// Cases that belong together.
+/// A suite of cases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Suite {
-    /// What they are of; also the class of each case.
+    /// The name; also the class of each case.
     pub name: String,
-    /// How long it took, in seconds, where that says anything.
+    /// Duration in seconds, if meaningful.
     pub seconds: Option<f64>,
-    /// What else a reader may ask for, by name.
+    /// Properties by name.
     pub properties: Vec<(&'static str, String)>,
-    /// In the order they are shown.
+    /// The cases in order.
     pub cases: Vec<Case>,
 }
 
-/// Tests, failed ones and skipped ones.
+/// Counts of all, failed and skipped cases.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     tests: usize,
@@ -53,7 +53,7 @@ struct Count {
 }
 
 impl Suite {
-    /// Whether a case failed.
+    /// Returns true if a case failed.
     pub fn has_failed(&self) -> bool {
         self.count().failed > 0
     }
@@ -68,7 +68,10 @@ impl Suite {
     }
 }
 
-/// The document; the last line has its end.
+/// Returns the document, with a line end at its end.
+///
+/// # Errors
+/// If the XML cannot be written.
 pub fn document(suites: &[Suite]) -> io::Result<String> {
     let mut all = Count::default();
     for count in suites.iter().map(Suite::count) {
@@ -86,7 +89,7 @@ pub fn document(suites: &[Suite]) -> io::Result<String> {
     xml.create_element("testsuites")
         .with_attributes(attributes.iter().map(|(name, value)| (*name, value.as_str())))
         .write_inner_content(|xml| {
-            let names = told_apart(suites.iter().map(|suite| clean(&suite.name)));
+            let names = distinct(suites.iter().map(|suite| clean(&suite.name)));
             let mut named = suites.iter().zip(&names);
             named.try_for_each(|(suite, name)| write_suite(xml, suite, name))
         })?;
@@ -113,7 +116,7 @@ fn write_suite(xml: &mut Xml, suite: &Suite, name: &str) -> io::Result<()> {
         .with_attributes(attributes.iter().map(|(name, value)| (*name, value.as_str())))
         .write_inner_content(|xml| {
             write_properties(xml, &suite.properties)?;
-            let names = told_apart(suite.cases.iter().map(|case| clean(&case.name)));
+            let names = distinct(suite.cases.iter().map(|case| clean(&case.name)));
             let mut cases = suite.cases.iter().zip(&names);
             cases.try_for_each(|(case, case_name)| write_case(xml, name, case_name, &case.verdict))
         })?;
@@ -146,13 +149,13 @@ fn write_case(xml: &mut Xml, suite: &str, name: &str, verdict: &Verdict) -> io::
                 .write_text_content(BytesText::new(&clean(figures)))?;
             Ok(())
         })?,
-        Verdict::Skipped(why) => element.write_inner_content(|xml| {
+        Verdict::Skipped(reason) => element.write_inner_content(|xml| {
             xml.create_element("skipped")
-                .with_attributes([("message", clean(why).as_str())])
+                .with_attributes([("message", clean(reason).as_str())])
                 .write_empty()?;
             Ok(())
         })?,
-        // one element only: the schema that most readers check by allows no second
+        // one element only: the common schema allows no second
         Verdict::Failed(lines) => element.write_inner_content(|xml| {
             let lines: Vec<String> = lines.iter().map(|line| clean(line)).collect();
             let message = lines.first().map_or("", String::as_str);
@@ -165,8 +168,8 @@ fn write_case(xml: &mut Xml, suite: &str, name: &str, verdict: &Verdict) -> io::
     Ok(())
 }
 
-/// Names of which no two are the same: to some readers these would be one.
-fn told_apart(names: impl Iterator<Item = String>) -> Vec<String> {
+/// The names with numbers appended to duplicates, because some readers merge cases of the same name.
+fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     names
         .map(|name| {
@@ -174,13 +177,13 @@ fn told_apart(names: impl Iterator<Item = String>) -> Vec<String> {
             *times += 1;
             match *times {
                 1 => name,
-                again => format!("{name} ({again})"),
+                time => format!("{name} ({time})"),
             }
         })
         .collect()
 }
 
-/// Without what XML 1.0 cannot hold even escaped (section 2.2), and on one line.
+/// One line without the characters that XML 1.0 cannot contain even escaped (section 2.2).
 fn clean(text: &str) -> String {
     text.chars()
         .map(|letter| match letter {
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_agree_with_cases_and_hostile_words_stay_words() {
+    fn counts_agree_with_cases_and_hostile_text_is_escaped() {
         let suite = Suite {
             name: "a \"b\" <c>\u{1}\u{ffff}".to_owned(),
             seconds: None,
@@ -231,7 +234,7 @@ mod tests {
             !text.contains("<c>") && !text.contains('\u{1}') && !text.contains("]]>"),
             "{text}"
         );
-        // every element is closed, and each text is what went in
+        // every element is closed, and each text is unchanged
         let mut reader = quick_xml::Reader::from_str(&text);
         let mut texts = Vec::new();
         loop {

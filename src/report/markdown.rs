@@ -1,12 +1,12 @@
-//! Markdown as reports need it: a table, and words of others that cannot break out of it.
+//! Markdown for reports: tables, and foreign text that cannot break out of them.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Text as a paragraph of one line of Markdown that shows exactly these characters: no emphasis, no link, no tag.
+/// Returns text as a one-line paragraph that shows exactly these characters: no emphasis, links or tags.
 pub fn escape(text: &str) -> String {
     let mut out = inline(text);
-    // what would make a list or a rule of a line
+    // characters that would start a list or a rule
     let marks = out.bytes().take_while(u8::is_ascii_digit).count();
     let listed = out.starts_with(['-', '+', '=']) || (marks > 0 && out[marks..].starts_with(['.', ')']));
     if listed {
@@ -15,13 +15,13 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// The same within a cell, where no list can begin.
+/// Escapes text within a cell, where no list can begin.
 fn inline(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut letters = text.chars().peekable();
     let mut before = ' ';
     while let Some(letter) = letters.next() {
-        // between two letters it begins no emphasis, and names are full of it
+        // between two letters an underscore starts no emphasis, and names contain many
         let within =
             |next: Option<&char>| before.is_alphanumeric() && next.is_some_and(|next| next.is_alphanumeric());
         match letter {
@@ -38,8 +38,7 @@ fn inline(text: &str) -> String {
     out
 }
 
-/// A table of text that is not escaped yet: the first column to the left, all others to the right. Rows are as wide
-/// as the head.
+/// Returns a table of unescaped text: the first column is aligned left, the others right. Rows are as wide as the head.
 pub fn table(head: &[String], rows: &[Vec<String>]) -> String {
     let mut out = String::new();
     let line = |out: &mut String, cells: &[String]| {
@@ -60,9 +59,9 @@ pub fn table(head: &[String], rows: &[Vec<String>]) -> String {
     out
 }
 
-/// Text that is shown letter by letter, in lines of its own; the last line has its end.
+/// Returns text as a fenced block, with a line end at its end.
 pub fn verbatim(text: &str) -> String {
-    // a fence ends at the next one of its length or longer
+    // a fence ends at the next one of at least its length
     let longest = text
         .split(|letter| letter != '`')
         .map(str::len)
@@ -72,9 +71,8 @@ pub fn verbatim(text: &str) -> String {
     format!("{fence}text\n{}\n{fence}\n", text.trim_end_matches('\n'))
 }
 
-/// An image in a paragraph of its own: what it shows, and its file. A path that is not absolute is seen from where the
-/// Markdown stands.
-pub fn image(what: &str, file: &Path) -> String {
+/// Returns an image in a paragraph of its own. A relative path is relative to the Markdown file.
+pub fn image(description: &str, file: &Path) -> String {
     let mut link = String::new();
     for byte in file.as_os_str().as_encoded_bytes() {
         match byte {
@@ -87,14 +85,14 @@ pub fn image(what: &str, file: &Path) -> String {
             }
         }
     }
-    format!("![{}]({link})\n", inline(what))
+    format!("![{}]({link})\n", inline(description))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The cells of a line, told apart as a reader of GitHub's Markdown does: by pipes without a backslash.
+    /// The number of cells of a line: GitHub's Markdown separates them by pipes without a backslash.
     fn cells(line: &str) -> usize {
         let (mut bars, mut before) = (0, ' ');
         for letter in line.chars() {
@@ -137,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_looks_like_a_list_is_none() {
+    fn a_line_that_looks_like_a_list_is_escaped() {
         assert_eq!(escape("1. one"), "1\\. one");
         assert_eq!(escape("- one"), "\\- one");
         assert_eq!(escape("12 - one"), "12 - one");

@@ -1,33 +1,33 @@
-//! How sure a mean is.
+//! Means and their confidence intervals.
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
 
-/// Resamples. With 2,000 the ends move by a few percent of the interval's width from one seed to another; here the
-/// seed is fixed, so that the same numbers give the same interval.
+/// Number of resamples. With 2,000 the bounds vary by a few percent of the interval's width from seed to seed; the seed is
+/// fixed here, so that equal values give equal intervals.
 const RESAMPLES: usize = 2000;
-/// Fewer values have no interval: five differences have the same sign by mere chance once in 16 times, and what
-/// resampling makes of them would never say so. Six have it once in 32.
+/// Minimum number of values of an interval. Five differences have the same sign by chance with probability 1/16, and
+/// resampling does not show it; six with 1/32.
 pub const FEWEST: usize = 6;
 
-/// A mean and its 95 % interval.
+/// A mean with its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
     /// The mean.
     pub mean: f64,
-    /// 2.5 % are below, as far as resampling can tell.
+    /// Lower bound (2.5 %).
     pub low: f64,
-    /// 2.5 % are above.
+    /// Upper bound (97.5 %).
     pub high: f64,
 }
 
 impl Interval {
-    /// The mean of paired differences, by the percentile bootstrap (Efron and Tibshirani, An Introduction to the
-    /// Bootstrap, 1993, chapter 13): no shape of the differences is assumed, and most of them are lumpy here.
-    /// Its ends are moved outwards as far as Student's t is wider than that (Hesterberg, What Teachers Should Know
-    /// About the Bootstrap, The American Statistician 69, 2015): without that ten values hold the true mean nine times
-    /// of ten only. Nothing for fewer than [`FEWEST`].
+    /// The interval of the mean, by the percentile bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
+    /// chapter 13): it assumes no distribution, and paired differences are often far from normal here. The bounds are
+    /// moved outwards as far as Student's t is wider (Hesterberg, What Teachers Should Know About the Bootstrap, The
+    /// American Statistician 69, 2015): without that, intervals of ten values cover the mean only in 90 % of cases.
+    /// Returns nothing for fewer than [`FEWEST`] values.
     pub fn of_mean(values: &[f64]) -> Option<Self> {
         if values.len() < FEWEST {
             return None;
@@ -55,18 +55,18 @@ impl Interval {
         })
     }
 
-    /// Whether the interval leaves no doubt about the sign.
-    pub fn is_sure(&self) -> bool {
+    /// Returns true if the interval does not contain 0.
+    pub fn excludes_zero(&self) -> bool {
         self.low > 0.0 || self.high < 0.0
     }
 }
 
-/// The share of resampled means that is cut off on each side, for so many values.
+/// The share of resampled means beyond each bound, for this number of values.
 fn tail(values: f64) -> f64 {
     // 97.5 % of the normal distribution
     const Z: f64 = 1.959_964;
     let (freedom, square) = (values - 1.0, Z * Z);
-    // Student's t with so many degrees of freedom: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5
+    // Student's t by its expansion in the degrees of freedom: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5
     let first = Z * (square + 1.0) / 4.0;
     let second = Z * ((5.0 * square + 16.0) * square + 3.0) / 96.0;
     let third = Z * (((3.0 * square + 19.0) * square + 17.0) * square - 15.0) / 384.0;
@@ -74,7 +74,7 @@ fn tail(values: f64) -> f64 {
     beyond(t * (values / freedom).sqrt())
 }
 
-/// How much of the normal distribution is above: Abramowitz and Stegun, 26.2.17, with an error below 1e-7.
+/// The upper tail of the normal distribution: Abramowitz and Stegun, 26.2.17, with an error below 1e-7.
 fn beyond(x: f64) -> f64 {
     const TERMS: [f64; 5] = [
         1.330_274_429,
@@ -88,7 +88,7 @@ fn beyond(x: f64) -> f64 {
     sum * (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt()
 }
 
-/// The mean; nothing of nothing.
+/// The mean of at least one value.
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
@@ -98,17 +98,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_holds_the_true_mean_about_as_often_as_it_says() {
+    fn an_interval_covers_the_mean_about_as_often_as_stated() {
         let mut generator = StdRng::seed_from_u64(7);
         for values in [8, 20] {
-            let held = (0..200)
+            let covered = (0..200)
                 .filter(|_| {
                     let values: Vec<f64> = (0..values).map(|_| generator.random::<f64>()).collect();
                     let interval = Interval::of_mean(&values).unwrap();
                     (interval.low..=interval.high).contains(&0.5)
                 })
                 .count();
-            assert!((182..=198).contains(&held), "{held} of 200 with {values}");
+            assert!((182..=198).contains(&covered), "{covered} of 200 with {values}");
         }
     }
 
@@ -126,12 +126,12 @@ mod tests {
     fn equal_values_have_no_width_and_few_have_no_interval() {
         let interval = Interval::of_mean(&[2.0; FEWEST]).unwrap();
         assert_eq!((interval.low, interval.mean, interval.high), (2.0, 2.0, 2.0));
-        assert!(interval.is_sure());
+        assert!(interval.excludes_zero());
         assert_eq!(Interval::of_mean(&[2.0; FEWEST - 1]), None);
         assert!(
             !Interval::of_mean(&[-1.0, 1.0, -1.0, 1.0, -1.0, 1.0])
                 .unwrap()
-                .is_sure()
+                .excludes_zero()
         );
     }
 }

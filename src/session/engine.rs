@@ -23,6 +23,7 @@ use crate::client::{CallContext, Env, ResilientClient, Transport};
 use crate::event::{BurstUsers, CallId, Command, EventKind, Observer, Origin, UserId};
 use crate::openai::{ChatRequest, Message};
 use crate::simulator::FaultControl;
+use crate::text::SafeText;
 use crate::time::Timestamp;
 
 /// Capacity of the command queue. The screen reports a command that finds it full.
@@ -179,8 +180,16 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             Command::SetCache { on } => self.client.switch_cache(on),
             Command::ClearCache => self.client.clear_cache(),
             Command::ApplyPolicy { policy } => self.client.apply_keeping_labels(*policy),
+            Command::ChangeSettings { settings } => match self.client.policy().with_settings(&settings) {
+                Ok(policy) => self.client.apply_keeping_labels(policy),
+                Err(message) => self.emit(EventKind::Notice {
+                    text: SafeText::new(&format!("settings not changed: {message}")),
+                }),
+            },
             // handled by a `CommandObserver`
             Command::EvaluatePolicy { .. } => {}
+            // the runner of a scenario skips the time
+            Command::Suspend { .. } => {}
             Command::SetSemantic { mode } => self.client.set_semantic(mode),
             Command::LabelHit { call, good } => self.client.label(call, good),
             Command::SetQueueOrder { order } => self.client.set_queue_order(order),

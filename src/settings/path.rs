@@ -82,6 +82,22 @@ impl Policy {
         flat
     }
 
+    /// Returns the policy with these settings, each `table.key=value`, checked together.
+    ///
+    /// # Errors
+    /// If a setting cannot be read or does not exist, or the policy is invalid.
+    pub(crate) fn with_settings(&self, settings: &[String]) -> Result<Self, String> {
+        let mut changed = self.clone();
+        for setting in settings {
+            let (path, value) = split_setting(setting).ok_or_else(|| {
+                format!("'{setting}': write a setting as table.key=value: retry.attempts=1")
+            })?;
+            changed = changed.with(path, value).map_err(|error| error.to_string())?;
+        }
+        changed.validate().map_err(|error| error.to_string())?;
+        Ok(changed)
+    }
+
     /// Returns the settings that turn this policy into `other`, in the order of the paths.
     pub fn changes(&self, other: &Self) -> Vec<(String, String)> {
         let before = self.settings();

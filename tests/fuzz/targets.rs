@@ -5,12 +5,13 @@ use std::io::Cursor;
 
 use seawall::client::{SseDecoder, SseItem};
 use seawall::drills::scenario;
-use seawall::event::{Failure, FailureClass, Phase};
+use seawall::event::{Command, Failure, FailureClass, Phase};
 use seawall::journal::{Header, Journal, Line, Reader};
 use seawall::policy::classify::{self, BodyProblem, ConnectKind, Observed, Upstream};
 use seawall::policy::hint;
 use seawall::settings::file::{self, ConfigError};
 use seawall::text::SafeText;
+use seawall::time::Timestamp;
 
 use crate::hostile::is_hostile;
 
@@ -312,21 +313,31 @@ pub(crate) fn scenario_file(input: &[u8]) {
         Err(error) => return assert_config_error(&error, &text),
     };
     scene.policy.validate().unwrap();
-    for (_, policy) in &scene.policies {
-        policy.validate().unwrap();
+    let (mut at, mut profiles) = (Timestamp::ZERO, Vec::new());
+    for timed in &scene.commands {
+        assert!(at <= timed.at);
+        at = timed.at;
+        match &timed.command {
+            Command::ApplyPolicy { policy } => policy.validate().unwrap(),
+            Command::SetFaultProfile { profile } => {
+                profile.validate().unwrap();
+                profiles.push(profile);
+            }
+            _ => {}
+        }
     }
+    let mut phases = scene.scenario.upstream.phases.clone();
+    phases.sort_by_key(|phase| phase.from);
     let mut end = std::time::Duration::ZERO;
-    for (phase, profile) in &scene.phases {
-        profile.validate().unwrap();
+    for phase in phases {
         assert!(end <= phase.from && phase.from < phase.until);
         end = phase.until;
     }
     // printed in reports and journals
     let words = [&scene.scenario.name, &scene.scenario.about, &scene.policy.name];
-    let profiles = scene
-        .phases
+    let profiles = profiles
         .iter()
-        .flat_map(|(_, profile)| [&profile.name, &profile.about]);
+        .flat_map(|profile| [&profile.name, &profile.about]);
     let users = scene
         .scenario
         .expectations
@@ -335,8 +346,9 @@ pub(crate) fn scenario_file(input: &[u8]) {
     for word in words.into_iter().chain(profiles).chain(users) {
         assert!(!word.contains('\n') && !word.contains(is_hostile), "{word:?}");
     }
-    let mut commands = scene.scenario.commands.iter();
-    let has_calls = !scene.scenario.callers.is_empty() || commands.any(|command| command.wish.calls());
+    let calls = |command: &Command| matches!(command, Command::Burst { .. } | Command::Send { .. });
+    let has_calls =
+        !scene.scenario.callers.is_empty() || scene.commands.iter().any(|timed| calls(&timed.command));
     assert!(!scene.scenario.duration.is_zero() && has_calls);
     // an expectation without bounds would always pass
     for expectation in &scene.scenario.expectations {

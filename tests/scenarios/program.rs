@@ -120,7 +120,7 @@ fn junit_has_a_case_per_expectation_and_marks_failures() {
     };
     assert_eq!(of("testsuite"), ["a <b> & \"c\" | `d`"]);
     let cases = of("testcase");
-    assert_eq!(cases[..2], ["every promise kept", "served_share at least 1"]);
+    assert_eq!(cases[..2], ["all invariants hold", "served_share at least 1"]);
     assert_eq!(cases[2..], ["retries at least 3 for a<b>&"]);
     assert_eq!(of("failure"), ["retries is 0, at least 3 for a<b>&"]);
 
@@ -189,7 +189,7 @@ fn a_mistake_in_a_file_is_reported_with_its_line_and_the_closest_name() {
         ),
         (
             format!("{head}{}{}", phase("1s", "5s"), phase("4s", "6s")),
-            &["two phases overlap", "ends at 5s", "begins at 4s"],
+            &["phases overlap", "ends at 5s", "begins at 4s"],
         ),
         (
             format!("{head}{}", phase("5s", "5s")),
@@ -207,7 +207,7 @@ fn a_mistake_in_a_file_is_reported_with_its_line_and_the_closest_name() {
             format!("{head}[[command]]\nat = \"1s\"\ndo = \"force_opne\"\n"),
             &["line 6", "did you mean `force_open`"],
         ),
-        ("duration = \"10s\"\ncallers = []\n".into(), &["nobody calls"]),
+        ("duration = \"10s\"\ncallers = []\n".into(), &["no callers"]),
         (head.replace("1.0", "0.0"), &["per_s = 0"]),
     ];
     assert_rejected(folder.path(), &cases);
@@ -246,9 +246,9 @@ fn an_invalid_setting_is_reported_with_its_command() {
         ),
         (
             set("[\"retry.attempts\"]"),
-            &["'retry.attempts': a setting is written"],
+            &["'retry.attempts': write a setting"],
         ),
-        (set("[]"), &["command at 9s: set = []: write what changes"]),
+        (set("[]"), &["command at 9s: set = []"]),
         (
             set("[\"retry.base=9s\"]"),
             &["retry.base = 9s (must be at most retry.cap)"],
@@ -270,10 +270,10 @@ fn a_mistake_in_a_command_is_reported_with_a_correction() {
     let alone = |action| format!("{head}{}", command(action));
     let after = |action| format!("{head}{}{}", command(calls), command(action));
     let cases: [(String, &[&str]); 5] = [
-        (alone("\"clear_cache\""), &["nobody calls", "[[command]]"]),
+        (alone("\"clear_cache\""), &["no callers", "[[command]]"]),
         (
             alone("{ burst = { calls = 0 } }"),
-            &["burst.calls = 0", "from 1 to 100000"],
+            &["burst.calls = 0", "must be 1 to 100000"],
         ),
         (alone("{ send = { prompt = \" \" } }"), &["send.prompt is empty"]),
         (
@@ -330,7 +330,7 @@ fn an_unknown_scenario_or_folder_is_exit_code_2() {
             "--journal",
             journal,
         ],
-        &["worlds", "--count", "2", "--journal", journal],
+        &["fuzz", "--count", "2", "--journal", journal],
     ] {
         assert_eq!(seawall(refused).status.code(), Some(2), "{refused:?}");
         let left = std::fs::read_to_string(journal).unwrap();
@@ -514,8 +514,11 @@ fn a_journal_is_replayed_under_other_policies_and_damage_is_reported() {
     assert_eq!(json["policies"].as_array().unwrap().len(), 2);
     assert_eq!(json["policies"][0]["policy"], "production");
     let recorded = &json["recorded"];
-    assert_eq!((&json["seeds"], &recorded["alike"]), (&1.into(), &1.0.into()));
-    assert_eq!(recorded["was"], recorded["again"]);
+    assert_eq!(
+        (&json["seeds"], &recorded["same_fate_share"]),
+        (&1.into(), &1.0.into())
+    );
+    assert_eq!(recorded["observed"], recorded["replayed"]);
     assert_eq!(
         recorded["calls"],
         json["policies"][0]["rows"][0]["mean"].as_f64().unwrap() as u64
@@ -524,19 +527,21 @@ fn a_journal_is_replayed_under_other_policies_and_damage_is_reported() {
     let text = seawall(&["compare", "--off", "cache,retry", "--journal", file]);
     let text = String::from_utf8(text.stdout).unwrap();
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("recorded under production, asked again "), "{text}");
-    assert!(text.contains("100.0 % of the calls end as they ended"), "{text}");
-    assert!(text.contains("The upstream is the simulator again"), "{text}");
+    assert!(
+        text.contains("recorded under production, replayed once"),
+        "{text}"
+    );
+    assert!(
+        text.contains("100.0 % of the calls end with the recorded fate"),
+        "{text}"
+    );
+    assert!(text.contains("The upstream is the simulator, with"), "{text}");
 
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     let torn = seawall(&["compare", "--off", "cache", "--journal", file]);
     assert_eq!(torn.status.code(), Some(0));
-    assert!(
-        stderr(&torn).contains("calls before it are compared"),
-        "{}",
-        stderr(&torn)
-    );
+    assert!(stderr(&torn).contains("calls before it"), "{}", stderr(&torn));
 
     std::fs::write(&path, "no journal").unwrap();
     let none = seawall(&["compare", "--off", "cache", "--journal", file]);

@@ -118,7 +118,7 @@ fn a_watched_call_has_the_same_story_as_in_the_journal() {
     scene.watch = Some(CallId(64));
     let progress = Arc::default();
     let outcome = scenario::in_virtual_time(&scene, None::<Vec<u8>>, &progress).unwrap();
-    let watched = outcome.watched.unwrap();
+    let watched = outcome.explained.unwrap();
     let (_, journal) = play(&load("stalls"));
     let mut why = StoryStore::for_call(CallId(64));
     for event in &events(&journal) {
@@ -133,7 +133,7 @@ fn stories_of_a_failed_and_a_queued_call_in_full() {
         let mut scene = load(name);
         scene.watch = Some(CallId(call));
         let outcome = scenario::in_virtual_time(&scene, None::<Vec<u8>>, &Arc::default()).unwrap();
-        outcome.watched.unwrap().story.unwrap().to_string()
+        outcome.explained.unwrap().story.unwrap().to_string()
     };
     assert_eq!(
         story("outage", 230),

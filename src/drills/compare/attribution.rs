@@ -1,121 +1,97 @@
-//! Who saved you: what each layer was worth, in words. Its worth is what is missing without it.
-//!
-//! ```text
-//!  served share without the layer:  surely less --> it saved calls   surely more --> it cost calls
-//!                                   neither     --> told by what else differs, or that nothing does
-//! ```
+//! The contribution of each layer: the difference that its removal makes.
 
 use super::Layer;
-use super::reading::{Difference, Reading, both_sides, figure, is_same, listed};
+use super::summary::{Difference, Summary, figure, is_same, join, sides};
 use crate::drills::scenario::Measure;
 
-/// What a layer was worth.
-struct Worth {
+/// The effect of removing a layer.
+struct Removal {
     layer: Layer,
-    /// What differs without it.
     differences: Vec<Difference>,
-    /// Whether nothing at all does.
-    idle: bool,
+    /// True if every measure stays the same.
+    is_idle: bool,
 }
 
-impl Worth {
-    /// What is added to the served share by doing without it.
+impl Removal {
+    /// The change of the served share.
     fn served(&self) -> f64 {
         let served = |one: &&Difference| one.measure == Measure::ServedShare;
         self.differences.iter().find(served).map_or(0.0, |one| one.mean)
     }
 }
 
-impl Reading<'_> {
-    /// What each layer was worth; nothing where none was switched off.
-    pub(super) fn who_saved(&self) -> Option<String> {
-        let first = self.columns.first()?;
-        let mut worths: Vec<Worth> = self
+impl Summary<'_> {
+    /// The contribution of each layer; nothing if none was removed.
+    pub(super) fn attribution(&self) -> Option<String> {
+        let first = self.policies.first()?;
+        let mut removals: Vec<Removal> = self
             .without
             .iter()
-            .filter_map(|(place, layer)| {
-                let column = self.columns.get(*place)?;
-                Some(Worth {
+            .filter_map(|(index, layer)| {
+                let policy = self.policies.get(*index)?;
+                Some(Removal {
                     layer: *layer,
-                    differences: self.differences(column),
-                    idle: is_same(column),
+                    differences: self.differences(policy),
+                    is_idle: is_same(policy),
                 })
             })
             .collect();
-        if worths.is_empty() {
+        if removals.is_empty() {
             return None;
         }
-        worths.sort_by(|a, b| a.served().total_cmp(&b.served()));
-        let names = |is: &dyn Fn(&Worth) -> bool| -> Vec<&'static str> {
-            worths
-                .iter()
-                .filter(|worth| is(worth))
-                .map(|worth| worth.layer.name())
-                .collect()
+        removals.sort_by(|a, b| a.served().total_cmp(&b.served()));
+        let names = |keep: &dyn Fn(&Removal) -> bool| -> Vec<&'static str> {
+            let kept = removals.iter().filter(|removal| keep(removal));
+            kept.map(|removal| removal.layer.name()).collect()
         };
-        let mut told = vec![glance(&worths)];
-        for worth in &worths {
-            let Some((what, against)) = both_sides(&worth.differences) else {
+        let mut sentences = vec![overview(&removals)];
+        for removal in &removals {
+            let Some((main, against)) = sides(&removal.differences) else {
                 continue;
             };
             let but = if against.is_empty() { "" } else { ", but " };
-            told.push(format!(
-                "Without {} {} {what}{but}{against}.",
-                worth.layer.name(),
+            sentences.push(format!(
+                "Without {} {} {main}{but}{against}.",
+                removal.layer.name(),
                 first.policy
             ));
         }
-        let unsure = names(&|worth| worth.differences.is_empty() && !worth.idle);
+        let unsure = names(&|removal| removal.differences.is_empty() && !removal.is_idle);
         if !unsure.is_empty() {
-            told.push(if self.is_fact() {
-                format!("Without {} nothing that is judged differs.", either(&unsure))
+            let unsure = join(&unsure, "or");
+            sentences.push(if self.is_exact() {
+                format!("Without {unsure}: no difference in the judged measures.")
             } else {
                 format!(
-                    "Without {} there is no difference that {} seeds are sure of.",
-                    either(&unsure),
+                    "Without {unsure}: no significant difference in {} seeds.",
                     self.seeds
                 )
             });
         }
-        let idle = names(&|worth| worth.idle);
+        let idle = names(&|removal| removal.is_idle);
         if !idle.is_empty() {
-            told.push(format!("Exactly the same without {}.", either(&idle)));
+            sentences.push(format!("Identical results without {}.", join(&idle, "or")));
         }
-        Some(told.join(" "))
+        Some(sentences.join(" "))
     }
 }
 
-/// Who saved calls and who cost some, with how many, in a line.
-fn glance(worths: &[Worth]) -> String {
-    let told = |worth: &Worth| {
-        let points = figure(worth.served(), None, 100.0, 1);
-        format!("{} ({points})", worth.layer.name())
+/// The layers that raise the served share, and those that lower it.
+fn overview(removals: &[Removal]) -> String {
+    let listed = |removals: &mut dyn Iterator<Item = &Removal>| {
+        let points = |removal: &Removal| figure(removal.served(), None, 100.0, 1);
+        let named = removals.map(|removal| format!("{} {}", removal.layer.name(), points(removal)));
+        named.collect::<Vec<_>>().join(", ")
     };
-    let saved: Vec<String> = worths
-        .iter()
-        .filter(|worth| worth.served() < 0.0)
-        .map(told)
-        .collect();
-    // the dearest first
-    let cost = worths.iter().rev().filter(|worth| worth.served() > 0.0);
-    let cost: Vec<String> = cost.map(told).collect();
-    let cost = match cost.as_slice() {
-        [] => String::new(),
-        cost => format!("; who cost calls: {}", cost.join(", then ")),
-    };
-    match saved.as_slice() {
-        [] => format!("Who saved you: surely none of these{cost}."),
-        saved => format!(
-            "Who saved you, in percent points of the calls: {}{cost}.",
-            saved.join(", then ")
-        ),
-    }
-}
-
-/// `cache, flight or hints`.
-fn either(names: &[&str]) -> String {
-    match names.split_last() {
-        Some((last, before)) if !before.is_empty() => format!("{} or {last}", before.join(", ")),
-        _ => listed(names),
+    let gained = listed(&mut removals.iter().filter(|removal| removal.served() < 0.0));
+    // the largest loss first
+    let lost = listed(&mut removals.iter().rev().filter(|removal| removal.served() > 0.0));
+    match (gained.as_str(), lost.as_str()) {
+        ("", "") => "No layer changes the served share significantly.".to_owned(),
+        ("", lost) => format!("Served share lost by layer, in percentage points: {lost}; gained: none."),
+        (gained, "") => format!("Served share gained by layer, in percentage points: {gained}."),
+        (gained, lost) => {
+            format!("Served share gained by layer, in percentage points: {gained}; lost: {lost}.")
+        }
     }
 }

@@ -1,22 +1,22 @@
 //! The charts of a comparison.
 
 use super::sweep_chart::range;
-use super::{Column, Comparison, Sweep};
+use super::{Comparison, PolicyResult, Sweep};
 use crate::drills::scenario::Measure;
 use crate::report::charts::{Chart, ChartError, MOST_SIDES, Side, SideBySide};
 
 impl Comparison {
-    /// What charts show of the policies side by side.
+    /// The policies side by side, for charts.
     pub fn side_by_side(&self) -> SideBySide {
-        let side = |column: &Column| {
-            let of = |measure| column.row(measure).and_then(range);
+        let side = |policy: &PolicyResult| {
+            let of = |measure| policy.row(measure).and_then(range);
             Side {
-                name: column.policy.clone(),
+                name: policy.policy.clone(),
                 served: of(Measure::ServedShare),
                 attempts: of(Measure::Amplification),
                 p95: of(Measure::LatencyP95),
                 wasted: of(Measure::WastedTokens),
-                over_time: column.over_time.clone(),
+                over_time: policy.over_time.clone(),
             }
         };
         SideBySide {
@@ -25,8 +25,11 @@ impl Comparison {
         }
     }
 
-    /// All charts: the trade-off of a sweep, and the policies side by side; these not where a sweep has more of them
-    /// than a page, for its first values alone would say nothing.
+    /// All charts: the trade-off of a sweep, and the policies side by side, unless a sweep has more policies than fit on a
+    /// page.
+    ///
+    /// # Errors
+    /// If a chart cannot be drawn.
     pub fn charts(&self, sweep: Option<&Sweep>) -> Result<Vec<Chart>, ChartError> {
         let mut charts = Vec::new();
         if let Some(sweep) = sweep {

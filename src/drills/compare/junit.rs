@@ -1,17 +1,20 @@
-//! The comparison as JUnit XML: a suite for each policy but the first, a case for each measure that is judged
-//! ([`super::regressions`]). A case fails where the policy is surely worse than the first one.
+//! The comparison as JUnit XML: a suite for each policy but the first, a case for each judged measure
+//! ([`super::regressions`]). A case fails if the policy is significantly worse than the first.
 
 use std::io;
 
 use super::regressions::{JUDGED, Worse};
 use super::table::{cell, difference, label};
-use super::{Column, Comparison};
+use super::{Comparison, PolicyResult};
 use crate::drills::scenario::Measure;
 use crate::report::junit::{self, Case, Suite, Verdict};
 use crate::report::statistics::FEWEST;
 
 impl Comparison {
-    /// The comparison as JUnit XML.
+    /// Returns the comparison as JUnit XML.
+    ///
+    /// # Errors
+    /// If the XML cannot be written.
     pub fn junit(&self) -> io::Result<String> {
         let Some((first, others)) = self.policies.split_first() else {
             return junit::document(&[]);
@@ -20,13 +23,13 @@ impl Comparison {
         junit::document(&suites)
     }
 
-    /// Whether a policy is surely worse than the first in anything that is judged: whether a case of
-    /// [`Self::junit`] failed.
+    /// Returns true if a policy is significantly worse than the first in a judged measure: a case of [`Self::junit`]
+    /// fails.
     pub fn is_any_worse(&self) -> bool {
-        self.policies.iter().skip(1).any(Column::is_worse)
+        self.policies.iter().skip(1).any(PolicyResult::is_worse)
     }
 
-    fn suite(&self, first: &Column, other: &Column) -> Suite {
+    fn suite(&self, first: &PolicyResult, other: &PolicyResult) -> Suite {
         let case = |(measure, worse): &(Measure, Worse)| Case {
             name: format!("{} no worse", name(*measure)),
             verdict: self.verdict(first, other, *measure, *worse),
@@ -44,15 +47,15 @@ impl Comparison {
         }
     }
 
-    fn verdict(&self, first: &Column, other: &Column, measure: Measure, worse: Worse) -> Verdict {
+    fn verdict(&self, first: &PolicyResult, other: &PolicyResult, measure: Measure, worse: Worse) -> Verdict {
         let (there, here) = (first.row(measure), other.row(measure));
         let Some(interval) = here.and_then(|row| row.difference) else {
             let runs = |row: Option<&super::Row>| row.map_or(0, |row| row.runs);
             return Verdict::Skipped(if self.seeds < FEWEST as u64 {
-                format!("fewer than {FEWEST} seeds prove nothing: give --seeds 20 or more")
+                format!("at least {FEWEST} seeds are needed: use --seeds 20 or more")
             } else {
                 format!(
-                    "fewer than {FEWEST} seeds gave a value under both policies ({} runs of {}, {} of {}): nothing to judge",
+                    "fewer than {FEWEST} seeds have a value under both policies ({} runs of {}, {} of {})",
                     runs(here),
                     other.policy,
                     runs(there),
@@ -69,10 +72,9 @@ impl Comparison {
             difference(measure, here).trim_end_matches(" ?"),
             self.seeds,
         );
-        if worse.is_sure(&interval) {
-            let more = if worse == Worse::More { "more" } else { "less" };
-            let why =
-                format!("{more} of it is worse, and the interval of the paired difference leaves no doubt");
+        if worse.is_significant(&interval) {
+            let direction = if worse == Worse::More { "higher" } else { "lower" };
+            let why = format!("{direction} is worse, and the interval of the paired difference excludes 0");
             Verdict::Failed(vec![figures, why])
         } else {
             Verdict::Passed(Some(figures))
@@ -82,7 +84,7 @@ impl Comparison {
 
 fn name(measure: Measure) -> &'static str {
     match measure {
-        // who gives up on the slow ones has a short one
+        // a policy that rejects slow calls has a low one
         Measure::LatencyP95 => "p95 of served calls",
         other => label(other).trim(),
     }

@@ -1,27 +1,27 @@
-//! Layers that can be switched off, to measure what each of them is worth.
+//! Layers that can be removed, to measure the contribution of each.
 
 use std::str::FromStr;
 
 use crate::settings::{Policy, QueueOrder, SemanticMode};
 
-/// A layer of the client.
+/// A removable layer of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
     /// The exact cache, and with it the semantic one.
     Cache,
-    /// The semantic cache alone.
+    /// The semantic cache only.
     Semantic,
     /// Single flight.
     Flight,
     /// All retries.
     Retry,
-    /// The retry budget: retries are no longer held back in a storm.
+    /// The retry budget, which limits retries in a storm.
     Budget,
-    /// Hints of the server.
+    /// Retry-After hints of the server.
     Hints,
     /// The limiter.
     Limit,
-    /// Turns between users: first come, first served instead.
+    /// Fair queueing between users; without it the queue is first in, first out.
     Fairness,
     /// The breaker.
     Breaker,
@@ -41,7 +41,7 @@ impl Layer {
         Self::Breaker,
     ];
 
-    /// Its name on the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cache => "cache",
@@ -56,7 +56,7 @@ impl Layer {
         }
     }
 
-    /// The policy without this layer, named so.
+    /// Returns the policy without this layer, with a name that says so.
     pub fn off(self, policy: &Policy) -> Policy {
         let mut policy = policy.clone();
         match self {
@@ -83,7 +83,7 @@ impl FromStr for Layer {
         Self::ALL
             .into_iter()
             .find(|layer| layer.name() == text)
-            .ok_or_else(|| format!("no layer of that name; there are {}", names()))
+            .ok_or_else(|| format!("unknown layer; the layers are {}", names()))
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
             "wall"
                 .parse::<Layer>()
                 .unwrap_err()
-                .starts_with("no layer of that name; there are cache, ")
+                .starts_with("unknown layer; the layers are cache, ")
         );
     }
 }

@@ -1,16 +1,15 @@
-//! A table in text, in 80 columns where it can be: heads are broken over lines, a name that leaves no room stands on a
-//! line of its own.
+//! A text table, within 80 columns where possible: heads are wrapped, and a name that is too long has a line of its own.
 
 use std::fmt;
 
-/// Columns of a terminal that nobody made wider.
+/// Columns of a standard terminal.
 pub(super) const WIDTH: usize = 80;
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
 /// A table; the first row is its head.
 pub(super) struct Layout {
-    /// The head of each column, over as many lines as the highest.
+    /// The wrapped head of each column.
     heads: Vec<Vec<String>>,
     rows: Vec<Vec<String>>,
     widths: Vec<usize>,
@@ -31,7 +30,7 @@ impl Layout {
         let heads: Vec<Vec<String>> = columns
             .map(|(at, text)| {
                 let longest = pieces(text).map(|piece| width(piece.trim_end())).max();
-                broken(text, body(at).max(longest.unwrap_or(0)))
+                wrapped_head(text, body(at).max(longest.unwrap_or(0)))
             })
             .collect();
         let widths = heads.iter().enumerate().map(|(at, lines)| {
@@ -45,18 +44,18 @@ impl Layout {
         }
     }
 
-    /// Columns of its longest line.
+    /// The width of its longest line.
     pub(super) fn width(&self) -> usize {
         self.widths.iter().sum::<usize>() + GAP * self.widths.len().saturating_sub(1)
     }
 
-    /// The room that names have where the others take theirs, if these do not leave enough for all.
+    /// The width left for names, if the table is too wide.
     fn room(&self) -> Option<usize> {
         let names = self.widths.first().copied().unwrap_or(0);
         (self.width() > WIDTH).then(|| (WIDTH + names).saturating_sub(self.width()))
     }
 
-    /// The first column to the left, all others to the right.
+    /// Writes a row: the first column is aligned left, the others right.
     fn line(&self, f: &mut fmt::Formatter<'_>, cells: &[String], name: usize) -> fmt::Result {
         let mut text = String::new();
         for (at, (cell, wide)) in cells.iter().zip(&self.widths).enumerate() {
@@ -78,7 +77,7 @@ impl fmt::Display for Layout {
         let room = self.room().map_or(names, |room| room.min(names));
         let high = self.heads.iter().map(Vec::len).max().unwrap_or(0);
         for line in 0..high {
-            // the last line of each stands on the table
+            // heads are aligned at the bottom
             let cells = self.heads.iter().map(|lines| {
                 let at = (line + lines.len()).checked_sub(high);
                 at.and_then(|at| lines.get(at)).cloned().unwrap_or_default()
@@ -106,8 +105,8 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// A head in lines no wider than `room`, where it has places to break: between words, and before a `+`.
-fn broken(text: &str, room: usize) -> Vec<String> {
+/// A head in lines no wider than `room` where possible: it is wrapped between words and before a `+`.
+fn wrapped_head(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();
     for piece in pieces(text) {
@@ -121,7 +120,7 @@ fn broken(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
-/// What is not broken: a word with the space behind it, a setting with the `+` before it, an interval.
+/// The unbreakable pieces: a word with the space after it, a setting with the `+` before it, an interval.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -140,7 +139,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Text in lines of at most [`WIDTH`] where its words allow it; lines that are there stay.
+/// Text in lines of at most [`WIDTH`] where its words allow it; existing line breaks stay.
 pub(super) fn wrapped(text: &str) -> String {
     let lines = text.lines().map(|line| {
         let mut out = String::new();
@@ -172,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn heads_are_broken_and_long_names_have_a_line_of_their_own() {
+    fn heads_are_wrapped_and_long_names_have_a_line_of_their_own() {
         let long =
             "production+breaker.enabled=false+retry.attempts=1+limit.enabled=false+cache.enabled=false";
         let cells = ["66.8%", "1.01", "17.69s"];
         let layout = table(&[
-            &["", "served", "attempts a call", "time to recover"],
+            &["", "served", "attempts per call", "time to recover"],
             &[&["production"], &cells[..]].concat(),
             &[&[long], &cells[..]].concat(),
         ]);
@@ -193,13 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn settings_and_words_break_and_brackets_do_not() {
+    fn heads_wrap_at_settings_and_words_but_not_in_brackets() {
         assert_eq!(
-            broken("production+retry.attempts=1 without breaker", 10),
+            wrapped_head("production+retry.attempts=1 without breaker", 10),
             ["production", "+retry.attempts=1", "without", "breaker"]
         );
-        assert_eq!(broken("difference (95 %)", 6), ["difference", "(95 %)"]);
-        assert_eq!(broken("p95", 2), ["p95"]);
+        assert_eq!(wrapped_head("difference (95 %)", 6), ["difference", "(95 %)"]);
+        assert_eq!(wrapped_head("p95", 2), ["p95"]);
     }
 
     #[test]

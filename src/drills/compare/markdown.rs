@@ -7,7 +7,7 @@ use crate::report::charts::TradeOff;
 use crate::report::markdown::{escape, table, verbatim};
 
 impl Comparison {
-    /// The comparison as Markdown, with the chart of a sweep; the last line has no end.
+    /// Returns the comparison as Markdown, with the chart of a sweep. The last line has no line end.
     pub fn markdown(&self, sweep: Option<&TradeOff>) -> String {
         let mut out = String::new();
         let _ = write!(
@@ -16,7 +16,7 @@ impl Comparison {
             escape(&self.scenario),
             self.policies.len()
         );
-        let _ = write!(out, "{}\n\n", escape(&self.reading));
+        let _ = write!(out, "{}\n\n", escape(&self.summary));
         let mut rows = self.rows();
         let head = if rows.is_empty() {
             Vec::new()
@@ -26,26 +26,26 @@ impl Comparison {
         out.push_str(&table(&head, &rows));
         match &self.recorded {
             Some(recorded) => {
-                let (world, model) = (recorded.world(self.seeds), recorded.to_string());
+                let (heading, model) = (recorded.heading(self.seeds), recorded.to_string());
                 let _ = write!(
                     out,
                     "\n{}. {} {}\n\n",
-                    escape(&world),
+                    escape(&heading),
                     escape(&model),
                     super::table::NOTE
                 );
             }
             None => {
-                let _ = write!(out, "\nOf {}. {}\n\n", self.runs(), super::table::NOTE);
+                let _ = write!(out, "\nRuns: {}. {}\n\n", self.runs(), super::table::NOTE);
             }
         }
         out.push_str(&escape(&self.model));
         if let Some(trade_off) = sweep {
             let _ = write!(
                 out,
-                "\n\n### What {} buys and costs\n\n{}",
+                "\n\n### Effect of {}\n\n{}",
                 escape(&trade_off.setting),
-                verbatim(&super::picture(trade_off)).trim_end()
+                verbatim(&super::text_chart(trade_off)).trim_end()
             );
         }
         out

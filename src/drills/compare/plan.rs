@@ -1,52 +1,56 @@
-//! What the command line asks to be compared.
+//! Comparisons as the command line requests them.
 
 use std::sync::Arc;
 
-use super::{Layer, Plan, RecordedWorld, Sweep};
+use super::{Layer, Plan, RecordedInput, Sweep};
 use crate::drills::scenario::{self, Scene};
 use crate::settings::Policy;
 use crate::settings::file::{self, ConfigError};
 
-/// Runs beyond this are a typing mistake: at a tenth of a second each they would take a day.
+/// Maximum number of runs: at a tenth of a second each, more would take over a day.
 const MOST_RUNS: u64 = 1_000_000;
 
-/// Which policies are the first one without a layer, by their places.
+/// Indexes of the policies that are the first one without a layer.
 type Without = Vec<(usize, Layer)>;
 
-/// A comparison in words.
+/// The arguments of a comparison.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// Presets, files, or either with settings that differ; the scenario's own policy where there are none.
+pub struct PlanRequest {
+    /// Presets or files, optionally with changed settings. Default: the scenario's policy.
     pub policies: Vec<String>,
-    /// The world: a bundled scenario, or a file.
+    /// A bundled scenario or a file.
     pub scenario: String,
-    /// Recorded traffic as the world, instead of a scenario.
-    pub recorded: Option<RecordedWorld>,
-    /// The first seed, instead of the scenario's.
+    /// Recorded traffic in place of a scenario.
+    pub recorded: Option<RecordedInput>,
+    /// The first seed. Default: that of the scenario or the recording.
     pub seed: Option<u64>,
-    /// How many.
+    /// Number of seeds.
     pub seeds: u64,
-    /// Layers to do without: each makes a policy out of the first one.
+    /// Layers to remove, each from the first policy.
     pub off: Vec<Layer>,
-    /// A setting over a range: each value makes a policy out of the first one.
+    /// A setting of the first policy to vary.
     pub sweep: Option<Sweep>,
 }
 
-impl Wanted {
-    /// Looks everything up. Errors name what there is instead.
+impl PlanRequest {
+    /// Loads the scenario and the policies.
+    ///
+    /// # Errors
+    /// If one cannot be loaded, or fewer than two policies or too many runs are requested.
     pub fn plan(&self) -> Result<Plan, ConfigError> {
         let scene = self.scene()?;
         let (policies, without) = self.policies(&scene)?;
         let refuse = |message: String| Err(file::value_error("compare", &message));
         if policies.len() < 2 {
             return refuse(
-                "one policy has nothing to be compared with: give two, or --off LAYER, or --sweep SETTING=A..B".into(),
+                "a comparison needs two policies: name two, or use --off LAYER or --sweep SETTING=A..B"
+                    .into(),
             );
         }
         let runs = self.seeds.saturating_mul(policies.len() as u64);
         if self.seeds == 0 || runs > MOST_RUNS {
             return refuse(format!(
-                "--seeds {} for {} policies are {runs} runs: between 1 and {MOST_RUNS}",
+                "--seeds {} with {} policies gives {runs} runs (must be 1 to {MOST_RUNS})",
                 self.seeds,
                 policies.len()
             ));
@@ -55,15 +59,17 @@ impl Wanted {
             scene,
             policies,
             seeds: self.seeds,
+            observed: self.recorded.as_ref().map(|recorded| Arc::clone(&recorded.tally)),
             without,
         })
     }
 
     fn scene(&self) -> Result<Scene, ConfigError> {
-        let Some(RecordedWorld {
+        let Some(RecordedInput {
             name,
             traffic,
             policy,
+            ..
         }) = &self.recorded
         else {
             return scenario::load(&self.scenario, None, self.seed);
@@ -73,7 +79,7 @@ impl Wanted {
             .validate()
             .map_err(|error| refuse(format!("the recorded policy: {error}")))?;
         let seed = self.seed.unwrap_or(traffic.seed);
-        Scene::of_traffic(name, Arc::clone(traffic), policy.clone(), seed)
+        Scene::from_traffic(name, Arc::clone(traffic), policy.clone(), seed)
             .map_err(|error| refuse(error.to_string()))
     }
 
@@ -84,18 +90,17 @@ impl Wanted {
             .iter()
             .map(|name| file::load_policy(name))
             .collect::<Result<_, _>>()?;
-        // what was recorded is what one policy is compared with
+        // a single policy is compared with the recorded one
         let alone = policies.len() == 1 && self.off.is_empty() && self.sweep.is_none();
         if policies.is_empty() || (self.recorded.is_some() && alone) {
             policies.insert(0, scene.policy.clone());
         }
         let first = policies.first().cloned().unwrap_or_default();
-        let places = (policies.len()..).zip(self.off.iter().copied());
-        let without: Without = places.collect();
+        let without: Without = (policies.len()..).zip(self.off.iter().copied()).collect();
         policies.extend(self.off.iter().map(|layer| layer.off(&first)));
         if let Some(sweep) = &self.sweep {
             let swept = sweep.policies(&first)?;
-            // the range alone is the picture; its base is one of the values, or beside the point
+            // a sweep by itself is not compared with its base
             if self.policies.len() < 2 && self.off.is_empty() {
                 return Ok((swept, without));
             }
@@ -109,28 +114,28 @@ impl Wanted {
 mod tests {
     use super::*;
 
-    fn wanted(policies: &[&str]) -> Wanted {
-        Wanted {
+    fn request(policies: &[&str]) -> PlanRequest {
+        PlanRequest {
             policies: policies.iter().map(|name| (*name).to_owned()).collect(),
             scenario: "outage".into(),
             seeds: 3,
-            ..Wanted::default()
+            ..PlanRequest::default()
         }
     }
 
     #[test]
-    fn layers_and_sweeps_make_policies_of_the_first() {
-        let mut both = wanted(&["exercise"]);
+    fn layers_and_sweeps_derive_policies_from_the_first() {
+        let mut both = request(&["exercise"]);
         both.off = vec![Layer::Cache, Layer::Breaker];
-        let names = |wanted: &Wanted| -> Vec<String> {
-            let plan = wanted.plan().unwrap();
+        let names = |request: &PlanRequest| -> Vec<String> {
+            let plan = request.plan().unwrap();
             plan.policies.into_iter().map(|policy| policy.name).collect()
         };
         assert_eq!(
             names(&both),
             ["exercise", "exercise without cache", "exercise without breaker"]
         );
-        let mut swept = wanted(&[]);
+        let mut swept = request(&[]);
         swept.sweep = Some("retry.attempts=1..3".parse().unwrap());
         assert_eq!(
             names(&swept),
@@ -139,15 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compared_is_refused_with_what_to_give() {
-        let told = |wanted: &Wanted| wanted.plan().unwrap_err().to_string();
-        assert!(told(&wanted(&["production"])).contains("give two, or --off LAYER"));
-        let mut none = wanted(&["production", "exercise"]);
+    fn a_request_that_cannot_be_planned_is_rejected_with_a_remedy() {
+        let message = |request: &PlanRequest| request.plan().unwrap_err().to_string();
+        assert!(message(&request(&["production"])).contains("name two, or use --off LAYER"));
+        let mut none = request(&["production", "exercise"]);
         none.seeds = 0;
-        assert!(told(&none).contains("--seeds 0"));
-        assert!(told(&wanted(&["production", "exercize"])).contains("did you mean exercise?"));
-        let mut swept = wanted(&["production"]);
+        assert!(message(&none).contains("--seeds 0"));
+        assert!(message(&request(&["production", "exercize"])).contains("did you mean exercise?"));
+        let mut swept = request(&["production"]);
         swept.sweep = Some("retry.atempts=1..3".parse().unwrap());
-        assert!(told(&swept).contains("did you mean retry.attempts?"));
+        assert!(message(&swept).contains("did you mean retry.attempts?"));
     }
 }

@@ -1,152 +1,125 @@
-//! Recorded traffic as the world, and how good a model of it playing it again is.
+//! Recorded traffic as the input of a comparison, and how well its replay reproduces the recording.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Run;
-use crate::drills::recorded::{Answerer, RecordedCall, Traffic};
-use crate::drills::scenario::{Measure, Part, Tally};
+use crate::drills::recorded::{RecordedCall, Traffic, UpstreamModel};
+use crate::drills::scenario::{Measure, Tally};
 use crate::settings::Policy;
-use crate::state::Percentiles;
+use crate::text::units;
 use crate::time::Timestamp;
 
-/// Recorded traffic, to be compared under policies.
+/// Recorded traffic to compare policies with.
 #[derive(Clone, Debug)]
-pub struct RecordedWorld {
-    /// What reports call it: the name of the journal.
+pub struct RecordedInput {
+    /// Name of the journal, for reports.
     pub name: String,
     /// The calls.
     pub traffic: Arc<Traffic>,
-    /// The policy they were recorded under.
+    /// The recorded results of the calls.
+    pub tally: Arc<Tally>,
+    /// The recorded policy.
     pub policy: Policy,
 }
 
-/// What the recording is, what became of its calls, and what becomes of them when they are asked again under the
-/// recorded policy.
+/// The recording, its results, and those of a replay under the recorded policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Recorded {
-    /// Calls.
+pub struct RecordingSummary {
+    /// Number of calls.
     pub calls: u64,
-    /// Seconds from the first of them to the last.
+    /// Seconds from the first call to the last.
     pub span_s: f64,
-    /// Attempts that the upstream is made of; nothing where it is the simulator again.
-    pub attempts_seen: Option<u64>,
-    /// The policy they were recorded under; the first of them, if it changed meanwhile.
+    /// Recorded attempts that the upstream is modelled on; absent if the upstream is the simulator.
+    pub attempts_recorded: Option<u64>,
+    /// The recorded policy; the first one if it changed.
     pub policy: String,
-    /// How often the settings changed meanwhile.
+    /// Number of policy changes during the recording.
     pub changes: u64,
-    /// What was.
-    pub was: Figures,
-    /// The recorded policy, asked again with the seed of the recording.
-    pub again: Figures,
-    /// The share of calls that end as they ended.
-    pub alike: Option<f64>,
+    /// Figures of the recording.
+    pub observed: Figures,
+    /// Figures of the recorded policy, replayed with the seed of the recording.
+    pub replayed: Figures,
+    /// Share of calls that end with the recorded fate.
+    pub same_fate_share: Option<f64>,
 }
 
 /// The figures by which the model is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Figures {
-    /// Served over calls.
+    /// Served calls over all calls.
     pub served_share: Option<f64>,
-    /// Attempts for each call that made any.
+    /// Attempts per call that made any.
     pub amplification: Option<f64>,
-    /// 95 % of the served calls took no longer, in seconds.
+    /// 95th percentile of the latency of served calls, in seconds.
     pub latency_p95: Option<f64>,
 }
 
-impl Recorded {
-    /// The facts of a recording; `again` is the run of its own policy.
-    pub(super) fn new(traffic: &Traffic, policy: &Policy, again: &Run) -> Self {
+impl RecordingSummary {
+    /// A summary; `replay` is the run of the recorded policy.
+    pub(super) fn new(traffic: &Traffic, observed: &Tally, policy: &Policy, replay: &Run) -> Self {
         let calls = traffic.calls();
         let at = |call: Option<&RecordedCall>| call.map_or(Timestamp::ZERO, |call| call.at);
         Self {
             calls: calls.len() as u64,
             span_s: at(calls.last()).since(at(calls.first())).as_secs_f64(),
-            attempts_seen: match traffic.answerer() {
-                Ok(Answerer::Seen(attempts)) => Some(attempts as u64),
+            attempts_recorded: match traffic.upstream_model() {
+                Ok(UpstreamModel::Recorded { attempts }) => Some(attempts as u64),
                 _ => None,
             },
             policy: policy.name.clone(),
             changes: traffic.changes(),
-            was: Figures::of(calls),
-            again: Figures {
-                served_share: again.value(Measure::ServedShare),
-                amplification: again.value(Measure::Amplification),
-                latency_p95: again.value(Measure::LatencyP95),
-            },
-            alike: again.alike,
+            observed: Figures::new(|measure| measure.value(observed)),
+            replayed: Figures::new(|measure| replay.value(measure)),
+            same_fate_share: replay.same_fate_share,
         }
     }
 
-    /// What was recorded, in the words of a heading.
-    pub(super) fn world(&self, seeds: u64) -> String {
-        let Self {
-            calls,
-            span_s,
-            policy,
-            ..
-        } = self;
+    /// The heading of a report.
+    pub(super) fn heading(&self, seeds: u64) -> String {
         let runs = match seeds {
-            1 => "asked again".to_owned(),
-            _ => format!("asked again with {seeds} seeds: means"),
+            1 => "replayed once".to_owned(),
+            _ => format!("means of {seeds} replays"),
         };
         format!(
-            "{calls} calls in {}, recorded under {policy}, {runs}",
-            span(*span_s)
+            "{} calls in {}, recorded under {}, {runs}",
+            self.calls,
+            units::duration(Duration::from_secs_f64(self.span_s)),
+            self.policy
         )
     }
 
-    /// What the upstream is, in the words of a report.
+    /// The model of the upstream and its limits.
     pub(super) fn model(&self) -> String {
-        let gone = "A caller who left leaves at the same moment again, and how long the others would have waited is not \
-                    known; of a prompt the first 400 letters are.";
-        match self.attempts_seen {
+        let limits = "A call that was cancelled is cancelled at the same time again; how long the other callers would have \
+                      waited is unknown. Of a prompt the first 400 characters are known.";
+        match self.attempts_recorded {
             None => format!(
-                "The upstream is the simulator again: the same calls at the same times, the same draws for the same \
-                 attempt of the same call, the same faults, so what differs is the policy's. Recorded over sockets, \
-                 calls in the same few milliseconds may change places. {gone}"
+                "The upstream is the simulator, with the recorded calls and faults at their times and the same draws for \
+                 the same attempt of the same call, so differences are caused by the policy. In a recording over sockets, \
+                 calls within a few milliseconds may change order. {limits}"
             ),
             Some(attempts) => format!(
-                "The upstream is made of the {attempts} attempts that were seen of it: a call's own attempt where it is \
-                 made within 2 s of then, else one of the 20 nearest within 10 s, else the nearest. Where nothing was \
-                 asked, because the breaker was open or a cache had the answer, these stand for what would have come; \
-                 what was waited for in vain stays silent; and more or less load changes nothing, which is the weakest \
-                 point of it. On the runs it was tuned on it was off by 1 percent point of the calls served in the mean \
-                 and by 15 at the worst; expect worse, and no p95 that means anything under overload. {gone}"
+                "The upstream is modelled on its {attempts} recorded attempts: a call's own attempt if it is made within \
+                 2 s of the recorded time, else one of the 20 nearest within 10 s, else the nearest. These also stand in \
+                 where nothing was sent, because the breaker was open or the cache had the answer; an attempt that timed \
+                 out stays silent. Load does not change the model, which is its main weakness. On the runs it was tuned \
+                 on, the served share deviates by 1 percentage point (mean) and 15 (maximum); expect larger errors, and \
+                 no meaningful p95 under overload. {limits}"
             ),
         }
-    }
-}
-
-/// A time in the unit that suits it.
-fn span(seconds: f64) -> String {
-    match seconds {
-        0.0..120.0 => format!("{seconds:.1} s"),
-        120.0..7200.0 => format!("{:.1} min", seconds / 60.0),
-        _ => format!("{:.1} h", seconds / 3600.0),
     }
 }
 
 impl Figures {
-    fn of(calls: &[RecordedCall]) -> Self {
-        use crate::event::Fate;
-        let mut times = Percentiles::default();
-        let (mut served, mut sent, mut attempts) = (0_u64, 0_u64, 0_u64);
-        for call in calls {
-            if call.fate.is_some_and(Fate::is_served) {
-                served += 1;
-                times.record(call.took.unwrap_or_default());
-            }
-            sent += u64::from(call.attempts > 0);
-            attempts += u64::from(call.attempts);
-        }
-        let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
+    fn new(value: impl Fn(Measure) -> Option<f64>) -> Self {
         Self {
-            served_share: share(served, calls.len() as u64),
-            amplification: share(attempts, sent),
-            latency_p95: times.quantile(0.95).map(|time| time.as_secs_f64()),
+            served_share: value(Measure::ServedShare),
+            amplification: value(Measure::Amplification),
+            latency_p95: value(Measure::LatencyP95),
         }
     }
 }
@@ -159,58 +132,43 @@ impl fmt::Display for Figures {
             .map_or_else(dash, |share| format!("{:.1} %", share * 100.0));
         let attempts = self.amplification.map_or_else(dash, |mean| format!("{mean:.2}"));
         let p95 = self.latency_p95.map_or_else(dash, |p95| format!("{p95:.2} s"));
-        write!(f, "{served} served, {attempts} attempts a call, p95 {p95}")
+        write!(f, "{served} served, {attempts} attempts per call, p95 {p95}")
     }
 }
 
-impl fmt::Display for Recorded {
-    /// How good the model is, in a sentence.
+impl fmt::Display for RecordingSummary {
+    /// The quality of the model, in a sentence.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Recorded: {}. {} played again: {}",
-            self.was, self.policy, self.again
+            "Recorded: {}. {} replayed: {}",
+            self.observed, self.policy, self.replayed
         )?;
-        if let Some(alike) = self.alike {
-            write!(f, "; {:.1} % of the calls end as they ended", alike * 100.0)?;
-        }
-        write!(f, ".")?;
-        match self.changes {
-            0 => Ok(()),
-            1 => write!(
+        if let Some(share) = self.same_fate_share {
+            write!(
                 f,
-                " The settings changed once while it was recorded; played again are the first."
-            ),
-            times => write!(
-                f,
-                " The settings changed {times} times while it was recorded; played again are the first."
-            ),
+                "; {:.1} % of the calls end with the recorded fate",
+                share * 100.0
+            )?;
         }
+        let times = match self.changes {
+            0 => return write!(f, "."),
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        };
+        write!(
+            f,
+            ". The policy changed {times} during the recording; the first one is replayed."
+        )
     }
 }
 
-/// The share of the recorded calls that end in a run as they ended.
-pub(super) fn alike(traffic: &Traffic, tally: &Tally) -> Option<f64> {
-    let ended = traffic.calls().iter().filter(|call| call.fate.is_some());
+/// The share of recorded calls that end in a run with the recorded fate.
+pub(super) fn same_fate_share(observed: &Tally, run: &Tally) -> Option<f64> {
     let (mut all, mut same) = (0_u64, 0_u64);
-    for recorded in ended {
+    for (call, row) in observed.rows().filter(|(_, row)| row.fate.is_some()) {
         all += 1;
-        let now = tally.call(recorded.call).and_then(|call| call.fate);
-        same += u64::from(now == recorded.fate);
+        same += u64::from(run.call(call).and_then(|now| now.fate) == row.fate);
     }
     (all > 0).then(|| same as f64 / all as f64)
-}
-
-impl Run {
-    pub(super) fn of(tally: &Tally, traffic: Option<&Traffic>) -> Self {
-        Self {
-            values: super::MEASURES.map(|measure| measure.of(tally, &Part::default())),
-            alike: traffic.and_then(|traffic| alike(traffic, tally)),
-        }
-    }
-
-    pub(super) fn value(&self, measure: Measure) -> Option<f64> {
-        let at = super::MEASURES.iter().position(|one| *one == measure)?;
-        self.values.get(at).copied().flatten()
-    }
 }

@@ -1,42 +1,40 @@
-//! What is better and what is worse, for the measures that judge a policy.
+//! The measures that judge a policy, and the direction in which each is worse.
 //!
-//! | measure            | worse is | why                                                             |
-//! | ------------------ | -------- | --------------------------------------------------------------- |
-//! | served             | less     | a call without an answer is what all this is there to prevent   |
-//! | attempts a call    | more     | load on an upstream that is already ill                         |
-//! | p95                | more     | of served calls: look at it beside the served share             |
-//! | time to recover    | more     | the upstream is well again and nobody asks it                   |
-//! | tokens wasted      | more     | paid for, and nobody got them                                   |
-//! | maybe billed twice | more     | a retry after an outcome that may have been billed              |
+//! | measure           | worse  | why                                                     |
+//! | ----------------- | ------ | ------------------------------------------------------- |
+//! | served            | lower  | a call without an answer is what the layers prevent     |
+//! | attempts per call | higher | load on an upstream that already fails                  |
+//! | p95               | higher | of served calls: read it together with the served share |
+//! | time to recover   | higher | the upstream works again but gets no calls              |
+//! | tokens wasted     | higher | paid for without an answer                              |
+//! | ambiguous retries | higher | retries after an outcome that may have been billed      |
 //!
-//! Not judged is what is neither good nor bad by itself: how often the breaker opened and how soon (a false alarm is no
-//! merit), tokens spent (who serves more spends more), and by which way calls were served or turned away.
+//! Not judged: how often and how soon the breaker opened (a false alarm is no improvement), tokens spent (a policy that
+//! serves more spends more), and how calls were served or rejected.
 
-use super::{Column, Interval};
+use super::{Interval, PolicyResult};
 use crate::drills::scenario::Measure;
 
-/// Which way is worse.
+/// The direction that is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Worse {
-    /// Less of it.
     Less,
-    /// More of it.
     More,
 }
 
-/// What is judged, the most important first.
+/// The judged measures, the most important first.
 pub(super) const JUDGED: [(Measure, Worse); 6] = [
     (Measure::ServedShare, Worse::Less),
     (Measure::Amplification, Worse::More),
     (Measure::LatencyP95, Worse::More),
-    (Measure::Recovery, Worse::More),
+    (Measure::TimeToRecover, Worse::More),
     (Measure::WastedTokens, Worse::More),
-    (Measure::PossibleDoubles, Worse::More),
+    (Measure::AmbiguousRetries, Worse::More),
 ];
 
 impl Worse {
-    /// Whether the difference to the first policy is for the worse, and the interval leaves no doubt about it.
-    pub(super) fn is_sure(self, difference: &Interval) -> bool {
+    /// Returns true if the difference from the first policy is significantly worse.
+    pub(super) fn is_significant(self, difference: &Interval) -> bool {
         match self {
             Self::Less => difference.high < 0.0,
             Self::More => difference.low > 0.0,
@@ -44,12 +42,12 @@ impl Worse {
     }
 }
 
-impl Column {
-    /// Whether a measure that is judged is surely worse than that of the first policy.
+impl PolicyResult {
+    /// Returns true if a judged measure is significantly worse than that of the first policy.
     pub fn is_worse(&self) -> bool {
         JUDGED.iter().any(|(measure, worse)| {
             let difference = self.row(*measure).and_then(|row| row.difference);
-            difference.is_some_and(|difference| worse.is_sure(&difference))
+            difference.is_some_and(|difference| worse.is_significant(&difference))
         })
     }
 }

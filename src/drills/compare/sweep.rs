@@ -7,21 +7,21 @@ use std::time::Duration;
 use crate::settings::Policy;
 use crate::settings::file::{self, ConfigError};
 
-/// Points of a range that does not say how many: its ends included.
+/// Default number of values of a range, with both ends.
 const POINTS: usize = 7;
-/// No sweep has more.
+/// Maximum number of values.
 const MOST_POINTS: usize = 50;
 
 /// A setting and the values it takes, as a policy file writes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sweep {
-    /// `retry.attempts`.
+    /// The path, as `retry.attempts`.
     pub setting: String,
-    /// In order; at least two.
+    /// The values in order; at least two.
     pub values: Vec<String>,
 }
 
-/// A sweep that cannot be read.
+/// An invalid sweep.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{text}': {problem}; write retry.attempts=1..5, breaker.failure_rate=0.2..0.8/4 or retry.jitter=none,full"
@@ -32,7 +32,10 @@ pub struct SweepError {
 }
 
 impl Sweep {
-    /// The policy with each of the values, named by it.
+    /// Returns the policy with each of the values, named by it.
+    ///
+    /// # Errors
+    /// If a value is invalid.
     pub fn policies(&self, policy: &Policy) -> Result<Vec<Policy>, ConfigError> {
         self.values
             .iter()
@@ -44,7 +47,7 @@ impl Sweep {
             .collect()
     }
 
-    /// Where the values stand on an axis: seconds of durations, the place in the list of words.
+    /// The positions of the values on an axis: durations in seconds, words by index.
     pub fn positions(&self) -> Vec<f64> {
         let number = |value: &String| value.parse().ok().or_else(|| seconds(value));
         let numbers: Option<Vec<f64>> = self.values.iter().map(number).collect();
@@ -60,16 +63,16 @@ impl FromStr for Sweep {
             text: crate::text::SafeText::excerpt(text, 80).to_string(),
             problem,
         };
-        let (setting, range) = text.split_once('=').ok_or(refuse("no values"))?;
+        let (setting, range) = text.split_once('=').ok_or(refuse("it has no values"))?;
         let values = match range.split_once("..") {
             Some((from, to)) => spread(from, to).map_err(refuse)?,
             None => range.split(',').map(|value| value.trim().to_owned()).collect(),
         };
         if values.len() < 2 || values.iter().any(String::is_empty) {
-            return Err(refuse("at least two values are needed"));
+            return Err(refuse("it needs at least two values"));
         }
         if values.len() > MOST_POINTS {
-            return Err(refuse("more than 50 values"));
+            return Err(refuse("it has more than 50 values"));
         }
         Ok(Self {
             setting: setting.trim().to_owned(),
@@ -83,21 +86,26 @@ fn spread(from: &str, to: &str) -> Result<Vec<String>, &'static str> {
     let (to, points) = match to.split_once('/') {
         Some((to, points)) => (
             to,
-            Some(points.trim().parse().map_err(|_| "no number after the /")?),
+            Some(
+                points
+                    .trim()
+                    .parse()
+                    .map_err(|_| "the part after / is not a number")?,
+            ),
         ),
         None => (to, None),
     };
     let (from, to) = (from.trim(), to.trim());
     if let Some(2..) | None = points.map(|points: usize| points) {
     } else {
-        return Err("at least two values are needed");
+        return Err("it needs at least two values");
     }
     if points.is_some_and(|points| points > MOST_POINTS) {
-        return Err("more than 50 values");
+        return Err("it has more than 50 values");
     }
     if let (Ok(first), Ok(last)) = (from.parse::<i64>(), to.parse::<i64>()) {
         let span =
-            usize::try_from(last.checked_sub(first).unwrap_or(-1)).map_err(|_| "the range goes down")?;
+            usize::try_from(last.checked_sub(first).unwrap_or(-1)).map_err(|_| "the range is descending")?;
         let steps = points.map_or(span, |points| points - 1).min(span).max(1);
         let steps = if points.is_none() {
             steps.min(MOST_POINTS - 1)
@@ -116,7 +124,7 @@ fn spread(from: &str, to: &str) -> Result<Vec<String>, &'static str> {
     };
     if let (Ok(first), Ok(last)) = (from.parse::<f64>(), to.parse::<f64>()) {
         if !(first < last && first.is_finite() && last.is_finite()) {
-            return Err("the range goes down");
+            return Err("the range is descending");
         }
         return Ok(between(first, last).map(short).collect());
     }
@@ -125,12 +133,12 @@ fn spread(from: &str, to: &str) -> Result<Vec<String>, &'static str> {
             let whole = |value: f64| Duration::from_millis((value * 1000.0).round() as u64);
             Ok(between(first, last).map(|value| written(whole(value))).collect())
         }
-        (Some(_), Some(_)) => Err("the range goes down"),
-        _ => Err("a range is between two numbers or two durations"),
+        (Some(_), Some(_)) => Err("the range is descending"),
+        _ => Err("a range needs two numbers or two durations"),
     }
 }
 
-/// A fraction in at most four decimals, and never without one: TOML tells `1` from `1.0`.
+/// A fraction with one to four decimals: TOML distinguishes `1` from `1.0`.
 fn short(value: f64) -> String {
     let rounded = (value * 10_000.0).round() / 10_000.0;
     format!("{rounded:?}")
@@ -191,16 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sweep_is_refused_with_what_to_write() {
+    fn an_invalid_sweep_is_rejected_with_an_example() {
         for (text, problem) in [
-            ("retry.attempts", "no values"),
+            ("retry.attempts", "it has no values"),
             ("retry.attempts=3", "at least two values"),
-            ("retry.attempts=5..1", "the range goes down"),
-            ("breaker.failure_rate=0.8..0.2", "the range goes down"),
-            ("breaker.open=30s..1s", "the range goes down"),
-            ("breaker.open=fast..slow", "between two numbers"),
+            ("retry.attempts=5..1", "the range is descending"),
+            ("breaker.failure_rate=0.8..0.2", "the range is descending"),
+            ("breaker.open=30s..1s", "the range is descending"),
+            ("breaker.open=fast..slow", "two numbers or two durations"),
             ("retry.attempts=1..5/0", "at least two values"),
-            ("retry.attempts=1..5/x", "no number after the /"),
+            ("retry.attempts=1..5/x", "the part after / is not a number"),
             ("retry.attempts=1..100/99", "more than 50"),
             ("retry.jitter=none,,full", "at least two values"),
         ] {

@@ -1,4 +1,4 @@
-//! What a swept setting buys and what it costs, as a chart: for SVG, and in 80 columns of a terminal.
+//! The effect of a swept setting as a chart: for SVG, and as text within 80 columns.
 
 use std::fmt::Write as _;
 
@@ -6,23 +6,23 @@ use super::{Comparison, Interval, Row, Sweep};
 use crate::drills::scenario::Measure;
 use crate::report::charts::{Point, Range, TradeOff};
 
-/// Columns of the chart itself; with the widest label and number a line has 80.
+/// Columns of the plot; with the widest label and number a line has 80.
 const COLUMNS: usize = 44;
-/// Characters of a label.
+/// Maximum width of a label.
 const LABEL: usize = 24;
 
 impl Comparison {
-    /// What a chart shows of the values of `sweep`.
+    /// The trade-off over the values of `sweep`.
     pub fn trade_off(&self, sweep: &Sweep) -> TradeOff {
         let swept = self.policies.len().saturating_sub(sweep.values.len());
         let values = sweep.values.iter().zip(sweep.positions());
         let points = values
             .zip(self.policies.iter().skip(swept))
-            .map(|((label, at), column)| Point {
+            .map(|((label, at), policy)| Point {
                 label: label.clone(),
                 at,
-                served: column.row(Measure::ServedShare).and_then(range),
-                attempts: column.row(Measure::Amplification).and_then(range),
+                served: policy.row(Measure::ServedShare).and_then(range),
+                attempts: policy.row(Measure::Amplification).and_then(range),
             });
         TradeOff {
             title: self.scenario.clone(),
@@ -40,19 +40,19 @@ pub(super) fn range(row: &Row) -> Option<Range> {
     Some(Range { mean, low, high })
 }
 
-/// The chart in text: a line for each value, `o` at the mean and dashes over its interval.
-pub fn picture(trade_off: &TradeOff) -> String {
+/// The chart as text: a line for each value, `o` at the mean and dashes over its interval.
+pub fn text_chart(trade_off: &TradeOff) -> String {
     let mut out = String::new();
-    let served = |point: &Point| point.served.map(|range| range.times(100.0));
-    half(&mut out, trade_off, "calls served, %", &served);
+    let served = |point: &Point| point.served.map(|range| range.scaled(100.0));
+    panel(&mut out, trade_off, "calls served, %", &served);
     out.push('\n');
-    half(&mut out, trade_off, "attempts a call", &|point| point.attempts);
+    panel(&mut out, trade_off, "attempts per call", &|point| point.attempts);
     let mut ranges = trade_off
         .points
         .iter()
         .flat_map(|point| [point.served, point.attempts]);
     out.push_str(
-        if ranges.any(|range| range.is_some_and(|range| range.is_wide())) {
+        if ranges.any(|range| range.is_some_and(|range| range.has_interval())) {
             "o is the mean, --- its 95 % interval"
         } else {
             "o is the mean"
@@ -61,7 +61,7 @@ pub fn picture(trade_off: &TradeOff) -> String {
     out
 }
 
-fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) -> Option<Range>) {
+fn panel(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) -> Option<Range>) {
     let ranges: Vec<Range> = trade_off.points.iter().filter_map(of).collect();
     let low = ranges.iter().map(|range| range.low).fold(f64::INFINITY, f64::min);
     let high = ranges
@@ -69,7 +69,7 @@ fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) 
         .map(|range| range.high)
         .fold(f64::NEG_INFINITY, f64::max);
     let label = |text: &str| -> String { text.chars().take(LABEL).collect() };
-    // as many digits as tell the ends apart
+    // enough digits to distinguish the ends
     let digits = match high - low {
         width if width >= 0.1 || width <= 0.0 => 2,
         width if width >= 0.01 => 3,
@@ -78,7 +78,7 @@ fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) 
     let (from, to) = (format!("{low:.digits$}"), format!("{high:.digits$}"));
     let gap = COLUMNS.saturating_sub(from.len() + to.len());
     if ranges.is_empty() {
-        let _ = writeln!(out, "{unit}: nothing to be had");
+        let _ = writeln!(out, "{unit}: no values");
         return;
     }
     let _ = writeln!(out, "{unit:<LABEL$} {from}{}{to}", " ".repeat(gap));
@@ -88,7 +88,7 @@ fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) 
             let _ = writeln!(out, "{name:>LABEL$} {:COLUMNS$} {:>8}", "", "-");
             continue;
         };
-        let at = |value: f64| place(value, low, high);
+        let at = |value: f64| column_of(value, low, high);
         let line: String = (0..COLUMNS)
             .map(|column| match column {
                 column if column == at(range.mean) => 'o',
@@ -103,7 +103,7 @@ fn half(out: &mut String, trade_off: &TradeOff, unit: &str, of: &dyn Fn(&Point) 
 }
 
 /// The column of a value.
-fn place(value: f64, low: f64, high: f64) -> usize {
+fn column_of(value: f64, low: f64, high: f64) -> usize {
     let width = high - low;
     let share = if width > 0.0 { (value - low) / width } else { 0.5 };
     (share * (COLUMNS - 1) as f64).round() as usize
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn chart(points: Vec<Point>) -> String {
-        picture(&TradeOff {
+        text_chart(&TradeOff {
             title: "world".into(),
             setting: "retry.attempts".into(),
             points,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_stands_right_of_the_worst_within_80_columns() {
+    fn a_better_value_is_to_the_right_within_80_columns() {
         let text = chart(vec![
             point("1", 0.5),
             point("a value with a very long name indeed", 0.9),
@@ -149,11 +149,11 @@ mod tests {
             "{text}"
         );
         assert!(lines[0].contains("45.00") && lines[0].contains("95.00"), "{text}");
-        assert!(text.contains("attempts a call: nothing to be had"), "{text}");
+        assert!(text.contains("attempts per call: no values"), "{text}");
     }
 
     #[test]
-    fn values_that_are_all_the_same_stand_in_the_middle() {
+    fn equal_values_are_in_the_middle() {
         let mut flat = point("1", 0.5);
         flat.served = flat.served.map(|range| Range {
             low: range.mean,
@@ -163,7 +163,7 @@ mod tests {
         let text = chart(vec![flat]);
         let line = text.lines().nth(1).unwrap();
         assert_eq!(line.find('o'), Some(LABEL + 1 + COLUMNS / 2), "{text}");
-        // no interval is promised where there is none
+        // without an interval the legend names none
         assert!(text.ends_with("o is the mean"), "{text}");
     }
 }

@@ -1,20 +1,20 @@
-//! The comparison for people: measures down, policies across; or policies down where there are many.
+//! The comparison as a text table: measures down and policies across, or policies down if there are many.
 
 use std::fmt;
 
 use super::layout::{Layout, WIDTH, wrapped};
-use super::{Column, Comparison, Row};
+use super::{Comparison, PolicyResult, Row};
 use crate::drills::scenario::Measure;
 
-/// What a reader of the table must know of its numbers.
-pub(super) const NOTE: &str = "Latencies are of served calls only: a policy that gives up on the slow ones looks faster. \
-Tokens are what attempts used, wasted those that no caller got; a broken attempt counts its prompt and what came \
-of the text.";
-/// More policies than these stand below each other.
+/// The note below a table.
+pub(super) const NOTE: &str = "Latencies are those of served calls only: a policy that rejects slow calls looks faster. Tokens \
+spent are those that attempts used; tokens wasted are those without an answer to their call. A truncated attempt counts \
+its prompt and the text it streamed.";
+/// Maximum number of policies across.
 const ACROSS: usize = 3;
 
-impl Column {
-    /// A measure of it.
+impl PolicyResult {
+    /// The row of a measure.
     pub fn row(&self, measure: Measure) -> Option<&Row> {
         self.rows.iter().find(|row| row.measure == measure)
     }
@@ -23,7 +23,7 @@ impl Column {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = match &self.recorded {
-            Some(recorded) => format!("{}: {}", self.scenario, recorded.world(self.seeds)),
+            Some(recorded) => format!("{}: {}", self.scenario, recorded.heading(self.seeds)),
             None => format!("{}, {}", self.scenario, self.runs()),
         };
         writeln!(f, "{}\n", wrapped(&head))?;
@@ -31,7 +31,7 @@ impl fmt::Display for Comparison {
             let between = if place > 0 { "\n" } else { "" };
             write!(f, "{between}{table}")?;
         }
-        writeln!(f, "\n{}", wrapped(&self.reading))?;
+        writeln!(f, "\n{}", wrapped(&self.summary))?;
         if let Some(recorded) = &self.recorded {
             writeln!(f, "{}", wrapped(&recorded.to_string()))?;
         }
@@ -41,19 +41,19 @@ impl fmt::Display for Comparison {
 }
 
 impl Comparison {
-    /// How often which seeds were played.
+    /// The seeds and the number of runs.
     pub(super) fn runs(&self) -> String {
         match self.seeds {
-            1 => format!("seed {}: one run", self.first_seed),
+            1 => format!("seed {}, one run", self.first_seed),
             seeds => format!(
-                "seeds {} to {}: means of {seeds} runs",
+                "means of {seeds} runs, seeds {} to {}",
                 self.first_seed,
                 self.last_seed()
             ),
         }
     }
 
-    /// The tables in text. Three policies that do not fit beside each other have a table for each against the first.
+    /// The text tables. Three policies that do not fit across give two tables, each against the first.
     fn tables(&self) -> Vec<Layout> {
         if self.policies.len() > ACROSS {
             return vec![Layout::new(self.down(true))];
@@ -70,12 +70,12 @@ impl Comparison {
         self.first_seed.wrapping_add(self.seeds.saturating_sub(1))
     }
 
-    /// Whether seeds are too few for intervals.
+    /// True if there are too few seeds for intervals.
     fn has_no_intervals(&self) -> bool {
         self.seeds < crate::report::statistics::FEWEST as u64
     }
 
-    /// The rows of the table, the head first, in the form that fits so many policies.
+    /// The rows of the table, the head first, in the form that fits the number of policies.
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         if self.policies.len() <= ACROSS {
             self.across(&[1, 2])
@@ -84,9 +84,9 @@ impl Comparison {
         }
     }
 
-    /// The rows of the table, the head first: measures down; of the first policy and these others.
+    /// The rows with measures down, the head first, of the first policy and these others.
     pub fn across(&self, others: &[usize]) -> Vec<Vec<String>> {
-        let others: Vec<&Column> = others.iter().filter_map(|at| self.policies.get(*at)).collect();
+        let others: Vec<&PolicyResult> = others.iter().filter_map(|at| self.policies.get(*at)).collect();
         let first = self.policies.first();
         let mut head = vec![String::new()];
         head.extend(first.map(|first| first.policy.clone()));
@@ -112,26 +112,26 @@ impl Comparison {
         table
     }
 
-    /// The rows of the table, the head first: policies down; with `short` their names without that of the first.
+    /// The rows with policies down, the head first; with `short`, names omit that of the first.
     pub fn down(&self, short: bool) -> Vec<Vec<String>> {
         const SHOWN: [Measure; 7] = [
             Measure::ServedShare,
             Measure::Amplification,
             Measure::LatencyP95,
-            Measure::Refused,
-            Measure::Rejected,
-            Measure::Recovery,
+            Measure::CircuitOpen,
+            Measure::RateLimited,
+            Measure::TimeToRecover,
             Measure::WastedTokens,
         ];
         let mut head = vec![String::new()];
         head.extend(SHOWN.map(|measure| label(measure).to_owned()));
         let mut table = vec![head];
         let first = self.policies.first().map_or("", |first| first.policy.as_str());
-        let rest = |column: &Column| -> Option<String> {
+        let rest = |column: &PolicyResult| -> Option<String> {
             let rest = column.policy.strip_prefix(first)?;
             rest.starts_with(['+', ' ']).then(|| rest.trim_start().to_owned())
         };
-        // a bare setting below another policy would be taken for one of that
+        // a setting without its policy, below another one, would look like a setting of that one
         let short = short && self.policies.iter().skip(1).all(|column| rest(column).is_some());
         for column in &self.policies {
             let name = rest(column).filter(|_| short);
@@ -144,23 +144,25 @@ impl Comparison {
     }
 }
 
-/// What a measure is called in a table.
+/// The label of a measure.
 pub(super) fn label(measure: Measure) -> &'static str {
     match measure {
         Measure::ServedShare => "served",
-        Measure::Ok => "  by the upstream",
+        Measure::Answered => "  by the upstream",
         Measure::Hits => "  from the cache",
-        Measure::Shared => "  shared a flight",
+        Measure::RateLimited => "rate limited",
+        Measure::CircuitOpen => "circuit open",
+        Measure::Shared => "  by a shared flight",
         Measure::LatencyP50 => "p50",
         Measure::LatencyP95 => "p95",
         Measure::LatencyP99 => "p99",
-        Measure::WaitP95 => "p95 in the queue",
-        Measure::Amplification => "attempts a call",
+        Measure::WaitP95 => "queue p95",
+        Measure::Amplification => "attempts per call",
         Measure::TimeToTrip => "time to trip",
-        Measure::Recovery => "time to recover",
-        Measure::ChargedTokens => "tokens spent",
+        Measure::TimeToRecover => "time to recover",
+        Measure::SpentTokens => "tokens spent",
         Measure::WastedTokens => "tokens wasted",
-        Measure::PossibleDoubles => "maybe billed twice",
+        Measure::AmbiguousRetries => "ambiguous retries",
         Measure::BreakerOpened => "breaker opened",
         other => other.name(),
     }
@@ -174,7 +176,7 @@ fn is_seconds(measure: Measure) -> bool {
             | Measure::LatencyP99
             | Measure::WaitP95
             | Measure::TimeToTrip
-            | Measure::Recovery
+            | Measure::TimeToRecover
     )
 }
 
@@ -186,13 +188,12 @@ fn value(measure: Measure, value: f64, signed: bool) -> String {
         Measure::ServedShare => format!("{:.1}%", value * 100.0),
         _ if is_seconds(measure) => format!("{plus}{value:.2}s"),
         Measure::Amplification => format!("{plus}{value:.2}"),
-        // tenths of thousands are noise
         _ if value.abs() >= 1000.0 => format!("{plus}{value:.0}"),
         _ => format!("{plus}{value:.1}"),
     }
 }
 
-/// The mean, and in how many runs there was one where not in all.
+/// The mean, and the number of runs with a value if not all have one.
 pub(super) fn cell(measure: Measure, row: Option<&Row>, seeds: u64) -> String {
     match row.and_then(|row| Some((row.mean?, row.runs))) {
         None => "-".to_owned(),
@@ -201,13 +202,13 @@ pub(super) fn cell(measure: Measure, row: Option<&Row>, seeds: u64) -> String {
     }
 }
 
-/// What one run counted has no tenths.
+/// A count of a single run without decimals.
 fn whole(text: &str, seeds: u64) -> String {
     let whole = text.strip_suffix(".0").filter(|_| seeds == 1);
     whole.unwrap_or(text).to_owned()
 }
 
-/// What stands behind a difference: one of two percentages is none.
+/// The unit of a difference: that of two percentages is not a percentage.
 fn unit(measure: Measure) -> &'static str {
     if measure == Measure::ServedShare {
         " points"
@@ -226,7 +227,7 @@ fn plain_difference(measure: Measure, row: Option<&Row>, seeds: u64) -> String {
     }
 }
 
-/// The paired difference and its interval; with a question mark where its sign is not sure.
+/// The paired difference and its interval, with a question mark if it is not significant.
 pub(super) fn difference(measure: Measure, row: Option<&Row>) -> String {
     let Some(interval) = row.and_then(|row| row.difference) else {
         return "-".to_owned();
@@ -240,6 +241,6 @@ pub(super) fn difference(measure: Measure, row: Option<&Row>) -> String {
         value(measure, interval.low, true),
         value(measure, interval.high, true),
         unit(measure),
-        if interval.is_sure() { "" } else { " ?" }
+        if interval.excludes_zero() { "" } else { " ?" }
     )
 }

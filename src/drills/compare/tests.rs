@@ -3,7 +3,7 @@ use crate::drills::scenario;
 use crate::settings::file;
 
 /// A minute in which every fifth attempt fails.
-const WORLD: &str = r#"
+const SCENARIO: &str = r#"
 duration = "1m"
 
 [[callers]]
@@ -20,12 +20,13 @@ rates = { name = "fifth", server_error = 0.2 }
 
 fn plan(policies: &[&str], seeds: u64) -> Plan {
     Plan {
-        scene: scenario::read("world", WORLD, None, None).unwrap(),
+        scene: scenario::read("minute", SCENARIO, None, None).unwrap(),
         policies: policies
             .iter()
             .map(|name| file::load_policy(name).unwrap())
             .collect(),
         seeds,
+        observed: None,
         without: Vec::new(),
     }
 }
@@ -41,10 +42,10 @@ fn the_same_policy_twice_has_no_difference_at_all() {
     }
     assert!(
         comparison
-            .reading
-            .contains("every measure is the same in all 6 seeds"),
+            .summary
+            .contains("every measure is equal in all 6 seeds"),
         "{}",
-        comparison.reading
+        comparison.summary
     );
 }
 
@@ -58,12 +59,12 @@ fn without_retries_fewer_are_served_and_the_table_says_so() {
     let text = comparison.to_string();
     assert!(
         comparison
-            .reading
+            .summary
             .starts_with("production+retry.attempts=1 serves "),
         "{text}"
     );
-    let told = said(&text);
-    assert!(told.contains("percent points fewer of the calls"), "{text}");
+    let line = unwrapped(&text);
+    assert!(line.contains("percentage points fewer of the calls"), "{text}");
     // the numbers of the table are those of the runs
     let mean = comparison.policies[0]
         .row(Measure::Amplification)
@@ -76,7 +77,7 @@ fn without_retries_fewer_are_served_and_the_table_says_so() {
 }
 
 #[test]
-fn many_policies_stand_below_each_other() {
+fn many_policies_are_listed_down() {
     let sweep: Sweep = "retry.attempts=1..4".parse().unwrap();
     let mut plan = plan(&[], 8);
     plan.policies = sweep.policies(&Policy::default()).unwrap();
@@ -86,26 +87,29 @@ fn many_policies_stand_below_each_other() {
         "{text}"
     );
     let text = text.replace('\n', " ");
-    assert!(text.contains("serves the most of the calls, "), "{text}");
+    assert!(text.contains("serves the most calls, "), "{text}");
     assert!(text.contains("retry.attempts=1 the fewest, "), "{text}");
-    assert!(text.contains(") percent points between them."), "{text}");
+    assert!(text.contains(") percentage points."), "{text}");
 }
 
-/// What a text says, whatever its lines.
-fn said(text: &impl ToString) -> String {
+/// A text on one line.
+fn unwrapped(text: &impl ToString) -> String {
     text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
 fn many_policies_that_serve_the_same_have_no_best_one() {
     let plan = plan(&["production"; 4], 8);
-    let reading = compare(&plan, &AtomicU64::new(0)).unwrap().reading;
-    assert_eq!(reading, "Over 8 seeds all serve the same share of the calls.");
+    let summary = compare(&plan, &AtomicU64::new(0)).unwrap().summary;
+    assert_eq!(
+        summary,
+        "Over 8 seeds all policies serve the same share of the calls."
+    );
 }
 
 #[test]
-fn two_ends_that_are_not_surely_apart_are_not_told_as_if_they_were() {
-    let column = |(name, served): (&str, f64)| Column {
+fn an_insignificant_difference_between_best_and_worst_is_not_quoted() {
+    let policy = |(name, served): (&str, f64)| PolicyResult {
         policy: name.to_owned(),
         rows: vec![Row {
             measure: Measure::ServedShare,
@@ -117,54 +121,54 @@ fn two_ends_that_are_not_surely_apart_are_not_told_as_if_they_were() {
         }],
         over_time: OverTime::default(),
     };
-    let columns = [("a", 0.9), ("b", 0.95), ("c", 0.95), ("d", 0.8)].map(column);
-    let told = |differences: [f64; 8]| {
-        Reading {
-            columns: &columns,
+    let policies = [("a", 0.9), ("b", 0.95), ("c", 0.95), ("d", 0.8)].map(policy);
+    let sentences = |differences: [f64; 8]| {
+        Summary {
+            policies: &policies,
             without: &[],
             seeds: 8,
             recorded: false,
-            apart: &|one, other| {
+            served_difference: &|one, other| {
                 let same = one == other || (one == 1 && other == 2) || (one == 2 && other == 1);
-                Some(Apart {
+                Some(ServedDifference {
                     mean: 0.15,
                     interval: Interval::of_mean(&differences),
-                    same,
+                    is_zero: same,
                 })
             },
         }
         .sentences()
     };
-    let ends = "Over 8 seeds b (and one other the same) serves the most of the calls, 95.0 %; d the fewest, 80.0 %: ";
-    let doubt = told([-0.3, 0.6, -0.3, 0.6, -0.3, 0.6, -0.3, 0.6]);
-    assert_eq!(doubt, format!("{ends}8 seeds are not sure of that difference."));
-    let sure = told([0.15; 8]);
+    let ends = "Over 8 seeds b (and one other) serves the most calls, 95.0 %; d the fewest, 80.0 %: ";
+    let unsure = sentences([-0.3, 0.6, -0.3, 0.6, -0.3, 0.6, -0.3, 0.6]);
+    assert_eq!(unsure, format!("{ends}the difference is not significant."));
+    let sure = sentences([0.15; 8]);
     assert_eq!(
         sure,
-        format!("{ends}15.0 (15.0 to 15.0) percent points between them.")
+        format!("{ends}a difference of 15.0 (15.0 to 15.0) percentage points.")
     );
 }
 
 #[test]
-fn who_saved_you_is_said_in_words_and_a_layer_that_did_nothing_too() {
+fn the_contribution_of_each_layer_is_stated_and_idle_layers_are_named() {
     let mut plan = plan(&["production"], 10);
     let layers = [Layer::Semantic, Layer::Hints, Layer::Retry];
     plan.without = (1..).zip(layers).collect();
     let first = plan.policies[0].clone();
     plan.policies.extend(layers.map(|layer| layer.off(&first)));
     let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
-    let reading = &comparison.reading;
+    let summary = &comparison.summary;
     assert!(
-        reading.starts_with("Who saved you, in percent points of the calls: retry (1"),
-        "{reading}"
+        summary.starts_with("Served share gained by layer, in percentage points: retry 1"),
+        "{summary}"
     );
     assert!(
-        reading.contains(" percent points fewer of the calls, but sends "),
-        "{reading}"
+        summary.contains(" percentage points fewer of the calls, but sends "),
+        "{summary}"
     );
     assert!(
-        reading.ends_with("Exactly the same without semantic or hints."),
-        "{reading}"
+        summary.ends_with("Identical results without semantic or hints."),
+        "{summary}"
     );
     let text = comparison.to_string();
     assert!(text.contains("\nwithout retry "), "{text}");
@@ -172,7 +176,7 @@ fn who_saved_you_is_said_in_words_and_a_layer_that_did_nothing_too() {
 }
 
 #[test]
-fn what_is_surely_worse_is_told_whatever_else_is_better() {
+fn a_significant_regression_is_stated_beside_improvements() {
     let plan = plan(
         &[
             "production",
@@ -181,20 +185,24 @@ fn what_is_surely_worse_is_told_whatever_else_is_better() {
         10,
     );
     let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
-    let reading = &comparison.reading;
+    let summary = &comparison.summary;
     let worse = comparison.policies[1].is_worse();
-    assert!(worse && reading.contains(" than production, but "), "{reading}");
-    let but = reading.split_once(" but ").unwrap().1;
-    assert!(but.contains(" more attempts for each call sent"), "{reading}");
+    assert!(worse && summary.contains(" than production, but "), "{summary}");
+    let but = summary.split_once(" but ").unwrap().1;
+    assert!(but.contains(" more attempts per call"), "{summary}");
 }
 
 #[test]
-fn a_few_seeds_have_differences_and_no_intervals() {
+fn few_seeds_give_differences_without_intervals() {
     let plan = plan(&["production", "production+retry.attempts=1"], 5);
     let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
     let served = comparison.policies[1].row(Measure::ServedShare).unwrap();
     assert!(served.difference.is_none() && served.mean_difference.unwrap() < 0.0);
-    assert!(comparison.reading.starts_with("5 seeds show what can happen"));
+    assert!(
+        comparison
+            .summary
+            .starts_with("5 seeds are not enough to compare policies")
+    );
     let text = comparison.to_string();
     assert!(text.contains(" points\n") && !text.contains("(95 %)"), "{text}");
     assert!(!comparison.is_any_worse());
@@ -202,12 +210,12 @@ fn a_few_seeds_have_differences_and_no_intervals() {
         comparison
             .junit()
             .unwrap()
-            .contains("fewer than 6 seeds prove nothing")
+            .contains("at least 6 seeds are needed")
     );
 }
 
 #[test]
-fn names_are_shortened_only_where_all_are_of_the_first() {
+fn names_are_shortened_only_if_all_derive_from_the_first() {
     let names = [
         "production",
         "exercise",
@@ -215,7 +223,7 @@ fn names_are_shortened_only_where_all_are_of_the_first() {
         "production+retry.attempts=2",
     ];
     let text = compare(&plan(&names, 1), &AtomicU64::new(0)).unwrap().to_string();
-    // below exercise a bare setting would be taken for one of exercise's
+    // below exercise a bare setting would look like one of exercise
     assert!(!text.contains("\n+retry"), "{text}");
     let names = [names[0], names[2], names[2], names[3]];
     let text = compare(&plan(&names, 1), &AtomicU64::new(0)).unwrap().to_string();
@@ -231,9 +239,9 @@ fn three_policies_fit_eighty_columns() {
 }
 
 #[test]
-fn one_seed_is_no_proof() {
+fn one_seed_is_not_enough() {
     let comparison = compare(&plan(&["production", "exercise"], 1), &AtomicU64::new(0)).unwrap();
-    assert!(comparison.reading.starts_with("One seed shows"));
+    assert!(comparison.summary.starts_with("One seed is not enough"));
     assert!(
         comparison.policies[1]
             .rows
@@ -241,25 +249,25 @@ fn one_seed_is_no_proof() {
             .all(|row| row.difference.is_none())
     );
     assert!(
-        comparison.to_string().contains("seed 7: one run\n"),
+        comparison.to_string().contains("seed 7, one run\n"),
         "{comparison}"
     );
 }
 
 #[test]
-fn without_a_limiter_tokens_are_spent_all_the_same() {
+fn tokens_are_counted_without_a_limiter_too() {
     let mut plan = plan(&["production"], 2);
     let without = Layer::Limit.off(&plan.policies[0]);
     plan.policies.push(without);
     let comparison = compare(&plan, &AtomicU64::new(0)).unwrap();
     let mean = |at: usize| {
-        let row = comparison.policies[at].row(Measure::ChargedTokens).unwrap();
+        let row = comparison.policies[at].row(Measure::SpentTokens).unwrap();
         row.mean.unwrap()
     };
-    // this world is slow enough for the limiter to hold nobody back: the same calls, the same tokens
+    // the limiter delays no call of this scenario: the same calls, the same tokens
     assert!(mean(0) > 1000.0, "{comparison}");
     assert!((mean(0) - mean(1)).abs() < f64::EPSILON, "{comparison}");
-    assert!(said(&comparison).contains("Latencies are of served calls only"));
+    assert!(unwrapped(&comparison).contains("Latencies are those of served calls only"));
 }
 
 #[test]
@@ -272,11 +280,11 @@ fn markdown_has_the_table_and_a_hostile_policy_stays_in_its_cell() {
     let bars = |line: &str| line.replace("\\|", "").matches('|').count();
     assert!(table.iter().all(|line| bars(line) == 5), "{text}");
     assert!(text.contains("a\\|b &lt;b&gt;\\*x\\*&lt;/b&gt;"), "{text}");
-    assert!(text.contains("Of seeds 7 to 8: means of 2 runs. "), "{text}");
+    assert!(text.contains("Runs: means of 2 runs, seeds 7 to 8. "), "{text}");
 }
 
 #[test]
-fn junit_fails_where_a_policy_is_surely_worse_and_only_there() {
+fn junit_fails_only_for_a_significantly_worse_policy() {
     let comparison = compare(
         &plan(&["production", "production+retry.attempts=1", "production"], 6),
         &AtomicU64::new(0),
@@ -293,26 +301,29 @@ fn junit_fails_where_a_policy_is_surely_worse_and_only_there() {
         let row = comparison.policies[at].row(Measure::ServedShare).unwrap();
         format!("{:.1}%", row.mean.unwrap() * 100.0)
     };
-    let told = format!(
+    let message = format!(
         "served: {} against {} of production, difference -",
         mean(1),
         mean(0)
     );
     assert_eq!(worse.matches("<failure ").count(), 1, "{text}");
-    assert!(worse.contains(&format!(r#"<failure message="{told}"#)), "{text}");
-    // fewer attempts are no fault
     assert!(
-        worse.contains("<system-out>attempts a call: 1.00 against"),
+        worse.contains(&format!(r#"<failure message="{message}"#)),
+        "{text}"
+    );
+    // fewer attempts are not worse
+    assert!(
+        worse.contains("<system-out>attempts per call: 1.00 against"),
         "{text}"
     );
     assert!(!same.contains("<failure "), "{text}");
-    // nothing broke after the faults were over in a world whose faults never end
-    assert!(same.contains("nothing to judge"), "{text}");
+    // no time to recover: the faults last to the end
+    assert!(same.contains("seeds have a value under both policies"), "{text}");
     assert!(same.contains("0 runs of production"), "{text}");
 }
 
 #[test]
-fn junit_judges_nothing_by_one_seed() {
+fn junit_skips_all_cases_for_one_seed() {
     let comparison = compare(&plan(&["production", "exercise"], 1), &AtomicU64::new(0)).unwrap();
     let text = comparison.junit().unwrap();
     assert!(!comparison.is_any_worse());
@@ -320,11 +331,11 @@ fn junit_judges_nothing_by_one_seed() {
         text.contains(r#"tests="6" failures="0" errors="0" skipped="6""#),
         "{text}"
     );
-    assert!(text.contains("fewer than 6 seeds prove nothing"), "{text}");
+    assert!(text.contains("at least 6 seeds are needed"), "{text}");
 }
 
 #[test]
-fn charts_are_the_same_whichever_thread_plays_what() {
+fn charts_do_not_depend_on_thread_scheduling() {
     let sweep: Sweep = "retry.attempts=1..3".parse().unwrap();
     let charts = |seeds: u64| {
         let mut plan = plan(&[], seeds);
@@ -337,7 +348,7 @@ fn charts_are_the_same_whichever_thread_plays_what() {
     let files: Vec<&str> = first.iter().map(|chart| chart.file).collect();
     assert_eq!(files[..2], ["tradeoff.svg", "compare-measures.svg"]);
     assert_eq!(files.len(), 5);
-    // the first values of a long sweep alone would say nothing
+    // a long sweep does not fit on a page
     let long: Sweep = "retry.backoff.base=100ms..2s/13".parse().unwrap();
     let mut plan = plan(&[], 1);
     plan.policies = vec![Policy::default(); 13];
@@ -347,7 +358,7 @@ fn charts_are_the_same_whichever_thread_plays_what() {
 }
 
 #[test]
-fn a_sweep_is_drawn_over_its_values_alone() {
+fn a_sweep_chart_shows_only_its_values() {
     let sweep: Sweep = "retry.attempts=1..3".parse().unwrap();
     let mut plan = plan(&["production", "exercise"], 3);
     plan.policies.extend(sweep.policies(&Policy::default()).unwrap());
@@ -363,9 +374,9 @@ fn a_sweep_is_drawn_over_its_values_alone() {
     assert!(first.served.unwrap().mean < last.served.unwrap().mean);
     let one = first.attempts.unwrap();
     assert_eq!((one.low, one.mean, one.high), (1.0, 1.0, 1.0));
-    let chart = picture(&trade_off);
+    let chart = text_chart(&trade_off);
     assert!(chart.lines().all(|line| line.chars().count() <= 80));
     let text = comparison.markdown(Some(&trade_off));
-    let fenced = format!("### What retry.attempts buys and costs\n\n```text\n{chart}\n```");
+    let fenced = format!("### Effect of retry.attempts\n\n```text\n{chart}\n```");
     assert!(text.ends_with(&fenced), "{text}");
 }

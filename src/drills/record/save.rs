@@ -1,4 +1,4 @@
-//! Keeps a drill: plays it headless, leaves out what does not hold there, and writes the file.
+//! Saves a drill: runs it headless, leaves out the expectations that do not hold, and writes the file.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -6,50 +6,47 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::text::{self, Heading, Tried};
+use super::text::{self, Heading, TestedBounds};
 use super::{Drill, expect};
-use crate::drills::scenario::{self, Part, RunError, Scene};
+use crate::drills::scenario::{self, RunError, Scene};
+use crate::event::Command;
 use crate::settings::file::{self, ConfigError};
+use crate::text::units;
 use crate::time::Utc;
 
-/// A scenario file is no larger: `seawall run` would refuse it.
+/// Maximum size of the file: `seawall run` reads no larger one.
 const LARGEST: usize = 1 << 20;
 
-/// Where a drill goes.
+/// The destination of a drill.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Into this directory, under a name with the date. Nothing is overwritten.
+pub enum SaveTarget {
+    /// A new file in this directory, named by the date. Nothing is overwritten.
     Dated(PathBuf),
-    /// Into this file, which is this session's own.
+    /// This file; it is overwritten.
     File(PathBuf),
 }
 
-/// What was kept. `Display` is a line for people.
+/// A saved drill. `Display` is a line for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
-    /// Where.
+    /// The file.
     pub path: PathBuf,
-    /// Commands in it.
+    /// Number of commands in it.
     pub commands: usize,
-    /// Expectations in it.
+    /// Number of expectations in it.
     pub expected: usize,
-    /// Expectations that did not hold headless.
+    /// Number of expectations that did not hold headless.
     pub left_out: usize,
 }
 
 impl fmt::Display for Saved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // the directory is where the program stands, or what the person wrote
+        // the directory is the current one, or the one given
         let name = self.path.file_name().unwrap_or(self.path.as_os_str());
         let name = file::single_line(&name.to_string_lossy());
-        let (commands, expected) = (self.commands, self.expected);
-        let plural = |count: usize| if count == 1 { "" } else { "s" };
-        write!(
-            f,
-            "saved {name}: {commands} command{}, {expected} expectation{}",
-            plural(commands),
-            plural(expected)
-        )?;
+        let commands = units::count(self.commands as u64, "command");
+        let expected = units::count(self.expected as u64, "expectation");
+        write!(f, "saved {name}: {commands}, {expected}")?;
         if self.left_out > 0 {
             write!(f, ", {} left out", self.left_out)?;
         }
@@ -57,84 +54,86 @@ impl fmt::Display for Saved {
     }
 }
 
-/// Why a drill was not saved.
+/// A drill that was not saved.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
-    /// There is none.
-    #[error("nothing was asked yet: a drill needs a burst or a prompt")]
+    /// The session made no calls.
+    #[error("no calls yet: a drill needs a burst or a prompt")]
     Empty,
-    /// Not all of it was kept.
-    #[error("the session is too long for a drill: more than 10000 commands, 100000 calls or a day")]
+    /// The recording is incomplete.
+    #[error("the session is too long for a drill (at most 10000 commands, 100000 calls, one day)")]
     TooLong,
-    /// It cannot be played: a bug.
-    #[error("the drill cannot be read again: {0}")]
+    /// The text is not a valid scenario: a bug.
+    #[error("the drill cannot be read back: {0}")]
     Unreadable(#[from] ConfigError),
-    /// It cannot be played.
-    #[error("the drill cannot be played: {0}")]
+    /// The scenario does not run.
+    #[error("the drill cannot be run: {0}")]
     Unplayable(#[from] RunError),
-    /// It broke a promise, which no expectation may hide.
-    #[error("the drill broke a promise when it was played headless: {0}")]
+    /// The scenario violates an invariant.
+    #[error("the drill violates an invariant when it is run headless: {0}")]
     Broken(String),
-    /// No file.
-    #[error("cannot write {}: {error}; end the session and start it where you may write, with --record FILE if you like", file::single_line(&path.to_string_lossy()))]
+    /// The file cannot be written.
+    #[error("cannot write {}: {error}; start the session in a writable directory, or name a file with --record", file::single_line(&path.to_string_lossy()))]
     Unwritable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         error: io::Error,
     },
 }
 
 impl Drill {
-    /// Plays it, and writes it. Takes a while: not for a thread that others wait for. `unix_seconds` is now.
-    pub fn save(&self, place: &Place, unix_seconds: u64) -> Result<Saved, SaveError> {
+    /// Runs the drill and writes it. Takes up to seconds: call it on a blocking thread.
+    ///
+    /// # Errors
+    /// If the drill is empty or too long, does not run, or cannot be written.
+    pub fn save(&self, target: &SaveTarget, unix_seconds: u64) -> Result<Saved, SaveError> {
         if self.is_full || self.duration > scenario::LONGEST {
             return Err(SaveError::TooLong);
         }
-        if !self.commands.iter().any(|command| command.wish.calls()) {
+        let calls = |command: &Command| matches!(command, Command::Burst { .. } | Command::Send { .. });
+        if !self.commands.iter().any(|timed| calls(&timed.command)) {
             return Err(SaveError::Empty);
         }
         let when = Utc::from_unix_seconds(unix_seconds);
-        let (path, made) = match place {
-            Place::File(path) => (path.clone(), None),
-            Place::Dated(dir) => {
-                let made = file::create_dated(dir, "drill", when);
-                let (path, file) = made.map_err(|(path, error)| SaveError::Unwritable { path, error })?;
+        let (path, created) = match target {
+            SaveTarget::File(path) => (path.clone(), None),
+            SaveTarget::Dated(dir) => {
+                let created = file::create_dated(dir, "drill", when);
+                let (path, file) = created.map_err(|(path, error)| SaveError::Unwritable { path, error })?;
                 (path, Some(file))
             }
         };
-        let is_new = made.is_some();
-        let told = self.told(&path, when).and_then(|(text, tried)| {
-            let file = made.map_or_else(|| File::create(&path), Ok);
+        let is_new = created.is_some();
+        let written = self.text(&path, when).and_then(|(text, tested)| {
+            let file = created.map_or_else(|| File::create(&path), Ok);
             file.and_then(|mut file| file.write_all(text.as_bytes()))
                 .map_err(|error| SaveError::Unwritable {
                     path: path.clone(),
                     error,
                 })?;
-            Ok(tried)
+            Ok(tested)
         });
-        let tried = match told {
-            Ok(tried) => tried,
-            Err(error) => {
-                if is_new {
-                    // an empty file would look like a drill
-                    drop(fs::remove_file(&path));
-                }
-                return Err(error);
-            }
-        };
-        let expected = tried.iter().filter(|(bounds, value)| bounds.hold(*value)).count();
+        if written.is_err() && is_new {
+            // an empty file would look like a drill
+            drop(fs::remove_file(&path));
+        }
+        let tested = written?;
+        let expected = tested
+            .iter()
+            .filter(|(bounds, value)| bounds.hold(*value))
+            .count();
         Ok(Saved {
-            commands: self.commands.len(),
+            commands: self.tables().len(),
             expected,
-            left_out: tried.len() - expected,
+            left_out: tested.len() - expected,
             path,
         })
     }
 
-    /// The text of the file, and its expectations with what they came to headless.
-    pub(super) fn told(&self, path: &Path, when: Utc) -> Result<(String, Vec<Tried>), SaveError> {
+    /// The text of the file, and its expectations with their values in a headless run.
+    pub(super) fn text(&self, path: &Path, when: Utc) -> Result<(String, Vec<TestedBounds>), SaveError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let file = path.to_string_lossy();
         let heading = Heading {
@@ -142,24 +141,24 @@ impl Drill {
             file: &file,
             when,
         };
-        let without = scene(&name, &text::write(self, heading, &[]))?;
-        let outcome = scenario::in_virtual_time(&without, None::<io::Sink>, &Arc::default())?;
+        let plain = scene(&name, &text::write(self, heading, &[]))?;
+        let outcome = scenario::in_virtual_time(&plain, None::<io::Sink>, &Arc::default())?;
         if let Some(violation) = &outcome.violation {
             return Err(SaveError::Broken(violation.to_string()));
         }
-        let bounds = expect::of(&self.tally).into_iter();
-        let tried: Vec<Tried> = bounds
+        let tested: Vec<TestedBounds> = expect::expectations(&self.tally)
+            .into_iter()
             .map(|bounds| {
-                let value = bounds.measure.of(&outcome.tally, &Part::default());
+                let value = bounds.measure.value(&outcome.tally);
                 (bounds, value)
             })
             .collect();
-        let text = text::write(self, heading, &tried);
+        let text = text::write(self, heading, &tested);
         if text.len() > LARGEST {
             return Err(SaveError::TooLong);
         }
         scene(&name, &text)?;
-        Ok((text, tried))
+        Ok((text, tested))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Drills by hand, kept and played again.
+//! Drills recorded, saved and run again.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::text::Heading;
 use super::*;
 use crate::drills::scenario::{self, Report, Scene};
-use crate::event::{CallId, UserId};
+use crate::event::{BreakerMode, BurstUsers, CallId, UserId};
 use crate::session::bus::Bus;
 use crate::session::{LocalSession, Session, UpstreamConfig};
 use crate::settings::file;
@@ -40,8 +40,8 @@ fn ask(prompt: &str) -> Command {
     }
 }
 
-/// Obeys commands at their times in milliseconds, under virtual time, and gives what was recorded.
-fn by_hand(config: &SessionConfig, commands: Vec<(u64, Command)>, until: u64) -> Drill {
+/// Executes commands at their times in milliseconds, in virtual time, and returns the recording.
+fn recorded(config: &SessionConfig, commands: Vec<(u64, Command)>, until: u64) -> Drill {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -62,15 +62,15 @@ fn by_hand(config: &SessionConfig, commands: Vec<(u64, Command)>, until: u64) ->
     })
 }
 
-/// What is kept of it.
+/// The text of the saved file.
 fn text(drill: &Drill) -> String {
     drill
-        .told(Path::new("drill.toml"), Utc::from_unix_seconds(NOW))
+        .text(Path::new("drill.toml"), Utc::from_unix_seconds(NOW))
         .unwrap()
         .0
 }
 
-/// Plays a text as `seawall run` does.
+/// Runs a text as `seawall run` does.
 fn run(text: &str) -> (Scene, Report) {
     let scene = scenario::read("drill", text, None, None).unwrap();
     let outcome = scenario::in_virtual_time(&scene, None::<Vec<u8>>, &Arc::default()).unwrap();
@@ -82,7 +82,7 @@ fn faults(on: bool) -> Command {
     Command::SetFaults { on }
 }
 
-/// The drill of the issue: burst, outage on, burst, outage off, burst.
+/// Burst, outage on, burst, outage off, burst.
 fn drill() -> Drill {
     let commands = vec![
         (1_503, burst(20)),
@@ -91,37 +91,37 @@ fn drill() -> Drill {
         (20_000, faults(false)),
         (60_000, burst(20)),
     ];
-    by_hand(&outage(), commands, 90_000)
+    recorded(&outage(), commands, 90_000)
 }
 
 #[test]
-fn a_drill_by_hand_is_kept_runs_headless_and_passes() {
+fn a_recorded_drill_runs_headless_and_passes() {
     let text = text(&drill());
     let (scene, report) = run(&text);
     assert!(report.met, "{report}\n{text}");
     assert_eq!(report.measures["calls"], Some(90.0));
     assert_eq!(scene.scenario.duration, Duration::from_secs(90));
-    // an outage that nobody noticed would prove nothing
+    // an outage without effect would prove nothing
     assert!(report.measures["breaker_opened"] > Some(0.0), "{report}");
     assert!(report.expectations.len() >= 8, "{text}");
-    // and one who sees it fail: without the outage it does not come as expected
+    // without the outage the expectations fail
     let calm = text.replace("on = true", "on = false");
     let (_, report) = run(&calm);
     assert!(!report.met, "{report}");
 }
 
 #[test]
-fn what_is_kept_reads_well() {
+fn the_saved_file_is_readable() {
     let text = text(&drill());
-    let begins = "# A drill by hand, saved by seawall ";
+    let begins = "# A recorded drill, saved by seawall ";
     assert!(text.starts_with(begins), "{text}");
     for part in [
-        " on 2026-11-25 23:51:02 UTC.\n# 90 calls in 90s under the policy production; the built-in simulator answered.\n",
+        " on 2026-11-25 23:51:02 UTC.\n# 90 calls in 90s under the policy production; upstream: the built-in simulator.\n",
         "#   seawall run drill.toml\n",
-        "\nname = \"drill\"\nabout = \"a drill by hand: 3 bursts, the fault profile outage\"\nseed = 7\nduration = \"90s\"\n",
+        "\nname = \"drill\"\nabout = \"a recorded drill: 3 bursts, fault profile outage\"\nseed = 7\nduration = \"90s\"\n",
         "\n[policy]\nbase = \"production\"\n",
-        "\n[person]\nusers = [\"ana\", \"ben\", \"cleo\", \"dev\"]\nanswer_tokens = 256\n",
-        "\n# What was done, and when.\n\n[[command]]\nat = \"1.5s\"\ndo = { burst = { calls = 20, user = \"ana\" } }\n\
+        "\n[requests]\nanswer_tokens = 256\nusers = [\"ana\", \"ben\", \"cleo\", \"dev\"]\n",
+        "\n# Commands and their times.\n\n[[command]]\nat = \"1.5s\"\ndo = { burst = { calls = 20, user = \"ana\" } }\n\
          \n[[command]]\nat = \"6s\"\ndo = { faults = { on = true, profile = \"outage\" } }\n\
          \n[[command]]\nat = \"6.2s\"\ndo = { burst = { calls = 50, user = \"ana\" } }\n\
          \n[[command]]\nat = \"20s\"\ndo = { faults = { on = false } }\n",
@@ -131,9 +131,9 @@ fn what_is_kept_reads_well() {
     }
 }
 
-/// Whatever is typed comes back, and nothing of it reaches a terminal that prints the file.
+/// Prompts are preserved, and the file contains no control characters.
 #[test]
-fn hostile_prompts_come_back_as_they_were() {
+fn hostile_prompts_are_preserved() {
     let prompts = [
         "\"quoted\" and 'quoted' and \"\"\"thrice\"\"\"",
         "two\nlines\r\nand a\ttab",
@@ -144,25 +144,25 @@ fn hostile_prompts_come_back_as_they_were() {
     ];
     let commands = prompts.iter().enumerate();
     let commands = commands.map(|(index, prompt)| (index as u64 * 1000, ask(prompt)));
-    let text = text(&by_hand(&SessionConfig::default(), commands.collect(), 30_000));
+    let text = text(&recorded(&SessionConfig::default(), commands.collect(), 30_000));
     let printable = |c: char| c == '\n' || !(c.is_control() || matches!(c, '\u{200b}' | '\u{202e}'));
     assert!(text.chars().all(printable), "{text}");
     let (scene, report) = run(&text);
     assert!(report.met, "{report}");
-    let came: Vec<&str> = scene.scenario.commands.iter().filter_map(typed).collect();
-    assert_eq!(came, prompts);
+    let read: Vec<&str> = scene.commands.iter().filter_map(prompt).collect();
+    assert_eq!(read, prompts);
 }
 
-fn typed(command: &TimedCommand) -> Option<&str> {
-    match &command.wish {
-        Wish::Send(send) => Some(&send.prompt),
+fn prompt(timed: &TimedCommand) -> Option<&str> {
+    match &timed.command {
+        Command::Send { prompt, .. } => Some(prompt),
         _ => None,
     }
 }
 
-/// What was set in the control room is a line of the file, and what was switched by a key is not told again.
+/// A change of policy is recorded as the settings that changed; settings switched by a key are not repeated.
 #[test]
-fn a_change_of_policy_is_kept_as_what_was_set() {
+fn a_change_of_policy_is_recorded_as_its_changed_settings() {
     let begins = Policy::default();
     let mut switched = begins.clone();
     switched.limit.order = QueueOrder::Fifo;
@@ -183,7 +183,7 @@ fn a_change_of_policy_is_kept_as_what_was_set() {
             },
         ),
         (1_000, apply(&quick)),
-        // the same again is no command
+        // no change, so no command
         (1_500, apply(&quick)),
         (2_000, burst(8)),
         (3_000, apply(&named)),
@@ -191,21 +191,21 @@ fn a_change_of_policy_is_kept_as_what_was_set() {
         (5_000, apply(&begins)),
         (40_000, burst(8)),
     ];
-    let drill = by_hand(&outage(), commands, 90_000);
+    let drill = recorded(&outage(), commands, 90_000);
     let text = text(&drill);
     for part in [
         "\nat = \"1s\"\ndo = { set = [\"breaker.open=10s\", \"retry.attempts=1\"] }\n",
         "\nat = \"3s\"\ndo = { set = [\"limit.users.\\\"ann.b\\\".weight=3\"] }\n",
         "\nat = \"4s\"\ndo = { set = [\"limit.users.\\\"ann.b\\\"=none\"] }\n",
         "\nat = \"5s\"\ndo = { set = [\n    \"breaker.open=5s\",\n    \"cache.enabled=true\",\n    \"limit.order=fair\",\n    \"retry.attempts=3\",\n] }\n",
-        "2 bursts, the fault profile outage, 4 policy changes\"\n",
+        "2 bursts, fault profile outage, 4 policy changes\"\n",
     ] {
         assert!(text.contains(part), "{part}\nin\n{text}");
     }
     let (scene, report) = run(&text);
     assert_eq!(scene.scenario.commands.len(), 9);
     assert!(report.met, "{report}\n{text}");
-    // they are obeyed: others make more attempts
+    // the settings take effect: others give more attempts
     let untouched = text.replace("\"breaker.open=10s\", ", "\"breaker.enabled=false\", ");
     assert_ne!(untouched, text);
     let (_, more) = run(&untouched);
@@ -213,26 +213,26 @@ fn a_change_of_policy_is_kept_as_what_was_set() {
 }
 
 #[test]
-fn many_changes_are_a_line_each() {
+fn many_changed_settings_have_a_line_each() {
     let to = file::load_policy("exercise").unwrap();
     let commands = vec![
         (0, Command::ApplyPolicy { policy: Box::new(to) }),
         (10, ask("why?")),
     ];
-    let text = text(&by_hand(&SessionConfig::default(), commands, 30_000));
+    let text = text(&recorded(&SessionConfig::default(), commands, 30_000));
     let begins = "do = { set = [\n    \"breaker.counts=call\",\n";
     assert!(text.contains(begins), "{text}");
     let (_, report) = run(&text);
     assert!(report.met, "{report}");
 }
 
-/// Rates that nobody wrote, as `+` makes them, are short, and still no more than 1 together.
+/// Rates with many decimals are rounded, and still add up to at most 1.
 #[test]
 fn rates_are_rounded_so_that_the_file_is_valid() {
     let third = 1.0 / 3.0;
     let rates = FaultProfile {
         name: "thirds".into(),
-        about: "nobody reads this again".into(),
+        about: "not saved".into(),
         reset: third,
         unavailable: third,
         server_error: third,
@@ -243,16 +243,16 @@ fn rates_are_rounded_so_that_the_file_is_valid() {
         faults_on: true,
         ..SessionConfig::default()
     };
-    let text = text(&by_hand(&config, vec![(0, ask("why?"))], 60_000));
+    let text = text(&recorded(&config, vec![(0, ask("why?"))], 60_000));
     let line = "do = { faults = { on = true, rates = { name = \"thirds\", reset = 0.3333, \
                 server_error = 0.3333, unavailable = 0.3333 } } }\n";
     assert!(text.contains(line), "{text}");
     assert!(run(&text).1.met, "{text}");
 }
 
-/// Every command a person has, back as the same wish at the same time.
+/// Commands are read back with the same times.
 #[test]
-fn every_command_comes_back() {
+fn every_command_is_read_back() {
     let rates = FaultProfile {
         name: "my \"own\"".into(),
         unavailable: 0.125,
@@ -303,21 +303,14 @@ fn every_command_comes_back() {
     ];
     let timed = commands.into_iter().enumerate();
     let timed = timed.map(|(index, command)| (index as u64 * 10, command));
-    let drill = by_hand(&outage(), timed.collect(), 1_000);
+    let drill = recorded(&outage(), timed.collect(), 1_000);
     let (scene, _) = run(&text(&drill));
-    let mut came = scene.scenario.commands;
-    assert_eq!(came.len(), 19);
-    for command in &mut came {
-        if let Wish::Faults(faults) = &mut command.wish {
-            // the name stands for its rates
-            faults.profile = None;
-        }
-    }
-    assert_eq!(came, drill.commands);
+    assert_eq!(scene.scenario.commands.len(), 19);
+    assert_eq!(scene.commands, drill.commands);
 }
 
 #[test]
-fn a_policy_is_its_preset_or_what_differs() {
+fn a_policy_is_saved_as_its_preset_or_its_differences() {
     let mut odd = file::load_policy("exercise").unwrap();
     odd.retry.attempts = 9;
     odd.limit.requests.capacity = 11;
@@ -330,7 +323,7 @@ fn a_policy_is_its_preset_or_what_differs() {
             policy: policy.clone(),
             ..SessionConfig::default()
         };
-        let drill = by_hand(&config, vec![(0, ask("why?"))], 5_000);
+        let drill = recorded(&config, vec![(0, ask("why?"))], 5_000);
         let heading = Heading {
             name: "drill",
             file: "drill.toml",
@@ -338,22 +331,18 @@ fn a_policy_is_its_preset_or_what_differs() {
         };
         let text = text::write(&drill, heading, &[]);
         assert!(text.contains(&format!("base = \"{base}\"\n")), "{text}");
-        let mut came = scenario::read("drill", &text, None, None).unwrap().policy;
-        came.name.clone_from(&policy.name);
-        assert_eq!(came, policy, "{text}");
+        let mut read = scenario::read("drill", &text, None, None).unwrap().policy;
+        read.name.clone_from(&policy.name);
+        assert_eq!(read, policy, "{text}");
     }
 }
 
-/// What answered or embedded elsewhere is not there headless: the file says what stands in for it.
+/// A headless run has no remote upstream or embedder: the file names their replacements.
 #[test]
-fn who_stands_in_for_others_is_said() {
-    let stands_in = |text: &str| {
-        text.lines()
-            .filter(|line| line.contains(" stands in for "))
-            .count()
-    };
-    let here = text(&by_hand(&outage(), vec![(0, burst(2))], 9_000));
-    assert_eq!(stands_in(&here), 0, "{here}");
+fn replacements_of_remote_servers_are_named() {
+    let replacements = |text: &str| text.lines().filter(|line| line.contains(" replaces ")).count();
+    let here = text(&recorded(&outage(), vec![(0, burst(2))], 9_000));
+    assert_eq!(replacements(&here), 0, "{here}");
     let mut config = SessionConfig {
         upstream: Some(UpstreamConfig {
             url: Url::parse("http://10.0.0.7:8034/v1").unwrap(),
@@ -364,21 +353,21 @@ fn who_stands_in_for_others_is_said() {
     };
     config.policy.semantic.mode = SemanticMode::On;
     config.policy.semantic.embedder = Some("https://user:word@embed.example/v1?key=k".into());
-    let text = text(&by_hand(
+    let text = text(&recorded(
         &config,
         vec![(0, ask("why?")), (5_000, ask("why so?"))],
         9_000,
     ));
-    assert_eq!(stands_in(&text), 2, "{text}");
-    assert!(text.contains("; 10.0.0.7:8034 answered.\n"), "{text}");
+    assert_eq!(replacements(&text), 2, "{text}");
+    assert!(text.contains("; upstream: 10.0.0.7:8034.\n"), "{text}");
     assert!(
-        text.contains("\n# embed.example compared the prompts of the semantic cache."),
+        text.contains("\n# The built-in embedder replaces embed.example in a headless run"),
         "{text}"
     );
     assert!(!text.contains("word") && !text.contains("key=k"), "{text}");
     let (scene, report) = run(&text);
     assert!(report.met, "{report}\n{text}");
-    // the threshold that suits the built-in one
+    // the default threshold of the built-in embedder
     assert_eq!(
         scene.policy.semantic,
         SemanticSettings {
@@ -388,9 +377,9 @@ fn who_stands_in_for_others_is_said() {
     );
 }
 
-/// What people said of hits, long ago and elsewhere, is noise in a drill without a semantic cache.
+/// Labels of earlier hits are irrelevant in a drill without a semantic cache.
 #[test]
-fn labels_are_kept_where_they_can_matter() {
+fn labels_are_saved_only_with_a_semantic_cache() {
     let mut config = outage();
     config.policy.semantic.labels = vec![SemanticLabel {
         request: "8613424a4fc9190a2da23823c406faa5".into(),
@@ -398,12 +387,12 @@ fn labels_are_kept_where_they_can_matter() {
         bad: 0,
         threshold: None,
     }];
-    let plain = text(&by_hand(&config, vec![(0, burst(2))], 9_000));
+    let plain = text(&recorded(&config, vec![(0, burst(2))], 9_000));
     assert!(!plain.contains("labels"), "{plain}");
     let on = Command::SetSemantic {
         mode: SemanticMode::On,
     };
-    let semantic = text(&by_hand(&config, vec![(0, on), (1, burst(2))], 9_000));
+    let semantic = text(&recorded(&config, vec![(0, on), (1, burst(2))], 9_000));
     assert!(
         semantic.contains("\nlabels = [{ bad = 0, good = 2, request = \"8613"),
         "{semantic}"
@@ -411,30 +400,28 @@ fn labels_are_kept_where_they_can_matter() {
     assert!(run(&semantic).1.met, "{semantic}");
 }
 
-/// What runs when the session ends is stopped by it, and the file says so.
+/// The end of the session cancels running calls, and is recorded as such.
 #[test]
-fn an_end_in_the_middle_is_a_command_too() {
+fn an_end_with_running_calls_is_recorded_as_cancel_all() {
     let recorder = Recorder::new(&outage());
-    let drill = by_hand(&outage(), vec![(0, burst(5))], 100);
+    let drill = recorded(&outage(), vec![(0, burst(5))], 100);
     assert_eq!(drill.running, 5);
-    assert!(text(&drill).contains("# When it was saved, 5 calls had not ended.\n"));
+    assert!(text(&drill).contains("# Saved with 5 running calls.\n"));
     recorder.lock().tally = drill.tally;
     recorder.end(Timestamp::ZERO + Duration::from_millis(104));
-    // once, whoever says it again
+    // recorded once
     recorder.end(Timestamp::ZERO + Duration::from_millis(150));
-    let kept = recorder.drill(Timestamp::ZERO).commands;
-    assert_eq!(
-        kept,
-        [TimedCommand {
-            at: Duration::from_millis(100),
-            wish: Wish::CancelAll
-        }]
-    );
+    let commands = recorder.drill(Timestamp::ZERO).commands;
+    let cancelled = TimedCommand {
+        at: Timestamp::ZERO + Duration::from_millis(100),
+        command: Command::CancelAll,
+    };
+    assert_eq!(commands, [cancelled]);
 }
 
-/// The engine may stop everything before anybody else knows of the end: then it was heard first.
+/// The engine reports its shutdown to observers before it cancels calls.
 #[tokio::test(start_paused = true)]
-async fn an_engine_without_commands_says_that_it_stops() {
+async fn an_engine_without_senders_reports_its_shutdown() {
     let config = outage();
     let recorder = Recorder::new(&config);
     let clock = Clock::start();
@@ -451,15 +438,11 @@ async fn an_engine_without_commands_says_that_it_stops() {
     tokio::join!(engine.run(obeyed), person);
     engine.settled().await;
     recorder.end(clock.now());
-    let wishes: Vec<Wish> = recorder
-        .drill(clock.now())
-        .commands
-        .into_iter()
-        .map(|command| command.wish)
-        .collect();
+    let commands = recorder.drill(clock.now()).commands;
+    let commands: Vec<Command> = commands.into_iter().map(|timed| timed.command).collect();
     assert!(
-        matches!(wishes[..], [Wish::Burst(_), Wish::CancelAll]),
-        "{wishes:?}"
+        matches!(commands[..], [Command::Burst { .. }, Command::CancelAll]),
+        "{commands:?}"
     );
 }
 
@@ -467,12 +450,12 @@ async fn an_engine_without_commands_says_that_it_stops() {
 fn nothing_is_overwritten_and_nothing_empty_is_left() {
     let dir = std::env::temp_dir().join(format!("seawall-record-{}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
-    let idle = by_hand(&outage(), vec![(0, faults(true))], 10);
-    let place = Place::Dated(dir.clone());
-    assert!(matches!(idle.save(&place, NOW), Err(SaveError::Empty)));
-    let short = by_hand(&outage(), vec![(0, burst(2))], 9_000);
-    let first = short.save(&place, NOW).unwrap();
-    let second = short.save(&place, NOW).unwrap();
+    let idle = recorded(&outage(), vec![(0, faults(true))], 10);
+    let target = SaveTarget::Dated(dir.clone());
+    assert!(matches!(idle.save(&target, NOW), Err(SaveError::Empty)));
+    let short = recorded(&outage(), vec![(0, burst(2))], 9_000);
+    let first = short.save(&target, NOW).unwrap();
+    let second = short.save(&target, NOW).unwrap();
     assert_eq!(first.path, dir.join("drill-20261125-235102.toml"));
     assert_eq!(second.path, dir.join("drill-20261125-235102-2.toml"));
     assert!(
@@ -481,16 +464,16 @@ fn nothing_is_overwritten_and_nothing_empty_is_left() {
             .starts_with("saved drill-20261125-235102.toml: 1 command, "),
         "{first}"
     );
-    let missing = Place::File(dir.join("no such").join("drill.toml"));
+    let missing = SaveTarget::File(dir.join("no such").join("drill.toml"));
     let refused = short.save(&missing, NOW).unwrap_err().to_string();
     assert!(refused.starts_with("cannot write "), "{refused}");
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
     fs::remove_dir_all(&dir).unwrap();
 }
 
-/// Over sockets and in real time; what is not the same headless is left out, so that the rest passes.
+/// Over sockets and in real time: expectations that do not hold headless are left out, so the rest passes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_session_is_kept_and_passes() {
+async fn a_recorded_live_session_passes() {
     let at_once = Range { min_ms: 0, max_ms: 0 };
     let mut config = SessionConfig {
         latency: LatencyProfile {

@@ -1,4 +1,4 @@
-//! A drill as a file that a person would edit.
+//! A drill as a scenario file: comments and layout here, values by serde.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,344 +7,260 @@ use serde::Serialize;
 use toml::{Table, Value};
 
 use super::expect::Bounds;
-use super::{Drill, World};
-use crate::drills::scenario::{Faults, Measure, TimedCommand, Wish};
+use super::{Drill, SessionStart};
+use crate::drills::scenario::Measure;
+use crate::drills::scenario::command::{Action, CommandTable};
 use crate::settings::file;
 use crate::settings::{
-    FaultProfile, LatencyProfile, Policy, QueueOrder, SemanticMode, toml_key as bare, toml_string as quoted,
-    toml_value as inline,
+    FaultProfile, LatencyProfile, Policy, SemanticMode, toml_key, toml_string, toml_value,
 };
-use crate::text::units;
+use crate::text::units::{self, number};
 use crate::time::Utc;
 
-/// What is said beside the drill itself.
+/// Maximum width of a list of settings on one line.
+const WIDTH: usize = 90;
+
+/// The heading of the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heading<'a> {
-    /// One word.
+    /// The name of the scenario.
     pub(super) name: &'a str,
-    /// The file, as a person would type it.
+    /// The path, as given on the command line.
     pub(super) file: &'a str,
     pub(super) when: Utc,
 }
 
-/// An expectation, and what the headless run came to.
-pub(super) type Tried = (Bounds, Option<f64>);
+/// An expectation and the value of the headless run.
+pub(super) type TestedBounds = (Bounds, Option<f64>);
 
-/// The whole file. Expectations that did not hold headless are comments in it.
-pub(super) fn write(drill: &Drill, heading: Heading<'_>, tried: &[Tried]) -> String {
-    let mut text = String::new();
-    head(&mut text, drill, heading);
-    let _ = writeln!(text, "name = {}", quoted(heading.name));
-    let _ = writeln!(text, "about = {}", quoted(&about(drill)));
-    let _ = writeln!(text, "seed = {}", drill.world.seed);
-    let _ = writeln!(text, "duration = \"{}\"", seconds(drill.duration));
-    let wishes = || drill.commands.iter().map(|command| &command.wish);
-    let semantic = drill.world.policy.semantic.mode != SemanticMode::Off
-        || wishes().any(|wish| matches!(wish, Wish::Semantic(_) | Wish::Label { .. }));
-    world(&mut text, &drill.world, semantic);
-    let _ = writeln!(text, "\n# What was done, and when.");
-    for command in &drill.commands {
-        let TimedCommand { at, wish } = command;
-        let _ = writeln!(
-            text,
-            "\n[[command]]\nat = \"{}\"\ndo = {}",
-            seconds(*at),
-            said(wish)
-        );
+impl Drill {
+    /// The `[[command]]` tables of the file.
+    pub(super) fn tables(&self) -> Vec<CommandTable> {
+        CommandTable::from_commands(&self.commands)
     }
-    expectations(&mut text, tried);
+}
+
+/// The whole file. An expectation that does not hold headless becomes a comment.
+pub(super) fn write(drill: &Drill, heading: Heading<'_>, tested: &[TestedBounds]) -> String {
+    let tables = drill.tables();
+    let mut text = String::new();
+    write_heading(&mut text, drill, heading);
+    let _ = writeln!(text, "name = {}", toml_string(heading.name));
+    let _ = writeln!(text, "about = {}", toml_string(&about(&tables)));
+    let _ = writeln!(text, "seed = {}", drill.start.seed);
+    let _ = writeln!(text, "duration = \"{}\"", seconds(drill.duration));
+    let uses_semantic = |action: &Action| matches!(action, Action::Semantic(_) | Action::Label { .. });
+    let semantic = drill.start.policy.semantic.mode != SemanticMode::Off
+        || tables.iter().any(|table| uses_semantic(&table.action));
+    write_start(&mut text, &drill.start, semantic);
+    let _ = writeln!(text, "\n# Commands and their times.");
+    for CommandTable { at, action } in &tables {
+        let (at, action) = (seconds(*at), written(action));
+        let _ = writeln!(text, "\n[[command]]\nat = \"{at}\"\ndo = {action}");
+    }
+    write_expectations(&mut text, tested);
     text
 }
 
-fn head(text: &mut String, drill: &Drill, heading: Heading<'_>) {
-    let host = drill
-        .world
-        .upstream
-        .as_deref()
-        .unwrap_or("the built-in simulator");
-    let policy = &drill.world.policy.name;
+fn write_heading(text: &mut String, drill: &Drill, heading: Heading<'_>) {
+    let start = &drill.start;
+    let host = start.upstream.as_deref().unwrap_or("the built-in simulator");
     let _ = writeln!(
         text,
-        "# A drill by hand, saved by seawall {} on {}.\n\
-         # {} in {} under the policy {}; {} answered.\n\
+        "# A recorded drill, saved by seawall {} on {}.\n\
+         # {} in {} under the policy {}; upstream: {}.\n\
          #\n\
-         # To run it again, without a screen and in virtual time:\n\
+         # Run it again, headless and in virtual time:\n\
          #   seawall run {}\n\
-         # The same seed asks the same prompts and draws the same faults. Times, commands and bounds may be edited.",
+         # The same seed gives the same prompts and faults. Times, commands and bounds can be edited.",
         env!("CARGO_PKG_VERSION"),
         heading.when,
         units::count(drill.calls, "call"),
         seconds(drill.duration),
-        comment(policy),
+        comment(&start.policy.name),
         comment(host),
         comment(heading.file),
     );
-    if drill.world.upstream.is_some() {
+    if start.upstream.is_some() {
         let _ = writeln!(
             text,
-            "# The simulator stands in for that upstream in a headless run: it is a model, with a pace and answers of its own."
+            "# The simulator replaces that upstream in a headless run: a model with a pace and answers of its own."
         );
     }
-    if let Some(host) = &drill.world.embedder {
+    if let Some(host) = &start.embedder {
         let _ = writeln!(
             text,
-            "# {} compared the prompts of the semantic cache. The built-in embedder stands in for it in a headless run:\n\
-             # it finds other prompts alike, so the semantic cache may serve other calls.",
+            "# The built-in embedder replaces {} in a headless run: it finds other prompts similar, so the\n\
+             # semantic cache may serve other calls.",
             comment(host)
         );
     }
     if drill.running > 0 {
-        let _ = writeln!(
-            text,
-            "# When it was saved, {} had not ended.",
-            units::count(drill.running as u64, "call")
-        );
+        let running = units::count(drill.running as u64, "running call");
+        let _ = writeln!(text, "# Saved with {running}.");
     }
     text.push('\n');
 }
 
-/// The drill in a sentence.
-fn about(drill: &Drill) -> String {
-    let wishes = || drill.commands.iter().map(|command| &command.wish);
-    let count = |keep: fn(&Wish) -> bool| wishes().filter(|wish| keep(wish)).count() as u64;
-    let bursts = count(|wish| matches!(wish, Wish::Burst(_)));
-    let prompts = count(|wish| matches!(wish, Wish::Send(_)));
-    let mut faulty = Vec::new();
-    for wish in wishes() {
-        if let Wish::Faults(Faults {
-            on: true,
-            rates: Some(rates),
-            ..
-        }) = wish
-            && !faulty.contains(&&rates.name)
-        {
-            faulty.push(&rates.name);
-        }
-    }
-    let changes = count(|wish| matches!(wish, Wish::Set(_)));
+/// The description of the drill, in a sentence.
+fn about(tables: &[CommandTable]) -> String {
+    let actions = || tables.iter().map(|table| &table.action);
+    let count = |keep: fn(&Action) -> bool| actions().filter(|action| keep(action)).count() as u64;
+    let mut faults: Vec<&str> = actions()
+        .filter_map(|action| match action {
+            Action::Faults {
+                on: true,
+                profile,
+                rates,
+            } => profile
+                .as_deref()
+                .or(rates.as_ref().map(|rates| rates.name.as_str())),
+            _ => None,
+        })
+        .collect();
+    faults.sort_unstable();
+    faults.dedup();
     let parts = [
-        (bursts > 0).then(|| units::count(bursts, "burst")),
-        (prompts > 0).then(|| units::count(prompts, "prompt")),
-        faulty.first().map(|first| match faulty.len() {
-            1 => format!("the fault profile {first}"),
-            many => format!("{many} fault profiles"),
-        }),
-        (changes > 0).then(|| units::count(changes, "policy change")),
+        (count(|action| matches!(action, Action::Burst { .. })), "burst"),
+        (count(|action| matches!(action, Action::Send { .. })), "prompt"),
+        (faults.len() as u64, "fault profile"),
+        (count(|action| matches!(action, Action::Set(_))), "policy change"),
     ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    format!("a drill by hand: {}", parts.join(", "))
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+    let parts: Vec<String> = parts
+        .map(|(number, noun)| match (noun, &faults[..]) {
+            ("fault profile", [name]) => format!("fault profile {name}"),
+            _ => units::count(number, noun),
+        })
+        .collect();
+    format!("a recorded drill: {}", parts.join(", "))
 }
 
-/// What the session started with, where it is not what a scenario has anyway.
-fn world(text: &mut String, world: &World, semantic: bool) {
-    policy(text, &world.policy, semantic);
+/// The start of the session, where it differs from the defaults of a scenario.
+fn write_start(text: &mut String, start: &SessionStart, semantic: bool) {
+    write_policy(text, &start.policy, semantic);
     let _ = writeln!(
         text,
-        "\n# Who asked, and how: for the bursts and prompts below.\n[person]"
+        "\n# The users, length limit and model of the bursts and prompts below."
     );
-    let users: Vec<String> = world.person.users.iter().map(|user| quoted(user)).collect();
-    let _ = writeln!(text, "users = [{}]", users.join(", "));
-    let _ = writeln!(text, "answer_tokens = {}", world.person.answer_tokens);
-    if let Some(model) = &world.person.model {
-        let _ = writeln!(text, "model = {}", quoted(model));
+    let _ = write!(text, "[requests]");
+    write_pairs(text, &start.requests, &Table::new());
+    if start.latency != LatencyProfile::default() {
+        write_table(text, "upstream.latency", &start.latency, &Table::new());
     }
-    if world.latency != LatencyProfile::default() {
-        table(text, "upstream.latency", &world.latency, &Table::new());
-    }
-    if let Some(capacity) = world.capacity {
-        table(text, "upstream.capacity", &capacity, &Table::new());
+    if let Some(capacity) = start.capacity {
+        write_table(text, "upstream.capacity", &capacity, &Table::new());
     }
 }
 
-/// A preset by its name, or what differs from `production`. What people said of earlier hits is of this machine: it
-/// stands here only where it can matter.
-fn policy(text: &mut String, policy: &Policy, semantic: bool) {
+/// A preset by its name, or what differs from `production`. Labels of earlier hits are local to this machine, and are
+/// written only if the semantic cache is used.
+fn write_policy(text: &mut String, policy: &Policy, semantic: bool) {
     let mut policy = policy.clone();
     if !semantic {
         policy.semantic.labels.clear();
     }
-    let policy = &policy;
-    let same = |name: &&&str| {
+    let is_preset = |name: &&&str| {
         file::load_policy(name).is_ok_and(|mut preset| {
             preset.name.clone_from(&policy.name);
-            preset == *policy
+            preset == policy
         })
     };
-    let presets = ["production", "exercise"];
-    let base = presets.iter().find(same);
-    let _ = writeln!(text, "\n[policy]");
-    let _ = writeln!(text, "base = \"{}\"", base.unwrap_or(&"production"));
+    let base = ["production", "exercise"].iter().find(is_preset);
+    let _ = writeln!(text, "\n[policy]\nbase = \"{}\"", base.unwrap_or(&"production"));
     if base.is_some() {
         return;
     }
-    let usual = Policy::default();
-    section(text, "cache", &policy.cache, &usual.cache);
-    if !policy.semantic.labels.is_empty() {
-        let _ = writeln!(
-            text,
-            "\n# The labels: what was said of earlier hits, as this machine had kept it."
-        );
-    }
-    section(text, "semantic", &policy.semantic, &usual.semantic);
-    section(text, "flight", &policy.flight, &usual.flight);
-    section(text, "retry", &policy.retry, &usual.retry);
-    section(text, "limit", &policy.limit, &usual.limit);
-    section(text, "breaker", &policy.breaker, &usual.breaker);
-    section(text, "timeouts", &policy.timeouts, &usual.timeouts);
-}
-
-fn section<T: Serialize>(text: &mut String, name: &str, settings: &T, usual: &T) {
-    let usual = Table::try_from(usual).unwrap_or_default();
-    table(text, &format!("policy.{name}"), settings, &usual);
-}
-
-/// A table without what is usual; nothing where all of it is.
-fn table<T: Serialize>(text: &mut String, name: &str, settings: &T, usual: &Table) {
-    let settings = Table::try_from(settings).unwrap_or_default();
-    let differs: Vec<_> = settings
-        .iter()
-        .filter(|(key, value)| usual.get(*key) != Some(value))
-        .collect();
-    if differs.is_empty() {
+    let (Ok(tables), Ok(defaults)) = (Table::try_from(&policy), Table::try_from(Policy::default())) else {
         return;
-    }
-    let _ = writeln!(text, "\n[{name}]");
-    for (key, value) in differs {
-        let _ = writeln!(text, "{} = {}", bare(key), inline(value));
-    }
-}
-
-/// A wish, on one line.
-fn said(wish: &Wish) -> String {
-    match wish {
-        Wish::Burst(burst) => {
-            let user = burst.user.as_deref();
-            let user = user.map_or_else(String::new, |user| format!(", user = {}", quoted(user)));
-            format!("{{ burst = {{ calls = {}{user} }} }}", burst.calls)
-        }
-        Wish::Send(send) => {
-            let conversation = if send.conversation {
-                ", conversation = true"
-            } else {
-                ""
-            };
-            format!(
-                "{{ send = {{ prompt = {}, user = {}{conversation} }} }}",
-                quoted(&send.prompt),
-                quoted(&send.user)
-            )
-        }
-        Wish::Faults(faults) => format!("{{ faults = {{ on = {}{} }} }}", faults.on, which(faults)),
-        Wish::Cancel(call) => format!("{{ cancel = {call} }}"),
-        Wish::Semantic(mode) => format!(
-            "{{ semantic = \"{}\" }}",
-            match mode {
-                SemanticMode::Off => "off",
-                SemanticMode::On => "on",
-                SemanticMode::Shadow => "shadow",
-            }
-        ),
-        Wish::Label { call, good } => format!("{{ label = {{ call = {call}, good = {good} }} }}"),
-        Wish::SetOrder(order) => format!(
-            "{{ set_order = \"{}\" }}",
-            match order {
-                QueueOrder::Fair => "fair",
-                QueueOrder::Fifo => "fifo",
-            }
-        ),
-        Wish::ApplyPolicy(name) => format!("{{ apply_policy = {} }}", quoted(name)),
-        Wish::Set(settings) => set(settings),
-        Wish::Suspend(gap) => format!("{{ suspend = \"{}\" }}", seconds(*gap)),
-        Wish::ForgetConversation => quoted("forget_conversation"),
-        Wish::ForceOpen => quoted("force_open"),
-        Wish::ForceClosed => quoted("force_closed"),
-        Wish::Automatic => quoted("automatic"),
-        Wish::ResetBreaker => quoted("reset_breaker"),
-        Wish::CacheOn => quoted("cache_on"),
-        Wish::CacheOff => quoted("cache_off"),
-        Wish::ClearCache => quoted("clear_cache"),
-        Wish::CancelAll => quoted("cancel_all"),
-    }
-}
-
-/// Changed settings: on one line where there is room, each on its own where there is none.
-fn set(settings: &[String]) -> String {
-    let settings: Vec<String> = settings.iter().map(|setting| quoted(setting)).collect();
-    let short = format!("{{ set = [{}] }}", settings.join(", "));
-    if short.chars().count() <= 90 {
-        return short;
-    }
-    format!("{{ set = [\n    {},\n] }}", settings.join(",\n    "))
-}
-
-/// The faults by name where they are bundled, or their rates.
-fn which(faults: &Faults) -> String {
-    let Some(rates) = &faults.rates else {
-        return String::new();
     };
-    let bundled = file::bundled_faults();
-    if let Some(profile) = bundled.iter().find(|profile| *profile == &**rates) {
-        return format!(", profile = {}", quoted(&profile.name));
+    for name in [
+        "cache", "semantic", "flight", "retry", "limit", "breaker", "timeouts",
+    ] {
+        if name == "semantic" && !policy.semantic.labels.is_empty() {
+            let _ = writeln!(text, "\n# The labels of earlier hits, as stored on this machine.");
+        }
+        if let (Some(table), Some(Value::Table(usual))) = (tables.get(name), defaults.get(name)) {
+            write_table(text, &format!("policy.{name}"), table, usual);
+        }
     }
+}
+
+/// A table without the values that are usual; nothing if all are.
+fn write_table<T: Serialize>(text: &mut String, name: &str, settings: &T, usual: &Table) {
+    let mut pairs = String::new();
+    write_pairs(&mut pairs, settings, usual);
+    if pairs.len() > 1 {
+        let _ = write!(text, "\n[{name}]{pairs}");
+    }
+}
+
+fn write_pairs<T: Serialize>(text: &mut String, settings: &T, usual: &Table) {
+    text.push('\n');
+    for (key, value) in Table::try_from(settings).unwrap_or_default() {
+        if usual.get(&key) != Some(&value) {
+            let _ = writeln!(text, "{} = {}", toml_key(&key), toml_value(&value));
+        }
+    }
+}
+
+/// An action as a value: on one line, or a line for each setting if there is no room.
+fn written(action: &Action) -> String {
+    let mut value = Value::try_from(action).unwrap_or_else(|_| Value::String(String::new()));
+    if let Some(Value::Table(rates)) = value.get_mut("faults").and_then(|faults| faults.get_mut("rates")) {
+        shorten(rates);
+    }
+    let line = toml_value(&value);
+    match action {
+        Action::Set(settings) if line.chars().count() > WIDTH => {
+            let settings: Vec<String> = settings.iter().map(|setting| toml_string(setting)).collect();
+            format!("{{ set = [\n    {},\n] }}", settings.join(",\n    "))
+        }
+        _ => line,
+    }
+}
+
+/// Removes the usual rates and the description, and rounds the rest to four decimals: this draws another fault for at
+/// most one call in ten thousand. Downward, because the rates of a profile must not add up to more than 1.
+fn shorten(rates: &mut Table) {
     let usual = Table::try_from(FaultProfile::default()).unwrap_or_default();
-    let rates = Table::try_from(rates).unwrap_or_default();
-    let differs = |key: &String, value: &Value| key != "about" && usual.get(key) != Some(value);
-    // the name first, as a person would write it
-    let (name, others): (Vec<_>, Vec<_>) = rates
-        .iter()
-        .filter(|(key, value)| differs(key, value))
-        .partition(|(key, _)| *key == "name");
-    let rates: Vec<String> = name
-        .into_iter()
-        .chain(others)
-        .map(|(key, value)| format!("{key} = {}", rate(value)))
-        .collect();
-    format!(", rates = {{ {} }}", rates.join(", "))
-}
-
-/// Four places of a rate are enough, and one call in ten thousand may draw another fault for it. Downward: the
-/// rates of a profile must not add up to more than 1.
-fn rate(value: &Value) -> String {
-    match value {
-        Value::Float(rate) => format!("{}", (rate * 1e4 + 1e-6).floor() / 1e4),
-        other => inline(other),
+    rates.retain(|key, value| key != "about" && usual.get(key) != Some(value));
+    for (_, value) in rates.iter_mut() {
+        if let Value::Float(rate) = value {
+            *rate = (*rate * 1e4 + 1e-6).floor() / 1e4;
+        }
     }
 }
 
-fn expectations(text: &mut String, tried: &[Tried]) {
-    if tried.is_empty() {
+fn write_expectations(text: &mut String, tested: &[TestedBounds]) {
+    if tested.is_empty() {
         return;
     }
     let _ = writeln!(
         text,
-        "\n# What came of it, with room for chance: the fewer the calls, the wider the bounds. A share is of all calls."
+        "\n# Observed results with tolerances (wider for fewer calls). Shares are of all calls."
     );
-    for (bounds, headless) in tried {
+    for (bounds, headless) in tested {
         let name = bounds.measure.name();
-        let unit = if bounds.measure == Measure::LatencyP95 {
-            "s"
-        } else {
-            ""
-        };
-        let shown = |value: f64| format!("{}{unit}", units::number(value));
+        let is_time = bounds.measure == Measure::LatencyP95;
+        let shown = |value: f64| format!("{}{}", number(value), if is_time { "s" } else { "" });
         let observed = shown(bounds.observed);
-        let headless_shown = headless.map_or_else(|| "nothing".to_owned(), shown);
         if !bounds.hold(*headless) {
+            let headless = headless.map_or_else(|| "no value".to_owned(), shown);
             let _ = writeln!(
                 text,
-                "\n# {name} is left out: it was {observed} by hand, but {headless_shown} headless."
+                "\n# {name} is left out: {observed} live, but {headless} headless."
             );
             continue;
         }
-        let _ = writeln!(text, "\n[[expect]]");
+        let description = bounds.description;
         let _ = writeln!(
             text,
-            "measure = \"{name}\" # {}: was {observed}",
-            bounds.meaning()
+            "\n[[expect]]\nmeasure = \"{name}\" # {description}: was {observed}"
         );
-        for (word, bound) in [("at_least", bounds.at_least), ("at_most", bounds.at_most)] {
+        for (key, bound) in [("at_least", bounds.at_least), ("at_most", bounds.at_most)] {
             if let Some(bound) = bound {
-                let _ = writeln!(text, "{word} = {bound}");
+                let _ = writeln!(text, "{key} = {bound}");
             }
         }
     }
@@ -352,10 +268,10 @@ fn expectations(text: &mut String, tried: &[Tried]) {
 
 /// `3.2s`.
 fn seconds(time: Duration) -> String {
-    format!("{}s", units::number(time.as_secs_f64()))
+    format!("{}s", number(time.as_secs_f64()))
 }
 
-/// Text of others behind a `#`: it must not end the line.
+/// Foreign text in a comment: it must not end the line.
 fn comment(text: &str) -> String {
     file::single_line(text).to_string()
 }

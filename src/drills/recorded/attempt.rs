@@ -1,59 +1,58 @@
-//! An attempt as it was seen.
+//! A recorded attempt.
 
 use std::time::Duration;
 
-use crate::event::{CallId, Failure, Finish};
+use crate::event::{CallId, Failure, FailureClass, Finish};
 use crate::openai::Usage;
 use crate::settings::TimeoutSettings;
 use crate::time::Timestamp;
 
-/// An attempt that came to an end of its own.
+/// An attempt with the times of its response.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SeenAttempt {
+pub struct RecordedAttempt {
     /// The call that owned its flight when it was sent.
     pub call: CallId,
-    /// From 1.
+    /// Counted from 1.
     pub number: u32,
-    /// When it was sent.
+    /// The time of sending.
     pub at: Timestamp,
-    /// To the response headers, if they came.
+    /// From sending to the response headers.
     pub headers: Option<Duration>,
-    /// To the first content, if it came.
+    /// From sending to the first content.
     pub first_token: Option<Duration>,
-    /// Pieces of text that came: about as many tokens.
+    /// Chunks of text: about as many tokens.
     pub chunks: u64,
-    /// From its beginning to its end.
+    /// From sending to the end.
     pub took: Duration,
-    /// How it ended; nothing while it runs, and where it was given up.
-    pub end: Option<SeenEnd>,
+    /// Absent while it runs, and if it was cancelled.
+    pub end: Option<AttemptEnd>,
 }
 
-/// How an attempt ended.
+/// The end of an attempt.
 #[derive(Clone, Debug, PartialEq)]
-pub enum SeenEnd {
-    /// With a complete answer.
+pub enum AttemptEnd {
+    /// A complete answer.
     Answered {
-        /// Tokens.
+        /// Token counts.
         usage: Usage,
-        /// Why it ended.
+        /// The finish reason.
         finish: Finish,
     },
-    /// With a failure.
+    /// A failure.
     Failed {
-        /// Which.
+        /// The failure.
         failure: Box<Failure>,
-        /// How long the upstream had been silent then, where silence was the failure.
+        /// The silence before it, if silence was the failure.
         silence: Duration,
     },
 }
 
-impl SeenEnd {
-    /// How an attempt failed under these timeouts.
-    pub(super) fn failed(failure: &Failure, timeouts: &TimeoutSettings) -> Self {
-        use crate::event::FailureClass as C;
+impl AttemptEnd {
+    /// A failure under these timeouts.
+    pub(super) fn from_failure(failure: &Failure, timeouts: &TimeoutSettings) -> Self {
         let silence = match failure.class {
-            C::Stalled => timeouts.byte_idle,
-            C::NoProgress => timeouts.event_idle,
+            FailureClass::Stalled => timeouts.byte_idle,
+            FailureClass::NoProgress => timeouts.event_idle,
             _ => Duration::ZERO,
         };
         Self::Failed {
@@ -63,11 +62,11 @@ impl SeenEnd {
     }
 }
 
-impl SeenAttempt {
-    /// When the upstream fell silent, or was done.
-    pub(super) fn spoke_for(&self) -> Duration {
+impl RecordedAttempt {
+    /// From sending to the last byte of the upstream.
+    pub(super) fn active_for(&self) -> Duration {
         match &self.end {
-            Some(SeenEnd::Failed { silence, .. }) => self.took.saturating_sub(*silence),
+            Some(AttemptEnd::Failed { silence, .. }) => self.took.saturating_sub(*silence),
             _ => self.took,
         }
     }

@@ -1,4 +1,4 @@
-//! A call as it was recorded, and the request that asks the same again.
+//! A recorded call, and the request that sends it again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,58 +6,49 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::client::CallContext;
-use crate::event::{CallId, CallOptions, Fate, FlightId, Origin, UserId};
+use crate::event::{CallId, CallOptions, FlightId, Origin, UserId};
 use crate::openai::ChatRequest;
 use crate::time::Timestamp;
 
-/// A field that no server knows: it tells requests apart whose recorded words are the same.
+/// A request field unknown to every server: it distinguishes requests whose recorded text is equal.
 const TAG: &str = "seawall_recorded";
 
-/// A call, as far as events tell of it.
+/// A call, as far as its events describe it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedCall {
-    /// Its number.
+    /// The number.
     pub call: CallId,
-    /// When it was made.
+    /// The time of its start.
     pub at: Timestamp,
-    /// Who called.
+    /// The user.
     pub user: UserId,
-    /// What made it.
+    /// The origin.
     pub origin: Origin,
-    /// The beginning of its prompt.
+    /// The beginning of the prompt.
     pub prompt: Arc<str>,
-    /// A hash of its fingerprint: equal for equal requests.
+    /// Hash of the fingerprint: equal for equal requests.
     pub request: u64,
-    /// Whether another request has the same words: a system prompt or an earlier turn differs, or what follows.
-    pub(super) twin: bool,
-    /// Whether the breaker was closed when it was made.
-    pub(super) calm: bool,
-    /// The first flight that it began.
+    /// True if a different request has the same text: what differs is a system prompt, an earlier turn or the rest of the
+    /// prompt.
+    pub(super) needs_tag: bool,
+    /// True if the breaker was closed at its start.
+    pub(super) breaker_closed: bool,
+    /// The first flight that it started.
     pub(super) flight: Option<FlightId>,
     /// LLM tokens of the whole prompt.
     pub prompt_tokens: u64,
-    /// How it was asked.
+    /// The options of the request.
     pub options: CallOptions,
-    /// Its deadline, where it was its own and not that of the settings.
+    /// Its deadline, if it differs from that of the policy.
     pub deadline: Option<Duration>,
-    /// How it ended.
-    pub fate: Option<Fate>,
-    /// How long it took.
-    pub took: Option<Duration>,
-    /// Attempts made while it owned its flight.
-    pub attempts: u32,
+    /// The time at which its caller cancelled it.
+    pub cancelled_at: Option<Timestamp>,
 }
 
 impl RecordedCall {
-    /// When the caller left, if it did.
-    pub fn left_at(&self) -> Option<Timestamp> {
-        let left = self.fate == Some(Fate::Cancelled);
-        self.took.filter(|_| left).map(|took| self.at + took)
-    }
-
-    /// A request that is treated as the recorded one was. Equal fingerprints make equal requests, different ones
-    /// different requests.
-    pub fn again(&self) -> ChatRequest {
+    /// Returns a request that the layers treat like the recorded one. Equal fingerprints give equal requests, different
+    /// fingerprints different ones.
+    pub fn request(&self) -> ChatRequest {
         let CallOptions {
             answer_limit,
             repeatable,
@@ -76,14 +67,14 @@ impl RecordedCall {
                 .with("stream", true)
                 .with("stream_options", serde_json::json!({ "include_usage": true }));
         }
-        if self.twin {
+        if self.needs_tag {
             request = request.with(TAG, format!("{:016x}", self.request));
         }
         request
     }
 
-    /// A hash of who asks and of all that [`again`](Self::again) would say without a tag.
-    pub(super) fn said(&self) -> u64 {
+    /// A hash of the user and of the content of [`request`](Self::request) without a tag.
+    pub(super) fn content_hash(&self) -> u64 {
         let CallOptions {
             answer_limit,
             repeatable,
@@ -95,7 +86,7 @@ impl RecordedCall {
         xxh3_64(all.as_flattened())
     }
 
-    /// Who asks, and how.
+    /// Returns the context to send it in.
     pub fn context(&self) -> CallContext {
         CallContext {
             user: self.user.clone(),

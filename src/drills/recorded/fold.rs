@@ -1,4 +1,4 @@
-//! From events to traffic.
+//! The fold from events to [`Traffic`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -6,34 +6,35 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::attempt::{SeenAttempt, SeenEnd};
-use super::{Deed, FaultsFrom, RecordedCall, Traffic};
+use super::attempt::{AttemptEnd, RecordedAttempt};
+use super::{FaultsFrom, RecordedCall, Traffic};
 use crate::event::{
-    AttemptResult, BreakerMode, BreakerState, CallId, Event, EventKind, EvictReason, FailureClass, MoveReason,
+    AttemptResult, BreakerMode, BreakerState, CallId, Command, Event, EventKind, EvictReason, FailureClass,
+    Fate, MoveReason, TimedCommand,
 };
-use crate::settings::{Policy, TimeoutSettings};
+use crate::settings::{FaultProfile, Policy, TimeoutSettings};
 use crate::time::Timestamp;
 
-/// No prompt is longer, in LLM tokens: a count beyond is a broken file.
+/// The longest prompt in LLM tokens; a larger count means a damaged file.
 const LONGEST_PROMPT: u64 = 1 << 32;
-/// Faults and deeds that are kept.
-const MOST_DEEDS: usize = 10_000;
+/// Maximum number of fault switches and of commands kept, each.
+const MOST_COMMANDS: usize = 10_000;
 
-/// What the fold knows of now.
+/// The context of the next event.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Now {
+pub(super) struct Context {
     policy: Option<Box<Policy>>,
-    /// Or half open.
+    /// True if the breaker is open or half-open.
     breaker_is_open: bool,
-    /// Whether the last event was of a kind that explains a move of the breaker by hand.
-    explains: bool,
-    /// Each prompt once.
+    /// True if the last event explains a manual transition of the breaker.
+    explains_manual_move: bool,
+    /// Interned prompts.
     prompts: HashSet<Arc<str>>,
-    /// By what a rebuilt request would say: the request that says it without a tag.
-    said: HashMap<u64, u64>,
+    /// By content hash: the request that has this content without a tag.
+    untagged: HashMap<u64, u64>,
 }
 
-impl Now {
+impl Context {
     pub(super) fn policy(&self) -> Option<&Policy> {
         self.policy.as_deref()
     }
@@ -43,7 +44,7 @@ impl Now {
         self.prompts.len()
     }
 
-    /// How long a call may take where it does not say.
+    /// The deadline of a call without one of its own.
     fn deadline(&self) -> Duration {
         self.policy()
             .map_or_else(|| TimeoutSettings::default().call, |policy| policy.timeouts.call)
@@ -55,7 +56,7 @@ impl Now {
             .unwrap_or_default()
     }
 
-    /// The one copy of this prompt.
+    /// The interned copy of a prompt.
     fn prompt(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.prompts.get(text) {
             return Arc::clone(known);
@@ -65,24 +66,24 @@ impl Now {
         prompt
     }
 
-    /// Whether a request would be mistaken for another one without a tag.
-    fn is_twin(&mut self, call: &RecordedCall) -> bool {
-        *self.said.entry(call.said()).or_insert(call.request) != call.request
+    /// True if the request would be equal to a different one without a tag.
+    fn needs_tag(&mut self, call: &RecordedCall) -> bool {
+        *self.untagged.entry(call.content_hash()).or_insert(call.request) != call.request
     }
 
-    /// Forgets what no call has that is left.
-    fn keep(&mut self, calls: &[RecordedCall]) {
+    /// Drops what none of these calls refers to.
+    fn retain(&mut self, calls: &[RecordedCall]) {
         self.prompts.retain(|prompt| Arc::strong_count(prompt) > 1);
-        let plain = calls.iter().filter(|call| !call.twin);
-        self.said = plain.map(|call| (call.said(), call.request)).collect();
+        let untagged = calls.iter().filter(|call| !call.needs_tag);
+        self.untagged = untagged.map(|call| (call.content_hash(), call.request)).collect();
     }
 }
 
 impl Traffic {
-    /// Takes note of an event.
-    pub fn take(&mut self, event: &Event) {
+    /// Applies an event.
+    pub fn apply(&mut self, event: &Event) {
         self.until = self.until.max(event.at);
-        let explained = std::mem::take(&mut self.fold.explains);
+        let explained = std::mem::take(&mut self.fold.explains_manual_move);
         if let EventKind::BreakerMoved { to, .. } = &event.kind {
             self.fold.breaker_is_open = *to != BreakerState::Closed;
         }
@@ -98,7 +99,7 @@ impl Traffic {
                 self.simulator = simulator.as_deref().cloned();
             }
             EventKind::PolicyApplied { policy } => {
-                self.fold.explains = true;
+                self.fold.explains_manual_move = true;
                 let known = self.fold.policy.as_deref();
                 let changed = known.is_some_and(|known| *known != **policy);
                 if changed {
@@ -107,29 +108,32 @@ impl Traffic {
                 self.fold.policy = Some(policy.clone());
             }
             EventKind::CacheSwitched { .. } => self.settings_changed(event),
-            EventKind::FaultsApplied { on, profile } => self.switch(event, *on, profile),
+            EventKind::FaultsApplied { on, profile } => self.switch_faults(event, *on, profile),
             EventKind::BreakerForced { mode } => {
-                self.fold.explains = true;
-                self.did(event, Deed::Force(*mode));
+                self.fold.explains_manual_move = true;
+                self.add_command(event, Command::SetBreaker { mode: *mode });
             }
             EventKind::BreakerMoved {
                 reason: MoveReason::Manual,
                 ..
-            } => self.moved_by_hand(event, explained),
+            } => self.move_breaker(event, explained),
             EventKind::CacheEvicted {
                 reason: EvictReason::Cleared,
                 ..
-            } => self.did(event, Deed::ClearCache),
+            } => self.add_command(event, Command::ClearCache),
             EventKind::Suspended { until } => {
                 self.until = self.until.max(*until);
-                self.did(event, Deed::Suspend(until.since(event.at)));
+                let gap = until.since(event.at);
+                self.add_command(event, Command::Suspend { gap });
             }
-            EventKind::CallStarted { .. } => self.begin(event),
+            EventKind::CallStarted { .. } => self.begin_call(event),
             EventKind::CallEnded {
-                fate, attempts, took, ..
+                fate: Fate::Cancelled,
+                took,
+                ..
             } => {
                 if let Some(call) = self.recorded(event.call) {
-                    (call.fate, call.took, call.attempts) = (Some(*fate), Some(*took), *attempts);
+                    call.cancelled_at = Some(call.at + *took);
                 }
             }
             EventKind::FlightStarted { flight, .. } => {
@@ -137,13 +141,13 @@ impl Traffic {
                     call.flight.get_or_insert(*flight);
                 }
             }
-            _ => self.attempt(event),
+            _ => self.apply_to_attempts(event),
         }
     }
 
     fn recorded(&mut self, call: Option<CallId>) -> Option<&mut RecordedCall> {
-        let place = *self.places.get(&call?)?;
-        self.calls.get_mut(place)
+        let index = *self.call_index.get(&call?)?;
+        self.calls.get_mut(index)
     }
 
     fn settings_changed(&mut self, event: &Event) {
@@ -153,36 +157,35 @@ impl Traffic {
         }
     }
 
-    /// What becomes of attempts.
-    fn attempt(&mut self, event: &Event) {
+    fn apply_to_attempts(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::AttemptStarted { attempt, .. } => self.send(event, *attempt),
+            EventKind::AttemptStarted { attempt, .. } => self.begin_attempt(event, *attempt),
             EventKind::FlightHandedOver { from, .. } => {
-                if let (Some(call), Some(place)) = (event.call, self.open.remove(from)) {
-                    self.open.insert(call, place);
+                if let (Some(call), Some(index)) = (event.call, self.running.remove(from)) {
+                    self.running.insert(call, index);
                 }
             }
             EventKind::AttemptResponded { .. } => {
-                if let Some(attempt) = self.running(event.call) {
+                if let Some(attempt) = self.running_attempt(event.call) {
                     attempt.headers = Some(event.at.since(attempt.at));
                 }
             }
             EventKind::AttemptFirstToken { ttft, .. } => {
-                if let Some(attempt) = self.running(event.call) {
+                if let Some(attempt) = self.running_attempt(event.call) {
                     attempt.first_token = Some(*ttft);
                 }
             }
             EventKind::StreamDelta { chunks, .. } => {
-                if let Some(attempt) = self.running(event.call) {
+                if let Some(attempt) = self.running_attempt(event.call) {
                     attempt.chunks = attempt.chunks.saturating_add(u64::from(*chunks));
                 }
             }
-            EventKind::AttemptEnded { result, took, .. } => self.end(event.call, result, *took),
+            EventKind::AttemptEnded { result, took, .. } => self.end_attempt(event.call, result, *took),
             _ => {}
         }
     }
 
-    fn begin(&mut self, event: &Event) {
+    fn begin_call(&mut self, event: &Event) {
         let (
             Some(number),
             EventKind::CallStarted {
@@ -207,25 +210,23 @@ impl Traffic {
             origin: *origin,
             prompt: self.fold.prompt(prompt),
             request: xxh3_64(fingerprint.as_bytes()),
-            twin: false,
-            calm: !self.fold.breaker_is_open,
+            needs_tag: false,
+            breaker_closed: !self.fold.breaker_is_open,
             flight: None,
             prompt_tokens: (*prompt_tokens).min(LONGEST_PROMPT),
             options: options.clone(),
             deadline: Some(given).filter(|given| *given != self.fold.deadline()),
-            fate: None,
-            took: None,
-            attempts: 0,
+            cancelled_at: None,
         };
-        call.twin = self.fold.is_twin(&call);
-        self.places.insert(number, self.calls.len());
+        call.needs_tag = self.fold.needs_tag(&call);
+        self.call_index.insert(number, self.calls.len());
         self.calls.push(call);
     }
 
-    fn send(&mut self, event: &Event, number: u32) {
+    fn begin_attempt(&mut self, event: &Event, number: u32) {
         let Some(call) = event.call else { return };
-        self.open.insert(call, self.attempts.len());
-        self.attempts.push(SeenAttempt {
+        self.running.insert(call, self.attempts.len());
+        self.attempts.push(RecordedAttempt {
             call,
             number,
             at: event.at,
@@ -237,37 +238,39 @@ impl Traffic {
         });
     }
 
-    fn running(&mut self, call: Option<CallId>) -> Option<&mut SeenAttempt> {
-        let place = *self.open.get(&call?)?;
-        self.attempts.get_mut(place)
+    fn running_attempt(&mut self, call: Option<CallId>) -> Option<&mut RecordedAttempt> {
+        let index = *self.running.get(&call?)?;
+        self.attempts.get_mut(index)
     }
 
-    fn end(&mut self, call: Option<CallId>, result: &AttemptResult, took: Duration) {
+    fn end_attempt(&mut self, call: Option<CallId>, result: &AttemptResult, took: Duration) {
         let end = match result {
-            AttemptResult::Succeeded { finish, usage, .. } => Some(SeenEnd::Answered {
+            AttemptResult::Succeeded { finish, usage, .. } => Some(AttemptEnd::Answered {
                 usage: *usage,
                 finish: *finish,
             }),
-            // a bug of ours says nothing of the upstream
+            // a bug in seawall says nothing about the upstream
             AttemptResult::Failed { failure } if failure.class == FailureClass::Internal => None,
-            AttemptResult::Failed { failure } => Some(SeenEnd::failed(failure, &self.fold.timeouts())),
+            AttemptResult::Failed { failure } => {
+                Some(AttemptEnd::from_failure(failure, &self.fold.timeouts()))
+            }
             AttemptResult::Cancelled => None,
         };
-        if let Some(attempt) = self.running(call) {
+        if let Some(attempt) = self.running_attempt(call) {
             (attempt.took, attempt.end) = (took, end);
         }
         if let Some(call) = call {
-            self.open.remove(&call);
+            self.running.remove(&call);
         }
     }
 
-    fn switch(&mut self, event: &Event, on: bool, profile: &crate::settings::FaultProfile) {
+    fn switch_faults(&mut self, event: &Event, on: bool, profile: &FaultProfile) {
         let same = |last: &FaultsFrom| last.on == on && *last.profile == *profile;
-        // rates that are none come from a broken file
+        // invalid rates come from a damaged file
         if self.faults.last().is_some_and(same) || profile.validate().is_err() {
             return;
         }
-        if self.faults.len() < MOST_DEEDS {
+        if self.faults.len() < MOST_COMMANDS {
             self.faults.push(FaultsFrom {
                 at: event.at,
                 on,
@@ -276,64 +279,67 @@ impl Traffic {
         }
     }
 
-    fn did(&mut self, event: &Event, deed: Deed) {
-        if self.deeds.len() < MOST_DEEDS {
-            self.deeds.push((event.at, deed));
+    fn add_command(&mut self, event: &Event, command: Command) {
+        if self.commands.len() < MOST_COMMANDS {
+            let at = event.at;
+            self.commands.push(TimedCommand { at, command });
         }
     }
 
-    /// A person forced the breaker, or changed its settings, or reset it. That is told only by what came before: a
-    /// reset that lets a forced breaker go looks as if it were only let go, and then moves it all the same.
-    fn moved_by_hand(&mut self, event: &Event, explained: bool) {
-        match self.deeds.last_mut() {
-            Some((at, deed @ Deed::Force(BreakerMode::Automatic))) if explained && *at == event.at => {
-                *deed = Deed::Reset;
+    /// Records a manual transition of the breaker: forced, changed by its settings, or reset. Only the event before it
+    /// distinguishes these. A reset that releases a forced breaker first looks like a release, and then moves it.
+    fn move_breaker(&mut self, event: &Event, explained: bool) {
+        let released = Command::SetBreaker {
+            mode: BreakerMode::Automatic,
+        };
+        match self.commands.last_mut() {
+            Some(last) if explained && last.at == event.at && last.command == released => {
+                last.command = Command::ResetBreaker;
             }
             _ if explained => {}
-            _ => self.did(event, Deed::Reset),
+            _ => self.add_command(event, Command::ResetBreaker),
         }
     }
 
-    /// Forgets what was done before, but not that the breaker is forced since.
-    fn forget_deeds(&mut self, since: Timestamp) {
-        let done = self.deeds.partition_point(|(at, _)| *at < since);
-        let held = |deed: &Deed| matches!(deed, Deed::Force(_) | Deed::Reset);
-        let last = self.deeds.drain(..done).rfind(|(_, deed)| held(deed));
-        if let Some(forced) =
-            last.filter(|(_, deed)| matches!(deed, Deed::Force(mode) if *mode != BreakerMode::Automatic))
-        {
-            self.deeds.insert(0, forced);
+    /// Drops the commands before `since`, except one that still forces the breaker.
+    fn drop_commands(&mut self, since: Timestamp) {
+        let is_breaker =
+            |command: &Command| matches!(command, Command::SetBreaker { .. } | Command::ResetBreaker);
+        let forces = |command: &Command| matches!(command, Command::SetBreaker { mode } if *mode != BreakerMode::Automatic);
+        let old = self.commands.partition_point(|command| command.at < since);
+        let last = self.commands.drain(..old).rfind(|last| is_breaker(&last.command));
+        if let Some(forced) = last.filter(|last| forces(&last.command)) {
+            self.commands.insert(0, forced);
         }
     }
 
-    /// Forgets the oldest calls where there are too many, and what was seen before the oldest that stays.
+    /// Drops the oldest calls if there are too many, and what was recorded before the oldest that stays.
     fn make_room(&mut self) {
         let Some(keep) = self.keep.filter(|keep| self.calls.len() >= *keep) else {
             return;
         };
-        // played again, the breaker begins closed: the oldest call that stays is one that found it so, if any is near
-        let go = keep.div_ceil(4);
-        let near = self.calls.iter().take(keep.div_ceil(2)).skip(go);
-        let more = near.take_while(|call| !call.calm).count();
-        let found = self.calls.get(go + more).is_some_and(|call| call.calm);
-        self.calls.drain(..if found { go + more } else { go });
-        self.places = self
+        // a replay begins with a closed breaker: so should the oldest call that stays, if such a one is near
+        let least = keep.div_ceil(4);
+        let near = self.calls.iter().take(keep.div_ceil(2)).skip(least);
+        let more = near.take_while(|call| !call.breaker_closed).count();
+        let found = self
             .calls
-            .iter()
-            .enumerate()
-            .map(|(place, call)| (call.call, place))
-            .collect();
+            .get(least + more)
+            .is_some_and(|call| call.breaker_closed);
+        self.calls.drain(..if found { least + more } else { least });
+        let numbered = self.calls.iter().enumerate();
+        self.call_index = numbered.map(|(index, call)| (call.call, index)).collect();
         let since = self.calls.first().map_or(self.until, |call| call.at);
-        let gone = self.attempts.partition_point(|attempt| attempt.at < since);
-        self.attempts.drain(..gone);
-        self.open = std::mem::take(&mut self.open)
+        let dropped = self.attempts.partition_point(|attempt| attempt.at < since);
+        self.attempts.drain(..dropped);
+        self.running = std::mem::take(&mut self.running)
             .into_iter()
-            .filter_map(|(call, place)| Some((call, place.checked_sub(gone)?)))
+            .filter_map(|(call, index)| Some((call, index.checked_sub(dropped)?)))
             .collect();
-        // the faults that were on when the oldest call was made hold for it
+        // the faults at the time of the oldest call stay
         let stale = self.faults.partition_point(|faults| faults.at <= since);
         self.faults.drain(..stale.saturating_sub(1));
-        self.forget_deeds(since);
-        self.fold.keep(&self.calls);
+        self.drop_commands(since);
+        self.fold.retain(&self.calls);
     }
 }

@@ -15,9 +15,8 @@ fn secs(seconds: u64) -> Timestamp {
     Timestamp::ZERO + Duration::from_secs(seconds)
 }
 
-/// Events, told at their times.
-fn tell(traffic: &mut Traffic, at: Timestamp, call: Option<u64>, kind: EventKind) {
-    traffic.take(&Event {
+fn apply(traffic: &mut Traffic, at: Timestamp, call: Option<u64>, kind: EventKind) {
+    traffic.apply(&Event {
         seq: 0,
         at,
         call: call.map(CallId),
@@ -38,12 +37,12 @@ fn begin(traffic: &mut Traffic, at: Timestamp, call: u64, prompt: &str, fingerpr
             ..CallOptions::default()
         },
     };
-    tell(traffic, at, Some(call), kind);
+    apply(traffic, at, Some(call), kind);
 }
 
 fn attempt(traffic: &mut Traffic, at: Timestamp, call: u64, took: Duration, result: AttemptResult) {
     let flight = FlightId(call);
-    tell(
+    apply(
         traffic,
         at,
         Some(call),
@@ -54,7 +53,7 @@ fn attempt(traffic: &mut Traffic, at: Timestamp, call: u64, took: Duration, resu
         result,
         took,
     };
-    tell(traffic, at + took, Some(call), ended);
+    apply(traffic, at + took, Some(call), ended);
 }
 
 fn answered() -> AttemptResult {
@@ -66,7 +65,7 @@ fn answered() -> AttemptResult {
 }
 
 #[test]
-fn the_oldest_go_and_what_held_for_the_rest_stays() {
+fn the_oldest_calls_are_dropped_and_the_faults_in_force_stay() {
     let mut traffic = Traffic::keeping(100);
     let profile = FaultProfile {
         server_error: 0.5,
@@ -76,7 +75,7 @@ fn the_oldest_go_and_what_held_for_the_rest_stays() {
         on: true,
         profile: Box::new(profile),
     };
-    tell(&mut traffic, secs(1), None, on);
+    apply(&mut traffic, secs(1), None, on);
     for call in 1..=1000 {
         let at = secs(10 * call);
         begin(
@@ -97,35 +96,36 @@ fn the_oldest_go_and_what_held_for_the_rest_stays() {
     assert_eq!(traffic.call(CallId(990)).unwrap().prompt.as_ref(), "prompt 990");
     assert_eq!(traffic.call(CallId(1)), None);
     assert_eq!(
-        traffic.faults().len(),
+        traffic.faults.len(),
         1,
-        "the faults that are on hold for all that stay"
+        "the faults in force apply to all calls that stay"
     );
 }
 
 #[test]
-fn a_breaker_that_was_forced_before_the_oldest_call_is_forced_still() {
+fn a_breaker_that_was_forced_before_the_oldest_call_stays_forced() {
     let force = |mode| EventKind::BreakerForced { mode };
     let (open, automatic) = (BreakerMode::ForcedOpen, BreakerMode::Automatic);
-    for (let_go, deeds) in [
-        (None, vec![(secs(1), Deed::Force(open))]),
-        (Some(automatic), vec![]),
-    ] {
+    let forced = TimedCommand {
+        at: secs(1),
+        command: Command::SetBreaker { mode: open },
+    };
+    for (released, commands) in [(None, vec![forced]), (Some(automatic), vec![])] {
         let mut traffic = Traffic::keeping(8);
-        tell(&mut traffic, secs(1), None, force(open));
-        if let Some(mode) = let_go {
-            tell(&mut traffic, secs(2), None, force(mode));
+        apply(&mut traffic, secs(1), None, force(open));
+        if let Some(mode) = released {
+            apply(&mut traffic, secs(2), None, force(mode));
         }
         for call in 1..=20 {
             begin(&mut traffic, secs(10 * call), call, "prompt", "1");
         }
         assert!(traffic.call(CallId(1)).is_none());
-        assert_eq!(traffic.deeds(), deeds);
+        assert_eq!(traffic.commands(), commands);
     }
 }
 
 #[test]
-fn the_oldest_that_stays_found_the_breaker_closed() {
+fn the_oldest_call_that_stays_began_with_a_closed_breaker() {
     let moved = |from, to| EventKind::BreakerMoved {
         from,
         to,
@@ -139,10 +139,10 @@ fn the_oldest_that_stays_found_the_breaker_closed() {
         let mut traffic = Traffic::keeping(100);
         for call in 1..=101 {
             if call == 20 {
-                tell(&mut traffic, secs(10 * call), None, moved(closed, open));
+                apply(&mut traffic, secs(10 * call), None, moved(closed, open));
             }
             if call == closes_at {
-                tell(&mut traffic, secs(10 * call), None, moved(open, closed));
+                apply(&mut traffic, secs(10 * call), None, moved(open, closed));
             }
             begin(&mut traffic, secs(10 * call), call, "prompt", "1");
         }
@@ -151,7 +151,7 @@ fn the_oldest_that_stays_found_the_breaker_closed() {
 }
 
 #[test]
-fn flights_are_counted_from_that_of_the_oldest_call() {
+fn flights_are_counted_from_the_flight_of_the_oldest_call() {
     let mut traffic = Traffic::keeping(8);
     for call in 1..=20 {
         begin(&mut traffic, secs(10 * call), call, "prompt", "1");
@@ -159,7 +159,7 @@ fn flights_are_counted_from_that_of_the_oldest_call() {
             flight: FlightId(100 + call),
             sharing: Sharing::default(),
         };
-        tell(&mut traffic, secs(10 * call), Some(call), flight);
+        apply(&mut traffic, secs(10 * call), Some(call), flight);
     }
     let oldest = traffic.calls().first().unwrap().call;
     assert_eq!(traffic.first_flight(), Some(FlightId(100 + oldest.0)));
@@ -171,14 +171,14 @@ fn equal_fingerprints_make_equal_requests_and_others_do_not() {
     for (call, fingerprint) in [(1, "a"), (2, "b"), (3, "a"), (4, "b"), (5, "c")] {
         begin(&mut traffic, secs(call), call, "the same words", fingerprint);
     }
-    let requests: Vec<_> = traffic.calls().iter().map(RecordedCall::again).collect();
+    let requests: Vec<_> = traffic.calls().iter().map(RecordedCall::request).collect();
     assert_eq!(requests[0], requests[2]);
     assert_eq!(requests[1], requests[3]);
     assert!(requests[0] != requests[1] && requests[0] != requests[4] && requests[1] != requests[4]);
 }
 
 #[test]
-fn a_reset_is_told_from_a_forced_breaker() {
+fn a_reset_is_distinguished_from_a_forced_breaker() {
     let moved = || EventKind::BreakerMoved {
         from: BreakerState::Open,
         to: BreakerState::Closed,
@@ -189,21 +189,26 @@ fn a_reset_is_told_from_a_forced_breaker() {
     };
     let forced = |mode| EventKind::BreakerForced { mode };
     let mut traffic = Traffic::default();
-    tell(&mut traffic, secs(1), None, forced(BreakerMode::ForcedOpen));
-    tell(&mut traffic, secs(1), None, moved());
-    tell(&mut traffic, secs(2), None, moved());
-    tell(&mut traffic, secs(3), None, forced(BreakerMode::Automatic));
-    let deeds: Vec<&Deed> = traffic.deeds().iter().map(|(_, deed)| deed).collect();
-    let wanted = [
-        &Deed::Force(BreakerMode::ForcedOpen),
-        &Deed::Reset,
-        &Deed::Force(BreakerMode::Automatic),
+    apply(&mut traffic, secs(1), None, forced(BreakerMode::ForcedOpen));
+    apply(&mut traffic, secs(1), None, moved());
+    apply(&mut traffic, secs(2), None, moved());
+    apply(&mut traffic, secs(3), None, forced(BreakerMode::Automatic));
+    let commands: Vec<Command> = traffic
+        .commands()
+        .into_iter()
+        .map(|timed| timed.command)
+        .collect();
+    let set = |mode| Command::SetBreaker { mode };
+    let expected = [
+        set(BreakerMode::ForcedOpen),
+        Command::ResetBreaker,
+        set(BreakerMode::Automatic),
     ];
-    assert_eq!(deeds, wanted);
+    assert_eq!(commands, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn its_own_attempt_answers_a_call_or_one_near_in_time() {
+async fn a_call_is_answered_by_its_own_attempt_or_by_one_near_in_time() {
     let mut traffic = Traffic::default();
     for call in 1..=100 {
         begin(&mut traffic, secs(call), call, "p", "f");
@@ -215,8 +220,8 @@ async fn its_own_attempt_answers_a_call_or_one_near_in_time() {
             answered(),
         );
     }
-    let seen = SeenUpstream::new(&Arc::new(traffic), 7, Clock::start()).unwrap();
-    let chosen = |now, call| seen.choose(secs(now), CallId(call), 1).unwrap();
+    let upstream = ReplayUpstream::new(&Arc::new(traffic), 7, Clock::start()).unwrap();
+    let chosen = |now, call| upstream.choose(secs(now), CallId(call), 1).unwrap();
     let (own, is_own) = chosen(52, 50);
     assert!(is_own && own.call == CallId(50));
     let mut drawn = std::collections::BTreeSet::new();
@@ -226,22 +231,22 @@ async fn its_own_attempt_answers_a_call_or_one_near_in_time() {
         drawn.insert(near.call.0);
     }
     assert_eq!(drawn.len(), 20, "each of the nearest is drawn");
-    // too late for its own, and far from all that is known: the last one alone
+    // too late for its own attempt and far from the others: only the last one
     let (near, is_own) = chosen(1000, 1);
     assert!(!is_own && near.call.0 == 100);
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_an_open_breaker_its_probes_tell_how_the_upstream_was_and_not_the_good_times() {
+async fn behind_an_open_breaker_its_probes_answer_and_not_the_healthy_attempts() {
     let mut traffic = Traffic::default();
-    // much traffic before and after, and one probe in the minute between
+    // much traffic before and after a minute with one probe
     let times = (0..100).chain([130]).chain(160..260);
     for (call, at) in (1..).zip(times) {
         begin(&mut traffic, secs(at), call, "p", "f");
         attempt(&mut traffic, secs(at), call, Duration::ZERO, answered());
     }
-    let seen = SeenUpstream::new(&Arc::new(traffic), 7, Clock::start()).unwrap();
-    let at = |now, call| seen.choose(secs(now), CallId(call), 1).unwrap().0.at;
+    let upstream = ReplayUpstream::new(&Arc::new(traffic), 7, Clock::start()).unwrap();
+    let at = |now, call| upstream.choose(secs(now), CallId(call), 1).unwrap().0.at;
     for call in 1000..1100 {
         assert_eq!(at(120, call), secs(130));
         assert_eq!(at(144, call), secs(130));
@@ -251,19 +256,22 @@ async fn behind_an_open_breaker_its_probes_tell_how_the_upstream_was_and_not_the
 }
 
 #[test]
-fn without_calls_or_attempts_nothing_can_be_asked() {
+fn traffic_without_calls_or_attempts_cannot_be_replayed() {
     let mut traffic = Traffic::default();
-    assert_eq!(traffic.answerer(), Err(TrafficError::NoCalls));
+    assert_eq!(traffic.upstream_model(), Err(TrafficError::NoCalls));
     begin(&mut traffic, secs(1), 1, "p", "f");
     attempt(&mut traffic, secs(1), 1, Duration::ZERO, AttemptResult::Cancelled);
-    assert_eq!(traffic.answerer(), Err(TrafficError::NothingSeen));
+    assert_eq!(traffic.upstream_model(), Err(TrafficError::NoAttempts));
     attempt(&mut traffic, secs(2), 1, Duration::ZERO, answered());
-    assert_eq!(traffic.answerer(), Ok(Answerer::Seen(1)));
+    assert_eq!(
+        traffic.upstream_model(),
+        Ok(UpstreamModel::Recorded { attempts: 1 })
+    );
     begin(&mut traffic, Timestamp::MAX, 2, "p", "f");
-    assert!(matches!(traffic.answerer(), Err(TrafficError::TooLong(_))));
+    assert!(matches!(traffic.upstream_model(), Err(TrafficError::TooLong(_))));
 }
 
-/// Hears how attempts end.
+/// Collects the ends of attempts.
 #[derive(Clone, Debug, Default)]
 struct Ends(Arc<Mutex<Vec<(AttemptResult, Duration)>>>);
 
@@ -275,8 +283,8 @@ impl Observer for Ends {
     }
 }
 
-/// The end of the attempt that is answered as this one was.
-async fn asked_again(
+/// The end of an attempt that is answered like this recorded one.
+async fn replayed(
     result: AttemptResult,
     took: Duration,
     first_token: bool,
@@ -287,7 +295,7 @@ async fn asked_again(
         matches!(&result, AttemptResult::Failed { failure } if failure.class == FailureClass::Deadline);
     begin(&mut traffic, secs(0), 1, "p", "f");
     let flight = FlightId(1);
-    tell(
+    apply(
         &mut traffic,
         secs(0),
         Some(1),
@@ -298,7 +306,7 @@ async fn asked_again(
             attempt: 1,
             status: 200,
         };
-        tell(
+        apply(
             &mut traffic,
             secs(0) + Duration::from_millis(600),
             Some(1),
@@ -307,7 +315,7 @@ async fn asked_again(
     }
     if first_token {
         let ttft = Duration::from_millis(700);
-        tell(
+        apply(
             &mut traffic,
             secs(0) + ttft,
             Some(1),
@@ -318,30 +326,30 @@ async fn asked_again(
             chunks: 2,
             reasoning: false,
         };
-        tell(&mut traffic, secs(0) + ttft, Some(1), text);
+        apply(&mut traffic, secs(0) + ttft, Some(1), text);
     }
     let ended = EventKind::AttemptEnded {
         attempt: 1,
         result,
         took,
     };
-    tell(&mut traffic, secs(0) + took, Some(1), ended);
+    apply(&mut traffic, secs(0) + took, Some(1), ended);
     let clock = Clock::start();
-    let seen = SeenUpstream::new(&Arc::new(traffic.clone()), 7, clock).unwrap();
+    let upstream = ReplayUpstream::new(&Arc::new(traffic.clone()), 7, clock).unwrap();
     let mut policy = Policy::default();
     policy.retry.attempts = 1;
     let ends = Ends::default();
-    let client = ResilientClient::new(policy, seen, ends.clone(), Env::new(clock, 7));
+    let client = ResilientClient::new(policy, upstream, ends.clone(), Env::new(clock, 7));
     let call = traffic.call(CallId(1)).unwrap();
     let mut context = call.context();
     context.deadline = own_deadline.then_some(took);
-    drop(client.call(&call.again(), context).finish().await);
+    drop(client.call(&call.request(), context).finish().await);
     let mut ends = ends.0.lock().unwrap();
     assert_eq!(ends.len(), 1, "{ends:?}");
     ends.remove(0)
 }
 
-/// Class, phase and status of everything that an attempt can come to.
+/// Failures with every class, phase and status that an attempt can have.
 fn failures() -> Vec<Failure> {
     use FailureClass as C;
     use Phase::{Ambiguous, Begun, Delivered, Final, NotSent, Refused};
@@ -422,7 +430,7 @@ fn failures() -> Vec<Failure> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_failure_comes_again_as_what_it_was() {
+async fn every_failure_is_reproduced() {
     for failure in failures() {
         let took = match failure.class {
             FailureClass::HeaderTimeout => Duration::from_mins(1),
@@ -435,9 +443,9 @@ async fn every_failure_comes_again_as_what_it_was() {
         };
         let begun = failure.phase == Phase::Delivered;
         let headers = begun || failure.phase == Phase::Begun || failure.status.is_some();
-        let (again, took_again) = asked_again(result, took, begun, headers).await;
-        let AttemptResult::Failed { failure: again } = again else {
-            panic!("{failure:?} became {again:?}");
+        let (replay, took_again) = replayed(result, took, begun, headers).await;
+        let AttemptResult::Failed { failure: replay } = replay else {
+            panic!("{failure:?} became {replay:?}");
         };
         let facts = |failure: &Failure| {
             (
@@ -448,7 +456,7 @@ async fn every_failure_comes_again_as_what_it_was() {
                 failure.should_retry,
             )
         };
-        assert_eq!(facts(&again), facts(&failure));
+        assert_eq!(facts(&replay), facts(&failure));
         assert!(
             took_again.abs_diff(took) < Duration::from_millis(500),
             "{failure:?}: {took_again:?}"
@@ -457,10 +465,10 @@ async fn every_failure_comes_again_as_what_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_comes_again_as_long_and_as_dear() {
+async fn an_answer_is_reproduced_with_its_time_and_tokens() {
     let took = Duration::from_millis(1500);
-    let (again, took_again) = asked_again(answered(), took, true, true).await;
-    assert_eq!(again, answered());
+    let (replay, took_again) = replayed(answered(), took, true, true).await;
+    assert_eq!(replay, answered());
     assert!(
         took_again.abs_diff(took) < Duration::from_millis(2),
         "{took_again:?}"
@@ -468,7 +476,7 @@ async fn an_answer_comes_again_as_long_and_as_dear() {
 }
 
 #[test]
-fn who_left_leaves_again() {
+fn a_cancelled_call_is_cancelled_again() {
     let mut traffic = Traffic::default();
     begin(&mut traffic, secs(1), 1, "p", "f");
     let ended = EventKind::CallEnded {
@@ -478,6 +486,6 @@ fn who_left_leaves_again() {
         usage: None,
         took: Duration::from_secs(4),
     };
-    tell(&mut traffic, secs(5), Some(1), ended);
-    assert_eq!(traffic.calls()[0].left_at(), Some(secs(5)));
+    apply(&mut traffic, secs(5), Some(1), ended);
+    assert_eq!(traffic.calls()[0].cancelled_at, Some(secs(5)));
 }

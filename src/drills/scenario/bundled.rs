@@ -1,4 +1,4 @@
-//! The scenarios that ship with the program.
+//! The bundled scenarios.
 
 /// Name and text of a file in `assets/scenarios`.
 macro_rules! bundle {
@@ -41,7 +41,7 @@ const BUNDLED: &[(&str, &str)] = &[
     bundle!("hour"),
 ];
 
-/// Name and text of each, in the order in which they teach: gentle first, one guard at a time, then all at once.
+/// Name and text of each bundled scenario, from simple to complex: one layer at a time, then all together.
 pub fn bundled() -> &'static [(&'static str, &'static str)] {
     BUNDLED
 }

@@ -1,4 +1,4 @@
-//! The report as JUnit XML: a suite for the scenario, a case for each expectation, and one for the promises.
+//! The report as JUnit XML: a suite for the scenario, a case for each expectation and one for the invariants.
 
 use std::io;
 
@@ -6,7 +6,10 @@ use super::report::Report;
 use crate::report::junit::{self, Case, Suite, Verdict};
 
 impl Report {
-    /// The report as JUnit XML.
+    /// Returns the report as JUnit XML.
+    ///
+    /// # Errors
+    /// If the XML cannot be written.
     pub fn junit(&self) -> io::Result<String> {
         let time = if self.is_virtual { "virtual" } else { "real" };
         junit::document(&[Suite {
@@ -23,19 +26,15 @@ impl Report {
     }
 
     fn cases(&self) -> Vec<Case> {
-        let mut promises: Vec<String> = self.violation.iter().cloned().collect();
-        promises.extend(
-            self.leftovers
-                .iter()
-                .map(|leftover| format!("at the end {leftover}")),
-        );
+        let leftovers = self.leftovers.iter();
+        let leftovers = leftovers.map(|leftover| format!("at the end: {leftover}"));
         let mut cases = vec![Case {
-            name: "every promise kept".to_owned(),
-            verdict: verdict(promises),
+            name: "all invariants hold".to_owned(),
+            verdict: verdict(self.violation.iter().cloned().chain(leftovers).collect()),
         }];
-        cases.extend(self.expectations.iter().map(|judged| Case {
-            name: judged.expected(),
-            verdict: verdict((!judged.met).then(|| judged.to_string()).into_iter().collect()),
+        cases.extend(self.expectations.iter().map(|result| Case {
+            name: result.expected(),
+            verdict: verdict((!result.met).then(|| result.to_string()).into_iter().collect()),
         }));
         cases
     }

@@ -1,12 +1,13 @@
-//! The report as Markdown, for a comment of a CI job or a post-mortem.
+//! The report as Markdown, for a CI comment or a post-mortem.
 
 use std::fmt::Write as _;
 
-use super::report::{Judged, Report, clock_time, number};
+use super::report::{ExpectationResult, Report, clock_time};
 use crate::report::markdown::{escape, table};
+use crate::text::units::number;
 
 impl Report {
-    /// The report as Markdown.
+    /// Returns the report as Markdown.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
         let verdict = if self.met { "passed" } else { "FAILED" };
@@ -24,26 +25,26 @@ impl Report {
             self.events
         );
         match &self.violation {
-            None => out.push_str("Every promise was kept.\n"),
+            None => out.push_str("All invariants hold.\n"),
             Some(violation) => {
-                let _ = writeln!(out, "**A promise is broken:** {}", escape(violation));
+                let _ = writeln!(out, "**Invariant violated:** {}", escape(violation));
             }
         }
         for leftover in &self.leftovers {
-            let _ = writeln!(out, "\n**Not given back:** {}", escape(leftover));
+            let _ = writeln!(out, "\n**At the end:** {}", escape(leftover));
         }
         if !self.expectations.is_empty() {
-            let head = words(["expected", "came to", "verdict"]);
+            let head = cells(["expectation", "value", "verdict"]);
             let rows: Vec<Vec<String>> = self.expectations.iter().map(row).collect();
             let _ = write!(out, "\n### Expectations\n\n{}", table(&head, &rows));
         }
         let _ = write!(out, "\n### Calls\n\n{}", self.fates_table());
         let _ = write!(out, "\n### Measures\n\n{}", self.measures_table());
-        out.push_str("\nTimes are in seconds, latencies are of served calls alone.\n");
+        out.push_str("\nTimes are in seconds; latencies are those of served calls.\n");
         if !self.causes.is_empty() {
             let counted = |(label, count): (&String, &u64)| vec![label.clone(), count.to_string()];
             let rows: Vec<Vec<String>> = self.causes.iter().map(counted).collect();
-            let head = words(["failed attempts", "number"]);
+            let head = cells(["failed attempts", "number"]);
             let _ = write!(out, "\n### Failures\n\n{}", table(&head, &rows));
         }
         out
@@ -65,7 +66,7 @@ impl Report {
             .map(|(fate, count)| row(fate.brief(), *count))
             .collect();
         rows.push(row("all", all));
-        table(&words(["fate", "calls", "share"]), &rows)
+        table(&cells(["fate", "calls", "share"]), &rows)
     }
 
     fn measures_table(&self) -> String {
@@ -74,18 +75,18 @@ impl Report {
             .iter()
             .map(|(name, value)| vec![(*name).to_owned(), value.map_or_else(|| "-".into(), number)])
             .collect();
-        table(&words(["measure", "value"]), &rows)
+        table(&cells(["measure", "value"]), &rows)
     }
 }
 
-fn row(judged: &Judged) -> Vec<String> {
+fn row(result: &ExpectationResult) -> Vec<String> {
     vec![
-        judged.expected(),
-        judged.value.map_or_else(|| "-".into(), number),
-        if judged.met { "met" } else { "NOT MET" }.to_owned(),
+        result.expected(),
+        result.value.map_or_else(|| "-".into(), number),
+        if result.met { "met" } else { "NOT MET" }.to_owned(),
     ]
 }
 
-fn words<const N: usize>(words: [&str; N]) -> [String; N] {
-    words.map(str::to_owned)
+fn cells<const N: usize>(texts: [&str; N]) -> [String; N] {
+    texts.map(str::to_owned)
 }

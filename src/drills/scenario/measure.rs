@@ -1,119 +1,139 @@
-//! What can be expected of a run, by name, and how it is read off the [`Tally`].
+//! The measures of a run, by name, computed from the [`Tally`].
 
 use serde::{Deserialize, Serialize};
 
-use super::tally::{CallFacts, Meaning, Tally};
+use super::tally::{CallRow, SemanticResult, Tally};
 use crate::event::{BreakerState, Fate};
 use crate::time::Timestamp;
 
-/// A number that a run comes to. Durations are in seconds, shares from 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    // === of calls: may be asked of a part of them ===
-    /// Calls that began.
-    Calls,
-    /// Calls that got an answer: ok, hit or shared.
-    Served,
-    /// Served by the upstream, for themselves.
-    Ok,
-    /// Served by the cache or the ledger.
-    Hits,
-    /// Hits on the answer to another prompt that means the same.
-    SemanticHits,
-    /// Near prompts whose answer a guard refused.
-    SemanticRefused,
-    /// Served by a flight of another call.
-    Shared,
-    /// Turned away by the limiter.
-    Rejected,
-    /// Turned away by the breaker.
-    Refused,
-    /// All tries failed.
-    Failed,
-    /// Broken off after some text.
-    Cut,
-    /// Given up by the caller.
-    Stopped,
-    /// Served over calls.
-    ServedShare,
-    /// Hits over calls.
-    HitShare,
-    /// Shared over calls.
-    SharedShare,
-    /// Rejected over calls.
-    RejectedShare,
-    /// Refused over calls.
-    RefusedShare,
-    /// Failed and cut over calls.
-    FailedShare,
-    /// Attempts for each call that made any: the amplification.
-    Amplification,
-    /// The most attempts a call made.
-    MaxAttempts,
-    /// Attempts after the first of a call.
-    Retries,
-    /// Calls answered after more than one attempt.
-    SavedByRetry,
-    /// Half of the served calls took no longer.
-    LatencyP50,
-    /// 95 % of the served calls took no longer.
-    LatencyP95,
-    /// 99 % of the served calls took no longer.
-    LatencyP99,
-    /// The longest of all calls, served or not.
-    LatencyMax,
-    /// 95 % of the first tokens came no later after the call began.
-    FirstTokenP95,
-    /// 95 % of the calls waited no longer for the limiter.
-    WaitP95,
+/// Defines the measures with their names in files.
+macro_rules! measures {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A number computed from a run. Durations are in seconds, shares from 0 to 1.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Measure {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+        }
 
-    // === of the run ===
-    /// Attempts sent.
-    Attempts,
-    /// Faults made by the simulator.
-    Faults,
-    /// How often the breaker opened.
-    BreakerOpened,
-    /// How often it closed again.
-    BreakerClosed,
-    /// From the beginning of the first faults to the first opening.
-    TimeToTrip,
-    /// From the end of the last faults to the first answer of the upstream to a call that began after them.
-    Recovery,
-    /// From the end of the last faults to the closing of the breaker; 0 if it was closed then.
-    TimeToClose,
-    /// The most waiters in the limiter's queue.
-    MaxWaiting,
-    /// The most attempts in flight.
-    MaxParallel,
-    /// LLM tokens that attempts used, with or without a limiter.
-    ChargedTokens,
-    /// LLM tokens used for what nobody got.
-    WastedTokens,
-    /// LLM tokens that the cache and shared flights saved.
-    SavedTokens,
-    /// Misses of the cache that differ from a stored request in one field other than the question.
-    NearMisses,
-    /// Retries after an outcome that may already have been billed.
-    PossibleDoubles,
+        impl Measure {
+            /// Every measure, in the order of reports.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name in scenario files and reports.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
 }
 
-/// Which calls are asked about.
+measures! {
+    // === per call: can be filtered by time and user ===
+    /// Calls that began.
+    Calls = "calls",
+    /// Calls that got an answer: from the upstream, the cache or a shared flight.
+    Served = "served",
+    /// Calls answered by the upstream.
+    Answered = "ok",
+    /// Calls answered by the cache or the ledger.
+    Hits = "hits",
+    /// Calls answered by the semantic cache.
+    SemanticHits = "semantic_hits",
+    /// Semantic lookups whose nearest prompt a guard rejected.
+    SemanticRejected = "semantic_refused",
+    /// Calls answered by the flight of another call.
+    Shared = "shared",
+    /// Calls rejected by the limiter.
+    RateLimited = "rejected",
+    /// Calls rejected by the breaker.
+    CircuitOpen = "refused",
+    /// Calls whose attempts all failed.
+    Failed = "failed",
+    /// Calls whose answer was truncated.
+    Interrupted = "cut",
+    /// Calls cancelled by the caller.
+    Cancelled = "stopped",
+    /// Served calls over all calls.
+    ServedShare = "served_share",
+    /// Hits over all calls.
+    HitShare = "hit_share",
+    /// Shared calls over all calls.
+    SharedShare = "shared_share",
+    /// Rate-limited calls over all calls.
+    RateLimitedShare = "rejected_share",
+    /// Calls rejected by the breaker over all calls.
+    CircuitOpenShare = "refused_share",
+    /// Failed and interrupted calls over all calls.
+    FailedShare = "failed_share",
+    /// Attempts per call that made any.
+    Amplification = "amplification",
+    /// Maximum attempts of a call.
+    MaxAttempts = "max_attempts",
+    /// Attempts after the first of a call.
+    Retries = "retries",
+    /// Calls answered after more than one attempt.
+    RecoveredByRetry = "saved_by_retry",
+    /// Median latency of served calls.
+    LatencyP50 = "latency_p50",
+    /// 95th percentile of the latency of served calls.
+    LatencyP95 = "latency_p95",
+    /// 99th percentile of the latency of served calls.
+    LatencyP99 = "latency_p99",
+    /// Maximum duration of all calls, served or not.
+    LatencyMax = "latency_max",
+    /// 95th percentile of the time from the start of a call to its first token.
+    FirstTokenP95 = "first_token_p95",
+    /// 95th percentile of the time in the limiter's queue.
+    WaitP95 = "wait_p95",
+
+    // === of the whole run ===
+    /// Attempts sent.
+    Attempts = "attempts",
+    /// Faults injected by the simulator.
+    Faults = "faults",
+    /// Transitions of the breaker to open.
+    BreakerOpened = "breaker_opened",
+    /// Transitions of the breaker to closed.
+    BreakerClosed = "breaker_closed",
+    /// From the first start of faults to the first opening of the breaker.
+    TimeToTrip = "time_to_trip",
+    /// From the last end of faults to the first answer of the upstream to a call that began after it.
+    TimeToRecover = "recovery",
+    /// From the last end of faults to the closing of the breaker; 0 if it was closed then.
+    TimeToClose = "time_to_close",
+    /// Maximum length of the limiter's queue.
+    MaxWaiting = "max_waiting",
+    /// Maximum number of attempts in flight.
+    MaxParallel = "max_parallel",
+    /// LLM tokens that attempts used, with or without a limiter.
+    SpentTokens = "charged_tokens",
+    /// LLM tokens of attempts without an answer to their call.
+    WastedTokens = "wasted_tokens",
+    /// LLM tokens of answers from the cache and from shared flights.
+    SavedTokens = "saved_tokens",
+    /// Cache misses that differ from a stored request in one field other than the question.
+    NearMisses = "near_misses",
+    /// Retries after an ambiguous failure, which the upstream may have billed.
+    AmbiguousRetries = "possible_doubles",
+}
+
+/// A filter of calls; the default keeps all.
 #[derive(Clone, Debug, Default)]
-pub struct Part {
-    /// Those that began then or later.
+pub struct CallFilter {
+    /// Keeps calls that began at this time or later.
     pub from: Option<Timestamp>,
-    /// Those that began before.
+    /// Keeps calls that began before this time.
     pub until: Option<Timestamp>,
-    /// Those of this user.
+    /// Keeps calls of this user.
     pub user: Option<String>,
-    /// Those of these users; of all where there are none.
+    /// Keeps calls of these users; empty: of all users.
     pub users: Vec<String>,
 }
 
-impl Part {
-    fn has(&self, call: &CallFacts) -> bool {
+impl CallFilter {
+    fn keeps(&self, call: &CallRow) -> bool {
         self.from.is_none_or(|from| call.started_at >= from)
             && self.until.is_none_or(|until| call.started_at < until)
             && self.user.as_ref().is_none_or(|user| call.user.as_str() == user)
@@ -122,157 +142,67 @@ impl Part {
 }
 
 impl Measure {
-    /// Every measure, in the order they are reported.
-    pub const ALL: [Self; 42] = [
-        Self::Calls,
-        Self::Served,
-        Self::Ok,
-        Self::Hits,
-        Self::SemanticHits,
-        Self::SemanticRefused,
-        Self::Shared,
-        Self::Rejected,
-        Self::Refused,
-        Self::Failed,
-        Self::Cut,
-        Self::Stopped,
-        Self::ServedShare,
-        Self::HitShare,
-        Self::SharedShare,
-        Self::RejectedShare,
-        Self::RefusedShare,
-        Self::FailedShare,
-        Self::Amplification,
-        Self::MaxAttempts,
-        Self::Retries,
-        Self::SavedByRetry,
-        Self::LatencyP50,
-        Self::LatencyP95,
-        Self::LatencyP99,
-        Self::LatencyMax,
-        Self::FirstTokenP95,
-        Self::WaitP95,
-        Self::Attempts,
-        Self::Faults,
-        Self::BreakerOpened,
-        Self::BreakerClosed,
-        Self::TimeToTrip,
-        Self::Recovery,
-        Self::TimeToClose,
-        Self::MaxWaiting,
-        Self::MaxParallel,
-        Self::ChargedTokens,
-        Self::WastedTokens,
-        Self::SavedTokens,
-        Self::NearMisses,
-        Self::PossibleDoubles,
-    ];
-
-    /// Its name, as scenario files and reports write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Calls => "calls",
-            Self::Served => "served",
-            Self::Ok => "ok",
-            Self::Hits => "hits",
-            Self::SemanticHits => "semantic_hits",
-            Self::SemanticRefused => "semantic_refused",
-            Self::Shared => "shared",
-            Self::Rejected => "rejected",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::Cut => "cut",
-            Self::Stopped => "stopped",
-            Self::ServedShare => "served_share",
-            Self::HitShare => "hit_share",
-            Self::SharedShare => "shared_share",
-            Self::RejectedShare => "rejected_share",
-            Self::RefusedShare => "refused_share",
-            Self::FailedShare => "failed_share",
-            Self::Amplification => "amplification",
-            Self::MaxAttempts => "max_attempts",
-            Self::Retries => "retries",
-            Self::SavedByRetry => "saved_by_retry",
-            Self::LatencyP50 => "latency_p50",
-            Self::LatencyP95 => "latency_p95",
-            Self::LatencyP99 => "latency_p99",
-            Self::LatencyMax => "latency_max",
-            Self::FirstTokenP95 => "first_token_p95",
-            Self::WaitP95 => "wait_p95",
-            Self::Attempts => "attempts",
-            Self::Faults => "faults",
-            Self::BreakerOpened => "breaker_opened",
-            Self::BreakerClosed => "breaker_closed",
-            Self::TimeToTrip => "time_to_trip",
-            Self::Recovery => "recovery",
-            Self::TimeToClose => "time_to_close",
-            Self::MaxWaiting => "max_waiting",
-            Self::MaxParallel => "max_parallel",
-            Self::ChargedTokens => "charged_tokens",
-            Self::WastedTokens => "wasted_tokens",
-            Self::SavedTokens => "saved_tokens",
-            Self::NearMisses => "near_misses",
-            Self::PossibleDoubles => "possible_doubles",
-        }
-    }
-
-    /// Whether it can be asked of a part of the calls.
-    pub fn is_of_calls(self) -> bool {
+    /// True if the measure is computed from single calls, and so can be filtered.
+    pub fn is_per_call(self) -> bool {
         self < Self::Attempts
     }
 
-    /// The number; nothing where it never came to be: no share of no calls, no time to a trip that never was.
-    pub fn of(self, tally: &Tally, part: &Part) -> Option<f64> {
-        let of_calls = self.is_of_calls();
-        if of_calls {
-            let calls: Vec<&CallFacts> = tally.calls().filter(|call| part.has(call)).collect();
-            self.of_these(&calls)
+    /// The value over all calls; absent if undefined: a share of no calls, the time to a trip that never was.
+    pub fn value(self, tally: &Tally) -> Option<f64> {
+        self.filtered(tally, &CallFilter::default())
+    }
+
+    /// The value over the calls that the filter keeps.
+    pub fn filtered(self, tally: &Tally, filter: &CallFilter) -> Option<f64> {
+        if self.is_per_call() {
+            let calls: Vec<&CallRow> = tally.calls().filter(|call| filter.keeps(call)).collect();
+            self.of_calls(&calls)
         } else {
             self.of_run(tally)
         }
     }
 
-    fn of_these(self, calls: &[&CallFacts]) -> Option<f64> {
-        let count = |keep: &dyn Fn(&CallFacts) -> bool| calls.iter().filter(|call| keep(call)).count() as f64;
-        let fated = |fate: Fate| count(&|call| call.fate == Some(fate));
+    fn of_calls(self, calls: &[&CallRow]) -> Option<f64> {
+        let count = |keep: &dyn Fn(&CallRow) -> bool| calls.iter().filter(|call| keep(call)).count() as f64;
+        let ended = |fate: Fate| count(&|call| call.fate == Some(fate));
         let share = |number: f64| (!calls.is_empty()).then(|| number / calls.len() as f64);
         let sent = || calls.iter().filter(|call| call.attempts > 0);
-        let retried = |call: &CallFacts| f64::from(call.attempts.saturating_sub(1));
+        let retried = |call: &CallRow| f64::from(call.attempts.saturating_sub(1));
         match self {
             Self::Calls => Some(calls.len() as f64),
-            Self::Served => Some(count(&CallFacts::is_served)),
-            Self::Ok => Some(fated(Fate::Answered)),
-            Self::Hits => Some(fated(Fate::Hit)),
-            Self::SemanticHits => Some(count(&|call| call.meaning == Meaning::Served)),
-            Self::SemanticRefused => Some(count(&|call| call.meaning == Meaning::Refused)),
-            Self::Shared => Some(fated(Fate::Shared)),
-            Self::Rejected => Some(fated(Fate::RateLimited)),
-            Self::Refused => Some(fated(Fate::CircuitOpen)),
-            Self::Failed => Some(fated(Fate::Failed)),
-            Self::Cut => Some(fated(Fate::Interrupted)),
-            Self::Stopped => Some(fated(Fate::Cancelled)),
-            Self::ServedShare => share(count(&CallFacts::is_served)),
-            Self::HitShare => share(fated(Fate::Hit)),
-            Self::SharedShare => share(fated(Fate::Shared)),
-            Self::RejectedShare => share(fated(Fate::RateLimited)),
-            Self::RefusedShare => share(fated(Fate::CircuitOpen)),
-            Self::FailedShare => share(fated(Fate::Failed) + fated(Fate::Interrupted)),
+            Self::Served => Some(count(&CallRow::is_served)),
+            Self::Answered => Some(ended(Fate::Answered)),
+            Self::Hits => Some(ended(Fate::Hit)),
+            Self::SemanticHits => Some(count(&|call| call.semantic == SemanticResult::Hit)),
+            Self::SemanticRejected => Some(count(&|call| call.semantic == SemanticResult::Rejected)),
+            Self::Shared => Some(ended(Fate::Shared)),
+            Self::RateLimited => Some(ended(Fate::RateLimited)),
+            Self::CircuitOpen => Some(ended(Fate::CircuitOpen)),
+            Self::Failed => Some(ended(Fate::Failed)),
+            Self::Interrupted => Some(ended(Fate::Interrupted)),
+            Self::Cancelled => Some(ended(Fate::Cancelled)),
+            Self::ServedShare => share(count(&CallRow::is_served)),
+            Self::HitShare => share(ended(Fate::Hit)),
+            Self::SharedShare => share(ended(Fate::Shared)),
+            Self::RateLimitedShare => share(ended(Fate::RateLimited)),
+            Self::CircuitOpenShare => share(ended(Fate::CircuitOpen)),
+            Self::FailedShare => share(ended(Fate::Failed) + ended(Fate::Interrupted)),
             Self::Amplification => {
                 let attempts: f64 = sent().map(|call| f64::from(call.attempts)).sum();
                 (attempts > 0.0).then(|| attempts / sent().count() as f64)
             }
             Self::MaxAttempts => calls.iter().map(|call| f64::from(call.attempts)).reduce(f64::max),
-            // the sum of nothing is -0.0, which a report would print so
+            // an empty sum is -0.0, and a report would print the sign
             Self::Retries => Some(calls.iter().map(|call| retried(call)).sum::<f64>() + 0.0),
-            Self::SavedByRetry => Some(count(&|call| {
+            Self::RecoveredByRetry => Some(count(&|call| {
                 call.fate == Some(Fate::Answered) && call.attempts > 1
             })),
-            Self::LatencyP50 => quantile(calls, 0.5, CallFacts::served_after),
-            Self::LatencyP95 => quantile(calls, 0.95, CallFacts::served_after),
-            Self::LatencyP99 => quantile(calls, 0.99, CallFacts::served_after),
+            Self::LatencyP50 => quantile(calls, 0.5, CallRow::latency),
+            Self::LatencyP95 => quantile(calls, 0.95, CallRow::latency),
+            Self::LatencyP99 => quantile(calls, 0.99, CallRow::latency),
             Self::LatencyMax => quantile(calls, 1.0, |call| call.took),
             Self::FirstTokenP95 => quantile(calls, 0.95, |call| call.first_token),
-            Self::WaitP95 => quantile(calls, 0.95, |call| Some(call.waited)),
+            Self::WaitP95 => quantile(calls, 0.95, |call| Some(call.queued)),
             _ => None,
         }
     }
@@ -282,28 +212,28 @@ impl Measure {
         match self {
             Self::Attempts => whole(tally.attempts),
             Self::Faults => whole(tally.faults),
-            Self::BreakerOpened => whole(tally.moves_to(BreakerState::Open)),
-            Self::BreakerClosed => whole(tally.moves_to(BreakerState::Closed)),
+            Self::BreakerOpened => whole(tally.breaker_moves(BreakerState::Open, Timestamp::ZERO)),
+            Self::BreakerClosed => whole(tally.breaker_moves(BreakerState::Closed, Timestamp::ZERO)),
             Self::TimeToTrip => tally.time_to_trip(),
-            Self::Recovery => tally.recovery(),
+            Self::TimeToRecover => tally.time_to_recover(),
             Self::TimeToClose => tally.time_to_close(),
             Self::MaxWaiting => Some(f64::from(tally.max_waiting)),
             Self::MaxParallel => Some(f64::from(tally.max_parallel)),
-            Self::ChargedTokens => whole(tally.spent_tokens),
+            Self::SpentTokens => whole(tally.spent_tokens),
             Self::WastedTokens => whole(tally.wasted_tokens()),
             Self::SavedTokens => whole(tally.saved_tokens),
-            Self::NearMisses => whole(tally.near.values().sum()),
-            Self::PossibleDoubles => whole(tally.possible_doubles),
+            Self::NearMisses => whole(tally.near_misses.values().sum()),
+            Self::AmbiguousRetries => whole(tally.ambiguous_retries),
             _ => None,
         }
     }
 }
 
-/// In seconds, by a histogram: at most 1/32 above the true one.
+/// A quantile in seconds, from a histogram: at most 1/32 above the true value.
 fn quantile(
-    calls: &[&CallFacts],
+    calls: &[&CallRow],
     quantile: f64,
-    of: impl Fn(&CallFacts) -> Option<std::time::Duration>,
+    of: impl Fn(&CallRow) -> Option<std::time::Duration>,
 ) -> Option<f64> {
     let mut durations = crate::state::Percentiles::default();
     for duration in calls.iter().filter_map(|call| of(call)) {

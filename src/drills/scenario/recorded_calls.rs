@@ -1,31 +1,34 @@
-//! Recorded calls, made again: each at its time and under its number, so that it meets the draws it met.
+//! Recorded calls, sent again: each at its time and under its number, so that the simulator makes the same draws.
 //!
-//! The calls of one origin are made by one player, as the callers of a scenario are. What happens in the same
-//! millisecond happens in the order of virtual time's timers, which need not be the recorded one: where an answer
-//! and an identical call come together, a hit may become a shared flight.
+//! The calls of one origin are made by one task, as those of a group of callers are. Within one millisecond the order is
+//! that of virtual time's timers, which may differ from the recorded one: if an answer and an identical call coincide, a
+//! cache hit may become a shared flight.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Scene;
-use super::runner::Stage;
-use super::script::{Person, PolicyChoice, Scenario, UpstreamScript};
+use super::runner::Runner;
+use super::script::{PolicyChoice, RequestDefaults, Scenario, UpstreamScript};
 use crate::client::Transport;
-use crate::drills::recorded::{Answerer, Deed, Traffic, TrafficError};
-use crate::event::{Command, EventKind, Observer, Origin};
-use crate::settings::{FaultProfile, Policy};
+use crate::drills::recorded::{Traffic, TrafficError, UpstreamModel};
+use crate::event::{Observer, Origin};
+use crate::settings::Policy;
 use crate::time::Timestamp;
 
 impl Scene {
-    /// Recorded calls under a policy. With the traffic's own seed the simulator draws as it drew then.
-    pub fn of_traffic(
+    /// Recorded calls under a policy. With the seed of the recording the simulator makes the draws that it made then.
+    ///
+    /// # Errors
+    /// If the traffic cannot be replayed.
+    pub fn from_traffic(
         name: &str,
         traffic: Arc<Traffic>,
         policy: Policy,
         seed: u64,
     ) -> Result<Self, TrafficError> {
         let mut upstream = UpstreamScript::default();
-        if let Answerer::Simulator(pace) = traffic.answerer()? {
+        if let UpstreamModel::Simulator(pace) = traffic.upstream_model()? {
             (upstream.latency, upstream.capacity) = (pace.latency, pace.capacity);
         }
         let last = traffic.calls().last().map_or(Timestamp::ZERO, |call| call.at);
@@ -36,7 +39,7 @@ impl Scene {
             duration: traffic.until().max(last).since(Timestamp::ZERO),
             policy: PolicyChoice::default(),
             callers: Vec::new(),
-            person: Person::default(),
+            requests: RequestDefaults::default(),
             upstream,
             commands: Vec::new(),
             expectations: Vec::new(),
@@ -45,102 +48,62 @@ impl Scene {
             scenario,
             policy,
             seed,
-            phases: Vec::new(),
-            policies: Vec::new(),
+            commands: traffic.commands(),
             watch: None,
             recorded: Some(traffic),
         })
     }
 }
 
-/// So many calls at one moment are made before others get their turn.
+/// Calls that one task makes at one moment before it yields.
 const CALLS_AT_ONCE: u32 = 32;
 
-/// Sets the players going.
-pub(super) fn play<T: Transport, O: Observer + Clone>(traffic: &Arc<Traffic>, stage: &Stage<T, O>) {
+/// Spawns the tasks that send the calls.
+pub(super) fn spawn<T: Transport, O: Observer + Clone>(traffic: &Arc<Traffic>, runner: &Runner<T, O>) {
     if let Some(flight) = traffic.first_flight() {
-        stage.client.set_next_flight(flight);
+        runner.client.set_next_flight(flight);
     }
-    let mut parts: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (place, call) in traffic.calls().iter().enumerate() {
-        let part = match call.origin {
+    let mut by_origin: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (index, call) in traffic.calls().iter().enumerate() {
+        let origin = match call.origin {
             Origin::Chat => 0,
             Origin::Burst { burst } => burst,
             Origin::Library => u64::MAX,
         };
-        parts.entry(part).or_default().push(place);
+        by_origin.entry(origin).or_default().push(index);
     }
-    for part in parts.into_values() {
-        stage
-            .players
-            .spawn(call_again(part, Arc::clone(traffic), stage.clone()));
+    for indexes in by_origin.into_values() {
+        runner
+            .tasks
+            .spawn(send(indexes, Arc::clone(traffic), runner.clone()));
     }
-    stage.players.spawn(fall_ill(Arc::clone(traffic), stage.clone()));
-    stage.players.spawn(act(Arc::clone(traffic), stage.clone()));
 }
 
-/// Makes the calls at these places.
-async fn call_again<T: Transport, O: Observer + Clone>(
-    places: Vec<usize>,
+async fn send<T: Transport, O: Observer + Clone>(
+    indexes: Vec<usize>,
     traffic: Arc<Traffic>,
-    stage: Stage<T, O>,
+    runner: Runner<T, O>,
 ) {
-    let clock = stage.players.clock;
+    let clock = runner.tasks.clock;
     let mut at_once = 0;
-    for call in places.into_iter().filter_map(|place| traffic.calls().get(place)) {
+    for call in indexes.into_iter().filter_map(|index| traffic.calls().get(index)) {
         if clock.now() < call.at {
             clock.sleep_until(call.at).await;
             at_once = 0;
         }
-        stage.client.set_next_call(call.call);
-        let stream = stage.client.call(&call.again(), call.context());
-        let leaves_at = call.left_at().unwrap_or(Timestamp::MAX);
-        stage.players.spawn(async move {
+        runner.client.set_next_call(call.call);
+        let stream = runner.client.call(&call.request(), call.context());
+        let cancelled_at = call.cancelled_at.unwrap_or(Timestamp::MAX);
+        runner.tasks.spawn(async move {
             tokio::select! {
                 biased;
                 ended = stream.finish() => drop(ended),
-                () = clock.sleep_until(leaves_at) => {}
+                () = clock.sleep_until(cancelled_at) => {}
             }
         });
         at_once += 1;
         if at_once % CALLS_AT_ONCE == 0 {
             tokio::task::yield_now().await;
-        }
-    }
-}
-
-/// Switches faults as they were switched.
-async fn fall_ill<T: Transport, O: Observer + Clone>(traffic: Arc<Traffic>, stage: Stage<T, O>) {
-    let clock = stage.players.clock;
-    let (mut on, mut profile) = (false, Arc::new(FaultProfile::default()));
-    for faults in traffic.faults() {
-        clock.sleep_until(faults.at).await;
-        if faults.profile != profile {
-            profile = Arc::clone(&faults.profile);
-            let profile = Box::new(profile.as_ref().clone());
-            stage.engine.execute(Command::SetFaultProfile { profile });
-        }
-        if faults.on != on {
-            on = faults.on;
-            stage.engine.execute(Command::SetFaults { on });
-        }
-    }
-}
-
-/// Does again what was done to the machines.
-async fn act<T: Transport, O: Observer + Clone>(traffic: Arc<Traffic>, stage: Stage<T, O>) {
-    let clock = stage.players.clock;
-    for (at, deed) in traffic.deeds() {
-        clock.sleep_until(*at).await;
-        match deed {
-            Deed::Force(mode) => stage.engine.execute(Command::SetBreaker { mode: *mode }),
-            Deed::Reset => stage.engine.execute(Command::ResetBreaker),
-            Deed::ClearCache => stage.engine.execute(Command::ClearCache),
-            Deed::Suspend(gap) => {
-                let until = clock.now() + *gap;
-                stage.engine.emit(EventKind::Suspended { until });
-                clock.skip(*gap).await;
-            }
         }
     }
 }

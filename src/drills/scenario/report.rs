@@ -1,4 +1,4 @@
-//! What a run came to, for people and for machines.
+//! The report of a run, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -6,84 +6,91 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::measure::{Measure, Part};
+use super::measure::{CallFilter, Measure};
 use super::run::Outcome;
 use super::script::Expectation;
 use super::tally::Hits;
 use super::{Scene, Tally};
 use crate::event::Fate;
+use crate::text::units::{self, number};
 use crate::time::Timestamp;
 
 /// Version of the JSON form; `assets/report.schema.json` describes it.
 const REPORT_VERSION: u32 = 2;
 
-/// See the module documentation. `Display` is for people, serde for machines.
+/// The report of a run. `Display` is the text form, serde the JSON form.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Version of this form.
+    /// Version of the JSON form.
     pub report: u32,
-    /// What was played.
+    /// Name of the scenario.
     pub scenario: String,
-    /// What it teaches.
+    /// Description of the scenario.
     pub about: String,
     /// The seed.
     pub seed: u64,
-    /// The settings of the guards, by name.
+    /// Name of the policy.
     pub policy: String,
-    /// Whether time was virtual.
+    /// True if the run was in virtual time.
     #[serde(rename = "virtual")]
     pub is_virtual: bool,
-    /// From the beginning to the last event, in seconds.
+    /// Time of the last event, in seconds since the start.
     pub seconds: f64,
-    /// Events.
+    /// Number of events.
     pub events: u64,
-    /// Calls by fate: they add up to the measure `calls`.
+    /// Calls by fate; the sum is the measure `calls`.
     pub fates: BTreeMap<Fate, u64>,
-    /// Every measure by name; null where it never came to be.
+    /// Every measure by name; null if undefined.
     pub measures: BTreeMap<&'static str, Option<f64>>,
     /// Failed attempts by label.
     pub causes: BTreeMap<String, u64>,
-    /// Answers that needed no upstream of their own, by what gave them.
+    /// Answers without an upstream call of their own, by source.
     pub hits: Hits,
-    /// Times the cache was asked in vain.
+    /// Misses of the exact cache.
     pub missed: u64,
-    /// Misses of the cache that differ from a stored request in one field other than the question, by what
-    /// differs.
+    /// Misses that differ from a stored request in one field other than the question, by that field.
     pub near_misses: BTreeMap<String, u64>,
-    /// What was expected, and whether it came so.
-    pub expectations: Vec<Judged>,
-    /// The promise that was broken, if one was.
+    /// The expectations with their results.
+    pub expectations: Vec<ExpectationResult>,
+    /// The first violation of an invariant.
     pub violation: Option<String>,
-    /// What was not given back.
+    /// Resources that were not released.
     pub leftovers: Vec<String>,
-    /// Whether everything is as expected.
+    /// True if all expectations and invariants hold and every resource was released.
     pub met: bool,
 }
 
-/// An expectation and what came.
+/// An expectation and its result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Judged {
-    /// Of what.
+pub struct ExpectationResult {
+    /// The measure.
     pub measure: Measure,
-    /// Not less.
+    /// The lower bound, inclusive.
     pub at_least: Option<f64>,
-    /// Not more.
+    /// The upper bound, inclusive.
     pub at_most: Option<f64>,
-    /// Only calls that began then or later, in seconds.
+    /// Counts only calls that began at this time or later, in seconds.
     pub from: Option<f64>,
-    /// Only calls that began before, in seconds.
+    /// Counts only calls that began before this time, in seconds.
     pub until: Option<f64>,
-    /// Only calls of this user.
+    /// Counts only calls of this user.
     pub user: Option<String>,
-    /// Only calls of these users; of all where there are none.
+    /// Counts only calls of these users; empty: of all users.
     pub users: Vec<String>,
-    /// What it came to.
+    /// The value; absent if undefined.
     pub value: Option<f64>,
-    /// Whether that is within the bounds; what never came to be is not.
+    /// True if the value is defined and within the bounds.
     pub met: bool,
 }
 
-impl Judged {
+/// True if a value is defined and within the bounds.
+pub(in crate::drills) fn is_within(value: Option<f64>, at_least: Option<f64>, at_most: Option<f64>) -> bool {
+    value.is_some_and(|value| {
+        at_least.is_none_or(|least| value >= least) && at_most.is_none_or(|most| value <= most)
+    })
+}
+
+impl ExpectationResult {
     fn new(expectation: &Expectation, tally: &Tally) -> Self {
         let Expectation {
             measure,
@@ -93,96 +100,83 @@ impl Judged {
             until,
             user,
             users,
-        } = expectation;
-        let part = Part {
+        } = expectation.clone();
+        let filter = CallFilter {
             from: from.map(|from| Timestamp::ZERO + from),
             until: until.map(|until| Timestamp::ZERO + until),
             user: user.clone(),
             users: users.clone(),
         };
-        let value = measure.of(tally, &part);
-        let met = value.is_some_and(|value| {
-            at_least.is_none_or(|least| value >= least) && at_most.is_none_or(|most| value <= most)
-        });
+        let value = measure.filtered(tally, &filter);
         Self {
-            measure: *measure,
-            at_least: *at_least,
-            at_most: *at_most,
+            measure,
+            at_least,
+            at_most,
             from: from.map(|from| from.as_secs_f64()),
             until: until.map(|until| until.as_secs_f64()),
-            user: user.clone(),
-            users: users.clone(),
+            user,
+            users,
             value,
-            met,
+            met: is_within(value, at_least, at_most),
         }
     }
-}
 
-impl Judged {
-    /// What was expected, without what came: the same words in every run.
+    /// The expectation without its value: the same text in every run.
     pub fn expected(&self) -> String {
-        let mut words = self.measure.name().to_owned();
-        let bounds = [("at least", self.at_least), ("at most", self.at_most)];
-        for (word, bound) in bounds {
-            if let Some(bound) = bound {
-                let _ = write!(words, " {word} {}", number(bound));
-            }
-        }
-        words + &self.part()
+        let bounds: String = self.bounds().map(|bound| format!(" {bound}")).collect();
+        format!("{}{bounds}{}", self.measure.name(), self.filter())
     }
 
-    /// Of which calls.
-    fn part(&self) -> String {
-        let mut words = String::new();
+    fn bounds(&self) -> impl Iterator<Item = String> {
+        let bounds = [("at least", self.at_least), ("at most", self.at_most)].into_iter();
+        bounds.filter_map(|(word, bound)| Some(format!("{word} {}", number(bound?))))
+    }
+
+    /// The calls that are counted, as text.
+    fn filter(&self) -> String {
+        let mut text = String::new();
         for (word, bound) in [("from", self.from), ("until", self.until)] {
             if let Some(bound) = bound {
-                let _ = write!(words, " {word} {bound}s");
+                let _ = write!(text, " {word} {bound}s");
             }
         }
         match (&self.user, &self.users[..]) {
             (Some(user), _) | (None, [user]) => {
-                let _ = write!(words, " for {user}");
+                let _ = write!(text, " for {user}");
             }
             (None, []) => {}
             (None, [first, .., last]) => {
-                let _ = write!(words, " for {first} .. {last}");
+                let _ = write!(text, " for {first} .. {last}");
             }
         }
-        words
+        text
     }
 }
 
-impl fmt::Display for Judged {
+impl fmt::Display for ExpectationResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is ", self.measure.name())?;
+        let bounds: Vec<String> = self.bounds().collect();
+        let (name, bounds, filter) = (self.measure.name(), bounds.join(", "), self.filter());
         match self.value {
-            Some(value) => write!(f, "{}", number(value))?,
-            None => f.write_str("not to be had")?,
+            Some(value) => write!(f, "{name} is {}, {bounds}{filter}", number(value)),
+            None => write!(f, "{name}: no value, {bounds}{filter}"),
         }
-        let bounds = [("at least", self.at_least), ("at most", self.at_most)];
-        for (word, bound) in bounds {
-            if let Some(bound) = bound {
-                write!(f, ", {word} {}", number(bound))?;
-            }
-        }
-        f.write_str(&self.part())
     }
 }
 
 impl Report {
-    /// What came of a scene.
+    /// The report of a scene.
     pub fn new(scene: &Scene, outcome: &Outcome, is_virtual: bool) -> Self {
         let tally = &outcome.tally;
-        let whole = Part::default();
-        let expectations: Vec<Judged> = scene
+        let expectations: Vec<ExpectationResult> = scene
             .scenario
             .expectations
             .iter()
-            .map(|expectation| Judged::new(expectation, tally))
+            .map(|expectation| ExpectationResult::new(expectation, tally))
             .collect();
         let met = outcome.violation.is_none()
             && outcome.leftovers.is_empty()
-            && expectations.iter().all(|judged| judged.met);
+            && expectations.iter().all(|result| result.met);
         Self {
             report: REPORT_VERSION,
             scenario: scene.scenario.name.clone(),
@@ -194,16 +188,16 @@ impl Report {
             events: tally.events,
             fates: Fate::ALL
                 .into_iter()
-                .map(|fate| (fate, tally.fated(fate)))
+                .map(|fate| (fate, tally.ended(fate)))
                 .collect(),
             measures: Measure::ALL
-                .into_iter()
-                .map(|measure| (measure.name(), measure.of(tally, &whole)))
+                .iter()
+                .map(|measure| (measure.name(), measure.value(tally)))
                 .collect(),
             causes: tally.causes.clone(),
             hits: tally.hits,
             missed: tally.missed,
-            near_misses: tally.near.clone(),
+            near_misses: tally.near_misses.clone(),
             expectations,
             violation: outcome.violation.as_ref().map(ToString::to_string),
             leftovers: outcome.leftovers.clone(),
@@ -211,22 +205,24 @@ impl Report {
         }
     }
 
-    fn of(&self, measure: Measure) -> Option<f64> {
+    fn value(&self, measure: Measure) -> Option<f64> {
         self.measures.get(measure.name()).copied().flatten()
     }
 
+    fn shown(&self, measure: Measure, text: impl FnOnce(f64) -> String) -> String {
+        self.value(measure).map_or_else(|| "-".into(), text)
+    }
+
     fn count(&self, measure: Measure) -> String {
-        self.of(measure).map_or_else(|| "-".into(), number)
+        self.shown(measure, number)
     }
 
     fn seconds(&self, measure: Measure) -> String {
-        self.of(measure)
-            .map_or_else(|| "-".into(), |seconds| format!("{seconds:.2}s"))
+        self.shown(measure, |seconds| format!("{seconds:.2}s"))
     }
 
     fn percent(&self, measure: Measure) -> String {
-        self.of(measure)
-            .map_or_else(|| "-".into(), |share| format!("{:.1}%", share * 100.0))
+        self.shown(measure, |share| format!("{:.1}%", share * 100.0))
     }
 }
 
@@ -253,7 +249,6 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// What came through, and who saved it.
     fn write_calls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fates = String::new();
         for (fate, count) in self.fates.iter().filter(|(_, count)| **count > 0) {
@@ -263,11 +258,11 @@ impl Report {
         writeln!(f, "calls     {}: {fates}", self.count(Measure::Calls))?;
         writeln!(
             f,
-            "served    {}; saved by the cache {}, by a shared flight {}, by a retry {}",
+            "served    {}; {} from the cache, {} by a shared flight, {} after a retry",
             self.percent(Measure::ServedShare),
             self.count(Measure::Hits),
             self.count(Measure::Shared),
-            self.count(Measure::SavedByRetry)
+            self.count(Measure::RecoveredByRetry)
         )?;
         writeln!(
             f,
@@ -279,7 +274,6 @@ impl Report {
         )
     }
 
-    /// What the cache did, and what kept it from more.
     fn write_cache(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Hits {
             exact,
@@ -294,30 +288,28 @@ impl Report {
         };
         writeln!(
             f,
-            "cache     {rate} of {lookups} lookups hit: {exact} exact, {semantic} semantic; {shared} calls joined a flight, {replayed} were replayed"
+            "cache     {rate} of {lookups} lookups hit: {exact} exact, {semantic} semantic; {shared} calls joined a flight, {replayed} results replayed"
         )?;
         let top = self.near_misses.iter().max_by_key(|(_, count)| **count);
         match top {
-            Some((what, count)) => writeln!(
+            Some((field, count)) => writeln!(
                 f,
-                "misses    {}: {count} differ from a stored request only in the {what}",
+                "misses    {}: {count} differ from a stored request only in the {field}",
                 self.missed
             ),
             None => Ok(()),
         }
     }
 
-    /// What the guards did.
     fn write_guards(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "attempts  {}, {} a call at the mean, {} at most; {} retries, {} may have been billed twice",
+            "attempts  {}; per call {} (mean), {} (maximum); {} retries, {} of them ambiguous (may be billed twice)",
             self.count(Measure::Attempts),
-            self.of(Measure::Amplification)
-                .map_or_else(|| "-".into(), |mean| format!("{mean:.2}")),
+            self.shown(Measure::Amplification, |mean| format!("{mean:.2}")),
             self.count(Measure::MaxAttempts),
             self.count(Measure::Retries),
-            self.count(Measure::PossibleDoubles)
+            self.count(Measure::AmbiguousRetries)
         )?;
         if !self.causes.is_empty() {
             let causes = self
@@ -326,7 +318,7 @@ impl Report {
                 .map(|(label, count)| format!("{label} {count}"));
             writeln!(
                 f,
-                "failures  {}; {} faults made",
+                "failures  {}; {} faults injected",
                 causes.collect::<Vec<_>>().join(", "),
                 self.count(Measure::Faults)
             )?;
@@ -339,80 +331,53 @@ impl Report {
             self.seconds(Measure::WaitP95)
         )?;
         self.write_breaker(f)?;
-        if let Some(seconds) = self.of(Measure::Recovery) {
+        if let Some(seconds) = self.value(Measure::TimeToRecover) {
             writeln!(
                 f,
-                "recovery  the first answer came {seconds:.2}s after the faults ended"
+                "recovery  first answer {seconds:.2}s after the end of the faults"
             )?;
         }
         writeln!(
             f,
-            "tokens    {} spent, {} of them for nothing, {} saved",
-            self.count(Measure::ChargedTokens),
+            "tokens    {} spent, {} of them wasted, {} saved",
+            self.count(Measure::SpentTokens),
             self.count(Measure::WastedTokens),
             self.count(Measure::SavedTokens)
         )
     }
 
-    /// What the breaker did. What never came to be is not told of with a dash.
     fn write_breaker(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.of(Measure::BreakerOpened) {
+        match self.value(Measure::BreakerOpened) {
             None | Some(0.0) => return writeln!(f, "breaker   never opened"),
             Some(1.0) => write!(f, "breaker   opened once")?,
             Some(times) => write!(f, "breaker   opened {times} times")?,
         }
-        if let Some(seconds) = self.of(Measure::TimeToTrip) {
-            write!(f, ", {seconds:.2}s after the faults began")?;
+        if let Some(seconds) = self.value(Measure::TimeToTrip) {
+            write!(f, ", {seconds:.2}s after the start of the faults")?;
         }
-        match self.of(Measure::TimeToClose) {
-            Some(seconds) => writeln!(f, "; closed {seconds:.2}s after they ended"),
-            None if self.of(Measure::TimeToTrip).is_some() => writeln!(f, "; not closed again"),
+        match self.value(Measure::TimeToClose) {
+            Some(seconds) => writeln!(f, "; closed {seconds:.2}s after their end"),
+            None if self.value(Measure::TimeToTrip).is_some() => writeln!(f, "; not closed again"),
             None => writeln!(f),
         }
     }
 
-    /// Whether it came as expected.
     fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.violation {
-            None => writeln!(f, "promises  all kept, in {} events\n", self.events)?,
-            Some(violation) => writeln!(f, "promises  BROKEN: {violation}\n")?,
+            None => writeln!(f, "checks    all invariants hold over {} events\n", self.events)?,
+            Some(violation) => writeln!(f, "checks    INVARIANT VIOLATED: {violation}\n")?,
         }
         for leftover in &self.leftovers {
-            writeln!(f, "not met   at the end {leftover}")?;
+            writeln!(f, "not met   at the end: {leftover}")?;
         }
-        for judged in &self.expectations {
-            let word = if judged.met { "met    " } else { "not met" };
-            writeln!(f, "{word}   {judged}")?;
+        for result in &self.expectations {
+            let word = if result.met { "met    " } else { "not met" };
+            writeln!(f, "{word}   {result}")?;
         }
         writeln!(f, "{}", if self.met { "passed" } else { "FAILED" })
     }
 }
 
-/// Whole numbers as such, others with three digits.
-pub(super) fn number(value: f64) -> String {
-    if value.fract() == 0.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.3}")
-    }
-}
-
 pub(super) fn clock_time(seconds: f64) -> String {
-    humantime(Duration::from_secs(seconds.max(0.0).round() as u64))
-}
-
-/// `1h 2m 3s`, without empty parts.
-fn humantime(duration: Duration) -> String {
-    let all = duration.as_secs();
-    let parts = [(all / 3600, "h"), (all / 60 % 60, "m"), (all % 60, "s")];
-    let words: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect();
-    if words.is_empty() {
-        "0s".into()
-    } else {
-        words.join(" ")
-    }
+    units::setting(Duration::from_secs(seconds.max(0.0).round() as u64))
 }

@@ -1,17 +1,17 @@
-//! Plays a scene in virtual time or in real time, and keeps what came of it.
+//! Runs a scene in virtual time or in real time, and returns the folds of its events.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::runner::{self, Stage};
+use super::Scene;
+use super::runner::{self, Runner};
 use super::tally::Tally;
-use super::{Scene, Wish};
 use crate::check::{Checker, Violation};
 use crate::client::{Env, ResilientClient, Transport};
-use crate::drills::recorded::{Answerer, SeenUpstream, TrafficError};
-use crate::event::{CallId, Event, Observer, UpstreamHealth};
+use crate::drills::recorded::{ReplayUpstream, TrafficError, UpstreamModel};
+use crate::event::{CallId, Command, Event, Observer, TimedCommand, UpstreamHealth};
 use crate::journal::{Header, Journal, LiveJournal};
 use crate::report::charts::History;
 use crate::session::bus::{Bus, EventSink, Tap};
@@ -19,91 +19,91 @@ use crate::session::{LocalSession, Session, SessionConfig, SessionError, Upstrea
 use crate::state::story::{CallRanking, Story, StoryStore};
 use crate::time::{Clock, Timestamp, unix_seconds};
 
-/// Whatever has not ended so long after the scene is stuck: no policy lets a call live longer than this.
+/// A call that has not ended this long after the scene is stuck: no policy lets a call run longer.
 const PATIENCE: Duration = Duration::from_hours(30);
 
-/// What came of a scene.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What the events add up to.
+    /// The calls and the counts of the run.
     pub tally: Tally,
-    /// What happened over time, for charts.
+    /// The run over time, for charts.
     pub history: History,
-    /// The first promise that was broken.
+    /// The first violation of an invariant.
     pub violation: Option<Violation>,
-    /// What was not given back: tasks, flights, slots, waiters. Empty if all is well.
+    /// Resources that were not released: tasks, flights, slots, waiters.
     pub leftovers: Vec<String>,
-    /// What was asked of one call, if anything was.
-    pub watched: Option<Watched>,
+    /// The explanation of [`Scene::watch`].
+    pub explained: Option<ExplainedCall>,
 }
 
-/// The call that was watched, and which calls there were.
+/// A call and its explanation.
 #[derive(Debug)]
-pub struct Watched {
-    /// Which.
+pub struct ExplainedCall {
+    /// The number of the call.
     pub call: CallId,
-    /// Its story; nothing if there was no such call.
+    /// Its story; absent if there was no such call.
     pub story: Option<Story>,
-    /// Those worth a question.
+    /// Calls worth explaining.
     pub worth: CallRanking,
 }
 
-/// Why a scene could not be played to its end.
+/// A scene that could not be run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The journal cannot be written.
+    /// The journal could not be written.
     #[error("cannot write the journal: {0}")]
     Journal(#[source] io::Error),
-    /// No runtime.
+    /// The async runtime could not be started.
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
-    /// No session.
+    /// The session could not be started.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// The upstream does not answer.
+    /// The upstream did not answer.
     #[error("{0}")]
     Unreachable(String),
-    /// A machine that sleeps can only be played where time is virtual.
-    #[error("the scenario has a command 'suspend', which needs virtual time: leave out --real")]
+    /// The scene suspends the machine, which needs virtual time.
+    #[error("the scenario has a suspend command, which needs virtual time: remove --real")]
     NeedsVirtualTime,
-    /// Recorded calls cannot be asked again.
+    /// The recorded calls cannot be replayed.
     #[error(transparent)]
     Traffic(#[from] TrafficError),
 }
 
-/// Where a scene in real time is played.
+/// The upstream of a run in real time.
 #[derive(Clone, Debug, Default)]
 pub struct Upstream {
-    /// A real upstream; the simulator on a loopback socket where there is none.
+    /// A real upstream; absent: the simulator on a loopback socket.
     pub server: Option<UpstreamConfig>,
-    /// The model to ask for.
+    /// The model to request, in place of the scenario's.
     pub model: Option<String>,
 }
 
-/// Hears every event.
-struct Recording {
+/// The folds of a run.
+struct Folds {
     tally: Tally,
     history: History,
     checker: Option<Checker>,
     violation: Option<Violation>,
-    watched: Option<(CallId, StoryStore, CallRanking)>,
+    explained: Option<(CallId, StoryStore, CallRanking)>,
 }
 
-impl Recording {
+impl Folds {
     fn new(header: &Header, watch: Option<CallId>) -> Self {
         Self {
             tally: Tally::default(),
             history: History::default(),
             checker: Some(Checker::for_journal(header)),
             violation: None,
-            watched: watch.map(|call| (call, StoryStore::for_call(call), CallRanking::default())),
+            explained: watch.map(|call| (call, StoryStore::for_call(call), CallRanking::default())),
         }
     }
 
-    fn take(&mut self, event: &Arc<Event>) {
-        self.tally.take(event);
-        self.history.take(event);
-        if let Some((_, why, worth)) = &mut self.watched {
+    fn apply(&mut self, event: &Arc<Event>) {
+        self.tally.apply(event);
+        self.history.apply(event);
+        if let Some((_, why, worth)) = &mut self.explained {
             why.apply(event);
             worth.apply(event);
         }
@@ -111,7 +111,7 @@ impl Recording {
             && let Err(violation) = checker.apply_shared(event)
         {
             self.violation = Some(violation);
-            // what follows a broken promise says nothing about the others
+            // after one violation the state of the checker is unreliable
             self.checker = None;
         }
     }
@@ -125,7 +125,7 @@ impl Recording {
             history: std::mem::take(&mut self.history),
             violation: self.violation.take(),
             leftovers,
-            watched: self.watched.take().map(|(call, why, worth)| Watched {
+            explained: self.explained.take().map(|(call, why, worth)| ExplainedCall {
                 call,
                 story: why.story(call),
                 worth,
@@ -134,8 +134,11 @@ impl Recording {
     }
 }
 
-/// Plays a scene under virtual time, on this thread. `journal` is where its events are written, `progress`
-/// is told how far it is, in milliseconds of the scene.
+/// Runs a scene in virtual time, on this thread. Events are written to `journal`; `progress` is set to the time of the
+/// scene, in milliseconds.
+///
+/// # Errors
+/// If the runtime or the journal fails, or recorded calls cannot be replayed.
 pub fn in_virtual_time<W: Write + Send + 'static>(
     scene: &Scene,
     journal: Option<W>,
@@ -151,17 +154,17 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
         .map(|out| Journal::try_new(out, &header))
         .transpose()
         .map_err(RunError::Journal)?;
-    // one lock: the journal has the events in the order in which the others saw them
+    // one lock, so that journal and folds see the events in the same order
     let written = Arc::new(Mutex::new((
-        Recording::new(&header, scene.watch),
+        Folds::new(&header, scene.watch),
         journal,
         None::<io::Error>,
     )));
-    let (hears, progress) = (Arc::clone(&written), Arc::clone(progress));
+    let (tapped, progress) = (Arc::clone(&written), Arc::clone(progress));
     let tap = move |event: &Arc<Event>| {
-        let mut written = hears.lock().unwrap_or_else(PoisonError::into_inner);
-        let (recording, journal, error) = &mut *written;
-        recording.take(event);
+        let mut written = tapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let (folds, journal, error) = &mut *written;
+        folds.apply(event);
         progress.store(event.at.0 / 1_000_000, Ordering::Relaxed);
         if let Some(out) = journal
             && let Err(broken) = out.write(event)
@@ -170,9 +173,9 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
             *journal = None;
         }
     };
-    let leftovers = runtime.block_on(play_locally(scene, tap))?;
+    let leftovers = runtime.block_on(run_locally(scene, tap))?;
     let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
-    let (recording, journal, error) = &mut *written;
+    let (folds, journal, error) = &mut *written;
     if let Some(error) = error.take() {
         return Err(RunError::Journal(error));
     }
@@ -182,39 +185,27 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
             .and_then(|mut out| out.flush())
             .map_err(RunError::Journal)?;
     }
-    Ok(recording.finish(leftovers))
+    Ok(folds.finish(leftovers))
 }
 
-/// The scene in memory: before the simulator, or before what was seen of another upstream.
-async fn play_locally(
+/// Runs the scene in memory, against the simulator or against a model of the recorded upstream.
+async fn run_locally(
     scene: &Scene,
     tap: impl FnMut(&Arc<Event>) + Send + 'static,
 ) -> Result<Vec<String>, RunError> {
     let clock = Clock::start();
-    let config = SessionConfig {
-        seed: scene.seed,
-        policy: scene.policy.clone(),
-        latency: scene.scenario.upstream.latency,
-        capacity: scene.scenario.upstream.capacity,
-        model: scene.scenario.person.model.clone(),
-        answer_tokens: scene.scenario.person.answer_tokens,
-        users: scene.scenario.person.ids(),
-        ..SessionConfig::default()
-    };
+    let config = scene.session_config();
     let bus = EventSink::new(clock, tap);
-    let Some(traffic) = &scene.recorded else {
-        return Ok(play_in(LocalSession::start(&config, clock, bus), scene).await);
-    };
-    Ok(match traffic.answerer()? {
-        Answerer::Simulator(_) => play_in(LocalSession::start(&config, clock, bus), scene).await,
-        Answerer::Seen(_) => {
-            let seen = SeenUpstream::new(traffic, scene.seed, clock)?;
-            play_in(LocalSession::with_transport(seen, &config, clock, bus), scene).await
-        }
-    })
+    if let Some(traffic) = &scene.recorded
+        && let UpstreamModel::Recorded { .. } = traffic.upstream_model()?
+    {
+        let upstream = ReplayUpstream::new(traffic, scene.seed, clock)?;
+        return Ok(run_in(LocalSession::with_transport(upstream, &config, clock, bus), scene).await);
+    }
+    Ok(run_in(LocalSession::start(&config, clock, bus), scene).await)
 }
 
-async fn play_in<T: Transport, O: Observer + Clone>(
+async fn run_in<T: Transport, O: Observer + Clone>(
     session: LocalSession<T, O>,
     scene: &Scene,
 ) -> Vec<String> {
@@ -222,111 +213,125 @@ async fn play_in<T: Transport, O: Observer + Clone>(
         env, client, engine, ..
     } = session;
     let clock = env.clock;
-    let stage = Stage {
+    let runner = Runner {
         client: client.clone(),
         engine,
-        players: Env::new(clock, scene.seed),
+        tasks: Env::new(clock, scene.seed),
     };
-    let scene = Arc::new(scene.clone());
-    let played = tokio::select! {
+    let ended = tokio::select! {
         biased;
         () = async {
-            runner::play(&scene, &stage).await;
+            runner::run(scene, &runner).await;
             env.join().await;
         } => true,
         () = clock.sleep_until(Timestamp::ZERO + scene.scenario.duration + PATIENCE) => false,
     };
-    let mut leftovers = leftovers(&client, &env, &stage.players);
-    if !played && leftovers.is_empty() {
-        leftovers.push("the scene never came to its end".into());
+    let mut leftovers = leftovers(&client, &env, &runner.tasks);
+    if !ended && leftovers.is_empty() {
+        leftovers.push("the scene has not ended".into());
     }
     leftovers
 }
 
-/// What a scene that is over still holds.
+/// The resources that a scene holds after its end.
 fn leftovers<T: Transport, O: Observer>(
     client: &ResilientClient<T, O>,
     env: &Env,
-    players: &Env,
+    tasks: &Env,
 ) -> Vec<String> {
     let held = client.held();
     [
-        (env.running_tasks() + players.running_tasks(), "tasks run"),
-        (held.flights, "flights are in the air"),
-        (held.slots, "slots are taken"),
-        (held.waiters, "wait for the limiter"),
+        (env.running_tasks() + tasks.running_tasks(), "running tasks"),
+        (held.flights, "open flights"),
+        (held.slots, "limiter slots in use"),
+        (held.waiters, "waiters of the limiter"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{count} {what}"))
+    .map(|(count, resource)| format!("{count} {resource}"))
     .collect()
 }
 
 impl Scene {
-    /// Refuses what only virtual time can play.
-    pub fn fits_real_time(&self) -> Result<(), RunError> {
-        let mut wishes = self.scenario.commands.iter().map(|command| &command.wish);
-        if wishes.any(|wish| matches!(wish, Wish::Suspend(_))) {
+    fn session_config(&self) -> SessionConfig {
+        let (upstream, requests) = (&self.scenario.upstream, &self.scenario.requests);
+        SessionConfig {
+            seed: self.seed,
+            policy: self.policy.clone(),
+            latency: upstream.latency,
+            capacity: upstream.capacity,
+            model: requests.model.clone(),
+            answer_tokens: requests.answer_tokens,
+            users: requests.user_ids(),
+            ..SessionConfig::default()
+        }
+    }
+
+    /// Checks that the scene can run in real time.
+    ///
+    /// # Errors
+    /// If it suspends the machine.
+    pub fn check_real_time(&self) -> Result<(), RunError> {
+        let suspends = |command: &TimedCommand| matches!(command.command, Command::Suspend { .. });
+        if self.commands.iter().any(suspends) {
             return Err(RunError::NeedsVirtualTime);
         }
         Ok(())
     }
 }
 
-/// Plays a scene in real time, over sockets. Needs a multi-threaded runtime.
+/// Runs a scene in real time, over sockets. Needs a multi-threaded runtime.
+///
+/// # Errors
+/// If the scene needs virtual time, the upstream does not answer, or session or journal fail.
 pub async fn in_real_time<W: Write + Send + 'static>(
     scene: &Scene,
     upstream: Upstream,
     journal: Option<W>,
     progress: &Arc<AtomicU64>,
 ) -> Result<Outcome, RunError> {
-    scene.fits_real_time()?;
+    scene.check_real_time()?;
     let header =
         Header::live(scene.seed, scene.policy.clone(), unix_seconds()).with_scenario(&scene.scenario.name);
     let journal = journal
         .map(|out| Journal::try_new(out, &header).and_then(LiveJournal::start))
         .transpose()
         .map_err(RunError::Journal)?;
-    let recording = Arc::new(Mutex::new(Recording::new(&header, scene.watch)));
-    let (hears, progress) = (Arc::clone(&recording), Arc::clone(progress));
+    let folds = Arc::new(Mutex::new(Folds::new(&header, scene.watch)));
+    let (tapped, progress) = (Arc::clone(&folds), Arc::clone(progress));
     let mut write = journal.as_ref().map(LiveJournal::tap);
     let tap: Tap = Box::new(move |event| {
         progress.store(event.at.0 / 1_000_000, Ordering::Relaxed);
         if let Some(write) = &mut write {
             write(event);
         }
-        let mut recording = hears.lock().unwrap_or_else(PoisonError::into_inner);
-        recording.take(&Arc::new(event.clone()));
+        let mut folds = tapped.lock().unwrap_or_else(PoisonError::into_inner);
+        folds.apply(&Arc::new(event.clone()));
     });
     let clock = Clock::start();
+    let config = scene.session_config();
     let config = SessionConfig {
-        seed: scene.seed,
-        policy: scene.policy.clone(),
-        latency: scene.scenario.upstream.latency,
-        capacity: scene.scenario.upstream.capacity,
         upstream: upstream.server,
-        model: upstream.model.or_else(|| scene.scenario.person.model.clone()),
-        answer_tokens: scene.scenario.person.answer_tokens,
-        users: scene.scenario.person.ids(),
-        ..SessionConfig::default()
+        model: upstream.model.or(config.model),
+        ..config
     };
     let session = Session::start_on(config, clock, Bus::tapped(clock, tap)).await?;
     if let UpstreamHealth::Unavailable { message } = session.probe().await {
         session.shutdown().await;
         return Err(RunError::Unreachable(message.to_string()));
     }
-    let stage = Stage {
+    let runner = Runner {
         client: session.client().clone(),
         engine: session.engine().clone(),
-        players: Env::new(clock, scene.seed),
+        tasks: Env::new(clock, scene.seed),
     };
-    runner::play(&Arc::new(scene.clone()), &stage).await;
+    runner::run(scene, &runner).await;
     let (client, env) = (session.client().clone(), session.env().clone());
     session.shutdown().await;
-    let leftovers = leftovers(&client, &env, &stage.players);
+    let leftovers = leftovers(&client, &env, &runner.tasks);
     if let Some(journal) = journal {
         journal.finish().map_err(RunError::Journal)?;
     }
-    let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(recording.finish(leftovers))
+    let mut folds = folds.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(folds.finish(leftovers))
 }

@@ -1,4 +1,4 @@
-//! Who plays a scene: callers, the illness of the upstream, and the commands.
+//! The tasks that run a scene: callers and commands.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,74 +8,68 @@ use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
 use super::script::{Arrival, Callers, Impatience};
-use super::wish::Wish;
-use super::{Scene, changes, recorded_calls};
+use super::{Scene, recorded_calls};
 use crate::client::{CallContext, Env, ResilientClient, Transport};
-use crate::event::{Command, EventKind, Observer, Origin, UserId};
+use crate::event::{Command, EventKind, Observer, Origin, TimedCommand, UserId};
 use crate::openai::{ChatRequest, Message};
 use crate::session::engine::{Engine, Prompts};
-use crate::text::SafeText;
 use crate::time::{Clock, Timestamp};
 
-/// Who finds itself later than this behind its plan was asleep: it does not make up for what it missed.
-const ASLEEP: Duration = Duration::from_secs(1);
+/// A caller that is later than this was suspended; it does not make up for the calls it missed.
+const SUSPENDED: Duration = Duration::from_secs(1);
 
-/// The stage a scene is played on.
+/// The client, engine and tasks of a run.
 #[derive(Debug)]
-pub(super) struct Stage<T: Transport, O: Observer> {
+pub(super) struct Runner<T: Transport, O: Observer> {
     pub(super) client: ResilientClient<T, O>,
     pub(super) engine: Engine<T, O>,
-    /// Its own set of tasks: the players, not what they set going.
-    pub(super) players: Env,
+    /// The callers and commands; what they start runs in the environment of the client.
+    pub(super) tasks: Env,
 }
 
-impl<T: Transport, O: Observer + Clone> Clone for Stage<T, O> {
+impl<T: Transport, O: Observer + Clone> Clone for Runner<T, O> {
     fn clone(&self) -> Self {
         Self {
             client: self.client.clone(),
             engine: self.engine.clone(),
-            players: self.players.clone(),
+            tasks: self.tasks.clone(),
         }
     }
 }
 
-/// Plays a scene to its end: until nobody calls any more and every call has its answer, or has been given up.
-pub(super) async fn play<T: Transport, O: Observer + Clone>(scene: &Arc<Scene>, stage: &Stage<T, O>) {
-    if let Some(traffic) = &scene.recorded {
-        recorded_calls::play(traffic, stage);
-        stage.players.join().await;
-        stage.engine.settled().await;
-        return;
-    }
+/// Runs a scene until no caller or command is left and every call has ended.
+pub(super) async fn run<T: Transport, O: Observer + Clone>(scene: &Scene, runner: &Runner<T, O>) {
     let stop = Stop::default();
-    for (index, group) in scene.scenario.callers.iter().enumerate() {
+    if let Some(traffic) = &scene.recorded {
+        recorded_calls::spawn(traffic, runner);
+    }
+    for (index, callers) in scene.scenario.callers.iter().enumerate() {
         let group = Group {
             index: index as u64,
-            until: at(group.until.unwrap_or(scene.scenario.duration)),
+            until: at(callers.until.unwrap_or(scene.scenario.duration)),
             prompts: Prompts::from_list(
-                &group.prompts.list,
-                group.prompts.distinct as usize,
-                group.prompts.skew,
+                &callers.prompts.list,
+                callers.prompts.distinct as usize,
+                callers.prompts.skew,
             ),
-            words: group.clone(),
+            callers: callers.clone(),
             stop: stop.clone(),
-            stage: stage.clone(),
+            runner: runner.clone(),
         };
-        stage.players.spawn(Arc::new(group).arrive());
+        runner.tasks.spawn(Arc::new(group).arrive());
     }
-    stage.players.spawn(fall_ill(Arc::clone(scene), stage.clone()));
-    stage
-        .players
-        .spawn(command(Arc::clone(scene), stage.clone(), stop));
-    stage.players.join().await;
-    stage.engine.settled().await;
+    runner
+        .tasks
+        .spawn(execute(scene.commands.clone(), runner.clone(), stop));
+    runner.tasks.join().await;
+    runner.engine.settled().await;
 }
 
 fn at(since_start: Duration) -> Timestamp {
     Timestamp::ZERO + since_start
 }
 
-/// Stops the calls that run now, not those that come later.
+/// Cancels the calls of callers that run now, not those that come later.
 #[derive(Clone, Debug, Default)]
 struct Stop(Arc<Mutex<CancellationToken>>);
 
@@ -90,71 +84,46 @@ impl Stop {
     }
 }
 
-/// Switches faults on and off as the phases say.
-async fn fall_ill<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: Stage<T, O>) {
-    let clock = stage.players.clock;
-    for (phase, profile) in &scene.phases {
-        clock.sleep_until(at(phase.from)).await;
-        let profile = Box::new(profile.clone());
-        stage.engine.execute(Command::SetFaultProfile { profile });
-        stage.engine.execute(Command::SetFaults { on: true });
-        clock.sleep_until(at(phase.until)).await;
-        stage.engine.execute(Command::SetFaults { on: false });
-    }
-}
-
-/// Obeys the commands of the script.
-async fn command<T: Transport, O: Observer + Clone>(scene: Arc<Scene>, stage: Stage<T, O>, stop: Stop) {
-    let clock = stage.players.clock;
-    let mut commands = scene.scenario.commands.clone();
-    commands.sort_by_key(|command| command.at);
-    for command in commands {
-        clock.sleep_until(at(command.at)).await;
-        for command in command.wish.commands() {
-            stage.engine.execute(command);
+/// Executes commands at their times.
+async fn execute<T: Transport, O: Observer + Clone>(
+    commands: Vec<TimedCommand>,
+    runner: Runner<T, O>,
+    stop: Stop,
+) {
+    let clock = runner.tasks.clock;
+    for TimedCommand { at, command } in commands {
+        clock.sleep_until(at).await;
+        if let Command::Suspend { gap } = command {
+            let until = clock.now() + gap;
+            runner.engine.emit(EventKind::Suspended { until });
+            clock.skip(gap).await;
+            continue;
         }
-        match command.wish {
-            Wish::CancelAll => stop.all(),
-            Wish::ApplyPolicy(name) => {
-                if let Some((_, policy)) = scene.policies.iter().find(|(known, _)| *known == name) {
-                    stage.client.apply(policy.clone());
-                }
-            }
-            Wish::Set(settings) => match changes::set(&stage.client.policy(), &settings) {
-                Ok(policy) => stage.client.apply_keeping_labels(policy),
-                // under a policy that the scenario was not read with
-                Err(message) => stage.engine.emit(EventKind::Notice {
-                    text: SafeText::new(&format!("not set: {message}")),
-                }),
-            },
-            Wish::Suspend(gap) => {
-                stage.engine.emit(EventKind::Suspended {
-                    until: clock.now() + gap,
-                });
-                clock.skip(gap).await;
-            }
-            _ => {}
+        let stops_all = command == Command::CancelAll;
+        runner.engine.execute(command);
+        if stops_all {
+            stop.all();
         }
     }
 }
 
-/// Callers of one kind.
+/// A group of callers.
 struct Group<T: Transport, O: Observer + Clone> {
     index: u64,
-    words: Callers,
+    callers: Callers,
     until: Timestamp,
     prompts: Prompts,
     stop: Stop,
-    stage: Stage<T, O>,
+    runner: Runner<T, O>,
 }
 
 impl<T: Transport, O: Observer + Clone> Group<T, O> {
     /// Makes the calls of the group at their times.
     async fn arrive(self: Arc<Self>) {
         let clock = self.clock();
-        let mut generator = self.stage.players.generator("callers", self.index);
-        clock.sleep_until(at(self.words.from)).await;
-        match self.words.arrival {
+        let mut generator = self.runner.tasks.generator("callers", self.index);
+        clock.sleep_until(at(self.callers.from)).await;
+        match self.callers.arrival {
             Arrival::Steady { per_s } => {
                 let gap = Duration::from_secs_f64(1.0 / per_s);
                 self.one_by_one(&mut generator, |_| gap).await;
@@ -172,9 +141,9 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
                 for worker in 0..workers {
                     let group = Arc::clone(&self);
                     let kind = format!("workers of {}", group.index);
-                    let generator = group.stage.players.generator(&kind, u64::from(worker));
-                    self.stage
-                        .players
+                    let generator = group.runner.tasks.generator(&kind, u64::from(worker));
+                    self.runner
+                        .tasks
                         .spawn(async move { group.work(generator, worker, think).await });
                 }
             }
@@ -193,7 +162,7 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
             }
             self.start(generator, turn);
             turn = turn.wrapping_add(1);
-            if now.since(next) > ASLEEP {
+            if now.since(next) > SUSPENDED {
                 next = now;
             }
             next = next + gap(generator);
@@ -206,7 +175,7 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
         loop {
             for turn in 0..calls {
                 self.start(generator, turn);
-                // others get their turn: a burst must not hold up the streams
+                // streams must not wait for a whole burst
                 if turn % 32 == 31 {
                     tokio::task::yield_now().await;
                 }
@@ -228,33 +197,34 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
             self.call(&mut generator, worker).await;
             clock.sleep(think).await;
             if clock.now() == began {
-                // answered from the cache and no pause: time must go on, or this loop never ends
+                // a cache hit without a think time takes no virtual time: without this the loop would not end
                 clock.sleep(Duration::from_millis(1)).await;
             }
         }
     }
 
-    /// Makes a call that nobody here waits for.
+    /// Makes a call in a task of its own.
     fn start(self: &Arc<Self>, generator: &mut StdRng, turn: u32) {
         let call = self.call(generator, turn);
-        self.stage.players.spawn(call);
+        self.runner.tasks.spawn(call);
     }
 
-    /// Makes a call, now; the future reads it to its end, or gives it up.
+    /// Makes a call now; the future reads it to its end or cancels it.
     fn call(&self, generator: &mut StdRng, turn: u32) -> impl Future<Output = ()> + Send + 'static {
-        let words = &self.words;
+        let callers = &self.callers;
         let clock = self.clock();
-        let user = words.users.get(turn as usize % words.users.len().max(1));
+        let user = callers.users.get(turn as usize % callers.users.len().max(1));
         let prompt = self.prompts.draw(generator).to_owned();
-        let leaves_at = leaves_at(words.impatience.as_ref(), generator).map(|after| clock.now() + after);
-        let key = (words.keys > 0).then(|| format!("key {}", generator.random_range(0..words.keys)));
-        let instructions = words.system.as_deref().map(|text| at_time(text, clock.now()));
-        let messages = instructions.map(Message::system).into_iter();
+        let cancelled_at =
+            cancelled_after(callers.impatience.as_ref(), generator).map(|after| clock.now() + after);
+        let key = (callers.keys > 0).then(|| format!("key {}", generator.random_range(0..callers.keys)));
+        let system = callers.system.as_deref().map(|text| at_time(text, clock.now()));
+        let messages = system.map(Message::system).into_iter();
         let request = ChatRequest::new(messages.chain([Message::user(prompt)]))
-            .temperature(words.temperature)
-            .max_tokens(words.max_tokens)
-            .with("stream", words.stream);
-        let request = if words.stream {
+            .temperature(callers.temperature)
+            .max_tokens(callers.max_tokens)
+            .with("stream", callers.stream);
+        let request = if callers.stream {
             request.with("stream_options", serde_json::json!({ "include_usage": true }))
         } else {
             request
@@ -264,38 +234,38 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
             origin: Origin::Burst {
                 burst: self.index + 1,
             },
-            deadline: words.deadline,
+            deadline: callers.deadline,
             cacheable: false,
-            fresh: words.fresh,
+            fresh: callers.fresh,
             idempotency_key: key,
             prompt_tokens: None,
         };
         let stop = self.stop.token();
-        let stream = self.stage.client.call(&request, context);
+        let stream = self.runner.client.call(&request, context);
         async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 ended = stream.finish() => drop(ended),
-                () = clock.sleep_until(leaves_at.unwrap_or(Timestamp::MAX)) => {}
+                () = clock.sleep_until(cancelled_at.unwrap_or(Timestamp::MAX)) => {}
             }
         }
     }
 
     fn clock(&self) -> Clock {
-        self.stage.players.clock
+        self.runner.tasks.clock
     }
 }
 
-/// Instructions with the time in place of `{time}`.
+/// The text with the time in place of `{time}`.
 fn at_time(text: &str, now: Timestamp) -> String {
     let seconds = now.since(Timestamp::ZERO).as_secs();
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     text.replace("{time}", &format!("{hours:02}:{minutes:02}:{:02}", seconds % 60))
 }
 
-/// After how long a caller gives up, if it is one of those that do.
-fn leaves_at(impatience: Option<&Impatience>, generator: &mut StdRng) -> Option<Duration> {
+/// The time after which a caller cancels, if it does.
+fn cancelled_after(impatience: Option<&Impatience>, generator: &mut StdRng) -> Option<Duration> {
     let Impatience { share, within } = impatience?;
     let (drawn, part): (f64, f64) = (generator.random(), generator.random());
     (drawn < *share).then(|| within.mul_f64(part))

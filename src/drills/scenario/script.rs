@@ -1,12 +1,11 @@
-//! What a scenario file says: who calls and how, what the upstream does meanwhile, what is commanded, and what
-//! is expected of it all. Words only; [`super::run`] acts on them.
+//! The content of a scenario file: callers, upstream, commands and expectations. Data only; [`super::run`] runs it.
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::command::CommandTable;
 use super::measure::Measure;
-use super::wish::TimedCommand;
 use crate::event::UserId;
 use crate::session::SessionConfig;
 use crate::settings::{
@@ -18,34 +17,34 @@ use crate::settings::{
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// One word, for reports and journals; the file's name where the file gives none.
+    /// The name in reports and journals. Default: the file's name.
     #[serde(default)]
     pub name: String,
-    /// What it teaches, in a sentence.
+    /// A description in a sentence.
     #[serde(default)]
     pub about: String,
-    /// The seed of everything random, unless the command line gives another.
+    /// The seed of everything random; the command line can override it.
     #[serde(default = "seven")]
     pub seed: u64,
-    /// New calls are made for so long; what runs then is waited for.
+    /// The time in which new calls are made; calls that run at its end are waited for.
     #[serde(with = "humantime_serde")]
     pub duration: Duration,
-    /// The settings of the guards, unless the command line gives others.
+    /// The policy; the command line can override it.
     #[serde(default)]
     pub policy: PolicyChoice,
-    /// Who calls. May be left out where commands call.
+    /// The groups of callers. Optional if commands make calls.
     #[serde(default)]
     pub callers: Vec<Callers>,
-    /// How the bursts and prompts among the commands are sent.
+    /// Properties of the requests of burst and send commands.
     #[serde(default)]
-    pub person: Person,
-    /// Who answers.
+    pub requests: RequestDefaults,
+    /// The upstream.
     #[serde(default)]
     pub upstream: UpstreamScript,
-    /// What is commanded, and when.
+    /// The commands and their times.
     #[serde(default, rename = "command")]
-    pub commands: Vec<TimedCommand>,
-    /// What must be true in the end. That the invariants hold is expected of every scenario.
+    pub(crate) commands: Vec<CommandTable>,
+    /// Conditions on the measures of the run. The invariants are checked in every run.
     #[serde(default, rename = "expect")]
     pub expectations: Vec<Expectation>,
 }
@@ -54,13 +53,14 @@ fn seven() -> u64 {
     7
 }
 
-/// A preset or file, and tables that replace its own. Keys left out of such a table are those of `production`.
+/// A preset or a file, and tables that replace its tables. Keys left out of such a table have the values of
+/// `production`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyChoice {
     /// `production`, `exercise`, or a file.
     pub base: String,
-    /// See [`crate::settings::Policy`], as all that follow.
+    /// The exact cache: see [`crate::settings::Policy`] for this table and those that follow.
     pub cache: Option<CacheSettings>,
     /// The semantic cache.
     pub semantic: Option<SemanticSettings>,
@@ -72,7 +72,7 @@ pub struct PolicyChoice {
     pub limit: Option<LimitSettings>,
     /// The breaker.
     pub breaker: Option<BreakerSettings>,
-    /// The clocks.
+    /// Timeouts.
     pub timeouts: Option<TimeoutSettings>,
 }
 
@@ -91,82 +91,91 @@ impl Default for PolicyChoice {
     }
 }
 
-/// The person at the screen: how bursts and prompts become requests, as in a live session.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Properties of the requests of burst and send commands, as in a live session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Person {
-    /// Who can ask: a burst without a user is of these in turn.
+pub struct RequestDefaults {
+    /// Users that a burst without a user is sent as, in turn.
     pub users: Vec<String>,
-    /// The most an answer may have, in LLM tokens.
+    /// The maximum length of an answer, in LLM tokens.
     pub answer_tokens: u32,
-    /// The model to ask for, if any.
+    /// The model to request, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
 
-impl Default for Person {
+impl Default for RequestDefaults {
     fn default() -> Self {
-        let session = SessionConfig::default();
+        Self::from(&SessionConfig::default())
+    }
+}
+
+impl From<&SessionConfig> for RequestDefaults {
+    fn from(config: &SessionConfig) -> Self {
         Self {
-            users: session.users.iter().map(ToString::to_string).collect(),
-            answer_tokens: session.answer_tokens,
-            model: session.model,
+            users: config.users.iter().map(ToString::to_string).collect(),
+            answer_tokens: config.answer_tokens,
+            model: config.model.clone(),
         }
     }
 }
 
-impl Person {
-    /// The same as users of a session.
-    pub(super) fn ids(&self) -> Vec<UserId> {
+impl RequestDefaults {
+    pub(super) fn user_ids(&self) -> Vec<UserId> {
         self.users.iter().map(|name| UserId::new(name)).collect()
     }
 }
 
-/// A group of callers that behave alike.
+/// A group of callers with the same behaviour.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Callers {
-    /// Who they are; each call is of the next one.
-    #[serde(default = "ana")]
+    /// Users; each call is sent as the next one.
+    #[serde(default = "only_ana")]
     pub users: Vec<String>,
-    /// When they call.
+    /// The arrival process.
     pub arrival: Arrival,
-    /// They begin.
+    /// The time of the first call.
     #[serde(default, with = "humantime_serde")]
     pub from: Duration,
-    /// They end; with the scenario where nothing is said.
+    /// The end of the calls. Default: the end of the scenario.
     #[serde(default, with = "humantime_serde")]
     pub until: Option<Duration>,
-    /// What they ask.
+    /// The prompts.
     #[serde(default)]
     pub prompts: PromptMix,
-    /// Instructions sent along; `{time}` in them is the time of the call as `00:01:05` since the start.
+    /// A system prompt; `{time}` in it becomes the time of the call since the start, as `00:01:05`.
     #[serde(default)]
     pub system: Option<String>,
-    /// Sampling temperature; only 0 lets answers be stored and shared.
+    /// Sampling temperature, 0 to 2; answers are cached and shared only at 0.
     #[serde(default)]
     pub temperature: f64,
-    /// The most an answer may have, in LLM tokens.
+    /// The maximum length of an answer, in LLM tokens. Default: 48.
     #[serde(default = "short")]
     pub max_tokens: u32,
-    /// Whether they read a stream.
+    /// True if answers are streamed.
     #[serde(default = "yes")]
     pub stream: bool,
-    /// A deadline of their own.
+    /// A deadline in place of the policy's `timeouts.call`.
     #[serde(default, with = "humantime_serde")]
     pub deadline: Option<Duration>,
-    /// Some of them give up.
+    /// Cancellation by callers who do not wait for their answer.
     #[serde(default)]
     pub impatience: Option<Impatience>,
-    /// Idempotency keys, of which each call takes one; none where it is 0.
+    /// The number of idempotency keys that calls draw from; 0: calls have no key.
     #[serde(default)]
     pub keys: u32,
-    /// Ask the upstream even if the answer is stored.
+    /// True if the cache is bypassed.
     #[serde(default)]
     pub fresh: bool,
 }
 
-fn ana() -> Vec<String> {
-    vec!["ana".into()]
+pub(super) fn ana() -> String {
+    "ana".into()
+}
+
+fn only_ana() -> Vec<String> {
+    vec![ana()]
 }
 
 fn short() -> u32 {
@@ -177,48 +186,47 @@ fn yes() -> bool {
     true
 }
 
-/// When calls come.
+/// The arrival process of a group of callers.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Arrival {
-    /// At equal distances.
+    /// Calls at equal intervals.
     Steady {
-        /// Calls a second.
+        /// Calls per second.
         per_s: f64,
     },
-    /// Independently of each other: exponential distances.
+    /// A Poisson process: exponential intervals.
     Poisson {
-        /// Calls a second, on average.
+        /// Mean calls per second.
         per_s: f64,
     },
-    /// All at once.
+    /// Calls at once.
     Burst {
-        /// How many.
+        /// Calls in a burst.
         calls: u32,
-        /// Again after so long; once where absent.
+        /// The interval between bursts; absent: one burst.
         #[serde(default, with = "humantime_serde")]
         every: Option<Duration>,
     },
-    /// Each worker asks when it has its answer: the load falls as the upstream gets slower.
+    /// A closed loop: each worker calls again when it has its answer, so load falls as the upstream slows down.
     Closed {
-        /// How many.
+        /// Number of workers.
         workers: u32,
-        /// Between answer and next question.
+        /// The pause between an answer and the next call.
         #[serde(default, with = "humantime_serde")]
         think: Duration,
     },
 }
 
-/// Prompts, some asked more often than others: the one of rank `r` with a weight of `1 / r^skew`.
+/// Prompts with a Zipf distribution: the prompt of rank `r` has the weight `1 / r^skew`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PromptMix {
-    /// How many there are.
+    /// Number of distinct prompts.
     pub distinct: u32,
-    /// 0: all alike. 1: Zipf.
+    /// The exponent: 0 is uniform, 1 is Zipf's law.
     pub skew: f64,
-    /// The prompts, the first rank first, in place of the bundled ones; `distinct` is how many of them are asked,
-    /// or all where they are fewer.
+    /// Prompts in place of the bundled ones, in the order of their ranks; at most the first `distinct` are used.
     pub list: Vec<String>,
 }
 
@@ -232,13 +240,13 @@ impl Default for PromptMix {
     }
 }
 
-/// Callers that go away before they have their answer.
+/// Callers that cancel before they have their answer.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Impatience {
-    /// The share of calls that are given up, 0 to 1.
+    /// The share of calls that are cancelled, 0 to 1.
     pub share: f64,
-    /// After at most so long: `U(0, within)`.
+    /// The upper bound of the time to cancellation: `U(0, within)`.
     #[serde(with = "humantime_serde")]
     pub within: Duration,
 }
@@ -247,55 +255,62 @@ pub struct Impatience {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamScript {
-    /// How fast it answers.
+    /// Time to the first token and between tokens.
     pub latency: LatencyProfile,
-    /// How much it does at a time; without bounds where absent.
+    /// Requests that it serves in parallel; absent: unlimited.
     pub capacity: Option<Capacity>,
-    /// When it is ill.
+    /// Phases of faults; they must not overlap.
     #[serde(rename = "phase")]
     pub phases: Vec<FaultPhase>,
 }
 
-/// A time in which faults are made.
+/// A period in which faults are injected.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultPhase {
-    /// From then on.
+    /// The beginning.
     #[serde(with = "humantime_serde")]
     pub from: Duration,
-    /// Until then.
+    /// The end.
     #[serde(with = "humantime_serde")]
     pub until: Duration,
-    /// A fault profile: a bundled one by name, or a file.
+    /// A fault profile: a bundled one by name, or a file. Excludes `rates`.
     #[serde(default)]
     pub faults: Option<String>,
-    /// Or its rates.
+    /// A fault profile in full.
     #[serde(default)]
     pub rates: Option<FaultProfile>,
 }
 
-/// What must be true in the end.
+/// A condition on a measure of the run.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
-    /// Of what.
+    /// The measure.
     pub measure: Measure,
-    /// Not less.
+    /// The lower bound, inclusive.
     #[serde(default)]
     pub at_least: Option<f64>,
-    /// Not more.
+    /// The upper bound, inclusive.
     #[serde(default)]
     pub at_most: Option<f64>,
-    /// Only calls that began then or later.
+    /// Counts only calls that began at this time or later.
     #[serde(default, with = "humantime_serde")]
     pub from: Option<Duration>,
-    /// Only calls that began before.
+    /// Counts only calls that began before this time.
     #[serde(default, with = "humantime_serde")]
     pub until: Option<Duration>,
-    /// Only calls of this user.
+    /// Counts only calls of this user.
     #[serde(default)]
     pub user: Option<String>,
-    /// Only calls of these users, together.
+    /// Counts only calls of these users.
     #[serde(default)]
     pub users: Vec<String>,
+}
+
+impl Expectation {
+    /// True if not all calls are counted.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.from.is_some() || self.until.is_some() || self.user.is_some() || !self.users.is_empty()
+    }
 }

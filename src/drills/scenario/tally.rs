@@ -1,5 +1,5 @@
-//! What the events of a run add up to, call by call: a fold, like the state of the screen, but one that forgets
-//! nothing, because a run has an end and expectations look back.
+//! The events of a run, folded into a row per call and counts of the whole run. Unlike the state of the screen it drops
+//! nothing by itself: expectations look back over the whole run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,116 +11,114 @@ use crate::event::{
 };
 use crate::time::Timestamp;
 
-/// A call, as far as it has come.
-#[derive(Clone, Debug)]
-pub struct CallFacts {
-    /// Who called.
+/// A call, as far as its events go.
+#[derive(Clone, Debug, Default)]
+pub struct CallRow {
+    /// The user.
     pub user: UserId,
-    /// When.
+    /// The time of `CallStarted`.
     pub started_at: Timestamp,
-    /// How it ended.
+    /// Absent while the call runs.
     pub fate: Option<Fate>,
     /// Attempts made while it owned its flight.
     pub attempts: u32,
-    /// From beginning to end.
+    /// From its start to its end.
     pub took: Option<Duration>,
-    /// From its beginning to the first token of its flight.
+    /// From its start to the first token of its flight.
     pub first_token: Option<Duration>,
-    /// In the limiter's queue, all attempts together.
-    pub waited: Duration,
-    /// What the semantic cache said.
-    pub meaning: Meaning,
-    /// HTTP tries made under its number; those of a flight that it took over are in it from then on.
-    pub tries: u32,
-    /// LLM tokens that those used.
+    /// Time in the limiter's queue, over all attempts.
+    pub queued: Duration,
+    /// Result of its semantic lookup.
+    pub semantic: SemanticResult,
+    /// Attempts sent under its number, with those of a flight that it took over from then on.
+    pub sent: u32,
+    /// LLM tokens that those attempts used.
     pub spent_tokens: u64,
-    /// LLM tokens of the answer that it got from the upstream, if any.
+    /// LLM tokens of the answer that the upstream gave to it.
     pub answered_tokens: u64,
     /// Estimated tokens of the prompt.
     prompt_tokens: u64,
-    /// Chunks of the answer that the attempt under way has brought: about as many tokens.
+    /// Chunks that the running attempt has streamed: about as many tokens.
     streamed: u64,
 }
 
-/// What the semantic cache said to a call.
+/// Result of a semantic lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Meaning {
-    /// Nothing, or that it has nothing.
+pub enum SemanticResult {
+    /// No lookup, or nothing similar enough.
     #[default]
-    Nothing,
-    /// It served the answer to another prompt.
-    Served,
-    /// A guard refused the nearest.
-    Refused,
+    Miss,
+    /// Served the answer to another prompt.
+    Hit,
+    /// A guard rejected the nearest prompt.
+    Rejected,
 }
 
-impl CallFacts {
-    /// Whether it got an answer.
+impl CallRow {
+    /// True if the call got an answer.
     pub fn is_served(&self) -> bool {
         self.fate.is_some_and(Fate::is_served)
     }
 
-    /// How long it took, if it got an answer.
-    pub fn served_after(&self) -> Option<Duration> {
+    /// The latency of a served call.
+    pub fn latency(&self) -> Option<Duration> {
         self.took.filter(|_| self.is_served())
     }
 }
 
-/// Answers that needed no upstream of their own, by what gave them.
+/// Answers without an upstream call of their own, by source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Hits {
-    /// The exact cache.
+    /// Hits of the exact cache.
     pub exact: u64,
-    /// The semantic cache.
+    /// Hits of the semantic cache.
     pub semantic: u64,
-    /// The flight of another call, which it joined.
+    /// Calls that joined the flight of another call.
     pub shared: u64,
-    /// The ledger of completed results.
+    /// Results replayed from the ledger.
     pub replayed: u64,
 }
 
 /// See the module documentation.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// In the order of their numbers.
-    calls: BTreeMap<CallId, CallFacts>,
+    calls: BTreeMap<CallId, CallRow>,
     moves: Vec<(Timestamp, BreakerState)>,
-    /// When faults were switched, and to what.
+    /// Switches of the faults, on or off.
     switches: Vec<(Timestamp, bool)>,
-    /// Events.
+    /// Number of events.
     pub events: u64,
     /// Attempts sent.
     pub attempts: u64,
-    /// Faults made.
+    /// Faults injected.
     pub faults: u64,
-    /// The most waiters.
+    /// Maximum length of the limiter's queue.
     pub max_waiting: u32,
-    /// The most attempts in flight.
+    /// Maximum number of attempts in flight.
     pub max_parallel: u32,
-    /// LLM tokens that attempts used, as far as that can be known; the limiter's charges are others, and none where
-    /// it is off.
+    /// LLM tokens that attempts used, as far as known. The limiter's charges differ, and are zero if it is off.
     pub spent_tokens: u64,
-    /// LLM tokens of answers that the upstream gave for their own call.
+    /// LLM tokens of answers of the upstream to the call that sent the attempt.
     answered_tokens: u64,
-    /// LLM tokens that cache and shared flights saved.
+    /// LLM tokens of answers from the cache and from shared flights.
     pub saved_tokens: u64,
-    /// Retries after an outcome that may have been billed.
-    pub possible_doubles: u64,
+    /// Retries after an ambiguous failure, which the upstream may have billed.
+    pub ambiguous_retries: u64,
     /// Failed attempts by label.
     pub causes: BTreeMap<String, u64>,
-    /// Answers that needed no upstream of their own.
+    /// Answers without an upstream call of their own.
     pub hits: Hits,
-    /// Times the cache was asked in vain.
+    /// Misses of the exact cache.
     pub missed: u64,
-    /// Misses that differ from a stored request in one field other than the question, by what differs.
-    pub near: BTreeMap<String, u64>,
-    /// The latest event.
+    /// Misses that differ from a stored request in one field other than the question, by that field.
+    pub near_misses: BTreeMap<String, u64>,
+    /// The time of the latest event.
     pub last_at: Timestamp,
 }
 
 impl Tally {
-    /// Takes note of an event.
-    pub fn take(&mut self, event: &Event) {
+    /// Applies an event.
+    pub fn apply(&mut self, event: &Event) {
         self.events += 1;
         self.last_at = event.at;
         match &event.kind {
@@ -144,7 +142,7 @@ impl Tally {
                     | Fate::Interrupted
                     | Fate::Cancelled => {}
                 }
-                if let Some(call) = self.of(event) {
+                if let Some(call) = self.row(event) {
                     (call.fate, call.attempts, call.took) = (Some(*fate), *attempts, Some(*took));
                     if *fate == Fate::Answered {
                         call.answered_tokens = tokens;
@@ -154,7 +152,7 @@ impl Tally {
             EventKind::CacheHit { .. } => self.hits.exact += 1,
             EventKind::SemanticHit { .. } => {
                 self.hits.semantic += 1;
-                self.note_meaning(event, Meaning::Served);
+                self.note_semantic(event, SemanticResult::Hit);
             }
             EventKind::FlightJoined { .. } => self.hits.shared += 1,
             EventKind::ResultReplayed { .. } => self.hits.replayed += 1,
@@ -162,11 +160,11 @@ impl Tally {
             EventKind::SemanticMissed {
                 reason: SemanticMiss::GuardRejected,
                 ..
-            } => self.note_meaning(event, Meaning::Refused),
+            } => self.note_semantic(event, SemanticResult::Rejected),
             EventKind::AttemptStarted { .. } => {
                 self.attempts += 1;
-                if let Some(call) = self.of(event) {
-                    call.tries += 1;
+                if let Some(call) = self.row(event) {
+                    call.sent += 1;
                     call.streamed = 0;
                 }
             }
@@ -179,7 +177,7 @@ impl Tally {
             }
             EventKind::AttemptFirstToken { .. } => {
                 let at = event.at;
-                if let Some(call) = self.of(event) {
+                if let Some(call) = self.row(event) {
                     call.first_token.get_or_insert(at.since(call.started_at));
                 }
             }
@@ -187,36 +185,40 @@ impl Tally {
             EventKind::LimitQueued { waiting, .. } => self.max_waiting = self.max_waiting.max(*waiting),
             EventKind::LimitAdmitted { waited, in_use, .. } => {
                 self.max_parallel = self.max_parallel.max(*in_use);
-                if let Some(call) = self.of(event) {
-                    call.waited = call.waited.saturating_add(*waited);
+                if let Some(call) = self.row(event) {
+                    call.queued = call.queued.saturating_add(*waited);
                 }
             }
             EventKind::BreakerMoved { to, .. } => self.moves.push((event.at, *to)),
             EventKind::FaultsApplied { on, .. } => self.switches.push((event.at, *on)),
             EventKind::FaultInjected { .. } => self.faults += 1,
-            EventKind::RetryScheduled { ambiguous, .. } => self.possible_doubles += u64::from(*ambiguous),
+            EventKind::RetryScheduled { ambiguous, .. } => self.ambiguous_retries += u64::from(*ambiguous),
             _ => {}
         }
     }
 
     /// All calls, in the order of their numbers.
-    pub fn calls(&self) -> impl Iterator<Item = &CallFacts> {
+    pub fn calls(&self) -> impl Iterator<Item = &CallRow> {
         self.calls.values()
     }
 
-    /// The calls from this one on, in the order of their numbers.
-    pub fn calls_from(&self, first: CallId) -> impl Iterator<Item = &CallFacts> {
+    /// All calls with their numbers.
+    pub fn rows(&self) -> impl Iterator<Item = (CallId, &CallRow)> {
+        self.calls.iter().map(|(number, call)| (*number, call))
+    }
+
+    /// The calls from `first` on, in the order of their numbers.
+    pub fn calls_from(&self, first: CallId) -> impl Iterator<Item = &CallRow> {
         self.calls.range(first..).map(|(_, call)| call)
     }
 
-    /// One call.
-    pub fn call(&self, call: CallId) -> Option<&CallFacts> {
+    /// The row of a call.
+    pub fn call(&self, call: CallId) -> Option<&CallRow> {
         self.calls.get(&call)
     }
 
-    /// Forgets the calls before this one, for whoever adds up a session without an end. What is counted for the run as
-    /// a whole stays.
-    pub fn forget_before(&mut self, first: CallId) {
+    /// Drops the calls before `first`, to bound the memory of a session without an end. Counts of the whole run stay.
+    pub fn drop_before(&mut self, first: CallId) {
         if self.calls.keys().next().is_none_or(|known| *known >= first) {
             return;
         }
@@ -230,28 +232,23 @@ impl Tally {
         self.switches.retain(|(at, _)| *at >= kept);
     }
 
-    /// How often the breaker came to this state from then on.
-    pub fn moves_since(&self, state: BreakerState, since: Timestamp) -> u64 {
+    /// Number of calls with this fate.
+    pub fn ended(&self, fate: Fate) -> u64 {
+        self.calls().filter(|call| call.fate == Some(fate)).count() as u64
+    }
+
+    /// Number of breaker transitions to `state`, from `since` on.
+    pub fn breaker_moves(&self, state: BreakerState, since: Timestamp) -> u64 {
         let moves = self.moves.iter();
         moves.filter(|(at, to)| *to == state && *at >= since).count() as u64
     }
 
-    /// Calls that ended so.
-    pub fn fated(&self, fate: Fate) -> u64 {
-        self.calls().filter(|call| call.fate == Some(fate)).count() as u64
-    }
-
-    /// How often the breaker came to this state.
-    pub fn moves_to(&self, state: BreakerState) -> u64 {
-        self.moves.iter().filter(|(_, to)| *to == state).count() as u64
-    }
-
-    /// LLM tokens spent on what nobody got.
+    /// LLM tokens spent on attempts without an answer to their call.
     pub fn wasted_tokens(&self) -> u64 {
         self.spent_tokens.saturating_sub(self.answered_tokens)
     }
 
-    /// Seconds from the first faults to the first opening after them.
+    /// Seconds from the first start of faults to the first opening after it.
     pub fn time_to_trip(&self) -> Option<f64> {
         let (begun, _) = self.switches.iter().find(|(_, on)| *on)?;
         let opened = |(at, to): &&(Timestamp, BreakerState)| *to == BreakerState::Open && at >= begun;
@@ -259,8 +256,8 @@ impl Tally {
         Some(at.since(*begun).as_secs_f64())
     }
 
-    /// Seconds from the last faults to the first answer to a call that began after them.
-    pub fn recovery(&self) -> Option<f64> {
+    /// Seconds from the last end of faults to the first answer of the upstream to a call that began after it.
+    pub fn time_to_recover(&self) -> Option<f64> {
         let over = self.faults_over()?;
         let ends = self.calls().filter_map(|call| {
             let answered = call.fate == Some(Fate::Answered) && call.started_at >= over;
@@ -269,7 +266,7 @@ impl Tally {
         Some(ends.min()?.since(over).as_secs_f64())
     }
 
-    /// Seconds from the last faults to the closing of the breaker; 0 if it was closed.
+    /// Seconds from the last end of faults to the closing of the breaker; 0 if it was closed then.
     pub fn time_to_close(&self) -> Option<f64> {
         let over = self.faults_over()?;
         let then = self.moves.iter().rev().find(|(at, _)| *at <= over);
@@ -281,57 +278,48 @@ impl Tally {
         Some(at.since(over).as_secs_f64())
     }
 
-    /// When faults were switched off for the last time, after having been on.
+    /// The last end of faults; absent if they are still on or never were.
     fn faults_over(&self) -> Option<Timestamp> {
         let first_on = self.switches.iter().position(|(_, on)| *on)?;
         let (at, on) = self.switches.get(first_on..)?.last()?;
         (!on).then_some(*at)
     }
 
-    /// What the attempt used: the count of a whole answer; of a broken one the prompt and what came of the text; of a
-    /// request that was refused before any work, or never sent, nothing.
+    /// Adds the tokens that the attempt used: the usage of a complete answer; prompt and streamed text of a truncated one;
+    /// nothing of a request that was not sent, or rejected before any work.
     fn end_attempt(&mut self, event: &Event, result: &AttemptResult) {
-        let begun = |call: &mut CallFacts| call.prompt_tokens.saturating_add(call.streamed);
+        let begun = |call: &mut CallRow| call.prompt_tokens.saturating_add(call.streamed);
         let used = match result {
             AttemptResult::Succeeded { usage, .. } => Some(usage.total()),
             AttemptResult::Failed { failure } => {
                 *self.causes.entry(failure.brief()).or_default() += 1;
                 match failure.phase {
                     Phase::NotSent | Phase::Refused | Phase::Final => None,
-                    Phase::Ambiguous | Phase::Begun | Phase::Delivered => self.of(event).map(begun),
+                    Phase::Ambiguous | Phase::Begun | Phase::Delivered => self.row(event).map(begun),
                 }
             }
-            AttemptResult::Cancelled => self.of(event).map(begun),
+            AttemptResult::Cancelled => self.row(event).map(begun),
         };
         let used = used.unwrap_or_default();
         self.spent_tokens = self.spent_tokens.saturating_add(used);
-        if let Some(call) = self.of(event) {
+        if let Some(call) = self.row(event) {
             call.spent_tokens = call.spent_tokens.saturating_add(used);
         }
     }
 
     fn stream(&mut self, event: &Event, change: impl FnOnce(u64) -> u64) {
-        if let Some(call) = self.of(event) {
+        if let Some(call) = self.row(event) {
             call.streamed = change(call.streamed);
         }
     }
 
     fn begin(&mut self, event: &Event, user: &UserId, prompt_tokens: u64) {
         let Some(id) = event.call else { return };
-        let call = CallFacts {
+        let call = CallRow {
             user: user.clone(),
             started_at: event.at,
-            fate: None,
-            attempts: 0,
-            took: None,
-            first_token: None,
-            waited: Duration::ZERO,
-            meaning: Meaning::default(),
-            tries: 0,
-            spent_tokens: 0,
-            answered_tokens: 0,
             prompt_tokens,
-            streamed: 0,
+            ..CallRow::default()
         };
         self.calls.insert(id, call);
     }
@@ -343,17 +331,17 @@ impl Tally {
         }) = nearest
             && let Some(diff) = differs.first().filter(|diff| !diff.is_another_question())
         {
-            *self.near.entry(diff.brief()).or_default() += 1;
+            *self.near_misses.entry(diff.brief()).or_default() += 1;
         }
     }
 
-    fn note_meaning(&mut self, event: &Event, meaning: Meaning) {
-        if let Some(call) = self.of(event) {
-            call.meaning = meaning;
+    fn note_semantic(&mut self, event: &Event, result: SemanticResult) {
+        if let Some(call) = self.row(event) {
+            call.semantic = result;
         }
     }
 
-    fn of(&mut self, event: &Event) -> Option<&mut CallFacts> {
+    fn row(&mut self, event: &Event) -> Option<&mut CallRow> {
         self.calls.get_mut(&event.call?)
     }
 }

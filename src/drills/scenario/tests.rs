@@ -1,10 +1,10 @@
-//! Edge cases of the tally and of what is read off it: times that never came to be, and parts of the calls.
+//! Edge cases of the tally and of the measures: undefined times, and filtered calls.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::measure::{Measure, Part};
+use super::measure::{CallFilter, Measure};
 use super::tally::Tally;
 use crate::event::{BreakerState, CallId, Event, EventKind, Fate, MoveReason, Origin, UserId, WindowCounts};
 use crate::settings::FaultProfile;
@@ -16,13 +16,13 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::ZERO + Duration::from_secs(seconds)
 }
 
-/// A tally that is told of one thing after the other.
+/// A tally of scripted events.
 #[derive(Default)]
-struct Story(Tally);
+struct Script(Tally);
 
-impl Story {
-    fn emit(&mut self, seconds: u64, call: Option<u64>, kind: EventKind) {
-        self.0.take(&Event {
+impl Script {
+    fn apply(&mut self, seconds: u64, call: Option<u64>, kind: EventKind) {
+        self.0.apply(&Event {
             seq: 0,
             at: at(seconds),
             call: call.map(CallId),
@@ -32,7 +32,7 @@ impl Story {
 
     fn faults(mut self, seconds: u64, on: bool) -> Self {
         let profile = Box::new(FaultProfile::default());
-        self.emit(seconds, None, EventKind::FaultsApplied { on, profile });
+        self.apply(seconds, None, EventKind::FaultsApplied { on, profile });
         self
     }
 
@@ -45,7 +45,7 @@ impl Story {
             until: None,
             window: WindowCounts::default(),
         };
-        self.emit(seconds, None, kind);
+        self.apply(seconds, None, kind);
         self
     }
 
@@ -60,7 +60,7 @@ impl Story {
             deadline: Timestamp::MAX,
             options: crate::event::CallOptions::default(),
         };
-        self.emit(from, Some(number), kind);
+        self.apply(from, Some(number), kind);
         let kind = EventKind::CallEnded {
             fate,
             attempts,
@@ -68,12 +68,12 @@ impl Story {
             usage: None,
             took: Duration::from_secs(until - from),
         };
-        self.emit(until, Some(number), kind);
+        self.apply(until, Some(number), kind);
         self
     }
 
-    fn of(&self, measure: Measure) -> Option<f64> {
-        measure.of(&self.0, &Part::default())
+    fn value(&self, measure: Measure) -> Option<f64> {
+        measure.value(&self.0)
     }
 }
 
@@ -81,112 +81,124 @@ use BreakerState::{Closed, HalfOpen, Open};
 
 #[test]
 fn without_faults_there_is_neither_trip_nor_recovery() {
-    let story =
-        Story::default()
+    let script =
+        Script::default()
             .faults(0, false)
             .breaker(5, Closed, Open)
             .call(1, "ana", (6, 7), Fate::Answered, 1);
-    for measure in [Measure::TimeToTrip, Measure::Recovery, Measure::TimeToClose] {
-        assert_eq!(story.of(measure), None, "{measure:?}");
+    for measure in [Measure::TimeToTrip, Measure::TimeToRecover, Measure::TimeToClose] {
+        assert_eq!(script.value(measure), None, "{measure:?}");
     }
 }
 
 #[test]
 fn the_time_to_trip_is_from_the_first_faults_to_the_first_opening_after_them() {
-    let story = Story::default()
+    let script = Script::default()
         .breaker(2, Closed, Open)
         .faults(10, true)
         .breaker(14, Closed, Open)
         .faults(20, false)
         .faults(30, true)
         .breaker(31, Closed, Open);
-    assert_eq!(story.of(Measure::TimeToTrip), Some(4.0));
-    assert_eq!(story.of(Measure::BreakerOpened), Some(3.0));
+    assert_eq!(script.value(Measure::TimeToTrip), Some(4.0));
+    assert_eq!(script.value(Measure::BreakerOpened), Some(3.0));
 }
 
 #[test]
 fn only_a_call_that_began_after_the_faults_proves_recovery() {
-    let story = Story::default()
+    let script = Script::default()
         .faults(10, true)
         .call(1, "ana", (19, 22), Fate::Answered, 1)
         .faults(20, false)
         .call(2, "ana", (21, 24), Fate::Hit, 0)
         .call(3, "ana", (23, 29), Fate::Answered, 1)
         .call(4, "ana", (24, 26), Fate::Answered, 1);
-    // neither the one from before nor the stored one; and the earliest answer, not the earliest call
-    assert_eq!(story.of(Measure::Recovery), Some(6.0));
+    // neither the call before the end of faults nor the hit; and the earliest answer, not the earliest call
+    assert_eq!(script.value(Measure::TimeToRecover), Some(6.0));
 }
 
 #[test]
-fn the_time_to_close_is_zero_for_a_closed_breaker_and_nothing_for_one_that_stays_open() {
-    let closed = Story::default().faults(1, true).faults(2, false);
-    assert_eq!(closed.of(Measure::TimeToClose), Some(0.0));
-    let open = Story::default()
+fn the_time_to_close_is_zero_for_a_closed_breaker_and_undefined_for_one_that_stays_open() {
+    let closed = Script::default().faults(1, true).faults(2, false);
+    assert_eq!(closed.value(Measure::TimeToClose), Some(0.0));
+    let open = Script::default()
         .faults(1, true)
         .breaker(2, Closed, Open)
         .faults(5, false);
-    assert_eq!(open.of(Measure::TimeToClose), None);
+    assert_eq!(open.value(Measure::TimeToClose), None);
     let probed = open.breaker(7, Open, HalfOpen).breaker(9, HalfOpen, Closed);
-    assert_eq!(probed.of(Measure::TimeToClose), Some(4.0));
+    assert_eq!(probed.value(Measure::TimeToClose), Some(4.0));
 }
 
 #[test]
 fn faults_that_never_end_have_no_recovery() {
-    let story = Story::default()
+    let script = Script::default()
         .faults(1, true)
         .call(1, "ana", (2, 3), Fate::Answered, 2);
     assert_eq!(
-        (story.of(Measure::Recovery), story.of(Measure::TimeToClose)),
+        (
+            script.value(Measure::TimeToRecover),
+            script.value(Measure::TimeToClose)
+        ),
         (None, None)
     );
 }
 
 #[test]
-fn a_part_begins_with_its_first_instant_and_ends_before_its_last() {
-    let story = Story::default()
+fn a_filter_includes_its_start_and_excludes_its_end() {
+    let script = Script::default()
         .call(1, "ana", (0, 1), Fate::Answered, 1)
         .call(2, "ben", (10, 12), Fate::Failed, 3)
         .call(3, "ana", (20, 21), Fate::CircuitOpen, 0);
-    let part = |from: u64, until: u64, user: Option<&str>| Part {
+    let filter = |from: u64, until: u64, user: Option<&str>| CallFilter {
         from: Some(at(from)),
         until: Some(at(until)),
         user: user.map(str::to_owned),
         users: Vec::new(),
     };
-    let tally = &story.0;
-    assert_eq!(Measure::Calls.of(tally, &part(0, 10, None)), Some(1.0));
-    assert_eq!(Measure::Calls.of(tally, &part(10, 20, None)), Some(1.0));
-    assert_eq!(Measure::Calls.of(tally, &part(0, 21, Some("ana"))), Some(2.0));
-    assert_eq!(Measure::FailedShare.of(tally, &part(10, 20, None)), Some(1.0));
-    let together = |users: &[&str]| Part {
+    let tally = &script.0;
+    assert_eq!(Measure::Calls.filtered(tally, &filter(0, 10, None)), Some(1.0));
+    assert_eq!(Measure::Calls.filtered(tally, &filter(10, 20, None)), Some(1.0));
+    assert_eq!(
+        Measure::Calls.filtered(tally, &filter(0, 21, Some("ana"))),
+        Some(2.0)
+    );
+    assert_eq!(
+        Measure::FailedShare.filtered(tally, &filter(10, 20, None)),
+        Some(1.0)
+    );
+    let together = |users: &[&str]| CallFilter {
         users: users.iter().map(ToString::to_string).collect(),
-        ..Part::default()
+        ..CallFilter::default()
     };
-    assert_eq!(Measure::Calls.of(tally, &together(&["ana"])), Some(2.0));
-    assert_eq!(Measure::Calls.of(tally, &together(&["ana", "ben"])), Some(3.0));
-    // no calls: a number of them there is, a share of them there is not
-    let nobody = part(0, 21, Some("cleo"));
-    assert_eq!(Measure::Calls.of(tally, &nobody), Some(0.0));
-    assert_eq!(Measure::ServedShare.of(tally, &nobody), None);
-    assert_eq!(Measure::LatencyP95.of(tally, &nobody), None);
+    assert_eq!(Measure::Calls.filtered(tally, &together(&["ana"])), Some(2.0));
+    assert_eq!(
+        Measure::Calls.filtered(tally, &together(&["ana", "ben"])),
+        Some(3.0)
+    );
+    // no calls: their number is 0, their share is undefined
+    let none = filter(0, 21, Some("cleo"));
+    assert_eq!(Measure::Calls.filtered(tally, &none), Some(0.0));
+    assert_eq!(Measure::ServedShare.filtered(tally, &none), None);
+    assert_eq!(Measure::LatencyP95.filtered(tally, &none), None);
 }
 
 #[test]
 fn amplification_is_of_calls_that_made_attempts() {
-    let story = Story::default()
+    let script = Script::default()
         .call(1, "ana", (0, 1), Fate::Answered, 1)
         .call(2, "ana", (0, 1), Fate::Failed, 3)
         .call(3, "ana", (0, 0), Fate::CircuitOpen, 0)
         .call(4, "ana", (0, 2), Fate::Answered, 2);
-    assert_eq!(story.of(Measure::Amplification), Some(2.0));
-    assert_eq!(story.of(Measure::Retries), Some(3.0));
-    assert_eq!(story.of(Measure::SavedByRetry), Some(1.0));
-    assert_eq!(story.of(Measure::MaxAttempts), Some(3.0));
-    assert_eq!(Story::default().of(Measure::Amplification), None);
+    assert_eq!(script.value(Measure::Amplification), Some(2.0));
+    assert_eq!(script.value(Measure::Retries), Some(3.0));
+    assert_eq!(script.value(Measure::RecoveredByRetry), Some(1.0));
+    assert_eq!(script.value(Measure::MaxAttempts), Some(3.0));
+    assert_eq!(Script::default().value(Measure::Amplification), None);
 }
 
 #[test]
-fn what_never_came_to_be_is_not_within_bounds() {
+fn an_undefined_measure_is_not_within_bounds() {
     let text = "duration = \"1s\"\n[[callers]]\narrival.burst = { calls = 1 }\n\
                 [[expect]]\nmeasure = \"time_to_trip\"\nat_most = 100.0\n";
     let scene = super::read("test", text, None, None).unwrap();
@@ -195,22 +207,22 @@ fn what_never_came_to_be_is_not_within_bounds() {
         history: crate::report::charts::History::default(),
         violation: None,
         leftovers: Vec::new(),
-        watched: None,
+        explained: None,
     };
     let report = super::Report::new(&scene, &outcome, true);
     assert!(!report.met);
     assert!(
         report
             .to_string()
-            .contains("not met   time_to_trip is not to be had, at most 100\n")
+            .contains("not met   time_to_trip: no value, at most 100\n")
     );
 }
 
-/// A journal that stays in memory.
+/// A journal in memory.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+struct MemoryJournal(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Paper {
+impl io::Write for MemoryJournal {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -221,12 +233,12 @@ impl io::Write for Paper {
     }
 }
 
-/// Plays a bundled scenario and folds its journal: the state at the end, and in which seconds there was a storm.
-fn folded(name: &str) -> (State, Vec<u64>) {
-    let paper = Paper::default();
+/// Runs a bundled scenario and folds its journal: the final state, and the seconds with a storm.
+fn run(name: &str) -> (State, Vec<u64>) {
+    let memory = MemoryJournal::default();
     let scene = super::load(name, None, None).unwrap();
-    super::in_virtual_time(&scene, Some(paper.clone()), &Arc::default()).unwrap();
-    let journal = std::mem::take(&mut *paper.0.lock().unwrap());
+    super::in_virtual_time(&scene, Some(memory.clone()), &Arc::default()).unwrap();
+    let journal = std::mem::take(&mut *memory.0.lock().unwrap());
     let (mut state, mut stormy) = (State::default(), Vec::new());
     let reader = crate::journal::Reader::open(io::Cursor::new(journal)).unwrap();
     let ending = reader.for_each_event(|event| {
@@ -241,9 +253,9 @@ fn folded(name: &str) -> (State, Vec<u64>) {
 }
 
 #[test]
-fn the_retry_storm_is_called_one_and_the_averted_one_is_not() {
-    let (state, stormy) = folded("retry-storm");
-    // the trigger comes at second 60 and goes at 70; nobody takes it back
+fn the_retry_storm_is_detected_and_the_averted_one_is_not() {
+    let (state, stormy) = run("retry-storm");
+    // the trigger lasts from second 60 to 70; the storm does not end with it
     let first = *stormy.first().unwrap();
     assert!((60..90).contains(&first), "began in second {first}");
     assert_eq!(
@@ -258,7 +270,7 @@ fn the_retry_storm_is_called_one_and_the_averted_one_is_not() {
     let (peak, _) = state.retry.peak.unwrap();
     assert!(peak > 4.0 && peak >= state.retry.amplification().unwrap());
 
-    let (state, stormy) = folded("retry-storm-averted");
+    let (state, stormy) = run("retry-storm-averted");
     assert_eq!(stormy, Vec::<u64>::new());
     assert_eq!(state.retry.storms, 0);
     assert!(state.retry.amplification().unwrap() < 1.3);

@@ -1,4 +1,4 @@
-//! What is served at a threshold, counted.
+//! Counts of what is served at a threshold.
 
 use std::collections::BTreeMap;
 
@@ -9,51 +9,50 @@ use super::pairs::{Half, is_paraphrase};
 use super::rate::Rate;
 use super::report::Scored;
 
-/// The lowest threshold that is tried.
+/// Range of the thresholds tried, in hundredths.
 const LOWEST: u32 = 30;
-/// The highest.
 const HIGHEST: u32 = 98;
-/// Between two lines of the sweep that is shown.
+/// Step of the thresholds listed.
 const SHOWN_STEP: u32 = 5;
 
 /// Hits and false hits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Counts {
-    /// Paraphrases that are served.
+    /// Paraphrases served.
     pub hits: Rate,
-    /// Look-alikes that are served.
+    /// Look-alikes served.
     pub false_hits: Rate,
 }
 
 /// The figures of one embedder at one threshold, with the guards or without.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figures {
-    /// Whether the guards are asked.
+    /// True if the guards are applied.
     pub guards: bool,
-    /// Of the whole set.
+    /// Counts of the whole set.
     pub all: Counts,
-    /// Of the half that tables and threshold were tuned on.
+    /// Counts of the half for tuning.
     pub tuning: Counts,
-    /// Of the other.
+    /// Counts of the held-out half.
     pub held_out: Counts,
-    /// What is served of each class.
+    /// Pairs served, by class.
     pub classes: BTreeMap<String, Rate>,
 }
 
-/// A threshold, and what it would do.
+/// A threshold and its counts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Sweep {
-    /// The least similarity that is served.
+    /// The minimum similarity that is served.
     pub threshold: f64,
-    /// With the guards.
+    /// Counts with the guards.
     pub guarded: Counts,
-    /// Without.
+    /// Counts without the guards.
     pub unguarded: Counts,
 }
 
-/// Whether a pair is served.
+/// True if a pair is served.
 fn served(pair: &Scored, threshold: f64, guards: bool) -> bool {
-    // a similarity is a sum of floats: what is shown as equal counts as equal
+    // a similarity is a sum of floats: a margin for rounding errors
     pair.similarity + 1e-6 >= threshold && !(guards && pair.objection.is_some())
 }
 
@@ -70,7 +69,6 @@ fn counts<'a>(pairs: impl Iterator<Item = &'a Scored>, threshold: f64, guards: b
 }
 
 impl Figures {
-    /// Counts at a threshold.
     pub(super) fn new(pairs: &[Scored], threshold: f64, guards: bool) -> Self {
         let half = |half: Half| counts(pairs.iter().filter(|pair| pair.half == half), threshold, guards);
         let mut classes: BTreeMap<String, (usize, usize)> = BTreeMap::new();
@@ -92,7 +90,7 @@ impl Figures {
     }
 }
 
-/// What each threshold would do, in steps of 0.05.
+/// The counts at thresholds in steps of 0.05.
 pub(super) fn sweep(pairs: &[Scored]) -> Vec<Sweep> {
     let steps = (LOWEST..=HIGHEST).filter(|hundredth| hundredth % SHOWN_STEP == 0);
     let lines = steps.map(|hundredth| {
@@ -106,8 +104,8 @@ pub(super) fn sweep(pairs: &[Scored]) -> Vec<Sweep> {
     lines.collect()
 }
 
-/// The threshold, in hundredths, that serves most paraphrases of the tuning half with few enough false hits; the
-/// highest of those that serve as many. Nothing if none has few enough.
+/// The threshold, in hundredths, that serves most paraphrases of the tuning half with at most [`MOST_FALSE_HITS`]; of equal
+/// ones the highest.
 pub(super) fn best_threshold(pairs: &[Scored], guards: bool) -> Option<f64> {
     let tried = (LOWEST..=HIGHEST).map(|hundredth| {
         let threshold = f64::from(hundredth) / 100.0;
@@ -115,7 +113,7 @@ pub(super) fn best_threshold(pairs: &[Scored], guards: bool) -> Option<f64> {
         (threshold, counts(tuning, threshold, guards))
     });
     let good = tried.filter(|(_, counts)| counts.false_hits.share <= MOST_FALSE_HITS);
-    // of equals `max_by_key` takes the last
+    // `max_by_key` returns the last of equal ones
     good.max_by_key(|(_, counts)| counts.hits.count)
         .map(|(threshold, _)| threshold)
 }

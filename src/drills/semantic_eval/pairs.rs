@@ -1,4 +1,4 @@
-//! The file of pairs. Its format stands at the head of the bundled one, `assets/semantic/pairs.tsv`.
+//! The file of pairs; the head of the bundled one, `assets/semantic/pairs.tsv`, describes the format.
 
 use std::collections::HashMap;
 
@@ -7,44 +7,44 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::text::SafeText;
 
-/// The set that ships with the program.
+/// The bundled pairs.
 pub const BUNDLED: &str = include_str!("../../../assets/semantic/pairs.tsv");
 
-/// What it is called.
+/// The name of the bundled pairs.
 pub const BUNDLED_NAME: &str = "bundled pairs";
 
-/// Pairs of one file at most.
+/// Maximum number of pairs in a file.
 const MOST_PAIRS: usize = 100_000;
-/// Characters of a line that are shown.
+/// Characters of a line shown in an error.
 const SHOWN: usize = 60;
 
-/// Which half of a set a pair is in.
+/// A half of the pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Half {
-    /// Tables and thresholds may be tuned on it.
+    /// For tuning tables and thresholds.
     Tuning,
-    /// They may not.
+    /// For evaluation only.
     HeldOut,
 }
 
 /// A new prompt and a stored one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptPair {
-    /// The line it stands on, from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// `paraphrase`, `paraphrase/typo`, or what kind of look-alike.
+    /// `paraphrase`, `paraphrase/typo`, or the kind of look-alike.
     pub class: String,
     /// The new prompt.
     pub asked: String,
-    /// The stored one.
+    /// The stored prompt.
     pub stored: String,
-    /// By a hash of the two: nobody chooses.
+    /// The half, by a hash of both prompts.
     pub half: Half,
 }
 
 impl PromptPair {
-    /// Whether the stored answer is right for the new prompt.
+    /// Returns true if the stored answer fits the new prompt.
     pub fn is_paraphrase(&self) -> bool {
         is_paraphrase(&self.class)
     }
@@ -54,30 +54,30 @@ pub(super) fn is_paraphrase(class: &str) -> bool {
     class.split('/').next() == Some("paraphrase")
 }
 
-/// Why a file of pairs cannot be used.
+/// An invalid file of pairs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PairsError {
-    /// A line that is no pair.
+    /// An invalid line.
     #[error("{name}, line {line}: {message}")]
     Line {
         /// The file.
         name: SafeText,
-        /// From 1.
+        /// The line number, from 1.
         line: usize,
-        /// What is wrong, and what to write instead.
+        /// The problem and its remedy.
         message: String,
     },
-    /// Too little to measure.
+    /// Too few pairs.
     #[error(
-        "{name}: paraphrases: {paraphrases}, look-alikes: {others}; write at least one of each, a pair a line: \
+        "{name}: paraphrases: {paraphrases}, look-alikes: {others}; write at least one of each, one pair per line: \
          class, tab, new prompt, tab, stored prompt"
     )]
     Few {
         /// The file.
         name: SafeText,
-        /// How many there are.
+        /// Number of paraphrases.
         paraphrases: usize,
-        /// How many there are.
+        /// Number of look-alikes.
         others: usize,
     },
 }
@@ -90,7 +90,10 @@ struct Line {
     stored: String,
 }
 
-/// Reads pairs; `name` is what errors call the file.
+/// Reads pairs; errors call the file `name`.
+///
+/// # Errors
+/// If a line is invalid, or paraphrases or look-alikes are missing.
 pub fn read(name: &str, text: &str) -> Result<Vec<PromptPair>, PairsError> {
     let mut pairs = Vec::new();
     let mut seen: HashMap<(String, String), usize> = HashMap::new();
@@ -106,13 +109,13 @@ pub fn read(name: &str, text: &str) -> Result<Vec<PromptPair>, PairsError> {
             continue;
         }
         if pairs.len() == MOST_PAIRS {
-            return Err(refuse(format!("more than {MOST_PAIRS} pairs: give fewer")));
+            return Err(refuse(format!("more than {MOST_PAIRS} pairs")));
         }
         let Line { class, asked, stored } = one(written).map_err(&refuse)?;
         let class = named(&class).map_err(&refuse)?;
         if asked.trim().is_empty() || stored.trim().is_empty() {
             return Err(refuse(
-                "an empty prompt: write both prompts, or leave the pair out".into(),
+                "an empty prompt: write both prompts, or remove the pair".into(),
             ));
         }
         let key = if asked <= stored {
@@ -123,7 +126,7 @@ pub fn read(name: &str, text: &str) -> Result<Vec<PromptPair>, PairsError> {
         let half = half(&key);
         if let Some(first) = seen.insert(key, line) {
             return Err(refuse(format!(
-                "the same pair as on line {first}: leave one of them out"
+                "the same pair as on line {first}: remove one of them"
             )));
         }
         pairs.push(PromptPair {
@@ -176,7 +179,7 @@ fn one(written: &str) -> Result<Line, String> {
     })
 }
 
-/// The class as it is shown. Other sets have 1 and 0.
+/// The class for display. Public datasets use 1 and 0.
 fn named(class: &str) -> Result<String, String> {
     let class = class.trim();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/' | ' ');
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bundled_set_is_what_it_promises() {
+    fn the_bundled_set_is_balanced_and_split_in_halves() {
         let pairs = read(BUNDLED_NAME, BUNDLED).unwrap();
         assert!(pairs.len() >= 400, "{}", pairs.len());
         let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
@@ -233,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn tabs_and_json_are_read_and_other_sets_marks() {
+    fn tabs_json_and_numeric_classes_are_read() {
         let text = "# a set\n\n1\tone\tother\r\n{\"class\": \"Role\", \"asked\": \"a\\tb\", \"stored\": \"c\"}\n0\tx\ty\n";
         let pairs = read("FILE", text).unwrap();
         let read: Vec<_> = pairs
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_with_their_line_and_a_remedy() {
+    fn errors_name_the_line_and_a_remedy() {
         for (text, words) in [
             (
                 "role\ta\n",

@@ -1,29 +1,29 @@
-//! A share, and how sure it is.
+//! A share with its confidence interval.
 
 use serde::Serialize;
 
 use crate::state::Interval;
 
-/// How many of how many, with the interval that holds the true share in 95 of 100 such measurements.
+/// A share with its 95 % Wilson interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Rate {
-    /// How many.
+    /// Number of pairs counted.
     pub count: usize,
-    /// Of how many.
+    /// Number of all pairs.
     pub of: usize,
-    /// The share, 0 to 1; 0 of nothing.
+    /// The share, 0 to 1; 0 of no pairs.
     pub share: f64,
-    /// The least it may be.
+    /// Lower bound.
     pub low: f64,
-    /// The most it may be.
+    /// Upper bound.
     pub high: f64,
 }
 
 impl Rate {
-    /// So many of so many.
+    /// The share of `count` in `of`.
     pub fn new(count: usize, of: usize) -> Self {
         let known = Interval::wilson(count as u64, of as u64);
-        // of nothing, nothing is known
+        // without pairs the interval is [0, 1]
         Self {
             count,
             of,

@@ -1,4 +1,4 @@
-//! What was measured, for people and for machines.
+//! The report of an evaluation, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,64 +12,64 @@ use super::rate::Rate;
 use crate::event::{Objection, SemanticGuard};
 use crate::text::SafeText;
 
-/// Wrongly served pairs that are listed.
+/// Maximum number of wrongly served pairs listed.
 const LISTED: usize = 10;
-/// Characters of a prompt in the list.
+/// Maximum length of a prompt in the list.
 const PROMPT: usize = 68;
 
-/// One pair, scored.
+/// A pair with its score.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scored {
-    /// Its line in the file.
+    /// Line in the file.
     pub line: usize,
-    /// Its class.
+    /// The class.
     pub class: String,
-    /// Its half of the set.
+    /// The half of the set.
     pub half: Half,
     /// Cosine of the two embeddings.
     pub similarity: f64,
-    /// What the guards say.
+    /// The objection of a guard.
     pub objection: Option<Objection>,
 }
 
-/// A part of the set.
-type Part = fn(&Figures) -> Counts;
+/// The counts of a part of the set.
+type PartOf = fn(&Figures) -> Counts;
 
-/// One embedder, measured.
+/// The evaluation of an embedder.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
-    /// What it is called.
+    /// Name of the embedder.
     pub embedder: SafeText,
     /// The threshold of the figures.
     pub threshold: f64,
-    /// The threshold that does best on the tuning half with the guards, if any is good enough.
+    /// The best threshold on the tuning half with the guards, if one has few enough false hits.
     pub best_guarded: Option<f64>,
-    /// The same without the guards.
+    /// The best threshold without the guards.
     pub best_unguarded: Option<f64>,
-    /// With the guards, and without.
+    /// Figures with the guards, and without.
     pub figures: [Figures; 2],
-    /// Other thresholds.
+    /// Counts at other thresholds.
     pub sweep: Vec<Sweep>,
-    /// How often each guard objects, to paraphrases and to look-alikes.
+    /// Objections of each guard, to paraphrases and to look-alikes.
     pub guards: BTreeMap<SemanticGuard, [usize; 2]>,
-    /// Look-alikes that are served with the guards.
-    pub wrongly_served: Vec<Wrong>,
-    /// Every pair.
+    /// Look-alikes served despite the guards.
+    pub wrongly_served: Vec<FalseHit>,
+    /// All pairs.
     pub pairs: Vec<Scored>,
 }
 
 /// A look-alike that is served.
 #[derive(Clone, Debug, Serialize)]
-pub struct Wrong {
-    /// Its line in the file.
+pub struct FalseHit {
+    /// Line in the file.
     pub line: usize,
-    /// Its class.
+    /// The class.
     pub class: String,
     /// Cosine of the two embeddings.
     pub similarity: f64,
     /// The new prompt.
     pub asked: SafeText,
-    /// The stored one.
+    /// The stored prompt.
     pub stored: SafeText,
 }
 
@@ -92,7 +92,7 @@ impl Measured {
         let wrong = scored.iter().zip(pairs).filter(|(pair, _)| {
             !is_paraphrase(&pair.class) && pair.objection.is_none() && pair.similarity >= threshold
         });
-        let wrong = wrong.map(|(scored, pair)| Wrong {
+        let wrong = wrong.map(|(scored, pair)| FalseHit {
             line: scored.line,
             class: scored.class.clone(),
             similarity: scored.similarity,
@@ -113,19 +113,19 @@ impl Measured {
     }
 }
 
-/// The whole report.
+/// The report of an evaluation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
     /// The file of pairs.
     pub file: SafeText,
-    /// How many pairs of each class.
+    /// Number of pairs by class.
     pub classes: BTreeMap<String, usize>,
-    /// One entry an embedder.
+    /// The evaluated embedders.
     pub embedders: Vec<Measured>,
 }
 
 impl Evaluation {
-    /// A report on what was measured.
+    /// The report of these evaluations.
     pub fn new(file: &str, pairs: &[PromptPair], embedders: Vec<Measured>) -> Self {
         let mut classes = BTreeMap::new();
         for pair in pairs {
@@ -161,7 +161,7 @@ impl fmt::Display for Evaluation {
         let sum = |classes: &[(&String, &usize)]| classes.iter().map(|(_, count)| **count).sum::<usize>();
         writeln!(
             f,
-            "{}: {} paraphrases, {} look-alikes. In brackets: 95 % intervals (Wilson).",
+            "{}: {} paraphrases, {} look-alikes. In parentheses: 95 % Wilson intervals.",
             self.file.single_line(),
             sum(&same),
             sum(&others)
@@ -181,7 +181,7 @@ impl fmt::Display for Measured {
             self.embedder.single_line(),
             self.threshold
         )?;
-        let rows: [(&str, Part); 3] = [
+        let rows: [(&str, PartOf); 3] = [
             ("whole set", |figures| figures.all),
             ("tuning half", |figures| figures.tuning),
             ("held-out half", |figures| figures.held_out),
@@ -275,7 +275,7 @@ impl Measured {
         writeln!(
             f,
             "\n  {:<18}{:>12}{:>14}",
-            "refused, by guard", "paraphrases", "look-alikes"
+            "rejected, by guard", "paraphrases", "look-alikes"
         )?;
         for (guard, [paraphrases, others]) in &self.guards {
             writeln!(f, "  {:<18}{paraphrases:>12}{others:>14}", guard.brief())?;
@@ -300,7 +300,7 @@ impl Measured {
         }
         let more = self.wrongly_served.len().saturating_sub(LISTED);
         if more > 0 {
-            writeln!(f, "  and {more} more: --json has them all")?;
+            writeln!(f, "  and {more} more: see --json")?;
         }
         Ok(())
     }

@@ -1,18 +1,18 @@
-//! The figures of a judgement, out of what a run added up to.
+//! The figures of a judgement, from the table of calls.
 
-use crate::drills::scenario::{CallFacts, Tally};
+use crate::drills::scenario::{CallRow, Tally};
 use crate::event::{BreakerState, CallId, PolicyFigures};
 use crate::state::Percentiles;
 use crate::time::Timestamp;
 
-/// What became of the calls from `first` on; `since` is when that one was made.
+/// The figures of the calls from `first` on, which began at `since`.
 pub(super) fn judged(tally: &Tally, first: Option<CallId>, since: Timestamp) -> PolicyFigures {
-    let counted: Vec<&CallFacts> = first
+    let counted: Vec<&CallRow> = first
         .map(|first| tally.calls_from(first).collect())
         .unwrap_or_default();
     let mut figures = PolicyFigures {
         calls: counted.len() as u64,
-        opened: tally.moves_since(BreakerState::Open, since),
+        opened: tally.breaker_moves(BreakerState::Open, since),
         ..PolicyFigures::default()
     };
     let mut times = Percentiles::default();
@@ -20,13 +20,12 @@ pub(super) fn judged(tally: &Tally, first: Option<CallId>, since: Timestamp) -> 
         if let Some(fate) = call.fate {
             *figures.fates.entry(fate).or_default() += 1;
         }
-        figures.attempts += u64::from(call.tries);
-        figures.retries += u64::from(call.tries.saturating_sub(1));
-        figures.waited += u64::from(!call.waited.is_zero());
+        figures.attempts += u64::from(call.sent);
+        figures.retries += u64::from(call.sent.saturating_sub(1));
+        figures.waited += u64::from(!call.queued.is_zero());
         figures.tokens += call.spent_tokens;
-        // what was spent and did not come back as its answer
         figures.wasted += call.spent_tokens.saturating_sub(call.answered_tokens);
-        if let Some(took) = call.served_after() {
+        if let Some(took) = call.latency() {
             times.record(took);
         }
     }

@@ -1,27 +1,27 @@
-//! Plays the calls again, under the settings in force and under the copy, and compares what came of them.
+//! Replays the calls under the policy in force and under the edited one, and compares the results.
 
 use std::sync::Arc;
 use std::thread;
 
 use super::figures::judged;
-use crate::drills::recorded::{Answerer, Traffic, TrafficError};
+use crate::drills::recorded::{Traffic, TrafficError, UpstreamModel};
 use crate::drills::scenario::{Scene, Tally, in_virtual_time};
 use crate::event::{CallId, ChangedFate, Fate, WhatIfResult, WhatIfUpstream};
 use crate::settings::Policy;
 use crate::text::SafeText;
 
-/// Of calls whose beginning is not known any more, this part is only played to fill caches, buckets and windows.
+/// If older calls are no longer known, the first 1/4 only warms up caches, buckets and windows.
 const WARM_UP: usize = 4;
-/// Calls that are told one by one.
+/// Maximum number of calls listed one by one.
 const EXAMPLES: usize = 12;
 
-/// Judges the copy, in answer to the question `edit`. Nothing where there are no calls yet; an error says why it cannot be done.
+/// Judges the edited policy. Returns nothing if there are no calls yet.
 pub(super) fn judge(
     edit: u64,
     traffic: Traffic,
-    seen: &Tally,
+    observed: &Tally,
     running: &Policy,
-    copy: &Policy,
+    edited: &Policy,
 ) -> Result<Option<WhatIfResult>, String> {
     let calls = traffic.calls();
     // a session counts its calls from 1
@@ -34,26 +34,28 @@ pub(super) fn judge(
     ) else {
         return Ok(None);
     };
-    let upstream = match traffic.answerer() {
-        Ok(Answerer::Simulator(_)) => WhatIfUpstream::Simulator,
-        Ok(Answerer::Seen(attempts)) => WhatIfUpstream::Observed {
+    let upstream = match traffic.upstream_model() {
+        Ok(UpstreamModel::Simulator(_)) => WhatIfUpstream::Simulator,
+        Ok(UpstreamModel::Recorded { attempts }) => WhatIfUpstream::Observed {
             attempts: attempts as u64,
         },
-        // there will be some, and then there is something to say
-        Err(TrafficError::NoCalls | TrafficError::NothingSeen) => return Ok(None),
+        // a later judgement will have some
+        Err(TrafficError::NoCalls | TrafficError::NoAttempts) => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
     let mixed = traffic.changed_at().is_some_and(|changed| changed > since);
     let traffic = Arc::new(traffic);
-    let play = |policy: &Policy| played(&traffic, policy);
+    let play = |policy: &Policy| replay(&traffic, policy);
     let (first, second) = thread::scope(|scope| {
-        let copied = scope.spawn(|| play(copy));
+        let edited = scope.spawn(|| play(edited));
         let first = play(running);
-        let second = copied.join().unwrap_or_else(|_| Err("it panicked".to_owned()));
+        let second = edited
+            .join()
+            .unwrap_or_else(|_| Err("the replay panicked".to_owned()));
         (first, second)
     });
     let (first, second) = (first?, second?);
-    let changes = running.changes(copy).into_iter();
+    let changes = running.changes(edited).into_iter();
     let mut differing = changed_fates(&counted, &first, &second);
     let count = differing.len() as u64;
     let examples = differing.split_off(differing.len().saturating_sub(EXAMPLES));
@@ -66,7 +68,7 @@ pub(super) fn judge(
         until,
         warm_up: warm_up as u64,
         upstream,
-        observed: judged(seen, counted.first().copied(), since),
+        observed: judged(observed, counted.first().copied(), since),
         mixed,
         running: judged(&first, counted.first().copied(), since),
         edited: judged(&second, counted.first().copied(), since),
@@ -75,10 +77,10 @@ pub(super) fn judge(
     }))
 }
 
-/// What came of the calls under these settings, by the numbers they have in the session.
-fn played(traffic: &Arc<Traffic>, policy: &Policy) -> Result<Tally, String> {
+/// Replays the calls under a policy. They keep their numbers.
+fn replay(traffic: &Arc<Traffic>, policy: &Policy) -> Result<Tally, String> {
     let seed = traffic.seed;
-    let scene = Scene::of_traffic("shadow", Arc::clone(traffic), policy.clone(), seed)
+    let scene = Scene::from_traffic("what-if", Arc::clone(traffic), policy.clone(), seed)
         .map_err(|error| error.to_string())?;
     let outcome =
         in_virtual_time(&scene, None::<std::io::Sink>, &Arc::default()).map_err(|error| error.to_string())?;
@@ -88,11 +90,11 @@ fn played(traffic: &Arc<Traffic>, policy: &Policy) -> Result<Tally, String> {
     Ok(outcome.tally)
 }
 
-/// The calls that ended otherwise, in their order.
-fn changed_fates(counted: &[CallId], running: &Tally, copy: &Tally) -> Vec<ChangedFate> {
+/// The calls with another fate, in order.
+fn changed_fates(counted: &[CallId], running: &Tally, edited: &Tally) -> Vec<ChangedFate> {
     let fate = |tally: &Tally, call: &CallId| -> Option<Fate> { tally.call(*call)?.fate };
     let differing = counted.iter().filter_map(|call| {
-        let (one, other) = (fate(running, call)?, fate(copy, call)?);
+        let (one, other) = (fate(running, call)?, fate(edited, call)?);
         (one != other).then_some(ChangedFate {
             call: *call,
             running: one,

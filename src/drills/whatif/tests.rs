@@ -16,7 +16,7 @@ where
         .start_paused(true)
         .build()
         .unwrap();
-    let (tell, told) = mpsc::channel();
+    let (sender, events) = mpsc::channel();
     let config = SessionConfig {
         policy: policy.clone(),
         faults: FaultProfile {
@@ -27,11 +27,11 @@ where
     };
     runtime.block_on(async move {
         let clock = Clock::start();
-        let tap: Tap = Box::new(move |event| drop(tell.send(event.clone())));
+        let tap: Tap = Box::new(move |event| drop(sender.send(event.clone())));
         let session = drive(LocalSession::start(&config, clock, Bus::tapped(clock, tap))).await;
         session.env.join().await;
     });
-    told.iter().collect()
+    events.iter().collect()
 }
 
 fn burst_of(calls: u32) -> Command {
@@ -41,7 +41,7 @@ fn burst_of(calls: u32) -> Command {
     }
 }
 
-/// Two bursts, the second of them before an upstream that fails.
+/// Two bursts, the second with a failing upstream.
 fn session(policy: &Policy) -> Vec<Event> {
     played(policy, |session| async move {
         session.engine.execute(burst_of(30));
@@ -53,17 +53,17 @@ fn session(policy: &Policy) -> Vec<Event> {
     })
 }
 
-fn heard(events: &[Event]) -> (Traffic, Tally) {
-    let mut heard = (Traffic::keeping(CALLS), Tally::default());
+fn folds(events: &[Event]) -> (Traffic, Tally) {
+    let mut state = (Traffic::keeping(CALLS), Tally::default());
     for event in events {
-        heard.0.take(event);
-        heard.1.take(event);
+        state.0.apply(event);
+        state.1.apply(event);
     }
-    heard
+    state
 }
 
-/// Nine bursts of 30, before an upstream that fails during the second one and from the seventh on. What was heard of
-/// it, where the newest 260 calls are kept: they are cut in the third burst, of which most calls are refused.
+/// Nine bursts of 30 with a failing upstream in the second and from the seventh on; the newest 260 calls are kept. The
+/// oldest ones are dropped in the third burst, of which the breaker rejects most calls.
 fn long_session(policy: &Policy) -> (Traffic, Tally) {
     let events = played(policy, |session| async move {
         for burst in 1..=9 {
@@ -75,20 +75,20 @@ fn long_session(policy: &Policy) -> (Traffic, Tally) {
         }
         session
     });
-    let mut heard = Heard::keeping(260);
+    let mut state = JudgeState::keeping(260);
     for event in &events {
-        heard.take(event);
+        state.apply(event);
     }
-    (heard.traffic, heard.tally)
+    (state.traffic, state.tally)
 }
 
 fn judged(running: &Policy, copy: &Policy) -> WhatIfResult {
-    let (traffic, tally) = heard(&session(running));
+    let (traffic, tally) = folds(&session(running));
     judge(0, traffic, &tally, running, copy).unwrap().unwrap()
 }
 
 #[test]
-fn before_the_simulator_the_settings_in_force_do_again_what_they_did() {
+fn with_the_simulator_the_policy_in_force_is_reproduced_exactly() {
     let policy = Policy::default();
     let result = judged(&policy, &policy);
     assert_eq!(result.upstream, WhatIfUpstream::Simulator);
@@ -100,7 +100,7 @@ fn before_the_simulator_the_settings_in_force_do_again_what_they_did() {
 }
 
 #[test]
-fn a_copy_is_judged_by_what_differs() {
+fn an_edited_policy_is_judged_by_its_differences() {
     // a breaker would stop the retries of calls that fail together
     let policy = Policy::default().with("breaker.enabled", "false").unwrap();
     let copy = policy.with("retry.attempts", "1").unwrap();
@@ -116,8 +116,8 @@ fn a_copy_is_judged_by_what_differs() {
 }
 
 #[test]
-fn where_the_first_calls_are_gone_the_rest_is_judged_as_it_was() {
-    // without a cache, what the first calls left behind is in the buckets and the breaker alone
+fn without_the_first_calls_the_rest_is_reproduced() {
+    // without a cache, only buckets and breaker depend on earlier calls
     let policy = Policy::default().with("cache.enabled", "false").unwrap();
     let (traffic, tally) = long_session(&policy);
     let kept = traffic.calls().len();
@@ -131,7 +131,7 @@ fn where_the_first_calls_are_gone_the_rest_is_judged_as_it_was() {
 }
 
 #[test]
-fn calls_that_still_run_are_counted_as_such_and_played_to_their_end() {
+fn running_calls_are_counted_as_running_and_replayed_to_their_end() {
     let policy = Policy::default();
     let events = played(&policy, |session| async move {
         session.engine.execute(burst_of(30));
@@ -140,10 +140,10 @@ fn calls_that_still_run_are_counted_as_such_and_played_to_their_end() {
         session.env.clock.sleep(Duration::from_secs(1)).await;
         session
     });
-    // as it was heard a second into the second burst
+    // as recorded a second into the second burst
     let began = |event: &Event| matches!(event.kind, EventKind::CallStarted { .. });
     let second = events.iter().rposition(began).unwrap();
-    let (traffic, tally) = heard(&events[..=second]);
+    let (traffic, tally) = folds(&events[..=second]);
     let copy = policy.with("cache.enabled", "false").unwrap();
     let result = judge(0, traffic, &tally, &policy, &copy).unwrap().unwrap();
     assert!(result.observed.running() > 0, "{:?}", result.observed);
@@ -153,7 +153,7 @@ fn calls_that_still_run_are_counted_as_such_and_played_to_their_end() {
 }
 
 #[test]
-fn that_settings_changed_meanwhile_is_told() {
+fn a_policy_change_during_the_calls_is_reported() {
     let policy = Policy::default().with("retry.attempts", "1").unwrap();
     let applied = policy.clone();
     let events = played(&Policy::default(), |session| async move {
@@ -165,32 +165,33 @@ fn that_settings_changed_meanwhile_is_told() {
         session.engine.settled().await;
         session
     });
-    let (traffic, tally) = heard(&events);
+    let (traffic, tally) = folds(&events);
     let result = judge(0, traffic, &tally, &policy, &policy).unwrap().unwrap();
     assert!(result.mixed);
 }
 
 #[test]
-fn without_calls_there_is_nothing_to_say() {
-    let (traffic, tally) = heard(&session(&Policy::default())[..3]);
+fn without_calls_there_is_no_judgement() {
+    let (traffic, tally) = folds(&session(&Policy::default())[..3]);
     let policy = Policy::default();
     assert_eq!(judge(0, traffic, &tally, &policy, &policy), Ok(None));
 }
 
-/// Everything that a bus was told, as it was told.
-fn listening(shadow: &Shadow) -> (Bus, mpsc::Receiver<Event>) {
-    let (tell, told) = mpsc::channel();
-    let mut hears = shadow.tap();
+/// A bus with the tap, and its events.
+fn tapped_bus(what_if: &WhatIf) -> (Bus, mpsc::Receiver<Event>) {
+    let (sender, events) = mpsc::channel();
+    let mut tap_what_if = what_if.tap();
     let tap: Tap = Box::new(move |event| {
-        hears(event);
-        // whoever listened may have gone
-        drop(tell.send(event.clone()));
+        tap_what_if(event);
+        // the receiver may be dropped
+        drop(sender.send(event.clone()));
     });
-    (Bus::tapped(Clock::start(), tap), told)
+    (Bus::tapped(Clock::start(), tap), events)
 }
 
-fn next(told: &mpsc::Receiver<Event>) -> WhatIfResult {
-    told.iter()
+fn next(events: &mpsc::Receiver<Event>) -> WhatIfResult {
+    events
+        .iter()
         .find_map(|event| match event.kind {
             EventKind::WhatIfEvaluated { result } => Some(*result),
             _ => None,
@@ -199,22 +200,22 @@ fn next(told: &mpsc::Receiver<Event>) -> WhatIfResult {
 }
 
 #[test]
-fn a_running_session_is_told_of_each_edit() {
+fn each_edit_is_judged_in_a_running_session() {
     let policy = Policy::default();
-    let shadow = Shadow::default();
-    let (bus, told) = listening(&shadow);
+    let what_if = WhatIf::default();
+    let (bus, emitted) = tapped_bus(&what_if);
     for event in session(&policy) {
         bus.emit(event.call, event.kind);
     }
-    let judging = shadow.start(bus.clone(), Clock::start()).unwrap();
+    let judging = what_if.start(bus.clone(), Clock::start()).unwrap();
     let ask = |edit, policy: Option<Policy>| {
         let policy = policy.map(Box::new);
-        shadow.on_command(Timestamp::ZERO, &Command::EvaluatePolicy { edit, policy });
+        what_if.on_command(Timestamp::ZERO, &Command::EvaluatePolicy { edit, policy });
     };
     ask(1, Some(policy.clone()));
-    assert_eq!(next(&told).edit, 1);
+    assert_eq!(next(&emitted).edit, 1);
     ask(2, Some(policy.with("breaker.enabled", "false").unwrap()));
-    let second = next(&told);
+    let second = next(&emitted);
     assert_eq!(
         (second.edit, second.changes),
         (2, vec!["breaker.enabled=false".into()])
@@ -222,33 +223,33 @@ fn a_running_session_is_told_of_each_edit() {
     ask(3, None);
     drop(judging);
     drop(bus);
-    drop(shadow);
+    drop(what_if);
     assert!(
-        !told
+        !emitted
             .iter()
             .any(|event| matches!(event.kind, EventKind::WhatIfEvaluated { .. })),
-        "judged although nobody looks"
+        "judged without a request"
     );
 }
 
 #[test]
-fn new_calls_are_judged_without_being_asked_again() {
+fn new_calls_are_judged_without_another_request() {
     let policy = Policy::default();
-    let shadow = Shadow::default();
-    let (bus, told) = listening(&shadow);
+    let what_if = WhatIf::default();
+    let (bus, emitted) = tapped_bus(&what_if);
     let events = session(&policy);
     let (first, rest) = events.split_at(events.len() / 2);
     for event in first {
         bus.emit(event.call, event.kind.clone());
     }
-    let judging = shadow.start(bus.clone(), Clock::start()).unwrap();
+    let judging = what_if.start(bus.clone(), Clock::start()).unwrap();
     let policy = Some(Box::new(policy));
-    shadow.on_command(Timestamp::ZERO, &Command::EvaluatePolicy { edit: 1, policy });
-    let before = next(&told);
+    what_if.on_command(Timestamp::ZERO, &Command::EvaluatePolicy { edit: 1, policy });
+    let before = next(&emitted);
     for event in rest {
         bus.emit(event.call, event.kind.clone());
     }
-    let after = next(&told);
+    let after = next(&emitted);
     assert!(
         after.observed.calls > before.observed.calls,
         "{before:?} {after:?}"

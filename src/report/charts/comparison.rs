@@ -1,78 +1,83 @@
-//! Several policies side by side: what each came to, and what it did over time.
+//! Several policies side by side: their measures, and their runs over time.
 
 use std::error::Error;
 
 use plotters::prelude::*;
 
 use super::draw::{
-    Area, Drawn, GREY, GRID, LEGEND, ORANGE, Plot, SHADE, SKY, VERMILION, cut, number, plain, sheet, striped,
+    Area, Drawn, GREY, GRID, LEGEND, ORANGE, Plot, SHADE, SKY, VERMILION, plain, sheet, shortened, striped,
     text, title, unit,
 };
 use super::fill::{self, Fill, Layer, key, stack, steps, tops};
 use super::mean::{Means, OverTime};
 use super::tradeoff::Range;
 use super::{Chart, ChartError};
+use crate::text::units::number;
 
-/// Lanes of a chart; more would be too low to be read, or too many for a page.
+/// Maximum number of policies of a chart: more do not fit on a page.
 pub const MOST_SIDES: usize = 12;
-/// Bins over the whole axis.
+/// Maximum number of bins of the time axis.
 const BINS: usize = 160;
 const WIDTH: u32 = 960;
-/// Of the title.
+/// Height of the title.
 const HEAD: u32 = 34;
-/// Of a lane: its name, and its picture.
+/// Height of the name above a lane.
 const NAME: u32 = 20;
+/// Height of a lane.
 const LANE: u32 = 76;
-/// Of the time axis below the last lane.
+/// Height of the time axis below the last lane.
 const FOOT: u32 = 46;
 
-/// A policy and what it came to. The numbers are means of the runs.
+/// The results of a policy. The numbers are means of the runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Side {
-    /// Its name.
+    /// Name of the policy.
     pub name: String,
     /// Served share of the calls, 0 to 1.
     pub served: Option<Range>,
-    /// Attempts for each call sent.
+    /// Attempts per call sent.
     pub attempts: Option<Range>,
-    /// Of the served calls, in seconds.
+    /// 95th percentile of the latency of served calls, in seconds.
     pub p95: Option<Range>,
-    /// LLM tokens that no caller got, a run.
+    /// LLM tokens wasted per run.
     pub wasted: Option<Range>,
-    /// What it did when.
+    /// Its runs over time.
     pub over_time: OverTime,
 }
 
-/// See the module documentation.
+/// Charts of several policies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SideBySide {
-    /// The world.
+    /// Name of the scenario or journal.
     pub title: String,
-    /// The policies, that with which the others are compared first; of more than [`MOST_SIDES`] only those are shown.
+    /// The policies; the others are compared with the first. At most [`MOST_SIDES`] are shown.
     pub sides: Vec<Side>,
 }
 
-/// A layer: what it is called, how it is filled, and its heights.
-type Shown = (&'static str, Fill, fn(&Means) -> &[f64]);
+/// The name, the fill and the heights of a layer.
+type LayerOf = (&'static str, Fill, fn(&Means) -> &[f64]);
 
-/// What the lanes of a chart show.
+/// The lanes of a chart, one per policy.
 struct Lanes {
     file: &'static str,
-    what: &'static str,
-    /// Of the vertical axes.
+    description: &'static str,
+    /// Unit of the vertical axes.
     unit: &'static str,
-    /// The end of the vertical axes, where it is known beforehand.
+    /// End of the vertical axes, if it is fixed.
     high: Option<f64>,
-    /// From the bottom up: what lies on each other.
-    layers: Vec<Shown>,
-    /// Said of a lane that has nothing.
-    nothing: &'static str,
-    /// The first policy's outline is drawn over the other lanes, up to this layer.
+    /// The stacked layers, from the bottom up.
+    layers: Vec<LayerOf>,
+    /// Text of an empty lane.
+    empty: &'static str,
+    /// The layer up to which the first policy's outline is drawn over the other lanes.
     outlined: Option<usize>,
 }
 
 impl SideBySide {
     /// All charts.
+    ///
+    /// # Errors
+    /// If a chart cannot be drawn.
     pub fn charts(&self) -> Result<Vec<Chart>, ChartError> {
         Ok(vec![
             self.measures()?,
@@ -82,7 +87,7 @@ impl SideBySide {
         ])
     }
 
-    /// Which are shown.
+    /// The policies that fit.
     pub(super) fn shown(&self) -> &[Side] {
         self.sides.get(..MOST_SIDES).unwrap_or(&self.sides)
     }
@@ -91,8 +96,8 @@ impl SideBySide {
         self.sides.first().map_or(0, |side| side.over_time.runs())
     }
 
-    /// A title that says of how many runs, and how many policies are not shown.
-    pub(super) fn heading(&self, what: &str) -> String {
+    /// The title, with the number of runs and of policies that are not shown.
+    pub(super) fn heading(&self, description: &str) -> String {
         let mean = match self.runs() {
             0 | 1 => String::new(),
             runs => format!(", mean of {runs} runs"),
@@ -101,54 +106,65 @@ impl SideBySide {
             0 => String::new(),
             beyond => format!("; {beyond} more not shown"),
         };
-        title(&self.title, &format!("{what}{mean}{beyond}"))
+        title(&self.title, &format!("{description}{mean}{beyond}"))
     }
 
-    /// How calls ended, by the time of their end.
+    /// Ended calls by the time of their end.
+    ///
+    /// # Errors
+    /// If the chart cannot be drawn.
     pub fn calls(&self) -> Result<Chart, ChartError> {
         self.lanes(&Lanes {
             file: "compare-calls.svg",
-            what: "how calls ended under each policy",
+            description: "fates of calls under each policy",
             unit: "calls / s",
             high: None,
             layers: vec![
                 ("served", plain(SKY), |means| &means.served),
-                ("turned away", striped(ORANGE, 4), |means| &means.turned_away),
-                ("failed, cut, stopped", plain(VERMILION), |means| &means.lost),
+                ("rejected", striped(ORANGE, 4), |means| &means.rejected),
+                ("failed, interrupted, cancelled", plain(VERMILION), |means| {
+                    &means.lost
+                }),
             ],
-            nothing: "no call",
+            empty: "no call",
             outlined: Some(0),
         })
     }
 
     /// Attempts sent.
+    ///
+    /// # Errors
+    /// If the chart cannot be drawn.
     pub fn attempts(&self) -> Result<Chart, ChartError> {
         self.lanes(&Lanes {
             file: "compare-attempts.svg",
-            what: "attempts sent under each policy",
+            description: "attempts sent under each policy",
             unit: "attempts / s",
             high: None,
             layers: vec![
                 ("first attempts", plain(SKY), |means| &means.first_attempts),
                 ("retries", plain(VERMILION), |means| &means.retries),
             ],
-            nothing: "no attempt",
+            empty: "no attempt",
             outlined: Some(1),
         })
     }
 
-    /// In which part of the runs the breaker was not closed.
+    /// The share of runs in which the breaker was not closed.
+    ///
+    /// # Errors
+    /// If the chart cannot be drawn.
     pub fn breakers(&self) -> Result<Chart, ChartError> {
         self.lanes(&Lanes {
             file: "compare-breakers.svg",
-            what: "state of the breaker under each policy",
+            description: "state of the breaker under each policy",
             unit: if self.runs() > 1 { "% of runs" } else { "% of time" },
             high: Some(100.0),
             layers: vec![
                 ("open", plain(VERMILION), |means| &means.open),
                 ("half-open", plain(ORANGE), |means| &means.half_open),
             ],
-            nothing: "never open",
+            empty: "never open",
             outlined: None,
         })
     }
@@ -173,7 +189,7 @@ impl SideBySide {
             .high
             .unwrap_or(if highest > 0.0 { highest * 1.08 } else { 1.0 });
         let height = HEAD + (NAME + LANE) * sides.len().max(1) as u32 + FOOT;
-        let heading = self.heading(lanes.what);
+        let heading = self.heading(lanes.description);
         let svg = sheet(lanes.file, (WIDTH, height), |area| {
             area.draw_text(&heading, &text(17), (74, 8))?;
             let axis = Axis {
@@ -188,7 +204,7 @@ impl SideBySide {
                 let (lane, below) = rest.split_vertically(NAME + LANE + if is_last { FOOT } else { 0 });
                 rest = below;
                 let (lane, _) = lane.split_horizontally(LEGEND);
-                lane.draw_text(&cut(&side.name, 90), &text(13), (74, 3))?;
+                lane.draw_text(&shortened(&side.name, 90), &text(13), (74, 3))?;
                 let outline = lanes.outlined.filter(|_| at > 0);
                 let outline = outline.and_then(|layer| outlines.get(layer));
                 let mut plot = axis.plot(&lane, side, is_last)?;
@@ -200,20 +216,20 @@ impl SideBySide {
                     .all(|height| *height <= 0.0)
                 {
                     let style = text(12).color(&GREY);
-                    lane.draw_text(lanes.nothing, &style, (84, (NAME + LANE / 2).cast_signed() - 6))?;
+                    lane.draw_text(lanes.empty, &style, (84, (NAME + LANE / 2).cast_signed() - 6))?;
                 }
             }
             self.legend(area, lanes)
         })?;
         Ok(Chart {
             file: lanes.file,
-            what: heading,
+            description: heading,
             svg,
         })
     }
 
     fn legend(&self, area: &Area<'_>, lanes: &Lanes) -> Drawn {
-        // in the order in which they lie on each other
+        // in the order of the stack
         for (at, (name, fill, _)) in lanes.layers.iter().rev().enumerate() {
             key(area, at, *fill, name)?;
         }
@@ -246,7 +262,7 @@ impl SideBySide {
 
 impl Lanes {
     fn of(&self, means: &Means) -> Vec<Layer<'_>> {
-        let layer = |(name, fill, of): &Shown| Layer {
+        let layer = |(name, fill, of): &LayerOf| Layer {
             name,
             fill: *fill,
             heights: of(means).to_vec(),
@@ -255,10 +271,11 @@ impl Lanes {
     }
 }
 
-/// What all lanes have in common.
+/// The axes of all lanes.
 struct Axis {
-    /// In seconds.
+    /// End of the time axis, in seconds.
     end: f64,
+    /// Width of a bin, in seconds.
     bin: f64,
     high: f64,
     unit: &'static str,
@@ -311,7 +328,7 @@ impl Axis {
         Ok(())
     }
 
-    /// When faults came and went, over what hides their shade.
+    /// The switches of faults, drawn over the layers that hide their shade.
     fn draw_switches(&self, plot: &mut Plot<'_>, side: &Side) -> Drawn {
         let (scale, _) = unit(self.end);
         let times = side.over_time.faults().iter();

@@ -13,6 +13,7 @@ use super::fill::{self, Fill, Layer, key, stack, tops};
 use super::history::{Bin, Series};
 use super::{Chart, ChartError};
 use crate::event::{BreakerState, Fate};
+use crate::text::units::number;
 
 pub(super) const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
 pub(super) const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
@@ -27,12 +28,12 @@ pub(super) const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
 pub(super) const FONT: &str = "sans-serif";
 const SIZE: (u32, u32) = (960, 360);
-/// What each chart shows.
-const FATES: &str = "how calls ended";
+/// Descriptions of the charts.
+const FATES: &str = "fates of calls";
 const ATTEMPTS: &str = "attempts sent";
-const BUCKETS: &str = "buckets of the limiter, lowest level";
+const BUCKETS: &str = "lowest level of the limiter's buckets";
 const BREAKER: &str = "state of the breaker";
-/// Where the legend begins.
+/// Left edge of the legend.
 pub(super) const LEGEND: i32 = 820;
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -62,10 +63,13 @@ pub(super) fn sheet(
 
 impl Series {
     /// All charts of a run.
+    ///
+    /// # Errors
+    /// If a chart cannot be drawn.
     pub fn charts(&self) -> Result<Vec<Chart>, ChartError> {
-        let chart = |file, what, svg| Chart {
+        let chart = |file, description, svg| Chart {
             file,
-            what: title(&self.title, what),
+            description: title(&self.title, description),
             svg,
         };
         Ok(vec![
@@ -76,7 +80,10 @@ impl Series {
         ])
     }
 
-    /// How calls ended, stacked, by the time of their end.
+    /// Ended calls by fate and time of their end, stacked.
+    ///
+    /// # Errors
+    /// If the chart cannot be drawn.
     pub fn fates(&self) -> Result<String, ChartError> {
         let fills = [
             plain(SKY),
@@ -97,12 +104,20 @@ impl Series {
                 fill,
                 heights: self.per_second(|bin| bin.fates.get(at).copied().unwrap_or_default()),
             });
-        // what never was needs no place in the legend
+        // a fate without calls is not in the legend
         let layers = layers.filter(|layer| layer.heights.iter().any(|height| *height > 0.0));
-        self.stacked("fates.svg", FATES, "calls a second", &layers.collect::<Vec<_>>())
+        self.stacked(
+            "fates.svg",
+            FATES,
+            "calls per second",
+            &layers.collect::<Vec<_>>(),
+        )
     }
 
     /// Attempts sent, stacked.
+    ///
+    /// # Errors
+    /// If the chart cannot be drawn.
     pub fn attempts(&self) -> Result<String, ChartError> {
         let layers = [
             Layer {
@@ -116,10 +131,13 @@ impl Series {
                 heights: self.per_second(|bin| bin.retries),
             },
         ];
-        self.stacked("attempts.svg", ATTEMPTS, "attempts a second", &layers)
+        self.stacked("attempts.svg", ATTEMPTS, "attempts per second", &layers)
     }
 
     /// The lowest levels of the two buckets.
+    ///
+    /// # Errors
+    /// If the chart cannot be drawn.
     pub fn levels(&self) -> Result<String, ChartError> {
         let lines = [
             ("requests", BLUE, self.level_line(|bin| bin.requests)),
@@ -150,7 +168,10 @@ impl Series {
         })
     }
 
-    /// What the breaker was, as bands.
+    /// The states of the breaker, as bands.
+    ///
+    /// # Errors
+    /// If the chart cannot be drawn.
     pub fn states(&self) -> Result<String, ChartError> {
         const ROWS: [(BreakerState, &str, RGBColor); 3] = [
             (BreakerState::Closed, "closed", SKY),
@@ -163,12 +184,12 @@ impl Series {
             let mut plot = self.plot(area, &heading, "", (0.0, 3.0))?;
             for (at, (state, name, color)) in ROWS.iter().enumerate() {
                 let (low, high) = (at as f64 + 0.1, at as f64 + 0.9);
-                let spans = self.breaker.iter().filter(|span| span.what == *state);
+                let spans = self.breaker.iter().filter(|span| span.value == *state);
                 let (mut bands, mut edges) = (Vec::new(), Vec::new());
                 for span in spans {
                     let (from, until) = (span.from / scale, span.until / scale);
                     bands.push(Rectangle::new([(from, low), (until, high)], color.filled()));
-                    // a state that held for an instant is a line, not nothing
+                    // a state of no duration is still a line
                     edges.push(PathElement::new(
                         vec![(from, low), (from, high)],
                         color.stroke_width(1),
@@ -206,18 +227,23 @@ impl Series {
     fn stacked(
         &self,
         file: &'static str,
-        what: &str,
+        description: &str,
         unit: &str,
         layers: &[Layer<'_>],
     ) -> Result<String, ChartError> {
         let highest = tops(layers).iter().flatten().copied().fold(1.0, f64::max);
         sheet(file, SIZE, |area| {
-            let mut plot = self.plot(area, &title(&self.title, what), unit, (0.0, highest * 1.05))?;
+            let mut plot = self.plot(
+                area,
+                &title(&self.title, description),
+                unit,
+                (0.0, highest * 1.05),
+            )?;
             let (scale, _) = self.unit();
             stack(&mut plot, layers, &|at| {
                 (at as f64 * self.width).min(self.end()) / scale
             })?;
-            // in the order in which they lie on each other
+            // in the order of the stack
             for (at, layer) in layers.iter().rev().enumerate() {
                 key(area, at, layer.fill, layer.name)?;
             }
@@ -280,23 +306,17 @@ impl Series {
     }
 }
 
-/// Without stripes.
+/// A fill without stripes.
 pub(super) fn plain(color: RGBColor) -> Fill {
     striped(color, 0)
 }
 
-/// With stripes, so many pixels from one to the next.
+/// A fill with stripes, at this distance in pixels.
 pub(super) fn striped(color: RGBColor, stripes: u32) -> Fill {
     Fill { color, stripes }
 }
 
-/// A number on an axis: no digits that say nothing.
-pub(super) fn number(value: f64) -> String {
-    // also without the noise of sums of binary fractions, and without a minus before 0
-    ((value * 1000.0).round() / 1000.0 + 0.0).to_string()
-}
-
-/// What a unit of a time axis of so many seconds is, in seconds, and its name.
+/// The unit of a time axis of this length: its seconds and its name.
 pub(super) fn unit(seconds: f64) -> (f64, &'static str) {
     match seconds {
         seconds if seconds <= 600.0 => (1.0, "s"),
@@ -306,12 +326,12 @@ pub(super) fn unit(seconds: f64) -> (f64, &'static str) {
 }
 
 /// A title that fits its chart.
-pub(super) fn title(name: &str, what: &str) -> String {
-    format!("{}: {what}", cut(name, 60))
+pub(super) fn title(name: &str, description: &str) -> String {
+    format!("{}: {description}", shortened(name, 60))
 }
 
-/// Text of at most so many columns; what is too long loses its middle, for names differ at their ends.
-pub(super) fn cut(text: &str, most: usize) -> String {
+/// Text of at most this width; longer text loses its middle, because names differ at their ends.
+pub(super) fn shortened(text: &str, most: usize) -> String {
     if text.width() <= most {
         return text.to_owned();
     }

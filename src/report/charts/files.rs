@@ -1,4 +1,4 @@
-//! Charts into a folder.
+//! Chart files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,23 +7,26 @@ use super::Chart;
 
 /// A folder or file that cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {error}; name a folder for --charts that can be written", .path.display())]
+#[error("cannot write {}: {error}; choose a writable folder for --charts", .path.display())]
 pub struct WriteError {
     path: PathBuf,
     error: io::Error,
 }
 
-/// Writes each chart into `folder`, which is made if it is not there. A reader sees the old file or the new one whole.
+/// Writes the charts into `folder`, which is created if needed. Files are replaced atomically.
+///
+/// # Errors
+/// If the folder or a file cannot be written.
 pub fn write_all(folder: &Path, charts: &[Chart]) -> Result<(), WriteError> {
-    let refuse = |path: &Path| {
+    let failed = |path: &Path| {
         let path = path.to_owned();
         move |error| WriteError { path, error }
     };
-    std::fs::create_dir_all(folder).map_err(refuse(folder))?;
+    std::fs::create_dir_all(folder).map_err(failed(folder))?;
     for Chart { file: name, svg, .. } in charts {
         let (path, fresh) = (folder.join(name), folder.join(format!(".{name}.new")));
-        std::fs::write(&fresh, svg).map_err(refuse(&fresh))?;
-        std::fs::rename(&fresh, &path).map_err(refuse(&path))?;
+        std::fs::write(&fresh, svg).map_err(failed(&fresh))?;
+        std::fs::rename(&fresh, &path).map_err(failed(&path))?;
     }
     Ok(())
 }

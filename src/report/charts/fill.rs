@@ -1,14 +1,14 @@
-//! Areas that are told apart by their colour, and without it by their stripes.
+//! Stacked areas, distinguished by colour and, in greyscale, by stripes.
 
 use plotters::prelude::*;
 
 use super::draw::{Area, Drawn, GREY, LEGEND, Plot, text};
 
-/// How an area is filled.
+/// The fill of an area.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fill {
     pub color: RGBColor,
-    /// White stripes, so many pixels from one to the next; 0 is none.
+    /// Distance of the white stripes in pixels; 0: no stripes.
     pub stripes: u32,
 }
 
@@ -16,7 +16,7 @@ pub(super) struct Fill {
 pub(super) struct Layer<'a> {
     pub name: &'a str,
     pub fill: Fill,
-    /// Its height in each bin.
+    /// The height in each bin.
     pub heights: Vec<f64>,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn tops(layers: &[Layer<'_>]) -> Vec<Vec<f64>> {
     tops.collect()
 }
 
-/// Draws layers on each other; `edge` gives the left edge of each bin, on the axis.
+/// Draws stacked layers; `edge` returns the left edge of a bin on the axis.
 pub(super) fn stack(plot: &mut Plot<'_>, layers: &[Layer<'_>], edge: &dyn Fn(usize) -> f64) -> Drawn {
     let (_, pixels) = plot.plotting_area().dim_in_pixel();
     let axis = plot.y_range();
@@ -60,7 +60,7 @@ pub(super) fn steps(heights: &[f64], edge: &dyn Fn(usize) -> f64) -> Vec<(f64, f
         .collect()
 }
 
-/// Level lines between two outlines: from which bin, until which, and how high.
+/// Horizontal lines between two outlines: first bin, end and height.
 fn stripes(base: &[f64], top: &[f64], every: f64) -> Vec<(usize, usize, f64)> {
     let highest = top.iter().copied().fold(0.0, f64::max);
     let mut lines = Vec::new();
@@ -84,7 +84,7 @@ fn stripes(base: &[f64], top: &[f64], every: f64) -> Vec<(usize, usize, f64)> {
     lines
 }
 
-/// A line of the legend.
+/// Draws a line of the legend.
 pub(super) fn key(area: &Area<'_>, at: usize, fill: Fill, name: &str) -> Drawn {
     const SIZE: i32 = 14;
     let y = top(at);
@@ -102,7 +102,7 @@ pub(super) fn key(area: &Area<'_>, at: usize, fill: Fill, name: &str) -> Drawn {
     Ok(())
 }
 
-/// The height of a line of the legend.
+/// The top of a line of the legend.
 pub(super) fn top(at: usize) -> i32 {
     48 + 22 * i32::try_from(at).unwrap_or_default()
 }

@@ -1,34 +1,34 @@
-//! What a run did over time: a bounded fold over events.
+//! A run over time: a bounded fold over events.
 
 use std::time::Duration;
 
 use crate::event::{BreakerState, BucketLevel, Event, EventKind, Fate};
 use crate::time::Timestamp;
 
-/// The bins of the shortest runs.
+/// The width of the bins at the start.
 pub(super) const NARROWEST: Duration = Duration::from_millis(125);
-/// When there are more, each two become one.
+/// Maximum number of bins; beyond it, pairs are merged.
 const MOST_BINS: usize = 360;
-/// Moves of the breaker and switches of the faults that are kept, each: a chart could not show more.
+/// Maximum number of breaker transitions and of fault switches kept, each.
 const MOST_MOVES: usize = 4096;
 
-/// What happened within a bin.
+/// Counts within a bin.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bin {
     /// Calls that ended, in the order of [`Fate::ALL`].
     pub fates: [u32; Fate::ALL.len()],
-    /// First attempts that were sent.
+    /// First attempts sent.
     pub first_attempts: u32,
-    /// Later ones.
+    /// Retries sent.
     pub retries: u32,
-    /// The lowest level of the bucket of requests over its capacity; below 0 is debt.
+    /// The lowest level of the request bucket over its capacity; below 0: debt.
     pub requests: Option<f64>,
-    /// The same of LLM tokens.
+    /// The lowest level of the token bucket over its capacity.
     pub tokens: Option<f64>,
 }
 
 impl Bin {
-    fn with(&self, later: &Self) -> Self {
+    fn merged(&self, later: &Self) -> Self {
         let lowest = |a: Option<f64>, b: Option<f64>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -45,7 +45,7 @@ impl Bin {
     }
 }
 
-/// See the module documentation.
+/// A run over time.
 #[derive(Clone, Debug)]
 pub struct History {
     pub(super) width: Duration,
@@ -70,8 +70,8 @@ impl Default for History {
 }
 
 impl History {
-    /// Takes note of an event.
-    pub fn take(&mut self, event: &Event) {
+    /// Applies an event.
+    pub fn apply(&mut self, event: &Event) {
         self.last_at = self.last_at.max(event.at);
         self.reach(event.at);
         match &event.kind {
@@ -106,18 +106,18 @@ impl History {
         }
     }
 
-    /// Makes the bin of `at` the last one.
+    /// Adds bins up to that of `at`.
     fn reach(&mut self, at: Timestamp) {
         let bin_of = |width: Duration| (at.0 / crate::time::saturating_nanos(width).max(1)) as usize;
         while bin_of(self.width) >= MOST_BINS {
             self.width = self.width.saturating_mul(2);
-            let pair = |pair: &[Bin]| pair.iter().skip(1).fold(pair[0], |sum, bin| sum.with(bin));
+            let pair = |pair: &[Bin]| pair.iter().skip(1).fold(pair[0], |sum, bin| sum.merged(bin));
             self.bins = self.bins.chunks(2).map(pair).collect();
         }
         while self.bins.len() <= bin_of(self.width) {
             let begins = Timestamp::ZERO + self.width.saturating_mul(self.bins.len() as u32);
             self.bins.push(Bin::default());
-            // a bucket that nobody draws from only rises: it is lowest at the beginning
+            // an unused bucket only rises: it is lowest at the beginning of the bin
             self.note_levels(begins);
         }
     }
@@ -132,81 +132,73 @@ impl History {
         bin.tokens = lowest(bin.tokens, share(tokens));
     }
 
-    /// What the charts show, under this title.
+    /// The series for charts with this title.
     pub fn series(&self, title: &str) -> Series {
         let end = self.last_at.as_secs_f64();
-        let mut breaker = Vec::new();
-        let mut from = (0.0, BreakerState::Closed);
-        for (at, to) in &self.moves {
-            breaker.push(Span {
-                from: from.0,
-                until: at.as_secs_f64(),
-                what: from.1,
-            });
-            from = (at.as_secs_f64(), *to);
-        }
-        breaker.push(Span {
-            from: from.0,
-            until: end,
-            what: from.1,
-        });
-        let mut faults = Vec::new();
-        let mut since = None;
-        for (at, on) in &self.switches {
-            let at = at.as_secs_f64();
-            match (since, on) {
-                (None, true) => since = Some(at),
-                (Some(from), false) => {
-                    faults.push(Span {
-                        from,
-                        until: at,
-                        what: (),
-                    });
-                    since = None;
-                }
-                (None, false) | (Some(_), true) => {}
-            }
-        }
-        faults.extend(since.map(|from| Span {
-            from,
-            until: end,
-            what: (),
-        }));
+        let moves = self.moves.iter().map(|(at, to)| (*at, Some(*to)));
+        let moves = [(Timestamp::ZERO, Some(BreakerState::Closed))]
+            .into_iter()
+            .chain(moves);
+        let switches = self.switches.iter().map(|(at, on)| (*at, on.then_some(())));
         Series {
             title: title.to_owned(),
             seconds: end,
             width: self.width.as_secs_f64(),
             bins: self.bins.clone(),
-            breaker,
-            faults,
+            breaker: spans(moves, end),
+            faults: spans(switches, end),
         }
     }
 }
 
-/// Something that held for a time, in seconds since the start.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Span<T> {
-    /// From.
-    pub from: f64,
-    /// Until.
-    pub until: f64,
-    /// What.
-    pub what: T,
+/// The spans between changes of a value; equal consecutive values are one span, and the last one ends at `end`.
+fn spans<T: PartialEq>(changes: impl Iterator<Item = (Timestamp, Option<T>)>, end: f64) -> Vec<Span<T>> {
+    let mut spans = Vec::new();
+    let mut current: Option<(f64, T)> = None;
+    for (at, value) in changes {
+        if current.as_ref().map(|(_, value)| value) == value.as_ref() {
+            continue;
+        }
+        let at = at.as_secs_f64();
+        let over = std::mem::replace(&mut current, value.map(|value| (at, value)));
+        spans.extend(over.map(|(from, value)| Span {
+            from,
+            until: at,
+            value,
+        }));
+    }
+    spans.extend(current.map(|(from, value)| Span {
+        from,
+        until: end,
+        value,
+    }));
+    spans
 }
 
-/// What the charts of a run show.
+/// A value over a period, in seconds since the start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Span<T> {
+    /// The beginning.
+    pub from: f64,
+    /// The end.
+    pub until: f64,
+    /// The value.
+    pub value: T,
+}
+
+/// The data of the charts of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// What was played.
+    /// Name of the scenario.
     pub title: String,
-    /// How long, in seconds.
+    /// Duration of the run, in seconds.
     pub seconds: f64,
-    /// The width of a bin, in seconds.
+    /// Width of a bin, in seconds.
     pub width: f64,
-    /// From the start, without a gap.
+    /// Consecutive bins from the start.
     pub bins: Vec<Bin>,
-    /// The states of the breaker, one after the other.
+    /// Consecutive states of the breaker.
     pub breaker: Vec<Span<BreakerState>>,
-    /// When faults were on.
+    /// Periods of faults.
     pub faults: Vec<Span<()>>,
 }

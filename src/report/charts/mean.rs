@@ -1,6 +1,6 @@
-//! What many runs did over time, on average.
+//! The mean of many runs over time.
 //!
-//! All sums are of whole numbers: the order in which runs are taken, by whatever thread, does not change a bit of them.
+//! All sums are integers, so the result does not depend on the order in which threads add runs.
 
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use super::history::{Bin, History, NARROWEST, Span};
 use crate::event::{BreakerState, Fate};
 use crate::time::{Timestamp, saturating_nanos};
 
-/// What happened within a bin, over all runs.
+/// Sums within a bin, over all runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sums {
     served: u64,
-    turned_away: u64,
+    rejected: u64,
     lost: u64,
     first_attempts: u64,
     retries: u64,
-    /// Nanoseconds, as are the others below.
+    /// Nanoseconds in this state.
     open: u64,
+    /// Nanoseconds in this state.
     half_open: u64,
-    /// While runs had not ended.
+    /// Nanoseconds of runs that had not ended.
     played: u64,
 }
 
@@ -27,7 +28,7 @@ impl Sums {
     fn add(&mut self, other: &Self) {
         let Self {
             served,
-            turned_away,
+            rejected,
             lost,
             first_attempts,
             retries,
@@ -37,7 +38,7 @@ impl Sums {
         } = other;
         for (sum, more) in [
             (&mut self.served, served),
-            (&mut self.turned_away, turned_away),
+            (&mut self.rejected, rejected),
             (&mut self.lost, lost),
             (&mut self.first_attempts, first_attempts),
             (&mut self.retries, retries),
@@ -53,7 +54,7 @@ impl Sums {
         for (fate, count) in Fate::ALL.iter().zip(bin.fates) {
             let sum = match fate {
                 Fate::Answered | Fate::Hit | Fate::Shared => &mut self.served,
-                Fate::RateLimited | Fate::CircuitOpen => &mut self.turned_away,
+                Fate::RateLimited | Fate::CircuitOpen => &mut self.rejected,
                 Fate::Failed | Fate::Interrupted | Fate::Cancelled => &mut self.lost,
             };
             *sum = sum.saturating_add(u64::from(count));
@@ -63,13 +64,13 @@ impl Sums {
     }
 }
 
-/// See the module documentation.
+/// Many runs over time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverTime {
     width: Duration,
     runs: u64,
     bins: Vec<Sums>,
-    /// Of the earliest run, and which that is: faults come by the clock of the scenario.
+    /// The number of the first run, and its periods of faults: they are the same in all runs.
     faults: (u64, Vec<Span<()>>),
     end: Timestamp,
 }
@@ -86,30 +87,30 @@ impl Default for OverTime {
     }
 }
 
-/// What a chart shows of it: means of a run, by bins without a gap.
+/// Means per run, in consecutive bins.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Means {
-    /// Of a bin, in seconds.
+    /// Width of a bin, in seconds.
     pub width: f64,
-    /// Calls a second.
+    /// Calls per second.
     pub served: Vec<f64>,
-    /// By the limiter or the breaker.
-    pub turned_away: Vec<f64>,
-    /// Failed, cut or stopped.
+    /// Calls rejected by the limiter or the breaker, per second.
+    pub rejected: Vec<f64>,
+    /// Failed, interrupted or cancelled calls, per second.
     pub lost: Vec<f64>,
-    /// A second.
+    /// Attempts per second.
     pub first_attempts: Vec<f64>,
-    /// A second.
+    /// Retries per second.
     pub retries: Vec<f64>,
-    /// Percent of the time of the runs that had not ended.
+    /// Percent of the time of runs that had not ended.
     pub open: Vec<f64>,
-    /// Likewise.
+    /// Percent of the time of runs that had not ended.
     pub half_open: Vec<f64>,
 }
 
 impl OverTime {
-    /// Takes a run in; `order` says which of the runs it is.
-    pub fn join(&mut self, order: u64, run: &History) {
+    /// Adds a run, with its number.
+    pub fn join(&mut self, number: u64, run: &History) {
         let step = coarse(run.width, self.width);
         if self.width < run.width {
             self.bins = joined(&self.bins, coarse(self.width, run.width));
@@ -122,24 +123,24 @@ impl OverTime {
                 sums.count(bin);
             }
         }
-        self.spend(Timestamp::ZERO, run.last_at, |sums| &mut sums.played);
+        self.add_time(Timestamp::ZERO, run.last_at, |sums| &mut sums.played);
         let ends = run.moves.iter().skip(1).map(|(at, _)| *at).chain([run.last_at]);
         for ((from, state), until) in run.moves.iter().zip(ends) {
             match state {
-                BreakerState::Open => self.spend(*from, until, |sums| &mut sums.open),
-                BreakerState::HalfOpen => self.spend(*from, until, |sums| &mut sums.half_open),
+                BreakerState::Open => self.add_time(*from, until, |sums| &mut sums.open),
+                BreakerState::HalfOpen => self.add_time(*from, until, |sums| &mut sums.half_open),
                 BreakerState::Closed => {}
             }
         }
-        if order < self.faults.0 {
-            self.faults = (order, run.series("").faults);
+        if number < self.faults.0 {
+            self.faults = (number, run.series("").faults);
         }
         self.end = self.end.max(run.last_at);
         self.runs += 1;
     }
 
-    /// Adds the time between two moments to the bins it falls into.
-    fn spend(&mut self, from: Timestamp, until: Timestamp, of: impl Fn(&mut Sums) -> &mut u64) {
+    /// Adds a period to the bins that it overlaps.
+    fn add_time(&mut self, from: Timestamp, until: Timestamp, of: impl Fn(&mut Sums) -> &mut u64) {
         let width = saturating_nanos(self.width).max(1);
         let (first, last) = ((from.0 / width) as usize, (until.0 / width) as usize);
         let bins = self.bins.iter_mut().enumerate().skip(first);
@@ -151,22 +152,22 @@ impl OverTime {
         }
     }
 
-    /// Seconds until the last event of the longest run.
+    /// Duration of the longest run, in seconds.
     pub fn seconds(&self) -> f64 {
         self.end.as_secs_f64()
     }
 
-    /// How many runs are in it.
+    /// Number of runs.
     pub fn runs(&self) -> u64 {
         self.runs
     }
 
-    /// When faults were on.
+    /// Periods of faults.
     pub fn faults(&self) -> &[Span<()>] {
         &self.faults.1
     }
 
-    /// The narrowest bins of which so many reach over `seconds`.
+    /// The smallest width at which at most this many bins cover `seconds`.
     pub(super) fn width_for(&self, seconds: f64, most: usize) -> Duration {
         let mut width = self.width;
         while (seconds / width.as_secs_f64()) > most as f64 {
@@ -175,7 +176,7 @@ impl OverTime {
         width
     }
 
-    /// The means, in bins of `width` at least: that of another one, from [`Self::width_for`].
+    /// The means, in bins of at least `width`: one that [`Self::width_for`] returned.
     pub(super) fn means(&self, width: Duration) -> Means {
         let bins = joined(&self.bins, coarse(self.width, width));
         let width = width.max(self.width).as_secs_f64();
@@ -190,7 +191,7 @@ impl OverTime {
         Means {
             width,
             served: rate(|sums| sums.served),
-            turned_away: rate(|sums| sums.turned_away),
+            rejected: rate(|sums| sums.rejected),
             lost: rate(|sums| sums.lost),
             first_attempts: rate(|sums| sums.first_attempts),
             retries: rate(|sums| sums.retries),
@@ -200,7 +201,7 @@ impl OverTime {
     }
 }
 
-/// How many bins of `narrow` make one of `wide`; all widths are one width doubled some times.
+/// The number of bins of width `narrow` per bin of width `wide`; all widths are powers of two of one width.
 fn coarse(narrow: Duration, wide: Duration) -> usize {
     let times = saturating_nanos(wide) / saturating_nanos(narrow).max(1);
     usize::try_from(times).unwrap_or(usize::MAX).max(1)

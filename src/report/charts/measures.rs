@@ -1,22 +1,23 @@
-//! What each policy came to: a row for each, a dot at the mean, a bar over its 95 % interval.
+//! The measures of each policy: a row per policy, a dot at the mean, a bar over its 95 % interval.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::comparison::{Side, SideBySide};
-use super::draw::{Area, BLUE, Drawn, GREY, GRID, SHADE, cut, number, sheet, text};
+use super::draw::{Area, BLUE, Drawn, GREY, GRID, SHADE, sheet, shortened, text};
 use super::tradeoff::Range;
 use super::{Chart, ChartError};
+use crate::text::units::number;
 
 const FILE: &str = "compare-measures.svg";
 const WIDTH: u32 = 960;
-/// Of the names of policies.
+/// Width of the names of policies.
 const NAMES: u32 = 236;
 const HEAD: u32 = 68;
 const ROW: u32 = 40;
 const FOOT: u32 = 30;
 
-/// A measure: its name with the unit, and how it is read and written.
+/// A measure with its unit and format.
 struct Panel {
     unit: &'static str,
     scale: f64,
@@ -32,7 +33,7 @@ const PANELS: [Panel; 4] = [
         of: |side| side.served,
     },
     Panel {
-        unit: "attempts a call",
+        unit: "attempts per call",
         scale: 1.0,
         digits: 2,
         of: |side| side.attempts,
@@ -44,7 +45,7 @@ const PANELS: [Panel; 4] = [
         of: |side| side.p95,
     },
     Panel {
-        unit: "tokens wasted a run",
+        unit: "tokens wasted per run",
         scale: 1.0,
         digits: 0,
         of: |side| side.wasted,
@@ -52,17 +53,20 @@ const PANELS: [Panel; 4] = [
 ];
 
 impl SideBySide {
-    /// The measures of each policy, on an axis each.
+    /// The measures of each policy, with an axis per measure.
+    ///
+    /// # Errors
+    /// If the chart cannot be drawn.
     pub fn measures(&self) -> Result<Chart, ChartError> {
         let rows = self.shown().len().max(1) as u32;
-        let heading = self.heading("what each policy came to");
+        let heading = self.heading("measures of each policy");
         let svg = sheet(FILE, (WIDTH, HEAD + ROW * rows + FOOT), |area| {
             area.draw_text(&heading, &text(17), (10, 8))?;
             for (at, side) in self.shown().iter().enumerate() {
                 let middle = HEAD + ROW * at as u32 + ROW / 2;
                 let style = text(13).pos(Pos::new(HPos::Right, VPos::Center));
                 let at = (NAMES.cast_signed() - 10, middle.cast_signed());
-                area.draw_text(&cut(&side.name, 32), &style, at)?;
+                area.draw_text(&shortened(&side.name, 32), &style, at)?;
             }
             let (_, mut rest) = area.split_horizontally(NAMES);
             let each = (WIDTH - NAMES) / PANELS.len() as u32;
@@ -75,7 +79,7 @@ impl SideBySide {
                 .shown()
                 .iter()
                 .flat_map(|side| [side.served, side.attempts, side.p95, side.wasted]);
-            let note = if ranges.flatten().any(|range| range.is_wide()) {
+            let note = if ranges.flatten().any(|range| range.has_interval()) {
                 "dot: mean; bar: its 95 % interval; line: the first policy"
             } else {
                 "line: the first policy"
@@ -86,7 +90,7 @@ impl SideBySide {
         })?;
         Ok(Chart {
             file: FILE,
-            what: heading,
+            description: heading,
             svg,
         })
     }
@@ -95,7 +99,7 @@ impl SideBySide {
         let ranges: Vec<Option<Range>> = self
             .shown()
             .iter()
-            .map(|side| (panel.of)(side).map(|range| range.times(panel.scale)))
+            .map(|side| (panel.of)(side).map(|range| range.scaled(panel.scale)))
             .collect();
         let (low, high) = ends(&ranges);
         let rows = ranges.len().max(1) as f64;
@@ -143,7 +147,7 @@ impl SideBySide {
             let digits = panel.digits;
             let mean = format!("{:.digits$}", range.mean);
             let (x, y) = (x - left, y - top - 7);
-            // the first policy's line does not strike the number through
+            // the line of the first policy must not cross the number
             let half = 4 * i32::try_from(mean.len()).unwrap_or_default();
             area.draw(&Rectangle::new(
                 [(x - half, y - 12), (x + half, y)],
@@ -156,8 +160,8 @@ impl SideBySide {
     }
 }
 
-/// The ends of an axis, with room for a number over the outermost dots; no round ones, whose labels would reach into
-/// the next panel.
+/// The ends of an axis, with room for a number over the outermost dots. They are not rounded: longer labels would overlap the
+/// next panel.
 fn ends(ranges: &[Option<Range>]) -> (f64, f64) {
     let known = ranges.iter().flatten();
     let (low, high) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), range| {

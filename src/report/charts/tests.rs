@@ -50,20 +50,20 @@ fn sent(attempt: u32) -> EventKind {
 fn short() -> History {
     let mut history = History::default();
     for second in 0..10 {
-        history.take(&at(second * SECOND, sent(1)));
-        history.take(&at(second * SECOND, sent(2)));
+        history.apply(&at(second * SECOND, sent(1)));
+        history.apply(&at(second * SECOND, sent(2)));
         let fate = if (3..6).contains(&second) {
             Fate::CircuitOpen
         } else {
             Fate::Answered
         };
-        history.take(&at(second * SECOND + SECOND / 2, ended(fate)));
+        history.apply(&at(second * SECOND + SECOND / 2, ended(fate)));
         match second {
-            2 => history.take(&at(
+            2 => history.apply(&at(
                 second * SECOND + SECOND / 2,
                 moved(BreakerState::Closed, BreakerState::Open),
             )),
-            6 => history.take(&at(
+            6 => history.apply(&at(
                 second * SECOND + SECOND / 2,
                 moved(BreakerState::Open, BreakerState::HalfOpen),
             )),
@@ -89,43 +89,43 @@ fn texts(svg: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_same_run_gives_the_same_bytes_and_the_charts_say_what_they_show() {
+fn the_same_run_gives_the_same_bytes_and_charts_are_labelled() {
     let charts = short().series("a world").charts().unwrap();
     assert_eq!(charts, short().series("a world").charts().unwrap());
     let names: Vec<&str> = charts.iter().map(|chart| chart.file).collect();
     assert_eq!(names, ["fates.svg", "attempts.svg", "bucket.svg", "breaker.svg"]);
-    let told = |name: &str| texts(&charts.iter().find(|chart| chart.file == name).unwrap().svg);
+    let labels_of = |name: &str| texts(&charts.iter().find(|chart| chart.file == name).unwrap().svg);
     let has = |name: &str, words: &[&str]| {
-        let told = told(name);
+        let labels = labels_of(name);
         assert!(
-            words.iter().all(|word| told.iter().any(|text| text == word)),
-            "{name}: {told:?}"
+            words.iter().all(|word| labels.iter().any(|text| text == word)),
+            "{name}: {labels:?}"
         );
     };
     has(
         "fates.svg",
-        &["calls a second", "time since the start, s", "ok", "refused"],
+        &["calls per second", "time since the start, s", "ok", "refused"],
     );
     has(
         "attempts.svg",
-        &["attempts a second", "first attempts", "retries"],
+        &["attempts per second", "first attempts", "retries"],
     );
     has("bucket.svg", &["% of capacity", "requests", "LLM tokens"]);
     has("breaker.svg", &["closed", "half-open", "open"]);
-    // what never was is not in the legend
+    // a fate without calls is not in the legend
     assert!(
-        !told("fates.svg")
+        !labels_of("fates.svg")
             .iter()
             .any(|text| text == "hit" || text == "faults on")
     );
 }
 
 #[test]
-fn nothing_is_lost_when_bins_are_joined() {
+fn no_count_is_lost_when_bins_are_merged() {
     let mut history = History::default();
     for second in 0..20_000_u64 {
-        history.take(&at(second * SECOND, sent(1)));
-        history.take(&at(second * SECOND, ended(Fate::Answered)));
+        history.apply(&at(second * SECOND, sent(1)));
+        history.apply(&at(second * SECOND, ended(Fate::Answered)));
     }
     let series = history.series("long");
     let calls: u32 = series.bins.iter().map(|bin| bin.fates[0]).sum();
@@ -141,12 +141,12 @@ fn nothing_is_lost_when_bins_are_joined() {
 }
 
 #[test]
-fn states_of_the_breaker_follow_each_other_without_a_gap() {
+fn states_of_the_breaker_are_consecutive() {
     let series = short().series("a world");
     let spans: Vec<(f64, f64, BreakerState)> = series
         .breaker
         .iter()
-        .map(|span| (span.from, span.until, span.what))
+        .map(|span| (span.from, span.until, span.value))
         .collect();
     assert_eq!(
         spans,
@@ -159,7 +159,7 @@ fn states_of_the_breaker_follow_each_other_without_a_gap() {
 }
 
 #[test]
-fn nothing_at_all_and_a_hostile_name_are_drawn_too() {
+fn an_empty_run_and_a_hostile_name_are_drawn() {
     let hostile = format!("<script>alert(\"x\")</script>&{}", "w".repeat(300));
     for Chart { file: name, svg, .. } in History::default().series(&hostile).charts().unwrap() {
         let title = texts(&svg).join(" ");
@@ -193,16 +193,16 @@ fn a_trade_off_shows_its_values_and_its_intervals() {
     };
     let svg = trade_off.chart().unwrap().svg;
     assert_eq!(svg, trade_off.chart().unwrap().svg);
-    let told = texts(&svg);
+    let labels = texts(&svg);
     for word in [
         "none",
         "full",
         "equal",
         "calls served, %",
-        "attempts a call",
+        "attempts per call",
         "retry.jitter",
     ] {
-        assert!(told.iter().any(|text| text == word), "{word}: {told:?}");
+        assert!(labels.iter().any(|text| text == word), "{word}: {labels:?}");
     }
     assert_eq!(
         svg.matches("<circle").count(),
@@ -217,12 +217,12 @@ fn a_trade_off_shows_its_values_and_its_intervals() {
 }
 
 #[test]
-fn files_are_whole_and_a_folder_that_cannot_be_is_named() {
+fn files_are_replaced_and_an_error_names_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("a/b");
     let one = |svg: &str| Chart {
         file: "one.svg",
-        what: String::new(),
+        description: String::new(),
         svg: svg.to_owned(),
     };
     write_all(&inner, &[one("<svg/>")]).unwrap();
@@ -233,8 +233,11 @@ fn files_are_whole_and_a_folder_that_cannot_be_is_named() {
     );
     assert_eq!(std::fs::read_dir(&inner).unwrap().count(), 1);
     let blocked = inner.join("one.svg");
-    let told = write_all(&blocked, &[]).unwrap_err().to_string();
-    assert!(told.contains("one.svg") && told.contains("--charts"), "{told}");
+    let labels = write_all(&blocked, &[]).unwrap_err().to_string();
+    assert!(
+        labels.contains("one.svg") && labels.contains("--charts"),
+        "{labels}"
+    );
 }
 
 fn side(name: &str, runs: &[History]) -> Side {
@@ -260,11 +263,11 @@ fn side(name: &str, runs: &[History]) -> Side {
 }
 
 #[test]
-fn the_mean_of_runs_does_not_depend_on_their_order_or_their_length() {
+fn the_mean_of_runs_does_not_depend_on_their_order_or_length() {
     // ten seconds in bins of an eighth, and an hour in wider ones
     let mut long = History::default();
     for second in 0..3600 {
-        long.take(&at(second * SECOND, ended(Fate::Answered)));
+        long.apply(&at(second * SECOND, ended(Fate::Answered)));
     }
     let runs = [short(), long, short()];
     let joined = |order: [u64; 3]| {
@@ -285,14 +288,14 @@ fn the_mean_of_runs_does_not_depend_on_their_order_or_their_length() {
         "{}",
         calls(&means.served)
     );
-    assert!((calls(&means.turned_away) - 6.0).abs() < 1e-6);
+    assert!((calls(&means.rejected) - 6.0).abs() < 1e-6);
     assert!((calls(&means.first_attempts) - 20.0).abs() < 1e-6);
 }
 
 #[test]
 fn a_breaker_is_open_for_its_share_of_the_time_and_of_the_runs() {
     let mut closed = History::default();
-    closed.take(&at(9 * SECOND + SECOND / 2, sent(1)));
+    closed.apply(&at(9 * SECOND + SECOND / 2, sent(1)));
     let side = side("a", &[short(), closed]);
     let means = side.over_time.means(Duration::from_secs(1));
     assert!((means.width - 1.0).abs() < 1e-9);
@@ -305,7 +308,7 @@ fn a_breaker_is_open_for_its_share_of_the_time_and_of_the_runs() {
 }
 
 #[test]
-fn policies_stand_side_by_side_and_the_charts_say_what_they_show() {
+fn policies_are_side_by_side_and_charts_are_labelled() {
     let hostile = format!("<script>alert(\"x\")</script>&{}end", "w".repeat(300));
     let together = SideBySide {
         title: "a world".into(),
@@ -327,27 +330,27 @@ fn policies_stand_side_by_side_and_the_charts_say_what_they_show() {
     assert_eq!(files, [&[measures], over_time.as_slice()].concat());
     let words: [&[&str]; 4] = [
         &["calls served, %", "70.0", "1.25", "none", "432", "quiet"],
-        &["calls / s", "served", "turned away", "no call", "first policy"],
+        &["calls / s", "served", "rejected", "no call", "first policy"],
         &["attempts / s", "first attempts", "retries", "no attempt"],
         &["% of runs", "open", "half-open", "never open"],
     ];
     for (chart, words) in charts.iter().zip(words) {
-        let told = texts(&chart.svg);
+        let labels = texts(&chart.svg);
         for word in words {
             assert!(
-                told.iter().any(|text| text == word),
-                "{}: {word}: {told:?}",
+                labels.iter().any(|text| text == word),
+                "{}: {word}: {labels:?}",
                 chart.file
             );
         }
-        assert!(told[0].ends_with("mean of 2 runs"), "{told:?}");
+        assert!(labels[0].ends_with("mean of 2 runs"), "{labels:?}");
         assert!(!chart.svg.contains("<script"), "{}", chart.file);
         // both ends of a long name are there, the middle is not
         let cut = |text: &String| text.contains('\u{2026}') && text.ends_with("wend");
-        assert!(told.iter().any(cut), "{told:?}");
+        assert!(labels.iter().any(cut), "{labels:?}");
         assert!(
-            !told.iter().any(|text| text.contains(&"w".repeat(90))),
-            "{told:?}"
+            !labels.iter().any(|text| text.contains(&"w".repeat(90))),
+            "{labels:?}"
         );
     }
 }
@@ -360,16 +363,16 @@ fn more_policies_than_a_page_holds_are_counted() {
         sides: sides.collect(),
     };
     for chart in together.charts().unwrap() {
-        let told = texts(&chart.svg);
-        assert!(told[0].ends_with("; 2 more not shown"), "{told:?}");
+        let labels = texts(&chart.svg);
+        assert!(labels[0].ends_with("; 2 more not shown"), "{labels:?}");
         let last = format!("policy {}", MOST_SIDES - 1);
-        let lanes = told.iter().filter(|text| text.starts_with("policy "));
-        assert_eq!(lanes.count(), MOST_SIDES, "{told:?}");
-        assert!(told.contains(&last), "{told:?}");
+        let lanes = labels.iter().filter(|text| text.starts_with("policy "));
+        assert_eq!(lanes.count(), MOST_SIDES, "{labels:?}");
+        assert!(labels.contains(&last), "{labels:?}");
     }
-    let nobody = SideBySide {
+    let empty = SideBySide {
         sides: Vec::new(),
         ..together
     };
-    assert_eq!(nobody.charts().unwrap().len(), 4);
+    assert_eq!(empty.charts().unwrap().len(), 4);
 }

@@ -1,34 +1,35 @@
-//! What a setting buys and what it costs: the served share and the attempts a call over its values.
+//! The effect of a setting: the served share and the attempts per call over its values.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::draw::{Area, BLUE, Drawn, VERMILION, cut, number, sheet, text, title};
+use super::draw::{Area, BLUE, Drawn, VERMILION, sheet, shortened, text, title};
 use super::{Chart, ChartError};
+use crate::text::units::number;
 
 const FILE: &str = "tradeoff.svg";
 const SIZE: (u32, u32) = (960, 520);
 
-/// A mean and where it may be: the ends are the mean itself where nothing is known of them.
+/// A mean and its interval; without an interval both bounds are the mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
     /// The mean.
     pub mean: f64,
-    /// 2.5 % are below.
+    /// Lower bound (2.5 %).
     pub low: f64,
-    /// 2.5 % are above.
+    /// Upper bound (97.5 %).
     pub high: f64,
 }
 
 impl Range {
-    /// Whether something is known of where it may be.
-    pub fn is_wide(&self) -> bool {
+    /// Returns true if it has an interval.
+    pub fn has_interval(&self) -> bool {
         self.low < self.high
     }
 
-    /// In another unit.
+    /// Returns the range in another unit.
     #[must_use]
-    pub fn times(self, by: f64) -> Self {
+    pub fn scaled(self, by: f64) -> Self {
         Self {
             mean: self.mean * by,
             low: self.low * by,
@@ -37,57 +38,60 @@ impl Range {
     }
 }
 
-/// A value of the setting and what came of it.
+/// A value of the setting and its results.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
-    /// As it is written.
+    /// The value as text.
     pub label: String,
-    /// Where it stands on the axis.
+    /// Position on the axis.
     pub at: f64,
     /// Served share of the calls, 0 to 1.
     pub served: Option<Range>,
-    /// Attempts for each call sent.
+    /// Attempts per call sent.
     pub attempts: Option<Range>,
 }
 
-/// See the module documentation.
+/// The chart of a setting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TradeOff {
-    /// The world.
+    /// Name of the scenario or journal.
     pub title: String,
-    /// What is varied.
+    /// Path of the setting.
     pub setting: String,
-    /// In the order of the axis.
+    /// The values, in the order of the axis.
     pub points: Vec<Point>,
 }
 
-/// One of the two halves.
+/// One of the two panels.
 struct Panel<'a> {
     unit: &'a str,
     color: RGBColor,
-    /// Multiplies what is shown.
+    /// Factor of the values.
     scale: f64,
     of: fn(&Point) -> Option<Range>,
 }
 
 impl TradeOff {
     /// The chart: both measures over the same axis, one above the other, with their 95 % intervals.
+    ///
+    /// # Errors
+    /// If the chart cannot be drawn.
     pub fn chart(&self) -> Result<Chart, ChartError> {
         let mut ranges = self
             .points
             .iter()
             .flat_map(|point| [point.served, point.attempts]);
-        let sure = if ranges.any(|range| range.is_some_and(|range| range.is_wide())) {
+        let interval = if ranges.any(|range| range.is_some_and(|range| range.has_interval())) {
             " (mean, 95 % interval)"
         } else {
             ""
         };
-        let what = format!("what {} buys and costs{sure}", cut(&self.setting, 40));
-        let what = title(&self.title, &what);
-        let svg = self.svg(&what)?;
+        let description = format!("effect of {}{interval}", shortened(&self.setting, 40));
+        let description = title(&self.title, &description);
+        let svg = self.svg(&description)?;
         Ok(Chart {
             file: FILE,
-            what,
+            description,
             svg,
         })
     }
@@ -109,7 +113,7 @@ impl TradeOff {
             self.panel(
                 &lower,
                 &Panel {
-                    unit: "attempts a call",
+                    unit: "attempts per call",
                     color: VERMILION,
                     scale: 1.0,
                     of: |point| point.attempts,
@@ -122,7 +126,7 @@ impl TradeOff {
         let ranges: Vec<(f64, Range)> = self
             .points
             .iter()
-            .filter_map(|point| Some((point.at, (panel.of)(point)?.times(panel.scale))))
+            .filter_map(|point| Some((point.at, (panel.of)(point)?.scaled(panel.scale))))
             .collect();
         let (left, right) = ends(self.points.iter().map(|point| (point.at, point.at)));
         let (low, high) = ends(ranges.iter().map(|(_, range)| (range.low, range.high)));
@@ -148,7 +152,7 @@ impl TradeOff {
             ErrorBar::new_vertical(*at, range.low, range.mean, range.high, panel.color.filled(), 8)
         }))?;
         let bottom = Pos::new(HPos::Center, VPos::Top);
-        // the values as they were written, where there is room for them
+        // labels of values, as many as fit
         let every = self.points.len().div_ceil(16).max(1);
         for point in self.points.iter().step_by(every) {
             let (x, y) = plot.backend_coord(&(point.at, low));

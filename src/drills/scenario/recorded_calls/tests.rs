@@ -2,15 +2,15 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 
 use super::*;
-use crate::drills::recorded::{self, Recorded};
+use crate::drills::recorded::{self, LoadedJournal};
 use crate::drills::scenario::{self, Outcome, in_virtual_time};
 use crate::event::{CallId, Fate};
 
-/// A journal that stays in memory.
+/// A journal in memory.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+struct MemoryJournal(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Paper {
+impl Write for MemoryJournal {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -21,8 +21,8 @@ impl Write for Paper {
     }
 }
 
-/// Minutes with an outage, callers who leave, keys, prompts that differ in what is not recorded, and commands.
-const WORLD: &str = r#"
+/// Minutes with an outage, cancelled calls, keys, prompts whose difference is not recorded, and commands.
+const SCENARIO: &str = r#"
 duration = "4m"
 
 [[callers]]
@@ -61,25 +61,25 @@ at = "170s"
 do = "clear_cache"
 "#;
 
-fn record(scene: &Scene) -> (Outcome, Recorded) {
-    let paper = Paper::default();
-    let outcome = in_virtual_time(scene, Some(paper.clone()), &Arc::default()).unwrap();
-    let journal = std::mem::take(&mut *paper.0.lock().unwrap());
+fn record(scene: &Scene) -> (Outcome, LoadedJournal) {
+    let memory = MemoryJournal::default();
+    let outcome = in_virtual_time(scene, Some(memory.clone()), &Arc::default()).unwrap();
+    let journal = std::mem::take(&mut *memory.0.lock().unwrap());
     (outcome, recorded::load(io::Cursor::new(journal)).unwrap())
 }
 
-fn again(recorded: &Recorded, policy: Policy, seed: u64) -> Outcome {
+fn replay(recorded: &LoadedJournal, policy: Policy, seed: u64) -> Outcome {
     let traffic = Arc::new(recorded.traffic.clone());
-    let scene = Scene::of_traffic("again", traffic, policy, seed).unwrap();
+    let scene = Scene::from_traffic("replay", traffic, policy, seed).unwrap();
     let outcome = in_virtual_time(&scene, None::<io::Sink>, &Arc::default()).unwrap();
     assert_eq!(outcome.violation.as_ref().map(ToString::to_string), None);
     assert_eq!(outcome.leftovers, Vec::<String>::new());
     outcome
 }
 
-/// What became of each call.
+/// The result of each call.
 fn ends(
-    recorded: &Recorded,
+    recorded: &LoadedJournal,
     outcome: &Outcome,
 ) -> Vec<(CallId, Option<Fate>, u32, Option<std::time::Duration>)> {
     let calls = recorded.traffic.calls().iter();
@@ -93,10 +93,10 @@ fn ends(
 }
 
 #[test]
-fn the_recorded_policy_meets_the_same_simulator_again() {
-    let scene = scenario::read("world", WORLD, None, None).unwrap();
+fn the_recorded_policy_gets_the_same_results_from_the_simulator() {
+    let scene = scenario::read("recorded", SCENARIO, None, None).unwrap();
     let (then, recorded) = record(&scene);
-    let now = again(&recorded, recorded.header.policy.clone(), recorded.traffic.seed);
+    let now = replay(&recorded, recorded.header.policy.clone(), recorded.traffic.seed);
     let (then, now) = (ends(&recorded, &then), ends(&recorded, &now));
     assert!(then.len() > 1000);
     let differ: Vec<_> = then.iter().zip(&now).filter(|(then, now)| then != now).collect();
@@ -110,23 +110,23 @@ fn the_recorded_policy_meets_the_same_simulator_again() {
 }
 
 #[test]
-fn so_do_scenarios_with_faults_of_every_kind() {
+fn scenarios_with_faults_of_every_kind_are_reproduced() {
     for name in ["idempotent-replay", "cut-streams", "brownout", "suspend"] {
         let scene = scenario::load(name, None, None).unwrap();
         let (then, recorded) = record(&scene);
-        let now = again(&recorded, recorded.header.policy.clone(), recorded.traffic.seed);
+        let now = replay(&recorded, recorded.header.policy.clone(), recorded.traffic.seed);
         assert_eq!(ends(&recorded, &then), ends(&recorded, &now), "{name}");
     }
 }
 
-/// With what is seen of an upstream that is always well, the same policy does as it did.
+/// With a healthy upstream the model reproduces the recording.
 #[test]
-fn what_was_seen_of_an_upstream_answers_as_it_did() {
+fn the_model_of_a_healthy_upstream_reproduces_its_answers() {
     let scene = scenario::load("calm", None, None).unwrap();
     let (then, mut recorded) = record(&scene);
-    // as if it had been a real one
+    // as if the upstream were real
     recorded.traffic.simulator = None;
-    let now = again(&recorded, recorded.header.policy.clone(), recorded.traffic.seed);
+    let now = replay(&recorded, recorded.header.policy.clone(), recorded.traffic.seed);
     let fates = |outcome: &Outcome| -> Vec<_> {
         let ends = ends(&recorded, outcome).into_iter();
         ends.map(|(call, fate, attempts, _)| (call, fate, attempts))
