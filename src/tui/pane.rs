@@ -3,32 +3,32 @@
 //! Borders and titles are drawn here, so that neighbours can share a line and a pane does not know its number. A
 //! new pane is one file, one variant, and one arm in each `match`.
 
-pub mod appearance;
-pub mod attempts;
-pub mod breaker;
-pub mod cache;
-pub mod chat;
+pub(super) mod appearance;
+mod attempts;
+mod breaker;
+mod cache;
+pub(super) mod chat;
 #[cfg(test)]
 mod fixture;
-pub mod gauge;
-pub mod guards;
-pub mod latency;
-pub mod limiter;
-pub mod log;
-pub mod near_matches;
-pub mod near_miss;
-pub mod policy;
+pub(super) mod gauge;
+mod guards;
+mod latency;
+mod limiter;
+pub(super) mod log;
+mod near_matches;
+mod near_miss;
+mod policy;
 #[cfg(test)]
 mod properties;
-pub mod retries;
-pub mod row;
-pub mod semantic;
-pub mod semantic_answer;
-pub mod story;
-pub mod timeline;
-pub mod title;
-pub mod users;
-pub mod verdict;
+mod retries;
+pub(super) mod row;
+mod semantic;
+mod semantic_answer;
+pub(super) mod story;
+pub(super) mod timeline;
+pub(super) mod title;
+mod users;
+pub(super) mod verdict;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};

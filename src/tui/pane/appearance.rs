@@ -10,28 +10,28 @@ use crate::tui::theme::{Role, Theme};
 use super::row::piece;
 
 /// The widest word of [`for_call`].
-pub const WORD_WIDTH: usize = 8;
+pub(crate) const WORD_WIDTH: usize = 8;
 
 /// Glyph, word and role of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallAppearance {
+pub(crate) struct CallAppearance {
     /// One column wide.
-    pub glyph: &'static str,
+    pub(crate) glyph: &'static str,
     /// At most [`WORD_WIDTH`] columns wide.
-    pub word: &'static str,
+    pub(crate) word: &'static str,
     /// The role of both.
-    pub role: Role,
+    pub(crate) role: Role,
 }
 
 impl CallAppearance {
     /// Glyph and word in their role.
-    pub fn glyph_and_word(&self, theme: &Theme) -> Span<'static> {
+    pub(crate) fn glyph_and_word(&self, theme: &Theme) -> Span<'static> {
         piece(theme, self.role, format!("{} {}", self.glyph, self.word))
     }
 }
 
 /// The appearance of a finished call.
-pub fn for_fate(theme: &Theme, fate: Fate) -> CallAppearance {
+pub(crate) fn for_fate(theme: &Theme, fate: Fate) -> CallAppearance {
     let glyphs = theme.glyphs;
     let (glyph, word, role) = match fate {
         Fate::Answered => (glyphs.ok, "answered", Role::Ok),
@@ -47,7 +47,7 @@ pub fn for_fate(theme: &Theme, fate: Fate) -> CallAppearance {
 }
 
 /// The appearance of a call: its fate, or its present activity.
-pub fn for_call(theme: &Theme, call: &Call) -> CallAppearance {
+pub(crate) fn for_call(theme: &Theme, call: &Call) -> CallAppearance {
     if let Some(fate) = call.fate {
         return for_fate(theme, fate);
     }
@@ -68,19 +68,19 @@ pub fn for_call(theme: &Theme, call: &Call) -> CallAppearance {
 
 /// Glyph, word and role of the breaker, and the effect of its state on calls: newcomers read OPEN backwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BreakerAppearance {
+pub(crate) struct BreakerAppearance {
     /// One column wide.
-    pub glyph: &'static str,
+    pub(crate) glyph: &'static str,
     /// `OPEN`, `FORCED OPEN`, ...
-    pub word: &'static str,
+    pub(crate) word: &'static str,
     /// `calls are refused`, ...
-    pub effect: &'static str,
+    pub(crate) effect: &'static str,
     /// The role of glyph and word.
-    pub role: Role,
+    pub(crate) role: Role,
 }
 
 /// The appearance of the breaker.
-pub fn for_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -> BreakerAppearance {
+pub(crate) fn for_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -> BreakerAppearance {
     const FORCED: &str = "by you; [o] releases";
     let glyphs = theme.glyphs;
     let (glyph, word, effect, role) = match (breaker.mode, breaker.state) {
@@ -104,7 +104,7 @@ pub fn for_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -> Break
 }
 
 /// The enabled faults as `429 30%`, separated by `gap`.
-pub fn faults(rates: &[(&str, f64)], gap: &str) -> String {
+pub(crate) fn faults(rates: &[(&str, f64)], gap: &str) -> String {
     let on: Vec<String> = rates
         .iter()
         .filter(|(_, rate)| *rate > 0.0)
@@ -114,7 +114,7 @@ pub fn faults(rates: &[(&str, f64)], gap: &str) -> String {
 }
 
 /// True for faults that respond with a 5xx status; narrow screens show their sum as `5xx`.
-pub fn is_5xx(kind: FaultKind) -> bool {
+pub(crate) fn is_5xx(kind: FaultKind) -> bool {
     match kind {
         FaultKind::ServerError | FaultKind::Unavailable | FaultKind::Overloaded => true,
         FaultKind::RateLimited

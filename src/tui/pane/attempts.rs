@@ -29,7 +29,7 @@ use super::{appearance, row, timeline, units};
 const WIDE: (u16, u16) = (100, 6);
 
 /// Draws the calls.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
         return;
@@ -61,7 +61,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 }
 
 /// Legend and span of the timelines, for the border of a pane with `width` columns of content.
-pub fn title(view: &View<'_>, width: u16) -> String {
+pub(crate) fn title(view: &View<'_>, width: u16) -> String {
     note(view, &Quantiles::new(&view.state.latency.call), width)
 }
 

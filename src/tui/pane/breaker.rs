@@ -15,7 +15,7 @@ use crate::tui::view::View;
 use super::{appearance, gauge, row, units};
 
 /// Draws the breaker in full.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let width = usize::from(area.width);
     let mut lines = vec![
@@ -36,7 +36,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 }
 
 /// The upstream's host, for the border of a pane with `width` columns of content.
-pub fn title(view: &View<'_>, width: u16) -> String {
+pub(crate) fn title(view: &View<'_>, width: u16) -> String {
     let Some(upstream) = &view.state.session.upstream else {
         return String::new();
     };

@@ -33,7 +33,7 @@ const ALONE: usize = 8;
 const WITH_OTHERS: usize = 13;
 
 /// Draws the cache in full.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let width = usize::from(area.width);
     let rows = usize::from(area.height);

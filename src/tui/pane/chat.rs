@@ -28,7 +28,7 @@ struct ChatRow {
 }
 
 /// Draws the conversation.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
         return;
@@ -135,7 +135,7 @@ fn tail(view: &View<'_>, width: u16, height: usize) -> Vec<ChatRow> {
 }
 
 /// The anchor after moving by `by` rows, up if negative; `None` if it follows the end.
-pub fn moved(view: &View<'_>, width: u16, height: usize, by: i64) -> Option<ChatAnchor> {
+pub(crate) fn moved(view: &View<'_>, width: u16, height: usize, by: i64) -> Option<ChatAnchor> {
     let heights: Vec<(CallId, usize)> = turns(view.state)
         .map(|call| (call.id, turn(view, call, width).len()))
         .collect();
@@ -346,7 +346,7 @@ fn speed(state: &State, call: &Call) -> Vec<String> {
 }
 
 /// The last answer of the conversation.
-pub fn last_answer(state: &State) -> Option<&str> {
+pub(crate) fn last_answer(state: &State) -> Option<&str> {
     turns(state)
         .rev()
         .map(|call| state.calls.answer(call))

@@ -12,7 +12,7 @@ use super::row::{piece, plain};
 /// `[####------]`: `cells` cells between brackets, filled up to `share` (0 to 1).
 ///
 /// Only 0 is drawn as empty, and only 1 as full.
-pub fn bar(theme: &Theme, role: Role, share: f64, cells: usize) -> Vec<Span<'static>> {
+pub(crate) fn bar(theme: &Theme, role: Role, share: f64, cells: usize) -> Vec<Span<'static>> {
     let filled = filled_cells(share, cells);
     vec![
         plain("["),
@@ -23,7 +23,7 @@ pub fn bar(theme: &Theme, role: Role, share: f64, cells: usize) -> Vec<Span<'sta
 }
 
 /// The number of `cells` that a share fills: at least one above 0, not all below 1.
-pub fn filled_cells(share: f64, cells: usize) -> usize {
+pub(crate) fn filled_cells(share: f64, cells: usize) -> usize {
     if !share.is_finite() || share <= 0.0 || cells == 0 {
         return 0;
     }
@@ -35,7 +35,7 @@ pub fn filled_cells(share: f64, cells: usize) -> usize {
 }
 
 /// One mark per value on a scale from 0 to `max`; blank where there is no value.
-pub fn sparkline(theme: &Theme, values: impl IntoIterator<Item = Option<f64>>, max: f64) -> String {
+pub(crate) fn sparkline(theme: &Theme, values: impl IntoIterator<Item = Option<f64>>, max: f64) -> String {
     let marks = &theme.glyphs.spark;
     values
         .into_iter()
@@ -53,7 +53,7 @@ pub fn sparkline(theme: &Theme, values: impl IntoIterator<Item = Option<f64>>, m
 /// values of one slot; slots without a value are empty.
 ///
 /// A slot begins at a multiple of its length, so that a value keeps its slot as time passes.
-pub fn slots<T: Copy>(
+pub(crate) fn slots<T: Copy>(
     values: impl IntoIterator<Item = (u64, T)>,
     now_second: u64,
     span: u64,
@@ -73,7 +73,7 @@ pub fn slots<T: Copy>(
 
 /// The outcomes of a breaker's window as cells, oldest first: the newest `room` of the `total` that count.
 /// Outcomes that say nothing about the upstream are left out, as in the counts.
-pub fn cells<'a>(
+pub(crate) fn cells<'a>(
     theme: &Theme,
     samples: impl DoubleEndedIterator<Item = &'a Sample>,
     total: u32,

@@ -16,7 +16,7 @@ use super::{breaker, cache, latency, limiter, row, semantic, users};
 const ROOMY: (u16, u16) = (50, 10);
 
 /// Draws the guards.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let roomy = area.width >= ROOMY.0 && area.height >= ROOMY.1;
     let width = usize::from(area.width);

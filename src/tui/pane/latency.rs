@@ -13,7 +13,7 @@ use crate::tui::view::View;
 use super::{gauge, row, units};
 
 /// Draws the table and the sparkline.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let width = usize::from(area.width);
     let latency = &view.state.latency;
@@ -37,11 +37,11 @@ const COLUMNS: [usize; 6] = [8, 6, 8, 8, 8, 8];
 /// The percentiles that are shown; `None` without a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Quantiles {
-    pub p50: Option<Duration>,
-    pub p95: Option<Duration>,
-    pub p99: Option<Duration>,
-    pub max: Option<Duration>,
-    pub count: u64,
+    pub(crate) p50: Option<Duration>,
+    pub(crate) p95: Option<Duration>,
+    pub(crate) p99: Option<Duration>,
+    pub(crate) max: Option<Duration>,
+    pub(crate) count: u64,
 }
 
 impl Quantiles {

@@ -22,7 +22,7 @@ const SPAN: u64 = 60;
 const CELLS: usize = 30;
 
 /// Draws both buckets, the slots, the queue and the last minute.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let width = usize::from(area.width);
     let mut lines = vec![
@@ -46,7 +46,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 }
 
 /// The number of waiters, for the border of a pane with `width` columns of content; empty without waiters.
-pub fn title(view: &View<'_>, width: u16) -> String {
+pub(crate) fn title(view: &View<'_>, width: u16) -> String {
     let short = match view.state.limit.waiters.len() {
         0 => return String::new(),
         waiting => format!("{waiting} waiting"),

@@ -17,14 +17,14 @@ const KIND_WIDTH: usize = 6;
 
 /// A filter of log lines. An empty filter matches every line; a leading `!` inverts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filter {
+pub(crate) struct Filter {
     needle: String,
     inverse: bool,
 }
 
 impl Filter {
     /// Parses the typed text.
-    pub fn new(typed: &str) -> Self {
+    pub(crate) fn new(typed: &str) -> Self {
         let (inverse, needle) = match typed.strip_prefix('!') {
             Some(rest) => (true, rest),
             None => (false, typed),
@@ -36,7 +36,7 @@ impl Filter {
     }
 
     /// Returns true if the kind, call or text of a line matches, ignoring case.
-    pub fn matches(&self, line: &LogLine) -> bool {
+    pub(crate) fn matches(&self, line: &LogLine) -> bool {
         if self.needle.is_empty() {
             return true;
         }
@@ -47,7 +47,7 @@ impl Filter {
 }
 
 /// The colour of a kind.
-pub fn role(kind: LogKind) -> Role {
+pub(crate) fn role(kind: LogKind) -> Role {
     match kind {
         LogKind::Ok => Role::Ok,
         LogKind::Hit | LogKind::Shared => Role::Hit,
@@ -60,7 +60,7 @@ pub fn role(kind: LogKind) -> Role {
 }
 
 /// The line under the cursor; the newest matching line while the pane follows.
-pub fn cursor_line<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>) -> Option<&'a LogLine> {
+pub(crate) fn cursor_line<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>) -> Option<&'a LogLine> {
     log.lines
         .iter()
         .rev()
@@ -71,7 +71,7 @@ pub fn cursor_line<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>) -> Op
 }
 
 /// The cursor after moving by `by` lines, up if negative; `None` if it follows the newest.
-pub fn moved(log: &Log, filter: &Filter, cursor: Option<u64>, by: i64) -> Option<u64> {
+pub(crate) fn moved(log: &Log, filter: &Filter, cursor: Option<u64>, by: i64) -> Option<u64> {
     let here = cursor_line(log, filter, cursor)?.seq;
     let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
     let matching = |line: &&LogLine| filter.matches(line);
@@ -92,7 +92,12 @@ pub fn moved(log: &Log, filter: &Filter, cursor: Option<u64>, by: i64) -> Option
 }
 
 /// The lines of `height` rows, oldest first: those up to the cursor, then later ones if rows are left.
-pub fn window<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>, height: usize) -> Vec<&'a LogLine> {
+pub(crate) fn window<'a>(
+    log: &'a Log,
+    filter: &Filter,
+    cursor: Option<u64>,
+    height: usize,
+) -> Vec<&'a LogLine> {
     let here = cursor_line(log, filter, cursor).map(|line| line.seq);
     let upto = here.filter(|_| cursor.is_some()).unwrap_or(u64::MAX);
     let matching = |line: &&LogLine| filter.matches(line);
@@ -119,7 +124,7 @@ pub fn window<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>, height: us
 }
 
 /// Draws the log.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let ui = view.ui;
     let filter = Filter::new(ui.filter.text());

@@ -18,7 +18,7 @@ const SETTING: usize = 9;
 const COUNT: usize = 18;
 
 /// Draws faults, settings, causes and attempts.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let width = usize::from(area.width);
     let mut lines = vec![
@@ -42,7 +42,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 }
 
 /// The name of the policy, for the border of a pane with `width` columns of content.
-pub fn title(view: &View<'_>, width: u16) -> String {
+pub(crate) fn title(view: &View<'_>, width: u16) -> String {
     let name = SafeText::new(&view.state.session.policy.name).single_line();
     row::clip(view.theme, &name, row::note_room(width))
 }

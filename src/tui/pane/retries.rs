@@ -40,7 +40,7 @@ const LEAST_CHART: u16 = 8;
 const GOOD_CHART: u16 = 13;
 
 /// Draws the pane.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
         return;
@@ -73,7 +73,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 }
 
 /// The present attempts per call, for a border of a pane with `width` columns of content.
-pub fn title(view: &View<'_>, width: u16) -> String {
+pub(crate) fn title(view: &View<'_>, width: u16) -> String {
     let room = row::note_room(width);
     let Some(now) = view.state.retry.amplification_now(view.now) else {
         return String::new();

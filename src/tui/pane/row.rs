@@ -12,33 +12,33 @@ use unicode_width::UnicodeWidthStr;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::wrap as text_wrap;
 
-pub use crate::tui::wrap::width;
+pub(crate) use crate::tui::wrap::width;
 
 /// Columns of the number and the name of a pane in its top border.
-pub const NAME_WIDTH: usize = 20;
+pub(crate) const NAME_WIDTH: usize = 20;
 
 /// Columns left for a note in the top border of a pane whose content is `width` wide.
-pub fn note_room(width: u16) -> usize {
+pub(crate) fn note_room(width: u16) -> usize {
     usize::from(width).saturating_sub(NAME_WIDTH)
 }
 
 /// A text in a role.
-pub fn piece(theme: &Theme, role: Role, text: impl Into<String>) -> Span<'static> {
+pub(crate) fn piece(theme: &Theme, role: Role, text: impl Into<String>) -> Span<'static> {
     Span::styled(text.into(), theme.style(role))
 }
 
 /// Secondary text.
-pub fn muted(theme: &Theme, text: impl Into<String>) -> Line<'static> {
+pub(crate) fn muted(theme: &Theme, text: impl Into<String>) -> Line<'static> {
     Line::from(piece(theme, Role::Muted, text))
 }
 
 /// Plain text.
-pub fn plain(text: impl Into<String>) -> Span<'static> {
+pub(crate) fn plain(text: impl Into<String>) -> Span<'static> {
     Span::raw(text.into())
 }
 
 /// Writes a line on row `row` of `area`, clipped to both.
-pub fn draw(line: &Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(line: &Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.width == 0 || row >= usize::from(area.height) {
         return;
@@ -47,14 +47,14 @@ pub fn draw(line: &Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
 }
 
 /// Writes lines from the top of `area` down, one per row, as many as fit.
-pub fn draw_all(lines: &[Line<'_>], area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw_all(lines: &[Line<'_>], area: Rect, buf: &mut Buffer) {
     for (row, line) in lines.iter().enumerate().take(usize::from(area.height)) {
         draw(line, row, area, buf);
     }
 }
 
 /// Highlights a row of `area` as selected, on top of its content.
-pub fn select(theme: &Theme, row: usize, area: Rect, buf: &mut Buffer) {
+pub(crate) fn select(theme: &Theme, row: usize, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if row < usize::from(area.height) {
         let row = Rect {
@@ -67,7 +67,7 @@ pub fn select(theme: &Theme, row: usize, area: Rect, buf: &mut Buffer) {
 }
 
 /// The first wording that fits `width` columns, or else the last one, clipped.
-pub fn first_fit(
+pub(crate) fn first_fit(
     theme: &Theme,
     wordings: impl IntoIterator<Item = impl Into<Line<'static>>>,
     width: usize,
@@ -84,7 +84,7 @@ pub fn first_fit(
 
 /// As many whole pieces from the front as fit; at least the first one, clipped. Each piece includes the blanks in
 /// front of it.
-pub fn join(
+pub(crate) fn join(
     theme: &Theme,
     pieces: impl IntoIterator<Item = impl Into<Line<'static>>>,
     width: usize,
@@ -108,7 +108,7 @@ pub fn join(
 
 /// `left` and, aligned to the right edge of `width` columns, `right`, with at least `gap` blanks between; only
 /// `left` if both do not fit.
-pub fn apart(left: Line<'static>, right: Line<'static>, gap: usize, width: usize) -> Line<'static> {
+pub(crate) fn apart(left: Line<'static>, right: Line<'static>, gap: usize, width: usize) -> Line<'static> {
     let free = width.saturating_sub(left.width() + right.width());
     if right.width() == 0 || left.width() + right.width() + gap > width {
         return left;
@@ -120,7 +120,7 @@ pub fn apart(left: Line<'static>, right: Line<'static>, gap: usize, width: usize
 }
 
 /// `text` in at most `width` columns: cut after a word if one fits, with the theme's ellipsis.
-pub fn clip(theme: &Theme, text: &str, width: usize) -> String {
+pub(crate) fn clip(theme: &Theme, text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -152,7 +152,7 @@ pub fn clip(theme: &Theme, text: &str, width: usize) -> String {
 
 /// Breaks `text` into at most `most` lines of at most `width` columns, between words if possible; clips the last
 /// line if there is more text.
-pub fn wrap(theme: &Theme, text: &str, width: usize, most: usize) -> Vec<String> {
+pub(crate) fn wrap(theme: &Theme, text: &str, width: usize, most: usize) -> Vec<String> {
     if width == 0 || most == 0 {
         return Vec::new();
     }
@@ -172,12 +172,12 @@ pub fn wrap(theme: &Theme, text: &str, width: usize, most: usize) -> Vec<String>
 }
 
 /// `text` right-aligned in `width` columns.
-pub fn right(text: &str, width: usize) -> String {
+pub(crate) fn right(text: &str, width: usize) -> String {
     format!("{}{text}", " ".repeat(width.saturating_sub(text.width())))
 }
 
 /// `text` left-aligned in `width` columns.
-pub fn left(text: &str, width: usize) -> String {
+pub(crate) fn left(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 

@@ -25,7 +25,7 @@ use super::{near_matches, row, units};
 const LABEL: usize = 10;
 
 /// The view in lines of at most `width` columns, most important first.
-pub fn lines(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
+pub(crate) fn lines(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     let theme = view.theme;
     let width = usize::from(width);
     let semantic = &view.state.semantic;

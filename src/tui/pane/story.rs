@@ -37,7 +37,7 @@ const ANSWER_ROWS: usize = 4;
 const COPIED: usize = 2000;
 
 /// The whole story in lines of at most `width` columns, for an overlay that scrolls.
-pub fn lines(view: &View<'_>, call: &Call, width: u16) -> Vec<Line<'static>> {
+pub(crate) fn lines(view: &View<'_>, call: &Call, width: u16) -> Vec<Line<'static>> {
     let mut page = Page {
         view,
         width: usize::from(width),
@@ -57,7 +57,7 @@ pub fn lines(view: &View<'_>, call: &Call, width: u16) -> Vec<Line<'static>> {
 }
 
 /// The story as plain text, with the beginning of the answer: what is copied.
-pub fn text(view: &View<'_>, call: &Call) -> String {
+pub(crate) fn text(view: &View<'_>, call: &Call) -> String {
     let story = view.state.stories.story(call.id);
     let steps = story.map_or_else(|| format!("{}\n", call.id), |story| story.to_string());
     let answer = view.state.calls.answer(call);

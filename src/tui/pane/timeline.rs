@@ -28,7 +28,7 @@ const RESERVE: u64 = 6;
 const RECENT: usize = 40;
 
 /// The time per column: the finest scale at which the recent calls fit `width` columns.
-pub fn scale(calls: &Calls, now: Timestamp, width: usize) -> Duration {
+pub(crate) fn scale(calls: &Calls, now: Timestamp, width: usize) -> Duration {
     let recent = calls.recent.values().rev().take(RECENT);
     let longest = recent.map(|call| elapsed(call, now)).max().unwrap_or_default();
     let room = u128::from((width as u64).saturating_sub(RESERVE).max(1));
@@ -38,12 +38,12 @@ pub fn scale(calls: &Calls, now: Timestamp, width: usize) -> Duration {
 }
 
 /// The duration of a call so far.
-pub fn elapsed(call: &Call, now: Timestamp) -> Duration {
+pub(crate) fn elapsed(call: &Call, now: Timestamp) -> Duration {
     call.ended_at.unwrap_or(now).since(call.started_at)
 }
 
 /// The ruler above the timelines: `|0s        |1s`.
-pub fn ruler(scale: Duration, width: usize) -> String {
+pub(crate) fn ruler(scale: Duration, width: usize) -> String {
     const STEPS_MS: [u64; 13] = [
         200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_200_000,
     ];
@@ -65,7 +65,7 @@ pub fn ruler(scale: Duration, width: usize) -> String {
 }
 
 /// The timeline of a call in at most `width` columns of `scale` each.
-pub fn draw(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Line<'static> {
+pub(crate) fn draw(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Line<'static> {
     let theme = view.theme;
     if width == 0 {
         return Line::default();
@@ -138,7 +138,7 @@ fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
 }
 
 /// Glyph and role of a span.
-pub fn span_glyph(theme: &Theme, kind: SpanKind) -> (&'static str, Role) {
+pub(crate) fn span_glyph(theme: &Theme, kind: SpanKind) -> (&'static str, Role) {
     let glyphs = theme.glyphs;
     match kind {
         SpanKind::Queued => (glyphs.timeline_queue, Role::Wait),
@@ -158,7 +158,7 @@ fn reason_role(kind: SpanKind) -> Role {
 }
 
 /// A label of at most four printable characters. A journal is a file, so its labels are untrusted.
-pub fn reason(label: &str) -> String {
+pub(crate) fn reason(label: &str) -> String {
     let printable = |letter: char| if letter.is_ascii_graphic() { letter } else { '?' };
     label.chars().take(4).map(printable).collect()
 }
@@ -279,7 +279,7 @@ fn followed(state: &State, call: &Call) -> Option<CallId> {
 }
 
 /// The leader of a follower's flight, while the flight is in memory.
-pub fn owner(state: &State, call: &Call) -> Option<CallId> {
+pub(crate) fn owner(state: &State, call: &Call) -> Option<CallId> {
     let flight = state.calls.flights.get(&call.flight?)?;
     (flight.owner != call.id).then_some(flight.owner)
 }

@@ -24,7 +24,7 @@ const WIDE: u16 = 110;
 const GAP: u16 = 1;
 
 /// Draws the title.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
         return;

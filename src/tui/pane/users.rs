@@ -45,7 +45,7 @@ struct UserRow<'a> {
 }
 
 /// Draws the sentence and the table.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
         return;
@@ -84,7 +84,7 @@ pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 }
 
 /// The order of the queue, for a border with `room` columns left.
-pub fn title(view: &View<'_>, room: usize) -> String {
+pub(crate) fn title(view: &View<'_>, room: usize) -> String {
     let limit = &view.state.session.policy.limit;
     let words: &[&str] = match (limit.enabled, limit.order) {
         (false, _) => &["limiter OFF"],

@@ -26,7 +26,7 @@ const SPACIOUS: usize = 160;
 const NAME: usize = 12;
 
 /// Draws the verdict on one row, or the counts and the cause on a row each.
-pub fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let verdict = view.state.verdict(view.now);
     let area = row_area(area);
     let lines = lines(view, &verdict, usize::from(area.width), area.height > 1);
