@@ -120,7 +120,7 @@ fn is_of_type(value: &Value, name: &Value) -> bool {
 #[test]
 fn the_validator_rejects_what_the_schema_forbids() {
     let schema = committed();
-    let bare = serde_json::json!({ "report": 2 });
+    let bare = serde_json::json!({ "report": 3 });
     assert!(validate(&schema, &bare).unwrap_err().contains("required"));
     let judged = serde_json::json!({ "measure": "speed" });
     assert!(

@@ -36,25 +36,25 @@ measures! {
     /// Calls that got an answer: from the upstream, the cache or a shared flight.
     Served = "served",
     /// Calls answered by the upstream.
-    Answered = "ok",
+    Answered = "answered",
     /// Calls answered by the cache or the ledger.
     Hits = "hits",
     /// Calls answered by the semantic cache.
     SemanticHits = "semantic_hits",
     /// Semantic lookups whose nearest prompt a guard rejected.
-    SemanticRejected = "semantic_refused",
+    SemanticRejected = "semantic_rejected",
     /// Calls answered by the flight of another call.
     Shared = "shared",
     /// Calls rejected by the limiter.
-    RateLimited = "rejected",
+    RateLimited = "rate_limited",
     /// Calls rejected by the breaker.
-    CircuitOpen = "refused",
+    CircuitOpen = "circuit_open",
     /// Calls whose attempts all failed.
     Failed = "failed",
     /// Calls whose answer was truncated.
-    Interrupted = "cut",
+    Interrupted = "interrupted",
     /// Calls cancelled by the caller.
-    Cancelled = "stopped",
+    Cancelled = "cancelled",
     /// Served calls over all calls.
     ServedShare = "served_share",
     /// Hits over all calls.
@@ -62,9 +62,9 @@ measures! {
     /// Shared calls over all calls.
     SharedShare = "shared_share",
     /// Rate-limited calls over all calls.
-    RateLimitedShare = "rejected_share",
+    RateLimitedShare = "rate_limited_share",
     /// Calls rejected by the breaker over all calls.
-    CircuitOpenShare = "refused_share",
+    CircuitOpenShare = "circuit_open_share",
     /// Failed and interrupted calls over all calls.
     FailedShare = "failed_share",
     /// Attempts per call that made any.
@@ -74,7 +74,7 @@ measures! {
     /// Attempts after the first of a call.
     Retries = "retries",
     /// Calls answered after more than one attempt.
-    RecoveredByRetry = "saved_by_retry",
+    RecoveredByRetry = "recovered_by_retry",
     /// Median latency of served calls.
     LatencyP50 = "latency_p50",
     /// 95th percentile of the latency of served calls.
@@ -100,7 +100,7 @@ measures! {
     /// From the first start of faults to the first opening of the breaker.
     TimeToTrip = "time_to_trip",
     /// From the last end of faults to the first answer of the upstream to a call that began after it.
-    TimeToRecover = "recovery",
+    TimeToRecover = "time_to_recover",
     /// From the last end of faults to the closing of the breaker; 0 if it was closed then.
     TimeToClose = "time_to_close",
     /// Maximum length of the limiter's queue.
@@ -108,7 +108,7 @@ measures! {
     /// Maximum number of attempts in flight.
     MaxParallel = "max_parallel",
     /// LLM tokens that attempts used, with or without a limiter.
-    SpentTokens = "charged_tokens",
+    SpentTokens = "spent_tokens",
     /// LLM tokens of attempts without an answer to their call.
     WastedTokens = "wasted_tokens",
     /// LLM tokens of answers from the cache and from shared flights.
@@ -116,7 +116,7 @@ measures! {
     /// Cache misses that differ from a stored request in one field other than the question.
     NearMisses = "near_misses",
     /// Retries after an ambiguous failure, which the upstream may have billed.
-    AmbiguousRetries = "possible_doubles",
+    AmbiguousRetries = "ambiguous_retries",
 }
 
 /// A filter of calls; the default keeps all.

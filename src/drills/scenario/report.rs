@@ -16,7 +16,7 @@ use crate::text::units::{self, number};
 use crate::time::Timestamp;
 
 /// Version of the JSON form; `assets/report.schema.json` describes it.
-const REPORT_VERSION: u32 = 2;
+const REPORT_VERSION: u32 = 3;
 
 /// The report of a run. `Display` is the text form, serde the JSON form.
 #[derive(Clone, Debug, Serialize)]
