@@ -1,5 +1,5 @@
-//! The events of a session of 10,000 calls: chats, bursts, hits, streams, retries and outages, made by the engine and the
-//! client with the simulator, in virtual time.
+//! The events of a session of 10,000 calls: chats, bursts, hits, streams, retries and outages, made by the engine
+//! and the client with the simulator, in virtual time.
 
 use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};

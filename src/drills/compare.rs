@@ -5,15 +5,16 @@
 //!                           +--> policy B --> measures --+--> paired differences, seed by seed --> table
 //! ```
 //!
-//! A seed gives the same arrivals and prompts, and the same draws of the upstream for the same attempt of the same call,
-//! under every policy. So a difference between two runs of a seed is caused by the policy, and the differences over many
-//! seeds give its confidence interval.
+//! A seed gives the same arrivals and prompts, and the same draws of the upstream for the same attempt of the same
+//! call, under every policy. So a difference between two runs of a seed is caused by the policy, and the
+//! differences over many seeds give its confidence interval.
 //!
-//! Recorded traffic can take the place of the scenario: its calls are sent again (see [`crate::drills::recorded`]), and the
-//! first seed is that of the recording.
+//! Recorded traffic can take the place of the scenario: its calls are sent again (see
+//! [`crate::drills::recorded`]), and the first seed is that of the recording.
 //!
-//! The upstream is the simulator. It fails at the scenario's rates, attempt by attempt and independently of load, unless
-//! the scenario gives it a capacity: then it queues and overflows. It does not adapt and does not ban clients.
+//! The upstream is the simulator. It fails at the scenario's rates, attempt by attempt and independently of load,
+//! unless the scenario gives it a capacity: then it queues and overflows. It does not adapt and does not ban
+//! clients.
 
 mod attribution;
 mod charts;
@@ -81,7 +82,8 @@ pub const MEASURES: [Measure; 22] = [
 /// A comparison to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The scenario or recorded traffic. Its policy is used only if the traffic is recorded: then it is the recorded one.
+    /// The scenario or recorded traffic. Its policy is used only if the traffic is recorded: then it is the
+    /// recorded one.
     pub scene: Scene,
     /// The policies; the others are compared with the first.
     pub policies: Vec<Policy>,
@@ -163,9 +165,9 @@ pub struct Row {
 }
 
 /// The model of a simulated upstream, for reports.
-pub const MODEL: &str = "The upstream is simulated: each attempt fails at the scenario's rates, independently of load \
-unless the scenario gives the upstream a capacity. Arrivals, prompts and draws are the same for every policy, seed by \
-seed.";
+pub const MODEL: &str = "The upstream is simulated: each attempt fails at the scenario's rates, independently of \
+load unless the scenario gives the upstream a capacity. Arrivals, prompts and draws are the same for every \
+policy, seed by seed.";
 
 /// Runs every seed under every policy, on all cores. `done` counts runs.
 ///
@@ -232,8 +234,8 @@ impl Plan {
         })
     }
 
-    /// Pairs of policy and seed, counted from 0. If none of the policies is the recorded one, that runs too, with the first
-    /// seed.
+    /// Pairs of policy and seed, counted from 0. If none of the policies is the recorded one, that runs too, with
+    /// the first seed.
     fn jobs(&self) -> Vec<(usize, u64)> {
         let policies = self.policies.len();
         let all = (0..self.seeds).flat_map(|seed| (0..policies).map(move |policy| (policy, seed)));

@@ -1,7 +1,8 @@
 //! Deterministic simulation testing: random scenarios, drawn from a seed, are checked against the invariants.
 //!
-//! Every case draws its own policy, callers, faults and commands, from narrow bounds: small buckets, short timeouts and few
-//! calls make edge cases coincide. A case is small, so that thousands run in a minute; the same seed gives the same case.
+//! Every case draws its own policy, callers, faults and commands, from narrow bounds: small buckets, short
+//! timeouts and few calls make edge cases coincide. A case is small, so that thousands run in a minute; the same
+//! seed gives the same case.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

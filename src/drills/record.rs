@@ -6,8 +6,9 @@
 //!  Bus ------tap------> Tally -----+
 //! ```
 //!
-//! A run in virtual time differs slightly from the live one, because nothing waits for sockets. So a drill is run once
-//! before it is saved, and an expectation that does not hold headless is left out, with a comment that says so.
+//! A run in virtual time differs slightly from the live one, because nothing waits for sockets. So a drill is run
+//! once before it is saved, and an expectation that does not hold headless is left out, with a comment that says
+//! so.
 
 mod expect;
 mod save;

@@ -7,9 +7,9 @@
 //!                                             else ReplayUpstream, built from the recorded attempts
 //! ```
 //!
-//! Memory is bounded with [`Traffic::keeping`]. Changes of the policy are not kept: the policy is what varies when calls
-//! are sent again. Events do not contain everything: of a prompt the first 400 characters are known, of a cancelled call
-//! only when it was cancelled, and of a cancelled attempt nothing.
+//! Memory is bounded with [`Traffic::keeping`]. Changes of the policy are not kept: the policy is what varies when
+//! calls are sent again. Events do not contain everything: of a prompt the first 400 characters are known, of a
+//! cancelled call only when it was cancelled, and of a cancelled attempt nothing.
 
 mod attempt;
 mod call;
@@ -97,8 +97,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Traffic that keeps about the newest `calls`: the oldest are dropped in blocks of a quarter of that, or of up to a
-    /// half where the breaker was open.
+    /// Traffic that keeps about the newest `calls`: the oldest are dropped in blocks of a quarter of that, or of
+    /// up to a half where the breaker was open.
     pub fn keeping(calls: usize) -> Self {
         Self {
             keep: Some(calls.max(1)),

@@ -1,5 +1,5 @@
-//! Scenarios: a file describes callers, faults, commands and expectations; a run reports whether the expectations and
-//! the invariants hold.
+//! Scenarios: a file describes callers, faults, commands and expectations; a run reports whether the expectations
+//! and the invariants hold.
 //!
 //! ```text
 //!  file --load--> Scene --run--> client, engine, simulator --events--> tap --+--> Tally ---> expectations
@@ -7,8 +7,8 @@
 //!                                                                            +--> journal
 //! ```
 //!
-//! In virtual time an hour of traffic takes about a second, and the same seed and file give the same journal to the
-//! last byte. In real time the same scene runs over sockets.
+//! In virtual time an hour of traffic takes about a second, and the same seed and file give the same journal to
+//! the last byte. In real time the same scene runs over sockets.
 
 mod bundled;
 pub(super) mod command;
@@ -139,7 +139,8 @@ fn resolve_policy(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
     Ok(policy)
 }
 
-/// The fault phases and the `[[command]]` tables as commands in order; a phase comes before a command of the same time.
+/// The fault phases and the `[[command]]` tables as commands in order; a phase comes before a command of the same
+/// time.
 fn commands(scenario: &Scenario) -> Result<Vec<TimedCommand>, Problem> {
     let mut phases: Vec<&FaultPhase> = scenario.upstream.phases.iter().collect();
     phases.sort_by_key(|phase| phase.from);
@@ -237,7 +238,8 @@ fn validate_callers(group: &Callers, duration: Duration) -> Result<(), String> {
     let (from, until) = (group.from, group.until.unwrap_or(duration));
     rule(from < until && until <= duration, || {
         format!(
-            "callers from {from:?} until {until:?}: must end after they begin, and within the scenario ({duration:?})"
+            "callers from {from:?} until {until:?}: must end after they begin, and within the \
+             scenario ({duration:?})"
         )
     })?;
     match &group.arrival {

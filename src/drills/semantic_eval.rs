@@ -1,7 +1,7 @@
 //! Evaluation of an embedder and the guards on labelled pairs of prompts: `seawall semantic --eval`.
 //!
-//! pairs (file) -> similarity (embedder) and objection (guards) of each -> rates by threshold -> report.
-//! A pair is served if it is similar enough and no guard objects. Serving a paraphrase is a hit, serving a look-alike is a
+//! pairs (file) -> similarity (embedder) and objection (guards) of each -> rates by threshold -> report. A pair is
+//! served if it is similar enough and no guard objects. Serving a paraphrase is a hit, serving a look-alike is a
 //! false hit.
 
 mod figures;
@@ -70,9 +70,10 @@ pub fn explanation() -> String {
   [semantic] in a policy             mode, threshold, guards, embedder, model, timeout, max_entries
                                      (default threshold: {built_in:.2} built in, {endpoint:.2} for an endpoint)
 
-An embedder measures the similarity of two prompts. The built-in one is lexical (words and a table of synonyms, no
-model); an endpoint is an OpenAI-compatible /v1/embeddings, such as llama-server --embeddings. Above the threshold, guards
-reject prompts that differ in numbers, units, negation, opposites, names, quotes, roles, language or question.
+An embedder measures the similarity of two prompts. The built-in one is lexical (words and a table of synonyms,
+no model); an endpoint is an OpenAI-compatible /v1/embeddings, such as llama-server --embeddings. Above the
+threshold, guards reject prompts that differ in numbers, units, negation, opposites, names, quotes, roles,
+language or question.
 
 Evaluate it on pairs of paraphrases and look-alikes:
 
@@ -80,8 +81,8 @@ Evaluate it on pairs of paraphrases and look-alikes:
   seawall semantic --eval --embedder http://127.0.0.1:8080        an endpoint too, to find its threshold
   seawall semantic --eval pairs.tsv --threshold 0.9 --json        other pairs, as JSON
 
-A file of pairs has one pair per line: class, tab, new prompt, tab, stored prompt. The class paraphrase means the same
-question; any other class means a different one. assets/semantic/pairs.tsv describes the format.
+A file of pairs has one pair per line: class, tab, new prompt, tab, stored prompt. The class paraphrase means the
+same question; any other class means a different one. assets/semantic/pairs.tsv describes the format.
 "
     )
 }

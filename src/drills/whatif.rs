@@ -8,12 +8,12 @@
 //!  Bus <--------------------- WhatIfEvaluated -------------+
 //! ```
 //!
-//! Nothing is extrapolated from counters: the same client runs over the same calls, so the edited policy's breaker opens
-//! where it would have opened. The judgement names the upstream that answered
+//! Nothing is extrapolated from counters: the same client runs over the same calls, so the edited policy's breaker
+//! opens where it would have opened. The judgement names the upstream that answered
 //! ([`WhatIfUpstream`](crate::event::WhatIfUpstream)).
 //!
-//! Without a policy to judge only the traffic is kept. With one, a judgement follows each edit and each batch of new calls.
-//! Then the thread rests: after an edit as long as the judgement took, else four times as long.
+//! Without a policy to judge only the traffic is kept. With one, a judgement follows each edit and each batch of
+//! new calls. Then the thread rests: after an edit as long as the judgement took, else four times as long.
 
 mod figures;
 mod judge;
@@ -32,8 +32,8 @@ use crate::settings::Policy;
 use crate::text::SafeText;
 use crate::time::{Clock, Timestamp};
 
-/// Number of calls kept and replayed. Without older calls the cache starts empty, and figures deviate from the recorded
-/// ones. Ten thousand are more than a person sends, and replay in about a second.
+/// Number of calls kept and replayed. Without older calls the cache starts empty, and figures deviate from the
+/// recorded ones. Ten thousand are more than a person sends, and replay in about a second.
 const CALLS: usize = 10_000;
 /// Minimum time between judgements of the same policy.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -56,7 +56,8 @@ struct Shared {
 struct JudgeState {
     traffic: Traffic,
     tally: Tally,
-    /// Counts ends of calls and attempts, and changes of the policy: while it is the same, a judgement stays valid.
+    /// Counts ends of calls and attempts, and changes of the policy: while it is the same, a judgement stays
+    /// valid.
     revision: u64,
     request: Option<Request>,
     stopped: bool,

@@ -7,8 +7,9 @@
 //!               +--------------------> TradeOff -----------+          each time
 //! ```
 //!
-//! A chart is a pure function of its numbers. The colours are those of Okabe and Ito (2008), which colour-blind readers can
-//! distinguish; every colour is named in a legend, and areas that would look the same in grey are striped.
+//! A chart is a pure function of its numbers. The colours are those of Okabe and Ito (2008), which colour-blind
+//! readers can distinguish; every colour is named in a legend, and areas that would look the same in grey are
+//! striped.
 
 mod comparison;
 mod draw;

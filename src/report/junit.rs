@@ -1,7 +1,7 @@
 //! JUnit XML for CI services: suites of cases that passed, failed or were skipped.
 //!
-//! The format is that of <https://github.com/testmoapp/junitxml>. The name of a case must not contain its result, so that
-//! a service can follow the case from run to run.
+//! The format is that of <https://github.com/testmoapp/junitxml>. The name of a case must not contain its result,
+//! so that a service can follow the case from run to run.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -38,7 +38,8 @@ fn inline(text: &str) -> String {
     out
 }
 
-/// Returns a table of unescaped text: the first column is aligned left, the others right. Rows are as wide as the head.
+/// Returns a table of unescaped text: the first column is aligned left, the others right. Rows are as wide as the
+/// head.
 pub fn table(head: &[String], rows: &[Vec<String>]) -> String {
     let mut out = String::new();
     let line = |out: &mut String, cells: &[String]| {

@@ -4,11 +4,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
 
-/// Number of resamples. With 2,000 the bounds vary by a few percent of the interval's width from seed to seed; the seed is
-/// fixed here, so that equal values give equal intervals.
+/// Number of resamples. With 2,000 the bounds vary by a few percent of the interval's width from seed to seed; the
+/// seed is fixed here, so that equal values give equal intervals.
 const RESAMPLES: usize = 2000;
-/// Minimum number of values of an interval. Five differences have the same sign by chance with probability 1/16, and
-/// resampling does not show it; six with 1/32.
+/// Minimum number of values of an interval. Five differences have the same sign by chance with probability 1/16,
+/// and resampling does not show it; six with 1/32.
 pub const FEWEST: usize = 6;
 
 /// A mean with its 95 % confidence interval.
@@ -23,11 +23,11 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The interval of the mean, by the percentile bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-    /// chapter 13): it assumes no distribution, and paired differences are often far from normal here. The bounds are
-    /// moved outwards as far as Student's t is wider (Hesterberg, What Teachers Should Know About the Bootstrap, The
-    /// American Statistician 69, 2015): without that, intervals of ten values cover the mean only in 90 % of cases.
-    /// Returns nothing for fewer than [`FEWEST`] values.
+    /// The interval of the mean, by the percentile bootstrap (Efron and Tibshirani, An Introduction to the
+    /// Bootstrap, 1993, chapter 13): it assumes no distribution, and paired differences are often far from normal
+    /// here. The bounds are moved outwards as far as Student's t is wider (Hesterberg, What Teachers Should Know
+    /// About the Bootstrap, The American Statistician 69, 2015): without that, intervals of ten values cover the
+    /// mean only in 90 % of cases. Returns nothing for fewer than [`FEWEST`] values.
     pub fn of_mean(values: &[f64]) -> Option<Self> {
         if values.len() < FEWEST {
             return None;
@@ -66,7 +66,8 @@ fn tail(values: f64) -> f64 {
     // 97.5 % of the normal distribution
     const Z: f64 = 1.959_964;
     let (freedom, square) = (values - 1.0, Z * Z);
-    // Student's t by its expansion in the degrees of freedom: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5
+    // Student's t by its expansion in the degrees of freedom: Abramowitz and Stegun, Handbook of Mathematical
+    // Functions, 26.7.5
     let first = Z * (square + 1.0) / 4.0;
     let second = Z * ((5.0 * square + 16.0) * square + 3.0) / 96.0;
     let third = Z * (((3.0 * square + 19.0) * square + 17.0) * square - 15.0) / 384.0;

@@ -25,8 +25,8 @@ impl Comparison {
         }
     }
 
-    /// All charts: the trade-off of a sweep, and the policies side by side, unless a sweep has more policies than fit on a
-    /// page.
+    /// All charts: the trade-off of a sweep, and the policies side by side, unless a sweep has more policies than
+    /// fit on a page.
     ///
     /// # Errors
     /// If a chart cannot be drawn.

@@ -23,8 +23,8 @@ impl Comparison {
         junit::document(&suites)
     }
 
-    /// Returns true if a policy is significantly worse than the first in a judged measure: a case of [`Self::junit`]
-    /// fails.
+    /// Returns true if a policy is significantly worse than the first in a judged measure: a case of
+    /// [`Self::junit`] fails.
     pub fn is_any_worse(&self) -> bool {
         self.policies.iter().skip(1).any(PolicyResult::is_worse)
     }

@@ -1,4 +1,5 @@
-//! A text table, within 80 columns where possible: heads are wrapped, and a name that is too long has a line of its own.
+//! A text table, within 80 columns where possible: heads are wrapped, and a name that is too long has a line of
+//! its own.
 
 use std::fmt;
 

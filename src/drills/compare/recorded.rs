@@ -94,21 +94,21 @@ impl RecordingSummary {
 
     /// The model of the upstream and its limits.
     pub(super) fn model(&self) -> String {
-        let limits = "A call that was cancelled is cancelled at the same time again; how long the other callers would have \
-                      waited is unknown. Of a prompt the first 400 characters are known.";
+        let limits = "A call that was cancelled is cancelled at the same time again; how long the other callers \
+                      would have waited is unknown. Of a prompt the first 400 characters are known.";
         match self.attempts_recorded {
             None => format!(
-                "The upstream is the simulator, with the recorded calls and faults at their times and the same draws for \
-                 the same attempt of the same call, so differences are caused by the policy. In a recording over sockets, \
-                 calls within a few milliseconds may change order. {limits}"
+                "The upstream is the simulator, with the recorded calls and faults at their times and the same \
+                 draws for the same attempt of the same call, so differences are caused by the policy. In a \
+                 recording over sockets, calls within a few milliseconds may change order. {limits}"
             ),
             Some(attempts) => format!(
-                "The upstream is modelled on its {attempts} recorded attempts: a call's own attempt if it is made within \
-                 2 s of the recorded time, else one of the 20 nearest within 10 s, else the nearest. These also stand in \
-                 where nothing was sent, because the breaker was open or the cache had the answer; an attempt that timed \
-                 out stays silent. Load does not change the model, which is its main weakness. On the runs it was tuned \
-                 on, the served share deviates by 1 percentage point (mean) and 15 (maximum); expect larger errors, and \
-                 no meaningful p95 under overload. {limits}"
+                "The upstream is modelled on its {attempts} recorded attempts: a call's own attempt if it is made \
+                 within 2 s of the recorded time, else one of the 20 nearest within 10 s, else the nearest. These \
+                 also stand in where nothing was sent, because the breaker was open or the cache had the answer; \
+                 an attempt that timed out stays silent. Load does not change the model, which is its main \
+                 weakness. On the runs it was tuned on, the served share deviates by 1 percentage point (mean) \
+                 and 15 (maximum); expect larger errors, and no meaningful p95 under overload. {limits}"
             ),
         }
     }

@@ -9,8 +9,8 @@
 //! | tokens wasted     | higher | paid for without an answer                              |
 //! | ambiguous retries | higher | retries after an outcome that may have been billed      |
 //!
-//! Not judged: how often and how soon the breaker opened (a false alarm is no improvement), tokens spent (a policy that
-//! serves more spends more), and how calls were served or rejected.
+//! Not judged: how often and how soon the breaker opened (a false alarm is no improvement), tokens spent (a policy
+//! that serves more spends more), and how calls were served or rejected.
 
 use super::{Interval, PolicyResult};
 use crate::drills::scenario::Measure;

@@ -236,8 +236,8 @@ impl Difference {
     }
 }
 
-/// A size without its sign, and its interval. Digits are added if the size would be shown as 0, and one digit if a bound
-/// of the interval would.
+/// A size without its sign, and its interval. Digits are added if the size would be shown as 0, and one digit if a
+/// bound of the interval would.
 pub(super) fn figure(mean: f64, bounds: Option<(f64, f64)>, scale: f64, digits: usize) -> String {
     let size = mean.abs() * scale;
     let ends = bounds.map(|(low, high)| (low.abs() * scale, high.abs() * scale));

@@ -7,9 +7,9 @@ use super::{Comparison, PolicyResult, Row};
 use crate::drills::scenario::Measure;
 
 /// The note below a table.
-pub(super) const NOTE: &str = "Latencies are those of served calls only: a policy that rejects slow calls looks faster. Tokens \
-spent are those that attempts used; tokens wasted are those without an answer to their call. A truncated attempt counts \
-its prompt and the text it streamed.";
+pub(super) const NOTE: &str = "Latencies are those of served calls only: a policy that rejects slow calls looks \
+faster. Tokens spent are those that attempts used; tokens wasted are those without an answer to their call. A \
+truncated attempt counts its prompt and the text it streamed.";
 /// Maximum number of policies across.
 const ACROSS: usize = 3;
 

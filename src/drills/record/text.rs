@@ -153,8 +153,8 @@ fn write_start(text: &mut String, start: &SessionStart, semantic: bool) {
     }
 }
 
-/// A preset by its name, or what differs from `production`. Labels of earlier hits are local to this machine, and are
-/// written only if the semantic cache is used.
+/// A preset by its name, or what differs from `production`. Labels of earlier hits are local to this machine, and
+/// are written only if the semantic cache is used.
 fn write_policy(text: &mut String, policy: &Policy, semantic: bool) {
     let mut policy = policy.clone();
     if !semantic {
@@ -220,8 +220,8 @@ fn written(action: &Action) -> String {
     }
 }
 
-/// Removes the usual rates and the description, and rounds the rest to four decimals: this draws another fault for at
-/// most one call in ten thousand. Downward, because the rates of a profile must not add up to more than 1.
+/// Removes the usual rates and the description, and rounds the rest to four decimals: this draws another fault for
+/// at most one call in ten thousand. Downward, because the rates of a profile must not add up to more than 1.
 fn shorten(rates: &mut Table) {
     let usual = Table::try_from(FaultProfile::default()).unwrap_or_default();
     rates.retain(|key, value| key != "about" && usual.get(key) != Some(value));

@@ -28,8 +28,8 @@ pub struct RecordedCall {
     pub prompt: Arc<str>,
     /// Hash of the fingerprint: equal for equal requests.
     pub request: u64,
-    /// True if a different request has the same text: what differs is a system prompt, an earlier turn or the rest of the
-    /// prompt.
+    /// True if a different request has the same text: what differs is a system prompt, an earlier turn or the rest
+    /// of the prompt.
     pub(super) needs_tag: bool,
     /// True if the breaker was closed at its start.
     pub(super) breaker_closed: bool,
@@ -46,8 +46,8 @@ pub struct RecordedCall {
 }
 
 impl RecordedCall {
-    /// Returns a request that the layers treat like the recorded one. Equal fingerprints give equal requests, different
-    /// fingerprints different ones.
+    /// Returns a request that the layers treat like the recorded one. Equal fingerprints give equal requests,
+    /// different fingerprints different ones.
     pub fn request(&self) -> ChatRequest {
         let CallOptions {
             answer_limit,

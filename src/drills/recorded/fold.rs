@@ -286,8 +286,9 @@ impl Traffic {
         }
     }
 
-    /// Records a manual transition of the breaker: forced, changed by its settings, or reset. Only the event before it
-    /// distinguishes these. A reset that releases a forced breaker first looks like a release, and then moves it.
+    /// Records a manual transition of the breaker: forced, changed by its settings, or reset. Only the event
+    /// before it distinguishes these. A reset that releases a forced breaker first looks like a release, and then
+    /// moves it.
     fn move_breaker(&mut self, event: &Event, explained: bool) {
         let released = Command::SetBreaker {
             mode: BreakerMode::Automatic,
@@ -305,7 +306,9 @@ impl Traffic {
     fn drop_commands(&mut self, since: Timestamp) {
         let is_breaker =
             |command: &Command| matches!(command, Command::SetBreaker { .. } | Command::ResetBreaker);
-        let forces = |command: &Command| matches!(command, Command::SetBreaker { mode } if *mode != BreakerMode::Automatic);
+        let automatic = BreakerMode::Automatic;
+        let forces =
+            |command: &Command| matches!(command, Command::SetBreaker { mode } if *mode != automatic);
         let old = self.commands.partition_point(|command| command.at < since);
         let last = self.commands.drain(..old).rfind(|last| is_breaker(&last.command));
         if let Some(forced) = last.filter(|last| forces(&last.command)) {

@@ -6,14 +6,14 @@
 //!                          \--> else the one sent nearest to now
 //! ```
 //!
-//! It answers like the chosen attempt: after the same times, with as many tokens, or with the same failure. Where no
-//! attempt was recorded, because the breaker was open or the cache had the answer, the nearest attempts stand in. Load does
-//! not change its behaviour.
+//! It answers like the chosen attempt: after the same times, with as many tokens, or with the same failure. Where
+//! no attempt was recorded, because the breaker was open or the cache had the answer, the nearest attempts stand
+//! in. Load does not change its behaviour.
 //!
-//! The bound of 10 s: while a breaker is open, its probes are all that was recorded. Without a bound the 20 nearest attempts
-//! are those of the healthy times before and after, and the outage behind the open breaker is lost. Error of the served
-//! share against the truth (12 scenarios, 4 seeds, recorded under `production` and `exercise`, replayed under 4 other
-//! policies), in percentage points:
+//! The bound of 10 s: while a breaker is open, its probes are all that was recorded. Without a bound the 20
+//! nearest attempts are those of the healthy times before and after, and the outage behind the open breaker is
+//! lost. Error of the served share against the truth (12 scenarios, 4 seeds, recorded under `production` and
+//! `exercise`, replayed under 4 other policies), in percentage points:
 //!
 //! ```text
 //!                       mean   maximum
@@ -25,8 +25,8 @@
 //!  5 nearest, no bound   1.4        19
 //! ```
 //!
-//! So a bound matters, and which of these is left to chance. 10 s was chosen on the runs it is measured on, and half of the
-//! pairs hardly differ, which makes the means small.
+//! So a bound matters, and which of these is left to chance. 10 s was chosen on the runs it is measured on, and
+//! half of the pairs hardly differ, which makes the means small.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -222,7 +222,8 @@ pub(super) fn fault_profile(
     }
 }
 
-/// Checks the bounds that a type cannot express, in the order of time: settings are changed as a run will change them.
+/// Checks the bounds that a type cannot express, in the order of time: settings are changed as a run will change
+/// them.
 pub(in crate::drills) fn validate(commands: &[TimedCommand], policy: &Policy) -> Result<(), String> {
     let mut policy = policy.clone();
     for TimedCommand { at, command } in commands {

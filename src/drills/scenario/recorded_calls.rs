@@ -1,8 +1,8 @@
 //! Recorded calls, sent again: each at its time and under its number, so that the simulator makes the same draws.
 //!
-//! The calls of one origin are made by one task, as those of a group of callers are. Within one millisecond the order is
-//! that of virtual time's timers, which may differ from the recorded one: if an answer and an identical call coincide, a
-//! cache hit may become a shared flight.
+//! The calls of one origin are made by one task, as those of a group of callers are. Within one millisecond the
+//! order is that of virtual time's timers, which may differ from the recorded one: if an answer and an identical
+//! call coincide, a cache hit may become a shared flight.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use crate::settings::Policy;
 use crate::time::Timestamp;
 
 impl Scene {
-    /// Recorded calls under a policy. With the seed of the recording the simulator makes the draws that it made then.
+    /// Recorded calls under a policy. With the seed of the recording the simulator makes the draws that it made
+    /// then.
     ///
     /// # Errors
     /// If the traffic cannot be replayed.

@@ -288,7 +288,8 @@ impl Report {
         };
         writeln!(
             f,
-            "cache     {rate} of {lookups} lookups hit: {exact} exact, {semantic} semantic; {shared} calls joined a flight, {replayed} results replayed"
+            "cache     {rate} of {lookups} lookups hit: {exact} exact, {semantic} semantic; \
+             {shared} calls joined a flight, {replayed} results replayed"
         )?;
         let top = self.near_misses.iter().max_by_key(|(_, count)| **count);
         match top {
@@ -304,7 +305,8 @@ impl Report {
     fn write_guards(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "attempts  {}; per call {} (mean), {} (maximum); {} retries, {} of them ambiguous (may be billed twice)",
+            "attempts  {}; per call {} (mean), {} (maximum); {} retries, {} of them ambiguous \
+             (may be billed twice)",
             self.count(Measure::Attempts),
             self.shown(Measure::Amplification, |mean| format!("{mean:.2}")),
             self.count(Measure::MaxAttempts),

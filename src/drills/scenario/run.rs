@@ -134,8 +134,8 @@ impl Folds {
     }
 }
 
-/// Runs a scene in virtual time, on this thread. Events are written to `journal`; `progress` is set to the time of the
-/// scene, in milliseconds.
+/// Runs a scene in virtual time, on this thread. Events are written to `journal`; `progress` is set to the time of
+/// the scene, in milliseconds.
 ///
 /// # Errors
 /// If the runtime or the journal fails, or recorded calls cannot be replayed.

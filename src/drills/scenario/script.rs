@@ -1,4 +1,5 @@
-//! The content of a scenario file: callers, upstream, commands and expectations. Data only; [`super::run`] runs it.
+//! The content of a scenario file: callers, upstream, commands and expectations. Data only; [`super::run`] runs
+//! it.
 
 use std::time::Duration;
 

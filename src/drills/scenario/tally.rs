@@ -1,5 +1,5 @@
-//! The events of a run, folded into a row per call and counts of the whole run. Unlike the state of the screen it drops
-//! nothing by itself: expectations look back over the whole run.
+//! The events of a run, folded into a row per call and counts of the whole run. Unlike the state of the screen it
+//! drops nothing by itself: expectations look back over the whole run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -217,7 +217,8 @@ impl Tally {
         self.calls.get(&call)
     }
 
-    /// Drops the calls before `first`, to bound the memory of a session without an end. Counts of the whole run stay.
+    /// Drops the calls before `first`, to bound the memory of a session without an end. Counts of the whole run
+    /// stay.
     pub fn drop_before(&mut self, first: CallId) {
         if self.calls.keys().next().is_none_or(|known| *known >= first) {
             return;
@@ -285,8 +286,8 @@ impl Tally {
         (!on).then_some(*at)
     }
 
-    /// Adds the tokens that the attempt used: the usage of a complete answer; prompt and streamed text of a truncated one;
-    /// nothing of a request that was not sent, or rejected before any work.
+    /// Adds the tokens that the attempt used: the usage of a complete answer; prompt and streamed text of a
+    /// truncated one; nothing of a request that was not sent, or rejected before any work.
     fn end_attempt(&mut self, event: &Event, result: &AttemptResult) {
         let begun = |call: &mut CallRow| call.prompt_tokens.saturating_add(call.streamed);
         let used = match result {

@@ -104,8 +104,8 @@ pub(super) fn sweep(pairs: &[Scored]) -> Vec<Sweep> {
     lines.collect()
 }
 
-/// The threshold, in hundredths, that serves most paraphrases of the tuning half with at most [`MOST_FALSE_HITS`]; of equal
-/// ones the highest.
+/// The threshold, in hundredths, that serves most paraphrases of the tuning half with at most [`MOST_FALSE_HITS`];
+/// of equal ones the highest.
 pub(super) fn best_threshold(pairs: &[Scored], guards: bool) -> Option<f64> {
     let tried = (LOWEST..=HIGHEST).map(|hundredth| {
         let threshold = f64::from(hundredth) / 100.0;

@@ -69,8 +69,8 @@ pub enum PairsError {
     },
     /// Too few pairs.
     #[error(
-        "{name}: paraphrases: {paraphrases}, look-alikes: {others}; write at least one of each, one pair per line: \
-         class, tab, new prompt, tab, stored prompt"
+        "{name}: paraphrases: {paraphrases}, look-alikes: {others}; write at least one of each, one pair per \
+         line: class, tab, new prompt, tab, stored prompt"
     )]
     Few {
         /// The file.

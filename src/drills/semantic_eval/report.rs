@@ -262,7 +262,8 @@ impl Measured {
         };
         writeln!(
             f,
-            "\n  best threshold on the tuning half with at most {most:.0} % false hits: {} with guards, {} without",
+            "\n  best threshold on the tuning half with at most {most:.0} % false hits: {} with guards, \
+             {} without",
             best(self.best_guarded),
             best(self.best_unguarded)
         )

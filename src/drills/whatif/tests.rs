@@ -62,8 +62,8 @@ fn folds(events: &[Event]) -> (Traffic, Tally) {
     state
 }
 
-/// Nine bursts of 30 with a failing upstream in the second and from the seventh on; the newest 260 calls are kept. The
-/// oldest ones are dropped in the third burst, of which the breaker rejects most calls.
+/// Nine bursts of 30 with a failing upstream in the second and from the seventh on; the newest 260 calls are kept.
+/// The oldest ones are dropped in the third burst, of which the breaker rejects most calls.
 fn long_session(policy: &Policy) -> (Traffic, Tally) {
     let events = played(policy, |session| async move {
         for burst in 1..=9 {

@@ -160,8 +160,8 @@ impl SideBySide {
     }
 }
 
-/// The ends of an axis, with room for a number over the outermost dots. They are not rounded: longer labels would overlap the
-/// next panel.
+/// The ends of an axis, with room for a number over the outermost dots. They are not rounded: longer labels would
+/// overlap the next panel.
 fn ends(ranges: &[Option<Range>]) -> (f64, f64) {
     let known = ranges.iter().flatten();
     let (low, high) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), range| {
