@@ -123,8 +123,11 @@ impl ExpectationResult {
 
     /// The expectation without its value: the same text in every run.
     pub fn expected(&self) -> String {
-        let bounds: String = self.bounds().map(|bound| format!(" {bound}")).collect();
-        format!("{}{bounds}{}", self.measure.name(), self.filter())
+        let parts: Vec<String> = [self.measure.name().to_owned()]
+            .into_iter()
+            .chain(self.bounds())
+            .collect();
+        parts.join(" ") + &self.filter()
     }
 
     fn bounds(&self) -> impl Iterator<Item = String> {
