@@ -1,8 +1,8 @@
-//! The one stream that feeds everything: facts in the past tense, and the wishes that cause them.
+//! The event stream that feeds every screen, report and check, and the commands that cause events.
 //!
-//! An [`Event`] carries all any screen, report or check needs, and nothing that cannot be written down: no
-//! `Instant`, no handle, no secret. Live, replayed and remote sessions share this format. Levels are never
-//! sent as ticks: a [`BucketLevel`] is a function of `now`, so each viewer draws it for itself.
+//! Events are facts in the past tense and contain only plain data: no `Instant`, no handle, no secret. Live,
+//! replayed and remote sessions share this format. Bucket levels are not sent as ticks: a [`BucketLevel`] is a
+//! function of `now`, which each viewer evaluates.
 
 mod breaker;
 mod cache;
@@ -37,25 +37,25 @@ pub use whatif::{ChangedFate, PolicyFigures, WhatIfResult, WhatIfUpstream};
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
-/// Version of the event format; it stands in every journal header.
+/// Version of the event format, written in every journal header.
 pub const FORMAT_VERSION: u32 = 2;
 
-/// A fact: what happened, when, and to which call.
+/// An event: its kind, its time and its call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
-    /// Dense: the n-th event of the session has `seq` n, from 0.
+    /// Sequence number without gaps, from 0.
     pub seq: u64,
-    /// When it was recorded; never less than that of the event before.
+    /// Time of recording since the session began; never decreases.
     pub at: Timestamp,
-    /// Which call it belongs to, if to one.
+    /// The call it belongs to, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<CallId>,
-    /// What happened.
+    /// The kind with its data.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// One user-level request with one result.
+/// The id of a call: one request of a user, with one result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CallId(pub u64);
@@ -66,19 +66,19 @@ impl fmt::Display for CallId {
     }
 }
 
-/// One upstream call shared by all identical calls in flight.
+/// The id of a flight: one upstream call shared by identical calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FlightId(pub u64);
 
-/// Who asks: the tenant in every cache key.
+/// A user: the tenant in every cache key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserId(SafeText);
 
 impl UserId {
-    /// A user by name: printable, at most 64 characters. Of a longer name the beginning is kept, and a hash
-    /// of the whole: two tenants must not become one because they begin alike.
+    /// Creates a user id: printable, at most 64 characters. A longer name is truncated and a hash of the whole name
+    /// appended, so that tenants with a common prefix stay distinct.
     pub fn new(name: &str) -> Self {
         if name.chars().count() <= 64 {
             return Self(SafeText::new(name));
@@ -102,10 +102,10 @@ impl fmt::Display for UserId {
     }
 }
 
-/// Where decisions are reported. The bus implements it; so does `()`, which forgets them.
+/// Receiver of events. The event bus implements it; `()` discards them.
 ///
-/// Called right after a decision, by the thread that took it and in the order of the decisions. It must
-/// not block and cannot fail.
+/// Called right after a decision, by the deciding thread and in the order of the decisions. Implementations
+/// must not block and cannot fail.
 pub trait Observer: Send + Sync + 'static {
     /// Emits an event.
     fn emit(&self, call: Option<CallId>, kind: EventKind);

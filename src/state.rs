@@ -1,12 +1,11 @@
-//! What the events add up to: `State::apply(&Event)`, a pure fold with bounded memory.
+//! The state of a session: `State::apply(&Event)`, a pure fold over the events with bounded memory.
 //!
-//! Every number on a screen, in a report or in `stats()` is read from here. Nothing here knows of panes,
-//! and nothing outside writes to it. Law: `fold(events) == apply(snapshot_k, tail_k)` for every k, so a
-//! viewer may start from a snapshot at any moment and see what one sees that was there from the start.
+//! Every number on a screen, in a report or in `stats()` is read from here. The room does not know the panes,
+//! and nothing outside writes to it. Invariant: `fold(events) == apply(snapshot_k, tail_k)` for every k, so a
+//! viewer may start from a snapshot at any time and see the same as one present from the start.
 //!
-//! Each view folds itself and names every kind of event, if only to say that it is not its business: a
-//! new kind does not compile before somebody has thought about each view. The groups of kinds are spelled
-//! once, below.
+//! Each view matches every kind of event, even those it ignores: a new kind does not compile until each view has
+//! been considered. The groups of kinds are defined once, below.
 
 #![expect(
     clippy::unnested_or_patterns,
@@ -165,31 +164,31 @@ pub struct State {
     pub next_seq: u64,
     /// When the last event happened.
     pub last_event_at: Timestamp,
-    /// Where calls go and which settings hold.
+    /// Upstream and settings.
     pub session: Session,
-    /// Calls, their lanes and their fates.
+    /// Calls, their timelines and their fates.
     pub calls: Calls,
     /// Hits, misses and what they saved.
     pub cache: CacheView,
-    /// The semantic cache: hits, refusals, what people said.
+    /// The semantic cache: hits, rejections by guards, labels.
     pub semantic: SemanticView,
     /// Buckets, slots and the queue.
     pub limit: LimitView,
-    /// Who uses what all share.
+    /// Usage by user.
     #[serde(default)]
     pub users: UsersView,
     /// The breaker and its window.
     pub breaker: BreakerView,
-    /// Retries: causes, tries for each call, budget.
+    /// Retries: causes, attempts per call, budget.
     pub retry: RetryView,
-    /// How long things take.
+    /// Latencies.
     pub latency: LatencyView,
     /// The log.
     pub log: Log,
-    /// The copy of the settings that is judged.
+    /// The comparison with an edited policy.
     #[serde(default)]
     pub whatif: WhatIfView,
-    /// What the stories of calls are made of.
+    /// Steps of the stories of calls.
     pub stories: story::StoryStore,
 }
 
@@ -199,7 +198,7 @@ impl State {
         self.next_seq = event.seq.saturating_add(1);
         self.last_event_at = self.last_event_at.max(event.at);
         if let EventKind::StreamDelta { .. } = event.kind {
-            // by far the most frequent kind, and only two views care
+            // by far the most frequent kind, used by two views only
             self.calls.apply(event);
             self.stories.apply(event);
             return;
@@ -217,7 +216,7 @@ impl State {
         if let (EventKind::FlightHandedOver { .. }, Some(heir)) = (&event.kind, event.call) {
             self.limit.adopt(heir, self.calls.recent.get(&heir), event.at);
         }
-        // before the session, so that a line can tell what was from what is
+        // before the session, so that a line can compare old and new values
         self.log.apply(event, &self.session, &self.calls, &self.semantic);
         self.session.apply(event);
         self.whatif.apply(event);

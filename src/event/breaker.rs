@@ -1,78 +1,78 @@
-//! What the breaker says, and why.
+//! Events of the breaker: states, outcomes, reasons.
 
 use serde::{Deserialize, Serialize};
 
-/// The breaker's state. Closed admits, open refuses, half-open lets one probe through.
+/// The state of the breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
-    /// Calls pass.
+    /// Calls are admitted.
     #[default]
     Closed,
-    /// Calls are refused.
+    /// Calls are rejected until the open time has elapsed.
     Open,
-    /// One probe at a time passes.
+    /// One probe at a time is admitted.
     HalfOpen,
 }
 
-/// Who decides about the breaker.
+/// The control of the breaker: automatic or forced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerMode {
-    /// Its own window.
+    /// Decided by its window.
     #[default]
     Automatic,
-    /// A person: refuse everything.
+    /// Forced open: rejects every call.
     ForcedOpen,
-    /// A person: let everything through.
+    /// Forced closed: admits every call.
     ForcedClosed,
 }
 
-/// What an outcome counts as.
+/// The classification of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sample {
-    /// Good.
+    /// Success.
     Ok,
-    /// Good, but too slow.
+    /// Success, but slower than `breaker.slow_after`.
     Slow,
     /// The upstream failed.
     Failed,
-    /// Says nothing about the upstream's health: 4xx, 429, cancelled.
+    /// No evidence about the upstream's health: 4xx, 429, cancelled.
     Neutral,
-    /// Belongs to an older generation: not counted.
+    /// Outcome of an earlier generation: not counted.
     Late,
 }
 
-/// What the breaker's window holds.
+/// Counts of the breaker's window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowCounts {
-    /// Outcomes.
+    /// Outcomes in the window.
     pub total: u32,
     /// Of these, failed.
     pub failed: u32,
     /// Of these, slow.
     pub slow: u32,
-    /// Failures in a row, up to now.
+    /// Failures in a row.
     pub consecutive: u32,
 }
 
-/// Why the breaker moved.
+/// Reasons for a state change of the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MoveReason {
-    /// Too large a share of the window failed.
+    /// The failure rate reached `breaker.failure_rate`.
     FailureRate,
-    /// Too many failures in a row.
+    /// Failures in a row reached `breaker.consecutive`.
     Consecutive,
-    /// Too large a share of the window was slow.
+    /// The rate of slow calls reached `breaker.slow_rate`.
     SlowRate,
-    /// The open time is over.
+    /// The open time elapsed.
     CoolDown,
     /// Enough probes succeeded.
     ProbesSucceeded,
     /// A probe failed.
     ProbeFailed,
-    /// A person.
+    /// Forced or reset by a command.
     Manual,
 }

@@ -1,34 +1,34 @@
-//! What the exact cache says, and why.
+//! Events of the exact cache: reasons and near misses.
 
 use serde::{Deserialize, Serialize};
 
 use super::CallId;
 use crate::text::SafeText;
 
-/// Why the cache had nothing.
+/// Reasons for a cache miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissReason {
-    /// Never stored, as far as is remembered.
+    /// Not stored before, as far as remembered.
     NeverSeen,
-    /// Stored once, older than the TTL now.
+    /// Stored before, but older than the TTL.
     Expired,
-    /// Stored once, removed to make room.
+    /// Stored before, but evicted to make room.
     Evicted,
-    /// Another request has the same fingerprint: not served.
+    /// Another request has the same fingerprint; its answer is not served.
     Collision,
 }
 
-/// The stored request most like one that missed.
+/// The stored request most similar to one that missed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NearMiss {
-    /// The call that had made it.
+    /// The call that sent the stored request.
     pub source: CallId,
     /// The beginning of its prompt.
     pub prompt: SafeText,
-    /// What differs, the most telling first. At most four.
+    /// The differences, most relevant first. At most four.
     pub differs: Vec<FieldDiff>,
-    /// How many fields differ in all.
+    /// Number of differing fields.
     pub fields: u32,
 }
 
@@ -37,15 +37,15 @@ pub struct NearMiss {
 pub struct FieldDiff {
     /// `user`, `model`, `system prompt`, `earlier turns`, `prompt`, `tools`, or the name of a field of the body.
     pub field: SafeText,
-    /// In what way.
+    /// The kind of difference.
     pub how: DiffKind,
-    /// What the request that missed has there, around the difference.
+    /// The text of the request that missed, around the difference.
     pub here: SafeText,
-    /// What the stored one has there.
+    /// The text of the stored request.
     pub stored: SafeText,
 }
 
-/// In what way two fields differ.
+/// Kinds of difference between two fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiffKind {
@@ -53,9 +53,9 @@ pub enum DiffKind {
     Value,
     /// Only the request that missed has it.
     Added,
-    /// Only the stored one has it.
+    /// Only the stored request has it.
     Missing,
-    /// The same things in another order.
+    /// The same elements in another order.
     Order,
     /// White space only.
     Whitespace,
@@ -70,7 +70,7 @@ pub enum DiffKind {
 }
 
 impl FieldDiff {
-    /// Whether it is only that something else was asked: no fault of anybody.
+    /// True if the difference is only a different question, which is expected.
     pub fn is_another_question(&self) -> bool {
         let question = matches!(self.field.as_str(), "prompt" | "earlier turns");
         let apart = matches!(
@@ -80,7 +80,7 @@ impl FieldDiff {
         question && apart
     }
 
-    /// The first word in which the two differ: of the request that missed, and of the stored one.
+    /// The first differing word of the request that missed and of the stored one.
     pub fn words(&self) -> (SafeText, SafeText) {
         let pairs = self.here.split_whitespace().zip(self.stored.split_whitespace());
         let mut differing = pairs.filter(|(a, b)| a != b);
@@ -95,46 +95,46 @@ impl FieldDiff {
     }
 }
 
-/// Why the cache was not asked.
+/// Reasons to bypass the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BypassReason {
     /// Switched off.
     Off,
-    /// No explicit temperature 0, no seed, no opt-in: another answer may be wanted.
+    /// Neither temperature 0 nor a seed nor an opt-in: answers may differ.
     NotDeterministic,
-    /// The caller asked for a fresh answer.
+    /// The caller requested a fresh answer.
     FreshRequested,
 }
 
-/// Why an answer was not stored.
+/// Reasons not to store an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
-    /// Not complete, or not provably complete.
+    /// Incomplete, or not known to be complete.
     Incomplete,
-    /// Cut by a content filter.
+    /// Truncated by a content filter.
     Filtered,
     /// Empty.
     Empty,
-    /// Larger than an entry may be.
+    /// Larger than `cache.max_entry_bytes`.
     TooLarge,
-    /// The model that answered is not the one asked for.
+    /// Answered by another model than requested.
     OtherModel,
-    /// The text was not valid UTF-8.
+    /// Not valid UTF-8.
     BadText,
 }
 
-/// Why entries were removed.
+/// Reasons to remove entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvictReason {
     /// Older than the TTL.
     Expired,
-    /// To make room.
+    /// Evicted to make room.
     Capacity,
-    /// A person cleared the cache.
+    /// The cache was cleared by a command.
     Cleared,
-    /// A person said that the answer is wrong.
+    /// The answer was labelled wrong.
     Labelled,
 }

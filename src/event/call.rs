@@ -1,80 +1,80 @@
-//! How calls begin and end.
+//! Origin, options and fate of a call.
 
 use serde::{Deserialize, Serialize};
 
-/// What made a call.
+/// Origins of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "origin")]
 pub enum Origin {
-    /// A person typed a prompt.
+    /// A prompt typed in the chat.
     Chat,
     /// A burst.
     Burst {
-        /// Which, from 1.
+        /// The number of the burst, from 1.
         burst: u64,
     },
     /// A program that uses the library.
     Library,
 }
 
-/// Who may join a flight.
+/// The calls that may join a flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sharing {
-    /// Calls of the same user with the same request: any answer will do for them.
+    /// Calls of the same user with the same repeatable request.
     SameRequest,
     /// Calls of the same user with the same idempotency key.
     SameKey,
-    /// Nobody.
+    /// None.
     #[default]
     Off,
 }
 
-/// What of a request decides how it is treated, beside its prompt: with it a call can be asked again.
+/// Options of a request that decide how it is handled; with the prompt they allow replaying the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CallOptions {
-    /// The most the answer may have, in LLM tokens, where the request says so.
+    /// Limit of the answer in LLM tokens, if the request sets one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_limit: Option<u64>,
-    /// Whether the same answer will do again: temperature 0, a seed, or the caller's word.
+    /// True if a stored answer is acceptable: temperature 0, a seed, or an opt-in of the caller.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub repeatable: bool,
-    /// Whether the caller wants no stored answer.
+    /// True if the caller requests a fresh answer.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fresh: bool,
-    /// Whether the answer is streamed.
+    /// True if the answer is streamed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stream: bool,
-    /// A hash of the idempotency key that the caller gave, if any.
+    /// Hash of the caller's idempotency key, if given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<u64>,
 }
 
-/// How a call ends: exactly one of these.
+/// The fate of a call: exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
-    /// By the upstream, completely.
+    /// Answered completely by the upstream.
     Answered,
-    /// From the cache or the ledger of completed results, without any upstream.
+    /// Served from a cache or the ledger of completed results.
     Hit,
-    /// By a flight that another call owned.
+    /// Served by the flight of another call.
     Shared,
-    /// The limiter turned it away.
+    /// Rejected by the limiter.
     RateLimited,
-    /// The breaker turned it away.
+    /// Rejected by the breaker.
     CircuitOpen,
-    /// All tries failed, or the deadline passed.
+    /// All attempts failed, or the deadline passed.
     Failed,
     /// The stream broke after text was delivered.
     Interrupted,
-    /// Nobody wanted it any more.
+    /// Cancelled by the caller.
     Cancelled,
 }
 
 impl Fate {
-    /// Every fate, in the order it is shown.
+    /// Every fate, in display order.
     pub const ALL: [Self; 8] = [
         Self::Answered,
         Self::Hit,
@@ -86,23 +86,23 @@ impl Fate {
         Self::Cancelled,
     ];
 
-    /// Whether the caller got a whole answer, wherever it came from.
+    /// Returns true if the caller got a complete answer, from any source.
     pub fn is_served(self) -> bool {
         matches!(self, Self::Answered | Self::Hit | Self::Shared)
     }
 }
 
-/// Why no other attempt follows.
+/// Reasons to stop retrying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// All allowed attempts were made.
+    /// `retry.attempts` are used.
     Attempts,
-    /// Asking again would change nothing.
+    /// The failure is permanent.
     NotRetryable,
-    /// The server said so: `x-should-retry: false`.
+    /// The server sent `x-should-retry: false`.
     NoRetryHeader,
-    /// Text was already delivered.
+    /// Text was already delivered to the caller.
     Delivered,
     /// Too many outcomes that may have been billed.
     Ambiguous,
@@ -110,10 +110,10 @@ pub enum StopReason {
     Budget,
     /// The wait would end after the deadline.
     Deadline,
-    /// The server asks for a longer wait than is allowed.
+    /// The server asks for a longer wait than `retry.max_hint`.
     HintTooLong,
     /// The breaker is open.
     CircuitOpen,
-    /// The limiter turned the next attempt away.
+    /// The limiter rejected the next attempt.
     RateLimited,
 }

@@ -1,4 +1,4 @@
-//! Wishes of a person or a script; answered by events only.
+//! Commands of the user or of a script. The engine responds with events only.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{BreakerMode, CallId, UserId};
 use crate::settings::{FaultProfile, Policy, QueueOrder, SemanticMode};
 use crate::time::Timestamp;
 
-/// Who sends the calls of a burst.
+/// The users that send the calls of a burst.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BurstUsers {
@@ -18,106 +18,106 @@ pub enum BurstUsers {
     All,
 }
 
-/// What can be asked of the engine.
+/// A command to the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Command {
-    /// Send a prompt.
+    /// Sends a prompt.
     Send {
-        /// What to ask.
+        /// The prompt.
         prompt: String,
-        /// Who asks.
+        /// The user.
         user: UserId,
-        /// Whether the earlier turns of the conversation are sent too.
+        /// True to send the earlier turns of the conversation too.
         conversation: bool,
     },
-    /// Fire calls at once, with prompts from `assets/prompts.txt`.
+    /// Sends calls at once, with prompts from `assets/prompts.txt`.
     Burst {
-        /// How many.
+        /// Number of calls.
         calls: u32,
-        /// Who sends them.
+        /// The users that send them.
         users: BurstUsers,
     },
-    /// Stop one call.
+    /// Cancels one call.
     Cancel {
-        /// Which.
+        /// The call.
         call: CallId,
     },
-    /// Stop every running call and the rest of a burst.
+    /// Cancels every running call and the rest of a burst.
     CancelAll,
-    /// Forget the turns of the conversation.
+    /// Clears the conversation.
     ForgetConversation,
-    /// Switch the faults on or off.
+    /// Switches fault injection.
     SetFaults {
-        /// On or off.
+        /// True for on.
         on: bool,
     },
-    /// Take another fault profile.
+    /// Changes the fault profile.
     SetFaultProfile {
-        /// All its rates.
+        /// The new profile.
         profile: Box<FaultProfile>,
     },
-    /// Switch the cache on or off.
+    /// Switches the cache.
     SetCache {
-        /// On or off.
+        /// True for on.
         on: bool,
     },
-    /// Forget all stored answers.
+    /// Removes all stored answers.
     ClearCache,
-    /// Let these settings hold from now on. What people said of semantic hits stays.
+    /// Applies new settings. Labels of semantic hits are kept.
     ApplyPolicy {
-        /// All of them.
+        /// The new policy.
         policy: Box<Policy>,
     },
-    /// Judge a copy of the settings by the calls so far, and by those that come, until told otherwise.
+    /// Compares an edited policy with the running one, over the calls so far and those to come.
     EvaluatePolicy {
-        /// Counts what is asked, so that an answer can be told from one to an earlier question.
+        /// Number of the request, repeated in [`WhatIfResult::edit`](super::WhatIfResult::edit).
         edit: u64,
-        /// The copy; nothing to stop.
+        /// The edited policy; `None` stops the comparison.
         policy: Option<Box<Policy>>,
     },
-    /// Switch the semantic cache.
+    /// Switches the mode of the semantic cache.
     SetSemantic {
-        /// Off, on, or beside the upstream.
+        /// The new mode.
         mode: SemanticMode,
     },
-    /// Judge a semantic hit.
+    /// Labels a semantic hit as right or wrong.
     LabelHit {
         /// The call that was served.
         call: CallId,
-        /// Whether the answer fitted.
+        /// True if right.
         good: bool,
     },
-    /// Let the limiter's queue go by turns or by arrival.
+    /// Changes the order of the limiter's queue.
     SetQueueOrder {
-        /// Which.
+        /// The new order.
         order: QueueOrder,
     },
-    /// Force the breaker, or let it go.
+    /// Forces or releases the breaker.
     SetBreaker {
-        /// What it should do.
+        /// The new mode.
         mode: BreakerMode,
     },
-    /// Close the breaker and forget its window.
+    /// Closes the breaker and clears its window.
     ResetBreaker,
-    /// Change single settings of the policy in force; labels of semantic hits stay.
+    /// Changes single settings of the running policy. Labels of semantic hits are kept.
     ChangeSettings {
-        /// Each as `table.key=value`.
+        /// The settings, each as `table.key=value`.
         settings: Vec<String>,
     },
-    /// Suspend the machine. Only in virtual time: the engine ignores it, the runner of a scenario skips the time.
+    /// Suspends the machine. Only in virtual time: the engine ignores it, the runner of a scenario skips the time.
     Suspend {
         /// Time until it resumes.
         gap: Duration,
     },
-    /// End the session.
+    /// Ends the session.
     Shutdown,
 }
 
 /// A command and its time: the unit of scenarios and recordings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimedCommand {
-    /// Since the start of the session.
+    /// Time since the session began.
     pub at: Timestamp,
     /// The command.
     pub command: Command,

@@ -1,4 +1,4 @@
-//! How an attempt can end.
+//! Outcomes of an attempt.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 use crate::openai::Usage;
 use crate::text::SafeText;
 
-/// How far an attempt had come when it failed: what decides whether a retry is legal (semantics 1.1,
-/// after RFC 9110 section 9.2.2).
+/// The progress of an attempt when it failed, which decides whether a retry is safe (docs/semantics.md, Failures;
+/// RFC 9110, section 9.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// P0: nothing was sent. A retry is free.
+    /// P0: nothing was sent; a retry is safe.
     NotSent,
-    /// P1: the server refused by contract; no work was done.
+    /// P1: the server rejected the request by contract; no work was done.
     Refused,
-    /// P2: sent, and nobody knows. The work may have been done, and billed.
+    /// P2: sent, outcome unknown. The work may have been done and billed.
     Ambiguous,
-    /// P3: a response began, but nothing of it reached the caller. Probably billed.
+    /// P3: a response began, but no text reached the caller. Probably billed.
     Begun,
     /// P4: text reached the caller. Never retried.
     Delivered,
-    /// P5: asking again would change nothing.
+    /// P5: a permanent failure; retrying cannot help.
     Final,
 }
 
-/// What went wrong, as far as retry, breaker and people need to tell apart.
+/// Failure classes, as far as retry, breaker and messages distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
@@ -34,9 +34,9 @@ pub enum FailureClass {
     Connect,
     /// No connection within the connect timeout.
     ConnectTimeout,
-    /// The host's name is not known, or its resolver failed.
+    /// The host name is unknown, or the resolver failed.
     Dns,
-    /// The certificate or the protocol does not fit: a configuration error.
+    /// Certificate or protocol mismatch: a configuration error.
     Tls,
     /// The connection was reset after the request was sent and before the response.
     Reset,
@@ -58,11 +58,11 @@ pub enum FailureClass {
     Unavailable,
     /// 529, or 503 with an overload code.
     Overloaded,
-    /// 503 while a model is loaded: wait, do not count it as failure.
+    /// 503 while a model is loading: retried without counting as a failure.
     Loading,
-    /// 400, 422 and other requests the server will never accept.
+    /// 400, 422 and other permanent rejections.
     Invalid,
-    /// The prompt is longer than the context.
+    /// The prompt exceeds the context.
     ContextLength,
     /// 401 or 403.
     Auth,
@@ -74,7 +74,7 @@ pub enum FailureClass {
     Unsupported,
     /// 3xx: redirects are never followed.
     Redirect,
-    /// The body ended early, before anything of it was delivered.
+    /// The body was truncated before any text was delivered.
     Truncated,
     /// The stream broke after text was delivered.
     Interrupted,
@@ -82,23 +82,23 @@ pub enum FailureClass {
     Stalled,
     /// Bytes, but no events that carry data, for too long.
     NoProgress,
-    /// JSON that does not parse, or an answer without an answer in it.
+    /// Invalid JSON, or a response without an answer.
     Malformed,
-    /// Not an API at all: HTML, or a body of another kind.
+    /// Not an API response: HTML or another content type.
     NotAnApi,
-    /// Larger than the cap.
+    /// Larger than `timeouts.max_response_bytes`.
     Oversize,
     /// The call's deadline passed.
     Deadline,
-    /// The limiter rejected the call.
+    /// Rejected by the limiter.
     LimitRejected,
-    /// The breaker refused the call.
+    /// Rejected by the breaker.
     BreakerRefused,
     /// A bug in seawall: a panic in the call's task.
     Internal,
 }
 
-/// Which header a wait came from.
+/// The header that requested a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HintSource {
@@ -110,39 +110,39 @@ pub enum HintSource {
     RetryAfterDate,
 }
 
-/// How long the server asks to wait.
+/// The wait requested by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hint {
-    /// From the moment the response came.
+    /// Time to wait from the arrival of the response.
     #[serde(with = "crate::time::nanos")]
     pub wait: Duration,
-    /// Where it was said.
+    /// The header.
     pub source: HintSource,
 }
 
-/// A failed attempt, classified. `Display` is for people.
+/// A classified failure of an attempt. `Display` prints the message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// What went wrong.
+    /// The class of the failure.
     pub class: FailureClass,
-    /// How far it had come.
+    /// The progress of the attempt.
     pub phase: Phase,
-    /// The HTTP status, if one came.
+    /// The HTTP status, if received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// For people: names the value and what to do; sanitised, without secrets.
+    /// Message for people: the value at fault and the remedy; sanitised, without secrets.
     pub message: SafeText,
-    /// How long the server asks to wait.
+    /// The wait requested by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<Hint>,
-    /// `x-should-retry`, which overrides the class.
+    /// Value of `x-should-retry`, which overrides the class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub should_retry: Option<bool>,
 }
 
 impl Failure {
-    /// A failure without status and hint.
+    /// Creates a failure without status and hint.
     pub fn new(class: FailureClass, phase: Phase, message: impl Into<SafeText>) -> Self {
         Self {
             class,
@@ -155,40 +155,40 @@ impl Failure {
     }
 }
 
-/// Why a complete answer ended.
+/// Finish reasons of a complete answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
-    /// The model was done.
+    /// The model finished.
     Stop,
-    /// The limit of tokens, or the context, was reached.
+    /// The token limit or the context was reached.
     Length,
-    /// The model asks for tools.
+    /// The model requests tool calls.
     ToolCalls,
-    /// A filter cut it.
+    /// Truncated by a content filter.
     ContentFilter,
-    /// `[DONE]` came without a reason: complete, as far as anybody can know.
+    /// `[DONE]` arrived without a finish reason; treated as complete.
     Unknown,
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum AttemptResult {
     /// A complete answer.
     Succeeded {
-        /// Why it ended.
+        /// The finish reason.
         finish: Finish,
-        /// Tokens, as counted by the server or estimated.
+        /// Tokens, counted by the server or estimated.
         usage: Usage,
-        /// Whether the server sent no usable count.
+        /// True if the server sent no usable count.
         estimated: bool,
     },
     /// No complete answer.
     Failed {
-        /// Why.
+        /// The failure.
         failure: Failure,
     },
-    /// Nobody wants the answer any more.
+    /// Cancelled by the caller.
     Cancelled,
 }

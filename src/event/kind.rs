@@ -1,4 +1,4 @@
-//! Every kind of fact, in flat groups. Each transition carries its reason.
+//! Every kind of event, in flat groups. Each transition carries its reason.
 
 use std::time::Duration;
 
@@ -15,89 +15,89 @@ use crate::settings::{FaultKind, FaultProfile, Policy};
 use crate::text::SafeText;
 use crate::time::{Timestamp, nanos, nanos_option};
 
-/// What happened.
+/// The kind of an event with its data. Durations are serialised as whole nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
     // === session ===
-    /// First event of a session.
+    /// The first event of a session.
     SessionStarted {
-        /// Version of this format.
+        /// The format version, see [`FORMAT_VERSION`](super::FORMAT_VERSION).
         format: u32,
-        /// The seed of everything random.
+        /// The seed of all random numbers.
         seed: u64,
-        /// Where calls go.
+        /// The upstream.
         upstream: UpstreamInfo,
-        /// How the simulator answers, where calls go to it.
+        /// Latency and capacity of the simulator, if it is the upstream.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         simulator: Option<Box<SimulatorPace>>,
     },
-    /// These settings hold from now on.
+    /// New settings took effect.
     PolicyApplied {
-        /// All of them.
+        /// All settings.
         policy: Box<Policy>,
     },
-    /// What a copy of the settings would have made of the calls so far, beside the settings in force.
+    /// An edited policy was compared with the running one over the recent calls.
     WhatIfEvaluated {
-        /// The figures.
+        /// The comparison.
         result: Box<WhatIfResult>,
     },
-    /// The upstream was asked how it is.
+    /// The health of the upstream was probed.
     UpstreamProbed {
-        /// What it said.
+        /// The health it reported.
         health: UpstreamHealth,
     },
-    /// Faults were switched or changed.
+    /// The fault injection was switched or its profile changed.
     FaultsApplied {
-        /// Whether they are on.
+        /// True if faults are injected.
         on: bool,
         /// The profile.
         profile: Box<FaultProfile>,
     },
-    /// A fault was made, on purpose, by the simulator.
+    /// The simulator injected a fault.
     FaultInjected {
-        /// The attempt it hit; 0 if the request did not say.
+        /// The attempt it hit, from 1; 0 if the request did not carry a number.
         attempt: u32,
-        /// Which fault.
+        /// The fault.
         fault: FaultKind,
     },
-    /// A burst begins.
+    /// A burst began.
     BurstStarted {
-        /// Counts bursts from 1.
+        /// The number of the burst, from 1.
         burst: u64,
-        /// How many calls it will make.
+        /// Calls planned.
         calls: u32,
     },
-    /// No more calls come from this burst: all were made, or it was stopped.
+    /// A burst ended: all its calls were made, or it was stopped.
     BurstEnded {
-        /// Which.
+        /// The number, from 1.
         burst: u64,
-        /// How many calls it made.
+        /// Calls made.
         calls: u32,
     },
-    /// The machine is put to sleep: nothing is done before `until`, and what was due by then is late.
+    /// The machine was suspended: nothing runs before `until`, and whatever was due earlier is late.
     Suspended {
-        /// When it wakes.
+        /// The time of waking.
         until: Timestamp,
     },
-    /// Something a person should read, that belongs to no call.
+    /// A message for the log that belongs to no call.
     Notice {
-        /// What.
+        /// The message.
         text: SafeText,
     },
-    /// A background task panicked; only what it was doing is lost.
+    /// A background task panicked; only its own work is lost.
     TaskPanicked {
-        /// What it said.
+        /// The panic message.
         text: SafeText,
     },
 
     // === calls ===
-    /// A call was accepted. From here on it will have exactly one `CallEnded`.
+    /// A call was accepted. Exactly one `CallEnded` follows.
     CallStarted {
-        /// What made it.
+        /// The origin of the call.
         origin: Origin,
-        /// Who asks.
+        /// The user that sent it.
         user: UserId,
         /// The beginning of the prompt.
         prompt: SafeText,
@@ -105,25 +105,25 @@ pub enum EventKind {
         fingerprint: SafeText,
         /// Estimated tokens of the prompt.
         prompt_tokens: u64,
-        /// When it must be over.
+        /// The deadline.
         deadline: Timestamp,
-        /// How it was asked, beside the prompt.
+        /// The options of the request.
         #[serde(default)]
         options: CallOptions,
     },
-    /// The call is over. Nothing of it follows.
+    /// The call ended: its last event.
     CallEnded {
-        /// How.
+        /// The outcome.
         fate: Fate,
-        /// Upstream attempts made while it owned the flight.
+        /// Attempts made while the call owned its flight.
         attempts: u32,
-        /// What went wrong, where something did.
+        /// The failure, if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<Failure>,
-        /// Tokens of the answer it got, if complete.
+        /// Tokens of the answer, if complete.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,
-        /// Since `CallStarted`.
+        /// Time since `CallStarted`.
         #[serde(with = "nanos")]
         took: Duration,
     },
@@ -131,117 +131,117 @@ pub enum EventKind {
     // === cache ===
     /// An answer was served from the cache.
     CacheHit {
-        /// How old it is.
+        /// The age of the answer.
         #[serde(with = "nanos")]
         age: Duration,
-        /// Tokens not spent again.
+        /// Tokens saved.
         saved: Usage,
-        /// How long the answer took when it was made.
+        /// The time the answer originally took.
         #[serde(with = "nanos")]
         saved_time: Duration,
         /// The whole answer.
         text: SafeText,
     },
-    /// The cache was asked and had nothing.
+    /// A cache lookup found no answer.
     CacheMissed {
-        /// Why.
+        /// The reason.
         reason: MissReason,
-        /// The stored request most like it, and what differs; nothing where nothing like it is stored.
+        /// The most similar stored request and its differences, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nearest: Option<Box<NearMiss>>,
     },
-    /// The cache was not asked.
+    /// The cache was bypassed.
     CacheBypassed {
-        /// Why.
+        /// The reason.
         reason: BypassReason,
     },
     /// An answer was stored.
     CacheStored {
-        /// Bytes of the entry, key included.
+        /// Size of the entry in bytes, key included.
         bytes: u64,
-        /// Entries now.
+        /// Entries in the cache, after.
         entries: u64,
-        /// Bytes now.
+        /// Size of the cache in bytes, after.
         total_bytes: u64,
     },
     /// An answer was not stored.
     CacheSkipped {
-        /// Why.
+        /// The reason.
         reason: SkipReason,
     },
     /// Entries were removed.
     CacheEvicted {
-        /// Why.
+        /// The reason.
         reason: EvictReason,
-        /// How many went.
+        /// Entries removed.
         removed: u64,
-        /// Entries now.
+        /// Entries in the cache, after.
         entries: u64,
-        /// Bytes now.
+        /// Size of the cache in bytes, after.
         total_bytes: u64,
     },
-    /// The cache was switched.
+    /// The cache was switched on or off.
     CacheSwitched {
-        /// On or off.
+        /// True if on.
         on: bool,
     },
 
     // === semantic cache ===
-    /// The stored answer to a prompt that means the same was served.
+    /// The stored answer to a similar prompt was served.
     SemanticHit {
-        /// Which prompt, and how like it is.
+        /// The stored prompt and its similarity.
         nearest: Box<NearestPrompt>,
-        /// Prompts it was compared with: those stored under the same compatibility fingerprint.
+        /// Prompts compared: those stored under the same compatibility fingerprint.
         candidates: u32,
-        /// Embedding and search.
+        /// Time for embedding and search.
         #[serde(with = "nanos")]
         lookup: Duration,
-        /// How old the answer is.
+        /// The age of the answer.
         #[serde(with = "nanos")]
         age: Duration,
-        /// Tokens not spent again.
+        /// Tokens saved.
         saved: Usage,
-        /// How long the answer took when it was made.
+        /// The time the answer originally took.
         #[serde(with = "nanos")]
         saved_time: Duration,
         /// The whole answer.
         text: SafeText,
     },
-    /// No stored prompt means the same, or none may be served.
+    /// No stored prompt is similar enough, or a guard rejected it.
     SemanticMissed {
-        /// Why.
+        /// The reason.
         reason: SemanticMiss,
-        /// The nearest prompt, where one was found.
+        /// The nearest prompt, if one was found.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nearest: Option<Box<NearestPrompt>>,
-        /// Prompts it was compared with.
+        /// Prompts compared.
         candidates: u32,
-        /// Embedding and search.
+        /// Time for embedding and search.
         #[serde(with = "nanos")]
         lookup: Duration,
-        /// What the embedder said, where it failed.
+        /// The embedder's error, if it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<SafeText>,
     },
-    /// In shadow mode: this answer would have been served. The call goes on to the upstream.
+    /// Shadow mode: a stored answer would have been served. The call goes on to the upstream.
     SemanticShadowed {
-        /// Which prompt, and how like it is.
+        /// The stored prompt and its similarity.
         nearest: Box<NearestPrompt>,
-        /// Prompts it was compared with.
+        /// Prompts compared.
         candidates: u32,
-        /// Embedding and search.
+        /// Time for embedding and search.
         #[serde(with = "nanos")]
         lookup: Duration,
-        /// Tokens that would not have been spent.
+        /// Tokens that would have been saved.
         saved: Usage,
     },
-    /// In shadow mode: the upstream's answer was compared with the one that would have been served.
+    /// Shadow mode: the upstream's answer was compared with the one that would have been served.
     SemanticCompared {
         /// The call whose answer would have been served.
         source: CallId,
-        /// How like the two answers are, 0 to 1.
+        /// Similarity of the two answers, 0 to 1.
         agreement: f64,
-        /// Whether that counts as the same answer.
+        /// True if they count as the same answer.
         same: bool,
     },
     /// A prompt was added to the semantic index.
@@ -249,270 +249,270 @@ pub enum EventKind {
         /// Prompts in the index now.
         entries: u64,
     },
-    /// A person judged a semantic hit. The call of the event is the one that was served.
+    /// A semantic hit was labelled right or wrong. The call of the event is the one that was served.
     SemanticLabelled {
-        /// The call that had asked the stored prompt.
+        /// The call that sent the stored prompt.
         source: CallId,
         /// The fingerprint of its request, in hex.
         request: SafeText,
-        /// Whether the answer fitted.
+        /// True if labelled right.
         good: bool,
-        /// How like the prompts are.
+        /// Similarity of the two prompts, -1 to 1.
         similarity: f64,
-        /// What the stored prompt asks for from now on.
+        /// Similarity that the stored prompt requires from now on.
         threshold: f64,
-        /// Whether the stored answer was removed.
+        /// True if the stored answer was removed.
         removed: bool,
     },
 
     // === flight ===
-    /// The call became the owner of a new flight.
+    /// The call started a flight and owns it.
     FlightStarted {
         /// The flight.
         flight: FlightId,
-        /// Who may join it.
+        /// The calls that may join it.
         #[serde(default)]
         sharing: Sharing,
     },
-    /// The call shares a flight that another one started.
+    /// The call joined the flight of another call.
     FlightJoined {
         /// The flight.
         flight: FlightId,
-        /// Who owns it now.
+        /// The current owner.
         owner: CallId,
-        /// Subscribers now, this one included.
+        /// Subscribers, this one included.
         subscribers: u32,
     },
-    /// The owner left; the flight goes on under the call of this event.
+    /// The owner left; the call of this event owns the flight from now on.
     FlightHandedOver {
         /// The flight.
         flight: FlightId,
-        /// Who left.
+        /// The call that left.
         from: CallId,
     },
-    /// The call was answered by the stored result of its idempotency key.
+    /// The call was answered with the stored result of its idempotency key.
     ResultReplayed {
-        /// How old it is.
+        /// The age of the answer.
         #[serde(with = "nanos")]
         age: Duration,
-        /// Tokens not spent again.
+        /// Tokens saved.
         saved: Usage,
         /// The whole answer.
         text: SafeText,
     },
 
     // === limiter ===
-    /// The call waits in the queue of the limiter.
+    /// The call entered the queue of the limiter.
     LimitQueued {
-        /// What it waits for.
+        /// The constraint it waits for.
         constraint: Constraint,
-        /// Place in the queue; 1 is the head.
+        /// Position in the queue; 1 is the head.
         position: u32,
-        /// When it should be admitted, if nothing changes; unknown where it waits for a slot.
+        /// Forecast time of admission; unknown while waiting for a slot.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ready_at: Option<Timestamp>,
-        /// Waiters now, this one included.
+        /// Waiters, this one included.
         waiting: u32,
-        /// What it saw: the buckets as they were.
+        /// The buckets at that moment.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         levels: Option<Box<LimitLevels>>,
     },
-    /// An attempt was admitted and charged.
+    /// The limiter admitted an attempt and charged the buckets.
     LimitAdmitted {
-        /// How long it waited.
+        /// Time in the queue.
         #[serde(with = "nanos")]
         waited: Duration,
         /// LLM tokens reserved.
         reserved: u64,
-        /// The bucket of requests, after.
+        /// The request bucket, after.
         requests: BucketLevel,
         /// The bucket of LLM tokens, after.
         tokens: BucketLevel,
-        /// Slots in use now.
+        /// Slots in use, after.
         in_use: u32,
-        /// Waiters left.
+        /// Waiters, after.
         waiting: u32,
-        /// The buckets of the user, after, where it has any of its own.
+        /// The user's own buckets, after, if configured.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user: Option<Box<UserLevels>>,
     },
-    /// An admitted attempt gave its slot back, and its reservation was settled.
+    /// An admitted attempt returned its slot, and its reservation was settled.
     LimitSettled {
-        /// LLM tokens that had been reserved.
+        /// LLM tokens reserved.
         reserved: u64,
-        /// LLM tokens charged in the end.
+        /// LLM tokens finally charged.
         charged: u64,
-        /// Whether the request itself was refunded too: it was never sent.
+        /// True if the request itself was refunded too, because it was never sent.
         refunded: bool,
-        /// The bucket of requests, after.
+        /// The request bucket, after.
         requests: BucketLevel,
         /// The bucket of LLM tokens, after.
         tokens: BucketLevel,
-        /// Slots in use now.
+        /// Slots in use, after.
         in_use: u32,
-        /// The buckets of the user, after, where it has any of its own.
+        /// The user's own buckets, after, if configured.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user: Option<Box<UserLevels>>,
     },
-    /// The limiter turned the call away, at the door or out of its queue.
+    /// The limiter rejected the call, on arrival or out of its queue.
     LimitRejected {
-        /// Why.
+        /// The reason.
         reason: LimitReject,
-        /// How long it would have had to wait, where that can be told.
+        /// The forecast wait, if known.
         #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
         predicted: Option<Duration>,
-        /// Waiters now.
+        /// Waiters, after.
         waiting: u32,
-        /// What it saw: the buckets as they were.
+        /// The buckets at that moment.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         levels: Option<Box<LimitLevels>>,
     },
-    /// A waiter left the queue uncharged: cancelled, or out of time.
+    /// A waiter left the queue uncharged: cancelled or out of time.
     LimitLeft {
-        /// Waiters left.
+        /// Waiters, after.
         waiting: u32,
     },
-    /// Nobody is admitted until then: the server said so.
+    /// The limiter pauses admission because the server asked to wait.
     LimitPaused {
-        /// Until when.
+        /// End of the pause.
         until: Timestamp,
     },
 
     // === breaker ===
-    /// The breaker let an attempt through.
+    /// The breaker admitted an attempt.
     BreakerAdmitted {
-        /// The generation its result belongs to.
+        /// The generation that its result counts for.
         generation: u64,
-        /// Whether it is the probe of a half-open breaker.
+        /// True if it is the probe of a half-open breaker.
         probe: bool,
-        /// The window as it was.
+        /// The window at that moment.
         #[serde(default)]
         window: WindowCounts,
     },
-    /// The breaker turned the call away.
+    /// The breaker rejected the call.
     BreakerRefused {
-        /// When it will let a probe through; unknown if forced open or while a probe is out.
+        /// Time of the next probe; unknown if forced open or while a probe is out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
-        /// The window as it was.
+        /// The window at that moment.
         #[serde(default)]
         window: WindowCounts,
     },
-    /// An admission was settled.
+    /// The outcome of an admitted attempt was recorded.
     BreakerRecorded {
-        /// The generation the admission belonged to.
+        /// The generation of the admission.
         generation: u64,
-        /// Whether it was the probe.
+        /// True if it was the probe.
         probe: bool,
-        /// What it counted as.
+        /// The outcome recorded.
         sample: Sample,
         /// The window, after.
         window: WindowCounts,
     },
     /// The breaker changed its state.
     BreakerMoved {
-        /// Before.
+        /// The state before.
         from: BreakerState,
-        /// After.
+        /// The state after.
         to: BreakerState,
-        /// The new generation: one more than the last.
+        /// The new generation: the previous one plus 1.
         generation: u64,
-        /// Why.
+        /// The reason.
         reason: MoveReason,
-        /// When open ends.
+        /// End of the open time, if open.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
         /// The window that led to it.
         window: WindowCounts,
     },
-    /// A person forced the breaker or let it go.
+    /// The breaker was forced open or closed, or released.
     BreakerForced {
-        /// What it does now.
+        /// The new mode.
         mode: BreakerMode,
     },
 
     // === attempts ===
-    /// An HTTP request goes out.
+    /// An HTTP request was sent.
     AttemptStarted {
-        /// From 1, within the call's flight.
+        /// The number of the attempt within the flight, from 1.
         attempt: u32,
-        /// The flight it is for.
+        /// The flight.
         flight: FlightId,
     },
-    /// Response headers came.
+    /// Response headers arrived.
     AttemptResponded {
-        /// Which.
+        /// The number, from 1.
         attempt: u32,
         /// HTTP status.
         status: u16,
     },
-    /// The first content came.
+    /// The first content arrived.
     AttemptFirstToken {
-        /// Which.
+        /// The number, from 1.
         attempt: u32,
-        /// Since `AttemptStarted`.
+        /// Time since `AttemptStarted`.
         #[serde(with = "nanos")]
         ttft: Duration,
     },
-    /// New text of the answer; several tokens may have been joined.
+    /// New text of the answer; several chunks may be joined.
     StreamDelta {
         /// The text.
         text: SafeText,
-        /// Chunks joined: about as many tokens.
+        /// Chunks joined; roughly one token each.
         chunks: u32,
-        /// Whether it is reasoning, not answer.
+        /// True for reasoning text.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         reasoning: bool,
     },
-    /// The attempt is over.
+    /// The attempt ended.
     AttemptEnded {
-        /// Which.
+        /// The number, from 1.
         attempt: u32,
-        /// How.
+        /// The outcome.
         #[serde(flatten)]
         result: AttemptResult,
-        /// Since `AttemptStarted`.
+        /// Time since `AttemptStarted`.
         #[serde(with = "nanos")]
         took: Duration,
     },
-    /// Another attempt will follow.
+    /// A retry was scheduled.
     RetryScheduled {
-        /// Its number.
+        /// The number of the next attempt.
         next: u32,
-        /// When it starts. On the wire `at` is the time of the event itself.
+        /// Start of the next attempt. Serialised as `starts_at`, because `at` is the time of the event.
         #[serde(rename = "starts_at")]
         at: Timestamp,
-        /// The wait.
+        /// The wait before it.
         #[serde(with = "nanos")]
         delay: Duration,
-        /// What the backoff drew, before the hint was heard.
+        /// The wait drawn by the backoff, before the hint was applied.
         #[serde(with = "nanos")]
         drawn: Duration,
-        /// What the server asked for.
+        /// The wait requested by the server.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<Hint>,
-        /// What went wrong.
+        /// The class of the failure.
         class: FailureClass,
-        /// Whether the failed attempt may have been billed.
+        /// True if the failed attempt may have been billed.
         ambiguous: bool,
         /// Tokens left in the retry budget.
         budget: f64,
-        /// The most the budget can hold now; 0 where no budget is kept.
+        /// Capacity of the budget now; 0 without a budget.
         budget_max: f64,
     },
-    /// No other attempt will follow.
+    /// No further attempt follows.
     RetryStopped {
         /// The last attempt.
         attempt: u32,
-        /// Why.
+        /// The reason.
         reason: StopReason,
-        /// What the server asked for.
+        /// The wait requested by the server.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<Hint>,
         /// Tokens left in the retry budget.
         #[serde(default)]
         budget: f64,
-        /// The most the budget can hold now; 0 where no budget is kept.
+        /// Capacity of the budget now; 0 without a budget.
         #[serde(default)]
         budget_max: f64,
     },

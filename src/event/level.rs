@@ -24,7 +24,7 @@ pub struct BucketLevel {
     pub per_ns: u64,
     /// `level * per_ns` at `as_of`; at most `capacity * per_ns`.
     pub scaled: i64,
-    /// When.
+    /// Time of `scaled`.
     pub as_of: Timestamp,
 }
 
@@ -66,7 +66,7 @@ impl BucketLevel {
         (self.level_at(now) / self.capacity.max(1) as f64).clamp(0.0, 1.0)
     }
 
-    /// When `units` will be in the bucket, if nobody else takes any; `None` if never: more than capacity.
+    /// Time at which the bucket holds `units` if nothing else is taken; `None` if `units` exceed the capacity.
     pub fn ready_at(self, units: u64) -> Option<Timestamp> {
         if units > self.capacity {
             return None;
@@ -100,7 +100,7 @@ impl BucketLevel {
         }
     }
 
-    /// Refill in units a second.
+    /// Refill in units per second.
     pub fn per_second(self) -> f64 {
         self.refill as f64 * 1e9 / self.per_ns as f64
     }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn debt_is_paid_back_before_anybody_passes() {
+    fn debt_is_repaid_before_the_next_admission() {
         let owing = bucket().debited(13);
         assert_eq!(owing.ready_at(0), Some(Timestamp(1_000_000_000)));
         assert!(owing.level_at(Timestamp::ZERO) < -2.9);
@@ -165,7 +165,7 @@ mod tests {
         /// governor's GCRA as an oracle: another algorithm by other people, so no common mistake. It must let
         /// the same calls pass at the same instants, and name the same waits, to the nanosecond.
         #[test]
-        fn it_lets_pass_what_governor_lets_pass(
+        fn admits_what_governor_admits(
             capacity in 1_u32..50,
             // governor keeps the time of one unit in whole nanoseconds
             unit_ns in 1_u64..2_000_000_000,

@@ -1,21 +1,21 @@
-//! What the limiter says, and why.
+//! Events of the limiter: buckets, constraints, rejections.
 
 use serde::{Deserialize, Serialize};
 
 use super::{BucketLevel, UserId};
 
-/// The buckets as somebody found them.
+/// The buckets that a call found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LimitLevels {
-    /// The bucket of requests.
+    /// The request bucket.
     pub requests: BucketLevel,
     /// The bucket of LLM tokens.
     pub tokens: BucketLevel,
     /// Slots in use.
     pub in_use: u32,
-    /// LLM tokens it needs.
+    /// LLM tokens the call needs.
     pub needs: u64,
-    /// The buckets of the user, where it has any of its own.
+    /// The user's own buckets, if configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserLevels>,
 }
@@ -23,21 +23,21 @@ pub struct LimitLevels {
 /// The buckets of one user.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UserLevels {
-    /// Whose: the user, or those who share a bucket because there are too many users.
+    /// The user, or the group that shares a bucket because there are too many users.
     pub user: UserId,
-    /// Of requests, where they are limited.
+    /// The request bucket, if limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<BucketLevel>,
-    /// Of LLM tokens, where they are limited.
+    /// The bucket of LLM tokens, if limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<BucketLevel>,
 }
 
-/// What keeps the head of the limiter's queue waiting.
+/// The constraint that a waiter of the limiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Constraint {
-    /// The bucket of requests.
+    /// The request bucket.
     Requests,
     /// The bucket of LLM tokens.
     Tokens,
@@ -45,26 +45,26 @@ pub enum Constraint {
     Slots,
     /// The server asked for a pause.
     Paused,
-    /// The user's own bucket of requests.
+    /// The user's own request bucket.
     UserRequests,
     /// The user's own bucket of LLM tokens.
     UserTokens,
 }
 
-/// Why the limiter turns a call away.
+/// Reasons of the limiter to reject a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitReject {
     /// The queue is full.
     QueueFull,
-    /// It needs more than the bucket can ever hold.
+    /// The call needs more than the bucket can hold.
     TooLarge,
-    /// The predicted wait is longer than allowed.
+    /// The forecast wait exceeds `limit.max_wait`.
     WaitTooLong,
     /// The deadline would pass in the queue.
     Deadline,
-    /// It needs more than the user's own bucket can ever hold.
+    /// The call needs more than the user's own bucket can hold.
     UserTooLarge,
-    /// The queue is full, and others have fewer in it: the last one of the user with the most makes room.
+    /// Displaced from a full queue: the newest waiter of the user with the most waiters makes room for another user.
     Displaced,
 }

@@ -1,8 +1,7 @@
-//! Reads an event: its frame as it comes, and the rest as its kind.
+//! Deserialises an event in one pass over its fields.
 //!
-//! What serde makes of a flattened field puts all fields aside first, and an enum with its tag inside puts them aside
-//! again. A journal is millions of short lines, so here the kind reads the very same fields, and finds those of the
-//! frame taken out.
+//! The derived code would buffer all fields for the flattened kind, and again for its internal tag. A journal has
+//! millions of short lines, so the kind reads the fields directly, with those of the frame filtered out.
 
 use std::fmt;
 
@@ -15,13 +14,13 @@ use crate::time::Timestamp;
 
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Whole)
+        deserializer.deserialize_map(EventVisitor)
     }
 }
 
-struct Whole;
+struct EventVisitor;
 
-impl<'de> Visitor<'de> for Whole {
+impl<'de> Visitor<'de> for EventVisitor {
     type Value = Event;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,23 +38,23 @@ impl<'de> Visitor<'de> for Whole {
         Ok(Event {
             seq: frame.seq.ok_or_else(|| Error::missing_field("seq"))?,
             at: frame.at.ok_or_else(|| Error::missing_field("at"))?,
-            call: frame.call.and_then(|whose| whose.0),
+            call: frame.call.and_then(|call| call.0),
             kind,
         })
     }
 }
 
-/// What stands behind `call`; nothing and null are the same there.
+/// The value of `call`; null and absent are equivalent.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Whose(Option<CallId>);
+struct MaybeCall(Option<CallId>);
 
-/// The fields of an event; gives those of its kind, and keeps the others.
+/// The fields of an event: yields those of the kind and keeps those of the frame.
 struct Frame<A> {
     fields: A,
     seq: Option<u64>,
     at: Option<Timestamp>,
-    call: Option<Whose>,
+    call: Option<MaybeCall>,
 }
 
 impl<'de, A: MapAccess<'de>> Frame<A> {
@@ -143,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_of_the_fields_does_not_matter_and_a_mistake_is_named() {
+    fn field_order_does_not_matter_and_errors_name_the_field() {
         let event = Event {
             seq: 3,
             at: Timestamp(5),
@@ -186,9 +185,9 @@ mod tests {
             let error = serde_json::from_str::<Event>(line).unwrap_err().to_string();
             assert!(error.contains(mistake), "{line}: {error}");
         }
-        let nobody: Event =
+        let without_call: Event =
             serde_json::from_str(r#"{"seq":1,"at":1,"call":null,"type":"cache_switched","on":true}"#)
                 .unwrap();
-        assert_eq!(nobody.call, None);
+        assert_eq!(without_call.call, None);
     }
 }

@@ -1,38 +1,38 @@
-//! What the semantic cache says, and why.
+//! Events of the semantic cache: similar prompts, guards, misses.
 
 use serde::{Deserialize, Serialize};
 
 use super::CallId;
 use crate::text::SafeText;
 
-/// The stored prompt nearest to another one.
+/// The stored prompt most similar to another one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NearestPrompt {
-    /// The call that had asked it.
+    /// The call that sent the stored prompt.
     pub source: CallId,
-    /// The beginning of it.
+    /// The beginning of the prompt.
     pub prompt: SafeText,
-    /// Cosine of the two embeddings, -1 to 1.
+    /// Cosine similarity of the embeddings, -1 to 1.
     pub similarity: f64,
-    /// What it had to be at least: the setting, or what a label asks for.
+    /// The similarity required: the setting, raised by a label.
     pub threshold: f64,
-    /// Why it may not be served although it is like enough.
+    /// The objection of a guard, if the similarity suffices but the answer is not served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objection: Option<Objection>,
 }
 
-/// Why a near match is refused.
+/// The objection of a guard to a near match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Objection {
-    /// What kind of difference.
+    /// The kind of difference.
     pub guard: SemanticGuard,
-    /// What the new prompt has: empty where only the other one has something.
+    /// The text in the new prompt; empty if only the stored one has it.
     pub asked: SafeText,
-    /// What the stored one has.
+    /// The text in the stored prompt.
     pub stored: SafeText,
 }
 
-/// What a guard of the semantic cache looks at.
+/// Guards of the semantic cache, by the difference they detect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SemanticGuard {
@@ -48,30 +48,30 @@ pub enum SemanticGuard {
     Name,
     /// Quoted strings and code.
     Quote,
-    /// Who does what to whom: the same words in another order.
+    /// Roles: the same words in another order.
     Role,
-    /// The language asked in, or for.
+    /// The language of the prompt or the one requested.
     Language,
-    /// What is asked for: a word that changes the question (`who`, `when`, `how many`).
+    /// A word that changes the question (`who`, `when`, `how many`).
     Question,
-    /// A word with content that only one of them has.
+    /// A content word that only one prompt has.
     Word,
 }
 
-/// Why the semantic cache served nothing.
+/// Reasons for a semantic miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SemanticMiss {
     /// Nothing compatible is stored.
     Empty,
-    /// The nearest prompt is not like enough.
+    /// The nearest prompt is not similar enough.
     NotSimilar,
-    /// It is like enough, and a guard refused it.
+    /// Similar enough, but rejected by a guard.
     GuardRejected,
     /// The embedder took too long.
     TimedOut,
     /// The embedder failed.
     Failed,
-    /// This kind of request is never matched by meaning: an image, no text.
+    /// This kind of request is never matched: an image, no text.
     Ineligible,
 }

@@ -1,37 +1,37 @@
-//! Where calls go, and what is known of it.
+//! The upstream and its health.
 
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{Capacity, LatencyProfile};
 use crate::text::SafeText;
 
-/// Where calls go.
+/// The upstream of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamInfo {
     /// `127.0.0.1:8033`, or `simulator`.
     pub host: SafeText,
-    /// The model asked for, if one was named.
+    /// The requested model, if named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<SafeText>,
-    /// Whether answers come from the built-in simulator.
+    /// True for the built-in simulator.
     pub simulated: bool,
-    /// Whether calls stay on this machine; others may cost money.
+    /// True if calls stay on this machine; others may cost money.
     pub loopback: bool,
 }
 
-/// How the simulator answers while it is well: with the seed and the faults, all that is needed to have its answers
-/// again.
+/// Latency and capacity of the simulator without faults. With the seed and the faults they reproduce its
+/// answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SimulatorPace {
-    /// How fast.
+    /// The latency profile.
     pub latency: LatencyProfile,
-    /// How much at a time; without bounds where absent.
+    /// The capacity; unlimited if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
 }
 
-/// What an upstream says of itself.
+/// The health of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "health", rename_all = "snake_case")]
 pub enum UpstreamHealth {
@@ -42,16 +42,16 @@ pub enum UpstreamHealth {
     },
     /// Loading its model.
     Loading,
-    /// Not usable, and why.
+    /// Not usable.
     Unavailable {
-        /// For people.
+        /// The error message.
         message: SafeText,
     },
 }
 
 impl UpstreamHealth {
-    /// What to tell who asks for a model that the upstream does not list; nothing if it lists that one or none.
-    /// llama-server answers under any name, with the model it has.
+    /// Returns a message if the upstream lists models, but not the requested one. llama-server answers under any name
+    /// with the model it has.
     pub fn unlisted(&self, asked: &str) -> Option<String> {
         let Self::Ready { models } = self else { return None };
         let listed = models.iter().any(|model| model.as_str() == asked);

@@ -1,7 +1,7 @@
-//! What other settings would have made of the same calls.
+//! Comparison of an edited policy with the running one.
 //!
 //! PolicyFigures by playing the calls again in virtual time, under the settings in force and under the copy, before the
-//! upstream as it was: so both are in the same world, and the difference is that of the settings.
+//! difference is caused by the settings alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,106 +12,106 @@ use super::{CallId, Fate};
 use crate::text::SafeText;
 use crate::time::{Timestamp, nanos_option};
 
-/// What one policy made, or would have made, of a stretch of calls.
+/// Figures of one policy over a range of calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PolicyFigures {
-    /// Calls that were judged.
+    /// Calls compared.
     pub calls: u64,
-    /// How they ended; those that had not are in none.
+    /// Calls that ended, by fate.
     pub fates: BTreeMap<Fate, u64>,
-    /// HTTP tries.
+    /// HTTP attempts.
     pub attempts: u64,
-    /// Those of them that were not the first of their call.
+    /// Attempts that were not the first of their call.
     pub retries: u64,
-    /// Calls that had to wait for the limiter.
+    /// Calls that waited for the limiter.
     pub waited: u64,
-    /// Median time of the calls that got an answer.
+    /// Median latency of served calls.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
     pub p50: Option<Duration>,
-    /// The time in which 95 of 100 of them had it.
+    /// 95th percentile of the latency of served calls.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
     pub p95: Option<Duration>,
-    /// LLM tokens that attempts used.
+    /// LLM tokens used by attempts.
     pub tokens: u64,
-    /// Those of them that no caller got.
+    /// LLM tokens of attempts whose answer reached no caller.
     pub wasted: u64,
-    /// How often the breaker opened.
+    /// Openings of the breaker.
     pub opened: u64,
 }
 
 impl PolicyFigures {
-    /// Calls with this end.
+    /// Calls with this fate.
     pub fn ended_as(&self, fate: Fate) -> u64 {
         self.fates.get(&fate).copied().unwrap_or_default()
     }
 
-    /// Calls that got an answer: from the upstream, a cache or another call.
+    /// Served calls: answered by the upstream, a cache or a shared flight.
     pub fn served(&self) -> u64 {
         let served = self.fates.iter().filter(|(fate, _)| fate.is_served());
         served.map(|(_, calls)| calls).sum()
     }
 
-    /// Calls that still run. Played again, none does: there each call is played to its end.
+    /// Running calls; 0 when replayed, because each call is replayed to its end.
     pub fn running(&self) -> u64 {
         self.calls.saturating_sub(self.ended())
     }
 
-    /// Calls that have ended.
+    /// Calls that ended.
     pub fn ended(&self) -> u64 {
         self.fates.values().sum()
     }
 }
 
-/// A call that would have ended otherwise.
+/// A call with different fates under the two policies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedFate {
-    /// Which, by its number in this session.
+    /// The call.
     pub call: CallId,
-    /// Its end under the settings in force, played again.
+    /// Its fate under the running policy, replayed.
     pub running: Fate,
-    /// Its end under the copy.
+    /// Its fate under the edited policy.
     pub edited: Fate,
 }
 
-/// What answers when calls are played again.
+/// The upstream of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum WhatIfUpstream {
-    /// The simulator, with the same draws and the same faults at the same times: exact.
+    /// The simulator with the same random draws and faults: exact.
     Simulator,
-    /// What a real upstream was seen to do at about that time: an estimate.
+    /// The observed behaviour of a real upstream at about that time: an estimate.
     Observed {
-        /// Attempts it is made of.
+        /// Number of observed attempts.
         attempts: u64,
     },
 }
 
-/// A copy of the settings, judged.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WhatIfResult {
-    /// Which question this answers: see `Command::EvaluatePolicy`.
+    /// The number of the request, see [`Command::EvaluatePolicy`](super::Command::EvaluatePolicy).
     pub edit: u64,
-    /// What differs in the copy, as `retry.attempts=5`.
+    /// Edited settings, such as `retry.attempts=5`.
     pub changes: Vec<SafeText>,
-    /// When the first call that counts was made.
+    /// Start of the first compared call.
     pub since: Timestamp,
-    /// When the last one was.
+    /// Start of the last compared call.
     pub until: Timestamp,
-    /// Calls before those, played only so that caches, buckets and windows are as they would be.
+    /// Earlier calls, replayed only to warm up caches, buckets and windows.
     pub warm_up: u64,
-    /// What answered.
+    /// The upstream of the replay.
     pub upstream: WhatIfUpstream,
-    /// What really became of the calls, as far as they have come.
+    /// The real outcome of the calls so far.
     pub observed: PolicyFigures,
-    /// Whether the settings were others for a part of that time: what really was is then not by those in force alone.
+    /// True if the settings changed in that time: the observed figures are then not those of the running policy alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mixed: bool,
-    /// The settings in force, played again.
+    /// The running policy, replayed.
     pub running: PolicyFigures,
-    /// The copy.
+    /// The edited policy, replayed.
     pub edited: PolicyFigures,
-    /// How many calls would have ended otherwise.
+    /// Number of calls with different fates.
     pub changed: u64,
-    /// The latest of them.
+    /// The latest of these calls.
     pub examples: Vec<ChangedFate>,
 }

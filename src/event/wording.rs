@@ -27,7 +27,7 @@ impl Fate {
         }
     }
 
-    /// How the call ended, as a clause.
+    /// The fate as a clause.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -104,7 +104,7 @@ impl Constraint {
         }
     }
 
-    /// What a waiter waits for: follows "waits for" or "queued for".
+    /// The constraint as a noun phrase, to follow "waits for" or "queued for".
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Requests => "the request bucket",
@@ -220,7 +220,7 @@ impl SkipReason {
 }
 
 impl DiffKind {
-    /// What differs, to follow the name of the field; empty where the name says it all.
+    /// The kind of difference, to follow the name of the field; empty if the name suffices.
     pub fn brief(self) -> &'static str {
         match self {
             Self::Value => "",
@@ -327,7 +327,7 @@ impl BreakerState {
 }
 
 impl BreakerMode {
-    /// What was done to the breaker.
+    /// The change of mode as a clause.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Automatic => "breaker released",
@@ -387,18 +387,18 @@ impl WindowCounts {
 impl Failure {
     /// The HTTP status, or a label of the class of at most four characters.
     pub fn brief(&self) -> String {
-        self.telling_status()
+        self.error_status()
             .map_or_else(|| self.class.brief().to_owned(), |status| status.to_string())
     }
 
-    /// The HTTP status, or what went wrong in two or three words.
+    /// The HTTP status, or the class in two or three words.
     pub fn sentence(&self) -> String {
-        self.telling_status()
+        self.error_status()
             .map_or_else(|| self.class.sentence().to_owned(), |status| status.to_string())
     }
 
-    /// The status, where it says what failed: 200 says nothing about what broke afterwards.
-    fn telling_status(&self) -> Option<u16> {
+    /// The status, if it explains the failure: 200 says nothing about a later failure.
+    fn error_status(&self) -> Option<u16> {
         self.status
             .filter(|status| *status >= 300 && self.class != FailureClass::Loading)
     }
@@ -410,7 +410,7 @@ impl FailureClass {
         self.words().0
     }
 
-    /// What went wrong in two or three words.
+    /// The class in two or three words.
     pub fn sentence(self) -> &'static str {
         self.words().1
     }

@@ -12,43 +12,43 @@ const CELLS: usize = 60;
 /// Spells kept.
 const SPELLS: usize = 16;
 
-/// The breaker as its events tell it.
+/// The breaker, folded from its events.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BreakerView {
     /// Its state.
     pub state: BreakerState,
-    /// Who decides.
+    /// Automatic or forced.
     pub mode: BreakerMode,
     /// Counts transitions.
     pub generation: u64,
-    /// Since when it is in this state.
+    /// Start of the current state.
     pub since: Timestamp,
-    /// When open ends.
+    /// End of the open time.
     pub until: Option<Timestamp>,
-    /// How long the present open time is in all, in nanoseconds.
+    /// Total length of the current open time in nanoseconds.
     pub open_ns: u64,
-    /// Why it moved last.
+    /// Reason of the last transition.
     pub reason: Option<MoveReason>,
     /// The window; while open, the one that opened it.
     pub window: WindowCounts,
     /// The last 60 outcomes that counted, oldest first: good, slow or failed. The window is made of the
     /// last `window.total` of them.
     pub cells: VecDeque<Sample>,
-    /// Whether a probe is out.
+    /// True while a probe is out.
     pub probe_out: bool,
     /// Good probes in a row, in half-open.
     pub probes_ok: u32,
-    /// Calls refused in all.
+    /// Calls rejected.
     pub refused: u64,
-    /// Calls refused since it last opened.
+    /// Calls rejected since it last opened.
     pub refused_since_open: u64,
-    /// How often it opened.
+    /// Number of openings.
     pub opened: u64,
     /// The longest time it was open, in nanoseconds.
     pub longest_open_ns: u64,
     /// The sum of times from opening to closing, in nanoseconds, and how many there were.
     pub recoveries: (u64, u64),
-    /// When it opened first since it was last closed.
+    /// First opening since it was last closed.
     pub down_since: Option<Timestamp>,
     /// Earlier states, oldest first, at most 16.
     pub history: VecDeque<StateSpell>,
@@ -57,11 +57,11 @@ pub struct BreakerView {
 /// A time spent in one state.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StateSpell {
-    /// Which.
+    /// The state.
     pub state: BreakerState,
-    /// From.
+    /// Start.
     pub from: Timestamp,
-    /// To.
+    /// End.
     pub to: Timestamp,
 }
 
@@ -79,7 +79,7 @@ impl BreakerView {
                 window,
                 ..
             } => {
-                // What comes late finds the window of an open breaker empty already; what opened it stays
+                // A late outcome finds the window of an open breaker already empty; the window that opened it stays
                 // in view until the next state.
                 if self.state != BreakerState::Open || !matches!(sample, Sample::Late | Sample::Neutral) {
                     self.window = *window;

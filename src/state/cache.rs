@@ -21,7 +21,7 @@ const HISTORY: u64 = 60;
 /// The cache, in numbers. Lookups are the sum of hits and misses; bypassed calls are extra.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CacheView {
-    /// Whether it is on.
+    /// True if the cache is on.
     pub on: bool,
     /// Served by the exact cache.
     pub hits: u64,
@@ -29,9 +29,9 @@ pub struct CacheView {
     pub semantic: u64,
     /// Served from the ledger of completed results.
     pub replays: u64,
-    /// Asked in vain, by reason.
+    /// Misses by reason.
     pub misses: BTreeMap<MissReason, u64>,
-    /// Not asked, by reason.
+    /// Bypasses by reason.
     pub bypasses: BTreeMap<BypassReason, u64>,
     /// Calls that shared a flight.
     pub shared: u64,
@@ -47,31 +47,31 @@ pub struct CacheView {
     pub entries: u64,
     /// Bytes now.
     pub bytes: u64,
-    /// LLM tokens not spent again, by hits, replays and shared flights.
+    /// LLM tokens saved by hits, replays and shared flights.
     pub saved_tokens: u64,
-    /// Waiting spared by hits; a replay does not say how long the answer took.
+    /// Time saved by hits; a replay does not know how long the answer took.
     pub saved_time: Duration,
-    /// Misses that a stored request explains.
+    /// Misses explained by a similar stored request.
     pub near: Misses,
-    /// The last 60 seconds, oldest first; seconds in which nothing came are left out.
+    /// The last 60 seconds, oldest first, without empty ones.
     pub history: VecDeque<LookupSecond>,
 }
 
-/// What came in one second.
+/// Calls of one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookupSecond {
     /// Seconds since the start.
     pub second: u64,
-    /// What came in it.
+    /// The calls.
     pub counts: ServedCounts,
 }
 
-/// Calls, and how many of them needed no upstream of their own.
+/// Calls by source of their answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServedCounts {
-    /// Calls that came as far as the cache, asked it or not.
+    /// Calls that reached the cache, bypasses included.
     pub calls: u64,
-    /// Times the cache was asked.
+    /// Lookups.
     pub lookups: u64,
     /// Served by the exact cache.
     pub exact: u64,
@@ -101,18 +101,18 @@ impl ServedCounts {
         self.exact.saturating_add(self.semantic)
     }
 
-    /// Hits over lookups, 0 to 1; nothing without a lookup.
+    /// Hits over lookups, 0 to 1; `None` without a lookup.
     pub fn hit_rate(&self) -> Option<f64> {
         (self.lookups > 0).then(|| (self.hits() as f64 / self.lookups as f64).min(1.0))
     }
 
-    /// Calls that needed no upstream of their own.
+    /// Calls answered without an upstream call of their own.
     pub fn without_upstream(&self) -> u64 {
         let joined = self.shared.saturating_add(self.replayed);
         self.hits().saturating_add(joined)
     }
 
-    /// The two together.
+    /// Returns the sum.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -151,12 +151,12 @@ impl Default for CacheView {
 }
 
 impl CacheView {
-    /// Times the cache was asked.
+    /// Lookups.
     pub fn lookups(&self) -> u64 {
         self.hits + self.missed()
     }
 
-    /// Times the exact cache was asked in vain; the semantic one may have served some of these.
+    /// Misses of the exact cache; the semantic one may have served some of these.
     pub fn missed(&self) -> u64 {
         self.misses.values().sum()
     }
@@ -171,7 +171,7 @@ impl CacheView {
         self.hits.saturating_add(self.semantic)
     }
 
-    /// Hits over lookups, 0 to 1; nothing before the first lookup.
+    /// Hits over lookups, 0 to 1; `None` before the first lookup.
     pub fn hit_rate(&self) -> Option<f64> {
         self.all().hit_rate()
     }
@@ -189,7 +189,7 @@ impl CacheView {
         }
     }
 
-    /// Over the last 60 seconds, the present one included.
+    /// Over the last 60 seconds, the current one included.
     pub fn recent(&self, now: Timestamp) -> ServedCounts {
         let second = second_of(now);
         let lately = self.history.iter().filter(|one| one.second + HISTORY > second);
@@ -198,7 +198,7 @@ impl CacheView {
 }
 
 impl CacheView {
-    /// LLM tokens and waiting that were not spent again.
+    /// Adds saved tokens and time.
     fn spared(&mut self, tokens: Usage, time: Duration) {
         self.saved_tokens = self.saved_tokens.saturating_add(tokens.total());
         self.saved_time = self.saved_time.saturating_add(time);

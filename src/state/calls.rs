@@ -1,4 +1,4 @@
-//! Calls, their lanes and their fates.
+//! Calls, their timelines and their fates.
 //!
 //! ```text
 //! Starting -> [Queued] -> Waiting -> Streaming -> Starting -> Ended
@@ -27,7 +27,7 @@ use crate::settings::FaultKind;
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
-/// All calls in numbers, the newest ones in full.
+/// Counts of all calls, and the newest calls in full.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Calls {
     /// The newest calls and every running one, by id. Bounded: finished ones go first, oldest first;
@@ -41,7 +41,7 @@ pub struct Calls {
     pub totals: FateCounts,
     /// The latest burst.
     pub burst: Option<Burst>,
-    /// What pruning and the flow need to know besides.
+    /// Bookkeeping for pruning and for the flow.
     pub(crate) table: CallTable,
 }
 
@@ -58,16 +58,16 @@ pub(crate) struct CallTable {
     pub(super) flow: VecDeque<(u64, u32, u32)>,
 }
 
-/// Who needs a flight, and what it does while nobody owns it.
+/// References to a flight, and its activity while it has no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct FlightUse {
     /// Calls of `recent` that refer to it.
     pub(super) calls: u32,
-    /// What its owner was doing when it left; the heir goes on with it.
+    /// Activity of the owner when it left; the next owner continues with it.
     pub(super) left_at: Option<Doing>,
 }
 
-/// How many calls ended how. `started` is always the sum of `ended` and `running`.
+/// Counts of calls by fate. `started` is always the sum of `ended` and `running`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FateCounts {
     /// Calls accepted.
@@ -86,16 +86,16 @@ pub struct FateCounts {
     pub following: u64,
 }
 
-/// A burst and how it fares.
+/// A burst and its progress.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Burst {
     /// Counts from 1.
     pub burst: u64,
-    /// How many calls it will make.
+    /// Calls planned.
     pub calls: u32,
-    /// When it began.
+    /// Time of the start.
     pub started_at: Timestamp,
-    /// No more calls come.
+    /// True once all calls were made.
     pub all_made: bool,
     /// Its calls.
     pub counts: FateCounts,
@@ -104,53 +104,53 @@ pub struct Burst {
 /// One call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Call {
-    /// Its number.
+    /// The id.
     pub id: CallId,
-    /// What made it.
+    /// The origin.
     pub origin: Origin,
-    /// Who asks.
+    /// The user.
     pub user: UserId,
     /// The beginning of the prompt.
     pub prompt: SafeText,
     /// The fingerprint, in hex.
     pub fingerprint: String,
-    /// When it began.
+    /// Time of the start.
     pub started_at: Timestamp,
-    /// When it must be over.
+    /// The deadline.
     pub deadline: Timestamp,
-    /// When it ended.
+    /// Time of the end.
     pub ended_at: Option<Timestamp>,
-    /// How it ended.
+    /// The fate.
     pub fate: Option<Fate>,
-    /// What it is doing.
+    /// The current activity.
     pub doing: Doing,
-    /// What the cache said.
+    /// The result of the exact cache.
     pub cache: Option<CacheVerdict>,
-    /// What the semantic cache said, where it was asked.
+    /// The result of the semantic cache, if it was used.
     pub semantic: Option<Box<SemanticLookup>>,
     /// The flight it owns or shares.
     pub flight: Option<FlightId>,
-    /// Its lane: what it did, in order of time. At most 64 spans.
+    /// The timeline in order of time. At most 64 spans.
     pub spans: Vec<Span>,
-    /// HTTP tries begun.
+    /// HTTP attempts started.
     pub attempts: u32,
     /// The status of the running attempt, once headers came.
     pub status: Option<u16>,
-    /// To the first token, of the attempt that gave one.
+    /// Time to the first token, of the attempt that delivered one.
     pub ttft: Option<Duration>,
     /// Tokens, once known.
     pub usage: Option<Usage>,
-    /// What went wrong last.
+    /// The last failure.
     pub failure: Option<Failure>,
-    /// Why no more attempts followed.
+    /// The reason not to retry again.
     pub stopped: Option<StopReason>,
-    /// Faults made on purpose in this call, with the attempt they hit. At most 16.
+    /// Injected faults with the attempt they hit. At most 16.
     pub injected: Vec<(u32, FaultKind)>,
-    /// The answer, where it came from the cache; otherwise it is that of the flight.
+    /// The answer, if it came from a cache; otherwise the flight has it.
     pub cached_text: SafeText,
 }
 
-/// What a call is doing right now.
+/// The current activity of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "doing")]
 pub enum Doing {
@@ -158,9 +158,9 @@ pub enum Doing {
     Starting,
     /// In the limiter's queue.
     Queued {
-        /// For what.
+        /// The constraint.
         constraint: Constraint,
-        /// Until when, if that can be told.
+        /// End of the wait, if known.
         ready_at: Option<Timestamp>,
     },
     /// Sent, no token yet.
@@ -169,59 +169,59 @@ pub enum Doing {
     Streaming,
     /// Sleeping before another attempt.
     BackingOff {
-        /// Until when.
+        /// End of the wait.
         until: Timestamp,
     },
     /// Waiting for the flight of another call.
     Following {
-        /// Whose it was when this call joined; [`Flight::owner`] says whose it is now.
+        /// The owner when this call joined; [`Flight::owner`] is the current one.
         owner: CallId,
     },
     /// Over.
     Ended,
 }
 
-/// What the cache said to a call.
+/// The result of a cache lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
 pub enum CacheVerdict {
     /// Served.
     Hit {
-        /// How old the answer was, in nanoseconds.
+        /// Age of the answer in nanoseconds.
         age_ns: u64,
-        /// Tokens not spent again.
+        /// Tokens saved.
         saved: Usage,
-        /// The time the answer took when it was made, in nanoseconds.
+        /// Time the answer originally took, in nanoseconds.
         saved_ns: u64,
-        /// Whether it came from the ledger of completed results.
+        /// True if it came from the ledger of completed results.
         replayed: bool,
     },
-    /// Asked in vain.
+    /// No answer found.
     Miss {
-        /// Why.
+        /// The reason.
         reason: MissReason,
     },
-    /// Not asked.
+    /// Bypassed.
     Bypass {
-        /// Why.
+        /// The reason.
         reason: BypassReason,
     },
 }
 
-/// A stretch of a lane.
+/// A span of a timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Span {
-    /// What the call did.
+    /// The activity.
     pub kind: SpanKind,
-    /// From.
+    /// Start.
     pub from: Timestamp,
-    /// To; still going on if absent.
+    /// End; `None` while it lasts.
     pub to: Option<Timestamp>,
-    /// Why it ended, in at most four characters: `429`, `TMO`, `RST`; empty where all went well.
+    /// Label of the failure that ended it, at most four characters: `429`, `TMO`, `RST`; empty on success.
     pub label: String,
 }
 
-/// What a stretch of a lane shows.
+/// Kinds of span in a timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanKind {
@@ -240,29 +240,29 @@ pub enum SpanKind {
 /// The answer of a flight, shared by its calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flight {
-    /// Whose attempts it makes now.
+    /// The current owner.
     pub owner: CallId,
     /// Calls that share it, the owner included.
     pub subscribers: u32,
     /// The answer so far. At most 64 KiB.
     pub text: SafeText,
-    /// The model's thoughts so far. At most 64 KiB.
+    /// The reasoning so far. At most 64 KiB.
     pub reasoning: SafeText,
-    /// Chunks so far: about as many tokens.
+    /// Chunks so far; roughly one token each.
     pub chunks: u32,
-    /// When the first text came.
+    /// Time of the first text.
     pub first_text_at: Option<Timestamp>,
-    /// When the last text came.
+    /// Time of the last text.
     pub last_text_at: Option<Timestamp>,
 }
 
 impl FateCounts {
-    /// Calls that ended so.
+    /// Calls with this fate.
     pub fn ended(&self, fate: Fate) -> u64 {
         self.ended[fate as usize]
     }
 
-    /// Calls that ended at all.
+    /// Calls that ended.
     pub fn finished(&self) -> u64 {
         self.ended.iter().sum()
     }
@@ -274,7 +274,7 @@ impl FateCounts {
 }
 
 impl Calls {
-    /// The answer of a call as far as it came: from the cache, or from its flight.
+    /// The answer of a call so far, from the cache or from its flight.
     pub fn answer<'a>(&'a self, call: &'a Call) -> &'a str {
         match call.flight.and_then(|flight| self.flights.get(&flight)) {
             Some(flight) if call.cached_text.is_empty() => &flight.text,

@@ -1,4 +1,4 @@
-//! How sure a share is that was counted in a few.
+//! Confidence interval of a proportion.
 
 use serde::{Deserialize, Serialize};
 

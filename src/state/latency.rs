@@ -1,4 +1,4 @@
-//! How long things take.
+//! Latency distributions.
 //!
 //! Distributions are kept in log-linear buckets, as HdrHistogram does, but sparse: durations from a
 //! millisecond to a minute fill at most about 500 of them, and copies for snapshots stay small.
@@ -49,12 +49,12 @@ impl Percentiles {
         self.max_ns = self.max_ns.max(ns);
     }
 
-    /// How many were recorded.
+    /// Number of recorded durations.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The duration that a share `quantile` (0 to 1) of them did not exceed; nothing if there are none.
+    /// The given quantile (0 to 1); `None` if nothing was recorded.
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
         // nearest rank: the smallest value with at least that share at or below it
         let rank = ((quantile.clamp(0.0, 1.0) * self.count as f64).ceil() as u64).max(1);

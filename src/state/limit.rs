@@ -21,13 +21,13 @@ pub struct LimitView {
     pub tokens: Option<BucketLevel>,
     /// Slots in use.
     pub in_use: u32,
-    /// Waiters, by call: who waits for what.
+    /// Waiters by call.
     pub waiters: BTreeMap<CallId, Waiter>,
     /// Calls admitted in all.
     pub admitted: u64,
-    /// Calls turned away, by reason.
+    /// Calls rejected, by reason.
     pub rejected: BTreeMap<LimitReject, u64>,
-    /// Nobody is admitted until then: the server asked for it.
+    /// End of the pause requested by the server.
     pub paused_until: Option<Timestamp>,
     /// LLM tokens charged in the end.
     pub charged_tokens: u64,
@@ -38,16 +38,16 @@ pub struct LimitView {
 /// A call in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Waiter {
-    /// What it waited for when it was queued.
+    /// The constraint when it was queued.
     pub constraint: Constraint,
-    /// Since when.
+    /// Start of the wait.
     pub since: Timestamp,
-    /// When it should be admitted, as predicted then.
+    /// Forecast time of admission, as of then.
     pub ready_at: Option<Timestamp>,
 }
 
 impl LimitView {
-    /// Calls turned away.
+    /// Calls rejected.
     pub fn rejections(&self) -> u64 {
         self.rejected.values().sum()
     }
@@ -101,7 +101,7 @@ impl LimitView {
             EventKind::LimitLeft { waiting } => self.left(event, *waiting),
             EventKind::LimitPaused { until } => self.paused_until = self.paused_until.max(Some(*until)),
             EventKind::PolicyApplied { policy } => self.resize(policy, event.at),
-            // whoever is over waits no more, whatever became of its place in the queue
+            // a call that ended no longer waits, however it left the queue
             EventKind::CallEnded { .. } => self.forget(event.call),
             frame_events!()
             | EventKind::FaultInjected { .. }
@@ -114,7 +114,7 @@ impl LimitView {
         }
     }
 
-    /// The heir of a flight takes the place in the queue that the former owner had.
+    /// The new owner of a flight takes over the place in the queue.
     pub(super) fn adopt(&mut self, heir: CallId, call: Option<&Call>, at: Timestamp) {
         if let Some(Doing::Queued { constraint, ready_at }) = call.map(|call| call.doing) {
             let waiter = Waiter {
@@ -141,7 +141,7 @@ impl LimitView {
     fn left(&mut self, event: &Event, waiting: u32) {
         self.forget(event.call);
         if waiting == 0 {
-            // the limiter counts for itself: what it does not know of does not wait
+            // the limiter's own count is authoritative
             self.waiters.clear();
         }
         self.note_level(event.at, waiting);

@@ -1,6 +1,6 @@
-//! The log: events as sentences, as far as a person needs them.
+//! The log: relevant events as sentences.
 //!
-//! Not a line for each event: none for an admission, a delta or a stored answer, and one for a queue that
+//! Not every event has a line: admissions, deltas and stored answers have none, and a queue has one when it
 //! forms, not for each call in it.
 
 mod guards;
@@ -25,26 +25,26 @@ const MAX_LINES: usize = 10_000;
 pub struct Log {
     /// Oldest first.
     pub lines: VecDeque<LogLine>,
-    /// Lines dropped for want of room.
+    /// Lines dropped.
     pub dropped: u64,
 }
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// The event it tells of.
+    /// The `seq` of its event.
     pub seq: u64,
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
-    /// The word before the sentence; filters and colours go by it.
+    /// The word before the sentence; filters and colours use it.
     pub kind: LogKind,
-    /// Which call.
+    /// The call.
     pub call: Option<CallId>,
     /// The sentence.
     pub text: SafeText,
 }
 
-/// What a line is about.
+/// Kinds of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogKind {
@@ -56,17 +56,17 @@ pub enum LogKind {
     Shared,
     /// Another attempt follows.
     Retry,
-    /// A call failed or was cut.
+    /// A call failed or was interrupted.
     Fail,
-    /// A guard turned a call away.
+    /// A guard rejected a call.
     Refuse,
     /// The breaker moved.
     Breaker,
     /// The limiter queues or pauses.
     Bucket,
-    /// A fault was made on purpose.
+    /// A fault was injected.
     Inject,
-    /// A person stopped a call.
+    /// A call was cancelled.
     Stop,
     /// Anything else.
     Note,
@@ -124,7 +124,7 @@ mod tests {
         Story, attempt, delta, ended, failed, moved, queued, retry, session, started, succeeded,
     };
 
-    /// `word sentence` of every line after the first two, which tell of the beginning.
+    /// `word sentence` of every line after the first two, which describe the start.
     fn lines(story: &Story) -> Vec<String> {
         let lines = story.state().log.lines;
         let told = lines

@@ -1,9 +1,9 @@
-//! Retries: when and why, what they achieve and what they cost.
+//! Retries: causes, success and cost.
 //!
-//! Two denominators. A call is *sent* when its first try goes out; hits, shared flights and calls that a guard
-//! turned away at the door are not, and tries are never divided by them. *Now* is over a window: the calls that
-//! are out, and those that ended in the last 30 s, with all the tries they made; so the number is right at once,
-//! does not swing when a burst is over, and fades with the window.
+//! Denominators: a call counts as *sent* when its first attempt starts; hits, shared flights and rejected calls do
+//! not, and attempts are never divided by them. *Now* is a window: the running calls that
+//! were sent and those that ended in the last 30 s, with all their attempts; so the number is right at once,
+//! does not swing at the end of a burst, and fades with the window.
 
 mod cause;
 mod storm;
@@ -23,42 +23,42 @@ pub use timeline::{HISTORY, RetrySecond, RetryTimeline, WINDOW};
 use crate::event::{AttemptResult, CallId, Event, EventKind, Failure, FailureClass, Fate, Hint, StopReason};
 use crate::time::Timestamp;
 
-/// Labels counted one by one; what a hostile server invents beyond them is one heap.
+/// Labels counted separately; more (from a hostile server) are counted as other.
 const MAX_CAUSES: usize = 64;
-/// That heap.
+/// The label for all others.
 const OTHER: &str = "other";
-/// Waits kept one by one.
+/// Waits kept.
 const MAX_WAITS: usize = 64;
-/// Running calls known one by one; of more, the tries are counted and nothing else.
+/// Running calls tracked; beyond it only attempts are counted.
 const MAX_CALLS: usize = 16_384;
-/// Owners that left their flight, until the heir is told.
+/// Former owners remembered until their flight is handed over.
 const MAX_LEFT: usize = 16;
-/// A window with fewer calls has no peak: one call with three tries is no threefold load.
+/// Calls a window needs for a peak: one call with three attempts is no threefold load.
 const PEAK_CALLS: u64 = 5;
 
 /// The retry dashboard in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RetryView {
-    /// HTTP tries begun.
+    /// HTTP attempts started.
     pub attempts: u64,
     /// Of these, with a number above 1.
     pub retries: u64,
-    /// Calls for which at least one try began.
+    /// Calls with at least one attempt.
     pub sent: u64,
-    /// Tries that failed, by label: `429`, `500`, `TMO`, ...
+    /// Failed attempts by label: `429`, `500`, `TMO`, ...
     pub causes: BTreeMap<String, u64>,
-    /// Calls that ended after so many tries: index 0 is one try; the last also holds all above it.
+    /// Ended calls by number of attempts: index 0 is one attempt; the last includes all above.
     pub tries_per_call: [u64; 8],
     /// Of these, with an answer.
     pub answered_after: [u64; 8],
-    /// Of these, failed, cut or turned away; the rest was stopped by a person.
+    /// Of these, failed, interrupted or rejected; the rest was cancelled.
     pub lost_after: [u64; 8],
-    /// Calls answered after more than one try.
+    /// Calls answered after more than one attempt.
     pub recovered: u64,
-    /// Tries of calls that failed, were cut or were turned away in the end; a call that a person stopped
-    /// is not counted.
+    /// Attempts of calls that finally failed, were interrupted or rejected; cancelled calls are
+    /// not counted.
     pub wasted: u64,
-    /// Tries that failed of calls that were answered in the end.
+    /// Failed attempts of calls that were finally answered.
     pub spent: u64,
     /// Retries that brought an answer.
     pub helped: u64,
@@ -68,45 +68,45 @@ pub struct RetryView {
     pub ambiguous: u64,
     /// The prompts of these, in LLM tokens as estimated: what may have been paid twice, without the answers.
     pub ambiguous_tokens: u64,
-    /// Time to sleep between tries, as planned.
+    /// Planned time between attempts.
     pub backed_off: Duration,
-    /// Hints obeyed.
+    /// Hints honoured.
     pub hints: u64,
     /// The last waits, oldest first. At most 64.
     pub waits: VecDeque<BackoffWait>,
-    /// Tokens in the retry budget, and the most it can hold; nothing where no budget is kept.
+    /// Tokens in the retry budget and its capacity; `None` without a budget.
     pub budget: Option<(f64, f64)>,
-    /// When that was told.
+    /// Time of that value.
     pub budget_at: Option<Timestamp>,
     /// Calls that were not retried again, by reason.
     pub stopped: BTreeMap<StopReason, u64>,
     /// The last two minutes, second by second.
     pub timeline: RetryTimeline,
-    /// The most tries for each call of a window with at least five calls, and when.
+    /// Highest attempts per call of a window with at least five calls, and its time.
     pub peak: Option<(f64, Timestamp)>,
     /// Storms so far.
     pub storms: u64,
-    /// Since when one goes on, as of the last event; [`State::storm`](super::State::storm) knows for now.
+    /// Start of the current storm as of the last event; see [`State::storm`](super::State::storm).
     pub(crate) storming: Option<Timestamp>,
-    /// What is known of running calls.
+    /// Running calls.
     pub(crate) running: RunningCalls,
 }
 
-/// A wait between two tries.
+/// A wait between two attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackoffWait {
-    /// When it began.
+    /// Start of the wait.
     pub at: Timestamp,
-    /// What went wrong.
+    /// Failure class.
     pub class: FailureClass,
-    /// The number of the try that follows.
+    /// Number of the next attempt.
     pub next: u32,
-    /// What the backoff drew.
+    /// Wait drawn by the backoff.
     #[serde(with = "crate::time::nanos")]
     pub drawn: Duration,
-    /// What the server asked for.
+    /// Wait requested by the server.
     pub hint: Option<Hint>,
-    /// The wait that came of it.
+    /// The resulting wait.
     #[serde(with = "crate::time::nanos")]
     pub used: Duration,
 }
@@ -115,11 +115,11 @@ pub struct BackoffWait {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunningCalls {
     calls: BTreeMap<CallId, Running>,
-    /// The cause with which owners left, oldest first: an heir goes on with it.
+    /// Retry causes of former owners, oldest first; the new owner continues with it.
     left: VecDeque<(CallId, RetryCause)>,
     /// Running calls that were sent.
     out_calls: u64,
-    /// Their tries so far.
+    /// Their attempts so far.
     out_tries: u64,
 }
 
@@ -128,7 +128,7 @@ pub(crate) struct RunningCalls {
 struct Running {
     prompt_tokens: u64,
     tries: u32,
-    /// Why its next try will be made.
+    /// Cause of its next attempt.
     cause: Option<RetryCause>,
 }
 
@@ -197,7 +197,7 @@ impl RetryView {
         (self.sent > 0).then(|| self.attempts as f64 / self.sent as f64)
     }
 
-    /// Tries that brought nothing: of calls that were lost, and before an answer.
+    /// Wasted attempts: of failed calls, and failed ones before an answer.
     pub fn fruitless(&self) -> u64 {
         self.wasted.saturating_add(self.spent)
     }
@@ -314,7 +314,7 @@ impl RetryView {
         }
     }
 
-    /// The heir makes the try that the former owner was waiting for. That one may have ended before or will.
+    /// The new owner makes the attempt that the former owner was waiting for, before or after its end.
     fn handed_over(&mut self, heir: Option<CallId>, from: CallId) {
         let running = self
             .running
@@ -369,7 +369,7 @@ impl RetryView {
 }
 
 impl RunningCalls {
-    /// What is known of a call; nothing where too many run.
+    /// The entry of a call; `None` if too many run.
     fn call(&mut self, id: CallId) -> Option<&mut Running> {
         if self.calls.len() >= MAX_CALLS && !self.calls.contains_key(&id) {
             return None;
@@ -377,7 +377,7 @@ impl RunningCalls {
         Some(self.calls.entry(id).or_default())
     }
 
-    /// Forgets a call that is over.
+    /// Removes a call that ended.
     fn end(&mut self, id: CallId) -> Option<Running> {
         let call = self.calls.remove(&id)?;
         self.out_calls = self.out_calls.saturating_sub(u64::from(call.tries > 0));

@@ -1,5 +1,5 @@
-//! The semantic cache in numbers: what it served, what it would have served, what a guard refused, and how
-//! often its answers were wrong, as far as people and compared answers say.
+//! The semantic cache in numbers: hits, shadow hits, rejections by guards, and the false-hit rate from labels
+//! and compared answers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,102 +13,102 @@ use crate::settings::SemanticMode;
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
-/// Hits, shadows and refusals kept one by one.
+/// Near matches kept.
 const MAX_RECENT: usize = 32;
-/// Judged calls of which the last word is remembered, so that a second one replaces it.
+/// Labelled calls remembered, so that a later label replaces the first.
 const MAX_JUDGED: usize = 512;
 
 /// The semantic cache.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SemanticView {
-    /// What it does with a near match.
+    /// The mode.
     pub mode: SemanticMode,
     /// Prompts in its index.
     pub entries: u64,
-    /// Asked while it served.
+    /// Lookups in mode on.
     pub live: Lookups,
-    /// Asked while it only watched: its hits are those that would have been.
+    /// Lookups in shadow mode: its hits would have been served.
     pub shadow: Lookups,
-    /// Asked in vain, by reason, in both modes.
+    /// Misses by reason, in both modes.
     pub misses: BTreeMap<SemanticMiss, u64>,
-    /// Near matches refused, by what differed.
+    /// Near matches rejected, by guard.
     pub refusals: BTreeMap<SemanticGuard, u64>,
-    /// In shadow mode: answers of the upstream that were the same as the stored one.
+    /// Shadow mode: upstream answers that equal the stored one.
     pub same: u64,
-    /// And those that were another one.
+    /// Shadow mode: upstream answers that differ.
     pub differed: u64,
-    /// Served answers of which a person said last that they fitted.
+    /// Served answers labelled right.
     pub good: u64,
-    /// And those of which one said that they did not.
+    /// Served answers labelled wrong.
     pub bad: u64,
-    /// LLM tokens not spent again.
+    /// LLM tokens saved.
     pub saved_tokens: u64,
-    /// LLM tokens that would not have been spent, in shadow mode.
+    /// LLM tokens that shadow hits would have saved.
     pub shadow_tokens: u64,
-    /// Waiting spared.
+    /// Time saved.
     pub saved_time: Duration,
-    /// How long embedding and search take.
+    /// Time for embedding and search.
     pub lookup: Percentiles,
-    /// Lookups in a row that the embedder spoilt; 0 since it last did its work.
+    /// Consecutive lookups failed by the embedder; 0 after a success.
     pub trouble_in_a_row: u64,
-    /// What the embedder said when it last failed.
+    /// The embedder's last failure.
     pub trouble: Option<EmbedderTrouble>,
-    /// The last 32 hits, would-be hits and refusals, oldest first.
+    /// The last 32 hits, shadow hits and rejections, oldest first.
     pub recent: VecDeque<NearMatch>,
-    /// The last word on each judged call.
+    /// The latest label of each labelled call.
     judged: BTreeMap<CallId, bool>,
 }
 
-/// How often it was asked, and how often it had something. Requests it never matches are not counted.
+/// Lookups and hits. Ineligible requests are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lookups {
-    /// Times it was asked.
+    /// Lookups.
     pub asked: u64,
-    /// Times it had an answer.
+    /// Hits.
     pub hits: u64,
 }
 
-/// A lookup that the embedder spoilt.
+/// A lookup failed by the embedder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EmbedderTrouble {
-    /// When.
+    /// Time of the lookup.
     pub at: Timestamp,
-    /// Late, or failed.
+    /// Timed out or failed.
     pub reason: SemanticMiss,
-    /// What it said.
+    /// The embedder's message.
     pub detail: Option<SafeText>,
 }
 
-/// A near match, and what came of it.
+/// A near match and its outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NearMatch {
-    /// The call that asked.
+    /// The call.
     pub call: CallId,
-    /// When.
+    /// Time of the lookup.
     pub at: Timestamp,
-    /// What was done with the match.
+    /// The outcome.
     pub kind: NearMatchKind,
-    /// The beginning of what was asked.
+    /// The beginning of the prompt.
     pub prompt: SafeText,
     /// The stored prompt.
     pub nearest: NearestPrompt,
-    /// Tokens not spent again, or that would not have been.
+    /// Tokens saved, or that would have been saved.
     pub saved: Usage,
-    /// In shadow mode: how like the two answers are, and whether that counts as the same.
+    /// Shadow mode: similarity of the two answers, and true if they count as the same.
     pub compared: Option<(f64, bool)>,
-    /// What a person said of it, last.
+    /// The latest label.
     pub label: Option<bool>,
 }
 
-/// What was done with a near match.
+/// Outcomes of a near match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NearMatchKind {
     /// Its answer was served.
     Served,
-    /// It would have been.
+    /// Shadow mode: it would have been served.
     Shadowed,
-    /// A guard refused it.
+    /// A guard rejected it.
     Refused,
 }
 
@@ -120,17 +120,17 @@ impl Lookups {
 }
 
 impl SemanticView {
-    /// How often a served answer was wrong, from what people said.
+    /// Rate of wrong answers among labelled ones.
     pub fn false_by_label(&self) -> Option<Interval> {
         Interval::wilson(self.bad, self.good + self.bad)
     }
 
-    /// How often an answer that would have been served was another one than the upstream's.
+    /// Rate of differing answers among compared ones.
     pub fn false_by_comparing(&self) -> Option<Interval> {
         Interval::wilson(self.differed, self.same + self.differed)
     }
 
-    /// Near matches that guards refused.
+    /// Near matches rejected by guards.
     pub fn refused(&self) -> u64 {
         self.refusals.values().sum()
     }
@@ -185,7 +185,7 @@ impl SemanticView {
             }
             EventKind::SemanticStored { entries } => self.entries = *entries,
             EventKind::SemanticLabelled { good, .. } => self.labelled(event.call, *good),
-            // the index stands on the cache: where that is emptied, nothing can be served
+            // without the cached answers the index is empty
             EventKind::CacheEvicted {
                 reason: EvictReason::Cleared,
                 ..
@@ -221,12 +221,12 @@ impl SemanticView {
                 });
             }
             SemanticMiss::NotSimilar | SemanticMiss::GuardRejected => self.embedded(lookup),
-            // nothing to compare with: whether it was embedded at all is not told
+            // no prompt to compare with; the event does not say if it was embedded
             SemanticMiss::Empty | SemanticMiss::Ineligible => {}
         }
     }
 
-    /// The embedder did its work.
+    /// Records a success of the embedder.
     fn embedded(&mut self, lookup: Duration) {
         self.lookup.record(lookup);
         self.trouble_in_a_row = 0;
@@ -267,7 +267,7 @@ impl SemanticView {
             .find(|near_match| near_match.call == call)
     }
 
-    /// A second word on the same call takes the place of the first.
+    /// A later label of the same call replaces the first.
     fn labelled(&mut self, call: Option<CallId>, good: bool) {
         let Some(id) = call else {
             return;

@@ -1,4 +1,4 @@
-//! Where calls go and which settings hold.
+//! Upstream, settings and faults of a session.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,19 +8,19 @@ use crate::settings::{FaultProfile, Policy};
 /// The frame of a session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Session {
-    /// The seed of everything random.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// Where calls go; nothing before the session started.
+    /// The upstream; `None` before the session started.
     pub upstream: Option<UpstreamInfo>,
-    /// What the upstream last said of itself.
+    /// Latest health of the upstream.
     pub health: Option<UpstreamHealth>,
-    /// The settings in force.
+    /// The running policy.
     pub policy: Policy,
-    /// Whether faults are made.
+    /// True if faults are injected.
     pub faults_on: bool,
-    /// Which.
+    /// The fault profile.
     pub faults: FaultProfile,
-    /// How many faults were made.
+    /// Faults injected.
     pub injected: u64,
 }
 

@@ -56,7 +56,7 @@ pub struct RateLimiterStats {
     pub in_use: u32,
     /// Calls in the queue.
     pub waiting: u64,
-    /// Calls turned away.
+    /// Calls rejected.
     pub rejected: u64,
 }
 
@@ -69,7 +69,7 @@ pub struct BreakerStats {
     pub failures: u32,
     /// Outcomes in its window.
     pub outcomes: u32,
-    /// Calls refused.
+    /// Calls rejected.
     pub refused: u64,
 }
 

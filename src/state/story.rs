@@ -1,4 +1,4 @@
-//! "Why?": the story of one call, step by step with what each layer saw, and one sentence that sums it up.
+//! The story of one call: its steps with the numbers each layer saw, and a one-sentence summary.
 //!
 //! ```text
 //!  events --apply--> Why: marks of each call, marks of each flight --story(#12)--> Story: steps, sentence
@@ -38,43 +38,43 @@ use crate::time::{Timestamp, nanos, nanos_option};
 /// Version of the JSON form of a story; `assets/story.schema.json` describes it.
 pub const STORY_VERSION: u32 = 2;
 
-/// What happened to one call, as far as it has come.
+/// The story of one call so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Story {
-    /// Which.
+    /// The call.
     pub call: CallId,
-    /// In the order in which it happened.
+    /// Steps in order of time.
     pub steps: Vec<Step>,
-    /// Steps that are not remembered any more.
+    /// Steps dropped to bound memory.
     pub lost: u32,
 }
 
 /// One step of a story.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// When.
+    /// Time since the session began.
     pub at: Timestamp,
-    /// Since the call began.
+    /// Time since the call began.
     #[serde(with = "nanos")]
     pub offset: Duration,
-    /// What was left until the call's deadline.
+    /// Time left until the call's deadline.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
     pub deadline_left: Option<Duration>,
-    /// Whose step it was, where it was another call's: the owner of the flight that this one shares.
+    /// The owner of the shared flight, if the step is not of this call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flight_owner: Option<CallId>,
-    /// What happened.
+    /// The kind of step with its data.
     #[serde(flatten)]
     pub kind: StepKind,
 }
 
 impl Story {
-    /// How it ended, if it has.
+    /// The fate, if the call ended.
     pub fn fate(&self) -> Option<Fate> {
         self.finished().map(|end| end.fate)
     }
 
-    /// The end, if it has come.
+    /// The final step, if the call ended.
     pub fn finished(&self) -> Option<&Finished> {
         self.steps.iter().find_map(|step| match &step.kind {
             StepKind::Finished(end) => Some(end.as_ref()),
@@ -82,7 +82,7 @@ impl Story {
         })
     }
 
-    /// How it began.
+    /// The first step.
     pub fn started(&self) -> Option<&Started> {
         self.steps.iter().find_map(|step| match &step.kind {
             StepKind::Started(start) => Some(start.as_ref()),
@@ -90,8 +90,8 @@ impl Story {
         })
     }
 
-    /// The steps worth a line: not that nobody may join a flight, nor a status that the failure at the same instant
-    /// tells again.
+    /// The steps worth a line: without flights that no call may join, and without a status repeated by the failure at the same
+    /// instant.
     pub fn shown_steps(&self) -> impl Iterator<Item = &Step> {
         let next = self.steps.iter().skip(1).map(Some).chain([None]);
         let pairs = self.steps.iter().zip(next);
@@ -103,9 +103,9 @@ impl Story {
         telling.map(|(step, _)| step)
     }
 
-    /// The whole story in one sentence.
+    /// A one-sentence summary.
     pub fn sentence(&self) -> SafeText {
-        // words of a server are in it, and an excerpt of safe text is safe
+        // contains text from a server; an excerpt of safe text is safe
         SafeText::new(&sentence::of(self))
     }
 }

@@ -1,7 +1,7 @@
-//! Who uses what all share: a bounded fold by user.
+//! Usage by user, with bounded memory.
 //!
-//! At most [`MAX_USERS`] users are kept apart. For one more, the idle one that was silent longest goes into a
-//! sum of all the others; where nobody is idle, the new one's calls are counted in that sum.
+//! At most [`MAX_USERS`] users are tracked. For one more, the user idle for the longest time is added to the sum
+//! of all others; if no user is idle, the calls of the new one are counted in that sum.
 
 mod share;
 
@@ -20,25 +20,25 @@ use crate::event::{
 use crate::settings::{Bucket, LimitSettings, Policy};
 use crate::time::Timestamp;
 
-/// Users kept apart.
+/// Users tracked.
 pub const MAX_USERS: usize = 256;
-/// Waits kept one by one for each user.
+/// Waits kept per user.
 const MAX_WAITS: usize = 64;
-/// The minute is kept in so many parts.
+/// Slices of the last minute.
 const SLICES: u64 = 12;
-/// Nanoseconds of a part.
+/// Nanoseconds per slice.
 const SLICE_NS: u64 = 5_000_000_000;
 
-/// What each user does, and what became of it.
+/// Usage by user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UsersView {
-    /// Those kept apart.
+    /// Tracked users.
     pub by_name: BTreeMap<UserId, UserUsage>,
     /// The sum of all others.
     pub others: UserUsage,
-    /// How often a user went into that sum.
+    /// Users added to that sum.
     pub summed: u64,
-    /// Running calls: whose they are, nobody's where they count for the others.
+    /// Users of running calls; `None` if counted with the others.
     calls: BTreeMap<CallId, Option<UserId>>,
 }
 
@@ -53,24 +53,24 @@ pub struct UserUsage {
     pub ended: [u64; Fate::ALL.len()],
     /// Attempts admitted by the limiter.
     pub admitted: u64,
-    /// Calls turned away by the limiter, by reason.
+    /// Calls rejected by the limiter, by reason.
     pub rejected: BTreeMap<LimitReject, u64>,
-    /// LLM tokens charged in the end.
+    /// LLM tokens finally charged.
     pub charged_tokens: u64,
-    /// Its own buckets, as last told; nothing where it has none or was told of none.
+    /// Its own buckets as of the last event; `None` without any.
     pub levels: Option<UserLevels>,
-    /// When it was last heard of.
+    /// Time of its last event.
     pub last_at: Timestamp,
-    /// When it was admitted and how long that took, the last 64.
+    /// Time and wait of its last 64 admissions.
     waits: VecDeque<(Timestamp, Duration)>,
-    /// What was admitted in each part of the last minute with any.
+    /// Admissions in the last minute, by slice.
     slices: VecDeque<Slice>,
 }
 
-/// What was admitted in five seconds.
+/// Admissions in five seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Slice {
-    /// Which five seconds, from 0.
+    /// Number of the slice, from 0.
     number: u64,
     /// Attempts.
     admitted: u64,
@@ -79,17 +79,17 @@ struct Slice {
 }
 
 impl UserUsage {
-    /// How many calls ended so.
+    /// Calls with this fate.
     pub fn ended(&self, fate: Fate) -> u64 {
         self.ended.get(fate as usize).copied().unwrap_or(0)
     }
 
-    /// Calls turned away by the limiter.
+    /// Calls rejected by the limiter.
     pub fn rejections(&self) -> u64 {
         self.rejected.values().sum()
     }
 
-    /// Attempts and LLM tokens admitted over the last minute, in parts of five seconds: 55 to 60 seconds.
+    /// Attempts and LLM tokens admitted over the last minute, in slices of five seconds: 55 to 60 seconds.
     pub fn last_minute(&self, now: Timestamp) -> (u64, u64) {
         self.slices
             .iter()
@@ -99,7 +99,7 @@ impl UserUsage {
             })
     }
 
-    /// How long it waited for the limiter over the same last minute, the last 64 times at most.
+    /// Waits for the limiter over the same minute, at most 64.
     pub fn waits(&self, now: Timestamp) -> impl Iterator<Item = Duration> {
         self.waits
             .iter()
@@ -145,7 +145,7 @@ impl UserUsage {
         }
     }
 
-    /// Takes another one's numbers. Its buckets and its waits are its own, and are forgotten.
+    /// Adds the numbers of another user, without its buckets and waits.
     fn add(&mut self, other: Self) {
         self.started += other.started;
         self.running += other.running;
@@ -165,7 +165,7 @@ impl UserUsage {
 }
 
 impl UsersView {
-    /// Folds an event in. `calls` knows it already: it tells whose a call is that is over.
+    /// Applies an event. `calls` must have applied it already.
     pub(super) fn apply(&mut self, event: &Event, calls: &Calls) {
         let at = event.at;
         match &event.kind {
@@ -204,7 +204,7 @@ impl UsersView {
         }
     }
 
-    /// Whose a call is; nobody's where it counts for the others.
+    /// The user of a call; `None` if counted with the others.
     fn whose<'a>(&'a self, call: CallId, calls: &'a Calls) -> Option<&'a UserId> {
         let name = match self.calls.get(&call) {
             Some(whose) => whose.as_ref(),
@@ -244,7 +244,7 @@ impl UsersView {
         usage.last_at = event.at;
     }
 
-    /// Whether there is room for one more, if need be after the idle one that was silent longest.
+    /// Makes room for one more user, if possible by dropping the user idle for the longest time.
     fn make_room(&mut self) -> bool {
         if self.by_name.len() < MAX_USERS {
             return true;
@@ -288,8 +288,8 @@ impl UsersView {
         }
     }
 
-    /// When a picture of it changes next without an event: what was admitted falls out of the minute, or an
-    /// own bucket fills. The second is told by `true`.
+    /// Time of the next visible change without an event: an admission leaves the minute, or an
+    /// own bucket fills (second value true).
     pub(super) fn next_change(&self, now: Timestamp) -> (Option<Timestamp>, bool) {
         let all = || self.by_name.values().chain([&self.others]);
         let leaves = |slice: &Slice| Timestamp((slice.number + SLICES).saturating_mul(SLICE_NS));
@@ -306,17 +306,17 @@ impl UsersView {
     }
 }
 
-/// Whether what happened in this part is in the last minute.
+/// Returns true if the slice is within the last minute.
 fn counts(slice: u64, now: Timestamp) -> bool {
     slice.saturating_add(SLICES) > now.0 / SLICE_NS
 }
 
-/// The user's own part of what was seen.
+/// The user's own buckets, if any.
 fn own(levels: Option<&LimitLevels>) -> Option<&UserLevels> {
     levels.and_then(|levels| levels.user.as_ref())
 }
 
-/// A level as it is under other settings: the same where they are the same, none where there is no limit.
+/// A level under new settings: unchanged for equal settings, `None` without a limit.
 fn fitted(
     old: Option<BucketLevel>,
     settings: Option<&Bucket>,

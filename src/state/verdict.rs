@@ -1,4 +1,4 @@
-//! The one thing that holds calls back, and until when.
+//! The cause that holds calls back most, and until when.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use crate::event::{
 };
 use crate::time::Timestamp;
 
-/// The answer to "is it getting through, and if not, what is holding it?".
+/// The main causes that hold calls back, and the flow of answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What holds most; nothing if calls flow or none are there.
+    /// The main cause; `None` if calls flow or none run.
     pub held_by: Option<Hold>,
-    /// What would hold next, if the first were gone.
+    /// The second cause.
     pub then: Option<Hold>,
-    /// Answers (upstream, cache, shared) a second over the last few seconds; nothing if no call ended.
+    /// Answers per second over the last five seconds, from any source; `None` if no call ended.
     pub flowing_per_s: Option<f64>,
 }
 
 /// One cause.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hold {
-    /// What.
+    /// The cause.
     pub cause: Cause,
-    /// Until when, if that can be told.
+    /// End of the hold, if known.
     pub until: Option<Timestamp>,
-    /// How many calls it holds now; for the breaker, how many it refused since it opened.
+    /// Calls held now; for the breaker, calls rejected since it opened.
     pub calls: u64,
 }
 
-/// What can hold calls back.
+/// Causes that hold calls back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -48,9 +48,9 @@ pub enum Cause {
     Tokens,
     /// The bucket of requests is short.
     Requests,
-    /// The user's own bucket of LLM tokens is short: nobody else is held.
+    /// The user's own bucket of LLM tokens is short; other users are not held.
     UserTokens,
-    /// The user's own bucket of requests is short: nobody else is held.
+    /// The user's own request bucket is short; other users are not held.
     UserRequests,
     /// All slots are in use.
     Slots,
@@ -64,17 +64,17 @@ pub enum Cause {
 
 /// A call that waits longer than this for its first token is held by the server.
 const SERVER_SLOW: Duration = Duration::from_millis(1500);
-/// Between two pictures while calls or countdowns run.
+/// Time between frames while calls or countdowns run.
 const FRAME: Duration = Duration::from_millis(100);
-/// Between two pictures while only a bucket fills.
+/// Time between frames while only a bucket fills.
 const SLOW_FRAME: Duration = Duration::from_millis(250);
 
-/// A cause and how long it holds: what remains of the wait where that can be told, otherwise how long it
+/// A cause and its duration: the rest of the wait if known, otherwise the time it
 /// has lasted.
 type Candidate = (Duration, Hold);
 
 impl State {
-    /// What holds calls back at `now`: the cause with the longest wait, and the one after it.
+    /// The cause with the longest wait at `now`, and the one after it.
     ///
     /// A cause counts only if it holds a running call; an open breaker counts in any case, because it
     /// would refuse the next one.
@@ -97,8 +97,8 @@ impl State {
         }
     }
 
-    /// When the picture changes next without any event: `now` plus a little while something moves with
-    /// time (a running call, a bucket that refills, a countdown), nothing while all stands still.
+    /// Time of the next visible change without an event: `now` plus a frame while something changes with
+    /// time (a running call, a bucket that refills, a countdown), `None` if nothing changes.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let counts_down = |until: Option<Timestamp>| until.is_some_and(|until| until > now);
         if self.calls.totals.running() > 0
@@ -127,7 +127,7 @@ impl State {
             (BreakerMode::ForcedOpen, _) => (Duration::MAX, Cause::BreakerForced, None),
             (BreakerMode::ForcedClosed, _) | (_, BreakerState::Closed) => return None,
             (BreakerMode::Automatic, BreakerState::Open) => match breaker.until {
-                // the cool-down is over: the next call is the probe, nobody is held
+                // the cool-down is over: the next call is the probe, so no call is held
                 Some(until) if until <= now => return None,
                 Some(until) => (now.until(until), Cause::BreakerOpen, Some(until)),
                 None => (Duration::MAX, Cause::BreakerOpen, None),
@@ -143,7 +143,7 @@ impl State {
         Some((wait, Hold { cause, until, calls }))
     }
 
-    /// Who waits for nothing but its user's own bucket is held by that, and holds nobody else. The rest of the
+    /// A waiter short of its user's own bucket is held by that alone and holds no other. The rest of the
     /// queue moves when its head does, so all in it are held by what holds the head.
     fn queue_holds(&self, now: Timestamp) -> [Option<Candidate>; 2] {
         let mut own: Option<(Timestamp, Cause, Timestamp)> = None;
@@ -214,7 +214,7 @@ impl State {
         self.calls.recent.get(first).map(|call| &call.user)
     }
 
-    /// What the head waits for now. What it was queued for may be over, and something else may hold it.
+    /// The current cause for the head of the queue: the constraint it was queued for may be over, and another may hold it.
     fn head_cause(&self, head: Waiter, now: Timestamp) -> (Cause, Option<Timestamp>) {
         let limit = &self.limit;
         let later = |at: Option<Timestamp>| at.filter(|at| *at > now);
@@ -256,7 +256,7 @@ impl State {
     }
 
     fn loading_hold(&self, now: Timestamp) -> Option<Candidate> {
-        // a server that was started again loads too, and nobody has asked it how it is since it was ready
+        // a restarted server loads too, and its health was not probed since it was ready
         let met_loading = |call: &&Call| {
             matches!(call.doing, Doing::BackingOff { .. })
                 && call
@@ -286,7 +286,7 @@ impl State {
         Some((now.since(since), hold))
     }
 
-    /// What calls wait for one by one: the next try, the first token.
+    /// Causes of single calls: the next attempt, the first token.
     fn call_holds(&self, now: Timestamp) -> [Option<Candidate>; 2] {
         let totals = &self.calls.totals;
         if totals.backing_off + totals.waiting == 0 {
@@ -561,7 +561,7 @@ mod tests {
         story.emit(0, EventKind::LimitPaused { until: at(9.0) });
         assert_eq!(causes(&story, 0.5), [Some((Cause::Paused, Some(9.0), 4)), None]);
         assert_eq!(held(&story, 0.5), None);
-        // a call nobody knows of is held by its forecast all the same
+        // an unknown call is still held by its forecast
         let mut stray = Story::begin();
         stray.emit(7, queued(Constraint::UserTokens, Some(3.0), 1));
         assert_eq!(

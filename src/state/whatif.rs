@@ -1,14 +1,14 @@
-//! The copy of the settings that is judged beside those in force.
+//! The latest comparison of an edited policy with the running one.
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, EventKind, WhatIfResult};
 use crate::time::Timestamp;
 
-/// What was last judged.
+/// The latest comparison.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WhatIfView {
-    /// The latest judgement, and when it came. One is kept.
+    /// The latest result and its time.
     pub latest: Option<(Timestamp, Box<WhatIfResult>)>,
 }
 

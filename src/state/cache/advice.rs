@@ -1,11 +1,11 @@
-//! Why the cache does not hit, in a sentence.
+//! Advice on the main reason for cache misses.
 //!
-//! It speaks only where it has seen enough: five calls or misses, and more than half of them alike.
+//! Given only from five calls or misses on, if more than half have the same reason.
 
 use super::{CacheView, FieldCount};
 use crate::event::{BypassReason, DiffKind, MissReason};
 
-/// Fewer say nothing.
+/// Calls or misses needed for advice.
 const ENOUGH: u64 = 5;
 
 /// A sentence about the cache.
@@ -13,12 +13,12 @@ const ENOUGH: u64 = 5;
 pub struct Advice {
     /// The sentence, and a second one with a remedy where there is one.
     pub text: String,
-    /// Whether somebody can do something about it.
+    /// True if the text contains a remedy.
     pub remedy: bool,
 }
 
 impl CacheView {
-    /// Why it does not hit more; nothing where there is no one reason.
+    /// The advice; `None` without a predominant reason.
     pub fn advice(&self) -> Option<Advice> {
         if !self.on {
             return None;
@@ -28,7 +28,7 @@ impl CacheView {
             .or_else(|| self.reason())
     }
 
-    /// Most calls do not ask the cache at all.
+    /// Most calls bypass the cache.
     fn not_asked(&self) -> Option<Advice> {
         let calls = self.all().calls;
         let (reason, count) = self.bypasses.iter().max_by_key(|(_, count)| **count)?;
@@ -103,7 +103,7 @@ fn is_most(count: u64, of: u64) -> bool {
     of >= ENOUGH && count.saturating_mul(2) > of
 }
 
-/// What can be done about a difference; nothing where it is meant to be.
+/// The remedy for a difference; `None` if it is intended.
 fn remedy(one: &FieldCount) -> Option<&'static str> {
     let field = one.example.field.as_str();
     Some(match (field, one.example.how) {

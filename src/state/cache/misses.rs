@@ -1,4 +1,4 @@
-//! Misses that a stored request explains: counted by what differs, the newest in full.
+//! Misses explained by a similar stored request: counted by difference, the newest in full.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{CallId, FieldDiff, NearMiss};
 use crate::time::Timestamp;
 
-/// Differences counted apart. Anybody can invent fields; a new one takes the place of the rarest.
+/// Differences counted separately. Field names come from clients; a new one replaces the rarest.
 const MAX_FIELDS: usize = 24;
 /// Misses remembered in full.
 const MAX_LATEST: usize = 32;
@@ -17,11 +17,11 @@ const MAX_DIFFERS: usize = 4;
 /// See the module documentation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Misses {
-    /// How many misses name a stored request like theirs.
+    /// Misses with a similar stored request.
     pub explained: u64,
-    /// Of those: how many differ from it in one field, so that they would have hit without.
+    /// Of those, misses that differ in one field only and would have hit without it.
     pub single: u64,
-    /// What differed. At most 24.
+    /// Differences by field and kind. At most 24.
     pub fields: Vec<FieldCount>,
     /// Differences of kinds that are no longer in `fields`.
     pub forgotten: u64,
@@ -29,7 +29,7 @@ pub struct Misses {
     pub latest: VecDeque<ExplainedMiss>,
 }
 
-/// How often a field differed in one way.
+/// Count of one kind of difference in one field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FieldCount {
     /// The latest difference of this kind.
@@ -40,19 +40,19 @@ pub struct FieldCount {
     pub with_others: u64,
 }
 
-/// A miss and the stored request most like it.
+/// A miss and the most similar stored request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExplainedMiss {
-    /// When.
+    /// Time of the miss.
     pub at: Timestamp,
-    /// Which call missed.
+    /// The call.
     pub call: CallId,
-    /// What it was like.
+    /// The similar stored request.
     pub near: NearMiss,
 }
 
 impl FieldCount {
-    /// How often in all.
+    /// All misses with this difference.
     pub fn sum(&self) -> u64 {
         self.alone.saturating_add(self.with_others)
     }

@@ -1,4 +1,4 @@
-//! What events tell of a call besides what it is doing.
+//! Facts of a call other than its activity.
 
 use super::fold::MAX_TEXT;
 use super::{CacheVerdict, Call, Doing};
@@ -10,7 +10,7 @@ use crate::time::saturating_nanos;
 const MAX_INJECTED: usize = 16;
 
 impl Call {
-    /// What `CallStarted` says of it.
+    /// Creates a call from `CallStarted`.
     pub(super) fn from_start(event: &Event, id: CallId) -> Option<Self> {
         let EventKind::CallStarted {
             origin,
@@ -56,7 +56,7 @@ impl Call {
         }
     }
 
-    /// Takes note of what does not change what the call is doing.
+    /// Records an event that does not change the activity of the call.
     pub(super) fn note_facts(&mut self, kind: &EventKind) {
         match kind {
             EventKind::CacheHit {

@@ -1,6 +1,6 @@
-//! How events change calls, and what is forgotten when.
+//! The fold of events into calls, and the pruning of old ones.
 //!
-//! Running calls are never forgotten. Of the finished ones, the newest 512 stay, and the newest 50 of a
+//! Running calls are never pruned. Of the finished ones, the newest 512 stay, and the newest 50 of a
 //! chat in any case; a flight stays as long as a call that is remembered refers to it.
 
 use super::counts::of_burst;
@@ -156,7 +156,7 @@ impl Calls {
         }
     }
 
-    /// The call does something else from now on; nothing happens to one that is over or forgotten.
+    /// Changes the activity of a call, unless it is over or pruned.
     fn does(&mut self, id: CallId, doing: Doing, at: Timestamp) {
         self.moves(id, doing, at, String::new());
     }
@@ -189,7 +189,7 @@ impl Calls {
         flight.owner = id;
         flight.subscribers = flight.subscribers.max(1);
         if attempt > 1 {
-            // another attempt tells its answer from the beginning
+            // another attempt delivers its answer from the beginning
             flight.text = SafeText::default();
             flight.reasoning = SafeText::default();
             flight.chunks = 0;
@@ -241,7 +241,7 @@ impl Calls {
         }
     }
 
-    /// The heir goes on with what the former owner was doing, whether that one has ended already or not.
+    /// The new owner continues the activity of the former one, whether that one has ended already or not.
     fn handed_over(&mut self, at: Timestamp, heir: CallId, flight: FlightId, from: CallId) {
         let Some(shared) = self.refer(heir, flight) else {
             return;
@@ -308,7 +308,7 @@ impl Calls {
         }
     }
 
-    /// The call belongs to that flight, and to no other; nothing if the call is not known.
+    /// Assigns the call to this flight only; `None` if the call is unknown.
     fn refer(&mut self, id: CallId, flight: FlightId) -> Option<&mut Flight> {
         let before = self.recent.get_mut(&id)?.flight.replace(flight);
         if before != Some(flight) {
@@ -373,7 +373,7 @@ impl CallTable {
         }
     }
 
-    /// Answers a second over the last five (the present one counts as far as it has come); nothing if no
+    /// Answers per second over the last five seconds (the current one counts partially); `None` if no
     /// call ended in them.
     pub(in crate::state) fn flow_at(&self, now: Timestamp) -> Option<f64> {
         let second = now.0 / 1_000_000_000;

@@ -1,4 +1,4 @@
-//! What the semantic cache said to a call.
+//! The result of the semantic cache for a call.
 
 use std::time::Duration;
 
@@ -11,61 +11,61 @@ use crate::openai::Usage;
 use crate::text::SafeText;
 use crate::time::nanos;
 
-/// What the semantic cache said to a call, and what came of it.
+/// The result of a semantic lookup and its evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SemanticLookup {
-    /// What it did.
+    /// The outcome.
     pub outcome: SemanticOutcome,
-    /// The nearest stored prompt, where one was found.
+    /// The nearest stored prompt, if one was found.
     pub nearest: Option<NearestPrompt>,
-    /// Prompts it was compared with.
+    /// Prompts compared.
     pub candidates: u32,
-    /// Embedding and search.
+    /// Time for embedding and search.
     #[serde(with = "nanos")]
     pub lookup: Duration,
-    /// What the embedder said, where it failed.
+    /// The embedder's error, if it failed.
     pub detail: Option<SafeText>,
-    /// In shadow mode: how like the two answers are, 0 to 1, and whether that counts as the same.
+    /// Shadow mode: similarity of the two answers, 0 to 1, and true if they count as the same.
     pub compared: Option<(f64, bool)>,
-    /// What a person said of the answer, last.
+    /// The latest label of the answer.
     pub label: Option<SemanticLabel>,
 }
 
-/// What the semantic cache did.
+/// Outcomes of a semantic lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum SemanticOutcome {
-    /// It served a stored answer.
+    /// A stored answer was served.
     Served {
-        /// How old the answer was.
+        /// Age of the answer.
         #[serde(with = "nanos")]
         age: Duration,
-        /// Tokens not spent again.
+        /// Tokens saved.
         saved: Usage,
-        /// The time the answer took when it was made.
+        /// Time the answer originally took.
         #[serde(with = "nanos")]
         saved_time: Duration,
     },
-    /// It would have served one, and the upstream was asked all the same.
+    /// Shadow mode: an answer would have been served; the call went to the upstream.
     Shadowed {
-        /// Tokens that would not have been spent.
+        /// Tokens that would have been saved.
         saved: Usage,
     },
-    /// It served nothing.
+    /// No answer was served.
     Missed {
-        /// Why.
+        /// The reason.
         reason: SemanticMiss,
     },
 }
 
-/// What a person said of a served answer.
+/// A label of a served answer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SemanticLabel {
-    /// Whether it fitted.
+    /// True if labelled right.
     pub good: bool,
-    /// What the stored prompt asks for from then on.
+    /// Similarity that the stored prompt requires from then on.
     pub threshold: f64,
-    /// Whether the stored answer was removed.
+    /// True if the stored answer was removed.
     pub removed: bool,
 }
 
@@ -89,7 +89,7 @@ impl SemanticLookup {
 }
 
 impl Call {
-    /// The stored prompt whose answer it got by its meaning, if that is where its answer came from.
+    /// The stored prompt whose answer was served by the semantic cache, if any.
     pub fn semantic_source(&self) -> Option<&NearestPrompt> {
         let semantic = self.semantic.as_deref()?;
         match semantic.outcome {
@@ -98,7 +98,7 @@ impl Call {
         }
     }
 
-    /// Takes note of what the semantic cache says.
+    /// Records an event of the semantic cache.
     pub(super) fn note_semantic(&mut self, kind: &EventKind) {
         match kind {
             EventKind::SemanticHit {

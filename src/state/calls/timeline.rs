@@ -1,13 +1,13 @@
-//! The lane of a call: what it did, one span after the other.
+//! The timeline of a call: its activities, one span after the other.
 
 use super::{Call, Doing, Span, SpanKind};
 use crate::time::Timestamp;
 
-/// Spans of a lane; the oldest go first.
+/// Spans of a timeline; the oldest are dropped first.
 const MAX_SPANS: usize = 64;
 
 impl Call {
-    /// Closes the open span, if there is one, and begins the one that `doing` asks for, if any.
+    /// Closes the open span, if any, and starts the one for `doing`, if any.
     pub(super) fn enter(&mut self, doing: Doing, at: Timestamp, label: String) {
         self.close(at, label);
         self.doing = doing;
@@ -34,7 +34,7 @@ impl Call {
     }
 }
 
-/// What a lane shows of it.
+/// The kind of span for an activity.
 fn span_of(doing: &Doing) -> Option<SpanKind> {
     match doing {
         Doing::Queued { .. } => Some(SpanKind::Queued),

@@ -1,4 +1,4 @@
-//! What the guards say: cache, flights, limiter and breaker.
+//! Log lines of the guards: cache, flights, limiter and breaker.
 
 use super::LogKind;
 use super::sentence::{About, Sentence, upstream_name};
@@ -41,7 +41,7 @@ impl About<'_> {
         }
     }
 
-    /// Of a person's own question only: a burst would fill the log.
+    /// For chat calls only: a burst would fill the log.
     fn near_miss(&self, nearest: &NearMiss) -> Sentence {
         let chat = self.call.is_some_and(|call| call.origin == Origin::Chat);
         let diff = nearest

@@ -1,11 +1,11 @@
-//! What is said when other settings are in force.
+//! Log lines of policy changes.
 
 use crate::settings::{Policy, QueueOrder, SemanticMode};
 use crate::text::SafeText;
 
-/// Settings that are told one by one.
+/// Changed settings listed.
 const TOLD: usize = 3;
-/// Characters of one.
+/// Longest setting in characters.
 const LONGEST: usize = 48;
 
 /// `policy production: retry.attempts=5, breaker.open=10s`, and in words what a key switches.
@@ -22,7 +22,7 @@ pub(super) fn applied(before: &Policy, after: &Policy) -> String {
         return format!("the limiter's queue goes {how}");
     }
     if !same_name || changes.is_empty() || only("semantic.mode") {
-        // another policy took the place of that one: what differs may be all of it
+        // a different policy: everything may differ
         let semantic = match after.semantic.mode {
             mode if mode == before.semantic.mode => "",
             SemanticMode::Off => ": semantic cache off",

@@ -1,5 +1,5 @@
-//! What the semantic cache says: each answer it serves or would have served, each near match that a guard
-//! refuses, and what came of them. No line for a prompt that nothing is like: that is the common case.
+//! Log lines of the semantic cache: hits, shadow hits, near matches rejected by a guard, and their evaluation.
+//! No line for a prompt without a similar one, the common case.
 
 use super::LogKind;
 use super::sentence::{About, Sentence};
@@ -85,11 +85,11 @@ impl About<'_> {
     }
 }
 
-/// What is wrong with the embedder: `the embedder failed: connection refused`.
+/// The failure of the embedder: `the embedder failed: connection refused`.
 fn trouble(reason: SemanticMiss, detail: Option<&SafeText>) -> String {
     let what = reason.sentence();
     match detail.map(SafeText::single_line) {
-        // most details name it, and a row is short
+        // most details name the embedder already
         Some(detail) if detail.starts_with("the embedder") => detail,
         Some(detail) => format!("{what}: {detail}"),
         None => what.to_owned(),

@@ -1,4 +1,4 @@
-//! The sentences themselves.
+//! Log lines of the session and of calls.
 
 use super::LogKind;
 use crate::event::{
@@ -10,7 +10,7 @@ use crate::state::{Call, Calls, SemanticView, Session};
 use crate::text::units;
 use crate::time::Timestamp;
 
-/// What is said.
+/// Kind and text of a line, if the event has one.
 pub(super) type Sentence = Option<(LogKind, String)>;
 
 /// The line for an event, if it deserves one. `before` is the session before the event.
@@ -35,7 +35,7 @@ pub(super) fn of(event: &Event, before: &Session, calls: &Calls, semantic: &Sema
     }
 }
 
-/// What a sentence may speak of.
+/// The context of a log line.
 pub(super) struct About<'a> {
     pub(super) id: CallId,
     pub(super) call: Option<&'a Call>,
@@ -104,7 +104,7 @@ impl About<'_> {
                 LogKind::Fail,
                 format!("a background task panicked: {}", text.single_line()),
             )),
-            // its view shows it, again and again
+            // shown in its own view
             EventKind::WhatIfEvaluated { .. }
             | call_events!()
             | cache_events!()
@@ -116,7 +116,7 @@ impl About<'_> {
         }
     }
 
-    /// Only what is news: an upstream is asked again and again.
+    /// Changes only: the health is probed repeatedly.
     fn health(&self, health: &UpstreamHealth) -> Sentence {
         if self.before.health.as_ref() == Some(health) {
             return None;
@@ -196,7 +196,7 @@ impl About<'_> {
             Fate::Failed => Some((LogKind::Fail, format!("{id} failed after {}{}", tries(), why()))),
             Fate::Interrupted => Some((LogKind::Fail, format!("{id} was cut after {took}{}", why()))),
             Fate::Cancelled => Some((LogKind::Stop, format!("{id} stopped after {took}"))),
-            // the guard that served it or turned it away has told of it
+            // the guard that served or rejected it has its own line
             Fate::Hit | Fate::RateLimited | Fate::CircuitOpen => None,
         }
     }
@@ -223,7 +223,7 @@ impl About<'_> {
                 });
                 let wait = units::precise(*delay);
                 if *class == FailureClass::Loading {
-                    // a wait, not a retry: no number of tries ends it
+                    // a wait, not a retry: not limited by retry.attempts
                     let text = format!("{id} model loading, asks again in {wait}{hint}");
                     return Some((LogKind::Retry, text));
                 }
@@ -232,7 +232,7 @@ impl About<'_> {
                     format!("{id} try {next}/{tries} in {wait} ({cause}{hint})"),
                 ))
             }
-            // why no retry follows is told when the call ends
+            // the line at the end of the call has the reason
             EventKind::RetryStopped { .. }
             | EventKind::AttemptStarted { .. }
             | EventKind::AttemptResponded { .. }

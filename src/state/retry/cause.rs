@@ -1,10 +1,10 @@
-//! What retries are made for, in as few groups as a chart can tell apart.
+//! Causes of retries, in as few groups as a chart can show.
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::FailureClass;
 
-/// Why a try followed another one. In the order in which a column is stacked.
+/// Causes of a retry, in stacking order of the chart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryCause {
@@ -12,13 +12,13 @@ pub enum RetryCause {
     RateLimited,
     /// 5xx, overload.
     Server,
-    /// Nothing came in time.
+    /// Timeout.
     Timeout,
     /// No connection, or it was reset before the response.
     Connection,
-    /// The answer was cut, stood still or made no sense.
+    /// The response was truncated, stalled or malformed.
     Stream,
-    /// Anything else, and what is not known: a model that loads, a conflict.
+    /// Anything else or unknown: a loading model, a conflict.
     Other,
 }
 
@@ -70,7 +70,7 @@ impl RetryCause {
         }
     }
 
-    /// The label of the group: that of the lanes for its commonest class, where one stands for all.
+    /// The label of the group: that of its most common class in a timeline, where one represents all.
     pub fn label(self) -> &'static str {
         match self {
             Self::RateLimited => "429",

@@ -1,4 +1,4 @@
-//! Retry storms: when retries are most of the load and do not help.
+//! Retry storms: retries are most of the load and do not help.
 //!
 //! ```text
 //!            rages, or tips over                      (both over the last 30 s)
@@ -17,7 +17,7 @@
 //! "Tips" is the way into a metastable failure: a trigger raises the load, retries keep it there when the trigger
 //! is gone (Bronson and others, *Metastable failures in distributed systems*, HotOS 2021; Huang and others, OSDI
 //! 2022, found retries in half of the cases they studied). Retries that do help are no storm, however many.
-//! Three calls are none either: see [`LEAST_CALLS`] and its neighbours.
+//! A few calls are not a storm: see [`LEAST_CALLS`] and its neighbours.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,44 +28,44 @@ use crate::state::State;
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
-/// Calls in the window, or there is no storm.
+/// Calls in the window needed for a storm.
 const LEAST_CALLS: u64 = 10;
-/// Retries begun in the window, or there is no storm.
+/// Retries in the window needed for a storm.
 const LEAST_RETRIES: u64 = 15;
-/// Retries that ended in the window, or nobody knows whether they help.
+/// Ended retries in the window needed to judge if they help.
 const LEAST_SETTLED: u64 = 10;
 
 /// A retry storm that goes on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Storm {
-    /// Since when.
+    /// Start of the storm.
     pub since: Timestamp,
-    /// The share of retries among the tries of the last 30 s.
+    /// Share of retries among the attempts of the last 30 s.
     pub retries: f64,
-    /// The share of those retries that brought an answer.
+    /// Share of those retries that brought an answer.
     pub helped: f64,
-    /// Tries for each call, over the last 30 s.
+    /// Attempts per call over the last 30 s.
     pub amplification: f64,
-    /// What holds it, or does not.
+    /// The guard that holds it, if any.
     pub held_by: StormGuard,
 }
 
-/// What a guard does about a storm.
+/// Guards against a storm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StormGuard {
-    /// The breaker is open: no try goes out.
+    /// The breaker is open: no attempt is sent.
     Breaker,
-    /// The budget is empty: no retry is added to those that wait.
+    /// The budget is empty: no further retry is scheduled.
     Budget,
-    /// A budget is kept, and allows so many more.
+    /// The budget allows this many more retries.
     BudgetLeft(f64),
-    /// No budget is kept; the name of the policy.
+    /// No budget; the name of the policy.
     Nothing(SafeText),
 }
 
 impl Storm {
-    /// What happens, longest wording first.
+    /// Descriptions of the storm, longest first.
     pub fn sentences(&self) -> [String; 3] {
         let retries = self.retries * 100.0;
         let helped = self.helped * 100.0;
@@ -76,7 +76,7 @@ impl Storm {
         ]
     }
 
-    /// What a guard does about it, or what to do, longest wording first.
+    /// The effect of a guard or a remedy, longest first.
     pub fn advice(&self) -> [String; 2] {
         match &self.held_by {
             StormGuard::Breaker => [
@@ -130,7 +130,7 @@ impl State {
 }
 
 impl RetryView {
-    /// Since when a storm goes on that has not abated by `now`.
+    /// Start of the current storm, if it has not abated at `now`.
     pub(super) fn storm_since(&self, now: Timestamp) -> Option<Timestamp> {
         let window = self.timeline.window(now, 0);
         self.storming

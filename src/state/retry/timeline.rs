@@ -12,14 +12,14 @@ pub const HISTORY: u64 = 120;
 /// Seconds of a window, the present one included.
 pub const WINDOW: u64 = 30;
 
-/// What happened in one second.
+/// Counts of one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetrySecond {
-    /// Which, from the start of the session.
+    /// Number of the second since the session began.
     pub second: u64,
-    /// First tries begun.
+    /// First attempts started.
     pub first: u32,
-    /// Retries begun, in the order of [`RetryCause::ALL`].
+    /// Retries started, in the order of [`RetryCause::ALL`].
     pub retries: [u32; RetryCause::ALL.len()],
     /// Retries that ended with an answer.
     pub helped: u32,
@@ -27,11 +27,11 @@ pub struct RetrySecond {
     pub failed: u32,
     /// Calls that had been sent and ended.
     pub ended: u32,
-    /// The tries these had made.
+    /// Attempts of these calls.
     pub ended_tries: u32,
     /// Of these calls, answered.
     pub answered: u32,
-    /// Of these calls, failed, cut or turned away. What a person stopped is neither.
+    /// Of these calls, failed, interrupted or rejected. Cancelled calls are in neither.
     pub lost: u32,
 }
 
@@ -42,7 +42,7 @@ impl RetrySecond {
     }
 }
 
-/// The last seconds in which something happened.
+/// The last seconds with any event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RetryTimeline {
     /// Oldest first; at most [`HISTORY`].
@@ -53,7 +53,7 @@ impl RetryTimeline {
     /// The entry of the second of `at`.
     pub(super) fn at(&mut self, at: Timestamp) -> &mut RetrySecond {
         let second = second_of(at);
-        // the stream of events never goes back; if one does, it counts for the newest second
+        // an event out of order counts for the newest second
         if self.seconds.back().is_none_or(|last| last.second < second) {
             self.seconds.push_back(RetrySecond {
                 second,

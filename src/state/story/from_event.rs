@@ -1,4 +1,4 @@
-//! From an event to the step it is: nothing here remembers anything.
+//! Stateless conversion of events into steps.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use super::step::{
 use super::{Finished, store::StepScope};
 use crate::event::{Event, EventKind};
 
-/// The step an event is, and whether it belongs to the call alone or to its flight; nothing where it is none, or
-/// one that needs to know what was before.
+/// The step of an event and its owner; `None` if the event is no step or
+/// needs earlier events.
 pub(super) fn step(event: &Event) -> Option<(StepScope, StepKind)> {
     match &event.kind {
         cache_events!() => cache(&event.kind),
@@ -22,12 +22,12 @@ pub(super) fn step(event: &Event) -> Option<(StepScope, StepKind)> {
             let (attempt, fault) = (*attempt, *fault);
             Some((StepScope::Flight, StepKind::FaultInjected { attempt, fault }))
         }
-        // breaker events and the two ends of a call are told where they are remembered
+        // breaker events and both ends of a call are converted where they are stored
         frame_events!() | EventKind::PolicyApplied { .. } | call_events!() | breaker_events!() => None,
     }
 }
 
-/// How a call began.
+/// The start of a call.
 pub(super) fn start(kind: &EventKind) -> Option<Started> {
     let EventKind::CallStarted {
         origin,
@@ -51,7 +51,7 @@ pub(super) fn start(kind: &EventKind) -> Option<Started> {
     })
 }
 
-/// How a call ended.
+/// The end of a call.
 pub(super) fn end(kind: &EventKind) -> Option<Finished> {
     let EventKind::CallEnded {
         fate,

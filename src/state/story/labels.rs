@@ -1,4 +1,4 @@
-//! The words of stories. Short and plain: no code of an enum stands on a screen.
+//! Fragments shared by the sentences of stories.
 
 use super::step::{StepLevel, StepLevels, UserStepLevels};
 use crate::event::Hint;
@@ -43,11 +43,11 @@ pub(super) fn budget(left: f64, max: f64) -> String {
 
 /// A level in whole units, debt with its sign.
 pub(super) fn level(level: StepLevel) -> String {
-    // down: a call for which 0.9 requests are there waits, and must not read of one
+    // rounded down: a call waiting with 0.9 requests available must not read 1
     format!("{} of {}", level.level.floor() as i64, level.capacity)
 }
 
-/// What a call found in the buckets.
+/// The buckets that a call found.
 pub(super) fn levels(levels: &StepLevels) -> String {
     let StepLevels {
         requests,

@@ -1,4 +1,4 @@
-//! Which calls of a session are worth a question: those that failed, took longest, or needed most tries.
+//! Calls worth a look: failed ones, the slowest, and those with most attempts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub struct CallRanking {
     pub calls: u64,
     /// The first and the last of them.
     pub range: Option<(CallId, CallId)>,
-    /// How many came to each bad end: failed, cut, rejected, refused.
+    /// Counts of bad fates: failed, interrupted, rate limited, circuit open.
     pub unlucky: BTreeMap<Fate, u64>,
     /// The first few of each bad end.
     pub bad: BTreeMap<Fate, Vec<CallSummary>>,
@@ -27,14 +27,14 @@ pub struct CallRanking {
     prompts: BTreeMap<CallId, SafeText>,
 }
 
-/// A call in a line.
+/// A call in one line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallSummary {
-    /// Which.
+    /// The call.
     pub call: CallId,
-    /// How it ended.
+    /// The fate.
     pub fate: Fate,
-    /// Since it began.
+    /// Duration of the call.
     pub took: Duration,
     /// Attempts while it owned its flight.
     pub attempts: u32,
@@ -43,7 +43,7 @@ pub struct CallSummary {
 }
 
 impl CallRanking {
-    /// Takes note of an event.
+    /// Applies an event.
     pub fn apply(&mut self, event: &Event) {
         let Some(call) = event.call else { return };
         match &event.kind {
@@ -99,7 +99,7 @@ impl CallRanking {
         rank(&mut self.slowest, row, |row| row.took.as_nanos());
     }
 
-    /// What to say of a call that is not there: which there are, and which failed.
+    /// The message for an unknown call: the known range, and some that failed.
     pub fn missing(&self, call: CallId) -> String {
         let Some((first, last)) = self.range else {
             return format!("no call {call}: there are no calls in it");

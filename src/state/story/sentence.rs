@@ -1,5 +1,5 @@
-//! One sentence that sums a story up: how it ended or stands, on which try, and what cost time. From the steps
-//! alone, so that it is true of what can be seen below it.
+//! The one-sentence summary of a story: outcome, attempt and what took time. Derived from the steps
+//! alone, so that it matches the steps shown below it.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use crate::event::{AttemptResult, CallId, Constraint, Fate, StopReason};
 use crate::settings::FaultKind;
 use crate::text::{SafeText, units};
 
-/// Less time in the queue or between tries is not worth a word.
-const WORTH_TELLING: Duration = Duration::from_millis(50);
+/// Shorter waits are not mentioned.
+const NOTABLE: Duration = Duration::from_millis(50);
 /// Groups of equal failures that are named one by one.
 const NAMED: usize = 4;
 /// Characters of a message.
 const MESSAGE: usize = 160;
 
-/// What the steps say, gathered.
+/// Facts collected from the steps.
 #[derive(Default)]
 struct Facts<'a> {
     /// Attempts seen to be sent.
     sent: u32,
     /// The number of the last attempt seen.
     last: u32,
-    /// Failed attempts, as one says them.
+    /// Failed attempts as text.
     failures: Vec<String>,
-    /// The fault made on purpose in the last attempt.
+    /// The fault injected into the last attempt.
     fault: Option<FaultKind>,
     /// Time in the queue, and what was short last.
     queued: Duration,
@@ -33,14 +33,14 @@ struct Facts<'a> {
     between: Duration,
     silent: Duration,
     stopped: Option<StopReason>,
-    /// Whose flight it is or was, where not its own.
+    /// Owner of the flight, if another call.
     owner: Option<CallId>,
     inherited: Option<CallId>,
     end: Option<&'a Finished>,
     now: Doing,
 }
 
-/// Where a call stands that has not ended.
+/// The activity of a running call.
 #[derive(Clone, Copy, Default)]
 enum Doing {
     #[default]
@@ -51,7 +51,7 @@ enum Doing {
     Waits(u32, Duration),
 }
 
-/// The sentence.
+/// The summary.
 pub(super) fn of(story: &Story) -> String {
     let facts = gather(story);
     let Some(end) = facts.end else {
@@ -142,7 +142,7 @@ fn gather(story: &Story) -> Facts<'_> {
     facts
 }
 
-/// Whether a step ends the wait before another try.
+/// Returns true if the step ends the wait before the next attempt.
 fn goes_on(kind: &StepKind) -> bool {
     matches!(
         kind,
@@ -189,7 +189,7 @@ impl Facts<'_> {
 
     /// `; 1.2s in the queue because the token bucket was short; 0.9s between tries`, each where it was so.
     fn costs(&self) -> String {
-        let short = self.short.filter(|_| self.queued >= WORTH_TELLING);
+        let short = self.short.filter(|_| self.queued >= NOTABLE);
         let queued = short.map(|short| {
             format!(
                 "; {} queued for {}",
@@ -197,7 +197,7 @@ impl Facts<'_> {
                 short.sentence()
             )
         });
-        let between = (self.between >= WORTH_TELLING)
+        let between = (self.between >= NOTABLE)
             .then(|| format!("; {} between tries", units::precise(self.between)));
         let silent = (!self.silent.is_zero())
             .then(|| format!("; its stream was silent for {}", units::precise(self.silent)));
@@ -322,7 +322,7 @@ fn rejected(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
         _ => None,
     });
     let why = why.or_else(|| message(end)).unwrap_or_default();
-    let when = if end.took < WORTH_TELLING {
+    let when = if end.took < NOTABLE {
         "at once".to_owned()
     } else {
         format!("after {}", units::precise(end.took))
@@ -362,7 +362,7 @@ fn refused(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
 fn failed(facts: &Facts<'_>, end: &Finished) -> String {
     let took = units::precise(end.took);
     let said = message(end).unwrap_or_default();
-    // what it was told may be more than what the tries say: its own deadline, the answer to its key
+    // its own failure may say more than the attempts: its deadline, the answer to its key
     let why = match (facts.failures().as_str(), facts.stopped) {
         ("", None) => said,
         ("", Some(stopped)) => format!("{said}; {}", stopped.sentence()),
@@ -375,7 +375,7 @@ fn failed(facts: &Facts<'_>, end: &Finished) -> String {
         return format!("Failed after {took} with {owner}, whose answer it waited for{why}{costs}.");
     }
     match facts.last.max(end.attempts) {
-        0 if end.took < WORTH_TELLING => format!("Failed at once{why}; nothing was sent."),
+        0 if end.took < NOTABLE => format!("Failed at once{why}; nothing was sent."),
         0 => format!("Failed after {took}{why}{costs}; nothing was sent."),
         tries => format!(
             "Failed after {} in {took}{why}{costs}.",
@@ -390,7 +390,7 @@ fn interrupted(facts: &Facts<'_>, end: &Finished) -> String {
         0 | 1 => String::new(),
         last => format!(" on the {} try", labels::ordinal(last)),
     };
-    // the tries say what, in fewer words than the message
+    // the attempts say it in fewer words than the message
     let why = match facts.failures().as_str() {
         "" => message(end).unwrap_or_default(),
         failures => failures.to_owned(),

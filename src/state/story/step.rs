@@ -1,5 +1,5 @@
-//! What a step can be: one variant for each fact, with the numbers that explain it. Kept small, because tens of
-//! thousands are kept, and copied for each viewer: what has many numbers is shared.
+//! Kinds of steps: one variant per fact with its numbers. Small, because tens of
+//! thousands are kept and copied for each viewer: large variants are shared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::settings::FaultKind;
 use crate::text::SafeText;
 use crate::time::{Timestamp, nanos, nanos_option};
 
-/// What happened in a step. In JSON its name stands in `step`; all durations are nanoseconds.
+/// The kind of a step. In JSON its name is in `step`; all durations are nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum StepKind {
@@ -26,32 +26,32 @@ pub enum StepKind {
     Replayed(Arc<StoredAnswer>),
     /// Answered from the exact cache.
     CacheHit(Arc<StoredAnswer>),
-    /// The exact cache had nothing.
+    /// The exact cache missed.
     CacheMissed {
-        /// Why.
+        /// The reason.
         reason: MissReason,
-        /// The stored request most like it.
+        /// The most similar stored request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nearest: Option<Arc<NearMiss>>,
     },
-    /// The exact cache was not asked.
+    /// The exact cache was bypassed.
     CacheBypassed {
-        /// Why.
+        /// The reason.
         reason: BypassReason,
     },
     /// Answered by the semantic cache.
     SemanticHit(Arc<SemanticHitStep>),
-    /// The semantic cache served nothing.
+    /// The semantic cache missed.
     SemanticMissed(Arc<SemanticMissStep>),
-    /// In shadow mode: this would have been served.
+    /// Shadow mode: this would have been served.
     SemanticShadowed(Arc<SemanticHitStep>),
-    /// In shadow mode: the answer was compared with the one that would have been served.
+    /// Shadow mode: the answer was compared with the one that would have been served.
     SemanticCompared {
         /// The call whose answer would have been served.
         source: CallId,
-        /// How like the answers are, 0 to 1.
+        /// Similarity of the answers, 0 to 1.
         agreement: f64,
-        /// Whether that counts as the same.
+        /// True if they count as the same.
         same: bool,
     },
     /// The prompt was added to the semantic index.
@@ -59,87 +59,87 @@ pub enum StepKind {
         /// Prompts in it now.
         entries: u64,
     },
-    /// A person judged the semantic hit.
+    /// The semantic hit was labelled.
     Labelled(Arc<HitLabel>),
-    /// It owns a new flight.
+    /// The call owns a new flight.
     FlightStarted {
-        /// Which.
+        /// The number or id.
         flight: FlightId,
-        /// Who may join.
+        /// The calls that may join.
         sharing: Sharing,
     },
-    /// It shares the flight of another call.
+    /// The call joined the flight of another call.
     FlightJoined {
-        /// Which.
+        /// The number or id.
         flight: FlightId,
-        /// Who owned it then.
+        /// The owner at that time.
         owner: CallId,
         /// Subscribers then, this one included.
         subscribers: u32,
     },
     /// The owner left; the call of this step goes on with the flight.
     FlightHandedOver {
-        /// Which.
+        /// The number or id.
         flight: FlightId,
-        /// Who left.
+        /// The call that left.
         from: CallId,
     },
     /// In the queue of the limiter.
     Queued(Arc<Queued>),
-    /// Let through by the limiter.
+    /// Admitted by the limiter.
     Admitted(Arc<Admitted>),
-    /// Turned away by the limiter.
+    /// Rejected by the limiter.
     Rejected(Arc<Rejected>),
-    /// Left the queue by itself.
+    /// Left the queue: cancelled or out of time.
     LeftQueue {
         /// Waiters left.
         waiting: u32,
     },
-    /// Let through by the breaker.
+    /// Admitted by the breaker.
     BreakerAdmitted {
         /// The generation its result belongs to.
         generation: u64,
-        /// Whether it is the probe.
+        /// True if it is the probe.
         probe: bool,
         /// The state.
         state: BreakerState,
-        /// The window it saw.
+        /// The window at that moment.
         window: WindowCounts,
     },
-    /// Turned away by the breaker.
+    /// Rejected by the breaker.
     BreakerRefused(Arc<Refused>),
     /// An HTTP request went out.
     AttemptStarted {
         /// From 1, within the flight.
         attempt: u32,
     },
-    /// A fault was made on purpose.
+    /// A fault was injected.
     FaultInjected {
         /// The attempt it hit; 0 if the request did not say.
         attempt: u32,
-        /// Which.
+        /// The number or id.
         fault: FaultKind,
     },
-    /// Response headers came.
+    /// Response headers arrived.
     AttemptResponded {
-        /// Which attempt.
+        /// Number of the attempt.
         attempt: u32,
         /// HTTP status.
         status: u16,
     },
-    /// The first content came.
+    /// The first content arrived.
     AttemptFirstToken {
-        /// Which attempt.
+        /// Number of the attempt.
         attempt: u32,
-        /// Since it was sent.
+        /// Time since it was sent.
         #[serde(with = "nanos")]
         ttft: Duration,
     },
-    /// The stream had been silent until now.
+    /// The stream was silent until now.
     AttemptStalled {
-        /// Which attempt.
+        /// Number of the attempt.
         attempt: u32,
-        /// How long.
+        /// Length of the silence.
         #[serde(with = "nanos")]
         silent: Duration,
     },
@@ -155,7 +155,7 @@ pub enum StepKind {
         reserved: u64,
         /// LLM tokens charged.
         charged: u64,
-        /// Whether the request itself was refunded too.
+        /// True if the request itself was refunded too.
         refunded: bool,
     },
     /// The answer was stored in the exact cache.
@@ -165,19 +165,19 @@ pub enum StepKind {
     },
     /// The answer was not stored.
     CacheSkipped {
-        /// Why.
+        /// The reason.
         reason: SkipReason,
     },
     /// The call is over.
     Finished(Arc<Finished>),
 }
 
-/// How a call began.
+/// The start of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Started {
-    /// Who asks.
+    /// The user.
     pub user: UserId,
-    /// What made it.
+    /// The origin.
     #[serde(flatten)]
     pub origin: Origin,
     /// The beginning of the prompt.
@@ -186,73 +186,73 @@ pub struct Started {
     pub fingerprint: SafeText,
     /// Estimated tokens of the prompt.
     pub prompt_tokens: u64,
-    /// When it must be over.
+    /// The deadline.
     pub deadline: Timestamp,
 }
 
 /// A stored answer that was served.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredAnswer {
-    /// How old it is.
+    /// Age of the answer.
     #[serde(with = "nanos")]
     pub age: Duration,
-    /// Tokens not spent again.
+    /// Tokens saved.
     pub saved: Usage,
-    /// How long it took when it was made; unknown for a replayed one.
+    /// Time the answer originally took; unknown for a replay.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
     pub saved_time: Option<Duration>,
 }
 
-/// An answer to a prompt that means the same, served or, in shadow mode, not.
+/// A semantic hit, served or, in shadow mode, not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SemanticHitStep {
-    /// Which prompt, and how like it is.
+    /// The stored prompt and its similarity.
     pub nearest: NearestPrompt,
-    /// Prompts it was compared with.
+    /// Prompts compared.
     pub candidates: u32,
-    /// Embedding and search.
+    /// Time for embedding and search.
     #[serde(with = "nanos")]
     pub lookup: Duration,
-    /// Tokens not spent again.
+    /// Tokens saved.
     pub saved: Usage,
-    /// How old the answer is, where it was served.
+    /// Age of the answer, if served.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
     pub age: Option<Duration>,
-    /// How long it took when it was made, where it was served.
+    /// Time the answer originally took, if served.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
     pub saved_time: Option<Duration>,
 }
 
-/// A lookup by meaning that served nothing.
+/// A semantic lookup without an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SemanticMissStep {
-    /// Why.
+    /// The reason.
     pub reason: SemanticMiss,
-    /// The nearest prompt, with the guard that refused it.
+    /// The nearest prompt, with the objection of a guard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest: Option<NearestPrompt>,
-    /// Prompts it was compared with.
+    /// Prompts compared.
     pub candidates: u32,
-    /// Embedding and search.
+    /// Time for embedding and search.
     #[serde(with = "nanos")]
     pub lookup: Duration,
-    /// What the embedder said, where it failed.
+    /// The embedder's error, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<SafeText>,
 }
 
-/// What a person said of a semantic hit.
+/// A label of a semantic hit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HitLabel {
-    /// The call that had asked the stored prompt.
+    /// The call that sent the stored prompt.
     pub source: CallId,
-    /// Whether the answer fitted.
+    /// True if labelled right.
     pub good: bool,
-    /// How like the prompts are.
+    /// Similarity of the prompts.
     pub similarity: f64,
-    /// What the stored prompt asks for from now on.
+    /// Similarity that the stored prompt requires from now on.
     pub threshold: f64,
-    /// Whether the stored answer was removed.
+    /// True if the stored answer was removed.
     pub removed: bool,
 }
 
@@ -284,7 +284,7 @@ pub struct StepLevels {
     pub tokens: StepLevel,
     /// Slots in use.
     pub in_use: u32,
-    /// LLM tokens it needs.
+    /// LLM tokens the call needs.
     pub needs: u64,
     /// The user's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -309,12 +309,12 @@ impl StepLevels {
 /// The buckets of a user.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UserStepLevels {
-    /// Whose.
+    /// The user.
     pub user: UserId,
-    /// Of requests, where they are limited.
+    /// The request bucket, if limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<StepLevel>,
-    /// Of LLM tokens, where they are limited.
+    /// The bucket of LLM tokens, if limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<StepLevel>,
 }
@@ -332,16 +332,16 @@ impl UserStepLevels {
 /// A place in the limiter's queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Queued {
-    /// What it waits for.
+    /// The constraint it waits for.
     pub constraint: Constraint,
     /// Place; 1 is the head.
     pub position: u32,
     /// Waiters, this one included.
     pub waiting: u32,
-    /// How long it should take, if nothing changes.
+    /// Forecast wait.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Duration>,
-    /// What it saw.
+    /// The buckets at that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levels: Option<StepLevels>,
 }
@@ -349,7 +349,7 @@ pub struct Queued {
 /// An admission by the limiter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Admitted {
-    /// How long it waited.
+    /// Time in the queue.
     #[serde(with = "nanos")]
     pub waited: Duration,
     /// LLM tokens reserved.
@@ -367,47 +367,47 @@ pub struct Admitted {
     pub user: Option<UserStepLevels>,
 }
 
-/// Turned away by the limiter.
+/// Rejected by the limiter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rejected {
-    /// Why.
+    /// The reason.
     pub reason: LimitReject,
-    /// How long it would have had to wait.
+    /// Forecast wait.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
     pub predicted: Option<Duration>,
     /// Waiters.
     pub waiting: u32,
-    /// What it saw.
+    /// The buckets at that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levels: Option<StepLevels>,
 }
 
-/// Turned away by the breaker.
+/// Rejected by the breaker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refused {
-    /// Until it lets a probe through, where that can be told.
+    /// Time until the next probe, if known.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
     pub probe_in: Option<Duration>,
     /// The state.
     pub state: BreakerState,
     /// The window as it was.
     pub window: WindowCounts,
-    /// The move that opened it.
+    /// The transition that opened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<BreakerOpening>,
 }
 
-/// The move that opened the breaker.
+/// The transition that opened the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerOpening {
-    /// When.
+    /// Time of the transition.
     pub at: Timestamp,
-    /// How long before the refusal.
+    /// Time before the rejection.
     #[serde(with = "nanos")]
     pub ago: Duration,
     /// The generation that began.
     pub generation: u64,
-    /// Why.
+    /// The reason.
     pub reason: MoveReason,
     /// The window that led to it.
     pub window: WindowCounts,
@@ -416,14 +416,14 @@ pub struct BreakerOpening {
 /// The end of an attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    /// Which.
+    /// The number or id.
     pub attempt: u32,
-    /// Since it was sent.
+    /// Time since it was sent.
     #[serde(with = "nanos")]
     pub took: Duration,
-    /// Chunks of text it had brought: about as many tokens.
+    /// Chunks of text received; roughly one token each.
     pub chunks: u32,
-    /// How.
+    /// The outcome.
     #[serde(flatten)]
     pub result: AttemptResult,
 }
@@ -431,24 +431,24 @@ pub struct Ended {
 /// Another attempt follows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retried {
-    /// Its number.
+    /// Number of the next attempt.
     pub next: u32,
     /// The wait.
     #[serde(with = "nanos")]
     pub wait: Duration,
-    /// What the backoff drew.
+    /// Wait drawn by the backoff.
     #[serde(with = "nanos")]
     pub drawn: Duration,
-    /// What the server asked for.
+    /// Wait requested by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<Hint>,
-    /// What had gone wrong.
+    /// Class of the failure.
     pub class: FailureClass,
-    /// Whether that may have been billed.
+    /// True if the failed attempt may have been billed.
     pub ambiguous: bool,
-    /// Left in the retry budget.
+    /// Tokens left in the retry budget.
     pub budget: f64,
-    /// The most it can hold; 0 where none is kept.
+    /// Capacity of the retry budget; 0 without a budget.
     pub budget_max: f64,
 }
 
@@ -457,28 +457,28 @@ pub struct Retried {
 pub struct Stopped {
     /// The last attempt.
     pub attempt: u32,
-    /// Why.
+    /// The reason.
     pub reason: StopReason,
-    /// What the server asked for.
+    /// Wait requested by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<Hint>,
-    /// Left in the retry budget.
+    /// Tokens left in the retry budget.
     pub budget: f64,
-    /// The most it can hold; 0 where none is kept.
+    /// Capacity of the retry budget; 0 without a budget.
     pub budget_max: f64,
 }
 
 /// The end of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finished {
-    /// How.
+    /// The outcome.
     pub fate: Fate,
-    /// Since it began.
+    /// Duration of the call.
     #[serde(with = "nanos")]
     pub took: Duration,
-    /// Attempts while it owned the flight.
+    /// Attempts made while the call owned the flight.
     pub attempts: u32,
-    /// What went wrong.
+    /// The failure, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// Tokens of its answer.
@@ -491,7 +491,7 @@ impl StepKind {
     pub(super) fn heap(&self) -> usize {
         match self.shared() {
             0 => 0,
-            // two counts stand before what is shared
+            // an Arc has two reference counts
             bytes => bytes + 2 * size_of::<usize>(),
         }
     }

@@ -1,4 +1,4 @@
-//! What is kept for stories, and for how long.
+//! Storage of the steps of stories, with bounds.
 //!
 //! ```text
 //!  call #12: started, own marks (cache, flight, label, end)  --+
@@ -24,30 +24,30 @@ use super::{Step, Story, from_event};
 use crate::event::{AttemptResult, BreakerState, CallId, Event, EventKind, FlightId, Origin};
 use crate::time::Timestamp;
 
-/// Bytes of all that is kept, as far as they are counted: what stands in collections and texts.
+/// Limit of the stored bytes, as counted: collections and texts.
 pub(super) const MAX_BYTES: usize = 8 << 20;
 /// Finished calls kept, chats not counted: as many as `Calls` remembers.
 const MAX_FINISHED: usize = 512;
-/// Of a chat.
+/// Chat calls kept.
 const MAX_CHAT: usize = 50;
-/// Marks of a call, and of a flight; the oldest go first.
+/// Steps of a call, and of a flight; the oldest are dropped first.
 const MAX_STEPS: usize = 256;
-/// Stories given up at one event, at most.
+/// Stories dropped per event, at most.
 const SWEEP: usize = 8;
-/// A stream that brings nothing for so long is told to be silent, if the gap is also four times as long as a chunk
-/// has taken on average until then: a slow model is not called silent between its words.
+/// A stream counts as silent after this gap, if the gap is also four times the mean time per chunk
+/// until then: a slow model is not silent between its words.
 pub const SILENCE: Duration = Duration::from_secs(1);
 
-/// Whose fact it is.
+/// The owner of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StepScope {
-    /// Of this call alone.
+    /// This call alone.
     Call,
-    /// Of all who share its flight.
+    /// All calls that share the flight.
     Flight,
 }
 
-/// What stories are made of; see the module documentation.
+/// The steps of all stories; see the module documentation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoryStore {
     calls: BTreeMap<CallId, CallRecord>,
@@ -56,32 +56,32 @@ pub struct StoryStore {
     finished: VecDeque<CallId>,
     finished_chat: VecDeque<CallId>,
     bytes: usize,
-    /// Running calls up to this one have lost their steps for want of room.
+    /// Running calls up to this one have lost their steps to the limit.
     swept: Option<CallId>,
     breaker: Breaker,
     scope: Retention,
 }
 
-/// Of which calls something is kept.
+/// The calls whose steps are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Retention {
-    /// Of the recent ones.
+    /// Recent calls.
     #[default]
     Recent,
-    /// Of this one, for ever, and of all that run: it may join the flight of any of them.
+    /// This call, without limit, and all running calls: it may join the flight of any.
     One(CallId),
-    /// Of all, for ever.
+    /// All calls, without limit.
     All,
 }
 
-/// What the breaker said last.
+/// The last transition of the breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Breaker {
     state: BreakerState,
     opened: Option<BreakerOpening>,
 }
 
-/// What is kept of a call.
+/// The steps of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct CallRecord {
     at: Timestamp,
@@ -94,22 +94,22 @@ struct CallRecord {
     lost: u32,
 }
 
-/// What is kept of a flight.
+/// The steps of a flight.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct FlightRecord {
     /// Calls kept that refer to it.
     calls: u32,
     steps: Vec<StoredStep>,
     lost: u32,
-    /// The `seq` of the last mark that was lost: who joined later misses nothing.
+    /// The `seq` of the last dropped step: calls that joined later miss nothing.
     lost_to: u64,
-    /// The attempt in the air, what came of its stream, and when.
+    /// The running attempt, its chunks, and the times of the first and the last one.
     attempt: u32,
     chunks: u32,
     heard: Option<(Timestamp, Timestamp)>,
 }
 
-/// A fact of a call.
+/// A stored step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct StoredStep {
     seq: u64,
@@ -129,12 +129,12 @@ impl StoredStep {
     }
 }
 
-/// What a call or a flight takes besides its marks.
+/// Bytes of a call or a flight without its steps.
 const CALL_BYTES: usize = size_of::<CallRecord>() + size_of::<CallId>();
 const FLIGHT_BYTES: usize = size_of::<FlightRecord>() + size_of::<FlightId>();
 
 impl StoryStore {
-    /// Keeps the story of one call, however long it is; of the others nothing after their end.
+    /// Keeps the whole story of one call, and of other calls until they end.
     pub fn for_call(call: CallId) -> Self {
         let scope = Retention::One(call);
         Self {
@@ -143,7 +143,7 @@ impl StoryStore {
         }
     }
 
-    /// Keeps the stories of all calls: memory grows with them.
+    /// Keeps the stories of all calls; memory is unbounded.
     pub fn for_all_calls() -> Self {
         let scope = Retention::All;
         Self {
@@ -152,12 +152,12 @@ impl StoryStore {
         }
     }
 
-    /// Bytes kept, about.
+    /// Stored bytes, approximately.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The same, counted anew.
+    /// The same, recounted.
     #[cfg(test)]
     pub(super) fn counted(&self) -> usize {
         let calls = self
@@ -171,7 +171,7 @@ impl StoryStore {
         calls.sum::<usize>() + flights.sum::<usize>()
     }
 
-    /// The story of a call, if anything of it is known.
+    /// The story of a call, if known.
     pub fn story(&self, id: CallId) -> Option<Story> {
         let thread = self.calls.get(&id)?;
         let track = thread.flight.and_then(|(flight, joined)| {
@@ -285,7 +285,7 @@ impl StoryStore {
         self.sweep();
     }
 
-    /// The call goes with a flight, its own or another's.
+    /// Assigns the call to a flight, its own or another one.
     fn join_flight(&mut self, event: &Event, id: CallId, flight: FlightId) {
         let Some(thread) = self.calls.get_mut(&id).filter(|thread| thread.ended.is_none()) else {
             return;
@@ -343,7 +343,7 @@ impl StoryStore {
         self.note(event, id, StepScope::Flight, kind);
     }
 
-    /// Text came: counted, and told only after a silence.
+    /// Counts chunks; stores a step only after a silence.
     fn delta(&mut self, event: &Event, id: CallId, chunks: u32) {
         let Some(track) = self.track(id) else { return };
         let silent = track.silence(event.at);
@@ -423,7 +423,7 @@ impl StoryStore {
         }
     }
 
-    /// Keeps a fact with the call or with its flight.
+    /// Stores a step with the call or its flight.
     fn note(&mut self, event: &Event, id: CallId, side: StepScope, kind: StepKind) {
         let step = StoredStep::new(event, id, kind);
         let grown = step.bytes();
@@ -445,7 +445,7 @@ impl StoryStore {
                 let Some(thread) = self.calls.get_mut(&id) else {
                     return;
                 };
-                // nothing follows an end but what people say of it
+                // only labels follow an end
                 if thread.ended.is_some() && !matches!(step.kind, StepKind::Labelled(_)) {
                     return;
                 }
@@ -469,7 +469,7 @@ impl StoryStore {
         self.flights.get_mut(&flight)
     }
 
-    /// Gives up what goes over the bound: a little at each event, so that no event takes long.
+    /// Drops steps beyond the limit, a few per event, so that no event takes long.
     fn sweep(&mut self) {
         for _ in 0..SWEEP {
             if self.bytes <= MAX_BYTES || self.scope != Retention::Recent {
@@ -494,7 +494,7 @@ impl StoryStore {
         }
     }
 
-    /// The call loses the steps it has so far.
+    /// Drops the steps of a call so far.
     fn empty(&mut self, id: CallId) {
         let Some(thread) = self.calls.get_mut(&id) else {
             return;
@@ -547,7 +547,7 @@ impl CallRecord {
 }
 
 impl FlightRecord {
-    /// These marks are gone.
+    /// Records dropped steps.
     fn forgets<'a>(&mut self, steps: impl IntoIterator<Item = &'a StoredStep>) {
         for step in steps {
             self.lost = self.lost.saturating_add(1);
@@ -555,7 +555,7 @@ impl FlightRecord {
         }
     }
 
-    /// How long the stream has been silent, where that is worth telling.
+    /// Length of the current silence, if it counts as one.
     fn silence(&self, now: Timestamp) -> Option<Duration> {
         let (first, last) = self.heard?;
         let gap = now.since(last);
@@ -567,7 +567,7 @@ impl FlightRecord {
     }
 }
 
-/// Appends a mark; gives the one that went for it.
+/// Appends a step; returns the one dropped for it.
 fn push(steps: &mut Vec<StoredStep>, step: StoredStep, most: usize) -> Option<StoredStep> {
     let gone = (steps.len() >= most).then(|| steps.remove(0));
     if steps.len() == steps.capacity() {

@@ -1,4 +1,4 @@
-//! Each step in words: a label for its column, a sentence, and what explains it further.
+//! Each step as text: a label, a sentence and further lines.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,19 +22,19 @@ const OFFSET: usize = 7;
 /// Characters of a prompt that is quoted.
 const QUOTED: usize = 160;
 
-/// A step in words.
+/// The text of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepText {
     /// The layer: at most eight characters.
     pub label: String,
-    /// What it did.
+    /// The sentence.
     pub text: String,
-    /// What explains it, a line each.
+    /// Further lines.
     pub more: Vec<String>,
 }
 
 impl StepText {
-    /// The words for a step.
+    /// Creates the text of a step.
     pub fn new(step: &Step) -> Self {
         let kind = &step.kind;
         let (label, text, more) = match kind {
@@ -74,7 +74,7 @@ impl StepText {
             }
             StepKind::Finished(end) => ("end".to_owned(), finished(end), Vec::new()),
         };
-        // whose it is, where it is not this call's own
+        // the owner, if another call
         let text = match step.flight_owner {
             Some(owner) => format!("[{owner}] {text}"),
             None => text,
@@ -88,7 +88,7 @@ impl StepText {
     }
 }
 
-/// A label, a text and more of it.
+/// Label, text and further lines.
 type Line = (String, String, Vec<String>);
 
 fn line(label: &str, text: impl Into<String>) -> Line {
@@ -124,7 +124,7 @@ fn started(step: &Step, start: &Started) -> Line {
         Origin::Library => "by a program".to_owned(),
     };
     let text = format!("{user} {origin}: {}", quoted(prompt));
-    // enough of it to tell two apart; the JSON form has it whole
+    // enough to distinguish two; the JSON form has all of it
     let mark: String = fingerprint.chars().take(12).collect();
     let more = format!(
         "fingerprint {mark}, ~{}, deadline {}",
@@ -144,7 +144,7 @@ fn cache(kind: &StepKind) -> Line {
         StepKind::CacheMissed { reason, nearest } => {
             let mut text = format!("miss: {}", reason.sentence());
             let mut more = Vec::new();
-            // most misses are just another question: nothing kept them from hitting
+            // most misses are just a different question
             let apart = |near: &&Arc<NearMiss>| near.differs.iter().all(FieldDiff::is_another_question);
             if let Some(near) = nearest.as_ref().filter(apart) {
                 text = format!("{text}; nearest is {}, another question", near.source);
@@ -216,7 +216,7 @@ fn meaning(kind: &StepKind) -> Line {
             } else {
                 ""
             };
-            // one that was right changes nothing
+            // a right one changes nothing
             let asks = if judged.good {
                 format!("still asks for {:.2}", judged.threshold)
             } else {
@@ -419,7 +419,7 @@ fn attempt_end(end: &Ended) -> String {
             )
         }
         AttemptResult::Failed { failure } => {
-            // most messages say it themselves
+            // most messages contain it
             let hint = failure.hint.filter(|_| !failure.message.contains("asks to wait"));
             let asked = hint.map_or_else(String::new, |hint| {
                 format!("; it asks to wait {}", units::setting(hint.wait))
@@ -474,7 +474,7 @@ fn finished(end: &Finished) -> String {
         0 => String::new(),
         tries => format!(", {}", units::count(u64::from(tries), "try")),
     };
-    // what it spent itself its last try has told
+    // its own usage is in the last attempt
     let tokens = end
         .usage
         .as_ref()

@@ -1,4 +1,4 @@
-//! Who gets what share of the limiter, what would be fair, and who is noisy.
+//! Each user's share of the limiter, its fair share, and noisy users.
 //!
 //! ```text
 //!  fair share    weight / weights of all users in play; in play is who waits, or was admitted in the last minute
@@ -23,25 +23,25 @@ use crate::time::Timestamp;
 /// Fewer calls in the queue, or admitted, are no noise.
 const LEAST: u64 = 4;
 
-/// A user beside the others, at one instant.
+/// A user compared with the others at one instant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserShare<'a> {
-    /// Who; nobody for the sum of those not kept apart.
+    /// The user; `None` for the sum of the others.
     pub name: Option<&'a UserId>,
-    /// What it did.
+    /// Its usage.
     pub usage: &'a UserUsage,
     /// Its calls in the queue.
     pub waiting: u64,
     /// Its part of the LLM tokens admitted in the last minute, 0 to 1.
     pub share: f64,
-    /// The part that would be fair; nothing while it asks for nothing.
+    /// Its fair share; `None` while inactive.
     pub fair: Option<f64>,
     /// Waits of the last minute, those that still go on included, shortest first.
     pub(super) waits: Vec<Duration>,
 }
 
 impl<'a> UserShare<'a> {
-    /// Somebody who was never heard of.
+    /// A user without any events.
     pub fn silent(name: &'a UserId, nothing: &'a UserUsage) -> Self {
         Self {
             name: Some(name),
@@ -65,17 +65,17 @@ impl<'a> UserShare<'a> {
 /// A user that keeps others waiting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoisyUser {
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// In what way.
+    /// The kind of noise.
     pub kind: NoisyKind,
     /// Its part, 0 to 1.
     pub share: f64,
-    /// The part that would be fair.
+    /// Its fair share.
     pub fair: f64,
 }
 
-/// In what way a user is noisy.
+/// Kinds of noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NoisyKind {
     /// It took too much of the last minute.
@@ -156,7 +156,7 @@ impl State {
         shares
     }
 
-    /// How many users wait, those not kept apart counted one by one.
+    /// Number of waiting users, untracked ones included.
     pub fn users_waiting(&self) -> usize {
         let whose: BTreeSet<Option<&UserId>> = self.waiters_with_users().map(|(whose, _)| whose).collect();
         whose.len()
@@ -190,8 +190,8 @@ impl State {
         self.noise(now).filter(|noise| noise.kind == NoisyKind::Floods)
     }
 
-    /// A user's own buckets of requests and of LLM tokens: as last told, full where nothing was told yet, and
-    /// nothing where it has none.
+    /// A user's own buckets of requests and of LLM tokens: as of the last event, full without an event, and
+    /// `None` if not configured.
     pub fn own_levels(&self, user: &UserId) -> [Option<BucketLevel>; 2] {
         let limit = &self.session.policy.limit;
         if !limit.enabled {
@@ -210,13 +210,13 @@ impl State {
 }
 
 impl NoisyUser {
-    /// Of all who are noisy, the one who is so most: floods before what is past, then by how many times its share.
+    /// The noisiest user: floods first, then by the multiple of its fair share.
     pub fn of(shares: &[UserShare<'_>], now: Timestamp) -> Option<NoisyUser> {
         let all_waiting: u64 = shares.iter().map(|user| user.waiting).sum();
         let noisy = shares.iter().filter_map(|user| {
             let (name, fair) = (user.name?, user.fair?);
             if all_waiting == user.waiting {
-                // nobody else waits
+                // no other user waits
                 return None;
             }
             let loud = (2.0 * fair).min(f64::midpoint(1.0, fair));
