@@ -195,7 +195,7 @@ mod tests {
         assert!(out.starts_with("#3 ") && out.contains("asked    ann"), "{out}");
         let (_, json, _) = asked(Some(3), true, &bytes);
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!((&value["call"], &value["story"]), (&3.into(), &1.into()));
+        assert_eq!((&value["call"], &value["story"]), (&3.into(), &2.into()));
         let sentence = value["sentence"].as_str().unwrap();
         assert!(out.starts_with(&format!("#3 {sentence}\n")), "{sentence}");
     }

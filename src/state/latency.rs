@@ -168,8 +168,8 @@ mod tests {
             values.sort_unstable();
             let rank = ((quantile * values.len() as f64).ceil() as usize).max(1);
             let exact = values[rank - 1];
-            let told = saturating_nanos(sketch.quantile(quantile).unwrap());
-            prop_assert!(told >= exact && told <= exact + exact / 32, "{told} for {exact}");
+            let estimate = saturating_nanos(sketch.quantile(quantile).unwrap());
+            prop_assert!(estimate >= exact && estimate <= exact + exact / 32, "{estimate} for {exact}");
             prop_assert_eq!(sketch.max(), values.last().map(|ns| Duration::from_nanos(*ns)));
             prop_assert_eq!(sketch.count(), values.len() as u64);
         }

@@ -127,15 +127,15 @@ mod tests {
     /// `word sentence` of every line after the first two, which describe the start.
     fn lines(story: &Story) -> Vec<String> {
         let lines = story.state().log.lines;
-        let told = lines
+        let logged = lines
             .iter()
             .skip(2)
             .map(|line| format!("{} {}", line.kind.label(), line.text));
-        told.collect()
+        logged.collect()
     }
 
     #[test]
-    fn another_order_of_the_queue_is_told_as_what_it_is() {
+    fn a_change_of_queue_order_is_named() {
         let mut story = Story::begin();
         let mut policy = Policy::default();
         for order in [QueueOrder::Fifo, QueueOrder::Fair] {
@@ -144,23 +144,23 @@ mod tests {
             story.emit(0, EventKind::PolicyApplied { policy });
         }
         policy.limit.concurrency += 1;
-        let mut tell = |policy: &Policy| {
+        let mut apply = |policy: &Policy| {
             let policy = Box::new(policy.clone());
             story.emit(0, EventKind::PolicyApplied { policy });
         };
-        tell(&policy);
-        tell(&policy);
+        apply(&policy);
+        apply(&policy);
         policy.semantic.mode = SemanticMode::Shadow;
-        tell(&policy);
+        apply(&policy);
         policy.retry.attempts = 5;
         policy.semantic.mode = SemanticMode::Off;
         policy.semantic.model = Some("\u{1b}[2J".to_owned() + &"long ".repeat(99));
         policy.breaker.open *= 2;
         policy.limit.order = QueueOrder::Fifo;
-        tell(&policy);
+        apply(&policy);
         policy.name = "exercise".into();
         policy.retry.attempts = 3;
-        tell(&policy);
+        apply(&policy);
         assert_eq!(
             lines(&story),
             [
@@ -179,12 +179,15 @@ mod tests {
         only.semantic.model = policy.semantic.model;
         let policy = Box::new(only);
         again.emit(0, EventKind::PolicyApplied { policy });
-        let told = lines(&again).remove(0);
+        let logged = lines(&again).remove(0);
         assert!(
-            told.starts_with("note policy production: semantic.model="),
-            "{told}"
+            logged.starts_with("note policy production: semantic.model="),
+            "{logged}"
         );
-        assert!(told.chars().count() < 90 && !told.contains('\u{1b}'), "{told}");
+        assert!(
+            logged.chars().count() < 90 && !logged.contains('\u{1b}'),
+            "{logged}"
+        );
     }
 
     #[test]
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_changed_while_faults_are_off_are_told_as_that() {
+    fn rates_changed_while_faults_are_off_are_logged() {
         let mut story = Story::begin();
         for (on, rate) in [(false, 0.3), (false, 0.35), (true, 0.35), (false, 0.35)] {
             let profile = Box::new(FaultProfile {
@@ -214,7 +217,7 @@ mod tests {
             texts,
             [
                 "faults off",
-                "faults stay off, when on: mixed (429 35%)",
+                "faults off, profile changed to mixed (429 35%)",
                 "faults on: mixed (429 35%)",
                 "faults off",
             ]
@@ -252,10 +255,10 @@ mod tests {
         let expected = [
             "note policy production: retry.attempts=4",
             "inject faults on: mixed (429 30%, 500 10%)",
-            "inject 429 on #33 (fault profile mixed)",
-            "retry #33 try 2/4 in 0.82s (429, Retry-After: 1)",
-            "retry #33 try 3/4 in 0.61s (504)",
-            "ok #33 answered, 3 tries, 2.41s, 60 tokens",
+            "inject 429 into #33 (fault profile mixed)",
+            "retry #33 attempt 2/4 in 0.82s (429, Retry-After: 1)",
+            "retry #33 attempt 3/4 in 0.61s (504)",
+            "ok #33 answered, 3 attempts, 2.41s, 60 tokens",
         ];
         assert_eq!(lines(&story), expected);
     }
@@ -310,13 +313,13 @@ mod tests {
             .emit(32, ended(Fate::Hit, 0, 0));
         let expected = [
             "break breaker sim: open: 11 of 20 calls failed (55% >= 50%), cool-down 5.0s",
-            "refuse #36 refused: breaker open, probe in 4.2s",
-            "break breaker sim: half-open, one probe may pass",
+            "refuse #36 rejected: circuit open, probe in 4.2s",
+            "break breaker sim: half-open, one probe at a time",
             "break breaker sim: open: probe failed, cool-down 10s",
-            "break breaker sim: closed by hand",
-            "bucket #37 queued for the token bucket, next admit in 0.4s",
+            "break breaker sim: reset",
+            "bucket #37 queued for the token bucket, next admission in 0.4s",
             "refuse #39 rejected by the limiter: forecast wait 1m15s exceeds limit.max_wait",
-            "bucket paused for 2.0s: the server asks for it",
+            "bucket paused for 2.0s, requested by the server",
             "hit #32 exact hit, 412 tokens saved",
         ];
         assert_eq!(lines(&story), expected);
@@ -349,16 +352,16 @@ mod tests {
             .call(33, Origin::Chat)
             .emit(33, ended(Fate::Cancelled, 1, 1500));
         let expected = [
-            "fail #30 failed after 4 tries, retry budget empty: made up: ServerError",
+            "fail #30 failed after 4 attempts, retry budget empty: made up: ServerError",
             "fail #31 failed: made up: ServerError",
-            "fail #32 was cut after 1.50s: made up: Interrupted",
-            "stop #33 stopped after 1.50s",
+            "fail #32 interrupted after 1.50s: made up: Interrupted",
+            "stop #33 cancelled after 1.50s",
         ];
         assert_eq!(lines(&story), expected);
     }
 
     #[test]
-    fn the_upstream_is_told_of_when_it_changes() {
+    fn upstream_health_is_logged_when_it_changes() {
         let mut story = Story::begin();
         let ready = UpstreamHealth::Ready {
             models: vec!["sim-1".into(), "b".into()],
@@ -384,7 +387,7 @@ mod tests {
         let expected = [
             "note upstream is loading its model",
             "note upstream ready: sim-1 and 1 more",
-            "note cache cleared, 18 answers gone",
+            "note cache cleared, 18 answers removed",
             "note burst 1: 50 calls",
             "stop burst 1 stopped after 12 of 50 calls",
         ];
@@ -392,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_the_upstream_does_not_have_is_told_with_those_it_has() {
+    fn a_model_the_upstream_lacks_is_logged_with_those_it_has() {
         let mut story = Story::begin();
         let upstream = crate::event::UpstreamInfo {
             host: "h:1".into(),
@@ -417,14 +420,14 @@ mod tests {
             let health = UpstreamHealth::Ready { models };
             story.emit(0, EventKind::UpstreamProbed { health });
         }
-        let told = lines(&story);
+        let logged = lines(&story);
         let expected = [
             "fail upstream ready: no model 'mine' there, but a, b, c and 2 more",
             "fail upstream ready: no model 'mine' there, but a",
             "note upstream ready",
             "note upstream ready: a and 1 more",
         ];
-        assert_eq!(told.get(told.len() - 4..).unwrap(), expected);
+        assert_eq!(logged.get(logged.len() - 4..).unwrap(), expected);
     }
 
     #[test]
@@ -436,7 +439,7 @@ mod tests {
         story.emit(33, again);
         assert_eq!(
             lines(&story).last().unwrap(),
-            "retry #33 model loading, asks again in 1.48s"
+            "retry #33 model loading, next attempt in 1.48s"
         );
     }
 

@@ -297,7 +297,7 @@ mod tests {
     };
     use crate::state::{SemanticOutcome, State};
 
-    fn told(kinds: impl IntoIterator<Item = (u64, EventKind)>) -> State {
+    fn state_of(kinds: impl IntoIterator<Item = (u64, EventKind)>) -> State {
         let mut story = Story::begin();
         for (call, kind) in kinds {
             if call > 0 {
@@ -341,7 +341,7 @@ mod tests {
             asked: "60".into(),
             stored: "50".into(),
         };
-        let state = told([(
+        let state = state_of([(
             7,
             semantic_miss(SemanticMiss::GuardRejected, Some(objection.clone())),
         )]);
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn the_last_word_of_a_person_counts_once() {
-        let state = told([
+        let state = state_of([
             (2, semantic_hit(1, 0.94)),
             (3, semantic_hit(1, 0.93)),
             (0, EventKind::SemanticStored { entries: 4 }),
@@ -486,6 +486,6 @@ mod tests {
         let applied = EventKind::PolicyApplied {
             policy: Box::new(policy),
         };
-        assert_eq!(told([(0, applied)]).semantic.mode, SemanticMode::On);
+        assert_eq!(state_of([(0, applied)]).semantic.mode, SemanticMode::On);
     }
 }

@@ -95,12 +95,12 @@ impl Story {
     pub fn shown_steps(&self) -> impl Iterator<Item = &Step> {
         let next = self.steps.iter().skip(1).map(Some).chain([None]);
         let pairs = self.steps.iter().zip(next);
-        let telling = pairs.filter(|(step, next)| match &step.kind {
+        let shown = pairs.filter(|(step, next)| match &step.kind {
             StepKind::FlightStarted { sharing, .. } => *sharing != Sharing::Off,
             StepKind::AttemptResponded { .. } => next.is_none_or(|next| next.at > step.at),
             _ => true,
         });
-        telling.map(|(step, _)| step)
+        shown.map(|(step, _)| step)
     }
 
     /// A one-sentence summary.

@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_own_bucket_holds_that_user_and_nobody_else() {
+    fn a_users_own_bucket_holds_that_user_only() {
         let mut story = Story::begin();
         for (call, user) in [(1, "ben"), (2, "ben"), (3, "ann"), (4, "ann")] {
             let kind = started_by(user, call, Origin::Library, story.now);
@@ -631,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flow_fades_before_the_picture_stands_still() {
+    fn the_flow_fades_before_the_last_frame() {
         let mut story = Story::begin();
         story
             .at(1.0)

@@ -16,7 +16,7 @@ impl About<'_> {
             EventKind::CacheEvicted { reason, removed, .. } => match reason {
                 EvictReason::Cleared => Some((
                     LogKind::Note,
-                    format!("cache cleared, {} gone", units::count(*removed, "answer")),
+                    format!("cache cleared, {} removed", units::count(*removed, "answer")),
                 )),
                 EvictReason::Expired | EvictReason::Capacity | EvictReason::Labelled => None,
             },
@@ -50,7 +50,7 @@ impl About<'_> {
             .filter(|diff| !diff.is_another_question())?;
         (chat && nearest.fields == 1).then(|| {
             let text = format!(
-                "{} missed: only the {} is not that of {}",
+                "{} missed: only the {} differs from {}",
                 self.id,
                 diff.brief(),
                 nearest.source
@@ -67,7 +67,7 @@ impl About<'_> {
                 format!("{id} replayed, {} tokens saved", saved.total()),
             )),
             EventKind::FlightHandedOver { from, .. } => {
-                Some((LogKind::Shared, format!("{id} goes on with the flight of {from}")))
+                Some((LogKind::Shared, format!("{id} took over the flight of {from}")))
             }
             EventKind::FlightStarted { .. }
             | EventKind::FlightJoined { .. }
@@ -91,7 +91,7 @@ impl About<'_> {
                 ..
             } => {
                 let next = ready_at.map_or(String::new(), |ready_at| {
-                    format!(", next admit in {}", units::duration(self.at.until(ready_at)))
+                    format!(", next admission in {}", units::duration(self.at.until(ready_at)))
                 });
                 Some((
                     LogKind::Bucket,
@@ -110,7 +110,7 @@ impl About<'_> {
             EventKind::LimitPaused { until } => Some((
                 LogKind::Bucket,
                 format!(
-                    "paused for {}: the server asks for it",
+                    "paused for {}, requested by the server",
                     units::duration(self.at.until(*until))
                 ),
             )),
@@ -135,7 +135,7 @@ impl About<'_> {
                 let next = until.map_or(String::new(), |until| {
                     format!(", probe in {}", units::duration(self.at.until(until)))
                 });
-                Some((LogKind::Refuse, format!("{id} refused: breaker open{next}")))
+                Some((LogKind::Refuse, format!("{id} rejected: circuit open{next}")))
             }
             EventKind::BreakerMoved {
                 to,
@@ -152,9 +152,9 @@ impl About<'_> {
                         });
                         format!("open: {}{cool_down}", self.trip(*reason, *window))
                     }
-                    BreakerState::HalfOpen => "half-open, one probe may pass".to_owned(),
-                    BreakerState::Closed if *reason == MoveReason::Manual => "closed by hand".to_owned(),
-                    BreakerState::Closed => "closed, the upstream is back".to_owned(),
+                    BreakerState::HalfOpen => "half-open, one probe at a time".to_owned(),
+                    BreakerState::Closed if *reason == MoveReason::Manual => "reset".to_owned(),
+                    BreakerState::Closed => "closed, upstream recovered".to_owned(),
                 };
                 let gap = if name.is_empty() { "" } else { " " };
                 Some((LogKind::Breaker, format!("breaker{gap}{name}: {what}")))

@@ -4,7 +4,7 @@ use crate::settings::{Policy, QueueOrder, SemanticMode};
 use crate::text::SafeText;
 
 /// Changed settings listed.
-const TOLD: usize = 3;
+const LISTED: usize = 3;
 /// Longest setting in characters.
 const LONGEST: usize = 48;
 
@@ -31,13 +31,13 @@ pub(super) fn applied(before: &Policy, after: &Policy) -> String {
         };
         return format!("policy {name} applied{semantic}");
     }
-    let told = changes.iter().take(TOLD);
-    let told: Vec<String> = told
+    let listed = changes.iter().take(LISTED);
+    let listed: Vec<String> = listed
         .map(|(path, value)| SafeText::excerpt(&format!("{path}={value}"), LONGEST).single_line())
         .collect();
-    let more = match changes.len().saturating_sub(TOLD) {
+    let more = match changes.len().saturating_sub(LISTED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    format!("policy {name}: {}{more}", told.join(", "))
+    format!("policy {name}: {}{more}", listed.join(", "))
 }

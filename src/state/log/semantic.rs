@@ -22,7 +22,7 @@ impl About<'_> {
             EventKind::SemanticShadowed { nearest, .. } => Some((
                 LogKind::Note,
                 format!(
-                    "{id} would be a semantic hit {:.2} with {} (shadow: the upstream is asked)",
+                    "{id} would be a semantic hit {:.2} with {} (shadow: sent to the upstream)",
                     nearest.similarity, nearest.source
                 ),
             )),
@@ -36,10 +36,10 @@ impl About<'_> {
                 detail,
                 ..
             } if self.semantic.trouble_in_a_row == 1 => {
-                let told = trouble(*reason, detail.as_ref());
+                let failure = embedder_failure(*reason, detail.as_ref());
                 Some((
                     LogKind::Fail,
-                    format!("{told}; semantic lookups miss until it is back"),
+                    format!("{failure}; semantic lookups miss until it recovers"),
                 ))
             }
             EventKind::SemanticCompared {
@@ -48,9 +48,7 @@ impl About<'_> {
                 same: false,
             } => Some((
                 LogKind::Note,
-                format!(
-                    "{id} was answered otherwise than {source} would have been (agreement {agreement:.2})"
-                ),
+                format!("{id} differs from the answer of {source} (similarity {agreement:.2})"),
             )),
             EventKind::SemanticLabelled {
                 source,
@@ -60,15 +58,15 @@ impl About<'_> {
                 ..
             } => {
                 let verdict = if *good { "right" } else { "wrong" };
-                let gone = if *removed { ", its answer is forgotten" } else { "" };
+                let gone = if *removed { ", its answer is removed" } else { "" };
                 let from_now = if *good {
-                    format!("the prompt of {source} still asks for {threshold:.2}")
+                    format!("the prompt of {source} still requires {threshold:.2}")
                 } else {
-                    format!("the prompt of {source} asks for {threshold:.2} from now on")
+                    format!("the prompt of {source} requires {threshold:.2} from now on")
                 };
                 Some((
                     LogKind::Note,
-                    format!("{id} semantic hit judged {verdict}: {from_now}{gone}"),
+                    format!("{id} semantic hit labelled {verdict}: {from_now}{gone}"),
                 ))
             }
             EventKind::SemanticMissed { .. }
@@ -86,7 +84,7 @@ impl About<'_> {
 }
 
 /// The failure of the embedder: `the embedder failed: connection refused`.
-fn trouble(reason: SemanticMiss, detail: Option<&SafeText>) -> String {
+fn embedder_failure(reason: SemanticMiss, detail: Option<&SafeText>) -> String {
     let what = reason.sentence();
     match detail.map(SafeText::single_line) {
         // most details name the embedder already
@@ -96,14 +94,14 @@ fn trouble(reason: SemanticMiss, detail: Option<&SafeText>) -> String {
     }
 }
 
-/// `#7 semantic 0.93 with #1 refused: number 60, stored 50`.
+/// `#7 semantic 0.93 with #1 rejected: number 60, stored 50`.
 fn refused(id: &str, nearest: &NearestPrompt) -> String {
     let why = nearest
         .objection
         .as_ref()
         .map_or(String::new(), |objection| format!(": {}", objection.sentence()));
     format!(
-        "{id} semantic {:.2} with {} refused{why}",
+        "{id} semantic {:.2} with {} rejected{why}",
         nearest.similarity, nearest.source
     )
 }
@@ -128,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn near_matches_are_told_and_distant_ones_are_not() {
+    fn near_matches_are_logged_and_distant_ones_are_not() {
         let mut story = Story::begin();
         story.emit(0, switched_semantic(SemanticMode::Shadow));
         for call in 1..=9 {
@@ -154,23 +152,23 @@ mod tests {
             story.emit(call, failed.clone());
         }
         let log = story.state().log;
-        let told: Vec<_> = log
+        let lines: Vec<_> = log
             .lines
             .iter()
             .skip(2)
             .map(|line| format!("{} {}", line.kind.label(), line.text))
             .collect();
         assert_eq!(
-            told,
+            lines,
             [
                 "note policy production applied: semantic cache in shadow",
                 "hit #2 semantic hit 0.94 with #1, 60 tokens saved",
-                "note #2 semantic hit judged wrong: the prompt of #1 asks for 0.96 from now on, its answer is forgotten",
-                "note #3 would be a semantic hit 0.90 with #1 (shadow: the upstream is asked)",
-                "note #4 would be a semantic hit 0.90 with #1 (shadow: the upstream is asked)",
-                "note #4 was answered otherwise than #1 would have been (agreement 0.31)",
-                "note #5 semantic 0.93 with #1 refused: number 60, stored 50",
-                "fail the embedder failed: connection refused; semantic lookups miss until it is back",
+                "note #2 semantic hit labelled wrong: the prompt of #1 requires 0.96 from now on, its answer is removed",
+                "note #3 would be a semantic hit 0.90 with #1 (shadow: sent to the upstream)",
+                "note #4 would be a semantic hit 0.90 with #1 (shadow: sent to the upstream)",
+                "note #4 differs from the answer of #1 (similarity 0.31)",
+                "note #5 semantic 0.93 with #1 rejected: number 60, stored 50",
+                "fail the embedder failed: connection refused; semantic lookups miss until it recovers",
             ]
         );
     }

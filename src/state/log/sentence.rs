@@ -68,14 +68,14 @@ impl About<'_> {
                 let rates = rates(profile);
                 Some((
                     LogKind::Inject,
-                    format!("faults stay off, when on: {} ({rates})", profile.name),
+                    format!("faults off, profile changed to {} ({rates})", profile.name),
                 ))
             }
             EventKind::FaultsApplied { on: false, .. } => Some((LogKind::Inject, "faults off".to_owned())),
             EventKind::FaultInjected { fault, .. } => {
                 let (fault, id, profile) = (fault.label(), self.id, &self.before.faults.name);
                 let text = if self.call.is_some() {
-                    format!("{fault} on {id} (fault profile {profile})")
+                    format!("{fault} into {id} (fault profile {profile})")
                 } else {
                     format!("{fault} (fault profile {profile})")
                 };
@@ -97,7 +97,7 @@ impl About<'_> {
             }
             EventKind::Suspended { until } => {
                 let wakes = until.as_secs_f64();
-                Some((LogKind::Note, format!("the machine sleeps until {wakes:.1}")))
+                Some((LogKind::Note, format!("machine suspended until {wakes:.1}")))
             }
             EventKind::Notice { text } => Some((LogKind::Note, text.single_line())),
             EventKind::TaskPanicked { text } => Some((
@@ -139,7 +139,7 @@ impl About<'_> {
             UpstreamHealth::Unavailable { message } => {
                 return Some((
                     LogKind::Fail,
-                    format!("upstream trouble: {}", message.single_line()),
+                    format!("upstream unavailable: {}", message.single_line()),
                 ));
             }
         };
@@ -158,7 +158,7 @@ impl About<'_> {
             return None;
         };
         let (id, took) = (self.id, units::precise(*took));
-        let tries = || units::count(u64::from(*attempts), "try");
+        let attempts_made = || units::count(u64::from(*attempts), "attempt");
         let tokens =
             |verb: &str| usage.map_or(String::new(), |usage| format!(", {} tokens{verb}", usage.total()));
         let why = || {
@@ -178,7 +178,7 @@ impl About<'_> {
         match fate {
             Fate::Answered => Some((
                 LogKind::Ok,
-                format!("{id} answered, {}, {took}{}", tries(), tokens("")),
+                format!("{id} answered, {}, {took}{}", attempts_made(), tokens("")),
             )),
             Fate::Shared => {
                 let flight = self.call.and_then(|call| call.flight);
@@ -193,9 +193,12 @@ impl About<'_> {
                 Some((LogKind::Shared, text))
             }
             Fate::Failed if *attempts == 0 => Some((LogKind::Fail, format!("{id} failed{}", why()))),
-            Fate::Failed => Some((LogKind::Fail, format!("{id} failed after {}{}", tries(), why()))),
-            Fate::Interrupted => Some((LogKind::Fail, format!("{id} was cut after {took}{}", why()))),
-            Fate::Cancelled => Some((LogKind::Stop, format!("{id} stopped after {took}"))),
+            Fate::Failed => Some((
+                LogKind::Fail,
+                format!("{id} failed after {}{}", attempts_made(), why()),
+            )),
+            Fate::Interrupted => Some((LogKind::Fail, format!("{id} interrupted after {took}{}", why()))),
+            Fate::Cancelled => Some((LogKind::Stop, format!("{id} cancelled after {took}"))),
             // the guard that served or rejected it has its own line
             Fate::Hit | Fate::RateLimited | Fate::CircuitOpen => None,
         }
@@ -224,12 +227,12 @@ impl About<'_> {
                 let wait = units::precise(*delay);
                 if *class == FailureClass::Loading {
                     // a wait, not a retry: not limited by retry.attempts
-                    let text = format!("{id} model loading, asks again in {wait}{hint}");
+                    let text = format!("{id} model loading, next attempt in {wait}{hint}");
                     return Some((LogKind::Retry, text));
                 }
                 Some((
                     LogKind::Retry,
-                    format!("{id} try {next}/{tries} in {wait} ({cause}{hint})"),
+                    format!("{id} attempt {next}/{tries} in {wait} ({cause}{hint})"),
                 ))
             }
             // the line at the end of the call has the reason

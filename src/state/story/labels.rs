@@ -4,27 +4,6 @@ use super::step::{StepLevel, StepLevels, UserStepLevels};
 use crate::event::Hint;
 use crate::text::units;
 
-/// `first`, `second`, .. `12th`.
-pub(super) fn ordinal(number: u32) -> String {
-    const WORDS: [&str; 9] = [
-        "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth",
-    ];
-    let word = usize::try_from(number)
-        .ok()
-        .and_then(|at| WORDS.get(at.checked_sub(1)?));
-    if let Some(word) = word {
-        return (*word).to_owned();
-    }
-    let ending = match (number % 10, number % 100) {
-        (_, 11..=13) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        _ => "th",
-    };
-    format!("{number}{ending}")
-}
-
 /// `, the server asked for 1s`.
 pub(super) fn hint(hint: Option<Hint>) -> String {
     hint.map_or_else(String::new, |hint| {

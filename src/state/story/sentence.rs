@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::step::{Finished, SemanticHitStep, StepKind};
-use super::{Story, labels, text};
+use super::{Story, text};
 use crate::event::{AttemptResult, CallId, Constraint, Fate, StopReason};
 use crate::settings::FaultKind;
 use crate::text::{SafeText, units};
@@ -115,7 +115,7 @@ fn gather(story: &Story) -> Facts<'_> {
                     let asked = failure
                         .hint
                         .map(|hint| format!("asked to wait {}", units::setting(hint.wait)));
-                    let purpose = facts.fault.take().map(|_| "on purpose".to_owned());
+                    let purpose = facts.fault.take().map(|_| "injected".to_owned());
                     let notes: Vec<String> = [purpose, asked].into_iter().flatten().collect();
                     let said = failure.sentence();
                     facts.failures.push(if notes.is_empty() {
@@ -187,7 +187,7 @@ impl Facts<'_> {
         }
     }
 
-    /// `; 1.2s in the queue because the token bucket was short; 0.9s between tries`, each where it was so.
+    /// `; 1.2s in the queue because the token bucket was short; 0.9s between attempts`, each where it was so.
     fn costs(&self) -> String {
         let short = self.short.filter(|_| self.queued >= NOTABLE);
         let queued = short.map(|short| {
@@ -197,16 +197,16 @@ impl Facts<'_> {
                 short.sentence()
             )
         });
-        let between = (self.between >= NOTABLE)
-            .then(|| format!("; {} between tries", units::precise(self.between)));
-        let silent = (!self.silent.is_zero())
-            .then(|| format!("; its stream was silent for {}", units::precise(self.silent)));
+        let between =
+            (self.between >= NOTABLE).then(|| format!("; {} between attempts", units::precise(self.between)));
+        let silent =
+            (!self.silent.is_zero()).then(|| format!("; stream silent for {}", units::precise(self.silent)));
         let inherited = self
             .inherited
-            .map(|from| format!("; it took the flight over when {from} left"));
+            .map(|from| format!("; took over the flight of {from}"));
         let slowed = self
             .fault
-            .map(|fault| format!("; a {} made on purpose slowed it", fault.label()));
+            .map(|fault| format!("; slowed by an injected {}", fault.label()));
         [queued, between, silent, slowed, inherited]
             .into_iter()
             .flatten()
@@ -232,11 +232,11 @@ fn answered(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
     let took = units::precise(end.took);
     let on = match facts.last {
         0 => String::new(),
-        last => format!(" on the {} try", labels::ordinal(last)),
+        last => format!(" on attempt {last}"),
     };
     let shadow = story.steps.iter().find_map(|step| match &step.kind {
         StepKind::SemanticShadowed(hit) => Some(format!(
-            "; by meaning it would have been served from {} ({:.2} alike)",
+            "; shadow: the semantic cache would have served {} (similarity {:.2})",
             hit.nearest.source, hit.nearest.similarity
         )),
         _ => None,
@@ -271,25 +271,25 @@ fn hit(story: &Story, end: &Finished) -> String {
                 );
             }
             StepKind::SemanticHit(hit) => {
-                return by_meaning(story, hit, &saved(hit.saved.total(), hit.saved_time));
+                return by_semantic_cache(story, hit, &saved(hit.saved.total(), hit.saved_time));
             }
             _ => {}
         }
     }
     format!(
-        "Served from what is stored in {}, nothing was sent.",
+        "Served from a stored answer in {}, nothing was sent.",
         units::precise(end.took)
     )
 }
 
-fn by_meaning(story: &Story, hit: &SemanticHitStep, saved: &str) -> String {
+fn by_semantic_cache(story: &Story, hit: &SemanticHitStep, saved: &str) -> String {
     let judged = story.steps.iter().rev().find_map(|step| match &step.kind {
-        StepKind::Labelled(judged) if judged.good => Some("; a person judged it right"),
-        StepKind::Labelled(_) => Some("; a person judged it wrong"),
+        StepKind::Labelled(judged) if judged.good => Some("; labelled right"),
+        StepKind::Labelled(_) => Some("; labelled wrong"),
         _ => None,
     });
     format!(
-        "Served by meaning: {}, {saved}, nothing was sent{}.",
+        "Served by the semantic cache: {}, {saved}, nothing was sent{}.",
         text::likeness(&hit.nearest),
         judged.unwrap_or_default()
     )
@@ -302,11 +302,11 @@ fn shared(facts: &Facts<'_>, end: &Finished) -> String {
     });
     let failures = match facts.failures().as_str() {
         "" => String::new(),
-        failures => format!("; on the way {failures}"),
+        failures => format!("; failed attempts: {failures}"),
     };
     match facts.owner {
         Some(owner) => format!(
-            "Shared the answer of {owner}, which had asked the same, after {took}{tokens}{failures}{}.",
+            "Shared the answer of {owner} (identical request) after {took}{tokens}{failures}{}.",
             facts.costs()
         ),
         None => format!(
@@ -356,7 +356,11 @@ fn refused(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
     });
     let why = why.or_else(|| message(end)).unwrap_or_default();
     let costs = facts.costs();
-    format!("Refused by the breaker{}{costs}{}.", because(&why), unsent(facts))
+    format!(
+        "Rejected by the breaker{}{costs}{}.",
+        because(&why),
+        unsent(facts)
+    )
 }
 
 fn failed(facts: &Facts<'_>, end: &Finished) -> String {
@@ -372,14 +376,14 @@ fn failed(facts: &Facts<'_>, end: &Finished) -> String {
     let why = because(why.trim_end_matches("; "));
     let costs = facts.costs();
     if let Some(owner) = facts.owner {
-        return format!("Failed after {took} with {owner}, whose answer it waited for{why}{costs}.");
+        return format!("Failed after {took} with the flight of {owner}{why}{costs}.");
     }
     match facts.last.max(end.attempts) {
         0 if end.took < NOTABLE => format!("Failed at once{why}; nothing was sent."),
         0 => format!("Failed after {took}{why}{costs}; nothing was sent."),
         tries => format!(
             "Failed after {} in {took}{why}{costs}.",
-            units::count(u64::from(tries), "try")
+            units::count(u64::from(tries), "attempt")
         ),
     }
 }
@@ -388,7 +392,7 @@ fn interrupted(facts: &Facts<'_>, end: &Finished) -> String {
     let took = units::precise(end.took);
     let on = match facts.last {
         0 | 1 => String::new(),
-        last => format!(" on the {} try", labels::ordinal(last)),
+        last => format!(" on attempt {last}"),
     };
     // the attempts say it in fewer words than the message
     let why = match facts.failures().as_str() {
@@ -396,7 +400,7 @@ fn interrupted(facts: &Facts<'_>, end: &Finished) -> String {
         failures => failures.to_owned(),
     };
     format!(
-        "Cut off after {took}{on}{}; part of the answer was already shown, so it was not asked again{}.",
+        "Interrupted after {took}{on}{}; not retried: text was already delivered{}.",
         because(&why),
         facts.costs()
     )
@@ -407,10 +411,10 @@ fn cancelled(facts: &Facts<'_>, end: &Finished) -> String {
     let costs = facts.costs();
     let tries = match facts.sent {
         0 => "nothing was sent".to_owned(),
-        _ if facts.owner.is_some() => "the flight was another call's".to_owned(),
-        sent => format!("{} had been sent", units::count(u64::from(sent), "try")),
+        _ if facts.owner.is_some() => "the flight belonged to another call".to_owned(),
+        sent => format!("{} sent", units::count(u64::from(sent), "attempt")),
     };
-    format!("Stopped after {took}, nobody wanted the answer any more; {tries}{costs}.")
+    format!("Cancelled after {took}: the caller is gone; {tries}{costs}.")
 }
 
 fn running(facts: &Facts<'_>) -> String {
@@ -420,20 +424,16 @@ fn running(facts: &Facts<'_>) -> String {
     };
     let does = match facts.now {
         Doing::Queued => match facts.short {
-            Some(short) => format!("waits in the queue for {}", short.sentence()),
-            None => "waits in the queue".to_owned(),
+            Some(short) => format!("waiting in the queue for {}", short.sentence()),
+            None => "waiting in the queue".to_owned(),
         },
-        Doing::Sent => format!("waits for an answer to its {} try", labels::ordinal(facts.last)),
-        Doing::Streams => format!("receives the answer on its {} try", labels::ordinal(facts.last)),
-        Doing::Waits(next, wait) => format!(
-            "waits {} before its {} try",
-            units::precise(wait),
-            labels::ordinal(next)
-        ),
-        Doing::Between => "is between two steps".to_owned(),
+        Doing::Sent => format!("waiting for the answer to attempt {}", facts.last),
+        Doing::Streams => format!("receiving the answer of attempt {}", facts.last),
+        Doing::Waits(next, wait) => format!("waiting {} before attempt {}", units::precise(wait), next),
+        Doing::Between => "between two steps".to_owned(),
     };
     match facts.owner {
-        Some(owner) => format!("Runs: shares the flight of {owner}, which {does}{failures}."),
-        None => format!("Runs: {does}{failures}."),
+        Some(owner) => format!("Running: shares the flight of {owner} ({does}){failures}."),
+        None => format!("Running: {does}{failures}."),
     }
 }

@@ -1,8 +1,8 @@
 //! Storage of the steps of stories, with bounds.
 //!
 //! ```text
-//!  call #12: started, own marks (cache, flight, label, end)  --+
-//!  flight 7: marks of whoever owns it (queue, breaker, tries) --+--> story of #12: its own marks, and those of
+//!  call #12: started, own steps (cache, flight, label, end)  --+
+//!  flight 7: steps of its owner (queue, breaker, tries) --+--> story of #12: its own steps, and those of
 //!  call #13 joined flight 7 ------------------------------------+    its flight between joining and leaving
 //! ```
 //!
@@ -106,7 +106,7 @@ struct FlightRecord {
     /// The running attempt, its chunks, and the times of the first and the last one.
     attempt: u32,
     chunks: u32,
-    heard: Option<(Timestamp, Timestamp)>,
+    chunk_times: Option<(Timestamp, Timestamp)>,
 }
 
 /// A stored step.
@@ -311,7 +311,7 @@ impl StoryStore {
         if let EventKind::AttemptStarted { attempt, .. } = &event.kind
             && let Some(track) = self.track(id)
         {
-            (track.attempt, track.chunks, track.heard) = (*attempt, 0, None);
+            (track.attempt, track.chunks, track.chunk_times) = (*attempt, 0, None);
         }
         self.note(event, id, side, kind);
     }
@@ -347,8 +347,8 @@ impl StoryStore {
     fn delta(&mut self, event: &Event, id: CallId, chunks: u32) {
         let Some(track) = self.track(id) else { return };
         let silent = track.silence(event.at);
-        let first = track.heard.map_or(event.at, |(first, _)| first);
-        track.heard = Some((first, event.at));
+        let first = track.chunk_times.map_or(event.at, |(first, _)| first);
+        track.chunk_times = Some((first, event.at));
         track.chunks = track.chunks.saturating_add(chunks);
         let attempt = track.attempt;
         if let Some(silent) = silent {
@@ -557,7 +557,7 @@ impl FlightRecord {
 
     /// Length of the current silence, if it counts as one.
     fn silence(&self, now: Timestamp) -> Option<Duration> {
-        let (first, last) = self.heard?;
+        let (first, last) = self.chunk_times?;
         let gap = now.since(last);
         if gap < SILENCE {
             return None;

@@ -33,11 +33,11 @@ fn word(fate: Option<Fate>) -> &'static str {
         Some(Fate::Hit) => "Served ",
         Some(Fate::Shared) => "Shared ",
         Some(Fate::RateLimited) => "Rejected by the limiter",
-        Some(Fate::CircuitOpen) => "Refused by the breaker",
+        Some(Fate::CircuitOpen) => "Rejected by the breaker",
         Some(Fate::Failed) => "Failed a",
-        Some(Fate::Interrupted) => "Cut off after ",
-        Some(Fate::Cancelled) => "Stopped after ",
-        None => "Runs: ",
+        Some(Fate::Interrupted) => "Interrupted after ",
+        Some(Fate::Cancelled) => "Cancelled after ",
+        None => "Running: ",
     }
 }
 
@@ -61,12 +61,12 @@ fn check(story: &Story) {
     assert!(sentence.starts_with(word(story.fate())), "{story}");
     assert!(sentence.ends_with('.') && !sentence.contains('\n'), "{story}");
     for step in steps {
-        let told = super::StepText::new(step);
+        let found = super::StepText::new(step);
         assert!(
-            !told.text.is_empty() && told.label.chars().count() <= 8,
-            "{told:?}"
+            !found.text.is_empty() && found.label.chars().count() <= 8,
+            "{found:?}"
         );
-        assert!(!told.text.contains('\n') && told.more.iter().all(|more| !more.contains('\n')));
+        assert!(!found.text.contains('\n') && found.more.iter().all(|more| !more.contains('\n')));
         let json = serde_json::to_string(step).unwrap();
         assert_eq!(&serde_json::from_str::<Step>(&json).unwrap(), step, "{json}");
     }
@@ -83,18 +83,18 @@ fn every_call_of_made_up_sessions_has_its_story_and_a_journal_tells_the_same() {
             all.apply(event);
         }
         for id in (1..=150).map(CallId) {
-            let told = all.story(id).unwrap();
-            check(&told);
-            assert!(told.fate().is_some() && told.lost == 0, "{told}");
-            fates.insert(told.fate());
+            let found = all.story(id).unwrap();
+            check(&found);
+            assert!(found.fate().is_some() && found.lost == 0, "{found}");
+            fates.insert(found.fate());
             let mut alone = StoryStore::for_call(id);
             for event in &events {
                 alone.apply(event);
             }
-            assert_eq!(alone.story(id).as_ref(), Some(&told), "{told}");
+            assert_eq!(alone.story(id).as_ref(), Some(&found), "{found}");
             // a chat forgets its oldest calls
             if state.calls.recent.contains_key(&id) {
-                assert_eq!(state.stories.story(id), Some(told));
+                assert_eq!(state.stories.story(id), Some(found));
             }
         }
     }
@@ -186,31 +186,31 @@ fn passed() -> EventKind {
 #[test]
 fn a_story_in_full() {
     let expected = "\
-#12 Answered in 7.30s on the third try: 429 (on purpose, asked to wait 1s), then timeout; 1.20s queued for the token bucket; 1.40s between tries; its stream was silent for 2.00s.
+#12 Answered in 7.30s on attempt 3: 429 (injected, asked to wait 1s), then timeout; 1.20s queued for the token bucket; 1.40s between attempts; stream silent for 2.00s.
 
-  0.00s  asked    ann in the chat: \"question 12\"
+  0.00s  asked    ann in chat: \"question 12\"
                   fingerprint 000000000000, ~12 tokens, deadline 10m
   0.00s  cache    miss: never seen before
-  0.00s  queue    waits for the token bucket: place 3 of 3, turn in about 1.20s
+  0.00s  queue    waits for the token bucket: position 3 of 3, forecast 1.20s
                   saw 120 of 20000 tokens (needs 268), 60 of 60 requests, 3 slots in use
   1.20s  limiter  admitted after 0.04s for 268 tokens; 2000 of 20000 and 6 of 60 requests left
-  1.20s  breaker  closed, lets it pass: 4 of 20 failed
+  1.20s  breaker  closed, admitted: 4 of 20 failed
   1.20s  try 1    sent
-  1.20s  try 1    429 made on purpose
-  1.40s  try 1    failed after 0.20s: made up: RateLimited; it asks to wait 1s
+  1.20s  try 1    429 injected
+  1.40s  try 1    failed after 0.20s: made up: RateLimited; server asks to wait 1s
   1.40s  limiter  60 of 268 reserved tokens charged
-  1.40s  retry    try 2 follows in 1.00s: rate limit
+  1.40s  retry    attempt 2 in 1.00s: rate limit
                   drew 0.50s, the server asked for 1s; budget 142.9 of 10; deadline in 9m59s
   2.40s  try 2    sent
   4.40s  try 2    failed after 2.00s: made up: HeaderTimeout
-  4.40s  retry    try 3 follows in 0.40s: timeout
+  4.40s  retry    attempt 3 in 0.40s: timeout
                   drew 0.20s; budget 57.1 of 10; deadline in 9m56s
   4.80s  try 3    sent
   5.10s  try 3    first token after 0.30s
   7.20s  try 3    silent for 2.00s
   7.30s  try 3    complete after 2.50s: 60 tokens (12 asked, 48 answered); finished
   7.30s  cache    answer stored, 200 bytes
-  7.30s  end      answered after 7.30s, 3 tries
+  7.30s  end      answered after 7.30s, 3 attempts
 ";
     let tale = third_try();
     check(&story(&tale, 12));
@@ -248,15 +248,15 @@ fn a_follower_hears_of_the_flight_while_it_is_aboard() {
         .emit(3, ended(Fate::Shared, 0, 1500));
     assert_eq!(
         sentence(&tale, 1),
-        "Stopped after 2.20s, nobody wanted the answer any more; 1 try had been sent; 0.20s between tries."
+        "Cancelled after 2.20s: the caller is gone; 1 attempt sent; 0.20s between attempts."
     );
     assert_eq!(
         sentence(&tale, 2),
-        "Answered in 2.00s on the second try: 500; 0.50s between tries; it took the flight over when #1 left."
+        "Answered in 2.00s on attempt 2: 500; 0.50s between attempts; took over the flight of #1."
     );
     assert_eq!(
         sentence(&tale, 3),
-        "Shared the answer of #2, which had asked the same, after 1.50s, 60 tokens shared; on the way 500; 0.50s between tries."
+        "Shared the answer of #2, which had asked the same, after 1.50s, 60 tokens shared; failed attempts: 500; 0.50s between attempts."
     );
     let third = story(&tale, 3);
     let whose: Vec<_> = third
@@ -290,12 +290,11 @@ fn a_refusal_tells_which_move_opened_the_breaker() {
     tale.emit(5, ended(Fate::CircuitOpen, 0, 0));
     assert_eq!(
         sentence(&tale, 5),
-        "Refused by the breaker: it opened 2.00s before: 11 of 20 calls failed; nothing was sent."
+        "Rejected by the breaker: it opened 2.00s before: 11 of 20 calls failed; nothing was sent."
     );
     let text = story(&tale, 5).to_string();
-    let told =
-        "breaker  refused: it opened 2.00s ago: 11 of 20 calls failed; it lets a probe through in 3.00s";
-    assert!(text.contains(told), "{text}");
+    let found = "breaker  rejected: it opened 2.00s ago: 11 of 20 calls failed; next probe in 3.00s";
+    assert!(text.contains(found), "{text}");
 }
 
 fn nearest(similarity: f64, objection: Option<Objection>) -> NearestPrompt {
@@ -348,7 +347,7 @@ fn what_the_caches_saw_is_told() {
         "miss: never seen before; nearest is #4, differs in 1 field",
         "temperature: a number, here 0.7, stored 0",
         "miss: a guard rejected the nearest prompt",
-        "0.95 like a prompt of #4 (0.90 is enough): \"what is a token bucket?\"",
+        "similarity 0.95 to the prompt of #4 (needs 0.90): \"what is a token bucket?\"",
         "number 3, stored 5",
         "compared with 12 prompts in 0.8 ms",
     ] {
@@ -367,7 +366,7 @@ fn what_the_caches_saw_is_told() {
         text: "an answer that must not be kept twice".into(),
     };
     tale.emit(8, hit).emit(8, ended(Fate::Hit, 0, 1));
-    let served = "Served by meaning: 0.97 like a prompt of #4 (0.90 is enough), 60 tokens and 2.40s saved, nothing was sent";
+    let served = "Served by the semantic cache: similarity 0.97 to the prompt of #4 (needs 0.90), 60 tokens and 2.40s saved, nothing was sent";
     assert_eq!(sentence(&tale, 8), format!("{served}."));
     let judged = EventKind::SemanticLabelled {
         source: CallId(4),
@@ -378,7 +377,7 @@ fn what_the_caches_saw_is_told() {
         removed: true,
     };
     tale.at(5.0).emit(8, judged);
-    assert_eq!(sentence(&tale, 8), format!("{served}; a person judged it wrong."));
+    assert_eq!(sentence(&tale, 8), format!("{served}; labelled wrong."));
     check(&story(&tale, 8));
 }
 
@@ -425,9 +424,9 @@ fn hostile_words_stay_words() {
     );
     tale.emit(13, end)
         .emit(13, ended(Fate::Failed, u32::MAX, u64::MAX / 2_000_000));
-    let told = story(&tale, 13);
-    check(&told);
-    let text = told.to_string();
+    let found = story(&tale, 13);
+    check(&found);
+    let text = found.to_string();
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
     assert!(!text.contains(['\u{202e}', '\u{200b}']));
     assert!(

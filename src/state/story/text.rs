@@ -50,7 +50,7 @@ impl StepText {
             | StepKind::SemanticShadowed(_)
             | StepKind::SemanticCompared { .. }
             | StepKind::SemanticStored { .. }
-            | StepKind::Labelled(_) => meaning(kind),
+            | StepKind::Labelled(_) => semantic(kind),
             StepKind::FlightStarted { .. }
             | StepKind::FlightJoined { .. }
             | StepKind::FlightHandedOver { .. } => flight(step),
@@ -69,7 +69,7 @@ impl StepText {
             StepKind::RetryScheduled(retried) => retry(step, retried),
             StepKind::RetryStopped(stopped) => {
                 let more = labels::hint(stopped.hint) + &labels::budget(stopped.budget, stopped.budget_max);
-                let text = format!("no other try: {}{more}", stopped.reason.sentence());
+                let text = format!("no further attempt: {}{more}", stopped.reason.sentence());
                 ("retry".to_owned(), text, Vec::new())
             }
             StepKind::Finished(end) => ("end".to_owned(), finished(end), Vec::new()),
@@ -119,15 +119,15 @@ fn started(step: &Step, start: &Started) -> Line {
         deadline,
     } = start;
     let origin = match origin {
-        Origin::Chat => "in the chat".to_owned(),
+        Origin::Chat => "in chat".to_owned(),
         Origin::Burst { burst } => format!("in burst {burst}"),
-        Origin::Library => "by a program".to_owned(),
+        Origin::Library => "by the library".to_owned(),
     };
     let text = format!("{user} {origin}: {}", quoted(prompt));
     // enough to distinguish two; the JSON form has all of it
-    let mark: String = fingerprint.chars().take(12).collect();
+    let prefix: String = fingerprint.chars().take(12).collect();
     let more = format!(
-        "fingerprint {mark}, ~{}, deadline {}",
+        "fingerprint {prefix}, ~{}, deadline {}",
         units::count(*prompt_tokens, "token"),
         units::setting(step.at.until(*deadline))
     );
@@ -156,7 +156,7 @@ fn cache(kind: &StepKind) -> Line {
             }
             ("cache".to_owned(), text, more)
         }
-        StepKind::CacheBypassed { reason } => line("cache", format!("not asked: {}", reason.sentence())),
+        StepKind::CacheBypassed { reason } => line("cache", format!("bypassed: {}", reason.sentence())),
         StepKind::CacheStored { bytes } => line("cache", format!("answer stored, {bytes} bytes")),
         StepKind::CacheSkipped { reason } => {
             line("cache", format!("answer not stored: {}", reason.sentence()))
@@ -177,19 +177,19 @@ fn saved(served: &StoredAnswer) -> String {
     )
 }
 
-/// `0.94 like the prompt of #5 (0.90 is enough)`.
+/// `similarity 0.94 to the prompt of #5 (needs 0.90)`.
 pub(super) fn likeness(near: &NearestPrompt) -> String {
     format!(
-        "{:.2} like a prompt of {} ({:.2} is enough)",
+        "similarity {:.2} to the prompt of {} (needs {:.2})",
         near.similarity, near.source, near.threshold
     )
 }
 
-fn meaning(kind: &StepKind) -> Line {
+fn semantic(kind: &StepKind) -> Line {
     match kind {
-        StepKind::SemanticHit(hit) => meaning_hit("hit", hit),
-        StepKind::SemanticShadowed(hit) => meaning_hit("shadow, not served", hit),
-        StepKind::SemanticMissed(miss) => meaning_miss(miss),
+        StepKind::SemanticHit(hit) => semantic_hit("hit", hit),
+        StepKind::SemanticShadowed(hit) => semantic_hit("shadow, not served", hit),
+        StepKind::SemanticMissed(miss) => semantic_miss(miss),
         StepKind::SemanticCompared {
             source,
             agreement,
@@ -198,16 +198,16 @@ fn meaning(kind: &StepKind) -> Line {
             let verdict = if *same {
                 "the same answer"
             } else {
-                "another answer"
+                "not the same answer"
             };
             line(
-                "meaning",
-                format!("shadow: {verdict} as that of {source}, {agreement:.2} alike"),
+                "semantic",
+                format!("shadow: {verdict} as {source}, similarity {agreement:.2}"),
             )
         }
         StepKind::SemanticStored { entries } => {
             let prompts = units::count(*entries, "prompt");
-            line("meaning", format!("prompt added to the index, {prompts} in it"))
+            line("semantic", format!("prompt added to the index, {prompts} in it"))
         }
         StepKind::Labelled(judged) => {
             let verdict = if judged.good { "right" } else { "wrong" };
@@ -218,14 +218,14 @@ fn meaning(kind: &StepKind) -> Line {
             };
             // a right one changes nothing
             let asks = if judged.good {
-                format!("still asks for {:.2}", judged.threshold)
+                format!("still requires {:.2}", judged.threshold)
             } else {
-                format!("asks for {:.2} from now on", judged.threshold)
+                format!("requires {:.2} from now on", judged.threshold)
             };
-            let text = format!("a person judged it {verdict}: {} {asks}{removed}", judged.source);
+            let text = format!("labelled {verdict}: {} {asks}{removed}", judged.source);
             line("label", text)
         }
-        _ => line("meaning", ""),
+        _ => line("semantic", ""),
     }
 }
 
@@ -234,7 +234,7 @@ fn searched(candidates: u32, lookup: std::time::Duration) -> String {
     format!("compared with {prompts} in {}", units::computation(lookup))
 }
 
-fn meaning_hit(how: &str, hit: &SemanticHitStep) -> Line {
+fn semantic_hit(how: &str, hit: &SemanticHitStep) -> Line {
     let old = hit
         .age
         .map_or_else(String::new, |age| format!(", {} old", units::precise(age)));
@@ -244,10 +244,10 @@ fn meaning_hit(how: &str, hit: &SemanticHitStep) -> Line {
     let saves = units::count(hit.saved.total(), "token");
     let text = format!("{how}: {}{old}; saves {saves}{time}", likeness(&hit.nearest));
     let more = vec![quoted(&hit.nearest.prompt), searched(hit.candidates, hit.lookup)];
-    ("meaning".to_owned(), text, more)
+    ("semantic".to_owned(), text, more)
 }
 
-fn meaning_miss(miss: &SemanticMissStep) -> Line {
+fn semantic_miss(miss: &SemanticMissStep) -> Line {
     let mut text = format!("miss: {}", miss.reason.sentence());
     if let Some(detail) = &miss.detail {
         let detail = SafeText::excerpt(&detail.single_line(), QUOTED);
@@ -259,7 +259,7 @@ fn meaning_miss(miss: &SemanticMissStep) -> Line {
         more.extend(near.objection.as_ref().map(Objection::sentence));
     }
     more.push(searched(miss.candidates, miss.lookup));
-    ("meaning".to_owned(), text, more)
+    ("semantic".to_owned(), text, more)
 }
 
 fn flight(step: &Step) -> Line {
@@ -268,24 +268,21 @@ fn flight(step: &Step) -> Line {
             let who = match sharing {
                 Sharing::SameRequest => "the same request may join",
                 Sharing::SameKey => "the same idempotency key may join",
-                Sharing::Off => "nobody may join",
+                Sharing::Off => "no call may join",
             };
-            line("flight", format!("owns a new one: {who}"))
+            line("flight", format!("new flight: {who}"))
         }
         StepKind::FlightJoined {
             owner, subscribers, ..
-        } => {
-            let place = labels::ordinal(*subscribers);
-            line(
-                "flight",
-                format!("joins that of {owner}, as the {place} on board"),
-            )
-        }
+        } => line(
+            "flight",
+            format!("joined the flight of {owner} ({subscribers} subscribers)"),
+        ),
         StepKind::FlightHandedOver { from, .. } if step.flight_owner.is_some() => {
-            line("flight", format!("goes on with it, {from} left"))
+            line("flight", format!("took over from {from}"))
         }
         StepKind::FlightHandedOver { from, .. } => {
-            line("flight", format!("is the owner from here on, {from} left"))
+            line("flight", format!("took over the flight, {from} left"))
         }
         _ => line("flight", ""),
     }
@@ -294,11 +291,11 @@ fn flight(step: &Step) -> Line {
 fn limit(kind: &StepKind) -> Line {
     match kind {
         StepKind::Queued(queued) => {
-            let turn = queued.forecast.map_or_else(String::new, |wait| {
-                format!(", turn in about {}", units::precise(wait))
-            });
+            let turn = queued
+                .forecast
+                .map_or_else(String::new, |wait| format!(", forecast {}", units::precise(wait)));
             let text = format!(
-                "waits for {}: place {} of {}{turn}",
+                "waits for {}: position {} of {}{turn}",
                 queued.constraint.sentence(),
                 queued.position,
                 queued.waiting
@@ -310,16 +307,16 @@ fn limit(kind: &StepKind) -> Line {
         StepKind::Rejected(rejected) => {
             let why = rejected.reason.sentence(rejected.waiting, rejected.predicted);
             let more = rejected.levels.iter().map(labels::levels).collect();
-            ("limiter".to_owned(), format!("turned away: {why}"), more)
+            ("limiter".to_owned(), format!("rejected: {why}"), more)
         }
-        StepKind::LeftQueue { waiting } => line("queue", format!("left it, {waiting} still wait")),
+        StepKind::LeftQueue { waiting } => line("queue", format!("left the queue, {waiting} still wait")),
         StepKind::Settled {
             reserved,
             charged,
             refunded,
         } => {
             let text = if *refunded {
-                format!("all {reserved} tokens given back, and the request: it was never sent")
+                format!("refunded {reserved} tokens and the request: it was never sent")
             } else {
                 format!("{charged} of {reserved} reserved tokens charged")
             };
@@ -353,18 +350,18 @@ fn breaker(kind: &StepKind) -> Line {
             probe: true, window, ..
         } => line(
             "breaker",
-            format!("half-open, this is its probe; {}", window.sentence()),
+            format!("half-open, admitted as probe; {}", window.sentence()),
         ),
         StepKind::BreakerAdmitted { state, window, .. } => line(
             "breaker",
-            format!("{}, lets it pass: {}", state.brief(), window.sentence()),
+            format!("{}, admitted: {}", state.brief(), window.sentence()),
         ),
         StepKind::BreakerRefused(refused) => line("breaker", refusal(refused)),
         _ => line("breaker", ""),
     }
 }
 
-/// `refused: it opened 2.10s ago: 11 of 20 calls failed; it lets a probe through in 2.90s`.
+/// `rejected: it opened 2.10s ago: 11 of 20 calls failed; next probe in 2.90s`.
 fn refusal(refused: &Refused) -> String {
     let why = refused.opened.map_or_else(
         || "it is open".to_owned(),
@@ -374,20 +371,20 @@ fn refusal(refused: &Refused) -> String {
         },
     );
     let probe = match (refused.probe_in, refused.state) {
-        (Some(wait), _) => format!("; it lets a probe through in {}", units::precise(wait)),
-        (None, BreakerState::HalfOpen) => "; its probe is out".to_owned(),
+        (Some(wait), _) => format!("; next probe in {}", units::precise(wait)),
+        (None, BreakerState::HalfOpen) => "; a probe is out".to_owned(),
         (None, BreakerState::Open | BreakerState::Closed) => String::new(),
     };
-    format!("refused: {why}{probe}")
+    format!("rejected: {why}{probe}")
 }
 
 fn attempt(kind: &StepKind) -> Line {
     let (number, text) = match kind {
         StepKind::AttemptStarted { attempt } => (*attempt, "sent".to_owned()),
-        StepKind::FaultInjected { attempt, fault } => {
-            (*attempt, format!("{} made on purpose", fault.label()))
+        StepKind::FaultInjected { attempt, fault } => (*attempt, format!("{} injected", fault.label())),
+        StepKind::AttemptResponded { attempt, status } => {
+            (*attempt, format!("responded with status {status}"))
         }
-        StepKind::AttemptResponded { attempt, status } => (*attempt, format!("answers with status {status}")),
         StepKind::AttemptFirstToken { attempt, ttft } => {
             (*attempt, format!("first token after {}", units::precise(*ttft)))
         }
@@ -422,7 +419,7 @@ fn attempt_end(end: &Ended) -> String {
             // most messages contain it
             let hint = failure.hint.filter(|_| !failure.message.contains("asks to wait"));
             let asked = hint.map_or_else(String::new, |hint| {
-                format!("; it asks to wait {}", units::setting(hint.wait))
+                format!("; server asks to wait {}", units::setting(hint.wait))
             });
             let got = match end.chunks {
                 0 => String::new(),
@@ -431,7 +428,7 @@ fn attempt_end(end: &Ended) -> String {
             let message = SafeText::excerpt(&failure.message.single_line(), 2 * QUOTED);
             format!("failed after {took}{got}: {message}{asked}")
         }
-        AttemptResult::Cancelled => format!("cancelled after {took}: nobody wants the answer any more"),
+        AttemptResult::Cancelled => format!("cancelled after {took}: the caller is gone"),
     }
 }
 
@@ -447,12 +444,12 @@ fn retry(step: &Step, retried: &Retried) -> Line {
         budget_max,
     } = retried;
     let billed = if *ambiguous {
-        "; the last one may have been billed"
+        "; the failed attempt may have been billed"
     } else {
         ""
     };
     let text = format!(
-        "try {next} follows in {}: {}",
+        "attempt {next} in {}: {}",
         units::precise(*wait),
         class.sentence()
     );
@@ -472,7 +469,7 @@ fn finished(end: &Finished) -> String {
     let took = units::precise(end.took);
     let tries = match end.attempts {
         0 => String::new(),
-        tries => format!(", {}", units::count(u64::from(tries), "try")),
+        tries => format!(", {}", units::count(u64::from(tries), "attempt")),
     };
     // its own usage is in the last attempt
     let tokens = end
@@ -493,10 +490,10 @@ pub(super) fn write(story: &Story, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:OFFSET$}  {steps} dropped", "")?;
     }
     for step in story.shown_steps() {
-        let told = StepText::new(step);
+        let text = StepText::new(step);
         let offset = units::precise(step.offset);
-        writeln!(f, "{offset:>OFFSET$}  {:<LABEL$} {}", told.label, told.text)?;
-        for more in &told.more {
+        writeln!(f, "{offset:>OFFSET$}  {:<LABEL$} {}", text.label, text.text)?;
+        for more in &text.more {
             writeln!(f, "{:OFFSET$}  {:LABEL$} {more}", "", "")?;
         }
     }

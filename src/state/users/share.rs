@@ -197,15 +197,15 @@ impl State {
         if !limit.enabled {
             return [None, None];
         }
-        let told = self.users.by_name.get(user);
-        let told = told.and_then(|usage| usage.levels.as_ref());
+        let known = self.users.by_name.get(user);
+        let known = known.and_then(|usage| usage.levels.as_ref());
         let own = limit.for_user(user.as_str());
         let full = |bucket| BucketLevel::full(bucket, self.last_event_at);
         [
-            (told.and_then(|levels| levels.requests), &own.requests),
-            (told.and_then(|levels| levels.tokens), &own.tokens),
+            (known.and_then(|levels| levels.requests), &own.requests),
+            (known.and_then(|levels| levels.tokens), &own.tokens),
         ]
-        .map(|(told, bucket)| told.or(bucket.as_ref().map(full)))
+        .map(|(known, bucket)| known.or(bucket.as_ref().map(full)))
     }
 }
 

@@ -318,27 +318,27 @@ mod tests {
             shown(&fixture_from(&tale), 30, 70),
             [
                 "✓ answered   2.0s   2 attempts   60 tokens   by ann",
-                "Answered in 2.00s on the second try: 429 (on purpose); 0.40s queued",
-                "for the token bucket; 1.00s between tries.",
+                "Answered in 2.00s on attempt 2: 429 (injected); 0.40s queued for the",
+                "token bucket; 1.00s between attempts.",
                 "",
-                " 0.00s   asked    ann in the chat: \"question 30\"",
+                " 0.00s   asked    ann in chat: \"question 30\"",
                 "                  fingerprint 000000000000, ~12 tokens, deadline 10m",
                 "         cache    miss: never seen before",
-                "       … queue    waits for the token bucket: place 1 of 1, turn in",
-                "                  about 0.40s",
+                "       … queue    waits for the token bucket: position 1 of 1,",
+                "                  forecast 0.40s",
                 " 0.40s   limiter  admitted after 0.04s for 268 tokens; 2000 of 20000",
                 "                  and 6 of 60 requests left",
                 "       ▶ try 1    sent",
-                "       ! try 1    429 made on purpose",
+                "       ! try 1    429 injected",
                 " 0.60s ✗ try 1    failed after 0.20s: made up: RateLimited",
-                "       ↻ retry    try 2 follows in 1.00s: rate limit",
+                "       ↻ retry    attempt 2 in 1.00s: rate limit",
                 "                  drew 0.50s, the server asked for 1s; budget 142.9 of",
                 "                  10; deadline in 9m59s",
                 " 1.60s ▶ try 2    sent",
                 " 1.90s   try 2    first token after 0.30s",
                 " 2.00s ✓ try 2    complete after 0.40s: 60 tokens (12 asked, 48",
                 "                  answered); finished",
-                "       ✓ end      answered after 2.00s, 2 tries",
+                "       ✓ end      answered after 2.00s, 2 attempts",
                 "",
                 "It works.",
             ]
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(rows[0], "↻ retrying   0.9s   1 attempt   by ann");
         assert_eq!(
             rows[1],
-            "Runs: waits 1.00s before its second try, after 429 (on purpose)."
+            "Running: waiting 1.00s before attempt 2, after 429 (injected)."
         );
         let last = rows.last().unwrap();
         assert!(
@@ -394,7 +394,7 @@ mod tests {
         let call = &fixture.state.calls.recent[&CallId(30)];
         let text = text(&fixture.view(), call);
         assert!(
-            text.starts_with("#30 Answered in 2.00s on the second try: 429"),
+            text.starts_with("#30 Answered in 2.00s on attempt 2: 429"),
             "{text}"
         );
         assert!(

@@ -240,7 +240,7 @@ fn a_long_story_is_scrolled_by_pages() {
     let top = rows(&mut bench, 80, 16);
     assert!(holds(&top, "PgUp PgDn scroll"), "{top:#?}");
     assert!(
-        holds(&top, "Why #1") && holds(&top, "Failed after 4 tries in 2.00s"),
+        holds(&top, "Why #1") && holds(&top, "Failed after 4 attempts in 2.00s"),
         "{top:#?}"
     );
     assert!(holds(&top, "fingerprint") && !holds(&top, " end "), "{top:#?}");

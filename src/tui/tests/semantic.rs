@@ -245,8 +245,8 @@ fn the_story_of_a_hit_is_judged_with_g_and_b() {
     assert_eq!(bench.ui.overlays.last(), Some(&Overlay::Details(CallId(2))));
     let screen = rows(&mut bench, 80, 24);
     for expected in [
-        "Served by meaning: 0.94 like a prompt of #1 (0.80 is enough), 60",
-        "meaning  hit: 0.94 like a prompt of #1 (0.80 is enough),",
+        "Served by the semantic cache: similarity 0.94 to the prompt of #1",
+        "semantic hit: similarity 0.94 to the prompt of #1 (needs",
         "\"How long do I boil an egg of 50 g?\"",
     ] {
         assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
@@ -290,7 +290,7 @@ fn what_is_no_hit_cannot_be_judged_and_says_why() {
     assert_eq!(refused.ui.overlays.last(), Some(&Overlay::Details(CallId(3))));
     let screen = rows(&mut refused, 80, 24);
     for expected in [
-        "meaning  miss: a guard rejected the nearest prompt",
+        "semantic miss: a guard rejected the nearest prompt",
         "number 60, stored 50",
     ] {
         assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
