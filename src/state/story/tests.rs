@@ -256,7 +256,7 @@ fn a_follower_hears_of_the_flight_while_it_is_aboard() {
     );
     assert_eq!(
         sentence(&tale, 3),
-        "Shared the answer of #2, which had asked the same, after 1.50s, 60 tokens shared; failed attempts: 500; 0.50s between attempts."
+        "Shared the answer of #2 (identical request) after 1.50s, 60 tokens shared; failed attempts: 500; 0.50s between attempts."
     );
     let third = story(&tale, 3);
     let whose: Vec<_> = third

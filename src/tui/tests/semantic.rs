@@ -278,8 +278,7 @@ fn the_story_of_a_hit_is_judged_with_g_and_b() {
     assert_eq!(bench.press("b"), []);
     assert_eq!(bench.said(), "b: #2 was judged wrong already");
     let screen = rows(&mut bench, 120, 40);
-    let expected =
-        "label    a person judged it wrong: #1 asks for 0.96 from now on, the stored answer was removed";
+    let expected = "label    labelled wrong: #1 requires 0.96 from now on, the stored answer was removed";
     assert!(holds(&screen, expected), "{screen:#?}");
 }
 
@@ -308,10 +307,7 @@ fn what_is_no_hit_cannot_be_judged_and_says_why() {
     );
     let screen = rows(&mut shadow, 120, 40);
     assert!(
-        holds(
-            &screen,
-            "meaning  shadow: the same answer as that of #1, 0.97 alike"
-        ),
+        holds(&screen, "semantic shadow: the same answer as #1, similarity 0.97"),
         "{screen:#?}"
     );
 
