@@ -205,7 +205,7 @@ fn signals_end_it_by_the_normal_path() {
 fn to_ask_again_is_a_hit() {
     let mut terminal = Terminal::start(&[], &[]);
     terminal.until("upstream ready");
-    for answered in ["answered, 1 try", "exact hit"] {
+    for answered in ["answered, 1 attempt", "exact hit"] {
         terminal.keys("i");
         terminal.until("INPUT");
         terminal.keys("What is a token bucket?\r");
@@ -231,7 +231,7 @@ fn a_panic_in_a_task_does_not_touch_the_screen() {
     terminal.until("upstream ready");
     // answers take seconds, the panic half of one: the control room went on after it
     terminal.keys("b");
-    terminal.until("answered, 1 try");
+    terminal.until("answered, 1 attempt");
     assert!(
         terminal.screen.screen().alternate_screen(),
         "the screen was left under a running program"

@@ -138,43 +138,43 @@ fn stories_of_a_failed_and_a_queued_call_in_full() {
     assert_eq!(
         story("outage", 230),
         "\
-#230 Failed after 1 attempt in 0.15s: 503 (injected); the breaker was open; 0.12s between attempts.
+#230 Failed after 1 attempt in 0.15s: 503 (injected); circuit open; 0.12s between attempts.
 
   0.00s  asked    ben in burst 1: \"When does an idle timeout fire during a stream? (201)\"
                   fingerprint 9cb2deb9ff80, ~18 tokens, deadline 10m
   0.00s  cache    miss: never seen before; nearest is #226, another question
-  0.00s  flight   owns a new one: the same request may join
+  0.00s  flight   new flight: the same request may join
   0.00s  limiter  admitted at once for 66 tokens; 19903 of 20000 and 58 of 60 requests left
   0.00s  breaker  closed, admitted: 3 of 59 failed
   0.00s  try 1    sent
-  0.00s  try 1    503 made on purpose
+  0.00s  try 1    503 injected
   0.03s  try 1    failed after 0.03s: simulator is overloaded (503): Service temporarily overloaded (injected by seawall); not caused by your quota
   0.03s  limiter  0 of 66 reserved tokens charged
-  0.03s  retry    attempt 2 in 0.12s because of an overloaded server
+  0.03s  retry    attempt 2 in 0.12s: server overloaded
                   drew 0.12s; budget 9.2 of 13; deadline in 10m
-  0.15s  breaker  rejected: it opened 0.12s ago because 5 in a row had failed; it lets a probe through in 4.51s
-  0.15s  retry    no further attempt: the breaker was open; budget 9.2 of 13
-  0.15s  end      failed after 0.15s, 1 try
+  0.15s  breaker  rejected: opened 0.12s ago (5 failures in a row); next probe in 4.51s
+  0.15s  retry    no further attempt: circuit open; budget 9.2 of 13
+  0.15s  end      failed after 0.15s, 1 attempt
 "
     );
     assert_eq!(
         story("queue-full", 499),
         "\
-#499 Answered in 6.5s on attempt 1; 5.0s in the queue because all slots were taken.
+#499 Answered in 6.53s on attempt 1; 5.00s queued for a free slot.
 
   0.00s  asked    ben in burst 1: \"Which metrics should I watch? (210)\"
                   fingerprint 5f9d80c24423, ~13 tokens, deadline 10m
   0.00s  cache    miss: never seen before; nearest is #354, another question
-  0.00s  flight   owns a new one: the same request may join
-  0.00s  queue    waits for a free slot: place 25 of 25
+  0.00s  flight   new flight: the same request may join
+  0.00s  queue    waits for a free slot: position 25 of 25
                   saw 19944 of 20000 tokens (needs 61), 0 of 60 requests, 7 slots in use
   5.00s  limiter  admitted after 5.00s for 61 tokens; 19939 of 20000 and 0 of 60 requests left
   5.00s  breaker  closed, admitted: 0 of 188 failed
   5.00s  try 1    sent
-  6.53s  try 1    complete after 1.53s: 61 tokens (13 asked, 48 answered); cut at its limit of tokens
+  6.53s  try 1    complete after 1.53s: 61 tokens (13 asked, 48 answered); truncated at the token limit
   6.53s  limiter  61 of 61 reserved tokens charged
   6.53s  cache    answer stored, 1397 bytes
-  6.53s  end      answered after 6.53s, 1 try
+  6.53s  end      answered after 6.53s, 1 attempt
 "
     );
 }

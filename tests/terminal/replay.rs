@@ -30,7 +30,7 @@ fn a_live_session_is_written_down_and_played_again() {
     // End, one event back, and to the beginning
     replay.keys("\x1b[F");
     replay.until("the end");
-    replay.until("#1 answered, 1 try");
+    replay.until("#1 answered, 1 attempt");
     replay.until("CALLS 1 ");
     replay.keys(",");
     replay.until("paused");

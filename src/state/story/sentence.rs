@@ -346,10 +346,10 @@ fn unsent(facts: &Facts<'_>) -> &'static str {
 fn refused(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
     let why = story.steps.iter().rev().find_map(|step| match &step.kind {
         StepKind::BreakerRefused(refused) => Some(refused.opened.map_or_else(
-            || "it is open".to_owned(),
+            || "open".to_owned(),
             |opened| {
                 let why = opened.reason.sentence(opened.window);
-                format!("it opened {} before: {why}", units::precise(opened.ago))
+                format!("opened {} before ({why})", units::precise(opened.ago))
             },
         )),
         _ => None,

@@ -73,7 +73,7 @@ fn check(story: &Story) {
 }
 
 #[test]
-fn every_call_of_made_up_sessions_has_its_story_and_a_journal_tells_the_same() {
+fn every_call_of_generated_sessions_has_the_same_story_live_and_from_a_journal() {
     let mut fates = BTreeSet::new();
     for seed in 0..6 {
         let events = session(seed, 150);
@@ -218,7 +218,7 @@ fn a_story_in_full() {
 }
 
 #[test]
-fn a_follower_hears_of_the_flight_while_it_is_aboard() {
+fn a_follower_has_the_steps_of_the_flight_while_subscribed() {
     let mut tale = Tale::begin();
     tale.call(1, Origin::Library).emit(1, attempt(1, 1));
     let now = tale.at(1.0).now;
@@ -267,16 +267,13 @@ fn a_follower_hears_of_the_flight_while_it_is_aboard() {
         .collect();
     assert_eq!(whose, [1, 1, 2, 2, 2], "{third}");
     assert!(third.to_string().contains("[#1] failed after 2.00s"), "{third}");
-    assert!(
-        third.to_string().contains("[#2] goes on with it, #1 left"),
-        "{third}"
-    );
-    // who left does not know what became of it
+    assert!(third.to_string().contains("[#2] took over from #1"), "{third}");
+    // the call that left has no later steps
     assert!(!story(&tale, 1).to_string().contains("complete"));
 }
 
 #[test]
-fn a_refusal_tells_which_move_opened_the_breaker() {
+fn a_rejection_by_the_breaker_names_the_transition_that_opened_it() {
     let mut tale = Tale::begin();
     let reason = MoveReason::FailureRate;
     tale.at(2.0).emit(
@@ -290,10 +287,10 @@ fn a_refusal_tells_which_move_opened_the_breaker() {
     tale.emit(5, ended(Fate::CircuitOpen, 0, 0));
     assert_eq!(
         sentence(&tale, 5),
-        "Rejected by the breaker: it opened 2.00s before: 11 of 20 calls failed; nothing was sent."
+        "Rejected by the breaker: opened 2.00s before (11 of 20 calls failed); nothing was sent."
     );
     let text = story(&tale, 5).to_string();
-    let found = "breaker  rejected: it opened 2.00s ago: 11 of 20 calls failed; next probe in 3.00s";
+    let found = "breaker  rejected: opened 2.00s ago (11 of 20 calls failed); next probe in 3.00s";
     assert!(text.contains(found), "{text}");
 }
 
@@ -308,7 +305,7 @@ fn nearest(similarity: f64, objection: Option<Objection>) -> NearestPrompt {
 }
 
 #[test]
-fn what_the_caches_saw_is_told() {
+fn cache_steps_name_the_nearest_request() {
     let mut tale = Tale::begin();
     tale.emit(7, started(7, Origin::Chat, tale.now));
     let diff = FieldDiff {
@@ -382,7 +379,7 @@ fn what_the_caches_saw_is_told() {
 }
 
 #[test]
-fn a_rejection_tells_what_it_saw() {
+fn a_rejection_by_the_limiter_names_its_reason() {
     let mut tale = Tale::begin();
     tale.call(3, Origin::Library);
     let rejected = EventKind::LimitRejected {
@@ -399,7 +396,7 @@ fn a_rejection_tells_what_it_saw() {
 }
 
 #[test]
-fn hostile_words_stay_words() {
+fn hostile_text_is_sanitised() {
     let mut tale = third_try();
     let evil = "\u{1b}]52;c;aGk=\u{7}\n\u{202e}gnp.exe\u{200b}";
     let mut end = failed(9, FailureClass::Internal, None, 1);

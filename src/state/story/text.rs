@@ -361,13 +361,13 @@ fn breaker(kind: &StepKind) -> Line {
     }
 }
 
-/// `rejected: it opened 2.10s ago: 11 of 20 calls failed; next probe in 2.90s`.
+/// `rejected: opened 2.10s ago (11 of 20 calls failed); next probe in 2.90s`.
 fn refusal(refused: &Refused) -> String {
     let why = refused.opened.map_or_else(
-        || "it is open".to_owned(),
+        || "open".to_owned(),
         |opened| {
             let why = opened.reason.sentence(opened.window);
-            format!("it opened {} ago: {why}", units::precise(opened.ago))
+            format!("opened {} ago ({why})", units::precise(opened.ago))
         },
     );
     let probe = match (refused.probe_in, refused.state) {
