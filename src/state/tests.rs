@@ -31,7 +31,7 @@ fn doing_counts(state: &State, of: impl Fn(&Call) -> bool) -> [u64; 6] {
     counts
 }
 
-fn told_counts(counts: &FateCounts) -> [u64; 6] {
+fn counts_from_log(counts: &FateCounts) -> [u64; 6] {
     let doing = [
         counts.queued,
         counts.backing_off,
@@ -46,10 +46,10 @@ fn told_counts(counts: &FateCounts) -> [u64; 6] {
 fn check_identities(state: &State, started: u64, ended: u64) {
     let totals = &state.calls.totals;
     assert_eq!((totals.started, totals.finished()), (started, ended));
-    assert_eq!(told_counts(totals), doing_counts(state, |_| true));
+    assert_eq!(counts_from_log(totals), doing_counts(state, |_| true));
     if let Some(burst) = &state.calls.burst {
         let of_it = |call: &Call| call.origin == Origin::Burst { burst: burst.burst };
-        assert_eq!(told_counts(&burst.counts), doing_counts(state, of_it));
+        assert_eq!(counts_from_log(&burst.counts), doing_counts(state, of_it));
     }
 }
 

@@ -163,7 +163,7 @@ fn what_may_be_paid_twice_is_counted_in_prompts() {
 }
 
 #[test]
-fn a_stop_tells_of_the_budget_where_one_is_kept() {
+fn a_stop_records_the_budget_if_one_exists() {
     let stop = |reason, budget, budget_max| EventKind::RetryStopped {
         attempt: 1,
         reason,
@@ -265,7 +265,7 @@ fn a_storm_ends_with_its_retries_or_when_they_begin_to_help() {
 }
 
 #[test]
-fn the_way_into_a_metastable_failure_is_told_before_retries_outnumber_first_tries() {
+fn a_metastable_failure_is_detected_before_retries_outnumber_first_attempts() {
     let mut story = Story::begin();
     for id in 1..=30 {
         story.at(id as f64);

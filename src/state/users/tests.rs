@@ -137,7 +137,7 @@ fn the_silent_make_room_and_nothing_is_lost() {
 }
 
 #[test]
-fn where_nobody_is_idle_the_rest_is_counted_together() {
+fn without_an_idle_user_new_ones_are_counted_together() {
     let mut story = Story::begin();
     for call in 1..=300 {
         wait(&mut story, &format!("user {call}"), call, 1);
@@ -210,7 +210,7 @@ fn shares_are_of_the_last_minute_and_fair_goes_by_weight() {
 }
 
 #[test]
-fn whoever_waits_counts_with_the_wait_so_far() {
+fn a_waiting_call_counts_with_its_wait_so_far() {
     let mut story = Story::begin();
     for call in 1..=8 {
         admit(&mut story, "ann", call, 100 * call, 10);
@@ -297,7 +297,7 @@ fn two_users_are_no_flood_before_one_has_three_quarters() {
 }
 
 #[test]
-fn who_took_most_of_the_last_minute_is_named_after_who_floods() {
+fn a_flood_ranks_before_a_past_excess() {
     let mut story = Story::begin();
     for call in 1..=9 {
         admit(&mut story, "ann", call, 0, 100);
@@ -317,7 +317,7 @@ fn who_took_most_of_the_last_minute_is_named_after_who_floods() {
 }
 
 #[test]
-fn equals_are_told_by_name_and_the_sum_of_others_is_nobody() {
+fn ties_are_broken_by_name_and_the_others_are_never_noisy() {
     let usage = UserUsage::default();
     let names = ["ann", "ben"].map(UserId::new);
     let share = |name, waiting, fair| UserShare {
@@ -354,7 +354,7 @@ fn turns_are_offered_only_where_they_would_help() {
 }
 
 #[test]
-fn own_buckets_are_as_told_and_follow_the_policy() {
+fn own_buckets_follow_events_and_policy() {
     let mut story = Story::begin();
     let own = |capacity| move |policy: &mut Policy| policy.limit.each_user.tokens = Some(bucket(capacity));
     let tokens = |story: &Story, user: &str, now: f64| {
