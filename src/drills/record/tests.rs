@@ -121,8 +121,8 @@ fn the_saved_file_is_readable() {
         "\nname = \"drill\"\nabout = \"a recorded drill: 3 bursts, fault profile outage\"\nseed = 7\nduration = \"90s\"\n",
         "\n[policy]\nbase = \"production\"\n",
         "\n[requests]\nanswer_tokens = 256\nusers = [\"ana\", \"ben\", \"cleo\", \"dev\"]\n",
-        "\n# Commands and their times.\n\n[[command]]\nat = \"1.5s\"\ndo = { burst = { calls = 20, user = \"ana\" \
-         } }\n \n[[command]]\nat = \"6s\"\ndo = { faults = { on = true, profile = \"outage\" } }\n\
+        "\n# Commands and their times.\n\n[[command]]\nat = \"1.5s\"\ndo = { burst = { calls = 20, user = \"ana\" } }\n\
+         \n[[command]]\nat = \"6s\"\ndo = { faults = { on = true, profile = \"outage\" } }\n\
          \n[[command]]\nat = \"6.2s\"\ndo = { burst = { calls = 50, user = \"ana\" } }\n\
          \n[[command]]\nat = \"20s\"\ndo = { faults = { on = false } }\n",
         "\n[[expect]]\nmeasure = \"calls\" # calls that began: was 90\nat_least = 90\nat_most = 90\n",
