@@ -1,6 +1,6 @@
 //! Plausible stories of calls, as events: for the tests of everything that folds or draws them.
 //!
-//! [`Story`] is told fact by fact; [`session`] makes up a whole session from a seed, with every kind of
+//! [`Story`] is built event by event; [`session`] makes up a whole session from a seed, with every kind of
 //! event in it, many calls at once, and exactly one end for each call.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 /// Events in the order in which they happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Story {
-    /// What happened so far.
+    /// The events so far.
     pub(crate) events: Vec<Event>,
     /// When the next event happens.
     pub(crate) now: Timestamp,
@@ -56,7 +56,7 @@ impl Story {
         self
     }
 
-    /// Something happens; `call` 0 is none.
+    /// Emits an event; `call` 0 means no call.
     pub(crate) fn emit(&mut self, call: u64, kind: EventKind) -> &mut Self {
         self.events.push(Event {
             seq: self.events.len() as u64,
@@ -286,7 +286,7 @@ pub(crate) fn switched_semantic(mode: SemanticMode) -> EventKind {
     }
 }
 
-/// What the call `source` had asked, so like what is asked now.
+/// The prompt of the call `source`, with this similarity.
 pub(crate) fn nearest(source: u64, similarity: f64, objection: Option<Objection>) -> NearestPrompt {
     NearestPrompt {
         source: CallId(source),
@@ -383,7 +383,7 @@ pub(crate) fn session(seed: u64, calls: u64) -> Vec<Event> {
     author.story.events
 }
 
-/// Where a made-up call stands.
+/// The progress of a generated call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
     Fresh,
@@ -655,7 +655,7 @@ impl Author {
         }
     }
 
-    /// Whether the semantic cache served it.
+    /// True if the semantic cache served it.
     fn ask_by_meaning(&mut self, call: u64) -> bool {
         let source = 1 + self.draw(call);
         let similarity = 0.8 + self.draw(200) as f64 / 1000.0;
@@ -670,7 +670,7 @@ impl Author {
             }
             1 => {
                 self.emit(call, shadowed(source, similarity));
-                // told before its answer comes: the fold does not care
+                // emitted before its answer: the fold does not depend on the order
                 self.emit(call, compared(source, similarity));
             }
             2 => {
@@ -811,7 +811,7 @@ impl Author {
         self.emit(call, kind);
     }
 
-    /// The caller leaves; where others follow, the first of them inherits the flight as it stands.
+    /// The caller leaves; the first follower, if any, takes over the flight as it is.
     fn cancel(&mut self, call: u64, running: Running) {
         let followers = self.followers(call);
         if let (Some((heir, rest)), false) = (followers.split_first(), running.stage == Stage::Fresh) {
@@ -860,7 +860,7 @@ impl Author {
         self.end(call, Fate::Cancelled);
     }
 
-    /// What happens besides calls.
+    /// Events other than those of calls.
     fn meanwhile(&mut self) {
         let now = self.story.now;
         let kind = match self.draw(12) {

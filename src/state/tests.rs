@@ -53,7 +53,7 @@ fn check_identities(state: &State, started: u64, ended: u64) {
     }
 }
 
-/// What users did, all together, is what was done.
+/// The sums over all users equal the totals.
 fn check_users(state: &State) {
     let users = || state.users.by_name.values().chain([&state.users.others]);
     let totals = &state.calls.totals;

@@ -91,7 +91,7 @@ fn a_second_is_stacked_by_what_failed_before() {
         story.emit(1, retry(number, class, story.now, 1, None));
         story.emit(1, attempt(number, 1));
     }
-    // nobody said why
+    // no reason given
     story.emit(1, attempt(8, 1));
     let view = story.state().retry;
     assert_eq!(view.timeline.seconds.len(), 1);

@@ -1,4 +1,4 @@
-//! Stories of made-up sessions, and of the one the issue tells.
+//! Stories of generated sessions and of one written by hand.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn word(fate: Option<Fate>) -> &'static str {
     }
 }
 
-/// What is true of every story.
+/// Invariants of every story.
 fn check(story: &Story) {
     let steps = &story.steps;
     assert!(
@@ -449,14 +449,14 @@ fn a_slow_model_is_not_called_silent_between_its_words() {
         });
         silent.collect::<Vec<_>>()
     };
-    // of its first two words nobody can know how slow it is
+    // the first two chunks do not show how slow the model is
     assert_eq!(silences(&tale), [1500]);
     tale.at(33.5)
         .emit(1, failed(1, FailureClass::Stalled, Some(200), 33_500));
     assert_eq!(silences(&tale), [1500, 20_000], "a silence that ended it counts");
 }
 
-/// So many calls that wait in the queue, as a burst makes them.
+/// Calls of a burst that wait in the queue.
 fn waiting(calls: u64) -> Vec<Event> {
     let mut tale = Tale::begin();
     let limit = Policy::default().limit;

@@ -1,4 +1,4 @@
-//! What users add up to, who is noisy, and that it stays small.
+//! Sums by user, noisy users, bounded memory.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn begin(story: &mut Story, user: &str, call: u64) {
     story.emit(call, kind);
 }
 
-/// A call of this user begins and is admitted after `millis`, for so many LLM tokens.
+/// A call of this user begins and is admitted after `millis`, for this many LLM tokens.
 fn admit(story: &mut Story, user: &str, call: u64, millis: u64, tokens: u64) {
     begin(story, user, call);
     let mut kind = admitted(story.now, 1, 0);
@@ -29,7 +29,7 @@ fn admit(story: &mut Story, user: &str, call: u64, millis: u64, tokens: u64) {
     story.emit(call, kind);
 }
 
-/// So many calls of this user wait, from `first` on.
+/// `count` calls of this user wait, with ids from `first`.
 fn wait(story: &mut Story, user: &str, first: u64, calls: u64) {
     for call in first..first + calls {
         begin(story, user, call);
@@ -60,7 +60,7 @@ fn bucket(capacity: u64) -> Bucket {
     }
 }
 
-/// A user's own buckets, the one of tokens with so many taken.
+/// A user's own buckets, with this many tokens taken.
 fn levels(user: &str, capacity: u64, taken: u64, now: Timestamp) -> UserLevels {
     UserLevels {
         user: UserId::new(user),
@@ -130,7 +130,7 @@ fn the_silent_make_room_and_nothing_is_lost() {
     assert_eq!((users.summed, users.others.started), (44, 44));
     let apart = |name: &str| users.by_name.contains_key(&UserId::new(name));
     assert!(apart("user 1") && !apart("user 2") && !apart("user 45") && apart("user 46"));
-    // whoever was asked last is in the last minute, the others are not
+    // only the latest user is within the last minute
     assert_eq!(users.others.last_minute(at(300.0)), (0, 0));
     assert_eq!(of(&state, "user 300").last_minute(at(300.0)), (1, 10));
     assert_eq!(state.user_shares(at(300.0)).len(), MAX_USERS + 1);
@@ -197,16 +197,16 @@ fn shares_are_of_the_last_minute_and_fair_goes_by_weight() {
     story.at(30.0);
     begin(&mut story, "cleo", 3);
     let state = story.state();
-    let told = |now: f64| -> Vec<_> {
+    let parts = |now: f64| -> Vec<_> {
         let shares = state.user_shares(at(now));
-        let told = shares.iter().map(|user| (user.share, user.fair));
-        told.collect()
+        let parts = shares.iter().map(|user| (user.share, user.fair));
+        parts.collect()
     };
     // cleo asks for nothing yet
     let both = [(0.75, Some(0.25)), (0.25, Some(0.75)), (0.0, None)];
-    assert_eq!(told(30.0), both);
-    assert_eq!(told(59.9), both);
-    assert_eq!(told(60.0), [(0.0, None); 3]);
+    assert_eq!(parts(30.0), both);
+    assert_eq!(parts(59.9), both);
+    assert_eq!(parts(60.0), [(0.0, None); 3]);
 }
 
 #[test]
@@ -333,8 +333,8 @@ fn ties_are_broken_by_name_and_the_others_are_never_noisy() {
     ];
     let noise = NoisyUser::of(&loud, Timestamp::ZERO).unwrap();
     assert_eq!(noise.user.as_str(), "ann");
-    let nobody = [share(None, 90, 0.1), share(Some(&names[0]), 1, 0.9)];
-    assert_eq!(NoisyUser::of(&nobody, Timestamp::ZERO), None);
+    let others = [share(None, 90, 0.1), share(Some(&names[0]), 1, 0.9)];
+    assert_eq!(NoisyUser::of(&others, Timestamp::ZERO), None);
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn own_buckets_follow_events_and_policy() {
     begin(&mut story, "ann", 1);
     assert_eq!(tokens(&story, "ann", 0.0), None, "no limit of its own");
     apply_policy(&mut story, own(600));
-    assert_eq!(tokens(&story, "ann", 0.0), Some(600.0), "nothing told yet");
+    assert_eq!(tokens(&story, "ann", 0.0), Some(600.0), "no event yet");
     let mut kind = admitted(story.now, 1, 0);
     if let EventKind::LimitAdmitted { user, .. } = &mut kind {
         *user = Some(Box::new(levels("ann", 600, 500, story.now)));
