@@ -46,7 +46,7 @@ fn with_all_running(bencher: Bencher<'_, '_>, size: (u16, u16)) {
 fn comparing(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let state = TRAFFIC.whole();
     let now = state.last_event_at;
-    frames_of(bencher, size, &state, now, vec![Overlay::Shadow]);
+    frames_of(bencher, size, &state, now, vec![Overlay::WhatIf]);
 }
 
 fn frames(bencher: Bencher<'_, '_>, size: (u16, u16), state: &State, now: Timestamp) {

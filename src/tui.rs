@@ -47,13 +47,13 @@ use crate::time::{Clock, Timestamp};
 use keymap::{Keymap, KeymapError};
 use pace::Pace;
 use pane::PaneId;
-use playback::bar::{Control, Moved, Playback};
+use playback::bar::{Control, PlaybackChange, Playback};
 use ratatui::layout::Rect;
-use signals::{Signals, Told};
+use signals::{Signals, Signal};
 use terminal::{Host, MAX_COPY, Screen};
 use theme::Theme;
 use ui::Ui;
-use update::{Effect, Known};
+use update::{Effect, UpdateContext};
 use view::View;
 
 /// The most events folded in before the loop looks at keys again; a feed should give no more at once.
@@ -84,8 +84,8 @@ pub trait EventFeed {
     }
 
     /// Moves a replay.
-    fn control(&mut self, _control: Control, _now: Timestamp) -> Moved {
-        Moved::default()
+    fn control(&mut self, _control: Control, _now: Timestamp) -> PlaybackChange {
+        PlaybackChange::default()
     }
 }
 
@@ -132,7 +132,7 @@ pub struct Session<F> {
     /// Where commands go; nothing for a session that can only be watched.
     pub commands: Option<mpsc::Sender<Command>>,
     /// Who keeps what was done; nothing where nobody does.
-    pub keeper: Option<Keeper>,
+    pub saves: Option<SaveChannel>,
     /// The time.
     pub clock: Clock,
     /// Ends the loop.
@@ -141,7 +141,7 @@ pub struct Session<F> {
 
 /// What can be kept as a file.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Keep {
+pub enum SaveRequest {
     /// What was done, as a scenario.
     Drill,
     /// This policy.
@@ -150,9 +150,9 @@ pub enum Keep {
 
 /// Keeps drills and policies, elsewhere: it takes a while.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct SaveChannel {
     /// Asks for it.
-    pub asked: mpsc::Sender<Keep>,
+    pub asked: mpsc::Sender<SaveRequest>,
     /// What became of it, in a sentence for each time.
     pub told: mpsc::Receiver<String>,
 }
@@ -229,13 +229,13 @@ pub async fn run<F: EventFeed>(session: Session<F>, options: TuiOptions) -> Resu
     let keymap = Keymap::builtin()?;
     let signals = Signals::listen()?;
     let host = Screen::enter(options.mouse)?;
-    let mut desk = Desk::new(session, host, keymap, options)?;
-    desk.signals = signals;
-    let exit = desk.drive(EventStream::new()).await;
-    let panics = desk.host.panics();
-    let (frames, skipped, state) = (desk.pace.frames(), desk.skipped, desk.session.state);
+    let mut event_loop = EventLoop::new(session, host, keymap, options)?;
+    event_loop.signals = signals;
+    let exit = event_loop.drive(EventStream::new()).await;
+    let panics = event_loop.host.panics();
+    let (frames, skipped, state) = (event_loop.pace.frames(), event_loop.skipped, event_loop.session.state);
     // the terminal is given back before anything is said about an error
-    drop(desk.host);
+    drop(event_loop.host);
     Ok(Summary {
         exit: exit?,
         state,
@@ -247,7 +247,7 @@ pub async fn run<F: EventFeed>(session: Session<F>, options: TuiOptions) -> Resu
 
 /// Everything the loop holds.
 #[derive(Debug)]
-struct Desk<F, H> {
+struct EventLoop<F, H> {
     session: Session<F>,
     host: H,
     keymap: Keymap,
@@ -264,8 +264,8 @@ struct Desk<F, H> {
 }
 
 /// What woke the loop.
-enum Woken {
-    Told(Told),
+enum Wake {
+    Signal(Signal),
     Input(Option<io::Result<Terminal>>),
     Kept(String),
     Room,
@@ -273,7 +273,7 @@ enum Woken {
     Due,
 }
 
-impl<F: EventFeed, H: Host> Desk<F, H> {
+impl<F: EventFeed, H: Host> EventLoop<F, H> {
     fn new(session: Session<F>, host: H, keymap: Keymap, options: TuiOptions) -> io::Result<Self> {
         let now = session.clock.now();
         let mut ui = Ui {
@@ -317,33 +317,33 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             let woken = tokio::select! {
                 biased;
                 () = self.session.quit.cancelled() => return Ok(Exit::Asked),
-                told = self.signals.next() => Woken::Told(told),
-                event = input.next() => Woken::Input(event),
-                kept = said(&mut self.session.keeper) => Woken::Kept(kept),
-                () = room(self.session.commands.as_ref()), if self.unasked.is_some() => Woken::Room,
-                fed = self.session.feed.recv(&mut batch), if open => Woken::Fed(fed),
-                () = until(clock, due) => Woken::Due,
+                told = self.signals.next() => Wake::Signal(told),
+                event = input.next() => Wake::Input(event),
+                kept = said(&mut self.session.saves) => Wake::Kept(kept),
+                () = room(self.session.commands.as_ref()), if self.unasked.is_some() => Wake::Room,
+                fed = self.session.feed.recv(&mut batch), if open => Wake::Fed(fed),
+                () = until(clock, due) => Wake::Due,
             };
             let exit = match woken {
-                Woken::Told(told) => self.told(told)?,
-                Woken::Input(Some(Ok(event))) => self.obey(&event).await?,
-                Woken::Input(Some(Err(error))) => return Err(error),
-                Woken::Input(None) => Some(Exit::HungUp),
-                Woken::Fed(fed) => {
+                Wake::Signal(told) => self.told(told)?,
+                Wake::Input(Some(Ok(event))) => self.obey(&event).await?,
+                Wake::Input(Some(Err(error))) => return Err(error),
+                Wake::Input(None) => Some(Exit::HungUp),
+                Wake::Fed(fed) => {
                     open = !matches!(fed, Feed::Closed);
                     self.fold(fed, &mut batch);
                     None
                 }
-                Woken::Kept(sentence) => {
+                Wake::Kept(sentence) => {
                     self.ui.say(sentence, clock.now());
                     self.pace.touch();
                     None
                 }
-                Woken::Room => {
+                Wake::Room => {
                     self.ask();
                     None
                 }
-                Woken::Due => None,
+                Wake::Due => None,
             };
             if let Some(exit) = exit {
                 return Ok(exit);
@@ -425,12 +425,12 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
     }
 
     /// Obeys a signal.
-    fn told(&mut self, told: Told) -> io::Result<Option<Exit>> {
+    fn told(&mut self, told: Signal) -> io::Result<Option<Exit>> {
         let exit = match told {
-            Told::Interrupt => Exit::Interrupted,
-            Told::Terminate => Exit::Terminated,
-            Told::HangUp => Exit::HungUp,
-            Told::Continue => {
+            Signal::Interrupt => Exit::Interrupted,
+            Signal::Terminate => Exit::Terminated,
+            Signal::HangUp => Exit::HungUp,
+            Signal::Continue => {
                 self.retake()?;
                 return Ok(None);
             }
@@ -457,7 +457,7 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             _ => self.pace.hurry(),
         }
         let now = self.session.clock.now();
-        let known = Known {
+        let context = UpdateContext {
             state: &self.session.state,
             shown: self
                 .frozen
@@ -466,17 +466,17 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
             keymap: &self.keymap,
             now,
         };
-        match update::update(&mut self.ui, &known, input) {
+        match update::update(&mut self.ui, &context, input) {
             None => {}
             Some(Effect::Send(command)) => {
                 self.send(&command, now);
             }
             Some(Effect::SendAll(commands)) => self.send_all(&commands, now),
             Some(Effect::Copy(text)) => self.copy(&text, now)?,
-            Some(Effect::SaveDrill) => self.keep(Keep::Drill, now),
+            Some(Effect::SaveDrill) => self.keep(SaveRequest::Drill, now),
             Some(Effect::SavePolicy) => {
                 let policy = Box::new(self.session.state.session.policy.clone());
-                self.keep(Keep::Policy(policy), now);
+                self.keep(SaveRequest::Policy(policy), now);
             }
             Some(Effect::Pause) => self.pause(now),
             Some(Effect::Control(control)) => self.control(control, now),
@@ -489,7 +489,7 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
                 let told = tokio::select! {
                     biased;
                     told = self.signals.next() => told,
-                    () = self.session.clock.sleep(STOPPING) => Told::Continue,
+                    () = self.session.clock.sleep(STOPPING) => Signal::Continue,
                 };
                 return self.told(told);
             }
@@ -521,7 +521,7 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
     fn send_all(&mut self, commands: &[Command], now: Timestamp) {
         let all = commands.iter().all(|command| self.send(command, now));
         if !all && self.unasked.is_none() {
-            self.unasked = update::question(&mut self.ui, &self.session.state.session.policy);
+            self.unasked = update::evaluation(&mut self.ui, &self.session.state.session.policy);
         }
     }
 
@@ -532,18 +532,18 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
         }
     }
 
-    fn keep(&mut self, keep: Keep, now: Timestamp) {
-        let drill = keep == Keep::Drill;
-        let Some(keeper) = &self.session.keeper else {
+    fn keep(&mut self, keep: SaveRequest, now: Timestamp) {
+        let drill = keep == SaveRequest::Drill;
+        let Some(saves) = &self.session.saves else {
             let what = if drill { "drill" } else { "policy" };
             self.ui.say(format!("this session keeps no {what}"), now);
             return;
         };
-        let text = match keeper.asked.try_send(keep) {
+        let text = match saves.asked.try_send(keep) {
             Ok(()) if drill => "saving the drill: it is played once without a screen",
             Ok(()) => "saving the policy",
-            Err(TrySendError::Full(Keep::Drill)) => "the drill is being saved already",
-            Err(TrySendError::Full(Keep::Policy(_))) => "something is being saved already, try again",
+            Err(TrySendError::Full(SaveRequest::Drill)) => "the drill is being saved already",
+            Err(TrySendError::Full(SaveRequest::Policy(_))) => "something is being saved already, try again",
             Err(TrySendError::Closed(_)) => "not saved: the session has ended",
         };
         self.ui.say(text, now);
@@ -583,10 +583,10 @@ impl<F: EventFeed, H: Host> Desk<F, H> {
     }
 }
 
-/// What the keeper says next; for ever where there is none.
-async fn said(keeper: &mut Option<Keeper>) -> String {
-    match keeper {
-        Some(keeper) => match keeper.told.recv().await {
+/// What the saves says next; for ever where there is none.
+async fn said(saves: &mut Option<SaveChannel>) -> String {
+    match saves {
+        Some(saves) => match saves.told.recv().await {
             Some(sentence) => sentence,
             None => std::future::pending().await,
         },

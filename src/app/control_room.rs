@@ -205,7 +205,7 @@ pub(crate) fn place(cli: &Cli) -> SaveTarget {
 }
 
 /// Starts the task that saves drills and policies while the screen is open.
-pub(crate) fn drills(session: &Session, recorder: &Recorder, place: SaveTarget) -> tui::Keeper {
+pub(crate) fn drills(session: &Session, recorder: &Recorder, place: Place) -> tui::SaveChannel {
     let (asked, mut wanted) = mpsc::channel(1);
     let (tell, told) = mpsc::channel(1);
     let (recorder, clock) = (recorder.clone(), session.clock());
@@ -225,7 +225,7 @@ pub(crate) fn drills(session: &Session, recorder: &Recorder, place: SaveTarget) 
             }
         }
     });
-    tui::Keeper { asked, told }
+    tui::SaveChannel { asked, told }
 }
 
 /// Saves the drill so far on a blocking thread. Returns the sentence to show.

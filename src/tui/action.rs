@@ -1,49 +1,49 @@
-//! What a key means. One row for each action: its name in `assets/keymap.toml`, its label in the footer and
-//! its sentence in help and palette. Dispatch, footer, help and README all read this one table.
+//! The actions of keys: one row each, with the name in `assets/keymap.toml`, the footer label and the description.
+//! Dispatch, footer, help, palette and README read this table.
 
-/// Where an action stands in the help.
+/// The section of an action in the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// It changes what the engine does.
+    /// Commands to the engine.
     Do,
-    /// It changes what is seen.
+    /// Changes of the view.
     Look,
-    /// It edits a line of text.
+    /// Text editing.
     Type,
-    /// It belongs to an open overlay.
+    /// Keys of an open overlay.
     Overlay,
-    /// It moves through a recorded session.
+    /// Playback of a recorded session.
     Replay,
 }
 
 macro_rules! actions {
     ($($variant:ident $name:literal $group:ident $label:literal $about:literal;)+) => {
-        /// What a key means. Unit-like: arguments come from where the cursor is.
+        /// An action of a key. Its arguments come from the cursor.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Action {
             $(#[doc = $about] $variant,)+
         }
 
         impl Action {
-            /// Every action, in the order help and palette show them.
+            /// All actions, in the order of help and palette.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// Its name in the keymap file.
+            /// The name in the keymap file.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// One or two words for the footer.
+            /// The footer label: one or two words.
             pub fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
             }
 
-            /// What it does, for help and palette.
+            /// The description in help and palette.
             pub fn description(self) -> &'static str {
                 match self { $(Self::$variant => $about,)+ }
             }
 
-            /// Where it stands in the help.
+            /// The section in the help.
             pub fn group(self) -> Group {
                 match self { $(Self::$variant => Group::$group,)+ }
             }
@@ -55,26 +55,26 @@ actions! {
     Prompt "prompt" Do "ask" "type a prompt";
     Burst10 "burst10" Do "burst 10" "burst of 10 calls";
     Burst50 "burst50" Do "burst 50" "burst of 50 calls";
-    BurstOf "burst_of" Do "burst of N" "burst of N calls: write the number after it";
-    BurstAll "burst_all" Do "burst, all users" "burst of N calls, every user in turn";
+    BurstOf "burst_of" Do "burst of N" "burst of N calls: type the number after it";
+    BurstAll "burst_all" Do "burst, all users" "burst of N calls as every user in turn";
     Stop "stop" Do "stop" "stop every running call and the burst";
-    ToggleFaults "toggle_faults" Do "faults" "faults on or off";
+    ToggleFaults "toggle_faults" Do "faults" "turn faults on or off";
     ChooseFaults "choose_faults" Do "choose faults" "choose a fault profile and its rates";
     MoreFaults "more_faults" Do "more faults" "raise the total failure rate by 5 points";
     FewerFaults "fewer_faults" Do "fewer faults" "lower the total failure rate by 5 points";
-    ToggleCache "toggle_cache" Do "cache" "cache on or off";
-    ClearCache "clear_cache" Do "clear cache" "clear cache: forget all stored answers";
-    CycleSemantic "cycle_semantic" Do "semantic" "semantic cache: on, in shadow, off";
+    ToggleCache "toggle_cache" Do "cache" "turn the cache on or off";
+    ClearCache "clear_cache" Do "clear cache" "clear cache: remove all stored answers";
+    CycleSemantic "cycle_semantic" Do "semantic" "semantic cache: on, shadow, off";
     CycleBreaker "cycle_breaker" Do "breaker" "breaker: force open, force closed, automatic";
-    ResetBreaker "reset_breaker" Do "reset breaker" "reset breaker: close it, forget its window";
-    ToggleOrder "toggle_order" Do "fair" "queue: fair by user, or first come first served";
-    NextUser "next_user" Do "user" "ask as the next user";
-    ToggleConversation "toggle_conversation" Do "conversation" "send the earlier turns too, or not";
-    ForgetConversation "forget_conversation" Do "forget turns" "forget the turns of the conversation";
-    SaveDrill "save_drill" Do "save drill" "save what was done as a scenario";
-    CompareLive "compare_live" Do "compare" "compare live: edit a copy of the policy, judged on the same calls";
-    TakeBack "take_back" Do "take back" "take the last committed policy back";
-    SavePolicy "save_policy" Do "save policy" "save the policy in force as a file";
+    ResetBreaker "reset_breaker" Do "reset breaker" "reset breaker: close it and clear its window";
+    ToggleOrder "toggle_order" Do "fair" "queue: fair by user, or first come, first served";
+    NextUser "next_user" Do "user" "send as the next user";
+    ToggleConversation "toggle_conversation" Do "conversation" "send earlier turns too, or the prompt alone";
+    ForgetConversation "forget_conversation" Do "clear turns" "clear the turns of the conversation";
+    SaveDrill "save_drill" Do "save drill" "save this session's commands as a scenario";
+    CompareLive "compare_live" Do "compare" "compare live: evaluate an edited policy on the same calls";
+    Revert "revert" Do "revert" "revert the last applied policy";
+    SavePolicy "save_policy" Do "save policy" "save the running policy to a file";
     NextPane "next_pane" Look "pane" "next pane";
     PrevPane "prev_pane" Look "pane back" "previous pane";
     Pane1 "pane1" Look "pane 1" "go to pane 1";
@@ -87,71 +87,71 @@ actions! {
     Pane8 "pane8" Look "pane 8" "go to pane 8";
     Pane9 "pane9" Look "pane 9" "go to pane 9";
     Pane10 "pane10" Look "pane 10" "go to pane 10";
-    Zoom "zoom" Look "zoom" "give this pane the whole screen";
-    Pause "pause" Look "pause" "pause the view; the work goes on";
+    Zoom "zoom" Look "zoom" "show this pane full screen";
+    Pause "pause" Look "pause" "pause the view; calls keep running";
     Filter "filter" Look "find" "filter the log; a leading ! inverts";
     FindNext "find_next" Look "next" "next line of the filtered log";
     FindPrev "find_prev" Look "previous" "previous line of the filtered log";
     Up "up" Look "up" "up";
     Down "down" Look "down" "down";
-    PageUp "page_up" Look "page up" "a page up";
-    PageDown "page_down" Look "page down" "a page down";
-    Top "top" Look "top" "to the beginning";
-    Follow "follow" Look "follow" "to the end, and follow";
-    Open "open" Look "why" "why? the story of the call under the cursor";
+    PageUp "page_up" Look "page up" "page up";
+    PageDown "page_down" Look "page down" "page down";
+    Top "top" Look "top" "go to the beginning";
+    Follow "follow" Look "follow" "go to the end and follow";
+    Open "open" Look "why" "why: show the story of the selected call";
     Copy "copy" Look "copy" "copy the answer, row or line";
-    Palette "palette" Look "commands" "all commands by name";
+    Palette "palette" Look "commands" "list all commands by name";
     Help "help" Look "help" "help for this pane";
-    Suspend "suspend" Look "suspend" "suspend; fg comes back";
-    Redraw "redraw" Look "redraw" "draw the whole screen again";
-    StopOrQuit "stop_or_quit" Do "stop, quit" "stop what runs; again or when idle: quit";
+    Suspend "suspend" Look "suspend" "suspend; fg resumes";
+    Redraw "redraw" Look "redraw" "redraw the whole screen";
+    StopOrQuit "stop_or_quit" Do "stop, quit" "stop all calls; again, or when idle: quit";
     Quit "quit" Do "quit" "quit";
     Submit "submit" Type "send" "send the prompt, or keep the filter";
-    Newline "newline" Type "new line" "a new line in the prompt";
-    Leave "leave" Type "leave" "leave: a prompt is kept, a filter cleared";
-    HistoryPrev "history_prev" Type "earlier" "the line above, or the prompt before";
-    HistoryNext "history_next" Type "later" "the line below, or the prompt after";
-    Close "close" Overlay "close" "close this";
-    Accept "accept" Overlay "take" "take the selected one";
-    Less "less" Overlay "less" "the one before, or a step less";
-    More "more" Overlay "more" "the next one, or a step more";
-    Switch "switch" Overlay "on/off" "switch faults on or off";
+    Newline "newline" Type "new line" "insert a line break in the prompt";
+    Leave "leave" Type "leave" "leave: keep the prompt, clear the filter";
+    HistoryPrev "history_prev" Type "earlier" "previous line, or previous prompt";
+    HistoryNext "history_next" Type "later" "next line, or next prompt";
+    Close "close" Overlay "close" "close this overlay";
+    Accept "accept" Overlay "select" "run the selected command";
+    Less "less" Overlay "less" "previous value, or one step less";
+    More "more" Overlay "more" "next value, or one step more";
+    Switch "switch" Overlay "on/off" "turn faults on or off";
     Yes "yes" Overlay "yes" "yes, do it";
-    No "no" Overlay "no" "no, do not";
-    LabelGood "label_good" Overlay "right" "this semantic hit was right";
-    LabelBad "label_bad" Overlay "wrong" "this semantic hit was wrong: forget it, and ask more of the like";
-    EditValue "edit_value" Overlay "write" "write the value of this setting; a digit begins it";
-    FlipSetting "flip_setting" Overlay "flip" "flip this switch, or take its next word";
-    ResetSetting "reset_setting" Overlay "undo" "give this setting its running value again";
-    DiscardCopy "discard_copy" Overlay "discard all" "discard every change of the copy";
-    CommitCopy "commit_copy" Overlay "commit" "commit: the copy holds from now on";
-    NextChange "next_change" Overlay "next change" "the next changed setting";
-    PrevChange "prev_change" Overlay "change back" "the changed setting before";
-    NextLayer "next_layer" Overlay "next layer" "the next layer of settings";
-    PrevLayer "prev_layer" Overlay "layer back" "the layer before";
-    TakeValue "take_value" Overlay "take it" "take the value that was written";
-    LeaveValue "leave_value" Overlay "leave" "leave the value as it was";
-    StopCall "stop_call" Overlay "stop it" "stop this one call";
-    Play "play" Replay "play" "play, or stand still";
-    PrevMark "prev_mark" Replay "mark back" "the change, failure or burst before";
-    NextMark "next_mark" Replay "next mark" "the next change, failure or burst";
+    No "no" Overlay "no" "no, cancel";
+    LabelGood "label_good" Overlay "right" "mark this semantic hit right";
+    LabelBad "label_bad" Overlay "wrong" "mark this semantic hit wrong: drop, raise its threshold";
+    EditValue "edit_value" Overlay "edit" "type the value of this setting; a digit starts it";
+    ToggleSetting "toggle_setting" Overlay "toggle" "toggle this setting, or select its next option";
+    ResetSetting "reset_setting" Overlay "reset" "reset this setting to its running value";
+    DiscardDraft "discard_draft" Overlay "discard all" "discard all edits";
+    ApplyDraft "apply_draft" Overlay "apply" "apply the edited policy";
+    NextChange "next_change" Overlay "next change" "next changed setting";
+    PrevChange "prev_change" Overlay "change back" "previous changed setting";
+    NextLayer "next_layer" Overlay "next layer" "next layer of settings";
+    PrevLayer "prev_layer" Overlay "layer back" "previous layer of settings";
+    AcceptValue "accept_value" Overlay "accept" "accept the typed value";
+    CancelValue "cancel_value" Overlay "cancel" "cancel and keep the old value";
+    StopCall "stop_call" Overlay "stop" "stop this call";
+    Play "play" Replay "play" "play or pause";
+    PrevMark "prev_mark" Replay "mark back" "previous change, failure or burst";
+    NextMark "next_mark" Replay "next mark" "next change, failure or burst";
     StepBack "step_back" Replay "step back" "one event back";
-    StepOn "step_on" Replay "step" "one event on";
-    Slower "slower" Replay "slower" "half as fast";
-    Faster "faster" Replay "faster" "twice as fast";
+    StepForward "step_forward" Replay "step" "one event forward";
+    Slower "slower" Replay "slower" "half speed";
+    Faster "faster" Replay "faster" "double speed";
     SecondsBack "seconds_back" Replay "-5 s" "5 seconds back";
-    SecondsOn "seconds_on" Replay "+5 s" "5 seconds on";
-    Beginning "beginning" Replay "start" "to the beginning of the recording";
-    End "end" Replay "end" "to the end of the recording";
+    SecondsForward "seconds_forward" Replay "+5 s" "5 seconds forward";
+    Beginning "beginning" Replay "start" "go to the start of the recording";
+    End "end" Replay "end" "go to the end of the recording";
 }
 
 impl Action {
-    /// The action with this name in a keymap file.
+    /// Returns the action with this name in a keymap file.
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|action| action.name() == name)
     }
 
-    /// Which pane a digit asks for, from 0.
+    /// The index of the pane that a digit selects, from 0.
     pub fn pane_index(self) -> Option<usize> {
         match self {
             Self::Pane1 => Some(0),

@@ -52,11 +52,11 @@ const REPLAY: [Action; 16] = [
     Action::Play,
     Action::NextMark,
     Action::PrevMark,
-    Action::StepOn,
+    Action::StepForward,
     Action::StepBack,
     Action::Faster,
     Action::Slower,
-    Action::SecondsOn,
+    Action::SecondsForward,
     Action::SecondsBack,
     Action::NextPane,
     Action::Open,
@@ -96,21 +96,21 @@ fn candidates(ui: &Ui) -> &'static [Action] {
             Action::StopCall,
         ],
         Context::Confirm => &[Action::Yes, Action::No],
-        Context::Shadow => &[
+        Context::WhatIf => &[
             Action::Less,
             Action::More,
             Action::EditValue,
-            Action::FlipSetting,
-            Action::CommitCopy,
-            Action::TakeBack,
+            Action::ToggleSetting,
+            Action::ApplyDraft,
+            Action::Revert,
             Action::Close,
             Action::ResetSetting,
-            Action::DiscardCopy,
+            Action::DiscardDraft,
             Action::SavePolicy,
             Action::NextChange,
             Action::NextLayer,
         ],
-        Context::Value => &[Action::TakeValue, Action::LeaveValue],
+        Context::Value => &[Action::AcceptValue, Action::CancelValue],
     }
 }
 
@@ -119,7 +119,7 @@ fn label(action: Action, context: Context) -> &'static str {
     match (context, action) {
         (Context::Line, Action::Submit) => "apply",
         (Context::Line, Action::Leave) => "clear",
-        (Context::Shadow, Action::SavePolicy) => "save",
+        (Context::WhatIf, Action::SavePolicy) => "save",
         (Context::List, Action::Accept) => "run",
         (Context::List | Context::Faults, Action::Up) => "previous",
         (Context::List | Context::Faults, Action::Down) => "next",
@@ -174,7 +174,7 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
         // playback keys that are blocked at an end, and keys that do not apply to the selected setting, keep their
         // place, so that the others do not move
         .filter(|action| {
-            let stays = Control::of(**action).is_some() || context == Context::Shadow;
+            let stays = Control::from_action(**action).is_some() || context == Context::WhatIf;
             stays || blocked(**action, ui, state).is_none()
         })
         .filter(|action| **action != Action::Open || context != Context::Normal || has_calls(ui, state))

@@ -1,7 +1,6 @@
-//! The one key table: `(Context, Chord) -> Action`, read from `assets/keymap.toml`.
+//! The key table: `(Context, Chord) -> Action`, read from `assets/keymap.toml`.
 //!
-//! A chord that is bound twice where it could be meant either way, an action nobody knows or a key nobody
-//! can press is an error when the table is loaded, not a surprise when the key is pressed.
+//! Ambiguous chords, unknown actions and unknown keys are errors when the table is loaded.
 
 use std::fmt;
 
@@ -10,40 +9,40 @@ use serde::Deserialize;
 
 use super::action::Action;
 
-/// The table that is built in.
+/// The built-in table.
 pub const DEFAULT: &str = include_str!("../../assets/keymap.toml");
 
-/// When a key means what.
+/// The mode in which a key is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Context {
-    /// In every other context too.
+/// Every context.
     Always,
-    /// Nothing is being typed, nothing is open.
+    /// No text field, no overlay.
     Normal,
-    /// Nothing is being typed, nothing is open, and what is shown was recorded: before `normal`.
+    /// The same during playback of a journal; takes precedence over `normal`.
     Replay,
-    /// Typing a prompt.
+    /// The prompt.
     Input,
-    /// Typing a filter.
+    /// The filter of the log.
     Line,
-    /// A list with a search line is open: palette or help.
+    /// A list with a search field: palette or help.
     List,
-    /// The chooser of faults is open.
+    /// The fault chooser.
     Faults,
-    /// The story of a call is open.
+    /// The story of a call.
     Details,
-    /// A question is open.
+    /// A confirmation.
     Confirm,
-    /// The running policy is open beside an edited copy.
-    Shadow,
-    /// A value of the copy is being written.
+    /// The what-if overlay.
+    WhatIf,
+    /// A value of a setting in the what-if overlay.
     Value,
 }
 
 impl Context {
-    /// Whether keys of `bound` mean something here.
-    fn holds(self, bound: Self) -> bool {
+    /// Returns true if keys bound in `bound` apply in this context.
+    fn includes(self, bound: Self) -> bool {
         bound == self || bound == Self::Always || (self == Self::Replay && bound == Self::Normal)
     }
 }
@@ -56,13 +55,13 @@ pub struct Chord {
 }
 
 impl Chord {
-    /// The chord of a key press.
-    pub fn of(event: KeyEvent) -> Self {
+    /// Creates the chord of a key press.
+    pub fn from_event(event: KeyEvent) -> Self {
         let mut modifiers =
             event.modifiers & (KeyModifiers::CONTROL | KeyModifiers::ALT | KeyModifiers::SHIFT);
         let mut code = event.code;
         match code {
-            // Some terminals say Shift for an upper-case letter, some do not: the letter already tells.
+            // Some terminals report Shift with an upper-case letter, some do not; the letter is enough.
             KeyCode::Char(_) | KeyCode::BackTab => modifiers -= KeyModifiers::SHIFT,
             KeyCode::Tab if modifiers.contains(KeyModifiers::SHIFT) => {
                 code = KeyCode::BackTab;
@@ -73,7 +72,7 @@ impl Chord {
         Self { code, modifiers }
     }
 
-    /// Reads `ctrl+p`, `alt+enter`, `B`, `+`, `pgup`.
+    /// Parses `ctrl+p`, `alt+enter`, `B`, `+`, `pgup`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut rest = text;
         let mut modifiers = KeyModifiers::NONE;
@@ -99,7 +98,7 @@ impl Chord {
     }
 }
 
-/// Keys with a name: in the file, as a code, and on the screen.
+/// Named keys: name in the file, key code, name on the screen.
 const NAMED: [(&str, KeyCode, &str); 16] = [
     ("enter", KeyCode::Enter, "Enter"),
     ("esc", KeyCode::Esc, "Esc"),
@@ -120,7 +119,7 @@ const NAMED: [(&str, KeyCode, &str); 16] = [
 ];
 
 impl fmt::Display for Chord {
-    /// As footer and help write it: `^P`, `M-Enter`, `b`.
+    /// The form of footer and help: `^P`, `M-Enter`, `b`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.modifiers.contains(KeyModifiers::ALT) {
             f.write_str("M-")?;
@@ -143,36 +142,36 @@ impl fmt::Display for Chord {
     }
 }
 
-/// Why a table cannot be used.
+/// An invalid table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeymapError {
-    /// Not the TOML expected.
+    /// Not the expected TOML.
     #[error("keymap: {0}")]
     Syntax(String),
-    /// An action that does not exist.
-    #[error("keymap: there is no action '{0}'")]
+    /// An unknown action.
+    #[error("keymap: unknown action '{0}'")]
     UnknownAction(String),
-    /// A key that does not exist.
-    #[error("keymap: '{key}' for '{action}' is no key; write e.g. 'b', 'ctrl+p', 'enter'")]
+    /// An unknown key.
+    #[error("keymap: unknown key '{key}' for '{action}'; write e.g. 'b', 'ctrl+p', 'enter'")]
     UnknownKey {
-        /// What was written.
+        /// The key as written.
         key: String,
-        /// For which action.
+        /// The action of its row.
         action: &'static str,
     },
-    /// One key, two meanings.
-    #[error("keymap: '{key}' means both '{first}' and '{second}'")]
+    /// One key with two actions.
+    #[error("keymap: '{key}' is bound to both '{first}' and '{second}'")]
     Conflict {
         /// The key.
         key: String,
-        /// One meaning.
+        /// The earlier action.
         first: &'static str,
-        /// The other.
+        /// The later action.
         second: &'static str,
     },
 }
 
-/// The table. Ordered as the file is, so help and footer show the first key of a row.
+/// The table, in the order of the file; help and footer show the first key of a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keymap {
     rows: Vec<(Context, Action, Vec<Chord>)>,
@@ -199,12 +198,12 @@ struct Row {
 }
 
 impl Keymap {
-    /// The table that is built in.
+    /// Returns the built-in table.
     pub fn builtin() -> Result<Self, KeymapError> {
         Self::parse(DEFAULT)
     }
 
-    /// Reads a table and checks it.
+    /// Parses and checks a table.
     pub fn parse(text: &str) -> Result<Self, KeymapError> {
         let file: File = toml::from_str(text).map_err(|error| KeymapError::Syntax(error.to_string()))?;
         let mut keymap = Self::default();
@@ -245,12 +244,12 @@ impl Keymap {
         Ok(())
     }
 
-    /// What a key means in a context.
+    /// Returns the action of a key in a context.
     pub fn action(&self, context: Context, chord: Chord) -> Option<Action> {
-        // some ninety rows: a scan is quicker than the eye, and there is one list to keep true
-        let find = |wanted| {
+        // about ninety rows: a linear scan is fast enough
+        let find = |context| {
             self.bound()
-                .find(|(other, bound, _)| *other == wanted && *bound == chord)
+                .find(|(other, bound, _)| *other == context && *bound == chord)
         };
         let below = (context == Context::Replay).then_some(Context::Normal);
         find(context)
@@ -259,18 +258,18 @@ impl Keymap {
             .map(|(.., action)| action)
     }
 
-    /// Every chord with its context and meaning.
+    /// Every chord with its context and action.
     fn bound(&self) -> impl Iterator<Item = (Context, Chord, Action)> {
         self.rows
             .iter()
             .flat_map(|(context, action, chords)| chords.iter().map(|chord| (*context, *chord, *action)))
     }
 
-    /// The key to show for an action in a context; nothing if only the palette knows it.
+    /// The key to show for an action in a context; `None` if it is only in the palette.
     pub fn key(&self, context: Context, action: Action) -> Option<String> {
         self.rows
             .iter()
-            .filter(|(bound, ..)| context.holds(*bound))
+            .filter(|(bound, ..)| context.includes(*bound))
             .find(|(_, row, _)| *row == action)
             .and_then(|(.., chords)| chords.first())
             .map(Chord::to_string)
@@ -280,12 +279,12 @@ impl Keymap {
     pub fn keys(&self, context: Context, action: Action) -> Vec<String> {
         self.rows
             .iter()
-            .filter(|(bound, row, _)| context.holds(*bound) && *row == action)
+            .filter(|(bound, row, _)| context.includes(*bound) && *row == action)
             .flat_map(|(.., chords)| chords.iter().map(Chord::to_string))
             .collect()
     }
 
-    /// Every row: where, what, with which keys.
+    /// All rows: context, action, keys.
     pub fn rows(&self) -> impl Iterator<Item = (Context, Action, &[Chord])> {
         self.rows
             .iter()
@@ -314,39 +313,39 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_and_unknown_words_are_load_errors() {
+    fn rejects_conflicts_unknown_actions_and_unknown_keys() {
         let table = |rows: &str| Keymap::parse(&format!("[[bind]]\nwhere = \"normal\"\nkeys = [{rows}]"));
         let conflict = table("{action = \"quit\", on = [\"q\"]}, {action = \"zoom\", on = [\"q\"]}");
         assert_eq!(
             conflict.unwrap_err().to_string(),
-            "keymap: 'q' means both 'quit' and 'zoom'"
+            "keymap: 'q' is bound to both 'quit' and 'zoom'"
         );
         let unknown = table("{action = \"fly\", on = [\"q\"]}");
         assert_eq!(
             unknown.unwrap_err().to_string(),
-            "keymap: there is no action 'fly'"
+            "keymap: unknown action 'fly'"
         );
         let key = table("{action = \"quit\", on = [\"hyper+q\"]}");
         assert_eq!(
             key.unwrap_err().to_string(),
-            "keymap: 'hyper+q' for 'quit' is no key; write e.g. 'b', 'ctrl+p', 'enter'"
+            "keymap: unknown key 'hyper+q' for 'quit'; write e.g. 'b', 'ctrl+p', 'enter'"
         );
         assert!(table("{action = \"quit\", on = [\"q\"], why = 1}").is_err());
     }
 
     #[test]
-    fn always_must_not_repeat_a_key_of_another_context() {
+    fn rejects_a_key_bound_in_always_and_in_another_context() {
         let text = "[[bind]]\nwhere = \"always\"\nkeys = [{action = \"quit\", on = [\"ctrl+c\"]}]\n\
                     [[bind]]\nwhere = \"input\"\nkeys = [{action = \"leave\", on = [\"ctrl+c\"]}]";
         assert!(matches!(Keymap::parse(text), Err(KeymapError::Conflict { .. })));
     }
 
     #[test]
-    fn shift_belongs_to_the_letter() {
+    fn shift_is_part_of_the_letter() {
         let pressed = KeyEvent::new(KeyCode::Char('B'), KeyModifiers::SHIFT);
-        assert_eq!(Some(Chord::of(pressed)), Chord::parse("B"));
+        assert_eq!(Some(Chord::from_event(pressed)), Chord::parse("B"));
         let back = KeyEvent::new(KeyCode::BackTab, KeyModifiers::SHIFT);
-        assert_eq!(Some(Chord::of(back)), Chord::parse("backtab"));
+        assert_eq!(Some(Chord::from_event(back)), Chord::parse("backtab"));
         assert_eq!(
             Chord::parse("ctrl++").map(|c| c.to_string()).as_deref(),
             Some("^+")
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn every_action_has_a_key_or_stands_in_the_palette_only() {
+    fn every_action_has_a_key_except_three_of_the_palette() {
         let keymap = Keymap::builtin().unwrap();
         let unbound: Vec<_> = Action::ALL
             .iter()

@@ -1,4 +1,4 @@
-//! Modal layers over the panes: a stack, of which the topmost takes the keys.
+//! Modal overlays over the panes: a stack; the topmost receives the keys.
 
 pub mod confirm;
 pub mod details;
@@ -24,39 +24,39 @@ pub use faults::Faults;
 pub use help::Help;
 pub use palette::Palette;
 
-/// A modal layer.
+/// A modal overlay.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Overlay {
-    /// Keys and marks.
+    /// Keys and symbols.
     Help(Help),
     /// Every command by name.
     Palette(Palette),
     /// Faults and their rates.
     Faults(Box<Faults>),
-    /// A question before something that costs.
+    /// A confirmation of calls that cost money.
     Confirm(Confirm),
     /// The story of a call.
     Details(CallId),
-    /// The running policy beside an edited copy, which is kept in the screen: see [`whatif`].
-    Shadow,
+    /// The running policy beside an edited one, which is kept in [`Ui::whatif`](super::ui::Ui::whatif).
+    WhatIf,
 }
 
 impl Overlay {
-    /// What keys mean while it is topmost. Not told here: while a value is written in the view of the copy.
+    /// The key context while it is topmost, except while a value is typed in the what-if overlay.
     pub fn context(&self) -> Context {
         match self {
             Self::Help(_) | Self::Palette(_) => Context::List,
             Self::Faults(_) => Context::Faults,
             Self::Confirm(_) => Context::Confirm,
             Self::Details(_) => Context::Details,
-            Self::Shadow => Context::Shadow,
+            Self::WhatIf => Context::WhatIf,
         }
     }
 }
 
-/// The place of an overlay: in the middle, at most `width` by `height`, rows 1 and last left free where
-/// the screen has them (title and keys).
-pub fn place(area: Rect, width: u16, height: u16) -> Rect {
+/// The area of an overlay: centred, at most `width` by `height`; the first and last row (title and keys) stay free on
+/// screens of more than 8 rows.
+pub fn centred(area: Rect, width: u16, height: u16) -> Rect {
     let free = if area.height > 8 {
         Rect {
             y: area.y + 1,
@@ -75,19 +75,19 @@ pub fn place(area: Rect, width: u16, height: u16) -> Rect {
     }
 }
 
-/// The size of the box of an overlay on a screen.
+/// The area of an overlay on a screen.
 pub fn area_of(overlay: &Overlay, screen: Rect) -> Rect {
     match overlay {
-        Overlay::Help(_) => place(screen, 76, 30),
-        Overlay::Palette(_) => place(screen, 72, 18),
-        Overlay::Faults(_) => place(screen, 74, 17),
+        Overlay::Help(_) => centred(screen, 76, 30),
+        Overlay::Palette(_) => centred(screen, 72, 18),
+        Overlay::Faults(_) => centred(screen, 74, 17),
         Overlay::Confirm(confirm) => confirm.area(screen),
-        Overlay::Details(_) => place(screen, screen.width.saturating_sub(6).min(110), 36),
-        Overlay::Shadow => place(screen, screen.width, screen.height),
+        Overlay::Details(_) => centred(screen, screen.width.saturating_sub(6).min(110), 36),
+        Overlay::WhatIf => centred(screen, screen.width, screen.height),
     }
 }
 
-/// Draws an overlay; returns where the real cursor belongs if it takes text.
+/// Draws an overlay; returns the cursor position if it takes text.
 pub fn render(
     view: &View<'_>,
     keymap: &Keymap,
@@ -114,11 +114,11 @@ pub fn render(
             details::render(view, *call, area, buf);
             None
         }
-        Overlay::Shadow => whatif::render(view, screen, area, buf),
+        Overlay::WhatIf => whatif::render(view, screen, area, buf),
     }
 }
 
-/// Clears a box, draws its border with a title and a note below, and returns the place inside.
+/// Clears the area, draws a border with a title and a note below, and returns the inner area.
 fn frame(view: &View<'_>, title: &str, note: &str, area: Rect, buf: &mut Buffer) -> Rect {
     Clear.render(area, buf);
     let style = view.theme.style(Role::Focus);
@@ -136,12 +136,12 @@ fn frame(view: &View<'_>, title: &str, note: &str, area: Rect, buf: &mut Buffer)
     }
 }
 
-/// The first row of a window of `height` rows that shows `selected` with as little movement as can be.
+/// The first row of a window of `height` rows that includes `selected`.
 fn first_row(selected: usize, height: usize) -> usize {
     (selected + 1).saturating_sub(height.max(1))
 }
 
-/// `at` moved by `by`, kept between 0 and `last`.
+/// `at` moved by `by`, clamped to 0..=`last`.
 fn stepped(at: usize, by: i64, last: usize) -> usize {
     let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
     let moved = if by < 0 {

@@ -1,24 +1,24 @@
-//! What the system tells the process: end, or that it was stopped and goes on.
+//! Signals that end the event loop, and the signal that resumes it.
 //!
-//! A process that dies of a signal runs no destructors, so a terminal in raw mode would stay so. The loop
-//! listens instead, and ends by its normal path.
+//! A process killed by a signal runs no destructors and would leave the terminal in raw mode. So the loop handles the
+//! signals and ends normally.
 
 use std::io;
 
-/// What was told.
+/// A signal to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// SIGINT, from outside: the key itself arrives as a key.
+pub enum Signal {
+    /// SIGINT from another process; Ctrl-C arrives as a key.
     Interrupt,
     /// SIGTERM.
     Terminate,
-    /// SIGHUP: the terminal is gone.
+    /// SIGHUP: the terminal was closed.
     HangUp,
-    /// SIGCONT: somebody else may have drawn on the terminal meanwhile.
+    /// SIGCONT: another program may have drawn on the terminal.
     Continue,
 }
 
-/// The signals the loop listens to.
+/// The stream of signals. The default never yields one.
 #[cfg(unix)]
 #[derive(Debug, Default)]
 pub struct Signals {
@@ -36,7 +36,7 @@ struct Streams {
 
 #[cfg(unix)]
 impl Signals {
-    /// Listens. The default listens to nothing.
+    /// Installs the handlers.
     pub fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let carry_on = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
@@ -50,23 +50,23 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one. Can be dropped and called again without loss.
-    pub async fn next(&mut self) -> Told {
+    /// Waits for the next signal. Cancel safe.
+    pub async fn next(&mut self) -> Signal {
         let Some(streams) = &mut self.streams else {
             return std::future::pending().await;
         };
         tokio::select! {
             biased;
-            Some(()) = streams.terminate.recv() => Told::Terminate,
-            Some(()) = streams.hang_up.recv() => Told::HangUp,
-            Some(()) = streams.interrupt.recv() => Told::Interrupt,
-            Some(()) = streams.carry_on.recv() => Told::Continue,
+            Some(()) = streams.terminate.recv() => Signal::Terminate,
+            Some(()) = streams.hang_up.recv() => Signal::HangUp,
+            Some(()) = streams.interrupt.recv() => Signal::Interrupt,
+            Some(()) = streams.carry_on.recv() => Signal::Continue,
             else => std::future::pending().await,
         }
     }
 }
 
-/// The signals the loop listens to.
+/// The stream of signals. The default never yields one.
 #[cfg(not(unix))]
 #[derive(Debug, Default)]
 pub struct Signals {
@@ -75,15 +75,15 @@ pub struct Signals {
 
 #[cfg(not(unix))]
 impl Signals {
-    /// Listens. The default listens to nothing.
+    /// Installs the handlers.
     pub fn listen() -> io::Result<Self> {
         Ok(Self { listening: true })
     }
 
-    /// Waits for the next one.
-    pub async fn next(&mut self) -> Told {
+    /// Waits for the next signal.
+    pub async fn next(&mut self) -> Signal {
         if self.listening && tokio::signal::ctrl_c().await.is_ok() {
-            return Told::Interrupt;
+            return Signal::Interrupt;
         }
         std::future::pending().await
     }

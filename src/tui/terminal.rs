@@ -1,8 +1,7 @@
-//! The terminal as a guard value: what it takes from the shell, it gives back on every way out.
+//! The terminal as a guard: every exit restores the state of the shell.
 //!
-//! Ways out: the end of the loop, an error, a signal (the loop ends by itself then), a panic of the thread
-//! that draws, Ctrl-Z. A panic in a background task is *not* one: its hook runs under a screen that is still
-//! being drawn, so it is only recorded and told after the end.
+//! Exits: the end of the loop (also after a signal), an error, a panic of the drawing thread, Ctrl-Z. A panic in a
+//! background task is not an exit: the screen is still in use, so it is recorded and printed after the end.
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::panic::{self, PanicHookInfo};
@@ -28,40 +27,41 @@ use super::keymap::Keymap;
 use super::view::{View, draw};
 use crate::text::SafeText;
 
-/// Panics of background tasks that are kept.
+/// The number of panics of background tasks kept.
 const MAX_PANICS: usize = 32;
 
-/// The longest text OSC 52 carries everywhere, before base64: `xterm` and `tmux` cut at 74,994 bytes after it.
+/// The longest text, in bytes, that OSC 52 carries in every terminal: `xterm` and `tmux` truncate after 74,994 bytes of
+/// base64.
 pub const MAX_COPY: usize = 74_994 / 4 * 3;
 
-/// What the loop draws on. The real one is [`Screen`]; tests count frames with another.
+/// The surface that the loop draws on: [`Screen`], or a recorder in tests.
 pub trait Host {
     /// Draws a frame.
     fn draw(&mut self, view: &View<'_>, keymap: &Keymap) -> io::Result<()>;
-    /// Hands text to the clipboard of the terminal; there is no answer that says whether it was taken.
+    /// Sends text to the clipboard of the terminal, which does not acknowledge it.
     fn copy(&mut self, text: &str) -> io::Result<()>;
-    /// Gives the terminal back and stops the process. Returns after it was continued, or at once where it
-    /// cannot be stopped.
+    /// Restores the terminal and stops the process. Returns after it was continued, or at once where it cannot be
+    /// stopped.
     fn suspend(&mut self) -> io::Result<()>;
-    /// Takes the terminal (again) and forgets what was drawn.
+    /// Sets up the terminal again and discards the previous frame.
     fn resume(&mut self) -> io::Result<()>;
-    /// Its size now.
+    /// The current size.
     fn size(&self) -> io::Result<Size>;
 }
 
-/// The terminal in our hands.
+/// The terminal while the program uses it.
 #[derive(Debug)]
 pub struct Screen {
-    // dropped first: it shows the cursor again
+    // dropped first: shows the cursor again
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
     guard: Guard,
 }
 
 impl Screen {
-    /// Takes the terminal. Call it on the thread that will draw: its panics restore the terminal, those of
-    /// other threads do not.
+    /// Sets up the terminal. Call it on the drawing thread: panics of that thread restore the terminal, those of other
+    /// threads do not.
     pub fn enter(mouse: bool) -> io::Result<Self> {
-        // see theme::choose: the mono theme asks for no colour, and needs bold and reverse to survive
+        // see theme::choose: the mono theme uses no colour, but bold and reverse must remain
         crossterm::style::force_color_output(true);
         let guard = Guard::new(mouse)?;
         let backend = CrosstermBackend::new(BufWriter::with_capacity(64 << 10, io::stdout()));
@@ -71,7 +71,7 @@ impl Screen {
         })
     }
 
-    /// What background tasks said when they panicked, until now.
+    /// The panic messages of background tasks so far.
     pub fn panics(&self) -> Vec<SafeText> {
         self.guard.shared.panics()
     }
@@ -79,7 +79,7 @@ impl Screen {
 
 impl Host for Screen {
     fn draw(&mut self, view: &View<'_>, keymap: &Keymap) -> io::Result<()> {
-        // ratatui does not do this: without it a half-drawn frame may be seen
+        // ratatui does not do this; without it a partial frame may be visible
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(|frame| {
             let area = frame.area();
@@ -97,7 +97,7 @@ impl Host for Screen {
 
     fn suspend(&mut self) -> io::Result<()> {
         self.terminal.show_cursor()?;
-        leave(self.guard.shared.mouse);
+        restore(self.guard.shared.mouse);
         #[cfg(unix)]
         // the whole foreground group, as the key does in a cooked terminal: `seawall | tee` stops as one
         rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
@@ -105,8 +105,8 @@ impl Host for Screen {
     }
 
     fn resume(&mut self) -> io::Result<()> {
-        take(self.guard.shared.mouse)?;
-        // Not `clear`: it asks the terminal for its cursor, and the event stream would read the answer.
+        set_up(self.guard.shared.mouse)?;
+        // not `clear`: it queries the cursor position, and the event stream would read the reply
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
@@ -122,7 +122,7 @@ struct Guard {
     shared: Arc<Shared>,
 }
 
-/// What the panic hook must know.
+/// State shared with the panic hook.
 #[derive(Debug)]
 struct Shared {
     drawing: ThreadId,
@@ -141,8 +141,8 @@ impl Guard {
                 panics: Mutex::default(),
             }),
         };
-        // the guard exists before anything is taken: where half of it fails, dropping it undoes the rest
-        take(mouse)?;
+        // the guard exists before the set-up, so that dropping it undoes a partial set-up
+        set_up(mouse)?;
         let (shared, previous) = (Arc::clone(&guard.shared), panic::take_hook());
         panic::set_hook(Box::new(move |info| {
             if shared.on_panic(info, thread::current().id()) {
@@ -156,23 +156,23 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if self.shared.active.swap(false, Ordering::SeqCst) {
-            leave(self.shared.mouse);
+            restore(self.shared.mouse);
         }
     }
 }
 
 impl Shared {
-    /// Restores the terminal or records the panic; true if it may be printed.
+    /// Restores the terminal or records the panic. Returns true if it may be printed.
     fn on_panic(&self, info: &PanicHookInfo<'_>, thread: ThreadId) -> bool {
         if !self.active.load(Ordering::SeqCst) {
             return true;
         }
         if thread == self.drawing {
             self.active.store(false, Ordering::SeqCst);
-            leave(self.mouse);
+            restore(self.mouse);
             return true;
         }
-        self.record(&told(info));
+        self.record(&panic_text(info));
         false
     }
 
@@ -188,17 +188,17 @@ impl Shared {
     }
 }
 
-/// A panic on one line: what it says, then where.
-fn told(info: &PanicHookInfo<'_>) -> String {
-    let said = info.payload_as_str().unwrap_or("no text");
+/// The message of a panic and its location, on one line.
+fn panic_text(info: &PanicHookInfo<'_>) -> String {
+    let message = info.payload_as_str().unwrap_or("no message");
     match info.location() {
-        Some(place) => format!("{said} ({place})"),
-        None => said.to_owned(),
+        Some(location) => format!("{message} ({location})"),
+        None => message.to_owned(),
     }
 }
 
-/// Takes the terminal from the shell.
-fn take(mouse: bool) -> io::Result<()> {
+/// Sets up raw mode, alternate screen, paste and mouse.
+fn set_up(mouse: bool) -> io::Result<()> {
     enable_raw_mode()?;
     let mut out = io::stdout();
     execute!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
@@ -208,8 +208,8 @@ fn take(mouse: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives it back. Tries everything: the terminal may be gone already, and then nobody is there to tell.
-fn leave(mouse: bool) {
+/// Restores the terminal. Ignores errors: the terminal may be closed already.
+fn restore(mouse: bool) {
     let mut out = io::stdout();
     if mouse {
         execute!(out, DisableMouseCapture).ok();

@@ -1,8 +1,8 @@
 //! The shell as a whole: key scripts, screens at many sizes, and the loop under a paused clock.
 
 mod keys;
-mod looking;
-mod running;
+mod screen_text;
+mod event_loop;
 mod screens;
 mod semantic;
 mod whatif;
@@ -15,7 +15,7 @@ use ratatui::layout::Size;
 
 use super::keymap::Keymap;
 use super::ui::Ui;
-use super::update::{Effect, Known, update};
+use super::update::{Effect, UpdateContext, update};
 use crate::event::{
     CallId, Constraint, Failure, FailureClass, Fate, FlightId, Origin, Phase, UpstreamInfo, UserId,
 };
@@ -46,13 +46,13 @@ impl Bench {
     }
 
     fn input(&mut self, input: &Terminal) -> Option<Effect> {
-        let known = Known {
+        let context = UpdateContext {
             state: &self.state,
             shown: &self.state,
             keymap: &self.keymap,
             now: self.now,
         };
-        update(&mut self.ui, &known, input)
+        update(&mut self.ui, &context, input)
     }
 
     /// Presses keys: words in angle brackets are keys by name, everything else is typed as it stands, and

@@ -1,4 +1,4 @@
-//! What only this screen knows: focus, scroll anchors, overlays. It refers to the model by id, never by row.
+//! The state of the screen itself: focus, scroll anchors, overlays. It refers to the model by id, never by row.
 
 use std::time::Duration;
 
@@ -14,93 +14,93 @@ use super::overlay::{Overlay, whatif};
 use super::pane::PaneId;
 use super::playback::bar::Playback;
 
-/// How long a toast stays.
+/// The lifetime of a toast.
 const TOAST: Duration = Duration::from_secs(3);
 
 /// The state of the screen itself.
 #[derive(Clone, Debug, Default)]
 pub struct Ui {
-    /// The pane that keys go to.
+    /// The pane that receives keys.
     pub focus: PaneId,
-    /// Whether the focused pane has the whole screen.
+    /// True if the focused pane fills the screen.
     pub zoomed: bool,
-    /// The call under the cursor of the Attempts pane; the newest where absent.
+    /// The selected call of the Attempts pane; `None`: the newest.
     pub selected_call: Option<CallId>,
     /// The size of the terminal.
     pub size: Size,
-    /// What typing does.
+    /// The target of typed keys.
     pub mode: Mode,
-    /// The prompt being written.
+    /// The prompt in the input field.
     pub draft: Editor,
     /// Prompts sent before.
     pub history: History,
-    /// Whether the earlier turns are sent too.
+    /// True if earlier turns are sent with each prompt.
     pub conversation: bool,
-    /// Who can ask.
+    /// The users to send as.
     pub users: Vec<UserId>,
-    /// Which of them asks.
+    /// Index of the current user in `users`.
     pub user: usize,
     /// Fault profiles to choose from.
     pub profiles: Vec<FaultProfile>,
     /// Overlays, the topmost last.
     pub overlays: Vec<Overlay>,
-    /// The copy of the policy that is edited and judged; kept while its view is closed.
-    pub shadow: whatif::Shadow,
-    /// Rows of the open story above the first visible one.
+    /// The edited policy; kept while its overlay is closed.
+    pub whatif: whatif::Draft,
+    /// The first visible row of the open story.
     pub story_top: usize,
-    /// A short message in the footer.
+    /// The message in the footer.
     pub toast: Option<Toast>,
-    /// How many events came since the view was paused; nothing while it runs.
+    /// Events since the view was paused; `None` while it is live.
     pub paused: Option<u64>,
     /// The filter of the log.
     pub filter: Editor,
-    /// The line of the log under the cursor, by `seq`; follows the newest where absent.
+    /// The selected log line, by `seq`; `None`: follows the newest.
     pub log_cursor: Option<u64>,
-    /// The topmost line of the conversation; follows the end where absent.
+    /// The top line of the conversation; `None`: follows the end.
     pub chat_top: Option<ChatAnchor>,
-    /// When Ctrl-C was pressed last.
+    /// The time of the last Ctrl-C.
     pub interrupted_at: Option<Timestamp>,
-    /// Whether nothing can be sent to the engine: a replay, or somebody else's session.
+    /// True if there is no engine to command: playback, or a session that is only watched.
     pub read_only: bool,
-    /// Where a replay is; nothing for a session that happens now.
+    /// The position of playback; `None` for a live session.
     pub playback: Option<Playback>,
 }
 
-/// What typing does.
+/// The target of typed keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Keys are commands.
     #[default]
     Normal,
-    /// Keys are the prompt.
+    /// Keys edit the prompt.
     Input,
-    /// Keys are the filter of the log.
+    /// Keys edit the filter of the log.
     Filter,
 }
 
-/// A place in the conversation that stays where it is while text is added below.
+/// A scroll position in the conversation that does not move when text is added below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChatAnchor {
-    /// Which turn.
+    /// The turn.
     pub call: CallId,
-    /// Which of its rows.
+    /// The row within the turn.
     pub row: usize,
 }
 
-/// A short message that goes away by itself.
+/// A short message that expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toast {
-    /// What it says.
+    /// The text.
     pub text: String,
-    /// Until when.
+    /// The time it expires.
     pub until: Timestamp,
 }
 
 impl Ui {
-    /// What keys mean now.
+    /// The current key context.
     pub fn context(&self) -> Context {
         match (self.overlays.last(), self.mode) {
-            (Some(Overlay::Shadow), _) if self.shadow.line.is_some() => Context::Value,
+            (Some(Overlay::WhatIf), _) if self.whatif.line.is_some() => Context::Value,
             (Some(overlay), _) => overlay.context(),
             (None, Mode::Normal) => Context::Normal,
             (None, Mode::Input) => Context::Input,
@@ -108,7 +108,7 @@ impl Ui {
         }
     }
 
-    /// The context in which keys are looked up: a replay has some of its own.
+    /// The context for key lookup: playback has keys of its own.
     pub fn keys(&self) -> Context {
         match self.context() {
             Context::Normal if self.playback.is_some() => Context::Replay,
@@ -116,14 +116,14 @@ impl Ui {
         }
     }
 
-    /// When the bar of a replay changes next, in the time that is shown: with the next second.
+    /// The next change of the playback bar, in recorded time: the next full second.
     pub fn playback_change(&self) -> Option<Timestamp> {
         let playing = self.playback.as_ref().filter(|playback| playback.playing)?;
         let second = playing.at.0 / 1_000_000_000;
         Some(Timestamp((second + 1).saturating_mul(1_000_000_000)))
     }
 
-    /// Who asks.
+    /// The current user.
     pub fn asking(&self) -> UserId {
         self.users
             .get(self.user)
@@ -148,7 +148,7 @@ impl Ui {
             .map(|toast| toast.text.as_str())
     }
 
-    /// When the screen changes next by itself, without any event.
+    /// The next change of the screen without an event.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.toast
             .as_ref()
@@ -156,7 +156,7 @@ impl Ui {
             .filter(|until| now < *until)
     }
 
-    /// The engine took the command: a prompt that was sent leaves the editor, and the view follows it.
+    /// Records that the engine accepted a command: clears a sent prompt and follows its answer.
     pub fn sent(&mut self, command: &Command) {
         if let Command::Send { prompt, .. } = command {
             self.history.push(prompt);
@@ -164,15 +164,15 @@ impl Ui {
             self.chat_top = None;
         }
         if let Command::ApplyPolicy { .. } = command {
-            self.shadow.applied();
+            self.whatif.on_accepted();
         }
     }
 
-    /// The engine could not take the command: nothing that was typed is lost, and what was not committed can neither
-    /// be taken back.
+    /// Records that the engine rejected a command: the prompt is kept, and a policy that was not applied cannot be
+    /// reverted.
     pub fn not_sent(&mut self, command: &Command, reason: &str, now: Timestamp) {
         if let Command::ApplyPolicy { .. } = command {
-            self.shadow.not_applied();
+            self.whatif.on_rejected();
         }
         self.say(reason, now);
     }

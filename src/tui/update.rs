@@ -1,5 +1,5 @@
-//! What a key, a click or a paste does: `(Ui, known, input) -> Ui, maybe an effect`. Pure apart from `Ui`:
-//! no await, no input or output. Effects are carried out by the loop.
+//! The reaction to keys, clicks and pastes: `(Ui, context, input) -> (Ui, effect)`. Pure: no await, no I/O. The event
+//! loop carries out effects.
 
 mod blocked;
 mod command;
@@ -25,57 +25,63 @@ use super::ui::{Mode, Ui};
 use super::view::View;
 
 pub use blocked::blocked;
-pub(super) use whatif::question;
+pub(super) use whatif::evaluation;
 
-/// What an update may look at.
+/// The read-only inputs of an update.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
-    /// What is true now: commands go by it.
+pub struct UpdateContext<'a> {
+    /// The current state; commands depend on it.
     pub state: &'a State,
-    /// What is drawn: the same, unless the view is paused. Scrolling goes by it.
+    /// The drawn state; differs while the view is paused. Scrolling depends on it.
     pub shown: &'a State,
     /// The key table.
     pub keymap: &'a Keymap,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// What the loop is asked to do.
+/// An effect for the event loop.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Hand this to the engine.
+    /// Send a command to the engine.
     Send(Command),
-    /// Hand these to the engine, in this order.
+    /// Send commands to the engine, in this order.
     SendAll(Vec<Command>),
-    /// Put this on the clipboard.
+    /// Copy text to the clipboard.
     Copy(String),
-    /// Keep what was done as a scenario.
+    /// Save the commands of the session as a scenario.
     SaveDrill,
-    /// Keep the policy in force as a file.
+    /// Save the running policy to a file.
     SavePolicy,
-    /// Stop drawing new events, or go on.
+    /// Pause or resume the view.
     Pause,
-    /// Move a replay.
+    /// Control playback.
     Control(Control),
-    /// Give the terminal back to the shell until `fg`.
+    /// Return the terminal to the shell until `fg`.
     Suspend,
-    /// Draw every cell again.
+    /// Redraw every cell.
     Redraw,
-    /// Leave.
+    /// Quit.
     Quit,
-    /// End, as SIGINT would: the shell that started it should know.
+    /// Quit with the exit code of SIGINT.
     Interrupt,
 }
 
-/// Obeys one input.
-pub fn update(ui: &mut Ui, known: &Known<'_>, input: &Terminal) -> Option<Effect> {
+/// The result of offering an action to a handler.
+enum Performed {
+    Done(Option<Effect>),
+    NotHandled,
+}
+
+/// Handles one input.
+pub fn update(ui: &mut Ui, context: &UpdateContext<'_>, input: &Terminal) -> Option<Effect> {
     match input {
-        Terminal::Key(key) if key.kind != KeyEventKind::Release => key_pressed(ui, known, *key),
+        Terminal::Key(key) if key.kind != KeyEventKind::Release => key_pressed(ui, context, *key),
         Terminal::Paste(text) => {
-            typing::paste(ui, known, text);
+            typing::paste(ui, context, text);
             None
         }
-        Terminal::Mouse(mouse) => mouse::update(ui, known, *mouse),
+        Terminal::Mouse(mouse) => mouse::update(ui, context, *mouse),
         Terminal::Resize(width, height) => {
             ui.size = Size::new(*width, *height);
             None
@@ -84,7 +90,7 @@ pub fn update(ui: &mut Ui, known: &Known<'_>, input: &Terminal) -> Option<Effect
     }
 }
 
-/// Whether an input can change the picture at all: a mouse that merely moves must not cause a frame.
+/// Returns true if an input can change the picture: mouse movement must not cause a frame.
 pub fn matters(input: &Terminal) -> bool {
     match input {
         Terminal::Key(key) => key.kind != KeyEventKind::Release,
@@ -94,36 +100,36 @@ pub fn matters(input: &Terminal) -> bool {
     }
 }
 
-fn key_pressed(ui: &mut Ui, known: &Known<'_>, key: KeyEvent) -> Option<Effect> {
-    let chord = Chord::of(key);
-    if let Some(action) = known.keymap.action(ui.keys(), chord) {
-        return perform(ui, known, action);
+fn key_pressed(ui: &mut Ui, context: &UpdateContext<'_>, key: KeyEvent) -> Option<Effect> {
+    let chord = Chord::from_event(key);
+    if let Some(action) = context.keymap.action(ui.keys(), chord) {
+        return perform(ui, context, action);
     }
-    if !whatif::typed(ui, known, key) {
+    if !whatif::typed(ui, context, key) {
         typing::key(ui, key);
     }
     None
 }
 
-/// Does what an action says, or says why not.
-pub fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
-    if let Some(reason) = blocked(action, ui, known.state) {
-        let key = known.keymap.key(ui.keys(), action);
+/// Performs an action, or shows why it is not possible.
+pub fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
+    if let Some(reason) = blocked(action, ui, context.state) {
+        let key = context.keymap.key(ui.keys(), action);
         let key = key.unwrap_or_else(|| action.label().to_owned());
-        ui.say(format!("{key}: {reason}"), known.now);
+        ui.say(format!("{key}: {reason}"), context.now);
         return None;
     }
     ui.toast = None;
     if ui.context() == Context::Normal {
-        normal(ui, known, action)
+        normal(ui, context, action)
     } else {
-        elsewhere(ui, known, action)
+        elsewhere(ui, context, action)
     }
 }
 
-/// Actions while nothing is typed and nothing is open.
-fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
-    if let Some(effect) = command::perform(ui, known, action) {
+/// Performs an action without a text field or overlay.
+fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
+    if let Performed::Done(effect) = command::perform(ui, context, action) {
         return effect;
     }
     if let Some(index) = action.pane_index() {
@@ -131,7 +137,7 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         ui.focus = order.get(index).copied().unwrap_or(ui.focus);
         return None;
     }
-    if let Some(control) = Control::of(action) {
+    if let Some(control) = Control::from_action(action) {
         return Some(Effect::Control(control));
     }
     match action {
@@ -140,11 +146,13 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
             None
         }
         Action::ChooseFaults => {
-            open_faults(ui, known);
+            open_faults(ui, context);
             None
         }
-        Action::NextPane => turn_focus(ui, true),
-        Action::PrevPane => turn_focus(ui, false),
+        Action::NextPane | Action::PrevPane => {
+            move_focus(ui, action == Action::NextPane);
+            None
+        }
         Action::Zoom => {
             ui.zoomed = !ui.zoomed;
             None
@@ -152,8 +160,8 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         Action::Pause => Some(Effect::Pause),
         Action::SaveDrill => Some(Effect::SaveDrill),
         Action::SavePolicy => Some(Effect::SavePolicy),
-        Action::CompareLive => whatif::open(ui, known),
-        Action::TakeBack => whatif::take_back(ui, known),
+        Action::CompareLive => whatif::open(ui, context),
+        Action::Revert => whatif::revert(ui, context),
         Action::Filter => {
             ui.focus = super::pane::PaneId::Log;
             ui.mode = Mode::Filter;
@@ -164,42 +172,42 @@ fn normal(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
             None
         }
         Action::Open => {
-            if let Some(call) = scroll::call_under_cursor(ui, known) {
+            if let Some(call) = scroll::call_under_cursor(ui, context) {
                 ui.story_top = 0;
                 ui.overlays.push(Overlay::Details(call));
             } else {
-                ui.say("Enter: there is no call here", known.now);
+                ui.say("Enter: no call here", context.now);
             }
             None
         }
-        Action::Copy => copy(ui, known),
+        Action::Copy => copy(ui, context),
         Action::LabelGood | Action::LabelBad => {
-            let call = scroll::call_under_cursor(ui, known)?;
-            Some(judge(ui, known, call, action == Action::LabelGood))
+            let call = scroll::call_under_cursor(ui, context)?;
+            Some(label_hit(ui, context, call, action == Action::LabelGood))
         }
         Action::Palette | Action::Help => {
             open_list(ui, action);
             None
         }
-        other => general(ui, known, other),
+        other => general(ui, context, other),
     }
 }
 
-/// Actions while something is typed or open.
-fn elsewhere(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
+/// Performs an action with a text field or overlay.
+fn elsewhere(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
     match action {
         Action::Palette | Action::Help => {
             open_list(ui, action);
             return None;
         }
-        Action::StopOrQuit | Action::Suspend | Action::Redraw => return general(ui, known, action),
+        Action::StopOrQuit | Action::Suspend | Action::Redraw => return general(ui, context, action),
         _ => {}
     }
-    if matches!(ui.overlays.last(), Some(Overlay::Shadow)) {
-        return whatif::perform(ui, known, action);
+    if matches!(ui.overlays.last(), Some(Overlay::WhatIf)) {
+        return whatif::perform(ui, context, action);
     }
     let Some(overlay) = ui.overlays.last_mut() else {
-        return typing::perform(ui, known, action);
+        return typing::perform(ui, context, action);
     };
     match (overlay, action) {
         (_, Action::Close | Action::No) | (Overlay::Help(_), Action::Accept) => {
@@ -213,14 +221,14 @@ fn elsewhere(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         }
         (Overlay::Palette(palette), Action::Accept) => {
             let (chosen, number) = (palette.chosen(), palette.number());
-            command::chosen(ui, known, chosen, number)
+            command::chosen(ui, context, chosen, number)
         }
         (Overlay::Palette(palette), step) => {
             palette.step(scroll::lines(step, 8));
             None
         }
         (Overlay::Help(help), step) => {
-            help.step(scroll::lines(step, 8), known.keymap);
+            help.step(scroll::lines(step, 8), context.keymap);
             None
         }
         (Overlay::Faults(faults), Action::Less | Action::More) => faults
@@ -231,7 +239,7 @@ fn elsewhere(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
                 })
             }),
         (Overlay::Faults(_), Action::Switch) => Some(Effect::Send(Command::SetFaults {
-            on: !known.state.session.faults_on,
+            on: !context.state.session.faults_on,
         })),
         (Overlay::Faults(faults), step) => {
             faults.step(scroll::lines(step, 8));
@@ -240,37 +248,37 @@ fn elsewhere(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
         (Overlay::Details(call), Action::StopCall) => Some(Effect::Send(Command::Cancel { call: *call })),
         (Overlay::Details(call), Action::LabelGood | Action::LabelBad) => {
             let call = *call;
-            Some(judge(ui, known, call, action == Action::LabelGood))
+            Some(label_hit(ui, context, call, action == Action::LabelGood))
         }
-        (Overlay::Details(_), Action::Copy) => copy(ui, known),
+        (Overlay::Details(_), Action::Copy) => copy(ui, context),
         (Overlay::Details(call), Action::PageUp | Action::PageDown) => {
             let call = *call;
-            scroll::page_story(ui, known, call, action == Action::PageDown);
+            scroll::page_story(ui, context, call, action == Action::PageDown);
             None
         }
         (Overlay::Details(_), step) => {
-            scroll::other_call(ui, known, scroll::lines(step, 8));
+            scroll::other_call(ui, context, scroll::lines(step, 8));
             None
         }
-        (Overlay::Confirm(_) | Overlay::Shadow, _) => None,
+        (Overlay::Confirm(_) | Overlay::WhatIf, _) => None,
     }
 }
 
-/// Actions that mean the same everywhere.
-fn general(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
+/// Performs an action that is the same in every context.
+fn general(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
     match action {
-        Action::StopOrQuit => Some(command::stop_or_quit(ui, known)),
+        Action::StopOrQuit => Some(command::stop_or_quit(ui, context)),
         Action::Suspend => Some(Effect::Suspend),
         Action::Redraw => Some(Effect::Redraw),
         Action::Quit => Some(Effect::Quit),
         step => {
-            scroll::scroll(ui, known, ui.focus, step);
+            scroll::scroll(ui, context, ui.focus, step);
             None
         }
     }
 }
 
-/// Opens palette or help; a second press closes the help rather than stack a second one.
+/// Opens palette or help; a second press closes the help.
 fn open_list(ui: &mut Ui, action: Action) {
     let open = ui.overlays.last();
     if action == Action::Help && matches!(open, Some(Overlay::Help(_))) {
@@ -283,31 +291,31 @@ fn open_list(ui: &mut Ui, action: Action) {
         Overlay::Help(Help {
             pane: Tier::for_size(ui.size.width, ui.size.height).visible_pane(ui.focus),
             replay: ui.playback.is_some(),
-            comparing: matches!(open, Some(Overlay::Shadow)),
+            whatif: matches!(open, Some(Overlay::WhatIf)),
             ..Help::default()
         })
     };
     ui.overlays.push(overlay);
 }
 
-fn open_faults(ui: &mut Ui, known: &Known<'_>) {
-    let faults = super::overlay::Faults::new(known.state.session.faults.clone());
+fn open_faults(ui: &mut Ui, context: &UpdateContext<'_>) {
+    let faults = super::overlay::Faults::new(context.state.session.faults.clone());
     ui.overlays.push(Overlay::Faults(Box::new(faults)));
 }
 
-/// Says of a semantic hit whether its answer fitted.
-fn judge(ui: &mut Ui, known: &Known<'_>, call: CallId, good: bool) -> Effect {
+/// Labels a semantic hit as right or wrong.
+fn label_hit(ui: &mut Ui, context: &UpdateContext<'_>, call: CallId, good: bool) -> Effect {
     let text = if good {
-        format!("{call} judged right: counted for the prompt it came from")
+        format!("{call} marked right: counted for its stored prompt")
     } else {
-        format!("{call} judged wrong: that answer is forgotten, its prompt asks for more")
+        format!("{call} marked wrong: answer dropped, threshold of its prompt raised")
     };
-    ui.say(text, known.now);
+    ui.say(text, context.now);
     Effect::Send(Command::LabelHit { call, good })
 }
 
-/// Moves the focus to the next pane that is there at this size.
-fn turn_focus(ui: &mut Ui, on: bool) -> Option<Effect> {
+/// Moves the focus to the next or previous pane of this screen size.
+fn move_focus(ui: &mut Ui, forward: bool) {
     let tier = Tier::for_size(ui.size.width, ui.size.height);
     let visible: Vec<_> = if ui.zoomed || tier.parent_pane(ui.focus).is_some() {
         tier.order().to_vec()
@@ -317,12 +325,11 @@ fn turn_focus(ui: &mut Ui, on: bool) -> Option<Effect> {
     let focus = tier.visible_pane(ui.focus);
     let at = visible.iter().position(|id| *id == focus).unwrap_or_default();
     let count = visible.len().max(1);
-    let next = (at + if on { 1 } else { count - 1 }) % count;
+    let next = (at + if forward { 1 } else { count - 1 }) % count;
     ui.focus = visible.get(next).copied().unwrap_or(ui.focus);
-    None
 }
 
-/// Escape: one step back.
+/// Escape: undoes one step of filter, zoom, focus or scrolling.
 fn step_back(ui: &mut Ui) {
     if !ui.filter.is_empty() {
         ui.filter.take();
@@ -337,25 +344,25 @@ fn step_back(ui: &mut Ui) {
     }
 }
 
-fn copy(ui: &mut Ui, known: &Known<'_>) -> Option<Effect> {
-    let text = scroll::text_under_cursor(ui, known);
+fn copy(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
+    let text = scroll::text_under_cursor(ui, context);
     if text.is_none() {
-        ui.say("y: there is nothing to copy here", known.now);
+        ui.say("y: nothing to copy here", context.now);
     }
     text.map(Effect::Copy)
 }
 
-/// The places on the present screen.
+/// The layout of the current screen.
 fn areas(ui: &Ui) -> Areas {
     layout(Rect::new(0, 0, ui.size.width, ui.size.height), ui)
 }
 
-/// A view for measuring: heights depend on words, not on colours.
-fn measure<'a>(ui: &'a Ui, known: &Known<'a>, theme: &'a Theme) -> View<'a> {
+/// A view for measuring: heights depend on text, not on colours.
+fn measure<'a>(ui: &'a Ui, context: &UpdateContext<'a>, theme: &'a Theme) -> View<'a> {
     View {
-        state: known.shown,
+        state: context.shown,
         ui,
         theme,
-        now: ui.playback.as_ref().map_or(known.now, |playback| playback.at),
+        now: ui.playback.as_ref().map_or(context.now, |playback| playback.at),
     }
 }

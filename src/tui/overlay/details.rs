@@ -11,7 +11,7 @@ use crate::tui::pane::story;
 use crate::tui::update::blocked;
 use crate::tui::view::View;
 
-/// Draws it. A story longer than its box says so, and is scrolled by pages.
+/// Draws the story. A story longer than the area shows the keys that scroll it.
 pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
     let call = view.state.calls.recent.get(&id);
     let lines = call.map(|call| rows(view, call, inner(area))).unwrap_or_default();
@@ -32,11 +32,11 @@ pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
         return;
     }
     if call.is_none() {
-        let text = "this call is too old: only the newest are kept in full";
+        let text = "details of this call were dropped: only the newest calls are kept";
         view.draw_notice(inner, text, buf);
         return;
     }
-    // a story that became shorter still fills its box
+    // a story that became shorter still fills the area
     let last = lines.len().saturating_sub(usize::from(inner.height));
     let shown = lines.iter().skip(view.ui.story_top.min(last));
     for (y, line) in (inner.y..inner.bottom()).zip(shown) {
@@ -44,7 +44,7 @@ pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The place for the story in its box: inside the border, with a column of air on each side.
+/// The area of the text: inside the border, with a blank column on each side.
 pub fn inner(area: Rect) -> Rect {
     Rect {
         x: area.x.saturating_add(2),
@@ -54,10 +54,10 @@ pub fn inner(area: Rect) -> Rect {
     }
 }
 
-/// The whole story as it is broken into rows there.
+/// All rows of the story, wrapped to that area.
 pub fn rows(view: &View<'_>, call: &Call, inner: Rect) -> Vec<Line<'static>> {
     let mut lines = story::lines(view, call, inner.width);
-    // there may be nothing to say in the last part
+    // the last part may be empty
     while lines.last().is_some_and(|line| line.width() == 0) {
         lines.pop();
     }

@@ -1,7 +1,7 @@
-//! Choosing what goes wrong: a bundled profile, and the rate of each kind of fault.
+//! The fault chooser: a bundled profile, and the rate of each kind of fault.
 //!
-//! The overlay keeps a profile of its own, so that keys pressed faster than the engine answers add up. Each
-//! change is sent at once: there is no "apply" to forget.
+//! The overlay keeps its own profile, so that keys pressed faster than the engine responds add up. Each change is sent
+//! at once.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -12,26 +12,26 @@ use crate::tui::pane::{gauge, row};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-/// How much one key changes a rate.
+/// The change of a rate per key press.
 const STEP: f64 = 0.05;
 
-/// Rows of the sentence about a profile.
+/// Rows of the description of a profile.
 const ABOUT_ROWS: usize = 2;
 
-/// Columns of the names at the left, with a blank.
+/// Columns of the names at the left, including a blank.
 const LABEL_WIDTH: usize = 13;
 
-/// The chooser.
+/// The state of the fault chooser.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Faults {
-    /// What is being put together.
+    /// The edited profile.
     pub profile: FaultProfile,
     /// The row under the cursor: 0 is the profile, then the kinds.
     pub row: usize,
 }
 
 impl Faults {
-    /// A chooser that starts from what holds now.
+    /// Creates a chooser that starts from the current profile.
     pub fn new(profile: FaultProfile) -> Self {
         Self { profile, row: 0 }
     }
@@ -41,14 +41,14 @@ impl Faults {
         self.row = super::stepped(self.row, by, FaultKind::ALL.len());
     }
 
-    /// Changes the row under the cursor; the new profile if anything changed.
+    /// Changes the row under the cursor; returns the profile if it changed.
     pub fn change(&mut self, more: bool, bundled: &[FaultProfile]) -> Option<FaultProfile> {
         let before = self.profile.clone();
         match self.row.checked_sub(1).and_then(|row| FaultKind::ALL.get(row)) {
             None => self.choose(more, bundled),
             Some(kind) => {
                 let rate = self.profile.rate(*kind);
-                // at most one fault hits a request, so all rates together must stay within 1
+                // a request gets at most one fault, so the rates must not exceed 1 in total
                 let room = (1.0 - (self.profile.total() - rate)).max(0.0);
                 let wanted = if more { rate + STEP } else { rate - STEP };
                 self.profile.set_rate(*kind, rounded(wanted).min(room));
@@ -57,7 +57,7 @@ impl Faults {
         (self.profile != before).then(|| self.profile.clone())
     }
 
-    /// Takes the next bundled profile, or the one before.
+    /// Selects the next or previous bundled profile.
     fn choose(&mut self, more: bool, bundled: &[FaultProfile]) {
         let here = bundled
             .iter()
@@ -73,19 +73,19 @@ impl Faults {
     }
 }
 
-/// To the nearest point, so that steps meet 0 and 1 exactly.
+/// Rounds to a percent, so that steps reach exactly 0 and 1.
 fn rounded(rate: f64) -> f64 {
     (rate.clamp(0.0, 1.0) * 100.0).round() / 100.0
 }
 
-/// A profile with its total changed by `points` hundredths, proportions kept; a 429 where all was zero.
+/// The profile with its total changed by `points` percent and its proportions kept; a rate of 429 if all were zero.
 pub fn scaled(profile: &FaultProfile, points: i32) -> FaultProfile {
     let mut scaled = profile.clone();
     let target = rounded(profile.total() + f64::from(points) / 100.0);
     if profile.total() <= 0.0 {
         scaled.set_rate(FaultKind::RateLimited, target);
     } else if target <= 0.0 {
-        // zero for all would forget their proportions: a hundredth of a point keeps them
+        // all zero would lose the proportions: 0.01 % keeps them
         scaled.scale_to(0.0001);
     } else {
         scaled.scale_to(target);
@@ -93,7 +93,7 @@ pub fn scaled(profile: &FaultProfile, points: i32) -> FaultProfile {
     scaled
 }
 
-/// Draws it.
+/// Draws the chooser.
 pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
     let state = if view.state.session.faults_on { "ON" } else { "off" };
     let title = format!("Faults are {state}");
@@ -106,12 +106,12 @@ pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
         rows.push(kind_row(view, faults, kind, faults.row == index + 1));
     }
     let total = format!(
-        "{:>12} {:>4.0}%  of all tries",
-        "together",
+        "{:>12} {:>4.0}%  of all attempts",
+        "total",
         faults.profile.total() * 100.0
     );
     rows.push(Line::from(Span::styled(total, view.theme.style(Role::Strong))));
-    // the row of the cursor stays visible; the sentence stands between the profile and the kinds
+    // the row of the cursor stays visible; the description is between the profile and the kinds
     let at = if faults.row == 0 {
         0
     } else {
@@ -135,7 +135,7 @@ fn profile_row(view: &View<'_>, faults: &Faults) -> Line<'static> {
     ])
 }
 
-/// What the profile is about, always in as many rows: the kinds below must not move with its length.
+/// The description of the profile, in a fixed number of rows so that the kinds below do not move.
 fn about_rows(view: &View<'_>, faults: &Faults, width: usize) -> Vec<Line<'static>> {
     let about = faults.profile.about.replace(char::is_control, " ");
     let room = width.saturating_sub(LABEL_WIDTH);
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_step_by_five_points_and_never_exceed_one_together() {
+    fn rates_step_by_five_points_and_never_exceed_one_in_total() {
         let mut faults = Faults::new(FaultProfile {
             server_error: 0.93,
             ..FaultProfile::default()
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn profiles_go_round() {
+    fn profiles_wrap_around() {
         let named = |name: &str| FaultProfile {
             name: name.into(),
             ..FaultProfile::default()

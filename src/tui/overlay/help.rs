@@ -1,4 +1,4 @@
-//! Help for the pane with the focus: made of the key table, so it cannot be wrong. Typing searches it.
+//! Help for the focused pane, generated from the key table. Typing searches it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -14,164 +14,160 @@ use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 use crate::tui::wrap;
 
-/// What was searched for and how far down it is.
+/// The state of the help.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Help {
-    /// What was searched for.
+    /// The search text.
     pub search: Editor,
-    /// Rows above the first visible one.
+    /// The first visible row.
     pub scroll: usize,
-    /// The pane it is about.
+    /// The pane described.
     pub pane: PaneId,
-    /// Whether what is shown was recorded: then the keys of a replay come first, and those that do things are not
-    /// there.
+    /// True during playback: playback keys come first, and commands to the engine are left out.
     pub replay: bool,
-    /// Whether it is about the view that compares live instead.
-    pub comparing: bool,
+    /// True if it describes the what-if overlay instead of a pane.
+    pub whatif: bool,
 }
 
 impl Help {
-    /// Moves the view.
+    /// Scrolls by rows.
     pub fn step(&mut self, by: i64, keymap: &Keymap) {
-        let last = entries(self, keymap).len().saturating_sub(1);
+        let last = rows(self, keymap).len().saturating_sub(1);
         self.scroll = super::stepped(self.scroll, by, last);
     }
 }
 
 /// One row of the help.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum HelpRow {
     /// A heading.
     Heading(&'static str),
-    /// Keys and what they do.
+    /// Keys and their description.
     Keys(String, &'static str),
-    /// A mark: which role, its name, what it means.
-    Mark(Role, &'static str),
-    /// A stretch of a lane and what it means.
-    Lane(SpanKind, &'static str),
+    /// A symbol and its meaning.
+    Symbol(Role, &'static str),
+    /// A span of a timeline and its meaning.
+    Timeline(SpanKind, &'static str),
     /// A sentence.
-    Words(&'static str),
+    Text(&'static str),
 }
 
-/// The contexts and the names of their sections.
+/// The contexts and their headings.
 const SECTIONS: [(Context, &str); 8] = [
     (Context::Input, "While typing a prompt"),
     (Context::Line, "While typing a filter"),
     (Context::List, "In a list"),
-    (Context::Faults, "In the chooser of faults"),
+    (Context::Faults, "In the fault chooser"),
     (Context::Details, "In the story of a call"),
-    (Context::Confirm, "At a question"),
-    (Context::Shadow, "While comparing live"),
-    (Context::Value, "While writing a value"),
+    (Context::Confirm, "At a confirmation"),
+    (Context::WhatIf, "In Compare live"),
+    (Context::Value, "While typing a value"),
 ];
 
-/// What the marks mean.
-const MARKS: [(Role, &str); 7] = [
+/// The symbols and their meanings.
+const SYMBOLS: [(Role, &str); 7] = [
     (Role::Ok, "ok: answered; CLOSED"),
-    (Role::Hit, "served from the cache, or shared with an equal call"),
+    (Role::Hit, "served from the cache, or by a shared flight"),
     (Role::Wait, "waiting, retrying; HALF-OPEN"),
     (Role::Bad, "failed"),
-    (Role::Refused, "refused by a guard, not sent; OPEN"),
-    (Role::Injected, "made on purpose: faults are on"),
+    (Role::Refused, "refused by breaker or limiter, not sent; OPEN"),
+    (Role::Injected, "injected: faults are on"),
     (Role::Muted, "stopped by you"),
 ];
 
-/// What the stretches of a lane mean.
-const LANES: [(SpanKind, &str); 5] = [
-    (SpanKind::Queued, "waits in the queue of the limiter"),
+/// The spans of a timeline and their meanings.
+const TIMELINES: [(SpanKind, &str); 5] = [
+    (SpanKind::Queued, "waiting in the queue of the limiter"),
     (SpanKind::Waiting, "sent, no token yet"),
-    (SpanKind::Streaming, "the answer comes in"),
-    (SpanKind::BackOff, "back-off before the next try"),
-    (
-        SpanKind::Following,
-        "shares the flight of the call whose id it bears",
-    ),
+    (SpanKind::Streaming, "the answer is streaming"),
+    (SpanKind::BackOff, "back-off before the next attempt"),
+    (SpanKind::Following, "shares the flight of the call shown"),
 ];
 
-/// Every row that passes the search.
-pub fn entries(help: &Help, keymap: &Keymap) -> Vec<Entry> {
+/// The rows that match the search.
+pub fn rows(help: &Help, keymap: &Keymap) -> Vec<HelpRow> {
     let mut all = Vec::new();
     if help.replay {
         replay(&mut all, keymap);
     }
-    if help.comparing {
-        all.push(Entry::Heading("This view"));
-        all.extend(whatif::ABOUT.map(Entry::Words));
-        for (context, heading) in SECTIONS.iter().filter(|(context, _)| compares(*context)) {
+    if help.whatif {
+        all.push(HelpRow::Heading("This view"));
+        all.extend(whatif::ABOUT.map(HelpRow::Text));
+        for (context, heading) in SECTIONS.iter().filter(|(context, _)| is_whatif(*context)) {
             section(&mut all, keymap, *context, heading);
         }
-        all.push(Entry::Heading("Its figures"));
-        all.extend(whatif::FIGURES.map(Entry::Words));
+        all.push(HelpRow::Heading("Figures of this view"));
+        all.extend(whatif::FIGURES.map(HelpRow::Text));
     } else {
-        all.push(Entry::Heading("This pane"));
-        all.extend(help.pane.about().iter().map(|line| Entry::Words(line)));
+        all.push(HelpRow::Heading("This pane"));
+        all.extend(help.pane.about().iter().map(|line| HelpRow::Text(line)));
     }
-    for (group, heading) in [(Group::Do, "Do things"), (Group::Look, "Look at things")] {
+    for (group, heading) in [(Group::Do, "Commands"), (Group::Look, "View")] {
         if help.replay && group == Group::Do {
             continue;
         }
-        all.push(Entry::Heading(heading));
+        all.push(HelpRow::Heading(heading));
         all.extend(group_rows(keymap, group));
     }
-    all.push(Entry::Heading("Marks, in colour and shape"));
-    all.extend(MARKS.map(|(role, about)| Entry::Mark(role, about)));
-    all.push(Entry::Heading("Lanes, in the pane Attempts"));
-    all.extend(LANES.map(|(kind, about)| Entry::Lane(kind, about)));
+    all.push(HelpRow::Heading("Symbols"));
+    all.extend(SYMBOLS.map(|(role, about)| HelpRow::Symbol(role, about)));
+    all.push(HelpRow::Heading("Timelines of the Attempts pane"));
+    all.extend(TIMELINES.map(|(kind, about)| HelpRow::Timeline(kind, about)));
     for (context, heading) in SECTIONS {
-        if !(help.comparing && compares(context)) {
+        if !(help.whatif && is_whatif(context)) {
             section(&mut all, keymap, context, heading);
         }
     }
     if !help.replay {
         replay(&mut all, keymap);
     }
-    all.push(Entry::Heading("The mouse"));
-    all.push(Entry::Words("click a pane or a key below; the wheel scrolls"));
-    all.push(Entry::Words("Shift-drag selects text, as your terminal does"));
+    all.push(HelpRow::Heading("Mouse"));
+    all.push(HelpRow::Text("click a pane or a footer key; the wheel scrolls"));
+    all.push(HelpRow::Text("Shift-drag selects text"));
     let wanted = help.search.text().trim().to_lowercase();
     if !wanted.is_empty() {
-        // a heading that was meant brings all below it
+        // a matching heading includes its whole section
         let mut section = false;
-        let holds = |text: &str| text.to_lowercase().contains(&wanted);
+        let matches = |text: &str| text.to_lowercase().contains(&wanted);
         all.retain(|entry| match entry {
-            Entry::Heading(text) => {
-                section = holds(text);
+            HelpRow::Heading(text) => {
+                section = matches(text);
                 section
             }
-            Entry::Keys(keys, about) => section || keys.to_lowercase() == wanted || holds(about),
-            Entry::Mark(_, text) | Entry::Lane(_, text) | Entry::Words(text) => section || holds(text),
+            HelpRow::Keys(keys, about) => section || keys.to_lowercase() == wanted || matches(about),
+            HelpRow::Symbol(_, text) | HelpRow::Timeline(_, text) | HelpRow::Text(text) => section || matches(text),
         });
     }
     all
 }
 
-/// What a replay has of its own.
-fn replay(all: &mut Vec<Entry>, keymap: &Keymap) {
+/// The keys and marks of playback.
+fn replay(all: &mut Vec<HelpRow>, keymap: &Keymap) {
     section(all, keymap, Context::Replay, "In a replay");
-    all.push(Entry::Heading("The bar of a replay"));
-    all.push(Entry::Words(
-        "B the breaker, F faults, P the policy changed, > a burst began",
+    all.push(HelpRow::Heading("Bar of a replay"));
+    all.push(HelpRow::Text(
+        "B breaker, F faults, P policy changed, > burst started",
     ));
 }
 
 /// The keys of a context.
-fn section(all: &mut Vec<Entry>, keymap: &Keymap, context: Context, heading: &'static str) {
-    all.push(Entry::Heading(heading));
+fn section(all: &mut Vec<HelpRow>, keymap: &Keymap, context: Context, heading: &'static str) {
+    all.push(HelpRow::Heading(heading));
     let rows = keymap.rows().filter(|(bound, ..)| *bound == context);
     all.extend(
         rows.map(|(bound, action, _)| {
-            Entry::Keys(keymap.keys(bound, action).join(" "), action.description())
+            HelpRow::Keys(keymap.keys(bound, action).join(" "), action.description())
         }),
     );
 }
 
-/// Whether a context belongs to the view that compares live.
-fn compares(context: Context) -> bool {
-    matches!(context, Context::Shadow | Context::Value)
+/// Returns true for the contexts of the what-if overlay.
+fn is_whatif(context: Context) -> bool {
+    matches!(context, Context::WhatIf | Context::Value)
 }
 
-/// The actions of a group: their keys in normal mode, or how to reach them without one.
-fn group_rows(keymap: &Keymap, group: Group) -> impl Iterator<Item = Entry> {
+/// The actions of a group with their keys in normal mode; `:` for those only in the palette.
+fn group_rows(keymap: &Keymap, group: Group) -> impl Iterator<Item = HelpRow> {
     Action::ALL
         .iter()
         .filter(move |action| action.group() == group)
@@ -182,11 +178,11 @@ fn group_rows(keymap: &Keymap, group: Group) -> impl Iterator<Item = Entry> {
             } else {
                 keys.join(" ")
             };
-            Entry::Keys(keys, action.description())
+            HelpRow::Keys(keys, action.description())
         })
 }
 
-/// Draws it; the real cursor stands after what was searched for.
+/// Draws the help; returns the cursor position.
 pub fn render(
     view: &View<'_>,
     keymap: &Keymap,
@@ -194,27 +190,27 @@ pub fn render(
     area: Rect,
     buf: &mut Buffer,
 ) -> Option<Position> {
-    let title = if help.comparing {
+    let title = if help.whatif {
         "Help: Compare live".to_owned()
     } else {
         format!("Help: {} pane", help.pane.name())
     };
-    let inner = super::frame(view, &title, "Up Down scroll   Esc closes", area, buf);
+    let inner = super::frame(view, &title, "Up Down scroll   Esc close", area, buf);
     if inner.is_empty() {
         return None;
     }
-    let entries = entries(help, keymap);
+    let rows = rows(help, keymap);
     let list = Rect {
         height: inner.height - 1,
         ..inner
     };
     let height = usize::from(list.height);
-    let scroll = help.scroll.min(entries.len().saturating_sub(height));
-    for (entry, y) in entries.iter().skip(scroll).zip(list.y..list.bottom()) {
+    let scroll = help.scroll.min(rows.len().saturating_sub(height));
+    for (entry, y) in rows.iter().skip(scroll).zip(list.y..list.bottom()) {
         buf.set_line(list.x, y, &row(view.theme, entry), list.width);
     }
-    if entries.is_empty() && height > 0 {
-        let none = "nothing about that; Esc closes";
+    if rows.is_empty() && height > 0 {
+        let none = "no match; Esc closes";
         view.draw_notice(list, none, buf);
     }
     let lead = "type to search: ";
@@ -229,20 +225,20 @@ pub fn render(
     Some(Position::new(inner.x + right, y))
 }
 
-fn row(theme: &Theme, entry: &Entry) -> Line<'static> {
+fn row(theme: &Theme, entry: &HelpRow) -> Line<'static> {
     match entry {
-        Entry::Heading(text) => Line::from(Span::styled(*text, theme.style(Role::Strong))),
-        Entry::Words(text) => Line::from(Span::styled(format!("  {text}"), theme.style(Role::Text))),
-        Entry::Keys(keys, about) => Line::from(vec![
+        HelpRow::Heading(text) => Line::from(Span::styled(*text, theme.style(Role::Strong))),
+        HelpRow::Text(text) => Line::from(Span::styled(format!("  {text}"), theme.style(Role::Text))),
+        HelpRow::Keys(keys, about) => Line::from(vec![
             Span::styled(format!("  {keys:<12} "), theme.style(Role::Key)),
             Span::styled(*about, theme.style(Role::Text)),
         ]),
-        Entry::Mark(role, about) => Line::from(vec![
+        HelpRow::Symbol(role, about) => Line::from(vec![
             Span::raw("  "),
-            Span::styled(mark(theme, *role), theme.style(*role)),
+            Span::styled(symbol(theme, *role), theme.style(*role)),
             Span::styled(format!("  {about}"), theme.style(Role::Text)),
         ]),
-        Entry::Lane(kind, about) => {
+        HelpRow::Timeline(kind, about) => {
             let (glyph, role) = timeline::span_glyph(theme, *kind);
             Line::from(vec![
                 Span::raw("  "),
@@ -253,8 +249,8 @@ fn row(theme: &Theme, entry: &Entry) -> Line<'static> {
     }
 }
 
-/// The mark that goes with a role.
-fn mark(theme: &Theme, role: Role) -> &'static str {
+/// The symbol of a role.
+fn symbol(theme: &Theme, role: Role) -> &'static str {
     let glyphs = theme.glyphs;
     match role {
         Role::Ok => glyphs.ok,
@@ -280,12 +276,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_bound_action_stands_in_the_help() {
+    fn help_lists_every_bound_action() {
         let keymap = Keymap::builtin().unwrap();
-        let rows = entries(&Help::default(), &keymap);
+        let rows = rows(&Help::default(), &keymap);
         for (_, action, chords) in keymap.rows() {
             let found = rows.iter().any(|entry| {
-                matches!(entry, Entry::Keys(keys, about)
+                matches!(entry, HelpRow::Keys(keys, about)
                     if *about == action.description() && chords.iter().all(|c| keys.split(' ').any(|k| k == c.to_string())))
             });
             assert!(found, "{} is missing", action.name());
@@ -294,46 +290,46 @@ mod tests {
             let about = action.description();
             assert!(
                 rows.iter()
-                    .any(|entry| matches!(entry, Entry::Keys(_, text) if *text == about))
+                    .any(|entry| matches!(entry, HelpRow::Keys(_, text) if *text == about))
             );
         }
     }
 
     #[test]
-    fn in_a_replay_its_keys_come_first_and_none_that_does_nothing() {
+    fn playback_help_starts_with_playback_keys_and_has_no_commands() {
         let keymap = Keymap::builtin().unwrap();
         let help = Help {
             replay: true,
             ..Help::default()
         };
-        let rows = entries(&help, &keymap);
-        assert_eq!(rows.first(), Some(&Entry::Heading("In a replay")));
-        let count = |heading| rows.iter().filter(|row| **row == Entry::Heading(heading)).count();
-        assert_eq!((count("In a replay"), count("Do things")), (1, 0));
-        assert_eq!(count("Look at things"), 1);
+        let rows = rows(&help, &keymap);
+        assert_eq!(rows.first(), Some(&HelpRow::Heading("In a replay")));
+        let count = |heading| rows.iter().filter(|row| **row == HelpRow::Heading(heading)).count();
+        assert_eq!((count("In a replay"), count("Commands")), (1, 0));
+        assert_eq!(count("View"), 1);
     }
 
     #[test]
-    fn a_search_for_a_heading_brings_all_below_it() {
+    fn a_search_for_a_heading_includes_its_section() {
         let keymap = Keymap::builtin().unwrap();
         let help = Help {
-            search: Editor::from_text("lanes"),
+            search: Editor::from_text("timelines"),
             ..Help::default()
         };
-        let found = entries(&help, &keymap);
-        assert_eq!(found.len(), 1 + LANES.len(), "{found:?}");
+        let found = rows(&help, &keymap);
+        assert_eq!(found.len(), 1 + TIMELINES.len(), "{found:?}");
     }
 
     #[test]
-    fn a_search_narrows_it() {
+    fn a_search_filters_the_rows() {
         let keymap = Keymap::builtin().unwrap();
         let help = Help {
             search: Editor::from_text("stored answers"),
             ..Help::default()
         };
         assert_eq!(
-            entries(&help, &keymap),
-            [Entry::Keys(":".into(), Action::ClearCache.description())]
+            rows(&help, &keymap),
+            [HelpRow::Keys(":".into(), Action::ClearCache.description())]
         );
     }
 }

@@ -1,5 +1,4 @@
-//! Every command by name. Typing narrows the list; a number at the end is the argument of those that take
-//! one: `burst 10000`.
+//! The command palette. Typing filters the list; a number at the end is the argument: `burst 10000`.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -15,22 +14,22 @@ use crate::tui::wrap;
 /// The largest burst.
 pub const MAX_BURST: u32 = 100_000;
 
-/// What was typed, and the row under the cursor.
+/// The state of the palette.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Palette {
-    /// What was typed.
+    /// The typed text.
     pub query: Editor,
     /// The row under the cursor.
     pub selected: usize,
 }
 
 impl Palette {
-    /// The commands that match, best first.
+    /// The matching commands, best first.
     pub fn matches(&self) -> Vec<Action> {
         let (words, number) = self.parts();
         let mut found: Vec<(usize, Action)> = Action::ALL
             .iter()
-            .filter(|action| matches!(action.group(), Group::Do | Group::Look) || about_a_call(**action))
+            .filter(|action| matches!(action.group(), Group::Do | Group::Look) || applies_to_selected_call(**action))
             .filter(|action| action.pane_index().is_none())
             .filter_map(|action| score(*action, &words, number).map(|score| (score, *action)))
             .collect();
@@ -46,7 +45,7 @@ impl Palette {
             .copied()
     }
 
-    /// The number at the end of what was typed, as a size of a burst.
+    /// The number at the end of the typed text: the size of a burst.
     pub fn number(&self) -> Option<u32> {
         self.parts().1
     }
@@ -57,7 +56,7 @@ impl Palette {
         self.selected = super::stepped(self.selected, by, last);
     }
 
-    /// The words, in lower case, and the number at the end.
+    /// The text in lower case without the number, and the number at the end.
     fn parts(&self) -> (String, Option<u32>) {
         let text = self.query.text().trim().to_lowercase();
         let (head, tail) = text.rsplit_once(' ').unwrap_or(("", &text));
@@ -65,24 +64,24 @@ impl Palette {
         if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit()) {
             return (text, None);
         }
-        // more digits than fit mean the most
+        // a number that overflows means the maximum
         let number = digits.parse().unwrap_or(MAX_BURST).clamp(1, MAX_BURST);
         (head.trim().to_owned(), Some(number))
     }
 }
 
-/// Whether an action takes a number.
+/// Returns true if an action takes a number.
 pub fn takes_number(action: Action) -> bool {
     matches!(action, Action::BurstOf | Action::BurstAll)
 }
 
-/// Whether an action of the open story makes sense for the call under the cursor too.
-fn about_a_call(action: Action) -> bool {
+/// Returns true for actions of a story that also apply to the selected call.
+fn applies_to_selected_call(action: Action) -> bool {
     matches!(action, Action::LabelGood | Action::LabelBad)
 }
 
-/// How well an action matches, 0 best; nothing if it does not. Letters must come in order, whole words
-/// in front are better, and with a number those that take one come first.
+/// The match of an action, 0 best; `None` without a match. Letters must occur in order, leading whole words are better;
+/// with a number only actions that take one match.
 fn score(action: Action, words: &str, number: Option<u32>) -> Option<usize> {
     if number.is_some() && !takes_number(action) {
         return None;
@@ -111,7 +110,7 @@ fn score(action: Action, words: &str, number: Option<u32>) -> Option<usize> {
         .then_some(100)
 }
 
-/// Draws it; the real cursor stands after what was typed.
+/// Draws the palette; returns the cursor position.
 pub fn render(
     view: &View<'_>,
     keymap: &Keymap,
@@ -119,7 +118,7 @@ pub fn render(
     area: Rect,
     buf: &mut Buffer,
 ) -> Option<Position> {
-    let inner = super::frame(view, "Commands", "Enter does it   Esc closes", area, buf);
+    let inner = super::frame(view, "Commands", "Enter run   Esc close", area, buf);
     if inner.is_empty() {
         return None;
     }
@@ -150,7 +149,7 @@ pub fn render(
         let mut about = action.description().to_owned();
         if let (true, Some(number)) = (takes_number(*action), palette.number()) {
             about = about.replace("burst of N calls", &format!("burst of {number} calls"));
-            about = about.replace(": write the number after it", "");
+            about = about.replace(": type the number after it", "");
         }
         let style = view.theme.style(if index == selected {
             Role::Selection
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_found_by_name_and_by_letters() {
+    fn finds_commands_by_name_and_by_letters() {
         assert_eq!(chosen("clear cache").0, Some(Action::ClearCache));
         assert_eq!(chosen("reset br").0, Some(Action::ResetBreaker));
         assert_eq!(chosen("rstbrkr").0, Some(Action::ResetBreaker));

@@ -1,91 +1,92 @@
-//! The running policy beside one edited copy, judged on the same calls.
+//! The what-if overlay: the running policy beside an edited one, evaluated on the same calls.
 //!
 //! ```text
-//!   80x24: sentence, note       120x40:  running | copy    | sentence, note
-//!          running | copy                settings by layer | really | running | copy | difference
-//!          the setting                                     |
-//!          main figures                  the setting       | calls that would have ended otherwise
+//!   80x24: sentence, note        120x40: running | edited   | sentence, note
+//!          running | edited              settings by layer  | observed | running | edited | difference
+//!          selected setting                                 |
+//!          main figures                  selected setting   | calls that would have ended differently
 //! ```
 //!
-//! Nothing is kept for drawing: the values that run are those of the state, the copy's are its changes over them.
+//! Nothing is cached for drawing: running values come from the state, edited values are the changes over them.
 
 pub mod draft;
 mod figures;
 mod list;
 mod value;
-mod words;
+mod wording;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
 
 use super::super::layout::{MIN_HEIGHT, MIN_WIDTH};
-use crate::tui::pane::row;
+use crate::text::units;
+use crate::text::units;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 use crate::tui::wrap;
 
-pub use draft::{AT_START, Shadow, Values, Written, values};
+pub use draft::{AT_START, Draft, Values, ValueLine, values};
 use figures::Figures;
 
-/// What is said of this view in its help.
+/// The description of this overlay in its help.
 pub const ABOUT: [&str; 14] = [
-    "the running policy beside one copy of it that you edit",
-    "after each change the calls of this session are played again, under",
-    "both and before the same upstream; nothing is sent for it",
-    "  before the simulator: with the same draws, so exactly",
-    "  before a real upstream: as it was seen, so it is an estimate",
-    "  an embedder elsewhere is not asked: the built-in one stands in",
-    "really: what became of the calls when they were made, so far",
-    "running: the policy that runs, played again from the first call on;",
-    "  near to really, or the settings were others at the time, or the",
-    "  first calls are gone: the newest 10000 are kept, a quarter warms up",
-    "copy: your copy, played again; difference: copy less running",
-    "a call that still runs is played to its end, under both",
-    "the copy is kept when this is closed, as its changes alone",
-    "* changed: that value of the copy is not the running one",
+    "the running policy beside an edited copy",
+    "after each edit the calls of this session are replayed under both",
+    "policies against the same upstream; nothing is sent",
+    "  with the simulator: same random draws, so the result is exact",
+    "  with a real upstream: as recorded, so the result is an estimate",
+    "  a remote embedder is not called: the built-in one replaces it",
+    "observed (obs.): the results of the calls so far",
+    "running (runs): the running policy, replayed from the first call;",
+    "  differs from observed if settings changed during the session, or",
+    "  if calls were dropped: the newest 10000 are kept, 1/4 as warm-up",
+    "edited (edit): the edited policy; difference: edited less running",
+    "calls still running are replayed to their end under both",
+    "edits are kept when this view is closed",
+    "* changed: the edited value differs from the running one",
 ];
 
-/// What each of its figures says, in its help.
+/// The meaning of each figure, for the help.
 pub const FIGURES: [&str; 16] = [
-    "better or worse stands where one figure alone can say so",
-    "served: got an answer: their own, a stored one, or another call's",
-    "of all: those of 100 calls that were served",
-    "from cache: got a stored answer",
-    "shared: got the answer that an equal call had under way",
-    "rejected: turned away by the limiter: no room in its queue or time",
-    "refused: turned away by the open breaker, not sent",
-    "failed: every try failed, or the call ran out of time",
-    "cut: the answer broke off after some of it had come",
-    "stopped: by you; not ended: these still run",
-    "attempts: requests sent; retries: those after the first of a call",
-    "queued: calls that had to wait for the limiter",
-    "p50, p95: half, and 95 of 100, of the served had it within that",
-    "tokens: LLM tokens that attempts used",
-    "wasted: those of them that no caller got",
+    "better, worse: only for figures where the direction is clear",
+    "served: answered by the upstream, the cache or a shared flight",
+    "of all: percentage of calls served",
+    "from cache: answered by the cache",
+    "shared: answered by the flight of an equal call",
+    "limited: rejected by the limiter: queue full, or wait too long",
+    "refused: rejected by the open breaker, not sent",
+    "failed: every attempt failed, or the deadline passed",
+    "cut: the answer was interrupted after its first token",
+    "stopped: by you; not ended: still running",
+    "attempts: requests sent; retries: attempts after the first",
+    "queued: calls that waited for the limiter",
+    "p50, p95: latency percentiles of served calls",
+    "tokens: LLM tokens used by attempts",
+    "wasted: tokens of answers that no caller received",
     "opened: times the breaker opened",
 ];
 
-/// Where everything stands.
+/// The areas of the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Places {
-    /// The sentence, and how it was judged.
+struct Regions {
+    /// The result in a sentence, and a note on the method.
     head: Rect,
-    /// The heading of the columns, and the list.
+    /// The column headings and the list.
     list: Rect,
-    /// The setting under the cursor.
+    /// The selected setting.
     about: Rect,
     figures: Rect,
-    /// Whether list and figures stand beside each other.
+    /// True if list and figures are side by side.
     wide: bool,
 }
 
-/// Where everything stands on a screen; nothing where there is no room.
-fn places(screen: Rect) -> Option<Places> {
+/// The areas on a screen; `None` if it is too small.
+fn regions(screen: Rect) -> Option<Regions> {
     if screen.width < MIN_WIDTH || screen.height < MIN_HEIGHT {
         return None;
     }
-    let inner = inside(super::place(screen, screen.width, screen.height));
+    let inner = inside(super::centred(screen, screen.width, screen.height));
     let rows = |y: u16, height: u16| Rect {
         y: inner.y + y,
         height,
@@ -95,7 +96,7 @@ fn places(screen: Rect) -> Option<Places> {
     if !wide {
         let head = if inner.height >= 18 { 2 } else { 1 };
         let list = inner.height - head - 3 - 4;
-        return Some(Places {
+        return Some(Regions {
             head: rows(0, head),
             list: rows(head, list),
             about: rows(head + list, 3),
@@ -104,13 +105,13 @@ fn places(screen: Rect) -> Option<Places> {
         });
     }
     let left = if inner.width >= 170 { 90 } else { 65 };
-    let column = |place: Rect| Rect { width: left, ..place };
-    let right = |place: Rect| Rect {
+    let column = |area: Rect| Rect { width: left, ..area };
+    let right = |area: Rect| Rect {
         x: inner.x + left + 2,
         width: inner.width - left - 2,
-        ..place
+        ..area
     };
-    Some(Places {
+    Some(Regions {
         head: right(rows(0, 5)),
         list: column(rows(0, inner.height - 5)),
         about: column(rows(inner.height - 4, 4)),
@@ -119,7 +120,7 @@ fn places(screen: Rect) -> Option<Places> {
     })
 }
 
-/// The place inside the border, with a column of air on each side.
+/// The area inside the border, with a blank column on each side.
 fn inside(area: Rect) -> Rect {
     Rect {
         x: area.x.saturating_add(2),
@@ -129,43 +130,43 @@ fn inside(area: Rect) -> Rect {
     }
 }
 
-/// Whether there is room for it.
+/// Returns true if the screen is large enough.
 pub fn fits(screen: Rect) -> bool {
-    places(screen).is_some()
+    regions(screen).is_some()
 }
 
-/// The setting at a place on the screen.
-pub fn setting_at(shadow: &Shadow, screen: Rect, at: Position) -> Option<usize> {
-    let list = places(screen)?.list;
+/// The setting at a position on the screen.
+pub fn setting_at(draft: &Draft, screen: Rect, at: Position) -> Option<usize> {
+    let list = regions(screen)?.list;
     let line = at.y.checked_sub(list.y + 1)?;
     let inside = list.contains(at);
     inside
-        .then(|| list::setting_at(shadow, usize::from(line), usize::from(list.height) - 1))
+        .then(|| list::setting_at(draft, usize::from(line), usize::from(list.height) - 1))
         .flatten()
 }
 
-/// Lines of the list that are seen at once.
+/// The number of visible lines of the list.
 pub fn page(screen: Rect) -> usize {
-    places(screen).map_or(1, |places| {
-        usize::from(places.list.height).saturating_sub(1).max(1)
+    regions(screen).map_or(1, |regions| {
+        usize::from(regions.list.height).saturating_sub(1).max(1)
     })
 }
 
-/// The first line of the list, moved so that the cursor is seen.
-pub fn top(shadow: &Shadow, screen: Rect) -> usize {
-    list::top(shadow, page(screen))
+/// The first visible line of the list, such that the cursor is visible.
+pub fn top(draft: &Draft, screen: Rect) -> usize {
+    list::top(draft, page(screen))
 }
 
-/// Draws it; the real cursor stands in the value that is written.
+/// Draws the overlay; returns the cursor position if a value is typed.
 pub fn render(view: &View<'_>, screen: Rect, area: Rect, buf: &mut Buffer) -> Option<Position> {
-    let (shadow, theme) = (&view.ui.shadow, view.theme);
+    let (draft, theme) = (&view.ui.whatif, view.theme);
     let policy = &view.state.session.policy;
     let running = values(policy);
-    let changes = shadow.count(&running);
-    let note = match shadow.line {
-        Some(_) => "Enter takes it   Esc leaves it as it was",
-        None if area.width < 70 => "Enter commits   u takes back   Esc closes",
-        None => "Enter commits   u takes back   Esc closes, the copy is kept",
+    let changes = draft.count(&running);
+    let note = match draft.line {
+        Some(_) => "Enter accept   Esc cancel",
+        None if area.width < 70 => "Enter apply   u revert   Esc close",
+        None => "Enter apply   u revert   Esc close, edits are kept",
     };
     let note = wrap::fit(
         note,
@@ -173,53 +174,52 @@ pub fn render(view: &View<'_>, screen: Rect, area: Rect, buf: &mut Buffer) -> Op
         theme.glyphs.ellipsis,
     );
     super::frame(view, &title(view, changes), &note, area, buf);
-    let Some(places) = places(screen) else {
-        let text = format!("comparing needs {MIN_WIDTH}x{MIN_HEIGHT}; Esc closes");
+    let Some(regions) = regions(screen) else {
+        let text = format!("needs a terminal of {MIN_WIDTH}x{MIN_HEIGHT}; Esc closes");
         let text = row::piece(theme, Role::Wait, text);
         row::draw(&Line::from(text), 0, inside(area), buf);
         return None;
     };
-    let cursor = list::render(theme, shadow, &running, places.list, buf);
-    list::about(theme, shadow, places.about, buf);
-    head(view, changes, places.head, buf);
-    let (result, current) = words::heard(view.state, shadow);
+    let cursor = list::render(theme, draft, &running, regions.list, buf);
+    list::about(theme, draft, regions.about, buf);
+    head(view, changes, regions.head, buf);
+X
     let figures = Figures {
         result,
-        current: current && shadow.error.is_none(),
+        current: current && draft.error.is_none(),
         changed: changes > 0,
     };
-    if places.wide {
-        rule(view, places, buf);
-        let rows = figures::table(theme, figures, places.figures, buf) + 1;
+    if regions.wide {
+        rule(view, regions, buf);
+        let rows = figures::table(theme, figures, regions.figures, buf) + 1;
         let below = Rect {
-            y: places.figures.y + rows.min(places.figures.height),
-            height: places.figures.height.saturating_sub(rows),
-            ..places.figures
+            y: regions.figures.y + rows.min(regions.figures.height),
+            height: regions.figures.height.saturating_sub(rows),
+            ..regions.figures
         };
         figures::examples(theme, figures, below, buf);
     } else {
-        figures::main(theme, figures, places.figures, buf);
+        figures::main(theme, figures, regions.figures, buf);
     }
     cursor
 }
 
-/// `Compare live: production, copy with 2 changes`.
+/// `Compare live: production, 2 edits`.
 fn title(view: &View<'_>, changes: usize) -> String {
     let name = view.state.session.policy.name.replace(char::is_control, " ");
     let name = wrap::fit(&name, 40, view.theme.glyphs.ellipsis);
     match changes {
-        0 => format!("Compare live: {name}, copy without change"),
-        1 => format!("Compare live: {name}, copy with 1 change"),
-        many => format!("Compare live: {name}, copy with {many} changes"),
+        0 => format!("Compare live: {name}, no edits"),
+        edits => format!("Compare live: {name}, {}", units::count(edits as u64, "edit")),
     }
 }
 
-/// The sentence, and below it how it was judged.
+/// The result in a sentence, and a note on the method below.
 fn head(view: &View<'_>, changes: usize, area: Rect, buf: &mut Buffer) {
-    let (shadow, theme, width) = (&view.ui.shadow, view.theme, usize::from(area.width));
-    let sentence = words::sentence(view.state, shadow, changes, view.ui.paused.is_some());
+    let (draft, theme, width) = (&view.ui.whatif, view.theme, usize::from(area.width));
+    let sentence = wording::sentence(view.state, draft, changes, view.ui.paused.is_some());
     let rows = usize::from(area.height);
-    let tall = rows > 2 || shadow.error.is_some();
+    let tall = rows > 2 || draft.error.is_some();
     let mut lines: Vec<Line<'static>> = if tall {
         let texts = sentence.within(|text| row::wrap(theme, text, width, usize::MAX), 2.min(rows));
         let texts = texts.unwrap_or_else(|| row::wrap(theme, &sentence.text(), width, 2.min(rows)));
@@ -232,22 +232,22 @@ fn head(view: &View<'_>, changes: usize, area: Rect, buf: &mut Buffer) {
         let pieces = pieces.map(|text| Line::from(row::piece(theme, sentence.role, text.clone())));
         vec![row::join(theme, pieces, width)]
     };
-    let (result, _) = words::heard(view.state, shadow);
+    let (result, _) = wording::latest_result(view.state, draft);
     let room = rows.saturating_sub(if rows > 2 { 2 } else { lines.len() });
     if let Some(result) = result
         && room > 0
     {
         lines.resize(rows - room, Line::default());
-        let role = if words::is_doubtful(result) {
+        let role = if wording::is_doubtful(result) {
             Role::Wait
         } else {
             Role::Muted
         };
-        let mut wordings = words::notes(result)
+        let mut notes = wording::notes(result)
             .into_iter()
             .map(|text| row::wrap(theme, &text, width, room + 1));
-        // the last one is short enough at every width
-        let note = wordings.find(|texts| texts.len() <= room).unwrap_or_default();
+        // the last wording fits at every width
+        let note = notes.find(|texts| texts.len() <= room).unwrap_or_default();
         lines.extend(
             note.into_iter()
                 .map(|text| Line::from(row::piece(theme, role, text))),
@@ -257,10 +257,10 @@ fn head(view: &View<'_>, changes: usize, area: Rect, buf: &mut Buffer) {
 }
 
 /// The line between list and figures.
-fn rule(view: &View<'_>, places: Places, buf: &mut Buffer) {
+fn rule(view: &View<'_>, regions: Regions, buf: &mut Buffer) {
     let [_, vertical, ..] = view.theme.glyphs.border;
-    let x = places.list.right();
-    for y in places.head.y..places.about.bottom() {
+    let x = regions.list.right();
+    for y in regions.head.y..regions.about.bottom() {
         buf.set_stringn(x, y, vertical, 1, view.theme.style(Role::Border));
     }
 }

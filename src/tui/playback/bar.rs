@@ -1,5 +1,4 @@
-//! What a replay adds to the screen: the keys that move through it, and a bar of its time where a prompt would be
-//! typed.
+//! Playback on the screen: its keys, and the progress bar in place of the prompt.
 //!
 //! ```text
 //! 02:41 of 07:00  x4    playing  ████F██B█████│░░>░░░B░░░░░  damaged at line 812
@@ -12,7 +11,7 @@ use ratatui::layout::Rect;
 
 use crate::event::Event;
 use crate::state::State;
-use crate::text::SafeText;
+use crate::text::{SafeText, units};
 use crate::time::Timestamp;
 
 use crate::tui::action::Action;
@@ -20,40 +19,40 @@ use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 use crate::tui::wrap;
 
-/// The least cells of a bar that says anything.
-const LEAST: usize = 10;
+/// The minimum width of the bar, in cells.
+const MIN_BAR: usize = 10;
 
-/// A key of a replay.
+/// A playback control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// Play, or stand still.
+    /// Play or pause.
     Play,
-    /// By so many events.
+    /// Step by events.
     Step(i8),
-    /// To the next mark, or the one before.
+    /// Jump to the next or previous mark.
     Mark(i8),
-    /// Twice as fast, or half.
+    /// Double or halve the speed.
     Speed(i8),
-    /// By so many seconds.
+    /// Seek by seconds.
     Seconds(i8),
-    /// To the beginning.
+    /// Go to the beginning.
     Beginning,
-    /// To the end.
+    /// Go to the end.
     End,
 }
 
 impl Control {
-    /// What an action asks of a replay; nothing if it is no action of one.
-    pub fn of(action: Action) -> Option<Self> {
+    /// The control of an action; `None` for other actions.
+    pub fn from_action(action: Action) -> Option<Self> {
         Some(match action {
             Action::Play => Self::Play,
-            Action::StepOn => Self::Step(1),
+            Action::StepForward => Self::Step(1),
             Action::StepBack => Self::Step(-1),
             Action::NextMark => Self::Mark(1),
             Action::PrevMark => Self::Mark(-1),
             Action::Faster => Self::Speed(1),
             Action::Slower => Self::Speed(-1),
-            Action::SecondsOn => Self::Seconds(5),
+            Action::SecondsForward => Self::Seconds(5),
             Action::SecondsBack => Self::Seconds(-5),
             Action::Beginning => Self::Beginning,
             Action::End => Self::End,
@@ -62,19 +61,19 @@ impl Control {
     }
 }
 
-/// What a key of a replay came to.
+/// The change of the shown state after a control.
 #[derive(Debug, Default)]
-pub struct Moved {
-    /// The state to start from, where it is not the one that is shown.
+pub struct PlaybackChange {
+    /// The state to start from, if not the shown one.
     pub state: Option<Box<State>>,
-    /// What is to be folded into it.
+    /// The events to apply to it.
     pub events: Vec<Arc<Event>>,
-    /// What a person should be told.
-    pub said: Option<String>,
+    /// The message to show.
+    pub message: Option<String>,
 }
 
-impl Moved {
-    /// Leads from the state that is shown to the new one.
+impl PlaybackChange {
+    /// Applies the change to the shown state.
     pub fn apply(self, state: &mut State) {
         if let Some(earlier) = self.state {
             *state = *earlier;
@@ -85,29 +84,29 @@ impl Moved {
     }
 }
 
-/// What a mark of the bar stands for. Where two fall in one cell the later kind of this list is drawn.
+/// The kind of a mark. Of two marks in one cell of the bar, the later kind of this list is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MarkKind {
-    /// A call failed after others had not.
+    /// The first failed call of a series.
     Failure,
-    /// A burst began.
+    /// A burst started.
     Burst,
-    /// Settings were changed.
+    /// Settings changed.
     Policy,
-    /// Faults were switched or changed.
+    /// Faults were turned on, off or changed.
     Faults,
-    /// The breaker changed its state, or was forced.
+    /// The breaker changed its state or was forced.
     Breaker,
 }
 
 impl MarkKind {
-    /// Whether the bar shows it: failures are too many.
+    /// Returns true if the bar shows the mark; failures are too frequent.
     fn is_drawn(self) -> bool {
         self != Self::Failure
     }
 
-    /// Shape and colour; the help names them.
-    fn look(self) -> (&'static str, Role) {
+    /// The symbol and its role; the help lists them.
+    fn symbol(self) -> (&'static str, Role) {
         match self {
             Self::Failure => ("x", Role::Bad),
             Self::Burst => (">", Role::Strong),
@@ -118,37 +117,27 @@ impl MarkKind {
     }
 }
 
-/// Where a replay is.
+/// The position and state of playback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Playback {
-    /// The time that is shown.
+    /// The shown time.
     pub at: Timestamp,
-    /// When the last event happened.
+    /// The time of the last event.
     pub length: Timestamp,
-    /// Events that have happened, and how many there are.
+    /// Number of events so far, and in total.
     pub events: (usize, usize),
-    /// How fast: `x4`, `x1/4`.
+    /// The speed: `x4`, `x1/4`.
     pub speed: &'static str,
-    /// Whether it moves.
+    /// True while it plays.
     pub playing: bool,
-    /// The marks, in the order of their times.
+    /// The marks, in order of time.
     pub marks: Arc<[(Timestamp, MarkKind)]>,
-    /// What is wrong with the journal, in a few words and in full.
+    /// The damage of the journal, in short and in full.
     pub damage: Option<(String, SafeText)>,
 }
 
 impl Playback {
-    /// Minutes and seconds, hours where there are any.
-    fn clock(at: Timestamp) -> String {
-        let seconds = at.0 / 1_000_000_000;
-        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        match hours {
-            0 => format!("{minutes:02}:{seconds:02}"),
-            _ => format!("{hours}:{minutes:02}:{seconds:02}"),
-        }
-    }
-
-    /// Why a key does nothing now.
+    /// The reason why a control has no effect now.
     pub fn blocked(&self, control: Control) -> Option<&'static str> {
         let (done, all) = self.events;
         let before = match control {
@@ -158,29 +147,30 @@ impl Playback {
             Control::Play | Control::Speed(_) => return None,
         };
         match before {
-            true if done == 0 && self.at == Timestamp::ZERO => Some("this is the beginning"),
-            false if done >= all && self.at >= self.length => Some("this is the end"),
+            true if done == 0 && self.at == Timestamp::ZERO => Some("already at the beginning"),
+            false if done >= all && self.at >= self.length => Some("already at the end"),
             _ => None,
         }
     }
 
-    /// The words in front of the bar: they keep their width while time passes.
-    fn words(&self) -> String {
-        let length = Self::clock(self.length);
-        let doing = match (self.playing, self.events.0 >= self.events.1) {
+    /// The text before the bar, of constant width.
+    fn status_text(&self) -> String {
+        let clock = |at: Timestamp| units::clock(at.since(Timestamp::ZERO), false);
+        let length = clock(self.length);
+        let status = match (self.playing, self.events.0 >= self.events.1) {
             (true, _) => "playing",
             (false, true) => "the end",
             (false, false) => "paused ",
         };
         format!(
-            "{:>width$} of {length}  {:<4}  {doing}",
-            Self::clock(self.at),
+            "{:>width$} of {length}  {:<4}  {status}",
+            clock(self.at),
             self.speed,
             width = length.len()
         )
     }
 
-    /// The cell of an instant in a bar of `cells` cells.
+    /// The cell of a time in a bar of `cells` cells.
     fn cell(&self, at: Timestamp, cells: usize) -> usize {
         let last = cells.saturating_sub(1);
         let part = at.0 as f64 / self.length.0.max(1) as f64;
@@ -192,15 +182,15 @@ impl Playback {
 pub fn render(view: &View<'_>, playback: &Playback, area: Rect, buf: &mut Buffer) {
     let theme = view.theme;
     let columns = usize::from(area.width);
-    let words = wrap::fit(&playback.words(), columns, theme.glyphs.ellipsis);
-    let (mut x, _) = buf.set_stringn(area.x, area.y, &words, columns, theme.style(Role::Text));
+    let status = wrap::fit(&playback.status_text(), columns, theme.glyphs.ellipsis);
+    let (mut x, _) = buf.set_stringn(area.x, area.y, &status, columns, theme.style(Role::Text));
     x = x.saturating_add(2);
     let mut room = usize::from(area.right().saturating_sub(x));
     if let Some((short, _)) = &playback.damage {
         let wide = wrap::width(short);
-        // what is wrong goes before the bar where there is no room for both
+        // the damage takes precedence over the bar
         room = room.saturating_sub(wide + 2);
-        if room < LEAST {
+        if room < MIN_BAR {
             let left = usize::from(area.right().saturating_sub(x));
             let short = wrap::fit(short, left, theme.glyphs.ellipsis);
             buf.set_stringn(x, area.y, short, left, theme.style(Role::Bad));
@@ -211,7 +201,7 @@ pub fn render(view: &View<'_>, playback: &Playback, area: Rect, buf: &mut Buffer
             .saturating_sub(u16::try_from(wide).unwrap_or(u16::MAX));
         buf.set_stringn(from, area.y, short, wide, theme.style(Role::Bad));
     }
-    if room >= LEAST {
+    if room >= MIN_BAR {
         bar(
             theme,
             playback,
@@ -237,7 +227,7 @@ fn bar(theme: &Theme, playback: &Playback, area: Rect, buf: &mut Buffer) {
     for (cell, (x, mark)) in (area.x..area.right()).zip(drawn).enumerate() {
         let (symbol, role) = match mark {
             _ if cell == here => (theme.glyphs.border[1], Role::Focus),
-            Some(kind) => kind.look(),
+            Some(kind) => kind.symbol(),
             None if cell < here => (theme.glyphs.bar_full, Role::Gauge),
             None => (theme.glyphs.bar_empty, Role::Muted),
         };
@@ -290,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bar_says_where_it_is_and_has_its_marks() {
+    fn the_bar_shows_position_and_marks() {
         assert_eq!(
             line(&playback(161), 60),
             "02:41 of 07:00  x4    playing  ########B##|--------F--------"
@@ -309,11 +299,11 @@ mod tests {
             playing: false,
             ..playback(0)
         };
-        assert_eq!(line(&long, 40), "  00:00 of 2:01:40  x1/4  paused");
+        assert_eq!(line(&long, 40), "   00:00 of 02:01:40  x1/4  paused");
     }
 
     #[test]
-    fn what_is_wrong_stands_behind_the_bar_or_instead_of_it() {
+    fn damage_is_shown_after_the_bar_or_instead_of_it() {
         let damaged = Playback {
             damage: Some(("damaged at line 812".to_owned(), "all of it".into())),
             ..playback(0)

@@ -1,4 +1,4 @@
-//! Where a journal is read from: by pieces, again and again, from anywhere in it.
+//! The bytes of a journal, with random access.
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
@@ -6,34 +6,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// The most that is kept of what is no file.
-const MOST_KEPT: u64 = 1 << 30;
+/// The most bytes kept from a pipe.
+const MAX_PIPED_BYTES: u64 = 1 << 30;
 
-/// A journal that can be read anywhere. Cheap to clone; no clone moves another.
+/// A journal with random access. Cheap to clone; clones do not share a position.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Stays where it is. Whoever reads goes to the place first.
+    /// A file; each read seeks first.
     File(Arc<Mutex<File>>),
-    /// What came out of a pipe.
+    /// The content of a pipe.
     Memory(Bytes),
 }
 
 impl Input {
-    /// Reads from this file; what is none, but a pipe, is read to its end.
-    pub fn of(file: File) -> io::Result<Self> {
+    /// Reads from a file. A pipe is read to its end.
+    pub fn from_file(file: File) -> io::Result<Self> {
         if file.metadata()?.is_file() {
             return Ok(Self::File(Arc::new(Mutex::new(file))));
         }
         let mut kept = Vec::new();
-        file.take(MOST_KEPT + 1).read_to_end(&mut kept)?;
-        if kept.len() as u64 > MOST_KEPT {
-            let message = "more than 1 GiB, and not a file: write it to one, and replay that";
+        file.take(MAX_PIPED_BYTES + 1).read_to_end(&mut kept)?;
+        if kept.len() as u64 > MAX_PIPED_BYTES {
+            let message = "more than 1 GiB from a pipe: write the journal to a file and replay that";
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
         Ok(Self::Memory(kept.into()))
     }
 
-    /// Its length in bytes, as far as that is known.
+    /// The length in bytes; 0 if unknown.
     pub fn len(&self) -> u64 {
         match self {
             Self::File(file) => {
@@ -44,12 +44,12 @@ impl Input {
         }
     }
 
-    /// Whether there is nothing in it.
+    /// Returns true if it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// From its beginning on.
+    /// Returns a reader from the beginning.
     pub(super) fn reader(&self) -> Reader {
         Reader {
             input: self.clone(),
@@ -57,7 +57,7 @@ impl Input {
         }
     }
 
-    /// So many bytes at this place.
+    /// Returns `count` bytes at `offset`.
     pub(super) fn bytes(&self, offset: u64, count: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; count];
         let mut filled = 0;

@@ -1,169 +1,170 @@
-//! A journal that is opened, up to its end or to where it is damaged: read once, and remembered by places.
+//! A journal loaded up to its end or its damage: read once, then accessed through an index of its pieces.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::frames::Frames;
+use super::keyframes::Keyframes;
 use super::input::Input;
-use super::marks::{Finder, Mark};
+use super::marks::{MarkFinder, JournalMark};
 use crate::event::{Event, EventKind, UserId};
 use crate::journal::{Header, JournalError, Line, Piece, Reader};
 use crate::state::{MAX_USERS, State};
-use crate::text::SafeText;
+use crate::text::{SafeText, units};
 use crate::time::Timestamp;
 use crate::tui::playback::bar::MarkKind;
 
-/// What stands behind so many bytes is not shown: going back there would take longer than a frame or two.
-const LARGEST: u64 = 1 << 30;
+/// The largest journal shown, in bytes. Beyond it a seek would take longer than a frame or two.
+const MAX_BYTES: u64 = 1 << 30;
 
-/// What is wrong with a journal: in a few words, and in full.
+/// The damage of a journal: in short, and in full.
 pub type Damage = (String, SafeText);
 
 /// A recorded session.
 #[derive(Debug)]
 pub struct Recording {
-    /// What the journal says of itself.
+    /// The header of the journal.
     pub header: Header,
     input: Input,
-    places: Vec<Place>,
+    pieces: Vec<PiecePosition>,
     len: usize,
     length: Timestamp,
-    pub(super) frames: Frames,
-    pub(super) marks: Vec<Mark>,
-    /// Whether there were more of them than are kept.
+    pub(super) frames: Keyframes,
+    pub(super) marks: Vec<JournalMark>,
+    /// True if marks were dropped.
     pub(super) more_marks: bool,
-    /// The marks as the bar has them.
-    pub(super) drawn: Arc<[(Timestamp, MarkKind)]>,
-    /// Who asked, in the order of their first calls.
+    /// The marks in the form of the bar.
+    pub(super) bar_marks: Arc<[(Timestamp, MarkKind)]>,
+    /// The users, in the order of their first calls.
     users: Vec<UserId>,
-    /// What is wrong with the journal.
+    /// The damage of the journal.
     pub damage: Option<Damage>,
 }
 
-/// Where a piece of the journal stands.
+/// The position of a piece of the journal.
 #[derive(Debug)]
-struct Place {
+struct PiecePosition {
     offset: u64,
     bytes: usize,
     line: u64,
-    /// Its first event, by its place in the recording.
+    /// The index of its first event.
     first: usize,
-    /// When that was.
+    /// The time of its first event.
     at: Timestamp,
 }
 
-/// Events that follow each other.
+/// The events of one piece.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Page {
-    /// The place of the first in the recording.
+    /// The index of the first event.
     pub(super) first: usize,
     pub(super) events: Vec<Arc<Event>>,
 }
 
 impl Page {
-    /// The event at this place of the recording.
-    pub(super) fn event(&self, place: usize) -> Option<&Arc<Event>> {
-        self.events.get(place.checked_sub(self.first)?)
+    /// The event with this index.
+    pub(super) fn event(&self, index: usize) -> Option<&Arc<Event>> {
+        self.events.get(index.checked_sub(self.first)?)
     }
 
-    /// The place behind the last.
+    /// The index after the last event.
     pub(super) fn end(&self) -> usize {
         self.first + self.events.len()
     }
 }
 
 impl Recording {
-    /// Reads a journal. What comes after a damage is left out, and [`damage`](Self::damage) tells; only a file that
-    /// does not begin like a journal is an error. `read` tells how many bytes were read so far.
+    /// Reads a journal up to its damage, see [`damage`](Self::damage). `read` is the number of bytes read so far.
+    ///
+    /// # Errors
+    /// If the input does not start with the header of a journal.
     pub fn load(input: Input, read: &AtomicU64) -> Result<Self, JournalError> {
-        Self::up_to(LARGEST, input, read)
+        Self::up_to(MAX_BYTES, input, read)
     }
 
-    /// The same of a journal that is read to so many bytes.
+    /// Reads at most `largest` bytes, to the end of a piece.
     pub(super) fn up_to(largest: u64, input: Input, read: &AtomicU64) -> Result<Self, JournalError> {
         let reader = Reader::open(input.reader())?;
         let header = reader.header.clone();
-        let begins = begins(&header);
-        let mut scan = Scan::new(input.len().min(largest), begins);
-        let mut over = None;
+        let mut scan = Scan::new(input.len().min(largest), initial_state(&header));
+        let mut damage = None;
         for piece in reader {
             read.store(piece.offset + piece.bytes, Ordering::Relaxed);
-            over = if piece.offset >= largest && !piece.lines.is_empty() {
+            damage = if piece.offset >= largest && !piece.lines.is_empty() {
                 Some(scan.too_long(largest))
             } else {
-                scan.take(piece)
+                scan.apply(piece)
             };
-            if over.is_some() {
+            if damage.is_some() {
                 break;
             }
         }
-        let damage = over.or_else(|| scan.end());
-        let drawn = scan.finder.marks.iter().map(|mark| (mark.at, mark.kind));
+        let damage = damage.or_else(|| scan.end());
+        let bar_marks = scan.finder.marks.iter().map(|mark| (mark.at, mark.kind));
         Ok(Self {
             header,
             input,
             len: scan.len,
             length: scan.at,
-            drawn: drawn.collect(),
+            bar_marks: bar_marks.collect(),
             frames: scan.frames,
             marks: scan.finder.marks,
             more_marks: scan.finder.more,
-            places: scan.places,
+            pieces: scan.pieces,
             users: scan.users,
             damage,
         })
     }
 
-    /// What is known before the first event.
-    pub fn begins(&self) -> State {
-        let mut state = begins(&self.header);
+    /// The state before the first event.
+    pub fn initial_state(&self) -> State {
+        let mut state = initial_state(&self.header);
         if self.is_empty() {
-            // where events follow, the first of them applies it, and is told as a change
+            // otherwise the first event applies the policy
             state.session.policy.clone_from(&self.header.policy);
         }
         state
     }
 
-    /// How many events there are.
+    /// The number of events.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no events.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// The marks, in the order of the events.
-    pub fn marks(&self) -> &[Mark] {
+    pub fn marks(&self) -> &[JournalMark] {
         &self.marks
     }
 
-    /// Who could ask: those the journal names; in one that names nobody, who did ask.
+    /// The users named by the journal; if it names none, the users of its calls.
     pub fn possible_users(&self) -> Vec<UserId> {
         let named = &self.header.users;
         if named.is_empty() { &self.users } else { named }.clone()
     }
 
-    /// When the last event happened.
+    /// The time of the last event.
     pub fn length(&self) -> Timestamp {
         self.length
     }
 
-    /// How many events had happened at `at`.
+    /// The number of events up to `at`.
     pub(super) fn events_until(&self, at: Timestamp) -> Result<usize, Damage> {
-        let begun = self.places.partition_point(|place| place.at <= at);
-        let Some(last) = begun.checked_sub(1) else {
+        let started = self.pieces.partition_point(|piece| piece.at <= at);
+        let Some(last) = started.checked_sub(1) else {
             return Ok(0);
         };
         let page = self.read(last)?;
         Ok(page.first + page.events.partition_point(|event| event.at <= at))
     }
 
-    /// The events around this place; none behind the last.
+    /// The page with the event at `position`; empty at the end.
     pub(super) fn page(&self, position: usize) -> Result<Page, Damage> {
-        let begun = self.places.partition_point(|place| place.first <= position);
-        match begun.checked_sub(1) {
+        let started = self.pieces.partition_point(|piece| piece.first <= position);
+        match started.checked_sub(1) {
             Some(last) if position < self.len => self.read(last),
             _ => Ok(Page {
                 first: position,
@@ -172,70 +173,69 @@ impl Recording {
         }
     }
 
-    /// Reads a piece again. It must be as it was.
-    fn read(&self, piece: usize) -> Result<Page, Damage> {
-        let Some(place) = self.places.get(piece) else {
+    /// Reads a piece again; fails if it has changed.
+    fn read(&self, index: usize) -> Result<Page, Damage> {
+        let Some(piece) = self.pieces.get(index) else {
             return Ok(Page::default());
         };
-        let end = self.places.get(piece + 1).map_or(self.len, |next| next.first);
+        let end = self.pieces.get(index + 1).map_or(self.len, |next| next.first);
         let changed = |why: &str| {
-            let line = place.line;
+            let line = piece.line;
             let full = format!(
                 "the journal has changed since it was opened ({why}, from line {line}): open it again"
             );
-            ("changed meanwhile".to_owned(), SafeText::new(&full))
+            ("journal changed".to_owned(), SafeText::new(&full))
         };
-        let text = self.input.bytes(place.offset, place.bytes);
+        let text = self.input.bytes(piece.offset, piece.bytes);
         let text = text.map_err(|error| changed(&error.to_string()))?;
-        let lines = Piece::parse(place.offset, place.line, text).lines.into_iter();
+        let lines = Piece::parse(piece.offset, piece.line, text).lines.into_iter();
         let events = lines.filter_map(|line| match line {
             Line::Event(event) => Some(Arc::new(event)),
             Line::Gap(_) | Line::End { .. } => None,
         });
-        let events: Vec<_> = events.take(end - place.first).collect();
-        if events.len() < end - place.first || events.first().is_none_or(|first| first.at != place.at) {
-            return Err(changed("other events"));
+        let events: Vec<_> = events.take(end - piece.first).collect();
+        if events.len() < end - piece.first || events.first().is_none_or(|first| first.at != piece.at) {
+            return Err(changed("different events"));
         }
         Ok(Page {
-            first: place.first,
+            first: piece.first,
             events,
         })
     }
 }
 
-/// A state that shows what the header says, and that events are folded into as in a session.
-fn begins(header: &Header) -> State {
+/// The state described by the header, before any event.
+fn initial_state(header: &Header) -> State {
     let mut state = State::default();
     state.session.seed = header.seed;
     state
 }
 
-/// What reading it once finds.
+/// The results of reading a journal once.
 struct Scan {
-    places: Vec<Place>,
-    frames: Frames,
-    finder: Finder,
+    pieces: Vec<PiecePosition>,
+    frames: Keyframes,
+    finder: MarkFinder,
     users: Vec<UserId>,
     state: State,
     /// Events so far.
     len: usize,
-    /// When the last was.
+    /// The time of the last event.
     at: Timestamp,
-    /// The `seq` that comes next.
+    /// The expected `seq`.
     next: u64,
     lost: u64,
     ended: bool,
 }
 
 impl Scan {
-    /// Of a journal of so many bytes.
-    fn new(bytes: u64, begins: State) -> Self {
+    fn new(bytes: u64, initial: State) -> Self {
         Self {
-            places: Vec::new(),
-            frames: Frames::new(bytes, begins.clone()),
-            finder: Finder::default(),
+            pieces: Vec::new(),
+            frames: Keyframes::new(bytes, initial.clone()),
+            finder: MarkFinder::default(),
             users: Vec::new(),
-            state: begins,
+            state: initial,
             len: 0,
             at: Timestamp::ZERO,
             next: 0,
@@ -244,10 +244,10 @@ impl Scan {
         }
     }
 
-    /// Takes the next piece. What comes back is a damage, and the end.
-    fn take(&mut self, piece: Piece) -> Option<Damage> {
-        self.frames.look(piece.offset, self.len, &self.state);
-        let mut place = Some(Place {
+    /// Applies the next piece. Returns the damage that ends the recording.
+    fn apply(&mut self, piece: Piece) -> Option<Damage> {
+        self.frames.observe(piece.offset, self.len, &self.state);
+        let mut position = Some(PiecePosition {
             offset: piece.offset,
             bytes: usize::try_from(piece.bytes).unwrap_or(usize::MAX),
             line: piece.first_line,
@@ -255,12 +255,12 @@ impl Scan {
             at: Timestamp::ZERO,
         });
         for (line, number) in piece.lines.into_iter().zip(piece.first_line..) {
-            let damage = |what: &str| {
-                let what = format!("line {number}: {what}");
-                Some((format!("damaged at line {number}"), SafeText::new(&what)))
+            let damage = |text: &str| {
+                let text = format!("line {number}: {text}");
+                Some((format!("damaged at line {number}"), SafeText::new(&text)))
             };
             match line {
-                _ if self.ended => return damage("more after the end; left out"),
+                _ if self.ended => return damage("data after the end, ignored"),
                 Line::End { .. } => self.ended = true,
                 Line::Gap(gap) => {
                     self.next = self.next.saturating_add(gap);
@@ -268,43 +268,42 @@ impl Scan {
                 }
                 Line::Event(event) if event.seq != self.next => {
                     let (seq, next) = (event.seq, self.next);
-                    return damage(&format!("event {seq} where {next} comes next; shown up to there"));
+                    return damage(&format!("event {seq} instead of {next}; shown up to this line"));
                 }
                 Line::Event(event) if event.at < self.at => {
-                    return damage("time goes back; shown up to there");
+                    return damage("time runs backwards; shown up to this line");
                 }
                 Line::Event(event) => {
-                    if let Some(mut place) = place.take() {
-                        place.at = event.at;
-                        self.places.push(place);
+                    if let Some(mut position) = position.take() {
+                        position.at = event.at;
+                        self.pieces.push(position);
                     }
                     self.event(&event);
                 }
             }
         }
         let error = piece.error?;
-        let what = match &error {
+        let text = match &error {
             JournalError::Torn { .. } => {
-                "the last line is torn: the program was stopped while it wrote".to_owned()
+                "the last line is truncated: the program was stopped while writing".to_owned()
             }
             error => format!("shown up to the damage: {error}"),
         };
-        Some((format!("damaged at line {}", error.line()), SafeText::new(&what)))
+        Some((format!("damaged at line {}", error.line()), SafeText::new(&text)))
     }
 
-    /// That what follows is too much.
+    /// The damage of a journal that is too large.
     fn too_long(&self, largest: u64) -> Damage {
-        let events = self.len;
-        let what = format!(
-            "the journal is larger than {} MiB, and a replay shows no more of it: the first {events} events. \
-             'seawall why' and 'seawall check' read all of it",
-            largest >> 20
+        let (mib, events) = (largest >> 20, self.len);
+        let text = format!(
+            "the journal is larger than {mib} MiB: only the first {events} events are shown. \
+             'seawall why' and 'seawall check' read the whole journal"
         );
-        (format!("only {} MiB of it", largest >> 20), SafeText::new(&what))
+        (format!("first {mib} MiB only"), SafeText::new(&text))
     }
 
     fn event(&mut self, event: &Event) {
-        self.finder.look(self.len, event);
+        self.finder.observe(self.len, event);
         if let EventKind::CallStarted { user, .. } = &event.kind
             && self.users.len() < MAX_USERS
             && !self.users.contains(user)
@@ -316,19 +315,19 @@ impl Scan {
         (self.next, self.at) = (self.next.saturating_add(1), event.at);
     }
 
-    /// What is wrong with a journal that was read to its end.
+    /// The damage of a journal that was read to its end.
     fn end(&self) -> Option<Damage> {
-        let told = |short: String, what: &str| Some((short, SafeText::new(what)));
-        match (self.ended, self.lost) {
-            (false, _) => told(
-                "no proper end".to_owned(),
-                "the journal breaks off: still running, killed, or the file was cut",
+        let (short, full) = match (self.ended, self.lost) {
+            (false, _) => (
+                "no end record".to_owned(),
+                "the journal has no end record: still running, killed, or truncated".to_owned(),
             ),
-            (true, lost @ 1..) => told(
+            (true, lost @ 1..) => (
                 format!("{lost} lost"),
-                &format!("{lost} events are missing: the disk was too slow for them"),
+                format!("{} lost: the disk was too slow", units::count(lost, "event")),
             ),
-            (true, 0) => None,
-        }
+            (true, 0) => return None,
+        };
+        Some((short, SafeText::new(&full)))
     }
 }

@@ -1,88 +1,81 @@
-//! The moments of a recording that a person looks for: the breaker, faults or settings changed, a burst began, calls
-//! began to fail.
+//! The marks of a recording: breaker, faults or settings changed, a burst started, calls started to fail.
 
 use std::time::Duration;
 
 use crate::event::{BreakerState, Event, EventKind, Fate};
 use crate::settings::Policy;
-use crate::text::SafeText;
+use crate::text::{SafeText, units};
 use crate::time::Timestamp;
 use crate::tui::playback::bar::MarkKind;
 
-/// Failures follow each other closer than this in an outage: they are one mark, or a jump would be one call long.
+/// Failures closer than this share one mark, so that a jump skips a whole outage.
 const APART: Duration = Duration::from_secs(1);
 
-/// More are not kept: a bar and jumps are for people, and a journal may be made of nothing else.
-pub(super) const MOST: usize = 10_000;
-/// Characters of a name in the words of a mark.
+/// The maximum number of marks: bounds the memory for a hostile journal.
+pub(super) const MAX_MARKS: usize = 10_000;
+/// Maximum characters of a name in the text of a mark.
 const NAME: usize = 40;
 
-/// One of them.
+/// A mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// The event, by its place in the recording.
+pub struct JournalMark {
+    /// The event, as index in the recording.
     pub event: usize,
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
-    /// What kind.
+    /// The kind.
     pub kind: MarkKind,
-    /// What happened, in a few words.
-    pub words: String,
+    /// A short description.
+    pub text: String,
 }
 
-/// Finds them, event by event.
+/// Collects marks from events.
 #[derive(Debug, Default)]
-pub(super) struct Finder {
+pub(super) struct MarkFinder {
     failed_at: Option<Timestamp>,
-    /// Whether faults were ever on.
+    /// True once faults were on.
     faults: bool,
-    /// The settings that hold.
+    /// The policy in force.
     policy: Option<Box<Policy>>,
-    pub(super) marks: Vec<Mark>,
-    /// Whether there were more than are kept.
+    pub(super) marks: Vec<JournalMark>,
+    /// True if marks were dropped.
     pub(super) more: bool,
 }
 
-impl Finder {
-    /// Looks at the event at this place.
-    pub(super) fn look(&mut self, place: usize, event: &Event) {
-        let (kind, words) = match &event.kind {
-            EventKind::BreakerMoved { to, .. } => (MarkKind::Breaker, moved(*to).to_owned()),
+impl MarkFinder {
+    /// Adds the mark of the event at `place`, if it has one.
+    pub(super) fn observe(&mut self, place: usize, event: &Event) {
+        let (kind, text) = match &event.kind {
+            EventKind::BreakerMoved { to, .. } => (MarkKind::Breaker, breaker_text(*to).to_owned()),
             EventKind::BreakerForced { mode } => (MarkKind::Breaker, mode.sentence().to_owned()),
-            // two policies are not compared for a mark that is not kept
-            EventKind::PolicyApplied { .. } if self.marks.len() == MOST => {
+            // no comparison for a mark that is not kept
+            EventKind::PolicyApplied { .. } if self.marks.len() == MAX_MARKS => {
                 self.more = true;
                 return;
             }
             EventKind::PolicyApplied { policy } => {
-                let Some(words) = self
-                    .policy
-                    .replace(policy.clone())
-                    .map(|before| set(&before, policy))
-                else {
-                    // every session begins by saying which
+                // every session starts with this event
+                let Some(before) = self.policy.replace(policy.clone()) else {
                     return;
                 };
-                (MarkKind::Policy, words)
+                (MarkKind::Policy, policy_text(&before, policy))
             }
             EventKind::CacheSwitched { on } => {
-                let words = if *on { "the cache on" } else { "the cache off" };
-                (MarkKind::Policy, words.to_owned())
+                let text = if *on { "cache on" } else { "cache off" };
+                (MarkKind::Policy, text.to_owned())
             }
-            // every session begins by saying that they are off
+            // every session starts with this event
             EventKind::FaultsApplied { on: false, .. } if !self.faults => return,
             EventKind::FaultsApplied { on, profile } => {
                 self.faults = true;
-                let words = if *on { "on" } else { "off" };
-                (
-                    MarkKind::Faults,
-                    format!("faults {words}: {}", SafeText::excerpt(&profile.name, NAME)),
-                )
+                let on = if *on { "on" } else { "off" };
+                let name = SafeText::excerpt(&profile.name, NAME);
+                (MarkKind::Faults, format!("faults {on}: {name}"))
             }
-            EventKind::BurstStarted { calls, .. } => (
-                MarkKind::Burst,
-                format!("a burst of {calls} call{}", if *calls == 1 { "" } else { "s" }),
-            ),
+            EventKind::BurstStarted { calls, .. } => {
+                let calls = units::count(u64::from(*calls), "call");
+                (MarkKind::Burst, format!("burst of {calls}"))
+            }
             EventKind::CallEnded {
                 fate: Fate::Failed | Fate::Interrupted,
                 ..
@@ -92,42 +85,42 @@ impl Finder {
                 if goes_on {
                     return;
                 }
-                let call = event.call.map_or(String::new(), |call| format!(": {call}"));
-                (MarkKind::Failure, format!("a call failed{call}"))
+                let call = event.call.map_or_else(|| "a call".to_owned(), |call| call.to_string());
+                (MarkKind::Failure, format!("{call} failed"))
             }
             _ => return,
         };
-        if self.marks.len() == MOST {
+        if self.marks.len() == MAX_MARKS {
             self.more = true;
             return;
         }
-        self.marks.push(Mark {
+        self.marks.push(JournalMark {
             event: place,
             at: event.at,
             kind,
-            words,
+            text,
         });
     }
 }
 
-/// The first of the settings that changed, and how many more.
-fn set(before: &Policy, after: &Policy) -> String {
+/// The first changed setting, and the number of the others.
+fn policy_text(before: &Policy, after: &Policy) -> String {
     let mut changes = before.changes(after).into_iter();
     let Some((path, value)) = changes.next() else {
-        return "the policy, applied again".to_owned();
+        return "policy applied again".to_owned();
     };
     let first = SafeText::excerpt(&format!("{path}={value}"), NAME).single_line();
     match changes.len() {
-        0 => format!("the policy: {first}"),
-        more => format!("the policy: {first} and {more} more"),
+format!("the policy: {first}"), X => format!("policy: {first}"),
+        more => format!("policy: {first} and {more} more"),
     }
 }
 
-fn moved(to: BreakerState) -> &'static str {
+fn breaker_text(to: BreakerState) -> &'static str {
     match to {
-        BreakerState::Closed => "the breaker closed",
-        BreakerState::Open => "the breaker opened",
-        BreakerState::HalfOpen => "the breaker is half-open",
+        BreakerState::Closed => "breaker closed",
+        BreakerState::Open => "breaker opened",
+        BreakerState::HalfOpen => "breaker half-open",
     }
 }
 
@@ -136,13 +129,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_a_mark_where_they_change() {
+    fn changed_settings_are_a_mark() {
         let policy = Policy::default();
         let (one, two) = (
             policy.with("retry.attempts", "5").unwrap(),
             policy.with("breaker.open", "10s").unwrap(),
         );
-        let mut finder = Finder::default();
+        let mut finder = MarkFinder::default();
         let kinds = [&policy, &one, &two, &two].map(|policy| EventKind::PolicyApplied {
             policy: Box::new(policy.clone()),
         });
@@ -154,20 +147,20 @@ mod tests {
                 call: None,
                 kind,
             };
-            finder.look(place, &event);
+            finder.observe(place, &event);
         }
-        let words: Vec<(usize, &str)> = finder
+        let texts: Vec<(usize, &str)> = finder
             .marks
             .iter()
-            .map(|mark| (mark.event, mark.words.as_str()))
+            .map(|mark| (mark.event, mark.text.as_str()))
             .collect();
         assert_eq!(
-            words,
+            texts,
             [
-                (1, "the policy: retry.attempts=5"),
-                (2, "the policy: breaker.open=10s and 1 more"),
-                (3, "the policy, applied again"),
-                (4, "the cache off"),
+                (1, "policy: retry.attempts=5"),
+                (2, "policy: breaker.open=10s and 1 more"),
+                (3, "policy applied again"),
+                (4, "cache off"),
             ]
         );
         assert!(finder.marks.iter().all(|mark| mark.kind == MarkKind::Policy));

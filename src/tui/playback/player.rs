@@ -1,10 +1,10 @@
-//! Where a replay is, and where a key moves it. The time of the clock is an argument.
+//! The position of playback and its controls. The time of the clock is an argument.
 //!
 //! ```text
 //!              Play                      position: events that have happened
-//!  paused <-------------> playing        at:       the time that is shown
-//!    ^  ^                    |           at(now) = anchor + (now - since) * speed, never beyond an event
-//!    |  +---- the end -------+                     that was not given yet
+//!  paused <-------------> playing        at:       the shown time
+//!    ^  ^                    |           at(now) = anchor + (now - since) * speed, at most the time of the
+//!    |  +---- the end -------+                     next event not yet returned
 //!    +------- step, mark, end
 //! ```
 
@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::load::{Damage, Page, Recording};
-use super::marks::MOST;
+use super::marks::MAX_MARKS;
 use crate::event::Event;
 use crate::state::State;
 use crate::time::Timestamp;
-use crate::tui::playback::bar::{Control, Moved, Playback};
+use crate::tui::playback::bar::{Control, PlaybackChange, Playback};
 
-/// How fast it can be, in quarters, and the words for it.
+/// The speeds, in quarters of real time, and their labels.
 pub const SPEEDS: [(u64, &str); 9] = [
     (1, "x1/4"),
     (2, "x1/2"),
@@ -31,29 +31,29 @@ pub const SPEEDS: [(u64, &str); 9] = [
     (256, "x64"),
 ];
 
-/// Real time.
+/// The index of real time in [`SPEEDS`].
 const NORMAL: usize = 2;
 
-/// A recording and where it is.
+/// A recording and its position.
 #[derive(Debug)]
 pub struct Player {
     recording: Recording,
-    /// Events that have happened.
+    /// Number of events that have happened.
     position: usize,
-    /// The events around that: the next one is among them, if there is one.
+    /// The page with the next event, if any.
     page: Page,
-    /// A state a little before where a key led last, and how many events it has.
+    /// A state shortly before the last seek target, with its number of events.
     near: Option<(usize, Box<State>)>,
     playing: bool,
-    /// Place in [`SPEEDS`].
+    /// Index in [`SPEEDS`].
     speed: usize,
-    /// The time that was shown when the clock read `since`.
+    /// The shown time when the clock read `since`.
     anchor: Timestamp,
     since: Timestamp,
 }
 
 impl Player {
-    /// At the beginning, and playing from `now` on.
+    /// Creates a player that plays from the beginning at `now`.
     pub fn new(recording: Recording, now: Timestamp) -> Self {
         let mut player = Self {
             playing: !recording.is_empty(),
@@ -65,47 +65,43 @@ impl Player {
             anchor: Timestamp::ZERO,
             since: now,
         };
-        player.turn();
+        player.load_page();
         player
     }
 
-    /// What is played.
+    /// The recording.
     pub fn recording(&self) -> &Recording {
         &self.recording
     }
 
-    /// How many events have happened.
+    /// The number of events that have happened.
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// Whether it moves by itself.
+    /// Returns true while it plays.
     pub fn is_playing(&self) -> bool {
         self.playing
     }
 
-    /// The time that is shown at `now`. It waits for events that are due: no picture shows a later time without
-    /// them.
+    /// The shown time at `now`. Never later than the next event, so that no picture misses a due event.
     pub fn at(&self, now: Timestamp) -> Timestamp {
         if !self.playing {
             return self.anchor;
         }
         let next = self.page.event(self.position);
         let limit = next.map_or(self.recording.length(), |event| event.at);
-        self.wanted(now).min(limit)
+        self.unlimited(now).min(limit)
     }
 
-    /// What the time would be if nothing had to be waited for.
-    fn wanted(&self, now: Timestamp) -> Timestamp {
-        let gone = u128::from(now.0.saturating_sub(self.since.0)) * u128::from(self.quarters()) / 4;
-        Timestamp(
-            self.anchor
-                .0
-                .saturating_add(u64::try_from(gone).unwrap_or(u64::MAX)),
-        )
+    /// The time at `now` without that limit.
+    fn unlimited(&self, now: Timestamp) -> Timestamp {
+        let elapsed = u128::from(now.0.saturating_sub(self.since.0)) * u128::from(self.quarters()) / 4;
+        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        Timestamp(self.anchor.0.saturating_add(elapsed))
     }
 
-    /// When the clock will read what shows `shown`; nothing while it stands still.
+    /// The clock time at which `shown` is reached; `None` while paused.
     pub fn due(&self, shown: Timestamp) -> Option<Timestamp> {
         let ahead = u128::from(shown.0.saturating_sub(self.anchor.0)) * 4;
         let ahead = ahead.div_ceil(u128::from(self.quarters()));
@@ -114,26 +110,26 @@ impl Player {
             .then_some(Timestamp(self.since.0.saturating_add(ahead)))
     }
 
-    /// When the next event is due, or the end; nothing while it stands still.
+    /// The clock time of the next event or the end; `None` while paused.
     pub fn next_due(&self) -> Option<Timestamp> {
         let next = self.page.event(self.position);
         self.due(next.map_or(self.recording.length(), |event| event.at))
     }
 
-    /// The events that are due at `now`, at most `most`. At the end it stands still.
+    /// Returns at most `most` events due at `now`. Pauses at the end.
     pub fn play(&mut self, now: Timestamp, most: usize) -> Vec<Arc<Event>> {
         let mut due = Vec::new();
         if !self.playing {
             return due;
         }
-        let wanted = self.wanted(now);
+        let limit = self.unlimited(now);
         while let Some(event) = self.page.event(self.position)
-            && event.at <= wanted
+            && event.at <= limit
             && due.len() < most
         {
             due.push(Arc::clone(event));
             self.position += 1;
-            self.turn();
+            self.load_page();
         }
         if self.position == self.recording.len() {
             self.playing = false;
@@ -142,8 +138,8 @@ impl Player {
         due
     }
 
-    /// Turns to the page that the next event is on.
-    fn turn(&mut self) {
+    /// Loads the page of the next event.
+    fn load_page(&mut self) {
         let all = self.recording.len();
         if self.page.event(self.position).is_some() || self.position == all {
             return;
@@ -151,7 +147,7 @@ impl Player {
         match self.recording.page(self.position) {
             Ok(page) => self.page = page,
             Err(damage) => {
-                // what was shown stays, and nothing follows
+                // keep the shown state and stop
                 self.anchor = self.page.events.last().map_or(self.anchor, |last| last.at);
                 self.playing = false;
                 self.recording.damage = Some(damage);
@@ -159,87 +155,87 @@ impl Player {
         }
     }
 
-    /// Obeys a key. What comes back leads from the state that is shown to the new one.
-    pub fn control(&mut self, control: Control, now: Timestamp) -> Moved {
+    /// Executes a control. Returns the change of the shown state.
+    pub fn control(&mut self, control: Control, now: Timestamp) -> PlaybackChange {
         let at = self.at(now);
         (self.anchor, self.since) = (at, now);
-        let moved = self.moved(control, at);
-        self.told(moved)
+        let change = self.execute(control, at);
+        self.or_damage(change)
     }
 
-    /// Stays where it is when the journal cannot be read again, and says why.
-    fn told(&mut self, moved: Result<Moved, Damage>) -> Moved {
-        moved.unwrap_or_else(|(short, full)| {
+    /// Pauses with a message if the journal cannot be read again.
+    fn or_damage(&mut self, change: Result<PlaybackChange, Damage>) -> PlaybackChange {
+        change.unwrap_or_else(|(short, full)| {
             self.playing = false;
-            let said = Some(full.to_string());
+            let message = Some(full.to_string());
             self.recording.damage = Some((short, full));
-            Moved {
-                said,
-                ..Moved::default()
+            PlaybackChange {
+                message,
+                ..PlaybackChange::default()
             }
         })
     }
 
-    fn moved(&mut self, control: Control, at: Timestamp) -> Result<Moved, Damage> {
+    fn execute(&mut self, control: Control, at: Timestamp) -> Result<PlaybackChange, Damage> {
         match control {
             Control::Play if !self.playing && self.position == self.recording.len() => {
-                // what has come to its end begins again
+                // play at the end restarts
                 self.playing = !self.recording.is_empty();
-                self.sought(Timestamp::ZERO)
+                self.seek_to(Timestamp::ZERO)
             }
             Control::Play => {
                 self.playing = !self.playing;
-                Ok(Moved::default())
+                Ok(PlaybackChange::default())
             }
             Control::Speed(by) => {
                 let speed = self.speed.saturating_add_signed(isize::from(by));
                 self.speed = speed.min(SPEEDS.len() - 1);
-                Ok(Moved::default())
+                Ok(PlaybackChange::default())
             }
             Control::Step(by) => {
                 self.playing = false;
                 let target = self.position.saturating_add_signed(isize::from(by));
-                self.stand_after(target)
+                self.go_after(target)
             }
             Control::Mark(by) => self.jump(by > 0),
             Control::Seconds(by) => {
-                let by = (by < 0, Duration::from_secs(u64::from(by.unsigned_abs())));
-                self.sought(if by.0 { at - by.1 } else { at + by.1 })
+                let span = Duration::from_secs(u64::from(by.unsigned_abs()));
+                self.seek_to(if by < 0 { at - span } else { at + span })
             }
-            Control::Beginning => self.sought(Timestamp::ZERO),
+            Control::Beginning => self.seek_to(Timestamp::ZERO),
             Control::End => {
                 self.playing = false;
-                self.stand_after(self.recording.len())
+                self.go_after(self.recording.len())
             }
         }
     }
 
-    /// Goes to a time: all that had happened by then has happened. It goes on playing if it did.
-    pub fn seek(&mut self, at: Timestamp) -> Moved {
-        let moved = self.sought(at);
-        self.told(moved)
+    /// Goes to a time, after all events up to it. Keeps playing if it did.
+    pub fn seek(&mut self, at: Timestamp) -> PlaybackChange {
+        let change = self.seek_to(at);
+        self.or_damage(change)
     }
 
-    fn sought(&mut self, at: Timestamp) -> Result<Moved, Damage> {
+    fn seek_to(&mut self, at: Timestamp) -> Result<PlaybackChange, Damage> {
         let at = at.min(self.recording.length());
-        // the beginning is before the first event, whenever that is
+        // the beginning is before the first event, even one at time zero
         let position = if at == Timestamp::ZERO {
             0
         } else {
             self.recording.events_until(at)?
         };
-        let moved = self.go(position)?;
+        let change = self.go(position)?;
         self.anchor = at;
         if position == self.recording.len() {
             self.playing = false;
         }
-        Ok(moved)
+        Ok(change)
     }
 
-    /// Goes to where `position` events have happened, to the time of the last of them.
-    fn stand_after(&mut self, position: usize) -> Result<Moved, Damage> {
+    /// Goes to the time of the last of `position` events.
+    fn go_after(&mut self, position: usize) -> Result<PlaybackChange, Damage> {
         let position = position.min(self.recording.len());
-        let moved = self.go(position)?;
+        let change = self.go(position)?;
         self.anchor = match position.checked_sub(1) {
             None => Timestamp::ZERO,
             Some(last) => match self.page.event(last) {
@@ -251,65 +247,67 @@ impl Player {
                     .map_or(Timestamp::ZERO, |last| last.at),
             },
         };
-        Ok(moved)
+        Ok(change)
     }
 
-    /// Goes to the next mark, or to the one before, and stands still there.
-    fn jump(&mut self, on: bool) -> Result<Moved, Damage> {
+    /// Goes to the next or previous mark and pauses.
+    fn jump(&mut self, forward: bool) -> Result<PlaybackChange, Damage> {
         let here = self.position;
         let marks = self.recording.marks();
-        let mark = if on {
+        let mark = if forward {
             marks.get(marks.partition_point(|mark| mark.event < here))
         } else {
             let before = marks.partition_point(|mark| mark.event + 1 < here);
-            before.checked_sub(1).and_then(|place| marks.get(place))
+            before.checked_sub(1).and_then(|index| marks.get(index))
         };
         let Some(mark) = mark else {
-            let said = match on {
+            let message = match forward {
                 true if self.recording.more_marks => {
-                    format!("only the first {MOST} marks are kept: step, or go by seconds")
+                    format!("only the first {MAX_MARKS} marks are kept: step by events or seconds")
                 }
                 true => "no change, failure or burst after this".to_owned(),
                 false => "no change, failure or burst before this".to_owned(),
             };
-            return Ok(Moved {
-                said: Some(said),
-                ..Moved::default()
+            return Ok(PlaybackChange {
+                message: Some(message),
+                ..PlaybackChange::default()
             });
         };
-        let (event, words) = (mark.event, mark.words.clone());
+        let (event, text) = (mark.event, mark.text.clone());
         self.playing = false;
-        Ok(Moved {
-            said: Some(words),
-            ..self.stand_after(event + 1)?
+        Ok(PlaybackChange {
+            message: Some(text),
+            ..self.go_after(event + 1)?
         })
     }
 
-    /// The way from here to there: on from here where that is shorter than from a state that was kept.
-    fn go(&mut self, position: usize) -> Result<Moved, Damage> {
+    /// Goes to `position`: forward from here if that is shorter than from a kept state.
+    fn go(&mut self, position: usize) -> Result<PlaybackChange, Damage> {
         let here = self.position;
         let near = self.near.as_ref().map(|(events, _)| *events);
         let near = near.filter(|events| *events <= position);
-        let kept = near.unwrap_or(0).max(self.recording.frames.place(position));
-        let moved = if here <= position && here >= kept {
-            Moved {
+        let kept = near
+            .unwrap_or(0)
+            .max(self.recording.frames.events_before(position));
+        let change = if here <= position && here >= kept {
+            PlaybackChange {
                 events: self.between(here, position)?,
-                ..Moved::default()
+                ..PlaybackChange::default()
             }
         } else {
-            Moved {
+            PlaybackChange {
                 state: Some(Box::new(self.state(position)?)),
-                ..Moved::default()
+                ..PlaybackChange::default()
             }
         };
         self.position = position;
-        self.turn();
-        Ok(moved)
+        self.load_page();
+        Ok(change)
     }
 
-    /// The state after so many events, from the last one before it that was kept.
+    /// The state after `position` events, from the last kept state before it.
     fn state(&mut self, position: usize) -> Result<State, Damage> {
-        let frame = self.recording.frames.place(position);
+        let frame = self.recording.frames.events_before(position);
         let (mut done, mut state) = match self.near.take() {
             Some((events, state)) if (frame..=position).contains(&events) => (events, *state),
             _ => (frame, self.recording.frames.state(position)),
@@ -317,12 +315,12 @@ impl Player {
         while done < position {
             let page = self.recording.page(done)?;
             if position <= page.end() {
-                // who goes back by steps needs it again
+                // needed again for steps back
                 self.near = Some((done, Box::new(state.clone())));
             }
             let until = position.min(page.end());
-            for place in done..until {
-                if let Some(event) = page.event(place) {
+            for index in done..until {
+                if let Some(event) = page.event(index) {
                     state.apply(event);
                 }
             }
@@ -331,29 +329,29 @@ impl Player {
         Ok(state)
     }
 
-    /// The events from here to there.
+    /// The events from index `from` up to `to`.
     fn between(&self, from: usize, to: usize) -> Result<Vec<Arc<Event>>, Damage> {
         let mut events = Vec::with_capacity(to - from);
         let mut page = self.page.clone();
         while from + events.len() < to {
-            let place = from + events.len();
-            match page.event(place) {
+            let index = from + events.len();
+            match page.event(index) {
                 Some(event) => events.push(Arc::clone(event)),
-                None => page = self.recording.page(place)?,
+                None => page = self.recording.page(index)?,
             }
         }
         Ok(events)
     }
 
-    /// Where it is, for the bar.
+    /// The position, for the bar.
     pub fn playback(&self, now: Timestamp) -> Playback {
         Playback {
             at: self.at(now),
             length: self.recording.length(),
             events: (self.position, self.recording.len()),
-            speed: SPEEDS.get(self.speed).map_or("", |(_, words)| words),
+            speed: SPEEDS.get(self.speed).map_or("", |(_, label)| label),
             playing: self.playing,
-            marks: Arc::clone(&self.recording.drawn),
+            marks: Arc::clone(&self.recording.bar_marks),
             damage: self.recording.damage.clone(),
         }
     }

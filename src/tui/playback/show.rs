@@ -1,21 +1,21 @@
-//! The control room on a recording: the same loop as for a live session, with another feed and nobody to command.
+//! The control room on a recording: the event loop of a live session with another feed and without an engine.
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Player, Projector, Recording};
+use super::{Player, PlaybackFeed, Recording};
 use crate::time::Clock;
 use crate::tui::{self, Session, Summary, TuiError, TuiOptions};
 
-/// Takes the terminal and plays until somebody quits. On the main thread, as [`tui::run`] asks.
+/// Plays until the user quits. Must run on the main thread, as [`tui::run`].
 pub async fn show(recording: Recording, options: TuiOptions) -> Result<Summary, TuiError> {
     let clock = Clock::start();
-    let state = recording.begins();
+    let state = recording.initial_state();
     let player = Player::new(recording, clock.now());
     let session = Session {
-        feed: Projector::new(player, clock),
+        feed: PlaybackFeed::new(player, clock),
         state,
         commands: None,
-        keeper: None,
+        saves: None,
         clock,
         quit: CancellationToken::new(),
     };

@@ -18,7 +18,7 @@ fn seconds(seconds: u64) -> Timestamp {
     Timestamp(seconds * SECOND)
 }
 
-/// A notice a second, two thousand times; the breaker opens after 700 of them, a burst begins after 1,500, and calls
+/// A notice a second, two thousand times; the breaker opens after 700 of them, a burst initial_state after 1,500, and calls
 /// fail twice in one second and once much later.
 fn journal() -> Vec<u8> {
     let header = Header::virtual_time(7, Policy::default());
@@ -101,7 +101,7 @@ impl Watched {
         Self {
             events: events(&journal()),
             player: player(),
-            shown: load(&journal()).unwrap().begins(),
+            shown: load(&journal()).unwrap().initial_state(),
             now: Timestamp::ZERO,
         }
     }
@@ -115,7 +115,7 @@ impl Watched {
     }
 
     fn compare(&self) {
-        let mut folded = self.player.recording().begins();
+        let mut folded = self.player.recording().initial_state();
         for event in &self.events[..self.player.position()] {
             folded.apply(event);
         }
@@ -326,7 +326,7 @@ fn nothing_recorded_is_nothing_to_play() {
     let mut policy = Policy::default();
     policy.retry.attempts = 9;
     let empty = Journal::try_new(Vec::new(), &Header::virtual_time(8, policy.clone())).unwrap();
-    let known = load(&empty.finish().unwrap()).unwrap().begins().session;
+    let known = load(&empty.finish().unwrap()).unwrap().initial_state().session;
     assert_eq!((known.seed, known.policy), (8, policy));
     for control in [
         Control::Play,
@@ -345,7 +345,7 @@ fn a_journal_that_changes_while_it_is_open_stops_and_says_so() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let text = journal();
     file.write_all(&text).unwrap();
-    let input = Input::of(file.reopen().unwrap()).unwrap();
+    let input = Input::from_file(file.reopen().unwrap()).unwrap();
     let mut player = Player::new(
         Recording::load(input, &AtomicU64::default()).unwrap(),
         Timestamp::ZERO,

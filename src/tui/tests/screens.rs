@@ -2,7 +2,7 @@
 
 use ratatui::layout::{Position, Rect};
 
-use super::looking::{holds, rows, screen};
+use super::screen_text::{holds, rows, screen};
 use super::{Bench, busy_state};
 use crate::event::{CallId, Command, FailureClass, Fate, Origin};
 use crate::settings::FaultProfile;
@@ -174,7 +174,7 @@ fn overlays() -> Vec<Overlay> {
         }),
         Overlay::Details(CallId(1)),
         Overlay::Details(CallId(99)),
-        Overlay::Shadow,
+        Overlay::WhatIf,
     ]
 }
 

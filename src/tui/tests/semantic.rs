@@ -1,7 +1,7 @@
 //! The semantic cache on whole screens, from made-up events, and the keys that judge its hits.
 
 use super::Bench;
-use super::looking::{holds, rows, screen};
+use super::screen_text::{holds, rows, screen};
 use crate::event::{CallId, Command, EventKind, Fate, Objection, Origin, SemanticGuard, SemanticMiss};
 use crate::settings::SemanticMode;
 use crate::state::fixture::{
@@ -94,10 +94,7 @@ fn story(mode: SemanticMode) -> Story {
     };
     story.emit(
         3,
-        of(
-            semantic_miss(SemanticMiss::GuardRejected, Some(objection)),
-            stored,
-        ),
+        of(semantic_miss(SemanticMiss::GuardRejected, Some(objection)), stored),
     );
     story
         .emit(3, crate::state::fixture::flight_started(3))

@@ -7,10 +7,8 @@ use crossterm::event::{Event as Terminal, KeyModifiers, MouseButton, MouseEvent,
 use ratatui::layout::Size;
 
 use super::Bench;
-use super::looking::{holds, rows, screen};
-use crate::event::{
-    CallId, ChangedFate, Command, EventKind, Fate, Origin, PolicyFigures, WhatIfResult, WhatIfUpstream,
-};
+use super::screen_text::{holds, rows, screen};
+use crate::event::{CallId, Command, EventKind, Fate, PolicyFigures, WhatIfResult, Origin, ChangedFate, WhatIfUpstream};
 use crate::settings::{Policy, SETTINGS};
 use crate::state::State;
 use crate::state::fixture::{Story, ended};
@@ -65,7 +63,7 @@ fn go(bench: &mut Bench, path: &str) {
     let row = SETTINGS.iter().position(|setting| setting.path == path).unwrap();
     bench.press("<home>");
     bench.press(&"j".repeat(row));
-    assert_eq!(bench.ui.shadow.setting().map(|setting| setting.path), Some(path));
+    assert_eq!(bench.ui.whatif.setting().map(|setting| setting.path), Some(path));
 }
 
 fn judged(fates: &[(Fate, u64)], attempts: u64, p95: u64) -> PolicyFigures {
@@ -153,7 +151,7 @@ fn it_opens_steps_and_asks_the_judge_each_time() {
     let mut bench = session();
     let running = bench.state.session.policy.clone();
     assert_eq!(asked(&bench.press("="), &running), [(1, Some(vec![]))]);
-    assert_eq!(bench.ui.overlays, [Overlay::Shadow]);
+    assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);
     go(&mut bench, "retry.attempts");
     let steps = bench.press("<right>l-");
     let told = |edit, change: &str| (edit, Some(vec![change.to_owned()]));
@@ -260,7 +258,7 @@ fn what_begins_with_a_session_is_shown_and_not_stepped() {
             why.ends_with(": takes effect when a session starts: write it into the policy file"),
             "{why}"
         );
-        assert_eq!(bench.ui.shadow.line, None);
+        assert_eq!(bench.ui.whatif.line, None);
     }
     let text = rows(&mut bench, 80, 24);
     assert!(holds(&text, "at start"), "{text:#?}");
@@ -343,7 +341,7 @@ fn a_copy_out_of_bounds_is_not_judged_and_not_committed() {
 #[test]
 fn the_cursor_goes_by_changes_layers_and_pages() {
     let mut bench = session();
-    let at = |bench: &Bench| bench.ui.shadow.setting().map(|setting| setting.path);
+    let at = |bench: &Bench| bench.ui.whatif.setting().map(|setting| setting.path);
     bench.press("=");
     assert_eq!(bench.press("n"), []);
     assert_eq!(bench.said(), "n: the copy has no change");
@@ -382,12 +380,12 @@ fn a_click_selects_and_one_outside_closes() {
     let click = MouseEventKind::Down(MouseButton::Left);
     assert_eq!(bench.input(&mouse(click, row as u16)), None);
     assert_eq!(
-        bench.ui.shadow.setting().map(|setting| setting.path),
+        bench.ui.whatif.setting().map(|setting| setting.path),
         Some("cache.ttl")
     );
     bench.input(&mouse(MouseEventKind::ScrollDown, row as u16));
     assert_eq!(
-        bench.ui.shadow.setting().map(|setting| setting.path),
+        bench.ui.whatif.setting().map(|setting| setting.path),
         Some("cache.max_bytes")
     );
     assert_eq!(bench.input(&mouse(click, 3)), None, "the heading of the columns");
@@ -431,7 +429,7 @@ fn the_policy_in_force_is_saved_from_here_and_by_name() {
     bench.press("<esc>");
     assert_eq!(bench.press(":save pol<enter>"), [Effect::SavePolicy]);
     assert_eq!(bench.press(":compare<enter>").len(), 1);
-    assert_eq!(bench.ui.overlays, [Overlay::Shadow]);
+    assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);
 }
 
 #[test]
@@ -446,12 +444,12 @@ fn the_help_is_about_the_view() {
     ));
     assert!(holds(&text, "commit: the copy holds from now on"), "{text:#?}");
     bench.press("<esc>");
-    assert_eq!(bench.ui.overlays, [Overlay::Shadow]);
+    assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);
 }
 
-/// The view at three sizes, with a judgement of the copy as it is.
+/// The view at three sizes, with a result of the copy as it is.
 fn judged_screens(bench: &mut Bench, result: &WhatIfResult) -> Vec<Vec<String>> {
-    let edit = bench.ui.shadow.edit;
+    let edit = bench.ui.whatif.edit;
     hear(
         bench,
         WhatIfResult {
@@ -488,7 +486,7 @@ fn until_the_judge_answers_the_figures_are_those_of_before() {
     assert!(holds(&rows(&mut bench, 80, 24), "│ judging...  "));
     go(&mut bench, "retry.attempts");
     bench.press("<right>");
-    let edit = bench.ui.shadow.edit;
+    let edit = bench.ui.whatif.edit;
     hear(&mut bench, result(edit));
     assert!(!holds(&rows(&mut bench, 80, 24), "judging"));
     bench.press("<right>");
@@ -676,7 +674,7 @@ fn it_draws_at_every_size_whatever_is_in_it() {
             bench.press("=");
         }
         bench.press(script);
-        let edit = bench.ui.shadow.edit;
+        let edit = bench.ui.whatif.edit;
         hear(
             &mut bench,
             WhatIfResult {

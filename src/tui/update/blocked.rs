@@ -1,4 +1,4 @@
-//! Why an action is not possible now, in words: a key that does nothing must say so.
+//! The reasons why actions are not possible now: a key without effect shows its reason.
 
 use crate::event::{Origin, UserId};
 use crate::state::{Call, Doing, SemanticOutcome, State};
@@ -8,30 +8,30 @@ use crate::tui::layout::Tier;
 use crate::tui::playback::bar::Control;
 use crate::tui::ui::Ui;
 
-/// The reason why `action` is not possible now; nothing if it is.
+/// Returns the reason why `action` is not possible now.
 pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
     if ui.read_only && changes_engine(action) {
         return Some("this session is read-only".to_owned());
     }
-    if let (Some(playback), Some(control)) = (&ui.playback, Control::of(action)) {
+    if let (Some(playback), Some(control)) = (&ui.playback, Control::from_action(action)) {
         return playback.blocked(control).map(str::to_owned);
     }
     if let Some(reason) = super::whatif::blocked(action, ui, state) {
         return Some(reason);
     }
     let reason = match action {
-        Action::Pause if ui.playback.is_some() => "Space stops a replay, and goes on",
+"Space stops a replay, and goes on", X => "Space pauses and resumes a replay",
         Action::Stop if !busy(state) && ui.paused.is_none() => "nothing is running",
         Action::Burst10 | Action::Burst50 | Action::BurstOf | Action::BurstAll => {
             return burst(action == Action::BurstAll, ui, state);
         }
-        Action::MoreFaults if state.session.faults.total() >= 1.0 - 1e-9 => "every try fails already",
-        Action::FewerFaults if state.session.faults.total() < 1e-3 => "the failure rate is zero already",
-        Action::FindNext | Action::FindPrev if ui.filter.is_empty() => "no filter is set, / sets one",
-        Action::NextUser if ui.users.len() < 2 => "there is only one user",
-        Action::ToggleOrder if !state.session.policy.limit.enabled => "the limiter is off: there is no queue",
+        Action::MoreFaults if state.session.faults.total() >= 1.0 - 1e-9 => "the failure rate is 100% already",
+        Action::FewerFaults if state.session.faults.total() < 1e-3 => "the failure rate is 0% already",
+        Action::FindNext | Action::FindPrev if ui.filter.is_empty() => "no filter: [/] sets one",
+        Action::NextUser if ui.users.len() < 2 => "only one user",
+        Action::ToggleOrder if !state.session.policy.limit.enabled => "no queue: the limiter is off",
         Action::ClearCache if state.cache.entries == 0 => "the cache is empty",
-        Action::SaveDrill if state.calls.totals.started == 0 => "nothing was asked yet, b bursts, i asks",
+        Action::SaveDrill if state.calls.totals.started == 0 => "no calls yet: [b] burst, [i] prompt",
         Action::Follow
             if ui.context() == Context::Normal
                 && ui.chat_top.is_none()
@@ -41,19 +41,19 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
             "already following"
         }
         Action::StopCall => return stop_call(ui, state),
-        Action::LabelGood | Action::LabelBad => return judge(ui, state, action == Action::LabelGood),
+        Action::LabelGood | Action::LabelBad => return label_hit(ui, state, action == Action::LabelGood),
         _ => return pane_missing(action, ui),
     };
     Some(reason.to_owned())
 }
 
-/// Whether anything can be stopped.
+/// Returns true if anything can be stopped.
 pub(super) fn busy(state: &State) -> bool {
     let totals = &state.calls.totals;
     totals.started > totals.finished() || bursting(state)
 }
 
-/// Whether a burst still makes calls, or waits for them.
+/// Returns true if a burst still starts or waits for calls.
 fn bursting(state: &State) -> bool {
     state
         .calls
@@ -62,29 +62,29 @@ fn bursting(state: &State) -> bool {
         .is_some_and(|burst| !burst.all_made || burst.counts.started > burst.counts.finished())
 }
 
-/// Why no other burst may begin: one for each user is enough, and one from all. Another user may begin one while
-/// somebody's runs, or nobody would see who makes whom wait.
-fn burst(everybody: bool, ui: &Ui, state: &State) -> Option<String> {
+/// The reason why another burst is not possible: at most one per user, or one as all users. Bursts of two users at once
+/// show which one delays the other.
+fn burst(all_users: bool, ui: &Ui, state: &State) -> Option<String> {
     if state.calls.burst.as_ref().is_some_and(|burst| !burst.all_made) {
-        return Some("a burst is already running, x stops it".to_owned());
+        return Some("a burst is already running: [x] stop".to_owned());
     }
     let (asking, mut first) = (ui.asking(), None);
     let runs = |call: &&Call| call.doing != Doing::Ended && matches!(call.origin, Origin::Burst { .. });
     let mut running = state.calls.recent.values().filter(runs);
-    if everybody {
+    if all_users {
         let mixed = running.any(|call| *first.get_or_insert(&call.user) != &call.user);
-        return mixed.then(|| "bursts of several users are running, x stops them".to_owned());
+        return mixed.then(|| "bursts of several users are running: [x] stop".to_owned());
     }
     let hint = if ui.users.len() > 1 {
-        "x stops it, u asks as another"
+        "[x] stop, [u] next user"
     } else {
-        "x stops it"
+        "[x] stop"
     };
     let own = running.any(|call| call.user == asking);
-    own.then(|| format!("a burst of {} is already running: {hint}", one_line(&asking)))
+    own.then(|| format!("a burst as {} is already running: {hint}", one_line(&asking)))
 }
 
-/// A name for a sentence.
+/// The name of a user on one line.
 pub(super) fn one_line(user: &UserId) -> String {
     user.as_str().replace('\n', " ")
 }
@@ -98,17 +98,17 @@ fn stop_call(ui: &Ui, state: &State) -> Option<String> {
         .recent
         .get(call)
         .is_some_and(|call| call.fate.is_none());
-    (!running).then(|| "this call is over".to_owned())
+    (!running).then(|| "this call has ended".to_owned())
 }
 
-/// Why a person cannot judge the answer of the open call, or of the one under the cursor.
-fn judge(ui: &Ui, state: &State, good: bool) -> Option<String> {
+/// The reason why the open or selected call cannot be labelled.
+fn label_hit(ui: &Ui, state: &State, good: bool) -> Option<String> {
     let id = match ui.overlays.last() {
         Some(crate::tui::overlay::Overlay::Details(call)) => Some(*call),
         _ => super::scroll::call_in(ui, state),
     };
     let Some(call) = id.and_then(|id| state.calls.recent.get(&id)) else {
-        return Some("there is no call here".to_owned());
+        return Some("no call here".to_owned());
     };
     let meaning = call.semantic.as_deref();
     let label = meaning.and_then(|meaning| meaning.label);
@@ -117,14 +117,14 @@ fn judge(ui: &Ui, state: &State, good: bool) -> Option<String> {
             let word = if good { "right" } else { "wrong" };
             label
                 .filter(|label| label.good == good)
-                .map(|_| format!("{} was judged {word} already", call.id))
+                .map(|_| format!("{} is already marked {word}", call.id))
         }
         Some(SemanticOutcome::Shadowed { .. }) => Some(format!(
-            "{}: the upstream answered, the semantic cache only watched",
+            "{} was answered by the upstream: the semantic cache is in shadow mode",
             call.id
         )),
         Some(SemanticOutcome::Missed { .. }) | None => {
-            Some(format!("{} is no semantic hit: only those are judged", call.id))
+            Some(format!("{} is not a semantic hit", call.id))
         }
     }
 }
@@ -133,12 +133,12 @@ fn pane_missing(action: Action, ui: &Ui) -> Option<String> {
     let index = action.pane_index()?;
     let count = Tier::for_size(ui.size.width, ui.size.height).order().len();
     (index >= count).then(|| match count {
-        1 => "there is only one pane at this size".to_owned(),
-        many => format!("there are only {many} panes at this size"),
+"there is only one pane at this size".to_owned(), X => "only one pane at this size".to_owned(),
+        many => format!("only {many} panes at this size"),
     })
 }
 
-/// Whether an action needs an engine.
+/// Returns true if an action needs an engine.
 fn changes_engine(action: Action) -> bool {
     matches!(
         action,
@@ -163,8 +163,8 @@ fn changes_engine(action: Action) -> bool {
             | Action::ForgetConversation
             | Action::SaveDrill
             | Action::CompareLive
-            | Action::CommitCopy
-            | Action::TakeBack
+            | Action::ApplyDraft
+            | Action::Revert
             | Action::SavePolicy
             | Action::StopCall
             | Action::Submit

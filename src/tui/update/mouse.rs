@@ -1,19 +1,19 @@
-//! The mouse: a click focuses a pane or presses a key of the footer, the wheel scrolls what is under it.
+//! The mouse: a click focuses a pane or presses a footer key; the wheel scrolls the pane under it.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::{Effect, Known, areas, scroll, whatif};
+use super::{Effect, UpdateContext, areas, scroll, whatif};
 use crate::tui::action::Action;
 use crate::tui::footer;
 use crate::tui::overlay::{Overlay, area_of};
 use crate::tui::pane::PaneId;
 use crate::tui::ui::{Mode, Ui};
 
-/// Rows one notch of the wheel moves.
+/// Rows per notch of the wheel.
 const NOTCH: i64 = 3;
 
-/// Whether an event can change anything: movement and releases cannot.
+/// Returns true for events with an effect; movement and releases have none.
 pub(super) fn matters(mouse: MouseEvent) -> bool {
     matches!(
         mouse.kind,
@@ -21,30 +21,30 @@ pub(super) fn matters(mouse: MouseEvent) -> bool {
     )
 }
 
-/// Obeys the mouse.
-pub(super) fn update(ui: &mut Ui, known: &Known<'_>, mouse: MouseEvent) -> Option<Effect> {
+/// Handles a mouse event.
+pub(super) fn update(ui: &mut Ui, context: &UpdateContext<'_>, mouse: MouseEvent) -> Option<Effect> {
     let position = Position::new(mouse.column, mouse.row);
     match mouse.kind {
-        MouseEventKind::Down(MouseButton::Left) => click(ui, known, position),
-        MouseEventKind::ScrollUp => wheel(ui, known, position, -NOTCH),
-        MouseEventKind::ScrollDown => wheel(ui, known, position, NOTCH),
+        MouseEventKind::Down(MouseButton::Left) => click(ui, context, position),
+        MouseEventKind::ScrollUp => wheel(ui, context, position, -NOTCH),
+        MouseEventKind::ScrollDown => wheel(ui, context, position, NOTCH),
         _ => None,
     }
 }
 
-fn click(ui: &mut Ui, known: &Known<'_>, position: Position) -> Option<Effect> {
+fn click(ui: &mut Ui, context: &UpdateContext<'_>, position: Position) -> Option<Effect> {
     let areas = areas(ui);
     if areas.footer.contains(position) {
-        let action = footer::at(ui, known.shown, known.keymap, areas.footer, position.x)?;
-        return super::perform(ui, known, action);
+        let action = footer::at(ui, context.shown, context.keymap, areas.footer, position.x)?;
+        return super::perform(ui, context, action);
     }
     if let Some(overlay) = ui.overlays.last() {
         let screen = Rect::new(0, 0, ui.size.width, ui.size.height);
         let outside = !area_of(overlay, screen).contains(position);
-        // a question wants an answer, not a slip of the hand
+        // a confirmation is answered by key only
         match overlay {
-            Overlay::Shadow if outside => return Some(whatif::close(ui, known)),
-            Overlay::Shadow => whatif::click(ui, position),
+            Overlay::WhatIf if outside => return Some(whatif::close(ui, context)),
+            Overlay::WhatIf => whatif::click(ui, position),
             Overlay::Confirm(_) => {}
             _ if outside => {
                 ui.overlays.pop();
@@ -64,14 +64,14 @@ fn click(ui: &mut Ui, known: &Known<'_>, position: Position) -> Option<Effect> {
     None
 }
 
-fn wheel(ui: &mut Ui, known: &Known<'_>, position: Position, by: i64) -> Option<Effect> {
+fn wheel(ui: &mut Ui, context: &UpdateContext<'_>, position: Position, by: i64) -> Option<Effect> {
     if ui.overlays.is_empty() {
         let pane = areas(ui).at(position)?;
         if matches!(pane, PaneId::Chat | PaneId::Log | PaneId::Attempts) {
-            scroll::scroll_by(ui, known, pane, by);
+            scroll::scroll_by(ui, context, pane, by);
         }
         return None;
     }
     let step = if by < 0 { Action::Up } else { Action::Down };
-    super::perform(ui, known, step)
+    super::perform(ui, context, step)
 }

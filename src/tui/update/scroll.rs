@@ -1,8 +1,8 @@
-//! Moving in a pane. Places are kept as ids (a call, a `seq`), so nothing jumps when rows arrive.
+//! Scrolling in panes. Positions are ids (a call, a `seq`), so that new rows do not move them.
 
 use ratatui::layout::{Position, Rect};
 
-use super::{Known, areas, measure};
+use super::{UpdateContext, areas, measure};
 use crate::event::CallId;
 use crate::state::State;
 use crate::tui::action::Action;
@@ -11,7 +11,7 @@ use crate::tui::pane::{PaneId, chat, log, story};
 use crate::tui::theme::Theme;
 use crate::tui::ui::Ui;
 
-/// Rows a scrolling action moves by, up if negative, where a page has `page` rows.
+/// Rows of a scrolling action, negative for up, with pages of `page` rows.
 pub(super) fn lines(action: Action, page: i64) -> i64 {
     match action {
         Action::Up => -1,
@@ -24,8 +24,8 @@ pub(super) fn lines(action: Action, page: i64) -> i64 {
     }
 }
 
-/// Moves in a pane as an action says.
-pub(super) fn scroll(ui: &mut Ui, known: &Known<'_>, pane: PaneId, action: Action) {
+/// Scrolls a pane by an action.
+pub(super) fn scroll(ui: &mut Ui, context: &UpdateContext<'_>, pane: PaneId, action: Action) {
     let by = match action {
         Action::FindNext => 1,
         Action::FindPrev => -1,
@@ -39,11 +39,11 @@ pub(super) fn scroll(ui: &mut Ui, known: &Known<'_>, pane: PaneId, action: Actio
     } else {
         pane
     };
-    scroll_by(ui, known, pane, by);
+    scroll_by(ui, context, pane, by);
 }
 
-/// Moves in a pane by rows, up if negative.
-pub(super) fn scroll_by(ui: &mut Ui, known: &Known<'_>, pane: PaneId, by: i64) {
+/// Scrolls a pane by rows, negative for up.
+pub(super) fn scroll_by(ui: &mut Ui, context: &UpdateContext<'_>, pane: PaneId, by: i64) {
     if by == 0 {
         return;
     }
@@ -51,12 +51,12 @@ pub(super) fn scroll_by(ui: &mut Ui, known: &Known<'_>, pane: PaneId, by: i64) {
         PaneId::Chat => {
             let inner = areas(ui).inner(PaneId::Chat);
             let theme = Theme::default();
-            let view = measure(ui, known, &theme);
+            let view = measure(ui, context, &theme);
             ui.chat_top = chat::moved(&view, inner.width, usize::from(inner.height), by);
         }
         PaneId::Log => {
             let filter = log::Filter::new(ui.filter.text());
-            ui.log_cursor = log::moved(&known.shown.log, &filter, ui.log_cursor, by);
+            ui.log_cursor = log::moved(&context.shown.log, &filter, ui.log_cursor, by);
         }
         PaneId::Attempts
         | PaneId::Retries
@@ -66,17 +66,17 @@ pub(super) fn scroll_by(ui: &mut Ui, known: &Known<'_>, pane: PaneId, by: i64) {
         | PaneId::Limiter
         | PaneId::Cache
         | PaneId::Latency
-        | PaneId::Policy => ui.selected_call = moved_call(known, ui.selected_call, by),
+        | PaneId::Policy => ui.selected_call = moved_call(context, ui.selected_call, by),
     }
 }
 
-/// The call `by` rows below `from` in a list with the newest on top; nothing where it follows the newest.
-fn moved_call(known: &Known<'_>, from: Option<CallId>, by: i64) -> Option<CallId> {
-    let recent = &known.shown.calls.recent;
+/// The call `by` rows below `from` in a list with the newest on top; `None`: follows the newest.
+fn moved_call(context: &UpdateContext<'_>, from: Option<CallId>, by: i64) -> Option<CallId> {
+    let recent = &context.shown.calls.recent;
     let newest = *recent.last_key_value()?.0;
     let here = from.unwrap_or(newest);
     let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
-    // Follow means the newest, which stands on top here, not at the end
+    // Follow selects the newest, which is on top here
     if by >= i64::MAX / 2 {
         return None;
     }
@@ -97,12 +97,12 @@ fn moved_call(known: &Known<'_>, from: Option<CallId>, by: i64) -> Option<CallId
     target.or(Some(newest)).filter(|id| *id != newest)
 }
 
-/// The call that Enter opens.
-pub(super) fn call_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<CallId> {
-    call_in(ui, known.shown)
+/// The call that Enter opens in the drawn state.
+pub(super) fn call_under_cursor(ui: &Ui, context: &UpdateContext<'_>) -> Option<CallId> {
+    call_in(ui, context.shown)
 }
 
-/// The same, of a state.
+/// The call that Enter opens in `shown`.
 pub(super) fn call_in(ui: &Ui, shown: &State) -> Option<CallId> {
     let calls = &shown.calls;
     match areas(ui).focus {
@@ -129,34 +129,34 @@ pub(super) fn call_in(ui: &Ui, shown: &State) -> Option<CallId> {
     }
 }
 
-/// Turns a page of a story that is longer than its box.
-pub(super) fn page_story(ui: &mut Ui, known: &Known<'_>, call: CallId, on: bool) {
-    let Some(call) = known.shown.calls.recent.get(&call) else {
+/// Scrolls a story by a page.
+pub(super) fn page_story(ui: &mut Ui, context: &UpdateContext<'_>, call: CallId, down: bool) {
+    let Some(call) = context.shown.calls.recent.get(&call) else {
         return;
     };
     let screen = Rect::from((Position::ORIGIN, ui.size));
     let inner = details::inner(overlay::area_of(&Overlay::Details(call.id), screen));
     let theme = Theme::default();
-    let rows = details::rows(&measure(ui, known, &theme), call, inner);
+    let rows = details::rows(&measure(ui, context, &theme), call, inner);
     let page = usize::from(inner.height).saturating_sub(1).max(1);
     let last = rows.len().saturating_sub(usize::from(inner.height));
-    ui.story_top = if on {
+    ui.story_top = if down {
         (ui.story_top + page).min(last)
     } else {
         ui.story_top.min(last).saturating_sub(page)
     };
 }
 
-/// Shows the story of another call, older if `by` is positive.
-pub(super) fn other_call(ui: &mut Ui, known: &Known<'_>, by: i64) {
+/// Opens the story of another call, an older one if `by` is positive.
+pub(super) fn other_call(ui: &mut Ui, context: &UpdateContext<'_>, by: i64) {
     let Some(Overlay::Details(open)) = ui.overlays.last_mut() else {
         return;
     };
     if by == 0 {
         return;
     }
-    let newest = known.shown.calls.recent.last_key_value().map(|(id, _)| *id);
-    let next = moved_call(known, Some(*open), by);
+    let newest = context.shown.calls.recent.last_key_value().map(|(id, _)| *id);
+    let next = moved_call(context, Some(*open), by);
     if let Some(id) = next.or(newest) {
         *open = id;
     }
@@ -164,13 +164,13 @@ pub(super) fn other_call(ui: &mut Ui, known: &Known<'_>, by: i64) {
     ui.selected_call = next;
 }
 
-/// What `y` copies: text that was made safe, as it is on the screen.
-pub(super) fn text_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<String> {
-    let state = known.shown;
+/// The text that `y` copies: sanitised, as on the screen.
+pub(super) fn text_under_cursor(ui: &Ui, context: &UpdateContext<'_>) -> Option<String> {
+    let state = context.shown;
     if let Some(Overlay::Details(id)) = ui.overlays.last() {
         let call = state.calls.recent.get(id)?;
         let theme = Theme::default();
-        return Some(story::text(&measure(ui, known, &theme), call));
+        return Some(story::text(&measure(ui, context, &theme), call));
     }
     match areas(ui).focus {
         PaneId::Log => {
@@ -179,7 +179,7 @@ pub(super) fn text_under_cursor(ui: &Ui, known: &Known<'_>) -> Option<String> {
             Some(format!("{} {} {}", line.at, line.kind.label(), line.text))
         }
         PaneId::Attempts => {
-            let id = call_under_cursor(ui, known)?;
+            let id = call_under_cursor(ui, context)?;
             let call = state.calls.recent.get(&id)?;
             Some(format!("{id} {}\n{}", call.prompt, state.calls.answer(call)))
         }

@@ -1,8 +1,8 @@
-//! Keys that are text: the prompt, the filter, the search lines of lists. Nothing here fires a command.
+//! Text input: the prompt, the filter, search fields. Typed keys never trigger a command.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{Effect, Known};
+use super::{Effect, UpdateContext};
 use crate::event::Command;
 use crate::tui::action::Action;
 use crate::tui::editor::{Edit, Editor};
@@ -10,7 +10,7 @@ use crate::tui::overlay::Overlay;
 use crate::tui::pane::PaneId;
 use crate::tui::ui::{Mode, Ui};
 
-/// What is being edited, and whether it has one line only.
+/// The text field with the focus, and true if it is a single line.
 fn target(ui: &mut Ui) -> Option<(&mut Editor, bool)> {
     match ui.overlays.last_mut() {
         Some(Overlay::Help(help)) => {
@@ -21,8 +21,8 @@ fn target(ui: &mut Ui) -> Option<(&mut Editor, bool)> {
             palette.selected = 0;
             Some((&mut palette.query, true))
         }
-        Some(Overlay::Shadow) => {
-            let line = ui.shadow.line.as_mut()?;
+        Some(Overlay::WhatIf) => {
+            let line = ui.whatif.line.as_mut()?;
             line.error = None;
             Some((&mut line.editor, true))
         }
@@ -35,7 +35,7 @@ fn target(ui: &mut Ui) -> Option<(&mut Editor, bool)> {
     }
 }
 
-/// A key that means nothing else: text, or an edit.
+/// Handles a key without an action: text, or an edit.
 pub(super) fn key(ui: &mut Ui, key: KeyEvent) {
     let Some((editor, _)) = target(ui) else { return };
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
@@ -45,7 +45,7 @@ pub(super) fn key(ui: &mut Ui, key: KeyEvent) {
             editor.insert(c.encode_utf8(&mut [0; 4]));
             return;
         }
-        // AltGr arrives as Ctrl+Alt on some keyboards: then it is text
+        // AltGr arrives as Ctrl+Alt on some keyboards
         (KeyCode::Char(c), true, true) if !c.is_ascii_alphanumeric() => {
             editor.insert(c.encode_utf8(&mut [0; 4]));
             return;
@@ -68,29 +68,29 @@ pub(super) fn key(ui: &mut Ui, key: KeyEvent) {
     editor.edit(edit);
 }
 
-/// A paste: one edit, never a command, never a submission. Outside of any text it opens the prompt.
-pub(super) fn paste(ui: &mut Ui, known: &Known<'_>, text: &str) {
+/// Handles a paste: one edit, never a command or a submission. Without a text field it opens the prompt.
+pub(super) fn paste(ui: &mut Ui, context: &UpdateContext<'_>, text: &str) {
     if ui.overlays.is_empty() && ui.mode == Mode::Normal {
         if ui.read_only {
-            ui.say("this session is read-only", known.now);
+            ui.say("this session is read-only", context.now);
             return;
         }
         ui.mode = Mode::Input;
     }
-    let taken = match target(ui) {
+    let inserted = match target(ui) {
         Some((editor, true)) => editor.insert_line(text),
         Some((editor, false)) => editor.insert(text),
         None => return,
     };
-    if !taken {
-        ui.say("too long: a prompt has at most 64 KiB", known.now);
+    if !inserted {
+        ui.say("paste too long: a prompt is at most 64 KiB", context.now);
     }
 }
 
-/// Actions of the prompt and of the filter.
-pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
+/// Performs an action of the prompt or the filter.
+pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
     match (ui.mode, action) {
-        (Mode::Input, Action::Submit) => return submit(ui, known),
+        (Mode::Input, Action::Submit) => return submit(ui, context),
         (Mode::Input, Action::Newline) => {
             ui.draft.insert("\n");
         }
@@ -109,18 +109,18 @@ pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<
             ui.mode = Mode::Normal;
         }
         (_, Action::Submit | Action::Leave) => ui.mode = Mode::Normal,
-        // paging while a prompt is written moves the conversation
-        (Mode::Input, page) => super::scroll::scroll(ui, known, PaneId::Chat, page),
+        // page keys scroll the conversation
+        (Mode::Input, page) => super::scroll::scroll(ui, context, PaneId::Chat, page),
         (Mode::Normal | Mode::Filter, _) => {}
     }
     None
 }
 
-/// Sends the prompt. The draft stays until the engine has taken it.
-fn submit(ui: &mut Ui, known: &Known<'_>) -> Option<Effect> {
+/// Sends the prompt. It stays in the editor until the engine has accepted it.
+fn submit(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
     let prompt = ui.draft.text().trim().to_owned();
     if prompt.is_empty() {
-        ui.say("nothing to send: write a question first", known.now);
+        ui.say("nothing to send: type a prompt first", context.now);
         return None;
     }
     Some(Effect::Send(Command::Send {

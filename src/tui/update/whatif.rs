@@ -1,10 +1,10 @@
-//! Keys of the view that compares live: the copy is edited, judged, committed and taken back.
+//! Keys of the what-if overlay: the policy is edited, evaluated, applied and reverted.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::{Position, Rect};
 
 use super::scroll::lines;
-use super::{Effect, Known};
+use super::{Effect, UpdateContext};
 use crate::event::Command;
 use crate::settings::{Policy, SETTINGS, Setting, SettingKind};
 use crate::state::State;
@@ -13,121 +13,120 @@ use crate::tui::overlay::Overlay;
 use crate::tui::overlay::whatif::{self, AT_START, values};
 use crate::tui::ui::Ui;
 
-/// Opens the view, and has the copy judged.
-pub(super) fn open(ui: &mut Ui, known: &Known<'_>) -> Option<Effect> {
-    ui.overlays.push(Overlay::Shadow);
-    forget_what_runs(ui, known);
-    settle(ui);
-    judge(ui, &known.state.session.policy)
+/// Opens the overlay and requests an evaluation.
+pub(super) fn open(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
+    ui.overlays.push(Overlay::WhatIf);
+    drop_applied(ui, context);
+    clamp_cursor(ui);
+    request_evaluation(ui, &context.state.session.policy)
 }
 
-/// Closes the view: the copy is kept, and judged no more.
-pub(super) fn close(ui: &mut Ui, known: &Known<'_>) -> Effect {
-    forget_what_runs(ui, known);
+/// Closes the overlay: edits are kept and no longer evaluated.
+pub(super) fn close(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {
+    drop_applied(ui, context);
     ui.overlays.pop();
-    ui.shadow.line = None;
-    ui.shadow.edit += 1;
+    ui.whatif.line = None;
+    ui.whatif.edit += 1;
     Effect::Send(Command::EvaluatePolicy {
-        edit: ui.shadow.edit,
+        edit: ui.whatif.edit,
         policy: None,
     })
 }
 
-/// Does what an action says in the open view.
-pub(super) fn perform(ui: &mut Ui, known: &Known<'_>, action: Action) -> Option<Effect> {
-    let running = &known.state.session.policy;
+/// Performs an action in the open overlay.
+pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
+    let running = &context.state.session.policy;
     let effect = match action {
-        Action::Close => return Some(close(ui, known)),
-        Action::CommitCopy => commit(ui, known),
-        Action::TakeBack => take_back(ui, known),
+        Action::Close => return Some(close(ui, context)),
+        Action::ApplyDraft => apply_draft(ui, context),
+        Action::Revert => revert(ui, context),
         Action::SavePolicy => Some(Effect::SavePolicy),
-        Action::Less | Action::More | Action::FlipSetting => {
-            let next = ui.shadow.stepped(running, action != Action::Less)?;
-            set(ui, known, &next)
+        Action::Less | Action::More | Action::ToggleSetting => {
+            let next = ui.whatif.stepped(running, action != Action::Less)?;
+            set(ui, context, &next)
         }
         Action::ResetSetting => {
-            let value = ui.shadow.setting()?.value(running);
-            set(ui, known, &value)
+            let value = ui.whatif.setting()?.value(running);
+            set(ui, context, &value)
         }
         Action::EditValue => {
-            ui.shadow.write(running, None);
+            ui.whatif.edit_value(running, None);
             None
         }
-        Action::LeaveValue => {
-            ui.shadow.line = None;
+        Action::CancelValue => {
+            ui.whatif.line = None;
             None
         }
-        Action::TakeValue => {
-            let changed = ui.shadow.take_line(running);
-            changed.then(|| judge(ui, running)).flatten()
+        Action::AcceptValue => {
+            let changed = ui.whatif.accept_value(running);
+            changed.then(|| request_evaluation(ui, running)).flatten()
         }
-        Action::DiscardCopy => {
-            ui.shadow.discard();
-            ui.say("every change of the copy is discarded", known.now);
-            judge(ui, running)
+        Action::DiscardDraft => {
+            ui.whatif.discard();
+            ui.say("all edits discarded", context.now);
+            request_evaluation(ui, running)
         }
         other => {
-            walk(ui, known, other);
+            move_cursor(ui, context, other);
             None
         }
     };
-    settle(ui);
+    clamp_cursor(ui);
     effect
 }
 
-/// A digit begins to write a value. Whether the key was one.
-pub(super) fn typed(ui: &mut Ui, known: &Known<'_>, key: KeyEvent) -> bool {
+/// Starts to type a value with a digit; returns true if the key was one.
+pub(super) fn typed(ui: &mut Ui, context: &UpdateContext<'_>, key: KeyEvent) -> bool {
     let plain = (key.modifiers - KeyModifiers::SHIFT).is_empty();
     let digit = match key.code {
         KeyCode::Char(c) if plain && c.is_ascii_digit() => c,
         _ => return false,
     };
-    if !matches!(ui.overlays.last(), Some(Overlay::Shadow)) || ui.shadow.line.is_some() {
+    if !matches!(ui.overlays.last(), Some(Overlay::WhatIf)) || ui.whatif.line.is_some() {
         return false;
     }
-    match blocked(Action::EditValue, ui, known.state) {
-        Some(reason) => ui.say(format!("{digit}: {reason}"), known.now),
-        None => ui.shadow.write(&known.state.session.policy, Some(digit)),
+    match blocked(Action::EditValue, ui, context.state) {
+        Some(reason) => ui.say(format!("{digit}: {reason}"), context.now),
+        None => ui.whatif.edit_value(&context.state.session.policy, Some(digit)),
     }
-    settle(ui);
+    clamp_cursor(ui);
     true
 }
 
-/// A click: the setting there is selected.
+/// Selects the clicked setting.
 pub(super) fn click(ui: &mut Ui, at: Position) {
-    if ui.shadow.line.is_some() {
+    if ui.whatif.line.is_some() {
         return;
     }
-    if let Some(row) = whatif::setting_at(&ui.shadow, screen(ui), at) {
-        ui.shadow.row = row;
-        settle(ui);
+    if let Some(row) = whatif::setting_at(&ui.whatif, screen(ui), at) {
+        ui.whatif.row = row;
+        clamp_cursor(ui);
     }
 }
 
-/// Why something is not possible in the open view, or about it.
+/// The reason why an action of the overlay is not possible.
 pub(super) fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
-    let open = matches!(ui.overlays.last(), Some(Overlay::Shadow));
+    let open = matches!(ui.overlays.last(), Some(Overlay::WhatIf));
     let small =
-        !whatif::fits(screen(ui)) && !matches!(action, Action::Close | Action::LeaveValue | Action::Help);
+        !whatif::fits(screen(ui)) && !matches!(action, Action::Close | Action::CancelValue | Action::Help);
     let always = matches!(action, Action::StopOrQuit | Action::Suspend | Action::Redraw);
     if small && !always && (open || action == Action::CompareLive) {
-        return Some("comparing needs 60x16".to_owned());
+        return Some("needs a terminal of 60x16".to_owned());
     }
     let running = &state.session.policy;
     let reason = match action {
-        Action::TakeBack if !ui.shadow.can_take_back() => "no copy was committed yet",
-        Action::CommitCopy => return no_commit(ui, running),
-        Action::DiscardCopy | Action::NextChange | Action::PrevChange if changes(ui, running) == 0 => {
-            "the copy has no change"
+        Action::Revert if !ui.whatif.can_revert() => "no applied policy to revert",
+        Action::ApplyDraft => return apply_blocked(ui, running),
+        Action::DiscardDraft | Action::NextChange | Action::PrevChange if changes(ui, running) == 0 => {
+            "no edits"
         }
-        Action::Less | Action::More | Action::EditValue | Action::FlipSetting if open => {
-            fixed(ui.shadow.setting()?, action)?
+        Action::Less | Action::More | Action::EditValue | Action::ToggleSetting if open => {
+            fixed(ui.whatif.setting()?, action)?
         }
         Action::ResetSetting => {
-            let setting = ui.shadow.setting()?;
-            let runs = setting.value(running);
-            let same = ui.shadow.changed(setting, &runs).is_none();
-            same.then_some("this setting is as it runs")?
+            let setting = ui.whatif.setting()?;
+            let unchanged = ui.whatif.changed(setting, &setting.value(running)).is_none();
+            unchanged.then_some("unchanged")?
         }
         _ => return None,
     };
@@ -135,101 +134,99 @@ pub(super) fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> 
 }
 
 fn changes(ui: &Ui, running: &Policy) -> usize {
-    ui.shadow.count(&values(running))
+    ui.whatif.count(&values(running))
 }
 
-fn no_commit(ui: &Ui, running: &Policy) -> Option<String> {
-    match &ui.shadow.error {
+fn apply_blocked(ui: &Ui, running: &Policy) -> Option<String> {
+    match &ui.whatif.error {
         Some(error) => Some(error.replace(char::is_control, " ")),
         None => (changes(ui, running) == 0)
-            .then(|| "the copy has no change: Left and Right change a setting".to_owned()),
+            .then(|| "no edits: Left/Right changes a setting".to_owned()),
     }
 }
 
-/// Why a setting cannot be changed in this way.
+/// The reason why a setting cannot be changed in this way.
 fn fixed(setting: &Setting, action: Action) -> Option<&'static str> {
     if setting.startup_only {
         return Some(AT_START);
     }
     let words = matches!(setting.kind, SettingKind::Toggle | SettingKind::Choice(_));
     match action {
-        Action::FlipSetting if !words => Some("not a switch: Left and Right step, e writes"),
-        Action::Less | Action::More if setting.kind == SettingKind::Text => {
-            Some("any word will do: e writes it")
-        }
+Some("not a switch: Left and Right step, e writes"), X => Some("not a toggle: use Left/Right, or e to type a value"),
+        Action::Less | Action::More if setting.kind == Kind::Text => Some("free text: e to type a value"),
         _ => None,
     }
 }
 
-/// Sets the value under the cursor, and has the copy judged if it changed.
-fn set(ui: &mut Ui, known: &Known<'_>, value: &str) -> Option<Effect> {
-    let running = &known.state.session.policy;
-    match ui.shadow.set(running, value) {
-        Ok(true) => judge(ui, running),
+/// Sets the selected setting and requests an evaluation if it changed.
+fn set(ui: &mut Ui, context: &UpdateContext<'_>, value: &str) -> Option<Effect> {
+    let running = &context.state.session.policy;
+    match ui.whatif.set(running, value) {
+        Ok(true) => request_evaluation(ui, running),
         Ok(false) => {
-            ui.say("that is the end of the range", known.now);
+            ui.say("end of the range", context.now);
             None
         }
         Err(error) => {
-            ui.say(error, known.now);
+            ui.say(error, context.now);
             None
         }
     }
 }
 
-/// Has the copy judged as it is now. One that cannot hold is not: its figures are those of before.
-fn judge(ui: &mut Ui, running: &Policy) -> Option<Effect> {
-    question(ui, running).map(Effect::Send)
+/// Requests an evaluation of the edited policy, unless it is invalid.
+fn request_evaluation(ui: &mut Ui, running: &Policy) -> Option<Effect> {
+    evaluation(ui, running).map(Effect::Send)
 }
 
-/// Asks about the copy as it is now, where the view is open.
-pub(in crate::tui) fn question(ui: &mut Ui, running: &Policy) -> Option<Command> {
-    if !matches!(ui.overlays.last(), Some(Overlay::Shadow)) {
+/// The request to evaluate the edited policy; `None` if the overlay is closed or the policy invalid.
+pub(in crate::tui) fn evaluation(ui: &mut Ui, running: &Policy) -> Option<Command> {
+    if !matches!(ui.overlays.last(), Some(Overlay::WhatIf)) {
         return None;
     }
-    ui.shadow.edit += 1;
-    let copy = ui.shadow.check(running)?;
+    ui.whatif.edit += 1;
+    let copy = ui.whatif.check(running)?;
     Some(Command::EvaluatePolicy {
-        edit: ui.shadow.edit,
+        edit: ui.whatif.edit,
         policy: Some(Box::new(copy)),
     })
 }
 
-/// Lets the copy hold.
-fn commit(ui: &mut Ui, known: &Known<'_>) -> Option<Effect> {
-    let policy = ui.shadow.commit(&known.state.session.policy)?;
-    ui.say("policy applied, u takes it back", known.now);
+/// Applies the edited policy.
+fn apply_draft(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
+    let policy = ui.whatif.apply(&context.state.session.policy)?;
+    ui.say("policy applied; u reverts it", context.now);
     Some(apply(ui, policy))
 }
 
-/// Lets hold again what held before the last commit.
-pub(super) fn take_back(ui: &mut Ui, known: &Known<'_>) -> Option<Effect> {
-    let before = ui.shadow.take_back()?;
+/// Reverts the last applied policy.
+pub(super) fn revert(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
+    let before = ui.whatif.revert()?;
     let name = before.name.replace(char::is_control, " ");
     ui.say(
-        format!("taken back: {name} holds again, the copy is kept"),
-        known.now,
+        format!("reverted to {name}; your edits are kept"),
+        context.now,
     );
     Some(apply(ui, before))
 }
 
-/// Applies a policy; where the view is open, the copy is judged beside it.
+/// Sends a policy to the engine and requests its evaluation.
 fn apply(ui: &mut Ui, policy: Policy) -> Effect {
-    let judged = question(ui, &policy);
+    let request = evaluation(ui, &policy);
     let policy = Box::new(policy);
-    let commands = [Some(Command::ApplyPolicy { policy }), judged];
+    let commands = [Some(Command::ApplyPolicy { policy }), request];
     Effect::SendAll(commands.into_iter().flatten().collect())
 }
 
 /// Moves the cursor.
-fn walk(ui: &mut Ui, known: &Known<'_>, action: Action) {
+fn move_cursor(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) {
     let last = SETTINGS.len().saturating_sub(1);
-    let here = ui.shadow.row;
-    ui.shadow.row = match action {
-        Action::NextChange | Action::PrevChange => next_change(ui, known, action == Action::NextChange),
+    let here = ui.whatif.row;
+    ui.whatif.row = match action {
+        Action::NextChange | Action::PrevChange => next_change(ui, context, action == Action::NextChange),
         Action::NextLayer | Action::PrevLayer => {
-            // its heading comes to the top, so that as much of it is seen as can be
-            ui.shadow.top = usize::MAX;
+            // scrolls its heading to the top
+            ui.whatif.top = usize::MAX;
             next_layer(here, action == Action::NextLayer)
         }
         step => {
@@ -245,15 +242,15 @@ fn walk(ui: &mut Ui, known: &Known<'_>, action: Action) {
     };
 }
 
-/// The next changed setting, round from the end to the beginning.
-fn next_change(ui: &Ui, known: &Known<'_>, on: bool) -> usize {
-    let (running, here) = (values(&known.state.session.policy), ui.shadow.row);
+/// The next or previous changed setting, wrapping around.
+fn next_change(ui: &Ui, context: &UpdateContext<'_>, forward: bool) -> usize {
+    let (running, here) = (values(&context.state.session.policy), ui.whatif.row);
     let changed = |row: &usize| {
-        let of = SETTINGS.get(*row).zip(running.get(*row));
-        of.is_some_and(|(setting, value)| ui.shadow.changed(setting, value).is_some())
+        let setting = SETTINGS.get(*row).zip(running.get(*row));
+        setting.is_some_and(|(setting, value)| ui.whatif.changed(setting, value).is_some())
     };
     let mut after = (here + 1..SETTINGS.len()).chain(0..here);
-    let found = if on {
+    let found = if forward {
         after.find(changed)
     } else {
         after.rfind(changed)
@@ -261,15 +258,15 @@ fn next_change(ui: &Ui, known: &Known<'_>, on: bool) -> usize {
     found.unwrap_or(here)
 }
 
-/// The first setting of the next layer; of this one first, going back.
-fn next_layer(here: usize, on: bool) -> usize {
+/// The first setting of the next layer, or of this or the previous layer when going back.
+fn next_layer(here: usize, forward: bool) -> usize {
     let starts: Vec<usize> = (0..SETTINGS.len())
         .filter(|row| {
             let layer = |row: usize| SETTINGS.get(row).map(Setting::layer);
             *row == 0 || layer(*row) != layer(row - 1)
         })
         .collect();
-    let next = if on {
+    let next = if forward {
         starts.iter().find(|start| **start > here).or(starts.first())
     } else {
         starts.iter().rfind(|start| **start < here).or(starts.last())
@@ -277,17 +274,16 @@ fn next_layer(here: usize, on: bool) -> usize {
     next.copied().unwrap_or(here)
 }
 
-/// What runs by now is no change of the copy any more. Not with every key: right after a commit was taken back, what it
-/// changed still runs.
-fn forget_what_runs(ui: &mut Ui, known: &Known<'_>) {
-    let running = values(&known.state.session.policy);
-    ui.shadow.forget_what_runs(&running);
+/// Drops changes that equal the running policy. Not on every key: right after a revert, the reverted policy still runs.
+fn drop_applied(ui: &mut Ui, context: &UpdateContext<'_>) {
+    let running = values(&context.state.session.policy);
+    ui.whatif.drop_applied(&running);
 }
 
-/// The cursor stays in the list, and is seen.
-fn settle(ui: &mut Ui) {
-    ui.shadow.row = ui.shadow.row.min(SETTINGS.len().saturating_sub(1));
-    ui.shadow.top = whatif::top(&ui.shadow, screen(ui));
+/// Clamps the cursor to the list and scrolls it into view.
+fn clamp_cursor(ui: &mut Ui) {
+    ui.whatif.row = ui.whatif.row.min(SETTINGS.len().saturating_sub(1));
+    ui.whatif.top = whatif::top(&ui.whatif, screen(ui));
 }
 
 fn screen(ui: &Ui) -> Rect {

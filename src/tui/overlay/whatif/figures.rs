@@ -1,4 +1,4 @@
-//! What each policy made of the same calls, side by side, and which is better.
+//! The figures of both policies on the same calls, and the better one of each.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::event::{ChangedFate, Fate, PolicyFigures, WhatIfResult};
+use crate::event::{Fate, PolicyFigures, WhatIfResult, ChangedFate};
 use crate::text::units;
 use crate::tui::pane::{appearance, row};
 use crate::tui::theme::{Role, Theme};
 
-/// Where less or more of something is better, if that can be said of it alone.
+/// The direction in which a figure improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sense {
     More,
@@ -19,7 +19,7 @@ enum Sense {
     Neither,
 }
 
-/// How a figure is written.
+/// A figure and its format.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Amount {
     Count(u64),
@@ -29,7 +29,7 @@ enum Amount {
 }
 
 impl Amount {
-    /// In fewer than `width` columns where that can be.
+    /// The text, abbreviated to fewer than `width` columns where possible.
     fn within(self, width: usize) -> String {
         let text = self.text();
         match self {
@@ -48,7 +48,7 @@ impl Amount {
         }
     }
 
-    /// How much more than `other`, signed, and whether it is more or less; nothing where both look the same.
+    /// The signed difference to `other`, and true if it is an increase; `None` if both look the same.
     fn difference(self, other: Self) -> Option<(String, bool)> {
         if self.text() == other.text() {
             return None;
@@ -60,7 +60,7 @@ impl Amount {
                 (format!("{points}pt"), this > that)
             }
             (Self::Time(this), Self::Time(that)) => {
-                // a difference that is cut away in its own column is one of writing
+                // smaller differences are rounding
                 let by = Some(this.abs_diff(that)).filter(|by| *by >= Duration::from_millis(5))?;
                 (Self::Time(by).text(), this > that)
             }
@@ -70,79 +70,80 @@ impl Amount {
     }
 }
 
-/// Over the columns that were played again.
-const AGAIN: &str = "played again";
-/// From here on names are written out.
+/// The heading over the replayed columns.
+const REPLAYED: &str = "replayed";
+/// The width from which on names are in full.
 const WIDE: u16 = 70;
 
-type Take = fn(&PolicyFigures) -> Amount;
+type Get = fn(&PolicyFigures) -> Amount;
 
-/// A row: its name, the same where there is room, its figure, and what is better.
+/// A row of the table.
 struct Figure {
     name: &'static str,
+    /// The name where there is room.
     long: &'static str,
-    take: Take,
+    get: Get,
     sense: Sense,
 }
 
-const fn figure(name: &'static str, long: &'static str, take: Take, sense: Sense) -> Figure {
+const fn figure(name: &'static str, long: &'static str, get: Get, sense: Sense) -> Figure {
     Figure {
         name,
         long,
-        take,
+        get,
         sense,
     }
 }
 
-/// Every row.
+/// The rows of the table.
 #[rustfmt::skip]
 const FIGURES: [Figure; 18] = [
-    figure("served", "served", |judged| Amount::Count(judged.served()), Sense::More),
+    figure("served", "served", |policy| Amount::Count(policy.served()), Sense::More),
     figure("of all", "share served", share, Sense::More),
-    figure("from cache", "from the cache", |judged| of(judged, Fate::Hit), Sense::Neither),
-    figure("shared", "shared a flight", |judged| of(judged, Fate::Shared), Sense::Neither),
-    figure("rejected", "rejected (limiter)", |judged| of(judged, Fate::RateLimited), Sense::Less),
-    figure("refused", "refused (breaker)", |judged| of(judged, Fate::CircuitOpen), Sense::Less),
-    figure("failed", "failed", |judged| of(judged, Fate::Failed), Sense::Less),
-    figure("cut", "cut short", |judged| of(judged, Fate::Interrupted), Sense::Less),
-    figure("stopped", "stopped by you", |judged| of(judged, Fate::Cancelled), Sense::Neither),
-    figure("not ended", "not ended yet", |judged| Amount::Count(judged.running()), Sense::Neither),
-    figure("attempts", "attempts", |judged| Amount::Count(judged.attempts), Sense::Neither),
-    figure("retries", "retries", |judged| Amount::Count(judged.retries), Sense::Neither),
-    figure("queued", "queued (limiter)", |judged| Amount::Count(judged.waited), Sense::Neither),
-    figure("p50", "p50 of answers", |judged| time(judged.p50), Sense::Less),
-    figure("p95", "p95 of answers", |judged| time(judged.p95), Sense::Less),
-    figure("tokens", "tokens used", |judged| Amount::Count(judged.tokens), Sense::Neither),
-    figure("wasted", "tokens wasted", |judged| Amount::Count(judged.wasted), Sense::Less),
-    figure("opened", "breaker opened", |judged| Amount::Count(judged.opened), Sense::Neither),
+    figure("from cache", "from the cache", |policy| ended_as(policy, Fate::Hit), Sense::Neither),
+    figure("shared", "shared a flight", |policy| ended_as(policy, Fate::Shared), Sense::Neither),
+    figure("limited", "limited (limiter)", |policy| ended_as(policy, Fate::RateLimited), Sense::Less),
+    figure("refused", "refused (breaker)", |policy| ended_as(policy, Fate::CircuitOpen), Sense::Less),
+    figure("failed", "failed", |policy| ended_as(policy, Fate::Failed), Sense::Less),
+    figure("cut", "cut short", |policy| ended_as(policy, Fate::Interrupted), Sense::Less),
+    figure("stopped", "stopped by you", |policy| ended_as(policy, Fate::Cancelled), Sense::Neither),
+    figure("not ended", "not ended yet", |policy| Amount::Count(policy.running()), Sense::Neither),
+    figure("attempts", "attempts", |policy| Amount::Count(policy.attempts), Sense::Neither),
+    figure("retries", "retries", |policy| Amount::Count(policy.retries), Sense::Neither),
+    figure("queued", "queued (limiter)", |policy| Amount::Count(policy.waited), Sense::Neither),
+    figure("p50", "p50 of answers", |policy| time(policy.p50), Sense::Less),
+    figure("p95", "p95 of answers", |policy| time(policy.p95), Sense::Less),
+    figure("tokens", "tokens used", |policy| Amount::Count(policy.tokens), Sense::Neither),
+    figure("wasted", "tokens wasted", |policy| Amount::Count(policy.wasted), Sense::Less),
+    figure("opened", "breaker opened", |policy| Amount::Count(policy.opened), Sense::Neither),
 ];
 
-fn of(judged: &PolicyFigures, fate: Fate) -> Amount {
-    Amount::Count(judged.ended_as(fate))
+fn ended_as(policy: &PolicyFigures, fate: Fate) -> Amount {
+    Amount::Count(policy.ended_as(fate))
 }
 
-/// The rows for a small screen, two beside each other.
-const MAIN: [[&str; 2]; 3] = [["served", "attempts"], ["refused", "failed"], ["rejected", "p95"]];
+/// The rows for a small screen, two side by side.
+const MAIN: [[&str; 2]; 3] = [["served", "attempts"], ["refused", "failed"], ["limited", "p95"]];
 
-fn share(judged: &PolicyFigures) -> Amount {
-    if judged.calls == 0 {
+fn share(policy: &PolicyFigures) -> Amount {
+    if policy.calls == 0 {
         return Amount::Missing;
     }
-    Amount::Share(judged.served() as f64 / judged.calls as f64)
+    Amount::Share(policy.served() as f64 / policy.calls as f64)
 }
 
 fn time(time: Option<Duration>) -> Amount {
     time.map_or(Amount::Missing, Amount::Time)
 }
 
-/// The figures that are shown, and how.
+/// The result to draw.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figures<'a> {
-    /// What was judged; nothing yet, maybe.
+    /// The latest result.
     pub(super) result: Option<&'a WhatIfResult>,
-    /// Whether it is about the copy as it is now.
+    /// True if it belongs to the latest edit.
     pub(super) current: bool,
-    /// Whether the copy differs from what runs.
+    /// True if the edited policy differs from the running one.
     pub(super) changed: bool,
 }
 
@@ -151,7 +152,7 @@ impl Figures<'_> {
         if self.current { role } else { Role::Muted }
     }
 
-    /// The difference with its mark and word, as wide as `width` allows.
+    /// The difference with its symbol and word, for `columns` of number and rest.
     fn verdict(self, theme: &Theme, row: &Figure, columns: (usize, usize)) -> (String, Role) {
         let (number, rest) = columns;
         let compared = self.result.and_then(|result| {
@@ -160,14 +161,14 @@ impl Figures<'_> {
             } else {
                 (&result.running, &result.observed)
             };
-            (row.take)(this).difference((row.take)(that))
+            (row.get)(this).difference((row.get)(that))
         });
         let Some((text, more)) = compared else {
             let same = if self.result.is_some() { "=" } else { "" };
             return (format!("{same:>number$}{:rest$}", ""), self.role(Role::Muted));
         };
         let (glyph, word, role) = match (row.sense, more, self.changed) {
-            // between what was and what is played again nothing is better: the one is a model of the other
+            // the replay is a model of the observed calls: neither is better
             (Sense::Neither, ..) | (.., false) => (" ", "", Role::Text),
             (Sense::More, true, _) | (Sense::Less, false, _) => (theme.glyphs.ok, "better", Role::Ok),
             (Sense::More, false, _) | (Sense::Less, true, _) => (theme.glyphs.failed, "worse", Role::Bad),
@@ -182,24 +183,28 @@ impl Figures<'_> {
     }
 }
 
-/// A figure in its column; nothing where nothing was judged.
-fn cell(judged: Option<&PolicyFigures>, take: Take, width: usize) -> String {
-    let text = judged.map_or(String::new(), |judged| take(judged).within(width));
+/// A figure in its column; blank without a result.
+fn cell(policy: Option<&PolicyFigures>, get: Get, width: usize) -> String {
+    let text = policy.map_or(String::new(), |policy| get(policy).within(width));
     row::right(&text, width)
 }
 
-/// The whole table: really, running again, copy, difference. Returns the rows it took.
+/// The whole table: observed, running, edited, difference. Returns the number of its rows.
 pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Buffer) -> u16 {
     let wide = area.width >= WIDE;
-    let (name, really, again, copy, number) = if wide { (18, 9, 10, 9, 9) } else { (11, 7, 8, 7, 7) };
-    let copied = if figures.changed { "copy" } else { "" };
-    // both columns are of the same kind, and that is not what really was
-    let over = if figures.changed { again + copy } else { again };
+    let (name, observed, running, edited, number) = if wide {
+        (18, 9, 10, 9, 9)
+    } else {
+        (10, 8, 8, 7, 7)
+    };
+    let edited_head = if figures.changed { "edited" } else { "" };
+    // the heading is over the replayed columns only
+    let replayed = running + if figures.changed { edited } else { 0 };
     let heads = [
-        format!("{AGAIN:>0$}", name + really + over),
+        format!("{REPLAYED:>0$}", name + observed + replayed),
         format!(
-            "{:name$}{:>really$}{:>again$}{copied:>copy$} difference",
-            "", "really", "running"
+            "{:name$}{:>observed$}{:>running$}{edited_head:>edited$} difference",
+            "", "observed", "running"
         ),
     ];
     let mut lines: Vec<Line<'static>> = heads
@@ -208,7 +213,7 @@ pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut B
         .collect();
     for figure in &FIGURES {
         let result = figures.result;
-        let copied = result.filter(|_| figures.changed);
+        let shown = result.filter(|_| figures.changed);
         let (verdict, role) = figures.verdict(theme, figure, (number, 9));
         lines.push(Line::from(vec![
             row::piece(
@@ -219,17 +224,17 @@ pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut B
             row::piece(
                 theme,
                 Role::Muted,
-                cell(result.map(|it| &it.observed), figure.take, really),
+                cell(result.map(|it| &it.observed), figure.get, observed),
             ),
             row::piece(
                 theme,
                 figures.role(Role::Text),
-                cell(result.map(|it| &it.running), figure.take, again),
+                cell(result.map(|it| &it.running), figure.get, running),
             ),
             row::piece(
                 theme,
                 figures.role(Role::Strong),
-                cell(copied.map(|it| &it.edited), figure.take, copy),
+                cell(shown.map(|it| &it.edited), figure.get, edited),
             ),
             row::piece(theme, role, verdict),
         ]));
@@ -238,19 +243,19 @@ pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut B
     u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height)
 }
 
-/// The main figures in two blocks: as much of each as decides.
+/// The main figures in two blocks.
 pub(super) fn main(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Buffer) {
     let block = usize::from(area.width.saturating_sub(2) / 2);
-    // name, first figure, difference; a mark, a mark with its word
+    // name, first figure, difference, symbol (with its word)
     let (name, first, number, rest) = match block {
         ..30 => (8, 5, 7, 1),
         30..37 => (9, 6, 7, 2),
         _ => (9, 6, 7, 9),
     };
     let (left, right) = if figures.changed {
-        ("runs", "copy")
+        ("runs", "edit")
     } else {
-        ("real", "again")
+        ("obs.", "runs")
     };
     let head = format!("{:name$}{left:>first$}{right:>6}{:>number$}", "", "diff");
     let head = row::left(&head, block + 2);
@@ -273,9 +278,9 @@ pub(super) fn main(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Bu
             };
             let role_of = figures.role(Role::Text);
             line.push_span(row::piece(theme, role_of, row::left(figure.name, name)));
-            line.push_span(row::piece(theme, role_of, cell(this, figure.take, first)));
+            line.push_span(row::piece(theme, role_of, cell(this, figure.get, first)));
             let strong = figures.role(Role::Strong);
-            line.push_span(row::piece(theme, strong, cell(that, figure.take, 6)));
+            line.push_span(row::piece(theme, strong, cell(that, figure.get, 6)));
             line.push_span(row::piece(
                 theme,
                 role,
@@ -287,7 +292,7 @@ pub(super) fn main(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Bu
     row::draw_all(&lines, area, buf);
 }
 
-/// The latest calls that would have ended otherwise, as many as there is room for.
+/// The latest calls that would have ended differently, as many as fit.
 pub(super) fn examples(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Buffer) {
     let Some(result) = figures.result.filter(|_| figures.changed) else {
         return;
@@ -295,19 +300,19 @@ pub(super) fn examples(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mu
     if result.changed == 0 || area.height < 2 {
         return;
     }
-    let calls = if result.changed == 1 { "call" } else { "calls" };
-    let head = format!("{} {calls} would have ended otherwise", result.changed);
+    let calls = units::count(result.changed, "call");
+    let head = format!("{calls} would have ended differently");
     let mut lines = vec![Line::from(row::piece(theme, figures.role(Role::Strong), head))];
     lines.extend(
         result
             .examples
             .iter()
-            .map(|example| other(theme, figures, example)),
+            .map(|example| example_row(theme, figures, example)),
     );
     row::draw_all(&lines, area, buf);
 }
 
-fn other(theme: &Theme, figures: Figures<'_>, example: &ChangedFate) -> Line<'static> {
+fn example_row(theme: &Theme, figures: Figures<'_>, example: &ChangedFate) -> Line<'static> {
     let end = |fate| {
         let mark = appearance::for_fate(theme, fate);
         let text = format!("{} {:<8}", mark.glyph, mark.word);
@@ -330,7 +335,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_are_signed_and_what_looks_the_same_is_the_same() {
+    fn differences_are_signed_and_equal_texts_have_none() {
         let ms = |millis| Amount::Time(Duration::from_millis(millis));
         let table = [
             (Amount::Count(12), Amount::Count(20), Some("-8")),
@@ -350,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn the_main_figures_are_figures() {
+    fn main_figures_are_rows_of_the_table() {
         for name in MAIN.iter().flatten() {
             assert!(FIGURES.iter().any(|figure| figure.name == *name), "{name}");
         }

@@ -1,4 +1,4 @@
-//! The settings by layer: what runs, what the copy has, and what the one under the cursor does.
+//! The settings by layer: running value, edited value, and the description of the selected one.
 
 use std::sync::LazyLock;
 
@@ -6,79 +6,79 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
-use super::draft::{AT_START, Shadow};
+use super::draft::{AT_START, Draft};
 use super::value;
 use crate::settings::{Policy, SETTINGS, Setting};
 use crate::tui::pane::row;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::wrap;
 
-/// What a setting is where nobody has changed it.
-static PRODUCTION: LazyLock<Policy> = LazyLock::new(Policy::default);
+/// The default policy.
+static DEFAULTS: LazyLock<Policy> = LazyLock::new(Policy::default);
 
 /// A line of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
-    /// A layer.
+pub(super) enum ListRow {
+    /// The heading of a layer.
     Layer(&'static str),
-    /// A setting, by its place in [`SETTINGS`].
+    /// A setting, as index in [`SETTINGS`].
     Setting(usize),
 }
 
-/// Every line: a heading before each layer.
-static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+/// All lines: a heading before each layer.
+static ROWS: LazyLock<Vec<ListRow>> = LazyLock::new(|| {
     let mut lines = Vec::new();
     let mut layer = "";
     for (place, setting) in SETTINGS.iter().enumerate() {
         if setting.layer() != layer {
             layer = setting.layer();
-            lines.push(Entry::Layer(layer));
+            lines.push(ListRow::Layer(layer));
         }
-        lines.push(Entry::Setting(place));
+        lines.push(ListRow::Setting(place));
     }
     lines
 });
 
-/// The first line of the list, so that the setting under the cursor is among `height` lines from `top` on; with its
-/// heading where it is the first of its layer.
-pub(super) fn top(shadow: &Shadow, height: usize) -> usize {
-    let at = ENTRIES
+/// The first visible line of the list, such that the selected setting is among `height` lines; with its heading if it is
+/// the first of its layer.
+pub(super) fn top(draft: &Draft, height: usize) -> usize {
+    let at = ROWS
         .iter()
-        .position(|entry| *entry == Entry::Setting(shadow.row));
+        .position(|entry| *entry == ListRow::Setting(draft.row));
     let at = at.unwrap_or_default();
-    let headed = at.checked_sub(1).and_then(|before| ENTRIES.get(before));
+    let headed = at.checked_sub(1).and_then(|before| ROWS.get(before));
     let from = match headed {
-        Some(Entry::Layer(_)) if height > 1 => at - 1,
+        Some(ListRow::Layer(_)) if height > 1 => at - 1,
         _ => at,
     };
-    let last = ENTRIES.len().saturating_sub(height);
-    shadow
+    let last = ROWS.len().saturating_sub(height);
+    draft
         .top
         .min(from)
         .max((at + 1).saturating_sub(height))
         .min(last)
 }
 
-/// The setting on a line of the list, counted from the first that is seen.
-pub(super) fn setting_at(shadow: &Shadow, line: usize, height: usize) -> Option<usize> {
-    match ENTRIES.get(top(shadow, height) + line) {
-        Some(Entry::Setting(place)) => Some(*place),
-        Some(Entry::Layer(_)) | None => None,
+/// The setting on a line of the list, counted from the first visible one.
+pub(super) fn setting_at(draft: &Draft, line: usize, height: usize) -> Option<usize> {
+    match ROWS.get(top(draft, height) + line) {
+        Some(ListRow::Setting(place)) => Some(*place),
+        Some(ListRow::Layer(_)) | None => None,
     }
 }
 
-/// Columns of the list: name, each value, unit (none where there is no room).
+/// Column widths of the list; `unit` is 0 where there is no room.
 struct Columns {
     name: usize,
     value: usize,
     unit: usize,
 }
 
-/// Columns of the mark, and of the word at the end.
+/// Columns of the mark of a changed setting.
 const MARK: usize = 2;
 
 impl Columns {
-    fn of(width: usize) -> Self {
+    fn for_width(width: usize) -> Self {
         let (name, value, unit) = match width {
             ..64 => (22, 11, 0),
             64..74 => (22, 11, 8),
@@ -97,20 +97,20 @@ impl Columns {
     }
 }
 
-/// Draws the heading of the columns and the list below; returns where the real cursor belongs if a value is written.
+/// Draws the column headings and the list; returns the cursor position if a value is typed.
 pub(super) fn render(
     theme: &Theme,
-    shadow: &Shadow,
+    draft: &Draft,
     running: &[String],
     area: Rect,
     buf: &mut Buffer,
 ) -> Option<Position> {
-    let columns = Columns::of(usize::from(area.width));
+    let columns = Columns::for_width(usize::from(area.width));
     let head = format!(
         "{:width$}{}{}{}",
         "",
         row::right("running", columns.value),
-        row::right("copy", columns.value),
+        row::right("edited", columns.value),
         columns.unit_cell("unit"),
         width = MARK + columns.name
     );
@@ -121,18 +121,18 @@ pub(super) fn render(
         ..area
     };
     let height = usize::from(list.height);
-    let seen = ENTRIES.iter().skip(top(shadow, height)).take(height);
+    let seen = ROWS.iter().skip(top(draft, height)).take(height);
     let mut cursor = None;
     for (line, entry) in seen.enumerate() {
         match entry {
-            Entry::Layer(layer) => {
+            ListRow::Layer(layer) => {
                 let heading = row::piece(theme, Role::Strong, layer_name(layer));
                 row::draw(&Line::from(heading), line, list, buf);
             }
-            Entry::Setting(place) => {
-                setting_row(theme, shadow, running, *place, &columns, line, list, buf);
-                if *place == shadow.row {
-                    cursor = write_row(theme, shadow, &columns, line, list, buf);
+            ListRow::Setting(place) => {
+                setting_row(theme, draft, running, *place, &columns, line, list, buf);
+                if *place == draft.row {
+                    cursor = write_row(theme, draft, &columns, line, list, buf);
                 }
             }
         }
@@ -140,10 +140,10 @@ pub(super) fn render(
     cursor
 }
 
-#[expect(clippy::too_many_arguments, reason = "one row, drawn where it stands")]
+#[expect(clippy::too_many_arguments, reason = "one row with its position")]
 fn setting_row(
     theme: &Theme,
-    shadow: &Shadow,
+    draft: &Draft,
     running: &[String],
     place: usize,
     columns: &Columns,
@@ -155,10 +155,10 @@ fn setting_row(
         return;
     };
     let runs = running.get(place).map_or("", String::as_str);
-    let copy = shadow.changed(setting, runs);
-    let selected = place == shadow.row;
-    let role = match (copy, setting.startup_only) {
-        // reversed in one piece, not in patches of colours
+    let copy = draft.changed(setting, runs);
+    let selected = place == draft.row;
+    let role = match (copy, setting.at_start) {
+        // reversed as one piece, not as patches of colours
         _ if selected => Role::Text,
         (Some(_), _) => Role::Wait,
         (None, true) => Role::Muted,
@@ -194,26 +194,26 @@ fn cell(theme: &Theme, setting: &Setting, value: &str, columns: &Columns) -> Str
     row::right(&text, columns.value)
 }
 
-/// The value being written, in its cell; the end of it where it is longer.
+/// The value being typed, in its cell; its end if it is longer.
 fn write_row(
     theme: &Theme,
-    shadow: &Shadow,
+    draft: &Draft,
     columns: &Columns,
     line: usize,
     list: Rect,
     buf: &mut Buffer,
 ) -> Option<Position> {
-    let editor = &shadow.line.as_ref()?.editor;
+    let editor = &draft.line.as_ref()?.editor;
     let before = u16::try_from(MARK + columns.name + columns.value + 1).ok()?;
     let room = columns.value - 1;
     let (x, y) = (list.x.checked_add(before)?, list.y + u16::try_from(line).ok()?);
     if x >= list.right() {
         return None;
     }
-    // far wider than any value: the column of the cursor in one row
+    // wider than any value, so that the cursor is in row 0
     let column = editor.cursor_at(usize::from(u16::MAX)).1;
     let skipped = (column + 1).saturating_sub(room);
-    let seen: String = editor.text().chars().skip(skipped).collect();
+    let observed: String = editor.text().chars().skip(skipped).collect();
     let text = row::left(&wrap::fit(&seen, room, theme.glyphs.ellipsis), room);
     buf.set_stringn(
         x,
@@ -226,7 +226,7 @@ fn write_row(
     Some(Position::new(x.saturating_add(right), y))
 }
 
-/// A layer as people call it.
+/// The display name of a layer.
 fn layer_name(layer: &str) -> &str {
     match layer {
         "semantic" => "semantic cache",
@@ -236,21 +236,21 @@ fn layer_name(layer: &str) -> &str {
     }
 }
 
-/// The setting under the cursor: its default and range, its sentence; or why what was written is not taken.
-pub(super) fn about(theme: &Theme, shadow: &Shadow, area: Rect, buf: &mut Buffer) {
-    let Some(setting) = shadow.setting() else { return };
+/// The selected setting: default, range and description, or the error of the typed value.
+pub(super) fn about(theme: &Theme, draft: &Draft, area: Rect, buf: &mut Buffer) {
+    let Some(setting) = draft.setting() else { return };
     let width = usize::from(area.width);
     let first = vec![
         Line::from(row::piece(theme, Role::Strong, setting.path)),
         Line::from(row::piece(
             theme,
             Role::Muted,
-            format!("   {}", value::range(setting, &PRODUCTION)),
+            format!("   {}", value::range(setting, &DEFAULTS)),
         )),
     ];
     let mut lines = vec![row::join(theme, first, width)];
-    let refused = shadow.line.as_ref().and_then(|line| line.error.as_ref());
-    let (role, text) = match refused {
+    let error = draft.line.as_ref().and_then(|line| line.error.as_ref());
+    let (role, text) = match error {
         Some(error) => (Role::Bad, error.replace(char::is_control, " ")),
         None if setting.startup_only => (Role::Text, format!("{} It {AT_START}.", setting.about)),
         None => (Role::Text, setting.about.to_owned()),
@@ -266,20 +266,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cursor_is_always_among_the_lines_seen() {
+    fn the_cursor_is_always_visible() {
         for height in [1, 2, 3, 9, 40, 200] {
-            let mut shadow = Shadow::default();
+            let mut draft = Draft::default();
             let down = 0..SETTINGS.len();
             for place in down.clone().chain(down.rev()) {
-                shadow.row = place;
-                shadow.top = top(&shadow, height);
-                let seen: Vec<_> = (0..height)
-                    .filter_map(|line| setting_at(&shadow, line, height))
+                draft.row = place;
+                draft.top = top(&draft, height);
+                let observed: Vec<_> = (0..height)
+                    .filter_map(|line| setting_at(&draft, line, height))
                     .collect();
                 assert!(seen.contains(&place), "{place} of {height}");
             }
             assert_eq!(
-                shadow.top,
+                draft.top,
                 usize::from(height == 1),
                 "the first heading comes back"
             );
@@ -289,13 +289,13 @@ mod tests {
     #[test]
     fn every_name_and_value_fits_its_column() {
         for width in [56, 64, 76, 90] {
-            let columns = Columns::of(width);
+            let columns = Columns::for_width(width);
             assert!(
                 MARK + columns.name + 2 * columns.value + columns.unit_cell("").len() + " at start".len()
                     <= width
             );
             for setting in SETTINGS {
-                let value = setting.value(&PRODUCTION);
+                let value = setting.value(&DEFAULTS);
                 let room = columns.value - 1;
                 let text = value::shown(setting, &value, room, "…");
                 assert!(setting.name().len() < columns.name, "{}", setting.path);

@@ -1,4 +1,4 @@
-//! Values of settings as people read them. They are written as a policy has them.
+//! The display form of setting values; they are stored in the form of a policy file.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use crate::settings::{Policy, Setting, SettingKind, UNSET};
 use crate::text::units;
 use crate::tui::wrap;
 
-/// A value for at most `room` columns; exact as long as it fits.
+/// A value in at most `room` columns; exact if it fits.
 pub(super) fn shown(setting: &Setting, value: &str, room: usize, ellipsis: &str) -> String {
-    let text = words(setting, value).unwrap_or_else(|| value.to_owned());
+    let text = display(setting, value).unwrap_or_else(|| value.to_owned());
     if wrap::width(&text) <= room {
         return text;
     }
@@ -20,8 +20,8 @@ pub(super) fn shown(setting: &Setting, value: &str, room: usize, ellipsis: &str)
     }
 }
 
-fn words(setting: &Setting, value: &str) -> Option<String> {
-    if value == UNSET {
+fn display(setting: &Setting, value: &str) -> Option<String> {
+    if value == NONE {
         return None;
     }
     match setting.kind {
@@ -31,7 +31,7 @@ fn words(setting: &Setting, value: &str) -> Option<String> {
         SettingKind::PerSecond => value.strip_suffix(".0").map(str::to_owned),
         SettingKind::Duration => {
             let span = humantime::parse_duration(value).ok()?;
-            // units leave out what is too small to matter in a pane; here it would hide a change
+            // units::setting drops small parts, which would hide a change here
             let whole = if span.as_secs() < 60 {
                 1_000_000
             } else {
@@ -45,7 +45,7 @@ fn words(setting: &Setting, value: &str) -> Option<String> {
     }
 }
 
-/// Bytes in the largest unit that holds them exactly.
+/// Bytes in the largest unit that is exact.
 fn bytes(bytes: u64) -> String {
     let shift = bytes.trailing_zeros();
     match shift {
@@ -57,7 +57,7 @@ fn bytes(bytes: u64) -> String {
     }
 }
 
-/// Bytes written with one of those units: `2 MiB`, `512KiB`. Nothing where there is no unit, or too many of it.
+/// Parses bytes with a unit: `2 MiB`, `512KiB`. `None` without a unit or on overflow.
 pub(super) fn whole_bytes(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match text.get(digits.len()..)? {
@@ -70,7 +70,7 @@ pub(super) fn whole_bytes(text: &str) -> Option<u64> {
     digits.trim_end().parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// A share in per cent, as exactly as it is written.
+/// A share in per cent with up to two decimals; `None` if that is not exact.
 fn percent(share: f64) -> Option<String> {
     let hundredths = share * 10_000.0;
     let exact = share.is_finite() && (hundredths - hundredths.round()).abs() < 1e-6;
@@ -78,7 +78,7 @@ fn percent(share: f64) -> Option<String> {
     exact.then(|| format!("{}%", text.trim_end_matches('0').trim_end_matches('.')))
 }
 
-/// The unit to stand beside a value; empty where the value shows it.
+/// The unit beside a value; empty if the value includes it.
 pub(super) fn unit(setting: &Setting) -> &'static str {
     match setting.kind {
         SettingKind::Bytes => "",
@@ -86,16 +86,16 @@ pub(super) fn unit(setting: &Setting) -> &'static str {
     }
 }
 
-/// What a setting is by default, and which values it takes: `default 3   1 or more attempts`.
+/// The default and the range of a setting: `default 3   1 or more tries`.
 pub(super) fn range(setting: &Setting, production: &Policy) -> String {
     let value = setting.value(production);
-    let default = words(setting, &value).unwrap_or(value);
+    let default = display(setting, &value).unwrap_or(value);
     format!("default {default}   {}", takes(setting))
 }
 
-/// The values a setting takes, as they are written.
+/// The values a setting accepts, as they are typed.
 pub(super) fn takes(setting: &Setting) -> String {
-    // an end that nobody gets to is none
+    // an unreachable upper bound is not shown
     let ends = setting
         .bounds
         .filter(|bounds| !bounds.exclusive_min && bounds.max <= 1e9);
@@ -114,11 +114,11 @@ pub(super) fn takes(setting: &Setting) -> String {
             let range = most.map_or_else(|| format!("{min} or more"), |most| format!("{min} to {most}"));
             format!("{range} {unit}").trim_end().to_owned()
         }
-        SettingKind::Bytes => "bytes: 65536, 64 KiB, 2 MiB".to_owned(),
-        SettingKind::Ratio { .. } => "a share: 0.5 or 50%".to_owned(),
-        SettingKind::PerSecond => "a number a second: 0.5, 2".to_owned(),
-        SettingKind::Duration => match ends {
-            Some(ends) if ends.min > 0.0 => {
+        Kind::Bytes => "bytes: 65536, 64 KiB, 2 MiB".to_owned(),
+        Kind::Share { .. } => "a share: 0.5 or 50%".to_owned(),
+        Kind::PerSecond => "a number per second: 0.5, 2".to_owned(),
+        Kind::Time => match ends {
+            Some(ends) if ends.least > 0.0 => {
                 let end = |seconds: f64| {
                     if seconds < 1.0 {
                         format!("{:.0}ms", seconds * 1000.0)
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_read_like_speech_and_hide_no_change() {
+    fn values_are_readable_and_never_hide_a_change() {
         let table = [
             ("cache.enabled", "true", "on"),
             ("cache.enabled", "false", "off"),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_read_as_they_are_shown() {
+    fn bytes_are_parsed_as_they_are_shown() {
         for count in [0, 1, 1536, 1 << 10, 3 << 20, 64 << 20, 5 << 30, u64::MAX] {
             assert_eq!(whole_bytes(&bytes(count)), Some(count));
         }
@@ -191,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_that_of_production() {
-        let of = |path: &str| range(Setting::find(path).unwrap(), &Policy::default());
+    fn the_default_is_that_of_the_default_policy() {
+        let of = |path: &str| range(Setting::of(path).unwrap(), &Policy::default());
         assert_eq!(
             of("retry.attempts"),
             format!("default {}   1 to 100 attempts", Policy::default().retry.attempts)

@@ -20,7 +20,7 @@ use crate::tui::pane::PaneId;
 use crate::tui::terminal::Host;
 use crate::tui::theme::Theme;
 use crate::tui::view::View;
-use crate::tui::{Desk, EventFeed, Exit, Feed, Keep, Keeper, Session, TuiOptions};
+use crate::tui::{EventLoop, EventFeed, Exit, Feed, SaveRequest, SaveChannel, Session, TuiOptions};
 
 /// A terminal that notes what it was asked.
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ impl EventFeed for Script {
 }
 
 struct Rig {
-    desk: Desk<Script, Paper>,
+    event_loop: EventLoop<Script, Paper>,
     commands: mpsc::Receiver<Command>,
     quit: CancellationToken,
     clock: Clock,
@@ -120,7 +120,7 @@ fn rig(batches: Vec<(u64, Given)>, state: State) -> Rig {
         feed: Script { clock, batches },
         state,
         commands: Some(sender),
-        keeper: None,
+        saves: None,
         clock,
         quit: quit.clone(),
     };
@@ -130,9 +130,9 @@ fn rig(batches: Vec<(u64, Given)>, state: State) -> Rig {
         users: vec![UserId::new("ana")],
         profiles: Vec::new(),
     };
-    let desk = Desk::new(session, Paper::default(), Keymap::builtin().unwrap(), options).unwrap();
+    let event_loop = EventLoop::new(session, Paper::default(), Keymap::builtin().unwrap(), options).unwrap();
     Rig {
-        desk,
+        event_loop,
         commands,
         quit,
         clock,
@@ -155,7 +155,7 @@ impl Rig {
         });
         let end = clock.sleep(Duration::from_millis(millis));
         tokio::select! {
-            exit = self.desk.drive(Box::pin(input)) => Some(exit.unwrap()),
+            exit = self.event_loop.drive(Box::pin(input)) => Some(exit.unwrap()),
             () = end => None,
         }
     }
@@ -165,16 +165,16 @@ impl Rig {
 async fn an_idle_screen_draws_one_frame_and_no_more() {
     let mut rig = rig(Vec::new(), State::default());
     assert_eq!(rig.run(Vec::new(), 3_600_000).await, None);
-    assert_eq!(rig.desk.pace.frames(), 1);
+    assert_eq!(rig.event_loop.pace.frames(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_screen_with_a_busy_session_behind_it_falls_still() {
     let mut rig = rig(Vec::new(), fixture::fold(&fixture::session(7, 300)));
     rig.run(Vec::new(), 3_600_000).await;
-    let frames = rig.desk.pace.frames();
+    let frames = rig.event_loop.pace.frames();
     rig.run(Vec::new(), 3_600_000).await;
-    assert_eq!(rig.desk.pace.frames(), frames);
+    assert_eq!(rig.event_loop.pace.frames(), frames);
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,14 +183,14 @@ async fn the_chart_of_retries_moves_once_a_second_only_where_it_is_seen_and_then
     let mut hidden = rig(Vec::new(), state.clone());
     hidden.run(Vec::new(), 600_000).await;
     let mut seen = rig(Vec::new(), state.clone());
-    seen.desk.ui.focus = PaneId::Retries;
+    seen.event_loop.ui.focus = PaneId::Retries;
     seen.run(Vec::new(), 600_000).await;
-    let more = seen.desk.pace.frames() - hidden.desk.pace.frames();
+    let more = seen.event_loop.pace.frames() - hidden.event_loop.pace.frames();
     let last = state.retry.timeline.seconds.back().unwrap().second;
     assert!(more > 0 && more <= last + 121, "{more} frames");
-    let frames = seen.desk.pace.frames();
+    let frames = seen.event_loop.pace.frames();
     seen.run(Vec::new(), 3_600_000).await;
-    assert_eq!(seen.desk.pace.frames(), frames);
+    assert_eq!(seen.event_loop.pace.frames(), frames);
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +198,7 @@ async fn the_first_event_after_a_rest_draws_at_once_and_a_storm_thirty_times_a_s
     let storm: Vec<_> = (0..1000).map(|n| (5000 + n, Given::Events(vec![n]))).collect();
     let mut rig = rig(storm, State::default());
     rig.run(Vec::new(), 10_000).await;
-    let seen: Vec<u64> = rig.desk.host.frames.iter().map(|(seq, _)| *seq).collect();
+    let seen: Vec<u64> = rig.event_loop.host.frames.iter().map(|(seq, _)| *seq).collect();
     assert_eq!(seen.get(..3), Some(&[0, 1, 34][..]));
     assert_eq!(seen.last(), Some(&1000));
     assert!(
@@ -212,7 +212,7 @@ async fn the_first_event_after_a_rest_draws_at_once_and_a_storm_thirty_times_a_s
 async fn a_message_goes_away_with_one_more_frame() {
     let mut rig = rig(Vec::new(), State::default());
     rig.run(vec![(100, "x")], 60_000).await;
-    assert_eq!(rig.desk.host.messages, ["", "x: nothing is running", ""]);
+    assert_eq!(rig.event_loop.host.messages, ["", "x: nothing is running", ""]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +224,7 @@ async fn a_paused_view_counts_and_loses_nothing() {
     let mut rig = rig(batches, State::default());
     rig.run(vec![(2000, "p"), (4000, "p")], 5000).await;
     assert_eq!(
-        rig.desk.host.frames,
+        rig.event_loop.host.frames,
         [(0, None), (2, None), (2, Some(0)), (2, Some(3)), (5, None)]
     );
 }
@@ -234,14 +234,14 @@ async fn a_full_engine_keeps_the_draft() {
     let mut rig = rig(Vec::new(), busy_state());
     let keys = vec![(1, "b"), (2, "b"), (3, "i"), (4, "a"), (5, "enter")];
     rig.run(keys, 1000).await;
-    assert_eq!(rig.desk.ui.draft.text(), "a");
+    assert_eq!(rig.event_loop.ui.draft.text(), "a");
     assert_eq!(
-        rig.desk.host.messages.last().map(String::as_str),
+        rig.event_loop.host.messages.last().map(String::as_str),
         Some("engine busy: not sent, try again")
     );
     rig.commands.recv().await.unwrap();
     rig.run(vec![(1100, "enter")], 1000).await;
-    assert_eq!(rig.desk.ui.draft.text(), "");
+    assert_eq!(rig.event_loop.ui.draft.text(), "");
     rig.commands.recv().await.unwrap();
     assert!(matches!(rig.commands.recv().await, Some(Command::Send { prompt, .. }) if prompt == "a"));
 }
@@ -251,12 +251,12 @@ async fn a_drill_is_saved_elsewhere_and_the_screen_says_what_became_of_it() {
     let mut rig = rig(Vec::new(), busy_state());
     let (asked, mut wanted) = mpsc::channel(1);
     let (tell, told) = mpsc::channel(1);
-    rig.desk.session.keeper = Some(Keeper { asked, told });
+    rig.event_loop.session.saves = Some(SaveChannel { asked, told });
     rig.run(vec![(100, "w"), (200, "w")], 300).await;
-    assert_eq!(wanted.recv().await, Some(Keep::Drill));
+    assert_eq!(wanted.recv().await, Some(SaveRequest::Drill));
     tell.send("saved drill.toml".into()).await.unwrap();
     rig.run(Vec::new(), 100).await;
-    let said: Vec<&str> = rig.desk.host.messages.iter().map(String::as_str).collect();
+    let said: Vec<&str> = rig.event_loop.host.messages.iter().map(String::as_str).collect();
     let mut said: Vec<&str> = said.into_iter().filter(|said| !said.is_empty()).collect();
     said.dedup();
     assert_eq!(
@@ -270,7 +270,7 @@ async fn a_drill_is_saved_elsewhere_and_the_screen_says_what_became_of_it() {
     drop(wanted);
     rig.run(vec![(500, "w")], 300).await;
     assert_eq!(
-        rig.desk.host.messages.last().map(String::as_str),
+        rig.event_loop.host.messages.last().map(String::as_str),
         Some("not saved: the session has ended")
     );
 }
@@ -278,23 +278,23 @@ async fn a_drill_is_saved_elsewhere_and_the_screen_says_what_became_of_it() {
 #[tokio::test(start_paused = true)]
 async fn the_policy_in_force_is_kept_as_it_is_at_that_moment() {
     let mut rig = rig(Vec::new(), busy_state());
-    rig.desk.session.state.session.policy.retry.attempts = 7;
+    rig.event_loop.session.state.session.policy.retry.attempts = 7;
     let (asked, mut wanted) = mpsc::channel(1);
     let (_tell, told) = mpsc::channel(1);
-    rig.desk.session.keeper = Some(Keeper { asked, told });
+    rig.event_loop.session.saves = Some(SaveChannel { asked, told });
     rig.run(vec![(100, "="), (200, "w")], 300).await;
-    let Some(Keep::Policy(policy)) = wanted.recv().await else {
+    let Some(SaveRequest::Policy(policy)) = wanted.recv().await else {
         panic!("nothing to keep");
     };
     assert_eq!(policy.retry.attempts, 7);
     assert_eq!(
-        rig.desk.host.messages.last().map(String::as_str),
+        rig.event_loop.host.messages.last().map(String::as_str),
         Some("saving the policy")
     );
-    rig.desk.session.keeper = None;
+    rig.event_loop.session.saves = None;
     rig.run(vec![(400, "w")], 300).await;
     assert_eq!(
-        rig.desk.host.messages.last().map(String::as_str),
+        rig.event_loop.host.messages.last().map(String::as_str),
         Some("this session keeps no policy")
     );
 }
@@ -313,7 +313,7 @@ async fn a_commit_goes_before_the_question_about_it() {
         Some(Command::ApplyPolicy { .. })
     ));
     assert_eq!(
-        rig.desk.host.messages.last().map(String::as_str),
+        rig.event_loop.host.messages.last().map(String::as_str),
         Some("policy applied, u takes it back")
     );
     // there is room again: it is asked without a key
@@ -328,10 +328,10 @@ async fn a_commit_that_was_not_sent_is_none() {
     rig.run(vec![(1, "="), (2, "space"), (3, "enter")], 100).await;
     // two fit: the questions; the commit does not
     assert_eq!(
-        rig.desk.host.messages.last().map(String::as_str),
+        rig.event_loop.host.messages.last().map(String::as_str),
         Some("engine busy: not sent, try again")
     );
-    assert!(!rig.desk.ui.shadow.can_take_back());
+    assert!(!rig.event_loop.ui.whatif.can_revert());
     for edit in [1, 2] {
         let asked = rig.commands.recv().await;
         assert!(matches!(asked, Some(Command::EvaluatePolicy { edit: told, .. }) if told == edit));
@@ -339,13 +339,13 @@ async fn a_commit_that_was_not_sent_is_none() {
     // the copy is asked about again as it is
     rig.run(Vec::new(), 100).await;
     let again = rig.commands.recv().await;
-    assert!(matches!(&again, Some(Command::EvaluatePolicy { edit, .. }) if *edit == rig.desk.ui.shadow.edit));
+    assert!(matches!(&again, Some(Command::EvaluatePolicy { edit, .. }) if *edit == rig.event_loop.ui.whatif.edit));
     rig.run(vec![(201, "enter")], 100).await;
     assert!(matches!(
         rig.commands.recv().await,
         Some(Command::ApplyPolicy { .. })
     ));
-    assert!(rig.desk.ui.shadow.can_take_back());
+    assert!(rig.event_loop.ui.whatif.can_revert());
 }
 
 #[tokio::test(start_paused = true)]
@@ -353,9 +353,9 @@ async fn a_resync_takes_the_new_state_and_skips_what_it_knows() {
     let batches = vec![(10, Given::Resync(100)), (20, Given::Events(vec![99, 100, 101]))];
     let mut rig = rig(batches, State::default());
     rig.run(Vec::new(), 1000).await;
-    assert_eq!((rig.desk.session.state.next_seq, rig.desk.skipped), (102, 100));
+    assert_eq!((rig.event_loop.session.state.next_seq, rig.event_loop.skipped), (102, 100));
     assert_eq!(
-        rig.desk.host.messages.last().map(String::as_str),
+        rig.event_loop.host.messages.last().map(String::as_str),
         Some("resynced, 100 events skipped")
     );
 }
@@ -370,7 +370,7 @@ async fn it_ends_by_key_by_token_and_with_the_keyboard() {
     asked.quit.cancel();
     assert_eq!(asked.run(Vec::new(), 1000).await, Some(Exit::Asked));
     let mut gone = rig(Vec::new(), State::default());
-    let end = gone.desk.drive(stream::empty()).await.unwrap();
+    let end = gone.event_loop.drive(stream::empty()).await.unwrap();
     assert_eq!((end, end.code()), (Exit::HungUp, 129));
 }
 
@@ -378,17 +378,17 @@ async fn it_ends_by_key_by_token_and_with_the_keyboard() {
 async fn ctrl_z_gives_the_terminal_back_and_takes_it_again() {
     let mut rig = rig(Vec::new(), State::default());
     rig.run(vec![(5, "ctrl+z")], 2000).await;
-    assert_eq!((rig.desk.host.suspended, rig.desk.host.resumed), (1, 1));
-    assert_eq!(rig.desk.pace.frames(), 2);
+    assert_eq!((rig.event_loop.host.suspended, rig.event_loop.host.resumed), (1, 1));
+    assert_eq!(rig.event_loop.pace.frames(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn copies_are_capped() {
     let mut rig = rig(Vec::new(), busy_state());
     rig.run(vec![(5, "y")], 100).await;
-    assert_eq!(rig.desk.host.copied, ["It counts"]);
+    assert_eq!(rig.event_loop.host.copied, ["It counts"]);
     let flight = rig
-        .desk
+        .event_loop
         .session
         .state
         .calls
@@ -398,9 +398,9 @@ async fn copies_are_capped() {
         .unwrap();
     flight.text = "x".repeat(60_000).into();
     rig.run(vec![(6, "y")], 100).await;
-    assert_eq!(rig.desk.host.copied.len(), 1);
+    assert_eq!(rig.event_loop.host.copied.len(), 1);
     assert!(
-        rig.desk
+        rig.event_loop
             .ui
             .message(rig.clock.now())
             .unwrap()
