@@ -175,7 +175,7 @@ async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
         path: file.to_owned(),
         error,
     })?;
-    let input = Input::of(opened).map_err(|error| ConfigError::Unreadable {
+    let input = Input::from_file(opened).map_err(|error| ConfigError::Unreadable {
         path: file.to_owned(),
         error,
     })?;

@@ -32,7 +32,7 @@ pub use level::BucketLevel;
 pub use limit::{Constraint, LimitLevels, LimitReject, UserLevels};
 pub use semantic::{NearestPrompt, Objection, SemanticGuard, SemanticMiss};
 pub use upstream::{SimulatorPace, UpstreamHealth, UpstreamInfo};
-pub use whatif::{ChangedFate, PolicyFigures, WhatIfResult, WhatIfUpstream};
+pub use whatif::{ChangedFate, PolicyFigures, WhatIfRequest, WhatIfResult, WhatIfUpstream};
 
 use crate::text::SafeText;
 use crate::time::Timestamp;

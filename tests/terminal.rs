@@ -1,20 +1,20 @@
-//! The program in a real pty: whatever ends it, the terminal is left as it was found.
+//! The program in a real pty: every exit restores the terminal.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, and the helpers of one")]
 
+#[path = "terminal/api_key.rs"]
+mod api_key;
 #[path = "fuzz/hostile.rs"]
 mod hostile;
-#[path = "terminal/keys.rs"]
-mod keys;
+#[path = "terminal/hostile_text.rs"]
+mod hostile_text;
 #[path = "terminal/record.rs"]
 mod record;
 #[path = "terminal/replay.rs"]
 mod replay;
 #[path = "terminal/upstream.rs"]
 mod upstream;
-#[path = "terminal/words.rs"]
-mod words;
 
 use std::io::{BufRead as _, Read, Write};
 use std::process::Command;
@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
-/// No wait is longer; the machine may be busy.
+/// The longest wait, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program, what it wrote so far, and the screen that makes.
+/// The program, its output so far, and the resulting screen.
 struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
@@ -55,7 +55,7 @@ impl Terminal {
         command.env("TERM", "xterm-256color");
         command.env_remove("NO_COLOR");
         command.env("LC_ALL", "C.UTF-8");
-        // a backtrace would push what is looked for off the screen
+        // a backtrace would scroll the expected text off the screen
         command.env("RUST_BACKTRACE", "0");
         for (name, value) in env {
             command.env(name, value);
@@ -83,17 +83,17 @@ impl Terminal {
         }
     }
 
-    /// Waits until `text` is on the screen. The patience is for all of it: the clock in the title bar
-    /// writes every second, so a wait for the next bytes alone would never end.
+    /// Waits until `text` is on the screen. The limit is for the whole wait: the clock in the title bar writes every
+    /// second.
     fn until(&mut self, text: &str) {
-        self.until_so(text, |contents| contents.contains(text));
+        self.until_matches(text, |contents| contents.contains(text));
     }
 
-    /// Waits until the screen is as it should be; `what` says how.
+    /// Waits until `matches` accepts the screen; `what` names the expectation.
     #[expect(clippy::disallowed_methods, reason = "the program runs by the real clock")]
-    fn until_so(&mut self, what: &str, so: impl Fn(&str) -> bool) {
+    fn until_matches(&mut self, what: &str, matches: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while !so(&self.screen.screen().contents()) {
+        while !matches(&self.screen.screen().contents()) {
             match self
                 .bytes
                 .recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -112,7 +112,7 @@ impl Terminal {
         self.keyboard.flush().unwrap();
     }
 
-    /// Asks the upstream something, leaves the prompt, and waits for the end of this call, the `nth`.
+    /// Sends a prompt, leaves the input, and waits until this call, the `nth`, has ended.
     fn ask(&mut self, prompt: &str, nth: usize) {
         self.keys("i");
         self.until(" INPUT ");
@@ -132,13 +132,13 @@ impl Terminal {
         );
     }
 
-    /// Waits for the end; gives the exit code and checks that the terminal is clean.
+    /// Waits for the exit, checks that the terminal is restored, and returns the exit code and the screen.
     fn ended(self) -> (u32, String) {
         let (code, _, left) = self.ended_with_bytes();
         (code, left)
     }
 
-    /// The same, and every byte that was written.
+    /// The same, with every byte written.
     fn ended_with_bytes(mut self) -> (u32, Vec<u8>, String) {
         let code = self.child.wait().unwrap().exit_code();
         // the slave side is closed with the child: the reader ends after the last byte
@@ -202,7 +202,7 @@ fn signals_end_it_by_the_normal_path() {
 }
 
 #[test]
-fn to_ask_again_is_a_hit() {
+fn a_repeated_prompt_is_a_hit() {
     let mut terminal = Terminal::start(&[], &[]);
     terminal.until("upstream ready");
     for answered in ["answered, 1 attempt", "exact hit"] {
@@ -217,7 +217,7 @@ fn to_ask_again_is_a_hit() {
 }
 
 #[test]
-fn a_panic_on_the_screen_gives_the_terminal_back_first() {
+fn a_panic_of_the_drawing_thread_restores_the_terminal_first() {
     let mut terminal = Terminal::start(&["--panic-in", "ui"], &[]);
     terminal.until("upstream ready");
     let (code, left) = terminal.ended();
@@ -229,7 +229,7 @@ fn a_panic_on_the_screen_gives_the_terminal_back_first() {
 fn a_panic_in_a_task_does_not_touch_the_screen() {
     let mut terminal = Terminal::start(&["--panic-in", "task"], &[]);
     terminal.until("upstream ready");
-    // answers take seconds, the panic half of one: the control room went on after it
+    // answers take seconds, the panic half a second: the control room continued after it
     terminal.keys("b");
     terminal.until("answered, 1 attempt");
     assert!(
@@ -246,7 +246,7 @@ fn a_panic_in_a_task_does_not_touch_the_screen() {
 }
 
 #[test]
-fn no_color_means_no_colour_but_bold_stays() {
+fn no_color_disables_colours_but_not_bold() {
     let mut terminal = Terminal::start(&[], &[("NO_COLOR", "1")]);
     terminal.until("upstream ready");
     terminal.keys("q");
@@ -262,7 +262,7 @@ fn no_color_means_no_colour_but_bold_stays() {
 }
 
 #[test]
-fn bad_input_is_told_in_one_line_and_exits_with_2() {
+fn bad_input_is_reported_in_one_line_and_exits_with_2() {
     for (args, expected) in [
         (
             &["--upstream", "localhost:8033"][..],
@@ -275,14 +275,14 @@ fn bad_input_is_told_in_one_line_and_exits_with_2() {
             .args(args)
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(expected) && said.lines().count() == 1, "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(expected) && stderr.lines().count() == 1, "{stderr}");
     }
 }
 
 #[test]
-fn an_upstream_that_nobody_serves_exits_with_3() {
+fn an_unreachable_upstream_exits_with_3() {
     let port = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
@@ -292,10 +292,10 @@ fn an_upstream_that_nobody_serves_exits_with_3() {
         .args(["--upstream", &url, "--no-tui"])
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(3), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
     let expected = format!("nothing listens at 127.0.0.1:{port} (connection refused); start the server");
-    assert!(said.contains(&expected), "{said}");
+    assert!(stderr.contains(&expected), "{stderr}");
 }
 
 #[test]
@@ -306,9 +306,9 @@ fn a_port_in_use_is_named() {
         .args(["simulate", "--port", &port])
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert_eq!(said.matches(&port).count(), 1, "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(stderr.matches(&port).count(), 1, "{stderr}");
 }
 
 /// The upstream of [`an_answer_cannot_command_the_terminal`]: every request gets the same answer.
@@ -323,7 +323,7 @@ fn hostile_upstream(answer: &str) -> String {
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let mut request = [0; 16 << 10];
-            // all of the client's requests are small: one read or a few, and the rest may be lost
+            // the client's requests are small; unread bytes do not matter
             if stream.read(&mut request).is_ok() {
                 drop(stream.write_all(response.as_bytes()));
             }
@@ -332,7 +332,7 @@ fn hostile_upstream(answer: &str) -> String {
     url
 }
 
-/// Row 69 of the fault matrix. The answer is a list of models too, so that one server does for both.
+/// Row 61 of the fault matrix. The answer is also a list of models, so that one server serves both.
 #[test]
 fn an_answer_cannot_command_the_terminal() {
     let text = r"\u001b]0;pwned\u0007\u001b]52;c;cHduZWQ=\u0007\u001b[2J\u009b31mtake that";
@@ -344,8 +344,8 @@ fn an_answer_cannot_command_the_terminal() {
     terminal.until("upstream ready");
     terminal.keys("i");
     terminal.keys("hello\r");
-    // this emulator draws no U+FFFD, which stands for the CSI: what is written without a cursor move is one cell off
-    terminal.until_so("take that", |screen| {
+    // this emulator does not draw U+FFFD, the replacement of the CSI, so text without a cursor move is one cell off
+    terminal.until_matches("take that", |screen| {
         screen.contains("take that") || screen.contains("take  that")
     });
     let mut raw = std::mem::take(&mut terminal.raw);
@@ -371,9 +371,9 @@ fn an_answer_cannot_command_the_terminal() {
     assert_eq!(terminal.ended().0, 143);
 }
 
-/// Row 59 of the fault matrix.
+/// Row 55 of the fault matrix.
 #[test]
-fn every_size_is_survived_and_the_screen_comes_back() {
+fn survives_every_size_and_redraws() {
     let mut terminal = Terminal::start(&[], &[]);
     terminal.until("upstream ready");
     let storm = (1..40).map(|n| (n * 7 % 50, n * 13 % 200));
@@ -390,11 +390,11 @@ fn every_size_is_survived_and_the_screen_comes_back() {
         };
         terminal.master.resize(size).unwrap();
     }
-    // a fresh screen: only a whole redraw can bring the words back
+    // a blank screen: only a full redraw brings the text back
     while terminal.bytes.try_recv().is_ok() {}
     terminal.screen = blank();
-    // More than once: crossterm 0.29 leaves its loop at a resize and forgets a key that came in the same poll,
-    // until the next one comes (event/source/unix/mio.rs, edge-triggered).
+    // more than once: crossterm 0.29 loses a key in the same poll as a resize until the next key
+    // (event/source/unix/mio.rs, edge-triggered)
     let is_back = |terminal: &Terminal| terminal.screen.screen().contents().contains("upstream ready");
     let mut presses = 0;
     while !is_back(&terminal) && presses < PATIENCE.as_secs() * 2 {
@@ -411,9 +411,9 @@ fn every_size_is_survived_and_the_screen_comes_back() {
     assert_eq!(terminal.ended().0, 0);
 }
 
-/// Row 60 of the fault matrix.
+/// Row 56 of the fault matrix.
 #[test]
-fn a_closed_stdout_is_no_panic() {
+fn a_closed_stdout_exits_quietly() {
     for args in [
         &["run", "outage"][..],
         &["run", "outage", "--json"],
@@ -426,12 +426,12 @@ fn a_closed_stdout_is_no_panic() {
             .stdout(writer)
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), said.as_ref()), (Some(141), ""), "{args:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), stderr.as_ref()), (Some(141), ""), "{args:?}");
     }
 }
 
-/// Row 60 of the fault matrix.
+/// Row 56 of the fault matrix.
 #[test]
 fn without_a_terminal_the_drill_runs() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_seawall"))
@@ -440,31 +440,28 @@ fn without_a_terminal_the_drill_runs() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    assert!(
-        line.contains("running the drill instead of the control room"),
-        "{line}"
-    );
-    // the rest of it takes its time, and is tested with the drill
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.contains("stdout is not a terminal; running the drill"), "{line}");
+    // the rest is tested with the drill
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(!output.stdout.contains(&0x1b), "escape sequences into a pipe");
 }
 
-/// Row 60 of the fault matrix.
+/// Row 56 of the fault matrix.
 #[test]
-fn a_dumb_terminal_is_drawn_on_all_the_same() {
+fn draws_on_a_dumb_terminal() {
     let mut terminal = Terminal::start(&[], &[("TERM", "dumb")]);
     terminal.until("upstream ready");
     terminal.keys("q");
     assert_eq!(terminal.ended().0, 0);
 }
 
-/// Row 64 of the fault matrix.
+/// Row 60 of the fault matrix.
 #[test]
-fn stopped_it_leaves_the_screen_and_continued_it_draws_again() {
+fn leaves_the_screen_when_stopped_and_redraws_when_continued() {
     let mut terminal = Terminal::start(&[], &[]);
     terminal.until("upstream ready");
     terminal.keys("\x1a");
@@ -483,12 +480,12 @@ fn stopped_it_leaves_the_screen_and_continued_it_draws_again() {
 }
 
 #[test]
-fn a_start_with_the_semantic_cache_on_says_so_and_s_goes_on_from_there() {
+fn s_cycles_from_the_semantic_mode_of_the_command_line() {
     let mut terminal = Terminal::start(&["--semantic", "on"], &[]);
     terminal.until("semantic on");
     terminal.keys("s");
-    terminal.until("semantic shadow: only tells what it would have served");
-    // the key goes by what holds: it must have been obeyed before it is pressed again
+    terminal.until("semantic shadow: ask the upstream, log would-be hits");
+    // the key depends on the current mode: wait until the command was executed
     terminal.until("semantic cache in shadow");
     terminal.keys("s");
     terminal.until("semantic off: only equal requests hit");
@@ -497,7 +494,7 @@ fn a_start_with_the_semantic_cache_on_says_so_and_s_goes_on_from_there() {
 }
 
 #[test]
-fn a_damaged_file_of_labels_and_a_wrong_embedder_are_told_before_anything_starts() {
+fn a_damaged_label_file_and_a_bad_embedder_are_reported_before_the_start() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("seawall");
     std::fs::create_dir(&folder).unwrap();
@@ -506,7 +503,7 @@ fn a_damaged_file_of_labels_and_a_wrong_embedder_are_told_before_anything_starts
         "[[label]]\nreqest = '0a'\n",
     )
     .unwrap();
-    let told = |args: &[&str]| {
+    let stderr = |args: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_seawall"))
             .args(args)
             .env("XDG_STATE_HOME", home.path())
@@ -516,13 +513,13 @@ fn a_damaged_file_of_labels_and_a_wrong_embedder_are_told_before_anything_starts
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let damaged = told(&["--no-tui"]);
+    let damaged = stderr(&["--no-tui"]);
     assert!(
         damaged.contains("production.labels.toml, line 2: unknown field `reqest`; did you mean `request`?")
             && damaged.contains("correct it, or delete the file"),
         "{damaged}"
     );
-    let embedder = told(&["--policy", "exercise", "--embedder", "localhost:8034", "--no-tui"]);
+    let embedder = stderr(&["--policy", "exercise", "--embedder", "localhost:8034", "--no-tui"]);
     assert!(
         embedder.contains("--embedder localhost:8034: the scheme is missing: write http://localhost:8034"),
         "{embedder}"

@@ -18,7 +18,7 @@ use crate::settings::Policy;
 use crate::settings::file;
 use crate::text::SafeText;
 use crate::time::{Clock, unix_seconds};
-use crate::tui::{self, Keep, theme};
+use crate::tui::{self, SaveRequest, theme};
 use color_eyre::eyre;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -122,7 +122,7 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
         feed,
         state,
         commands: Some(commands),
-        keeper: Some(drills(&session, &recorder, place(cli))),
+        saves: Some(drills(&session, &recorder, place(cli))),
         clock: session.clock(),
         quit,
     };
@@ -212,11 +212,11 @@ pub(crate) fn drills(session: &Session, recorder: &Recorder, place: Place) -> tu
     session.spawn(async move {
         while let Some(wanted) = wanted.recv().await {
             let sentence = match wanted {
-                Keep::Drill => {
+                SaveRequest::Drill => {
                     let kept = keep(&recorder, clock, place.clone()).await;
                     kept.unwrap_or_else(|sentence| format!("no drill saved: {sentence}"))
                 }
-                Keep::Policy(policy) => keep_policy(*policy)
+                SaveRequest::Policy(policy) => keep_policy(*policy)
                     .await
                     .unwrap_or_else(|sentence| format!("no policy saved: {sentence}")),
             };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{CallId, Fate};
+use crate::settings::Policy;
 use crate::text::SafeText;
 use crate::time::{Timestamp, nanos_option};
 
@@ -60,6 +61,15 @@ impl PolicyFigures {
     pub fn ended(&self) -> u64 {
         self.fates.values().sum()
     }
+}
+
+/// A policy to evaluate on the calls of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WhatIfRequest {
+    /// The number of the edit; the result carries it.
+    pub edit: u64,
+    /// The edited policy.
+    pub policy: Policy,
 }
 
 /// A call with different fates under the two policies.

@@ -16,7 +16,7 @@ pub const DEFAULT: &str = include_str!("../../assets/keymap.toml");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Context {
-/// Every context.
+    /// Every context.
     Always,
     /// No text field, no overlay.
     Normal,
@@ -321,10 +321,7 @@ mod tests {
             "keymap: 'q' is bound to both 'quit' and 'zoom'"
         );
         let unknown = table("{action = \"fly\", on = [\"q\"]}");
-        assert_eq!(
-            unknown.unwrap_err().to_string(),
-            "keymap: unknown action 'fly'"
-        );
+        assert_eq!(unknown.unwrap_err().to_string(), "keymap: unknown action 'fly'");
         let key = table("{action = \"quit\", on = [\"hyper+q\"]}");
         assert_eq!(
             key.unwrap_err().to_string(),

@@ -13,20 +13,20 @@
 //! random seeks took 13 ms at the median, 37 ms at most, on two busy cores.
 
 pub mod bar;
-mod keyframes;
+mod feed;
 mod input;
+mod keyframes;
 mod load;
 mod marks;
 mod player;
-mod feed;
 mod show;
 #[cfg(test)]
 mod tests;
 
-pub use keyframes::KEYFRAMES;
+pub use feed::PlaybackFeed;
 pub use input::Input;
+pub use keyframes::KEYFRAMES;
 pub use load::{Damage, Recording};
 pub use marks::JournalMark;
 pub use player::{Player, SPEEDS};
-pub use feed::PlaybackFeed;
 pub use show::show;

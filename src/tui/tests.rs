@@ -1,8 +1,8 @@
-//! The shell as a whole: key scripts, screens at many sizes, and the loop under a paused clock.
+//! The terminal interface as a whole: key scripts, screens at many sizes, and the loop under a paused clock.
 
+mod event_loop;
 mod keys;
 mod screen_text;
-mod event_loop;
 mod screens;
 mod semantic;
 mod whatif;
@@ -23,7 +23,7 @@ use crate::openai::Usage;
 use crate::state::{CacheVerdict, Call, Doing, Flight, LogKind, LogLine, State};
 use crate::time::Timestamp;
 
-/// A screen, what it knows, and fingers.
+/// The state of a screen, with key input.
 struct Bench {
     ui: Ui,
     state: State,
@@ -55,8 +55,7 @@ impl Bench {
         update(&mut self.ui, &context, input)
     }
 
-    /// Presses keys: words in angle brackets are keys by name, everything else is typed as it stands, and
-    /// blanks outside of text are blanks too.
+    /// Presses keys: names in angle brackets are named keys, all other characters are typed.
     fn press(&mut self, script: &str) -> Vec<Effect> {
         let mut effects = Vec::new();
         let mut rest = script;
@@ -74,7 +73,7 @@ impl Bench {
         effects
     }
 
-    fn said(&self) -> &str {
+    fn message(&self) -> &str {
         self.ui.message(self.now).unwrap_or_default()
     }
 }
@@ -136,7 +135,7 @@ fn call(id: u64, prompt: &str) -> Call {
     }
 }
 
-/// A session with something of everything: answered, hit, failed, queued, streaming.
+/// A session with a call in each state: answered, hit, failed, queued, streaming.
 fn busy_state() -> State {
     let mut state = State::default();
     state.session.seed = 7;

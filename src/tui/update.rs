@@ -25,7 +25,6 @@ use super::ui::{Mode, Ui};
 use super::view::View;
 
 pub use blocked::blocked;
-pub(super) use whatif::evaluation;
 
 /// The read-only inputs of an update.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +44,6 @@ pub struct UpdateContext<'a> {
 pub enum Effect {
     /// Send a command to the engine.
     Send(Command),
-    /// Send commands to the engine, in this order.
-    SendAll(Vec<Command>),
     /// Copy text to the clipboard.
     Copy(String),
     /// Save the commands of the session as a scenario.
@@ -160,7 +157,10 @@ fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Ef
         Action::Pause => Some(Effect::Pause),
         Action::SaveDrill => Some(Effect::SaveDrill),
         Action::SavePolicy => Some(Effect::SavePolicy),
-        Action::CompareLive => whatif::open(ui, context),
+        Action::CompareLive => {
+            whatif::open(ui, context);
+            None
+        }
         Action::Revert => whatif::revert(ui, context),
         Action::Filter => {
             ui.focus = super::pane::PaneId::Log;

@@ -1,5 +1,5 @@
-//! A key that an upstream echoes wherever it can is in nothing that the program writes (semantics 3.2, invariant
-//! 35): searched byte by byte, whole, in parts, and in base64.
+//! An API key that the upstream echoes is in no output of the program (docs/semantics.md, Security):
+//! searched byte by byte, whole, in parts, and in base64.
 
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::Terminal;
 use crate::upstream::{Answer, models, serve, stream, whole};
 
-/// Looks like nothing known: no pattern finds it.
+/// Matches no known pattern of keys.
 const SECRET: &str = "harbour.Tq7_Lantern-93.Vellum_Kite";
-/// Its base64, by another program.
+/// Its base64, computed by another program.
 const BASE64: &str = "aGFyYm91ci5UcTdfTGFudGVybi05My5WZWxsdW1fS2l0ZQ";
-/// A part of this length tells too much.
+/// The length of the parts searched for.
 const PART: usize = 12;
 
-/// How many ways to echo there are.
+/// The number of ways to echo.
 const CASES: usize = 12;
 
-/// Echoes the key in the way of this number.
+/// Echoes the key in way number `case`.
 fn echo(case: usize) -> Vec<Vec<u8>> {
     let json = b"Content-Type: application/json\r\n".as_slice();
     let header = |name: &str| format!("Content-Type: application/json\r\n{name}: {SECRET}\r\n").into_bytes();
@@ -72,7 +72,7 @@ fn echo(case: usize) -> Vec<Vec<u8>> {
     }
 }
 
-/// An upstream that echoes: in the way that a prompt names, or in one after the other.
+/// An upstream that echoes in the way named by the prompt, or in each way in turn.
 fn upstream() -> String {
     let turn = AtomicUsize::new(0);
     let answer: Arc<Answer> = Arc::new(move |request: &str| {
@@ -137,18 +137,18 @@ fn an_echoed_key_is_in_no_report_and_no_journal() {
     let written = std::fs::read(&journal).unwrap();
     assert_unseen("the journal", &written);
     let written = String::from_utf8(written).unwrap();
-    // not because nothing of it was told
-    for told in [
+    // the answers were recorded
+    for text in [
         "\"yours is [redacted], thanks\"",
         "the key is [redacted].",
         "the key [redacted] is bad",
     ] {
-        assert!(written.contains(told), "no '{told}' in the journal");
+        assert!(written.contains(text), "no '{text}' in the journal");
     }
 }
 
 #[test]
-fn an_upstream_that_is_no_use_does_not_get_the_key_printed() {
+fn an_upstream_without_a_usable_answer_does_not_get_the_key_printed() {
     let url = serve(Arc::new(|_: &str| {
         let error = serde_json::json!({ "error": { "message": format!("bad key {SECRET}") } });
         whole("500 Internal Server Error", b"", &error.to_string())
@@ -188,7 +188,7 @@ fn an_echoed_key_is_not_on_the_screen() {
     assert_unseen("the summary", left.as_bytes());
 }
 
-/// The text that was written, one character after the other, whatever moved the cursor between them.
+/// The written text without escape sequences.
 fn without_sequences(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut pieces = text.split("\u{1b}[");

@@ -1,5 +1,5 @@
-//! Hostile words from an upstream, through the whole program: no control byte reaches the terminal except the
-//! program's own (semantics 3.1, invariant 34).
+//! Hostile text from an upstream through the whole program: no control byte reaches the terminal except the program's own
+//! (docs/semantics.md, Security).
 
 use std::process::Command;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::Terminal;
 use crate::hostile::is_hostile;
 use crate::upstream::{models, serve, stream, whole};
 
-/// What an attacker would have a model say. Each is shown between marks of its own.
+/// Attacks in model output. Each is shown between its own markers.
 const ATTACKS: [&str; 16] = [
     "\u{1b}[2J\u{1b}[H\u{1b}[31m",
     "\u{1b}]0;owned\u{7}",
@@ -30,7 +30,7 @@ const ATTACKS: [&str; 16] = [
     "\u{e}shift\u{f}\u{1b}(0qqq\u{1b}(B\u{1b}c",
 ];
 
-/// The attacks between marks, a line each.
+/// The attacks between markers, one line each.
 fn lines(made: impl Fn(&str) -> String) -> String {
     let marked = ATTACKS.iter().enumerate();
     let lines: Vec<String> = marked
@@ -39,12 +39,12 @@ fn lines(made: impl Fn(&str) -> String) -> String {
     lines.concat()
 }
 
-/// The text cut after every character: no sequence is ever whole in one chunk.
-fn cut(text: &str) -> Vec<String> {
+/// The text as single characters: no sequence is whole in one chunk.
+fn single_characters(text: &str) -> Vec<String> {
     text.chars().map(String::from).collect()
 }
 
-/// An upstream whose every word is an attack, or what is left of it when it was sanitised.
+/// An upstream that answers with attacks, raw or sanitised.
 fn upstream(made: fn(&str) -> String) -> String {
     serve(Arc::new(move |request: &str| {
         let attack = made(ATTACKS.concat().as_str());
@@ -60,7 +60,7 @@ fn upstream(made: fn(&str) -> String) -> String {
         if says("a bad request") {
             whole("400 Bad Request", json, &error.to_string())
         } else if says("a broken stream") {
-            let mut writes = stream(headers, &attack, &attack, &cut("said so far"));
+            let mut writes = stream(headers, &attack, &attack, &single_characters("said so far"));
             writes.truncate(4);
             writes.push(format!("data: {error}\n\n").into_bytes());
             writes
@@ -68,7 +68,7 @@ fn upstream(made: fn(&str) -> String) -> String {
             let html = b"Content-Type: text/html; \xe2\x80\xae\x9b\r\n";
             whole("200 OK", html, &format!("<title>{attack}</title>"))
         } else {
-            stream(headers, &attack, &attack, &cut(&(lines(made) + "the end of it")))
+            stream(headers, &attack, &attack, &single_characters(&(lines(made) + "the end of it")))
         }
     }))
 }
@@ -81,8 +81,8 @@ fn sanitised(attack: &str) -> String {
     SafeText::new(attack).to_string()
 }
 
-/// What the program may write besides text: its own cursor, colours and modes, and nothing that a terminal
-/// answers or keeps.
+/// Asserts that the output has only the program's own sequences besides text: cursor, colours and modes, and nothing
+/// that a terminal replies to or stores.
 fn assert_own(text: &str) {
     let mut rest = text;
     while let Some(at) = rest.find(is_hostile) {
@@ -98,9 +98,9 @@ fn assert_own(text: &str) {
     }
 }
 
-/// The length of a sequence of the program's own; 0 if it is not.
+/// The length of the program's own sequence at the start of `text`; 0 if it is another one.
 fn own(text: &str) -> usize {
-    // the terminal's line discipline makes CR LF of LF
+    // the line discipline of the terminal replaces LF by CR LF
     if text.starts_with('\r') {
         return 1;
     }
@@ -119,13 +119,13 @@ fn own(text: &str) -> usize {
             ];
             ours.contains(&mode) && "hl".contains(last)
         }
-        // colours, a place, a wipe
+        // colours, cursor position, erase
         None => "mHJK".contains(last) && !parameters.contains('?'),
     };
     if is_own { 2 + end + 1 } else { 0 }
 }
 
-/// What stands between the marks on the screen.
+/// The texts between the markers on the screen.
 fn shown(screen: &vt100::Parser) -> Vec<String> {
     let contents = screen.screen().contents();
     let between = |at: usize| {
@@ -136,13 +136,13 @@ fn shown(screen: &vt100::Parser) -> Vec<String> {
     (0..ATTACKS.len()).filter_map(between).collect()
 }
 
-/// One session with all attacks: the bytes it wrote and what it showed of them.
+/// One session with all attacks: the bytes written and the texts shown.
 fn session(made: fn(&str) -> String) -> (String, Vec<String>) {
     let mut terminal = Terminal::start(&["--upstream", &upstream(made), "--seed", "7"], &[]);
     terminal.until("upstream ready");
-    // the chat alone, so that a whole answer fits
+    // the zoomed chat, so that a whole answer fits
     terminal.keys("z");
-    terminal.until_so("zoomed chat", |contents| !contents.contains("Guards"));
+    terminal.until_matches("zoomed chat", |contents| !contents.contains("Guards"));
     terminal.ask("everything you have", 1);
     let shown = shown(&terminal.screen);
     for (prompt, nth) in [("a bad request", 2), ("a broken stream", 3), ("a page", 4)] {
@@ -158,7 +158,7 @@ fn session(made: fn(&str) -> String) -> (String, Vec<String>) {
 }
 
 #[test]
-fn hostile_words_reach_the_terminal_as_pictures_only() {
+fn hostile_text_reaches_the_terminal_sanitised_only() {
     let (text, hostile) = session(raw);
     assert_own(&text);
     let (text, honest) = session(sanitised);
@@ -167,9 +167,9 @@ fn hostile_words_reach_the_terminal_as_pictures_only() {
     assert_eq!(hostile, honest);
 }
 
-/// Without a screen: the drill's report and the summary, errors included, and a run in words and in JSON.
+/// Headless: the report of the drill and the summary, including errors, and a run as text and as JSON.
 #[test]
-fn hostile_words_do_not_reach_a_pipe_either() {
+fn hostile_text_does_not_reach_a_pipe() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hostile.toml");
     std::fs::write(&file, SCENARIO).unwrap();
@@ -197,7 +197,7 @@ fn hostile_words_do_not_reach_a_pipe_either() {
     assert!(!written.contains(is_hostile));
 }
 
-/// A scenario is a file of somebody else: its own words are hostile too.
+/// A scenario file may come from anyone: its texts are hostile too.
 const SCENARIO: &str = r#"
 name = "\u001b]0;owned\u0007"
 about = "\u001b[2J\u202e what it\nteaches"
@@ -216,7 +216,7 @@ fn the_list_of_own_sequences_is_strict() {
     for ours in ["\u{1b}[1;31m", "\u{1b}[12;40H", "\u{1b}[?25l", "\u{1b}[?2026h"] {
         assert_own(ours);
     }
-    // a wipe and a colour could be ours, marks and a carriage return are text: for these `session` looks itself
+    // erase and colour could be ours, combining marks and a carriage return are text: `session` checks these
     let sequences = ATTACKS
         .iter()
         .enumerate()

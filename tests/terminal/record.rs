@@ -1,4 +1,4 @@
-//! A drill by hand, kept as a file, and the same program that plays it without a screen.
+//! A drill in the control room, saved as a scenario and run headless.
 
 use std::fs;
 use std::path::Path;
@@ -6,21 +6,21 @@ use std::process::{Command, Output};
 
 use super::Terminal;
 
-/// Runs a saved drill as CI would.
-fn played(file: &Path) -> Output {
+/// Runs a saved drill headless.
+fn run_headless(file: &Path) -> Output {
     let mut run = Command::new(env!("CARGO_BIN_EXE_seawall"));
     run.args(["run", file.to_str().unwrap()]).output().unwrap()
 }
 
 /// Waits until all calls up to this one have ended.
 fn answered(terminal: &mut Terminal, last: u32) {
-    let lane = format!(" #{last} ");
-    terminal.until_so(&lane, |screen| {
-        screen.contains(&lane) && screen.contains("nothing running")
+    let row = format!(" #{last} ");
+    terminal.until_matches(&row, |screen| {
+        screen.contains(&row) && screen.contains("nothing running")
     });
 }
 
-/// Burst, outage on, burst, outage off, burst; each waited for.
+/// Burst, outage on, burst, outage off, burst; waits for each.
 fn drill(terminal: &mut Terminal) {
     terminal.until("upstream ready");
     terminal.keys("b");
@@ -30,13 +30,13 @@ fn drill(terminal: &mut Terminal) {
     terminal.keys("B");
     answered(terminal, 60);
     terminal.keys("F");
-    terminal.until_so("faults off", |screen| !screen.contains("FAULTS ON"));
+    terminal.until_matches("faults off", |screen| !screen.contains("FAULTS ON"));
     terminal.keys("b");
     answered(terminal, 70);
 }
 
 #[test]
-fn a_drill_by_hand_is_saved_and_passes_without_a_screen() {
+fn a_recorded_drill_is_saved_and_passes_headless() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("drill.toml");
     let mut live = Terminal::start(
@@ -55,7 +55,7 @@ fn a_drill_by_hand_is_saved_and_passes_without_a_screen() {
     live.until("saved drill.toml: 5 commands, 10 expectations");
     let first = fs::read_to_string(&file).unwrap();
     assert!(first.contains("duration = "), "{first}");
-    // what is done after `w` is in what is kept at the end
+    // commands after `w` are in the file saved at the end
     live.keys("b");
     answered(&mut live, 80);
     live.keys("q");
@@ -70,14 +70,14 @@ fn a_drill_by_hand_is_saved_and_passes_without_a_screen() {
         1,
         "{text}"
     );
-    let run = played(&file);
-    let said = String::from_utf8_lossy(&run.stdout);
-    assert_eq!(run.status.code(), Some(0), "{said}\n{text}");
-    assert!(said.contains("passed"), "{said}");
+    let run = run_headless(&file);
+    let report = String::from_utf8_lossy(&run.stdout);
+    assert_eq!(run.status.code(), Some(0), "{report}\n{text}");
+    assert!(report.contains("passed"), "{report}");
 }
 
 #[test]
-fn a_file_that_cannot_be_made_is_refused_before_the_drill() {
+fn a_file_that_cannot_be_created_is_rejected_before_the_drill() {
     let folder = tempfile::tempdir().unwrap();
     let there = folder.path().join("there.toml");
     fs::write(&there, "mine").unwrap();

@@ -1,4 +1,4 @@
-//! A session that is written down, and the same program that shows it again.
+//! A recorded session, and its playback by the same program.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use super::Terminal;
 
 #[test]
-fn a_live_session_is_written_down_and_played_again() {
+fn a_live_session_is_recorded_and_played_back() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("live.ndjson");
     let file = file.to_str().unwrap();
@@ -15,7 +15,7 @@ fn a_live_session_is_written_down_and_played_again() {
     live.ask("what does a token bucket do?", 1);
     live.keys("q");
     assert_eq!(live.ended().0, 0);
-    // who could ask stands in it too
+    // the header has the users
     let text = fs::read_to_string(file).unwrap();
     let header = text.lines().next().unwrap();
     assert!(
@@ -27,7 +27,7 @@ fn a_live_session_is_written_down_and_played_again() {
     let mut replay = Terminal::start(&["replay", file], &[]);
     replay.until("REPLAY");
     replay.until("playing");
-    // End, one event back, and to the beginning
+    // to the end, one event back, and to the beginning
     replay.keys("\x1b[F");
     replay.until("the end");
     replay.until("#1 answered, 1 attempt");
@@ -41,27 +41,27 @@ fn a_live_session_is_written_down_and_played_again() {
     replay.keys("q");
     assert_eq!(replay.ended().0, 0);
 
-    // cut in the middle of a line
+    // truncated in the middle of a line
     fs::write(file, &text[..text.len() * 2 / 3]).unwrap();
-    let mut cut = Terminal::start(&["replay", file], &[]);
-    cut.until("the last line is torn");
-    cut.until("damaged at line ");
-    cut.keys("?");
-    cut.until("In a replay");
+    let mut truncated = Terminal::start(&["replay", file], &[]);
+    truncated.until("the last line is truncated");
+    truncated.until("damaged at line ");
+    truncated.keys("?");
+    truncated.until("In a replay");
     // Esc and q at once would be Alt-q
-    cut.keys("\x1b");
-    cut.until_so("no help", |screen| !screen.contains("In a replay"));
-    cut.keys("q");
-    let (code, left) = cut.ended();
-    // and again where it is not cut and does not go away
+    truncated.keys("\x1b");
+    truncated.until_matches("no help", |screen| !screen.contains("In a replay"));
+    truncated.keys("q");
+    let (code, left) = truncated.ended();
+    // printed after the end, where it stays
     assert!(
-        code == 0 && left.contains("the last line is torn: the program was stopped"),
+        code == 0 && left.contains("the last line is truncated: the program was stopped"),
         "{left}"
     );
 }
 
 #[test]
-fn what_cannot_be_played_or_written_says_why() {
+fn files_that_cannot_be_read_or_written_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("other.txt");
     fs::write(&other, "hello\n").unwrap();
@@ -80,7 +80,7 @@ fn what_cannot_be_played_or_written_says_why() {
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&piped.stderr);
-    assert_eq!(piped.status.code(), Some(2), "{said}");
-    assert!(said.contains("replay needs a terminal"), "{said}");
+    let stderr = String::from_utf8_lossy(&piped.stderr);
+    assert_eq!(piped.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("a replay needs a terminal"), "{stderr}");
 }

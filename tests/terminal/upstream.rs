@@ -1,14 +1,14 @@
-//! A small upstream that answers what a test tells it to.
+//! A small upstream with the answers of a test.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Gives the response to a request: in pieces, each written by itself. Then the connection is closed.
+/// Returns the response to a request in pieces, each one write. Then the connection is closed.
 pub(crate) type Answer = dyn Fn(&str) -> Vec<Vec<u8>> + Send + Sync;
 
-/// Serves until the test ends; gives the URL.
+/// Serves until the test ends; returns the URL.
 pub(crate) fn serve(answer: Arc<Answer>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -21,7 +21,7 @@ pub(crate) fn serve(answer: Arc<Answer>) -> String {
     url
 }
 
-/// A client that goes away is no error of the server.
+/// A client that disconnects is not an error.
 fn exchange(mut stream: TcpStream, answer: &Answer) -> Option<()> {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -56,7 +56,7 @@ pub(crate) fn whole(status: &str, headers: &[u8], body: &str) -> Vec<Vec<u8>> {
     vec![bytes]
 }
 
-/// A stream of these pieces of text, an event and a write each.
+/// A stream of these pieces of text, one event and one write each.
 pub(crate) fn stream(headers: &[u8], model: &str, finish: &str, pieces: &[String]) -> Vec<Vec<u8>> {
     let mut head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n".to_vec();
     head.extend_from_slice(headers);
@@ -77,7 +77,7 @@ pub(crate) fn stream(headers: &[u8], model: &str, finish: &str, pieces: &[String
     writes
 }
 
-/// The models this upstream says it has.
+/// A response with the list of models.
 pub(crate) fn models(names: &[&str]) -> Vec<Vec<u8>> {
     let data: Vec<_> = names
         .iter()

@@ -135,7 +135,9 @@ pub fn rows(help: &Help, keymap: &Keymap) -> Vec<HelpRow> {
                 section
             }
             HelpRow::Keys(keys, about) => section || keys.to_lowercase() == wanted || matches(about),
-            HelpRow::Symbol(_, text) | HelpRow::Timeline(_, text) | HelpRow::Text(text) => section || matches(text),
+            HelpRow::Symbol(_, text) | HelpRow::Timeline(_, text) | HelpRow::Text(text) => {
+                section || matches(text)
+            }
         });
     }
     all
@@ -304,7 +306,11 @@ mod tests {
         };
         let rows = rows(&help, &keymap);
         assert_eq!(rows.first(), Some(&HelpRow::Heading("In a replay")));
-        let count = |heading| rows.iter().filter(|row| **row == HelpRow::Heading(heading)).count();
+        let count = |heading| {
+            rows.iter()
+                .filter(|row| **row == HelpRow::Heading(heading))
+                .count()
+        };
         assert_eq!((count("In a replay"), count("Commands")), (1, 0));
         assert_eq!(count("View"), 1);
     }

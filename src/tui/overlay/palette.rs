@@ -29,7 +29,9 @@ impl Palette {
         let (words, number) = self.parts();
         let mut found: Vec<(usize, Action)> = Action::ALL
             .iter()
-            .filter(|action| matches!(action.group(), Group::Do | Group::Look) || applies_to_selected_call(**action))
+            .filter(|action| {
+                matches!(action.group(), Group::Do | Group::Look) || applies_to_selected_call(**action)
+            })
             .filter(|action| action.pane_index().is_none())
             .filter_map(|action| score(*action, &words, number).map(|score| (score, *action)))
             .collect();

@@ -21,12 +21,12 @@ use ratatui::text::Line;
 
 use super::super::layout::{MIN_HEIGHT, MIN_WIDTH};
 use crate::text::units;
-use crate::text::units;
+use crate::tui::pane::row;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 use crate::tui::wrap;
 
-pub use draft::{AT_START, Draft, Values, ValueLine, values};
+pub use draft::{AT_START, Draft, ValueLine, Values, values};
 use figures::Figures;
 
 /// The description of this overlay in its help.
@@ -183,7 +183,7 @@ pub fn render(view: &View<'_>, screen: Rect, area: Rect, buf: &mut Buffer) -> Op
     let cursor = list::render(theme, draft, &running, regions.list, buf);
     list::about(theme, draft, regions.about, buf);
     head(view, changes, regions.head, buf);
-X
+    let (result, current) = wording::latest_result(view.state, draft);
     let figures = Figures {
         result,
         current: current && draft.error.is_none(),

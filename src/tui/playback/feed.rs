@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::player::Player;
 use crate::event::Event;
 use crate::time::{Clock, Timestamp};
-use crate::tui::playback::bar::{Control, PlaybackChange, Playback};
+use crate::tui::playback::bar::{Control, Playback, PlaybackChange};
 use crate::tui::{BATCH, EventFeed, Feed};
 
 /// A player and the clock that moves it.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::keyframes::Keyframes;
 use super::input::Input;
-use super::marks::{MarkFinder, JournalMark};
+use super::keyframes::Keyframes;
+use super::marks::{JournalMark, MarkFinder};
 use crate::event::{Event, EventKind, UserId};
 use crate::journal::{Header, JournalError, Line, Piece, Reader};
 use crate::state::{MAX_USERS, State};

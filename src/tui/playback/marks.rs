@@ -85,7 +85,9 @@ impl MarkFinder {
                 if goes_on {
                     return;
                 }
-                let call = event.call.map_or_else(|| "a call".to_owned(), |call| call.to_string());
+                let call = event
+                    .call
+                    .map_or_else(|| "a call".to_owned(), |call| call.to_string());
                 (MarkKind::Failure, format!("{call} failed"))
             }
             _ => return,
@@ -111,7 +113,7 @@ fn policy_text(before: &Policy, after: &Policy) -> String {
     };
     let first = SafeText::excerpt(&format!("{path}={value}"), NAME).single_line();
     match changes.len() {
-format!("the policy: {first}"), X => format!("policy: {first}"),
+        0 => format!("policy: {first}"),
         more => format!("policy: {first} and {more} more"),
     }
 }

@@ -16,7 +16,7 @@ use super::marks::MAX_MARKS;
 use crate::event::Event;
 use crate::state::State;
 use crate::time::Timestamp;
-use crate::tui::playback::bar::{Control, PlaybackChange, Playback};
+use crate::tui::playback::bar::{Control, Playback, PlaybackChange};
 
 /// The speeds, in quarters of real time, and their labels.
 pub const SPEEDS: [(u64, &str); 9] = [

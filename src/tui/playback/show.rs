@@ -2,8 +2,9 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Player, PlaybackFeed, Recording};
+use super::{PlaybackFeed, Player, Recording};
 use crate::time::Clock;
+use crate::tui::outputs::Outputs;
 use crate::tui::{self, Session, Summary, TuiError, TuiOptions};
 
 /// Plays until the user quits. Must run on the main thread, as [`tui::run`].
@@ -14,8 +15,7 @@ pub async fn show(recording: Recording, options: TuiOptions) -> Result<Summary, 
     let session = Session {
         feed: PlaybackFeed::new(player, clock),
         state,
-        commands: None,
-        saves: None,
+        outputs: Outputs::default(),
         clock,
         quit: CancellationToken::new(),
     };

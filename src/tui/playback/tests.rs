@@ -1,4 +1,4 @@
-//! The player under made-up clocks: where keys lead, and that every way leads to the same state.
+//! The player under test clocks: every path to a position leads to the same state.
 
 use std::io::Write as _;
 use std::sync::atomic::AtomicU64;
@@ -18,8 +18,8 @@ fn seconds(seconds: u64) -> Timestamp {
     Timestamp(seconds * SECOND)
 }
 
-/// A notice a second, two thousand times; the breaker opens after 700 of them, a burst initial_state after 1,500, and calls
-/// fail twice in one second and once much later.
+/// A notice per second, two thousand times; the breaker opens after 700 of them, a burst starts after 1,500, and calls fail
+/// twice within one second and once much later.
 fn journal() -> Vec<u8> {
     let header = Header::virtual_time(7, Policy::default());
     let mut journal = Journal::try_new(Vec::new(), &header).unwrap();
@@ -54,7 +54,7 @@ fn journal() -> Vec<u8> {
                 },
             ),
         };
-        // two failures close to each other
+        // two failures within a second
         let at = if seq == 101 {
             100 * SECOND + 1
         } else {
@@ -88,7 +88,7 @@ fn events(journal: &[u8]) -> Vec<Event> {
     events
 }
 
-/// A player, the state it led to, and the states that it should be.
+/// A player, the resulting state, and the events for the expected one.
 struct Watched {
     player: Player,
     shown: State,
@@ -106,10 +106,10 @@ impl Watched {
         }
     }
 
-    /// Obeys a key, and compares with a fold from the beginning.
+    /// Executes a control and compares with a fold from the beginning.
     fn press(&mut self, control: Control) -> usize {
-        let moved = self.player.control(control, self.now);
-        moved.apply(&mut self.shown);
+        let change = self.player.control(control, self.now);
+        change.apply(&mut self.shown);
         self.compare();
         self.player.position()
     }
@@ -133,7 +133,7 @@ impl Watched {
 }
 
 #[test]
-fn every_way_leads_to_the_state_of_the_fold() {
+fn every_path_leads_to_the_state_of_the_fold() {
     let mut watched = Watched::new();
     assert_eq!(watched.press(Control::End), 2000);
     assert_eq!(watched.press(Control::Step(-1)), 1999);
@@ -144,7 +144,7 @@ fn every_way_leads_to_the_state_of_the_fold() {
     for _ in 0..110 {
         watched.press(Control::Seconds(5));
     }
-    // on both sides of a state that was kept, after 512 events
+    // on both sides of a kept state, after 512 events
     while watched.player.position() > 505 {
         watched.press(Control::Step(-1));
     }
@@ -154,7 +154,7 @@ fn every_way_leads_to_the_state_of_the_fold() {
 }
 
 #[test]
-fn marks_are_jumped_to_both_ways() {
+fn jumps_to_marks_in_both_directions() {
     let mut watched = Watched::new();
     let kinds: Vec<_> = watched
         .player
@@ -176,13 +176,13 @@ fn marks_are_jumped_to_both_ways() {
     assert_eq!(on, [101, 701, 1501, 1901, 1901]);
     let back = [1501, 701, 101, 101].map(|_| watched.press(Control::Mark(-1)));
     assert_eq!(back, [1501, 701, 101, 101]);
-    let told = watched.player.control(Control::Mark(-1), watched.now).said;
-    assert_eq!(told.as_deref(), Some("no change, failure or burst before this"));
-    let told = watched.player.control(Control::Mark(1), watched.now).said;
-    assert_eq!(told.as_deref(), Some("the breaker opened"));
+    let message = watched.player.control(Control::Mark(-1), watched.now).message;
+    assert_eq!(message.as_deref(), Some("no change, failure or burst before this"));
+    let message = watched.player.control(Control::Mark(1), watched.now).message;
+    assert_eq!(message.as_deref(), Some("breaker opened"));
 }
 
-/// A journal may be made of nothing else, with names without end.
+/// A journal of marks only, with a very long name.
 #[test]
 fn marks_of_a_hostile_journal_are_bounded() {
     let mut journal = Journal::try_new(Vec::new(), &Header::virtual_time(7, Policy::default())).unwrap();
@@ -206,21 +206,21 @@ fn marks_of_a_hostile_journal_are_bounded() {
     let widest = recording
         .marks()
         .iter()
-        .map(|mark| mark.words.chars().count())
+        .map(|mark| mark.text.chars().count())
         .max();
     assert!(widest.is_some_and(|widest| widest < 60), "{widest:?}");
     let mut player = Player::new(recording, Timestamp::ZERO);
     player.seek(seconds(9_998));
-    let said = |player: &mut Player| player.control(Control::Mark(1), Timestamp::ZERO).said;
-    assert_eq!(said(&mut player).as_deref(), Some("a burst of 1 call"));
+    let message = |player: &mut Player| player.control(Control::Mark(1), Timestamp::ZERO).message;
+    assert_eq!(message(&mut player).as_deref(), Some("burst of 1 call"));
     assert_eq!(
-        said(&mut player).as_deref(),
-        Some("only the first 10000 marks are kept: step, or go by seconds")
+        message(&mut player).as_deref(),
+        Some("only the first 10000 marks are kept: step by events or seconds")
     );
 }
 
 #[test]
-fn time_goes_on_at_the_speed_and_stands_still_when_paused() {
+fn time_advances_at_the_speed_and_stops_when_paused() {
     let mut watched = Watched::new();
     watched.wait(Duration::from_secs(10));
     assert_eq!(
@@ -249,7 +249,7 @@ fn time_goes_on_at_the_speed_and_stands_still_when_paused() {
 }
 
 #[test]
-fn at_the_end_it_stands_still_and_begins_again() {
+fn pauses_at_the_end_and_play_restarts() {
     let mut watched = Watched::new();
     watched.wait(Duration::from_mins(50));
     assert_eq!(watched.player.position(), 2000);
@@ -265,7 +265,7 @@ fn at_the_end_it_stands_still_and_begins_again() {
 }
 
 #[test]
-fn no_picture_shows_a_time_beyond_an_event_that_was_not_given() {
+fn the_shown_time_never_passes_an_event_not_yet_returned() {
     let mut player = player();
     let late = seconds(50);
     assert_eq!(player.at(late), seconds(0));
@@ -275,7 +275,7 @@ fn no_picture_shows_a_time_beyond_an_event_that_was_not_given() {
     assert_eq!(player.at(late), late);
 }
 
-/// What a journal shows, and what is said of it.
+/// The number of events of a journal, and its damage.
 fn opened(text: &str) -> (usize, String) {
     let recording = load(text.as_bytes()).unwrap();
     let damage = recording.damage.clone();
@@ -284,7 +284,7 @@ fn opened(text: &str) -> (usize, String) {
 }
 
 #[test]
-fn a_damaged_journal_opens_up_to_the_damage_and_says_so() {
+fn a_damaged_journal_opens_up_to_the_damage() {
     let whole = String::from_utf8(journal()).unwrap();
     assert_eq!(opened(&whole), (2000, " | ".to_owned()));
     let lines: Vec<&str> = whole.lines().collect();
@@ -294,22 +294,22 @@ fn a_damaged_journal_opens_up_to_the_damage_and_says_so() {
         format!("{}\n", lines.join("\n"))
     };
     let cases = [
-        (whole[..whole.len() / 2].to_owned(), "damaged at line 10", "torn"),
-        (lines[..500].join("\n"), "no proper end", "breaks off"),
+        (whole[..whole.len() / 2].to_owned(), "damaged at line 10", "truncated"),
+        (lines[..500].join("\n"), "no end record", "no end record"),
         (with(100, "hello"), "damaged at line 101", "not an event"),
-        (with(100, lines[102]), "damaged at line 101", "event 101 where 99"),
-        (with(100, r#"{"gap":1}"#), "1 lost", "1 events are missing"),
+        (with(100, lines[102]), "damaged at line 101", "event 101 instead of 99"),
+        (with(100, r#"{"gap":1}"#), "1 lost", "1 event lost"),
         (
             with(100, r#"{"end":99}"#),
             "damaged at line 102",
-            "more after the end",
+            "data after the end",
         ),
     ];
     let shown = [None, Some(499), Some(99), Some(99), Some(1999), Some(99)];
     for ((text, short, full), shown) in cases.into_iter().zip(shown) {
-        let (events, told) = opened(&text);
-        assert!(told.starts_with(short) && told.contains(full), "{told}");
-        assert!(shown.is_none_or(|shown| shown == events), "{events}: {told}");
+        let (events, damage) = opened(&text);
+        assert!(damage.starts_with(short) && damage.contains(full), "{damage}");
+        assert!(shown.is_none_or(|shown| shown == events), "{events}: {damage}");
     }
     assert_eq!(opened(lines[0]).0, 0);
     assert!(load(b"hello").is_err());
@@ -317,12 +317,12 @@ fn a_damaged_journal_opens_up_to_the_damage_and_says_so() {
 }
 
 #[test]
-fn nothing_recorded_is_nothing_to_play() {
+fn an_empty_recording_does_not_play() {
     let whole = String::from_utf8(journal()).unwrap();
     let header = whole.lines().next().unwrap();
     let mut player = Player::new(load(header.as_bytes()).unwrap(), Timestamp::ZERO);
     assert_eq!(player.next_due(), None);
-    // what the header says is known all the same
+    // the header is known
     let mut policy = Policy::default();
     policy.retry.attempts = 9;
     let empty = Journal::try_new(Vec::new(), &Header::virtual_time(8, policy.clone())).unwrap();
@@ -341,7 +341,7 @@ fn nothing_recorded_is_nothing_to_play() {
 }
 
 #[test]
-fn a_journal_that_changes_while_it_is_open_stops_and_says_so() {
+fn a_journal_that_changes_while_open_pauses_with_a_message() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let text = journal();
     file.write_all(&text).unwrap();
@@ -354,17 +354,17 @@ fn a_journal_that_changes_while_it_is_open_stops_and_says_so() {
     assert_eq!(player.play(seconds(10), 256).len(), 11);
     // another session under the same name
     file.as_file().set_len(text.len() as u64 / 2).unwrap();
-    let moved = player.control(Control::End, seconds(10));
-    let said = moved.said.unwrap();
+    let change = player.control(Control::End, seconds(10));
+    let message = change.message.unwrap();
     assert!(
-        said.contains("has changed since it was opened") && said.contains("open it again"),
-        "{said}"
+        message.contains("has changed since it was opened") && message.contains("open it again"),
+        "{message}"
     );
-    assert!(moved.state.is_none() && moved.events.is_empty());
+    assert!(change.state.is_none() && change.events.is_empty());
     assert_eq!((player.position(), player.is_playing()), (11, false));
     let (short, _) = player.playback(seconds(10)).damage.unwrap();
-    assert_eq!(short, "changed meanwhile");
-    // what is still there can be looked at, and playing ends where it is not
+    assert_eq!(short, "journal changed");
+    // the rest of the journal is still shown; playing ends after it
     assert_eq!(player.control(Control::Step(1), seconds(10)).events.len(), 1);
     player.control(Control::Play, seconds(10));
     let shown = player.play(seconds(5000), usize::MAX).len();
@@ -373,7 +373,7 @@ fn a_journal_that_changes_while_it_is_open_stops_and_says_so() {
 }
 
 #[test]
-fn possible_users_is_named_or_else_who_asked() {
+fn possible_users_are_named_by_the_header_or_the_calls() {
     let user = |name: &str| UserId::new(name);
     let recorded = |header: Header| {
         let mut journal = Journal::try_new(Vec::new(), &header).unwrap();
@@ -405,8 +405,8 @@ fn possible_users_is_named_or_else_who_asked() {
 }
 
 #[test]
-fn a_journal_that_is_too_long_is_shown_as_far_as_it_goes_and_says_so() {
-    // pieces are of 128 KiB, and what is larger than one is cut after it
+fn a_journal_that_is_too_long_is_shown_in_part() {
+    // pieces have 128 KiB
     let mut journal = Journal::try_new(Vec::new(), &Header::virtual_time(7, Policy::default())).unwrap();
     for seq in 0..2000 {
         let text = "a long story ".repeat(20);
@@ -428,7 +428,7 @@ fn a_journal_that_is_too_long_is_shown_as_far_as_it_goes_and_says_so() {
     let (short, full) = recording.damage.clone().unwrap();
     assert!((100..1999).contains(&recording.len()), "{}", recording.len());
     assert!(
-        short.starts_with("only ") && full.contains("read all of it"),
+        short.starts_with("first ") && full.contains("read the whole journal"),
         "{short}, {full}"
     );
     let whole = Recording::up_to(1 << 20, input, &AtomicU64::default()).unwrap();

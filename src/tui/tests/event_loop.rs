@@ -1,4 +1,4 @@
-//! The loop under a paused clock: when it draws, what it sends, how it ends.
+//! The event loop under a paused clock: its frames, effects and exits.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,9 +20,9 @@ use crate::tui::pane::PaneId;
 use crate::tui::terminal::Host;
 use crate::tui::theme::Theme;
 use crate::tui::view::View;
-use crate::tui::{EventLoop, EventFeed, Exit, Feed, SaveRequest, SaveChannel, Session, TuiOptions};
+use crate::tui::{EventFeed, EventLoop, Exit, Feed, SaveChannel, SaveRequest, Session, TuiOptions};
 
-/// A terminal that notes what it was asked.
+/// A terminal that records its calls.
 #[derive(Debug, Default)]
 struct Paper {
     frames: Vec<(u64, Option<u64>)>,
@@ -60,13 +60,13 @@ impl Host for Paper {
     }
 }
 
-/// A feed that gives batches at their times, and nothing more.
+/// A feed that returns batches at their times.
 struct Script {
     clock: Clock,
-    batches: VecDeque<(Duration, Given)>,
+    batches: VecDeque<(Duration, Batch)>,
 }
 
-enum Given {
+enum Batch {
     Events(Vec<u64>),
     Resync(u64),
 }
@@ -78,7 +78,7 @@ impl EventFeed for Script {
         };
         self.clock.sleep_until(crate::time::Timestamp::ZERO + *at).await;
         match self.batches.pop_front() {
-            Some((_, Given::Events(seqs))) => {
+            Some((_, Batch::Events(seqs))) => {
                 batch.extend(seqs.into_iter().map(|seq| {
                     Arc::new(Event {
                         seq,
@@ -89,7 +89,7 @@ impl EventFeed for Script {
                 }));
                 Feed::Events
             }
-            Some((_, Given::Resync(next_seq))) => Feed::Resynced {
+            Some((_, Batch::Resync(next_seq))) => Feed::Resynced {
                 state: Box::new(State {
                     next_seq,
                     ..State::default()
@@ -108,13 +108,13 @@ struct Rig {
     clock: Clock,
 }
 
-fn rig(batches: Vec<(u64, Given)>, state: State) -> Rig {
+fn rig(batches: Vec<(u64, Batch)>, state: State) -> Rig {
     let clock = Clock::start();
     let (sender, commands) = mpsc::channel(2);
     let quit = CancellationToken::new();
     let batches = batches
         .into_iter()
-        .map(|(at, given)| (Duration::from_millis(at), given))
+        .map(|(at, batch)| (Duration::from_millis(at), batch))
         .collect();
     let session = Session {
         feed: Script { clock, batches },
@@ -140,7 +140,7 @@ fn rig(batches: Vec<(u64, Given)>, state: State) -> Rig {
 }
 
 impl Rig {
-    /// Runs for a while, with keys at their times in milliseconds.
+    /// Runs for `millis`, with keys at their times in milliseconds.
     async fn run(&mut self, keys: Vec<(u64, &'static str)>, millis: u64) -> Option<Exit> {
         let clock = self.clock;
         let input = stream::unfold(VecDeque::from(keys), move |mut keys| async move {
@@ -162,14 +162,14 @@ impl Rig {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_screen_draws_one_frame_and_no_more() {
+async fn an_idle_screen_draws_one_frame_only() {
     let mut rig = rig(Vec::new(), State::default());
     assert_eq!(rig.run(Vec::new(), 3_600_000).await, None);
     assert_eq!(rig.event_loop.pace.frames(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_screen_with_a_busy_session_behind_it_falls_still() {
+async fn a_screen_stops_drawing_after_a_busy_session() {
     let mut rig = rig(Vec::new(), fixture::fold(&fixture::session(7, 300)));
     rig.run(Vec::new(), 3_600_000).await;
     let frames = rig.event_loop.pace.frames();
@@ -178,7 +178,7 @@ async fn a_screen_with_a_busy_session_behind_it_falls_still() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_chart_of_retries_moves_once_a_second_only_where_it_is_seen_and_then_falls_still() {
+async fn a_visible_retry_chart_moves_once_per_second_and_then_stops() {
     let state = fixture::fold(&fixture::session(7, 300));
     let mut hidden = rig(Vec::new(), state.clone());
     hidden.run(Vec::new(), 600_000).await;
@@ -194,8 +194,8 @@ async fn the_chart_of_retries_moves_once_a_second_only_where_it_is_seen_and_then
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_event_after_a_rest_draws_at_once_and_a_storm_thirty_times_a_second() {
-    let storm: Vec<_> = (0..1000).map(|n| (5000 + n, Given::Events(vec![n]))).collect();
+async fn the_first_event_draws_at_once_and_many_events_thirty_times_per_second() {
+    let storm: Vec<_> = (0..1000).map(|n| (5000 + n, Batch::Events(vec![n]))).collect();
     let mut rig = rig(storm, State::default());
     rig.run(Vec::new(), 10_000).await;
     let seen: Vec<u64> = rig.event_loop.host.frames.iter().map(|(seq, _)| *seq).collect();
@@ -209,17 +209,17 @@ async fn the_first_event_after_a_rest_draws_at_once_and_a_storm_thirty_times_a_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_goes_away_with_one_more_frame() {
+async fn a_message_expires_with_one_more_frame() {
     let mut rig = rig(Vec::new(), State::default());
     rig.run(vec![(100, "x")], 60_000).await;
     assert_eq!(rig.event_loop.host.messages, ["", "x: nothing is running", ""]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_paused_view_counts_and_loses_nothing() {
+async fn a_paused_view_counts_events_and_loses_none() {
     let batches = vec![
-        (1000, Given::Events(vec![0, 1])),
-        (3000, Given::Events(vec![2, 3, 4])),
+        (1000, Batch::Events(vec![0, 1])),
+        (3000, Batch::Events(vec![2, 3, 4])),
     ];
     let mut rig = rig(batches, State::default());
     rig.run(vec![(2000, "p"), (4000, "p")], 5000).await;
@@ -230,14 +230,14 @@ async fn a_paused_view_counts_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_engine_keeps_the_draft() {
+async fn a_full_command_queue_keeps_the_prompt() {
     let mut rig = rig(Vec::new(), busy_state());
     let keys = vec![(1, "b"), (2, "b"), (3, "i"), (4, "a"), (5, "enter")];
     rig.run(keys, 1000).await;
     assert_eq!(rig.event_loop.ui.draft.text(), "a");
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
-        Some("engine busy: not sent, try again")
+        Some("engine busy: not sent, press the key again")
     );
     rig.commands.recv().await.unwrap();
     rig.run(vec![(1100, "enter")], 1000).await;
@@ -247,7 +247,7 @@ async fn a_full_engine_keeps_the_draft() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drill_is_saved_elsewhere_and_the_screen_says_what_became_of_it() {
+async fn a_drill_is_saved_in_the_background_and_the_result_is_shown() {
     let mut rig = rig(Vec::new(), busy_state());
     let (asked, mut wanted) = mpsc::channel(1);
     let (tell, told) = mpsc::channel(1);
@@ -262,8 +262,8 @@ async fn a_drill_is_saved_elsewhere_and_the_screen_says_what_became_of_it() {
     assert_eq!(
         said,
         [
-            "saving the drill: it is played once without a screen",
-            "the drill is being saved already",
+            "saving the drill: running it once headless",
+            "already saving",
             "saved drill.toml"
         ]
     );
@@ -276,7 +276,7 @@ async fn a_drill_is_saved_elsewhere_and_the_screen_says_what_became_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_policy_in_force_is_kept_as_it_is_at_that_moment() {
+async fn the_running_policy_is_saved_as_of_the_key_press() {
     let mut rig = rig(Vec::new(), busy_state());
     rig.event_loop.session.state.session.policy.retry.attempts = 7;
     let (asked, mut wanted) = mpsc::channel(1);
@@ -284,7 +284,7 @@ async fn the_policy_in_force_is_kept_as_it_is_at_that_moment() {
     rig.event_loop.session.saves = Some(SaveChannel { asked, told });
     rig.run(vec![(100, "="), (200, "w")], 300).await;
     let Some(SaveRequest::Policy(policy)) = wanted.recv().await else {
-        panic!("nothing to keep");
+        panic!("nothing to save");
     };
     assert_eq!(policy.retry.attempts, 7);
     assert_eq!(
@@ -295,7 +295,7 @@ async fn the_policy_in_force_is_kept_as_it_is_at_that_moment() {
     rig.run(vec![(400, "w")], 300).await;
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
-        Some("this session keeps no policy")
+        Some("this session cannot save a policy")
     );
 }
 
@@ -314,7 +314,7 @@ async fn a_commit_goes_before_the_question_about_it() {
     ));
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
-        Some("policy applied, u takes it back")
+        Some("policy applied; u reverts it")
     );
     // there is room again: it is asked without a key
     rig.run(Vec::new(), 100).await;
@@ -329,7 +329,7 @@ async fn a_commit_that_was_not_sent_is_none() {
     // two fit: the questions; the commit does not
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
-        Some("engine busy: not sent, try again")
+        Some("engine busy: not sent, press the key again")
     );
     assert!(!rig.event_loop.ui.whatif.can_revert());
     for edit in [1, 2] {
@@ -339,7 +339,9 @@ async fn a_commit_that_was_not_sent_is_none() {
     // the copy is asked about again as it is
     rig.run(Vec::new(), 100).await;
     let again = rig.commands.recv().await;
-    assert!(matches!(&again, Some(Command::EvaluatePolicy { edit, .. }) if *edit == rig.event_loop.ui.whatif.edit));
+    assert!(
+        matches!(&again, Some(Command::EvaluatePolicy { edit, .. }) if *edit == rig.event_loop.ui.whatif.edit)
+    );
     rig.run(vec![(201, "enter")], 100).await;
     assert!(matches!(
         rig.commands.recv().await,
@@ -349,11 +351,14 @@ async fn a_commit_that_was_not_sent_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resync_takes_the_new_state_and_skips_what_it_knows() {
-    let batches = vec![(10, Given::Resync(100)), (20, Given::Events(vec![99, 100, 101]))];
+async fn a_resync_replaces_the_state_and_skips_known_events() {
+    let batches = vec![(10, Batch::Resync(100)), (20, Batch::Events(vec![99, 100, 101]))];
     let mut rig = rig(batches, State::default());
     rig.run(Vec::new(), 1000).await;
-    assert_eq!((rig.event_loop.session.state.next_seq, rig.event_loop.skipped), (102, 100));
+    assert_eq!(
+        (rig.event_loop.session.state.next_seq, rig.event_loop.skipped),
+        (102, 100)
+    );
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
         Some("resynced, 100 events skipped")
@@ -361,7 +366,7 @@ async fn a_resync_takes_the_new_state_and_skips_what_it_knows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_by_key_by_token_and_with_the_keyboard() {
+async fn it_ends_by_key_by_token_and_at_the_end_of_input() {
     assert_eq!(
         rig(Vec::new(), State::default()).run(vec![(5, "q")], 1000).await,
         Some(Exit::Quit)
@@ -375,10 +380,13 @@ async fn it_ends_by_key_by_token_and_with_the_keyboard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ctrl_z_gives_the_terminal_back_and_takes_it_again() {
+async fn ctrl_z_suspends_and_resumes_the_terminal() {
     let mut rig = rig(Vec::new(), State::default());
     rig.run(vec![(5, "ctrl+z")], 2000).await;
-    assert_eq!((rig.event_loop.host.suspended, rig.event_loop.host.resumed), (1, 1));
+    assert_eq!(
+        (rig.event_loop.host.suspended, rig.event_loop.host.resumed),
+        (1, 1)
+    );
     assert_eq!(rig.event_loop.pace.frames(), 2);
 }
 

@@ -1,4 +1,4 @@
-//! Key scripts: what is typed, and what the engine is asked.
+//! Key scripts: typed keys and the resulting effects.
 
 use crossterm::event::{Event as Terminal, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Rect, Size};
@@ -41,7 +41,7 @@ fn a_prompt_is_typed_and_sent() {
     assert_eq!(
         bench.ui.draft.text(),
         "hello bFq?",
-        "kept until the engine took it"
+        "kept until the engine accepted it"
     );
     bench.ui.sent(&command);
     assert_eq!((bench.ui.draft.text(), bench.ui.mode), ("", Mode::Input));
@@ -55,7 +55,7 @@ fn a_prompt_is_typed_and_sent() {
 fn newlines_are_typed_with_a_modifier_and_empty_prompts_stay() {
     let mut bench = local();
     assert_eq!(bench.press("i  <enter>"), []);
-    assert_eq!(bench.said(), "nothing to send: write a question first");
+    assert_eq!(bench.message(), "nothing to send: type a prompt first");
     bench.press("a<ctrl+j>b<alt+enter>c");
     assert_eq!(bench.ui.draft.text(), "  a\nb\nc");
 }
@@ -72,7 +72,7 @@ fn a_paste_opens_the_prompt_and_never_submits() {
 }
 
 #[test]
-fn single_keys_command() {
+fn single_keys_send_commands() {
     let mut bench = local();
     assert_eq!(bench.press("b"), [burst(10)]);
     assert_eq!(bench.press("B"), [burst(50)]);
@@ -80,14 +80,14 @@ fn single_keys_command() {
     assert_eq!(bench.press("c"), [Effect::Send(Command::SetCache { on: false })]);
     assert_eq!(bench.press("R"), [Effect::Send(Command::ResetBreaker)]);
     assert_eq!(bench.press("u"), []);
-    assert_eq!(bench.said(), "now asking as ben, bursts too; 7 shows each user");
+    assert_eq!(bench.message(), "now sending as ben, bursts too; [7] all users");
     assert_eq!(bench.press("p"), [Effect::Pause]);
     assert_eq!(bench.press("<ctrl+z>"), [Effect::Suspend]);
     assert_eq!(bench.press("q"), [Effect::Quit]);
 }
 
 #[test]
-fn the_breaker_goes_round_its_three_modes() {
+fn the_breaker_cycles_through_its_three_modes() {
     let mut bench = local();
     for (now, next) in [
         (BreakerMode::Automatic, BreakerMode::ForcedOpen),
@@ -103,7 +103,7 @@ fn the_breaker_goes_round_its_three_modes() {
 }
 
 #[test]
-fn a_burst_that_may_cost_money_asks_first() {
+fn a_burst_that_may_cost_money_asks_for_confirmation() {
     let mut bench = local();
     let upstream = bench.state.session.upstream.as_mut().unwrap();
     (upstream.loopback, upstream.simulated, upstream.host) = (false, false, "api.example.com".into());
@@ -119,76 +119,76 @@ fn a_burst_that_may_cost_money_asks_first() {
 }
 
 #[test]
-fn a_disabled_key_says_why() {
+fn a_disabled_key_shows_its_reason() {
     let mut bench = local();
     for (key, why) in [
         ("x", "x: nothing is running"),
-        ("n", "n: no filter is set, / sets one"),
-        ("8", "8: there are only 7 panes at this size"),
-        ("-", "-: the failure rate is zero already"),
-        ("<enter>", "Enter: there is no call here"),
-        ("y", "y: there is nothing to copy here"),
+        ("n", "n: no filter: [/] sets one"),
+        ("8", "8: only 7 panes at this size"),
+        ("-", "-: the failure rate is 0% already"),
+        ("<enter>", "Enter: no call here"),
+        ("y", "y: nothing to copy here"),
         ("<end>", "End: already following"),
-        ("w", "w: nothing was asked yet, b bursts, i asks"),
+        ("w", "w: no calls yet: [b] burst, [i] prompt"),
     ] {
         assert_eq!(bench.press(key), []);
-        assert_eq!(bench.said(), why);
+        assert_eq!(bench.message(), why);
     }
     bench.state.calls.burst = Some(Burst::default());
     assert_eq!(bench.press("B"), []);
-    assert_eq!(bench.said(), "B: a burst is already running, x stops it");
+    assert_eq!(bench.message(), "B: a burst is already running: [x] stop");
     assert_eq!(bench.press("x"), [Effect::Send(Command::CancelAll)]);
     bench.ui.read_only = true;
     assert_eq!(bench.press("w"), []);
-    assert_eq!(bench.said(), "w: this session is read-only");
+    assert_eq!(bench.message(), "w: this session is read-only");
     assert_eq!(bench.press("i"), []);
-    assert_eq!(bench.said(), "i: this session is read-only");
+    assert_eq!(bench.message(), "i: this session is read-only");
 }
 
 #[test]
-fn the_order_of_the_queue_is_switched_and_told() {
+fn the_order_of_the_queue_is_toggled_with_a_message() {
     let mut bench = local();
-    for (now, next, said) in [
+    for (now, next, message) in [
         (
             QueueOrder::Fair,
             QueueOrder::Fifo,
-            "queue: first come first served; a flood of one user makes all wait",
+            "queue: first come, first served; a flood by one user delays everyone",
         ),
         (
             QueueOrder::Fifo,
             QueueOrder::Fair,
-            "queue: fair by user; a flood of one makes only itself wait",
+            "queue: fair by user; a flood delays only its own user",
         ),
     ] {
         bench.state.session.policy.limit.order = now;
         let command = Command::SetQueueOrder { order: next };
         assert_eq!(bench.press("t"), [Effect::Send(command)]);
-        assert_eq!(bench.said(), said);
+        assert_eq!(bench.message(), message);
     }
     bench.state.session.policy.limit.enabled = false;
     assert_eq!(bench.press("t"), []);
-    assert_eq!(bench.said(), "t: the limiter is off: there is no queue");
+    assert_eq!(bench.message(), "t: no queue: the limiter is off");
 }
 
 #[test]
-fn bursts_come_from_who_asks_or_from_all_in_turn() {
+fn bursts_are_sent_as_the_current_user_or_as_every_user() {
     let mut bench = local();
     let from = |calls, users| [Effect::Send(Command::Burst { calls, users })];
     assert_eq!(bench.press("ub"), from(10, BurstUsers::One(UserId::new("ben"))));
     assert_eq!(bench.press("a"), from(20, BurstUsers::All));
-    assert_eq!(bench.said(), "20 calls, in turn as ana, ben");
+    assert_eq!(bench.message(), "20 calls as ana, ben in turn");
     bench.ui.users = (1..=5).map(|user| UserId::new(&user.to_string())).collect();
     bench.press("a");
-    assert_eq!(bench.said(), "20 calls, in turn as each of 5 users");
+    assert_eq!(bench.message(), "20 calls as 5 users in turn");
     bench.ui.users.truncate(1);
     assert_eq!(bench.press("a"), from(20, BurstUsers::All));
-    assert_eq!(bench.said(), "");
+    assert_eq!(bench.message(), "");
     assert_eq!(bench.press("u"), []);
-    assert_eq!(bench.said(), "u: there is only one user");
+    assert_eq!(bench.message(), "u: only one user");
 }
 
 #[test]
-fn while_one_user_bursts_another_may_and_then_it_is_enough() {
+fn at_most_one_burst_per_user_runs() {
     let mut bench = local();
     let all_made = Burst {
         all_made: true,
@@ -203,8 +203,8 @@ fn while_one_user_bursts_another_may_and_then_it_is_enough() {
     run(&mut bench, 1, "ana");
     assert_eq!(bench.press("b"), []);
     assert_eq!(
-        bench.said(),
-        "b: a burst of ana is already running: x stops it, u asks as another"
+        bench.message(),
+        "b: a burst as ana is already running: [x] stop, [u] next user"
     );
     let ben = BurstUsers::One(UserId::new("ben"));
     let command = Command::Burst {
@@ -220,8 +220,8 @@ fn while_one_user_bursts_another_may_and_then_it_is_enough() {
     run(&mut bench, 2, "ben");
     assert_eq!(bench.press("a"), []);
     assert_eq!(
-        bench.said(),
-        "a: bursts of several users are running, x stops them"
+        bench.message(),
+        "a: bursts of several users are running: [x] stop"
     );
 }
 
@@ -239,7 +239,7 @@ fn ctrl_c_stops_then_quits_and_quits_at_once_when_idle() {
 }
 
 #[test]
-fn the_palette_knows_everything_by_name() {
+fn the_palette_finds_commands_by_name() {
     let mut bench = local();
     assert_eq!(bench.press("<ctrl+p>burst 10000<enter>"), [burst(10_000)]);
     bench.state.cache.entries = 1;
@@ -251,18 +251,18 @@ fn the_palette_knows_everything_by_name() {
         bench.press(":reset br<enter>"),
         [Effect::Send(Command::ResetBreaker)]
     );
-    let everybody = Command::Burst {
+    let all_users = Command::Burst {
         calls: 30,
         users: BurstUsers::All,
     };
-    assert_eq!(bench.press(":all users 30<enter>"), [Effect::Send(everybody)]);
+    assert_eq!(bench.press(":all users 30<enter>"), [Effect::Send(all_users)]);
     assert_eq!(bench.press("ihalf<ctrl+p>zoom<enter>"), []);
     assert!(bench.ui.zoomed, "chosen from the prompt");
     assert_eq!(bench.ui.draft.text(), "half");
 }
 
 #[test]
-fn rates_of_faults_are_chosen_in_an_overlay_and_scaled_with_plus() {
+fn fault_rates_are_set_in_the_overlay_and_scaled_with_plus() {
     let mut bench = local();
     bench.ui.profiles = vec![FaultProfile {
         name: "outage".into(),
@@ -299,8 +299,8 @@ fn rates_of_faults_are_chosen_in_an_overlay_and_scaled_with_plus() {
     bench.state.session.faults = bench.ui.profiles[0].clone();
     assert_eq!(rates(bench.press("+")), [("outage".into(), 0.0, 55.0)]);
     assert_eq!(
-        bench.said(),
-        "failure rate 55% (faults are off, F switches them on)"
+        bench.message(),
+        "failure rate 55% (faults are off; [F] turns them on)"
     );
 }
 
@@ -326,7 +326,7 @@ fn focus_zoom_and_escape_one_step_back() {
 }
 
 #[test]
-fn attempts_open_their_story_and_other_calls_from_there() {
+fn the_story_of_a_call_opens_and_moves_to_other_calls() {
     let mut bench = Bench::new(busy_state());
     bench.press("3j<enter>");
     assert_eq!(bench.ui.overlays, [Overlay::Details(CallId(4))]);
@@ -335,14 +335,14 @@ fn attempts_open_their_story_and_other_calls_from_there() {
     bench.press("<down>");
     assert_eq!(bench.ui.overlays, [Overlay::Details(CallId(3))]);
     assert_eq!(bench.press("x"), []);
-    assert_eq!(bench.said(), "x: this call is over");
+    assert_eq!(bench.message(), "x: this call has ended");
     assert_eq!(bench.ui.selected_call, Some(CallId(3)));
     bench.press("<esc>g");
     assert_eq!(bench.ui.selected_call, None, "the top is the newest");
 }
 
 #[test]
-fn the_conversation_keeps_its_place_when_text_arrives() {
+fn the_conversation_keeps_its_position_when_text_arrives() {
     let mut bench = Bench::new(busy_state());
     bench.press("1kkk");
     let anchor = bench.ui.chat_top;
@@ -362,14 +362,14 @@ fn the_conversation_keeps_its_place_when_text_arrives() {
 }
 
 #[test]
-fn copying_takes_what_is_under_the_cursor() {
+fn copy_takes_the_text_under_the_cursor() {
     let mut bench = Bench::new(busy_state());
     assert_eq!(bench.press("1y"), [Effect::Copy("It counts".into())]);
     assert_eq!(bench.press("4y"), [Effect::Copy("39.000 ok sentence 39".into())]);
 }
 
 #[test]
-fn help_is_searched_and_does_not_fire_commands() {
+fn typing_in_the_help_searches_and_sends_no_commands() {
     let mut bench = local();
     assert_eq!(bench.press("?bBq"), []);
     let Some(Overlay::Help(help)) = bench.ui.overlays.last() else {

@@ -1,4 +1,4 @@
-//! Whole screens as rows of text, for the tests that look at them.
+//! Whole screens as rows of text.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect, Size};
@@ -8,7 +8,7 @@ use crate::tui::theme::Theme;
 use crate::tui::view::{View, draw};
 use crate::tui::wrap;
 
-/// The screen as rows of text, and the cursor.
+/// The screen as rows of text, and the cursor position.
 pub(super) fn screen(
     bench: &mut Bench,
     width: u16,
@@ -34,7 +34,7 @@ pub(super) fn screen(
                 if skip == 0 {
                     row.push_str(symbol);
                 }
-                // the cell behind a wide character is not drawn
+                // the cell after a wide character is not drawn
                 skip = if skip > 0 {
                     skip - 1
                 } else {
@@ -47,12 +47,12 @@ pub(super) fn screen(
     (rows, cursor)
 }
 
-/// The rows alone, in the usual colours.
+/// The rows with the default theme.
 pub(super) fn rows(bench: &mut Bench, width: u16, height: u16) -> Vec<String> {
     screen(bench, width, height, &Theme::default()).0
 }
 
-/// Whether a row has this in it.
+/// Returns true if a row contains the text.
 pub(super) fn holds(rows: &[String], text: &str) -> bool {
     rows.iter().any(|row| row.contains(text))
 }

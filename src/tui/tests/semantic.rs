@@ -1,4 +1,4 @@
-//! The semantic cache on whole screens, from made-up events, and the keys that judge its hits.
+//! The semantic cache on whole screens, and the keys that label its hits.
 
 use super::Bench;
 use super::screen_text::{holds, rows, screen};
@@ -14,7 +14,7 @@ use crate::tui::theme::{Palette, Theme};
 use crate::tui::ui::Mode;
 use crate::tui::update::Effect;
 
-/// A question, or what is stored of it.
+/// A call with this prompt.
 fn ask(story: &mut Story, call: u64, prompt: &str) {
     let mut kind = started(call, Origin::Chat, story.now);
     if let EventKind::CallStarted { prompt: asked, .. } = &mut kind {
@@ -23,8 +23,8 @@ fn ask(story: &mut Story, call: u64, prompt: &str) {
     story.emit(call, kind);
 }
 
-/// The prompt of the nearest, in an event that has one.
-fn of(mut kind: EventKind, text: &str) -> EventKind {
+/// Sets the nearest prompt of an event.
+fn with_nearest(mut kind: EventKind, text: &str) -> EventKind {
     match &mut kind {
         EventKind::SemanticHit { nearest, .. } | EventKind::SemanticShadowed { nearest, .. } => {
             nearest.prompt = text.into();
@@ -38,8 +38,7 @@ fn of(mut kind: EventKind, text: &str) -> EventKind {
     kind
 }
 
-/// One answered question, one that means the same, one that does not although it looks so; in shadow mode where
-/// `mode` says so.
+/// Three calls: answered; similar, so a hit (a would-be hit in shadow mode); similar text with another number, so a miss.
 fn story(mode: SemanticMode) -> Story {
     let mut story = Story::begin();
     story.emit(0, switched_semantic(mode));
@@ -64,7 +63,7 @@ fn story(mode: SemanticMode) -> Story {
     match mode {
         SemanticMode::Shadow => {
             story
-                .emit(2, of(shadowed(1, 0.94), stored))
+                .emit(2, with_nearest(shadowed(1, 0.94), stored))
                 .emit(2, compared(1, 0.97));
             story
                 .emit(2, crate::state::fixture::flight_started(2))
@@ -78,7 +77,7 @@ fn story(mode: SemanticMode) -> Story {
                 .emit(2, ended(Fate::Answered, 1, 2000));
         }
         SemanticMode::On | SemanticMode::Off => {
-            let mut hit = of(semantic_hit(1, 0.94), stored);
+            let mut hit = with_nearest(semantic_hit(1, 0.94), stored);
             if let EventKind::SemanticHit { text, .. } = &mut hit {
                 *text = "Six minutes for a soft one.".into();
             }
@@ -94,7 +93,10 @@ fn story(mode: SemanticMode) -> Story {
     };
     story.emit(
         3,
-        of(semantic_miss(SemanticMiss::GuardRejected, Some(objection)), stored),
+        with_nearest(
+            semantic_miss(SemanticMiss::GuardRejected, Some(objection)),
+            stored,
+        ),
     );
     story
         .emit(3, crate::state::fixture::flight_started(3))
@@ -109,7 +111,7 @@ fn bench(mode: SemanticMode) -> Bench {
 }
 
 #[test]
-fn a_screen_says_that_it_is_on() {
+fn the_title_shows_the_semantic_mode() {
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let on = rows(&mut bench(SemanticMode::On), width, height);
         assert!(on[0].contains("◇ semantic on"), "{}", on[0]);
@@ -127,13 +129,13 @@ fn a_screen_says_that_it_is_on() {
         title.contains("◇ semantic on") && title.contains("! FAULTS 429 40%"),
         "{title}"
     );
-    // where there is no room for both, trouble made by hand is told
+    // without room for both, faults take precedence
     let title = rows(&mut faults, 62, 24).remove(0);
     assert!(title.contains("! FAULTS 40%"), "{title}");
 }
 
 #[test]
-fn a_hit_shows_its_source_and_how_to_judge_it() {
+fn a_hit_shows_its_source_and_the_key_to_label_it() {
     let mut hit = bench(SemanticMode::On);
     hit.state.calls.chat.pop();
     let wide = rows(&mut hit, 200, 60).join(" ").replace("│", " ");
@@ -156,7 +158,7 @@ fn a_hit_shows_its_source_and_how_to_judge_it() {
 }
 
 #[test]
-fn the_cockpit_of_a_live_cache() {
+fn the_cache_pane_in_mode_on() {
     let mut bench = bench(SemanticMode::On);
     bench.press("5");
     let small = rows(&mut bench, 80, 24);
@@ -183,7 +185,7 @@ fn the_cockpit_of_a_live_cache() {
 }
 
 #[test]
-fn the_cockpit_of_a_shadow_tells_its_false_hits_with_how_sure_that_is() {
+fn the_cache_pane_in_mode_shadow_shows_false_hits_with_confidence() {
     let mut story = story(SemanticMode::Shadow);
     for call in 10..50 {
         story.call(call, Origin::Library).emit(call, shadowed(1, 0.9));
@@ -207,7 +209,7 @@ fn the_cockpit_of_a_shadow_tells_its_false_hits_with_how_sure_that_is() {
 }
 
 #[test]
-fn what_is_off_says_what_switches_it_on() {
+fn the_cache_pane_in_mode_off_shows_the_key_to_turn_it_on() {
     let mut bench = Bench::new(Story::begin().state());
     bench.press("5");
     let screen = rows(&mut bench, 80, 24);
@@ -227,15 +229,15 @@ fn what_is_off_says_what_switches_it_on() {
         })]
     );
     assert_eq!(
-        bench.said(),
-        "semantic on: prompts that mean the same share an answer"
+        bench.message(),
+        "semantic on: similar prompts share an answer"
     );
     bench.ui.toast = None;
     assert!(holds(&rows(&mut bench, 120, 40), "s semantic"));
 }
 
 #[test]
-fn the_story_of_a_hit_is_judged_with_g_and_b() {
+fn a_hit_is_labelled_with_g_and_b_in_its_story() {
     let mut bench = bench(SemanticMode::On);
     bench.state.calls.chat.pop();
     bench.press("<enter>");
@@ -261,26 +263,26 @@ fn the_story_of_a_hit_is_judged_with_g_and_b() {
     };
     assert_eq!(bench.press("g"), [sent(true)]);
     assert_eq!(
-        bench.said(),
-        "#2 judged right: counted for the prompt it came from"
+        bench.message(),
+        "#2 marked right: counted for its stored prompt"
     );
     assert_eq!(bench.press("b"), [sent(false)]);
     assert_eq!(
-        bench.said(),
-        "#2 judged wrong: that answer is forgotten, its prompt asks for more"
+        bench.message(),
+        "#2 marked wrong: answer dropped, threshold of its prompt raised"
     );
-    let mut told = story(SemanticMode::On);
-    told.emit(2, labelled(1, false));
-    bench.state = told.state();
+    let mut labelled_wrong = story(SemanticMode::On);
+    labelled_wrong.emit(2, labelled(1, false));
+    bench.state = labelled_wrong.state();
     assert_eq!(bench.press("b"), []);
-    assert_eq!(bench.said(), "b: #2 was judged wrong already");
+    assert_eq!(bench.message(), "b: #2 is already marked wrong");
     let screen = rows(&mut bench, 120, 40);
     let expected = "label    labelled wrong: #1 requires 0.96 from now on, the stored answer was removed";
     assert!(holds(&screen, expected), "{screen:#?}");
 }
 
 #[test]
-fn what_is_no_hit_cannot_be_judged_and_says_why() {
+fn other_calls_cannot_be_labelled_and_show_the_reason() {
     let mut refused = bench(SemanticMode::On);
     refused.press("<enter>");
     assert_eq!(refused.ui.overlays.last(), Some(&Overlay::Details(CallId(3))));
@@ -293,14 +295,14 @@ fn what_is_no_hit_cannot_be_judged_and_says_why() {
     }
     assert!(!screen[23].contains("good"), "{}", screen[23]);
     assert_eq!(refused.press("g"), []);
-    assert_eq!(refused.said(), "g: #3 is no semantic hit: only those are judged");
+    assert_eq!(refused.message(), "g: #3 is not a semantic hit");
 
     let mut shadow = bench(SemanticMode::Shadow);
     shadow.state.calls.chat.pop();
     shadow.press("<enter>b");
     assert_eq!(
-        shadow.said(),
-        "b: #2: the upstream answered, the semantic cache only watched"
+        shadow.message(),
+        "b: #2 was answered by the upstream: the semantic cache is in shadow mode"
     );
     let screen = rows(&mut shadow, 120, 40);
     assert!(
@@ -312,22 +314,22 @@ fn what_is_no_hit_cannot_be_judged_and_says_why() {
     viewer.ui.read_only = true;
     viewer.state.calls.chat.pop();
     viewer.press("<enter>g");
-    assert_eq!(viewer.said(), "g: this session is read-only");
+    assert_eq!(viewer.message(), "g: this session is read-only");
 }
 
 #[test]
-fn the_palette_judges_the_call_under_the_cursor() {
+fn the_palette_labels_the_selected_call() {
     let mut bench = bench(SemanticMode::On);
     bench.state.calls.chat.pop();
     let good = Effect::Send(Command::LabelHit {
         call: CallId(2),
         good: true,
     });
-    assert_eq!(bench.press(":hit was right<enter>"), [good]);
+    assert_eq!(bench.press(":hit right<enter>"), [good]);
     bench.ui.focus = PaneId::Guards;
-    assert_eq!(bench.press(":hit was wrong<enter>"), []);
-    assert_eq!(bench.said(), "wrong: there is no call here");
-    // in normal mode the keys mean what they always did
+    assert_eq!(bench.press(":hit wrong<enter>"), []);
+    assert_eq!(bench.message(), "wrong: no call here");
+    // in normal mode the keys keep their usual actions
     bench.ui.focus = PaneId::Chat;
     assert!(matches!(
         bench.press("b")[..],
@@ -336,7 +338,7 @@ fn the_palette_judges_the_call_under_the_cursor() {
 }
 
 #[test]
-fn hostile_prompts_and_any_size_are_cut() {
+fn hostile_prompts_are_clipped_at_every_size() {
     let wide = "\u{6f22}\u{1b}[31m e\u{301}\u{1f469}\u{200d}\u{1f4bb} ".repeat(30);
     let mut story = Story::begin();
     story.emit(0, switched_semantic(SemanticMode::On));
@@ -360,7 +362,7 @@ fn hostile_prompts_and_any_size_are_cut() {
     );
     story
         .call(2, Origin::Chat)
-        .emit(2, of(semantic_hit(u64::MAX, -7.0), &wide));
+        .emit(2, with_nearest(semantic_hit(u64::MAX, -7.0), &wide));
     story.emit(2, ended(Fate::Hit, 0, 1));
     let mut bench = Bench::new(story.state());
     bench.state.session.policy.semantic.embedder = Some(format!("http://me:secret@{wide}/v1"));

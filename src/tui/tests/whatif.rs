@@ -1,4 +1,4 @@
-//! Comparing live: keys and what the engine is asked, and screens from scripted judgements.
+//! The what-if overlay: keys with their effects, and screens from scripted results.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,9 @@ use ratatui::layout::Size;
 
 use super::Bench;
 use super::screen_text::{holds, rows, screen};
-use crate::event::{CallId, Command, EventKind, Fate, PolicyFigures, WhatIfResult, Origin, ChangedFate, WhatIfUpstream};
+use crate::event::{
+    CallId, ChangedFate, Command, EventKind, Fate, Origin, PolicyFigures, WhatIfResult, WhatIfUpstream,
+};
 use crate::settings::{Policy, SETTINGS};
 use crate::state::State;
 use crate::state::fixture::{Story, ended};
@@ -17,14 +19,14 @@ use crate::tui::overlay::Overlay;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::update::Effect;
 
-/// A session with calls behind it.
+/// A session with a finished call.
 fn session() -> Bench {
     let mut story = Story::begin();
     story.call(1, Origin::Chat).emit(1, ended(Fate::Answered, 1, 500));
     Bench::new(story.state())
 }
 
-/// What the judge was asked: which edit, and what differs from `running`.
+/// The requested evaluations: edit, and changes over `running`.
 fn asked(effects: &[Effect], running: &Policy) -> Vec<(u64, Option<Vec<String>>)> {
     let commands = effects.iter().flat_map(|effect| match effect {
         Effect::Send(command) => std::slice::from_ref(command),
@@ -58,7 +60,7 @@ fn applied(effects: &[Effect]) -> Vec<&Policy> {
         .collect()
 }
 
-/// Puts the cursor on a setting.
+/// Moves the cursor to a setting.
 fn go(bench: &mut Bench, path: &str) {
     let row = SETTINGS.iter().position(|setting| setting.path == path).unwrap();
     bench.press("<home>");
@@ -81,7 +83,7 @@ fn judged(fates: &[(Fate, u64)], attempts: u64, p95: u64) -> PolicyFigures {
     }
 }
 
-/// 412 calls: what really was, played again, and as the copy would have it.
+/// 412 calls: observed, replayed, and replayed under the edited policy.
 fn result(edit: u64) -> WhatIfResult {
     use Fate::{Answered, CircuitOpen, Failed, Hit, Interrupted, RateLimited, Shared};
     let base = [(Hit, 40), (Shared, 12), (Interrupted, 3), (RateLimited, 17)];
@@ -122,19 +124,19 @@ fn result(edit: u64) -> WhatIfResult {
 }
 
 #[test]
-fn a_sentence_that_is_too_long_loses_its_end_and_no_half_of_it() {
+fn a_sentence_that_is_too_long_drops_whole_pieces() {
     let mut bench = session();
     bench.press("=");
     let mut mixed = result(0);
     mixed.mixed = true;
     mixed.observed.fates.remove(&Fate::Answered);
     let medium = &judged_screens(&mut bench, &mixed)[1];
-    assert!(holds(medium, "really 52 so far, 250 still run"), "{medium:#?}");
+    assert!(holds(medium, "served 52 of 412 calls, 300 when replayed, 250 still running"), "{medium:#?}");
     let head: Vec<&String> = medium.iter().take(5).collect();
     assert!(head.iter().all(|row| !row.contains('\u{2026}')), "{head:#?}");
 }
 
-/// The judge answers.
+/// Emits a result.
 fn hear(bench: &mut Bench, result: WhatIfResult) {
     let mut story = Story::default();
     story.at(230.0).emit(
@@ -147,44 +149,44 @@ fn hear(bench: &mut Bench, result: WhatIfResult) {
 }
 
 #[test]
-fn it_opens_steps_and_asks_the_judge_each_time() {
+fn each_edit_requests_an_evaluation() {
     let mut bench = session();
     let running = bench.state.session.policy.clone();
     assert_eq!(asked(&bench.press("="), &running), [(1, Some(vec![]))]);
     assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);
     go(&mut bench, "retry.attempts");
     let steps = bench.press("<right>l-");
-    let told = |edit, change: &str| (edit, Some(vec![change.to_owned()]));
+    let request = |edit, change: &str| (edit, Some(vec![change.to_owned()]));
     assert_eq!(
         asked(&steps, &running),
         [
-            told(2, "retry.attempts=4"),
-            told(3, "retry.attempts=5"),
-            told(4, "retry.attempts=4")
+            request(2, "retry.attempts=4"),
+            request(3, "retry.attempts=5"),
+            request(4, "retry.attempts=4")
         ]
     );
     assert_eq!(asked(&bench.press("h"), &running), [(5, Some(vec![]))]);
     assert_eq!(bench.press("d"), []);
-    assert_eq!(bench.said(), "Bksp: this setting is as it runs");
+    assert_eq!(bench.message(), "Bksp: unchanged");
     go(&mut bench, "cache.enabled");
     assert_eq!(
         asked(&bench.press("<space>"), &running),
-        [told(6, "cache.enabled=false")]
+        [request(6, "cache.enabled=false")]
     );
     go(&mut bench, "retry.jitter");
     let both = vec!["cache.enabled=false".to_owned(), "retry.jitter=equal".to_owned()];
     assert_eq!(asked(&bench.press("<space>"), &running), [(7, Some(both))]);
     assert_eq!(
         asked(&bench.press("<bksp>"), &running),
-        [told(8, "cache.enabled=false")]
+        [request(8, "cache.enabled=false")]
     );
     go(&mut bench, "retry.attempts");
     assert_eq!(bench.press("<space>"), []);
-    assert_eq!(bench.said(), "Space: not a switch: Left and Right step, e writes");
+    assert_eq!(bench.message(), "Space: not a toggle: use Left/Right, or e to type a value");
 }
 
 #[test]
-fn it_closes_keeps_the_copy_and_is_judged_no_more() {
+fn closing_keeps_the_edits_and_ends_evaluation() {
     let mut bench = session();
     let running = bench.state.session.policy.clone();
     bench.press("=");
@@ -192,19 +194,19 @@ fn it_closes_keeps_the_copy_and_is_judged_no_more() {
     bench.press("<right>");
     assert_eq!(asked(&bench.press("<esc>"), &running), [(3, None)]);
     assert_eq!(bench.ui.overlays, []);
-    // what runs changes from elsewhere: the copy keeps its own change only
+    // the running policy changes independently: the draft keeps only its own change
     bench.state.session.policy.cache.enabled = false;
     let running = bench.state.session.policy.clone();
     let change = vec!["retry.attempts=4".to_owned()];
     assert_eq!(asked(&bench.press("="), &running), [(4, Some(change))]);
     assert_eq!(asked(&bench.press("D"), &running), [(5, Some(vec![]))]);
     assert_eq!(bench.press("D"), []);
-    assert_eq!(bench.said(), "D: the copy has no change");
+    assert_eq!(bench.message(), "D: no edits");
     assert_eq!(asked(&bench.press("q"), &running), [(6, None)]);
 }
 
 #[test]
-fn a_value_is_written_in_its_place_and_a_bad_one_kept_for_mending() {
+fn a_value_is_typed_in_its_cell_and_an_invalid_one_stays() {
     let mut bench = session();
     let running = bench.state.session.policy.clone();
     bench.press("=");
@@ -212,11 +214,11 @@ fn a_value_is_written_in_its_place_and_a_bad_one_kept_for_mending() {
     assert_eq!(bench.press("12x<enter>"), []);
     let text = rows(&mut bench, 80, 24);
     assert!(
-        holds(&text, "'12x' will not do; it takes a time: 500ms, 2s, 1m 30s"),
+        holds(&text, "invalid value '12x'; expected a time: 500ms, 2s, 1m 30s"),
         "{text:#?}"
     );
     assert!(
-        text[23].starts_with("  VALUE  Enter take it  Esc leave"),
+        text[23].starts_with("  VALUE  Enter accept  Esc cancel"),
         "{}",
         text[23]
     );
@@ -231,7 +233,7 @@ fn a_value_is_written_in_its_place_and_a_bad_one_kept_for_mending() {
     );
     assert_eq!(bench.press("e9<esc>"), []);
     assert_eq!(asked(&bench.press("<bksp>"), &running), [(3, Some(vec![]))]);
-    // a share as it is shown, a paste as one line, and keys that would command elsewhere
+    // a share in display form, a paste as one line, and keys with other actions elsewhere
     go(&mut bench, "breaker.failure_rate");
     bench.press("e<ctrl+u>");
     bench.input(&Terminal::Paste("35%\n".into()));
@@ -242,20 +244,20 @@ fn a_value_is_written_in_its_place_and_a_bad_one_kept_for_mending() {
     assert_eq!(bench.press("e<ctrl+u><enter>"), []);
     assert!(holds(
         &rows(&mut bench, 80, 24),
-        "write a value, or Esc leaves it as it was"
+        "type a value, or press Esc to keep the old one"
     ));
 }
 
 #[test]
-fn what_begins_with_a_session_is_shown_and_not_stepped() {
+fn startup_only_settings_are_shown_but_not_changed() {
     let mut bench = session();
     bench.press("=");
     go(&mut bench, "timeouts.connect");
     for key in ["<right>", "e", "7", "<space>"] {
         assert_eq!(bench.press(key), []);
-        let why = bench.said();
+        let why = bench.message();
         assert!(
-            why.ends_with(": takes effect when a session starts: write it into the policy file"),
+            why.ends_with(": takes effect when a session starts: set it in the policy file"),
             "{why}"
         );
         assert_eq!(bench.ui.whatif.line, None);
@@ -263,26 +265,26 @@ fn what_begins_with_a_session_is_shown_and_not_stepped() {
     let text = rows(&mut bench, 80, 24);
     assert!(holds(&text, "at start"), "{text:#?}");
     assert!(
-        holds(&text, "It takes effect when a session starts: write it"),
+        holds(&text, "It takes effect when a session starts: set it"),
         "{text:#?}"
     );
 }
 
 #[test]
-fn a_commit_holds_and_is_taken_back_and_nothing_is_lost() {
+fn an_applied_policy_can_be_reverted_without_losing_edits() {
     let mut bench = session();
     let before = bench.state.session.policy.clone();
     assert_eq!(bench.press("=<enter>").len(), 1);
     assert_eq!(
-        bench.said(),
-        "Enter: the copy has no change: Left and Right change a setting"
+        bench.message(),
+        "Enter: no edits: Left/Right changes a setting"
     );
     assert_eq!(bench.press("u"), []);
-    assert_eq!(bench.said(), "u: no copy was committed yet");
+    assert_eq!(bench.message(), "u: no applied policy to revert");
     go(&mut bench, "retry.attempts");
     bench.press("<right>");
     let effects = bench.press("<enter>");
-    assert_eq!(bench.said(), "policy applied, u takes it back");
+    assert_eq!(bench.message(), "policy applied; u reverts it");
     let policies = applied(&effects);
     assert_eq!(policies.len(), 1);
     assert_eq!(
@@ -291,24 +293,24 @@ fn a_commit_holds_and_is_taken_back_and_nothing_is_lost() {
     );
     assert_eq!(policies[0].name, "production+retry.attempts=4");
     assert_eq!(asked(&effects, policies[0]), [(3, Some(vec![]))]);
-    // the engine obeys
+    // the engine applies it
     bench.state.session.policy = policies[0].clone();
     go(&mut bench, "cache.enabled");
     bench.press("<space>");
     let effects = bench.press("u");
     assert_eq!(applied(&effects), [&before]);
     assert_eq!(
-        bench.said(),
-        "taken back: production holds again, the copy is kept"
+        bench.message(),
+        "reverted to production; your edits are kept"
     );
     let both = vec!["cache.enabled=false".to_owned(), "retry.attempts=4".to_owned()];
     assert_eq!(asked(&effects, &before), [(5, Some(both))]);
     bench.state.session.policy = before;
-    assert!(holds(&rows(&mut bench, 80, 24), "copy with 2 changes"));
+    assert!(holds(&rows(&mut bench, 80, 24), "production, 2 edits"));
 }
 
 #[test]
-fn what_was_committed_is_no_change_of_the_copy_any_more() {
+fn applied_edits_leave_the_draft() {
     let mut bench = session();
     bench.press("=");
     go(&mut bench, "cache.enabled");
@@ -316,35 +318,35 @@ fn what_was_committed_is_no_change_of_the_copy_any_more() {
     let effects = bench.press("<enter>");
     bench.state.session.policy = applied(&effects)[0].clone();
     bench.press("<esc>");
-    // somebody switches the cache on again: the copy does not want it off
+    // the cache is turned on again: the draft does not turn it off
     bench.state.session.policy.cache.enabled = true;
     let running = bench.state.session.policy.clone();
     assert_eq!(asked(&bench.press("="), &running), [(5, Some(vec![]))]);
 }
 
 #[test]
-fn a_copy_out_of_bounds_is_not_judged_and_not_committed() {
+fn an_invalid_policy_is_neither_evaluated_nor_applied() {
     let mut bench = session();
     bench.press("=");
     go(&mut bench, "retry.cap");
-    assert_eq!(bench.press("1ms<enter>"), [], "the judge is not asked");
+    assert_eq!(bench.press("1ms<enter>"), [], "no evaluation is requested");
     let text = rows(&mut bench, 80, 24);
-    assert!(holds(&text, "this copy cannot hold: retry.base"), "{text:#?}");
+    assert!(holds(&text, "invalid policy: retry.base"), "{text:#?}");
     assert_eq!(bench.press("<enter>"), []);
-    assert!(bench.said().starts_with("Enter: retry.base"), "{}", bench.said());
+    assert!(bench.message().starts_with("Enter: retry.base"), "{}", bench.message());
     let wide = rows(&mut bench, 120, 40);
-    assert!(holds(&wide, "this copy cannot hold: retry.base"), "{wide:#?}");
+    assert!(holds(&wide, "invalid policy: retry.base"), "{wide:#?}");
     assert_eq!(bench.press("<bksp>").len(), 1);
-    assert!(holds(&rows(&mut bench, 80, 24), "judging..."));
+    assert!(holds(&rows(&mut bench, 80, 24), "evaluating..."));
 }
 
 #[test]
-fn the_cursor_goes_by_changes_layers_and_pages() {
+fn the_cursor_moves_by_changes_layers_and_pages() {
     let mut bench = session();
     let at = |bench: &Bench| bench.ui.whatif.setting().map(|setting| setting.path);
     bench.press("=");
     assert_eq!(bench.press("n"), []);
-    assert_eq!(bench.said(), "n: the copy has no change");
+    assert_eq!(bench.message(), "n: no edits");
     bench.press("<tab><tab>");
     assert_eq!(at(&bench), Some("flight.enabled"));
     bench.press("<space><tab><tab>");
@@ -364,7 +366,7 @@ fn the_cursor_goes_by_changes_layers_and_pages() {
 }
 
 #[test]
-fn a_click_selects_and_one_outside_closes() {
+fn a_click_selects_and_a_click_outside_closes() {
     let mut bench = session();
     bench.press("=");
     let text = rows(&mut bench, 80, 24);
@@ -388,7 +390,7 @@ fn a_click_selects_and_one_outside_closes() {
         bench.ui.whatif.setting().map(|setting| setting.path),
         Some("cache.max_bytes")
     );
-    assert_eq!(bench.input(&mouse(click, 3)), None, "the heading of the columns");
+    assert_eq!(bench.input(&mouse(click, 3)), None, "the column headings");
     let closed = bench.input(&mouse(click, 0));
     assert_eq!(
         closed,
@@ -405,24 +407,24 @@ fn it_needs_an_engine_and_room() {
     let mut bench = session();
     bench.ui.read_only = true;
     assert_eq!(bench.press("="), []);
-    assert_eq!(bench.said(), "=: this session is read-only");
+    assert_eq!(bench.message(), "=: this session is read-only");
     bench.ui.read_only = false;
     bench.ui.size = Size::new(59, 24);
     assert_eq!(bench.press("="), []);
-    assert_eq!(bench.said(), "=: comparing needs 60x16");
+    assert_eq!(bench.message(), "=: needs a terminal of 60x16");
     bench.ui.size = Size::new(80, 24);
     bench.press("=");
     assert!(holds(
         &rows(&mut bench, 50, 15),
-        "comparing needs 60x16; Esc closes"
+        "needs a terminal of 60x16; Esc closes"
     ));
     assert_eq!(bench.press("<right>"), []);
-    assert_eq!(bench.said(), "Right: comparing needs 60x16");
+    assert_eq!(bench.message(), "Right: needs a terminal of 60x16");
     assert_eq!(bench.press("<esc>").len(), 1);
 }
 
 #[test]
-fn the_policy_in_force_is_saved_from_here_and_by_name() {
+fn the_running_policy_is_saved_by_key_and_by_name() {
     let mut bench = session();
     bench.press("=");
     assert_eq!(bench.press("wW"), [Effect::SavePolicy, Effect::SavePolicy]);
@@ -433,16 +435,16 @@ fn the_policy_in_force_is_saved_from_here_and_by_name() {
 }
 
 #[test]
-fn the_help_is_about_the_view() {
+fn the_help_describes_the_overlay() {
     let mut bench = session();
     bench.press("=?");
     let text = rows(&mut bench, 120, 40);
     assert!(holds(&text, "Help: Compare live"), "{text:#?}");
     assert!(holds(
         &text,
-        "the running policy beside one copy of it that you edit"
+        "the running policy beside an edited copy"
     ));
-    assert!(holds(&text, "commit: the copy holds from now on"), "{text:#?}");
+    assert!(holds(&text, "apply the edited policy"), "{text:#?}");
     bench.press("<esc>");
     assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);
 }
@@ -463,48 +465,48 @@ fn judged_screens(bench: &mut Bench, result: &WhatIfResult) -> Vec<Vec<String>> 
 }
 
 #[test]
-fn without_calls_it_says_what_to_do() {
+fn without_calls_it_shows_how_to_start_some() {
     let mut bench = Bench::new(State::default());
     bench.press("=");
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let text = rows(&mut bench, width, height).concat();
         assert!(
-            text.contains("no calls yet: close, press b for a burst"),
+            text.contains("no calls yet: close this view"),
             "{text}"
         );
     }
     assert!(holds(
         &rows(&mut bench, 80, 24),
-        "no calls yet: close, press b for a burst, and come back"
+        "no calls yet: close this view and press b for a burst"
     ));
 }
 
 #[test]
-fn until_the_judge_answers_the_figures_are_those_of_before() {
+fn figures_of_the_previous_edit_stay_until_the_next_result() {
     let mut bench = session();
     bench.press("=");
-    assert!(holds(&rows(&mut bench, 80, 24), "│ judging...  "));
+    assert!(holds(&rows(&mut bench, 80, 24), "│ evaluating...  "));
     go(&mut bench, "retry.attempts");
     bench.press("<right>");
     let edit = bench.ui.whatif.edit;
     hear(&mut bench, result(edit));
-    assert!(!holds(&rows(&mut bench, 80, 24), "judging"));
+    assert!(!holds(&rows(&mut bench, 80, 24), "evaluating"));
     bench.press("<right>");
     let text = rows(&mut bench, 80, 24);
     assert!(
-        holds(&text, "judging... the figures are those of before"),
+        holds(&text, "evaluating... figures are of the previous edit"),
         "{text:#?}"
     );
     assert!(holds(&text, "served      300   337    +37 ✓ better"), "{text:#?}");
     bench.ui.paused = Some(3);
     assert!(holds(
         &rows(&mut bench, 80, 24),
-        "the view is paused: close, and p goes on"
+        "the view is paused: close this view, then p resumes"
     ));
 }
 
 #[test]
-fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
+fn a_better_policy_is_shown_in_a_sentence_and_in_figures() {
     let mut bench = session();
     bench.press("=");
     go(&mut bench, "retry.attempts");
@@ -512,20 +514,20 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
     let screens = judged_screens(&mut bench, &result(0));
     let small = &screens[0];
     assert!(
-        small[1].starts_with("┌ Compare live: production, copy with 1 change ─"),
+        small[1].starts_with("┌ Compare live: production, 1 edit ─"),
         "{}",
         small[1]
     );
     for expected in [
         "would have served 37 more of 412 calls, for 12% more attempts",
-        "the last 412, 00:12 to 03:40, played again by the simulator, same draws",
+        "the last 412, 00:12 to 03:40, replayed on the simulator, same draws",
         "* attempts                            3            5 attempts  changed",
         "retry.attempts   default 3   1 to 100 attempts",
         "Attempts per call, the first included; 1 disables retries.",
-        "            runs  copy   diff ",
+        "            runs  edit   diff ",
         "served      300   337    +37 ✓ better  attempts    391   438    +47 ",
         "refused      61    49    -12 ✓ better  failed       31     6    -25 ✓ better",
-        "rejected     17    17      =           p95       2.41s 2.91s +0.50s ✗ worse",
+        "limited      17    17      =           p95       2.41s 2.91s +0.50s ✗ worse",
     ] {
         assert!(holds(small, expected), "{expected} is missing in {small:#?}");
     }
@@ -535,26 +537,26 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
     assert!(settings.count() >= 9, "{small:#?}");
     let medium = &screens[1];
     for expected in [
-        "the last 412 calls, made 00:12 to 03:40, played",
-        "to warm up",
-        "played again",
+        "the last 412 calls, 00:12 to 03:40, replayed",
+        "warm-up",
+        "replayed",
         "queued ",
         "not ended ",
-        "really running   copy difference",
+        "observed running edited difference",
         "of all         73%     73%    82%   +9pt ✓ better",
         "wasted        3492    3519   3942   +423 ✗ worse",
-        "41 calls would have ended otherwise",
+        "41 calls would have ended differently",
         "#409 ⊘ refused  -> ✓ answered",
     ] {
         assert!(holds(medium, expected), "{expected} is missing in {medium:#?}");
     }
     let large = &screens[2];
     for expected in [
-        "played again",
-        "really   running     copy difference",
+        "replayed",
+        "observed   running   edited difference",
         "queued (limiter)",
         "not ended yet",
-        "rejected (limiter)",
+        "limited (limiter)",
         "breaker opened",
     ] {
         assert!(holds(large, expected), "{expected} is missing in {large:#?}");
@@ -562,16 +564,16 @@ fn a_better_copy_is_told_in_one_sentence_and_in_figures() {
 }
 
 #[test]
-fn a_worse_copy_an_equal_one_and_none_are_told_too() {
+fn worse_equal_and_unedited_policies_are_shown() {
     let mut bench = session();
     bench.press("=");
     let mut other = result(0);
     let untouched = judged_screens(&mut bench, &other);
     assert!(holds(
         &untouched[0],
-        "no change in the copy: what runs serves 300 of 412 calls, really 302 were"
+        "no edits yet; the running policy served 302 of 412 calls, 300 when replayed"
     ));
-    assert!(holds(&untouched[0], "real again   diff"), "{:#?}", untouched[0]);
+    assert!(holds(&untouched[0], "obs.  runs   diff"), "{:#?}", untouched[0]);
     assert!(!untouched[1].concat().contains("worse"), "nothing is compared");
     go(&mut bench, "retry.attempts");
     bench.press("<left>");
@@ -580,25 +582,25 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
     assert!(
         holds(
             &far[0],
-            "the last 412, played again; not as it was: what runs serves 337, really 302"
+            "the last 412, replayed; inexact: 337 served when replayed, 302 observed"
         ),
         "{:#?}",
         far[0]
     );
-    assert!(holds(&far[2], "before are not kept)"), "{:#?}", far[2]);
-    // what still runs may be served yet, and not more than that
+    assert!(holds(&far[2], "were dropped)"), "{:#?}", far[2]);
+    // calls still running may be served, and only those
     other.observed.fates.insert(Fate::Failed, 15);
     assert_eq!((other.observed.running(), other.observed.served()), (15, 302));
     other.mixed = true;
     let open = judged_screens(&mut bench, &other);
     assert!(
-        holds(&open[2], "what runs serves 337, really 302 so far"),
+        holds(&open[2], "337 served when replayed, 302 observed so far"),
         "{:#?}",
         open[2]
     );
     other.observed.fates.remove(&Fate::Failed);
     let may_yet = judged_screens(&mut bench, &other);
-    assert!(!may_yet.concat().concat().contains("not as it was"));
+    assert!(!may_yet.concat().concat().contains("inexact"));
     other.mixed = false;
     other.observed = other.running.clone();
     other.upstream = WhatIfUpstream::Observed { attempts: 388 };
@@ -612,7 +614,7 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
         worse[0]
     );
     assert!(
-        holds(&worse[0], "388 attempts were: an estimate"),
+        holds(&worse[0], "from 388 attempts: an estimate"),
         "{:#?}",
         worse[0]
     );
@@ -631,7 +633,7 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
     assert!(
         holds(
             &moved[0],
-            "would have served as many of 412 calls: 337, 2 fewer refused"
+            "would have served the same 337 of 412 calls, 2 fewer refused"
         ),
         "{:#?}",
         moved[0]
@@ -639,7 +641,7 @@ fn a_worse_copy_an_equal_one_and_none_are_told_too() {
 }
 
 #[test]
-fn it_is_told_without_colour_and_in_ascii() {
+fn it_is_readable_without_colour_and_in_ascii() {
     let mut bench = session();
     bench.press("=");
     go(&mut bench, "retry.attempts");
@@ -657,7 +659,7 @@ fn it_is_told_without_colour_and_in_ascii() {
 }
 
 #[test]
-fn it_draws_at_every_size_whatever_is_in_it() {
+fn it_draws_at_every_size_with_any_content() {
     let mut bench = session();
     let mut worst = result(0);
     for judged in [&mut worst.observed, &mut worst.running, &mut worst.edited] {

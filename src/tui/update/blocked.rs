@@ -20,12 +20,14 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
         return Some(reason);
     }
     let reason = match action {
-"Space stops a replay, and goes on", X => "Space pauses and resumes a replay",
+        Action::Pause if ui.playback.is_some() => "Space pauses and resumes a replay",
         Action::Stop if !busy(state) && ui.paused.is_none() => "nothing is running",
         Action::Burst10 | Action::Burst50 | Action::BurstOf | Action::BurstAll => {
             return burst(action == Action::BurstAll, ui, state);
         }
-        Action::MoreFaults if state.session.faults.total() >= 1.0 - 1e-9 => "the failure rate is 100% already",
+        Action::MoreFaults if state.session.faults.total() >= 1.0 - 1e-9 => {
+            "the failure rate is 100% already"
+        }
         Action::FewerFaults if state.session.faults.total() < 1e-3 => "the failure rate is 0% already",
         Action::FindNext | Action::FindPrev if ui.filter.is_empty() => "no filter: [/] sets one",
         Action::NextUser if ui.users.len() < 2 => "only one user",
@@ -123,9 +125,7 @@ fn label_hit(ui: &Ui, state: &State, good: bool) -> Option<String> {
             "{} was answered by the upstream: the semantic cache is in shadow mode",
             call.id
         )),
-        Some(SemanticOutcome::Missed { .. }) | None => {
-            Some(format!("{} is not a semantic hit", call.id))
-        }
+        Some(SemanticOutcome::Missed { .. }) | None => Some(format!("{} is not a semantic hit", call.id)),
     }
 }
 
@@ -133,7 +133,7 @@ fn pane_missing(action: Action, ui: &Ui) -> Option<String> {
     let index = action.pane_index()?;
     let count = Tier::for_size(ui.size.width, ui.size.height).order().len();
     (index >= count).then(|| match count {
-"there is only one pane at this size".to_owned(), X => "only one pane at this size".to_owned(),
+        1 => "only one pane at this size".to_owned(),
         many => format!("only {many} panes at this size"),
     })
 }

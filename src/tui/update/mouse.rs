@@ -43,7 +43,7 @@ fn click(ui: &mut Ui, context: &UpdateContext<'_>, position: Position) -> Option
         let outside = !area_of(overlay, screen).contains(position);
         // a confirmation is answered by key only
         match overlay {
-            Overlay::WhatIf if outside => return Some(whatif::close(ui, context)),
+            Overlay::WhatIf if outside => whatif::close(ui, context),
             Overlay::WhatIf => whatif::click(ui, position),
             Overlay::Confirm(_) => {}
             _ if outside => {

@@ -14,63 +14,52 @@ use crate::tui::overlay::whatif::{self, AT_START, values};
 use crate::tui::ui::Ui;
 
 /// Opens the overlay and requests an evaluation.
-pub(super) fn open(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
+pub(super) fn open(ui: &mut Ui, context: &UpdateContext<'_>) {
     ui.overlays.push(Overlay::WhatIf);
     drop_applied(ui, context);
     clamp_cursor(ui);
-    request_evaluation(ui, &context.state.session.policy)
+    evaluate(ui, &context.state.session.policy);
 }
 
 /// Closes the overlay: edits are kept and no longer evaluated.
-pub(super) fn close(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {
+pub(super) fn close(ui: &mut Ui, context: &UpdateContext<'_>) {
     drop_applied(ui, context);
     ui.overlays.pop();
     ui.whatif.line = None;
-    ui.whatif.edit += 1;
-    Effect::Send(Command::EvaluatePolicy {
-        edit: ui.whatif.edit,
-        policy: None,
-    })
+    ui.whatif.request = None;
 }
 
 /// Performs an action in the open overlay.
 pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
     let running = &context.state.session.policy;
-    let effect = match action {
-        Action::Close => return Some(close(ui, context)),
-        Action::ApplyDraft => apply_draft(ui, context),
-        Action::Revert => revert(ui, context),
-        Action::SavePolicy => Some(Effect::SavePolicy),
+    let mut effect = None;
+    match action {
+        Action::Close => close(ui, context),
+        Action::ApplyDraft => effect = apply_draft(ui, context),
+        Action::Revert => effect = revert(ui, context),
+        Action::SavePolicy => effect = Some(Effect::SavePolicy),
         Action::Less | Action::More | Action::ToggleSetting => {
             let next = ui.whatif.stepped(running, action != Action::Less)?;
-            set(ui, context, &next)
+            set(ui, context, &next);
         }
         Action::ResetSetting => {
             let value = ui.whatif.setting()?.value(running);
-            set(ui, context, &value)
+            set(ui, context, &value);
         }
-        Action::EditValue => {
-            ui.whatif.edit_value(running, None);
-            None
-        }
-        Action::CancelValue => {
-            ui.whatif.line = None;
-            None
-        }
+        Action::EditValue => ui.whatif.edit_value(running, None),
+        Action::CancelValue => ui.whatif.line = None,
         Action::AcceptValue => {
-            let changed = ui.whatif.accept_value(running);
-            changed.then(|| request_evaluation(ui, running)).flatten()
+            if ui.whatif.accept_value(running) {
+                evaluate(ui, running);
+            }
         }
         Action::DiscardDraft => {
             ui.whatif.discard();
             ui.say("all edits discarded", context.now);
-            request_evaluation(ui, running)
+            evaluate(ui, running);
         }
-        other => {
-            move_cursor(ui, context, other);
-            None
-        }
-    };
+        other => move_cursor(ui, context, other),
+    }
     clamp_cursor(ui);
     effect
 }
@@ -140,8 +129,7 @@ fn changes(ui: &Ui, running: &Policy) -> usize {
 fn apply_blocked(ui: &Ui, running: &Policy) -> Option<String> {
     match &ui.whatif.error {
         Some(error) => Some(error.replace(char::is_control, " ")),
-        None => (changes(ui, running) == 0)
-            .then(|| "no edits: Left/Right changes a setting".to_owned()),
+        None => (changes(ui, running) == 0).then(|| "no edits: Left/Right changes a setting".to_owned()),
     }
 }
 
@@ -152,44 +140,29 @@ fn fixed(setting: &Setting, action: Action) -> Option<&'static str> {
     }
     let words = matches!(setting.kind, SettingKind::Toggle | SettingKind::Choice(_));
     match action {
-Some("not a switch: Left and Right step, e writes"), X => Some("not a toggle: use Left/Right, or e to type a value"),
-        Action::Less | Action::More if setting.kind == Kind::Text => Some("free text: e to type a value"),
+        Action::ToggleSetting if !words => Some("not a toggle: use Left/Right, or e to type a value"),
+        Action::Less | Action::More if setting.kind == SettingKind::Text => {
+            Some("free text: e to type a value")
+        }
         _ => None,
     }
 }
 
 /// Sets the selected setting and requests an evaluation if it changed.
-fn set(ui: &mut Ui, context: &UpdateContext<'_>, value: &str) -> Option<Effect> {
+fn set(ui: &mut Ui, context: &UpdateContext<'_>, value: &str) {
     let running = &context.state.session.policy;
     match ui.whatif.set(running, value) {
-        Ok(true) => request_evaluation(ui, running),
-        Ok(false) => {
-            ui.say("end of the range", context.now);
-            None
-        }
-        Err(error) => {
-            ui.say(error, context.now);
-            None
-        }
+        Ok(true) => evaluate(ui, running),
+        Ok(false) => ui.say("end of the range", context.now),
+        Err(error) => ui.say(error, context.now),
     }
 }
 
-/// Requests an evaluation of the edited policy, unless it is invalid.
-fn request_evaluation(ui: &mut Ui, running: &Policy) -> Option<Effect> {
-    evaluation(ui, running).map(Effect::Send)
-}
-
-/// The request to evaluate the edited policy; `None` if the overlay is closed or the policy invalid.
-pub(in crate::tui) fn evaluation(ui: &mut Ui, running: &Policy) -> Option<Command> {
-    if !matches!(ui.overlays.last(), Some(Overlay::WhatIf)) {
-        return None;
+/// Requests the evaluation of the edited policy if the overlay is open.
+fn evaluate(ui: &mut Ui, running: &Policy) {
+    if matches!(ui.overlays.last(), Some(Overlay::WhatIf)) {
+        ui.whatif.evaluate(running);
     }
-    ui.whatif.edit += 1;
-    let copy = ui.whatif.check(running)?;
-    Some(Command::EvaluatePolicy {
-        edit: ui.whatif.edit,
-        policy: Some(Box::new(copy)),
-    })
 }
 
 /// Applies the edited policy.
@@ -203,19 +176,15 @@ fn apply_draft(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
 pub(super) fn revert(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
     let before = ui.whatif.revert()?;
     let name = before.name.replace(char::is_control, " ");
-    ui.say(
-        format!("reverted to {name}; your edits are kept"),
-        context.now,
-    );
+    ui.say(format!("reverted to {name}; your edits are kept"), context.now);
     Some(apply(ui, before))
 }
 
 /// Sends a policy to the engine and requests its evaluation.
 fn apply(ui: &mut Ui, policy: Policy) -> Effect {
-    let request = evaluation(ui, &policy);
+    evaluate(ui, &policy);
     let policy = Box::new(policy);
-    let commands = [Some(Command::ApplyPolicy { policy }), request];
-    Effect::SendAll(commands.into_iter().flatten().collect())
+    Effect::Send(Command::ApplyPolicy { policy })
 }
 
 /// Moves the cursor.

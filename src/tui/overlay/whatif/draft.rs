@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::event::WhatIfRequest;
 use crate::settings::{Policy, SETTINGS, Setting, SettingKind};
 use crate::tui::editor::Editor;
 
@@ -36,15 +37,10 @@ pub struct Draft {
     pub error: Option<String>,
     /// Applied policies, newest last.
     applied: Vec<AppliedDraft>,
-    /// The step sent to the engine and not accepted yet.
-    pending: Option<PendingStep>,
-}
-
-/// A step that the engine may reject, with the state to restore.
-#[derive(Clone, Debug, PartialEq)]
-enum PendingStep {
-    Apply,
-    Revert(Box<AppliedDraft>, BTreeMap<&'static str, String>),
+    /// The policy to evaluate; `None` while the overlay is closed.
+    pub request: Option<WhatIfRequest>,
+    /// The draft before a step that the engine has not accepted yet.
+    pending: Option<Box<Draft>>,
 }
 
 /// A value being typed.
@@ -66,7 +62,7 @@ struct AppliedDraft {
 /// The values of all settings of a policy.
 pub fn values(policy: &Policy) -> Values {
     let mut all = policy.settings();
-    let none = || crate::settings::NONE.to_owned();
+    let none = || crate::settings::UNSET.to_owned();
     SETTINGS
         .iter()
         .map(|setting| all.remove(setting.path).unwrap_or_else(none))
@@ -118,6 +114,15 @@ impl Draft {
         });
         self.error = edited.as_ref().err().cloned();
         edited.ok()
+    }
+
+    /// Requests the evaluation of the edited policy. An invalid one leaves the previous request.
+    pub fn evaluate(&mut self, running: &Policy) {
+        self.edit += 1;
+        if let Some(policy) = self.check(running) {
+            let edit = self.edit;
+            self.request = Some(WhatIfRequest { edit, policy });
+        }
     }
 
     /// Sets the selected setting; returns false if the value is unchanged.
@@ -212,6 +217,7 @@ impl Draft {
     /// The edited policy, named after its changes; recorded so that it can be reverted.
     pub fn apply(&mut self, running: &Policy) -> Option<Policy> {
         let mut edited = self.check(running)?;
+        self.pending = Some(Box::new(self.clone()));
         edited.name = name_with_changes(&running.name, &self.changes);
         if self.applied.len() == MAX_REVERTS {
             self.applied.remove(0);
@@ -220,7 +226,6 @@ impl Draft {
             before: running.clone(),
             changes: self.changes.clone(),
         });
-        self.pending = Some(PendingStep::Apply);
         Some(edited)
     }
 
@@ -231,25 +236,19 @@ impl Draft {
 
     /// The policy before the last applied one. Its changes return to the draft, below later edits.
     pub fn revert(&mut self) -> Option<Policy> {
-        let commit = self.applied.pop()?;
-        self.pending = Some(PendingStep::Revert(Box::new(commit.clone()), self.changes.clone()));
-        for (path, value) in commit.changes {
+        let before = Box::new(self.clone());
+        let last = self.applied.pop()?;
+        self.pending = Some(before);
+        for (path, value) in last.changes {
             self.changes.entry(path).or_insert(value);
         }
-        Some(commit.before)
+        Some(last.before)
     }
 
     /// The engine rejected the step: restores the state before it.
     pub fn on_rejected(&mut self) {
-        match self.pending.take() {
-            Some(PendingStep::Apply) => {
-                self.applied.pop();
-            }
-            Some(PendingStep::Revert(commit, changes)) => {
-                self.applied.push(*commit);
-                self.changes = changes;
-            }
-            None => {}
+        if let Some(before) = self.pending.take() {
+            *self = *before;
         }
     }
 
@@ -301,7 +300,7 @@ mod tests {
         assert_eq!(draft.set(&running, "90s"), Ok(true));
         assert_eq!(draft.value(draft.row, &values(&running)), "1m 30s");
         assert_eq!(draft.set(&running, "1m 30s"), Ok(false));
-        let back = Setting::of("breaker.open").unwrap().value(&running);
+        let back = Setting::find("breaker.open").unwrap().value(&running);
         assert_eq!(draft.set(&running, &back), Ok(true));
         assert_eq!(draft.count(&values(&running)), 0);
         let mut share = at("breaker.failure_rate");

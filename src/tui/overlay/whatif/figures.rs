@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::event::{Fate, PolicyFigures, WhatIfResult, ChangedFate};
+use crate::event::{ChangedFate, Fate, PolicyFigures, WhatIfResult};
 use crate::text::units;
 use crate::tui::pane::{appearance, row};
 use crate::tui::theme::{Role, Theme};
@@ -192,11 +192,7 @@ fn cell(policy: Option<&PolicyFigures>, get: Get, width: usize) -> String {
 /// The whole table: observed, running, edited, difference. Returns the number of its rows.
 pub(super) fn table(theme: &Theme, figures: Figures<'_>, area: Rect, buf: &mut Buffer) -> u16 {
     let wide = area.width >= WIDE;
-    let (name, observed, running, edited, number) = if wide {
-        (18, 9, 10, 9, 9)
-    } else {
-        (10, 8, 8, 7, 7)
-    };
+    let (name, observed, running, edited, number) = if wide { (18, 9, 10, 9, 9) } else { (10, 8, 8, 7, 7) };
     let edited_head = if figures.changed { "edited" } else { "" };
     // the heading is over the replayed columns only
     let replayed = running + if figures.changed { edited } else { 0 };

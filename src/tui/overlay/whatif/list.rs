@@ -52,11 +52,7 @@ pub(super) fn top(draft: &Draft, height: usize) -> usize {
         _ => at,
     };
     let last = ROWS.len().saturating_sub(height);
-    draft
-        .top
-        .min(from)
-        .max((at + 1).saturating_sub(height))
-        .min(last)
+    draft.top.min(from).max((at + 1).saturating_sub(height)).min(last)
 }
 
 /// The setting on a line of the list, counted from the first visible one.
@@ -157,7 +153,7 @@ fn setting_row(
     let runs = running.get(place).map_or("", String::as_str);
     let copy = draft.changed(setting, runs);
     let selected = place == draft.row;
-    let role = match (copy, setting.at_start) {
+    let role = match (copy, setting.startup_only) {
         // reversed as one piece, not as patches of colours
         _ if selected => Role::Text,
         (Some(_), _) => Role::Wait,
@@ -213,7 +209,7 @@ fn write_row(
     // wider than any value, so that the cursor is in row 0
     let column = editor.cursor_at(usize::from(u16::MAX)).1;
     let skipped = (column + 1).saturating_sub(room);
-    let observed: String = editor.text().chars().skip(skipped).collect();
+    let seen: String = editor.text().chars().skip(skipped).collect();
     let text = row::left(&wrap::fit(&seen, room, theme.glyphs.ellipsis), room);
     buf.set_stringn(
         x,

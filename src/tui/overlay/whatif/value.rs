@@ -21,7 +21,7 @@ pub(super) fn shown(setting: &Setting, value: &str, room: usize, ellipsis: &str)
 }
 
 fn display(setting: &Setting, value: &str) -> Option<String> {
-    if value == NONE {
+    if value == UNSET {
         return None;
     }
     match setting.kind {
@@ -86,7 +86,7 @@ pub(super) fn unit(setting: &Setting) -> &'static str {
     }
 }
 
-/// The default and the range of a setting: `default 3   1 or more tries`.
+/// The default and the range of a setting: `default 3   1 or more attempts`.
 pub(super) fn range(setting: &Setting, production: &Policy) -> String {
     let value = setting.value(production);
     let default = display(setting, &value).unwrap_or(value);
@@ -114,11 +114,11 @@ pub(super) fn takes(setting: &Setting) -> String {
             let range = most.map_or_else(|| format!("{min} or more"), |most| format!("{min} to {most}"));
             format!("{range} {unit}").trim_end().to_owned()
         }
-        Kind::Bytes => "bytes: 65536, 64 KiB, 2 MiB".to_owned(),
-        Kind::Share { .. } => "a share: 0.5 or 50%".to_owned(),
-        Kind::PerSecond => "a number per second: 0.5, 2".to_owned(),
-        Kind::Time => match ends {
-            Some(ends) if ends.least > 0.0 => {
+        SettingKind::Bytes => "bytes: 65536, 64 KiB, 2 MiB".to_owned(),
+        SettingKind::Ratio { .. } => "a share: 0.5 or 50%".to_owned(),
+        SettingKind::PerSecond => "a number per second: 0.5, 2".to_owned(),
+        SettingKind::Duration => match ends {
+            Some(ends) if ends.min > 0.0 => {
                 let end = |seconds: f64| {
                     if seconds < 1.0 {
                         format!("{:.0}ms", seconds * 1000.0)
@@ -192,17 +192,23 @@ mod tests {
 
     #[test]
     fn the_default_is_that_of_the_default_policy() {
-        let of = |path: &str| range(Setting::of(path).unwrap(), &Policy::default());
+        let range_of = |path: &str| range(Setting::find(path).unwrap(), &Policy::default());
         assert_eq!(
-            of("retry.attempts"),
+            range_of("retry.attempts"),
             format!("default {}   1 to 100 attempts", Policy::default().retry.attempts)
         );
-        assert_eq!(of("limit.max_waiters"), "default 1024   0 or more waiters");
-        assert_eq!(of("limit.tokens.refill"), "default 90000   1 to 1G tokens");
-        assert_eq!(of("limit.each_user.weight"), "default 1   1 to 1000");
-        assert_eq!(of("limit.requests.per"), "default 1m   a time from 1ms to 24h");
-        assert_eq!(of("retry.cap"), "default 8s   a time: 500ms, 2s, 1m 30s");
-        assert_eq!(of("cache.enabled"), "default on   on or off");
-        assert_eq!(of("semantic.threshold"), "default none   a share: 0.5 or 50%");
+        assert_eq!(range_of("limit.max_waiters"), "default 1024   0 or more waiters");
+        assert_eq!(range_of("limit.tokens.refill"), "default 90000   1 to 1G tokens");
+        assert_eq!(range_of("limit.each_user.weight"), "default 1   1 to 1000");
+        assert_eq!(
+            range_of("limit.requests.per"),
+            "default 1m   a time from 1ms to 24h"
+        );
+        assert_eq!(range_of("retry.cap"), "default 8s   a time: 500ms, 2s, 1m 30s");
+        assert_eq!(range_of("cache.enabled"), "default on   on or off");
+        assert_eq!(
+            range_of("semantic.threshold"),
+            "default none   a share: 0.5 or 50%"
+        );
     }
 }

@@ -63,9 +63,10 @@ pub(super) fn sentence(state: &State, draft: &Draft, changes: usize, paused: boo
     match latest_result(state, draft) {
         (Some(result), true) if changes > 0 => compared(result),
         (Some(result), true) => without_edits(result),
-        _ if state.calls.totals.started == 0 => {
-            Sentence::plain(Role::Wait, "no calls yet: close this view and press b for a burst")
-        }
+        _ if state.calls.totals.started == 0 => Sentence::plain(
+            Role::Wait,
+            "no calls yet: close this view and press b for a burst",
+        ),
         _ if paused => Sentence::plain(Role::Wait, "the view is paused: close this view, then p resumes"),
         (Some(_), false) => Sentence::plain(Role::Wait, "evaluating... figures are of the previous edit"),
         (None, _) => Sentence::plain(Role::Wait, "evaluating..."),
