@@ -5,7 +5,8 @@
 //!  event --> State::apply --> dirty --> frame due --> draw(&View)
 //! ```
 //!
-//! The loop awaits only its `select!`. Frames are at least 33 ms apart (5 ms after a key); without changes there are none.
+//! The loop awaits only its `select!`. Frames are at least 33 ms apart (5 ms after a key); without changes no
+//! frame is drawn.
 
 pub mod action;
 pub mod editor;

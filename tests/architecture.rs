@@ -104,7 +104,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("drills/record", &["tokio"]),
     ("drills/recorded", &["tokio"]),
     ("drills/semantic_eval", &["tokio", "std::fs"]),
-    ("drills/whatif", &["tokio"]),
+    ("drills/whatif/judge", &["tokio"]),
     ("tui", &["reqwest"]),
     ("tui/playback", &["reqwest"]),
 ];

@@ -277,7 +277,10 @@ fn bad_input_is_reported_in_one_line_and_exits_with_2() {
             .unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{stderr}");
-        assert!(stderr.contains(expected) && stderr.lines().count() == 1, "{stderr}");
+        assert!(
+            stderr.contains(expected) && stderr.lines().count() == 1,
+            "{stderr}"
+        );
     }
 }
 
@@ -427,7 +430,11 @@ fn a_closed_stdout_exits_quietly() {
             .output()
             .unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), stderr.as_ref()), (Some(141), ""), "{args:?}");
+        assert_eq!(
+            (output.status.code(), stderr.as_ref()),
+            (Some(141), ""),
+            "{args:?}"
+        );
     }
 }
 
@@ -443,7 +450,10 @@ fn without_a_terminal_the_drill_runs() {
     let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    assert!(line.contains("stdout is not a terminal; running the drill"), "{line}");
+    assert!(
+        line.contains("stdout is not a terminal; running the drill"),
+        "{line}"
+    );
     // the rest is tested with the drill
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();

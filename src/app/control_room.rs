@@ -18,9 +18,10 @@ use crate::settings::Policy;
 use crate::settings::file;
 use crate::text::SafeText;
 use crate::time::{Clock, unix_seconds};
-use crate::tui::{self, SaveRequest, theme};
+use crate::tui::outputs::{Outputs, SaveChannel, SaveRequest};
+use crate::tui::{self, theme};
 use color_eyre::eyre;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{UNREACHABLE, USAGE, options};
@@ -110,26 +111,29 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
 }
 
 /// Runs the control room.
-pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     let recorder = Recorder::new(&config);
     let what_if = WhatIf::default();
     let (session, files) = start(cli, config, Some((&recorder, &what_if))).await?;
-    let judging = what_if.start(session.bus().clone(), session.clock())?;
-    let (commands, obeyed) = mpsc::channel(engine::COMMANDS);
+    let (requests, edited) = watch::channel(None);
+    session.spawn(what_if.run(edited, session.bus().clone(), session.clock()));
+    let (commands, received) = mpsc::channel(engine::COMMANDS);
     let quit = CancellationToken::new();
     let (state, feed) = session.watch().into_parts();
     let view = tui::Session {
         feed,
         state,
-        commands: Some(commands),
-        saves: Some(drills(&session, &recorder, place(cli))),
+        outputs: Outputs {
+            commands: Some(commands),
+            saves: Some(save_channel(&session, &recorder, save_target(cli))),
+            whatif: requests,
+        },
         clock: session.clock(),
         quit,
     };
     let options = screen(cli, session.engine().users().to_vec());
-    let engine = session.engine().clone();
-    let engine = engine.with_observer(recorder.ear()).with_observer(what_if.ear());
-    session.spawn(async move { engine.run(obeyed).await });
+    let engine = session.engine().clone().with_observer(recorder.ear());
+    session.spawn(async move { engine.run(received).await });
     let clock = session.clock();
     let shown = match cli.panic_in {
         None => tui::run(view, options).await,
@@ -145,14 +149,13 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
             () = clock.sleep(FIRST_FRAME) => panic_on_purpose("ui"),
         },
     };
-    drop(judging);
     // the summary comes after the end, so that it counts cancelled calls
     let bus = session.bus().clone();
     recorder.end(clock.now());
     session.shutdown().await;
     let files = files.finish();
-    let kept = match &cli.record {
-        Some(file) => Some(keep(&recorder, clock, SaveTarget::File(file.clone())).await),
+    let drill = match &cli.record {
+        Some(file) => Some(save_drill(&recorder, clock, SaveTarget::File(file.clone())).await),
         None => None,
     };
     let summary = shown?;
@@ -166,11 +169,11 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
         writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
     }
     files?;
-    match kept {
+    match drill {
         None => {}
-        Some(Ok(sentence)) => writeln!(out, "drill     {sentence}")?,
-        Some(Err(sentence)) => {
-            writeln!(std::io::stderr(), "seawall: no drill saved: {sentence}")?;
+        Some(Ok(message)) => writeln!(out, "drill     {message}")?,
+        Some(Err(error)) => {
+            writeln!(std::io::stderr(), "seawall: no drill saved: {error}")?;
             return Ok(summary.exit.code().max(1));
         }
     }
@@ -178,7 +181,7 @@ pub(crate) async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Resu
 }
 
 /// Returns the reason why `--record` is not possible.
-pub(crate) fn refused_record(cli: &Cli) -> Option<String> {
+fn refused_record(cli: &Cli) -> Option<String> {
     let file = cli.record.as_ref()?;
     if !options::has_terminal() {
         return Some("--record needs the interactive control room, but stdout is not a terminal".into());
@@ -197,7 +200,7 @@ pub(crate) fn refused_record(cli: &Cli) -> Option<String> {
 }
 
 /// The destination of drills: the requested file, or a dated file in this directory.
-pub(crate) fn place(cli: &Cli) -> SaveTarget {
+fn save_target(cli: &Cli) -> SaveTarget {
     match &cli.record {
         Some(file) => SaveTarget::File(file.clone()),
         None => SaveTarget::Dated(PathBuf::new()),
@@ -205,33 +208,32 @@ pub(crate) fn place(cli: &Cli) -> SaveTarget {
 }
 
 /// Starts the task that saves drills and policies while the screen is open.
-pub(crate) fn drills(session: &Session, recorder: &Recorder, place: Place) -> tui::SaveChannel {
-    let (asked, mut wanted) = mpsc::channel(1);
-    let (tell, told) = mpsc::channel(1);
+fn save_channel(session: &Session, recorder: &Recorder, target: SaveTarget) -> SaveChannel {
+    let (requests, mut received) = mpsc::channel(1);
+    let (sender, results) = mpsc::channel(1);
     let (recorder, clock) = (recorder.clone(), session.clock());
     session.spawn(async move {
-        while let Some(wanted) = wanted.recv().await {
-            let sentence = match wanted {
-                SaveRequest::Drill => {
-                    let kept = keep(&recorder, clock, place.clone()).await;
-                    kept.unwrap_or_else(|sentence| format!("no drill saved: {sentence}"))
-                }
-                SaveRequest::Policy(policy) => keep_policy(*policy)
+        while let Some(request) = received.recv().await {
+            let message = match request {
+                SaveRequest::Drill => save_drill(&recorder, clock, target.clone())
                     .await
-                    .unwrap_or_else(|sentence| format!("no policy saved: {sentence}")),
+                    .unwrap_or_else(|error| format!("no drill saved: {error}")),
+                SaveRequest::Policy(policy) => save_policy(*policy)
+                    .await
+                    .unwrap_or_else(|error| format!("no policy saved: {error}")),
             };
-            if tell.send(sentence).await.is_err() {
+            if sender.send(message).await.is_err() {
                 return;
             }
         }
     });
-    tui::SaveChannel { asked, told }
+    SaveChannel { requests, results }
 }
 
-/// Saves the drill so far on a blocking thread. Returns the sentence to show.
-pub(crate) async fn keep(recorder: &Recorder, clock: Clock, place: SaveTarget) -> Result<String, String> {
+/// Saves the drill so far on a blocking thread. Returns the message to show.
+async fn save_drill(recorder: &Recorder, clock: Clock, target: SaveTarget) -> Result<String, String> {
     let (recorder, now) = (recorder.clone(), clock.now());
-    let saved = tokio::task::spawn_blocking(move || recorder.drill(now).save(&place, unix_seconds()));
+    let saved = tokio::task::spawn_blocking(move || recorder.drill(now).save(&target, unix_seconds()));
     match saved.await {
         Ok(Ok(saved)) => Ok(saved.to_string()),
         Ok(Err(error)) => Err(SafeText::new(&error.to_string()).single_line()),
@@ -239,8 +241,8 @@ pub(crate) async fn keep(recorder: &Recorder, clock: Clock, place: SaveTarget) -
     }
 }
 
-/// Saves a policy as a file in this directory. Returns the sentence to show.
-pub(crate) async fn keep_policy(policy: Policy) -> Result<String, String> {
+/// Saves a policy as a file in this directory. Returns the message to show.
+async fn save_policy(policy: Policy) -> Result<String, String> {
     let saved =
         tokio::task::spawn_blocking(move || file::save_policy(&policy, Path::new(""), unix_seconds()));
     match saved.await {
@@ -258,12 +260,12 @@ const FIRST_FRAME: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Panics, for `--panic-in`.
 #[expect(clippy::panic, reason = "requested on the command line")]
-pub(crate) fn panic_on_purpose(place: &str) -> ! {
-    panic!("panic requested in {place}")
+fn panic_on_purpose(thread: &str) -> ! {
+    panic!("panic requested in {thread}")
 }
 
 /// Runs the drill, for pipes and CI.
-pub(crate) async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
     if !cli.no_tui {
         writeln!(
             std::io::stderr(),

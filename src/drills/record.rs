@@ -217,8 +217,6 @@ impl RecorderState {
                 }
                 Command::CancelAll
             }
-            // a what-if judgement changes nothing
-            Command::EvaluatePolicy { .. } => return Vec::new(),
             command => {
                 match &command {
                     Command::SetCache { on } => self.policy.cache.enabled = *on,

@@ -69,13 +69,6 @@ pub enum Command {
         /// The new policy.
         policy: Box<Policy>,
     },
-    /// Compares an edited policy with the running one, over the calls so far and those to come.
-    EvaluatePolicy {
-        /// Number of the request, repeated in [`WhatIfResult::edit`](super::WhatIfResult::edit).
-        edit: u64,
-        /// The edited policy; `None` stops the comparison.
-        policy: Option<Box<Policy>>,
-    },
     /// Switches the mode of the semantic cache.
     SetSemantic {
         /// The new mode.

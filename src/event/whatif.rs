@@ -99,7 +99,7 @@ pub enum WhatIfUpstream {
 /// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WhatIfResult {
-    /// The number of the request, see [`Command::EvaluatePolicy`](super::Command::EvaluatePolicy).
+    /// The edit of the [`WhatIfRequest`].
     pub edit: u64,
     /// Edited settings, such as `retry.attempts=5`.
     pub changes: Vec<SafeText>,

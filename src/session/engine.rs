@@ -186,8 +186,8 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
                     text: SafeText::new(&format!("settings not changed: {message}")),
                 }),
             },
-            // an observer evaluates policies, and the runner of a scenario skips the time
-            Command::EvaluatePolicy { .. } | Command::Suspend { .. } => {}
+            // the runner of a scenario skips the time
+            Command::Suspend { .. } => {}
             Command::SetSemantic { mode } => self.client.set_semantic(mode),
             Command::LabelHit { call, good } => self.client.label(call, good),
             Command::SetQueueOrder { order } => self.client.set_queue_order(order),

@@ -105,7 +105,10 @@ impl Outputs {
 pub(super) fn copy<H: Host>(text: &str, host: &mut H, ui: &mut Ui, now: Timestamp) -> io::Result<()> {
     let bytes = text.len();
     if bytes > MAX_COPY {
-        ui.say(format!("too long to copy: {bytes} bytes, at most {MAX_COPY}"), now);
+        ui.say(
+            format!("too long to copy: {bytes} bytes, at most {MAX_COPY}"),
+            now,
+        );
         return Ok(());
     }
     ui.say(format!("copied {bytes} bytes (if the terminal allows it)"), now);

@@ -18,6 +18,7 @@ use super::ui::Ui;
 use super::update::{Effect, UpdateContext, update};
 use crate::event::{
     CallId, Constraint, Failure, FailureClass, Fate, FlightId, Origin, Phase, UpstreamInfo, UserId,
+    WhatIfRequest,
 };
 use crate::openai::Usage;
 use crate::state::{CacheVerdict, Call, Doing, Flight, LogKind, LogLine, State};
@@ -29,6 +30,8 @@ struct Bench {
     state: State,
     keymap: Keymap,
     now: Timestamp,
+    /// The values of the what-if request during the last key script.
+    requests: Vec<Option<WhatIfRequest>>,
 }
 
 impl Bench {
@@ -42,6 +45,7 @@ impl Bench {
             state,
             keymap: Keymap::builtin().unwrap(),
             now: Timestamp::from_secs_f64(42.0),
+            requests: Vec::new(),
         }
     }
 
@@ -52,11 +56,17 @@ impl Bench {
             keymap: &self.keymap,
             now: self.now,
         };
-        update(&mut self.ui, &context, input)
+        let before = self.ui.whatif.request.clone();
+        let effect = update(&mut self.ui, &context, input);
+        if self.ui.whatif.request != before {
+            self.requests.push(self.ui.whatif.request.clone());
+        }
+        effect
     }
 
     /// Presses keys: names in angle brackets are named keys, all other characters are typed.
     fn press(&mut self, script: &str) -> Vec<Effect> {
+        self.requests.clear();
         let mut effects = Vec::new();
         let mut rest = script;
         while let Some(c) = rest.chars().next() {

@@ -306,9 +306,9 @@ fn open_faults(ui: &mut Ui, context: &UpdateContext<'_>) {
 /// Labels a semantic hit as right or wrong.
 fn label_hit(ui: &mut Ui, context: &UpdateContext<'_>, call: CallId, good: bool) -> Effect {
     let text = if good {
-        format!("{call} marked right: counted for its stored prompt")
+        format!("{call} judged right: counted for its stored prompt")
     } else {
-        format!("{call} marked wrong: answer dropped, threshold of its prompt raised")
+        format!("{call} judged wrong: answer dropped, threshold of its prompt raised")
     };
     ui.say(text, context.now);
     Effect::Send(Command::LabelHit { call, good })

@@ -68,7 +68,12 @@ fn upstream(made: fn(&str) -> String) -> String {
             let html = b"Content-Type: text/html; \xe2\x80\xae\x9b\r\n";
             whole("200 OK", html, &format!("<title>{attack}</title>"))
         } else {
-            stream(headers, &attack, &attack, &single_characters(&(lines(made) + "the end of it")))
+            stream(
+                headers,
+                &attack,
+                &attack,
+                &single_characters(&(lines(made) + "the end of it")),
+            )
         }
     }))
 }

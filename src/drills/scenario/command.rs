@@ -177,7 +177,7 @@ impl CommandTable {
                 Command::ApplyPolicy { policy } => Action::ApplyPolicy(policy.name),
                 Command::ChangeSettings { settings } => Action::Set(settings),
                 Command::Suspend { gap } => Action::Suspend(gap),
-                Command::EvaluatePolicy { .. } | Command::Shutdown => continue,
+                Command::Shutdown => continue,
             };
             let at = at.since(Timestamp::ZERO);
             tables.push(Self { at, action });

@@ -1,10 +1,13 @@
 use std::sync::mpsc;
 
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
 use super::judge::judge;
 use super::*;
-use crate::event::{BurstUsers, Fate, WhatIfResult, WhatIfUpstream};
+use crate::event::{BurstUsers, Command, Fate, WhatIfUpstream};
 use crate::session::{LocalSession, SessionConfig};
-use crate::settings::FaultProfile;
+use crate::settings::{FaultProfile, Policy};
 
 /// A session in virtual time, driven by `drive`: its events.
 fn played<F>(policy: &Policy, drive: impl FnOnce(LocalSession) -> F) -> Vec<Event>
@@ -75,7 +78,7 @@ fn long_session(policy: &Policy) -> (Traffic, Tally) {
         }
         session
     });
-    let mut state = JudgeState::keeping(260);
+    let mut state = Recorded::keeping(260);
     for event in &events {
         state.apply(event);
     }
@@ -189,6 +192,15 @@ fn tapped_bus(what_if: &WhatIf) -> (Bus, mpsc::Receiver<Event>) {
     (Bus::tapped(Clock::start(), tap), events)
 }
 
+/// Starts the task. It ends when the sender is dropped.
+fn start(what_if: &WhatIf, bus: &Bus) -> (Runtime, JoinHandle<()>, watch::Sender<Option<WhatIfRequest>>) {
+    let runtime = Runtime::new().unwrap();
+    let (requests, receiver) = watch::channel(None);
+    let run = what_if.clone().run(receiver, bus.clone(), Clock::start());
+    let task = runtime.spawn(run);
+    (runtime, task, requests)
+}
+
 fn next(events: &mpsc::Receiver<Event>) -> WhatIfResult {
     events
         .iter()
@@ -200,40 +212,38 @@ fn next(events: &mpsc::Receiver<Event>) -> WhatIfResult {
 }
 
 #[test]
-fn each_edit_is_judged_in_a_running_session() {
+fn each_edit_is_evaluated_in_a_running_session() {
     let policy = Policy::default();
     let what_if = WhatIf::default();
     let (bus, emitted) = tapped_bus(&what_if);
     for event in session(&policy) {
         bus.emit(event.call, event.kind);
     }
-    let judging = what_if.start(bus.clone(), Clock::start()).unwrap();
-    let ask = |edit, policy: Option<Policy>| {
-        let policy = policy.map(Box::new);
-        what_if.on_command(Timestamp::ZERO, &Command::EvaluatePolicy { edit, policy });
-    };
-    ask(1, Some(policy.clone()));
+    let (runtime, task, requests) = start(&what_if, &bus);
+    let request = |edit, policy| requests.send_replace(Some(WhatIfRequest { edit, policy }));
+    request(1, policy.clone());
     assert_eq!(next(&emitted).edit, 1);
-    ask(2, Some(policy.with("breaker.enabled", "false").unwrap()));
+    request(2, policy.with("breaker.enabled", "false").unwrap());
     let second = next(&emitted);
     assert_eq!(
         (second.edit, second.changes),
         (2, vec!["breaker.enabled=false".into()])
     );
-    ask(3, None);
-    drop(judging);
+    requests.send_replace(None);
+    drop(requests);
+    runtime.block_on(task).unwrap();
     drop(bus);
     drop(what_if);
     assert!(
         !emitted
             .iter()
             .any(|event| matches!(event.kind, EventKind::WhatIfEvaluated { .. })),
-        "judged without a request"
+        "evaluated without a request"
     );
 }
 
 #[test]
-fn new_calls_are_judged_without_another_request() {
+fn new_calls_are_evaluated_without_another_request() {
     let policy = Policy::default();
     let what_if = WhatIf::default();
     let (bus, emitted) = tapped_bus(&what_if);
@@ -242,9 +252,8 @@ fn new_calls_are_judged_without_another_request() {
     for event in first {
         bus.emit(event.call, event.kind.clone());
     }
-    let judging = what_if.start(bus.clone(), Clock::start()).unwrap();
-    let policy = Some(Box::new(policy));
-    what_if.on_command(Timestamp::ZERO, &Command::EvaluatePolicy { edit: 1, policy });
+    let (runtime, task, requests) = start(&what_if, &bus);
+    requests.send_replace(Some(WhatIfRequest { edit: 1, policy }));
     let before = next(&emitted);
     for event in rest {
         bus.emit(event.call, event.kind.clone());
@@ -254,5 +263,6 @@ fn new_calls_are_judged_without_another_request() {
         after.observed.calls > before.observed.calls,
         "{before:?} {after:?}"
     );
-    drop(judging);
+    drop(requests);
+    runtime.block_on(task).unwrap();
 }

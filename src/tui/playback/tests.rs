@@ -177,7 +177,10 @@ fn jumps_to_marks_in_both_directions() {
     let back = [1501, 701, 101, 101].map(|_| watched.press(Control::Mark(-1)));
     assert_eq!(back, [1501, 701, 101, 101]);
     let message = watched.player.control(Control::Mark(-1), watched.now).message;
-    assert_eq!(message.as_deref(), Some("no change, failure or burst before this"));
+    assert_eq!(
+        message.as_deref(),
+        Some("no change, failure or burst before this")
+    );
     let message = watched.player.control(Control::Mark(1), watched.now).message;
     assert_eq!(message.as_deref(), Some("breaker opened"));
 }
@@ -294,10 +297,18 @@ fn a_damaged_journal_opens_up_to_the_damage() {
         format!("{}\n", lines.join("\n"))
     };
     let cases = [
-        (whole[..whole.len() / 2].to_owned(), "damaged at line 10", "truncated"),
+        (
+            whole[..whole.len() / 2].to_owned(),
+            "damaged at line 10",
+            "truncated",
+        ),
         (lines[..500].join("\n"), "no end record", "no end record"),
         (with(100, "hello"), "damaged at line 101", "not an event"),
-        (with(100, lines[102]), "damaged at line 101", "event 101 instead of 99"),
+        (
+            with(100, lines[102]),
+            "damaged at line 101",
+            "event 101 instead of 99",
+        ),
         (with(100, r#"{"gap":1}"#), "1 lost", "1 event lost"),
         (
             with(100, r#"{"end":99}"#),

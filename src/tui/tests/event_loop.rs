@@ -16,11 +16,12 @@ use crate::event::{Command, Event, EventKind, UserId};
 use crate::state::{State, fixture};
 use crate::time::Clock;
 use crate::tui::keymap::Keymap;
+use crate::tui::outputs::{Outputs, SaveChannel, SaveRequest};
 use crate::tui::pane::PaneId;
 use crate::tui::terminal::Host;
 use crate::tui::theme::Theme;
 use crate::tui::view::View;
-use crate::tui::{EventFeed, EventLoop, Exit, Feed, SaveChannel, SaveRequest, Session, TuiOptions};
+use crate::tui::{EventFeed, EventLoop, Exit, Feed, Session, TuiOptions};
 
 /// A terminal that records its calls.
 #[derive(Debug, Default)]
@@ -119,8 +120,10 @@ fn rig(batches: Vec<(u64, Batch)>, state: State) -> Rig {
     let session = Session {
         feed: Script { clock, batches },
         state,
-        commands: Some(sender),
-        saves: None,
+        outputs: Outputs {
+            commands: Some(sender),
+            ..Outputs::default()
+        },
         clock,
         quit: quit.clone(),
     };
@@ -249,25 +252,25 @@ async fn a_full_command_queue_keeps_the_prompt() {
 #[tokio::test(start_paused = true)]
 async fn a_drill_is_saved_in_the_background_and_the_result_is_shown() {
     let mut rig = rig(Vec::new(), busy_state());
-    let (asked, mut wanted) = mpsc::channel(1);
-    let (tell, told) = mpsc::channel(1);
-    rig.event_loop.session.saves = Some(SaveChannel { asked, told });
+    let (requests, mut requested) = mpsc::channel(1);
+    let (sender, results) = mpsc::channel(1);
+    rig.event_loop.session.outputs.saves = Some(SaveChannel { requests, results });
     rig.run(vec![(100, "w"), (200, "w")], 300).await;
-    assert_eq!(wanted.recv().await, Some(SaveRequest::Drill));
-    tell.send("saved drill.toml".into()).await.unwrap();
+    assert_eq!(requested.recv().await, Some(SaveRequest::Drill));
+    sender.send("saved drill.toml".into()).await.unwrap();
     rig.run(Vec::new(), 100).await;
-    let said: Vec<&str> = rig.event_loop.host.messages.iter().map(String::as_str).collect();
-    let mut said: Vec<&str> = said.into_iter().filter(|said| !said.is_empty()).collect();
-    said.dedup();
+    let messages = rig.event_loop.host.messages.iter().map(String::as_str);
+    let mut messages: Vec<&str> = messages.filter(|message| !message.is_empty()).collect();
+    messages.dedup();
     assert_eq!(
-        said,
+        messages,
         [
             "saving the drill: running it once headless",
             "already saving",
             "saved drill.toml"
         ]
     );
-    drop(wanted);
+    drop(requested);
     rig.run(vec![(500, "w")], 300).await;
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
@@ -279,11 +282,11 @@ async fn a_drill_is_saved_in_the_background_and_the_result_is_shown() {
 async fn the_running_policy_is_saved_as_of_the_key_press() {
     let mut rig = rig(Vec::new(), busy_state());
     rig.event_loop.session.state.session.policy.retry.attempts = 7;
-    let (asked, mut wanted) = mpsc::channel(1);
-    let (_tell, told) = mpsc::channel(1);
-    rig.event_loop.session.saves = Some(SaveChannel { asked, told });
+    let (requests, mut requested) = mpsc::channel(1);
+    let (_sender, results) = mpsc::channel(1);
+    rig.event_loop.session.outputs.saves = Some(SaveChannel { requests, results });
     rig.run(vec![(100, "="), (200, "w")], 300).await;
-    let Some(SaveRequest::Policy(policy)) = wanted.recv().await else {
+    let Some(SaveRequest::Policy(policy)) = requested.recv().await else {
         panic!("nothing to save");
     };
     assert_eq!(policy.retry.attempts, 7);
@@ -291,7 +294,7 @@ async fn the_running_policy_is_saved_as_of_the_key_press() {
         rig.event_loop.host.messages.last().map(String::as_str),
         Some("saving the policy")
     );
-    rig.event_loop.session.saves = None;
+    rig.event_loop.session.outputs.saves = None;
     rig.run(vec![(400, "w")], 300).await;
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
@@ -299,15 +302,20 @@ async fn the_running_policy_is_saved_as_of_the_key_press() {
     );
 }
 
+/// The edit of the latest what-if request.
+fn requested_edit(rig: &Rig) -> Option<u64> {
+    let request = rig.event_loop.session.outputs.whatif.borrow();
+    request.as_ref().map(|request| request.edit)
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_commit_goes_before_the_question_about_it() {
+async fn applying_sends_the_policy_and_requests_its_evaluation() {
     let mut rig = rig(Vec::new(), busy_state());
     rig.run(vec![(1, "=")], 100).await;
-    rig.commands.recv().await.unwrap();
-    rig.run(vec![(101, "space"), (102, "enter")], 100).await;
-    // two fit: the question about the change, and the commit; the question after it does not
-    let change = rig.commands.recv().await;
-    assert!(matches!(change, Some(Command::EvaluatePolicy { edit: 2, .. })));
+    assert_eq!(requested_edit(&rig), Some(1));
+    rig.run(vec![(101, "space")], 100).await;
+    assert_eq!(requested_edit(&rig), Some(2));
+    rig.run(vec![(201, "enter")], 100).await;
     assert!(matches!(
         rig.commands.recv().await,
         Some(Command::ApplyPolicy { .. })
@@ -316,33 +324,33 @@ async fn a_commit_goes_before_the_question_about_it() {
         rig.event_loop.host.messages.last().map(String::as_str),
         Some("policy applied; u reverts it")
     );
-    // there is room again: it is asked without a key
-    rig.run(Vec::new(), 100).await;
-    let after = rig.commands.recv().await;
-    assert!(matches!(after, Some(Command::EvaluatePolicy { edit: 3, .. })));
+    assert_eq!(requested_edit(&rig), Some(3));
+    // requests need no room in the queue of the engine
+    rig.run(vec![(301, "esc"), (302, "b"), (303, "b"), (304, "=")], 100)
+        .await;
+    assert_eq!(requested_edit(&rig), Some(4));
+    rig.run(vec![(401, "esc")], 100).await;
+    assert_eq!(requested_edit(&rig), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_was_not_sent_is_none() {
+async fn a_policy_that_was_not_sent_is_not_applied() {
     let mut rig = rig(Vec::new(), busy_state());
-    rig.run(vec![(1, "="), (2, "space"), (3, "enter")], 100).await;
-    // two fit: the questions; the commit does not
+    let keys = vec![(1, "b"), (2, "b"), (3, "="), (4, "space"), (5, "enter")];
+    rig.run(keys, 100).await;
+    // the queue has room for the two bursts only
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
         Some("engine busy: not sent, press the key again")
     );
     assert!(!rig.event_loop.ui.whatif.can_revert());
-    for edit in [1, 2] {
-        let asked = rig.commands.recv().await;
-        assert!(matches!(asked, Some(Command::EvaluatePolicy { edit: told, .. }) if told == edit));
+    // the request is the one before, and still that of the shown edit
+    assert_eq!(requested_edit(&rig), Some(2));
+    assert_eq!(rig.event_loop.ui.whatif.edit, 2);
+    for _ in 0..2 {
+        assert!(matches!(rig.commands.recv().await, Some(Command::Burst { .. })));
     }
-    // the copy is asked about again as it is
-    rig.run(Vec::new(), 100).await;
-    let again = rig.commands.recv().await;
-    assert!(
-        matches!(&again, Some(Command::EvaluatePolicy { edit, .. }) if *edit == rig.event_loop.ui.whatif.edit)
-    );
-    rig.run(vec![(201, "enter")], 100).await;
+    rig.run(vec![(101, "enter")], 100).await;
     assert!(matches!(
         rig.commands.recv().await,
         Some(Command::ApplyPolicy { .. })
@@ -371,11 +379,11 @@ async fn it_ends_by_key_by_token_and_at_the_end_of_input() {
         rig(Vec::new(), State::default()).run(vec![(5, "q")], 1000).await,
         Some(Exit::Quit)
     );
-    let mut asked = rig(Vec::new(), State::default());
-    asked.quit.cancel();
-    assert_eq!(asked.run(Vec::new(), 1000).await, Some(Exit::Asked));
-    let mut gone = rig(Vec::new(), State::default());
-    let end = gone.event_loop.drive(stream::empty()).await.unwrap();
+    let mut cancelled = rig(Vec::new(), State::default());
+    cancelled.quit.cancel();
+    assert_eq!(cancelled.run(Vec::new(), 1000).await, Some(Exit::Cancelled));
+    let mut ended = rig(Vec::new(), State::default());
+    let end = ended.event_loop.drive(stream::empty()).await.unwrap();
     assert_eq!((end, end.code()), (Exit::HungUp, 129));
 }
 

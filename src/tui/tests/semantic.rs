@@ -228,10 +228,7 @@ fn the_cache_pane_in_mode_off_shows_the_key_to_turn_it_on() {
             mode: SemanticMode::On
         })]
     );
-    assert_eq!(
-        bench.message(),
-        "semantic on: similar prompts share an answer"
-    );
+    assert_eq!(bench.message(), "semantic on: similar prompts share an answer");
     bench.ui.toast = None;
     assert!(holds(&rows(&mut bench, 120, 40), "s semantic"));
 }
@@ -262,20 +259,17 @@ fn a_hit_is_labelled_with_g_and_b_in_its_story() {
         })
     };
     assert_eq!(bench.press("g"), [sent(true)]);
-    assert_eq!(
-        bench.message(),
-        "#2 marked right: counted for its stored prompt"
-    );
+    assert_eq!(bench.message(), "#2 judged right: counted for its stored prompt");
     assert_eq!(bench.press("b"), [sent(false)]);
     assert_eq!(
         bench.message(),
-        "#2 marked wrong: answer dropped, threshold of its prompt raised"
+        "#2 judged wrong: answer dropped, threshold of its prompt raised"
     );
     let mut labelled_wrong = story(SemanticMode::On);
     labelled_wrong.emit(2, labelled(1, false));
     bench.state = labelled_wrong.state();
     assert_eq!(bench.press("b"), []);
-    assert_eq!(bench.message(), "b: #2 is already marked wrong");
+    assert_eq!(bench.message(), "b: #2 is already judged wrong");
     let screen = rows(&mut bench, 120, 40);
     let expected = "label    labelled wrong: #1 requires 0.96 from now on, the stored answer was removed";
     assert!(holds(&screen, expected), "{screen:#?}");

@@ -26,35 +26,27 @@ fn session() -> Bench {
     Bench::new(story.state())
 }
 
-/// The requested evaluations: edit, and changes over `running`.
-fn asked(effects: &[Effect], running: &Policy) -> Vec<(u64, Option<Vec<String>>)> {
-    let commands = effects.iter().flat_map(|effect| match effect {
-        Effect::Send(command) => std::slice::from_ref(command),
-        Effect::SendAll(commands) => commands,
-        _ => &[],
+/// The requests of the last key script, in order: edit, and changes over `running`; `None` for the end of evaluation.
+fn requests(bench: &Bench, running: &Policy) -> Vec<Option<(u64, Vec<String>)>> {
+    let requests = bench.requests.iter().map(|request| {
+        let request = request.as_ref()?;
+        let changes = running.changes(&request.policy).into_iter();
+        let changes = changes.map(|(path, value)| format!("{path}={value}"));
+        Some((request.edit, changes.collect()))
     });
-    commands
-        .filter_map(|command| match command {
-            Command::EvaluatePolicy { edit, policy } => {
-                let changes = policy.as_ref().map(|policy| {
-                    let changes = running.changes(policy).into_iter();
-                    changes.map(|(path, value)| format!("{path}={value}")).collect()
-                });
-                Some((*edit, changes))
-            }
-            _ => None,
-        })
-        .collect()
+    requests.collect()
+}
+
+/// A request for one edit.
+fn request(edit: u64, changes: &[&str]) -> Option<(u64, Vec<String>)> {
+    Some((edit, changes.iter().map(|change| (*change).to_owned()).collect()))
 }
 
 fn applied(effects: &[Effect]) -> Vec<&Policy> {
-    let commands = effects.iter().flat_map(|effect| match effect {
-        Effect::SendAll(commands) => commands.as_slice(),
-        _ => &[],
-    });
-    commands
-        .filter_map(|command| match command {
-            Command::ApplyPolicy { policy } => Some(&**policy),
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send(Command::ApplyPolicy { policy }) => Some(&**policy),
             _ => None,
         })
         .collect()
@@ -131,7 +123,13 @@ fn a_sentence_that_is_too_long_drops_whole_pieces() {
     mixed.mixed = true;
     mixed.observed.fates.remove(&Fate::Answered);
     let medium = &judged_screens(&mut bench, &mixed)[1];
-    assert!(holds(medium, "served 52 of 412 calls, 300 when replayed, 250 still running"), "{medium:#?}");
+    assert!(
+        holds(
+            medium,
+            "served 52 of 412 calls, 300 when replayed, 250 still running"
+        ),
+        "{medium:#?}"
+    );
     let head: Vec<&String> = medium.iter().take(5).collect();
     assert!(head.iter().all(|row| !row.contains('\u{2026}')), "{head:#?}");
 }
@@ -152,37 +150,38 @@ fn hear(bench: &mut Bench, result: WhatIfResult) {
 fn each_edit_requests_an_evaluation() {
     let mut bench = session();
     let running = bench.state.session.policy.clone();
-    assert_eq!(asked(&bench.press("="), &running), [(1, Some(vec![]))]);
+    bench.press("=");
+    assert_eq!(requests(&bench, &running), [request(1, &[])]);
     assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);
     go(&mut bench, "retry.attempts");
-    let steps = bench.press("<right>l-");
-    let request = |edit, change: &str| (edit, Some(vec![change.to_owned()]));
+    assert_eq!(bench.press("<right>l-"), []);
     assert_eq!(
-        asked(&steps, &running),
+        requests(&bench, &running),
         [
-            request(2, "retry.attempts=4"),
-            request(3, "retry.attempts=5"),
-            request(4, "retry.attempts=4")
+            request(2, &["retry.attempts=4"]),
+            request(3, &["retry.attempts=5"]),
+            request(4, &["retry.attempts=4"])
         ]
     );
-    assert_eq!(asked(&bench.press("h"), &running), [(5, Some(vec![]))]);
+    bench.press("h");
+    assert_eq!(requests(&bench, &running), [request(5, &[])]);
     assert_eq!(bench.press("d"), []);
     assert_eq!(bench.message(), "Bksp: unchanged");
     go(&mut bench, "cache.enabled");
-    assert_eq!(
-        asked(&bench.press("<space>"), &running),
-        [request(6, "cache.enabled=false")]
-    );
+    bench.press("<space>");
+    assert_eq!(requests(&bench, &running), [request(6, &["cache.enabled=false"])]);
     go(&mut bench, "retry.jitter");
-    let both = vec!["cache.enabled=false".to_owned(), "retry.jitter=equal".to_owned()];
-    assert_eq!(asked(&bench.press("<space>"), &running), [(7, Some(both))]);
-    assert_eq!(
-        asked(&bench.press("<bksp>"), &running),
-        [request(8, "cache.enabled=false")]
-    );
+    bench.press("<space>");
+    let both = request(7, &["cache.enabled=false", "retry.jitter=equal"]);
+    assert_eq!(requests(&bench, &running), [both]);
+    bench.press("<bksp>");
+    assert_eq!(requests(&bench, &running), [request(8, &["cache.enabled=false"])]);
     go(&mut bench, "retry.attempts");
     assert_eq!(bench.press("<space>"), []);
-    assert_eq!(bench.message(), "Space: not a toggle: use Left/Right, or e to type a value");
+    assert_eq!(
+        bench.message(),
+        "Space: not a toggle: use Left/Right, or e to type a value"
+    );
 }
 
 #[test]
@@ -192,17 +191,20 @@ fn closing_keeps_the_edits_and_ends_evaluation() {
     bench.press("=");
     go(&mut bench, "retry.attempts");
     bench.press("<right>");
-    assert_eq!(asked(&bench.press("<esc>"), &running), [(3, None)]);
+    bench.press("<esc>");
+    assert_eq!(requests(&bench, &running), [None]);
     assert_eq!(bench.ui.overlays, []);
     // the running policy changes independently: the draft keeps only its own change
     bench.state.session.policy.cache.enabled = false;
     let running = bench.state.session.policy.clone();
-    let change = vec!["retry.attempts=4".to_owned()];
-    assert_eq!(asked(&bench.press("="), &running), [(4, Some(change))]);
-    assert_eq!(asked(&bench.press("D"), &running), [(5, Some(vec![]))]);
+    bench.press("=");
+    assert_eq!(requests(&bench, &running), [request(3, &["retry.attempts=4"])]);
+    bench.press("D");
+    assert_eq!(requests(&bench, &running), [request(4, &[])]);
     assert_eq!(bench.press("D"), []);
     assert_eq!(bench.message(), "D: no edits");
-    assert_eq!(asked(&bench.press("q"), &running), [(6, None)]);
+    bench.press("q");
+    assert_eq!(requests(&bench, &running), [None]);
 }
 
 #[test]
@@ -226,21 +228,18 @@ fn a_value_is_typed_in_its_cell_and_an_invalid_one_stays() {
     assert!(text[row].contains(" 12x "), "{}", text[row]);
     let (_, cursor) = screen(&mut bench, 80, 24, &Theme::default());
     assert_eq!(cursor.map(|at| at.y), Some(row as u16));
-    let taken = bench.press("<bksp>s<enter>");
-    assert_eq!(
-        asked(&taken, &running),
-        [(2, Some(vec!["breaker.open=12s".to_owned()]))]
-    );
+    bench.press("<bksp>s<enter>");
+    assert_eq!(requests(&bench, &running), [request(2, &["breaker.open=12s"])]);
     assert_eq!(bench.press("e9<esc>"), []);
-    assert_eq!(asked(&bench.press("<bksp>"), &running), [(3, Some(vec![]))]);
+    bench.press("<bksp>");
+    assert_eq!(requests(&bench, &running), [request(3, &[])]);
     // a share in display form, a paste as one line, and keys with other actions elsewhere
     go(&mut bench, "breaker.failure_rate");
     bench.press("e<ctrl+u>");
     bench.input(&Terminal::Paste("35%\n".into()));
-    assert_eq!(
-        asked(&bench.press("<enter>"), &running),
-        [(4, Some(vec!["breaker.failure_rate=0.35".to_owned()]))]
-    );
+    bench.press("<enter>");
+    let share = request(4, &["breaker.failure_rate=0.35"]);
+    assert_eq!(requests(&bench, &running), [share]);
     assert_eq!(bench.press("e<ctrl+u><enter>"), []);
     assert!(holds(
         &rows(&mut bench, 80, 24),
@@ -274,11 +273,8 @@ fn startup_only_settings_are_shown_but_not_changed() {
 fn an_applied_policy_can_be_reverted_without_losing_edits() {
     let mut bench = session();
     let before = bench.state.session.policy.clone();
-    assert_eq!(bench.press("=<enter>").len(), 1);
-    assert_eq!(
-        bench.message(),
-        "Enter: no edits: Left/Right changes a setting"
-    );
+    assert_eq!(bench.press("=<enter>"), []);
+    assert_eq!(bench.message(), "Enter: no edits: Left/Right changes a setting");
     assert_eq!(bench.press("u"), []);
     assert_eq!(bench.message(), "u: no applied policy to revert");
     go(&mut bench, "retry.attempts");
@@ -292,19 +288,16 @@ fn an_applied_policy_can_be_reverted_without_losing_edits() {
         [("retry.attempts".to_owned(), "4".to_owned())]
     );
     assert_eq!(policies[0].name, "production+retry.attempts=4");
-    assert_eq!(asked(&effects, policies[0]), [(3, Some(vec![]))]);
+    assert_eq!(requests(&bench, policies[0]), [request(3, &[])]);
     // the engine applies it
     bench.state.session.policy = policies[0].clone();
     go(&mut bench, "cache.enabled");
     bench.press("<space>");
     let effects = bench.press("u");
     assert_eq!(applied(&effects), [&before]);
-    assert_eq!(
-        bench.message(),
-        "reverted to production; your edits are kept"
-    );
-    let both = vec!["cache.enabled=false".to_owned(), "retry.attempts=4".to_owned()];
-    assert_eq!(asked(&effects, &before), [(5, Some(both))]);
+    assert_eq!(bench.message(), "reverted to production; your edits are kept");
+    let both = request(5, &["cache.enabled=false", "retry.attempts=4"]);
+    assert_eq!(requests(&bench, &before), [both]);
     bench.state.session.policy = before;
     assert!(holds(&rows(&mut bench, 80, 24), "production, 2 edits"));
 }
@@ -321,7 +314,8 @@ fn applied_edits_leave_the_draft() {
     // the cache is turned on again: the draft does not turn it off
     bench.state.session.policy.cache.enabled = true;
     let running = bench.state.session.policy.clone();
-    assert_eq!(asked(&bench.press("="), &running), [(5, Some(vec![]))]);
+    bench.press("=");
+    assert_eq!(requests(&bench, &running), [request(4, &[])]);
 }
 
 #[test]
@@ -329,14 +323,20 @@ fn an_invalid_policy_is_neither_evaluated_nor_applied() {
     let mut bench = session();
     bench.press("=");
     go(&mut bench, "retry.cap");
-    assert_eq!(bench.press("1ms<enter>"), [], "no evaluation is requested");
+    bench.press("1ms<enter>");
+    assert_eq!(bench.requests, [], "no evaluation is requested");
     let text = rows(&mut bench, 80, 24);
     assert!(holds(&text, "invalid policy: retry.base"), "{text:#?}");
     assert_eq!(bench.press("<enter>"), []);
-    assert!(bench.message().starts_with("Enter: retry.base"), "{}", bench.message());
+    assert!(
+        bench.message().starts_with("Enter: retry.base"),
+        "{}",
+        bench.message()
+    );
     let wide = rows(&mut bench, 120, 40);
     assert!(holds(&wide, "invalid policy: retry.base"), "{wide:#?}");
-    assert_eq!(bench.press("<bksp>").len(), 1);
+    bench.press("<bksp>");
+    assert_eq!(bench.requests.len(), 1);
     assert!(holds(&rows(&mut bench, 80, 24), "evaluating..."));
 }
 
@@ -391,14 +391,8 @@ fn a_click_selects_and_a_click_outside_closes() {
         Some("cache.max_bytes")
     );
     assert_eq!(bench.input(&mouse(click, 3)), None, "the column headings");
-    let closed = bench.input(&mouse(click, 0));
-    assert_eq!(
-        closed,
-        Some(Effect::Send(Command::EvaluatePolicy {
-            edit: 2,
-            policy: None
-        }))
-    );
+    assert_eq!(bench.input(&mouse(click, 0)), None);
+    assert_eq!(bench.ui.whatif.request, None);
     assert_eq!(bench.ui.overlays, []);
 }
 
@@ -420,7 +414,8 @@ fn it_needs_an_engine_and_room() {
     ));
     assert_eq!(bench.press("<right>"), []);
     assert_eq!(bench.message(), "Right: needs a terminal of 60x16");
-    assert_eq!(bench.press("<esc>").len(), 1);
+    bench.press("<esc>");
+    assert_eq!(bench.requests, [None]);
 }
 
 #[test]
@@ -430,7 +425,8 @@ fn the_running_policy_is_saved_by_key_and_by_name() {
     assert_eq!(bench.press("wW"), [Effect::SavePolicy, Effect::SavePolicy]);
     bench.press("<esc>");
     assert_eq!(bench.press(":save pol<enter>"), [Effect::SavePolicy]);
-    assert_eq!(bench.press(":compare<enter>").len(), 1);
+    bench.press(":compare<enter>");
+    assert_eq!(bench.requests.len(), 1);
     assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);
 }
 
@@ -440,10 +436,7 @@ fn the_help_describes_the_overlay() {
     bench.press("=?");
     let text = rows(&mut bench, 120, 40);
     assert!(holds(&text, "Help: Compare live"), "{text:#?}");
-    assert!(holds(
-        &text,
-        "the running policy beside an edited copy"
-    ));
+    assert!(holds(&text, "the running policy beside an edited copy"));
     assert!(holds(&text, "apply the edited policy"), "{text:#?}");
     bench.press("<esc>");
     assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);
@@ -470,10 +463,7 @@ fn without_calls_it_shows_how_to_start_some() {
     bench.press("=");
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let text = rows(&mut bench, width, height).concat();
-        assert!(
-            text.contains("no calls yet: close this view"),
-            "{text}"
-        );
+        assert!(text.contains("no calls yet: close this view"), "{text}");
     }
     assert!(holds(
         &rows(&mut bench, 80, 24),

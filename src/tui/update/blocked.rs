@@ -119,7 +119,7 @@ fn label_hit(ui: &Ui, state: &State, good: bool) -> Option<String> {
             let word = if good { "right" } else { "wrong" };
             label
                 .filter(|label| label.good == good)
-                .map(|_| format!("{} is already marked {word}", call.id))
+                .map(|_| format!("{} is already judged {word}", call.id))
         }
         Some(SemanticOutcome::Shadowed { .. }) => Some(format!(
             "{} was answered by the upstream: the semantic cache is in shadow mode",

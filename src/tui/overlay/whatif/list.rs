@@ -269,10 +269,10 @@ mod tests {
             for place in down.clone().chain(down.rev()) {
                 draft.row = place;
                 draft.top = top(&draft, height);
-                let observed: Vec<_> = (0..height)
+                let visible: Vec<_> = (0..height)
                     .filter_map(|line| setting_at(&draft, line, height))
                     .collect();
-                assert!(seen.contains(&place), "{place} of {height}");
+                assert!(visible.contains(&place), "{place} of {height}");
             }
             assert_eq!(
                 draft.top,
