@@ -188,7 +188,7 @@ fn overlays_cover_the_panes() {
     bench.press("share");
     let timelines = rows(&mut bench, 80, 24);
     assert!(
-        holds(&timelines, "≈≈≈  shares the flight of the call whose id it bears"),
+        holds(&timelines, "≈≈≈  shares the flight of the call shown"),
         "{timelines:#?}"
     );
     bench.press("<f1>");
@@ -223,7 +223,7 @@ fn the_description_of_faults_is_wrapped_and_a_low_rate_is_not_drawn_as_zero() {
         "{faults:#?}"
     );
     assert!(holds(&faults, "drip    2% █░░░░░░░░░"), "{faults:#?}");
-    assert!(holds(&faults, "together"));
+    assert!(holds(&faults, "total"));
 }
 
 #[test]
