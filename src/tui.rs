@@ -202,8 +202,8 @@ pub enum TuiError {
     Keymap(#[from] KeymapError),
 }
 
-/// Sets up the terminal and runs until the user quits. Run it on the main thread with `block_on`, not in a spawned task:
-/// only panics of its own thread restore the terminal.
+/// Sets up the terminal and runs until the user quits. Run it on the main thread with `block_on`, not in a spawned
+/// task: only panics of its own thread restore the terminal.
 ///
 /// # Errors
 /// If the terminal fails or the key table is invalid.

@@ -83,8 +83,8 @@ impl Terminal {
         }
     }
 
-    /// Waits until `text` is on the screen. The limit is for the whole wait: the clock in the title bar writes every
-    /// second.
+    /// Waits until `text` is on the screen. The limit is for the whole wait: the clock in the title bar writes
+    /// every second.
     fn until(&mut self, text: &str) {
         self.until_matches(text, |contents| contents.contains(text));
     }
@@ -347,7 +347,8 @@ fn an_answer_cannot_command_the_terminal() {
     terminal.until("upstream ready");
     terminal.keys("i");
     terminal.keys("hello\r");
-    // this emulator does not draw U+FFFD, the replacement of the CSI, so text without a cursor move is one cell off
+    // this emulator does not draw U+FFFD, the replacement of the CSI, so text without a cursor move is one cell
+    // off
     terminal.until_matches("take that", |screen| {
         screen.contains("take that") || screen.contains("take  that")
     });

@@ -8,12 +8,12 @@
 //!  Bus <------------- WhatIfEvaluated ------+
 //! ```
 //!
-//! Nothing is extrapolated from counters: the same client runs over the same calls, so the edited policy's breaker opens
-//! where it would have opened. The result names the upstream that answered
+//! Nothing is extrapolated from counters: the same client runs over the same calls, so the edited policy's breaker
+//! opens where it would have opened. The result names the upstream that answered
 //! ([`WhatIfUpstream`](crate::event::WhatIfUpstream)).
 //!
-//! Without a request only the traffic is kept. With one, a result follows each edit and each batch of new calls. Then the
-//! task rests: after an edit as long as the evaluation took, else four times as long.
+//! Without a request only the traffic is kept. With one, a result follows each edit and each batch of new calls.
+//! Then the task rests: after an edit as long as the evaluation took, else four times as long.
 
 mod figures;
 mod judge;

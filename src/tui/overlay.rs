@@ -54,8 +54,8 @@ impl Overlay {
     }
 }
 
-/// The area of an overlay: centred, at most `width` by `height`; the first and last row (title and keys) stay free on
-/// screens of more than 8 rows.
+/// The area of an overlay: centred, at most `width` by `height`; the first and last row (title and keys) stay free
+/// on screens of more than 8 rows.
 pub fn centred(area: Rect, width: u16, height: u16) -> Rect {
     let free = if area.height > 8 {
         Rect {

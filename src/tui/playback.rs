@@ -8,9 +8,9 @@
 //!        PlaybackFeed: the feed of the screen; sleeps until the next event is due
 //! ```
 //!
-//! Memory: events stay in the file; at most [`KEYFRAMES`] states are kept. A seek clones one state and parses at most the
-//! larger of 2 MiB and 1/64 of the journal. Measured on one hour with 101,000 calls (146 MB journal, 170 MB process): 300
-//! random seeks took 13 ms at the median, 37 ms at most, on two busy cores.
+//! Memory: events stay in the file; at most [`KEYFRAMES`] states are kept. A seek clones one state and parses at
+//! most the larger of 2 MiB and 1/64 of the journal. Measured on one hour with 101,000 calls (146 MB journal, 170
+//! MB process): 300 random seeks took 13 ms at the median, 37 ms at most, on two busy cores.
 
 pub mod bar;
 mod feed;

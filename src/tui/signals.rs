@@ -1,7 +1,7 @@
 //! Signals that end the event loop, and the signal that resumes it.
 //!
-//! A process killed by a signal runs no destructors and would leave the terminal in raw mode. So the loop handles the
-//! signals and ends normally.
+//! A process killed by a signal runs no destructors and would leave the terminal in raw mode. So the loop handles
+//! the signals and ends normally.
 
 use std::io;
 

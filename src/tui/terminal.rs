@@ -30,8 +30,8 @@ use crate::text::SafeText;
 /// The number of panics of background tasks kept.
 const MAX_PANICS: usize = 32;
 
-/// The longest text, in bytes, that OSC 52 carries in every terminal: `xterm` and `tmux` truncate after 74,994 bytes of
-/// base64.
+/// The longest text, in bytes, that OSC 52 carries in every terminal: `xterm` and `tmux` truncate after 74,994
+/// bytes of base64.
 pub const MAX_COPY: usize = 74_994 / 4 * 3;
 
 /// The surface that the loop draws on: [`Screen`], or a recorder in tests.
@@ -58,8 +58,8 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Sets up the terminal. Call it on the drawing thread: panics of that thread restore the terminal, those of other
-    /// threads do not.
+    /// Sets up the terminal. Call it on the drawing thread: panics of that thread restore the terminal, those of
+    /// other threads do not.
     pub fn enter(mouse: bool) -> io::Result<Self> {
         // see theme::choose: the mono theme uses no colour, but bold and reverse must remain
         crossterm::style::force_color_output(true);

@@ -1,5 +1,5 @@
-//! The reaction to keys, clicks and pastes: `(Ui, context, input) -> (Ui, effect)`. Pure: no await, no I/O. The event
-//! loop carries out effects.
+//! The reaction to keys, clicks and pastes: `(Ui, context, input) -> (Ui, effect)`. Pure: no await, no I/O. The
+//! event loop carries out effects.
 
 mod blocked;
 mod command;

@@ -1,5 +1,5 @@
-//! Hostile text from an upstream through the whole program: no control byte reaches the terminal except the program's own
-//! (docs/semantics.md, Security).
+//! Hostile text from an upstream through the whole program: no control byte reaches the terminal except the
+//! program's own (docs/semantics.md, Security).
 
 use std::process::Command;
 use std::sync::Arc;
@@ -86,8 +86,8 @@ fn sanitised(attack: &str) -> String {
     SafeText::new(attack).to_string()
 }
 
-/// Asserts that the output has only the program's own sequences besides text: cursor, colours and modes, and nothing
-/// that a terminal replies to or stores.
+/// Asserts that the output has only the program's own sequences besides text: cursor, colours and modes, and
+/// nothing that a terminal replies to or stores.
 fn assert_own(text: &str) {
     let mut rest = text;
     while let Some(at) = rest.find(is_hostile) {

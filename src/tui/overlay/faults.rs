@@ -1,7 +1,7 @@
 //! The fault chooser: a bundled profile, and the rate of each kind of fault.
 //!
-//! The overlay keeps its own profile, so that keys pressed faster than the engine responds add up. Each change is sent
-//! at once.
+//! The overlay keeps its own profile, so that keys pressed faster than the engine responds add up. Each change is
+//! sent at once.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -78,7 +78,8 @@ fn rounded(rate: f64) -> f64 {
     (rate.clamp(0.0, 1.0) * 100.0).round() / 100.0
 }
 
-/// The profile with its total changed by `points` percent and its proportions kept; a rate of 429 if all were zero.
+/// The profile with its total changed by `points` percent and its proportions kept; a rate of 429 if all were
+/// zero.
 pub fn scaled(profile: &FaultProfile, points: i32) -> FaultProfile {
     let mut scaled = profile.clone();
     let target = rounded(profile.total() + f64::from(points) / 100.0);

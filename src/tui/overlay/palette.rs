@@ -82,8 +82,8 @@ fn applies_to_selected_call(action: Action) -> bool {
     matches!(action, Action::LabelGood | Action::LabelBad)
 }
 
-/// The match of an action, 0 best; `None` without a match. Letters must occur in order, leading whole words are better;
-/// with a number only actions that take one match.
+/// The match of an action, 0 best; `None` without a match. Letters must occur in order, leading whole words are
+/// better; with a number only actions that take one match.
 fn score(action: Action, words: &str, number: Option<u32>) -> Option<usize> {
     if number.is_some() && !takes_number(action) {
         return None;

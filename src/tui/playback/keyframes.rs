@@ -1,5 +1,5 @@
-//! States kept while reading a recording, as starting points of seeks. They are at the beginning of pieces and widely
-//! spaced: a state takes about 2 MB once its rings are full.
+//! States kept while reading a recording, as starting points of seeks. They are at the beginning of pieces and
+//! widely spaced: a state takes about 2 MB once its rings are full.
 
 use crate::state::State;
 

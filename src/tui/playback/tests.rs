@@ -18,8 +18,8 @@ fn seconds(seconds: u64) -> Timestamp {
     Timestamp(seconds * SECOND)
 }
 
-/// A notice per second, two thousand times; the breaker opens after 700 of them, a burst starts after 1,500, and calls fail
-/// twice within one second and once much later.
+/// A notice per second, two thousand times; the breaker opens after 700 of them, a burst starts after 1,500, and
+/// calls fail twice within one second and once much later.
 fn journal() -> Vec<u8> {
     let header = Header::virtual_time(7, Policy::default());
     let mut journal = Journal::try_new(Vec::new(), &header).unwrap();

@@ -38,7 +38,8 @@ fn with_nearest(mut kind: EventKind, text: &str) -> EventKind {
     kind
 }
 
-/// Three calls: answered; similar, so a hit (a would-be hit in shadow mode); similar text with another number, so a miss.
+/// Three calls: answered; similar, so a hit (a would-be hit in shadow mode); similar text with another number, so
+/// a miss.
 fn story(mode: SemanticMode) -> Story {
     let mut story = Story::begin();
     story.emit(0, switched_semantic(mode));

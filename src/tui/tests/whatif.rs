@@ -26,7 +26,8 @@ fn session() -> Bench {
     Bench::new(story.state())
 }
 
-/// The requests of the last key script, in order: edit, and changes over `running`; `None` for the end of evaluation.
+/// The requests of the last key script, in order: edit, and changes over `running`; `None` for the end of
+/// evaluation.
 fn requests(bench: &Bench, running: &Policy) -> Vec<Option<(u64, Vec<String>)>> {
     let requests = bench.requests.iter().map(|request| {
         let request = request.as_ref()?;

@@ -64,8 +64,8 @@ fn bursting(state: &State) -> bool {
         .is_some_and(|burst| !burst.all_made || burst.counts.started > burst.counts.finished())
 }
 
-/// The reason why another burst is not possible: at most one per user, or one as all users. Bursts of two users at once
-/// show which one delays the other.
+/// The reason why another burst is not possible: at most one per user, or one as all users. Bursts of two users at
+/// once show which one delays the other.
 fn burst(all_users: bool, ui: &Ui, state: &State) -> Option<String> {
     if state.calls.burst.as_ref().is_some_and(|burst| !burst.all_made) {
         return Some("a burst is already running: [x] stop".to_owned());

@@ -243,7 +243,8 @@ fn next_layer(here: usize, forward: bool) -> usize {
     next.copied().unwrap_or(here)
 }
 
-/// Drops changes that equal the running policy. Not on every key: right after a revert, the reverted policy still runs.
+/// Drops changes that equal the running policy. Not on every key: right after a revert, the reverted policy still
+/// runs.
 fn drop_applied(ui: &mut Ui, context: &UpdateContext<'_>) {
     let running = values(&context.state.session.policy);
     ui.whatif.drop_applied(&running);

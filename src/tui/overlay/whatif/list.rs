@@ -39,8 +39,8 @@ static ROWS: LazyLock<Vec<ListRow>> = LazyLock::new(|| {
     lines
 });
 
-/// The first visible line of the list, such that the selected setting is among `height` lines; with its heading if it is
-/// the first of its layer.
+/// The first visible line of the list, such that the selected setting is among `height` lines; with its heading if
+/// it is the first of its layer.
 pub(super) fn top(draft: &Draft, height: usize) -> usize {
     let at = ROWS
         .iter()

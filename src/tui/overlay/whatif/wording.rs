@@ -231,8 +231,8 @@ pub(super) fn notes(result: &WhatIfResult) -> Vec<String> {
     all
 }
 
-/// The doubt about the figures: the replay of the running policy deviates from the observed results. Calls still running
-/// may be served later.
+/// The doubt about the figures: the replay of the running policy deviates from the observed results. Calls still
+/// running may be served later.
 fn doubt(result: &WhatIfResult) -> Option<String> {
     let (observed, running) = (&result.observed, &result.running);
     let (replayed, least) = (running.served(), observed.served());
