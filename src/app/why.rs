@@ -219,7 +219,7 @@ mod tests {
             "limited (",
             "refused (",
             "failed (",
-            "cut (",
+            "cut off (",
             "most attempts\n",
             "slowest\n",
         ] {

@@ -16,13 +16,13 @@ impl Fate {
     /// Label of at most eight characters.
     pub fn brief(self) -> &'static str {
         match self {
-            Self::Answered => "ok",
-            Self::Hit => "hit",
+            Self::Answered => "answered",
+            Self::Hit => "cached",
             Self::Shared => "shared",
             Self::RateLimited => "limited",
             Self::CircuitOpen => "refused",
             Self::Failed => "failed",
-            Self::Interrupted => "cut",
+            Self::Interrupted => "cut off",
             Self::Cancelled => "stopped",
         }
     }

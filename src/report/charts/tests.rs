@@ -104,7 +104,7 @@ fn the_same_run_gives_the_same_bytes_and_charts_are_labelled() {
     };
     has(
         "fates.svg",
-        &["calls per second", "time since the start, s", "ok", "refused"],
+        &["calls per second", "time since the start, s", "answered", "refused"],
     );
     has(
         "attempts.svg",
@@ -116,7 +116,7 @@ fn the_same_run_gives_the_same_bytes_and_charts_are_labelled() {
     assert!(
         !labels_of("fates.svg")
             .iter()
-            .any(|text| text == "hit" || text == "faults on")
+            .any(|text| text == "cached" || text == "faults on")
     );
 }
 

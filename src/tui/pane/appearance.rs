@@ -33,16 +33,16 @@ impl CallAppearance {
 /// The appearance of a finished call.
 pub(crate) fn for_fate(theme: &Theme, fate: Fate) -> CallAppearance {
     let glyphs = theme.glyphs;
-    let (glyph, word, role) = match fate {
-        Fate::Answered => (glyphs.ok, "answered", Role::Ok),
-        Fate::Hit => (glyphs.hit, "cached", Role::Hit),
-        Fate::Shared => (glyphs.shared, "shared", Role::Hit),
-        Fate::RateLimited => (glyphs.refused, "limited", Role::Refused),
-        Fate::CircuitOpen => (glyphs.refused, "refused", Role::Refused),
-        Fate::Failed => (glyphs.failed, "failed", Role::Bad),
-        Fate::Interrupted => (glyphs.cut, "cut off", Role::Bad),
-        Fate::Cancelled => (glyphs.stopped, "stopped", Role::Muted),
+    let (glyph, role) = match fate {
+        Fate::Answered => (glyphs.ok, Role::Ok),
+        Fate::Hit => (glyphs.hit, Role::Hit),
+        Fate::Shared => (glyphs.shared, Role::Hit),
+        Fate::RateLimited | Fate::CircuitOpen => (glyphs.refused, Role::Refused),
+        Fate::Failed => (glyphs.failed, Role::Bad),
+        Fate::Interrupted => (glyphs.cut, Role::Bad),
+        Fate::Cancelled => (glyphs.stopped, Role::Muted),
     };
+    let word = fate.brief();
     CallAppearance { glyph, word, role }
 }
 
