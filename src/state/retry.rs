@@ -178,8 +178,7 @@ impl RetryView {
         }
     }
 
-    /// Tries for each call, of the calls that are out and of those that ended in the last 30 s; nothing where
-    /// there are none.
+    /// Attempts per call, over running calls and those that ended in the last 30 s; `None` without calls.
     pub fn amplification_now(&self, now: Timestamp) -> Option<f64> {
         let window = self.timeline.window(now, 0);
         let (calls, tries) = self.tries_a_call(&window);

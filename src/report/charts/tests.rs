@@ -104,7 +104,12 @@ fn the_same_run_gives_the_same_bytes_and_charts_are_labelled() {
     };
     has(
         "fates.svg",
-        &["calls per second", "time since the start, s", "answered", "refused"],
+        &[
+            "calls per second",
+            "time since the start, s",
+            "answered",
+            "refused",
+        ],
     );
     has(
         "attempts.svg",
