@@ -385,7 +385,7 @@ pub(crate) fn session(seed: u64, calls: u64) -> Vec<Event> {
 
 /// The progress of a generated call.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Stage {
+enum AttemptStage {
     Fresh,
     Ready,
     Queued,
@@ -398,7 +398,7 @@ enum Stage {
 /// A running call.
 #[derive(Clone, Copy, Debug)]
 struct Running {
-    stage: Stage,
+    stage: AttemptStage,
     flight: u64,
     attempts: u32,
     since: Timestamp,
@@ -470,7 +470,7 @@ impl Author {
         let since = self.story.now;
         self.emit(call, started(call, origin, since));
         let running = Running {
-            stage: Stage::Fresh,
+            stage: AttemptStage::Fresh,
             flight: call,
             attempts: 0,
             since,
@@ -478,7 +478,7 @@ impl Author {
         self.running.insert(call, running);
     }
 
-    fn set(&mut self, call: u64, running: Running, stage: Stage) {
+    fn set(&mut self, call: u64, running: Running, stage: AttemptStage) {
         self.running.insert(call, Running { stage, ..running });
     }
 
@@ -503,7 +503,7 @@ impl Author {
     }
 
     fn followers(&self, owner: u64) -> Vec<u64> {
-        let follows = |running: &Running| running.stage == Stage::Follows(owner);
+        let follows = |running: &Running| running.stage == AttemptStage::Follows(owner);
         self.running
             .iter()
             .filter(|(_, run)| follows(run))
@@ -514,9 +514,9 @@ impl Author {
     fn go_on(&mut self, call: u64, running: Running) {
         let now = self.story.now;
         match running.stage {
-            Stage::Fresh => self.ask_cache(call, running),
-            Stage::Ready => self.ask_guards(call, running),
-            Stage::Queued => {
+            AttemptStage::Fresh => self.ask_cache(call, running),
+            AttemptStage::Ready => self.ask_guards(call, running),
+            AttemptStage::Queued => {
                 self.waiting -= 1;
                 if self.draw(12) == 0 {
                     let reason = LimitReject::Deadline;
@@ -536,7 +536,7 @@ impl Author {
                     self.send(call, running);
                 }
             }
-            Stage::Sent => match self.draw(3) {
+            AttemptStage::Sent => match self.draw(3) {
                 0 => self.fail(call, running),
                 1 => {
                     let attempt = running.attempts;
@@ -545,10 +545,10 @@ impl Author {
                 _ => {
                     let millis = 100 + self.draw(900);
                     self.emit(call, first_token(running.attempts, millis));
-                    self.set(call, running, Stage::Streams);
+                    self.set(call, running, AttemptStage::Streams);
                 }
             },
-            Stage::Streams => match self.draw(8) {
+            AttemptStage::Streams => match self.draw(8) {
                 0 => {
                     self.emit(call, succeeded(running.attempts, 500));
                     self.settle(call, Sample::Ok);
@@ -584,8 +584,8 @@ impl Author {
                 ),
                 _ => self.emit(call, delta("some words é ")),
             },
-            Stage::Sleeps => self.send(call, running),
-            Stage::Follows(owner) => {
+            AttemptStage::Sleeps => self.send(call, running),
+            AttemptStage::Follows(owner) => {
                 // nothing to do but wait; the owner ends it
                 debug_assert!(self.running.contains_key(&owner) && now >= running.since);
             }
@@ -631,7 +631,8 @@ impl Author {
                 }
             }
         }
-        let own = |running: &Running| !matches!(running.stage, Stage::Fresh | Stage::Follows(_));
+        let own =
+            |running: &Running| !matches!(running.stage, AttemptStage::Fresh | AttemptStage::Follows(_));
         let owner = self
             .running
             .iter()
@@ -646,11 +647,11 @@ impl Author {
                     subscribers,
                 };
                 self.emit(call, joined);
-                self.set(call, Running { flight, ..running }, Stage::Follows(owner));
+                self.set(call, Running { flight, ..running }, AttemptStage::Follows(owner));
             }
             _ => {
                 self.emit(call, flight_started(call));
-                self.set(call, running, Stage::Ready);
+                self.set(call, running, AttemptStage::Ready);
             }
         }
     }
@@ -711,7 +712,7 @@ impl Author {
                 };
                 let waiting = self.waiting;
                 self.emit(call, queued(constraint, Some(later.as_secs_f64()), waiting));
-                self.set(call, running, Stage::Queued);
+                self.set(call, running, AttemptStage::Queued);
             }
             _ => self.send(call, running),
         }
@@ -731,7 +732,7 @@ impl Author {
         );
         let attempts = running.attempts + 1;
         self.emit(call, attempt(attempts, running.flight));
-        self.set(call, Running { attempts, ..running }, Stage::Sent);
+        self.set(call, Running { attempts, ..running }, AttemptStage::Sent);
     }
 
     fn settle(&mut self, call: u64, sample: Sample) {
@@ -773,7 +774,7 @@ impl Author {
                 call,
                 retry(running.attempts + 1, class, self.story.now, millis, hint),
             );
-            self.set(call, running, Stage::Sleeps);
+            self.set(call, running, AttemptStage::Sleeps);
         } else {
             let (attempt, reason) = (running.attempts, StopReason::Attempts);
             self.emit(
@@ -814,7 +815,7 @@ impl Author {
     /// The caller leaves; the first follower, if any, takes over the flight as it is.
     fn cancel(&mut self, call: u64, running: Running) {
         let followers = self.followers(call);
-        if let (Some((heir, rest)), false) = (followers.split_first(), running.stage == Stage::Fresh) {
+        if let (Some((heir, rest)), false) = (followers.split_first(), running.stage == AttemptStage::Fresh) {
             let over = EventKind::FlightHandedOver {
                 flight: FlightId(running.flight),
                 from: CallId(call),
@@ -831,18 +832,18 @@ impl Author {
             self.running.insert(*heir, Running { since, ..running });
             for follower in rest {
                 if let Some(follower) = self.running.get_mut(follower) {
-                    follower.stage = Stage::Follows(*heir);
+                    follower.stage = AttemptStage::Follows(*heir);
                 }
             }
             return;
         }
         match running.stage {
-            Stage::Queued => {
+            AttemptStage::Queued => {
                 self.waiting -= 1;
                 let waiting = self.waiting;
                 self.emit(call, EventKind::LimitLeft { waiting });
             }
-            Stage::Sent | Stage::Streams => {
+            AttemptStage::Sent | AttemptStage::Streams => {
                 let (attempt, result) = (running.attempts, AttemptResult::Cancelled);
                 let took = Duration::from_millis(200);
                 self.emit(
@@ -855,7 +856,7 @@ impl Author {
                 );
                 self.settle(call, Sample::Neutral);
             }
-            Stage::Fresh | Stage::Ready | Stage::Sleeps | Stage::Follows(_) => {}
+            AttemptStage::Fresh | AttemptStage::Ready | AttemptStage::Sleeps | AttemptStage::Follows(_) => {}
         }
         self.end(call, Fate::Cancelled);
     }

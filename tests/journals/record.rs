@@ -21,7 +21,7 @@ use seawall::time::Clock;
 const SEED: u64 = 7;
 
 /// A client in memory and its journal.
-struct Stage {
+struct Recording {
     clock: Clock,
     env: Env,
     faults: FaultControl,
@@ -50,7 +50,7 @@ fn policy(name: &str) -> Policy {
 fn play<F: Future<Output = ()>>(
     header: &Header,
     mut seen: impl FnMut(&Event) + Send + 'static,
-    story: impl FnOnce(Stage) -> F,
+    story: impl FnOnce(Recording) -> F,
 ) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -83,13 +83,13 @@ fn play<F: Future<Output = ()>>(
         );
         let env = Env::new(clock, SEED);
         let client = ResilientClient::new(header.policy.clone(), transport, bus, env.clone());
-        let stage = Stage {
+        let recording = Recording {
             clock,
             env: env.clone(),
             faults,
             client,
         };
-        story(stage).await;
+        story(recording).await;
         env.join().await;
     });
     let journal = shared.lock().unwrap().take().unwrap();
@@ -145,22 +145,22 @@ fn shared() -> Policy {
 }
 
 /// A flood, an occasional user, and a user with limits of its own.
-async fn crowd(stage: Stage) {
-    let ask = |user: &str, n: usize| stage.ask(user, warm(&format!("{user} asks {n}")), None, None);
+async fn crowd(recording: Recording) {
+    let ask = |user: &str, n: usize| recording.ask(user, warm(&format!("{user} asks {n}")), None, None);
     let mut calls: Vec<CallStream> = (0..10).map(|n| ask("ana", n)).collect();
-    stage.wait(10).await;
+    recording.wait(10).await;
     calls.extend((0..3).map(|n| ask("ben", n)));
     calls.push(ask("cleo", 0));
-    stage.wait(3_000).await;
-    calls.push(stage.ask("cleo", warm("a long one").max_tokens(9_000), None, None));
-    stage.wait(10).await;
+    recording.wait(3_000).await;
+    calls.push(recording.ask("cleo", warm("a long one").max_tokens(9_000), None, None));
+    recording.wait(10).await;
     calls.push(ask("cleo", 1));
     for call in calls {
         drop(call.finish().await);
     }
 }
 
-impl Stage {
+impl Recording {
     #[expect(
         clippy::needless_pass_by_value,
         reason = "requests are made where they are asked"
@@ -205,21 +205,21 @@ fn warm(prompt: &str) -> ChatRequest {
 }
 
 /// A session with a little of everything.
-async fn story(stage: Stage) {
-    answers(&stage).await;
-    failures(&stage).await;
+async fn story(recording: Recording) {
+    answers(&recording).await;
+    failures(&recording).await;
     // the breaker: three consecutive failures open it, a probe closes it
-    stage.wait(40_000).await;
-    stage.break_all(|profile| profile.server_error = 1.0);
+    recording.wait(40_000).await;
+    recording.break_all(|profile| profile.server_error = 1.0);
     for user in ["ana", "ben", "cleo", "dev"] {
-        drop(stage.ask(user, warm("is it up?"), None, None).finish().await);
-        stage.wait(100).await;
+        drop(recording.ask(user, warm("is it up?"), None, None).finish().await);
+        recording.wait(100).await;
     }
-    stage.faults.set_on(false);
-    stage.wait(9_000).await;
+    recording.faults.set_on(false);
+    recording.wait(9_000).await;
     for _ in 0..2 {
         drop(
-            stage
+            recording
                 .ask("ana", warm("is it up again?"), None, None)
                 .finish()
                 .await,
@@ -227,26 +227,26 @@ async fn story(stage: Stage) {
     }
     // the queue: twelve at once, and one that leaves
     let mut calls: Vec<CallStream> = (0..12)
-        .map(|n| stage.ask("ben", warm(&format!("question {n}")), None, None))
+        .map(|n| recording.ask("ben", warm(&format!("question {n}")), None, None))
         .collect();
-    stage.wait(300).await;
+    recording.wait(300).await;
     drop(calls.remove(11));
     for call in calls {
         drop(call.finish().await);
     }
     // commands of a person
-    stage.client.force_breaker(BreakerMode::ForcedOpen);
+    recording.client.force_breaker(BreakerMode::ForcedOpen);
     drop(
-        stage
+        recording
             .ask("dev", warm("anybody there?"), None, None)
             .finish()
             .await,
     );
-    stage.client.force_breaker(BreakerMode::Automatic);
-    stage.client.reset_breaker();
-    stage.client.clear_cache();
+    recording.client.force_breaker(BreakerMode::Automatic);
+    recording.client.reset_breaker();
+    recording.client.clear_cache();
     drop(
-        stage
+        recording
             .ask("ana", cold("what is a buoy?"), None, None)
             .finish()
             .await,
@@ -254,78 +254,88 @@ async fn story(stage: Stage) {
 }
 
 /// Stored, shared, replayed and handed over.
-async fn answers(stage: &Stage) {
+async fn answers(recording: &Recording) {
     for user in ["ana", "ana", "ben"] {
         drop(
-            stage
+            recording
                 .ask(user, cold("what is a buoy?"), None, None)
                 .finish()
                 .await,
         );
-        stage.wait(500).await;
+        recording.wait(500).await;
     }
     for _ in 0..2 {
         drop(
-            stage
+            recording
                 .ask("ana", warm("book a berth"), Some("k1"), None)
                 .finish()
                 .await,
         );
     }
-    stage.wait(3_000).await;
-    let owner = stage.ask("cleo", cold("what is a tide?"), None, None);
-    let second = stage.ask("cleo", cold("what is a tide?"), None, None);
-    let third = stage.ask("cleo", cold("what is a tide?"), None, None);
-    stage.wait(50).await;
+    recording.wait(3_000).await;
+    let owner = recording.ask("cleo", cold("what is a tide?"), None, None);
+    let second = recording.ask("cleo", cold("what is a tide?"), None, None);
+    let third = recording.ask("cleo", cold("what is a tide?"), None, None);
+    recording.wait(50).await;
     drop(owner);
     drop(second.finish().await);
     drop(third.finish().await);
     drop(
-        stage
+        recording
             .ask("dev", warm("a long one").max_tokens(9_000_000), None, None)
             .finish()
             .await,
     );
-    stage.wait(3_000).await;
+    recording.wait(3_000).await;
 }
 
 /// One failure of each kind.
-async fn failures(stage: &Stage) {
+async fn failures(recording: &Recording) {
     // rate limited with a hint, successful at the second attempt
-    stage.break_all(|profile| profile.rate_limited = 1.0);
-    let call = stage.ask("ana", warm("wait for me"), None, None);
-    stage.wait(700).await;
-    stage.faults.set_on(false);
+    recording.break_all(|profile| profile.rate_limited = 1.0);
+    let call = recording.ask("ana", warm("wait for me"), None, None);
+    recording.wait(700).await;
+    recording.faults.set_on(false);
     drop(call.finish().await);
     // rate limited without a hint: the limiter slows down
-    stage.break_all(|profile| {
+    recording.break_all(|profile| {
         profile.rate_limited = 1.0;
         profile.retry_after = 0;
     });
-    drop(stage.ask("ben", warm("too many"), None, None).finish().await);
-    stage.wait(5_000).await;
+    drop(recording.ask("ben", warm("too many"), None, None).finish().await);
+    recording.wait(5_000).await;
     // nothing useful follows these
-    stage.break_all(|profile| profile.wrong_content_type = 1.0);
-    drop(stage.ask("ana", warm("a portal?"), None, None).finish().await);
-    stage.break_all(|profile| profile.cut = 1.0);
-    drop(stage.ask("ana", warm("half of it"), None, None).finish().await);
-    stage.faults.set_on(false);
-    drop(stage.ask("ana", warm("all of it"), None, None).finish().await);
+    recording.break_all(|profile| profile.wrong_content_type = 1.0);
+    drop(recording.ask("ana", warm("a portal?"), None, None).finish().await);
+    recording.break_all(|profile| profile.cut = 1.0);
+    drop(
+        recording
+            .ask("ana", warm("half of it"), None, None)
+            .finish()
+            .await,
+    );
+    recording.faults.set_on(false);
+    drop(recording.ask("ana", warm("all of it"), None, None).finish().await);
     // a deadline, for two calls that share a flight
-    stage.break_all(|profile| profile.stall = 1.0);
-    let first = stage.ask("cleo", cold("silence"), None, Some(1_500));
-    let second = stage.ask("cleo", cold("silence"), None, Some(1_500));
+    recording.break_all(|profile| profile.stall = 1.0);
+    let first = recording.ask("cleo", cold("silence"), None, Some(1_500));
+    let second = recording.ask("cleo", cold("silence"), None, Some(1_500));
     drop(first.finish().await);
     drop(second.finish().await);
-    stage.faults.set_on(false);
-    drop(stage.ask("ana", warm("fine again"), None, None).finish().await);
+    recording.faults.set_on(false);
+    drop(
+        recording
+            .ask("ana", warm("fine again"), None, None)
+            .finish()
+            .await,
+    );
     // two calls that share a failing flight
-    stage.break_all(|profile| profile.wrong_content_type = 1.0);
-    let first = stage.ask("cleo", cold("a portal for two"), None, None);
-    let second = stage.ask("cleo", cold("a portal for two"), None, None);
+    recording.break_all(|profile| profile.wrong_content_type = 1.0);
+    let first = recording.ask("cleo", cold("a portal for two"), None, None);
+    let second = recording.ask("cleo", cold("a portal for two"), None, None);
     drop(first.finish().await);
     drop(second.finish().await);
-    stage.faults.set_on(false);
+    recording.faults.set_on(false);
 }
 
 /// Bytes written by a thread and read by a test.
@@ -372,13 +382,13 @@ pub(crate) fn threads() -> String {
         let transport = LocalTransport::new(SEED, pace, faults.clone(), clock);
         let env = Env::new(clock, SEED);
         let client = ResilientClient::new(policy, transport, bus, env.clone());
-        let stage = Stage {
+        let recording = Recording {
             clock,
             env: env.clone(),
             faults,
             client,
         };
-        stage.break_all(|profile| {
+        recording.break_all(|profile| {
             profile.server_error = 0.1;
             profile.rate_limited = 0.05;
             profile.cut = 0.05;
@@ -392,16 +402,16 @@ pub(crate) fn threads() -> String {
                 warm("again")
             };
             let deadline = (n % 7 == 0).then_some(40);
-            let call = stage.ask(user, request, None, deadline);
+            let call = recording.ask(user, request, None, deadline);
             let patience = Duration::from_millis(n % 50);
-            let left = stage.clock.now() + patience;
-            stage.env.spawn(async move {
+            let left = recording.clock.now() + patience;
+            recording.env.spawn(async move {
                 tokio::select! {
                     answer = call.finish() => drop(answer),
                     () = clock.sleep_until(left), if n % 5 == 0 => {}
                 }
             });
-            stage.wait(n % 7).await;
+            recording.wait(n % 7).await;
         }
         env.join().await;
     });

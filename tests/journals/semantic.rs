@@ -8,7 +8,7 @@ use seawall::event::{CallId, Objection};
 use seawall::openai::ChatRequest;
 use seawall::settings::{Policy, SemanticMode};
 
-use super::{Stage, cold};
+use super::{Recording, cold};
 
 /// An embedder with one dimension per word. Neither the built-in embedder nor its guards are used: a committed journal
 /// must not change when these improve.
@@ -41,31 +41,31 @@ pub(super) fn policy(mut policy: Policy) -> Policy {
     policy
 }
 
-pub(super) async fn story(mut stage: Stage) {
-    stage.client = stage.client.with_embedder(Arc::new(Words::default()));
+pub(super) async fn story(mut recording: Recording) {
+    recording.client = recording.client.with_embedder(Arc::new(Words::default()));
     let ask = async |user: &str, request: ChatRequest| {
-        drop(stage.ask(user, request, None, None).finish().await);
-        stage.wait(1_000).await;
+        drop(recording.ask(user, request, None, None).finish().await);
+        recording.wait(1_000).await;
     };
     // 1 is stored; 2 and 4 get its answer, 3 belongs to another user, 5 shares the hit of 4
     ask("ana", cold("what is a big buoy")).await;
     ask("ana", cold("what is a red buoy")).await;
     ask("ben", cold("what is a red buoy")).await;
-    let owner = stage.ask("ana", cold("what is a new buoy"), None, None);
-    let second = stage.ask("ana", cold("what is a new buoy"), None, None);
+    let owner = recording.ask("ana", cold("what is a new buoy"), None, None);
+    let second = recording.ask("ana", cold("what is a new buoy"), None, None);
     drop(owner.finish().await);
     drop(second.finish().await);
     // a good label and a bad one: 6 asks for the removed answer, and 7 is below the raised threshold
-    stage.client.label(CallId(2), true);
-    stage.client.label(CallId(4), false);
+    recording.client.label(CallId(2), true);
+    recording.client.label(CallId(4), false);
     ask("ana", cold("what is a big buoy")).await;
     ask("ana", cold("what is a new buoy")).await;
     // shadow mode: 8 would get the answer of 7
-    stage.client.set_semantic(SemanticMode::Shadow);
+    recording.client.set_semantic(SemanticMode::Shadow);
     ask("ana", cold("what is a new quay")).await;
-    stage.client.set_semantic(SemanticMode::Off);
+    recording.client.set_semantic(SemanticMode::Off);
     ask("ana", cold("what is a new pier")).await;
-    stage.client.set_semantic(SemanticMode::On);
+    recording.client.set_semantic(SemanticMode::On);
     // 10 has no text, and 11 resembles no stored prompt
     let image = serde_json::json!([{ "role": "user", "content": [{ "type": "image_url" }] }]);
     ask("ana", cold("").with("messages", image)).await;

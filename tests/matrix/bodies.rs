@@ -11,7 +11,7 @@ use seawall::openai::Usage;
 use crate::connecting::assert_may_be_billed;
 use crate::rig::{Rig, patiently, prompt, quick};
 use crate::server::{Play, Server, Step};
-use crate::table::{Kept, Row, Seen};
+use crate::table::{Kept, Observed, Row};
 use crate::wire::{
     ANSWER, DONE, END, HEL, LO, ROLE, STOP, answer, begun, breaks, chunk, cut, events, head, in_chunks, json,
     response, stream,
@@ -160,7 +160,7 @@ fn error_events() -> Vec<Row> {
     ]
 }
 
-fn assert_never_again(seen: &Seen<'_>) {
+fn assert_never_again(seen: &Observed<'_>) {
     assert_eq!(seen.stop(), Some(StopReason::Delivered));
     assert_eq!(seen.server.requests().len(), 1);
 }
@@ -310,7 +310,7 @@ fn no_answers() -> Vec<Row> {
 /// Bytes above the cap that may be in the buffers of both kernels when the client disconnects.
 const SOCKET_BUFFERS: u64 = 16 << 20;
 
-fn assert_bounded(seen: &Seen<'_>) {
+fn assert_bounded(seen: &Observed<'_>) {
     let written = seen.server.written();
     assert!(
         written < (24 << 20) + SOCKET_BUFFERS,

@@ -7,7 +7,7 @@ use seawall::event::{EventKind, FailureClass as C, Phase, Sample};
 
 use crate::rig::{Act, Fake, Rig, patiently, prompt, quick};
 use crate::server::{Play, Server, Step};
-use crate::table::{Link, Row, Seen};
+use crate::table::{Link, Observed, Row};
 use crate::tls::Certificate;
 use crate::wire::{ANSWER, answer, response};
 
@@ -136,13 +136,13 @@ fn tls_rows() -> Vec<Row> {
 }
 
 /// Checks that every attempt was refunded: nothing was sent.
-fn assert_refunded(seen: &Seen<'_>, attempts: usize) {
+fn assert_refunded(seen: &Observed<'_>, attempts: usize) {
     assert_eq!(seen.settled(), vec![(true, 0); attempts]);
     assert!(seen.retries().iter().all(|retry| !retry.ambiguous));
 }
 
 /// Checks that the retry is recorded as ambiguous and the limiter keeps its charge.
-pub(crate) fn assert_may_be_billed(seen: &Seen<'_>) {
+pub(crate) fn assert_may_be_billed(seen: &Observed<'_>) {
     let ambiguous: Vec<bool> = seen.retries().iter().map(|retry| retry.ambiguous).collect();
     assert_eq!(ambiguous, [true]);
     for (refunded, charged) in seen.settled() {

@@ -8,7 +8,7 @@ use seawall::event::{Event, EventKind, FailureClass as C, HintSource, Phase, Sam
 use crate::connecting::assert_may_be_billed;
 use crate::rig::{KEY, Rig, prompt, quick};
 use crate::server::{Play, Server};
-use crate::table::{Row, Seen};
+use crate::table::{Observed, Row};
 use crate::wire::{answer, refusal};
 
 const RATE: &str = r#"{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}"#;
@@ -124,7 +124,7 @@ fn empty_purses() -> Vec<Row> {
 }
 
 /// Checks that the one retry waited for the hint, and not much longer.
-fn assert_waited(seen: &Seen<'_>, at_least: u64, below: u64, source: HintSource) {
+fn assert_waited(seen: &Observed<'_>, at_least: u64, below: u64, source: HintSource) {
     let retries = seen.retries();
     let hint = retries[0].hint.expect("a hint");
     assert_eq!((hint.source, retries.len()), (source, 1));

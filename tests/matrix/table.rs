@@ -54,7 +54,7 @@ struct Case {
     link: Link,
     tune: fn(&mut Policy),
     expected: Expected,
-    also: fn(&Seen<'_>),
+    also: fn(&Observed<'_>),
     left: usize,
 }
 
@@ -199,7 +199,7 @@ impl Row {
     }
 
     /// Further checks.
-    pub(crate) fn also(self, also: fn(&Seen<'_>)) -> Self {
+    pub(crate) fn also(self, also: fn(&Observed<'_>)) -> Self {
         self.with(|case| case.also = also)
     }
 
@@ -254,7 +254,7 @@ impl Case {
             Ok(answer) => answer.text.clone(),
             Err(error) => error.partial.clone(),
         };
-        let seen = Seen {
+        let seen = Observed {
             events: rig.rest().await,
             server: &server,
             url: &url,
@@ -266,7 +266,7 @@ impl Case {
 }
 
 /// The events and the text of a call.
-pub(crate) struct Seen<'a> {
+pub(crate) struct Observed<'a> {
     pub(crate) events: Vec<Event>,
     pub(crate) server: &'a Server,
     pub(crate) url: &'a str,
@@ -281,7 +281,7 @@ pub(crate) struct Retried {
     pub(crate) ambiguous: bool,
 }
 
-impl Seen<'_> {
+impl Observed<'_> {
     /// Collects `pick` over all events in order.
     pub(crate) fn all<R>(&self, pick: impl Fn(&EventKind) -> Option<R>) -> Vec<R> {
         self.events.iter().filter_map(|event| pick(&event.kind)).collect()
@@ -382,7 +382,7 @@ impl Seen<'_> {
 }
 
 impl Expected {
-    fn compare(&self, seen: &Seen<'_>) {
+    fn compare(&self, seen: &Observed<'_>) {
         let ends = seen.all(|kind| match kind {
             EventKind::CallEnded {
                 fate,
