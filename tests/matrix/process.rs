@@ -1,4 +1,4 @@
-//! Rows 52 to 64, 69 and 70: time, callers, bugs, floods, and the process itself.
+//! Rows 48 to 62: time, callers, bugs, floods, and the process itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,19 +22,19 @@ use crate::wire::{DONE, HEL, LO, ROLE, STOP, answer, begun, breaks, events, json
 pub(crate) fn rows() -> Vec<Row> {
     let terminal = "tests/terminal.rs";
     vec![
-        Row::story(52, "the wall clock is a year off", || Box::pin(wrong_wall_clock()))
+        Row::story(48, "the wall clock is a year off", || Box::pin(wrong_wall_clock()))
             .note("nothing but a Retry-After date without a Date beside it is compared with the wall clock; a server a year ahead is the same to us as our clock a year behind"),
-        Row::story(54, "cancelled while queued", || Box::pin(cancelled_in_queue())),
-        Row::story(54, "cancelled while sleeping", || Box::pin(cancelled_asleep())),
-        Row::story(54, "cancelled while connecting", || Box::pin(cancelled_connecting())),
-        Row::story(54, "cancelled while waiting and while streaming", || {
+        Row::story(50, "cancelled while queued", || Box::pin(cancelled_in_queue())),
+        Row::story(50, "cancelled while sleeping", || Box::pin(cancelled_asleep())),
+        Row::story(50, "cancelled while connecting", || Box::pin(cancelled_connecting())),
+        Row::story(50, "cancelled while waiting and while streaming", || {
             Box::pin(cancelled_on_the_wire())
         }),
-        Row::story(54, "leader and follower cancelled", || Box::pin(leader_and_follower()))
+        Row::story(50, "leader and follower cancelled", || Box::pin(leader_and_follower()))
             .note("within the 100 ms of the matrix on a quiet machine; asserted is that no timeout is needed for it"),
-        Row::story(55, "panic in an attempt", || Box::pin(panic_in_attempt())),
+        Row::story(51, "panic in an attempt", || Box::pin(panic_in_attempt())),
         Row::elsewhere(
-            55,
+            51,
             "panic on the screen and in a task",
             terminal,
             &[
@@ -42,15 +42,15 @@ pub(crate) fn rows() -> Vec<Row> {
                 "a_panic_in_a_task_does_not_touch_the_screen",
             ],
         ),
-        Row::story(56, "an event consumer stalls", || Box::pin(stalled_consumer())),
+        Row::story(52, "an event consumer stalls", || Box::pin(stalled_consumer())),
         Row::elsewhere(
-            59,
+            55,
             "terminal 1x1, 0x0, 1000x1000, resize storm",
             terminal,
             &["every_size_is_survived_and_the_screen_comes_back"],
         ),
         Row::elsewhere(
-            60,
+            56,
             "no TTY, TERM=dumb, NO_COLOR, closed stdout",
             terminal,
             &[
@@ -60,35 +60,35 @@ pub(crate) fn rows() -> Vec<Row> {
                 "no_color_means_no_colour_but_bold_stays",
             ],
         ),
-        Row::elsewhere(61, "SIGINT", terminal, &["control_c_stops_what_runs_and_then_quits"]),
-        Row::elsewhere(62, "SIGTERM", terminal, &["signals_end_it_by_the_normal_path"]),
-        Row::elsewhere(63, "SIGHUP", terminal, &["signals_end_it_by_the_normal_path"]),
+        Row::elsewhere(57, "SIGINT", terminal, &["control_c_stops_what_runs_and_then_quits"]),
+        Row::elsewhere(58, "SIGTERM", terminal, &["signals_end_it_by_the_normal_path"]),
+        Row::elsewhere(59, "SIGHUP", terminal, &["signals_end_it_by_the_normal_path"]),
         Row::elsewhere(
-            64,
+            60,
             "SIGTSTP and SIGCONT",
             terminal,
             &["stopped_it_leaves_the_screen_and_continued_it_draws_again"],
         ),
-        Row::story(69, "escape sequences in output, error, model and header", || {
+        Row::story(61, "escape sequences in output, error, model and header", || {
             Box::pin(hostile_text())
         }),
         Row::elsewhere(
-            69,
+            61,
             "escape sequences on the way to a pty",
             terminal,
             &["an_answer_cannot_command_the_terminal"],
         ),
-        Row::story(70, "port in use", || Box::pin(port_in_use())),
-        Row::elsewhere(70, "port in use, as a process", terminal, &["a_port_in_use_is_named"]),
+        Row::story(62, "port in use", || Box::pin(port_in_use())),
+        Row::elsewhere(62, "port in use, as a process", terminal, &["a_port_in_use_is_named"]),
     ]
 }
 
 /// Rows in virtual time.
 pub(crate) fn virtual_rows() -> Vec<Row> {
     vec![
-        Row::story(53, "the machine sleeps", || Box::pin(suspended())),
-        Row::story(57, "10000 queued requests", || Box::pin(ten_thousand())),
-        Row::story(58, "one user floods", || Box::pin(flood())).note(
+        Row::story(49, "the machine sleeps", || Box::pin(suspended())),
+        Row::story(53, "10000 queued requests", || Box::pin(ten_thousand())),
+        Row::story(54, "one user floods", || Box::pin(flood())).note(
             "identical calls cost one upstream call, stored answers pass the queue by. A flood of different calls \
              waits behind itself: scenario noisy-neighbour-fair, beside noisy-neighbour in order of arrival",
         ),
@@ -339,7 +339,7 @@ async fn panic_in_attempt() {
     // printed on the console like any panic; in the control room the hook suppresses it
     let rig = Rig::over(
         Fake::new([
-            Act::Panic("row 55, on purpose: Bearer sk-proj-4711aBcDeFgHiJkLmNoPqRsTuV"),
+            Act::Panic("row 51, on purpose: Bearer sk-proj-4711aBcDeFgHiJkLmNoPqRsTuV"),
             whole_stream(),
         ]),
         quick(),
@@ -350,7 +350,7 @@ async fn panic_in_attempt() {
         error
             .failure
             .message
-            .contains("internal error in seawall: row 55, on purpose"),
+            .contains("internal error in seawall: row 51, on purpose"),
         "{error}"
     );
     let failed = |kind: &EventKind| {

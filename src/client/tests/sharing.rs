@@ -302,7 +302,7 @@ async fn a_panic_ends_its_own_call_and_no_other() {
             _ => None,
         });
         assert_eq!(panics, ["scripted"]);
-        // a panic is not a cancellation: it counts as a failure (row 55 of the fault matrix)
+        // a panic is not a cancellation: it counts as a failure (row 51 of the fault matrix)
         let samples = rig.find(|event| match event.kind {
             EventKind::BreakerRecorded { sample, .. } => Some(sample),
             _ => None,

@@ -515,7 +515,7 @@ fn the_deadline_and_a_panic() {
             detail: "index out of bounds",
         },
     );
-    assert_eq!(facts(&panic), (C::Internal, P::Final, S::Failed), "row 55");
+    assert_eq!(facts(&panic), (C::Internal, P::Final, S::Failed), "row 51");
 }
 
 /// The response of a capture: status, headers, body as sent.
