@@ -76,7 +76,10 @@ fn every_path_exists() {
         let text = fs::read_to_string(&document).unwrap();
         for path in text.split('`').skip(1).step_by(2) {
             let plain = path.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
-            let in_src = path.contains('/') && path.ends_with(".rs");
+            let is_rust = Path::new(path)
+                .extension()
+                .is_some_and(|extension| extension == "rs");
+            let in_src = path.contains('/') && is_rust;
             if !plain || !(in_src || folders.iter().any(|folder| path.starts_with(folder))) {
                 continue;
             }
