@@ -116,7 +116,7 @@ fn the_footer_shows_pause_and_messages() {
     let text = rows(&mut bench, 80, 24);
     assert_eq!(
         text[23],
-        format!(" {:<71} ? help", "8: there are only 7 panes at this size")
+        format!(" {:<71} ? help", "8: only 7 panes at this size")
     );
 }
 

@@ -127,7 +127,7 @@ fn a_sentence_that_is_too_long_drops_whole_pieces() {
     assert!(
         holds(
             medium,
-            "served 52 of 412 calls, 300 when replayed, 250 still running"
+            "calls, 300 when replayed, 250 still running"
         ),
         "{medium:#?}"
     );
@@ -578,7 +578,7 @@ fn worse_equal_and_unedited_policies_are_shown() {
         "{:#?}",
         far[0]
     );
-    assert!(holds(&far[2], "were dropped)"), "{:#?}", far[2]);
+    assert!(holds(&far[2], "(earlier calls were "), "{:#?}", far[2]);
     // calls still running may be served, and only those
     other.observed.fates.insert(Fate::Failed, 15);
     assert_eq!((other.observed.running(), other.observed.served()), (15, 302));
