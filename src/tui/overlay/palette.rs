@@ -26,14 +26,14 @@ pub struct Palette {
 impl Palette {
     /// The matching commands, best first.
     pub fn matches(&self) -> Vec<Action> {
-        let (words, number) = self.parts();
+        let (text, number) = self.parts();
         let mut found: Vec<(usize, Action)> = Action::ALL
             .iter()
             .filter(|action| {
                 matches!(action.group(), Group::Do | Group::Look) || applies_to_selected_call(**action)
             })
             .filter(|action| action.pane_index().is_none())
-            .filter_map(|action| score(*action, &words, number).map(|score| (score, *action)))
+            .filter_map(|action| score(*action, &text, number).map(|score| (score, *action)))
             .collect();
         found.sort_by_key(|(score, _)| *score);
         found.into_iter().map(|(_, action)| action).collect()
@@ -84,16 +84,16 @@ fn applies_to_selected_call(action: Action) -> bool {
 
 /// The match of an action, 0 best; `None` without a match. Letters must occur in order, leading whole words are
 /// better; with a number only actions that take one match.
-fn score(action: Action, words: &str, number: Option<u32>) -> Option<usize> {
+fn score(action: Action, text: &str, number: Option<u32>) -> Option<usize> {
     if number.is_some() && !takes_number(action) {
         return None;
     }
     let name = action.description().to_lowercase();
     let label = action.label().to_lowercase();
-    if words.is_empty() || label.starts_with(words) {
+    if text.is_empty() || label.starts_with(text) {
         return Some(0);
     }
-    if let Some(at) = label.find(words).or_else(|| name.find(words)) {
+    if let Some(at) = label.find(text).or_else(|| name.find(text)) {
         return Some(1 + at.min(50));
     }
     let all = format!("{label} {name}");
@@ -101,12 +101,11 @@ fn score(action: Action, words: &str, number: Option<u32>) -> Option<usize> {
         all.split(|c: char| !c.is_alphanumeric())
             .any(|word| word.starts_with(wanted))
     };
-    if words.split_whitespace().all(begins) {
+    if text.split_whitespace().all(begins) {
         return Some(60);
     }
     let mut rest = name.chars();
-    words
-        .chars()
+    text.chars()
         .filter(|c| !c.is_whitespace())
         .all(|wanted| rest.any(|c| c == wanted))
         .then_some(100)

@@ -43,8 +43,8 @@ pub(super) struct MarkFinder {
 }
 
 impl MarkFinder {
-    /// Adds the mark of the event at `place`, if it has one.
-    pub(super) fn observe(&mut self, place: usize, event: &Event) {
+    /// Adds the mark of the event at `index`, if it has one.
+    pub(super) fn observe(&mut self, index: usize, event: &Event) {
         let (kind, text) = match &event.kind {
             EventKind::BreakerMoved { to, .. } => (MarkKind::Breaker, breaker_text(*to).to_owned()),
             EventKind::BreakerForced { mode } => (MarkKind::Breaker, mode.sentence().to_owned()),
@@ -97,7 +97,7 @@ impl MarkFinder {
             return;
         }
         self.marks.push(JournalMark {
-            event: place,
+            event: index,
             at: event.at,
             kind,
             text,
@@ -142,14 +142,14 @@ mod tests {
             policy: Box::new(policy.clone()),
         });
         let kinds = kinds.into_iter().chain([EventKind::CacheSwitched { on: false }]);
-        for (place, kind) in kinds.enumerate() {
+        for (index, kind) in kinds.enumerate() {
             let event = Event {
-                seq: place as u64,
+                seq: index as u64,
                 at: Timestamp::ZERO,
                 call: None,
                 kind,
             };
-            finder.observe(place, &event);
+            finder.observe(index, &event);
         }
         let texts: Vec<(usize, &str)> = finder
             .marks

@@ -291,9 +291,9 @@ fn a_damaged_journal_opens_up_to_the_damage() {
     let whole = String::from_utf8(journal()).unwrap();
     assert_eq!(opened(&whole), (2000, " | ".to_owned()));
     let lines: Vec<&str> = whole.lines().collect();
-    let with = |place: usize, line: &str| {
+    let with = |index: usize, line: &str| {
         let mut lines = lines.clone();
-        lines[place] = line;
+        lines[index] = line;
         format!("{}\n", lines.join("\n"))
     };
     let cases = [

@@ -138,9 +138,9 @@ fn fixed(setting: &Setting, action: Action) -> Option<&'static str> {
     if setting.startup_only {
         return Some(AT_START);
     }
-    let words = matches!(setting.kind, SettingKind::Toggle | SettingKind::Choice(_));
+    let toggles = matches!(setting.kind, SettingKind::Toggle | SettingKind::Choice(_));
     match action {
-        Action::ToggleSetting if !words => Some("not a toggle: use Left/Right, or e to type a value"),
+        Action::ToggleSetting if !toggles => Some("not a toggle: use Left/Right, or e to type a value"),
         Action::Less | Action::More if setting.kind == SettingKind::Text => {
             Some("free text: e to type a value")
         }

@@ -29,12 +29,12 @@ pub(super) enum ListRow {
 static ROWS: LazyLock<Vec<ListRow>> = LazyLock::new(|| {
     let mut lines = Vec::new();
     let mut layer = "";
-    for (place, setting) in SETTINGS.iter().enumerate() {
+    for (index, setting) in SETTINGS.iter().enumerate() {
         if setting.layer() != layer {
             layer = setting.layer();
             lines.push(ListRow::Layer(layer));
         }
-        lines.push(ListRow::Setting(place));
+        lines.push(ListRow::Setting(index));
     }
     lines
 });
@@ -58,7 +58,7 @@ pub(super) fn top(draft: &Draft, height: usize) -> usize {
 /// The setting on a line of the list, counted from the first visible one.
 pub(super) fn setting_at(draft: &Draft, line: usize, height: usize) -> Option<usize> {
     match ROWS.get(top(draft, height) + line) {
-        Some(ListRow::Setting(place)) => Some(*place),
+        Some(ListRow::Setting(index)) => Some(*index),
         Some(ListRow::Layer(_)) | None => None,
     }
 }
@@ -125,9 +125,9 @@ pub(super) fn render(
                 let heading = row::piece(theme, Role::Strong, layer_name(layer));
                 row::draw(&Line::from(heading), line, list, buf);
             }
-            ListRow::Setting(place) => {
-                setting_row(theme, draft, running, *place, &columns, line, list, buf);
-                if *place == draft.row {
+            ListRow::Setting(index) => {
+                setting_row(theme, draft, running, *index, &columns, line, list, buf);
+                if *index == draft.row {
                     cursor = write_row(theme, draft, &columns, line, list, buf);
                 }
             }
@@ -141,18 +141,18 @@ fn setting_row(
     theme: &Theme,
     draft: &Draft,
     running: &[String],
-    place: usize,
+    index: usize,
     columns: &Columns,
     line: usize,
     list: Rect,
     buf: &mut Buffer,
 ) {
-    let Some(setting) = SETTINGS.get(place) else {
+    let Some(setting) = SETTINGS.get(index) else {
         return;
     };
-    let runs = running.get(place).map_or("", String::as_str);
+    let runs = running.get(index).map_or("", String::as_str);
     let copy = draft.changed(setting, runs);
-    let selected = place == draft.row;
+    let selected = index == draft.row;
     let role = match (copy, setting.startup_only) {
         // reversed as one piece, not as patches of colours
         _ if selected => Role::Text,
@@ -266,13 +266,13 @@ mod tests {
         for height in [1, 2, 3, 9, 40, 200] {
             let mut draft = Draft::default();
             let down = 0..SETTINGS.len();
-            for place in down.clone().chain(down.rev()) {
-                draft.row = place;
+            for index in down.clone().chain(down.rev()) {
+                draft.row = index;
                 draft.top = top(&draft, height);
                 let visible: Vec<_> = (0..height)
                     .filter_map(|line| setting_at(&draft, line, height))
                     .collect();
-                assert!(visible.contains(&place), "{place} of {height}");
+                assert!(visible.contains(&index), "{index} of {height}");
             }
             assert_eq!(
                 draft.top,
