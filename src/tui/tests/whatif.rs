@@ -125,10 +125,7 @@ fn a_sentence_that_is_too_long_drops_whole_pieces() {
     mixed.observed.fates.remove(&Fate::Answered);
     let medium = &judged_screens(&mut bench, &mixed)[1];
     assert!(
-        holds(
-            medium,
-            "calls, 300 when replayed, 250 still running"
-        ),
+        holds(medium, "calls, 300 when replayed, 250 still running"),
         "{medium:#?}"
     );
     let head: Vec<&String> = medium.iter().take(5).collect();
