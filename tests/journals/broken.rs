@@ -200,7 +200,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.copy(201, 194);
         let place = log.place(194) - 1;
         log.events[place].1["attempt"] = json!(2);
-        log.events[place].1["reason"] = json!("limited");
+        log.events[place].1["reason"] = json!("rate_limited");
     }),
     mistake(3, "more ambiguous retries than allowed", |log| {
         log.set(1, "/policy/retry/max_ambiguous_retries", json!(0));

@@ -39,6 +39,10 @@ fn requests(bench: &Bench, running: &Policy) -> Vec<Option<(u64, Vec<String>)>> 
 }
 
 /// A request for one edit.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "compared with requests that may be absent"
+)]
 fn request(edit: u64, changes: &[&str]) -> Option<(u64, Vec<String>)> {
     Some((edit, changes.iter().map(|change| (*change).to_owned()).collect()))
 }
