@@ -38,7 +38,7 @@ pub(crate) fn rows() -> Vec<Row> {
             "panic on the screen and in a task",
             terminal,
             &[
-                "a_panic_on_the_screen_gives_the_terminal_back_first",
+                "a_panic_of_the_drawing_thread_restores_the_terminal_first",
                 "a_panic_in_a_task_does_not_touch_the_screen",
             ],
         ),
@@ -47,7 +47,7 @@ pub(crate) fn rows() -> Vec<Row> {
             55,
             "terminal 1x1, 0x0, 1000x1000, resize storm",
             terminal,
-            &["every_size_is_survived_and_the_screen_comes_back"],
+            &["survives_every_size_and_redraws"],
         ),
         Row::elsewhere(
             56,
@@ -55,9 +55,9 @@ pub(crate) fn rows() -> Vec<Row> {
             terminal,
             &[
                 "without_a_terminal_the_drill_runs",
-                "a_dumb_terminal_is_drawn_on_all_the_same",
-                "a_closed_stdout_is_no_panic",
-                "no_color_means_no_colour_but_bold_stays",
+                "draws_on_a_dumb_terminal",
+                "a_closed_stdout_exits_quietly",
+                "no_color_disables_colours_but_not_bold",
             ],
         ),
         Row::elsewhere(57, "SIGINT", terminal, &["control_c_stops_what_runs_and_then_quits"]),
@@ -67,7 +67,7 @@ pub(crate) fn rows() -> Vec<Row> {
             60,
             "SIGTSTP and SIGCONT",
             terminal,
-            &["stopped_it_leaves_the_screen_and_continued_it_draws_again"],
+            &["leaves_the_screen_when_stopped_and_redraws_when_continued"],
         ),
         Row::story(61, "escape sequences in output, error, model and header", || {
             Box::pin(hostile_text())

@@ -410,7 +410,7 @@ fn an_evaluation_prints_tables_or_json_and_reports_mistakes_by_line() {
         ),
         (
             &["semantic", "--eval", "--embedder", "ftp://h"],
-            "--embedder ftp://h: scheme 'ftp'",
+            "--embedder ftp://h: unsupported scheme 'ftp'",
         ),
     ] {
         let output = seawall(arguments);

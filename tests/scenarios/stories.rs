@@ -230,7 +230,7 @@ fn explain_and_why_print_the_same_story() {
 #[test]
 fn the_schema_rejects_an_unknown_step() {
     let schema = schema::of_stories();
-    let story = |step: Value| serde_json::json!({ "story": 1, "call": 1, "fate": null, "sentence": "s", "lost": 0, "steps": [step] });
+    let story = |step: Value| serde_json::json!({ "story": 2, "call": 1, "fate": null, "sentence": "s", "lost": 0, "steps": [step] });
     let good = serde_json::json!({ "step": "left_queue", "at": 1, "offset": 0, "waiting": 3 });
     schema::validate(&schema, &story(good)).unwrap();
     let bad = serde_json::json!({ "step": "left_queue", "at": 1, "offset": 0, "waiting": "3" });
