@@ -304,7 +304,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(539, "/call", json!(30));
     }),
     mistake(14, "a flight that did not wait overtakes the queue", |log| {
-        log.remove(473)
+        log.remove(473);
     }),
     mistake(14, "a wrong position in the queue", |log| {
         log.set(475, "/position", json!(9));
@@ -468,7 +468,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(59, "/call", json!(3));
     }),
     of_users(14, "a displacement without a displaced call", |log| {
-        log.remove(59)
+        log.remove(59);
     }),
     of_users(15, "a grant larger than the user's bucket", |log| {
         log.set(124, "/reserved", json!(101));
