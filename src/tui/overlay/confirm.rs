@@ -22,7 +22,7 @@ impl Confirm {
     /// The area it needs.
     pub fn area(&self, screen: Rect) -> Rect {
         let width = u16::try_from(wrap::width(&self.question)).unwrap_or(u16::MAX);
-        let width = width.saturating_add(4).clamp(24, 70);
+        let width = width.saturating_add(4).clamp(30, 70);
         let rows = wrap::rows(&self.question, usize::from(width - 4)).len();
         centred(
             screen,

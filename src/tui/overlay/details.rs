@@ -19,13 +19,13 @@ pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
     let judged = blocked(Action::LabelBad, view.ui, view.state).is_none();
     let runs = blocked(Action::StopCall, view.ui, view.state).is_none();
     let note = if judged && !long {
-        "g right   b wrong   Up Down other calls   y copy   Esc closes"
+        "g right   b wrong   Up Down other calls   y copy   Esc close"
     } else if long {
-        "PgUp PgDn scroll   Up Down other calls   y copy   Esc closes"
+        "PgUp PgDn scroll   Up Down other calls   y copy   Esc close"
     } else if runs {
-        "Up Down other calls   y copy   x stop   Esc closes"
+        "Up Down other calls   y copy   x stop   Esc close"
     } else {
-        "Up Down other calls   y copy   Esc closes"
+        "Up Down other calls   y copy   Esc close"
     };
     let inner = super::frame(view, &format!("Why {id}"), note, area, buf);
     if inner.is_empty() {

@@ -98,7 +98,7 @@ pub fn scaled(profile: &FaultProfile, points: i32) -> FaultProfile {
 pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
     let state = if view.state.session.faults_on { "ON" } else { "off" };
     let title = format!("Faults are {state}");
-    let note = "Left Right change   Space on/off   Esc closes";
+    let note = "Left Right change   Space on/off   Esc close";
     let inner = super::frame(view, &title, note, area, buf);
     let width = usize::from(inner.width);
     let mut rows = vec![profile_row(view, faults)];
