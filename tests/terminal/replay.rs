@@ -82,5 +82,5 @@ fn files_that_cannot_be_read_or_written_are_reported() {
         .unwrap();
     let stderr = String::from_utf8_lossy(&piped.stderr);
     assert_eq!(piped.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("a replay needs a terminal"), "{stderr}");
+    assert!(stderr.contains("replay needs a terminal"), "{stderr}");
 }
