@@ -151,17 +151,17 @@ fn setting_row(
         return;
     };
     let runs = running.get(index).map_or("", String::as_str);
-    let copy = draft.changed(setting, runs);
+    let edited = draft.changed(setting, runs);
     let selected = index == draft.row;
-    let role = match (copy, setting.startup_only) {
+    let role = match (edited, setting.startup_only) {
         // reversed as one piece, not as patches of colours
         _ if selected => Role::Text,
         (Some(_), _) => Role::Wait,
         (None, true) => Role::Muted,
         (None, false) => Role::Text,
     };
-    let mark = if copy.is_some() { "* " } else { "  " };
-    let word = match (copy, setting.startup_only) {
+    let mark = if edited.is_some() { "* " } else { "  " };
+    let word = match (edited, setting.startup_only) {
         (Some(_), _) => " changed",
         (None, true) => " at start",
         (None, false) => "",
@@ -175,7 +175,7 @@ fn setting_row(
     let text = Line::from(vec![
         row::piece(theme, role, format!("{mark}{}", row::left(&name, columns.name))),
         row::piece(theme, plain, cell(theme, setting, runs, columns)),
-        row::piece(theme, role, cell(theme, setting, copy.unwrap_or(runs), columns)),
+        row::piece(theme, role, cell(theme, setting, edited.unwrap_or(runs), columns)),
         row::piece(theme, unit, columns.unit_cell(value::unit(setting))),
         row::piece(theme, role, word),
     ]);
