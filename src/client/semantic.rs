@@ -223,7 +223,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         if let Err(until) = held_off {
             let wait = units::duration(self.env.clock.now().until(until));
-            let detail = format!("off after three failures in a row; next try in {wait}");
+            let detail = format!("off after three failures in a row; next attempt in {wait}");
             return Err((SemanticMiss::Failed, detail));
         }
         let embedded = tokio::select! {

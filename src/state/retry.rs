@@ -48,7 +48,7 @@ pub struct RetryView {
     /// Failed attempts by label: `429`, `500`, `TMO`, ...
     pub causes: BTreeMap<String, u64>,
     /// Ended calls by number of attempts: index 0 is one attempt; the last includes all above.
-    pub tries_per_call: [u64; 8],
+    pub attempts_per_call: [u64; 8],
     /// Of these, with an answer.
     pub answered_after: [u64; 8],
     /// Of these, failed, interrupted or rejected; the rest was cancelled.
@@ -334,9 +334,9 @@ impl RetryView {
         let Some(above_one) = tries.checked_sub(1) else {
             return;
         };
-        let last = self.tries_per_call.len() - 1;
+        let last = self.attempts_per_call.len() - 1;
         let place = (above_one as usize).min(last);
-        self.tries_per_call[place] += 1;
+        self.attempts_per_call[place] += 1;
         let second = self.timeline.at(event.at);
         second.ended = second.ended.saturating_add(1);
         second.ended_tries = second.ended_tries.saturating_add(tries);

@@ -471,7 +471,10 @@ async fn a_failing_embedder_is_held_off_and_noticed_once() {
     });
     assert_eq!(details.len(), 8);
     assert_eq!(details[0], "503 from the embedder");
-    assert_eq!(details[3], "off after three failures in a row; next try in 10s");
+    assert_eq!(
+        details[3],
+        "off after three failures in a row; next attempt in 10s"
+    );
     assert_eq!(details[7], "the embedding is empty or not finite");
     rig.done().await;
 }

@@ -213,7 +213,7 @@ impl About<'_> {
                 class,
                 ..
             } => {
-                let (id, tries) = (self.id, self.before.policy.retry.attempts);
+                let (id, attempts) = (self.id, self.before.policy.retry.attempts);
                 let failure = self.call.and_then(|call| call.failure.as_ref());
                 let cause = failure
                     .filter(|failure| failure.class == *class)
@@ -232,7 +232,7 @@ impl About<'_> {
                 }
                 Some((
                     LogKind::Retry,
-                    format!("{id} attempt {next}/{tries} in {wait} ({cause}{hint})"),
+                    format!("{id} attempt {next}/{attempts} in {wait} ({cause}{hint})"),
                 ))
             }
             // the line at the end of the call has the reason

@@ -70,8 +70,10 @@ impl Storm {
         let retries = self.retries * 100.0;
         let helped = self.helped * 100.0;
         [
-            format!("retries are {retries:.0} % of all tries and {helped:.0} % of them help: a retry storm."),
-            format!("a retry storm: {retries:.0} % of tries are retries, {helped:.0} % help."),
+            format!(
+                "retries are {retries:.0} % of all attempts and {helped:.0} % of them help: a retry storm."
+            ),
+            format!("a retry storm: {retries:.0} % of attempts are retries, {helped:.0} % help."),
             format!("retry storm: {helped:.0} % of retries help"),
         ]
     }
@@ -80,7 +82,7 @@ impl Storm {
     pub fn advice(&self) -> [String; 2] {
         match &self.held_by {
             StormGuard::Breaker => [
-                "The breaker is open: no try goes out, the upstream can recover.".into(),
+                "The breaker is open: no attempt is sent, the upstream can recover.".into(),
                 "The breaker is open and ends it.".into(),
             ],
             StormGuard::Budget => [

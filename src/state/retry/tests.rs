@@ -12,25 +12,25 @@ fn at(seconds: f64) -> Timestamp {
     Timestamp::from_secs_f64(seconds)
 }
 
-/// A call that makes `tries` tries in one instant, all but the last of them failing with 429, and ends so.
-fn call(story: &mut Story, id: u64, tries: u32, fate: Fate) {
+/// A call that makes `attempts` attempts at one instant; all but the last fail with 429, and it ends with `fate`.
+fn call(story: &mut Story, id: u64, attempts: u32, fate: Fate) {
     story.call(id, Origin::Library);
-    for number in 1..=tries {
+    for number in 1..=attempts {
         if number > 1 {
             story.emit(id, retry(number, FailureClass::RateLimited, story.now, 100, None));
         }
         story.emit(id, attempt(number, id));
-        if number == tries && fate == Fate::Answered {
+        if number == attempts && fate == Fate::Answered {
             story.emit(id, succeeded(number, 9));
         } else {
             story.emit(id, fails(number, FailureClass::RateLimited, Some(429), 9));
         }
     }
-    story.emit(id, ended(fate, tries, 9));
+    story.emit(id, ended(fate, attempts, 9));
 }
 
 #[test]
-fn causes_tries_and_what_they_came_to() {
+fn counts_causes_attempts_and_outcomes() {
     let mut story = Story::begin();
     call(&mut story, 1, 2, Fate::Answered);
     story.call(2, Origin::Chat).emit(2, attempt(1, 2));
@@ -48,7 +48,7 @@ fn causes_tries_and_what_they_came_to() {
         view.causes,
         BTreeMap::from([("429".into(), 4), ("RST".into(), 1)])
     );
-    assert_eq!(view.tries_per_call, [1, 1, 1, 0, 0, 0, 0, 1]);
+    assert_eq!(view.attempts_per_call, [1, 1, 1, 0, 0, 0, 0, 1]);
     assert_eq!(view.answered_after, [0, 1, 0, 0, 0, 0, 0, 0]);
     assert_eq!(view.lost_after, [1, 0, 0, 0, 0, 0, 0, 1]);
     assert_eq!((view.recovered, view.wasted, view.spent), (1, 100, 1));
@@ -224,7 +224,7 @@ fn three_calls_are_no_storm_and_thirty_are() {
     assert_eq!((storm.retries, storm.amplification), (150.0 / 180.0, 6.0));
     assert_eq!(
         storm.sentences()[0],
-        "retries are 83 % of all tries and 0 % of them help: a retry storm."
+        "retries are 83 % of all attempts and 0 % of them help: a retry storm."
     );
 }
 
@@ -327,7 +327,7 @@ fn a_storm_says_what_holds_it() {
     );
     assert_eq!(
         state(Some((4.0, 9.0)), true),
-        "The breaker is open: no try goes out, the upstream can recover."
+        "The breaker is open: no attempt is sent, the upstream can recover."
     );
 }
 
@@ -385,7 +385,7 @@ proptest! {
         let sum = |counts: &[u64; 8]| counts.iter().sum::<u64>();
         let (answered, lost) = (sum(&view.answered_after), sum(&view.lost_after));
         let stopped = by_fate.get(&Fate::Cancelled).copied().unwrap_or_default();
-        prop_assert_eq!(sum(&view.tries_per_call), calls);
+        prop_assert_eq!(sum(&view.attempts_per_call), calls);
         prop_assert_eq!(answered + lost + stopped.0, calls);
         prop_assert_eq!(view.recovered + first_try, answered);
         prop_assert_eq!(view.fruitless() + answered + stopped.1, tries);

@@ -381,9 +381,9 @@ fn failed(facts: &Facts<'_>, end: &Finished) -> String {
     match facts.last.max(end.attempts) {
         0 if end.took < NOTABLE => format!("Failed at once{why}; nothing was sent."),
         0 => format!("Failed after {took}{why}{costs}; nothing was sent."),
-        tries => format!(
+        attempts => format!(
             "Failed after {} in {took}{why}{costs}.",
-            units::count(u64::from(tries), "attempt")
+            units::count(u64::from(attempts), "attempt")
         ),
     }
 }
@@ -409,12 +409,12 @@ fn interrupted(facts: &Facts<'_>, end: &Finished) -> String {
 fn cancelled(facts: &Facts<'_>, end: &Finished) -> String {
     let took = units::precise(end.took);
     let costs = facts.costs();
-    let tries = match facts.sent {
+    let attempts = match facts.sent {
         0 => "nothing was sent".to_owned(),
         _ if facts.owner.is_some() => "the flight belonged to another call".to_owned(),
         sent => format!("{} sent", units::count(u64::from(sent), "attempt")),
     };
-    format!("Cancelled after {took}: the caller is gone; {tries}{costs}.")
+    format!("Cancelled after {took}: the caller is gone; {attempts}{costs}.")
 }
 
 fn running(facts: &Facts<'_>) -> String {

@@ -467,9 +467,9 @@ fn retry(step: &Step, retried: &Retried) -> Line {
 
 fn finished(end: &Finished) -> String {
     let took = units::precise(end.took);
-    let tries = match end.attempts {
+    let attempts = match end.attempts {
         0 => String::new(),
-        tries => format!(", {}", units::count(u64::from(tries), "attempt")),
+        attempts => format!(", {}", units::count(u64::from(attempts), "attempt")),
     };
     // its own usage is in the last attempt
     let tokens = end
@@ -478,7 +478,7 @@ fn finished(end: &Finished) -> String {
         .filter(|_| end.attempts == 0)
         .map_or_else(String::new, |usage| format!(", {}", tokens(usage)));
     let fate = end.fate.sentence();
-    format!("{fate} after {took}{tries}{tokens}")
+    format!("{fate} after {took}{attempts}{tokens}")
 }
 
 /// See the `Display` of [`Story`].

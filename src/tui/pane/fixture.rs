@@ -367,7 +367,7 @@ fn session(state: &mut State) {
         attempts: 60,
         retries: 20,
         causes: BTreeMap::from([("429".into(), 14), ("500".into(), 7), ("TMO".into(), 4)]),
-        tries_per_call: [18, 3, 1, 2, 0, 0, 0, 0],
+        attempts_per_call: [18, 3, 1, 2, 0, 0, 0, 0],
         recovered: 4,
         wasted: 9,
         backed_off: ms(14_200),

@@ -212,7 +212,7 @@ fn causes(view: &View<'_>, width: usize) -> Line<'static> {
 
 /// Calls by the number of their attempts.
 fn attempts(view: &View<'_>, width: usize) -> Line<'static> {
-    let counts = &view.state.retry.tries_per_call;
+    let counts = &view.state.retry.attempts_per_call;
     let most = counts.iter().copied().max().unwrap_or(0);
     let mut pieces = vec![Line::from(row::left("attempts per call", COUNT))];
     for (index, count) in counts.iter().enumerate() {

@@ -82,7 +82,7 @@ fn all_parts_at_80x24() {
 fn a_storm_moves_nothing() {
     let (calm, stormy) = (drawn(&session(false), 76, 18), drawn(&session(true), 76, 18));
     let head = [
-        "✗ retries are 81 % of all tries and 1 % of them help: a retry storm.",
+        "✗ retries are 81 % of all attempts and 1 % of them help: a retry storm.",
         "attempts per call  now  5.2  peak  5.2 at 01:00  mean  4.7  all calls  4.7",
         "  The budget allows 6 more: lower retry.budget_ratio; o opens the breaker.",
     ];
