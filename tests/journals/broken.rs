@@ -384,13 +384,13 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(28, "two flights of one request", |log| {
         let event = json!({
             "seq": 100, "at": log.events[log.place(100)].1["at"], "call": 7,
-            "type": "flight_started", "flight": 900, "sharing": "content",
+            "type": "flight_started", "flight": 900, "sharing": "same_request",
         });
         let place = log.place(100);
         log.events[place].1 = event;
     }),
     mistake(28, "a private flight is shared", |log| {
-        log.set(97, "/sharing", json!("alone"));
+        log.set(97, "/sharing", json!("off"));
     }),
     mistake(29, "two ends of one flight", |log| {
         log.set(318, "/failure/message", json!("else"));
