@@ -31,6 +31,7 @@ pub enum BreakerMode {
 /// The classification of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Sample {
     /// Success.
     Ok,
@@ -60,6 +61,7 @@ pub struct WindowCounts {
 /// Reasons for a state change of the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum MoveReason {
     /// The failure rate reached `breaker.failure_rate`.
     FailureRate,

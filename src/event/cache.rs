@@ -8,6 +8,7 @@ use crate::text::SafeText;
 /// Reasons for a cache miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum MissReason {
     /// Not stored before, as far as remembered.
     NeverSeen,
@@ -48,6 +49,7 @@ pub struct FieldDiff {
 /// Kinds of difference between two fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DiffKind {
     /// Another value.
     Value,
@@ -98,6 +100,7 @@ impl FieldDiff {
 /// Reasons to bypass the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum BypassReason {
     /// Switched off.
     Off,
@@ -110,6 +113,7 @@ pub enum BypassReason {
 /// Reasons not to store an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum SkipReason {
     /// Incomplete, or not known to be complete.
     Incomplete,
@@ -128,6 +132,7 @@ pub enum SkipReason {
 /// Reasons to remove entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum EvictReason {
     /// Older than the TTL.
     Expired,

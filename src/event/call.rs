@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Origins of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "origin")]
+#[non_exhaustive]
 pub enum Origin {
     /// A prompt typed in the chat.
     Chat,
@@ -20,6 +21,7 @@ pub enum Origin {
 /// The calls that may join a flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Sharing {
     /// Calls of the same user with the same repeatable request.
     SameRequest,
@@ -95,6 +97,7 @@ impl Fate {
 /// Reasons to stop retrying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StopReason {
     /// `retry.attempts` are used.
     Attempts,

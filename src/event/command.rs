@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 /// The users that send the calls of a burst.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum BurstUsers {
     /// One user sends all.
     One(UserId),
@@ -21,6 +22,7 @@ pub enum BurstUsers {
 /// A command to the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Command {
     /// Sends a prompt.
     Send {

@@ -11,6 +11,7 @@ use crate::text::SafeText;
 /// RFC 9110, section 9.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Phase {
     /// P0: nothing was sent; a retry is safe.
     NotSent,
@@ -29,6 +30,7 @@ pub enum Phase {
 /// Failure classes, as far as retry, breaker and messages distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FailureClass {
     /// No connection: refused, unreachable, reset during the handshake.
     Connect,
@@ -101,6 +103,7 @@ pub enum FailureClass {
 /// The header that requested a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum HintSource {
     /// `retry-after-ms`.
     RetryAfterMs,
@@ -158,6 +161,7 @@ impl Failure {
 /// Finish reasons of a complete answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Finish {
     /// The model finished.
     Stop,
@@ -174,6 +178,7 @@ pub enum Finish {
 /// The outcome of an attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum AttemptResult {
     /// A complete answer.
     Succeeded {

@@ -36,6 +36,7 @@ pub struct UserLevels {
 /// The constraint that a waiter of the limiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Constraint {
     /// The request bucket.
     Requests,
@@ -54,6 +55,7 @@ pub enum Constraint {
 /// Reasons of the limiter to reject a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LimitReject {
     /// The queue is full.
     QueueFull,

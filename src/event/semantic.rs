@@ -35,6 +35,7 @@ pub struct Objection {
 /// Guards of the semantic cache, by the difference they detect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum SemanticGuard {
     /// Numbers, dates, versions.
     Number,
@@ -61,6 +62,7 @@ pub enum SemanticGuard {
 /// Reasons for a semantic miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum SemanticMiss {
     /// Nothing compatible is stored.
     Empty,

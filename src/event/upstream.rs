@@ -34,6 +34,7 @@ pub struct SimulatorPace {
 /// The health of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "health", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum UpstreamHealth {
     /// Ready.
     Ready {

@@ -86,6 +86,7 @@ pub struct ChangedFate {
 /// The upstream of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WhatIfUpstream {
     /// The simulator with the same random draws and faults: exact.
     Simulator,
