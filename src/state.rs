@@ -4,8 +4,8 @@
 //! and nothing outside writes to it. Invariant: `fold(events) == apply(snapshot_k, tail_k)` for every k, so a
 //! viewer may start from a snapshot at any time and see the same as one present from the start.
 //!
-//! Each view matches every kind of event, even those it ignores: a new kind does not compile until each view has
-//! been considered. The groups of kinds are defined once, below.
+//! Each view matches every kind of event or its group, even those it ignores: a kind in no group does not compile
+//! until each view has been considered. The groups are defined once, below.
 
 #![expect(
     clippy::unnested_or_patterns,

@@ -11,13 +11,13 @@ use crate::drills::compare::{Layer, Sweep};
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
-    about = "A terminal control room for LLM API resilience: cache, retries, rate limits and circuit breaker, visible and drivable.",
+    about = "A terminal control room for LLM API resilience: cache, retries, rate limits and circuit breaker, shown and controlled by keys.",
     after_help = "Examples:
   seawall                                      open the control room on the built-in simulator
   seawall --upstream http://127.0.0.1:8033     use a llama-server
   seawall --faults outage --seed 7             choose the fault profile that F switches on
-  seawall --policy exercise                    use the policy of the exercise instead of production
-  seawall --users ann,ben,cleo                 send as three users: u next user, a burst as all, t fair or fifo queue
+  seawall --policy exercise                    use the textbook policy instead of production
+  seawall --users ann,ben,cleo                 send as three users: u next, a burst as all
   seawall --semantic shadow                    measure what a semantic cache would serve, and how often wrongly
   seawall --record drill.toml                  record the session as a scenario; w saves one at any time
   seawall simulate --port 9000 --faults flaky  run the simulator alone, for any other program
@@ -163,7 +163,7 @@ pub(crate) enum Mode {
     Compare(CompareArgs),
     /// Run random scenarios until one violates an invariant (deterministic simulation testing)
     Fuzz {
-        /// Number of scenarios, from `--seed` on [default seed: 0]
+        /// Number of scenarios, starting at `--seed` or 0
         #[arg(long, value_name = "N", default_value_t = 2000)]
         count: u64,
         /// Write the events of a single scenario to this file; needs `--count 1`

@@ -15,7 +15,7 @@ use crate::journal::Reader;
 use crate::report::charts::{self, Chart};
 use crate::report::markdown;
 use crate::settings::file;
-use crate::text::SafeText;
+use crate::text::{SafeText, units};
 use color_eyre::eyre;
 
 use super::progress::Progress;
@@ -50,8 +50,10 @@ pub(crate) fn fuzz(first: u64, count: u64, journal: Option<&Path>) -> eyre::Resu
     match &summary.failure {
         None => writeln!(
             out,
-            "{} cases, {} calls, {} events: all invariants hold",
-            summary.cases, summary.calls, summary.events
+            "{}, {}, {}: all invariants hold",
+            units::count(summary.cases, "case"),
+            units::count(summary.calls, "call"),
+            units::count(summary.events, "event")
         )?,
         Some(failure) => writeln!(
             out,

@@ -31,7 +31,6 @@ pub enum BreakerMode {
 /// The classification of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Sample {
     /// Success.
     Ok,

@@ -495,7 +495,7 @@ pub enum EventKind {
         class: FailureClass,
         /// True if the failed attempt may have been billed.
         ambiguous: bool,
-        /// Tokens left in the retry budget.
+        /// Retries left in the retry budget.
         budget: f64,
         /// Capacity of the budget now; 0 without a budget.
         budget_max: f64,
@@ -509,7 +509,7 @@ pub enum EventKind {
         /// The wait requested by the server.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<Hint>,
-        /// Tokens left in the retry budget.
+        /// Retries left in the retry budget.
         #[serde(default)]
         budget: f64,
         /// Capacity of the budget now; 0 without a budget.

@@ -27,7 +27,7 @@
 //! - A stream is judged by its first token, which frees the place: a long answer must not keep the breaker
 //!   half-open for minutes. [`continue_stream`](Breaker::continue_stream) gives a permit for the rest; if that
 //!   breaks while the breaker is half-open, the probe has failed. Otherwise two streams that break after their
-//!   first words would close.
+//!   first words would close the breaker.
 //! - A slow probe is bad if slow calls can open at all (`slow_rate` <= 1), since one of one exceeds any rate.
 //! - Only a bad outcome opens, not a success that happens to complete `min_calls`.
 //! - Open lasts `v - U(0, open_jitter * v)`, `v = min(open_max, open * 2^failed probes in a row)`: the jitter is

@@ -108,7 +108,7 @@ const COUNTS: SettingKind = SettingKind::Choice(&["attempt", "call"]);
 pub const SETTINGS: &[Setting] = &[
     live("cache.enabled", TOGGLE, "Stores answers and serves them again to the same request of the same user."),
     live("cache.ttl", DURATION, "Lifetime of a stored answer; 0s stores nothing."),
-    live("cache.max_bytes", SettingKind::Bytes, "Memory for all stored answers, keys included; the least recently used are evicted first. 0 stores nothing."),
+    live("cache.max_bytes", SettingKind::Bytes, "Memory for all stored answers, keys included; answers without a recent hit are evicted first. 0 stores nothing."),
     live("cache.max_entry_bytes", SettingKind::Bytes, "Largest answer that is stored."),
     live("cache.store_all", TOGGLE, "Also stores answers to requests that are not deterministic: no temperature 0, no seed."),
 
@@ -121,7 +121,7 @@ pub const SETTINGS: &[Setting] = &[
     startup("semantic.model", SettingKind::Text, "Model for the embeddings API; none uses the server's default."),
 
     live("flight.enabled", TOGGLE, "Identical calls in flight share one upstream call."),
-    live("flight.replay_ttl", DURATION, "How long a result is replayed for its idempotency key; 0s disables replay."),
+    live("flight.replay_ttl", DURATION, "Time for which a result is replayed for its idempotency key; 0s disables replay."),
     live("flight.max_results", count(0, "results"), "Results kept for replay; 0 keeps none."),
 
     within(between(1.0, 100.0, "from 1 to 100; 1 disables retries"), live("retry.attempts", count(1, "attempts"), "Attempts per call, the first included; 1 disables retries.")),
@@ -163,14 +163,14 @@ pub const SETTINGS: &[Setting] = &[
     within(POSITIVE, live("breaker.open_max", DURATION, "Longest open period.")),
     live("breaker.open_jitter", RATIO, "Fraction of the open period that is random, so that many clients do not probe at once."),
     live("breaker.successes_to_close", count(1, "probes"), "Consecutive successful probes that close the breaker."),
-    within(POSITIVE, live("breaker.probe_lease", DURATION, "An unfinished probe gives up its slot after this time.")),
+    within(POSITIVE, live("breaker.probe_lease", DURATION, "An unfinished probe loses its permit after this time.")),
 
     within(POSITIVE, live("timeouts.call", DURATION, "Deadline of a call, with queueing, attempts and backoffs.")),
     within(POSITIVE, startup("timeouts.connect", DURATION, "Time to connect, with TLS.")),
     within(POSITIVE, live("timeouts.headers", DURATION, "Time from the request to the response headers.")),
     within(POSITIVE, live("timeouts.byte_idle", DURATION, "Longest silence on the wire; a ping counts as data.")),
     within(POSITIVE, live("timeouts.event_idle", DURATION, "Longest gap between events with data; pings do not count.")),
-    within(between(1.0, MAX_INTEGER, "1 or more"), live("timeouts.max_response_bytes", SettingKind::Bytes, "Largest response that is read, decoded.")),
+    within(between(1.0, MAX_INTEGER, "1 or more"), live("timeouts.max_response_bytes", SettingKind::Bytes, "Largest decoded response.")),
 ];
 
 /// Steps of counts, times powers of ten.

@@ -157,7 +157,7 @@ impl RetryView {
                 ..
             } => {
                 *self.stopped.entry(*reason).or_default() += 1;
-                // without a budget, and in journals of before, nothing is said of it here
+                // without a budget there is no figure
                 if *budget_max > 0.0 {
                     self.note_budget(event.at, *budget, *budget_max);
                 }

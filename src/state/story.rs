@@ -1,12 +1,12 @@
 //! The story of one call: its steps with the numbers each layer saw, and a one-sentence summary.
 //!
 //! ```text
-//!  events --apply--> Why: marks of each call, marks of each flight --story(#12)--> Story: steps, sentence
+//!  events --apply--> StoryStore: steps of each call and flight --story(#12)--> Story: steps, sentence
 //! ```
 //!
-//! A step is a fact with its numbers ([`What`]), when it happened, and whose it was: the attempts of a shared
-//! flight belong to its owner, and a follower's story has them too, from when it joined until it left. The same
-//! fold serves the screen (bounded, in `State`) and `seawall why` (one call of a journal, [`Why::of`]).
+//! A step is a fact with its numbers ([`StepKind`]), its time and its call: the attempts of a shared flight belong to
+//! its owner, and the story of a follower has them too, from joining to leaving. The same
+//! fold serves the screen (bounded, in `State`) and `seawall why` (one call of a journal, [`StoryStore::for_call`]).
 
 mod from_event;
 mod labels;

@@ -13,6 +13,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
 use crate::event::CallId;
+use crate::settings::FaultKind;
 
 use super::keymap::{Context, Keymap};
 use super::pane;
@@ -80,7 +81,7 @@ pub fn area_of(overlay: &Overlay, screen: Rect) -> Rect {
     match overlay {
         Overlay::Help(_) => centred(screen, 76, 30),
         Overlay::Palette(_) => centred(screen, 72, 18),
-        Overlay::Faults(_) => centred(screen, 74, 17),
+        Overlay::Faults(_) => centred(screen, 74, FaultKind::ALL.len() as u16 + 6),
         Overlay::Confirm(confirm) => confirm.area(screen),
         Overlay::Details(_) => centred(screen, screen.width.saturating_sub(6).min(110), 36),
         Overlay::WhatIf => centred(screen, screen.width, screen.height),

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// Kind and text of a line, if the event has one.
 pub(super) type Sentence = Option<(LogKind, String)>;
 
-/// The line for an event, if it deserves one. `before` is the session before the event.
+/// The line for an event, if it has one. `before` is the session before the event.
 pub(super) fn of(event: &Event, before: &Session, calls: &Calls, semantic: &SemanticView) -> Sentence {
     let about = About {
         id: event.call.unwrap_or_default(),

@@ -1,9 +1,9 @@
 //! Storage of the steps of stories, with bounds.
 //!
 //! ```text
-//!  call #12: started, own steps (cache, flight, label, end)  --+
-//!  flight 7: steps of its owner (queue, breaker, tries) --+--> story of #12: its own steps, and those of
-//!  call #13 joined flight 7 ------------------------------------+    its flight between joining and leaving
+//!  call #12: started, own steps (cache, flight, label, end)  ---+
+//!  flight 7: steps of its owner (queue, breaker, attempts) --+--> story of #12: its own steps, and those of
+//!  call #13 joined flight 7 ---------------------------------+     its flight between joining and leaving
 //! ```
 //!
 //! Bounded like the calls themselves: all that run, the last 512 that are over, and 50 of a chat. And in bytes:
