@@ -72,7 +72,7 @@ actions! {
     ToggleConversation "toggle_conversation" Do "conversation" "send earlier turns too, or the prompt alone";
     ForgetConversation "forget_conversation" Do "clear turns" "clear the turns of the conversation";
     SaveDrill "save_drill" Do "save drill" "save this session's commands as a scenario";
-    CompareLive "compare_live" Do "compare" "compare live: evaluate an edited policy on the same calls";
+    WhatIf "what_if" Do "what-if" "what-if: evaluate an edited policy on the same calls";
     Revert "revert" Do "revert" "revert the last applied policy";
     SavePolicy "save_policy" Do "save policy" "save the running policy to a file";
     NextPane "next_pane" Look "pane" "next pane";

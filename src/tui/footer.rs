@@ -38,7 +38,7 @@ const NORMAL: [Action; 25] = [
     Action::Burst50,
     Action::ChooseFaults,
     Action::Follow,
-    Action::CompareLive,
+    Action::WhatIf,
     Action::ToggleCache,
     Action::CycleBreaker,
     Action::Copy,

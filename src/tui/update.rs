@@ -157,7 +157,7 @@ fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Ef
         Action::Pause => Some(Effect::Pause),
         Action::SaveDrill => Some(Effect::SaveDrill),
         Action::SavePolicy => Some(Effect::SavePolicy),
-        Action::CompareLive => {
+        Action::WhatIf => {
             whatif::open(ui, context);
             None
         }

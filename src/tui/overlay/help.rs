@@ -60,7 +60,7 @@ const SECTIONS: [(Context, &str); 8] = [
     (Context::Faults, "In the fault chooser"),
     (Context::Details, "In the story of a call"),
     (Context::Confirm, "At a confirmation"),
-    (Context::WhatIf, "In Compare live"),
+    (Context::WhatIf, "In What-if"),
     (Context::Value, "While typing a value"),
 ];
 
@@ -193,7 +193,7 @@ pub fn render(
     buf: &mut Buffer,
 ) -> Option<Position> {
     let title = if help.whatif {
-        "Help: Compare live".to_owned()
+        "Help: What-if".to_owned()
     } else {
         format!("Help: {} pane", help.pane.name())
     };

@@ -204,13 +204,13 @@ pub fn render(view: &View<'_>, screen: Rect, area: Rect, buf: &mut Buffer) -> Op
     cursor
 }
 
-/// `Compare live: production, 2 edits`.
+/// `What-if: production, 2 edits`.
 fn title(view: &View<'_>, changes: usize) -> String {
     let name = view.state.session.policy.name.replace(char::is_control, " ");
     let name = wrap::fit(&name, 40, view.theme.glyphs.ellipsis);
     match changes {
-        0 => format!("Compare live: {name}, no edits"),
-        edits => format!("Compare live: {name}, {}", units::count(edits as u64, "edit")),
+        0 => format!("What-if: {name}, no edits"),
+        edits => format!("What-if: {name}, {}", units::count(edits as u64, "edit")),
     }
 }
 

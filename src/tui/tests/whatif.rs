@@ -437,7 +437,7 @@ fn the_help_describes_the_overlay() {
     let mut bench = session();
     bench.press("=?");
     let text = rows(&mut bench, 120, 40);
-    assert!(holds(&text, "Help: Compare live"), "{text:#?}");
+    assert!(holds(&text, "Help: What-if"), "{text:#?}");
     assert!(holds(&text, "the running policy beside an edited copy"));
     assert!(holds(&text, "apply the edited policy"), "{text:#?}");
     bench.press("<esc>");
@@ -506,7 +506,7 @@ fn a_better_policy_is_shown_in_a_sentence_and_in_figures() {
     let screens = judged_screens(&mut bench, &result(0));
     let small = &screens[0];
     assert!(
-        small[1].starts_with("┌ Compare live: production, 1 edit ─"),
+        small[1].starts_with("┌ What-if: production, 1 edit ─"),
         "{}",
         small[1]
     );

@@ -162,7 +162,7 @@ fn changes_engine(action: Action) -> bool {
             | Action::ResetBreaker
             | Action::ForgetConversation
             | Action::SaveDrill
-            | Action::CompareLive
+            | Action::WhatIf
             | Action::ApplyDraft
             | Action::Revert
             | Action::SavePolicy

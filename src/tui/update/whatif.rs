@@ -99,7 +99,7 @@ pub(super) fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> 
     let small =
         !whatif::fits(screen(ui)) && !matches!(action, Action::Close | Action::CancelValue | Action::Help);
     let always = matches!(action, Action::StopOrQuit | Action::Suspend | Action::Redraw);
-    if small && !always && (open || action == Action::CompareLive) {
+    if small && !always && (open || action == Action::WhatIf) {
         return Some("needs a terminal of 60x16".to_owned());
     }
     let running = &state.session.policy;
