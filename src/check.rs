@@ -92,7 +92,7 @@ impl fmt::Display for Summary {
                 "; line {line} is incomplete: the program was stopped while writing it"
             )?;
         } else if !self.complete {
-            f.write_str("; the log ends before the session does")?;
+            write!(f, "; {}", crate::journal::NO_END_LINE)?;
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use line::JournalError;
 pub use live::{LiveJournal, QUEUE};
+pub(crate) use reader::NO_END_LINE;
 pub use reader::{Ending, PIECE, Piece, Reader};
 
 use crate::event::{Event, FORMAT_VERSION, UserId};

@@ -236,7 +236,7 @@ mod tests {
         bytes.truncate(bytes.len() - 40);
         let (code, out, err) = asked(Some(3), false, &bytes);
         assert_eq!((code, out), (1, whole));
-        assert!(err.contains("journal truncated here: line "), "{err}");
+        assert!(err.contains("read up to here: line "), "{err}");
         let (code, _, err) = asked(Some(3), false, &journal(40, false));
         assert_eq!(code, 1);
         assert!(err.contains("no end line"), "{err}");

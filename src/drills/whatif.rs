@@ -100,12 +100,13 @@ impl WhatIf {
             if due.is_none_or(|due| due > clock.now()) {
                 tokio::select! {
                     _ = requests.changed() => {}
-                    () = self.shared.changed.notified() => {}
+                    () = self.shared.changed.notified(), if edit.is_some() => {}
                     () = clock.sleep_until(due.unwrap_or_default()), if due.is_some() => {}
                 }
                 continue;
             }
-            let Some(request) = requests.borrow().clone() else {
+            // marks this request as seen: a newer one makes its result out of date
+            let Some(request) = requests.borrow_and_update().clone() else {
                 continue;
             };
             let began = clock.now();

@@ -17,10 +17,11 @@ use std::thread;
 use super::line::{LONGEST_LINE, header, parse};
 use super::{Header, JournalError, Line};
 use crate::event::Event;
+use crate::text::units;
 
 /// Bytes of a piece, without the remainder of its last line.
 pub const PIECE: u64 = 128 << 10;
-/// Pieces buffered before and behind each worker.
+/// Pieces buffered before and after each worker.
 const WAITING: usize = 2;
 /// More workers would wait for the disk and the consumer.
 const MOST_WORKERS: usize = 8;
@@ -64,6 +65,10 @@ pub struct Reader {
     over: bool,
 }
 
+/// The reason why a journal without an `end` line may be incomplete.
+pub(crate) const NO_END_LINE: &str =
+    "the journal has no end line: the session is still running, was killed, or the file was truncated";
+
 /// The state of a journal at its end, or where reading stopped.
 #[derive(Debug, Default)]
 pub struct Ending {
@@ -85,14 +90,15 @@ impl Ending {
 impl fmt::Display for Ending {
     /// The reasons why events are missing, joined by `; `. Empty for a complete journal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lost =
-            (self.lost > 0).then(|| format!("{} events are missing: the disk was too slow", self.lost));
+        let lost = (self.lost > 0).then(|| {
+            format!(
+                "{} missing: the disk was too slow",
+                units::count(self.lost, "event")
+            )
+        });
         let stop = match &self.damage {
-            Some(error) => Some(format!("journal truncated here: {error}")),
-            None if !self.closed => Some(
-                "the journal has no end line: the session is still running, was killed, or the file was truncated"
-                    .to_owned(),
-            ),
+            Some(error) => Some(format!("read up to here: {error}")),
+            None if !self.closed => Some(NO_END_LINE.to_owned()),
             None => None,
         };
         let reasons: Vec<String> = lost.into_iter().chain(stop).collect();

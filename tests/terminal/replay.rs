@@ -44,7 +44,7 @@ fn a_live_session_is_recorded_and_played_back() {
     // truncated in the middle of a line
     fs::write(file, &text[..text.len() * 2 / 3]).unwrap();
     let mut truncated = Terminal::start(&["replay", file], &[]);
-    truncated.until("the last line is truncated");
+    truncated.until("the last line is incomplete");
     truncated.until("damaged at line ");
     truncated.keys("?");
     truncated.until("In a replay");
@@ -55,7 +55,7 @@ fn a_live_session_is_recorded_and_played_back() {
     let (code, left) = truncated.ended();
     // printed after the end, where it stays
     assert!(
-        code == 0 && left.contains("the last line is truncated: the program was stopped"),
+        code == 0 && left.contains("the last line is incomplete: the program was stopped"),
         "{left}"
     );
 }

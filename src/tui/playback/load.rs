@@ -7,9 +7,9 @@ use super::input::Input;
 use super::keyframes::Keyframes;
 use super::marks::{JournalMark, MarkFinder};
 use crate::event::{Event, EventKind, UserId};
-use crate::journal::{Header, JournalError, Line, Piece, Reader};
+use crate::journal::{Ending, Header, JournalError, Line, Piece, Reader};
 use crate::state::{MAX_USERS, State};
-use crate::text::{SafeText, units};
+use crate::text::SafeText;
 use crate::time::Timestamp;
 use crate::tui::playback::bar::MarkKind;
 
@@ -283,13 +283,12 @@ impl Scan {
             }
         }
         let error = piece.error?;
-        let text = match &error {
-            JournalError::Torn { .. } => {
-                "the last line is truncated: the program was stopped while writing".to_owned()
-            }
-            error => format!("shown up to the damage: {error}"),
+        let short = format!("damaged at line {}", error.line());
+        let ending = Ending {
+            damage: Some(error),
+            ..Ending::default()
         };
-        Some((format!("damaged at line {}", error.line()), SafeText::new(&text)))
+        Some((short, SafeText::new(&ending.to_string())))
     }
 
     /// The damage of a journal that is too large.
@@ -317,17 +316,16 @@ impl Scan {
 
     /// The damage of a journal that was read to its end.
     fn end(&self) -> Option<Damage> {
-        let (short, full) = match (self.ended, self.lost) {
-            (false, _) => (
-                "no end record".to_owned(),
-                "the journal has no end record: still running, killed, or truncated".to_owned(),
-            ),
-            (true, lost @ 1..) => (
-                format!("{lost} lost"),
-                format!("{} lost: the disk was too slow", units::count(lost, "event")),
-            ),
+        let ending = Ending {
+            closed: self.ended,
+            lost: self.lost,
+            damage: None,
+        };
+        let short = match (self.ended, self.lost) {
+            (false, _) => "no end line".to_owned(),
+            (true, lost @ 1..) => format!("{lost} lost"),
             (true, 0) => return None,
         };
-        Some((short, SafeText::new(&full)))
+        Some((short, SafeText::new(&ending.to_string())))
     }
 }

@@ -300,16 +300,16 @@ fn a_damaged_journal_opens_up_to_the_damage() {
         (
             whole[..whole.len() / 2].to_owned(),
             "damaged at line 10",
-            "truncated",
+            "is incomplete",
         ),
-        (lines[..500].join("\n"), "no end record", "no end record"),
+        (lines[..500].join("\n"), "no end line", "no end line"),
         (with(100, "hello"), "damaged at line 101", "not an event"),
         (
             with(100, lines[102]),
             "damaged at line 101",
             "event 101 instead of 99",
         ),
-        (with(100, r#"{"gap":1}"#), "1 lost", "1 event lost"),
+        (with(100, r#"{"gap":1}"#), "1 lost", "1 event missing"),
         (
             with(100, r#"{"end":99}"#),
             "damaged at line 102",

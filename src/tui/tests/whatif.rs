@@ -427,7 +427,7 @@ fn the_running_policy_is_saved_by_key_and_by_name() {
     assert_eq!(bench.press("wW"), [Effect::SavePolicy, Effect::SavePolicy]);
     bench.press("<esc>");
     assert_eq!(bench.press(":save pol<enter>"), [Effect::SavePolicy]);
-    bench.press(":compare<enter>");
+    bench.press(":what-if<enter>");
     assert_eq!(bench.requests.len(), 1);
     assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);
 }
