@@ -270,7 +270,7 @@ fn guards(text: &mut String, state: &State) {
     );
     let _ = writeln!(
         text,
-        "breaker   opened {} time{}, rejected {} calls, now {}",
+        "breaker   opened {} time{}, refused {} calls, now {}",
         state.breaker.opened,
         if state.breaker.opened == 1 { "" } else { "s" },
         state.breaker.refused,

@@ -59,7 +59,7 @@ pub enum LogKind {
     /// A call failed or was interrupted.
     Fail,
     /// A guard rejected a call.
-    Refuse,
+    Reject,
     /// The breaker moved.
     Breaker,
     /// The limiter queues or pauses.
@@ -100,7 +100,7 @@ impl LogKind {
             Self::Shared => "shared",
             Self::Retry => "retry",
             Self::Fail => "fail",
-            Self::Refuse => "refuse",
+            Self::Reject => "reject",
             Self::Breaker => "break",
             Self::Bucket => "bucket",
             Self::Inject => "inject",
@@ -313,12 +313,12 @@ mod tests {
             .emit(32, ended(Fate::Hit, 0, 0));
         let expected = [
             "break breaker sim: open: 11 of 20 calls failed (55% >= 50%), cool-down 5.0s",
-            "refuse #36 rejected: circuit open, probe in 4.2s",
+            "reject #36 rejected: circuit open, probe in 4.2s",
             "break breaker sim: half-open, one probe at a time",
             "break breaker sim: open: probe failed, cool-down 10s",
             "break breaker sim: reset",
             "bucket #37 queued for the token bucket, next admission in 0.4s",
-            "refuse #39 rejected by the limiter: forecast wait 1m15s exceeds limit.max_wait",
+            "reject #39 rejected by the limiter: forecast wait 1m15s exceeds limit.max_wait",
             "bucket paused for 2.0s, requested by the server",
             "hit #32 exact hit, 412 tokens saved",
         ];
@@ -355,7 +355,7 @@ mod tests {
             "fail #30 failed after 4 attempts, retry budget empty: made up: ServerError",
             "fail #31 failed: made up: ServerError",
             "fail #32 interrupted after 1.50s: made up: Interrupted",
-            "stop #33 cancelled after 1.50s",
+            "stop #33 stopped after 1.50s",
         ];
         assert_eq!(lines(&story), expected);
     }

@@ -30,7 +30,7 @@ fn prefix(fate: Fate) -> &'static str {
         Fate::Hit => "Served ",
         Fate::Shared => "Shared the answer of #",
         Fate::RateLimited => "Rejected by the limiter ",
-        Fate::CircuitOpen => "Rejected by the breaker: ",
+        Fate::CircuitOpen => "Refused by the breaker: ",
         Fate::Failed => "Failed a",
         Fate::Interrupted => "Interrupted after ",
         Fate::Cancelled => "Cancelled after ",

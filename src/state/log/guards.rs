@@ -105,7 +105,7 @@ impl About<'_> {
                 ..
             } => {
                 let why = reason.sentence(*waiting, *predicted);
-                Some((LogKind::Refuse, format!("{id} rejected by the limiter: {why}")))
+                Some((LogKind::Reject, format!("{id} rejected by the limiter: {why}")))
             }
             EventKind::LimitPaused { until } => Some((
                 LogKind::Bucket,
@@ -135,7 +135,7 @@ impl About<'_> {
                 let next = until.map_or(String::new(), |until| {
                     format!(", probe in {}", units::duration(self.at.until(until)))
                 });
-                Some((LogKind::Refuse, format!("{id} rejected: circuit open{next}")))
+                Some((LogKind::Reject, format!("{id} rejected: circuit open{next}")))
             }
             EventKind::BreakerMoved {
                 to,

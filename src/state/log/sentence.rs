@@ -198,7 +198,7 @@ impl About<'_> {
                 format!("{id} failed after {}{}", attempts_made(), why()),
             )),
             Fate::Interrupted => Some((LogKind::Fail, format!("{id} interrupted after {took}{}", why()))),
-            Fate::Cancelled => Some((LogKind::Stop, format!("{id} cancelled after {took}"))),
+            Fate::Cancelled => Some((LogKind::Stop, format!("{id} stopped after {took}"))),
             // the guard that served or rejected it has its own line
             Fate::Hit | Fate::RateLimited | Fate::CircuitOpen => None,
         }

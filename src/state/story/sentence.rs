@@ -357,7 +357,7 @@ fn refused(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
     let why = why.or_else(|| message(end)).unwrap_or_default();
     let costs = facts.costs();
     format!(
-        "Rejected by the breaker{}{costs}{}.",
+        "Refused by the breaker{}{costs}{}.",
         because(&why),
         unsent(facts)
     )

@@ -33,7 +33,7 @@ fn word(fate: Option<Fate>) -> &'static str {
         Some(Fate::Hit) => "Served ",
         Some(Fate::Shared) => "Shared ",
         Some(Fate::RateLimited) => "Rejected by the limiter",
-        Some(Fate::CircuitOpen) => "Rejected by the breaker",
+        Some(Fate::CircuitOpen) => "Refused by the breaker",
         Some(Fate::Failed) => "Failed a",
         Some(Fate::Interrupted) => "Interrupted after ",
         Some(Fate::Cancelled) => "Cancelled after ",
@@ -287,7 +287,7 @@ fn a_rejection_by_the_breaker_names_the_transition_that_opened_it() {
     tale.emit(5, ended(Fate::CircuitOpen, 0, 0));
     assert_eq!(
         sentence(&tale, 5),
-        "Rejected by the breaker: opened 2.00s before (11 of 20 calls failed); nothing was sent."
+        "Refused by the breaker: opened 2.00s before (11 of 20 calls failed); nothing was sent."
     );
     let text = story(&tale, 5).to_string();
     let found = "breaker  rejected: opened 2.00s ago (11 of 20 calls failed); next probe in 3.00s";

@@ -70,7 +70,7 @@ const SYMBOLS: [(Role, &str); 7] = [
     (Role::Hit, "served from the cache, or by a shared flight"),
     (Role::Wait, "waiting, retrying; HALF-OPEN"),
     (Role::Bad, "failed"),
-    (Role::Refused, "refused by breaker or limiter, not sent; OPEN"),
+    (Role::Refused, "rejected by breaker or limiter, not sent; OPEN"),
     (Role::Injected, "injected: faults are on"),
     (Role::Muted, "stopped by you"),
 ];

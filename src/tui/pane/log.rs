@@ -53,7 +53,7 @@ pub(crate) fn role(kind: LogKind) -> Role {
         LogKind::Hit | LogKind::Shared => Role::Hit,
         LogKind::Retry | LogKind::Bucket => Role::Wait,
         LogKind::Fail => Role::Bad,
-        LogKind::Refuse | LogKind::Breaker => Role::Refused,
+        LogKind::Reject | LogKind::Breaker => Role::Refused,
         LogKind::Inject => Role::Injected,
         LogKind::Stop | LogKind::Note => Role::Muted,
     }

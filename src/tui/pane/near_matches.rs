@@ -41,7 +41,7 @@ pub(super) fn rows(theme: &Theme, near_match: &NearMatch, width: usize) -> [Line
     let outcome = match near_match.kind {
         NearMatchKind::Served => (format!("{} hit", glyphs.hit), Role::Hit),
         NearMatchKind::Shadowed => (format!("{} would hit", glyphs.hit), Role::Wait),
-        NearMatchKind::Refused => (format!("{} refused", glyphs.refused), Role::Text),
+        NearMatchKind::Refused => (format!("{} rejected", glyphs.refused), Role::Text),
     };
     let judgement = judgement(theme, near_match, outcome_width(width) - 2);
     [

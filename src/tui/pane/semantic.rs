@@ -256,7 +256,7 @@ fn refused(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<
         .refusals
         .iter()
         .map(|(guard, count)| (guard.brief(), *count));
-    by_count(theme, "refused", each, width)
+    by_count(theme, "rejected", each, width)
 }
 
 /// Misses by reason, most frequent first.

@@ -168,14 +168,14 @@ fn the_cache_pane_in_mode_on() {
         "hits      1/3   saved 60 tokens and 2.0s",
         "judged    none yet: open a hit, [g] right, [b] wrong",
         "  0.80   of #1  number: 60 / 50   How long do I boil an egg of 50 g?",
-        "refused   1   number 1",
+        "rejected  1   number 1",
         "missed    2   none stored 1   guard rejected 1",
     ] {
         assert!(holds(&small, expected), "{expected}\n{small:#?}");
     }
     let large = rows(&mut bench, 120, 40);
     for expected in [
-        "  0.93      #3  ⊘ refused",
+        "  0.93      #3  ⊘ rejected",
         "  0.80   of #1  number 60, stored 50",
         "How long do I boil an egg of 60 g?",
         "  0.94      #2  ◇ hit",

@@ -105,7 +105,7 @@ const FIGURES: [Figure; 18] = [
     figure("limited", "limited (limiter)", |policy| ended_as(policy, Fate::RateLimited), Sense::Less),
     figure("refused", "refused (breaker)", |policy| ended_as(policy, Fate::CircuitOpen), Sense::Less),
     figure("failed", "failed", |policy| ended_as(policy, Fate::Failed), Sense::Less),
-    figure("cut", "cut short", |policy| ended_as(policy, Fate::Interrupted), Sense::Less),
+    figure("cut", "cut off", |policy| ended_as(policy, Fate::Interrupted), Sense::Less),
     figure("stopped", "stopped by you", |policy| ended_as(policy, Fate::Cancelled), Sense::Neither),
     figure("not ended", "not ended yet", |policy| Amount::Count(policy.running()), Sense::Neither),
     figure("attempts", "attempts", |policy| Amount::Count(policy.attempts), Sense::Neither),
