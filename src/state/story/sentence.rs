@@ -356,11 +356,7 @@ fn refused(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
     });
     let why = why.or_else(|| message(end)).unwrap_or_default();
     let costs = facts.costs();
-    format!(
-        "Refused by the breaker{}{costs}{}.",
-        because(&why),
-        unsent(facts)
-    )
+    format!("Refused by the breaker{}{costs}{}.", because(&why), unsent(facts))
 }
 
 fn failed(facts: &Facts<'_>, end: &Finished) -> String {
