@@ -275,7 +275,7 @@ mod tests {
                 " #39 ▶ starting  0  0.0s",
                 " #38 ≈ sharing   0  0.2s ≈#37▏",
                 " #37 ▶ waiting   1  0.2s ━▏",
-                " #36 ⊘ refused   0    -- ⊘ breaker open, not sent",
+                " #36 ⊘ refused   0    -- ⊘ circuit open, not sent",
                 " #35 … queued    0  0.6s ⋯⋯⋯ waiting for the token bucket, 0.4s",
                 " #34 ▶ stream    1  0.9s ━▒▒▒▶",
                 " #33 ↻ retrying  2  1.9s!⋯⋯━━429━429▏next 0.8s",

@@ -265,7 +265,7 @@ fn cost(view: &View<'_>, width: usize) -> Line<'static> {
     let label = row::left("retries", COUNT);
     let mut pieces = vec![
         format!("{label}{} of {} attempts", retry.retries, retry.attempts),
-        format!("   {} rescued", retry.recovered),
+        format!("   {} recovered", retry.recovered),
         format!("   {} wasted", retry.wasted),
         format!("   {} in back-off", units::duration(retry.backed_off)),
     ];
@@ -296,7 +296,7 @@ mod tests {
                 "failed attempts   429 ██████████████████ 14  500 █████████ 7  TMO █████ 4",
                 "attempts per call 1 ██████████████████ 18  2 ███ 3  3 █ 1  4 ██ 2",
                 "retry budget      [████░░░░░░] 4.2 of 10.0 left",
-                "retries           20 of 60 attempts   4 rescued   9 wasted   14s in back-off   2 stopped: attempts used",
+                "retries           20 of 60 attempts   4 recovered   9 wasted   14s in back-off   2 stopped: attempts used",
             ]
         );
     }

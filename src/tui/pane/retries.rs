@@ -9,12 +9,12 @@
 //!   10│ ██▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒             ▒ 429   120
 //!  0/s│ ███████████████████████████         █ first  60
 //!     └-2m────────────-1m────────────now
-//!  rescued, cost, budget
+//!  recovered, cost, budget
 //!  attempts per call         back-offs
 //! ```
 //!
 //! The first three lines always have their rows, so that nothing moves when a storm begins. With little room the
-//! parts are kept in this order: headline and load, chart, rescued and cost, budget, attempts per call, back-offs.
+//! parts are kept in this order: headline and load, chart, recovered and cost, budget, attempts per call, back-offs.
 //! The pane reads only the seconds that the state keeps, no single events.
 
 mod attempts;

@@ -177,9 +177,9 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
                 String::new()
             };
             let texts = if call.attempts == 0 {
-                vec![format!("{mark}breaker open, not sent"), "not sent".into()]
+                vec![format!("{mark}circuit open, not sent"), "not sent".into()]
             } else {
-                vec!["breaker open, not retried".into(), "breaker open".into()]
+                vec!["circuit open, not retried".into(), "circuit open".into()]
             };
             (Role::Text, texts)
         }
@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(timeline_of(33, 500, 17), "━429━429▏0.8s");
         assert_eq!(timeline_of(33, 500, 12), "━429━429▏");
         assert_eq!(timeline_of(36, 500, 23), "not sent");
-        assert_eq!(timeline_of(36, 500, 24), "⊘ breaker open, not sent");
+        assert_eq!(timeline_of(36, 500, 24), "⊘ circuit open, not sent");
     }
 
     #[test]
@@ -396,7 +396,7 @@ mod tests {
         call.spans = fixture::spans(1.0, &[(SpanKind::Queued, 1.0, "")]);
         fixture.state.calls.recent.insert(call.id, call.clone());
         let timeline = draw(&fixture.view(), &call, ms(200), 60).to_string();
-        assert_eq!(timeline, "⋯⋯⋯⋯⋯⊘ breaker open, not sent");
+        assert_eq!(timeline, "⋯⋯⋯⋯⋯⊘ circuit open, not sent");
     }
 
     #[test]

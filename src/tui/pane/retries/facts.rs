@@ -9,14 +9,14 @@ use crate::tui::view::View;
 
 use super::super::{gauge, row, units};
 
-/// The most important rows of [`below`]: rescued, cost, budget.
+/// The most important rows of [`below`]: recovered, cost, budget.
 pub(super) const BELOW: u16 = 3;
 /// More rows if there is room: calls not retried, a blank.
 pub(super) const MORE: u16 = 2;
 /// Fewer retries have no percentage.
 const FEW: u64 = 5;
 /// Columns of the labels.
-const LABEL: usize = 9;
+const LABEL: usize = 10;
 
 /// The empty state, with the keys that cause retries.
 pub(super) fn no_calls(view: &View<'_>, width: usize) -> Line<'static> {
@@ -122,10 +122,10 @@ fn load(view: &View<'_>, width: usize) -> Line<'static> {
     row::join(theme, pieces, width)
 }
 
-/// Rescued calls, cost, the rest of the budget, and calls not retried.
+/// Recovered calls, cost, the rest of the budget, and calls not retried.
 pub(super) fn below(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
     vec![
-        rescued(view, width),
+        recovered(view, width),
         cost(view, width),
         budget(view, width),
         stops(view, width),
@@ -144,7 +144,7 @@ fn fact(
     row::join(view.theme, std::iter::once(label).chain(pieces), width)
 }
 
-fn rescued(view: &View<'_>, width: usize) -> Line<'static> {
+fn recovered(view: &View<'_>, width: usize) -> Line<'static> {
     let retry = &view.state.retry;
     let calls = if retry.recovered == 1 { "call" } else { "calls" };
     let pieces = [
@@ -155,7 +155,7 @@ fn rescued(view: &View<'_>, width: usize) -> Line<'static> {
             units::amount(retry.helped.saturating_add(retry.in_vain))
         ),
     ];
-    fact(view, "rescued", pieces, width)
+    fact(view, "recovered", pieces, width)
 }
 
 fn cost(view: &View<'_>, width: usize) -> Line<'static> {

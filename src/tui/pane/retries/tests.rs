@@ -66,9 +66,9 @@ fn all_parts_at_80x24() {
             "   │                             ▒█████████████████████████████  ▓ 5xx     0",
             "0/s│                             ███████████████████████████████ ▒ 429    40",
             "   └-2m────────────-90s───────────-1m────────────-30s────────now █ first 120",
-            "rescued    40 calls, 40 of 40 retries got an answer",
-            "cost       40 wasted attempts, 48s in back-off",
-            "budget   [██████████] 171.4 of 10.0, as of 00:59",
+            "recovered   40 calls, 40 of 40 retries got an answer",
+            "cost        40 wasted attempts, 48s in back-off",
+            "budget    [██████████] 171.4 of 10.0, as of 00:59",
             "attempts per call             ok fail  ━ back-off o drawn | hint       0..2s",
             "1  ████████████████████████   80    0  429  ━━━━━━━o━━━━|━━━            1.2s",
             "2  ████████████               40    0  429  ━━━━━━━o━━━━|━━━            1.2s",
@@ -124,7 +124,7 @@ fn parts_are_dropped_in_order_of_importance() {
             has("retry storm") && has("attempts per call") && has("-2m"),
             "{width}x{height}\n{text}"
         );
-        assert_eq!(has("rescued"), height >= 12, "{width}x{height}\n{text}");
+        assert_eq!(has("recovered"), height >= 12, "{width}x{height}\n{text}");
         assert_eq!(has("budget "), height >= 12, "{width}x{height}\n{text}");
         assert_eq!(has("drawn"), height >= 18, "{width}x{height}\n{text}");
     }
