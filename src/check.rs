@@ -1,16 +1,16 @@
 //! An independent check of a session: do its events satisfy every invariant?
 //!
-//! The checker knows the settings, the events and the invariants, and **nothing of the code that made the events**: it
-//! uses no line of `policy` or `client`, so a bug there cannot hide itself. It applies one event at a time, in memory
-//! that grows with the calls in flight and not with the length of the session.
+//! The checker knows the settings, the events and the invariants, and **nothing of the code that made the
+//! events**: it uses no line of `policy` or `client`, so a bug there cannot hide itself. It applies one event at a
+//! time, in memory that grows with the calls in flight and not with the length of the session.
 //!
 //! ```text
 //! event --> order --> calls and flights --> attempts, budget --> limiter --> breaker --> cache
 //!             2       1 4 10 27-31 33 34      2-9                  11-15       16-21       22-26 32
 //! ```
 //!
-//! The numbers are those of [`INVARIANTS`]. A [`Violation`] has the number, the sentence and the events that prove it.
-//! The checker stops at the first one.
+//! The numbers are those of [`INVARIANTS`]. A [`Violation`] has the number, the sentence and the events that prove
+//! it. The checker stops at the first one.
 
 mod attempts;
 mod breaker;

@@ -77,8 +77,8 @@ pub struct FlightId(pub u64);
 pub struct UserId(SafeText);
 
 impl UserId {
-    /// Creates a user id: printable, at most 64 characters. A longer name is truncated and a hash of the whole name
-    /// appended, so that tenants with a common prefix stay distinct.
+    /// Creates a user id: printable, at most 64 characters. A longer name is truncated and a hash of the whole
+    /// name appended, so that tenants with a common prefix stay distinct.
     pub fn new(name: &str) -> Self {
         if name.chars().count() <= 64 {
             return Self(SafeText::new(name));

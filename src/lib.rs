@@ -1,8 +1,8 @@
 //! seawall: a control room for LLM API resilience.
 //!
-//! Between an application and an LLM API sit a cache, a rate limiter, a circuit breaker and retries. seawall is a client
-//! with these guards, a simulator to break them against, and a terminal that shows every decision. The library is the
-//! client and the session around it; the program is built on both.
+//! Between an application and an LLM API sit a cache, a rate limiter, a circuit breaker and retries. seawall is a
+//! client with these guards, a simulator to break them against, and a terminal that shows every decision. The
+//! library is the client and the session around it; the program is built on both.
 //!
 //! # Example
 //!
@@ -72,7 +72,8 @@
 //! | a setting | `src/settings/policy.rs` | its row in `src/settings/catalog.rs` |
 //! | an event | `src/event/kind.rs`: `EventKind` | `emit` beside the decision, its fold in `src/state` |
 //!
-//! `docs/architecture.md` has these as recipes, `docs/semantics.md` the guarantees of each layer with their sources.
+//! `docs/architecture.md` has these as recipes, `docs/semantics.md` the guarantees of each layer with their
+//! sources.
 
 pub mod time;
 

@@ -18,8 +18,8 @@
 //!               served, or compared in shadow mode             (agreement.rs)
 //! ```
 //!
-//! The index holds vectors only. Answers and their requests stay in the exact cache; an answer evicted there is not
-//! served here either.
+//! The index holds vectors only. Answers and their requests stay in the exact cache; an answer evicted there is
+//! not served here either.
 
 pub(crate) mod agreement;
 pub mod embedder;

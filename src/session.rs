@@ -1,5 +1,5 @@
-//! A session in one value: clock, bus, simulator, client and engine. The program starts one; a library user gets the
-//! whole stack from [`Session::start`].
+//! A session in one value: clock, bus, simulator, client and engine. The program starts one; a library user gets
+//! the whole stack from [`Session::start`].
 
 pub mod bus;
 pub mod engine;
@@ -155,7 +155,8 @@ impl Session {
         Self::start_on(config, clock, Bus::new(clock)).await
     }
 
-    /// Starts a session on a bus that reads the same clock, for subscribers that need every event from the first on.
+    /// Starts a session on a bus that reads the same clock, for subscribers that need every event from the first
+    /// on.
     pub async fn start_on(config: SessionConfig, clock: Clock, bus: Bus) -> Result<Self, SessionError> {
         let env = Env::new(clock, config.seed);
         let faults = FaultControl::new(config.faults.clone(), config.faults_on);

@@ -1,4 +1,5 @@
-//! A simulated LLM server: it speaks llama-server's wire format, has a few dozen canned answers, and injects faults.
+//! A simulated LLM server: it speaks llama-server's wire format, has a few dozen canned answers, and injects
+//! faults.
 //!
 //! The response is decided before its first byte: [`script::Script`] is a pure function of the request, the fault
 //! profile, the seed and the number of the request. Two players perform it:
@@ -10,8 +11,8 @@
 //! ```
 //!
 //! With a real upstream, the server acts as a proxy that injects the same faults into real answers (`forward.rs`).
-//! The wire format was captured from llama-server. The answers come from a file; a question outside it gets an answer
-//! that says so.
+//! The wire format was captured from llama-server. The answers come from a file; a question outside it gets an
+//! answer that says so.
 
 mod answer;
 mod capacity;

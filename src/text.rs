@@ -1,7 +1,7 @@
 //! Untrusted text from a model, a server or a file, made safe to print at the boundary.
 //!
-//! A terminal executes escape sequences: one inside an answer can retitle the window, write the clipboard or fake a
-//! screen. Only the sanitiser here builds a [`SafeText`], and panes accept no other untrusted text. It maps
+//! A terminal executes escape sequences: one inside an answer can retitle the window, write the clipboard or fake
+//! a screen. Only the sanitiser here builds a [`SafeText`], and panes accept no other untrusted text. It maps
 //! **character by character instead of stripping sequences**, so a sequence that is split over two chunks cannot
 //! pass.
 
@@ -16,8 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Combining marks kept per base character; more would draw over neighbouring rows.
 const MAX_COMBINING: u8 = 8;
 
-/// Text that is safe to print: without control characters other than line feed, bidirectional overrides and invisible
-/// tags, and with at most eight combining marks in a row.
+/// Text that is safe to print: without control characters other than line feed, bidirectional overrides and
+/// invisible tags, and with at most eight combining marks in a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct SafeText {
@@ -83,8 +83,8 @@ impl SafeText {
         self.push(&other.text);
     }
 
-    /// Appends safe text up to about `max` bytes in total, never more, and drops the rest. A full text stays as it is,
-    /// even if a shorter character would still fit.
+    /// Appends safe text up to about `max` bytes in total, never more, and drops the rest. A full text stays as it
+    /// is, even if a shorter character would still fit.
     pub fn push_within(&mut self, other: &Self, max: usize) {
         let fits = self.text.len() + other.text.len() + 3 <= max;
         if fits && !other.text.starts_with(is_combining) {
@@ -141,15 +141,16 @@ impl SafeText {
     }
 }
 
-/// Returns true for characters that reorder, hide or tag text: bidirectional controls, separators, zero-width spaces,
-/// tags.
+/// Returns true for characters that reorder, hide or tag text: bidirectional controls, separators, zero-width
+/// spaces, tags.
 pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{061c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Returns true for zero-width characters that attach to the one before, including joiners and variation selectors.
+/// Returns true for zero-width characters that attach to the one before, including joiners and variation
+/// selectors.
 fn is_combining(c: char) -> bool {
     // below U+0300 only the soft hyphen has no width
     (c > '\u{2ff}' || c == '\u{ad}')

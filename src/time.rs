@@ -1,7 +1,8 @@
 //! Time as a value. Only this file reads a clock.
 //!
-//! A [`Timestamp`] counts nanoseconds since the session started: unlike `Instant` it can be serialised, replayed and
-//! compared. The [`Clock`] reads tokio's clock, so a current-thread runtime with a paused clock runs in virtual time.
+//! A [`Timestamp`] counts nanoseconds since the session started: unlike `Instant` it can be serialised, replayed
+//! and compared. The [`Clock`] reads tokio's clock, so a current-thread runtime with a paused clock runs in
+//! virtual time.
 
 mod date;
 
@@ -107,8 +108,8 @@ impl Clock {
         }
     }
 
-    /// Returns true if a timer due at `due` is more than a second late at `now`: the machine was suspended. A latency
-    /// measured across such a gap says nothing about the upstream.
+    /// Returns true if a timer due at `due` is more than a second late at `now`: the machine was suspended. A
+    /// latency measured across such a gap says nothing about the upstream.
     pub fn overslept(due: Timestamp, now: Timestamp) -> bool {
         now.since(due) > MAX_LATENESS
     }
@@ -127,7 +128,8 @@ impl Clock {
     }
 }
 
-/// Returns the wall time in seconds since the Unix epoch, for `created` fields and file names, never for intervals.
+/// Returns the wall time in seconds since the Unix epoch, for `created` fields and file names, never for
+/// intervals.
 pub fn unix_seconds() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "this is the file that may read a clock")]
     let now = std::time::SystemTime::now();

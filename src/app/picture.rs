@@ -1,5 +1,5 @@
-//! `seawall picture`: draws the screen of a scripted session in virtual time as SVG. The picture is the same on every
-//! machine.
+//! `seawall picture`: draws the screen of a scripted session in virtual time as SVG. The picture is the same on
+//! every machine.
 
 use std::fmt::Write as _;
 use std::time::Duration;

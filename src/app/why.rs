@@ -80,8 +80,8 @@ pub(crate) fn why(
     })
 }
 
-/// Prints the requested story, or an error that lists the calls, and returns the exit code. `name` is that of the journal
-/// or scenario.
+/// Prints the requested story, or an error that lists the calls, and returns the exit code. `name` is that of the
+/// journal or scenario.
 pub(crate) fn print_story(
     name: &str,
     watched: &ExplainedCall,

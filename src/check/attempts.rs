@@ -94,7 +94,8 @@ impl Attempts {
                 flight.ensure(!succeeded || flight.responded, 10, || {
                     "a complete answer without a response".into()
                 })?;
-                // a real upstream may have sent everything before the simulator cut it; virtual time has no real upstream
+                // a real upstream may have sent everything before the simulator cut it; virtual time has no real
+                // upstream
                 let whole =
                     !slack.stamp.is_zero() || flight.struck.is_none_or(|fault| fault == FaultKind::Drip);
                 flight.ensure(!succeeded || whole, 10, || {

@@ -360,8 +360,8 @@ fn failed_as(failure: &Failure) -> Sample {
     }
 }
 
-/// Returns true for an outcome that does not depend on the health of the upstream: the request, the caller or its quota
-/// was at fault.
+/// Returns true for an outcome that does not depend on the health of the upstream: the request, the caller or its
+/// quota was at fault.
 fn is_neutral(flight: &Flight) -> bool {
     // a probe is judged by its first token, while its attempt still runs
     !flight.running

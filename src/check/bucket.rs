@@ -4,8 +4,8 @@
 //! rate * window`. With `d(t) = granted until t - rate * t` that is `d(end) - d(start) <= capacity` for every
 //! earlier start, and so for the one with the least `d`: one number is enough instead of all pairs of grants.
 //!
-//! **The level** (invariant 12) follows from the last recorded level, the refill and the flows since. A slow-down by
-//! the server only lowers the refill, so the level lies between two bounds then.
+//! **The level** (invariant 12) follows from the last recorded level, the refill and the flows since. A slow-down
+//! by the server only lowers the refill, so the level lies between two bounds then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,8 +75,8 @@ impl Bucket {
         self.level.map(|(_, since)| since)
     }
 
-    /// Returns true if the bucket certainly holds `units` at `at`. After a cut of its capacity a larger call passes when
-    /// the bucket is full.
+    /// Returns true if the bucket certainly holds `units` at `at`. After a cut of its capacity a larger call
+    /// passes when the bucket is full.
     pub(super) fn surely_holds(&self, units: u64, at: Timestamp, late: Duration) -> bool {
         let Some((before, since)) = self.level else {
             return false;

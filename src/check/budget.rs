@@ -60,7 +60,8 @@ impl Budget {
         .map_err(|breach| breach.with(self.retries.iter().map(Arc::clone)))
     }
 
-    /// Checks a retry denied for an empty budget. Skipped in real time, where the record of a first attempt may be late.
+    /// Checks a retry denied for an empty budget. Skipped in real time, where the record of a first attempt may be
+    /// late.
     pub(super) fn denied(&self, event: &Event, settings: &RetrySettings, slack: Slack) -> Holds {
         let (now, slot) = (event.at, settings.budget_ttl / 20);
         let firsts = self

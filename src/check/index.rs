@@ -1,5 +1,5 @@
-//! The calls and flights that run, as recorded in the log. The other checks look up the flight of an event here and
-//! keep their facts with it.
+//! The calls and flights that run, as recorded in the log. The other checks look up the flight of an event here
+//! and keep their facts with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

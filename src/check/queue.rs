@@ -1,8 +1,8 @@
 //! The order of the limiter's queue (invariant 14).
 //!
 //! - **Among the calls of one user**: first come, first served, in either order.
-//! - **In order of arrival**: an admitted flight arrived before all that still wait, except for flights of users whose
-//!   own buckets may be short.
+//! - **In order of arrival**: an admitted flight arrived before all that still wait, except for flights of users
+//!   whose own buckets may be short.
 //! - **In fair order** no user gets ahead of another. While two users both wait without a break, and neither has a
 //!   bucket of its own, what one gets and what the other gets differ, in any stretch of that time, by no more than
 //!   what the largest call of each costs. A call costs the larger of its shares of the two buckets, in seconds of
@@ -32,7 +32,8 @@ struct Waiter {
     user: UserId,
     /// LLM tokens it needs, if recorded.
     needs: Option<u64>,
-    /// The number of the settings it was queued under: a later cut of the capacity excuses a call that is too large.
+    /// The number of the settings it was queued under: a later cut of the capacity excuses a call that is too
+    /// large.
     settings: u64,
 }
 

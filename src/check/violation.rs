@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::event::Event;
 
-/// Every invariant that is checked; its number is its position, from 1. docs/semantics.md, Invariants repeats them.
+/// Every invariant that is checked; its number is its position, from 1. docs/semantics.md, Invariants repeats
+/// them.
 pub const INVARIANTS: &[&str] = &[
     "every call has exactly one end, and no event of the call follows it",
     "sequence numbers are dense, time never goes back, and the events of a call come in a legal order",

@@ -1,5 +1,5 @@
-//! Bounds of the counts in the window of the breaker: at least the outcomes of 29/30 of its length, at most those of
-//! the whole, since the window has thirty slots.
+//! Bounds of the counts in the window of the breaker: at least the outcomes of 29/30 of its length, at most those
+//! of the whole, since the window has thirty slots.
 
 use std::collections::VecDeque;
 use std::time::Duration;

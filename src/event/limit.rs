@@ -67,6 +67,7 @@ pub enum LimitReject {
     Deadline,
     /// The call needs more than the user's own bucket can hold.
     UserTooLarge,
-    /// Displaced from a full queue: the newest waiter of the user with the most waiters makes room for another user.
+    /// Displaced from a full queue: the newest waiter of the user with the most waiters makes room for another
+    /// user.
     Displaced,
 }

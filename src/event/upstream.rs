@@ -51,8 +51,8 @@ pub enum UpstreamHealth {
 }
 
 impl UpstreamHealth {
-    /// Returns a message if the upstream lists models, but not the requested one. llama-server answers under any name
-    /// with the model it has.
+    /// Returns a message if the upstream lists models, but not the requested one. llama-server answers under any
+    /// name with the model it has.
     pub fn unlisted(&self, asked: &str) -> Option<String> {
         let Self::Ready { models } = self else { return None };
         let listed = models.iter().any(|model| model.as_str() == asked);

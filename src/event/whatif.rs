@@ -1,7 +1,7 @@
 //! Comparison of an edited policy with the running one.
 //!
-//! PolicyFigures by playing the calls again in virtual time, under the settings in force and under the copy, before the
-//! difference is caused by the settings alone.
+//! PolicyFigures by playing the calls again in virtual time, under the settings in force and under the copy,
+//! before the difference is caused by the settings alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -114,7 +114,8 @@ pub struct WhatIfResult {
     pub upstream: WhatIfUpstream,
     /// The real outcome of the calls so far.
     pub observed: PolicyFigures,
-    /// True if the settings changed in that time: the observed figures are then not those of the running policy alone.
+    /// True if the settings changed in that time: the observed figures are then not those of the running policy
+    /// alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mixed: bool,
     /// The running policy, replayed.

@@ -1,7 +1,7 @@
 //! The wording of every reason, once: screens, logs, stories, reports and errors all use it.
 //!
-//! `brief()` is a label for columns. `sentence()` is a clause that follows a colon; it fits a running session and a
-//! recorded one alike.
+//! `brief()` is a label for columns. `sentence()` is a clause that follows a colon; it fits a running session and
+//! a recorded one alike.
 
 use std::time::Duration;
 

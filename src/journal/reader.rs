@@ -1,5 +1,5 @@
-//! The one reader of journals. It splits a file into pieces at line ends, parses the pieces on all cores and returns
-//! them in order.
+//! The one reader of journals. It splits a file into pieces at line ends, parses the pieces on all cores and
+//! returns them in order.
 //!
 //! ```text
 //!               +--> worker 0: parse --+
@@ -121,8 +121,8 @@ impl Piece {
 }
 
 impl Reader {
-    /// Reads the header, and starts the threads that read and parse the rest. They stop at the end of the file or when
-    /// the reader is dropped.
+    /// Reads the header, and starts the threads that read and parse the rest. They stop at the end of the file or
+    /// when the reader is dropped.
     pub fn open<R: Read + Send + 'static>(input: R) -> Result<Self, JournalError> {
         let mut input = BufReader::with_capacity(PIECE as usize, input);
         let mut text = Vec::new();

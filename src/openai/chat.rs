@@ -50,8 +50,8 @@ impl Message {
     }
 }
 
-/// The body of a chat completion request: a JSON object with all its fields, known or not. Absent, `null` and a default
-/// value stay distinct.
+/// The body of a chat completion request: a JSON object with all its fields, known or not. Absent, `null` and a
+/// default value stay distinct.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct ChatRequest {
@@ -171,8 +171,8 @@ impl ChatRequest {
             .unwrap_or_default()
     }
 
-    /// Estimates the LLM tokens of the prompt without a tokenizer: one per four bytes, and four per message. The limiter
-    /// settles the difference when the server reports usage.
+    /// Estimates the LLM tokens of the prompt without a tokenizer: one per four bytes, and four per message. The
+    /// limiter settles the difference when the server reports usage.
     pub fn estimated_prompt_tokens(&self) -> u64 {
         let bytes: usize = self
             .messages()

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The content of an error body. [`ApiError::parse`] reads `{"error":{..}}`, `{"error":"text"}` and `{"detail":".."}`.
+/// The content of an error body. [`ApiError::parse`] reads `{"error":{..}}`, `{"error":"text"}` and
+/// `{"detail":".."}`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct ApiError {

@@ -106,7 +106,8 @@ impl RetryBudget {
         self.ratio * deposits as f64 + self.min_per_s * self.ttl.as_secs_f64()
     }
 
-    /// The balance; negative if deposits expired before the withdrawals they paid for, or if the budget is disabled.
+    /// The balance; negative if deposits expired before the withdrawals they paid for, or if the budget is
+    /// disabled.
     fn signed_balance(&self, now: Timestamp) -> f64 {
         let oldest = self.epoch(now).saturating_sub(RING as u64 - 1);
         let withdrawals: u64 = self.since(oldest).map(|slot| slot.withdrawals).sum();

@@ -10,8 +10,8 @@
 //!
 //! Each field has a 64-bit hash, and a request is their sum. The sum without one field is stored as a
 //! *signature*; a request that differs only in that field has the same one. So one lookup per field finds every
-//! stored request that differs in exactly one field, and two more find those with a field added or removed. Otherwise
-//! three candidates are compared: the newest with the same prompt, the newest with the same
+//! stored request that differs in exactly one field, and two more find those with a field added or removed.
+//! Otherwise three candidates are compared: the newest with the same prompt, the newest with the same
 //! prompt of the same user, and the newest of the same user, model and system prompt. That is not always the
 //! nearest request, but an informative one.
 //!

@@ -25,8 +25,8 @@ pub trait Embedder: Send + Sync + std::fmt::Debug + 'static {
     /// Fails if no embedding can be computed; the lookup is then a miss.
     fn embed<'a>(&'a self, text: &'a str) -> Embedding<'a>;
 
-    /// Returns the reason not to serve the answer of the prompt `stored` to `asked`, however similar they are to this
-    /// embedder; `None` if no guard objects.
+    /// Returns the reason not to serve the answer of the prompt `stored` to `asked`, however similar they are to
+    /// this embedder; `None` if no guard objects.
     fn objection(&self, asked: &str, stored: &str) -> Option<Objection> {
         guard::objection(asked, stored)
     }

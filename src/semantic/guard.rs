@@ -1,8 +1,8 @@
 //! Guards: reject a similar prompt if a difference changes the answer but hardly changes the embedding
 //! (docs/semantics.md, Semantic cache).
 //!
-//! Embeddings place `enable 2FA` closer to `disable 2FA` than to `turn on two-factor authentication`, so similarity
-//! alone must not decide. There are two levels:
+//! Embeddings place `enable 2FA` closer to `disable 2FA` than to `turn on two-factor authentication`, so
+//! similarity alone must not decide. There are two levels:
 //!
 //! ```text
 //! objection          numbers, units, negation, opposites, names, quotes, roles, language, question, and one content
@@ -11,8 +11,8 @@
 //!                    are equally different. Too strict for a model, whose paraphrases share few words
 //! ```
 //!
-//! A guard compares two texts only; the first objection is reported. Guards err on the side of asking the upstream: a
-//! rejection costs a call, a wrong answer costs trust.
+//! A guard compares two texts only; the first objection is reported. Guards err on the side of asking the
+//! upstream: a rejection costs a call, a wrong answer costs trust.
 
 mod language;
 mod name;
@@ -46,7 +46,8 @@ const GUARDS: &[fn(&PromptPair<'_>) -> Option<Objection>] = &[
     word::swapped,
 ];
 
-/// Returns the reason not to serve the answer of `stored` to `asked`, with any embedder; `None` if no guard objects.
+/// Returns the reason not to serve the answer of `stored` to `asked`, with any embedder; `None` if no guard
+/// objects.
 pub fn objection(asked: &str, stored: &str) -> Option<Objection> {
     if asked == stored {
         return None;

@@ -152,8 +152,8 @@ impl Index {
         true
     }
 
-    /// Checks the next few entries and removes those whose answers are gone. One sweep per insertion keeps dead entries
-    /// below a third of the live ones.
+    /// Checks the next few entries and removes those whose answers are gone. One sweep per insertion keeps dead
+    /// entries below a third of the live ones.
     pub fn sweep(&mut self, is_alive: impl Fn(u64) -> bool) {
         let next: Vec<u64> = { self.locations.range(self.sweep_from..) }
             .map(|(version, _)| *version)
@@ -216,7 +216,8 @@ impl Index {
 }
 
 impl Partition {
-    /// The slots with the fewest differing bits. Distances are small integers, so they are counted instead of sorted.
+    /// The slots with the fewest differing bits. Distances are small integers, so they are counted instead of
+    /// sorted.
     fn candidates(&self, sketch: &Sketch) -> Vec<usize> {
         if self.sketches.len() <= CANDIDATES {
             return (0..self.sketches.len()).collect();
@@ -250,8 +251,8 @@ impl Partition {
     }
 }
 
-/// The cosine of two vectors of length 1, rounded to a millionth so that 0.8 is 0.8. Sixteen parallel sums fit vector
-/// registers; the compiler may not reorder the sum of a plain loop.
+/// The cosine of two vectors of length 1, rounded to a millionth so that 0.8 is 0.8. Sixteen parallel sums fit
+/// vector registers; the compiler may not reorder the sum of a plain loop.
 pub(super) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     const LANES: usize = 16;
     const STEPS: f64 = 1e6;

@@ -1,4 +1,5 @@
-//! Saves users' labels of semantic hits to a file of their own, so that the policy file keeps its author's comments.
+//! Saves users' labels of semantic hits to a file of their own, so that the policy file keeps its author's
+//! comments.
 //!
 //! ```text
 //! bus --tap: labels only--> try_send --[1024]--> thread --> LabelSet --> file.tmp --rename--> file
@@ -21,8 +22,8 @@ use crate::event::{Event, EventKind, Observer};
 use crate::settings::SemanticSettings;
 use crate::text::SafeText;
 
-/// Labels that may wait for the disk; more are dropped. No user labels a thousand answers in the time a disk takes to
-/// write a few kilobytes.
+/// Labels that may wait for the disk; more are dropped. No user labels a thousand answers in the time a disk takes
+/// to write a few kilobytes.
 const QUEUE: usize = 1024;
 
 #[derive(Debug)]
@@ -41,8 +42,8 @@ pub(crate) struct LabelWriter {
 }
 
 impl LabelWriter {
-    /// Creates a writer that continues from the labels in `settings`. Without a file, the first label is answered with a
-    /// notice that no file could be chosen.
+    /// Creates a writer that continues from the labels in `settings`. Without a file, the first label is answered
+    /// with a notice that no file could be chosen.
     pub(crate) fn new(settings: &SemanticSettings, file: Option<PathBuf>) -> Self {
         let (queue, messages) = sync_channel(QUEUE);
         Self {

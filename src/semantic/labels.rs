@@ -5,9 +5,9 @@
 //!                   \--> wrong: counted; the threshold of the stored prompt rises above the hit; its answer is removed
 //! ```
 //!
-//! Thresholds are learned per stored prompt (Schroeder et al., "vCache: Verified Semantic Prompt Caching", 2025): how
-//! similar a prompt with another meaning can be depends on the stored prompt. A label belongs to the fingerprint of
-//! the stored request, and therefore to one user; it outlives the answer.
+//! Thresholds are learned per stored prompt (Schroeder et al., "vCache: Verified Semantic Prompt Caching", 2025):
+//! how similar a prompt with another meaning can be depends on the stored prompt. A label belongs to the
+//! fingerprint of the stored request, and therefore to one user; it outlives the answer.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,8 +21,8 @@ const MAX_RECENT: usize = 1_000;
 const MAX_LABELS: usize = 10_000;
 /// The distance of a raised threshold above the similarity of the wrong hit.
 const MARGIN: f64 = 0.001;
-/// The threshold of a prompt whose answer may serve no other prompt: it was wrong although the embeddings were equal.
-/// The settings write it as 1.
+/// The threshold of a prompt whose answer may serve no other prompt: it was wrong although the embeddings were
+/// equal. The settings write it as 1.
 const NEVER: f64 = 1.0 + MARGIN;
 
 /// A semantic hit, or in shadow mode a hit that would have been served.
@@ -95,8 +95,8 @@ impl Labels {
         self.raised = raised.collect();
     }
 
-    /// Returns the least similarity at which the answer of this request is served: at least `default`, and above 1 if it
-    /// is never served.
+    /// Returns the least similarity at which the answer of this request is served: at least `default`, and above 1
+    /// if it is never served.
     pub(crate) fn threshold(&self, request: Fingerprint, default: f64) -> f64 {
         match self.raised.get(&request) {
             Some(raised) if *raised >= 1.0 => NEVER,
@@ -117,8 +117,8 @@ impl Labels {
         }
     }
 
-    /// Labels the hit of a call as right or wrong and updates the labels of the settings. A second label of the same call
-    /// replaces the first.
+    /// Labels the hit of a call as right or wrong and updates the labels of the settings. A second label of the
+    /// same call replaces the first.
     ///
     /// # Errors
     /// Fails if the call has no recent hit, or if it already has this label.

@@ -36,8 +36,8 @@ const MAX_LETTERS_UNSPACED: usize = 256;
 
 /// Returns the embedding of a text: 384 numbers with length 1, or all zero for a text without words.
 ///
-/// Words after the first 4,096 are ignored. The result is the same on every platform, because it uses byte hashes and
-/// IEEE sums and roots only.
+/// Words after the first 4,096 are ignored. The result is the same on every platform, because it uses byte hashes
+/// and IEEE sums and roots only.
 pub fn embed(text: &str) -> Vec<f32> {
     let prompt = Prompt::parse(text);
     let mut features: Vec<(u64, f32)> = Vec::with_capacity(prompt.words.len() * 6);
@@ -94,8 +94,8 @@ fn push_trigrams(word: &Word<'_>, features: &mut Vec<(u64, f32)>) {
     }
 }
 
-/// Sums the features into a vector of length 1. A feature that occurs n times counts sqrt(n): repeating a word does not
-/// multiply its importance.
+/// Sums the features into a vector of length 1. A feature that occurs n times counts sqrt(n): repeating a word
+/// does not multiply its importance.
 fn sum_features(mut features: Vec<(u64, f32)>) -> Vec<f32> {
     features.sort_unstable_by_key(|(hash, _)| *hash);
     let mut sums = vec![0.0_f32; DIMENSIONS];

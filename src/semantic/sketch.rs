@@ -120,7 +120,8 @@ mod tests {
                     sum += f64::from(Sketch::new(seed, &a).distance(&Sketch::new(seed, &b)));
                 }
                 let expected = f64::from(angle) / std::f64::consts::PI * BITS as f64;
-                // four standard errors of 40 draws with a deviation of at most 11.3; few dimensions have fewer planes
+                // four standard errors of 40 draws with a deviation of at most 11.3; few dimensions have fewer
+                // planes
                 let slack = if dims < 10 { 40.0 } else { 7.5 };
                 assert!(
                     (sum / 40.0 - expected).abs() < slack,

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Producers never wait for a viewer. A viewer that falls behind by more than the ring is marked as lagged and
-//! subscribes again: it skips the events in between and continues from the current state. A consumer that needs every
-//! event, such as a journal, taps the bus: see [`Bus::tapped`]. A run without viewers uses an [`EventSink`], which has
-//! only the tap and keeps no state.
+//! subscribes again: it skips the events in between and continues from the current state. A consumer that needs
+//! every event, such as a journal, taps the bus: see [`Bus::tapped`]. A run without viewers uses an [`EventSink`],
+//! which has only the tap and keeps no state.
 
 mod sink;
 
@@ -56,8 +56,8 @@ impl Bus {
 
     /// An empty bus that passes every event to `tap` in order and exactly once.
     ///
-    /// The tap runs under the lock of the bus, so every producer waits for it: it must be quick, and must not block or
-    /// call the bus. A tap that writes to disk hands over to a thread, as `journal::LiveJournal` does.
+    /// The tap runs under the lock of the bus, so every producer waits for it: it must be quick, and must not
+    /// block or call the bus. A tap that writes to disk hands over to a thread, as `journal::LiveJournal` does.
     pub fn tapped(clock: Clock, tap: Tap) -> Self {
         Self::with_tap(clock, Some(tap))
     }
@@ -141,8 +141,8 @@ impl Shared {
 pub enum Received {
     /// The number of events appended, at least one.
     Events(usize),
-    /// The number of events that the ring has overwritten before this tail read them. The tail returns nothing else
-    /// until it subscribes again.
+    /// The number of events that the ring has overwritten before this tail read them. The tail returns nothing
+    /// else until it subscribes again.
     Lagged(u64),
     /// The bus is closed and all its events were returned.
     Closed,
@@ -156,8 +156,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Waits for events and appends 1 to `max` of them to `batch`. Cancel-safe: a future dropped while it waits has
-    /// taken none.
+    /// Waits for events and appends 1 to `max` of them to `batch`. Cancel-safe: a future dropped while it waits
+    /// has taken none.
     pub async fn recv_many(&mut self, batch: &mut Vec<Arc<Event>>, max: usize) -> Received {
         if let Some(lost) = self.lagged {
             return Received::Lagged(lost);

@@ -1,5 +1,5 @@
-//! A session without sockets: client and simulator in memory, under any clock. Under a paused clock an hour of traffic
-//! takes about a second, and the same seed gives the same events.
+//! A session without sockets: client and simulator in memory, under any clock. Under a paused clock an hour of
+//! traffic takes about a second, and the same seed gives the same events.
 
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ pub struct LocalSession<T: Transport = LocalTransport, O: Observer = Bus> {
 }
 
 impl<O: Observer + Clone> LocalSession<LocalTransport, O> {
-    /// Starts a session on a bus or sink that reads the same clock. Ignores the real upstream of the configuration.
+    /// Starts a session on a bus or sink that reads the same clock. Ignores the real upstream of the
+    /// configuration.
     pub fn start(config: &SessionConfig, clock: Clock, bus: O) -> Self {
         let env = Env::new(clock, config.seed);
         let faults = FaultControl::new(config.faults.clone(), config.faults_on);

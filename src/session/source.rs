@@ -1,5 +1,5 @@
-//! The input of a screen: a state and the events that change it. A screen need not know where the events come from: a
-//! session of this process, or a journal.
+//! The input of a screen: a state and the events that change it. A screen need not know where the events come
+//! from: a session of this process, or a journal.
 
 use std::sync::Arc;
 

@@ -102,8 +102,8 @@ const DURATION: SettingKind = SettingKind::Duration;
 const RATIO: SettingKind = SettingKind::Ratio { max_percent: 100 };
 const COUNTS: SettingKind = SettingKind::Choice(&["attempt", "call"]);
 
-/// Every setting, by layer, in the order in which a call passes the layers. Limits of single users and semantic labels
-/// have names of their own and are not listed.
+/// Every setting, by layer, in the order in which a call passes the layers. Limits of single users and semantic
+/// labels have names of their own and are not listed.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
     live("cache.enabled", TOGGLE, "Stores answers and serves them again to the same request of the same user."),

@@ -1,5 +1,5 @@
-//! Serde form of durations in policy files and journals: `500ms`, `1m 30s`, `24h`. Hours are the largest unit written;
-//! days and weeks are read too.
+//! Serde form of durations in policy files and journals: `500ms`, `1m 30s`, `24h`. Hours are the largest unit
+//! written; days and weeks are read too.
 
 use std::time::Duration;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A named set of faults, as in `assets/faults`. Each rate is a probability from 0 to 1, default 0. At most one fault
-/// hits a request (one draw over the sum), so the rates must not exceed 1 in total.
+/// A named set of faults, as in `assets/faults`. Each rate is a probability from 0 to 1, default 0. At most one
+/// fault hits a request (one draw over the sum), so the rates must not exceed 1 in total.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -270,7 +270,8 @@ impl Default for LatencyProfile {
     }
 }
 
-/// The capacity of the simulator. Requests above `parallel` wait; requests above `queue` waiters get a 503 at once.
+/// The capacity of the simulator. Requests above `parallel` wait; requests above `queue` waiters get a 503 at
+/// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Capacity {

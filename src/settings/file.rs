@@ -1,5 +1,5 @@
-//! Policy and fault files: presets, loading, saving and listing. Errors name the line and suggest the closest valid
-//! name.
+//! Policy and fault files: presets, loading, saving and listing. Errors name the line and suggest the closest
+//! valid name.
 //!
 //! ```text
 //! presets, policies, fault profiles   this file; overrides (production+retry.attempts=1)

@@ -5,8 +5,8 @@
 //!            path          =value, as TOML or a bare word
 //! ```
 //!
-//! The command line, saved scenarios and the screen change settings through this module, so that all of them parse,
-//! reject and write a value in the same way.
+//! The command line, saved scenarios and the screen change settings through this module, so that all of them
+//! parse, reject and write a value in the same way.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,8 @@ use super::toml_error::reword_toml_error;
 use super::toml_text::{toml_key, toml_string, toml_value};
 use super::{Policy, UserLimits};
 
-/// Settings that a policy omits while they are unset; `none` unsets them. Users and their buckets are optional too.
+/// Settings that a policy omits while they are unset; `none` unsets them. Users and their buckets are optional
+/// too.
 const OPTIONAL: [&str; 5] = [
     "semantic.threshold",
     "semantic.embedder",
@@ -70,8 +71,8 @@ impl Policy {
         })
     }
 
-    /// Returns every setting that is set, by its path, as [`Policy::with`] takes it. The name and the semantic labels
-    /// are not settings and are left out.
+    /// Returns every setting that is set, by its path, as [`Policy::with`] takes it. The name and the semantic
+    /// labels are not settings and are left out.
     pub fn settings(&self) -> BTreeMap<String, String> {
         let mut flat = BTreeMap::new();
         if let Ok(root) = Table::try_from(self) {

@@ -110,8 +110,8 @@ pub struct RetrySettings {
     /// A hint longer than this ends the call at once, with the hint attached. Default: 2 min.
     #[serde(with = "super::duration")]
     pub max_hint: Duration,
-    /// Retries earned by each first attempt: 0 to 10, default 0.2. With 0 here and in `budget_min_per_s` there is no
-    /// budget.
+    /// Retries earned by each first attempt: 0 to 10, default 0.2. With 0 here and in `budget_min_per_s` there is
+    /// no budget.
     pub budget_ratio: f64,
     /// Retries per second that are always allowed: 0 to 1,000,000, default 1.
     pub budget_min_per_s: f64,

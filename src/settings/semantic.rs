@@ -40,24 +40,24 @@ impl SemanticMode {
     }
 }
 
-/// The semantic cache: answers to prompts that mean the same. The prompt cache holds the answers; an answer evicted
-/// there is gone here too.
+/// The semantic cache: answers to prompts that mean the same. The prompt cache holds the answers; an answer
+/// evicted there is gone here too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SemanticSettings {
     /// The mode. Default: off.
     pub mode: SemanticMode,
-    /// The least cosine similarity that is served, above 0 and at most 1. Default: absent, the embedder decides: see
-    /// [`SemanticSettings::effective_threshold`].
+    /// The least cosine similarity that is served, above 0 and at most 1. Default: absent, the embedder decides:
+    /// see [`SemanticSettings::effective_threshold`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
     /// True if a match whose numbers, negations, names or quotes differ is rejected. Default: true.
     pub guards: bool,
     /// Prompts in the index; the oldest is evicted first. 1 to 1,000,000, default 10,000.
     pub max_entries: usize,
-    /// The URL of an OpenAI-compatible embeddings API, with or without `/v1`. Default: absent, the built-in lexical
-    /// embedder is used.
+    /// The URL of an OpenAI-compatible embeddings API, with or without `/v1`. Default: absent, the built-in
+    /// lexical embedder is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedder: Option<String>,
     /// The model to request from it. Default: absent, the server decides.
@@ -105,14 +105,14 @@ impl Default for SemanticSettings {
 }
 
 impl SemanticSettings {
-    /// The default threshold of the built-in embedder. From 0.3 to 0.5 it serves nearly the same bundled paraphrases and
-    /// no look-alike, because the guards decide there. A higher threshold loses misspelled and shortened prompts; a
-    /// lower one leaves a gap in the guards uncovered.
+    /// The default threshold of the built-in embedder. From 0.3 to 0.5 it serves nearly the same bundled
+    /// paraphrases and no look-alike, because the guards decide there. A higher threshold loses misspelled and
+    /// shortened prompts; a lower one leaves a gap in the guards uncovered.
     pub const BUILT_IN_THRESHOLD: f64 = 0.5;
-    /// The default threshold of an embeddings API. A model places questions about one subject close together, and its
-    /// guards accept unmatched words: of 2961 pairs of prompts that shared one word and nothing else, all-MiniLM-L6-v2
-    /// with guards would have served 33 at 0.5 and 16 at 0.7 (most of which did mean the same), at the cost of 6 of the
-    /// 151 bundled paraphrases. `seawall semantic --eval` finds the threshold for a model.
+    /// The default threshold of an embeddings API. A model places questions about one subject close together, and
+    /// its guards accept unmatched words: of 2961 pairs of prompts that shared one word and nothing else,
+    /// all-MiniLM-L6-v2 with guards would have served 33 at 0.5 and 16 at 0.7 (most of which did mean the same),
+    /// at the cost of 6 of the 151 bundled paraphrases. `seawall semantic --eval` finds the threshold for a model.
     pub const ENDPOINT_THRESHOLD: f64 = 0.7;
 
     /// The least similarity that is served: `threshold`, or the default of the embedder.

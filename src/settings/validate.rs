@@ -148,8 +148,8 @@ mod tests {
         assert!(policy.validate().is_err());
     }
 
-    /// Regressions: each value was accepted once and blocked every call, opened the breaker at once, or made the journal
-    /// unreadable.
+    /// Regressions: each value was accepted once and blocked every call, opened the breaker at once, or made the
+    /// journal unreadable.
     #[test]
     fn rejects_values_that_cannot_work() {
         let message = |path: &str, value: &str| {

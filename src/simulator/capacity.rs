@@ -1,5 +1,5 @@
-//! The capacity of the simulated server: parallel slots and a queue. Requests above the queue get a 503, so that the
-//! server slows down before it rejects, as a real one does.
+//! The capacity of the simulated server: parallel slots and a queue. Requests above the queue get a 503, so that
+//! the server slows down before it rejects, as a real one does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -66,12 +66,12 @@ impl FaultControl {
 
 /// Receives every fault just before it is performed. Must not block.
 pub trait FaultSink: Send + Sync {
-    /// Receives an injected fault. `call` and `attempt` are from the request header `x-seawall-attempt`; `None` and 0
-    /// without it.
+    /// Receives an injected fault. `call` and `attempt` are from the request header `x-seawall-attempt`; `None`
+    /// and 0 without it.
     fn injected(&self, call: Option<u64>, attempt: u32, fault: FaultKind);
 
-    /// Receives the reason why the real upstream could not be reached (connection, TLS or HTTP), because the client sees
-    /// only a reset. `reason` is untrusted text.
+    /// Receives the reason why the real upstream could not be reached (connection, TLS or HTTP), because the
+    /// client sees only a reset. `reason` is untrusted text.
     fn upstream_failed(&self, reason: String) {
         drop(reason);
     }

@@ -74,8 +74,8 @@ impl Forward {
         Ok(Self { client, base })
     }
 
-    /// Forwards the request and returns the answer, broken by `fault` if there is one. `on_failure` receives the reason if
-    /// the upstream cannot be reached.
+    /// Forwards the request and returns the answer, broken by `fault` if there is one. `on_failure` receives the
+    /// reason if the upstream cannot be reached.
     pub(super) async fn pass(
         &self,
         request: Request,

@@ -1,5 +1,5 @@
-//! The simulator in memory: performs a script under a given clock. With a paused clock an hour of answers takes no real
-//! time.
+//! The simulator in memory: performs a script under a given clock. With a paused clock an hour of answers takes no
+//! real time.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ enum LocalEvent {
     End,
 }
 
-/// Performs a script from now on. Times are absolute: a slow reader finds several steps due at once, as on a socket.
-/// `on_inject` is called when the wait for the fault begins. Dropping the stream ends the answer.
+/// Performs a script from now on. Times are absolute: a slow reader finds several steps due at once, as on a
+/// socket. `on_inject` is called when the wait for the fault begins. Dropping the stream ends the answer.
 fn local_stream(
     script: Script,
     clock: Clock,

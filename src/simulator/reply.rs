@@ -1,11 +1,11 @@
 //! Canned answers on a few dozen topics, and one answer for all other questions.
 //!
-//! `assets/replies/replies.md` holds the texts: entries separated by a line `---`, each a line `topics: a, b, c`, an
-//! empty line and the text. The same question gets the same answer at any temperature.
+//! `assets/replies/replies.md` holds the texts: entries separated by a line `---`, each a line `topics: a, b, c`,
+//! an empty line and the text. The same question gets the same answer at any temperature.
 //!
 //! An entry scores `(100 words² + letters) / entries with that topic` for each of its topics that the question
-//! contains word for word (ignoring a plural s). So "circuit breaker" beats "breaker", and a rare topic beats a common
-//! one. The first of equal entries wins.
+//! contains word for word (ignoring a plural s). So "circuit breaker" beats "breaker", and a rare topic beats a
+//! common one. The first of equal entries wins.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;

@@ -21,8 +21,8 @@ impl RequestRng {
         }
     }
 
-    /// Draws the fault of the request, if any: one draw over the sum of the rates. It is drawn even without a profile, so
-    /// that switching faults on does not change later draws.
+    /// Draws the fault of the request, if any: one draw over the sum of the rates. It is drawn even without a
+    /// profile, so that switching faults on does not change later draws.
     pub(super) fn fault(&mut self, profile: Option<&FaultProfile>) -> Option<FaultKind> {
         let mut point: f64 = self.rng.random();
         let profile = profile?;

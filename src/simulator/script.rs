@@ -73,8 +73,8 @@ pub struct Conditions<'a> {
     pub number: u64,
 }
 
-/// The number of an attempt that identifies itself. It does not depend on the order of arrival, so that concurrent calls
-/// get the same faults in every run.
+/// The number of an attempt that identifies itself. It does not depend on the order of arrival, so that concurrent
+/// calls get the same faults in every run.
 pub fn attempt_number(call: u64, attempt: u32) -> u64 {
     let mut bytes = [0; 12];
     bytes[..8].copy_from_slice(&call.to_le_bytes());
@@ -118,8 +118,8 @@ pub struct TimedStep {
 pub struct Script {
     /// The steps.
     pub steps: Vec<TimedStep>,
-    /// The fault and the index of the step that performs it. The fault counts as injected when the wait for that step
-    /// begins.
+    /// The fault and the index of the step that performs it. The fault counts as injected when the wait for that
+    /// step begins.
     pub fault: Option<(usize, FaultKind)>,
 }
 
@@ -262,8 +262,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Splits every piece of the body into a few bytes each, so that the answer takes `factor` times longer, except for
-    /// the wait for the first token of a stream. Returns the step at which the drip begins.
+    /// Splits every piece of the body into a few bytes each, so that the answer takes `factor` times longer,
+    /// except for the wait for the first token of a stream. Returns the step at which the drip begins.
     fn drip(&mut self, steps: &mut Vec<TimedStep>, factor: u32) -> usize {
         let whole = steps.first().map_or(Duration::ZERO, |head| head.after);
         let first_slow = if whole.is_zero() {
@@ -309,8 +309,8 @@ fn step(after: Duration, step: Step) -> TimedStep {
     TimedStep { after, step }
 }
 
-/// Replaces the end of an answer by `last`: after `cut_after` tokens of a stream, or in the middle of an unstreamed
-/// body. Returns the index of `last`.
+/// Replaces the end of an answer by `last`: after `cut_after` tokens of a stream, or in the middle of an
+/// unstreamed body. Returns the index of `last`.
 fn break_off(
     steps: &mut Vec<TimedStep>,
     profile: &FaultProfile,

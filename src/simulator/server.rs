@@ -21,8 +21,8 @@ use crate::settings::{Capacity, FaultProfile, LatencyProfile};
 use crate::simulator::wire::{Handler, Limits, Request, Response, Server};
 use crate::time::Clock;
 
-/// The request header that identifies an attempt as `CALL.ATTEMPT`. It links an injected fault to its call and makes the
-/// draw of the fault independent of the order of arrival. It is not forwarded to a real upstream.
+/// The request header that identifies an attempt as `CALL.ATTEMPT`. It links an injected fault to its call and
+/// makes the draw of the fault independent of the order of arrival. It is not forwarded to a real upstream.
 pub(super) const ATTEMPT_HEADER: &str = "x-seawall-attempt";
 
 /// The configuration of a simulator.
@@ -166,8 +166,8 @@ impl AttemptId {
     }
 }
 
-/// Returns true if a chat request wants a stream; `None` if it is not a chat request. A real upstream may accept what the
-/// simulator itself rejects (a long prompt, an image).
+/// Returns true if a chat request wants a stream; `None` if it is not a chat request. A real upstream may accept
+/// what the simulator itself rejects (a long prompt, an image).
 fn wants_stream(request: &Request) -> Option<bool> {
     let body: serde_json::Value = serde_json::from_slice(&request.body).ok()?;
     Some(ChatRequest::try_from(body).ok()?.is_stream())

@@ -1,8 +1,9 @@
-//! An HTTP/1.1 server that can break a response at an exact byte: an accept loop, limits, and an unbuffered writer.
+//! An HTTP/1.1 server that can break a response at an exact byte: an accept loop, limits, and an unbuffered
+//! writer.
 //!
-//! hyper does not fit: a fault specifies the bytes on the wire ("six events, then a TCP reset"), but hyper buffers, so
-//! the bytes sent before an abort are unknown, and it cannot send the invalid framing of a truncated answer. `httparse`
-//! does the parsing.
+//! hyper does not fit: a fault specifies the bytes on the wire ("six events, then a TCP reset"), but hyper
+//! buffers, so the bytes sent before an abort are unknown, and it cannot send the invalid framing of a truncated
+//! answer. `httparse` does the parsing.
 //!
 //! A connection is one task of a joined set and serves one request at a time:
 //!
@@ -12,8 +13,8 @@
 //!  idle: close  431 408 400  413 408 400                                  +-> reset: RST
 //! ```
 //!
-//! [`Limits`] bounds everything, every wait uses the [`Clock`](crate::time::Clock), and [`Server::shutdown`] ends every
-//! connection. Framing: RFC 9112.
+//! [`Limits`] bounds everything, every wait uses the [`Clock`](crate::time::Clock), and [`Server::shutdown`] ends
+//! every connection. Framing: RFC 9112.
 
 mod body;
 mod connection;

@@ -79,8 +79,8 @@ impl BreakerView {
                 window,
                 ..
             } => {
-                // A late outcome finds the window of an open breaker already empty; the window that opened it stays
-                // in view until the next state.
+                // A late outcome finds the window of an open breaker already empty; the window that opened it
+                // stays in view until the next state.
                 if self.state != BreakerState::Open || !matches!(sample, Sample::Late | Sample::Neutral) {
                     self.window = *window;
                 }

@@ -4,9 +4,10 @@
 //!  events --apply--> StoryStore: steps of each call and flight --story(#12)--> Story: steps, sentence
 //! ```
 //!
-//! A step is a fact with its numbers ([`StepKind`]), its time and its call: the attempts of a shared flight belong to
-//! its owner, and the story of a follower has them too, from joining to leaving. The same
-//! fold serves the screen (bounded, in `State`) and `seawall why` (one call of a journal, [`StoryStore::for_call`]).
+//! A step is a fact with its numbers ([`StepKind`]), its time and its call: the attempts of a shared flight belong
+//! to its owner, and the story of a follower has them too, from joining to leaving. The same
+//! fold serves the screen (bounded, in `State`) and `seawall why` (one call of a journal,
+//! [`StoryStore::for_call`]).
 
 mod from_event;
 mod labels;
@@ -90,8 +91,8 @@ impl Story {
         })
     }
 
-    /// The steps worth a line: without flights that no call may join, and without a status repeated by the failure at the same
-    /// instant.
+    /// The steps worth a line: without flights that no call may join, and without a status repeated by the failure
+    /// at the same instant.
     pub fn shown_steps(&self) -> impl Iterator<Item = &Step> {
         let next = self.steps.iter().skip(1).map(Some).chain([None]);
         let pairs = self.steps.iter().zip(next);

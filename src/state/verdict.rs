@@ -214,7 +214,8 @@ impl State {
         self.calls.recent.get(first).map(|call| &call.user)
     }
 
-    /// The current cause for the head of the queue: the constraint it was queued for may be over, and another may hold it.
+    /// The current cause for the head of the queue: the constraint it was queued for may be over, and another may
+    /// hold it.
     fn head_cause(&self, head: Waiter, now: Timestamp) -> (Cause, Option<Timestamp>) {
         let limit = &self.limit;
         let later = |at: Option<Timestamp>| at.filter(|at| *at > now);

@@ -13,8 +13,8 @@ use crate::settings::file::{ConfigError, MAX_FILE_BYTES, printable_path, read_li
 /// The environment variable with the key of the embeddings API.
 pub(crate) const EMBEDDER_KEY: &str = "SEAWALL_EMBEDDER_API_KEY";
 
-/// Returns the key of the embeddings API. The key of the upstream is never used: it must not reach another host. `env`
-/// looks up a variable.
+/// Returns the key of the embeddings API. The key of the upstream is never used: it must not reach another host.
+/// `env` looks up a variable.
 pub(crate) fn embedder_key(env: impl Fn(&str) -> Option<String>) -> Option<ApiKey> {
     let value = env(EMBEDDER_KEY)?.trim().to_owned();
     (!value.is_empty()).then(|| ApiKey {

@@ -28,8 +28,8 @@ pub(crate) fn labels_file(name: &str, env: impl Fn(&str) -> Option<OsString>) ->
     Some(state.join("seawall").join(format!("{name}.labels.toml")))
 }
 
-/// Adds the labels in `file` to a policy; they replace labels of the policy for the same request. A missing file has
-/// no labels.
+/// Adds the labels in `file` to a policy; they replace labels of the policy for the same request. A missing file
+/// has no labels.
 pub(crate) fn add_labels(policy: &mut Policy, file: &Path) -> Result<(), ConfigError> {
     let text = match read_limited(file, MAX_FILE_BYTES, "label file") {
         Ok(text) => text,

@@ -1,7 +1,7 @@
 //! Roles: the same words with subject and object swapped.
 //!
-//! A word that relates two things (`to`, `than`, `beat`) has words before and after it. If both prompts have the word
-//! and the two sides are swapped, so are the roles:
+//! A word that relates two things (`to`, `than`, `beat`) has words before and after it. If both prompts have the
+//! word and the two sides are swapped, so are the roles:
 //!
 //! ```text
 //! convert JSON to YAML          before `to`: convert, json    after: yaml
@@ -93,7 +93,8 @@ fn side_by_side(relation: &Relation<'_>) -> String {
 }
 
 /// Returns true if the function words of two prompts differ in at most one. Rewording can also swap the sides of a
-/// content word (`a vegetarian recipe for dinner`, `a dinner recipe that is vegetarian`), but it changes these words.
+/// content word (`a vegetarian recipe for dinner`, `a dinner recipe that is vegetarian`), but it changes these
+/// words.
 fn has_same_grammar(one: &Prompt<'_>, other: &Prompt<'_>) -> bool {
     fn grammar<'r>(prompt: &'r Prompt<'_>) -> Vec<&'r str> {
         let words = prompt.words.iter().take(MAX_WORDS);

@@ -11,8 +11,8 @@ const MIN_ONE_TYPO: usize = 4;
 /// The shortest word in which two are.
 const MIN_TWO_TYPOS: usize = 9;
 
-/// One content word replaced by another, and all else the same: the embeddings are very close, but words that are not
-/// known synonyms differ in meaning.
+/// One content word replaced by another, and all else the same: the embeddings are very close, but words that are
+/// not known synonyms differ in meaning.
 pub(super) fn swapped(pair: &PromptPair<'_>) -> Option<Objection> {
     let [asked, stored] = unmatched_words(pair);
     (asked.len() == 1 && stored.len() == 1)
@@ -68,8 +68,8 @@ fn is_compound_of(word: &Word<'_>, of: &Prompt<'_>, other: &Prompt<'_>) -> bool 
         })
 }
 
-/// Returns true if one word is a misspelling of the other: the thesaurus has exactly one of them. Two unknown words match
-/// only if they are long and differ by an omitted letter or two swapped ones.
+/// Returns true if one word is a misspelling of the other: the thesaurus has exactly one of them. Two unknown
+/// words match only if they are long and differ by an omitted letter or two swapped ones.
 fn is_typo(one: &Word<'_>, other: &Word<'_>) -> bool {
     let (a, b) = (&*one.lower, &*other.lower);
     let plain = |word: &Word<'_>| {

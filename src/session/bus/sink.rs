@@ -1,4 +1,5 @@
-//! A bus without viewers: stamps events as a [`Bus`](super::Bus) does and passes them to its tap, but keeps no state.
+//! A bus without viewers: stamps events as a [`Bus`](super::Bus) does and passes them to its tap, but keeps no
+//! state.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +24,8 @@ struct End {
 }
 
 impl EventSink {
-    /// An empty sink that stamps events with `clock`. The tap must meet the conditions of [`Bus::tapped`](super::Bus::tapped);
-    /// it may keep the events.
+    /// An empty sink that stamps events with `clock`. The tap must meet the conditions of
+    /// [`Bus::tapped`](super::Bus::tapped); it may keep the events.
     pub fn new(clock: Clock, tap: impl FnMut(&Arc<Event>) + Send + 'static) -> Self {
         let end = End {
             next_seq: 0,

@@ -25,8 +25,8 @@ impl Prompts {
         Self::new(lines().count(), SKEW)
     }
 
-    /// `distinct` prompts with weights of `1 / rank^skew`; a skew of 0 draws all equally often. Beyond the prompts of
-    /// the file they repeat with a number appended.
+    /// `distinct` prompts with weights of `1 / rank^skew`; a skew of 0 draws all equally often. Beyond the prompts
+    /// of the file they repeat with a number appended.
     pub fn new(distinct: usize, skew: f64) -> Self {
         let count = lines().count().max(1);
         let numbered = lines().cycle().enumerate().take(distinct);
@@ -37,7 +37,8 @@ impl Prompts {
         Self::weighted(prompts.collect(), skew)
     }
 
-    /// The first `distinct` prompts of `list`, or of the bundled ones if it is empty, weighted as in [`Self::new`].
+    /// The first `distinct` prompts of `list`, or of the bundled ones if it is empty, weighted as in
+    /// [`Self::new`].
     pub fn from_list(list: &[String], distinct: usize, skew: f64) -> Self {
         if list.is_empty() {
             return Self::new(distinct, skew);

@@ -39,7 +39,8 @@ const BUCKET_EXAMPLES: [(&str, &str); 2] = [
     ("tokens", "{ capacity = 8000, refill = 30000, per = \"1m\" }"),
 ];
 
-/// Writes the policy to a new file `policy-YYYYMMDD-HHMMSS.toml` in `dir`. The date is appended to the policy's name.
+/// Writes the policy to a new file `policy-YYYYMMDD-HHMMSS.toml` in `dir`. The date is appended to the policy's
+/// name.
 ///
 /// # Errors
 /// Fails if the file cannot be written; nothing is overwritten.
@@ -81,8 +82,8 @@ fn dated_name(name: &str, when: Utc) -> String {
     format!("{base}-{stamp}")
 }
 
-/// The policy as a TOML file with a comment for each setting. It parses to the same policy, except for the semantic
-/// labels, which have a file of their own.
+/// The policy as a TOML file with a comment for each setting. It parses to the same policy, except for the
+/// semantic labels, which have a file of their own.
 pub fn policy_to_toml(policy: &Policy) -> String {
     let mut text = format!(
         "# A policy of seawall {}. Omitted settings have their value in production; \"production:\" shows that\n\

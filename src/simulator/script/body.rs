@@ -44,8 +44,8 @@ impl Envelope {
         self.object("chat.completion.chunk", choices)
     }
 
-    /// The steps of a stream. As captured, the role and the first token are one write, and so are the finish reason and
-    /// the usage.
+    /// The steps of a stream. As captured, the role and the first token are one write, and so are the finish
+    /// reason and the usage.
     pub(super) fn stream(
         &self,
         tokens: &[&str],

@@ -1,7 +1,7 @@
 //! An approximate tokenizer.
 
-/// Splits a text into tokens of about four bytes: a word with the space before it, a long word in parts, punctuation and
-/// line breaks on their own. Joined, the tokens are the text again.
+/// Splits a text into tokens of about four bytes: a word with the space before it, a long word in parts,
+/// punctuation and line breaks on their own. Joined, the tokens are the text again.
 pub(super) fn tokens(text: &str) -> Vec<&str> {
     const MAX_LETTERS: usize = 7;
     let mut tokens = Vec::with_capacity(text.len() / 4);

@@ -32,8 +32,8 @@ impl Dechunk {
         }
     }
 
-    /// Consumes the front of `input`. `Ok(true)`: the body is complete, and the rest of `input` belongs to the next
-    /// request.
+    /// Consumes the front of `input`. `Ok(true)`: the body is complete, and the rest of `input` belongs to the
+    /// next request.
     pub(super) fn feed(&mut self, input: &mut BytesMut, limits: &Limits) -> Result<bool, Rejection> {
         loop {
             match self.state {

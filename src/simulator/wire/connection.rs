@@ -141,8 +141,8 @@ impl Connection {
         }
     }
 
-    /// Completes when the peer has disconnected: closed, reset, or half-closed, which llama-server treats the same.
-    /// Cancel-safe: bytes of the next request are kept.
+    /// Completes when the peer has disconnected: closed, reset, or half-closed, which llama-server treats the
+    /// same. Cancel-safe: bytes of the next request are kept.
     pub(super) async fn disconnected(&mut self) -> io::Error {
         loop {
             // a client that sends too far ahead is no longer watched, to bound the buffer

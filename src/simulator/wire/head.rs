@@ -28,7 +28,8 @@ pub(super) enum BodyLength {
 }
 
 impl Head {
-    /// Parses the header block at the start of `buffer` and returns its length too. `Ok(None)`: more bytes are needed.
+    /// Parses the header block at the start of `buffer` and returns its length too. `Ok(None)`: more bytes are
+    /// needed.
     pub(super) fn parse(buffer: &[u8], limits: &Limits) -> Result<Option<(Self, usize)>, Rejection> {
         const TOO_LARGE: Rejection = Rejection::new(431, "the header block is too large");
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];

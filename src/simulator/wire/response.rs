@@ -17,8 +17,9 @@ pub enum Framing {
     Chunked,
 }
 
-/// The response to one request. A handler calls [`head`](Self::head), [`body`](Self::body) any number of times, and
-/// [`end`](Self::end), or breaks it with [`reset`](Self::reset) or [`cut`](Self::cut). A response without an end is cut.
+/// The response to one request. A handler calls [`head`](Self::head), [`body`](Self::body) any number of times,
+/// and [`end`](Self::end), or breaks it with [`reset`](Self::reset) or [`cut`](Self::cut). A response without an
+/// end is cut.
 #[derive(Debug)]
 pub struct Response<'a> {
     connection: &'a mut Connection,
@@ -60,8 +61,8 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// Sends the status line and the header fields, and adds those of the framing and the connection. Invalid fields are
-    /// left out.
+    /// Sends the status line and the header fields, and adds those of the framing and the connection. Invalid
+    /// fields are left out.
     ///
     /// # Errors
     /// Fails if the head was already sent or the client has disconnected.
@@ -176,8 +177,8 @@ impl<'a> Response<'a> {
         self.state = State::Reset;
     }
 
-    /// Closes the connection when the handler returns, without ending the response: the client sees all sent bytes, then
-    /// an unexpected end of file.
+    /// Closes the connection when the handler returns, without ending the response: the client sees all sent
+    /// bytes, then an unexpected end of file.
     pub fn cut(&mut self) {
         self.state = State::Cut;
     }

@@ -21,8 +21,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The request handler.
 pub trait Handler: Send + Sync + 'static {
-    /// Writes the response to `request`. On an error, such as a disconnected client, the connection is closed. The future
-    /// is dropped at shutdown.
+    /// Writes the response to `request`. On an error, such as a disconnected client, the connection is closed. The
+    /// future is dropped at shutdown.
     fn handle(
         &self,
         request: Request,

@@ -162,8 +162,8 @@ impl State {
         whose.len()
     }
 
-    /// Everybody in the queue and whose call it is. Both maps are in the order of calls, so they are walked side by
-    /// side: ten thousand may wait, and a look-up for each would be felt in every frame.
+    /// Everybody in the queue and whose call it is. Both maps are in the order of calls, so they are walked side
+    /// by side: ten thousand may wait, and a look-up for each would be felt in every frame.
     fn waiters_with_users(&self) -> impl Iterator<Item = (Option<&UserId>, &Waiter)> {
         let mut owners = self.users.calls.iter().peekable();
         self.limit.waiters.iter().map(move |(call, waiter)| {

@@ -14,8 +14,8 @@
 //! ```
 //!
 //! The first three lines always have their rows, so that nothing moves when a storm begins. With little room the
-//! parts are kept in this order: headline and load, chart, recovered and cost, budget, attempts per call, back-offs.
-//! The pane reads only the seconds that the state keeps, no single events.
+//! parts are kept in this order: headline and load, chart, recovered and cost, budget, attempts per call,
+//! back-offs. The pane reads only the seconds that the state keeps, no single events.
 
 mod attempts;
 mod chart;
