@@ -59,7 +59,7 @@ pub struct Summary {
     /// Events in the log.
     pub events: u64,
     /// Events after a gap, of which only the order was checked.
-    pub behind_gap: u64,
+    pub after_gap: u64,
     /// Events missing in the log.
     pub lost: u64,
     /// Calls started.
@@ -80,10 +80,10 @@ impl fmt::Display for Summary {
             self.events, self.calls
         )?;
         if self.lost > 0 {
-            let (lost, behind) = (self.lost, self.behind_gap);
+            let (lost, after) = (self.lost, self.after_gap);
             write!(
                 f,
-                "; {lost} events are missing; of the {behind} after the gap only the order was checked"
+                "; {lost} events are missing; of the {after} after the gap only the order was checked"
             )?;
         }
         if let Some(line) = self.torn {
@@ -193,7 +193,7 @@ impl Checker {
         self.summary.events += 1;
         self.summary.calls += u64::from(matches!(event.kind, EventKind::CallStarted { .. }));
         if self.summary.lost > 0 {
-            self.summary.behind_gap += 1;
+            self.summary.after_gap += 1;
             return Ok(());
         }
         if let EventKind::PolicyApplied { policy } = &event.kind {

@@ -1,8 +1,8 @@
 //! The resilience policies as pure state machines.
 //!
 //! A policy owns no clock, no task and no lock: `now` is an argument, and the result is a decision with its reason
-//! and its end. An hour of traffic is a loop in a test. Each policy works alone, with its own section of the
-//! settings; the client combines them and turns decisions into events.
+//! and, if it is temporary, the time it ends. An hour of traffic is a loop in a test. Each policy works alone, with
+//! its own section of the settings; the client combines them and turns decisions into events.
 //!
 //! | policy | type | source of its rules |
 //! |---|---|---|

@@ -5,7 +5,7 @@
 mod bounds;
 mod bucket;
 mod catalog;
-mod duration;
+pub(crate) mod duration;
 mod faults;
 pub mod file;
 mod path;

@@ -120,7 +120,7 @@ fn behind_a_gap_only_the_order_is_checked() {
     let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
     lines.splice(100..110, ["{\"gap\":10}".to_owned()]);
     let summary = checked(&lines.join("\n")).unwrap();
-    assert_eq!((summary.lost, summary.behind_gap), (10, lines.len() as u64 - 102));
+    assert_eq!((summary.lost, summary.after_gap), (10, lines.len() as u64 - 102));
     lines[100] = "{\"gap\":9}".into();
     assert!(matches!(
         checked(&lines.join("\n")),

@@ -1,6 +1,7 @@
 //! The command line: options and subcommands. Parsing only.
 #![expect(rustdoc::bare_urls, reason = "clap prints these comments as help")]
 
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -74,7 +75,7 @@ pub(crate) struct Cli {
     pub(crate) faults: String,
 
     /// Seed of all random draws: prompts, faults, waits [default: 7]
-    #[arg(long, value_name = "N", global = true)]
+    #[arg(long, value_name = "N", global = true, value_parser = whole_number)]
     pub(crate) seed: Option<u64>,
 
     /// Record the session as a scenario in this file, at the end and on `w`; run it with `seawall run FILE`
@@ -124,7 +125,7 @@ pub(crate) enum Mode {
     /// Run the simulator alone, to test any other program against its faults
     Simulate {
         /// Port on 127.0.0.1; 0 takes a free one and prints it
-        #[arg(long, value_name = "N", default_value_t = 8099)]
+        #[arg(long, value_name = "N", default_value_t = 8099, value_parser = port_number)]
         port: u16,
     },
     /// Run a scenario without a screen and check its expectations
@@ -164,7 +165,7 @@ pub(crate) enum Mode {
     /// Run random scenarios until one violates an invariant (deterministic simulation testing)
     Fuzz {
         /// Number of scenarios, starting at `--seed` or 0
-        #[arg(long, value_name = "N", default_value_t = 2000)]
+        #[arg(long, value_name = "N", default_value_t = 2000, value_parser = whole_number)]
         count: u64,
         /// Write the events of a single scenario to this file; needs `--count 1`
         #[arg(long, value_name = "FILE")]
@@ -212,7 +213,7 @@ pub(crate) enum Mode {
         )]
         eval: Option<Option<PathBuf>>,
         /// Similarity threshold, above 0 and at most 1 [default: that of the built-in embedder, or the best of an endpoint]
-        #[arg(long, value_name = "T", requires = "eval")]
+        #[arg(long, value_name = "T", requires = "eval", value_parser = threshold)]
         threshold: Option<f64>,
         /// Print every figure and every pair as JSON
         #[arg(long, requires = "eval")]
@@ -236,6 +237,26 @@ fn call_number(text: &str) -> Result<u64, String> {
         .map_err(|_| "not a call number: write 12, or '#12' in quotes".to_owned())
 }
 
+fn whole_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|error: ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow => format!("too large: write at most {}", u64::MAX),
+        _ => "not a whole number: write 0 or more".to_owned(),
+    })
+}
+
+fn port_number(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| format!("not a port: write a whole number from 0 to {}", u16::MAX))
+}
+
+/// Parses a similarity threshold.
+fn threshold(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok();
+    number
+        .filter(|number| *number > 0.0 && *number <= 1.0)
+        .ok_or_else(|| "must be above 0 and at most 1, for example 0.8".to_owned())
+}
+
 /// The arguments of `seawall compare`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct CompareArgs {
@@ -249,7 +270,7 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
     pub(crate) journal: Option<PathBuf>,
     /// Number of seeds, from --seed on [default: 50; with --journal 1, the seed of the journal]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number)]
     pub(crate) seeds: Option<u64>,
     /// Also run the first policy without a layer: cache, semantic, flight, retry, budget, hints, limit, fairness, breaker
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
@@ -325,6 +346,47 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_invalid_number_is_reported_with_the_valid_range() {
+        let largest = u64::MAX.to_string();
+        for (arguments, message) in [
+            (&["--seed", "abc"][..], "not a whole number: write 0 or more"),
+            (&["--seed", ""], "not a whole number: write 0 or more"),
+            (&["--seed=-1"], "not a whole number: write 0 or more"),
+            (
+                &["--seed", "18446744073709551616"],
+                "too large: write at most 18446744073709551615",
+            ),
+            (&["fuzz", "--count", "abc"], "not a whole number: write 0 or more"),
+            (
+                &["compare", "--seeds", "1.5"],
+                "not a whole number: write 0 or more",
+            ),
+            (
+                &["simulate", "--port", "65536"],
+                "not a port: write a whole number from 0 to 65535",
+            ),
+            (
+                &["semantic", "--eval", "--threshold", "abc"],
+                "must be above 0 and at most 1, for example 0.8",
+            ),
+            (
+                &["semantic", "--eval", "--threshold", "0"],
+                "must be above 0 and at most 1, for example 0.8",
+            ),
+            (
+                &["semantic", "--eval", "--threshold", "NaN"],
+                "must be above 0 and at most 1, for example 0.8",
+            ),
+        ] {
+            let error = Cli::try_parse_from([&["seawall"], arguments].concat()).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains(message), "{arguments:?}: {error}");
+        }
+        let cli = Cli::try_parse_from(["seawall", "--seed", &largest]).unwrap();
+        assert_eq!(cli.seed, Some(u64::MAX));
     }
 
     #[test]

@@ -132,7 +132,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         quit,
     };
     let options = screen(cli, session.engine().users().to_vec());
-    let engine = session.engine().clone().with_observer(recorder.ear());
+    let engine = session.engine().clone().with_observer(recorder.observer());
     session.spawn(async move { engine.run(received).await });
     let clock = session.clock();
     let shown = match cli.panic_in {

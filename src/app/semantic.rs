@@ -39,12 +39,6 @@ pub(crate) async fn evaluate_pairs(
     threshold: Option<f64>,
     json: bool,
 ) -> eyre::Result<u8> {
-    if let Some(threshold) = threshold.filter(|threshold| !(*threshold > 0.0 && *threshold <= 1.0)) {
-        let message =
-            format!("seawall: --threshold {threshold}: must be above 0 and at most 1, for example 0.8");
-        writeln!(std::io::stderr(), "{message}")?;
-        return Ok(USAGE);
-    }
     let (name, text) = match file {
         None => (
             semantic_eval::BUNDLED_NAME.to_owned(),

@@ -15,7 +15,7 @@ use crate::journal::Reader;
 use crate::report::charts::{self, Chart};
 use crate::report::markdown;
 use crate::settings::file;
-use crate::text::{SafeText, units};
+use crate::text::units;
 use color_eyre::eyre;
 
 use super::progress::Progress;
@@ -164,10 +164,7 @@ fn write_charts(folder: Option<&Path>, drawn: &[Chart]) -> eyre::Result<String> 
 
 /// Loads recorded traffic; returns nothing, after a message, if the file is not a journal.
 fn recorded(file: &Path) -> eyre::Result<Option<RecordedInput>> {
-    let name = match file.to_str() {
-        Some("-") => "standard input".to_owned(),
-        _ => SafeText::new(&file.display().to_string()).single_line(),
-    };
+    let name = file::journal_name(file);
     let mut err = std::io::stderr();
     let loaded = match recorded::load(file::open_journal(file)?) {
         Ok(loaded) => loaded,
@@ -197,7 +194,7 @@ fn recorded(file: &Path) -> eyre::Result<Option<RecordedInput>> {
 
 /// Checks a journal against the invariants.
 pub(crate) fn check_journal(file: &Path) -> eyre::Result<u8> {
-    let name = SafeText::new(&file.display().to_string()).single_line();
+    let name = file::journal_name(file);
     let input = file::open_journal(file)?;
     let checked = Reader::open(input)
         .map_err(CheckError::from)

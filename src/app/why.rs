@@ -54,7 +54,7 @@ pub(crate) fn why(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> eyre::Result<u8> {
-    let name = SafeText::new(&file.display().to_string()).single_line();
+    let name = file::journal_name(file);
     let input = file::open_journal(file)?;
     let call = call.map(CallId);
     let reading = match read(input, call) {

@@ -1,4 +1,4 @@
-//! The buckets of single users: invariants 11 and 12 for each of them.
+//! The buckets of single users: invariants 11 to 13 for each of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -140,7 +140,7 @@ impl Recorder {
     }
 
     /// Returns the observer for the session's engine.
-    pub fn ear(&self) -> Arc<dyn CommandObserver> {
+    pub fn observer(&self) -> Arc<dyn CommandObserver> {
         Arc::new(self.clone())
     }
 

@@ -39,6 +39,7 @@ pub use tally::{CallRow, Tally};
 use crate::drills::recorded::Traffic;
 use crate::event::{CallId, Command, TimedCommand};
 use crate::settings::Policy;
+use crate::settings::duration::format_duration;
 use crate::settings::file::{self, ConfigError};
 use crate::time::Timestamp;
 use command::{Action, Problem};
@@ -153,8 +154,9 @@ fn commands(scenario: &Scenario) -> Result<Vec<TimedCommand>, Problem> {
     for phase in phases {
         if phase.from < over {
             return Err(Problem::Value(format!(
-                "two fault phases overlap: one ends at {over:?}, the next begins at {:?}",
-                phase.from
+                "two fault phases overlap: one ends at {}, the next begins at {}",
+                format_duration(over),
+                format_duration(phase.from)
             )));
         }
         over = phase.until;
@@ -191,7 +193,8 @@ pub(super) fn validate(scenario: &Scenario) -> Result<(), String> {
         ..
     } = scenario;
     rule(!duration.is_zero() && *duration <= LONGEST, || {
-        format!("duration = {duration:?} (must be above zero and at most a day)")
+        let duration = format_duration(*duration);
+        format!("duration = {duration} (must be above zero and at most a day)")
     })?;
     let calls = |action: &Action| matches!(action, Action::Burst { .. } | Action::Send { .. });
     rule(
@@ -208,7 +211,8 @@ pub(super) fn validate(scenario: &Scenario) -> Result<(), String> {
     }
     for FaultPhase { from, until, .. } in &upstream.phases {
         rule(from < until, || {
-            format!("fault phase from {from:?} until {until:?} is empty: it must end after it begins")
+            let (from, until) = (format_duration(*from), format_duration(*until));
+            format!("fault phase from {from} until {until} is empty: it must end after it begins")
         })?;
     }
     rule(!requests.users.is_empty(), || {
@@ -237,9 +241,10 @@ fn validate_callers(group: &Callers, duration: Duration) -> Result<(), String> {
     })?;
     let (from, until) = (group.from, group.until.unwrap_or(duration));
     rule(from < until && until <= duration, || {
+        let [from, until, duration] = [from, until, duration].map(format_duration);
         format!(
-            "callers from {from:?} until {until:?}: must end after they begin, and within the \
-             scenario ({duration:?})"
+            "callers from {from} until {until}: must end after they begin, and within the \
+             scenario ({duration})"
         )
     })?;
     match &group.arrival {

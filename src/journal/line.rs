@@ -33,7 +33,7 @@ pub enum JournalError {
         excerpt: SafeText,
     },
     /// A header with an invalid field.
-    #[error("line 1: invalid header: {message}")]
+    #[error("line 1: invalid header: {message}; use the journal as seawall wrote it")]
     BadHeader {
         /// The message of the parser.
         message: SafeText,

@@ -75,7 +75,12 @@ fn errors_name_the_line_and_the_remedy() {
         "line 1: journal format 1, but this seawall reads format 2; use the older seawall that wrote it"
     );
     let bad_header = text.replacen("\"seed\":7", "\"seed\":-7", 1);
-    assert!(last_error(&bad_header).starts_with("line 1: invalid header: "));
+    let error = last_error(&bad_header);
+    assert!(error.starts_with("line 1: invalid header: "), "{error}");
+    assert!(
+        error.ends_with("; use the journal as seawall wrote it"),
+        "{error}"
+    );
     let broken = text.replacen("\"seq\":1", "\"seq\":one", 1);
     let error = last_error(&broken);
     assert!(

@@ -263,7 +263,7 @@ impl<V> Cache<V> {
     }
 
     /// Removes expired entries and returns their number. Every other operation does so too; this one is for
-    /// times without requests, at [`next_expiry`](Self::next_expiry).
+    /// times without requests.
     pub fn sweep(&mut self, now: Timestamp) -> u64 {
         self.latest = self.latest.max(now);
         let mut expired = 0;
@@ -315,7 +315,8 @@ impl<V> Cache<V> {
     }
 
     /// The instant at which the oldest answer expires; `None` if the cache is empty.
-    pub fn next_expiry(&self) -> Option<Timestamp> {
+    #[cfg(test)]
+    fn next_expiry(&self) -> Option<Timestamp> {
         self.entries
             .first_key_value()
             .map(|(_, oldest)| oldest.stored_at + self.ttl)

@@ -11,7 +11,7 @@ pub(super) use humantime_serde::deserialize;
 const SECONDS_PER_HOUR: u64 = 3600;
 
 /// The text of a duration, which parses to the same duration.
-pub(super) fn format_duration(span: Duration) -> String {
+pub(crate) fn format_duration(span: Duration) -> String {
     let hours = span.as_secs() / SECONDS_PER_HOUR;
     let rest = span.saturating_sub(Duration::from_secs(hours * SECONDS_PER_HOUR));
     match hours {

@@ -22,7 +22,8 @@ pub(crate) use error::{printable_path, single_line, value_error};
 pub use listing::settings_list;
 use read::setting_line;
 pub(crate) use read::{
-    MAX_FILE_BYTES, find_text, line_at, open_journal, parse_error, parse_toml, read_limited, read_pairs_file,
+    MAX_FILE_BYTES, find_text, journal_name, line_at, open_journal, parse_error, parse_toml, read_limited,
+    read_pairs_file,
 };
 pub(crate) use users::resolve_users;
 pub use write::{policy_to_toml, save_policy};

@@ -162,7 +162,7 @@ fn a_mistake_in_a_file_is_reported_with_its_line_and_the_closest_name() {
     let phase = |from, until| {
         format!("[[upstream.phase]]\nfrom = \"{from}\"\nuntil = \"{until}\"\nfaults = \"outage\"\n")
     };
-    let cases: [(String, &[&str]); 13] = [
+    let cases: [(String, &[&str]); 15] = [
         (
             format!("durration = \"1s\"\n{head}"),
             &["line 1", "did you mean `duration`"],
@@ -193,7 +193,7 @@ fn a_mistake_in_a_file_is_reported_with_its_line_and_the_closest_name() {
         ),
         (
             format!("{head}{}", phase("5s", "5s")),
-            &["must end after it begins"],
+            &["fault phase from 5s until 5s is empty: it must end after it begins"],
         ),
         (
             format!("{head}[[expect]]\nmeasure = \"calls\"\n"),
@@ -208,6 +208,17 @@ fn a_mistake_in_a_file_is_reported_with_its_line_and_the_closest_name() {
             &["line 6", "did you mean `force_open`"],
         ),
         ("duration = \"10s\"\ncallers = []\n".into(), &["no callers"]),
+        (
+            head.replace("10s", "24h 1s"),
+            &["duration = 24h 1s (must be above zero and at most a day)"],
+        ),
+        (
+            format!("{head}until = \"90s\"\n"),
+            &[
+                "callers from 0s until 1m 30s: must end",
+                "within the scenario (10s)",
+            ],
+        ),
         (head.replace("1.0", "0.0"), &["per_s = 0"]),
     ];
     assert_rejected(folder.path(), &cases);
@@ -269,13 +280,27 @@ fn a_mistake_in_a_command_is_reported_with_a_correction() {
     let command = |action| format!("[[command]]\nat = \"1s\"\ndo = {action}\n");
     let alone = |action| format!("{head}{}", command(action));
     let after = |action| format!("{head}{}{}", command(calls), command(action));
-    let cases: [(String, &[&str]); 5] = [
+    let cases: [(String, &[&str]); 7] = [
         (alone("\"clear_cache\""), &["no callers", "[[command]]"]),
         (
             alone("{ burst = { calls = 0 } }"),
             &["burst.calls = 0", "must be 1 to 100000"],
         ),
-        (alone("{ send = { prompt = \" \" } }"), &["send.prompt is empty"]),
+        (
+            alone("{ send = { prompt = \" \" } }"),
+            &["send.prompt is empty: write the text to send"],
+        ),
+        (
+            after("{ suspend = \"25h\" }"),
+            &["command at 1s: suspend = 25h (must be at most a day)"],
+        ),
+        (
+            format!(
+                "{}[[command]]\nat = \"90s\"\ndo = {{ set = [] }}\n",
+                after(calls).replace("10s", "2m")
+            ),
+            &["command at 1m 30s: set = []"],
+        ),
         (
             after("{ faults = { on = true, profile = \"outtage\" } }"),
             &["did you mean outage?"],
@@ -406,7 +431,7 @@ fn an_evaluation_prints_tables_or_json_and_reports_mistakes_by_line() {
         ),
         (
             &["semantic", "--eval", "--threshold", "1.5"],
-            "--threshold 1.5: must be above 0 and at most 1",
+            "invalid value '1.5' for '--threshold <T>': must be above 0 and at most 1, for example 0.8",
         ),
         (
             &["semantic", "--eval", "--embedder", "ftp://h"],
@@ -489,6 +514,20 @@ fn a_comparison_fails_only_as_junit_and_its_markdown_links_the_charts() {
         );
         let svg = std::fs::read_to_string(charts.join(format!("compare-{name}.svg"))).unwrap();
         assert!(!elements(&svg).is_empty());
+    }
+}
+
+#[test]
+fn messages_name_standard_input() {
+    for arguments in [
+        &["check", "-"][..],
+        &["why", "-"],
+        &["compare", "--off", "cache", "--journal", "-"],
+    ] {
+        let output = seawall(arguments);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.starts_with("seawall: standard input: "), "{message}");
     }
 }
 

@@ -51,7 +51,7 @@ fn recorded(config: &SessionConfig, commands: Vec<(u64, Command)>, until: u64) -
         let recorder = Recorder::new(config);
         let clock = Clock::start();
         let session = LocalSession::start(config, clock, Bus::tapped(clock, recorder.tap()));
-        let engine = session.engine.with_observer(recorder.ear());
+        let engine = session.engine.with_observer(recorder.observer());
         let at = |millis| Timestamp::ZERO + Duration::from_millis(millis);
         for (millis, command) in commands {
             clock.sleep_until(at(millis)).await;
@@ -426,7 +426,7 @@ async fn an_engine_without_senders_reports_its_shutdown() {
     let recorder = Recorder::new(&config);
     let clock = Clock::start();
     let session = LocalSession::start(&config, clock, Bus::tapped(clock, recorder.tap()));
-    let engine = session.engine.with_observer(recorder.ear());
+    let engine = session.engine.with_observer(recorder.observer());
     let (commands, obeyed) = tokio::sync::mpsc::channel(1);
     commands.send(burst(5)).await.unwrap();
     let person = async {
@@ -491,7 +491,7 @@ async fn a_recorded_live_session_passes() {
     let clock = Clock::start();
     let bus = Bus::tapped(clock, recorder.tap());
     let session = Session::start_on(config, clock, bus).await.unwrap();
-    let engine = session.engine().clone().with_observer(recorder.ear());
+    let engine = session.engine().clone().with_observer(recorder.observer());
     for command in [burst(10), faults(true), burst(10), faults(false), burst(10)] {
         engine.execute(command);
         engine.settled().await;

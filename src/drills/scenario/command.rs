@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LONGEST;
 use crate::event::{BreakerMode, BurstUsers, CallId, Command, TimedCommand, UserId};
+use crate::settings::duration::format_duration;
 use crate::settings::file::{self, ConfigError};
 use crate::settings::{FaultProfile, Policy, QueueOrder, SemanticMode};
 use crate::time::Timestamp;
@@ -227,26 +228,27 @@ pub(super) fn fault_profile(
 pub(in crate::drills) fn validate(commands: &[TimedCommand], policy: &Policy) -> Result<(), String> {
     let mut policy = policy.clone();
     for TimedCommand { at, command } in commands {
-        let at = at.since(Timestamp::ZERO);
-        let refuse = |message: String| Err(format!("command at {at:?}: {message}"));
+        let at = format_duration(at.since(Timestamp::ZERO));
+        let refuse = |message: String| Err(format!("command at {at}: {message}"));
         match command {
             Command::Burst { calls, .. } if !(1..=100_000).contains(calls) => {
                 return refuse(format!("burst.calls = {calls} (must be 1 to 100000)"));
             }
             Command::Send { prompt, .. } if prompt.trim().is_empty() => {
-                return refuse("send.prompt is empty".into());
+                return refuse("send.prompt is empty: write the text to send".into());
             }
             Command::ChangeSettings { settings } if settings.is_empty() => {
                 return refuse("set = [] (name a setting: set = [\"retry.attempts=5\"])".into());
             }
             Command::Suspend { gap } if *gap > LONGEST => {
-                return refuse(format!("suspend = {gap:?} (must be at most a day)"));
+                let gap = format_duration(*gap);
+                return refuse(format!("suspend = {gap} (must be at most a day)"));
             }
             Command::ApplyPolicy { policy: applied } => policy.clone_from(applied),
             Command::ChangeSettings { settings } => {
                 policy = policy
                     .with_settings(settings)
-                    .map_err(|message| format!("set at {at:?}: {message}"))?;
+                    .map_err(|message| format!("set at {at}: {message}"))?;
             }
             _ => {}
         }

@@ -358,8 +358,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// Compares whole results with the model after every operation, and checks invariants 23 (the key decides)
-    /// and 28 (bytes and TTL), and that the counts add up.
+    /// Compares whole results with the model after every operation, and checks invariants 22 (the key decides)
+    /// and 24 (bytes and TTL), and that the counts add up.
     #[test]
     fn agrees_with_a_plain_list(
         ops in prop::collection::vec((op(), prop_oneof![3 => Just(0), 1 => 0..9u64]), 1..120),

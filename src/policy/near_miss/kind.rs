@@ -112,8 +112,8 @@ fn back(text: &str, at: usize, count: usize) -> usize {
 
 /// The index `count` characters after `at`.
 fn forward(text: &str, at: usize, count: usize) -> usize {
-    let behind = rest(text, at).chars().take(count);
-    at + behind.map(char::len_utf8).sum::<usize>()
+    let after = rest(text, at).chars().take(count);
+    at + after.map(char::len_utf8).sum::<usize>()
 }
 
 fn in_token(c: char) -> bool {

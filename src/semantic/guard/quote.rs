@@ -80,8 +80,8 @@ fn single_quoted(text: &str, at: usize) -> Option<(&str, usize)> {
     }
     let ends = inner.match_indices('\'').map(|(end, _)| end);
     let end = ends.into_iter().take(8).find(|end| {
-        let behind = inner.get(end + 1..).and_then(|rest| rest.chars().next());
-        *end > 0 && !behind.is_some_and(char::is_alphanumeric)
+        let after = inner.get(end + 1..).and_then(|rest| rest.chars().next());
+        *end > 0 && !after.is_some_and(char::is_alphanumeric)
     })?;
     Some((inner.get(..end)?, end + 2))
 }
@@ -100,13 +100,13 @@ fn subject(prompt: &Prompt<'_>) -> Option<usize> {
         count += usize::from(word.kind != WordKind::Padding);
         content += usize::from(word.kind == WordKind::Content);
     }
-    let behind = prompt.words.iter().any(|word| word.at >= colon);
-    (count >= 3 && content > 0 && behind).then_some(colon)
+    let after = prompt.words.iter().any(|word| word.at >= colon);
+    (count >= 3 && content > 0 && after).then_some(colon)
 }
 
 fn subject_words<'r>(prompt: &'r Prompt<'_>, from: usize) -> impl Iterator<Item = &'r str> {
-    let behind = prompt.words.iter().filter(move |word| word.at >= from);
-    behind
+    let after = prompt.words.iter().filter(move |word| word.at >= from);
+    after
         .filter(|word| !matches!(word.kind, WordKind::Function | WordKind::Padding))
         .map(|word| &*word.concept)
 }

@@ -70,6 +70,14 @@ pub(crate) fn open_journal(file: &Path) -> Result<Box<dyn Read + Send>, ConfigEr
     Ok(Box::new(opened))
 }
 
+/// The name of a journal in messages: its path, or `standard input` for `-`.
+pub(crate) fn journal_name(file: &Path) -> String {
+    if file == Path::new("-") {
+        return "standard input".to_owned();
+    }
+    SafeText::new(&file.display().to_string()).single_line()
+}
+
 /// Reads a file of prompt pairs.
 pub(crate) fn read_pairs_file(path: &Path) -> Result<String, ConfigError> {
     read_limited(path, MAX_PAIRS_BYTES, "file of prompt pairs")

@@ -22,7 +22,7 @@ use crate::time::Utc;
 
 /// The longest line, except where a value is longer.
 const WIDTH: usize = 100;
-/// The column of comments behind short values.
+/// The column of comments after short values.
 const COMMENT_COLUMN: usize = 28;
 /// The layers, in the order in which a call passes them.
 const LAYERS: [&str; 7] = [
@@ -218,7 +218,7 @@ fn at<'a>(root: &'a Table, path: &str) -> Option<&'a Value> {
     table.get(key)
 }
 
-/// Writes a setting with its comment behind it, or above it if the line would be too long.
+/// Writes a setting with its comment after it, or above it if the line would be too long.
 fn write_line(text: &mut String, setting: &str, about: &str) {
     let width = setting.chars().count().max(COMMENT_COLUMN - 1) + " # ".len() + about.chars().count();
     if width <= WIDTH {

@@ -80,6 +80,7 @@ impl Player {
     }
 
     /// Returns true while it plays.
+    #[cfg(test)]
     pub fn is_playing(&self) -> bool {
         self.playing
     }

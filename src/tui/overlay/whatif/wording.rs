@@ -1,4 +1,4 @@
-//! The result of a result in a sentence, and the note on its method.
+//! The result of a what-if in a sentence, and the note on its method.
 
 use std::time::Duration;
 
