@@ -1,7 +1,7 @@
 //! Comparison of an edited policy with the running one.
 //!
-//! PolicyFigures by playing the calls again in virtual time, under the settings in force and under the copy,
-//! before the difference is caused by the settings alone.
+//! The calls of the session are replayed in virtual time under both policies, with the same upstream, so that the policies
+//! alone cause the difference.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
