@@ -275,7 +275,7 @@ impl RetryView {
             return;
         };
         if let Some(call) = event.call.and_then(|id| self.running.call(id)) {
-            call.cause = Some(RetryCause::of(*class));
+            call.cause = Some(RetryCause::from_class(*class));
             if *ambiguous {
                 self.ambiguous_tokens = self.ambiguous_tokens.saturating_add(call.prompt_tokens);
             }

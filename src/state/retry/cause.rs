@@ -34,7 +34,7 @@ impl RetryCause {
     ];
 
     /// The group of a class.
-    pub fn of(class: FailureClass) -> Self {
+    pub fn from_class(class: FailureClass) -> Self {
         match class {
             FailureClass::RateLimited | FailureClass::Quota => Self::RateLimited,
             FailureClass::ServerError
@@ -96,7 +96,7 @@ mod tests {
             (FailureClass::Reset, RetryCause::Connection),
             (FailureClass::Truncated, RetryCause::Stream),
         ] {
-            assert_eq!(RetryCause::of(class), cause);
+            assert_eq!(RetryCause::from_class(class), cause);
             assert_eq!(class.brief(), cause.label());
         }
         for (place, cause) in RetryCause::ALL.into_iter().enumerate() {

@@ -218,7 +218,7 @@ fn limit(event: &Event) -> Option<StepKind> {
             position: *position,
             waiting: *waiting,
             forecast: ready_at.map(|ready| at.until(ready)),
-            levels: levels.as_ref().map(|levels| StepLevels::of(levels, at)),
+            levels: levels.as_ref().map(|levels| StepLevels::new(levels, at)),
         })),
         EventKind::LimitAdmitted {
             waited,
@@ -231,11 +231,11 @@ fn limit(event: &Event) -> Option<StepKind> {
         } => StepKind::Admitted(Arc::new(Admitted {
             waited: *waited,
             reserved: *reserved,
-            requests: StepLevel::of(requests, at),
-            tokens: StepLevel::of(tokens, at),
+            requests: StepLevel::new(requests, at),
+            tokens: StepLevel::new(tokens, at),
             in_use: *in_use,
             waiting: *waiting,
-            user: user.as_ref().map(|own| UserStepLevels::of(own, at)),
+            user: user.as_ref().map(|own| UserStepLevels::new(own, at)),
         })),
         EventKind::LimitSettled {
             reserved,
@@ -256,7 +256,7 @@ fn limit(event: &Event) -> Option<StepKind> {
             reason: *reason,
             predicted: *predicted,
             waiting: *waiting,
-            levels: levels.as_ref().map(|levels| StepLevels::of(levels, at)),
+            levels: levels.as_ref().map(|levels| StepLevels::new(levels, at)),
         })),
         EventKind::LimitLeft { waiting } => StepKind::LeftQueue { waiting: *waiting },
         _ => return None,

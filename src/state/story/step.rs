@@ -267,7 +267,7 @@ pub struct StepLevel {
 
 impl StepLevel {
     /// The level of a bucket at an instant.
-    pub(super) fn of(bucket: &BucketLevel, at: Timestamp) -> Self {
+    pub(super) fn new(bucket: &BucketLevel, at: Timestamp) -> Self {
         Self {
             level: bucket.level_at(at),
             capacity: bucket.capacity,
@@ -292,16 +292,16 @@ pub struct StepLevels {
 }
 
 impl StepLevels {
-    pub(super) fn of(levels: &LimitLevels, at: Timestamp) -> Self {
+    pub(super) fn new(levels: &LimitLevels, at: Timestamp) -> Self {
         Self {
-            requests: StepLevel::of(&levels.requests, at),
-            tokens: StepLevel::of(&levels.tokens, at),
+            requests: StepLevel::new(&levels.requests, at),
+            tokens: StepLevel::new(&levels.tokens, at),
             in_use: levels.in_use,
             needs: levels.needs,
             user: levels
                 .user
                 .as_ref()
-                .map(|own| Arc::new(UserStepLevels::of(own, at))),
+                .map(|own| Arc::new(UserStepLevels::new(own, at))),
         }
     }
 }
@@ -320,11 +320,11 @@ pub struct UserStepLevels {
 }
 
 impl UserStepLevels {
-    pub(super) fn of(own: &UserLevels, at: Timestamp) -> Self {
+    pub(super) fn new(own: &UserLevels, at: Timestamp) -> Self {
         Self {
             user: own.user.clone(),
-            requests: own.requests.as_ref().map(|level| StepLevel::of(level, at)),
-            tokens: own.tokens.as_ref().map(|level| StepLevel::of(level, at)),
+            requests: own.requests.as_ref().map(|level| StepLevel::new(level, at)),
+            tokens: own.tokens.as_ref().map(|level| StepLevel::new(level, at)),
         }
     }
 }

@@ -178,7 +178,7 @@ impl State {
 
     /// The user that keeps others waiting most, if one does. See the rule at the top of this file.
     pub fn noise(&self, now: Timestamp) -> Option<NoisyUser> {
-        NoisyUser::of(&self.user_shares(now), now)
+        NoisyUser::find(&self.user_shares(now), now)
     }
 
     /// The same where turns would help: others wait behind a flood, first come first served.
@@ -211,7 +211,7 @@ impl State {
 
 impl NoisyUser {
     /// The noisiest user: floods first, then by the multiple of its fair share.
-    pub fn of(shares: &[UserShare<'_>], now: Timestamp) -> Option<NoisyUser> {
+    pub fn find(shares: &[UserShare<'_>], now: Timestamp) -> Option<NoisyUser> {
         let all_waiting: u64 = shares.iter().map(|user| user.waiting).sum();
         let noisy = shares.iter().filter_map(|user| {
             let (name, fair) = (user.name?, user.fair?);

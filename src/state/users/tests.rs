@@ -331,10 +331,10 @@ fn ties_are_broken_by_name_and_the_others_are_never_noisy() {
         share(Some(&names[0]), 10, 0.1),
         share(None, 10, 0.1),
     ];
-    let noise = NoisyUser::of(&loud, Timestamp::ZERO).unwrap();
+    let noise = NoisyUser::find(&loud, Timestamp::ZERO).unwrap();
     assert_eq!(noise.user.as_str(), "ann");
     let others = [share(None, 90, 0.1), share(Some(&names[0]), 1, 0.9)];
-    assert_eq!(NoisyUser::of(&others, Timestamp::ZERO), None);
+    assert_eq!(NoisyUser::find(&others, Timestamp::ZERO), None);
 }
 
 #[test]

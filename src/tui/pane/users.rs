@@ -53,7 +53,7 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let (width, height) = (usize::from(area.width), usize::from(area.height));
     let unused = UserUsage::default();
     let shares = view.state.user_shares(view.now);
-    let noise = NoisyUser::of(&shares, view.now);
+    let noise = NoisyUser::find(&shares, view.now);
     let mut rows = user_rows(view, shares, noise.as_ref(), &unused);
     let (role, text) = sentence(view, noise.as_ref(), &rows);
     // the sentence always has its rows, so that the table does not move when it grows
