@@ -162,7 +162,7 @@ use crate::time::Timestamp;
 pub struct State {
     /// The `seq` the next event must have: the number of events applied.
     pub next_seq: u64,
-    /// When the last event happened.
+    /// Time of the last event.
     pub last_event_at: Timestamp,
     /// Upstream and settings.
     pub session: Session,

@@ -43,7 +43,8 @@ const BANNED: &[&str] = &[
 
 /// First words that no documentation comment and no description in a schema may have.
 const OPENINGS: &[&str] = &[
-    "What", "Who", "Whoever", "Whatever", "Whether", "How", "Nobody", "Somebody",
+    "What", "Why", "When", "Where", "Which", "Who", "Whoever", "Whatever", "Whether", "How", "Nobody",
+    "Somebody",
 ];
 
 /// A file, a text that may stay in its lines, and why.

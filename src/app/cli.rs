@@ -102,7 +102,7 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) ascii: bool,
 
-    /// When to use colour (honours NO_COLOR)
+    /// Use of colour (honours NO_COLOR)
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
 
@@ -326,7 +326,7 @@ pub(crate) enum SemanticChoice {
     Off,
 }
 
-/// When to use colour.
+/// The use of colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorChoice {
     /// If the terminal supports it and NO_COLOR is not set.

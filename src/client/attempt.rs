@@ -35,7 +35,7 @@ struct PendingDelta {
     reasoning: SafeText,
     text_chunks: u32,
     reasoning_chunks: u32,
-    /// When it must be emitted; `None` while nothing is pending.
+    /// Time by which it must be emitted; `None` while nothing is pending.
     due: Option<Timestamp>,
     last_emitted: Timestamp,
 }

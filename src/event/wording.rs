@@ -55,7 +55,7 @@ impl LimitReject {
         }
     }
 
-    /// Why the call was rejected, with the number of waiters and the forecast of its wait.
+    /// The reason for a rejection, with the number of waiters and the forecast of its wait.
     pub fn sentence(self, waiting: u32, predicted: Option<Duration>) -> String {
         match (self, predicted.map(units::precise)) {
             (Self::QueueFull, _) => format!("queue full ({waiting} waiting)"),
@@ -134,7 +134,7 @@ impl StopReason {
         }
     }
 
-    /// Why no other attempt follows.
+    /// The reason why no other attempt follows.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Attempts => "all attempts used",
@@ -162,7 +162,7 @@ impl MissReason {
         }
     }
 
-    /// Why the cache has no answer.
+    /// The reason for a cache miss.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::NeverSeen => "never seen before",
@@ -183,7 +183,7 @@ impl BypassReason {
         }
     }
 
-    /// Why the cache was not used.
+    /// The reason for a bypass of the cache.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Off => "the cache is off",
@@ -206,7 +206,7 @@ impl SkipReason {
         }
     }
 
-    /// Why an answer was not stored.
+    /// The reason for not storing an answer.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Incomplete => "it may be incomplete",
@@ -302,7 +302,7 @@ impl SemanticMiss {
         }
     }
 
-    /// Why the semantic cache served nothing.
+    /// The reason for a miss of the semantic cache.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Empty => "nothing compatible stored",
@@ -351,7 +351,7 @@ impl MoveReason {
         }
     }
 
-    /// Why the breaker moved, with the window that led to it.
+    /// The reason for a move of the breaker, with the window that led to it.
     pub fn sentence(self, window: WindowCounts) -> String {
         let WindowCounts {
             total,
@@ -455,7 +455,7 @@ impl FailureClass {
 }
 
 impl Finish {
-    /// Why a complete answer ended.
+    /// The reason for the end of a complete answer.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Stop => "finished",

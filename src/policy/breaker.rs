@@ -96,7 +96,7 @@ pub struct Breaker {
 enum State {
     Closed,
     Open {
-        /// When a probe is admitted; `None` while forced.
+        /// Time at which a probe is admitted; `None` while forced.
         until: Option<Timestamp>,
     },
     HalfOpen {

@@ -116,7 +116,7 @@ pub struct StoredAnswer<'a, V> {
     pub key: &'a RequestKey,
     /// The answer.
     pub value: &'a V,
-    /// When it was stored.
+    /// Time of storing.
     pub stored_at: Timestamp,
 }
 

@@ -56,7 +56,7 @@ pub enum Claim<'a, V> {
     Replay {
         /// The result.
         value: &'a V,
-        /// When it was completed.
+        /// Time of completion.
         stored_at: Timestamp,
     },
     /// The key belongs to another request: an error of the caller. The stored result is neither served nor

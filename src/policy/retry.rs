@@ -55,7 +55,7 @@ pub enum RetryDecision {
     Retry {
         /// Number of that attempt, from 2.
         next: u32,
-        /// When it starts.
+        /// Time of its start.
         at: Timestamp,
         /// The wait until `at`.
         delay: Duration,

@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 pub(crate) struct Story {
     /// The events so far.
     pub(crate) events: Vec<Event>,
-    /// When the next event happens.
+    /// Time of the next event.
     pub(crate) now: Timestamp,
 }
 

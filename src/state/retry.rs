@@ -201,7 +201,7 @@ impl RetryView {
         self.wasted.saturating_add(self.spent)
     }
 
-    /// When a picture of the last two minutes changes next without any event: with the next second, as long
+    /// Time when a picture of the last two minutes changes next without any event: with the next second, as long
     /// as something is in it.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let second = timeline::second_of(now);

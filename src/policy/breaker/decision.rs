@@ -31,7 +31,7 @@ impl Permit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("circuit open")]
 pub struct CircuitOpen {
-    /// When a probe is admitted; `None` if forced open or while a probe is out.
+    /// Time at which a probe is admitted; `None` if forced open or while a probe is out.
     pub until: Option<Timestamp>,
 }
 

@@ -94,7 +94,7 @@ pub enum PollOutcome {
     },
     /// The attempt keeps its place.
     Waiting {
-        /// When to poll again. `None`: it is not the head, or a slot must be freed first; another call wakes it.
+        /// Time to poll again. `None`: it is not the head, or a slot must be freed first; another call wakes it.
         /// The head may have changed: wake [`head`](super::Limiter::head).
         until: Option<Timestamp>,
         /// The constraint that holds the head of the queue.

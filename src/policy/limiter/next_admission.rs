@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NextAdmission {
     pub(super) ticket: Ticket,
-    /// When; `None` until a slot is freed.
+    /// Time of the admission; `None` until a slot is freed.
     pub(super) until: Option<Timestamp>,
     /// The constraint that clears last.
     pub(super) constraint: Constraint,

@@ -172,7 +172,7 @@ impl About<'_> {
         }
     }
 
-    /// Why it opened, with the share that exceeded its limit.
+    /// The reason for opening, with the share that exceeded its limit.
     fn trip(&self, reason: MoveReason, window: WindowCounts) -> String {
         let policy = &self.before.policy.breaker;
         let (part, limit) = match reason {
