@@ -280,6 +280,7 @@ pub fn check(journal: Reader) -> Result<Summary, CheckError> {
             Ok(Line::Event(event)) => {
                 checker.apply_shared(&Arc::new(event))?;
             }
+            Ok(Line::Blank) => {}
             Ok(Line::Gap(lost)) => checker.gap(lost),
             Ok(Line::End { events }) => {
                 let breach = ensure(events == checker.next_seq, 2, || {

@@ -7,7 +7,8 @@
 //! {"end":3456}                                            the session was closed after 3,456 events
 //! ```
 //!
-//! The format is NDJSON, so `grep`, `jq` and `tail -f` work. In virtual time `started` is 0, and the same seed and
+//! The format is NDJSON, so `grep`, `jq` and `tail -f` work. The reader also accepts what editors and copies add: a
+//! byte order mark, CRLF and blank lines. In virtual time `started` is 0, and the same seed and
 //! script give the same bytes. A journal without an `end` line was not closed: later events may be missing.
 //!
 //! A journal contains prompt excerpts and answers, and never a key.
@@ -98,6 +99,8 @@ impl Header {
 /// A line after the header.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
+    /// Only white space: an editor or a copy added it. [`Reader::lines`] leaves it out.
+    Blank,
     /// An event.
     Event(Event),
     /// The number of events lost here.

@@ -10,6 +10,8 @@ use crate::text::SafeText;
 
 /// The longest line in bytes: an answer of the largest size with every byte escaped.
 pub(super) const LONGEST_LINE: u64 = 128 << 20;
+/// Begins a file that some editors and shells wrote.
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Characters of a line shown in an error.
 const EXCERPT: usize = 80;
 
@@ -88,8 +90,16 @@ impl JournalError {
     }
 }
 
-/// Parses a line, which may include its line feed.
+/// Returns true for a line of white space.
+pub(super) fn is_blank(text: &[u8]) -> bool {
+    text.trim_ascii().is_empty()
+}
+
+/// Parses a line, which may include its line end.
 pub(super) fn parse(text: &[u8], line: u64) -> Result<Line, JournalError> {
+    if is_blank(text) {
+        return Ok(Line::Blank);
+    }
     let error = match serde_json::from_slice(text) {
         Ok(event) => return Ok(Line::Event(printable(event))),
         Err(error) => error,
@@ -111,6 +121,7 @@ pub(super) fn parse(text: &[u8], line: u64) -> Result<Line, JournalError> {
 
 /// Parses the header. Its version comes first: a field of a later format must not look like an error.
 pub(super) fn header(text: &[u8]) -> Result<Header, JournalError> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     #[derive(Deserialize)]
     struct Version {
         journal: u32,

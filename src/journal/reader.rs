@@ -14,7 +14,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::line::{LONGEST_LINE, header, parse};
+use super::line::{BYTE_ORDER_MARK, LONGEST_LINE, header, is_blank, parse};
 use super::{Header, JournalError, Line};
 use crate::event::Event;
 use crate::text::units;
@@ -125,16 +125,25 @@ impl Reader {
     /// when the reader is dropped.
     pub fn open<R: Read + Send + 'static>(input: R) -> Result<Self, JournalError> {
         let mut input = BufReader::with_capacity(PIECE as usize, input);
-        let mut text = Vec::new();
-        let read = (&mut input).take(LONGEST_LINE).read_until(b'\n', &mut text);
-        read.map_err(|error| JournalError::Unreadable { line: 1, error })?;
-        if text.len() as u64 == LONGEST_LINE && !text.ends_with(b"\n") {
-            return Err(JournalError::TooLong { line: 1 });
+        let (mut text, mut line, mut offset) = (Vec::new(), 0, 0);
+        loop {
+            line += 1;
+            text.clear();
+            let read = (&mut input).take(LONGEST_LINE).read_until(b'\n', &mut text);
+            let read = read.map_err(|error| JournalError::Unreadable { line, error })?;
+            offset += read as u64;
+            if read as u64 == LONGEST_LINE && !text.ends_with(b"\n") {
+                return Err(JournalError::TooLong { line });
+            }
+            let written = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+            if read == 0 || !is_blank(written) {
+                break;
+            }
         }
         let header = header(&text)?;
-        let offset = text.len() as u64;
+        line += 1;
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let no_thread = |error| JournalError::Unreadable { line: 2, error };
+        let no_thread = |error| JournalError::Unreadable { line, error };
         let (mut work, mut workers) = (Vec::new(), Vec::new());
         for _ in 0..cores.min(MOST_WORKERS) {
             let (sender, raws) = sync_channel::<Raw>(WAITING);
@@ -151,19 +160,20 @@ impl Reader {
             work.push(sender);
             workers.push(pieces);
         }
-        spawn("journal reader", move || split(input, offset, &work)).map_err(no_thread)?;
+        spawn("journal reader", move || split(input, offset, line, &work)).map_err(no_thread)?;
         Ok(Self {
             header,
             workers,
             next_worker: 0,
-            line: 2,
+            line,
             over: false,
         })
     }
 
-    /// Returns the lines after the header one by one.
+    /// Returns the lines after the header one by one, without blank ones.
     pub fn lines(self) -> impl Iterator<Item = Result<Line, JournalError>> {
         self.flat_map(|piece| piece.lines.into_iter().map(Ok).chain(piece.error.map(Err)))
+            .filter(|line| !matches!(line, Ok(Line::Blank)))
     }
 
     /// Applies every event up to the end or the first error.
@@ -171,6 +181,7 @@ impl Reader {
         let mut ending = Ending::default();
         for line in self.lines() {
             match line {
+                Ok(Line::Blank) => {}
                 Ok(Line::Event(event)) => apply(&event),
                 Ok(Line::Gap(lost)) => ending.lost = ending.lost.saturating_add(lost),
                 Ok(Line::End { .. }) => ending.closed = true,
@@ -237,8 +248,7 @@ impl Raw {
 }
 
 /// Splits the input into pieces and deals them to the workers, up to the end or an error.
-fn split<R: BufRead>(mut input: R, mut offset: u64, work: &[SyncSender<Raw>]) {
-    let mut first_line = 2;
+fn split<R: BufRead>(mut input: R, mut offset: u64, mut first_line: u64, work: &[SyncSender<Raw>]) {
     for worker in work.iter().cycle() {
         let raw = next_piece(&mut input, offset, first_line);
         offset += raw.text.len() as u64;

@@ -103,6 +103,31 @@ fn an_incomplete_last_line_is_reported() {
     assert!(matches!(lines(whole).last(), Some(Ok(Line::End { events: 3 }))));
 }
 
+#[test]
+fn marks_and_blank_lines_of_editors_are_passed_over() {
+    let text = written(3);
+    let expected: Vec<Line> = lines(&text).into_iter().map(Result::unwrap).collect();
+    let mark = "\u{feff}";
+    for copy in [
+        format!("{mark}{text}"),
+        text.replace('\n', "\r\n"),
+        text.replace('\n', "\n\n \t\r\n"),
+        format!("{mark}\r\n\n{}", text.replace('\n', "\r\n")),
+        format!("\n{text}\n  "),
+    ] {
+        let read: Vec<Line> = lines(&copy).into_iter().map(Result::unwrap).collect();
+        assert_eq!(read, expected, "{copy:?}");
+        let end = open(copy.as_bytes()).unwrap().for_each_event(|_| {});
+        assert!(end.is_complete(), "{end}");
+    }
+    // lines keep their numbers
+    let torn = format!("\n{}", &text[..text.len() - 20].replace('\n', "\r\n\r\n"));
+    assert!(last_error(&torn).starts_with("line 8: the last line is incomplete"));
+    for nothing in ["", "\n \r\n", mark] {
+        assert!(last_error(nothing).starts_with("line 1: not a journal"), "{nothing:?}");
+    }
+}
+
 /// A disk that writes on request.
 struct Slow {
     go: Receiver<()>,
@@ -146,6 +171,7 @@ fn a_slow_disk_makes_a_gap_and_blocks_no_producer() {
                 next += missing;
                 lost += missing;
             }
+            Line::Blank => {}
             Line::End { events } => ends = Some(events),
         }
     }

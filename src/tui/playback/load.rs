@@ -191,7 +191,7 @@ impl Recording {
         let lines = Piece::parse(piece.offset, piece.line, text).lines.into_iter();
         let events = lines.filter_map(|line| match line {
             Line::Event(event) => Some(Arc::new(event)),
-            Line::Gap(_) | Line::End { .. } => None,
+            Line::Blank | Line::Gap(_) | Line::End { .. } => None,
         });
         let events: Vec<_> = events.take(end - piece.first).collect();
         if events.len() < end - piece.first || events.first().is_none_or(|first| first.at != piece.at) {
@@ -260,6 +260,7 @@ impl Scan {
                 Some((format!("damaged at line {number}"), SafeText::new(&text)))
             };
             match line {
+                Line::Blank => {}
                 _ if self.ended => return damage("data after the end, ignored"),
                 Line::End { .. } => self.ended = true,
                 Line::Gap(gap) => {

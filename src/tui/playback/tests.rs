@@ -322,6 +322,11 @@ fn a_damaged_journal_opens_up_to_the_damage() {
         assert!(damage.starts_with(short) && damage.contains(full), "{damage}");
         assert!(shown.is_none_or(|shown| shown == events), "{events}: {damage}");
     }
+    // what editors and copies add is no damage, and lines keep their numbers
+    let copied = format!("\u{feff}{}\r\n\r\n \n", lines.join("\r\n\r\n"));
+    assert_eq!(opened(&copied), (2000, " | ".to_owned()));
+    let (events, damage) = opened(&with(100, "\r\n\nhello"));
+    assert!(events == 99 && damage.starts_with("damaged at line 103"), "{damage}");
     assert_eq!(opened(lines[0]).0, 0);
     assert!(load(b"hello").is_err());
     assert!(load(b"").is_err());
