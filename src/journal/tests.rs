@@ -124,7 +124,10 @@ fn marks_and_blank_lines_of_editors_are_passed_over() {
     let torn = format!("\n{}", &text[..text.len() - 20].replace('\n', "\r\n\r\n"));
     assert!(last_error(&torn).starts_with("line 8: the last line is incomplete"));
     for nothing in ["", "\n \r\n", mark] {
-        assert!(last_error(nothing).starts_with("line 1: not a journal"), "{nothing:?}");
+        assert!(
+            last_error(nothing).starts_with("line 1: not a journal"),
+            "{nothing:?}"
+        );
     }
 }
 

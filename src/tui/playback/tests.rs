@@ -326,7 +326,10 @@ fn a_damaged_journal_opens_up_to_the_damage() {
     let copied = format!("\u{feff}{}\r\n\r\n \n", lines.join("\r\n\r\n"));
     assert_eq!(opened(&copied), (2000, " | ".to_owned()));
     let (events, damage) = opened(&with(100, "\r\n\nhello"));
-    assert!(events == 99 && damage.starts_with("damaged at line 103"), "{damage}");
+    assert!(
+        events == 99 && damage.starts_with("damaged at line 103"),
+        "{damage}"
+    );
     assert_eq!(opened(lines[0]).0, 0);
     assert!(load(b"hello").is_err());
     assert!(load(b"").is_err());
