@@ -236,7 +236,11 @@ async fn simulate(cli: &Cli, port: u16) -> eyre::Result<u8> {
         port,
         latency: LatencyProfile::default(),
         capacity: None,
-        upstream: cli.upstream.as_deref().map(config::upstream).transpose()?,
+        upstream: cli
+            .upstream
+            .as_deref()
+            .map(|url| config::upstream(url, cli.insecure_http))
+            .transpose()?,
         extra_roots: options::extra_roots(cli)?,
     };
     let simulator = Simulator::start(

@@ -34,11 +34,13 @@ pub use embedder::{EmbedderConfig, HttpEmbedder};
 pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
 pub use stream::CallStream;
-pub use transport::{
-    ApiKey, AttemptRequest, BodyError, BodyStream, HttpConfig, HttpTransport, Response, SendError,
-    SendErrorKind, Transport, TransportSetupError,
+pub(crate) use transport::{
+    Address, host_of, http_client, is_loopback, is_private, is_secret_name, without_secrets,
 };
-pub(crate) use transport::{host_of, is_loopback};
+pub use transport::{
+    ApiKey, AttemptRequest, BodyError, BodyStream, ExtraHeader, HeaderError, HttpConfig, HttpTransport,
+    Response, SendError, SendErrorKind, Transport, TransportSetupError,
+};
 
 use completion::{Completion, panic_text};
 use flight::Flight;

@@ -17,9 +17,9 @@ use url::Url;
 pub use local::LocalSession;
 
 use crate::client::{
-    Answer, ApiKey, CallContext, CallError, CallStream, Embedder, EmbedderConfig, Env, HttpConfig,
-    HttpEmbedder, HttpTransport, LexicalEmbedder, ResilientClient, Transport as _, TransportSetupError,
-    host_of,
+    Answer, ApiKey, CallContext, CallError, CallStream, Embedder, EmbedderConfig, Env, ExtraHeader,
+    HttpConfig, HttpEmbedder, HttpTransport, LexicalEmbedder, ResilientClient, Transport as _,
+    TransportSetupError, host_of, without_secrets,
 };
 use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer, SimulatorPace, UpstreamHealth, UserId};
 use crate::openai::ChatRequest;
@@ -39,12 +39,26 @@ const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// A real upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamConfig {
-    /// The base URL, with or without `/v1`.
+    /// The base URL, read as [`HttpConfig::base`] is.
     pub url: Url,
     /// The API key.
     pub api_key: Option<ApiKey>,
+    /// Further request headers.
+    pub headers: Vec<ExtraHeader>,
     /// Certificates to trust in addition to those of the system: a private CA.
     pub extra_roots: Vec<CertificateDer<'static>>,
+}
+
+impl UpstreamConfig {
+    /// The server at `url`, without key, further headers or certificates.
+    pub fn new(url: Url) -> Self {
+        Self {
+            url,
+            api_key: None,
+            headers: Vec::new(),
+            extra_roots: Vec::new(),
+        }
+    }
 }
 
 /// The configuration of a session. The default is the built-in simulator under the `production` policy.
@@ -66,6 +80,8 @@ pub struct SessionConfig {
     pub upstream: Option<UpstreamConfig>,
     /// The API key of the embedder that the policy names.
     pub embedder_key: Option<ApiKey>,
+    /// Further request headers of the embedder client.
+    pub embedder_headers: Vec<ExtraHeader>,
     /// Certificates that the embedder client trusts in addition to those of the system.
     pub embedder_roots: Vec<CertificateDer<'static>>,
     /// The model; the server chooses if `None`.
@@ -87,6 +103,7 @@ impl Default for SessionConfig {
             capacity: None,
             upstream: None,
             embedder_key: None,
+            embedder_headers: Vec::new(),
             embedder_roots: Vec::new(),
             model: None,
             answer_tokens: 256,
@@ -122,16 +139,17 @@ fn embedder(session: &SessionConfig) -> Result<Arc<dyn Embedder>, SessionError> 
         return Ok(Arc::new(LexicalEmbedder));
     };
     let base = Url::parse(value).map_err(|reason| SessionError::Embedder {
-        value: value.clone(),
+        value: without_secrets(value),
         reason,
     })?;
     let config = EmbedderConfig {
-        base,
         model: settings.model.clone(),
         api_key: session.embedder_key.clone(),
+        headers: session.embedder_headers.clone(),
         extra_roots: session.embedder_roots.clone(),
         connect_timeout: policy.timeouts.connect,
         timeout: settings.timeout,
+        ..EmbedderConfig::new(base)
     };
     Ok(Arc::new(HttpEmbedder::new(&config)?))
 }
@@ -313,39 +331,35 @@ fn route(
     faults: &FaultControl,
 ) -> Result<Route, SessionError> {
     let connect_timeout = config.policy.timeouts.connect;
-    let api_key = config
-        .upstream
-        .as_ref()
-        .and_then(|upstream| upstream.api_key.clone());
     let base = Url::parse(&format!("http://{}", simulator.addr())).map_err(std::io::Error::other)?;
-    let shown_host = config
-        .upstream
-        .as_ref()
-        .map_or_else(|| "simulator".to_owned(), |up| host_of(&up.url));
+    let upstream = config.upstream.as_ref();
+    // the simulator passes key and headers on, where there is a server to pass them to
+    let (api_key, headers) = upstream.map_or_else(Default::default, |upstream| {
+        (upstream.api_key.clone(), upstream.headers.clone())
+    });
     let through_simulator = HttpTransport::new(&HttpConfig {
-        base,
         model: config
             .model
             .clone()
-            .or_else(|| config.upstream.is_none().then(|| simulator::MODEL.to_owned())),
+            .or_else(|| upstream.is_none().then(|| simulator::MODEL.to_owned())),
         api_key: api_key.clone(),
-        extra_roots: Vec::new(),
+        headers: headers.clone(),
         connect_timeout,
-        simulated: config.upstream.is_none(),
-        shown_host: Some(shown_host),
+        simulated: upstream.is_none(),
+        shown_host: Some(upstream.map_or_else(|| "simulator".to_owned(), |up| host_of(&up.url))),
+        ..HttpConfig::new(base)
     })?;
-    let direct = match &config.upstream {
-        Some(upstream) => Some(HttpTransport::new(&HttpConfig {
-            base: upstream.url.clone(),
+    let direct = |upstream: &UpstreamConfig| {
+        HttpTransport::new(&HttpConfig {
             model: config.model.clone(),
             api_key,
+            headers,
             extra_roots: upstream.extra_roots.clone(),
             connect_timeout,
-            simulated: false,
-            shown_host: None,
-        })?),
-        None => None,
+            ..HttpConfig::new(upstream.url.clone())
+        })
     };
+    let direct = upstream.map(direct).transpose()?;
     Ok(Route::new(through_simulator, direct, faults.clone()))
 }
 

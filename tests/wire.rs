@@ -519,12 +519,11 @@ fn a_connection_is_used_again_only_after_a_whole_answer() {
 async fn session(server: &Server, model: &str) -> Session {
     let config = SessionConfig {
         upstream: Some(UpstreamConfig {
-            url: format!("http://{}", server.address()).parse().unwrap(),
             api_key: Some(ApiKey {
                 name: "SEAWALL_API_KEY".into(),
                 secret: KEY.into(),
             }),
-            extra_roots: Vec::new(),
+            ..UpstreamConfig::new(format!("http://{}", server.address()).parse().unwrap())
         }),
         model: Some(model.into()),
         ..SessionConfig::default()
@@ -586,16 +585,8 @@ fn https_to_a_server_without_tls_names_the_remedy() {
                 b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
             );
         });
-        let transport = HttpTransport::new(&HttpConfig {
-            base: format!("https://{address}").parse().unwrap(),
-            model: None,
-            api_key: None,
-            extra_roots: Vec::new(),
-            connect_timeout: std::time::Duration::from_secs(10),
-            simulated: false,
-            shown_host: None,
-        })
-        .unwrap();
+        let base = format!("https://{address}").parse().unwrap();
+        let transport = HttpTransport::new(&HttpConfig::new(base)).unwrap();
         let UpstreamHealth::Unavailable { message } = transport.probe().await else {
             panic!("no trouble");
         };

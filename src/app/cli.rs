@@ -16,6 +16,8 @@ use crate::drills::compare::{Layer, Sweep};
     after_help = "Examples:
   seawall                                      open the control room on the built-in simulator
   seawall --upstream http://127.0.0.1:8033     use a llama-server
+  seawall --upstream https://openrouter.ai/api/v1 --header 'X-Title: drill'
+                                               use a gateway, with a header of its own
   seawall --faults outage --seed 7             choose the fault profile that F switches on
   seawall --policy exercise                    use the textbook policy instead of production
   seawall --users ann,ben,cleo                 send as three users: u next, a burst as all
@@ -31,17 +33,35 @@ use crate::drills::compare::{Layer, Sweep};
   seawall semantic --eval                      measure the semantic cache on pairs of prompts
   seawall < /dev/null | cat                    run a drill without a terminal and print its report
 
+Environment: SEAWALL_API_KEY and SEAWALL_EMBEDDER_API_KEY hold the keys; HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
+             NO_PROXY choose the proxy of every connection that leaves this machine.
+
 Exit codes: 0 ok, 1 expectation or invariant failed, 2 usage or configuration, 3 upstream unreachable,
             129 SIGHUP, 130 Ctrl-C, 143 SIGTERM."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub(crate) struct Cli {
     /// The subcommand; without one, the control room opens.
     #[command(subcommand)]
     pub(crate) mode: Option<Mode>,
 
     /// Base URL of the API: http://127.0.0.1:8033, https://api.example.com/v1 [default: the built-in simulator]
-    #[arg(long, value_name = "URL", env = "SEAWALL_UPSTREAM", global = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SEAWALL_UPSTREAM",
+        hide_env_values = true,
+        global = true
+    )]
     pub(crate) upstream: Option<String>,
+
+    /// Further request header for --upstream; NAME:env:VARIABLE keeps a secret out of the process list. May be repeated
+    #[arg(long = "header", value_name = "NAME:VALUE", global = true)]
+    pub(crate) headers: Vec<String>,
+
+    /// Allow plain http to public hosts, which exposes prompts and keys
+    #[arg(long, global = true)]
+    pub(crate) insecure_http: bool,
 
     /// Model to request [default: chosen by the server]
     #[arg(long, value_name = "NAME", env = "SEAWALL_MODEL", global = true)]
@@ -67,8 +87,18 @@ pub(crate) struct Cli {
 
     /// Base URL of the embeddings API of the semantic cache; reads its key from SEAWALL_EMBEDDER_API_KEY [default: from
     /// the policy, or the built-in embedder]
-    #[arg(long, value_name = "URL", env = "SEAWALL_EMBEDDER", global = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SEAWALL_EMBEDDER",
+        hide_env_values = true,
+        global = true
+    )]
     pub(crate) embedder: Option<String>,
+
+    /// Further request header for the embeddings API, as --header
+    #[arg(long = "embedder-header", value_name = "NAME:VALUE", global = true)]
+    pub(crate) embedder_headers: Vec<String>,
 
     /// Fault profile that F switches on: flaky, rate-limit-storm, outage, slow, cut-streams, mixed, or a file
     #[arg(long, value_name = "PROFILE", default_value = "mixed", global = true)]

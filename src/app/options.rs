@@ -1,30 +1,59 @@
 //! Resolves the options of the command line and the environment.
 
 use std::fs::File;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::config;
 use crate::app::cli::{Cli, SemanticChoice};
+use crate::client::{ApiKey, EmbedderConfig, ExtraHeader};
 use crate::event::UserId;
 use crate::session::{SessionConfig, USERS, UpstreamConfig};
 use crate::settings::file::{self, ConfigError};
 use crate::settings::{Policy, SemanticMode};
 use color_eyre::eyre;
 use rustls::pki_types::CertificateDer;
+use url::Url;
 
 /// Returns the real upstream of the command line, if any.
 pub(crate) fn upstream(cli: &Cli) -> eyre::Result<Option<UpstreamConfig>> {
     let Some(text) = &cli.upstream else {
         return Ok(None);
     };
-    let url = config::upstream(text)?;
-    let api_key = config::api_key(&url, cli.api_key_file.as_deref(), |name| std::env::var(name).ok())?;
-    Ok(Some(UpstreamConfig {
-        url,
-        api_key,
+    let url = config::upstream(text, cli.insecure_http)?;
+    let upstream = UpstreamConfig {
+        api_key: config::api_key(&url, cli.api_key_file.as_deref(), variable)?,
+        headers: config::headers("--header", &cli.headers, variable)?,
         extra_roots: extra_roots(cli)?,
-    }))
+        ..UpstreamConfig::new(url)
+    };
+    warn_of_exposure(&upstream.url, upstream.api_key.as_ref(), &upstream.headers)?;
+    Ok(Some(upstream))
+}
+
+/// Returns the embeddings API at `url` with its key and headers.
+pub(crate) fn embedder_config(cli: &Cli, url: &str) -> eyre::Result<EmbedderConfig> {
+    let config = EmbedderConfig {
+        api_key: config::embedder_key(variable),
+        headers: config::headers("--embedder-header", &cli.embedder_headers, variable)?,
+        extra_roots: extra_roots(cli)?,
+        ..EmbedderConfig::new(config::embedder(url, cli.insecure_http)?)
+    };
+    warn_of_exposure(&config.base, config.api_key.as_ref(), &config.headers)?;
+    Ok(config)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Warns if a key or a secret header is sent to another machine in the clear.
+fn warn_of_exposure(url: &Url, key: Option<&ApiKey>, headers: &[ExtraHeader]) -> io::Result<()> {
+    let sends_secret = key.is_some() || headers.iter().any(ExtraHeader::is_secret);
+    match config::exposure(url, sends_secret) {
+        Some(warning) => writeln!(io::stderr(), "seawall: {warning}"),
+        None => Ok(()),
+    }
 }
 
 /// Returns the certificates to trust in addition to those of the system.
@@ -50,8 +79,12 @@ pub(crate) fn policy(cli: &Cli) -> eyre::Result<Policy> {
         policy.semantic.embedder = Some(url.clone());
     }
     // a policy file may name one too
-    if let Some(url) = &policy.semantic.embedder {
-        config::embedder(url)?;
+    if let Some(text) = &policy.semantic.embedder {
+        let url = config::embedder(text, cli.insecure_http)?;
+        // the session needs the scheme
+        if !text.contains("://") {
+            policy.semantic.embedder = Some(url.into());
+        }
     }
     Ok(policy)
 }
@@ -65,13 +98,18 @@ pub(crate) fn labels_file(cli: &Cli) -> Option<PathBuf> {
 pub(crate) fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
     let policy = policy(cli)?;
     let users = file::resolve_users(&cli.users, &policy, &USERS)?;
+    let embedder = policy.semantic.embedder.as_deref();
+    let embedder = embedder.map(|url| embedder_config(cli, url)).transpose()?;
+    let (embedder_key, embedder_headers) =
+        embedder.map_or_else(Default::default, |embedder| (embedder.api_key, embedder.headers));
     Ok(SessionConfig {
         seed: cli.seed.unwrap_or(SessionConfig::default().seed),
         policy,
         users: users.iter().map(|name| UserId::new(name)).collect(),
         faults: file::load_faults(&cli.faults)?,
         upstream: upstream(cli)?,
-        embedder_key: config::embedder_key(|name| std::env::var(name).ok()),
+        embedder_key,
+        embedder_headers,
         embedder_roots: extra_roots(cli)?,
         model: cli.model.clone(),
         answer_tokens: cli.max_tokens,
@@ -81,7 +119,7 @@ pub(crate) fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
 
 /// Returns true if stdin and stdout are terminals.
 pub(crate) fn has_terminal() -> bool {
-    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+    io::stdout().is_terminal() && io::stdin().is_terminal()
 }
 
 /// Creates the file of a journal.

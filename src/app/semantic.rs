@@ -10,7 +10,7 @@ use crate::settings::SemanticSettings;
 use crate::settings::file;
 use color_eyre::eyre;
 
-use super::{UNREACHABLE, USAGE, config, options};
+use super::{UNREACHABLE, USAGE, options};
 
 /// Prints a description of the semantic cache.
 pub(crate) fn explain_semantic() -> eyre::Result<u8> {
@@ -22,13 +22,10 @@ pub(crate) fn explain_semantic() -> eyre::Result<u8> {
 /// Returns the embedder of the command line.
 pub(crate) fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> {
     Ok(HttpEmbedder::new(&EmbedderConfig {
-        base: config::embedder(url)?,
         model: cli.model.clone(),
-        api_key: config::embedder_key(|name| std::env::var(name).ok()),
-        extra_roots: options::extra_roots(cli)?,
-        connect_timeout: std::time::Duration::from_secs(5),
         // long, for a batch of texts on a small machine
         timeout: std::time::Duration::from_mins(1),
+        ..options::embedder_config(cli, url)?
     })?)
 }
 

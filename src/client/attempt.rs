@@ -296,8 +296,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if !(all || pending.due.is_some_and(|due| due <= now)) {
             return;
         }
-        let key = self.transport.key().filter(|_| !all);
-        for (text, chunks, reasoning) in pending.take(now, key) {
+        let keys = if all { &[][..] } else { self.transport.keys() };
+        for (text, chunks, reasoning) in pending.take(now, keys) {
             let text = self.transport.redact(text);
             let kind = EventKind::StreamDelta {
                 text,
@@ -380,9 +380,9 @@ impl PendingDelta {
         self.due.get_or_insert(due);
     }
 
-    /// Takes what can be emitted: `(text, chunks, reasoning)`. A text whose end may be the start of the key waits
+    /// Takes what can be emitted: `(text, chunks, reasoning)`. A text whose end may be the start of a key waits
     /// for the next chunk: a key that arrives in two chunks must not be emitted in two.
-    fn take(&mut self, now: Timestamp, key: Option<&ApiKey>) -> Vec<(SafeText, u32, bool)> {
+    fn take(&mut self, now: Timestamp, keys: &[ApiKey]) -> Vec<(SafeText, u32, bool)> {
         self.due = None;
         self.last_emitted = now;
         [
@@ -390,7 +390,7 @@ impl PendingDelta {
             (&mut self.text, &mut self.text_chunks, false),
         ]
         .into_iter()
-        .filter(|(text, chunks, _)| **chunks > 0 && key.is_none_or(|key| !key.may_start_at_end(text)))
+        .filter(|(text, chunks, _)| **chunks > 0 && !keys.iter().any(|key| key.may_start_at_end(text)))
         .map(|(text, chunks, reasoning)| (std::mem::take(text), std::mem::take(chunks), reasoning))
         .collect()
     }

@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
+use http::Method;
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 use url::Url;
@@ -12,8 +14,8 @@ mod reply;
 
 use crate::client::attempt::observed_send;
 use crate::client::transport::{
-    ApiKey, HttpConfig, SendErrorKind, TransportSetupError, client_for, host_of, join_path, send_error,
-    versioned,
+    Address, ApiKey, ExtraHeader, HttpConfig, SendErrorKind, TransportSetupError, client_for, secrets,
+    send_error,
 };
 use crate::openai::ApiError;
 use crate::policy::classify::{Upstream, classify, redact};
@@ -30,12 +32,14 @@ const BATCH: usize = 32;
 /// The configuration of an [`HttpEmbedder`].
 #[derive(Clone, Debug)]
 pub struct EmbedderConfig {
-    /// The base URL, with or without `/v1`.
+    /// The base URL, read as [`HttpConfig::base`] is.
     pub base: Url,
     /// The model to request, if the server needs one.
     pub model: Option<String>,
     /// The key of this server. The upstream's key is never sent to another host.
     pub api_key: Option<ApiKey>,
+    /// Further request headers.
+    pub headers: Vec<ExtraHeader>,
     /// Certificates trusted besides those of the system, such as a private CA.
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// Time limit of a connection, TLS handshake included.
@@ -44,14 +48,31 @@ pub struct EmbedderConfig {
     pub timeout: Duration,
 }
 
+impl EmbedderConfig {
+    /// A configuration for the server at `base`: no key, no further headers or certificates, 5 s to connect and
+    /// 5 s for a request.
+    pub fn new(base: Url) -> Self {
+        Self {
+            base,
+            model: None,
+            api_key: None,
+            headers: Vec::new(),
+            extra_roots: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
 /// An embedder that requests its vectors from a server.
 #[derive(Debug)]
 pub struct HttpEmbedder {
     client: reqwest::Client,
-    url: Url,
+    address: Address,
     host: String,
+    proxy: Option<String>,
     model: Option<String>,
-    api_key: Option<ApiKey>,
+    keys: Vec<ApiKey>,
     timeout: Duration,
     /// Dimensions of its embeddings, known after the first.
     dimensions: OnceLock<usize>,
@@ -61,23 +82,24 @@ impl HttpEmbedder {
     /// Builds an embedder. Connects to nothing yet.
     ///
     /// # Errors
-    /// If the key cannot be sent in a header, or a certificate of `extra_roots` cannot be read.
+    /// If the base URL holds a user or password, if the key or a header cannot be sent, or if a certificate of
+    /// `extra_roots` cannot be read.
     pub fn new(config: &EmbedderConfig) -> Result<Self, TransportSetupError> {
         let client = client_for(&HttpConfig {
-            base: config.base.clone(),
-            model: config.model.clone(),
             api_key: config.api_key.clone(),
+            headers: config.headers.clone(),
             extra_roots: config.extra_roots.clone(),
             connect_timeout: config.connect_timeout,
-            simulated: false,
-            shown_host: None,
+            ..HttpConfig::new(config.base.clone())
         })?;
+        let address = Address::new(&config.base);
         Ok(Self {
             client: client.build()?,
-            url: join_path(&versioned(&config.base), "embeddings"),
-            host: host_of(&config.base),
+            host: address.host(),
+            proxy: address.proxy(),
+            address,
             model: config.model.clone(),
-            api_key: config.api_key.clone(),
+            keys: secrets(config.api_key.as_ref(), &config.headers, &config.base),
             timeout: config.timeout,
             dimensions: OnceLock::new(),
         })
@@ -119,12 +141,13 @@ impl HttpEmbedder {
         if let (Some(model), Some(fields)) = (&self.model, body.as_object_mut()) {
             fields.insert("model".into(), json!(model));
         }
-        let request = self
-            .client
-            .post(self.url.clone())
-            .timeout(self.timeout)
-            .body(body.to_string());
-        let response = request.send().await.map_err(|error| self.not_sent(&error))?;
+        let body = Bytes::from(body.to_string());
+        let post = |url| {
+            let request = self.client.post(url).timeout(self.timeout);
+            request.body(body.clone()).send()
+        };
+        let sent = self.address.send(&Method::POST, "embeddings", post).await;
+        let response = sent.map_err(|error| self.not_sent(&error))?;
         let status = response.status().as_u16();
         let mut bytes = Vec::new();
         let mut chunks = response.bytes_stream();
@@ -156,7 +179,7 @@ impl HttpEmbedder {
 
     /// The failure of a request without a response.
     fn not_sent(&self, error: &reqwest::Error) -> RequestFailure {
-        let failure = send_error(error);
+        let failure = send_error(error, self.proxy.as_deref());
         if failure.kind == SendErrorKind::ConnectTimeout && !error.is_connect() {
             let why = format!(
                 "sent no embedding within {:?}: raise semantic.timeout",
@@ -189,6 +212,8 @@ impl HttpEmbedder {
                 SafeText::excerpt(&redact(&said), MAX_QUOTED).single_line()
             )
         };
+        let path = self.address.url("embeddings");
+        let path = path.path();
         let no_embeddings = ["--embedding", "embedding=true", "not support embedding"];
         let why = match status {
             501 => format!("does not offer embeddings: start llama-server with --embeddings{quoted}"),
@@ -198,21 +223,18 @@ impl HttpEmbedder {
             _ if lower.contains("pooling") => {
                 format!("does not pool token vectors: start llama-server with --pooling mean{quoted}")
             }
-            401 | 403 => match &self.api_key {
+            401 | 403 => match self.keys.first() {
                 Some(key) => format!("rejects the key in {}{quoted}", key.name),
                 None => format!("requires a key: set SEAWALL_EMBEDDER_API_KEY{quoted}"),
             },
-            404 | 405 => format!(
-                "has no {}: check the base URL and the model{quoted}",
-                self.url.path()
-            ),
+            404 | 405 => format!("has no {path}: check the base URL and the model{quoted}"),
             503 => format!("is not ready: wait until the model is loaded{quoted}"),
             _ if lower.contains("too large") || lower.contains("too long") => {
                 format!(
                     "rejects a text of this length: start llama-server with a larger --ubatch-size{quoted}"
                 )
             }
-            _ => format!("returned {status} for {}{quoted}", self.url.path()),
+            _ => format!("returned {status} for {path}{quoted}"),
         };
         self.failed(matches!(status, 401 | 403 | 404 | 501 | 503), &why)
     }
@@ -225,10 +247,8 @@ impl HttpEmbedder {
     }
 
     fn error(&self, message: &str) -> EmbedError {
-        let mut safe = SafeText::new(&redact(message));
-        if let Some(key) = &self.api_key {
-            safe = key.redact(safe);
-        }
+        let safe = SafeText::new(&redact(message));
+        let safe = self.keys.iter().fold(safe, |text, key| key.redact(text));
         EmbedError {
             message: safe.single_line(),
         }

@@ -1,8 +1,15 @@
 //! Health probe of an upstream, without a call.
 //!
-//! `/v1/models` checks the key and lists the models; a 503 there distinguishes loading from ready (llama-server).
-//! `/health` is the fallback where there is no model list: it needs no key, so it does not prove that the key is
-//! right.
+//! ```text
+//! list of models   200: ready, with the models; 503: loading (llama-server); 401: the key
+//!   | none: 400, 403, 404, 405, or no list
+//! health page      200: ready (llama-cpp-python); it needs no key, so it proves nothing about the key
+//!   | none
+//! empty chat       404, 405: no API here; 401, 403: the key; refused in any other way: ready
+//! ```
+//!
+//! A missing list is no failure: Azure deployments and some gateways have none, and a restricted key may not read
+//! it. The empty chat has no messages, so no server generates tokens for it.
 
 use std::time::Duration;
 
@@ -21,40 +28,61 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 impl HttpTransport {
     /// Probes the upstream, at most 5 s per request. Failures are returned as [`UpstreamHealth::Unavailable`].
     pub async fn probe(&self) -> UpstreamHealth {
+        match self.find_models().await {
+            Ok(health) => health,
+            Err(message) => UpstreamHealth::Unavailable {
+                message: self.redact(SafeText::new(&redact(&message))),
+            },
+        }
+    }
+
+    async fn find_models(&self) -> Result<UpstreamHealth, String> {
         let host = self.info().host;
-        let trouble = |message: String| UpstreamHealth::Unavailable {
-            message: self.redact(SafeText::new(&redact(&message))),
-        };
-        match self.get("models", TIMEOUT).await {
-            Err(error) => trouble(self.unreachable(&error)),
-            Ok((200, body)) => match model_names(&body) {
-                Some(models) => UpstreamHealth::Ready {
-                    models: models.into_iter().map(|model| self.redact(model)).collect(),
-                },
-                None => trouble(format!(
-                    "{host} answers, but is not an OpenAI-compatible API: no model list at /v1/models"
-                )),
-            },
-            Ok((503, body)) if is_loading(&body) => UpstreamHealth::Loading,
-            Ok((401 | 403, _)) => trouble(match self.key_name() {
-                Some(name) => format!("{host} rejects the key in {name}"),
-                None => format!("{host} requires a key: set SEAWALL_API_KEY"),
-            }),
-            // llama-cpp-python and some gateways have a health page but no model list
-            Ok((404, _)) => match self.get("/health", TIMEOUT).await {
-                Ok((200, _)) => UpstreamHealth::Ready { models: Vec::new() },
-                _ => trouble(format!(
-                    "{host} has neither {} nor /health: check the base URL",
-                    self.models_path()
-                )),
-            },
-            Ok((status, body)) => {
-                let said = ApiError::parse(&body).map(|error| format!(": {}", error.message));
-                trouble(format!(
-                    "{host} returned {status} for /v1/models{}",
-                    said.unwrap_or_default()
-                ))
+        let (status, body) = self
+            .models(TIMEOUT)
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        match status {
+            200 => {
+                if let Some(models) = model_names(&body) {
+                    let models = models.into_iter().map(|model| self.redact(model)).collect();
+                    return Ok(UpstreamHealth::Ready { models });
+                }
             }
+            503 if is_loading(&body) => return Ok(UpstreamHealth::Loading),
+            401 => return Err(self.rejected_key()),
+            400 | 403 | 404 | 405 => {}
+            _ => {
+                let said = ApiError::parse(&body).map(|error| format!(": {}", error.message));
+                return Err(format!(
+                    "{host} returned {status} for {}{}",
+                    self.path("models"),
+                    said.unwrap_or_default()
+                ));
+            }
+        }
+        let ready = UpstreamHealth::Ready { models: Vec::new() };
+        // a page for people answers every path with 200
+        if status == 404 && matches!(self.health(TIMEOUT).await, Ok((200, _))) {
+            return Ok(ready);
+        }
+        match self.empty_chat(TIMEOUT).await {
+            Ok((401 | 403, _)) => Err(self.rejected_key()),
+            Ok((200..=399 | 404 | 405, _)) => Err(format!(
+                "{host} is not an OpenAI-compatible API: it has neither {} nor {}; check the base URL",
+                self.path("models"),
+                self.path("chat/completions")
+            )),
+            Ok(_) => Ok(ready),
+            Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+
+    fn rejected_key(&self) -> String {
+        let host = self.info().host;
+        match self.key_name() {
+            Some(name) => format!("{host} rejects the key in {name}"),
+            None => format!("{host} requires a key: set SEAWALL_API_KEY"),
         }
     }
 }
@@ -87,17 +115,22 @@ fn is_loading(body: &[u8]) -> bool {
     ApiError::parse(body).is_some_and(|error| error.message.to_lowercase().contains("loading"))
 }
 
-/// The ids of `{"data":[{"id":..}]}`.
+/// The names in a list of models: `{"data":[{"id":..}]}`; also a bare array (Together), `{"models":[{"name":..}]}`
+/// (Ollama's own), and `"data":null` for none (Ollama).
 fn model_names(body: &[u8]) -> Option<Vec<SafeText>> {
     let value: Value = serde_json::from_slice(body).ok()?;
-    let models = value["data"].as_array()?;
-    Some(
-        models
+    let list = match (value.get("data"), value.get("models")) {
+        (Some(list @ (Value::Array(_) | Value::Null)), _) | (_, Some(list @ Value::Array(_))) => list,
+        _ if value.is_array() => &value,
+        _ => return None,
+    };
+    let name = |model: &Value| {
+        let name = ["id", "name", "model"]
             .iter()
-            .filter_map(|model| model["id"].as_str())
-            .map(|id| SafeText::excerpt(id, 120))
-            .collect(),
-    )
+            .find_map(|key| model[*key].as_str())?;
+        Some(SafeText::excerpt(name, 120))
+    };
+    Some(list.as_array().into_iter().flatten().filter_map(name).collect())
 }
 
 #[cfg(test)]
@@ -106,9 +139,22 @@ mod tests {
 
     #[test]
     fn reads_model_lists_only() {
-        let names = model_names(br#"{"data":[{"id":"a"},{"id":"b\u001b[31m"},{}]}"#);
-        assert_eq!(names, Some(vec!["a".into(), "b\u{1b}[31m".into()]));
-        assert_eq!(model_names(b"{}"), None);
-        assert_eq!(model_names(b"<html>"), None);
+        for (body, names) in [
+            (
+                r#"{"data":[{"id":"a"},{"id":"b\u001b[31m"},{}]}"#,
+                Some(&["a", "b\u{1b}[31m"][..]),
+            ),
+            (r#"[{"id":"a"},{"id":"b"}]"#, Some(&["a", "b"])),
+            (r#"{"models":[{"name":"a:latest"}]}"#, Some(&["a:latest"])),
+            (r#"{"object":"list","data":null}"#, Some(&[])),
+            (r#"{"data":null,"models":[{"name":"a"}]}"#, Some(&[])),
+            ("null", None),
+            ("{}", None),
+            (r#"{"data":{}}"#, None),
+            ("<html>", None),
+        ] {
+            let names = names.map(|names| names.iter().map(|name| SafeText::new(name)).collect::<Vec<_>>());
+            assert_eq!(model_names(body.as_bytes()), names, "{body}");
+        }
     }
 }

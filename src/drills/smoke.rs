@@ -329,11 +329,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let config = SessionConfig {
-            upstream: Some(UpstreamConfig {
-                url: url.parse().unwrap(),
-                api_key: None,
-                extra_roots: Vec::new(),
-            }),
+            upstream: Some(UpstreamConfig::new(url.parse().unwrap())),
             ..SessionConfig::default()
         };
         let session = Session::start(config).await.unwrap();

@@ -24,6 +24,7 @@ use url::Url;
 use super::events::EventCounter;
 use super::script::Plan;
 use super::server::ATTEMPT_HEADER;
+use crate::client::{Address, http_client};
 use crate::settings::FaultKind;
 use crate::simulator::wire::{Framing, Request, Response};
 use crate::time::Clock;
@@ -50,28 +51,24 @@ const HOP_BY_HOP: [HeaderName; 11] = [
 #[derive(Debug)]
 pub(super) struct Forward {
     client: reqwest::Client,
-    base: Url,
+    address: Address,
 }
 
 impl Forward {
-    pub(super) fn new(base: Url, extra_roots: &[CertificateDer<'static>]) -> io::Result<Self> {
-        // fails if a provider is already installed, which is fine
-        drop(rustls::crypto::ring::default_provider().install_default());
+    pub(super) fn new(base: &Url, extra_roots: &[CertificateDer<'static>]) -> io::Result<Self> {
         let roots = extra_roots
             .iter()
             .map(|root| reqwest::Certificate::from_der(root));
         let roots: Result<Vec<_>, _> = roots.collect();
-        let client = reqwest::Client::builder()
+        let client = http_client(base)
             .tls_certs_merge(roots.map_err(io::Error::other)?)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
             .pool_max_idle_per_host(0)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .build()
             .map_err(io::Error::other)?;
-        Ok(Self { client, base })
+        let address = Address::new(base);
+        Ok(Self { client, address })
     }
 
     /// Forwards the request and returns the answer, broken by `fault` if there is one. `on_failure` receives the
@@ -83,7 +80,6 @@ impl Forward {
         fault: Option<BodyFault<'_>>,
         on_failure: &(dyn Fn(String) + Sync),
     ) -> io::Result<()> {
-        let url = target_url(&self.base, &request.target);
         let mut headers = end_to_end(&request.headers);
         headers.remove(ATTEMPT_HEADER);
         // events cannot be counted in a compressed body
@@ -91,13 +87,22 @@ impl Forward {
             header::ACCEPT_ENCODING,
             header::HeaderValue::from_static("identity"),
         );
-        let send = self
-            .client
-            .request(request.method, url)
-            .headers(headers)
-            .body(request.body)
-            .send();
-        let mut answer = match response.while_connected(send).await? {
+        let (path, query) = match request.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (&*request.target, None),
+        };
+        let send = |mut url: Url| {
+            add_query(&mut url, query);
+            let builder = self.client.request(request.method.clone(), url);
+            builder.headers(headers.clone()).body(request.body.clone()).send()
+        };
+        let sent = async {
+            match endpoint_of(path) {
+                Some(endpoint) => self.address.send(&request.method, endpoint, send).await,
+                None => send(self.address.beside(path)).await,
+            }
+        };
+        let mut answer = match response.while_connected(sent).await? {
             Ok(answer) => answer,
             Err(error) => {
                 on_failure(reasons(error));
@@ -135,19 +140,20 @@ impl Forward {
     }
 }
 
-/// The upstream URL of a target. The base loses its `/v1`, because a target has its own and `/health` has none.
-fn target_url(base: &Url, target: &str) -> Url {
-    let prefix = base.path().trim_end_matches('/');
-    let prefix = prefix.strip_suffix("/chat/completions").unwrap_or(prefix);
-    let prefix = prefix.strip_suffix("/v1").unwrap_or(prefix);
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
-    let mut url = base.clone();
-    url.set_path(&format!("{prefix}{path}"));
-    url.set_query(query);
-    url
+/// The endpoint of the API that a path names, with or without `/v1`; `None` for another page, such as `/health`.
+fn endpoint_of(path: &str) -> Option<&str> {
+    let bare = ["/chat/completions", "/embeddings", "/models"];
+    path.strip_prefix("/v1/")
+        .or_else(|| bare.contains(&path).then(|| path.trim_start_matches('/')))
+}
+
+/// Adds the query of a request to that of the base URL.
+fn add_query(url: &mut Url, query: Option<&str>) {
+    let Some(query) = query else { return };
+    let joined = url
+        .query()
+        .map_or_else(|| query.to_owned(), |base| format!("{base}&{query}"));
+    url.set_query(Some(&joined));
 }
 
 /// The end-to-end fields: without those of one connection, including the ones that `Connection` names.
@@ -295,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_v1_of_the_base_is_replaced_by_that_of_the_target() {
+    fn a_request_goes_below_the_base_url() {
         let cases = [
             ("http://h:1", "/v1/models", "http://h:1/v1/models"),
             ("http://h:1/", "/v1/models", "http://h:1/v1/models"),
@@ -311,11 +317,31 @@ mod tests {
                 "http://h:1/v1/models",
             ),
             ("http://h:1/x/v1", "/v1/models", "http://h:1/x/v1/models"),
+            (
+                "http://h:1/x/v1",
+                "/chat/completions",
+                "http://h:1/x/v1/chat/completions",
+            ),
+            (
+                "http://h:1/api/v3",
+                "/v1/chat/completions",
+                "http://h:1/api/v3/chat/completions",
+            ),
+            ("http://h:1/d?v=1", "/v1/models", "http://h:1/d/models?v=1"),
+            (
+                "http://h:1/d?v=1",
+                "/v1/models?a=b",
+                "http://h:1/d/models?v=1&a=b",
+            ),
             ("http://h:1/x", "/v1", "http://h:1/x/v1"),
         ];
-        for (base, target, url) in cases {
-            let found = target_url(&Url::parse(base).unwrap(), target);
-            assert_eq!(found.as_str(), url);
+        for (base, target, wanted) in cases {
+            let address = Address::new(&Url::parse(base).unwrap());
+            let (path, query) = target.split_once('?').unzip();
+            let path = path.unwrap_or(target);
+            let mut url = endpoint_of(path).map_or_else(|| address.beside(path), |end| address.url(end));
+            add_query(&mut url, query);
+            assert_eq!(url.as_str(), wanted, "{base} {target}");
         }
     }
 

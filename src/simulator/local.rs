@@ -116,8 +116,8 @@ impl LocalTransport {
 }
 
 impl Transport for LocalTransport {
-    fn key(&self) -> Option<&ApiKey> {
-        None
+    fn keys(&self) -> &[ApiKey] {
+        &[]
     }
 
     async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {

@@ -36,7 +36,8 @@ pub struct SimulatorConfig {
     pub latency: LatencyProfile,
     /// The capacity; unlimited if absent. Not used in front of an upstream.
     pub capacity: Option<Capacity>,
-    /// The URL of a real server to forward to, with or without `/v1`; if absent, the simulator answers itself.
+    /// The base URL of a real server to forward to, read as [`HttpConfig::base`](crate::client::HttpConfig::base)
+    /// is; if absent, the simulator answers itself.
     pub upstream: Option<Url>,
     /// Root certificates to trust for the upstream, in addition to those of the system.
     pub extra_roots: Vec<CertificateDer<'static>>,
@@ -73,7 +74,7 @@ impl Simulator {
                 format!("the upstream {addr} is this server itself; choose another port"),
             ));
         }
-        let forward = config.upstream.clone();
+        let forward = config.upstream.as_ref();
         let forward = forward
             .map(|upstream| Forward::new(upstream, &config.extra_roots))
             .transpose()?;

@@ -90,16 +90,13 @@ impl Rig<HttpTransport> {
     /// A client that trusts additional certificates.
     pub(crate) fn trusting(url: &str, extra_roots: Vec<CertificateDer<'static>>, policy: Policy) -> Self {
         let config = HttpConfig {
-            base: url.parse().unwrap(),
-            model: None,
             api_key: Some(ApiKey {
                 name: "SEAWALL_API_KEY".into(),
                 secret: KEY.into(),
             }),
             extra_roots,
             connect_timeout: policy.timeouts.connect,
-            simulated: false,
-            shown_host: None,
+            ..HttpConfig::new(url.parse().unwrap())
         };
         Self::over(HttpTransport::new(&config).unwrap(), policy)
     }
@@ -256,8 +253,8 @@ impl Transport for Fake {
         }
     }
 
-    fn key(&self) -> Option<&ApiKey> {
-        None
+    fn keys(&self) -> &[ApiKey] {
+        &[]
     }
 
     fn info(&self) -> UpstreamInfo {

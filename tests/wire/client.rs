@@ -50,16 +50,13 @@ impl Rig {
         policy.breaker.enabled = false;
         policy.timeouts.call = Duration::from_secs(30);
         let config = HttpConfig {
-            base: format!("http://{address}").parse().unwrap(),
-            model: None,
             api_key: Some(ApiKey {
                 name: "SEAWALL_API_KEY".into(),
                 secret: KEY.into(),
             }),
-            extra_roots: Vec::new(),
             connect_timeout: policy.timeouts.connect,
-            simulated: false,
             shown_host,
+            ..HttpConfig::new(format!("http://{address}").parse().unwrap())
         };
         let env = Env::new(Clock::start(), 7);
         let recorder = Arc::new(Recorder::default());

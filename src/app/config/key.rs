@@ -101,9 +101,10 @@ mod tests {
             (EMBEDDER_KEY, "own")
         );
         assert!(
-            message(embedder("http://example.com")).starts_with("--embedder http://example.com: plain http")
+            message(embedder("http://example.com", false))
+                .starts_with("--embedder http://example.com: plain http")
         );
-        let with_key = message(embedder("https://user:pw@h"));
+        let with_key = message(embedder("https://user:pw@h", false));
         assert!(
             with_key.contains("SEAWALL_EMBEDDER_API_KEY") && !with_key.contains("pw"),
             "{with_key}"
@@ -113,9 +114,9 @@ mod tests {
     #[test]
     fn keys_come_from_the_right_variable_only() {
         let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "sk-open".to_owned());
-        let local = upstream("http://127.0.0.1:8033").unwrap();
+        let local = upstream("http://127.0.0.1:8033", false).unwrap();
         assert!(api_key(&local, None, env).unwrap().is_none());
-        let openai = upstream("https://api.openai.com").unwrap();
+        let openai = upstream("https://api.openai.com", false).unwrap();
         let key = api_key(&openai, None, env).unwrap().unwrap();
         assert_eq!(
             (key.name.as_str(), key.secret.expose_secret()),
@@ -130,7 +131,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "sk-file\n").unwrap();
-        let local = upstream("http://127.0.0.1:8033").unwrap();
+        let local = upstream("http://127.0.0.1:8033", false).unwrap();
         fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
         assert!(message(api_key(&local, Some(file.path()), |_| None)).contains("chmod 600"));
         fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();

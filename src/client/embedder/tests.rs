@@ -47,15 +47,12 @@ fn is_whole(request: &[u8]) -> bool {
 
 fn embedder(base: Url, key: Option<&str>) -> HttpEmbedder {
     HttpEmbedder::new(&EmbedderConfig {
-        base,
         model: Some("mini".into()),
         api_key: key.map(|key| ApiKey {
             name: "SEAWALL_EMBEDDER_API_KEY".into(),
             secret: key.to_owned().into(),
         }),
-        extra_roots: Vec::new(),
-        connect_timeout: Duration::from_secs(5),
-        timeout: Duration::from_secs(5),
+        ..EmbedderConfig::new(base)
     })
     .unwrap()
 }

@@ -211,8 +211,8 @@ impl ScriptedTransport {
 }
 
 impl Transport for ScriptedTransport {
-    fn key(&self) -> Option<&ApiKey> {
-        None
+    fn keys(&self) -> &[ApiKey] {
+        &[]
     }
 
     async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {

@@ -344,11 +344,9 @@ fn replacements_of_remote_servers_are_named() {
     let here = text(&recorded(&outage(), vec![(0, burst(2))], 9_000));
     assert_eq!(replacements(&here), 0, "{here}");
     let mut config = SessionConfig {
-        upstream: Some(UpstreamConfig {
-            url: Url::parse("http://10.0.0.7:8034/v1").unwrap(),
-            api_key: None,
-            extra_roots: Vec::new(),
-        }),
+        upstream: Some(UpstreamConfig::new(
+            Url::parse("http://10.0.0.7:8034/v1").unwrap(),
+        )),
         ..outage()
     };
     config.policy.semantic.mode = SemanticMode::On;

@@ -345,8 +345,8 @@ impl Transport for ReplayUpstream {
         self.shared.info.clone()
     }
 
-    fn key(&self) -> Option<&ApiKey> {
-        None
+    fn keys(&self) -> &[ApiKey] {
+        &[]
     }
 }
 

@@ -57,7 +57,7 @@ impl Transport for Route {
         self.upstream().credential_id()
     }
 
-    fn key(&self) -> Option<&ApiKey> {
-        self.upstream().key()
+    fn keys(&self) -> &[ApiKey] {
+        self.upstream().keys()
     }
 }

@@ -87,6 +87,14 @@ pub enum ConfigError {
         /// The problem, and what to write instead.
         message: String,
     },
+    /// A request header that cannot be sent. The message does not hold its value.
+    #[error("{option}: {message}")]
+    Header {
+        /// The option that gave the header.
+        option: &'static str,
+        /// The problem, and what to write instead.
+        message: String,
+    },
     /// A key file that other users can read.
     #[error(
         "{} is readable by other users (mode {mode:o}): run chmod 600 on it",

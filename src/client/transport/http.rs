@@ -1,0 +1,282 @@
+//! The transport over the network: HTTP/1.1 with reqwest.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use http::{HeaderMap, HeaderValue, Method, header};
+use rustls::pki_types::CertificateDer;
+use secrecy::ExposeSecret as _;
+use url::Url;
+
+use super::address::{Address, host_of, is_loopback};
+use super::failure::{body_error, send_error};
+use super::header::{ExtraHeader, HeaderError, add_headers, credential_id, secrets};
+use super::{ApiKey, AttemptRequest, Response, SendError, SendErrorKind, Transport};
+use crate::event::UpstreamInfo;
+use crate::text::SafeText;
+
+/// The endpoint of chat completions.
+const CHAT: &str = "chat/completions";
+
+/// The configuration of an [`HttpTransport`].
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// The base URL as the manual of the server gives it. An empty path becomes `/v1`; nothing is added to another
+    /// path; a query is part of every request; the URL of an endpoint (`.../chat/completions`) is accepted too.
+    pub base: Url,
+    /// The model to name in messages.
+    pub model: Option<String>,
+    /// The key, sent as bearer token.
+    pub api_key: Option<ApiKey>,
+    /// Further request headers.
+    pub headers: Vec<ExtraHeader>,
+    /// Certificates trusted besides those of the system, such as a private CA.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Time limit of a connection, TLS handshake included.
+    pub connect_timeout: Duration,
+    /// True if the upstream is seawall's own simulator. Attempts then carry their number, by which it names the
+    /// call that a fault hit, and the idempotency key, which other servers may not know.
+    pub simulated: bool,
+    /// The host to show instead of that of `base`, if the simulator is between client and upstream.
+    pub shown_host: Option<String>,
+}
+
+impl HttpConfig {
+    /// A configuration for the server at `base`: no key, no further headers or certificates, 5 s to connect.
+    pub fn new(base: Url) -> Self {
+        Self {
+            base,
+            model: None,
+            api_key: None,
+            headers: Vec::new(),
+            extra_roots: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            simulated: false,
+            shown_host: None,
+        }
+    }
+}
+
+/// The error of a transport that cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportSetupError {
+    /// The key has characters that an HTTP header cannot carry.
+    #[error(
+        "the API key in {name} has characters not allowed in an HTTP header: check for a line break or a quote"
+    )]
+    BadKey {
+        /// The variable or file of the key.
+        name: String,
+    },
+    /// A further header cannot be sent.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// The base URL has a user or a password, which would be sent and shown.
+    #[error("the URL of {host} must not contain a user or password: use an API key or a header")]
+    Credentials {
+        /// The host of the URL.
+        host: String,
+    },
+    /// The HTTP client could not be built.
+    #[error("cannot set up HTTP: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// The transport over the network: HTTP/1.1 with reqwest.
+#[derive(Clone, Debug)]
+pub struct HttpTransport {
+    client: reqwest::Client,
+    address: Address,
+    proxy: Option<String>,
+    keys: Vec<ApiKey>,
+    credential_id: u64,
+    info: UpstreamInfo,
+    tag_attempts: bool,
+}
+
+impl HttpTransport {
+    /// Builds a transport to one upstream. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// If the base URL holds a user or password, if the key or a header cannot be sent, or if a certificate of
+    /// `extra_roots` cannot be read.
+    pub fn new(config: &HttpConfig) -> Result<Self, TransportSetupError> {
+        let address = Address::new(&config.base);
+        let builder = client_for(config)?;
+        let host = config.shown_host.clone().unwrap_or_else(|| address.host());
+        Ok(Self {
+            client: builder.build()?,
+            keys: secrets(config.api_key.as_ref(), &config.headers, &config.base),
+            credential_id: credential_id(config.api_key.as_ref(), &config.headers),
+            info: UpstreamInfo {
+                host: SafeText::new(&host),
+                model: config.model.as_deref().map(SafeText::new),
+                simulated: config.simulated,
+                loopback: address.is_loopback(),
+            },
+            proxy: address.proxy(),
+            address,
+            tag_attempts: config.simulated || config.shown_host.is_some(),
+        })
+    }
+
+    /// Returns true if the base URL is `https`.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.address.is_tls()
+    }
+
+    /// The path of an endpoint.
+    pub(crate) fn path(&self, endpoint: &str) -> String {
+        self.address.url(endpoint).path().to_owned()
+    }
+
+    /// The list of models: status and at most 1 MiB of body.
+    pub(crate) async fn models(&self, timeout: Duration) -> Result<(u16, Vec<u8>), SendError> {
+        let get = |url| self.client.get(url).timeout(timeout).send();
+        self.read(self.address.send(&Method::GET, "models", get).await)
+            .await
+    }
+
+    /// The health page beside the API.
+    pub(crate) async fn health(&self, timeout: Duration) -> Result<(u16, Vec<u8>), SendError> {
+        let url = self.address.beside("/health");
+        self.read(self.client.get(url).timeout(timeout).send().await)
+            .await
+    }
+
+    /// The answer to a chat request without messages, which every server refuses that has the endpoint.
+    pub(crate) async fn empty_chat(&self, timeout: Duration) -> Result<(u16, Vec<u8>), SendError> {
+        let post = |url| self.client.post(url).timeout(timeout).body("{}").send();
+        self.read(self.address.send(&Method::POST, CHAT, post).await)
+            .await
+    }
+
+    /// Status and at most 1 MiB of body.
+    async fn read(&self, sent: reqwest::Result<reqwest::Response>) -> Result<(u16, Vec<u8>), SendError> {
+        let response = sent.map_err(|error| self.send_error(&error))?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(Ok(chunk)) = chunks.next().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > 1 << 20 {
+                break;
+            }
+        }
+        Ok((status, body))
+    }
+
+    fn send_error(&self, error: &reqwest::Error) -> SendError {
+        send_error(error, self.proxy.as_deref())
+    }
+}
+
+impl Transport for HttpTransport {
+    async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {
+        let post = |url| {
+            let mut builder = self.client.post(url).body(request.body.clone());
+            if self.tag_attempts {
+                builder = builder
+                    .header(
+                        "x-seawall-attempt",
+                        format!("{}.{}", request.call.0, request.attempt),
+                    )
+                    .header("idempotency-key", &request.idempotency_key);
+            }
+            builder.send()
+        };
+        let sent = self.address.send(&Method::POST, CHAT, post).await;
+        let response = sent.map_err(|error| self.send_error(&error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        // RFC 9112 section 6.3: it may be response splitting, which reqwest accepts silently. Dropping the
+        // response closes the connection
+        if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(SendError {
+                kind: SendErrorKind::Framing,
+                detail: "both Content-Length and Transfer-Encoding".into(),
+            });
+        }
+        let body = response
+            .bytes_stream()
+            .map(|chunk| chunk.map_err(|error| body_error(&error)));
+        Ok(Response {
+            status,
+            headers,
+            body: Box::pin(body),
+        })
+    }
+
+    fn info(&self) -> UpstreamInfo {
+        self.info.clone()
+    }
+
+    fn credential_id(&self) -> u64 {
+        self.credential_id
+    }
+
+    fn keys(&self) -> &[ApiKey] {
+        &self.keys
+    }
+}
+
+/// A client builder for one server: its key, its certificates, and how its connections are kept.
+pub(crate) fn client_for(config: &HttpConfig) -> Result<reqwest::ClientBuilder, TransportSetupError> {
+    if !config.base.username().is_empty() || config.base.password().is_some() {
+        return Err(TransportSetupError::Credentials {
+            host: host_of(&config.base),
+        });
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // no compression: no bomb is decoded by accident, and a stream arrives as it is written
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some(key) = &config.api_key {
+        let mut value =
+            HeaderValue::try_from(format!("Bearer {}", key.secret.expose_secret())).map_err(|_| {
+                TransportSetupError::BadKey {
+                    name: key.name.clone(),
+                }
+            })?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    add_headers(&mut headers, &config.headers, config.api_key.as_ref())?;
+    let roots = config
+        .extra_roots
+        .iter()
+        .map(|root| reqwest::Certificate::from_der(root));
+    let mut builder = http_client(&config.base)
+        .default_headers(headers)
+        .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
+        .connect_timeout(config.connect_timeout)
+        // servers close idle connections, some after 5 s: close them first, before one dies under a request
+        .pool_idle_timeout(Duration::from_secs(4));
+    // llama-server has few HTTP threads and closes a kept connection at once when another one waits for a thread.
+    // A request sent meanwhile may have been processed, so it costs an ambiguous retry and counts against a
+    // healthy server. Without TLS a new connection is cheap. The simulator closes none under a request
+    let own = config.simulated || config.shown_host.is_some();
+    if config.base.scheme() == "http" && !own {
+        builder = builder.pool_max_idle_per_host(0);
+    }
+    Ok(builder)
+}
+
+/// A client builder with everything disabled that would hide an attempt or send a key elsewhere. The proxies of the
+/// environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY) are used, except for this machine.
+pub(crate) fn http_client(base: &Url) -> reqwest::ClientBuilder {
+    // a second installation fails, which is fine: the first one is the same
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let builder = reqwest::Client::builder()
+        // by default ten redirects are followed, with headers such as x-api-key
+        .redirect(reqwest::redirect::Policy::none())
+        // reqwest would retry protocol NACKs, unseen by the limiter
+        .retry(reqwest::retry::never())
+        .referer(false);
+    if is_loopback(base) {
+        builder.no_proxy()
+    } else {
+        builder
+    }
+}
