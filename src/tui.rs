@@ -32,7 +32,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossterm::event::{Event as Terminal, EventStream};
+use crossterm::event::Event as Terminal;
 use futures_util::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,7 @@ use pane::PaneId;
 use playback::bar::{Control, Playback, PlaybackChange};
 use ratatui::layout::Rect;
 use signals::{Signal, Signals};
-use terminal::{Host, Screen};
+use terminal::{Host, Screen, is_gone};
 use theme::Theme;
 use ui::Ui;
 use update::{Effect, UpdateContext};
@@ -160,7 +160,7 @@ pub enum Exit {
     Interrupted,
     /// SIGTERM.
     Terminated,
-    /// SIGHUP or the end of input.
+    /// SIGHUP, or the terminal is gone.
     HungUp,
 }
 
@@ -213,7 +213,10 @@ pub async fn run<F: EventFeed>(session: Session<F>, options: TuiOptions) -> Resu
     let host = Screen::enter(options.mouse)?;
     let mut event_loop = EventLoop::new(session, host, keymap, options)?;
     event_loop.signals = signals;
-    let exit = event_loop.drive(EventStream::new()).await;
+    let exit = match terminal::events(event_loop.session.clock) {
+        Ok(input) => event_loop.drive(input).await,
+        Err(error) => Err(error),
+    };
     let panics = event_loop.host.panics();
     let (frames, skipped, state) = (
         event_loop.pace.frames(),
@@ -283,8 +286,19 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         })
     }
 
+    /// Runs the loop until it ends, or until the terminal is gone.
+    async fn drive<I>(&mut self, input: I) -> io::Result<Exit>
+    where
+        I: Stream<Item = io::Result<Terminal>> + Unpin,
+    {
+        match self.run(input).await {
+            Err(error) if is_gone(&error) => Ok(Exit::HungUp),
+            ended => ended,
+        }
+    }
+
     /// Runs the loop. Keys take precedence over events, and a due frame is drawn after each step.
-    async fn drive<I>(&mut self, mut input: I) -> io::Result<Exit>
+    async fn run<I>(&mut self, mut input: I) -> io::Result<Exit>
     where
         I: Stream<Item = io::Result<Terminal>> + Unpin,
     {

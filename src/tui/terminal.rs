@@ -1,7 +1,16 @@
 //! The terminal as a guard: every exit restores the state of the shell.
 //!
+//! ```text
+//! stdin --reader--> bytes --decoder--> events --> the loop --> Screen --Output--> stdout
+//! ```
+//!
 //! Exits: the end of the loop (also after a signal), an error, a panic of the drawing thread, Ctrl-Z. A panic in a
 //! background task is not an exit: the screen is still in use, so it is recorded and printed after the end.
+//!
+//! A terminal that is gone is an exit too: reads return nothing or an error for ever, and writes fail.
+
+mod decoder;
+mod reader;
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::panic::{self, PanicHookInfo};
@@ -26,6 +35,8 @@ use ratatui::layout::{Rect, Size};
 use super::keymap::Keymap;
 use super::view::{View, draw};
 use crate::text::SafeText;
+
+pub(super) use reader::events;
 
 /// The number of panics of background tasks kept.
 const MAX_PANICS: usize = 32;
@@ -53,7 +64,7 @@ pub trait Host {
 #[derive(Debug)]
 pub struct Screen {
     // dropped first: shows the cursor again
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    terminal: Terminal<CrosstermBackend<BufWriter<Output>>>,
     guard: Guard,
 }
 
@@ -64,7 +75,11 @@ impl Screen {
         // see theme::choose: the mono theme uses no colour, but bold and reverse must remain
         crossterm::style::force_color_output(true);
         let guard = Guard::new(mouse)?;
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(64 << 10, io::stdout()));
+        let output = Output {
+            stdout: io::stdout(),
+            is_gone: false,
+        };
+        let backend = CrosstermBackend::new(BufWriter::with_capacity(64 << 10, output));
         Ok(Self {
             terminal: Terminal::new(backend)?,
             guard,
@@ -113,6 +128,46 @@ impl Host for Screen {
 
     fn size(&self) -> io::Result<Size> {
         self.terminal.size()
+    }
+}
+
+/// Returns true for an error of a terminal that was closed.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let gone = [Errno::IO, Errno::NXIO, Errno::NODEV, Errno::PIPE, Errno::NOTTY, Errno::BADF];
+    Errno::from_io_error(error).is_some_and(|error| gone.contains(&error))
+}
+
+/// stdout until its terminal is gone: the first error is returned, later writes are dropped. `Terminal` prints an
+/// error when it is dropped, and a print to a terminal that is gone panics.
+#[derive(Debug)]
+struct Output {
+    stdout: Stdout,
+    is_gone: bool,
+}
+
+impl Output {
+    fn checked<T>(&mut self, written: io::Result<T>) -> io::Result<T> {
+        self.is_gone = written.as_ref().is_err_and(is_gone);
+        written
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_gone {
+            return Ok(bytes.len());
+        }
+        let written = self.stdout.write(bytes);
+        self.checked(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.is_gone {
+            return Ok(());
+        }
+        let flushed = self.stdout.flush();
+        self.checked(flushed)
     }
 }
 

@@ -31,10 +31,14 @@ struct Paper {
     copied: Vec<String>,
     suspended: usize,
     resumed: usize,
+    fails: Option<rustix::io::Errno>,
 }
 
 impl Host for Paper {
     fn draw(&mut self, view: &View<'_>, _keymap: &Keymap) -> io::Result<()> {
+        if let Some(error) = self.fails {
+            return Err(error.into());
+        }
         self.frames.push((view.state.next_seq, view.ui.paused));
         self.messages
             .push(view.ui.message(view.now).unwrap_or_default().to_owned());
@@ -385,6 +389,21 @@ async fn it_ends_by_key_by_token_and_at_the_end_of_input() {
     let mut ended = rig(Vec::new(), State::default());
     let end = ended.event_loop.drive(stream::empty()).await.unwrap();
     assert_eq!((end, end.code()), (Exit::HungUp, 129));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_terminal_that_is_gone_is_a_hang_up_and_another_error_is_none() {
+    use rustix::io::Errno;
+    for (error, gone) in [(Errno::IO, true), (Errno::NXIO, true), (Errno::PIPE, true), (Errno::NOMEM, false)] {
+        let mut rig = rig(Vec::new(), State::default());
+        let failed = stream::iter([Err(io::Error::from(error))]);
+        let end = rig.event_loop.drive(failed).await;
+        assert_eq!(end.ok() == Some(Exit::HungUp), gone, "read: {error}");
+        rig.event_loop.host.fails = Some(error);
+        rig.event_loop.pace.touch();
+        let end = rig.event_loop.drive(stream::pending()).await;
+        assert_eq!(end.ok() == Some(Exit::HungUp), gone, "write: {error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
