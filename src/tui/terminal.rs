@@ -134,7 +134,14 @@ impl Host for Screen {
 /// Returns true for an error of a terminal that was closed.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let gone = [Errno::IO, Errno::NXIO, Errno::NODEV, Errno::PIPE, Errno::NOTTY, Errno::BADF];
+    let gone = [
+        Errno::IO,
+        Errno::NXIO,
+        Errno::NODEV,
+        Errno::PIPE,
+        Errno::NOTTY,
+        Errno::BADF,
+    ];
     Errno::from_io_error(error).is_some_and(|error| gone.contains(&error))
 }
 

@@ -21,9 +21,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crossterm::event::{
-    Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
-};
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use memchr::memmem;
 
 use crate::time::Timestamp;
@@ -102,7 +100,8 @@ impl Decoder {
                     break;
                 };
                 let text = bytes.get(..end).unwrap_or_default();
-                self.events.push_back(Event::Paste(String::from_utf8_lossy(text).into_owned()));
+                self.events
+                    .push_back(Event::Paste(String::from_utf8_lossy(text).into_owned()));
                 self.pasting = false;
                 from += end + PASTE_END.len();
                 continue;
@@ -154,7 +153,9 @@ fn step(bytes: &[u8]) -> Step {
         [ESC, b'O'] => Step::Incomplete,
         // Alt-O, and what follows it is no part of a sequence
         [ESC, b'O', 0..=0x1f, ..] => character(b"O", KeyModifiers::ALT, 1),
-        [ESC, b'O', last, ..] => Step::Decoded(3, letter(*last).and_then(|code| key(code, KeyModifiers::NONE))),
+        [ESC, b'O', last, ..] => {
+            Step::Decoded(3, letter(*last).and_then(|code| key(code, KeyModifiers::NONE)))
+        }
         [ESC, rest @ ..] => character(rest, KeyModifiers::ALT, 1),
         _ => character(bytes, KeyModifiers::NONE, 0),
     }
@@ -183,7 +184,9 @@ fn character(bytes: &[u8], modifiers: KeyModifiers, before: usize) -> Step {
                 Ok(text) => text,
                 Err(error) if error.valid_up_to() > 0 => {
                     let valid = beginning.get(..error.valid_up_to());
-                    valid.and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or_default()
+                    valid
+                        .and_then(|valid| std::str::from_utf8(valid).ok())
+                        .unwrap_or_default()
                 }
                 Err(error) => {
                     return match error.error_len() {
@@ -203,7 +206,11 @@ fn character(bytes: &[u8], modifiers: KeyModifiers, before: usize) -> Step {
 
 /// Shift for an upper-case letter, as crossterm reports it.
 fn shift(c: char) -> KeyModifiers {
-    if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE }
+    if c.is_uppercase() {
+        KeyModifiers::SHIFT
+    } else {
+        KeyModifiers::NONE
+    }
 }
 
 /// Decodes a control sequence; `sequence` begins after `ESC [`.
@@ -241,7 +248,9 @@ fn sequence_event(parameters: &[u8], last: u8) -> Option<Event> {
         None => (false, text),
     };
     // a colon separates details of a number, as in `1:3`
-    let mut numbers = numbers.split(';').map(|part| part.split(':').next().unwrap_or_default().parse::<u16>().ok());
+    let mut numbers = numbers
+        .split(';')
+        .map(|part| part.split(':').next().unwrap_or_default().parse::<u16>().ok());
     let mut next = || numbers.next().flatten();
     match (is_sgr, last) {
         (true, b'M') => return mouse(next()?, next()?, next()?),
@@ -351,7 +360,9 @@ mod tests {
         }
         let last = reads.last().map_or(0, |(at, _)| *at);
         decoder.expire(after(last + 1000));
-        std::iter::from_fn(|| decoder.pop()).map(|event| name(&event)).collect()
+        std::iter::from_fn(|| decoder.pop())
+            .map(|event| name(&event))
+            .collect()
     }
 
     fn name(event: &Event) -> String {
@@ -362,7 +373,9 @@ mod tests {
                     (KeyModifiers::ALT, "alt+"),
                     (KeyModifiers::SHIFT, "shift+"),
                 ];
-                let held = modifiers.into_iter().filter(|(modifier, _)| key.modifiers.contains(*modifier));
+                let held = modifiers
+                    .into_iter()
+                    .filter(|(modifier, _)| key.modifiers.contains(*modifier));
                 let held: String = held.map(|(_, name)| name).collect();
                 format!("{held}{}", key.code).to_lowercase()
             }
@@ -376,22 +389,46 @@ mod tests {
     const TABLE: &[(&str, &[&str])] = &[
         ("q", &["q"]),
         ("Bé✓𝄞", &["shift+b", "é", "✓", "𝄞"]),
-        ("\r\n\t\x7f\x08\0", &["enter", "ctrl+j", "tab", "backspace", "ctrl+h", "ctrl+space"]),
-        ("\x01\x03\x1a\x1c\x1f", &["ctrl+a", "ctrl+c", "ctrl+z", "ctrl+4", "ctrl+7"]),
+        (
+            "\r\n\t\x7f\x08\0",
+            &["enter", "ctrl+j", "tab", "backspace", "ctrl+h", "ctrl+space"],
+        ),
+        (
+            "\x01\x03\x1a\x1c\x1f",
+            &["ctrl+a", "ctrl+c", "ctrl+z", "ctrl+4", "ctrl+7"],
+        ),
         ("\x1b[A\x1b[B\x1b[C\x1b[D", &["up", "down", "right", "left"]),
         ("\x1bOA\x1bOH\x1bOP\x1bOS", &["up", "home", "f1", "f4"]),
         ("\x1b[H\x1b[F\x1b[Z", &["home", "end", "shift+back tab"]),
         ("\x1b[1~\x1b[2~\x1b[3~\x1b[4~", &["home", "insert", "del", "end"]),
-        ("\x1b[5~\x1b[6~\x1b[7~\x1b[8~", &["page up", "page down", "home", "end"]),
-        ("\x1b[11~\x1b[15~\x1b[17~\x1b[21~\x1b[24~", &["f1", "f5", "f6", "f10", "f12"]),
+        (
+            "\x1b[5~\x1b[6~\x1b[7~\x1b[8~",
+            &["page up", "page down", "home", "end"],
+        ),
+        (
+            "\x1b[11~\x1b[15~\x1b[17~\x1b[21~\x1b[24~",
+            &["f1", "f5", "f6", "f10", "f12"],
+        ),
         ("\x1b[[A\x1b[[E", &["f1", "f5"]),
-        ("\x1b[1;5D\x1b[1;3C\x1b[1;2A\x1b[3;5~", &["ctrl+left", "alt+right", "shift+up", "ctrl+del"]),
+        (
+            "\x1b[1;5D\x1b[1;3C\x1b[1;2A\x1b[3;5~",
+            &["ctrl+left", "alt+right", "shift+up", "ctrl+del"],
+        ),
         ("\x1b[97;5u\x1b[27u\x1b[13;2u", &["ctrl+a", "esc", "shift+enter"]),
-        ("\x1bq\x1bQ\x1b\r\x1b\x7f\x1b]", &["alt+q", "alt+shift+q", "alt+enter", "alt+backspace", "alt+]"]),
+        (
+            "\x1bq\x1bQ\x1b\r\x1b\x7f\x1b]",
+            &["alt+q", "alt+shift+q", "alt+enter", "alt+backspace", "alt+]"],
+        ),
         ("\x1b\x1b[A", &["esc", "up"]),
         ("\x1b[<0;10;5M\x1b[<0;10;5m", &["Down(Left) 9 4"]),
-        ("\x1b[<64;1;1M\x1b[<65;300;200M\x1b[<35;1;1M", &["ScrollUp 0 0", "ScrollDown 299 199"]),
-        ("\x1b[32;10;5M\x1b[M *%q", &["Down(Left) 9 4", "Down(Left) 9 4", "q"]),
+        (
+            "\x1b[<64;1;1M\x1b[<65;300;200M\x1b[<35;1;1M",
+            &["ScrollUp 0 0", "ScrollDown 299 199"],
+        ),
+        (
+            "\x1b[32;10;5M\x1b[M *%q",
+            &["Down(Left) 9 4", "Down(Left) 9 4", "q"],
+        ),
         ("\x1b[I\x1b[O", &["FocusGained", "FocusLost"]),
         ("\x1b[200~quit\rnow\x1b[201~q", &["'quit\rnow'", "q"]),
         ("\x1b[200~\x1b[201~", &["''"]),
@@ -399,7 +436,10 @@ mod tests {
         // no position, unknown or broken sequences: nothing, and the rest is read
         ("\x1b[<0;0;5Mx\x1b[<0;5Mx\x1b[<999999;1;1Mx", &["x", "x", "x"]),
         ("\x1b[?1;2cx\x1b[12;7Rx\x1b[99~x\x1bO#x", &["x", "x", "x", "x"]),
-        ("\x1b[1\x1b[A\x1bO\x1b[A\x1b[M\x1b[A", &["up", "alt+shift+o", "up", "up"]),
+        (
+            "\x1b[1\x1b[A\x1bO\x1b[A\x1b[M\x1b[A",
+            &["up", "alt+shift+o", "up", "up"],
+        ),
         ("\x1b[1;\rx", &["enter", "x"]),
     ];
 
@@ -421,12 +461,23 @@ mod tests {
                 if first.ends_with(b"\x1b") && !matches!(second.first(), Some(b'[' | b'O' | 0x1b)) {
                     continue;
                 }
-                assert_eq!(decoded(&[(0, first), (49, second)]), *expected, "{bytes:?} at {at}");
+                assert_eq!(
+                    decoded(&[(0, first), (49, second)]),
+                    *expected,
+                    "{bytes:?} at {at}"
+                );
                 if !first.ends_with(b"\x1b") {
-                    assert_eq!(decoded(&[(0, first), (60_000, second)]), *expected, "{bytes:?} at {at}");
+                    assert_eq!(
+                        decoded(&[(0, first), (60_000, second)]),
+                        *expected,
+                        "{bytes:?} at {at}"
+                    );
                 }
             }
-            if !bytes.windows(2).any(|pair| pair[0] == ESC && !b"[O\x1b".contains(&pair[1])) {
+            if !bytes
+                .windows(2)
+                .any(|pair| pair[0] == ESC && !b"[O\x1b".contains(&pair[1]))
+            {
                 let single: Vec<(u64, &[u8])> = (0..).zip(bytes.chunks(1)).collect();
                 assert_eq!(decoded(&single), *expected, "{bytes:?} byte by byte");
             }
@@ -456,7 +507,10 @@ mod tests {
                 decoded(&[(0, b"\x1b"), (at, b"[200~quit"), (at + 500, b"q\x1b[201~")]),
                 ["esc", "'quitq'"]
             );
-            assert_eq!(decoded(&[(0, b"\x1b"), (at, b"[<0;10;5M")]), ["esc", "Down(Left) 9 4"]);
+            assert_eq!(
+                decoded(&[(0, b"\x1b"), (at, b"[<0;10;5M")]),
+                ["esc", "Down(Left) 9 4"]
+            );
         }
         // not after another key, and not much later
         let typed = ["esc", "x", "[", "<"];
@@ -483,6 +537,9 @@ mod tests {
         decoder.feed(b"q", START);
         assert!(decoder.held.len() <= MAX_SEQUENCE);
         // a paste without an end is left by Ctrl-C
-        assert_eq!(decoded(&[(0, b"\x1b[200~lost"), (9, b"q"), (99, b"\x03"), (100, b"q")]), ["ctrl+c", "q"]);
+        assert_eq!(
+            decoded(&[(0, b"\x1b[200~lost"), (9, b"q"), (99, b"\x03"), (100, b"q")]),
+            ["ctrl+c", "q"]
+        );
     }
 }

@@ -394,7 +394,12 @@ async fn it_ends_by_key_by_token_and_at_the_end_of_input() {
 #[tokio::test(start_paused = true)]
 async fn a_terminal_that_is_gone_is_a_hang_up_and_another_error_is_none() {
     use rustix::io::Errno;
-    for (error, gone) in [(Errno::IO, true), (Errno::NXIO, true), (Errno::PIPE, true), (Errno::NOMEM, false)] {
+    for (error, gone) in [
+        (Errno::IO, true),
+        (Errno::NXIO, true),
+        (Errno::PIPE, true),
+        (Errno::NOMEM, false),
+    ] {
         let mut rig = rig(Vec::new(), State::default());
         let failed = stream::iter([Err(io::Error::from(error))]);
         let end = rig.event_loop.drive(failed).await;
