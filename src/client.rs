@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
 
 pub use crate::semantic::embedder::{EmbedError, Embedder, Embedding, LexicalEmbedder};
 pub use answer::{Answer, CallError, Chunk};
@@ -50,7 +51,7 @@ use semantic::SemanticOutcome;
 use sync::Mutex;
 
 use crate::event::{
-    CallId, EventKind, Failure, FlightId, Observer, Origin, StopReason, UpstreamHealth, UserId,
+    CallId, EventKind, Failure, Fate, FlightId, Observer, Origin, StopReason, UpstreamHealth, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::retry::{Retry, RetryDecision};
@@ -124,6 +125,8 @@ struct Core<T, O> {
     /// takes both locks takes this one first, so that no holder of the guards waits for a search.
     index: Mutex<Index>,
     guards: Mutex<Guards>,
+    /// Cancelled by [`ResilientClient::close`], and with it every flight.
+    closed: CancellationToken,
     next_call: AtomicU64,
     next_flight: AtomicU64,
 }
@@ -145,6 +148,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             env,
             index: Mutex::new(index),
             guards: Mutex::new(guards),
+            closed: CancellationToken::new(),
             next_call: AtomicU64::new(1),
             next_flight: AtomicU64::new(1),
         };
@@ -168,11 +172,17 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
     /// Starts a call. The call has exactly one end; dropping the stream cancels it. Errors are returned by
     /// [`CallStream::finish`]. The order of the layers has reasons: docs/semantics.md, Layers.
     ///
-    /// # Panics
-    /// Outside of a tokio runtime.
+    /// The request is sent as it is. If it does not set `stream`, the server sends the answer as a whole, and the
+    /// stream yields it at the end.
+    ///
+    /// A call outside of a tokio runtime, a call on a closed client and a request of the wrong shape (see
+    /// [`ChatRequest::validate`]) fail at once.
     pub fn call(&self, request: &ChatRequest, context: CallContext) -> CallStream {
         // admission: assign id and deadline, emit `CallStarted`
         let pending = self.core.admit(request, context);
+        if let Some(failure) = self.core.refusal(request) {
+            return self.core.end_immediately(&pending, Err((Fate::Failed, failure)));
+        }
         // one lock over the next three: a flight that completes or starts between two looks would be missed by
         // both, and the upstream called twice
         let mut guards = self.core.lock();
@@ -193,6 +203,14 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         // the other layers run in the flight's own task. The semantic cache is the first of them: an embedding may
         // take a while, identical calls share one, and a hit uses no guard
         self.core.spawn_flight(request, pending, flight)
+    }
+
+    /// Ends every call as cancelled. Later calls fail. Does not wait: see [`Env::join`].
+    pub fn close(&self) {
+        // under the lock: a flight that completes at this moment is cancelled or answered, not a bit of both
+        let guards = self.core.lock();
+        self.core.closed.cancel();
+        drop(guards);
     }
 
     /// Sets the id of the next call; later calls count on from it. Recorded calls are repeated under their own

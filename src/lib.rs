@@ -21,6 +21,62 @@
 //! # }
 //! ```
 //!
+//! A call with options, read as it is written. [`CallStream`](client::CallStream) is also a `futures::Stream`:
+//!
+//! ```
+//! use seawall::client::{CallContext, Chunk};
+//! use seawall::event::UserId;
+//! use seawall::openai::{ChatRequest, Message};
+//! # use seawall::session::{Session, SessionConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let session = Session::start(SessionConfig::default()).await?;
+//! let request = ChatRequest::new([Message::system("Be brief."), Message::user("What is jitter?")])
+//!     .temperature(0.0) // a fixed answer, so the cache may serve it
+//!     .max_tokens(100)
+//!     .stream(true)
+//!     .with("stream_options", serde_json::json!({ "include_usage": true }));
+//! let context = CallContext { user: UserId::new("ana"), ..CallContext::default() };
+//!
+//! let mut call = session.call(&request, context);
+//! let mut text = String::new();
+//! while let Some(chunk) = call.next().await {
+//!     if let Chunk::Text(more) = chunk {
+//!         text.push_str(&more);
+//!     }
+//! }
+//! // the chunks end with the call; its result is the answer or the error
+//! let answer = call.finish().await?;
+//! assert_eq!(answer.text, text);
+//! assert!(answer.headers.is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The second turn of a tool call: the model's message, and the result of the tool.
+//!
+//! ```
+//! use seawall::openai::{ChatRequest, Message};
+//! use serde_json::json;
+//! # use seawall::session::{Session, SessionConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let session = Session::start(SessionConfig::default()).await?;
+//! let tools = json!([{ "type": "function", "function": { "name": "now", "parameters": { "type": "object" } } }]);
+//! // as `Answer::tool_calls` has it after the first turn
+//! let call = json!({ "id": "c1", "type": "function", "function": { "name": "now", "arguments": "{}" } });
+//! let request = ChatRequest::prompt("What time is it?")
+//!     .with("tools", tools)
+//!     .message(Message::tool_calls([call]))
+//!     .message(Message::tool("c1", "12:30"));
+//! let answer = session.ask(&request).await?;
+//! assert!(!answer.text.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # The map
 //!
 //! Each module is a room. They are declared in dependency order: a room imports only from rooms above it, and

@@ -21,7 +21,9 @@ use crate::client::{
     HttpConfig, HttpEmbedder, HttpTransport, LexicalEmbedder, ResilientClient, Transport as _,
     TransportSetupError, host_of, without_secrets,
 };
-use crate::event::{CallId, EventKind, FORMAT_VERSION, Observer, SimulatorPace, UpstreamHealth, UserId};
+use crate::event::{
+    CallId, Command, EventKind, FORMAT_VERSION, Observer, SimulatorPace, UpstreamHealth, UserId,
+};
 use crate::openai::ChatRequest;
 use crate::session::bus::Bus;
 use crate::session::engine::{Engine, RequestStyle, Route};
@@ -84,9 +86,10 @@ pub struct SessionConfig {
     pub embedder_headers: Vec<ExtraHeader>,
     /// Certificates that the embedder client trusts in addition to those of the system.
     pub embedder_roots: Vec<CertificateDer<'static>>,
-    /// The model; the server chooses if `None`.
+    /// The model of requests that name none; the server chooses if `None`.
     pub model: Option<String>,
-    /// The limit of an answer, in LLM tokens. Default 256.
+    /// The limit of an answer, in LLM tokens: the `max_tokens` of requests without a limit of their own. Default
+    /// 256; 0 sends none, and the server chooses.
     pub answer_tokens: u32,
     /// The users that a person can send as. Default [`USERS`].
     pub users: Vec<UserId>,
@@ -154,7 +157,8 @@ fn embedder(session: &SessionConfig) -> Result<Arc<dyn Embedder>, SessionError> 
     Ok(Arc::new(HttpEmbedder::new(&config)?))
 }
 
-/// A running session.
+/// A running session. Dropping it ends its calls, probes and tasks without waiting for them;
+/// [`Session::shutdown`] waits.
 #[derive(Debug)]
 pub struct Session {
     clock: Clock,
@@ -163,6 +167,9 @@ pub struct Session {
     simulator: Simulator,
     client: ResilientClient<Route, Bus>,
     engine: Engine<Route, Bus>,
+    /// Cancelled by the drop: ends the tasks that a shutdown waits for.
+    dropped: CancellationToken,
+    /// Cancelled by a shutdown or the drop.
     stop_probing: CancellationToken,
 }
 
@@ -218,6 +225,7 @@ impl Session {
         };
         let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults, style);
         engine.emit_faults();
+        let dropped = CancellationToken::new();
         let session = Self {
             clock,
             env,
@@ -225,20 +233,26 @@ impl Session {
             simulator,
             client,
             engine,
-            stop_probing: CancellationToken::new(),
+            stop_probing: dropped.child_token(),
+            dropped,
         };
         session.probe_until_ready();
         Ok(session)
     }
 
     /// Makes a call and waits for the complete answer.
+    ///
+    /// # Errors
+    /// If there is no complete answer. A request of the wrong shape fails before anything is sent, with the name of
+    /// the field: see [`ChatRequest::validate`].
     pub async fn ask(&self, request: &ChatRequest) -> Result<Answer, CallError> {
         self.call(request, CallContext::default()).finish().await
     }
 
-    /// Makes a call and streams the answer.
+    /// Starts a call, with the session's model and limit where the request has none of its own. The answer arrives
+    /// as it is written if the request sets [`stream`](ChatRequest::stream), otherwise as a whole.
     pub fn call(&self, request: &ChatRequest, context: CallContext) -> CallStream {
-        self.client.call(request, context)
+        self.client.call(&self.engine.complete(request), context)
     }
 
     /// The current figures of all guards, from the state that a screen shows.
@@ -276,9 +290,16 @@ impl Session {
         &self.env
     }
 
-    /// Starts a task that [`Self::shutdown`] waits for.
+    /// Starts a task that [`Self::shutdown`] waits for. Dropping the session ends it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.env.spawn(task);
+        self.spawn_until(&self.dropped, task);
+    }
+
+    fn spawn_until(&self, end: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) {
+        let task = end.clone().run_until_cancelled_owned(task);
+        self.env.spawn(async move {
+            task.await;
+        });
     }
 
     /// Probes the upstream once and emits its health.
@@ -288,25 +309,27 @@ impl Session {
         health
     }
 
-    /// Cancels all calls and waits until every call has ended.
-    pub async fn shutdown(self) {
-        self.stop_probing.cancel();
-        self.engine.execute(crate::event::Command::Shutdown);
+    /// Cancels all calls and waits until every call and task has ended. Later calls fail. A second shutdown, also
+    /// at the same time, waits for the same end.
+    pub async fn shutdown(&self) {
+        self.stop();
         self.env.join().await;
         self.simulator.shutdown().await;
     }
 
+    fn stop(&self) {
+        self.stop_probing.cancel();
+        self.engine.execute(Command::Shutdown);
+        self.client.close();
+    }
+
     /// Probes the upstream until it is ready, and emits every change of its health.
     fn probe_until_ready(&self) {
-        let (client, clock, stop) = (self.client.clone(), self.clock, self.stop_probing.clone());
-        self.env.spawn(async move {
+        let (client, clock) = (self.client.clone(), self.clock);
+        self.spawn_until(&self.stop_probing, async move {
             let mut last = None;
             loop {
-                let health = tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return,
-                    health = client.transport().upstream().probe() => health,
-                };
+                let health = client.transport().upstream().probe().await;
                 if last.as_ref() != Some(&health) {
                     client.report_health(health.clone());
                 }
@@ -314,13 +337,16 @@ impl Session {
                     return;
                 }
                 last = Some(health);
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return,
-                    () = clock.sleep(PROBE_EVERY) => {}
-                }
+                clock.sleep(PROBE_EVERY).await;
             }
         });
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.dropped.cancel();
+        self.stop();
     }
 }
 
@@ -381,3 +407,6 @@ impl<O: Observer> FaultSink for FaultReporter<O> {
             .emit(call.map(CallId), EventKind::FaultInjected { attempt, fault });
     }
 }
+
+#[cfg(test)]
+mod tests;

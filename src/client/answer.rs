@@ -1,5 +1,8 @@
 //! The result of a call: chunks, answer, error.
 
+use std::sync::Arc;
+
+use http::HeaderMap;
 use serde_json::Value;
 
 use crate::event::{Failure, Fate, Finish};
@@ -41,9 +44,17 @@ pub struct Answer {
     pub bad_text: bool,
     /// The source of the answer: [`Fate::Answered`], [`Fate::Hit`] or [`Fate::Shared`].
     pub fate: Fate,
+    /// The response headers, raw. `None` for a stored answer: request ids and limits of an old response would
+    /// mislead.
+    pub headers: Option<Arc<HeaderMap>>,
 }
 
 impl Answer {
+    /// The server's id of the request, to quote in a report to its operator.
+    pub fn request_id(&self) -> Option<&str> {
+        request_id(self.headers.as_deref()?)
+    }
+
     /// The answer as chunks, for a call that reads it as a stream.
     pub(crate) fn to_chunks(&self) -> Vec<Chunk> {
         let mut chunks = Vec::new();
@@ -75,4 +86,27 @@ pub struct CallError {
     pub failure: Failure,
     /// Text that was delivered before the failure, raw.
     pub partial: String,
+    /// The response headers of the last attempt, raw; `None` if it had no response. The status is that of the
+    /// failure.
+    pub headers: Option<Arc<HeaderMap>>,
+}
+
+impl CallError {
+    /// The server's id of the request, to quote in a report to its operator.
+    pub fn request_id(&self) -> Option<&str> {
+        request_id(self.headers.as_deref()?)
+    }
+}
+
+/// The headers that name a request: OpenAI and most gateways, Anthropic, Azure, AWS.
+const REQUEST_IDS: [&str; 4] = [
+    "x-request-id",
+    "request-id",
+    "apim-request-id",
+    "x-amzn-requestid",
+];
+
+fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let mut known = REQUEST_IDS.iter().filter_map(|name| headers.get(*name));
+    known.find_map(|id| id.to_str().ok())
 }

@@ -272,6 +272,7 @@ impl Counted {
             model: parts.model,
             bad_text,
             fate: Fate::Answered,
+            headers: None,
         }
     }
 }

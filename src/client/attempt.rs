@@ -60,7 +60,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 return Err(self.classify(&Observed::HeaderTimeout { after: limit }));
             }
         };
-        guard.responded(response.status);
+        guard.responded(&response);
         if response.status != 200 {
             return Err(self.error_response(response).await);
         }

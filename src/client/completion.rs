@@ -66,6 +66,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 fate,
                 failure,
                 partial: String::new(),
+                headers: None,
             }),
         };
         CallStream::ended(pending.call, end)
@@ -140,7 +141,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if let Completion::Hit(answer) = completion {
             log.chunks.extend(answer.to_chunks());
         }
-        let subscribers = std::mem::take(&mut log.subscribers);
+        let mut subscribers = std::mem::take(&mut log.subscribers);
+        if abandoned {
+            // as if each had left: the owner last, so that no follower takes over
+            subscribers.reverse();
+        }
         for (position, one) in subscribers.iter().enumerate() {
             let end = match completion {
                 _ if abandoned => Err((Fate::Cancelled, cancelled())),
@@ -205,11 +210,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
             took: now.since(one.started_at),
         };
         self.observer.emit(Some(one.call), kind);
-        let end = end.map_err(|(fate, failure)| CallError {
-            fate,
-            failure,
-            partial: log.partial_text(),
-        });
+        let headers = log.headers.clone();
+        let end = match end {
+            Ok(answer) => Ok(Answer { headers, ..answer }),
+            Err((fate, failure)) => Err(CallError {
+                fate,
+                failure,
+                partial: log.partial_text(),
+                headers,
+            }),
+        };
         log.put_end(one.call, end);
     }
 

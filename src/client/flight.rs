@@ -15,7 +15,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll, Waker};
 
+use http::HeaderMap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -56,15 +58,10 @@ pub(super) struct Flight {
     pub(super) key: FlightKey,
     /// The request that it carries: an idempotency key with another request is rejected.
     pub(super) request_key: RequestKey,
-    /// Cancelled when the last subscriber has left.
+    /// Cancelled when the last subscriber has left, or the client is closed.
     pub(super) abandoned: CancellationToken,
     /// A subscriber joined or left: deadlines have changed.
     pub(super) changed: Notify,
-    /// The log grew, or the flight ended.
-    progress: Notify,
-    /// The flight ended for a subscriber. Separate from `progress`, so that a reader of the end alone is not woken
-    /// by every token.
-    ended: Notify,
     log: Mutex<FlightLog>,
 }
 
@@ -76,6 +73,10 @@ pub(super) struct FlightLog {
     /// By call, because owner and followers have different fates; with the number of chunks at that time, because
     /// a call that has ended gets no more.
     ends: BTreeMap<CallId, (usize, Arc<FlightEnd>)>,
+    /// Readers that wait for the next chunk or the end. Under the lock of the log, so that no wake-up is missed.
+    chunk_readers: BTreeMap<CallId, Waker>,
+    /// Readers that wait for the end alone, which no token wakes.
+    end_readers: BTreeMap<CallId, Waker>,
     /// True once the last deadline has passed.
     pub(super) expired: bool,
     /// True if the machine slept during the current attempt: its result says nothing about the upstream.
@@ -84,18 +85,25 @@ pub(super) struct FlightLog {
     pub(super) last_failure: Option<Failure>,
     /// Attempts begun so far.
     pub(super) attempts: u32,
+    /// The response headers of the latest attempt.
+    pub(super) headers: Option<Arc<HeaderMap>>,
 }
 
 impl Flight {
-    pub(super) fn new(id: FlightId, key: FlightKey, request_key: RequestKey, owner: Subscriber) -> Self {
+    /// A flight with one subscriber. `closed` is the client's: cancelling it abandons the flight.
+    pub(super) fn new(
+        id: FlightId,
+        key: FlightKey,
+        request_key: RequestKey,
+        owner: Subscriber,
+        closed: &CancellationToken,
+    ) -> Self {
         Self {
             id,
             key,
             request_key,
-            abandoned: CancellationToken::new(),
+            abandoned: closed.child_token(),
             changed: Notify::new(),
-            progress: Notify::new(),
-            ended: Notify::new(),
             log: Mutex::new(FlightLog {
                 subscribers: vec![owner],
                 ..FlightLog::default()
@@ -112,8 +120,9 @@ impl Flight {
     pub(super) fn append(&self, chunk: Chunk) {
         let mut log = self.lock();
         log.chunks.push(chunk);
+        let readers = std::mem::take(&mut log.chunk_readers);
         drop(log);
-        self.progress.notify_waiters();
+        readers.into_values().for_each(Waker::wake);
     }
 
     /// Returns true if any text was delivered: from then on no retry is legal.
@@ -148,37 +157,45 @@ impl Flight {
 
     /// Wakes the readers of chunks and of the end.
     pub(super) fn wake_readers(&self) {
-        self.progress.notify_waiters();
-        self.ended.notify_waiters();
+        let mut log = self.lock();
+        let of_chunks = std::mem::take(&mut log.chunk_readers);
+        let of_the_end = std::mem::take(&mut log.end_readers);
+        drop(log);
+        of_chunks
+            .into_values()
+            .chain(of_the_end.into_values())
+            .for_each(Waker::wake);
     }
 
-    /// Waits for the end, past all chunks.
-    pub(super) async fn end(&self, call: CallId) -> Arc<FlightEnd> {
-        wait_for(&self.ended, || self.lock().end_of(call, usize::MAX)).await
-    }
-
-    /// The next chunk after the first `read`, or the end; waits for either.
-    pub(super) async fn next(&self, call: CallId, read: usize) -> Result<Chunk, Arc<FlightEnd>> {
-        let look = || {
-            let log = self.lock();
-            let end = log.end_of(call, read).map(Err);
-            end.or_else(|| log.chunks.get(read).cloned().map(Ok))
-        };
-        wait_for(&self.progress, look).await
-    }
-}
-
-/// Waits until `look` finds something; looks again after every notification.
-async fn wait_for<F>(notify: &Notify, look: impl Fn() -> Option<F>) -> F {
-    loop {
-        let notified = notify.notified();
-        tokio::pin!(notified);
-        // enabled before the look, so that no notification in between is missed
-        notified.as_mut().enable();
-        if let Some(found) = look() {
-            return found;
+    /// The end, past all chunks.
+    pub(super) fn poll_end(&self, call: CallId, cx: &Context<'_>) -> Poll<Arc<FlightEnd>> {
+        let mut log = self.lock();
+        if let Some(end) = log.end_of(call, usize::MAX) {
+            return Poll::Ready(end);
         }
-        notified.await;
+        let earlier = log.end_readers.insert(call, cx.waker().clone());
+        // unlocked first: the last reference to a task may be its waker, and its drop may leave this flight
+        drop(log);
+        drop(earlier);
+        Poll::Pending
+    }
+
+    /// The next chunk after the first `read`, or the end.
+    pub(super) fn poll_next(
+        &self,
+        call: CallId,
+        read: usize,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Chunk, Arc<FlightEnd>>> {
+        let mut log = self.lock();
+        let end = log.end_of(call, read).map(Err);
+        if let Some(found) = end.or_else(|| log.chunks.get(read).cloned().map(Ok)) {
+            return Poll::Ready(found);
+        }
+        let earlier = log.chunk_readers.insert(call, cx.waker().clone());
+        drop(log);
+        drop(earlier);
+        Poll::Pending
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::completion::Completion;
 use super::flight::{Flight, FlightKey, Subscriber};
 use super::guards::{CachedAnswer, Guards};
 use super::semantic::SemanticPrompt;
 use super::stream::CallStream;
 use super::transport::{AttemptRequest, Transport};
-use super::{CallContext, Core};
+use super::{CallContext, Core, sync};
 use crate::event::{
     CallId, CallOptions, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff, FlightId,
     MissReason, NearMiss, Observer, Phase, Sharing, UpstreamInfo, UserId,
@@ -56,7 +57,8 @@ impl UpstreamRequest {
 
     /// LLM tokens to reserve for each attempt.
     pub(super) fn tokens(&self, policy: &Policy) -> u64 {
-        self.prompt_tokens + self.answer_limit.unwrap_or(policy.limit.default_answer_tokens)
+        let answer = self.answer_limit.unwrap_or(policy.limit.default_answer_tokens);
+        self.prompt_tokens.saturating_add(answer)
     }
 }
 
@@ -126,6 +128,19 @@ impl<T: Transport, O: Observer> Core<T, O> {
             deadline,
             repeatable,
         }
+    }
+
+    /// The reason why this call cannot be made at all.
+    pub(super) fn refusal(&self, request: &ChatRequest) -> Option<Failure> {
+        let message = if self.closed.is_cancelled() {
+            "the session has ended; start another one".to_owned()
+        } else if !sync::can_spawn() {
+            // before anything is registered: a flight without a task would never end
+            "no tokio runtime on this thread; make the call inside one".to_owned()
+        } else {
+            request.validate().err()?.to_string()
+        };
+        Some(Failure::new(FailureClass::Invalid, Phase::Final, message))
     }
 
     /// The parts of a cache key besides the request.
@@ -282,6 +297,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             flight_key.clone(),
             pending.key.clone(),
             subscriber,
+            &self.closed,
         ));
         guards.flights.insert(flight_key, Arc::clone(&flight));
         self.observer
@@ -315,10 +331,30 @@ impl<T: Transport, O: Observer> Core<T, O> {
             semantic,
         };
         // a task of its own: it outlives the caller that started it
-        let core = Arc::clone(self);
-        let supervised = Arc::clone(&flight);
+        let task = FlightTask {
+            core: Arc::clone(self),
+            flight: Arc::clone(&flight),
+            request: upstream_request,
+        };
         self.env
-            .spawn(async move { core.supervise(&supervised, &upstream_request).await });
+            .spawn(async move { task.core.supervise(&task.flight, &task.request).await });
         CallStream::running(call, flight, Arc::clone(self) as Arc<_>)
+    }
+}
+
+/// The task of a flight. Its drop ends the calls of a task that was dropped before its end, because its runtime has
+/// shut down: they would wait forever, and later calls would join them.
+struct FlightTask<T: Transport, O: Observer> {
+    core: Arc<Core<T, O>>,
+    flight: Arc<Flight>,
+    request: UpstreamRequest,
+}
+
+impl<T: Transport, O: Observer> Drop for FlightTask<T, O> {
+    fn drop(&mut self) {
+        if self.flight.owner().is_some() && !std::thread::panicking() {
+            self.core
+                .complete(&self.flight, &self.request, &Completion::Abandoned);
+        }
     }
 }

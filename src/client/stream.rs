@@ -2,7 +2,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::stream::{FusedStream, Stream};
+use http::HeaderMap;
 
 use super::answer::{Answer, CallError, Chunk};
 use super::flight::{Flight, FlightEnd};
@@ -14,8 +20,11 @@ pub(super) trait Unsubscribe: Send + Sync {
     fn leave(&self, call: CallId, flight: &Flight);
 }
 
-/// The handle of a call. Read the answer by chunks with [`CallStream::next`], or as a whole with
-/// [`CallStream::finish`]. Dropping it before the end cancels the call.
+/// The handle of a call. Read the answer by chunks, with [`CallStream::next`] or as a [`Stream`], or as a whole
+/// with [`CallStream::finish`]. Dropping it before the end cancels the call.
+///
+/// The stream of chunks ends with the call, however that ended; `finish` returns the answer or the error. Once it
+/// has ended it returns `None` forever.
 pub struct CallStream {
     call: CallId,
     source: Source,
@@ -72,24 +81,17 @@ impl CallStream {
         self.call
     }
 
+    /// The response headers of the latest attempt, raw, once they have arrived; `None` for a stored answer.
+    pub fn headers(&self) -> Option<Arc<HeaderMap>> {
+        match &self.source {
+            Source::Ended { .. } => None,
+            Source::Running { flight, .. } => flight.lock().headers.clone(),
+        }
+    }
+
     /// Waits for the next chunk; returns `None` once the call has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<Chunk> {
-        match &mut self.source {
-            Source::Ended { chunks, .. } => chunks.pop_front(),
-            Source::Running { end: Some(_), .. } => None,
-            Source::Running {
-                flight, read, end, ..
-            } => match flight.next(self.call, *read).await {
-                Ok(chunk) => {
-                    *read += 1;
-                    Some(chunk)
-                }
-                Err(ended) => {
-                    *end = Some(ended);
-                    None
-                }
-            },
-        }
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
     /// Waits for the end of the call.
@@ -101,11 +103,44 @@ impl CallStream {
         let end = match &mut self.source {
             Source::Ended { end, .. } | Source::Running { end: Some(end), .. } => Arc::clone(end),
             Source::Running { flight, end, .. } => {
-                let ended = flight.end(self.call).await;
+                let ended = poll_fn(|cx| flight.poll_end(self.call, cx)).await;
                 Arc::clone(end.insert(ended))
             }
         };
         end.as_ref().clone()
+    }
+}
+
+impl Stream for CallStream {
+    type Item = Chunk;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let call = self.call;
+        Poll::Ready(match &mut self.source {
+            Source::Ended { chunks, .. } => chunks.pop_front(),
+            Source::Running { end: Some(_), .. } => None,
+            Source::Running {
+                flight, read, end, ..
+            } => match ready!(flight.poll_next(call, *read, cx)) {
+                Ok(chunk) => {
+                    *read += 1;
+                    Some(chunk)
+                }
+                Err(ended) => {
+                    *end = Some(ended);
+                    None
+                }
+            },
+        })
+    }
+}
+
+impl FusedStream for CallStream {
+    fn is_terminated(&self) -> bool {
+        match &self.source {
+            Source::Ended { chunks, .. } => chunks.is_empty(),
+            Source::Running { end, .. } => end.is_some(),
+        }
     }
 }
 

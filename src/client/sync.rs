@@ -13,6 +13,15 @@ use std::future::Future;
 
 use tokio_util::task::TaskTracker;
 
+/// Returns true if a task can be spawned from this thread.
+pub(super) fn can_spawn() -> bool {
+    #[cfg(test)]
+    if explored::is_explored() {
+        return true;
+    }
+    tokio::runtime::Handle::try_current().is_ok()
+}
+
 /// Spawns a task that `tasks` counts until it has ended.
 pub(super) fn spawn(tasks: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {
     #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod answers;
 mod breaking;
+mod handles;
 mod leaving;
 mod limiting;
 mod missing;

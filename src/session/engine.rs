@@ -8,6 +8,7 @@
 mod prompts;
 mod route;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::pin;
@@ -36,10 +37,18 @@ const CALLS_AT_ONCE: u32 = 32;
 pub struct RequestStyle {
     /// The model; the server chooses if `None`.
     pub model: Option<String>,
-    /// The limit of an answer, in LLM tokens.
+    /// The limit of an answer, in LLM tokens; the server chooses if 0.
     pub answer_tokens: u32,
     /// The users of bursts that all users send.
     pub users: Vec<UserId>,
+}
+
+impl RequestStyle {
+    /// The request with this model and limit, where it has none of its own.
+    fn complete<'a>(&self, request: &'a ChatRequest) -> Cow<'a, ChatRequest> {
+        let limit = Some(self.answer_tokens).filter(|limit| *limit > 0);
+        request.with_defaults(self.model.as_deref(), limit)
+    }
 }
 
 /// The engine of a session. Clones drive the same session.
@@ -230,17 +239,18 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         }
     }
 
+    /// The request with the session's model and limit, where it has none of its own.
+    pub fn complete<'a>(&self, request: &'a ChatRequest) -> Cow<'a, ChatRequest> {
+        self.style.complete(request)
+    }
+
     fn request(&self, messages: impl IntoIterator<Item = Message>) -> ChatRequest {
         let request = ChatRequest::new(messages)
             // deterministic, so that the cache may answer a repeated prompt
             .temperature(0.0)
-            .max_tokens(self.style.answer_tokens)
-            .with("stream", true)
+            .stream(true)
             .with("stream_options", serde_json::json!({ "include_usage": true }));
-        match &self.style.model {
-            Some(model) => request.model(model),
-            None => request,
-        }
+        self.complete(&request).into_owned()
     }
 
     fn send(&self, prompt: &str, user: UserId, conversation: bool) {

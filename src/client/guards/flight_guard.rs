@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::client::Core;
 use crate::client::answer::Answer;
 use crate::client::flight::Flight;
-use crate::client::transport::Transport;
+use crate::client::transport::{Response, Transport};
 use crate::event::{AttemptResult, CallId, EventKind, Failure, Observer, Sample};
 use crate::policy::breaker::Permit;
 use crate::policy::classify::{self, Observed, Progress};
@@ -124,6 +124,7 @@ impl<'a, T: Transport, O: Observer> FlightGuard<'a, T, O> {
         }
         log.attempts += 1;
         log.overslept = false;
+        log.headers = None;
         let attempt = log.attempts;
         let owner = log.subscribers.first_mut().map(|owner| {
             owner.attempts += 1;
@@ -144,7 +145,9 @@ impl<'a, T: Transport, O: Observer> FlightGuard<'a, T, O> {
     }
 
     /// The response headers are there.
-    pub(in crate::client) fn responded(&mut self, status: u16) {
+    pub(in crate::client) fn responded(&mut self, response: &Response) {
+        self.flight.lock().headers = Some(Arc::new(response.headers.clone()));
+        let status = response.status;
         if let Some(running) = &mut self.attempt {
             running.responded = true;
             let attempt = running.number;

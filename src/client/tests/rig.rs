@@ -176,6 +176,12 @@ impl Rig {
         self.nothing_is_left(Checker::new(&self.policy));
     }
 
+    /// The same where time passes on its own.
+    pub(super) async fn done_in_real_time(&self) {
+        self.env.join().await;
+        self.nothing_is_left(Checker::new(&self.policy).in_real_time());
+    }
+
     /// Asserts that all resources are released and that the checker accepts the events.
     pub(super) fn nothing_is_left(&self, mut checker: Checker) {
         assert_eq!(self.env.running_tasks(), 0, "tasks");

@@ -22,6 +22,7 @@ use shuttle::rand::Rng as _;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner, future, thread};
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use super::retrying::refused;
 use super::rig::{Rig, cold, millis, secs, steady, warm};
@@ -506,7 +507,13 @@ fn idle_flight(number: u64) -> Flight {
         route: "chat/completions",
     };
     let key = RequestKey::new(&scope, &warm("hi"));
-    Flight::new(FlightId(number), FlightKey::Alone(CallId(number)), key, owner)
+    Flight::new(
+        FlightId(number),
+        FlightKey::Alone(CallId(number)),
+        key,
+        owner,
+        &CancellationToken::new(),
+    )
 }
 
 fn permits_race(dial: &Dial) -> Outcomes {

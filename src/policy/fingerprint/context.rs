@@ -88,7 +88,12 @@ mod tests {
             upstream: "http://a",
             route: "chat/completions",
         };
-        let request = ChatRequest::try_from(body).unwrap();
+        let fields = body.as_object().unwrap().clone();
+        let request = fields
+            .into_iter()
+            .fold(ChatRequest::new([]), |request, (field, value)| {
+                request.with(&field, value)
+            });
         let context = RequestKey::without_prompt(&scope, &request);
         let full = RequestKey::new(&scope, &request);
         // both ways of reading the prompt agree

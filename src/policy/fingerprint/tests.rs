@@ -23,7 +23,7 @@ fn request(body: Map<String, Value>) -> ChatRequest {
 }
 
 fn parsed(body: &str) -> ChatRequest {
-    ChatRequest::try_from(serde_json::from_str::<Value>(body).unwrap()).unwrap()
+    request(serde_json::from_str(body).unwrap())
 }
 
 fn key(request: &ChatRequest) -> RequestKey {
