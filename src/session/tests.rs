@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::*;
+use crate::client::Held;
 use crate::event::Fate;
 use crate::session::source::Progress;
 use crate::simulator::wire::{Handler, Limits, Request, Response, Server};
@@ -35,7 +36,7 @@ impl Handler for Upstream {
             .await
             .unwrap();
         if self.reaction == Reaction::Hang {
-            response.while_connected(std::future::pending()).await?
+            response.while_connected(std::future::pending::<()>()).await?;
         }
         let body = json!({
             "choices": [{ "message": { "content": "hello" }, "finish_reason": "stop" }],
@@ -170,7 +171,7 @@ async fn a_dropped_session_leaves_no_task_and_no_request() {
     bench.chat().await;
     drop(session);
     env.join().await;
-    assert_eq!((env.running_tasks(), client.held()), (0, Default::default()));
+    assert_eq!((env.running_tasks(), client.held()), (0, Held::default()));
     assert_eq!(call.finish().await.unwrap_err().fate, Fate::Cancelled);
     // the server sees every connection close, and nothing new
     bench.quiet().await;

@@ -297,7 +297,7 @@ async fn closing_ends_every_call_and_later_ones_fail() {
         assert_eq!(cancelled.fate, Fate::Cancelled);
         partial.insert(cancelled.partial);
     }
-    assert_eq!(partial, BTreeSet::from(["".into(), "a".into()]));
+    assert_eq!(partial, BTreeSet::from([String::new(), "a".into()]));
     let sent = rig.upstream.sent().len();
     let late = rig.ask(&ChatRequest::prompt("late")).await.unwrap_err();
     assert_eq!(late.fate, Fate::Failed);

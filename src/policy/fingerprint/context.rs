@@ -88,7 +88,9 @@ mod tests {
             upstream: "http://a",
             route: "chat/completions",
         };
-        let fields = body.as_object().unwrap().clone();
+        let Value::Object(fields) = body else {
+            panic!("not an object");
+        };
         let request = fields
             .into_iter()
             .fold(ChatRequest::new([]), |request, (field, value)| {
