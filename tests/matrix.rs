@@ -12,6 +12,8 @@
     reason = "a test, and the helpers of one"
 )]
 
+#[path = "matrix/addresses.rs"]
+mod addresses;
 #[path = "matrix/bodies.rs"]
 mod bodies;
 #[path = "matrix/connecting.rs"]
@@ -28,6 +30,8 @@ mod server;
 mod table;
 #[path = "matrix/tls.rs"]
 mod tls;
+#[path = "terminal/upstream.rs"]
+mod upstream;
 #[path = "matrix/wire.rs"]
 mod wire;
 
@@ -48,6 +52,26 @@ async fn error_statuses() {
 #[tokio::test]
 async fn faults_in_the_body() {
     prove(bodies::rows()).await;
+}
+
+#[tokio::test]
+async fn every_base_url_reaches_its_endpoint() {
+    addresses::base_urls().await;
+}
+
+#[tokio::test]
+async fn a_probe_needs_no_list_of_models() {
+    addresses::probes().await;
+}
+
+#[tokio::test]
+async fn headers_are_sent_and_redacted() {
+    addresses::headers().await;
+}
+
+#[tokio::test]
+async fn proxies_of_the_environment_are_used() {
+    addresses::proxies().await;
 }
 
 #[tokio::test]

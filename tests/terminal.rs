@@ -265,8 +265,8 @@ fn no_color_disables_colours_but_not_bold() {
 fn bad_input_is_reported_in_one_line_and_exits_with_2() {
     for (args, expected) in [
         (
-            &["--upstream", "localhost:8033"][..],
-            "write http://localhost:8033",
+            &["--upstream", "api.example.com/v1"][..],
+            "the scheme is missing: write https://api.example.com/v1",
         ),
         (&["--policy", "prodution"], "did you mean production?"),
         (&["--faults", "outag"], "did you mean outage?"),
@@ -530,9 +530,15 @@ fn a_damaged_label_file_and_a_bad_embedder_are_reported_before_the_start() {
             && damaged.contains("correct it, or delete the file"),
         "{damaged}"
     );
-    let embedder = stderr(&["--policy", "exercise", "--embedder", "localhost:8034", "--no-tui"]);
+    let embedder = stderr(&[
+        "--policy",
+        "exercise",
+        "--embedder",
+        "api.example.com",
+        "--no-tui",
+    ]);
     assert!(
-        embedder.contains("--embedder localhost:8034: the scheme is missing: write http://localhost:8034"),
+        embedder.contains("--embedder api.example.com: the scheme is missing: write https://api.example.com"),
         "{embedder}"
     );
 }

@@ -26,6 +26,11 @@ static CA: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(|| {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 });
 
+/// The trusted CA as a PEM file.
+pub(crate) fn ca_pem() -> String {
+    CA.pem()
+}
+
 impl Certificate {
     /// The certificates that the client trusts in addition.
     pub(crate) fn roots(self) -> Vec<CertificateDer<'static>> {

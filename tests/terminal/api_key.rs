@@ -102,10 +102,16 @@ fn assert_unseen(place: &str, bytes: &[u8]) {
 }
 
 fn seawall(args: &[&str], url: &str) -> Output {
+    seawall_with(&[], "SEAWALL_API_KEY", args, url)
+}
+
+/// Runs the program with the secret in `variable`, and further options.
+fn seawall_with(options: &[&str], variable: &str, args: &[&str], url: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_seawall"))
         .args(args)
         .args(["--upstream", url])
-        .env("SEAWALL_API_KEY", SECRET)
+        .args(options)
+        .env(variable, SECRET)
         .output()
         .unwrap()
 }
@@ -144,6 +150,33 @@ fn an_echoed_key_is_in_no_report_and_no_journal() {
         "the key [redacted] is bad",
     ] {
         assert!(written.contains(text), "no '{text}' in the journal");
+    }
+}
+
+#[test]
+fn an_echoed_header_is_in_no_report_and_no_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, journal) = (path("echo.toml"), path("journal.ndjson"));
+    std::fs::write(&file, SCENARIO).unwrap();
+    // a variable is a secret whatever the name of the header
+    for (variable, header) in [
+        ("AZURE_KEY", "api-key:env:AZURE_KEY"),
+        ("TITLE", "X-Title: env:TITLE"),
+    ] {
+        let args = ["run", &file, "--real", "--json", "--journal", &journal];
+        let output = seawall_with(&["--header", header], variable, &args, &upstream());
+        assert_unseen("stdout", &output.stdout);
+        assert_unseen("stderr", &output.stderr);
+        let written = std::fs::read(&journal).unwrap();
+        std::fs::remove_file(&journal).unwrap();
+        assert_unseen("the journal", &written);
+        let written = String::from_utf8(written).unwrap();
+        assert!(written.contains("\"yours is [redacted], thanks\""), "{header}");
+        assert!(
+            written.contains(&format!("rejected the key in {variable}")),
+            "{header}"
+        );
     }
 }
 

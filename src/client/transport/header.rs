@@ -53,7 +53,7 @@ const SCHEMES: [&str; 6] = ["apikey", "basic", "bearer", "digest", "key", "token
 pub struct ExtraHeader {
     name: HeaderName,
     value: HeaderValue,
-    /// The name of the secret in messages; absent if the value is none.
+    /// The name of the secret in messages; absent if the value is not a secret.
     secret: Option<String>,
 }
 
