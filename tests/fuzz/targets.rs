@@ -428,7 +428,7 @@ fn write(header: &Header, lines: &[Line]) -> Vec<u8> {
         match line {
             Line::Event(event) => journal.write(event).unwrap(),
             Line::Gap(lost) => journal.gap(*lost).unwrap(),
-            Line::End { .. } => {}
+            Line::Blank | Line::End { .. } => {}
         }
     }
     journal.finish().unwrap()
