@@ -25,6 +25,7 @@ pub(super) trait Unsubscribe: Send + Sync {
 ///
 /// The stream of chunks ends with the call, however that ended; `finish` returns the answer or the error. Once it
 /// has ended it returns `None` forever.
+#[must_use = "dropping a call cancels it"]
 pub struct CallStream {
     call: CallId,
     source: Source,

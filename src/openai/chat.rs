@@ -91,6 +91,9 @@ impl From<Message> for Value {
 
 /// The body of a chat completion request: a JSON object with all its fields, known or not. Absent, `null` and a
 /// default value stay distinct in the body and in cache keys; where a field is read, `null` counts as absent.
+///
+/// Reading one from JSON, or from a type of your own with `ChatRequest::try_from(serde_json::to_value(&mine)?)`,
+/// [validates](Self::validate) it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct ChatRequest {
@@ -410,6 +413,12 @@ impl TryFrom<Value> for ChatRequest {
     }
 }
 
+impl<'de> Deserialize<'de> for ChatRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 /// The LLM tokens of a call, as counted by the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -483,6 +492,9 @@ mod tests {
         let value = json!({ "messages": [], "top_k": 40, "user": null });
         let request = ChatRequest::try_from(value.clone()).unwrap();
         assert_eq!(serde_json::to_value(&request).unwrap(), value);
+        assert_eq!(serde_json::from_value::<ChatRequest>(value).unwrap(), request);
+        let error = serde_json::from_str::<ChatRequest>(r#"{"messages":[],"n":"two"}"#).unwrap_err();
+        assert_eq!(error.to_string(), "field 'n' must be a whole number");
     }
 
     #[test]

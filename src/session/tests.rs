@@ -72,12 +72,9 @@ impl Bench {
     }
 
     fn config(&self) -> SessionConfig {
+        let url = format!("http://{}", self.server.addr()).parse().unwrap();
         SessionConfig {
-            upstream: Some(UpstreamConfig {
-                url: format!("http://{}", self.server.addr()).parse().unwrap(),
-                api_key: None,
-                extra_roots: Vec::new(),
-            }),
+            upstream: Some(UpstreamConfig::new(url)),
             ..SessionConfig::default()
         }
     }
@@ -137,6 +134,15 @@ async fn model_and_limit_of_the_session_reach_the_server() {
     let same = session.ask(&cold.model("m").max_tokens(33)).await.unwrap();
     assert_eq!(same.fate, Fate::Hit);
     session.shutdown().await;
+}
+
+/// Handles that a server keeps in its state or moves to another task.
+#[test]
+fn sessions_and_calls_move_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Session>();
+    shared::<CallStream>();
+    shared::<CallError>();
 }
 
 #[tokio::test]
