@@ -18,7 +18,7 @@ fn events(journal: &[u8]) -> Vec<Event> {
     let reader = Reader::open(std::io::Cursor::new(journal.to_owned())).unwrap();
     let events = reader.lines().filter_map(|line| match line.unwrap() {
         Line::Event(event) => Some(event),
-        Line::Gap(_) | Line::End { .. } => None,
+        Line::Blank | Line::Gap(_) | Line::End { .. } => None,
     });
     events.collect()
 }
