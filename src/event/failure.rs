@@ -100,7 +100,7 @@ pub enum FailureClass {
     Internal,
 }
 
-/// The header that requested a wait.
+/// The part of a response that requested a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -111,6 +111,12 @@ pub enum HintSource {
     RetryAfter,
     /// `retry-after` as a date.
     RetryAfterDate,
+    /// A member of the error body: `retryDelay`, `retry_after`.
+    Body,
+    /// The words of the error message: "try again in 7s".
+    Message,
+    /// The reset of an exhausted limit: `x-ratelimit-reset-*`.
+    LimitReset,
 }
 
 /// The wait requested by the server.
@@ -119,7 +125,7 @@ pub struct Hint {
     /// Time to wait from the arrival of the response.
     #[serde(with = "crate::time::nanos")]
     pub wait: Duration,
-    /// The header.
+    /// The part of the response that requested it.
     pub source: HintSource,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The only place that knows status codes. Code decides before type, type before status (docs/semantics.md,
 //! Failures), because a status alone misleads: a 429 can mean exhausted credit, and llama-server answers broken
-//! JSON with a 500.
+//! JSON with a 500. A request above a limit is final under any name: no wait makes it fit.
 //!
 //! ```text
 //!  connect --> request --> headers --> body --> first content --> end
@@ -24,10 +24,11 @@ use std::time::Duration;
 use http::HeaderMap;
 
 pub(crate) use redact::{may_start_at_end, redact, redact_key};
+use verdict::INSPECTED_BYTES;
 
 use crate::event::{Failure, FailureClass, Phase, Sample};
 use crate::openai::ApiError;
-use crate::policy::hint::{self, HintReading};
+use crate::policy::hint;
 
 /// The upstream of the failed attempt, named in messages.
 #[derive(Clone, Copy, Debug)]
@@ -200,16 +201,21 @@ pub fn classify(upstream: &Upstream<'_>, observed: &Observed<'_>) -> Failure {
             headers,
             body,
             wall_seconds,
-        } => response(upstream, status, headers, body, hint::read(headers, wall_seconds)),
+        } => response(upstream, status, headers, body, wall_seconds),
         Observed::Body {
             status,
             delivered,
             problem,
         } => {
             let (class, phase) = body(delivered, &problem);
-            let message = wording::body(upstream, (class, phase), &problem);
+            let hint = match problem {
+                BodyProblem::ErrorEvent { error } => hint::in_error(error, None),
+                _ => None,
+            };
+            let message = wording::body(upstream, (class, phase), &problem, hint);
             Failure {
                 status: Some(status),
+                hint,
                 ..Failure::new(class, phase, message)
             }
         }
@@ -246,10 +252,21 @@ fn response(
     status: u16,
     headers: &HeaderMap,
     body: &[u8],
-    reading: HintReading,
+    wall_seconds: u64,
 ) -> Failure {
     let error = ApiError::parse(body);
-    let (class, phase) = verdict::for_response(status, error.as_ref(), headers, body);
+    let text = String::from_utf8_lossy(body.get(..INSPECTED_BYTES).unwrap_or(body));
+    let (class, phase) = verdict::for_response(status, error.as_ref(), headers, &text);
+    let mut reading = hint::read(headers, wall_seconds);
+    reading.hint = reading.hint.or_else(|| {
+        let now = Some(hint::now(headers, wall_seconds));
+        let limited = matches!(class, FailureClass::RateLimited | FailureClass::Overloaded);
+        match &error {
+            Some(error) => hint::in_error(error, now),
+            None => hint::in_text(&text, now),
+        }
+        .or_else(|| hint::at_reset(headers, wall_seconds).filter(|_| limited))
+    });
     // the header outranks the status: the server did nothing and asks for a retry
     let phase = match (reading.should_retry, phase) {
         (Some(true), Phase::Final) => Phase::Refused,
@@ -258,7 +275,7 @@ fn response(
     let answer = wording::ErrorResponse {
         status,
         headers,
-        body,
+        text: &text,
         error: error.as_ref(),
         reading,
     };

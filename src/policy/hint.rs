@@ -1,21 +1,29 @@
-//! Server hints: the wait that response headers ask for.
+//! Server hints: the wait that a response asks for, in its headers or in its body.
 //!
-//! Order of precedence, as in the Python SDKs of OpenAI and Anthropic: `x-should-retry`, `retry-after-ms`
-//! (milliseconds), `retry-after` in seconds (fractions are tolerated, although RFC 9110 section 10.2.3 allows
-//! none), `retry-after` as a date in any of the three forms of RFC 9110 section 5.6.7.
+//! Order of precedence:
 //!
-//! A date is compared with the `Date` header of the same response, so a wrong clock on either side does not
-//! matter; the local clock is used only without that header. A date in the past means no wait.
+//! 1. `retry-after-ms`, then `retry-after` in seconds or as a date, as in the Python SDKs of OpenAI and Anthropic.
+//!    Fractions are tolerated, although RFC 9110 section 10.2.3 allows none; a date has any of the three forms of
+//!    section 5.6.7.
+//! 2. A member of the error object: `retryDelay` of `google.rpc.RetryInfo`, `retry_after` and its relatives.
+//! 3. The words of the message: "Please try again in 7.66s" (OpenAI, Groq), "retry after 26 seconds" (Azure).
+//! 4. The reset of a limit of which nothing remains: `x-ratelimit-reset-*` beside `x-ratelimit-remaining-*: 0`.
 //!
-//! A number is valid if it is finite, not negative and at most 2^53. An invalid value is skipped in favour of
-//! the next header (as Envoy does) and reported.
+//! A moment is compared with the `Date` header of the same response, so a wrong clock on either side does not
+//! matter; the local clock is used only without that header. A moment in the past means no wait.
+//!
+//! A number is valid if it is finite, not negative and at most 2^53. An invalid `retry-after` is skipped in favour
+//! of the next source (as Envoy does) and reported.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use http::header::{DATE, HeaderName, RETRY_AFTER};
+use humantime_serde::re::humantime;
+use serde_json::Value;
 
 use crate::event::{Hint, HintSource};
+use crate::openai::ApiError;
 
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -30,11 +38,12 @@ pub struct HintReading {
     pub hint: Option<Hint>,
     /// The value of `x-should-retry`; `None` unless it is `true` or `false`.
     pub should_retry: Option<bool>,
-    /// True if a header names an invalid wait.
+    /// True if `retry-after-ms` or `retry-after` is invalid.
     pub rejected: bool,
 }
 
-/// Reads the hints of a response. `wall_seconds` is Unix time, used for dates if the `Date` header is missing.
+/// Reads the headers that are made for hints. `wall_seconds` is Unix time, used for dates if the `Date` header is
+/// missing.
 pub fn read(headers: &HeaderMap, wall_seconds: u64) -> HintReading {
     let should_retry = text(headers, &X_SHOULD_RETRY).and_then(|value| match value {
         _ if value.eq_ignore_ascii_case("true") => Some(true),
@@ -63,6 +72,47 @@ pub fn read(headers: &HeaderMap, wall_seconds: u64) -> HintReading {
     }
 }
 
+/// Reads the wait that an error object asks for, in a member or in the words of its message. `now` is Unix time;
+/// without it, moments are passed over.
+pub fn in_error(error: &ApiError, now: Option<u64>) -> Option<Hint> {
+    member(&error.json, now)
+        .map(|wait| hint(wait, HintSource::Body))
+        .or_else(|| in_text(&error.message, now))
+}
+
+/// Reads the wait that words ask for: "try again in 1m2.5s", "retry after 26 seconds".
+pub fn in_text(text: &str, now: Option<u64>) -> Option<Hint> {
+    let lower = text.to_ascii_lowercase();
+    ASKS.iter()
+        .flat_map(|phrase| lower.match_indices(phrase).map(|(at, _)| at + phrase.len()))
+        .find_map(|end| asked(&text[end..], now))
+        .map(|wait| hint(wait, HintSource::Message))
+}
+
+/// Reads the time at which every limit is reset of which nothing remains. Header names: OpenAI, Groq and Cerebras
+/// (`x-ratelimit-reset-tokens`), OpenRouter (`x-ratelimit-reset`), Anthropic (`anthropic-ratelimit-tokens-reset`),
+/// the IETF draft (`ratelimit-reset`).
+pub fn at_reset(headers: &HeaderMap, wall_seconds: u64) -> Option<Hint> {
+    let now = Some(now(headers, wall_seconds));
+    let wait = headers
+        .iter()
+        .filter(|(name, _)| name.as_str().contains("ratelimit") && name.as_str().contains("reset"))
+        .filter_map(|(name, value)| {
+            let remaining = headers.get(name.as_str().replace("reset", "remaining"))?;
+            let remaining: f64 = remaining.to_str().ok()?.trim().parse().ok()?;
+            (remaining <= 0.0).then_some(moment(value.to_str().ok()?.trim(), now)?)
+        })
+        .max()?;
+    Some(hint(wait, HintSource::LimitReset))
+}
+
+/// Returns the Unix time at which a response was sent.
+pub fn now(headers: &HeaderMap, wall_seconds: u64) -> u64 {
+    text(headers, &DATE)
+        .and_then(unix_seconds)
+        .unwrap_or(wall_seconds)
+}
+
 /// The first value of a header, if it is text.
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
@@ -70,190 +120,193 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 /// A number that is valid as a wait.
 fn number(value: &str) -> Option<f64> {
-    let number: f64 = value.parse().ok()?;
-    (number.is_finite() && (0.0..=LARGEST).contains(&number)).then_some(number)
+    value
+        .trim()
+        .parse()
+        .ok()
+        .filter(|number| (0.0..=LARGEST).contains(number))
 }
 
 fn wait(seconds: f64, source: HintSource) -> Option<Hint> {
-    let wait = Duration::try_from_secs_f64(seconds).ok()?;
-    Some(Hint { wait, source })
+    Some(hint(span(seconds)?, source))
 }
 
 /// The wait until a date.
 fn date(value: &str, headers: &HeaderMap, wall_seconds: u64) -> Option<Hint> {
     let until = unix_seconds(value)?;
-    let now = text(headers, &DATE)
-        .and_then(unix_seconds)
-        .unwrap_or(wall_seconds);
-    Some(Hint {
-        wait: Duration::from_secs(until.saturating_sub(now)),
-        source: HintSource::RetryAfterDate,
-    })
+    let wait = Duration::from_secs(until.saturating_sub(now(headers, wall_seconds)));
+    Some(hint(wait, HintSource::RetryAfterDate))
 }
 
+/// Seconds since the Unix epoch of an HTTP date, or of one in the form of RFC 3339.
 fn unix_seconds(value: &str) -> Option<u64> {
-    let date: SystemTime = httpdate::parse_http_date(value).ok()?;
+    let date: SystemTime = httpdate::parse_http_date(value)
+        .ok()
+        .or_else(|| humantime::parse_rfc3339(value).ok())?;
     date.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-    use proptest::prelude::*;
+fn hint(wait: Duration, source: HintSource) -> Hint {
+    Hint { wait, source }
+}
 
-    use super::*;
-
-    /// Fri, 15 May 2015 15:34:21 GMT.
-    const WALL: u64 = 1_431_704_061;
-
-    fn reading(headers: &[(&str, &str)]) -> HintReading {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            let name: HeaderName = name.parse().unwrap();
-            map.append(name, HeaderValue::from_str(value).unwrap());
+/// The wait in the first member that is named for it, outer members first.
+fn member(value: &Value, now: Option<u64>) -> Option<Duration> {
+    match value {
+        Value::Array(items) => items.iter().find_map(|item| member(item, now)),
+        Value::Object(fields) => {
+            let own = fields
+                .iter()
+                .find_map(|(key, value)| amount(value, scale(key)?, now));
+            let exhausted = || {
+                // OpenRouter repeats the headers of the limit in the body
+                let headers = fields.get("headers")?.as_object()?;
+                let headers: HeaderMap = headers
+                    .iter()
+                    .filter_map(|(name, value)| {
+                        Some((name.parse::<HeaderName>().ok()?, value.as_str()?.parse().ok()?))
+                    })
+                    .collect();
+                Some(at_reset(&headers, now?)?.wait)
+            };
+            own.or_else(exhausted)
+                .or_else(|| fields.values().find_map(|inner| member(inner, now)))
         }
-        read(&map, WALL)
-    }
-
-    fn hinted(millis: u64, source: HintSource) -> HintReading {
-        HintReading {
-            hint: Some(Hint {
-                wait: Duration::from_millis(millis),
-                source,
-            }),
-            ..HintReading::default()
-        }
-    }
-
-    #[test]
-    fn reads_each_form() {
-        use HintSource::{RetryAfter, RetryAfterDate, RetryAfterMs};
-        for (name, value, expected) in [
-            ("retry-after", "2", hinted(2000, RetryAfter)),
-            ("retry-after", " 2 ", hinted(2000, RetryAfter)),
-            ("retry-after", "0", hinted(0, RetryAfter)),
-            ("Retry-After", "0.25", hinted(250, RetryAfter)),
-            ("retry-after", "-0", hinted(0, RetryAfter)),
-            ("retry-after", "999999", hinted(999_999_000, RetryAfter)),
-            ("retry-after-ms", "150", hinted(150, RetryAfterMs)),
-            ("retry-after-ms", "1.5e3", hinted(1500, RetryAfterMs)),
-            // IMF-fixdate, RFC 850, asctime
-            (
-                "retry-after",
-                "Fri, 15 May 2015 15:34:31 GMT",
-                hinted(10_000, RetryAfterDate),
-            ),
-            (
-                "retry-after",
-                "Friday, 15-May-15 15:34:31 GMT",
-                hinted(10_000, RetryAfterDate),
-            ),
-            (
-                "retry-after",
-                "Fri May 15 15:34:31 2015",
-                hinted(10_000, RetryAfterDate),
-            ),
-            // in the past
-            (
-                "retry-after",
-                "Thu, 14 May 2015 15:34:31 GMT",
-                hinted(0, RetryAfterDate),
-            ),
-        ] {
-            assert_eq!(reading(&[(name, value)]), expected, "{name}: {value}");
-        }
-        assert_eq!(reading(&[]), HintReading::default());
-    }
-
-    #[test]
-    fn invalid_values_are_ignored_and_reported() {
-        let rejected = HintReading {
-            rejected: true,
-            ..HintReading::default()
-        };
-        for value in [
-            "-1",
-            "NaN",
-            "inf",
-            "soon",
-            "",
-            "1, 2",
-            "123456789012345678901234567890",
-            "9007199254740994",
-            "Fri, 32 May 2015 15:34:31 GMT",
-        ] {
-            assert_eq!(reading(&[("retry-after", value)]), rejected, "{value}");
-            assert_eq!(reading(&[("retry-after-ms", value)]), rejected, "ms {value}");
-        }
-    }
-
-    #[test]
-    fn milliseconds_take_precedence_and_invalid_values_are_skipped() {
-        let both = reading(&[("retry-after", "2"), ("retry-after-ms", "150")]);
-        assert_eq!(both, hinted(150, HintSource::RetryAfterMs));
-        let second = reading(&[("retry-after-ms", "soon"), ("retry-after", "2")]);
-        assert_eq!(
-            second,
-            HintReading {
-                rejected: true,
-                ..hinted(2000, HintSource::RetryAfter)
-            }
-        );
-    }
-
-    #[test]
-    fn the_date_header_is_preferred_to_the_local_clock() {
-        let skewed = reading(&[
-            ("date", "Tue, 01 Jan 2030 00:00:00 GMT"),
-            ("retry-after", "Tue, 01 Jan 2030 00:00:07 GMT"),
-        ]);
-        assert_eq!(skewed, hinted(7000, HintSource::RetryAfterDate));
-        let unreadable = reading(&[("date", "now"), ("retry-after", "Fri, 15 May 2015 15:34:22 GMT")]);
-        assert_eq!(unreadable, hinted(1000, HintSource::RetryAfterDate));
-    }
-
-    #[test]
-    fn should_retry_is_true_or_false() {
-        for (value, expected) in [
-            ("true", Some(true)),
-            ("False", Some(false)),
-            ("1", None),
-            ("maybe", None),
-        ] {
-            assert_eq!(
-                reading(&[("x-should-retry", value)]).should_retry,
-                expected,
-                "{value}"
-            );
-        }
-    }
-
-    fn value() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![
-            prop::collection::vec(any::<u8>(), 0..40),
-            "[-+]?[0-9]{0,40}(\\.[0-9]{0,5})?(e-?[0-9]{1,3})?".prop_map(String::into_bytes),
-            any::<f64>().prop_map(|number| number.to_string().into_bytes()),
-            "(Fri|Friday)[, ]{0,2}[0-9]{1,2}[- ]May[- ][0-9]{1,5} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
-                .prop_map(String::into_bytes),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn tolerates_any_header(values in prop::collection::vec((0usize..4, value()), 0..6), wall in any::<u64>()) {
-            let mut map = HeaderMap::new();
-            for (name, value) in values {
-                let name = [RETRY_AFTER, RETRY_AFTER_MS, X_SHOULD_RETRY, DATE][name].clone();
-                if let Ok(value) = HeaderValue::from_bytes(&value) {
-                    map.append(name, value);
-                }
-            }
-            let reading = read(&map, wall);
-            if let Some(hint) = reading.hint {
-                prop_assert!(hint.wait <= Duration::from_secs(1 << 53));
-            }
-            let named = map.contains_key(RETRY_AFTER) || map.contains_key(RETRY_AFTER_MS);
-            prop_assert_eq!(named, reading.hint.is_some() || reading.rejected);
-        }
+        _ => None,
     }
 }
+
+/// Seconds per unit of a member that holds a wait.
+fn scale(key: &str) -> Option<f64> {
+    let key: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
+    match key.to_ascii_lowercase().as_str() {
+        "retryafter" | "retryafterseconds" | "retryaftersecs" | "retryaftersec" | "retryinseconds"
+        | "retrydelay" | "retrydelayseconds" | "resetsinseconds" | "retryat" | "resetsat" => Some(1.0),
+        "retryafterms" | "retryaftermillis" | "retryaftermilliseconds" | "retryinms" | "retrydelayms" => {
+            Some(1e-3)
+        }
+        _ => None,
+    }
+}
+
+/// The wait that a member holds: a number, a text, or `seconds` and `nanos` (a protobuf duration).
+fn amount(value: &Value, scale: f64, now: Option<u64>) -> Option<Duration> {
+    let plain = |value: &Value| match value {
+        Value::String(text) => number(text),
+        value => value.as_f64(),
+    };
+    match value {
+        Value::Object(parts) => {
+            let (seconds, nanos) = (parts.get("seconds"), parts.get("nanos"));
+            let part = |part: Option<&Value>| part.map_or(Some(0.0), plain);
+            seconds.or(nanos)?;
+            span(part(seconds)? + part(nanos)? / 1e9)
+        }
+        value => match plain(value) {
+            Some(amount) if scale < 1.0 => span(amount * scale),
+            Some(seconds) => span_or_moment(seconds, now),
+            None => moment(value.as_str()?, now),
+        },
+    }
+}
+
+/// A wait in seconds (`30`, `7.66`), as a duration (`6m0s`, `120ms`), or until a moment.
+fn moment(value: &str, now: Option<u64>) -> Option<Duration> {
+    match (number(value), duration(value)) {
+        (Some(seconds), _) => span_or_moment(seconds, now),
+        (None, Some((seconds, ""))) => span(seconds),
+        (None, _) => until(unix_seconds(value)? as f64, now),
+    }
+}
+
+/// A number of seconds, or Unix time in seconds or in milliseconds (OpenRouter).
+fn span_or_moment(number: f64, now: Option<u64>) -> Option<Duration> {
+    /// Larger numbers are Unix times: as waits they would be more than 30 years.
+    const UNIX: f64 = 1e9;
+    /// Larger numbers are in milliseconds: as seconds they would be after the year 5000.
+    const UNIX_MILLIS: f64 = 1e11;
+    match number {
+        _ if number < UNIX => span(number),
+        _ if number < UNIX_MILLIS => until(number, now),
+        _ => until(number / 1e3, now),
+    }
+}
+
+fn until(unix_seconds: f64, now: Option<u64>) -> Option<Duration> {
+    span((unix_seconds - now? as f64).max(0.0))
+}
+
+fn span(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|_| seconds <= LARGEST)
+}
+
+/// Words before a wait, in lower case.
+const ASKS: &[&str] = &[
+    "try again in",
+    "try again after",
+    "try again at",
+    "retry in",
+    "retry after",
+    "retry-after",
+    "retry_after",
+    "please wait",
+    "resets in",
+    "resets at",
+    "reset after",
+];
+
+/// The wait at the beginning of a text that follows one of [`ASKS`].
+fn asked(rest: &str, now: Option<u64>) -> Option<Duration> {
+    let mut rest = rest.trim_start_matches([' ', ':', '=', '~', '"', '\'']);
+    for filler in ["about ", "approximately ", "at least ", "for "] {
+        rest = rest.strip_prefix(filler).unwrap_or(rest);
+    }
+    let end = rest.find([' ', ',', ')', '"']).unwrap_or(rest.len());
+    let date = || moment(rest[..end].trim_end_matches('.'), now).filter(|_| rest[..end].contains('T'));
+    date().or_else(|| span(duration(rest)?.0))
+}
+
+/// The seconds of a duration at the beginning of a text, and the rest: `1m2.5s`, `26 seconds`, `1 minute and 5 s`.
+/// A number without a unit means seconds if no word follows.
+fn duration(text: &str) -> Option<(f64, &str)> {
+    let (mut total, mut rest) = (None, text);
+    loop {
+        let next = rest.trim_start_matches([' ', ',']);
+        let next = next.strip_prefix("and ").unwrap_or(next);
+        let end = next
+            .find(|c: char| !matches!(c, '0'..='9' | '.' | ','))
+            .unwrap_or(next.len());
+        let digits = next[..end].trim_end_matches(['.', ',']);
+        let Some(amount) = number(&digits.replace(',', "")) else {
+            break;
+        };
+        let after = next[digits.len()..].trim_start();
+        let end = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
+        match (unit(&after[..end].to_ascii_lowercase()), total) {
+            (Some(unit), _) => total = Some(total.unwrap_or(0.0) + amount * unit),
+            (None, None) if end == 0 => return Some((amount, after)),
+            _ => break,
+        }
+        rest = &after[end..];
+    }
+    Some((total?, rest))
+}
+
+/// Seconds per unit.
+fn unit(name: &str) -> Option<f64> {
+    Some(match name {
+        "ns" | "nanoseconds" => 1e-9,
+        "us" | "\u{b5}s" | "\u{3bc}s" | "microseconds" => 1e-6,
+        "ms" | "msec" | "millis" | "millisecond" | "milliseconds" => 1e-3,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+        "h" | "hr" | "hrs" | "hour" | "hours" => 3600.0,
+        "d" | "day" | "days" => 86_400.0,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

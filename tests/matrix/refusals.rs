@@ -89,7 +89,21 @@ fn rate_limits() -> Vec<Row> {
             );
         }),
         Row::story(17, "429 Retry-After: 1", || Box::pin(everybody_waits())),
+        asked_in_the_body(
+            "429, the wait in Google's RetryInfo",
+            r#"{"code":429,"message":"over quota","details":[{"retryDelay":"0.2s"}]}"#,
+        )
+        .also(|seen| assert_waited(seen, 200, 500, HintSource::Body)),
+        asked_in_the_body(
+            "429, the wait in the words of OpenAI",
+            r#"{"message":"Limit 60, Used 60, Requested 1. Please try again in 200ms.","code":"rate_limit_exceeded"}"#,
+        )
+        .also(|seen| assert_waited(seen, 200, 500, HintSource::Message)),
     ]
+}
+
+fn asked_in_the_body(fault: &'static str, error: &str) -> Row {
+    Row::answers(17, fault, [refusal("429 Too Many Requests", "", error), answer()]).counts("NO")
 }
 
 fn empty_purses() -> Vec<Row> {
@@ -256,6 +270,7 @@ fn server_failures() -> Vec<Row> {
         ambiguous(22, "500 Internal Server Error", C::ServerError).says(&["it broke", "(500)"]),
         ambiguous(23, "502 Bad Gateway", C::BadGateway),
         ambiguous(23, "504 Gateway Timeout", C::BadGateway),
+        ambiguous(23, "530 Origin DNS Error", C::BadGateway),
         plain(24, "503 Service Unavailable", C::Unavailable, Phase::Refused, "FFF"),
         Row::fails(
             24,
@@ -370,9 +385,16 @@ fn final_refusals() -> Vec<Row> {
         once(
             30,
             "413 Content Too Large",
-            r#"{"message":"big"}"#,
+            r#"{"message":"big","type":"tokens","code":"rate_limit_exceeded"}"#,
             C::TooLarge,
             &["request too large for HOST", "shorten the prompt"],
+        ),
+        once(
+            30,
+            "429 Too Many Requests",
+            r#"{"message":"Limit 6000, Requested 6294","type":"tokens","code":"rate_limit_exceeded"}"#,
+            C::TooLarge,
+            &["request too large for HOST", "raise the limit"],
         ),
     ]
 }

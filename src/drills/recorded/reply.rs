@@ -146,7 +146,11 @@ fn hint(hint: Hint) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = match hint.source {
         HintSource::RetryAfterMs => (HeaderName::from_static("retry-after-ms"), seconds * 1e3),
         // a recorded date would be compared with the clock of today
-        HintSource::RetryAfter | HintSource::RetryAfterDate => (header::RETRY_AFTER, seconds),
+        HintSource::RetryAfter
+        | HintSource::RetryAfterDate
+        | HintSource::Body
+        | HintSource::Message
+        | HintSource::LimitReset => (header::RETRY_AFTER, seconds),
     };
     Some((name, HeaderValue::try_from(value.to_string()).ok()?))
 }

@@ -237,16 +237,27 @@ fn fault_matrix_of_statuses() {
             (C::RequestTimeout, P::Refused, S::Neutral),
         ),
         (15, &[409], (C::Conflict, P::Ambiguous, S::Neutral)),
-        (16, &[429], (C::RateLimited, P::Refused, S::Neutral)),
+        (16, &[429, 420], (C::RateLimited, P::Refused, S::Neutral)),
         (
             22,
-            &[500, 505, 599, 600, 999, 65_535],
+            &[500, 505, 561, 599, 600, 999, 65_535],
             (C::ServerError, P::Ambiguous, S::Failed),
         ),
-        (23, &[502, 504, 522], (C::BadGateway, P::Ambiguous, S::Failed)),
+        // Cloudflare's 520 to 530, a client that left a proxy in between (AWS, nginx)
+        (
+            23,
+            &[502, 504, 520, 521, 522, 523, 524, 525, 527, 530, 460, 499],
+            (C::BadGateway, P::Ambiguous, S::Failed),
+        ),
         (24, &[503], (C::Unavailable, P::Refused, S::Failed)),
-        (26, &[529], (C::Overloaded, P::Refused, S::Failed)),
-        (27, &[400, 415, 422, 431, 499], final_neutral(C::Invalid)),
+        // Anthropic; Groq's flex tier
+        (26, &[529, 498], (C::Overloaded, P::Refused, S::Failed)),
+        // 463 and 464: AWS, a malformed request
+        (
+            27,
+            &[400, 415, 422, 424, 431, 463, 464],
+            final_neutral(C::Invalid),
+        ),
         (28, &[401, 403], final_neutral(C::Auth)),
         (29, &[404, 405, 410], final_neutral(C::NotFound)),
         (30, &[402], final_neutral(C::Quota)),
@@ -335,6 +346,185 @@ fn code_decides_before_type_before_status() {
         ),
     ] {
         assert_eq!(facts(&failure), wanted, "{failure}");
+    }
+}
+
+/// Status and message before the name: no wait makes a request fit that exceeds the limit by itself.
+#[test]
+fn a_request_above_the_limit_is_final() {
+    let large = (C::TooLarge, P::Final, S::Neutral);
+    let rate = (C::RateLimited, P::Refused, S::Neutral);
+    for (source, status, message, wanted) in [
+        (
+            "groq",
+            413,
+            "Request too large for model `llama-3.1-8b-instant` in organization `o` service tier `on_demand` on tokens \
+             per minute (TPM): Limit 6000, Requested 6294, please reduce your message size and try again.",
+            large,
+        ),
+        ("groq, other words", 413, "the request is too big", large),
+        (
+            "openai",
+            429,
+            "Request too large for gpt-4o in organization o on tokens per min (TPM): Limit 30000, Requested 31538. The \
+             input or output tokens must be reduced in order to run successfully.",
+            large,
+        ),
+        (
+            "openai, with a wait",
+            429,
+            "Limit 10,000, Used 0, Requested 12,000. Please try again in 12s.",
+            large,
+        ),
+        (
+            "other words",
+            429,
+            "request of 6294 tokens is above the limit of 6000 a minute",
+            large,
+        ),
+        (
+            "no numbers",
+            429,
+            "Request too large. The input or output tokens must be reduced.",
+            large,
+        ),
+        ("a limit of nothing", 429, "Limit 0, Requested 1", large),
+        (
+            "groq, fits later",
+            429,
+            "Rate limit reached for model `m` on tokens per minute (TPM): Limit 6000, Used 5034, Requested 1443. Please \
+             try again in 4.77s.",
+            rate,
+        ),
+        (
+            "openai, a model name after the word",
+            429,
+            "Rate limit reached for gpt-5.5 (for limit gpt-5.5) on tokens per min (TPM): Limit 180000000, Used \
+             180000000, Requested 8929. Please try again in 2ms.",
+            rate,
+        ),
+        (
+            "openai, 2023",
+            429,
+            "on tokens per min. Limit: 40000 / min. Please try again in 1ms.",
+            rate,
+        ),
+        (
+            "openai, requests",
+            429,
+            "on requests per min (RPM): Limit 3, Used 3, Requested 1.",
+            rate,
+        ),
+        (
+            "anthropic",
+            429,
+            "This request would exceed the rate limit for your organization of 20,000 input tokens per minute. Please \
+             reduce the prompt length or the maximum tokens requested, or try again later.",
+            rate,
+        ),
+        (
+            "azure, peak load",
+            429,
+            "Your request exceeds the maximum usage size allowed during peak load. Please retry after 20 seconds.",
+            rate,
+        ),
+        (
+            "foundry",
+            429,
+            "Rate limit of 50000 per 60s exceeded for UserByModelByMinute.",
+            rate,
+        ),
+        (
+            "cerebras",
+            429,
+            "Tokens per minute limit exceeded - too many tokens processed.",
+            rate,
+        ),
+    ] {
+        let coded = serde_json::json!({"error": {"message": message, "type": "tokens", "code": "rate_limit_exceeded"}});
+        let failure = respond(status, &[], &coded.to_string());
+        assert_eq!(facts(&failure), wanted, "{source}: {failure}");
+        assert_eq!(
+            facts(&respond(status, &[], message)),
+            wanted,
+            "{source}, as plain text"
+        );
+        if wanted == large {
+            let remedy = "; shorten the prompt, lower max_tokens or raise the limit";
+            assert!(failure.message.ends_with(remedy), "{source}: {failure}");
+        }
+        let inside = format!(
+            r#"{{"error":{{"message":{},"code":{status}}}}}"#,
+            serde_json::json!(message)
+        );
+        assert_eq!(facts(&event(false, &inside)), wanted, "{source}, inside a 200");
+    }
+}
+
+/// A 429 means an exhausted quota, an exhausted limit or too much load; the names differ.
+#[test]
+fn a_429_by_its_source() {
+    let quota = (C::Quota, P::Final, S::Neutral);
+    let rate = (C::RateLimited, P::Refused, S::Neutral);
+    let google = |quota: &str| {
+        format!(
+            r#"[{{"error":{{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[{{"violations":[{{"quotaId":"{quota}"}}]}},{{"retryDelay":"3.2s"}}]}}}}]"#
+        )
+    };
+    for (source, body, wanted) in [
+        (
+            "gemini, a minute",
+            google("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"),
+            rate,
+        ),
+        (
+            "gemini, a day",
+            google("GenerateRequestsPerDayPerProjectPerModel-FreeTier"),
+            quota,
+        ),
+        (
+            "zhipu, unpaid",
+            r#"{"error":{"code":"1113","message":"m"}}"#.to_owned(),
+            quota,
+        ),
+        (
+            "zhipu, parallel requests",
+            r#"{"error":{"code":"1302","message":"m"}}"#.to_owned(),
+            rate,
+        ),
+        (
+            "moonshot, unpaid",
+            r#"{"error":{"type":"exceeded_current_quota_error","message":"m"}}"#.to_owned(),
+            quota,
+        ),
+        (
+            "moonshot, overloaded",
+            r#"{"error":{"type":"engine_overloaded_error","message":"m"}}"#.to_owned(),
+            (C::Overloaded, P::Refused, S::Failed),
+        ),
+        (
+            "moonshot, limited",
+            r#"{"error":{"type":"rate_limit_reached_error","message":"m"}}"#.to_owned(),
+            rate,
+        ),
+        (
+            "siliconflow",
+            r#"{"message":"Request was rejected due to rate limiting.","data":null}"#.to_owned(),
+            rate,
+        ),
+        (
+            "nvidia",
+            r#"{"status":429,"title":"Too Many Requests"}"#.to_owned(),
+            rate,
+        ),
+        (
+            "openrouter",
+            r#"{"error":{"message":"Provider returned error","code":429}}"#.to_owned(),
+            rate,
+        ),
+    ] {
+        assert_eq!(facts(&respond(429, &[], &body)), wanted, "{source}");
+        assert_eq!(facts(&event(false, &body)), wanted, "{source}, inside a 200");
     }
 }
 
@@ -485,6 +675,42 @@ fn an_error_inside_a_stream() {
             39,
             r#"{"error":{"code":99999}}"#,
             (C::ServerError, P::Begun, S::Failed),
+        ),
+        // vLLM, DeepInfra, MiniMax (two), Google, Baidu, FastAPI
+        (
+            39,
+            r#"{"object":"error","message":"the engine died","type":"InternalServerError","code":500}"#,
+            (C::ServerError, P::Begun, S::Failed),
+        ),
+        (
+            39,
+            r#"{"error_type":"BadRequestError","error_message":"maximum context length is 4096"}"#,
+            (C::ContextLength, P::Final, S::Neutral),
+        ),
+        (
+            39,
+            r#"{"base_resp":{"status_code":1002,"status_msg":"rate limit exceeded (RPM)"}}"#,
+            (C::RateLimited, P::Refused, S::Neutral),
+        ),
+        (
+            39,
+            r#"{"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}"#,
+            (C::Quota, P::Final, S::Neutral),
+        ),
+        (
+            39,
+            r#"[{"error":{"message":"m","status":"UNAVAILABLE"}}]"#,
+            (C::Unavailable, P::Refused, S::Failed),
+        ),
+        (
+            39,
+            r#"{"error_code":110,"error_msg":"Access token invalid or no longer valid"}"#,
+            (C::Auth, P::Final, S::Neutral),
+        ),
+        (
+            39,
+            r#"{"detail":"Rate limit exceeded"}"#,
+            (C::RateLimited, P::Refused, S::Neutral),
         ),
     ] {
         assert_eq!(facts(&event(false, json)), wanted, "row {row}: {json}");
@@ -849,6 +1075,57 @@ fn passes_on_the_hint_of_the_server() {
     };
     assert_eq!(limited.hint, Some(hint));
     assert_eq!(respond(429, &[], "").hint, None);
+}
+
+/// Headers made for hints, then the body, then the resets of exhausted limits.
+#[test]
+fn the_most_direct_hint_wins() {
+    const RESET: [(&str, &str); 2] = [
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-requests", "9s"),
+    ];
+    let words = r#"{"error":{"message":"Please try again in 7.66s."}}"#;
+    for (status, headers, body, wanted) in [
+        (
+            429,
+            [("retry-after", "2"), RESET[0], RESET[1]].as_slice(),
+            words,
+            Some((2_000, HintSource::RetryAfter)),
+        ),
+        (
+            429,
+            &[("retry-after", "soon")],
+            words,
+            Some((7_660, HintSource::Message)),
+        ),
+        (429, &RESET, words, Some((7_660, HintSource::Message))),
+        (
+            429,
+            &RESET,
+            r#"{"error":{"message":"m","retry_after":3}}"#,
+            Some((3_000, HintSource::Body)),
+        ),
+        (429, &RESET, "", Some((9_000, HintSource::LimitReset))),
+        (529, &RESET, "", Some((9_000, HintSource::LimitReset))),
+        // a limit that happens to be exhausted has nothing to do with this failure
+        (500, &RESET, "", None),
+        (
+            503,
+            &[],
+            "Overloaded, retry in 5 seconds",
+            Some((5_000, HintSource::Message)),
+        ),
+    ] {
+        let hint = respond(status, headers, body).hint;
+        let hint = hint.map(|hint| (hint.wait.as_millis(), hint.source));
+        assert_eq!(hint, wanted, "{status} {body}");
+    }
+    let inside = event(false, r#"{"error":{"code":429,"message":"m","retry_after":3}}"#);
+    assert_eq!(inside.hint.map(|hint| hint.wait), Some(Duration::from_secs(3)));
+    assert_eq!(
+        inside.to_string(),
+        "127.0.0.1:8033 sent an error instead of text, asks to wait 3s: m"
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use serde_json::Value;
 
 use crate::event::{FailureClass, Phase};
 use crate::openai::ApiError;
@@ -25,71 +26,167 @@ const INVALID: Verdict = (FailureClass::Invalid, Phase::Final);
 const SERVER: Verdict = (FailureClass::ServerError, Phase::Ambiguous);
 const GATEWAY: Verdict = (FailureClass::BadGateway, Phase::Ambiguous);
 
-/// The verdict on an error response.
+/// The verdict on an error response; `text` is the beginning of its body.
 pub(super) fn for_response(
     status: u16,
     error: Option<&ApiError>,
     headers: &HeaderMap,
-    body: &[u8],
+    text: &str,
 ) -> Verdict {
     match (status, error) {
         // a success status in the wrong place: read as a body that is no answer
         (0..=299, Some(error)) => for_event(error),
-        (0..=299, None) if is_html(headers, body) => (FailureClass::NotAnApi, Phase::Final),
+        (0..=299, None) if is_html(headers, text) => (FailureClass::NotAnApi, Phase::Final),
         (0..=299, None) => (FailureClass::Malformed, Phase::Begun),
-        (_, Some(error)) => by_error(status, error).unwrap_or_else(|| by_status(status)),
+        (_, Some(error)) => by_error(status, error),
         (_, None) => {
-            let text = String::from_utf8_lossy(body.get(..INSPECTED_BYTES).unwrap_or(body)).to_lowercase();
-            by_message(status, &text).unwrap_or_else(|| by_status(status))
+            let text = text.to_lowercase();
+            let verdict = by_message(status, &text).unwrap_or_else(|| by_status(status));
+            limited(verdict, status, &text)
         }
     }
 }
 
-/// The verdict on an error inside a 200, before any content. An ambiguous one counts as an answer that had begun.
+/// The verdict on an error inside a 200, before any content: as if its code were the status. An ambiguous one counts
+/// as an answer that had begun.
 pub(super) fn for_event(error: &ApiError) -> Verdict {
-    let status = match error.code.parse::<u16>() {
-        Ok(status @ 300..=599) => status,
-        _ => match error.kind.as_str() {
-            "invalid_request_error" => 400,
-            "unavailable_error" => 503,
-            "timeout_error" => 504,
-            _ => 500,
-        },
-    };
-    match by_error(status, error).unwrap_or_else(|| by_status(status)) {
+    let status = error.status().unwrap_or_else(|| {
+        let text = lower(&error.message);
+        let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+        match () {
+            () if says(&["rate limit", "too many requests"]) => 429,
+            () if says(&["overloaded"]) => 503,
+            () if says(TOO_LONG) => 400,
+            () => 500,
+        }
+    });
+    match by_error(status, error) {
         (class, Phase::Ambiguous) => (class, Phase::Begun),
         verdict => verdict,
     }
 }
 
-/// The verdict by code, then type, then message. A type that servers use for everything decides last.
-fn by_error(status: u16, error: &ApiError) -> Option<Verdict> {
-    let message: String = error.message.chars().take(INSPECTED_BYTES).collect();
-    by_name(&error.code)
+/// The verdict by code, then type, then message, then status. A type that servers use for everything decides last.
+fn by_error(status: u16, error: &ApiError) -> Verdict {
+    let message = lower(&error.message);
+    // OpenAI uses this type for unknown paths, bad keys and more: there the status says more
+    let vague = error.kind == "invalid_request_error" && matches!(status, 400 | 422 | 500);
+    let verdict = by_name(&error.code)
         .or_else(|| by_name(&error.kind))
-        .or_else(|| by_message(status, &message.to_lowercase()))
-        .or({
-            // OpenAI uses this type for unknown paths, bad keys and more: there the status says more
-            let vague = error.kind == "invalid_request_error";
-            (vague && matches!(status, 400 | 422 | 500)).then_some(INVALID)
+        .or_else(|| by_message(status, &message))
+        .or(vague.then_some(INVALID))
+        .unwrap_or_else(|| by_status(status));
+    match verdict {
+        RATE if names_daily_quota(&error.json) => QUOTA,
+        verdict => limited(verdict, status, &message),
+    }
+}
+
+/// Makes a refusal final if the request by itself exceeds the limit. There the status or the message says more than
+/// the name: Groq sends `rate_limit_exceeded` with 413, OpenAI with 429.
+fn limited(verdict: Verdict, status: u16, message: &str) -> Verdict {
+    match verdict {
+        (_, Phase::Refused) if status == 413 => TOO_LARGE,
+        RATE if exceeds_limit(message) => TOO_LARGE,
+        verdict => verdict,
+    }
+}
+
+/// Returns true if a message, in lower case, says that one request is larger than the limit: "Limit 6000, Requested
+/// 6294". With "Used 5034, Requested 1443" the request fits, only not now.
+fn exceeds_limit(message: &str) -> bool {
+    let limit = number_after(message, "limit");
+    let requested = number_after(message, "requested").or_else(|| number_after(message, "request"));
+    match (limit, requested) {
+        (Some(limit), Some(requested)) => requested > limit,
+        _ => [
+            "request too large",
+            "request is too large",
+            "tokens must be reduced",
+        ]
+        .iter()
+        .any(|phrase| message.contains(phrase)),
+    }
+}
+
+/// The number that follows a word, with nothing but fillers between.
+fn number_after(message: &str, word: &str) -> Option<u64> {
+    const FILLERS: [&str; 14] = [
+        "a", "about", "at", "contains", "for", "has", "is", "needs", "of", "size", "tokens", "total", "was",
+        "with",
+    ];
+    message.match_indices(word).find_map(|(at, _)| {
+        let rest = &message[at + word.len()..];
+        let (between, rest) = rest.split_at(rest.find(|c: char| c.is_ascii_digit())?);
+        let mut words = between
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty());
+        let digits = rest.split(|c: char| !c.is_ascii_digit() && c != ',').next()?;
+        let number = digits.replace(',', "").parse().ok();
+        number.filter(|_| words.all(|word| FILLERS.contains(&word)))
+    })
+}
+
+/// Returns true if the exhausted quota of a Google error is one per day: it is not refilled within any wait that
+/// `RetryInfo` names.
+fn names_daily_quota(json: &Value) -> bool {
+    let error = json.get("error").unwrap_or(json);
+    let details = error["details"].as_array().into_iter().flatten();
+    details
+        .filter_map(|detail| detail["violations"].as_array())
+        .flatten()
+        .any(|violation| {
+            violation["quotaId"]
+                .as_str()
+                .is_some_and(|id| id.contains("PerDay"))
         })
 }
 
-/// The verdict by a code or type that has one meaning everywhere. Sources: the error documentation of OpenAI and
-/// Anthropic, and captures of llama-server and llama-cpp-python (`tests/wire`).
+fn lower(message: &str) -> String {
+    let start: String = message.chars().take(INSPECTED_BYTES).collect();
+    start.to_lowercase()
+}
+
+/// The verdict by a code or type that has one meaning everywhere. Sources: the error documentation of OpenAI,
+/// Anthropic, Moonshot, Zhipu (numbers), DashScope, Volcengine, Groq, AWS and new-api, and captures of llama-server
+/// and llama-cpp-python (`tests/wire`).
 fn by_name(name: &str) -> Option<Verdict> {
     Some(match name {
         "insufficient_quota"
+        | "insufficient_balance"
+        | "insufficient_credits"
+        | "insufficient_user_quota"
         | "credit_balance_exhausted"
+        | "exceeded_current_quota_error"
         | "organization_usage_limit_exceeded"
+        | "Arrearage"
+        | "AccountOverdueError"
         | "billing"
         | "billing_error"
         | "billing_not_active"
-        | "billing_hard_limit_reached" => QUOTA,
+        | "billing_hard_limit_reached"
+        | "1113"
+        | "1304"
+        | "1308"
+        | "1309"
+        | "1310" => QUOTA,
         _ if name.ends_with("spend_limit_exceeded") => QUOTA,
-        "rate_limit_exceeded" | "rate_limit_error" | "slow_down" | "too_many_requests" => RATE,
-        "server_is_overloaded" | "overloaded_error" | "overloaded" => OVERLOADED,
-        "context_length_exceeded" | "exceed_context_size_error" => CONTEXT,
+        "rate_limit_exceeded"
+        | "rate_limit_error"
+        | "rate_limit_reached_error"
+        | "RateLimitReached"
+        | "slow_down"
+        | "too_many_requests" => RATE,
+        _ if name.starts_with("Throttling") => RATE,
+        "server_is_overloaded"
+        | "overloaded_error"
+        | "overloaded"
+        | "engine_overloaded_error"
+        | "ServerOverloaded"
+        | "capacity_exceeded" => OVERLOADED,
+        "context_length_exceeded" | "exceed_context_size_error" | "ContextWindowExceededError" | "1261" => {
+            CONTEXT
+        }
         "invalid_api_key" | "authentication_error" | "permission_error" | "account_deactivated" => AUTH,
         "model_not_found" | "not_found_error" | "unknown_url" => NOT_FOUND,
         "request_too_large" => TOO_LARGE,
@@ -98,6 +195,22 @@ fn by_name(name: &str) -> Option<Verdict> {
         _ => return None,
     })
 }
+
+/// Phrases of servers for a prompt that exceeds the context: OpenAI and vLLM, llama-server, Anthropic (two), Gemini,
+/// vLLM's engine, SGLang, TGI, Bedrock, xAI, Zhipu.
+const TOO_LONG: &[&str] = &[
+    "maximum context length",
+    "exceeds the available context size",
+    "prompt is too long",
+    "exceed context limit",
+    "exceeds the maximum number of tokens allowed",
+    "longer than the maximum model length",
+    "longer than the model's context length",
+    "`max_new_tokens` must be",
+    "input is too long for requested model",
+    "maximum prompt length is",
+    "prompt exceeds max length",
+];
 
 /// The verdict by the message, in lower case. Each phrase counts only with the statuses it was seen with, because
 /// a message may quote a model's answer.
@@ -124,16 +237,9 @@ fn by_message(status: u16, text: &str) -> Option<Verdict> {
         }
         // llama-cpp-python
         500 if says(&["must be created with embedding=true"]) => Some(UNSUPPORTED),
-        400 | 413 | 422
-            if says(&[
-                "maximum context length",
-                "exceeds the available context size",
-                "prompt is too long",
-            ]) =>
-        {
-            Some(CONTEXT)
-        }
-        400 | 403 | 429 if says(&["credit balance is too low"]) => Some(QUOTA),
+        // 403 is Together's
+        400 | 403 | 413 | 422 if says(TOO_LONG) => Some(CONTEXT),
+        400 | 403 | 429 if says(&["credit balance is too low", "insufficient balance"]) => Some(QUOTA),
         400 if says(&["api key not valid", "invalid api key"]) => Some(AUTH),
         // llama-server as router: "model 'x' not found"
         400 if text.starts_with("model '") && text.ends_with("not found") => Some(NOT_FOUND),
@@ -151,24 +257,27 @@ fn by_status(status: u16) -> Verdict {
         408 | 425 => (FailureClass::RequestTimeout, Phase::Refused),
         409 => (FailureClass::Conflict, Phase::Ambiguous),
         413 => TOO_LARGE,
-        429 => RATE,
+        // 420 is an old 429
+        420 | 429 => RATE,
+        // 460 and 499 are AWS's and nginx's for a client that left: seawall did not, so a proxy between them did.
+        // 520 to 530 are Cloudflare's: the origin failed or was too slow.
+        460 | 499 | 502 | 504 | 520..=528 | 530 => GATEWAY,
+        // Groq: the capacity of the flex tier is exhausted
+        498 | 529 => OVERLOADED,
         400..=499 => INVALID,
         501 => UNSUPPORTED,
-        // 520 to 524 are Cloudflare's: the origin failed or was too slow
-        502 | 504 | 520..=524 => GATEWAY,
         503 => UNAVAILABLE,
         // "network authentication required": a captive portal
         511 => (FailureClass::NotAnApi, Phase::Final),
-        529 => OVERLOADED,
         // RFC 9110 section 15: an invalid status is treated as 5xx
         _ => SERVER,
     }
 }
 
 /// Returns true if a body is an HTML page.
-pub(super) fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
+pub(super) fn is_html(headers: &HeaderMap, text: &str) -> bool {
     let html = headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"text/html"));
-    html || body.trim_ascii_start().starts_with(b"<")
+    html || text.trim_ascii_start().starts_with('<')
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::LOCATION;
-use serde_json::Value;
 
 use super::redact::redact;
 use super::verdict::{INSPECTED_BYTES, is_html};
 use super::{BodyProblem, ConnectKind, Progress, Upstream};
-use crate::event::{FailureClass, Phase};
+use crate::event::{FailureClass, Hint, Phase};
 use crate::openai::ApiError;
 use crate::policy::hint::HintReading;
 use crate::text::SafeText;
@@ -26,11 +25,15 @@ const MAX_NAME: usize = 40;
 /// Most characters of an excerpt of a body.
 const MAX_EXCERPT: usize = 80;
 
+/// The remedy for a request that exceeds a limit by itself. Some servers count `max_tokens` as used.
+const TOO_LARGE: &str = "shorten the prompt, lower max_tokens or raise the limit";
+
 /// The parts of an error response that its message uses.
 pub(super) struct ErrorResponse<'a> {
     pub(super) status: u16,
     pub(super) headers: &'a HeaderMap,
-    pub(super) body: &'a [u8],
+    /// The beginning of the body.
+    pub(super) text: &'a str,
     pub(super) error: Option<&'a ApiError>,
     pub(super) reading: HintReading,
 }
@@ -143,7 +146,7 @@ fn refusal(upstream: &Upstream<'_>, class: FailureClass, answer: &ErrorResponse<
         C::ContextLength => return (too_long(&host, answer), context_remedy(answer.status).to_owned()),
         C::Auth => return auth(upstream, answer.status),
         C::NotFound => return not_found(upstream),
-        C::TooLarge => (format!("request too large for {host}"), "shorten the prompt"),
+        C::TooLarge => (format!("request too large for {host}"), TOO_LARGE),
         C::Unsupported => (format!("{host} does not support this"), ""),
         C::Redirect => (
             format!("{host} redirects to {}", target(answer.headers)),
@@ -188,8 +191,7 @@ fn invalid(answer: &ErrorResponse<'_>) -> String {
 
 /// The prompt against the context, in LLM tokens if the server counts them (as llama-server does).
 fn too_long(host: &str, answer: &ErrorResponse<'_>) -> String {
-    let error = serde_json::from_slice::<Value>(answer.body).unwrap_or_default();
-    let count = |key: &str| error["error"][key].as_u64();
+    let count = |key: &str| answer.error?.json["error"][key].as_u64();
     match (answer.status, count("n_prompt_tokens"), count("n_ctx")) {
         (_, Some(prompt), Some(context)) => {
             format!("prompt ({prompt} tokens) exceeds the context of {host} ({context} tokens)")
@@ -269,10 +271,8 @@ fn server_text(class: FailureClass, answer: &ErrorResponse<'_>) -> String {
             String::new()
         }
         Some(error) => error.message.clone(),
-        None if is_html(answer.headers, answer.body) => "an HTML page".to_owned(),
-        None => {
-            String::from_utf8_lossy(answer.body.get(..INSPECTED_BYTES).unwrap_or(answer.body)).into_owned()
-        }
+        None if is_html(answer.headers, answer.text) => "an HTML page".to_owned(),
+        None => answer.text.to_owned(),
     }
 }
 
@@ -281,6 +281,7 @@ pub(super) fn body(
     upstream: &Upstream<'_>,
     (class, phase): (FailureClass, Phase),
     problem: &BodyProblem<'_>,
+    hint: Option<Hint>,
 ) -> SafeText {
     let host = host(upstream);
     let kept = if phase == Phase::Delivered {
@@ -315,21 +316,24 @@ pub(super) fn body(
             let lead = format!("response from {host} exceeds {cap} bytes");
             sentence(&lead, "", "limit set by timeouts.max_response_bytes")
         }
-        BodyProblem::ErrorEvent { error } if phase == Phase::Delivered => {
-            let lead = format!("{host} sent an error while answering");
-            sentence(&lead, &error.message, kept)
-        }
         BodyProblem::ErrorEvent { error } => {
-            let remedy = match class {
-                FailureClass::ContextLength => "send fewer requests at once, or shorten the prompt",
-                FailureClass::Quota => "check plan and billing: waiting does not help",
-                _ => "",
+            let (when, remedy) = match class {
+                _ if phase == Phase::Delivered => ("while answering", kept),
+                FailureClass::ContextLength => (
+                    "instead of text",
+                    "send fewer requests at once, or shorten the prompt",
+                ),
+                FailureClass::Quota => ("instead of text", "check plan and billing: waiting does not help"),
+                FailureClass::TooLarge => ("instead of text", TOO_LARGE),
+                _ => ("instead of text", ""),
             };
-            sentence(
-                &format!("{host} sent an error instead of text"),
-                &error.message,
-                remedy,
-            )
+            let mut lead = format!("{host} sent an error {when}");
+            if let Some(hint) = hint {
+                lead = format!("{lead}, asks to wait {:?}", hint.wait);
+            }
+            let said = [&error.message, &error.kind, &error.code];
+            let said = said.into_iter().find(|said| !said.is_empty());
+            sentence(&lead, said.map_or("", String::as_str), remedy)
         }
         BodyProblem::Empty => sentence(
             &format!("empty response from {host}"),

@@ -223,6 +223,9 @@ impl About<'_> {
                     HintSource::RetryAfterMs => format!(", retry-after-ms: {}", hint.wait.as_millis()),
                     HintSource::RetryAfter => format!(", Retry-After: {}", hint.wait.as_secs_f64()),
                     HintSource::RetryAfterDate => format!(", Retry-After in {}", units::duration(hint.wait)),
+                    HintSource::Body => format!(", error body: retry in {}", units::duration(hint.wait)),
+                    HintSource::Message => format!(", message: retry in {}", units::duration(hint.wait)),
+                    HintSource::LimitReset => format!(", limit resets in {}", units::duration(hint.wait)),
                 });
                 let wait = units::precise(*delay);
                 if *class == FailureClass::Loading {
