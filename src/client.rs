@@ -15,6 +15,7 @@ mod flight;
 mod guards;
 mod layers;
 mod probe;
+mod read;
 mod semantic;
 mod sse;
 mod stream;
@@ -30,7 +31,7 @@ use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::semantic::embedder::{EmbedError, Embedder, Embedding, LexicalEmbedder};
-pub use answer::{Answer, CallError, Chunk};
+pub use answer::{Answer, AnswerChoice, CallError, Chunk};
 pub use embedder::{EmbedderConfig, HttpEmbedder};
 pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
@@ -398,7 +399,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             self.lock().budget.deposit(self.env.clock.now());
         }
         // boxed, so that calls that wait for a guard do not reserve the space of an attempt
-        let result = Box::pin(self.exchange(guard, request.attempt(owner, number))).await;
+        let result = Box::pin(self.exchange(guard, request.attempt(owner, number), request.choices)).await;
         guard.settle(AttemptEnd::from(&result), Counts::Attempt);
         result.map_err(|failure| {
             self.slow_after_rate_limit(&failure);

@@ -3,9 +3,13 @@
 //! A request keeps every field, because compatible servers need fields that seawall does not know.
 
 mod chat;
+mod chunk;
 mod error;
-mod stream;
+mod json;
+mod tool_calls;
 
-pub use chat::{ChatRequest, ChatResponse, Message, RequestError, ResponseChoice, Role, Usage};
+pub use chat::{ChatRequest, Message, RequestError, Role, Usage};
+pub use chunk::{ChatChunk, Choice, Delta};
 pub use error::ApiError;
-pub use stream::{ChatChunk, Choice, Delta};
+pub(crate) use json::{Halves, ends_in_string, join_halves, parse as parse_json};
+pub(crate) use tool_calls::{ToolCalls, merge_fields};

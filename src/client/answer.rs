@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::event::{Failure, Fate, Finish};
 use crate::openai::Usage;
@@ -16,8 +16,28 @@ pub enum Chunk {
     Text(String),
     /// Reasoning of the model, raw.
     Reasoning(String),
-    /// The `tool_calls` of one delta, passed through.
+    /// Text in which the model refuses to answer, raw.
+    Refusal(String),
+    /// The `tool_calls` of one delta: an array of fragments, as the server sent them, or of whole calls.
     ToolCalls(Value),
+}
+
+/// One choice of an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct AnswerChoice {
+    /// The index, from 0.
+    pub index: u64,
+    /// The text, raw.
+    pub text: String,
+    /// Reasoning of the model, raw; empty if it sent none.
+    pub reasoning: String,
+    /// The words in which the model refuses to answer, raw; empty if it does not.
+    pub refusal: String,
+    /// Whole tool calls.
+    pub tool_calls: Vec<Value>,
+    /// The finish reason.
+    pub finish: Finish,
 }
 
 /// A complete answer.
@@ -30,10 +50,14 @@ pub struct Answer {
     pub shown: SafeText,
     /// Reasoning of the model, raw; empty if it sent none.
     pub reasoning: String,
-    /// The `tool_calls` of all deltas, in the order of arrival.
+    /// The words in which the model refuses to answer, raw; empty if it does not.
+    pub refusal: String,
+    /// Whole tool calls, merged from their fragments: `{"id", "type", "function": {"name", "arguments"}}`.
     pub tool_calls: Vec<Value>,
     /// The finish reason.
     pub finish: Finish,
+    /// The other choices, if the request asked for more than one with `n`.
+    pub others: Vec<AnswerChoice>,
     /// LLM tokens of prompt and answer.
     pub usage: Usage,
     /// True if `usage` is an estimate, because the server sent none or an implausible one.
@@ -47,12 +71,54 @@ pub struct Answer {
     /// The response headers, raw. `None` for a stored answer: request ids and limits of an old response would
     /// mislead.
     pub headers: Option<Arc<HeaderMap>>,
+    /// The response without the fields that are above.
+    pub(super) fields: Value,
 }
 
 impl Answer {
     /// The server's id of the request, to quote in a report to its operator.
     pub fn request_id(&self) -> Option<&str> {
         request_id(self.headers.as_deref()?)
+    }
+
+    /// The answer as the JSON of an unstreamed response, with every field that the server sent. Of a field that
+    /// came in several chunks, lists are joined, objects merged, and the last one of other values counts.
+    pub fn to_json(&self) -> Value {
+        let mut json = self.fields.clone();
+        json["object"] = json!("chat.completion");
+        json["model"] = json!(self.model);
+        if !self.estimated && json["usage"].is_null() {
+            json["usage"] = json!(self.usage);
+        }
+        let others = self.others.iter().map(|one| {
+            let parts = (&one.text, &one.reasoning, &one.refusal, &one.tool_calls);
+            (one.index, parts)
+        });
+        let parts = (&self.text, &self.reasoning, &self.refusal, &self.tool_calls);
+        let choices = json["choices"].as_array_mut().into_iter().flatten();
+        for choice in choices {
+            let index = choice["index"].as_u64();
+            let found = others.clone().find(|(other, _)| Some(*other) == index);
+            let (text, reasoning, refusal, tool_calls) = found.map_or(parts, |(_, parts)| parts);
+            let message = &mut choice["message"];
+            message["role"] = json!("assistant");
+            message["content"] = if text.is_empty() { Value::Null } else { json!(text) };
+            if !reasoning.is_empty() {
+                message["reasoning_content"] = json!(reasoning);
+            }
+            if !refusal.is_empty() {
+                message["refusal"] = json!(refusal);
+            }
+            if !tool_calls.is_empty() {
+                message["tool_calls"] = json!(tool_calls);
+            }
+        }
+        json
+    }
+
+    /// True if it has no content that a later caller could use: reasoning alone is not an answer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.refusal.is_empty() && self.tool_calls.is_empty()
     }
 
     /// The answer as chunks, for a call that reads it as a stream.
@@ -64,14 +130,18 @@ impl Answer {
         if !self.text.is_empty() {
             chunks.push(Chunk::Text(self.text.clone()));
         }
-        chunks.extend(self.tool_calls.iter().cloned().map(Chunk::ToolCalls));
+        if !self.refusal.is_empty() {
+            chunks.push(Chunk::Refusal(self.refusal.clone()));
+        }
+        if !self.tool_calls.is_empty() {
+            chunks.push(Chunk::ToolCalls(Value::Array(self.tool_calls.clone())));
+        }
         chunks
     }
 
     /// Bytes that it takes in the cache.
     pub(crate) fn stored_bytes(&self) -> u64 {
-        let tools: usize = self.tool_calls.iter().map(|call| call.to_string().len()).sum();
-        (self.text.len() + self.shown.len() + self.reasoning.len() + tools + size_of::<Self>()) as u64
+        (self.to_json().to_string().len() + self.shown.len() + size_of::<Self>()) as u64
     }
 }
 

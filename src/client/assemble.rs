@@ -1,17 +1,26 @@
 //! Assembly of an answer from the bytes of a response, streamed or not, and the decision whether it is complete.
 //!
-//! A stream is complete if `[DONE]` came, or if every opened choice had a `finish_reason` and the body then ended
-//! cleanly (docs/semantics.md, Streams). Otherwise it is truncated, whatever the transport says: HTTP calls a body
-//! without length complete wherever it ends.
+//! The body decides how it is read, not its label: server-sent events if it begins like them, otherwise JSON. A
+//! JSON body is one chunk, or a line each.
+//!
+//! A stream is complete if every opened choice has a finish reason that is not a failure (docs/semantics.md,
+//! Streams). `[DONE]` proves nothing: servers send it after an error, and proxies after a cut. The end of the body
+//! proves nothing either: HTTP calls a body without length complete wherever it ends.
 
+mod choice;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::answer::{Answer, Chunk};
+use self::choice::ChoiceReader;
+use super::answer::{Answer, AnswerChoice, Chunk};
 use super::sse::{SseDecoder, SseItem};
-use crate::event::{Fate, Finish};
-use crate::openai::{ApiError, ChatChunk, ChatResponse, Delta, Usage};
+use crate::event::Fate;
+use crate::openai::{ApiError, ChatChunk, Usage, join_halves, merge_fields, parse_json};
 use crate::text::SafeText;
 
 /// A reason why a body is no complete answer.
@@ -19,7 +28,9 @@ use crate::text::SafeText;
 pub(super) enum Problem {
     /// Not the expected JSON, with its beginning.
     Malformed(String),
-    /// An error inside a 200.
+    /// Neither JSON nor server-sent events, with its beginning.
+    NotAnApi(String),
+    /// An error inside a success status.
     ErrorEvent(ApiError),
     /// Larger than this many bytes.
     TooLarge(u64),
@@ -28,51 +39,70 @@ pub(super) enum Problem {
         /// True if the connection was reset.
         reset: bool,
     },
-    /// The body ended without a single event.
+    /// The body ended without content and without a finish reason.
     Empty,
 }
 
-/// An incremental reader of a streamed answer.
+/// An incremental reader of an answer.
 #[derive(Debug)]
 pub(super) struct Assembler {
-    decoder: SseDecoder,
+    framing: Framing,
+    /// True if the label says that the body is a stream of events.
+    labelled_events: bool,
+    /// The number of choices that the request asked for.
+    expected: u64,
     items: Vec<SseItem>,
     max_bytes: u64,
     bytes: u64,
-    text: String,
-    reasoning: String,
-    tool_calls: Vec<Value>,
-    /// Choices by index; true once the choice has ended.
-    choices: BTreeMap<u64, bool>,
-    finish: Option<Finish>,
+    choices: BTreeMap<u64, ChoiceReader>,
+    /// The index of the choice that is delivered while it comes.
+    lead: Option<u64>,
     usage: Option<Usage>,
     model: Option<String>,
+    /// The fields that seawall does not know.
+    fields: Map<String, Value>,
     chunks: u64,
-    events: u64,
+    progress: u64,
+    /// The beginning of data that is no chunk.
+    stray: Option<String>,
     done: bool,
+    bad_text: bool,
+    has_halves: bool,
+}
+
+#[derive(Debug)]
+enum Framing {
+    /// Too few bytes to decide.
+    Undecided(Vec<u8>),
+    Events(SseDecoder),
+    Json(Vec<u8>),
 }
 
 impl Assembler {
-    pub(super) fn new(max_bytes: u64) -> Self {
+    /// A reader of a body of at most `max_bytes`, for a request that asked for `expected` choices.
+    pub(super) fn new(labelled_events: bool, max_bytes: u64, expected: u64) -> Self {
         Self {
-            decoder: SseDecoder::default(),
+            framing: Framing::Undecided(Vec::new()),
+            labelled_events,
+            expected,
             items: Vec::new(),
             max_bytes,
             bytes: 0,
-            text: String::new(),
-            reasoning: String::new(),
-            tool_calls: Vec::new(),
             choices: BTreeMap::new(),
-            finish: None,
+            lead: None,
             usage: None,
             model: None,
+            fields: Map::new(),
             chunks: 0,
-            events: 0,
+            progress: 0,
+            stray: None,
             done: false,
+            bad_text: false,
+            has_halves: false,
         }
     }
 
-    /// Reads bytes of a stream and appends new chunks to `fresh`. Ignores what follows `[DONE]`.
+    /// Reads bytes of a body and appends new chunks to `fresh`. Ignores what follows `[DONE]`.
     ///
     /// Chunks before a problem are in `fresh` too: it is chance if text and error come in one read or in two, and
     /// must not decide if the text is delivered.
@@ -81,24 +111,39 @@ impl Assembler {
             return Ok(());
         }
         let room = usize::try_from(self.max_bytes.saturating_sub(self.bytes)).unwrap_or(usize::MAX);
-        let within = bytes.get(..room).unwrap_or(bytes);
+        let mut within = Cow::Borrowed(bytes.get(..room).unwrap_or(bytes));
         self.bytes += bytes.len() as u64;
-        let mut items = std::mem::take(&mut self.items);
-        let pushed = self.decoder.push(within, &mut items);
-        for item in items.drain(..) {
-            let SseItem::Event { name, data } = item else {
-                continue;
-            };
-            self.events += 1;
-            if data.trim() == "[DONE]" {
-                self.done = true;
-                break;
+        if let Framing::Undecided(start) = &mut self.framing {
+            start.extend_from_slice(&within);
+            match decide(start, self.labelled_events) {
+                Start::Unknown => {}
+                Start::Foreign => return Err(self.foreign()),
+                Start::Events => {
+                    within = Cow::Owned(std::mem::take(start));
+                    self.framing = Framing::Events(SseDecoder::default());
+                }
+                Start::Json => {
+                    within = Cow::Owned(std::mem::take(start));
+                    self.framing = Framing::Json(Vec::new());
+                }
             }
-            self.event(&name, &data, fresh)?;
         }
-        items.clear();
-        self.items = items;
-        pushed.map_err(|error| Problem::TooLarge(error.limit as u64))?;
+        let read = match &mut self.framing {
+            Framing::Undecided(_) => Ok(()),
+            Framing::Json(body) => {
+                body.extend_from_slice(&within);
+                self.progress += 1;
+                Ok(())
+            }
+            Framing::Events(decoder) => {
+                let mut items = std::mem::take(&mut self.items);
+                let pushed = decoder.push(&within, &mut items);
+                let read = self.items(&mut items, fresh);
+                self.items = items;
+                read.and(pushed.map_err(|error| Problem::TooLarge(error.limit as u64)))
+            }
+        };
+        read?;
         if self.bytes > self.max_bytes && !self.done {
             return Err(Problem::TooLarge(self.max_bytes));
         }
@@ -110,43 +155,188 @@ impl Assembler {
         self.done
     }
 
-    /// Number of events with data so far, the measure of progress.
-    pub(super) fn events(&self) -> u64 {
-        self.events
+    /// A count that grows with every event that says anything: the measure of progress.
+    pub(super) fn progress(&self) -> u64 {
+        self.progress
     }
 
-    /// Number of chunks so far, the estimate of the answer's LLM tokens.
+    /// Number of chunks with content so far, the estimate of the answer's LLM tokens.
     pub(super) fn chunks(&self) -> u64 {
         self.chunks
     }
 
-    /// Ends the body. `broken` holds true after a reset, false after another break, nothing after a clean end.
-    pub(super) fn finish(self, broken: Option<bool>, prompt_estimate: u64) -> Result<Answer, Problem> {
-        let all_ended = !self.choices.is_empty() && self.choices.values().all(|ended| *ended);
-        if !self.done && (broken.is_some() || !all_ended) {
-            return Err(match broken {
-                None if self.events == 0 => Problem::Empty,
-                broken => Problem::Truncated {
-                    reset: broken.unwrap_or(false),
-                },
-            });
+    /// Returns true if every choice that the request asked for has its finish reason.
+    pub(super) fn is_complete(&self) -> bool {
+        self.choices.len() as u64 >= self.expected && self.has_ended()
+    }
+
+    /// Returns true if nothing that was begun is missing: every opened choice has its finish reason, or the whole
+    /// JSON body is there.
+    pub(super) fn has_ended(&self) -> bool {
+        match &self.framing {
+            Framing::Json(body) if self.choices.is_empty() => {
+                let parsed = parse_json(&String::from_utf8_lossy(body));
+                !(parsed.cut || parsed.values.is_empty())
+            }
+            _ => !self.choices.is_empty() && self.choices.values().all(ChoiceReader::has_ended),
         }
-        let finish = self.finish.unwrap_or(Finish::Unknown);
-        let usage = Counted {
-            usage: self.usage,
-            prompt_estimate,
-            chunks: self.chunks,
+    }
+
+    /// Ends the body and appends the last chunks to `fresh`. `broken` holds true after a reset, false after another
+    /// break, nothing after a clean end.
+    pub(super) fn end(&mut self, broken: Option<bool>, fresh: &mut Vec<Chunk>) -> Result<(), Problem> {
+        let truncated = Problem::Truncated {
+            reset: broken.unwrap_or(false),
         };
-        Ok(usage.answer(
-            finish,
-            self.decoder.saw_bad_text(),
-            Parts {
-                text: self.text,
-                reasoning: self.reasoning,
-                tool_calls: self.tool_calls,
-                model: self.model,
-            },
-        ))
+        let mut whole = false;
+        match &mut self.framing {
+            Framing::Undecided(start) => {
+                return Err(match broken {
+                    Some(_) => truncated,
+                    None if start.trim_ascii().is_empty() => Problem::Empty,
+                    None => self.foreign(),
+                });
+            }
+            Framing::Json(body) => {
+                let body = std::mem::take(body);
+                whole = self.read_body(&body, broken.is_some(), &truncated, fresh)?;
+            }
+            Framing::Events(decoder) => {
+                self.bad_text |= decoder.saw_bad_text();
+                // what a broken transport left unfinished is not an event
+                if broken.is_none() && !self.done {
+                    let mut items = Vec::new();
+                    let ended = decoder.end(&mut items);
+                    self.bad_text |= decoder.saw_bad_text();
+                    match self.items(&mut items, fresh) {
+                        // half an event
+                        Err(Problem::Malformed(_)) => {}
+                        read => read?,
+                    }
+                    ended.map_err(|error| Problem::TooLarge(error.limit as u64))?;
+                }
+            }
+        }
+        for (index, reader) in &mut self.choices {
+            let mut last = Vec::new();
+            reader.end(&mut last);
+            self.chunks += last.len() as u64;
+            if self.lead == Some(*index) {
+                fresh.append(&mut last);
+            }
+        }
+        let has_finish = self.choices.values().any(ChoiceReader::has_ended);
+        if whole && (self.chunks > 0 || has_finish) {
+            return Ok(());
+        }
+        if self.has_ended() && (broken.is_none() || self.done || self.is_complete()) {
+            return Ok(());
+        }
+        let empty = self.chunks == 0 && !has_finish;
+        Err(match (broken, self.stray.take()) {
+            (None, Some(stray)) if empty => Problem::Malformed(stray),
+            (None, None) if empty && (whole || self.done || self.progress == 0) => Problem::Empty,
+            _ => truncated,
+        })
+    }
+
+    /// The answer. Call it after [`end`](Self::end) has succeeded.
+    pub(super) fn answer(mut self, prompt_estimate: u64) -> Answer {
+        let mut bad_text = self.bad_text;
+        let (mut choices, mut fields) = (Vec::new(), Vec::new());
+        for (index, reader) in self.choices {
+            let (choice, rest, replaced) = reader.finish(index);
+            bad_text |= replaced;
+            choices.push(choice);
+            fields.push(rest);
+        }
+        self.fields.insert("choices".into(), Value::Array(fields));
+        let mut fields = Value::Object(self.fields);
+        if self.has_halves {
+            join_halves(&mut fields);
+        }
+        let lead = choices.iter().position(|choice| Some(choice.index) == self.lead);
+        let first = lead.map_or_else(AnswerChoice::default, |position| choices.remove(position));
+        let shown = if first.text.is_empty() {
+            &first.refusal
+        } else {
+            &first.text
+        };
+        Answer {
+            shown: SafeText::new(shown),
+            text: first.text,
+            reasoning: first.reasoning,
+            refusal: first.refusal,
+            tool_calls: first.tool_calls,
+            finish: first.finish,
+            others: choices,
+            usage: self
+                .usage
+                .unwrap_or_else(|| Usage::new(prompt_estimate, self.chunks)),
+            estimated: self.usage.is_none(),
+            model: self.model,
+            bad_text,
+            fate: Fate::Answered,
+            headers: None,
+            fields,
+        }
+    }
+
+    /// Reads a JSON body; returns true if it is one whole answer, and false if it is a stream in lines.
+    fn read_body(
+        &mut self,
+        body: &[u8],
+        broken: bool,
+        truncated: &Problem,
+        fresh: &mut Vec<Chunk>,
+    ) -> Result<bool, Problem> {
+        let text = String::from_utf8_lossy(body);
+        self.bad_text |= matches!(text, Cow::Owned(_));
+        let parsed = parse_json(&text);
+        if parsed.cut && broken {
+            return Err(truncated.clone());
+        }
+        let (cut, has_halves) = (parsed.cut, parsed.has_halves);
+        let chunks = ChatChunk::all(parsed);
+        let whole = chunks.len() == 1;
+        for chunk in chunks {
+            self.chunk(chunk, has_halves, fresh)?;
+        }
+        if cut || self.choices.is_empty() {
+            return Err(Problem::Malformed(excerpt(&text)));
+        }
+        if whole {
+            // one chunk of text is many tokens
+            let bytes: usize = self.choices.values().map(ChoiceReader::text_bytes).sum();
+            self.chunks = self.chunks.max((bytes as u64).div_ceil(4));
+        }
+        Ok(whole)
+    }
+
+    fn foreign(&self) -> Problem {
+        let Framing::Undecided(start) = &self.framing else {
+            return Problem::NotAnApi(String::new());
+        };
+        Problem::NotAnApi(excerpt(&String::from_utf8_lossy(start)))
+    }
+
+    fn items(&mut self, items: &mut Vec<SseItem>, fresh: &mut Vec<Chunk>) -> Result<(), Problem> {
+        for item in items.drain(..) {
+            let (name, data) = match item {
+                SseItem::Comment => continue,
+                SseItem::Event { name, data } => (name, data),
+                SseItem::Unframed(text) => (String::new(), text),
+            };
+            // a gateway that adds the prefix to lines that have it
+            let data = data.trim_start_matches("data:").trim();
+            if data.eq_ignore_ascii_case("[done]") {
+                self.done = true;
+                break;
+            }
+            self.event(&name, data, fresh)?;
+        }
+        items.clear();
+        Ok(())
     }
 
     fn event(&mut self, name: &str, data: &str, fresh: &mut Vec<Chunk>) -> Result<(), Problem> {
@@ -157,258 +347,99 @@ impl Assembler {
                 ..ApiError::default()
             })));
         }
-        let chunk: ChatChunk =
-            serde_json::from_str(data).map_err(|_| match ApiError::parse(data.as_bytes()) {
-                Some(error) => Problem::ErrorEvent(error),
-                None => Problem::Malformed(excerpt(data)),
-            })?;
-        if let Some(error) = chunk.error {
-            return Err(Problem::ErrorEvent(error));
+        let parsed = parse_json(data);
+        let (cut, has_halves) = (parsed.cut, parsed.has_halves);
+        let chunks = ChatChunk::all(parsed);
+        if chunks.is_empty() && !cut && data != "null" {
+            self.stray.get_or_insert_with(|| excerpt(data));
         }
-        self.usage = chunk.usage.or(self.usage);
-        if self.model.is_none() {
-            self.model = chunk.model;
+        for chunk in chunks {
+            self.chunk(chunk, has_halves, fresh)?;
         }
-        for choice in chunk.choices {
-            let ended = self.choices.entry(choice.index).or_default();
-            *ended |= choice.finish_reason.is_some();
-            if choice.index == 0 {
-                self.finish = choice.finish_reason.as_deref().map(parse_finish).or(self.finish);
-                self.delta(choice.delta, fresh);
-            }
+        // text is missing, which an answer must not hide
+        if cut {
+            return Err(Problem::Malformed(excerpt(data)));
         }
         Ok(())
     }
 
-    fn delta(&mut self, delta: Delta, fresh: &mut Vec<Chunk>) {
-        if let Some(thought) = delta.reasoning_content.filter(|text| !text.is_empty()) {
-            self.chunks += 1;
-            self.reasoning.push_str(&thought);
-            fresh.push(Chunk::Reasoning(thought));
+    fn chunk(
+        &mut self,
+        mut chunk: ChatChunk,
+        has_halves: bool,
+        fresh: &mut Vec<Chunk>,
+    ) -> Result<(), Problem> {
+        self.progress += u64::from(chunk.is_progress());
+        self.usage = chunk.usage.filter(is_plausible).or(self.usage);
+        if self.model.is_none() {
+            self.model = chunk.model.take().filter(|model| !model.is_empty());
         }
-        if let Some(text) = delta.content.filter(|text| !text.is_empty()) {
-            self.chunks += 1;
-            self.text.push_str(&text);
-            fresh.push(Chunk::Text(text));
+        let mut failed = None;
+        for choice in chunk.choices {
+            let single = self.expected <= 1;
+            let lead = *self.lead.get_or_insert(if single { choice.index } else { 0 });
+            let index = choice.index;
+            let mut new = Vec::new();
+            let reader = self.choices.entry(index).or_default();
+            failed = reader.read(choice, has_halves, &mut new).or(failed);
+            self.chunks += new.len() as u64;
+            if index == lead {
+                fresh.append(&mut new);
+            }
         }
-        if let Some(calls) = delta.tool_calls.filter(|calls| !calls.is_null()) {
-            self.chunks += 1;
-            self.tool_calls.push(calls.clone());
-            fresh.push(Chunk::ToolCalls(calls));
+        match chunk.error.or(failed) {
+            Some(error) => Err(Problem::ErrorEvent(error)),
+            None => {
+                self.has_halves |= has_halves;
+                merge_fields(&mut self.fields, chunk.rest);
+                Ok(())
+            }
         }
     }
 }
 
-/// Reads an answer that was not streamed.
-pub(super) fn from_body(body: &[u8], prompt_estimate: u64) -> Result<Answer, Problem> {
-    let text = String::from_utf8_lossy(body);
-    let bad_text = matches!(text, std::borrow::Cow::Owned(_));
-    if let Some(error) = ApiError::parse(body) {
-        return Err(Problem::ErrorEvent(error));
-    }
-    let response: ChatResponse =
-        serde_json::from_str(&text).map_err(|_| Problem::Malformed(excerpt(&text)))?;
-    let Some(choice) = response.choices.into_iter().next() else {
-        return Err(Problem::Malformed(excerpt(&text)));
-    };
-    let finish = choice
-        .finish_reason
-        .as_deref()
-        .map_or(Finish::Unknown, parse_finish);
-    let text = choice.message.content.unwrap_or_default();
-    let usage = Counted {
-        usage: response.usage,
-        prompt_estimate,
-        chunks: (text.len() as u64).div_ceil(4),
-    };
-    Ok(usage.answer(
-        finish,
-        bad_text,
-        Parts {
-            text,
-            reasoning: choice.message.reasoning_content.unwrap_or_default(),
-            tool_calls: choice
-                .message
-                .tool_calls
-                .filter(|calls| !calls.is_null())
-                .into_iter()
-                .collect(),
-            model: response.model,
-        },
-    ))
-}
-
-/// The content of an answer.
-struct Parts {
-    text: String,
-    reasoning: String,
-    tool_calls: Vec<Value>,
-    model: Option<String>,
-}
-
-/// The usage as sent by the server, and the estimates that replace it if it is missing or implausible.
-struct Counted {
-    usage: Option<Usage>,
-    prompt_estimate: u64,
-    chunks: u64,
-}
-
-/// A usage of this many tokens or more is taken for a server's mistake.
+/// A usage of this many tokens or more is taken for a server's mistake, and one of 0 for a placeholder.
 const IMPLAUSIBLE_TOKENS: u64 = 100_000_000;
 
-impl Counted {
-    fn answer(self, finish: Finish, bad_text: bool, parts: Parts) -> Answer {
-        let counted = self
-            .usage
-            .filter(|usage| (1..IMPLAUSIBLE_TOKENS).contains(&usage.total()));
-        Answer {
-            shown: SafeText::new(&parts.text),
-            text: parts.text,
-            reasoning: parts.reasoning,
-            tool_calls: parts.tool_calls,
-            finish,
-            usage: counted.unwrap_or_else(|| Usage::new(self.prompt_estimate, self.chunks)),
-            estimated: counted.is_none(),
-            model: parts.model,
-            bad_text,
-            fate: Fate::Answered,
-            headers: None,
-        }
-    }
+fn is_plausible(usage: &Usage) -> bool {
+    (1..IMPLAUSIBLE_TOKENS).contains(&usage.total())
 }
 
-fn parse_finish(reason: &str) -> Finish {
-    match reason {
-        "stop" | "end_turn" | "eos" | "stop_sequence" => Finish::Stop,
-        "length" | "max_tokens" => Finish::Length,
-        "tool_calls" | "function_call" | "tool_use" => Finish::ToolCalls,
-        "content_filter" => Finish::ContentFilter,
-        _ => Finish::Unknown,
+/// The kind of a body, as its beginning shows it.
+enum Start {
+    /// More bytes are needed.
+    Unknown,
+    Events,
+    Json,
+    /// Neither, such as an HTML page.
+    Foreign,
+}
+
+/// The fields of server-sent events, and a comment.
+const EVENT_FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+
+fn decide(start: &[u8], labelled_events: bool) -> Start {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    if BYTE_ORDER_MARK.starts_with(start) && start != BYTE_ORDER_MARK {
+        return Start::Unknown;
+    }
+    let start = start
+        .strip_prefix(BYTE_ORDER_MARK)
+        .unwrap_or(start)
+        .trim_ascii_start();
+    let begins = |field: &[u8]| start.starts_with(field);
+    match start.first() {
+        None => Start::Unknown,
+        Some(b'<') => Start::Foreign,
+        // a stream may begin with an error in bare JSON
+        Some(b'{' | b'[') if !labelled_events => Start::Json,
+        Some(_) if labelled_events || EVENT_FIELDS.into_iter().any(begins) => Start::Events,
+        Some(_) if EVENT_FIELDS.iter().any(|field| field.starts_with(start)) => Start::Unknown,
+        Some(_) => Start::Foreign,
     }
 }
 
 /// The first 200 characters.
 fn excerpt(text: &str) -> String {
     text.chars().take(200).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stream(events: &[&str]) -> (Assembler, Result<String, Problem>) {
-        let mut assembler = Assembler::new(1 << 20);
-        let mut text = String::new();
-        for event in events {
-            let mut fresh = Vec::new();
-            if let Err(problem) = assembler.push(format!("data: {event}\n\n").as_bytes(), &mut fresh) {
-                return (assembler, Err(problem));
-            }
-            for chunk in fresh {
-                if let Chunk::Text(new) = chunk {
-                    text.push_str(&new);
-                }
-            }
-        }
-        (assembler, Ok(text))
-    }
-
-    const HELLO: &str = r#"{"choices":[{"index":0,"delta":{"content":"hello"}}]}"#;
-    const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
-
-    #[test]
-    fn complete_with_done_or_a_finish_reason_for_every_choice() {
-        let (assembler, _) = stream(&[HELLO, STOP]);
-        assert_eq!(assembler.finish(None, 3).unwrap().finish, Finish::Stop);
-        let (assembler, _) = stream(&[HELLO, "[DONE]"]);
-        assert_eq!(assembler.finish(None, 3).unwrap().finish, Finish::Unknown);
-        // a finish reason, and then the transport breaks before [DONE]: unknown what is missing
-        let (assembler, _) = stream(&[HELLO, STOP]);
-        assert_eq!(
-            assembler.finish(Some(false), 3),
-            Err(Problem::Truncated { reset: false })
-        );
-        // after [DONE] a broken transport does not matter
-        let (assembler, _) = stream(&[HELLO, STOP, "[DONE]"]);
-        assert_eq!(assembler.finish(Some(true), 3).unwrap().text, "hello");
-    }
-
-    #[test]
-    fn otherwise_truncated_and_without_events_empty() {
-        let (assembler, _) = stream(&[HELLO]);
-        assert_eq!(
-            assembler.finish(None, 3),
-            Err(Problem::Truncated { reset: false })
-        );
-        let second_open = r#"{"choices":[{"index":1,"delta":{"content":"x"}}]}"#;
-        let (assembler, _) = stream(&[HELLO, second_open, STOP]);
-        assert_eq!(
-            assembler.finish(None, 3),
-            Err(Problem::Truncated { reset: false })
-        );
-        let (assembler, _) = stream(&[]);
-        assert_eq!(assembler.finish(None, 3), Err(Problem::Empty));
-    }
-
-    #[test]
-    fn errors_inside_a_200_are_found() {
-        let error =
-            r#"{"error":{"code":500,"message":"Context size has been exceeded.","type":"server_error"}}"#;
-        let (_, result) = stream(&[HELLO, error]);
-        assert!(matches!(result, Err(Problem::ErrorEvent(error)) if error.message.starts_with("Context")));
-        let (_, result) = stream(&["{broken"]);
-        assert_eq!(result, Err(Problem::Malformed("{broken".into())));
-    }
-
-    #[test]
-    fn implausible_usage_is_replaced_by_an_estimate() {
-        for odd in [
-            r#"{"completion_tokens":-4}"#,
-            r#"{"total_tokens":99999999999999}"#,
-            r#""many""#,
-        ] {
-            let usage = format!(r#"{{"choices":[],"usage":{odd}}}"#);
-            let (assembler, _) = stream(&[HELLO, STOP, &usage, "[DONE]"]);
-            let answer = assembler.finish(None, 7).unwrap();
-            assert_eq!(
-                (answer.usage, answer.estimated),
-                (Usage::new(7, 1), true),
-                "{odd}"
-            );
-        }
-    }
-
-    #[test]
-    fn reads_answers_that_are_not_streamed() {
-        let body = br#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3},"model":"m"}"#;
-        let answer = from_body(body, 9).unwrap();
-        assert_eq!(
-            (answer.text.as_str(), answer.usage, answer.estimated),
-            ("hi", Usage::new(2, 1), false)
-        );
-        assert!(matches!(
-            from_body(b"{\"choices\":[]}", 0),
-            Err(Problem::Malformed(_))
-        ));
-        assert!(matches!(from_body(b"<html>", 0), Err(Problem::Malformed(_))));
-    }
-
-    #[test]
-    fn rejects_a_body_that_exceeds_the_cap() {
-        let mut assembler = Assembler::new(8);
-        let too_large = Err(Problem::TooLarge(8));
-        assert_eq!(assembler.push(b"data: 123456789", &mut Vec::new()), too_large);
-        assert_eq!(assembler.push(b"x", &mut Vec::new()), too_large);
-    }
-
-    #[test]
-    fn chunks_before_a_problem_are_returned() {
-        for bad in [r#"{"error":{"message":"boom"}}"#, "{broken"] {
-            let mut assembler = Assembler::new(1 << 20);
-            let mut fresh = Vec::new();
-            let bytes = format!("data: {HELLO}\n\ndata: {bad}\n\n");
-            assert!(assembler.push(bytes.as_bytes(), &mut fresh).is_err());
-            assert_eq!(fresh, [Chunk::Text("hello".into())]);
-        }
-    }
 }

@@ -269,7 +269,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let candidate = StoreCandidate {
             finish: answer.finish,
             bytes,
-            empty: answer.text.is_empty() && answer.tool_calls.is_empty(),
+            empty: answer.is_empty(),
             bad_text: answer.bad_text,
             requested_model: request.model.as_deref(),
             response_model: answer.model.as_deref(),

@@ -214,7 +214,7 @@ impl FlightLog {
     /// The text delivered so far.
     pub(super) fn partial_text(&self) -> String {
         let texts = self.chunks.iter().filter_map(|chunk| match chunk {
-            Chunk::Text(text) => Some(text.as_str()),
+            Chunk::Text(text) | Chunk::Refusal(text) => Some(text.as_str()),
             Chunk::Reasoning(_) | Chunk::ToolCalls(_) => None,
         });
         texts.collect()

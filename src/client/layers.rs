@@ -32,6 +32,8 @@ pub(super) struct UpstreamRequest {
     pub(super) body: Bytes,
     pub(super) prompt_tokens: u64,
     pub(super) answer_limit: Option<u64>,
+    /// The number of answers that it asks for, at least 1.
+    pub(super) choices: u64,
     pub(super) model: Option<String>,
     pub(super) user: UserId,
     /// The key of the call that started the flight, sent with every attempt.
@@ -322,6 +324,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let upstream_request = UpstreamRequest {
             prompt_tokens: context.tokens_of(request),
             answer_limit: request.token_limit(),
+            choices: request
+                .get("n")
+                .and_then(serde_json::Value::as_u64)
+                .unwrap_or(1)
+                .max(1),
             model: request.model_name().map(str::to_owned),
             body: serde_json::to_vec(request).map(Bytes::from).unwrap_or_default(),
             idempotency_key: call_key(self.env.seed, call),

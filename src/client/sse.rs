@@ -2,12 +2,19 @@
 //!
 //! After the WHATWG HTML standard, section 9.2: lines end in CRLF, LF or CR; `:` begins a comment; one
 //! space after the colon is dropped; `data` lines join with LF; a blank line dispatches; an event without
-//! data does not dispatch; an unfinished event at the end of the input is discarded. Beyond the standard:
-//! bounds on a line and an event, and comments are reported, because a ping proves that the server lives.
+//! data does not dispatch. Beyond the standard, because servers need it:
+//!
+//! - A line and an event have bounds.
+//! - Comments are reported, because a ping proves that the server lives.
+//! - Lines of no known field are reported: they may be an error in bare JSON.
+//! - A line break inside a JSON string, which the server did not escape, does not end the data.
+//! - [`SseDecoder::end`] dispatches the unfinished event at the end of the body.
 //!
 //! Not `eventsource-stream`, because that crate hides comments and has no bounds.
 
 use std::borrow::Cow;
+
+use crate::openai::ends_in_string;
 
 /// Longest line, in bytes.
 const MAX_LINE: usize = 1 << 20;
@@ -26,6 +33,8 @@ pub enum SseItem {
     },
     /// A comment line, as servers send for keep-alive.
     Comment,
+    /// Lines of no known field, joined with LF.
+    Unframed(String),
 }
 
 /// The error of a line longer than 1 MiB or an event longer than 4 MiB.
@@ -47,6 +56,7 @@ pub struct SseDecoder {
     name: String,
     data: String,
     has_data: bool,
+    unframed: String,
     /// A CR ended the last line; an LF right after it belongs to the same line end.
     after_cr: bool,
     /// The first line may begin with a byte order mark.
@@ -89,6 +99,20 @@ impl SseDecoder {
         Ok(())
     }
 
+    /// Dispatches what is left at the clean end of a body: the last line may lack its line end, and the last event
+    /// its blank line.
+    ///
+    /// # Errors
+    /// If the event exceeds its bound.
+    pub fn end(&mut self, items: &mut Vec<SseItem>) -> Result<(), SseTooLong> {
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            self.end_line(&line, items)?;
+        }
+        self.dispatch(items);
+        Ok(())
+    }
+
     /// Returns true if any line so far was not valid UTF-8. Invalid bytes are replaced by U+FFFD.
     pub fn saw_bad_text(&self) -> bool {
         self.bad_text
@@ -104,6 +128,9 @@ impl SseDecoder {
         let line = std::str::from_utf8(raw).map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed);
         self.bad_text |= matches!(line, Cow::Owned(_));
         if line.is_empty() {
+            if self.is_inside_string() {
+                return self.add_data("");
+            }
             self.dispatch(items);
             return Ok(());
         }
@@ -113,26 +140,55 @@ impl SseDecoder {
             "" => items.push(SseItem::Comment),
             "event" => value.clone_into(&mut self.name),
             "data" => {
-                if self.data.len() + value.len() > MAX_EVENT {
+                self.dispatch_unframed(items);
+                self.add_data(value)?;
+            }
+            // they control a browser's reconnection, which a POST does not have
+            "id" | "retry" => {}
+            _ if self.is_inside_string() => self.add_data(&line)?,
+            _ => {
+                if self.unframed.len() + line.len() > MAX_EVENT {
                     return Err(SseTooLong { limit: MAX_EVENT });
                 }
-                if self.has_data {
-                    self.data.push('\n');
+                if !self.unframed.is_empty() {
+                    self.unframed.push('\n');
                 }
-                self.has_data = true;
-                self.data.push_str(value);
+                self.unframed.push_str(&line);
             }
-            // `id` and `retry` control a browser's reconnection, which a POST does not have
-            _ => {}
         }
         Ok(())
     }
 
+    fn add_data(&mut self, value: &str) -> Result<(), SseTooLong> {
+        if self.data.len() + value.len() > MAX_EVENT {
+            return Err(SseTooLong { limit: MAX_EVENT });
+        }
+        if self.has_data {
+            self.data.push('\n');
+        }
+        self.has_data = true;
+        self.data.push_str(value);
+        Ok(())
+    }
+
+    /// Returns true if the data so far is JSON that ends inside a string. The first two tests spare the third
+    /// for nearly every event.
+    fn is_inside_string(&self) -> bool {
+        self.data.starts_with('{') && !self.data.ends_with('}') && ends_in_string(&self.data)
+    }
+
     fn dispatch(&mut self, items: &mut Vec<SseItem>) {
+        self.dispatch_unframed(items);
         let name = std::mem::take(&mut self.name);
         let data = std::mem::take(&mut self.data);
         if std::mem::take(&mut self.has_data) && !data.is_empty() {
             items.push(SseItem::Event { name, data });
+        }
+    }
+
+    fn dispatch_unframed(&mut self, items: &mut Vec<SseItem>) {
+        if !self.unframed.is_empty() {
+            items.push(SseItem::Unframed(std::mem::take(&mut self.unframed)));
         }
     }
 }
@@ -179,6 +235,43 @@ mod tests {
         );
         assert_eq!(decode(&[b"event: lost\n\ndata\n\ndata: y\n\n"]), [message("y")]);
         assert_eq!(decode(&[b"data: unfinished\n"]), []);
+    }
+
+    #[test]
+    fn an_unfinished_event_is_dispatched_at_the_end() {
+        for stream in ["data: x", "data: x\n", "data: x\n\n", "data: x\r"] {
+            let mut decoder = SseDecoder::default();
+            let mut items = Vec::new();
+            decoder.push(stream.as_bytes(), &mut items).unwrap();
+            decoder.end(&mut items).unwrap();
+            decoder.end(&mut items).unwrap();
+            assert_eq!(items, [message("x")], "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn lines_of_no_known_field_are_reported_in_order() {
+        let unframed = |text: &str| SseItem::Unframed(text.into());
+        assert_eq!(
+            decode(&[b"{\n  \"error\": {}\n}\ndata: [DONE]\n\nfoo: bar\n\n"]),
+            [
+                unframed("{\n  \"error\": {}\n}"),
+                message("[DONE]"),
+                unframed("foo: bar")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_break_inside_a_json_string_does_not_end_the_data() {
+        assert_eq!(
+            decode(&[b"data: {\"a\":\"one\n\ntwo: \\\"\r\nthree\"}\n\ndata: {\"b\":1}\nc: d\n\n"]),
+            [
+                message("{\"a\":\"one\n\ntwo: \\\"\nthree\"}"),
+                SseItem::Unframed("c: d".into()),
+                message("{\"b\":1}"),
+            ]
+        );
     }
 
     #[test]

@@ -360,6 +360,7 @@ impl Draw {
             headers: self.millis(least, 10_000),
             byte_idle: self.millis(least, 10_000),
             event_idle: self.millis(least, 20_000),
+            after_finish: self.millis(least.min(100), 10_000),
             max_response_bytes: self.one_of(&[300, 1 << 20, 1 << 20, 1 << 20]),
         }
     }

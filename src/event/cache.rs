@@ -117,7 +117,7 @@ pub enum BypassReason {
 pub enum SkipReason {
     /// Incomplete, or not known to be complete.
     Incomplete,
-    /// Truncated by a content filter.
+    /// Truncated by a content filter, or the model refuses to answer.
     Filtered,
     /// Empty.
     Empty,

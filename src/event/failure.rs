@@ -165,7 +165,7 @@ impl Failure {
 }
 
 /// Finish reasons of a complete answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finish {
@@ -177,7 +177,10 @@ pub enum Finish {
     ToolCalls,
     /// Truncated by a content filter.
     ContentFilter,
-    /// `[DONE]` arrived without a finish reason; treated as complete.
+    /// The model refuses to answer, and says so.
+    Refusal,
+    /// A reason that seawall does not know, or none in a whole body; treated as complete.
+    #[default]
     Unknown,
 }
 

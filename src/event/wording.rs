@@ -462,7 +462,8 @@ impl Finish {
             Self::Length => "truncated at the token limit",
             Self::ToolCalls => "requests tool calls",
             Self::ContentFilter => "truncated by a content filter",
-            Self::Unknown => "no finish reason",
+            Self::Refusal => "the model refuses to answer",
+            Self::Unknown => "unknown finish reason",
         }
     }
 }

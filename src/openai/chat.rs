@@ -450,39 +450,6 @@ impl Usage {
     }
 }
 
-/// Treats malformed usage as missing: an estimate is better, and the answer must not fail because of it.
-pub(super) fn lenient_usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).ok())
-}
-
-/// An unstreamed answer, reduced to the fields that seawall reads.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct ChatResponse {
-    /// The model name reported by the server.
-    #[serde(default)]
-    pub model: Option<String>,
-    /// One entry per requested answer.
-    #[serde(default)]
-    pub choices: Vec<ResponseChoice>,
-    /// The tokens used, if reported.
-    #[serde(default, deserialize_with = "lenient_usage")]
-    pub usage: Option<Usage>,
-}
-
-/// One answer of a response.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct ResponseChoice {
-    /// The message, with the same fields as a stream increment.
-    #[serde(default)]
-    pub message: super::Delta,
-    /// The reason for the end: `stop`, `length`, ...
-    #[serde(default)]
-    pub finish_reason: Option<String>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

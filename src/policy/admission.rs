@@ -68,15 +68,15 @@ pub(crate) struct StoreCandidate<'a> {
 
 /// Decides if the answer may be stored. Returns the most serious reason against it.
 ///
-/// Only `Stop`, `Length` and `ToolCalls` prove that an answer is complete. `Unknown` (`[DONE]` without a reason)
-/// is good enough for the caller that waits, but not for later calls.
+/// Only `Stop`, `Length` and `ToolCalls` prove that an answer is complete. `Unknown` is good enough for the caller
+/// that waits, but not for later calls.
 pub(crate) fn may_store(settings: &CacheSettings, answer: &StoreCandidate<'_>) -> Result<(), SkipReason> {
     if answer.bad_text {
         return Err(SkipReason::BadText);
     }
     match answer.finish {
         Finish::Stop | Finish::Length | Finish::ToolCalls => {}
-        Finish::ContentFilter => return Err(SkipReason::Filtered),
+        Finish::ContentFilter | Finish::Refusal => return Err(SkipReason::Filtered),
         Finish::Unknown => return Err(SkipReason::Incomplete),
     }
     if answer.empty {

@@ -170,6 +170,7 @@ pub const SETTINGS: &[Setting] = &[
     within(POSITIVE, live("timeouts.headers", DURATION, "Time from the request to the response headers.")),
     within(POSITIVE, live("timeouts.byte_idle", DURATION, "Longest silence on the wire; a ping counts as data.")),
     within(POSITIVE, live("timeouts.event_idle", DURATION, "Longest gap between events with data; pings do not count.")),
+    within(POSITIVE, live("timeouts.after_finish", DURATION, "Longest wait for usage and [DONE] after the finish reason.")),
     within(between(1.0, MAX_INTEGER, "1 or more"), live("timeouts.max_response_bytes", SettingKind::Bytes, "Largest decoded response.")),
 ];
 

@@ -210,6 +210,9 @@ pub struct TimeoutSettings {
     /// The longest time between events that carry data: pings do not count. Default: 2 min.
     #[serde(with = "super::duration")]
     pub event_idle: Duration,
+    /// The longest wait for usage and `[DONE]` once the answer has its finish reason. Default: 2 s.
+    #[serde(with = "super::duration")]
+    pub after_finish: Duration,
     /// The largest decoded answer in bytes, at least 1. Default: 16 MiB.
     pub max_response_bytes: u64,
 }
@@ -333,6 +336,7 @@ impl Default for TimeoutSettings {
             headers: MINUTE,
             byte_idle: 65 * SECOND,
             event_idle: 2 * MINUTE,
+            after_finish: 2 * SECOND,
             max_response_bytes: 16 << 20,
         }
     }

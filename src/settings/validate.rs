@@ -156,7 +156,14 @@ mod tests {
             let policy = Policy::default().with(path, value).unwrap();
             policy.validate().unwrap_err().to_string()
         };
-        for path in ["call", "connect", "headers", "byte_idle", "event_idle"] {
+        for path in [
+            "call",
+            "connect",
+            "headers",
+            "byte_idle",
+            "event_idle",
+            "after_finish",
+        ] {
             let expected = format!("timeouts.{path} = 0s (must be above 0s and at most a year)");
             assert_eq!(message(&format!("timeouts.{path}"), "0s"), expected);
         }

@@ -52,11 +52,10 @@ impl EventCounter {
 
 /// Returns true if an event has text, of the answer or of the reasoning.
 fn has_content(data: &[u8]) -> bool {
-    serde_json::from_slice::<ChatChunk>(data).is_ok_and(|chunk| {
-        chunk.choices.iter().any(|choice| {
-            let texts = [&choice.delta.content, &choice.delta.reasoning_content];
-            texts.into_iter().flatten().any(|text| !text.is_empty())
-        })
+    let chunk = std::str::from_utf8(data).ok().and_then(ChatChunk::read);
+    chunk.is_some_and(|chunk| {
+        let mut deltas = chunk.choices.iter().map(|choice| &choice.delta);
+        deltas.any(|delta| !(delta.text.is_empty() && delta.reasoning.is_empty()))
     })
 }
 

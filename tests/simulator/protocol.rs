@@ -1,6 +1,6 @@
 //! Framing, routes, errors and limits.
 
-use seawall::openai::{ChatRequest, ChatResponse, Usage};
+use seawall::openai::{ChatChunk, ChatRequest, Usage};
 use seawall::settings::FaultKind;
 use seawall::simulator::script::{ChatSpec, Conditions, Script, Step, attempt_number};
 use seawall::simulator::{FaultControl, Simulator, SimulatorConfig, reply};
@@ -56,8 +56,8 @@ async fn streamed_and_unstreamed_answers_and_their_usage_agree() {
         whole.header("content-length"),
         Some(whole.parts().1.len().to_string().as_str())
     );
-    let answer: ChatResponse = serde_json::from_value(whole.json()).unwrap();
-    let text = answer.choices[0].message.content.clone().unwrap();
+    let answer = ChatChunk::from(whole.json());
+    let text = answer.choices[0].delta.text.clone();
     assert_eq!(text, reply::answer(QUESTION));
     assert_eq!(ask(bench.addr(), true).await.answer_text(), text);
     let Usage {

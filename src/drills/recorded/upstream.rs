@@ -281,6 +281,7 @@ fn finish_word(finish: Finish) -> Option<&'static str> {
         Finish::Length => Some("length"),
         Finish::ToolCalls => Some("tool_calls"),
         Finish::ContentFilter => Some("content_filter"),
+        Finish::Refusal => Some("refusal"),
         Finish::Unknown => None,
     }
 }

@@ -59,16 +59,14 @@ fn chunks(script: &Script) -> Vec<ChatChunk> {
         .split("\n\n")
         .filter_map(|event| event.strip_prefix("data: "));
     data.filter(|data| *data != "[DONE]")
-        .map(|data| serde_json::from_str(data).unwrap())
+        .map(|data| ChatChunk::read(data).unwrap())
         .collect()
 }
 
 fn text(script: &Script) -> String {
     let chunks = chunks(script);
     let deltas = chunks.iter().flat_map(|chunk| &chunk.choices);
-    deltas
-        .filter_map(|choice| choice.delta.content.as_deref())
-        .collect()
+    deltas.map(|choice| choice.delta.text.as_str()).collect()
 }
 
 fn status(script: &Script) -> Option<u16> {
@@ -96,18 +94,18 @@ fn a_stream_has_the_events_of_the_capture() {
         .iter()
         .map(|chunk| {
             let choice = chunk.choices.first()?;
-            Some((choice.delta.content.clone(), choice.finish_reason.clone()))
+            Some((choice.delta.text.clone(), choice.finish_reason.clone()))
         })
         .collect();
-    let token = |text: &str| Some((Some(text.to_owned()), None));
+    let token = |text: &str| Some((text.to_owned(), None));
     assert_eq!(
         finish,
         [
-            Some((None, None)),
+            token(""),
             token("The"),
             token(" sea"),
             token("."),
-            Some((None, Some("stop".into()))),
+            Some((String::new(), Some("stop".into()))),
             None,
         ]
     );

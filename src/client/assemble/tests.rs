@@ -1,0 +1,827 @@
+//! What servers really send, as tables: each row names its source. Rows without a server are neighbours of one.
+
+use super::*;
+use crate::event::Finish;
+use serde_json::json;
+
+/// An answer or a problem, with the text delivered until then.
+type Outcome = (Result<Answer, Problem>, String);
+
+/// Reads a body in pieces of `step` bytes.
+fn read_in(body: &[u8], labelled_events: bool, broken: Option<bool>, step: usize) -> Outcome {
+    let mut assembler = Assembler::new(labelled_events, 1 << 20, 1);
+    let mut fresh = Vec::new();
+    let pushed = body
+        .chunks(step.max(1))
+        .try_for_each(|piece| assembler.push(piece, &mut fresh));
+    let ended = pushed.and_then(|()| assembler.end(broken, &mut fresh));
+    let delivered = fresh.iter().map(|chunk| match chunk {
+        Chunk::Text(text) | Chunk::Refusal(text) => text.as_str(),
+        Chunk::Reasoning(_) | Chunk::ToolCalls(_) => "",
+    });
+    let delivered = delivered.collect();
+    (ended.map(|()| assembler.answer(3)), delivered)
+}
+
+/// Reads a body at once and in small pieces, which must give the same.
+fn read(body: &str, labelled_events: bool, broken: Option<bool>) -> Outcome {
+    let whole = read_in(body.as_bytes(), labelled_events, broken, body.len());
+    for step in [1, 2, 7] {
+        let pieces = read_in(body.as_bytes(), labelled_events, broken, step);
+        assert_eq!(pieces.1, whole.1, "in steps of {step}: {body}");
+        match (&pieces.0, &whole.0) {
+            // an excerpt of a body of unknown kind is what has arrived
+            (Err(Problem::NotAnApi(_)), Err(Problem::NotAnApi(_))) => {}
+            (pieces, whole) => assert_eq!(pieces, whole, "in steps of {step}: {body}"),
+        }
+    }
+    whole
+}
+
+fn stream(events: &[&str]) -> String {
+    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+}
+
+fn delta(delta: &str) -> String {
+    format!(r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":null}}]}}"#)
+}
+
+const HELLO: &str = r#"{"choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":null}]}"#;
+const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3}}"#;
+
+/// Events that do no harm between those of a good stream.
+const HARMLESS: [(&str, &str); 24] = [
+    (
+        "Azure: usage chunk with null choices",
+        r#"{"choices":null,"usage":{"prompt_tokens":2,"completion_tokens":1}}"#,
+    ),
+    (
+        "Azure: content filter chunk",
+        r#"{"choices":[{"index":0,"delta":null,"content_filter_results":{"hate":{"filtered":false}}}]}"#,
+    ),
+    ("keep-alive", "null"),
+    ("keep-alive", "ping"),
+    ("keep-alive", "{}"),
+    ("keep-alive", "\"heartbeat\""),
+    ("keep-alive", r#"{"type":"ping"}"#),
+    ("null choice", r#"{"choices":[null]}"#),
+    (
+        "null everywhere",
+        r#"{"id":null,"model":null,"choices":[{"index":null,"delta":{"role":null,"content":null,"refusal":null,"tool_calls":null,"function_call":null,"audio":null,"reasoning_content":null,"reasoning":null},"logprobs":null,"finish_reason":null}],"usage":null,"error":null}"#,
+    ),
+    ("empty error", r#"{"choices":[],"error":{}}"#),
+    ("empty error", r#"{"choices":[],"error":""}"#),
+    (
+        "success inside",
+        r#"{"choices":[],"code":0,"message":"success","base_resp":{"status_code":0,"status_msg":""}}"#,
+    ),
+    (
+        "empty tool calls",
+        r#"{"choices":[{"index":0,"delta":{"content":"","tool_calls":[]}}]}"#,
+    ),
+    (
+        "finish reason not yet",
+        r#"{"choices":[{"index":0,"delta":{"content":""},"finish_reason":""}]}"#,
+    ),
+    (
+        "finish reason not yet",
+        r#"{"choices":[{"index":0,"delta":{"content":""},"finish_reason":"null"}]}"#,
+    ),
+    (
+        "unknown keys of other shapes",
+        r#"{"choices":[{"index":0,"delta":{"content":null,"annotations":{"a":[1]}},"token_ids":7}],"timings":[]}"#,
+    ),
+    (
+        "duplicate keys",
+        r#"{"model":"a","model":"b","choices":[{"index":0,"index":0,"delta":{"role":"assistant","role":"assistant"}}]}"#,
+    ),
+    (
+        "NaN",
+        r#"{"choices":[{"index":0,"delta":{},"logprobs":{"content":[{"logprob":-Infinity},{"logprob":NaN}]}}]}"#,
+    ),
+    ("choices of a wrong type", r#"{"choices":"none"}"#),
+    (
+        "delta of a wrong type",
+        r#"{"choices":[{"index":0,"delta":"x"}]}"#,
+    ),
+    (
+        "content of a wrong type",
+        r#"{"choices":[{"index":0,"delta":{"content":7}}]}"#,
+    ),
+    ("usage of a wrong type", r#"{"choices":[],"usage":"many"}"#),
+    (
+        "float counts",
+        r#"{"choices":[],"usage":{"prompt_tokens":2.0,"completion_tokens":"1","total_tokens":3.0}}"#,
+    ),
+    (
+        "tool calls of a wrong type",
+        r#"{"choices":[{"index":0,"delta":{"tool_calls":"none"}}]}"#,
+    ),
+];
+
+#[test]
+fn harmless_events_change_nothing() {
+    for (source, event) in HARMLESS {
+        for events in [
+            vec![event, HELLO, STOP, USAGE, "[DONE]"],
+            vec![HELLO, event, STOP, USAGE, "[DONE]"],
+            vec![HELLO, STOP, USAGE, event],
+        ] {
+            let (answer, text) = read(&stream(&events), true, None);
+            let answer = answer.unwrap_or_else(|problem| panic!("{source}: {problem:?} in {events:?}"));
+            assert_eq!(
+                (answer.text.as_str(), text.as_str()),
+                ("hello", "hello"),
+                "{source}"
+            );
+            assert_eq!(
+                (answer.finish, answer.usage),
+                (
+                    Finish::Stop,
+                    Usage {
+                        total_tokens: answer.usage.total_tokens,
+                        ..Usage::new(2, 1)
+                    }
+                ),
+                "{source}"
+            );
+            assert!(answer.reasoning.is_empty() && answer.tool_calls.is_empty() && answer.others.is_empty());
+        }
+        // nothing of it is a token or delivered
+        let mut assembler = Assembler::new(true, 1 << 20, 1);
+        let mut fresh = Vec::new();
+        assembler.push(stream(&[event]).as_bytes(), &mut fresh).unwrap();
+        assert_eq!((assembler.chunks(), fresh.len()), (0, 0), "{source}");
+        assert!(!assembler.is_complete(), "{source}");
+    }
+}
+
+#[test]
+fn content_is_read_in_every_shape() {
+    let text = |text: &str| (text.to_owned(), String::new(), String::new());
+    let reasoning = |thought: &str| ("x".to_owned(), thought.to_owned(), String::new());
+    for (source, deltas, expected) in [
+        (
+            "OpenAI",
+            vec![r#"{"role":"assistant","content":""}"#, r#"{"content":"a b"}"#],
+            text("a b"),
+        ),
+        (
+            "Mistral: parts",
+            vec![
+                r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}"#,
+                r#"{"content":[{"type":"text","text":"x"}]}"#,
+            ],
+            reasoning("hm"),
+        ),
+        (
+            "parts as strings",
+            vec![r#"{"content":["a"," ","b"]}"#],
+            text("a b"),
+        ),
+        (
+            "a single part",
+            vec![r#"{"content":{"type":"text","text":"a"}}"#],
+            text("a"),
+        ),
+        (
+            "output parts",
+            vec![
+                r#"{"content":[{"type":"output_text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]}"#,
+            ],
+            text("a"),
+        ),
+        (
+            "DeepSeek",
+            vec![
+                r#"{"reasoning_content":"hm","content":null}"#,
+                r#"{"content":"x"}"#,
+            ],
+            reasoning("hm"),
+        ),
+        (
+            "vLLM, Ollama, Groq",
+            vec![r#"{"reasoning":"hm","content":""}"#, r#"{"content":"x"}"#],
+            reasoning("hm"),
+        ),
+        (
+            "both names",
+            vec![
+                r#"{"reasoning":"hm","reasoning_content":"hm"}"#,
+                r#"{"content":"x"}"#,
+            ],
+            reasoning("hm"),
+        ),
+        (
+            "duplicate key",
+            vec![r#"{"content":"x","reasoning_content":"hm","reasoning_content":"hm"}"#],
+            reasoning("hm"),
+        ),
+        (
+            "OpenAI refusal",
+            vec![
+                r#"{"content":null,"refusal":""}"#,
+                r#"{"refusal":"I "}"#,
+                r#"{"refusal":"cannot"}"#,
+            ],
+            (String::new(), String::new(), "I cannot".to_owned()),
+        ),
+        (
+            "refusal part",
+            vec![r#"{"content":[{"type":"refusal","refusal":"no"}]}"#],
+            (String::new(), String::new(), "no".to_owned()),
+        ),
+        (
+            "OpenAI audio",
+            vec![
+                r#"{"audio":{"id":"a","transcript":"a "}}"#,
+                r#"{"audio":{"data":"AAAA"}}"#,
+                r#"{"audio":{"transcript":"b"}}"#,
+            ],
+            text("a b"),
+        ),
+        (
+            "a pair of halves",
+            vec![r#"{"content":"Hi \ud83d"}"#, r#"{"content":"\ude00 there"}"#],
+            text("Hi 😀 there"),
+        ),
+        (
+            "halves with another event between",
+            vec![
+                r#"{"content":"\ud83d"}"#,
+                r#"{"content":"","tool_calls":[]}"#,
+                r#"{"content":"\ude00"}"#,
+            ],
+            text("😀"),
+        ),
+        (
+            "half a character",
+            vec![r#"{"content":"a\ud83d"}"#, r#"{"content":"b"}"#],
+            text("a\u{fffd}b"),
+        ),
+        (
+            "half a character at the end",
+            vec![r#"{"content":"a\ud83d"}"#],
+            text("a\u{fffd}"),
+        ),
+        ("raw tab", vec!["{\"content\":\"a\tb\"}"], text("a\tb")),
+        ("raw line break", vec!["{\"content\":\"a\n\nb\"}"], text("a\n\nb")),
+        (
+            "a private-use character",
+            vec!["{\"content\":\"\u{10f8ff}\"}"],
+            text("\u{10f8ff}"),
+        ),
+    ] {
+        let deltas: Vec<String> = deltas.into_iter().map(delta).collect();
+        let events: Vec<&str> = deltas
+            .iter()
+            .map(String::as_str)
+            .chain([STOP, "[DONE]"])
+            .collect();
+        let (answer, delivered) = read(&stream(&events), true, None);
+        let answer = answer.unwrap_or_else(|problem| panic!("{source}: {problem:?}"));
+        assert_eq!(
+            delivered,
+            if expected.0.is_empty() {
+                &*expected.2
+            } else {
+                &*expected.0
+            },
+            "{source}"
+        );
+        let is_refusal = !expected.2.is_empty();
+        assert_eq!(
+            (answer.text, answer.reasoning, answer.refusal),
+            expected,
+            "{source}"
+        );
+        assert_eq!(answer.finish == Finish::Refusal, is_refusal, "{source}");
+        assert_eq!(answer.bad_text, delivered.contains('\u{fffd}'), "{source}");
+    }
+}
+
+#[test]
+fn a_stream_is_read_however_it_is_framed() {
+    let crlf = stream(&[HELLO, STOP, "[DONE]"]).replace('\n', "\r\n");
+    let lines = format!("{HELLO}\n{STOP}\n");
+    for (source, body, labelled_events) in [
+        ("OpenAI", stream(&[HELLO, STOP, "[DONE]"]), true),
+        (
+            "labelled as something else",
+            stream(&[HELLO, STOP, "[DONE]"]),
+            false,
+        ),
+        (
+            "begins with a comment",
+            format!(": OPENROUTER PROCESSING\n\n{}", stream(&[HELLO, STOP])),
+            false,
+        ),
+        (
+            "begins with blank lines",
+            format!("\n\n{}", stream(&[HELLO, STOP])),
+            false,
+        ),
+        (
+            "byte order mark",
+            format!("\u{feff}{}", stream(&[HELLO, STOP])),
+            false,
+        ),
+        (
+            "event names",
+            format!("event: message\ndata: {HELLO}\nid: 7\nretry: 5\n\nevent: done\ndata: {STOP}\n\n"),
+            true,
+        ),
+        ("carriage returns", crlf, true),
+        (
+            "no space",
+            stream(&[HELLO, STOP]).replace("data: ", "data:"),
+            false,
+        ),
+        (
+            "prefix twice",
+            stream(&[HELLO, STOP]).replace("data: ", "data: data: "),
+            true,
+        ),
+        (
+            "no blank line at the end",
+            format!("data: {HELLO}\n\ndata: {STOP}\n"),
+            true,
+        ),
+        (
+            "no line end at the end",
+            format!("data: {HELLO}\n\ndata: {STOP}"),
+            true,
+        ),
+        (
+            "two chunks in one event",
+            format!("data: {HELLO}{STOP}\n\n"),
+            true,
+        ),
+        ("chunks in an array", format!("data: [{HELLO},{STOP}]\n\n"), true),
+        ("lines of JSON", lines.clone(), false),
+        ("lines of JSON, labelled as events", lines, true),
+        (
+            "done in capitals and quotes",
+            format!("{}data: [done]\n\n", stream(&[HELLO, STOP])),
+            true,
+        ),
+    ] {
+        let (answer, text) = read(&body, labelled_events, None);
+        let answer = answer.unwrap_or_else(|problem| panic!("{source}: {problem:?}"));
+        assert_eq!(
+            (answer.text.as_str(), text.as_str(), answer.finish),
+            ("hello", "hello", Finish::Stop),
+            "{source}"
+        );
+    }
+}
+
+#[test]
+fn a_whole_body_is_read_in_every_shape() {
+    let usage = r#""usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3}"#;
+    for (source, body, expected) in [
+        (
+            "OpenAI",
+            format!(
+                r#"{{"choices":[{{"index":0,"message":{{"role":"assistant","content":"hi"}},"finish_reason":"stop"}}],{usage}}}"#
+            ),
+            Finish::Stop,
+        ),
+        (
+            "no finish reason",
+            format!(r#"{{"choices":[{{"message":{{"content":"hi"}}}}],{usage}}}"#),
+            Finish::Unknown,
+        ),
+        (
+            "parts",
+            format!(
+                r#"{{"choices":[{{"message":{{"content":[{{"type":"text","text":"hi"}}]}},"finish_reason":"STOP"}}],{usage}}}"#
+            ),
+            Finish::Stop,
+        ),
+        (
+            "nulls",
+            format!(
+                r#"{{"error":null,"choices":[{{"index":null,"delta":null,"message":{{"content":"hi","tool_calls":null}},"finish_reason":"stop"}}],{usage}}}"#
+            ),
+            Finish::Stop,
+        ),
+        (
+            "pretty",
+            format!(
+                "{{\n  \"choices\": [\n    {{\"message\": {{\"content\": \"hi\"}}, \"finish_reason\": \"length\"}}\n  ],\n  {usage}\n}}\n"
+            ),
+            Finish::Length,
+        ),
+        (
+            "legacy completion",
+            format!(r#"{{"choices":[{{"text":"hi","finish_reason":"eos"}}],{usage}}}"#),
+            Finish::Stop,
+        ),
+        (
+            "one choice, not in a list",
+            format!(r#"{{"choices":{{"message":{{"content":"hi"}},"finish_reason":"stop"}},{usage}}}"#),
+            Finish::Stop,
+        ),
+    ] {
+        for labelled_events in [false, true] {
+            // a stream without a finish reason is not complete
+            if labelled_events && expected == Finish::Unknown {
+                continue;
+            }
+            let (answer, text) = read(&body, labelled_events, None);
+            let answer = answer.unwrap_or_else(|problem| panic!("{source}: {problem:?}"));
+            assert_eq!(
+                (answer.text.as_str(), text.as_str(), answer.finish),
+                ("hi", "hi", expected),
+                "{source}"
+            );
+            assert_eq!(
+                (answer.usage, answer.estimated),
+                (Usage::new(2, 1), false),
+                "{source}"
+            );
+        }
+    }
+    for (source, body) in [
+        ("empty list", r#"{"choices":[]}"#),
+        ("no answer", r#"{"ok":true}"#),
+        ("cut", r#"{"choices":[{"message":{"content":"hi"}"#),
+    ] {
+        assert!(
+            matches!(read(body, false, None).0, Err(Problem::Malformed(_))),
+            "{source}"
+        );
+    }
+}
+
+#[test]
+fn every_finish_reason_is_known_or_accepted_or_a_failure() {
+    for (reason, expected) in [
+        ("stop", Some(Finish::Stop)),
+        ("STOP", Some(Finish::Stop)),
+        ("end_turn", Some(Finish::Stop)),
+        ("MAX_TOKENS", Some(Finish::Length)),
+        ("tool_calls", Some(Finish::ToolCalls)),
+        ("SAFETY", Some(Finish::ContentFilter)),
+        ("refusal", Some(Finish::Refusal)),
+        ("something new", Some(Finish::Unknown)),
+        ("error", None),
+        ("abort", None),
+        ("insufficient_system_resource", None),
+        ("network_error", None),
+    ] {
+        let end = format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]}}"#);
+        let (answer, text) = read(&stream(&[HELLO, &end, "[DONE]"]), true, None);
+        assert_eq!(text, "hello");
+        match (answer, expected) {
+            (Ok(answer), Some(finish)) => assert_eq!(answer.finish, finish, "{reason}"),
+            (Err(Problem::ErrorEvent(error)), None) => assert!(error.message.contains(reason), "{error:?}"),
+            (answer, _) => panic!("{reason}: {answer:?}"),
+        }
+    }
+    let object = r#"{"choices":[{"index":0,"delta":{},"finish_reason":{"type":"length","length":9}}]}"#;
+    assert_eq!(
+        read(&stream(&[HELLO, object]), true, None).0.unwrap().finish,
+        Finish::Length,
+        "SGLang"
+    );
+}
+
+/// Errors that servers report under a success status, with words that the message must hold.
+pub(crate) const ERRORS: [(&str, &str, &str); 17] = [
+    (
+        "llama-server",
+        r#"{"error":{"code":500,"message":"it broke","type":"server_error"}}"#,
+        "it broke",
+    ),
+    ("an error as text", r#"{"error":"it broke"}"#, "it broke"),
+    (
+        "vLLM",
+        r#"{"object":"error","message":"it broke","type":"InternalServerError","param":null,"code":500}"#,
+        "it broke",
+    ),
+    (
+        "DeepInfra",
+        r#"{"id":"1","choices":[],"error_type":"InternalError","error_message":"it broke"}"#,
+        "it broke",
+    ),
+    (
+        "MiniMax",
+        r#"{"id":"1","choices":[],"base_resp":{"status_code":1000,"status_msg":"it broke"}}"#,
+        "it broke",
+    ),
+    (
+        "MiniMax",
+        r#"{"choices":null,"base_resp":{"status_code":1013,"status_msg":"it broke"}}"#,
+        "it broke",
+    ),
+    (
+        "Baidu",
+        r#"{"error_code":336000,"error_msg":"it broke"}"#,
+        "it broke",
+    ),
+    ("FastAPI", r#"{"detail":"it broke"}"#, "it broke"),
+    (
+        "Zhipu",
+        r#"{"code":500,"msg":"it broke","success":false}"#,
+        "it broke",
+    ),
+    (
+        "DashScope",
+        r#"{"code":"InternalError","message":"it broke","request_id":"r"}"#,
+        "it broke",
+    ),
+    (
+        "Anthropic",
+        r#"{"type":"error","error":{"type":"api_error","message":"it broke"}}"#,
+        "it broke",
+    ),
+    (
+        "Google",
+        r#"[{"error":{"code":500,"message":"it broke","status":"INTERNAL"}}]"#,
+        "it broke",
+    ),
+    (
+        "OpenRouter",
+        r#"{"id":"g","choices":[{"index":0,"delta":{"content":""},"finish_reason":"error","error":{"code":502,"message":"it broke"}}]}"#,
+        "it broke",
+    ),
+    (
+        "OpenRouter",
+        r#"{"id":"g","error":{"code":502,"message":"it broke"},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}"#,
+        "it broke",
+    ),
+    (
+        "finish reason alone",
+        r#"{"choices":[{"index":0,"delta":{},"finish_reason":"error"}]}"#,
+        "error",
+    ),
+    (
+        "broken JSON with an error",
+        "{\"error\":{\"code\":500,\"message\":\"it broke\n\",\"x\":NaN}}",
+        "it broke",
+    ),
+    ("error true", r#"{"error":true,"message":"it broke"}"#, "it broke"),
+];
+
+#[test]
+fn an_error_inside_a_success_is_a_failure_in_every_shape_and_place() {
+    for (source, error, words) in ERRORS {
+        let bodies = [
+            (stream(&[error, "[DONE]"]), true, ""),
+            (stream(&[error]), false, ""),
+            (stream(&[HELLO, error, "[DONE]"]), true, "hello"),
+            (
+                format!("event: error\ndata: {}\n\n", error.replace('\n', "")),
+                true,
+                "",
+            ),
+            (format!("{error}\n"), true, ""),
+            (format!("{error}\ndata: [DONE]\n\n"), true, ""),
+            (format!("{}{error}", stream(&[HELLO])), true, "hello"),
+            (error.to_owned(), false, ""),
+        ];
+        for (body, labelled_events, text) in bodies {
+            let (answer, delivered) = read(&body, labelled_events, None);
+            assert_eq!(delivered, text, "{source}: {body}");
+            match answer {
+                Err(Problem::ErrorEvent(found)) => {
+                    assert!(found.message.contains(words), "{source}: {found:?} in {body}");
+                }
+                other => panic!("{source}: {other:?} in {body}"),
+            }
+        }
+    }
+    let named = read("event: error\ndata: out of memory\n\n", true, None).0;
+    assert!(matches!(named, Err(Problem::ErrorEvent(error)) if error.message == "out of memory"));
+}
+
+#[test]
+fn an_answer_is_whole_only_with_a_finish_reason_for_every_choice() {
+    let truncated = |reset| Some(Problem::Truncated { reset });
+    let second = r#"{"choices":[{"index":1,"delta":{"content":"x"}}]}"#;
+    let empty_reason = r#"{"choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":""}]}"#;
+    let role = r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
+    for (source, body, broken, expected) in [
+        ("finish reason", stream(&[HELLO, STOP]), None, None),
+        ("finish reason without text", stream(&[STOP]), None, None),
+        // what is missing is at most the usage
+        (
+            "cut after the finish reason",
+            stream(&[HELLO, STOP]),
+            Some(false),
+            None,
+        ),
+        (
+            "cut after the end",
+            stream(&[HELLO, STOP, "[DONE]"]),
+            Some(true),
+            None,
+        ),
+        ("clean end", stream(&[HELLO]), None, truncated(false)),
+        (
+            "done proves nothing",
+            stream(&[HELLO, "[DONE]"]),
+            None,
+            truncated(false),
+        ),
+        (
+            "another choice is open",
+            stream(&[HELLO, second, STOP, "[DONE]"]),
+            None,
+            truncated(false),
+        ),
+        (
+            "empty finish reasons",
+            stream(&[empty_reason]),
+            None,
+            truncated(false),
+        ),
+        ("role alone", stream(&[role]), None, truncated(false)),
+        (
+            "half an event",
+            format!(
+                "{}data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"a",
+                stream(&[HELLO])
+            ),
+            None,
+            truncated(false),
+        ),
+        (
+            "half of the last event",
+            format!("{}data: {}", stream(&[HELLO]), &STOP[..STOP.len() - 1]),
+            None,
+            truncated(false),
+        ),
+        (
+            "half of the last event, cut",
+            format!("{}data: {STOP}", stream(&[HELLO])),
+            Some(false),
+            truncated(false),
+        ),
+        ("reset", stream(&[HELLO]), Some(true), truncated(true)),
+        ("nothing", String::new(), None, Some(Problem::Empty)),
+        ("blank lines", "\n\n \n".to_owned(), None, Some(Problem::Empty)),
+        (
+            "pings",
+            ": ping\n\n: ping\n\n".to_owned(),
+            None,
+            Some(Problem::Empty),
+        ),
+        ("done alone", stream(&["[DONE]"]), None, Some(Problem::Empty)),
+        (
+            "role and done",
+            stream(&[role, "[DONE]"]),
+            None,
+            Some(Problem::Empty),
+        ),
+        (
+            "usage and done",
+            stream(&[USAGE, "[DONE]"]),
+            None,
+            Some(Problem::Empty),
+        ),
+        (
+            "words",
+            stream(&["Internal Server Error"]),
+            None,
+            Some(Problem::Malformed("Internal Server Error".into())),
+        ),
+        (
+            "broken JSON",
+            stream(&[HELLO, "{broken"]),
+            None,
+            Some(Problem::Malformed("{broken".into())),
+        ),
+    ] {
+        let outcome = read(&body, true, broken).0;
+        assert_eq!(outcome.err(), expected, "{source}: {body}");
+    }
+    for (source, body, problem) in [
+        (
+            "a page",
+            "<!DOCTYPE html><title>502</title>",
+            Problem::NotAnApi("<!DOCTYPE html><title>502</title>".into()),
+        ),
+        ("words", "Bad gateway", Problem::NotAnApi("Bad gateway".into())),
+        ("the beginning of a field", "dat", Problem::NotAnApi("dat".into())),
+    ] {
+        assert_eq!(read(body, false, None).0, Err(problem), "{source}");
+    }
+}
+
+#[test]
+fn every_choice_is_kept() {
+    let events = [
+        r#"{"id":"c","created":1,"choices":[{"index":1,"delta":{"content":"one "}},{"index":0,"delta":{"content":"zero"}}]}"#,
+        r#"{"choices":[{"index":1,"delta":{"content":"more"},"finish_reason":"length","logprobs":{"content":[1]}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"t","function":{"name":"f","arguments":"{\"a\""}}]}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":":1}"}}]},"finish_reason":"tool_calls"}]}"#,
+    ];
+    let mut assembler = Assembler::new(true, 1 << 20, 2);
+    let mut fresh = Vec::new();
+    for (number, event) in events.iter().enumerate() {
+        assert!(!assembler.is_complete(), "before event {number}");
+        assembler.push(stream(&[event]).as_bytes(), &mut fresh).unwrap();
+    }
+    assert!(assembler.is_complete());
+    assert_eq!(
+        (fresh.len(), assembler.chunks()),
+        (3, 5),
+        "the second choice is counted and not streamed"
+    );
+    assembler.end(None, &mut fresh).unwrap();
+    let answer = assembler.answer(3);
+    assert_eq!((answer.text.as_str(), answer.finish), ("zero", Finish::ToolCalls));
+    let call = json!({"id": "t", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}});
+    assert_eq!(answer.tool_calls, [call.clone()]);
+    assert_eq!(
+        (answer.others[0].text.as_str(), answer.others[0].finish),
+        ("one more", Finish::Length)
+    );
+    assert_eq!(
+        answer.to_json(),
+        json!({
+            "id": "c", "created": 1, "object": "chat.completion", "model": null, "choices": [
+                {"index": 0, "message": {"role": "assistant", "content": "zero", "tool_calls": [call]}, "finish_reason": "tool_calls"},
+                {"index": 1, "message": {"role": "assistant", "content": "one more"}, "finish_reason": "length", "logprobs": {"content": [1]}},
+            ],
+        })
+    );
+    // with one choice too few, a clean end is an end, and a cut is not
+    let one = |broken| {
+        let mut assembler = Assembler::new(true, 1 << 20, 2);
+        let mut fresh = Vec::new();
+        assembler
+            .push(stream(&[HELLO, STOP]).as_bytes(), &mut fresh)
+            .unwrap();
+        assembler.end(broken, &mut fresh)
+    };
+    assert_eq!(
+        (one(None), one(Some(false))),
+        (Ok(()), Err(Problem::Truncated { reset: false }))
+    );
+}
+
+#[test]
+fn implausible_usage_is_replaced_by_an_estimate() {
+    for odd in [
+        r#"{"completion_tokens":-4}"#,
+        r#"{"total_tokens":99999999999999}"#,
+        r#"{"prompt_tokens":0}"#,
+        r#""many""#,
+    ] {
+        let usage = format!(r#"{{"choices":[],"usage":{odd}}}"#);
+        let answer = read(&stream(&[HELLO, STOP, &usage, "[DONE]"]), true, None)
+            .0
+            .unwrap();
+        assert_eq!(
+            (answer.usage, answer.estimated),
+            (Usage::new(3, 1), true),
+            "{odd}"
+        );
+    }
+    for (source, event) in [
+        (
+            "Groq",
+            r#"{"choices":[],"x_groq":{"usage":{"prompt_tokens":2,"completion_tokens":1}}}"#,
+        ),
+        (
+            "Moonshot",
+            r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":2,"completion_tokens":1}}]}"#,
+        ),
+        (
+            "other names",
+            r#"{"choices":[],"usage":{"input_tokens":2,"output_tokens":1}}"#,
+        ),
+    ] {
+        let answer = read(&stream(&[HELLO, STOP, event]), true, None).0.unwrap();
+        assert_eq!((answer.usage.total(), answer.estimated), (3, false), "{source}");
+    }
+}
+
+#[test]
+fn rejects_a_body_that_exceeds_the_cap() {
+    let mut assembler = Assembler::new(true, 8, 1);
+    let too_large = Err(Problem::TooLarge(8));
+    assert_eq!(assembler.push(b"data: 123456789", &mut Vec::new()), too_large);
+    assert_eq!(assembler.push(b"x", &mut Vec::new()), too_large);
+    let mut assembler = Assembler::new(false, 8, 1);
+    assert_eq!(assembler.push(b"{\"choices\":[]}", &mut Vec::new()), too_large);
+}
+
+#[test]
+fn chunks_before_a_problem_are_returned() {
+    for bad in [r#"{"error":{"message":"boom"}}"#, "{broken"] {
+        let mut assembler = Assembler::new(true, 1 << 20, 1);
+        let mut fresh = Vec::new();
+        assert!(
+            assembler
+                .push(stream(&[HELLO, bad]).as_bytes(), &mut fresh)
+                .is_err()
+        );
+        assert_eq!(fresh, [Chunk::Text("hello".into())]);
+    }
+}

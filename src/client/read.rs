@@ -1,0 +1,275 @@
+//! Reading of a success response under three timers: silence on the wire, silence of data, and the interval at
+//! which text is emitted. A complete answer waits a little for what may follow it: usage and `[DONE]`.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use http::{HeaderMap, header};
+
+use super::Core;
+use super::answer::{Answer, Chunk};
+use super::assemble::{Assembler, Problem};
+use super::attempt::record_oversleep;
+use super::flight::Flight;
+use super::guards::FlightGuard;
+use super::transport::{ApiKey, BodyStream, Response, Transport};
+use crate::event::{EventKind, Failure, Observer};
+use crate::policy::classify::BodyProblem;
+use crate::settings::TimeoutSettings;
+use crate::text::SafeText;
+use crate::time::Timestamp;
+
+/// Least interval between two deltas of a stream: one frame of the screen.
+const DELTA_INTERVAL: Duration = Duration::from_millis(33);
+/// Bounds on the reading of what follows `[DONE]`, which lets the connection be used again.
+const DRAIN_BYTES: usize = 64 << 10;
+const DRAIN_TIME: Duration = Duration::from_millis(250);
+/// A timer may be late by its own granularity, a millisecond.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(2);
+
+/// Text of a stream that is not emitted yet.
+struct PendingDelta {
+    text: SafeText,
+    reasoning: SafeText,
+    text_chunks: u32,
+    reasoning_chunks: u32,
+    /// Time by which it must be emitted; `None` while nothing is pending.
+    due: Option<Timestamp>,
+    last_emitted: Timestamp,
+}
+
+impl<T: Transport, O: Observer> Core<T, O> {
+    /// Reads the answer of a success response to its end. Each chunk goes to the flight at once and to the observer
+    /// at intervals; of a body that is not a stream nothing is delivered before it is complete.
+    pub(super) async fn read_answer(
+        &self,
+        guard: &mut FlightGuard<'_, T, O>,
+        response: Response,
+        choices: u64,
+    ) -> Result<Answer, Failure> {
+        let (clock, flight) = (self.env.clock, guard.flight);
+        let Response {
+            status,
+            headers,
+            mut body,
+        } = response;
+        let TimeoutSettings {
+            byte_idle,
+            event_idle,
+            after_finish,
+            max_response_bytes,
+            ..
+        } = guard.policy.timeouts;
+        let content_type = media_type(&headers);
+        let problem = |problem: Problem| self.classify_problem(flight, status, &content_type, &problem);
+        let mut assembler = Assembler::new(content_type == EVENT_STREAM, max_response_bytes, choices);
+        let mut fresh = Vec::new();
+        let mut pending = PendingDelta::new(clock.now());
+        let (mut last_byte, mut last_event) = (clock.now(), clock.now());
+        // once the answer is complete, the end of the wait for what follows it
+        let mut complete_at: Option<Timestamp> = None;
+        // silence is only ever postponed: one timer serves all tokens, and looks again when it fires
+        let silence = clock.sleep_until(last_byte + byte_idle.min(event_idle));
+        let mut silence = std::pin::pin!(silence);
+        let broken = loop {
+            let silent_at = (last_byte + byte_idle).min(last_event + event_idle);
+            let silent_at = complete_at.map_or(silent_at, |at| at.min(silent_at));
+            let wake_at = pending.due.map_or(silent_at, |due| due.min(silent_at));
+            let read = tokio::select! {
+                biased;
+                read = body.next() => Some(read),
+                () = clock.sleep_until(wake_at), if pending.due.is_some() => None,
+                () = &mut silence => {
+                    silence.set(clock.sleep_until(silent_at));
+                    None
+                }
+            };
+            let now = clock.now();
+            record_oversleep(flight, wake_at, now);
+            let bytes = match read {
+                Some(None) => break None,
+                Some(Some(Err(error))) => break Some(error.reset),
+                Some(Some(Ok(bytes))) => bytes,
+                None => {
+                    self.emit_deltas(flight, &mut pending, now, false);
+                    let silent = if now >= last_byte + byte_idle {
+                        BodyProblem::Stalled { after: byte_idle }
+                    } else if now >= last_event + event_idle {
+                        BodyProblem::NoProgress { after: event_idle }
+                    } else if complete_at.is_some_and(|at| at <= now) {
+                        break None;
+                    } else {
+                        continue;
+                    };
+                    if assembler.has_ended() {
+                        break None;
+                    }
+                    self.emit_deltas(flight, &mut pending, now, true);
+                    return Err(self.classify_body(flight, status, silent));
+                }
+            };
+            last_byte = now;
+            let (progress, chunks) = (assembler.progress(), assembler.chunks());
+            let pushed = assembler.push(&bytes, &mut fresh);
+            if assembler.progress() > progress {
+                last_event = now;
+            }
+            if chunks == 0 && assembler.chunks() > 0 {
+                guard.first_token(now);
+            }
+            pending.deliver(flight, &mut fresh, now);
+            self.emit_deltas(flight, &mut pending, now, pushed.is_err());
+            pushed.map_err(problem)?;
+            if assembler.is_done() {
+                self.drain(flight, body).await;
+                break None;
+            }
+            if complete_at.is_some_and(|at| at <= now) {
+                break None;
+            }
+            if assembler.is_complete() && (complete_at.is_none() || assembler.chunks() > chunks) {
+                // the wait must not run into the deadline, which would take the answer back
+                let at = (now + after_finish).min(flight.next_deadline() - DEADLINE_MARGIN);
+                complete_at = Some(at);
+                silence.set(clock.sleep_until(at));
+            }
+        };
+        let now = clock.now();
+        let ended = assembler.end(broken, &mut fresh);
+        pending.deliver(flight, &mut fresh, now);
+        self.emit_deltas(flight, &mut pending, now, true);
+        ended.map_err(problem)?;
+        let mut answer = assembler.answer(guard.prompt_tokens);
+        // it is shown again when the answer comes from the cache
+        answer.shown = self.transport.redact(answer.shown);
+        Ok(answer)
+    }
+
+    /// Reads what follows `[DONE]`, within bounds, so that the connection returns to the pool. Stops before the
+    /// next deadline, which must not take back an answer that is complete.
+    async fn drain(&self, flight: &Flight, mut body: BodyStream) {
+        let in_time = flight.next_deadline() - DEADLINE_MARGIN;
+        let give_up_at = (self.env.clock.now() + DRAIN_TIME).min(in_time);
+        let mut read_bytes = 0;
+        while read_bytes < DRAIN_BYTES {
+            tokio::select! {
+                biased;
+                read = body.next() => match read {
+                    Some(Ok(chunk)) => read_bytes += chunk.len(),
+                    Some(Err(_)) | None => break,
+                },
+                () = self.env.clock.sleep_until(give_up_at) => break,
+            }
+        }
+    }
+
+    /// Emits the pending text if it is due, or in any case if `all` is set.
+    fn emit_deltas(&self, flight: &Flight, pending: &mut PendingDelta, now: Timestamp, all: bool) {
+        if !(all || pending.due.is_some_and(|due| due <= now)) {
+            return;
+        }
+        let keys = if all { &[][..] } else { self.transport.keys() };
+        for (text, chunks, reasoning) in pending.take(now, keys) {
+            let text = self.transport.redact(text);
+            let kind = EventKind::StreamDelta {
+                text,
+                chunks,
+                reasoning,
+            };
+            self.emit(flight, kind);
+        }
+    }
+
+    fn classify_problem(
+        &self,
+        flight: &Flight,
+        status: u16,
+        content_type: &str,
+        problem: &Problem,
+    ) -> Failure {
+        let problem = match problem {
+            Problem::Malformed(excerpt) => BodyProblem::Malformed {
+                excerpt: excerpt.as_bytes(),
+            },
+            Problem::NotAnApi(excerpt) if content_type == JSON => BodyProblem::Malformed {
+                excerpt: excerpt.as_bytes(),
+            },
+            Problem::NotAnApi(excerpt) => BodyProblem::NotAnApi {
+                content_type,
+                excerpt: excerpt.as_bytes(),
+            },
+            Problem::ErrorEvent(error) => BodyProblem::ErrorEvent { error },
+            Problem::TooLarge(cap) => BodyProblem::Oversize { cap: *cap },
+            Problem::Truncated { reset: false } => BodyProblem::Truncated,
+            Problem::Truncated { reset: true } => BodyProblem::Reset,
+            Problem::Empty => BodyProblem::Empty,
+        };
+        self.classify_body(flight, status, problem)
+    }
+}
+
+impl PendingDelta {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            text: SafeText::default(),
+            reasoning: SafeText::default(),
+            text_chunks: 0,
+            reasoning_chunks: 0,
+            due: None,
+            last_emitted: now,
+        }
+    }
+
+    /// Passes chunks on to the flight and keeps their text for the next event.
+    fn deliver(&mut self, flight: &Flight, fresh: &mut Vec<Chunk>, now: Timestamp) {
+        for chunk in fresh.drain(..) {
+            self.push(&chunk, now);
+            flight.append(chunk);
+        }
+    }
+
+    fn push(&mut self, chunk: &Chunk, now: Timestamp) {
+        match chunk {
+            Chunk::Text(text) | Chunk::Refusal(text) => {
+                self.text.push(text);
+                self.text_chunks += 1;
+            }
+            Chunk::Reasoning(text) => {
+                self.reasoning.push(text);
+                self.reasoning_chunks += 1;
+            }
+            Chunk::ToolCalls(_) => return,
+        }
+        // the first chunk after a pause is emitted at once
+        let due = (self.last_emitted + DELTA_INTERVAL).max(now);
+        self.due.get_or_insert(due);
+    }
+
+    /// Takes what can be emitted: `(text, chunks, reasoning)`. A text whose end may be the start of a key waits
+    /// for the next chunk: a key that arrives in two chunks must not be emitted in two.
+    fn take(&mut self, now: Timestamp, keys: &[ApiKey]) -> Vec<(SafeText, u32, bool)> {
+        self.due = None;
+        self.last_emitted = now;
+        [
+            (&mut self.reasoning, &mut self.reasoning_chunks, true),
+            (&mut self.text, &mut self.text_chunks, false),
+        ]
+        .into_iter()
+        .filter(|(text, chunks, _)| **chunks > 0 && !keys.iter().any(|key| key.may_start_at_end(text)))
+        .map(|(text, chunks, reasoning)| (std::mem::take(text), std::mem::take(chunks), reasoning))
+        .collect()
+    }
+}
+
+const EVENT_STREAM: &str = "text/event-stream";
+const JSON: &str = "application/json";
+
+/// The media type in lower case, without parameters. JSON where it is missing, as llama-cpp-python and some
+/// proxies leave it out.
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let kind = value.map_or(JSON, |value| value.split(';').next().unwrap_or_default().trim());
+    kind.to_ascii_lowercase()
+}

@@ -1,0 +1,294 @@
+//! An answer as servers send it: a chunk of a stream, or a whole body, which is a single chunk.
+//!
+//! The reader is lenient: `null` is absent, what has an unexpected shape is passed over, and the rest counts.
+//! What it does not know is kept in `rest`, for callers of the library.
+
+use serde_json::{Map, Value};
+
+use super::json::{self, Parsed};
+use super::{ApiError, Usage};
+
+/// One chunk of a stream, or a whole answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ChatChunk {
+    /// The model name reported by the server.
+    pub model: Option<String>,
+    /// Increments, one per answer; empty in the usage chunk.
+    pub choices: Vec<Choice>,
+    /// The tokens used, if reported.
+    pub usage: Option<Usage>,
+    /// An error sent under a success status, in any shape that [`ApiError::in_answer`] knows.
+    pub error: Option<ApiError>,
+    /// The fields not read above, and `usage`, which may hold details.
+    pub rest: Map<String, Value>,
+}
+
+/// The increment of one answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Choice {
+    /// The index of the answer; its position in the chunk if the server names none.
+    pub index: u64,
+    /// The new content.
+    pub delta: Delta,
+    /// The reason for the end: `stop`, `length`, ... Never empty, `null` or `none`, which some servers send before
+    /// the end.
+    pub finish_reason: Option<String>,
+    /// An error inside the choice (OpenRouter).
+    pub error: Option<ApiError>,
+    /// The other fields.
+    pub rest: Map<String, Value>,
+}
+
+/// The new content of an answer. Texts are empty if absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Delta {
+    /// The text, or the transcript of spoken audio.
+    pub text: String,
+    /// The reasoning of a model that sends it separately: `reasoning_content`, `reasoning` or thinking parts.
+    pub reasoning: String,
+    /// The words in which the model refuses to answer.
+    pub refusal: String,
+    /// Fragments of tool calls, without empty ones.
+    pub tool_calls: Vec<Value>,
+    /// The other fields.
+    pub rest: Map<String, Value>,
+}
+
+impl ChatChunk {
+    /// Reads the JSON of one event or body; `None` if it holds no object.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut parsed = json::parse(text);
+        for value in &mut parsed.values {
+            json::join_halves(value);
+        }
+        Self::all(parsed).into_iter().next()
+    }
+
+    /// The chunks among the values of an event. Texts may hold surrogate halves.
+    pub(crate) fn all(parsed: Parsed) -> Vec<Self> {
+        let flat = parsed.values.into_iter().flat_map(|value| match value {
+            Value::Array(values) => values,
+            value => vec![value],
+        });
+        flat.filter(Value::is_object).map(Self::from).collect()
+    }
+
+    /// Returns true if it has anything to report, so that it proves progress.
+    pub(crate) fn is_progress(&self) -> bool {
+        !self.choices.is_empty() || self.usage.is_some() || self.error.is_some()
+    }
+}
+
+impl From<Value> for ChatChunk {
+    fn from(value: Value) -> Self {
+        let error = ApiError::in_answer(&value);
+        let mut rest = object(value);
+        let choices = match rest.remove("choices") {
+            Some(Value::Array(choices)) => choices,
+            choice => choice.into_iter().collect(),
+        };
+        let choices = choices.into_iter().filter(Value::is_object).enumerate();
+        let choices: Vec<Choice> = choices
+            .map(|(position, choice)| Choice::read(choice, position as u64))
+            .collect();
+        let usage = rest.get("usage").and_then(Usage::read).or_else(|| {
+            // Groq and Moonshot report it in other places
+            let groq = rest.get("x_groq").and_then(|groq| groq.get("usage"));
+            let in_choice = choices.iter().find_map(|choice| choice.rest.get("usage"));
+            groq.or(in_choice).and_then(Usage::read)
+        });
+        Self {
+            model: string(&mut rest, "model"),
+            choices,
+            usage,
+            error,
+            rest,
+        }
+    }
+}
+
+impl Choice {
+    fn read(value: Value, position: u64) -> Self {
+        let mut rest = object(value);
+        let index = rest.remove("index").as_ref().and_then(whole_number);
+        let reason = match rest.remove("finish_reason") {
+            Some(Value::String(reason)) => Some(reason),
+            // SGLang: {"type": "stop"}
+            Some(Value::Object(mut reason)) => string(&mut reason, "type"),
+            _ => None,
+        };
+        let absent =
+            |reason: &str| matches!(reason.trim().to_ascii_lowercase().as_str(), "" | "null" | "none");
+        let error = rest.remove("error").and_then(|error| {
+            let wrapped = Value::Object(Map::from_iter([("error".to_owned(), error)]));
+            ApiError::in_answer(&wrapped)
+        });
+        // a whole answer has a message; legacy completions have a text
+        let delta = [rest.remove("delta"), rest.remove("message")]
+            .into_iter()
+            .flatten()
+            .find(Value::is_object);
+        let mut delta = Delta::read(delta.unwrap_or_default());
+        if delta.text.is_empty()
+            && let Some(text) = string(&mut rest, "text")
+        {
+            delta.text = text;
+        }
+        Self {
+            index: index.unwrap_or(position),
+            delta,
+            finish_reason: reason.filter(|reason| !absent(reason)),
+            error,
+            rest,
+        }
+    }
+}
+
+impl Delta {
+    fn read(value: Value) -> Self {
+        let mut rest = object(value);
+        let mut delta = Self::default();
+        // some servers send the same reasoning under both names
+        let reasoning = ["reasoning_content", "reasoning"].map(|name| rest.remove(name));
+        if let Some(reasoning) = reasoning.into_iter().flatten().find(|value| !is_empty(value)) {
+            delta.reasoning = text_of(reasoning);
+        }
+        if let Some(content) = rest.remove("content") {
+            delta.content(content);
+        }
+        delta
+            .refusal
+            .push_str(&string(&mut rest, "refusal").unwrap_or_default());
+        if let Some(Value::Object(audio)) = rest.get_mut("audio")
+            && let Some(transcript) = string(audio, "transcript")
+        {
+            delta.text.push_str(&transcript);
+        }
+        delta.tool_calls = match rest.remove("tool_calls") {
+            Some(Value::Array(calls)) => calls,
+            call => call.into_iter().collect(),
+        };
+        // the legacy form of a tool call
+        if let Some(function) = rest
+            .remove("function_call")
+            .filter(|function| !is_empty(function))
+        {
+            delta
+                .tool_calls
+                .push(serde_json::json!({ "type": "function", "function": function }));
+        }
+        delta
+            .tool_calls
+            .retain(|call| call.is_object() && !is_empty(call));
+        delta.rest = rest;
+        delta
+    }
+
+    /// Adds `content`: a string, a part, or a list of both. Thinking parts (Mistral, Anthropic) are reasoning.
+    fn content(&mut self, content: Value) {
+        match content {
+            Value::String(text) => self.text.push_str(&text),
+            Value::Array(parts) => parts.into_iter().for_each(|part| self.content(part)),
+            Value::Object(mut part) => {
+                let kind = string(&mut part, "type").unwrap_or_default();
+                let field = [
+                    "text",
+                    "thinking",
+                    "refusal",
+                    "content",
+                    "reasoning",
+                    "transcript",
+                ]
+                .into_iter()
+                .find_map(|name| part.remove(name).filter(|value| !is_empty(value)));
+                let text = field.map(text_of).unwrap_or_default();
+                match kind.as_str() {
+                    "thinking" | "reasoning" | "reasoning_content" => self.reasoning.push_str(&text),
+                    "refusal" => self.refusal.push_str(&text),
+                    _ => self.text.push_str(&text),
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// Returns true if it has no content: it is neither a token nor delivered.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+            && self.reasoning.is_empty()
+            && self.refusal.is_empty()
+            && self.tool_calls.is_empty()
+    }
+}
+
+impl Usage {
+    /// Reads counts that are integers, floats or strings; `None` if the value holds no count.
+    pub fn read(value: &Value) -> Option<Self> {
+        let count = |names: [&str; 2]| names.into_iter().find_map(|name| whole_number(value.get(name)?));
+        let (prompt, completion) = (
+            count(["prompt_tokens", "input_tokens"]),
+            count(["completion_tokens", "output_tokens"]),
+        );
+        let total = count(["total_tokens", "total"]);
+        prompt.or(completion).or(total)?;
+        Some(Self {
+            prompt_tokens: prompt.unwrap_or(0),
+            completion_tokens: completion.unwrap_or(0),
+            total_tokens: total.unwrap_or(0),
+        })
+    }
+}
+
+/// The text of a string, or of parts within parts.
+fn text_of(value: Value) -> String {
+    let mut delta = Delta::default();
+    delta.content(value);
+    delta.text + &delta.reasoning
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// Takes a string field; anything else in it stays where it is.
+fn string(map: &mut Map<String, Value>, name: &str) -> Option<String> {
+    match map.get_mut(name)? {
+        Value::String(text) => {
+            let text = std::mem::take(text);
+            map.remove(name);
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
+/// A count that is an integer, a float or a string.
+pub(super) fn whole_number(value: &Value) -> Option<u64> {
+    let float = match value {
+        Value::Number(number) => return number.as_u64().or_else(|| whole_float(number.as_f64()?)),
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    whole_float(float)
+}
+
+fn whole_float(float: f64) -> Option<u64> {
+    // `as` saturates, and the range excludes what is not a count
+    (0.0..1e18).contains(&float).then_some(float as u64)
+}
