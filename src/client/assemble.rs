@@ -9,7 +9,7 @@
 
 mod choice;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -45,6 +45,10 @@ pub(super) enum Problem {
 
 /// An incremental reader of an answer.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts about the body"
+)]
 pub(super) struct Assembler {
     framing: Framing,
     /// True if the label says that the body is a stream of events.
@@ -387,14 +391,12 @@ impl Assembler {
                 fresh.append(&mut new);
             }
         }
-        match chunk.error.or(failed) {
-            Some(error) => Err(Problem::ErrorEvent(error)),
-            None => {
-                self.has_halves |= has_halves;
-                merge_fields(&mut self.fields, chunk.rest);
-                Ok(())
-            }
+        if let Some(error) = chunk.error.or(failed) {
+            return Err(Problem::ErrorEvent(error));
         }
+        self.has_halves |= has_halves;
+        merge_fields(&mut self.fields, chunk.rest);
+        Ok(())
     }
 }
 

@@ -38,6 +38,72 @@ struct PendingDelta {
     last_emitted: Timestamp,
 }
 
+/// The reason why a body is read no further.
+enum BodyEnd {
+    Silent(BodyProblem<'static>),
+    Problem(Problem),
+}
+
+/// The silences of one body.
+struct Silence {
+    byte_idle: Duration,
+    event_idle: Duration,
+    after_finish: Duration,
+    last_byte: Timestamp,
+    last_event: Timestamp,
+    /// Once the answer is complete, the end of the wait for what follows it.
+    complete_at: Option<Timestamp>,
+}
+
+impl Silence {
+    fn new(timeouts: &TimeoutSettings, now: Timestamp) -> Self {
+        Self {
+            byte_idle: timeouts.byte_idle,
+            event_idle: timeouts.event_idle,
+            after_finish: timeouts.after_finish,
+            last_byte: now,
+            last_event: now,
+            complete_at: None,
+        }
+    }
+
+    /// Bytes arrived, with or without news.
+    fn arrived(&mut self, now: Timestamp, with_news: bool) {
+        self.last_byte = now;
+        if with_news {
+            self.last_event = now;
+        }
+    }
+
+    /// The answer is complete, or grew after it was.
+    fn complete(&mut self, now: Timestamp, deadline: Timestamp) {
+        self.complete_at = Some((now + self.after_finish).min(deadline));
+    }
+
+    /// The earliest end of a silence.
+    fn ends_at(&self) -> Timestamp {
+        let idle = (self.last_byte + self.byte_idle).min(self.last_event + self.event_idle);
+        self.complete_at.map_or(idle, |at| at.min(idle))
+    }
+
+    /// The silence that has lasted too long, if one has: a problem, or the wait after a complete answer.
+    fn ended(&self, now: Timestamp) -> Option<Option<BodyProblem<'static>>> {
+        if self.complete_at.is_some_and(|at| at <= now) {
+            Some(None)
+        } else if now >= self.last_byte + self.byte_idle {
+            Some(Some(BodyProblem::Stalled {
+                after: self.byte_idle,
+            }))
+        } else if now >= self.last_event + self.event_idle {
+            Some(Some(BodyProblem::NoProgress {
+                after: self.event_idle,
+            }))
+        } else {
+            None
+        }
+    }
+}
+
 impl<T: Transport, O: Observer> Core<T, O> {
     /// Reads the answer of a success response to its end. Each chunk goes to the flight at once and to the observer
     /// at intervals; of a body that is not a stream nothing is delivered before it is complete.
@@ -47,102 +113,99 @@ impl<T: Transport, O: Observer> Core<T, O> {
         response: Response,
         choices: u64,
     ) -> Result<Answer, Failure> {
+        let flight = guard.flight;
+        let content_type = media_type(&response.headers);
+        let max_bytes = guard.policy.timeouts.max_response_bytes;
+        let mut assembler = Assembler::new(content_type == EVENT_STREAM, max_bytes, choices);
+        let mut pending = PendingDelta::new(self.env.clock.now());
+        let read = self
+            .read_body(guard, response.body, &mut assembler, &mut pending)
+            .await;
+        let ended = read.and_then(|broken| {
+            let mut fresh = Vec::new();
+            let ended = assembler.end(broken, &mut fresh);
+            pending.deliver(flight, &mut fresh, self.env.clock.now());
+            ended.map_err(BodyEnd::Problem)
+        });
+        self.emit_deltas(flight, &mut pending, self.env.clock.now(), true);
+        match ended {
+            Ok(()) => {}
+            Err(BodyEnd::Silent(problem)) => {
+                return Err(self.classify_body(flight, response.status, problem));
+            }
+            Err(BodyEnd::Problem(problem)) => {
+                return Err(self.classify_problem(flight, response.status, &content_type, &problem));
+            }
+        }
+        let mut answer = assembler.answer(guard.prompt_tokens);
+        // it is shown again when the answer comes from the cache
+        answer.shown = self.transport.redact(answer.shown);
+        Ok(answer)
+    }
+
+    /// Reads a body until it ends, or says nothing more that matters. Returns if and how it broke off: see
+    /// [`Assembler::end`].
+    async fn read_body(
+        &self,
+        guard: &mut FlightGuard<'_, T, O>,
+        mut body: BodyStream,
+        assembler: &mut Assembler,
+        pending: &mut PendingDelta,
+    ) -> Result<Option<bool>, BodyEnd> {
         let (clock, flight) = (self.env.clock, guard.flight);
-        let Response {
-            status,
-            headers,
-            mut body,
-        } = response;
-        let TimeoutSettings {
-            byte_idle,
-            event_idle,
-            after_finish,
-            max_response_bytes,
-            ..
-        } = guard.policy.timeouts;
-        let content_type = media_type(&headers);
-        let problem = |problem: Problem| self.classify_problem(flight, status, &content_type, &problem);
-        let mut assembler = Assembler::new(content_type == EVENT_STREAM, max_response_bytes, choices);
+        let mut silence = Silence::new(&guard.policy.timeouts, clock.now());
         let mut fresh = Vec::new();
-        let mut pending = PendingDelta::new(clock.now());
-        let (mut last_byte, mut last_event) = (clock.now(), clock.now());
-        // once the answer is complete, the end of the wait for what follows it
-        let mut complete_at: Option<Timestamp> = None;
         // silence is only ever postponed: one timer serves all tokens, and looks again when it fires
-        let silence = clock.sleep_until(last_byte + byte_idle.min(event_idle));
-        let mut silence = std::pin::pin!(silence);
-        let broken = loop {
-            let silent_at = (last_byte + byte_idle).min(last_event + event_idle);
-            let silent_at = complete_at.map_or(silent_at, |at| at.min(silent_at));
-            let wake_at = pending.due.map_or(silent_at, |due| due.min(silent_at));
+        let timer = clock.sleep_until(silence.ends_at());
+        let mut timer = std::pin::pin!(timer);
+        loop {
+            let wake_at = pending
+                .due
+                .map_or(silence.ends_at(), |due| due.min(silence.ends_at()));
             let read = tokio::select! {
                 biased;
                 read = body.next() => Some(read),
                 () = clock.sleep_until(wake_at), if pending.due.is_some() => None,
-                () = &mut silence => {
-                    silence.set(clock.sleep_until(silent_at));
+                () = &mut timer => {
+                    timer.set(clock.sleep_until(silence.ends_at()));
                     None
                 }
             };
             let now = clock.now();
             record_oversleep(flight, wake_at, now);
-            let bytes = match read {
-                Some(None) => break None,
-                Some(Some(Err(error))) => break Some(error.reset),
-                Some(Some(Ok(bytes))) => bytes,
-                None => {
-                    self.emit_deltas(flight, &mut pending, now, false);
-                    let silent = if now >= last_byte + byte_idle {
-                        BodyProblem::Stalled { after: byte_idle }
-                    } else if now >= last_event + event_idle {
-                        BodyProblem::NoProgress { after: event_idle }
-                    } else if complete_at.is_some_and(|at| at <= now) {
-                        break None;
-                    } else {
-                        continue;
-                    };
-                    if assembler.has_ended() {
-                        break None;
+            match read {
+                None => self.emit_deltas(flight, pending, now, false),
+                Some(None) => return Ok(None),
+                Some(Some(Err(error))) => return Ok(Some(error.reset)),
+                Some(Some(Ok(bytes))) => {
+                    let (progress, chunks) = (assembler.progress(), assembler.chunks());
+                    let pushed = assembler.push(&bytes, &mut fresh);
+                    silence.arrived(now, assembler.progress() > progress);
+                    if chunks == 0 && assembler.chunks() > 0 {
+                        guard.first_token(now);
                     }
-                    self.emit_deltas(flight, &mut pending, now, true);
-                    return Err(self.classify_body(flight, status, silent));
+                    pending.deliver(flight, &mut fresh, now);
+                    self.emit_deltas(flight, pending, now, false);
+                    pushed.map_err(BodyEnd::Problem)?;
+                    if assembler.is_done() {
+                        self.drain(flight, body).await;
+                        return Ok(None);
+                    }
+                    let is_new = silence.complete_at.is_none() || assembler.chunks() > chunks;
+                    if is_new && assembler.is_complete() {
+                        // the wait must not run into the deadline, which would take the answer back
+                        let deadline = flight.next_deadline() - DEADLINE_MARGIN;
+                        silence.complete(now, deadline);
+                        timer.set(clock.sleep_until(silence.ends_at()));
+                    }
                 }
-            };
-            last_byte = now;
-            let (progress, chunks) = (assembler.progress(), assembler.chunks());
-            let pushed = assembler.push(&bytes, &mut fresh);
-            if assembler.progress() > progress {
-                last_event = now;
             }
-            if chunks == 0 && assembler.chunks() > 0 {
-                guard.first_token(now);
+            match silence.ended(now) {
+                None => {}
+                Some(Some(problem)) if !assembler.has_ended() => return Err(BodyEnd::Silent(problem)),
+                Some(_) => return Ok(None),
             }
-            pending.deliver(flight, &mut fresh, now);
-            self.emit_deltas(flight, &mut pending, now, pushed.is_err());
-            pushed.map_err(problem)?;
-            if assembler.is_done() {
-                self.drain(flight, body).await;
-                break None;
-            }
-            if complete_at.is_some_and(|at| at <= now) {
-                break None;
-            }
-            if assembler.is_complete() && (complete_at.is_none() || assembler.chunks() > chunks) {
-                // the wait must not run into the deadline, which would take the answer back
-                let at = (now + after_finish).min(flight.next_deadline() - DEADLINE_MARGIN);
-                complete_at = Some(at);
-                silence.set(clock.sleep_until(at));
-            }
-        };
-        let now = clock.now();
-        let ended = assembler.end(broken, &mut fresh);
-        pending.deliver(flight, &mut fresh, now);
-        self.emit_deltas(flight, &mut pending, now, true);
-        ended.map_err(problem)?;
-        let mut answer = assembler.answer(guard.prompt_tokens);
-        // it is shown again when the answer comes from the cache
-        answer.shown = self.transport.redact(answer.shown);
-        Ok(answer)
+        }
     }
 
     /// Reads what follows `[DONE]`, within bounds, so that the connection returns to the pool. Stops before the

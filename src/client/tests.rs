@@ -8,6 +8,7 @@ mod handles;
 mod leaving;
 mod limiting;
 mod missing;
+mod odd;
 mod retrying;
 mod rig;
 mod schedules;

@@ -180,9 +180,10 @@ impl Delta {
                 .tool_calls
                 .push(serde_json::json!({ "type": "function", "function": function }));
         }
+        let says_nothing = |call: &Map<String, Value>| call.keys().all(|key| key == "index");
         delta
             .tool_calls
-            .retain(|call| call.is_object() && !is_empty(call));
+            .retain(|call| call.as_object().is_some_and(|call| !says_nothing(call)));
         delta.rest = rest;
         delta
     }

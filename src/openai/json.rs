@@ -110,10 +110,15 @@ impl Repair {
                     return;
                 }
                 '\\' => self.escape(chars),
-                _ if next < ' ' => self.out.push_str(&format!("\\u{:04x}", u32::from(next))),
+                _ if next < ' ' => self.control(next),
                 _ => self.out.push(next),
             }
         }
+    }
+
+    fn control(&mut self, char: char) {
+        let escaped = format!("\\u{:04x}", u32::from(char));
+        self.out.push_str(&escaped);
     }
 
     fn escape(&mut self, chars: &mut Peekable<Chars<'_>>) {
@@ -144,7 +149,7 @@ impl Repair {
         match char::from_u32(unit) {
             Some('"') => self.out.push_str("\\\""),
             Some('\\') => self.out.push_str("\\\\"),
-            Some(char) if char < ' ' => self.out.push_str(&format!("\\u{unit:04x}")),
+            Some(char) if char < ' ' => self.control(char),
             Some(char) => self.out.push(char),
             None => {
                 self.has_halves = true;

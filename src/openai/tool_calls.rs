@@ -46,13 +46,12 @@ impl ToolCalls {
             Some(_) => false,
             None => id.is_empty() && !is_start,
         });
-        let call = match known {
-            Some(call) => call,
-            None => {
-                self.0.push(ToolCall::default());
-                let Some(call) = self.0.last_mut() else { return };
-                call
-            }
+        let call = if let Some(call) = known {
+            call
+        } else {
+            self.0.push(ToolCall::default());
+            let Some(call) = self.0.last_mut() else { return };
+            call
         };
         call.index = call.index.or(index);
         if call.id.is_empty() {
@@ -115,8 +114,8 @@ pub(crate) fn merge_fields(into: &mut Map<String, Value>, from: Map<String, Valu
 mod tests {
     use super::*;
 
-    #[test]
-    fn fragments_become_whole_calls() {
+    /// Source, fragments, whole calls.
+    fn cases() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         let call = |id: &str, name: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
         let part = |arguments: &str| json!({"function": {"arguments": arguments}});
         let at = |index: u64, mut fragment: Value| {
@@ -124,7 +123,7 @@ mod tests {
             fragment
         };
         let two = vec![call("a", "f", r#"{"x":1}"#), call("b", "g", "{}")];
-        for (source, fragments, expected) in [
+        vec![
             (
                 "openai",
                 vec![
@@ -211,9 +210,16 @@ mod tests {
                 }],
             ),
             ("nothing", vec![json!(null), json!("x")], vec![]),
-        ] {
+        ]
+    }
+
+    #[test]
+    fn fragments_become_whole_calls() {
+        for (source, fragments, expected) in cases() {
             let mut calls = ToolCalls::default();
-            fragments.into_iter().for_each(|fragment| calls.merge(fragment));
+            for fragment in fragments {
+                calls.merge(fragment);
+            }
             assert_eq!(calls.into_values(), expected, "{source}");
         }
     }

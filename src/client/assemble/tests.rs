@@ -39,7 +39,8 @@ fn read(body: &str, labelled_events: bool, broken: Option<bool>) -> Outcome {
 }
 
 fn stream(events: &[&str]) -> String {
-    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+    let events: Vec<_> = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    events.concat()
 }
 
 fn delta(delta: &str) -> String {
@@ -51,7 +52,7 @@ const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]
 const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3}}"#;
 
 /// Events that do no harm between those of a good stream.
-const HARMLESS: [(&str, &str); 24] = [
+pub(crate) const HARMLESS: [(&str, &str); 24] = [
     (
         "Azure: usage chunk with null choices",
         r#"{"choices":null,"usage":{"prompt_tokens":2,"completion_tokens":1}}"#,
@@ -157,123 +158,126 @@ fn harmless_events_change_nothing() {
     }
 }
 
+/// Source, deltas, and the text, reasoning and refusal that they hold.
+const CONTENT: [(&str, &[&str], [&str; 3]); 19] = [
+    (
+        "OpenAI",
+        &[r#"{"role":"assistant","content":""}"#, r#"{"content":"a b"}"#],
+        ["a b", "", ""],
+    ),
+    (
+        "Mistral: parts",
+        &[
+            r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}"#,
+            r#"{"content":[{"type":"text","text":"x"}]}"#,
+        ],
+        ["x", "hm", ""],
+    ),
+    (
+        "parts as strings",
+        &[r#"{"content":["a"," ","b"]}"#],
+        ["a b", "", ""],
+    ),
+    (
+        "a single part",
+        &[r#"{"content":{"type":"text","text":"a"}}"#],
+        ["a", "", ""],
+    ),
+    (
+        "output parts",
+        &[r#"{"content":[{"type":"output_text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]}"#],
+        ["a", "", ""],
+    ),
+    (
+        "DeepSeek",
+        &[
+            r#"{"reasoning_content":"hm","content":null}"#,
+            r#"{"content":"x"}"#,
+        ],
+        ["x", "hm", ""],
+    ),
+    (
+        "vLLM, Ollama, Groq",
+        &[r#"{"reasoning":"hm","content":""}"#, r#"{"content":"x"}"#],
+        ["x", "hm", ""],
+    ),
+    (
+        "both names",
+        &[
+            r#"{"reasoning":"hm","reasoning_content":"hm"}"#,
+            r#"{"content":"x"}"#,
+        ],
+        ["x", "hm", ""],
+    ),
+    (
+        "duplicate key",
+        &[r#"{"content":"x","reasoning_content":"hm","reasoning_content":"hm"}"#],
+        ["x", "hm", ""],
+    ),
+    (
+        "OpenAI refusal",
+        &[
+            r#"{"content":null,"refusal":""}"#,
+            r#"{"refusal":"I "}"#,
+            r#"{"refusal":"cannot"}"#,
+        ],
+        ["", "", "I cannot"],
+    ),
+    (
+        "refusal part",
+        &[r#"{"content":[{"type":"refusal","refusal":"no"}]}"#],
+        ["", "", "no"],
+    ),
+    (
+        "OpenAI audio",
+        &[
+            r#"{"audio":{"id":"a","transcript":"a "}}"#,
+            r#"{"audio":{"data":"AAAA"}}"#,
+            r#"{"audio":{"transcript":"b"}}"#,
+        ],
+        ["a b", "", ""],
+    ),
+    (
+        "a pair of halves",
+        &[r#"{"content":"Hi \ud83d"}"#, r#"{"content":"\ude00 there"}"#],
+        ["Hi 😀 there", "", ""],
+    ),
+    (
+        "halves with an event between",
+        &[
+            r#"{"content":"\ud83d"}"#,
+            r#"{"content":"","tool_calls":[]}"#,
+            r#"{"content":"\ude00"}"#,
+        ],
+        ["😀", "", ""],
+    ),
+    (
+        "half a character",
+        &[r#"{"content":"a\ud83d"}"#, r#"{"content":"b"}"#],
+        ["a\u{fffd}b", "", ""],
+    ),
+    (
+        "half a character at the end",
+        &[r#"{"content":"a\ud83d"}"#],
+        ["a\u{fffd}", "", ""],
+    ),
+    ("raw tab", &["{\"content\":\"a\tb\"}"], ["a\tb", "", ""]),
+    (
+        "raw line break",
+        &["{\"content\":\"a\n\nb\"}"],
+        ["a\n\nb", "", ""],
+    ),
+    (
+        "a private-use character",
+        &["{\"content\":\"\u{10f8ff}\"}"],
+        ["\u{10f8ff}", "", ""],
+    ),
+];
+
 #[test]
 fn content_is_read_in_every_shape() {
-    let text = |text: &str| (text.to_owned(), String::new(), String::new());
-    let reasoning = |thought: &str| ("x".to_owned(), thought.to_owned(), String::new());
-    for (source, deltas, expected) in [
-        (
-            "OpenAI",
-            vec![r#"{"role":"assistant","content":""}"#, r#"{"content":"a b"}"#],
-            text("a b"),
-        ),
-        (
-            "Mistral: parts",
-            vec![
-                r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}"#,
-                r#"{"content":[{"type":"text","text":"x"}]}"#,
-            ],
-            reasoning("hm"),
-        ),
-        (
-            "parts as strings",
-            vec![r#"{"content":["a"," ","b"]}"#],
-            text("a b"),
-        ),
-        (
-            "a single part",
-            vec![r#"{"content":{"type":"text","text":"a"}}"#],
-            text("a"),
-        ),
-        (
-            "output parts",
-            vec![
-                r#"{"content":[{"type":"output_text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]}"#,
-            ],
-            text("a"),
-        ),
-        (
-            "DeepSeek",
-            vec![
-                r#"{"reasoning_content":"hm","content":null}"#,
-                r#"{"content":"x"}"#,
-            ],
-            reasoning("hm"),
-        ),
-        (
-            "vLLM, Ollama, Groq",
-            vec![r#"{"reasoning":"hm","content":""}"#, r#"{"content":"x"}"#],
-            reasoning("hm"),
-        ),
-        (
-            "both names",
-            vec![
-                r#"{"reasoning":"hm","reasoning_content":"hm"}"#,
-                r#"{"content":"x"}"#,
-            ],
-            reasoning("hm"),
-        ),
-        (
-            "duplicate key",
-            vec![r#"{"content":"x","reasoning_content":"hm","reasoning_content":"hm"}"#],
-            reasoning("hm"),
-        ),
-        (
-            "OpenAI refusal",
-            vec![
-                r#"{"content":null,"refusal":""}"#,
-                r#"{"refusal":"I "}"#,
-                r#"{"refusal":"cannot"}"#,
-            ],
-            (String::new(), String::new(), "I cannot".to_owned()),
-        ),
-        (
-            "refusal part",
-            vec![r#"{"content":[{"type":"refusal","refusal":"no"}]}"#],
-            (String::new(), String::new(), "no".to_owned()),
-        ),
-        (
-            "OpenAI audio",
-            vec![
-                r#"{"audio":{"id":"a","transcript":"a "}}"#,
-                r#"{"audio":{"data":"AAAA"}}"#,
-                r#"{"audio":{"transcript":"b"}}"#,
-            ],
-            text("a b"),
-        ),
-        (
-            "a pair of halves",
-            vec![r#"{"content":"Hi \ud83d"}"#, r#"{"content":"\ude00 there"}"#],
-            text("Hi 😀 there"),
-        ),
-        (
-            "halves with another event between",
-            vec![
-                r#"{"content":"\ud83d"}"#,
-                r#"{"content":"","tool_calls":[]}"#,
-                r#"{"content":"\ude00"}"#,
-            ],
-            text("😀"),
-        ),
-        (
-            "half a character",
-            vec![r#"{"content":"a\ud83d"}"#, r#"{"content":"b"}"#],
-            text("a\u{fffd}b"),
-        ),
-        (
-            "half a character at the end",
-            vec![r#"{"content":"a\ud83d"}"#],
-            text("a\u{fffd}"),
-        ),
-        ("raw tab", vec!["{\"content\":\"a\tb\"}"], text("a\tb")),
-        ("raw line break", vec!["{\"content\":\"a\n\nb\"}"], text("a\n\nb")),
-        (
-            "a private-use character",
-            vec!["{\"content\":\"\u{10f8ff}\"}"],
-            text("\u{10f8ff}"),
-        ),
-    ] {
-        let deltas: Vec<String> = deltas.into_iter().map(delta).collect();
+    for (source, deltas, expected) in CONTENT {
+        let deltas: Vec<String> = deltas.iter().map(|one| delta(one)).collect();
         let events: Vec<&str> = deltas
             .iter()
             .map(String::as_str)
@@ -281,22 +285,11 @@ fn content_is_read_in_every_shape() {
             .collect();
         let (answer, delivered) = read(&stream(&events), true, None);
         let answer = answer.unwrap_or_else(|problem| panic!("{source}: {problem:?}"));
-        assert_eq!(
-            delivered,
-            if expected.0.is_empty() {
-                &*expected.2
-            } else {
-                &*expected.0
-            },
-            "{source}"
-        );
-        let is_refusal = !expected.2.is_empty();
-        assert_eq!(
-            (answer.text, answer.reasoning, answer.refusal),
-            expected,
-            "{source}"
-        );
-        assert_eq!(answer.finish == Finish::Refusal, is_refusal, "{source}");
+        let [text, _, refusal] = expected;
+        assert_eq!(delivered, format!("{text}{refusal}"), "{source}");
+        let parts = [&answer.text, &answer.reasoning, &answer.refusal];
+        assert_eq!(parts.map(String::as_str), expected, "{source}");
+        assert_eq!(answer.finish == Finish::Refusal, !refusal.is_empty(), "{source}");
         assert_eq!(answer.bad_text, delivered.contains('\u{fffd}'), "{source}");
     }
 }
@@ -598,13 +591,15 @@ fn an_error_inside_a_success_is_a_failure_in_every_shape_and_place() {
     assert!(matches!(named, Err(Problem::ErrorEvent(error)) if error.message == "out of memory"));
 }
 
-#[test]
-fn an_answer_is_whole_only_with_a_finish_reason_for_every_choice() {
+/// Source, body, `broken`, and the problem with it.
+type Ending = (&'static str, String, Option<bool>, Option<Problem>);
+
+fn endings() -> Vec<Ending> {
     let truncated = |reset| Some(Problem::Truncated { reset });
     let second = r#"{"choices":[{"index":1,"delta":{"content":"x"}}]}"#;
     let empty_reason = r#"{"choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":""}]}"#;
     let role = r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
-    for (source, body, broken, expected) in [
+    vec![
         ("finish reason", stream(&[HELLO, STOP]), None, None),
         ("finish reason without text", stream(&[STOP]), None, None),
         // what is missing is at most the usage
@@ -695,7 +690,12 @@ fn an_answer_is_whole_only_with_a_finish_reason_for_every_choice() {
             None,
             Some(Problem::Malformed("{broken".into())),
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn an_answer_is_whole_only_with_a_finish_reason_for_every_choice() {
+    for (source, body, broken, expected) in endings() {
         let outcome = read(&body, true, broken).0;
         assert_eq!(outcome.err(), expected, "{source}: {body}");
     }

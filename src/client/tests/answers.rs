@@ -80,7 +80,8 @@ async fn reasoning_and_tool_calls_are_separate_from_the_text() {
     let reply = Reply::stream()
         .event(r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":null}}]}"#)
         .event(r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}"#)
-        .event(r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}"#)
+        .event(r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{"}}]}}]}"#)
+        .event(r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}}]}"#)
         .event(r#"{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#)
         .done();
     let rig = Rig::scripted([reply.into()]);
@@ -89,7 +90,9 @@ async fn reasoning_and_tool_calls_are_separate_from_the_text() {
         (answer.text.as_str(), answer.reasoning.as_str(), answer.finish),
         ("", "hm", Finish::ToolCalls)
     );
-    assert_eq!(answer.tool_calls, [serde_json::json!([{"index": 0}])]);
+    let call =
+        serde_json::json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    assert_eq!(answer.tool_calls, [call]);
     assert!(answer.estimated, "no usage came");
     assert_eq!(deltas(&rig, true), ("hm".to_owned(), 1));
     assert_eq!(stored(&rig), 1);
@@ -195,7 +198,7 @@ async fn only_provably_complete_answers_are_stored() {
         (Reply::stream().word("a").stop(), Finish::Stop, None),
         (one(r#"{"content":"a"}"#, r#""length""#), Finish::Length, None),
         (
-            Reply::stream().word("a").done(),
+            one(r#"{"content":"a"}"#, r#""new""#),
             Finish::Unknown,
             Some(SkipReason::Incomplete),
         ),
@@ -327,8 +330,7 @@ async fn truncated_streams_are_interrupted() {
         late("no end", a()),
         late("cut", a().part(Part::Cut)),
         late("reset", a().part(Part::Reset)),
-        // a finish reason came, but no proof that nothing follows it
-        late("cut after the reason", a().stop().part(Part::Cut)),
+        late("done without a reason", a().done()),
         late("error later", a().event(BOOM)),
         late("malformed later", a().event("{oops")),
     ])

@@ -1,7 +1,7 @@
 //! Retries and their times.
 
 use super::rig::{Rig, cold, millis, secs, steady, warm};
-use super::script::{Part, Reply, Step, error, whole};
+use super::script::{Part, Reply, Step, error};
 use crate::client::SendErrorKind;
 use crate::event::{EventKind, FailureClass, Fate, HintSource, Sample, StopReason};
 use crate::settings::Policy;
@@ -295,7 +295,7 @@ async fn every_timeout_of_an_attempt_fires() {
         ),
         (
             "whole",
-            whole("a").wait(secs(70)).bytes(" ").into(),
+            Reply::status(200).bytes("{").wait(secs(70)).bytes("}").into(),
             FailureClass::Stalled,
             Fate::Failed,
             65.01,
