@@ -38,10 +38,17 @@ struct PendingDelta {
     last_emitted: Timestamp,
 }
 
-/// The reason why a body is read no further.
+/// A failure while a body is read.
 enum BodyEnd {
     Silent(BodyProblem<'static>),
     Problem(Problem),
+}
+
+/// A silence that has lasted too long.
+enum Silent {
+    /// After a complete answer.
+    Complete,
+    Problem(BodyProblem<'static>),
 }
 
 /// The silences of one body.
@@ -86,18 +93,15 @@ impl Silence {
         self.complete_at.map_or(idle, |at| at.min(idle))
     }
 
-    /// The silence that has lasted too long, if one has: a problem, or the wait after a complete answer.
-    fn ended(&self, now: Timestamp) -> Option<Option<BodyProblem<'static>>> {
+    /// The silence that has lasted too long, if one has.
+    fn ended(&self, now: Timestamp) -> Option<Silent> {
+        let (byte_idle, event_idle) = (self.byte_idle, self.event_idle);
         if self.complete_at.is_some_and(|at| at <= now) {
-            Some(None)
-        } else if now >= self.last_byte + self.byte_idle {
-            Some(Some(BodyProblem::Stalled {
-                after: self.byte_idle,
-            }))
-        } else if now >= self.last_event + self.event_idle {
-            Some(Some(BodyProblem::NoProgress {
-                after: self.event_idle,
-            }))
+            Some(Silent::Complete)
+        } else if now >= self.last_byte + byte_idle {
+            Some(Silent::Problem(BodyProblem::Stalled { after: byte_idle }))
+        } else if now >= self.last_event + event_idle {
+            Some(Silent::Problem(BodyProblem::NoProgress { after: event_idle }))
         } else {
             None
         }
@@ -202,7 +206,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
             }
             match silence.ended(now) {
                 None => {}
-                Some(Some(problem)) if !assembler.has_ended() => return Err(BodyEnd::Silent(problem)),
+                Some(Silent::Problem(problem)) if !assembler.has_ended() => {
+                    return Err(BodyEnd::Silent(problem));
+                }
                 Some(_) => return Ok(None),
             }
         }

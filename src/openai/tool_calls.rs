@@ -115,6 +115,7 @@ mod tests {
     use super::*;
 
     /// Source, fragments, whole calls.
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn cases() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         let call = |id: &str, name: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
         let part = |arguments: &str| json!({"function": {"arguments": arguments}});

@@ -594,6 +594,7 @@ fn an_error_inside_a_success_is_a_failure_in_every_shape_and_place() {
 /// Source, body, `broken`, and the problem with it.
 type Ending = (&'static str, String, Option<bool>, Option<Problem>);
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn endings() -> Vec<Ending> {
     let truncated = |reset| Some(Problem::Truncated { reset });
     let second = r#"{"choices":[{"index":1,"delta":{"content":"x"}}]}"#;
@@ -736,7 +737,7 @@ fn every_choice_is_kept() {
     let answer = assembler.answer(3);
     assert_eq!((answer.text.as_str(), answer.finish), ("zero", Finish::ToolCalls));
     let call = json!({"id": "t", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}});
-    assert_eq!(answer.tool_calls, [call.clone()]);
+    assert_eq!(answer.tool_calls, std::slice::from_ref(&call));
     assert_eq!(
         (answer.others[0].text.as_str(), answer.others[0].finish),
         ("one more", Finish::Length)
