@@ -120,6 +120,11 @@ impl Assembler {
         if let Framing::Undecided(start) = &mut self.framing {
             start.extend_from_slice(&within);
             match decide(start, self.labelled_events) {
+                // blank lines keep a connection alive while a whole answer is written (DeepSeek)
+                Start::Blank => {
+                    start.clear();
+                    self.progress += u64::from(!self.labelled_events);
+                }
                 Start::Unknown => {}
                 Start::Foreign => return Err(self.foreign()),
                 Start::Events => {
@@ -197,7 +202,7 @@ impl Assembler {
             Framing::Undecided(start) => {
                 return Err(match broken {
                     Some(_) => truncated,
-                    None if start.trim_ascii().is_empty() => Problem::Empty,
+                    None if start.is_empty() => Problem::Empty,
                     None => self.foreign(),
                 });
             }
@@ -409,6 +414,8 @@ fn is_plausible(usage: &Usage) -> bool {
 
 /// The kind of a body, as its beginning shows it.
 enum Start {
+    /// Only white space.
+    Blank,
     /// More bytes are needed.
     Unknown,
     Events,
@@ -431,7 +438,7 @@ fn decide(start: &[u8], labelled_events: bool) -> Start {
         .trim_ascii_start();
     let begins = |field: &[u8]| start.starts_with(field);
     match start.first() {
-        None => Start::Unknown,
+        None => Start::Blank,
         Some(b'<') => Start::Foreign,
         // a stream may begin with an error in bare JSON
         Some(b'{' | b'[') if !labelled_events => Start::Json,

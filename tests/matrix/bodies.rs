@@ -348,7 +348,7 @@ fn too_large() -> Vec<Row> {
             34,
             "an endless page",
             [endless(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>",
                 &wide,
             )],
             C::NotAnApi,
@@ -470,9 +470,24 @@ fn odd_ends() -> Vec<Row> {
             [stream(&[ROLE, HEL, LO, STOP])],
         )
         .also(|seen| assert_eq!(seen.success().unwrap().0, Finish::Stop)),
-        Row::answers(38, "[DONE] without a reason", [stream(&[ROLE, HEL, LO, DONE])])
-            .kept(Kept::Skipped(SkipReason::Incomplete))
-            .also(|seen| assert_eq!(seen.success().unwrap().0, Finish::Unknown)),
+        Row::answers(37, "a cut after the reason", [cut(&[ROLE, HEL, LO, STOP])]),
+        Row::fails(
+            38,
+            "[DONE] without a reason",
+            [stream(&[ROLE, HEL, LO, DONE])],
+            C::Interrupted,
+            Phase::Delivered,
+        )
+        .counts("F")
+        .text("hello"),
+        Row::fails(
+            38,
+            "nothing but [DONE]",
+            [stream(&[DONE])],
+            C::Malformed,
+            Phase::Begun,
+        )
+        .counts("FF"),
         Row::answers(
             41,
             "data after [DONE], and no end",
