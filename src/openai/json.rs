@@ -203,7 +203,7 @@ impl Halves {
         self.decode(&units)
     }
 
-    /// What remains at the end of the text: U+FFFD for a half that was never completed.
+    /// The rest at the end of the text: U+FFFD for a half that was never completed.
     pub(crate) fn end(&mut self) -> String {
         let left = self.high.take();
         self.decode(left.as_slice())

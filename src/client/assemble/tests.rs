@@ -1,4 +1,4 @@
-//! What servers really send, as tables: each row names its source. Rows without a server are neighbours of one.
+//! Tables of answers as real servers send them: each row names its source. Rows without a server are neighbours of one.
 
 use super::*;
 use crate::event::Finish;
