@@ -134,6 +134,7 @@ impl Rig {
         let style = RequestStyle {
             model: None,
             answer_tokens: 256,
+            limit_field: "max_tokens",
             users: USERS.iter().map(|name| UserId::new(name)).collect(),
         };
         let engine = Engine::new(client, recorder.clone(), env.clone(), faults, style);

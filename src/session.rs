@@ -88,8 +88,8 @@ pub struct SessionConfig {
     pub embedder_roots: Vec<CertificateDer<'static>>,
     /// The model of requests that name none; the server chooses if `None`.
     pub model: Option<String>,
-    /// The limit of an answer, in LLM tokens: the `max_tokens` of requests without a limit of their own. Default
-    /// 256; 0 sends none, and the server chooses.
+    /// The limit of an answer, in LLM tokens: the `max_tokens` of requests without a limit of their own, for OpenAI
+    /// `max_completion_tokens`. Default 256; 0 sends none, and the server chooses.
     pub answer_tokens: u32,
     /// The users that a person can send as. Default [`USERS`].
     pub users: Vec<UserId>,
@@ -219,6 +219,7 @@ impl Session {
         let client = ResilientClient::new(config.policy, route, bus.clone(), env.clone());
         let client = client.with_embedder(embedder);
         let style = RequestStyle {
+            limit_field: limit_field(config.upstream.as_ref()),
             model: config.model,
             answer_tokens: config.answer_tokens,
             users: config.users,
@@ -347,6 +348,15 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.dropped.cancel();
         self.stop();
+    }
+}
+
+/// The field of the token limit for this server. OpenAI's newer models reject `max_tokens` with a 400; many other
+/// servers know no other name.
+fn limit_field(upstream: Option<&UpstreamConfig>) -> &'static str {
+    match upstream.and_then(|upstream| upstream.url.host_str()) {
+        Some(host) if host == "openai.com" || host.ends_with(".openai.com") => "max_completion_tokens",
+        _ => "max_tokens",
     }
 }
 

@@ -297,18 +297,18 @@ impl ChatRequest {
             .or_else(|| self.set("max_completion_tokens"))
     }
 
-    /// Sets the model and the limit of the answer where the request names none.
-    pub(crate) fn with_defaults(&self, model: Option<&str>, max_tokens: Option<u32>) -> Cow<'_, Self> {
+    /// Sets the model, and this field with the limit of the answer, where the request names none.
+    pub(crate) fn with_defaults(&self, model: Option<&str>, limit: Option<(&str, u32)>) -> Cow<'_, Self> {
         let mut full = Cow::Borrowed(self);
         if let Some(model) = model
             && self.set("model").is_none()
         {
             full = Cow::Owned(full.into_owned().model(model));
         }
-        if let Some(max_tokens) = max_tokens
+        if let Some((field, limit)) = limit
             && self.limit_field().is_none()
         {
-            full = Cow::Owned(full.into_owned().max_tokens(max_tokens));
+            full = Cow::Owned(full.into_owned().with(field, limit));
         }
         full
     }
@@ -557,7 +557,7 @@ mod tests {
                 request = request.with(field, value.clone());
             }
             assert_eq!(request.token_limit(), expected, "{limits}");
-            let full = request.with_defaults(Some("m"), Some(9));
+            let full = request.with_defaults(Some("m"), Some(("max_completion_tokens", 9)));
             assert_eq!(full.token_limit(), filled, "{limits}");
             assert_eq!(full.model_name(), Some("m"));
             assert_eq!(request.with_defaults(None, None).as_ref(), &request);

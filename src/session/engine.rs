@@ -39,6 +39,8 @@ pub struct RequestStyle {
     pub model: Option<String>,
     /// The limit of an answer, in LLM tokens; the server chooses if 0.
     pub answer_tokens: u32,
+    /// The field of the limit: `max_tokens` or `max_completion_tokens`.
+    pub limit_field: &'static str,
     /// The users of bursts that all users send.
     pub users: Vec<UserId>,
 }
@@ -46,7 +48,7 @@ pub struct RequestStyle {
 impl RequestStyle {
     /// The request with this model and limit, where it has none of its own.
     fn complete<'a>(&self, request: &'a ChatRequest) -> Cow<'a, ChatRequest> {
-        let limit = Some(self.answer_tokens).filter(|limit| *limit > 0);
+        let limit = (self.answer_tokens > 0).then_some((self.limit_field, self.answer_tokens));
         request.with_defaults(self.model.as_deref(), limit)
     }
 }

@@ -74,6 +74,7 @@ impl<T: Transport, O: Observer + Clone> LocalSession<T, O> {
         let style = RequestStyle {
             model: config.model.clone(),
             answer_tokens: config.answer_tokens,
+            limit_field: "max_tokens",
             users: config.users.clone(),
         };
         let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults.clone(), style);

@@ -136,6 +136,21 @@ async fn model_and_limit_of_the_session_reach_the_server() {
     session.shutdown().await;
 }
 
+#[test]
+fn the_limit_has_the_name_that_the_server_knows() {
+    for (url, field) in [
+        ("https://api.openai.com/v1", "max_completion_tokens"),
+        ("https://eu.api.openai.com", "max_completion_tokens"),
+        ("https://openrouter.ai/api/v1", "max_tokens"),
+        ("https://api.notopenai.com", "max_tokens"),
+        ("http://127.0.0.1:8033", "max_tokens"),
+    ] {
+        let upstream = UpstreamConfig::new(url.parse().unwrap());
+        assert_eq!(limit_field(Some(&upstream)), field, "{url}");
+    }
+    assert_eq!(limit_field(None), "max_tokens");
+}
+
 /// Handles that a server keeps in its state or moves to another task.
 #[test]
 fn sessions_and_calls_move_between_threads() {
