@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::app::cli::Cli;
 use crate::client::{EmbedderConfig, HttpEmbedder};
 use crate::drills::semantic_eval;
+use crate::session::SessionError;
 use crate::settings::SemanticSettings;
 use crate::settings::file;
 use color_eyre::eyre;
@@ -26,7 +27,8 @@ pub(crate) fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> 
         // long, for a batch of texts on a small machine
         timeout: std::time::Duration::from_mins(1),
         ..options::embedder_config(cli, url)?
-    })?)
+    })
+    .map_err(SessionError::Transport)?)
 }
 
 /// Measures embedders and guards on pairs of prompts.

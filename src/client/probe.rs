@@ -5,7 +5,7 @@
 //!   | none: 400, 403, 404, 405, or no list
 //! health page      200: ready (llama-cpp-python); it needs no key, so it proves nothing about the key
 //!   | none
-//! empty chat       404, 405: no API here; 401, 403: the key; refused in any other way: ready
+//! empty chat       404, 405, a page: no API here; 401, 403: the key; anything else: ready
 //! ```
 //!
 //! A missing list is no failure: Azure deployments and some gateways have none, and a restricted key may not read
@@ -68,13 +68,17 @@ impl HttpTransport {
         }
         match self.empty_chat(TIMEOUT).await {
             Ok((401 | 403, _)) => Err(self.rejected_key()),
-            Ok((200..=399 | 404 | 405, _)) => Err(format!(
-                "{host} is not an OpenAI-compatible API: it has neither {} nor {}; check the base URL",
-                self.path("models"),
-                self.path("chat/completions")
-            )),
-            Ok(_) => Ok(ready),
-            Err(error) => Err(self.unreachable(&error)),
+            Ok((status, body)) if has_no_chat(status, &body) => {
+                let said = ApiError::parse(&body).map(|error| format!(" ({})", error.message));
+                Err(format!(
+                    "{host} is not an OpenAI-compatible API: it has neither {} nor {}{}; check the base URL",
+                    self.path("models"),
+                    self.path("chat/completions"),
+                    said.unwrap_or_default()
+                ))
+            }
+            // it answered the first request: a call will show what is wrong
+            Ok(_) | Err(_) => Ok(ready),
         }
     }
 
@@ -113,6 +117,18 @@ impl HttpTransport {
 /// Returns true if a 503 says that a model is loading.
 fn is_loading(body: &[u8]) -> bool {
     ApiError::parse(body).is_some_and(|error| error.message.to_lowercase().contains("loading"))
+}
+
+/// Returns true if the answer to a chat without messages shows that there is no such endpoint.
+fn has_no_chat(status: u16, body: &[u8]) -> bool {
+    match status {
+        // a lenient server may answer; a page for people is no answer
+        200..=299 => body.trim_ascii_start().starts_with(b"<"),
+        300..=399 | 405 => true,
+        // the model that the chat does not name is missing, not the endpoint (vLLM)
+        404 => !ApiError::parse(body).is_some_and(|error| error.message.to_lowercase().contains("model")),
+        _ => false,
+    }
 }
 
 /// The names in a list of models: `{"data":[{"id":..}]}`; also a bare array (Together), `{"models":[{"name":..}]}`

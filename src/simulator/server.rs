@@ -106,7 +106,7 @@ impl Simulator {
 /// Returns true if the upstream is this server, which would forward every request to itself.
 fn is_itself(upstream: &Url, addr: SocketAddr) -> bool {
     let here = match upstream.host() {
-        Some(Host::Ipv4(ip)) => ip == addr.ip(),
+        Some(Host::Ipv4(ip)) => ip == addr.ip() || ip.is_unspecified(),
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv6(_)) | None => false,
     };
@@ -306,6 +306,7 @@ mod tests {
         let cases = [
             ("http://127.0.0.1:8033", true),
             ("http://LocalHost:8033/v1", true),
+            ("http://0.0.0.0:8033", true),
             ("http://127.0.0.1:8034", false),
             ("http://127.0.0.2:8033", false),
             ("https://api.example.com", false),

@@ -113,6 +113,14 @@ pub(crate) async fn probes() {
         ((404, page), 404, (422, error), Ok(&[])),
         ((405, error), 404, (500, error), Ok(&[])),
         ((400, error), 404, (429, error), Ok(&[])),
+        // a server that answers anything, and one that misses the model first
+        ((404, error), 404, (200, ANSWER), Ok(&[])),
+        (
+            (404, error),
+            404,
+            (404, r#"{"error":{"message":"The model `None` does not exist."}}"#),
+            Ok(&[]),
+        ),
         // a key that may chat, but not list models
         ((403, error), 404, (400, error), Ok(&[])),
         // a page for people at every path
@@ -133,7 +141,7 @@ pub(crate) async fn probes() {
             (404, error),
             404,
             (404, error),
-            Err("neither /v1/models nor /v1/chat/completions; check the base URL"),
+            Err("neither /v1/models nor /v1/chat/completions (no); check the base URL"),
         ),
         (
             (401, error),
@@ -346,7 +354,6 @@ pub(crate) async fn proxies() {
     let server = Server::over(vec![answer], Some(Certificate::OtherHost.acceptor())).await;
     let (tunnel, tunnelled) = connect_proxy(server.address()).await;
     for variable in ["HTTPS_PROXY", "https_proxy"] {
-        // the probe gets the answer to a chat: a list it is not, but the server is there
         let output = seawall(&run("https://other.test/v1beta/openai"), &[(variable, &tunnel)]).await;
         let stderr = String::from_utf8_lossy(&output.stderr);
         let requests = std::mem::take(&mut *tunnelled.lock().unwrap());
@@ -354,7 +361,7 @@ pub(crate) async fn proxies() {
             requests.iter().all(|line| line == "CONNECT other.test:443"),
             "{requests:?}"
         );
-        assert!(!requests.is_empty(), "{stderr}");
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
         let asked = server.requests();
         assert!(
             asked
