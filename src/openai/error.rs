@@ -350,7 +350,7 @@ fn fill<'a>(field: &mut String, values: impl IntoIterator<Item = &'a Value>) {
 fn reports_error(fields: &Map<String, Value>) -> bool {
     let value = |key: &str| fields.get(key).unwrap_or(&Value::Null);
     let has = |key: &str| !is_nothing(value(key));
-    if has("error") || value("object") == "error" || value("type") == "error" {
+    if has("error") || has("Error") || value("object") == "error" || value("type") == "error" {
         return true;
     }
     if has_choices(fields) {
@@ -359,6 +359,7 @@ fn reports_error(fields: &Map<String, Value>) -> bool {
     let coded = CODES.iter().any(|code| !is_success(value(code)));
     let failed = coded
         || value("success") == false
+        || value("status") == false
         || is_failure_word(value("status"))
         || error_status(value("status")).is_some();
     [
@@ -368,6 +369,8 @@ fn reports_error(fields: &Map<String, Value>) -> bool {
         "error_type",
         "error_message",
         "error_msg",
+        "errorType",
+        "errorMessage",
     ]
     .iter()
     .any(|key| has(key))

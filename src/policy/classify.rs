@@ -209,7 +209,7 @@ pub fn classify(upstream: &Upstream<'_>, observed: &Observed<'_>) -> Failure {
         } => {
             let (class, phase) = body(delivered, &problem);
             let hint = match problem {
-                BodyProblem::ErrorEvent { error } => hint::in_error(error, None),
+                BodyProblem::ErrorEvent { error } if phase != Phase::Final => hint::in_error(error, None),
                 _ => None,
             };
             let message = wording::body(upstream, (class, phase), &problem, hint);
@@ -258,6 +258,13 @@ fn response(
     let text = String::from_utf8_lossy(body.get(..INSPECTED_BYTES).unwrap_or(body));
     let (class, phase) = verdict::for_response(status, error.as_ref(), headers, &text);
     let mut reading = hint::read(headers, wall_seconds);
+    // the header outranks the status: the server did nothing and asks for a retry
+    let phase = match (reading.should_retry, phase) {
+        (Some(true), Phase::Final) => Phase::Refused,
+        (_, phase) => phase,
+    };
+    // a request that is final for another reason than an exhausted quota does not come again
+    let comes_again = phase != Phase::Final || class == FailureClass::Quota;
     reading.hint = reading.hint.or_else(|| {
         let now = Some(hint::now(headers, wall_seconds));
         let limited = matches!(class, FailureClass::RateLimited | FailureClass::Overloaded);
@@ -266,12 +273,8 @@ fn response(
             None => hint::in_text(&text, now),
         }
         .or_else(|| hint::at_reset(headers, wall_seconds).filter(|_| limited))
+        .filter(|_| comes_again)
     });
-    // the header outranks the status: the server did nothing and asks for a retry
-    let phase = match (reading.should_retry, phase) {
-        (Some(true), Phase::Final) => Phase::Refused,
-        (_, phase) => phase,
-    };
     let answer = wording::ErrorResponse {
         status,
         headers,

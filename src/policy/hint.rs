@@ -286,12 +286,19 @@ fn duration(text: &str) -> Option<(f64, &str)> {
         let end = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
         match (unit(&after[..end].to_ascii_lowercase()), total) {
             (Some(unit), _) => total = Some(total.unwrap_or(0.0) + amount * unit),
-            (None, None) if end == 0 => return Some((amount, after)),
+            (None, None) if ends_number(&next[digits.len()..]) => return Some((amount, after)),
             _ => break,
         }
         rest = &after[end..];
     }
     Some((total?, rest))
+}
+
+/// Returns true if a number ends here: `30.` and `30 (request 7)`, but not `3 attempts`, `01:30`, `2025-01-01`.
+fn ends_number(rest: &str) -> bool {
+    let next = rest.trim_start().chars().next();
+    let mark = |c: char| matches!(c, '.' | ',' | ';' | '!' | '"' | '\'' | '(' | ')' | ']' | '}');
+    next.is_none_or(mark)
 }
 
 /// Seconds per unit.

@@ -115,8 +115,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::event::{
-        BreakerState, Constraint, EventKind, EvictReason, FailureClass, Fate, LimitReject, MoveReason,
-        Origin, StopReason, UpstreamHealth, WindowCounts,
+        BreakerState, Constraint, EventKind, EvictReason, FailureClass, Fate, Hint, HintSource, LimitReject,
+        MoveReason, Origin, StopReason, UpstreamHealth, WindowCounts,
     };
     use crate::openai::Usage;
     use crate::settings::{FaultKind, FaultProfile, Policy, QueueOrder, SemanticMode};
@@ -261,6 +261,34 @@ mod tests {
             "ok #33 answered, 3 attempts, 2.41s, 60 tokens",
         ];
         assert_eq!(lines(&story), expected);
+    }
+
+    #[test]
+    fn a_retry_names_the_source_of_its_wait() {
+        for (source, words) in [
+            (HintSource::RetryAfterMs, "retry-after-ms: 1500"),
+            (HintSource::RetryAfter, "Retry-After: 1.5"),
+            (HintSource::RetryAfterDate, "Retry-After in 1.5s"),
+            (HintSource::Body, "error body: retry in 1.5s"),
+            (HintSource::Message, "message: retry in 1.5s"),
+            (HintSource::LimitReset, "limit resets in 1.5s"),
+        ] {
+            let mut story = Story::begin();
+            story.call(33, Origin::Chat).emit(33, attempt(1, 33));
+            story.emit(33, failed(1, FailureClass::RateLimited, Some(429), 200));
+            let mut scheduled = retry(2, FailureClass::RateLimited, story.now, 820, Some(1));
+            if let EventKind::RetryScheduled { hint, .. } = &mut scheduled {
+                let wait = Duration::from_millis(1500);
+                *hint = Some(Hint { wait, source });
+            }
+            story.emit(33, scheduled);
+            let wanted = format!("(429, {words})");
+            assert!(
+                lines(&story).iter().any(|line| line.ends_with(&wanted)),
+                "{wanted}: {:?}",
+                lines(&story)
+            );
+        }
     }
 
     #[test]

@@ -242,6 +242,21 @@ const ERRORS: &[(&str, &str, Parts<'_>)] = &[
         ("Service Unavailable", "", "", "", Some(503)),
     ),
     (
+        "aws lambda",
+        r#"{"errorMessage":"m","errorType":"Runtime.ExitError"}"#,
+        ("m", "Runtime.ExitError", "", "", None),
+    ),
+    (
+        "aws s3",
+        r#"{"Error":{"Code":"AccessDenied","Message":"m"}}"#,
+        ("m", "", "AccessDenied", "", Some(403)),
+    ),
+    (
+        "a gateway, status as a flag",
+        r#"{"status":false,"message":"m"}"#,
+        ("m", "", "", "", None),
+    ),
+    (
         "a gateway",
         r#"{"status":"error","message":"m"}"#,
         ("m", "", "", "", None),

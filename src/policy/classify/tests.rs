@@ -429,6 +429,18 @@ fn a_request_above_the_limit_is_final() {
             rate,
         ),
         (
+            "an identifier after the word",
+            429,
+            "Limit 60 per minute. Request 98765 was rejected.",
+            rate,
+        ),
+        (
+            "an identifier with letters",
+            429,
+            "limit 60, requested 4096abc",
+            rate,
+        ),
+        (
             "foundry",
             429,
             "Rate limit of 50000 per 60s exceeded for UserByModelByMinute.",
@@ -441,7 +453,7 @@ fn a_request_above_the_limit_is_final() {
             rate,
         ),
     ] {
-        let coded = serde_json::json!({"error": {"message": message, "type": "tokens", "code": "rate_limit_exceeded"}});
+        let coded = serde_json::json!({"error": {"message": message, "type": "requests", "code": "rate_limit_exceeded"}});
         let failure = respond(status, &[], &coded.to_string());
         assert_eq!(facts(&failure), wanted, "{source}: {failure}");
         assert_eq!(
@@ -520,6 +532,21 @@ fn a_429_by_its_source() {
         (
             "openrouter",
             r#"{"error":{"message":"Provider returned error","code":429}}"#.to_owned(),
+            rate,
+        ),
+        (
+            "openai, tokens and no way to wait",
+            r#"{"error":{"message":"The prompt is over the limit","type":"tokens","code":429}}"#.to_owned(),
+            (C::TooLarge, P::Final, S::Neutral),
+        ),
+        (
+            "openai, tokens and a wait",
+            r#"{"error":{"message":"Limit: 40000 / min. Please try again in 1ms.","type":"tokens","code":429}}"#.to_owned(),
+            rate,
+        ),
+        (
+            "openai, tokens used by others",
+            r#"{"error":{"message":"Limit 6000, Used 5034, Requested 1443","type":"tokens","code":429}}"#.to_owned(),
             rate,
         ),
     ] {
@@ -711,6 +738,17 @@ fn an_error_inside_a_stream() {
             39,
             r#"{"detail":"Rate limit exceeded"}"#,
             (C::RateLimited, P::Refused, S::Neutral),
+        ),
+        // LM Studio; a gateway
+        (
+            39,
+            r#"{"error":"Unexpected endpoint or method. (POST /v1/v1/chat/completions)"}"#,
+            (C::NotFound, P::Final, S::Neutral),
+        ),
+        (
+            39,
+            r#"{"error":"Invalid API key"}"#,
+            (C::Auth, P::Final, S::Neutral),
         ),
     ] {
         assert_eq!(facts(&event(false, json)), wanted, "row {row}: {json}");
@@ -1107,6 +1145,13 @@ fn the_most_direct_hint_wins() {
         ),
         (429, &RESET, "", Some((9_000, HintSource::LimitReset))),
         (529, &RESET, "", Some((9_000, HintSource::LimitReset))),
+        // no wait makes it fit
+        (
+            429,
+            &RESET,
+            r#"{"error":{"message":"Limit 10, Requested 12. Please try again in 7s."}}"#,
+            None,
+        ),
         // a limit that happens to be exhausted has nothing to do with this failure
         (500, &RESET, "", None),
         (
@@ -1120,6 +1165,12 @@ fn the_most_direct_hint_wins() {
         let hint = hint.map(|hint| (hint.wait.as_millis(), hint.source));
         assert_eq!(hint, wanted, "{status} {body}");
     }
+    let tokens = r#"{"error":{"message":"too many","type":"tokens"}}"#;
+    assert_eq!(
+        respond(429, &[("retry-after", "2")], tokens).class,
+        C::RateLimited
+    );
+    assert_eq!(respond(429, &[], tokens).class, C::TooLarge);
     let inside = event(false, r#"{"error":{"code":429,"message":"m","retry_after":3}}"#);
     assert_eq!(inside.hint.map(|hint| hint.wait), Some(Duration::from_secs(3)));
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Class and phase of an error response, from its code, type, message and status.
 
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde_json::Value;
 
 use crate::event::{FailureClass, Phase};
@@ -38,7 +38,11 @@ pub(super) fn for_response(
         (0..=299, Some(error)) => for_event(error),
         (0..=299, None) if is_html(headers, text) => (FailureClass::NotAnApi, Phase::Final),
         (0..=299, None) => (FailureClass::Malformed, Phase::Begun),
-        (_, Some(error)) => by_error(status, error),
+        (_, Some(error)) => match by_error(status, error) {
+            // the server names a time at which this request may pass
+            TOO_LARGE if status == 429 && by_type_alone(error) && headers.contains_key(RETRY_AFTER) => RATE,
+            verdict => verdict,
+        },
         (_, None) => {
             let text = text.to_lowercase();
             let verdict = by_message(status, &text).unwrap_or_else(|| by_status(status));
@@ -50,20 +54,29 @@ pub(super) fn for_response(
 /// The verdict on an error inside a 200, before any content: as if its code were the status. An ambiguous one counts
 /// as an answer that had begun.
 pub(super) fn for_event(error: &ApiError) -> Verdict {
-    let status = error.status().unwrap_or_else(|| {
-        let text = lower(&error.message);
-        let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
-        match () {
-            () if says(&["rate limit", "too many requests"]) => 429,
-            () if says(&["overloaded"]) => 503,
-            () if says(TOO_LONG) => 400,
-            () => 500,
-        }
-    });
+    let status = error
+        .status()
+        .unwrap_or_else(|| spoken_status(&lower(&error.message)));
     match by_error(status, error) {
         (class, Phase::Ambiguous) => (class, Phase::Begun),
         verdict => verdict,
     }
+}
+
+/// The status that a message, in lower case, means, if neither code nor type mean one.
+fn spoken_status(text: &str) -> u16 {
+    const SAYINGS: [(u16, &[&str]); 5] = [
+        (429, &["rate limit", "too many requests"]),
+        (503, &["overloaded"]),
+        (400, TOO_LONG),
+        // LM Studio answers every path with 200
+        (404, &["unexpected endpoint"]),
+        (401, &["invalid api key", "incorrect api key"]),
+    ];
+    let row = SAYINGS
+        .iter()
+        .find(|(_, phrases)| phrases.iter().any(|phrase| text.contains(phrase)));
+    row.map_or(500, |row| row.0)
 }
 
 /// The verdict by code, then type, then message, then status. A type that servers use for everything decides last.
@@ -78,8 +91,20 @@ fn by_error(status: u16, error: &ApiError) -> Verdict {
         .unwrap_or_else(|| by_status(status));
     match verdict {
         RATE if names_daily_quota(&error.json) => QUOTA,
+        RATE if by_type_alone(error) => TOO_LARGE,
         verdict => limited(verdict, status, &message),
     }
+}
+
+/// Returns true if only the type says that the tokens of one request exceed the limit. OpenAI uses the type for every
+/// limit of tokens, but if waiting helps, the message says so.
+fn by_type_alone(error: &ApiError) -> bool {
+    let message = lower(&error.message);
+    error.kind == "tokens"
+        && !["used", "again", "retry", "wait"]
+            .iter()
+            .any(|word| message.contains(word))
+        && !exceeds_limit(&message)
 }
 
 /// Makes a refusal final if the request by itself exceeds the limit. There the status or the message says more than
@@ -95,9 +120,16 @@ fn limited(verdict: Verdict, status: u16, message: &str) -> Verdict {
 /// Returns true if a message, in lower case, says that one request is larger than the limit: "Limit 6000, Requested
 /// 6294". With "Used 5034, Requested 1443" the request fits, only not now.
 fn exceeds_limit(message: &str) -> bool {
-    let limit = number_after(message, "limit");
-    let requested = number_after(message, "requested").or_else(|| number_after(message, "request"));
-    match (limit, requested) {
+    let requested = [
+        "requested",
+        "request of",
+        "request has",
+        "request is",
+        "request contains",
+        "request needs",
+    ];
+    let requested = requested.iter().find_map(|words| number_after(message, words));
+    match (number_after(message, "limit"), requested) {
         (Some(limit), Some(requested)) => requested > limit,
         _ => [
             "request too large",
@@ -109,21 +141,23 @@ fn exceeds_limit(message: &str) -> bool {
     }
 }
 
-/// The number that follows a word, with nothing but fillers between.
+/// The number that follows a word, with nothing but fillers between. Digits of a name, as in `gpt-5` or an
+/// identifier, are no number.
 fn number_after(message: &str, word: &str) -> Option<u64> {
-    const FILLERS: [&str; 14] = [
-        "a", "about", "at", "contains", "for", "has", "is", "needs", "of", "size", "tokens", "total", "was",
-        "with",
-    ];
+    const FILLERS: [&str; 7] = ["a", "about", "at", "is", "of", "total", "was"];
     message.match_indices(word).find_map(|(at, _)| {
         let rest = &message[at + word.len()..];
         let (between, rest) = rest.split_at(rest.find(|c: char| c.is_ascii_digit())?);
         let mut words = between
             .split(|c: char| !c.is_alphanumeric())
             .filter(|word| !word.is_empty());
-        let digits = rest.split(|c: char| !c.is_ascii_digit() && c != ',').next()?;
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != ',')
+            .unwrap_or(rest.len());
+        let (digits, rest) = rest.split_at(end);
+        let whole = !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-');
         let number = digits.replace(',', "").parse().ok();
-        number.filter(|_| words.all(|word| FILLERS.contains(&word)))
+        number.filter(|_| whole && words.all(|word| FILLERS.contains(&word)))
     })
 }
 

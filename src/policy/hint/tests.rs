@@ -309,6 +309,9 @@ fn the_body_may_ask_for_a_wait() {
 fn other_numbers_in_a_body_are_no_wait() {
     for body in [
         r#"{"error":{"message":"Please retry after 3 attempts"}}"#,
+        r#"{"error":{"message":"Please retry after 429 Too Many Requests"}}"#,
+        r#"{"error":{"message":"Please try again in 00:01:30"}}"#,
+        r#"{"error":{"message":"Please retry after 2025-01-01 00:00:00"}}"#,
         r#"{"error":{"message":"Please try again in a moment"}}"#,
         r#"{"error":{"message":"Please try again later. Limit 60 s"}}"#,
         r#"{"error":{"message":"m","retry_after":null}}"#,
