@@ -1,9 +1,12 @@
 //! The program: parses the command line, runs one mode and returns the exit code.
 
+mod applies;
 mod cli;
 mod config;
 mod control_room;
+mod exit;
 mod options;
+mod output;
 mod picture;
 mod progress;
 mod semantic;
@@ -17,6 +20,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::app::cli::{Cli, Mode, ReportFormat};
+use crate::app::exit::Exits;
+use crate::app::output::OutputFile;
 use crate::drills::scenario::{self, RunError};
 use crate::event::CallId;
 use crate::event::UserId;
@@ -28,7 +33,9 @@ use crate::simulator::{FaultControl, Simulator, SimulatorConfig};
 use crate::text::SafeText;
 use crate::time::Clock;
 use crate::tui::playback::{self, Input, Recording};
-use clap::Parser as _;
+use crate::tui::signals::Signals;
+use crate::tui::terminal::is_gone;
+use crate::tui::{Exit, TuiError};
 use color_eyre::eyre;
 
 /// Exit code for an error of usage or configuration.
@@ -37,42 +44,52 @@ const USAGE: u8 = 2;
 /// Exit code for an unreachable upstream.
 const UNREACHABLE: u8 = 3;
 
-/// Exit code after SIGINT: 128 plus the number of the signal.
-const INTERRUPTED: u8 = 130;
-
-/// Exit code after SIGTERM.
-const TERMINATED: u8 = 143;
-
 /// Exit code of a program killed by SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
 
 /// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(&cli) {
-        Ok(code) => ExitCode::from(code),
-        // stdout was closed (`| head`): exit quietly
-        Err(error) if is_broken_pipe(&error) => ExitCode::from(BROKEN_PIPE),
+    // first: SIGTERM has its exit code at any time
+    let exits = match Exits::install() {
+        Ok(exits) => exits,
         Err(error) => {
-            // the whole chain on one line, sanitised: it may quote text of a server or a file
-            let chain = SafeText::new(&format!("{error:#}")).single_line();
-            drop(writeln!(std::io::stderr(), "seawall: {chain}"));
-            let usage = error.downcast_ref::<ConfigError>().is_some()
-                || error.downcast_ref::<RunError>().is_some()
-                || error.downcast_ref::<charts::WriteError>().is_some()
-                || error.downcast_ref::<SessionError>().is_some();
-            ExitCode::from(if usage { USAGE } else { 1 })
+            complain(format_args!("cannot handle signals: {error}"));
+            return ExitCode::FAILURE;
         }
-    }
+    };
+    let cli = match applies::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let code = run(&cli, &exits).unwrap_or_else(|error| failed(&error));
+    ExitCode::from(exits.code(code))
 }
 
-/// Returns true if stdout was closed.
-fn is_broken_pipe(error: &eyre::Report) -> bool {
+/// Prints an error and returns its exit code.
+fn failed(error: &eyre::Report) -> u8 {
     let printing = error.downcast_ref::<std::io::Error>();
-    printing.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    // stdout was closed (`| head`), or the terminal: exit quietly
+    if printing.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        return BROKEN_PIPE;
+    }
+    if printing.is_some_and(is_gone) || error.downcast_ref().is_some_and(TuiError::is_hang_up) {
+        return Exit::HungUp.code();
+    }
+    // the whole chain on one line, sanitised: it may quote text of a server or a file
+    complain(SafeText::new(&format!("{error:#}")).single_line());
+    let usage = error.downcast_ref::<ConfigError>().is_some()
+        || error.downcast_ref::<RunError>().is_some()
+        || error.downcast_ref::<charts::WriteError>().is_some()
+        || error.downcast_ref::<SessionError>().is_some();
+    if usage { USAGE } else { 1 }
 }
 
-fn run(cli: &Cli) -> eyre::Result<u8> {
+/// Prints a message to stderr. It may be closed, which changes neither the result nor the exit code.
+fn complain(message: impl std::fmt::Display) {
+    drop(writeln!(std::io::stderr(), "seawall: {message}"));
+}
+
+fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
     // one core is left to this thread, which draws and reads keys: a burst must not delay them
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -80,12 +97,13 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         .enable_all()
         .build()?;
     let code = match &cli.mode {
-        Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port)),
-        Some(Mode::Picture { file, size }) => picture(file, size),
+        Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port, exits)),
+        Some(Mode::Picture { file, size }) => picture(file, size, cli.overwrite),
         Some(Mode::Scenarios) => subcommands::scenarios(),
         Some(Mode::Policy { name, settings }) => policy(name, *settings),
         Some(Mode::Fuzz { count, journal }) => {
-            subcommands::fuzz(cli.seed.unwrap_or(0), *count, journal.as_deref())
+            let journal = OutputFile::maybe("--journal", journal.as_deref(), cli.overwrite);
+            subcommands::fuzz(cli.seed.unwrap_or(0), *count, journal?)
         }
         Some(Mode::Run {
             scenario,
@@ -106,22 +124,26 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
             if *real {
                 scene.check_real_time()?;
             }
-            // created last: an invalid run must not truncate the journal of an earlier one
-            let journal = journal.as_deref().map(options::create).transpose()?;
+            output::check_folder("--charts", charts.as_deref(), &charts::RUN_FILES, cli.overwrite)?;
+            let journal = OutputFile::maybe("--journal", journal.as_deref(), cli.overwrite)?;
             let progress =
                 progress::Progress::start("ms of scenario time", scene.scenario.duration.as_millis() as u64);
             let outcome = if *real {
-                runtime.block_on(scenario::in_real_time(&scene, upstream, journal, &progress.at))
+                let run = scenario::in_real_time(&scene, upstream, journal, &progress.at);
+                runtime.block_on(unless_ended(run, exits))
             } else {
-                scenario::in_virtual_time(&scene, journal, &progress.at)
+                Ok(Ok(scenario::in_virtual_time(&scene, journal, &progress.at)))
             };
             progress.end();
             let format = if *json { ReportFormat::Json } else { *format };
-            subcommands::report(&scene, outcome, *real, format, charts.as_deref())
+            match outcome? {
+                Ok(outcome) => subcommands::report(&scene, outcome, *real, format, charts.as_deref()),
+                Err(exit) => Ok(exit.code()),
+            }
         }
-        Some(Mode::Compare(args)) => subcommands::comparison(args, cli.seed),
+        Some(Mode::Compare(args)) => subcommands::comparison(args, cli.seed, cli.overwrite),
         Some(Mode::Check { file }) => subcommands::check_journal(file),
-        Some(Mode::Replay { file }) => runtime.block_on(replay(cli, file)),
+        Some(Mode::Replay { file }) => runtime.block_on(replay(cli, file, exits)),
         Some(Mode::Why { file, call, json }) => {
             why::why(file, *call, *json, &mut std::io::stdout(), &mut std::io::stderr())
         }
@@ -132,23 +154,24 @@ fn run(cli: &Cli) -> eyre::Result<u8> {
         }) => match eval {
             None => semantic::explain_semantic(),
             Some(file) => {
-                let embedder = cli
-                    .embedder
-                    .as_deref()
-                    .map(|url| semantic::http_embedder(cli, url))
-                    .transpose()?;
-                runtime.block_on(semantic::evaluate_pairs(
-                    file.as_deref(),
-                    embedder.as_ref(),
-                    *threshold,
-                    *json,
-                ))
+                runtime.block_on(semantic::evaluate_pairs(cli, file.as_deref(), *threshold, *json))
             }
         },
-        None => control_room::open(cli, &runtime),
+        None => control_room::open(cli, &runtime, exits),
     };
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     code
+}
+
+/// Runs a task to its end, or until a signal: then it is dropped, which saves its files.
+async fn unless_ended<T>(task: impl Future<Output = T>, exits: &Exits) -> std::io::Result<Result<T, Exit>> {
+    let mut signals = Signals::listen()?;
+    let _hold = exits.hold();
+    Ok(tokio::select! {
+        biased;
+        exit = signals.ended() => Err(exit),
+        output = task => Ok(output),
+    })
 }
 
 /// Prints a policy as a file, or its settings as a list.
@@ -164,11 +187,12 @@ fn policy(name: &str, as_list: bool) -> eyre::Result<u8> {
 }
 
 /// Replays a journal.
-async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
+async fn replay(cli: &Cli, file: &Path, exits: &Exits) -> eyre::Result<u8> {
     let name = SafeText::new(&file.display().to_string()).single_line();
     if !options::has_terminal() {
-        let message = format!("seawall: replay needs a terminal; without one, use: seawall why {name}");
-        writeln!(std::io::stderr(), "{message}")?;
+        complain(format_args!(
+            "replay needs a terminal; without one, use: seawall why {name}"
+        ));
         return Ok(USAGE);
     }
     let opened = File::open(file).map_err(|error| ConfigError::Unreadable {
@@ -185,7 +209,7 @@ async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
     let recording = match recording {
         Ok(recording) => recording,
         Err(error) => {
-            writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
+            complain(format_args!("{name}: {error}"));
             return Ok(USAGE);
         }
     };
@@ -196,39 +220,44 @@ async fn replay(cli: &Cli, file: &Path) -> eyre::Result<u8> {
         named.iter().map(|name| UserId::new(name)).collect()
     };
     let damage = recording.damage.clone();
-    let summary = playback::show(recording, control_room::screen(cli, users)).await?;
+    let signals = Signals::listen()?;
+    let _hold = exits.hold();
+    let summary = playback::show(recording, signals, control_room::screen(cli, users)).await?;
     if let Some((_, full)) = damage {
         // the screen shows it briefly and may truncate it
-        drop(writeln!(std::io::stderr(), "seawall: {name}: {full}"));
+        complain(format_args!("{name}: {full}"));
     }
     Ok(summary.exit.code())
 }
 
 /// Writes the picture of the README.
-fn picture(file: &Path, size: &str) -> eyre::Result<u8> {
+fn picture(file: &Path, size: &str, overwrite: bool) -> eyre::Result<u8> {
     let cells = size
         .split_once('x')
         .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     let Some((columns, rows)) =
         cells.filter(|(w, h): &(u16, u16)| (1..=500).contains(w) && (1..=200).contains(h))
     else {
-        writeln!(
-            std::io::stderr(),
-            "seawall: --size {size}: expected COLUMNSxROWS, for example 120x40"
-        )?;
+        complain(format_args!(
+            "--size {size}: expected COLUMNSxROWS, for example 120x40"
+        ));
         return Ok(USAGE);
     };
+    let mut output = OutputFile::open("picture", file, overwrite)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()?;
     let svg = runtime.block_on(picture::draw(columns, rows, file::load_faults("outage")?))?;
-    std::fs::write(file, svg).map_err(|error| eyre::eyre!("cannot write {}: {error}", file.display()))?;
+    output.write_all(svg.as_bytes()).map_err(|error| ConfigError::Unwritable {
+        path: file.to_owned(),
+        error,
+    })?;
     Ok(0)
 }
 
 /// Runs the simulator until a signal.
-async fn simulate(cli: &Cli, port: u16) -> eyre::Result<u8> {
+async fn simulate(cli: &Cli, port: u16, exits: &Exits) -> eyre::Result<u8> {
     let faults = file::load_faults(&cli.faults)?;
     let name = faults.name.clone();
     let config = SimulatorConfig {
@@ -243,6 +272,8 @@ async fn simulate(cli: &Cli, port: u16) -> eyre::Result<u8> {
             .transpose()?,
         extra_roots: options::extra_roots(cli)?,
     };
+    let mut signals = Signals::listen()?;
+    let hold = exits.hold();
     let simulator = Simulator::start(
         config,
         FaultControl::new(faults, true),
@@ -256,20 +287,9 @@ async fn simulate(cli: &Cli, port: u16) -> eyre::Result<u8> {
         "simulator at http://{}/v1, faults: {name}; Ctrl-C stops it",
         simulator.addr()
     )?;
-    let code = wait_for_signal().await?;
+    let exit = signals.ended().await;
+    // a second signal ends it without waiting for open connections
+    drop(hold);
     simulator.shutdown().await;
-    Ok(code)
-}
-
-/// Waits for SIGINT or SIGTERM and returns the exit code.
-async fn wait_for_signal() -> eyre::Result<u8> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupt = tokio::signal::ctrl_c() => {
-            interrupt?;
-            Ok(INTERRUPTED)
-        }
-        _ = terminate.recv() => Ok(TERMINATED),
-    }
+    Ok(exit.code())
 }

@@ -34,6 +34,8 @@ use std::time::Duration;
 
 use crossterm::event::Event as Terminal;
 use futures_util::{Stream, StreamExt};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, UserId};
@@ -134,6 +136,8 @@ pub struct Session<F> {
     pub clock: Clock,
     /// Cancelled to end the loop.
     pub quit: CancellationToken,
+    /// The signals that end the loop.
+    pub signals: Signals,
 }
 
 /// Options of the screen.
@@ -166,7 +170,7 @@ pub enum Exit {
 
 impl Exit {
     /// The exit code of the process.
-    pub fn code(self) -> u8 {
+    pub const fn code(self) -> u8 {
         match self {
             Self::Quit | Self::Cancelled => 0,
             Self::HungUp => 129,
@@ -191,6 +195,13 @@ pub struct Summary {
     pub panics: Vec<SafeText>,
 }
 
+impl TuiError {
+    /// Returns true if the terminal is gone.
+    pub fn is_hang_up(&self) -> bool {
+        matches!(self, Self::Terminal(error) if is_gone(error))
+    }
+}
+
 /// An error of the terminal or the key table.
 #[derive(Debug, thiserror::Error)]
 pub enum TuiError {
@@ -209,10 +220,11 @@ pub enum TuiError {
 /// If the terminal fails or the key table is invalid.
 pub async fn run<F: EventFeed>(session: Session<F>, options: TuiOptions) -> Result<Summary, TuiError> {
     let keymap = Keymap::builtin()?;
-    let signals = Signals::listen()?;
+    // dropped last: the end writes to the terminal too
+    let mut rescue = JoinSet::new();
+    rescue.spawn(terminal::unblock(signal(SignalKind::terminate())?, session.clock));
     let host = Screen::enter(options.mouse)?;
     let mut event_loop = EventLoop::new(session, host, keymap, options)?;
-    event_loop.signals = signals;
     let exit = match terminal::events(event_loop.session.clock) {
         Ok(input) => event_loop.drive(input).await,
         Err(error) => Err(error),
@@ -242,7 +254,6 @@ struct EventLoop<F, H> {
     keymap: Keymap,
     theme: Theme,
     ui: Ui,
-    signals: Signals,
     pace: Pace,
     /// The state of a paused view and its time. The session continues, so no event is held back.
     frozen: Option<Box<(State, Timestamp)>>,
@@ -279,7 +290,6 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
             keymap,
             theme: options.theme,
             ui,
-            signals: Signals::default(),
             pace: Pace::default(),
             frozen: None,
             skipped: 0,
@@ -311,7 +321,7 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
             let wake = tokio::select! {
                 biased;
                 () = self.session.quit.cancelled() => return Ok(Exit::Cancelled),
-                signal = self.signals.next() => Wake::Signal(signal),
+                signal = self.session.signals.next() => Wake::Signal(signal),
                 event = input.next() => Wake::Input(event),
                 message = self.session.outputs.saved() => Wake::Saved(message),
                 fed = self.session.feed.recv(&mut batch), if open => Wake::Feed(fed),
@@ -413,16 +423,11 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
     }
 
     fn handle_signal(&mut self, signal: Signal) -> io::Result<Option<Exit>> {
-        let exit = match signal {
-            Signal::Interrupt => Exit::Interrupted,
-            Signal::Terminate => Exit::Terminated,
-            Signal::HangUp => Exit::HungUp,
-            Signal::Continue => {
-                self.resume()?;
-                return Ok(None);
-            }
-        };
-        Ok(Some(exit))
+        let exit = signal.exit();
+        if exit.is_none() {
+            self.resume()?;
+        }
+        Ok(exit)
     }
 
     /// Sets up the terminal again after another program used it.
@@ -480,7 +485,7 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
                 // the stop may arrive a moment later; where stopping is not possible, nothing resumes us
                 let signal = tokio::select! {
                     biased;
-                    signal = self.signals.next() => signal,
+                    signal = self.session.signals.next() => signal,
                     () = self.session.clock.sleep(STOPPING) => Signal::Continue,
                 };
                 return self.handle_signal(signal);

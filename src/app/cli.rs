@@ -108,7 +108,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", global = true, value_parser = whole_number)]
     pub(crate) seed: Option<u64>,
 
-    /// Record the session as a scenario in this file, at the end and on `w`; run it with `seawall run FILE`
+    /// Record the session as a scenario in this new file, at the end and on `w`; run it with `seawall run FILE`
     #[arg(long, value_name = "FILE", conflicts_with = "no_tui")]
     pub(crate) record: Option<PathBuf>,
 
@@ -144,9 +144,14 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) no_tui: bool,
 
-    /// Write every event to this file, for `seawall replay`, `check` and `why`
+    /// Write every event to this new file, for `seawall replay`, `check` and `why`
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
+
+    /// Replace the files of --journal, --record, --charts and `picture` if they exist, once there is something to
+    /// write; otherwise an existing file is an error
+    #[arg(long, global = true)]
+    pub(crate) overwrite: bool,
 }
 
 /// The subcommands.
@@ -177,10 +182,11 @@ pub(crate) enum Mode {
         /// Short for --format json
         #[arg(long, conflicts_with = "format")]
         json: bool,
-        /// Write SVG charts to this folder: fates, attempts, buckets and breaker over time; --format md links them
+        /// Write SVG charts to new files in this folder: fates, attempts, buckets and breaker over time; --format md
+        /// links them
         #[arg(long, value_name = "DIR", conflicts_with = "explain")]
         charts: Option<PathBuf>,
-        /// Write every event to this file, for `seawall check`
+        /// Write every event to this new file, for `seawall check`
         #[arg(long, value_name = "FILE")]
         journal: Option<PathBuf>,
         /// Run in real time over sockets, against the simulator or --upstream
@@ -197,7 +203,7 @@ pub(crate) enum Mode {
         /// Number of scenarios, starting at `--seed` or 0
         #[arg(long, value_name = "N", default_value_t = 2000, value_parser = whole_number)]
         count: u64,
-        /// Write the events of a single scenario to this file; needs `--count 1`
+        /// Write the events of a single scenario to this new file; needs `--count 1`
         #[arg(long, value_name = "FILE")]
         journal: Option<PathBuf>,
     },
@@ -251,7 +257,7 @@ pub(crate) enum Mode {
     },
     /// Write a picture of the screen as SVG; always the same
     Picture {
-        /// File to write
+        /// New file to write
         file: PathBuf,
         /// Size in columns and rows
         #[arg(long, value_name = "WxH", default_value = "120x40")]
@@ -316,8 +322,8 @@ pub(crate) struct CompareArgs {
     /// Short for --format json
     #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
-    /// Write SVG charts to this folder: measures, and calls, attempts and breaker over time; with --sweep also the
-    /// trade-off of the setting
+    /// Write SVG charts to new files in this folder: measures, and calls, attempts and breaker over time; with --sweep
+    /// also the trade-off of the setting
     #[arg(long, value_name = "DIR")]
     pub(crate) charts: Option<PathBuf>,
 }

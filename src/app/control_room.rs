@@ -1,10 +1,11 @@
 //! Sessions: the control room, the drill without a terminal, and the files both write.
 
-use std::fs::File;
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::app::cli::{Cli, ColorChoice, PanicIn};
+use crate::app::exit::Exits;
+use crate::app::output::OutputFile;
 use crate::drills::record::{Recorder, SaveTarget};
 use crate::drills::smoke::{self, DrillError};
 use crate::drills::whatif::WhatIf;
@@ -14,47 +15,56 @@ use crate::semantic::label_store::LabelWriter;
 use crate::session::bus::{Bus, Tap};
 use crate::session::engine;
 use crate::session::{Session, SessionConfig};
-use crate::settings::Policy;
-use crate::settings::file;
+use crate::settings::{FaultProfile, Policy};
+use crate::settings::file::{self, ConfigError};
 use crate::text::SafeText;
 use crate::time::{Clock, unix_seconds};
 use crate::tui::outputs::{Outputs, SaveChannel, SaveRequest};
+use crate::tui::signals::Signals;
 use crate::tui::{self, theme};
 use color_eyre::eyre;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{UNREACHABLE, USAGE, options};
+use super::{UNREACHABLE, USAGE, complain, options};
 
 /// Opens the control room, or runs the drill where there is no terminal.
-pub(crate) fn open(cli: &Cli, runtime: &tokio::runtime::Runtime) -> eyre::Result<u8> {
+pub(crate) fn open(cli: &Cli, runtime: &tokio::runtime::Runtime, exits: &Exits) -> eyre::Result<u8> {
     let config = options::session_config(cli)?;
     if let Some(refused) = refused_record(cli) {
-        writeln!(std::io::stderr(), "seawall: {refused}")?;
+        complain(refused);
         return Ok(USAGE);
     }
     if cli.no_tui || !options::has_terminal() {
-        runtime.block_on(headless(cli, config))
+        runtime.block_on(headless(cli, config, exits))
     } else {
         // on this thread, not in a task: a panic here must restore the terminal, one in a task must not
-        runtime.block_on(control_room(cli, config))
+        runtime.block_on(control_room(cli, config, exits))
     }
 }
 
 /// The files of a session. Finished after the session.
 pub(crate) struct SessionFiles {
     labels: LabelWriter,
-    journal: Option<LiveJournal>,
+    journal: LiveJournal,
+    /// The file of the journal and its first line, until something is written.
+    output: Option<(OutputFile, Header)>,
 }
 
 impl SessionFiles {
+    /// Starts to write the journal, if one was requested. Nothing is written before.
+    pub(crate) fn begin(&mut self) -> eyre::Result<()> {
+        let Some((output, header)) = self.output.take() else {
+            return Ok(());
+        };
+        let begun = Journal::try_new(output, &header).and_then(|journal| self.journal.begin(journal));
+        begun.map_err(|error| eyre::eyre!("cannot write the journal: {error}"))
+    }
+
     /// Writes the queued lines. Fails if the journal is incomplete.
     pub(crate) fn finish(self) -> eyre::Result<()> {
         self.labels.finish();
-        let Some(journal) = self.journal else {
-            return Ok(());
-        };
-        let ended = journal.finish();
+        let ended = self.journal.finish();
         ended.map_err(|error| eyre::eyre!("the journal is incomplete: {error}"))
     }
 }
@@ -67,16 +77,12 @@ pub(crate) async fn start(
 ) -> eyre::Result<(Session, SessionFiles)> {
     let mut labels = LabelWriter::new(&config.policy.semantic, options::labels_file(cli));
     let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).with_users(&config.users);
-    let journal = match &cli.journal {
-        Some(path) => Some(LiveJournal::start(Journal::try_new(
-            options::create(path)?,
-            &header,
-        )?)?),
-        None => None,
-    };
+    let output = OutputFile::maybe("--journal", cli.journal.as_deref(), cli.overwrite)?;
+    let output = output.map(|output| (output, header));
+    let journal = LiveJournal::waiting();
     let taps = [
         Some(Box::new(labels.tap()) as Tap),
-        journal.as_ref().map(|journal| Box::new(journal.tap()) as Tap),
+        output.as_ref().map(|_| Box::new(journal.tap()) as Tap),
         observers.map(|(recorder, _)| recorder.tap()),
         observers.map(|(_, what_if)| what_if.tap()),
     ];
@@ -86,7 +92,12 @@ pub(crate) async fn start(
     let bus = Bus::tapped(clock, tap);
     labels.start(bus.clone())?;
     let session = Session::start_on(config, clock, bus).await?;
-    Ok((session, SessionFiles { labels, journal }))
+    let files = SessionFiles {
+        labels,
+        journal,
+        output,
+    };
+    Ok((session, files))
 }
 
 /// The options of the screen.
@@ -111,10 +122,17 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
 }
 
 /// Runs the control room.
-async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+async fn control_room(cli: &Cli, config: SessionConfig, exits: &Exits) -> eyre::Result<u8> {
     let recorder = Recorder::new(&config);
     let what_if = WhatIf::default();
-    let (session, files) = start(cli, config, Some((&recorder, &what_if))).await?;
+    let mut signals = Signals::listen()?;
+    let hold = exits.hold();
+    let (session, mut files) = tokio::select! {
+        biased;
+        exit = signals.ended() => return Ok(exit.code()),
+        started = start(cli, config, Some((&recorder, &what_if))) => started?,
+    };
+    files.begin()?;
     let (requests, edited) = watch::channel(None);
     session.spawn(what_if.run(edited, session.bus().clone(), session.clock()));
     let (commands, received) = mpsc::channel(engine::COMMANDS);
@@ -130,6 +148,7 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         },
         clock: session.clock(),
         quit,
+        signals,
     };
     let options = screen(cli, session.engine().users().to_vec());
     let engine = session.engine().clone().with_observer(recorder.observer());
@@ -158,22 +177,23 @@ async fn control_room(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
         Some(file) => Some(save_drill(&recorder, clock, SaveTarget::File(file.clone())).await),
         None => None,
     };
+    drop(hold);
     let summary = shown?;
     if summary.exit == tui::Exit::HungUp {
         // the terminal is gone
         return Ok(summary.exit.code());
     }
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     write!(out, "{}", bus.with_state(smoke::summary))?;
     for panic in &summary.panics {
-        writeln!(std::io::stderr(), "seawall: a background task panicked: {panic}")?;
+        complain(format_args!("a background task panicked: {panic}"));
     }
     files?;
     match drill {
         None => {}
         Some(Ok(message)) => writeln!(out, "drill     {message}")?,
         Some(Err(error)) => {
-            writeln!(std::io::stderr(), "seawall: no drill saved: {error}")?;
+            complain(format_args!("no drill saved: {error}"));
             return Ok(summary.exit.code().max(1));
         }
     }
@@ -187,15 +207,13 @@ fn refused_record(cli: &Cli) -> Option<String> {
         return Some("--record needs the interactive control room, but stdout is not a terminal".into());
     }
     let name = SafeText::new(&file.to_string_lossy()).single_line();
-    // checked now instead of after an hour; removed again, since an empty file would look like a drill
-    match File::create_new(file).and_then(|_| std::fs::remove_file(file)) {
-        Ok(()) => None,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Some(format!(
-            "--record {name}: the file exists already; name a new file"
-        )),
-        Err(error) => Some(format!(
+    // checked now instead of after an hour
+    match OutputFile::open("--record", file, cli.overwrite) {
+        Ok(_) => None,
+        Err(ConfigError::Unwritable { error, .. }) => Some(format!(
             "--record {name}: cannot create the file: {error}; name a file in a writable directory"
         )),
+        Err(error) => Some(error.to_string()),
     }
 }
 
@@ -265,27 +283,56 @@ fn panic_on_purpose(thread: &str) -> ! {
 }
 
 /// Runs the drill, for pipes and CI.
-async fn headless(cli: &Cli, config: SessionConfig) -> eyre::Result<u8> {
+async fn headless(cli: &Cli, config: SessionConfig, exits: &Exits) -> eyre::Result<u8> {
     if !cli.no_tui {
-        writeln!(
-            std::io::stderr(),
-            "seawall: stdout is not a terminal; running the drill instead of the control room"
-        )?;
+        complain("stdout is not a terminal; running the drill instead of the control room");
     }
     let faults = config.faults.clone();
-    let (session, files) = start(cli, config, None).await?;
-    let report = smoke::run(&session, &faults).await;
+    let mut signals = Signals::listen()?;
+    let hold = exits.hold();
+    let (session, mut files) = tokio::select! {
+        biased;
+        exit = signals.ended() => return Ok(exit.code()),
+        started = start(cli, config, None) => started?,
+    };
+    let ended = tokio::select! {
+        biased;
+        exit = signals.ended() => Err(exit),
+        report = drill(&session, &mut files, &faults) => Ok(report),
+    };
     session.shutdown().await;
     let files = files.finish();
-    match report {
-        Ok(report) => {
-            write!(std::io::stdout(), "{}", report.text)?;
-            files?;
-            Ok(u8::from(!report.recovered))
+    drop(hold);
+    let report = match ended {
+        Ok(report) => report,
+        Err(exit) => {
+            if let Err(error) = files {
+                complain(error);
+            }
+            return Ok(exit.code());
         }
-        Err(DrillError::Unreachable(message)) => {
-            writeln!(std::io::stderr(), "seawall: {message}")?;
-            Ok(UNREACHABLE)
-        }
-    }
+    };
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => match error.downcast()? {
+            DrillError::Unreachable(message) => {
+                complain(message);
+                return Ok(UNREACHABLE);
+            }
+        },
+    };
+    write!(io::stdout(), "{}", report.text)?;
+    files?;
+    Ok(u8::from(!report.recovered))
+}
+
+/// Runs the drill once the upstream is reached.
+async fn drill(
+    session: &Session,
+    files: &mut SessionFiles,
+    faults: &FaultProfile,
+) -> eyre::Result<smoke::Report> {
+    smoke::reach(session).await?;
+    files.begin()?;
+    Ok(smoke::run(session, faults).await)
 }

@@ -1,10 +1,9 @@
 //! Resolves the options of the command line and the environment.
 
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 
-use super::config;
+use super::{complain, config};
 use crate::app::cli::{Cli, SemanticChoice};
 use crate::client::{ApiKey, EmbedderConfig, ExtraHeader};
 use crate::event::UserId;
@@ -27,7 +26,7 @@ pub(crate) fn upstream(cli: &Cli) -> eyre::Result<Option<UpstreamConfig>> {
         extra_roots: extra_roots(cli)?,
         ..UpstreamConfig::new(url)
     };
-    warn_of_exposure(&upstream.url, upstream.api_key.as_ref(), &upstream.headers)?;
+    warn_of_exposure(&upstream.url, upstream.api_key.as_ref(), &upstream.headers);
     Ok(Some(upstream))
 }
 
@@ -39,7 +38,7 @@ pub(crate) fn embedder_config(cli: &Cli, url: &str) -> eyre::Result<EmbedderConf
         extra_roots: extra_roots(cli)?,
         ..EmbedderConfig::new(config::embedder(url, cli.insecure_http)?)
     };
-    warn_of_exposure(&config.base, config.api_key.as_ref(), &config.headers)?;
+    warn_of_exposure(&config.base, config.api_key.as_ref(), &config.headers);
     Ok(config)
 }
 
@@ -48,11 +47,10 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Warns if a key or a secret header is sent to another machine in the clear.
-fn warn_of_exposure(url: &Url, key: Option<&ApiKey>, headers: &[ExtraHeader]) -> io::Result<()> {
+fn warn_of_exposure(url: &Url, key: Option<&ApiKey>, headers: &[ExtraHeader]) {
     let sends_secret = key.is_some() || headers.iter().any(ExtraHeader::is_secret);
-    match config::exposure(url, sends_secret) {
-        Some(warning) => writeln!(io::stderr(), "seawall: {warning}"),
-        None => Ok(()),
+    if let Some(warning) = config::exposure(url, sends_secret) {
+        complain(warning);
     }
 }
 
@@ -120,14 +118,4 @@ pub(crate) fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
 /// Returns true if stdin and stdout are terminals.
 pub(crate) fn has_terminal() -> bool {
     io::stdout().is_terminal() && io::stdin().is_terminal()
-}
-
-/// Creates the file of a journal.
-pub(crate) fn create(path: &Path) -> eyre::Result<File> {
-    File::create(path).map_err(|error| {
-        eyre::Report::new(ConfigError::Unwritable {
-            path: path.to_owned(),
-            error,
-        })
-    })
 }

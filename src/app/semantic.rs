@@ -11,7 +11,7 @@ use crate::settings::SemanticSettings;
 use crate::settings::file;
 use color_eyre::eyre;
 
-use super::{UNREACHABLE, USAGE, options};
+use super::{UNREACHABLE, USAGE, complain, options};
 
 /// Prints a description of the semantic cache.
 pub(crate) fn explain_semantic() -> eyre::Result<u8> {
@@ -21,7 +21,7 @@ pub(crate) fn explain_semantic() -> eyre::Result<u8> {
 }
 
 /// Returns the embedder of the command line.
-pub(crate) fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> {
+fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> {
     Ok(HttpEmbedder::new(&EmbedderConfig {
         model: cli.model.clone(),
         // long, for a batch of texts on a small machine
@@ -33,11 +33,12 @@ pub(crate) fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> 
 
 /// Measures embedders and guards on pairs of prompts.
 pub(crate) async fn evaluate_pairs(
+    cli: &Cli,
     file: Option<&Path>,
-    embedder: Option<&HttpEmbedder>,
     threshold: Option<f64>,
     json: bool,
 ) -> eyre::Result<u8> {
+    let embedder = cli.embedder.as_deref().map(|url| http_embedder(cli, url)).transpose()?;
     let (name, text) = match file {
         None => (
             semantic_eval::BUNDLED_NAME.to_owned(),
@@ -48,17 +49,17 @@ pub(crate) async fn evaluate_pairs(
     let pairs = match semantic_eval::read(&name, &text) {
         Ok(pairs) => pairs,
         Err(error) => {
-            writeln!(std::io::stderr(), "seawall: {error}")?;
+            complain(error);
             return Ok(USAGE);
         }
     };
     let own = threshold.unwrap_or(SemanticSettings::BUILT_IN_THRESHOLD);
     let mut measured = vec![semantic_eval::built_in(&pairs, own)];
-    if let Some(embedder) = embedder {
+    if let Some(embedder) = &embedder {
         match semantic_eval::endpoint(embedder, &pairs, threshold).await {
             Ok(figures) => measured.push(figures),
             Err(error) => {
-                writeln!(std::io::stderr(), "seawall: {error}")?;
+                complain(error);
                 return Ok(UNREACHABLE);
             }
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::app::cli::{CompareArgs, ReportFormat};
+use crate::app::output::{self, OutputFile};
 use crate::app::why;
 use crate::check::{self, CheckError};
 use crate::drills::compare::{self, PlanRequest, RecordedInput};
@@ -19,7 +20,7 @@ use crate::text::units;
 use color_eyre::eyre;
 
 use super::progress::Progress;
-use super::{UNREACHABLE, USAGE, options};
+use super::{UNREACHABLE, USAGE, complain};
 
 /// Lists the bundled scenarios.
 pub(crate) fn scenarios() -> eyre::Result<u8> {
@@ -32,15 +33,14 @@ pub(crate) fn scenarios() -> eyre::Result<u8> {
 }
 
 /// Fuzzes random scenarios.
-pub(crate) fn fuzz(first: u64, count: u64, journal: Option<&Path>) -> eyre::Result<u8> {
-    if let Some(path) = journal {
+pub(crate) fn fuzz(first: u64, count: u64, journal: Option<OutputFile>) -> eyre::Result<u8> {
+    if journal.is_some() {
         if count != 1 {
-            let message = "seawall: --journal needs a single case: add --count 1";
-            writeln!(std::io::stderr(), "{message}")?;
+            complain("--journal needs a single case: add --count 1");
             return Ok(USAGE);
         }
         let scene = fuzz::case(first);
-        let outcome = scenario::in_virtual_time(&scene, Some(options::create(path)?), &Arc::default());
+        let outcome = scenario::in_virtual_time(&scene, journal, &Arc::default());
         return report(&scene, outcome, false, ReportFormat::Text, None);
     }
     let progress = Progress::start("cases", count);
@@ -75,7 +75,7 @@ pub(crate) fn report(
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(RunError::Unreachable(message)) => {
-            writeln!(std::io::stderr(), "seawall: {message}")?;
+            complain(message);
             return Ok(UNREACHABLE);
         }
         Err(error) => return Err(error.into()),
@@ -104,7 +104,8 @@ pub(crate) fn report(
 }
 
 /// Compares policies.
-pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>) -> eyre::Result<u8> {
+pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>, overwrite: bool) -> eyre::Result<u8> {
+    output::check_folder("--charts", args.charts.as_deref(), &charts::COMPARISON_FILES, overwrite)?;
     let recorded = match &args.journal {
         None => None,
         Some(file) => match recorded(file)? {
@@ -165,24 +166,24 @@ fn write_charts(folder: Option<&Path>, drawn: &[Chart]) -> eyre::Result<String> 
 /// Loads recorded traffic; returns nothing, after a message, if the file is not a journal.
 fn recorded(file: &Path) -> eyre::Result<Option<RecordedInput>> {
     let name = file::journal_name(file);
-    let mut err = std::io::stderr();
     let loaded = match recorded::load(file::open_journal(file)?) {
         Ok(loaded) => loaded,
         Err(error) => {
-            writeln!(err, "seawall: {name}: {error}")?;
+            complain(format_args!("{name}: {error}"));
             return Ok(None);
         }
     };
     if let Some(damage) = &loaded.damage {
         let calls = loaded.traffic.calls().len();
-        writeln!(
-            err,
-            "seawall: {name}: {damage}; comparing the {calls} calls before it"
-        )?;
+        complain(format_args!(
+            "{name}: {damage}; comparing the {calls} calls before it"
+        ));
     }
     if loaded.lost > 0 {
         let lost = loaded.lost;
-        writeln!(err, "seawall: {name}: {lost} events are missing from the journal")?;
+        complain(format_args!(
+            "{name}: {lost} events are missing from the journal"
+        ));
     }
     Ok(Some(RecordedInput {
         name,
@@ -209,7 +210,7 @@ pub(crate) fn check_journal(file: &Path) -> eyre::Result<u8> {
             Ok(1)
         }
         Err(CheckError::Journal(error)) => {
-            writeln!(std::io::stderr(), "seawall: {name}: {error}")?;
+            complain(format_args!("{name}: {error}"));
             Ok(USAGE)
         }
     }

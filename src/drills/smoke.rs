@@ -42,14 +42,19 @@ struct Part {
     attempts: u64,
 }
 
-/// Runs the drill on a session, with these faults.
+/// Checks that the drill can run.
 ///
 /// # Errors
 /// If the upstream does not answer.
-pub async fn run(session: &Session, faults: &FaultProfile) -> Result<Report, DrillError> {
-    if let UpstreamHealth::Unavailable { message } = session.probe().await {
-        return Err(DrillError::Unreachable(message.to_string()));
+pub async fn reach(session: &Session) -> Result<(), DrillError> {
+    match session.probe().await {
+        UpstreamHealth::Unavailable { message } => Err(DrillError::Unreachable(message.to_string())),
+        _ => Ok(()),
     }
+}
+
+/// Runs the drill on a session, with these faults.
+pub async fn run(session: &Session, faults: &FaultProfile) -> Report {
     let mut source = session.watch();
     let execute = |command| session.engine().execute(command);
     let burst = || Command::Burst {
@@ -77,10 +82,10 @@ pub async fn run(session: &Session, faults: &FaultProfile) -> Result<Report, Dri
     parts.push(part.end(source.state()));
 
     let recovery = recovered_at.map(|at| at.since(faults_off_at));
-    Ok(Report {
+    Report {
         text: write(source.state(), &parts, recovery),
         recovered: recovery.is_some(),
-    })
+    }
 }
 
 /// Sends single calls until the upstream answers one and the breaker is closed.

@@ -121,11 +121,11 @@ pub(super) fn parse(text: &[u8], line: u64) -> Result<Line, JournalError> {
 
 /// Parses the header. Its version comes first: a field of a later format must not look like an error.
 pub(super) fn header(text: &[u8]) -> Result<Header, JournalError> {
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     #[derive(Deserialize)]
     struct Version {
         journal: u32,
     }
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let Ok(Version { journal: version }) = serde_json::from_slice(text) else {
         return Err(JournalError::NotAJournal {
             excerpt: excerpt(text),

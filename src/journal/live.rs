@@ -28,6 +28,8 @@ enum WriteRequest {
 #[derive(Debug)]
 pub struct LiveJournal {
     queue: SyncSender<WriteRequest>,
+    /// The other end of the queue, until the thread starts.
+    lines: Option<Receiver<WriteRequest>>,
     /// Events lost since the queue last had room.
     lost: Arc<AtomicU64>,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -36,17 +38,30 @@ pub struct LiveJournal {
 impl LiveJournal {
     /// Starts the writer thread.
     pub fn start<W: Write + Send + 'static>(journal: Journal<W>) -> io::Result<Self> {
+        let mut live = Self::waiting();
+        live.begin(journal)?;
+        Ok(live)
+    }
+
+    /// Keeps events in the queue until [`begin`](Self::begin): a session that fails to start writes nothing.
+    pub fn waiting() -> Self {
         let (queue, lines) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let missing = Arc::clone(&lost);
-        let thread = thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || write_lines(journal, &lines, &missing))?;
-        Ok(Self {
+        Self {
             queue,
-            lost,
-            thread: Some(thread),
-        })
+            lines: Some(lines),
+            lost: Arc::default(),
+            thread: None,
+        }
+    }
+
+    /// Starts the writer thread, once.
+    pub fn begin<W: Write + Send + 'static>(&mut self, journal: Journal<W>) -> io::Result<()> {
+        if let Some(lines) = self.lines.take() {
+            let missing = Arc::clone(&self.lost);
+            let writer = thread::Builder::new().name("journal".into());
+            self.thread = Some(writer.spawn(move || write_lines(journal, &lines, &missing))?);
+        }
+        Ok(())
     }
 
     /// Returns the tap that passes events of the bus to the thread. Use one per journal.

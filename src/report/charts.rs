@@ -26,6 +26,18 @@ pub use history::{Bin, History, Series, Span};
 pub use mean::OverTime;
 pub use tradeoff::{Point, Range, TradeOff};
 
+/// The files of the charts of a run.
+pub const RUN_FILES: [&str; 4] = ["fates.svg", "attempts.svg", "bucket.svg", "breaker.svg"];
+
+/// The files of the charts of a comparison.
+pub const COMPARISON_FILES: [&str; 5] = [
+    "tradeoff.svg",
+    "compare-measures.svg",
+    "compare-calls.svg",
+    "compare-attempts.svg",
+    "compare-breakers.svg",
+];
+
 /// A chart that could not be drawn: a bug.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot draw {chart}: {problem}")]

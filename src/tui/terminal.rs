@@ -7,7 +7,7 @@
 //! Exits: the end of the loop (also after a signal), an error, a panic of the drawing thread, Ctrl-Z. A panic in a
 //! background task is not an exit: the screen is still in use, so it is recorded and printed after the end.
 //!
-//! A terminal that is gone is an exit too: reads return nothing or an error for ever, and writes fail.
+//! A terminal that is gone is an exit too: from then on reads return nothing or an error, and writes fail.
 
 mod decoder;
 mod reader;
@@ -17,6 +17,7 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use crossterm::cursor;
 use crossterm::event::{
@@ -31,10 +32,13 @@ use crossterm::terminal::{
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Rect, Size};
+use rustix::process::{getpid, kill_process};
+use rustix::termios::{QueueSelector, tcflush};
 
 use super::keymap::Keymap;
 use super::view::{View, draw};
 use crate::text::SafeText;
+use crate::time::Clock;
 
 pub(super) use reader::events;
 
@@ -65,6 +69,8 @@ pub trait Host {
 pub struct Screen {
     // dropped first: shows the cursor again
     terminal: Terminal<CrosstermBackend<BufWriter<Output>>>,
+    /// True after a write failed because the terminal is gone.
+    is_gone: Arc<AtomicBool>,
     guard: Guard,
 }
 
@@ -75,15 +81,25 @@ impl Screen {
         // see theme::choose: the mono theme uses no colour, but bold and reverse must remain
         crossterm::style::force_color_output(true);
         let guard = Guard::new(mouse)?;
+        let is_gone = Arc::new(AtomicBool::new(false));
         let output = Output {
             stdout: io::stdout(),
-            is_gone: false,
+            is_gone: Arc::clone(&is_gone),
         };
         let backend = CrosstermBackend::new(BufWriter::with_capacity(64 << 10, output));
         Ok(Self {
             terminal: Terminal::new(backend)?,
+            is_gone,
             guard,
         })
+    }
+
+    /// Fails if the terminal is gone.
+    fn checked(&self, written: io::Result<()>) -> io::Result<()> {
+        if self.is_gone.load(Ordering::Relaxed) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        written
     }
 
     /// The panic messages of background tasks so far.
@@ -102,12 +118,14 @@ impl Host for Screen {
                 frame.set_cursor_position(position);
             }
         })?;
-        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
+        let written = execute!(self.terminal.backend_mut(), EndSynchronizedUpdate);
+        self.checked(written)
     }
 
     fn copy(&mut self, text: &str) -> io::Result<()> {
         let copy = crossterm::clipboard::CopyToClipboard::to_clipboard_from(text);
-        execute!(self.terminal.backend_mut(), copy)
+        let written = execute!(self.terminal.backend_mut(), copy);
+        self.checked(written)
     }
 
     fn suspend(&mut self) -> io::Result<()> {
@@ -145,36 +163,58 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|error| gone.contains(&error))
 }
 
-/// stdout until its terminal is gone: the first error is returned, later writes are dropped. `Terminal` prints an
-/// error when it is dropped, and a print to a terminal that is gone panics.
+/// stdout until its terminal is gone: then writes are dropped, and [`Screen`] fails. An error must not be returned
+/// here: `Terminal` prints those of its end, and a print to a terminal that is gone panics.
 #[derive(Debug)]
 struct Output {
     stdout: Stdout,
-    is_gone: bool,
+    is_gone: Arc<AtomicBool>,
 }
 
 impl Output {
-    fn checked<T>(&mut self, written: io::Result<T>) -> io::Result<T> {
-        self.is_gone = written.as_ref().is_err_and(is_gone);
-        written
+    /// Writes unless the terminal is gone; `dropped` is the result of a write that is dropped.
+    fn unless_gone<T>(&mut self, dropped: T, write: impl FnOnce(&mut Stdout) -> io::Result<T>) -> io::Result<T> {
+        if self.is_gone.load(Ordering::Relaxed) {
+            return Ok(dropped);
+        }
+        match write(&mut self.stdout) {
+            Err(error) if is_gone(&error) => {
+                self.is_gone.store(true, Ordering::Relaxed);
+                Ok(dropped)
+            }
+            written => written,
+        }
     }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_gone {
-            return Ok(bytes.len());
-        }
-        let written = self.stdout.write(bytes);
-        self.checked(written)
+        self.unless_gone(bytes.len(), |stdout| stdout.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.is_gone {
-            return Ok(());
-        }
-        let flushed = self.stdout.flush();
-        self.checked(flushed)
+        self.unless_gone((), Stdout::flush)
+    }
+}
+
+/// Time after SIGTERM in which a terminal that reads takes a frame.
+const STUCK: Duration = Duration::from_millis(500);
+/// Time between two tries to unblock a write.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// After SIGTERM, unblocks writes to a terminal that does not read until dropped: discards what waits there, and
+/// interrupts the write by a signal, so that it is tried again. Otherwise the loop would never see the SIGTERM.
+pub(super) async fn unblock(mut terminate: tokio::signal::unix::Signal, clock: Clock) {
+    if terminate.recv().await.is_none() {
+        return;
+    }
+    let mut pause = STUCK;
+    loop {
+        clock.sleep(pause).await;
+        pause = AGAIN;
+        // there is nothing to do about an error
+        tcflush(io::stdout(), QueueSelector::OFlush).ok();
+        kill_process(getpid(), rustix::process::Signal::WINCH).ok();
     }
 }
 

@@ -21,6 +21,7 @@ use crate::wire::{DONE, HEL, LO, ROLE, STOP, answer, begun, breaks, events, json
 /// Rows that need real time.
 pub(crate) fn rows() -> Vec<Row> {
     let terminal = "tests/terminal.rs";
+    let ending = "tests/terminal/ending.rs";
     vec![
         Row::story(48, "the wall clock is a year off", || Box::pin(wrong_wall_clock()))
             .note("nothing but a Retry-After date without a Date beside it is compared with the wall clock; a server a year ahead is the same to us as our clock a year behind"),
@@ -62,7 +63,14 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         Row::elsewhere(57, "SIGINT", terminal, &["control_c_stops_what_runs_and_then_quits"]),
         Row::elsewhere(58, "SIGTERM", terminal, &["signals_end_it_by_the_normal_path"]),
+        Row::elsewhere(58, "SIGTERM in every mode", ending, &["sigterm_is_143_in_every_mode"]),
         Row::elsewhere(59, "SIGHUP", terminal, &["signals_end_it_by_the_normal_path"]),
+        Row::elsewhere(
+            59,
+            "the terminal is gone, with and without SIGHUP",
+            ending,
+            &["a_terminal_that_disappears_ends_the_session_and_its_files_are_saved"],
+        ),
         Row::elsewhere(
             60,
             "SIGTSTP and SIGCONT",

@@ -293,13 +293,10 @@ pub async fn in_real_time<W: Write + Send + 'static>(
     scene.check_real_time()?;
     let header =
         Header::live(scene.seed, scene.policy.clone(), unix_seconds()).with_scenario(&scene.scenario.name);
-    let journal = journal
-        .map(|out| Journal::try_new(out, &header).and_then(LiveJournal::start))
-        .transpose()
-        .map_err(RunError::Journal)?;
+    let mut live = LiveJournal::waiting();
     let folds = Arc::new(Mutex::new(Folds::new(&header, scene.watch)));
     let (tapped, progress) = (Arc::clone(&folds), Arc::clone(progress));
-    let mut write = journal.as_ref().map(LiveJournal::tap);
+    let mut write = journal.is_some().then(|| live.tap());
     let tap: Tap = Box::new(move |event| {
         progress.store(event.at.0 / 1_000_000, Ordering::Relaxed);
         if let Some(write) = &mut write {
@@ -320,6 +317,11 @@ pub async fn in_real_time<W: Write + Send + 'static>(
         session.shutdown().await;
         return Err(RunError::Unreachable(message.to_string()));
     }
+    // nothing is written before: a run that cannot start keeps the journal of an earlier one
+    if let Some(out) = journal {
+        let begun = Journal::try_new(out, &header).and_then(|journal| live.begin(journal));
+        begun.map_err(RunError::Journal)?;
+    }
     let runner = Runner {
         client: session.client().clone(),
         engine: session.engine().clone(),
@@ -329,9 +331,7 @@ pub async fn in_real_time<W: Write + Send + 'static>(
     let (client, env) = (session.client().clone(), session.env().clone());
     session.shutdown().await;
     let leftovers = leftovers(&client, &env, &runner.tasks);
-    if let Some(journal) = journal {
-        journal.finish().map_err(RunError::Journal)?;
-    }
+    live.finish().map_err(RunError::Journal)?;
     let mut folds = folds.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(folds.finish(leftovers))
 }

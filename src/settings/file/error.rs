@@ -41,6 +41,14 @@ pub enum ConfigError {
         /// The error of the system.
         error: io::Error,
     },
+    /// A file to write that exists already.
+    #[error("{option} {}: the file exists already; name a new file, or add --overwrite", printable_path(path))]
+    Exists {
+        /// The option that named the file.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// A file or preset that does not parse.
     #[error("{name}, line {line}: {message}")]
     Syntax {

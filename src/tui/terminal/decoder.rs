@@ -79,7 +79,7 @@ impl Decoder {
     /// Decodes what a read returned at `now`.
     pub(super) fn feed(&mut self, bytes: &[u8], now: Timestamp) {
         if self.pasting && bytes == [CTRL_C] {
-            // typed: a paste whose end was lost must not hold every key for ever
+            // typed: a paste whose end was lost must not hold every later key
             self.pasting = false;
             self.held.clear();
         }
@@ -147,10 +147,9 @@ impl Decoder {
 /// Decodes the beginning of `bytes`, which are not empty.
 fn step(bytes: &[u8]) -> Step {
     match bytes {
-        [ESC] => Step::Incomplete,
+        [ESC] | [ESC, b'O'] => Step::Incomplete,
         [ESC, ESC, ..] => Step::Decoded(1, key(KeyCode::Esc, KeyModifiers::NONE)),
         [ESC, b'[', sequence @ ..] => csi(sequence),
-        [ESC, b'O'] => Step::Incomplete,
         // Alt-O, and what follows it is no part of a sequence
         [ESC, b'O', 0..=0x1f, ..] => character(b"O", KeyModifiers::ALT, 1),
         [ESC, b'O', last, ..] => {
@@ -161,6 +160,7 @@ fn step(bytes: &[u8]) -> Step {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the event of a step, which may have none")]
 fn key(code: KeyCode, modifiers: KeyModifiers) -> Option<Event> {
     Some(Event::Key(KeyEvent::new(code, modifiers)))
 }

@@ -22,6 +22,7 @@ struct Reader {
     resized: Signal,
     decoder: Decoder,
     clock: Clock,
+    bytes: Vec<u8>,
 }
 
 /// Returns the events of stdin, and a resize for each SIGWINCH. Needs a runtime with I/O.
@@ -36,6 +37,7 @@ pub(in crate::tui) fn events(clock: Clock) -> io::Result<impl Stream<Item = io::
         resized: signal(SignalKind::window_change())?,
         decoder: Decoder::default(),
         clock,
+        bytes: vec![0; READ],
     };
     let next = |mut reader: Reader| async move { reader.next().await.map(|event| (event, reader)) };
     Ok(Box::pin(stream::unfold(reader, next)))
@@ -44,7 +46,6 @@ pub(in crate::tui) fn events(clock: Clock) -> io::Result<impl Stream<Item = io::
 impl Reader {
     /// Waits for the next event; `None` when the terminal is gone.
     async fn next(&mut self) -> Option<io::Result<Event>> {
-        let mut bytes = [0; READ];
         loop {
             if let Some(event) = self.decoder.pop() {
                 return Some(Ok(event));
@@ -52,7 +53,7 @@ impl Reader {
             let (clock, deadline) = (self.clock, self.decoder.deadline());
             let read = tokio::select! {
                 biased;
-                read = read(&self.input, &mut bytes) => read,
+                read = read(&self.input, &mut self.bytes) => read,
                 Some(()) = self.resized.recv() => match crossterm::terminal::size() {
                     Ok((columns, rows)) => return Some(Ok(Event::Resize(columns, rows))),
                     Err(_) => continue,
@@ -68,7 +69,7 @@ impl Reader {
             match read {
                 Ok(0) => return None,
                 Ok(count) => {
-                    let read = bytes.get(..count).unwrap_or_default();
+                    let read = self.bytes.get(..count).unwrap_or_default();
                     self.decoder.feed(read, clock.now());
                 }
                 Err(error) if is_gone(&error) => return None,

@@ -18,6 +18,7 @@ use crate::time::Clock;
 use crate::tui::keymap::Keymap;
 use crate::tui::outputs::{Outputs, SaveChannel, SaveRequest};
 use crate::tui::pane::PaneId;
+use crate::tui::signals::Signals;
 use crate::tui::terminal::Host;
 use crate::tui::theme::Theme;
 use crate::tui::view::View;
@@ -130,6 +131,7 @@ fn rig(batches: Vec<(u64, Batch)>, state: State) -> Rig {
         },
         clock,
         quit: quit.clone(),
+        signals: Signals::default(),
     };
     let options = TuiOptions {
         mouse: false,

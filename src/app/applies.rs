@@ -1,0 +1,252 @@
+//! The options that a subcommand uses. clap accepts every option of the program before every subcommand; one without
+//! an effect is an error here.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, CommandFactory as _, Error, FromArgMatches as _};
+
+use super::cli::{Cli, Mode};
+
+/// The effect of an option on a subcommand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    Used,
+    /// Used only together with these options.
+    Needs(&'static str),
+    Unused,
+}
+
+/// Parses the command line. An option before a subcommand that has an option of the same name sets that one.
+///
+/// # Errors
+/// For invalid options, and for an option without an effect.
+pub(crate) fn parse<I>(arguments: I) -> Result<Cli, Error>
+where
+    I: IntoIterator<Item: Into<OsString> + Clone>,
+{
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    let conflict = |command: &mut Command, message: String| command.error(ErrorKind::ArgumentConflict, message);
+    if let Some(message) = unused(&command, &matches, &cli) {
+        return Err(conflict(&mut command, message));
+    }
+    inherit(&mut cli, &matches).map_err(|message| conflict(&mut command, message))?;
+    Ok(cli)
+}
+
+/// Returns true if the option is on the command line, and not from the environment or a default.
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+/// Returns the message for the first option without an effect, if any.
+fn unused(command: &Command, matches: &ArgMatches, cli: &Cli) -> Option<String> {
+    let (mode, name) = (cli.mode.as_ref()?, matches.subcommand_name()?);
+    let given = command.get_arguments().filter(|argument| is_given(matches, argument.get_id().as_str()));
+    given.into_iter().find_map(|argument| {
+        let (id, option) = (argument.get_id().as_str(), argument.get_long().unwrap_or_default());
+        match effect(mode, cli, id) {
+            Effect::Used => None,
+            Effect::Needs(others) => Some(format!("--{option} has no effect on `seawall {name}` without {others}")),
+            Effect::Unused => {
+                let subcommand = command.find_subcommand(name)?;
+                let own = subcommand.get_arguments().find(|own| own.get_id() == argument.get_id());
+                let remedy = match own.filter(|own| !own.is_global_set()) {
+                    Some(_) => format!("write it after `{name}`, where it has another meaning"),
+                    None => "remove it".to_owned(),
+                };
+                Some(format!("--{option} has no effect on `seawall {name}`: {remedy}"))
+            }
+        }
+    })
+}
+
+/// The effect of the option `id` of the program on a subcommand.
+fn effect(mode: &Mode, cli: &Cli, id: &str) -> Effect {
+    let used = |is_used: bool, needs: &'static str| if is_used { Effect::Used } else { Effect::Needs(needs) };
+    let upstream = cli.upstream.is_some();
+    match (mode, id) {
+        (Mode::Simulate { .. }, "faults" | "seed" | "upstream")
+        | (Mode::Run { .. }, "seed" | "policy" | "journal" | "overwrite")
+        | (Mode::Compare(_), "seed" | "overwrite")
+        | (Mode::Fuzz { .. }, "seed" | "journal" | "overwrite")
+        | (Mode::Replay { .. }, "users" | "no_mouse" | "ascii" | "color")
+        | (Mode::Picture { .. }, "overwrite") => Effect::Used,
+        (Mode::Simulate { .. }, "ca_file" | "insecure_http") => used(upstream, "--upstream"),
+        (Mode::Run { real, .. }, "upstream" | "model") => used(*real, "--real"),
+        (Mode::Run { real, .. }, "api_key_file" | "ca_file" | "headers" | "insecure_http") => {
+            used(*real && upstream, "--real and --upstream")
+        }
+        (Mode::Semantic { eval, .. }, "embedder") => used(eval.is_some(), "--eval"),
+        (Mode::Semantic { eval, .. }, "model" | "ca_file" | "embedder_headers" | "insecure_http") => {
+            used(eval.is_some() && cli.embedder.is_some(), "--eval and --embedder")
+        }
+        _ => Effect::Unused,
+    }
+}
+
+/// Sets the options of the subcommand that were given before it.
+fn inherit(cli: &mut Cli, matches: &ArgMatches) -> Result<(), String> {
+    fn set<T>(own: &mut Option<T>, outer: T, option: &str) -> Result<(), String> {
+        match own.replace(outer) {
+            None => Ok(()),
+            Some(_) => Err(format!("--{option} is given twice: before and after the subcommand")),
+        }
+    }
+    if let Some(Mode::Run { policy, .. }) = &mut cli.mode
+        && is_given(matches, "policy")
+    {
+        set(policy, cli.policy.clone(), "policy")?;
+    }
+    if let Some(Mode::Run { journal, .. } | Mode::Fuzz { journal, .. }) = &mut cli.mode
+        && let Some(outer) = cli.journal.take()
+    {
+        set(journal, outer, "journal")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Arg;
+
+    use super::*;
+
+    /// A value of each option that takes one.
+    fn value(id: &str) -> &'static str {
+        match id {
+            "upstream" | "embedder" => "http://127.0.0.1:9",
+            "headers" | "embedder_headers" => "x-a:1",
+            "model" => "a-model",
+            "policy" => "exercise",
+            "users" => "ann,ben",
+            "semantic" => "on",
+            "faults" => "outage",
+            "seed" | "max_tokens" => "31",
+            "record" | "api_key_file" | "ca_file" | "journal" => "a-file",
+            "color" => "never",
+            "panic_in" => "ui",
+            _ => panic!("give --{id} a value in this test"),
+        }
+    }
+
+    /// Each subcommand with what it requires, alone and with what options may need.
+    const SUBCOMMANDS: &[&[&str]] = &[
+        &["simulate"],
+        &["simulate", "--upstream", "http://127.0.0.1:9"],
+        &["run", "outage"],
+        &["run", "outage", "--real"],
+        &["run", "outage", "--real", "--upstream", "http://127.0.0.1:9"],
+        &["compare", "exercise"],
+        &["fuzz", "--count", "1"],
+        &["policy"],
+        &["scenarios"],
+        &["check", "a-file"],
+        &["replay", "a-file"],
+        &["why", "a-file"],
+        &["semantic"],
+        &["semantic", "--eval"],
+        &["semantic", "--eval", "--embedder", "http://127.0.0.1:9"],
+        &["picture", "a-file"],
+    ];
+
+    /// Each option that a subcommand uses, with how to see that it took effect.
+    type Shows = fn(&Cli) -> String;
+
+    fn shown(id: &str) -> Shows {
+        match id {
+            "upstream" => |cli| format!("{:?}", cli.upstream),
+            "headers" => |cli| format!("{:?}", cli.headers),
+            "embedder_headers" => |cli| format!("{:?}", cli.embedder_headers),
+            "insecure_http" => |cli| format!("{}", cli.insecure_http),
+            "overwrite" => |cli| format!("{}", cli.overwrite),
+            "model" => |cli| format!("{:?}", cli.model),
+            "embedder" => |cli| format!("{:?}", cli.embedder),
+            "faults" => |cli| cli.faults.clone(),
+            "seed" => |cli| format!("{:?}", cli.seed),
+            "api_key_file" => |cli| format!("{:?}", cli.api_key_file),
+            "ca_file" => |cli| format!("{:?}", cli.ca_file),
+            "users" => |cli| format!("{:?}", cli.users),
+            "no_mouse" => |cli| format!("{}", cli.no_mouse),
+            "ascii" => |cli| format!("{}", cli.ascii),
+            "color" => |cli| format!("{:?}", cli.color),
+            // the subcommand reads its own
+            "policy" => |cli| match &cli.mode {
+                Some(Mode::Run { policy, .. }) => format!("{policy:?}"),
+                other => panic!("{other:?} has no policy"),
+            },
+            "journal" => |cli| match &cli.mode {
+                Some(Mode::Run { journal, .. } | Mode::Fuzz { journal, .. }) => format!("{journal:?}"),
+                other => panic!("{other:?} writes no journal"),
+            },
+            _ => panic!("--{id} is used by a subcommand: show its effect in this test"),
+        }
+    }
+
+    fn written(argument: &Arg) -> Vec<String> {
+        let option = format!("--{}", argument.get_long().unwrap());
+        let takes_value = argument.get_action().takes_values();
+        let value = takes_value.then(|| value(argument.get_id().as_str()).to_owned());
+        [option].into_iter().chain(value).collect()
+    }
+
+    #[test]
+    fn every_option_before_every_subcommand_has_an_effect_or_is_an_error() {
+        let command = Cli::command();
+        let names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+        assert!(names.iter().all(|name| SUBCOMMANDS.iter().any(|line| line[0] == *name)), "{names:?}");
+        let mut used = Vec::new();
+        for argument in command.get_arguments().filter(|argument| argument.get_long().is_some()) {
+            let (id, option) = (argument.get_id().as_str(), written(argument));
+            if ["help", "version"].contains(&id) {
+                continue;
+            }
+            for line in SUBCOMMANDS {
+                if line.contains(&option[0].as_str()) {
+                    continue;
+                }
+                let own = || line.iter().map(|part| (*part).to_owned());
+                let program = || std::iter::once("seawall".to_owned());
+                let before: Vec<_> = program().chain(option.clone()).chain(own()).collect();
+                let after: Vec<_> = program().chain(own()).chain(option.clone()).collect();
+                let places = if argument.is_global_set() { vec![before, after] } else { vec![before] };
+                for place in places {
+                    match parse(&place) {
+                        Ok(cli) => {
+                            let without = parse(program().chain(own())).unwrap();
+                            assert_ne!(shown(id)(&cli), shown(id)(&without), "{place:?} is ignored");
+                            used.push((line[0], id));
+                        }
+                        Err(error) => {
+                            assert_eq!(error.exit_code(), 2);
+                            let message = error.to_string();
+                            assert!(message.contains(&format!("{} has no effect", option[0])), "{message}");
+                        }
+                    }
+                }
+            }
+        }
+        used.sort_unstable();
+        used.dedup();
+        assert!(used.len() >= 30, "{used:?}");
+    }
+
+    #[test]
+    fn errors_name_the_option_and_the_remedy() {
+        for (line, message) in [
+            (&["--upstream", "http://h", "scenarios"][..], "--upstream has no effect on `seawall scenarios`: remove it"),
+            (&["run", "outage", "--faults", "mixed"], "--faults has no effect on `seawall run`: remove it"),
+            (&["run", "outage", "--model", "m"], "--model has no effect on `seawall run` without --real"),
+            (&["--journal", "f", "compare"], "write it after `compare`, where it has another meaning"),
+            (&["--policy", "a", "run", "outage", "--policy", "b"], "--policy is given twice"),
+            (&["--journal", "a", "run", "outage", "--journal", "b"], "--journal is given twice"),
+        ] {
+            let line = [&["seawall"], line].concat();
+            let error = parse(&line).unwrap_err().to_string();
+            assert!(error.contains(message), "{line:?}: {error}");
+        }
+    }
+}
