@@ -153,9 +153,7 @@ fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
             json,
         }) => match eval {
             None => semantic::explain_semantic(),
-            Some(file) => {
-                runtime.block_on(semantic::evaluate_pairs(cli, file.as_deref(), *threshold, *json))
-            }
+            Some(file) => runtime.block_on(semantic::evaluate_pairs(cli, file.as_deref(), *threshold, *json)),
         },
         None => control_room::open(cli, &runtime, exits),
     };
@@ -249,10 +247,12 @@ fn picture(file: &Path, size: &str, overwrite: bool) -> eyre::Result<u8> {
         .start_paused(true)
         .build()?;
     let svg = runtime.block_on(picture::draw(columns, rows, file::load_faults("outage")?))?;
-    output.write_all(svg.as_bytes()).map_err(|error| ConfigError::Unwritable {
-        path: file.to_owned(),
-        error,
-    })?;
+    output
+        .write_all(svg.as_bytes())
+        .map_err(|error| ConfigError::Unwritable {
+            path: file.to_owned(),
+            error,
+        })?;
     Ok(0)
 }
 

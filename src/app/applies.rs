@@ -29,7 +29,8 @@ where
     let mut command = Cli::command();
     let matches = command.try_get_matches_from_mut(arguments)?;
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-    let conflict = |command: &mut Command, message: String| command.error(ErrorKind::ArgumentConflict, message);
+    let conflict =
+        |command: &mut Command, message: String| command.error(ErrorKind::ArgumentConflict, message);
     if let Some(message) = unused(&command, &matches, &cli) {
         return Err(conflict(&mut command, message));
     }
@@ -45,15 +46,24 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
 /// Returns the message for the first option without an effect, if any.
 fn unused(command: &Command, matches: &ArgMatches, cli: &Cli) -> Option<String> {
     let (mode, name) = (cli.mode.as_ref()?, matches.subcommand_name()?);
-    let given = command.get_arguments().filter(|argument| is_given(matches, argument.get_id().as_str()));
+    let given = command
+        .get_arguments()
+        .filter(|argument| is_given(matches, argument.get_id().as_str()));
     given.into_iter().find_map(|argument| {
-        let (id, option) = (argument.get_id().as_str(), argument.get_long().unwrap_or_default());
+        let (id, option) = (
+            argument.get_id().as_str(),
+            argument.get_long().unwrap_or_default(),
+        );
         match effect(mode, cli, id) {
             Effect::Used => None,
-            Effect::Needs(others) => Some(format!("--{option} has no effect on `seawall {name}` without {others}")),
+            Effect::Needs(others) => Some(format!(
+                "--{option} has no effect on `seawall {name}` without {others}"
+            )),
             Effect::Unused => {
                 let subcommand = command.find_subcommand(name)?;
-                let own = subcommand.get_arguments().find(|own| own.get_id() == argument.get_id());
+                let own = subcommand
+                    .get_arguments()
+                    .find(|own| own.get_id() == argument.get_id());
                 let remedy = match own.filter(|own| !own.is_global_set()) {
                     Some(_) => format!("write it after `{name}`, where it has another meaning"),
                     None => "remove it".to_owned(),
@@ -66,7 +76,13 @@ fn unused(command: &Command, matches: &ArgMatches, cli: &Cli) -> Option<String> 
 
 /// The effect of the option `id` of the program on a subcommand.
 fn effect(mode: &Mode, cli: &Cli, id: &str) -> Effect {
-    let used = |is_used: bool, needs: &'static str| if is_used { Effect::Used } else { Effect::Needs(needs) };
+    let used = |is_used: bool, needs: &'static str| {
+        if is_used {
+            Effect::Used
+        } else {
+            Effect::Needs(needs)
+        }
+    };
     let upstream = cli.upstream.is_some();
     match (mode, id) {
         (Mode::Simulate { .. }, "faults" | "seed" | "upstream")
@@ -93,7 +109,9 @@ fn inherit(cli: &mut Cli, matches: &ArgMatches) -> Result<(), String> {
     fn set<T>(own: &mut Option<T>, outer: T, option: &str) -> Result<(), String> {
         match own.replace(outer) {
             None => Ok(()),
-            Some(_) => Err(format!("--{option} is given twice: before and after the subcommand")),
+            Some(_) => Err(format!(
+                "--{option} is given twice: before and after the subcommand"
+            )),
         }
     }
     if let Some(Mode::Run { policy, .. }) = &mut cli.mode
@@ -197,9 +215,17 @@ mod tests {
     fn every_option_before_every_subcommand_has_an_effect_or_is_an_error() {
         let command = Cli::command();
         let names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
-        assert!(names.iter().all(|name| SUBCOMMANDS.iter().any(|line| line[0] == *name)), "{names:?}");
+        assert!(
+            names
+                .iter()
+                .all(|name| SUBCOMMANDS.iter().any(|line| line[0] == *name)),
+            "{names:?}"
+        );
         let mut used = Vec::new();
-        for argument in command.get_arguments().filter(|argument| argument.get_long().is_some()) {
+        for argument in command
+            .get_arguments()
+            .filter(|argument| argument.get_long().is_some())
+        {
             let (id, option) = (argument.get_id().as_str(), written(argument));
             if ["help", "version"].contains(&id) {
                 continue;
@@ -212,7 +238,11 @@ mod tests {
                 let program = || std::iter::once("seawall".to_owned());
                 let before: Vec<_> = program().chain(option.clone()).chain(own()).collect();
                 let after: Vec<_> = program().chain(own()).chain(option.clone()).collect();
-                let places = if argument.is_global_set() { vec![before, after] } else { vec![before] };
+                let places = if argument.is_global_set() {
+                    vec![before, after]
+                } else {
+                    vec![before]
+                };
                 for place in places {
                     match parse(&place) {
                         Ok(cli) => {
@@ -223,7 +253,10 @@ mod tests {
                         Err(error) => {
                             assert_eq!(error.exit_code(), 2);
                             let message = error.to_string();
-                            assert!(message.contains(&format!("{} has no effect", option[0])), "{message}");
+                            assert!(
+                                message.contains(&format!("{} has no effect", option[0])),
+                                "{message}"
+                            );
                         }
                     }
                 }
@@ -237,12 +270,30 @@ mod tests {
     #[test]
     fn errors_name_the_option_and_the_remedy() {
         for (line, message) in [
-            (&["--upstream", "http://h", "scenarios"][..], "--upstream has no effect on `seawall scenarios`: remove it"),
-            (&["run", "outage", "--faults", "mixed"], "--faults has no effect on `seawall run`: remove it"),
-            (&["run", "outage", "--model", "m"], "--model has no effect on `seawall run` without --real"),
-            (&["--journal", "f", "compare"], "write it after `compare`, where it has another meaning"),
-            (&["--policy", "a", "run", "outage", "--policy", "b"], "--policy is given twice"),
-            (&["--journal", "a", "run", "outage", "--journal", "b"], "--journal is given twice"),
+            (
+                &["--upstream", "http://h", "scenarios"][..],
+                "--upstream has no effect on `seawall scenarios`: remove it",
+            ),
+            (
+                &["run", "outage", "--faults", "mixed"],
+                "--faults has no effect on `seawall run`: remove it",
+            ),
+            (
+                &["run", "outage", "--model", "m"],
+                "--model has no effect on `seawall run` without --real",
+            ),
+            (
+                &["--journal", "f", "compare"],
+                "write it after `compare`, where it has another meaning",
+            ),
+            (
+                &["--policy", "a", "run", "outage", "--policy", "b"],
+                "--policy is given twice",
+            ),
+            (
+                &["--journal", "a", "run", "outage", "--journal", "b"],
+                "--journal is given twice",
+            ),
         ] {
             let line = [&["seawall"], line].concat();
             let error = parse(&line).unwrap_err().to_string();

@@ -52,7 +52,11 @@ impl Exits {
 
     /// The exit code of a program that ends with `code`.
     pub(crate) fn code(&self, code: u8) -> u8 {
-        if self.terminated.load(Ordering::SeqCst) { TERMINATED } else { code }
+        if self.terminated.load(Ordering::SeqCst) {
+            TERMINATED
+        } else {
+            code
+        }
     }
 }
 

@@ -35,7 +35,11 @@ impl OutputFile {
                     });
                 }
                 // `create` for a link whose target is missing
-                let options = File::options().write(true).create(true).truncate(false).open(path);
+                let options = File::options()
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .open(path);
                 (options.map_err(unwritable)?, false)
             }
             Err(error) => return Err(unwritable(error)),
@@ -73,7 +77,10 @@ pub(crate) fn check_folder(
     let Some(folder) = folder.filter(|_| !overwrite) else {
         return Ok(());
     };
-    let existing = files.iter().map(|name| folder.join(name)).find(|path| is_file(path));
+    let existing = files
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| is_file(path));
     match existing {
         Some(path) => Err(ConfigError::Exists { option, path }),
         None => Ok(()),
@@ -119,14 +126,18 @@ mod tests {
         open(false).unwrap().write_all(b"an earlier run").unwrap();
         let refused = open(false).unwrap_err().to_string();
         assert!(
-            refused.starts_with("--journal ") && refused.ends_with("exists already; name a new file, or add --overwrite"),
+            refused.starts_with("--journal ")
+                && refused.ends_with("exists already; name a new file, or add --overwrite"),
             "{refused}"
         );
         drop(open(true).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"an earlier run");
         open(true).unwrap().write_all(b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        OutputFile::open("--journal", Path::new("/dev/null"), false).unwrap().write_all(b"x").unwrap();
+        OutputFile::open("--journal", Path::new("/dev/null"), false)
+            .unwrap()
+            .write_all(b"x")
+            .unwrap();
         let missing = OutputFile::open("--journal", &folder.path().join("no/x"), false).unwrap_err();
         assert!(matches!(missing, ConfigError::Unwritable { .. }), "{missing}");
     }

@@ -38,7 +38,11 @@ pub(crate) async fn evaluate_pairs(
     threshold: Option<f64>,
     json: bool,
 ) -> eyre::Result<u8> {
-    let embedder = cli.embedder.as_deref().map(|url| http_embedder(cli, url)).transpose()?;
+    let embedder = cli
+        .embedder
+        .as_deref()
+        .map(|url| http_embedder(cli, url))
+        .transpose()?;
     let (name, text) = match file {
         None => (
             semantic_eval::BUNDLED_NAME.to_owned(),

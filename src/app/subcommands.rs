@@ -105,7 +105,12 @@ pub(crate) fn report(
 
 /// Compares policies.
 pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>, overwrite: bool) -> eyre::Result<u8> {
-    output::check_folder("--charts", args.charts.as_deref(), &charts::COMPARISON_FILES, overwrite)?;
+    output::check_folder(
+        "--charts",
+        args.charts.as_deref(),
+        &charts::COMPARISON_FILES,
+        overwrite,
+    )?;
     let recorded = match &args.journal {
         None => None,
         Some(file) => match recorded(file)? {
@@ -181,9 +186,7 @@ fn recorded(file: &Path) -> eyre::Result<Option<RecordedInput>> {
     }
     if loaded.lost > 0 {
         let lost = loaded.lost;
-        complain(format_args!(
-            "{name}: {lost} events are missing from the journal"
-        ));
+        complain(format_args!("{name}: {lost} events are missing from the journal"));
     }
     Ok(Some(RecordedInput {
         name,

@@ -173,7 +173,11 @@ struct Output {
 
 impl Output {
     /// Writes unless the terminal is gone; `dropped` is the result of a write that is dropped.
-    fn unless_gone<T>(&mut self, dropped: T, write: impl FnOnce(&mut Stdout) -> io::Result<T>) -> io::Result<T> {
+    fn unless_gone<T>(
+        &mut self,
+        dropped: T,
+        write: impl FnOnce(&mut Stdout) -> io::Result<T>,
+    ) -> io::Result<T> {
         if self.is_gone.load(Ordering::Relaxed) {
             return Ok(dropped);
         }

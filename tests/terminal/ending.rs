@@ -44,7 +44,9 @@ impl Terminal {
         let ((_, before), started) = (state_and_ticks(pid), Instant::now());
         drop(self.keyboard);
         drop(self.master);
-        wait_until("the program runs without a terminal", || state_and_ticks(pid).0 == 'Z');
+        wait_until("the program runs without a terminal", || {
+            state_and_ticks(pid).0 == 'Z'
+        });
         let (took, (_, after)) = (started.elapsed(), state_and_ticks(pid));
         let busy = Duration::from_millis(10 * (after - before));
         (self.child.wait().unwrap().exit_code(), busy, took)
@@ -53,14 +55,19 @@ impl Terminal {
 
 fn is_closed_journal(file: &Path) -> bool {
     let text = fs::read_to_string(file).unwrap();
-    text.lines().last().is_some_and(|last| last.starts_with("{\"end\":"))
+    text.lines()
+        .last()
+        .is_some_and(|last| last.starts_with("{\"end\":"))
 }
 
 #[test]
 fn a_terminal_that_disappears_ends_the_session_and_its_files_are_saved() {
     for controlling in [true, false] {
         let folder = tempfile::tempdir().unwrap();
-        let (drill, journal) = (folder.path().join("drill.toml"), folder.path().join("live.ndjson"));
+        let (drill, journal) = (
+            folder.path().join("drill.toml"),
+            folder.path().join("live.ndjson"),
+        );
         let mut terminal = Terminal::start_on(
             &[
                 "--record",
@@ -101,11 +108,16 @@ fn a_replay_without_a_terminal_ends_too() {
     replay.until("REPLAY");
     let (code, busy, took) = replay.hang_up();
     assert_eq!(code, 129);
-    assert!(busy < took / 20 + Duration::from_millis(300), "{busy:?} of {took:?}");
+    assert!(
+        busy < took / 20 + Duration::from_millis(300),
+        "{busy:?} of {took:?}"
+    );
 }
 
 fn signal(child: &Child, name: &str) {
-    let kill = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    let kill = Command::new("kill")
+        .args([&format!("-{name}"), &child.id().to_string()])
+        .status();
     assert!(kill.unwrap().success());
 }
 
@@ -125,7 +137,10 @@ fn until_handled(child: &Child) {
     const SIGTERM: u32 = 15;
     wait_until("no handler", || {
         let status = proc(child.id(), "status");
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:"))
+            .unwrap();
         u64::from_str_radix(caught.trim(), 16).unwrap() >> (SIGTERM - 1) & 1 == 1
     });
 }
@@ -162,7 +177,9 @@ fn a_signal_closes_the_journal_of_a_drill_and_of_a_run() {
             &["run", "outage", "--real", "--journal", journal, "--overwrite"],
         ] {
             let mut child = start(args);
-            wait_until("no journal", || fs::metadata(&file).is_ok_and(|found| found.len() > 0));
+            wait_until("no journal", || {
+                fs::metadata(&file).is_ok_and(|found| found.len() > 0)
+            });
             signal(&child, name);
             signal(&child, name);
             assert_eq!(child.wait().unwrap().code(), Some(code), "{args:?} SIG{name}");
@@ -199,7 +216,9 @@ fn a_second_sigterm_changes_nothing() {
     assert_eq!(terminal.ended().0, 143);
     let mut simulator = start(&["simulate", "--port", "0"]);
     let mut line = String::new();
-    BufReader::new(simulator.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(simulator.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     signal(&simulator, "TERM");
     signal(&simulator, "TERM");
     assert_eq!(simulator.wait().unwrap().code(), Some(143));
@@ -208,12 +227,18 @@ fn a_second_sigterm_changes_nothing() {
 #[test]
 fn a_background_program_ignores_what_nohup_ignores() {
     let mut child = Command::new("sh")
-        .args(["-c", "trap '' HUP INT; exec \"$0\" simulate --port 0", env!("CARGO_BIN_EXE_seawall")])
+        .args([
+            "-c",
+            "trap '' HUP INT; exec \"$0\" simulate --port 0",
+            env!("CARGO_BIN_EXE_seawall"),
+        ])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     assert!(line.contains("simulator at"), "{line}");
     signal(&child, "HUP");
     signal(&child, "INT");

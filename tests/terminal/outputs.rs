@@ -17,12 +17,25 @@ fn seawall(args: &[&str]) -> Output {
 fn an_existing_file_is_an_error_without_overwrite() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let compare = ["compare", "exercise", "production", "--scenario", "calm", "--seeds", "2", "--charts"];
+    let compare = [
+        "compare",
+        "exercise",
+        "production",
+        "--scenario",
+        "calm",
+        "--seeds",
+        "2",
+        "--charts",
+    ];
     for (command, argument, file) in [
         (&["run", "calm", "--journal"][..], path("run"), path("run")),
         (&["fuzz", "--count", "1", "--journal"], path("fuzz"), path("fuzz")),
         (&["picture"], path("picture"), path("picture")),
-        (&["run", "calm", "--charts"], path("charts"), path("charts/fates.svg")),
+        (
+            &["run", "calm", "--charts"],
+            path("charts"),
+            path("charts/fates.svg"),
+        ),
         (&compare, path("side"), path("side/compare-calls.svg")),
     ] {
         let args = [command, &[argument.as_str()]].concat();
@@ -33,7 +46,8 @@ fn an_existing_file_is_an_error_without_overwrite() {
         let stderr = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(2), "{args:?}");
         assert!(
-            stderr.contains("the file exists already; name a new file, or add --overwrite") && refused.stdout.is_empty(),
+            stderr.contains("the file exists already; name a new file, or add --overwrite")
+                && refused.stdout.is_empty(),
             "{args:?}: {stderr}"
         );
         assert_eq!(fs::read(&file).unwrap(), b"mine", "{args:?}");
@@ -93,7 +107,11 @@ fn a_run_that_cannot_start_empties_and_leaves_no_file() {
         fs::write(&file, "the journal of an earlier run").unwrap();
         let args = [&args[..], &["--overwrite"]].concat();
         assert_eq!(seawall(&args).status.code(), Some(code), "{args:?}");
-        assert_eq!(fs::read(&file).unwrap(), b"the journal of an earlier run", "{args:?}");
+        assert_eq!(
+            fs::read(&file).unwrap(),
+            b"the journal of an earlier run",
+            "{args:?}"
+        );
         fs::remove_file(&file).unwrap();
     }
 }
@@ -103,17 +121,51 @@ fn options_before_a_subcommand_take_effect() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("j.ndjson");
     let journal = file.to_str().unwrap();
-    let run = seawall(&["--seed", "31", "--policy", "exercise", "--journal", journal, "run", "calm", "--json"]);
+    let run = seawall(&[
+        "--seed",
+        "31",
+        "--policy",
+        "exercise",
+        "--journal",
+        journal,
+        "run",
+        "calm",
+        "--json",
+    ]);
     let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
-    assert_eq!((&report["seed"], &report["policy"]), (&31.into(), &"exercise".into()), "{report}");
-    let header = fs::read_to_string(&file).unwrap().lines().next().unwrap().to_owned();
+    assert_eq!(
+        (&report["seed"], &report["policy"]),
+        (&31.into(), &"exercise".into()),
+        "{report}"
+    );
+    let header = fs::read_to_string(&file)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap()
+        .to_owned();
     assert!(header.contains("\"seed\":31"), "{header}");
-    let fuzz = seawall(&["--seed", "5", "--overwrite", "--journal", journal, "fuzz", "--count", "1"]);
+    let fuzz = seawall(&[
+        "--seed",
+        "5",
+        "--overwrite",
+        "--journal",
+        journal,
+        "fuzz",
+        "--count",
+        "1",
+    ]);
     assert_eq!(fuzz.status.code(), Some(0));
     assert!(fs::read_to_string(&file).unwrap().contains("\"seed\":5"));
-    for args in [&["--upstream", "http://127.0.0.1:9", "scenarios"][..], &["--faults", "mixed", "run", "calm"]] {
+    for args in [
+        &["--upstream", "http://127.0.0.1:9", "scenarios"][..],
+        &["--faults", "mixed", "run", "calm"],
+    ] {
         let refused = seawall(args);
         let stderr = String::from_utf8_lossy(&refused.stderr);
-        assert!(refused.status.code() == Some(2) && stderr.contains("has no effect"), "{stderr}");
+        assert!(
+            refused.status.code() == Some(2) && stderr.contains("has no effect"),
+            "{stderr}"
+        );
     }
 }

@@ -43,7 +43,9 @@ fn a_split_paste_arrives_in_the_prompt() {
         // nothing of the sequence is in the prompt, in front of the text or after it
         let line = format!("> {text}");
         terminal.until_matches(&line, |screen| {
-            screen.lines().any(|shown| shown.trim() == line || shown.contains(&format!("{line}  ")))
+            screen
+                .lines()
+                .any(|shown| shown.trim() == line || shown.contains(&format!("{line}  ")))
         });
         // the prompt is empty again
         terminal.keys("\x15");

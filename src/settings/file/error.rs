@@ -42,7 +42,10 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// A file to write that exists already.
-    #[error("{option} {}: the file exists already; name a new file, or add --overwrite", printable_path(path))]
+    #[error(
+        "{option} {}: the file exists already; name a new file, or add --overwrite",
+        printable_path(path)
+    )]
     Exists {
         /// The option that named the file.
         option: &'static str,

@@ -160,7 +160,10 @@ fn step(bytes: &[u8]) -> Step {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the event of a step, which may have none")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the event of a step, which may have none"
+)]
 fn key(code: KeyCode, modifiers: KeyModifiers) -> Option<Event> {
     Some(Event::Key(KeyEvent::new(code, modifiers)))
 }
