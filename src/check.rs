@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! event --> order --> calls and flights --> attempts, budget --> limiter --> breaker --> cache
-//!             2       1 4 10 27-31 33 34      2-9                  11-15       16-21       22-26 32
+//!             2       1 4 10 27-31 33 34      2-9                  11-15     16-21 35 36   22-26 32
 //! ```
 //!
 //! The numbers are those of [`INVARIANTS`]. A [`Violation`] has the number, the sentence and the events that prove
@@ -71,7 +71,7 @@ pub struct Summary {
 }
 
 impl fmt::Display for Summary {
-    /// `3 events, 1 calls, 34 invariants hold`, and the parts that could not be checked.
+    /// `3 events, 1 calls, 36 invariants hold`, and the parts that could not be checked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = INVARIANTS.len();
         write!(

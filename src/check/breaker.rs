@@ -1,6 +1,7 @@
 //! The breaker: its states, permits and window, and the calls it may reject.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Slack;
 use super::index::{CallIndex, Flight};
@@ -13,7 +14,10 @@ use crate::event::{
 use crate::settings::{BreakerSettings, Counts};
 use crate::time::Timestamp;
 
-/// The running probe.
+/// Rounding of the open time.
+const ROUNDING: Duration = Duration::from_micros(1);
+
+/// A place in half-open.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     flight: FlightId,
@@ -28,15 +32,21 @@ pub(super) struct Breaker {
     generation: u64,
     /// The end of the open time; `None` while forced.
     until: Option<Timestamp>,
-    probe: Option<Probe>,
-    /// Successful probes since it became half-open.
+    /// The probe without a first token, and those with one.
+    waiting: Option<Probe>,
+    answering: Vec<Probe>,
+    /// Good outcomes since it closed; probes in a row that ended well, in half-open.
     good: u32,
+    /// Openings without `min_calls` good outcomes between them.
+    doublings: u32,
     window: Window,
     /// The end of the last suspension.
     woke_at: Option<Timestamp>,
     /// The last move and the last outcome, as proof.
     moved: Option<Arc<Event>>,
     recorded: Option<Arc<Event>>,
+    /// True if the server asked for a wait with the last outcome.
+    hinted: bool,
 }
 
 impl Breaker {
@@ -47,12 +57,15 @@ impl Breaker {
             state: BreakerState::Closed,
             generation: 0,
             until: None,
-            probe: None,
+            waiting: None,
+            answering: Vec::new(),
             good: 0,
+            doublings: 0,
             window: Window::default(),
             woke_at: None,
             moved: None,
             recorded: None,
+            hinted: false,
         }
     }
 
@@ -72,7 +85,7 @@ impl Breaker {
                 self.refused(index.flight(event)?, event, *until, slack)
             }
             EventKind::BreakerRecorded { .. } => self.recorded(index.flight(event)?, event, slack),
-            EventKind::BreakerMoved { .. } => self.moved(event),
+            EventKind::BreakerMoved { .. } => self.moved(event, slack),
             EventKind::BreakerForced { mode } => {
                 self.mode = *mode;
                 if *mode == BreakerMode::ForcedOpen && self.state == BreakerState::Open {
@@ -82,6 +95,12 @@ impl Breaker {
             }
             EventKind::Suspended { until } => {
                 self.woke_at = Some(*until);
+                Ok(())
+            }
+            EventKind::AttemptFirstToken { .. } => {
+                let id = index.flight(event)?.id;
+                let probe = self.waiting.take_if(|probe| probe.flight == id);
+                self.answering.extend(probe);
                 Ok(())
             }
             EventKind::AttemptStarted { .. } => {
@@ -107,8 +126,8 @@ impl Breaker {
     ) -> Holds {
         flight.ensure(flight.permit.is_none(), 18, || "it has a permit already".into())?;
         let half_open = self.state == BreakerState::HalfOpen;
-        // the rest of a stream whose first token was judged has an ordinary permit
-        let rest = std::mem::take(&mut flight.judged) && half_open && !is_probe;
+        // the rest of a stream whose probe was judged at the end of its lease has an ordinary permit
+        let rest = std::mem::take(&mut flight.judged) && !is_probe;
         flight.ensure(self.state != BreakerState::Open, 17, || {
             "the breaker is open".into()
         })?;
@@ -119,14 +138,14 @@ impl Breaker {
             format!("this is generation {}", self.generation)
         })?;
         if is_probe {
-            let out = self.probe.filter(|probe| probe.lease > event.at + slack.stamp);
-            flight.ensure(out.is_none(), 17, || {
-                format!(
-                    "the probe of flight {:?} still runs",
-                    out.map(|probe| probe.flight.0)
-                )
+            let held = |probe: &&Probe| probe.lease > event.at + slack.stamp;
+            let waits = self.waiting.as_ref().filter(held);
+            let running = self.answering.iter().filter(held).count();
+            let room = waits.is_none() && running < self.places();
+            flight.ensure(room, 17, || {
+                format!("{running} probes answer, and flight {waits:?} waits for its first token")
             })?;
-            self.probe = Some(Probe {
+            self.waiting = Some(Probe {
                 flight: flight.id,
                 lease: event.at + self.settings.probe_lease,
             });
@@ -152,18 +171,22 @@ impl Breaker {
                 until == self.until && still && (until.is_some() || self.mode == BreakerMode::ForcedOpen)
             }
             BreakerState::HalfOpen => {
-                let out = self
-                    .probe
-                    .is_some_and(|probe| probe.lease + slack.stamp > event.at);
-                until.is_none() && out
+                let held = |probe: &&Probe| probe.lease + slack.stamp > event.at;
+                let waits = self.waiting.as_ref().is_some_and(|probe| held(&probe));
+                let running = self.answering.iter().filter(held).count();
+                until.is_none() && (waits || running >= self.places())
             }
         };
         flight.ensure(reason, 21, || {
             format!(
-                "the breaker is {:?} until {:?}, its probe is {:?}",
-                self.state, self.until, self.probe
+                "the breaker is {:?} until {:?}, its probes are {:?} and {:?}",
+                self.state, self.until, self.waiting, self.answering
             )
         })
+    }
+
+    fn places(&self) -> usize {
+        usize::try_from(self.settings.successes_to_close).unwrap_or(usize::MAX)
     }
 
     /// Checks invariants 18, 19 and 20.
@@ -183,10 +206,16 @@ impl Breaker {
         })?;
         let rest = std::mem::take(&mut flight.rest);
         flight.judged = *probe && flight.running;
-        let in_place = self.probe.is_some_and(|probe| probe.flight == flight.id);
-        let lost = self.state == BreakerState::HalfOpen && !in_place && !rest;
-        let late = *generation != self.generation || lost;
-        flight.ensure((*sample == Sample::Late) == late, 19, || {
+        let stale = *generation != self.generation;
+        let cut = is_cut(flight) && self.state != BreakerState::Open;
+        let late = *sample == Sample::Late;
+        let fits = match sample {
+            // an attempt during which the machine slept is neutral, and that is late
+            Sample::Late => stale && (!cut || self.asleep(flight, slack)),
+            Sample::Failed => !stale || cut,
+            Sample::Ok | Sample::Slow | Sample::Neutral => !stale,
+        };
+        flight.ensure(fits, 19, || {
             format!("this is generation {}", self.generation)
         })?;
         let neutral = matches!(sample, Sample::Neutral | Sample::Late);
@@ -197,15 +226,13 @@ impl Breaker {
             )
         })?;
         flight.ensure(!rest || neutral || *sample == Sample::Failed, 19, || {
-            "its first token was judged already: only a failure may follow".into()
+            "its probe was judged already: only a failure may follow".into()
         })?;
         if !late {
-            self.check_sample(flight, *sample, *probe, rest, slack)?;
+            self.check_sample(flight, event, *sample, rest, slack)?;
         }
-        if !late && !rest && self.state == BreakerState::HalfOpen {
-            self.probe = None;
-            let good = *sample == Sample::Ok || (*sample == Sample::Slow && self.settings.slow_rate > 1.0);
-            self.good += u32::from(good);
+        if !late {
+            self.count(flight, *sample, stale);
         }
         if !neutral && self.settings.enabled {
             self.window.push(event.at, *sample);
@@ -217,18 +244,54 @@ impl Breaker {
         flight.ensure(counts, 19, || {
             format!("the outcomes of this generation are {least:?} to {most:?}")
         })?;
+        self.hinted = flight.failure().is_some_and(|failure| failure.hint.is_some());
         self.recorded = Some(Arc::clone(event));
         Ok(())
     }
 
-    /// Checks invariant 20: the sample fits the outcome.
-    fn check_sample(&self, flight: &Flight, sample: Sample, probe: bool, rest: bool, slack: Slack) -> Holds {
-        // a suspension excuses a slow or failed attempt; in real time the log does not record suspensions
-        let asleep = !slack.stamp.is_zero() || self.woke_at.is_some_and(|woke| woke >= flight.began_at);
+    /// Counts an outcome towards closing, and for a closed breaker towards the end of the doubling.
+    fn count(&mut self, flight: &Flight, sample: Sample, stale: bool) {
+        let good = sample == Sample::Ok || (sample == Sample::Slow && self.settings.slow_rate > 1.0);
+        match self.state {
+            BreakerState::Open => {}
+            BreakerState::HalfOpen => {
+                if !stale {
+                    let others = |probe: &Probe| probe.flight != flight.id;
+                    self.waiting = self.waiting.filter(others);
+                    self.answering.retain(others);
+                }
+                let bad = sample == Sample::Failed || (sample == Sample::Slow && !good);
+                self.good = if bad { 0 } else { self.good + u32::from(good) };
+            }
+            BreakerState::Closed => {
+                self.good += u32::from(good && self.settings.enabled);
+                if self.good >= self.settings.min_calls {
+                    self.doublings = 0;
+                }
+            }
+        }
+    }
+
+    /// Returns true if the machine may have slept during the attempt, which excuses a slow or failed one. In real
+    /// time the log does not record suspensions.
+    fn asleep(&self, flight: &Flight, slack: Slack) -> bool {
+        !slack.stamp.is_zero() || self.woke_at.is_some_and(|woke| woke >= flight.began_at)
+    }
+
+    /// Checks invariants 20 and 35: the sample fits the outcome, and a probe that still runs has outlived its lease.
+    fn check_sample(&self, flight: &Flight, event: &Event, sample: Sample, rest: bool, slack: Slack) -> Holds {
+        let asleep = self.asleep(flight, slack);
         let is_slow = |slow| if slow { Sample::Slow } else { Sample::Ok };
         let slow_after = |after| flight.ttft.unwrap_or(flight.took) > after;
         let fits = if flight.running {
-            probe && sample == is_slow(slow_after(self.settings.slow_after))
+            let over = |probe: &Probe| probe.flight == flight.id && probe.lease <= event.at + slack.stamp;
+            flight.ensure(self.answering.iter().any(over), 35, || {
+                "its probe still runs, and so does its lease".into()
+            })?;
+            flight.any(|policy| {
+                let calls = policy.breaker.counts == Counts::Call;
+                sample == is_slow(!calls && slow_after(policy.breaker.slow_after))
+            })
         } else {
             flight.any(|policy| {
                 let calls = policy.breaker.counts == Counts::Call;
@@ -257,8 +320,8 @@ impl Breaker {
         })
     }
 
-    /// Checks invariants 16 and 20.
-    fn moved(&mut self, event: &Arc<Event>) -> Holds {
+    /// Checks invariants 16, 20, 35 and 36.
+    fn moved(&mut self, event: &Arc<Event>, slack: Slack) -> Holds {
         use BreakerState::{Closed, HalfOpen, Open};
         use MoveReason as Reason;
 
@@ -297,13 +360,34 @@ impl Breaker {
             })?;
         }
         self.check_reason(event, *reason, *window)?;
+        if *reason == Reason::Manual {
+            self.doublings *= u32::from(*to != Closed);
+        } else if let Some(until) = until {
+            self.check_open_time(event.at.until(*until), slack)?;
+            self.doublings = self.doublings.saturating_add(1);
+        }
         self.state = *to;
         self.generation = *generation;
         self.until = *until;
-        (self.probe, self.good) = (None, 0);
+        (self.waiting, self.good) = (None, 0);
+        self.answering.clear();
         self.window.clear();
         self.moved = Some(Arc::clone(event));
         Ok(())
+    }
+
+    /// Checks invariant 36. A hint of the server may prolong the open time.
+    fn check_open_time(&self, lasts: Duration, slack: Slack) -> Holds {
+        let settings = &self.settings;
+        let doubled = settings.open.saturating_mul(2_u32.saturating_pow(self.doublings));
+        let most = doubled.min(settings.open_max);
+        let least = most.mul_f64(1.0 - settings.open_jitter.clamp(0.0, 1.0));
+        let slack = slack.stamp + ROUNDING;
+        let fits = lasts + slack >= least && (self.hinted || lasts <= most + slack);
+        ensure(fits, 36, || {
+            let doublings = self.doublings;
+            format!("open for {lasts:?}, and {least:?} to {most:?} are due after {doublings} doublings")
+        })
     }
 
     /// Checks that the window, the clock or the probes give the reason.
@@ -334,16 +418,25 @@ impl Breaker {
             Reason::SlowRate => enough && share(window.slow) >= settings.slow_rate,
             Reason::Consecutive => window.consecutive >= settings.consecutive,
             Reason::CoolDown => self.until.is_some_and(|until| event.at >= until),
-            Reason::ProbesSucceeded => self.good >= settings.successes_to_close,
-            Reason::ProbeFailed | Reason::Manual => true,
+            // invariant 35
+            Reason::ProbesSucceeded | Reason::ProbeFailed | Reason::Manual => true,
         };
         ensure(given, 16, || {
             format!(
-                "the window, the clock and the probes do not give {reason:?}: open until {:?}, {} good probes",
-                self.until, self.good
+                "the window and the clock do not give {reason:?}: open until {:?}",
+                self.until
             )
+        })?;
+        ensure(!closes || self.good >= settings.successes_to_close, 35, || {
+            format!("{} probes in a row ended well", self.good)
         })
     }
+}
+
+/// Returns true if the upstream broke off the stream of the last attempt.
+fn is_cut(flight: &Flight) -> bool {
+    let cut = |failure: &Failure| failure.class == FailureClass::Interrupted;
+    !flight.running && flight.failure().is_some_and(cut)
 }
 
 /// The sample of a failure.
@@ -363,7 +456,7 @@ fn failed_as(failure: &Failure) -> Sample {
 /// Returns true for an outcome that does not depend on the health of the upstream: the request, the caller or its
 /// quota was at fault.
 fn is_neutral(flight: &Flight) -> bool {
-    // a probe is judged by its first token, while its attempt still runs
+    // a probe may be judged while its attempt still runs
     !flight.running
         && match &flight.outcome {
             Some(AttemptResult::Cancelled) => true,

@@ -113,9 +113,9 @@ pub(super) struct Flight {
     pub(super) grant: Option<Grant>,
     /// The generation, and true for a probe.
     pub(super) permit: Option<(u64, bool)>,
-    /// True if the permit is for the rest of a stream whose probe was judged by its first token.
+    /// True if the permit is for the rest of a stream whose probe was judged at the end of its lease.
     pub(super) rest: bool,
-    /// True if its probe was just judged by its first token.
+    /// True if its probe was just judged at the end of its lease.
     pub(super) judged: bool,
     /// True if the limiter or the breaker rejected it.
     pub(super) rejected: bool,

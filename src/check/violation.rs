@@ -24,9 +24,9 @@ pub const INVARIANTS: &[&str] = &[
     "the limiter's queue is first in, first out per user; in arrival order it is so overall, in fair order no user gets ahead of another by more than one call of each",
     "a call larger than a bucket is rejected, not queued",
     "the breaker moves only from closed to open, from open to half-open and from half-open to either, one generation at a time, for a reason its window gives",
-    "half-open admits one probe at a time, open admits nothing",
+    "half-open admits a probe when none waits for its first token and fewer than `successes_to_close` run, open admits nothing",
     "each permit is returned exactly once",
-    "an outcome counts only in the generation that admitted it",
+    "an outcome counts only in the generation that admitted it, the cut of a stream in the one in which it happens",
     "an outcome counts as failed, slow or good by what it says about the upstream; a neutral one neither opens nor closes the breaker",
     "the breaker rejects no call after its open time has ended",
     "a hit returns the stored answer to the same request of the same user",
@@ -42,6 +42,8 @@ pub const INVARIANTS: &[&str] = &[
     "a repeated idempotency key gets the identical result",
     "the counts of a call equal the counts of its events",
     "at rest nothing is held: no slot, no queue entry, no flight",
+    "the breaker closes only after `successes_to_close` probes in a row that ended well, or delivered for a whole lease",
+    "each opening doubles the next open time, until `min_calls` good outcomes have been counted while closed",
 ];
 
 /// Events shown with a violation: the first and the last ones.

@@ -185,8 +185,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     let (progress, chunks) = (assembler.progress(), assembler.chunks());
                     let pushed = assembler.push(&bytes, &mut fresh);
                     silence.arrived(now, assembler.progress() > progress);
-                    if chunks == 0 && assembler.chunks() > 0 {
-                        guard.first_token(now);
+                    if assembler.chunks() > chunks {
+                        guard.token(now);
                     }
                     pending.deliver(flight, &mut fresh, now);
                     self.emit_deltas(flight, pending, now, false);

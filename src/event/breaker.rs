@@ -11,7 +11,7 @@ pub enum BreakerState {
     Closed,
     /// Calls are rejected until the open time has elapsed.
     Open,
-    /// One probe at a time is admitted.
+    /// A few probes are admitted: one waits for its first token, at most `breaker.successes_to_close` run.
     HalfOpen,
 }
 
@@ -40,7 +40,7 @@ pub enum Sample {
     Failed,
     /// No evidence about the upstream's health: 4xx, 429, cancelled.
     Neutral,
-    /// Outcome of an earlier generation: not counted.
+    /// Outcome of an earlier generation: not counted. The cut of a stream counts in any generation.
     Late,
 }
 
@@ -70,7 +70,7 @@ pub enum MoveReason {
     SlowRate,
     /// The open time elapsed.
     CoolDown,
-    /// Enough probes succeeded.
+    /// Enough probes in a row ended well.
     ProbesSucceeded,
     /// A probe failed.
     ProbeFailed,

@@ -383,7 +383,7 @@ pub enum EventKind {
     BreakerAdmitted {
         /// The generation that its result counts for.
         generation: u64,
-        /// True if it is the probe of a half-open breaker.
+        /// True if it is a probe of a half-open breaker.
         probe: bool,
         /// The window at that moment.
         #[serde(default)]
@@ -391,18 +391,19 @@ pub enum EventKind {
     },
     /// The breaker rejected the call.
     BreakerRefused {
-        /// Time of the next probe; unknown if forced open or while a probe is out.
+        /// Time of the next probe; unknown if forced open or half-open.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
         /// The window at that moment.
         #[serde(default)]
         window: WindowCounts,
     },
-    /// The outcome of an admitted attempt was recorded.
+    /// The outcome of an admitted attempt was recorded: at its end, or for a probe that still delivers when its
+    /// lease is over.
     BreakerRecorded {
         /// The generation of the admission.
         generation: u64,
-        /// True if it was the probe.
+        /// True if it was a probe.
         probe: bool,
         /// The outcome recorded.
         sample: Sample,

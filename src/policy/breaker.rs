@@ -11,27 +11,32 @@
 //!   |    +--------+                                                    +--------+    |
 //!   |     admits all                                                   rejects all   |
 //!   |                                                                       |        |
-//!   | `successes_to_close`     +-----------+   the open time is over,       |        | the probe failed:
-//!   | good probes in a row     | half-open | <-- and a call arrives --------+        | twice the open
-//!   +------------------------- +-----------+ ----------------------------------------+ time, to `open_max`
-//!                               one permit at a time: the probe, leased for `probe_lease`
+//!   | `successes_to_close`     +-----------+   the open time is over,       |        | a probe failed
+//!   | probes ended well        | half-open | <-- and a call arrives --------+        |
+//!   +------------------------- +-----------+ ----------------------------------------+
+//!                               one probe waits for its first token, at most `successes_to_close`
+//!                               run; each holds its place for at most `probe_lease`
 //! ```
 //!
+//! - Only the end of a stream is a success. Its first token lets the next probe in, but closes nothing: an upstream
+//!   that cuts every stream would close the breaker with each pair of first tokens.
+//! - A probe that still delivers when its lease ends counts as ended well, so that answers of many minutes delay
+//!   recovery by one lease at most. Only a failure of its rest counts then
+//!   ([`continue_stream`](Breaker::continue_stream)).
+//! - A place is freed by the end of its probe, whatever it is, or by the end of its lease: half-open always admits
+//!   a probe within one lease. Hystrix (PR 1621) and resilience4j (issues 544, 903, 935, 1389) got stuck half-open
+//!   by probes that never returned.
 //! - Every transition starts a new generation with an empty window. An outcome from an older generation is
-//!   [`Sample::Late`] and changes nothing (as in gobreaker): a success that began before the outage does not close
-//!   the breaker during it.
-//! - Half-open gives one permit, with a lease. A probe that was cancelled or is [`Sample::Neutral`] frees its
-//!   place at once, a lost one when the lease ends. Hystrix (PR 1621) and resilience4j (issues 544, 903, 935,
-//!   1389) got stuck half-open by such probes.
-//! - A lost probe whose place was reassigned is late, even in the same generation; otherwise it still counts.
-//! - A stream is judged by its first token, which frees the place: a long answer must not keep the breaker
-//!   half-open for minutes. [`continue_stream`](Breaker::continue_stream) gives a permit for the rest; if that
-//!   breaks while the breaker is half-open, the probe has failed. Otherwise two streams that break after their
-//!   first words would close the breaker.
+//!   [`Sample::Late`] and changes nothing (as in gobreaker), because it may be as old as its admission: a success
+//!   that began before the outage does not close the breaker during it, a timeout does not open it afterwards.
+//!   The [cut](Permit::cut) of a stream is of the present and counts in any generation: closed, in the window;
+//!   half-open, it ends the row of good probes; open, it changes nothing.
 //! - A slow probe is bad if slow calls can open at all (`slow_rate` <= 1), since one of one exceeds any rate.
 //! - Only a bad outcome opens, not a success that happens to complete `min_calls`.
-//! - Open lasts `v - U(0, open_jitter * v)`, `v = min(open_max, open * 2^failed probes in a row)`: the jitter is
-//!   below the cap, not clamped by it. A server hint with the outcome that opened prolongs it, by at most an hour.
+//! - Open lasts `v - U(0, open_jitter * v)`, `v = min(open_max, open * 2^doublings)`: the jitter is below the cap,
+//!   not clamped by it. Each opening adds a doubling, and only `min_calls` good outcomes while closed (or a reset)
+//!   clear them: time alone proves nothing (Envoy, issue 21142). A server hint with the outcome that opened
+//!   prolongs it, by at most an hour.
 //! - Forced open rejects all. Forced closed admits all and counts, but never moves. Released from forced open,
 //!   it is closed with an empty window; from forced closed, it keeps its window: the next failure may open it.
 //! - Disabled, it is closed and counts nothing. The mode is kept and applies again once it is enabled.
@@ -50,6 +55,7 @@ pub use decision::{Acquired, CircuitOpen, Permit, Reset, SettledPermit, Transiti
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use self::decision::Probe;
 use self::window::Window;
 use super::MAX_SERVER_WAIT;
 use crate::event::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
@@ -82,8 +88,8 @@ pub struct Breaker {
     /// Number of transitions.
     generation: u64,
     window: Window,
-    /// Probes failed since it was closed: the open time doubled this often.
-    failed_probes: u32,
+    /// Openings without `min_calls` good outcomes between them: the next open time is doubled this often.
+    doublings: u32,
     /// Number of probes: distinguishes a lost probe from the one that replaced it.
     probes: u64,
     /// The latest instant seen: callers read the clock before they get the lock.
@@ -92,26 +98,33 @@ pub struct Breaker {
 }
 
 /// [`BreakerState`] with its data.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum State {
-    Closed,
+    Closed {
+        /// Good outcomes since it closed.
+        good: u32,
+    },
     Open {
         /// Time at which a probe is admitted; `None` while forced.
         until: Option<Timestamp>,
     },
     HalfOpen {
-        /// Good probes in a row.
+        /// Probes in a row that ended well.
         good: u32,
-        probe: Option<Probe>,
+        /// The probe without a first token.
+        waiting: Option<Probe>,
+        /// The probes with one.
+        answering: Vec<Probe>,
     },
 }
 
-/// The one permit of half-open.
-#[derive(Clone, Copy, Debug)]
-struct Probe {
-    number: u64,
-    /// End of the lease.
-    lease: Timestamp,
+impl State {
+    const CLOSED: Self = Self::Closed { good: 0 };
+    const HALF_OPEN: Self = Self::HalfOpen {
+        good: 0,
+        waiting: None,
+        answering: Vec::new(),
+    };
 }
 
 impl Breaker {
@@ -120,10 +133,10 @@ impl Breaker {
         Self {
             settings: settings.clone(),
             mode: BreakerMode::Automatic,
-            state: State::Closed,
+            state: State::CLOSED,
             generation: 0,
             window: Window::new(settings.window),
-            failed_probes: 0,
+            doublings: 0,
             probes: 0,
             latest: now,
             rng: StdRng::seed_from_u64(seed),
@@ -146,14 +159,10 @@ impl Breaker {
     /// no call waits for a dead upstream. Changes nothing: the probe is taken by the call that is about to be
     /// sent.
     pub fn check(&self, now: Timestamp) -> Result<(), CircuitOpen> {
-        let now = now.max(self.latest);
-        match self.state {
-            State::Open { until } if until.is_none_or(|until| until > now) => Err(CircuitOpen { until }),
-            State::HalfOpen {
-                probe: Some(Probe { lease, .. }),
-                ..
-            } if lease > now => Err(CircuitOpen { until: None }),
-            State::Closed | State::Open { .. } | State::HalfOpen { .. } => Ok(()),
+        if self.admits(now.max(self.latest)) {
+            Ok(())
+        } else {
+            Err(CircuitOpen { until: self.until() })
         }
     }
 
@@ -167,18 +176,29 @@ impl Breaker {
                 transition: None,
             };
         }
-        let transition = matches!(self.state, State::Open { .. }).then(|| {
-            let half_open = State::HalfOpen { good: 0, probe: None };
-            self.move_to(now, half_open, MoveReason::CoolDown)
-        });
+        let transition = matches!(self.state, State::Open { .. })
+            .then(|| self.move_to(now, State::HALF_OPEN, MoveReason::CoolDown));
         let permit = Permit {
             generation: self.generation,
             probe: self.lease(now),
             judged: false,
+            cut: false,
         };
         Acquired {
             permit: Ok(permit),
             transition,
+        }
+    }
+
+    /// The first token of a probe is there: the next probe may be admitted.
+    pub fn first_token(&mut self, permit: &Permit) {
+        if permit.generation == self.generation
+            && let State::HalfOpen {
+                waiting, answering, ..
+            } = &mut self.state
+            && let Some(probe) = waiting.take_if(|probe| Some(*probe) == permit.probe)
+        {
+            answering.push(probe);
         }
     }
 
@@ -201,51 +221,42 @@ impl Breaker {
             generation,
             probe,
             judged,
+            cut,
         } = permit;
         let reported = match sample {
             Sample::Late => Sample::Neutral,
-            // counted at its first token
+            // counted when its lease ended
             Sample::Ok | Sample::Slow if judged => Sample::Neutral,
             reported => reported,
         };
-        let counts = generation == self.generation && (judged || self.is_current_probe(probe));
-        let sample = if counts { reported } else { Sample::Late };
+        let present = generation == self.generation;
+        let sample = match reported {
+            reported if present => reported,
+            Sample::Failed if cut && !matches!(self.state, State::Open { .. }) => Sample::Failed,
+            _ => Sample::Late,
+        };
         if self.settings.enabled {
             self.window.record(now, sample);
         }
         let window = self.window.counts(now);
-        let transition = match (self.state, sample) {
-            (_, Sample::Late) | (State::Open { .. }, _) => None,
-            (State::Closed, _) => self
-                .trip_reason(sample, window)
-                .map(|reason| self.open(now, hint, reason)),
-            // another probe may have taken the place: only a failure matters
-            (State::HalfOpen { .. }, _) if judged => {
-                (sample == Sample::Failed).then(|| self.fail_probe(now, hint))
-            }
-            (State::HalfOpen { good, .. }, _) => self.judge_probe(now, sample, hint, good),
-        };
         SettledPermit {
             sample,
             probe: probe.is_some(),
             generation,
             window,
-            transition,
+            transition: self.apply_sample(now, sample, present.then_some(probe).flatten(), hint, present),
         }
     }
 
-    /// Returns a permit for the rest of a stream whose probe was settled by its first token: an ordinary one if
-    /// that closed the breaker, one for which only a failure counts while it is half-open, `None` otherwise.
-    pub fn continue_stream(&self, first: &SettledPermit) -> Option<Permit> {
-        let judged = match self.state {
-            State::Closed => false,
-            State::HalfOpen { .. } if first.sample != Sample::Late => true,
-            State::HalfOpen { .. } | State::Open { .. } => return None,
-        };
-        Some(Permit {
+    /// Returns a permit for the rest of a stream whose probe was settled at the end of its lease. Only a failure
+    /// counts for it. `None` if the breaker is open.
+    pub fn continue_stream(&self) -> Option<Permit> {
+        let is_open = matches!(self.state, State::Open { .. });
+        (!is_open).then_some(Permit {
             generation: self.generation,
             probe: None,
-            judged,
+            judged: true,
+            cut: false,
         })
     }
 
@@ -256,13 +267,13 @@ impl Breaker {
         self.apply_mode(now)
     }
 
-    /// Releases and closes the breaker, and clears the window and the failed probes. Earlier permits become late.
+    /// Releases and closes the breaker, and clears the window and the doublings. Earlier permits become late.
     pub fn reset(&mut self, now: Timestamp) -> Reset {
         let now = self.advance(now);
         let released = self.mode != BreakerMode::Automatic;
         self.mode = BreakerMode::Automatic;
         Reset {
-            transition: self.move_to(now, State::Closed, MoveReason::Manual),
+            transition: self.move_to(now, State::CLOSED, MoveReason::Manual),
             released,
         }
     }
@@ -270,7 +281,7 @@ impl Breaker {
     /// The current state. It remains open after the open time until a call takes the probe.
     pub fn state(&self) -> BreakerState {
         match self.state {
-            State::Closed => BreakerState::Closed,
+            State::Closed { .. } => BreakerState::Closed,
             State::Open { .. } => BreakerState::Open,
             State::HalfOpen { .. } => BreakerState::HalfOpen,
         }
@@ -290,7 +301,7 @@ impl Breaker {
     pub fn until(&self) -> Option<Timestamp> {
         match self.state {
             State::Open { until } => until,
-            State::Closed | State::HalfOpen { .. } => None,
+            State::Closed { .. } | State::HalfOpen { .. } => None,
         }
     }
 
@@ -299,14 +310,36 @@ impl Breaker {
         self.window.counts(now.max(self.latest))
     }
 
-    /// The next instant at which [`check`](Self::check) changes by itself: the open time or a probe's lease ends.
+    /// The next instant at which [`check`](Self::check) changes by itself: the open time or the lease of a probe
+    /// ends.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let change = match self.state {
-            State::Closed => None,
-            State::Open { until } => until,
-            State::HalfOpen { probe, .. } => probe.map(|probe| probe.lease),
-        };
-        change.filter(|change| *change > now)
+        if self.admits(now) {
+            return None;
+        }
+        match &self.state {
+            State::Closed { .. } => None,
+            State::Open { until } => *until,
+            State::HalfOpen {
+                waiting, answering, ..
+            } => {
+                let leases = waiting.iter().chain(answering).map(|probe| probe.lease);
+                leases.filter(|lease| self.admits(*lease)).min()
+            }
+        }
+    }
+
+    fn admits(&self, now: Timestamp) -> bool {
+        match &self.state {
+            State::Closed { .. } => true,
+            State::Open { until } => until.is_some_and(|until| until <= now),
+            State::HalfOpen {
+                waiting, answering, ..
+            } => {
+                let running = answering.iter().filter(|probe| probe.lease > now).count();
+                waiting.is_none_or(|probe| probe.lease <= now)
+                    && u32::try_from(running).is_ok_and(|running| running < self.settings.successes_to_close)
+            }
+        }
     }
 
     fn advance(&mut self, now: Timestamp) -> Timestamp {
@@ -314,25 +347,73 @@ impl Breaker {
         self.latest
     }
 
-    /// Assigns the place of the probe in half-open; returns its number.
-    fn lease(&mut self, now: Timestamp) -> Option<u64> {
-        let State::HalfOpen { probe, .. } = &mut self.state else {
+    /// Assigns a place in half-open.
+    fn lease(&mut self, now: Timestamp) -> Option<Probe> {
+        let State::HalfOpen {
+            waiting, answering, ..
+        } = &mut self.state
+        else {
             return None;
         };
         self.probes += 1;
-        let number = self.probes;
-        *probe = Some(Probe {
-            number,
+        answering.retain(|probe| probe.lease > now);
+        *waiting = Some(Probe {
+            number: self.probes,
             lease: now + self.settings.probe_lease,
         });
-        Some(number)
+        *waiting
     }
 
-    /// False if the place of this probe was reassigned.
-    fn is_current_probe(&self, number: Option<u64>) -> bool {
-        match self.state {
-            State::HalfOpen { probe, .. } => probe.map(|probe| probe.number) == number,
-            State::Closed | State::Open { .. } => true,
+    /// Counts an outcome in the present state. `probe` has a place that it leaves; `present` is false for a stream
+    /// of an older generation.
+    fn apply_sample(
+        &mut self,
+        now: Timestamp,
+        sample: Sample,
+        probe: Option<Probe>,
+        hint: Option<Timestamp>,
+        present: bool,
+    ) -> Option<Transition> {
+        let is_good = match sample {
+            Sample::Ok => Some(true),
+            Sample::Slow => Some(self.settings.slow_rate > 1.0),
+            Sample::Failed => Some(false),
+            Sample::Neutral | Sample::Late => None,
+        };
+        match &mut self.state {
+            State::Open { .. } => None,
+            State::Closed { good } => {
+                if is_good == Some(true) && self.settings.enabled {
+                    *good = good.saturating_add(1);
+                    if *good >= self.settings.min_calls {
+                        self.doublings = 0;
+                    }
+                }
+                let reason = self.trip_reason(sample, self.window.counts(now))?;
+                Some(self.open(now, hint, reason))
+            }
+            State::HalfOpen {
+                good,
+                waiting,
+                answering,
+            } => {
+                if probe.is_some() {
+                    let _freed = waiting.take_if(|waiting| Some(*waiting) == probe);
+                    answering.retain(|answering| Some(*answering) != probe);
+                }
+                match is_good? {
+                    true => {
+                        *good = good.saturating_add(1);
+                        (*good >= self.settings.successes_to_close)
+                            .then(|| self.move_to(now, State::CLOSED, MoveReason::ProbesSucceeded))
+                    }
+                    false if present => Some(self.open(now, hint, MoveReason::ProbeFailed)),
+                    false => {
+                        *good = 0;
+                        None
+                    }
+                }
+            }
         }
     }
 
@@ -356,40 +437,9 @@ impl Breaker {
         }
     }
 
-    /// Judges a probe and frees its place.
-    fn judge_probe(
-        &mut self,
-        now: Timestamp,
-        sample: Sample,
-        hint: Option<Timestamp>,
-        good: u32,
-    ) -> Option<Transition> {
-        let is_good = match sample {
-            Sample::Ok => Some(true),
-            Sample::Slow => Some(self.settings.slow_rate > 1.0),
-            Sample::Failed => Some(false),
-            Sample::Neutral | Sample::Late => None,
-        };
-        let good = good.saturating_add(u32::from(is_good == Some(true)));
-        match is_good {
-            Some(false) => Some(self.fail_probe(now, hint)),
-            Some(true) if good >= self.settings.successes_to_close => {
-                Some(self.move_to(now, State::Closed, MoveReason::ProbesSucceeded))
-            }
-            _ => {
-                self.state = State::HalfOpen { good, probe: None };
-                None
-            }
-        }
-    }
-
-    fn fail_probe(&mut self, now: Timestamp, hint: Option<Timestamp>) -> Transition {
-        self.failed_probes = self.failed_probes.saturating_add(1);
-        self.open(now, hint, MoveReason::ProbeFailed)
-    }
-
     fn open(&mut self, now: Timestamp, hint: Option<Timestamp>, reason: MoveReason) -> Transition {
         let own = now + self.open_time();
+        self.doublings = self.doublings.saturating_add(1);
         let hint = hint.map_or(own, |hint| hint.min(now + MAX_SERVER_WAIT));
         let until = Some(own.max(hint));
         self.move_to(now, State::Open { until }, reason)
@@ -397,7 +447,7 @@ impl Breaker {
 
     /// The open time; see the module documentation.
     fn open_time(&mut self) -> Duration {
-        let doubled = 2_u32.saturating_pow(self.failed_probes);
+        let doubled = 2_u32.saturating_pow(self.doublings);
         let longest = self
             .settings
             .open
@@ -414,11 +464,11 @@ impl Breaker {
         } else {
             BreakerMode::ForcedClosed
         };
-        let target = match (forced, self.state) {
-            (BreakerMode::ForcedClosed, State::Closed)
+        let target = match (forced, &self.state) {
+            (BreakerMode::ForcedClosed, State::Closed { .. })
             | (
                 BreakerMode::Automatic,
-                State::Closed | State::HalfOpen { .. } | State::Open { until: Some(_) },
+                State::Closed { .. } | State::HalfOpen { .. } | State::Open { until: Some(_) },
             ) => {
                 return None;
             }
@@ -428,7 +478,7 @@ impl Breaker {
                 return None;
             }
             (BreakerMode::ForcedOpen, _) => State::Open { until: None },
-            (BreakerMode::ForcedClosed | BreakerMode::Automatic, _) => State::Closed,
+            (BreakerMode::ForcedClosed | BreakerMode::Automatic, _) => State::CLOSED,
         };
         Some(self.move_to(now, target, MoveReason::Manual))
     }
@@ -438,11 +488,11 @@ impl Breaker {
         let from = self.state();
         let window = self.window.counts(now);
         self.window.clear();
+        if reason == MoveReason::Manual && matches!(state, State::Closed { .. }) {
+            self.doublings = 0;
+        }
         self.state = state;
         self.generation += 1;
-        if matches!(state, State::Closed) {
-            self.failed_probes = 0;
-        }
         Transition {
             from,
             to: self.state(),

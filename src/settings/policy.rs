@@ -178,14 +178,16 @@ pub struct BreakerSettings {
     /// The first open period, above 0 s and at most `open_max`. Default: 5 s.
     #[serde(with = "super::duration")]
     pub open: Duration,
-    /// The longest open period; the period doubles with each failed probe. Default: 1 min.
+    /// The longest open period; the period doubles with each opening until `min_calls` good outcomes were counted
+    /// while closed. Default: 1 min.
     #[serde(with = "super::duration")]
     pub open_max: Duration,
     /// The random fraction of the open period: 0 to 1, default 0.1.
     pub open_jitter: f64,
-    /// Consecutive successful probes that close the breaker, at least 1. Default: 2.
+    /// Consecutive probes that must end well to close the breaker, and how many run at once; at least 1. Default: 2.
     pub successes_to_close: u32,
-    /// A probe that takes longer loses its permit. Above 0 s, default 1 min.
+    /// A probe that takes longer loses its place; one that still delivers then counts as ended well. Above 0 s,
+    /// default 1 min.
     #[serde(with = "super::duration")]
     pub probe_lease: Duration,
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BreakerMode, BreakerState, Event, EventKind, MoveReason, Sample, WindowCounts};
+use crate::event::{BreakerMode, BreakerState, CallId, Event, EventKind, MoveReason, Sample, WindowCounts};
 use crate::time::{Timestamp, saturating_nanos};
 
 /// Outcomes kept.
@@ -34,9 +34,11 @@ pub struct BreakerView {
     /// The last 60 outcomes that counted, oldest first: good, slow or failed. The window is made of the
     /// last `window.total` of them.
     pub cells: VecDeque<Sample>,
-    /// True while a probe is out.
-    pub probe_out: bool,
-    /// Good probes in a row, in half-open.
+    /// The probe that has no first token yet: until then no other is admitted.
+    pub probe_waits: Option<CallId>,
+    /// Probes that run.
+    pub probes_out: u32,
+    /// Probes in a row that ended well, in half-open.
     pub probes_ok: u32,
     /// Calls rejected.
     pub refused: u64,
@@ -68,23 +70,36 @@ pub struct StateSpell {
 impl BreakerView {
     pub(super) fn apply(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::BreakerAdmitted { probe, .. } => self.probe_out |= *probe,
+            EventKind::BreakerAdmitted { probe, .. } => {
+                if *probe {
+                    self.probe_waits = event.call;
+                    self.probes_out += 1;
+                }
+            }
+            EventKind::AttemptFirstToken { .. } if self.probe_waits == event.call => self.probe_waits = None,
+            EventKind::FlightHandedOver { from, .. } if self.probe_waits == Some(*from) => {
+                self.probe_waits = event.call;
+            }
             EventKind::BreakerRefused { .. } => {
                 self.refused += 1;
                 self.refused_since_open += 1;
             }
             EventKind::BreakerRecorded {
+                generation,
                 probe,
                 sample,
                 window,
-                ..
             } => {
                 // A late outcome finds the window of an open breaker already empty; the window that opened it
                 // stays in view until the next state.
                 if self.state != BreakerState::Open || !matches!(sample, Sample::Late | Sample::Neutral) {
                     self.window = *window;
                 }
-                self.recorded(*sample, *probe);
+                if *probe && *generation == self.generation {
+                    self.probes_out = self.probes_out.saturating_sub(1);
+                    self.probe_waits = self.probe_waits.filter(|call| Some(*call) != event.call);
+                }
+                self.recorded(*sample);
             }
             EventKind::BreakerMoved {
                 from,
@@ -110,23 +125,25 @@ impl BreakerView {
         }
     }
 
-    fn recorded(&mut self, sample: Sample, probe: bool) {
+    fn recorded(&mut self, sample: Sample) {
         let good = match sample {
             Sample::Ok | Sample::Slow => true,
             Sample::Failed => false,
-            Sample::Neutral | Sample::Late => {
-                self.probe_out &= !probe;
-                return;
-            }
+            Sample::Neutral | Sample::Late => return,
         };
         self.cells.push_back(sample);
         if self.cells.len() > CELLS {
             self.cells.pop_front();
         }
-        if probe {
-            self.probe_out = false;
+        if self.state == BreakerState::HalfOpen {
             self.probes_ok = if good { self.probes_ok + 1 } else { 0 };
         }
+    }
+
+    /// Returns true if half-open admits no further probe, as far as the events show: they do not show the end of a
+    /// lease.
+    pub fn is_full(&self, successes_to_close: u32) -> bool {
+        self.probe_waits.is_some() || self.probes_out >= successes_to_close
     }
 
     fn moved(&mut self, at: Timestamp, from: BreakerState, to: BreakerState, until: Option<Timestamp>) {
@@ -164,13 +181,15 @@ impl BreakerView {
         self.state = to;
         self.since = at;
         self.until = until;
-        self.probe_out = false;
+        (self.probe_waits, self.probes_out) = (None, 0);
         self.probes_ok = 0;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::event::Origin;
     use crate::state::fixture::{Story, moved};
@@ -179,10 +198,11 @@ mod tests {
     const OPEN: BreakerState = BreakerState::Open;
     const HALF: BreakerState = BreakerState::HalfOpen;
 
-    fn recorded(probe: bool, sample: Sample) -> EventKind {
+    /// The outcome of a probe of this generation, or of a call of generation 0.
+    fn recorded(generation: u64, sample: Sample) -> EventKind {
         EventKind::BreakerRecorded {
-            generation: 0,
-            probe,
+            generation,
+            probe: generation > 0,
             sample,
             window: WindowCounts::default(),
         }
@@ -194,10 +214,10 @@ mod tests {
         story.emit(0, moved(CLOSED, OPEN, 1, MoveReason::Consecutive, Some(30.0)));
         let tripped = story.state().breaker.window;
         assert!(tripped.total > 0);
-        story.emit(0, recorded(false, Sample::Late));
+        story.emit(0, recorded(0, Sample::Late));
         assert_eq!(story.state().breaker.window, tripped);
         story.emit(0, moved(OPEN, HALF, 2, MoveReason::CoolDown, None));
-        story.emit(0, recorded(true, Sample::Ok));
+        story.emit(0, recorded(2, Sample::Ok));
         assert_eq!(story.state().breaker.window, WindowCounts::default());
     }
 
@@ -224,8 +244,16 @@ mod tests {
             .at(30.0)
             .emit(0, moved(OPEN, HALF, 2, MoveReason::CoolDown, None))
             .emit(1, probe.clone());
-        assert!(story.state().breaker.probe_out);
-        story.at(31.0).emit(1, recorded(true, Sample::Failed));
+        let half = story.state().breaker;
+        assert!(half.is_full(2) && half.probe_waits == Some(CallId(1)));
+        let first_token = EventKind::AttemptFirstToken {
+            attempt: 1,
+            ttft: Duration::from_millis(10),
+        };
+        story.emit(1, first_token);
+        let half = story.state().breaker;
+        assert!(half.is_full(1) && !half.is_full(2));
+        story.at(31.0).emit(1, recorded(2, Sample::Failed));
         story
             .emit(0, moved(HALF, OPEN, 3, MoveReason::ProbeFailed, Some(41.0)))
             .emit(1, refused);
@@ -235,10 +263,20 @@ mod tests {
         story
             .at(41.0)
             .emit(0, moved(OPEN, HALF, 4, MoveReason::CoolDown, None))
-            .emit(1, probe);
-        story.emit(1, recorded(true, Sample::Ok));
+            .emit(1, probe.clone());
+        // the cut of an older stream ends the row and leaves the places as they are
+        story.emit(1, recorded(4, Sample::Ok)).emit(1, probe);
+        story.emit(2, recorded(2, Sample::Failed));
+        assert_eq!(
+            (story.state().breaker.probes_out, story.state().breaker.probes_ok),
+            (1, 0)
+        );
+        story.emit(1, recorded(4, Sample::Ok));
         let half = story.state().breaker;
-        assert_eq!((half.probe_out, half.probes_ok), (false, 1));
+        assert_eq!(
+            (half.probe_waits, half.probes_out, half.probes_ok),
+            (None, 0, 1)
+        );
         story
             .at(42.0)
             .emit(0, moved(HALF, CLOSED, 5, MoveReason::ProbesSucceeded, None));
@@ -246,7 +284,7 @@ mod tests {
         assert_eq!(view.longest_open_ns, 10_000_000_000);
         assert_eq!(view.recoveries, (17_000_000_000, 1));
         assert_eq!((view.down_since, view.until, view.state), (None, None, CLOSED));
-        assert_eq!(view.cells, [Sample::Failed, Sample::Ok]);
+        assert_eq!(view.cells, [Sample::Failed, Sample::Ok, Sample::Failed, Sample::Ok]);
         let spells: Vec<_> = view.history.iter().map(|spell| (spell.state, spell.to)).collect();
         let at = Timestamp::from_secs_f64;
         assert_eq!(
@@ -271,7 +309,7 @@ mod tests {
             Sample::Slow,
             Sample::Failed,
         ] {
-            story.emit(0, recorded(false, sample));
+            story.emit(0, recorded(0, sample));
         }
         assert_eq!(
             story.state().breaker.cells,

@@ -342,7 +342,7 @@ mod tests {
         let expected = [
             "break breaker sim: open: 11 of 20 calls failed (55% >= 50%), cool-down 5.0s",
             "reject #36 rejected: circuit open, probe in 4.2s",
-            "break breaker sim: half-open, one probe at a time",
+            "break breaker sim: half-open, a few probes pass",
             "break breaker sim: open: probe failed, cool-down 10s",
             "break breaker sim: reset",
             "bucket #37 queued for the token bucket, next admission in 0.4s",

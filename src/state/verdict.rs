@@ -133,7 +133,7 @@ impl State {
                 None => (Duration::MAX, Cause::BreakerOpen, None),
             },
             (BreakerMode::Automatic, BreakerState::HalfOpen) => {
-                if !breaker.probe_out {
+                if !breaker.is_full(self.session.policy.breaker.successes_to_close) {
                     return None;
                 }
                 (now.since(breaker.since), Cause::ProbeOut, None)

@@ -110,7 +110,7 @@ impl PaneId {
             ],
             Self::Breaker => &[
                 "CLOSED: calls pass, OPEN: calls are refused",
-                "HALF-OPEN: one probe at a time",
+                "HALF-OPEN: a few probes pass",
             ],
             Self::Limiter => &["bar: what is left", "numbers: left/capacity and refill rate"],
             Self::Cache => &[

@@ -301,13 +301,13 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     }),
     mistake(13, "an attempt that is not charged", |log| log.remove(150)),
     mistake(14, "a flight overtakes another in the queue", |log| {
-        log.set(539, "/call", json!(30));
+        log.set(537, "/call", json!(30));
     }),
     mistake(14, "a flight that did not wait overtakes the queue", |log| {
-        log.remove(473);
+        log.remove(471);
     }),
     mistake(14, "a wrong position in the queue", |log| {
-        log.set(475, "/position", json!(9));
+        log.set(473, "/position", json!(9));
     }),
     mistake(15, "a grant larger than the bucket", |log| {
         log.set(38, "/reserved", json!(30_000));
@@ -316,13 +316,27 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(348, "/to", json!("half_open"));
     }),
     mistake(16, "a generation is missing", |log| {
-        log.set(374, "/generation", json!(7));
+        log.set(391, "/generation", json!(7));
     }),
     mistake(16, "opened by too few failures", |log| {
         log.set(348, "/window/consecutive", json!(2));
     }),
-    mistake(16, "closed by too few probes", |log| {
+    mistake(35, "closed by too few probes", |log| {
         log.set(1, "/policy/breaker/successes_to_close", json!(2));
+    }),
+    mistake(35, "closed by a first token", |log| {
+        let mut lines: Vec<_> = [390, 391].map(|seq| log.events.remove(log.place(seq))).into();
+        let place = log.place(373);
+        for (_, event) in &mut lines {
+            event["at"] = log.events[place].1["at"].clone();
+        }
+        log.events.splice(place..place, lines);
+    }),
+    mistake(36, "open for longer than is due", |log| {
+        log.set(348, "/until", json!(66_000_000_000_u64));
+    }),
+    mistake(36, "open for less than is due", |log| {
+        log.set(348, "/until", json!(62_000_000_000_u64));
     }),
     mistake(17, "an attempt while the breaker is open", |log| log.remove(368)),
     mistake(17, "half-open admits a call that is not a probe", |log| {
@@ -340,7 +354,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         log.set(335, "/window/total", json!(9));
     }),
     mistake(19, "a permit of another generation", |log| {
-        log.set(400, "/generation", json!(2));
+        log.set(398, "/generation", json!(2));
     }),
     mistake(20, "a 429 counts as a failure", |log| {
         log.set(146, "/sample", json!("failed"));
@@ -409,7 +423,7 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     mistake(34, "more slots than there are", |log| {
         log.set(1, "/policy/limit/concurrency", json!(2));
     }),
-    mistake(34, "a flight that stays in the queue", |log| log.remove(492)),
+    mistake(34, "a flight that stays in the queue", |log| log.remove(490)),
     mistake(24, "a cache above its bound", |log| {
         log.set(30, "/total_bytes", json!(99_000_000_000_u64));
     }),

@@ -1,9 +1,10 @@
 //! The breaker of a flight: the early check, the permit and its sample.
 //!
 //! ```text
-//! acquire ──> permit ──┬─ first token of a probe ──> settled, and followed for the rest of the stream
-//!                      ├─ result ──────────────────> Ok, Slow, Failed or Neutral
-//!                      └─ dropped ─────────────────> the sample of what interrupted it, or Neutral
+//! acquire ──> permit ──┬─ first token of a probe ───> admits the next probe, settles nothing
+//!                      ├─ token after its lease ────> Ok or Slow; the rest of the stream has a permit of its own
+//!                      ├─ result ───────────────────> Ok, Slow, Failed or Neutral
+//!                      └─ dropped ──────────────────> the sample of what interrupted it, or Neutral
 //! ```
 
 use std::time::Duration;
@@ -78,25 +79,37 @@ impl<T: Transport, O: Observer> FlightGuard<'_, T, O> {
         }
     }
 
-    /// Judges a probe by its first token: a long answer must not keep the breaker half-open for minutes. The rest
-    /// of the stream is judged again at its end. A breaker that counts calls judges the whole call.
-    pub(in crate::client) fn settle_probe(&mut self, ttft: Duration) {
-        if self.policy.breaker.counts == Counts::Call {
-            return;
-        }
-        let Some(permit) = self.permit.take_if(|permit| permit.is_probe()) else {
-            return;
+    /// Emits the first token of an attempt, under the lock if it frees the place of a probe.
+    pub(in crate::client) fn emit_first_token(&self, attempt: u32, ttft: Duration) {
+        let kind = EventKind::AttemptFirstToken { attempt, ttft };
+        let Some(permit) = self.permit.as_ref().filter(|permit| permit.is_probe()) else {
+            return self.core.emit(self.flight, kind);
         };
         let mut guards = self.core.lock();
-        let sample = if ttft > guards.policy.breaker.slow_after {
-            Sample::Slow
-        } else {
-            Sample::Ok
+        guards.breaker.first_token(permit);
+        self.core.emit(self.flight, kind);
+    }
+
+    /// Settles a probe that still delivers when its lease ends: an answer of many minutes must not keep the breaker
+    /// half-open. The rest of the stream has a permit for which only a failure counts.
+    pub(in crate::client) fn outlive_lease(&mut self, now: Timestamp, ttft: Duration) {
+        let is_over = |permit: &Permit| permit.lease().is_some_and(|lease| lease <= now);
+        if !self.permit.as_ref().is_some_and(is_over) {
+            return;
+        }
+        let mut guards = self.core.lock();
+        let generation = guards.breaker.generation();
+        // as the outcome of an older generation it would be late; a cut still counts
+        let Some(permit) = self.permit.take_if(|permit| permit.generation() == generation) else {
+            return;
         };
-        let settled = self.settle_permit(&mut guards, permit, sample, None);
-        self.permit = guards.breaker.continue_stream(&settled);
+        let settings = &self.policy.breaker;
+        let is_slow = settings.counts == Counts::Attempt && ttft > settings.slow_after;
+        let sample = if is_slow { Sample::Slow } else { Sample::Ok };
+        let _settled = self.settle_permit(&mut guards, permit, sample, None);
+        self.permit = guards.breaker.continue_stream();
         if let Some(permit) = &self.permit {
-            self.emit_admitted(permit, settled.window);
+            self.emit_admitted(permit, guards.breaker.window(now));
         }
     }
 

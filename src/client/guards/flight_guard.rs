@@ -2,8 +2,8 @@
 //! attempt.
 //!
 //! ```text
-//! acquire_limiter ─> acquire_breaker ─> begin ─> responded ─> first_token ─┬─> settle(Answered | Failed)
-//!                                                                          └─> dropped: settle(Dropped)
+//! acquire_limiter ─> acquire_breaker ─> begin ─> responded ─> first_token ─> token ─┬─> settle(Answered | Failed)
+//!                                                                                   └─> dropped: settle(Dropped)
 //! ```
 //!
 //! The end of an attempt is a value, and [`FlightGuard::settle`] alone makes of it the attempt's event, the
@@ -17,7 +17,7 @@ use crate::client::Core;
 use crate::client::answer::Answer;
 use crate::client::flight::Flight;
 use crate::client::transport::{Response, Transport};
-use crate::event::{AttemptResult, CallId, EventKind, Failure, Observer, Sample};
+use crate::event::{AttemptResult, CallId, EventKind, Failure, FailureClass, Observer, Sample};
 use crate::policy::breaker::Permit;
 use crate::policy::classify::{self, Observed, Progress};
 use crate::policy::limiter::Grant;
@@ -57,6 +57,11 @@ impl AttemptEnd<'_> {
             },
             Self::Dropped(None) => AttemptResult::Cancelled,
         }
+    }
+
+    /// Returns true if the upstream broke off a stream. Silence is no cut: it began earlier.
+    fn is_cut(self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.class == FailureClass::Interrupted)
     }
 
     /// The breaker's sample; `good` is that of an answer.
@@ -161,9 +166,14 @@ impl<'a, T: Transport, O: Observer> FlightGuard<'a, T, O> {
         if let Some(running) = &mut self.attempt {
             let (attempt, ttft) = (running.number, now.since(running.started_at));
             running.ttft = Some(ttft);
-            self.core
-                .emit(self.flight, EventKind::AttemptFirstToken { attempt, ttft });
-            self.settle_probe(ttft);
+            self.emit_first_token(attempt, ttft);
+        }
+    }
+
+    /// A later token is there.
+    pub(in crate::client) fn token(&mut self, now: Timestamp) {
+        if let Some(ttft) = self.attempt.as_ref().and_then(|running| running.ttft) {
+            self.outlive_lease(now, ttft);
         }
     }
 
@@ -188,6 +198,9 @@ impl<'a, T: Transport, O: Observer> FlightGuard<'a, T, O> {
                 AttemptEnd::Failed(failure) => failure.hint.map(|hint| now + hint.wait),
                 AttemptEnd::Answered(_) | AttemptEnd::Dropped(_) => None,
             };
+            if end.is_cut() {
+                self.permit = self.permit.take().map(Permit::cut);
+            }
             self.settle_breaker(end.sample(good), hint);
         }
         if self.policy.limit.charges == level {

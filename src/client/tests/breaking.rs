@@ -107,7 +107,7 @@ async fn a_cancelled_probe_releases_its_permit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_is_judged_by_its_first_token() {
+async fn a_probe_is_judged_by_its_end() {
     let mut policy = single();
     policy.breaker.successes_to_close = 1;
     let rig = open(policy).await;
@@ -121,12 +121,187 @@ async fn a_probe_is_judged_by_its_first_token() {
         .into()]);
     let probe = rig.call(&warm("long"));
     rig.sleep(secs(1)).await;
+    // one that runs is as many as close it
+    assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::CircuitOpen);
+    probe.finish().await.unwrap();
     assert_eq!(
         moves(&rig).last(),
         Some(&(BreakerState::Closed, MoveReason::ProbesSucceeded))
     );
     rig.ask(&warm("hi")).await.unwrap();
-    probe.finish().await.unwrap();
+    rig.done().await;
+}
+
+/// Text at once, then the end of the body without a finish reason, a closed connection or a reset; two calls per
+/// second for 45 seconds.
+#[tokio::test(start_paused = true)]
+async fn streams_that_are_all_cut_are_asked_ever_less() {
+    for end in [None, Some(Part::Cut), Some(Part::Reset)] {
+        let rig = Rig::new(single());
+        let reply = Reply::stream().word("A ").word("tok").wait(secs(2));
+        let reply = end.into_iter().fold(reply, Reply::part);
+        rig.upstream.push(vec![Step::from(reply); 90]);
+        let mut calls = Vec::new();
+        for _ in 0..90 {
+            calls.push(rig.call(&warm("hi")));
+            rig.sleep(millis(500)).await;
+        }
+        for call in calls {
+            call.finish().await.unwrap_err();
+        }
+        // nine until it opens, then two whenever it is half-open, after 5, 10 and 20 s; the session ends during
+        // the last
+        assert_eq!(rig.upstream.sent().len(), 9 + 2 + 2 + 1);
+        let closed = |(state, _): &(BreakerState, MoveReason)| *state == BreakerState::Closed;
+        assert!(!moves(&rig).iter().any(closed));
+        rig.upstream.forget_rest();
+        rig.done().await;
+    }
+}
+
+/// Text at once, then silence for longer than the lease.
+#[tokio::test(start_paused = true)]
+async fn streams_that_fall_silent_do_not_close_it_and_do_not_block_it() {
+    let rig = open(single()).await;
+    rig.sleep(secs(5)).await;
+    rig.upstream
+        .push([Reply::stream().word("a").part(Part::Hang).into()]);
+    let silent = rig.call(&warm("hi"));
+    rig.sleep(secs(1)).await;
+    rig.ask(&warm("hi")).await.unwrap();
+    // 65 s without a byte fail the probe, which is of this generation
+    assert_eq!(
+        silent.finish().await.unwrap_err().failure.class,
+        FailureClass::Stalled
+    );
+    assert_eq!(
+        moves(&rig).last(),
+        Some(&(BreakerState::Open, MoveReason::ProbeFailed))
+    );
+    rig.sleep(secs(10)).await;
+    for _ in 0..2 {
+        rig.ask(&warm("hi")).await.unwrap();
+    }
+    assert_eq!(
+        moves(&rig).last(),
+        Some(&(BreakerState::Closed, MoveReason::ProbesSucceeded))
+    );
+    rig.done().await;
+}
+
+/// Every answer takes five minutes, a word per second.
+#[tokio::test(start_paused = true)]
+async fn probes_that_deliver_for_a_lease_close_it() {
+    for (end, sample) in [(None, Sample::Neutral), (Some(Part::Cut), Sample::Failed)] {
+        let rig = open(single()).await;
+        rig.sleep(secs(5)).await;
+        let long = (0..300).fold(Reply::stream(), |reply, _| reply.word("a ").wait(secs(1)));
+        let long = match end {
+            None => long.stop().done(),
+            Some(end) => long.part(end),
+        };
+        rig.upstream.push(vec![Step::from(long); 2]);
+        let mut probes = Vec::new();
+        for _ in 0..2 {
+            probes.push(rig.call(&warm("long")));
+            rig.sleep(secs(1)).await;
+        }
+        assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::CircuitOpen);
+        rig.sleep(secs(57)).await;
+        assert_eq!(
+            moves(&rig).last(),
+            Some(&(BreakerState::HalfOpen, MoveReason::CoolDown))
+        );
+        rig.sleep(secs(3)).await;
+        assert_eq!(
+            moves(&rig).last(),
+            Some(&(BreakerState::Closed, MoveReason::ProbesSucceeded))
+        );
+        rig.ask(&warm("hi")).await.unwrap();
+        for probe in probes {
+            let _end = probe.finish().await;
+        }
+        let samples = rig.find(|event| match event.kind {
+            EventKind::BreakerRecorded { sample, .. } => Some(sample),
+            _ => None,
+        });
+        // the rest of the first one is of half-open; a cut counts all the same
+        let first = if sample == Sample::Failed { sample } else { Sample::Late };
+        assert_eq!(samples[5..], [Sample::Ok, Sample::Ok, Sample::Ok, first, sample]);
+        rig.done().await;
+    }
+}
+
+/// The cut of a stream from before the outage, after it.
+#[tokio::test(start_paused = true)]
+async fn a_cut_counts_after_the_breaker_has_closed_again() {
+    let rig = Rig::new(single());
+    let late = |end: Part| Reply::stream().word("a").wait(secs(20)).part(end);
+    rig.upstream.push([late(Part::Cut).into()]);
+    let cut = rig.call(&warm("cut"));
+    tick().await;
+    rig.upstream.push(vec![refused(); 5]);
+    for _ in 0..5 {
+        rig.ask(&warm("hi")).await.unwrap_err();
+    }
+    rig.sleep(secs(5)).await;
+    for _ in 0..2 {
+        rig.ask(&warm("hi")).await.unwrap();
+    }
+    cut.finish().await.unwrap_err();
+    let counted = rig.find(|event| match event.kind {
+        EventKind::BreakerRecorded {
+            generation: 0,
+            sample,
+            window,
+            ..
+        } => Some((sample, window.failed)),
+        _ => None,
+    });
+    assert_eq!(counted.last(), Some(&(Sample::Failed, 1)));
+    rig.done().await;
+}
+
+/// An upstream that fails again as soon as the breaker has closed.
+#[tokio::test(start_paused = true)]
+async fn the_open_time_doubles_when_it_reopens_soon() {
+    let rig = open(single()).await;
+    for wait in [5, 10, 20, 40, 60] {
+        rig.sleep(millis(wait * 1000 - 1)).await;
+        assert_eq!(rig.ask(&warm("hi")).await.unwrap_err().fate, Fate::CircuitOpen);
+        rig.sleep(millis(1)).await;
+        for _ in 0..2 {
+            rig.ask(&warm("hi")).await.unwrap();
+        }
+        rig.upstream.push(vec![refused(); 5]);
+        for _ in 0..5 {
+            rig.ask(&warm("hi")).await.unwrap_err();
+        }
+    }
+    rig.done().await;
+}
+
+/// Every stream thinks for 900 ms and then answers; a first token after 500 ms is slow.
+#[tokio::test(start_paused = true)]
+async fn thoughts_are_first_tokens() {
+    let mut policy = single();
+    policy.breaker.slow_after = millis(500);
+    let rig = Rig::new(policy);
+    let thought = r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm "}}]}"#;
+    let thinks = (0..9).fold(Reply::stream(), |reply, _| {
+        reply.event(thought).wait(millis(100))
+    });
+    rig.upstream
+        .push(vec![Step::from(thinks.word("a").stop().done()); 20]);
+    let mut calls = Vec::new();
+    for _ in 0..20 {
+        calls.push(rig.call(&warm("hi")));
+        rig.sleep(millis(500)).await;
+    }
+    for call in calls {
+        call.finish().await.unwrap();
+    }
+    assert_eq!(moves(&rig), []);
     rig.done().await;
 }
 
@@ -149,9 +324,9 @@ async fn streams_that_break_after_their_first_word_do_not_close_it() {
     rig.done().await;
 }
 
-/// While its answer continues, the next call is the next probe.
+/// While its answer continues, the next calls are the next probes.
 #[tokio::test(start_paused = true)]
-async fn a_long_answer_blocks_no_probe_and_counts_once() {
+async fn a_long_answer_blocks_no_probe() {
     let rig = open(single()).await;
     rig.sleep(secs(5)).await;
     rig.upstream.push([Reply::stream()
@@ -167,11 +342,13 @@ async fn a_long_answer_blocks_no_probe_and_counts_once() {
         moves(&rig).last(),
         Some(&(BreakerState::HalfOpen, MoveReason::CoolDown))
     );
-    rig.ask(&warm("hi")).await.unwrap();
-    assert_eq!(
-        moves(&rig).last(),
-        Some(&(BreakerState::Closed, MoveReason::ProbesSucceeded))
-    );
+    for last in [
+        (BreakerState::HalfOpen, MoveReason::CoolDown),
+        (BreakerState::Closed, MoveReason::ProbesSucceeded),
+    ] {
+        rig.ask(&warm("hi")).await.unwrap();
+        assert_eq!(moves(&rig).last(), Some(&last));
+    }
     long.finish().await.unwrap();
     rig.done().await;
 }

@@ -4,34 +4,54 @@ use crate::event::{BreakerState, MoveReason, Sample, WindowCounts};
 use crate::time::Timestamp;
 
 /// Proof of admission. Return it to [`settle`](super::Breaker::settle) on every exit path, cancellation
-/// included: a lost probe blocks half-open until its lease ends.
+/// included: a lost probe holds its place until its lease ends.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit that is not settled is an outcome the breaker does not count"]
 pub struct Permit {
     pub(super) generation: u64,
-    /// Number of the probe, if it is one.
-    pub(super) probe: Option<u64>,
-    /// True for the rest of a stream whose probe was settled by its first token.
+    /// The place in half-open, if it is a probe.
+    pub(super) probe: Option<Probe>,
+    /// True for the rest of a stream whose probe was settled at the end of its lease.
     pub(super) judged: bool,
+    pub(super) cut: bool,
+}
+
+/// A place in half-open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Probe {
+    pub(super) number: u64,
+    pub(super) lease: Timestamp,
 }
 
 impl Permit {
-    /// The generation that admitted it; its outcome counts only in that generation.
+    /// The generation that admitted it. Its outcome counts only in that generation, unless it is a [cut](Self::cut).
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Returns true for the probe of a half-open breaker.
+    /// Returns true for a probe of a half-open breaker.
     pub fn is_probe(&self) -> bool {
         self.probe.is_some()
     }
+
+    /// The end of the lease of a probe. A stream that delivers after it is settled as good and continues with the
+    /// permit of [`continue_stream`](super::Breaker::continue_stream).
+    pub fn lease(&self) -> Option<Timestamp> {
+        self.probe.map(|probe| probe.lease)
+    }
+
+    /// Marks the permit of a stream that was cut after its first token: the upstream failed at this moment,
+    /// whenever the stream was admitted. Not for a stream that fell silent, whose failure is as old as its silence.
+    pub fn cut(self) -> Self {
+        Self { cut: true, ..self }
+    }
 }
 
-/// The breaker rejects the call: it is open, or half-open and another probe is out.
+/// The breaker rejects the call: it is open, or half-open and admits no further probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("circuit open")]
 pub struct CircuitOpen {
-    /// Time at which a probe is admitted; `None` if forced open or while a probe is out.
+    /// Time at which a probe is admitted; `None` if forced open, or half-open.
     pub until: Option<Timestamp>,
 }
 

@@ -10,7 +10,8 @@ fn at(seconds: f64) -> Timestamp {
     Timestamp::from_secs_f64(seconds)
 }
 
-/// 3 failures in a row or half of 6 in 30 s open for 5 s, then 10 s, then 20 s; 2 good probes close. No jitter.
+/// 3 failures in a row or half of 6 in 30 s open for 5 s, then 10 s, then 20 s; 2 good probes close and 6 good
+/// outcomes end the doubling. No jitter.
 fn settings() -> BreakerSettings {
     BreakerSettings {
         enabled: true,
@@ -144,7 +145,10 @@ fn an_outage_from_the_first_failure_to_the_last_probe() {
         (closed.to, closed.reason, closed.generation),
         (BreakerState::Closed, MoveReason::ProbesSucceeded, 5)
     );
-    // the next outage starts with the short open time
+    // six good outcomes later, the next outage starts with the short open time
+    for _ in 0..6 {
+        assert_eq!(breaker.call(at(29.0), Sample::Ok).transition, None);
+    }
     assert_eq!(breaker.fail_until_open(at(30.0)).until, Some(at(35.0)));
 }
 
@@ -294,87 +298,166 @@ fn bug_a_lost_probe_frees_its_place_when_its_lease_ends() {
     assert_eq!(breaker.next_change(at(5.0)), Some(at(65.0)));
     assert_eq!(breaker.rejected_until(at(64.9)), None);
     let second = breaker.must_permit(at(65.0));
-    // the lost probe is settled after all: its place was reassigned, so it changes nothing
-    let late = breaker.settle(at(66.0), lost, Sample::Failed, None);
-    assert_eq!(
-        (late.sample, late.probe, late.transition),
-        (Sample::Late, true, None)
-    );
-    assert_eq!(breaker.continue_stream(&late), None);
+    // the first token of the lost probe does not free the place of the second
+    breaker.first_token(&lost);
     assert_eq!(breaker.rejected_until(at(66.0)), None);
-    assert_eq!(
-        breaker.settle(at(67.0), second, Sample::Ok, None).sample,
-        Sample::Ok
-    );
-}
-
-/// A probe that outlives its lease counts until its place is reassigned.
-#[test]
-fn a_probe_settled_after_its_lease_counts_if_its_place_is_free() {
-    let mut breaker = breaker();
-    let _opened = breaker.fail_until_open(at(0.0));
-    let slow = breaker.must_permit(at(5.0));
-    assert_eq!(
-        breaker.settle(at(90.0), slow, Sample::Ok, None).sample,
-        Sample::Ok
-    );
-    assert!(breaker.call(at(90.0), Sample::Ok).transition.is_some());
+    // its outcome counts, but does not free that place either
+    let late = breaker.settle(at(66.0), lost, Sample::Ok, None);
+    assert_eq!((late.sample, late.probe, late.transition), (Sample::Ok, true, None));
+    assert_eq!(breaker.rejected_until(at(66.0)), None);
+    let closed = breaker.settle(at(67.0), second, Sample::Ok, None);
+    assert_eq!(closed.transition.unwrap().reason, MoveReason::ProbesSucceeded);
 }
 
 #[test]
-fn a_stream_that_breaks_after_its_first_token_is_a_failed_probe() {
+fn first_tokens_admit_further_probes_and_close_nothing() {
     let mut breaker = breaker();
     let _opened = breaker.fail_until_open(at(0.0));
-    let first = breaker.call(at(5.0), Sample::Ok);
-    let rest = breaker.continue_stream(&first).unwrap();
-    // the place is free: a long answer does not block the next probe
+    let first = breaker.must_permit(at(5.0));
+    assert_eq!(breaker.rejected_until(at(5.0)), None);
+    breaker.first_token(&first);
     let second = breaker.must_permit(at(6.0));
-    assert!(!rest.is_probe() && second.is_probe());
-    let broken = breaker.settle(at(7.0), rest, Sample::Failed, None);
-    let transition = broken.transition.unwrap();
-    assert_eq!(
-        (transition.to, transition.reason, transition.until),
-        (BreakerState::Open, MoveReason::ProbeFailed, Some(at(17.0)))
-    );
-    let late = breaker.settle(at(8.0), second, Sample::Ok, None);
+    breaker.first_token(&second);
+    assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    // two may run, as many as close it; the next place is free when the first lease ends
+    assert_eq!(breaker.rejected_until(at(7.0)), None);
+    assert_eq!(breaker.next_change(at(7.0)), Some(at(65.0)));
+    assert_eq!(breaker.settle(at(8.0), first, Sample::Ok, None).transition, None);
+    assert_eq!(breaker.next_change(at(8.0)), None);
+    let third = breaker.must_permit(at(8.0));
+    let closed = breaker.settle(at(9.0), second, Sample::Ok, None).transition;
+    assert_eq!(closed.unwrap().reason, MoveReason::ProbesSucceeded);
+    let late = breaker.settle(at(9.0), third, Sample::Ok, None);
     assert_eq!((late.sample, late.transition), (Sample::Late, None));
 }
 
+/// Every stream gives text at once and is cut two seconds later; two calls per second.
 #[test]
-fn the_good_end_of_a_judged_stream_is_not_counted_again() {
-    for end in [Sample::Ok, Sample::Slow, Sample::Neutral] {
+fn an_upstream_that_cuts_every_stream_is_probed_ever_less() {
+    let mut breaker = breaker();
+    let (mut running, mut attempts, mut opened) = (Vec::new(), 0, Vec::new());
+    for half_second in 0..90 {
+        let now = at(f64::from(half_second) / 2.0);
+        let cut: Vec<_> = running
+            .extract_if(.., |(begun, _): &mut (i32, Permit)| half_second - *begun >= 4)
+            .collect();
+        for (_, permit) in cut {
+            let settled = breaker.settle(now, permit.cut(), Sample::Failed, None);
+            opened.extend(settled.transition.and_then(|transition| transition.until));
+        }
+        if let Ok(permit) = breaker.acquire(now).permit {
+            breaker.first_token(&permit);
+            running.push((half_second, permit));
+            attempts += 1;
+        }
+    }
+    // opened at 3, 10 and 22 s, for 5, 10 and 20 s
+    assert_eq!(opened, [at(8.0), at(20.0), at(42.0), at(64.0)]);
+    assert_eq!(attempts, 6 + 3 * 2);
+}
+
+/// Streams that were admitted before, and fail now.
+#[test]
+fn the_cut_of_a_stream_counts_in_whatever_generation_it_happens() {
+    let failed = |breaker: &mut Breaker, now, permit: Permit| {
+        let settled = breaker.settle(at(now), permit.cut(), Sample::Failed, None);
+        (settled.sample, settled.window.failed, settled.transition)
+    };
+    let mut breaker = breaker();
+    let mut old: Vec<_> = (0..4).map(|_| breaker.must_permit(at(0.0))).collect();
+    let _opened = breaker.fail_until_open(at(0.0));
+    // open: nothing to change
+    assert_eq!(failed(&mut breaker, 1.0, old.remove(0)), (Sample::Late, 0, None));
+    // half-open: the row of good probes begins again
+    assert_eq!(breaker.call(at(5.0), Sample::Ok).transition, None);
+    assert_eq!(failed(&mut breaker, 5.0, old.remove(0)), (Sample::Failed, 1, None));
+    assert_eq!(breaker.call(at(6.0), Sample::Ok).transition, None);
+    let probe = breaker.must_permit(at(6.0));
+    assert!(breaker.settle(at(7.0), probe, Sample::Ok, None).transition.is_some());
+    // closed: a failure in the window. Silence is no cut
+    assert_eq!(failed(&mut breaker, 8.0, old.remove(0)), (Sample::Failed, 1, None));
+    let silent = breaker.settle(at(8.0), old.remove(0), Sample::Failed, None);
+    assert_eq!((silent.sample, silent.window.failed), (Sample::Late, 1));
+}
+
+/// A probe admitted half-open, whose first token admitted the next; that one fails first.
+#[test]
+fn the_cut_of_a_probe_is_not_lost_when_another_opened() {
+    let mut breaker = breaker();
+    let _opened = breaker.fail_until_open(at(0.0));
+    let first = breaker.must_permit(at(5.0));
+    breaker.first_token(&first);
+    let second = breaker.must_permit(at(5.0));
+    let reopened = breaker.settle(at(6.0), second.cut(), Sample::Failed, None);
+    assert_eq!(reopened.transition.unwrap().until, Some(at(16.0)));
+    assert_eq!(breaker.call(at(16.0), Sample::Ok).transition, None);
+    let cut = breaker.settle(at(17.0), first.cut(), Sample::Failed, None);
+    assert_eq!((cut.sample, cut.probe, cut.transition), (Sample::Failed, true, None));
+    assert_eq!(breaker.call(at(17.0), Sample::Ok).transition, None);
+    assert!(breaker.call(at(17.0), Sample::Ok).transition.is_some());
+}
+
+#[test]
+fn probes_that_deliver_past_their_lease_close_and_only_a_failure_of_the_rest_counts() {
+    for (end, sample, failed) in [
+        (Sample::Ok, Sample::Neutral, 0),
+        (Sample::Slow, Sample::Neutral, 0),
+        (Sample::Neutral, Sample::Neutral, 0),
+        (Sample::Failed, Sample::Failed, 1),
+    ] {
         let mut breaker = breaker();
         let _opened = breaker.fail_until_open(at(0.0));
-        let first = breaker.call(at(5.0), Sample::Ok);
-        let rest = breaker.continue_stream(&first).unwrap();
-        let second = breaker.must_permit(at(6.0));
-        let settled = breaker.settle(at(7.0), rest, end, None);
-        assert_eq!((settled.sample, settled.transition), (Sample::Neutral, None));
-        assert_eq!(settled.window, window(1, 0, 0, 0));
-        // the place of the second probe is not freed
-        assert_eq!(breaker.rejected_until(at(7.0)), None);
-        let closed = breaker.settle(at(8.0), second, Sample::Ok, None);
+        let mut rests = Vec::new();
+        for second in [5.0, 6.0] {
+            let permit = breaker.must_permit(at(second));
+            breaker.first_token(&permit);
+            assert_eq!(permit.lease(), Some(at(second + 60.0)));
+            rests.push(permit);
+        }
+        let first = breaker.settle(at(65.0), rests.remove(0), Sample::Ok, None);
+        assert_eq!((first.sample, first.transition), (Sample::Ok, None));
+        let rest = breaker.continue_stream().unwrap();
+        assert!(!rest.is_probe() && rest.lease().is_none());
+        let closed = breaker.settle(at(66.0), rests.remove(0), Sample::Ok, None);
         assert_eq!(closed.transition.unwrap().reason, MoveReason::ProbesSucceeded);
-        // the stream that closed the breaker continues with an ordinary permit
-        let rest = breaker.continue_stream(&closed).unwrap();
-        let failed = breaker.settle(at(9.0), rest, Sample::Failed, None);
-        assert_eq!(
-            (failed.sample, failed.window),
-            (Sample::Failed, window(1, 1, 0, 1))
-        );
+        let second_rest = breaker.continue_stream().unwrap();
+        let settled = breaker.settle(at(300.0), second_rest, end, None);
+        assert_eq!((settled.sample, settled.window.failed), (sample, failed), "{end:?}");
+        // the first one is of half-open, which is over
+        let late = breaker.settle(at(300.0), rest, end, None);
+        assert_eq!(late.sample, Sample::Late);
     }
 }
 
 #[test]
-fn a_judged_stream_is_late_once_half_open_is_over() {
+fn the_failed_rest_of_a_probe_opens_while_half_open() {
     let mut breaker = breaker();
     let _opened = breaker.fail_until_open(at(0.0));
-    let first = breaker.call(at(5.0), Sample::Ok);
-    let rest = breaker.continue_stream(&first).unwrap();
-    let failed = breaker.call(at(6.0), Sample::Failed);
-    assert_eq!(breaker.continue_stream(&failed), None);
-    let late = breaker.settle(at(7.0), rest, Sample::Failed, None);
-    assert_eq!((late.sample, late.transition), (Sample::Late, None));
+    let long = breaker.must_permit(at(5.0));
+    breaker.first_token(&long);
+    assert_eq!(breaker.settle(at(65.0), long, Sample::Ok, None).transition, None);
+    let rest = breaker.continue_stream().unwrap();
+    let opened = breaker.settle(at(66.0), rest, Sample::Failed, None).transition;
+    assert_eq!(opened.unwrap().reason, MoveReason::ProbeFailed);
+    assert_eq!(breaker.continue_stream(), None);
+}
+
+#[test]
+fn the_open_time_doubles_until_enough_outcomes_were_good() {
+    // (good outcomes between closing and the next failure, length of the next open time)
+    for (good, lasts) in [(0, 10.0), (5, 10.0), (6, 5.0), (60, 5.0)] {
+        let mut breaker = breaker();
+        let _opened = breaker.fail_until_open(at(0.0));
+        for _ in 0..2 {
+            let _good = breaker.call(at(5.0), Sample::Ok);
+        }
+        for _ in 0..good {
+            assert_eq!(breaker.call(at(6.0), Sample::Ok).transition, None);
+        }
+        // however long it was closed: silence proves nothing
+        let opened = breaker.fail_until_open(at(10_000.0));
+        assert_eq!(opened.until, Some(at(10_000.0 + lasts)), "{good} good outcomes");
+    }
 }
 
 /// The exercise, Envoy: after the open time all calls are admitted, which overloads a failing server.
@@ -593,6 +676,10 @@ enum Op {
         nth: usize,
         sample: Sample,
         hint: Option<u64>,
+        cut: bool,
+    },
+    FirstToken {
+        nth: usize,
     },
     Lose {
         nth: usize,
@@ -622,8 +709,9 @@ fn operation() -> impl Strategy<Value = Op> {
     ];
     prop_oneof![
         16 => Just(Op::Acquire),
-        14 => (0_usize..6, sample, prop::option::weighted(0.1, 0_u64..100))
-            .prop_map(|(nth, sample, hint)| Op::Settle { nth, sample, hint }),
+        14 => (0_usize..6, sample, prop::option::weighted(0.1, 0_u64..100), any::<bool>())
+            .prop_map(|(nth, sample, hint, cut)| Op::Settle { nth, sample, hint, cut }),
+        8 => (0_usize..6).prop_map(|nth| Op::FirstToken { nth }),
         1 => (0_usize..6).prop_map(|nth| Op::Lose { nth }),
         1 => mode.prop_map(Op::Force),
         1 => Just(Op::Reset),
@@ -642,10 +730,10 @@ struct World {
     until: Option<Timestamp>,
     /// Outcomes of this generation.
     outcomes: Vec<(Timestamp, Sample)>,
-    /// The current probe: its number and the end of its lease.
-    probe: Option<(u64, Timestamp)>,
+    /// The probes that hold a place; true for those with a first token.
+    probes: Vec<(Probe, bool)>,
     good: u32,
-    failed_probes: i32,
+    doublings: i32,
     taken: usize,
     returned: usize,
     lost: usize,
@@ -667,9 +755,9 @@ impl World {
             generation: 0,
             until: None,
             outcomes: Vec::new(),
-            probe: None,
+            probes: Vec::new(),
             good: 0,
-            failed_probes: 0,
+            doublings: 0,
             taken: 0,
             returned: 0,
             lost: 0,
@@ -710,11 +798,18 @@ impl World {
         self.generation = transition.generation;
         self.until = transition.until;
         self.outcomes.clear();
-        self.probe = None;
+        self.probes.clear();
         self.good = 0;
-        if transition.to == Closed {
-            self.failed_probes = 0;
+        if (transition.to, transition.reason) == (Closed, Manual) {
+            self.doublings = 0;
         }
+    }
+
+    /// Half-open admits no further probe.
+    fn is_full(&self) -> bool {
+        let held = self.probes.iter().filter(|(probe, _)| probe.lease > self.now);
+        let answering = held.clone().filter(|(_, answers)| *answers).count();
+        answering < held.count() || answering >= 2
     }
 
     /// The window, computed from the list.
@@ -754,13 +849,15 @@ impl World {
         self.check_transition(transition);
         match permit {
             Ok(permit) => {
-                // invariant 17: no permit while open, one at a time while half-open
+                // invariant 17: no permit while open, one waits and two run while half-open
                 assert_ne!(self.state, BreakerState::Open);
                 assert_eq!(permit.is_probe(), self.state == BreakerState::HalfOpen);
                 assert_eq!(permit.generation(), self.generation);
-                if let Some(number) = permit.probe {
-                    assert!(self.probe.is_none_or(|(_, lease)| lease <= self.now));
-                    self.probe = Some((number, self.now + self.settings().probe_lease));
+                if let Some(probe) = permit.probe {
+                    assert!(!self.is_full());
+                    assert_eq!(probe.lease, self.now + self.settings().probe_lease);
+                    self.probes.retain(|(probe, _)| probe.lease > self.now);
+                    self.probes.push((probe, false));
                 }
                 self.taken += 1;
                 self.permits.push(permit);
@@ -771,7 +868,7 @@ impl World {
                     BreakerState::Closed => panic!("rejected while closed"),
                     BreakerState::Open => self.until,
                     BreakerState::HalfOpen => {
-                        assert!(self.probe.unwrap().1 > self.now, "rejected without a probe");
+                        assert!(self.is_full(), "rejected with a free place");
                         None
                     }
                 };
@@ -782,13 +879,13 @@ impl World {
     }
 
     /// The transition an outcome must cause.
-    fn expected_reason(&self, sample: Sample) -> Option<MoveReason> {
+    fn expected_reason(&self, sample: Sample, is_old: bool) -> Option<MoveReason> {
         let settings = self.settings();
         let counts = self.counts();
         let is_bad = matches!(sample, Sample::Failed | Sample::Slow);
         let full = counts.total >= settings.min_calls;
         match self.state {
-            BreakerState::HalfOpen if is_bad => Some(MoveReason::ProbeFailed),
+            BreakerState::HalfOpen if is_bad => (!is_old).then_some(MoveReason::ProbeFailed),
             BreakerState::HalfOpen
                 if sample == Sample::Ok && self.good + 1 >= settings.successes_to_close =>
             {
@@ -815,7 +912,18 @@ impl World {
         }
     }
 
-    fn settle(&mut self, nth: usize, sample: Sample, hint: Option<u64>) {
+    fn first_token(&mut self, nth: usize) {
+        if self.permits.is_empty() {
+            return;
+        }
+        let permit = &self.permits[nth % self.permits.len()];
+        self.breaker.first_token(permit);
+        for (probe, answers) in &mut self.probes {
+            *answers |= Some(*probe) == permit.probe;
+        }
+    }
+
+    fn settle(&mut self, nth: usize, sample: Sample, hint: Option<u64>, cut: bool) {
         if self.permits.is_empty() {
             return;
         }
@@ -823,8 +931,9 @@ impl World {
         let Permit {
             generation, probe, ..
         } = permit;
-        let in_place = probe.is_none_or(|number| self.probe.is_some_and(|(place, _)| place == number));
-        let is_late = generation != self.generation || !in_place;
+        let is_old = generation != self.generation;
+        let is_cut = cut && sample == Sample::Failed && self.state != BreakerState::Open;
+        let is_late = is_old && !is_cut;
         let reported = if sample == Sample::Late {
             Sample::Neutral
         } else {
@@ -832,6 +941,7 @@ impl World {
         };
         let before = self.counts();
         let hint = hint.map(|seconds| self.now + seconds as u32 * SECOND);
+        let permit = if cut { permit.cut() } else { permit };
         let settled = self.breaker.settle(self.now, permit, sample, hint);
         self.returned += 1;
         assert_eq!((settled.generation, settled.probe), (generation, probe.is_some()));
@@ -853,20 +963,26 @@ impl World {
         assert_eq!(settled.window, self.counts());
         assert_eq!(
             settled.transition.map(|transition| transition.reason),
-            self.expected_reason(reported)
+            self.expected_reason(reported, is_old)
         );
-        if probe.is_some() {
-            self.probe = None;
-            self.good += u32::from(reported == Sample::Ok);
+        if !is_old {
+            self.probes.retain(|(place, _)| Some(*place) != probe);
+        }
+        match reported {
+            Sample::Ok if self.breaker.settings.enabled => self.good += 1,
+            Sample::Failed if self.state == BreakerState::HalfOpen => self.good = 0,
+            _ => {}
+        }
+        if self.state == BreakerState::Closed && self.good >= self.settings().min_calls {
+            self.doublings = 0;
         }
         if let Some(Transition {
-            until: Some(until),
-            reason,
-            ..
+            until: Some(until), ..
         }) = settled.transition
         {
-            self.failed_probes += i32::from(reason == MoveReason::ProbeFailed);
-            let longest = (5.0 * 2_f64.powi(self.failed_probes)).min(20.0);
+            // invariant 36
+            let longest = (5.0 * 2_f64.powi(self.doublings)).min(20.0);
+            self.doublings += 1;
             let lasts = until.since(self.now).as_secs_f64();
             let hinted = hint.map_or(0.0, |hint| hint.since(self.now).as_secs_f64());
             assert!(
@@ -880,7 +996,13 @@ impl World {
     fn apply(&mut self, op: &Op) {
         match *op {
             Op::Acquire => self.acquire(),
-            Op::Settle { nth, sample, hint } => self.settle(nth, sample, hint),
+            Op::Settle {
+                nth,
+                sample,
+                hint,
+                cut,
+            } => self.settle(nth, sample, hint, cut),
+            Op::FirstToken { nth } => self.first_token(nth),
             Op::Lose { nth } if !self.permits.is_empty() => {
                 drop(self.permits.remove(nth % self.permits.len()));
                 self.lost += 1;
@@ -920,18 +1042,28 @@ impl World {
         assert_eq!(self.taken, self.returned + self.lost + self.permits.len());
     }
 
-    /// Invariant 21: in automatic mode with a healthy upstream it closes by itself, whatever permits were lost.
+    /// Invariant 21: in automatic mode with a healthy upstream it closes by itself, whatever permits were lost:
+    /// within the open time or a lease, and the time of the answers.
     fn recover(&mut self) {
         self.apply(&Op::Switch { on: true });
         self.apply(&Op::Force(BreakerMode::Automatic));
         self.permits.clear();
-        // the longest hint, and the lease of a lost probe
-        self.now = self.now + Duration::from_secs(100) + self.settings().probe_lease;
-        for _ in 0..2 {
-            let settled = self.breaker.call(self.now, Sample::Ok);
-            assert_eq!(settled.sample, Sample::Ok);
+        let open = self.until.map_or(Duration::ZERO, |until| self.now.until(until));
+        let latest = self.now + open + self.settings().probe_lease + 3 * SECOND;
+        let mut running = Vec::new();
+        while self.breaker.state() != BreakerState::Closed {
+            assert!(self.now <= latest, "still {:?}", self.breaker.state);
+            // answers of a second, asked for each half second
+            if let Some(permit) = running.pop() {
+                assert_eq!(self.breaker.settle(self.now, permit, Sample::Ok, None).sample, Sample::Ok);
+            }
+            self.now = self.now + SECOND / 2;
+            if let Ok(permit) = self.breaker.acquire(self.now).permit {
+                self.breaker.first_token(&permit);
+                running.insert(0, permit);
+            }
+            self.now = self.now + SECOND / 2;
         }
-        assert_eq!(self.breaker.state(), BreakerState::Closed);
     }
 }
 
@@ -945,6 +1077,39 @@ proptest! {
             world.apply(op);
         }
         world.recover();
+    }
+
+    /// An upstream that cuts every stream within the lease, at any time and at any rate of calls: it opens, never
+    /// closes, each open time is twice the previous one, and half-open admits as many probes as close it.
+    #[test]
+    fn streams_that_are_all_cut_never_close_it(
+        waits in prop::collection::vec((1_u64..3000, 0_u64..60_000), 400),
+    ) {
+        let mut breaker = breaker();
+        let mut running: Vec<(Timestamp, Permit)> = Vec::new();
+        let (mut now, mut opened, mut probes) = (Timestamp::ZERO, Vec::new(), 0);
+        for (gap, lives) in waits {
+            now = now + Duration::from_millis(gap);
+            running.sort_by_key(|(cut_at, _)| *cut_at);
+            let due = running.partition_point(|(cut_at, _)| *cut_at <= now);
+            for (cut_at, permit) in running.drain(..due) {
+                let transition = breaker.settle(cut_at, permit.cut(), Sample::Failed, None).transition;
+                if let Some(transition) = transition {
+                    prop_assert_eq!(transition.to, BreakerState::Open);
+                    opened.push(transition.until.unwrap().since(breaker.latest).as_secs());
+                    prop_assert!(probes <= 2);
+                    probes = 0;
+                }
+            }
+            if let Ok(permit) = breaker.acquire(now).permit {
+                breaker.first_token(&permit);
+                probes += usize::from(permit.is_probe());
+                running.push((now + Duration::from_millis(lives), permit));
+            }
+        }
+        prop_assert!(opened.len() >= 2, "{:?}", opened);
+        let expected: Vec<_> = [5, 10].into_iter().chain(std::iter::repeat(20)).take(opened.len()).collect();
+        prop_assert_eq!(opened, expected);
     }
 }
 

@@ -152,7 +152,7 @@ impl About<'_> {
                         });
                         format!("open: {}{cool_down}", self.trip(*reason, *window))
                     }
-                    BreakerState::HalfOpen => "half-open, one probe at a time".to_owned(),
+                    BreakerState::HalfOpen => "half-open, a few probes pass".to_owned(),
                     BreakerState::Closed if *reason == MoveReason::Manual => "reset".to_owned(),
                     BreakerState::Closed => "closed, upstream recovered".to_owned(),
                 };

@@ -372,7 +372,7 @@ fn refusal(refused: &Refused) -> String {
     );
     let probe = match (refused.probe_in, refused.state) {
         (Some(wait), _) => format!("; next probe in {}", units::precise(wait)),
-        (None, BreakerState::HalfOpen) => "; a probe is out".to_owned(),
+        (None, BreakerState::HalfOpen) => "; its probes are out".to_owned(),
         (None, BreakerState::Open | BreakerState::Closed) => String::new(),
     };
     format!("rejected: {why}{probe}")

@@ -92,7 +92,7 @@ pub(crate) fn for_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -
             (glyphs.refused, "OPEN", "calls are refused", Role::Refused)
         }
         (BreakerMode::Automatic, BreakerState::HalfOpen) => {
-            (glyphs.retry, "HALF-OPEN", "one probe at a time", Role::Wait)
+            (glyphs.retry, "HALF-OPEN", "few probes pass", Role::Wait)
         }
     };
     BreakerAppearance {

@@ -185,8 +185,14 @@ fn next_event(breaker: &BreakerView, settings: &BreakerSettings) -> Vec<String> 
         (BreakerMode::Automatic, BreakerState::Open) => {
             vec!["the next call is the probe".into(), "next call probes".into()]
         }
-        (BreakerMode::Automatic, BreakerState::HalfOpen) if breaker.probe_out => {
-            vec![format!("one probe is out, {answered}"), "one probe is out".into()]
+        (BreakerMode::Automatic, BreakerState::HalfOpen)
+            if breaker.is_full(settings.successes_to_close) =>
+        {
+            let out = match breaker.probes_out {
+                1 => "one probe is out".to_owned(),
+                probes => format!("{probes} probes are out"),
+            };
+            vec![format!("{out}, {answered}"), out]
         }
         (BreakerMode::Automatic, BreakerState::HalfOpen) => {
             vec![format!("next call probes, {answered}"), "next call probes".into()]
@@ -212,7 +218,7 @@ pub(super) fn then(view: &View<'_>, label: &str, width: usize) -> Line<'static> 
         (BreakerMode::Automatic, BreakerState::Closed) => {
             let open = units::setting(settings.open);
             [
-                format!("OPEN for {open}, doubled after each failed probe"),
+                format!("OPEN for {open}, doubled each time"),
                 format!("OPEN for {open}"),
             ]
         }

@@ -570,13 +570,14 @@ fn extreme_retries(retry: &mut RetryView) {
     retry.waits = [wait(Duration::ZERO), wait(Duration::MAX)].into();
 }
 
-/// A half-open breaker with its probe out.
+/// A half-open breaker with a probe that has no first token yet.
 pub(super) fn probing() -> Fixture {
     let mut fixture = burst();
     let breaker = &mut fixture.state.breaker;
     breaker.state = BreakerState::HalfOpen;
     breaker.until = None;
-    breaker.probe_out = true;
+    breaker.probe_waits = Some(CallId(1));
+    breaker.probes_out = 1;
     breaker.probes_ok = 1;
     breaker.window = WindowCounts::default();
     breaker.cells.clear();

@@ -376,7 +376,7 @@ fn cause_wordings(view: &View<'_>, hold: Hold) -> Vec<String> {
             vec![", the next call is the probe".into(), ", next call probes".into()]
         }
         (Cause::BreakerForced, _) => vec![" by you; [o] releases".into(), "; [o] releases".into()],
-        (Cause::ProbeOut, _) => vec![", one probe is out".into(), ", probe out".into()],
+        (Cause::ProbeOut, _) => vec![", its probes are out".into(), ", probes out".into()],
         (Cause::BackOff, Some(left)) => vec![format!(", next attempt in {left}"), format!(", {left}")],
         (
             Cause::Paused | Cause::Tokens | Cause::Requests | Cause::UserTokens | Cause::UserRequests,
@@ -536,7 +536,7 @@ mod tests {
                 None,
                 "HELD BY  breaker FORCED OPEN; [o] releases",
             ),
-            (Cause::ProbeOut, None, "HELD BY  breaker HALF-OPEN, probe out"),
+            (Cause::ProbeOut, None, "HELD BY  breaker HALF-OPEN, probes out"),
             (Cause::Paused, Some(172.0), "HELD BY  server pause, next in 2m10s"),
             (Cause::Tokens, Some(42.5), "HELD BY  token bucket, next in 0.4s"),
             (Cause::Requests, None, "HELD BY  request bucket"),

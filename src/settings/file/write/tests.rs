@@ -94,7 +94,7 @@ fn a_written_policy_has_comments_and_production_values() {
     for part in [
         "\nname = \"production+retry.attempts=5+limit.requests.capacity=90+breaker.open=10s\"\n\n[cache]\n",
         "\n[retry]\n# Attempts per call, the first included; 1 disables retries. (production: 3)\nattempts = 5\n",
-        "\n# First open period; it doubles with each failed probe. (production: \"5s\")\nopen = \"10s\"\nopen_max = \"1m\"             # Longest open period.\n",
+        "\n# First open period; each opening doubles it until min_calls good outcomes. (production: \"5s\")\nopen = \"10s\"\nopen_max = \"1m\"             # Longest open period.\n",
         "\n# production: { capacity = 60, refill = 300, per = \"1m\" }\nrequests = { capacity = 90, refill = 300, per = \"1m\" }\n",
         "\nmin_calls = 10              # Outcomes in the window before the failure rate counts.\n",
         "\n# threshold = 0.5\n",
