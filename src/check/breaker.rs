@@ -99,8 +99,9 @@ impl Breaker {
             }
             EventKind::AttemptFirstToken { .. } => {
                 let id = index.flight(event)?.id;
+                let lease = event.at + self.settings.probe_lease;
                 let probe = self.waiting.take_if(|probe| probe.flight == id);
-                self.answering.extend(probe);
+                self.answering.extend(probe.map(|probe| Probe { lease, ..probe }));
                 Ok(())
             }
             EventKind::AttemptStarted { .. } => {

@@ -398,8 +398,8 @@ pub enum EventKind {
         #[serde(default)]
         window: WindowCounts,
     },
-    /// The outcome of an admitted attempt was recorded: at its end, or for a probe that still delivers when its
-    /// lease is over.
+    /// The outcome of an admitted attempt was recorded: at its end, or for a probe that has delivered for a
+    /// whole lease.
     BreakerRecorded {
         /// The generation of the admission.
         generation: u64,

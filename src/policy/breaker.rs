@@ -15,16 +15,16 @@
 //!   | probes ended well        | half-open | <-- and a call arrives --------+        |
 //!   +------------------------- +-----------+ ----------------------------------------+
 //!                               one probe waits for its first token, at most `successes_to_close`
-//!                               run; each holds its place for at most `probe_lease`
+//!                               run; each of both is leased for `probe_lease`
 //! ```
 //!
 //! - Only the end of a stream is a success. Its first token lets the next probe in, but closes nothing: an upstream
 //!   that cuts every stream would close the breaker with each pair of first tokens.
-//! - A probe that still delivers when its lease ends counts as ended well, so that answers of many minutes delay
-//!   recovery by one lease at most. Only a failure of its rest counts then
+//! - A probe that has delivered for a whole lease counts as ended well, so that answers of many minutes delay
+//!   recovery by little more than one lease. Only a failure of its rest counts then
 //!   ([`continue_stream`](Breaker::continue_stream)).
 //! - A place is freed by the end of its probe, whatever it is, or by the end of its lease: half-open always admits
-//!   a probe within one lease. Hystrix (PR 1621) and resilience4j (issues 544, 903, 935, 1389) got stuck half-open
+//!   a probe within two leases. Hystrix (PR 1621) and resilience4j (issues 544, 903, 935, 1389) got stuck half-open
 //!   by probes that never returned.
 //! - Every transition starts a new generation with an empty window. An outcome from an older generation is
 //!   [`Sample::Late`] and changes nothing (as in gobreaker), because it may be as old as its admission: a success
@@ -55,7 +55,6 @@ pub use decision::{Acquired, CircuitOpen, Permit, Reset, SettledPermit, Transiti
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use self::decision::Probe;
 use self::window::Window;
 use super::MAX_SERVER_WAIT;
 use crate::event::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
@@ -116,6 +115,14 @@ enum State {
         /// The probes with one.
         answering: Vec<Probe>,
     },
+}
+
+/// A place in half-open.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    number: u64,
+    /// End of its time without a first token, or of its time with one.
+    lease: Timestamp,
 }
 
 impl State {
@@ -181,6 +188,7 @@ impl Breaker {
         let permit = Permit {
             generation: self.generation,
             probe: self.lease(now),
+            proven_at: None,
             judged: false,
             cut: false,
         };
@@ -190,15 +198,18 @@ impl Breaker {
         }
     }
 
-    /// The first token of a probe is there: the next probe may be admitted.
-    pub fn first_token(&mut self, permit: &Permit) {
+    /// The first token of a probe is there: the next probe may be admitted, and the lease begins again. A probe that
+    /// lost its place gets no other.
+    pub fn first_token(&mut self, now: Timestamp, permit: &mut Permit) {
+        let lease = self.advance(now) + self.settings.probe_lease;
         if permit.generation == self.generation
             && let State::HalfOpen {
                 waiting, answering, ..
             } = &mut self.state
-            && let Some(probe) = waiting.take_if(|probe| Some(*probe) == permit.probe)
+            && let Some(probe) = waiting.take_if(|probe| Some(probe.number) == permit.probe)
         {
-            answering.push(probe);
+            answering.push(Probe { lease, ..probe });
+            permit.proven_at = Some(lease);
         }
     }
 
@@ -222,6 +233,7 @@ impl Breaker {
             probe,
             judged,
             cut,
+            proven_at: _,
         } = permit;
         let reported = match sample {
             Sample::Late => Sample::Neutral,
@@ -255,6 +267,7 @@ impl Breaker {
         (!is_open).then_some(Permit {
             generation: self.generation,
             probe: None,
+            proven_at: None,
             judged: true,
             cut: false,
         })
@@ -348,7 +361,7 @@ impl Breaker {
     }
 
     /// Assigns a place in half-open.
-    fn lease(&mut self, now: Timestamp) -> Option<Probe> {
+    fn lease(&mut self, now: Timestamp) -> Option<u64> {
         let State::HalfOpen {
             waiting, answering, ..
         } = &mut self.state
@@ -361,7 +374,7 @@ impl Breaker {
             number: self.probes,
             lease: now + self.settings.probe_lease,
         });
-        *waiting
+        Some(self.probes)
     }
 
     /// Counts an outcome in the present state. `probe` has a place that it leaves; `present` is false for a stream
@@ -370,7 +383,7 @@ impl Breaker {
         &mut self,
         now: Timestamp,
         sample: Sample,
-        probe: Option<Probe>,
+        probe: Option<u64>,
         hint: Option<Timestamp>,
         present: bool,
     ) -> Option<Transition> {
@@ -398,8 +411,8 @@ impl Breaker {
                 answering,
             } => {
                 if probe.is_some() {
-                    let _freed = waiting.take_if(|waiting| Some(*waiting) == probe);
-                    answering.retain(|answering| Some(*answering) != probe);
+                    let _freed = waiting.take_if(|waiting| Some(waiting.number) == probe);
+                    answering.retain(|answering| Some(answering.number) != probe);
                 }
                 match is_good? {
                     true => {

@@ -163,7 +163,7 @@ pub const SETTINGS: &[Setting] = &[
     within(POSITIVE, live("breaker.open_max", DURATION, "Longest open period.")),
     live("breaker.open_jitter", RATIO, "Fraction of the open period that is random, so that many clients do not probe at once."),
     live("breaker.successes_to_close", count(1, "probes"), "Consecutive probes that must end well to close the breaker; as many run at once."),
-    within(POSITIVE, live("breaker.probe_lease", DURATION, "A probe loses its place after this time; if it still delivers, it counts as ended well.")),
+    within(POSITIVE, live("breaker.probe_lease", DURATION, "A silent probe loses its place after this time; one that delivers counts as ended well.")),
 
     within(POSITIVE, live("timeouts.call", DURATION, "Deadline of a call, with queueing, attempts and backoffs.")),
     within(POSITIVE, startup("timeouts.connect", DURATION, "Time to connect, with TLS.")),

@@ -186,8 +186,8 @@ pub struct BreakerSettings {
     pub open_jitter: f64,
     /// Consecutive probes that must end well to close the breaker, and how many run at once; at least 1. Default: 2.
     pub successes_to_close: u32,
-    /// A probe that takes longer loses its place; one that still delivers then counts as ended well. Above 0 s,
-    /// default 1 min.
+    /// A probe without a first token loses its place after this time; one that has delivered for this time counts
+    /// as ended well. Above 0 s, default 1 min.
     #[serde(with = "super::duration")]
     pub probe_lease: Duration,
 }

@@ -80,21 +80,21 @@ impl<T: Transport, O: Observer> FlightGuard<'_, T, O> {
     }
 
     /// Emits the first token of an attempt, under the lock if it frees the place of a probe.
-    pub(in crate::client) fn emit_first_token(&self, attempt: u32, ttft: Duration) {
+    pub(in crate::client) fn emit_first_token(&mut self, now: Timestamp, attempt: u32, ttft: Duration) {
         let kind = EventKind::AttemptFirstToken { attempt, ttft };
-        let Some(permit) = self.permit.as_ref().filter(|permit| permit.is_probe()) else {
+        let Some(permit) = self.permit.as_mut().filter(|permit| permit.is_probe()) else {
             return self.core.emit(self.flight, kind);
         };
         let mut guards = self.core.lock();
-        guards.breaker.first_token(permit);
+        guards.breaker.first_token(now, permit);
         self.core.emit(self.flight, kind);
     }
 
-    /// Settles a probe that still delivers when its lease ends: an answer of many minutes must not keep the breaker
+    /// Settles a probe that has delivered for a whole lease: an answer of many minutes must not keep the breaker
     /// half-open. The rest of the stream has a permit for which only a failure counts.
     pub(in crate::client) fn outlive_lease(&mut self, now: Timestamp, ttft: Duration) {
-        let is_over = |permit: &Permit| permit.lease().is_some_and(|lease| lease <= now);
-        if !self.permit.as_ref().is_some_and(is_over) {
+        let is_proven = |permit: &Permit| permit.proven_at().is_some_and(|proven_at| proven_at <= now);
+        if !self.permit.as_ref().is_some_and(is_proven) {
             return;
         }
         let mut guards = self.core.lock();

@@ -166,7 +166,7 @@ impl<'a, T: Transport, O: Observer> FlightGuard<'a, T, O> {
         if let Some(running) = &mut self.attempt {
             let (attempt, ttft) = (running.number, now.since(running.started_at));
             running.ttft = Some(ttft);
-            self.emit_first_token(attempt, ttft);
+            self.emit_first_token(now, attempt, ttft);
         }
     }
 

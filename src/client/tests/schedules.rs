@@ -523,7 +523,7 @@ fn permits_race(dial: &Dial) -> Outcomes {
     let mut policy = touchy();
     policy.breaker.probe_lease = secs(7);
     let rig = Rig::new(policy);
-    let (core, policy) = (&rig.client.core, &rig.policy);
+    let (rig_ref, core, policy) = (&rig, &rig.client.core, &rig.policy);
     thread::scope(|scope| {
         for number in 1..=3 {
             scope.spawn(move || {
@@ -539,7 +539,7 @@ fn permits_race(dial: &Dial) -> Outcomes {
                         0 => guard.settle_breaker(Sample::Ok, None),
                         1 => guard.settle_breaker(Sample::Failed, None),
                         2 => {
-                            guard.emit_first_token(1, millis(1));
+                            guard.emit_first_token(rig_ref.now(), 1, millis(1));
                             thread::yield_now();
                             guard.settle_breaker(Sample::Failed, None);
                         }

@@ -9,18 +9,12 @@ use crate::time::Timestamp;
 #[must_use = "a permit that is not settled is an outcome the breaker does not count"]
 pub struct Permit {
     pub(super) generation: u64,
-    /// The place in half-open, if it is a probe.
-    pub(super) probe: Option<Probe>,
+    /// Number of the probe, if it is one.
+    pub(super) probe: Option<u64>,
+    pub(super) proven_at: Option<Timestamp>,
     /// True for the rest of a stream whose probe was settled at the end of its lease.
     pub(super) judged: bool,
     pub(super) cut: bool,
-}
-
-/// A place in half-open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Probe {
-    pub(super) number: u64,
-    pub(super) lease: Timestamp,
 }
 
 impl Permit {
@@ -34,10 +28,10 @@ impl Permit {
         self.probe.is_some()
     }
 
-    /// The end of the lease of a probe. A stream that delivers after it is settled as good and continues with the
-    /// permit of [`continue_stream`](super::Breaker::continue_stream).
-    pub fn lease(&self) -> Option<Timestamp> {
-        self.probe.map(|probe| probe.lease)
+    /// The end of the lease of a probe with a first token. A stream that delivers after it is settled as good and
+    /// continues with the permit of [`continue_stream`](super::Breaker::continue_stream).
+    pub fn proven_at(&self) -> Option<Timestamp> {
+        self.proven_at
     }
 
     /// Marks the permit of a stream that was cut after its first token: the upstream failed at this moment,

@@ -294,12 +294,13 @@ fn bug_a_cancelled_probe_does_not_block_half_open() {
 fn bug_a_lost_probe_frees_its_place_when_its_lease_ends() {
     let mut breaker = breaker();
     let _opened = breaker.fail_until_open(at(0.0));
-    let lost = breaker.must_permit(at(5.0));
+    let mut lost = breaker.must_permit(at(5.0));
     assert_eq!(breaker.next_change(at(5.0)), Some(at(65.0)));
     assert_eq!(breaker.rejected_until(at(64.9)), None);
     let second = breaker.must_permit(at(65.0));
     // the first token of the lost probe does not free the place of the second
-    breaker.first_token(&lost);
+    breaker.first_token(at(66.0), &mut lost);
+    assert_eq!(lost.proven_at(), None);
     assert_eq!(breaker.rejected_until(at(66.0)), None);
     // its outcome counts, but does not free that place either
     let late = breaker.settle(at(66.0), lost, Sample::Ok, None);
@@ -313,15 +314,15 @@ fn bug_a_lost_probe_frees_its_place_when_its_lease_ends() {
 fn first_tokens_admit_further_probes_and_close_nothing() {
     let mut breaker = breaker();
     let _opened = breaker.fail_until_open(at(0.0));
-    let first = breaker.must_permit(at(5.0));
+    let mut first = breaker.must_permit(at(5.0));
     assert_eq!(breaker.rejected_until(at(5.0)), None);
-    breaker.first_token(&first);
-    let second = breaker.must_permit(at(6.0));
-    breaker.first_token(&second);
+    breaker.first_token(at(5.5), &mut first);
+    let mut second = breaker.must_permit(at(6.0));
+    breaker.first_token(at(6.5), &mut second);
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
     // two may run, as many as close it; the next place is free when the first lease ends
     assert_eq!(breaker.rejected_until(at(7.0)), None);
-    assert_eq!(breaker.next_change(at(7.0)), Some(at(65.0)));
+    assert_eq!(breaker.next_change(at(7.0)), Some(at(65.5)));
     assert_eq!(breaker.settle(at(8.0), first, Sample::Ok, None).transition, None);
     assert_eq!(breaker.next_change(at(8.0)), None);
     let third = breaker.must_permit(at(8.0));
@@ -345,8 +346,8 @@ fn an_upstream_that_cuts_every_stream_is_probed_ever_less() {
             let settled = breaker.settle(now, permit.cut(), Sample::Failed, None);
             opened.extend(settled.transition.and_then(|transition| transition.until));
         }
-        if let Ok(permit) = breaker.acquire(now).permit {
-            breaker.first_token(&permit);
+        if let Ok(mut permit) = breaker.acquire(now).permit {
+            breaker.first_token(now, &mut permit);
             running.push((half_second, permit));
             attempts += 1;
         }
@@ -385,8 +386,8 @@ fn the_cut_of_a_stream_counts_in_whatever_generation_it_happens() {
 fn the_cut_of_a_probe_is_not_lost_when_another_opened() {
     let mut breaker = breaker();
     let _opened = breaker.fail_until_open(at(0.0));
-    let first = breaker.must_permit(at(5.0));
-    breaker.first_token(&first);
+    let mut first = breaker.must_permit(at(5.0));
+    breaker.first_token(at(5.0), &mut first);
     let second = breaker.must_permit(at(5.0));
     let reopened = breaker.settle(at(6.0), second.cut(), Sample::Failed, None);
     assert_eq!(reopened.transition.unwrap().until, Some(at(16.0)));
@@ -408,17 +409,17 @@ fn probes_that_deliver_past_their_lease_close_and_only_a_failure_of_the_rest_cou
         let mut breaker = breaker();
         let _opened = breaker.fail_until_open(at(0.0));
         let mut rests = Vec::new();
-        for second in [5.0, 6.0] {
-            let permit = breaker.must_permit(at(second));
-            breaker.first_token(&permit);
-            assert_eq!(permit.lease(), Some(at(second + 60.0)));
+        for second in [6.0, 7.0] {
+            let mut permit = breaker.must_permit(at(second - 1.0));
+            breaker.first_token(at(second), &mut permit);
+            assert_eq!(permit.proven_at(), Some(at(second + 60.0)));
             rests.push(permit);
         }
-        let first = breaker.settle(at(65.0), rests.remove(0), Sample::Ok, None);
+        let first = breaker.settle(at(66.0), rests.remove(0), Sample::Ok, None);
         assert_eq!((first.sample, first.transition), (Sample::Ok, None));
         let rest = breaker.continue_stream().unwrap();
-        assert!(!rest.is_probe() && rest.lease().is_none());
-        let closed = breaker.settle(at(66.0), rests.remove(0), Sample::Ok, None);
+        assert!(!rest.is_probe() && rest.proven_at().is_none());
+        let closed = breaker.settle(at(67.0), rests.remove(0), Sample::Ok, None);
         assert_eq!(closed.transition.unwrap().reason, MoveReason::ProbesSucceeded);
         let second_rest = breaker.continue_stream().unwrap();
         let settled = breaker.settle(at(300.0), second_rest, end, None);
@@ -433,8 +434,8 @@ fn probes_that_deliver_past_their_lease_close_and_only_a_failure_of_the_rest_cou
 fn the_failed_rest_of_a_probe_opens_while_half_open() {
     let mut breaker = breaker();
     let _opened = breaker.fail_until_open(at(0.0));
-    let long = breaker.must_permit(at(5.0));
-    breaker.first_token(&long);
+    let mut long = breaker.must_permit(at(5.0));
+    breaker.first_token(at(5.0), &mut long);
     assert_eq!(breaker.settle(at(65.0), long, Sample::Ok, None).transition, None);
     let rest = breaker.continue_stream().unwrap();
     let opened = breaker.settle(at(66.0), rest, Sample::Failed, None).transition;
@@ -853,10 +854,12 @@ impl World {
                 assert_ne!(self.state, BreakerState::Open);
                 assert_eq!(permit.is_probe(), self.state == BreakerState::HalfOpen);
                 assert_eq!(permit.generation(), self.generation);
-                if let Some(probe) = permit.probe {
+                if let Some(number) = permit.probe {
                     assert!(!self.is_full());
-                    assert_eq!(probe.lease, self.now + self.settings().probe_lease);
-                    self.probes.retain(|(probe, _)| probe.lease > self.now);
+                    let lease = self.now + self.settings().probe_lease;
+                    let probe = Probe { number, lease };
+                    self.probes
+                        .retain(|(probe, answers)| *answers && probe.lease > self.now);
                     self.probes.push((probe, false));
                 }
                 self.taken += 1;
@@ -916,10 +919,15 @@ impl World {
         if self.permits.is_empty() {
             return;
         }
-        let permit = &self.permits[nth % self.permits.len()];
-        self.breaker.first_token(permit);
+        let nth = nth % self.permits.len();
+        self.breaker.first_token(self.now, &mut self.permits[nth]);
+        let renewed = self.now + self.settings().probe_lease;
         for (probe, answers) in &mut self.probes {
-            *answers |= Some(*probe) == permit.probe;
+            if Some(probe.number) == self.permits[nth].probe && !*answers {
+                *answers = true;
+                probe.lease = renewed;
+                assert_eq!(self.permits[nth].proven_at(), Some(renewed));
+            }
         }
     }
 
@@ -966,7 +974,7 @@ impl World {
             self.expected_reason(reported, is_old)
         );
         if !is_old {
-            self.probes.retain(|(place, _)| Some(*place) != probe);
+            self.probes.retain(|(place, _)| Some(place.number) != probe);
         }
         match reported {
             Sample::Ok if self.breaker.settings.enabled => self.good += 1,
@@ -1058,8 +1066,8 @@ impl World {
                 assert_eq!(self.breaker.settle(self.now, permit, Sample::Ok, None).sample, Sample::Ok);
             }
             self.now = self.now + SECOND / 2;
-            if let Ok(permit) = self.breaker.acquire(self.now).permit {
-                self.breaker.first_token(&permit);
+            if let Ok(mut permit) = self.breaker.acquire(self.now).permit {
+                self.breaker.first_token(self.now, &mut permit);
                 running.insert(0, permit);
             }
             self.now = self.now + SECOND / 2;
@@ -1101,8 +1109,8 @@ proptest! {
                     probes = 0;
                 }
             }
-            if let Ok(permit) = breaker.acquire(now).permit {
-                breaker.first_token(&permit);
+            if let Ok(mut permit) = breaker.acquire(now).permit {
+                breaker.first_token(now, &mut permit);
                 probes += usize::from(permit.is_probe());
                 running.push((now + Duration::from_millis(lives), permit));
             }
