@@ -2,8 +2,8 @@
 //! attempt.
 //!
 //! ```text
-//! acquire_limiter ─> acquire_breaker ─> begin ─> responded ─> first_token ─> token ─┬─> settle(Answered | Failed)
-//!                                                                                   └─> dropped: settle(Dropped)
+//! acquire_limiter ─> acquire_breaker ─> begin ─> responded ─> token ... ─┬─> settle(Answered | Failed)
+//!                                                                         └─> dropped: settle(Dropped)
 //! ```
 //!
 //! The end of an attempt is a value, and [`FlightGuard::settle`] alone makes of it the attempt's event, the
@@ -161,20 +161,17 @@ impl<'a, T: Transport, O: Observer> FlightGuard<'a, T, O> {
         }
     }
 
-    /// The first token is there.
-    pub(in crate::client) fn first_token(&mut self, now: Timestamp) {
-        if let Some(running) = &mut self.attempt {
-            let (attempt, ttft) = (running.number, now.since(running.started_at));
-            running.ttft = Some(ttft);
-            self.emit_first_token(now, attempt, ttft);
-        }
-    }
-
-    /// A later token is there.
+    /// A token is there.
     pub(in crate::client) fn token(&mut self, now: Timestamp) {
-        if let Some(ttft) = self.attempt.as_ref().and_then(|running| running.ttft) {
-            self.outlive_lease(now, ttft);
+        let Some(running) = &mut self.attempt else {
+            return;
+        };
+        if let Some(ttft) = running.ttft {
+            return self.outlive_lease(now, ttft);
         }
+        let (attempt, ttft) = (running.number, now.since(running.started_at));
+        running.ttft = Some(ttft);
+        self.emit_first_token(now, attempt, ttft);
     }
 
     /// Settles the running attempt, and the guards that count at this level.
