@@ -216,9 +216,7 @@ impl Breaker {
             Sample::Failed => !stale || cut,
             Sample::Ok | Sample::Slow | Sample::Neutral => !stale,
         };
-        flight.ensure(fits, 19, || {
-            format!("this is generation {}", self.generation)
-        })?;
+        flight.ensure(fits, 19, || format!("this is generation {}", self.generation))?;
         let neutral = matches!(sample, Sample::Neutral | Sample::Late);
         flight.ensure(neutral || !is_neutral(flight), 20, || {
             format!(
@@ -280,7 +278,14 @@ impl Breaker {
     }
 
     /// Checks invariants 20 and 35: the sample fits the outcome, and a probe that still runs has outlived its lease.
-    fn check_sample(&self, flight: &Flight, event: &Event, sample: Sample, rest: bool, slack: Slack) -> Holds {
+    fn check_sample(
+        &self,
+        flight: &Flight,
+        event: &Event,
+        sample: Sample,
+        rest: bool,
+        slack: Slack,
+    ) -> Holds {
         let asleep = self.asleep(flight, slack);
         let is_slow = |slow| if slow { Sample::Slow } else { Sample::Ok };
         let slow_after = |after| flight.ttft.unwrap_or(flight.took) > after;

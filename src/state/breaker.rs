@@ -273,10 +273,7 @@ mod tests {
         );
         story.emit(1, recorded(4, Sample::Ok));
         let half = story.state().breaker;
-        assert_eq!(
-            (half.probe_waits, half.probes_out, half.probes_ok),
-            (None, 0, 1)
-        );
+        assert_eq!((half.probe_waits, half.probes_out, half.probes_ok), (None, 0, 1));
         story
             .at(42.0)
             .emit(0, moved(HALF, CLOSED, 5, MoveReason::ProbesSucceeded, None));
@@ -284,7 +281,10 @@ mod tests {
         assert_eq!(view.longest_open_ns, 10_000_000_000);
         assert_eq!(view.recoveries, (17_000_000_000, 1));
         assert_eq!((view.down_since, view.until, view.state), (None, None, CLOSED));
-        assert_eq!(view.cells, [Sample::Failed, Sample::Ok, Sample::Failed, Sample::Ok]);
+        assert_eq!(
+            view.cells,
+            [Sample::Failed, Sample::Ok, Sample::Failed, Sample::Ok]
+        );
         let spells: Vec<_> = view.history.iter().map(|spell| (spell.state, spell.to)).collect();
         let at = Timestamp::from_secs_f64;
         assert_eq!(

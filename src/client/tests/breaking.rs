@@ -226,7 +226,11 @@ async fn probes_that_deliver_for_a_lease_close_it() {
             _ => None,
         });
         // the rest of the first one is of half-open; a cut counts all the same
-        let first = if sample == Sample::Failed { sample } else { Sample::Late };
+        let first = if sample == Sample::Failed {
+            sample
+        } else {
+            Sample::Late
+        };
         assert_eq!(samples[5..], [Sample::Ok, Sample::Ok, Sample::Ok, first, sample]);
         rig.done().await;
     }
@@ -288,9 +292,7 @@ async fn thoughts_are_first_tokens() {
     policy.breaker.slow_after = millis(500);
     let rig = Rig::new(policy);
     let thought = r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm "}}]}"#;
-    let thinks = (0..9).fold(Reply::stream(), |reply, _| {
-        reply.event(thought).wait(millis(100))
-    });
+    let thinks = (0..9).fold(Reply::stream(), |reply, _| reply.event(thought).wait(millis(100)));
     rig.upstream
         .push(vec![Step::from(thinks.word("a").stop().done()); 20]);
     let mut calls = Vec::new();

@@ -396,7 +396,10 @@ fn permits_are_released(rig: &Rig) {
                 out += 1;
                 let running = probes.entry(generation).or_insert(0);
                 *running += u32::from(probe);
-                assert!(*running <= rig.policy.breaker.successes_to_close, "{running} probes");
+                assert!(
+                    *running <= rig.policy.breaker.successes_to_close,
+                    "{running} probes"
+                );
             }
             EventKind::BreakerRecorded {
                 generation, probe, ..

@@ -304,7 +304,10 @@ fn bug_a_lost_probe_frees_its_place_when_its_lease_ends() {
     assert_eq!(breaker.rejected_until(at(66.0)), None);
     // its outcome counts, but does not free that place either
     let late = breaker.settle(at(66.0), lost, Sample::Ok, None);
-    assert_eq!((late.sample, late.probe, late.transition), (Sample::Ok, true, None));
+    assert_eq!(
+        (late.sample, late.probe, late.transition),
+        (Sample::Ok, true, None)
+    );
     assert_eq!(breaker.rejected_until(at(66.0)), None);
     let closed = breaker.settle(at(67.0), second, Sample::Ok, None);
     assert_eq!(closed.transition.unwrap().reason, MoveReason::ProbesSucceeded);
@@ -371,12 +374,23 @@ fn the_cut_of_a_stream_counts_in_whatever_generation_it_happens() {
     assert_eq!(failed(&mut breaker, 1.0, old.remove(0)), (Sample::Late, 0, None));
     // half-open: the row of good probes begins again
     assert_eq!(breaker.call(at(5.0), Sample::Ok).transition, None);
-    assert_eq!(failed(&mut breaker, 5.0, old.remove(0)), (Sample::Failed, 1, None));
+    assert_eq!(
+        failed(&mut breaker, 5.0, old.remove(0)),
+        (Sample::Failed, 1, None)
+    );
     assert_eq!(breaker.call(at(6.0), Sample::Ok).transition, None);
     let probe = breaker.must_permit(at(6.0));
-    assert!(breaker.settle(at(7.0), probe, Sample::Ok, None).transition.is_some());
+    assert!(
+        breaker
+            .settle(at(7.0), probe, Sample::Ok, None)
+            .transition
+            .is_some()
+    );
     // closed: a failure in the window. Silence is no cut
-    assert_eq!(failed(&mut breaker, 8.0, old.remove(0)), (Sample::Failed, 1, None));
+    assert_eq!(
+        failed(&mut breaker, 8.0, old.remove(0)),
+        (Sample::Failed, 1, None)
+    );
     let silent = breaker.settle(at(8.0), old.remove(0), Sample::Failed, None);
     assert_eq!((silent.sample, silent.window.failed), (Sample::Late, 1));
 }
@@ -393,7 +407,10 @@ fn the_cut_of_a_probe_is_not_lost_when_another_opened() {
     assert_eq!(reopened.transition.unwrap().until, Some(at(16.0)));
     assert_eq!(breaker.call(at(16.0), Sample::Ok).transition, None);
     let cut = breaker.settle(at(17.0), first.cut(), Sample::Failed, None);
-    assert_eq!((cut.sample, cut.probe, cut.transition), (Sample::Failed, true, None));
+    assert_eq!(
+        (cut.sample, cut.probe, cut.transition),
+        (Sample::Failed, true, None)
+    );
     assert_eq!(breaker.call(at(17.0), Sample::Ok).transition, None);
     assert!(breaker.call(at(17.0), Sample::Ok).transition.is_some());
 }
@@ -423,7 +440,11 @@ fn probes_that_deliver_past_their_lease_close_and_only_a_failure_of_the_rest_cou
         assert_eq!(closed.transition.unwrap().reason, MoveReason::ProbesSucceeded);
         let second_rest = breaker.continue_stream().unwrap();
         let settled = breaker.settle(at(300.0), second_rest, end, None);
-        assert_eq!((settled.sample, settled.window.failed), (sample, failed), "{end:?}");
+        assert_eq!(
+            (settled.sample, settled.window.failed),
+            (sample, failed),
+            "{end:?}"
+        );
         // the first one is of half-open, which is over
         let late = breaker.settle(at(300.0), rest, end, None);
         assert_eq!(late.sample, Sample::Late);
@@ -1063,7 +1084,10 @@ impl World {
             assert!(self.now <= latest, "still {:?}", self.breaker.state);
             // answers of a second, asked for each half second
             if let Some(permit) = running.pop() {
-                assert_eq!(self.breaker.settle(self.now, permit, Sample::Ok, None).sample, Sample::Ok);
+                assert_eq!(
+                    self.breaker.settle(self.now, permit, Sample::Ok, None).sample,
+                    Sample::Ok
+                );
             }
             self.now = self.now + SECOND / 2;
             if let Ok(mut permit) = self.breaker.acquire(self.now).permit {

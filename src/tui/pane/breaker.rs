@@ -185,9 +185,7 @@ fn next_event(breaker: &BreakerView, settings: &BreakerSettings) -> Vec<String> 
         (BreakerMode::Automatic, BreakerState::Open) => {
             vec!["the next call is the probe".into(), "next call probes".into()]
         }
-        (BreakerMode::Automatic, BreakerState::HalfOpen)
-            if breaker.is_full(settings.successes_to_close) =>
-        {
+        (BreakerMode::Automatic, BreakerState::HalfOpen) if breaker.is_full(settings.successes_to_close) => {
             let out = match breaker.probes_out {
                 1 => "one probe is out".to_owned(),
                 probes => format!("{probes} probes are out"),
