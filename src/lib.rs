@@ -54,7 +54,7 @@
 //! # }
 //! ```
 //!
-//! The second turn of a tool call: the model's message, and the result of the tool.
+//! Tool calls: the answer and the results of the tools become messages of the next request, until the model is done.
 //!
 //! ```
 //! use seawall::openai::{ChatRequest, Message};
@@ -65,13 +65,18 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let session = Session::start(SessionConfig::default()).await?;
 //! let tools = json!([{ "type": "function", "function": { "name": "now", "parameters": { "type": "object" } } }]);
-//! // as `Answer::tool_calls` has it after the first turn
-//! let call = json!({ "id": "c1", "type": "function", "function": { "name": "now", "arguments": "{}" } });
-//! let request = ChatRequest::prompt("What time is it?")
-//!     .with("tools", tools)
-//!     .message(Message::tool_calls([call]))
-//!     .message(Message::tool("c1", "12:30"));
-//! let answer = session.ask(&request).await?;
+//! let mut request = ChatRequest::prompt("What time is it?").with("tools", tools);
+//! let answer = loop {
+//!     let answer = session.ask(&request).await?;
+//!     if answer.tool_calls.is_empty() {
+//!         break answer;
+//!     }
+//!     request = request.message(answer.to_message());
+//!     for call in &answer.tool_calls {
+//!         let id = call["id"].as_str().unwrap_or_default();
+//!         request = request.message(Message::tool(id, "12:30"));
+//!     }
+//! };
 //! assert!(!answer.text.is_empty());
 //! # Ok(())
 //! # }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::event::{Failure, Fate, Finish};
-use crate::openai::Usage;
+use crate::openai::{Message, Role, Usage};
 use crate::text::SafeText;
 
 /// A part of an answer, as it arrives.
@@ -79,6 +79,23 @@ impl Answer {
     /// The server's id of the request, to quote in a report to its operator.
     pub fn request_id(&self) -> Option<&str> {
         request_id(self.headers.as_deref()?)
+    }
+
+    /// The answer as a message, to continue the conversation: `request.message(answer.to_message())`. Reasoning is
+    /// left out, which most servers do not take back.
+    pub fn to_message(&self) -> Message {
+        let content = match self.text.as_str() {
+            "" if !self.tool_calls.is_empty() || !self.refusal.is_empty() => Value::Null,
+            text => json!(text),
+        };
+        let mut message = Message::new(Role::Assistant, content);
+        if !self.refusal.is_empty() {
+            message = message.with("refusal", self.refusal.as_str());
+        }
+        if !self.tool_calls.is_empty() {
+            message = message.with("tool_calls", self.tool_calls.clone());
+        }
+        message
     }
 
     /// The answer as the JSON of an unstreamed response, with every field that the server sent. Of a field that

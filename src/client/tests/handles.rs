@@ -210,6 +210,46 @@ async fn the_headers_are_those_of_the_last_response() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_continues_as_a_message() {
+    let refusal = r#"{"choices":[{"index":0,"delta":{"refusal":"No."},"finish_reason":"stop"}]}"#;
+    let call = |index: u8, id: &str, arguments: &str| {
+        let function = json!({ "name": "now", "arguments": arguments });
+        let call = json!({ "index": index, "id": id, "type": "function", "function": function });
+        json!({ "choices": [{ "index": 0, "delta": { "tool_calls": [call] } }] }).to_string()
+    };
+    let rest =
+        r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}}]}"#;
+    let end = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#;
+    let rig = Rig::scripted([
+        Reply::says(&["hello", " sea"]).into(),
+        Reply::stream().event(refusal).done().into(),
+        Reply::stream()
+            .event(&call(0, "c1", "{"))
+            .event(rest)
+            .event(&call(1, "c2", "{}"))
+            .event(end)
+            .done()
+            .into(),
+    ]);
+    let function = json!({ "name": "now", "arguments": "{}" });
+    for expected in [
+        json!({ "role": "assistant", "content": "hello sea" }),
+        json!({ "role": "assistant", "content": null, "refusal": "No." }),
+        json!({ "role": "assistant", "content": null, "tool_calls": [
+            { "id": "c1", "type": "function", "function": function },
+            { "id": "c2", "type": "function", "function": function },
+        ] }),
+    ] {
+        let request = warm("hi");
+        let answer = rig.ask(&request).await.unwrap();
+        let next = request.message(answer.to_message());
+        assert_eq!(next.messages()[1], expected);
+        next.validate().unwrap();
+    }
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_of_the_wrong_shape_fails_before_anything_is_sent() {
     let rig = Rig::new(steady());
     let bad = [
