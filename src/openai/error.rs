@@ -15,7 +15,6 @@
 //! Members that servers send with every good answer are no error: `error: null`, `code: 0`,
 //! `base_resp.status_code: 0`.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// Members that hold the message, the more precise first.
@@ -67,8 +66,7 @@ const INNER: &[&str] = &[
 const MAX_QUOTES: u8 = 3;
 
 /// An error object as a server sent it, in any of the shapes in use.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(from = "Value")]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ApiError {
     /// The message for humans, with the message of the server behind a gateway if the gateway quotes it.
@@ -187,15 +185,6 @@ const NAMES: &[(u16, &[&str])] = &[
     (503, &["unavailable", "overload", "notready", "capacity"]),
 ];
 
-impl From<Value> for ApiError {
-    fn from(json: Value) -> Self {
-        let mut error = Self::default();
-        error.absorb(&json, MAX_QUOTES);
-        error.json = Box::new(json);
-        error
-    }
-}
-
 impl ApiError {
     /// Parses the body of a response with an error status; `None` for an unknown format, such as plain text.
     pub fn parse(body: &[u8]) -> Option<Self> {
@@ -205,7 +194,7 @@ impl ApiError {
                 Value::Array(items) => items.first()?,
                 value => value,
             };
-            let error = Self::from(first.clone());
+            let error = Self::read(first);
             (!error.message.is_empty() && !has_choices(first.as_object()?)).then_some(error)
         })
     }
@@ -224,7 +213,7 @@ impl ApiError {
                 .iter()
                 .find(|choice| !is_nothing(&choice["error"]))?,
         };
-        let mut error = Self::from(reporting.clone());
+        let mut error = Self::read(reporting);
         if error.message.is_empty() && error.kind.is_empty() && error.code.is_empty() {
             error.message = error.json.to_string();
         }
@@ -248,6 +237,13 @@ impl ApiError {
             .or_else(|| coded(OTHERS))
             .or_else(|| named(&self.code))
             .or_else(|| named(&self.kind))
+    }
+
+    fn read(value: &Value) -> Self {
+        let mut error = Self::default();
+        error.absorb(value, MAX_QUOTES);
+        error.json = Box::new(value.clone());
+        error
     }
 
     /// Takes what is still missing from a value that describes an error.
