@@ -506,7 +506,7 @@ mod tests {
         assert_eq!(summary.cases, 2_000);
         // cases in which nothing happens would prove nothing
         assert!(summary.calls > 20_000, "{summary:?}");
-        assert!(summary.semantic_hits > 200, "{summary:?}");
+        assert!(summary.semantic_hits > 100, "{summary:?}");
     }
 
     #[test]
