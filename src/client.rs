@@ -5,7 +5,7 @@
 //! `controls` changes the policy and single guards while the client runs.
 
 mod answer;
-mod assemble;
+mod answer_reader;
 mod attempt;
 mod completion;
 mod controls;
@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::semantic::embedder::{EmbedError, Embedder, Embedding, LexicalEmbedder};
 pub use answer::{Answer, AnswerChoice, CallError, Chunk};
+pub use answer_reader::{AnswerReader, BodyEnd, ReadProblem};
 pub use embedder::{EmbedderConfig, HttpEmbedder};
 pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};

@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 
 use super::Core;
 use super::answer::{Answer, Chunk};
-use super::assemble::{Assembler, Problem};
+use super::answer_reader::{AnswerReader, BodyEnd, ReadProblem};
 use super::attempt::record_oversleep;
 use super::flight::Flight;
 use super::guards::FlightGuard;
@@ -39,9 +39,9 @@ struct PendingDelta {
 }
 
 /// A failure while a body is read.
-enum BodyEnd {
+enum ReadFailure {
     Silent(BodyProblem<'static>),
-    Problem(Problem),
+    Problem(ReadProblem),
 }
 
 /// A silence that has lasted too long.
@@ -120,42 +120,41 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let flight = guard.flight;
         let content_type = media_type(&response.headers);
         let max_bytes = guard.policy.timeouts.max_response_bytes;
-        let mut assembler = Assembler::new(content_type == EVENT_STREAM, max_bytes, choices);
+        let mut reader = AnswerReader::new(content_type == EVENT_STREAM, max_bytes, choices);
         let mut pending = PendingDelta::new(self.env.clock.now());
         let read = self
-            .read_body(guard, response.body, &mut assembler, &mut pending)
+            .read_body(guard, response.body, &mut reader, &mut pending)
             .await;
-        let ended = read.and_then(|broken| {
+        let ended = read.and_then(|end| {
             let mut fresh = Vec::new();
-            let ended = assembler.end(broken, &mut fresh);
+            let ended = reader.end(end, &mut fresh);
             pending.deliver(flight, &mut fresh, self.env.clock.now());
-            ended.map_err(BodyEnd::Problem)
+            ended.map_err(ReadFailure::Problem)
         });
         self.emit_deltas(flight, &mut pending, self.env.clock.now(), true);
         match ended {
             Ok(()) => {}
-            Err(BodyEnd::Silent(problem)) => {
+            Err(ReadFailure::Silent(problem)) => {
                 return Err(self.classify_body(flight, response.status, problem));
             }
-            Err(BodyEnd::Problem(problem)) => {
+            Err(ReadFailure::Problem(problem)) => {
                 return Err(self.classify_problem(flight, response.status, &content_type, &problem));
             }
         }
-        let mut answer = assembler.answer(guard.prompt_tokens);
+        let mut answer = reader.answer(guard.prompt_tokens);
         // it is shown again when the answer comes from the cache
         answer.shown = self.transport.redact(answer.shown);
         Ok(answer)
     }
 
-    /// Reads a body until it ends, or says nothing more that matters. Returns if and how it broke off: see
-    /// [`Assembler::end`].
+    /// Reads a body until it ends, or says nothing more that matters. Returns how it ended.
     async fn read_body(
         &self,
         guard: &mut FlightGuard<'_, T, O>,
         mut body: BodyStream,
-        assembler: &mut Assembler,
+        reader: &mut AnswerReader,
         pending: &mut PendingDelta,
-    ) -> Result<Option<bool>, BodyEnd> {
+    ) -> Result<BodyEnd, ReadFailure> {
         let (clock, flight) = (self.env.clock, guard.flight);
         let mut silence = Silence::new(&guard.policy.timeouts, clock.now());
         let mut fresh = Vec::new();
@@ -179,24 +178,25 @@ impl<T: Transport, O: Observer> Core<T, O> {
             record_oversleep(flight, wake_at, now);
             match read {
                 None => self.emit_deltas(flight, pending, now, false),
-                Some(None) => return Ok(None),
-                Some(Some(Err(error))) => return Ok(Some(error.reset)),
+                Some(None) => return Ok(BodyEnd::Clean),
+                Some(Some(Err(error))) if error.reset => return Ok(BodyEnd::Reset),
+                Some(Some(Err(_))) => return Ok(BodyEnd::Cut),
                 Some(Some(Ok(bytes))) => {
-                    let (progress, chunks) = (assembler.progress(), assembler.chunks());
-                    let pushed = assembler.push(&bytes, &mut fresh);
-                    silence.arrived(now, assembler.progress() > progress);
-                    if assembler.chunks() > chunks {
+                    let (progress, chunks) = (reader.progress(), reader.chunks());
+                    let pushed = reader.push(&bytes, &mut fresh);
+                    silence.arrived(now, reader.progress() > progress);
+                    if reader.chunks() > chunks {
                         guard.token(now);
                     }
                     pending.deliver(flight, &mut fresh, now);
                     self.emit_deltas(flight, pending, now, false);
-                    pushed.map_err(BodyEnd::Problem)?;
-                    if assembler.is_done() {
+                    pushed.map_err(ReadFailure::Problem)?;
+                    if reader.is_done() {
                         self.drain(flight, body).await;
-                        return Ok(None);
+                        return Ok(BodyEnd::Clean);
                     }
-                    let is_new = silence.complete_at.is_none() || assembler.chunks() > chunks;
-                    if is_new && assembler.is_complete() {
+                    let is_new = silence.complete_at.is_none() || reader.chunks() > chunks;
+                    if is_new && reader.is_complete() {
                         // the wait must not run into the deadline, which would take the answer back
                         let deadline = flight.next_deadline() - DEADLINE_MARGIN;
                         silence.complete(now, deadline);
@@ -206,10 +206,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
             }
             match silence.ended(now) {
                 None => {}
-                Some(Silent::Problem(problem)) if !assembler.has_ended() => {
-                    return Err(BodyEnd::Silent(problem));
+                Some(Silent::Problem(problem)) if !reader.has_ended() => {
+                    return Err(ReadFailure::Silent(problem));
                 }
-                Some(_) => return Ok(None),
+                Some(_) => return Ok(BodyEnd::Clean),
             }
         }
     }
@@ -254,24 +254,24 @@ impl<T: Transport, O: Observer> Core<T, O> {
         flight: &Flight,
         status: u16,
         content_type: &str,
-        problem: &Problem,
+        problem: &ReadProblem,
     ) -> Failure {
         let problem = match problem {
-            Problem::Malformed(excerpt) => BodyProblem::Malformed {
+            ReadProblem::Malformed(excerpt) => BodyProblem::Malformed {
                 excerpt: excerpt.as_bytes(),
             },
-            Problem::NotAnApi(excerpt) if content_type == JSON => BodyProblem::Malformed {
+            ReadProblem::NotAnApi(excerpt) if content_type == JSON => BodyProblem::Malformed {
                 excerpt: excerpt.as_bytes(),
             },
-            Problem::NotAnApi(excerpt) => BodyProblem::NotAnApi {
+            ReadProblem::NotAnApi(excerpt) => BodyProblem::NotAnApi {
                 content_type,
                 excerpt: excerpt.as_bytes(),
             },
-            Problem::ErrorEvent(error) => BodyProblem::ErrorEvent { error },
-            Problem::TooLarge(cap) => BodyProblem::Oversize { cap: *cap },
-            Problem::Truncated { reset: false } => BodyProblem::Truncated,
-            Problem::Truncated { reset: true } => BodyProblem::Reset,
-            Problem::Empty => BodyProblem::Empty,
+            ReadProblem::ErrorEvent(error) => BodyProblem::ErrorEvent { error },
+            ReadProblem::TooLarge(cap) => BodyProblem::Oversize { cap: *cap },
+            ReadProblem::Truncated { reset: false } => BodyProblem::Truncated,
+            ReadProblem::Truncated { reset: true } => BodyProblem::Reset,
+            ReadProblem::Empty => BodyProblem::Empty,
         };
         self.classify_body(flight, status, problem)
     }

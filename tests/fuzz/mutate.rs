@@ -42,7 +42,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = files(&root.join("tests/fuzz/corpus").join(name));
     files.extend(match name {
-        "sse_decoder" | "error_classifier" => files_of(root, "tests/wire"),
+        "sse_decoder" | "answer_reader" | "error_classifier" => files_of(root, "tests/wire"),
         "scenario_file" => files_of(root, "assets/scenarios"),
         "policy_file" => files_of(root, "assets/policies"),
         "fault_file" => files_of(root, "assets/faults"),

@@ -3,7 +3,7 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::io::Cursor;
 
-use seawall::client::{SseDecoder, SseItem};
+use seawall::client::{Answer, AnswerReader, BodyEnd, Chunk, ReadProblem, SseDecoder, SseItem};
 use seawall::drills::scenario;
 use seawall::event::{Command, Failure, FailureClass, Phase};
 use seawall::journal::{Header, Journal, Line, Reader};
@@ -128,6 +128,63 @@ fn bytes_of(item: &SseItem) -> usize {
         SseItem::Event { name, data } => name.len() + data.len(),
         SseItem::Comment => 0,
         SseItem::Unframed(text) => text.len(),
+    }
+}
+
+// === the reader of answers ===
+
+/// The answer or the problem, and the text that was delivered.
+fn answer<'a>(
+    parts: impl IntoIterator<Item = &'a [u8]>,
+    labelled_events: bool,
+    end: BodyEnd,
+) -> (Result<Answer, ReadProblem>, String) {
+    let mut reader = AnswerReader::new(labelled_events, 1 << 20, 1);
+    let mut fresh = Vec::new();
+    let pushed = parts
+        .into_iter()
+        .try_for_each(|part| reader.push(part, &mut fresh));
+    let ended = pushed.and_then(|()| reader.end(end, &mut fresh));
+    let texts = fresh.iter().map(|chunk| match chunk {
+        Chunk::Text(text) | Chunk::Refusal(text) => text.as_str(),
+        Chunk::Reasoning(_) | Chunk::ToolCalls(_) => "",
+    });
+    let text = texts.collect();
+    (ended.map(|()| reader.answer(3)), text)
+}
+
+/// Splits do not matter, the text that was delivered is the text of the answer, and no prefix of a stream without
+/// a finish reason is a whole answer.
+pub(crate) fn answer_reader(input: &[u8]) {
+    for (labelled_events, end) in [
+        (true, BodyEnd::Clean),
+        (false, BodyEnd::Clean),
+        (true, BodyEnd::Cut),
+        (false, BodyEnd::Reset),
+    ] {
+        let whole = answer([input], labelled_events, end);
+        for count in [2, 3, 8] {
+            let cuts = cuts(input, count);
+            match (answer(pieces(input, &cuts), labelled_events, end), &whole) {
+                // the excerpt is what has arrived
+                ((Err(ReadProblem::NotAnApi(_)), _), (Err(ReadProblem::NotAnApi(_)), _)) => {}
+                (pieces, whole) => assert_eq!(&pieces, whole, "cut at {cuts:?}"),
+            }
+        }
+        if let Ok(answer) = &whole.0 {
+            assert_eq!(whole.1, format!("{}{}", answer.text, answer.refusal));
+            assert!(answer.to_json().is_object());
+        }
+    }
+    let name = b"finish_reason";
+    let finish = input.windows(name.len()).position(|here| here == name);
+    // a name can be spelt with escapes
+    let before = input.get(..finish.unwrap_or(input.len())).unwrap();
+    if !before.windows(2).any(|here| here == b"\\u") {
+        for end in [BodyEnd::Clean, BodyEnd::Cut] {
+            let (answer, _) = answer([before], true, end);
+            assert!(answer.is_err(), "{answer:?}");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::rig::{Rig, cold, millis, secs, steady, warm};
 use super::script::{Part, Reply, Step, whole};
 use crate::client::Chunk;
-use crate::client::assemble::tests::{ERRORS, HARMLESS};
+use crate::client::answer_reader::tests::{ERRORS, HARMLESS};
 use crate::event::{BreakerState, EventKind, FailureClass, Fate, Finish, SkipReason};
 use crate::settings::Policy;
 

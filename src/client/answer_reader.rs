@@ -23,33 +23,51 @@ use crate::event::Fate;
 use crate::openai::{ApiError, ChatChunk, Usage, join_halves, merge_fields, parse_json};
 use crate::text::SafeText;
 
-/// A reason why a body is no complete answer.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Problem {
+/// A reason why a body is no complete answer. Excerpts are the first 200 characters, raw.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadProblem {
     /// Not the expected JSON, with its beginning.
+    #[error("malformed answer: {0:?}")]
     Malformed(String),
     /// Neither JSON nor server-sent events, with its beginning.
+    #[error("neither JSON nor server-sent events: {0:?}")]
     NotAnApi(String),
     /// An error inside a success status.
+    #[error("the server reports an error: {:?}", .0.message)]
     ErrorEvent(ApiError),
     /// Larger than this many bytes.
+    #[error("answer larger than {0} bytes")]
     TooLarge(u64),
     /// The body ended before the answer did.
+    #[error("truncated answer")]
     Truncated {
         /// True if the connection was reset.
         reset: bool,
     },
     /// The body ended without content and without a finish reason.
+    #[error("empty answer")]
     Empty,
 }
 
-/// An incremental reader of an answer.
+/// The end of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyEnd {
+    /// Complete, as far as HTTP can know.
+    Clean,
+    /// Closed too early.
+    Cut,
+    /// The connection was reset.
+    Reset,
+}
+
+/// An incremental reader of an answer. Feed it with [`push`](Self::push), end it with [`end`](Self::end).
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "four independent facts about the body"
 )]
-pub(super) struct Assembler {
+pub struct AnswerReader {
     framing: Framing,
     /// True if the label says that the body is a stream of events.
     labelled_events: bool,
@@ -82,9 +100,10 @@ enum Framing {
     Json(Vec<u8>),
 }
 
-impl Assembler {
-    /// A reader of a body of at most `max_bytes`, for a request that asked for `expected` choices.
-    pub(super) fn new(labelled_events: bool, max_bytes: u64, expected: u64) -> Self {
+impl AnswerReader {
+    /// A reader of a body of at most `max_bytes`, for a request that asked for `expected` choices (`n`). Set
+    /// `labelled_events` if the `Content-Type` is `text/event-stream`.
+    pub fn new(labelled_events: bool, max_bytes: u64, expected: u64) -> Self {
         Self {
             framing: Framing::Undecided(Vec::new()),
             labelled_events,
@@ -110,7 +129,10 @@ impl Assembler {
     ///
     /// Chunks before a problem are in `fresh` too: it is chance if text and error come in one read or in two, and
     /// must not decide if the text is delivered.
-    pub(super) fn push(&mut self, bytes: &[u8], fresh: &mut Vec<Chunk>) -> Result<(), Problem> {
+    ///
+    /// # Errors
+    /// If the body is no answer. The reader cannot be used after that.
+    pub fn push(&mut self, bytes: &[u8], fresh: &mut Vec<Chunk>) -> Result<(), ReadProblem> {
         if self.done {
             return Ok(());
         }
@@ -149,39 +171,39 @@ impl Assembler {
                 let pushed = decoder.push(&within, &mut items);
                 let read = self.items(&mut items, fresh);
                 self.items = items;
-                read.and(pushed.map_err(|error| Problem::TooLarge(error.limit as u64)))
+                read.and(pushed.map_err(|error| ReadProblem::TooLarge(error.limit as u64)))
             }
         };
         read?;
         if self.bytes > self.max_bytes && !self.done {
-            return Err(Problem::TooLarge(self.max_bytes));
+            return Err(ReadProblem::TooLarge(self.max_bytes));
         }
         Ok(())
     }
 
     /// Returns true once `[DONE]` came: nothing more needs to be read.
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.done
     }
 
     /// A count that grows with every event that says anything: the measure of progress.
-    pub(super) fn progress(&self) -> u64 {
+    pub fn progress(&self) -> u64 {
         self.progress
     }
 
     /// Number of chunks with content so far, the estimate of the answer's LLM tokens.
-    pub(super) fn chunks(&self) -> u64 {
+    pub fn chunks(&self) -> u64 {
         self.chunks
     }
 
     /// Returns true if every choice that the request asked for has its finish reason.
-    pub(super) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.choices.len() as u64 >= self.expected && self.has_ended()
     }
 
     /// Returns true if nothing that was begun is missing: every opened choice has its finish reason, or the whole
     /// JSON body is there.
-    pub(super) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         match &self.framing {
             Framing::Json(body) if self.choices.is_empty() => {
                 let parsed = parse_json(&String::from_utf8_lossy(body));
@@ -191,38 +213,41 @@ impl Assembler {
         }
     }
 
-    /// Ends the body and appends the last chunks to `fresh`. `broken` holds true after a reset, false after another
-    /// break, nothing after a clean end.
-    pub(super) fn end(&mut self, broken: Option<bool>, fresh: &mut Vec<Chunk>) -> Result<(), Problem> {
-        let truncated = Problem::Truncated {
-            reset: broken.unwrap_or(false),
+    /// Ends the body and appends the last chunks to `fresh`.
+    ///
+    /// # Errors
+    /// If the answer is not complete. A break after the answer was complete is no error.
+    pub fn end(&mut self, body_end: BodyEnd, fresh: &mut Vec<Chunk>) -> Result<(), ReadProblem> {
+        let clean = body_end == BodyEnd::Clean;
+        let truncated = ReadProblem::Truncated {
+            reset: body_end == BodyEnd::Reset,
         };
         let mut whole = false;
         match &mut self.framing {
             Framing::Undecided(start) => {
-                return Err(match broken {
-                    Some(_) => truncated,
-                    None if start.is_empty() => Problem::Empty,
-                    None => self.foreign(),
+                return Err(match start.as_slice() {
+                    _ if !clean => truncated,
+                    [] => ReadProblem::Empty,
+                    _ => self.foreign(),
                 });
             }
             Framing::Json(body) => {
                 let body = std::mem::take(body);
-                whole = self.read_body(&body, broken.is_some(), &truncated, fresh)?;
+                whole = self.read_body(&body, !clean, &truncated, fresh)?;
             }
             Framing::Events(decoder) => {
                 self.bad_text |= decoder.saw_bad_text();
                 // what a broken transport left unfinished is not an event
-                if broken.is_none() && !self.done {
+                if clean && !self.done {
                     let mut items = Vec::new();
                     let ended = decoder.end(&mut items);
                     self.bad_text |= decoder.saw_bad_text();
                     match self.items(&mut items, fresh) {
                         // half an event
-                        Err(Problem::Malformed(_)) => {}
+                        Err(ReadProblem::Malformed(_)) => {}
                         read => read?,
                     }
-                    ended.map_err(|error| Problem::TooLarge(error.limit as u64))?;
+                    ended.map_err(|error| ReadProblem::TooLarge(error.limit as u64))?;
                 }
             }
         }
@@ -238,19 +263,21 @@ impl Assembler {
         if whole && (self.chunks > 0 || has_finish) {
             return Ok(());
         }
-        if self.has_ended() && (broken.is_none() || self.done || self.is_complete()) {
+        if self.has_ended() && (clean || self.done || self.is_complete()) {
             return Ok(());
         }
         let empty = self.chunks == 0 && !has_finish;
-        Err(match (broken, self.stray.take()) {
-            (None, Some(stray)) if empty => Problem::Malformed(stray),
-            (None, None) if empty && (whole || self.done || self.progress == 0) => Problem::Empty,
-            _ => truncated,
+        Err(match self.stray.take() {
+            _ if !(clean && empty) => truncated,
+            Some(stray) => ReadProblem::Malformed(stray),
+            None if whole || self.done || self.progress == 0 => ReadProblem::Empty,
+            None => truncated,
         })
     }
 
-    /// The answer. Call it after [`end`](Self::end) has succeeded.
-    pub(super) fn answer(mut self, prompt_estimate: u64) -> Answer {
+    /// The answer. Call it after [`end`](Self::end) has succeeded. `prompt_estimate`: LLM tokens of the prompt, used
+    /// if the server reports no plausible usage.
+    pub fn answer(mut self, prompt_estimate: u64) -> Answer {
         let mut bad_text = self.bad_text;
         let (mut choices, mut fields) = (Vec::new(), Vec::new());
         for (index, reader) in self.choices {
@@ -296,9 +323,9 @@ impl Assembler {
         &mut self,
         body: &[u8],
         broken: bool,
-        truncated: &Problem,
+        truncated: &ReadProblem,
         fresh: &mut Vec<Chunk>,
-    ) -> Result<bool, Problem> {
+    ) -> Result<bool, ReadProblem> {
         let text = String::from_utf8_lossy(body);
         self.bad_text |= matches!(text, Cow::Owned(_));
         let parsed = parse_json(&text);
@@ -312,7 +339,7 @@ impl Assembler {
             self.chunk(chunk, has_halves, fresh)?;
         }
         if cut || self.choices.is_empty() {
-            return Err(Problem::Malformed(excerpt(&text)));
+            return Err(ReadProblem::Malformed(excerpt(&text)));
         }
         if whole {
             // one chunk of text is many tokens
@@ -322,14 +349,14 @@ impl Assembler {
         Ok(whole)
     }
 
-    fn foreign(&self) -> Problem {
+    fn foreign(&self) -> ReadProblem {
         let Framing::Undecided(start) = &self.framing else {
-            return Problem::NotAnApi(String::new());
+            return ReadProblem::NotAnApi(String::new());
         };
-        Problem::NotAnApi(excerpt(&String::from_utf8_lossy(start)))
+        ReadProblem::NotAnApi(excerpt(&String::from_utf8_lossy(start)))
     }
 
-    fn items(&mut self, items: &mut Vec<SseItem>, fresh: &mut Vec<Chunk>) -> Result<(), Problem> {
+    fn items(&mut self, items: &mut Vec<SseItem>, fresh: &mut Vec<Chunk>) -> Result<(), ReadProblem> {
         for item in items.drain(..) {
             let (name, data) = match item {
                 SseItem::Comment => continue,
@@ -348,10 +375,10 @@ impl Assembler {
         Ok(())
     }
 
-    fn event(&mut self, name: &str, data: &str, fresh: &mut Vec<Chunk>) -> Result<(), Problem> {
+    fn event(&mut self, name: &str, data: &str, fresh: &mut Vec<Chunk>) -> Result<(), ReadProblem> {
         if name == "error" {
             let error = ApiError::parse(data.as_bytes());
-            return Err(Problem::ErrorEvent(error.unwrap_or_else(|| ApiError {
+            return Err(ReadProblem::ErrorEvent(error.unwrap_or_else(|| ApiError {
                 message: excerpt(data),
                 ..ApiError::default()
             })));
@@ -367,7 +394,7 @@ impl Assembler {
         }
         // text is missing, which an answer must not hide
         if cut {
-            return Err(Problem::Malformed(excerpt(data)));
+            return Err(ReadProblem::Malformed(excerpt(data)));
         }
         Ok(())
     }
@@ -377,7 +404,7 @@ impl Assembler {
         mut chunk: ChatChunk,
         has_halves: bool,
         fresh: &mut Vec<Chunk>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ReadProblem> {
         self.progress += u64::from(chunk.is_progress());
         self.usage = chunk.usage.filter(is_plausible).or(self.usage);
         if self.model.is_none() {
@@ -397,7 +424,7 @@ impl Assembler {
             }
         }
         if let Some(error) = chunk.error.or(failed) {
-            return Err(Problem::ErrorEvent(error));
+            return Err(ReadProblem::ErrorEvent(error));
         }
         self.has_halves |= has_halves;
         merge_fields(&mut self.fields, chunk.rest);

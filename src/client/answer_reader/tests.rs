@@ -5,33 +5,33 @@ use crate::event::Finish;
 use serde_json::json;
 
 /// An answer or a problem, with the text delivered until then.
-type Outcome = (Result<Answer, Problem>, String);
+type Outcome = (Result<Answer, ReadProblem>, String);
 
 /// Reads a body in pieces of `step` bytes.
-fn read_in(body: &[u8], labelled_events: bool, broken: Option<bool>, step: usize) -> Outcome {
-    let mut assembler = Assembler::new(labelled_events, 1 << 20, 1);
+fn read_in(body: &[u8], labelled_events: bool, end: BodyEnd, step: usize) -> Outcome {
+    let mut reader = AnswerReader::new(labelled_events, 1 << 20, 1);
     let mut fresh = Vec::new();
     let pushed = body
         .chunks(step.max(1))
-        .try_for_each(|piece| assembler.push(piece, &mut fresh));
-    let ended = pushed.and_then(|()| assembler.end(broken, &mut fresh));
+        .try_for_each(|piece| reader.push(piece, &mut fresh));
+    let ended = pushed.and_then(|()| reader.end(end, &mut fresh));
     let delivered = fresh.iter().map(|chunk| match chunk {
         Chunk::Text(text) | Chunk::Refusal(text) => text.as_str(),
         Chunk::Reasoning(_) | Chunk::ToolCalls(_) => "",
     });
     let delivered = delivered.collect();
-    (ended.map(|()| assembler.answer(3)), delivered)
+    (ended.map(|()| reader.answer(3)), delivered)
 }
 
 /// Reads a body at once and in small pieces, which must give the same.
-fn read(body: &str, labelled_events: bool, broken: Option<bool>) -> Outcome {
-    let whole = read_in(body.as_bytes(), labelled_events, broken, body.len());
+fn read(body: &str, labelled_events: bool, end: BodyEnd) -> Outcome {
+    let whole = read_in(body.as_bytes(), labelled_events, end, body.len());
     for step in [1, 2, 7] {
-        let pieces = read_in(body.as_bytes(), labelled_events, broken, step);
+        let pieces = read_in(body.as_bytes(), labelled_events, end, step);
         assert_eq!(pieces.1, whole.1, "in steps of {step}: {body}");
         match (&pieces.0, &whole.0) {
             // an excerpt of a body of unknown kind is what has arrived
-            (Err(Problem::NotAnApi(_)), Err(Problem::NotAnApi(_))) => {}
+            (Err(ReadProblem::NotAnApi(_)), Err(ReadProblem::NotAnApi(_))) => {}
             (pieces, whole) => assert_eq!(pieces, whole, "in steps of {step}: {body}"),
         }
     }
@@ -129,7 +129,7 @@ fn harmless_events_change_nothing() {
             vec![HELLO, event, STOP, USAGE, "[DONE]"],
             vec![HELLO, STOP, USAGE, event],
         ] {
-            let (answer, text) = read(&stream(&events), true, None);
+            let (answer, text) = read(&stream(&events), true, BodyEnd::Clean);
             let answer = answer.unwrap_or_else(|problem| panic!("{source}: {problem:?} in {events:?}"));
             assert_eq!(
                 (answer.text.as_str(), text.as_str()),
@@ -150,11 +150,11 @@ fn harmless_events_change_nothing() {
             assert!(answer.reasoning.is_empty() && answer.tool_calls.is_empty() && answer.others.is_empty());
         }
         // nothing of it is a token or delivered
-        let mut assembler = Assembler::new(true, 1 << 20, 1);
+        let mut reader = AnswerReader::new(true, 1 << 20, 1);
         let mut fresh = Vec::new();
-        assembler.push(stream(&[event]).as_bytes(), &mut fresh).unwrap();
-        assert_eq!((assembler.chunks(), fresh.len()), (0, 0), "{source}");
-        assert!(!assembler.is_complete(), "{source}");
+        reader.push(stream(&[event]).as_bytes(), &mut fresh).unwrap();
+        assert_eq!((reader.chunks(), fresh.len()), (0, 0), "{source}");
+        assert!(!reader.is_complete(), "{source}");
     }
 }
 
@@ -283,7 +283,7 @@ fn content_is_read_in_every_shape() {
             .map(String::as_str)
             .chain([STOP, "[DONE]"])
             .collect();
-        let (answer, delivered) = read(&stream(&events), true, None);
+        let (answer, delivered) = read(&stream(&events), true, BodyEnd::Clean);
         let answer = answer.unwrap_or_else(|problem| panic!("{source}: {problem:?}"));
         let [text, _, refusal] = expected;
         assert_eq!(delivered, format!("{text}{refusal}"), "{source}");
@@ -360,7 +360,7 @@ fn a_stream_is_read_however_it_is_framed() {
             true,
         ),
     ] {
-        let (answer, text) = read(&body, labelled_events, None);
+        let (answer, text) = read(&body, labelled_events, BodyEnd::Clean);
         let answer = answer.unwrap_or_else(|problem| panic!("{source}: {problem:?}"));
         assert_eq!(
             (answer.text.as_str(), text.as_str(), answer.finish),
@@ -423,7 +423,7 @@ fn a_whole_body_is_read_in_every_shape() {
             if labelled_events && expected == Finish::Unknown {
                 continue;
             }
-            let (answer, text) = read(&body, labelled_events, None);
+            let (answer, text) = read(&body, labelled_events, BodyEnd::Clean);
             let answer = answer.unwrap_or_else(|problem| panic!("{source}: {problem:?}"));
             assert_eq!(
                 (answer.text.as_str(), text.as_str(), answer.finish),
@@ -443,7 +443,10 @@ fn a_whole_body_is_read_in_every_shape() {
         ("cut", r#"{"choices":[{"message":{"content":"hi"}"#),
     ] {
         assert!(
-            matches!(read(body, false, None).0, Err(Problem::Malformed(_))),
+            matches!(
+                read(body, false, BodyEnd::Clean).0,
+                Err(ReadProblem::Malformed(_))
+            ),
             "{source}"
         );
     }
@@ -466,17 +469,22 @@ fn every_finish_reason_is_known_or_accepted_or_a_failure() {
         ("network_error", None),
     ] {
         let end = format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]}}"#);
-        let (answer, text) = read(&stream(&[HELLO, &end, "[DONE]"]), true, None);
+        let (answer, text) = read(&stream(&[HELLO, &end, "[DONE]"]), true, BodyEnd::Clean);
         assert_eq!(text, "hello");
         match (answer, expected) {
             (Ok(answer), Some(finish)) => assert_eq!(answer.finish, finish, "{reason}"),
-            (Err(Problem::ErrorEvent(error)), None) => assert!(error.message.contains(reason), "{error:?}"),
+            (Err(ReadProblem::ErrorEvent(error)), None) => {
+                assert!(error.message.contains(reason), "{error:?}")
+            }
             (answer, _) => panic!("{reason}: {answer:?}"),
         }
     }
     let object = r#"{"choices":[{"index":0,"delta":{},"finish_reason":{"type":"length","length":9}}]}"#;
     assert_eq!(
-        read(&stream(&[HELLO, object]), true, None).0.unwrap().finish,
+        read(&stream(&[HELLO, object]), true, BodyEnd::Clean)
+            .0
+            .unwrap()
+            .finish,
         Finish::Length,
         "SGLang"
     );
@@ -577,139 +585,162 @@ fn an_error_inside_a_success_is_a_failure_in_every_shape_and_place() {
             (error.to_owned(), false, ""),
         ];
         for (body, labelled_events, text) in bodies {
-            let (answer, delivered) = read(&body, labelled_events, None);
+            let (answer, delivered) = read(&body, labelled_events, BodyEnd::Clean);
             assert_eq!(delivered, text, "{source}: {body}");
             match answer {
-                Err(Problem::ErrorEvent(found)) => {
+                Err(ReadProblem::ErrorEvent(found)) => {
                     assert!(found.message.contains(words), "{source}: {found:?} in {body}");
                 }
                 other => panic!("{source}: {other:?} in {body}"),
             }
         }
     }
-    let named = read("event: error\ndata: out of memory\n\n", true, None).0;
-    assert!(matches!(named, Err(Problem::ErrorEvent(error)) if error.message == "out of memory"));
+    let named = read("event: error\ndata: out of memory\n\n", true, BodyEnd::Clean).0;
+    assert!(matches!(named, Err(ReadProblem::ErrorEvent(error)) if error.message == "out of memory"));
 }
 
-/// Source, body, `broken`, and the problem with it.
-type Ending = (&'static str, String, Option<bool>, Option<Problem>);
+/// Source, body, its end, and the problem with it.
+type Ending = (&'static str, String, BodyEnd, Option<ReadProblem>);
 
 #[expect(clippy::too_many_lines, reason = "one table")]
 fn endings() -> Vec<Ending> {
-    let truncated = |reset| Some(Problem::Truncated { reset });
+    let truncated = |reset| Some(ReadProblem::Truncated { reset });
     let second = r#"{"choices":[{"index":1,"delta":{"content":"x"}}]}"#;
     let empty_reason = r#"{"choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":""}]}"#;
     let role = r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
     vec![
-        ("finish reason", stream(&[HELLO, STOP]), None, None),
-        ("finish reason without text", stream(&[STOP]), None, None),
+        ("finish reason", stream(&[HELLO, STOP]), BodyEnd::Clean, None),
+        (
+            "finish reason without text",
+            stream(&[STOP]),
+            BodyEnd::Clean,
+            None,
+        ),
         // what is missing is at most the usage
         (
             "cut after the finish reason",
             stream(&[HELLO, STOP]),
-            Some(false),
+            BodyEnd::Cut,
             None,
         ),
         (
             "cut after the end",
             stream(&[HELLO, STOP, "[DONE]"]),
-            Some(true),
+            BodyEnd::Reset,
             None,
         ),
-        ("clean end", stream(&[HELLO]), None, truncated(false)),
+        ("clean end", stream(&[HELLO]), BodyEnd::Clean, truncated(false)),
         (
             "done proves nothing",
             stream(&[HELLO, "[DONE]"]),
-            None,
+            BodyEnd::Clean,
             truncated(false),
         ),
         (
             "another choice is open",
             stream(&[HELLO, second, STOP, "[DONE]"]),
-            None,
+            BodyEnd::Clean,
             truncated(false),
         ),
         (
             "empty finish reasons",
             stream(&[empty_reason]),
-            None,
+            BodyEnd::Clean,
             truncated(false),
         ),
-        ("role alone", stream(&[role]), None, truncated(false)),
+        ("role alone", stream(&[role]), BodyEnd::Clean, truncated(false)),
         (
             "half an event",
             format!(
                 "{}data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"a",
                 stream(&[HELLO])
             ),
-            None,
+            BodyEnd::Clean,
             truncated(false),
         ),
         (
             "half of the last event",
             format!("{}data: {}", stream(&[HELLO]), &STOP[..STOP.len() - 1]),
-            None,
+            BodyEnd::Clean,
             truncated(false),
         ),
         (
             "half of the last event, cut",
             format!("{}data: {STOP}", stream(&[HELLO])),
-            Some(false),
+            BodyEnd::Cut,
             truncated(false),
         ),
-        ("reset", stream(&[HELLO]), Some(true), truncated(true)),
-        ("nothing", String::new(), None, Some(Problem::Empty)),
-        ("blank lines", "\n\n \n".to_owned(), None, Some(Problem::Empty)),
+        ("reset", stream(&[HELLO]), BodyEnd::Reset, truncated(true)),
+        ("nothing", String::new(), BodyEnd::Clean, Some(ReadProblem::Empty)),
+        (
+            "blank lines",
+            "\n\n \n".to_owned(),
+            BodyEnd::Clean,
+            Some(ReadProblem::Empty),
+        ),
         (
             "pings",
             ": ping\n\n: ping\n\n".to_owned(),
-            None,
-            Some(Problem::Empty),
+            BodyEnd::Clean,
+            Some(ReadProblem::Empty),
         ),
-        ("done alone", stream(&["[DONE]"]), None, Some(Problem::Empty)),
+        (
+            "done alone",
+            stream(&["[DONE]"]),
+            BodyEnd::Clean,
+            Some(ReadProblem::Empty),
+        ),
         (
             "role and done",
             stream(&[role, "[DONE]"]),
-            None,
-            Some(Problem::Empty),
+            BodyEnd::Clean,
+            Some(ReadProblem::Empty),
         ),
         (
             "usage and done",
             stream(&[USAGE, "[DONE]"]),
-            None,
-            Some(Problem::Empty),
+            BodyEnd::Clean,
+            Some(ReadProblem::Empty),
         ),
         (
             "words",
             stream(&["Internal Server Error"]),
-            None,
-            Some(Problem::Malformed("Internal Server Error".into())),
+            BodyEnd::Clean,
+            Some(ReadProblem::Malformed("Internal Server Error".into())),
         ),
         (
             "broken JSON",
             stream(&[HELLO, "{broken"]),
-            None,
-            Some(Problem::Malformed("{broken".into())),
+            BodyEnd::Clean,
+            Some(ReadProblem::Malformed("{broken".into())),
         ),
     ]
 }
 
 #[test]
 fn an_answer_is_whole_only_with_a_finish_reason_for_every_choice() {
-    for (source, body, broken, expected) in endings() {
-        let outcome = read(&body, true, broken).0;
+    for (source, body, end, expected) in endings() {
+        let outcome = read(&body, true, end).0;
         assert_eq!(outcome.err(), expected, "{source}: {body}");
     }
     for (source, body, problem) in [
         (
             "a page",
             "<!DOCTYPE html><title>502</title>",
-            Problem::NotAnApi("<!DOCTYPE html><title>502</title>".into()),
+            ReadProblem::NotAnApi("<!DOCTYPE html><title>502</title>".into()),
         ),
-        ("words", "Bad gateway", Problem::NotAnApi("Bad gateway".into())),
-        ("the beginning of a field", "dat", Problem::NotAnApi("dat".into())),
+        (
+            "words",
+            "Bad gateway",
+            ReadProblem::NotAnApi("Bad gateway".into()),
+        ),
+        (
+            "the beginning of a field",
+            "dat",
+            ReadProblem::NotAnApi("dat".into()),
+        ),
     ] {
-        assert_eq!(read(body, false, None).0, Err(problem), "{source}");
+        assert_eq!(read(body, false, BodyEnd::Clean).0, Err(problem), "{source}");
     }
 }
 
@@ -721,20 +752,20 @@ fn every_choice_is_kept() {
         r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"t","function":{"name":"f","arguments":"{\"a\""}}]}}]}"#,
         r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":":1}"}}]},"finish_reason":"tool_calls"}]}"#,
     ];
-    let mut assembler = Assembler::new(true, 1 << 20, 2);
+    let mut reader = AnswerReader::new(true, 1 << 20, 2);
     let mut fresh = Vec::new();
     for (number, event) in events.iter().enumerate() {
-        assert!(!assembler.is_complete(), "before event {number}");
-        assembler.push(stream(&[event]).as_bytes(), &mut fresh).unwrap();
+        assert!(!reader.is_complete(), "before event {number}");
+        reader.push(stream(&[event]).as_bytes(), &mut fresh).unwrap();
     }
-    assert!(assembler.is_complete());
+    assert!(reader.is_complete());
     assert_eq!(
-        (fresh.len(), assembler.chunks()),
+        (fresh.len(), reader.chunks()),
         (3, 5),
         "the second choice is counted and not streamed"
     );
-    assembler.end(None, &mut fresh).unwrap();
-    let answer = assembler.answer(3);
+    reader.end(BodyEnd::Clean, &mut fresh).unwrap();
+    let answer = reader.answer(3);
     assert_eq!((answer.text.as_str(), answer.finish), ("zero", Finish::ToolCalls));
     let call = json!({"id": "t", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}});
     assert_eq!(answer.tool_calls, std::slice::from_ref(&call));
@@ -752,17 +783,17 @@ fn every_choice_is_kept() {
         })
     );
     // with one choice too few, a clean end is an end, and a cut is not
-    let one = |broken| {
-        let mut assembler = Assembler::new(true, 1 << 20, 2);
+    let one = |end| {
+        let mut reader = AnswerReader::new(true, 1 << 20, 2);
         let mut fresh = Vec::new();
-        assembler
+        reader
             .push(stream(&[HELLO, STOP]).as_bytes(), &mut fresh)
             .unwrap();
-        assembler.end(broken, &mut fresh)
+        reader.end(end, &mut fresh)
     };
     assert_eq!(
-        (one(None), one(Some(false))),
-        (Ok(()), Err(Problem::Truncated { reset: false }))
+        (one(BodyEnd::Clean), one(BodyEnd::Cut)),
+        (Ok(()), Err(ReadProblem::Truncated { reset: false }))
     );
 }
 
@@ -775,7 +806,7 @@ fn implausible_usage_is_replaced_by_an_estimate() {
         r#""many""#,
     ] {
         let usage = format!(r#"{{"choices":[],"usage":{odd}}}"#);
-        let answer = read(&stream(&[HELLO, STOP, &usage, "[DONE]"]), true, None)
+        let answer = read(&stream(&[HELLO, STOP, &usage, "[DONE]"]), true, BodyEnd::Clean)
             .0
             .unwrap();
         assert_eq!(
@@ -798,31 +829,29 @@ fn implausible_usage_is_replaced_by_an_estimate() {
             r#"{"choices":[],"usage":{"input_tokens":2,"output_tokens":1}}"#,
         ),
     ] {
-        let answer = read(&stream(&[HELLO, STOP, event]), true, None).0.unwrap();
+        let answer = read(&stream(&[HELLO, STOP, event]), true, BodyEnd::Clean)
+            .0
+            .unwrap();
         assert_eq!((answer.usage.total(), answer.estimated), (3, false), "{source}");
     }
 }
 
 #[test]
 fn rejects_a_body_that_exceeds_the_cap() {
-    let mut assembler = Assembler::new(true, 8, 1);
-    let too_large = Err(Problem::TooLarge(8));
-    assert_eq!(assembler.push(b"data: 123456789", &mut Vec::new()), too_large);
-    assert_eq!(assembler.push(b"x", &mut Vec::new()), too_large);
-    let mut assembler = Assembler::new(false, 8, 1);
-    assert_eq!(assembler.push(b"{\"choices\":[]}", &mut Vec::new()), too_large);
+    let mut reader = AnswerReader::new(true, 8, 1);
+    let too_large = Err(ReadProblem::TooLarge(8));
+    assert_eq!(reader.push(b"data: 123456789", &mut Vec::new()), too_large);
+    assert_eq!(reader.push(b"x", &mut Vec::new()), too_large);
+    let mut reader = AnswerReader::new(false, 8, 1);
+    assert_eq!(reader.push(b"{\"choices\":[]}", &mut Vec::new()), too_large);
 }
 
 #[test]
 fn chunks_before_a_problem_are_returned() {
     for bad in [r#"{"error":{"message":"boom"}}"#, "{broken"] {
-        let mut assembler = Assembler::new(true, 1 << 20, 1);
+        let mut reader = AnswerReader::new(true, 1 << 20, 1);
         let mut fresh = Vec::new();
-        assert!(
-            assembler
-                .push(stream(&[HELLO, bad]).as_bytes(), &mut fresh)
-                .is_err()
-        );
+        assert!(reader.push(stream(&[HELLO, bad]).as_bytes(), &mut fresh).is_err());
         assert_eq!(fresh, [Chunk::Text("hello".into())]);
     }
 }
