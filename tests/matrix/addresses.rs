@@ -171,7 +171,7 @@ pub(crate) async fn probes() {
         let found = patiently("a probe", transport.probe()).await;
         match (found, expected) {
             (UpstreamHealth::Ready { models: found }, Ok(names)) => {
-                let found: Vec<&str> = found.iter().map(|name| name.as_str()).collect();
+                let found: Vec<&str> = found.iter().map(seawall::text::SafeText::as_str).collect();
                 assert_eq!(found, names, "{models:?}");
             }
             (UpstreamHealth::Unavailable { message }, Err(part)) => {

@@ -474,7 +474,7 @@ fn every_finish_reason_is_known_or_accepted_or_a_failure() {
         match (answer, expected) {
             (Ok(answer), Some(finish)) => assert_eq!(answer.finish, finish, "{reason}"),
             (Err(ReadProblem::ErrorEvent(error)), None) => {
-                assert!(error.message.contains(reason), "{error:?}")
+                assert!(error.message.contains(reason), "{error:?}");
             }
             (answer, _) => panic!("{reason}: {answer:?}"),
         }
