@@ -286,6 +286,8 @@ impl AnswerReader {
             choices.push(choice);
             fields.push(rest);
         }
+        // it differs between a stream and a whole answer
+        self.fields.remove("object");
         self.fields.insert("choices".into(), Value::Array(fields));
         let mut fields = Value::Object(self.fields);
         if self.has_halves {
@@ -361,7 +363,11 @@ impl AnswerReader {
             let (name, data) = match item {
                 SseItem::Comment => continue,
                 SseItem::Event { name, data } => (name, data),
-                SseItem::Unframed(text) => (String::new(), text),
+                // old llama-server: the error is a field of the event
+                SseItem::Unframed(text) => match text.strip_prefix("error:") {
+                    Some(error) => ("error".to_owned(), error.to_owned()),
+                    None => (String::new(), text),
+                },
             };
             // a gateway that adds the prefix to lines that have it
             let data = data.trim_start_matches("data:").trim();

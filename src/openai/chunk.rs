@@ -20,7 +20,7 @@ pub struct ChatChunk {
     pub usage: Option<Usage>,
     /// An error sent under a success status, in any shape that [`ApiError::in_answer`] knows.
     pub error: Option<ApiError>,
-    /// The fields not read above, and `usage`, which may hold details.
+    /// The fields not read above, and `usage` if it holds details.
     pub rest: Map<String, Value>,
 }
 
@@ -100,6 +100,14 @@ impl From<Value> for ChatChunk {
             let in_choice = choices.iter().find_map(|choice| choice.rest.get("usage"));
             groq.or(in_choice).and_then(Usage::read)
         });
+        let has_details = |usage: &Value| {
+            let known = ["prompt_tokens", "completion_tokens", "total_tokens"];
+            let mut keys = usage.as_object().into_iter().flat_map(Map::keys);
+            keys.any(|key| !known.contains(&key.as_str()))
+        };
+        if !rest.get("usage").is_some_and(has_details) {
+            rest.remove("usage");
+        }
         Self {
             model: string(&mut rest, "model"),
             choices,
@@ -167,6 +175,8 @@ impl Delta {
         {
             delta.text.push_str(&transcript);
         }
+        // always the assistant's
+        rest.remove("role");
         delta.tool_calls = match rest.remove("tool_calls") {
             Some(Value::Array(calls)) => calls,
             call => call.into_iter().collect(),

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use semantic::{SemanticLabel, SemanticLookup, SemanticOutcome};
 
 use crate::event::{
-    BypassReason, CallId, Constraint, Failure, Fate, FlightId, MissReason, Origin, StopReason, UserId,
+    BypassReason, CallId, Constraint, Failure, Fate, Finish, FlightId, MissReason, Origin, StopReason, UserId,
 };
 use crate::openai::Usage;
 use crate::settings::FaultKind;
@@ -140,6 +140,8 @@ pub struct Call {
     pub ttft: Option<Duration>,
     /// Tokens, once known.
     pub usage: Option<Usage>,
+    /// The finish reason of its own complete attempt.
+    pub finish: Option<Finish>,
     /// The last failure.
     pub failure: Option<Failure>,
     /// The reason not to retry again.

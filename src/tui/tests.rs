@@ -141,6 +141,7 @@ fn call(id: u64, prompt: &str) -> Call {
         failure: None,
         stopped: None,
         injected: Vec::new(),
+        finish: None,
         cached_text: "".into(),
     }
 }

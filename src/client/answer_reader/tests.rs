@@ -579,6 +579,8 @@ fn an_error_inside_a_success_is_a_failure_in_every_shape_and_place() {
                 true,
                 "",
             ),
+            // old llama-server
+            (format!("error: {}\n\n", error.replace('\n', "")), true, ""),
             (format!("{error}\n"), true, ""),
             (format!("{error}\ndata: [DONE]\n\n"), true, ""),
             (format!("{}{error}", stream(&[HELLO])), true, "hello"),

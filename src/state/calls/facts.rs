@@ -45,6 +45,7 @@ impl Call {
             failure: None,
             stopped: None,
             injected: Vec::new(),
+            finish: None,
             cached_text: SafeText::default(),
         })
     }

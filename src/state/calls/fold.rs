@@ -207,8 +207,9 @@ impl Calls {
             return;
         };
         let label = match result {
-            AttemptResult::Succeeded { usage, .. } => {
+            AttemptResult::Succeeded { usage, finish, .. } => {
                 call.usage = Some(*usage);
+                call.finish = Some(*finish);
                 String::new()
             }
             AttemptResult::Failed { failure } => {

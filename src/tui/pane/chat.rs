@@ -6,7 +6,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::event::{CallId, Failure, Fate, StopReason};
+use crate::event::{CallId, Failure, Fate, Finish, StopReason};
 use crate::state::{CacheVerdict, Call, Doing, State};
 use crate::tui::theme::{Glyphs, Role};
 use crate::tui::ui::ChatAnchor;
@@ -253,7 +253,11 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
     };
     match fate {
         Fate::Answered => {
-            let mut facts = vec![attempts(call), took];
+            let limited = call
+                .finish
+                .filter(|finish| matches!(finish, Finish::Length | Finish::ContentFilter | Finish::Refusal));
+            let mut facts = vec![limited.map_or("", Finish::sentence).to_owned()];
+            facts.extend([attempts(call), took]);
             facts.extend(speed(state, call));
             if let Some(usage) = call.usage {
                 facts.push(format!("{} tok", usage.total()));

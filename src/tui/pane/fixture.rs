@@ -132,6 +132,7 @@ pub(super) fn call(id: u64, started: f64, ended: f64, fate: Fate) -> Call {
         failure: None,
         stopped: None,
         injected: Vec::new(),
+        finish: None,
         cached_text: "".into(),
     }
 }

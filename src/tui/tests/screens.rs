@@ -4,10 +4,10 @@ use ratatui::layout::{Position, Rect};
 
 use super::screen_text::{holds, rows, screen};
 use super::{Bench, busy_state};
-use crate::event::{CallId, Command, FailureClass, Fate, Origin};
+use crate::event::{AttemptResult, CallId, Command, EventKind, FailureClass, Fate, Finish, Origin};
 use crate::settings::FaultProfile;
 use crate::state::State;
-use crate::state::fixture::{Story, attempt, ended, failed};
+use crate::state::fixture::{Story, attempt, ended, failed, succeeded};
 use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette};
 use crate::tui::theme::{Palette as Colours, Theme};
 use crate::tui::ui::Mode;
@@ -51,6 +51,38 @@ fn eighty_by_twenty_four_with_calls() {
     assert_eq!(rows[20], format!("│{:<78}│", "  39.0 ok     #5 sentence 39"));
     assert_eq!(rows[21], format!("└{}┘", "─".repeat(78)));
     assert!(rows[23].starts_with(" x stop  i ask"), "{}", rows[23]);
+}
+
+#[test]
+fn chat_says_why_an_answer_ended_early() {
+    for (finish, words) in [
+        (Finish::Stop, None),
+        (Finish::ToolCalls, None),
+        (Finish::Length, Some("truncated at the token limit")),
+        (Finish::ContentFilter, Some("truncated by a content filter")),
+        (Finish::Refusal, Some("the model refuses to answer")),
+    ] {
+        let mut story = Story::begin();
+        story.call(1, Origin::Chat).emit(1, attempt(1, 1));
+        let mut end = succeeded(1, 400);
+        if let EventKind::AttemptEnded {
+            result: AttemptResult::Succeeded { finish: reason, .. },
+            ..
+        } = &mut end
+        {
+            *reason = finish;
+        }
+        story.emit(1, end).emit(1, ended(Fate::Answered, 1, 400));
+        let mut bench = Bench::new(story.state());
+        let rows = rows(&mut bench, 120, 40);
+        let said =
+            [Finish::Length, Finish::ContentFilter, Finish::Refusal].map(|one| holds(&rows, one.sentence()));
+        assert_eq!(said.contains(&true), words.is_some(), "{finish:?}: {rows:#?}");
+        assert!(
+            words.is_none_or(|words| holds(&rows, words)),
+            "{finish:?}: {rows:#?}"
+        );
+    }
 }
 
 #[test]
