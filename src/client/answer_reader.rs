@@ -20,7 +20,7 @@ use self::choice::ChoiceReader;
 use super::answer::{Answer, AnswerChoice, Chunk};
 use super::sse::{SseDecoder, SseItem};
 use crate::event::Fate;
-use crate::openai::{ApiError, ChatChunk, Usage, join_halves, merge_fields, parse_json};
+use crate::openai::{ApiError, ChatChunk, Choice, Usage, join_halves, merge_fields, parse_json};
 use crate::text::SafeText;
 
 /// A reason why a body is no complete answer. Excerpts are the first 200 characters, raw.
@@ -202,14 +202,14 @@ impl AnswerReader {
     }
 
     /// Returns true if nothing that was begun is missing: every opened choice has its finish reason, or the whole
-    /// JSON body is there.
+    /// JSON body is there. A finish reason that comes with all content counts only with `[DONE]`.
     pub fn has_ended(&self) -> bool {
         match &self.framing {
             Framing::Json(body) if self.choices.is_empty() => {
                 let parsed = parse_json(&String::from_utf8_lossy(body));
                 !(parsed.cut || parsed.values.is_empty())
             }
-            _ => !self.choices.is_empty() && self.choices.values().all(ChoiceReader::has_ended),
+            _ => !self.choices.is_empty() && self.choices.values().all(|choice| choice.has_ended(self.done)),
         }
     }
 
@@ -259,7 +259,7 @@ impl AnswerReader {
                 fresh.append(&mut last);
             }
         }
-        let has_finish = self.choices.values().any(ChoiceReader::has_ended);
+        let has_finish = self.choices.values().any(|choice| choice.has_ended(true));
         if whole && (self.chunks > 0 || has_finish) {
             return Ok(());
         }
@@ -370,8 +370,8 @@ impl AnswerReader {
                 },
             };
             // a gateway that adds the prefix to lines that have it
-            let data = data.trim_start_matches("data:").trim();
-            if data.eq_ignore_ascii_case("[done]") {
+            let data = data.trim_start().trim_start_matches("data:").trim();
+            if data.trim_matches('"').eq_ignore_ascii_case("[done]") {
                 self.done = true;
                 break;
             }
@@ -382,7 +382,7 @@ impl AnswerReader {
     }
 
     fn event(&mut self, name: &str, data: &str, fresh: &mut Vec<Chunk>) -> Result<(), ReadProblem> {
-        if name == "error" {
+        if reports_error(name) {
             let error = ApiError::parse(data.as_bytes());
             return Err(ReadProblem::ErrorEvent(error.unwrap_or_else(|| ApiError {
                 message: excerpt(data),
@@ -417,10 +417,15 @@ impl AnswerReader {
             self.model = chunk.model.take().filter(|model| !model.is_empty());
         }
         let mut failed = None;
+        let single = self.expected <= 1;
+        let first = chunk.choices.iter().map(|choice| choice.index).min();
         for choice in chunk.choices {
-            let single = self.expected <= 1;
-            let lead = *self.lead.get_or_insert(if single { choice.index } else { 0 });
-            let index = choice.index;
+            let lead = *self.lead.get_or_insert(first.filter(|_| single).unwrap_or(0));
+            let index = if single && self.belongs_to_lead(&choice) {
+                lead
+            } else {
+                choice.index
+            };
             let mut new = Vec::new();
             let reader = self.choices.entry(index).or_default();
             failed = reader.read(choice, has_halves, &mut new).or(failed);
@@ -436,6 +441,27 @@ impl AnswerReader {
         merge_fields(&mut self.fields, chunk.rest);
         Ok(())
     }
+
+    /// Returns true if a new choice is a part of the only answer: its tool calls (Copilot), or its finish reason
+    /// under another index.
+    fn belongs_to_lead(&self, choice: &Choice) -> bool {
+        let delta = &choice.delta;
+        let is_part = if delta.is_empty() {
+            let lead = self.lead.and_then(|lead| self.choices.get(&lead));
+            choice.finish_reason.is_some() && lead.is_some_and(|lead| !lead.has_ended(true))
+        } else {
+            delta.text.is_empty() && !delta.tool_calls.is_empty()
+        };
+        is_part && !self.choices.contains_key(&choice.index)
+    }
+}
+
+/// Returns true if the name of an event reports an error: `error`, `response.failed`, `internalServerException`.
+fn reports_error(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["error", "exception", "failed", "failure"]
+        .iter()
+        .any(|word| name.contains(word))
 }
 
 /// A usage of this many tokens or more is taken for a server's mistake, and one of 0 for a placeholder.

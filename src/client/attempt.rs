@@ -135,13 +135,17 @@ pub(super) fn record_oversleep(flight: &Flight, due: Timestamp, now: Timestamp) 
     }
 }
 
-/// The content encoding of a compressed body.
+/// The content encoding of a compressed body. Servers also send `none`, or the name of a charset.
 fn content_encoding(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_ENCODING)?;
     let encoding = String::from_utf8_lossy(value.as_bytes())
         .trim()
         .to_ascii_lowercase();
-    (!matches!(encoding.as_str(), "" | "identity")).then_some(encoding)
+    let codings = ["gzip", "deflate", "compress", "br", "zstd"];
+    codings
+        .iter()
+        .any(|coding| encoding.contains(coding))
+        .then_some(encoding)
 }
 
 /// The transport's error in the terms of the classifier.

@@ -196,7 +196,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                         return Ok(BodyEnd::Clean);
                     }
                     let is_new = silence.complete_at.is_none() || reader.chunks() > chunks;
-                    if is_new && reader.is_complete() {
+                    if !reader.is_complete() {
+                        silence.complete_at = None;
+                    } else if is_new {
                         // the wait must not run into the deadline, which would take the answer back
                         let deadline = flight.next_deadline() - DEADLINE_MARGIN;
                         silence.complete(now, deadline);

@@ -6,7 +6,9 @@
 //!
 //! - A line and an event have bounds.
 //! - Comments are reported, because a ping proves that the server lives.
-//! - Lines of no known field are reported: they may be an error in bare JSON.
+//! - Lines of no known field are reported: they may be an error in bare JSON. A field may be indented.
+//! - A field `error` is an event of that name (old llama-server).
+//! - Whole JSON is an event before the next `data` line: some servers end events with one line break.
 //! - A line break inside a JSON string, which the server did not escape, does not end the data.
 //! - [`SseDecoder::end`] dispatches the unfinished event at the end of the body.
 //!
@@ -136,16 +138,31 @@ impl SseDecoder {
         }
         let (field, value) = line.split_once(':').unwrap_or((&line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
+        let field = if self.is_inside_string() {
+            field
+        } else {
+            field.trim_start()
+        };
         match field {
-            "" => items.push(SseItem::Comment),
+            "" if line.starts_with(':') => items.push(SseItem::Comment),
             "event" => value.clone_into(&mut self.name),
             "data" => {
                 self.dispatch_unframed(items);
+                if is_whole(&self.data) {
+                    let name = self.name.clone();
+                    self.dispatch(items);
+                    self.name = name;
+                }
                 self.add_data(value)?;
             }
             // they control a browser's reconnection, which a POST does not have
             "id" | "retry" => {}
             _ if self.is_inside_string() => self.add_data(&line)?,
+            "error" => {
+                self.dispatch(items);
+                "error".clone_into(&mut self.name);
+                self.add_data(value)?;
+            }
             _ => {
                 if self.unframed.len() + line.len() > MAX_EVENT {
                     return Err(SseTooLong { limit: MAX_EVENT });
@@ -191,6 +208,12 @@ impl SseDecoder {
             items.push(SseItem::Unframed(std::mem::take(&mut self.unframed)));
         }
     }
+}
+
+/// Returns true if `data` is one whole JSON object.
+fn is_whole(data: &str) -> bool {
+    let braces = data.starts_with('{') && data.trim_end().ends_with('}');
+    braces && serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok()
 }
 
 #[cfg(test)]
@@ -260,6 +283,32 @@ mod tests {
                 unframed("foo: bar")
             ]
         );
+    }
+
+    #[test]
+    fn a_field_may_be_indented_or_follow_whole_json_at_once() {
+        let error = |data: &str| SseItem::Event {
+            name: "error".into(),
+            data: data.into(),
+        };
+        for (stream, expected) in [
+            (" data: {}\n\n  data:x\n\n", vec![message("{}"), message("x")]),
+            (
+                "data: {\"a\":1}\ndata: {\"b\":\ndata: 2}\ndata: [DONE]\n\n",
+                vec![message("{\"a\":1}"), message("{\"b\":\n2}"), message("[DONE]")],
+            ),
+            ("error: {\"code\":1}\n\n", vec![error("{\"code\":1}")]),
+            (
+                "data: {}\nerror: it broke\ndata: [DONE]\n\n",
+                vec![message("{}"), error("it broke\n[DONE]")],
+            ),
+            (
+                "data: {\"a\":\"\nerror: no\"}\n\n",
+                vec![message("{\"a\":\"\nerror: no\"}")],
+            ),
+        ] {
+            assert_eq!(decode(&[stream.as_bytes()]), expected, "{stream}");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Choice {
     pub index: u64,
     /// The new content.
     pub delta: Delta,
+    /// True if the content is a message, which is whole or states again what increments said before.
+    pub(crate) is_message: bool,
     /// The reason for the end: `stop`, `length`, ... Never empty, `null` or `none`, which some servers send before
     /// the end.
     pub finish_reason: Option<String>,
@@ -84,8 +86,12 @@ impl ChatChunk {
 
 impl From<Value> for ChatChunk {
     fn from(value: Value) -> Self {
-        let error = ApiError::in_answer(&value);
+        let mut error = ApiError::in_answer(&value);
         let mut rest = object(value);
+        if let Some(inner) = enclosed(&mut rest) {
+            error = error.or_else(|| ApiError::in_answer(&inner));
+            rest = object(inner);
+        }
         let choices = match rest.remove("choices") {
             Some(Value::Array(choices)) => choices,
             choice => choice.into_iter().collect(),
@@ -122,24 +128,34 @@ impl Choice {
     fn read(value: Value, position: u64) -> Self {
         let mut rest = object(value);
         let index = rest.remove("index").as_ref().and_then(whole_number);
-        let reason = match rest.remove("finish_reason") {
+        let mut words = None;
+        let reason = ["finish_reason", "finishReason"].map(|name| rest.remove(name));
+        let reason = match reason.into_iter().flatten().find(|reason| !is_empty(reason)) {
             Some(Value::String(reason)) => Some(reason),
-            // SGLang: {"type": "stop"}
-            Some(Value::Object(mut reason)) => string(&mut reason, "type"),
+            // SGLang: {"type": "abort", "message": ".."}
+            Some(Value::Object(mut reason)) => {
+                words = reason.get("message").filter(|words| !is_empty(words)).cloned();
+                words = words.map(|_| Value::Object(reason.clone()));
+                string(&mut reason, "type")
+            }
             _ => None,
         };
         let absent =
             |reason: &str| matches!(reason.trim().to_ascii_lowercase().as_str(), "" | "null" | "none");
-        let error = rest.remove("error").and_then(|error| {
+        let mut delta = Delta::read(rest.remove("delta").unwrap_or_default());
+        // a whole answer has a message, Perplexity sends both; legacy completions have a text
+        let message = rest.remove("message").filter(|_| delta.is_empty());
+        let is_message = message.as_ref().is_some_and(|message| !is_empty(message));
+        if let Some(message) = message.filter(|_| is_message) {
+            let rest = std::mem::take(&mut delta.rest);
+            delta = Delta::read(message);
+            delta.rest.extend(rest);
+        }
+        let errors = [rest.remove("error"), delta.rest.remove("error"), words];
+        let error = errors.into_iter().flatten().find_map(|error| {
             let wrapped = Value::Object(Map::from_iter([("error".to_owned(), error)]));
             ApiError::in_answer(&wrapped)
         });
-        // a whole answer has a message; legacy completions have a text
-        let delta = [rest.remove("delta"), rest.remove("message")]
-            .into_iter()
-            .flatten()
-            .find(Value::is_object);
-        let mut delta = Delta::read(delta.unwrap_or_default());
         if delta.text.is_empty()
             && let Some(text) = string(&mut rest, "text")
         {
@@ -148,6 +164,7 @@ impl Choice {
         Self {
             index: index.unwrap_or(position),
             delta,
+            is_message,
             finish_reason: reason.filter(|reason| !absent(reason)),
             error,
             rest,
@@ -157,12 +174,26 @@ impl Choice {
 
 impl Delta {
     fn read(value: Value) -> Self {
+        if let Value::String(text) = value {
+            return Self {
+                text,
+                ..Self::default()
+            };
+        }
         let mut rest = object(value);
         let mut delta = Self::default();
-        // some servers send the same reasoning under both names
-        let reasoning = ["reasoning_content", "reasoning"].map(|name| rest.remove(name));
-        if let Some(reasoning) = reasoning.into_iter().flatten().find(|value| !is_empty(value)) {
-            delta.reasoning = text_of(reasoning);
+        // some servers send the same reasoning under several names
+        for name in REASONING {
+            let Some(reasoning) = rest.remove(name) else {
+                continue;
+            };
+            // blocks with signatures must be sent back
+            if reasoning.is_array() {
+                rest.insert(name.into(), reasoning.clone());
+            }
+            if delta.reasoning.is_empty() {
+                delta.reasoning = text_of(reasoning);
+            }
         }
         if let Some(content) = rest.remove("content") {
             delta.content(content);
@@ -188,7 +219,7 @@ impl Delta {
         {
             delta
                 .tool_calls
-                .push(serde_json::json!({ "type": "function", "function": function }));
+                .push(serde_json::json!({ "index": 0, "type": "function", "function": function }));
         }
         let says_nothing = |call: &Map<String, Value>| call.keys().all(|key| key == "index");
         delta
@@ -211,6 +242,7 @@ impl Delta {
                     "refusal",
                     "content",
                     "reasoning",
+                    "summary",
                     "transcript",
                 ]
                 .into_iter()
@@ -251,6 +283,28 @@ impl Usage {
             total_tokens: total.unwrap_or(0),
         })
     }
+}
+
+/// Members that hold reasoning: DeepSeek, vLLM, Copilot, Ollama, LiteLLM, OpenRouter.
+const REASONING: [&str; 6] = [
+    "reasoning_content",
+    "reasoning",
+    "reasoning_text",
+    "thinking",
+    "thinking_blocks",
+    "reasoning_details",
+];
+
+/// Takes the chunk out of an envelope, which gateways put around it (`result`: Cloudflare).
+fn enclosed(outer: &mut Map<String, Value>) -> Option<Value> {
+    if outer.contains_key("choices") {
+        return None;
+    }
+    let name = ["data", "result", "response"].into_iter().find(|name| {
+        let inner = outer.get(*name);
+        inner.is_some_and(|inner| inner.get("choices").or(inner.get("error")).is_some())
+    })?;
+    outer.remove(name)
 }
 
 /// The text of a string, or of parts within parts.

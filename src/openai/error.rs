@@ -17,6 +17,8 @@
 
 use serde_json::{Map, Value};
 
+use super::json;
+
 /// Members that hold the message, the more precise first.
 const MESSAGES: &[&str] = &[
     "message",
@@ -25,6 +27,7 @@ const MESSAGES: &[&str] = &[
     "error_message",
     "errorMessage",
     "error_msg",
+    "errorMsg",
     "errmsg",
     "err_msg",
     "status_msg",
@@ -33,6 +36,8 @@ const MESSAGES: &[&str] = &[
     "detail",
     "title",
     "error",
+    "err",
+    "exception",
 ];
 
 /// Members that hold the code.
@@ -43,6 +48,7 @@ const CODES: &[&str] = &[
     "errorCode",
     "errorcode",
     "errcode",
+    "errno",
     "status_code",
     "statusCode",
 ];
@@ -55,6 +61,8 @@ const INNER: &[&str] = &[
     "error",
     "Error",
     "errors",
+    "err",
+    "exception",
     "fault",
     "detail",
     "base_resp",
@@ -79,7 +87,7 @@ pub struct ApiError {
     pub param: String,
     /// The HTTP status that the object itself names.
     pub(crate) named_status: Option<u16>,
-    /// The JSON that was read, for what only some servers send: counts, waits.
+    /// The JSON that was read, also where text quotes it, for what only some servers send: counts, waits.
     pub(crate) json: Box<Value>,
 }
 
@@ -186,9 +194,10 @@ const NAMES: &[(u16, &[&str])] = &[
 ];
 
 impl ApiError {
-    /// Parses the body of a response with an error status; `None` for an unknown format, such as plain text.
+    /// Parses the body of a response with an error status, also one in server-sent events; `None` for an unknown
+    /// format, such as plain text.
     pub fn parse(body: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(body).ok()?;
+        let value: Value = serde_json::from_slice(body).ok().or_else(|| framed(body))?;
         Self::in_answer(&value).or_else(|| {
             let first = match &value {
                 Value::Array(items) => items.first()?,
@@ -243,6 +252,7 @@ impl ApiError {
         let mut error = Self::default();
         error.absorb(value, MAX_QUOTES);
         error.json = Box::new(value.clone());
+        unquote(&mut error.json, MAX_QUOTES);
         error
     }
 
@@ -330,6 +340,38 @@ impl ApiError {
     }
 }
 
+/// The JSON of the first server-sent event, or of a body that needs repairs.
+fn framed(body: &[u8]) -> Option<Value> {
+    let text = String::from_utf8_lossy(body);
+    let data = |line: &str| {
+        let (field, data) = line.split_once(':')?;
+        matches!(field.trim_start(), "data" | "error").then(|| data.to_owned())
+    };
+    let text = text.lines().find_map(data).unwrap_or_else(|| text.into_owned());
+    let mut value = json::parse(text.trim()).values.into_iter().next()?;
+    json::join_halves(&mut value);
+    Some(value)
+}
+
+/// Replaces every text that quotes a JSON object by the object.
+fn unquote(value: &mut Value, quotes: u8) {
+    match value {
+        Value::String(text) => {
+            let Some(start) = text.find('{').filter(|_| quotes > 0) else {
+                return;
+            };
+            let mut json = serde_json::Deserializer::from_str(&text[start..]).into_iter();
+            if let Some(Ok(json @ Value::Object(_))) = json.next() {
+                *value = json;
+                unquote(value, quotes - 1);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| unquote(item, quotes)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| unquote(field, quotes)),
+        _ => {}
+    }
+}
+
 /// Fills an empty field with the first of the values that is text or a number.
 fn fill<'a>(field: &mut String, values: impl IntoIterator<Item = &'a Value>) {
     if field.is_empty() {
@@ -355,12 +397,16 @@ fn reports_error(fields: &Map<String, Value>) -> bool {
     let coded = CODES.iter().any(|code| !is_success(value(code)));
     let failed = coded
         || value("success") == false
+        || value("ok") == false
         || value("status") == false
         || is_failure_word(value("status"))
         || error_status(value("status")).is_some();
     [
         "detail",
         "errors",
+        "err",
+        "exception",
+        "errorMsg",
         "fault",
         "error_type",
         "error_message",
@@ -390,7 +436,9 @@ fn is_nothing(value: &Value) -> bool {
             .iter()
             .any(|word| text.trim().eq_ignore_ascii_case(word)),
         Value::Array(items) => items.iter().all(is_nothing),
-        Value::Object(fields) => fields.values().all(is_nothing),
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(key, value)| is_nothing(value) || (CODES.contains(&key.as_str()) && is_success(value))),
     }
 }
 

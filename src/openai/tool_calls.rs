@@ -1,7 +1,8 @@
 //! Tool calls, merged from the fragments of a stream.
 //!
 //! OpenAI numbers the calls of an answer by `index` and sends `id` and name with the first fragment only. Other
-//! servers leave out the index, number every call 0 (Gemini), or draw a new id for each fragment (old vLLM).
+//! servers leave out the index, number every call 0 (Gemini, Ollama) or every fragment anew (Nebius), or draw a new
+//! id for each fragment (old vLLM).
 
 use serde_json::{Map, Value, json};
 
@@ -38,21 +39,26 @@ impl ToolCalls {
             _ => (String::new(), String::new()),
         };
         let is_start = !name.is_empty();
-        let known = self.0.iter_mut().rev().find(|call| match index {
+        let is_next = |call: &ToolCall| !arguments.is_empty() && call.is_whole();
+        let mut calls = self.0.iter();
+        let known = calls.rposition(|call| match index {
             _ if !id.is_empty() && call.id == id => true,
             Some(_) if call.index == index => {
-                !is_start || call.name.is_empty() || id.is_empty() || call.id.is_empty()
+                !is_start
+                    || call.name.is_empty()
+                    || (id.is_empty() && !is_next(call))
+                    || (!id.is_empty() && call.id.is_empty())
             }
             Some(_) => false,
             None => id.is_empty() && !is_start,
         });
-        let call = if let Some(call) = known {
-            call
-        } else {
+        // an index of which no call has begun
+        let last = || self.0.len().checked_sub(1).filter(|_| id.is_empty() && !is_start);
+        let known = known.or_else(last).unwrap_or(self.0.len());
+        if known == self.0.len() {
             self.0.push(ToolCall::default());
-            let Some(call) = self.0.last_mut() else { return };
-            call
-        };
+        }
+        let Some(call) = self.0.get_mut(known) else { return };
         call.index = call.index.or(index);
         if call.id.is_empty() {
             call.id = id;
@@ -64,6 +70,10 @@ impl ToolCalls {
         merge_fields(&mut call.rest, rest);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The calls in the order of their first fragments.
     pub(crate) fn into_values(self) -> Vec<Value> {
         self.0.into_iter().map(ToolCall::into_value).collect()
@@ -71,6 +81,11 @@ impl ToolCalls {
 }
 
 impl ToolCall {
+    /// Returns true if the arguments are a whole JSON object.
+    fn is_whole(&self) -> bool {
+        serde_json::from_str::<Map<String, Value>>(&self.arguments).is_ok()
+    }
+
     fn into_value(self) -> Value {
         let mut call = self.rest;
         let mut function = Map::from_iter([
@@ -187,6 +202,36 @@ mod tests {
                 vec![
                     json!({"id": "a", "function": {"name": "f", "arguments": {"x": 1}}}),
                     call("b", "g", "{}"),
+                ],
+                two.clone(),
+            ),
+            (
+                "nebius: an index for every fragment",
+                vec![
+                    at(0, call("a", "f", "")),
+                    at(1, part("{\"x\":")),
+                    at(2, part("1}")),
+                    at(3, call("b", "g", "{}")),
+                ],
+                two.clone(),
+            ),
+            (
+                "ollama through a proxy: every index is 0, no ids",
+                vec![
+                    at(0, json!({"function": {"name": "f", "arguments": "{\"x\":1}"}})),
+                    at(0, json!({"function": {"name": "g", "arguments": "{}"}})),
+                ],
+                vec![
+                    json!({"type": "function", "function": {"name": "f", "arguments": "{\"x\":1}"}}),
+                    json!({"type": "function", "function": {"name": "g", "arguments": "{}"}}),
+                ],
+            ),
+            (
+                "negative indexes",
+                vec![
+                    json!({"index": -1, "id": "a", "function": {"name": "f", "arguments": "{\"x\""}}),
+                    json!({"index": -1, "function": {"arguments": ":1}"}}),
+                    json!({"index": -1, "id": "b", "function": {"name": "g", "arguments": "{}"}}),
                 ],
                 two,
             ),

@@ -7,7 +7,8 @@
 //!    section 5.6.7.
 //! 2. A member of the error object: `retryDelay` of `google.rpc.RetryInfo`, `retry_after` and its relatives.
 //! 3. The words of the message: "Please try again in 7.66s" (OpenAI, Groq), "retry after 26 seconds" (Azure).
-//! 4. The reset of a limit of which nothing remains: `x-ratelimit-reset-*` beside `x-ratelimit-remaining-*: 0`.
+//! 4. The reset of a limit of which nothing remains: `x-ratelimit-reset-*` beside `x-ratelimit-remaining-*: 0`, or
+//!    `ratelimit: "default";r=0;t=30`.
 //!
 //! A moment is compared with the `Date` header of the same response, so a wrong clock on either side does not
 //! matter; the local clock is used only without that header. A moment in the past means no wait.
@@ -61,7 +62,11 @@ pub fn read(headers: &HeaderMap, wall_seconds: u64) -> HintReading {
     if hint.is_none() && headers.contains_key(RETRY_AFTER) {
         hint = text(headers, &RETRY_AFTER).and_then(|value| match number(value) {
             Some(seconds) => wait(seconds, HintSource::RetryAfter),
-            None => date(value, headers, wall_seconds),
+            // gateways in Go: "30s"
+            None => match duration(value) {
+                Some((seconds, "")) => wait(seconds, HintSource::RetryAfter),
+                _ => date(value, headers, wall_seconds),
+            },
         });
         rejected |= hint.is_none();
     }
@@ -91,19 +96,47 @@ pub fn in_text(text: &str, now: Option<u64>) -> Option<Hint> {
 
 /// Reads the time at which every limit is reset of which nothing remains. Header names: OpenAI, Groq and Cerebras
 /// (`x-ratelimit-reset-tokens`), OpenRouter (`x-ratelimit-reset`), Anthropic (`anthropic-ratelimit-tokens-reset`),
-/// the IETF draft (`ratelimit-reset`).
+/// the IETF drafts (`ratelimit-reset`, `ratelimit`).
 pub fn at_reset(headers: &HeaderMap, wall_seconds: u64) -> Option<Hint> {
     let now = Some(now(headers, wall_seconds));
+    let is_limit = |name: &str| name.contains("ratelimit") || name.contains("rate-limit");
     let wait = headers
         .iter()
-        .filter(|(name, _)| name.as_str().contains("ratelimit") && name.as_str().contains("reset"))
+        .filter(|(name, _)| is_limit(name.as_str()))
         .filter_map(|(name, value)| {
-            let remaining = headers.get(name.as_str().replace("reset", "remaining"))?;
+            let (name, value) = (name.as_str(), value.to_str().ok()?.trim());
+            if !name.contains("reset") {
+                return policy_reset(value);
+            }
+            let beside = name.replace("reset", "remaining");
+            let remaining = headers
+                .get(&beside)
+                .or_else(|| headers.get(beside.trim_end_matches("-after")))?;
             let remaining: f64 = remaining.to_str().ok()?.trim().parse().ok()?;
-            (remaining <= 0.0).then_some(moment(value.to_str().ok()?.trim(), now)?)
+            (remaining <= 0.0).then_some(moment(value, now)?)
         })
         .max()?;
     Some(hint(wait, HintSource::LimitReset))
+}
+
+/// The longest wait for a policy of which nothing remains, in the forms of the IETF drafts:
+/// `limit=10, remaining=0, reset=30` and `"default";r=0;t=30, "daily";r=9;t=3600`.
+fn policy_reset(value: &str) -> Option<Duration> {
+    let policies: Vec<&str> = if value.contains("remaining") {
+        vec![value]
+    } else {
+        value.split(',').collect()
+    };
+    let reset = |policy: &&str| {
+        let parameter = |names: [&str; 2]| {
+            let mut pairs = policy.split([',', ';']).filter_map(|pair| pair.split_once('='));
+            let (_, value) = pairs.find(|(name, _)| names.contains(&name.trim()))?;
+            number(value)
+        };
+        let is_exhausted = parameter(["remaining", "r"])? <= 0.0;
+        span(parameter(["reset", "t"])?).filter(|_| is_exhausted)
+    };
+    policies.iter().filter_map(reset).max()
 }
 
 /// Returns the Unix time at which a response was sent.

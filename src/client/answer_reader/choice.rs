@@ -15,6 +15,10 @@ pub(super) struct ChoiceReader {
     tool_calls: ToolCalls,
     has_halves: bool,
     finish: Option<Finish>,
+    /// True if a finish reason came with content, and then another one with more: it proves nothing.
+    is_reopened: bool,
+    /// True if content came in increments.
+    has_deltas: bool,
     /// The fields that seawall does not know, and those of the message under `message`.
     fields: Map<String, Value>,
 }
@@ -30,6 +34,15 @@ impl PartialText {
     fn push(&mut self, piece: String, has_halves: bool, chunk: fn(String) -> Chunk, fresh: &mut Vec<Chunk>) {
         let piece = self.halves.join(piece, has_halves);
         self.add(piece, chunk, fresh);
+    }
+
+    /// Removes from a text that is stated again what came before.
+    fn unread(&self, whole: &mut String) {
+        if let Some(new) = whole.strip_prefix(&self.text) {
+            *whole = new.to_owned();
+        } else if self.text.contains(whole.trim()) {
+            whole.clear();
+        }
     }
 
     fn end(&mut self, chunk: fn(String) -> Chunk, fresh: &mut Vec<Chunk>) {
@@ -53,7 +66,19 @@ impl ChoiceReader {
         has_halves: bool,
         fresh: &mut Vec<Chunk>,
     ) -> Option<ApiError> {
-        let delta = choice.delta;
+        let mut delta = choice.delta;
+        if choice.is_message && self.has_deltas {
+            self.text.unread(&mut delta.text);
+            self.reasoning.unread(&mut delta.reasoning);
+            self.refusal.unread(&mut delta.refusal);
+            if !self.tool_calls.is_empty() {
+                delta.tool_calls.clear();
+            }
+        }
+        self.has_deltas |= !delta.is_empty() && !choice.is_message;
+        if choice.finish_reason.is_some() {
+            self.is_reopened = self.finish.is_some() && !delta.is_empty();
+        }
         self.has_halves |= has_halves;
         self.reasoning
             .push(delta.reasoning, has_halves, Chunk::Reasoning, fresh);
@@ -78,7 +103,9 @@ impl ChoiceReader {
                 Map::from_iter([("message".into(), Value::Object(delta.rest))]),
             );
         }
-        let reason = choice.finish_reason?;
+        let Some(reason) = choice.finish_reason else {
+            return choice.error;
+        };
         match parse_finish(&reason) {
             Some(finish) => {
                 self.finish = Some(finish);
@@ -100,8 +127,9 @@ impl ChoiceReader {
         self.refusal.end(Chunk::Refusal, fresh);
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.finish.is_some()
+    /// Returns true if the choice has its finish reason. If it comes with all content, the stream must be `done`.
+    pub(super) fn has_ended(&self, done: bool) -> bool {
+        self.finish.is_some() && (done || !self.is_reopened)
     }
 
     /// Length of all texts in bytes.
@@ -137,9 +165,28 @@ impl ChoiceReader {
     }
 }
 
+/// Parts of finish reasons that report a failure: OpenRouter, vLLM and SGLang, Zhipu, DeepSeek, Cohere, gateways,
+/// Gemini (`function_call_filter: MALFORMED_FUNCTION_CALL`).
+const FAILURES: [&str; 11] = [
+    "error",
+    "abort",
+    "cancel",
+    "fail",
+    "timeout",
+    "timed_out",
+    "exception",
+    "insufficient",
+    "unavailable",
+    "malformed",
+    "unexpected",
+];
+
 /// The finish reason; `None` if it reports a failure. A reason that is not known is one of success.
 fn parse_finish(reason: &str) -> Option<Finish> {
-    Some(match reason.trim().to_ascii_lowercase().as_str() {
+    let reason = reason.trim().to_ascii_lowercase();
+    // Gemini: "content_filter: PROHIBITED_CONTENT"
+    let kind = reason.split(':').next().unwrap_or_default();
+    Some(match kind {
         "stop" | "end_turn" | "eos" | "eos_token" | "stop_sequence" | "complete" | "completed" => {
             Finish::Stop
         }
@@ -157,15 +204,7 @@ fn parse_finish(reason: &str) -> Option<Finish> {
         | "prohibited_content"
         | "blocklist" => Finish::ContentFilter,
         "refusal" => Finish::Refusal,
-        // OpenRouter; vLLM and SGLang; Zhipu; DeepSeek
-        "error"
-        | "abort"
-        | "aborted"
-        | "network_error"
-        | "insufficient_system_resource"
-        | "server_error"
-        | "internal_error"
-        | "failed" => return None,
+        _ if FAILURES.iter().any(|part| reason.contains(part)) => return None,
         _ => Finish::Unknown,
     })
 }

@@ -48,11 +48,13 @@ fn delta(delta: &str) -> String {
 }
 
 const HELLO: &str = r#"{"choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":null}]}"#;
+const WHOLE: &str =
+    r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}"#;
 const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
 const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3}}"#;
 
 /// Events that do no harm between those of a good stream.
-pub(crate) const HARMLESS: [(&str, &str); 24] = [
+pub(crate) const HARMLESS: [(&str, &str); 27] = [
     (
         "Azure: usage chunk with null choices",
         r#"{"choices":null,"usage":{"prompt_tokens":2,"completion_tokens":1}}"#,
@@ -102,10 +104,13 @@ pub(crate) const HARMLESS: [(&str, &str); 24] = [
         r#"{"choices":[{"index":0,"delta":{},"logprobs":{"content":[{"logprob":-Infinity},{"logprob":NaN}]}}]}"#,
     ),
     ("choices of a wrong type", r#"{"choices":"none"}"#),
+    ("delta of a wrong type", r#"{"choices":[{"index":0,"delta":7}]}"#),
+    ("a comment as data", ": OPENROUTER PROCESSING"),
     (
-        "delta of a wrong type",
-        r#"{"choices":[{"index":0,"delta":"x"}]}"#,
+        "success as an error",
+        r#"{"choices":[],"error":{"code":200,"message":"ok"}}"#,
     ),
+    ("an empty envelope", r#"{"data":null,"result":{},"success":true}"#),
     (
         "content of a wrong type",
         r#"{"choices":[{"index":0,"delta":{"content":7}}]}"#,
@@ -159,7 +164,7 @@ fn harmless_events_change_nothing() {
 }
 
 /// Source, deltas, and the text, reasoning and refusal that they hold.
-const CONTENT: [(&str, &[&str], [&str; 3]); 19] = [
+const CONTENT: [(&str, &[&str], [&str; 3]); 24] = [
     (
         "OpenAI",
         &[r#"{"role":"assistant","content":""}"#, r#"{"content":"a b"}"#],
@@ -205,6 +210,34 @@ const CONTENT: [(&str, &[&str], [&str; 3]); 19] = [
         "both names",
         &[
             r#"{"reasoning":"hm","reasoning_content":"hm"}"#,
+            r#"{"content":"x"}"#,
+        ],
+        ["x", "hm", ""],
+    ),
+    ("a string as delta", &[r#""a ""#, r#""b""#], ["a b", "", ""]),
+    (
+        "Copilot",
+        &[r#"{"reasoning_text":"hm"}"#, r#"{"content":"x"}"#],
+        ["x", "hm", ""],
+    ),
+    (
+        "Ollama through a proxy",
+        &[r#"{"thinking":"hm"}"#, r#"{"content":"x"}"#],
+        ["x", "hm", ""],
+    ),
+    (
+        "LiteLLM",
+        &[
+            r#"{"reasoning_content":"hm","thinking_blocks":[{"type":"thinking","thinking":"hm","signature":"s"}]}"#,
+            r#"{"content":"x"}"#,
+        ],
+        ["x", "hm", ""],
+    ),
+    (
+        "OpenRouter, details alone",
+        &[
+            r#"{"reasoning_details":[{"type":"reasoning.summary","summary":"h"}]}"#,
+            r#"{"reasoning_details":[{"type":"reasoning.text","text":"m"},{"type":"reasoning.encrypted","data":"AA"}]}"#,
             r#"{"content":"x"}"#,
         ],
         ["x", "hm", ""],
@@ -351,12 +384,60 @@ fn a_stream_is_read_however_it_is_framed() {
             format!("data: {HELLO}{STOP}\n\n"),
             true,
         ),
+        (
+            "one line break between events",
+            stream(&[HELLO, STOP, "[DONE]"]).replace("\n\n", "\n"),
+            true,
+        ),
+        (
+            "indented fields",
+            stream(&[HELLO, STOP, "[DONE]"]).replace("data:", "  data:"),
+            false,
+        ),
+        (
+            "indented JSON in many lines",
+            format!(
+                "data: {{\"choices\": [\ndata:   {{\"delta\": {{\ndata:     \"content\": \"hello\"}}}}\ndata: ]}}\n\n{}",
+                stream(&[STOP])
+            ),
+            true,
+        ),
+        (
+            "9router: a whole answer and done",
+            format!("{WHOLE}data: [DONE]\n\n"),
+            true,
+        ),
+        (
+            "9router: a whole answer and done, labelled as JSON",
+            format!("{WHOLE}\n\ndata: [DONE]\n\n"),
+            false,
+        ),
+        ("a whole answer as an event", stream(&[WHOLE, "[DONE]"]), true),
+        (
+            "OpenRouter: comments before JSON",
+            format!(": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n{WHOLE}"),
+            false,
+        ),
+        (
+            "Cloudflare: an envelope",
+            format!(r#"{{"result":{WHOLE},"success":true,"errors":[],"messages":[]}}"#),
+            false,
+        ),
+        (
+            "an envelope around each chunk",
+            stream(&[
+                &format!(r#"{{"code":0,"msg":"ok","data":{HELLO}}}"#),
+                &format!(r#"{{"code":0,"msg":"ok","data":{STOP}}}"#),
+                "[DONE]",
+            ]),
+            true,
+        ),
         ("chunks in an array", format!("data: [{HELLO},{STOP}]\n\n"), true),
         ("lines of JSON", lines.clone(), false),
         ("lines of JSON, labelled as events", lines, true),
         (
-            "done in capitals and quotes",
-            format!("{}data: [done]\n\n", stream(&[HELLO, STOP])),
+            "done in lower case and quotes",
+            format!("{}data: \"[done]\"\n\n", stream(&[HELLO, STOP])),
             true,
         ),
     ] {
@@ -467,6 +548,12 @@ fn every_finish_reason_is_known_or_accepted_or_a_failure() {
         ("abort", None),
         ("insufficient_system_resource", None),
         ("network_error", None),
+        ("content_filter: PROHIBITED_CONTENT", Some(Finish::ContentFilter)),
+        ("function_call_filter: MALFORMED_FUNCTION_CALL", None),
+        ("engine_error", None),
+        ("cancelled", None),
+        ("timeout", None),
+        ("ERROR_LIMIT", None),
     ] {
         let end = format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]}}"#);
         let (answer, text) = read(&stream(&[HELLO, &end, "[DONE]"]), true, BodyEnd::Clean);
@@ -479,6 +566,9 @@ fn every_finish_reason_is_known_or_accepted_or_a_failure() {
             (answer, _) => panic!("{reason}: {answer:?}"),
         }
     }
+    let camel = r#"{"choices":[{"index":0,"delta":{},"finishReason":"STOP"}]}"#;
+    let answer = read(&stream(&[HELLO, camel]), true, BodyEnd::Clean).0;
+    assert_eq!(answer.unwrap().finish, Finish::Stop, "a proxy of Gemini");
     let object = r#"{"choices":[{"index":0,"delta":{},"finish_reason":{"type":"length","length":9}}]}"#;
     assert_eq!(
         read(&stream(&[HELLO, object]), true, BodyEnd::Clean)
@@ -491,7 +581,7 @@ fn every_finish_reason_is_known_or_accepted_or_a_failure() {
 }
 
 /// Errors that servers report under a success status, with words that the message must hold.
-pub(crate) const ERRORS: [(&str, &str, &str); 17] = [
+pub(crate) const ERRORS: [(&str, &str, &str); 25] = [
     (
         "llama-server",
         r#"{"error":{"code":500,"message":"it broke","type":"server_error"}}"#,
@@ -564,6 +654,30 @@ pub(crate) const ERRORS: [(&str, &str, &str); 17] = [
         "{\"error\":{\"code\":500,\"message\":\"it broke\n\",\"x\":NaN}}",
         "it broke",
     ),
+    (
+        "SGLang",
+        r#"{"choices":[{"index":0,"delta":{},"finish_reason":{"type":"abort","message":"it broke","status_code":503}}]}"#,
+        "it broke",
+    ),
+    (
+        "inside a delta",
+        r#"{"choices":[{"index":0,"delta":{"content":"","error":{"message":"it broke"}}}]}"#,
+        "it broke",
+    ),
+    (
+        "inside an envelope",
+        r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"it broke"}}}"#,
+        "it broke",
+    ),
+    ("err", r#"{"err":{"message":"it broke"}}"#, "it broke"),
+    ("errno", r#"{"errno":500,"errmsg":"it broke"}"#, "it broke"),
+    ("exception", r#"{"exception":"it broke"}"#, "it broke"),
+    ("ok false", r#"{"ok":false,"msg":"it broke"}"#, "it broke"),
+    (
+        "camel case",
+        r#"{"errorCode":"E1","errorMsg":"it broke"}"#,
+        "it broke",
+    ),
     ("error true", r#"{"error":true,"message":"it broke"}"#, "it broke"),
 ];
 
@@ -597,9 +711,40 @@ fn an_error_inside_a_success_is_a_failure_in_every_shape_and_place() {
             }
         }
     }
-    let named = read("event: error\ndata: out of memory\n\n", true, BodyEnd::Clean).0;
-    assert!(matches!(named, Err(ReadProblem::ErrorEvent(error)) if error.message == "out of memory"));
+    for (name, data) in [
+        ("event: error\ndata", "out of memory"),
+        // old llama-server
+        ("error", "out of memory"),
+        (
+            "error",
+            r#"{"code":500,"message":"out of memory","type":"server_error"}"#,
+        ),
+        (
+            "event: internalServerException\ndata",
+            r#"{"message":"out of memory"}"#,
+        ),
+        (
+            "event: response.failed\ndata",
+            r#"{"response":{"error":{"message":"out of memory"}}}"#,
+        ),
+        ("event: ERROR\ndata", r#"{"reason":"out of memory"}"#),
+    ] {
+        let event = format!("{name}: {data}\n\n");
+        for body in [
+            event.clone(),
+            event.clone() + &stream(&[HELLO, STOP, "[DONE]"]),
+            stream(&[HELLO]) + &event,
+        ] {
+            let answer = read(&body, true, BodyEnd::Clean).0;
+            assert!(
+                matches!(&answer, Err(ReadProblem::ErrorEvent(error)) if error.message.contains("out of memory")),
+                "{answer:?} in {body}"
+            );
+        }
+    }
 }
+
+const ENDED: &str = r#"{"choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":"stop"}]}"#;
 
 /// Source, body, its end, and the problem with it.
 type Ending = (&'static str, String, BodyEnd, Option<ReadProblem>);
@@ -632,6 +777,31 @@ fn endings() -> Vec<Ending> {
             None,
         ),
         ("clean end", stream(&[HELLO]), BodyEnd::Clean, truncated(false)),
+        // a finish reason in every chunk proves nothing
+        (
+            "a finish reason with all text",
+            stream(&[ENDED, ENDED]),
+            BodyEnd::Clean,
+            truncated(false),
+        ),
+        (
+            "a finish reason with all text, done",
+            stream(&[ENDED, ENDED, "[DONE]"]),
+            BodyEnd::Clean,
+            None,
+        ),
+        (
+            "a finish reason with all text, and one without",
+            stream(&[ENDED, ENDED, STOP]),
+            BodyEnd::Cut,
+            None,
+        ),
+        (
+            "text after the finish reason",
+            stream(&[HELLO, STOP, HELLO]),
+            BodyEnd::Clean,
+            None,
+        ),
         (
             "done proves nothing",
             stream(&[HELLO, "[DONE]"]),
@@ -797,6 +967,98 @@ fn every_choice_is_kept() {
         (one(BodyEnd::Clean), one(BodyEnd::Cut)),
         (Ok(()), Err(ReadProblem::Truncated { reset: false }))
     );
+}
+
+#[test]
+fn a_message_that_states_the_text_again_adds_only_what_is_new() {
+    let chunk = |delta: &str, message: &str| {
+        format!(r#"{{"choices":[{{"index":0,"delta":{delta},"message":{{"content":"{message}"}}}}]}}"#)
+    };
+    let message = |text: &str| format!(r#"{{"choices":[{{"index":0,"message":{{"content":"{text}"}}}}]}}"#);
+    let content = |text: &str| delta(&format!(r#"{{"content":"{text}"}}"#));
+    for (source, events) in [
+        (
+            "Perplexity",
+            [
+                chunk(r#"{"content":"a "}"#, "a "),
+                chunk(r#"{"content":"b "}"#, "a b "),
+                chunk(r#"{"content":""}"#, "a b c"),
+            ],
+        ),
+        (
+            "the whole at the end",
+            [content("a "), content("b c"), message("a b c")],
+        ),
+        (
+            "the whole at the end, trimmed",
+            [content(" a "), content("b c"), message("a b c")],
+        ),
+        (
+            "increments as messages",
+            [message("a "), message("b "), message("c")],
+        ),
+    ] {
+        let mut events: Vec<&str> = events.iter().map(String::as_str).collect();
+        events.extend([STOP, "[DONE]"]);
+        let (answer, text) = read(&stream(&events), true, BodyEnd::Clean);
+        assert_eq!(
+            (answer.unwrap().text.trim(), text.trim()),
+            ("a b c", "a b c"),
+            "{source}"
+        );
+    }
+    let both = r#"{"choices":[{"index":0,"delta":{},"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
+    assert_eq!(
+        read(both, false, BodyEnd::Clean).1,
+        "hi",
+        "an empty delta beside the message"
+    );
+}
+
+#[test]
+fn an_only_answer_is_one_choice_under_whatever_index() {
+    let call = r#"{"id":"t","type":"function","function":{"name":"f","arguments":"{}"}}"#;
+    for (source, body, calls) in [
+        (
+            "Copilot: text and tool calls apart",
+            format!(
+                r#"{{"choices":[{{"message":{{"content":"hello"}},"finish_reason":"tool_calls"}},{{"message":{{"tool_calls":[{call}]}},"finish_reason":"tool_calls"}}]}}"#
+            ),
+            1,
+        ),
+        (
+            "a finish reason under another index",
+            stream(&[&HELLO.replace("\"index\":0", "\"index\":1"), STOP, "[DONE]"]),
+            0,
+        ),
+        (
+            "negative indexes",
+            stream(&[HELLO, STOP]).replace("\"index\":0", "\"index\":-1"),
+            0,
+        ),
+        (
+            "indexes as strings",
+            stream(&[HELLO, STOP]).replace("\"index\":0", "\"index\":\"0\""),
+            0,
+        ),
+        (
+            "a second answer that was not asked for, first",
+            stream(&[
+                r#"{"choices":[{"index":1,"delta":{"content":"x"}},{"index":0,"delta":{"content":"hello"}}]}"#,
+                r#"{"choices":[{"index":1,"delta":{},"finish_reason":"stop"},{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+            ]),
+            0,
+        ),
+    ] {
+        let (answer, text) = read(&body, false, BodyEnd::Clean);
+        let answer = answer.unwrap_or_else(|problem| panic!("{source}: {problem:?}"));
+        assert_eq!(
+            (answer.text.as_str(), text.as_str()),
+            ("hello", "hello"),
+            "{source}"
+        );
+        assert_eq!(answer.tool_calls.len(), calls, "{source}");
+    }
 }
 
 #[test]

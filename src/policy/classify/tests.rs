@@ -495,6 +495,41 @@ fn a_429_by_its_source() {
             quota,
         ),
         (
+            "gemini, a day, quoted by a gateway",
+            r#"{"error":{"message":"{\"error\":{\"code\":429,\"message\":\"m\",\"details\":[{\"violations\":[{\"quotaId\":\"GenerateRequestsPerDayPerProject\"}]}]}}","code":429}}"#.to_owned(),
+            quota,
+        ),
+        (
+            "gemini cli, a day",
+            r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[{"metadata":{"quota_limit":"Gemini25ProRequestsPerDay"}}]}}]"#.to_owned(),
+            quota,
+        ),
+        (
+            "gemini, not in this tier",
+            r#"[{"error":{"code":429,"message":"Quota exceeded for metric: free_tier_requests, limit: 0, model: m\nPlease retry in 2.5s.","status":"RESOURCE_EXHAUSTED"}}]"#.to_owned(),
+            quota,
+        ),
+        (
+            "a limit below one",
+            r#"{"error":{"code":429,"message":"over the limit: 0.5 requests per second"}}"#.to_owned(),
+            rate,
+        ),
+        (
+            "codex",
+            r#"{"error":{"type":"usage_limit_reached","message":"m","code":429}}"#.to_owned(),
+            quota,
+        ),
+        (
+            "moonshot, suspended",
+            r#"{"error":{"message":"Your account is suspended due to insufficient balance","code":429}}"#.to_owned(),
+            quota,
+        ),
+        (
+            "one-api, saturated",
+            r#"{"error":{"message":"当前分组上游负载已饱和，请稍后再试","type":"new_api_error","code":429}}"#.to_owned(),
+            (C::Overloaded, P::Refused, S::Failed),
+        ),
+        (
             "zhipu, unpaid",
             r#"{"error":{"code":"1113","message":"m"}}"#.to_owned(),
             quota,
@@ -586,6 +621,55 @@ fn the_message_decides_if_code_and_type_do_not() {
         // half of a phrase does not match
         (400, "model 'x' has no tools", final_neutral(C::Invalid)),
         (400, "tool 'x' not found", final_neutral(C::Invalid)),
+        // Moonshot, DashScope, Copilot
+        (
+            400,
+            r#"{"error":{"message":"Invalid request: Your request exceeded model token limit: 8192","type":"invalid_request_error"}}"#,
+            final_neutral(C::ContextLength),
+        ),
+        (
+            400,
+            r#"{"code":"InvalidParameter","message":"Range of input length should be [1, 30720]"}"#,
+            final_neutral(C::ContextLength),
+        ),
+        (
+            400,
+            r#"{"error":{"message":"m","code":"model_max_prompt_tokens_exceeded"}}"#,
+            final_neutral(C::ContextLength),
+        ),
+        // a rate limit under another status: LiteLLM, a gateway, Google
+        (
+            500,
+            r#"{"error":{"message":"litellm.RateLimitError: m","type":null,"code":"500"}}"#,
+            refused(C::RateLimited),
+        ),
+        (
+            400,
+            r#"{"error":{"message":"Rate limit exceeded, slow down"}}"#,
+            refused(C::RateLimited),
+        ),
+        (
+            403,
+            r#"{"error":{"code":403,"message":"Rate Limit Exceeded","errors":[{"reason":"rateLimitExceeded"}]}}"#,
+            refused(C::RateLimited),
+        ),
+        // OpenRouter's moderation, one-api's empty account
+        (
+            403,
+            r#"{"error":{"code":403,"message":"Your chosen model requires moderation and your input was flagged"}}"#,
+            final_neutral(C::Invalid),
+        ),
+        (
+            403,
+            r#"{"error":{"message":"用户额度不足, 剩余额度: 0","type":"new_api_error"}}"#,
+            final_neutral(C::Quota),
+        ),
+        // in server-sent events
+        (
+            429,
+            "data: {\"error\":{\"code\":\"insufficient_quota\",\"message\":\"m\"}}\n\n",
+            final_neutral(C::Quota),
+        ),
         // a phrase counts only with its statuses
         (502, "Loading model", (C::BadGateway, P::Ambiguous, S::Failed)),
     ] {

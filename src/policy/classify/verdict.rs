@@ -65,7 +65,8 @@ pub(super) fn for_event(error: &ApiError) -> Verdict {
 
 /// The status that a message, in lower case, means, if neither code nor type mean one.
 fn spoken_status(text: &str) -> u16 {
-    const SAYINGS: [(u16, &[&str]); 5] = [
+    const SAYINGS: [(u16, &[&str]); 6] = [
+        (402, NO_BALANCE),
         (429, &["rate limit", "too many requests"]),
         (503, &["overloaded"]),
         (400, TOO_LONG),
@@ -113,6 +114,8 @@ fn limited(verdict: Verdict, status: u16, message: &str) -> Verdict {
     match verdict {
         (_, Phase::Refused) if status == 413 => TOO_LARGE,
         RATE if exceeds_limit(message) => TOO_LARGE,
+        // Gemini: the model is not in this tier
+        RATE if number_after(message, "limit") == Some(0) => QUOTA,
         verdict => verdict,
     }
 }
@@ -155,25 +158,25 @@ fn number_after(message: &str, word: &str) -> Option<u64> {
             .find(|c: char| !c.is_ascii_digit() && c != ',')
             .unwrap_or(rest.len());
         let (digits, rest) = rest.split_at(end);
-        let whole = !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-');
+        let fraction = rest.strip_prefix('.').unwrap_or_default();
+        let whole = !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-')
+            && !fraction.starts_with(|c: char| c.is_ascii_digit());
         let number = digits.replace(',', "").parse().ok();
         number.filter(|_| whole && words.all(|word| FILLERS.contains(&word)))
     })
 }
 
-/// Returns true if the exhausted quota of a Google error is one per day: it is not refilled within any wait that
-/// `RetryInfo` names.
+/// Returns true if the exhausted quota of a Google error, also of a quoted one, is one per day: it is not refilled
+/// within any wait that `RetryInfo` names.
 fn names_daily_quota(json: &Value) -> bool {
-    let error = json.get("error").unwrap_or(json);
-    let details = error["details"].as_array().into_iter().flatten();
-    details
-        .filter_map(|detail| detail["violations"].as_array())
-        .flatten()
-        .any(|violation| {
-            violation["quotaId"]
-                .as_str()
-                .is_some_and(|id| id.contains("PerDay"))
-        })
+    match json {
+        Value::Array(items) => items.iter().any(names_daily_quota),
+        Value::Object(fields) => fields.iter().any(|(key, value)| match value {
+            Value::String(id) => matches!(key.as_str(), "quotaId" | "quota_limit") && id.contains("PerDay"),
+            value => names_daily_quota(value),
+        }),
+        _ => false,
+    }
 }
 
 fn lower(message: &str) -> String {
@@ -193,6 +196,8 @@ fn by_name(name: &str) -> Option<Verdict> {
         | "credit_balance_exhausted"
         | "exceeded_current_quota_error"
         | "organization_usage_limit_exceeded"
+        | "usage_limit_reached"
+        | "usage_not_included"
         | "Arrearage"
         | "AccountOverdueError"
         | "billing"
@@ -218,9 +223,11 @@ fn by_name(name: &str) -> Option<Verdict> {
         | "engine_overloaded_error"
         | "ServerOverloaded"
         | "capacity_exceeded" => OVERLOADED,
-        "context_length_exceeded" | "exceed_context_size_error" | "ContextWindowExceededError" | "1261" => {
-            CONTEXT
-        }
+        "context_length_exceeded"
+        | "exceed_context_size_error"
+        | "ContextWindowExceededError"
+        | "model_max_prompt_tokens_exceeded"
+        | "1261" => CONTEXT,
         "invalid_api_key" | "authentication_error" | "permission_error" | "account_deactivated" => AUTH,
         "model_not_found" | "not_found_error" | "unknown_url" => NOT_FOUND,
         "request_too_large" => TOO_LARGE,
@@ -231,7 +238,7 @@ fn by_name(name: &str) -> Option<Verdict> {
 }
 
 /// Phrases of servers for a prompt that exceeds the context: OpenAI and vLLM, llama-server, Anthropic (two), Gemini,
-/// vLLM's engine, SGLang, TGI, Bedrock, xAI, Zhipu.
+/// vLLM's engine, SGLang, TGI, Bedrock, xAI, Zhipu, Moonshot, DashScope, Volcengine.
 const TOO_LONG: &[&str] = &[
     "maximum context length",
     "exceeds the available context size",
@@ -244,6 +251,28 @@ const TOO_LONG: &[&str] = &[
     "input is too long for requested model",
     "maximum prompt length is",
     "prompt exceeds max length",
+    "exceeded model token limit",
+    "range of input length should be",
+    "exceed max message tokens",
+];
+
+/// Phrases for an empty account: Anthropic, DeepSeek and Moonshot, one-api and its forks (two).
+const NO_BALANCE: &[&str] = &[
+    "credit balance is too low",
+    "insufficient balance",
+    "额度不足",
+    "余额不足",
+];
+
+/// Phrases for a rate limit, in gateways also under another status: LiteLLM, Google's 403, one-api, Zhipu.
+const RATE_LIMIT: &[&str] = &[
+    "rate limit exceeded",
+    "rate limit reached",
+    "rate limited",
+    "ratelimiterror",
+    "too many requests",
+    "请求过于频繁",
+    "速率限制",
 ];
 
 /// The verdict by the message, in lower case. Each phrase counts only with the statuses it was seen with, because
@@ -273,7 +302,12 @@ fn by_message(status: u16, text: &str) -> Option<Verdict> {
         500 if says(&["must be created with embedding=true"]) => Some(UNSUPPORTED),
         // 403 is Together's
         400 | 403 | 413 | 422 if says(TOO_LONG) => Some(CONTEXT),
-        400 | 403 | 429 if says(&["credit balance is too low", "insufficient balance"]) => Some(QUOTA),
+        400 | 403 | 429 | 500 if says(NO_BALANCE) => Some(QUOTA),
+        400 | 403 | 500 | 502 | 503 if says(RATE_LIMIT) => Some(RATE),
+        // one-api: the upstream is saturated
+        429 | 500 if says(&["负载已饱和"]) => Some(OVERLOADED),
+        // OpenRouter's moderation
+        403 if says(&["requires moderation", "was flagged"]) => Some(INVALID),
         400 if says(&["api key not valid", "invalid api key"]) => Some(AUTH),
         // llama-server as router: "model 'x' not found"
         400 if text.starts_with("model '") && text.ends_with("not found") => Some(NOT_FOUND),

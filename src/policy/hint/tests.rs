@@ -34,6 +34,9 @@ fn reads_each_form() {
         ("retry-after", "999999", hinted(999_999_000, RetryAfter)),
         ("retry-after-ms", "150", hinted(150, RetryAfterMs)),
         ("retry-after-ms", "1.5e3", hinted(1500, RetryAfterMs)),
+        // gateways in Go
+        ("retry-after", "7.66s", hinted(7660, RetryAfter)),
+        ("retry-after", "1m30s", hinted(90_000, RetryAfter)),
         // IMF-fixdate, RFC 850, asctime
         (
             "retry-after",
@@ -206,6 +209,18 @@ fn the_body_may_ask_for_a_wait() {
             "openrouter, headers in the body",
             r#"{"error":{"message":"m","code":429,"metadata":{"headers":{"X-RateLimit-Limit":"20","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1431704066000"}}}}"#,
             5_000,
+            Body,
+        ),
+        (
+            "openrouter, quoting google",
+            r#"{"error":{"message":"Provider returned error","code":429,"metadata":{"raw":"{\"error\":{\"message\":\"m\",\"details\":[{\"retryDelay\":\"2.5s\"}]}}"}}}"#,
+            2_500,
+            Body,
+        ),
+        (
+            "a gateway, quoting google after words",
+            r#"{"error":{"message":"Error from provider(429): {\"error\":{\"message\":\"m\",\"details\":[{\"retryDelay\":\"2s\"}]}}"}}"#,
+            2_000,
             Body,
         ),
         (
@@ -402,6 +417,29 @@ fn an_exhausted_limit_is_reset() {
                 ("anthropic-ratelimit-requests-reset", "2015-05-15T15:34:31Z"),
             ],
             10_000,
+        ),
+        (
+            "IETF draft 7",
+            &[("ratelimit", "limit=10, remaining=0, reset=2")],
+            2_000,
+        ),
+        (
+            "IETF draft 8, Hugging Face: only the exhausted one counts",
+            &[
+                ("ratelimit", "\"api\";r=0;t=55, \"pages\";r=9;t=99"),
+                ("ratelimit-policy", "\"api\";q=500;w=300"),
+            ],
+            55_000,
+        ),
+        (
+            "discord",
+            &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset-after", "2.5")],
+            2_500,
+        ),
+        (
+            "a hyphen more",
+            &[("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", "2")],
+            2_000,
         ),
         (
             "openrouter",
