@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use divan::Bencher;
-use seawall::client::{CallContext, Env, ResilientClient};
+use seawall::client::{AnswerReader, CallContext, Env, ResilientClient};
 use seawall::openai::ChatRequest;
 use seawall::session::bus::Bus;
 use seawall::settings::{FaultProfile, LatencyProfile};
@@ -45,4 +45,45 @@ fn cache_hit(bencher: Bencher<'_, '_>, viewers: usize) {
     drop(watching);
     let stats = bus.stats();
     assert_eq!(stats.cache.misses, 1, "all but the first are hits");
+}
+
+/// A stream of 200 chunks as llama-server sends it.
+fn stream() -> String {
+    let words = (0..200).map(|word| {
+        format!(
+            "data: {{\"choices\":[{{\"finish_reason\":null,\"index\":0,\"delta\":{{\"content\":\" word{word}\"}}}}],\
+             \"created\":1795479508,\"id\":\"chatcmpl-x\",\"model\":\"m\",\"object\":\"chat.completion.chunk\"}}\n\n"
+        )
+    });
+    words.collect()
+}
+
+/// The reader of answers; compare with `json_alone`, which does the part that no reader can leave out.
+#[divan::bench]
+fn read_stream(bencher: Bencher<'_, '_>) {
+    let body = stream();
+    bencher.bench(|| {
+        let mut reader = AnswerReader::new(true, 1 << 24, 1);
+        let mut fresh = Vec::new();
+        for piece in body.as_bytes().chunks(187) {
+            drop(black_box(reader.push(piece, &mut fresh)));
+        }
+        fresh
+    });
+}
+
+/// The JSON of the same chunks.
+#[divan::bench]
+fn json_alone(bencher: Bencher<'_, '_>) {
+    let body = stream();
+    let chunks: Vec<&str> = body
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .collect();
+    bencher.bench(|| {
+        let values = chunks
+            .iter()
+            .map(|chunk| serde_json::from_str::<serde_json::Value>(chunk));
+        values.filter_map(Result::ok).collect::<Vec<_>>()
+    });
 }
