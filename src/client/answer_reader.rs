@@ -507,7 +507,7 @@ fn decide(start: &[u8], labelled_events: bool) -> Start {
     }
 }
 
-/// The first 200 characters.
+/// The first 200 characters after white space.
 fn excerpt(text: &str) -> String {
-    text.chars().take(200).collect()
+    text.trim_start().chars().take(200).collect()
 }
