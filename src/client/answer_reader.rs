@@ -85,6 +85,8 @@ pub struct AnswerReader {
     fields: Map<String, Value>,
     chunks: u64,
     progress: u64,
+    /// Reads of white space before a body that is not labelled as events.
+    blank_reads: u64,
     /// The beginning of data that is no chunk.
     stray: Option<String>,
     done: bool,
@@ -118,6 +120,7 @@ impl AnswerReader {
             fields: Map::new(),
             chunks: 0,
             progress: 0,
+            blank_reads: 0,
             stray: None,
             done: false,
             bad_text: false,
@@ -141,11 +144,12 @@ impl AnswerReader {
         self.bytes += bytes.len() as u64;
         if let Framing::Undecided(start) = &mut self.framing {
             start.extend_from_slice(&within);
+            let blank = start.len() - trim_blank(start).len();
+            start.drain(..blank);
             match decide(start, self.labelled_events) {
                 // blank lines keep a connection alive while a whole answer is written (DeepSeek)
                 Start::Blank => {
-                    start.clear();
-                    self.progress += u64::from(!self.labelled_events);
+                    self.blank_reads += u64::from(!self.labelled_events);
                 }
                 Start::Unknown => {}
                 Start::Foreign => return Err(self.foreign()),
@@ -188,7 +192,7 @@ impl AnswerReader {
 
     /// A count that grows with every event that says anything: the measure of progress.
     pub fn progress(&self) -> u64 {
-        self.progress
+        self.progress + self.blank_reads
     }
 
     /// Number of chunks with content so far, the estimate of the answer's LLM tokens.
@@ -486,18 +490,22 @@ enum Start {
 /// The fields of server-sent events, and a comment.
 const EVENT_FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
 
-fn decide(start: &[u8], labelled_events: bool) -> Start {
-    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-    if BYTE_ORDER_MARK.starts_with(start) && start != BYTE_ORDER_MARK {
-        return Start::Unknown;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The bytes after white space and byte order marks.
+fn trim_blank(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes.trim_ascii_start();
+    while let Some(after) = rest.strip_prefix(BYTE_ORDER_MARK) {
+        rest = after.trim_ascii_start();
     }
-    let start = start
-        .strip_prefix(BYTE_ORDER_MARK)
-        .unwrap_or(start)
-        .trim_ascii_start();
+    rest
+}
+
+fn decide(start: &[u8], labelled_events: bool) -> Start {
     let begins = |field: &[u8]| start.starts_with(field);
     match start.first() {
         None => Start::Blank,
+        Some(_) if BYTE_ORDER_MARK.starts_with(start) => Start::Unknown,
         Some(b'<') => Start::Foreign,
         // a stream may begin with an error in bare JSON
         Some(b'{' | b'[') if !labelled_events => Start::Json,

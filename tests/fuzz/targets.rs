@@ -61,34 +61,21 @@ fn decoded<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<SseItem>, bool
     (items, decoder.saw_bad_text())
 }
 
-/// The WHATWG algorithm applied to the whole text at once, with lines of no known field and with line breaks inside
-/// JSON strings.
-fn reference(input: &[u8]) -> (Vec<SseItem>, bool) {
+/// The WHATWG algorithm applied to the whole text at once. `None` for what the standard ignores and the decoder does
+/// not: other fields, and JSON.
+fn reference(input: &[u8]) -> Option<(Vec<SseItem>, bool)> {
     let text = String::from_utf8_lossy(input);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let Some((whole, _)) = text.rsplit_once('\n') else {
-        return (Vec::new(), false);
+        return Some((Vec::new(), false));
     };
-    let (mut items, mut name, mut data, mut unframed) = (Vec::new(), "", Vec::new(), Vec::new());
-    let end_unframed = |unframed: &mut Vec<&str>, items: &mut Vec<SseItem>| {
-        if !unframed.is_empty() {
-            items.push(SseItem::Unframed(std::mem::take(unframed).join("\n")));
-        }
-    };
+    let (mut items, mut name, mut data) = (Vec::new(), "", Vec::new());
     for line in whole.split('\n') {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         match (field, value.strip_prefix(' ').unwrap_or(value)) {
             ("", _) if line.starts_with(':') => items.push(SseItem::Comment),
-            ("event", value) => name = value,
-            ("data", value) => {
-                end_unframed(&mut unframed, &mut items);
-                data.push(value);
-            }
-            ("id" | "retry", _) => {}
-            _ if is_inside_string(&data.join("\n")) => data.push(line),
             ("", _) => {
-                end_unframed(&mut unframed, &mut items);
                 let data = std::mem::take(&mut data).join("\n");
                 if !data.is_empty() {
                     let name = name.to_owned();
@@ -96,23 +83,22 @@ fn reference(input: &[u8]) -> (Vec<SseItem>, bool) {
                 }
                 name = "";
             }
-            _ => unframed.push(line),
+            ("event", value) => name = value,
+            ("data", value) if !value.contains('{') => data.push(value),
+            ("id" | "retry", _) => {}
+            _ => return None,
         }
     }
     let end = input.iter().rposition(|byte| b"\r\n".contains(byte)).unwrap_or(0);
-    (items, std::str::from_utf8(input.get(..end).unwrap()).is_err())
+    Some((items, std::str::from_utf8(input.get(..end).unwrap()).is_err()))
 }
 
-/// True for an object that ends inside a string: an odd number of quotes, without the escaped ones.
-fn is_inside_string(data: &str) -> bool {
-    let plain = data.replace("\\\\", "").replace("\\\"", "");
-    data.starts_with('{') && !data.ends_with('}') && plain.matches('"').count() % 2 == 1
-}
-
-/// However the input is split, the events are those of the reference.
+/// However the input is split, the events are the same, and those of the standard where it says the same.
 pub(crate) fn sse_decoder(input: &[u8]) {
     let whole = decoded([input]);
-    assert_eq!(whole, reference(input));
+    if let Some(reference) = reference(input) {
+        assert_eq!(whole, reference);
+    }
     assert_eq!(decoded(input.chunks(1)), whole, "byte by byte");
     for count in [2, 3, 8] {
         let cuts = cuts(input, count);
