@@ -36,6 +36,12 @@ fn api_at(chat: &'static str) -> (String, Seen) {
         if is_call {
             noted.lock().unwrap().push(line.clone());
         }
+        // headers for the simulator, which no other server may see
+        let lower = request.to_lowercase();
+        let own = lower
+            .lines()
+            .filter(|line| line.starts_with("idempotency-key") || line.starts_with("x-seawall"));
+        noted.lock().unwrap().extend(own.map(str::to_owned));
         if line != format!("POST {chat}") {
             return whole("404 Not Found", JSON, r#"{"detail":"Not Found"}"#);
         }
@@ -95,6 +101,7 @@ pub(crate) async fn base_urls() {
 }
 
 /// The list of models is missing, odd or forbidden at many servers that answer chats.
+#[expect(clippy::too_many_lines, reason = "one table")]
 pub(crate) async fn probes() {
     let list = r#"{"data":[{"id":"tiny"}]}"#;
     let error = r#"{"error":{"message":"no"}}"#;
@@ -286,6 +293,10 @@ fn absolute_proxy() -> (String, Seen) {
 }
 
 /// A proxy that connects every CONNECT with `server`, and the requests it got.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "its tasks end with the runtime of the test"
+)]
 async fn connect_proxy(server: std::net::SocketAddr) -> (String, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -314,6 +325,7 @@ async fn connect_proxy(server: std::net::SocketAddr) -> (String, Seen) {
 }
 
 /// Both cases of each variable, both forms of proxying, the exceptions, and the forwarding of the simulator.
+#[expect(clippy::too_many_lines, reason = "one variable after the other")]
 pub(crate) async fn proxies() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

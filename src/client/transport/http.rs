@@ -92,6 +92,7 @@ pub struct HttpTransport {
     keys: Vec<ApiKey>,
     credential_id: u64,
     info: UpstreamInfo,
+    /// True if the requests go to seawall's simulator, which may forward them without this.
     tag_attempts: bool,
 }
 
@@ -177,12 +178,11 @@ impl Transport for HttpTransport {
         let post = |url| {
             let mut builder = self.client.post(url).body(request.body.clone());
             if self.tag_attempts {
-                builder = builder
-                    .header(
-                        "x-seawall-attempt",
-                        format!("{}.{}", request.call.0, request.attempt),
-                    )
-                    .header("idempotency-key", &request.idempotency_key);
+                let number = format!("{}.{}", request.call.0, request.attempt);
+                builder = builder.header("x-seawall-attempt", number);
+            }
+            if self.info.simulated {
+                builder = builder.header("idempotency-key", &request.idempotency_key);
             }
             builder.send()
         };
