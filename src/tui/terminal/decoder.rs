@@ -5,11 +5,13 @@
 //!
 //! ```text
 //!  ESC at the end of a read, then   nothing for ESCAPE_DELAY   Esc
-//!                                   [ or O in a later read     the sequence continues
+//!                                   [ O ] P or _ later         the sequence continues
 //!                                   another byte later         Esc, then that key
 //!  ESC and a byte in one read       Alt and that key, or a sequence
 //! ```
 //!
+//! A string (OSC, DCS, APC) is dropped: it answers a question of a program that ran before, and it must not act as
+//! keys either. It ends like a sequence that is broken off: at a control byte.
 //! An incomplete sequence or paste waits for its rest without a limit of time: its rest must never act as keys.
 //! Neither must it if the link was slower than the delay: a paste or a mouse report that lacks its ESC is read as
 //! one if that ESC was the last byte before.
@@ -37,9 +39,12 @@ const MAX_SEQUENCE: usize = 128;
 const MAX_PASTE: usize = 1 << 20;
 
 const ESC: u8 = 0x1b;
+/// The second bytes of sequences: CSI, SS3, OSC, DCS and APC.
+const INTRODUCERS: &[u8] = b"[O]P_";
 const PASTE_START: &[u8] = b"\x1b[200~";
 const PASTE_END: &[u8] = b"\x1b[201~";
 const CTRL_C: u8 = 0x03;
+const BEL: u8 = 0x07;
 
 /// The state between reads.
 #[derive(Debug, Default)]
@@ -83,7 +88,7 @@ impl Decoder {
             self.pasting = false;
             self.held.clear();
         }
-        if self.deadline.take().is_some() && !bytes.starts_with(b"[") && !bytes.starts_with(b"O") {
+        if self.deadline.take().is_some() && !bytes.first().is_some_and(|byte| INTRODUCERS.contains(byte)) {
             self.held.clear();
             self.key(KeyCode::Esc, KeyModifiers::NONE);
         }
@@ -115,7 +120,14 @@ impl Decoder {
                     self.pasting = true;
                     from += PASTE_START.len();
                 }
-                Step::Incomplete if bytes.len() > MAX_SEQUENCE => from = rest.len(),
+                Step::Incomplete if bytes.len() > MAX_SEQUENCE => {
+                    if matches!(bytes, [ESC, b']' | b'P' | b'_', ..]) {
+                        // what follows belongs to it; the last byte may begin its end
+                        rest.drain(from + 2..rest.len() - 1);
+                        break;
+                    }
+                    from = rest.len();
+                }
                 Step::Incomplete => {
                     self.deadline = (bytes == [ESC]).then(|| now + ESCAPE_DELAY);
                     break;
@@ -150,6 +162,7 @@ fn step(bytes: &[u8]) -> Step {
         [ESC] | [ESC, b'O'] => Step::Incomplete,
         [ESC, ESC, ..] => Step::Decoded(1, key(KeyCode::Esc, KeyModifiers::NONE)),
         [ESC, b'[', sequence @ ..] => csi(sequence),
+        [ESC, b']' | b'P' | b'_', string @ ..] => string_end(string),
         // Alt-O, and what follows it is no part of a sequence
         [ESC, b'O', 0..=0x1f, ..] => character(b"O", KeyModifiers::ALT, 1),
         [ESC, b'O', last, ..] => {
@@ -241,6 +254,20 @@ fn csi(sequence: &[u8]) -> Step {
         // a control byte or a character: no sequence; it is decoded by itself
         _ => Step::Decoded(length - 1, None),
     }
+}
+
+/// Finds the end of a string, which begins after its introducer: BEL, ESC \, or a control byte that is no part of it.
+fn string_end(string: &[u8]) -> Step {
+    let Some(end) = string.iter().position(|byte| *byte < 0x20) else {
+        return Step::Incomplete;
+    };
+    let terminator = match string.get(end..) {
+        Some([ESC]) => return Step::Incomplete,
+        Some([ESC, b'\\', ..]) => 2,
+        Some([BEL, ..]) => 1,
+        _ => 0,
+    };
+    Step::Decoded(2 + end + terminator, None)
 }
 
 /// The event of a complete control sequence.
@@ -419,9 +446,13 @@ mod tests {
         ),
         ("\x1b[97;5u\x1b[27u\x1b[13;2u", &["ctrl+a", "esc", "shift+enter"]),
         (
-            "\x1bq\x1bQ\x1b\r\x1b\x7f\x1b]",
-            &["alt+q", "alt+shift+q", "alt+enter", "alt+backspace", "alt+]"],
+            "\x1bq\x1bQ\x1b\r\x1b\x7f",
+            &["alt+q", "alt+shift+q", "alt+enter", "alt+backspace"],
         ),
+        // strings: a colour, a version, a graphics reply; one broken off by a key, and by a sequence
+        ("\x1b]11;rgb:0b0b/q/b\x1b\\x\x1b]11;b\x07x", &["x", "x"]),
+        ("\x1bP>|b\x1b\\x\x1b_Gi=1;b\x1b\\x", &["x", "x"]),
+        ("\x1b]b\x03x\x1bPb\x1b[Ax", &["ctrl+c", "x", "up", "x"]),
         ("\x1b\x1b[A", &["esc", "up"]),
         ("\x1b[<0;10;5M\x1b[<0;10;5m", &["Down(Left) 9 4"]),
         (
@@ -461,7 +492,8 @@ mod tests {
             for at in 1..bytes.len() {
                 let (first, second) = bytes.split_at(at);
                 // Alt and a key are two keys if they arrive apart
-                if first.ends_with(b"\x1b") && !matches!(second.first(), Some(b'[' | b'O' | 0x1b)) {
+                let continues = |byte: &u8| INTRODUCERS.contains(byte) || [ESC, b'\\'].contains(byte);
+                if first.ends_with(b"\x1b") && !second.first().is_some_and(continues) {
                     continue;
                 }
                 assert_eq!(
@@ -479,7 +511,7 @@ mod tests {
             }
             if !bytes
                 .windows(2)
-                .any(|pair| pair[0] == ESC && !b"[O\x1b".contains(&pair[1]))
+                .any(|pair| pair[0] == ESC && !b"[O]P_\\\x1b".contains(&pair[1]))
             {
                 let single: Vec<(u64, &[u8])> = (0..).zip(bytes.chunks(1)).collect();
                 assert_eq!(decoded(&single), *expected, "{bytes:?} byte by byte");
@@ -540,6 +572,12 @@ mod tests {
         decoder.feed(&[b'1'; 4096], START);
         decoder.feed(b"q", START);
         assert!(decoder.held.len() <= MAX_SEQUENCE);
+        // a long string is dropped to its end, which may be split
+        let long = [b"\x1b]52;c;".as_slice(), &[b'q'; 4096]].concat();
+        assert_eq!(
+            decoded(&[(0, &long), (9, &[b'b'; 200]), (10, b"b\x1b"), (11, b"\\x")]),
+            ["x"]
+        );
         // a paste without an end is left by Ctrl-C
         assert_eq!(
             decoded(&[(0, b"\x1b[200~lost"), (9, b"q"), (99, b"\x03"), (100, b"q")]),
