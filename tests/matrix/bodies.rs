@@ -213,9 +213,10 @@ fn silent_streams() -> Vec<Row> {
     ]
 }
 
-/// Uses a longer deadline if this machine was too slow to see the response within the first one.
+/// Tries a longer deadline if this machine was too busy: it saw no response within the deadline, or woke so late after
+/// it that the outcome is not counted.
 async fn drip() {
-    for seconds in [1, 4, 16] {
+    for seconds in [1, 2, 4, 8, 16] {
         let step = Step::Repeat(b"1\r\n:\r\n".to_vec(), Duration::from_millis(10));
         let server = Server::start(vec![breaks(&[], step)]).await;
         let mut policy = quick();
@@ -234,13 +235,12 @@ async fn drip() {
             matches!(event.kind, EventKind::BreakerRecorded { sample, .. } if sample == wanted)
         };
         let responded = |event: &Event| matches!(event.kind, EventKind::AttemptResponded { .. });
-        if events.iter().any(responded) {
-            assert!(events.iter().any(slow), "not counted as slow");
+        if events.iter().any(responded) && events.iter().any(slow) {
             server.until_left(1).await;
             return;
         }
     }
-    panic!("no response within 16 s");
+    panic!("no response that counts as slow within 16 s");
 }
 
 fn no_answers() -> Vec<Row> {

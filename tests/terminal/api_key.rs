@@ -129,10 +129,12 @@ prompts = { distinct = 20, skew = 0.0 }
 fn an_echoed_key_is_in_no_report_and_no_journal() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (file, journal) = (path("echo.toml"), path("journal.ndjson"));
+    let (file, journal, policy) = (path("echo.toml"), path("journal.ndjson"), path("policy.toml"));
     std::fs::write(&file, SCENARIO).unwrap();
+    // no breaker that opens and no wait: the recovery of the drill would take a minute
+    std::fs::write(&policy, "retry.attempts = 1\nbreaker.enabled = false\n").unwrap();
     for args in [
-        &["--no-tui"][..],
+        &["--no-tui", "--policy", &policy, "--faults", "rate-limit-storm"][..],
         &["run", &file, "--real"],
         &["run", &file, "--real", "--json", "--journal", &journal],
     ] {

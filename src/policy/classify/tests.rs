@@ -351,6 +351,7 @@ fn code_decides_before_type_before_status() {
 
 /// Status and message before the name: no wait makes a request fit that exceeds the limit by itself.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_request_above_the_limit_is_final() {
     let large = (C::TooLarge, P::Final, S::Neutral);
     let rate = (C::RateLimited, P::Refused, S::Neutral);
@@ -731,6 +732,7 @@ fn a_name_has_one_meaning_as_code_or_type() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn an_error_inside_a_stream() {
     let shared =
         r#"{"error":{"code":500,"message":"Context size has been exceeded.","type":"server_error"}}"#;

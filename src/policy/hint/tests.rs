@@ -130,6 +130,7 @@ fn should_retry_is_true_or_false() {
 
 /// The wait in milliseconds that an error body asks for, each as a server sent it.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn the_body_may_ask_for_a_wait() {
     use HintSource::{Body, Message};
     for (origin, body, millis, source) in [
@@ -355,6 +356,7 @@ fn map(headers: &[(&str, &str)]) -> HeaderMap {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn an_exhausted_limit_is_reset() {
     for (origin, headers, millis) in [
         (
