@@ -125,6 +125,7 @@ fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
                 scene.check_real_time()?;
             }
             output::check_folder("--charts", charts.as_deref(), &charts::RUN_FILES, cli.overwrite)?;
+            let scene = Arc::new(scene);
             let journal = OutputFile::maybe("--journal", journal.as_deref(), cli.overwrite)?;
             let progress =
                 progress::Progress::start("ms of scenario time", scene.scenario.duration.as_millis() as u64);
@@ -132,7 +133,9 @@ fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
                 let run = scenario::in_real_time(&scene, upstream, journal, &progress.at);
                 runtime.block_on(unless_ended(run, exits))
             } else {
-                Ok(Ok(scenario::in_virtual_time(&scene, journal, &progress.at)))
+                let run =
+                    scenario::in_virtual_time_aside(Arc::clone(&scene), journal, Arc::clone(&progress.at));
+                runtime.block_on(unless_ended(run, exits))
             };
             progress.end();
             let format = if *json { ReportFormat::Json } else { *format };
@@ -260,16 +263,18 @@ fn picture(file: &Path, size: &str, overwrite: bool) -> eyre::Result<u8> {
 async fn simulate(cli: &Cli, port: u16, exits: &Exits) -> eyre::Result<u8> {
     let faults = file::load_faults(&cli.faults)?;
     let name = faults.name.clone();
+    let upstream = cli
+        .upstream
+        .as_deref()
+        .map(|url| config::upstream(url, cli.insecure_http))
+        .transpose()?;
+    options::warn(upstream.as_ref().and_then(|url| config::exposure(url, false)));
     let config = SimulatorConfig {
         seed: cli.seed.unwrap_or(SessionConfig::default().seed),
         port,
         latency: LatencyProfile::default(),
         capacity: None,
-        upstream: cli
-            .upstream
-            .as_deref()
-            .map(|url| config::upstream(url, cli.insecure_http))
-            .transpose()?,
+        upstream,
         extra_roots: options::extra_roots(cli)?,
     };
     let mut signals = Signals::listen()?;

@@ -34,7 +34,6 @@ use std::time::Duration;
 
 use crossterm::event::Event as Terminal;
 use futures_util::{Stream, StreamExt};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -151,6 +150,8 @@ pub struct TuiOptions {
     pub users: Vec<UserId>,
     /// Fault profiles to choose from.
     pub profiles: Vec<FaultProfile>,
+    /// The message to show first.
+    pub notice: Option<String>,
 }
 
 /// The reason why the loop ended.
@@ -222,7 +223,7 @@ pub async fn run<F: EventFeed>(session: Session<F>, options: TuiOptions) -> Resu
     let keymap = Keymap::builtin()?;
     // dropped last: the end writes to the terminal too
     let mut rescue = JoinSet::new();
-    rescue.spawn(terminal::unblock(signal(SignalKind::terminate())?, session.clock));
+    rescue.spawn(terminal::unblock(Signals::listen()?, session.clock));
     let host = Screen::enter(options.mouse)?;
     let mut event_loop = EventLoop::new(session, host, keymap, options)?;
     let exit = match terminal::events(event_loop.session.clock) {
@@ -281,8 +282,9 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
             ..Ui::default()
         };
         let damage = ui.playback.as_ref().and_then(|playback| playback.damage.as_ref());
-        if let Some((_, full)) = damage {
-            ui.say(full.to_string(), now);
+        let damage = damage.map(|(_, full)| full.to_string());
+        if let Some(notice) = damage.or(options.notice) {
+            ui.say(notice, now);
         }
         Ok(Self {
             session,

@@ -186,6 +186,14 @@ impl Terminal {
 }
 
 #[test]
+fn plain_http_to_another_machine_is_warned_of_on_the_screen() {
+    let mut terminal = Terminal::start(&["--upstream", "http://[fd00::1]:9"], &[]);
+    terminal.until("prompts are sent to [fd00::1] over plain http");
+    terminal.keys("q");
+    assert_eq!(terminal.ended().0, 0);
+}
+
+#[test]
 fn q_leaves_a_clean_terminal_and_a_summary() {
     let mut terminal = Terminal::start(&[], &[]);
     terminal.until("upstream ready");

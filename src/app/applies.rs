@@ -26,7 +26,7 @@ pub(crate) fn parse<I>(arguments: I) -> Result<Cli, Error>
 where
     I: IntoIterator<Item: Into<OsString> + Clone>,
 {
-    let mut command = Cli::command();
+    let mut command = hide_unused(Cli::command());
     let matches = command.try_get_matches_from_mut(arguments)?;
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     let conflict =
@@ -45,7 +45,8 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
 
 /// Returns the message for the first option without an effect, if any.
 fn unused(command: &Command, matches: &ArgMatches, cli: &Cli) -> Option<String> {
-    let (mode, name) = (cli.mode.as_ref()?, matches.subcommand_name()?);
+    let name = matches.subcommand_name();
+    let target = name.map_or_else(|| "`seawall`".to_owned(), |name| format!("`seawall {name}`"));
     let given = command
         .get_arguments()
         .filter(|argument| is_given(matches, argument.get_id().as_str()));
@@ -54,12 +55,11 @@ fn unused(command: &Command, matches: &ArgMatches, cli: &Cli) -> Option<String> 
             argument.get_id().as_str(),
             argument.get_long().unwrap_or_default(),
         );
-        match effect(mode, cli, id) {
+        match effect(name, cli, id) {
             Effect::Used => None,
-            Effect::Needs(others) => Some(format!(
-                "--{option} has no effect on `seawall {name}` without {others}"
-            )),
+            Effect::Needs(others) => Some(format!("--{option} has no effect on {target} without {others}")),
             Effect::Unused => {
+                let name = name?;
                 let subcommand = command.find_subcommand(name)?;
                 let own = subcommand
                     .get_arguments()
@@ -68,40 +68,102 @@ fn unused(command: &Command, matches: &ArgMatches, cli: &Cli) -> Option<String> 
                     Some(_) => format!("write it after `{name}`, where it has another meaning"),
                     None => "remove it".to_owned(),
                 };
-                Some(format!("--{option} has no effect on `seawall {name}`: {remedy}"))
+                Some(format!("--{option} has no effect on {target}: {remedy}"))
             }
         }
     })
 }
 
-/// The effect of the option `id` of the program on a subcommand.
-fn effect(mode: &Mode, cli: &Cli, id: &str) -> Effect {
-    let used = |is_used: bool, needs: &'static str| {
+/// The options of the program that each subcommand uses, alone or with others.
+const USED: &[(&str, &[&str])] = &[
+    (
+        "simulate",
+        &["faults", "seed", "upstream", "ca_file", "insecure_http"],
+    ),
+    (
+        "run",
+        &[
+            "seed",
+            "policy",
+            "journal",
+            "overwrite",
+            "upstream",
+            "model",
+            "api_key_file",
+            "ca_file",
+            "headers",
+            "insecure_http",
+        ],
+    ),
+    ("compare", &["seed", "overwrite"]),
+    ("fuzz", &["seed", "journal", "overwrite"]),
+    ("replay", &["users", "no_mouse", "ascii", "color"]),
+    (
+        "semantic",
+        &[
+            "embedder",
+            "model",
+            "ca_file",
+            "embedder_headers",
+            "insecure_http",
+        ],
+    ),
+    ("picture", &["overwrite"]),
+];
+
+fn is_used(subcommand: &str, id: &str) -> bool {
+    USED.iter()
+        .any(|(name, ids)| *name == subcommand && ids.contains(&id))
+}
+
+/// The effect of the option `id` of the program on a subcommand, or on the control room.
+fn effect(subcommand: Option<&str>, cli: &Cli, id: &str) -> Effect {
+    let with = |is_used: bool, needs: &'static str| {
         if is_used {
             Effect::Used
         } else {
             Effect::Needs(needs)
         }
     };
-    let upstream = cli.upstream.is_some();
-    match (mode, id) {
-        (Mode::Simulate { .. }, "faults" | "seed" | "upstream")
-        | (Mode::Run { .. }, "seed" | "policy" | "journal" | "overwrite")
-        | (Mode::Compare(_), "seed" | "overwrite")
-        | (Mode::Fuzz { .. }, "seed" | "journal" | "overwrite")
-        | (Mode::Replay { .. }, "users" | "no_mouse" | "ascii" | "color")
-        | (Mode::Picture { .. }, "overwrite") => Effect::Used,
-        (Mode::Simulate { .. }, "ca_file" | "insecure_http") => used(upstream, "--upstream"),
-        (Mode::Run { real, .. }, "upstream" | "model") => used(*real, "--real"),
-        (Mode::Run { real, .. }, "api_key_file" | "ca_file" | "headers" | "insecure_http") => {
-            used(*real && upstream, "--real and --upstream")
-        }
-        (Mode::Semantic { eval, .. }, "embedder") => used(eval.is_some(), "--eval"),
-        (Mode::Semantic { eval, .. }, "model" | "ca_file" | "embedder_headers" | "insecure_http") => {
-            used(eval.is_some() && cli.embedder.is_some(), "--eval and --embedder")
-        }
-        _ => Effect::Unused,
+    if subcommand.is_some_and(|name| !is_used(name, id)) {
+        return Effect::Unused;
     }
+    let upstream = cli.upstream.is_some();
+    match (&cli.mode, id) {
+        (None, "headers" | "api_key_file") | (Some(Mode::Simulate { .. }), "ca_file" | "insecure_http") => {
+            with(upstream, "--upstream")
+        }
+        (Some(Mode::Run { real, .. }), "upstream" | "model") => with(*real, "--real"),
+        (Some(Mode::Run { real, .. }), "api_key_file" | "ca_file" | "headers" | "insecure_http") => {
+            with(*real && upstream, "--real and --upstream")
+        }
+        (Some(Mode::Semantic { eval, .. }), "embedder") => with(eval.is_some(), "--eval"),
+        (Some(Mode::Semantic { eval, .. }), _) => {
+            with(eval.is_some() && cli.embedder.is_some(), "--eval and --embedder")
+        }
+        _ => Effect::Used,
+    }
+}
+
+/// Hides the options that have no effect from the help of each subcommand.
+fn hide_unused(mut command: Command) -> Command {
+    let shared: Vec<_> = command
+        .get_arguments()
+        .filter(|argument| argument.is_global_set())
+        .cloned()
+        .collect();
+    let names: Vec<_> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
+    for name in names {
+        let unused = shared
+            .iter()
+            .filter(|argument| !is_used(&name, argument.get_id().as_str()));
+        let hidden: Vec<_> = unused.map(|argument| argument.clone().hide(true)).collect();
+        command = command.mut_subcommand(name, |sub| sub.args(hidden));
+    }
+    command
 }
 
 /// Sets the options of the subcommand that were given before it.
@@ -268,6 +330,22 @@ mod tests {
     }
 
     #[test]
+    fn the_help_of_a_subcommand_lists_what_it_uses() {
+        let mut command = hide_unused(Cli::command());
+        command.build();
+        for (name, shown, hidden) in [
+            ("run", "--upstream", "--embedder"),
+            ("simulate", "--faults", "--header"),
+            ("check", "--help", "--seed"),
+            ("scenarios", "--help", "--overwrite"),
+        ] {
+            let subcommand = command.find_subcommand_mut(name).unwrap();
+            let help = subcommand.render_long_help().to_string();
+            assert!(help.contains(shown) && !help.contains(hidden), "{name}: {help}");
+        }
+    }
+
+    #[test]
     fn errors_name_the_option_and_the_remedy() {
         for (line, message) in [
             (
@@ -281,6 +359,10 @@ mod tests {
             (
                 &["run", "outage", "--model", "m"],
                 "--model has no effect on `seawall run` without --real",
+            ),
+            (
+                &["--header", "x-a:1"],
+                "--header has no effect on `seawall` without --upstream",
             ),
             (
                 &["--journal", "f", "compare"],

@@ -35,11 +35,13 @@ pub(crate) fn open(cli: &Cli, runtime: &tokio::runtime::Runtime, exits: &Exits) 
         complain(refused);
         return Ok(USAGE);
     }
+    // before signals are left to the mode: a pipe without a reader blocks here
+    let journal = OutputFile::maybe("--journal", cli.journal.as_deref(), cli.overwrite)?;
     if cli.no_tui || !options::has_terminal() {
-        runtime.block_on(headless(cli, config, exits))
+        runtime.block_on(headless(cli, config, journal, exits))
     } else {
         // on this thread, not in a task: a panic here must restore the terminal, one in a task must not
-        runtime.block_on(control_room(cli, config, exits))
+        runtime.block_on(control_room(cli, config, journal, exits))
     }
 }
 
@@ -73,11 +75,11 @@ impl SessionFiles {
 pub(crate) async fn start(
     cli: &Cli,
     config: SessionConfig,
+    output: Option<OutputFile>,
     observers: Option<(&Recorder, &WhatIf)>,
 ) -> eyre::Result<(Session, SessionFiles)> {
     let mut labels = LabelWriter::new(&config.policy.semantic, options::labels_file(cli));
     let header = Header::live(config.seed, config.policy.clone(), unix_seconds()).with_users(&config.users);
-    let output = OutputFile::maybe("--journal", cli.journal.as_deref(), cli.overwrite)?;
     let output = output.map(|output| (output, header));
     let journal = LiveJournal::waiting();
     let taps = [
@@ -118,19 +120,27 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
         theme: theme::choose(&environment, color, cli.ascii),
         users,
         profiles: file::bundled_faults(),
+        notice: None,
     }
 }
 
 /// Runs the control room.
-async fn control_room(cli: &Cli, config: SessionConfig, exits: &Exits) -> eyre::Result<u8> {
+async fn control_room(
+    cli: &Cli,
+    config: SessionConfig,
+    journal: Option<OutputFile>,
+    exits: &Exits,
+) -> eyre::Result<u8> {
     let recorder = Recorder::new(&config);
+    // printed before the screen was drawn, and hidden by it
+    let notice = config.upstream.as_ref().and_then(options::exposure);
     let what_if = WhatIf::default();
     let mut signals = Signals::listen()?;
     let hold = exits.hold();
     let (session, mut files) = tokio::select! {
         biased;
         exit = signals.ended() => return Ok(exit.code()),
-        started = start(cli, config, Some((&recorder, &what_if))) => started?,
+        started = start(cli, config, journal, Some((&recorder, &what_if))) => started?,
     };
     files.begin()?;
     let (requests, edited) = watch::channel(None);
@@ -150,7 +160,10 @@ async fn control_room(cli: &Cli, config: SessionConfig, exits: &Exits) -> eyre::
         quit,
         signals,
     };
-    let options = screen(cli, session.engine().users().to_vec());
+    let options = tui::TuiOptions {
+        notice,
+        ..screen(cli, session.engine().users().to_vec())
+    };
     let engine = session.engine().clone().with_observer(recorder.observer());
     session.spawn(async move { engine.run(received).await });
     let clock = session.clock();
@@ -283,7 +296,12 @@ fn panic_on_purpose(thread: &str) -> ! {
 }
 
 /// Runs the drill, for pipes and CI.
-async fn headless(cli: &Cli, config: SessionConfig, exits: &Exits) -> eyre::Result<u8> {
+async fn headless(
+    cli: &Cli,
+    config: SessionConfig,
+    journal: Option<OutputFile>,
+    exits: &Exits,
+) -> eyre::Result<u8> {
     if !cli.no_tui {
         complain("stdout is not a terminal; running the drill instead of the control room");
     }
@@ -293,7 +311,7 @@ async fn headless(cli: &Cli, config: SessionConfig, exits: &Exits) -> eyre::Resu
     let (session, mut files) = tokio::select! {
         biased;
         exit = signals.ended() => return Ok(exit.code()),
-        started = start(cli, config, None) => started?,
+        started = start(cli, config, journal, None) => started?,
     };
     let ended = tokio::select! {
         biased;

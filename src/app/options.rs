@@ -26,8 +26,13 @@ pub(crate) fn upstream(cli: &Cli) -> eyre::Result<Option<UpstreamConfig>> {
         extra_roots: extra_roots(cli)?,
         ..UpstreamConfig::new(url)
     };
-    warn_of_exposure(&upstream.url, upstream.api_key.as_ref(), &upstream.headers);
+    warn(exposure(&upstream));
     Ok(Some(upstream))
+}
+
+/// Returns a warning if prompts or secrets are sent to this upstream in the clear.
+pub(crate) fn exposure(upstream: &UpstreamConfig) -> Option<String> {
+    exposure_of(&upstream.url, upstream.api_key.as_ref(), &upstream.headers)
 }
 
 /// Returns the embeddings API at `url` with its key and headers.
@@ -38,7 +43,11 @@ pub(crate) fn embedder_config(cli: &Cli, url: &str) -> eyre::Result<EmbedderConf
         extra_roots: extra_roots(cli)?,
         ..EmbedderConfig::new(config::embedder(url, cli.insecure_http)?)
     };
-    warn_of_exposure(&config.base, config.api_key.as_ref(), &config.headers);
+    warn(exposure_of(
+        &config.base,
+        config.api_key.as_ref(),
+        &config.headers,
+    ));
     Ok(config)
 }
 
@@ -46,11 +55,15 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Warns if a key or a secret header is sent to another machine in the clear.
-fn warn_of_exposure(url: &Url, key: Option<&ApiKey>, headers: &[ExtraHeader]) {
+fn exposure_of(url: &Url, key: Option<&ApiKey>, headers: &[ExtraHeader]) -> Option<String> {
     let sends_secret = key.is_some() || headers.iter().any(ExtraHeader::is_secret);
-    if let Some(warning) = config::exposure(url, sends_secret) {
-        complain(warning);
+    config::exposure(url, sends_secret)
+}
+
+/// Prints a warning, if there is one.
+pub(crate) fn warn(warning: Option<String>) {
+    if let Some(warning) = warning {
+        complain(format_args!("warning: {warning}"));
     }
 }
 

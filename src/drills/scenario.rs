@@ -29,7 +29,9 @@ pub use bundled::bundled;
 pub use measure::{CallFilter, Measure};
 pub(super) use report::is_within;
 pub use report::{ExpectationResult, Report};
-pub use run::{ExplainedCall, Outcome, RunError, Upstream, in_real_time, in_virtual_time};
+pub use run::{
+    ExplainedCall, Outcome, RunError, Upstream, in_real_time, in_virtual_time, in_virtual_time_aside,
+};
 pub use script::{
     Arrival, Callers, Expectation, FaultPhase, Impatience, PolicyChoice, PromptMix, RequestDefaults,
     Scenario, UpstreamScript,

@@ -36,6 +36,7 @@ use rustix::process::{getpid, kill_process};
 use rustix::termios::{QueueSelector, tcflush};
 
 use super::keymap::Keymap;
+use super::signals::Signals;
 use super::view::{View, draw};
 use crate::text::SafeText;
 use crate::time::Clock;
@@ -201,17 +202,16 @@ impl Write for Output {
     }
 }
 
-/// Time after SIGTERM in which a terminal that reads takes a frame.
+/// Time after a signal in which a terminal that reads takes a frame.
 const STUCK: Duration = Duration::from_millis(500);
 /// Time between two tries to unblock a write.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// After SIGTERM, unblocks writes to a terminal that does not read until dropped: discards what waits there, and
-/// interrupts the write by a signal, so that it is tried again. Otherwise the loop would never see the SIGTERM.
-pub(super) async fn unblock(mut terminate: tokio::signal::unix::Signal, clock: Clock) {
-    if terminate.recv().await.is_none() {
-        return;
-    }
+/// After a signal that ends the program, unblocks writes to a terminal that does not read until dropped: discards
+/// what waits there, and interrupts the write by a signal, so that it is tried again. Otherwise the loop would never
+/// see the signal.
+pub(super) async fn unblock(mut signals: Signals, clock: Clock) {
+    signals.ended().await;
     let mut pause = STUCK;
     loop {
         clock.sleep(pause).await;

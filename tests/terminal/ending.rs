@@ -114,11 +114,15 @@ fn a_replay_without_a_terminal_ends_too() {
     );
 }
 
-fn signal(child: &Child, name: &str) {
+fn kill(pid: u32, name: &str) {
     let kill = Command::new("kill")
-        .args([&format!("-{name}"), &child.id().to_string()])
+        .args([&format!("-{name}"), &pid.to_string()])
         .status();
     assert!(kill.unwrap().success());
+}
+
+fn signal(child: &Child, name: &str) {
+    kill(child.id(), name);
 }
 
 /// Starts the program without a terminal.
@@ -172,8 +176,12 @@ fn a_signal_closes_the_journal_of_a_drill_and_of_a_run() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("j.ndjson");
         let journal = file.to_str().unwrap();
+        let long = folder.path().join("long.toml");
+        let callers = "duration = \"24h\"\n[[callers]]\narrival.steady = { per_s = 1.0 }\n";
+        fs::write(&long, callers).unwrap();
         for args in [
             &["--no-tui", "--journal", journal, "--overwrite"][..],
+            &["run", long.to_str().unwrap(), "--journal", journal, "--overwrite"],
             &["run", "outage", "--real", "--journal", journal, "--overwrite"],
         ] {
             let mut child = start(args);
@@ -190,21 +198,43 @@ fn a_signal_closes_the_journal_of_a_drill_and_of_a_run() {
 }
 
 #[test]
-fn sigterm_ends_a_session_whose_terminal_does_not_read() {
-    let mut terminal = Terminal::start(&[], &[]);
-    terminal.until("upstream ready");
-    // the reader stops, and redraws fill the pty
-    drop(terminal.bytes);
-    terminal.keyboard.write_all(b"\x0c").unwrap();
-    terminal.reader.join().unwrap();
-    let pid = terminal.child.process_id().unwrap();
-    wait_until("the write does not block", || {
+fn a_signal_ends_a_session_whose_terminal_does_not_read() {
+    for (name, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
+        let mut terminal = Terminal::start(&[], &[]);
+        terminal.until("upstream ready");
+        // the reader stops, and redraws fill the pty
+        drop(terminal.bytes);
         terminal.keyboard.write_all(b"\x0c").unwrap();
-        proc(pid, "wchan").contains("wait_woken")
-    });
-    let kill = Command::new("kill").args(["-TERM", &pid.to_string()]).status();
-    assert!(kill.unwrap().success());
-    assert_eq!(terminal.child.wait().unwrap().exit_code(), 143);
+        terminal.reader.join().unwrap();
+        let pid = terminal.child.process_id().unwrap();
+        wait_until("the write does not block", || {
+            terminal.keyboard.write_all(b"\x0c").unwrap();
+            proc(pid, "wchan").contains("wait_woken")
+        });
+        kill(pid, name);
+        assert_eq!(terminal.child.wait().unwrap().exit_code(), code, "SIG{name}");
+    }
+}
+
+#[test]
+fn sigterm_ends_a_program_that_waits_for_the_reader_of_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let journal = pipe.to_str().unwrap();
+    for args in [
+        &["--no-tui", "--journal", journal][..],
+        &["run", "outage", "--journal", journal],
+        &["run", "outage", "--real", "--journal", journal],
+    ] {
+        let mut child = start(args);
+        wait_until("the pipe is not opened", || {
+            proc(child.id(), "wchan").contains("wait_for_partner")
+        });
+        signal(&child, "TERM");
+        assert_eq!(child.wait().unwrap().code(), Some(143), "{args:?}");
+    }
 }
 
 #[test]

@@ -23,6 +23,9 @@ fn header(text: &str, env: impl Fn(&str) -> Option<String>) -> Result<ExtraHeade
         return ExtraHeader::new(name, value).map_err(|error| error.to_string());
     };
     let variable = variable.trim();
+    if variable.is_empty() {
+        return Err("the variable is missing: write NAME:env:VARIABLE".to_owned());
+    }
     let shown = SafeText::excerpt(variable, 60);
     let Some(value) = env(variable) else {
         return Err(format!(
@@ -85,6 +88,10 @@ mod tests {
             (
                 "api-key:env:NOWHERE",
                 "--header: environment variable NOWHERE of header api-key is not set",
+            ),
+            (
+                "api-key:env: ",
+                "--header: the variable is missing: write NAME:env:VARIABLE",
             ),
             (
                 "api-key:env:EMPTY",

@@ -46,14 +46,13 @@ pub(crate) fn embedder(text: &str, insecure: bool) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
-/// Returns a warning if a secret is sent to `url` in the clear.
+/// Returns a warning if prompts, and perhaps a secret, leave this machine in the clear.
 pub(crate) fn exposure(url: &Url, sends_secret: bool) -> Option<String> {
-    let exposed = sends_secret && url.scheme() == "http" && !is_loopback(url);
+    let exposed = url.scheme() == "http" && !is_loopback(url);
+    let sent = if sends_secret { "the key is" } else { "prompts are" };
     exposed.then(|| {
         let host = SafeText::new(url.host_str().unwrap_or_default());
-        format!(
-            "warning: the key is sent to {host} over plain http, readable on the way: use https if you can"
-        )
+        format!("{sent} sent to {host} over plain http, readable on the way: use https if you can")
     })
 }
 
@@ -73,6 +72,10 @@ fn server(option: UrlOption, text: &str, insecure: bool) -> Result<Url, ConfigEr
     let example = "write a URL such as http://127.0.0.1:8033";
     if text.is_empty() {
         return Err(refuse(format!("the URL is empty: {example}, or omit the option")));
+    }
+    // the parser would remove line breaks
+    if text.contains(char::is_control) {
+        return Err(refuse(format!("the URL has a control character: {example}")));
     }
     if text.starts_with(['/', '.']) || text.starts_with("unix:") {
         return Err(refuse(format!(
@@ -174,6 +177,8 @@ mod tests {
             ("wss://h/v1", "unsupported scheme 'wss': use http or https"),
             ("unix:///run/llama.sock", "a Unix socket or a path cannot be used"),
             ("/run/llama.sock", "a Unix socket or a path cannot be used"),
+            ("http://h/\r\nx: y", "the URL has a control character"),
+            ("http://h/\u{1b}[31m", "the URL has a control character"),
             ("http://", example),
             ("http://h:99999", "invalid port number"),
             ("localhost:99999", "invalid port number"),
@@ -204,16 +209,29 @@ mod tests {
     }
 
     #[test]
-    fn a_key_over_plain_http_is_warned_of() {
-        for (url, sends_secret, is_exposed) in [
-            ("http://10.0.0.7:8000", true, true),
-            ("http://10.0.0.7:8000", false, false),
-            ("http://127.0.0.1:8000", true, false),
-            ("https://10.0.0.7", true, false),
-            ("http://api.example.com", true, true),
+    fn plain_http_is_warned_of() {
+        for (url, sends_secret, warning) in [
+            (
+                "http://10.0.0.7:8000",
+                true,
+                "the key is sent to 10.0.0.7 over plain http",
+            ),
+            ("http://10.0.0.7:8000", false, "prompts are sent to 10.0.0.7 over"),
+            ("http://vllm", false, "prompts are sent to vllm over"),
+            (
+                "http://api.example.com",
+                true,
+                "the key is sent to api.example.com over",
+            ),
+            ("http://127.0.0.1:8000", true, ""),
+            ("http://localhost:8000", false, ""),
+            ("https://10.0.0.7", true, ""),
         ] {
-            let warning = exposure(&Url::parse(url).unwrap(), sends_secret);
-            assert_eq!(warning.is_some(), is_exposed, "{url}");
+            let found = exposure(&Url::parse(url).unwrap(), sends_secret).unwrap_or_default();
+            assert!(
+                found.starts_with(warning) && found.is_empty() == warning.is_empty(),
+                "{url}: {found}"
+            );
         }
     }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Scene;
 use super::runner::{self, Runner};
 use super::tally::Tally;
@@ -52,10 +54,10 @@ pub struct ExplainedCall {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The journal could not be written.
-    #[error("cannot write the journal: {0}")]
+    #[error("cannot write the journal")]
     Journal(#[source] io::Error),
     /// The async runtime could not be started.
-    #[error("cannot start: {0}")]
+    #[error("cannot start")]
     Runtime(#[source] io::Error),
     /// The session could not be started.
     #[error(transparent)]
@@ -144,6 +146,32 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
     journal: Option<W>,
     progress: &Arc<AtomicU64>,
 ) -> Result<Outcome, RunError> {
+    until(&CancellationToken::new(), scene, journal, progress)
+}
+
+/// Runs a scene as [`in_virtual_time`] does, on another thread. Dropping the future ends the run, which then closes
+/// the journal.
+///
+/// # Errors
+/// Those of [`in_virtual_time`].
+pub async fn in_virtual_time_aside<W: Write + Send + 'static>(
+    scene: Arc<Scene>,
+    journal: Option<W>,
+    progress: Arc<AtomicU64>,
+) -> Result<Outcome, RunError> {
+    let end = CancellationToken::new();
+    let _dropped = end.clone().drop_guard();
+    let run = tokio::task::spawn_blocking(move || until(&end, &scene, journal, &progress));
+    run.await
+        .map_err(|error| RunError::Runtime(io::Error::other(error)))?
+}
+
+fn until<W: Write + Send + 'static>(
+    end: &CancellationToken,
+    scene: &Scene,
+    journal: Option<W>,
+    progress: &Arc<AtomicU64>,
+) -> Result<Outcome, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -173,7 +201,9 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
             *journal = None;
         }
     };
-    let leftovers = runtime.block_on(run_locally(scene, tap))?;
+    let run = end.run_until_cancelled(run_locally(scene, tap));
+    // the outcome of a run that was ended is not read
+    let leftovers = runtime.block_on(run).transpose()?.unwrap_or_default();
     let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
     let (folds, journal, error) = &mut *written;
     if let Some(error) = error.take() {

@@ -138,6 +138,7 @@ fn rig(batches: Vec<(u64, Batch)>, state: State) -> Rig {
         theme: Theme::default(),
         users: vec![UserId::new("ana")],
         profiles: Vec::new(),
+        notice: None,
     };
     let event_loop = EventLoop::new(session, Paper::default(), Keymap::builtin().unwrap(), options).unwrap();
     Rig {
