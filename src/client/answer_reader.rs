@@ -508,7 +508,7 @@ fn decide(start: &[u8], labelled_events: bool) -> Start {
         Some(_) if BYTE_ORDER_MARK.starts_with(start) => Start::Unknown,
         Some(b'<') => Start::Foreign,
         // a stream may begin with an error in bare JSON
-        Some(b'{' | b'[') if !labelled_events => Start::Json,
+        Some(b'{' | b'[' | b'"') if !labelled_events => Start::Json,
         Some(_) if labelled_events || EVENT_FIELDS.into_iter().any(begins) => Start::Events,
         Some(_) if EVENT_FIELDS.iter().any(|field| field.starts_with(start)) => Start::Unknown,
         Some(_) => Start::Foreign,

@@ -73,6 +73,8 @@ impl ChatChunk {
     pub(crate) fn all(parsed: Parsed) -> Vec<Self> {
         let flat = parsed.values.into_iter().flat_map(|value| match value {
             Value::Array(values) => values,
+            // JSON that was encoded twice
+            Value::String(text) => serde_json::from_str(&text).into_iter().collect(),
             value => vec![value],
         });
         flat.filter(Value::is_object).map(Self::from).collect()
@@ -198,6 +200,9 @@ impl Delta {
         if let Some(content) = rest.remove("content") {
             delta.content(content);
         }
+        if delta.text.is_empty() {
+            delta.text = string(&mut rest, "text").unwrap_or_default();
+        }
         delta
             .refusal
             .push_str(&string(&mut rest, "refusal").unwrap_or_default());
@@ -244,6 +249,8 @@ impl Delta {
                     "reasoning",
                     "summary",
                     "transcript",
+                    "value",
+                    "parts",
                 ]
                 .into_iter()
                 .find_map(|name| part.remove(name).filter(|value| !is_empty(value)));
@@ -295,16 +302,21 @@ const REASONING: [&str; 6] = [
     "reasoning_details",
 ];
 
-/// Takes the chunk out of an envelope, which gateways put around it (`result`: Cloudflare).
+/// Takes the chunk out of an envelope, which gateways put around it (`result`: Cloudflare; `body`: AWS, as text).
 fn enclosed(outer: &mut Map<String, Value>) -> Option<Value> {
     if outer.contains_key("choices") {
         return None;
     }
-    let name = ["data", "result", "response"].into_iter().find(|name| {
-        let inner = outer.get(*name);
-        inner.is_some_and(|inner| inner.get("choices").or(inner.get("error")).is_some())
-    })?;
-    outer.remove(name)
+    ["data", "result", "response", "body"]
+        .into_iter()
+        .find_map(|name| {
+            let inner = match outer.get(name)? {
+                Value::String(text) => serde_json::from_str(text).ok()?,
+                inner => inner.clone(),
+            };
+            let is_chunk = inner.get("choices").or(inner.get("error")).is_some();
+            is_chunk.then(|| outer.remove(name)).map(|_| inner)
+        })
 }
 
 /// The text of a string, or of parts within parts.

@@ -388,7 +388,10 @@ fn fill<'a>(field: &mut String, values: impl IntoIterator<Item = &'a Value>) {
 fn reports_error(fields: &Map<String, Value>) -> bool {
     let value = |key: &str| fields.get(key).unwrap_or(&Value::Null);
     let has = |key: &str| !is_nothing(value(key));
-    if has("error") || has("Error") || value("object") == "error" || value("type") == "error" {
+    let marked = ["object", "type", "event"]
+        .iter()
+        .any(|key| value(key) == "error");
+    if has("error") || has("Error") || marked {
         return true;
     }
     if has_choices(fields) {
@@ -398,6 +401,7 @@ fn reports_error(fields: &Map<String, Value>) -> bool {
     let failed = coded
         || value("success") == false
         || value("ok") == false
+        || value("type").as_str().is_some_and(|kind| kind.ends_with("error"))
         || value("status") == false
         || is_failure_word(value("status"))
         || error_status(value("status")).is_some();
@@ -418,7 +422,7 @@ fn reports_error(fields: &Map<String, Value>) -> bool {
     .any(|key| has(key))
         || !is_success(value("error_code"))
         || !is_success(&value("base_resp")["status_code"])
-        || (failed && MESSAGES.iter().any(|key| has(key)))
+        || (failed && (has("reason") || MESSAGES.iter().any(|key| has(key))))
 }
 
 fn has_choices(fields: &Map<String, Value>) -> bool {

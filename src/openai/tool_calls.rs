@@ -1,7 +1,7 @@
 //! Tool calls, merged from the fragments of a stream.
 //!
 //! OpenAI numbers the calls of an answer by `index` and sends `id` and name with the first fragment only. Other
-//! servers leave out the index, number every call 0 (Gemini, Ollama) or every fragment anew (Nebius), or draw a new
+//! servers leave out the index, number every call 0 (Gemini, Ollama) or count the fragments (Nebius), or draw a new
 //! id for each fragment (old vLLM).
 
 use serde_json::{Map, Value, json};

@@ -213,8 +213,23 @@ fn member(value: &Value, now: Option<u64>) -> Option<Duration> {
 fn scale(key: &str) -> Option<f64> {
     let key: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
     match key.to_ascii_lowercase().as_str() {
-        "retryafter" | "retryafterseconds" | "retryaftersecs" | "retryaftersec" | "retryinseconds"
-        | "retrydelay" | "retrydelayseconds" | "resetsinseconds" | "retryat" | "resetsat" => Some(1.0),
+        "retryafter"
+        | "retryafterseconds"
+        | "retryaftersecs"
+        | "retryaftersec"
+        | "retryinseconds"
+        | "retryin"
+        | "retrydelay"
+        | "retrydelayseconds"
+        | "resetsinseconds"
+        | "retryat"
+        | "resetsat"
+        | "resetat"
+        | "resetafter"
+        | "resetafterseconds"
+        | "quotaresetdelay"
+        | "quotaresettimestamp"
+        | "cooldowntime" => Some(1.0),
         "retryafterms" | "retryaftermillis" | "retryaftermilliseconds" | "retryinms" | "retrydelayms" => {
             Some(1e-3)
         }
@@ -285,6 +300,11 @@ const ASKS: &[&str] = &[
     "retry-after",
     "retry_after",
     "please wait",
+    "available in",
+    "available again in",
+    "must wait",
+    "reset in",
+    "resets after",
     "resets in",
     "resets at",
     "reset after",

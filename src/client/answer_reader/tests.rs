@@ -164,7 +164,7 @@ fn harmless_events_change_nothing() {
 }
 
 /// Source, deltas, and the text, reasoning and refusal that they hold.
-const CONTENT: [(&str, &[&str], [&str; 3]); 24] = [
+const CONTENT: [(&str, &[&str], [&str; 3]); 26] = [
     (
         "OpenAI",
         &[r#"{"role":"assistant","content":""}"#, r#"{"content":"a b"}"#],
@@ -213,6 +213,19 @@ const CONTENT: [(&str, &[&str], [&str; 3]); 24] = [
             r#"{"content":"x"}"#,
         ],
         ["x", "hm", ""],
+    ),
+    (
+        "text in place of content",
+        &[r#"{"text":"a "}"#, r#"{"content":"b","text":"b"}"#],
+        ["a b", "", ""],
+    ),
+    (
+        "text within text",
+        &[
+            r#"{"content":[{"type":"text","text":{"value":"a "}}]}"#,
+            r#"{"content":{"parts":[{"text":"b"}]}}"#,
+        ],
+        ["a b", "", ""],
     ),
     ("a string as delta", &[r#""a ""#, r#""b""#], ["a b", "", ""]),
     (
@@ -424,6 +437,17 @@ fn a_stream_is_read_however_it_is_framed() {
             false,
         ),
         (
+            "AWS: an envelope of text",
+            json!({"statusCode": 200, "body": WHOLE}).to_string(),
+            false,
+        ),
+        ("JSON encoded twice", json!(WHOLE).to_string(), false),
+        (
+            "chunks encoded twice",
+            stream(&[&json!(HELLO).to_string(), &json!(STOP).to_string(), "[DONE]"]),
+            true,
+        ),
+        (
             "an envelope around each chunk",
             stream(&[
                 &format!(r#"{{"code":0,"msg":"ok","data":{HELLO}}}"#),
@@ -581,7 +605,7 @@ fn every_finish_reason_is_known_or_accepted_or_a_failure() {
 }
 
 /// Errors that servers report under a success status, with words that the message must hold.
-pub(crate) const ERRORS: [(&str, &str, &str); 25] = [
+pub(crate) const ERRORS: [(&str, &str, &str); 28] = [
     (
         "llama-server",
         r#"{"error":{"code":500,"message":"it broke","type":"server_error"}}"#,
@@ -667,6 +691,21 @@ pub(crate) const ERRORS: [(&str, &str, &str); 25] = [
     (
         "inside an envelope",
         r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"it broke"}}}"#,
+        "it broke",
+    ),
+    (
+        "an event within",
+        r#"{"event":"error","data":"it broke"}"#,
+        "it broke",
+    ),
+    (
+        "a type alone",
+        r#"{"type":"server_error","message":"it broke"}"#,
+        "it broke",
+    ),
+    (
+        "a status alone",
+        r#"{"status":"failed","reason":"it broke"}"#,
         "it broke",
     ),
     ("err", r#"{"err":{"message":"it broke"}}"#, "it broke"),

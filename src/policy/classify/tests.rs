@@ -243,21 +243,17 @@ fn fault_matrix_of_statuses() {
             &[500, 505, 561, 599, 600, 999, 65_535],
             (C::ServerError, P::Ambiguous, S::Failed),
         ),
-        // Cloudflare's 520 to 530, a client that left a proxy in between (AWS, nginx)
+        // Cloudflare's 520 to 530, TGI's 424, a client that left a proxy in between (AWS, nginx)
         (
             23,
-            &[502, 504, 520, 521, 522, 523, 524, 525, 527, 530, 460, 499],
+            &[502, 504, 520, 521, 522, 523, 524, 525, 527, 530, 424, 460, 499],
             (C::BadGateway, P::Ambiguous, S::Failed),
         ),
         (24, &[503], (C::Unavailable, P::Refused, S::Failed)),
         // Anthropic; Groq's flex tier
         (26, &[529, 498], (C::Overloaded, P::Refused, S::Failed)),
         // 463 and 464: AWS, a malformed request
-        (
-            27,
-            &[400, 415, 422, 424, 431, 463, 464],
-            final_neutral(C::Invalid),
-        ),
+        (27, &[400, 415, 422, 431, 463, 464], final_neutral(C::Invalid)),
         (28, &[401, 403], final_neutral(C::Auth)),
         (29, &[404, 405, 410], final_neutral(C::NotFound)),
         (30, &[402], final_neutral(C::Quota)),
@@ -476,6 +472,7 @@ fn a_request_above_the_limit_is_final() {
 
 /// A 429 means an exhausted quota, an exhausted limit or too much load; the names differ.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_429_by_its_source() {
     let quota = (C::Quota, P::Final, S::Neutral);
     let rate = (C::RateLimited, P::Refused, S::Neutral);
@@ -592,6 +589,7 @@ fn a_429_by_its_source() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn the_message_decides_if_code_and_type_do_not() {
     let refused = |class| (class, P::Refused, S::Neutral);
     let final_neutral = |class| (class, P::Final, S::Neutral);
@@ -637,6 +635,17 @@ fn the_message_decides_if_code_and_type_do_not() {
             400,
             r#"{"error":{"message":"m","code":"model_max_prompt_tokens_exceeded"}}"#,
             final_neutral(C::ContextLength),
+        ),
+        // LM Studio, TGI
+        (
+            400,
+            r#"{"error":"The model has crashed without additional information. (Exit code: 6)"}"#,
+            (C::ServerError, P::Ambiguous, S::Failed),
+        ),
+        (
+            424,
+            r#"{"error":"Request failed during generation","error_type":"generation"}"#,
+            (C::BadGateway, P::Ambiguous, S::Failed),
         ),
         // a rate limit under another status: LiteLLM, a gateway, Google
         (

@@ -196,6 +196,7 @@ fn by_name(name: &str) -> Option<Verdict> {
         | "credit_balance_exhausted"
         | "exceeded_current_quota_error"
         | "organization_usage_limit_exceeded"
+        | "quota_exceeded"
         | "usage_limit_reached"
         | "usage_not_included"
         | "Arrearage"
@@ -306,6 +307,8 @@ fn by_message(status: u16, text: &str) -> Option<Verdict> {
         400 | 403 | 500 | 502 | 503 if says(RATE_LIMIT) => Some(RATE),
         // one-api: the upstream is saturated
         429 | 500 if says(&["负载已饱和"]) => Some(OVERLOADED),
+        // LM Studio, with any exit code
+        400 if says(&["the model has crashed"]) => Some(SERVER),
         // OpenRouter's moderation
         403 if says(&["requires moderation", "was flagged"]) => Some(INVALID),
         400 if says(&["api key not valid", "invalid api key"]) => Some(AUTH),
@@ -328,8 +331,8 @@ fn by_status(status: u16) -> Verdict {
         // 420 is an old 429
         420 | 429 => RATE,
         // 460 and 499 are AWS's and nginx's for a client that left: seawall did not, so a proxy between them did.
-        // 520 to 530 are Cloudflare's: the origin failed or was too slow.
-        460 | 499 | 502 | 504 | 520..=528 | 530 => GATEWAY,
+        // 520 to 530 are Cloudflare's: the origin failed or was too slow. 424 is TGI's: generation failed.
+        424 | 460 | 499 | 502 | 504 | 520..=528 | 530 => GATEWAY,
         // Groq: the capacity of the flex tier is exhausted
         498 | 529 => OVERLOADED,
         400..=499 => INVALID,

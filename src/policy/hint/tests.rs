@@ -207,6 +207,24 @@ fn the_body_may_ask_for_a_wait() {
             Body,
         ),
         (
+            "gemini cli",
+            r#"[{"error":{"message":"m","details":[{"metadata":{"quotaResetDelay":"373.8ms","quotaResetTimeStamp":"2015-05-15T15:34:22Z"}}]}}]"#,
+            373,
+            Body,
+        ),
+        (
+            "litellm",
+            r#"{"error":{"message":"No deployments available","cooldown_time":60}}"#,
+            60_000,
+            Body,
+        ),
+        (
+            "a limit of plans",
+            r#"{"error":{"message":"Usage limit hit; your limit will reset in 3 minutes."}}"#,
+            180_000,
+            Message,
+        ),
+        (
             "openrouter, headers in the body",
             r#"{"error":{"message":"m","code":429,"metadata":{"headers":{"X-RateLimit-Limit":"20","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1431704066000"}}}}"#,
             5_000,
