@@ -28,7 +28,7 @@ use crate::openai::ChatRequest;
 use crate::session::bus::Bus;
 use crate::session::engine::{Engine, RequestStyle, Route};
 use crate::session::source::Source;
-use crate::settings::{Capacity, FaultKind, FaultProfile, LatencyProfile, Policy};
+use crate::settings::{Capacity, FaultKind, FaultProfile, LatencyProfile, Policy, SettingsError};
 use crate::simulator::{self, FaultControl, FaultSink, Simulator, SimulatorConfig};
 use crate::state::Stats;
 use crate::time::Clock;
@@ -118,6 +118,9 @@ impl Default for SessionConfig {
 /// An error that prevents a session from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
+    /// A setting of the policy is out of its bounds.
+    #[error("invalid policy: {0}")]
+    Policy(#[from] SettingsError),
     /// The simulator cannot listen.
     #[error(transparent)]
     Simulator(#[from] std::io::Error),
@@ -175,6 +178,9 @@ pub struct Session {
 
 impl Session {
     /// Starts a session. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If a setting of the policy is out of its bounds, the simulator cannot listen, or a transport cannot be built.
     pub async fn start(config: SessionConfig) -> Result<Self, SessionError> {
         let clock = Clock::start();
         Self::start_on(config, clock, Bus::new(clock)).await
@@ -182,7 +188,11 @@ impl Session {
 
     /// Starts a session on a bus that reads the same clock, for subscribers that need every event from the first
     /// on.
+    ///
+    /// # Errors
+    /// Those of [`Session::start`].
     pub async fn start_on(config: SessionConfig, clock: Clock, bus: Bus) -> Result<Self, SessionError> {
+        config.policy.validate()?;
         let env = Env::new(clock, config.seed);
         let faults = FaultControl::new(config.faults.clone(), config.faults_on);
         let simulator_config = SimulatorConfig {

@@ -220,3 +220,15 @@ async fn a_shared_session_is_shut_down_by_any_of_its_owners() {
     assert_eq!(late.fate, Fate::Failed);
     bench.quiet().await;
 }
+
+/// A breaker without probes would reject every call for good.
+#[tokio::test]
+async fn an_invalid_policy_is_refused() {
+    let mut config = SessionConfig::default();
+    config.policy.breaker.successes_to_close = 0;
+    let error = Session::start(config).await.unwrap_err().to_string();
+    assert!(
+        error.starts_with("invalid policy: breaker.successes_to_close = 0 (must be "),
+        "{error}"
+    );
+}
