@@ -1,7 +1,6 @@
 //! The circuit breaker: rejects calls to an upstream that is down.
 //!
-//! Calls to a dead upstream cost time, money and slots, and keep it down. Something must find out when it is back,
-//! but not all calls at once.
+//! Calls to a dead upstream cost time, money and slots, and keep it down. A few probes find out when it is back.
 //!
 //! ```text
 //!                      too many failures, in a row or as a share of the window,
@@ -18,19 +17,16 @@
 //!                               run; each of both is leased for `probe_lease`
 //! ```
 //!
-//! - Only the end of a stream is a success. Its first token lets the next probe in, but closes nothing: an upstream
-//!   that cuts every stream would close the breaker with each pair of first tokens.
-//! - A probe that has delivered for a whole lease counts as ended well, so that answers of many minutes delay
-//!   recovery by little more than one lease. Only a failure of its rest counts then
-//!   ([`continue_stream`](Breaker::continue_stream)).
-//! - A place is freed by the end of its probe, whatever it is, or by the end of its lease: half-open always admits
-//!   a probe within two leases. Hystrix (PR 1621) and resilience4j (issues 544, 903, 935, 1389) got stuck half-open
-//!   by probes that never returned.
+//! - Only the end of a stream is a success. Its first token admits the next probe and closes nothing: otherwise an
+//!   upstream that cuts every stream would close the breaker with its first tokens.
+//! - A probe that delivers for a whole lease counts as a success, so that long answers delay recovery by about one
+//!   lease. Of its rest only a failure counts ([`continue_stream`](Breaker::continue_stream)).
+//! - The end of a probe or of its lease frees its place: half-open admits a probe within two leases. Hystrix (PR
+//!   1621) and resilience4j (issues 544, 903, 935, 1389) got stuck half-open by probes that never returned.
 //! - Every transition starts a new generation with an empty window. An outcome from an older generation is
-//!   [`Sample::Late`] and changes nothing (as in gobreaker), because it may be as old as its admission: a success
-//!   that began before the outage does not close the breaker during it, a timeout does not open it afterwards.
-//!   The [cut](Permit::cut) of a stream is of the present and counts in any generation: closed, in the window;
-//!   half-open, it ends the row of good probes; open, it changes nothing.
+//!   [`Sample::Late`] and changes nothing (as in gobreaker): it may be as old as its admission.
+//! - The [cut](Permit::cut) of a stream counts when it happens, in any generation: closed, as a failure in the
+//!   window; half-open, it resets the count of good probes; open, it changes nothing.
 //! - A slow probe is bad if slow calls can open at all (`slow_rate` <= 1), since one of one exceeds any rate.
 //! - Only a bad outcome opens, not a success that happens to complete `min_calls`.
 //! - Open lasts `v - U(0, open_jitter * v)`, `v = min(open_max, open * 2^doublings)`: the jitter is below the cap,
@@ -41,8 +37,7 @@
 //!   it is closed with an empty window; from forced closed, it keeps its window: the next failure may open it.
 //! - Disabled, it is closed and counts nothing. The mode is kept and applies again once it is enabled.
 //!
-//! Sources: Nygard, "Release It!"; the rates of resilience4j, the backoff of linkerd; docs/semantics.md, Circuit
-//! breaker.
+//! Sources: Nygard, "Release It!"; resilience4j (rates); linkerd (backoff); docs/semantics.md, Circuit breaker.
 
 mod decision;
 #[cfg(test)]

@@ -372,7 +372,7 @@ fn the_cut_of_a_stream_counts_in_whatever_generation_it_happens() {
     let _opened = breaker.fail_until_open(at(0.0));
     // open: nothing to change
     assert_eq!(failed(&mut breaker, 1.0, old.remove(0)), (Sample::Late, 0, None));
-    // half-open: the row of good probes begins again
+    // half-open: the count of good probes starts again
     assert_eq!(breaker.call(at(5.0), Sample::Ok).transition, None);
     assert_eq!(
         failed(&mut breaker, 5.0, old.remove(0)),
