@@ -37,6 +37,7 @@ use crate::tui::signals::Signals;
 use crate::tui::terminal::is_gone;
 use crate::tui::{Exit, TuiError};
 use color_eyre::eyre;
+use tokio_util::sync::CancellationToken;
 
 /// Exit code for an error of usage or configuration.
 const USAGE: u8 = 2;
@@ -133,9 +134,10 @@ fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
                 let run = scenario::in_real_time(&scene, upstream, journal, &progress.at);
                 runtime.block_on(unless_ended(run, exits))
             } else {
-                let run =
-                    scenario::in_virtual_time_aside(Arc::clone(&scene), journal, Arc::clone(&progress.at));
-                runtime.block_on(unless_ended(run, exits))
+                let end = CancellationToken::new();
+                let at = Arc::clone(&progress.at);
+                let run = scenario::in_virtual_time_aside(Arc::clone(&scene), journal, at, end.clone());
+                runtime.block_on(until_ended(run, &end, exits))
             };
             progress.end();
             let format = if *json { ReportFormat::Json } else { *format };
@@ -173,6 +175,25 @@ async fn unless_ended<T>(task: impl Future<Output = T>, exits: &Exits) -> std::i
         exit = signals.ended() => Err(exit),
         output = task => Ok(output),
     })
+}
+
+/// Runs a task to its end. A signal cancels `end`, after which the task saves its files and returns.
+async fn until_ended<T>(
+    task: impl Future<Output = T>,
+    end: &CancellationToken,
+    exits: &Exits,
+) -> std::io::Result<Result<T, Exit>> {
+    let mut signals = Signals::listen()?;
+    let _hold = exits.hold();
+    let mut task = std::pin::pin!(task);
+    let exit = tokio::select! {
+        biased;
+        exit = signals.ended() => exit,
+        output = &mut task => return Ok(Ok(output)),
+    };
+    end.cancel();
+    drop(tokio::time::timeout(control_room::STUCK, task).await);
+    Ok(Err(exit))
 }
 
 /// Prints a policy as a file, or its settings as a list.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::app::cli::{Cli, ColorChoice, PanicIn};
 use crate::app::exit::Exits;
@@ -45,6 +46,9 @@ pub(crate) fn open(cli: &Cli, runtime: &tokio::runtime::Runtime, exits: &Exits) 
     }
 }
 
+/// Time for the last lines of the files. A pipe without a reader must not hold the program.
+pub(crate) const STUCK: Duration = Duration::from_secs(5);
+
 /// The files of a session. Finished after the session.
 pub(crate) struct SessionFiles {
     labels: LabelWriter,
@@ -63,10 +67,17 @@ impl SessionFiles {
         begun.map_err(|error| eyre::eyre!("cannot write the journal: {error}"))
     }
 
-    /// Writes the queued lines. Fails if the journal is incomplete.
-    pub(crate) fn finish(self) -> eyre::Result<()> {
-        self.labels.finish();
-        let ended = self.journal.finish();
+    /// Writes the queued lines. Fails if the journal is incomplete, or if its pipe takes nothing for [`STUCK`].
+    pub(crate) async fn finish(self, clock: Clock) -> eyre::Result<()> {
+        let Self { labels, journal, .. } = self;
+        let written = tokio::task::spawn_blocking(move || {
+            labels.finish();
+            journal.finish()
+        });
+        let ended = tokio::select! {
+            written = written => written?,
+            () = clock.sleep(STUCK) => Err(io::ErrorKind::TimedOut.into()),
+        };
         ended.map_err(|error| eyre::eyre!("the journal is incomplete: {error}"))
     }
 }
@@ -185,7 +196,7 @@ async fn control_room(
     let bus = session.bus().clone();
     recorder.end(clock.now());
     session.shutdown().await;
-    let files = files.finish();
+    let files = files.finish(clock).await;
     let drill = match &cli.record {
         Some(file) => Some(save_drill(&recorder, clock, SaveTarget::File(file.clone())).await),
         None => None,
@@ -287,7 +298,7 @@ async fn save_policy(policy: Policy) -> Result<String, String> {
 }
 
 /// Time by which the first frame is drawn.
-const FIRST_FRAME: std::time::Duration = std::time::Duration::from_millis(500);
+const FIRST_FRAME: Duration = Duration::from_millis(500);
 
 /// Panics, for `--panic-in`.
 #[expect(clippy::panic, reason = "requested on the command line")]
@@ -319,7 +330,7 @@ async fn headless(
         report = drill(&session, &mut files, &faults) => Ok(report),
     };
     session.shutdown().await;
-    let files = files.finish();
+    let files = files.finish(session.clock()).await;
     drop(hold);
     let report = match ended {
         Ok(report) => report,

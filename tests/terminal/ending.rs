@@ -238,6 +238,26 @@ fn sigterm_ends_a_program_that_waits_for_the_reader_of_a_pipe() {
 }
 
 #[test]
+fn sigterm_ends_a_drill_whose_journal_is_a_pipe_that_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    // opens at once for both ends
+    let _reader = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut child = start(&["--no-tui", "--journal", pipe.to_str().unwrap()]);
+    let writes = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+        let waits =
+            tasks.map(|task| fs::read_to_string(task.unwrap().path().join("wchan")).unwrap_or_default());
+        waits.into_iter().any(|wait| wait.contains("pipe_write"))
+    };
+    wait_until("the pipe is not full", writes);
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
 fn a_second_sigterm_changes_nothing() {
     let mut terminal = Terminal::start(&[], &[]);
     terminal.until("upstream ready");

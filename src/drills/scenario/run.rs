@@ -149,8 +149,8 @@ pub fn in_virtual_time<W: Write + Send + 'static>(
     until(&CancellationToken::new(), scene, journal, progress)
 }
 
-/// Runs a scene as [`in_virtual_time`] does, on another thread. Dropping the future ends the run, which then closes
-/// the journal.
+/// Runs a scene as [`in_virtual_time`] does, on another thread. Cancelling `end` ends the run, which then closes the
+/// journal; its outcome says nothing.
 ///
 /// # Errors
 /// Those of [`in_virtual_time`].
@@ -158,9 +158,8 @@ pub async fn in_virtual_time_aside<W: Write + Send + 'static>(
     scene: Arc<Scene>,
     journal: Option<W>,
     progress: Arc<AtomicU64>,
+    end: CancellationToken,
 ) -> Result<Outcome, RunError> {
-    let end = CancellationToken::new();
-    let _dropped = end.clone().drop_guard();
     let run = tokio::task::spawn_blocking(move || until(&end, &scene, journal, &progress));
     run.await
         .map_err(|error| RunError::Runtime(io::Error::other(error)))?
