@@ -16,12 +16,10 @@
 
 use std::borrow::Cow;
 
-use crate::openai::ends_in_string;
-
-/// Longest line, in bytes.
-const MAX_LINE: usize = 1 << 20;
+/// Longest line, in bytes. An image is one line.
+const MAX_LINE: usize = 8 << 20;
 /// Longest event, in bytes.
-const MAX_EVENT: usize = 4 << 20;
+const MAX_EVENT: usize = 8 << 20;
 
 /// A decoded item of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +37,7 @@ pub enum SseItem {
     Unframed(String),
 }
 
-/// The error of a line longer than 1 MiB or an event longer than 4 MiB.
+/// The error of a line or an event longer than 8 MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("server-sent event longer than {limit} bytes")]
 pub struct SseTooLong {
@@ -57,6 +55,7 @@ pub struct SseDecoder {
     line: Vec<u8>,
     name: String,
     data: String,
+    json: JsonState,
     has_data: bool,
     unframed: String,
     /// A CR ended the last line; an LF right after it belongs to the same line end.
@@ -148,7 +147,7 @@ impl SseDecoder {
             "event" => value.clone_into(&mut self.name),
             "data" => {
                 self.dispatch_unframed(items);
-                if is_whole(&self.data) {
+                if self.data.starts_with('{') && self.json.is_whole() {
                     let name = self.name.clone();
                     self.dispatch(items);
                     self.name = name;
@@ -182,22 +181,24 @@ impl SseDecoder {
         }
         if self.has_data {
             self.data.push('\n');
+            self.json.read("\n");
         }
         self.has_data = true;
         self.data.push_str(value);
+        self.json.read(value);
         Ok(())
     }
 
-    /// Returns true if the data so far is JSON that ends inside a string. The first two tests spare the third
-    /// for nearly every event.
+    /// Returns true if the data so far is JSON that ends inside a string.
     fn is_inside_string(&self) -> bool {
-        self.data.starts_with('{') && !self.data.ends_with('}') && ends_in_string(&self.data)
+        self.data.starts_with('{') && self.json.in_string
     }
 
     fn dispatch(&mut self, items: &mut Vec<SseItem>) {
         self.dispatch_unframed(items);
         let name = std::mem::take(&mut self.name);
         let data = std::mem::take(&mut self.data);
+        self.json = JsonState::default();
         if std::mem::take(&mut self.has_data) && !data.is_empty() {
             items.push(SseItem::Event { name, data });
         }
@@ -210,10 +211,34 @@ impl SseDecoder {
     }
 }
 
-/// Returns true if `data` is one whole JSON object.
-fn is_whole(data: &str) -> bool {
-    let braces = data.starts_with('{') && data.trim_end().ends_with('}');
-    braces && serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok()
+/// The place in a JSON text, kept while it grows so that no text is read twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct JsonState {
+    in_string: bool,
+    escaped: bool,
+    /// Open objects and arrays.
+    depth: usize,
+}
+
+impl JsonState {
+    fn read(&mut self, text: &str) {
+        for byte in text.bytes() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_string => self.escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                _ if self.in_string => {}
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns true if nothing is open.
+    fn is_whole(self) -> bool {
+        !self.in_string && self.depth == 0
+    }
 }
 
 #[cfg(test)]
@@ -330,6 +355,15 @@ mod tests {
         decoder.push(b"data: a\xffb\n\n", &mut items).unwrap();
         assert_eq!(items, [message("a\u{fffd}b")]);
         assert!(decoder.saw_bad_text());
+    }
+
+    #[test]
+    fn an_image_is_one_line() {
+        let data = format!("{{\"url\":\"data:image/png;base64,{}\"}}", "A".repeat(3 << 20));
+        assert_eq!(
+            decode(&[format!("data: {data}\n\n").as_bytes()]),
+            [message(&data)]
+        );
     }
 
     #[test]

@@ -291,7 +291,8 @@ impl ApiError {
         );
         let codes = || CODES.iter().filter_map(|key| fields.get(*key));
         fill(&mut self.code, codes().filter(|code| !is_success(code)));
-        let statuses = codes().chain(fields.get("status"));
+        let statuses = ["status", "http_code", "http_status"];
+        let statuses = codes().chain(statuses.iter().filter_map(|key| fields.get(*key)));
         self.named_status = self
             .named_status
             .or_else(|| statuses.into_iter().find_map(error_status));

@@ -49,21 +49,6 @@ fn parse_repaired(text: &str) -> Parsed {
     }
 }
 
-/// Returns true if `text` ends inside a JSON string.
-pub(crate) fn ends_in_string(text: &str) -> bool {
-    let mut inside = false;
-    let mut escaped = false;
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if inside => escaped = true,
-            b'"' => inside = !inside,
-            _ => {}
-        }
-    }
-    inside
-}
-
 #[derive(Default)]
 struct Repair {
     out: String,

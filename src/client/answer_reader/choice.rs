@@ -96,6 +96,10 @@ impl ChoiceReader {
                 .into_iter()
                 .for_each(|fragment| self.tool_calls.merge(fragment));
         }
+        // OpenRouter may say `stop` for a provider that failed
+        let native = choice.rest.get("native_finish_reason").and_then(Value::as_str);
+        let native = native.filter(|native| parse_finish(native).is_none());
+        let native = native.map(str::to_owned);
         merge_fields(&mut self.fields, choice.rest);
         if !delta.rest.is_empty() {
             merge_fields(
@@ -106,7 +110,10 @@ impl ChoiceReader {
         let Some(reason) = choice.finish_reason else {
             return choice.error;
         };
+        let reason = native.unwrap_or(reason);
         match parse_finish(&reason) {
+            // some servers end twice
+            Some(Finish::Stop) if self.finish == Some(Finish::ToolCalls) => choice.error,
             Some(finish) => {
                 self.finish = Some(finish);
                 self.fields.insert("finish_reason".into(), reason.into());

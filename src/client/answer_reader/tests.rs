@@ -590,6 +590,12 @@ fn every_finish_reason_is_known_or_accepted_or_a_failure() {
             (answer, _) => panic!("{reason}: {answer:?}"),
         }
     }
+    let twice = [
+        r#"{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls","native_finish_reason":"STOP"}]}"#,
+        STOP,
+    ];
+    let answer = read(&stream(&twice), true, BodyEnd::Clean).0;
+    assert_eq!(answer.unwrap().finish, Finish::ToolCalls, "ends twice");
     let camel = r#"{"choices":[{"index":0,"delta":{},"finishReason":"STOP"}]}"#;
     let answer = read(&stream(&[HELLO, camel]), true, BodyEnd::Clean).0;
     assert_eq!(answer.unwrap().finish, Finish::Stop, "a proxy of Gemini");
@@ -605,7 +611,7 @@ fn every_finish_reason_is_known_or_accepted_or_a_failure() {
 }
 
 /// Errors that servers report under a success status, with words that the message must hold.
-pub(crate) const ERRORS: [(&str, &str, &str); 28] = [
+pub(crate) const ERRORS: [(&str, &str, &str); 29] = [
     (
         "llama-server",
         r#"{"error":{"code":500,"message":"it broke","type":"server_error"}}"#,
@@ -707,6 +713,11 @@ pub(crate) const ERRORS: [(&str, &str, &str); 28] = [
         "a status alone",
         r#"{"status":"failed","reason":"it broke"}"#,
         "it broke",
+    ),
+    (
+        "OpenRouter, a provider that failed",
+        r#"{"choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop","native_finish_reason":"network_error"}]}"#,
+        "network_error",
     ),
     ("err", r#"{"err":{"message":"it broke"}}"#, "it broke"),
     ("errno", r#"{"errno":500,"errmsg":"it broke"}"#, "it broke"),

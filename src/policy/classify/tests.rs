@@ -368,6 +368,12 @@ fn a_request_above_the_limit_is_final() {
             large,
         ),
         (
+            "groq, an estimate",
+            429,
+            "Limit 7000, Used 0, Requested ~12903. Please try again in 50.597142857s.",
+            large,
+        ),
+        (
             "openai, with a wait",
             429,
             "Limit 10,000, Used 0, Requested 12,000. Please try again in 12s.",

@@ -239,7 +239,8 @@ fn by_name(name: &str) -> Option<Verdict> {
 }
 
 /// Phrases of servers for a prompt that exceeds the context: OpenAI and vLLM, llama-server, Anthropic (two), Gemini,
-/// vLLM's engine, SGLang, TGI, Bedrock, xAI, Zhipu, Moonshot, DashScope, Volcengine.
+/// vLLM's engine, SGLang, TGI, Bedrock, xAI, Zhipu, Moonshot, DashScope,
+/// Volcengine, Cloudflare.
 const TOO_LONG: &[&str] = &[
     "maximum context length",
     "exceeds the available context size",
@@ -255,6 +256,7 @@ const TOO_LONG: &[&str] = &[
     "exceeded model token limit",
     "range of input length should be",
     "exceed max message tokens",
+    "exceeded this model context window limit",
 ];
 
 /// Phrases for an empty account: Anthropic, DeepSeek and Moonshot, one-api and its forks (two).
