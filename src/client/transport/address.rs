@@ -97,12 +97,10 @@ impl Address {
     where
         F: Future<Output = reqwest::Result<reqwest::Response>>,
     {
+        // asked before: another request may find the place while this one is under way
+        let is_unknown = self.is_versioned.get().is_none();
         let first = send(self.url(endpoint)).await?;
-        let Some(versioned) = self
-            .versioned
-            .as_ref()
-            .filter(|_| self.is_versioned.get().is_none())
-        else {
+        let Some(versioned) = self.versioned.as_ref().filter(|_| is_unknown) else {
             return Ok(first);
         };
         // a list of models is no proof: some servers have it at both places
