@@ -34,11 +34,12 @@ macro_rules! fuzz {
 }
 
 fuzz! {
-    sse_decoder: ["data:", "data: ", "event: error\n", ":\n", "\r\n\r\n", "\n\n", "\r", "\u{feff}", "[DONE]", "\u{1f30a}"];
+    sse_decoder: ["data:", "data: ", " data:", "error: ", "{\"a\":\"", "}", "event: error\n", ":\n", "\r\n\r\n", "\n\n", "\r", "\u{feff}", "[DONE]", "\u{1f30a}"];
     answer_reader: [
         "data: ", "\n\n", "[DONE]", "{\"choices\":[", "{\"index\":0,\"delta\":{", "\"content\":\"a\"", "\"finish_reason\":\"stop\"", "}}]}",
         "\\ud83d", "\\ude00", "NaN", "null", "\"tool_calls\":[{\"index\":0,\"id\":\"t\"}]", "\"message\":{", "{\"error\":{\"code\":500}}",
         "event: error\n", "\"refusal\":\"no\"", "\"usage\":{\"total_tokens\":3.0}", "\"object\":\"error\"", "<html>", ":\n", "\u{feff}",
+        "\"finishReason\":\"STOP\"", "{\"data\":", "\"{\\\"choices\\\":[", "error: {\"code\":500}\n\n", "event: failed\n", "\"index\":1",
     ];
     hint_headers: [
         "retry-after: ", "retry-after-ms: ", "x-should-retry: true\r\n", "date: ", "Fri, 15 May 2015 15:34:21 GMT",

@@ -162,8 +162,9 @@ pub(crate) fn answer_reader(input: &[u8]) {
             assert!(answer.to_json().is_object());
         }
     }
-    let name = b"finish_reason";
-    let finish = input.windows(name.len()).position(|here| here == name);
+    let names = [b"finish_reason".as_slice(), b"finishReason"];
+    let position = |name: &[u8]| input.windows(name.len()).position(|here| here == name);
+    let finish = names.into_iter().filter_map(position).min();
     // a name can be spelt with escapes
     let before = input.get(..finish.unwrap_or(input.len())).unwrap();
     if !before.windows(2).any(|here| here == b"\\u") {
