@@ -341,6 +341,7 @@ fn content_is_read_in_every_shape() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_stream_is_read_however_it_is_framed() {
     let crlf = stream(&[HELLO, STOP, "[DONE]"]).replace('\n', "\r\n");
     let lines = format!("{HELLO}\n{STOP}\n");
