@@ -166,10 +166,7 @@ fn probe_bar(view: &View<'_>, label: &str, left: Duration, width: usize) -> Line
 
 /// The next event where no countdown runs, the longest wording first.
 fn next_event(breaker: &BreakerView, settings: &BreakerSettings) -> Vec<String> {
-    let answered = format!(
-        "{} of {} answered",
-        breaker.probes_ok, settings.successes_to_close
-    );
+    let good = format!("{} of {} good", breaker.probes_ok, settings.successes_to_close);
     match (breaker.mode, breaker.state) {
         (BreakerMode::ForcedOpen, _) => vec!["no probe until released".into(), "no probe".into()],
         (BreakerMode::ForcedClosed, _) => vec!["stays closed until released".into(), "stays closed".into()],
@@ -190,10 +187,10 @@ fn next_event(breaker: &BreakerView, settings: &BreakerSettings) -> Vec<String> 
                 1 => "one probe is out".to_owned(),
                 probes => format!("{probes} probes are out"),
             };
-            vec![format!("{out}, {answered}"), out]
+            vec![format!("{out}, {good}"), out]
         }
         (BreakerMode::Automatic, BreakerState::HalfOpen) => {
-            vec![format!("next call probes, {answered}"), "next call probes".into()]
+            vec![format!("next call probes, {good}"), "next call probes".into()]
         }
     }
 }

@@ -224,14 +224,14 @@ mod tests {
             [
                 "breaker ↻ HALF-OPEN few probes pass",
                 "  no outcome yet        0/0  failed",
-                "  one probe is out, 1 of 2 answered",
+                "  one probe is out, 1 of 2 good",
             ]
         );
         // with a first token, the next one may go
         fixture.state.breaker.probe_waits = None;
-        assert_eq!(three(&fixture)[2], "  next call probes, 1 of 2 answered");
+        assert_eq!(three(&fixture)[2], "  next call probes, 1 of 2 good");
         fixture.state.breaker.probes_out = 2;
-        assert_eq!(three(&fixture)[2], "  2 probes are out, 1 of 2 answered");
+        assert_eq!(three(&fixture)[2], "  2 probes are out, 1 of 2 good");
     }
 
     #[test]
