@@ -23,6 +23,7 @@ pub use route::Route;
 use crate::client::{CallContext, Env, ResilientClient, Transport};
 use crate::event::{BurstUsers, CallId, Command, EventKind, Observer, Origin, UserId};
 use crate::openai::{ChatRequest, Message};
+use crate::settings::Policy;
 use crate::simulator::FaultControl;
 use crate::text::SafeText;
 use crate::time::Timestamp;
@@ -190,13 +191,13 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             }
             Command::SetCache { on } => self.client.switch_cache(on),
             Command::ClearCache => self.client.clear_cache(),
-            Command::ApplyPolicy { policy } => self.client.apply_keeping_labels(*policy),
-            Command::ChangeSettings { settings } => match self.client.policy().with_settings(&settings) {
-                Ok(policy) => self.client.apply_keeping_labels(policy),
-                Err(message) => self.emit(EventKind::Notice {
-                    text: SafeText::new(&format!("settings not changed: {message}")),
-                }),
-            },
+            Command::ApplyPolicy { policy } => {
+                let valid = policy.validate().map_err(|error| error.to_string());
+                self.apply(valid.map(|()| *policy));
+            }
+            Command::ChangeSettings { settings } => {
+                self.apply(self.client.policy().with_settings(&settings));
+            }
             // the runner of a scenario skips the time
             Command::Suspend { .. } => {}
             Command::SetSemantic { mode } => self.client.set_semantic(mode),
@@ -204,6 +205,16 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             Command::SetQueueOrder { order } => self.client.set_queue_order(order),
             Command::SetBreaker { mode } => self.client.force_breaker(mode),
             Command::ResetBreaker => self.client.reset_breaker(),
+        }
+    }
+
+    /// Applies a policy, or reports why it is not valid.
+    fn apply(&self, policy: Result<Policy, String>) {
+        match policy {
+            Ok(policy) => self.client.apply_keeping_labels(policy),
+            Err(message) => self.emit(EventKind::Notice {
+                text: SafeText::new(&format!("policy not changed: {message}")),
+            }),
         }
     }
 

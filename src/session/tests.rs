@@ -232,3 +232,21 @@ async fn an_invalid_policy_is_refused() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_command_with_an_invalid_policy_changes_nothing() {
+    let session = Session::start(SessionConfig::default()).await.unwrap();
+    let before = session.client().policy();
+    let mut policy = before.clone();
+    policy.retry.attempts = 0;
+    session.engine().execute(Command::ApplyPolicy {
+        policy: Box::new(policy.clone()),
+    });
+    assert_eq!(session.client().policy(), before);
+    policy.retry.attempts = 2;
+    session.engine().execute(Command::ApplyPolicy {
+        policy: Box::new(policy.clone()),
+    });
+    assert_eq!(session.client().policy(), policy);
+    session.shutdown().await;
+}
