@@ -125,11 +125,11 @@ fn signal(child: &Child, name: &str) {
     kill(child.id(), name);
 }
 
-/// Starts the program without a terminal.
+/// Starts the program without a terminal. Its input is open and silent.
 fn start(args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_seawall"))
         .args(args)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -164,9 +164,12 @@ fn sigterm_is_143_in_every_mode() {
         &["check", "-"],
     ] {
         let mut child = start(args);
+        // `wait` would close it, and `check -` end by itself
+        let input = child.stdin.take();
         until_handled(&child);
         signal(&child, "TERM");
         assert_eq!(child.wait().unwrap().code(), Some(143), "{args:?}");
+        drop(input);
     }
 }
 
