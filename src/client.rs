@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::semantic::embedder::{EmbedError, Embedder, Embedding, LexicalEmbedder};
 pub use answer::{Answer, AnswerChoice, CallError, Chunk};
 pub use answer_reader::{AnswerReader, BodyEnd, ReadProblem};
-pub use embedder::{EmbedderConfig, HttpEmbedder};
+pub use embedder::HttpEmbedder;
 pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
 pub use stream::CallStream;

@@ -17,9 +17,9 @@ use url::Url;
 pub use local::LocalSession;
 
 use crate::client::{
-    Answer, ApiKey, CallContext, CallError, CallStream, Embedder, EmbedderConfig, Env, ExtraHeader,
-    HttpConfig, HttpEmbedder, HttpTransport, LexicalEmbedder, ResilientClient, Transport as _,
-    TransportSetupError, host_of, without_secrets,
+    Answer, ApiKey, CallContext, CallError, CallStream, Embedder, Env, ExtraHeader, HttpConfig, HttpEmbedder,
+    HttpTransport, LexicalEmbedder, ResilientClient, Transport as _, TransportSetupError, host_of,
+    without_secrets,
 };
 use crate::event::{
     CallId, Command, EventKind, FORMAT_VERSION, Observer, SimulatorPace, UpstreamHealth, UserId,
@@ -148,16 +148,15 @@ fn embedder(session: &SessionConfig) -> Result<Arc<dyn Embedder>, SessionError> 
         value: without_secrets(value),
         reason,
     })?;
-    let config = EmbedderConfig {
+    let config = HttpConfig {
         model: settings.model.clone(),
         api_key: session.embedder_key.clone(),
         headers: session.embedder_headers.clone(),
         extra_roots: session.embedder_roots.clone(),
         connect_timeout: policy.timeouts.connect,
-        timeout: settings.timeout,
-        ..EmbedderConfig::new(base)
+        ..HttpConfig::new(base)
     };
-    Ok(Arc::new(HttpEmbedder::new(&config)?))
+    Ok(Arc::new(HttpEmbedder::new(&config, settings.timeout)?))
 }
 
 /// A running session. Dropping it ends its calls, probes and tasks without waiting for them;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{complain, config};
 use crate::app::cli::{Cli, SemanticChoice};
-use crate::client::{ApiKey, EmbedderConfig, ExtraHeader};
+use crate::client::{ApiKey, ExtraHeader, HttpConfig};
 use crate::event::UserId;
 use crate::session::{SessionConfig, USERS, UpstreamConfig};
 use crate::settings::file::{self, ConfigError};
@@ -36,12 +36,13 @@ pub(crate) fn exposure(upstream: &UpstreamConfig) -> Option<String> {
 }
 
 /// Returns the embeddings API at `url` with its key and headers.
-pub(crate) fn embedder_config(cli: &Cli, url: &str) -> eyre::Result<EmbedderConfig> {
-    let config = EmbedderConfig {
+pub(crate) fn embedder_config(cli: &Cli, url: &str) -> eyre::Result<HttpConfig> {
+    let config = HttpConfig {
+        model: cli.model.clone(),
         api_key: config::embedder_key(variable),
         headers: config::headers("--embedder-header", &cli.embedder_headers, variable)?,
         extra_roots: extra_roots(cli)?,
-        ..EmbedderConfig::new(config::embedder(url, cli.insecure_http)?)
+        ..HttpConfig::new(config::embedder(url, cli.insecure_http)?)
     };
     warn(exposure_of(
         &config.base,

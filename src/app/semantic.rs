@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::app::cli::Cli;
-use crate::client::{EmbedderConfig, HttpEmbedder};
+use crate::client::HttpEmbedder;
 use crate::drills::semantic_eval;
 use crate::session::SessionError;
 use crate::settings::SemanticSettings;
@@ -22,13 +22,10 @@ pub(crate) fn explain_semantic() -> eyre::Result<u8> {
 
 /// Returns the embedder of the command line.
 fn http_embedder(cli: &Cli, url: &str) -> eyre::Result<HttpEmbedder> {
-    Ok(HttpEmbedder::new(&EmbedderConfig {
-        model: cli.model.clone(),
-        // long, for a batch of texts on a small machine
-        timeout: std::time::Duration::from_mins(1),
-        ..options::embedder_config(cli, url)?
-    })
-    .map_err(SessionError::Transport)?)
+    // long, for a batch of texts on a small machine
+    let timeout = std::time::Duration::from_mins(1);
+    let config = options::embedder_config(cli, url)?;
+    Ok(HttpEmbedder::new(&config, timeout).map_err(SessionError::Transport)?)
 }
 
 /// Measures embedders and guards on pairs of prompts.

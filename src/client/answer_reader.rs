@@ -152,7 +152,7 @@ impl AnswerReader {
                     self.blank_reads += u64::from(!self.labelled_events);
                 }
                 Start::Unknown => {}
-                Start::Foreign => return Err(self.foreign()),
+                Start::Foreign => return Err(foreign(start)),
                 Start::Events => {
                     within = Cow::Owned(std::mem::take(start));
                     self.framing = Framing::Events(SseDecoder::default());
@@ -232,7 +232,7 @@ impl AnswerReader {
                 return Err(match start.as_slice() {
                     _ if !clean => truncated,
                     [] => ReadProblem::Empty,
-                    _ => self.foreign(),
+                    start => foreign(start),
                 });
             }
             Framing::Json(body) => {
@@ -292,11 +292,12 @@ impl AnswerReader {
         }
         // it differs between a stream and a whole answer
         self.fields.remove("object");
-        self.fields.insert("choices".into(), Value::Array(fields));
+        let choice_fields = Value::Array(fields);
         let mut fields = Value::Object(self.fields);
         if self.has_halves {
             join_halves(&mut fields);
         }
+        fields["choices"] = choice_fields;
         let lead = choices.iter().position(|choice| Some(choice.index) == self.lead);
         let first = lead.map_or_else(AnswerChoice::default, |position| choices.remove(position));
         let shown = if first.text.is_empty() {
@@ -355,23 +356,12 @@ impl AnswerReader {
         Ok(whole)
     }
 
-    fn foreign(&self) -> ReadProblem {
-        let Framing::Undecided(start) = &self.framing else {
-            return ReadProblem::NotAnApi(String::new());
-        };
-        ReadProblem::NotAnApi(excerpt(&String::from_utf8_lossy(start)))
-    }
-
     fn items(&mut self, items: &mut Vec<SseItem>, fresh: &mut Vec<Chunk>) -> Result<(), ReadProblem> {
         for item in items.drain(..) {
             let (name, data) = match item {
                 SseItem::Comment => continue,
                 SseItem::Event { name, data } => (name, data),
-                // old llama-server: the error is a field of the event
-                SseItem::Unframed(text) => match text.strip_prefix("error:") {
-                    Some(error) => ("error".to_owned(), error.to_owned()),
-                    None => (String::new(), text),
-                },
+                SseItem::Unframed(text) => (String::new(), text),
             };
             // a gateway that adds the prefix to lines that have it
             let data = data.trim_start().trim_start_matches("data:").trim();
@@ -513,6 +503,11 @@ fn decide(start: &[u8], labelled_events: bool) -> Start {
         Some(_) if EVENT_FIELDS.iter().any(|field| field.starts_with(start)) => Start::Unknown,
         Some(_) => Start::Foreign,
     }
+}
+
+/// The problem of a body that is neither JSON nor events.
+fn foreign(start: &[u8]) -> ReadProblem {
+    ReadProblem::NotAnApi(excerpt(&String::from_utf8_lossy(start)))
 }
 
 /// The first 200 characters after white space.

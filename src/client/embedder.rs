@@ -6,16 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::Method;
-use rustls::pki_types::CertificateDer;
 use serde_json::json;
-use url::Url;
 
 mod reply;
 
 use crate::client::attempt::observed_send;
 use crate::client::transport::{
-    Address, ApiKey, ExtraHeader, HttpConfig, SendErrorKind, TransportSetupError, client_for, secrets,
-    send_error,
+    Address, ApiKey, HttpConfig, SendErrorKind, TransportSetupError, client_for, secrets, send_error,
 };
 use crate::openai::ApiError;
 use crate::policy::classify::{Upstream, classify, redact};
@@ -28,41 +25,6 @@ const MAX_RESPONSE_BYTES: usize = 16 << 20;
 const MAX_QUOTED: usize = 160;
 /// Most texts of one request: small servers batch no more.
 const BATCH: usize = 32;
-
-/// The configuration of an [`HttpEmbedder`].
-#[derive(Clone, Debug)]
-pub struct EmbedderConfig {
-    /// The base URL, read as [`HttpConfig::base`] is.
-    pub base: Url,
-    /// The model to request, if the server needs one.
-    pub model: Option<String>,
-    /// The key of this server. The upstream's key is never sent to another host.
-    pub api_key: Option<ApiKey>,
-    /// Further request headers.
-    pub headers: Vec<ExtraHeader>,
-    /// Certificates trusted besides those of the system, such as a private CA.
-    pub extra_roots: Vec<CertificateDer<'static>>,
-    /// Time limit of a connection, TLS handshake included.
-    pub connect_timeout: Duration,
-    /// Time limit of one request, from its start to the end of its response.
-    pub timeout: Duration,
-}
-
-impl EmbedderConfig {
-    /// A configuration for the server at `base`: no key, no further headers or certificates, 5 s to connect and
-    /// 5 s for a request.
-    pub fn new(base: Url) -> Self {
-        Self {
-            base,
-            model: None,
-            api_key: None,
-            headers: Vec::new(),
-            extra_roots: Vec::new(),
-            connect_timeout: Duration::from_secs(5),
-            timeout: Duration::from_secs(5),
-        }
-    }
-}
 
 /// An embedder that requests its vectors from a server.
 #[derive(Debug)]
@@ -79,19 +41,14 @@ pub struct HttpEmbedder {
 }
 
 impl HttpEmbedder {
-    /// Builds an embedder. Connects to nothing yet.
+    /// Builds an embedder. Connects to nothing yet. The key in `config` is that of this server: the upstream's is
+    /// never sent to another host. `timeout` is the limit of one request, from its start to the end of its response.
     ///
     /// # Errors
     /// If the base URL holds a user or password, if the key or a header cannot be sent, or if a certificate of
     /// `extra_roots` cannot be read.
-    pub fn new(config: &EmbedderConfig) -> Result<Self, TransportSetupError> {
-        let client = client_for(&HttpConfig {
-            api_key: config.api_key.clone(),
-            headers: config.headers.clone(),
-            extra_roots: config.extra_roots.clone(),
-            connect_timeout: config.connect_timeout,
-            ..HttpConfig::new(config.base.clone())
-        })?;
+    pub fn new(config: &HttpConfig, timeout: Duration) -> Result<Self, TransportSetupError> {
+        let client = client_for(config)?;
         let address = Address::new(&config.base);
         Ok(Self {
             client: client.build()?,
@@ -100,7 +57,7 @@ impl HttpEmbedder {
             address,
             model: config.model.clone(),
             keys: secrets(config.api_key.as_ref(), &config.headers, &config.base),
-            timeout: config.timeout,
+            timeout,
             dimensions: OnceLock::new(),
         })
     }

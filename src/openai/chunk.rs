@@ -1,7 +1,7 @@
 //! An answer as servers send it: a chunk of a stream, or a whole body, which is a single chunk.
 //!
 //! The reader is lenient: `null` is absent, what has an unexpected shape is passed over, and the rest counts.
-//! What it does not know is kept in `rest`, for callers of the library.
+//! Unknown fields stay in `rest`, for callers of the library.
 
 use serde_json::{Map, Value};
 

@@ -36,8 +36,8 @@ impl PartialText {
         self.add(piece, chunk, fresh);
     }
 
-    /// Removes from a text that is stated again what came before.
-    fn unread(&self, whole: &mut String) {
+    /// Removes the text so far from a whole text that repeats it.
+    fn remove_repeated(&self, whole: &mut String) {
         if let Some(new) = whole.strip_prefix(&self.text) {
             *whole = new.to_owned();
         } else if self.text.contains(whole.trim()) {
@@ -68,9 +68,9 @@ impl ChoiceReader {
     ) -> Option<ApiError> {
         let mut delta = choice.delta;
         if choice.is_message && self.has_deltas {
-            self.text.unread(&mut delta.text);
-            self.reasoning.unread(&mut delta.reasoning);
-            self.refusal.unread(&mut delta.refusal);
+            self.text.remove_repeated(&mut delta.text);
+            self.reasoning.remove_repeated(&mut delta.reasoning);
+            self.refusal.remove_repeated(&mut delta.refusal);
             if !self.tool_calls.is_empty() {
                 delta.tool_calls.clear();
             }

@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::mpsc;
 
+use url::Url;
+
 use super::*;
 
 /// Answers the requests with `answers`, in order; the channel gets the requests.
@@ -46,15 +48,15 @@ fn is_whole(request: &[u8]) -> bool {
 }
 
 fn embedder(base: Url, key: Option<&str>) -> HttpEmbedder {
-    HttpEmbedder::new(&EmbedderConfig {
+    let config = HttpConfig {
         model: Some("mini".into()),
         api_key: key.map(|key| ApiKey {
             name: "SEAWALL_EMBEDDER_API_KEY".into(),
             secret: key.to_owned().into(),
         }),
-        ..EmbedderConfig::new(base)
-    })
-    .unwrap()
+        ..HttpConfig::new(base)
+    };
+    HttpEmbedder::new(&config, Duration::from_secs(5)).unwrap()
 }
 
 fn one(numbers: &str) -> (u16, String) {

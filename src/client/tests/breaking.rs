@@ -22,6 +22,17 @@ fn moves(rig: &Rig) -> Vec<(BreakerState, MoveReason)> {
     })
 }
 
+/// Two good probes close the breaker.
+async fn closes(rig: &Rig) {
+    for _ in 0..2 {
+        rig.ask(&warm("hi")).await.unwrap();
+    }
+    assert_eq!(
+        moves(rig).last(),
+        Some(&(BreakerState::Closed, MoveReason::ProbesSucceeded))
+    );
+}
+
 /// Opens the breaker by five failures in a row.
 async fn open(policy: Policy) -> Rig {
     let rig = Rig::new(policy);
@@ -96,13 +107,7 @@ async fn a_cancelled_probe_releases_its_permit() {
         _ => None,
     });
     assert_eq!(samples, [Sample::Neutral; 2]);
-    for _ in 0..2 {
-        rig.ask(&warm("hi")).await.unwrap();
-    }
-    assert_eq!(
-        moves(&rig).last(),
-        Some(&(BreakerState::Closed, MoveReason::ProbesSucceeded))
-    );
+    closes(&rig).await;
     rig.done().await;
 }
 
@@ -179,13 +184,7 @@ async fn streams_that_fall_silent_do_not_close_it_and_do_not_block_it() {
         Some(&(BreakerState::Open, MoveReason::ProbeFailed))
     );
     rig.sleep(secs(10)).await;
-    for _ in 0..2 {
-        rig.ask(&warm("hi")).await.unwrap();
-    }
-    assert_eq!(
-        moves(&rig).last(),
-        Some(&(BreakerState::Closed, MoveReason::ProbesSucceeded))
-    );
+    closes(&rig).await;
     rig.done().await;
 }
 

@@ -238,9 +238,8 @@ fn by_name(name: &str) -> Option<Verdict> {
     })
 }
 
-/// Phrases of servers for a prompt that exceeds the context: OpenAI and vLLM, llama-server, Anthropic (two), Gemini,
-/// vLLM's engine, SGLang, TGI, Bedrock, xAI, Zhipu, Moonshot, DashScope,
-/// Volcengine, Cloudflare.
+/// Phrases for a prompt that exceeds the context: OpenAI and vLLM, llama-server, Anthropic (two), Gemini, vLLM's
+/// engine, SGLang, TGI, Bedrock, xAI, Zhipu, Moonshot, DashScope, Volcengine, Cloudflare.
 const TOO_LONG: &[&str] = &[
     "maximum context length",
     "exceeds the available context size",
