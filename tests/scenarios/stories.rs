@@ -151,9 +151,9 @@ fn stories_of_a_failed_and_a_queued_call_in_full() {
   0.03s  try 1    failed after 0.03s: simulator is overloaded (503): Service temporarily overloaded (injected by seawall); not caused by your quota
   0.03s  limiter  0 of 66 reserved tokens charged
   0.03s  retry    attempt 2 in 0.12s: server overloaded
-                  drew 0.12s; budget 9.2 of 13; deadline in 10m
+                  drew 0.12s; budget 9.2 of 13.2; deadline in 10m
   0.15s  breaker  rejected: opened 0.12s ago (5 failures in a row); next probe in 4.51s
-  0.15s  retry    no further attempt: circuit open; budget 9.2 of 13
+  0.15s  retry    no further attempt: circuit open; budget 9.2 of 13.2
   0.15s  end      failed after 0.15s, 1 attempt
 "
     );

@@ -11,10 +11,10 @@ pub(super) fn hint(hint: Option<Hint>) -> String {
     })
 }
 
-/// `; budget 9.0 of 10`.
+/// `; budget 9.0 of 10.2`: both with a decimal, or a full budget would look overdrawn.
 pub(super) fn budget(left: f64, max: f64) -> String {
     if max > 0.0 {
-        format!("; budget {left:.1} of {max:.0}")
+        format!("; budget {left:.1} of {max:.1}")
     } else {
         String::new()
     }

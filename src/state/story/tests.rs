@@ -200,11 +200,11 @@ fn a_story_in_full() {
   1.40s  try 1    failed after 0.20s: made up: RateLimited; server asks to wait 1s
   1.40s  limiter  60 of 268 reserved tokens charged
   1.40s  retry    attempt 2 in 1.00s: rate limit
-                  drew 0.50s, the server asked for 1s; budget 142.9 of 10; deadline in 9m59s
+                  drew 0.50s, the server asked for 1s; budget 142.9 of 10.0; deadline in 9m59s
   2.40s  try 2    sent
   4.40s  try 2    failed after 2.00s: made up: HeaderTimeout
   4.40s  retry    attempt 3 in 0.40s: timeout
-                  drew 0.20s; budget 57.1 of 10; deadline in 9m56s
+                  drew 0.20s; budget 57.1 of 10.0; deadline in 9m56s
   4.80s  try 3    sent
   5.10s  try 3    first token after 0.30s
   7.20s  try 3    silent for 2.00s

@@ -333,7 +333,7 @@ mod tests {
                 " 0.60s ✗ try 1    failed after 0.20s: made up: RateLimited",
                 "       ↻ retry    attempt 2 in 1.00s: rate limit",
                 "                  drew 0.50s, the server asked for 1s; budget 142.9 of",
-                "                  10; deadline in 9m59s",
+                "                  10.0; deadline in 9m59s",
                 " 1.60s ▶ try 2    sent",
                 " 1.90s   try 2    first token after 0.30s",
                 " 2.00s ✓ try 2    complete after 0.40s: 60 tokens (12 asked, 48",
