@@ -8,9 +8,7 @@ use crate::state::State;
 
 use super::action::Action;
 use super::keymap::{Context, Keymap};
-use super::layout::Tier;
 use super::overlay::Overlay;
-use super::pane::PaneId;
 use super::playback::bar::Control;
 use super::theme::Role;
 use super::ui::Ui;
@@ -19,7 +17,7 @@ use super::view::View;
 use super::wrap;
 
 /// The keys of normal mode, the most useful to a newcomer first.
-const NORMAL: [Action; 25] = [
+const NORMAL: [Action; 24] = [
     Action::Stop,
     Action::Prompt,
     Action::Burst10,
@@ -31,7 +29,6 @@ const NORMAL: [Action; 25] = [
     Action::NextUser,
     Action::BurstAll,
     Action::ToggleOrder,
-    Action::Pane7,
     Action::Pause,
     Action::Filter,
     Action::Palette,
@@ -125,8 +122,6 @@ fn label(action: Action, context: Context) -> &'static str {
         (Context::List | Context::Faults, Action::Down) => "next",
         (Context::Normal, Action::BurstAll) => "burst all",
         (Context::Normal, Action::ToggleOrder) => "fair/fifo",
-        // the only digit in the footer, see `items`
-        (Context::Normal, Action::Pane7) => "users",
         (Context::Details, Action::Up) => "newer call",
         (Context::Details, Action::Down) => "older call",
         _ => action.label(),
@@ -178,7 +173,6 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
             stays || blocked(**action, ui, state).is_none()
         })
         .filter(|action| **action != Action::Open || context != Context::Normal || has_calls(ui, state))
-        .filter(|action| action.pane_index().is_none_or(|index| opens_users(ui, index)))
         .filter_map(|action| item(*action, keymap, ui.keys()));
     for mut item in fitting {
         if x + item.width + reserved > width {
@@ -200,12 +194,6 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
 /// Returns true if the focused pane can open a call.
 fn has_calls(ui: &Ui, state: &State) -> bool {
     ui.focus.has_calls() && !state.calls.recent.is_empty()
-}
-
-/// Returns true if this digit opens the Users pane while it is not visible.
-fn opens_users(ui: &Ui, index: usize) -> bool {
-    let tier = Tier::for_size(ui.size.width, ui.size.height);
-    tier < Tier::Large && ui.focus != PaneId::Users && tier.order().get(index) == Some(&PaneId::Users)
 }
 
 fn item(action: Action, keymap: &Keymap, context: Context) -> Option<Item> {
@@ -266,7 +254,7 @@ pub fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
         let kept = help.map_or(0, |help| help.width + 2);
         let room = area.right().saturating_sub(x).saturating_sub(kept);
         let text = wrap::fit(message, usize::from(room), view.theme.glyphs.ellipsis);
-        buf.set_stringn(x, area.y, text, usize::from(room), view.theme.style(Role::Wait));
+        buf.set_stringn(x, area.y, text, usize::from(room), view.theme.style(Role::Held));
         if let Some(help) = help {
             draw(view, help, area.right().saturating_sub(help.width + 1), area, buf);
         }

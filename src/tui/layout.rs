@@ -1,20 +1,22 @@
-//! The layout of the screen: a pure function of the size and the zoomed pane.
+//! The layout of the screen: a pure function of the size, the focus and the zoom.
 //!
 //! ```text
-//!  < 60x16             60x16 and up            110 wide              180x50
-//!  verdict             title                   the same, input       title, verdict
-//!  counts              verdict                 inside the chat       Chat | Breaker | Limiter
-//!  last log lines      Chat     | Guards                                  | Cache   | Latency
-//!  needs 60x16         Attempts                                           | Policy
-//!                      Log                                           Attempts | Retries | Users
-//!                                                                    Log
+//!  < 60x16           60x16 and up          110x30 and up           180x50 and up
+//!  title             title                 the same; cards of      cards of seven rows
+//!  sentence          sentence              five rows, two strips,  charts, limiter  | Retries
+//!  counts            counts                a wider gutter          chart, Calls     | Users
+//!  last log lines    cards                                                          | Chat
+//!  60x16 needed      Traffic  gutter|plot                                           | Log
+//!                    Latency  gutter|plot  (from 28 rows)
+//!                    Calls    gutter|plot
+//!                    Log | Chat            (one row of log below 100 columns)
+//!                    prompt, keys
 //! ```
 //!
-//! A pane without room beside the others still has a digit: it opens on the whole screen, and Escape returns to
-//! its parent pane.
+//! A pane has a rule on top and no other border; a rule belongs to the pane below it. Traffic, Latency and Calls
+//! share the columns of one time axis. A pane without room on the main screen opens on the whole screen.
 //!
-//! Neighbours share a border line, which saves a row per pane. Height goes to verdict, attempts, guards, chat and
-//! log, in this order.
+//! Height goes to the sentence, the counts, Calls, the cards, Traffic, Latency and the log, in this order.
 
 use ratatui::layout::{Position, Rect};
 
@@ -26,17 +28,27 @@ use super::ui::Ui;
 pub const MIN_WIDTH: u16 = 60;
 /// The smallest height with panes.
 pub const MIN_HEIGHT: u16 = 16;
+/// The width from which the chat is always visible.
+pub const CHAT_WIDTH: u16 = 100;
+/// The width from which the users have a card.
+const USERS_WIDTH: u16 = 150;
+/// The width below which the retries have no card.
+const FOUR_CARDS: u16 = 76;
+/// The height from which latency has a pane.
+const LATENCY_HEIGHT: u16 = 28;
+/// The columns of the right part of the largest tier, its divider included.
+const RIGHT: u16 = 50;
 
 /// The class of a terminal size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
-    /// The verdict and a few log lines.
+    /// The sentence and a few log lines.
     Tiny,
-    /// Four panes.
+    /// Cards of three rows.
     Small,
-    /// Four larger panes, the prompt inside the chat.
+    /// Cards of five rows.
     Medium,
-    /// A pane per guard.
+    /// Cards of seven rows, a column on the right.
     Large,
 }
 
@@ -54,68 +66,18 @@ impl Tier {
         }
     }
 
-    /// The panes of this tier; the digit of a pane is its position, from 1.
-    pub fn order(self) -> &'static [PaneId] {
+    /// Rows of a card.
+    fn card_rows(self) -> u16 {
         match self {
-            Self::Tiny => &[PaneId::Log],
-            Self::Small | Self::Medium => &[
-                PaneId::Chat,
-                PaneId::Guards,
-                PaneId::Attempts,
-                PaneId::Log,
-                PaneId::Cache,
-                PaneId::Retries,
-                PaneId::Users,
-            ],
-            Self::Large => &[
-                PaneId::Chat,
-                PaneId::Breaker,
-                PaneId::Limiter,
-                PaneId::Cache,
-                PaneId::Latency,
-                PaneId::Policy,
-                PaneId::Attempts,
-                PaneId::Log,
-                PaneId::Retries,
-                PaneId::Users,
-            ],
+            Self::Tiny | Self::Small => 3,
+            Self::Medium => 5,
+            Self::Large => 7,
         }
     }
 
-    /// The digit of a pane; `None` if this tier does not have it.
-    pub fn digit(self, pane: PaneId) -> Option<usize> {
-        let position = self.order().iter().position(|other| *other == pane)?;
-        Some((position + 1) % 10)
-    }
-
-    /// The pane that Escape returns to from a pane that this tier shows only on the whole screen; `None` for
-    /// others.
-    pub fn parent_pane(self, focus: PaneId) -> Option<PaneId> {
-        match (self, self.visible_pane(focus)) {
-            (Self::Small | Self::Medium, PaneId::Cache | PaneId::Users) => Some(PaneId::Guards),
-            (Self::Small | Self::Medium, PaneId::Retries) => Some(PaneId::Attempts),
-            _ => None,
-        }
-    }
-
-    /// The pane that replaces `focus` in this tier: guards merge and split when the terminal is resized.
-    pub fn visible_pane(self, focus: PaneId) -> PaneId {
-        let order = self.order();
-        if order.contains(&focus) {
-            return focus;
-        }
-        let other = match focus {
-            PaneId::Guards => PaneId::Breaker,
-            PaneId::Breaker | PaneId::Limiter | PaneId::Cache | PaneId::Latency | PaneId::Policy => {
-                PaneId::Guards
-            }
-            PaneId::Chat | PaneId::Attempts | PaneId::Log | PaneId::Retries | PaneId::Users => PaneId::Log,
-        };
-        if order.contains(&other) {
-            other
-        } else {
-            PaneId::Log
-        }
+    /// Rows above the bars of Traffic: faults and breaker; only the breaker on small screens.
+    pub fn strips(self) -> u16 {
+        if self >= Self::Medium { 2 } else { 1 }
     }
 }
 
@@ -126,22 +88,32 @@ pub struct Areas {
     pub tier: Tier,
     /// The title bar.
     pub title: Rect,
-    /// The verdict; two rows in the smallest tier.
-    pub verdict: Rect,
+    /// The chip and the sentence; two rows in the smallest tier.
+    pub sentence: Rect,
+    /// The counts of calls.
+    pub counts: Rect,
     /// The required size, in the smallest tier.
     pub notice: Rect,
-    /// The visible panes, borders included.
+    /// The visible panes, each with its rule as the first row.
     pub panes: Vec<(PaneId, Rect)>,
+    /// The chart of the limiter in the largest tier, with its rule.
+    pub limiter_chart: Option<Rect>,
+    /// Vertical lines, one column wide, that begin on a rule.
+    pub dividers: Vec<Rect>,
+    /// Columns left of the time axis.
+    pub gutter: u16,
     /// The prompt.
     pub input: Rect,
     /// Keys and messages.
     pub footer: Rect,
     /// The pane with the focus.
     pub focus: PaneId,
+    /// True if the focused pane fills the screen.
+    pub zoomed: bool,
 }
 
 impl Areas {
-    /// The area of a visible pane, border included.
+    /// The area of a visible pane, rule included.
     pub fn pane(&self, id: PaneId) -> Option<Rect> {
         self.panes
             .iter()
@@ -149,7 +121,8 @@ impl Areas {
             .map(|(_, rect)| *rect)
     }
 
-    /// The content area of a pane: inside the border, with a blank column on each side.
+    /// The content area of a pane: below the rule; beside a divider and a blank column, except for charts, which
+    /// use every column.
     pub fn inner(&self, id: PaneId) -> Rect {
         let Some(outer) = self.pane(id) else {
             return Rect::default();
@@ -157,23 +130,42 @@ impl Areas {
         if self.tier == Tier::Tiny {
             return outer;
         }
-        let mut inner = Rect {
-            x: outer.x.saturating_add(2),
-            y: outer.y.saturating_add(1),
-            width: outer.width.saturating_sub(4),
-            height: outer.height.saturating_sub(2),
+        let left = if id.has_time_axis() {
+            0
+        } else {
+            1 + u16::from(outer.x > 0)
         };
-        if id == PaneId::Chat && self.input.intersects(inner) {
-            inner.height = self.input.y.saturating_sub(inner.y);
+        Rect {
+            x: outer.x.saturating_add(left).min(outer.right()),
+            y: outer.y.saturating_add(1).min(outer.bottom()),
+            width: outer.width.saturating_sub(left),
+            height: outer.height.saturating_sub(1),
         }
-        inner
+    }
+
+    /// The content area of the limiter's chart.
+    pub fn limiter_chart_inner(&self) -> Rect {
+        let outer = self.limiter_chart.unwrap_or_default();
+        Rect {
+            y: outer.y.saturating_add(1).min(outer.bottom()),
+            height: outer.height.saturating_sub(1),
+            ..outer
+        }
+    }
+
+    /// Columns of the plots right of the time axis.
+    pub fn plot_columns(&self) -> u16 {
+        let chart = self.panes.iter().find(|(id, _)| id.has_time_axis());
+        chart.map_or(0, |(_, rect)| rect.width.saturating_sub(self.gutter + 1))
     }
 
     /// The pane at a position.
     pub fn at(&self, position: Position) -> Option<PaneId> {
+        if self.limiter_chart.is_some_and(|rect| rect.contains(position)) {
+            return Some(PaneId::Limiter);
+        }
         self.panes
             .iter()
-            .rev()
             .find(|(_, rect)| rect.contains(position))
             .map(|(id, _)| *id)
     }
@@ -211,54 +203,51 @@ impl Rows {
 /// Computes the areas of a screen of size `area`.
 pub fn layout(area: Rect, ui: &Ui) -> Areas {
     let tier = Tier::for_size(area.width, area.height);
-    let focus = tier.visible_pane(ui.focus);
     let mut rows = Rows::new(area);
     let mut areas = Areas {
         tier,
         title: Rect::default(),
-        verdict: Rect::default(),
+        sentence: Rect::default(),
+        counts: Rect::default(),
         notice: Rect::default(),
         panes: Vec::new(),
+        limiter_chart: None,
+        dividers: Vec::new(),
+        gutter: match area.width {
+            0..CHAT_WIDTH => 19,
+            _ if tier >= Tier::Medium => 29,
+            _ => 24,
+        },
         input: Rect::default(),
         footer: Rect::default(),
-        focus,
+        focus: ui.focus,
+        zoomed: false,
     };
     if tier == Tier::Tiny {
         tiny(&mut areas, &mut rows, ui);
         return areas;
     }
     areas.title = rows.top(1);
-    areas.verdict = rows.top(1);
+    areas.sentence = rows.top(1);
+    areas.counts = rows.top(1);
     areas.footer = rows.bottom(1);
     let lines = input::height(ui, area.width, (area.height / 5).max(1));
-    let zoomed = ui.zoomed || tier.parent_pane(focus).is_some();
-    // the bar of a replay gets the whole width
-    let chat_holds_input = if ui.playback.is_some() {
-        false
-    } else if zoomed {
-        focus == PaneId::Chat
-    } else {
-        tier >= Tier::Medium
-    };
-    if !chat_holds_input {
-        areas.input = rows.bottom(lines);
-    }
+    areas.input = rows.bottom(lines);
     let body = rows.left;
-    areas.panes = match (zoomed, tier) {
-        (true, _) => vec![(focus, body)],
-        (false, Tier::Large) => large(body),
-        (false, _) => bands(body, lines.saturating_sub(1).min(areas.input.height)),
-    };
-    if chat_holds_input && let Some(chat) = areas.pane(PaneId::Chat) {
-        let width = chat.width.saturating_sub(4);
-        let lines = input::height(ui, width, (chat.height / 2).max(1));
-        areas.input = Rect {
-            x: chat.x + 2,
-            y: chat.bottom().saturating_sub(1 + lines),
-            width,
-            height: lines,
+    if !ui.zoomed {
+        match tier {
+            Tier::Large => large(&mut areas, body, ui),
+            _ => stacked(&mut areas, body, ui),
         }
-        .intersection(chat);
+    }
+    if areas.pane(ui.focus).is_none() {
+        areas.zoomed = true;
+        areas.limiter_chart = None;
+        areas.dividers.clear();
+        areas.panes = vec![(ui.focus, body)];
+        if ui.focus.has_time_axis() {
+            axis_divider(&mut areas, body);
+        }
     }
     areas
 }
@@ -266,149 +255,208 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
 /// The smallest tier: the most important rows first.
 fn tiny(areas: &mut Areas, rows: &mut Rows, ui: &Ui) {
     let first = rows.top(1);
+    areas.focus = PaneId::Log;
     areas.footer = rows.bottom(1);
     if ui.mode == super::ui::Mode::Input || ui.playback.is_some() {
         areas.input = rows.bottom(1);
     }
-    let second = rows.top(1);
-    areas.verdict = first.union(second);
+    areas.sentence = first;
+    areas.counts = rows.top(1);
     if rows.left.height > 2 {
         areas.notice = rows.bottom(1);
     }
     if rows.left.height > 3 {
         areas.title = first;
-        areas.verdict = second.union(rows.top(1));
+        areas.sentence = areas.counts.union(rows.top(1));
+        areas.counts = rows.top(1);
     }
     areas.panes = vec![(PaneId::Log, rows.left)];
 }
 
-/// Chat and guards side by side, attempts, log. Neighbours share border lines.
-///
-/// A prompt of several lines takes `taken` rows of the body. Attempts lose them first, so that the other panes
-/// keep their size while a prompt is typed.
-fn bands(body: Rect, taken: u16) -> Vec<(PaneId, Rect)> {
-    let whole = body.height + taken;
-    let with_log = whole >= 17;
-    let borders = if with_log { 4 } else { 3 };
-    let content = body.height.saturating_sub(borders);
-    let usual = whole.saturating_sub(borders);
-    let log = if with_log { (usual * 3 / 16).clamp(3, 8) } else { 0 };
-    let top = (usual * 3 / 8).clamp(4, 14).min(content.saturating_sub(log + 5));
-    let attempts = content.saturating_sub(top + log);
-    let split = body.width * 52 / 100;
-    let chat = Rect {
-        width: split + 1,
-        height: top + 2,
-        ..body
-    };
-    let guards = Rect {
-        x: body.x + split,
-        width: body.width - split,
-        ..chat
-    };
-    let attempts = Rect {
-        y: body.y + top + 1,
-        height: attempts + 2,
-        ..body
-    };
-    let mut panes = vec![
-        (PaneId::Chat, chat),
-        (PaneId::Guards, guards),
-        (PaneId::Attempts, attempts),
-    ];
-    if with_log {
-        let y = attempts.bottom() - 1;
-        panes.push((
-            PaneId::Log,
-            Rect {
-                y,
-                height: body.bottom() - y,
-                ..body
-            },
-        ));
+/// Rows of the panes below the cards, rules included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Heights {
+    traffic: u16,
+    latency: u16,
+    calls: u16,
+    /// The log, and the chat beside it.
+    band: u16,
+}
+
+impl Heights {
+    /// Distributes `height` rows: first a minimum for each pane in the order of importance, then the rest.
+    fn new(height: u16, screen: u16, strips: u16, band: u16, calls: u16) -> Self {
+        let mut left = height;
+        // a rule without enough content below it has no use: less than `least` rows are not taken
+        let mut take = |least: u16, most: u16| {
+            let taken = if left < least { 0 } else { most.min(left) };
+            left -= taken;
+            taken
+        };
+        let mut heights = Self {
+            band: take(0, band),
+            calls: take(0, calls),
+            traffic: take(strips + 2, strips + 5),
+            latency: take(4, if screen < LATENCY_HEIGHT { 0 } else { 5 }),
+        };
+        let most = |pane: u16, rows: u16| if pane > 0 { rows } else { 0 };
+        heights.calls += take(0, 3);
+        heights.traffic += take(0, most(heights.traffic, 2));
+        heights.latency += take(0, most(heights.latency, 2));
+        let part = left / 5;
+        let mut take = |rows: u16| {
+            left -= rows;
+            rows
+        };
+        heights.latency += take(most(heights.latency, part));
+        heights.traffic += take(most(heights.traffic, part));
+        heights.band += take(if heights.band > 1 { part.min(8) } else { 0 });
+        heights.calls += left;
+        heights
     }
-    panes
 }
 
-/// A pane per guard.
-fn large(body: Rect) -> Vec<(PaneId, Rect)> {
-    let content = body.height.saturating_sub(4);
-    let (top, log) = ((content / 2).clamp(20, 30), (content * 3 / 16).clamp(5, 12));
-    let chat = Rect {
-        width: body.width * 2 / 5,
-        height: top + 2,
+/// Cards, charts, calls, and the log with the chat beside it.
+fn stacked(areas: &mut Areas, body: Rect, ui: &Ui) {
+    let mut rows = Rows::new(body);
+    let card_rows = areas.tier.card_rows() + 1;
+    cards(areas, rows.top(card_rows));
+    let screen = areas.footer.bottom();
+    let wide = body.width >= CHAT_WIDTH;
+    let drawer = ui.focus == PaneId::Chat;
+    let band = match (wide, drawer) {
+        (_, true) => (screen * 2 / 5).clamp(8, 17),
+        (true, false) if screen < 20 => 2,
+        (true, false) if screen < LATENCY_HEIGHT => 3,
+        (true, false) => 4,
+        (false, false) => 1,
+    };
+    let calls = match band {
+        _ if drawer => 3,
+        2 => 5,
+        _ => 6,
+    };
+    let heights = Heights::new(rows.left.height, screen, areas.tier.strips(), band, calls);
+    charts(areas, &mut rows, heights);
+    let band = rows.left;
+    if wide {
+        let split = band.width * 11 / 20;
+        let log = Rect { width: split, ..band };
+        let chat = Rect {
+            x: band.x + split,
+            width: band.width - split,
+            ..band
+        };
+        areas.panes.extend([(PaneId::Log, log), (PaneId::Chat, chat)]);
+        areas.dividers.push(Rect { width: 1, ..chat });
+    } else {
+        let pane = if drawer { PaneId::Chat } else { PaneId::Log };
+        areas.panes.push((pane, band));
+    }
+}
+
+/// Traffic, Latency and Calls on one time axis.
+fn charts(areas: &mut Areas, rows: &mut Rows, heights: Heights) {
+    let top = rows.left;
+    for (id, height) in [
+        (PaneId::Traffic, heights.traffic),
+        (PaneId::Latency, heights.latency),
+    ] {
+        if height > 0 {
+            areas.panes.push((id, rows.top(height)));
+        }
+    }
+    if areas.tier == Tier::Large {
+        areas.limiter_chart = Some(rows.top(7));
+    }
+    areas.panes.push((PaneId::Calls, rows.top(heights.calls)));
+    let height = rows.left.y - top.y;
+    axis_divider(areas, Rect { height, ..top });
+}
+
+/// The vertical line right of the gutter.
+fn axis_divider(areas: &mut Areas, charts: Rect) {
+    areas.dividers.push(Rect {
+        x: charts.x + areas.gutter.min(charts.width),
+        width: 1.min(charts.width.saturating_sub(areas.gutter)),
+        ..charts
+    });
+}
+
+/// The cards in the order in which a call meets them. The cache's hit rate, the buckets and the breaker are on
+/// every screen.
+fn cards(areas: &mut Areas, band: Rect) {
+    let ids: &[PaneId] = match band.width {
+        0..FOUR_CARDS => &[PaneId::Cache, PaneId::Limiter, PaneId::Breaker],
+        FOUR_CARDS..USERS_WIDTH => &[PaneId::Cache, PaneId::Limiter, PaneId::Breaker, PaneId::Retries],
+        USERS_WIDTH.. if areas.tier == Tier::Large => &[PaneId::Cache, PaneId::Limiter, PaneId::Breaker],
+        USERS_WIDTH.. => &[
+            PaneId::Cache,
+            PaneId::Limiter,
+            PaneId::Breaker,
+            PaneId::Retries,
+            PaneId::Users,
+        ],
+    };
+    let count = ids.len() as u16;
+    let mut x = band.x;
+    for (index, id) in ids.iter().enumerate() {
+        // a divider stands in front of all cards but the first, so the first one has a column less
+        let right = match index as u16 + 1 {
+            last if last == count => band.right(),
+            next => band.x + (band.width * next / count).saturating_sub(1),
+        };
+        let card = Rect {
+            x,
+            width: right - x,
+            ..band
+        };
+        areas.panes.push((*id, card));
+        if index > 0 {
+            areas.dividers.push(Rect { width: 1, ..card });
+        }
+        x = right;
+    }
+}
+
+/// Cards and charts on the left; retries, users, chat and log on the right.
+fn large(areas: &mut Areas, body: Rect, ui: &Ui) {
+    let left = Rect {
+        width: body.width - RIGHT,
         ..body
     };
-    let rest = Rect {
-        x: chat.right() - 1,
-        width: body.width - chat.width + 1,
-        ..chat
+    let mut rows = Rows::new(left);
+    let card_rows = areas.tier.card_rows() + 1;
+    cards(areas, rows.top(card_rows));
+    let heights = Heights::new(
+        rows.left.height.saturating_sub(7),
+        areas.footer.bottom(),
+        areas.tier.strips(),
+        0,
+        6,
+    );
+    charts(areas, &mut rows, heights);
+    let right = Rect {
+        x: left.right(),
+        width: RIGHT,
+        ..body
     };
-    let half = rest.width / 2;
-    // three rows of guards that share border lines
-    let inner = top.saturating_sub(2);
-    let first = inner * 9 / 24;
-    let second = inner * 7 / 24;
-    let row = |y: u16, height: u16| Rect {
-        y,
-        height: height + 2,
-        ..rest
+    areas.dividers.push(Rect { width: 1, ..right });
+    let mut rows = Rows::new(right);
+    let chat = if ui.focus == PaneId::Chat {
+        right.height * 2 / 5
+    } else {
+        right.height / 4
     };
-    let left = |row: Rect| Rect {
-        width: half + 1,
-        ..row
-    };
-    let right = |row: Rect| Rect {
-        x: row.x + half,
-        width: row.width - half,
-        ..row
-    };
-    let one = row(rest.y, first);
-    let two = row(one.bottom() - 1, second);
-    let three_top = two.bottom() - 1;
-    let three = Rect {
-        y: three_top,
-        height: rest.bottom() - three_top,
-        ..rest
-    };
-    let mut panes = vec![
+    let retries = rows.top((right.height - chat) * 9 / 20);
+    let users = rows.top(6);
+    let chat = rows.top(chat);
+    areas.panes.extend([
+        (PaneId::Retries, retries),
+        (PaneId::Users, users),
         (PaneId::Chat, chat),
-        (PaneId::Breaker, left(one)),
-        (PaneId::Limiter, right(one)),
-        (PaneId::Cache, left(two)),
-        (PaneId::Latency, right(two)),
-        (PaneId::Policy, three),
-    ];
-    let below = chat.bottom() - 1;
-    panes.extend(attempts_and_log(body, below, log));
-    panes
-}
-
-/// Below the guards: attempts, retries and users side by side, and the log.
-fn attempts_and_log(body: Rect, y: u16, log: u16) -> [(PaneId, Rect); 4] {
-    let log_top = body.bottom() - (log + 2);
-    let band = Rect {
-        y,
-        height: log_top + 1 - y,
-        ..body
-    };
-    let (first, second) = (body.width * 11 / 20, body.width * 16 / 20);
-    let part = |from: u16, to: u16| Rect {
-        x: body.x + from,
-        width: to - from,
-        ..band
-    };
-    let log = Rect {
-        y: log_top,
-        height: log + 2,
-        ..body
-    };
-    [
-        (PaneId::Attempts, part(0, first)),
-        (PaneId::Retries, part(first - 1, second)),
-        (PaneId::Users, part(second - 1, body.width)),
-        (PaneId::Log, log),
-    ]
+        (PaneId::Log, rows.left),
+    ]);
 }
 
 #[cfg(test)]
@@ -416,92 +464,139 @@ mod tests {
     use super::*;
 
     fn at(width: u16, height: u16) -> Areas {
-        layout(Rect::new(0, 0, width, height), &Ui::default())
+        with(width, height, &Ui::default())
+    }
+
+    fn with(width: u16, height: u16, ui: &Ui) -> Areas {
+        layout(Rect::new(0, 0, width, height), ui)
     }
 
     #[test]
     fn areas_at_80x24() {
         let areas = at(80, 24);
         assert_eq!(areas.title, Rect::new(0, 0, 80, 1));
-        assert_eq!(areas.verdict, Rect::new(0, 1, 80, 1));
+        assert_eq!(areas.sentence, Rect::new(0, 1, 80, 1));
+        assert_eq!(areas.counts, Rect::new(0, 2, 80, 1));
         assert_eq!(
             areas.panes,
             [
-                (PaneId::Chat, Rect::new(0, 2, 42, 8)),
-                (PaneId::Guards, Rect::new(41, 2, 39, 8)),
-                (PaneId::Attempts, Rect::new(0, 9, 80, 9)),
-                (PaneId::Log, Rect::new(0, 17, 80, 5)),
+                (PaneId::Cache, Rect::new(0, 3, 19, 4)),
+                (PaneId::Limiter, Rect::new(19, 3, 20, 4)),
+                (PaneId::Breaker, Rect::new(39, 3, 20, 4)),
+                (PaneId::Retries, Rect::new(59, 3, 21, 4)),
+                (PaneId::Traffic, Rect::new(0, 7, 80, 6)),
+                (PaneId::Calls, Rect::new(0, 13, 80, 8)),
+                (PaneId::Log, Rect::new(0, 21, 80, 1)),
             ]
         );
+        assert_eq!((areas.gutter, areas.plot_columns()), (19, 60));
         assert_eq!(areas.input, Rect::new(0, 22, 80, 1));
         assert_eq!(areas.footer, Rect::new(0, 23, 80, 1));
-        assert_eq!(areas.inner(PaneId::Guards), Rect::new(43, 3, 35, 6));
+        assert_eq!(areas.inner(PaneId::Cache), Rect::new(1, 4, 18, 3));
+        assert_eq!(areas.inner(PaneId::Limiter), Rect::new(21, 4, 18, 3));
+        assert_eq!(areas.inner(PaneId::Calls), Rect::new(0, 14, 80, 7));
     }
 
     #[test]
-    fn a_growing_prompt_takes_its_rows_from_the_attempts() {
-        let with = |draft: &str| Ui {
-            draft: crate::tui::editor::Editor::from_text(draft),
+    fn rows_at_120x40() {
+        let areas = at(120, 40);
+        let heights = [
+            PaneId::Cache,
+            PaneId::Traffic,
+            PaneId::Latency,
+            PaneId::Calls,
+            PaneId::Log,
+        ]
+        .map(|id| areas.pane(id).unwrap().height);
+        assert_eq!(heights, [6, 9, 7, 9, 4]);
+        assert_eq!((areas.gutter, areas.plot_columns()), (29, 90));
+    }
+
+    #[test]
+    fn the_chat_is_visible_from_100_columns_and_grows_while_in_use() {
+        let typing = Ui {
+            focus: PaneId::Chat,
             ..Ui::default()
         };
-        let area = Rect::new(0, 0, 80, 24);
-        let (one, three) = (layout(area, &with("a")), layout(area, &with("a\nb\nc")));
-        assert_eq!(one.pane(PaneId::Guards), three.pane(PaneId::Guards));
-        let heights =
-            [&one, &three].map(|areas| [PaneId::Attempts, PaneId::Log].map(|id| areas.inner(id).height));
-        assert_eq!(heights, [[7, 3], [5, 3]]);
-    }
-
-    #[test]
-    fn tiers_and_their_panes() {
-        assert_eq!(at(59, 40).tier, Tier::Tiny);
-        assert_eq!(at(60, 16).panes.len(), 3);
-        assert_eq!(at(120, 40).tier, Tier::Medium);
-        assert_eq!(at(200, 60).panes.len(), 10);
-        let areas = at(120, 40);
-        assert!(
-            areas
-                .pane(PaneId::Chat)
-                .unwrap()
-                .contains(areas.input.as_position())
-        );
-    }
-
-    #[test]
-    fn areas_stay_inside_and_panes_overlap_only_in_borders() {
-        for width in (0..=220).step_by(7) {
-            for height in 0..=70 {
-                let area = Rect::new(0, 0, width, height);
-                for zoomed in [false, true] {
-                    let ui = Ui {
-                        zoomed,
-                        ..Ui::default()
-                    };
-                    let areas = layout(area, &ui);
-                    let bars = [areas.title, areas.verdict, areas.input, areas.footer];
-                    for place in areas.panes.iter().map(|(_, rect)| *rect).chain(bars) {
-                        assert_eq!(place.intersection(area), place, "{width}x{height}");
-                    }
-                    for (index, (a, _)) in areas.panes.iter().enumerate() {
-                        for (b, _) in areas.panes.iter().skip(index + 1) {
-                            assert!(
-                                !areas.inner(*a).intersects(areas.inner(*b)),
-                                "{width}x{height} {a:?} {b:?}"
-                            );
-                        }
-                    }
-                    if areas.tier > Tier::Tiny && !zoomed {
-                        assert!(areas.inner(PaneId::Attempts).height >= 5, "{width}x{height}");
-                    }
-                }
-            }
+        for (width, height, visible) in [(80, 24, false), (99, 40, false), (100, 24, true), (200, 60, true)] {
+            let chat = |areas: &Areas| areas.pane(PaneId::Chat).map_or(0, |rect| rect.height);
+            let (idle, used) = (at(width, height), with(width, height, &typing));
+            assert_eq!(chat(&idle) > 0, visible, "{width}x{height}");
+            assert!(chat(&used) >= 8 && chat(&used) > chat(&idle), "{width}x{height}");
+            assert!(!used.zoomed, "{width}x{height}");
+            assert!(used.inner(PaneId::Calls).height >= 2, "{width}x{height}");
         }
     }
 
     #[test]
-    fn guards_split_and_merge_with_the_size() {
-        assert_eq!(Tier::Large.visible_pane(PaneId::Guards), PaneId::Breaker);
-        assert_eq!(Tier::Small.visible_pane(PaneId::Policy), PaneId::Guards);
-        assert_eq!(Tier::Tiny.visible_pane(PaneId::Chat), PaneId::Log);
+    fn the_first_three_guards_are_on_every_screen_with_panes() {
+        for (width, height) in [
+            (60, 16),
+            (75, 60),
+            (80, 24),
+            (120, 40),
+            (160, 45),
+            (220, 16),
+            (220, 70),
+        ] {
+            let areas = at(width, height);
+            for id in [PaneId::Cache, PaneId::Limiter, PaneId::Breaker, PaneId::Calls] {
+                assert!(areas.inner(id).height >= 3, "{width}x{height} {id:?}");
+            }
+        }
+        assert_eq!(at(59, 40).tier, Tier::Tiny);
+        assert!(at(160, 45).pane(PaneId::Users).is_some());
+    }
+
+    #[test]
+    fn a_pane_without_room_opens_on_the_whole_screen() {
+        let ui = Ui {
+            focus: PaneId::Users,
+            ..Ui::default()
+        };
+        let areas = with(80, 24, &ui);
+        assert!(areas.zoomed);
+        assert_eq!(areas.panes, [(PaneId::Users, Rect::new(0, 3, 80, 19))]);
+    }
+
+    #[test]
+    fn areas_stay_inside_and_panes_do_not_overlap() {
+        for width in (0..=220).step_by(7) {
+            for height in 0..=70 {
+                let area = Rect::new(0, 0, width, height);
+                for (zoomed, focus) in [
+                    (false, PaneId::Calls),
+                    (true, PaneId::Traffic),
+                    (false, PaneId::Chat),
+                ] {
+                    let ui = Ui {
+                        zoomed,
+                        focus,
+                        ..Ui::default()
+                    };
+                    let areas = layout(area, &ui);
+                    let bars = [
+                        areas.title,
+                        areas.sentence,
+                        areas.counts,
+                        areas.input,
+                        areas.footer,
+                        areas.limiter_chart_inner(),
+                    ];
+                    let panes: Vec<Rect> = areas.panes.iter().map(|(_, rect)| *rect).collect();
+                    for place in panes.iter().chain(&bars).chain(&areas.dividers) {
+                        assert_eq!(place.intersection(area), *place, "{width}x{height} {focus:?}");
+                    }
+                    for (index, a) in panes.iter().enumerate() {
+                        for b in panes.iter().skip(index + 1).chain(&bars) {
+                            assert!(!a.intersects(*b), "{width}x{height} {focus:?} {a:?} {b:?}");
+                        }
+                    }
+                    if areas.tier > Tier::Tiny && focus == PaneId::Calls {
+                        assert!(areas.inner(PaneId::Calls).height >= 4, "{width}x{height}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,23 +1,20 @@
 //! The panes: one file with one pure function `render(&View, Rect, &mut Buffer)` each.
 //!
-//! Borders and titles are drawn here, so that neighbours can share a line and a pane does not know its number. A
-//! new pane is one file, one variant, and one arm in each `match`.
+//! Rules, titles and dividers are drawn here. A new pane is one file, one variant, and one arm in each `match`.
 
 pub(super) mod appearance;
-mod attempts;
 mod breaker;
 mod cache;
+mod calls;
 pub(super) mod chat;
 #[cfg(test)]
 mod fixture;
 pub(super) mod gauge;
-mod guards;
 mod latency;
 mod limiter;
 pub(super) mod log;
 mod near_matches;
 mod near_miss;
-mod policy;
 #[cfg(test)]
 mod properties;
 mod retries;
@@ -27,6 +24,7 @@ mod semantic_answer;
 pub(super) mod story;
 pub(super) mod timeline;
 pub(super) mod title;
+mod traffic;
 mod users;
 pub(super) mod verdict;
 
@@ -36,7 +34,7 @@ use ratatui::style::Style;
 use ratatui::symbols::border;
 use ratatui::symbols::merge::MergeStrategy;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Widget};
+use ratatui::widgets::Block;
 
 use super::layout::{Areas, MIN_HEIGHT, MIN_WIDTH};
 use super::theme::{Glyphs, Role, Theme};
@@ -49,51 +47,72 @@ use crate::text::units;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PaneId {
     /// The conversation.
-    #[default]
     Chat,
-    /// Breaker, limiter, cache and latency in one, on small screens.
-    Guards,
-    /// The breaker, on large screens.
-    Breaker,
-    /// The limiter, on large screens.
-    Limiter,
     /// The cache.
     Cache,
-    /// Latency percentiles, on large screens.
-    Latency,
-    /// Faults and policy, on large screens.
-    Policy,
-    /// A timeline per call.
-    Attempts,
-    /// The log.
-    Log,
-    /// Retries over time.
+    /// The limiter.
+    Limiter,
+    /// The breaker.
+    Breaker,
+    /// Retries and their budget.
     Retries,
+    /// Attempts over time, by cause.
+    Traffic,
+    /// Latency over time.
+    Latency,
+    /// The calls, each on the time axis.
+    #[default]
+    Calls,
     /// Each user's share of the limiter.
     Users,
+    /// The log.
+    Log,
 }
 
 impl PaneId {
+    /// All panes in the order of their digits: 1 to 9, then 0.
+    pub const ALL: [Self; 10] = [
+        Self::Chat,
+        Self::Cache,
+        Self::Limiter,
+        Self::Breaker,
+        Self::Retries,
+        Self::Traffic,
+        Self::Latency,
+        Self::Calls,
+        Self::Users,
+        Self::Log,
+    ];
+
+    /// The digit that selects the pane, the same at every size.
+    pub fn digit(self) -> usize {
+        (self as usize + 1) % 10
+    }
+
+    /// Returns true for the panes drawn on the shared time axis.
+    pub fn has_time_axis(self) -> bool {
+        matches!(self, Self::Traffic | Self::Latency | Self::Calls)
+    }
+
     /// The name on the screen.
     pub fn name(self) -> &'static str {
         match self {
             Self::Chat => "Chat",
-            Self::Guards => "Guards",
-            Self::Breaker => "Breaker",
-            Self::Limiter => "Limiter",
             Self::Cache => "Cache",
-            Self::Latency => "Latency",
-            Self::Policy => "Faults & policy",
-            Self::Attempts => "Attempts",
-            Self::Log => "Log",
+            Self::Limiter => "Limiter",
+            Self::Breaker => "Breaker",
             Self::Retries => "Retries",
+            Self::Traffic => "Traffic",
+            Self::Latency => "Latency",
+            Self::Calls => "Calls",
             Self::Users => "Users",
+            Self::Log => "Log",
         }
     }
 
     /// Returns true if Enter on a row opens a call.
     pub fn has_calls(self) -> bool {
-        matches!(self, Self::Chat | Self::Attempts | Self::Log)
+        matches!(self, Self::Chat | Self::Calls | Self::Log)
     }
 
     /// The meaning of rows and glyphs, for the help.
@@ -103,10 +122,6 @@ impl PaneId {
                 "prompts and answers",
                 "status under each answer: source,",
                 "attempts, first token, speed, savings",
-            ],
-            Self::Guards => &[
-                "what decides whether a call is sent:",
-                "breaker, limiter, cache; and latency",
             ],
             Self::Breaker => &[
                 "CLOSED: calls pass, OPEN: calls are refused",
@@ -120,8 +135,11 @@ impl PaneId {
                 "[Enter] on such a hit: judge it right or wrong",
             ],
             Self::Latency => &["p50, p95, p99: percentiles", "ttft: time to the first token"],
-            Self::Policy => &["injected faults", "and the settings in force"],
-            Self::Attempts => &[
+            Self::Traffic => &[
+                "attempts per second, stacked by cause",
+                "above them: faults, and the breaker's state",
+            ],
+            Self::Calls => &[
                 "one row per call, newest first",
                 "429/500/TMO: why an attempt failed",
                 "[Enter] show the story of a call",
@@ -151,13 +169,12 @@ impl PaneId {
         }
         match self {
             Self::Chat => chat::render(view, area, buf),
-            Self::Guards => guards::render(view, area, buf),
             Self::Breaker => breaker::render(view, area, buf),
             Self::Limiter => limiter::render(view, area, buf),
             Self::Cache => cache::render(view, area, buf),
             Self::Latency => latency::render(view, area, buf),
-            Self::Policy => policy::render(view, area, buf),
-            Self::Attempts => attempts::render(view, area, buf),
+            Self::Traffic => traffic::render(view, area, buf),
+            Self::Calls => calls::render(view, area, buf),
             Self::Log => log::render(view, area, buf),
             Self::Retries => retries::render(view, area, buf),
             Self::Users => users::render(view, area, buf),
@@ -195,38 +212,86 @@ pub fn block(theme: &Theme, style: Style) -> Block<'static> {
         .merge_borders(MergeStrategy::Fuzzy)
 }
 
-/// Draws the borders of all panes, the focused one last, then the titles. Neighbours share lines: a border drawn
-/// later would overwrite a title.
-pub fn frames(view: &View<'_>, areas: &Areas, buf: &mut Buffer) {
-    let focused = |id: PaneId| id == areas.focus;
-    let (late, early): (Vec<_>, Vec<_>) = areas.panes.iter().copied().partition(|(id, _)| focused(*id));
-    for (id, area) in early.into_iter().chain(late) {
-        let role = if focused(id) { Role::Focus } else { Role::Border };
-        block(view.theme, view.theme.style(role)).render(area.intersection(buf.area), buf);
+/// Draws the rules of all panes with their titles, and the dividers.
+pub fn rules(view: &View<'_>, areas: &Areas, buf: &mut Buffer) {
+    let glyphs = view.theme.glyphs;
+    let screen = buf.area;
+    let mut lines: Vec<(PaneId, Rect)> = areas.panes.clone();
+    lines.extend(areas.limiter_chart.map(|rect| (PaneId::Limiter, rect)));
+    for (id, area) in &lines {
+        let focused = *id == areas.focus;
+        let (symbol, role) = if focused {
+            (glyphs.heavy_rule, Role::Focus)
+        } else {
+            (glyphs.border[0], Role::Border)
+        };
+        for x in area.left()..area.right() {
+            if let Some(cell) = buf.cell_mut((x, area.y)) {
+                cell.set_symbol(symbol).set_style(view.theme.style(role));
+            }
+        }
     }
-    for (id, area) in &areas.panes {
+    for divider in &areas.dividers {
+        draw_divider(view, *divider, divider.intersection(screen), buf);
+    }
+    for (id, area) in &lines {
         draw_title(view, areas, *id, *area, buf);
     }
 }
 
-/// Writes number and name at the left of the top line, and a note at its right.
-fn draw_title(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut Buffer) {
-    let number = areas.tier.digit(id).unwrap_or(0);
-    // without the style of a focused neighbour's border on the same line
-    let style = |role| Style::reset().patch(view.theme.style(role));
-    let role = if id == areas.focus {
-        Role::Focus
-    } else {
-        Role::Strong
+/// Draws a vertical line that begins on a rule. A rule that it meets further down gets a junction.
+fn draw_divider(view: &View<'_>, divider: Rect, visible: Rect, buf: &mut Buffer) {
+    let glyphs = view.theme.glyphs;
+    let is_rule = |x: Option<u16>, y: u16, buf: &Buffer| {
+        let symbol = x.and_then(|x| buf.cell((x, y))).map(|cell| cell.symbol());
+        symbol.is_some_and(|symbol| symbol == glyphs.border[0] || symbol == glyphs.heavy_rule)
     };
-    let room = area.width.saturating_sub(4);
-    let name = format!(" {number} {} ", id.name());
+    for y in visible.top()..visible.bottom() {
+        let x = visible.x;
+        let left = is_rule(x.checked_sub(1), y, buf);
+        let right = is_rule(x.checked_add(1), y, buf);
+        let heavy = buf
+            .cell((x, y))
+            .is_some_and(|cell| cell.symbol() == glyphs.heavy_rule);
+        let first = y == divider.y;
+        let symbol = match (first, left, right) {
+            (true, ..) if heavy => glyphs.heavy_tee,
+            (true, ..) => glyphs.tees[0],
+            (false, true, true) => glyphs.tees[3],
+            (false, true, false) => glyphs.tees[1],
+            (false, false, true) => glyphs.tees[2],
+            (false, false, false) => glyphs.border[1],
+        };
+        if let Some(cell) = buf.cell_mut((x, y)) {
+            cell.set_symbol(symbol);
+            if !heavy {
+                cell.set_style(view.theme.style(Role::Border));
+            }
+        }
+    }
+}
+
+/// Writes number and name at the left of the rule, and a note at its right.
+fn draw_title(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut Buffer) {
+    let style = |role| Style::reset().patch(view.theme.style(role));
+    let focused = id == areas.focus;
+    let role = if focused { Role::Title } else { Role::Strong };
+    let first = u16::from(area.x > 0) + 1;
+    let room = area.width.saturating_sub(first + 1);
+    let name = if focused && view.theme.is_ascii() {
+        format!("[{} {}]", id.digit(), id.name())
+    } else {
+        format!(" {} {} ", id.digit(), id.name())
+    };
     let line = Line::from(Span::styled(name, style(role)));
-    let (x, _) = buf.set_line(area.x.saturating_add(2), area.y, &line, room);
-    let note = note(view, id, usize::from(area.right().saturating_sub(x + 3)));
+    let (x, _) = buf.set_line(area.x.saturating_add(first), area.y, &line, room);
+    // at the edge of the screen the rule goes on behind the note
+    let margin = u16::from(area.right() == buf.area.right());
+    let room = area.right().saturating_sub(x + 1 + margin);
+    let note = note(view, id, usize::from(room));
     let cells = u16::try_from(wrap::width(&note)).unwrap_or(u16::MAX);
-    if cells > 2 && x + cells + 3 <= area.right() {
-        let x = area.right() - cells - 2;
+    if cells > 2 && cells <= room {
+        let x = area.right() - margin - cells;
         buf.set_stringn(x, area.y, note, usize::from(cells), style(Role::Muted));
     }
 }
@@ -262,13 +327,12 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
             }
         }
         PaneId::Breaker => breaker::title(view, room as u16),
-        PaneId::Guards | PaneId::Limiter => limiter::title(view, room as u16),
-        PaneId::Policy => policy::title(view, room as u16),
-        PaneId::Attempts => attempts::title(view, room as u16),
+        PaneId::Limiter => limiter::title(view, room as u16),
+        PaneId::Calls => calls::title(view, room as u16),
         PaneId::Retries => retries::title(view, room as u16),
         PaneId::Users => users::title(view, room),
         PaneId::Cache => semantic::count(view).unwrap_or_default(),
-        PaneId::Latency => String::new(),
+        PaneId::Traffic | PaneId::Latency => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

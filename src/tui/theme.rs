@@ -1,40 +1,48 @@
 //! Roles, colours and glyphs. Panes ask for a [`Role`] or a glyph, never for a colour.
 //!
-//! - Sixteen ANSI colours of the terminal's own palette, no red/green pair, no bright black.
-//! - No information is in colour alone: every role also differs by glyph and word, and in the mono theme by
-//!   modifier.
+//! - By default the sixteen ANSI colours of the terminal's own palette, no red/green pair, no bright black.
+//! - No information is in colour alone: every state also has its own mark, pattern or word.
+//! - Only chips set a background.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// The meaning of a piece of text.
+/// The meaning of a piece of text. Colour lives in marks, bars and chips; words keep the terminal's own foreground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Plain.
     Text,
     /// Secondary: dim, never bright black.
     Muted,
-    /// Headings and names.
+    /// Headings, names, the one figure of a pane.
     Strong,
-    /// The border and title of the focused pane.
+    /// The rule of the focused pane.
     Focus,
-    /// Other borders.
+    /// The title of the focused pane.
+    Title,
+    /// Other rules, dividers, axes.
     Border,
-    /// The selected row.
+    /// The selected row of an overlay.
     Selection,
-    /// Good: answered, closed.
+    /// Answered, closed: no colour, since calm is plain.
     Ok,
-    /// From the cache.
-    Hit,
-    /// Waiting, retrying, half-open.
-    Wait,
-    /// Failed.
-    Bad,
-    /// Rejected by a guard; breaker open.
+    /// First attempts, streams, gauges.
+    Work,
+    /// Cached, shared.
+    Saved,
+    /// Queued, backing off, rate limited, half-open.
+    Held,
+    /// Failed, 5xx, no connection, timed out.
+    Broken,
+    /// Refused by a guard; breaker open.
     Refused,
-    /// Injected or forced by the user.
-    Injected,
-    /// The filled part of a gauge.
-    Gauge,
+    /// The chip of an open breaker.
+    RefusedChip,
+    /// The chip of a failure.
+    BrokenChip,
+    /// The chip of a wait.
+    HeldChip,
+    /// Done by the user: faults, load, a forced breaker. No hue.
+    Yours,
     /// A key in footer and help.
     Key,
     /// Text being typed.
@@ -44,11 +52,46 @@ pub enum Role {
 /// The colours of a theme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Palette {
-    /// Sixteen ANSI colours.
+    /// Sixteen ANSI colours of the terminal.
     #[default]
     Ansi16,
+    /// Fixed 24-bit colours that people with a colour vision deficiency can distinguish: Okabe and Ito, Color
+    /// Universal Design (2008).
+    Truecolor,
+    /// Bright ANSI colours, and nothing dim.
+    HighContrast,
     /// No colours: bold, dim, underline and reverse only.
     Mono,
+}
+
+impl Palette {
+    /// Work, saved, held, broken, refused.
+    fn hues(self) -> Option<[Color; 5]> {
+        match self {
+            Self::Ansi16 => Some([
+                Color::Blue,
+                Color::Cyan,
+                Color::Yellow,
+                Color::Red,
+                Color::Magenta,
+            ]),
+            Self::Truecolor => Some([
+                Color::Rgb(0x56, 0xB4, 0xE9),
+                Color::Rgb(0x7F, 0xD4, 0xC1),
+                Color::Rgb(0xE6, 0x9F, 0x00),
+                Color::Rgb(0xD5, 0x5E, 0x00),
+                Color::Rgb(0xCC, 0x79, 0xA7),
+            ]),
+            Self::HighContrast => Some([
+                Color::LightBlue,
+                Color::LightCyan,
+                Color::LightYellow,
+                Color::LightRed,
+                Color::LightMagenta,
+            ]),
+            Self::Mono => None,
+        }
+    }
 }
 
 /// A palette and a set of glyphs.
@@ -78,31 +121,42 @@ impl Theme {
         }
     }
 
+    /// Returns true if all glyphs are ASCII.
+    pub fn is_ascii(&self) -> bool {
+        self.glyphs.heavy_rule.is_ascii()
+    }
+
     /// The style of a role.
     pub fn style(&self, role: Role) -> Style {
         let style = Style::new();
-        let colour = |colour: Color, style: Style| match self.palette {
-            Palette::Ansi16 => style.fg(colour),
-            Palette::Mono => style,
+        let bold = style.add_modifier(Modifier::BOLD);
+        let dim = match self.palette {
+            Palette::HighContrast => style,
+            _ => style.add_modifier(Modifier::DIM),
+        };
+        let hue = |index: usize, style: Style| match self.palette.hues() {
+            Some(hues) => style.fg(hues[index]),
+            None => style,
+        };
+        // a chip sets both colours, so that its text is readable on every background
+        let chip = |index: usize, text: Color| match self.palette.hues() {
+            Some(hues) => bold.bg(hues[index]).fg(text),
+            None => bold.add_modifier(Modifier::REVERSED),
         };
         match role {
-            Role::Text => style,
-            Role::Muted | Role::Border => style.add_modifier(Modifier::DIM),
-            Role::Strong | Role::Input => style.add_modifier(Modifier::BOLD),
-            Role::Focus | Role::Key => colour(Color::Cyan, style.add_modifier(Modifier::BOLD)),
+            Role::Text | Role::Ok => style,
+            Role::Muted | Role::Border => dim,
+            Role::Strong | Role::Input | Role::Focus | Role::Key | Role::Yours => bold,
             Role::Selection => style.add_modifier(Modifier::REVERSED),
-            Role::Ok | Role::Gauge => colour(Color::Cyan, style),
-            Role::Hit => colour(Color::Blue, style.add_modifier(Modifier::UNDERLINED)),
-            Role::Wait => match self.palette {
-                Palette::Ansi16 => style.fg(Color::Yellow),
-                Palette::Mono => style.add_modifier(Modifier::BOLD),
-            },
-            Role::Bad => match self.palette {
-                Palette::Ansi16 => style.fg(Color::Red).add_modifier(Modifier::BOLD),
-                Palette::Mono => style.add_modifier(Modifier::BOLD | Modifier::REVERSED),
-            },
-            Role::Refused => colour(Color::Magenta, style.add_modifier(Modifier::REVERSED)),
-            Role::Injected => colour(Color::Magenta, style.add_modifier(Modifier::BOLD)),
+            Role::Title => bold.add_modifier(Modifier::REVERSED),
+            Role::Work => hue(0, style),
+            Role::Saved => hue(1, style),
+            Role::Held => hue(2, style),
+            Role::Broken => hue(3, bold),
+            Role::Refused => hue(4, style),
+            Role::RefusedChip => chip(4, Color::White),
+            Role::BrokenChip => chip(3, Color::White),
+            Role::HeldChip => chip(2, Color::Black),
         }
     }
 }
@@ -210,6 +264,12 @@ pub struct Glyphs {
     pub ellipsis: &'static str,
     /// Borders: horizontal, vertical, corners (top left, top right, bottom left, bottom right).
     pub border: [&'static str; 6],
+    /// Junctions of a rule and a divider: down, left, right, cross.
+    pub tees: [&'static str; 4],
+    /// The rule of the focused pane.
+    pub heavy_rule: &'static str,
+    /// A divider that begins on the rule of the focused pane.
+    pub heavy_tee: &'static str,
 }
 
 /// The glyphs for UTF-8 terminals.
@@ -232,13 +292,16 @@ pub const UNICODE: Glyphs = Glyphs {
     timeline_follow: "≈",
     timeline_now: "▏",
     caret: "▍",
-    bar_full: "█",
-    bar_empty: "░",
+    bar_full: "■",
+    bar_empty: "·",
     spark: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
     fills: ["█", "▒", "▓", "░", "╳", "≈", "·"],
     dot: "·",
     ellipsis: "…",
-    border: ["─", "│", "┌", "┐", "└", "┘"],
+    border: ["─", "│", "╭", "╮", "╰", "╯"],
+    tees: ["┬", "┤", "├", "┼"],
+    heavy_rule: "━",
+    heavy_tee: "┯",
 };
 
 /// The glyphs for all other terminals.
@@ -262,12 +325,15 @@ pub const ASCII: Glyphs = Glyphs {
     timeline_now: "|",
     caret: "_",
     bar_full: "#",
-    bar_empty: "-",
+    bar_empty: ".",
     spark: [".", ".", ":", ":", "|", "|", "#", "#"],
     fills: ["#", "4", "5", "t", "r", "c", "o"],
     dot: "-",
     ellipsis: "~",
     border: ["-", "|", "+", "+", "+", "+"],
+    tees: ["+", "+", "+", "+"],
+    heavy_rule: "=",
+    heavy_tee: "+",
 };
 
 #[cfg(test)]
@@ -302,24 +368,36 @@ mod tests {
     }
 
     #[test]
-    fn mono_roles_differ_by_modifier_without_colour() {
-        let mono = Theme::new(Palette::Mono, false);
-        let roles = [
+    fn no_role_of_a_word_has_a_background_but_the_chips() {
+        let chips = [Role::RefusedChip, Role::BrokenChip, Role::HeldChip];
+        let words = [
+            Role::Text,
             Role::Ok,
-            Role::Hit,
-            Role::Wait,
-            Role::Bad,
-            Role::Refused,
             Role::Muted,
+            Role::Strong,
+            Role::Yours,
+            Role::Key,
         ];
-        let styles = roles.map(|role| mono.style(role));
-        for (index, style) in styles.iter().enumerate() {
-            assert_eq!((style.fg, style.bg), (None, None));
-            assert!(
-                !styles.iter().skip(index + 1).any(|other| other == style),
-                "{:?}",
-                roles.get(index)
-            );
+        for palette in [
+            Palette::Ansi16,
+            Palette::Truecolor,
+            Palette::HighContrast,
+            Palette::Mono,
+        ] {
+            let theme = Theme::new(palette, false);
+            for role in words {
+                assert_eq!(
+                    (theme.style(role).fg, theme.style(role).bg),
+                    (None, None),
+                    "{role:?}"
+                );
+            }
+            for role in chips {
+                let style = theme.style(role);
+                let reversed = style.add_modifier.contains(Modifier::REVERSED);
+                assert_eq!(reversed, palette == Palette::Mono, "{role:?}");
+                assert_eq!(style.fg.is_some() && style.bg.is_some(), !reversed, "{role:?}");
+            }
         }
     }
 }

@@ -17,8 +17,9 @@ use crate::time::Timestamp;
 
 use super::action::Action;
 use super::keymap::{Chord, Context, Keymap};
-use super::layout::{Areas, Tier, layout};
+use super::layout::{Areas, layout};
 use super::overlay::{Help, Overlay, Palette};
+use super::pane::PaneId;
 use super::playback::bar::Control;
 use super::theme::Theme;
 use super::ui::{Mode, Ui};
@@ -130,8 +131,9 @@ fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Ef
         return effect;
     }
     if let Some(index) = action.pane_index() {
-        let order = Tier::for_size(ui.size.width, ui.size.height).order();
-        ui.focus = order.get(index).copied().unwrap_or(ui.focus);
+        let pane = PaneId::ALL.get(index).copied().unwrap_or(ui.focus);
+        ui.zoomed = ui.focus == pane && !ui.zoomed;
+        ui.focus = pane;
         return None;
     }
     if let Some(control) = Control::from_action(action) {
@@ -163,7 +165,7 @@ fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Ef
         }
         Action::Revert => whatif::revert(ui, context),
         Action::Filter => {
-            ui.focus = super::pane::PaneId::Log;
+            ui.focus = PaneId::Log;
             ui.mode = Mode::Filter;
             None
         }
@@ -289,7 +291,7 @@ fn open_list(ui: &mut Ui, action: Action) {
         Overlay::Palette(Palette::default())
     } else {
         Overlay::Help(Help {
-            pane: Tier::for_size(ui.size.width, ui.size.height).visible_pane(ui.focus),
+            pane: areas(ui).focus,
             replay: ui.playback.is_some(),
             whatif: matches!(open, Some(Overlay::WhatIf)),
             ..Help::default()
@@ -316,13 +318,13 @@ fn label_hit(ui: &mut Ui, context: &UpdateContext<'_>, call: CallId, good: bool)
 
 /// Moves the focus to the next or previous pane of this screen size.
 fn move_focus(ui: &mut Ui, forward: bool) {
-    let tier = Tier::for_size(ui.size.width, ui.size.height);
-    let visible: Vec<_> = if ui.zoomed || tier.parent_pane(ui.focus).is_some() {
-        tier.order().to_vec()
+    let areas = areas(ui);
+    let visible: Vec<_> = if areas.zoomed {
+        PaneId::ALL.to_vec()
     } else {
-        areas(ui).panes.iter().map(|(id, _)| *id).collect()
+        areas.panes.iter().map(|(id, _)| *id).collect()
     };
-    let focus = tier.visible_pane(ui.focus);
+    let focus = areas.focus;
     let at = visible.iter().position(|id| *id == focus).unwrap_or_default();
     let count = visible.len().max(1);
     let next = (at + if forward { 1 } else { count - 1 }) % count;
@@ -335,8 +337,8 @@ fn step_back(ui: &mut Ui) {
         ui.filter.take();
     } else if ui.zoomed {
         ui.zoomed = false;
-    } else if let Some(neighbour) = Tier::for_size(ui.size.width, ui.size.height).parent_pane(ui.focus) {
-        ui.focus = neighbour;
+    } else if areas(ui).zoomed {
+        ui.focus = PaneId::default();
     } else {
         ui.log_cursor = None;
         ui.chat_top = None;

@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
+use ratatui::style::{Color, Modifier, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::state::State;
@@ -43,11 +44,11 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
     }
     let areas = layout(area, view.ui);
     pane::title::render(view, areas.title, buf);
-    pane::verdict::render(view, areas.verdict, buf);
+    pane::verdict::render(view, areas.sentence.union(areas.counts), buf);
     if areas.tier == Tier::Tiny {
         pane::too_small(view, areas.notice, buf);
     } else {
-        pane::frames(view, &areas, buf);
+        pane::rules(view, &areas, buf);
     }
     for (id, _) in &areas.panes {
         id.render(view, areas.inner(*id), buf);
@@ -59,12 +60,32 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
             .and_then(|log| pane::filter_cursor(view, log));
     }
     footer::render(view, keymap, areas.footer, buf);
+    if !view.ui.overlays.is_empty() {
+        dim(
+            Rect {
+                height: area.height.saturating_sub(1),
+                ..area
+            },
+            buf,
+        );
+    }
     for open in &view.ui.overlays {
         // an overlay hides the text typed below it
         cursor = overlay::render(view, keymap, open, area, buf);
     }
     simplify_clusters(area, buf);
     cursor.filter(|position| area.contains(*position))
+}
+
+/// Takes colours and emphasis from everything behind an overlay.
+fn dim(area: Rect, buf: &mut Buffer) {
+    let emphasis = Modifier::BOLD | Modifier::REVERSED | Modifier::UNDERLINED;
+    let style = Style::new()
+        .fg(Color::Reset)
+        .bg(Color::Reset)
+        .add_modifier(Modifier::DIM)
+        .remove_modifier(emphasis);
+    buf.set_style(area, style);
 }
 
 /// Keeps only the first character of clusters whose width differs between terminals: joined emoji (a family), and
@@ -87,8 +108,6 @@ fn simplify_clusters(area: Rect, buf: &mut Buffer) {
 
 #[cfg(test)]
 mod tests {
-    use ratatui::style::Style;
-
     use super::*;
 
     #[test]

@@ -11,8 +11,8 @@ use seawall::session::USERS;
 use seawall::state::State;
 use seawall::time::Timestamp;
 use seawall::tui::keymap::Keymap;
-use seawall::tui::layout::Tier;
 use seawall::tui::overlay::Overlay;
+use seawall::tui::pane::PaneId;
 use seawall::tui::playback::bar::Control;
 use seawall::tui::playback::{Input, Player, Recording};
 use seawall::tui::theme::Theme;
@@ -68,7 +68,7 @@ fn screens(state: &State, now: Timestamp) -> Vec<(String, Buffer)> {
         if (width, height) == SIZES[0] {
             continue;
         }
-        for pane in Tier::for_size(width, height).order() {
+        for pane in &PaneId::ALL {
             let zoomed = Ui {
                 focus: *pane,
                 zoomed: true,

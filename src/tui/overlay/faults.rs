@@ -165,7 +165,7 @@ fn kind_row(view: &View<'_>, faults: &Faults, kind: FaultKind, selected: bool) -
         .style(if selected { Role::Selection } else { Role::Text });
     let gauge = view
         .theme
-        .style(if rate > 0.0 { Role::Injected } else { Role::Muted });
+        .style(if rate > 0.0 { Role::Yours } else { Role::Muted });
     Line::from(vec![
         Span::styled(number, style),
         Span::raw(" "),

@@ -67,11 +67,11 @@ const SECTIONS: [(Context, &str); 8] = [
 /// The symbols and their meanings.
 const SYMBOLS: [(Role, &str); 7] = [
     (Role::Ok, "ok: answered; CLOSED"),
-    (Role::Hit, "served from the cache, or by a shared flight"),
-    (Role::Wait, "waiting, retrying; HALF-OPEN"),
-    (Role::Bad, "failed"),
+    (Role::Saved, "served from the cache, or by a shared flight"),
+    (Role::Held, "waiting, retrying; HALF-OPEN"),
+    (Role::Broken, "failed"),
     (Role::Refused, "rejected by breaker or limiter, not sent; OPEN"),
-    (Role::Injected, "injected: faults are on"),
+    (Role::Yours, "injected: faults are on"),
     (Role::Muted, "stopped by you"),
 ];
 
@@ -256,18 +256,22 @@ fn symbol(theme: &Theme, role: Role) -> &'static str {
     let glyphs = theme.glyphs;
     match role {
         Role::Ok => glyphs.ok,
-        Role::Hit => glyphs.hit,
-        Role::Wait => glyphs.retry,
-        Role::Bad => glyphs.failed,
+        Role::Saved => glyphs.hit,
+        Role::Held => glyphs.retry,
+        Role::Broken => glyphs.failed,
         Role::Refused => glyphs.refused,
-        Role::Injected => glyphs.injected,
+        Role::Yours => glyphs.injected,
         Role::Muted => glyphs.stopped,
         Role::Text
         | Role::Strong
         | Role::Focus
         | Role::Border
         | Role::Selection
-        | Role::Gauge
+        | Role::Work
+        | Role::Title
+        | Role::RefusedChip
+        | Role::BrokenChip
+        | Role::HeldChip
         | Role::Key
         | Role::Input => " ",
     }

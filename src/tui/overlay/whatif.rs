@@ -176,7 +176,7 @@ pub fn render(view: &View<'_>, screen: Rect, area: Rect, buf: &mut Buffer) -> Op
     super::frame(view, &title(view, changes), &note, area, buf);
     let Some(regions) = regions(screen) else {
         let text = format!("needs a terminal of {MIN_WIDTH}x{MIN_HEIGHT}; Esc closes");
-        let text = row::piece(theme, Role::Wait, text);
+        let text = row::piece(theme, Role::Held, text);
         row::draw(&Line::from(text), 0, inside(area), buf);
         return None;
     };
@@ -239,7 +239,7 @@ fn head(view: &View<'_>, changes: usize, area: Rect, buf: &mut Buffer) {
     {
         lines.resize(rows - room, Line::default());
         let role = if wording::is_doubtful(result) {
-            Role::Wait
+            Role::Held
         } else {
             Role::Muted
         };

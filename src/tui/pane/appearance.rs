@@ -35,11 +35,11 @@ pub(crate) fn for_fate(theme: &Theme, fate: Fate) -> CallAppearance {
     let glyphs = theme.glyphs;
     let (glyph, role) = match fate {
         Fate::Answered => (glyphs.ok, Role::Ok),
-        Fate::Hit => (glyphs.hit, Role::Hit),
-        Fate::Shared => (glyphs.shared, Role::Hit),
+        Fate::Hit => (glyphs.hit, Role::Saved),
+        Fate::Shared => (glyphs.shared, Role::Saved),
         Fate::RateLimited | Fate::CircuitOpen => (glyphs.refused, Role::Refused),
-        Fate::Failed => (glyphs.failed, Role::Bad),
-        Fate::Interrupted => (glyphs.cut, Role::Bad),
+        Fate::Failed => (glyphs.failed, Role::Broken),
+        Fate::Interrupted => (glyphs.cut, Role::Broken),
         Fate::Cancelled => (glyphs.stopped, Role::Muted),
     };
     let word = fate.brief();
@@ -53,15 +53,15 @@ pub(crate) fn for_call(theme: &Theme, call: &Call) -> CallAppearance {
     }
     let glyphs = theme.glyphs;
     let (glyph, word, role) = match call.doing {
-        Doing::Starting if call.attempts > 0 => (glyphs.retry, "retrying", Role::Wait),
+        Doing::Starting if call.attempts > 0 => (glyphs.retry, "retrying", Role::Held),
         Doing::Starting | Doing::Ended => (glyphs.streaming, "starting", Role::Text),
-        Doing::Queued { .. } => (glyphs.queued, "queued", Role::Wait),
+        Doing::Queued { .. } => (glyphs.queued, "queued", Role::Held),
         // a retry until its first token
-        Doing::Waiting if call.attempts > 1 => (glyphs.retry, "retrying", Role::Wait),
+        Doing::Waiting if call.attempts > 1 => (glyphs.retry, "retrying", Role::Held),
         Doing::Waiting => (glyphs.streaming, "waiting", Role::Text),
         Doing::Streaming => (glyphs.streaming, "stream", Role::Text),
-        Doing::BackingOff { .. } => (glyphs.retry, "retrying", Role::Wait),
-        Doing::Following { .. } => (glyphs.shared, "sharing", Role::Wait),
+        Doing::BackingOff { .. } => (glyphs.retry, "retrying", Role::Held),
+        Doing::Following { .. } => (glyphs.shared, "sharing", Role::Held),
     };
     CallAppearance { glyph, word, role }
 }
@@ -85,14 +85,14 @@ pub(crate) fn for_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -
     let glyphs = theme.glyphs;
     let (glyph, word, effect, role) = match (breaker.mode, breaker.state) {
         (BreakerMode::ForcedOpen, _) => (glyphs.refused, "FORCED OPEN", FORCED, Role::Refused),
-        (BreakerMode::ForcedClosed, _) => (glyphs.injected, "FORCED CLOSED", FORCED, Role::Injected),
+        (BreakerMode::ForcedClosed, _) => (glyphs.injected, "FORCED CLOSED", FORCED, Role::Yours),
         (BreakerMode::Automatic, _) if !enabled => (glyphs.dot, "OFF", "never refuses", Role::Muted),
         (BreakerMode::Automatic, BreakerState::Closed) => (glyphs.ok, "CLOSED", "calls pass", Role::Ok),
         (BreakerMode::Automatic, BreakerState::Open) => {
             (glyphs.refused, "OPEN", "calls are refused", Role::Refused)
         }
         (BreakerMode::Automatic, BreakerState::HalfOpen) => {
-            (glyphs.retry, "HALF-OPEN", "few probes pass", Role::Wait)
+            (glyphs.retry, "HALF-OPEN", "few probes pass", Role::Held)
         }
     };
     BreakerAppearance {

@@ -156,7 +156,7 @@ fn probe_bar(view: &View<'_>, label: &str, left: Duration, width: usize) -> Line
         let wide = row::width(label) + cells + 2 + row::width(&text);
         if wide <= width {
             let mut line = Line::from(label.to_owned());
-            line.spans.extend(gauge::bar(theme, Role::Wait, share, cells));
+            line.spans.extend(gauge::bar(theme, Role::Held, share, cells));
             line.push_span(row::plain(text));
             return line;
         }

@@ -6,7 +6,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 
 use crate::settings::SemanticMode;
 use crate::state::{FieldCount, ServedCounts};
@@ -47,7 +47,7 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
             let text = row::clip(view.theme, &advice.text, width.saturating_sub(LABEL));
             *last = Line::from(vec![
                 row::plain(row::left("why", LABEL)),
-                row::piece(view.theme, Role::Wait, text),
+                row::piece(view.theme, Role::Held, text),
             ]);
         }
         lines
@@ -166,7 +166,7 @@ fn advice(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
     let Some(advice) = view.state.cache.advice() else {
         return Vec::new();
     };
-    let role = if advice.remedy { Role::Wait } else { Role::Text };
+    let role = if advice.remedy { Role::Held } else { Role::Text };
     let text = row::wrap(theme, &advice.text, width.saturating_sub(LABEL), 3);
     let rows = text.into_iter().enumerate().map(|(index, text)| {
         let label = if index == 0 { "why" } else { "" };
@@ -209,27 +209,6 @@ fn field(view: &View<'_>, count: &FieldCount, width: usize) -> Line<'static> {
     row::join(theme, pieces, width)
 }
 
-/// Glyph and hit rate of lookups: `18% 7/40`, below ten `2/5`.
-pub(super) fn hit_rate(view: &View<'_>) -> Span<'static> {
-    let cache = &view.state.cache;
-    let text = if cache.on {
-        units::sample(cache.served(), cache.lookups())
-    } else {
-        "OFF".into()
-    };
-    let role = if cache.on && cache.served() > 0 {
-        Role::Hit
-    } else {
-        Role::Muted
-    };
-    row::piece(view.theme, role, format!("{} {text}", view.theme.glyphs.hit))
-}
-
-/// `saved 2.9k tok`.
-pub(super) fn saved_tokens(view: &View<'_>) -> String {
-    format!("saved {} tok", units::amount(view.state.cache.saved_tokens))
-}
-
 /// Hits, lookups, and the other ways of answering without the upstream.
 fn heading(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
@@ -242,7 +221,7 @@ fn heading(view: &View<'_>, width: usize) -> Line<'static> {
     }
     let lookups = cache.lookups();
     let role = if cache.served() > 0 {
-        Role::Hit
+        Role::Saved
     } else {
         Role::Muted
     };
@@ -287,7 +266,7 @@ pub(super) fn history(
     let mut pieces = vec![
         Line::from(vec![
             row::plain(label),
-            row::piece(theme, Role::Gauge, gauge::sparkline(theme, shares, 1.0)),
+            row::piece(theme, Role::Work, gauge::sparkline(theme, shares, 1.0)),
         ]),
         row::muted(theme, "  last 60s"),
     ];
@@ -327,7 +306,7 @@ fn missed(view: &View<'_>, width: usize) -> Line<'static> {
         1 => Some("   1 was a semantic hit".to_owned()),
         many => Some(format!("   {many} were semantic hits")),
     };
-    let served = served.map(|text| Line::from(row::piece(view.theme, Role::Hit, text)));
+    let served = served.map(|text| Line::from(row::piece(view.theme, Role::Saved, text)));
     let sum = view.state.cache.misses.values().sum();
     let pieces = counts("missed  ", sum, reasons)
         .into_iter()
@@ -400,7 +379,6 @@ mod tests {
         fixture.state.cache.hits = 2;
         fixture.state.cache.misses = [(MissReason::NeverSeen, 3)].into();
         assert_eq!(heading(&fixture.view(), 20).to_string(), "◇ 2 of 5 cached");
-        assert_eq!(hit_rate(&fixture.view()).content, "◇ 2/5");
         fixture.state.cache.on = false;
         assert_eq!(
             heading(&fixture.view(), 56).to_string(),

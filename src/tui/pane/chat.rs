@@ -212,14 +212,14 @@ fn running(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
     let glyphs = view.theme.glyphs;
     let left = |until| units::countdown(view.now.until(until));
     match call.doing {
-        Doing::Starting | Doing::Ended => (Role::Wait, glyphs.queued, vec!["starting".into()]),
+        Doing::Starting | Doing::Ended => (Role::Held, glyphs.queued, vec!["starting".into()]),
         Doing::Queued { constraint, ready_at } => {
             let what = format!("waiting for {}", constraint.sentence());
             let when = ready_at.map_or_else(String::new, left);
-            (Role::Wait, glyphs.queued, vec![what, when])
+            (Role::Held, glyphs.queued, vec![what, when])
         }
         Doing::Waiting => (
-            Role::Wait,
+            Role::Held,
             glyphs.queued,
             vec![attempt_number(call), "sent, waiting for the first token".into()],
         ),
@@ -231,10 +231,10 @@ fn running(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
         Doing::BackingOff { until } => {
             let why = call.failure.as_ref().map(Failure::brief).unwrap_or_default();
             let next = format!("attempt {} in {}", call.attempts + 1, left(until));
-            (Role::Wait, glyphs.retry, vec![why, next])
+            (Role::Held, glyphs.retry, vec![why, next])
         }
         Doing::Following { owner } => (
-            Role::Hit,
+            Role::Saved,
             glyphs.shared,
             vec![format!("shares the flight of {owner}, an identical request")],
         ),
@@ -280,10 +280,10 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
                 let spared = units::precise(Duration::from_nanos(saved_ns));
                 facts.push(format!("saved {} tok and {spared}", saved.total()));
             }
-            (Role::Hit, glyphs.hit, facts)
+            (Role::Saved, glyphs.hit, facts)
         }
         Fate::Shared => (
-            Role::Hit,
+            Role::Saved,
             glyphs.shared,
             vec!["shared the answer of another call".into(), took],
         ),
@@ -298,7 +298,7 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
             vec!["refused: the breaker is open".into(), why()],
         ),
         Fate::Failed => (
-            Role::Bad,
+            Role::Broken,
             glyphs.failed,
             vec![
                 format!("failed after {}", attempts(call)),
@@ -308,7 +308,7 @@ fn ended(state: &State, call: &Call, fate: Fate, glyphs: &Glyphs) -> (Role, &'st
             ],
         ),
         Fate::Interrupted => (
-            Role::Bad,
+            Role::Broken,
             glyphs.cut,
             vec!["cut off: the answer is incomplete".into(), why()],
         ),

@@ -92,8 +92,8 @@ pub(crate) fn cells<'a>(
 fn sample_cell(theme: &Theme, sample: Sample) -> Option<Span<'static>> {
     match sample {
         Sample::Ok => Some(piece(theme, Role::Ok, theme.glyphs.ok)),
-        Sample::Slow => Some(piece(theme, Role::Wait, "s")),
-        Sample::Failed => Some(piece(theme, Role::Bad, theme.glyphs.failed)),
+        Sample::Slow => Some(piece(theme, Role::Held, "s")),
+        Sample::Failed => Some(piece(theme, Role::Broken, theme.glyphs.failed)),
         Sample::Neutral | Sample::Late => None,
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn only_zero_is_an_empty_bar_and_only_one_a_full_one() {
         let theme = Theme::new(Palette::Mono, true);
-        let text = |share| Line::from(bar(&theme, Role::Gauge, share, 10)).to_string();
+        let text = |share| Line::from(bar(&theme, Role::Work, share, 10)).to_string();
         assert_eq!(text(0.0), "[----------]");
         assert_eq!(text(0.001), "[#---------]");
         assert_eq!(text(0.38), "[####------]");

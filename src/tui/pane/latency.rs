@@ -54,14 +54,6 @@ impl Quantiles {
             count: percentiles.count(),
         }
     }
-
-    /// `p50 0.71s  p95 5.80s  p99 6.10s` as pieces, most important first.
-    pub(super) fn pieces(&self) -> Vec<Line<'static>> {
-        [("p50 ", self.p50), ("  p95 ", self.p95), ("  p99 ", self.p99)]
-            .into_iter()
-            .map(|(label, value)| Line::from(format!("{label}{}", cell(value))))
-            .collect()
-    }
 }
 
 /// A value in a fixed width; dashes without a value, since a gap is not zero.
@@ -106,7 +98,7 @@ pub(super) fn calls(view: &View<'_>, label: &str, cells: usize, width: usize) ->
     let pieces = vec![
         Line::from(vec![
             row::plain(label),
-            row::piece(theme, Role::Gauge, gauge::sparkline(theme, newest, most)),
+            row::piece(theme, Role::Work, gauge::sparkline(theme, newest, most)),
             row::plain(" ".repeat(blanks)),
         ]),
         row::muted(theme, "  per call, gap: not sent"),

@@ -96,7 +96,7 @@ fn bucket(view: &View<'_>, label: &str, level: Option<BucketLevel>, width: usize
         let cells = width.saturating_sub(used).min(most);
         if cells >= least {
             let mut line = Line::from(label.to_owned());
-            line.spans.extend(gauge::bar(theme, Role::Gauge, share, cells));
+            line.spans.extend(gauge::bar(theme, Role::Work, share, cells));
             line.push_span(row::plain(numbers));
             line.push_span(row::piece(theme, role, note));
             return line;
@@ -111,9 +111,9 @@ fn note(view: &View<'_>, bucket: BucketLevel) -> (String, Role) {
     let level = bucket.level_at(view.now);
     if level < 0.0 {
         let debt = units::amount((-level).ceil() as u64);
-        (format!("debt {debt}"), Role::Bad)
+        (format!("debt {debt}"), Role::Broken)
     } else if let Some(left) = pause_left(view) {
-        (format!("paused {}", units::countdown(left)), Role::Wait)
+        (format!("paused {}", units::countdown(left)), Role::Held)
     } else {
         (units::refill(bucket.per_second()), Role::Text)
     }
@@ -185,7 +185,7 @@ pub(super) fn slots(view: &View<'_>, label: &str, width: usize) -> Line<'static>
     for (cells, text) in texts {
         if row::width(label) + cells + 2 + row::width(&text) <= width {
             let mut line = Line::from(label.to_owned());
-            line.spans.extend(gauge::bar(theme, Role::Gauge, share, cells));
+            line.spans.extend(gauge::bar(theme, Role::Work, share, cells));
             line.push_span(row::plain(text));
             return line;
         }
@@ -259,7 +259,7 @@ fn last_minute(
     let newest = slots.into_iter().skip(CELLS.saturating_sub(room));
     let line = Line::from(vec![
         row::plain(label),
-        row::piece(theme, Role::Gauge, gauge::sparkline(theme, newest, max)),
+        row::piece(theme, Role::Work, gauge::sparkline(theme, newest, max)),
     ]);
     row::join(theme, [line, row::muted(theme, "  last 60s")], width)
 }

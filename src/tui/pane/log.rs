@@ -50,11 +50,11 @@ impl Filter {
 pub(crate) fn role(kind: LogKind) -> Role {
     match kind {
         LogKind::Ok => Role::Ok,
-        LogKind::Hit | LogKind::Shared => Role::Hit,
-        LogKind::Retry | LogKind::Bucket => Role::Wait,
-        LogKind::Fail => Role::Bad,
+        LogKind::Hit | LogKind::Shared => Role::Saved,
+        LogKind::Retry | LogKind::Bucket => Role::Held,
+        LogKind::Fail => Role::Broken,
         LogKind::Reject | LogKind::Breaker => Role::Refused,
-        LogKind::Inject => Role::Injected,
+        LogKind::Inject => Role::Yours,
         LogKind::Stop | LogKind::Note => Role::Muted,
     }
 }

@@ -39,8 +39,8 @@ pub(super) fn rows(theme: &Theme, near_match: &NearMatch, width: usize) -> [Line
     let nearest = &near_match.nearest;
     let glyphs = theme.glyphs;
     let outcome = match near_match.kind {
-        NearMatchKind::Served => (format!("{} hit", glyphs.hit), Role::Hit),
-        NearMatchKind::Shadowed => (format!("{} would hit", glyphs.hit), Role::Wait),
+        NearMatchKind::Served => (format!("{} hit", glyphs.hit), Role::Saved),
+        NearMatchKind::Shadowed => (format!("{} would hit", glyphs.hit), Role::Held),
         NearMatchKind::Refused => (format!("{} rejected", glyphs.refused), Role::Text),
     };
     let judgement = judgement(theme, near_match, outcome_width(width) - 2);
@@ -74,11 +74,11 @@ fn judgement(theme: &Theme, near_match: &NearMatch, room: usize) -> (String, Rol
     ) {
         (NearMatchKind::Served, Some(true), ..) => (format!("{} judged right", theme.glyphs.ok), Role::Ok),
         (NearMatchKind::Served, Some(false), ..) => {
-            (format!("{} judged wrong", theme.glyphs.failed), Role::Bad)
+            (format!("{} judged wrong", theme.glyphs.failed), Role::Broken)
         }
         (NearMatchKind::Served, None, ..) => ("not judged".to_owned(), Role::Muted),
         (NearMatchKind::Shadowed, _, Some((_, true)), _) => ("same answer".to_owned(), Role::Ok),
-        (NearMatchKind::Shadowed, _, Some((_, false)), _) => ("different answer".to_owned(), Role::Bad),
+        (NearMatchKind::Shadowed, _, Some((_, false)), _) => ("different answer".to_owned(), Role::Broken),
         (NearMatchKind::Shadowed, _, None, _) => ("not compared".to_owned(), Role::Muted),
         (NearMatchKind::Refused, _, _, Some(objection)) => return (differs(objection, room), Role::Text),
         (NearMatchKind::Refused, _, _, None) => (String::new(), Role::Muted),

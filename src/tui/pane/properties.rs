@@ -6,9 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Color;
 
 use super::fixture::{self, Fixture};
-use super::{
-    attempts, breaker, cache, guards, latency, limiter, policy, retries, story, title, users, verdict,
-};
+use super::{breaker, cache, calls, latency, limiter, retries, story, title, users, verdict};
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::view::View;
@@ -23,14 +21,12 @@ fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-const PANES: [(&str, Render); 12] = [
-    ("attempts", attempts::render),
+const PANES: [(&str, Render); 10] = [
+    ("calls", calls::render),
     ("breaker", breaker::render),
     ("limiter", limiter::render),
     ("cache", cache::render),
-    ("guards", guards::render),
     ("latency", latency::render),
-    ("policy", policy::render),
     ("retries", retries::render),
     ("story", longest_story),
     ("title", title::render),
@@ -81,7 +77,7 @@ fn every_pane_draws_at_every_size_and_only_inside() {
         Fixture::default(),
     ];
     for (index, mut fixture) in fixtures.into_iter().enumerate() {
-        fixture.ui.focus = PaneId::Attempts;
+        fixture.ui.focus = PaneId::Calls;
         // the last two add few lines to the others
         for (width, height) in sizes().step_by(if index < 2 { 1 } else { 7 }) {
             draw_all(&fixture, width, height);
@@ -137,13 +133,7 @@ fn an_area_outside_the_buffer_draws_nothing() {
 
 #[test]
 fn notes_in_borders_fit_beside_the_name() {
-    let titles = [
-        attempts::title,
-        breaker::title,
-        limiter::title,
-        policy::title,
-        retries::title,
-    ];
+    let titles = [calls::title, breaker::title, limiter::title, retries::title];
     for fixture in [fixture::burst(), fixture::worst(), Fixture::default()] {
         for title in titles {
             for width in 0..=220 {

@@ -131,8 +131,8 @@ fn mode(view: &View<'_>, width: usize) -> Line<'static> {
                 wordings.map(|text| Line::from(vec![label(), row::plain("off   "), key(), row::plain(text)]));
             return row::first_fit(theme, wordings, width);
         }
-        SemanticMode::On => ("on", Role::Hit, "   [s] shadow"),
-        SemanticMode::Shadow => ("shadow", Role::Wait, "   [s] off"),
+        SemanticMode::On => ("on", Role::Saved, "   [s] shadow"),
+        SemanticMode::Shadow => ("shadow", Role::Held, "   [s] off"),
     };
     let embedder = match &settings.embedder {
         None => "built-in".to_owned(),
@@ -246,7 +246,7 @@ fn trouble(view: &View<'_>, width: usize) -> Option<Line<'static>> {
     let room = width.saturating_sub(LABEL);
     Some(Line::from(vec![
         row::piece(view.theme, Role::Muted, row::left("failing", LABEL)),
-        row::piece(view.theme, Role::Bad, row::clip(view.theme, &text, room)),
+        row::piece(view.theme, Role::Broken, row::clip(view.theme, &text, room)),
     ]))
 }
 

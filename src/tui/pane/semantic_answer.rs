@@ -30,7 +30,7 @@ pub(super) fn status(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<S
         None if view.ui.mode == Mode::Normal => "[Enter] judge".to_owned(),
         None => "[Esc] [Enter] judge".to_owned(),
     });
-    (Role::Hit, view.theme.glyphs.hit, facts)
+    (Role::Saved, view.theme.glyphs.hit, facts)
 }
 
 /// Returns true if Enter opens this call.

@@ -188,7 +188,7 @@ impl Page<'_> {
             theme,
             [Line::from(vec![
                 row::piece(theme, Role::Strong, format!("{} ", row::right(&offset, OFFSET))),
-                row::piece(theme, Role::Wait, theme.glyphs.timeline_now),
+                row::piece(theme, Role::Held, theme.glyphs.timeline_now),
                 row::piece(theme, Role::Strong, format!(" {} ", row::left("now", LABEL))),
                 row::plain(text),
             ])],
@@ -215,23 +215,23 @@ fn fitting(theme: &Theme, text: &str) -> String {
 fn step_appearance(theme: &Theme, what: &StepKind) -> (&'static str, Role) {
     let glyphs = theme.glyphs;
     match what {
-        StepKind::Replayed(_) | StepKind::CacheHit(_) | StepKind::SemanticHit(_) => (glyphs.hit, Role::Hit),
-        StepKind::FlightJoined { .. } | StepKind::FlightHandedOver { .. } => (glyphs.shared, Role::Hit),
-        StepKind::Queued(_) => (glyphs.queued, Role::Wait),
+        StepKind::Replayed(_) | StepKind::CacheHit(_) | StepKind::SemanticHit(_) => (glyphs.hit, Role::Saved),
+        StepKind::FlightJoined { .. } | StepKind::FlightHandedOver { .. } => (glyphs.shared, Role::Saved),
+        StepKind::Queued(_) => (glyphs.queued, Role::Held),
         StepKind::Rejected(_) | StepKind::BreakerRefused(_) => (glyphs.refused, Role::Refused),
         StepKind::BreakerAdmitted { probe: true, .. } | StepKind::RetryScheduled(_) => {
-            (glyphs.retry, Role::Wait)
+            (glyphs.retry, Role::Held)
         }
         StepKind::AttemptStarted { .. } => (glyphs.streaming, Role::Text),
-        StepKind::FaultInjected { .. } => (glyphs.injected, Role::Injected),
-        StepKind::AttemptStalled { .. } => (glyphs.queued, Role::Bad),
+        StepKind::FaultInjected { .. } => (glyphs.injected, Role::Yours),
+        StepKind::AttemptStalled { .. } => (glyphs.queued, Role::Broken),
         StepKind::AttemptEnded(end) => match end.result {
             AttemptResult::Succeeded { .. } => (glyphs.ok, Role::Ok),
-            AttemptResult::Failed { .. } => (glyphs.failed, Role::Bad),
+            AttemptResult::Failed { .. } => (glyphs.failed, Role::Broken),
             AttemptResult::Cancelled => (glyphs.stopped, Role::Muted),
         },
-        StepKind::RetryStopped(_) => (glyphs.stopped, Role::Bad),
-        StepKind::Labelled(judged) if !judged.good => (glyphs.failed, Role::Bad),
+        StepKind::RetryStopped(_) => (glyphs.stopped, Role::Broken),
+        StepKind::Labelled(judged) if !judged.good => (glyphs.failed, Role::Broken),
         StepKind::Labelled(_) => (glyphs.ok, Role::Ok),
         StepKind::Finished(end) => {
             let shown = appearance::for_fate(theme, end.fate);
@@ -259,7 +259,7 @@ fn step_appearance(theme: &Theme, what: &StepKind) -> (&'static str, Role) {
 /// Failures, rejections and injected faults colour their text; other steps colour only the glyph.
 fn text_role(role: Role) -> Role {
     match role {
-        Role::Bad | Role::Refused | Role::Injected => role,
+        Role::Broken | Role::Refused | Role::Yours => role,
         _ => Role::Text,
     }
 }

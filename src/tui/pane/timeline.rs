@@ -141,18 +141,18 @@ fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
 pub(crate) fn span_glyph(theme: &Theme, kind: SpanKind) -> (&'static str, Role) {
     let glyphs = theme.glyphs;
     match kind {
-        SpanKind::Queued => (glyphs.timeline_queue, Role::Wait),
+        SpanKind::Queued => (glyphs.timeline_queue, Role::Held),
         SpanKind::Waiting => (glyphs.timeline_wait, Role::Text),
         SpanKind::Streaming => (glyphs.timeline_stream, Role::Ok),
-        SpanKind::BackOff => (glyphs.timeline_backoff, Role::Wait),
-        SpanKind::Following => (glyphs.timeline_follow, Role::Hit),
+        SpanKind::BackOff => (glyphs.timeline_backoff, Role::Held),
+        SpanKind::Following => (glyphs.timeline_follow, Role::Saved),
     }
 }
 
 /// The role of the reason after a span.
 fn reason_role(kind: SpanKind) -> Role {
     match kind {
-        SpanKind::Waiting | SpanKind::Streaming => Role::Bad,
+        SpanKind::Waiting | SpanKind::Streaming => Role::Broken,
         SpanKind::Queued | SpanKind::BackOff | SpanKind::Following => Role::Refused,
     }
 }
@@ -189,7 +189,7 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
         }
         (None, Doing::BackingOff { until }) => {
             let left = units::countdown(view.now.until(until));
-            (Role::Wait, vec![format!("next {left}"), left])
+            (Role::Held, vec![format!("next {left}"), left])
         }
         (None, Doing::Queued { constraint, ready_at }) => {
             let what = constraint.sentence();
@@ -200,7 +200,7 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
             }
             texts.push(format!("waiting for {what}"));
             texts.push(format!("for {what}"));
-            (Role::Wait, texts)
+            (Role::Held, texts)
         }
         (Some(Fate::Answered | Fate::Shared | Fate::Failed | Fate::Interrupted | Fate::Cancelled), _)
         | (
@@ -325,7 +325,7 @@ impl Strip {
             shown = width.saturating_sub(1);
             // a reason is never cut
             let role = |index: usize| self.cells.get(index).map(|(_, role)| *role);
-            while shown > 0 && role(shown - 1) == Some(Role::Bad) && role(shown) == Some(Role::Bad) {
+            while shown > 0 && role(shown - 1) == Some(Role::Broken) && role(shown) == Some(Role::Broken) {
                 shown -= 1;
             }
         }

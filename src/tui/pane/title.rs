@@ -58,9 +58,9 @@ fn clock(view: &View<'_>, width: usize) -> Line<'static> {
     let running = view.state.calls.totals.running() > 0;
     let (word, role) = match view.ui.paused {
         // a recording is never live, whether it plays or not
-        _ if view.ui.playback.is_some() => ("REPLAY".to_owned(), Role::Wait),
-        Some(0) => ("PAUSED".to_owned(), Role::Wait),
-        Some(events) => (format!("PAUSED +{} events", units::amount(events)), Role::Wait),
+        _ if view.ui.playback.is_some() => ("REPLAY".to_owned(), Role::Held),
+        Some(0) => ("PAUSED".to_owned(), Role::Held),
+        Some(events) => (format!("PAUSED +{} events", units::amount(events)), Role::Held),
         None if running => ("LIVE".to_owned(), Role::Ok),
         None => ("READY".to_owned(), Role::Muted),
     };
@@ -159,7 +159,7 @@ fn short_name(name: &str, most: usize) -> String {
 fn semantic_part(view: &View<'_>) -> Option<Line<'static>> {
     let mode = semantic::tag(view)?;
     let text = format!("{} semantic {mode}", view.theme.glyphs.hit);
-    Some(part(row::piece(view.theme, Role::Hit, text)))
+    Some(part(row::piece(view.theme, Role::Saved, text)))
 }
 
 /// The first choice that fits into `room`.
@@ -235,7 +235,7 @@ fn fault_wordings(view: &View<'_>, wide: bool) -> Vec<Line<'static>> {
     texts.push(format!("{mark} FAULTS {total}"));
     texts
         .into_iter()
-        .map(|text| part(row::piece(theme, Role::Injected, text)))
+        .map(|text| part(row::piece(theme, Role::Yours, text)))
         .collect()
 }
 

@@ -20,7 +20,6 @@ use ratatui::text::Line;
 use crate::event::UserId;
 use crate::settings::QueueOrder;
 use crate::state::{NoisyUser, UserShare, UserUsage};
-use crate::tui::layout::Tier;
 use crate::tui::pane::PaneId;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
@@ -112,10 +111,8 @@ pub(super) fn queue_line(view: &View<'_>, label: &str, width: usize) -> Line<'st
     }
     let waiting = users(view.state.users_waiting());
     let queue = format!("{label}{}, {waiting} waiting", limit.order.label());
-    let tier = Tier::for_size(view.ui.size.width, view.ui.size.height);
-    let more = tier.digit(PaneId::Users);
-    let more = more.map(|digit| format!("{queue}   [{digit}] show users"));
-    row::first_fit(view.theme, more.into_iter().chain([queue]), width)
+    let more = format!("{queue}   [{}] show users", PaneId::Users.digit());
+    row::first_fit(view.theme, [more, queue], width)
 }
 
 /// `2 users, fair`: the number of waiting users, and the order of the queue.
@@ -197,7 +194,7 @@ fn sentence(view: &View<'_>, noise: Option<&NoisyUser>, rows: &[UserRow<'_>]) ->
         } else {
             String::new()
         };
-        return (Role::Wait, format!("{noise}{help}"));
+        return (Role::Held, format!("{noise}{help}"));
     }
     if !limit.enabled {
         return (Role::Muted, "limiter OFF: calls never wait".into());

@@ -117,11 +117,17 @@ impl<'a> Tally<'a> {
         let counts = [
             (glyphs.ok, "answered", Role::Ok, ended(Fate::Answered), true),
             (glyphs.streaming, "running", Role::Text, running, false),
-            (glyphs.hit, "cached", Role::Hit, ended(Fate::Hit), true),
-            (glyphs.shared, "shared", Role::Hit, ended(Fate::Shared), false),
-            (glyphs.retry, "retrying", Role::Wait, retrying, true),
-            (glyphs.failed, "failed", Role::Bad, ended(Fate::Failed), true),
-            (glyphs.cut, "cut off", Role::Bad, ended(Fate::Interrupted), false),
+            (glyphs.hit, "cached", Role::Saved, ended(Fate::Hit), true),
+            (glyphs.shared, "shared", Role::Saved, ended(Fate::Shared), false),
+            (glyphs.retry, "retrying", Role::Held, retrying, true),
+            (glyphs.failed, "failed", Role::Broken, ended(Fate::Failed), true),
+            (
+                glyphs.cut,
+                "cut off",
+                Role::Broken,
+                ended(Fate::Interrupted),
+                false,
+            ),
             (glyphs.refused, "rejected", Role::Refused, rejected, true),
             (
                 glyphs.stopped,
@@ -130,7 +136,7 @@ impl<'a> Tally<'a> {
                 ended(Fate::Cancelled),
                 false,
             ),
-            (glyphs.queued, "queued", Role::Wait, queued, false),
+            (glyphs.queued, "queued", Role::Held, queued, false),
         ];
         let shown = counts
             .into_iter()
@@ -237,7 +243,7 @@ fn cause_lines(view: &View<'_>, verdict: &Verdict) -> CauseLines {
         | Cause::Slots
         | Cause::BackOff
         | Cause::Loading
-        | Cause::Server => Role::Wait,
+        | Cause::Server => Role::Held,
     };
     let texts = cause_wordings(view, hold);
     let held_by = |gap: &'static str, text: &String| {
@@ -287,7 +293,7 @@ fn storm_lines(view: &View<'_>, verdict: &Verdict) -> Option<CauseLines> {
     }
     let storm = view.state.storm(view.now)?;
     let (attempts, helped) = (storm.amplification, storm.helped * 100.0);
-    let line = |text: String| Line::from(row::piece(view.theme, Role::Bad, text));
+    let line = |text: String| Line::from(row::piece(view.theme, Role::Broken, text));
     let load = format!("RETRY STORM  {attempts:.1} attempts per call");
     let full = vec![
         line(format!("{load}, {helped:.0}% of retries got an answer")),
@@ -315,14 +321,14 @@ fn idle_lines(view: &View<'_>) -> CauseLines {
     match &view.state.session.health {
         Some(UpstreamHealth::Unavailable { message }) => (
             vec![
-                line(Role::Bad, format!("upstream down: {message}")),
-                line(Role::Bad, "upstream down, see the log".into()),
+                line(Role::Broken, format!("upstream down: {message}")),
+                line(Role::Broken, "upstream down, see the log".into()),
             ],
-            vec![line(Role::Bad, "upstream down".into())],
+            vec![line(Role::Broken, "upstream down".into())],
         ),
         Some(UpstreamHealth::Loading) => (
-            vec![line(Role::Wait, "upstream is loading its model".into())],
-            vec![line(Role::Wait, "model loading".into())],
+            vec![line(Role::Held, "upstream is loading its model".into())],
+            vec![line(Role::Held, "model loading".into())],
         ),
         Some(UpstreamHealth::Ready { .. }) | None => {
             (vec![line(Role::Muted, "nothing running".into())], Vec::new())

@@ -108,10 +108,10 @@ impl MarkKind {
     /// The symbol and its role; the help lists them.
     fn symbol(self) -> (&'static str, Role) {
         match self {
-            Self::Failure => ("x", Role::Bad),
+            Self::Failure => ("x", Role::Broken),
             Self::Burst => (">", Role::Strong),
             Self::Policy => ("P", Role::Strong),
-            Self::Faults => ("F", Role::Injected),
+            Self::Faults => ("F", Role::Yours),
             Self::Breaker => ("B", Role::Refused),
         }
     }
@@ -193,13 +193,13 @@ pub fn render(view: &View<'_>, playback: &Playback, area: Rect, buf: &mut Buffer
         if room < MIN_BAR {
             let left = usize::from(area.right().saturating_sub(x));
             let short = wrap::fit(short, left, theme.glyphs.ellipsis);
-            buf.set_stringn(x, area.y, short, left, theme.style(Role::Bad));
+            buf.set_stringn(x, area.y, short, left, theme.style(Role::Broken));
             return;
         }
         let from = area
             .right()
             .saturating_sub(u16::try_from(wide).unwrap_or(u16::MAX));
-        buf.set_stringn(from, area.y, short, wide, theme.style(Role::Bad));
+        buf.set_stringn(from, area.y, short, wide, theme.style(Role::Broken));
     }
     if room >= MIN_BAR {
         bar(
@@ -228,7 +228,7 @@ fn bar(theme: &Theme, playback: &Playback, area: Rect, buf: &mut Buffer) {
         let (symbol, role) = match mark {
             _ if cell == here => (theme.glyphs.border[1], Role::Focus),
             Some(kind) => kind.symbol(),
-            None if cell < here => (theme.glyphs.bar_full, Role::Gauge),
+            None if cell < here => (theme.glyphs.bar_full, Role::Work),
             None => (theme.glyphs.bar_empty, Role::Muted),
         };
         buf.set_stringn(x, area.y, symbol, 1, theme.style(role));

@@ -308,9 +308,9 @@ fn fault_rates_are_set_in_the_overlay_and_scaled_with_plus() {
 fn focus_zoom_and_escape_one_step_back() {
     let mut bench = Bench::new(busy_state());
     bench.press("<tab><tab>z");
-    assert_eq!((bench.ui.focus, bench.ui.zoomed), (PaneId::Attempts, true));
+    assert_eq!((bench.ui.focus, bench.ui.zoomed), (PaneId::Calls, true));
     bench.press("<backtab>");
-    assert_eq!(bench.ui.focus, PaneId::Guards);
+    assert_eq!(bench.ui.focus, PaneId::Limiter);
     bench.press("4/retry<enter>kk");
     assert_eq!((bench.ui.focus, bench.ui.filter.text()), (PaneId::Log, "retry"));
     assert_eq!(bench.ui.log_cursor, Some(34));
@@ -396,9 +396,9 @@ fn the_mouse_focuses_scrolls_and_presses_footer_keys() {
     let mut bench = Bench::new(busy_state());
     let click = MouseEventKind::Down(MouseButton::Left);
     bench.input(&mouse(click, 50, 5));
-    assert_eq!(bench.ui.focus, PaneId::Guards);
+    assert_eq!(bench.ui.focus, PaneId::Limiter);
     bench.input(&mouse(MouseEventKind::ScrollUp, 10, 19));
-    assert_eq!((bench.ui.focus, bench.ui.log_cursor), (PaneId::Guards, Some(36)));
+    assert_eq!((bench.ui.focus, bench.ui.log_cursor), (PaneId::Limiter, Some(36)));
     assert_eq!(
         bench.input(&mouse(click, 2, 23)),
         Some(Effect::Send(Command::CancelAll)),

@@ -149,7 +149,7 @@ fn a_hit_shows_its_source_and_the_key_to_label_it() {
     hit.ui.mode = Mode::Input;
     let typing = rows(&mut hit, 200, 60);
     assert!(holds(&typing, "[Esc] [Enter] judge"), "{typing:#?}");
-    (hit.ui.mode, hit.ui.focus) = (Mode::Normal, PaneId::Attempts);
+    (hit.ui.mode, hit.ui.focus) = (Mode::Normal, PaneId::Calls);
     let elsewhere = rows(&mut hit, 200, 60);
     assert!(!holds(&elsewhere, "right or wrong?"), "{elsewhere:#?}");
     assert!(
@@ -321,7 +321,7 @@ fn the_palette_labels_the_selected_call() {
         good: true,
     });
     assert_eq!(bench.press(":hit right<enter>"), [good]);
-    bench.ui.focus = PaneId::Guards;
+    bench.ui.focus = PaneId::Limiter;
     assert_eq!(bench.press(":hit wrong<enter>"), []);
     assert_eq!(bench.message(), "wrong: no call here");
     // in normal mode the keys keep their usual actions

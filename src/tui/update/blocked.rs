@@ -4,7 +4,6 @@ use crate::event::{Origin, UserId};
 use crate::state::{Call, Doing, SemanticOutcome, State};
 use crate::tui::action::Action;
 use crate::tui::keymap::Context;
-use crate::tui::layout::Tier;
 use crate::tui::playback::bar::Control;
 use crate::tui::ui::Ui;
 
@@ -44,7 +43,7 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
         }
         Action::StopCall => return stop_call(ui, state),
         Action::LabelGood | Action::LabelBad => return label_hit(ui, state, action == Action::LabelGood),
-        _ => return pane_missing(action, ui),
+        _ => return None,
     };
     Some(reason.to_owned())
 }
@@ -127,15 +126,6 @@ fn label_hit(ui: &Ui, state: &State, good: bool) -> Option<String> {
         )),
         Some(SemanticOutcome::Missed { .. }) | None => Some(format!("{} is not a semantic hit", call.id)),
     }
-}
-
-fn pane_missing(action: Action, ui: &Ui) -> Option<String> {
-    let index = action.pane_index()?;
-    let count = Tier::for_size(ui.size.width, ui.size.height).order().len();
-    (index >= count).then(|| match count {
-        1 => "only one pane at this size".to_owned(),
-        many => format!("only {many} panes at this size"),
-    })
 }
 
 /// Returns true if an action needs an engine.

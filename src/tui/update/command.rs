@@ -7,7 +7,6 @@ use super::{Effect, Performed, UpdateContext, perform as perform_action};
 use crate::event::{BreakerMode, BurstUsers, Command, UserId};
 use crate::settings::{QueueOrder, SemanticMode};
 use crate::tui::action::Action;
-use crate::tui::layout::Tier;
 use crate::tui::overlay::faults::scaled;
 use crate::tui::overlay::palette::takes_number;
 use crate::tui::overlay::{Confirm, Overlay};
@@ -72,9 +71,11 @@ pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) 
         Action::NextUser => {
             ui.user = (ui.user + 1) % ui.users.len().max(1);
             let user = one_line(&ui.asking());
-            let digit = Tier::for_size(ui.size.width, ui.size.height).digit(PaneId::Users);
-            let hint = digit.map_or(String::new(), |digit| format!("; [{digit}] all users"));
-            ui.say(format!("now sending as {user}, bursts too{hint}"), context.now);
+            let digit = PaneId::Users.digit();
+            ui.say(
+                format!("now sending as {user}, bursts too; [{digit}] all users"),
+                context.now,
+            );
             return Performed::Done(None);
         }
         Action::ToggleConversation => {

@@ -67,7 +67,7 @@ fn click(ui: &mut Ui, context: &UpdateContext<'_>, position: Position) -> Option
 fn wheel(ui: &mut Ui, context: &UpdateContext<'_>, position: Position, by: i64) -> Option<Effect> {
     if ui.overlays.is_empty() {
         let pane = areas(ui).at(position)?;
-        if matches!(pane, PaneId::Chat | PaneId::Log | PaneId::Attempts) {
+        if matches!(pane, PaneId::Chat | PaneId::Log | PaneId::Calls) {
             scroll::scroll_by(ui, context, pane, by);
         }
         return None;

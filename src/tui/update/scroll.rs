@@ -58,15 +58,14 @@ pub(super) fn scroll_by(ui: &mut Ui, context: &UpdateContext<'_>, pane: PaneId, 
             let filter = log::Filter::new(ui.filter.text());
             ui.log_cursor = log::moved(&context.shown.log, &filter, ui.log_cursor, by);
         }
-        PaneId::Attempts
+        PaneId::Calls
         | PaneId::Retries
         | PaneId::Users
-        | PaneId::Guards
         | PaneId::Breaker
         | PaneId::Limiter
         | PaneId::Cache
-        | PaneId::Latency
-        | PaneId::Policy => ui.selected_call = moved_call(context, ui.selected_call, by),
+        | PaneId::Traffic
+        | PaneId::Latency => ui.selected_call = moved_call(context, ui.selected_call, by),
     }
 }
 
@@ -110,7 +109,7 @@ pub(super) fn call_in(ui: &Ui, shown: &State) -> Option<CallId> {
             .chat_top
             .map(|anchor| anchor.call)
             .or_else(|| calls.chat.last().copied()),
-        PaneId::Attempts => ui
+        PaneId::Calls => ui
             .selected_call
             .filter(|id| calls.recent.contains_key(id))
             .or_else(|| calls.recent.last_key_value().map(|(id, _)| *id)),
@@ -120,12 +119,11 @@ pub(super) fn call_in(ui: &Ui, shown: &State) -> Option<CallId> {
         }
         PaneId::Retries
         | PaneId::Users
-        | PaneId::Guards
         | PaneId::Breaker
         | PaneId::Limiter
         | PaneId::Cache
-        | PaneId::Latency
-        | PaneId::Policy => None,
+        | PaneId::Traffic
+        | PaneId::Latency => None,
     }
 }
 
@@ -178,7 +176,7 @@ pub(super) fn text_under_cursor(ui: &Ui, context: &UpdateContext<'_>) -> Option<
             let line = log::cursor_line(&state.log, &filter, ui.log_cursor)?;
             Some(format!("{} {} {}", line.at, line.kind.label(), line.text))
         }
-        PaneId::Attempts => {
+        PaneId::Calls => {
             let id = call_under_cursor(ui, context)?;
             let call = state.calls.recent.get(&id)?;
             Some(format!("{id} {}\n{}", call.prompt, state.calls.answer(call)))
@@ -186,11 +184,10 @@ pub(super) fn text_under_cursor(ui: &Ui, context: &UpdateContext<'_>) -> Option<
         PaneId::Chat
         | PaneId::Retries
         | PaneId::Users
-        | PaneId::Guards
         | PaneId::Breaker
         | PaneId::Limiter
         | PaneId::Cache
-        | PaneId::Latency
-        | PaneId::Policy => chat::last_answer(state).map(str::to_owned),
+        | PaneId::Traffic
+        | PaneId::Latency => chat::last_answer(state).map(str::to_owned),
     }
 }

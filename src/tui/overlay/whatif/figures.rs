@@ -171,7 +171,7 @@ impl Figures<'_> {
             // the replay is a model of the observed calls: neither is better
             (Sense::Neither, ..) | (.., false) => (" ", "", Role::Text),
             (Sense::More, true, _) | (Sense::Less, false, _) => (theme.glyphs.ok, "better", Role::Ok),
-            (Sense::More, false, _) | (Sense::Less, true, _) => (theme.glyphs.failed, "worse", Role::Bad),
+            (Sense::More, false, _) | (Sense::Less, true, _) => (theme.glyphs.failed, "worse", Role::Broken),
         };
         let mark = match rest {
             0 => String::new(),

@@ -156,7 +156,7 @@ fn setting_row(
     let role = match (edited, setting.startup_only) {
         // reversed as one piece, not as patches of colours
         _ if selected => Role::Text,
-        (Some(_), _) => Role::Wait,
+        (Some(_), _) => Role::Held,
         (None, true) => Role::Muted,
         (None, false) => Role::Text,
     };
@@ -247,7 +247,7 @@ pub(super) fn about(theme: &Theme, draft: &Draft, area: Rect, buf: &mut Buffer) 
     let mut lines = vec![row::join(theme, first, width)];
     let error = draft.line.as_ref().and_then(|line| line.error.as_ref());
     let (role, text) = match error {
-        Some(error) => (Role::Bad, error.replace(char::is_control, " ")),
+        Some(error) => (Role::Broken, error.replace(char::is_control, " ")),
         None if setting.startup_only => (Role::Text, format!("{} It {AT_START}.", setting.about)),
         None => (Role::Text, setting.about.to_owned()),
     };

@@ -58,18 +58,18 @@ pub(super) fn latest_result<'a>(state: &'a State, draft: &Draft) -> (Option<&'a 
 pub(super) fn sentence(state: &State, draft: &Draft, changes: usize, paused: bool) -> Sentence {
     if let Some(error) = &draft.error {
         let error = error.replace(char::is_control, " ");
-        return Sentence::plain(Role::Bad, format!("invalid policy: {error}"));
+        return Sentence::plain(Role::Broken, format!("invalid policy: {error}"));
     }
     match latest_result(state, draft) {
         (Some(result), true) if changes > 0 => compared(result),
         (Some(result), true) => without_edits(result),
         _ if state.calls.totals.started == 0 => Sentence::plain(
-            Role::Wait,
+            Role::Held,
             "no calls yet: close this view and press b for a burst",
         ),
-        _ if paused => Sentence::plain(Role::Wait, "the view is paused: close this view, then p resumes"),
-        (Some(_), false) => Sentence::plain(Role::Wait, "evaluating... figures are of the previous edit"),
-        (None, _) => Sentence::plain(Role::Wait, "evaluating..."),
+        _ if paused => Sentence::plain(Role::Held, "the view is paused: close this view, then p resumes"),
+        (Some(_), false) => Sentence::plain(Role::Held, "evaluating... figures are of the previous edit"),
+        (None, _) => Sentence::plain(Role::Held, "evaluating..."),
     }
 }
 
@@ -85,7 +85,7 @@ fn compared(result: &WhatIfResult) -> Sentence {
         // no verdict on doubtful figures
         _ if is_doubtful(result) => Role::Text,
         std::cmp::Ordering::Greater => Role::Ok,
-        std::cmp::Ordering::Less => Role::Bad,
+        std::cmp::Ordering::Less => Role::Broken,
         std::cmp::Ordering::Equal => Role::Text,
     };
     let first = if served == before {

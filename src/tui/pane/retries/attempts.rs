@@ -47,8 +47,8 @@ pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         let role = |count: u64| if count == 0 { Role::Muted } else { Role::Text };
         let line = Line::from(vec![
             row::plain(label),
-            row::piece(theme, Role::Gauge, bar),
-            row::piece(theme, Role::Wait, rest),
+            row::piece(theme, Role::Work, bar),
+            row::piece(theme, Role::Held, rest),
             row::plain(blank),
             row::piece(theme, role(answered), number(answered)),
             row::piece(theme, role(failed), number(failed)),

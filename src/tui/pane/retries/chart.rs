@@ -193,11 +193,11 @@ fn fill(theme: &Theme, part: usize) -> &'static str {
 /// The colour of a part, without modifiers: bold or reversed cells would differ from the legend.
 fn style(theme: &Theme, part: usize) -> Style {
     let role = match part {
-        0 => Role::Gauge,
-        1 => Role::Wait,
-        2 => Role::Bad,
-        3 => Role::Injected,
-        4 => Role::Hit,
+        0 => Role::Work,
+        1 => Role::Held,
+        2 => Role::Broken,
+        3 => Role::Yours,
+        4 => Role::Saved,
         _ => Role::Text,
     };
     theme

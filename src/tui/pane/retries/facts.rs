@@ -44,7 +44,7 @@ pub(super) fn head(view: &View<'_>, width: usize) -> [Line<'static>; 3] {
     );
     let mark = format!("{} ", theme.glyphs.failed);
     let sentences = storm.sentences();
-    let line = |text: String| Line::from(row::piece(theme, Role::Bad, text));
+    let line = |text: String| Line::from(row::piece(theme, Role::Broken, text));
     let mut wordings = vec![line(format!("{mark}{}{since}", sentences[0]))];
     wordings.extend(sentences.into_iter().map(|text| line(format!("{mark}{text}"))));
     let advice = storm
@@ -77,8 +77,8 @@ fn calm(view: &View<'_>, width: usize) -> Line<'static> {
     let share = helped as f64 / settled as f64;
     let (glyph, word, role) = match share {
         0.5.. => (theme.glyphs.ok, "retries help", Role::Ok),
-        0.25.. => (theme.glyphs.retry, "retries help a little", Role::Wait),
-        _ => (theme.glyphs.failed, "retries hardly help", Role::Wait),
+        0.25.. => (theme.glyphs.retry, "retries help a little", Role::Held),
+        _ => (theme.glyphs.failed, "retries hardly help", Role::Held),
     };
     let share = share * 100.0;
     let wordings = [
@@ -99,7 +99,7 @@ fn load(view: &View<'_>, width: usize) -> Line<'static> {
     };
     let now = retry.amplification_now(view.now);
     let role = match now {
-        Some(2.0..) => Role::Wait,
+        Some(2.0..) => Role::Held,
         _ => Role::Strong,
     };
     let (peak, when) = match retry.peak {
@@ -192,7 +192,7 @@ fn budget(view: &View<'_>, width: usize) -> Line<'static> {
         return fact(view, "budget", [text.to_owned()], width);
     };
     let share = left / most.max(f64::MIN_POSITIVE);
-    let role = if left < 1.0 { Role::Wait } else { Role::Gauge };
+    let role = if left < 1.0 { Role::Held } else { Role::Work };
     let mut line = Line::from(row::piece(theme, Role::Muted, row::left("budget", LABEL)));
     let number = format!("{:>6} of {}", number(left), number(most));
     let mut pieces = vec![Line::from(number)];

@@ -34,7 +34,7 @@ pub(super) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     for (index, wait) in waits.iter().rev().take(rows).enumerate() {
         let line = Line::from(vec![
             row::plain(row::left(wait.class.brief(), CAUSE)),
-            row::piece(theme, Role::Wait, bar(theme, wait, end, cells)),
+            row::piece(theme, Role::Held, bar(theme, wait, end, cells)),
             row::plain(row::right(&units::duration(wait.used), NUMBER)),
         ]);
         row::draw(&line, index + 1, area, buf);

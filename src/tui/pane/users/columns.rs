@@ -152,7 +152,7 @@ impl Columns {
             (false, false) => "  ",
         };
         let role = match (user.noisy, user.sending) {
-            (true, _) => Role::Wait,
+            (true, _) => Role::Held,
             (_, true) => Role::Strong,
             _ if share.usage.started == 0 => Role::Muted,
             _ => Role::Text,
@@ -175,7 +175,7 @@ impl Columns {
                     let left = emptier.map(|(bucket, _)| bucket.share_at(view.now));
                     line.push_span(row::plain(" "));
                     match left {
-                        Some(left) => line.spans.extend(gauge::bar(theme, Role::Gauge, left, cells - 3)),
+                        Some(left) => line.spans.extend(gauge::bar(theme, Role::Work, left, cells - 3)),
                         None => line.push_span(row::plain(" ".repeat(cells - 1))),
                     }
                     continue;
@@ -183,7 +183,7 @@ impl Columns {
                 ColumnKind::Share if share.fair.is_none() => (Role::Muted, "--".to_owned()),
                 ColumnKind::Share => (Role::Text, units::percent(share.share)),
                 ColumnKind::Own => own(view, emptier),
-                ColumnKind::Queue if share.waiting > 0 => (Role::Wait, units::amount(share.waiting)),
+                ColumnKind::Queue if share.waiting > 0 => (Role::Held, units::amount(share.waiting)),
                 ColumnKind::Queue => number(0),
                 ColumnKind::Wait => match share.wait(0.95) {
                     Some(wait) => (Role::Text, units::duration(wait)),
@@ -195,7 +195,7 @@ impl Columns {
                 ColumnKind::Rejected => match share.usage.rejections() + share.usage.ended(Fate::CircuitOpen)
                 {
                     0 => number(0),
-                    rejected => (Role::Bad, units::amount(rejected)),
+                    rejected => (Role::Broken, units::amount(rejected)),
                 },
                 ColumnKind::Tokens => number(share.usage.charged_tokens),
             };
@@ -222,7 +222,7 @@ fn label(view: &View<'_>, user: &UserRow<'_>, width: usize) -> String {
 fn share_bar(view: &View<'_>, user: &UserRow<'_>, cells: usize) -> Vec<ratatui::text::Span<'static>> {
     let theme = view.theme;
     let share = &user.share;
-    let role = if user.noisy { Role::Wait } else { Role::Gauge };
+    let role = if user.noisy { Role::Held } else { Role::Work };
     let filled = gauge::filled_cells(share.share, cells);
     let fair = share.fair.filter(|fair| fair.is_finite() && cells > 0);
     let fair = fair.map(|fair| ((fair * cells as f64).round() as usize).min(cells - 1));
@@ -260,7 +260,7 @@ fn own(view: &View<'_>, emptier: Option<(BucketLevel, &'static str)>) -> (Role, 
     let level = bucket.level_at(view.now);
     if level < 0.0 {
         return (
-            Role::Bad,
+            Role::Broken,
             format!("debt {}", units::amount((-level).ceil() as u64)),
         );
     }

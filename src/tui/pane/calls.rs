@@ -17,7 +17,6 @@ use ratatui::text::Line;
 use crate::event::{CallId, Fate};
 use crate::state::{Call, Calls};
 use crate::time::Timestamp;
-use crate::tui::layout::Tier;
 use crate::tui::pane::PaneId;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
@@ -116,9 +115,7 @@ fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
 
 /// The digit of the Retries pane, unless that pane is visible beside this one.
 fn retries_digit(view: &View<'_>) -> Option<usize> {
-    let tier = Tier::for_size(view.ui.size.width, view.ui.size.height);
-    tier.parent_pane(PaneId::Retries)?;
-    tier.digit(PaneId::Retries)
+    (view.ui.size.width < 110).then(|| PaneId::Retries.digit())
 }
 
 /// The empty state, with the keys that send a first call.
@@ -146,7 +143,7 @@ fn selected(view: &View<'_>) -> Option<CallId> {
             .next_back()
             .or_else(|| recent.first_key_value())
             .map(|(id, _)| *id),
-        None if view.ui.focus == PaneId::Attempts => recent.last_key_value().map(|(id, _)| *id),
+        None if view.ui.focus == PaneId::Calls => recent.last_key_value().map(|(id, _)| *id),
         None => None,
     }
 }
@@ -233,7 +230,7 @@ impl Columns {
             line.push_span(if call.injected.is_empty() {
                 row::plain(" ")
             } else {
-                row::piece(theme, Role::Injected, theme.glyphs.injected)
+                row::piece(theme, Role::Yours, theme.glyphs.injected)
             });
         }
         if self.timeline > 0 {
@@ -387,7 +384,7 @@ mod tests {
     fn the_newest_call_is_selected_while_the_pane_has_the_focus() {
         let mut fixture = fixture::burst();
         assert!(drawn(&fixture, 76, 4).iter().all(|row| !row.starts_with('>')));
-        fixture.ui.focus = PaneId::Attempts;
+        fixture.ui.focus = PaneId::Calls;
         assert!(
             drawn(&fixture, 76, 4)
                 .first()
