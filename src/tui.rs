@@ -19,6 +19,7 @@ pub mod overlay;
 pub mod pace;
 pub mod pane;
 pub mod playback;
+pub mod plot;
 pub mod signals;
 pub mod terminal;
 pub mod theme;
@@ -455,6 +456,10 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         let context = UpdateContext {
             state,
             shown: self.frozen.as_ref().map_or(state, |frozen| &frozen.0),
+            shown_at: match &self.frozen {
+                Some(frozen) => frozen.1,
+                None => self.session.feed.shown_at(now),
+            },
             keymap: &self.keymap,
             now,
         };
@@ -509,6 +514,7 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
     fn pause(&mut self, now: Timestamp) {
         if self.frozen.take().is_some() {
             self.ui.paused = None;
+            self.ui.crosshair = None;
         } else {
             self.frozen = Some(Box::new((self.session.state.clone(), now)));
             self.ui.paused = Some(0);

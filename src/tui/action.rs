@@ -88,6 +88,10 @@ actions! {
     Pane9 "pane9" Look "pane 9" "go to pane 9";
     Pane10 "pane10" Look "pane 10" "go to pane 10";
     Zoom "zoom" Look "zoom" "show this pane full screen";
+    LongerWindow "longer_window" Look "window" "longer window of the charts: 30 s, 2 m, 10 m, all";
+    ShorterWindow "shorter_window" Look "shorter" "shorter window of the charts";
+    CrosshairLeft "crosshair_left" Look "crosshair" "move the crosshair back (paused or in a replay)";
+    CrosshairRight "crosshair_right" Look "later" "move the crosshair forward; beyond the end: back to now";
     Pause "pause" Look "pause" "pause the view; calls keep running";
     Filter "filter" Look "find" "filter the log; a leading ! inverts";
     FindNext "find_next" Look "next" "next line of the filtered log";

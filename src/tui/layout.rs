@@ -159,6 +159,13 @@ impl Areas {
         chart.map_or(0, |(_, rect)| rect.width.saturating_sub(self.gutter + 1))
     }
 
+    /// Returns true if a position in a pane lies on the plot of a chart.
+    pub fn has_chart(&self, pane: PaneId, position: Position) -> bool {
+        let charts = [PaneId::Traffic, PaneId::Latency].contains(&pane)
+            || self.limiter_chart.is_some_and(|rect| rect.contains(position));
+        charts && self.tier != Tier::Tiny && position.x > self.gutter
+    }
+
     /// The pane at a position.
     pub fn at(&self, position: Position) -> Option<PaneId> {
         if self.limiter_chart.is_some_and(|rect| rect.contains(position)) {

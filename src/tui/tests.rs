@@ -53,6 +53,7 @@ impl Bench {
         let context = UpdateContext {
             state: &self.state,
             shown: &self.state,
+            shown_at: self.now,
             keymap: &self.keymap,
             now: self.now,
         };

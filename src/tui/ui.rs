@@ -13,6 +13,7 @@ use super::keymap::Context;
 use super::overlay::{Overlay, whatif};
 use super::pane::PaneId;
 use super::playback::bar::Playback;
+use super::plot::Window;
 
 /// The lifetime of a toast.
 const TOAST: Duration = Duration::from_secs(3);
@@ -24,6 +25,10 @@ pub struct Ui {
     pub focus: PaneId,
     /// True if the focused pane fills the screen.
     pub zoomed: bool,
+    /// The time that the charts cover.
+    pub window: Window,
+    /// The instant selected in the charts, while paused or in a replay.
+    pub crosshair: Option<Timestamp>,
     /// The selected call of the Attempts pane; `None`: the newest.
     pub selected_call: Option<CallId>,
     /// The size of the terminal.

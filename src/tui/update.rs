@@ -2,6 +2,7 @@
 //! event loop carries out effects.
 
 mod blocked;
+mod chart;
 mod command;
 mod mouse;
 mod scroll;
@@ -34,6 +35,8 @@ pub struct UpdateContext<'a> {
     pub state: &'a State,
     /// The drawn state; differs while the view is paused. Scrolling depends on it.
     pub shown: &'a State,
+    /// The drawn time: that of the pause, or the recorded time of a replay.
+    pub shown_at: Timestamp,
     /// The key table.
     pub keymap: &'a Keymap,
     /// The current time.
@@ -154,6 +157,10 @@ fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Ef
         }
         Action::Zoom => {
             ui.zoomed = !ui.zoomed;
+            None
+        }
+        Action::LongerWindow | Action::ShorterWindow | Action::CrosshairLeft | Action::CrosshairRight => {
+            chart::perform(ui, context, action);
             None
         }
         Action::Pause => Some(Effect::Pause),
@@ -333,7 +340,9 @@ fn move_focus(ui: &mut Ui, forward: bool) {
 
 /// Escape: undoes one step of filter, zoom, focus or scrolling.
 fn step_back(ui: &mut Ui) {
-    if !ui.filter.is_empty() {
+    if ui.crosshair.take().is_some() {
+        // back to now
+    } else if !ui.filter.is_empty() {
         ui.filter.take();
     } else if ui.zoomed {
         ui.zoomed = false;

@@ -7,9 +7,11 @@ use super::{Bench, busy_state};
 use crate::event::{BreakerMode, BurstUsers, CallId, Command, Origin, UserId};
 use crate::settings::{FaultKind, FaultProfile, QueueOrder};
 use crate::state::{Burst, State};
+use crate::time::Timestamp;
 use crate::tui::layout::layout;
 use crate::tui::overlay::Overlay;
 use crate::tui::pane::PaneId;
+use crate::tui::plot::Window;
 use crate::tui::ui::{Mode, Ui};
 use crate::tui::update::Effect;
 
@@ -420,4 +422,45 @@ fn no_script_panics_at_any_size() {
             let _areas = layout(Rect::new(0, 0, width, height), &Ui::default());
         }
     }
+}
+
+#[test]
+fn the_crosshair_moves_by_columns_while_paused() {
+    let mut bench = Bench::new(busy_state());
+    bench.press("h");
+    assert_eq!(bench.message(), "h: only while paused: [p] pauses the view");
+    bench.press("vvvv");
+    assert_eq!(bench.ui.window, Window::HalfMinute);
+    bench.press("vV");
+    assert_eq!(bench.ui.window, Window::HalfMinute);
+    bench.ui.paused = Some(0);
+    bench.press("l");
+    assert_eq!(bench.ui.crosshair, None);
+    // 60 columns for 30 s: half a second each, now is 42 s
+    let mut at = |keys: &str| {
+        bench.press(keys);
+        bench.ui.crosshair.map(Timestamp::as_secs_f64)
+    };
+    assert_eq!(at("h"), Some(42.0));
+    assert_eq!(at("hh"), Some(41.25));
+    assert_eq!(at("l"), Some(41.75));
+    assert_eq!(at("ll"), None);
+    assert_eq!(at("hh<esc>"), None);
+}
+
+#[test]
+fn a_click_on_a_chart_pauses_and_sets_the_crosshair() {
+    let mut bench = Bench::new(busy_state());
+    let traffic = areas_of(&bench).pane(PaneId::Traffic).unwrap();
+    let click = mouse(MouseEventKind::Down(MouseButton::Left), 79, traffic.y + 2);
+    assert_eq!(bench.input(&click), Some(Effect::Pause));
+    assert_eq!(bench.ui.crosshair, Some(bench.now));
+    bench.ui.paused = Some(0);
+    assert_eq!(bench.input(&click), None, "already paused");
+    bench.input(&mouse(MouseEventKind::ScrollDown, 79, traffic.y + 2));
+    assert_eq!(bench.ui.window, Window::TwoMinutes);
+}
+
+fn areas_of(bench: &Bench) -> crate::tui::layout::Areas {
+    layout(Rect::new(0, 0, 80, 24), &bench.ui)
 }

@@ -20,6 +20,9 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
     }
     let reason = match action {
         Action::Pause if ui.playback.is_some() => "Space pauses and resumes a replay",
+        Action::CrosshairLeft | Action::CrosshairRight if ui.paused.is_none() && ui.playback.is_none() => {
+            "only while paused: [p] pauses the view"
+        }
         Action::Stop if !busy(state) && ui.paused.is_none() => "nothing is running",
         Action::Burst10 | Action::Burst50 | Action::BurstOf | Action::BurstAll => {
             return burst(action == Action::BurstAll, ui, state);

@@ -3,7 +3,7 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::{Effect, UpdateContext, areas, scroll, whatif};
+use super::{Effect, Performed, UpdateContext, areas, chart, scroll, whatif};
 use crate::tui::action::Action;
 use crate::tui::footer;
 use crate::tui::overlay::{Overlay, area_of};
@@ -57,6 +57,10 @@ fn click(ui: &mut Ui, context: &UpdateContext<'_>, position: Position) -> Option
         ui.mode = Mode::Input;
         return None;
     }
+    if let Performed::Done(effect) = chart::click(ui, context, position) {
+        ui.mode = Mode::Normal;
+        return effect;
+    }
     if let Some(pane) = areas.at(position) {
         ui.focus = pane;
         ui.mode = Mode::Normal;
@@ -66,7 +70,16 @@ fn click(ui: &mut Ui, context: &UpdateContext<'_>, position: Position) -> Option
 
 fn wheel(ui: &mut Ui, context: &UpdateContext<'_>, position: Position, by: i64) -> Option<Effect> {
     if ui.overlays.is_empty() {
-        let pane = areas(ui).at(position)?;
+        let areas = areas(ui);
+        let pane = areas.at(position)?;
+        if areas.has_chart(pane, position) {
+            let action = if by < 0 {
+                Action::ShorterWindow
+            } else {
+                Action::LongerWindow
+            };
+            return super::perform(ui, context, action);
+        }
         if matches!(pane, PaneId::Chat | PaneId::Log | PaneId::Calls) {
             scroll::scroll_by(ui, context, pane, by);
         }
