@@ -131,7 +131,7 @@ impl Terminal {
     /// Sends a prompt, leaves the input, and waits until this call, the `nth`, has ended.
     fn ask(&mut self, prompt: &str, nth: usize) {
         self.keys("i");
-        self.until(" INPUT ");
+        self.until("Enter to send");
         self.keys(&format!("{prompt}\r\x1b"));
         self.until(&format!("CALLS {nth} "));
         self.until("nothing running");
@@ -231,7 +231,7 @@ fn a_repeated_prompt_is_a_hit() {
     terminal.until("upstream ready");
     for answered in ["answered, 1 attempt", "exact hit"] {
         terminal.keys("i");
-        terminal.until("INPUT");
+        terminal.until("Enter to send");
         terminal.keys("What is a token bucket?\r");
         terminal.keys("\x1b");
         terminal.until(answered);

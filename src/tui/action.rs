@@ -93,7 +93,7 @@ actions! {
     CrosshairLeft "crosshair_left" Look "crosshair" "move the crosshair back (paused or in a replay)";
     CrosshairRight "crosshair_right" Look "later" "move the crosshair forward; beyond the end: back to now";
     Pause "pause" Look "pause" "pause the view; calls keep running";
-    Filter "filter" Look "find" "filter the log; a leading ! inverts";
+    Filter "filter" Look "filter" "filter the log; a leading ! inverts";
     FindNext "find_next" Look "next" "next line of the filtered log";
     FindPrev "find_prev" Look "previous" "previous line of the filtered log";
     Up "up" Look "up" "up";

@@ -1,13 +1,17 @@
-//! The keys that are valid now, the most useful first. Keys that do not fit are dropped from the end, never cut,
-//! and `? help` always stays. A message replaces the keys for three seconds.
+//! The keys that are valid now, in a fixed order. Without room the least useful are left out, never cut, and
+//! `? help` always stays. A message replaces the keys while it is shown.
+
+use std::borrow::Cow;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::state::State;
+use crate::text::units;
 
 use super::action::Action;
 use super::keymap::{Context, Keymap};
+use super::layout::{CHAT_WIDTH, layout};
 use super::overlay::Overlay;
 use super::playback::bar::Control;
 use super::theme::Role;
@@ -16,64 +20,101 @@ use super::update::blocked;
 use super::view::View;
 use super::wrap;
 
-/// The keys of normal mode, the most useful to a newcomer first.
-const NORMAL: [Action; 24] = [
-    Action::Stop,
-    Action::Prompt,
-    Action::Burst10,
-    Action::ToggleFaults,
-    Action::NextPane,
-    Action::Open,
-    Action::Zoom,
-    Action::CycleSemantic,
-    Action::NextUser,
-    Action::BurstAll,
-    Action::ToggleOrder,
-    Action::Pause,
-    Action::Filter,
-    Action::Palette,
-    Action::Burst50,
-    Action::ChooseFaults,
-    Action::Follow,
-    Action::WhatIf,
-    Action::ToggleCache,
-    Action::CycleBreaker,
-    Action::Copy,
-    Action::ResetBreaker,
-    Action::ToggleConversation,
-    Action::Quit,
+/// Keys of the footer in their order on the screen. The second number is the rank: the highest is left out first.
+type Row = (Action, u8);
+
+/// Before the first call.
+const FIRST: [Row; 9] = [
+    (Action::Burst10, 1),
+    (Action::Burst50, 2),
+    (Action::ToggleFaults, 4),
+    (Action::ChooseFaults, 7),
+    (Action::Prompt, 5),
+    (Action::Palette, 8),
+    (Action::WhatIf, 9),
+    (Action::CycleSemantic, 10),
+    (Action::Filter, 11),
 ];
 
-/// The keys of a replay, without those that need an engine.
-const REPLAY: [Action; 16] = [
-    Action::Play,
-    Action::NextMark,
-    Action::PrevMark,
-    Action::StepForward,
-    Action::StepBack,
-    Action::Faster,
-    Action::Slower,
-    Action::SecondsForward,
-    Action::SecondsBack,
-    Action::NextPane,
-    Action::Open,
-    Action::Zoom,
-    Action::Filter,
-    Action::Beginning,
-    Action::End,
-    Action::Quit,
+/// A live session.
+const LIVE: [Row; 19] = [
+    (Action::Burst10, 1),
+    (Action::Burst50, 2),
+    (Action::ToggleFaults, 4),
+    (Action::ChooseFaults, 9),
+    (Action::Stop, 5),
+    (Action::LongerWindow, 10),
+    (Action::Open, 6),
+    (Action::Zoom, 11),
+    (Action::Pause, 12),
+    (Action::Filter, 13),
+    (Action::Palette, 14),
+    (Action::WhatIf, 15),
+    (Action::CycleSemantic, 16),
+    (Action::CycleBreaker, 17),
+    (Action::BurstAll, 18),
+    (Action::ToggleOrder, 19),
+    (Action::Copy, 20),
+    (Action::Follow, 21),
+    (Action::ToggleCache, 22),
 ];
 
-/// The keys of the present context.
-fn candidates(ui: &Ui) -> &'static [Action] {
-    match ui.keys() {
-        Context::Replay => &REPLAY,
-        Context::Always | Context::Normal => &NORMAL,
+/// A pane that fills the screen.
+const ZOOMED: [Row; 12] = [
+    (Action::LongerWindow, 4),
+    (Action::CrosshairLeft, 7),
+    (Action::Pause, 4),
+    (Action::Down, 5),
+    (Action::Open, 3),
+    (Action::Copy, 6),
+    (Action::Leave, 1),
+    (Action::NextPane, 8),
+    (Action::Filter, 9),
+    (Action::Burst10, 10),
+    (Action::ToggleFaults, 11),
+    (Action::Palette, 12),
+];
+
+/// A replay: no key needs an engine.
+const REPLAY: [Row; 13] = [
+    (Action::Play, 1),
+    (Action::NextMark, 2),
+    (Action::StepForward, 4),
+    (Action::Faster, 5),
+    (Action::SecondsBack, 6),
+    (Action::LongerWindow, 7),
+    (Action::CrosshairLeft, 8),
+    (Action::Open, 3),
+    (Action::Zoom, 9),
+    (Action::Filter, 10),
+    (Action::NextPane, 11),
+    (Action::Beginning, 12),
+    (Action::End, 13),
+];
+
+/// Keys that share a place in the footer: the first of a pair is the one of the row.
+const PAIRS: [(Context, Action, Action, &str); 8] = [
+    (Context::Replay, Action::NextMark, Action::PrevMark, "next, previous change"),
+    (Context::Replay, Action::StepForward, Action::StepBack, "step"),
+    (Context::Replay, Action::Faster, Action::Slower, "speed"),
+    (Context::Replay, Action::SecondsBack, Action::SecondsForward, "5 s"),
+    (Context::Replay, Action::CrosshairLeft, Action::CrosshairRight, "crosshair"),
+    (Context::Normal, Action::CrosshairLeft, Action::CrosshairRight, "crosshair"),
+    (Context::Replay, Action::Down, Action::Up, "select"),
+    (Context::Normal, Action::Down, Action::Up, "select"),
+];
+
+/// The keys of an open overlay or a text field, the most useful first.
+fn fixed(ui: &Ui) -> &'static [Action] {
+    match ui.context() {
         Context::Input => &[
             Action::Submit,
-            Action::Newline,
             Action::Leave,
+            Action::Newline,
             Action::HistoryPrev,
+            Action::Open,
+            Action::Copy,
+            Action::NextPane,
             Action::Palette,
         ],
         Context::Line => &[Action::Submit, Action::Leave],
@@ -108,24 +149,62 @@ fn candidates(ui: &Ui) -> &'static [Action] {
             Action::NextLayer,
         ],
         Context::Value => &[Action::AcceptValue, Action::CancelValue],
+        Context::Normal | Context::Replay | Context::Always => &[],
     }
 }
 
-/// The label of an action, if it has a narrower meaning in a context.
-fn label(action: Action, context: Context) -> &'static str {
-    match (context, action) {
+/// The keys of the present context.
+fn rows(ui: &Ui, state: &State) -> Vec<Row> {
+    let fixed = fixed(ui);
+    if !fixed.is_empty() {
+        return fixed.iter().copied().zip(1..).collect();
+    }
+    let screen = Rect::new(0, 0, ui.size.width, ui.size.height);
+    let zoomed = layout(screen, ui).zoomed;
+    let rows: &[Row] = match ui.keys() {
+        Context::Replay => &REPLAY,
+        _ if zoomed => &ZOOMED,
+        _ if state.calls.totals.started == 0 => &FIRST,
+        _ => &LIVE,
+    };
+    let mut rows = rows.to_vec();
+    if ui.paused.is_some() {
+        // the way on comes first
+        rows.retain(|(action, _)| *action != Action::Pause);
+        rows.insert(0, (Action::Pause, 0));
+    }
+    rows
+}
+
+/// The label of an action where it has a narrower meaning.
+fn label(action: Action, ui: &Ui, state: &State) -> Cow<'static, str> {
+    let playing = ui.playback.as_ref().is_some_and(|playback| playback.playing);
+    let text = match (ui.context(), action) {
         (Context::Line, Action::Submit) => "apply",
         (Context::Line, Action::Leave) => "clear",
         (Context::WhatIf, Action::SavePolicy) => "save",
         (Context::List, Action::Accept) => "run",
         (Context::List | Context::Faults, Action::Up) => "previous",
         (Context::List | Context::Faults, Action::Down) => "next",
-        (Context::Normal, Action::BurstAll) => "burst all",
-        (Context::Normal, Action::ToggleOrder) => "fair/fifo",
         (Context::Details, Action::Up) => "newer call",
         (Context::Details, Action::Down) => "older call",
+        (Context::Normal, Action::Leave) => "back",
+        (Context::Normal, Action::ToggleFaults) if state.session.faults_on => "faults off",
+        (Context::Normal, Action::ToggleFaults) => "faults on",
+        (Context::Normal, Action::Burst50) if ui.size.width < CHAT_WIDTH => "50",
+        (Context::Normal, Action::Burst50) => "burst 50",
+        (Context::Normal, Action::Pause) => match ui.paused {
+            Some(0) => "resume",
+            Some(events) => {
+                let events = units::count(events, "event");
+                return Cow::Owned(format!("resume, {events} behind"));
+            }
+            None => "pause",
+        },
+        (_, Action::Play) if playing => "pause",
         _ => action.label(),
-    }
+    };
+    Cow::Borrowed(text)
 }
 
 /// A key in the footer.
@@ -136,57 +215,51 @@ pub struct Item {
     /// The key as text.
     pub key: String,
     /// The label after the key.
-    pub label: &'static str,
+    pub label: Cow<'static, str>,
     /// First column, from the left of the footer.
     pub x: u16,
     /// Columns of key and label.
     pub width: u16,
 }
 
-/// The tag of the mode in front of the keys.
-fn tag(ui: &Ui) -> Option<String> {
-    match (ui.context(), ui.paused) {
-        (Context::Input, _) => Some(" INPUT ".to_owned()),
-        (Context::Line, _) => Some(" FILTER ".to_owned()),
-        (Context::Value, _) => Some(" VALUE ".to_owned()),
-        (_, Some(1)) => Some(" PAUSED +1 event ".to_owned()),
-        (_, Some(behind)) => Some(format!(" PAUSED +{behind} events ")),
-        (_, None) => None,
-    }
-}
-
-/// The keys that fit `width` columns, `? help` last.
+/// The keys that fit `width` columns: those of the context, `? help`, and `q quit` with room to spare.
 pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     let context = ui.context();
-    let mut x = 1 + tag(ui).map_or(0, |tag| cells(&tag) + 1);
     // in the help the key only closes it
     let in_help = matches!(ui.overlays.last(), Some(Overlay::Help(_)));
-    let help = item(Action::Help, keymap, context).filter(|_| !in_help);
-    let reserved = help.as_ref().map_or(0, |help| help.width + 2);
-    let mut shown = Vec::new();
-    let fitting = candidates(ui)
-        .iter()
+    let item = |action| item(action, ui, state, keymap);
+    let help = item(Action::Help).filter(|_| !in_help);
+    let mut room = width.saturating_sub(1);
+    let mut taken = |item: &Item| {
+        let fits = item.width <= room;
+        // the gap to the next key
+        room = if fits { room.saturating_sub(item.width + 2) } else { 0 };
+        fits
+    };
+    let help = help.filter(&mut taken);
+    let mut found: Vec<(u8, usize, Item)> = rows(ui, state)
+        .into_iter()
         // playback keys that are blocked at an end, and keys that do not apply to the selected setting, keep their
         // place, so that the others do not move
-        .filter(|action| {
-            let stays = Control::from_action(**action).is_some() || context == Context::WhatIf;
-            stays || blocked(**action, ui, state).is_none()
+        .filter(|(action, _)| {
+            let stays = Control::from_action(*action).is_some() || context == Context::WhatIf;
+            stays || blocked(*action, ui, state).is_none()
         })
-        .filter(|action| **action != Action::Open || context != Context::Normal || has_calls(ui, state))
-        .filter_map(|action| item(*action, keymap, ui.keys()));
-    for mut item in fitting {
-        if x + item.width + reserved > width {
-            break;
-        }
+        .filter(|(action, _)| *action != Action::Open || has_calls(ui, state))
+        .enumerate()
+        .filter_map(|(place, (action, rank))| Some((rank, place, item(action)?)))
+        .collect();
+    found.sort_by_key(|(rank, ..)| *rank);
+    let fitting = found.iter().take_while(|(.., item)| taken(item)).count();
+    found.truncate(fitting);
+    found.sort_by_key(|(_, place, _)| *place);
+    let mut shown: Vec<Item> = found.into_iter().map(|(.., item)| item).collect();
+    shown.extend(help);
+    shown.extend(item(Action::Quit).filter(|item| context == Context::Normal && taken(item)));
+    let mut x = 1;
+    for item in &mut shown {
         item.x = x;
         x += item.width + 2;
-        shown.push(item);
-    }
-    if let Some(mut help) = help
-        && x + help.width <= width
-    {
-        help.x = x;
-        shown.push(help);
     }
     shown
 }
@@ -196,10 +269,20 @@ fn has_calls(ui: &Ui, state: &State) -> bool {
     ui.focus.has_calls() && !state.calls.recent.is_empty()
 }
 
-fn item(action: Action, keymap: &Keymap, context: Context) -> Option<Item> {
-    let key = keymap.key(context, action)?;
-    let label = label(action, context);
-    let width = cells(&key) + 1 + cells(label);
+fn item(action: Action, ui: &Ui, state: &State, keymap: &Keymap) -> Option<Item> {
+    let context = ui.keys();
+    let pair = PAIRS
+        .iter()
+        .find(|(place, first, ..)| *first == action && *place == context);
+    let mut key = keymap.key(context, action)?;
+    let label = match pair {
+        Some((.., second, label)) => {
+            key = format!("{key} {}", keymap.key(context, *second)?);
+            Cow::Borrowed(*label)
+        }
+        None => label(action, ui, state),
+    };
+    let width = cells(&key) + 1 + cells(&label);
     Some(Item {
         action,
         key,
@@ -229,32 +312,17 @@ pub fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
         return;
     }
     let items = items(view.ui, view.state, keymap, area.width);
-    let mut x = area.x + 1;
-    if let Some(tag) = tag(view.ui) {
-        let style = view
-            .theme
-            .style(Role::Input)
-            .patch(view.theme.style(Role::Selection));
-        buf.set_stringn(
-            x,
-            area.y,
-            &tag,
-            usize::from(area.right().saturating_sub(x)),
-            style,
-        );
-        x = x.saturating_add(cells(&tag) + 1);
-    }
     // the event loop removes messages by the real clock; `now` of a replay is another time
     let message = match (&view.ui.playback, &view.ui.toast) {
         (Some(_), Some(toast)) => Some(toast.text.as_str()),
         _ => view.ui.message(view.now),
     };
     if let Some(message) = message {
-        let help = items.last().filter(|item| item.action == Action::Help);
+        let help = items.iter().find(|item| item.action == Action::Help);
         let kept = help.map_or(0, |help| help.width + 2);
-        let room = area.right().saturating_sub(x).saturating_sub(kept);
+        let room = area.width.saturating_sub(1 + kept);
         let text = wrap::fit(message, usize::from(room), view.theme.glyphs.ellipsis);
-        buf.set_stringn(x, area.y, text, usize::from(room), view.theme.style(Role::Held));
+        buf.set_stringn(area.x + 1, area.y, text, usize::from(room), view.theme.style(Role::Strong));
         if let Some(help) = help {
             draw(view, help, area.right().saturating_sub(help.width + 1), area, buf);
         }
@@ -269,20 +337,24 @@ fn draw(view: &View<'_>, item: &Item, x: u16, area: Rect, buf: &mut Buffer) {
     let room = usize::from(area.right().saturating_sub(x));
     let (end, _) = buf.set_stringn(x, area.y, &item.key, room, view.theme.style(Role::Key));
     let room = usize::from(area.right().saturating_sub(end + 1));
-    buf.set_stringn(end + 1, area.y, item.label, room, view.theme.style(Role::Muted));
+    buf.set_stringn(end + 1, area.y, &item.label, room, view.theme.style(Role::Muted));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::UserId;
     use crate::tui::overlay::{Help, Palette};
+    use crate::tui::pane::PaneId;
+    use crate::tui::tests::busy_state;
     use crate::tui::ui::Mode;
 
-    fn line(ui: &Ui, width: u16) -> String {
+    fn line(ui: &Ui, state: &State, width: u16) -> String {
         let keymap = Keymap::builtin().unwrap();
-        let items = items(ui, &State::default(), &keymap, width);
-        let texts: Vec<_> = items
+        let ui = Ui {
+            size: (width, 40).into(),
+            ..ui.clone()
+        };
+        let texts: Vec<_> = items(&ui, state, &keymap, width)
             .iter()
             .map(|item| format!("{} {}", item.key, item.label))
             .collect();
@@ -290,35 +362,42 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_dropped_from_the_end_and_help_stays() {
-        let ui = Ui::default();
+    fn keys_are_left_out_by_rank_and_help_stays() {
+        let (ui, new) = (Ui::default(), State::default());
         assert_eq!(
-            line(&ui, 80),
-            "i ask  b burst 10  F faults  Tab pane  z zoom  s semantic  a burst all  ? help"
+            line(&ui, &new, 120),
+            "b burst 10  B burst 50  F faults on  f choose faults  i ask  ^P commands  = what-if  s semantic  \
+             / filter  ? help"
         );
-        assert_eq!(line(&ui, 30), "i ask  b burst 10  ? help");
-        assert_eq!(line(&ui, 8), "? help");
-        assert_eq!(line(&ui, 5), "");
-        assert!(line(&ui, 200).contains("^P commands"));
-        let ui = Ui {
-            users: ["ana", "ben"].map(UserId::new).to_vec(),
-            size: (120, 40).into(),
-            ..ui
-        };
-        assert!(line(&ui, 80).ends_with("z zoom  s semantic  u user  ? help"));
-        assert!(line(&ui, 120).ends_with("u user  a burst all  t fair/fifo  7 users  p pause  ? help"));
+        assert_eq!(line(&ui, &new, 40), "b burst 10  B 50  F faults on  ? help");
+        assert_eq!(line(&ui, &new, 22), "b burst 10  ? help");
+        assert_eq!(line(&ui, &new, 8), "? help");
+        assert_eq!(line(&ui, &new, 5), "");
+        assert!(line(&ui, &new, 200).ends_with("? help  q quit"));
+        let mut busy = busy_state();
+        busy.session.faults_on = true;
+        assert_eq!(
+            line(&ui, &busy, 80),
+            "b burst 10  B 50  F faults off  f choose faults  x stop  Enter why  ? help"
+        );
     }
 
     #[test]
     fn nothing_overlaps_at_any_width() {
         let keymap = Keymap::builtin().unwrap();
-        for mode in [Mode::Normal, Mode::Input, Mode::Filter] {
-            let ui = Ui {
-                mode,
-                paused: Some(12),
-                ..Ui::default()
-            };
+        for (focus, mode) in [
+            (PaneId::Calls, Mode::Normal),
+            (PaneId::Chat, Mode::Normal),
+            (PaneId::Log, Mode::Filter),
+        ] {
             for width in 0..300 {
+                let ui = Ui {
+                    focus,
+                    mode,
+                    paused: Some(12),
+                    size: (width, 40).into(),
+                    ..Ui::default()
+                };
                 let mut end = 0;
                 for item in items(&ui, &State::default(), &keymap, width) {
                     assert!(item.x >= end && item.x + item.width <= width);
@@ -329,48 +408,53 @@ mod tests {
     }
 
     #[test]
-    fn input_mode_shows_its_own_keys() {
-        let ui = Ui {
-            mode: Mode::Input,
-            ..Ui::default()
-        };
-        assert_eq!(
-            line(&ui, 80),
-            "Enter send  ^J new line  Esc leave  Up earlier  ^P commands  F1 help"
-        );
-    }
-
-    #[test]
-    fn labels_of_overlays_and_of_the_filter() {
+    fn text_fields_and_overlays_show_their_own_keys() {
         let with = |overlay| Ui {
             overlays: vec![overlay],
             ..Ui::default()
         };
-        assert_eq!(
-            line(&with(Overlay::Help(Help::default())), 80),
-            "Esc close  Up previous  Down next"
-        );
-        assert_eq!(
-            line(&with(Overlay::Palette(Palette::default())), 80),
-            "Enter run  Esc close  Up previous  Down next  F1 help"
-        );
-        assert_eq!(
-            line(&with(Overlay::Details(crate::event::CallId(1))), 80),
-            "Esc close  Up newer call  Down older call  y copy  ? help"
-        );
+        let typing = Ui {
+            focus: PaneId::Chat,
+            ..Ui::default()
+        };
         let filter = Ui {
             mode: Mode::Filter,
             ..Ui::default()
         };
-        assert_eq!(line(&filter, 80), "Enter apply  Esc clear  F1 help");
+        let table = [
+            (typing, "Enter send  Esc leave  ^J new line  Up earlier  ^O why  ^Y copy  Tab pane  F1 help"),
+            (filter, "Enter apply  Esc clear  F1 help"),
+            (with(Overlay::Help(Help::default())), "Esc close  Up previous  Down next"),
+            (
+                with(Overlay::Palette(Palette::default())),
+                "Enter run  Esc close  Up previous  Down next  F1 help",
+            ),
+            (
+                with(Overlay::Details(crate::event::CallId(99))),
+                "Esc close  Up newer call  Down older call  y copy  ? help",
+            ),
+        ];
+        for (ui, expected) in table {
+            assert_eq!(line(&ui, &busy_state(), 90), expected);
+        }
     }
 
     #[test]
-    fn stop_is_offered_only_while_something_runs() {
-        let keymap = Keymap::builtin().unwrap();
-        let mut state = State::default();
-        state.calls.totals.started = 1;
-        let first = items(&Ui::default(), &state, &keymap, 80);
-        assert_eq!(first.first().map(|item| item.action), Some(Action::Stop));
+    fn a_paused_view_begins_with_the_way_on() {
+        let paused = |events| Ui {
+            paused: Some(events),
+            ..Ui::default()
+        };
+        let busy = busy_state();
+        assert!(line(&paused(0), &busy, 80).starts_with("p resume  b burst 10"));
+        assert!(line(&paused(12), &busy, 80).starts_with("p resume, 12 events behind  b burst 10"));
+        let zoomed = Ui {
+            zoomed: true,
+            ..paused(1)
+        };
+        assert_eq!(
+            line(&zoomed, &busy, 84),
+            "p resume, 1 event behind  v window  j k select  Enter why  y copy  Esc back  ? help"
+        );
     }
 }

@@ -264,7 +264,7 @@ fn tiny(areas: &mut Areas, rows: &mut Rows, ui: &Ui) {
     let first = rows.top(1);
     areas.focus = PaneId::Log;
     areas.footer = rows.bottom(1);
-    if ui.mode == super::ui::Mode::Input || ui.playback.is_some() {
+    if ui.typing() || ui.playback.is_some() {
         areas.input = rows.bottom(1);
     }
     areas.sentence = first;

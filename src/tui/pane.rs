@@ -317,7 +317,7 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
         }
         PaneId::Log => {
             let filter = match (ui.filter.text(), ui.mode) {
-                ("", Mode::Normal | Mode::Input) => "[/] filter".to_owned(),
+                ("", Mode::Normal) => "/ filter".to_owned(),
                 (text, _) => format!("/{text}"),
             };
             if ui.log_cursor.is_some() {

@@ -148,7 +148,7 @@ fn call(id: u64, prompt: &str) -> Call {
 }
 
 /// A session with a call in each state: answered, hit, failed, queued, streaming.
-fn busy_state() -> State {
+pub(super) fn busy_state() -> State {
     let mut state = State::default();
     state.session.seed = 7;
     state.session.upstream = Some(UpstreamInfo {

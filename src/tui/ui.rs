@@ -21,8 +21,10 @@ const TOAST: Duration = Duration::from_secs(3);
 /// The state of the screen itself.
 #[derive(Clone, Debug, Default)]
 pub struct Ui {
-    /// The pane that receives keys.
+    /// The pane that receives keys. Focus on Chat is typing: see [`Ui::typing`].
     pub focus: PaneId,
+    /// The last pane with the focus before this one; never Chat.
+    pub previous: PaneId,
     /// True if the focused pane fills the screen.
     pub zoomed: bool,
     /// The time that the charts cover.
@@ -74,11 +76,9 @@ pub struct Ui {
 /// The target of typed keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Keys are commands.
+    /// Keys belong to the focused pane: text in Chat, commands in all others.
     #[default]
     Normal,
-    /// Keys edit the prompt.
-    Input,
     /// Keys edit the filter of the log.
     Filter,
 }
@@ -102,14 +102,35 @@ pub struct Toast {
 }
 
 impl Ui {
+    /// Returns true if the prompt has the focus. A visible prompt that ignores letters, or takes them for commands,
+    /// does not exist: Chat has the focus exactly while it takes text, except in a recording.
+    pub fn typing(&self) -> bool {
+        self.focus == PaneId::Chat && !self.read_only
+    }
+
+    /// Moves the focus to a pane.
+    pub fn focus_on(&mut self, pane: PaneId) {
+        if self.focus != PaneId::Chat && self.focus != pane {
+            self.previous = self.focus;
+        }
+        self.focus = pane;
+    }
+
+    /// Moves the focus to the prompt. The other panes stay visible beside it.
+    pub fn start_typing(&mut self) {
+        self.focus_on(PaneId::Chat);
+        self.zoomed = false;
+        self.mode = Mode::Normal;
+    }
+
     /// The current key context.
     pub fn context(&self) -> Context {
         match (self.overlays.last(), self.mode) {
             (Some(Overlay::WhatIf), _) if self.whatif.line.is_some() => Context::Value,
             (Some(overlay), _) => overlay.context(),
-            (None, Mode::Normal) => Context::Normal,
-            (None, Mode::Input) => Context::Input,
             (None, Mode::Filter) => Context::Line,
+            (None, Mode::Normal) if self.typing() => Context::Input,
+            (None, Mode::Normal) => Context::Normal,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::state::State;
 use crate::time::Timestamp;
 
 use super::action::Action;
-use super::keymap::{Chord, Context, Keymap};
+use super::keymap::{Chord, Keymap};
 use super::layout::{Areas, layout};
 use super::overlay::{Help, Overlay, Palette};
 use super::pane::PaneId;
@@ -27,6 +27,7 @@ use super::ui::{Mode, Ui};
 use super::view::View;
 
 pub use blocked::blocked;
+pub(super) use blocked::one_line;
 
 /// The read-only inputs of an update.
 #[derive(Clone, Copy, Debug)]
@@ -121,22 +122,22 @@ pub fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Opti
         return None;
     }
     ui.toast = None;
-    if ui.context() == Context::Normal {
-        normal(ui, context, action)
-    } else {
-        elsewhere(ui, context, action)
+    if !ui.overlays.is_empty() {
+        return in_overlay(ui, context, action);
+    }
+    match typing::perform(ui, context, action) {
+        Performed::Done(effect) => effect,
+        Performed::NotHandled => in_panes(ui, context, action),
     }
 }
 
-/// Performs an action without a text field or overlay.
-fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
+/// Performs an action of the panes.
+fn in_panes(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
     if let Performed::Done(effect) = command::perform(ui, context, action) {
         return effect;
     }
-    if let Some(index) = action.pane_index() {
-        let pane = PaneId::ALL.get(index).copied().unwrap_or(ui.focus);
-        ui.zoomed = ui.focus == pane && !ui.zoomed;
-        ui.focus = pane;
+    if let Some(pane) = action.pane_index().and_then(|index| PaneId::ALL.get(index)) {
+        select_pane(ui, *pane);
         return None;
     }
     if let Some(control) = Control::from_action(action) {
@@ -144,7 +145,7 @@ fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Ef
     }
     match action {
         Action::Prompt => {
-            ui.mode = Mode::Input;
+            ui.start_typing();
             None
         }
         Action::ChooseFaults => {
@@ -156,7 +157,7 @@ fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Ef
             None
         }
         Action::Zoom => {
-            ui.zoomed = !ui.zoomed;
+            zoom(ui);
             None
         }
         Action::LongerWindow | Action::ShorterWindow | Action::CrosshairLeft | Action::CrosshairRight => {
@@ -172,7 +173,7 @@ fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Ef
         }
         Action::Revert => whatif::revert(ui, context),
         Action::Filter => {
-            ui.focus = PaneId::Log;
+            ui.focus_on(PaneId::Log);
             ui.mode = Mode::Filter;
             None
         }
@@ -185,7 +186,8 @@ fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Ef
                 ui.story_top = 0;
                 ui.overlays.push(Overlay::Details(call));
             } else {
-                ui.say("Enter: no call here", context.now);
+                let key = context.keymap.key(ui.keys(), action).unwrap_or_default();
+                ui.say(format!("{key}: no call here"), context.now);
             }
             None
         }
@@ -202,8 +204,8 @@ fn normal(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Ef
     }
 }
 
-/// Performs an action with a text field or overlay.
-fn elsewhere(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
+/// Performs an action of the topmost overlay.
+fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
     match action {
         Action::Palette | Action::Help => {
             open_list(ui, action);
@@ -215,9 +217,7 @@ fn elsewhere(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option
     if matches!(ui.overlays.last(), Some(Overlay::WhatIf)) {
         return whatif::perform(ui, context, action);
     }
-    let Some(overlay) = ui.overlays.last_mut() else {
-        return typing::perform(ui, context, action);
-    };
+    let overlay = ui.overlays.last_mut()?;
     match (overlay, action) {
         (_, Action::Close | Action::No) | (Overlay::Help(_), Action::Accept) => {
             ui.overlays.pop();
@@ -335,7 +335,33 @@ fn move_focus(ui: &mut Ui, forward: bool) {
     let at = visible.iter().position(|id| *id == focus).unwrap_or_default();
     let count = visible.len().max(1);
     let next = (at + if forward { 1 } else { count - 1 }) % count;
-    ui.focus = visible.get(next).copied().unwrap_or(ui.focus);
+    ui.focus_on(visible.get(next).copied().unwrap_or(ui.focus));
+}
+
+/// A digit: focuses its pane; again, it fills the screen; again, back to the main screen.
+fn select_pane(ui: &mut Ui, pane: PaneId) {
+    if ui.focus == pane {
+        zoom(ui);
+    } else if pane == PaneId::Chat {
+        ui.start_typing();
+    } else {
+        ui.focus_on(pane);
+    }
+}
+
+/// Fills the screen with the focused pane, or goes back to the main screen.
+fn zoom(ui: &mut Ui) {
+    if !areas(ui).zoomed {
+        ui.zoomed = true;
+        return;
+    }
+    ui.zoomed = false;
+    // a pane without room on the main screen leaves the focus to one with room
+    for pane in [ui.previous, PaneId::default()] {
+        if areas(ui).zoomed {
+            ui.focus = pane;
+        }
+    }
 }
 
 /// Escape: undoes one step of filter, zoom, focus or scrolling.
@@ -344,10 +370,8 @@ fn step_back(ui: &mut Ui) {
         // back to now
     } else if !ui.filter.is_empty() {
         ui.filter.take();
-    } else if ui.zoomed {
-        ui.zoomed = false;
     } else if areas(ui).zoomed {
-        ui.focus = PaneId::default();
+        zoom(ui);
     } else {
         ui.log_cursor = None;
         ui.chat_top = None;

@@ -53,7 +53,7 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
     for (id, _) in &areas.panes {
         id.render(view, areas.inner(*id), buf);
     }
-    let mut cursor = input::render(view, areas.input, buf);
+    let mut cursor = input::render(view, keymap, areas.input, buf);
     if view.ui.mode == Mode::Filter {
         cursor = areas
             .pane(PaneId::Log)

@@ -3,7 +3,6 @@
 
 use crate::state::Call;
 use crate::tui::theme::Role;
-use crate::tui::ui::Mode;
 use crate::tui::view::View;
 use crate::tui::wrap;
 
@@ -27,13 +26,12 @@ pub(super) fn status(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<S
         Some(label) if label.good => "judged right".to_owned(),
         Some(_) => "judged wrong".to_owned(),
         None if !under_cursor(view, call) => String::new(),
-        None if view.ui.mode == Mode::Normal => "[Enter] judge".to_owned(),
-        None => "[Esc] [Enter] judge".to_owned(),
+        None => "^O judge it".to_owned(),
     });
     (Role::Saved, view.theme.glyphs.hit, facts)
 }
 
-/// Returns true if Enter opens this call.
+/// Returns true if this is the call whose story opens.
 fn under_cursor(view: &View<'_>, call: &Call) -> bool {
     let opens = match view.ui.chat_top {
         Some(anchor) => Some(anchor.call),

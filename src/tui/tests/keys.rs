@@ -46,7 +46,7 @@ fn a_prompt_is_typed_and_sent() {
         "kept until the engine accepted it"
     );
     bench.ui.sent(&command);
-    assert_eq!((bench.ui.draft.text(), bench.ui.mode), ("", Mode::Input));
+    assert_eq!((bench.ui.draft.text(), bench.ui.focus), ("", PaneId::Chat));
     assert_eq!(bench.press("<up>"), []);
     assert_eq!(bench.ui.draft.text(), "hello bFq?");
     assert_eq!(bench.press("<esc>"), []);
@@ -67,7 +67,7 @@ fn a_paste_opens_the_prompt_and_never_submits() {
     let mut bench = local();
     let paste = Terminal::Paste("q\rB\x1b[2J\n".into());
     assert_eq!(bench.input(&paste), None);
-    assert_eq!((bench.ui.mode, bench.ui.draft.text()), (Mode::Input, "q\nB[2J\n"));
+    assert_eq!((bench.ui.focus, bench.ui.draft.text()), (PaneId::Chat, "q\nB[2J\n"));
     bench.press("<esc>/");
     bench.input(&Terminal::Paste("a\nb".into()));
     assert_eq!(bench.ui.filter.text(), "a b");
@@ -407,7 +407,7 @@ fn the_mouse_focuses_scrolls_and_presses_footer_keys() {
         "the first key is x"
     );
     bench.input(&mouse(click, 20, 22));
-    assert_eq!(bench.ui.mode, Mode::Input);
+    assert_eq!(bench.ui.focus, PaneId::Chat);
 }
 
 #[test]

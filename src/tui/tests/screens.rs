@@ -10,6 +10,7 @@ use crate::state::State;
 use crate::state::fixture::{Story, attempt, ended, failed, succeeded};
 use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette};
 use crate::tui::theme::{Palette as Colours, Theme};
+use crate::tui::pane::PaneId;
 use crate::tui::ui::Mode;
 
 #[test]
@@ -292,8 +293,12 @@ fn no_size_and_no_overlay_panics() {
         .chain([59, 60, 109, 110, 179, 180]);
     for width in widths {
         for height in (0..=18).chain((19..=60).step_by(6)).chain([29, 30, 49, 50]) {
-            for mode in [Mode::Normal, Mode::Input, Mode::Filter] {
-                bench.ui.mode = mode;
+            for (mode, focus) in [
+                (Mode::Normal, PaneId::Calls),
+                (Mode::Normal, PaneId::Chat),
+                (Mode::Filter, PaneId::Log),
+            ] {
+                (bench.ui.mode, bench.ui.focus) = (mode, focus);
                 bench.ui.zoomed = (width + height) % 3 == 0;
                 bench.ui.overlays.clear();
                 let (text, cursor) = screen(&mut bench, width, height, &Theme::default());

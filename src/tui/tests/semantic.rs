@@ -11,7 +11,6 @@ use crate::state::fixture::{
 use crate::tui::overlay::Overlay;
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
-use crate::tui::ui::Mode;
 use crate::tui::update::Effect;
 
 /// A call with this prompt.
@@ -145,11 +144,8 @@ fn a_hit_shows_its_source_and_the_key_to_label_it() {
         words.contains("◇ semantic 0.94 from #1 \"How long do I boil an egg of 50 g?\""),
         "{wide}"
     );
-    assert!(words.contains("[Enter] judge"), "{wide}");
-    hit.ui.mode = Mode::Input;
-    let typing = rows(&mut hit, 200, 60);
-    assert!(holds(&typing, "[Esc] [Enter] judge"), "{typing:#?}");
-    (hit.ui.mode, hit.ui.focus) = (Mode::Normal, PaneId::Calls);
+    assert!(words.contains("^O judge it"), "{wide}");
+    hit.ui.focus = PaneId::Calls;
     let elsewhere = rows(&mut hit, 200, 60);
     assert!(!holds(&elsewhere, "right or wrong?"), "{elsewhere:#?}");
     assert!(

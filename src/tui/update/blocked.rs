@@ -21,7 +21,7 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
     let reason = match action {
         Action::Pause if ui.playback.is_some() => "Space pauses and resumes a replay",
         Action::CrosshairLeft | Action::CrosshairRight if ui.paused.is_none() && ui.playback.is_none() => {
-            "only while paused: [p] pauses the view"
+            "only while paused: p pauses the view"
         }
         Action::Stop if !busy(state) && ui.paused.is_none() => "nothing is running",
         Action::Burst10 | Action::Burst50 | Action::BurstOf | Action::BurstAll => {
@@ -31,11 +31,11 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
             "the failure rate is 100% already"
         }
         Action::FewerFaults if state.session.faults.total() < 1e-3 => "the failure rate is 0% already",
-        Action::FindNext | Action::FindPrev if ui.filter.is_empty() => "no filter: [/] sets one",
+        Action::FindNext | Action::FindPrev if ui.filter.is_empty() => "no filter: / sets one",
         Action::NextUser if ui.users.len() < 2 => "only one user",
         Action::ToggleOrder if !state.session.policy.limit.enabled => "no queue: the limiter is off",
         Action::ClearCache if state.cache.entries == 0 => "the cache is empty",
-        Action::SaveDrill if state.calls.totals.started == 0 => "no calls yet: [b] burst, [i] prompt",
+        Action::SaveDrill if state.calls.totals.started == 0 => "no calls yet: b sends ten, i asks",
         Action::Follow
             if ui.context() == Context::Normal
                 && ui.chat_top.is_none()
@@ -70,26 +70,26 @@ fn bursting(state: &State) -> bool {
 /// once show which one delays the other.
 fn burst(all_users: bool, ui: &Ui, state: &State) -> Option<String> {
     if state.calls.burst.as_ref().is_some_and(|burst| !burst.all_made) {
-        return Some("a burst is already running: [x] stop".to_owned());
+        return Some("a burst is already running: x stops it".to_owned());
     }
     let (asking, mut first) = (ui.asking(), None);
     let runs = |call: &&Call| call.doing != Doing::Ended && matches!(call.origin, Origin::Burst { .. });
     let mut running = state.calls.recent.values().filter(runs);
     if all_users {
         let mixed = running.any(|call| *first.get_or_insert(&call.user) != &call.user);
-        return mixed.then(|| "bursts of several users are running: [x] stop".to_owned());
+        return mixed.then(|| "bursts of several users are running: x stops them".to_owned());
     }
     let hint = if ui.users.len() > 1 {
-        "[x] stop, [u] next user"
+        "x stops it, u asks as the next user"
     } else {
-        "[x] stop"
+        "x stops it"
     };
     let own = running.any(|call| call.user == asking);
     own.then(|| format!("a burst as {} is already running: {hint}", one_line(&asking)))
 }
 
 /// The name of a user on one line.
-pub(super) fn one_line(user: &UserId) -> String {
+pub(crate) fn one_line(user: &UserId) -> String {
     user.as_str().replace('\n', " ")
 }
 

@@ -47,7 +47,7 @@ pub(super) fn click(ui: &mut Ui, context: &UpdateContext<'_>, position: Position
     let Some((pane, at)) = instant(ui, context, position) else {
         return Performed::NotHandled;
     };
-    ui.focus = pane;
+    ui.focus_on(pane);
     ui.crosshair = Some(at);
     let live = ui.paused.is_none() && ui.playback.is_none();
     Performed::Done(live.then_some(Effect::Pause))

@@ -73,7 +73,7 @@ pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) 
             let user = one_line(&ui.asking());
             let digit = PaneId::Users.digit();
             ui.say(
-                format!("now sending as {user}, bursts too; [{digit}] all users"),
+                format!("now sending as {user}, bursts too; {digit} shows all users"),
                 context.now,
             );
             return Performed::Done(None);
@@ -109,7 +109,7 @@ fn more_faults(ui: &mut Ui, context: &UpdateContext<'_>, points: i32) -> Command
     let hint = if session.faults_on {
         ""
     } else {
-        " (faults are off; [F] turns them on)"
+        " (faults are off; F turns them on)"
     };
     ui.say(
         format!("failure rate {:.0}%{hint}", profile.total() * 100.0),
@@ -154,7 +154,7 @@ pub(super) fn chosen(
         return None;
     };
     ui.overlays.pop();
-    // commands of the palette act as in normal mode, even from the prompt; the prompt is kept
+    // commands of the palette are commands even while Chat has the focus; the prompt is kept
     ui.overlays.clear();
     ui.mode = Mode::Normal;
     match number {

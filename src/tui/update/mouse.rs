@@ -54,7 +54,7 @@ fn click(ui: &mut Ui, context: &UpdateContext<'_>, position: Position) -> Option
         return None;
     }
     if areas.input.contains(position) && !ui.read_only {
-        ui.mode = Mode::Input;
+        ui.start_typing();
         return None;
     }
     if let Performed::Done(effect) = chart::click(ui, context, position) {
@@ -62,7 +62,7 @@ fn click(ui: &mut Ui, context: &UpdateContext<'_>, position: Position) -> Option
         return effect;
     }
     if let Some(pane) = areas.at(position) {
-        ui.focus = pane;
+        ui.focus_on(pane);
         ui.mode = Mode::Normal;
     }
     None

@@ -2,16 +2,17 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{Effect, UpdateContext};
+use super::{Effect, Performed, UpdateContext};
 use crate::event::Command;
 use crate::tui::action::Action;
 use crate::tui::editor::{Edit, Editor};
 use crate::tui::overlay::Overlay;
-use crate::tui::pane::PaneId;
+use crate::tui::keymap::Context;
 use crate::tui::ui::{Mode, Ui};
 
 /// The text field with the focus, and true if it is a single line.
 fn target(ui: &mut Ui) -> Option<(&mut Editor, bool)> {
+    let typing = ui.typing();
     match ui.overlays.last_mut() {
         Some(Overlay::Help(help)) => {
             help.scroll = 0;
@@ -28,9 +29,8 @@ fn target(ui: &mut Ui) -> Option<(&mut Editor, bool)> {
         }
         Some(Overlay::Faults(_) | Overlay::Confirm(_) | Overlay::Details(_)) => None,
         None => match ui.mode {
-            Mode::Normal => None,
-            Mode::Input => Some((&mut ui.draft, false)),
             Mode::Filter => Some((&mut ui.filter, true)),
+            Mode::Normal => typing.then_some((&mut ui.draft, false)),
         },
     }
 }
@@ -68,19 +68,23 @@ pub(super) fn key(ui: &mut Ui, key: KeyEvent) {
     editor.edit(edit);
 }
 
-/// Handles a paste: one edit, never a command or a submission. Without a text field it opens the prompt.
+/// Handles a paste: one edit, never a command or a submission. Without a text field it goes to the prompt.
 pub(super) fn paste(ui: &mut Ui, context: &UpdateContext<'_>, text: &str) {
-    if ui.overlays.is_empty() && ui.mode == Mode::Normal {
-        if ui.read_only {
-            ui.say("this session is read-only", context.now);
-            return;
-        }
-        ui.mode = Mode::Input;
+    if ui.keys() == Context::Normal && !ui.read_only {
+        ui.start_typing();
     }
     let inserted = match target(ui) {
         Some((editor, true)) => editor.insert_line(text),
         Some((editor, false)) => editor.insert(text),
-        None => return,
+        None => {
+            let reason = if ui.read_only {
+                "this session is read-only"
+            } else {
+                "paste: nothing here takes text; Esc closes it"
+            };
+            ui.say(reason, context.now);
+            return;
+        }
     };
     if !inserted {
         ui.say("paste too long: a prompt is at most 64 KiB", context.now);
@@ -88,32 +92,38 @@ pub(super) fn paste(ui: &mut Ui, context: &UpdateContext<'_>, text: &str) {
 }
 
 /// Performs an action of the prompt or the filter.
-pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
-    match (ui.mode, action) {
-        (Mode::Input, Action::Submit) => return submit(ui, context),
-        (Mode::Input, Action::Newline) => {
+pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Performed {
+    match (ui.context(), action) {
+        (Context::Input, Action::Submit) => return Performed::Done(submit(ui, context)),
+        (Context::Input, Action::Newline) => {
             ui.draft.insert("\n");
         }
-        (Mode::Input, Action::HistoryPrev) => {
+        (Context::Input, Action::HistoryPrev) => {
             if !ui.draft.up() {
                 ui.history.earlier(&mut ui.draft);
             }
         }
-        (Mode::Input, Action::HistoryNext) => {
+        (Context::Input, Action::HistoryNext) => {
             if !ui.draft.down() {
                 ui.history.later(&mut ui.draft);
             }
         }
-        (Mode::Filter, Action::Leave) => {
+        (Context::Input, Action::Leave) => leave(ui),
+        (Context::Line, Action::Leave) => {
             ui.filter.take();
             ui.mode = Mode::Normal;
         }
-        (_, Action::Submit | Action::Leave) => ui.mode = Mode::Normal,
-        // page keys scroll the conversation
-        (Mode::Input, page) => super::scroll::scroll(ui, context, PaneId::Chat, page),
-        (Mode::Normal | Mode::Filter, _) => {}
+        (Context::Line, Action::Submit) => ui.mode = Mode::Normal,
+        _ => return Performed::NotHandled,
     }
-    None
+    Performed::Done(None)
+}
+
+/// Leaves the prompt to the pane before it. The draft is kept.
+fn leave(ui: &mut Ui) {
+    ui.zoomed = false;
+    ui.chat_top = None;
+    ui.focus = ui.previous;
 }
 
 /// Sends the prompt. It stays in the editor until the engine has accepted it.
