@@ -94,12 +94,32 @@ const REPLAY: [Row; 13] = [
 
 /// Keys that share a place in the footer: the first of a pair is the one of the row.
 const PAIRS: [(Context, Action, Action, &str); 8] = [
-    (Context::Replay, Action::NextMark, Action::PrevMark, "next, previous change"),
+    (
+        Context::Replay,
+        Action::NextMark,
+        Action::PrevMark,
+        "next, previous change",
+    ),
     (Context::Replay, Action::StepForward, Action::StepBack, "step"),
     (Context::Replay, Action::Faster, Action::Slower, "speed"),
-    (Context::Replay, Action::SecondsBack, Action::SecondsForward, "5 s"),
-    (Context::Replay, Action::CrosshairLeft, Action::CrosshairRight, "crosshair"),
-    (Context::Normal, Action::CrosshairLeft, Action::CrosshairRight, "crosshair"),
+    (
+        Context::Replay,
+        Action::SecondsBack,
+        Action::SecondsForward,
+        "5 s",
+    ),
+    (
+        Context::Replay,
+        Action::CrosshairLeft,
+        Action::CrosshairRight,
+        "crosshair",
+    ),
+    (
+        Context::Normal,
+        Action::CrosshairLeft,
+        Action::CrosshairRight,
+        "crosshair",
+    ),
     (Context::Replay, Action::Down, Action::Up, "select"),
     (Context::Normal, Action::Down, Action::Up, "select"),
 ];
@@ -233,7 +253,11 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     let mut taken = |item: &Item| {
         let fits = item.width <= room;
         // the gap to the next key
-        room = if fits { room.saturating_sub(item.width + 2) } else { 0 };
+        room = if fits {
+            room.saturating_sub(item.width + 2)
+        } else {
+            0
+        };
         fits
     };
     let help = help.filter(&mut taken);
@@ -322,7 +346,13 @@ pub fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
         let kept = help.map_or(0, |help| help.width + 2);
         let room = area.width.saturating_sub(1 + kept);
         let text = wrap::fit(message, usize::from(room), view.theme.glyphs.ellipsis);
-        buf.set_stringn(area.x + 1, area.y, text, usize::from(room), view.theme.style(Role::Strong));
+        buf.set_stringn(
+            area.x + 1,
+            area.y,
+            text,
+            usize::from(room),
+            view.theme.style(Role::Strong),
+        );
         if let Some(help) = help {
             draw(view, help, area.right().saturating_sub(help.width + 1), area, buf);
         }
@@ -422,9 +452,15 @@ mod tests {
             ..Ui::default()
         };
         let table = [
-            (typing, "Enter send  Esc leave  ^J new line  Up earlier  ^O why  ^Y copy  Tab pane  F1 help"),
+            (
+                typing,
+                "Enter send  Esc leave  ^J new line  Up earlier  ^O why  ^Y copy  Tab pane  F1 help",
+            ),
             (filter, "Enter apply  Esc clear  F1 help"),
-            (with(Overlay::Help(Help::default())), "Esc close  Up previous  Down next"),
+            (
+                with(Overlay::Help(Help::default())),
+                "Esc close  Up previous  Down next",
+            ),
             (
                 with(Overlay::Palette(Palette::default())),
                 "Enter run  Esc close  Up previous  Down next  F1 help",

@@ -69,11 +69,17 @@ fn idle(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
     let ui = view.ui;
     let key = |action| keymap.key(Context::Normal, action).unwrap_or_default();
     let (lead, text) = if ui.read_only {
-        (String::new(), "read-only: commands need the session itself".to_owned())
+        (
+            String::new(),
+            "read-only: commands need the session itself".to_owned(),
+        )
     } else if ui.draft.is_empty() {
         (key(Action::Prompt), "ask a question".to_owned())
     } else {
-        (key(Action::Prompt), format!("go on with: {}", ui.draft.text().replace('\n', " ")))
+        (
+            key(Action::Prompt),
+            format!("go on with: {}", ui.draft.text().replace('\n', " ")),
+        )
     };
     let screen = Rect::new(0, 0, ui.size.width, ui.size.height);
     let zoomed = layout(screen, ui).zoomed;
@@ -90,7 +96,13 @@ fn idle(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
     let width = u16::try_from(wrap::width(&right)).unwrap_or(u16::MAX);
     let left = area.width.saturating_sub(width.saturating_add(2));
     let (style, ellipsis) = (view.theme.style(Role::Muted), view.theme.glyphs.ellipsis);
-    let (x, _) = buf.set_stringn(area.x + 1, area.y, &lead, usize::from(left), view.theme.style(Role::Key));
+    let (x, _) = buf.set_stringn(
+        area.x + 1,
+        area.y,
+        &lead,
+        usize::from(left),
+        view.theme.style(Role::Key),
+    );
     let x = x + u16::from(!lead.is_empty());
     let room = usize::from((area.x + left).saturating_sub(x));
     buf.set_stringn(x, area.y, wrap::fit(&text, room, ellipsis), room, style);

@@ -67,7 +67,10 @@ fn a_paste_opens_the_prompt_and_never_submits() {
     let mut bench = local();
     let paste = Terminal::Paste("q\rB\x1b[2J\n".into());
     assert_eq!(bench.input(&paste), None);
-    assert_eq!((bench.ui.focus, bench.ui.draft.text()), (PaneId::Chat, "q\nB[2J\n"));
+    assert_eq!(
+        (bench.ui.focus, bench.ui.draft.text()),
+        (PaneId::Chat, "q\nB[2J\n")
+    );
     bench.press("<esc>/");
     bench.input(&Terminal::Paste("a\nb".into()));
     assert_eq!(bench.ui.filter.text(), "a b");

@@ -9,8 +9,8 @@ use crate::settings::FaultProfile;
 use crate::state::State;
 use crate::state::fixture::{Story, attempt, ended, failed, succeeded};
 use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette};
-use crate::tui::theme::{Palette as Colours, Theme};
 use crate::tui::pane::PaneId;
+use crate::tui::theme::{Palette as Colours, Theme};
 use crate::tui::ui::Mode;
 
 #[test]

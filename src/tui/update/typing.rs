@@ -6,8 +6,8 @@ use super::{Effect, Performed, UpdateContext};
 use crate::event::Command;
 use crate::tui::action::Action;
 use crate::tui::editor::{Edit, Editor};
-use crate::tui::overlay::Overlay;
 use crate::tui::keymap::Context;
+use crate::tui::overlay::Overlay;
 use crate::tui::ui::{Mode, Ui};
 
 /// The text field with the focus, and true if it is a single line.
