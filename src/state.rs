@@ -128,11 +128,12 @@ mod stats;
 pub mod story;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod users;
 mod verdict;
 mod whatif;
 
-pub use breaker::{BreakerView, StateSpell};
+pub use breaker::{BreakerView, ProbeEnd, StateSpell};
 pub use cache::{Advice, CacheView, ExplainedMiss, FieldCount, LookupSecond, Misses, ServedCounts};
 pub use calls::{
     Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, SemanticLabel, SemanticLookup,
@@ -142,12 +143,11 @@ pub use interval::Interval;
 pub use latency::{LatencyView, Percentiles};
 pub use limit::{LimitView, Waiter};
 pub use log::{Log, LogKind, LogLine};
-pub use retry::{
-    BackoffWait, HISTORY, RetryCause, RetrySecond, RetryTimeline, RetryView, Storm, StormGuard, WINDOW,
-};
+pub use retry::{BackoffWait, RetryBudgetLevel, RetryCause, RetryView, Storm, StormGuard, WINDOW};
 pub use semantic::{Lookups, NearMatch, NearMatchKind, SemanticView};
 pub use session::Session;
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
+pub use timeline::{FaultSpan, Level, Mark, MarkKind, SentCalls, Sketch, Slot, Timeline};
 pub use users::{MAX_USERS, NoisyKind, NoisyUser, UserShare, UserUsage, UsersView};
 pub use verdict::{Cause, Hold, Verdict};
 pub use whatif::WhatIfView;
@@ -181,6 +181,9 @@ pub struct State {
     pub breaker: BreakerView,
     /// Retries: causes, attempts per call, budget.
     pub retry: RetryView,
+    /// What happened second by second.
+    #[serde(default)]
+    pub timeline: Timeline,
     /// Latencies.
     pub latency: LatencyView,
     /// The log.
@@ -209,8 +212,10 @@ impl State {
         self.semantic.apply(event, &self.calls);
         self.limit.apply(event);
         self.users.apply(event, &self.calls);
-        self.breaker.apply(event);
-        self.retry.apply(event);
+        self.breaker.apply(event, &self.calls);
+        self.retry.apply(event, &mut self.timeline);
+        self.timeline
+            .apply(event, &self.calls, &self.limit, &self.breaker);
         self.latency.apply(event);
         self.stories.apply(event);
         if let (EventKind::FlightHandedOver { .. }, Some(heir)) = (&event.kind, event.call) {

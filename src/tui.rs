@@ -397,7 +397,10 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         let size = self.ui.size;
         let areas = layout::layout(Rect::new(0, 0, size.width, size.height), &self.ui);
         areas.pane(PaneId::Retries).filter(|_| self.frozen.is_none())?;
-        self.session.state.retry.next_change(now)
+        self.session
+            .state
+            .timeline
+            .next_change(now, Duration::from_secs(120))
     }
 
     /// Applies the events of a feed.

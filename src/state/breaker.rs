@@ -1,16 +1,20 @@
 //! The breaker and its window.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BreakerMode, BreakerState, CallId, Event, EventKind, MoveReason, Sample, WindowCounts};
+use super::Calls;
+use crate::event::{
+    BreakerMode, BreakerState, CallId, Event, EventKind, FailureClass, MoveReason, Sample, WindowCounts,
+};
 use crate::time::{Timestamp, saturating_nanos};
 
 /// Outcomes kept.
 const CELLS: usize = 60;
 /// Spells kept.
-const SPELLS: usize = 16;
+const SPELLS: usize = 256;
 
 /// The breaker, folded from its events.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +35,8 @@ pub struct BreakerView {
     pub reason: Option<MoveReason>,
     /// The window; while open, the one that opened it.
     pub window: WindowCounts,
+    /// The window that led to the current state.
+    pub(crate) led_here: WindowCounts,
     /// The last 60 outcomes that counted, oldest first: good, slow or failed. The window is made of the
     /// last `window.total` of them.
     pub cells: VecDeque<Sample>,
@@ -52,7 +58,11 @@ pub struct BreakerView {
     pub recoveries: (u64, u64),
     /// First opening since it was last closed.
     pub down_since: Option<Timestamp>,
-    /// Earlier states, oldest first, at most 16.
+    /// The last probe that ended in the current half-open time.
+    pub probe: Option<ProbeEnd>,
+    /// Calls rejected in the current state.
+    pub(crate) refused_in_spell: u64,
+    /// Earlier states, oldest first, at most 256. The current one is [`BreakerView::spells`].
     pub history: VecDeque<StateSpell>,
 }
 
@@ -63,12 +73,34 @@ pub struct StateSpell {
     pub state: BreakerState,
     /// Start.
     pub from: Timestamp,
-    /// End.
+    /// End; of the current state, the present.
     pub to: Timestamp,
+    /// The transition into it; `None` for the state of the start.
+    pub reason: Option<MoveReason>,
+    /// The window that led to it.
+    pub window: WindowCounts,
+    /// Planned length of an open time; `None` for the other states, and if forced.
+    #[serde(with = "crate::time::nanos_option")]
+    pub planned: Option<Duration>,
+    /// Calls rejected in it.
+    pub refused: u64,
+    /// The last probe that ended in it.
+    pub probe: Option<ProbeEnd>,
+}
+
+/// The end of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeEnd {
+    /// Its call.
+    pub call: CallId,
+    /// Its failure; `None` if it ended well.
+    pub failure: Option<FailureClass>,
+    /// The status of the failure, if a response came.
+    pub status: Option<u16>,
 }
 
 impl BreakerView {
-    pub(super) fn apply(&mut self, event: &Event) {
+    pub(super) fn apply(&mut self, event: &Event, calls: &Calls) {
         match &event.kind {
             EventKind::BreakerAdmitted { probe, .. } => {
                 if *probe {
@@ -83,6 +115,7 @@ impl BreakerView {
             EventKind::BreakerRefused { .. } => {
                 self.refused += 1;
                 self.refused_since_open += 1;
+                self.refused_in_spell += 1;
             }
             EventKind::BreakerRecorded {
                 generation,
@@ -98,6 +131,7 @@ impl BreakerView {
                 if *probe && *generation == self.generation {
                     self.probes_out = self.probes_out.saturating_sub(1);
                     self.probe_waits = self.probe_waits.filter(|call| Some(*call) != event.call);
+                    self.probe = probe_end(event.call, *sample, calls).or(self.probe);
                 }
                 self.recorded(*sample);
             }
@@ -110,9 +144,10 @@ impl BreakerView {
                 window,
             } => {
                 self.generation = *generation;
+                self.moved(event.at, *from, *to, *until);
                 self.reason = Some(*reason);
                 self.window = *window;
-                self.moved(event.at, *from, *to, *until);
+                self.led_here = *window;
             }
             EventKind::BreakerForced { mode } => self.mode = *mode,
             session_events!()
@@ -146,17 +181,39 @@ impl BreakerView {
         self.probe_waits.is_some() || self.probes_out >= successes_to_close
     }
 
+    /// The states so far, oldest first; the last one is the current state up to `now`.
+    pub fn spells(&self, now: Timestamp) -> impl DoubleEndedIterator<Item = StateSpell> + '_ {
+        self.history.iter().copied().chain([self.spell(now)])
+    }
+
+    /// The current state up to `now`.
+    fn spell(&self, now: Timestamp) -> StateSpell {
+        let planned = self.until.map(|until| self.since.until(until));
+        StateSpell {
+            state: self.state,
+            from: self.since,
+            to: now.max(self.since),
+            reason: self.reason,
+            window: self.led_here,
+            planned: planned.filter(|_| self.state == BreakerState::Open),
+            refused: self.refused_in_spell,
+            probe: self.probe,
+        }
+    }
+
     fn moved(&mut self, at: Timestamp, from: BreakerState, to: BreakerState, until: Option<Timestamp>) {
         let spent = saturating_nanos(at.since(self.since));
         if from != to {
-            self.history.push_back(StateSpell {
+            let spell = StateSpell {
                 state: from,
-                from: self.since,
-                to: at,
-            });
+                ..self.spell(at)
+            };
+            self.history.push_back(spell);
             if self.history.len() > SPELLS {
                 self.history.pop_front();
             }
+            self.refused_in_spell = 0;
+            self.probe = None;
         }
         if from == BreakerState::Open {
             self.longest_open_ns = self.longest_open_ns.max(spent);
@@ -186,10 +243,29 @@ impl BreakerView {
     }
 }
 
+/// The end of the probe of `call`; `None` if its outcome is no evidence.
+fn probe_end(call: Option<CallId>, sample: Sample, calls: &Calls) -> Option<ProbeEnd> {
+    let call = call?;
+    match sample {
+        Sample::Ok | Sample::Slow => Some(ProbeEnd {
+            call,
+            failure: None,
+            status: None,
+        }),
+        Sample::Failed => {
+            let failure = calls.recent.get(&call).and_then(|call| call.failure.as_ref());
+            Some(ProbeEnd {
+                call,
+                failure: Some(failure.map_or(FailureClass::Internal, |failure| failure.class)),
+                status: failure.and_then(|failure| failure.status),
+            })
+        }
+        Sample::Neutral | Sample::Late => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::event::Origin;
     use crate::state::fixture::{Story, moved};

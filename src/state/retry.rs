@@ -9,7 +9,7 @@ mod cause;
 mod storm;
 #[cfg(test)]
 mod tests;
-mod timeline;
+mod window;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -18,10 +18,12 @@ use serde::{Deserialize, Serialize};
 
 pub use cause::RetryCause;
 pub use storm::{Storm, StormGuard};
-pub use timeline::{HISTORY, RetrySecond, RetryTimeline, WINDOW};
+use window::ClosedWindows;
+pub use window::{RetryBudgetLevel, WINDOW};
 
 use crate::event::{AttemptResult, CallId, Event, EventKind, Failure, FailureClass, Fate, Hint, StopReason};
-use crate::time::Timestamp;
+use crate::state::Timeline;
+use crate::time::{Timestamp, saturating_nanos};
 
 /// Labels counted separately; more (from a hostile server) are counted as other.
 const MAX_CAUSES: usize = 64;
@@ -33,8 +35,6 @@ const MAX_WAITS: usize = 64;
 const MAX_CALLS: usize = 16_384;
 /// Former owners remembered until their flight is handed over.
 const MAX_LEFT: usize = 16;
-/// Calls a window needs for a peak: one call with three attempts is no threefold load.
-const PEAK_CALLS: u64 = 5;
 
 /// The retry dashboard in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,14 +74,8 @@ pub struct RetryView {
     pub hints: u64,
     /// The last waits, oldest first. At most 64.
     pub waits: VecDeque<BackoffWait>,
-    /// Tokens in the retry budget and its capacity; `None` without a budget.
-    pub budget: Option<(f64, f64)>,
-    /// Time of that value.
-    pub budget_at: Option<Timestamp>,
     /// Calls that were not retried again, by reason.
     pub stopped: BTreeMap<StopReason, u64>,
-    /// The last two minutes, second by second.
-    pub timeline: RetryTimeline,
     /// Highest attempts per call of a window with at least five calls, and its time.
     pub peak: Option<(f64, Timestamp)>,
     /// Storms so far.
@@ -90,6 +84,12 @@ pub struct RetryView {
     pub(crate) storming: Option<Timestamp>,
     /// Running calls.
     pub(crate) running: RunningCalls,
+    /// Time to live of the retry budget in nanoseconds, once a policy is known.
+    pub(crate) budget_ttl: Option<u64>,
+    /// Start of the budget: another time to live begins with an empty one.
+    pub(crate) budget_since: Timestamp,
+    /// Sums for the storm rule.
+    pub(crate) windows: ClosedWindows,
 }
 
 /// A wait between two attempts.
@@ -130,65 +130,47 @@ struct Running {
     tries: u32,
     /// Cause of its next attempt.
     cause: Option<RetryCause>,
+    /// True if its next attempt is not charged to the retry budget.
+    is_free: bool,
 }
 
 impl RetryView {
-    pub(super) fn apply(&mut self, event: &Event) {
+    pub(super) fn apply(&mut self, event: &Event, timeline: &mut Timeline) {
         match &event.kind {
             EventKind::CallStarted { prompt_tokens, .. } => {
                 if let Some(call) = event.call.and_then(|id| self.running.call(id)) {
                     call.prompt_tokens = *prompt_tokens;
                 }
             }
-            EventKind::AttemptStarted { attempt, .. } => self.attempt_started(event, *attempt),
+            EventKind::AttemptStarted { attempt, .. } => self.attempt_started(event, *attempt, timeline),
             EventKind::AttemptEnded { attempt, result, .. } => {
-                self.attempt_ended(event.at, *attempt > 1, result);
+                self.attempt_ended(event, *attempt > 1, result, timeline);
             }
-            EventKind::RetryScheduled {
-                budget, budget_max, ..
-            } => {
-                self.retry_scheduled(event);
-                self.note_budget(event.at, *budget, *budget_max);
-            }
-            EventKind::RetryStopped {
-                reason,
-                budget,
-                budget_max,
-                ..
-            } => {
-                *self.stopped.entry(*reason).or_default() += 1;
-                // without a budget there is no figure
-                if *budget_max > 0.0 {
-                    self.note_budget(event.at, *budget, *budget_max);
+            EventKind::RetryScheduled { .. } => self.retry_scheduled(event, timeline),
+            EventKind::RetryStopped { reason, .. } => *self.stopped.entry(*reason).or_default() += 1,
+            EventKind::PolicyApplied { policy } => {
+                let ttl = saturating_nanos(policy.retry.budget_ttl);
+                if self.budget_ttl.replace(ttl).is_some_and(|before| before != ttl) {
+                    self.budget_since = event.at;
                 }
             }
             EventKind::FlightHandedOver { from, .. } => self.handed_over(event.call, *from),
-            EventKind::CallEnded { fate, attempts, .. } => self.call_ended(event, *fate, *attempts),
+            EventKind::CallEnded { fate, attempts, .. } => {
+                self.call_ended(event, *fate, *attempts, timeline);
+            }
             EventKind::AttemptResponded { .. }
             | EventKind::AttemptFirstToken { .. }
             | EventKind::StreamDelta { .. }
             | EventKind::FlightStarted { .. }
             | EventKind::FlightJoined { .. }
             | EventKind::ResultReplayed { .. }
-            | session_events!()
+            | frame_events!()
+            | EventKind::FaultInjected { .. }
             | cache_events!()
             | semantic_events!()
             | limit_events!()
             | breaker_events!() => {}
         }
-    }
-
-    /// Attempts per call, over running calls and those that ended in the last 30 s; `None` without calls.
-    pub fn amplification_now(&self, now: Timestamp) -> Option<f64> {
-        let window = self.timeline.window(now, 0);
-        let (calls, tries) = self.tries_a_call(&window);
-        (calls > 0).then_some(tries)
-    }
-
-    /// Retries that brought an answer, and that failed, in the last 30 s.
-    pub fn helped_lately(&self, now: Timestamp) -> (u64, u64) {
-        let window = self.timeline.window(now, 0);
-        (window.helped, window.failed)
     }
 
     /// Tries for each call that was sent, over the run; nothing where none was.
@@ -201,16 +183,7 @@ impl RetryView {
         self.wasted.saturating_add(self.spent)
     }
 
-    /// Time when a picture of the last two minutes changes next without any event: with the next second, as long
-    /// as something is in it.
-    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let second = timeline::second_of(now);
-        let last = self.timeline.seconds.back()?;
-        (last.second.saturating_add(HISTORY) > second)
-            .then(|| Timestamp(second.saturating_add(1).saturating_mul(1_000_000_000)))
-    }
-
-    fn attempt_started(&mut self, event: &Event, attempt: u32) {
+    fn attempt_started(&mut self, event: &Event, attempt: u32, timeline: &mut Timeline) {
         let retry = attempt > 1;
         self.attempts += 1;
         self.retries += u64::from(retry);
@@ -227,22 +200,24 @@ impl RetryView {
             self.running.out_tries += 1;
         }
         self.sent += u64::from(is_sent);
-        let second = self.timeline.at(event.at);
+        let slot = timeline.open(event.at);
         let count = if retry {
-            &mut second.retries[cause.unwrap_or(RetryCause::Other) as usize]
+            &mut slot.retries[cause.unwrap_or(RetryCause::Other) as usize]
         } else {
-            &mut second.first
+            &mut slot.first
         };
         *count = count.saturating_add(1);
-        self.note_peak(event.at);
-        self.watch(event.at);
+        self.watch(event.at, timeline);
     }
 
-    fn attempt_ended(&mut self, at: Timestamp, retry: bool, result: &AttemptResult) {
+    fn attempt_ended(&mut self, event: &Event, retry: bool, result: &AttemptResult, timeline: &mut Timeline) {
         let helped = match result {
             AttemptResult::Succeeded { .. } => true,
             AttemptResult::Failed { failure } => {
                 self.count_cause(failure);
+                if let Some(call) = event.call.and_then(|id| self.running.calls.get_mut(&id)) {
+                    call.is_free = window::is_free(failure);
+                }
                 false
             }
             AttemptResult::Cancelled => return,
@@ -250,18 +225,18 @@ impl RetryView {
         if !retry {
             return;
         }
-        let second = self.timeline.at(at);
+        let slot = timeline.open(event.at);
         let (count, all) = if helped {
-            (&mut second.helped, &mut self.helped)
+            (&mut slot.helped, &mut self.helped)
         } else {
-            (&mut second.failed, &mut self.in_vain)
+            (&mut slot.wasted, &mut self.in_vain)
         };
         *count = count.saturating_add(1);
         *all += 1;
-        self.watch(at);
+        self.watch(event.at, timeline);
     }
 
-    fn retry_scheduled(&mut self, event: &Event) {
+    fn retry_scheduled(&mut self, event: &Event, timeline: &mut Timeline) {
         let EventKind::RetryScheduled {
             next,
             delay,
@@ -274,11 +249,17 @@ impl RetryView {
         else {
             return;
         };
+        let mut is_free = false;
         if let Some(call) = event.call.and_then(|id| self.running.call(id)) {
             call.cause = Some(RetryCause::from_class(*class));
+            is_free = std::mem::take(&mut call.is_free);
             if *ambiguous {
                 self.ambiguous_tokens = self.ambiguous_tokens.saturating_add(call.prompt_tokens);
             }
+        }
+        if !is_free {
+            let slot = timeline.open(event.at);
+            slot.granted = slot.granted.saturating_add(1);
         }
         self.ambiguous += u64::from(*ambiguous);
         self.backed_off = self.backed_off.saturating_add(*delay);
@@ -294,12 +275,6 @@ impl RetryView {
             hint: *hint,
             used: *delay,
         });
-    }
-
-    fn note_budget(&mut self, at: Timestamp, budget: f64, most: f64) {
-        let kept = budget.is_finite() && most.is_finite() && most > 0.0;
-        self.budget = kept.then_some((budget, most));
-        self.budget_at = Some(at);
     }
 
     fn count_cause(&mut self, failure: &Failure) {
@@ -328,7 +303,7 @@ impl RetryView {
         }
     }
 
-    fn call_ended(&mut self, event: &Event, fate: Fate, attempts: u32) {
+    fn call_ended(&mut self, event: &Event, fate: Fate, attempts: u32, timeline: &mut Timeline) {
         let known = event.call.and_then(|id| self.running.end(id)).unwrap_or_default();
         let tries = attempts.max(known.tries);
         let Some(above_one) = tries.checked_sub(1) else {
@@ -337,33 +312,24 @@ impl RetryView {
         let last = self.attempts_per_call.len() - 1;
         let place = (above_one as usize).min(last);
         self.attempts_per_call[place] += 1;
-        let second = self.timeline.at(event.at);
-        second.ended = second.ended.saturating_add(1);
-        second.ended_tries = second.ended_tries.saturating_add(tries);
+        let sent = &mut timeline.open(event.at).sent;
+        sent.ended = sent.ended.saturating_add(1);
+        sent.attempts = sent.attempts.saturating_add(tries);
         match fate {
             Fate::Answered | Fate::Hit | Fate::Shared => {
-                second.answered = second.answered.saturating_add(1);
+                sent.answered = sent.answered.saturating_add(1);
                 self.answered_after[place] += 1;
                 self.recovered += u64::from(tries > 1);
                 self.spent = self.spent.saturating_add(u64::from(above_one));
             }
             Fate::Failed | Fate::Interrupted | Fate::RateLimited | Fate::CircuitOpen => {
-                second.lost = second.lost.saturating_add(1);
+                sent.lost = sent.lost.saturating_add(1);
                 self.lost_after[place] += 1;
                 self.wasted = self.wasted.saturating_add(u64::from(tries));
             }
             Fate::Cancelled => {}
         }
-        self.note_peak(event.at);
-        self.watch(event.at);
-    }
-
-    fn note_peak(&mut self, now: Timestamp) {
-        let window = self.timeline.window(now, 0);
-        let (calls, tries) = self.tries_a_call(&window);
-        if calls >= PEAK_CALLS && self.peak.is_none_or(|(peak, _)| tries > peak) {
-            self.peak = Some((tries, now));
-        }
+        self.watch(event.at, timeline);
     }
 }
 

@@ -6,12 +6,13 @@
 //!     ^                                 |
 //!     +------------ abates -------------+
 //!
-//!   rages   at least as many retries as first tries, 2 tries a call or more,
+//!   rages   at least as many retries as first attempts, 2 attempts per call or more,
 //!           and fewer than one retry in four brings an answer
-//!   tips    retries are a third of all tries and more than in the 30 s before, by 10 points;
+//!   tips    retries are a third of all attempts and more than in the 30 s before, by 10 points;
 //!           answers are fewer than three in four and fewer than in the 30 s before, by 10 points;
 //!           and fewer than one retry in four brings an answer
-//!   abates  fewer retries than half of the first tries, or below 1.5 tries a call, or half of the retries help
+//!   abates  in the last 5 s: no retries, or fewer than half of the first attempts, or half of the calls answered;
+//!           in the last 30 s: the same of the retries, or below 1.5 attempts per call, or half of them help
 //! ```
 //!
 //! "Tips" is the way into a metastable failure: a trigger raises the load, retries keep it there when the trigger
@@ -22,9 +23,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::RetryView;
-use super::timeline::{Sum, WINDOW};
+use super::window::{Sum, Windows};
 use crate::event::{BreakerMode, BreakerState};
-use crate::state::State;
+use crate::state::{State, Timeline};
 use crate::text::SafeText;
 use crate::time::Timestamp;
 
@@ -32,6 +33,10 @@ use crate::time::Timestamp;
 const LEAST_CALLS: u64 = 10;
 /// Retries in the window needed for a storm.
 const LEAST_RETRIES: u64 = 15;
+/// Retries in the last 5 s needed for a storm to begin.
+const LEAST_RETRIES_NOW: u64 = 3;
+/// Calls in the window needed for a peak: one call with three attempts is no threefold load.
+const PEAK_CALLS: u64 = 5;
 /// Ended retries in the window needed to judge if they help.
 const LEAST_SETTLED: u64 = 10;
 
@@ -105,17 +110,18 @@ impl State {
     /// The retry storm that goes on at `now`, if one does.
     pub fn storm(&self, now: Timestamp) -> Option<Storm> {
         let retry = &self.retry;
-        let since = retry.storm_since(now)?;
-        let window = retry.timeline.window(now, 0);
+        let windows = Windows::ending(&self.timeline, now.0 / 1_000_000_000);
+        let calls = retry.attempts_of(&windows.window);
+        let since = retry.storming.filter(|_| !abates(&windows, calls))?;
         let refuses = match self.breaker.mode {
             BreakerMode::ForcedOpen => true,
             BreakerMode::ForcedClosed => false,
             BreakerMode::Automatic => self.breaker.state != BreakerState::Closed,
         };
-        let held_by = match retry.budget {
+        let held_by = match self.retry_budget(now) {
             _ if refuses => StormGuard::Breaker,
-            Some((left, _)) if left < 1.0 => StormGuard::Budget,
-            Some((left, _)) => StormGuard::BudgetLeft(left),
+            Some(budget) if budget.left < 1.0 => StormGuard::Budget,
+            Some(budget) => StormGuard::BudgetLeft(budget.left),
             None => {
                 let name = SafeText::new(&self.session.policy.name).single_line();
                 StormGuard::Nothing(name.as_str().into())
@@ -123,30 +129,25 @@ impl State {
         };
         Some(Storm {
             since,
-            retries: window.retry_share(),
-            helped: window.helped_share(),
-            amplification: retry.amplification_now(now).unwrap_or(1.0),
+            retries: windows.window.retry_share(),
+            helped: windows.window.helped_share(),
+            amplification: if calls.0 == 0 { 1.0 } else { calls.1 },
             held_by,
         })
     }
 }
 
 impl RetryView {
-    /// Start of the current storm, if it has not abated at `now`.
-    pub(super) fn storm_since(&self, now: Timestamp) -> Option<Timestamp> {
-        let window = self.timeline.window(now, 0);
-        self.storming
-            .filter(|_| !abates(&window, self.tries_a_call(&window)))
-    }
-
     /// Looks again after something happened.
-    pub(super) fn watch(&mut self, now: Timestamp) {
-        let window = self.timeline.window(now, 0);
-        let tries = self.tries_a_call(&window);
-        let before = || self.timeline.window(now, WINDOW);
+    pub(super) fn watch(&mut self, now: Timestamp, timeline: &Timeline) {
+        let windows = self.windows.now(timeline);
+        let calls = self.attempts_of(&windows.window);
+        if calls.0 >= PEAK_CALLS && self.peak.is_none_or(|(peak, _)| calls.1 > peak) {
+            self.peak = Some((calls.1, now));
+        }
         match self.storming {
-            Some(_) if abates(&window, tries) => self.storming = None,
-            None if rages(&window, tries) || tips(&window, &before()) => {
+            Some(_) if abates(&windows, calls) => self.storming = None,
+            None if goes_on(&windows.short) && (rages(&windows.window, calls) || tips(&windows)) => {
                 self.storming = Some(now);
                 self.storms = self.storms.saturating_add(1);
             }
@@ -154,24 +155,22 @@ impl RetryView {
         }
     }
 
-    /// Calls of the window and tries for each; see [`RetryView::amplification_now`].
-    pub(super) fn tries_a_call(&self, window: &Sum) -> (u64, f64) {
+    /// Calls of the window, the running ones included, and attempts per call.
+    pub(super) fn attempts_of(&self, window: &Sum) -> (u64, f64) {
         let calls = window.ended.saturating_add(self.running.out_calls);
-        let tries = window.ended_tries.saturating_add(self.running.out_tries);
-        (
-            calls,
-            if calls == 0 {
-                0.0
-            } else {
-                tries as f64 / calls as f64
-            },
-        )
+        let attempts = window.ended_attempts.saturating_add(self.running.out_tries);
+        let per_call = if calls == 0 {
+            0.0
+        } else {
+            attempts as f64 / calls as f64
+        };
+        (calls, per_call)
     }
 }
 
 /// Few of the retries that ended brought an answer, and enough ended to say so.
 fn in_vain(window: &Sum) -> bool {
-    window.helped + window.failed >= LEAST_SETTLED && window.helped_share() < 0.25
+    window.helped + window.wasted >= LEAST_SETTLED && window.helped_share() < 0.25
 }
 
 fn rages(window: &Sum, (calls, tries): (u64, f64)) -> bool {
@@ -182,7 +181,7 @@ fn rages(window: &Sum, (calls, tries): (u64, f64)) -> bool {
         && in_vain(window)
 }
 
-fn tips(window: &Sum, before: &Sum) -> bool {
+fn tips(Windows { window, before, .. }: &Windows) -> bool {
     let enough = |sum: &Sum| sum.answered + sum.lost >= LEAST_CALLS;
     enough(window)
         && enough(before)
@@ -192,6 +191,17 @@ fn tips(window: &Sum, before: &Sum) -> bool {
         && in_vain(window)
 }
 
-fn abates(window: &Sum, (_, tries): (u64, f64)) -> bool {
-    window.retries == 0 || window.retries * 2 < window.first || tries < 1.5 || window.helped_share() >= 0.5
+/// The last 5 s show enough retries to begin with, and no end.
+fn goes_on(short: &Sum) -> bool {
+    short.retries >= LEAST_RETRIES_NOW && !is_over(short)
+}
+
+/// The last 5 s show no storm, whatever the 30 s still hold.
+fn is_over(short: &Sum) -> bool {
+    let ended = short.answered + short.lost;
+    short.retries == 0 || short.retries * 2 < short.first || (ended > 0 && short.answered * 2 >= ended)
+}
+
+fn abates(Windows { window, short, .. }: &Windows, (_, per_call): (u64, f64)) -> bool {
+    is_over(short) || window.retries * 2 < window.first || per_call < 1.5 || window.helped_share() >= 0.5
 }

@@ -4,12 +4,18 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{FlightId, Origin};
-use crate::state::State;
+use crate::settings::Policy;
 use crate::state::fixture::{Story, attempt, ended, fold, retry, session, started, succeeded};
 use crate::state::fixture::{failed as fails, moved};
+use crate::state::{Slot, State};
 
 fn at(seconds: f64) -> Timestamp {
     Timestamp::from_secs_f64(seconds)
+}
+
+/// The counts of one second.
+fn second_of(state: &State, second: u64) -> Slot {
+    state.timeline.sum(at(second as f64), at(second as f64 + 0.9))
 }
 
 /// A call that makes `attempts` attempts at one instant; all but the last fail with 429, and it ends with `fate`.
@@ -54,7 +60,6 @@ fn counts_causes_attempts_and_outcomes() {
     assert_eq!((view.recovered, view.wasted, view.spent), (1, 100, 1));
     assert_eq!((view.helped, view.in_vain), (1, 2));
     assert_eq!(view.backed_off, Duration::from_millis(300));
-    assert_eq!(view.budget, Some((100.0 / 7.0, 10.0)));
     assert_eq!(view.waits.len(), 3);
     assert_eq!(
         (&view.running.calls, view.running.out_calls),
@@ -93,13 +98,8 @@ fn a_second_is_stacked_by_what_failed_before() {
     }
     // no reason given
     story.emit(1, attempt(8, 1));
-    let view = story.state().retry;
-    assert_eq!(view.timeline.seconds.len(), 1);
-    let second = view.timeline.seconds[0];
-    assert_eq!(
-        (second.second, second.first, second.retries),
-        (4, 1, [1, 1, 1, 1, 1, 2])
-    );
+    let second = second_of(&story.state(), 4);
+    assert_eq!((second.first, second.retries), (1, [1, 1, 1, 1, 1, 2]));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn an_heir_makes_the_retry_that_the_owner_waited_for() {
         }
         story.emit(2, attempt(2, 1));
         let view = story.state().retry;
-        assert_eq!(view.timeline.seconds[0].retries, [0, 0, 1, 0, 0, 0]);
+        assert_eq!(second_of(&story.state(), 0).retries, [0, 0, 1, 0, 0, 0]);
         assert_eq!(view.sent, 2);
         assert!(view.running.left.is_empty());
     }
@@ -146,7 +146,6 @@ fn waits_say_what_was_drawn_and_asked_and_done() {
     );
     let millis = [last.drawn, last.used, last.hint.unwrap().wait].map(|wait| wait.as_millis());
     assert_eq!(millis, [450, 900, 2000]);
-    assert_eq!(view.budget_at, Some(at(100.0)));
 }
 
 #[test]
@@ -162,28 +161,60 @@ fn what_may_be_paid_twice_is_counted_in_prompts() {
     assert_eq!((view.ambiguous, view.ambiguous_tokens), (1, 12));
 }
 
+/// Settings with a budget, applied as a policy.
+fn budget_policy(ratio: f64, min_per_s: f64, ttl: Duration) -> EventKind {
+    let mut policy = Policy::default();
+    policy.retry.budget_ratio = ratio;
+    policy.retry.budget_min_per_s = min_per_s;
+    policy.retry.budget_ttl = ttl;
+    policy.name = "exer\u{1b}cise".into();
+    EventKind::PolicyApplied {
+        policy: Box::new(policy),
+    }
+}
+
 #[test]
-fn a_stop_records_the_budget_if_one_exists() {
-    let stop = |reason, budget, budget_max| EventKind::RetryStopped {
-        attempt: 1,
-        reason,
-        hint: None,
-        budget,
-        budget_max,
-    };
+fn the_budget_is_a_function_of_now() {
+    let ten = Duration::from_secs(10);
     let mut story = Story::begin();
-    story.emit(1, stop(StopReason::Budget, 0.4, 12.0));
-    assert_eq!(story.state().retry.budget, Some((0.4, 12.0)));
-    story.emit(2, stop(StopReason::NotRetryable, 0.0, 0.0));
-    let view = story.state().retry;
-    assert_eq!(view.budget, Some((0.4, 12.0)));
-    assert_eq!(view.stopped[&StopReason::Budget], 1);
+    story.emit(0, budget_policy(0.2, 1.0, ten));
+    story.at(2.5);
+    for id in 1..=5 {
+        call(&mut story, id, 2, Fate::Answered);
+    }
+    let budget = |story: &Story, seconds| {
+        let level = story.state().retry_budget(at(seconds)).unwrap();
+        (level.left, level.max)
+    };
+    // five first attempts earn one retry, five retries were made
+    assert_eq!(budget(&story, 2.5), (6.0, 11.0));
+    assert_eq!(budget(&story, 11.9), (6.0, 11.0));
+    assert_eq!(budget(&story, 12.1), (5.0, 10.0));
+    assert_eq!(budget(&story, 13.5), (10.0, 10.0));
+    // a retry that sent nothing is free
+    story.at(20.0).call(9, Origin::Chat).emit(9, attempt(1, 9));
+    let mut unsent = fails(1, FailureClass::Connect, None, 9);
+    if let EventKind::AttemptEnded {
+        result: AttemptResult::Failed { failure },
+        ..
+    } = &mut unsent
+    {
+        failure.phase = crate::event::Phase::NotSent;
+    }
+    let again = retry(2, FailureClass::Connect, story.now, 5, None);
+    story.emit(9, unsent).emit(9, again);
+    assert_eq!(budget(&story, 20.0), (10.2, 10.2));
+    // another time to live begins with an empty budget, no budget has no level
+    story.emit(0, budget_policy(0.0, 1.0, Duration::from_secs(3)));
+    assert_eq!(budget(&story, 20.0), (3.0, 3.0));
+    story.emit(0, budget_policy(0.0, 0.0, ten));
+    assert_eq!(story.state().retry_budget(at(20.0)), None);
 }
 
 #[test]
 fn amplification_is_of_calls_that_are_out_or_ended_in_the_window() {
     let mut story = Story::begin();
-    let now = |story: &Story, seconds| story.state().retry.amplification_now(at(seconds));
+    let now = |story: &Story, seconds| story.state().attempts_per_call(at(seconds));
     assert_eq!(
         (now(&story, 0.0), story.state().retry.amplification()),
         (None, None)
@@ -244,7 +275,7 @@ fn retries_that_help_are_no_storm() {
 }
 
 #[test]
-fn a_storm_ends_with_its_retries_or_when_they_begin_to_help() {
+fn a_storm_ends_when_its_retries_begin_to_help() {
     let raging = || {
         let mut story = Story::begin();
         for id in 1..=30 {
@@ -253,9 +284,6 @@ fn a_storm_ends_with_its_retries_or_when_they_begin_to_help() {
         }
         story
     };
-    let state = raging().state();
-    assert!(state.storm(at(36.0)).is_some());
-    assert_eq!(state.storm(at(38.0)), None, "nothing is left in the window");
     let mut story = raging();
     for id in 31..=200 {
         call(&mut story, id, 2, Fate::Answered);
@@ -293,8 +321,9 @@ fn a_metastable_failure_is_detected_before_retries_outnumber_first_attempts() {
 
 #[test]
 fn a_storm_says_what_holds_it() {
-    let state = |budget, breaker| {
+    let advice = |min_per_s: f64, breaker: bool| {
         let mut story = Story::begin();
+        story.emit(0, budget_policy(0.0, min_per_s, Duration::from_secs(10)));
         for id in 1..=30 {
             call(&mut story, id, 6, Fate::Failed);
         }
@@ -308,54 +337,82 @@ fn a_storm_says_what_holds_it() {
                 moved(from, to, 1, crate::event::MoveReason::FailureRate, Some(9.0)),
             );
         }
-        let mut state = story.state();
-        state.retry.budget = budget;
-        state.session.policy.name = "exer\u{1b}cise".into();
-        state.storm(Timestamp::ZERO).unwrap().advice()[0].clone()
+        story.state().storm(Timestamp::ZERO).unwrap().advice()[0].clone()
     };
-    assert_eq!(
-        state(None, false),
-        "No budget is kept (policy exer␛cise): set retry.budget_ratio; o opens the breaker."
-    );
-    assert_eq!(
-        state(Some((0.2, 9.0)), false),
-        "The budget is empty and holds it: no more retries than it earns."
-    );
-    assert_eq!(
-        state(Some((4.0, 9.0)), false),
-        "The budget allows 4 more: lower retry.budget_ratio; o opens the breaker."
-    );
-    assert_eq!(
-        state(Some((4.0, 9.0)), true),
-        "The breaker is open: no attempt is sent, the upstream can recover."
-    );
+    // 150 retries were made
+    for (min_per_s, breaker, expected) in [
+        (
+            0.0,
+            false,
+            "No budget is kept (policy exer␛cise): set retry.budget_ratio; o opens the breaker.",
+        ),
+        (
+            15.0,
+            false,
+            "The budget is empty and holds it: no more retries than it earns.",
+        ),
+        (
+            15.4,
+            false,
+            "The budget allows 4 more: lower retry.budget_ratio; o opens the breaker.",
+        ),
+        (
+            15.4,
+            true,
+            "The breaker is open: no attempt is sent, the upstream can recover.",
+        ),
+    ] {
+        assert_eq!(advice(min_per_s, breaker), expected);
+    }
 }
 
 #[test]
-fn a_picture_of_two_minutes_moves_with_the_second_until_they_are_over() {
-    let mut story = Story::begin();
-    assert_eq!(story.state().retry.next_change(at(1.5)), None);
-    story.at(2.5);
-    call(&mut story, 1, 1, Fate::Answered);
-    let view = story.state().retry;
-    assert_eq!(view.next_change(at(2.5)), Some(at(3.0)));
-    assert_eq!(view.next_change(at(121.2)), Some(at(122.0)));
-    assert_eq!(view.next_change(at(122.0)), None);
+fn a_storm_is_over_when_five_seconds_say_so() {
+    let raging = || {
+        let mut story = Story::begin();
+        for id in 1..=30 {
+            story.at(5.0 + id as f64 / 10.0);
+            call(&mut story, id, 6, Fate::Failed);
+        }
+        story
+    };
+    assert!(raging().state().storm(at(12.9)).is_some());
+    assert_eq!(
+        raging().state().storm(at(13.0)),
+        None,
+        "five seconds without a retry"
+    );
+    // few retries, or answers, end it while the 30 s are still full of it
+    for (attempts, fate) in [(1, Fate::Failed), (2, Fate::Answered)] {
+        let mut story = raging();
+        for id in 31..=40 {
+            story.at(13.0);
+            call(&mut story, id, attempts, fate);
+        }
+        let state = story.state();
+        assert_eq!(
+            (state.storm(story.now), state.retry.storms),
+            (None, 1),
+            "{fate:?}"
+        );
+    }
 }
 
 #[test]
 fn running_calls_without_number_are_counted_and_not_remembered() {
     let mut view = RetryView::default();
+    let mut timeline = Timeline::default();
     let most = MAX_CALLS as u64 + 5;
     for id in 0..most {
         for kind in [started(id, Origin::Library, at(0.0)), attempt(1, id)] {
             let call = Some(CallId(id));
-            view.apply(&Event {
+            let event = Event {
                 seq: id,
                 at: at(0.0),
                 call,
                 kind,
-            });
+            };
+            view.apply(&event, &mut timeline);
         }
     }
     assert_eq!(

@@ -15,8 +15,8 @@ use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
     BackoffWait, BreakerView, Burst, CacheVerdict, CacheView, Call, Doing, ExplainedMiss, FateCounts,
-    FieldCount, Flight, LookupSecond, Misses, RetrySecond, RetryView, ServedCounts, Span, SpanKind, State,
-    StateSpell, Waiter,
+    FieldCount, Flight, LookupSecond, Misses, RetryView, SentCalls, ServedCounts, Slot, Span, SpanKind,
+    State, StateSpell, Timeline, Waiter,
 };
 use crate::time::Timestamp;
 use crate::tui::theme::Theme;
@@ -372,7 +372,6 @@ fn session(state: &mut State) {
         recovered: 4,
         wasted: 9,
         backed_off: ms(14_200),
-        budget: Some((4.2, 10.0)),
         stopped: BTreeMap::from([(StopReason::Attempts, 2)]),
         ..RetryView::default()
     };
@@ -414,6 +413,11 @@ fn guards(state: &mut State) {
             state,
             from: at(from),
             to: at(to),
+            reason: None,
+            window: WindowCounts::default(),
+            planned: None,
+            refused: 0,
+            probe: None,
         })
         .into(),
         ..BreakerView::default()
@@ -504,6 +508,7 @@ pub(super) fn worst() -> Fixture {
         .collect();
     state.retry.causes.insert(wide.clone(), u64::MAX);
     extreme_retries(&mut state.retry);
+    state.timeline = extreme_seconds();
     state.calls.burst = None;
     state.cache.near = near_misses(25);
     for field in &mut state.cache.near.fields {
@@ -526,15 +531,6 @@ pub(super) fn worst() -> Fixture {
 
 /// A retry storm with maximal numbers and waits.
 fn extreme_retries(retry: &mut RetryView) {
-    let second = |second| RetrySecond {
-        second,
-        first: u32::MAX / 8,
-        retries: [u32::MAX; 6],
-        failed: u32::MAX,
-        ended: u32::MAX / 8,
-        ended_tries: u32::MAX,
-        ..RetrySecond::default()
-    };
     let wait = |used| BackoffWait {
         at: Timestamp::MAX,
         class: FailureClass::Quota,
@@ -564,11 +560,26 @@ fn extreme_retries(retry: &mut RetryView) {
     retry.lost_after = [u64::MAX; 8];
     retry.backed_off = Duration::MAX;
     retry.peak = Some((f64::INFINITY, Timestamp::MAX));
-    retry.budget = Some((f64::MAX, f64::MIN_POSITIVE));
-    retry.budget_at = Some(Timestamp::MAX);
     retry.storming = Some(Timestamp::ZERO);
-    retry.timeline.seconds = (0..100).chain([u64::MAX]).map(second).collect();
     retry.waits = [wait(Duration::ZERO), wait(Duration::MAX)].into();
+}
+
+/// Seconds with maximal numbers.
+fn extreme_seconds() -> Timeline {
+    let slot = Slot {
+        seconds: 1,
+        first: u32::MAX / 8,
+        retries: [u32::MAX; 6],
+        granted: u32::MAX,
+        wasted: u32::MAX,
+        sent: SentCalls {
+            ended: u32::MAX / 8,
+            attempts: u32::MAX,
+            ..SentCalls::default()
+        },
+        ..Slot::default()
+    };
+    Timeline::from_slots(0, vec![slot; 100])
 }
 
 /// A half-open breaker with a probe that has no first token yet.

@@ -75,7 +75,7 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 /// The present attempts per call, for a border of a pane with `width` columns of content.
 pub(crate) fn title(view: &View<'_>, width: u16) -> String {
     let room = row::note_room(width);
-    let Some(now) = view.state.retry.amplification_now(view.now) else {
+    let Some(now) = view.state.attempts_per_call(view.now) else {
         return String::new();
     };
     [

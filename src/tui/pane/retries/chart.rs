@@ -1,16 +1,20 @@
 //! Attempts per second over the last two minutes, stacked: first attempts at the bottom, retries by cause above.
 
+use std::time::Duration;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::state::{HISTORY, RetryCause, RetrySecond};
+use crate::state::{RetryCause, Slot};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
-use super::super::{gauge, row, units};
+use super::super::{row, units};
 
+/// Seconds shown.
+const HISTORY: u64 = 120;
 /// First attempts and each cause of retries.
 const PARTS: usize = RetryCause::ALL.len() + 1;
 /// Columns of the numbers of the axis; a longer number is dropped.
@@ -74,25 +78,16 @@ fn step(columns: u16) -> u64 {
 /// The attempts of each column, oldest first. A column begins at a multiple of its length, so that past columns
 /// shift but do not change.
 fn stacks(view: &View<'_>, step: u64, columns: usize) -> Vec<Stack> {
-    let seconds = view.state.retry.timeline.seconds.iter();
-    let now = view.now.0 / 1_000_000_000;
-    let values = seconds
-        .filter(|one| one.second <= now)
-        .map(|one| (one.second, stack(one)));
-    let add = |one: Stack, other: Stack| {
-        let mut sum = one;
-        for (sum, other) in sum.iter_mut().zip(other) {
-            *sum = sum.saturating_add(other);
-        }
-        sum
-    };
-    gauge::slots(values, now, step * columns as u64, columns, add)
-        .into_iter()
-        .map(Option::unwrap_or_default)
+    let bins = view
+        .state
+        .timeline
+        .bins(view.now, Duration::from_secs(step), columns);
+    bins.iter()
+        .map(|slot| slot.as_ref().map(stack).unwrap_or_default())
         .collect()
 }
 
-fn stack(one: &RetrySecond) -> Stack {
+fn stack(one: &Slot) -> Stack {
     let mut stack = [one.first; PARTS];
     for (part, retries) in stack.iter_mut().skip(1).zip(one.retries) {
         *part = retries;
@@ -233,14 +228,8 @@ fn time_axis(theme: &Theme, columns: usize) -> Line<'static> {
 /// Fill, name and count of each part in the last two minutes, in the order of the stack.
 fn draw_legend(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let theme = view.theme;
-    let now = view.now.0 / 1_000_000_000;
-    let seconds = view.state.retry.timeline.seconds.iter();
-    let mut counts = [0_u64; PARTS];
-    for one in seconds.filter(|one| one.second <= now && one.second.saturating_add(HISTORY) > now) {
-        for (count, part) in counts.iter_mut().zip(stack(one)) {
-            *count += u64::from(part);
-        }
-    }
+    let all_seconds = view.state.timeline.last(view.now, Duration::from_secs(HISTORY));
+    let counts = stack(&all_seconds).map(u64::from);
     let all: u64 = counts.iter().sum();
     let wordy = area.width >= WORDY_LEGEND;
     // without room for all parts, those without an attempt are dropped

@@ -1,5 +1,7 @@
 //! The texts: whether retries help, what they achieve and what they cost.
 
+use std::time::Duration;
+
 use ratatui::text::Line;
 
 use crate::event::StopReason;
@@ -65,7 +67,8 @@ fn calm(view: &View<'_>, width: usize) -> Line<'static> {
     if retry.retries == 0 {
         return line(Role::Muted, "No retries yet.".into());
     }
-    let (helped, failed, when) = match retry.helped_lately(view.now) {
+    let lately = view.state.timeline.last(view.now, Duration::from_secs(WINDOW));
+    let (helped, failed, when) = match (u64::from(lately.helped), u64::from(lately.wasted)) {
         (helped, failed) if helped + failed >= FEW => (helped, failed, format!("in the last {WINDOW} s")),
         _ => (retry.helped, retry.in_vain, "so far".to_owned()),
     };
@@ -97,7 +100,7 @@ fn load(view: &View<'_>, width: usize) -> Line<'static> {
         let text = value.map_or_else(|| "--".to_owned(), |value| format!("{:.1}", value.min(999.0)));
         row::right(&text, 5)
     };
-    let now = retry.amplification_now(view.now);
+    let now = view.state.attempts_per_call(view.now);
     let role = match now {
         Some(2.0..) => Role::Held,
         _ => Role::Strong,
@@ -181,16 +184,10 @@ fn budget(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
     let retry = &view.state.retry;
     let empty = retry.stopped.get(&StopReason::Budget).copied().unwrap_or(0);
-    let Some((left, most)) = retry.budget else {
-        let settings = &view.state.session.policy.retry;
-        let kept = settings.budget_ratio > 0.0 || settings.budget_min_per_s > 0.0;
-        let text = if kept {
-            "not used yet"
-        } else {
-            "none: retries are unlimited"
-        };
-        return fact(view, "budget", [text.to_owned()], width);
+    let Some(budget) = view.state.retry_budget(view.now) else {
+        return fact(view, "budget", ["none: retries are unlimited".to_owned()], width);
     };
+    let (left, most) = (budget.left, budget.max);
     let share = left / most.max(f64::MIN_POSITIVE);
     let role = if left < 1.0 { Role::Held } else { Role::Work };
     let mut line = Line::from(row::piece(theme, Role::Muted, row::left("budget", LABEL)));
@@ -201,10 +198,6 @@ fn budget(view: &View<'_>, width: usize) -> Line<'static> {
     }
     if empty > 0 {
         pieces.push(Line::from(format!(", empty for {}", units::count(empty, "call"))));
-    }
-    if let Some(at) = retry.budget_at {
-        let at = units::clock(at.since(crate::time::Timestamp::ZERO), false);
-        pieces.push(row::muted(theme, format!(", as of {at}")));
     }
     let used = line.width();
     let rest = row::join(theme, pieces, width.saturating_sub(used));
