@@ -135,6 +135,9 @@ impl Rig {
             model: None,
             answer_tokens: 256,
             limit_field: "max_tokens",
+            simulated: true,
+            prompts: Vec::new(),
+            repeat: 0.4,
             users: USERS.iter().map(|name| UserId::new(name)).collect(),
         };
         let engine = Engine::new(client, recorder.clone(), env.clone(), faults, style);

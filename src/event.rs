@@ -12,6 +12,7 @@ mod failure;
 mod kind;
 mod level;
 mod limit;
+mod load;
 mod read;
 mod semantic;
 mod upstream;
@@ -30,6 +31,7 @@ pub use failure::{AttemptResult, Failure, FailureClass, Finish, Hint, HintSource
 pub use kind::EventKind;
 pub use level::BucketLevel;
 pub use limit::{Constraint, LimitLevels, LimitReject, UserLevels};
+pub use load::{Load, read_load, read_share};
 pub use semantic::{NearestPrompt, Objection, SemanticGuard, SemanticMiss};
 pub use upstream::{SimulatorPace, UpstreamHealth, UpstreamInfo};
 pub use whatif::{ChangedFate, PolicyFigures, WhatIfRequest, WhatIfResult, WhatIfUpstream};

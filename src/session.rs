@@ -89,10 +89,15 @@ pub struct SessionConfig {
     /// The model of requests that name none; the server chooses if `None`.
     pub model: Option<String>,
     /// The limit of an answer, in LLM tokens: the `max_tokens` of requests without a limit of their own, for OpenAI
-    /// `max_completion_tokens`. Default 256; 0 sends none, and the server chooses.
+    /// `max_completion_tokens`. Default 256; 0 sends none, and the server chooses. Bursts and loads on the simulator ask
+    /// for at most 64.
     pub answer_tokens: u32,
     /// The users that a person can send as. Default [`USERS`].
     pub users: Vec<UserId>,
+    /// The prompts of bursts and loads, in turn; empty, the default, for composed ones that are all distinct.
+    pub prompts: Vec<String>,
+    /// Share of the prompts of bursts and loads that repeat one of the user's last 20 answered ones, 0 to 1. Default 0.4.
+    pub repeat: f64,
 }
 
 impl Default for SessionConfig {
@@ -111,6 +116,8 @@ impl Default for SessionConfig {
             model: None,
             answer_tokens: 256,
             users: USERS.iter().map(|name| UserId::new(name)).collect(),
+            prompts: Vec::new(),
+            repeat: 0.4,
         }
     }
 }
@@ -231,7 +238,10 @@ impl Session {
             limit_field: limit_field(config.upstream.as_ref()),
             model: config.model,
             answer_tokens: config.answer_tokens,
+            simulated: config.upstream.is_none(),
             users: config.users,
+            prompts: config.prompts,
+            repeat: config.repeat,
         };
         let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults, style);
         engine.emit_faults();

@@ -19,7 +19,7 @@ macro_rules! session_events {
     };
 }
 
-/// The frame of the session: upstream, which faults are on, bursts, notices.
+/// The frame of the session: upstream, which faults are on, bursts, loads, notices.
 macro_rules! frame_events {
     () => {
         EventKind::SessionStarted { .. }
@@ -28,6 +28,8 @@ macro_rules! frame_events {
             | EventKind::FaultsApplied { .. }
             | EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }
+            | EventKind::LoadStarted { .. }
+            | EventKind::LoadEnded { .. }
             | EventKind::Suspended { .. }
             | EventKind::Notice { .. }
             | EventKind::TaskPanicked { .. }
@@ -145,7 +147,7 @@ pub use limit::{LimitView, Waiter};
 pub use log::{Log, LogKind, LogLine};
 pub use retry::{BackoffWait, RetryBudgetLevel, RetryCause, RetryView, Storm, StormGuard, WINDOW};
 pub use semantic::{Lookups, NearMatch, NearMatchKind, SemanticView};
-pub use session::Session;
+pub use session::{LoadRun, Session};
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
 pub use timeline::{FaultSpan, Level, Mark, MarkKind, SentCalls, Sketch, Slot, Timeline};
 pub use users::{MAX_USERS, NoisyKind, NoisyUser, UserShare, UserUsage, UsersView};

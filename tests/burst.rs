@@ -30,7 +30,8 @@ struct Left {
     clock: Clock,
 }
 
-async fn burst(policy: Policy, faults: Option<FaultProfile>) -> Left {
+/// Sends the burst, with `prompts` in turn; with none, with distinct ones.
+async fn burst(policy: Policy, faults: Option<FaultProfile>, prompts: u32) -> Left {
     let clock = Clock::start();
     let config = SessionConfig {
         policy,
@@ -38,6 +39,7 @@ async fn burst(policy: Policy, faults: Option<FaultProfile>) -> Left {
         faults: faults.unwrap_or_default(),
         // a short answer ends as a long one does
         answer_tokens: 1,
+        prompts: (0..prompts).map(|number| format!("question {number}")).collect(),
         ..SessionConfig::default()
     };
     let LocalSession {
@@ -101,7 +103,7 @@ fn all_pass() -> Policy {
 
 fn check(left: &Left) {
     let calls = &left.canonical.calls;
-    let burst = calls.burst.as_ref().unwrap();
+    let burst = calls.burst().unwrap();
     assert!(burst.all_made);
     for counts in [&calls.totals, &burst.counts] {
         assert_eq!(counts.started, u64::from(CALLS));
@@ -126,7 +128,7 @@ fn check(left: &Left) {
 
 #[tokio::test(start_paused = true)]
 async fn under_the_default_policy_most_share_the_flights_of_a_few() {
-    let left = burst(Policy::default(), None).await;
+    let left = burst(Policy::default(), None, 80).await;
     check(&left);
     let totals = &left.canonical.calls.totals;
     assert!(totals.ended(Fate::Shared) > 9_000, "{totals:?}");
@@ -134,7 +136,7 @@ async fn under_the_default_policy_most_share_the_flights_of_a_few() {
 
 #[tokio::test(start_paused = true)]
 async fn where_nothing_is_shared_all_are_answered() {
-    let left = burst(all_pass(), None).await;
+    let left = burst(all_pass(), None, 0).await;
     check(&left);
     let totals = &left.canonical.calls.totals;
     assert_eq!(totals.ended(Fate::Answered), u64::from(CALLS));
@@ -147,7 +149,7 @@ async fn into_an_outage_they_end_in_many_ways_and_still_add_up() {
     outage.unavailable = 0.3;
     outage.reset = 0.1;
     outage.cut = 0.1;
-    let left = burst(all_pass(), Some(outage)).await;
+    let left = burst(all_pass(), Some(outage), 0).await;
     check(&left);
     let totals = &left.canonical.calls.totals;
     let ways = totals.ended.iter().filter(|count| **count > 0).count();

@@ -198,10 +198,15 @@ pub(super) fn validate(scenario: &Scenario) -> Result<(), String> {
         let duration = format_duration(*duration);
         format!("duration = {duration} (must be above zero and at most a day)")
     })?;
-    let calls = |action: &Action| matches!(action, Action::Burst { .. } | Action::Send { .. });
+    let calls = |action: &Action| {
+        matches!(
+            action,
+            Action::Burst { .. } | Action::Load(_) | Action::Send { .. }
+        )
+    };
     rule(
         !callers.is_empty() || commands.iter().any(|table| calls(&table.action)),
-        || "no callers: add a [[callers]] table, or a [[command]] with a burst or send".into(),
+        || "no callers: add a [[callers]] table, or a [[command]] with a burst, load or send".into(),
     )?;
     for group in callers {
         validate_callers(group, *duration)?;

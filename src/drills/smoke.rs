@@ -146,8 +146,7 @@ impl RunningPart {
         let target = session.bus().with_state(|state| state.next_seq);
         loop {
             let state = source.state();
-            let quiet = state.calls.totals.running() == 0
-                && state.calls.burst.as_ref().is_none_or(|burst| burst.all_made);
+            let quiet = state.calls.totals.running() == 0 && state.calls.running_bursts().next().is_none();
             if quiet && state.next_seq >= target {
                 self.last = state.last_event_at;
                 return;

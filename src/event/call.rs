@@ -14,6 +14,11 @@ pub enum Origin {
         /// The number of the burst, from 1.
         burst: u64,
     },
+    /// A load.
+    Load {
+        /// The number of the load, from 1.
+        load: u64,
+    },
     /// A program that uses the library.
     Library,
 }

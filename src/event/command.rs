@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BreakerMode, CallId, UserId};
+use super::{BreakerMode, CallId, Load, UserId};
 use crate::settings::{FaultProfile, Policy, QueueOrder, SemanticMode};
 use crate::time::Timestamp;
 
-/// The users that send the calls of a burst.
+/// The users that send the calls of a burst or a load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -33,19 +33,24 @@ pub enum Command {
         /// True to send the earlier turns of the conversation too.
         conversation: bool,
     },
-    /// Sends calls at once, with prompts from `assets/prompts.txt`.
+    /// Sends calls at once: new prompts, and repeats of the user's last answered ones.
     Burst {
         /// Number of calls.
         calls: u32,
         /// The users that send them.
         users: BurstUsers,
     },
+    /// Starts a load in place of the running one, or ends it.
+    SetLoad {
+        /// The new load; `None` ends the running one. Its calls are not cancelled.
+        load: Option<Load>,
+    },
     /// Cancels one call.
     Cancel {
         /// The call.
         call: CallId,
     },
-    /// Cancels every running call and the rest of a burst.
+    /// Cancels every running call, the rest of each burst, and the load.
     CancelAll,
     /// Clears the conversation.
     ForgetConversation,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AttemptResult, BreakerMode, BreakerState, BucketLevel, BypassReason, CallId, CallOptions, Constraint,
-    EvictReason, Failure, FailureClass, Fate, FlightId, Hint, LimitLevels, LimitReject, MissReason,
+    EvictReason, Failure, FailureClass, Fate, FlightId, Hint, LimitLevels, LimitReject, Load, MissReason,
     MoveReason, NearMiss, NearestPrompt, Origin, Sample, SemanticMiss, Sharing, SimulatorPace, SkipReason,
     StopReason, UpstreamHealth, UpstreamInfo, UserId, UserLevels, WhatIfResult, WindowCounts,
 };
@@ -75,6 +75,22 @@ pub enum EventKind {
         burst: u64,
         /// Calls made.
         calls: u32,
+    },
+    /// A load began.
+    LoadStarted {
+        /// The number of the load, from 1.
+        load: u64,
+        /// Its rate, users and end.
+        plan: Box<Load>,
+    },
+    /// A load ended: all its calls were made, or it was stopped or replaced.
+    LoadEnded {
+        /// The number, from 1.
+        load: u64,
+        /// Calls made.
+        calls: u64,
+        /// Calls that were due but not made: too many were running, or the machine was suspended.
+        skipped: u64,
     },
     /// The machine was suspended: nothing runs before `until`, and whatever was due earlier is late.
     Suspended {

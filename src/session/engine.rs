@@ -5,8 +5,10 @@
 //!                 +-----> FaultControl, breaker, cache
 //! ```
 
+mod prompt_mix;
 mod prompts;
 mod route;
+mod traffic;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,11 +19,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use prompt_mix::PromptMix;
 pub use prompts::Prompts;
 pub use route::Route;
+pub use traffic::MAX_RUNNING;
+use traffic::RunningLoad;
 
 use crate::client::{CallContext, Env, ResilientClient, Transport};
-use crate::event::{BurstUsers, CallId, Command, EventKind, Observer, Origin, UserId};
+use crate::event::{CallId, Command, EventKind, Load, Observer, Origin, UserId};
 use crate::openai::{ChatRequest, Message};
 use crate::settings::Policy;
 use crate::simulator::FaultControl;
@@ -30,8 +35,9 @@ use crate::time::Timestamp;
 
 /// Capacity of the command queue. The screen reports a command that finds it full.
 pub const COMMANDS: usize = 32;
-/// Calls that a burst starts before it yields to other tasks.
-const CALLS_AT_ONCE: u32 = 32;
+/// The limit of an answer of bursts and loads on the simulator, in LLM tokens: longer answers hold the slots so long
+/// that no other limit is reached.
+const TRAFFIC_TOKENS: u32 = 64;
 
 /// The parts of a request that do not depend on the prompt.
 #[derive(Clone, Debug)]
@@ -42,15 +48,30 @@ pub struct RequestStyle {
     pub answer_tokens: u32,
     /// The field of the limit: `max_tokens` or `max_completion_tokens`.
     pub limit_field: &'static str,
-    /// The users of bursts that all users send.
+    /// True if the simulator answers: answers of bursts and loads are short.
+    pub simulated: bool,
+    /// The users of bursts and loads that all users send.
     pub users: Vec<UserId>,
+    /// Prompts of bursts and loads, in turn; empty for composed ones.
+    pub prompts: Vec<String>,
+    /// Share of the prompts of bursts and loads that repeat one of the user's last 20 answered ones, 0 to 1.
+    pub repeat: f64,
 }
 
 impl RequestStyle {
     /// The request with this model and limit, where it has none of its own.
-    fn complete<'a>(&self, request: &'a ChatRequest) -> Cow<'a, ChatRequest> {
-        let limit = (self.answer_tokens > 0).then_some((self.limit_field, self.answer_tokens));
+    fn complete<'a>(&self, request: &'a ChatRequest, tokens: u32) -> Cow<'a, ChatRequest> {
+        let limit = (tokens > 0).then_some((self.limit_field, tokens));
         request.with_defaults(self.model.as_deref(), limit)
+    }
+
+    /// The limit of an answer of bursts and loads.
+    fn traffic_tokens(&self) -> u32 {
+        match self.answer_tokens {
+            0 if self.simulated => TRAFFIC_TOKENS,
+            tokens if self.simulated => tokens.min(TRAFFIC_TOKENS),
+            tokens => tokens,
+        }
     }
 }
 
@@ -62,9 +83,9 @@ pub struct Engine<T: Transport, O: Observer> {
     env: Env,
     faults: FaultControl,
     style: Arc<RequestStyle>,
-    prompts: Arc<Prompts>,
+    prompts: Arc<Mutex<PromptMix>>,
     running: Arc<Mutex<Running>>,
-    /// Notified when a call or a burst ends.
+    /// Notified when a call, a burst or a load ends.
     ended: Arc<Notify>,
     observers: Vec<Arc<dyn CommandObserver>>,
 }
@@ -75,7 +96,16 @@ pub trait CommandObserver: fmt::Debug + Send + Sync {
     fn on_command(&self, at: Timestamp, command: &Command);
 }
 
-/// The calls and bursts that can be cancelled.
+/// The use of a complete answer.
+enum OnAnswer {
+    Nothing,
+    /// The question and its answer become turns of the conversation.
+    AddTurn(Message),
+    /// The prompt may be repeated.
+    Remember(Arc<str>),
+}
+
+/// The calls, bursts and the load that can be cancelled.
 #[derive(Debug, Default)]
 struct Running {
     calls: BTreeMap<CallId, CancellationToken>,
@@ -84,6 +114,8 @@ struct Running {
     burst_count: u64,
     /// Bursts that still start calls.
     bursting: usize,
+    load: Option<RunningLoad>,
+    load_count: u64,
     /// The turns of the conversation.
     turns: Vec<Message>,
 }
@@ -113,13 +145,14 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         faults: FaultControl,
         style: RequestStyle,
     ) -> Self {
+        let prompts = PromptMix::new(&style.prompts, style.repeat, &mut env.generator("prompts", 0));
         Self {
             client,
             observer,
             env,
             faults,
             style: Arc::new(style),
-            prompts: Arc::new(Prompts::bundled()),
+            prompts: Arc::new(Mutex::new(prompts)),
             running: Arc::default(),
             ended: Arc::default(),
             observers: Vec::new(),
@@ -133,7 +166,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         self
     }
 
-    /// Waits until no call of a command runs and no burst starts calls.
+    /// Waits until no call of a command runs and neither a burst nor a load starts calls.
     pub async fn settled(&self) {
         loop {
             let mut ended = pin!(self.ended.notified());
@@ -141,7 +174,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             ended.as_mut().enable();
             let quiet = {
                 let running = self.lock();
-                running.calls.is_empty() && running.bursting == 0
+                running.calls.is_empty() && running.bursting == 0 && running.load.is_none()
             };
             if quiet {
                 return;
@@ -174,6 +207,10 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
                 conversation,
             } => self.send(&prompt, user, conversation),
             Command::Burst { calls, users } => self.burst(calls, users),
+            Command::SetLoad { load } => match load.as_ref().map_or(Ok(()), Load::validate) {
+                Ok(()) => self.set_load(load),
+                Err(message) => self.notice(&format!("load not started: {message}")),
+            },
             Command::Cancel { call } => {
                 if let Some(token) = self.lock().calls.get(&call) {
                     token.cancel();
@@ -212,10 +249,13 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
     fn apply(&self, policy: Result<Policy, String>) {
         match policy {
             Ok(policy) => self.client.apply_keeping_labels(policy),
-            Err(message) => self.emit(EventKind::Notice {
-                text: SafeText::new(&format!("policy not changed: {message}")),
-            }),
+            Err(message) => self.notice(&format!("policy not changed: {message}")),
         }
+    }
+
+    fn notice(&self, text: &str) {
+        let text = SafeText::new(text);
+        self.emit(EventKind::Notice { text });
     }
 
     /// Emits an event that belongs to no call.
@@ -235,9 +275,13 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         );
     }
 
-    /// The users of bursts that all users send.
+    /// The users of bursts and loads that all users send.
     pub fn users(&self) -> &[UserId] {
         &self.style.users
+    }
+
+    fn prompts(&self) -> MutexGuard<'_, PromptMix> {
+        self.prompts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {
@@ -247,6 +291,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
     fn stop_all(&self) {
         let mut running = self.lock();
         std::mem::take(&mut running.bursts).cancel();
+        self.end_load(&mut running);
         for token in running.calls.values() {
             token.cancel();
         }
@@ -254,16 +299,17 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
 
     /// The request with the session's model and limit, where it has none of its own.
     pub fn complete<'a>(&self, request: &'a ChatRequest) -> Cow<'a, ChatRequest> {
-        self.style.complete(request)
+        self.style.complete(request, self.style.answer_tokens)
     }
 
-    fn request(&self, messages: impl IntoIterator<Item = Message>) -> ChatRequest {
+    /// A request of a command; its answer has at most `tokens` LLM tokens, 0 for no limit.
+    fn request(&self, messages: impl IntoIterator<Item = Message>, tokens: u32) -> ChatRequest {
         let request = ChatRequest::new(messages)
             // deterministic, so that the cache may answer a repeated prompt
             .temperature(0.0)
             .stream(true)
             .with("stream_options", serde_json::json!({ "include_usage": true }));
-        self.complete(&request).into_owned()
+        self.style.complete(&request, tokens).into_owned()
     }
 
     fn send(&self, prompt: &str, user: UserId, conversation: bool) {
@@ -273,67 +319,35 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         } else {
             Vec::new()
         };
-        let request = self.request(earlier.into_iter().chain([question.clone()]));
-        self.start(&request, user, Origin::Chat, conversation.then_some(question));
-    }
-
-    fn burst(&self, calls: u32, users: BurstUsers) {
-        let (burst, stop) = {
-            let mut running = self.lock();
-            running.burst_count += 1;
-            running.bursting += 1;
-            (running.burst_count, running.bursts.clone())
+        let messages = earlier.into_iter().chain([question.clone()]);
+        let request = self.request(messages, self.style.answer_tokens);
+        let on_answer = if conversation {
+            OnAnswer::AddTurn(question)
+        } else {
+            OnAnswer::Nothing
         };
-        self.observer.emit(None, EventKind::BurstStarted { burst, calls });
-        let engine = self.clone();
-        self.env.spawn(async move {
-            let mut generator = engine.env.generator("prompts", burst);
-            let mut made = 0;
-            for turn in 0..calls {
-                if stop.is_cancelled() {
-                    break;
-                }
-                let user = match &users {
-                    BurstUsers::One(user) => user.clone(),
-                    BurstUsers::All => {
-                        let users = engine.users();
-                        users
-                            .get(turn as usize % users.len().max(1))
-                            .cloned()
-                            .unwrap_or_default()
-                    }
-                };
-                let prompt = engine.prompts.draw(&mut generator);
-                let request = engine.request([Message::user(prompt)]);
-                engine.start(&request, user, Origin::Burst { burst }, None);
-                made += 1;
-                if turn % CALLS_AT_ONCE == CALLS_AT_ONCE - 1 {
-                    tokio::task::yield_now().await;
-                }
-            }
-            engine
-                .observer
-                .emit(None, EventKind::BurstEnded { burst, calls: made });
-            engine.lock().bursting -= 1;
-            engine.ended.notify_waiters();
-        });
+        self.start(&mut self.lock(), &request, user, Origin::Chat, on_answer);
     }
 
-    /// Starts a call and reads it until it ends or is cancelled. `question` is added to the conversation with its
-    /// answer.
-    fn start(&self, request: &ChatRequest, user: UserId, origin: Origin, question: Option<Message>) {
+    /// Starts a call and reads it until it ends or is cancelled. Under the lock, so that cancelling all calls finds
+    /// every call that has started.
+    fn start(
+        &self,
+        running: &mut Running,
+        request: &ChatRequest,
+        user: UserId,
+        origin: Origin,
+        on_answer: OnAnswer,
+    ) {
         let context = CallContext {
-            user,
+            user: user.clone(),
             origin,
             ..CallContext::default()
         };
-        // under the lock, so that cancelling all calls finds every call that has started
-        let mut running = self.lock();
         let stream = self.client.call(request, context);
         let call = stream.call();
         let stop = CancellationToken::new();
         running.calls.insert(call, stop.clone());
-        drop(running);
         let engine = self.clone();
         self.env.spawn(async move {
             let end = tokio::select! {
@@ -343,8 +357,12 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
             };
             let mut running = engine.lock();
             running.calls.remove(&call);
-            if let (Some(question), Some(Ok(answer))) = (question, end) {
-                running.turns.extend([question, Message::assistant(answer.text)]);
+            match (on_answer, end) {
+                (OnAnswer::AddTurn(question), Some(Ok(answer))) => {
+                    running.turns.extend([question, Message::assistant(answer.text)]);
+                }
+                (OnAnswer::Remember(prompt), Some(Ok(_))) => engine.prompts().answered(user, prompt),
+                _ => {}
             }
             drop(running);
             engine.ended.notify_waiters();

@@ -74,8 +74,11 @@ impl<T: Transport, O: Observer + Clone> LocalSession<T, O> {
         let style = RequestStyle {
             model: config.model.clone(),
             answer_tokens: config.answer_tokens,
+            simulated: true,
             limit_field: "max_tokens",
             users: config.users.clone(),
+            prompts: config.prompts.clone(),
+            repeat: config.repeat,
         };
         let engine = Engine::new(client.clone(), bus.clone(), env.clone(), faults.clone(), style);
         engine.emit_faults();

@@ -39,8 +39,8 @@ pub struct Calls {
     pub chat: Vec<CallId>,
     /// Over the whole session.
     pub totals: FateCounts,
-    /// The latest burst.
-    pub burst: Option<Burst>,
+    /// The newest bursts, oldest first; at most 8. Ended ones are dropped before running ones.
+    pub bursts: VecDeque<Burst>,
     /// Bookkeeping for pruning and for the flow.
     pub(crate) table: CallTable,
 }
@@ -258,6 +258,13 @@ pub struct Flight {
     pub last_text_at: Option<Timestamp>,
 }
 
+impl Burst {
+    /// True once all calls were made and have ended.
+    pub fn is_done(&self) -> bool {
+        self.all_made && self.counts.running() == 0
+    }
+}
+
 impl FateCounts {
     /// Calls with this fate.
     pub fn ended(&self, fate: Fate) -> u64 {
@@ -276,6 +283,16 @@ impl FateCounts {
 }
 
 impl Calls {
+    /// The latest burst.
+    pub fn burst(&self) -> Option<&Burst> {
+        self.bursts.back()
+    }
+
+    /// Bursts that still start calls or wait for them, oldest first.
+    pub fn running_bursts(&self) -> impl Iterator<Item = &Burst> {
+        self.bursts.iter().filter(|burst| !burst.is_done())
+    }
+
     /// The answer of a call so far, from the cache or from its flight.
     pub fn answer<'a>(&'a self, call: &'a Call) -> &'a str {
         match call.flight.and_then(|flight| self.flights.get(&flight)) {

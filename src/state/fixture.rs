@@ -416,6 +416,7 @@ struct Author {
     generation: u64,
     breaker: BreakerState,
     bursts: u64,
+    loads: u64,
 }
 
 impl Author {
@@ -464,6 +465,7 @@ impl Author {
         let origin = match self.draw(6) {
             0 => Origin::Chat,
             1 => Origin::Library,
+            2 if self.loads > 0 => Origin::Load { load: self.loads },
             _ if self.bursts > 0 => Origin::Burst { burst: self.bursts },
             _ => Origin::Chat,
         };
@@ -864,7 +866,7 @@ impl Author {
     /// Events other than those of calls.
     fn meanwhile(&mut self) {
         let now = self.story.now;
-        let kind = match self.draw(12) {
+        let kind = match self.draw(14) {
             0 => EventKind::PolicyApplied {
                 policy: Box::default(),
             },
@@ -912,6 +914,18 @@ impl Author {
             },
             10 => EventKind::BreakerForced {
                 mode: BreakerMode::Automatic,
+            },
+            11 => {
+                self.loads += 1;
+                EventKind::LoadStarted {
+                    load: self.loads,
+                    plan: Box::default(),
+                }
+            }
+            12 => EventKind::LoadEnded {
+                load: self.loads,
+                calls: 30,
+                skipped: 2,
             },
             _ if self.draw(2) == 0 => EventKind::CacheSwitched { on: true },
             _ => self.move_breaker(),

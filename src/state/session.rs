@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, EventKind, UpstreamHealth, UpstreamInfo};
+use crate::event::{Event, EventKind, Load, UpstreamHealth, UpstreamInfo};
 use crate::settings::{FaultProfile, Policy};
+use crate::text::units;
+use crate::time::Timestamp;
 
 /// The frame of a session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,9 +24,44 @@ pub struct Session {
     pub faults: FaultProfile,
     /// Faults injected.
     pub injected: u64,
+    /// The latest load, running or ended.
+    #[serde(default)]
+    pub load: Option<LoadRun>,
+}
+
+/// A load and the time of its run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadRun {
+    /// The number of the load, from 1.
+    pub load: u64,
+    /// Its rate, users and end.
+    pub plan: Load,
+    /// Time of the start.
+    pub started_at: Timestamp,
+    /// Time of the end; `None` while it runs.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl LoadRun {
+    /// The label while it runs, such as `load 10/s, 42 s left`.
+    pub fn label(&self, now: Timestamp) -> String {
+        let rate = self.plan.rate_text();
+        match self.plan.lasts {
+            Some(lasts) => {
+                let left = now.until(self.started_at + lasts);
+                format!("load {rate}, {} left", units::duration(left))
+            }
+            None => format!("load {rate}"),
+        }
+    }
 }
 
 impl Session {
+    /// The load that is running.
+    pub fn running_load(&self) -> Option<&LoadRun> {
+        self.load.as_ref().filter(|load| load.ended_at.is_none())
+    }
+
     pub(super) fn apply(&mut self, event: &Event) {
         match &event.kind {
             EventKind::SessionStarted { seed, upstream, .. } => {
@@ -39,6 +76,19 @@ impl Session {
                 self.faults.clone_from(profile);
             }
             EventKind::FaultInjected { .. } => self.injected += 1,
+            EventKind::LoadStarted { load, plan } => {
+                self.load = Some(LoadRun {
+                    load: *load,
+                    plan: plan.as_ref().clone(),
+                    started_at: event.at,
+                    ended_at: None,
+                });
+            }
+            EventKind::LoadEnded { load, .. } => {
+                if let Some(run) = self.load.as_mut().filter(|run| run.load == *load) {
+                    run.ended_at = Some(event.at);
+                }
+            }
             EventKind::WhatIfEvaluated { .. }
             | EventKind::BurstStarted { .. }
             | EventKind::BurstEnded { .. }

@@ -47,7 +47,7 @@ fn check_identities(state: &State, started: u64, ended: u64) {
     let totals = &state.calls.totals;
     assert_eq!((totals.started, totals.finished()), (started, ended));
     assert_eq!(counts_from_log(totals), doing_counts(state, |_| true));
-    if let Some(burst) = &state.calls.burst {
+    for burst in &state.calls.bursts {
         let of_it = |call: &Call| call.origin == Origin::Burst { burst: burst.burst };
         assert_eq!(counts_from_log(&burst.counts), doing_counts(state, of_it));
     }
@@ -124,7 +124,7 @@ fn a_made_up_session_has_every_kind_of_event() {
     let mut names: Vec<_> = session(1, 800).iter().map(kind_name).collect();
     names.sort();
     names.dedup();
-    assert_eq!(names.len(), 46, "{names:?}");
+    assert_eq!(names.len(), 48, "{names:?}");
 }
 
 #[test]

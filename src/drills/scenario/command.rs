@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::LONGEST;
-use crate::event::{BreakerMode, BurstUsers, CallId, Command, TimedCommand, UserId};
+use crate::event::{BreakerMode, BurstUsers, CallId, Command, TimedCommand, UserId, read_load};
 use crate::settings::duration::format_duration;
 use crate::settings::file::{self, ConfigError};
 use crate::settings::{FaultProfile, Policy, QueueOrder, SemanticMode};
@@ -32,6 +32,8 @@ pub(crate) enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user: Option<String>,
     },
+    /// A load, as `:load` reads it: `10/s 60s`; `off` ends it. It ends with the scenario.
+    Load(String),
     Send {
         prompt: String,
         #[serde(default = "super::script::ana")]
@@ -95,6 +97,9 @@ impl Action {
                 prompt,
                 user: UserId::new(&user),
                 conversation,
+            },
+            Self::Load(text) => Command::SetLoad {
+                load: read_load(&text).map_err(|error| Problem::Value(format!("load: {error}")))?,
             },
             Self::Cancel(call) => Command::Cancel { call: CallId(call) },
             Self::CancelAll => Command::CancelAll,
@@ -178,7 +183,8 @@ impl CommandTable {
                 Command::ApplyPolicy { policy } => Action::ApplyPolicy(policy.name),
                 Command::ChangeSettings { settings } => Action::Set(settings),
                 Command::Suspend { gap } => Action::Suspend(gap),
-                Command::Shutdown => continue,
+                // a recording writes loads as callers
+                Command::SetLoad { .. } | Command::Shutdown => continue,
             };
             let at = at.since(Timestamp::ZERO);
             tables.push(Self { at, action });

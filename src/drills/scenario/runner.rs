@@ -58,9 +58,7 @@ pub(super) async fn run<T: Transport, O: Observer + Clone>(scene: &Scene, runner
         };
         runner.tasks.spawn(Arc::new(group).arrive());
     }
-    runner
-        .tasks
-        .spawn(execute(scene.commands.clone(), runner.clone(), stop));
+    runner.tasks.spawn(execute(scene, runner.clone(), stop));
     runner.tasks.join().await;
     runner.engine.settled().await;
 }
@@ -84,8 +82,24 @@ impl Stop {
     }
 }
 
-/// Executes commands at their times.
-async fn execute<T: Transport, O: Observer + Clone>(
+/// Executes commands at their times. A load ends with the scenario.
+fn execute<T: Transport, O: Observer + Clone>(
+    scene: &Scene,
+    runner: Runner<T, O>,
+    stop: Stop,
+) -> impl Future<Output = ()> + Send + 'static {
+    let mut commands = scene.commands.clone();
+    let loads = |timed: &TimedCommand| matches!(timed.command, Command::SetLoad { .. });
+    if commands.iter().any(loads) {
+        commands.push(TimedCommand {
+            at: at(scene.scenario.duration),
+            command: Command::SetLoad { load: None },
+        });
+    }
+    execute_all(commands, runner, stop)
+}
+
+async fn execute_all<T: Transport, O: Observer + Clone>(
     commands: Vec<TimedCommand>,
     runner: Runner<T, O>,
     stop: Stop,

@@ -1,4 +1,4 @@
-//! The prompts of bursts, drawn with a Zipf-like skew so that caches see a realistic mix.
+//! The prompts of a scenario's callers, drawn with a Zipf-like skew so that caches see a realistic mix.
 //!
 //! The prompt on line `r` is drawn with a probability proportional to `1 / r^s` with `s = 1` (Breslau et al.,
 //! "Web Caching and Zipf-like Distributions", 1999, found 0.64 to 0.83 for pages; chat openers repeat more).
@@ -8,8 +8,6 @@ use rand::rngs::StdRng;
 
 /// The bundled prompts, the most popular first.
 const LINES: &str = include_str!("../../../assets/prompts.txt");
-/// The skew of bursts.
-const SKEW: f64 = 1.0;
 
 /// Prompts, the most popular first.
 #[derive(Clone, Debug)]
@@ -20,11 +18,6 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// The prompts of `assets/prompts.txt`, each once.
-    pub fn bundled() -> Self {
-        Self::new(lines().count(), SKEW)
-    }
-
     /// `distinct` prompts with weights of `1 / rank^skew`; a skew of 0 draws all equally often. Beyond the prompts
     /// of the file they repeat with a number appended.
     pub fn new(distinct: usize, skew: f64) -> Self {
@@ -85,7 +78,7 @@ mod tests {
 
     #[test]
     fn popular_prompts_are_drawn_more_often_and_all_are_drawn() {
-        let prompts = Prompts::bundled();
+        let prompts = Prompts::new(lines().count(), 1.0);
         assert!(prompts.prompts.len() >= 40);
         let mut generator = StdRng::seed_from_u64(7);
         let mut counts: BTreeMap<&str, u32> = BTreeMap::new();

@@ -1,5 +1,7 @@
 //! Counts of fates and of what running calls do.
 
+use std::collections::VecDeque;
+
 use super::{Burst, Doing, FateCounts};
 use crate::event::{Fate, Origin};
 
@@ -33,10 +35,11 @@ impl FateCounts {
     }
 }
 
-/// The counts of the latest burst, if a call of this origin belongs to it.
-pub(super) fn of_burst(burst: &mut Option<Burst>, origin: Origin) -> Option<&mut FateCounts> {
-    match (burst, origin) {
-        (Some(latest), Origin::Burst { burst }) if latest.burst == burst => Some(&mut latest.counts),
-        (_, Origin::Chat | Origin::Library | Origin::Burst { .. }) => None,
-    }
+/// The counts of the burst that a call of this origin belongs to, if it is remembered.
+pub(super) fn of_burst(bursts: &mut VecDeque<Burst>, origin: Origin) -> Option<&mut FateCounts> {
+    let Origin::Burst { burst } = origin else {
+        return None;
+    };
+    let its = bursts.iter_mut().rfind(|one| one.burst == burst)?;
+    Some(&mut its.counts)
 }

@@ -53,7 +53,7 @@ impl Call {
     pub(super) fn is_chat(&self) -> bool {
         match self.origin {
             Origin::Chat => true,
-            Origin::Burst { .. } | Origin::Library => false,
+            Origin::Burst { .. } | Origin::Load { .. } | Origin::Library => false,
         }
     }
 

@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 const MAX_FINISHED: usize = 512;
 /// Calls of a chat remembered.
 const MAX_CHAT: usize = 50;
+/// Bursts remembered.
+const MAX_BURSTS: usize = 8;
 /// Bytes of an answer, and of the thoughts before it.
 pub(super) const MAX_TEXT: usize = 64 * 1024;
 /// Seconds over which the flow is measured, the present one included.
@@ -24,8 +26,8 @@ impl Calls {
         match &event.kind {
             EventKind::BurstStarted { burst, calls } => self.burst_started(event.at, *burst, *calls),
             EventKind::BurstEnded { burst, .. } => {
-                if let Some(latest) = self.burst.as_mut().filter(|latest| latest.burst == *burst) {
-                    latest.all_made = true;
+                if let Some(ended) = self.bursts.iter_mut().rfind(|one| one.burst == *burst) {
+                    ended.all_made = true;
                 }
             }
             EventKind::SessionStarted { .. }
@@ -34,6 +36,8 @@ impl Calls {
             | EventKind::UpstreamProbed { .. }
             | EventKind::FaultsApplied { .. }
             | EventKind::FaultInjected { .. }
+            | EventKind::LoadStarted { .. }
+            | EventKind::LoadEnded { .. }
             | EventKind::Suspended { .. }
             | EventKind::Notice { .. }
             | EventKind::TaskPanicked { .. }
@@ -127,14 +131,19 @@ impl Calls {
     }
 
     fn burst_started(&mut self, at: Timestamp, burst: u64, calls: u32) {
-        if self.burst.as_ref().is_none_or(|latest| latest.burst != burst) {
-            self.burst = Some(Burst {
-                burst,
-                calls,
-                started_at: at,
-                ..Burst::default()
-            });
+        if self.bursts.iter().any(|one| one.burst == burst) {
+            return;
         }
+        if self.bursts.len() == MAX_BURSTS {
+            let oldest = self.bursts.iter().position(Burst::is_done);
+            self.bursts.remove(oldest.unwrap_or(0));
+        }
+        self.bursts.push_back(Burst {
+            burst,
+            calls,
+            started_at: at,
+            ..Burst::default()
+        });
     }
 
     fn started(&mut self, event: &Event, id: CallId) {
@@ -145,7 +154,7 @@ impl Calls {
             return;
         }
         self.totals.started += 1;
-        if let Some(counts) = of_burst(&mut self.burst, call.origin) {
+        if let Some(counts) = of_burst(&mut self.bursts, call.origin) {
             counts.started += 1;
         }
         let chat = call.is_chat();
@@ -169,7 +178,7 @@ impl Calls {
             return;
         }
         self.totals.moved(&call.doing, &doing);
-        if let Some(counts) = of_burst(&mut self.burst, call.origin) {
+        if let Some(counts) = of_burst(&mut self.bursts, call.origin) {
             counts.moved(&call.doing, &doing);
         }
         call.enter(doing, at, label);
@@ -292,7 +301,7 @@ impl Calls {
             failure.map(Failure::brief).unwrap_or_default(),
         );
         self.totals.ended_as(fate);
-        if let Some(counts) = of_burst(&mut self.burst, origin) {
+        if let Some(counts) = of_burst(&mut self.bursts, origin) {
             counts.ended_as(fate);
         }
         self.table.note_end(at, fate);

@@ -86,14 +86,22 @@ impl About<'_> {
                 format!("burst {burst}: {}", units::count(u64::from(*calls), "call")),
             )),
             EventKind::BurstEnded { burst, calls } => {
-                let latest = self.calls.burst.as_ref();
-                let planned = latest.filter(|latest| latest.burst == *burst)?.calls;
+                let planned = self.calls.bursts.iter().find(|one| one.burst == *burst)?.calls;
                 (calls < &planned).then(|| {
                     (
                         LogKind::Stop,
                         format!("burst {burst} stopped after {calls} of {planned} calls"),
                     )
                 })
+            }
+            EventKind::LoadStarted { load, plan } => Some((LogKind::Note, format!("load {load}: {plan}"))),
+            EventKind::LoadEnded { load, calls, skipped } => {
+                let made = units::count(*calls, "call");
+                let skipped = match skipped {
+                    0 => String::new(),
+                    skipped => format!(", {skipped} skipped"),
+                };
+                Some((LogKind::Note, format!("load {load} ended after {made}{skipped}")))
             }
             EventKind::Suspended { until } => {
                 let wakes = until.as_secs_f64();

@@ -121,6 +121,7 @@ fn started(step: &Step, start: &Started) -> Line {
     let origin = match origin {
         Origin::Chat => "in chat".to_owned(),
         Origin::Burst { burst } => format!("in burst {burst}"),
+        Origin::Load { load } => format!("in load {load}"),
         Origin::Library => "by the library".to_owned(),
     };
     let text = format!("{user} {origin}: {}", quoted(prompt));

@@ -334,7 +334,7 @@ pub(super) fn burst() -> Fixture {
         counts.ended[fate as usize] = number;
     }
     state.calls.totals = counts.clone();
-    state.calls.burst = Some(Burst {
+    state.calls.bursts.push_back(Burst {
         burst: 1,
         calls: 50,
         started_at: at(20.0),
@@ -509,7 +509,7 @@ pub(super) fn worst() -> Fixture {
     state.retry.causes.insert(wide.clone(), u64::MAX);
     extreme_retries(&mut state.retry);
     state.timeline = extreme_seconds();
-    state.calls.burst = None;
+    state.calls.bursts.clear();
     state.cache.near = near_misses(25);
     for field in &mut state.cache.near.fields {
         (field.alone, field.with_others) = (u64::MAX, u64::MAX);

@@ -82,9 +82,9 @@ impl<'a> Tally<'a> {
     /// The burst's counts until another call starts after it.
     fn new(calls: &'a Calls) -> Self {
         let newest = calls.recent.values().next_back().map(|call| call.origin);
-        let burst = calls.burst.as_ref().filter(|burst| match newest {
+        let burst = calls.burst().filter(|burst| match newest {
             Some(Origin::Burst { burst: number }) => number == burst.burst,
-            Some(Origin::Chat | Origin::Library) => !burst.all_made,
+            Some(Origin::Chat | Origin::Load { .. } | Origin::Library) => !burst.all_made,
             None => true,
         });
         Self {
@@ -501,7 +501,7 @@ mod tests {
         let open = Some(hold(Cause::BreakerOpen, Some(46.3)));
         let column = |fixture: &Fixture| row_text(fixture, open, 79).split("HELD").next().map(row::width);
         let before = column(&fixture);
-        if let Some(burst) = &mut fixture.state.calls.burst {
+        if let Some(burst) = fixture.state.calls.bursts.back_mut() {
             burst.counts.ended[Fate::Hit as usize] = 17;
             burst.counts.ended[Fate::Cancelled as usize] = 1;
             burst.counts.started += 11;
@@ -518,7 +518,7 @@ mod tests {
             text[..cause.unwrap()].trim_end().to_owned()
         };
         for shared in [0, 9] {
-            if let Some(burst) = &mut fixture.state.calls.burst {
+            if let Some(burst) = fixture.state.calls.bursts.back_mut() {
                 burst.counts.ended[Fate::Shared as usize] = shared;
                 burst.counts.started += shared + 5;
             }
@@ -658,7 +658,7 @@ mod tests {
             row_text(&fixture, None, 79).starts_with("BURST 40/50"),
             "the burst still runs"
         );
-        if let Some(burst) = &mut fixture.state.calls.burst {
+        if let Some(burst) = fixture.state.calls.bursts.back_mut() {
             burst.all_made = true;
         }
         assert!(row_text(&fixture, None, 79).starts_with("CALLS 40  "));

@@ -76,6 +76,7 @@ impl MarkFinder {
                 let calls = units::count(u64::from(*calls), "call");
                 (MarkKind::Burst, format!("burst of {calls}"))
             }
+            EventKind::LoadStarted { plan, .. } => (MarkKind::Burst, format!("load {plan}")),
             EventKind::CallEnded {
                 fate: Fate::Failed | Fate::Interrupted,
                 ..

@@ -4,9 +4,9 @@ use crossterm::event::{Event as Terminal, KeyModifiers, MouseButton, MouseEvent,
 use ratatui::layout::{Rect, Size};
 
 use super::{Bench, busy_state};
-use crate::event::{BreakerMode, BurstUsers, CallId, Command, Origin, UserId};
+use crate::event::{BreakerMode, BurstUsers, CallId, Command, UserId};
 use crate::settings::{FaultKind, FaultProfile, QueueOrder};
-use crate::state::{Burst, State};
+use crate::state::State;
 use crate::time::Timestamp;
 use crate::tui::layout::layout;
 use crate::tui::overlay::Overlay;
@@ -139,9 +139,9 @@ fn a_disabled_key_shows_its_reason() {
         assert_eq!(bench.press(key), []);
         assert_eq!(bench.message(), why);
     }
-    bench.state.calls.burst = Some(Burst::default());
+    bench.state.calls.totals.started = 1_000;
     assert_eq!(bench.press("B"), []);
-    assert_eq!(bench.message(), "B: a burst is already running: [x] stop");
+    assert_eq!(bench.message(), "B: 1000 calls are running: x stops them");
     assert_eq!(bench.press("x"), [Effect::Send(Command::CancelAll)]);
     bench.ui.read_only = true;
     assert_eq!(bench.press("w"), []);
@@ -190,44 +190,6 @@ fn bursts_are_sent_as_the_current_user_or_as_every_user() {
     assert_eq!(bench.message(), "");
     assert_eq!(bench.press("u"), []);
     assert_eq!(bench.message(), "u: only one user");
-}
-
-#[test]
-fn at_most_one_burst_per_user_runs() {
-    let mut bench = local();
-    let all_made = Burst {
-        all_made: true,
-        ..Burst::default()
-    };
-    bench.state.calls.burst = Some(all_made);
-    let run = |bench: &mut Bench, id, user| {
-        let mut call = super::call(id, "why?");
-        (call.origin, call.user) = (Origin::Burst { burst: 1 }, UserId::new(user));
-        bench.state.calls.recent.insert(call.id, call);
-    };
-    run(&mut bench, 1, "ana");
-    assert_eq!(bench.press("b"), []);
-    assert_eq!(
-        bench.message(),
-        "b: a burst as ana is already running: [x] stop, [u] next user"
-    );
-    let ben = BurstUsers::One(UserId::new("ben"));
-    let command = Command::Burst {
-        calls: 10,
-        users: ben,
-    };
-    assert_eq!(bench.press("ub"), [Effect::Send(command)]);
-    let all = Command::Burst {
-        calls: 20,
-        users: BurstUsers::All,
-    };
-    assert_eq!(bench.press("a"), [Effect::Send(all)]);
-    run(&mut bench, 2, "ben");
-    assert_eq!(bench.press("a"), []);
-    assert_eq!(
-        bench.message(),
-        "a: bursts of several users are running: [x] stop"
-    );
 }
 
 #[test]

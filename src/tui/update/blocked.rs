@@ -1,7 +1,8 @@
 //! The reasons why actions are not possible now: a key without effect shows its reason.
 
-use crate::event::{Origin, UserId};
-use crate::state::{Call, Doing, SemanticOutcome, State};
+use crate::event::UserId;
+use crate::session::engine::MAX_RUNNING;
+use crate::state::{SemanticOutcome, State};
 use crate::tui::action::Action;
 use crate::tui::keymap::Context;
 use crate::tui::playback::bar::Control;
@@ -25,7 +26,7 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
         }
         Action::Stop if !busy(state) && ui.paused.is_none() => "nothing is running",
         Action::Burst10 | Action::Burst50 | Action::BurstOf | Action::BurstAll => {
-            return burst(action == Action::BurstAll, ui, state);
+            return burst(state);
         }
         Action::MoreFaults if state.session.faults.total() >= 1.0 - 1e-9 => {
             "the failure rate is 100% already"
@@ -54,38 +55,15 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
 /// Returns true if anything can be stopped.
 pub(super) fn busy(state: &State) -> bool {
     let totals = &state.calls.totals;
-    totals.started > totals.finished() || bursting(state)
+    totals.running() > 0
+        || state.calls.running_bursts().next().is_some()
+        || state.session.running_load().is_some()
 }
 
-/// Returns true if a burst still starts or waits for calls.
-fn bursting(state: &State) -> bool {
-    state
-        .calls
-        .burst
-        .as_ref()
-        .is_some_and(|burst| !burst.all_made || burst.counts.started > burst.counts.finished())
-}
-
-/// The reason why another burst is not possible: at most one per user, or one as all users. Bursts of two users at
-/// once show which one delays the other.
-fn burst(all_users: bool, ui: &Ui, state: &State) -> Option<String> {
-    if state.calls.burst.as_ref().is_some_and(|burst| !burst.all_made) {
-        return Some("a burst is already running: x stops it".to_owned());
-    }
-    let (asking, mut first) = (ui.asking(), None);
-    let runs = |call: &&Call| call.doing != Doing::Ended && matches!(call.origin, Origin::Burst { .. });
-    let mut running = state.calls.recent.values().filter(runs);
-    if all_users {
-        let mixed = running.any(|call| *first.get_or_insert(&call.user) != &call.user);
-        return mixed.then(|| "bursts of several users are running: x stops them".to_owned());
-    }
-    let hint = if ui.users.len() > 1 {
-        "x stops it, u asks as the next user"
-    } else {
-        "x stops it"
-    };
-    let own = running.any(|call| call.user == asking);
-    own.then(|| format!("a burst as {} is already running: {hint}", one_line(&asking)))
+/// The reason why another burst is not possible: bursts may overlap until this many calls run.
+fn burst(state: &State) -> Option<String> {
+    let running = state.calls.totals.running();
+    (running >= MAX_RUNNING).then(|| format!("{running} calls are running: x stops them"))
 }
 
 /// The name of a user on one line.
