@@ -407,6 +407,7 @@ impl Timeline {
             }
             EventKind::BreakerForced { .. } => self.mark(at, MarkKind::Force),
             EventKind::BurstStarted { .. } => self.mark(at, MarkKind::Burst),
+            EventKind::LoadStarted { .. } | EventKind::LoadEnded { .. } => self.mark(at, MarkKind::Load),
             EventKind::FaultsApplied { on, profile } => self.faults_applied(at, *on, profile),
             EventKind::Suspended { until } => self.suspended = Some((at, *until)),
             EventKind::SessionStarted { .. }
