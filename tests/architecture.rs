@@ -45,7 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "check",
         &["time", "text", "openai", "settings", "event", "journal"],
     ),
-    ("report", &["time", "text", "event"]),
+    ("report", &["time", "text", "event", "state"]),
     (
         "drills",
         &[

@@ -182,8 +182,8 @@ pub(crate) enum Mode {
         /// Short for --format json
         #[arg(long, conflicts_with = "format")]
         json: bool,
-        /// Write SVG charts to new files in this folder: fates, attempts, buckets and breaker over time; --format md
-        /// links them
+        /// Write an SVG chart to a new file in this folder: faults, breaker, calls, attempts, latency and buckets over
+        /// time; --format md links it
         #[arg(long, value_name = "DIR", conflicts_with = "explain")]
         charts: Option<PathBuf>,
         /// Write every event to this new file, for `seawall check`
@@ -322,8 +322,8 @@ pub(crate) struct CompareArgs {
     /// Short for --format json
     #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
-    /// Write SVG charts to new files in this folder: measures, and calls, attempts and breaker over time; with --sweep
-    /// also the trade-off of the setting
+    /// Write SVG charts to new files in this folder: served against attempts, measures, and calls, attempts and latency
+    /// over time; with --sweep as differences from the first policy
     #[arg(long, value_name = "DIR")]
     pub(crate) charts: Option<PathBuf>,
 }

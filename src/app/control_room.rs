@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::app::cli::{Cli, ColorChoice, PanicIn};
@@ -27,6 +28,7 @@ use color_eyre::eyre;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::progress::Progress;
 use super::{UNREACHABLE, USAGE, complain, options};
 
 /// Opens the control room, or runs the drill where there is no terminal.
@@ -297,6 +299,9 @@ async fn save_policy(policy: Policy) -> Result<String, String> {
     }
 }
 
+/// Time between two lines of progress of a drill, if stderr is not a terminal.
+const PROGRESS: Duration = Duration::from_secs(5);
+
 /// Time by which the first frame is drawn.
 const FIRST_FRAME: Duration = Duration::from_millis(500);
 
@@ -355,7 +360,7 @@ async fn headless(
     Ok(u8::from(!report.recovered))
 }
 
-/// Runs the drill once the upstream is reached.
+/// Runs the drill once the upstream is reached, and reports its progress on stderr.
 async fn drill(
     session: &Session,
     files: &mut SessionFiles,
@@ -363,5 +368,10 @@ async fn drill(
 ) -> eyre::Result<smoke::Report> {
     smoke::reach(session).await?;
     files.begin()?;
-    Ok(smoke::run(session, faults).await)
+    let part = Arc::new(Mutex::new(String::new()));
+    let (bus, shown) = (session.bus().clone(), Arc::clone(&part));
+    let name = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let _progress = Progress::of(PROGRESS, move || format!("{}: {}", name(), bus.with_state(smoke::progress)));
+    let begin = |name: &str| name.clone_into(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(smoke::run(session, faults, begin).await)
 }

@@ -16,7 +16,7 @@ use crate::journal::Reader;
 use crate::report::charts::{self, Chart};
 use crate::report::markdown;
 use crate::settings::file;
-use crate::text::units;
+use crate::text::{SafeText, units};
 use color_eyre::eyre;
 
 use super::progress::Progress;
@@ -87,7 +87,7 @@ pub(crate) fn report(
         return why::print_story(name, explained, json, &mut out, &mut std::io::stderr());
     }
     let drawn = match folder {
-        Some(_) => outcome.history.series(&scene.scenario.name).charts()?,
+        Some(_) => vec![outcome.history.series(&scene.scenario.name).chart()],
         None => Vec::new(),
     };
     let links = write_charts(folder, &drawn)?;
@@ -134,7 +134,7 @@ pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>, overwrite: bool)
     let compared = compared?;
     let trade_off = args.sweep.as_ref().map(|sweep| compared.trade_off(sweep));
     let drawn = match args.charts {
-        Some(_) => compared.charts(args.sweep.as_ref())?,
+        Some(_) => compared.charts(args.sweep.as_ref()),
         None => Vec::new(),
     };
     let links = write_charts(args.charts.as_deref(), &drawn)?;
@@ -155,12 +155,16 @@ pub(crate) fn comparison(args: &CompareArgs, seed: Option<u64>, overwrite: bool)
     ))
 }
 
-/// Writes charts to a folder, if any, and returns the Markdown that links them.
+/// Writes charts to a folder, if any, reports their paths on stderr, and returns the Markdown that links them.
 fn write_charts(folder: Option<&Path>, drawn: &[Chart]) -> eyre::Result<String> {
     let Some(folder) = folder else {
         return Ok(String::new());
     };
     charts::write_all(folder, drawn)?;
+    for chart in drawn {
+        let path = folder.join(chart.file).display().to_string();
+        complain(format_args!("wrote {}", SafeText::new(&path).single_line()));
+    }
     let links: Vec<String> = drawn
         .iter()
         .map(|chart| markdown::image(&chart.description, &folder.join(chart.file)))

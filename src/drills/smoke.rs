@@ -53,8 +53,8 @@ pub async fn reach(session: &Session) -> Result<(), DrillError> {
     }
 }
 
-/// Runs the drill on a session, with these faults.
-pub async fn run(session: &Session, faults: &FaultProfile) -> Report {
+/// Runs the drill on a session, with these faults. `begin` is called with the name of each part.
+pub async fn run(session: &Session, faults: &FaultProfile, begin: impl Fn(&str)) -> Report {
     let mut source = session.watch();
     let execute = |command| session.engine().execute(command);
     let burst = || Command::Burst {
@@ -62,19 +62,23 @@ pub async fn run(session: &Session, faults: &FaultProfile) -> Report {
         users: BurstUsers::One(UserId::new(USERS[0])),
     };
     let mut parts = Vec::new();
+    let start = |name: &str, state: &State| {
+        begin(name);
+        RunningPart::new(name, state)
+    };
 
-    let mut part = RunningPart::new("calm", source.state());
+    let mut part = start("calm", source.state());
     execute(burst());
     part.settle(session, &mut source).await;
     parts.push(part.end(source.state()));
 
-    let mut part = RunningPart::new(&format!("faults: {}", faults.name), source.state());
+    let mut part = start(&format!("faults: {}", faults.name), source.state());
     execute(Command::SetFaults { on: true });
     execute(burst());
     part.settle(session, &mut source).await;
     parts.push(part.end(source.state()));
 
-    let mut part = RunningPart::new("recovery", source.state());
+    let mut part = start("recovery", source.state());
     execute(Command::SetFaults { on: false });
     let faults_off_at = session.clock().now();
     let recovered_at = recover(session, &mut source, &mut part).await;
@@ -177,18 +181,34 @@ impl RunningPart {
     }
 }
 
+/// The calls so far on one line, with the state of the breaker unless it is closed.
+pub fn progress(state: &State) -> String {
+    let totals = &state.calls.totals;
+    let mut text = format!("{} of {} calls ended", totals.started - totals.running(), totals.started);
+    if state.breaker.state != BreakerState::Closed {
+        let _ = write!(text, ", breaker {}", state.breaker.state.brief());
+    }
+    let ended = ended(totals);
+    if !ended.is_empty() {
+        let _ = write!(text, ": {ended}");
+    }
+    text
+}
+
+/// The outcomes of ended calls.
+fn ended(totals: &FateCounts) -> String {
+    let fates = Fate::ALL.iter().filter(|fate| totals.ended(**fate) > 0);
+    let fates: Vec<String> = fates.map(|fate| format!("{} {}", totals.ended(*fate), fate.brief())).collect();
+    fates.join(", ")
+}
+
 /// A summary of a session in a few lines, printed when the screen closes.
 pub fn summary(state: &State) -> String {
     let mut text = String::new();
     let totals = &state.calls.totals;
-    let fates = Fate::ALL.iter().filter(|fate| totals.ended(**fate) > 0);
-    let fates: Vec<String> = fates
-        .map(|fate| format!("{} {}", totals.ended(*fate), fate.brief()))
-        .collect();
-    let ended = if fates.is_empty() {
-        "none yet".to_owned()
-    } else {
-        fates.join(", ")
+    let ended = match ended(totals) {
+        none if none.is_empty() => "none yet".to_owned(),
+        ended => ended,
     };
     let _ = writeln!(
         text,
@@ -345,7 +365,9 @@ mod tests {
             user: UserId::new("ana"),
             conversation: false,
         });
+        assert_eq!(progress(&State::default()), "0 of 0 calls ended");
         part.settle(&session, &mut source).await;
+        assert_eq!(progress(source.state()), "1 of 1 calls ended: 1 stopped");
         let part = part.end(source.state());
         assert_eq!((part.counts.started, part.counts.ended(Fate::Cancelled)), (1, 1));
         assert!(part.took >= Duration::from_millis(50), "{:?}", part.took);

@@ -7,17 +7,20 @@
 //!               +--------------------> TradeOff -----------+          each time
 //! ```
 //!
-//! A chart is a pure function of its numbers. The colours are those of Okabe and Ito (2008), which colour-blind
-//! readers can distinguish; every colour is named in a legend, and areas that would look the same in grey are
-//! striped.
+//! A chart is a pure function of its numbers. It follows the page's colour scheme, light or dark; every colour is
+//! named in a legend, and areas that would look alike in grey are hatched. Its title and description are for
+//! readers who cannot see it. All charts have one width and one time axis, so that those of several runs can be
+//! compared.
 
+mod axis;
 mod comparison;
-mod draw;
 mod files;
-mod fill;
 mod history;
 mod mean;
 mod measures;
+mod run;
+mod stack;
+mod svg;
 mod tradeoff;
 
 pub use comparison::{MOST_SIDES, Side, SideBySide};
@@ -26,8 +29,8 @@ pub use history::{Bin, History, Series, Span};
 pub use mean::OverTime;
 pub use tradeoff::{Point, Range, TradeOff};
 
-/// The files of the charts of a run.
-pub const RUN_FILES: [&str; 4] = ["fates.svg", "attempts.svg", "bucket.svg", "breaker.svg"];
+/// The file of the chart of a run.
+pub const RUN_FILES: [&str; 1] = ["timeline.svg"];
 
 /// The files of the charts of a comparison.
 pub const COMPARISON_FILES: [&str; 5] = [
@@ -35,16 +38,8 @@ pub const COMPARISON_FILES: [&str; 5] = [
     "compare-measures.svg",
     "compare-calls.svg",
     "compare-attempts.svg",
-    "compare-breakers.svg",
+    "compare-latency.svg",
 ];
-
-/// A chart that could not be drawn: a bug.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot draw {chart}: {problem}")]
-pub struct ChartError {
-    chart: &'static str,
-    problem: String,
-}
 
 /// A chart.
 #[derive(Clone, Debug, PartialEq, Eq)]

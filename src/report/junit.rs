@@ -179,7 +179,7 @@ fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// One line without the characters that XML 1.0 cannot contain even escaped (section 2.2).
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars()
         .map(|letter| match letter {
             letter if letter.is_control() => ' ',

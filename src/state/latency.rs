@@ -49,6 +49,16 @@ impl Percentiles {
         self.max_ns = self.max_ns.max(ns);
     }
 
+    /// Adds all that `other` recorded.
+    pub fn merge(&mut self, other: &Self) {
+        for (bucket, count) in &other.buckets {
+            let sum = self.buckets.entry(*bucket).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+        self.count = self.count.saturating_add(other.count);
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
     /// Number of recorded durations.
     pub fn count(&self) -> u64 {
         self.count

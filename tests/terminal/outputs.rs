@@ -34,7 +34,7 @@ fn an_existing_file_is_an_error_without_overwrite() {
         (
             &["run", "calm", "--charts"],
             path("charts"),
-            path("charts/fates.svg"),
+            path("charts/timeline.svg"),
         ),
         (&compare, path("side"), path("side/compare-calls.svg")),
     ] {

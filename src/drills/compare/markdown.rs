@@ -44,7 +44,7 @@ impl Comparison {
             let _ = write!(
                 out,
                 "\n\n### Effect of {}\n\n{}",
-                escape(&trade_off.setting),
+                escape(trade_off.setting.as_deref().unwrap_or_default()),
                 verbatim(&super::text_chart(trade_off)).trim_end()
             );
         }

@@ -46,13 +46,6 @@ impl Sweep {
             })
             .collect()
     }
-
-    /// The positions of the values on an axis: durations in seconds, words by index.
-    pub fn positions(&self) -> Vec<f64> {
-        let number = |value: &String| value.parse().ok().or_else(|| seconds(value));
-        let numbers: Option<Vec<f64>> = self.values.iter().map(number).collect();
-        numbers.unwrap_or_else(|| (0..self.values.len()).map(|at| at as f64).collect())
-    }
 }
 
 impl FromStr for Sweep {
@@ -188,11 +181,6 @@ mod tests {
         );
         assert_eq!(values("retry.jitter=none,full"), ["none", "full"]);
         let sweep: Sweep = "breaker.open=500ms..2s/4".parse().unwrap();
-        assert_eq!(sweep.positions(), [0.5, 1.0, 1.5, 2.0]);
-        assert_eq!(
-            "retry.jitter=none,full".parse::<Sweep>().unwrap().positions(),
-            [0.0, 1.0]
-        );
         let policies = sweep.policies(&Policy::default()).unwrap();
         assert_eq!(policies[2].breaker.open, Duration::from_millis(1500));
         assert_eq!(policies[2].name, "breaker.open=1500ms");

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::charts::point;
 use super::{Comparison, Interval, Row, Sweep};
-use crate::drills::scenario::Measure;
 use crate::report::charts::{Point, Range, TradeOff};
 
 /// Columns of the plot; with the widest label and number a line has 80.
@@ -15,18 +15,11 @@ impl Comparison {
     /// The trade-off over the values of `sweep`.
     pub fn trade_off(&self, sweep: &Sweep) -> TradeOff {
         let swept = self.policies.len().saturating_sub(sweep.values.len());
-        let values = sweep.values.iter().zip(sweep.positions());
-        let points = values
-            .zip(self.policies.iter().skip(swept))
-            .map(|((label, at), policy)| Point {
-                label: label.clone(),
-                at,
-                served: policy.row(Measure::ServedShare).and_then(range),
-                attempts: policy.row(Measure::Amplification).and_then(range),
-            });
+        let values = sweep.values.iter().zip(self.policies.iter().skip(swept));
+        let points = values.map(|(label, policy)| point(policy, label));
         TradeOff {
             title: self.scenario.clone(),
-            setting: sweep.setting.clone(),
+            setting: Some(sweep.setting.clone()),
             points: points.collect(),
         }
     }
@@ -121,7 +114,6 @@ mod tests {
         };
         Point {
             label: label.to_owned(),
-            at: 0.0,
             served: Some(range),
             attempts: None,
         }
@@ -130,7 +122,7 @@ mod tests {
     fn chart(points: Vec<Point>) -> String {
         text_chart(&TradeOff {
             title: "world".into(),
-            setting: "retry.attempts".into(),
+            setting: Some("retry.attempts".into()),
             points,
         })
     }

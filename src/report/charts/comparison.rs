@@ -1,32 +1,31 @@
-//! Several policies side by side: their measures, and their runs over time.
+//! Several policies over one time axis: each in a lane of its own, or as strips of its difference from the first.
+//!
+//! The runs of a sweep look alike, and a difference of a few percent disappears between two full lanes. Strips show
+//! it at a scale of its own, and a page holds fifty of them.
 
-use std::error::Error;
-
-use plotters::prelude::*;
-
-use super::draw::{
-    Area, Drawn, GREY, GRID, LEGEND, ORANGE, Plot, SHADE, SKY, VERMILION, plain, sheet, shortened, striped,
-    text, title, unit,
-};
-use super::fill::{self, Fill, Layer, key, stack, steps, tops};
+use super::axis::{FOOT, LEFT, LEGEND, LINE, RIGHT, TimeAxis, ValueAxis, label};
 use super::mean::{Means, OverTime};
+use super::stack::{Layer, Percentile, highest, key, legend, spread, spread_legend, stack};
+use super::svg::{Fill, Sheet, hatched, plain, shortened};
 use super::tradeoff::Range;
-use super::{Chart, ChartError};
-use crate::text::units::number;
+use super::{COMPARISON_FILES, Chart};
 
-/// Maximum number of policies of a chart: more do not fit on a page.
-pub const MOST_SIDES: usize = 12;
+/// Maximum number of policies of a chart.
+pub const MOST_SIDES: usize = 60;
+/// Maximum number of policies with a lane each.
+const MOST_LANES: usize = 6;
 /// Maximum number of bins of the time axis.
 const BINS: usize = 160;
-const WIDTH: u32 = 960;
-/// Height of the title.
-const HEAD: u32 = 34;
+/// Height of the titles.
+const HEAD: f64 = 72.0;
 /// Height of the name above a lane.
-const NAME: u32 = 20;
+const NAME: f64 = 24.0;
 /// Height of a lane.
-const LANE: u32 = 76;
-/// Height of the time axis below the last lane.
-const FOOT: u32 = 46;
+const LANE: f64 = 72.0;
+/// Height of the strip of the breaker below a lane, with its distance.
+const BREAKER: f64 = 14.0;
+/// Height of the strip of a difference.
+const STRIP: f64 = 40.0;
 
 /// The results of a policy. The numbers are means of the runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,39 +51,86 @@ pub struct SideBySide {
     pub title: String,
     /// The policies; the others are compared with the first. At most [`MOST_SIDES`] are shown.
     pub sides: Vec<Side>,
+    /// True if they are the values of a setting.
+    pub is_sweep: bool,
 }
 
 /// The name, the fill and the heights of a layer.
 type LayerOf = (&'static str, Fill, fn(&Means) -> &[f64]);
 
-/// The lanes of a chart, one per policy.
-struct Lanes {
+/// A measure over time.
+struct Measure {
     file: &'static str,
-    description: &'static str,
+    /// Of the title.
+    name: &'static str,
     /// Unit of the vertical axes.
     unit: &'static str,
-    /// End of the vertical axes, if it is fixed.
-    high: Option<f64>,
-    /// The stacked layers, from the bottom up.
-    layers: Vec<LayerOf>,
-    /// Text of an empty lane.
-    empty: &'static str,
-    /// The layer up to which the first policy's outline is drawn over the other lanes.
-    outlined: Option<usize>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Stacked layers, and the noun of a sum over time.
+    Stack {
+        layers: &'static [LayerOf],
+        compared: fn(&Means) -> Vec<f64>,
+        noun: &'static str,
+    },
+    /// Percentiles of the latency.
+    Latency,
+}
+
+const CALLS: Measure = Measure {
+    file: COMPARISON_FILES[2],
+    name: "calls ended under each policy",
+    unit: "/s",
+    kind: Kind::Stack {
+        layers: &[
+            ("served", plain("work"), |means| &means.served),
+            ("refused or limited", hatched("refused", "falling"), |means| &means.rejected),
+            ("failed or stopped", plain("broken"), |means| &means.lost),
+        ],
+        compared: |means| means.served.clone(),
+        noun: "served",
+    },
+};
+
+const ATTEMPTS: Measure = Measure {
+    file: COMPARISON_FILES[3],
+    name: "attempts sent under each policy",
+    unit: "/s",
+    kind: Kind::Stack {
+        layers: &[
+            ("first attempts", plain("work"), |means| &means.first_attempts),
+            ("retries", plain("broken"), |means| &means.retries),
+        ],
+        compared: Means::attempts,
+        noun: "sent",
+    },
+};
+
+const LATENCY: Measure = Measure {
+    file: COMPARISON_FILES[4],
+    name: "latency of calls answered by the upstream under each policy",
+    unit: " s",
+    kind: Kind::Latency,
+};
+
+/// The policies shown, and what all lanes share.
+struct Page<'a> {
+    measure: &'a Measure,
+    sides: Vec<(&'a Side, Means)>,
+    time: TimeAxis,
+    width: f64,
+    high: f64,
+    runs: u64,
 }
 
 impl SideBySide {
     /// All charts.
-    ///
-    /// # Errors
-    /// If a chart cannot be drawn.
-    pub fn charts(&self) -> Result<Vec<Chart>, ChartError> {
-        Ok(vec![
-            self.measures()?,
-            self.calls()?,
-            self.attempts()?,
-            self.breakers()?,
-        ])
+    pub fn charts(&self) -> Vec<Chart> {
+        let over_time = [CALLS, ATTEMPTS, LATENCY];
+        let over_time = over_time.iter().map(|measure| self.chart(measure));
+        std::iter::once(self.measures()).chain(over_time).collect()
     }
 
     /// The policies that fit.
@@ -92,251 +138,252 @@ impl SideBySide {
         self.sides.get(..MOST_SIDES).unwrap_or(&self.sides)
     }
 
-    fn runs(&self) -> u64 {
+    pub(super) fn runs(&self) -> u64 {
         self.sides.first().map_or(0, |side| side.over_time.runs())
     }
 
-    /// The title, with the number of runs and of policies that are not shown.
-    pub(super) fn heading(&self, description: &str) -> String {
-        let mean = match self.runs() {
-            0 | 1 => String::new(),
-            runs => format!(", mean of {runs} runs"),
+    /// The title.
+    pub(super) fn heading(&self, name: &str) -> String {
+        format!("{}: {name}", shortened(&self.title, 40))
+    }
+
+    /// The number of runs, and of policies that are not shown.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.runs() > 1 {
+            notes.push(format!("mean of {} runs", self.runs()));
+        }
+        let beyond = self.sides.len() - self.shown().len();
+        if beyond > 0 {
+            notes.push(format!("{beyond} more policies not shown"));
+        }
+        notes
+    }
+
+    fn chart(&self, measure: &Measure) -> Chart {
+        let page = self.page(measure);
+        let is_strips = self.is_sweep || self.sides.len() > MOST_LANES;
+        let mut notes = self.notes();
+        let (what, pooled) = match measure.kind {
+            Kind::Stack { noun, .. } => (noun, false),
+            Kind::Latency => ("p95", true),
         };
-        let beyond = match self.sides.len() - self.shown().len() {
-            0 => String::new(),
-            beyond => format!("; {beyond} more not shown"),
-        };
-        title(&self.title, &format!("{description}{mean}{beyond}"))
-    }
-
-    /// Ended calls by the time of their end.
-    ///
-    /// # Errors
-    /// If the chart cannot be drawn.
-    pub fn calls(&self) -> Result<Chart, ChartError> {
-        self.lanes(&Lanes {
-            file: "compare-calls.svg",
-            description: "fates of calls under each policy",
-            unit: "calls / s",
-            high: None,
-            layers: vec![
-                ("served", plain(SKY), |means| &means.served),
-                ("rejected", striped(ORANGE, 4), |means| &means.rejected),
-                ("failed, interrupted, cancelled", plain(VERMILION), |means| {
-                    &means.lost
-                }),
-            ],
-            empty: "no call",
-            outlined: Some(0),
-        })
-    }
-
-    /// Attempts sent.
-    ///
-    /// # Errors
-    /// If the chart cannot be drawn.
-    pub fn attempts(&self) -> Result<Chart, ChartError> {
-        self.lanes(&Lanes {
-            file: "compare-attempts.svg",
-            description: "attempts sent under each policy",
-            unit: "attempts / s",
-            high: None,
-            layers: vec![
-                ("first attempts", plain(SKY), |means| &means.first_attempts),
-                ("retries", plain(VERMILION), |means| &means.retries),
-            ],
-            empty: "no attempt",
-            outlined: Some(1),
-        })
-    }
-
-    /// The share of runs in which the breaker was not closed.
-    ///
-    /// # Errors
-    /// If the chart cannot be drawn.
-    pub fn breakers(&self) -> Result<Chart, ChartError> {
-        self.lanes(&Lanes {
-            file: "compare-breakers.svg",
-            description: "state of the breaker under each policy",
-            unit: if self.runs() > 1 { "% of runs" } else { "% of time" },
-            high: Some(100.0),
-            layers: vec![
-                ("open", plain(VERMILION), |means| &means.open),
-                ("half-open", plain(ORANGE), |means| &means.half_open),
-            ],
-            empty: "never open",
-            outlined: None,
-        })
-    }
-
-    fn lanes(&self, lanes: &Lanes) -> Result<Chart, ChartError> {
-        let sides = self.shown();
-        let seconds = sides
-            .iter()
-            .map(|side| side.over_time.seconds())
-            .fold(0.0, f64::max);
-        let width = sides
-            .iter()
-            .map(|side| side.over_time.width_for(seconds, BINS))
-            .max()
-            .unwrap_or_default();
-        let means: Vec<Means> = sides.iter().map(|side| side.over_time.means(width)).collect();
-        let stacks: Vec<Vec<Layer<'_>>> = means.iter().map(|means| lanes.of(means)).collect();
-        let all = stacks.iter().flat_map(|stack| tops(stack));
-        let highest = all.flatten().fold(0.0, f64::max);
-        let outlines = stacks.first().map_or_else(Vec::new, |first| tops(first));
-        let high = lanes
-            .high
-            .unwrap_or(if highest > 0.0 { highest * 1.08 } else { 1.0 });
-        let height = HEAD + (NAME + LANE) * sides.len().max(1) as u32 + FOOT;
-        let heading = self.heading(lanes.description);
-        let svg = sheet(lanes.file, (WIDTH, height), |area| {
-            area.draw_text(&heading, &text(17), (74, 8))?;
-            let axis = Axis {
-                end: seconds.max(width.as_secs_f64()),
-                bin: width.as_secs_f64(),
-                high,
-                unit: lanes.unit,
-            };
-            let (_, mut rest) = area.split_vertically(HEAD);
-            for (at, (side, layers)) in sides.iter().zip(&stacks).enumerate() {
-                let is_last = at + 1 == sides.len();
-                let (lane, below) = rest.split_vertically(NAME + LANE + if is_last { FOOT } else { 0 });
-                rest = below;
-                let (lane, _) = lane.split_horizontally(LEGEND);
-                lane.draw_text(&shortened(&side.name, 90), &text(13), (74, 3))?;
-                let outline = lanes.outlined.filter(|_| at > 0);
-                let outline = outline.and_then(|layer| outlines.get(layer));
-                let mut plot = axis.plot(&lane, side, is_last)?;
-                axis.draw(&mut plot, layers, outline)?;
-                axis.draw_switches(&mut plot, side)?;
-                if layers
-                    .iter()
-                    .flat_map(|layer| &layer.heights)
-                    .all(|height| *height <= 0.0)
-                {
-                    let style = text(12).color(&GREY);
-                    lane.draw_text(lanes.empty, &style, (84, (NAME + LANE / 2).cast_signed() - 6))?;
-                }
-            }
-            self.legend(area, lanes)
-        })?;
-        Ok(Chart {
-            file: lanes.file,
+        if let Some(note) = notes.first_mut().filter(|_| pooled && self.runs() > 1) {
+            *note = format!("the calls of {} runs together", self.runs());
+        }
+        if is_strips && self.sides.len() > 1 {
+            notes.push(format!("strips: difference in {what} from the first policy, above the line more"));
+        }
+        let heading = self.heading(measure.name);
+        let mut sheet = Sheet::default();
+        sheet.text("title", (16.0, 28.0), &heading);
+        sheet.text("muted", (16.0, 50.0), &notes.join("; "));
+        let lanes = if is_strips { 1 } else { page.sides.len() };
+        let faults = self.sides.first().map_or(&[][..], |side| side.over_time.faults());
+        page.time.faults(&mut sheet, faults, HEAD - 14.0, HEAD);
+        let switches: Vec<f64> = faults.iter().flat_map(|span| [span.from, span.until]).collect();
+        let mut top = HEAD;
+        for at in 0..lanes {
+            page.lane(&mut sheet, at, top);
+            page.time.guides(&mut sheet, &switches, top + NAME, top + NAME + LANE + BREAKER - 4.0);
+            top += NAME + LANE + BREAKER;
+        }
+        if lanes < page.sides.len() {
+            top += 8.0;
+            page.strips(&mut sheet, lanes, top);
+            let strips = top;
+            top += STRIP * (page.sides.len() - lanes) as f64;
+            page.time.guides(&mut sheet, &switches, strips, top);
+        }
+        page.time.labels(&mut sheet, top);
+        page.legend(&mut sheet, is_strips && lanes < page.sides.len());
+        Chart {
+            file: measure.file,
+            svg: sheet.finish(top + FOOT, &heading, &page.description(&notes)),
             description: heading,
-            svg,
-        })
+        }
     }
 
-    fn legend(&self, area: &Area<'_>, lanes: &Lanes) -> Drawn {
-        // in the order of the stack
-        for (at, (name, fill, _)) in lanes.layers.iter().rev().enumerate() {
-            key(area, at, *fill, name)?;
+    fn page<'a>(&'a self, measure: &'a Measure) -> Page<'a> {
+        let sides = self.shown();
+        let seconds = sides.iter().map(|side| side.over_time.seconds()).fold(0.0, f64::max);
+        let width = sides.iter().map(|side| side.over_time.width_for(seconds, BINS)).max().unwrap_or_default();
+        let sides: Vec<(&Side, Means)> = sides.iter().map(|side| (side, side.over_time.means(width))).collect();
+        let high = sides.iter().map(|(_, means)| measure.highest(means)).fold(0.0, f64::max);
+        Page {
+            measure,
+            sides,
+            time: TimeAxis::new(seconds),
+            width: width.as_secs_f64(),
+            high,
+            runs: self.runs(),
         }
-        let mut at = lanes.layers.len();
-        if self
-            .shown()
-            .iter()
-            .any(|side| !side.over_time.faults().is_empty())
-        {
-            key(area, at, plain(SHADE), "faults on")?;
-            at += 1;
-        }
-        if lanes.outlined.is_some() && self.shown().len() > 1 {
-            let y = fill::top(at) + 7;
-            area.draw(&PathElement::new(
-                vec![(LEGEND, y), (LEGEND + 14, y)],
-                BLACK.stroke_width(2),
-            ))?;
-            let of = if lanes.outlined == Some(0) {
-                "served by the"
-            } else {
-                "sent by the"
-            };
-            area.draw_text(of, &text(13), (LEGEND + 20, y - 6))?;
-            area.draw_text("first policy", &text(13), (LEGEND + 20, y + 10))?;
-        }
-        Ok(())
     }
 }
 
-impl Lanes {
-    fn of(&self, means: &Means) -> Vec<Layer<'_>> {
+impl Measure {
+    fn layers(&self, means: &Means) -> Vec<Layer> {
+        let Kind::Stack { layers, .. } = &self.kind else { return Vec::new() };
         let layer = |(name, fill, of): &LayerOf| Layer {
             name,
             fill: *fill,
             heights: of(means).to_vec(),
+            total: None,
         };
-        self.layers.iter().map(layer).collect()
+        layers.iter().map(layer).collect()
+    }
+
+    fn highest(&self, means: &Means) -> f64 {
+        match self.kind {
+            Kind::Stack { .. } => highest(&self.layers(means)),
+            Kind::Latency => means.latency.iter().flatten().map(|both| both.1).fold(0.0, f64::max),
+        }
+    }
+
+    /// The differences from the first policy, by bin; none where one of them has no value.
+    fn differences(&self, first: &Means, means: &Means) -> Vec<Option<f64>> {
+        let values = |means: &Means| -> Vec<Option<f64>> {
+            match &self.kind {
+                Kind::Stack { compared, .. } => compared(means).into_iter().map(Some).collect(),
+                Kind::Latency => means.latency.iter().map(|both: &Percentile| both.map(|both| both.1)).collect(),
+            }
+        };
+        let (first, mut other) = (values(first), values(means));
+        if matches!(self.kind, Kind::Stack { .. }) {
+            // no call in a second is a true zero, also after the end of a shorter run
+            other.resize(other.len().max(first.len()), Some(0.0));
+        }
+        let of = |(at, value): (usize, Option<f64>)| {
+            let zero = matches!(self.kind, Kind::Stack { .. }).then_some(0.0);
+            Some(value? - first.get(at).copied().flatten().or(zero)?)
+        };
+        other.into_iter().enumerate().map(of).collect()
     }
 }
 
-/// The axes of all lanes.
-struct Axis {
-    /// End of the time axis, in seconds.
-    end: f64,
-    /// Width of a bin, in seconds.
-    bin: f64,
-    high: f64,
-    unit: &'static str,
-}
-
-impl Axis {
-    fn plot<'a>(
-        &self,
-        lane: &Area<'a>,
-        side: &Side,
-        is_last: bool,
-    ) -> Result<Plot<'a>, Box<dyn Error + Send + Sync>> {
-        let (scale, name) = unit(self.end);
-        let mut plot = ChartBuilder::on(lane)
-            .margin_left(10)
-            .margin_right(10)
-            .margin_top(NAME)
-            .margin_bottom(if is_last { 4 } else { 2 })
-            .x_label_area_size(if is_last { FOOT - 4 } else { 0 })
-            .y_label_area_size(64)
-            .build_cartesian_2d(0.0..self.end / scale, 0.0..self.high)?;
-        plot.draw_series(side.over_time.faults().iter().map(|span| {
-            let corners = [(span.from / scale, 0.0), (span.until / scale, self.high)];
-            Rectangle::new(corners, SHADE.filled())
-        }))?;
-        let mut mesh = plot.configure_mesh();
-        mesh.label_style(text(12))
-            .axis_desc_style(text(12))
-            .x_labels(10)
-            .y_labels(3)
-            .y_desc(self.unit)
-            .x_label_formatter(&|value| number(*value))
-            .y_label_formatter(&|value| number(*value))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID);
-        if is_last {
-            mesh.x_desc(format!("time since the start, {name}"));
+impl Page<'_> {
+    /// A policy in full: its measure, and its breaker below.
+    fn lane(&self, sheet: &mut Sheet, at: usize, top: f64) {
+        let Some((side, means)) = self.sides.get(at) else { return };
+        let (from, bottom) = (top + NAME, top + NAME + LANE);
+        self.time.bands(sheet, side.over_time.faults(), from, bottom + BREAKER - 4.0);
+        self.time.grid(sheet, from, bottom);
+        sheet.text("name", (LEFT, from - 7.0), &shortened(&side.name, 72));
+        let values = ValueAxis::new((from, bottom), self.high, 2);
+        values.draw(sheet, self.measure.unit);
+        let layers = self.measure.layers(means);
+        stack(sheet, &layers, self.width, &self.time, &values);
+        if matches!(self.measure.kind, Kind::Latency) {
+            spread(sheet, &means.latency, self.width, &self.time, &values);
+        } else if let Some(first) = self.sides.first().filter(|_| at > 0) {
+            self.outline(sheet, &first.1, &values);
         }
-        mesh.draw()?;
-        Ok(plot)
+        if self.measure.highest(means) <= 0.0 {
+            sheet.text("muted", (LEFT + 10.0, f64::midpoint(from, bottom) + 5.0), "no data");
+        }
+        self.breaker(sheet, means, bottom);
     }
 
-    fn draw(&self, plot: &mut Plot<'_>, layers: &[Layer<'_>], outline: Option<&Vec<f64>>) -> Drawn {
-        let (scale, _) = unit(self.end);
-        let edge = |at: usize| (at as f64 * self.bin).min(self.end) / scale;
-        stack(plot, layers, &edge)?;
-        if let Some(outline) = outline {
-            plot.draw_series([PathElement::new(steps(outline, &edge), BLACK.stroke_width(1))])?;
+    /// The outline of the first policy over another one.
+    fn outline(&self, sheet: &mut Sheet, first: &Means, values: &ValueAxis) {
+        if let Kind::Stack { compared, .. } = &self.measure.kind {
+            let outline = self.time.steps(&compared(first), self.width, |value| values.y(value));
+            sheet.line("first", &outline);
         }
-        Ok(())
     }
 
-    /// The switches of faults, drawn over the layers that hide their shade.
-    fn draw_switches(&self, plot: &mut Plot<'_>, side: &Side) -> Drawn {
-        let (scale, _) = unit(self.end);
-        let times = side.over_time.faults().iter();
-        plot.draw_series(
-            times
-                .flat_map(|span| [span.from, span.until])
-                .map(|at| PathElement::new(vec![(at / scale, 0.0), (at / scale, self.high)], GREY)),
-        )?;
-        Ok(())
+    /// The state of the breaker: the more runs it is open in, the higher the bar.
+    fn breaker(&self, sheet: &mut Sheet, means: &Means, top: f64) {
+        let bars = (top + 2.0, top + BREAKER - 4.0);
+        let shares = [
+            ("open", plain("refused"), &means.open),
+            ("half-open", hatched("held", "rising"), &means.half_open),
+        ];
+        let layers = shares.map(|(name, fill, shares)| Layer {
+            name,
+            fill,
+            heights: shares.clone(),
+            total: None,
+        });
+        stack(sheet, &layers, self.width, &self.time, &ValueAxis::new(bars, 100.0, 1));
+    }
+
+    /// The differences of the other policies from the first one, on one scale.
+    fn strips(&self, sheet: &mut Sheet, from: usize, mut top: f64) {
+        let Some((_, first)) = self.sides.first() else { return };
+        let others = self.sides.iter().skip(from);
+        let all: Vec<(&Side, Vec<Option<f64>>)> = others
+            .map(|(side, means)| (*side, self.measure.differences(first, means)))
+            .collect();
+        let most = all.iter().flat_map(|(_, bins)| bins).flatten().map(|bin| bin.abs()).fold(0.0, f64::max);
+        let scale = ValueAxis::new((0.0, STRIP / 2.0 - 3.0), most, 1);
+        let unit = self.measure.unit;
+        sheet.text("small muted", (LEGEND, top - 6.0), &format!("strips: \u{b1}{}{unit}", label(scale.high)));
+        for (side, bins) in &all {
+            let (middle, bottom) = (top + STRIP / 2.0, top + STRIP);
+            self.time.bands(sheet, side.over_time.faults(), top, bottom);
+            self.time.grid(sheet, top, bottom);
+            sheet.line("rule", &[(16.0, bottom), (RIGHT, bottom)]);
+            for (class, sign) in [("more", 1.0), ("less", -1.0)] {
+                let heights: Vec<f64> = bins.iter().map(|bin| (bin.unwrap_or(0.0) * sign).max(0.0)).collect();
+                if heights.iter().any(|height| *height > 0.0) {
+                    let y = |value: f64| middle - sign * (scale.bottom - scale.y(value));
+                    let mut outline = self.time.steps(&heights, self.width, y);
+                    outline.extend([(self.time.x(f64::MAX), middle), (LEFT, middle)]);
+                    sheet.area(plain(class), &outline);
+                }
+            }
+            sheet.line("axis", &[(LEFT, middle), (RIGHT, middle)]);
+            sheet.text("name halo", (LEFT + 6.0, top + 14.0), &shortened(&side.name, 60));
+            sheet.text("", (LEGEND, middle + 5.0), &self.sum(side, bins));
+            top = bottom;
+        }
+    }
+
+    /// The sum of a difference over time, or the difference of the whole run.
+    fn sum(&self, side: &Side, bins: &[Option<f64>]) -> String {
+        match &self.measure.kind {
+            Kind::Stack { noun, .. } => {
+                let sum = bins.iter().flatten().sum::<f64>() * self.width;
+                let digits = usize::from(sum.abs() < 10.0 && self.runs > 1);
+                format!("{sum:+.digits$} {noun} per run")
+            }
+            Kind::Latency => {
+                let first = self.sides.first().and_then(|(first, _)| first.p95);
+                let both = side.p95.zip(first);
+                both.map_or_else(
+                    || "no data".to_owned(),
+                    |(own, first)| format!("{:+.2} s p95 of the run", own.mean - first.mean),
+                )
+            }
+        }
+    }
+
+    fn legend(&self, sheet: &mut Sheet, has_strips: bool) {
+        let layers = self.sides.first().map_or_else(Vec::new, |(_, means)| self.measure.layers(means));
+        let mut y = legend(sheet, &layers, HEAD + 6.0);
+        if matches!(self.measure.kind, Kind::Latency) {
+            y = spread_legend(sheet, y);
+        }
+        let open = if self.runs > 1 { "breaker open, % of runs" } else { "breaker open" };
+        key(sheet, y, plain("refused"), open);
+        key(sheet, y + LINE, hatched("held", "rising"), "breaker half-open");
+        y += 2.0 * LINE;
+        if has_strips {
+            return;
+        }
+        if let Kind::Stack { noun, .. } = &self.measure.kind
+            && self.sides.len() > 1
+        {
+            sheet.line("first", &[(LEGEND, y + 7.0), (LEGEND + 13.0, y + 7.0)]);
+            sheet.text("", (LEGEND + 20.0, y + 11.0), &format!("{noun}, first policy"));
+        }
+    }
+
+    fn description(&self, notes: &[String]) -> String {
+        let names: Vec<String> = self.sides.iter().map(|(side, _)| shortened(&side.name, 40)).collect();
+        let mut parts = vec![format!("policies: {}", names.join(", "))];
+        parts.extend_from_slice(notes);
+        format!("{}.", parts.join("; "))
     }
 }

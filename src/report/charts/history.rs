@@ -1,8 +1,11 @@
 //! A run over time: a bounded fold over events.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{BreakerState, BucketLevel, Event, EventKind, Fate};
+use crate::event::{BreakerState, BucketLevel, CallId, Event, EventKind, Fate};
+use crate::state::{Percentiles, RetryCause};
+use crate::text::units;
 use crate::time::Timestamp;
 
 /// The width of the bins at the start.
@@ -12,15 +15,20 @@ const MOST_BINS: usize = 360;
 /// Maximum number of breaker transitions and of fault switches kept, each.
 const MOST_MOVES: usize = 4096;
 
+/// Maximum number of calls whose next attempt has a known cause; the retries of others have another cause.
+const MOST_CALLS: usize = 16_384;
+
 /// Counts within a bin.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bin {
     /// Calls that ended, in the order of [`Fate::ALL`].
     pub fates: [u32; Fate::ALL.len()],
     /// First attempts sent.
     pub first_attempts: u32,
-    /// Retries sent.
-    pub retries: u32,
+    /// Retries sent, in the order of [`RetryCause::ALL`].
+    pub retries: [u32; RetryCause::ALL.len()],
+    /// Durations of calls answered by the upstream, from start to end.
+    pub latency: Percentiles,
     /// The lowest level of the request bucket over its capacity; below 0: debt.
     pub requests: Option<f64>,
     /// The lowest level of the token bucket over its capacity.
@@ -33,12 +41,13 @@ impl Bin {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let mut both = *self;
-        for (sum, more) in both.fates.iter_mut().zip(later.fates) {
-            *sum = sum.saturating_add(more);
+        let mut both = self.clone();
+        let sums = both.fates.iter_mut().chain(&mut both.retries);
+        for (sum, more) in sums.zip(later.fates.iter().chain(&later.retries)) {
+            *sum = sum.saturating_add(*more);
         }
         both.first_attempts = both.first_attempts.saturating_add(later.first_attempts);
-        both.retries = both.retries.saturating_add(later.retries);
+        both.latency.merge(&later.latency);
         both.requests = lowest(self.requests, later.requests);
         both.tokens = lowest(self.tokens, later.tokens);
         both
@@ -52,7 +61,10 @@ pub struct History {
     pub(super) bins: Vec<Bin>,
     levels: Option<(BucketLevel, BucketLevel)>,
     pub(super) moves: Vec<(Timestamp, BreakerState)>,
-    switches: Vec<(Timestamp, bool)>,
+    /// The name of the faults from each time on.
+    switches: Vec<(Timestamp, Option<String>)>,
+    /// The cause of the next attempt of a call.
+    causes: BTreeMap<CallId, RetryCause>,
     pub(super) last_at: Timestamp,
 }
 
@@ -64,6 +76,7 @@ impl Default for History {
             levels: None,
             moves: Vec::new(),
             switches: Vec::new(),
+            causes: BTreeMap::new(),
             last_at: Timestamp::ZERO,
         }
     }
@@ -74,22 +87,34 @@ impl History {
     pub fn apply(&mut self, event: &Event) {
         self.last_at = self.last_at.max(event.at);
         self.reach(event.at);
+        let Some(bin) = self.bins.last_mut() else { return };
         match &event.kind {
-            EventKind::CallEnded { fate, .. } => {
+            EventKind::CallEnded { fate, took, .. } => {
                 let place = Fate::ALL.iter().position(|one| one == fate);
-                if let Some(count) = place.and_then(|at| self.bins.last_mut()?.fates.get_mut(at)) {
+                if let Some(count) = place.and_then(|at| bin.fates.get_mut(at)) {
                     *count = count.saturating_add(1);
                 }
+                if *fate == Fate::Answered {
+                    bin.latency.record(*took);
+                }
+                event.call.map(|call| self.causes.remove(&call));
+            }
+            EventKind::RetryScheduled { class, .. } if self.causes.len() < MOST_CALLS => {
+                let cause = RetryCause::from_class(*class);
+                event.call.map(|call| self.causes.insert(call, cause));
+            }
+            EventKind::FlightHandedOver { from, .. } => {
+                let cause = self.causes.remove(from);
+                event.call.zip(cause).map(|(call, cause)| self.causes.insert(call, cause));
             }
             EventKind::AttemptStarted { attempt, .. } => {
-                if let Some(bin) = self.bins.last_mut() {
-                    let count = if *attempt > 1 {
-                        &mut bin.retries
-                    } else {
-                        &mut bin.first_attempts
-                    };
-                    *count = count.saturating_add(1);
-                }
+                let cause = event.call.and_then(|call| self.causes.remove(&call));
+                let cause = cause.unwrap_or(RetryCause::Other);
+                let count = match bin.retries.get_mut(cause as usize) {
+                    Some(count) if *attempt > 1 => count,
+                    _ => &mut bin.first_attempts,
+                };
+                *count = count.saturating_add(1);
             }
             EventKind::LimitAdmitted { requests, tokens, .. }
             | EventKind::LimitSettled { requests, tokens, .. } => {
@@ -99,8 +124,12 @@ impl History {
             EventKind::BreakerMoved { to, .. } if self.moves.len() < MOST_MOVES => {
                 self.moves.push((event.at, *to));
             }
-            EventKind::FaultsApplied { on, .. } if self.switches.len() < MOST_MOVES => {
-                self.switches.push((event.at, *on));
+            EventKind::FaultsApplied { on, profile } if self.switches.len() < MOST_MOVES => {
+                let name = || match profile.total() {
+                    total if total > 0.0 => format!("{} {}", profile.name, units::rate(total)),
+                    _ => profile.name.clone(),
+                };
+                self.switches.push((event.at, on.then(name)));
             }
             _ => {}
         }
@@ -111,7 +140,7 @@ impl History {
         let bin_of = |width: Duration| (at.0 / crate::time::saturating_nanos(width).max(1)) as usize;
         while bin_of(self.width) >= MOST_BINS {
             self.width = self.width.saturating_mul(2);
-            let pair = |pair: &[Bin]| pair.iter().skip(1).fold(pair[0], |sum, bin| sum.merged(bin));
+            let pair = |pair: &[Bin]| pair.iter().skip(1).fold(pair[0].clone(), |sum, bin| sum.merged(bin));
             self.bins = self.bins.chunks(2).map(pair).collect();
         }
         while self.bins.len() <= bin_of(self.width) {
@@ -139,7 +168,7 @@ impl History {
         let moves = [(Timestamp::ZERO, Some(BreakerState::Closed))]
             .into_iter()
             .chain(moves);
-        let switches = self.switches.iter().map(|(at, on)| (*at, on.then_some(())));
+        let switches = self.switches.iter().cloned();
         Series {
             title: title.to_owned(),
             seconds: end,
@@ -176,7 +205,7 @@ fn spans<T: PartialEq>(changes: impl Iterator<Item = (Timestamp, Option<T>)>, en
 }
 
 /// A value over a period, in seconds since the start.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Span<T> {
     /// The beginning.
     pub from: f64,
@@ -199,6 +228,6 @@ pub struct Series {
     pub bins: Vec<Bin>,
     /// Consecutive states of the breaker.
     pub breaker: Vec<Span<BreakerState>>,
-    /// Periods of faults.
-    pub faults: Vec<Span<()>>,
+    /// Periods of faults, with their names and rates.
+    pub faults: Vec<Span<String>>,
 }

@@ -5,11 +5,14 @@
 use std::time::Duration;
 
 use super::history::{Bin, History, NARROWEST, Span};
+use super::run::percentiles;
+use super::stack::Percentile;
 use crate::event::{BreakerState, Fate};
+use crate::state::Percentiles;
 use crate::time::{Timestamp, saturating_nanos};
 
 /// Sums within a bin, over all runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Sums {
     served: u64,
     rejected: u64,
@@ -22,6 +25,8 @@ struct Sums {
     half_open: u64,
     /// Nanoseconds of runs that had not ended.
     played: u64,
+    /// Calls answered by the upstream, of all runs.
+    latency: Percentiles,
 }
 
 impl Sums {
@@ -35,7 +40,9 @@ impl Sums {
             open,
             half_open,
             played,
+            latency,
         } = other;
+        self.latency.merge(latency);
         for (sum, more) in [
             (&mut self.served, served),
             (&mut self.rejected, rejected),
@@ -60,7 +67,9 @@ impl Sums {
             *sum = sum.saturating_add(u64::from(count));
         }
         self.first_attempts = self.first_attempts.saturating_add(u64::from(bin.first_attempts));
-        self.retries = self.retries.saturating_add(u64::from(bin.retries));
+        let retries = bin.retries.iter().copied().map(u64::from).sum();
+        self.retries = self.retries.saturating_add(retries);
+        self.latency.merge(&bin.latency);
     }
 }
 
@@ -71,7 +80,7 @@ pub struct OverTime {
     runs: u64,
     bins: Vec<Sums>,
     /// The number of the first run, and its periods of faults: they are the same in all runs.
-    faults: (u64, Vec<Span<()>>),
+    faults: (u64, Vec<Span<String>>),
     end: Timestamp,
 }
 
@@ -106,6 +115,16 @@ pub(super) struct Means {
     pub open: Vec<f64>,
     /// Percent of the time of runs that had not ended.
     pub half_open: Vec<f64>,
+    /// Latency of calls answered by the upstream.
+    pub latency: Vec<Percentile>,
+}
+
+impl Means {
+    /// All attempts per second.
+    pub(super) fn attempts(&self) -> Vec<f64> {
+        let both = self.first_attempts.iter().zip(&self.retries);
+        both.map(|(first, retries)| first + retries).collect()
+    }
 }
 
 impl OverTime {
@@ -163,7 +182,7 @@ impl OverTime {
     }
 
     /// Periods of faults.
-    pub fn faults(&self) -> &[Span<()>] {
+    pub fn faults(&self) -> &[Span<String>] {
         &self.faults.1
     }
 
@@ -197,6 +216,7 @@ impl OverTime {
             retries: rate(|sums| sums.retries),
             open: share(|sums| sums.open),
             half_open: share(|sums| sums.half_open),
+            latency: bins.iter().map(|sums| percentiles(&sums.latency)).collect(),
         }
     }
 }

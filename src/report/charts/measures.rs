@@ -1,25 +1,19 @@
 //! The measures of each policy: a row per policy, a dot at the mean, a bar over its 95 % interval.
 
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-
 use super::comparison::{Side, SideBySide};
-use super::draw::{Area, BLUE, Drawn, GREY, GRID, SHADE, sheet, shortened, text};
-use super::tradeoff::Range;
-use super::{Chart, ChartError};
-use crate::text::units::number;
+use super::svg::{Sheet, WIDTH, shortened};
+use super::tradeoff::{Range, Scale};
+use super::{COMPARISON_FILES, Chart};
 
-const FILE: &str = "compare-measures.svg";
-const WIDTH: u32 = 960;
 /// Width of the names of policies.
-const NAMES: u32 = 236;
-const HEAD: u32 = 68;
-const ROW: u32 = 40;
-const FOOT: u32 = 30;
+const NAMES: f64 = 230.0;
+const HEAD: f64 = 104.0;
+const ROW: f64 = 40.0;
+const FOOT: f64 = 38.0;
 
 /// A measure with its unit and format.
 struct Panel {
-    unit: &'static str,
+    name: &'static str,
     scale: f64,
     digits: usize,
     of: fn(&Side) -> Option<Range>,
@@ -27,25 +21,25 @@ struct Panel {
 
 const PANELS: [Panel; 4] = [
     Panel {
-        unit: "calls served, %",
+        name: "calls served, %",
         scale: 100.0,
         digits: 1,
         of: |side| side.served,
     },
     Panel {
-        unit: "attempts per call",
+        name: "attempts per call",
         scale: 1.0,
         digits: 2,
         of: |side| side.attempts,
     },
     Panel {
-        unit: "p95 of served calls, s",
+        name: "p95 of served, s",
         scale: 1.0,
         digits: 2,
         of: |side| side.p95,
     },
     Panel {
-        unit: "tokens wasted per run",
+        name: "tokens wasted",
         scale: 1.0,
         digits: 0,
         of: |side| side.wasted,
@@ -54,122 +48,86 @@ const PANELS: [Panel; 4] = [
 
 impl SideBySide {
     /// The measures of each policy, with an axis per measure.
-    ///
-    /// # Errors
-    /// If the chart cannot be drawn.
-    pub fn measures(&self) -> Result<Chart, ChartError> {
-        let rows = self.shown().len().max(1) as u32;
+    pub fn measures(&self) -> Chart {
+        let sides = self.shown();
         let heading = self.heading("measures of each policy");
-        let svg = sheet(FILE, (WIDTH, HEAD + ROW * rows + FOOT), |area| {
-            area.draw_text(&heading, &text(17), (10, 8))?;
-            for (at, side) in self.shown().iter().enumerate() {
-                let middle = HEAD + ROW * at as u32 + ROW / 2;
-                let style = text(13).pos(Pos::new(HPos::Right, VPos::Center));
-                let at = (NAMES.cast_signed() - 10, middle.cast_signed());
-                area.draw_text(&shortened(&side.name, 32), &style, at)?;
-            }
-            let (_, mut rest) = area.split_horizontally(NAMES);
-            let each = (WIDTH - NAMES) / PANELS.len() as u32;
-            for panel in &PANELS {
-                let (here, right) = rest.split_horizontally(each);
-                rest = right;
-                self.panel(&here, panel)?;
-            }
-            let ranges = self
-                .shown()
-                .iter()
-                .flat_map(|side| [side.served, side.attempts, side.p95, side.wasted]);
-            let note = if ranges.flatten().any(|range| range.has_interval()) {
-                "dot: mean; bar: its 95 % interval; line: the first policy"
-            } else {
-                "line: the first policy"
-            };
-            let style = text(12).pos(Pos::new(HPos::Right, VPos::Top));
-            area.draw_text(note, &style, (WIDTH.cast_signed() - 10, 28))?;
-            Ok(())
-        })?;
-        Ok(Chart {
-            file: FILE,
+        let mut notes = self.notes();
+        let ranges = sides.iter().flat_map(|side| PANELS.iter().filter_map(|panel| (panel.of)(side)));
+        if ranges.into_iter().any(|range| range.has_interval()) {
+            notes.push("dot: mean; bar: its 95 % interval".to_owned());
+        }
+        notes.push("vertical line: the first policy".to_owned());
+        let mut sheet = Sheet::default();
+        sheet.text("title", (16.0, 28.0), &heading);
+        sheet.text("muted", (16.0, 50.0), &notes.join("; "));
+        let bottom = HEAD + ROW * sides.len().max(1) as f64;
+        for (at, side) in sides.iter().enumerate() {
+            let y = HEAD + ROW * at as f64;
+            sheet.line("rule", &[(16.0, y), (WIDTH - 16.0, y)]);
+            sheet.text("", (16.0, y + ROW / 2.0 + 5.0), &shortened(&side.name, 27));
+        }
+        sheet.line("rule", &[(16.0, bottom), (WIDTH - 16.0, bottom)]);
+        let each = (WIDTH - NAMES - 16.0) / PANELS.len() as f64;
+        for (at, panel) in PANELS.iter().enumerate() {
+            let left = NAMES + each * at as f64;
+            self.panel(&mut sheet, panel, (left + 16.0, left + each - 20.0), bottom);
+        }
+        Chart {
+            file: COMPARISON_FILES[1],
+            svg: sheet.finish(bottom + FOOT, &heading, &self.facts().join("; ")),
             description: heading,
-            svg,
-        })
+        }
     }
 
-    fn panel(&self, area: &Area<'_>, panel: &Panel) -> Drawn {
-        let ranges: Vec<Option<Range>> = self
-            .shown()
-            .iter()
-            .map(|side| (panel.of)(side).map(|range| range.scaled(panel.scale)))
-            .collect();
-        let (low, high) = ends(&ranges);
-        let rows = ranges.len().max(1) as f64;
-        area.draw_text(panel.unit, &text(13), (16, 50))?;
-        let mut plot = ChartBuilder::on(area)
-            .margin_left(16)
-            .margin_right(16)
-            .margin_top(HEAD)
-            .x_label_area_size(FOOT)
-            .build_cartesian_2d(low..high, rows..0.0)?;
-        plot.configure_mesh()
-            .disable_y_axis()
-            .disable_y_mesh()
-            .x_labels(3)
-            .x_label_formatter(&|value| number(*value))
-            .label_style(text(12))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .draw()?;
-        plot.draw_series((0..=ranges.len()).map(|row| {
-            let y = row as f64;
-            PathElement::new(vec![(low, y), (high, y)], SHADE)
-        }))?;
+    fn panel(&self, sheet: &mut Sheet, panel: &Panel, (left, right): (f64, f64), bottom: f64) {
+        let of = |side: &Side| (panel.of)(side).map(|range| range.scaled(panel.scale));
+        let ranges: Vec<Option<Range>> = self.shown().iter().map(of).collect();
+        let scale = Scale::around(ranges.iter().flatten().map(|range| (range.low, range.high)), (left, right));
+        sheet.text("name", (left, HEAD - 14.0), panel.name);
+        scale.ticks(4, |value, label| {
+            let x = scale.at(value);
+            sheet.line("grid", &[(x, HEAD), (x, bottom)]);
+            sheet.text("middle muted", (x, bottom + 20.0), label);
+        });
         if let Some(Some(first)) = ranges.first() {
-            plot.draw_series([PathElement::new(
-                vec![(first.mean, 0.0), (first.mean, rows)],
-                GREY.stroke_width(1),
-            )])?;
+            let x = scale.at(first.mean);
+            sheet.line("guide", &[(x, HEAD), (x, bottom)]);
         }
-        let (left, top) = area.get_base_pixel();
         for (at, range) in ranges.iter().enumerate() {
-            let y = at as f64 + 0.68;
+            let y = HEAD + ROW * at as f64;
             let Some(range) = range else {
-                let (x, y) = plot.backend_coord(&(f64::midpoint(low, high), y));
-                let style = text(12).pos(Pos::new(HPos::Center, VPos::Center));
-                area.draw_text("none", &style, (x - left, y - top))?;
+                sheet.text("middle muted", (f64::midpoint(left, right), y + ROW / 2.0 + 5.0), "no data");
                 continue;
             };
-            plot.draw_series([PathElement::new(
-                vec![(range.low, y), (range.high, y)],
-                BLUE.stroke_width(3),
-            )])?;
-            plot.draw_series([Circle::new((range.mean, y), 5, BLUE.filled())])?;
-            let (x, y) = plot.backend_coord(&(range.mean, y));
-            let digits = panel.digits;
-            let mean = format!("{:.digits$}", range.mean);
-            let (x, y) = (x - left, y - top - 7);
-            // the line of the first policy must not cross the number
-            let half = 4 * i32::try_from(mean.len()).unwrap_or_default();
-            area.draw(&Rectangle::new(
-                [(x - half, y - 12), (x + half, y)],
-                WHITE.filled(),
-            ))?;
-            let style = text(12).pos(Pos::new(HPos::Center, VPos::Bottom));
-            area.draw_text(&mean, &style, (x, y))?;
+            let (dot, x) = (y + 28.0, scale.at(range.mean));
+            sheet.line("bar", &[(scale.at(range.low), dot), (scale.at(range.high), dot)]);
+            sheet.dot((x, dot));
+            let mean = panel.text(range.mean);
+            // within the panel, and with a plate: the line of the first policy must not cross the number
+            let half = super::svg::width_of(&mean) / 2.0 + 1.0;
+            let x = x.clamp(left + half - 8.0, (right - half + 8.0).max(left + half - 8.0));
+            sheet.rect(super::svg::plain("plate"), (x - half, y + 6.0), (x + half, y + 20.0));
+            sheet.text("middle", (x, y + 18.0), &mean);
         }
-        Ok(())
+    }
+
+    /// The means of each policy.
+    fn facts(&self) -> Vec<String> {
+        let side = |side: &Side| {
+            let known = PANELS.iter().filter_map(|panel| {
+                let range = (panel.of)(side)?.scaled(panel.scale);
+                Some(format!("{} {}", panel.name, panel.text(range.mean)))
+            });
+            let known: Vec<String> = known.collect();
+            format!("{}: {}", shortened(&side.name, 40), known.join(", "))
+        };
+        self.shown().iter().map(side).collect()
     }
 }
 
-/// The ends of an axis, with room for a number over the outermost dots. They are not rounded: longer labels would
-/// overlap the next panel.
-fn ends(ranges: &[Option<Range>]) -> (f64, f64) {
-    let known = ranges.iter().flatten();
-    let (low, high) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), range| {
-        (low.min(range.low), high.max(range.high))
-    });
-    if !(low.is_finite() && high.is_finite()) {
-        return (0.0, 1.0);
+impl Panel {
+    fn text(&self, value: f64) -> String {
+        let digits = self.digits;
+        if value >= 100_000.0 { super::axis::label(value) } else { format!("{value:.digits$}") }
     }
-    let room = ((high - low) * 0.22).max(high.abs().max(1.0) * 0.013);
-    (low - room, high + room)
 }

@@ -4,7 +4,11 @@ use quick_xml::Reader;
 use quick_xml::events::Event as Xml;
 
 use super::*;
-use crate::event::{BreakerState, CallId, Event, EventKind, Fate, FlightId, MoveReason, WindowCounts};
+use crate::event::{
+    BreakerState, CallId, Event, EventKind, FailureClass, Fate, FlightId, MoveReason, WindowCounts,
+};
+use crate::settings::FaultProfile;
+use crate::state::RetryCause;
 use crate::time::Timestamp;
 
 const SECOND: u64 = 1_000_000_000;
@@ -73,56 +77,112 @@ fn short() -> History {
     history
 }
 
-/// The texts of an SVG, which must be XML.
+/// The drawn texts of an SVG, which must be XML.
 fn texts(svg: &str) -> Vec<String> {
     let mut reader = Reader::from_str(svg);
-    let (mut all, mut inside) = (Vec::new(), 0);
+    let (mut all, mut inside) = (Vec::<String>::new(), false);
     loop {
-        match reader.read_event().unwrap() {
-            Xml::Eof => break,
-            Xml::Start(start) => inside = i32::from(start.name().as_ref() == "text"),
-            Xml::Text(text) if inside == 1 => all.push(text.xml10_content().trim().to_owned()),
+        let event = reader.read_event().unwrap();
+        let last = all.last_mut().filter(|_| inside);
+        match (event, last) {
+            (Xml::Eof, _) => return all,
+            (Xml::Start(start), _) => {
+                inside = start.name().as_ref() == "text";
+                all.extend(inside.then(String::new));
+            }
+            (Xml::End(_), _) => inside = false,
+            (Xml::Text(text), Some(last)) => last.push_str(&text.xml10_content()),
+            (Xml::GeneralRef(name), Some(last)) => last.push_str(&format!("&{};", name.xml10_content())),
             _ => {}
         }
     }
-    all
 }
 
 #[test]
-fn the_same_run_gives_the_same_bytes_and_charts_are_labelled() {
-    let charts = short().series("a world").charts().unwrap();
-    assert_eq!(charts, short().series("a world").charts().unwrap());
-    let names: Vec<&str> = charts.iter().map(|chart| chart.file).collect();
-    assert_eq!(names, ["fates.svg", "attempts.svg", "bucket.svg", "breaker.svg"]);
-    let labels_of = |name: &str| texts(&charts.iter().find(|chart| chart.file == name).unwrap().svg);
-    let has = |name: &str, words: &[&str]| {
-        let labels = labels_of(name);
-        assert!(
-            words.iter().all(|word| labels.iter().any(|text| text == word)),
-            "{name}: {labels:?}"
-        );
+fn the_same_run_gives_the_same_bytes_and_every_panel_is_labelled() {
+    let chart = short().series("a world").chart();
+    assert_eq!(chart, short().series("a world").chart());
+    let labels = texts(&chart.svg);
+    for word in [
+        "a world: a run over time",
+        "calls ended, by outcome",
+        "answered",
+        "refused",
+        "attempts sent, by cause",
+        "first attempt",
+        "retry: other",
+        "latency of calls answered by the upstream, start to end, per 0.125s",
+        "no attempt passed the limiter",
+        "none",
+        "half-open",
+        "0:05",
+        "m:ss since the start",
+    ] {
+        assert!(labels.iter().any(|text| text == word), "{word}: {labels:?}");
+    }
+    // an outcome without calls is not in the legend
+    assert!(!labels.iter().any(|text| text == "cached"), "{labels:?}");
+    let head = "<title>a world: a run over time</title>\n<desc>10 calls in 0:09; 70% served; 20 attempts, 10 of them \
+                retries; the breaker opened 1 time, for 0:04.</desc>";
+    assert!(chart.svg.contains(head), "{}", chart.svg);
+    assert!(chart.svg.contains("@media (prefers-color-scheme:dark)"));
+}
+
+#[test]
+fn faults_and_causes_of_retries_are_named() {
+    let mut history = short();
+    let faults = |on| EventKind::FaultsApplied {
+        on,
+        profile: Box::new(FaultProfile { name: "<outage>".into(), reset: 0.75, ..FaultProfile::default() }),
     };
-    has(
-        "fates.svg",
-        &[
-            "calls per second",
-            "time since the start, s",
-            "answered",
-            "refused",
-        ],
-    );
-    has(
-        "attempts.svg",
-        &["attempts per second", "first attempts", "retries"],
-    );
-    has("bucket.svg", &["% of capacity", "requests", "LLM tokens"]);
-    has("breaker.svg", &["closed", "half-open", "open"]);
-    // a fate without calls is not in the legend
-    assert!(
-        !labels_of("fates.svg")
-            .iter()
-            .any(|text| text == "cached" || text == "faults on")
-    );
+    let retry = EventKind::RetryScheduled {
+        next: 2,
+        at: Timestamp::ZERO,
+        delay: Duration::ZERO,
+        drawn: Duration::ZERO,
+        hint: None,
+        class: FailureClass::Reset,
+        ambiguous: false,
+        budget: 0.0,
+        budget_max: 0.0,
+    };
+    for (second, kind) in [(10, faults(true)), (11, retry), (12, sent(2)), (13, sent(2)), (60, faults(false))] {
+        history.apply(&at(second * SECOND, kind));
+    }
+    let series = history.series("a world");
+    let causes = |cause: RetryCause| series.bins.iter().map(|bin| bin.retries[cause as usize]).sum::<u32>();
+    assert_eq!((causes(RetryCause::Connection), causes(RetryCause::Other)), (1, 11));
+    let svg = series.chart().svg;
+    assert!(svg.contains(">&lt;outage&gt; 75%</text>"), "{svg}");
+    let labels = texts(&svg);
+    assert!(labels.iter().any(|text| text == "retry: no connection"), "{labels:?}");
+}
+
+#[test]
+fn latency_has_gaps_and_huge_values_stay_on_the_page() {
+    let mut history = History::default();
+    let answered = |took| EventKind::CallEnded {
+        fate: Fate::Answered,
+        attempts: 1,
+        failure: None,
+        usage: None,
+        took,
+    };
+    history.apply(&at(SECOND, answered(Duration::from_secs(1))));
+    history.apply(&at(8 * SECOND, answered(Duration::MAX)));
+    history.apply(&at(u64::MAX - 1, ended(Fate::Failed)));
+    let svg = history.series("long").chart().svg;
+    // one bin holds both answers: a single area
+    assert_eq!(svg.matches("class=\"spread\"").count(), 1);
+    assert!(!svg.contains("inf") && !svg.contains("NaN"), "{svg}");
+
+    let mut history = History::default();
+    history.apply(&at(SECOND, answered(Duration::from_secs(1))));
+    history.apply(&at(8 * SECOND, answered(Duration::from_secs(2))));
+    history.apply(&at(9 * SECOND, ended(Fate::Failed)));
+    let svg = history.series("gap").chart().svg;
+    assert_eq!(svg.matches("class=\"spread\"").count(), 2);
+    assert!(texts(&svg).iter().any(|text| text == "1 failed call"));
 }
 
 #[test]
@@ -138,11 +198,8 @@ fn no_count_is_lost_when_bins_are_merged() {
     assert_eq!((calls, attempts), (20_000, 20_000));
     assert!(series.bins.len() <= 360 && series.width * series.bins.len() as f64 >= 19_999.0);
     // an hour has hours on its axis, not thousands of seconds
-    assert!(
-        texts(&series.fates().unwrap())
-            .iter()
-            .any(|text| text == "time since the start, h")
-    );
+    let labels = texts(&series.chart().svg);
+    assert!(labels.iter().any(|text| text == "5:00:00"), "{labels:?}");
 }
 
 #[test]
@@ -166,14 +223,11 @@ fn states_of_the_breaker_are_consecutive() {
 #[test]
 fn an_empty_run_and_a_hostile_name_are_drawn() {
     let hostile = format!("<script>alert(\"x\")</script>&{}", "w".repeat(300));
-    for Chart { file: name, svg, .. } in History::default().series(&hostile).charts().unwrap() {
-        let title = texts(&svg).join(" ");
-        assert!(!svg.contains("<script"), "{name}");
-        assert!(
-            title.contains('\u{2026}') && !title.contains(&"w".repeat(80)),
-            "{name}: {title}"
-        );
-    }
+    let svg = History::default().series(&hostile).chart().svg;
+    let title = texts(&svg).join(" ");
+    assert!(!svg.contains("<script"), "{svg}");
+    assert!(title.contains('\u{2026}') && !title.contains(&"w".repeat(80)), "{title}");
+    assert!(title.contains("no call ended") && title.contains("no answer"), "{title}");
 }
 
 #[test]
@@ -187,38 +241,36 @@ fn a_trade_off_shows_its_values_and_its_intervals() {
     };
     let point = |label: &str, at: f64| Point {
         label: label.to_owned(),
-        at,
         served: range(0.5 + at / 10.0),
         attempts: (at < 2.0).then_some(range(1.0 + at)).flatten(),
     };
     let trade_off = TradeOff {
         title: "world".into(),
-        setting: "retry.jitter".into(),
+        setting: Some("retry.jitter".into()),
         points: vec![point("none", 0.0), point("full", 1.0), point("equal", 2.0)],
     };
-    let svg = trade_off.chart().unwrap().svg;
-    assert_eq!(svg, trade_off.chart().unwrap().svg);
+    let svg = trade_off.chart().svg;
+    assert_eq!(svg, trade_off.chart().svg);
     let labels = texts(&svg);
     for word in [
+        "world: calls served against attempts, retry.jitter",
         "none",
         "full",
-        "equal",
-        "calls served, %",
+        "calls served",
         "attempts per call",
-        "retry.jitter",
+        "up and to the left is better; dot: mean; bars: its 95 % intervals; 1 without a value not shown",
     ] {
         assert!(labels.iter().any(|text| text == word), "{word}: {labels:?}");
     }
-    assert_eq!(
-        svg.matches("<circle").count(),
-        5,
-        "a mean for each value that has one"
-    );
+    assert_eq!(svg.matches("<circle").count(), 2, "a dot for each value with both results");
+    // equal points have one place, and the labels do not overlap
+    let same = TradeOff { points: vec![point("a", 1.0); 12], ..trade_off.clone() };
+    assert_eq!(texts(&same.chart().svg).iter().filter(|text| *text == "a").count(), 4);
     let empty = TradeOff {
         points: Vec::new(),
         ..trade_off
     };
-    assert!(!texts(&empty.chart().unwrap().svg).is_empty());
+    assert!(texts(&empty.chart().svg).iter().any(|text| text == "no data"));
 }
 
 #[test]
@@ -322,22 +374,17 @@ fn policies_are_side_by_side_and_charts_are_labelled() {
             side(&hostile, &[short(), short()]),
             side("quiet", &[History::default()]),
         ],
+        is_sweep: false,
     };
-    let charts = together.charts().unwrap();
-    assert_eq!(charts, together.charts().unwrap());
+    let charts = together.charts();
+    assert_eq!(charts, together.charts());
     let files: Vec<&str> = charts.iter().map(|chart| chart.file).collect();
-    let measures = "compare-measures.svg";
-    let over_time = [
-        "compare-calls.svg",
-        "compare-attempts.svg",
-        "compare-breakers.svg",
-    ];
-    assert_eq!(files, [&[measures], over_time.as_slice()].concat());
+    assert_eq!(files, COMPARISON_FILES[1..]);
     let words: [&[&str]; 4] = [
-        &["calls served, %", "70.0", "1.25", "none", "432", "quiet"],
-        &["calls / s", "served", "rejected", "no call", "first policy"],
-        &["attempts / s", "first attempts", "retries", "no attempt"],
-        &["% of runs", "open", "half-open", "never open"],
+        &["calls served, %", "70.0", "1.25", "no data", "432", "quiet"],
+        &["10/s", "served", "refused or limited", "no data", "served, first policy"],
+        &["20/s", "first attempts", "retries", "no data", "breaker open, % of runs"],
+        &["p95", "p50", "no data"],
     ];
     for (chart, words) in charts.iter().zip(words) {
         let labels = texts(&chart.svg);
@@ -348,7 +395,7 @@ fn policies_are_side_by_side_and_charts_are_labelled() {
                 chart.file
             );
         }
-        assert!(labels[0].ends_with("mean of 2 runs"), "{labels:?}");
+        assert!(labels[1].contains("2 runs"), "{labels:?}");
         assert!(!chart.svg.contains("<script"), "{}", chart.file);
         // both ends of a long name are there, the middle is not
         let cut = |text: &String| text.contains('\u{2026}') && text.ends_with("wend");
@@ -361,15 +408,35 @@ fn policies_are_side_by_side_and_charts_are_labelled() {
 }
 
 #[test]
+fn a_sweep_shows_differences_from_its_first_value() {
+    let mut busy = short();
+    busy.apply(&at(9 * SECOND + SECOND / 2, ended(Fate::Answered)));
+    let together = SideBySide {
+        title: "a world".into(),
+        sides: vec![side("a=1", &[short()]), side("a=2", &[busy]), side("a=3", &[History::default()])],
+        is_sweep: true,
+    };
+    let charts = together.charts();
+    let labels = texts(&charts[1].svg);
+    // one call more, and the seven of the first policy less
+    for word in ["+1 served per run", "-7 served per run", "strips: \u{b1}10/s"] {
+        assert!(labels.iter().any(|text| text == word), "{word}: {labels:?}");
+    }
+    assert_eq!(charts[1].svg.matches("class=\"more\"").count(), 1);
+    assert!(texts(&charts[3].svg).iter().any(|text| text == "no data"));
+}
+
+#[test]
 fn more_policies_than_a_page_holds_are_counted() {
     let sides = (0..MOST_SIDES + 2).map(|at| side(&format!("policy {at}"), &[short()]));
     let together = SideBySide {
         title: "a world".into(),
         sides: sides.collect(),
+        is_sweep: false,
     };
-    for chart in together.charts().unwrap() {
+    for chart in together.charts() {
         let labels = texts(&chart.svg);
-        assert!(labels[0].ends_with("; 2 more not shown"), "{labels:?}");
+        assert!(labels[1].starts_with("2 more policies not shown"), "{labels:?}");
         let last = format!("policy {}", MOST_SIDES - 1);
         let lanes = labels.iter().filter(|text| text.starts_with("policy "));
         assert_eq!(lanes.count(), MOST_SIDES, "{labels:?}");
@@ -379,5 +446,5 @@ fn more_policies_than_a_page_holds_are_counted() {
         sides: Vec::new(),
         ..together
     };
-    assert_eq!(empty.charts().unwrap().len(), 4);
+    assert_eq!(empty.charts().len(), 4);
 }
