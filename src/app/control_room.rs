@@ -371,7 +371,9 @@ async fn drill(
     let part = Arc::new(Mutex::new(String::new()));
     let (bus, shown) = (session.bus().clone(), Arc::clone(&part));
     let name = move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let _progress = Progress::of(PROGRESS, move || format!("{}: {}", name(), bus.with_state(smoke::progress)));
+    let _progress = Progress::of(PROGRESS, move || {
+        format!("{}: {}", name(), bus.with_state(smoke::progress))
+    });
     let begin = |name: &str| name.clone_into(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(smoke::run(session, faults, begin).await)
 }

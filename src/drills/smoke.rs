@@ -184,7 +184,11 @@ impl RunningPart {
 /// The calls so far on one line, with the state of the breaker unless it is closed.
 pub fn progress(state: &State) -> String {
     let totals = &state.calls.totals;
-    let mut text = format!("{} of {} calls ended", totals.started - totals.running(), totals.started);
+    let mut text = format!(
+        "{} of {} calls ended",
+        totals.started - totals.running(),
+        totals.started
+    );
     if state.breaker.state != BreakerState::Closed {
         let _ = write!(text, ", breaker {}", state.breaker.state.brief());
     }
@@ -198,7 +202,9 @@ pub fn progress(state: &State) -> String {
 /// The outcomes of ended calls.
 fn ended(totals: &FateCounts) -> String {
     let fates = Fate::ALL.iter().filter(|fate| totals.ended(**fate) > 0);
-    let fates: Vec<String> = fates.map(|fate| format!("{} {}", totals.ended(*fate), fate.brief())).collect();
+    let fates: Vec<String> = fates
+        .map(|fate| format!("{} {}", totals.ended(*fate), fate.brief()))
+        .collect();
     fates.join(", ")
 }
 

@@ -38,7 +38,11 @@ impl Comparison {
         TradeOff {
             title: self.scenario.clone(),
             setting: None,
-            points: self.policies.iter().map(|policy| point(policy, &policy.policy)).collect(),
+            points: self
+                .policies
+                .iter()
+                .map(|policy| point(policy, &policy.policy))
+                .collect(),
         }
     }
 }

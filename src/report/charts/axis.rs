@@ -32,7 +32,11 @@ pub(super) struct TimeAxis {
 impl TimeAxis {
     /// An axis from 0 to `seconds`.
     pub(super) fn new(seconds: f64) -> Self {
-        let end = if seconds.is_finite() { seconds.max(0.125) } else { 0.125 };
+        let end = if seconds.is_finite() {
+            seconds.max(0.125)
+        } else {
+            0.125
+        };
         let fits = |step: f64| {
             let room = (RIGHT - LEFT) / (width_of(&clock(end, step)) + 30.0);
             end / step <= room
@@ -40,7 +44,10 @@ impl TimeAxis {
         let double = |step: &f64| Some(step * 2.0);
         let longer = std::iter::successors(Some(28_800.0), double).take(64);
         let step = STEPS.into_iter().chain(longer).find(|step| fits(*step));
-        Self { end, step: step.unwrap_or(end) }
+        Self {
+            end,
+            step: step.unwrap_or(end),
+        }
     }
 
     /// The pixel of an instant, in seconds; one beyond an end is at the end.
@@ -67,14 +74,22 @@ impl TimeAxis {
             sheet.line("axis", &[(x, bottom), (x, bottom + 4.0)]);
             sheet.text("middle", (x, bottom + 18.0), &clock(tick, self.step));
         }
-        let name = if self.end < 3600.0 { "m:ss since the start" } else { "h:mm:ss since the start" };
+        let name = if self.end < 3600.0 {
+            "m:ss since the start"
+        } else {
+            "h:mm:ss since the start"
+        };
         sheet.text("small muted end", (RIGHT, bottom + 36.0), name);
     }
 
     /// The faults as bands behind the plots.
     pub(super) fn bands(&self, sheet: &mut Sheet, faults: &[Span<String>], top: f64, bottom: f64) {
         for span in faults {
-            sheet.rect(plain("band"), (self.x(span.from), top), (self.x(span.until), bottom));
+            sheet.rect(
+                plain("band"),
+                (self.x(span.from), top),
+                (self.x(span.until), bottom),
+            );
         }
     }
 
@@ -118,7 +133,11 @@ pub(super) fn plate(sheet: &mut Sheet, (from, to): (f64, f64), y: f64, text: &st
     let half = width_of(text) * 6.0 / 14.0 + 3.0;
     let middle = f64::midpoint(from, to);
     if to - from >= 2.0 * half + 4.0 {
-        sheet.rect(plain("plate"), (middle - half, y - 11.0), (middle + half, y + 4.0));
+        sheet.rect(
+            plain("plate"),
+            (middle - half, y - 11.0),
+            (middle + half, y + 4.0),
+        );
         sheet.text("small middle", (middle, y), text);
     }
 }
@@ -128,7 +147,11 @@ pub(super) fn clock(seconds: f64, step: f64) -> String {
     let tenths = (seconds.max(0.0) * 10.0).round() as u64;
     let (whole, tenth) = (tenths / 10, tenths % 10);
     let (h, m, s) = (whole / 3600, whole / 60 % 60, whole % 60);
-    let decimal = if step < 1.0 { format!(".{tenth}") } else { String::new() };
+    let decimal = if step < 1.0 {
+        format!(".{tenth}")
+    } else {
+        String::new()
+    };
     if h > 0 {
         format!("{h}:{m:02}:{s:02}{decimal}")
     } else {
@@ -153,12 +176,21 @@ impl ValueAxis {
         let step = nice(high / f64::from(ticks.max(1)));
         // a value that rounding has lifted over a tick is at it
         let steps = (high / step - 1e-9).ceil().max(1.0);
-        Self { top, bottom, high: steps * step, step }
+        Self {
+            top,
+            bottom,
+            high: steps * step,
+            step,
+        }
     }
 
     /// The pixel of a value.
     pub(super) fn y(&self, value: f64) -> f64 {
-        let share = if value.is_nan() { 0.0 } else { (value / self.high).clamp(0.0, 1.0) };
+        let share = if value.is_nan() {
+            0.0
+        } else {
+            (value / self.high).clamp(0.0, 1.0)
+        };
         self.bottom - share * (self.bottom - self.top)
     }
 
@@ -178,7 +210,11 @@ impl ValueAxis {
 
 /// A value of an axis in few columns.
 pub(super) fn label(value: f64) -> String {
-    if value >= 10_000.0 { amount(value as u64) } else { number(value) }
+    if value >= 10_000.0 {
+        amount(value as u64)
+    } else {
+        number(value)
+    }
 }
 
 #[cfg(test)]
@@ -208,11 +244,21 @@ mod tests {
 
     #[test]
     fn a_value_axis_ends_at_a_round_number_above_all_values() {
-        for (high, end) in [(0.0, 1.0), (f64::NAN, 1.0), (2.6, 3.0), (7.0, 10.0), (1e12, 1e12), (0.004, 0.004)] {
+        for (high, end) in [
+            (0.0, 1.0),
+            (f64::NAN, 1.0),
+            (2.6, 3.0),
+            (7.0, 10.0),
+            (1e12, 1e12),
+            (0.004, 0.004),
+        ] {
             let axis = ValueAxis::new((0.0, 100.0), high, 3);
             assert!((axis.high - end).abs() < end * 1e-9, "{high}: {axis:?}");
             assert!((axis.y(axis.high), axis.y(0.0)) == (0.0, 100.0));
         }
-        assert_eq!((label(2e12), label(250.0), label(0.25)), ("2T".into(), "250".into(), "0.25".into()));
+        assert_eq!(
+            (label(2e12), label(250.0), label(0.25)),
+            ("2T".into(), "250".into(), "0.25".into())
+        );
     }
 }

@@ -86,7 +86,9 @@ const CALLS: Measure = Measure {
     kind: Kind::Stack {
         layers: &[
             ("served", plain("work"), |means| &means.served),
-            ("refused or limited", hatched("refused", "falling"), |means| &means.rejected),
+            ("refused or limited", hatched("refused", "falling"), |means| {
+                &means.rejected
+            }),
             ("failed or stopped", plain("broken"), |means| &means.lost),
         ],
         compared: |means| means.served.clone(),
@@ -172,7 +174,9 @@ impl SideBySide {
             *note = format!("the calls of {} runs together", self.runs());
         }
         if is_strips && self.sides.len() > 1 {
-            notes.push(format!("strips: difference in {what} from the first policy, above the line more"));
+            notes.push(format!(
+                "strips: difference in {what} from the first policy, above the line more"
+            ));
         }
         let heading = self.heading(measure.name);
         let mut sheet = Sheet::default();
@@ -185,7 +189,12 @@ impl SideBySide {
         let mut top = HEAD;
         for at in 0..lanes {
             page.lane(&mut sheet, at, top);
-            page.time.guides(&mut sheet, &switches, top + NAME, top + NAME + LANE + BREAKER - 4.0);
+            page.time.guides(
+                &mut sheet,
+                &switches,
+                top + NAME,
+                top + NAME + LANE + BREAKER - 4.0,
+            );
             top += NAME + LANE + BREAKER;
         }
         if lanes < page.sides.len() {
@@ -206,10 +215,23 @@ impl SideBySide {
 
     fn page<'a>(&'a self, measure: &'a Measure) -> Page<'a> {
         let sides = self.shown();
-        let seconds = sides.iter().map(|side| side.over_time.seconds()).fold(0.0, f64::max);
-        let width = sides.iter().map(|side| side.over_time.width_for(seconds, BINS)).max().unwrap_or_default();
-        let sides: Vec<(&Side, Means)> = sides.iter().map(|side| (side, side.over_time.means(width))).collect();
-        let high = sides.iter().map(|(_, means)| measure.highest(means)).fold(0.0, f64::max);
+        let seconds = sides
+            .iter()
+            .map(|side| side.over_time.seconds())
+            .fold(0.0, f64::max);
+        let width = sides
+            .iter()
+            .map(|side| side.over_time.width_for(seconds, BINS))
+            .max()
+            .unwrap_or_default();
+        let sides: Vec<(&Side, Means)> = sides
+            .iter()
+            .map(|side| (side, side.over_time.means(width)))
+            .collect();
+        let high = sides
+            .iter()
+            .map(|(_, means)| measure.highest(means))
+            .fold(0.0, f64::max);
         Page {
             measure,
             sides,
@@ -223,7 +245,9 @@ impl SideBySide {
 
 impl Measure {
     fn layers(&self, means: &Means) -> Vec<Layer> {
-        let Kind::Stack { layers, .. } = &self.kind else { return Vec::new() };
+        let Kind::Stack { layers, .. } = &self.kind else {
+            return Vec::new();
+        };
         let layer = |(name, fill, of): &LayerOf| Layer {
             name,
             fill: *fill,
@@ -236,7 +260,12 @@ impl Measure {
     fn highest(&self, means: &Means) -> f64 {
         match self.kind {
             Kind::Stack { .. } => highest(&self.layers(means)),
-            Kind::Latency => means.latency.iter().flatten().map(|both| both.1).fold(0.0, f64::max),
+            Kind::Latency => means
+                .latency
+                .iter()
+                .flatten()
+                .map(|both| both.1)
+                .fold(0.0, f64::max),
         }
     }
 
@@ -245,7 +274,11 @@ impl Measure {
         let values = |means: &Means| -> Vec<Option<f64>> {
             match &self.kind {
                 Kind::Stack { compared, .. } => compared(means).into_iter().map(Some).collect(),
-                Kind::Latency => means.latency.iter().map(|both: &Percentile| both.map(|both| both.1)).collect(),
+                Kind::Latency => means
+                    .latency
+                    .iter()
+                    .map(|both: &Percentile| both.map(|both| both.1))
+                    .collect(),
             }
         };
         let (first, mut other) = (values(first), values(means));
@@ -264,9 +297,12 @@ impl Measure {
 impl Page<'_> {
     /// A policy in full: its measure, and its breaker below.
     fn lane(&self, sheet: &mut Sheet, at: usize, top: f64) {
-        let Some((side, means)) = self.sides.get(at) else { return };
+        let Some((side, means)) = self.sides.get(at) else {
+            return;
+        };
         let (from, bottom) = (top + NAME, top + NAME + LANE);
-        self.time.bands(sheet, side.over_time.faults(), from, bottom + BREAKER - 4.0);
+        self.time
+            .bands(sheet, side.over_time.faults(), from, bottom + BREAKER - 4.0);
         self.time.grid(sheet, from, bottom);
         sheet.text("name", (LEFT, from - 7.0), &shortened(&side.name, 72));
         let values = ValueAxis::new((from, bottom), self.high, 2);
@@ -279,7 +315,11 @@ impl Page<'_> {
             self.outline(sheet, &first.1, &values);
         }
         if self.measure.highest(means) <= 0.0 {
-            sheet.text("muted", (LEFT + 10.0, f64::midpoint(from, bottom) + 5.0), "no data");
+            sheet.text(
+                "muted",
+                (LEFT + 10.0, f64::midpoint(from, bottom) + 5.0),
+                "no data",
+            );
         }
         self.breaker(sheet, means, bottom);
     }
@@ -287,7 +327,9 @@ impl Page<'_> {
     /// The outline of the first policy over another one.
     fn outline(&self, sheet: &mut Sheet, first: &Means, values: &ValueAxis) {
         if let Kind::Stack { compared, .. } = &self.measure.kind {
-            let outline = self.time.steps(&compared(first), self.width, |value| values.y(value));
+            let outline = self
+                .time
+                .steps(&compared(first), self.width, |value| values.y(value));
             sheet.line("first", &outline);
         }
     }
@@ -305,27 +347,47 @@ impl Page<'_> {
             heights: shares.clone(),
             total: None,
         });
-        stack(sheet, &layers, self.width, &self.time, &ValueAxis::new(bars, 100.0, 1));
+        stack(
+            sheet,
+            &layers,
+            self.width,
+            &self.time,
+            &ValueAxis::new(bars, 100.0, 1),
+        );
     }
 
     /// The differences of the other policies from the first one, on one scale.
     fn strips(&self, sheet: &mut Sheet, from: usize, mut top: f64) {
-        let Some((_, first)) = self.sides.first() else { return };
+        let Some((_, first)) = self.sides.first() else {
+            return;
+        };
         let others = self.sides.iter().skip(from);
         let all: Vec<(&Side, Vec<Option<f64>>)> = others
             .map(|(side, means)| (*side, self.measure.differences(first, means)))
             .collect();
-        let most = all.iter().flat_map(|(_, bins)| bins).flatten().map(|bin| bin.abs()).fold(0.0, f64::max);
+        let most = all
+            .iter()
+            .flat_map(|(_, bins)| bins)
+            .flatten()
+            .map(|bin| bin.abs())
+            .fold(0.0, f64::max);
         let scale = ValueAxis::new((0.0, STRIP / 2.0 - 3.0), most, 1);
         let unit = self.measure.unit;
-        sheet.text("small muted", (LEGEND, top - 6.0), &format!("strips: \u{b1}{}{unit}", label(scale.high)));
+        sheet.text(
+            "small muted",
+            (LEGEND, top - 6.0),
+            &format!("strips: \u{b1}{}{unit}", label(scale.high)),
+        );
         for (side, bins) in &all {
             let (middle, bottom) = (top + STRIP / 2.0, top + STRIP);
             self.time.bands(sheet, side.over_time.faults(), top, bottom);
             self.time.grid(sheet, top, bottom);
             sheet.line("rule", &[(16.0, bottom), (RIGHT, bottom)]);
             for (class, sign) in [("more", 1.0), ("less", -1.0)] {
-                let heights: Vec<f64> = bins.iter().map(|bin| (bin.unwrap_or(0.0) * sign).max(0.0)).collect();
+                let heights: Vec<f64> = bins
+                    .iter()
+                    .map(|bin| (bin.unwrap_or(0.0) * sign).max(0.0))
+                    .collect();
                 if heights.iter().any(|height| *height > 0.0) {
                     let y = |value: f64| middle - sign * (scale.bottom - scale.y(value));
                     let mut outline = self.time.steps(&heights, self.width, y);
@@ -360,12 +422,19 @@ impl Page<'_> {
     }
 
     fn legend(&self, sheet: &mut Sheet, has_strips: bool) {
-        let layers = self.sides.first().map_or_else(Vec::new, |(_, means)| self.measure.layers(means));
+        let layers = self
+            .sides
+            .first()
+            .map_or_else(Vec::new, |(_, means)| self.measure.layers(means));
         let mut y = legend(sheet, &layers, HEAD + 6.0);
         if matches!(self.measure.kind, Kind::Latency) {
             y = spread_legend(sheet, y);
         }
-        let open = if self.runs > 1 { "breaker open, % of runs" } else { "breaker open" };
+        let open = if self.runs > 1 {
+            "breaker open, % of runs"
+        } else {
+            "breaker open"
+        };
         key(sheet, y, plain("refused"), open);
         key(sheet, y + LINE, hatched("held", "rising"), "breaker half-open");
         y += 2.0 * LINE;
@@ -381,7 +450,11 @@ impl Page<'_> {
     }
 
     fn description(&self, notes: &[String]) -> String {
-        let names: Vec<String> = self.sides.iter().map(|(side, _)| shortened(&side.name, 40)).collect();
+        let names: Vec<String> = self
+            .sides
+            .iter()
+            .map(|(side, _)| shortened(&side.name, 40))
+            .collect();
         let mut parts = vec![format!("policies: {}", names.join(", "))];
         parts.extend_from_slice(notes);
         format!("{}.", parts.join("; "))

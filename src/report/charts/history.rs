@@ -105,7 +105,10 @@ impl History {
             }
             EventKind::FlightHandedOver { from, .. } => {
                 let cause = self.causes.remove(from);
-                event.call.zip(cause).map(|(call, cause)| self.causes.insert(call, cause));
+                event
+                    .call
+                    .zip(cause)
+                    .map(|(call, cause)| self.causes.insert(call, cause));
             }
             EventKind::AttemptStarted { attempt, .. } => {
                 let cause = event.call.and_then(|call| self.causes.remove(&call));
@@ -140,7 +143,11 @@ impl History {
         let bin_of = |width: Duration| (at.0 / crate::time::saturating_nanos(width).max(1)) as usize;
         while bin_of(self.width) >= MOST_BINS {
             self.width = self.width.saturating_mul(2);
-            let pair = |pair: &[Bin]| pair.iter().skip(1).fold(pair[0].clone(), |sum, bin| sum.merged(bin));
+            let pair = |pair: &[Bin]| {
+                pair.iter()
+                    .skip(1)
+                    .fold(pair[0].clone(), |sum, bin| sum.merged(bin))
+            };
             self.bins = self.bins.chunks(2).map(pair).collect();
         }
         while self.bins.len() <= bin_of(self.width) {

@@ -52,7 +52,9 @@ impl SideBySide {
         let sides = self.shown();
         let heading = self.heading("measures of each policy");
         let mut notes = self.notes();
-        let ranges = sides.iter().flat_map(|side| PANELS.iter().filter_map(|panel| (panel.of)(side)));
+        let ranges = sides
+            .iter()
+            .flat_map(|side| PANELS.iter().filter_map(|panel| (panel.of)(side)));
         if ranges.into_iter().any(|range| range.has_interval()) {
             notes.push("dot: mean; bar: its 95 % interval".to_owned());
         }
@@ -82,7 +84,10 @@ impl SideBySide {
     fn panel(&self, sheet: &mut Sheet, panel: &Panel, (left, right): (f64, f64), bottom: f64) {
         let of = |side: &Side| (panel.of)(side).map(|range| range.scaled(panel.scale));
         let ranges: Vec<Option<Range>> = self.shown().iter().map(of).collect();
-        let scale = Scale::around(ranges.iter().flatten().map(|range| (range.low, range.high)), (left, right));
+        let scale = Scale::around(
+            ranges.iter().flatten().map(|range| (range.low, range.high)),
+            (left, right),
+        );
         sheet.text("name", (left, HEAD - 14.0), panel.name);
         scale.ticks(4, |value, label| {
             let x = scale.at(value);
@@ -96,7 +101,11 @@ impl SideBySide {
         for (at, range) in ranges.iter().enumerate() {
             let y = HEAD + ROW * at as f64;
             let Some(range) = range else {
-                sheet.text("middle muted", (f64::midpoint(left, right), y + ROW / 2.0 + 5.0), "no data");
+                sheet.text(
+                    "middle muted",
+                    (f64::midpoint(left, right), y + ROW / 2.0 + 5.0),
+                    "no data",
+                );
                 continue;
             };
             let (dot, x) = (y + 28.0, scale.at(range.mean));
@@ -106,7 +115,11 @@ impl SideBySide {
             // within the panel, and with a plate: the line of the first policy must not cross the number
             let half = super::svg::width_of(&mean) / 2.0 + 1.0;
             let x = x.clamp(left + half - 8.0, (right - half + 8.0).max(left + half - 8.0));
-            sheet.rect(super::svg::plain("plate"), (x - half, y + 6.0), (x + half, y + 20.0));
+            sheet.rect(
+                super::svg::plain("plate"),
+                (x - half, y + 6.0),
+                (x + half, y + 20.0),
+            );
             sheet.text("middle", (x, y + 18.0), &mean);
         }
     }
@@ -128,6 +141,10 @@ impl SideBySide {
 impl Panel {
     fn text(&self, value: f64) -> String {
         let digits = self.digits;
-        if value >= 100_000.0 { super::axis::label(value) } else { format!("{value:.digits$}") }
+        if value >= 100_000.0 {
+            super::axis::label(value)
+        } else {
+            format!("{value:.digits$}")
+        }
     }
 }

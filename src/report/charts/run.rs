@@ -48,9 +48,15 @@ impl Series {
         let changes = self.changes();
         time.guides(&mut sheet, &changes, strips, strips + 2.0 * STRIPS);
         self.strips(&mut sheet, &time, strips);
-        let panels: [fn(&Self, &mut Panel<'_>); 4] = [Self::calls, Self::attempts, Self::latency, Self::levels];
+        let panels: [fn(&Self, &mut Panel<'_>); 4] =
+            [Self::calls, Self::attempts, Self::latency, Self::levels];
         for (height, draw) in heights.into_iter().zip(panels) {
-            let mut panel = Panel { sheet: &mut sheet, time, top, bottom: top + height };
+            let mut panel = Panel {
+                sheet: &mut sheet,
+                time,
+                top,
+                bottom: top + height,
+            };
             time.grid(panel.sheet, panel.top, panel.bottom);
             draw(self, &mut panel);
             time.guides(panel.sheet, &changes, panel.top, panel.bottom);
@@ -71,20 +77,39 @@ impl Series {
         let calls = sum(&|bin| bin.fates.iter().sum());
         let served = sum(&|bin| {
             let fates = Fate::ALL.iter().zip(bin.fates);
-            fates.filter(|(fate, _)| fate.is_served()).map(|(_, count)| count).sum()
+            fates
+                .filter(|(fate, _)| fate.is_served())
+                .map(|(_, count)| count)
+                .sum()
         });
         let retries = sum(&|bin| bin.retries.iter().sum());
         let attempts = sum(&|bin| bin.first_attempts) + retries;
-        let open = self.breaker.iter().filter(|span| span.value == BreakerState::Open);
-        let (times, long) = open.fold((0, 0.0), |(times, long), span| (times + 1, long + span.until - span.from));
-        let mut facts = vec![format!("{} in {}", count(calls, "call"), clock(self.seconds, 1.0))];
+        let open = self
+            .breaker
+            .iter()
+            .filter(|span| span.value == BreakerState::Open);
+        let (times, long) = open.fold((0, 0.0), |(times, long), span| {
+            (times + 1, long + span.until - span.from)
+        });
+        let mut facts = vec![format!(
+            "{} in {}",
+            count(calls, "call"),
+            clock(self.seconds, 1.0)
+        )];
         if calls > 0 {
             facts.push(format!("{} served", rate(served as f64 / calls as f64)));
         }
-        facts.push(format!("{}, {retries} of them retries", count(attempts, "attempt")));
+        facts.push(format!(
+            "{}, {retries} of them retries",
+            count(attempts, "attempt")
+        ));
         facts.push(match times {
             0 => "the breaker never opened".to_owned(),
-            times => format!("the breaker opened {}, for {}", count(times, "time"), clock(long, 1.0)),
+            times => format!(
+                "the breaker opened {}, for {}",
+                count(times, "time"),
+                clock(long, 1.0)
+            ),
         });
         facts
     }
@@ -110,7 +135,12 @@ impl Series {
         sheet.text("end", (LEFT - 8.0, to - 4.0), "breaker");
         let middle = f64::midpoint(from, to);
         sheet.line("axis", &[(LEFT, middle), (RIGHT, middle)]);
-        for Span { from: since, until, value } in &self.breaker {
+        for Span {
+            from: since,
+            until,
+            value,
+        } in &self.breaker
+        {
             let fill = match value {
                 BreakerState::Closed => continue,
                 BreakerState::HalfOpen => hatched("held", "rising"),
@@ -119,13 +149,26 @@ impl Series {
             let edges = (time.x(*since), time.x(*until));
             sheet.rect(fill, (edges.0, from), (edges.1, to));
             if *value == BreakerState::Open {
-                plate(sheet, edges, to - 5.0, &format!("open {}", clock(until - since, 1.0)));
+                plate(
+                    sheet,
+                    edges,
+                    to - 5.0,
+                    &format!("open {}", clock(until - since, 1.0)),
+                );
             }
         }
         let half = LEGEND + 74.0;
-        sheet.rect(plain("refused"), (LEGEND, from + 3.0), (LEGEND + 13.0, from + 16.0));
+        sheet.rect(
+            plain("refused"),
+            (LEGEND, from + 3.0),
+            (LEGEND + 13.0, from + 16.0),
+        );
         sheet.text("", (LEGEND + 20.0, to - 4.0), "open");
-        sheet.rect(hatched("held", "rising"), (half, from + 3.0), (half + 13.0, from + 16.0));
+        sheet.rect(
+            hatched("held", "rising"),
+            (half, from + 3.0),
+            (half + 13.0, from + 16.0),
+        );
         sheet.text("", (half + 20.0, to - 4.0), "half-open");
     }
 
@@ -143,9 +186,16 @@ impl Series {
         ];
         let layers = Fate::ALL.iter().zip(FILLS).enumerate();
         let layers = layers.map(|(at, (fate, fill))| {
-            self.layer(fate.brief(), fill, &|bin| bin.fates.get(at).copied().unwrap_or_default())
+            self.layer(fate.brief(), fill, &|bin| {
+                bin.fates.get(at).copied().unwrap_or_default()
+            })
         });
-        self.stacked(panel, "calls ended, by outcome", "no call ended", layers.collect());
+        self.stacked(
+            panel,
+            "calls ended, by outcome",
+            "no call ended",
+            layers.collect(),
+        );
     }
 
     /// Attempts by cause and time of their start, stacked.
@@ -160,7 +210,9 @@ impl Series {
                 RetryCause::Stream => ("retry: stream cut", plain("lost")),
                 RetryCause::Other => ("retry: other", hatched("grey", "level")),
             };
-            self.layer(name, fill, &|bin| bin.retries.get(at).copied().unwrap_or_default())
+            self.layer(name, fill, &|bin| {
+                bin.retries.get(at).copied().unwrap_or_default()
+            })
         });
         let layers = std::iter::once(first).chain(retries).collect();
         self.stacked(panel, "attempts sent, by cause", "no attempt", layers);
@@ -203,15 +255,27 @@ impl Series {
         let highest = points.iter().flatten().map(|both| both.1).fold(0.0, f64::max);
         let width = self.width * step as f64;
         let values = ValueAxis::new((panel.top, panel.bottom), highest, 3);
-        let name = format!("latency of calls answered by the upstream, start to end, per {}", seconds(width));
+        let name = format!(
+            "latency of calls answered by the upstream, start to end, per {}",
+            seconds(width)
+        );
         panel.begin(&name, (answered == 0).then_some("no answer"));
         values.draw(panel.sheet, " s");
         spread(panel.sheet, &points, width, &panel.time, &values);
         let mut y = spread_legend(panel.sheet, panel.top);
-        panel.sheet.text("muted", (LEGEND + 20.0, y + 11.0), &format!("{answered} answered"));
+        panel.sheet.text(
+            "muted",
+            (LEGEND + 20.0, y + 11.0),
+            &format!("{answered} answered"),
+        );
         y += LINE;
         let failed = Fate::ALL.iter().position(|fate| *fate == Fate::Failed);
-        let failed = |bin: &Bin| failed.and_then(|at| bin.fates.get(at)).copied().unwrap_or_default();
+        let failed = |bin: &Bin| {
+            failed
+                .and_then(|at| bin.fates.get(at))
+                .copied()
+                .unwrap_or_default()
+        };
         let mut total = 0_u64;
         for (at, bin) in self.bins.iter().enumerate() {
             let count = failed(bin);
@@ -219,11 +283,17 @@ impl Series {
             if count > 0 {
                 let x = panel.time.x((at as f64 + 0.5) * self.width);
                 let fill = plain("broken");
-                panel.sheet.rect(fill, (x - 1.0, panel.bottom + 3.0), (x + 1.0, panel.bottom + 11.0));
+                panel.sheet.rect(
+                    fill,
+                    (x - 1.0, panel.bottom + 3.0),
+                    (x + 1.0, panel.bottom + 11.0),
+                );
             }
         }
         if total > 0 {
-            panel.sheet.rect(plain("broken"), (LEGEND + 6.0, y + 2.0), (LEGEND + 8.0, y + 12.0));
+            panel
+                .sheet
+                .rect(plain("broken"), (LEGEND + 6.0, y + 2.0), (LEGEND + 8.0, y + 12.0));
             let text = count(total, "failed call");
             panel.sheet.text("muted", (LEGEND + 20.0, y + 11.0), &text);
         }
@@ -236,8 +306,14 @@ impl Series {
             ("requests", "requests", |bin| bin.requests),
             ("tokens", "LLM tokens", |bin| bin.tokens),
         ];
-        let known = self.bins.iter().any(|bin| bin.requests.is_some() || bin.tokens.is_some());
-        panel.begin("limiter, lowest level of its buckets", (!known).then_some("no attempt passed the limiter"));
+        let known = self
+            .bins
+            .iter()
+            .any(|bin| bin.requests.is_some() || bin.tokens.is_some());
+        panel.begin(
+            "limiter, lowest level of its buckets",
+            (!known).then_some("no attempt passed the limiter"),
+        );
         values.draw(panel.sheet, "%");
         for (at, (class, name, of)) in lines.into_iter().enumerate() {
             let points = self.bins.iter().enumerate().filter_map(|(at, bin)| {
@@ -272,5 +348,6 @@ pub(super) fn percentiles(all: &Percentiles) -> Percentile {
 
 /// The width of a bin as text.
 pub(super) fn seconds(width: f64) -> String {
-    std::time::Duration::try_from_secs_f64(width).map_or_else(|_| "bin".to_owned(), crate::text::units::setting)
+    std::time::Duration::try_from_secs_f64(width)
+        .map_or_else(|_| "bin".to_owned(), crate::text::units::setting)
 }

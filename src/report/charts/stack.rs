@@ -39,7 +39,11 @@ pub(super) fn stack(sheet: &mut Sheet, layers: &[Layer], width: f64, time: &Time
         // a layer without height has no outline
         if layer.heights.iter().any(|height| *height > 0.0) {
             let mut outline = time.steps(&top, width, |value| values.y(value));
-            outline.extend(time.steps(&base, width, |value| values.y(value)).into_iter().rev());
+            outline.extend(
+                time.steps(&base, width, |value| values.y(value))
+                    .into_iter()
+                    .rev(),
+            );
             sheet.area(layer.fill, &outline);
         }
         base = top;
@@ -68,7 +72,13 @@ pub(super) fn key(sheet: &mut Sheet, y: f64, fill: Fill, name: &str) {
 pub(super) type Percentile = Option<(f64, f64)>;
 
 /// Draws the area between two percentiles, with a gap where there are no values.
-pub(super) fn spread(sheet: &mut Sheet, bins: &[Percentile], width: f64, time: &TimeAxis, values: &ValueAxis) {
+pub(super) fn spread(
+    sheet: &mut Sheet,
+    bins: &[Percentile],
+    width: f64,
+    time: &TimeAxis,
+    values: &ValueAxis,
+) {
     let mut at = 0;
     for run in bins.chunk_by(|one, next| one.is_some() == next.is_some()) {
         let from = at;

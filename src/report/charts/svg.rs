@@ -77,7 +77,10 @@ impl Sheet {
     pub(super) fn text(&mut self, class: &str, at: Place, text: &str) {
         let (x, y) = (pixels(at.0), pixels(at.1));
         let text = printable(text);
-        let _ = writeln!(self.body, "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{text}</text>");
+        let _ = writeln!(
+            self.body,
+            "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{text}</text>"
+        );
     }
 
     /// A rectangle between two corners, at least a pixel wide: a state of no duration is visible.
@@ -85,7 +88,11 @@ impl Sheet {
         let (x, y) = (pixels(from.0.min(to.0)), pixels(from.1.min(to.1)));
         let width = pixels((to.0 - from.0).abs().max(1.0));
         let height = pixels((to.1 - from.1).abs());
-        self.filled(fill, "rect", &format!("x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\""));
+        self.filled(
+            fill,
+            "rect",
+            &format!("x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\""),
+        );
     }
 
     /// A polygon.
@@ -137,17 +144,28 @@ fn printable(text: &str) -> String {
 fn path(points: &[Place]) -> String {
     let mut text = String::with_capacity(points.len() * 12);
     for (at, (x, y)) in points.iter().enumerate() {
-        let _ = write!(text, "{}{} {}", if at == 0 { 'M' } else { 'L' }, pixels(*x), pixels(*y));
+        let _ = write!(
+            text,
+            "{}{} {}",
+            if at == 0 { 'M' } else { 'L' },
+            pixels(*x),
+            pixels(*y)
+        );
     }
     text
 }
 
 /// A coordinate with one decimal. A value that is not a number is 0, and one far off the page ends near it.
 fn pixels(value: f64) -> String {
-    let value = if value.is_nan() { 0.0 } else { value.clamp(-10_000.0, 100_000.0) };
+    let value = if value.is_nan() {
+        0.0
+    } else {
+        value.clamp(-10_000.0, 100_000.0)
+    };
     // adding zero turns -0 into 0
     let text = format!("{:.1}", (value * 10.0).round() / 10.0 + 0.0);
-    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
+    text.strip_suffix(".0")
+        .map_or_else(|| text.clone(), str::to_owned)
 }
 
 /// The width of a text of 14 pixels, by a rule of thumb: the reader's font is unknown.
@@ -183,7 +201,11 @@ mod tests {
         let mut sheet = Sheet::default();
         let hostile = "</text><script>\"&'\u{1b}[2J\u{202e}\u{fffe}";
         sheet.text("name", (f64::NAN, f64::INFINITY), hostile);
-        sheet.rect(hatched("held", "rising"), (-0.01, f64::NEG_INFINITY), (-0.01, 5.0));
+        sheet.rect(
+            hatched("held", "rising"),
+            (-0.01, f64::NEG_INFINITY),
+            (-0.01, 5.0),
+        );
         sheet.line("axis", &[]);
         let svg = sheet.finish(10.0, hostile, hostile);
         for word in ["<script", "NaN", "inf", "\u{1b}", "\u{202e}", "\u{fffe}", "-0\""] {
@@ -200,14 +222,25 @@ mod tests {
             assert!(HATCHES.contains(&format!("id=\"{hatch}\"")));
         }
         let dark = STYLE.split_once("@media").unwrap();
-        for class in [".title", ".muted", ".band", ".faults", ".held", ".refused", ".requests"] {
+        for class in [
+            ".title",
+            ".muted",
+            ".band",
+            ".faults",
+            ".held",
+            ".refused",
+            ".requests",
+        ] {
             assert!(dark.0.contains(class), "{class}");
         }
     }
 
     #[test]
     fn a_long_name_keeps_both_ends() {
-        assert_eq!(shortened("production+retry.attempts=1", 12), "produc\u{2026}pts=1");
+        assert_eq!(
+            shortened("production+retry.attempts=1", 12),
+            "produc\u{2026}pts=1"
+        );
         assert_eq!(shortened("short", 12), "short");
     }
 }

@@ -133,7 +133,11 @@ fn faults_and_causes_of_retries_are_named() {
     let mut history = short();
     let faults = |on| EventKind::FaultsApplied {
         on,
-        profile: Box::new(FaultProfile { name: "<outage>".into(), reset: 0.75, ..FaultProfile::default() }),
+        profile: Box::new(FaultProfile {
+            name: "<outage>".into(),
+            reset: 0.75,
+            ..FaultProfile::default()
+        }),
     };
     let retry = EventKind::RetryScheduled {
         next: 2,
@@ -146,16 +150,34 @@ fn faults_and_causes_of_retries_are_named() {
         budget: 0.0,
         budget_max: 0.0,
     };
-    for (second, kind) in [(10, faults(true)), (11, retry), (12, sent(2)), (13, sent(2)), (60, faults(false))] {
+    for (second, kind) in [
+        (10, faults(true)),
+        (11, retry),
+        (12, sent(2)),
+        (13, sent(2)),
+        (60, faults(false)),
+    ] {
         history.apply(&at(second * SECOND, kind));
     }
     let series = history.series("a world");
-    let causes = |cause: RetryCause| series.bins.iter().map(|bin| bin.retries[cause as usize]).sum::<u32>();
-    assert_eq!((causes(RetryCause::Connection), causes(RetryCause::Other)), (1, 11));
+    let causes = |cause: RetryCause| {
+        series
+            .bins
+            .iter()
+            .map(|bin| bin.retries[cause as usize])
+            .sum::<u32>()
+    };
+    assert_eq!(
+        (causes(RetryCause::Connection), causes(RetryCause::Other)),
+        (1, 11)
+    );
     let svg = series.chart().svg;
     assert!(svg.contains(">&lt;outage&gt; 75%</text>"), "{svg}");
     let labels = texts(&svg);
-    assert!(labels.iter().any(|text| text == "retry: no connection"), "{labels:?}");
+    assert!(
+        labels.iter().any(|text| text == "retry: no connection"),
+        "{labels:?}"
+    );
 }
 
 #[test]
@@ -226,8 +248,14 @@ fn an_empty_run_and_a_hostile_name_are_drawn() {
     let svg = History::default().series(&hostile).chart().svg;
     let title = texts(&svg).join(" ");
     assert!(!svg.contains("<script"), "{svg}");
-    assert!(title.contains('\u{2026}') && !title.contains(&"w".repeat(80)), "{title}");
-    assert!(title.contains("no call ended") && title.contains("no answer"), "{title}");
+    assert!(
+        title.contains('\u{2026}') && !title.contains(&"w".repeat(80)),
+        "{title}"
+    );
+    assert!(
+        title.contains("no call ended") && title.contains("no answer"),
+        "{title}"
+    );
 }
 
 #[test]
@@ -262,10 +290,23 @@ fn a_trade_off_shows_its_values_and_its_intervals() {
     ] {
         assert!(labels.iter().any(|text| text == word), "{word}: {labels:?}");
     }
-    assert_eq!(svg.matches("<circle").count(), 2, "a dot for each value with both results");
+    assert_eq!(
+        svg.matches("<circle").count(),
+        2,
+        "a dot for each value with both results"
+    );
     // equal points have one place, and the labels do not overlap
-    let same = TradeOff { points: vec![point("a", 1.0); 12], ..trade_off.clone() };
-    assert_eq!(texts(&same.chart().svg).iter().filter(|text| *text == "a").count(), 4);
+    let same = TradeOff {
+        points: vec![point("a", 1.0); 12],
+        ..trade_off.clone()
+    };
+    assert_eq!(
+        texts(&same.chart().svg)
+            .iter()
+            .filter(|text| *text == "a")
+            .count(),
+        4
+    );
     let empty = TradeOff {
         points: Vec::new(),
         ..trade_off
@@ -382,8 +423,20 @@ fn policies_are_side_by_side_and_charts_are_labelled() {
     assert_eq!(files, COMPARISON_FILES[1..]);
     let words: [&[&str]; 4] = [
         &["calls served, %", "70.0", "1.25", "no data", "432", "quiet"],
-        &["10/s", "served", "refused or limited", "no data", "served, first policy"],
-        &["20/s", "first attempts", "retries", "no data", "breaker open, % of runs"],
+        &[
+            "10/s",
+            "served",
+            "refused or limited",
+            "no data",
+            "served, first policy",
+        ],
+        &[
+            "20/s",
+            "first attempts",
+            "retries",
+            "no data",
+            "breaker open, % of runs",
+        ],
         &["p95", "p50", "no data"],
     ];
     for (chart, words) in charts.iter().zip(words) {
@@ -413,7 +466,11 @@ fn a_sweep_shows_differences_from_its_first_value() {
     busy.apply(&at(9 * SECOND + SECOND / 2, ended(Fate::Answered)));
     let together = SideBySide {
         title: "a world".into(),
-        sides: vec![side("a=1", &[short()]), side("a=2", &[busy]), side("a=3", &[History::default()])],
+        sides: vec![
+            side("a=1", &[short()]),
+            side("a=2", &[busy]),
+            side("a=3", &[History::default()]),
+        ],
         is_sweep: true,
     };
     let charts = together.charts();

@@ -67,7 +67,11 @@ impl TradeOff {
     /// The chart: a dot per point, with its 95 % intervals.
     pub fn chart(&self) -> Chart {
         let of = self.setting.as_deref().map_or("each policy", |setting| setting);
-        let heading = format!("{}: calls served against attempts, {}", shortened(&self.title, 40), shortened(of, 40));
+        let heading = format!(
+            "{}: calls served against attempts, {}",
+            shortened(&self.title, 40),
+            shortened(of, 40)
+        );
         let mut sheet = Sheet::default();
         sheet.text("title", (16.0, 28.0), &heading);
         let known: Vec<(&str, Range, Range)> = self
@@ -79,7 +83,10 @@ impl TradeOff {
             })
             .collect();
         let mut notes = vec!["up and to the left is better".to_owned()];
-        if known.iter().any(|(_, attempts, served)| attempts.has_interval() || served.has_interval()) {
+        if known
+            .iter()
+            .any(|(_, attempts, served)| attempts.has_interval() || served.has_interval())
+        {
             notes.push("dot: mean; bars: its 95 % intervals".to_owned());
         }
         let hidden = self.points.len() - known.len();
@@ -88,16 +95,28 @@ impl TradeOff {
         }
         sheet.text("muted", (16.0, 50.0), &notes.join("; "));
         let bounds = |range: &Range| (range.low, range.high);
-        let across = Scale::around(known.iter().map(|(_, attempts, _)| bounds(attempts)), (LEFT + 30.0, RIGHT - 60.0));
-        let up = Scale::around(known.iter().map(|(_, _, served)| bounds(served)), (BOTTOM - 24.0, TOP + 24.0));
+        let across = Scale::around(
+            known.iter().map(|(_, attempts, _)| bounds(attempts)),
+            (LEFT + 30.0, RIGHT - 60.0),
+        );
+        let up = Scale::around(
+            known.iter().map(|(_, _, served)| bounds(served)),
+            (BOTTOM - 24.0, TOP + 24.0),
+        );
         axes(&mut sheet, &across, &up);
         let place = |attempts: &Range, served: &Range| (across.at(attempts.mean), up.at(served.mean));
-        let dots: Vec<Place> = known.iter().map(|(_, attempts, served)| place(attempts, served)).collect();
+        let dots: Vec<Place> = known
+            .iter()
+            .map(|(_, attempts, served)| place(attempts, served))
+            .collect();
         if self.setting.is_some() {
             sheet.line("path", &dots);
         }
         for ((_, attempts, served), (x, y)) in known.iter().zip(&dots) {
-            sheet.line("upper", &[(across.at(attempts.low), *y), (across.at(attempts.high), *y)]);
+            sheet.line(
+                "upper",
+                &[(across.at(attempts.low), *y), (across.at(attempts.high), *y)],
+            );
             sheet.line("upper", &[(*x, up.at(served.low)), (*x, up.at(served.high))]);
             sheet.dot((*x, *y));
         }
@@ -107,7 +126,10 @@ impl TradeOff {
             sheet.text("muted middle", middle, "no data");
         }
         let facts = known.iter().map(|(label, attempts, served)| {
-            format!("{label}: {:.1} % served at {:.2} attempts per call", served.mean, attempts.mean)
+            format!(
+                "{label}: {:.1} % served at {:.2} attempts per call",
+                served.mean, attempts.mean
+            )
         });
         let facts: Vec<String> = facts.collect();
         Chart {
@@ -148,12 +170,16 @@ fn labels<'a>(sheet: &mut Sheet, labels: impl Iterator<Item = &'a str>, dots: &[
             (x - 10.0 - width, y - 16.0),
             (x - 10.0 - width, y + 16.0),
         ];
-        let boxes = places.map(|(left, middle)| (left, middle - LABEL / 2.0, left + width, middle + LABEL / 2.0));
+        let boxes =
+            places.map(|(left, middle)| (left, middle - LABEL / 2.0, left + width, middle + LABEL / 2.0));
         let free = boxes.iter().find(|one| {
             let meets = |other: &&(f64, f64, f64, f64)| {
                 one.0 < other.2 && other.0 < one.2 && one.1 < other.3 && other.1 < one.3
             };
-            one.0 >= LEFT && one.2 <= WIDTH - 8.0 && one.3 <= BOTTOM && !taken.iter().any(|other| meets(&other))
+            one.0 >= LEFT
+                && one.2 <= WIDTH - 8.0
+                && one.3 <= BOTTOM
+                && !taken.iter().any(|other| meets(&other))
         });
         if let Some(one) = free {
             sheet.text("halo", (one.0, one.3 - 3.0), &label);
@@ -179,7 +205,11 @@ impl Scale {
         });
         let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
         let room = (high.abs().max(low.abs()).max(1e-3) * 0.02 - (high - low)).max(0.0) / 2.0;
-        Self { low: low - room, high: high + room, pixels }
+        Self {
+            low: low - room,
+            high: high + room,
+            pixels,
+        }
     }
 
     /// The pixel of a value.
@@ -196,7 +226,11 @@ impl Scale {
         for tick in 0..=most {
             let value = (first + f64::from(tick)) * step;
             if value <= self.high * (1.0 + 1e-12) {
-                let label = if value.abs() >= 10_000.0 { super::axis::label(value) } else { number(value) };
+                let label = if value.abs() >= 10_000.0 {
+                    super::axis::label(value)
+                } else {
+                    number(value)
+                };
                 draw(value, &label);
             }
         }
