@@ -5,7 +5,7 @@
 pub(super) mod appearance;
 mod breaker;
 mod cache;
-mod calls;
+pub(super) mod calls;
 pub(super) mod chat;
 #[cfg(test)]
 mod fixture;
@@ -328,11 +328,10 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
         }
         PaneId::Breaker => breaker::title(view, room as u16),
         PaneId::Limiter => limiter::title(view, room as u16),
-        PaneId::Calls => calls::title(view, room as u16),
         PaneId::Retries => retries::title(view, room as u16),
         PaneId::Users => users::title(view, room),
         PaneId::Cache => semantic::count(view).unwrap_or_default(),
-        PaneId::Traffic | PaneId::Latency => String::new(),
+        PaneId::Traffic | PaneId::Latency | PaneId::Calls => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

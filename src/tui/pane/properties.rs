@@ -133,7 +133,7 @@ fn an_area_outside_the_buffer_draws_nothing() {
 
 #[test]
 fn notes_in_borders_fit_beside_the_name() {
-    let titles = [calls::title, breaker::title, limiter::title, retries::title];
+    let titles = [breaker::title, limiter::title, retries::title];
     for fixture in [fixture::burst(), fixture::worst(), Fixture::default()] {
         for title in titles {
             for width in 0..=220 {
