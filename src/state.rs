@@ -149,7 +149,7 @@ pub use retry::{BackoffWait, RetryBudgetLevel, RetryCause, RetryView, Storm, Sto
 pub use semantic::{Lookups, NearMatch, NearMatchKind, SemanticView};
 pub use session::{LoadRun, Session};
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
-pub use timeline::{FaultSpan, Level, Mark, MarkKind, SentCalls, Sketch, Slot, Timeline};
+pub use timeline::{FaultSpan, Level, Mark, MarkKind, SentCalls, Sketch, Sliding, Slot, Timeline};
 pub use users::{MAX_USERS, NoisyKind, NoisyUser, UserShare, UserUsage, UsersView};
 pub use verdict::{Cause, Hold, Verdict};
 pub use whatif::WhatIfView;

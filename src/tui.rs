@@ -10,7 +10,6 @@
 
 pub mod action;
 pub mod editor;
-pub mod filter;
 pub mod footer;
 pub mod input;
 pub mod keymap;
@@ -383,7 +382,7 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         };
         let shown_change = [
             state_change,
-            self.retries_change(shown_at),
+            self.charts_change(shown_at),
             self.ui.playback_change(),
         ];
         let shown_change = shown_change.into_iter().flatten().min();
@@ -393,15 +392,19 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         Ok(())
     }
 
-    /// The next change of the retry chart if it is visible and not paused: once per second until it is empty.
-    fn retries_change(&self, now: Timestamp) -> Option<Timestamp> {
+    /// The next change of charts that are not paused: once per second until their window is empty, at most ten
+    /// minutes.
+    fn charts_change(&self, now: Timestamp) -> Option<Timestamp> {
         let size = self.ui.size;
         let areas = layout::layout(Rect::new(0, 0, size.width, size.height), &self.ui);
-        areas.pane(PaneId::Retries).filter(|_| self.frozen.is_none())?;
+        let is_visible = areas.plot_columns() > 0 || areas.pane(PaneId::Retries).is_some();
+        let is_moving = is_visible && self.frozen.is_none();
+        let window = self.ui.window.span(now).min(Duration::from_mins(10));
         self.session
             .state
             .timeline
-            .next_change(now, Duration::from_secs(120))
+            .next_change(now, window)
+            .filter(|_| is_moving)
     }
 
     /// Applies the events of a feed.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{AttemptResult, Event, EventKind, Fate};
-use crate::time::saturating_nanos;
+use crate::time::{Timestamp, saturating_nanos};
 
 /// Calls kept one by one.
 const RECENT: usize = 120;
@@ -25,6 +25,9 @@ pub struct LatencyView {
     pub attempt: Percentiles,
     /// From the start of an attempt to its first token.
     pub ttft: Percentiles,
+    /// The last time that the upstream answered a call.
+    #[serde(default)]
+    pub answered_at: Option<Timestamp>,
     /// The last 120 calls, oldest first; nothing for calls that were not sent.
     pub recent: VecDeque<Option<Duration>>,
 }
@@ -106,6 +109,7 @@ impl LatencyView {
             } => {
                 if *fate == Fate::Answered {
                     self.call.record(*took);
+                    self.answered_at = Some(event.at);
                 }
                 self.recent.push_back((*attempts > 0).then_some(*took));
                 if self.recent.len() > RECENT {

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use sketch::Sketch;
+pub use sketch::{Sketch, Sliding};
 pub use slot::{Level, SentCalls, Slot};
 
 use super::{BreakerView, CacheVerdict, Calls, LimitView};

@@ -130,7 +130,7 @@ impl Areas {
         if self.tier == Tier::Tiny {
             return outer;
         }
-        let left = if id.has_time_axis() {
+        let left = if self.has_axis(id) {
             0
         } else {
             1 + u16::from(outer.x > 0)
@@ -140,6 +140,15 @@ impl Areas {
             y: outer.y.saturating_add(1).min(outer.bottom()),
             width: outer.width.saturating_sub(left),
             height: outer.height.saturating_sub(1),
+        }
+    }
+
+    /// Returns true if a pane is drawn on a time axis on this screen.
+    pub fn has_axis(&self, id: PaneId) -> bool {
+        if self.zoomed {
+            id.has_time_axis_zoomed()
+        } else {
+            id.has_time_axis()
         }
     }
 
@@ -155,7 +164,7 @@ impl Areas {
 
     /// Columns of the plots right of the time axis.
     pub fn plot_columns(&self) -> u16 {
-        let chart = self.panes.iter().find(|(id, _)| id.has_time_axis());
+        let chart = self.panes.iter().find(|(id, _)| self.has_axis(*id));
         chart.map_or(0, |(_, rect)| rect.width.saturating_sub(self.gutter + 1))
     }
 
@@ -252,11 +261,7 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
         areas.limiter_chart = None;
         areas.dividers.clear();
         areas.panes = vec![(ui.focus, body)];
-        if ui.focus == PaneId::Calls {
-            // more columns about each call
-            areas.gutter = areas.gutter.max(body.width * 9 / 20);
-        }
-        if ui.focus.has_time_axis() {
+        if ui.focus.has_time_axis_zoomed() {
             axis_divider(&mut areas, body);
         }
     }

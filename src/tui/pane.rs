@@ -5,12 +5,13 @@
 pub(super) mod appearance;
 mod breaker;
 mod cache;
-pub(super) mod calls;
+mod calls;
+mod chart;
 pub(super) mod chat;
 #[cfg(test)]
 mod fixture;
 pub(super) mod gauge;
-mod latency;
+pub(super) mod latency;
 mod limiter;
 pub(super) mod log;
 mod near_matches;
@@ -27,6 +28,7 @@ pub(super) mod title;
 mod traffic;
 mod users;
 pub(super) mod verdict;
+pub(super) mod zoom;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -36,7 +38,7 @@ use ratatui::symbols::merge::MergeStrategy;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Block;
 
-use super::layout::{Areas, MIN_HEIGHT, MIN_WIDTH};
+use super::layout::{Areas, MIN_HEIGHT, MIN_WIDTH, Tier};
 use super::theme::{Glyphs, Role, Theme};
 use super::ui::Mode;
 use super::view::View;
@@ -87,6 +89,11 @@ impl PaneId {
     /// The digit that selects the pane, the same at every size.
     pub fn digit(self) -> usize {
         (self as usize + 1) % 10
+    }
+
+    /// Returns true for the panes that have a time axis on the whole screen.
+    pub fn has_time_axis_zoomed(self) -> bool {
+        self.has_time_axis() || matches!(self, Self::Limiter | Self::Breaker | Self::Retries)
     }
 
     /// Returns true for the panes drawn on the shared time axis.
@@ -167,7 +174,12 @@ impl PaneId {
         if area.is_empty() {
             return;
         }
+        let areas = chart::areas(view);
         match self {
+            Self::Breaker if areas.zoomed => zoom::breaker::render(view, area, buf),
+            Self::Limiter if areas.zoomed => zoom::limiter::render(view, area, buf),
+            Self::Retries if areas.zoomed => zoom::retries::render(view, area, buf),
+            Self::Retries if areas.tier == Tier::Large => zoom::retries::render_column(view, area, buf),
             Self::Chat => chat::render(view, area, buf),
             Self::Breaker => breaker::render(view, area, buf),
             Self::Limiter => limiter::render(view, area, buf),
@@ -236,6 +248,11 @@ pub fn rules(view: &View<'_>, areas: &Areas, buf: &mut Buffer) {
     }
     for (id, area) in &lines {
         draw_title(view, areas, *id, *area, buf);
+        let is_chart =
+            area.width > areas.gutter && (areas.has_axis(*id) || areas.limiter_chart == Some(*area));
+        if is_chart {
+            chart::head(view, areas, *id, *area, buf);
+        }
     }
 }
 
@@ -288,7 +305,12 @@ fn draw_title(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut 
     // at the edge of the screen the rule goes on behind the note
     let margin = u16::from(area.right() == buf.area.right());
     let room = area.right().saturating_sub(x + 1 + margin);
-    let note = note(view, id, usize::from(room));
+    let note = if areas.zoomed && id.has_time_axis_zoomed() && id != PaneId::Calls {
+        // the clock is there
+        String::new()
+    } else {
+        note(view, id, usize::from(room))
+    };
     let cells = u16::try_from(wrap::width(&note)).unwrap_or(u16::MAX);
     if cells > 2 && cells <= room {
         let x = area.right() - margin - cells;
@@ -328,10 +350,11 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
         }
         PaneId::Breaker => breaker::title(view, room as u16),
         PaneId::Limiter => limiter::title(view, room as u16),
+        PaneId::Calls => calls::title(view, room as u16),
         PaneId::Retries => retries::title(view, room as u16),
         PaneId::Users => users::title(view, room),
         PaneId::Cache => semantic::count(view).unwrap_or_default(),
-        PaneId::Traffic | PaneId::Latency | PaneId::Calls => String::new(),
+        PaneId::Traffic | PaneId::Latency => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

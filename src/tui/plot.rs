@@ -16,6 +16,7 @@
 
 pub mod bars;
 mod clock;
+mod columns;
 pub mod dots;
 mod scale;
 pub mod strip;
@@ -27,11 +28,13 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 pub use clock::{crosshair, guides, rule, ticks};
+pub use columns::Columns;
 pub use scale::{Unit, levels, scale};
 
 use super::theme::{Role, Theme};
 use super::view::View;
 use crate::event::BreakerState;
+use crate::state::MarkKind;
 use crate::time::{Timestamp, saturating_nanos};
 
 /// The time that the charts cover.
@@ -185,12 +188,20 @@ impl Axis {
         Some((self.column(from).unwrap_or(0), self.column(to).unwrap_or(last)))
     }
 
-    /// The columns with a change of breaker or faults: the breaker opens, and closes again; faults go on and off.
+    /// The columns with a change of breaker or faults: the breaker opens, and closes again; faults go on and off; the
+    /// load or the policy changes.
     pub fn guides(&self, view: &View<'_>) -> Vec<u16> {
+        let timeline = &view.state.timeline;
+        let marks = timeline
+            .marks()
+            .filter(|mark| mark.kind != MarkKind::Burst)
+            .map(|mark| mark.at);
         let mut columns: Vec<u16> = outages(view)
             .into_iter()
+            .chain(timeline.faults().map(|span| (span.from, span.to)))
             .flat_map(|(from, to)| [Some(from), to])
             .flatten()
+            .chain(marks)
             .filter_map(|at| self.column(at))
             .collect();
         columns.sort_unstable();
@@ -213,11 +224,6 @@ fn outages(view: &View<'_>) -> Vec<(Timestamp, Option<Timestamp>)> {
         }
     }
     outages
-}
-
-/// The start of the session; `None` before its first event.
-fn started_at(view: &View<'_>) -> Option<Timestamp> {
-    (view.state.next_seq > 0).then_some(Timestamp::ZERO)
 }
 
 /// The plot and the gutter left of it; between them is one column with the axis.
@@ -331,7 +337,7 @@ pub fn symbols(theme: &Theme) -> Symbols {
             faults: "/",
             closed: "-",
             open: "#",
-            half_open: "%",
+            half_open: "?",
             level: ".",
         }
     } else {

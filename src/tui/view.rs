@@ -29,8 +29,11 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    /// Writes a notice on the first line of an `area` that is not empty, cut at its edge.
+    /// Writes a notice on the first line of `area`, cut at its edge.
     pub(super) fn draw_notice(&self, area: Rect, text: &str, buf: &mut Buffer) {
+        if area.is_empty() {
+            return;
+        }
         let style = self.theme.style(Role::Muted);
         buf.set_stringn(area.x, area.y, text, usize::from(area.width), style);
     }
@@ -52,6 +55,9 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
     }
     for (id, _) in &areas.panes {
         id.render(view, areas.inner(*id), buf);
+    }
+    if areas.limiter_chart.is_some() {
+        pane::zoom::limiter::render_chart(view, areas.limiter_chart_inner(), buf);
     }
     let mut cursor = input::render(view, keymap, areas.input, buf);
     if view.ui.mode == Mode::Filter {

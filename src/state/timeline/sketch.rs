@@ -77,6 +77,55 @@ impl Sketch {
     }
 }
 
+/// The sum of the sketches of a window that slides: one is added, another removed, and quantiles cost no merging.
+#[derive(Clone, Debug)]
+pub struct Sliding {
+    counts: [u64; BUCKETS as usize],
+    total: u64,
+}
+
+impl Default for Sliding {
+    fn default() -> Self {
+        Self {
+            counts: [0; BUCKETS as usize],
+            total: 0,
+        }
+    }
+}
+
+impl Sliding {
+    /// Adds a sketch.
+    pub fn add(&mut self, sketch: &Sketch) {
+        for (bucket, count) in &sketch.cells {
+            if let Some(sum) = self.counts.get_mut(usize::from(*bucket)) {
+                *sum += u64::from(*count);
+                self.total += u64::from(*count);
+            }
+        }
+    }
+
+    /// Removes a sketch that was added.
+    pub fn remove(&mut self, sketch: &Sketch) {
+        for (bucket, count) in &sketch.cells {
+            if let Some(sum) = self.counts.get_mut(usize::from(*bucket)) {
+                *sum = sum.saturating_sub(u64::from(*count));
+                self.total = self.total.saturating_sub(u64::from(*count));
+            }
+        }
+    }
+
+    /// The quantile `q`, from 0 to 1, as [`Sketch::quantile`].
+    pub fn quantile(&self, q: f64) -> Option<Duration> {
+        let rank = ((q.clamp(0.0, 1.0) * self.total as f64).ceil() as u64).max(1);
+        let mut below = 0_u64;
+        let bucket = self.counts.iter().position(|count| {
+            below += count;
+            below >= rank
+        })?;
+        Some(centre_of(bucket as u8))
+    }
+}
+
 fn bucket_of(ns: u64) -> u8 {
     let octave = ns.max(1).ilog2();
     if octave < FIRST_OCTAVE {

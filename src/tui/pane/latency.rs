@@ -1,4 +1,10 @@
-//! The Latency pane: percentiles of calls, attempts and first tokens, and the last calls one by one.
+//! The Latency pane: percentiles of answered calls over time, and a mark for each failed one.
+//!
+//! The upper edge of the band is the 95th percentile, the lower edge the median; each point covers the time before
+//! it that [`Columns::cover`](crate::tui::plot::Columns::cover) states. Calls that failed, or that the cache or
+//! another call answered, are not in it. Without an answer there is no point.
+
+mod stages;
 
 use std::time::Duration;
 
@@ -6,134 +12,178 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::state::Percentiles;
+use crate::event::Fate;
+use crate::state::Slot;
+use crate::text::units;
+use crate::tui::plot::dots::{self, Look, Series};
+use crate::tui::plot::{Frame, Unit, scale};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{gauge, row, units};
+use super::PaneId;
+use super::chart::{self, Chart};
+use super::row;
 
-/// Draws the table and the sparkline.
+/// The smallest end of the scale, in seconds.
+const LEAST: f64 = 0.1;
+/// An answer older than this is stated.
+const RECENT: Duration = Duration::from_secs(3);
+/// Columns of the gutter from which a fact takes one row.
+const WIDE: u16 = 29;
+/// Rows from which the whole screen shows stages, a histogram and the slowest calls.
+const ROOM_FOR_STAGES: u16 = 24;
+
+/// Draws the chart; on the whole screen also the parts of `stages`.
 pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+    let zoomed = chart::is_zoomed(view, PaneId::Latency);
     let area = area.intersection(buf.area);
-    let width = usize::from(area.width);
-    let latency = &view.state.latency;
-    let mut lines = vec![
-        head(view, width),
-        table_row(view, "call", &Quantiles::new(&latency.call), width),
-        table_row(view, "attempt", &Quantiles::new(&latency.attempt), width),
-        table_row(view, "ttft", &Quantiles::new(&latency.ttft), width),
-    ];
-    if area.height > 5 {
-        lines.push(Line::default());
+    if area.is_empty() {
+        return;
     }
-    let cells = width.saturating_sub(27).max(10);
-    lines.push(calls(view, "", cells, width));
-    row::draw_all(&lines, area, buf);
+    let mut chart = Chart::new(view, area);
+    if zoomed {
+        chart.strips(2, buf);
+    }
+    let height = chart.frame.plot.height;
+    let staged = zoomed && height >= ROOM_FOR_STAGES;
+    let frame = chart.take(if staged { height * 2 / 5 } else { height });
+    draw(&chart, frame, zoomed, buf);
+    if staged {
+        stages::render(view, &chart, buf);
+    }
 }
 
-/// Label, percentiles and count of the table, in columns.
-const COLUMNS: [usize; 6] = [8, 6, 8, 8, 8, 8];
+/// Draws the band, and the row of failures below it.
+fn draw(chart: &Chart<'_>, frame: Frame, zoomed: bool, buf: &mut Buffer) {
+    let theme = chart.view.theme;
+    let height = frame.plot.height;
+    let marks = u16::from(height > 2);
+    let band = frame.rows(0, height - marks);
+    let (values, before) = chart.columns.quantiles(0.5, 0.95);
+    let most = values.iter().flatten().map(|(_, high)| *high).fold(0.0, f64::max);
+    let top = scale(most, before, LEAST);
+    let series = Series {
+        values,
+        look: Look::Band,
+        role: Role::Work,
+    };
+    dots::draw(theme, &[series], top, band.plot, buf);
+    band.labels(theme, Unit::Time, top, buf);
+    let row_of_marks = frame.rows(height - marks, marks);
+    chart.marks(row_of_marks, theme.glyphs.failed, Role::Broken, failed, buf);
+    let sum = chart.columns.sum();
+    row::draw_all(&facts(chart, &sum, band, zoomed), band.gutter, buf);
+    let count = failed(&sum);
+    let role = if count == 0 { Role::Muted } else { Role::Text };
+    let mark = if count == 0 { Role::Muted } else { Role::Broken };
+    let line = Line::from(vec![
+        row::piece(theme, mark, format!(" {} ", theme.glyphs.failed)),
+        row::piece(theme, role, format!("{count} failed")),
+        row::piece(theme, Role::Muted, if zoomed { "  not in p50, p95" } else { "" }),
+    ]);
+    row::draw(&line, 0, row_of_marks.gutter, buf);
+    chart.lines(frame, buf);
+}
 
-/// The percentiles that are shown; `None` without a value.
+/// The figures of the window, in the gutter left of the labels of the scale.
+fn facts(chart: &Chart<'_>, sum: &Slot, band: Frame, zoomed: bool) -> Vec<Line<'static>> {
+    let view = chart.view;
+    let theme = view.theme;
+    let figure = |name: &str, quantile: f64, note: &'static str| {
+        let value = sum.latency.quantile(quantile)?;
+        let note = if zoomed { note } else { "" };
+        Some(Line::from(vec![
+            row::piece(theme, Role::Muted, format!(" {name} ")),
+            row::piece(theme, Role::Strong, seconds(value)),
+            row::piece(theme, Role::Muted, note),
+        ]))
+    };
+    let answered = sum.latency.count();
+    let last = last_answer(view);
+    let rows = usize::from(band.gutter.height);
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    if zoomed {
+        lines.push(row::muted(
+            theme,
+            format!(" {}   v changes", view.ui.window.label()),
+        ));
+        lines.push(Line::default());
+        lines.extend(figure("p99", 0.99, ""));
+    }
+    lines.extend(figure("p95", 0.95, "  upper edge"));
+    lines.extend(figure("p50", 0.5, "  lower edge"));
+    if answered > 0 {
+        lines.push(Line::from(format!(" {answered} answered")));
+    } else {
+        lines.push(row::muted(theme, " no answers in this window"));
+    }
+    if let Some(ago) = last.filter(|ago| *ago >= RECENT) {
+        let texts = if band.gutter.width >= WIDE {
+            vec![format!(" last answer {} ago", rounded(ago))]
+        } else {
+            vec![" no answer".to_owned(), format!(" for {}", rounded(ago))]
+        };
+        // the age is more important than the count
+        lines.truncate(rows.saturating_sub(texts.len()));
+        lines.extend(texts.into_iter().map(Line::from));
+    }
+    if zoomed {
+        let cover = chart.columns.cover().as_secs();
+        lines.push(Line::default());
+        lines.push(row::muted(theme, format!(" each point: the {cover} s")));
+        lines.push(row::muted(theme, " before it; gap = none"));
+    }
+    lines.truncate(rows);
+    lines
+}
+
+/// The time since the upstream last answered a call.
+fn last_answer(view: &View<'_>) -> Option<Duration> {
+    let at = view.state.latency.answered_at?;
+    Some(view.now.since(at))
+}
+
+/// Calls that got no answer, or only the beginning of one.
+fn failed(slot: &Slot) -> u32 {
+    slot.ended(Fate::Failed)
+        .saturating_add(slot.ended(Fate::Interrupted))
+}
+
+/// A time that has passed: `7.5 s`, `80 s`, `12 m`.
+fn rounded(span: Duration) -> String {
+    match span.as_secs_f64() {
+        value @ ..9.95 => format!("{value:.1} s"),
+        value @ 9.95..599.5 => format!("{value:.0} s"),
+        value => format!("{:.0} m", value / 60.0),
+    }
+}
+
+/// A duration with its unit: `327 ms`, `1.38 s`, `12.4 s`, `80 s`, `12 m`.
+pub(super) fn seconds(span: Duration) -> String {
+    let value = span.as_secs_f64();
+    match value {
+        ..0.9995 => format!("{:.0} ms", value * 1e3),
+        0.9995..9.995 => format!("{value:.2} s"),
+        9.995..59.95 => format!("{value:.1} s"),
+        59.95..599.5 => format!("{value:.0} s"),
+        _ => units::duration(span),
+    }
+}
+
+/// The percentiles in the note of the calls; `None` without a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Quantiles {
-    pub(crate) p50: Option<Duration>,
-    pub(crate) p95: Option<Duration>,
-    pub(crate) p99: Option<Duration>,
-    pub(crate) max: Option<Duration>,
-    pub(crate) count: u64,
+    pub(super) p50: Option<Duration>,
+    pub(super) p95: Option<Duration>,
+    pub(super) p99: Option<Duration>,
 }
 
 impl Quantiles {
-    pub(super) fn new(percentiles: &Percentiles) -> Self {
+    pub(super) fn new(percentiles: &crate::state::Percentiles) -> Self {
         Self {
             p50: percentiles.quantile(0.5),
             p95: percentiles.quantile(0.95),
             p99: percentiles.quantile(0.99),
-            max: percentiles.max(),
-            count: percentiles.count(),
         }
-    }
-}
-
-/// A value in a fixed width; dashes without a value, since a gap is not zero.
-fn cell(value: Option<Duration>) -> String {
-    let text = value.map_or_else(|| "--".to_owned(), units::precise);
-    row::right(&text, units::DURATION_WIDTH)
-}
-
-/// The column heads.
-fn head(view: &View<'_>, width: usize) -> Line<'static> {
-    let heads = ["", "p50", "p95", "p99", "max", "count"].into_iter().zip(COLUMNS);
-    let pieces = heads.map(|(text, wide)| row::muted(view.theme, row::right(text, wide)));
-    row::join(view.theme, pieces, width)
-}
-
-/// A row of the table; columns that do not fit are dropped, as in the head.
-fn table_row(view: &View<'_>, label: &str, quantiles: &Quantiles, width: usize) -> Line<'static> {
-    let [p50, p95, p99, max] = [quantiles.p50, quantiles.p95, quantiles.p99, quantiles.max].map(cell);
-    let label = row::left(label, COLUMNS[0]);
-    let values = [label, p50, p95, p99, max, units::amount(quantiles.count)]
-        .into_iter()
-        .zip(COLUMNS);
-    row::join(
-        view.theme,
-        values.map(|(text, wide)| row::right(&text, wide)),
-        width,
-    )
-}
-
-/// `label` and the last calls, one cell each, newest at the right; a gap is a call that was not sent.
-pub(super) fn calls(view: &View<'_>, label: &str, cells: usize, width: usize) -> Line<'static> {
-    let theme = view.theme;
-    let recent = &view.state.latency.recent;
-    let cells = cells.min(width.saturating_sub(row::width(label)));
-    let newest: Vec<Option<f64>> = recent
-        .iter()
-        .skip(recent.len().saturating_sub(cells))
-        .map(|took| took.map(|took| took.as_secs_f64()))
-        .collect();
-    let most = newest.iter().flatten().copied().fold(0.0, f64::max);
-    let blanks = cells.saturating_sub(newest.len());
-    let pieces = vec![
-        Line::from(vec![
-            row::plain(label),
-            row::piece(theme, Role::Work, gauge::sparkline(theme, newest, most)),
-            row::plain(" ".repeat(blanks)),
-        ]),
-        row::muted(theme, "  per call, gap: not sent"),
-    ];
-    row::join(theme, pieces, width)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_aligned_with_their_heads() {
-        let ms = |millis| Some(Duration::from_millis(millis));
-        let quantiles = Quantiles {
-            p50: ms(710),
-            p95: ms(5_800),
-            p99: ms(12_000),
-            max: None,
-            count: 40,
-        };
-        let fixture = super::super::fixture::Fixture::default();
-        let view = fixture.view();
-        assert_eq!(
-            head(&view, 60).to_string(),
-            "           p50     p95     p99     max   count"
-        );
-        assert_eq!(
-            table_row(&view, "call", &quantiles, 60).to_string(),
-            "call     0.71s   5.80s   12.0s      --      40"
-        );
-        assert_eq!(
-            table_row(&view, "call", &quantiles, 30).to_string(),
-            "call     0.71s   5.80s   12.0s"
-        );
-        assert_eq!(head(&view, 30).to_string(), "           p50     p95     p99");
     }
 }

@@ -2,11 +2,11 @@
 //! glyphs, and no colour with the mono palette.
 
 use ratatui::buffer::{Buffer, Cell};
-use ratatui::layout::Rect;
+use ratatui::layout::{Rect, Size};
 use ratatui::style::Color;
 
 use super::fixture::{self, Fixture};
-use super::{breaker, cache, calls, latency, limiter, retries, story, title, users, verdict};
+use super::{breaker, cache, calls, latency, limiter, retries, story, title, traffic, users, verdict, zoom};
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::view::View;
@@ -21,13 +21,19 @@ fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-const PANES: [(&str, Render); 10] = [
+const PANES: [(&str, Render); 16] = [
     ("calls", calls::render),
     ("breaker", breaker::render),
     ("limiter", limiter::render),
     ("cache", cache::render),
     ("latency", latency::render),
     ("retries", retries::render),
+    ("traffic", traffic::render),
+    ("limiter chart", zoom::limiter::render_chart),
+    ("limiter zoom", zoom::limiter::render),
+    ("breaker zoom", zoom::breaker::render),
+    ("retries zoom", zoom::retries::render),
+    ("retries column", zoom::retries::render_column),
     ("story", longest_story),
     ("title", title::render),
     ("users", users::render),
@@ -77,9 +83,15 @@ fn every_pane_draws_at_every_size_and_only_inside() {
         Fixture::default(),
     ];
     for (index, mut fixture) in fixtures.into_iter().enumerate() {
-        fixture.ui.focus = PaneId::Calls;
         // the last two add few lines to the others
         for (width, height) in sizes().step_by(if index < 2 { 1 } else { 7 }) {
+            fixture.ui.size = Size::new(width, height);
+            fixture.ui.zoomed = width % 2 == 0;
+            fixture.ui.focus = if width % 2 == 0 {
+                PaneId::Latency
+            } else {
+                PaneId::Traffic
+            };
             draw_all(&fixture, width, height);
         }
     }
@@ -133,7 +145,7 @@ fn an_area_outside_the_buffer_draws_nothing() {
 
 #[test]
 fn notes_in_borders_fit_beside_the_name() {
-    let titles = [breaker::title, limiter::title, retries::title];
+    let titles = [calls::title, breaker::title, limiter::title, retries::title];
     for fixture in [fixture::burst(), fixture::worst(), Fixture::default()] {
         for title in titles {
             for width in 0..=220 {

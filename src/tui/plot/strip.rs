@@ -64,7 +64,7 @@ pub fn breaker(view: &View<'_>, axis: &Axis, row: Rect, buf: &mut Buffer) {
         .map(|spell| (spell.state, spell.from, Some(spell.to)))
         .collect();
     spells.push((state.state, state.since, None));
-    let owners = owners(axis, &spells, super::started_at(view));
+    let owners = owners(axis, &spells, view.state.timeline.started_at());
     let theme = view.theme;
     let symbols = symbols(theme);
     let mut column = 0;

@@ -188,16 +188,16 @@ async fn a_screen_stops_drawing_after_a_busy_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_visible_retry_chart_moves_once_per_second_and_then_stops() {
+async fn visible_charts_move_once_per_second_and_then_stop() {
     let state = fixture::fold(&fixture::session(7, 300));
     let mut hidden = rig(Vec::new(), state.clone());
+    (hidden.event_loop.ui.focus, hidden.event_loop.ui.zoomed) = (PaneId::Log, true);
     hidden.run(Vec::new(), 600_000).await;
     let mut seen = rig(Vec::new(), state.clone());
-    seen.event_loop.ui.focus = PaneId::Retries;
     seen.run(Vec::new(), 600_000).await;
     let more = seen.event_loop.pace.frames() - hidden.event_loop.pace.frames();
     let last = state.last_event_at.0 / 1_000_000_000;
-    assert!(more > 0 && more <= last + 121, "{more} frames");
+    assert!(more > 0 && more <= last + 31, "{more} frames");
     let frames = seen.event_loop.pace.frames();
     seen.run(Vec::new(), 3_600_000).await;
     assert_eq!(seen.event_loop.pace.frames(), frames);
@@ -211,11 +211,8 @@ async fn the_first_event_draws_at_once_and_many_events_thirty_times_per_second()
     let seen: Vec<u64> = rig.event_loop.host.frames.iter().map(|(seq, _)| *seq).collect();
     assert_eq!(seen.get(..3), Some(&[0, 1, 34][..]));
     assert_eq!(seen.last(), Some(&1000));
-    assert!(
-        (30..=33).contains(&seen.len()),
-        "{} frames in one second",
-        seen.len()
-    );
+    // the charts move in the four seconds after the events
+    assert!((30..=38).contains(&seen.len()), "{} frames", seen.len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,6 +230,8 @@ async fn a_paused_view_counts_events_and_loses_none() {
     ];
     let mut rig = rig(batches, State::default());
     rig.run(vec![(2000, "p"), (4000, "p")], 5000).await;
+    // the charts move while the view is live
+    rig.event_loop.host.frames.dedup();
     assert_eq!(
         rig.event_loop.host.frames,
         [(0, None), (2, None), (2, Some(0)), (2, Some(3)), (5, None)]

@@ -11,10 +11,6 @@ use crate::tui::view::View;
 
 use super::super::{gauge, row, units};
 
-/// The most important rows of [`below`]: recovered, cost, budget.
-pub(super) const BELOW: u16 = 3;
-/// More rows if there is room: calls not retried, a blank.
-pub(super) const MORE: u16 = 2;
 /// Fewer retries have no percentage.
 const FEW: u64 = 5;
 /// Columns of the labels.

@@ -10,7 +10,8 @@ use crate::state::BackoffWait;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
-use super::super::{row, units};
+use crate::text::units;
+use crate::tui::pane::row;
 
 /// Columns of the cause.
 const CAUSE: usize = 5;
