@@ -24,6 +24,7 @@ pub mod signals;
 pub mod terminal;
 pub mod theme;
 pub mod ui;
+pub mod undo;
 pub mod update;
 pub mod view;
 pub mod wrap;
@@ -47,6 +48,7 @@ use crate::time::{Clock, Timestamp};
 
 use keymap::{Keymap, KeymapError};
 use outputs::{Outputs, SaveRequest};
+use overlay::save::Saved;
 use pace::Pace;
 use pane::PaneId;
 use playback::bar::{Control, Playback, PlaybackChange};
@@ -484,10 +486,12 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         match effect {
             Effect::Send(command) => outputs.send(command, ui, now),
             Effect::Copy(text) => outputs::copy(&text, &mut self.host, ui, now)?,
-            Effect::SaveDrill => outputs.save(SaveRequest::Drill, ui, now),
-            Effect::SavePolicy => {
-                let policy = Box::new(self.session.state.session.policy.clone());
-                outputs.save(SaveRequest::Policy(policy), ui, now);
+            Effect::Save(content, file) => {
+                let policy = match content {
+                    Saved::Drill => None,
+                    Saved::Policy => Some(Box::new(self.session.state.session.policy.clone())),
+                };
+                outputs.save(SaveRequest { policy, file }, ui, now);
             }
             Effect::Pause => self.pause(now),
             Effect::Control(control) => self.control(control, now),

@@ -1,7 +1,7 @@
 //! Sessions: the control room, the drill without a terminal, and the files both write.
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::semantic::label_store::LabelWriter;
 use crate::session::bus::{Bus, Tap};
 use crate::session::engine;
 use crate::session::{Session, SessionConfig};
-use crate::settings::file::{self, ConfigError};
+use crate::settings::file::{self, ConfigError, NewFile};
 use crate::settings::{FaultProfile, Policy};
 use crate::text::SafeText;
 use crate::time::{Clock, unix_seconds};
@@ -247,7 +247,7 @@ fn refused_record(cli: &Cli) -> Option<String> {
 fn save_target(cli: &Cli) -> SaveTarget {
     match &cli.record {
         Some(file) => SaveTarget::File(file.clone()),
-        None => SaveTarget::Dated(PathBuf::new()),
+        None => SaveTarget::New(NewFile::Dated(PathBuf::new())),
     }
 }
 
@@ -257,12 +257,15 @@ fn save_channel(session: &Session, recorder: &Recorder, target: SaveTarget) -> S
     let (sender, results) = mpsc::channel(1);
     let (recorder, clock) = (recorder.clone(), session.clock());
     session.spawn(async move {
-        while let Some(request) = received.recv().await {
-            let message = match request {
-                SaveRequest::Drill => save_drill(&recorder, clock, target.clone())
-                    .await
-                    .unwrap_or_else(|error| format!("no drill saved: {error}")),
-                SaveRequest::Policy(policy) => save_policy(*policy)
+        while let Some(SaveRequest { policy, file }) = received.recv().await {
+            let message = match policy {
+                None => {
+                    let target = file.map_or_else(|| target.clone(), |name| SaveTarget::New(NewFile::Named(name)));
+                    save_drill(&recorder, clock, target)
+                        .await
+                        .unwrap_or_else(|error| format!("no drill saved: {error}"))
+                }
+                Some(policy) => save_policy(*policy, file)
                     .await
                     .unwrap_or_else(|error| format!("no policy saved: {error}")),
             };
@@ -285,10 +288,10 @@ async fn save_drill(recorder: &Recorder, clock: Clock, target: SaveTarget) -> Re
     }
 }
 
-/// Saves a policy as a file in this directory. Returns the message to show.
-async fn save_policy(policy: Policy) -> Result<String, String> {
-    let saved =
-        tokio::task::spawn_blocking(move || file::save_policy(&policy, Path::new(""), unix_seconds()));
+/// Saves a policy to a new file; without a name, to a dated one in this directory. Returns the message to show.
+async fn save_policy(policy: Policy, file: Option<PathBuf>) -> Result<String, String> {
+    let target = file.map_or_else(|| NewFile::Dated(PathBuf::new()), NewFile::Named);
+    let saved = tokio::task::spawn_blocking(move || file::save_policy(&policy, &target, unix_seconds()));
     match saved.await {
         Ok(Ok(path)) => {
             let name = SafeText::new(&path.to_string_lossy()).single_line();

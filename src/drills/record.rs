@@ -200,6 +200,11 @@ impl RecorderState {
                 // a profile has no effect, and is not recorded, until faults are on
                 return if self.faults_on { self.faults() } else { Vec::new() };
             }
+            Command::ApplyFaults { on, profile } => {
+                let before = std::mem::replace(&mut self.faults_on, on);
+                self.faults = *profile;
+                return if on || before { self.faults() } else { Vec::new() };
+            }
             Command::ApplyPolicy { policy } => {
                 let changes = self.policy.changes(&policy).into_iter();
                 let settings: Vec<String> = changes.map(|(path, value)| format!("{path}={value}")).collect();

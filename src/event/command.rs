@@ -64,6 +64,13 @@ pub enum Command {
         /// The new profile.
         profile: Box<FaultProfile>,
     },
+    /// Changes the fault profile and switches fault injection, as one change.
+    ApplyFaults {
+        /// True for on.
+        on: bool,
+        /// The new profile.
+        profile: Box<FaultProfile>,
+    },
     /// Switches the cache.
     SetCache {
         /// True for on.

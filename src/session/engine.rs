@@ -226,6 +226,11 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
                 self.faults.set_profile(*profile);
                 self.emit_faults();
             }
+            Command::ApplyFaults { on, profile } => {
+                self.faults.set_profile(*profile);
+                self.faults.set_on(on);
+                self.emit_faults();
+            }
             Command::SetCache { on } => self.client.switch_cache(on),
             Command::ClearCache => self.client.clear_cache(),
             Command::ApplyPolicy { policy } => {

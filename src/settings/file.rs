@@ -16,7 +16,7 @@ mod read;
 mod users;
 mod write;
 
-pub(crate) use dated::create_dated;
+pub use dated::NewFile;
 pub use error::ConfigError;
 pub(crate) use error::{printable_path, single_line, value_error};
 pub use listing::settings_list;

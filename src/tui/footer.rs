@@ -51,7 +51,7 @@ const LIVE: [Row; 19] = [
     (Action::Palette, 14),
     (Action::WhatIf, 15),
     (Action::CycleSemantic, 16),
-    (Action::CycleBreaker, 17),
+    (Action::ChooseBreaker, 17),
     (Action::BurstAll, 18),
     (Action::ToggleOrder, 19),
     (Action::Copy, 20),
@@ -143,7 +143,21 @@ fn fixed(ui: &Ui) -> &'static [Action] {
             &[Action::Close, Action::Up, Action::Down]
         }
         Context::List => &[Action::Accept, Action::Close, Action::Up, Action::Down],
-        Context::Faults => &[Action::Less, Action::More, Action::Switch, Action::Close],
+        Context::Faults => &[
+            Action::Less,
+            Action::More,
+            Action::Switch,
+            Action::ApplyFaults,
+            Action::Close,
+        ],
+        Context::Breaker => &[
+            Action::ForceOpen,
+            Action::ForceClosed,
+            Action::ReleaseBreaker,
+            Action::ResetBreaker,
+            Action::Close,
+        ],
+        Context::Name => &[Action::Save, Action::Close],
         Context::Details => &[
             Action::LabelGood,
             Action::LabelBad,
@@ -160,7 +174,7 @@ fn fixed(ui: &Ui) -> &'static [Action] {
             Action::EditValue,
             Action::ToggleSetting,
             Action::ApplyDraft,
-            Action::Revert,
+            Action::Undo,
             Action::Close,
             Action::ResetSetting,
             Action::DiscardDraft,
@@ -203,6 +217,7 @@ fn label(action: Action, ui: &Ui, state: &State) -> Cow<'static, str> {
         (Context::Line, Action::Submit) => "apply",
         (Context::Line, Action::Leave) => "clear",
         (Context::WhatIf, Action::SavePolicy) => "save",
+        (Context::Faults | Context::Name, Action::Close) => "cancel",
         (Context::List, Action::Accept) => "run",
         (Context::List | Context::Faults, Action::Up) => "previous",
         (Context::List | Context::Faults, Action::Down) => "next",

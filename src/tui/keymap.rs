@@ -30,6 +30,10 @@ pub enum Context {
     List,
     /// The fault chooser.
     Faults,
+    /// The list of the breaker.
+    Breaker,
+    /// The name of a file to save.
+    Name,
     /// The story of a call.
     Details,
     /// A confirmation.

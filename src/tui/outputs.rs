@@ -1,6 +1,7 @@
 //! The outputs of the screen: commands to the engine, files, what-if requests, the clipboard.
 
 use std::io;
+use std::path::PathBuf;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
@@ -24,11 +25,11 @@ pub struct Outputs {
 
 /// A file to save.
 #[derive(Clone, Debug, PartialEq)]
-pub enum SaveRequest {
-    /// The commands of the session, as a scenario.
-    Drill,
-    /// This policy.
-    Policy(Box<Policy>),
+pub struct SaveRequest {
+    /// The policy; `None`: the commands of the session, as a scenario.
+    pub policy: Option<Box<Policy>>,
+    /// The name of a new file; `None`: a name with the date.
+    pub file: Option<PathBuf>,
 }
 
 /// The channel to the task that saves files.
@@ -53,17 +54,17 @@ impl Outputs {
                 permit.send(command);
             }
             Err(TrySendError::Full(())) => {
-                ui.not_sent(&command, "engine busy: not sent, press the key again", now);
+                ui.not_sent("engine busy: not sent, press the key again", now);
             }
-            Err(TrySendError::Closed(())) => ui.not_sent(&command, "not sent: the engine has ended", now),
+            Err(TrySendError::Closed(())) => ui.not_sent("not sent: the engine has ended", now),
         }
     }
 
     /// Requests that a file is saved.
     pub(super) fn save(&self, request: SaveRequest, ui: &mut Ui, now: Timestamp) {
-        let (name, started) = match request {
-            SaveRequest::Drill => ("drill", "saving the drill: running it once headless"),
-            SaveRequest::Policy(_) => ("policy", "saving the policy"),
+        let (name, started) = match request.policy {
+            None => ("drill", "saving the drill: running it once headless"),
+            Some(_) => ("policy", "saving the policy"),
         };
         let Some(saves) = &self.saves else {
             ui.say(format!("this session cannot save a {name}"), now);

@@ -1,14 +1,16 @@
 //! Modal overlays over the panes: a stack; the topmost receives the keys.
 
+pub mod breaker;
 pub mod confirm;
 pub mod details;
 pub mod faults;
 pub mod help;
 pub mod palette;
+pub mod save;
 pub mod whatif;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::{Margin, Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
@@ -24,6 +26,7 @@ pub use confirm::Confirm;
 pub use faults::Faults;
 pub use help::Help;
 pub use palette::Palette;
+pub use save::Save;
 
 /// A modal overlay.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +37,11 @@ pub enum Overlay {
     Palette(Palette),
     /// Faults and their rates.
     Faults(Box<Faults>),
-    /// A confirmation of calls that cost money.
+    /// What can be done to the breaker by hand.
+    Breaker,
+    /// The name of a file to save.
+    Save(Save),
+    /// A question before something that cannot be undone.
     Confirm(Confirm),
     /// The story of a call.
     Details(CallId),
@@ -48,6 +55,8 @@ impl Overlay {
         match self {
             Self::Help(_) | Self::Palette(_) => Context::List,
             Self::Faults(_) => Context::Faults,
+            Self::Breaker => Context::Breaker,
+            Self::Save(_) => Context::Name,
             Self::Confirm(_) => Context::Confirm,
             Self::Details(_) => Context::Details,
             Self::WhatIf => Context::WhatIf,
@@ -81,7 +90,9 @@ pub fn area_of(overlay: &Overlay, screen: Rect) -> Rect {
     match overlay {
         Overlay::Help(_) => centred(screen, 76, 30),
         Overlay::Palette(_) => centred(screen, 72, 18),
-        Overlay::Faults(_) => centred(screen, 74, FaultKind::ALL.len() as u16 + 6),
+        Overlay::Faults(_) => centred(screen, 74, FaultKind::ALL.len() as u16 + 7),
+        Overlay::Breaker => centred(screen, 58, breaker::CHOICES.len() as u16 + 2),
+        Overlay::Save(_) => centred(screen, 64, 5),
         Overlay::Confirm(confirm) => confirm.area(screen),
         Overlay::Details(_) => centred(screen, screen.width.saturating_sub(6).min(110), 36),
         Overlay::WhatIf => centred(screen, screen.width, screen.height),
@@ -107,6 +118,11 @@ pub fn render(
             faults::render(view, faults, area, buf);
             None
         }
+        Overlay::Breaker => {
+            breaker::render(view, keymap, area, buf);
+            None
+        }
+        Overlay::Save(save) => save::render(view, save, area, buf),
         Overlay::Confirm(confirm) => {
             confirm::render(view, confirm, area, buf);
             None
@@ -119,9 +135,10 @@ pub fn render(
     }
 }
 
-/// Clears the area, draws a border with a title and a note below, and returns the inner area.
+/// Clears the area with a margin, draws a border with a title and a note below, and returns the inner area.
 fn frame(view: &View<'_>, title: &str, note: &str, area: Rect, buf: &mut Buffer) -> Rect {
-    Clear.render(area, buf);
+    let with_margin = area.outer(Margin::new(1, 1));
+    Clear.render(with_margin.intersection(buf.area), buf);
     let style = view.theme.style(Role::Focus);
     let block = pane::block(view.theme, style)
         .title_top(Line::from(Span::styled(format!(" {title} "), style)))

@@ -14,9 +14,13 @@ use super::overlay::{Overlay, whatif};
 use super::pane::PaneId;
 use super::playback::bar::Playback;
 use super::plot::Window;
+use super::undo::{Change, Reverse, Undo};
 
-/// The lifetime of a toast.
+/// The lifetime of a message.
 const TOAST: Duration = Duration::from_secs(3);
+
+/// The lifetime of a message that offers to undo a change.
+const OFFER: Duration = Duration::from_secs(5);
 
 /// The state of the screen itself.
 #[derive(Clone, Debug, Default)]
@@ -65,8 +69,10 @@ pub struct Ui {
     pub log_cursor: Option<u64>,
     /// The top line of the conversation; `None`: follows the end.
     pub chat_top: Option<ChatAnchor>,
-    /// The time of the last Ctrl-C.
-    pub interrupted_at: Option<Timestamp>,
+    /// Until this time another Ctrl-C quits.
+    pub quits_until: Option<Timestamp>,
+    /// The changes that can be undone.
+    pub undo: Undo,
     /// True if there is no engine to command: playback, or a session that is only watched.
     pub read_only: bool,
     /// The position of playback; `None` for a live session.
@@ -166,6 +172,26 @@ impl Ui {
         });
     }
 
+    /// Reports a change for five seconds, and records it so that `U` undoes it.
+    pub fn report(&mut self, text: &str, reverse: Reverse, now: Timestamp) {
+        let mut letters = text.chars();
+        let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+        self.toast = Some(Toast {
+            text: format!("{first}{}. U undoes it.", letters.as_str()),
+            until: now + OFFER,
+        });
+        self.undo.record(Change {
+            text: text.to_owned(),
+            reverse,
+        });
+    }
+
+    /// Shows a message; as long as it is shown, Ctrl-C quits.
+    pub fn offer_to_quit(&mut self, text: impl Into<String>, now: Timestamp) {
+        self.say(text, now);
+        self.quits_until = Some(now + TOAST);
+    }
+
     /// The message to show at `now`.
     pub fn message(&self, now: Timestamp) -> Option<&str> {
         self.toast
@@ -189,17 +215,12 @@ impl Ui {
             self.draft = Editor::default();
             self.chat_top = None;
         }
-        if let Command::ApplyPolicy { .. } = command {
-            self.whatif.on_accepted();
-        }
+        self.undo.on_accepted();
     }
 
-    /// Records that the engine rejected a command: the prompt is kept, and a policy that was not applied cannot be
-    /// reverted.
-    pub fn not_sent(&mut self, command: &Command, reason: &str, now: Timestamp) {
-        if let Command::ApplyPolicy { .. } = command {
-            self.whatif.on_rejected();
-        }
+    /// Records that the engine rejected a command: the prompt is kept, and there is no change to undo.
+    pub fn not_sent(&mut self, reason: &str, now: Timestamp) {
+        self.undo.on_rejected();
         self.say(reason, now);
     }
 }

@@ -9,6 +9,8 @@ mod scroll;
 mod typing;
 mod whatif;
 
+use std::path::PathBuf;
+
 use crossterm::event::{Event as Terminal, KeyEvent, KeyEventKind};
 use ratatui::layout::{Rect, Size};
 
@@ -19,7 +21,8 @@ use crate::time::Timestamp;
 use super::action::Action;
 use super::keymap::{Chord, Keymap};
 use super::layout::{Areas, layout};
-use super::overlay::{Help, Overlay, Palette};
+use super::overlay::save::Saved;
+use super::overlay::{Help, Overlay, Palette, Save};
 use super::pane::PaneId;
 use super::playback::bar::Control;
 use super::theme::Theme;
@@ -51,10 +54,8 @@ pub enum Effect {
     Send(Command),
     /// Copy text to the clipboard.
     Copy(String),
-    /// Save the commands of the session as a scenario.
-    SaveDrill,
-    /// Save the running policy to a file.
-    SavePolicy,
+    /// Save to a new file of this name; `None`: a name with the date.
+    Save(Saved, Option<PathBuf>),
     /// Pause or resume the view.
     Pause,
     /// Control playback.
@@ -165,13 +166,20 @@ fn in_panes(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<
             None
         }
         Action::Pause => Some(Effect::Pause),
-        Action::SaveDrill => Some(Effect::SaveDrill),
-        Action::SavePolicy => Some(Effect::SavePolicy),
+        Action::SaveDrill | Action::SavePolicy => {
+            let drill = action == Action::SaveDrill;
+            let content = if drill { Saved::Drill } else { Saved::Policy };
+            ui.overlays.push(Overlay::Save(Save::new(content)));
+            None
+        }
+        Action::ChooseBreaker => {
+            ui.overlays.push(Overlay::Breaker);
+            None
+        }
         Action::WhatIf => {
             whatif::open(ui, context);
             None
         }
-        Action::Revert => whatif::revert(ui, context),
         Action::Filter => {
             ui.focus_on(PaneId::Log);
             ui.mode = Mode::Filter;
@@ -224,9 +232,25 @@ fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Optio
             None
         }
         (Overlay::Confirm(confirm), Action::Yes) => {
-            let command = confirm.command.clone();
+            let effect = confirm.effect.clone();
             ui.overlays.pop();
-            Some(Effect::Send(command))
+            Some(effect)
+        }
+        (Overlay::Breaker, Action::ResetBreaker) => {
+            ui.overlays.pop();
+            Some(Effect::Send(Command::ResetBreaker))
+        }
+        (Overlay::Breaker, choice) => {
+            ui.overlays.pop();
+            match command::perform(ui, context, choice) {
+                Performed::Done(effect) => effect,
+                Performed::NotHandled => None,
+            }
+        }
+        (Overlay::Save(save), Action::Save) => {
+            let effect = Effect::Save(save.content, file_name(save.name.text()));
+            ui.overlays.pop();
+            Some(effect)
         }
         (Overlay::Palette(palette), Action::Accept) => {
             let (chosen, number) = (palette.chosen(), palette.number());
@@ -240,16 +264,19 @@ fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Optio
             help.step(scroll::lines(step, 8), context.keymap);
             None
         }
-        (Overlay::Faults(faults), Action::Less | Action::More) => faults
-            .change(action == Action::More, &ui.profiles)
-            .map(|profile| {
-                Effect::Send(Command::SetFaultProfile {
-                    profile: Box::new(profile),
-                })
-            }),
-        (Overlay::Faults(_), Action::Switch) => Some(Effect::Send(Command::SetFaults {
-            on: !context.state.session.faults_on,
-        })),
+        (Overlay::Faults(faults), Action::Less | Action::More) => {
+            faults.change(action == Action::More, &ui.profiles);
+            None
+        }
+        (Overlay::Faults(faults), Action::Switch) => {
+            faults.on = !faults.on;
+            None
+        }
+        (Overlay::Faults(faults), Action::ApplyFaults) => {
+            let edited = (**faults).clone();
+            ui.overlays.pop();
+            command::apply_faults(ui, context, edited)
+        }
         (Overlay::Faults(faults), step) => {
             faults.step(scroll::lines(step, 8));
             None
@@ -269,17 +296,16 @@ fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Optio
             scroll::other_call(ui, context, scroll::lines(step, 8));
             None
         }
-        (Overlay::Confirm(_) | Overlay::WhatIf, _) => None,
+        (Overlay::Confirm(_) | Overlay::Save(_) | Overlay::WhatIf, _) => None,
     }
 }
 
 /// Performs an action that is the same in every context.
 fn general(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
     match action {
-        Action::StopOrQuit => Some(command::stop_or_quit(ui, context)),
+        Action::StopOrQuit => command::interrupt(ui, context),
         Action::Suspend => Some(Effect::Suspend),
         Action::Redraw => Some(Effect::Redraw),
-        Action::Quit => Some(Effect::Quit),
         step => {
             scroll::scroll(ui, context, ui.focus, step);
             None
@@ -308,8 +334,21 @@ fn open_list(ui: &mut Ui, action: Action) {
 }
 
 fn open_faults(ui: &mut Ui, context: &UpdateContext<'_>) {
-    let faults = super::overlay::Faults::new(context.state.session.faults.clone());
+    let session = &context.state.session;
+    let faults = super::overlay::Faults::new(session.faults.clone(), session.faults_on);
     ui.overlays.push(Overlay::Faults(Box::new(faults)));
+}
+
+/// The file of a typed name, with the extension of scenarios and policies; `None` without a name.
+fn file_name(typed: &str) -> Option<PathBuf> {
+    let typed = typed.trim();
+    let path = PathBuf::from(typed);
+    let path = if path.extension().is_none() {
+        path.with_extension("toml")
+    } else {
+        path
+    };
+    (!typed.is_empty()).then_some(path)
 }
 
 /// Labels a semantic hit as right or wrong.
@@ -326,12 +365,19 @@ fn label_hit(ui: &mut Ui, context: &UpdateContext<'_>, call: CallId, good: bool)
 /// Moves the focus to the next or previous pane of this screen size.
 fn move_focus(ui: &mut Ui, forward: bool) {
     let areas = areas(ui);
-    let visible: Vec<_> = if areas.zoomed {
+    let mut visible: Vec<_> = if areas.zoomed {
         PaneId::ALL.to_vec()
     } else {
         areas.panes.iter().map(|(id, _)| *id).collect()
     };
-    let focus = areas.focus;
+    // on narrow screens one of them takes the place of the other
+    for (index, pane) in [(0, PaneId::Log), (1, PaneId::Chat)] {
+        if !visible.contains(&pane) {
+            let end = visible.len() + index;
+            visible.insert(end.saturating_sub(1), pane);
+        }
+    }
+    let focus = if ui.typing() { PaneId::Chat } else { areas.focus };
     let at = visible.iter().position(|id| *id == focus).unwrap_or_default();
     let count = visible.len().max(1);
     let next = (at + if forward { 1 } else { count - 1 }) % count;

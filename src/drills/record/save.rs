@@ -10,7 +10,7 @@ use super::text::{self, Heading, TestedBounds};
 use super::{Drill, expect};
 use crate::drills::scenario::{self, RunError, Scene};
 use crate::event::Command;
-use crate::settings::file::{self, ConfigError};
+use crate::settings::file::{self, ConfigError, NewFile};
 use crate::text::units;
 use crate::time::Utc;
 
@@ -20,8 +20,8 @@ const LARGEST: usize = 1 << 20;
 /// The destination of a drill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SaveTarget {
-    /// A new file in this directory, named by the date. Nothing is overwritten.
-    Dated(PathBuf),
+    /// A new file. Nothing is overwritten.
+    New(NewFile),
     /// This file; it is overwritten.
     File(PathBuf),
 }
@@ -72,6 +72,12 @@ pub enum SaveError {
     /// The scenario violates an invariant.
     #[error("the drill violates an invariant when it is run headless: {0}")]
     Broken(String),
+    /// A named file that exists.
+    #[error("{} exists already: choose another name", file::single_line(&path.to_string_lossy()))]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file cannot be written.
     #[error("cannot write {}: {error}; start the session in a writable directory, or name a file with --record", file::single_line(&path.to_string_lossy()))]
     Unwritable {
@@ -99,9 +105,12 @@ impl Drill {
         let when = Utc::from_unix_seconds(unix_seconds);
         let (path, created) = match target {
             SaveTarget::File(path) => (path.clone(), None),
-            SaveTarget::Dated(dir) => {
-                let created = file::create_dated(dir, "drill", when);
-                let (path, file) = created.map_err(|(path, error)| SaveError::Unwritable { path, error })?;
+            SaveTarget::New(file) => {
+                let unwritable = |(path, error): (PathBuf, io::Error)| match error.kind() {
+                    io::ErrorKind::AlreadyExists => SaveError::Exists { path },
+                    _ => SaveError::Unwritable { path, error },
+                };
+                let (path, file) = file.create("drill", when).map_err(unwritable)?;
                 (path, Some(file))
             }
         };

@@ -11,7 +11,7 @@ use crate::drills::scenario::{self, Report, Scene};
 use crate::event::{BreakerMode, BurstUsers, CallId, UserId};
 use crate::session::bus::Bus;
 use crate::session::{LocalSession, Session, UpstreamConfig};
-use crate::settings::file;
+use crate::settings::file::{self, NewFile};
 use crate::settings::{QueueOrder, Range, SemanticLabel, SemanticMode, SemanticSettings};
 use crate::time::{Clock, Utc};
 
@@ -449,7 +449,7 @@ fn nothing_is_overwritten_and_nothing_empty_is_left() {
     let dir = std::env::temp_dir().join(format!("seawall-record-{}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
     let idle = recorded(&outage(), vec![(0, faults(true))], 10);
-    let target = SaveTarget::Dated(dir.clone());
+    let target = SaveTarget::New(NewFile::Dated(dir.clone()));
     assert!(matches!(idle.save(&target, NOW), Err(SaveError::Empty)));
     let short = recorded(&outage(), vec![(0, burst(2))], 9_000);
     let first = short.save(&target, NOW).unwrap();

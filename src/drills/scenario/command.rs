@@ -149,6 +149,7 @@ impl CommandTable {
                     continue;
                 }
                 Command::SetFaults { on } => faults(on, profile.take()),
+                Command::ApplyFaults { on, profile } => faults(on, Some(profile)),
                 Command::Burst { calls, users } => Action::Burst {
                     calls,
                     user: match users {

@@ -9,11 +9,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 
-use super::dated::create_dated;
+use super::dated::NewFile;
 use super::{ConfigError, single_line};
 use crate::settings::{
     Bucket, Policy, SETTINGS, Setting, SettingKind, UserLimits, toml_key, toml_string, toml_value,
@@ -39,15 +39,15 @@ const BUCKET_EXAMPLES: [(&str, &str); 2] = [
     ("tokens", "{ capacity = 8000, refill = 30000, per = \"1m\" }"),
 ];
 
-/// Writes the policy to a new file `policy-YYYYMMDD-HHMMSS.toml` in `dir`. The date is appended to the policy's
-/// name.
+/// Writes the policy to a new file; a dated one is called `policy-YYYYMMDD-HHMMSS.toml`. The date is appended to the
+/// policy's name.
 ///
 /// # Errors
 /// Fails if the file cannot be written; nothing is overwritten.
-pub fn save_policy(policy: &Policy, dir: &Path, unix_seconds: u64) -> Result<PathBuf, ConfigError> {
+pub fn save_policy(policy: &Policy, file: &NewFile, unix_seconds: u64) -> Result<PathBuf, ConfigError> {
     let when = Utc::from_unix_seconds(unix_seconds);
     let unwritable = |(path, error)| ConfigError::Unwritable { path, error };
-    let (path, mut file) = create_dated(dir, "policy", when).map_err(unwritable)?;
+    let (path, mut file) = file.create("policy", when).map_err(unwritable)?;
     let mut saved = policy.clone();
     saved.name = dated_name(&policy.name, when);
     let origin = format!(

@@ -1,21 +1,21 @@
-//! Confirmation of calls that cost money. Any key except yes means no.
+//! A question before something that costs money, ends the session or cannot be undone.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::centred;
-use crate::event::Command;
 use crate::tui::theme::Role;
+use crate::tui::update::Effect;
 use crate::tui::view::View;
 use crate::tui::wrap;
 
-/// A question and the command that yes sends.
+/// A question and the effect of yes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confirm {
     /// The question, with the default in capitals: `50 paid calls to HOST? y/N`.
     pub question: String,
-    /// The command that yes sends.
-    pub command: Command,
+    /// The effect of yes.
+    pub effect: Effect,
 }
 
 impl Confirm {
@@ -34,7 +34,7 @@ impl Confirm {
 
 /// Draws the confirmation.
 pub fn render(view: &View<'_>, confirm: &Confirm, area: Rect, buf: &mut Buffer) {
-    let inner = super::frame(view, "Sure?", "y yes   any other key no", area, buf);
+    let inner = super::frame(view, "Sure?", "y yes   n no", area, buf);
     let rows = wrap::rows(&confirm.question, usize::from(inner.width));
     for (y, row) in (inner.y..inner.bottom()).zip(rows) {
         let text = confirm.question.get(row).unwrap_or_default();

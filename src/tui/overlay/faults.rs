@@ -1,7 +1,6 @@
 //! The fault chooser: a bundled profile, and the rate of each kind of fault.
 //!
-//! The overlay keeps its own profile, so that keys pressed faster than the engine responds add up. Each change is
-//! sent at once.
+//! The overlay edits a copy: Enter applies it as one change, Esc leaves everything as it was.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -21,19 +20,24 @@ const ABOUT_ROWS: usize = 2;
 /// Columns of the names at the left, including a blank.
 const LABEL_WIDTH: usize = 13;
 
-/// The state of the fault chooser.
+/// The mark of a profile with other rates than the one of its name.
+const EDITED: &str = " (edited)";
+
+/// The state of the fault chooser: a copy of the faults. Nothing else changes before it is applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Faults {
     /// The edited profile.
     pub profile: FaultProfile,
+    /// True to switch faults on.
+    pub on: bool,
     /// The row under the cursor: 0 is the profile, then the kinds.
     pub row: usize,
 }
 
 impl Faults {
-    /// Creates a chooser that starts from the current profile.
-    pub fn new(profile: FaultProfile) -> Self {
-        Self { profile, row: 0 }
+    /// Creates a chooser that starts from the current faults.
+    pub fn new(profile: FaultProfile, on: bool) -> Self {
+        Self { profile, on, row: 0 }
     }
 
     /// Moves the cursor.
@@ -41,8 +45,8 @@ impl Faults {
         self.row = super::stepped(self.row, by, FaultKind::ALL.len());
     }
 
-    /// Changes the row under the cursor; returns the profile if it changed.
-    pub fn change(&mut self, more: bool, bundled: &[FaultProfile]) -> Option<FaultProfile> {
+    /// Changes the row under the cursor. A change switches faults on: they are chosen to be used.
+    pub fn change(&mut self, more: bool, bundled: &[FaultProfile]) {
         let before = self.profile.clone();
         match self.row.checked_sub(1).and_then(|row| FaultKind::ALL.get(row)) {
             None => self.choose(more, bundled),
@@ -52,16 +56,18 @@ impl Faults {
                 let room = (1.0 - (self.profile.total() - rate)).max(0.0);
                 let wanted = if more { rate + STEP } else { rate - STEP };
                 self.profile.set_rate(*kind, rounded(wanted).min(room));
+                mark_edited(&mut self.profile, bundled);
             }
         }
-        (self.profile != before).then(|| self.profile.clone())
+        if self.profile != before {
+            self.on = self.profile.total() > 0.0;
+        }
     }
 
     /// Selects the next or previous bundled profile.
     fn choose(&mut self, more: bool, bundled: &[FaultProfile]) {
-        let here = bundled
-            .iter()
-            .position(|profile| profile.name == self.profile.name);
+        let name = original_name(&self.profile);
+        let here = bundled.iter().position(|profile| profile.name == name);
         let next = match (here, more) {
             (None, _) => 0,
             (Some(at), true) => (at + 1) % bundled.len().max(1),
@@ -78,30 +84,47 @@ fn rounded(rate: f64) -> f64 {
     (rate.clamp(0.0, 1.0) * 100.0).round() / 100.0
 }
 
-/// The profile with its total changed by `points` percent and its proportions kept; a rate of 429 if all were
-/// zero.
-pub fn scaled(profile: &FaultProfile, points: i32) -> FaultProfile {
+/// The name without the mark of an edit.
+fn original_name(profile: &FaultProfile) -> &str {
+    profile.name.strip_suffix(EDITED).unwrap_or(&profile.name)
+}
+
+/// Marks a profile as edited, or removes the mark where it equals the bundled one of its name again.
+fn mark_edited(profile: &mut FaultProfile, bundled: &[FaultProfile]) {
+    let name = original_name(profile).to_owned();
+    profile.name.clone_from(&name);
+    if !bundled.contains(profile) {
+        profile.name = name + EDITED;
+    }
+}
+
+/// The name on one line.
+pub fn one_line(profile: &FaultProfile) -> String {
+    profile.name.replace(char::is_control, " ")
+}
+
+/// The profile with its total changed by `points` percent, at least 1 %, and its proportions kept; a rate of 429 if
+/// all were zero.
+pub fn scaled(profile: &FaultProfile, points: i32, bundled: &[FaultProfile]) -> FaultProfile {
     let mut scaled = profile.clone();
-    let target = rounded(profile.total() + f64::from(points) / 100.0);
+    let target = rounded(profile.total() + f64::from(points) / 100.0).max(0.01);
     if profile.total() <= 0.0 {
         scaled.set_rate(FaultKind::RateLimited, target);
-    } else if target <= 0.0 {
-        // all zero would lose the proportions: 0.01 % keeps them
-        scaled.scale_to(0.0001);
     } else {
         scaled.scale_to(target);
     }
+    mark_edited(&mut scaled, bundled);
     scaled
 }
 
 /// Draws the chooser.
 pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
-    let state = if view.state.session.faults_on { "ON" } else { "off" };
-    let title = format!("Faults are {state}");
-    let note = "Left Right change   Space on/off   Esc close";
+    let running = if view.state.session.faults_on { "ON" } else { "off" };
+    let title = format!("Choose faults (now {running})");
+    let note = "Left Right change   Space on/off   Enter apply   Esc cancel";
     let inner = super::frame(view, &title, note, area, buf);
     let width = usize::from(inner.width);
-    let mut rows = vec![profile_row(view, faults)];
+    let mut rows = vec![switch_row(view, faults), profile_row(view, faults)];
     rows.extend(about_rows(view, faults, width));
     for (index, kind) in FaultKind::ALL.into_iter().enumerate() {
         rows.push(kind_row(view, faults, kind, faults.row == index + 1));
@@ -114,9 +137,9 @@ pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
     rows.push(Line::from(Span::styled(total, view.theme.style(Role::Strong))));
     // the row of the cursor stays visible; the description is between the profile and the kinds
     let at = if faults.row == 0 {
-        0
+        1
     } else {
-        faults.row + ABOUT_ROWS
+        faults.row + ABOUT_ROWS + 1
     };
     let first = super::first_row(at, usize::from(inner.height));
     for (y, row) in (inner.y..inner.bottom()).zip(rows.into_iter().skip(first)) {
@@ -124,9 +147,22 @@ pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
     }
 }
 
+/// The state of the switch after Enter.
+fn switch_row(view: &View<'_>, faults: &Faults) -> Line<'static> {
+    let (word, role) = match faults.on {
+        true => ("ON", Role::Yours),
+        false => ("off", Role::Text),
+    };
+    Line::from(vec![
+        Span::styled(format!("{:>12} ", "faults"), view.theme.style(Role::Muted)),
+        Span::styled(word, view.theme.style(role)),
+        Span::styled("  after Enter", view.theme.style(Role::Muted)),
+    ])
+}
+
 fn profile_row(view: &View<'_>, faults: &Faults) -> Line<'static> {
     let selected = faults.row == 0;
-    let name = faults.profile.name.replace(char::is_control, " ");
+    let name = one_line(&faults.profile);
     let style = view
         .theme
         .style(if selected { Role::Selection } else { Role::Strong });
@@ -178,50 +214,79 @@ fn kind_row(view: &View<'_>, faults: &Faults, kind: FaultKind, selected: bool) -
 mod tests {
     use super::*;
 
+    fn named(name: &str, server_error: f64) -> FaultProfile {
+        FaultProfile {
+            name: name.into(),
+            server_error,
+            ..FaultProfile::default()
+        }
+    }
+
     #[test]
     fn rates_step_by_five_points_and_never_exceed_one_in_total() {
-        let mut faults = Faults::new(FaultProfile {
-            server_error: 0.93,
-            ..FaultProfile::default()
-        });
+        let mut faults = Faults::new(named("outage", 0.93), false);
         faults.step(1);
-        let first = faults.change(true, &[]).unwrap();
-        assert!((first.rate_limited - 0.05).abs() < 1e-9);
-        let second = faults.change(true, &[]).unwrap();
-        assert!((second.total() - 1.0).abs() < 1e-9);
-        assert_eq!(second.validate(), Ok(()));
-        assert_eq!(faults.change(true, &[]), None);
+        faults.change(true, &[]);
+        assert!((faults.profile.rate_limited - 0.05).abs() < 1e-9);
+        faults.change(true, &[]);
+        assert!((faults.profile.total() - 1.0).abs() < 1e-9);
+        assert_eq!(faults.profile.validate(), Ok(()));
+        let full = faults.clone();
+        faults.change(true, &[]);
+        assert_eq!(faults, full);
     }
 
     #[test]
-    fn profiles_wrap_around() {
-        let named = |name: &str| FaultProfile {
-            name: name.into(),
-            ..FaultProfile::default()
-        };
-        let bundled = [named("a"), named("b")];
-        let mut faults = Faults::new(named("own"));
-        let mut names = Vec::new();
-        for more in [true, true, true, false] {
-            names.extend(faults.change(more, &bundled).map(|profile| profile.name));
+    fn an_edited_profile_is_marked_until_it_equals_the_bundled_one_again() {
+        let bundled = [named("a", 0.5), named("b", 0.1)];
+        let mut faults = Faults::new(named("a", 0.5), false);
+        faults.step(2);
+        faults.change(true, &bundled);
+        assert_eq!((faults.profile.name.as_str(), faults.on), ("a (edited)", true));
+        faults.change(false, &bundled);
+        assert_eq!(faults.profile, bundled[0]);
+        assert_eq!(scaled(&bundled[0], -5, &bundled).name, "a (edited)");
+        assert_eq!(scaled(&scaled(&bundled[0], -5, &bundled), 5, &bundled).name, "a");
+    }
+
+    #[test]
+    fn profiles_wrap_around_from_the_one_that_was_edited() {
+        let bundled = [named("a", 0.5), named("b", 0.1)];
+        for (start, names) in [
+            ("own", ["a", "b", "a", "b"]),
+            ("a (edited)", ["b", "a", "b", "a"]),
+        ] {
+            let mut faults = Faults::new(named(start, 0.2), false);
+            let chosen = [true, true, true, false].map(|more| {
+                faults.change(more, &bundled);
+                faults.profile.name.clone()
+            });
+            assert_eq!(chosen, names);
+            assert!(faults.on);
         }
-        assert_eq!(names, ["a", "b", "a", "b"]);
-        assert_eq!(Faults::new(named("own")).change(true, &[]), None);
     }
 
     #[test]
-    fn scaling_keeps_proportions_even_over_zero() {
+    fn faults_without_a_rate_are_off() {
+        let mut faults = Faults::new(named("a", 0.05), true);
+        faults.step(2);
+        faults.change(false, &[]);
+        assert_eq!((faults.profile.total(), faults.on), (0.0, false));
+    }
+
+    #[test]
+    fn scaling_keeps_proportions_and_never_reaches_zero() {
         let profile = FaultProfile {
             rate_limited: 0.03,
             reset: 0.01,
             ..FaultProfile::default()
         };
-        let none = scaled(&profile, -5);
-        assert!(none.total() < 0.001);
-        let again = scaled(&none, 20);
+        let least = scaled(&profile, -5, &[]);
+        assert!((least.total() - 0.01).abs() < 1e-9);
+        let again = scaled(&least, 19, &[]);
         assert!((again.total() - 0.20).abs() < 1e-9);
         assert!((again.rate_limited / again.reset - 3.0).abs() < 1e-9);
-        assert!((scaled(&FaultProfile::default(), 5).rate_limited - 0.05).abs() < 1e-9);
-        assert_eq!(scaled(&again, 500).validate(), Ok(()));
+        assert!((scaled(&FaultProfile::default(), 5, &[]).rate_limited - 0.05).abs() < 1e-9);
+        assert_eq!(scaled(&again, 500, &[]).validate(), Ok(()));
     }
 }

@@ -165,8 +165,8 @@ pub fn render(view: &View<'_>, screen: Rect, area: Rect, buf: &mut Buffer) -> Op
     let changes = draft.count(&running);
     let note = match draft.line {
         Some(_) => "Enter accept   Esc cancel",
-        None if area.width < 70 => "Enter apply   u revert   Esc close",
-        None => "Enter apply   u revert   Esc close, edits are kept",
+        None if area.width < 70 => "Enter apply   U undo   Esc close",
+        None => "Enter apply   U undo   Esc close, edits are kept",
     };
     let note = wrap::fit(
         note,

@@ -261,8 +261,13 @@ async fn a_drill_is_saved_in_the_background_and_the_result_is_shown() {
     let (requests, mut requested) = mpsc::channel(1);
     let (sender, results) = mpsc::channel(1);
     rig.event_loop.session.outputs.saves = Some(SaveChannel { requests, results });
-    rig.run(vec![(100, "w"), (200, "w")], 300).await;
-    assert_eq!(requested.recv().await, Some(SaveRequest::Drill));
+    let keys = vec![(100, "w"), (110, "enter"), (200, "w"), (210, "enter")];
+    rig.run(keys, 300).await;
+    let drill = SaveRequest {
+        policy: None,
+        file: None,
+    };
+    assert_eq!(requested.recv().await, Some(drill));
     sender.send("saved drill.toml".into()).await.unwrap();
     rig.run(Vec::new(), 100).await;
     let messages = rig.event_loop.host.messages.iter().map(String::as_str);
@@ -277,7 +282,7 @@ async fn a_drill_is_saved_in_the_background_and_the_result_is_shown() {
         ]
     );
     drop(requested);
-    rig.run(vec![(500, "w")], 300).await;
+    rig.run(vec![(500, "w"), (510, "enter")], 300).await;
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
         Some("not saved: the session has ended")
@@ -291,17 +296,15 @@ async fn the_running_policy_is_saved_as_of_the_key_press() {
     let (requests, mut requested) = mpsc::channel(1);
     let (_sender, results) = mpsc::channel(1);
     rig.event_loop.session.outputs.saves = Some(SaveChannel { requests, results });
-    rig.run(vec![(100, "="), (200, "w")], 300).await;
-    let Some(SaveRequest::Policy(policy)) = requested.recv().await else {
-        panic!("nothing to save");
-    };
+    rig.run(vec![(100, "="), (200, "w"), (210, "enter")], 300).await;
+    let policy = requested.recv().await.unwrap().policy.unwrap();
     assert_eq!(policy.retry.attempts, 7);
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
         Some("saving the policy")
     );
     rig.event_loop.session.outputs.saves = None;
-    rig.run(vec![(400, "w")], 300).await;
+    rig.run(vec![(400, "w"), (410, "enter")], 300).await;
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
         Some("this session cannot save a policy")
@@ -328,7 +331,7 @@ async fn applying_sends_the_policy_and_requests_its_evaluation() {
     ));
     assert_eq!(
         rig.event_loop.host.messages.last().map(String::as_str),
-        Some("policy applied; u reverts it")
+        Some("Policy applied. U undoes it.")
     );
     assert_eq!(requested_edit(&rig), Some(3));
     // requests need no room in the queue of the engine
@@ -349,10 +352,7 @@ async fn a_policy_that_was_not_sent_is_not_applied() {
         rig.event_loop.host.messages.last().map(String::as_str),
         Some("engine busy: not sent, press the key again")
     );
-    assert!(!rig.event_loop.ui.whatif.can_revert());
-    // the request is the one before, and still that of the shown edit
-    assert_eq!(requested_edit(&rig), Some(2));
-    assert_eq!(rig.event_loop.ui.whatif.edit, 2);
+    assert!(rig.event_loop.ui.undo.is_empty());
     for _ in 0..2 {
         assert!(matches!(rig.commands.recv().await, Some(Command::Burst { .. })));
     }
@@ -361,7 +361,7 @@ async fn a_policy_that_was_not_sent_is_not_applied() {
         rig.commands.recv().await,
         Some(Command::ApplyPolicy { .. })
     ));
-    assert!(rig.event_loop.ui.whatif.can_revert());
+    assert!(!rig.event_loop.ui.undo.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -427,7 +427,7 @@ async fn ctrl_z_suspends_and_resumes_the_terminal() {
 #[tokio::test(start_paused = true)]
 async fn copies_are_capped() {
     let mut rig = rig(Vec::new(), busy_state());
-    rig.run(vec![(5, "y")], 100).await;
+    rig.run(vec![(4, "i"), (5, "ctrl+y")], 100).await;
     assert_eq!(rig.event_loop.host.copied, ["It counts"]);
     let flight = rig
         .event_loop
@@ -439,7 +439,7 @@ async fn copies_are_capped() {
         .next_back()
         .unwrap();
     flight.text = "x".repeat(60_000).into();
-    rig.run(vec![(6, "y")], 100).await;
+    rig.run(vec![(6, "ctrl+y")], 100).await;
     assert_eq!(rig.event_loop.host.copied.len(), 1);
     assert!(
         rig.event_loop

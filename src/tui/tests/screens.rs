@@ -8,10 +8,12 @@ use crate::event::{AttemptResult, CallId, Command, EventKind, FailureClass, Fate
 use crate::settings::FaultProfile;
 use crate::state::State;
 use crate::state::fixture::{Story, attempt, ended, failed, succeeded};
-use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette};
+use crate::tui::overlay::save::Saved;
+use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette, Save};
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette as Colours, Theme};
 use crate::tui::ui::Mode;
+use crate::tui::update::Effect;
 
 #[test]
 fn the_first_screen_shows_the_keys() {
@@ -200,11 +202,13 @@ fn overlays() -> Vec<Overlay> {
     vec![
         Overlay::Help(Help::default()),
         Overlay::Palette(Palette::default()),
-        Overlay::Faults(Box::new(Faults::new(FaultProfile::default()))),
+        Overlay::Faults(Box::new(Faults::new(FaultProfile::default(), false))),
         Overlay::Confirm(Confirm {
             question: "50 paid calls to api.example.com? y/N".into(),
-            command: Command::CancelAll,
+            effect: Effect::Send(Command::CancelAll),
         }),
+        Overlay::Breaker,
+        Overlay::Save(Save::new(Saved::Drill)),
         Overlay::Details(CallId(1)),
         Overlay::Details(CallId(99)),
         Overlay::WhatIf,
@@ -249,7 +253,7 @@ fn the_description_of_faults_is_wrapped_and_a_low_rate_is_not_drawn_as_zero() {
         drip: 0.02,
         ..FaultProfile::default()
     };
-    bench.ui.overlays = vec![Overlay::Faults(Box::new(Faults::new(profile)))];
+    bench.ui.overlays = vec![Overlay::Faults(Box::new(Faults::new(profile, false)))];
     let faults = rows(&mut bench, 80, 24);
     assert!(
         holds(&faults, "breaks in practice, in one request") && holds(&faults, " three "),

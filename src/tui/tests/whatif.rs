@@ -16,6 +16,7 @@ use crate::state::State;
 use crate::state::fixture::{Story, ended};
 use crate::time::Timestamp;
 use crate::tui::overlay::Overlay;
+use crate::tui::overlay::save::Saved;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::update::Effect;
 
@@ -272,17 +273,17 @@ fn startup_only_settings_are_shown_but_not_changed() {
 }
 
 #[test]
-fn an_applied_policy_can_be_reverted_without_losing_edits() {
+fn an_applied_policy_can_be_undone_without_losing_edits() {
     let mut bench = session();
     let before = bench.state.session.policy.clone();
     assert_eq!(bench.press("=<enter>"), []);
     assert_eq!(bench.message(), "Enter: no edits: Left/Right changes a setting");
-    assert_eq!(bench.press("u"), []);
-    assert_eq!(bench.message(), "u: no applied policy to revert");
+    assert_eq!(bench.press("U"), []);
+    assert_eq!(bench.message(), "U: nothing to undo");
     go(&mut bench, "retry.attempts");
     bench.press("<right>");
     let effects = bench.press("<enter>");
-    assert_eq!(bench.message(), "policy applied; u reverts it");
+    assert_eq!(bench.message(), "Policy applied. U undoes it.");
     let policies = applied(&effects);
     assert_eq!(policies.len(), 1);
     assert_eq!(
@@ -295,9 +296,9 @@ fn an_applied_policy_can_be_reverted_without_losing_edits() {
     bench.state.session.policy = policies[0].clone();
     go(&mut bench, "cache.enabled");
     bench.press("<space>");
-    let effects = bench.press("u");
+    let effects = bench.press("U");
     assert_eq!(applied(&effects), [&before]);
-    assert_eq!(bench.message(), "reverted to production; your edits are kept");
+    assert_eq!(bench.message(), "Undone: policy applied.");
     let both = request(5, &["cache.enabled=false", "retry.attempts=4"]);
     assert_eq!(requests(&bench, &before), [both]);
     bench.state.session.policy = before;
@@ -423,10 +424,10 @@ fn it_needs_an_engine_and_room() {
 #[test]
 fn the_running_policy_is_saved_by_key_and_by_name() {
     let mut bench = session();
-    bench.press("=");
-    assert_eq!(bench.press("wW"), [Effect::SavePolicy, Effect::SavePolicy]);
+    let save = [Effect::Save(Saved::Policy, None)];
+    assert_eq!(bench.press("=w<enter>"), save);
     bench.press("<esc>");
-    assert_eq!(bench.press(":save pol<enter>"), [Effect::SavePolicy]);
+    assert_eq!(bench.press(":save pol<enter><enter>"), save);
     bench.press(":what-if<enter>");
     assert_eq!(bench.requests.len(), 1);
     assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);

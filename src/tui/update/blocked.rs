@@ -1,6 +1,6 @@
 //! The reasons why actions are not possible now: a key without effect shows its reason.
 
-use crate::event::UserId;
+use crate::event::{BreakerMode, UserId};
 use crate::session::engine::MAX_RUNNING;
 use crate::state::{SemanticOutcome, State};
 use crate::tui::action::Action;
@@ -31,7 +31,13 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
         Action::MoreFaults if state.session.faults.total() >= 1.0 - 1e-9 => {
             "the failure rate is 100% already"
         }
-        Action::FewerFaults if state.session.faults.total() < 1e-3 => "the failure rate is 0% already",
+        Action::FewerFaults if state.session.faults.total() < 0.015 => {
+            "the failure rate is as low as it goes; F turns faults off"
+        }
+        Action::Undo if ui.undo.is_empty() => "nothing to undo",
+        Action::ForceOpen if state.breaker.mode == BreakerMode::ForcedOpen => "it is forced open already",
+        Action::ForceClosed if state.breaker.mode == BreakerMode::ForcedClosed => "it is forced closed already",
+        Action::ReleaseBreaker if state.breaker.mode == BreakerMode::Automatic => "it is automatic already",
         Action::FindNext | Action::FindPrev if ui.filter.is_empty() => "no filter: / sets one",
         Action::NextUser if ui.users.len() < 2 => "only one user",
         Action::ToggleOrder if !state.session.policy.limit.enabled => "no queue: the limiter is off",
@@ -129,15 +135,19 @@ fn changes_engine(action: Action) -> bool {
             | Action::LabelGood
             | Action::LabelBad
             | Action::ClearCache
-            | Action::CycleBreaker
+            | Action::ChooseBreaker
+            | Action::ForceOpen
+            | Action::ForceClosed
+            | Action::ReleaseBreaker
             | Action::ResetBreaker
+            | Action::Undo
             | Action::ForgetConversation
             | Action::SaveDrill
             | Action::WhatIf
             | Action::ApplyDraft
-            | Action::Revert
             | Action::SavePolicy
             | Action::StopCall
+            | Action::ApplyFaults
             | Action::Submit
     )
 }

@@ -1,72 +1,51 @@
 //! Actions that become commands for the engine.
 
-use std::time::Duration;
-
 use super::blocked::{busy, one_line};
-use super::{Effect, Performed, UpdateContext, perform as perform_action};
+use super::{Effect, Performed, UpdateContext, perform as perform_action, typing};
 use crate::event::{BreakerMode, BurstUsers, Command, UserId};
-use crate::settings::{QueueOrder, SemanticMode};
+use crate::settings::{FaultProfile, QueueOrder, SemanticMode};
+use crate::text::units;
 use crate::tui::action::Action;
-use crate::tui::overlay::faults::scaled;
 use crate::tui::overlay::palette::takes_number;
-use crate::tui::overlay::{Confirm, Overlay};
+use crate::tui::overlay::{Confirm, Faults, Overlay, faults};
 use crate::tui::pane::PaneId;
 use crate::tui::ui::{Mode, Ui};
-
-/// A second Ctrl-C within this time quits.
-const TWICE: Duration = Duration::from_secs(2);
+use crate::tui::undo::Reverse;
 
 /// The size of a burst without a number in the palette.
 const DEFAULT_BURST: u32 = 20;
 
 /// Performs an action that sends a command or changes its arguments.
 pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Performed {
-    let session = &context.state.session;
-    let command = match action {
-        Action::Burst10 => return Performed::Done(burst(ui, context, 10, false)),
-        Action::Burst50 => return Performed::Done(burst(ui, context, 50, false)),
-        Action::BurstOf => return Performed::Done(burst(ui, context, DEFAULT_BURST, false)),
-        Action::BurstAll => return Performed::Done(burst(ui, context, DEFAULT_BURST, true)),
-        Action::Stop => Command::CancelAll,
-        Action::ToggleFaults => Command::SetFaults {
-            on: !session.faults_on,
-        },
-        Action::MoreFaults => more_faults(ui, context, 5),
-        Action::FewerFaults => more_faults(ui, context, -5),
-        Action::ToggleCache => Command::SetCache {
-            on: !context.state.cache.on,
-        },
-        Action::ClearCache => Command::ClearCache,
-        Action::CycleSemantic => {
-            let mode = session.policy.semantic.mode.next();
-            let text = match mode {
-                SemanticMode::On => "semantic on: similar prompts share an answer",
-                SemanticMode::Shadow => "semantic shadow: ask the upstream, log would-be hits",
-                SemanticMode::Off => "semantic off: only equal requests hit",
-            };
-            ui.say(text, context.now);
-            Command::SetSemantic { mode }
+    let effect = match action {
+        Action::Burst10 => burst(ui, context, 10, false),
+        Action::Burst50 => burst(ui, context, 50, false),
+        Action::BurstOf => burst(ui, context, DEFAULT_BURST, false),
+        Action::BurstAll => burst(ui, context, DEFAULT_BURST, true),
+        Action::Stop => Some(Effect::Send(Command::CancelAll)),
+        Action::ToggleFaults => Some(toggle_faults(ui, context)),
+        Action::MoreFaults => Some(more_faults(ui, context, 5)),
+        Action::FewerFaults => Some(more_faults(ui, context, -5)),
+        Action::ToggleCache => Some(toggle_cache(ui, context)),
+        Action::CycleSemantic => Some(cycle_semantic(ui, context)),
+        Action::ToggleOrder => Some(toggle_order(ui, context)),
+        Action::ForceOpen => Some(set_breaker(ui, context, BreakerMode::ForcedOpen)),
+        Action::ForceClosed => Some(set_breaker(ui, context, BreakerMode::ForcedClosed)),
+        Action::ReleaseBreaker => Some(set_breaker(ui, context, BreakerMode::Automatic)),
+        Action::ResetBreaker => {
+            let question = "Reset the breaker? It closes and forgets its failures. y/N";
+            ask(ui, question, Effect::Send(Command::ResetBreaker))
         }
-        Action::ToggleOrder => {
-            let order = session.policy.limit.order.toggled();
-            let text = match order {
-                QueueOrder::Fifo => "queue: first come, first served; a flood by one user delays everyone",
-                QueueOrder::Fair => "queue: fair by user; a flood delays only its own user",
-            };
-            ui.say(text, context.now);
-            Command::SetQueueOrder { order }
+        Action::ClearCache => {
+            let answers = units::count(context.state.cache.entries as u64, "stored answer");
+            let question = format!("Remove {answers} from the cache? y/N");
+            ask(ui, question, Effect::Send(Command::ClearCache))
         }
-        Action::CycleBreaker => Command::SetBreaker {
-            mode: match context.state.breaker.mode {
-                BreakerMode::Automatic => BreakerMode::ForcedOpen,
-                BreakerMode::ForcedOpen => BreakerMode::ForcedClosed,
-                BreakerMode::ForcedClosed => BreakerMode::Automatic,
-            },
-        },
-        Action::ResetBreaker => Command::ResetBreaker,
+        Action::Quit => quit(ui, context),
+        Action::Undo => undo(ui, context),
         Action::ForgetConversation => {
             ui.say("the next prompt starts a new conversation", context.now);
-            Command::ForgetConversation
+            Some(Effect::Send(Command::ForgetConversation))
         }
         Action::NextUser => {
             ui.user = (ui.user + 1) % ui.users.len().max(1);
@@ -76,21 +55,157 @@ pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) 
                 format!("now sending as {user}, bursts too; {digit} shows all users"),
                 context.now,
             );
-            return Performed::Done(None);
+            None
         }
         Action::ToggleConversation => {
-            ui.conversation = !ui.conversation;
+            let before = ui.conversation;
+            ui.conversation = !before;
             let text = if ui.conversation {
-                "conversation: earlier turns are sent too, so equal prompts may miss the cache"
+                "earlier turns are sent too, so repeats may miss the cache"
             } else {
-                "single prompts: earlier turns are not sent"
+                "each prompt is sent alone"
             };
-            ui.say(text, context.now);
-            return Performed::Done(None);
+            ui.report(text, Reverse::Conversation(before), context.now);
+            // no command, so nothing can fail
+            ui.undo.on_accepted();
+            None
         }
         _ => return Performed::NotHandled,
     };
-    Performed::Done(Some(Effect::Send(command)))
+    Performed::Done(effect)
+}
+
+/// Reports a change that `reverse` undoes, and returns its command.
+pub(super) fn change(
+    ui: &mut Ui,
+    context: &UpdateContext<'_>,
+    text: &str,
+    command: Command,
+    reverse: Command,
+) -> Effect {
+    ui.report(text, Reverse::Send(reverse), context.now);
+    Effect::Send(command)
+}
+
+/// Reverses the newest change.
+pub(super) fn undo(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
+    let undone = ui.undo.take()?;
+    ui.say(format!("Undone: {}.", undone.text), context.now);
+    match undone.reverse {
+        Reverse::Send(command) => {
+            if let Command::ApplyPolicy { policy } = &command {
+                super::whatif::evaluate(ui, policy);
+            }
+            Some(Effect::Send(command))
+        }
+        Reverse::Conversation(before) => {
+            ui.conversation = before;
+            ui.undo.on_accepted();
+            None
+        }
+    }
+}
+
+/// Asks before an effect.
+fn ask(ui: &mut Ui, question: impl Into<String>, effect: Effect) -> Option<Effect> {
+    let question = question.into();
+    ui.overlays.push(Overlay::Confirm(Confirm { question, effect }));
+    None
+}
+
+/// Quits; asks while calls run.
+fn quit(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
+    let running = context.state.calls.totals.running();
+    if running == 0 || ui.read_only {
+        return Some(Effect::Quit);
+    }
+    let calls = units::count(running, "call");
+    let are = if running == 1 { "is" } else { "are" };
+    ask(ui, format!("{calls} {are} running. Quit? y/N"), Effect::Quit)
+}
+
+fn toggle_faults(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {
+    let session = &context.state.session;
+    let on = !session.faults_on;
+    let text = if on {
+        format!("faults on: {}", faults::one_line(&session.faults))
+    } else {
+        "faults off".to_owned()
+    };
+    let set = |on| Command::SetFaults { on };
+    change(ui, context, &text, set(on), set(!on))
+}
+
+/// Changes the failure rate by `points` percent.
+fn more_faults(ui: &mut Ui, context: &UpdateContext<'_>, points: i32) -> Effect {
+    let session = &context.state.session;
+    let profile = faults::scaled(&session.faults, points, &ui.profiles);
+    let off = if session.faults_on { "" } else { " once faults are on (F)" };
+    let text = format!("{} of attempts fail{off}", units::rate(profile.total()));
+    let set = |profile: FaultProfile| Command::SetFaultProfile {
+        profile: Box::new(profile),
+    };
+    change(ui, context, &text, set(profile), set(session.faults.clone()))
+}
+
+/// Applies the edited faults as one change.
+pub(super) fn apply_faults(ui: &mut Ui, context: &UpdateContext<'_>, edited: Faults) -> Option<Effect> {
+    let session = &context.state.session;
+    let before = Command::ApplyFaults {
+        on: session.faults_on,
+        profile: Box::new(session.faults.clone()),
+    };
+    let name = faults::one_line(&edited.profile);
+    let text = match edited.on {
+        true => format!("faults on: {name}"),
+        false => format!("faults off, {name} is ready"),
+    };
+    let command = Command::ApplyFaults {
+        on: edited.on,
+        profile: Box::new(edited.profile),
+    };
+    (command != before).then(|| change(ui, context, &text, command, before))
+}
+
+fn toggle_cache(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {
+    let on = !context.state.cache.on;
+    let text = if on { "cache on" } else { "cache off" };
+    let set = |on| Command::SetCache { on };
+    change(ui, context, text, set(on), set(!on))
+}
+
+fn cycle_semantic(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {
+    let before = context.state.session.policy.semantic.mode;
+    let mode = before.next();
+    let text = match mode {
+        SemanticMode::On => "semantic on: similar prompts share an answer",
+        SemanticMode::Shadow => "semantic shadow: ask the upstream, log would-be hits",
+        SemanticMode::Off => "semantic off: only equal requests hit",
+    };
+    let set = |mode| Command::SetSemantic { mode };
+    change(ui, context, text, set(mode), set(before))
+}
+
+fn toggle_order(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {
+    let before = context.state.session.policy.limit.order;
+    let order = before.toggled();
+    let text = match order {
+        QueueOrder::Fifo => "queue by arrival: a flood by one user delays all",
+        QueueOrder::Fair => "queue fair by user: a flood delays its own user only",
+    };
+    let set = |order| Command::SetQueueOrder { order };
+    change(ui, context, text, set(order), set(before))
+}
+
+fn set_breaker(ui: &mut Ui, context: &UpdateContext<'_>, mode: BreakerMode) -> Effect {
+    let before = context.state.breaker.mode;
+    let text = match mode {
+        BreakerMode::ForcedOpen => "breaker forced open",
+        BreakerMode::ForcedClosed => "breaker forced closed",
+        BreakerMode::Automatic => "breaker automatic",
+    };
+    let set = |mode| Command::SetBreaker { mode };
+    change(ui, context, text, set(mode), set(before))
 }
 
 /// The message for a burst as every user.
@@ -100,24 +215,6 @@ fn in_turn(calls: u32, users: &[UserId]) -> String {
     }
     let names: Vec<String> = users.iter().map(one_line).collect();
     format!("{calls} calls as {} in turn", names.join(", "))
-}
-
-/// The command for a failure rate changed by `points` percent.
-fn more_faults(ui: &mut Ui, context: &UpdateContext<'_>, points: i32) -> Command {
-    let session = &context.state.session;
-    let profile = scaled(&session.faults, points);
-    let hint = if session.faults_on {
-        ""
-    } else {
-        " (faults are off; F turns them on)"
-    };
-    ui.say(
-        format!("failure rate {:.0}%{hint}", profile.total() * 100.0),
-        context.now,
-    );
-    Command::SetFaultProfile {
-        profile: Box::new(profile),
-    }
 }
 
 /// Sends a burst; asks for confirmation if it may cost money.
@@ -138,8 +235,7 @@ fn burst(ui: &mut Ui, context: &UpdateContext<'_>, calls: u32, all_users: bool) 
         Some(upstream) => format!("{calls} paid calls to {}? y/N", upstream.host),
         None => format!("{calls} calls to an unknown upstream? y/N"),
     };
-    ui.overlays.push(Overlay::Confirm(Confirm { question, command }));
-    None
+    ask(ui, question, Effect::Send(command))
 }
 
 /// Performs the command selected in the palette.
@@ -169,13 +265,32 @@ pub(super) fn chosen(
     }
 }
 
-/// Ctrl-C: stops all calls; quits on a second press soon after, or when idle.
-pub(super) fn stop_or_quit(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {
-    let again = ui.interrupted_at.is_some_and(|at| context.now.since(at) < TWICE);
-    if again || ui.read_only || !busy(context.state) {
-        return Effect::Interrupt;
+/// Ctrl-C: clears the text being typed; then closes the field or overlay; then stops all calls; then quits. One press
+/// never ends the session.
+pub(super) fn interrupt(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
+    if let Some(kept) = typing::clear(ui) {
+        ui.say(kept, context.now);
+        return None;
     }
-    ui.interrupted_at = Some(context.now);
-    ui.say("stopping all calls; ^C again quits", context.now);
-    Effect::Send(Command::CancelAll)
+    if matches!(ui.overlays.last(), Some(Overlay::WhatIf)) {
+        let typed = ui.whatif.line.is_some();
+        let action = if typed { Action::CancelValue } else { Action::Close };
+        return super::whatif::perform(ui, context, action);
+    }
+    if ui.overlays.pop().is_some() || typing::close(ui) {
+        return None;
+    }
+    if ui.quits_until.is_some_and(|until| context.now < until) {
+        return Some(Effect::Interrupt);
+    }
+    if ui.read_only || !busy(context.state) {
+        ui.offer_to_quit("^C again or q quits", context.now);
+        return None;
+    }
+    let stopped = match context.state.calls.totals.running() {
+        0 => "Stopped".to_owned(),
+        calls => format!("Stopped {}", units::count(calls, "call")),
+    };
+    ui.offer_to_quit(format!("{stopped}. ^C again quits"), context.now);
+    Some(Effect::Send(Command::CancelAll))
 }

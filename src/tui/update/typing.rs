@@ -27,7 +27,8 @@ fn target(ui: &mut Ui) -> Option<(&mut Editor, bool)> {
             line.error = None;
             Some((&mut line.editor, true))
         }
-        Some(Overlay::Faults(_) | Overlay::Confirm(_) | Overlay::Details(_)) => None,
+        Some(Overlay::Save(save)) => Some((&mut save.name, true)),
+        Some(Overlay::Faults(_) | Overlay::Breaker | Overlay::Confirm(_) | Overlay::Details(_)) => None,
         None => match ui.mode {
             Mode::Filter => Some((&mut ui.filter, true)),
             Mode::Normal => typing.then_some((&mut ui.draft, false)),
@@ -117,6 +118,31 @@ pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) 
         _ => return Performed::NotHandled,
     }
     Performed::Done(None)
+}
+
+/// Clears the text being typed. Returns the message to show; `None` without text.
+pub(super) fn clear(ui: &mut Ui) -> Option<&'static str> {
+    let prompt = ui.context() == Context::Input;
+    let (editor, _) = target(ui)?;
+    let text = editor.take();
+    if text.is_empty() {
+        return None;
+    }
+    if prompt {
+        ui.history.push(&text);
+        return Some("cleared; Up brings it back");
+    }
+    Some("cleared")
+}
+
+/// Closes the text field with the focus, if it is not in an overlay.
+pub(super) fn close(ui: &mut Ui) -> bool {
+    match ui.context() {
+        Context::Input => leave(ui),
+        Context::Line => ui.mode = Mode::Normal,
+        _ => return false,
+    }
+    true
 }
 
 /// Leaves the prompt to the pane before it. The draft is kept.

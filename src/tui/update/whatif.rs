@@ -1,14 +1,15 @@
-//! Keys of the what-if overlay: the policy is edited, evaluated, applied and reverted.
+//! Keys of the what-if overlay: the policy is edited, evaluated and applied.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::{Position, Rect};
 
 use super::scroll::lines;
-use super::{Effect, UpdateContext};
+use super::{Effect, UpdateContext, command};
 use crate::event::Command;
 use crate::settings::{Policy, SETTINGS, Setting, SettingKind};
 use crate::state::State;
 use crate::tui::action::Action;
+use crate::tui::overlay::save::{Save, Saved};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::whatif::{self, AT_START, values};
 use crate::tui::ui::Ui;
@@ -36,8 +37,8 @@ pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) 
     match action {
         Action::Close => close(ui, context),
         Action::ApplyDraft => effect = apply_draft(ui, context),
-        Action::Revert => effect = revert(ui, context),
-        Action::SavePolicy => effect = Some(Effect::SavePolicy),
+        Action::Undo => effect = command::undo(ui, context),
+        Action::SavePolicy => ui.overlays.push(Overlay::Save(Save::new(Saved::Policy))),
         Action::Less | Action::More | Action::ToggleSetting => {
             let next = ui.whatif.stepped(running, action != Action::Less)?;
             set(ui, context, &next);
@@ -104,7 +105,6 @@ pub(super) fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> 
     }
     let running = &state.session.policy;
     let reason = match action {
-        Action::Revert if !ui.whatif.can_revert() => "no applied policy to revert",
         Action::ApplyDraft => return apply_blocked(ui, running),
         Action::DiscardDraft | Action::NextChange | Action::PrevChange if changes(ui, running) == 0 => {
             "no edits"
@@ -159,7 +159,7 @@ fn set(ui: &mut Ui, context: &UpdateContext<'_>, value: &str) {
 }
 
 /// Requests the evaluation of the edited policy if the overlay is open.
-fn evaluate(ui: &mut Ui, running: &Policy) {
+pub(super) fn evaluate(ui: &mut Ui, running: &Policy) {
     if matches!(ui.overlays.last(), Some(Overlay::WhatIf)) {
         ui.whatif.evaluate(running);
     }
@@ -167,24 +167,14 @@ fn evaluate(ui: &mut Ui, running: &Policy) {
 
 /// Applies the edited policy.
 fn apply_draft(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
-    let policy = ui.whatif.apply(&context.state.session.policy)?;
-    ui.say("policy applied; u reverts it", context.now);
-    Some(apply(ui, policy))
-}
-
-/// Reverts the last applied policy.
-pub(super) fn revert(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
-    let before = ui.whatif.revert()?;
-    let name = before.name.replace(char::is_control, " ");
-    ui.say(format!("reverted to {name}; your edits are kept"), context.now);
-    Some(apply(ui, before))
-}
-
-/// Sends a policy to the engine and requests its evaluation.
-fn apply(ui: &mut Ui, policy: Policy) -> Effect {
+    let running = &context.state.session.policy;
+    let policy = Box::new(ui.whatif.apply(running)?);
     evaluate(ui, &policy);
-    let policy = Box::new(policy);
-    Effect::Send(Command::ApplyPolicy { policy })
+    let before = Command::ApplyPolicy {
+        policy: Box::new(running.clone()),
+    };
+    let command = Command::ApplyPolicy { policy };
+    Some(command::change(ui, context, "policy applied", command, before))
 }
 
 /// Moves the cursor.
@@ -243,7 +233,7 @@ fn next_layer(here: usize, forward: bool) -> usize {
     next.copied().unwrap_or(here)
 }
 
-/// Drops changes that equal the running policy. Not on every key: right after a revert, the reverted policy still
+/// Drops changes that equal the running policy. Not on every key: right after an undo, the undone policy still
 /// runs.
 fn drop_applied(ui: &mut Ui, context: &UpdateContext<'_>) {
     let running = values(&context.state.session.policy);

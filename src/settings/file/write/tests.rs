@@ -1,5 +1,6 @@
 //! Policies, written and parsed again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,6 +8,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::settings::SemanticLabel;
 use crate::settings::file::{load_policy, parse_policy};
+
+/// A dated file in a directory.
+fn dated(dir: &Path) -> NewFile {
+    NewFile::Dated(dir.to_owned())
+}
 
 /// 2026-11-25 23:51:02 UTC.
 const NOW: u64 = 1_795_650_662;
@@ -130,8 +136,8 @@ fn commented_out_settings_are_valid_examples() {
 fn a_policy_is_saved_to_a_new_file_that_names_its_origin() {
     let dir = tempfile::tempdir().unwrap();
     let mut policy = load_policy("exercise").unwrap();
-    let first = save_policy(&policy, dir.path(), NOW).unwrap();
-    let second = save_policy(&policy, dir.path(), NOW).unwrap();
+    let first = save_policy(&policy, &dated(dir.path()), NOW).unwrap();
+    let second = save_policy(&policy, &dated(dir.path()), NOW).unwrap();
     assert_eq!(first, dir.path().join("policy-20261125-235102.toml"));
     assert_eq!(second, dir.path().join("policy-20261125-235102-2.toml"));
     let text = fs::read_to_string(&first).unwrap();
@@ -144,10 +150,10 @@ fn a_policy_is_saved_to_a_new_file_that_names_its_origin() {
     // the date is replaced
     policy.name.clone_from(&loaded.name);
     assert_eq!(loaded, policy);
-    let third = save_policy(&loaded, dir.path(), NOW + 1).unwrap();
+    let third = save_policy(&loaded, &dated(dir.path()), NOW + 1).unwrap();
     let loaded = load_policy(third.to_str().unwrap()).unwrap();
     assert_eq!(loaded.name, "exercise-20261125-235103");
-    let refused = save_policy(&loaded, &dir.path().join("no such"), NOW).unwrap_err();
+    let refused = save_policy(&loaded, &dated(&dir.path().join("no such")), NOW).unwrap_err();
     assert!(refused.to_string().starts_with("cannot write "), "{refused}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
 }

@@ -8,9 +8,6 @@ use crate::tui::editor::Editor;
 
 use super::value;
 
-/// The number of applied policies that can be reverted.
-const MAX_REVERTS: usize = 32;
-
 /// The longest typed value, in bytes.
 const MAX_VALUE: usize = 200;
 
@@ -35,12 +32,8 @@ pub struct Draft {
     pub line: Option<ValueLine>,
     /// The reason why the edited policy is invalid.
     pub error: Option<String>,
-    /// Applied policies, newest last.
-    applied: Vec<AppliedDraft>,
     /// The policy to evaluate; `None` while the overlay is closed.
     pub request: Option<WhatIfRequest>,
-    /// The draft before a step that the engine has not accepted yet.
-    pending: Option<Box<Draft>>,
 }
 
 /// A value being typed.
@@ -50,13 +43,6 @@ pub struct ValueLine {
     pub editor: Editor,
     /// The reason why it was rejected.
     pub error: Option<String>,
-}
-
-/// An applied policy: the policy before, and the edits.
-#[derive(Clone, Debug, PartialEq)]
-struct AppliedDraft {
-    before: Policy,
-    changes: BTreeMap<&'static str, String>,
 }
 
 /// The values of all settings of a policy.
@@ -214,47 +200,11 @@ impl Draft {
         self.error = None;
     }
 
-    /// The edited policy, named after its changes; recorded so that it can be reverted.
+    /// The edited policy, named after its changes.
     pub fn apply(&mut self, running: &Policy) -> Option<Policy> {
         let mut edited = self.check(running)?;
-        self.pending = Some(Box::new(self.clone()));
         edited.name = name_with_changes(&running.name, &self.changes);
-        if self.applied.len() == MAX_REVERTS {
-            self.applied.remove(0);
-        }
-        self.applied.push(AppliedDraft {
-            before: running.clone(),
-            changes: self.changes.clone(),
-        });
         Some(edited)
-    }
-
-    /// Returns true if there is an applied policy to revert.
-    pub fn can_revert(&self) -> bool {
-        !self.applied.is_empty()
-    }
-
-    /// The policy before the last applied one. Its changes return to the draft, below later edits.
-    pub fn revert(&mut self) -> Option<Policy> {
-        let before = Box::new(self.clone());
-        let last = self.applied.pop()?;
-        self.pending = Some(before);
-        for (path, value) in last.changes {
-            self.changes.entry(path).or_insert(value);
-        }
-        Some(last.before)
-    }
-
-    /// The engine rejected the step: restores the state before it.
-    pub fn on_rejected(&mut self) {
-        if let Some(before) = self.pending.take() {
-            *self = *before;
-        }
-    }
-
-    /// The engine accepted the step.
-    pub fn on_accepted(&mut self) {
-        self.pending = None;
     }
 }
 
@@ -340,17 +290,5 @@ mod tests {
         let name = name_with_changes("production+breaker.open=10s+retry.attempts=5", &changes);
         assert_eq!(name, "production+breaker.open=10s+retry.attempts=4");
         assert_eq!(name_with_changes("mine", &changes), "mine+retry.attempts=4");
-    }
-
-    #[test]
-    fn applied_policies_are_bounded() {
-        let mut running = Policy::default();
-        let mut draft = at("retry.attempts");
-        for attempts in 0..=MAX_REVERTS {
-            draft.set(&running, &(attempts + 4).to_string()).unwrap();
-            running = draft.apply(&running).unwrap();
-        }
-        let reverted = std::iter::from_fn(|| draft.revert()).count();
-        assert_eq!(reverted, MAX_REVERTS);
     }
 }
