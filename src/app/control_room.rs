@@ -260,7 +260,8 @@ fn save_channel(session: &Session, recorder: &Recorder, target: SaveTarget) -> S
         while let Some(SaveRequest { policy, file }) = received.recv().await {
             let message = match policy {
                 None => {
-                    let target = file.map_or_else(|| target.clone(), |name| SaveTarget::New(NewFile::Named(name)));
+                    let target =
+                        file.map_or_else(|| target.clone(), |name| SaveTarget::New(NewFile::Named(name)));
                     save_drill(&recorder, clock, target)
                         .await
                         .unwrap_or_else(|error| format!("no drill saved: {error}"))

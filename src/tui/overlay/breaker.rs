@@ -12,9 +12,21 @@ use crate::tui::view::View;
 
 /// The choices: the action, its meaning, and the mode that it sets.
 pub const CHOICES: [(Action, &str, Option<BreakerMode>); 4] = [
-    (Action::ForceOpen, "refuse every call", Some(BreakerMode::ForcedOpen)),
-    (Action::ForceClosed, "let every call pass", Some(BreakerMode::ForcedClosed)),
-    (Action::ReleaseBreaker, "failures and probes decide", Some(BreakerMode::Automatic)),
+    (
+        Action::ForceOpen,
+        "refuse every call",
+        Some(BreakerMode::ForcedOpen),
+    ),
+    (
+        Action::ForceClosed,
+        "let every call pass",
+        Some(BreakerMode::ForcedClosed),
+    ),
+    (
+        Action::ReleaseBreaker,
+        "failures and probes decide",
+        Some(BreakerMode::Automatic),
+    ),
     (Action::ResetBreaker, "close it and forget its failures", None),
 ];
 

@@ -105,7 +105,11 @@ fn escape_leaves_the_prompt_to_the_pane_before_and_tab_goes_on() {
     bench.press("1<backtab>");
     assert_eq!(bench.ui.focus, PaneId::Log);
     bench.press("9i<esc>");
-    assert_eq!(bench.ui.focus, PaneId::Users, "Users fills the screen at this size");
+    assert_eq!(
+        bench.ui.focus,
+        PaneId::Users,
+        "Users fills the screen at this size"
+    );
     bench.press("<esc>");
     assert_eq!(bench.ui.focus, PaneId::Calls);
 }
@@ -117,7 +121,10 @@ fn a_recording_has_no_prompt_to_type_in() {
     assert_eq!(bench.press("1b"), []);
     assert_eq!(bench.message(), "b: this session is read-only");
     bench.input(&Terminal::Paste("text".into()));
-    assert_eq!((bench.ui.draft.text(), bench.message()), ("", "this session is read-only"));
+    assert_eq!(
+        (bench.ui.draft.text(), bench.message()),
+        ("", "this session is read-only")
+    );
 }
 
 #[test]
@@ -125,7 +132,10 @@ fn a_paste_goes_to_the_text_field_or_to_the_prompt() {
     let mut bench = local();
     let paste = Terminal::Paste("q\rB\x1b[2J\n".into());
     assert_eq!(bench.input(&paste), None);
-    assert_eq!((bench.ui.focus, bench.ui.draft.text()), (PaneId::Chat, "q\nB[2J\n"));
+    assert_eq!(
+        (bench.ui.focus, bench.ui.draft.text()),
+        (PaneId::Chat, "q\nB[2J\n")
+    );
     bench.press("<esc>/");
     bench.input(&Terminal::Paste("a\nb".into()));
     assert_eq!(bench.ui.filter.text(), "a b");
@@ -141,7 +151,10 @@ fn single_keys_send_commands() {
     assert_eq!(bench.press("b"), [burst(10)]);
     assert_eq!(bench.press("B"), [burst(50)]);
     assert_eq!(bench.press("u"), []);
-    assert_eq!(bench.message(), "now sending as ben, bursts too; 9 shows all users");
+    assert_eq!(
+        bench.message(),
+        "now sending as ben, bursts too; 9 shows all users"
+    );
     assert_eq!(bench.press("p"), [Effect::Pause]);
     assert_eq!(bench.press("<ctrl+z>"), [Effect::Suspend]);
     assert_eq!(bench.press("q"), [Effect::Quit]);
@@ -302,11 +315,20 @@ fn saving_asks_for_the_name_of_the_file() {
     let mut bench = Bench::new(busy_state());
     assert_eq!(bench.press("w<enter>"), [Effect::Save(Saved::Drill, None)]);
     let named = |content, name: &str| Effect::Save(content, Some(name.into()));
-    assert_eq!(bench.press("wmine q<enter>"), [named(Saved::Drill, "mine q.toml")]);
-    assert_eq!(bench.press("wdir/x.txt<enter>"), [named(Saved::Drill, "dir/x.txt")]);
+    assert_eq!(
+        bench.press("wmine q<enter>"),
+        [named(Saved::Drill, "mine q.toml")]
+    );
+    assert_eq!(
+        bench.press("wdir/x.txt<enter>"),
+        [named(Saved::Drill, "dir/x.txt")]
+    );
     assert_eq!(bench.press("wabc<esc>"), []);
     bench.input(&Terminal::Resize(100, 40));
-    assert_eq!(bench.press("=wfaster<enter>"), [named(Saved::Policy, "faster.toml")]);
+    assert_eq!(
+        bench.press("=wfaster<enter>"),
+        [named(Saved::Policy, "faster.toml")]
+    );
     assert_eq!(bench.ui.overlays, [Overlay::WhatIf]);
 }
 
@@ -332,7 +354,10 @@ fn a_disabled_key_shows_its_reason() {
     for (key, why) in [
         ("x", "x: nothing is running"),
         ("n", "n: no filter: / sets one"),
-        ("-", "-: the failure rate is as low as it goes; F turns faults off"),
+        (
+            "-",
+            "-: the failure rate is as low as it goes; F turns faults off",
+        ),
         ("<enter>", "Enter: no call here"),
         ("y", "y: nothing to copy here"),
         ("<end>", "End: already following"),
@@ -509,7 +534,10 @@ fn plus_and_minus_scale_the_running_faults() {
         (profile.name.as_str(), (profile.total() * 100.0).round()),
         ("outage (edited)", 55.0)
     );
-    assert_eq!(bench.message(), "55% of attempts fail once faults are on (F). U undoes it.");
+    assert_eq!(
+        bench.message(),
+        "55% of attempts fail once faults are on (F). U undoes it."
+    );
 }
 
 #[test]
@@ -544,7 +572,11 @@ fn a_digit_focuses_and_again_fills_the_screen_at_every_size() {
             bench.press(&digit);
             // Chat takes the digit as text; a pane without room fills the screen at once, and again leaves it
             let zoomed = areas_of(&bench).zoomed;
-            assert_eq!(zoomed, on_main && pane != PaneId::Chat, "{width}x{height} {pane:?}");
+            assert_eq!(
+                zoomed,
+                on_main && pane != PaneId::Chat,
+                "{width}x{height} {pane:?}"
+            );
             bench.press("<esc>");
             assert!(!areas_of(&bench).zoomed, "{width}x{height} {pane:?}");
         }
@@ -722,8 +754,28 @@ proptest! {
 /// Any key of any context, and any letter.
 fn any_key() -> impl Strategy<Value = KeyEvent> {
     let named = [
-        "enter", "esc", "tab", "backtab", "up", "down", "left", "right", "pgup", "pgdn", "home", "end",
-        "bksp", "space", "f1", "ctrl+c", "ctrl+p", "ctrl+y", "ctrl+o", "ctrl+u", "ctrl+w", "ctrl+j",
+        "enter",
+        "esc",
+        "tab",
+        "backtab",
+        "up",
+        "down",
+        "left",
+        "right",
+        "pgup",
+        "pgdn",
+        "home",
+        "end",
+        "bksp",
+        "space",
+        "f1",
+        "ctrl+c",
+        "ctrl+p",
+        "ctrl+y",
+        "ctrl+o",
+        "ctrl+u",
+        "ctrl+w",
+        "ctrl+j",
         "alt+enter",
     ];
     prop_oneof![

@@ -36,7 +36,9 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
         }
         Action::Undo if ui.undo.is_empty() => "nothing to undo",
         Action::ForceOpen if state.breaker.mode == BreakerMode::ForcedOpen => "it is forced open already",
-        Action::ForceClosed if state.breaker.mode == BreakerMode::ForcedClosed => "it is forced closed already",
+        Action::ForceClosed if state.breaker.mode == BreakerMode::ForcedClosed => {
+            "it is forced closed already"
+        }
         Action::ReleaseBreaker if state.breaker.mode == BreakerMode::Automatic => "it is automatic already",
         Action::FindNext | Action::FindPrev if ui.filter.is_empty() => "no filter: / sets one",
         Action::NextUser if ui.users.len() < 2 => "only one user",

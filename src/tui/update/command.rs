@@ -140,7 +140,11 @@ fn toggle_faults(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {
 fn more_faults(ui: &mut Ui, context: &UpdateContext<'_>, points: i32) -> Effect {
     let session = &context.state.session;
     let profile = faults::scaled(&session.faults, points, &ui.profiles);
-    let off = if session.faults_on { "" } else { " once faults are on (F)" };
+    let off = if session.faults_on {
+        ""
+    } else {
+        " once faults are on (F)"
+    };
     let text = format!("{} of attempts fail{off}", units::rate(profile.total()));
     let set = |profile: FaultProfile| Command::SetFaultProfile {
         profile: Box::new(profile),

@@ -9,8 +9,8 @@ use crate::event::Command;
 use crate::settings::{Policy, SETTINGS, Setting, SettingKind};
 use crate::state::State;
 use crate::tui::action::Action;
-use crate::tui::overlay::save::{Save, Saved};
 use crate::tui::overlay::Overlay;
+use crate::tui::overlay::save::{Save, Saved};
 use crate::tui::overlay::whatif::{self, AT_START, values};
 use crate::tui::ui::Ui;
 
