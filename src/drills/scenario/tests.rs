@@ -233,11 +233,10 @@ impl io::Write for MemoryJournal {
     }
 }
 
-/// Runs a bundled scenario and folds its journal: the final state, and the seconds with a storm.
-fn run(name: &str) -> (State, Vec<u64>) {
+/// Runs a scene and folds its journal: the final state, and the seconds with a storm.
+fn run(scene: &super::Scene) -> (State, Vec<u64>) {
     let memory = MemoryJournal::default();
-    let scene = super::load(name, None, None).unwrap();
-    super::in_virtual_time(&scene, Some(memory.clone()), &Arc::default()).unwrap();
+    super::in_virtual_time(scene, Some(memory.clone()), &Arc::default()).unwrap();
     let journal = std::mem::take(&mut *memory.0.lock().unwrap());
     let (mut state, mut stormy) = (State::default(), Vec::new());
     let reader = crate::journal::Reader::open(io::Cursor::new(journal)).unwrap();
@@ -252,9 +251,63 @@ fn run(name: &str) -> (State, Vec<u64>) {
     (state, stormy)
 }
 
+/// Step 4 of the tour: a surge starts a retry storm, and a retry budget set in second 24 ends it.
+const ENDED_BY_A_BUDGET: &str = r#"
+duration = "44s"
+[policy.retry]
+attempts = 6
+max_ambiguous_retries = 5
+jitter = "none"
+base = "200ms"
+cap = "1s"
+budget_ratio = 0.0
+budget_min_per_s = 0.0
+[policy.timeouts]
+headers = "1500ms"
+[policy.breaker]
+enabled = false
+[policy.limit]
+enabled = false
+[upstream]
+capacity = { parallel = 4, queue = 60 }
+[[callers]]
+users = ["ana", "ben"]
+arrival.steady = { per_s = 2.5 }
+prompts = { distinct = 100000, skew = 0.0 }
+max_tokens = 32
+stream = false
+[[callers]]
+users = ["rush"]
+arrival.steady = { per_s = 12.0 }
+prompts = { distinct = 100000, skew = 0.0 }
+max_tokens = 32
+stream = false
+from = "6s"
+until = "10s"
+[[command]]
+at = "24s"
+do = { set = ["retry.budget_ratio=0.2", "retry.budget_min_per_s=0.2"] }
+"#;
+
+#[test]
+fn a_storm_that_has_ended_is_shown_no_longer() {
+    for seed in 1..=10 {
+        let scene = super::read("ended by a budget", ENDED_BY_A_BUDGET, None, Some(seed)).unwrap();
+        let (state, stormy) = run(&scene);
+        let (first, last) = (stormy[0], stormy[stormy.len() - 1]);
+        assert!((8..=14).contains(&first), "seed {seed}: {stormy:?}");
+        assert!((25..30).contains(&last), "seed {seed}: {stormy:?}");
+        assert_eq!(
+            (last - first + 1, state.retry.storms),
+            (stormy.len() as u64, 1),
+            "seed {seed}: {stormy:?}"
+        );
+    }
+}
+
 #[test]
 fn the_retry_storm_is_detected_and_the_averted_one_is_not() {
-    let (state, stormy) = run("retry-storm");
+    let (state, stormy) = run(&super::load("retry-storm", None, None).unwrap());
     // the trigger lasts from second 60 to 70; the storm does not end with it
     let first = *stormy.first().unwrap();
     assert!((60..90).contains(&first), "began in second {first}");
@@ -270,7 +323,7 @@ fn the_retry_storm_is_detected_and_the_averted_one_is_not() {
     let (peak, _) = state.retry.peak.unwrap();
     assert!(peak > 4.0 && peak >= state.retry.amplification().unwrap());
 
-    let (state, stormy) = run("retry-storm-averted");
+    let (state, stormy) = run(&super::load("retry-storm-averted", None, None).unwrap());
     assert_eq!(stormy, Vec::<u64>::new());
     assert_eq!(state.retry.storms, 0);
     assert!(state.retry.amplification().unwrap() < 1.3);

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{FlightId, Origin};
+use crate::policy::budget::RetryBudget;
 use crate::settings::Policy;
 use crate::state::fixture::{Story, attempt, ended, fold, retry, session, started, succeeded};
 use crate::state::fixture::{failed as fails, moved};
@@ -448,6 +449,46 @@ proptest! {
         prop_assert_eq!(view.fruitless() + answered + stopped.1, tries);
         prop_assert!(view.helped <= view.recovered && view.helped + view.in_vain <= view.retries);
         prop_assert_eq!(&view.running, &RunningCalls { left: view.running.left.clone(), ..RunningCalls::default() });
+    }
+
+    /// The budget that a screen shows is the policy's own, but for the second in which counts expire.
+    #[test]
+    fn the_budget_shown_is_that_of_the_policy(
+        ratio in 0.0..1.0_f64, min in 0.01..2.0_f64, ttl in 1_u64..20,
+        steps in prop::collection::vec((0_u64..900, any::<bool>()), 0..200),
+    ) {
+        let ttl = Duration::from_secs(ttl);
+        let applied = budget_policy(ratio, min, ttl);
+        let EventKind::PolicyApplied { policy } = &applied else { unreachable!("a policy") };
+        let mut budget = RetryBudget::new(&policy.retry);
+        let (mut story, mut state) = (Story::begin(), State::default());
+        story.emit(0, applied.clone());
+        let (mut firsts, mut retries) = (Vec::new(), Vec::new());
+        for (id, (millis, first)) in (1..).zip(steps) {
+            let now = story.now + Duration::from_millis(millis);
+            story.now = now;
+            if first {
+                budget.deposit(now);
+                story.emit(id, attempt(1, id));
+                firsts.push(now);
+            } else if budget.withdraw(now) {
+                story.emit(id, retry(2, FailureClass::RateLimited, now, 100, None));
+                retries.push(now);
+            }
+            let applied = state.next_seq as usize;
+            story.events[applied..].iter().for_each(|event| state.apply(event));
+            let shown = state.retry_budget(now).unwrap();
+            let expiring = |times: &[Timestamp], ttl: Duration| {
+                let second = Duration::from_secs(1);
+                let expires = |at: &&Timestamp| **at + ttl > now && **at + ttl <= now + second;
+                times.iter().filter(expires).count() as f64
+            };
+            let earned = ratio * expiring(&firsts, ttl) + 1e-6;
+            let spent = expiring(&retries, ttl + ttl / 10);
+            prop_assert!((shown.max - budget.max(now)).abs() <= earned, "{} {}", shown.max, budget.max(now));
+            let (left, own) = (shown.left, budget.balance(now));
+            prop_assert!((left - own).abs() <= earned + spent, "{left} is not {own} at {now}");
+        }
     }
 
     #[test]
