@@ -391,10 +391,15 @@ impl Timeline {
                 }
             }
             EventKind::FlightJoined { .. } => slot.joined = slot.joined.saturating_add(1),
-            EventKind::AttemptEnded {
-                result: AttemptResult::Failed { .. },
-                ..
-            } => slot.failed_attempts = slot.failed_attempts.saturating_add(1),
+            EventKind::AttemptEnded { result, .. } => {
+                let counts = match result {
+                    AttemptResult::Succeeded { .. } => (1, 0),
+                    AttemptResult::Failed { .. } => (1, 1),
+                    AttemptResult::Cancelled => (0, 0),
+                };
+                slot.ended_attempts = slot.ended_attempts.saturating_add(counts.0);
+                slot.failed_attempts = slot.failed_attempts.saturating_add(counts.1);
+            }
             EventKind::BreakerRecorded { .. } | EventKind::BreakerMoved { .. } => {
                 slot.breaker_window = Some((breaker.window.failed, breaker.window.total));
             }
@@ -437,7 +442,12 @@ impl Timeline {
             | EventKind::LimitPaused { .. }
             | EventKind::BreakerAdmitted { .. }
             | EventKind::BreakerRefused { .. }
-            | attempt_events!() => {}
+            | EventKind::AttemptStarted { .. }
+            | EventKind::AttemptResponded { .. }
+            | EventKind::AttemptFirstToken { .. }
+            | EventKind::StreamDelta { .. }
+            | EventKind::RetryScheduled { .. }
+            | EventKind::RetryStopped { .. } => {}
         }
     }
 

@@ -26,6 +26,8 @@ pub const MAX_USERS: usize = 256;
 const MAX_WAITS: usize = 64;
 /// Slices of the last minute.
 const SLICES: u64 = 12;
+/// Slices kept: two minutes.
+const KEPT: u64 = 2 * SLICES;
 /// Nanoseconds per slice.
 const SLICE_NS: u64 = 5_000_000_000;
 
@@ -63,11 +65,11 @@ pub struct UserUsage {
     pub last_at: Timestamp,
     /// Time and wait of its last 64 admissions.
     waits: VecDeque<(Timestamp, Duration)>,
-    /// Admissions in the last minute, by slice.
+    /// The last two minutes, by slice.
     slices: VecDeque<Slice>,
 }
 
-/// Admissions in five seconds.
+/// Five seconds of a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Slice {
     /// Number of the slice, from 0.
@@ -76,6 +78,10 @@ struct Slice {
     admitted: u64,
     /// LLM tokens reserved.
     tokens: u64,
+    /// Calls ended.
+    ended: u64,
+    /// Of these, served: answered, cached or shared.
+    served: u64,
 }
 
 impl UserUsage {
@@ -99,6 +105,31 @@ impl UserUsage {
             })
     }
 
+    /// Calls served, and all that ended, over the same minute.
+    pub fn served(&self, now: Timestamp) -> (u64, u64) {
+        self.slices
+            .iter()
+            .filter(|slice| counts(slice.number, now))
+            .fold((0, 0), |(served, ended), slice| {
+                (served + slice.served, ended + slice.ended)
+            })
+    }
+
+    /// Calls served, and all that ended, in each five seconds of the last two minutes, oldest first.
+    pub fn served_history(&self, now: Timestamp) -> [(u64, u64); KEPT as usize] {
+        let mut history = [(0, 0); KEPT as usize];
+        let newest = now.0 / SLICE_NS;
+        for slice in &self.slices {
+            let back = newest
+                .checked_sub(slice.number)
+                .and_then(|back| KEPT.checked_sub(back + 1));
+            if let Some(place) = back.and_then(|place| history.get_mut(place as usize)) {
+                *place = (slice.served, slice.ended);
+            }
+        }
+        history
+    }
+
     /// Waits for the limiter over the same minute, at most 64.
     pub fn waits(&self, now: Timestamp) -> impl Iterator<Item = Duration> {
         self.waits
@@ -117,6 +148,7 @@ impl UserUsage {
             number: at.0 / SLICE_NS,
             admitted: 1,
             tokens,
+            ..Slice::default()
         };
         self.add_slice(slice);
     }
@@ -131,12 +163,14 @@ impl UserUsage {
             Some(slice) => {
                 slice.admitted += new.admitted;
                 slice.tokens = slice.tokens.saturating_add(new.tokens);
+                slice.ended += new.ended;
+                slice.served += new.served;
             }
             None => self.slices.insert(place, new),
         }
         let newest = self.slices.back().map_or(0, |slice| slice.number);
         self.slices
-            .retain(|slice| slice.number.saturating_add(SLICES) > newest);
+            .retain(|slice| slice.number.saturating_add(KEPT) > newest);
     }
 
     fn note_levels(&mut self, levels: Option<&UserLevels>) {
@@ -242,6 +276,13 @@ impl UsersView {
             *count += 1;
         }
         usage.last_at = event.at;
+        let served = matches!(fate, Fate::Answered | Fate::Hit | Fate::Shared);
+        usage.add_slice(Slice {
+            number: event.at.0 / SLICE_NS,
+            ended: 1,
+            served: u64::from(served),
+            ..Slice::default()
+        });
     }
 
     /// Makes room for one more user, if possible by dropping the user idle for the longest time.

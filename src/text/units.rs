@@ -31,6 +31,18 @@ pub(crate) fn countdown(left: Duration) -> String {
         .unwrap_or_else(|| whole(left.as_nanos().div_ceil(1_000_000_000)))
 }
 
+/// A duration in a sentence, rounded up: `0.4 s`, `12 s`, `13 min`, `2 h`.
+pub(crate) fn seconds(span: Duration) -> String {
+    let tenths = span.as_nanos().div_ceil(100_000_000);
+    let seconds = span.as_nanos().div_ceil(1_000_000_000);
+    match seconds {
+        _ if tenths < 100 => format!("{}.{} s", tenths / 10, tenths % 10),
+        ..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
 /// The duration of a computation: `40 us`, `0.8 ms`, `12 ms`, `1.2s`.
 pub(crate) fn computation(span: Duration) -> String {
     let micros = span.as_micros();
@@ -117,6 +129,19 @@ pub(crate) fn amount(count: u64) -> String {
     count.to_string()
 }
 
+/// A count with its thousands apart: `412`, `2,551`, `1,500,000`.
+pub(crate) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.char_indices() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// The end of a scale: the smallest of 1, 2, 5, 10, 20, 50, ... (and 0.5, 0.2, ...) that is not less than `value`;
 /// 1 if `value` is not a positive number.
 pub(crate) fn nice(value: f64) -> f64 {
@@ -167,20 +192,6 @@ pub(crate) fn sample(part: u64, of: u64) -> String {
         return format!("{part}/{of}");
     }
     format!("{:.0}% {part}/{of}", part as f64 * 100.0 / of as f64)
-}
-
-/// The refill rate of a bucket: `+100/s`, `+1.5/s`, `+20/min` below one per second.
-pub(crate) fn refill(per_second: f64) -> String {
-    if per_second >= 10.0 {
-        return format!("+{}/s", amount(per_second.round() as u64));
-    }
-    let (value, unit) = if per_second >= 1.0 {
-        (per_second, "s")
-    } else {
-        (per_second * 60.0, "min")
-    };
-    let text = format!("{value:.1}");
-    format!("+{}/{unit}", text.strip_suffix(".0").unwrap_or(&text))
 }
 
 /// Seconds with one decimal, if below the limit; both are in tenths of a second.
@@ -270,14 +281,14 @@ mod tests {
             [250, 500, 5_000, 600_000, 86_400_000, 90_000].map(|millis| setting(ms(millis))),
             ["0.25s", "0.5s", "5s", "10m", "24h", "1m30s"]
         );
-        assert_eq!(
-            [100.0, 1.0, 1.5, 0.5, 1500.0].map(refill),
-            ["+100/s", "+1/s", "+1.5/s", "+30/min", "+1.5k/s"]
-        );
         assert_eq!([0.3, 0.025, 0.0, 1.0].map(rate), ["30%", "2.5%", "0%", "100%"]);
         assert_eq!(
             [sample(2, 5), sample(7, 40), sample(0, 0)],
             ["2/5", "18% 7/40", "0/0"]
+        );
+        assert_eq!(
+            [0, 412, 2_551, 1_500_000].map(grouped),
+            ["0", "412", "2,551", "1,500,000"]
         );
         assert_eq!(
             [812, 12_400, 64 << 20, 3 << 30].map(bytes),

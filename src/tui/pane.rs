@@ -5,9 +5,11 @@
 pub(super) mod appearance;
 mod breaker;
 mod cache;
-mod calls;
+pub(super) mod calls;
+mod card;
 mod chart;
 pub(super) mod chat;
+pub(super) mod first;
 #[cfg(test)]
 mod fixture;
 pub(super) mod gauge;
@@ -302,6 +304,19 @@ fn draw_title(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut 
     };
     let line = Line::from(Span::styled(name, style(role)));
     let (x, _) = buf.set_line(area.x.saturating_add(first), area.y, &line, room);
+    if id == PaneId::Log && area.height == 1 {
+        // one row is the rule itself: the newest line stands on it
+        let room = area.right().saturating_sub(x + 3);
+        let mut newest = log::newest(view, usize::from(room));
+        if newest.width() > 0 {
+            newest.spans.insert(0, Span::raw(" "));
+            newest.push_span(Span::raw(" "));
+            let clear = Rect::new(x + 1, area.y, newest.width() as u16, 1).intersection(area);
+            buf.set_style(clear, Style::reset());
+            buf.set_line(x + 1, area.y, &newest, room + 2);
+        }
+        return;
+    }
     // at the edge of the screen the rule goes on behind the note
     let margin = u16::from(area.right() == buf.area.right());
     let room = area.right().saturating_sub(x + 1 + margin);
@@ -348,13 +363,12 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
                 filter
             }
         }
-        PaneId::Breaker => breaker::title(view, room as u16),
-        PaneId::Limiter => limiter::title(view, room as u16),
-        PaneId::Calls => calls::title(view, room as u16),
-        PaneId::Retries => retries::title(view, room as u16),
+        PaneId::Breaker => breaker::title(view),
+        PaneId::Limiter => limiter::title(view),
+        PaneId::Retries => retries::title(view, room),
         PaneId::Users => users::title(view, room),
-        PaneId::Cache => semantic::count(view).unwrap_or_default(),
-        PaneId::Traffic | PaneId::Latency => String::new(),
+        PaneId::Cache => cache::title(view, room),
+        PaneId::Traffic | PaneId::Latency | PaneId::Calls => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

@@ -59,6 +59,9 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
     if areas.limiter_chart.is_some() {
         pane::zoom::limiter::render_chart(view, areas.limiter_chart_inner(), buf);
     }
+    if let Some(area) = pane::first::area(view, &areas) {
+        pane::first::render(view, keymap, area, buf);
+    }
     let mut cursor = input::render(view, keymap, areas.input, buf);
     if view.ui.mode == Mode::Filter {
         cursor = areas

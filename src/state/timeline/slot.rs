@@ -33,7 +33,9 @@ pub struct Slot {
     pub helped: u32,
     /// Retries that failed.
     pub wasted: u32,
-    /// Attempts that failed, first ones and retries.
+    /// Attempts that ended with an answer or a failure, first ones and retries.
+    pub ended_attempts: u32,
+    /// Of these, failed.
     pub failed_attempts: u32,
     /// The most attempts in flight at once.
     pub in_flight: u32,
@@ -119,6 +121,7 @@ impl Slot {
             (&mut self.joined, later.joined),
             (&mut self.helped, later.helped),
             (&mut self.wasted, later.wasted),
+            (&mut self.ended_attempts, later.ended_attempts),
             (&mut self.failed_attempts, later.failed_attempts),
         ];
         let by_cause = self.retries.iter_mut().zip(later.retries);

@@ -177,7 +177,7 @@ fn three_hundred_users_are_the_same_from_any_snapshot() {
         assert!(viewer == whole, "snapshot {cut}");
     }
     for usage in whole.users.by_name.values().chain([&whole.users.others]) {
-        assert!(usage.waits.len() <= MAX_WAITS && usage.slices.len() as u64 <= SLICES);
+        assert!(usage.waits.len() <= MAX_WAITS && usage.slices.len() as u64 <= KEPT);
     }
 }
 

@@ -108,13 +108,13 @@ mod tests {
     fn only_zero_is_an_empty_bar_and_only_one_a_full_one() {
         let theme = Theme::new(Palette::Mono, true);
         let text = |share| Line::from(bar(&theme, Role::Work, share, 10)).to_string();
-        assert_eq!(text(0.0), "[----------]");
-        assert_eq!(text(0.001), "[#---------]");
-        assert_eq!(text(0.38), "[####------]");
-        assert_eq!(text(0.999), "[#########-]");
+        assert_eq!(text(0.0), "[..........]");
+        assert_eq!(text(0.001), "[#.........]");
+        assert_eq!(text(0.38), "[####......]");
+        assert_eq!(text(0.999), "[#########.]");
         assert_eq!(text(1.0), "[##########]");
-        assert_eq!(text(f64::NAN), "[----------]");
-        assert_eq!(text(-3.0), "[----------]");
+        assert_eq!(text(f64::NAN), "[..........]");
+        assert_eq!(text(-3.0), "[..........]");
     }
 
     #[test]

@@ -1,351 +1,242 @@
-//! The Limiter pane: what is left in each bucket, the queue, and when the next waiter is admitted.
+//! The Limiter card: what is left in each bucket, the queue, and when the next call is admitted.
 //!
-//! A bar shows what is left. A level below zero is debt (more was used than reserved): the bar is empty and the
-//! debt is shown as a number.
-
-use std::time::Duration;
+//! A gauge shows what is left. A level below zero is debt (more was used than reserved): the gauge is empty and the
+//! debt is a number.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::event::BucketLevel;
-use crate::time::Timestamp;
+use crate::event::{BucketLevel, Constraint, LimitReject};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{gauge, row, units, users};
+use super::card::{self, LABEL, ROOMY, WIDE};
+use super::{row, units};
 
-/// Seconds that a sparkline covers.
-const SPAN: u64 = 60;
-/// Cells of a sparkline.
-const CELLS: usize = 30;
+/// The explanation before the first call.
+const ABOUT: &str = "Paces bursts to your quota.";
 
-/// Draws both buckets, the slots, the queue and the last minute.
+/// Draws the card.
 pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
-    let width = usize::from(area.width);
-    let mut lines = vec![
-        tokens(view, "Tokens    ", width),
-        requests(view, "Requests  ", width),
-        slots(view, "Slots     ", width),
-        queue(view, "", width),
-    ];
-    let rest = [
-        users::queue_line(view, "queue     ", width),
-        level_history(view, "tokens    ", width),
-        waiting_history(view, "waiting   ", width),
-        totals(view, width),
-        rejected(view, width),
-    ];
-    if lines.len() + 1 + rest.len() <= usize::from(area.height) {
-        lines.push(Line::default());
+    let (width, rows) = (usize::from(area.width), usize::from(area.height));
+    card::draw(view, lines(view, width, rows), area, buf);
+}
+
+/// The window of the card, for its title.
+pub(crate) fn title(view: &View<'_>) -> String {
+    if card::is_first(view.state) {
+        String::new()
+    } else {
+        "now".to_owned()
     }
-    lines.extend(rest);
-    row::draw_all(&lines, area, buf);
 }
 
-/// The number of waiters, for the border of a pane with `width` columns of content; empty without waiters.
-pub(crate) fn title(view: &View<'_>, width: u16) -> String {
-    let short = match view.state.limit.waiters.len() {
-        0 => return String::new(),
-        waiting => format!("{waiting} waiting"),
-    };
-    let long = format!("{short}, {}", users::queue_summary(view));
-    let fits = |text: &String| row::width(text) <= row::note_room(width);
-    [long, short].into_iter().find(fits).unwrap_or_default()
-}
-
-/// `label` and the bucket of LLM tokens.
-pub(super) fn tokens(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
-    bucket(view, label, view.state.limit.tokens, width)
-}
-
-/// `label` and the bucket of requests.
-pub(super) fn requests(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
-    bucket(view, label, view.state.limit.requests, width)
-}
-
-/// `label`, a bar of what is left, the level, and the refill rate, debt or pause.
-fn bucket(view: &View<'_>, label: &str, level: Option<BucketLevel>, width: usize) -> Line<'static> {
+fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     let theme = view.theme;
     if !view.state.session.policy.limit.enabled {
-        return row::first_fit(theme, [format!("{label}OFF, not counted")], width);
+        return off(view, width, rows);
     }
-    let Some(bucket) = level else {
-        return row::first_fit(theme, [format!("{label}--")], width);
-    };
-    let units_left = bucket.level_at(view.now);
-    let share = bucket.share_at(view.now);
-    let numbers = row::right(&left_of(units_left, bucket.capacity), numbers_width(view));
-    let (note, role) = note(view, bucket);
-    // most cells, least cells, numbers, note
-    let texts = [
-        (
-            20,
-            15,
-            format!(" {}  {numbers} ", units::percent(share)),
-            note.clone(),
-        ),
-        (10, 4, format!(" {numbers} "), note),
-        (10, 4, format!(" {numbers}"), String::new()),
+    let limit = &view.state.limit;
+    let mut lines = vec![
+        bucket(view, "tokens", limit.tokens, width),
+        bucket(view, "requests", limit.requests, width),
+        slots(view, width),
     ];
-    for (most, least, numbers, note) in texts {
-        let note_width = if note.is_empty() { 0 } else { notes_width(view) };
-        let used = row::width(label) + 2 + row::width(&numbers) + note_width;
-        let cells = width.saturating_sub(used).min(most);
-        if cells >= least {
-            let mut line = Line::from(label.to_owned());
-            line.spans.extend(gauge::bar(theme, Role::Work, share, cells));
-            line.push_span(row::plain(numbers));
-            line.push_span(row::piece(theme, role, note));
-            return line;
-        }
+    if card::is_first(view.state) {
+        lines.push(row::muted(theme, row::clip(theme, ABOUT, width)));
+        lines.push(policy(view, width));
+        return lines;
     }
-    let numbers = numbers.trim_start().to_owned();
-    row::first_fit(theme, [format!("{label}{numbers}"), numbers], width)
-}
-
-/// The refill rate, or the debt or pause in its place.
-fn note(view: &View<'_>, bucket: BucketLevel) -> (String, Role) {
-    let level = bucket.level_at(view.now);
-    if level < 0.0 {
-        let debt = units::amount((-level).ceil() as u64);
-        (format!("debt {debt}"), Role::Broken)
-    } else if let Some(left) = pause_left(view) {
-        (format!("paused {}", units::countdown(left)), Role::Held)
+    lines.push(queue(view, width));
+    let means = row::muted(theme, "what is left; empty = wait");
+    if rows >= 7 {
+        lines.extend([
+            limited(view, width).unwrap_or_default(),
+            means,
+            policy(view, width),
+        ]);
     } else {
-        (units::refill(bucket.per_second()), Role::Text)
+        lines.push(limited(view, width).unwrap_or(means));
     }
+    lines
 }
 
-/// The widest [`note`] of both buckets, so that both bars have one length.
-fn notes_width(view: &View<'_>) -> usize {
-    let limit = &view.state.limit;
-    let buckets = [limit.tokens, limit.requests].into_iter().flatten();
-    buckets
-        .map(|bucket| row::width(&note(view, bucket).0))
-        .max()
-        .unwrap_or(0)
-}
-
-/// `2.3k/6k`: whole units left, and the capacity.
-fn left_of(level: f64, capacity: u64) -> String {
-    format!(
-        "{}/{}",
-        units::amount(level.max(0.0) as u64),
-        units::amount(capacity)
-    )
-}
-
-/// The widest [`left_of`] of both buckets, so that both refill rates have one column.
-fn numbers_width(view: &View<'_>) -> usize {
-    let limit = &view.state.limit;
-    [limit.tokens, limit.requests]
-        .into_iter()
-        .flatten()
-        .map(|bucket| {
-            let capacity = units::amount(bucket.capacity).len();
-            // a level below a capacity of 6k may be wider: 2.3k
-            let level = if bucket.capacity >= 1000 {
-                units::AMOUNT_WIDTH
-            } else {
-                capacity
-            };
-            level + 1 + capacity
-        })
-        .max()
-        .unwrap_or(0)
-}
-
-/// The rest of the server's pause.
-fn pause_left(view: &View<'_>) -> Option<Duration> {
-    let until = view.state.limit.paused_until?;
-    (until > view.now).then(|| view.now.until(until))
-}
-
-/// `label`, a bar of the slots in use, and their number.
-pub(super) fn slots(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
+fn off(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     let theme = view.theme;
-    let limit = &view.state.session.policy.limit;
-    if !limit.enabled {
-        return row::first_fit(theme, [format!("{label}OFF, no limit")], width);
+    let (in_flight, waiting) = view.state.timeline.load();
+    let effect = "every attempt is sent at once";
+    let now = format!("{in_flight} in flight, {waiting} waiting");
+    let how = row::muted(theme, "switch on: = then limit.enabled");
+    let mut first = card::words(theme, Role::Strong, "OFF");
+    if width >= ROOMY {
+        first.push_span(row::plain(format!("  {effect}")));
     }
-    let (used, all) = (view.state.limit.in_use, limit.concurrency);
-    let share = f64::from(used) / f64::from(all.max(1));
-    let all_text = all.to_string();
-    let numbers = format!("{}/{all_text}", row::right(&used.to_string(), all_text.len()));
-    let numbers = row::right(&numbers, numbers_width(view));
-    let texts = [
-        (20, format!(" {}  {numbers} in use", units::percent(share))),
-        (10, format!(" {numbers} in use")),
-        (10, format!(" {numbers}")),
-        (4, format!(" {numbers}")),
-    ];
-    for (cells, text) in texts {
-        if row::width(label) + cells + 2 + row::width(&text) <= width {
-            let mut line = Line::from(label.to_owned());
-            line.spans.extend(gauge::bar(theme, Role::Work, share, cells));
-            line.push_span(row::plain(text));
-            return line;
-        }
+    let mut lines = vec![first];
+    if rows >= 7 {
+        let names = ["tokens", "requests", "slots"];
+        lines.extend(
+            names.map(|name| row::muted(theme, format!("{}not limited", row::left(name, LABEL + 1)))),
+        );
+    } else if width >= WIDE {
+        lines.push(Line::from(effect));
+    } else {
+        lines.push(Line::from("sends at once"));
     }
-    row::first_fit(theme, [format!("{label}{used}/{all_text}")], width)
+    lines.push(Line::from(row::clip(theme, &now, width)));
+    lines.push(row::first_fit(
+        theme,
+        [how, row::muted(theme, "= switches it on")],
+        width,
+    ));
+    lines
 }
 
-/// `label`, the next admission, and the numbers of waiting and limited calls.
-pub(super) fn queue(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
-    let limit = &view.state.limit;
-    let waiting = format!("waiting {}", limit.waiters.len());
-    let limited = format!("limited {}", limit.rejections());
-    let (next, call) = match (pause_left(view), limit.head()) {
-        (Some(left), _) => (format!("paused, {} left", units::countdown(left)), String::new()),
-        (None, None) => ("next call at once".to_owned(), String::new()),
-        (None, Some((call, waiter))) => {
-            let next = match waiter.ready_at.map(|at| view.now.until(at)) {
-                Some(left) => format!("next in {}", units::countdown(left)),
-                None => "next needs a slot".to_owned(),
-            };
-            (next, format!(" ({call})"))
-        }
+/// Label, gauge of what is left, level and capacity.
+fn bucket(view: &View<'_>, label: &str, level: Option<BucketLevel>, width: usize) -> Line<'static> {
+    let Some(bucket) = level else {
+        return Line::from(format!("{}-", row::left(label, LABEL)));
     };
-    let wordings = [
-        // the numbers keep their columns while the text changes
+    let (level, share) = (bucket.level_at(view.now), bucket.share_at(view.now));
+    let text = if level < 0.0 {
+        format!(" debt {}", units::amount((-level).ceil() as u64))
+    } else {
         format!(
-            "{label}{}  {waiting}   {limited}",
-            row::left(&format!("{next}{call}"), 24)
-        ),
-        format!("{label}{next}{call}  {waiting}  {limited}"),
-        format!("{label}{next}  {waiting}  {limited}"),
-        format!("{label}{next}  {waiting}"),
-        format!("{label}{next}"),
-        next,
-    ];
+            " {} of {}",
+            units::amount(level as u64),
+            units::amount(bucket.capacity)
+        )
+    };
+    gauge(view, label, share, &text, width)
+}
+
+/// Free slots.
+fn slots(view: &View<'_>, width: usize) -> Line<'static> {
+    let all = view.state.session.policy.limit.concurrency;
+    let free = all.saturating_sub(view.state.limit.in_use);
+    let share = f64::from(free) / f64::from(all.max(1));
+    let text = format!(" {} of {}", units::amount(free.into()), units::amount(all.into()));
+    gauge(view, "slots", share, &text, width)
+}
+
+fn gauge(view: &View<'_>, label: &str, share: f64, text: &str, width: usize) -> Line<'static> {
+    let theme = view.theme;
+    let mut line = Line::from(row::left(label, LABEL));
+    line.spans.extend(card::meter(
+        theme,
+        card::left_role(share),
+        share,
+        card::cells(width),
+    ));
+    row::join(theme, [line, Line::from(text.to_owned())], width)
+}
+
+/// The queue, and when its head is admitted.
+fn queue(view: &View<'_>, width: usize) -> Line<'static> {
+    let limit = &view.state.limit;
+    let waiting = units::grouped(limit.waiters.len() as u64);
+    let paused = limit.paused_until.filter(|until| *until > view.now);
+    let head = limit.head().map(|(_, waiter)| waiter);
+    let (long, short) = match (limit.waiters.is_empty(), head, paused) {
+        (_, _, Some(until)) => {
+            let left = units::seconds(view.now.until(until));
+            (
+                format!("paused by the server: {left}"),
+                format!("server pause {left}"),
+            )
+        }
+        (true, ..) => next_call(view),
+        (false, Some(head), None) => {
+            let what = short_of(head.constraint);
+            let when = head.ready_at.map(|ready| units::seconds(view.now.until(ready)));
+            match when {
+                Some(when) => (format!("next in {when} ({what})"), format!("next in {when}")),
+                None => (format!("next needs a {what}"), format!("needs a {what}")),
+            }
+        }
+        (false, None, None) => ("next is being admitted".to_owned(), "next now".to_owned()),
+    };
+    let role = if limit.waiters.is_empty() {
+        Role::Text
+    } else {
+        Role::Strong
+    };
+    let count = row::piece(view.theme, role, format!("{waiting} waiting"));
+    let wordings = [format!("; {long}"), format!("; {short}"), String::new()];
+    let wordings = wordings.map(|text| Line::from(vec![count.clone(), row::plain(text)]));
     row::first_fit(view.theme, wordings, width)
 }
 
-/// The lowest level of the token bucket in each slot of the last minute.
-fn level_history(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
-    let history = view.state.limit.history.iter();
-    let shares = history.map(|(second, share, _)| (*second, f64::from(*share)));
-    let slots = gauge::slots(shares, this_second(view), SPAN, CELLS, f64::min);
-    last_minute(view, label, slots, 1.0, width)
-}
-
-/// The most waiters in each slot of the last minute, on a scale that ends at 4 or more.
-fn waiting_history(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
-    let history = view.state.limit.history.iter();
-    let waiters = history.map(|(second, _, waiters)| (*second, f64::from(*waiters)));
-    let most = waiters.clone().map(|(_, waiters)| waiters).fold(4.0, f64::max);
-    let slots = gauge::slots(waiters, this_second(view), SPAN, CELLS, f64::max);
-    last_minute(view, label, slots, most, width)
-}
-
-/// Whole seconds since the start.
-fn this_second(view: &View<'_>) -> u64 {
-    view.now.since(Timestamp::ZERO).as_secs()
-}
-
-/// A labelled sparkline; its oldest cells are dropped if room is short.
-fn last_minute(
-    view: &View<'_>,
-    label: &str,
-    slots: Vec<Option<f64>>,
-    max: f64,
-    width: usize,
-) -> Line<'static> {
-    let theme = view.theme;
-    let room = width.saturating_sub(row::width(label));
-    let newest = slots.into_iter().skip(CELLS.saturating_sub(room));
-    let line = Line::from(vec![
-        row::plain(label),
-        row::piece(theme, Role::Work, gauge::sparkline(theme, newest, max)),
-    ]);
-    row::join(theme, [line, row::muted(theme, "  last 60s")], width)
-}
-
-/// The admitted calls and the tokens charged for them.
-fn totals(view: &View<'_>, width: usize) -> Line<'static> {
+/// When a call that came now would be sent, as far as one request and one token decide.
+fn next_call(view: &View<'_>) -> (String, String) {
     let limit = &view.state.limit;
-    let pieces = [
-        format!("admitted  {}", limit.admitted),
-        format!("   charged {} tok", units::amount(limit.charged_tokens)),
+    if limit.in_use >= view.state.session.policy.limit.concurrency {
+        return ("next call needs a slot".to_owned(), "no free slot".to_owned());
+    }
+    let buckets = [limit.requests, limit.tokens].into_iter().flatten();
+    let ready = buckets.filter_map(|bucket| bucket.ready_at(1)).max();
+    match ready
+        .map(|ready| view.now.until(ready))
+        .filter(|wait| !wait.is_zero())
+    {
+        Some(wait) => {
+            let text = format!("next call in {}", units::seconds(wait));
+            (text.clone(), text)
+        }
+        None => ("next call at once".to_owned(), "next at once".to_owned()),
+    }
+}
+
+fn short_of(constraint: Constraint) -> &'static str {
+    match constraint {
+        Constraint::Requests => "requests",
+        Constraint::Tokens => "tokens",
+        Constraint::Slots => "slot",
+        Constraint::Paused => "paused",
+        Constraint::UserRequests => "own requests",
+        Constraint::UserTokens => "own tokens",
+    }
+}
+
+/// Calls limited since the start, with the most common reason.
+fn limited(view: &View<'_>, width: usize) -> Option<Line<'static>> {
+    let limit = &view.state.limit;
+    let (reason, _) = limit.rejected.iter().max_by_key(|(_, count)| **count)?;
+    let most = units::seconds(view.state.session.policy.limit.max_wait);
+    let why = match reason {
+        LimitReject::QueueFull => "the queue was full".to_owned(),
+        LimitReject::TooLarge => "more than the bucket holds".to_owned(),
+        LimitReject::WaitTooLong => format!("would have waited over {most}"),
+        LimitReject::Deadline => "past their deadline".to_owned(),
+        LimitReject::UserTooLarge => "more than its user's bucket".to_owned(),
+        LimitReject::Displaced => "made room for others".to_owned(),
+    };
+    let count = format!("limited: {}", units::grouped(limit.rejections()));
+    let wordings = [format!("{count}, {why}"), count];
+    Some(row::first_fit(view.theme, wordings, width))
+}
+
+/// The refill of both buckets.
+fn policy(view: &View<'_>, width: usize) -> Line<'static> {
+    let limit = &view.state.session.policy.limit;
+    let per_second = |bucket: &crate::settings::Bucket| {
+        let rate = bucket.refill as f64 / bucket.per.as_secs_f64().max(1e-9);
+        if rate >= 10.0 {
+            units::grouped(rate.round() as u64)
+        } else {
+            units::number(rate)
+        }
+    };
+    let (tokens, requests) = (per_second(&limit.tokens), per_second(&limit.requests));
+    let wordings = [
+        format!("+{tokens} tokens/s, +{requests} req/s"),
+        format!("+{tokens} tok/s, +{requests} req/s"),
+        format!("+{requests} req/s"),
     ];
-    row::join(view.theme, pieces, width)
-}
-
-/// The limited calls, by reason.
-fn rejected(view: &View<'_>, width: usize) -> Line<'static> {
-    let mut pieces = vec![format!("limited   {}", view.state.limit.rejections())];
-    for (reason, count) in &view.state.limit.rejected {
-        pieces.push(format!("   {} {count}", reason.brief()));
-    }
-    row::join(view.theme, pieces, width)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::fixture;
-    use super::*;
-    use crate::event::{Constraint, LimitReject};
-
-    #[test]
-    fn levels_queue_and_the_last_minute() {
-        assert_eq!(
-            fixture::rows(&fixture::burst(), 56, 9, render),
-            [
-                "Tokens    [████████░░░░░░░░░░░░]  38%  2.3k/6k +100/s",
-                "Requests  [██████████████░░░░░░]  70%    42/60 +1/s",
-                "Slots     [████░░░░░░░░░░░░░░░░]  19%     3/16 in use",
-                "next in 0.4s (#35)        waiting 1   limited 0",
-                "queue     fair, 1 user waiting",
-                "tokens                      ▅▅▄▄▄▄▃▃▃▃▃   last 60s",
-                "waiting                     ▃▆█▅█▃▆█▅█▃   last 60s",
-                "admitted  36   charged 0 tok",
-                "limited   0",
-            ]
-        );
-    }
-
-    #[test]
-    fn both_bars_have_one_length_whatever_the_refill() {
-        let mut fixture = fixture::burst();
-        if let Some(bucket) = &mut fixture.state.limit.tokens {
-            // the level is stored in units of the period, so the refill alone can grow
-            bucket.refill *= 15;
-        }
-        for width in 20..60 {
-            let view = fixture.view();
-            let ends = [tokens(&view, "tokens ", width), requests(&view, "reqs   ", width)]
-                .map(|line| line.to_string().chars().position(|c| c == ']'));
-            assert_eq!(ends[0], ends[1], "{width}");
-        }
-    }
-
-    #[test]
-    fn a_waiter_without_a_forecast_needs_a_slot() {
-        let mut fixture = fixture::burst();
-        for waiter in fixture.state.limit.waiters.values_mut() {
-            waiter.constraint = Constraint::Slots;
-            waiter.ready_at = None;
-        }
-        let row = queue(&fixture.view(), "", 50).to_string();
-        assert_eq!(row, "next needs a slot (#35)   waiting 1   limited 0");
-        assert_eq!(
-            queue(&fixture.view(), "", 30).to_string(),
-            "next needs a slot  waiting 1"
-        );
-        assert_eq!(title(&fixture.view(), 35), "1 waiting");
-    }
-
-    #[test]
-    fn rejections_are_counted_by_reason() {
-        let mut fixture = fixture::burst();
-        let counts = &mut fixture.state.limit.rejected;
-        counts.extend([(LimitReject::QueueFull, 3), (LimitReject::TooLarge, 1)]);
-        assert_eq!(
-            rejected(&fixture.view(), 60).to_string(),
-            "limited   4   queue full 3   too large 1"
-        );
-    }
+    row::first_fit(
+        view.theme,
+        wordings.map(|text| row::muted(view.theme, text)),
+        width,
+    )
 }

@@ -1,19 +1,19 @@
 //! The Log pane. Only visible rows are formatted, whatever the length of the log.
 
-use std::borrow::Cow;
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::state::{Log, LogKind, LogLine};
 use crate::tui::pane::PaneId;
-use crate::tui::theme::Role;
+use crate::tui::theme::{Glyphs, Role};
 use crate::tui::view::View;
 use crate::tui::wrap;
 
 /// Columns of the widest kind.
-const KIND_WIDTH: usize = 6;
+const KIND_WIDTH: usize = 7;
+/// Columns from which the kind is written beside its glyph.
+const WORDY: usize = 60;
 
 /// A filter of log lines. An empty filter matches every line; a leading `!` inverts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,38 +142,72 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let cursor = cursor_line(log, &filter, ui.log_cursor).map(|line| line.seq);
     for (y, line) in (area.y..area.bottom()).zip(rows) {
         let row = Rect { y, height: 1, ..area };
-        buf.set_line(area.x, y, &spans(view, line, usize::from(area.width)), area.width);
+        let columns = usize::from(area.width);
+        buf.set_line(
+            area.x,
+            y,
+            &spans(view, line, columns, columns >= WORDY),
+            area.width,
+        );
         if ui.focus == PaneId::Log && ui.log_cursor.is_some() && cursor == Some(line.seq) {
             buf.set_style(row, view.theme.style(Role::Selection));
         }
     }
 }
 
-/// `42.1 retry  #33 attempt 2/4 in 0.82s (429, Retry-After: 1)`
-fn spans<'a>(view: &View<'_>, line: &'a LogLine, columns: usize) -> Line<'a> {
-    let time = format!("{:>5.1} ", line.at.as_secs_f64() % 1000.0);
-    let kind = line.kind.label();
+/// The newest line that matches the filter on one row, without its place in a list: `42.00 breaker  open for 10 s`.
+pub(crate) fn newest(view: &View<'_>, columns: usize) -> Line<'static> {
+    let filter = Filter::new(view.ui.filter.text());
+    let Some(line) = cursor_line(&view.state.log, &filter, view.ui.log_cursor) else {
+        return Line::default();
+    };
+    let mut row = spans(view, line, columns, true);
+    // the glyph needs a column that the word needs more
+    row.spans.remove(1);
+    row
+}
+
+/// The glyph of a kind.
+fn glyph(glyphs: &Glyphs, kind: LogKind) -> &'static str {
+    match kind {
+        LogKind::Ok => glyphs.ok,
+        LogKind::Hit => glyphs.hit,
+        LogKind::Shared => glyphs.shared,
+        LogKind::Retry => glyphs.retry,
+        LogKind::Bucket => glyphs.queued,
+        LogKind::Fail => glyphs.failed,
+        LogKind::Reject | LogKind::Breaker => glyphs.refused,
+        LogKind::Inject => glyphs.injected,
+        LogKind::Stop => glyphs.stopped,
+        LogKind::Note => glyphs.dot,
+    }
+}
+
+/// `42.00 ↻ retry   #33 attempt 2/4 in 0.82s (429, Retry-After: 1)`, without the word unless `wordy`.
+fn spans(view: &View<'_>, line: &LogLine, columns: usize, wordy: bool) -> Line<'static> {
+    let theme = view.theme;
+    // three digits before the point once the session is older than that
+    let digits = if view.now.0 < 100_000_000_000 { 5 } else { 6 };
+    let time = format!("{:>digits$.2} ", line.at.as_secs_f64() % 1000.0);
+    let mark = format!("{} ", glyph(theme.glyphs, line.kind));
+    let word = if wordy { line.kind.label() } else { "" };
     // unstyled: an underlined or reversed blank looks like a letter
-    let blanks = " ".repeat(KIND_WIDTH.saturating_sub(wrap::width(kind)) + 1);
-    let used = wrap::width(&time) + wrap::width(kind) + wrap::width(&blanks);
+    let blanks = " ".repeat((KIND_WIDTH + 1).saturating_sub(wrap::width(word)) * usize::from(wordy));
+    let used = wrap::width(&time) + wrap::width(&mark) + wrap::width(word) + blanks.len();
     let call = match line.call {
         // the text may already begin with its call
         Some(call) if !line.text.starts_with(&call.to_string()) => format!("{call} "),
         _ => String::new(),
     };
-    let text: Cow<'a, str> = if line.text.contains('\n') {
-        line.text.single_line().into()
-    } else {
-        line.text.as_str().into()
-    };
     let room = columns.saturating_sub(used + wrap::width(&call));
-    let text = wrap::fit(&text, room, view.theme.glyphs.ellipsis);
+    let text = wrap::fit(&line.text.single_line(), room, theme.glyphs.ellipsis);
     Line::from(vec![
-        Span::styled(time, view.theme.style(Role::Muted)),
-        Span::styled(kind, view.theme.style(role(line.kind))),
+        Span::styled(time, theme.style(Role::Muted)),
+        Span::styled(mark, theme.style(role(line.kind))),
+        Span::raw(word),
         Span::raw(blanks),
-        Span::styled(call, view.theme.style(Role::Strong)),
-        Span::styled(text, view.theme.style(Role::Text)),
+        Span::styled(call, theme.style(Role::Text)),
+        Span::styled(text, theme.style(Role::Text)),
     ])
 }
 
@@ -198,25 +232,27 @@ mod tests {
     }
 
     #[test]
-    fn only_the_letters_of_a_kind_are_underlined() {
+    fn a_line_has_its_time_glyph_word_and_text_as_far_as_there_is_room() {
         let mut fixture = super::super::fixture::burst();
+        fixture.state.log = Log::default();
         fixture.state.log.lines.push_back(LogLine {
-            seq: u64::MAX,
-            at: Timestamp::default(),
+            seq: 1,
+            at: Timestamp::from_secs_f64(41.98),
             kind: LogKind::Hit,
-            call: None,
+            call: Some(CallId(7)),
             text: "exact hit".into(),
         });
-        let area = Rect::new(0, 0, 40, 1);
-        let mut buf = Buffer::empty(area);
-        render(&fixture.view(), area, &mut buf);
-        let underlined: String = (0..40)
-            .filter_map(|x| buf.cell((x, 0)))
-            .filter(|cell| cell.modifier.contains(ratatui::style::Modifier::UNDERLINED))
-            .map(ratatui::buffer::Cell::symbol)
-            .collect();
-        assert_eq!(underlined, "hit");
-        assert_eq!(super::super::fixture::text(&buf), ["  0.0 hit    exact hit"]);
+        let rows = |fixture: &super::super::fixture::Fixture, width| {
+            super::super::fixture::rows(fixture, width, 1, render).remove(0)
+        };
+        assert_eq!(rows(&fixture, 60), "41.98 ◇ hit     #7 exact hit");
+        assert_eq!(rows(&fixture, 40), "41.98 ◇ #7 exact hit");
+        assert_eq!(
+            newest(&fixture.view(), 40).to_string(),
+            "41.98 hit     #7 exact hit"
+        );
+        fixture.now = Timestamp::from_secs_f64(100.0);
+        assert_eq!(rows(&fixture, 17), " 41.98 ◇ #7 exac…");
     }
 
     fn seqs(lines: &[&LogLine]) -> Vec<u64> {

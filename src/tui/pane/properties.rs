@@ -142,19 +142,3 @@ fn an_area_outside_the_buffer_draws_nothing() {
         assert_eq!(buf, before);
     }
 }
-
-#[test]
-fn notes_in_borders_fit_beside_the_name() {
-    let titles = [calls::title, breaker::title, limiter::title, retries::title];
-    for fixture in [fixture::burst(), fixture::worst(), Fixture::default()] {
-        for title in titles {
-            for width in 0..=220 {
-                let text = title(&fixture.view(), width);
-                assert!(
-                    super::row::width(&text) <= super::row::note_room(width),
-                    "{width}: {text}"
-                );
-            }
-        }
-    }
-}

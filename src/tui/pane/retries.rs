@@ -1,38 +1,139 @@
-//! The Retries card: whether retries help or cause the load.
+//! The Retries card: attempts per call, whether retries help, and what is left of their budget.
 
-mod facts;
+use std::time::Duration;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::text::Line;
 
+use crate::settings::Jitter;
+use crate::state::{Slot, WINDOW};
+use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::row;
+use super::card::{self, WIDE};
+use super::{row, units};
+
+/// The explanation before the first call.
+const ABOUT: &str = "Tries again after a failure that may pass, each time a little later, in a budget.";
 
 /// Draws the card.
 pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
-    let width = usize::from(area.width);
-    if view.state.retry.attempts == 0 {
-        row::draw(&facts::no_calls(view, width), 0, area, buf);
-        return;
-    }
-    let mut lines = facts::head(view, width).to_vec();
-    lines.extend(facts::below(view, width));
-    row::draw_all(&lines, area, buf);
+    let (width, rows) = (usize::from(area.width), usize::from(area.height));
+    card::draw(view, lines(view, width, rows), area, buf);
 }
 
-/// The present attempts per call, for a border of a pane with `width` columns of content.
-pub(crate) fn title(view: &View<'_>, width: u16) -> String {
-    let room = row::note_room(width);
-    let Some(now) = view.state.attempts_per_call(view.now) else {
-        return String::new();
+/// The window of the card, for its title.
+pub(crate) fn title(view: &View<'_>, room: usize) -> String {
+    if card::is_first(view.state) || view.state.session.policy.retry.attempts <= 1 {
+        String::new()
+    } else {
+        card::window(&format!("last {WINDOW} s"), room)
+    }
+}
+
+fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
+    let theme = view.theme;
+    if view.state.session.policy.retry.attempts <= 1 {
+        return vec![
+            card::words(theme, Role::Strong, "OFF"),
+            Line::from("one attempt per call"),
+            row::first_fit(
+                theme,
+                ["switch on: = then retry.attempts", "= switches it on"].map(|text| row::muted(theme, text)),
+                width,
+            ),
+        ];
+    }
+    if card::is_first(view.state) {
+        let none = card::words(theme, Role::Strong, "none yet");
+        return card::explained(theme, none, ABOUT, policy(view, width), (width, rows));
+    }
+    let sum = view.state.timeline.last(view.now, Duration::from_secs(WINDOW));
+    let mut lines = vec![
+        per_call(view, width),
+        helped(view, &sum, width),
+        budget(view, width),
+    ];
+    if rows >= 5 {
+        let wasted = units::grouped(sum.failed_attempts.into());
+        lines.push(Line::from(format!("{wasted} wasted attempts")));
+        lines.push(policy(view, width));
+    }
+    lines
+}
+
+/// Attempts per call: `1.32`, `5.2`, `12`.
+fn per_call(view: &View<'_>, width: usize) -> Line<'static> {
+    let theme = view.theme;
+    let Some(value) = view.state.attempts_per_call(view.now) else {
+        return card::words(theme, Role::Strong, "no attempts");
     };
-    [
-        format!("now {now:.1} attempts per call"),
-        format!("{now:.1} per call"),
-    ]
-    .into_iter()
-    .find(|text| row::width(text) <= room)
-    .unwrap_or_default()
+    let number = match value {
+        ..2.0 => format!("{value:.2}"),
+        2.0..10.0 => format!("{value:.1}"),
+        _ => format!("{:.0}", value.min(9_999.0)),
+    };
+    let wordings = [
+        format!("{number} attempts per call"),
+        format!("{number} per call"),
+    ];
+    let wordings = wordings.map(|text| card::words(theme, Role::Strong, text));
+    row::first_fit(theme, wordings, width)
+}
+
+/// Retries, and those that got an answer.
+fn helped(view: &View<'_>, sum: &Slot, width: usize) -> Line<'static> {
+    let (retries, helped) = (sum.retried(), sum.helped);
+    if retries == 0 && helped == 0 {
+        return row::muted(view.theme, "no retries");
+    }
+    let (retries, helped) = (units::grouped(retries.into()), units::grouped(helped.into()));
+    let noun = if retries == "1" { "retry" } else { "retries" };
+    let long = format!("{retries} {noun}, {helped} got an answer");
+    let short = format!("{helped} of {retries} helped");
+    let wordings = if width < WIDE {
+        [short.clone(), short]
+    } else {
+        [long, short]
+    };
+    row::first_fit(view.theme, wordings, width)
+}
+
+/// What is left of the retry budget.
+fn budget(view: &View<'_>, width: usize) -> Line<'static> {
+    let theme = view.theme;
+    let label = row::plain("budget ");
+    let Some(budget) = view.state.retry_budget(view.now) else {
+        let none = ["none: retries are unlimited", "none: unlimited", "none"];
+        let none = none.map(|text| Line::from(vec![label.clone(), row::piece(theme, Role::Strong, text)]));
+        return row::first_fit(theme, none, width);
+    };
+    let share = budget.left / budget.max.max(f64::MIN_POSITIVE);
+    let mut line = Line::from(label);
+    line.spans
+        .extend(card::meter(theme, card::left_role(share), share, 8));
+    // whole retries: half a one cannot be spent
+    let whole = |retries: f64| units::amount((retries + 1e-9) as u64);
+    let numbers = format!(" {} of {} left", whole(budget.left), whole(budget.max));
+    row::join(theme, [line, Line::from(numbers)], width)
+}
+
+/// The most attempts, and the spread of their waits.
+fn policy(view: &View<'_>, width: usize) -> Line<'static> {
+    let settings = &view.state.session.policy.retry;
+    let jitter = match settings.jitter {
+        Jitter::None => "no jitter",
+        Jitter::Equal => "equal jitter",
+        Jitter::Full => "full jitter",
+        Jitter::Proportional => "proportional jitter",
+    };
+    let most = format!("up to {} attempts", settings.attempts);
+    let wordings = [format!("{most}, {jitter}"), most];
+    row::first_fit(
+        view.theme,
+        wordings.map(|text| row::muted(view.theme, text)),
+        width,
+    )
 }

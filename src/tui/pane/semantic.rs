@@ -57,16 +57,6 @@ pub(super) fn tag(view: &View<'_>) -> Option<&'static str> {
     }
 }
 
-/// `semantic 2` or `shadow 2` hits; `None` if it is off.
-pub(super) fn count(view: &View<'_>) -> Option<String> {
-    let semantic = &view.state.semantic;
-    match semantic.mode {
-        SemanticMode::Off => None,
-        SemanticMode::On => Some(format!("semantic {}", units::amount(semantic.live.hits))),
-        SemanticMode::Shadow => Some(format!("shadow {}", units::amount(semantic.shadow.hits))),
-    }
-}
-
 /// The stored prompt whose answer the semantic cache served to a call, and the tokens that saved.
 pub(super) fn served(call: &Call) -> Option<(&NearestPrompt, u64)> {
     let nearest = call.semantic_source()?;

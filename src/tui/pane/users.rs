@@ -11,6 +11,7 @@
 //! Rows are sorted by name and never move while all fit. Otherwise the most important rows come first, in classes
 //! so coarse that a row does not move with every call.
 
+mod charts;
 mod columns;
 
 use ratatui::buffer::Buffer;
@@ -20,11 +21,11 @@ use ratatui::text::Line;
 use crate::event::UserId;
 use crate::settings::QueueOrder;
 use crate::state::{NoisyUser, UserShare, UserUsage};
-use crate::tui::pane::PaneId;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{gauge, row, units};
+use super::row::NAME_WIDTH;
+use super::{card, gauge, row, units};
 use columns::Columns;
 
 /// Width from which one row is enough for the sentence.
@@ -43,8 +44,25 @@ struct UserRow<'a> {
     noisy: bool,
 }
 
-/// Draws the sentence and the table.
+/// Rows of the largest card, and its columns.
+const CARD: (u16, u16) = (7, 59);
+
+/// Draws the card, or on the whole screen the sentence and the table.
 pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+    let area = area.intersection(buf.area);
+    if area.is_empty() {
+        return;
+    }
+    if area.height <= CARD.0 || area.width <= CARD.1 {
+        let (width, rows) = (usize::from(area.width), usize::from(area.height));
+        card::draw(view, card_lines(view, width, rows), area, buf);
+    } else {
+        table(view, area, buf);
+    }
+}
+
+/// Draws the sentence and the table, and below them a chart for each user.
+fn table(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
         return;
@@ -76,14 +94,87 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     } else if lines.len() + 2 <= height {
         lines.push(Line::default());
         let legend = columns.legend();
-        let rows = row::wrap(view.theme, legend, width, height - lines.len());
-        lines.extend(rows.into_iter().map(|text| row::muted(view.theme, text)));
+        let words = row::wrap(view.theme, legend, width, height - lines.len());
+        lines.extend(words.into_iter().map(|text| row::muted(view.theme, text)));
     }
     row::draw_all(&lines, area, buf);
+    let used = (lines.len() as u16 + 1).min(area.height);
+    let free = Rect {
+        y: area.y + used,
+        height: area.height - used,
+        ..area
+    };
+    charts::render(view, &rows, free, buf);
 }
 
-/// The order of the queue, for a border with `room` columns left.
+/// A row for each user: the share of its calls of the last minute that were served.
+fn card_lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
+    let theme = view.theme;
+    let unused = UserUsage::default();
+    let shares = view.state.user_shares(view.now);
+    let noise = NoisyUser::find(&shares, view.now);
+    let mut users = user_rows(view, shares, noise.as_ref(), &unused);
+    let all = users.len();
+    let hidden = select(&mut users, rows);
+    let names = users.iter().map(|user| row::width(&card_name(view, user)));
+    let names = names.max().unwrap_or(0).clamp(5, 14);
+    let cells = width.saturating_sub(names + 20).clamp(4, 14);
+    let mut lines: Vec<Line<'static>> = users
+        .iter()
+        .map(|user| {
+            let (served, ended) = user.share.usage.served(view.now);
+            let share = served as f64 / ended.max(1) as f64;
+            // fewer than ten calls have no percentage
+            let text = match (served, ended) {
+                (_, 0) => "no calls ended".to_owned(),
+                (0, _) | (_, ..10) => format!("{served} of {ended} served"),
+                _ => format!("{:.0}% of {ended} served", share * 100.0),
+            };
+            let name = row::clip(theme, &card_name(view, user), names);
+            let role = if user.sending { Role::Strong } else { Role::Text };
+            let mut line = Line::from(row::piece(theme, role, row::left(&name, names + 1)));
+            line.spans.extend(card::meter(theme, Role::Work, share, cells));
+            let waiting = user.share.waiting;
+            let waits = if waiting == 0 {
+                String::new()
+            } else {
+                format!(", {waiting} waiting")
+            };
+            let (mark, waits) = match (user.noisy, waits) {
+                (true, waits) => (
+                    row::piece(theme, Role::Held, format!(" {} noisy", theme.glyphs.injected)),
+                    waits,
+                ),
+                (false, waits) => (row::plain(""), waits),
+            };
+            row::join(
+                theme,
+                [
+                    line,
+                    Line::from(format!(" {text}")),
+                    Line::from(waits),
+                    Line::from(mark),
+                ],
+                width,
+            )
+        })
+        .collect();
+    if hidden > 0 {
+        lines.push(row::muted(theme, format!("and {hidden} more of {all}")));
+    }
+    lines
+}
+
+fn card_name(view: &View<'_>, user: &UserRow<'_>) -> String {
+    user.name
+        .map_or_else(|| "others".to_owned(), |user| name(view, user, 14))
+}
+
+/// The window of the card, or on the whole screen the order of the queue, with `room` columns left.
 pub(crate) fn title(view: &View<'_>, room: usize) -> String {
+    if room < usize::from(CARD.1) - NAME_WIDTH {
+        return card::window("last 60 s", room);
+    }
     let limit = &view.state.session.policy.limit;
     let words: &[&str] = match (limit.enabled, limit.order) {
         (false, _) => &["limiter OFF"],
@@ -101,24 +192,6 @@ pub(crate) fn title(view: &View<'_>, room: usize) -> String {
     // a blank on each side
     let mut fitting = wordings.filter(|text| row::width(text) + 2 <= room);
     fitting.next().unwrap_or_default()
-}
-
-/// The order of the queue, the number of waiting users, and the digit of this pane, for the Limiter pane.
-pub(super) fn queue_line(view: &View<'_>, label: &str, width: usize) -> Line<'static> {
-    let limit = &view.state.session.policy.limit;
-    if !limit.enabled {
-        return Line::default();
-    }
-    let waiting = users(view.state.users_waiting());
-    let queue = format!("{label}{}, {waiting} waiting", limit.order.label());
-    let more = format!("{queue}   [{}] show users", PaneId::Users.digit());
-    row::first_fit(view.theme, [more, queue], width)
-}
-
-/// `2 users, fair`: the number of waiting users, and the order of the queue.
-pub(super) fn queue_summary(view: &View<'_>) -> String {
-    let order = view.state.session.policy.limit.order.label();
-    format!("{}, {order}", users(view.state.users_waiting()))
 }
 
 fn users(count: usize) -> String {

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{gauge, near_miss, row, semantic, units};
+use super::super::{gauge, near_miss, row, semantic, units};
 
 /// Seconds that the sparkline covers.
 const SPAN: u64 = 60;
@@ -344,7 +344,7 @@ fn counts(label: &str, number: u64, reasons: impl Iterator<Item = (String, u64)>
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
+    use super::super::super::fixture;
     use super::*;
     use crate::event::{BypassReason, MissReason, SkipReason};
     use crate::state::LookupSecond;

@@ -1,0 +1,112 @@
+//! The common parts of the cards: each guard in three, five or seven rows.
+//!
+//! The first row has the figure of the card, the last one its policy in dim text. A guard that is off shows none of
+//! its rules.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use crate::state::State;
+use crate::tui::theme::{Role, Theme};
+use crate::tui::view::View;
+
+use super::row;
+
+/// Columns of the labels before the gauges.
+pub(super) const LABEL: usize = 9;
+/// Columns from which a card has room for sentences.
+pub(super) const WIDE: usize = 24;
+/// Columns from which a card has room for two facts in a row.
+pub(super) const ROOMY: usize = 40;
+
+/// Returns true until the first call: the cards explain themselves.
+pub(super) fn is_first(state: &State) -> bool {
+    state.calls.totals.started == 0
+}
+
+/// The number of cells of the gauges in `width` columns.
+pub(super) fn cells(width: usize) -> usize {
+    if width < WIDE {
+        width.saturating_sub(LABEL).min(8)
+    } else {
+        8
+    }
+}
+
+/// The role of what is left: yellow below a quarter, red below a tenth.
+pub(super) fn left_role(share: f64) -> Role {
+    match share {
+        0.25.. => Role::Work,
+        0.1.. => Role::Held,
+        _ => Role::Broken,
+    }
+}
+
+/// `■■■■····`: a share of 1 in `cells` cells. Only 0 is empty, and only 1 is full.
+pub(super) fn meter(theme: &Theme, role: Role, share: f64, cells: usize) -> [Span<'static>; 2] {
+    let filled = super::gauge::filled_cells(share, cells);
+    [
+        row::piece(theme, role, theme.glyphs.bar_full.repeat(filled)),
+        row::piece(theme, Role::Muted, theme.glyphs.bar_empty.repeat(cells - filled)),
+    ]
+}
+
+/// The window of a card for the note of a title with `room` columns: without `last` in a narrow one.
+pub(super) fn window(label: &str, room: usize) -> String {
+    let short = label.strip_prefix("last ").unwrap_or(label);
+    let fits = row::width(label) + 2 <= room;
+    if fits { label } else { short }.to_owned()
+}
+
+/// Words in a role.
+pub(super) fn words(theme: &Theme, role: Role, text: impl Into<String>) -> Line<'static> {
+    Line::from(row::piece(theme, role, text))
+}
+
+/// The figure of a card in bold, and what belongs to it in dim text if there is room.
+pub(super) fn figure(
+    theme: &Theme,
+    glyph: Span<'static>,
+    text: &str,
+    rest: &str,
+    width: usize,
+) -> Line<'static> {
+    let mut line = Line::from(glyph);
+    line.push_span(row::piece(theme, Role::Strong, text));
+    let rest = row::muted(theme, format!("  {rest}"));
+    row::join(theme, [line, rest], width)
+}
+
+/// Draws the rows of a card, clipped to its width.
+pub(super) fn draw(view: &View<'_>, lines: Vec<Line<'static>>, area: Rect, buf: &mut Buffer) {
+    let width = usize::from(area.width);
+    let fit = |line| row::first_fit(view.theme, [line], width);
+    let lines: Vec<Line<'_>> = lines.into_iter().map(fit).collect();
+    row::draw_all(&lines, area, buf);
+}
+
+/// The explanation of a card before the first call: as many of its rows as fit, and `policy` in the last row.
+pub(super) fn explained(
+    theme: &Theme,
+    first: Line<'static>,
+    words: &str,
+    policy: Line<'static>,
+    (width, rows): (usize, usize),
+) -> Vec<Line<'static>> {
+    let room = rows.saturating_sub(if rows < 5 { 1 } else { 2 });
+    let text = row::wrap(theme, words, width, room);
+    let mut lines = vec![first];
+    lines.extend(text.into_iter().map(|text| row::muted(theme, text)));
+    lines.resize(
+        rows.saturating_sub(usize::from(rows >= 5)).max(1),
+        Line::default(),
+    );
+    if rows >= 5 {
+        lines.push(policy);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests;
