@@ -95,7 +95,7 @@ impl PaneId {
 
     /// Returns true for the panes that have a time axis on the whole screen.
     pub fn has_time_axis_zoomed(self) -> bool {
-        self.has_time_axis() || matches!(self, Self::Limiter | Self::Breaker | Self::Retries)
+        self.has_time_axis() || matches!(self, Self::Cache | Self::Limiter | Self::Breaker | Self::Retries)
     }
 
     /// Returns true for the panes drawn on the shared time axis.
@@ -178,6 +178,7 @@ impl PaneId {
         }
         let areas = chart::areas(view);
         match self {
+            Self::Cache if areas.zoomed => zoom::cache::render(view, area, buf),
             Self::Breaker if areas.zoomed => zoom::breaker::render(view, area, buf),
             Self::Limiter if areas.zoomed => zoom::limiter::render(view, area, buf),
             Self::Retries if areas.zoomed => zoom::retries::render(view, area, buf),
@@ -191,6 +192,7 @@ impl PaneId {
             Self::Calls => calls::render(view, area, buf),
             Self::Log => log::render(view, area, buf),
             Self::Retries => retries::render(view, area, buf),
+            Self::Users if areas.zoomed => users::table(view, area, buf),
             Self::Users => users::render(view, area, buf),
         }
     }
@@ -368,7 +370,8 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
         PaneId::Retries => retries::title(view, room),
         PaneId::Users => users::title(view, room),
         PaneId::Cache => cache::title(view, room),
-        PaneId::Traffic | PaneId::Latency | PaneId::Calls => String::new(),
+        PaneId::Calls => calls::title(view, room as u16),
+        PaneId::Traffic | PaneId::Latency => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

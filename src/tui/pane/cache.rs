@@ -1,7 +1,5 @@
 //! The Cache card: the share of lookups answered without the upstream, over time, and what it saved.
 
-mod full;
-
 use std::time::Duration;
 
 use ratatui::buffer::Buffer;
@@ -16,20 +14,14 @@ use crate::tui::view::View;
 use super::card::{self, ROOMY, WIDE};
 use super::{gauge, row, units};
 
-/// Rows of the largest card.
-const CARD_ROWS: u16 = 7;
 /// The explanation before the first call.
 const ABOUT: &str = "Answers a repeated question from memory: no call, no cost, no waiting.";
 /// The least time that a point of the sparkline covers.
 const POINT: Duration = Duration::from_secs(3);
 
-/// Draws the card, or the whole-screen form.
+/// Draws the card.
 pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
-    if area.height > CARD_ROWS {
-        full::render(view, area, buf);
-        return;
-    }
     let (width, rows) = (usize::from(area.width), usize::from(area.height));
     card::draw(view, lines(view, width, rows), area, buf);
 }

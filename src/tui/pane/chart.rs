@@ -169,6 +169,7 @@ pub(super) fn head(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: 
         PaneId::Limiter if areas.zoomed => "what is left",
         PaneId::Limiter if is_limited => "left, waiting",
         PaneId::Limiter => "in flight, waiting",
+        PaneId::Cache => "share of lookups",
         PaneId::Retries => "by cause",
         _ => return,
     };

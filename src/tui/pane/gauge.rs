@@ -49,28 +49,6 @@ pub(crate) fn sparkline(theme: &Theme, values: impl IntoIterator<Item = Option<f
         .collect()
 }
 
-/// Sorts values of single seconds into `cells` slots that cover at least the last `span` seconds. `merge` combines
-/// values of one slot; slots without a value are empty.
-///
-/// A slot begins at a multiple of its length, so that a value keeps its slot as time passes.
-pub(crate) fn slots<T: Copy>(
-    values: impl IntoIterator<Item = (u64, T)>,
-    now_second: u64,
-    span: u64,
-    cells: usize,
-    merge: impl Fn(T, T) -> T,
-) -> Vec<Option<T>> {
-    let mut slots = vec![None; cells];
-    let step = span.div_ceil(cells.max(1) as u64).max(1);
-    for (second, value) in values {
-        let back = (now_second / step).saturating_sub(second / step) as usize;
-        if let Some(slot) = cells.checked_sub(back + 1).and_then(|index| slots.get_mut(index)) {
-            *slot = Some(slot.map_or(value, |old| merge(old, value)));
-        }
-    }
-    slots
-}
-
 /// The outcomes of a breaker's window as cells, oldest first: the newest `room` of the `total` that count.
 /// Outcomes that say nothing about the upstream are left out, as in the counts.
 pub(crate) fn cells<'a>(
@@ -125,15 +103,6 @@ mod tests {
             "▁ █▅"
         );
         assert_eq!(sparkline(&theme, [Some(3.0), Some(f64::NAN)], 0.0), "▁▁");
-    }
-
-    #[test]
-    fn seconds_are_sorted_into_slots() {
-        let lows = slots([(0, 5), (58, 3), (60, 2), (61, 9)], 61, 60, 30, u32::min);
-        assert_eq!(lows.len(), 30);
-        assert_eq!(lows.get(28..), Some(&[Some(3), Some(2)][..]));
-        assert!(lows.iter().take(28).all(Option::is_none), "older than the span");
-        assert!(slots([(1, 1)], 1, 60, 0, u32::min).is_empty());
     }
 
     #[test]

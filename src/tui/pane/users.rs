@@ -24,8 +24,7 @@ use crate::state::{NoisyUser, UserShare, UserUsage};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::row::NAME_WIDTH;
-use super::{card, gauge, row, units};
+use super::{PaneId, card, chart, gauge, row, units};
 use columns::Columns;
 
 /// Width from which one row is enough for the sentence.
@@ -44,25 +43,15 @@ struct UserRow<'a> {
     noisy: bool,
 }
 
-/// Rows of the largest card, and its columns.
-const CARD: (u16, u16) = (7, 59);
-
-/// Draws the card, or on the whole screen the sentence and the table.
+/// Draws the card.
 pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
-    if area.is_empty() {
-        return;
-    }
-    if area.height <= CARD.0 || area.width <= CARD.1 {
-        let (width, rows) = (usize::from(area.width), usize::from(area.height));
-        card::draw(view, card_lines(view, width, rows), area, buf);
-    } else {
-        table(view, area, buf);
-    }
+    let (width, rows) = (usize::from(area.width), usize::from(area.height));
+    card::draw(view, card_lines(view, width, rows), area, buf);
 }
 
 /// Draws the sentence and the table, and below them a chart for each user.
-fn table(view: &View<'_>, area: Rect, buf: &mut Buffer) {
+pub(crate) fn table(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
         return;
@@ -172,7 +161,7 @@ fn card_name(view: &View<'_>, user: &UserRow<'_>) -> String {
 
 /// The window of the card, or on the whole screen the order of the queue, with `room` columns left.
 pub(crate) fn title(view: &View<'_>, room: usize) -> String {
-    if room < usize::from(CARD.1) - NAME_WIDTH {
+    if !chart::is_zoomed(view, PaneId::Users) {
         return card::window("last 60 s", room);
     }
     let limit = &view.state.session.policy.limit;

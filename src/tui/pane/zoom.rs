@@ -1,6 +1,7 @@
 //! The cards on the whole screen: each adds charts over time to what its card says.
 
 pub(in crate::tui) mod breaker;
+pub(in crate::tui) mod cache;
 pub(in crate::tui) mod limiter;
 pub(in crate::tui) mod retries;
 
