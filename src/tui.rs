@@ -10,6 +10,7 @@
 
 pub mod action;
 pub mod editor;
+pub mod filter;
 pub mod footer;
 pub mod input;
 pub mod keymap;

@@ -293,6 +293,11 @@ impl Calls {
         self.bursts.iter().filter(|burst| !burst.is_done())
     }
 
+    /// Returns true if several calls in memory refer to a flight.
+    pub fn shares(&self, flight: FlightId) -> bool {
+        self.table.flights.get(&flight).is_some_and(|used| used.calls > 1)
+    }
+
     /// The answer of a call so far, from the cache or from its flight.
     pub fn answer<'a>(&'a self, call: &'a Call) -> &'a str {
         match call.flight.and_then(|flight| self.flights.get(&flight)) {

@@ -106,6 +106,9 @@ actions! {
     Top "top" Look "top" "go to the beginning";
     Follow "follow" Look "follow" "go to the end and follow";
     Open "open" Look "why" "why: show the story of the selected call";
+    OpenGroup "open_group" Look "open group" "open the group of calls under the cursor";
+    CloseGroup "close_group" Look "close group" "close the group of calls under the cursor";
+    AlignCalls "align_calls" Look "own start" "calls: each lane from its own start, or on the wall clock";
     Copy "copy" Look "copy" "copy the answer, row or line";
     Palette "palette" Look "commands" "list all commands by name";
     Help "help" Look "help" "help for this pane";

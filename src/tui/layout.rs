@@ -261,6 +261,10 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
         areas.limiter_chart = None;
         areas.dividers.clear();
         areas.panes = vec![(ui.focus, body)];
+        if ui.focus == PaneId::Calls {
+            // more columns about each call
+            areas.gutter = areas.gutter.max(body.width * 9 / 20);
+        }
         if ui.focus.has_time_axis_zoomed() {
             axis_divider(&mut areas, body);
         }

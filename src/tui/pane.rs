@@ -370,8 +370,7 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
         PaneId::Retries => retries::title(view, room),
         PaneId::Users => users::title(view, room),
         PaneId::Cache => cache::title(view, room),
-        PaneId::Calls => calls::title(view, room as u16),
-        PaneId::Traffic | PaneId::Latency => String::new(),
+        PaneId::Traffic | PaneId::Latency | PaneId::Calls => String::new(),
     };
     if text.is_empty() || room < 6 {
         return String::new();

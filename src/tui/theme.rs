@@ -238,6 +238,12 @@ pub struct Glyphs {
     pub injected: &'static str,
     /// Streaming.
     pub streaming: &'static str,
+    /// The selected row of a list.
+    pub cursor: &'static str,
+    /// After a number: times.
+    pub times: &'static str,
+    /// Lane: began left of the scale.
+    pub earlier: &'static str,
     /// Timeline: in the queue.
     pub timeline_queue: &'static str,
     /// Timeline: waiting for the first token.
@@ -288,9 +294,12 @@ pub const UNICODE: Glyphs = Glyphs {
     stopped: "■",
     injected: "!",
     streaming: "▶",
-    timeline_queue: "⋯",
-    timeline_wait: "━",
-    timeline_stream: "▒",
+    cursor: "›",
+    times: "×",
+    earlier: "◂",
+    timeline_queue: "┄",
+    timeline_wait: "─",
+    timeline_stream: "━",
     timeline_backoff: "·",
     timeline_follow: "≈",
     timeline_now: "▏",
@@ -321,11 +330,14 @@ pub const ASCII: Glyphs = Glyphs {
     stopped: "o",
     injected: "!",
     streaming: ">",
+    cursor: ">",
+    times: "x",
+    earlier: "<",
     timeline_queue: ",",
     timeline_wait: "-",
-    timeline_stream: "#",
+    timeline_stream: "=",
     timeline_backoff: ".",
-    timeline_follow: "=",
+    timeline_follow: "~",
     timeline_now: "|",
     caret: "_",
     bar_full: "#",

@@ -1,5 +1,6 @@
 //! The state of the screen itself: focus, scroll anchors, overlays. It refers to the model by id, never by row.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ratatui::layout::Size;
@@ -9,6 +10,7 @@ use crate::settings::FaultProfile;
 use crate::time::Timestamp;
 
 use super::editor::{Editor, History};
+use super::filter::Filter;
 use super::keymap::Context;
 use super::overlay::{Overlay, whatif};
 use super::pane::PaneId;
@@ -24,6 +26,7 @@ const OFFER: Duration = Duration::from_secs(5);
 
 /// The state of the screen itself.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the view")]
 pub struct Ui {
     /// The pane that receives keys. Focus on Chat is typing: see [`Ui::typing`].
     pub focus: PaneId,
@@ -35,8 +38,14 @@ pub struct Ui {
     pub window: Window,
     /// The instant selected in the charts, while paused or in a replay.
     pub crosshair: Option<Timestamp>,
-    /// The selected call of the Attempts pane; `None`: the newest.
+    /// The selected call of the Calls pane; `None`: the newest.
     pub selected_call: Option<CallId>,
+    /// True if each lane of the Calls pane begins with its call.
+    pub align_calls: bool,
+    /// Calls of opened groups in the Calls pane.
+    pub open_groups: BTreeSet<CallId>,
+    /// The filters of lists.
+    pub filters: BTreeMap<PaneId, Editor>,
     /// The size of the terminal.
     pub size: Size,
     /// The target of typed keys.
@@ -153,6 +162,18 @@ impl Ui {
         let playing = self.playback.as_ref().filter(|playback| playback.playing)?;
         let second = playing.at.0 / 1_000_000_000;
         Some(Timestamp((second + 1).saturating_mul(1_000_000_000)))
+    }
+
+    /// The filter of a pane.
+    pub fn filter_of(&self, pane: PaneId) -> Filter {
+        Filter::new(self.filters.get(&pane).map_or("", Editor::text))
+    }
+
+    /// The text of a pane's filter; `None` while it has none and none is typed.
+    pub fn filter_text(&self, pane: PaneId) -> Option<&str> {
+        let typed = self.mode == Mode::Filter && self.focus == pane;
+        let text = self.filters.get(&pane).map_or("", Editor::text);
+        (typed || !text.is_empty()).then_some(text)
     }
 
     /// The current user.

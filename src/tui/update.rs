@@ -199,6 +199,14 @@ fn in_panes(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<
             }
             None
         }
+        Action::OpenGroup | Action::CloseGroup => {
+            scroll::open_group(ui, context, action == Action::OpenGroup);
+            None
+        }
+        Action::AlignCalls => {
+            ui.align_calls = !ui.align_calls;
+            None
+        }
         Action::Copy => copy(ui, context),
         Action::LabelGood | Action::LabelBad => {
             let call = scroll::call_under_cursor(ui, context)?;

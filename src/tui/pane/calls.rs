@@ -1,451 +1,337 @@
-//! The Attempts pane: one row per call, newest first, with its timeline.
+//! The Calls pane: one row per call, newest first, each with its lane on the wall clock.
 //!
 //! ```text
-//!  id  state attempts time  |0s        |1s        |2s
-//! #34 ▶ stream      1  0.9s  ━━━▒▒▒▒▶
-//! #33 ↻ retrying    2  1.9s !━━━429·······▏next 0.8s
+//! ━ 8 Calls  wall clock ━━━━━━━┼━━━━━━━━━━━━━┼━━ ─ waits  ━ streams  · backs off  ┄ queued ━━━━━ 236 calls, newest first ━
+//! ›#217–236 ⊘ 11 ◇ 9           │                ┊                          ◇⊘ ◇⊘⊘◇◇⊘⊘
+//!  #216     ✗ failed   1×  28ms│                ┊                         RST✗
+//!  #190     ✓ answered +3  1.4s│                ┊             ─━━━✓
 //! ```
 //!
-//! Rows are sorted by id, so no row moves while calls run. Only visible rows are computed.
+//! - The lanes share the time axis of the charts up to 30 s. Beyond it they keep 30 s and a clock on their own rule.
+//! - With a crosshair the pane shows the calls that ran at that time.
+//! - Rows are sorted by id, so no row moves while calls run. Only visible rows are computed.
+//! - On the whole screen the gutter has more columns, and a row with their heads.
+
+mod columns;
+mod rows;
 
 use std::time::Duration;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::Line;
 
-use crate::event::{CallId, Fate};
-use crate::state::{Call, Calls};
+use crate::event::CallId;
+use crate::state::Call;
 use crate::time::Timestamp;
+use crate::tui::layout::layout;
 use crate::tui::pane::PaneId;
+use crate::tui::plot::{self, Axis, Frame, Window};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::latency::Quantiles;
-use super::{appearance, row, timeline, units};
+use super::{row, timeline, units};
+use columns::Columns;
+use rows::Rows;
+use timeline::Scale;
 
-/// Smallest size with a ruler, and with a legend in the border.
-const WIDE: (u16, u16) = (100, 6);
+/// The time that the lanes cover while the charts cover more.
+const SPAN: Duration = Duration::from_secs(30);
+/// Columns of the rule that stay free between the legend and the note, and in front of the legend.
+const MARGIN: u16 = 5;
+/// Columns of a plot from which the rule has a note that only says what is usual.
+const WIDE: u16 = 80;
 
-/// Draws the calls.
+/// Draws the calls, and the rule above them.
 pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
         return;
     }
-    let calls = &view.state.calls;
-    let width = usize::from(area.width);
-    if calls.recent.is_empty() {
-        row::draw(&no_calls(view, width), 0, area, buf);
+    let areas = layout(
+        Rect::from((ratatui::layout::Position::ORIGIN, view.ui.size)),
+        view.ui,
+    );
+    let zoomed = areas.zoomed && areas.focus == PaneId::Calls;
+    let frame = Frame::new(area, areas.gutter);
+    let lanes = Lanes::new(view, frame.plot.width, zoomed);
+    let rows = rows(view);
+    if view.state.calls.recent.is_empty() {
+        lanes.rule(view, frame, &note(view, &rows, false), buf);
+        row::draw(&row::muted(view.theme, " no calls yet"), 0, frame.gutter, buf);
         return;
     }
-    let columns = Columns::new(calls, width);
-    let scale = timeline::scale(calls, view.now, columns.timeline);
-    let mut body = area;
-    if area.width >= WIDE.0 && area.height >= WIDE.1 {
-        row::draw(&columns.heads(view, scale), 0, area, buf);
-        body.y += 1;
-        body.height -= 1;
+    let columns = Columns::new(&view.state.calls, frame.gutter.width, zoomed);
+    let heads = u16::from(zoomed && area.height > 2);
+    if heads > 0 {
+        row::draw(&columns.heads(view.theme), 0, frame.gutter, buf);
+        row::draw(&legend(view), 0, frame.plot, buf);
     }
-    let selected = selected(view);
-    let skip = first_row(calls, selected, usize::from(body.height));
-    let rows = calls.recent.values().rev().skip(skip);
-    for (index, call) in rows.take(usize::from(body.height)).enumerate() {
-        let is_selected = selected == Some(call.id);
-        row::draw(&columns.row(view, call, is_selected, scale), index, body, buf);
-        if is_selected {
-            row::select(view.theme, index, body, buf);
+    let body = frame.rows(heads, area.height - heads);
+    let cursor = cursor(view, &rows);
+    let visible = rows.visible(cursor, usize::from(body.plot.height));
+    lanes.rule(view, frame, &note(view, &rows, visible.newer), buf);
+    if visible.rows.is_empty() {
+        let nothing = if view.ui.filter_text(PaneId::Calls).is_some() {
+            " No matching lines (Esc clears the filter)"
+        } else {
+            " No call ran at this time"
+        };
+        view.draw_notice(body.plot, nothing, buf);
+        return;
+    }
+    let followers = rows.followers(&visible.rows);
+    for (index, shown) in visible.rows.iter().enumerate() {
+        let at = body.rows(index as u16, 1);
+        let selected = visible.cursor == Some(index);
+        let sharing = shown.newest().and_then(|call| followers.get(&call.id)).copied();
+        let text = columns.row(view, shown, selected, sharing.unwrap_or(0));
+        row::draw(&text, 0, at.gutter, buf);
+        match shown.calls.as_slice() {
+            [call] => timeline::draw(view, call, &lanes.scale(call), at.plot, buf),
+            group => lanes.group(view, group, at.plot, buf),
         }
     }
+    lanes.lines(view, body.plot, buf);
 }
 
-/// Legend and span of the timelines, for the border of a pane with `width` columns of content.
-pub(crate) fn title(view: &View<'_>, width: u16) -> String {
-    note(view, &Quantiles::new(&view.state.latency.call), width)
+/// The rows of a view.
+pub(crate) fn rows<'a>(view: &View<'a>) -> Rows<'a> {
+    let ran = view.ui.crosshair.map(|at| {
+        let columns = layout(
+            Rect::from((ratatui::layout::Position::ORIGIN, view.ui.size)),
+            view.ui,
+        )
+        .plot_columns();
+        let axis = Axis::new(view, columns.max(1));
+        let from = axis.column(at).map_or(at, |column| axis.at(column));
+        (from, from + axis.bin())
+    });
+    Rows::new(view, ran)
 }
 
-/// The note in the border, with the percentiles of calls.
-fn note(view: &View<'_>, call: &Quantiles, width: u16) -> String {
-    let glyphs = view.theme.glyphs;
-    let room = row::note_room(width);
-    let columns = Columns::new(&view.state.calls, usize::from(width));
-    if columns.timeline == 0 || view.state.calls.recent.is_empty() {
-        return String::new();
-    }
-    let scale = timeline::scale(&view.state.calls, view.now, columns.timeline);
-    let column = units::setting(scale);
-    let all = units::setting(Duration::from_secs(
-        (scale * columns.timeline as u32).as_secs().max(1),
-    ));
-    let quantiles: String = [("  p50 ", call.p50), (" p95 ", call.p95)]
-        .into_iter()
-        .filter_map(|(label, value)| Some(format!("{label}{}", units::duration(value?))))
-        .collect();
-    let legend = format!(
-        "{} wait  {} stream  {} back-off",
-        glyphs.timeline_wait, glyphs.timeline_stream, glyphs.timeline_backoff
-    );
-    // the cursor holds an older call: newer ones arrive above the visible rows
-    let follow = if view.ui.selected_call.is_some() {
-        "[End] follow  "
-    } else {
-        ""
-    };
-    let mut wordings = Vec::new();
-    if let Some(digit) = retries_digit(view) {
-        let retries = format!("  [{digit}] retries over time");
-        if width >= WIDE.0 {
-            wordings.push(format!("{legend}  {column} per column{retries}"));
-        }
-        wordings.push(format!("0s ... {all}{quantiles}{retries}"));
-    }
-    if width >= WIDE.0 {
-        wordings.push(format!("{legend}  {column} per column"));
-        wordings.push(format!("{legend}  {column}"));
-    }
-    wordings.push(format!("0s ... {all}{quantiles}"));
-    wordings.push(format!("0s ... {all}"));
-    let fits = |text: &String| row::width(text) <= room;
-    wordings
-        .into_iter()
-        .map(|text| format!("{follow}{text}"))
-        .find(fits)
-        .unwrap_or_default()
-}
-
-/// The digit of the Retries pane, unless that pane is visible beside this one.
-fn retries_digit(view: &View<'_>) -> Option<usize> {
-    (view.ui.size.width < 110).then(|| PaneId::Retries.digit())
-}
-
-/// The empty state, with the keys that send a first call.
-fn no_calls(view: &View<'_>, width: usize) -> Line<'static> {
-    let wordings = [
-        "No calls yet.  [b] burst 10  [i] ask a question  [f] choose faults",
-        "No calls yet.  [b] burst  [i] ask  [f] faults",
-        "No calls yet.",
-    ];
-    let wordings = wordings.into_iter().skip(if view.ui.read_only { 2 } else { 0 });
-    row::first_fit(
-        view.theme,
-        wordings.map(|text| row::muted(view.theme, text)),
-        width,
-    )
-}
-
-/// The call under the cursor: the selected one, or the newest while the pane has the focus. If the selected call
-/// is no longer in memory, the next older one.
-fn selected(view: &View<'_>) -> Option<CallId> {
-    let recent = &view.state.calls.recent;
+/// The call under the cursor: that of the selected row, or the newest while the pane has the focus.
+fn cursor(view: &View<'_>, rows: &Rows<'_>) -> Option<CallId> {
     match view.ui.selected_call {
-        Some(chosen) => recent
-            .range(..=chosen)
-            .next_back()
-            .or_else(|| recent.first_key_value())
-            .map(|(id, _)| *id),
-        None if view.ui.focus == PaneId::Calls => recent.last_key_value().map(|(id, _)| *id),
+        Some(chosen) => rows.row_of(chosen),
+        None if view.ui.focus == PaneId::Calls => rows.newest().and_then(|newest| rows.row_of(newest)),
         None => None,
     }
 }
 
-/// The number of newest calls scrolled out above the first visible row to keep the selected call in view.
-fn first_row(calls: &Calls, selected: Option<CallId>, rows: usize) -> usize {
-    let above = selected.map_or(0, |id| calls.recent.range(id..).count().saturating_sub(1));
-    (above + 1).saturating_sub(rows)
+/// The call that keys refer to: the newest one of the row under the cursor.
+pub(crate) fn call_under_cursor(view: &View<'_>) -> Option<CallId> {
+    let rows = rows(view);
+    let chosen = view.ui.selected_call.or_else(|| rows.newest())?;
+    rows.row_of(chosen)
 }
 
-/// The visible columns: a function of the width and of the longest id, so that no column moves.
-struct Columns {
-    id: usize,
-    time: bool,
-    attempts: bool,
-    timeline: usize,
+/// The selected call after moving by rows, down if positive; `None`: follows the newest.
+pub(crate) fn moved(view: &View<'_>, by: i64) -> Option<CallId> {
+    let rows = rows(view);
+    let newest = rows.newest()?;
+    let target = rows.moved(view.ui.selected_call.unwrap_or(newest), by)?;
+    (Some(target) != rows.row_of(newest)).then_some(target)
 }
 
-impl Columns {
-    /// Blank, glyph, blank before the word.
-    const GLYPH: usize = 3;
-    /// Blank and two digits.
-    const ATTEMPTS: usize = 3;
-    /// Blank, time, mark of an injected fault.
-    const TIME: usize = units::DURATION_WIDTH + 2;
-    /// The shortest useful timeline.
-    const MIN_TIMELINE: usize = 8;
+/// The group under the cursor, newest first; fewer than two calls if there is none.
+pub(crate) fn group_under_cursor<'a>(view: &View<'a>) -> Vec<&'a Call> {
+    let rows = rows(view);
+    let chosen = view.ui.selected_call.or_else(|| rows.newest());
+    chosen
+        .and_then(|id| rows.row_of(id))
+        .map_or_else(Vec::new, |id| rows.group_of(id))
+}
 
-    fn new(calls: &Calls, width: usize) -> Self {
-        let longest = calls
-            .recent
-            .last_key_value()
-            .map_or(0, |(id, _)| id.to_string().len());
-        let id = longest.max(3);
-        let base = 1 + id + Self::GLYPH + appearance::WORD_WIDTH;
-        let time = width >= base + Self::TIME;
-        let attempts = width >= base + Self::ATTEMPTS + Self::TIME;
-        let used = base + if attempts { Self::ATTEMPTS + Self::TIME } else { 0 };
-        let timeline = if attempts { width.saturating_sub(used) } else { 0 };
+/// The note in the rule: the filter and its matches, or how many calls there are; what is usual only where there is
+/// room.
+fn note(view: &View<'_>, rows: &Rows<'_>, newer: bool) -> Note {
+    let calls = &view.state.calls;
+    let (kept, all) = (calls.recent.len(), calls.totals.started);
+    let (usual, text) = if let Some(text) = view.ui.filter_text(PaneId::Calls) {
+        (false, format!("/{text}  {} of {kept}", rows.count()))
+    } else if newer {
+        (false, "newer calls above, End follows".to_owned())
+    } else if view.ui.crosshair.is_some() || all == 0 {
+        (true, String::new())
+    } else if (kept as u64) < all {
+        (false, format!("newest {kept} of {}", grouped(all)))
+    } else {
+        (true, format!("{}, newest first", units::count(all, "call")))
+    };
+    Note { text, usual }
+}
+
+/// The note at the right of the rule.
+struct Note {
+    text: String,
+    /// True if it may be left out.
+    usual: bool,
+}
+
+/// A number with its thousands separated: `10,001`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The columns of the lanes.
+struct Lanes {
+    axis: Axis,
+    /// Time per column from the start of each call, if lanes begin there.
+    own_start: Option<Duration>,
+    /// True if the clock stands on the rule of another chart.
+    shared: bool,
+}
+
+impl Lanes {
+    fn new(view: &View<'_>, columns: u16, zoomed: bool) -> Self {
+        let ui = view.ui;
+        let follows = ui.window == Window::HalfMinute;
+        let axis = match ui.crosshair {
+            _ if follows => Axis::new(view, columns),
+            // the crosshair is in the middle, as far as the recording goes
+            Some(at) => Axis::ending((at + SPAN / 2).min(view.now), SPAN, columns),
+            None => Axis::ending(view.now, SPAN, columns),
+        };
         Self {
-            id,
-            time,
-            attempts,
-            timeline: if timeline < Self::MIN_TIMELINE {
-                0
-            } else {
-                timeline
-            },
+            axis,
+            own_start: ui
+                .align_calls
+                .then(|| timeline::step(&view.state.calls, view.now, columns)),
+            shared: follows && !zoomed && !ui.align_calls,
         }
     }
 
-    /// The column heads and the ruler.
-    fn heads(&self, view: &View<'_>, scale: Duration) -> Line<'static> {
-        let (id, time) = (
-            row::left("id", self.id),
-            row::right("time", units::DURATION_WIDTH),
-        );
-        let ruler = timeline::ruler(scale, self.timeline);
-        // "attempts" reaches one column into the blank before the time
-        row::muted(view.theme, format!(" {id} state attempts{time} {ruler}"))
+    /// The scale of a call's lane.
+    fn scale(&self, call: &Call) -> Scale {
+        match self.own_start {
+            Some(step) => Scale::from_start(call.started_at, step, self.axis.columns()),
+            None => Scale::from_axis(&self.axis),
+        }
     }
 
-    /// The row of a call.
-    fn row(&self, view: &View<'_>, call: &Call, is_selected: bool, scale: Duration) -> Line<'static> {
-        let theme = view.theme;
-        let shown = appearance::for_call(theme, call);
-        let cursor = if is_selected { ">" } else { " " };
-        let mut line = Line::from(vec![
-            row::piece(theme, Role::Strong, cursor),
-            row::plain(row::right(&call.id.to_string(), self.id)),
-            row::plain(" "),
-            shown.glyph_and_word(theme),
-            row::plain(" ".repeat(appearance::WORD_WIDTH.saturating_sub(row::width(shown.word)))),
-        ]);
-        if self.attempts {
-            line.push_span(row::plain(format!(" {:>2}", call.attempts.min(99))));
+    /// Draws a group: a mark at each time.
+    fn group(&self, view: &View<'_>, group: &[&Call], area: Rect, buf: &mut Buffer) {
+        if self.own_start.is_none() {
+            let oldest_first = group.iter().rev().copied();
+            timeline::draw_marks(view.theme, oldest_first, &Scale::from_axis(&self.axis), area, buf);
         }
-        if self.time {
-            line.push_span(row::plain(format!(
-                " {}",
-                row::right(&time(call, view.now), units::DURATION_WIDTH)
-            )));
-            // an unstyled blank: a selection would reveal the colour of a styled one
-            line.push_span(if call.injected.is_empty() {
-                row::plain(" ")
-            } else {
-                row::piece(theme, Role::Yours, theme.glyphs.injected)
-            });
+    }
+
+    /// Completes the rule above the pane: subtitle, clock, legend and note.
+    fn rule(&self, view: &View<'_>, frame: Frame, note: &Note, buf: &mut Buffer) {
+        let glyphs = view.theme.glyphs;
+        let plot = Rect {
+            y: frame.plot.y.saturating_sub(1),
+            height: 1,
+            ..frame.plot
+        };
+        let end = plot.right().saturating_sub(1);
+        let rule = buf.cell((end, plot.y)).map(ratatui::buffer::Cell::symbol);
+        if rule.is_none_or(|rule| rule != glyphs.border[0] && rule != glyphs.heavy_rule) {
+            return;
         }
-        if self.timeline > 0 {
-            line.spans
-                .extend(timeline::draw(view, call, scale, self.timeline).spans);
+        let subtitle = match (view.ui.crosshair, self.own_start) {
+            (_, Some(_)) => "own start".to_owned(),
+            (Some(at), None) => format!("around {}", units::clock(at.since(Timestamp::ZERO), false)),
+            (None, None) if self.shared => "wall clock".to_owned(),
+            (None, None) => "last 30 s".to_owned(),
+        };
+        subtitle_in(view, frame.gutter, &subtitle, buf);
+        let mut right = end;
+        if let Some(step) = self.own_start {
+            let ruler = timeline::ruler(step, plot.width);
+            let muted = Style::reset().patch(view.theme.style(Role::Muted));
+            for (column, label) in ruler {
+                buf.set_string(plot.x + column, plot.y, label, muted);
+            }
+        } else if self.shared {
+            plot::ticks(view, &self.axis, plot, buf);
+        } else {
+            plot::rule(view, &self.axis, plot, buf);
+            right = right.saturating_sub(2 * MARGIN);
         }
-        line
+        if note.text.is_empty() || (note.usual && (plot.width < WIDE || self.own_start.is_some())) {
+            return;
+        }
+        let muted = Style::reset().patch(view.theme.style(Role::Muted));
+        let room = usize::from(right.saturating_sub(plot.x));
+        let note = row::clip(view.theme, &note.text, room.saturating_sub(2));
+        let at = right.saturating_sub(row::width(&note) as u16 + 2);
+        buf.set_string(at, plot.y, format!(" {note} "), muted);
+        let legend = legend(view);
+        let cells = legend.width() as u16;
+        if self.shared && at >= plot.x + cells + 3 * MARGIN {
+            buf.set_line(at - MARGIN - cells, plot.y, &legend, cells);
+        }
+    }
+
+    /// Draws guides and crosshair between the lanes.
+    fn lines(&self, view: &View<'_>, plot: Rect, buf: &mut Buffer) {
+        if self.own_start.is_some() {
+            return;
+        }
+        plot::guides(view, &self.axis, plot, buf);
+        let Some(column) = view.ui.crosshair.and_then(|at| self.axis.column(at)) else {
+            return;
+        };
+        let glyphs = view.theme.glyphs;
+        let symbols = plot::symbols(view.theme);
+        // codes and outcomes stay legible
+        let covered = [
+            " ",
+            symbols.guide,
+            glyphs.timeline_queue,
+            glyphs.timeline_wait,
+            glyphs.timeline_stream,
+            glyphs.timeline_backoff,
+            glyphs.timeline_follow,
+        ];
+        let x = plot.x + column;
+        for y in plot.top()..plot.bottom() {
+            let symbol = buf.cell((x, y)).map(ratatui::buffer::Cell::symbol);
+            if column < plot.width && symbol.is_some_and(|symbol| covered.contains(&symbol)) {
+                plot::put(buf, x, y, symbols.crosshair, view.theme.style(Role::Strong));
+            }
+        }
     }
 }
 
-/// The duration of the call so far; dashes for a call that was rejected at once.
-fn time(call: &Call, now: Timestamp) -> String {
-    let rejected = matches!(call.fate, Some(Fate::CircuitOpen | Fate::RateLimited));
-    if rejected && call.spans.is_empty() {
-        return "--".to_owned();
+/// Writes a note behind the title on the rule, if the gutter has room.
+fn subtitle_in(view: &View<'_>, gutter: Rect, text: &str, buf: &mut Buffer) {
+    let title = row::width(PaneId::Calls.name()) as u16 + 5;
+    let text = format!(" {text} ");
+    if title + row::width(&text) as u16 <= gutter.width {
+        let muted = Style::reset().patch(view.theme.style(Role::Muted));
+        buf.set_string(gutter.x + title, gutter.y.saturating_sub(1), text, muted);
     }
-    units::duration(timeline::elapsed(call, now))
+}
+
+/// `─ waits  ━ streams  · backs off  ┄ queued`.
+fn legend(view: &View<'_>) -> Line<'static> {
+    let glyphs = view.theme.glyphs;
+    let pairs = [
+        (glyphs.timeline_wait, "waits"),
+        (glyphs.timeline_stream, "streams"),
+        (glyphs.timeline_backoff, "backs off"),
+        (glyphs.timeline_queue, "queued"),
+    ];
+    let text: Vec<String> = pairs
+        .iter()
+        .map(|(glyph, word)| format!("{glyph} {word}"))
+        .collect();
+    let style = Style::reset().patch(view.theme.style(Role::Muted));
+    Line::styled(format!(" {} ", text.join("  ")), style)
 }
 
 #[cfg(test)]
-mod tests {
-    use ratatui::buffer::Buffer;
-    use ratatui::layout::Rect;
-    use ratatui::style::Modifier;
-
-    use super::super::fixture::{self, Fixture, ms};
-    use super::*;
-    use crate::tui::theme::{Palette, Theme};
-
-    fn drawn(fixture: &Fixture, width: u16, height: u16) -> Vec<String> {
-        fixture::rows(fixture, width, height, render)
-    }
-
-    #[test]
-    fn rows_at_80_columns() {
-        assert_eq!(
-            drawn(&fixture::burst(), 76, 15),
-            [
-                " #39 ▶ starting  0  0.0s",
-                " #38 ≈ sharing   0  0.2s ≈#37▏",
-                " #37 ▶ waiting   1  0.2s ━▏",
-                " #36 ⊘ refused   0    -- ⊘ circuit open, not sent",
-                " #35 … queued    0  0.6s ⋯⋯⋯ waiting for the token bucket, 0.4s",
-                " #34 ▶ stream    1  0.9s ━▒▒▒▶",
-                " #33 ↻ retrying  2  1.9s!⋯⋯━━429━429▏next 0.8s",
-                " #32 ◇ cached    0  0.0s ◇ exact, saved 412 tok",
-                " #31 ✓ answered  3  2.4s ━429━500━▒▒▒✓",
-                " #30 ✗ failed    4  5.8s!━500━500━━━━━━━━━━━━TMO····━━429✗",
-                " #29 ✓ answered  3  1.6s ━429━503✓",
-                " #27 ≈ shared    0  0.6s ≈#31≈",
-                " #26 ■ stopped   1  0.4s ━━■",
-                " #25 ⊘ limited   0    -- ⊘ queue full (1024 wait)",
-                " #24 ↯ cut off   1  0.5s!━▒CUT↯",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_ruler_and_finer_columns_at_120() {
-        let rows = drawn(&fixture::burst(), 116, 13);
-        let picked: Vec<&String> = rows
-            .iter()
-            .enumerate()
-            .filter(|(row, _)| [0, 7, 10].contains(row))
-            .map(|(_, row)| row)
-            .collect();
-        assert_eq!(
-            picked,
-            [
-                " id  state attempts time |0s       |1s       |2s       |3s       |4s       |5s       |6s       |7s       |8s",
-                " #33 ↻ retrying  2  1.9s!⋯⋯⋯⋯━━━━429···━━429▏next 0.8s",
-                " #30 ✗ failed    4  5.8s!━━500··━━500····━━━━━━━━━━━━━━━━━━━━━━━━TMO············━━━429✗",
-            ]
-        );
-    }
-
-    #[test]
-    fn every_glyph_has_an_ascii_equivalent() {
-        let mut fixture = fixture::burst();
-        fixture.theme = Theme::new(Palette::Mono, true);
-        let rows = drawn(&fixture, 76, 15);
-        assert_eq!(
-            rows.get(6).map(String::as_str),
-            Some(" #33 ~ retrying  2  1.9s!,,--429-429|next 0.8s")
-        );
-        assert_eq!(
-            rows.get(7).map(String::as_str),
-            Some(" #32 c cached    0  0.0s c exact, saved 412 tok")
-        );
-    }
-
-    #[test]
-    fn every_fate_differs_without_colour() {
-        let mut fixture = fixture::burst();
-        fixture.theme = Theme::new(Palette::Mono, false);
-        fixture.state.calls.recent = Fate::ALL
-            .into_iter()
-            .enumerate()
-            .map(|(id, fate)| fixture::call(id as u64 + 1, 1.0, 2.0, fate))
-            .map(|call| (call.id, call))
-            .collect();
-        let area = Rect::new(0, 0, 76, 8);
-        let mut buf = Buffer::empty(area);
-        render(&fixture.view(), area, &mut buf);
-        let styles: Vec<(String, Modifier)> = (0..8)
-            .map(|y| {
-                // glyph and word, without the id
-                let cells: Vec<_> = (5..14).filter_map(|x| buf.cell((x, y))).collect();
-                let text = cells.iter().map(|cell| cell.symbol()).collect();
-                (
-                    text,
-                    cells
-                        .iter()
-                        .map(|cell| cell.modifier)
-                        .fold(Modifier::empty(), Modifier::union),
-                )
-            })
-            .collect();
-        let modifiers: std::collections::BTreeSet<u16> =
-            styles.iter().map(|(_, modifier)| modifier.bits()).collect();
-        assert!(
-            modifiers.len() >= 4,
-            "plain, underlined, reversed, bold and reversed, dim: {modifiers:?}"
-        );
-        for (index, style) in styles.iter().enumerate() {
-            assert!(
-                !styles.iter().skip(index + 1).any(|other| other == style),
-                "{style:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_selected_call_is_marked_and_scrolled_into_view() {
-        let mut fixture = fixture::burst();
-        fixture.ui.selected_call = Some(CallId(30));
-        let area = Rect::new(0, 0, 76, 4);
-        let mut buf = Buffer::empty(area);
-        render(&fixture.view(), area, &mut buf);
-        let rows = fixture::text(&buf);
-        let ids: Vec<&str> = rows.iter().map(|row| row.get(..4).unwrap_or_default()).collect();
-        assert_eq!(ids, [" #33", " #32", " #31", ">#30"]);
-        let reversed = |y| {
-            buf.cell((70, y))
-                .is_some_and(|cell| cell.modifier.contains(Modifier::REVERSED))
-        };
-        assert_eq!([0, 1, 2, 3].map(reversed), [false, false, false, true]);
-    }
-
-    #[test]
-    fn the_newest_call_is_selected_while_the_pane_has_the_focus() {
-        let mut fixture = fixture::burst();
-        assert!(drawn(&fixture, 76, 4).iter().all(|row| !row.starts_with('>')));
-        fixture.ui.focus = PaneId::Calls;
-        assert!(
-            drawn(&fixture, 76, 4)
-                .first()
-                .is_some_and(|row| row.starts_with(">#39"))
-        );
-        // no longer in memory: the next older one
-        fixture.ui.selected_call = Some(CallId(28));
-        assert!(drawn(&fixture, 76, 4).iter().any(|row| row.starts_with(">#27")));
-        fixture.ui.selected_call = Some(CallId(1));
-        assert!(drawn(&fixture, 76, 4).iter().any(|row| row.starts_with(">#24")));
-    }
-
-    #[test]
-    fn scrolling_does_not_change_the_scale() {
-        let mut fixture = fixture::burst();
-        let head = |fixture: &Fixture| drawn(fixture, 116, 7).first().cloned();
-        let top = head(&fixture);
-        fixture.ui.selected_call = Some(CallId(24));
-        assert_eq!(head(&fixture), top);
-    }
-
-    #[test]
-    fn narrow_panes_drop_whole_columns() {
-        let fixture = fixture::burst();
-        let row = |width| drawn(&fixture, width, 7).pop();
-        assert_eq!(row(18).as_deref(), Some(" #33 ↻ retrying"));
-        assert_eq!(row(26).as_deref(), Some(" #33 ↻ retrying  2  1.9s!"));
-        assert_eq!(
-            row(45).as_deref(),
-            Some(" #33 ↻ retrying  2  1.9s!━429━429▏next 0.8s")
-        );
-    }
-
-    #[test]
-    fn the_border_shows_the_span_of_the_timelines() {
-        let fixture = fixture::burst();
-        let view = fixture.view();
-        let call = Quantiles {
-            p50: Some(ms(700)),
-            p95: Some(ms(5_800)),
-            ..Quantiles::default()
-        };
-        assert_eq!(note(&view, &call, 76), "0s ... 10s  p50 0.7s p95 5.8s");
-        assert_eq!(note(&view, &call, 40), "0s ... 15s");
-        assert_eq!(
-            note(&view, &call, 116),
-            "━ wait  ▒ stream  · back-off  0.1s per column"
-        );
-        assert_eq!(note(&view, &call, 20), "");
-        let mut small = fixture::burst();
-        small.ui.size = ratatui::layout::Size::new(80, 24);
-        assert_eq!(
-            note(&small.view(), &call, 76),
-            "0s ... 10s  p50 0.7s p95 5.8s  [6] retries over time"
-        );
-        let mut old = fixture::burst();
-        old.ui.selected_call = Some(CallId(30));
-        assert_eq!(
-            note(&old.view(), &call, 76),
-            "[End] follow  0s ... 10s  p50 0.7s p95 5.8s"
-        );
-        assert_eq!(note(&Fixture::default().view(), &call, 116), "");
-    }
-}
+mod tests;

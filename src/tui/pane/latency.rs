@@ -169,21 +169,3 @@ pub(super) fn seconds(span: Duration) -> String {
         _ => units::duration(span),
     }
 }
-
-/// The percentiles in the note of the calls; `None` without a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Quantiles {
-    pub(super) p50: Option<Duration>,
-    pub(super) p95: Option<Duration>,
-    pub(super) p99: Option<Duration>,
-}
-
-impl Quantiles {
-    pub(super) fn new(percentiles: &crate::state::Percentiles) -> Self {
-        Self {
-            p50: percentiles.quantile(0.5),
-            p95: percentiles.quantile(0.95),
-            p99: percentiles.quantile(0.99),
-        }
-    }
-}

@@ -14,14 +14,6 @@ use crate::tui::wrap as text_wrap;
 
 pub(crate) use crate::tui::wrap::width;
 
-/// Columns of the number and the name of a pane in its top border.
-pub(crate) const NAME_WIDTH: usize = 20;
-
-/// Columns left for a note in the top border of a pane whose content is `width` wide.
-pub(crate) fn note_room(width: u16) -> usize {
-    usize::from(width).saturating_sub(NAME_WIDTH)
-}
-
 /// A text in a role.
 pub(crate) fn piece(theme: &Theme, role: Role, text: impl Into<String>) -> Span<'static> {
     Span::styled(text.into(), theme.style(role))

@@ -1,40 +1,110 @@
-//! The timeline of one call, one column per step of time; column 0 is the start of the call.
+//! The lane of one call: its activities on a time scale, one column per bin.
 //!
-//! - A span is a run of one glyph.
-//! - The reason of a failed attempt follows as text and covers the columns behind it, so that even the shortest
-//!   attempt shows why it failed.
-//! - A call that shares a flight begins with the id of the leader: the same column in every row, always with room.
+//! ```text
+//! ┄┄┄──────429···───━━━━━━✓      ◂──────TMO····────      waits for a free slot ┄┄┄┄┄┄┄
+//! ```
+//!
+//! - A span is a run of one glyph; of several spans in one column the last one is drawn.
+//! - The code of a failed attempt covers the last columns of the attempt, so that what follows stays at its time. An
+//!   attempt without room for its code shows `x`. An attempt has one code, however the call ended after it.
+//! - The outcome mark is at the end of the call.
+//! - A lane that began left of the scale begins with `◂`.
 
 use std::time::Duration;
 
-use ratatui::text::{Line, Span};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
 
-use crate::event::{CallId, Fate};
-use crate::state::{CacheVerdict, Call, Calls, Doing, SpanKind, State};
-use crate::time::Timestamp;
+use crate::event::CallId;
+use crate::state::{Call, Calls, Doing, SpanKind, State};
+use crate::time::{Timestamp, saturating_nanos};
+use crate::tui::plot::{Axis, fill_style};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
+use crate::tui::wrap;
 
-use super::{appearance, row, semantic, units};
+use super::{appearance, units};
 
-/// Milliseconds per column. Few steps, so that the scale seldom changes.
-const SCALES_MS: [u64; 8] = [20, 50, 100, 200, 500, 1000, 2000, 5000];
+/// Milliseconds per column of a scale that begins with the call. Few steps, so that the scale seldom changes.
+const STEPS_MS: [u64; 8] = [20, 50, 100, 200, 500, 1000, 2000, 5000];
 
-/// Columns kept free after the longest timeline, for the last reason and the glyph.
-const RESERVE: u64 = 6;
+/// The number of newest calls that determine the step. Independent of the visible rows, so that scrolling does not
+/// change it.
+const RECENT: usize = 512;
 
-/// The number of newest calls that determine the scale. Independent of the visible rows, so that scrolling does
-/// not change it.
-const RECENT: usize = 40;
+/// The columns of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scale {
+    /// Bins are counted from here.
+    zero: Timestamp,
+    /// Length of a bin in nanoseconds, at least 1.
+    bin: u64,
+    /// The bin of the first column; negative if it lies before `zero`.
+    first: i64,
+    columns: u16,
+}
 
-/// The time per column: the finest scale at which the recent calls fit `width` columns.
-pub(crate) fn scale(calls: &Calls, now: Timestamp, width: usize) -> Duration {
+impl Scale {
+    /// The columns of a time axis.
+    pub(crate) fn from_axis(axis: &Axis) -> Self {
+        let bin = saturating_nanos(axis.bin()).max(1);
+        let last = i64::try_from(axis.end().0 / bin).unwrap_or(i64::MAX);
+        Self {
+            zero: Timestamp::ZERO,
+            bin,
+            first: last.saturating_add(1) - i64::from(axis.columns()),
+            columns: axis.columns(),
+        }
+    }
+
+    /// Columns of `bin` each that begin at `start`.
+    pub(crate) fn from_start(start: Timestamp, bin: Duration, columns: u16) -> Self {
+        Self {
+            zero: start,
+            bin: saturating_nanos(bin).max(1),
+            first: 0,
+            columns,
+        }
+    }
+
+    /// The column of an instant, negative on the left of the scale.
+    pub(crate) fn column(&self, at: Timestamp) -> i64 {
+        let bin = saturating_nanos(at.since(self.zero)) / self.bin;
+        i64::try_from(bin).unwrap_or(i64::MAX).saturating_sub(self.first)
+    }
+}
+
+/// The step of scales that begin with their call: the finest at which the recent calls fit `columns`.
+pub(crate) fn step(calls: &Calls, now: Timestamp, columns: u16) -> Duration {
     let recent = calls.recent.values().rev().take(RECENT);
     let longest = recent.map(|call| elapsed(call, now)).max().unwrap_or_default();
-    let room = u128::from((width as u64).saturating_sub(RESERVE).max(1));
+    let room = u128::from(columns.saturating_sub(1).max(1));
     let fits = |step: u64| longest.as_millis() <= u128::from(step) * room;
-    let step = SCALES_MS.into_iter().find(|step| fits(*step)).unwrap_or(5000);
+    let step = STEPS_MS.into_iter().find(|step| fits(*step)).unwrap_or(5000);
     Duration::from_millis(step)
+}
+
+/// Ticks of a scale that begins with its call: columns and labels.
+pub(crate) fn ruler(step: Duration, columns: u16) -> Vec<(u16, String)> {
+    const TICKS_MS: [u64; 13] = [
+        200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_200_000,
+    ];
+    let column = step.as_millis().max(1) as u64;
+    let tick = TICKS_MS
+        .into_iter()
+        .find(|tick| tick / column >= 10)
+        .unwrap_or(column * 10);
+    (0..u64::from(columns))
+        .map(|number| {
+            (
+                number * tick / column,
+                units::setting(Duration::from_millis(number * tick)),
+            )
+        })
+        .take_while(|(at, label)| at + label.len() as u64 <= u64::from(columns))
+        .map(|(at, label)| (at as u16, label))
+        .collect()
 }
 
 /// The duration of a call so far.
@@ -42,99 +112,34 @@ pub(crate) fn elapsed(call: &Call, now: Timestamp) -> Duration {
     call.ended_at.unwrap_or(now).since(call.started_at)
 }
 
-/// The ruler above the timelines: `|0s        |1s`.
-pub(crate) fn ruler(scale: Duration, width: usize) -> String {
-    const STEPS_MS: [u64; 13] = [
-        200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_200_000,
-    ];
-    let column = scale.as_millis().max(1) as u64;
-    let step = STEPS_MS
-        .into_iter()
-        .find(|step| step / column >= 9)
-        .unwrap_or(column * 9);
-    let mut text = String::new();
-    for tick in 0u64.. {
-        let at = (tick * step / column) as usize;
-        let label = format!("|{}", units::setting(Duration::from_millis(tick * step)));
-        if at + label.len() > width {
-            break;
-        }
-        text = row::left(&text, at) + &label;
+/// Draws the lane of a call into the first row of `area`.
+pub(crate) fn draw(view: &View<'_>, call: &Call, scale: &Scale, area: Rect, buf: &mut Buffer) {
+    let mut lane = Lane::new(scale, view.theme);
+    lane.call(call, view.now);
+    if scale.column(call.ended_at.unwrap_or(view.now)) >= i64::from(scale.columns) {
+        lane.put(
+            i64::from(scale.columns) - 1,
+            view.theme.glyphs.ellipsis,
+            view.theme.style(Role::Muted),
+        );
     }
-    text
+    lane.remark(view, call);
+    lane.draw(area, buf);
 }
 
-/// The timeline of a call in at most `width` columns of `scale` each.
-pub(crate) fn draw(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Line<'static> {
-    let theme = view.theme;
-    if width == 0 {
-        return Line::default();
+/// Draws the outcomes of calls that sent nothing, each at its time; of several in one column the last one is drawn.
+pub(crate) fn draw_marks<'a>(
+    theme: &Theme,
+    calls: impl Iterator<Item = &'a Call>,
+    scale: &Scale,
+    area: Rect,
+    buf: &mut Buffer,
+) {
+    let mut lane = Lane::new(scale, theme);
+    for call in calls {
+        lane.mark(call);
     }
-    let strip = strip(view, call, scale, width);
-    let overflow = strip.cells.len() > width;
-    let mut line = strip.into_line(theme, width);
-    if overflow {
-        line.push_span(row::piece(theme, Role::Muted, theme.glyphs.ellipsis));
-        return line;
-    }
-    let room = width - line.width();
-    let gap = usize::from(line.width() > 0 && !matches!(call.doing, Doing::BackingOff { .. }));
-    if let Some(text) = remarks(view, call)
-        .into_iter()
-        .find(|text| text.width() + gap <= room)
-    {
-        line.push_span(row::plain(" ".repeat(gap)));
-        line.push_span(text);
-    }
-    line
-}
-
-/// The cells of a call: runs, reasons, and the final glyph.
-fn strip(view: &View<'_>, call: &Call, scale: Duration, width: usize) -> Strip {
-    let theme = view.theme;
-    let glyphs = theme.glyphs;
-    // one cell more than fits marks the overflow, and bounds the work for a call of any length
-    let mut strip = Strip::new(width + 1);
-    let column = |at: Timestamp| {
-        let columns = at.since(call.started_at).as_nanos() / scale.as_nanos().max(1);
-        usize::try_from(columns).unwrap_or(usize::MAX)
-    };
-    for span in &call.spans {
-        let (glyph, role) = span_glyph(theme, span.kind);
-        strip.fill(" ", Role::Text, column(span.from));
-        if span.kind == SpanKind::Following
-            && let Some(owner) = followed(view.state, call)
-        {
-            strip.push(glyph.to_owned(), role);
-            for letter in owner.to_string().chars() {
-                strip.push(letter.to_string(), Role::Text);
-            }
-        }
-        strip.fill(glyph, role, column(span.to.unwrap_or(view.now)));
-        if !span.label.is_empty() {
-            // at least one cell of the attempt itself, so that two reasons never touch
-            strip.fill_one_of(glyph, role);
-            for letter in reason(&span.label).chars() {
-                strip.push(letter.to_string(), reason_role(span.kind));
-            }
-        }
-    }
-    let end = match (call.fate, call.doing) {
-        (Some(Fate::Hit | Fate::CircuitOpen | Fate::RateLimited), _) if call.spans.is_empty() => None,
-        (Some(fate), _) => {
-            let shown = appearance::for_fate(theme, fate);
-            Some((shown.glyph, shown.role))
-        }
-        (None, Doing::Streaming) => Some((glyphs.streaming, Role::Text)),
-        (None, Doing::Waiting | Doing::BackingOff { .. } | Doing::Following { .. }) => {
-            Some((glyphs.timeline_now, Role::Strong))
-        }
-        (None, Doing::Starting | Doing::Queued { .. } | Doing::Ended) => None,
-    };
-    if let Some((glyph, role)) = end {
-        strip.push(glyph.to_owned(), role);
-    }
-    strip
+    lane.draw(area, buf);
 }
 
 /// Glyph and role of a span.
@@ -143,138 +148,9 @@ pub(crate) fn span_glyph(theme: &Theme, kind: SpanKind) -> (&'static str, Role) 
     match kind {
         SpanKind::Queued => (glyphs.timeline_queue, Role::Held),
         SpanKind::Waiting => (glyphs.timeline_wait, Role::Text),
-        SpanKind::Streaming => (glyphs.timeline_stream, Role::Ok),
+        SpanKind::Streaming => (glyphs.timeline_stream, Role::Work),
         SpanKind::BackOff => (glyphs.timeline_backoff, Role::Held),
         SpanKind::Following => (glyphs.timeline_follow, Role::Saved),
-    }
-}
-
-/// The role of the reason after a span.
-fn reason_role(kind: SpanKind) -> Role {
-    match kind {
-        SpanKind::Waiting | SpanKind::Streaming => Role::Broken,
-        SpanKind::Queued | SpanKind::BackOff | SpanKind::Following => Role::Refused,
-    }
-}
-
-/// A label of at most four printable characters. A journal is a file, so its labels are untrusted.
-pub(crate) fn reason(label: &str) -> String {
-    let printable = |letter: char| if letter.is_ascii_graphic() { letter } else { '?' };
-    label.chars().take(4).map(printable).collect()
-}
-
-/// The remark after the timeline, the longest wording first. Only the word at the front of the row has the colour
-/// of the fate: a screen full of reversed sentences would be unreadable.
-fn remarks(view: &View<'_>, call: &Call) -> Vec<Span<'static>> {
-    let theme = view.theme;
-    let texts: (Role, Vec<String>) = match (call.fate, call.doing) {
-        (Some(Fate::Hit), _) => (Role::Text, hit_remark(theme, call)),
-        (Some(Fate::CircuitOpen), _) => {
-            // a timeline already ends with this glyph
-            let mark = if call.spans.is_empty() {
-                format!("{} ", theme.glyphs.refused)
-            } else {
-                String::new()
-            };
-            let texts = if call.attempts == 0 {
-                vec![format!("{mark}circuit open, not sent"), "not sent".into()]
-            } else {
-                vec!["circuit open, not retried".into(), "circuit open".into()]
-            };
-            (Role::Text, texts)
-        }
-        (Some(Fate::RateLimited), _) => (Role::Text, limited_remark(theme, call)),
-        (Some(Fate::Shared), _) if call.spans.is_empty() => {
-            (Role::Text, shared_remark(theme, owner(view.state, call)))
-        }
-        (None, Doing::BackingOff { until }) => {
-            let left = units::countdown(view.now.until(until));
-            (Role::Held, vec![format!("next {left}"), left])
-        }
-        (None, Doing::Queued { constraint, ready_at }) => {
-            let what = constraint.sentence();
-            let mut texts = Vec::new();
-            if let Some(at) = ready_at.filter(|at| *at > view.now) {
-                let left = units::countdown(view.now.until(at));
-                texts.push(format!("waiting for {what}, {left}"));
-            }
-            texts.push(format!("waiting for {what}"));
-            texts.push(format!("for {what}"));
-            (Role::Held, texts)
-        }
-        (Some(Fate::Answered | Fate::Shared | Fate::Failed | Fate::Interrupted | Fate::Cancelled), _)
-        | (
-            None,
-            Doing::Starting | Doing::Waiting | Doing::Streaming | Doing::Following { .. } | Doing::Ended,
-        ) => (Role::Text, Vec::new()),
-    };
-    let (role, texts) = texts;
-    texts
-        .into_iter()
-        .map(|text| row::piece(theme, role, text))
-        .collect()
-}
-
-/// `◇ exact, saved 412 tok`.
-fn hit_remark(theme: &Theme, call: &Call) -> Vec<String> {
-    let mark = theme.glyphs.hit;
-    if let Some((nearest, saved)) = semantic::served(call) {
-        let how = format!("{mark} semantic {}", semantic::similarity(nearest.similarity));
-        let saved = format!("saved {} tok", units::amount(saved));
-        return vec![
-            format!("{how} from {}, {saved}", nearest.source),
-            format!("{how}, {saved}"),
-            how,
-        ];
-    }
-    match call.cache {
-        Some(CacheVerdict::Hit { saved, replayed, .. }) => {
-            let how = if replayed { "replayed" } else { "exact" };
-            let saved = units::amount(saved.total());
-            vec![
-                format!("{mark} {how}, saved {saved} tok"),
-                format!("{mark} {how}"),
-            ]
-        }
-        Some(CacheVerdict::Miss { .. } | CacheVerdict::Bypass { .. }) | None => vec![format!("{mark} exact")],
-    }
-}
-
-/// `⊘ queue full (1024 wait)`: the limiter's message, or part of it.
-fn limited_remark(theme: &Theme, call: &Call) -> Vec<String> {
-    let mark = theme.glyphs.refused;
-    let mut texts = Vec::new();
-    if let Some(failure) = &call.failure {
-        let message = failure.message.single_line();
-        texts.push(format!("{mark} {message}"));
-        for room in [50, 30] {
-            texts.push(row::clip(theme, &format!("{mark} {message}"), room));
-        }
-    }
-    texts.push(format!("{mark} limited, not sent"));
-    texts.push("not sent".to_owned());
-    texts
-}
-
-/// `≈ shares #31`, for a call without a timeline.
-fn shared_remark(theme: &Theme, owner: Option<CallId>) -> Vec<String> {
-    let mark = theme.glyphs.shared;
-    match owner {
-        Some(owner) => vec![format!("{mark} shares {owner}"), format!("{mark} {owner}")],
-        None => vec![format!("{mark} shared a flight")],
-    }
-}
-
-/// The leader of the flight that the call waits or waited for.
-fn followed(state: &State, call: &Call) -> Option<CallId> {
-    match call.doing {
-        Doing::Following { owner } => Some(owner),
-        Doing::Starting
-        | Doing::Queued { .. }
-        | Doing::Waiting
-        | Doing::Streaming
-        | Doing::BackingOff { .. }
-        | Doing::Ended => owner(state, call),
     }
 }
 
@@ -284,62 +160,186 @@ pub(crate) fn owner(state: &State, call: &Call) -> Option<CallId> {
     (flight.owner != call.id).then_some(flight.owner)
 }
 
-/// At most `most` cells, written from left to right.
-struct Strip {
-    cells: Vec<(String, Role)>,
-    most: usize,
+/// A label of at most four printable characters. A journal is a file, so its labels are untrusted.
+pub(crate) fn code(label: &str) -> String {
+    let printable = |letter: char| if letter.is_ascii_graphic() { letter } else { '?' };
+    label.chars().take(4).map(printable).collect()
 }
 
-impl Strip {
-    fn new(most: usize) -> Self {
+/// The cells of one row.
+struct Lane<'a> {
+    theme: &'a Theme,
+    scale: &'a Scale,
+    cells: Vec<Option<(char, Style)>>,
+    /// The first column right of the last code, or of the mark of an earlier start: nothing covers them.
+    free: i64,
+    /// True if the column before it is the end of a code.
+    after_code: bool,
+}
+
+impl<'a> Lane<'a> {
+    fn new(scale: &'a Scale, theme: &'a Theme) -> Self {
         Self {
-            cells: Vec::new(),
-            most,
+            theme,
+            scale,
+            cells: vec![None; usize::from(scale.columns)],
+            free: 0,
+            after_code: false,
         }
     }
 
-    fn push(&mut self, glyph: String, role: Role) {
-        if self.cells.len() < self.most {
-            self.cells.push((glyph, role));
+    /// Spans, codes and outcome.
+    fn call(&mut self, call: &Call, now: Timestamp) {
+        if self.scale.column(call.started_at) < 0 {
+            self.earlier();
         }
-    }
-
-    /// Fills with `glyph` up to column `end`; columns already covered stay as they are.
-    fn fill(&mut self, glyph: &str, role: Role, end: usize) {
-        while self.cells.len() < end.min(self.most) {
-            self.cells.push((glyph.to_owned(), role));
-        }
-    }
-
-    /// Adds a cell of `glyph` unless the last cell already shows it.
-    fn fill_one_of(&mut self, glyph: &str, role: Role) {
-        if self.cells.last().is_none_or(|(last, _)| last != glyph) {
-            self.push(glyph.to_owned(), role);
-        }
-    }
-
-    /// The cells as a line, adjacent cells of one role as one span; one column less than `width` on overflow.
-    fn into_line(self, theme: &Theme, width: usize) -> Line<'static> {
-        let mut shown = self.cells.len();
-        if shown > width {
-            shown = width.saturating_sub(1);
-            // a reason is never cut
-            let role = |index: usize| self.cells.get(index).map(|(_, role)| *role);
-            while shown > 0 && role(shown - 1) == Some(Role::Broken) && role(shown) == Some(Role::Broken) {
-                shown -= 1;
+        for span in &call.spans {
+            let attempt = matches!(span.kind, SpanKind::Waiting | SpanKind::Streaming);
+            let failed = attempt && !span.label.is_empty();
+            let (glyph, role) = span_glyph(self.theme, span.kind);
+            let style = if failed {
+                fill_style(self.theme, Role::Broken)
+            } else {
+                fill_style(self.theme, role)
+            };
+            let from = self.scale.column(span.from);
+            // a span that lasts fills the present column, and one shorter than a column is visible
+            let to = match span.to {
+                Some(to) => self.scale.column(to),
+                None => self.scale.column(now).saturating_add(1),
+            };
+            self.fill(from, to.max(from.saturating_add(1)), glyph, style);
+            if failed {
+                self.code(&code(&span.label), from, to);
             }
         }
-        let mut pieces: Vec<(String, Role)> = Vec::new();
-        for (glyph, role) in self.cells.into_iter().take(shown) {
-            match pieces.last_mut() {
-                Some((text, last)) if *last == role => text.push_str(&glyph),
-                _ => pieces.push((glyph, role)),
+        if call.ended_at.is_some() {
+            self.mark(call);
+        } else if call.spans.is_empty() {
+            let shown = appearance::for_call(self.theme, call);
+            let at = self.scale.column(call.started_at);
+            self.put(at, shown.glyph, self.theme.style(shown.role));
+        }
+    }
+
+    /// Marks a beginning left of the scale.
+    fn earlier(&mut self) {
+        self.put(0, self.theme.glyphs.earlier, self.theme.style(Role::Muted));
+        self.free = self.free.max(1);
+    }
+
+    /// The outcome of a call at its end, or right of its last code.
+    fn mark(&mut self, call: &Call) {
+        let (Some(fate), Some(ended_at)) = (call.fate, call.ended_at) else {
+            return;
+        };
+        let shown = appearance::for_fate(self.theme, fate);
+        let at = self.scale.column(ended_at);
+        if at >= 0 {
+            self.put(at.max(self.free), shown.glyph, self.theme.style(shown.role));
+        } else {
+            self.earlier();
+        }
+    }
+
+    /// Writes the code of an attempt so that it ends before column `to`; `x` without room.
+    fn code(&mut self, code: &str, from: i64, to: i64) {
+        let to = to.min(i64::from(self.scale.columns));
+        // two codes never touch
+        let least = self.free + i64::from(self.after_code);
+        let wide = column(code.chars().count());
+        let style = self.theme.style(Role::Broken);
+        if wide > 0 && to - wide >= least {
+            self.put_text(to - wide, code, style);
+            (self.free, self.after_code) = (to, true);
+        } else {
+            let at = from.max(to - 1);
+            if at >= self.free {
+                self.put_char(at, 'x', style);
+                (self.free, self.after_code) = (at + 1, true);
             }
         }
-        let spans = pieces
-            .into_iter()
-            .map(|(text, role)| row::piece(theme, role, text));
-        Line::from(spans.collect::<Vec<_>>())
+    }
+
+    /// The present reason of a wait, left of the lane or right of it.
+    fn remark(&mut self, view: &View<'_>, call: &Call) {
+        let used = |cell: &Option<(char, Style)>| cell.is_some();
+        let first = self.cells.iter().position(used);
+        let last = self.cells.iter().rposition(used);
+        let (Some(first), Some(last)) = (first, last) else {
+            return;
+        };
+        let after = self.cells.len() - last - 1;
+        for text in remarks(view, call) {
+            let cells = wrap::width(&text) + 1;
+            let at = if cells <= first {
+                first - cells
+            } else if cells <= after {
+                last + 2
+            } else {
+                continue;
+            };
+            self.put_text(column(at), &text, self.theme.style(Role::Muted));
+            return;
+        }
+    }
+
+    fn fill(&mut self, from: i64, to: i64, glyph: &str, style: Style) {
+        for at in from.max(self.free)..to.min(i64::from(self.scale.columns)) {
+            self.put(at, glyph, style);
+        }
+    }
+
+    /// Writes a glyph of one character.
+    fn put(&mut self, at: i64, glyph: &str, style: Style) {
+        if let Some(letter) = glyph.chars().next() {
+            self.put_char(at, letter, style);
+        }
+    }
+
+    fn put_text(&mut self, from: i64, text: &str, style: Style) {
+        for (at, letter) in (from..).zip(text.chars()) {
+            self.put_char(at, letter, style);
+        }
+    }
+
+    fn put_char(&mut self, at: i64, letter: char, style: Style) {
+        if let Some(cell) = usize::try_from(at).ok().and_then(|at| self.cells.get_mut(at)) {
+            *cell = Some((letter, style));
+        }
+    }
+
+    fn draw(self, area: Rect, buf: &mut Buffer) {
+        if area.height == 0 {
+            return;
+        }
+        for (x, cell) in (area.left()..area.right()).zip(self.cells) {
+            if let (Some((letter, style)), Some(target)) = (cell, buf.cell_mut((x, area.y))) {
+                target.set_char(letter).set_style(style);
+            }
+        }
+    }
+}
+
+/// An index as a column.
+fn column(index: usize) -> i64 {
+    i64::try_from(index).unwrap_or(i64::MAX)
+}
+
+/// The present reason of a wait, the longest wording first.
+fn remarks(view: &View<'_>, call: &Call) -> Vec<String> {
+    match call.doing {
+        Doing::BackingOff { until } => {
+            let left = units::countdown(view.now.until(until));
+            vec![format!("next attempt in {left}"), format!("in {left}")]
+        }
+        Doing::Queued { constraint, .. } => {
+            let what = constraint.sentence();
+            vec![format!("waits for {what}"), format!("for {what}")]
+        }
+        Doing::Starting | Doing::Waiting | Doing::Streaming | Doing::Following { .. } | Doing::Ended => {
+            Vec::new()
+        }
     }
 }
 
@@ -349,108 +349,253 @@ mod tests {
 
     use super::super::fixture::{self, at, ms};
     use super::*;
-    use crate::state::Span as CallSpan;
+    use crate::event::Fate;
+    use crate::state::Span;
 
-    fn timeline_of(id: u64, scale: u64, width: usize) -> String {
-        let fixture = fixture::burst();
-        let call = &fixture.state.calls.recent[&CallId(id)];
-        draw(&fixture.view(), call, ms(scale), width).to_string()
+    fn text(buf: &Buffer) -> String {
+        fixture::text(buf).remove(0)
     }
 
-    #[test]
-    fn the_reason_of_a_short_attempt_covers_what_follows() {
-        assert_eq!(timeline_of(29, 100, 60), "━429━503··━━━▒▒▒✓");
-        assert_eq!(timeline_of(29, 1000, 60), "━429━503✓");
-        assert_eq!(timeline_of(31, 100, 60), "━━429···━━━500···━━▒▒▒▒▒✓");
-    }
-
-    #[test]
-    fn a_timeline_that_is_too_long_ends_with_an_ellipsis_and_a_whole_reason() {
-        assert_eq!(timeline_of(31, 100, 10), "━━429···━…");
-        assert_eq!(timeline_of(31, 100, 13), "━━429···━━━…");
-        assert_eq!(timeline_of(31, 100, 1), "…");
-        assert_eq!(timeline_of(31, 100, 0), "");
-    }
-
-    #[test]
-    fn a_remark_is_shortened_or_dropped_but_not_cut() {
-        assert_eq!(timeline_of(33, 500, 60), "━429━429▏next 0.8s");
-        assert_eq!(timeline_of(33, 500, 17), "━429━429▏0.8s");
-        assert_eq!(timeline_of(33, 500, 12), "━429━429▏");
-        assert_eq!(timeline_of(36, 500, 23), "not sent");
-        assert_eq!(timeline_of(36, 500, 24), "⊘ circuit open, not sent");
-    }
-
-    #[test]
-    fn a_follower_begins_with_the_id_of_its_leader_at_any_width() {
-        assert_eq!(timeline_of(27, 100, 60), "≈#31≈≈≈");
-        assert_eq!(timeline_of(27, 10, 20), "≈#31≈≈≈≈≈≈≈≈≈≈≈≈≈≈≈…");
-        assert_eq!(timeline_of(38, 50, 60), "≈#37▏");
-    }
-
-    #[test]
-    fn a_call_refused_after_a_wait_has_one_glyph() {
+    /// The lane of a call on the wall clock: columns of half a second, the last of which contains `now`.
+    fn lane(call: &Call, now: f64, columns: u16) -> String {
         let mut fixture = fixture::burst();
-        let mut call = fixture::call(1, 1.0, 2.0, Fate::CircuitOpen);
-        call.attempts = 0;
-        call.spans = fixture::spans(1.0, &[(SpanKind::Queued, 1.0, "")]);
-        fixture.state.calls.recent.insert(call.id, call.clone());
-        let timeline = draw(&fixture.view(), &call, ms(200), 60).to_string();
-        assert_eq!(timeline, "⋯⋯⋯⋯⋯⊘ circuit open, not sent");
+        fixture.now = at(now);
+        let axis = Axis::ending(at(now), ms(500) * u32::from(columns), columns);
+        drawn(&fixture, call, &Scale::from_axis(&axis), columns)
+    }
+
+    fn drawn(fixture: &fixture::Fixture, call: &Call, scale: &Scale, columns: u16) -> String {
+        let area = Rect::new(0, 0, columns, 1);
+        let mut buf = Buffer::empty(area);
+        draw(&fixture.view(), call, scale, area, &mut buf);
+        text(&buf)
+    }
+
+    /// A call that began at 10 s, with these spans, and ended at the end of them.
+    fn ended(fate: Fate, steps: &[(SpanKind, f64, &str)]) -> Call {
+        let length: f64 = steps.iter().map(|(_, length, _)| length).sum();
+        Call {
+            spans: fixture::spans(10.0, steps),
+            attempts: 1,
+            ..fixture::call(1, 10.0, 10.0 + length, fate)
+        }
     }
 
     #[test]
-    fn the_scale_fits_the_longest_recent_call() {
-        let mut fixture = fixture::burst();
-        let mut scale_at = |longest: f64, width: usize| {
-            fixture.state.calls.recent.clear();
-            let call = fixture::call(1, 1.0, 1.0 + longest, Fate::Answered);
-            fixture.state.calls.recent.insert(call.id, call);
-            scale(&fixture.state.calls, at(1.0 + longest), width).as_millis()
+    fn activities_codes_and_outcomes_on_the_wall_clock() {
+        use SpanKind::{BackOff, Following, Queued, Streaming, Waiting};
+        // now is 16.4 s, so 10 s is column 7 of 20
+        let table: [(&str, Fate, &[(SpanKind, f64, &str)]); 12] = [
+            (
+                "       ──━━✓",
+                Fate::Answered,
+                &[(Waiting, 1.0, ""), (Streaming, 1.4, "")],
+            ),
+            (
+                "       ┄┄┄┄──✓",
+                Fate::Answered,
+                &[(Queued, 2.0, ""), (Waiting, 1.0, "")],
+            ),
+            // the code ends where the attempt ends
+            (
+                "       ───TMO··──✓",
+                Fate::Answered,
+                &[(Waiting, 3.0, "TMO"), (BackOff, 1.0, ""), (Waiting, 1.0, "")],
+            ),
+            // an attempt shorter than its code covers what was before it
+            (
+                "    429·503─✓",
+                Fate::Answered,
+                &[
+                    (Waiting, 0.1, "429"),
+                    (BackOff, 1.9, ""),
+                    (Waiting, 0.1, "503"),
+                    (Waiting, 0.5, ""),
+                ],
+            ),
+            // two codes never touch
+            (
+                "    429─x✗",
+                Fate::Failed,
+                &[(Waiting, 0.1, "429"), (BackOff, 0.1, ""), (Waiting, 0.9, "503")],
+            ),
+            // one failed attempt is drawn once, also if the breaker refused its retry
+            (
+                "    RST·✗",
+                Fate::Failed,
+                &[(Waiting, 0.1, "RST"), (BackOff, 0.5, "RST")],
+            ),
+            (
+                "    RST✗",
+                Fate::Failed,
+                &[(Waiting, 0.1, "RST"), (BackOff, 0.1, "RST")],
+            ),
+            ("       ━━CUT↯", Fate::Interrupted, &[(Streaming, 2.6, "CUT")]),
+            ("       ┄⊘", Fate::CircuitOpen, &[(Queued, 0.5, "OPEN")]),
+            ("       ◇", Fate::Hit, &[]),
+            ("       ≈≈≈≈", Fate::Shared, &[(Following, 1.7, "")]),
+            ("       ──■", Fate::Cancelled, &[(Waiting, 1.2, "")]),
+        ];
+        for (expected, fate, steps) in table {
+            assert_eq!(lane(&ended(fate, steps), 16.4, 20), expected);
+        }
+    }
+
+    #[test]
+    fn a_lane_that_began_left_of_the_window_is_marked() {
+        use SpanKind::{BackOff, Streaming, Waiting};
+        let steps = [
+            (Waiting, 2.0, "500"),
+            (BackOff, 0.5, ""),
+            (Waiting, 1.0, ""),
+            (Streaming, 1.5, ""),
+        ];
+        let call = ended(Fate::Answered, &steps);
+        for (now, expected) in [
+            (18.4, "   ─500·──━━━✓"),
+            (20.4, "◂─x·──━━━✓"),
+            (20.9, "◂x·──━━━✓"),
+            (24.0, "◂✓"),
+            (60.0, "◂"),
+        ] {
+            assert_eq!(lane(&call, now, 20), expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_running_call_reaches_the_present_and_says_what_it_waits_for() {
+        let running = |doing, steps: &[(SpanKind, f64, &str)]| Call {
+            spans: fixture::open_spans(10.0, steps),
+            ..fixture::running(1, 10.0, doing)
         };
-        let table = [
+        let queued = Doing::Queued {
+            constraint: crate::event::Constraint::Slots,
+            ready_at: None,
+        };
+        let queued = running(queued, &[(SpanKind::Queued, 0.0, "")]);
+        let failed = [(SpanKind::Waiting, 0.5, "503"), (SpanKind::BackOff, 0.0, "")];
+        let retrying = running(Doing::BackingOff { until: at(11.9) }, &failed);
+        let streaming = running(
+            Doing::Streaming,
+            &[(SpanKind::Waiting, 0.4, ""), (SpanKind::Streaming, 0.0, "")],
+        );
+        for (call, columns, expected) in [
+            (&queued, 30, "     waits for a free slot ┄┄┄"),
+            (&queued, 20, " for a free slot ┄┄┄"),
+            (&queued, 10, "       ┄┄┄"),
+            (&retrying, 30, "    next attempt in 0.7s 503··"),
+            (&retrying, 20, "       in 0.7s 503··"),
+            (&streaming, 10, "       ━━━"),
+            (&running(Doing::Starting, &[]), 10, "       ▶"),
+        ] {
+            assert_eq!(lane(call, 11.2, columns), expected);
+        }
+    }
+
+    #[test]
+    fn lanes_from_their_own_start_have_a_common_step() {
+        let mut fixture = fixture::burst();
+        let steps = [
+            (SpanKind::Waiting, 0.5, "503"),
+            (SpanKind::BackOff, 0.3, ""),
+            (SpanKind::Streaming, 0.4, ""),
+        ];
+        let call = ended(Fate::Answered, &steps);
+        let scale = Scale::from_start(call.started_at, ms(100), 30);
+        assert_eq!(drawn(&fixture, &call, &scale, 30), "──503···━━━━✓");
+        let mut step_at = |longest: f64, columns| {
+            let call = fixture::call(1, 1.0, 1.0 + longest, Fate::Answered);
+            fixture.state.calls.recent = [(call.id, call)].into();
+            step(&fixture.state.calls, at(1.0 + longest), columns).as_millis()
+        };
+        for (longest, step) in [
             (0.0, 20),
             (1.0, 20),
             (1.2, 50),
             (5.0, 100),
-            (9.9, 200),
             (60.0, 2000),
             (9_000.0, 5000),
-        ];
-        for (longest, step) in table {
-            assert_eq!(scale_at(longest, 56), step, "{longest}");
+        ] {
+            assert_eq!(step_at(longest, 56), step, "{longest}");
         }
-        assert_eq!(scale_at(1.0, 0), 1000);
+        let labels = |step, columns| -> Vec<String> {
+            ruler(ms(step), columns)
+                .into_iter()
+                .map(|(at, label)| format!("{at} {label}"))
+                .collect()
+        };
+        assert_eq!(labels(200, 30), ["0 0s", "10 2s", "20 4s"]);
+        assert_eq!(labels(20, 25), ["0 0s", "10 0.2s", "20 0.4s"]);
+        assert!(labels(100, 0).is_empty());
     }
 
     #[test]
-    fn ruler_labels_do_not_touch() {
-        assert_eq!(ruler(ms(200), 30), "|0s       |2s       |4s");
-        assert_eq!(ruler(ms(20), 30), "|0s       |0.2s     |0.4s");
-        assert_eq!(ruler(ms(100), 0), "");
+    fn outcomes_of_a_group_are_drawn_at_their_times() {
+        let fixture = fixture::burst();
+        let calls: Vec<Call> = [
+            (8.0, Fate::Hit),
+            (10.0, Fate::Hit),
+            (10.1, Fate::CircuitOpen),
+            (12.0, Fate::Hit),
+        ]
+        .into_iter()
+        .map(|(at, fate)| fixture::call(1, at, at, fate))
+        .collect();
+        let axis = Axis::ending(at(16.4), ms(8000), 16);
+        let area = Rect::new(0, 0, 16, 1);
+        let mut buf = Buffer::empty(area);
+        draw_marks(
+            &fixture.theme,
+            calls.iter(),
+            &Scale::from_axis(&axis),
+            area,
+            &mut buf,
+        );
+        assert_eq!(text(&buf), "◂  ⊘   ◇");
     }
 
     proptest! {
         #[test]
-        fn no_timeline_is_wider_than_its_area(
-            steps in proptest::collection::vec((0usize..5, 0u64..3_000, "[0-9A-Z]{0,4}"), 0..64),
-            scale in 1u64..5_000,
-            width in 1usize..60,
+        fn any_lane_fits_any_scale(
+            steps in proptest::collection::vec((0usize..5, 0u64..30_000, ".{0,6}"), 0..64),
+            start in 0u64..u64::MAX,
+            now in 0u64..u64::MAX,
+            bin in 0u64..5_000_000_000,
+            columns in 0u16..60,
         ) {
             let fixture = fixture::burst();
-            let kinds = [SpanKind::Queued, SpanKind::Waiting, SpanKind::Streaming, SpanKind::BackOff, SpanKind::Following];
-            let mut from = at(1.0);
+            let kinds = [
+                SpanKind::Queued,
+                SpanKind::Waiting,
+                SpanKind::Streaming,
+                SpanKind::BackOff,
+                SpanKind::Following,
+            ];
+            let start = Timestamp(start);
+            let mut from = start;
             let spans = steps
                 .into_iter()
                 .map(|(kind, length, label)| {
                     let to = from + ms(length);
-                    let span = CallSpan { kind: kinds[kind], from, to: Some(to), label };
+                    let span = Span { kind: kinds[kind], from, to: Some(to), label };
                     from = to;
                     span
                 })
                 .collect();
-            let call = Call { spans, attempts: 3, ..fixture::call(1, 1.0, 9.0, Fate::Failed) };
-            prop_assert!(draw(&fixture.view(), &call, ms(scale), width).width() <= width);
+            let call = Call {
+                spans,
+                started_at: start,
+                ended_at: Some(from),
+                ..fixture::call(1, 1.0, 9.0, Fate::Failed)
+            };
+            let axis = Axis::ending(Timestamp(now), Duration::from_nanos(bin) * u32::from(columns), columns);
+            for scale in [Scale::from_axis(&axis), Scale::from_start(start, Duration::from_nanos(bin), columns)] {
+                let area = Rect::new(1, 0, columns, 1);
+                let mut buf = Buffer::empty(Rect::new(0, 0, columns + 2, 1));
+                draw(&fixture.view(), &call, &scale, area, &mut buf);
+                prop_assert_eq!(buf[(0, 0)].symbol(), " ");
+                prop_assert_eq!(buf[(columns + 1, 0)].symbol(), " ");
+            }
         }
     }
 }

@@ -7,9 +7,10 @@ use crate::event::CallId;
 use crate::state::State;
 use crate::tui::action::Action;
 use crate::tui::overlay::{self, Overlay, details};
-use crate::tui::pane::{PaneId, chat, log, story};
+use crate::tui::pane::{PaneId, calls, chat, log, story};
 use crate::tui::theme::Theme;
 use crate::tui::ui::Ui;
+use crate::tui::view::View;
 
 /// Rows of a scrolling action, negative for up, with pages of `page` rows.
 pub(super) fn lines(action: Action, page: i64) -> i64 {
@@ -65,20 +66,45 @@ pub(super) fn scroll_by(ui: &mut Ui, context: &UpdateContext<'_>, pane: PaneId, 
         | PaneId::Limiter
         | PaneId::Cache
         | PaneId::Traffic
-        | PaneId::Latency => ui.selected_call = moved_call(context, ui.selected_call, by),
+        | PaneId::Latency => {
+            let theme = Theme::default();
+            // Follow selects the newest, which is on top here
+            let follows = by >= i64::MAX / 2;
+            ui.selected_call = if follows {
+                None
+            } else {
+                calls::moved(&measure(ui, context, &theme), by)
+            };
+        }
     }
 }
 
-/// The call `by` rows below `from` in a list with the newest on top; `None`: follows the newest.
+/// Opens or closes the group of calls under the cursor.
+pub(super) fn open_group(ui: &mut Ui, context: &UpdateContext<'_>, open: bool) {
+    let theme = Theme::default();
+    let group: Vec<CallId> = calls::group_under_cursor(&measure(ui, context, &theme))
+        .iter()
+        .map(|call| call.id)
+        .collect();
+    let (Some(newest), Some(oldest)) = (group.first(), group.last()) else {
+        return;
+    };
+    if open && newest != oldest {
+        // groups that are no longer in memory are forgotten
+        let kept = &context.shown.calls.recent;
+        ui.open_groups.retain(|id| kept.contains_key(id));
+        ui.open_groups.insert(*newest);
+    } else {
+        ui.open_groups.retain(|id| id < oldest || id > newest);
+    }
+}
+
+/// The call `by` places below `from` in the order of ids, the newest on top; `None`: the newest.
 fn moved_call(context: &UpdateContext<'_>, from: Option<CallId>, by: i64) -> Option<CallId> {
     let recent = &context.shown.calls.recent;
     let newest = *recent.last_key_value()?.0;
     let here = from.unwrap_or(newest);
     let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
-    // Follow selects the newest, which is on top here
-    if by >= i64::MAX / 2 {
-        return None;
-    }
     let target = if by > 0 {
         recent
             .range(..=here)
@@ -103,16 +129,19 @@ pub(super) fn call_under_cursor(ui: &Ui, context: &UpdateContext<'_>) -> Option<
 
 /// The call that Enter opens in `shown`.
 pub(super) fn call_in(ui: &Ui, shown: &State) -> Option<CallId> {
-    let calls = &shown.calls;
+    let theme = Theme::default();
+    let view = View {
+        state: shown,
+        ui,
+        theme: &theme,
+        now: shown.last_event_at,
+    };
     match areas(ui).focus {
         PaneId::Chat => ui
             .chat_top
             .map(|anchor| anchor.call)
-            .or_else(|| calls.chat.last().copied()),
-        PaneId::Calls => ui
-            .selected_call
-            .filter(|id| calls.recent.contains_key(id))
-            .or_else(|| calls.recent.last_key_value().map(|(id, _)| *id)),
+            .or_else(|| shown.calls.chat.last().copied()),
+        PaneId::Calls => calls::call_under_cursor(&view),
         PaneId::Log => {
             let filter = log::Filter::new(ui.filter.text());
             log::cursor_line(&shown.log, &filter, ui.log_cursor).and_then(|line| line.call)

@@ -288,24 +288,30 @@ fn slowest(view: &View<'_>, calls: &[&Call], area: Rect, buf: &mut Buffer) {
         view.draw_notice(area, " no answers in this window", buf);
         return;
     };
-    let width = usize::from(area.width).saturating_sub(NAME + 4);
-    let column = (longest / (width.saturating_sub(4).max(1) as u32)).max(Duration::from_millis(1));
-    let mut lines = vec![row::muted(
-        view.theme,
-        row::left("", NAME + 2) + &timeline::ruler(column, width),
-    )];
-    for call in slowest {
+    let indent = (NAME + 2) as u16;
+    let lanes = Rect {
+        x: area.x + indent.min(area.width),
+        width: area.width.saturating_sub(indent + 1),
+        ..area
+    };
+    let column = (longest / u32::from(lanes.width.saturating_sub(4).max(1))).max(Duration::from_millis(1));
+    let style = view.theme.style(Role::Muted);
+    for (at, label) in timeline::ruler(column, lanes.width) {
+        buf.set_string(lanes.x + at, area.y, label, style);
+    }
+    for (index, call) in (1..).zip(slowest) {
+        let at = |area: Rect| Rect {
+            y: area.y + index,
+            height: 1,
+            ..area
+        };
         let id = row::left(&call.id.to_string(), 7);
         let tries = units::count(u64::from(call.attempts), "attempt");
-        let text = row::left(
-            &format!("  {id}{}  {tries}", row::right(&seconds(took(call)), 7)),
-            NAME + 2,
-        );
-        let mut line = Line::from(text);
-        line.spans.extend(timeline::draw(view, call, column, width).spans);
-        lines.push(line);
+        let text = format!("  {id}{}  {tries}", row::right(&seconds(took(call)), 7));
+        row::draw(&Line::from(text), 0, at(area), buf);
+        let scale = timeline::Scale::from_start(call.started_at, column, lanes.width);
+        timeline::draw(view, call, &scale, at(lanes), buf);
     }
-    row::draw_all(&lines, area, buf);
 }
 
 #[cfg(test)]

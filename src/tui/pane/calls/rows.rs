@@ -1,0 +1,302 @@
+//! The rows of the Calls pane, newest first, computed on demand in both directions.
+//!
+//! - Neighbours that sent nothing (cached, refused, limited) share a row until the group is opened.
+//! - Followers of a flight fold into its owner, as long as their fate does not differ.
+//! - A filter shows every matching call in a row of its own.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
+
+use crate::event::{CallId, Fate, FlightId};
+use crate::state::{Call, Calls, Doing, SpanKind};
+use crate::time::Timestamp;
+use crate::tui::filter::Filter;
+use crate::tui::pane::PaneId;
+use crate::tui::view::View;
+
+/// One row: a call, or several neighbours that sent nothing, newest first.
+pub(crate) struct Row<'a> {
+    pub(crate) calls: Vec<&'a Call>,
+}
+
+impl<'a> Row<'a> {
+    /// The newest call, which stands for the row.
+    pub(crate) fn newest(&self) -> Option<&'a Call> {
+        self.calls.first().copied()
+    }
+}
+
+/// The visible rows.
+pub(crate) struct Visible<'a> {
+    pub(crate) rows: Vec<Row<'a>>,
+    /// Index of the row under the cursor.
+    pub(crate) cursor: Option<usize>,
+    /// True if newer rows are above them.
+    pub(crate) newer: bool,
+}
+
+/// The rows of a view.
+pub(crate) struct Rows<'a> {
+    calls: &'a Calls,
+    open: &'a BTreeSet<CallId>,
+    filter: Filter,
+    /// Only calls that ran in this time.
+    ran: Option<(Timestamp, Timestamp)>,
+    now: Timestamp,
+    /// Owners of flights, looked up once each.
+    owners: RefCell<HashMap<FlightId, Option<&'a Call>>>,
+}
+
+/// The newest call of a row, and whether the row is part of an opened group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Head {
+    id: CallId,
+    open: bool,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(view: &View<'a>, ran: Option<(Timestamp, Timestamp)>) -> Self {
+        Self {
+            calls: &view.state.calls,
+            open: &view.ui.open_groups,
+            filter: view.ui.filter_of(PaneId::Calls),
+            ran,
+            now: view.now,
+            owners: RefCell::default(),
+        }
+    }
+
+    /// The rows of `height` lines: around the call under the cursor, or the newest.
+    pub(crate) fn visible(&self, cursor: Option<CallId>, height: usize) -> Visible<'a> {
+        let Some(head) = cursor.and_then(|id| self.head(id)) else {
+            return Visible {
+                rows: self.all().take(height).collect(),
+                cursor: None,
+                newer: false,
+            };
+        };
+        let mut rows: Vec<Row<'a>> = self.newer(head).take(height).collect();
+        let newer = rows.len() >= height;
+        rows.truncate(height.saturating_sub(1));
+        rows.reverse();
+        let cursor = rows.len();
+        rows.extend(self.older(head).take(height - cursor));
+        Visible {
+            rows,
+            cursor: Some(cursor),
+            newer,
+        }
+    }
+
+    /// The newest call of the row that contains a call, or of the next older row; of the oldest row if there is none.
+    pub(crate) fn row_of(&self, id: CallId) -> Option<CallId> {
+        self.head(id).map(|head| head.id)
+    }
+
+    /// The newest call of the row `by` rows below that of `from`; `None` without rows.
+    pub(crate) fn moved(&self, from: CallId, by: i64) -> Option<CallId> {
+        let head = self.head(from)?;
+        let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
+        let target = if by < 0 {
+            self.newer(head).take(steps).last()
+        } else {
+            self.older(head).take(steps.saturating_add(1)).last()
+        };
+        Some(
+            target
+                .and_then(|row| row.newest())
+                .map_or(head.id, |call| call.id),
+        )
+    }
+
+    /// The newest shown call.
+    pub(crate) fn newest(&self) -> Option<CallId> {
+        let mut calls = self.calls.recent.values().rev();
+        calls.find(|call| self.shows(call)).map(|call| call.id)
+    }
+
+    /// The number of shown calls; with a filter, of those that match.
+    pub(crate) fn count(&self) -> usize {
+        self.calls.recent.values().filter(|call| self.shows(call)).count()
+    }
+
+    /// The calls of the group that contains a call, newest first; one call or none if it has no neighbours.
+    pub(crate) fn group_of(&self, id: CallId) -> Vec<&'a Call> {
+        let joins = |call: &&Call| self.joins(call);
+        let mut group: Vec<&Call> = self
+            .shown(
+                self.calls
+                    .recent
+                    .range((Excluded(id), Unbounded))
+                    .map(|(_, call)| call),
+            )
+            .take_while(joins)
+            .collect();
+        group.reverse();
+        group.extend(
+            self.shown(self.calls.recent.range(..=id).rev().map(|(_, call)| call))
+                .take_while(joins),
+        );
+        group
+    }
+
+    /// The number of calls that fold into each of the owners in `rows`.
+    pub(crate) fn followers(&self, rows: &[Row<'a>]) -> HashMap<CallId, u32> {
+        let mut owned: HashMap<FlightId, CallId> = HashMap::new();
+        for call in rows.iter().flat_map(|row| &row.calls) {
+            if let Some(flight) = call.flight
+                && self.calls.shares(flight)
+            {
+                owned.insert(flight, call.id);
+            }
+        }
+        let mut counts = HashMap::new();
+        if owned.is_empty() {
+            return counts;
+        }
+        for call in self.calls.recent.values() {
+            if let Some(owner) = call.flight.and_then(|flight| owned.get(&flight))
+                && self.folds(call)
+                && self.matches(call)
+            {
+                *counts.entry(*owner).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// All rows, newest first.
+    fn all(&self) -> impl Iterator<Item = Row<'a>> {
+        self.grouped(self.calls.recent.values().rev(), false)
+    }
+
+    /// The row of `head` and the older ones, newest first.
+    fn older(&self, head: Head) -> impl Iterator<Item = Row<'a>> {
+        let calls = self.calls.recent.range(..=head.id).rev();
+        self.grouped(calls.map(|(_, call)| call), head.open)
+    }
+
+    /// The rows newer than that of `head`, oldest first.
+    fn newer(&self, head: Head) -> impl Iterator<Item = Row<'a>> {
+        let calls = self.calls.recent.range((Excluded(head.id), Unbounded));
+        self.grouped(calls.map(|(_, call)| call), head.open)
+    }
+
+    /// Joins neighbours in the order of `calls`. `open` is true if these calls continue an opened group.
+    fn grouped(
+        &self,
+        calls: impl Iterator<Item = &'a Call>,
+        mut open: bool,
+    ) -> impl Iterator<Item = Row<'a>> {
+        let mut calls = self.shown(calls).peekable();
+        let mut single: VecDeque<&'a Call> = VecDeque::new();
+        std::iter::from_fn(move || {
+            if let Some(call) = single.pop_front() {
+                return Some(Row { calls: vec![call] });
+            }
+            let first = calls.next()?;
+            let mut group = vec![first];
+            if self.joins(first) {
+                while let Some(next) = calls.next_if(|next| self.joins(next)) {
+                    group.push(next);
+                }
+                if std::mem::take(&mut open) || self.is_open(&group) {
+                    single.extend(group.drain(1..));
+                }
+            }
+            open = false;
+            if group.first().map(|call| call.id) < group.last().map(|call| call.id) {
+                group.reverse();
+            }
+            Some(Row { calls: group })
+        })
+    }
+
+    /// The head of the row that contains a call, or of the next older row; of the oldest row if there is none.
+    fn head(&self, id: CallId) -> Option<Head> {
+        let recent = &self.calls.recent;
+        let id = recent
+            .get(&id)
+            .and_then(|call| self.owner(call))
+            .map_or(id, |owner| owner.id);
+        let at = self
+            .shown(recent.range(..=id).rev().map(|(_, call)| call))
+            .next()
+            .or_else(|| self.shown(recent.range(id..).map(|(_, call)| call)).next())?;
+        if !self.joins(at) {
+            return Some(Head {
+                id: at.id,
+                open: false,
+            });
+        }
+        let group = self.group_of(at.id);
+        let open = self.is_open(&group);
+        let newest = group.first().map_or(at.id, |call| call.id);
+        Some(Head {
+            id: if open { at.id } else { newest },
+            open,
+        })
+    }
+
+    fn is_open(&self, group: &[&Call]) -> bool {
+        let ids = || group.iter().map(|call| call.id);
+        let (Some(oldest), Some(newest)) = (ids().min(), ids().max()) else {
+            return false;
+        };
+        self.open.range(oldest..=newest).next().is_some()
+    }
+
+    fn shown(&self, calls: impl Iterator<Item = &'a Call>) -> impl Iterator<Item = &'a Call> {
+        calls.filter(|call| self.shows(call))
+    }
+
+    /// Returns true for a call with a row, alone or in a group.
+    fn shows(&self, call: &Call) -> bool {
+        !self.folds(call) && self.matches(call)
+    }
+
+    fn matches(&self, call: &Call) -> bool {
+        self.ran(call) && (self.filter.is_empty() || self.filter.matches_call(call, self.now))
+    }
+
+    fn ran(&self, call: &Call) -> bool {
+        self.ran.is_none_or(|(from, to)| {
+            call.started_at <= to && call.ended_at.is_none_or(|ended_at| ended_at >= from)
+        })
+    }
+
+    /// Returns true for a call that shares a row with its neighbours.
+    fn joins(&self, call: &Call) -> bool {
+        let unsent = matches!(call.fate, Some(Fate::Hit | Fate::CircuitOpen | Fate::RateLimited));
+        unsent && call.spans.is_empty() && self.filter.is_empty()
+    }
+
+    fn folds(&self, call: &Call) -> bool {
+        self.owner(call).is_some()
+    }
+
+    /// The call that a follower folds into: the owner of its flight, unless their fates differ.
+    fn owner(&self, call: &Call) -> Option<&'a Call> {
+        let follows = match call.fate {
+            None => matches!(call.doing, Doing::Following { .. }),
+            Some(Fate::Shared | Fate::Failed | Fate::Interrupted) => {
+                call.spans.iter().all(|span| span.kind == SpanKind::Following)
+            }
+            Some(_) => false,
+        };
+        if !follows || !self.filter.is_empty() {
+            return None;
+        }
+        let flight = call.flight?;
+        let mut owners = self.owners.borrow_mut();
+        let owner = owners.entry(flight).or_insert_with(|| {
+            let owner = self.calls.flights.get(&flight)?.owner;
+            self.calls.recent.get(&owner).filter(|owner| self.ran(owner))
+        });
+        owner.filter(|owner| {
+            let alike = matches!(call.fate, None | Some(Fate::Shared)) || call.fate == owner.fate;
+            owner.id != call.id && alike
+        })
+    }
+}
