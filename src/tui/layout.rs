@@ -98,6 +98,8 @@ pub struct Areas {
     pub panes: Vec<(PaneId, Rect)>,
     /// The chart of the limiter in the largest tier, with its rule.
     pub limiter_chart: Option<Rect>,
+    /// The values at the crosshair, while there is one.
+    pub crosshair: Rect,
     /// Vertical lines, one column wide, that begin on a rule.
     pub dividers: Vec<Rect>,
     /// Columns left of the time axis.
@@ -228,6 +230,7 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
         notice: Rect::default(),
         panes: Vec::new(),
         limiter_chart: None,
+        crosshair: Rect::default(),
         dividers: Vec::new(),
         gutter: match area.width {
             0..CHAT_WIDTH => 19,
@@ -269,7 +272,26 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
             axis_divider(&mut areas, body);
         }
     }
+    if ui.crosshair.is_some() {
+        crosshair(&mut areas);
+    }
     areas
+}
+
+/// Takes the last row of the calls, or of the chart on the whole screen, for the values at the crosshair.
+fn crosshair(areas: &mut Areas) {
+    let pane = areas.focus;
+    let zoomed = areas.zoomed && pane.has_time_axis_zoomed();
+    let id = if zoomed { pane } else { PaneId::Calls };
+    let rect = areas.panes.iter_mut().find(|(pane, _)| *pane == id);
+    if let Some((_, rect)) = rect.filter(|(_, rect)| rect.height > 3) {
+        rect.height -= 1;
+        areas.crosshair = Rect {
+            y: rect.bottom(),
+            height: 1,
+            ..*rect
+        };
+    }
 }
 
 /// The smallest tier: the most important rows first.

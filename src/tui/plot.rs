@@ -29,7 +29,7 @@ use ratatui::style::Style;
 
 pub use clock::{crosshair, guides, rule, ticks};
 pub use columns::Columns;
-pub use scale::{Unit, levels, scale};
+pub use scale::{Unit, levels, number as rate, scale};
 
 use super::theme::{Role, Theme};
 use super::view::View;

@@ -62,6 +62,7 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
     if let Some(area) = pane::first::area(view, &areas) {
         pane::first::render(view, keymap, area, buf);
     }
+    pane::crosshair::render(view, &areas, buf);
     let mut cursor = input::render(view, keymap, areas.input, buf);
     if view.ui.mode == Mode::Filter {
         cursor = areas

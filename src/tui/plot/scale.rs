@@ -84,8 +84,8 @@ impl Unit {
     }
 }
 
-/// A number in at most four columns.
-fn number(value: f64) -> String {
+/// A number in at most four columns: `0.3`, `12`, `2.3k`.
+pub fn number(value: f64) -> String {
     if value < 100.0 && value.fract() > 1e-6 {
         format!("{value:.1}")
     } else {
