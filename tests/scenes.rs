@@ -163,8 +163,9 @@ fn the_legend_of_traffic_adds_up_to_the_attempts_of_its_window() {
         let totals = picture.lines().filter_map(|line| {
             let (legend, _) = line.split_once(['│', '┤'])?;
             let label = legend.contains("retry:") || legend.contains("first attempt");
-            let number = legend.get(..legend.len() - 4)?.split_whitespace().last()?;
-            label.then(|| number.parse::<u64>().unwrap())
+            // the label of the scale follows
+            let counts: String = legend.chars().take(26).collect();
+            label.then(|| counts.split_whitespace().last().unwrap().parse::<u64>().unwrap())
         });
         let started = events.iter().take_while(|event| event.at <= now);
         let attempts = started.filter(|event| matches!(event.kind, EventKind::AttemptStarted { .. }));

@@ -323,8 +323,9 @@ fn draw_title(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut 
     // at the edge of the screen the rule goes on behind the note
     let margin = u16::from(area.right() == buf.area.right());
     let room = area.right().saturating_sub(x + 1 + margin);
-    let note = if areas.zoomed && id.has_time_axis_zoomed() && id != PaneId::Calls {
-        // the clock is there
+    let has_clock = areas.zoomed && id.has_time_axis_zoomed() && id != PaneId::Calls;
+    let note = if has_clock || areas.limiter_chart == Some(area) {
+        // the axis is there
         String::new()
     } else {
         note(view, id, usize::from(room))

@@ -168,7 +168,7 @@ pub(super) fn head(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: 
         PaneId::Latency => "answered",
         PaneId::Limiter if areas.zoomed => "what is left",
         PaneId::Limiter if is_limited => "left, waiting",
-        PaneId::Limiter => "in flight, waiting",
+        PaneId::Limiter => "in flight",
         PaneId::Cache => "share of lookups",
         PaneId::Retries => "by cause",
         _ => return,
@@ -222,8 +222,10 @@ pub(super) fn rule(view: &View<'_>, at: Rect, title: &str, note: &str, buf: &mut
         let room = usize::from(at.right().saturating_sub(x));
         buf.set_stringn(x, at.y, text, room, style);
     };
+    // beside a divider, one column of the rule comes first
+    let indent = 1 + u16::from(at.x > 0);
     if !title.is_empty() {
-        write(at.x + 1, format!(" {title} "), Role::Strong);
+        write(at.x + indent, format!(" {title} "), Role::Strong);
     }
     let cells = row::width(note) as u16 + 2;
     if !note.is_empty() && cells + 4 + row::width(title) as u16 <= at.width {

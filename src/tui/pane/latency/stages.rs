@@ -288,7 +288,7 @@ fn slowest(view: &View<'_>, calls: &[&Call], area: Rect, buf: &mut Buffer) {
         view.draw_notice(area, " no answers in this window", buf);
         return;
     };
-    let indent = (NAME + 2) as u16;
+    let indent = (NAME + 4) as u16;
     let lanes = Rect {
         x: area.x + indent.min(area.width),
         width: area.width.saturating_sub(indent + 1),

@@ -106,7 +106,7 @@ fn levels(chart: &Chart<'_>, frame: Frame, buf: &mut Buffer) {
         bucket("tokens", dotted, Role::Held, limit.tokens),
     ];
     if frame.plot.height > 3 {
-        lines.push(row::muted(theme, " left of capacity, lowest"));
+        lines.push(row::muted(theme, " left, lowest per column"));
     }
     row::draw_all(
         &lines,
