@@ -40,31 +40,110 @@ type Picture = (
 );
 
 const PICTURES: [Picture; 9] = [
-    ("outage-80x24", "outage", 45.0, (80, 24), Window::HalfMinute, None, None),
-    ("outage-120x40", "outage", 45.0, (120, 40), Window::HalfMinute, None, None),
-    ("start-120x40", "outage", 12.4, (120, 40), Window::HalfMinute, None, None),
-    ("storm-200x60", "storm", 142.0, (200, 60), Window::TwoMinutes, None, Some(78.5)),
-    ("zoom-limiter", "queue", 11.5, (120, 40), Window::HalfMinute, Some(PaneId::Limiter), None),
-    ("zoom-breaker", "outage", 66.0, (120, 40), Window::All, Some(PaneId::Breaker), None),
-    ("zoom-retries", "outage", 45.0, (120, 40), Window::HalfMinute, Some(PaneId::Retries), None),
-    ("zoom-traffic", "outage", 66.0, (120, 40), Window::All, Some(PaneId::Traffic), None),
-    ("zoom-latency", "outage", 66.0, (120, 40), Window::TwoMinutes, Some(PaneId::Latency), None),
+    (
+        "outage-80x24",
+        "outage",
+        45.0,
+        (80, 24),
+        Window::HalfMinute,
+        None,
+        None,
+    ),
+    (
+        "outage-120x40",
+        "outage",
+        45.0,
+        (120, 40),
+        Window::HalfMinute,
+        None,
+        None,
+    ),
+    (
+        "start-120x40",
+        "outage",
+        12.4,
+        (120, 40),
+        Window::HalfMinute,
+        None,
+        None,
+    ),
+    (
+        "storm-200x60",
+        "storm",
+        142.0,
+        (200, 60),
+        Window::TwoMinutes,
+        None,
+        Some(78.5),
+    ),
+    (
+        "zoom-limiter",
+        "queue",
+        11.5,
+        (120, 40),
+        Window::HalfMinute,
+        Some(PaneId::Limiter),
+        None,
+    ),
+    (
+        "zoom-breaker",
+        "outage",
+        66.0,
+        (120, 40),
+        Window::All,
+        Some(PaneId::Breaker),
+        None,
+    ),
+    (
+        "zoom-retries",
+        "outage",
+        45.0,
+        (120, 40),
+        Window::HalfMinute,
+        Some(PaneId::Retries),
+        None,
+    ),
+    (
+        "zoom-traffic",
+        "outage",
+        66.0,
+        (120, 40),
+        Window::All,
+        Some(PaneId::Traffic),
+        None,
+    ),
+    (
+        "zoom-latency",
+        "outage",
+        66.0,
+        (120, 40),
+        Window::TwoMinutes,
+        Some(PaneId::Latency),
+        None,
+    ),
 ];
 
 fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/scenes")
+        .join(name)
 }
 
 /// The events of a scenario.
 fn events(scenario: &str) -> Vec<Event> {
-    let journal = std::env::temp_dir().join(format!("seawall-scene-{scenario}-{}.ndjson", std::process::id()));
+    let journal =
+        std::env::temp_dir().join(format!("seawall-scene-{scenario}-{}.ndjson", std::process::id()));
     let run = Command::new(env!("CARGO_BIN_EXE_seawall"))
         .args(["run", "--seed", "1", "--overwrite", "--journal"])
         .arg(&journal)
         .arg(path(&format!("{scenario}.toml")))
         .output()
         .unwrap();
-    assert!(run.status.success(), "{scenario}: {}", String::from_utf8_lossy(&run.stdout));
+    assert!(
+        run.status.success(),
+        "{scenario}: {}",
+        String::from_utf8_lossy(&run.stdout)
+    );
     let text = fs::read_to_string(&journal).unwrap();
     fs::remove_file(&journal).unwrap();
     let lines = Reader::open(Cursor::new(text)).unwrap().lines();
@@ -95,7 +174,12 @@ fn draw(state: &State, ui: &Ui, now: Timestamp) -> Buffer {
                 theme: &theme,
                 now,
             };
-            view::draw(&view, &Keymap::builtin().unwrap(), frame.area(), frame.buffer_mut());
+            view::draw(
+                &view,
+                &Keymap::builtin().unwrap(),
+                frame.area(),
+                frame.buffer_mut(),
+            );
         })
         .unwrap();
     frame.buffer.clone()
@@ -116,7 +200,9 @@ fn charts(buffer: &Buffer, ui: &Ui) -> String {
     let mut text = String::new();
     for rect in rects {
         for y in rect.top()..rect.bottom() {
-            let row: String = (rect.left()..rect.right()).map(|x| buffer[(x, y)].symbol()).collect();
+            let row: String = (rect.left()..rect.right())
+                .map(|x| buffer[(x, y)].symbol())
+                .collect();
             text.push_str(row.trim_end());
             text.push('\n');
         }
@@ -144,8 +230,13 @@ fn charts_look_as_recorded() {
         if std::env::var_os("RECORD_SCENES").is_some() {
             fs::write(&file, &drawn).unwrap();
         }
-        let recorded = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        assert!(drawn == recorded, "{name} differs from {}:\n{drawn}", file.display());
+        let recorded =
+            fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert!(
+            drawn == recorded,
+            "{name} differs from {}:\n{drawn}",
+            file.display()
+        );
     }
 }
 
@@ -169,6 +260,10 @@ fn the_legend_of_traffic_adds_up_to_the_attempts_of_its_window() {
         });
         let started = events.iter().take_while(|event| event.at <= now);
         let attempts = started.filter(|event| matches!(event.kind, EventKind::AttemptStarted { .. }));
-        assert_eq!(totals.sum::<u64>(), attempts.count() as u64, "at {at} s:\n{picture}");
+        assert_eq!(
+            totals.sum::<u64>(),
+            attempts.count() as u64,
+            "at {at} s:\n{picture}"
+        );
     }
 }

@@ -28,14 +28,21 @@ pub(crate) fn render(view: &View<'_>, areas: &Areas, buf: &mut Buffer) {
     let columns = Columns::new(&view.state.timeline, &axis);
     let slot = axis.column(at).and_then(|column| columns.get(column));
     let clock = units::clock(at.since(Timestamp::ZERO), false);
-    let mut pieces = vec![Line::from(row::piece(theme, Role::Strong, format!(" at {clock}")))];
+    let mut pieces = vec![Line::from(row::piece(
+        theme,
+        Role::Strong,
+        format!(" at {clock}"),
+    ))];
     match slot {
         Some(slot) => pieces.extend(values(slot).into_iter().map(Line::from)),
         None => pieces.push(row::muted(theme, "  no data")),
     }
-    let running = view.state.calls.recent.values().filter(|call| {
-        call.started_at <= at && call.ended_at.is_none_or(|ended| at <= ended)
-    });
+    let running = view
+        .state
+        .calls
+        .recent
+        .values()
+        .filter(|call| call.started_at <= at && call.ended_at.is_none_or(|ended| at <= ended));
     let count = running.count() as u64;
     if count > 0 {
         pieces.push(Line::from(format!("   {} running", units::count(count, "call"))));
@@ -50,9 +57,15 @@ fn values(slot: &Slot) -> [String; 3] {
     let seconds = f64::from(slot.seconds.max(1));
     let per_second = |count: u32| rate(f64::from(count) / seconds);
     let retried = slot.retried();
-    let most = RetryCause::ALL.into_iter().max_by_key(|cause| slot.retries[*cause as usize]);
-    let cause = most.filter(|_| retried > 0).map_or_else(String::new, |cause| format!(" ({})", words(cause)));
-    let failed = slot.ended(Fate::Failed).saturating_add(slot.ended(Fate::Interrupted));
+    let most = RetryCause::ALL
+        .into_iter()
+        .max_by_key(|cause| slot.retries[*cause as usize]);
+    let cause = most
+        .filter(|_| retried > 0)
+        .map_or_else(String::new, |cause| format!(" ({})", words(cause)));
+    let failed = slot
+        .ended(Fate::Failed)
+        .saturating_add(slot.ended(Fate::Interrupted));
     [
         format!(
             "  {} attempts/s: {} first, {} retries{cause}",
