@@ -229,7 +229,10 @@ async fn replay(cli: &Cli, file: &Path, exits: &Exits) -> eyre::Result<u8> {
     let recording = Recording::load(input, &progress.at);
     progress.end();
     let recording = match recording {
-        Ok(recording) => recording,
+        Ok(mut recording) => {
+            recording.name = SafeText::new(&file.file_name().unwrap_or_default().to_string_lossy());
+            recording
+        }
         Err(error) => {
             complain(format_args!("{name}: {error}"));
             return Ok(USAGE);

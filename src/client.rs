@@ -444,6 +444,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             // the server's hint applies to every later call, not only to this one
             let until = guards.limiter.pause(now, now + wait);
             self.observer.emit(None, EventKind::LimitPaused { until });
+            self.emit_head(&mut guards, now);
         }
         match decision {
             RetryDecision::Retry {

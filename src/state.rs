@@ -86,6 +86,7 @@ macro_rules! limit_events {
             | EventKind::LimitSettled { .. }
             | EventKind::LimitRejected { .. }
             | EventKind::LimitLeft { .. }
+            | EventKind::LimitHeadChanged { .. }
             | EventKind::LimitPaused { .. }
     };
 }
@@ -127,12 +128,12 @@ mod retry;
 mod semantic;
 mod session;
 mod stats;
+mod status;
 pub mod story;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod users;
-mod verdict;
 mod whatif;
 
 pub use breaker::{BreakerView, ProbeEnd, StateSpell};
@@ -143,15 +144,15 @@ pub use calls::{
 };
 pub use interval::Interval;
 pub use latency::{LatencyView, Percentiles};
-pub use limit::{LimitView, Waiter};
+pub use limit::{LimitView, QueueHead, Waiter};
 pub use log::{Log, LogKind, LogLine};
 pub use retry::{BackoffWait, RetryBudgetLevel, RetryCause, RetryView, Storm, StormGuard, WINDOW};
 pub use semantic::{Lookups, NearMatch, NearMatchKind, SemanticView};
-pub use session::{LoadRun, Session};
+pub use session::{LoadRun, Session, Trouble};
 pub use stats::{BreakerStats, CacheStats, CallStats, RateLimiterStats, Stats};
+pub use status::Status;
 pub use timeline::{FaultSpan, Level, Mark, MarkKind, SentCalls, Sketch, Sliding, Slot, Timeline};
 pub use users::{MAX_USERS, NoisyKind, NoisyUser, UserShare, UserUsage, UsersView};
-pub use verdict::{Cause, Hold, Verdict};
 pub use whatif::WhatIfView;
 
 use serde::{Deserialize, Serialize};
@@ -220,9 +221,6 @@ impl State {
             .apply(event, &self.calls, &self.limit, &self.breaker);
         self.latency.apply(event);
         self.stories.apply(event);
-        if let (EventKind::FlightHandedOver { .. }, Some(heir)) = (&event.kind, event.call) {
-            self.limit.adopt(heir, self.calls.recent.get(&heir), event.at);
-        }
         // before the session, so that a line can compare old and new values
         self.log.apply(event, &self.session, &self.calls, &self.semantic);
         self.session.apply(event);

@@ -587,7 +587,7 @@ fn https_to_a_server_without_tls_names_the_remedy() {
         });
         let base = format!("https://{address}").parse().unwrap();
         let transport = HttpTransport::new(&HttpConfig::new(base)).unwrap();
-        let UpstreamHealth::Unavailable { message } = transport.probe().await else {
+        let UpstreamHealth::Unavailable { message, .. } = transport.probe().await else {
             panic!("no trouble");
         };
         assert!(

@@ -416,6 +416,7 @@ fn is_of_flight(kind: &EventKind) -> bool {
             | K::LimitSettled { .. }
             | K::LimitRejected { .. }
             | K::LimitLeft { .. }
+            | K::LimitHeadChanged { .. }
             | K::BreakerAdmitted { .. }
             | K::BreakerRefused { .. }
             | K::BreakerRecorded { .. }

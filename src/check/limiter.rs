@@ -108,6 +108,11 @@ impl Limiter {
                     _ => self.queue.reject(flight, waiting),
                 }
             }
+            EventKind::LimitHeadChanged { .. } => {
+                let flight = index.flight(event)?;
+                let queued = self.queue.flights().any(|id| id == flight.id);
+                flight.ensure(queued, 14, || "the head is not in the queue".into())
+            }
             EventKind::LimitPaused { until } => {
                 self.paused_until = self.paused_until.max(*until);
                 Ok(())

@@ -50,7 +50,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         );
         guards.policy = Arc::new(policy);
         // the head of the queue may have its turn under the new policy
-        guards.wake_head(now);
+        self.core.wake_head(&mut guards, now);
         if let Some(step) = step {
             self.core.observer.emit(None, transition_event(step));
         }

@@ -36,7 +36,7 @@ use crate::policy::breaker::Breaker;
 use crate::policy::budget::RetryBudget;
 use crate::policy::cache::Cache;
 use crate::policy::ledger::IdempotencyLedger;
-use crate::policy::limiter::{Limiter, Ticket};
+use crate::policy::limiter::{Limiter, NextAdmission, Ticket};
 use crate::semantic::embedder::{Embedder, LexicalEmbedder};
 use crate::semantic::{HoldOff, Labels};
 use crate::settings::Policy;
@@ -70,6 +70,8 @@ pub(super) struct Guards {
     pub(super) labels: Labels,
     /// The limiter's queue.
     waiters: BTreeMap<Ticket, Waiter>,
+    /// The head of that queue as last emitted.
+    emitted_head: Option<NextAdmission>,
 }
 
 impl Guards {
@@ -87,6 +89,7 @@ impl Guards {
             flights: BTreeMap::new(),
             models: BTreeSet::new(),
             waiters: BTreeMap::new(),
+            emitted_head: None,
         }
     }
 

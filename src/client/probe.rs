@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::attempt::observed_send;
 use super::transport::{HttpTransport, SendError, SendErrorKind, Transport as _};
-use crate::event::UpstreamHealth;
+use crate::event::{FailureClass, UpstreamHealth};
 use crate::openai::ApiError;
 use crate::policy::classify::{Upstream, classify, redact};
 use crate::text::SafeText;
@@ -25,18 +25,22 @@ use crate::text::SafeText;
 /// Time limit of a probe: a busy llama-server can take seconds to answer `/health`.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A reason not to use the upstream: the class of the failure, if a call would meet it too, and the message.
+type Unusable = (Option<FailureClass>, String);
+
 impl HttpTransport {
     /// Probes the upstream, at most 5 s per request. Failures are returned as [`UpstreamHealth::Unavailable`].
     pub async fn probe(&self) -> UpstreamHealth {
         match self.find_models().await {
             Ok(health) => health,
-            Err(message) => UpstreamHealth::Unavailable {
+            Err((class, message)) => UpstreamHealth::Unavailable {
                 message: self.redact(SafeText::new(&redact(&message))),
+                class,
             },
         }
     }
 
-    async fn find_models(&self) -> Result<UpstreamHealth, String> {
+    async fn find_models(&self) -> Result<UpstreamHealth, Unusable> {
         let host = self.info().host;
         let (status, body) = self
             .models(TIMEOUT)
@@ -50,15 +54,16 @@ impl HttpTransport {
                 }
             }
             503 if is_loading(&body) => return Ok(UpstreamHealth::Loading),
-            401 => return Err(self.rejected_key()),
+            401 => return Err((Some(FailureClass::Auth), self.rejected_key())),
             400 | 403 | 404 | 405 => {}
             _ => {
                 let said = ApiError::parse(&body).map(|error| format!(": {}", error.message));
-                return Err(format!(
+                let message = format!(
                     "{host} returned {status} for {}{}",
                     self.path("models"),
                     said.unwrap_or_default()
-                ));
+                );
+                return Err((None, message));
             }
         }
         let ready = UpstreamHealth::Ready { models: Vec::new() };
@@ -67,15 +72,16 @@ impl HttpTransport {
             return Ok(ready);
         }
         match self.empty_chat(TIMEOUT).await {
-            Ok((401 | 403, _)) => Err(self.rejected_key()),
+            Ok((401 | 403, _)) => Err((Some(FailureClass::Auth), self.rejected_key())),
             Ok((status, body)) if has_no_chat(status, &body) => {
                 let said = ApiError::parse(&body).map(|error| format!(" ({})", error.message));
-                Err(format!(
+                let message = format!(
                     "{host} is not an OpenAI-compatible API: it has neither {} nor {}{}; check the base URL",
                     self.path("models"),
                     self.path("chat/completions"),
                     said.unwrap_or_default()
-                ))
+                );
+                Err((Some(FailureClass::NotAnApi), message))
             }
             // it answered the first request: a call will show what is wrong
             Ok(_) | Err(_) => Ok(ready),
@@ -93,24 +99,26 @@ impl HttpTransport {
 
 impl HttpTransport {
     /// The message of a failed request, as for a call that fails in the same way.
-    fn unreachable(&self, error: &SendError) -> String {
+    fn unreachable(&self, error: &SendError) -> Unusable {
         let info = self.info();
         let upstream = Upstream {
             host: &info.host,
             model: None,
             key_name: None,
         };
-        let message = classify(&upstream, &observed_send(error)).message;
+        let failure = classify(&upstream, &observed_send(error));
+        let message = failure.message;
         // a plain HTTP server takes the handshake for an incomplete request and waits, or answers in HTTP
         let no_tls = matches!(
             error.kind,
             SendErrorKind::ConnectTimeout | SendErrorKind::TlsConfig | SendErrorKind::TlsHandshake
         );
-        if no_tls && self.is_tls() {
+        let message = if no_tls && self.is_tls() {
             format!("{message}; for a server without TLS use http://")
         } else {
             message.to_string()
-        }
+        };
+        (Some(failure.class), message)
     }
 }
 

@@ -9,6 +9,7 @@ mod leaving;
 mod limiting;
 mod missing;
 mod odd;
+mod queue_head;
 mod retrying;
 mod rig;
 mod schedules;

@@ -91,7 +91,7 @@ pub fn read(shown: &str, text: &str, policy: Option<&str>, seed: Option<u64>) ->
     validate(&scenario).map_err(refuse)?;
     let chosen = match policy {
         Some(name) => file::load_policy(name)?,
-        None => resolve_policy(&scenario.policy)?,
+        None => resolve_policy(&scenario)?,
     };
     chosen
         .validate()
@@ -120,7 +120,8 @@ fn sanitise(scenario: &mut Scenario) {
     }
 }
 
-fn resolve_policy(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
+/// The policy of a scenario; it has the name of the scenario if it changes the one it is based on.
+fn resolve_policy(scenario: &Scenario) -> Result<Policy, ConfigError> {
     let PolicyChoice {
         base,
         cache,
@@ -130,8 +131,9 @@ fn resolve_policy(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
         limit,
         breaker,
         timeouts,
-    } = choice.clone();
-    let mut policy = file::load_policy(&base)?;
+    } = scenario.policy.clone();
+    let based_on = file::load_policy(&base)?;
+    let mut policy = based_on.clone();
     policy.cache = cache.unwrap_or(policy.cache);
     policy.semantic = semantic.unwrap_or(policy.semantic);
     policy.flight = flight.unwrap_or(policy.flight);
@@ -139,6 +141,9 @@ fn resolve_policy(choice: &PolicyChoice) -> Result<Policy, ConfigError> {
     policy.limit = limit.unwrap_or(policy.limit);
     policy.breaker = breaker.unwrap_or(policy.breaker);
     policy.timeouts = timeouts.unwrap_or(policy.timeouts);
+    if policy != based_on {
+        policy.name.clone_from(&scenario.name);
+    }
     Ok(policy)
 }
 

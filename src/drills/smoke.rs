@@ -48,7 +48,7 @@ struct Part {
 /// If the upstream does not answer.
 pub async fn reach(session: &Session) -> Result<(), DrillError> {
     match session.probe().await {
-        UpstreamHealth::Unavailable { message } => Err(DrillError::Unreachable(message.to_string())),
+        UpstreamHealth::Unavailable { message, .. } => Err(DrillError::Unreachable(message.to_string())),
         _ => Ok(()),
     }
 }

@@ -388,6 +388,15 @@ pub enum EventKind {
         /// Waiters, after.
         waiting: u32,
     },
+    /// The head of the queue is another call, or is held by another constraint, or until another time. The call of
+    /// the event is the head: the waiter that is admitted first if nothing else changes.
+    LimitHeadChanged {
+        /// The constraint that clears last.
+        constraint: Constraint,
+        /// Time of admission; unknown while waiting for a slot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ready_at: Option<Timestamp>,
+    },
     /// The limiter pauses admission because the server asked to wait.
     LimitPaused {
         /// End of the pause.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::FailureClass;
 use crate::settings::{Capacity, LatencyProfile};
 use crate::text::SafeText;
 
@@ -47,6 +48,9 @@ pub enum UpstreamHealth {
     Unavailable {
         /// The error message.
         message: SafeText,
+        /// The class of the failure, if it is one that a call would meet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<FailureClass>,
     },
 }
 

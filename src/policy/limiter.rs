@@ -49,6 +49,8 @@ use std::time::Duration;
 
 pub use decision::{Admission, Grant, PollOutcome, Request, SettledGrant, Settlement, Ticket, UserQueueId};
 
+pub use next_admission::NextAdmission;
+
 use self::forecast::Arrival;
 use self::throttled_bucket::{Throttle, ThrottledBucket};
 use self::user_buckets::BucketChange;
@@ -217,8 +219,13 @@ impl Limiter {
     /// The waiter that is admitted first if nothing changes, and the instant, `None` while no slot is
     /// free. If the instant is not later than `now`, wake the waiter.
     pub fn head(&self, now: Timestamp) -> Option<(Ticket, Option<Timestamp>)> {
-        let next = self.next(now.max(self.latest()))?;
+        let next = self.next_admission(now)?;
         Some((next.ticket, next.until))
+    }
+
+    /// The same with the constraint that clears last.
+    pub fn next_admission(&self, now: Timestamp) -> Option<NextAdmission> {
+        self.next(now.max(self.latest()))
     }
 
     /// Settles a grant: frees its slot and charges the actual usage to the shared and the user's own buckets.

@@ -68,6 +68,12 @@ pub fn load_policy(name: &str) -> Result<Policy, ConfigError> {
     parse_policy(&shown, &text)
 }
 
+/// The bundled policy of this name.
+pub(crate) fn preset(name: &str) -> Option<Policy> {
+    let (shown, text) = POLICIES.iter().find(|(known, _)| *known == name)?;
+    parse_policy(shown, text).ok()
+}
+
 /// Returns the policy with one setting changed and all bounds checked.
 pub(crate) fn with_setting(policy: &Policy, setting: &str, value: &str) -> Result<Policy, ConfigError> {
     checked(overrides::set(policy, setting, value)?, setting)

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use semantic::{SemanticLabel, SemanticLookup, SemanticOutcome};
 
 use crate::event::{
-    BypassReason, CallId, Constraint, Failure, Fate, Finish, FlightId, MissReason, Origin, StopReason, UserId,
+    BypassReason, CallId, Failure, Fate, Finish, FlightId, MissReason, Origin, StopReason, UserId,
 };
 use crate::openai::Usage;
 use crate::settings::FaultKind;
@@ -159,12 +159,7 @@ pub enum Doing {
     /// Between two layers.
     Starting,
     /// In the limiter's queue.
-    Queued {
-        /// The constraint.
-        constraint: Constraint,
-        /// End of the wait, if known.
-        ready_at: Option<Timestamp>,
-    },
+    Queued,
     /// Sent, no token yet.
     Waiting,
     /// Receiving.

@@ -714,6 +714,10 @@ impl Author {
                 };
                 let waiting = self.waiting;
                 self.emit(call, queued(constraint, Some(later.as_secs_f64()), waiting));
+                if waiting == 1 {
+                    let (constraint, ready_at) = (Constraint::Tokens, Some(later));
+                    self.emit(call, EventKind::LimitHeadChanged { constraint, ready_at });
+                }
                 self.set(call, running, AttemptStage::Queued);
             }
             _ => self.send(call, running),
@@ -880,6 +884,7 @@ impl Author {
             },
             3 => EventKind::UpstreamProbed {
                 health: UpstreamHealth::Unavailable {
+                    class: None,
                     message: "no route".into(),
                 },
             },

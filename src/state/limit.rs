@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Doing};
+use super::State;
 use crate::event::{BucketLevel, CallId, Constraint, Event, EventKind, LimitReject};
 use crate::settings::{Bucket, Policy};
 use crate::time::Timestamp;
@@ -23,6 +23,8 @@ pub struct LimitView {
     pub in_use: u32,
     /// Waiters by call.
     pub waiters: BTreeMap<CallId, Waiter>,
+    /// The waiter that is admitted next; `None` while that is not known.
+    pub head: Option<QueueHead>,
     /// Calls admitted in all.
     pub admitted: u64,
     /// Calls rejected, by reason.
@@ -33,16 +35,27 @@ pub struct LimitView {
     pub charged_tokens: u64,
     /// `(second, lowest share of the token bucket, most waiters)` for the last 60 seconds with a change.
     pub history: VecDeque<(u64, f32, u32)>,
+    /// The call that ended last in the queue; another call may take over its flight.
+    left: Option<(CallId, Waiter, Option<QueueHead>)>,
 }
 
 /// A call in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiter {
-    /// The constraint when it was queued.
-    pub constraint: Constraint,
     /// Start of the wait.
     pub since: Timestamp,
-    /// Forecast time of admission, as of then.
+    /// LLM tokens that it needs; 0 if unknown.
+    pub needs: u64,
+}
+
+/// The call that the limiter admits next if nothing else changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueHead {
+    /// The call.
+    pub call: CallId,
+    /// The constraint that clears last.
+    pub constraint: Constraint,
+    /// Time of admission; `None` while it needs a slot.
     pub ready_at: Option<Timestamp>,
 }
 
@@ -52,12 +65,46 @@ impl LimitView {
         self.rejected.values().sum()
     }
 
-    /// The call at the head of the queue: the one that waits longest.
-    pub fn head(&self) -> Option<(CallId, Waiter)> {
-        self.waiters
-            .iter()
-            .min_by_key(|(id, waiter)| (waiter.since, **id))
-            .map(|(id, waiter)| (*id, *waiter))
+    /// The head of the queue, while it is still held at `now`: one whose time has come is being admitted.
+    pub fn held_head(&self, now: Timestamp) -> Option<QueueHead> {
+        self.head
+            .filter(|head| head.ready_at.is_none_or(|ready| ready > now))
+    }
+}
+
+impl State {
+    /// The constraint that holds a call in the queue at `now`: a bucket of its own user, or else what holds the head
+    /// of the queue, because the rest moves when the head does.
+    pub fn waits_for(&self, call: CallId, now: Timestamp) -> Option<Constraint> {
+        let waiter = self.limit.waiters.get(&call)?;
+        let head = self.limit.held_head(now);
+        if let Some(head) = head.filter(|head| head.call == call) {
+            return Some(head.constraint);
+        }
+        self.own_shortage(call, *waiter, now).or_else(|| {
+            let shared = |constraint: &Constraint| {
+                !matches!(constraint, Constraint::UserRequests | Constraint::UserTokens)
+            };
+            head.map(|head| head.constraint).filter(shared)
+        })
+    }
+
+    /// The bucket of the user that is short for its call, the one that fills last.
+    fn own_shortage(&self, call: CallId, waiter: Waiter, now: Timestamp) -> Option<Constraint> {
+        let user = &self.calls.recent.get(&call)?.user;
+        let [requests, tokens] = self.own_levels(user);
+        [
+            (requests, 1, Constraint::UserRequests),
+            (tokens, waiter.needs.max(1), Constraint::UserTokens),
+        ]
+        .into_iter()
+        .filter_map(|(bucket, units, constraint)| {
+            let bucket = bucket?;
+            Some((bucket.ready_at(units.min(bucket.capacity))?, constraint))
+        })
+        .filter(|(ready, _)| *ready > now)
+        .max_by_key(|(ready, _)| *ready)
+        .map(|(_, constraint)| constraint)
     }
 }
 
@@ -66,10 +113,25 @@ impl LimitView {
         match &event.kind {
             EventKind::LimitQueued {
                 constraint,
+                position,
                 ready_at,
                 waiting,
-                ..
-            } => self.queued(event, *constraint, *ready_at, *waiting),
+                levels,
+            } => {
+                // journals of earlier versions do not have the head
+                if *position == 1 && self.head.is_none() {
+                    self.head_changed(event, *constraint, *ready_at);
+                }
+                if let Some(call) = event.call {
+                    let needs = levels.as_ref().map_or(0, |levels| levels.needs);
+                    let since = event.at;
+                    self.waiters.entry(call).or_insert(Waiter { since, needs });
+                }
+                self.note_level(event.at, *waiting);
+            }
+            EventKind::LimitHeadChanged { constraint, ready_at } => {
+                self.head_changed(event, *constraint, *ready_at);
+            }
             EventKind::LimitAdmitted {
                 requests,
                 tokens,
@@ -102,40 +164,48 @@ impl LimitView {
             EventKind::LimitPaused { until } => self.paused_until = self.paused_until.max(Some(*until)),
             EventKind::PolicyApplied { policy } => self.resize(policy, event.at),
             // a call that ended no longer waits, however it left the queue
-            EventKind::CallEnded { .. } => self.forget(event.call),
+            EventKind::CallEnded { .. } => {
+                let waiter = event
+                    .call
+                    .and_then(|call| Some((call, *self.waiters.get(&call)?)));
+                if let Some((call, waiter)) = waiter {
+                    self.left = Some((call, waiter, self.head.filter(|head| head.call == call)));
+                    self.forget(Some(call));
+                }
+            }
+            EventKind::FlightHandedOver { from, .. } => self.handed_over(event.call, *from),
             frame_events!()
             | EventKind::FaultInjected { .. }
             | EventKind::CallStarted { .. }
             | cache_events!()
             | semantic_events!()
-            | flight_events!()
+            | EventKind::FlightStarted { .. }
+            | EventKind::FlightJoined { .. }
+            | EventKind::ResultReplayed { .. }
             | breaker_events!()
             | attempt_events!() => {}
         }
     }
 
     /// The new owner of a flight takes over the place in the queue.
-    pub(super) fn adopt(&mut self, heir: CallId, call: Option<&Call>, at: Timestamp) {
-        if let Some(Doing::Queued { constraint, ready_at }) = call.map(|call| call.doing) {
-            let waiter = Waiter {
-                constraint,
-                since: at,
-                ready_at,
-            };
-            self.waiters.entry(heir).or_insert(waiter);
+    fn handed_over(&mut self, heir: Option<CallId>, from: CallId) {
+        let waiting = self.waiters.remove(&from).map(|waiter| (waiter, self.head));
+        let ended = self.left.take_if(|(call, ..)| *call == from);
+        let place = waiting.or(ended.map(|(_, waiter, head)| (waiter, head)));
+        if let (Some((waiter, head)), Some(heir)) = (place, heir) {
+            self.waiters.insert(heir, waiter);
+            if let Some(head) = head.filter(|head| head.call == from) {
+                self.head = Some(QueueHead { call: heir, ..head });
+            }
         }
     }
 
-    fn queued(&mut self, event: &Event, constraint: Constraint, ready_at: Option<Timestamp>, waiting: u32) {
-        if let Some(call) = event.call {
-            let waiter = self.waiters.entry(call).or_insert(Waiter {
-                constraint,
-                since: event.at,
-                ready_at,
-            });
-            (waiter.constraint, waiter.ready_at) = (constraint, ready_at);
-        }
-        self.note_level(event.at, waiting);
+    fn head_changed(&mut self, event: &Event, constraint: Constraint, ready_at: Option<Timestamp>) {
+        self.head = event.call.map(|call| QueueHead {
+            call,
+            constraint,
+            ready_at,
+        });
     }
 
     fn left(&mut self, event: &Event, waiting: u32) {
@@ -143,6 +213,7 @@ impl LimitView {
         if waiting == 0 {
             // the limiter's own count is authoritative
             self.waiters.clear();
+            self.head = None;
         }
         self.note_level(event.at, waiting);
     }
@@ -150,6 +221,7 @@ impl LimitView {
     fn forget(&mut self, call: Option<CallId>) {
         if let Some(call) = call {
             self.waiters.remove(&call);
+            self.head = self.head.filter(|head| head.call != call);
         }
     }
 
@@ -207,14 +279,17 @@ mod tests {
             story.at(call as f64).call(call, Origin::Chat);
             story.emit(call, queued(Constraint::Tokens, Some(9.0), call as u32));
         }
-        let (head, waiter) = story.state().limit.head().unwrap();
-        assert_eq!((head, waiter.since), (CallId(1), Timestamp::from_secs_f64(1.0)));
+        let view = story.state().limit;
+        let first = view.waiters[&CallId(1)].since;
+        assert_eq!(first, Timestamp::from_secs_f64(1.0));
+        assert_eq!(view.head.map(|head| head.call), Some(CallId(1)));
         let now = story.at(4.0).now;
         story
             .emit(1, admitted(now, 1, 2))
             .emit(2, EventKind::LimitLeft { waiting: 1 });
         let view = story.state().limit;
-        assert_eq!((view.head().map(|(id, _)| id), view.in_use), (Some(CallId(3)), 1));
+        assert!(view.waiters.keys().eq([&CallId(3)]));
+        assert_eq!((view.head, view.in_use), (None, 1));
         assert_eq!(view.requests.map(|bucket| bucket.level_at(now)), Some(6.0));
         story
             .emit(1, settled(now, 0))

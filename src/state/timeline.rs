@@ -439,6 +439,7 @@ impl Timeline {
             | EventKind::LimitQueued { .. }
             | EventKind::LimitRejected { .. }
             | EventKind::LimitLeft { .. }
+            | EventKind::LimitHeadChanged { .. }
             | EventKind::LimitPaused { .. }
             | EventKind::BreakerAdmitted { .. }
             | EventKind::BreakerRefused { .. }

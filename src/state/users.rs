@@ -227,6 +227,7 @@ impl UsersView {
             }),
             EventKind::PolicyApplied { policy } => self.resize(policy, at),
             EventKind::LimitLeft { .. }
+            | EventKind::LimitHeadChanged { .. }
             | EventKind::LimitPaused { .. }
             | frame_events!()
             | EventKind::FaultInjected { .. }

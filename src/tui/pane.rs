@@ -25,12 +25,12 @@ mod retries;
 pub(super) mod row;
 mod semantic;
 mod semantic_answer;
+pub(super) mod status;
 pub(super) mod story;
 pub(super) mod timeline;
 pub(super) mod title;
 mod traffic;
 mod users;
-pub(super) mod verdict;
 pub(super) mod zoom;
 
 use ratatui::buffer::Buffer;

@@ -17,8 +17,7 @@ use super::keymap::Keymap;
 use super::ui::Ui;
 use super::update::{Effect, UpdateContext, update};
 use crate::event::{
-    CallId, Constraint, Failure, FailureClass, Fate, FlightId, Origin, Phase, UpstreamInfo, UserId,
-    WhatIfRequest,
+    CallId, Failure, FailureClass, Fate, FlightId, Origin, Phase, UpstreamInfo, UserId, WhatIfRequest,
 };
 use crate::openai::Usage;
 use crate::state::{CacheVerdict, Call, Doing, Flight, LogKind, LogLine, State};
@@ -184,10 +183,7 @@ pub(super) fn busy_state() -> State {
         "500 from simulator",
     ));
     let mut queued = call(4, "why do retries need jitter?");
-    queued.doing = Doing::Queued {
-        constraint: Constraint::Tokens,
-        ready_at: Some(Timestamp::from_secs_f64(42.4)),
-    };
+    queued.doing = Doing::Queued;
     let mut streaming = call(5, "日本語 wide and \u{1b}[31mred");
     streaming.doing = Doing::Streaming;
     streaming.attempts = 1;

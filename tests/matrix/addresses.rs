@@ -181,7 +181,7 @@ pub(crate) async fn probes() {
                 let found: Vec<&str> = found.iter().map(seawall::text::SafeText::as_str).collect();
                 assert_eq!(found, names, "{models:?}");
             }
-            (UpstreamHealth::Unavailable { message }, Err(part)) => {
+            (UpstreamHealth::Unavailable { message, .. }, Err(part)) => {
                 assert!(message.contains(part), "{message}");
             }
             (found, expected) => panic!("{models:?} {chat:?}: {found:?}, not {expected:?}"),

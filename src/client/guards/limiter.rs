@@ -61,7 +61,7 @@ impl<T: Transport, O: Observer> FlightGuard<'_, T, O> {
             user: guards.user_levels(now, queue),
         };
         self.core.emit(self.flight, kind);
-        guards.wake_head(now);
+        self.core.wake_head(&mut guards, now);
     }
 }
 
@@ -83,6 +83,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if failure.hint.is_none() || !guards.policy.retry.obey_hints {
             let now = self.env.clock.now();
             guards.limiter.throttle(now, SLOW_TO, now + SLOW_FOR);
+            self.emit_head(&mut guards, now);
         }
     }
 

@@ -66,7 +66,7 @@ impl<T: Transport, O: Observer> QueuePosition<'_, T, O> {
                 waiting: guards.limiter.waiting(),
             },
         );
-        guards.wake_head(now);
+        self.core.wake_head(&mut guards, now);
         true
     }
 }
@@ -83,17 +83,53 @@ impl Guards {
         })
     }
 
-    /// Wakes the head of the limiter's queue, because its turn may be due.
-    pub(in crate::client) fn wake_head(&self, now: Timestamp) {
-        if let Some((ticket, _)) = self.limiter.head(now)
-            && let Some(waiter) = self.waiters.get(&ticket)
-        {
-            waiter.turn.notify_one();
-        }
+    /// The limiter's next admission and the call that owns it.
+    #[cfg(test)]
+    pub(in crate::client) fn next_admission(
+        &self,
+        now: Timestamp,
+    ) -> Option<(
+        Option<crate::event::CallId>,
+        crate::policy::limiter::NextAdmission,
+    )> {
+        let next = self.limiter.next_admission(now)?;
+        let flight = &self.waiters.get(&next.ticket)?.flight;
+        let owner = flight.lock().subscribers.first().map(|one| one.call);
+        Some((owner, next))
     }
 }
 
 impl<T: Transport, O: Observer> Core<T, O> {
+    /// Wakes the head of the limiter's queue, because its turn may be due, and emits it if it changed.
+    pub(in crate::client) fn wake_head(&self, guards: &mut Guards, now: Timestamp) {
+        if let Some(head) = self.emit_head(guards, now)
+            && let Some(waiter) = guards.waiters.get(&head)
+        {
+            waiter.turn.notify_one();
+        }
+    }
+
+    /// Emits the head of the limiter's queue after a change of the limiter, if the head, its constraint or its time
+    /// is not as last emitted. A head that nothing holds is about to be admitted and is not emitted.
+    pub(in crate::client) fn emit_head(&self, guards: &mut Guards, now: Timestamp) -> Option<Ticket> {
+        let head = guards.limiter.next_admission(now);
+        let held = head.is_some_and(|head| head.until.is_none_or(|until| until > now));
+        if held && guards.emitted_head != head {
+            let waiter = head.and_then(|head| guards.waiters.get(&head.ticket));
+            if let (Some(head), Some(waiter)) = (head, waiter) {
+                let log = waiter.flight.lock();
+                // without a caller left, it is about to leave the queue
+                if let Some(owner) = log.subscribers.first() {
+                    let (constraint, ready_at) = (head.constraint, head.until);
+                    let kind = EventKind::LimitHeadChanged { constraint, ready_at };
+                    self.observer.emit(Some(owner.call), kind);
+                    guards.emitted_head = Some(head);
+                }
+            }
+        }
+        head.map(|head| head.ticket)
+    }
+
     /// Waits for one request, the tokens and a slot, all or nothing.
     pub(super) async fn wait_for_grant(
         &self,
@@ -112,6 +148,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             match guards.limiter.acquire(now, request) {
                 Admission::Admitted(grant) => {
                     self.emit_limit_admitted(&guards, flight, &grant, Duration::ZERO);
+                    self.emit_head(&mut guards, now);
                     return Ok(grant);
                 }
                 Admission::Rejected { reason, predicted } => {
@@ -146,6 +183,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                         tokens,
                     };
                     guards.waiters.insert(ticket, waiter);
+                    self.emit_head(&mut guards, now);
                     QueuePosition {
                         core: self,
                         flight,
@@ -196,7 +234,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     PollOutcome::Admitted { grant, waited } => {
                         position.left = true;
                         self.emit_limit_admitted(&guards, position.flight, &grant, waited);
-                        guards.wake_head(now);
+                        self.wake_head(&mut guards, now);
                         return Ok(grant);
                     }
                     PollOutcome::Waiting { .. } if expires_at <= now => {
@@ -207,7 +245,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                         let head = guards.limiter.head(now).map(|(head, _)| head);
                         if woke && head != Some(position.ticket) {
                             // it may have been the head, but woke too late
-                            guards.wake_head(now);
+                            self.wake_head(&mut guards, now);
                         }
                         until.unwrap_or(Timestamp::MAX).min(expires_at)
                     }

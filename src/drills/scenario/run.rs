@@ -342,7 +342,7 @@ pub async fn in_real_time<W: Write + Send + 'static>(
         ..config
     };
     let session = Session::start_on(config, clock, Bus::tapped(clock, tap)).await?;
-    if let UpstreamHealth::Unavailable { message } = session.probe().await {
+    if let UpstreamHealth::Unavailable { message, .. } = session.probe().await {
         session.shutdown().await;
         return Err(RunError::Unreachable(message.to_string()));
     }

@@ -9,13 +9,14 @@ use crate::event::Constraint;
 use crate::time::Timestamp;
 
 /// The waiter that is admitted first if nothing changes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NextAdmission {
-    pub(super) ticket: Ticket,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextAdmission {
+    /// The waiter.
+    pub ticket: Ticket,
     /// Time of the admission; `None` until a slot is freed.
-    pub(super) until: Option<Timestamp>,
-    /// The constraint that clears last.
-    pub(super) constraint: Constraint,
+    pub until: Option<Timestamp>,
+    /// The constraint that clears last. If `until` is not later than now, nothing holds the waiter.
+    pub constraint: Constraint,
 }
 
 impl Limiter {

@@ -25,7 +25,7 @@ impl FateCounts {
 
     fn doing(&mut self, doing: &Doing) -> Option<&mut u64> {
         match doing {
-            Doing::Queued { .. } => Some(&mut self.queued),
+            Doing::Queued => Some(&mut self.queued),
             Doing::Waiting => Some(&mut self.waiting),
             Doing::Streaming => Some(&mut self.streaming),
             Doing::BackingOff { .. } => Some(&mut self.backing_off),

@@ -87,12 +87,7 @@ impl Calls {
                 self.does(id, Doing::Following { owner: *owner }, at);
             }
             EventKind::FlightHandedOver { flight, from } => self.handed_over(at, id, *flight, *from),
-            EventKind::LimitQueued {
-                constraint, ready_at, ..
-            } => {
-                let (constraint, ready_at) = (*constraint, *ready_at);
-                self.does(id, Doing::Queued { constraint, ready_at }, at);
-            }
+            EventKind::LimitQueued { .. } => self.does(id, Doing::Queued, at),
             EventKind::LimitAdmitted { .. }
             | EventKind::LimitRejected { .. }
             | EventKind::LimitLeft { .. } => self.left_queue(id, at),
@@ -119,6 +114,7 @@ impl Calls {
             | semantic_events!()
             | EventKind::ResultReplayed { .. }
             | EventKind::LimitSettled { .. }
+            | EventKind::LimitHeadChanged { .. }
             | EventKind::LimitPaused { .. }
             | breaker_events!()
             | EventKind::AttemptResponded { .. }
@@ -185,7 +181,7 @@ impl Calls {
     }
 
     fn left_queue(&mut self, id: CallId, at: Timestamp) {
-        let queued = |call: &Call| matches!(call.doing, Doing::Queued { .. });
+        let queued = |call: &Call| call.doing == Doing::Queued;
         if self.recent.get(&id).is_some_and(queued) {
             self.does(id, Doing::Starting, at);
         }
@@ -357,6 +353,16 @@ impl Calls {
             self.chat.retain(|id| *id != oldest);
             self.forget(oldest);
         }
+    }
+}
+
+impl Calls {
+    /// End of the last call that ended.
+    pub fn last_end(&self) -> Option<Timestamp> {
+        [&self.table.finished, &self.table.finished_chat]
+            .into_iter()
+            .filter_map(|finished| self.recent.get(finished.back()?)?.ended_at)
+            .max()
     }
 }
 

@@ -37,7 +37,7 @@ impl Call {
 /// The kind of span for an activity.
 fn span_of(doing: &Doing) -> Option<SpanKind> {
     match doing {
-        Doing::Queued { .. } => Some(SpanKind::Queued),
+        Doing::Queued => Some(SpanKind::Queued),
         Doing::Waiting => Some(SpanKind::Waiting),
         Doing::Streaming => Some(SpanKind::Streaming),
         Doing::BackingOff { .. } => Some(SpanKind::BackOff),
@@ -145,11 +145,9 @@ mod tests {
                 story.emit(2, over).emit(1, ended(Fate::Cancelled, 0, 2000));
             }
             let state = story.state();
-            let queued = Doing::Queued {
-                constraint: Constraint::Tokens,
-                ready_at: Some(Timestamp::from_secs_f64(9.0)),
-            };
-            assert_eq!(state.calls.recent[&CallId(2)].doing, queued);
+            assert_eq!(state.calls.recent[&CallId(2)].doing, Doing::Queued);
+            let head = state.limit.head.map(|head| (head.call, head.constraint));
+            assert_eq!(head, Some((CallId(2), Constraint::Tokens)));
             assert_eq!((state.calls.totals.queued, state.calls.totals.following), (1, 0));
             assert!(state.limit.waiters.keys().eq([&CallId(2)]));
             let shared = &state.calls.flights[&flight];

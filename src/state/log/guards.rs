@@ -118,6 +118,7 @@ impl About<'_> {
             | EventKind::LimitAdmitted { .. }
             | EventKind::LimitSettled { .. }
             | EventKind::LimitLeft { .. }
+            | EventKind::LimitHeadChanged { .. }
             | session_events!()
             | call_events!()
             | cache_events!()

@@ -144,7 +144,7 @@ impl About<'_> {
                 [first, rest @ ..] => format!("upstream ready: {first} and {} more", rest.len()),
             },
             UpstreamHealth::Loading => "upstream is loading its model".to_owned(),
-            UpstreamHealth::Unavailable { message } => {
+            UpstreamHealth::Unavailable { message, .. } => {
                 return Some((
                     LogKind::Fail,
                     format!("upstream unavailable: {}", message.single_line()),

@@ -419,10 +419,8 @@ fn running(facts: &Facts<'_>) -> String {
         failures => format!(", after {failures}"),
     };
     let does = match facts.now {
-        Doing::Queued => match facts.short {
-            Some(short) => format!("waiting in the queue for {}", short.sentence()),
-            None => "waiting in the queue".to_owned(),
-        },
+        // the constraint may have changed since: the line of the present has it
+        Doing::Queued => "waiting in the queue".to_owned(),
         Doing::Sent => format!("waiting for the answer to attempt {}", facts.last),
         Doing::Streams => format!("receiving the answer of attempt {}", facts.last),
         Doing::Waits(next, wait) => format!("waiting {} before attempt {}", units::precise(wait), next),

@@ -3,7 +3,6 @@
 use ratatui::text::Span;
 
 use crate::event::{BreakerMode, BreakerState, Fate};
-use crate::settings::FaultKind;
 use crate::state::{BreakerView, Call, Doing};
 use crate::tui::theme::{Role, Theme};
 
@@ -55,7 +54,7 @@ pub(crate) fn for_call(theme: &Theme, call: &Call) -> CallAppearance {
     let (glyph, word, role) = match call.doing {
         Doing::Starting if call.attempts > 0 => (glyphs.retry, "retrying", Role::Held),
         Doing::Starting | Doing::Ended => (glyphs.streaming, "starting", Role::Text),
-        Doing::Queued { .. } => (glyphs.queued, "queued", Role::Held),
+        Doing::Queued => (glyphs.queued, "queued", Role::Held),
         // a retry until its first token
         Doing::Waiting if call.attempts > 1 => (glyphs.retry, "retrying", Role::Held),
         Doing::Waiting => (glyphs.streaming, "waiting", Role::Text),
@@ -100,31 +99,6 @@ pub(crate) fn for_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -
         word,
         effect,
         role,
-    }
-}
-
-/// The enabled faults as `429 30%`, separated by `gap`.
-pub(crate) fn faults(rates: &[(&str, f64)], gap: &str) -> String {
-    let on: Vec<String> = rates
-        .iter()
-        .filter(|(_, rate)| *rate > 0.0)
-        .map(|(label, rate)| format!("{label} {}", super::units::rate(*rate)))
-        .collect();
-    on.join(gap)
-}
-
-/// True for faults that respond with a 5xx status; narrow screens show their sum as `5xx`.
-pub(crate) fn is_5xx(kind: FaultKind) -> bool {
-    match kind {
-        FaultKind::ServerError | FaultKind::Unavailable | FaultKind::Overloaded => true,
-        FaultKind::RateLimited
-        | FaultKind::Stall
-        | FaultKind::Reset
-        | FaultKind::Cut
-        | FaultKind::StallMidStream
-        | FaultKind::Drip
-        | FaultKind::Malformed
-        | FaultKind::WrongContentType => false,
     }
 }
 

@@ -213,10 +213,12 @@ fn running(view: &View<'_>, call: &Call) -> (Role, &'static str, Vec<String>) {
     let left = |until| units::countdown(view.now.until(until));
     match call.doing {
         Doing::Starting | Doing::Ended => (Role::Held, glyphs.queued, vec!["starting".into()]),
-        Doing::Queued { constraint, ready_at } => {
-            let what = format!("waiting for {}", constraint.sentence());
-            let when = ready_at.map_or_else(String::new, left);
-            (Role::Held, glyphs.queued, vec![what, when])
+        Doing::Queued => {
+            let what = match view.state.waits_for(call.id, view.now) {
+                Some(constraint) => format!("waits for {}", constraint.sentence()),
+                None => "queued".to_owned(),
+            };
+            (Role::Held, glyphs.queued, vec![what])
         }
         Doing::Waiting => (
             Role::Held,

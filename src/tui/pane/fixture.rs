@@ -15,7 +15,7 @@ use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
     BackoffWait, BreakerView, Burst, CacheVerdict, CacheView, Call, Doing, ExplainedMiss, FateCounts,
-    FieldCount, Flight, LookupSecond, Misses, RetryView, SentCalls, ServedCounts, Slot, Span, SpanKind,
+    FieldCount, Flight, LookupSecond, Misses, QueueHead, RetryView, SentCalls, ServedCounts, Slot, Span, SpanKind,
     State, StateSpell, Timeline, Waiter,
 };
 use crate::time::Timestamp;
@@ -281,14 +281,7 @@ fn running_calls() -> Vec<Call> {
         },
         Call {
             spans: open_spans(41.5, &[(Queued, 0.0, "")]),
-            ..running(
-                35,
-                41.5,
-                Doing::Queued {
-                    constraint: Constraint::Tokens,
-                    ready_at: Some(at(42.5)),
-                },
-            )
+            ..running(35, 41.5, Doing::Queued)
         },
         Call {
             spans: open_spans(41.9, &[(Waiting, 0.0, "")]),
@@ -436,11 +429,15 @@ fn guards(state: &mut State) {
     state.limit.waiters = BTreeMap::from([(
         CallId(35),
         Waiter {
-            constraint: Constraint::Tokens,
             since: at(41.5),
-            ready_at: Some(at(42.5)),
+            needs: 410,
         },
     )]);
+    state.limit.head = Some(QueueHead {
+        call: CallId(35),
+        constraint: Constraint::Tokens,
+        ready_at: Some(at(42.5)),
+    });
     state.limit.admitted = 36;
     state.limit.history = (20..42)
         .map(|second| (second, 0.9 - second as f32 / 60.0, second as u32 % 5))
@@ -499,9 +496,8 @@ pub(super) fn worst() -> Fixture {
             (
                 CallId(id),
                 Waiter {
-                    constraint: Constraint::Slots,
                     since: at(1.0),
-                    ready_at: None,
+                    needs: 410,
                 },
             )
         })

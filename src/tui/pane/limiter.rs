@@ -137,7 +137,7 @@ fn queue(view: &View<'_>, width: usize) -> Line<'static> {
     let limit = &view.state.limit;
     let waiting = units::grouped(limit.waiters.len() as u64);
     let paused = limit.paused_until.filter(|until| *until > view.now);
-    let head = limit.head().map(|(_, waiter)| waiter);
+    let head = limit.held_head(view.now);
     let (long, short) = match (limit.waiters.is_empty(), head, paused) {
         (_, _, Some(until)) => {
             let left = units::seconds(view.now.until(until));

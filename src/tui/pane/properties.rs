@@ -6,7 +6,7 @@ use ratatui::layout::{Rect, Size};
 use ratatui::style::Color;
 
 use super::fixture::{self, Fixture};
-use super::{breaker, cache, calls, latency, limiter, retries, story, title, traffic, users, verdict, zoom};
+use super::{breaker, cache, calls, latency, limiter, retries, status, story, title, traffic, users, zoom};
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::view::View;
@@ -21,7 +21,7 @@ fn longest_story(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
 }
 
-const PANES: [(&str, Render); 16] = [
+const PANES: [(&str, Render); 17] = [
     ("calls", calls::render),
     ("breaker", breaker::render),
     ("limiter", limiter::render),
@@ -37,7 +37,8 @@ const PANES: [(&str, Render); 16] = [
     ("story", longest_story),
     ("title", title::render),
     ("users", users::render),
-    ("verdict", verdict::render),
+    ("sentence", status::sentence),
+    ("counts", status::counts),
 ];
 
 /// A cell that no pane writes.

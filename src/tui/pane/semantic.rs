@@ -48,15 +48,6 @@ pub(crate) fn lines(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-/// `on` or `shadow`; `None` if it is off.
-pub(super) fn tag(view: &View<'_>) -> Option<&'static str> {
-    match view.state.semantic.mode {
-        SemanticMode::Off => None,
-        SemanticMode::On => Some("on"),
-        SemanticMode::Shadow => Some("shadow"),
-    }
-}
-
 /// The stored prompt whose answer the semantic cache served to a call, and the tokens that saved.
 pub(super) fn served(call: &Call) -> Option<(&NearestPrompt, u64)> {
     let nearest = call.semantic_source()?;

@@ -170,10 +170,10 @@ impl Page<'_> {
         let until = |at| units::countdown(now.until(at));
         let activity = match call.doing {
             Doing::Starting | Doing::Ended => "between two steps".to_owned(),
-            Doing::Queued {
-                ready_at: Some(at), ..
-            } => format!("queued, {} left", until(at)),
-            Doing::Queued { ready_at: None, .. } => "queued".to_owned(),
+            Doing::Queued => match self.view.state.waits_for(call.id, now) {
+                Some(constraint) => format!("queued, waits for {}", constraint.sentence()),
+                None => "queued".to_owned(),
+            },
             Doing::Waiting => "waiting for the first token".to_owned(),
             Doing::Streaming => "streaming".to_owned(),
             Doing::BackingOff { until: at } => format!("next attempt in {}", until(at)),

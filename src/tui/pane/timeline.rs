@@ -16,7 +16,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::event::CallId;
+use crate::event::{CallId, Constraint};
 use crate::state::{Call, Calls, Doing, SpanKind, State};
 use crate::time::{Timestamp, saturating_nanos};
 use crate::tui::plot::{Axis, fill_style};
@@ -333,9 +333,10 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<String> {
             let left = units::countdown(view.now.until(until));
             vec![format!("next attempt in {left}"), format!("in {left}")]
         }
-        Doing::Queued { constraint, .. } => {
-            let what = constraint.sentence();
-            vec![format!("waits for {what}"), format!("for {what}")]
+        Doing::Queued => {
+            let held = view.state.waits_for(call.id, view.now);
+            let what = held.map(Constraint::sentence);
+            what.map_or_else(Vec::new, |what| vec![format!("waits for {what}"), format!("for {what}")])
         }
         Doing::Starting | Doing::Waiting | Doing::Streaming | Doing::Following { .. } | Doing::Ended => {
             Vec::new()
@@ -350,7 +351,7 @@ mod tests {
     use super::super::fixture::{self, at, ms};
     use super::*;
     use crate::event::Fate;
-    use crate::state::Span;
+    use crate::state::{QueueHead, Span, Waiter};
 
     fn text(buf: &Buffer) -> String {
         fixture::text(buf).remove(0)
@@ -360,6 +361,13 @@ mod tests {
     fn lane(call: &Call, now: f64, columns: u16) -> String {
         let mut fixture = fixture::burst();
         fixture.now = at(now);
+        let (since, needs) = (at(10.0), 60);
+        fixture.state.limit.waiters.insert(call.id, Waiter { since, needs });
+        fixture.state.limit.head = Some(QueueHead {
+            call: call.id,
+            constraint: Constraint::Slots,
+            ready_at: None,
+        });
         let axis = Axis::ending(at(now), ms(500) * u32::from(columns), columns);
         drawn(&fixture, call, &Scale::from_axis(&axis), columns)
     }
@@ -468,11 +476,7 @@ mod tests {
             spans: fixture::open_spans(10.0, steps),
             ..fixture::running(1, 10.0, doing)
         };
-        let queued = Doing::Queued {
-            constraint: crate::event::Constraint::Slots,
-            ready_at: None,
-        };
-        let queued = running(queued, &[(SpanKind::Queued, 0.0, "")]);
+        let queued = running(Doing::Queued, &[(SpanKind::Queued, 0.0, "")]);
         let failed = [(SpanKind::Waiting, 0.5, "503"), (SpanKind::BackOff, 0.0, "")];
         let retrying = running(Doing::BackingOff { until: at(11.9) }, &failed);
         let streaming = running(

@@ -279,7 +279,4 @@ fn sentence(view: &View<'_>, noise: Option<&NoisyUser>, rows: &[UserRow<'_>]) ->
 }
 
 #[cfg(test)]
-pub(super) use tests::flooded;
-
-#[cfg(test)]
 mod tests;

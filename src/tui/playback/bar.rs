@@ -120,6 +120,8 @@ impl MarkKind {
 /// The position and state of playback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Playback {
+    /// The name of the journal's file; empty if unknown.
+    pub name: SafeText,
     /// The shown time.
     pub at: Timestamp,
     /// The time of the last event.
@@ -244,6 +246,7 @@ mod tests {
     fn playback(at: u64) -> Playback {
         let second = |seconds: u64| Timestamp(seconds * 1_000_000_000);
         Playback {
+            name: "retry-storm.ndjson".into(),
             at: second(at),
             length: second(420),
             events: (at as usize, 420),

@@ -22,6 +22,8 @@ pub type Damage = (String, SafeText);
 /// A recorded session.
 #[derive(Debug)]
 pub struct Recording {
+    /// The name of the file; empty if unknown.
+    pub name: SafeText,
     /// The header of the journal.
     pub header: Header,
     input: Input,
@@ -101,6 +103,7 @@ impl Recording {
         let damage = damage.or_else(|| scan.end());
         let bar_marks = scan.finder.marks.iter().map(|mark| (mark.at, mark.kind));
         Ok(Self {
+            name: SafeText::default(),
             header,
             input,
             len: scan.len,

@@ -347,6 +347,7 @@ impl Player {
     /// The position, for the bar.
     pub fn playback(&self, now: Timestamp) -> Playback {
         Playback {
+            name: self.recording.name.clone(),
             at: self.at(now),
             length: self.recording.length(),
             events: (self.position, self.recording.len()),

@@ -61,7 +61,7 @@ fn fixture_from(story: &Story) -> Fixture {
 }
 
 /// Ben floods the queue; prompts are sent as ann.
-pub(in crate::tui::pane) fn flooded(order: QueueOrder) -> Fixture {
+fn flooded(order: QueueOrder) -> Fixture {
     fixture_from(&story(|policy| policy.limit.order = order))
 }
 

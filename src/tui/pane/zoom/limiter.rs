@@ -2,12 +2,11 @@
 //!
 //! The same charts are on the main screen of the largest terminals, without the list of waiting calls.
 
-use std::time::Duration;
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
+use crate::event::Constraint;
 use crate::state::{Level, Slot};
 use crate::text::units;
 use crate::time::Timestamp;
@@ -223,6 +222,7 @@ fn waiters(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
             columns(["call", "user", "waiting", "waits for", "next in"])
         ),
     )];
+    let head = view.state.limit.held_head(view.now);
     let mut sorted: Vec<_> = waiters.iter().collect();
     sorted.sort_by_key(|(id, waiter)| (waiter.since, **id));
     for (id, waiter) in sorted.into_iter().take(usize::from(area.height)) {
@@ -233,21 +233,19 @@ fn waiters(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
             .get(id)
             .map_or_else(String::new, |call| call.user.as_str().replace('\n', " "));
         let waits = latency::seconds(waiter.since.until(view.now));
-        let next = waiter.ready_at.map_or_else(
-            || "-".to_owned(),
-            |at| latency::seconds(view.now.until(at).max(Duration::from_millis(1))),
-        );
+        let next = head.filter(|head| head.call == *id).and_then(|head| head.ready_at);
+        let next = next.map_or_else(|| "-".to_owned(), |at| latency::seconds(view.now.until(at)));
+        let held = view.state.waits_for(*id, view.now).map_or("its turn", held_by);
         lines.push(Line::from(format!(
             " {}",
-            columns([&id.to_string(), &user, &waits, constraint(waiter), &next])
+            columns([&id.to_string(), &user, &waits, held, &next])
         )));
     }
     row::draw_all(&lines, area, buf);
 }
 
-fn constraint(waiter: &crate::state::Waiter) -> &'static str {
-    use crate::event::Constraint;
-    match waiter.constraint {
+fn held_by(constraint: Constraint) -> &'static str {
+    match constraint {
         Constraint::Requests => "requests",
         Constraint::Tokens => "tokens",
         Constraint::Slots => "a free slot",
