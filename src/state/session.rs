@@ -166,7 +166,10 @@ impl Session {
             Some(origin) => {
                 let changes = origin.changes(&self.policy);
                 // what a person labels right or wrong is no setting
-                changes.iter().filter(|(path, _)| !path.starts_with("semantic.labels")).count()
+                changes
+                    .iter()
+                    .filter(|(path, _)| !path.starts_with("semantic.labels"))
+                    .count()
             }
             None => self.policy.name.split('+').count() - 1,
         };

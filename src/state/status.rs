@@ -180,7 +180,9 @@ impl State {
         let fails = attempts >= FAILING_ATTEMPTS
             && share >= FAILING_SHARE
             && self.timeline.last(now, FAILING_NOW).failed_attempts > 0;
-        fails.then(|| Status::Failing { share: share.min(1.0) })
+        fails.then(|| Status::Failing {
+            share: share.min(1.0),
+        })
     }
 
     fn limiter_status(&self, now: Timestamp) -> Option<Status> {

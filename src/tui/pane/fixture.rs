@@ -15,8 +15,8 @@ use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
     BackoffWait, BreakerView, Burst, CacheVerdict, CacheView, Call, Doing, ExplainedMiss, FateCounts,
-    FieldCount, Flight, LookupSecond, Misses, QueueHead, RetryView, SentCalls, ServedCounts, Slot, Span, SpanKind,
-    State, StateSpell, Timeline, Waiter,
+    FieldCount, Flight, LookupSecond, Misses, QueueHead, RetryView, SentCalls, ServedCounts, Slot, Span,
+    SpanKind, State, StateSpell, Timeline, Waiter,
 };
 use crate::time::Timestamp;
 use crate::tui::theme::Theme;

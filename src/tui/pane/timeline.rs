@@ -336,7 +336,9 @@ fn remarks(view: &View<'_>, call: &Call) -> Vec<String> {
         Doing::Queued => {
             let held = view.state.waits_for(call.id, view.now);
             let what = held.map(Constraint::sentence);
-            what.map_or_else(Vec::new, |what| vec![format!("waits for {what}"), format!("for {what}")])
+            what.map_or_else(Vec::new, |what| {
+                vec![format!("waits for {what}"), format!("for {what}")]
+            })
         }
         Doing::Starting | Doing::Waiting | Doing::Streaming | Doing::Following { .. } | Doing::Ended => {
             Vec::new()
@@ -362,7 +364,11 @@ mod tests {
         let mut fixture = fixture::burst();
         fixture.now = at(now);
         let (since, needs) = (at(10.0), 60);
-        fixture.state.limit.waiters.insert(call.id, Waiter { since, needs });
+        fixture
+            .state
+            .limit
+            .waiters
+            .insert(call.id, Waiter { since, needs });
         fixture.state.limit.head = Some(QueueHead {
             call: call.id,
             constraint: Constraint::Slots,

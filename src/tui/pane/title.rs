@@ -54,8 +54,14 @@ fn left_wordings(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     let network = upstream.is_some_and(|upstream| !upstream.loopback);
     let model = upstream.and_then(|upstream| upstream.model.as_ref());
     let model = model.map(|model| row::clip(theme, &model.single_line(), 32));
-    let file = view.ui.playback.as_ref().map(|playback| playback.name.single_line());
-    let file = file.filter(|name| !name.is_empty()).map(|name| row::clip(theme, &name, 40));
+    let file = view
+        .ui
+        .playback
+        .as_ref()
+        .map(|playback| playback.name.single_line());
+    let file = file
+        .filter(|name| !name.is_empty())
+        .map(|name| row::clip(theme, &name, 40));
     let seed = Some(format!("seed {}", session.seed)).filter(|_| upstream.is_some() && simulated);
     let label = SafeText::new(&session.policy_label).single_line();
     let policy = format!("policy {}", row::clip(theme, &label, 24));
@@ -76,7 +82,11 @@ fn left_wordings(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
         [None, None, None, None, changed],
         [None, None, None, None, None],
     ];
-    let first = if width < MIDDLE { 2 } else { usize::from(width < WIDE) };
+    let first = if width < MIDDLE {
+        2
+    } else {
+        usize::from(width < WIDE)
+    };
     let dot = format!(" {} ", theme.glyphs.dot);
     choices
         .into_iter()
@@ -134,7 +144,10 @@ fn state(view: &View<'_>, hours: bool) -> Vec<Span<'static>> {
         None => "READY".to_owned(),
     };
     let time = units::clock(view.now.since(Timestamp::ZERO), hours);
-    vec![row::piece(view.theme, Role::Strong, word), row::plain(format!("  {time} "))]
+    vec![
+        row::piece(view.theme, Role::Strong, word),
+        row::plain(format!("  {time} ")),
+    ]
 }
 
 /// The injected faults, the longest wording first; empty without faults.
@@ -148,9 +161,8 @@ fn fault_wordings(view: &View<'_>) -> Vec<String> {
     let name = row::clip(view.theme, &name, 24);
     let slow = session.faults.rate(FaultKind::Drip);
     let failing = session.faults.total() - slow;
-    let parts = [(failing, "fail"), (slow, "are slow")].map(|(rate, verb)| {
-        (rate > 0.0).then(|| (units::rate(rate), verb))
-    });
+    let parts = [(failing, "fail"), (slow, "are slow")]
+        .map(|(rate, verb)| (rate > 0.0).then(|| (units::rate(rate), verb)));
     let parts: Vec<(String, &str)> = parts.into_iter().flatten().collect();
     let mut texts = Vec::new();
     if let Some(((rate, verb), rest)) = parts.split_first() {
@@ -159,7 +171,10 @@ fn fault_wordings(view: &View<'_>) -> Vec<String> {
             long.push_str(&format!(", {rate} {verb}"));
         }
         texts.push(long);
-        texts.push(format!("{mark} FAULTS ON {name} {}", units::rate(session.faults.total())));
+        texts.push(format!(
+            "{mark} FAULTS ON {name} {}",
+            units::rate(session.faults.total())
+        ));
     } else {
         texts.push(format!("{mark} FAULTS ON {name}"));
     }
@@ -238,7 +253,10 @@ mod tests {
     #[test]
     fn faults_outlast_all_but_the_state() {
         let mut fixture = outage();
-        assert_eq!(title(&fixture, 48), " seawall  ! FAULTS ON outage 75%    LIVE  00:45");
+        assert_eq!(
+            title(&fixture, 48),
+            " seawall  ! FAULTS ON outage 75%    LIVE  00:45"
+        );
         assert_eq!(title(&fixture, 36), " seawall  ! FAULTS ON    LIVE  00:45");
         fixture.state.session.faults.set_rate(FaultKind::Drip, 0.1);
         assert!(title(&fixture, 120).contains("! FAULTS ON outage: 75% of attempts fail, 10% are slow "));
@@ -246,7 +264,10 @@ mod tests {
         for kind in FaultKind::ALL {
             faults.set_rate(kind, 0.0);
         }
-        assert!(title(&fixture, 120).contains("! FAULTS ON outage    LIVE"), "nothing at 0%");
+        assert!(
+            title(&fixture, 120).contains("! FAULTS ON outage    LIVE"),
+            "nothing at 0%"
+        );
     }
 
     #[test]
@@ -262,7 +283,11 @@ mod tests {
         let texts = [120, 100, 50].map(|width| title(&fixture, width));
         assert!(texts[0].starts_with(" seawall  api.example.com (network) · big-1 · policy production "));
         assert!(texts[1].starts_with(" seawall  api.example.com (network) · policy production "));
-        assert!(texts[2].starts_with(" seawall  api.example.com (network) "), "{}", texts[2]);
+        assert!(
+            texts[2].starts_with(" seawall  api.example.com (network) "),
+            "{}",
+            texts[2]
+        );
     }
 
     #[test]

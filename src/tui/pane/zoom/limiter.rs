@@ -233,7 +233,9 @@ fn waiters(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
             .get(id)
             .map_or_else(String::new, |call| call.user.as_str().replace('\n', " "));
         let waits = latency::seconds(waiter.since.until(view.now));
-        let next = head.filter(|head| head.call == *id).and_then(|head| head.ready_at);
+        let next = head
+            .filter(|head| head.call == *id)
+            .and_then(|head| head.ready_at);
         let next = next.map_or_else(|| "-".to_owned(), |at| latency::seconds(view.now.until(at)));
         let held = view.state.waits_for(*id, view.now).map_or("its turn", held_by);
         lines.push(Line::from(format!(
