@@ -9,6 +9,7 @@ mod options;
 mod output;
 mod picture;
 mod progress;
+mod prompt_history;
 mod semantic;
 mod subcommands;
 mod why;

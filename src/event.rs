@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use breaker::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
 pub use cache::{BypassReason, DiffKind, EvictReason, FieldDiff, MissReason, NearMiss, SkipReason};
 pub use call::{CallOptions, Fate, Origin, Sharing, StopReason};
-pub use command::{BurstUsers, Command, TimedCommand};
+pub use command::{BurstUsers, ChatOptions, Command, TimedCommand};
 pub use failure::{AttemptResult, Failure, FailureClass, Finish, Hint, HintSource, Phase};
 pub use kind::EventKind;
 pub use level::BucketLevel;

@@ -10,11 +10,13 @@
 
 pub mod action;
 pub mod editor;
+mod external;
 pub mod filter;
 pub mod footer;
 pub mod input;
 pub mod keymap;
 pub mod layout;
+mod markdown;
 pub mod outputs;
 pub mod overlay;
 pub mod pace;
@@ -32,11 +34,14 @@ pub mod wrap;
 
 use std::future::Future;
 use std::io;
+use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossterm::event::Event as Terminal;
 use futures_util::{Stream, StreamExt};
+use tokio::process::Child;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +52,8 @@ use crate::state::State;
 use crate::text::SafeText;
 use crate::time::{Clock, Timestamp};
 
+use editor::{Editor, History};
+use external::PromptFile;
 use keymap::{Keymap, KeymapError};
 use outputs::{Outputs, SaveRequest};
 use overlay::save::Saved;
@@ -156,6 +163,10 @@ pub struct TuiOptions {
     pub profiles: Vec<FaultProfile>,
     /// The message to show first.
     pub notice: Option<String>,
+    /// Prompts of earlier sessions, newest last.
+    pub prompts: Vec<String>,
+    /// The command that edits a prompt, as a shell reads it.
+    pub editor: String,
 }
 
 /// The reason why the loop ended.
@@ -227,9 +238,11 @@ pub async fn run<F: EventFeed>(session: Session<F>, options: TuiOptions) -> Resu
     let keymap = Keymap::builtin()?;
     // dropped last: the end writes to the terminal too
     let mut rescue = JoinSet::new();
-    rescue.spawn(terminal::unblock(Signals::listen()?, session.clock));
+    let lent = Arc::new(AtomicBool::new(false));
+    rescue.spawn(terminal::unblock(Signals::listen()?, session.clock, Arc::clone(&lent)));
     let host = Screen::enter(options.mouse)?;
     let mut event_loop = EventLoop::new(session, host, keymap, options)?;
+    event_loop.lent = lent;
     let exit = match terminal::events(event_loop.session.clock) {
         Ok(input) => event_loop.drive(input).await,
         Err(error) => Err(error),
@@ -263,6 +276,10 @@ struct EventLoop<F, H> {
     /// The state of a paused view and its time. The session continues, so no event is held back.
     frozen: Option<Box<(State, Timestamp)>>,
     skipped: u64,
+    /// The command that edits a prompt.
+    editor: String,
+    /// True while another program has the terminal: Ctrl-C belongs to it.
+    lent: Arc<AtomicBool>,
 }
 
 /// An input of the loop.
@@ -281,6 +298,7 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
             size: host.size()?,
             users: options.users,
             profiles: options.profiles,
+            history: History::new(&options.prompts),
             read_only: session.outputs.commands.is_none(),
             playback: session.feed.playback(now),
             ..Ui::default()
@@ -299,6 +317,8 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
             pace: Pace::default(),
             frozen: None,
             skipped: 0,
+            editor: options.editor,
+            lent: Arc::default(),
         })
     }
 
@@ -497,6 +517,7 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
             Effect::Pause => self.pause(now),
             Effect::Control(control) => self.control(control, now),
             Effect::Redraw => self.resume()?,
+            Effect::EditPrompt => return self.edit_prompt().await,
             Effect::Quit => return Ok(Some(Exit::Quit)),
             Effect::Interrupt => return Ok(Some(Exit::Interrupted)),
             Effect::Suspend => {
@@ -511,6 +532,66 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
             }
         }
         Ok(None)
+    }
+
+    /// Lends the terminal to the user's editor, and takes its text as the prompt. Events are applied meanwhile.
+    async fn edit_prompt(&mut self) -> io::Result<Option<Exit>> {
+        let now = self.session.clock.now();
+        let file = match PromptFile::create(&std::env::temp_dir(), self.ui.draft.text()) {
+            Ok(file) => file,
+            Err(error) => {
+                self.ui.say(format!("cannot write a file to edit: {error}"), now);
+                return Ok(None);
+            }
+        };
+        self.lent.store(true, Ordering::SeqCst);
+        self.host.release()?;
+        let ended = match file.edit(&self.editor) {
+            Ok(child) => self.until_edited(child).await,
+            Err(error) => Ok(Err(error)),
+        };
+        self.lent.store(false, Ordering::SeqCst);
+        let status = match ended {
+            Ok(status) => status,
+            Err(exit) => return Ok(Some(exit)),
+        };
+        self.resume()?;
+        let now = self.session.clock.now();
+        let name = SafeText::excerpt(&self.editor, 40).single_line();
+        match status.map(|status| (status.success(), status.code())) {
+            Ok((true, _)) => match file.read().map(|text| Editor::try_from_text(&text)) {
+                Ok(Some(draft)) => self.ui.draft = draft,
+                Ok(None) => self.ui.say("too long: a prompt is at most 64 KiB", now),
+                Err(error) => self.ui.say(format!("cannot read the edited prompt: {error}"), now),
+            },
+            Ok((false, Some(126 | 127))) => {
+                self.ui.say(format!("cannot run {name}: set EDITOR to your editor"), now);
+            }
+            Ok((false, _)) => self.ui.say(format!("{name} failed; the prompt is unchanged"), now),
+            Err(error) => self.ui.say(format!("cannot run {name}: {error}"), now),
+        }
+        Ok(None)
+    }
+
+    /// Waits for the editor. A signal that ends the program ends both; Ctrl-C is a key of the editor.
+    async fn until_edited(&mut self, mut child: Child) -> Result<io::Result<ExitStatus>, Exit> {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut open = true;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.session.quit.cancelled() => return Err(Exit::Cancelled),
+                signal = self.session.signals.next() => match signal.exit() {
+                    None | Some(Exit::Interrupted) => {}
+                    Some(exit) => return Err(exit),
+                },
+                status = child.wait() => return Ok(status),
+                fed = self.session.feed.recv(&mut batch), if open => {
+                    open = !matches!(fed, Feed::Closed);
+                    self.apply(fed, &mut batch);
+                }
+            }
+        }
     }
 
     /// Controls playback and applies its change to the state.

@@ -5,6 +5,8 @@
 
 #[path = "terminal/api_key.rs"]
 mod api_key;
+#[path = "terminal/editor.rs"]
+mod editor;
 #[path = "terminal/ending.rs"]
 mod ending;
 #[path = "fuzz/hostile.rs"]
@@ -72,6 +74,8 @@ impl Terminal {
         command.env("LC_ALL", "C.UTF-8");
         // a backtrace would scroll the expected text off the screen
         command.env("RUST_BACKTRACE", "0");
+        // prompts of tests are not those of their user
+        command.env("SEAWALL_NO_HISTORY", "1");
         for (name, value) in env {
             command.env(name, value);
         }

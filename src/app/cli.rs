@@ -4,6 +4,7 @@
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::drills::compare::{Layer, Sweep};
@@ -123,6 +124,10 @@ pub(crate) struct Cli {
     /// Limit of an answer, in LLM tokens
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_tokens: u32,
+
+    /// Neither read nor keep the prompts of the chat ($XDG_STATE_HOME/seawall/prompts.jsonl)
+    #[arg(long, env = "SEAWALL_NO_HISTORY", value_parser = FalseyValueParser::new())]
+    pub(crate) no_history: bool,
 
     /// Leave the mouse to the terminal, so that its own selection works
     #[arg(long)]

@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
+use super::prompt_history::{self, PromptWriter};
 use super::{UNREACHABLE, USAGE, complain, options};
 
 /// Opens the control room, or runs the drill where there is no terminal.
@@ -54,6 +55,7 @@ pub(crate) const STUCK: Duration = Duration::from_secs(5);
 /// The files of a session. Finished after the session.
 pub(crate) struct SessionFiles {
     labels: LabelWriter,
+    prompts: Option<PromptWriter>,
     journal: LiveJournal,
     /// The file of the journal and its first line, until something is written.
     output: Option<(OutputFile, Header)>,
@@ -71,9 +73,15 @@ impl SessionFiles {
 
     /// Writes the queued lines. Fails if the journal is incomplete, or if its pipe takes nothing for [`STUCK`].
     pub(crate) async fn finish(self, clock: Clock) -> eyre::Result<()> {
-        let Self { labels, journal, .. } = self;
+        let Self {
+            labels,
+            prompts,
+            journal,
+            ..
+        } = self;
         let written = tokio::task::spawn_blocking(move || {
             labels.finish();
+            prompts.map(PromptWriter::finish);
             journal.finish()
         });
         let ended = tokio::select! {
@@ -109,6 +117,7 @@ pub(crate) async fn start(
     let session = Session::start_on(config, clock, bus).await?;
     let files = SessionFiles {
         labels,
+        prompts: None,
         journal,
         output,
     };
@@ -134,6 +143,8 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
         users,
         profiles: file::bundled_faults(),
         notice: None,
+        prompts: Vec::new(),
+        editor: set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".to_owned()),
     }
 }
 
@@ -156,6 +167,16 @@ async fn control_room(
         started = start(cli, config, journal, Some((&recorder, &what_if))) => started?,
     };
     files.begin()?;
+    let file = prompt_history::history_file(|name| std::env::var_os(name)).filter(|_| !cli.no_history);
+    let earlier = file.as_deref().map(prompt_history::load).unwrap_or_default();
+    let prompts = match file {
+        None => None,
+        Some(file) => {
+            let (writer, prompts) = PromptWriter::start(file, session.bus().clone())?;
+            files.prompts = Some(writer);
+            Some(prompts)
+        }
+    };
     let (requests, edited) = watch::channel(None);
     session.spawn(what_if.run(edited, session.bus().clone(), session.clock()));
     let (commands, received) = mpsc::channel(engine::COMMANDS);
@@ -167,6 +188,7 @@ async fn control_room(
         outputs: Outputs {
             commands: Some(commands),
             saves: Some(save_channel(&session, &recorder, save_target(cli))),
+            prompts,
             whatif: requests,
         },
         clock: session.clock(),
@@ -175,6 +197,7 @@ async fn control_room(
     };
     let options = tui::TuiOptions {
         notice,
+        prompts: earlier,
         ..screen(cli, session.engine().users().to_vec())
     };
     let engine = session.engine().clone().with_observer(recorder.observer());

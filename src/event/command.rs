@@ -19,6 +19,34 @@ pub enum BurstUsers {
     All,
 }
 
+/// Options of the prompts that are typed in the chat.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChatOptions {
+    /// The system prompt, sent as the first message. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Sampling temperature, 0 to 2. Default: not sent, so the server decides; reasoning models reject any other
+    /// than theirs. Answers are then cached as if they were repeatable; with a temperature only at 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+}
+
+impl ChatOptions {
+    /// Checks the temperature.
+    ///
+    /// # Errors
+    /// A message with the valid range.
+    pub fn validate(&self) -> Result<(), String> {
+        match self.temperature {
+            Some(value) if !(0.0..=2.0).contains(&value) => {
+                Err(format!("temperature = {value} (must be 0 to 2)"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A command to the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -32,6 +60,11 @@ pub enum Command {
         user: UserId,
         /// True to send the earlier turns of the conversation too.
         conversation: bool,
+    },
+    /// Sets the options of the prompts sent from now on.
+    SetChat {
+        /// The options.
+        options: ChatOptions,
     },
     /// Sends calls at once: new prompts, and repeats of the user's last answered ones.
     Burst {

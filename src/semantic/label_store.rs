@@ -138,7 +138,7 @@ fn write_labels(
 }
 
 /// Replaces a file atomically: a reader sees the old or the new one, even after a crash.
-fn replace_file(file: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn replace_file(file: &Path, text: &str) -> io::Result<()> {
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -26,7 +26,7 @@ pub use traffic::MAX_RUNNING;
 use traffic::RunningLoad;
 
 use crate::client::{CallContext, Env, ResilientClient, Transport};
-use crate::event::{CallId, Command, EventKind, Load, Observer, Origin, UserId};
+use crate::event::{CallId, ChatOptions, Command, EventKind, Load, Observer, Origin, UserId};
 use crate::openai::{ChatRequest, Message};
 use crate::settings::Policy;
 use crate::simulator::FaultControl;
@@ -118,6 +118,8 @@ struct Running {
     load_count: u64,
     /// The turns of the conversation.
     turns: Vec<Message>,
+    /// Options of prompts.
+    chat: ChatOptions,
 }
 
 impl<T: Transport, O: Observer + Clone> Clone for Engine<T, O> {
@@ -206,6 +208,10 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
                 user,
                 conversation,
             } => self.send(&prompt, user, conversation),
+            Command::SetChat { options } => match options.validate() {
+                Ok(()) => self.lock().chat = options,
+                Err(message) => self.notice(&format!("chat not changed: {message}")),
+            },
             Command::Burst { calls, users } => self.burst(calls, users),
             Command::SetLoad { load } => match load.as_ref().map_or(Ok(()), Load::validate) {
                 Ok(()) => self.set_load(load),
@@ -310,8 +316,6 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
     /// A request of a command; its answer has at most `tokens` LLM tokens, 0 for no limit.
     fn request(&self, messages: impl IntoIterator<Item = Message>, tokens: u32) -> ChatRequest {
         let request = ChatRequest::new(messages)
-            // deterministic, so that the cache may answer a repeated prompt
-            .temperature(0.0)
             .stream(true)
             .with("stream_options", serde_json::json!({ "include_usage": true }));
         self.style.complete(&request, tokens).into_owned()
@@ -319,13 +323,17 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
 
     fn send(&self, prompt: &str, user: UserId, conversation: bool) {
         let question = Message::user(prompt);
-        let earlier = if conversation {
-            self.lock().turns.clone()
-        } else {
-            Vec::new()
+        let (chat, earlier) = {
+            let running = self.lock();
+            let earlier = if conversation { running.turns.clone() } else { Vec::new() };
+            (running.chat.clone(), earlier)
         };
-        let messages = earlier.into_iter().chain([question.clone()]);
-        let request = self.request(messages, self.style.answer_tokens);
+        let system = chat.system.as_deref().map(Message::system);
+        let messages = system.into_iter().chain(earlier).chain([question.clone()]);
+        let mut request = self.request(messages, self.style.answer_tokens);
+        if let Some(temperature) = chat.temperature {
+            request = request.temperature(temperature);
+        }
         let on_answer = if conversation {
             OnAnswer::AddTurn(question)
         } else {
@@ -347,6 +355,8 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         let context = CallContext {
             user: user.clone(),
             origin,
+            // a person who asks twice accepts the same answer, unless a temperature asks for another one
+            cacheable: request.get("temperature").is_none(),
             ..CallContext::default()
         };
         let stream = self.client.call(request, context);

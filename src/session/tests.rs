@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::client::Held;
-use crate::event::Fate;
+use crate::event::{ChatOptions, Fate};
 use crate::session::source::Progress;
 use crate::simulator::wire::{Handler, Limits, Request, Response, Server};
 
@@ -93,6 +93,54 @@ impl Bench {
     async fn quiet(&self) {
         self.upstream.open.closed().await;
     }
+}
+
+#[tokio::test]
+async fn the_options_of_the_chat_reach_the_server_and_decide_on_the_cache() {
+    let mut bench = Bench::start(Reaction::Answer).await;
+    let session = Session::start(bench.config()).await.unwrap();
+    let engine = session.engine().clone();
+    let ask = || {
+        engine.execute(Command::Send {
+            prompt: "What is jitter?".into(),
+            user: UserId::new("ana"),
+            conversation: false,
+        });
+    };
+    let chat = |system: Option<&str>, temperature| {
+        let system = system.map(str::to_owned);
+        engine.execute(Command::SetChat { options: ChatOptions { system, temperature } });
+    };
+    let hits = || session.bus().with_state(|state| state.cache.hits);
+
+    // a reasoning model rejects any temperature: none is sent, and the same question is still answered once
+    ask();
+    let body = bench.chat().await;
+    assert_eq!((body.get("temperature"), body["messages"].as_array().unwrap().len()), (None, 1));
+    engine.settled().await;
+    ask();
+    engine.settled().await;
+    assert_eq!(hits(), 1);
+    // with another system prompt it is another request
+    chat(Some("Be brief."), Some(0.0));
+    ask();
+    let body = bench.chat().await;
+    assert_eq!(body["temperature"], json!(0.0));
+    assert_eq!(body["messages"][0], json!({ "role": "system", "content": "Be brief." }));
+    engine.settled().await;
+    ask();
+    engine.settled().await;
+    assert_eq!(hits(), 2);
+    // a temperature asks for different answers
+    chat(None, Some(0.7));
+    chat(None, Some(f64::NAN));
+    for _ in 0..2 {
+        ask();
+        assert_eq!(bench.chat().await["temperature"], json!(0.7));
+        engine.settled().await;
+    }
+    assert_eq!(hits(), 2);
+    session.shutdown().await;
 }
 
 #[tokio::test]

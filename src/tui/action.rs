@@ -75,6 +75,8 @@ actions! {
     NextUser "next_user" Do "user" "send as the next user";
     ToggleConversation "toggle_conversation" Do "conversation" "send earlier turns too, or the prompt alone";
     ForgetConversation "forget_conversation" Do "clear turns" "clear the turns of the conversation";
+    SetSystem "set_system" Do "system" "system prompt of the chat: type it after this word, or off";
+    SetTemperature "set_temperature" Do "temperature" "temperature of the chat: type 0 to 2 after this word, or off";
     SaveDrill "save_drill" Do "save" "save this session's commands as a scenario file";
     WhatIf "what_if" Do "what-if" "what-if: evaluate an edited policy on the same calls";
     SavePolicy "save_policy" Do "save policy" "save the running policy to a file";
@@ -119,6 +121,7 @@ actions! {
     Submit "submit" Type "send" "send the prompt, or keep the filter";
     Newline "newline" Type "new line" "insert a line break in the prompt";
     Leave "leave" Type "leave" "leave: keep the prompt, clear the filter";
+    EditPrompt "edit_prompt" Type "editor" "edit the prompt in $EDITOR";
     HistoryPrev "history_prev" Type "earlier" "previous line, or previous prompt";
     HistoryNext "history_next" Type "later" "next line, or next prompt";
     Close "close" Overlay "close" "close this overlay";
@@ -143,7 +146,7 @@ actions! {
     PrevLayer "prev_layer" Overlay "layer back" "previous layer of settings";
     AcceptValue "accept_value" Overlay "accept" "accept the typed value";
     CancelValue "cancel_value" Overlay "cancel" "cancel and keep the old value";
-    StopCall "stop_call" Overlay "stop" "stop this call";
+    StopCall "stop_call" Do "stop this" "stop this call: the answer in the chat, or the selected one";
     Play "play" Replay "play" "play or pause";
     PrevMark "prev_mark" Replay "mark back" "previous change, failure or burst";
     NextMark "next_mark" Replay "next mark" "next change, failure or burst";

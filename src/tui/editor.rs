@@ -11,10 +11,10 @@ use crate::text::SafeText;
 use super::wrap;
 
 /// The longest draft, in bytes.
-const MAX_BYTES: usize = 64 << 10;
+pub(crate) const MAX_PROMPT: usize = 64 << 10;
 
 /// The number of prompts kept for Up and Down.
-const MAX_HISTORY: usize = 100;
+pub(crate) const MAX_HISTORY: usize = 100;
 
 /// A text with a cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,12 @@ impl Editor {
         let mut editor = Self::default();
         editor.insert(text);
         editor
+    }
+
+    /// An editor with `text`, cursor at the end; `None` if it is too long.
+    pub fn try_from_text(text: &str) -> Option<Self> {
+        let mut editor = Self::default();
+        editor.insert(text).then_some(editor)
     }
 
     /// The text so far.
@@ -58,7 +64,7 @@ impl Editor {
     /// Inserts sanitised text. Returns false, and inserts nothing, if the draft would become too long.
     pub fn insert(&mut self, raw: &str) -> bool {
         let safe = SafeText::new(&printable(raw));
-        if self.text.len() + safe.len() > MAX_BYTES {
+        if self.text.len() + safe.len() > MAX_PROMPT {
             return false;
         }
         self.text.insert_str(self.cursor, &safe);
@@ -219,6 +225,15 @@ pub struct History {
 }
 
 impl History {
+    /// The prompts of earlier sessions, newest last.
+    pub fn new(prompts: &[String]) -> Self {
+        let mut history = Self::default();
+        for prompt in prompts {
+            history.push(prompt);
+        }
+        history
+    }
+
     /// Adds a sent prompt.
     pub fn push(&mut self, prompt: &str) {
         self.at = None;
@@ -268,7 +283,7 @@ mod tests {
         let mut editor = Editor::from_text("x");
         assert!(editor.insert("a\r\nb\rc\x1b[31m\x07\u{202e}"));
         assert_eq!(editor.text(), "xa\nb\nc[31m\u{fffd}");
-        assert!(!editor.insert(&"y".repeat(MAX_BYTES)));
+        assert!(!editor.insert(&"y".repeat(MAX_PROMPT)));
     }
 
     #[test]

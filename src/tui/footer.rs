@@ -130,11 +130,13 @@ fn fixed(ui: &Ui) -> &'static [Action] {
         Context::Input => &[
             Action::Submit,
             Action::Leave,
+            Action::StopCall,
             Action::Newline,
             Action::HistoryPrev,
             Action::Open,
             Action::Copy,
             Action::NextPane,
+            Action::EditPrompt,
             Action::Palette,
         ],
         Context::Line => &[Action::Submit, Action::Leave],
@@ -469,7 +471,7 @@ mod tests {
         let table = [
             (
                 typing,
-                "Enter send  Esc leave  ^J new line  Up earlier  ^O why  ^Y copy  Tab pane  F1 help",
+                "Enter send  Esc leave  ^S stop this  ^J new line  Up earlier  ^O why  ^Y copy  F1 help",
             ),
             (filter, "Enter apply  Esc clear  F1 help"),
             (

@@ -7,6 +7,7 @@ use ratatui::layout::{Position, Rect};
 use super::action::Action;
 use super::keymap::{Context, Keymap};
 use super::layout::{CHAT_WIDTH, layout};
+use super::pane::{PaneId, chat};
 use super::theme::Role;
 use super::ui::Ui;
 use super::update::one_line;
@@ -64,6 +65,14 @@ pub fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) ->
     Some(Position::new(x + right.min(columns - 1), area.y + down))
 }
 
+/// Names the answer that runs while the chat is closed.
+fn hidden_answer(view: &View<'_>, key: &str) -> Option<String> {
+    let size = view.ui.size;
+    let areas = layout(Rect::new(0, 0, size.width, size.height), view.ui);
+    let call = chat::answering(view.state).filter(|_| areas.pane(PaneId::Chat).is_none())?;
+    Some(format!("answering {call} {} {key} shows it", view.theme.glyphs.ellipsis))
+}
+
 /// Draws the row while nothing is typed: the key to the prompt, and at the right the way back or the user.
 fn idle(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
     let ui = view.ui;
@@ -73,6 +82,8 @@ fn idle(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
             String::new(),
             "read-only: commands need the session itself".to_owned(),
         )
+    } else if let Some(text) = hidden_answer(view, &key(Action::Prompt)) {
+        (String::new(), text)
     } else if ui.draft.is_empty() {
         (key(Action::Prompt), "ask a question".to_owned())
     } else {

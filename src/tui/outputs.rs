@@ -19,6 +19,8 @@ pub struct Outputs {
     pub commands: Option<mpsc::Sender<Command>>,
     /// Files to save.
     pub saves: Option<SaveChannel>,
+    /// Sent prompts, to keep them for the next session.
+    pub prompts: Option<std::sync::mpsc::Sender<String>>,
     /// The edited policy to evaluate; the receiver sees the latest one only.
     pub whatif: watch::Sender<Option<WhatIfRequest>>,
 }
@@ -51,6 +53,10 @@ impl Outputs {
         match commands.try_reserve() {
             Ok(permit) => {
                 ui.sent(&command);
+                if let (Command::Send { prompt, .. }, Some(prompts)) = (&command, &self.prompts) {
+                    // without a reader they last as long as the session
+                    prompts.send(prompt.clone()).ok();
+                }
                 permit.send(command);
             }
             Err(TrySendError::Full(())) => {

@@ -35,6 +35,7 @@ use ratatui::layout::{Rect, Size};
 use rustix::process::{getpid, kill_process};
 use rustix::termios::{QueueSelector, tcflush};
 
+use super::Exit;
 use super::keymap::Keymap;
 use super::signals::Signals;
 use super::view::{View, draw};
@@ -56,6 +57,8 @@ pub trait Host {
     fn draw(&mut self, view: &View<'_>, keymap: &Keymap) -> io::Result<()>;
     /// Sends text to the clipboard of the terminal, which does not acknowledge it.
     fn copy(&mut self, text: &str) -> io::Result<()>;
+    /// Restores the terminal for another program. [`Host::resume`] takes it back.
+    fn release(&mut self) -> io::Result<()>;
     /// Restores the terminal and stops the process. Returns after it was continued, or at once where it cannot be
     /// stopped.
     fn suspend(&mut self) -> io::Result<()>;
@@ -129,9 +132,14 @@ impl Host for Screen {
         self.checked(written)
     }
 
-    fn suspend(&mut self) -> io::Result<()> {
+    fn release(&mut self) -> io::Result<()> {
         self.terminal.show_cursor()?;
         restore(self.guard.shared.mouse);
+        self.checked(Ok(()))
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        self.release()?;
         #[cfg(unix)]
         // the whole foreground group, as the key does in a cooked terminal: `seawall | tee` stops as one
         rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
@@ -209,9 +217,9 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// After a signal that ends the program, unblocks writes to a terminal that does not read until dropped: discards
 /// what waits there, and interrupts the write by a signal, so that it is tried again. Otherwise the loop would never
-/// see the signal.
-pub(super) async fn unblock(mut signals: Signals, clock: Clock) {
-    signals.ended().await;
+/// see the signal. While the terminal is `lent` to another program, Ctrl-C does not end this one.
+pub(super) async fn unblock(mut signals: Signals, clock: Clock, lent: Arc<AtomicBool>) {
+    while signals.ended().await == Exit::Interrupted && lent.load(Ordering::SeqCst) {}
     let mut pause = STUCK;
     loop {
         clock.sleep(pause).await;

@@ -1,5 +1,6 @@
 //! The terminal interface as a whole: key scripts, screens at many sizes, and the loop under a paused clock.
 
+mod chat;
 mod event_loop;
 mod keys;
 mod screen_text;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ratatui::layout::Size;
 
-use crate::event::{CallId, Command, UserId};
+use crate::event::{CallId, ChatOptions, Command, UserId};
 use crate::settings::FaultProfile;
 use crate::time::Timestamp;
 
@@ -54,6 +54,8 @@ pub struct Ui {
     pub draft: Editor,
     /// Prompts sent before.
     pub history: History,
+    /// System prompt and temperature of the chat.
+    pub chat: ChatOptions,
     /// True if earlier turns are sent with each prompt.
     pub conversation: bool,
     /// The users to send as.
@@ -231,6 +233,9 @@ impl Ui {
 
     /// Records that the engine accepted a command: clears a sent prompt and follows its answer.
     pub fn sent(&mut self, command: &Command) {
+        if let Command::SetChat { options } = command {
+            self.chat = options.clone();
+        }
         if let Command::Send { prompt, .. } = command {
             self.history.push(prompt);
             self.draft = Editor::default();

@@ -3,6 +3,7 @@
 
 mod blocked;
 mod chart;
+mod chat;
 mod command;
 mod mouse;
 mod scroll;
@@ -62,6 +63,8 @@ pub enum Effect {
     Control(Control),
     /// Return the terminal to the shell until `fg`.
     Suspend,
+    /// Edit the prompt in the user's editor.
+    EditPrompt,
     /// Redraw every cell.
     Redraw,
     /// Quit.
@@ -259,6 +262,11 @@ fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Optio
             let effect = Effect::Save(save.content, file_name(save.name.text()));
             ui.overlays.pop();
             Some(effect)
+        }
+        (Overlay::Palette(palette), Action::Accept) if palette.with_text().is_some() => {
+            let (action, text) = palette.with_text()?;
+            let text = text.to_owned();
+            chat::set(ui, context, action, &text)
         }
         (Overlay::Palette(palette), Action::Accept) => {
             let (chosen, number) = (palette.chosen(), palette.number());

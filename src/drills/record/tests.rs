@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::text::Heading;
 use super::*;
 use crate::drills::scenario::{self, Report, Scene};
-use crate::event::{BreakerMode, BurstUsers, CallId, UserId};
+use crate::event::{BreakerMode, BurstUsers, CallId, ChatOptions, UserId};
 use crate::session::bus::Bus;
 use crate::session::{LocalSession, Session, UpstreamConfig};
 use crate::settings::file::{self, NewFile};
@@ -271,6 +271,15 @@ fn every_command_is_read_back() {
             profile: Box::new(rates),
         },
         faults(false),
+        Command::SetChat {
+            options: ChatOptions {
+                system: Some("Be \"brief\".".into()),
+                temperature: Some(0.7),
+            },
+        },
+        Command::SetChat {
+            options: ChatOptions::default(),
+        },
         Command::Cancel { call: CallId(2) },
         Command::CancelAll,
         Command::ForgetConversation,
@@ -305,7 +314,7 @@ fn every_command_is_read_back() {
     let timed = timed.map(|(index, command)| (index as u64 * 10, command));
     let drill = recorded(&outage(), timed.collect(), 1_000);
     let (scene, _) = run(&text(&drill));
-    assert_eq!(scene.scenario.commands.len(), 19);
+    assert_eq!(scene.scenario.commands.len(), 21);
     assert_eq!(scene.commands, drill.commands);
 }
 

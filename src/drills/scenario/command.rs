@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::LONGEST;
-use crate::event::{BreakerMode, BurstUsers, CallId, Command, TimedCommand, UserId, read_load};
+use crate::event::{BreakerMode, BurstUsers, CallId, ChatOptions, Command, TimedCommand, UserId, read_load};
 use crate::settings::duration::format_duration;
 use crate::settings::file::{self, ConfigError};
 use crate::settings::{FaultProfile, Policy, QueueOrder, SemanticMode};
@@ -42,6 +42,8 @@ pub(crate) enum Action {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         conversation: bool,
     },
+    /// Options of the prompts from now on: `{ system = "Be brief.", temperature = 0.7 }`.
+    Chat(ChatOptions),
     Cancel(u64),
     CancelAll,
     ForgetConversation,
@@ -101,6 +103,10 @@ impl Action {
             Self::Load(text) => Command::SetLoad {
                 load: read_load(&text).map_err(|error| Problem::Value(format!("load: {error}")))?,
             },
+            Self::Chat(options) => {
+                options.validate().map_err(|error| Problem::Value(format!("chat: {error}")))?;
+                Command::SetChat { options }
+            }
             Self::Cancel(call) => Command::Cancel { call: CallId(call) },
             Self::CancelAll => Command::CancelAll,
             Self::ForgetConversation => Command::ForgetConversation,
@@ -166,6 +172,7 @@ impl CommandTable {
                     user: user.to_string(),
                     conversation,
                 },
+                Command::SetChat { options } => Action::Chat(options),
                 Command::Cancel { call } => Action::Cancel(call.0),
                 Command::CancelAll => Action::CancelAll,
                 Command::ForgetConversation => Action::ForgetConversation,

@@ -259,6 +259,43 @@ fn an_empty_run_and_a_hostile_name_are_drawn() {
 }
 
 #[test]
+fn a_single_call_and_a_single_policy_are_drawn() {
+    let mut history = History::default();
+    history.apply(&at(0, sent(1)));
+    history.apply(&at(0, ended(Fate::Answered)));
+    let svg = history.series("one").chart().svg;
+    assert_eq!(svg.matches("class=\"spread\"").count(), 1);
+    let exact = |mean| Some(Range { mean, low: mean, high: mean });
+    let alone = Side {
+        served: exact(1.0),
+        attempts: exact(1e15),
+        ..side("alone", &[history])
+    };
+    let together = SideBySide {
+        title: "one".into(),
+        sides: vec![alone],
+        is_sweep: true,
+    };
+    for Chart { svg, file, .. } in together.charts() {
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{file}: {svg}");
+        assert!(texts(&svg).iter().any(|text| text == "alone"), "{file}");
+    }
+    assert!(texts(&together.charts()[0].svg).iter().any(|text| text == "1P"), "a huge value is short");
+    let point = Point {
+        label: "alone".into(),
+        served: exact(1.0),
+        attempts: exact(1.0),
+    };
+    let trade_off = TradeOff {
+        title: "one".into(),
+        setting: None,
+        points: vec![point],
+    };
+    let svg = trade_off.chart().svg;
+    assert!(svg.contains("<circle class=\"dot\" cx=\"475\""), "in the middle: {svg}");
+}
+
+#[test]
 fn a_trade_off_shows_its_values_and_its_intervals() {
     let range = |mean: f64| {
         Some(Range {

@@ -1,4 +1,5 @@
-//! The command palette. Typing filters the list; a number at the end is the argument: `burst 10000`.
+//! The command palette. Typing filters the list; a number at the end is the argument: `burst 10000`. After some words
+//! the rest of the line is: `system Be brief.`
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -14,6 +15,9 @@ use crate::tui::wrap;
 /// The largest burst.
 pub const MAX_BURST: u32 = 100_000;
 
+/// The commands that take the rest of the line, by their first word.
+const WITH_TEXT: [Action; 2] = [Action::SetSystem, Action::SetTemperature];
+
 /// The state of the palette.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Palette {
@@ -26,6 +30,9 @@ pub struct Palette {
 impl Palette {
     /// The matching commands, best first.
     pub fn matches(&self) -> Vec<Action> {
+        if let Some((action, _)) = self.with_text() {
+            return vec![action];
+        }
         let (text, number) = self.parts();
         let mut found: Vec<(usize, Action)> = Action::ALL
             .iter()
@@ -50,6 +57,13 @@ impl Palette {
     /// The number at the end of the typed text: the size of a burst.
     pub fn number(&self) -> Option<u32> {
         self.parts().1
+    }
+
+    /// The command that takes the rest of the line, and this text.
+    pub fn with_text(&self) -> Option<(Action, &str)> {
+        let (word, text) = self.query.text().trim_start().split_once(' ')?;
+        let action = WITH_TEXT.into_iter().find(|action| action.label().eq_ignore_ascii_case(word))?;
+        Some((action, text.trim()))
     }
 
     /// Moves the cursor.
@@ -190,6 +204,21 @@ mod tests {
         assert_eq!(chosen("reset br").0, Some(Action::ResetBreaker));
         assert_eq!(chosen("rstbrkr").0, Some(Action::ResetBreaker));
         assert_eq!(chosen("qqqq").0, None);
+    }
+
+    #[test]
+    fn a_command_takes_the_rest_of_the_line_as_it_is() {
+        let palette = |query: &str| Palette {
+            query: Editor::from_text(query),
+            selected: 0,
+        };
+        let typed = palette("System  Be Brief 20 ");
+        assert_eq!(typed.with_text(), Some((Action::SetSystem, "Be Brief 20")));
+        assert_eq!(typed.matches(), [Action::SetSystem]);
+        assert_eq!(palette("temperature 0.7").with_text(), Some((Action::SetTemperature, "0.7")));
+        assert_eq!(palette("system").with_text(), None);
+        assert_eq!(palette("system").chosen(), Some(Action::SetSystem));
+        assert_eq!(palette("burst 20").with_text(), None);
     }
 
     #[test]

@@ -1,30 +1,40 @@
 //! The Chat pane. Only visible turns are wrapped. A scroll position is a turn and a row within it, so text that
-//! arrives below does not move what is being read.
+//! arrives below does not move what is being read. The question of the topmost turn stays in the first row.
 
 use std::time::Duration;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
 
-use crate::event::{CallId, Failure, Fate, Finish, StopReason};
+use crate::event::{CallId, ChatOptions, Failure, Fate, Finish, StopReason};
 use crate::state::{CacheVerdict, Call, Doing, State};
 use crate::tui::theme::{Glyphs, Role};
 use crate::tui::ui::ChatAnchor;
 use crate::tui::view::View;
-use crate::tui::wrap;
+use crate::tui::{markdown, wrap};
 
 use super::{semantic_answer, units};
 
 /// Columns in front of each row: `you  `.
 const INDENT: u16 = 5;
 
+/// The height below which a served answer has no status line: the answer itself needs the row.
+const SHORT: usize = 4;
+
 /// One row of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ChatRow {
     /// `you` or `llm` on the first row of a message.
     speaker: &'static str,
-    text: String,
-    role: Role,
+    line: Line<'static>,
+}
+
+impl ChatRow {
+    fn new(view: &View<'_>, speaker: &'static str, text: String, role: Role) -> Self {
+        let line = Line::from(Span::styled(text, view.theme.style(role)));
+        Self { speaker, line }
+    }
 }
 
 /// Draws the conversation.
@@ -48,45 +58,49 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         buf.set_stringn(area.x, y, row.speaker, usize::from(width.min(INDENT)), speaker);
         let x = area.x.saturating_add(INDENT.min(width));
         let room = width.saturating_sub(INDENT);
-        buf.set_stringn(x, y, &row.text, usize::from(room), view.theme.style(row.role));
+        buf.set_line(x, y, &row.line, room);
     }
 }
 
 /// The empty state, with the keys that send a first call.
 fn welcome(view: &View<'_>, width: u16) -> Vec<ChatRow> {
-    const BURSTS: &str = "Burst calls are listed under Attempts.";
+    const BURSTS: &str = "Burst calls are listed under 8 Calls.";
     let texts: &[(&str, Role)] = if view.ui.playback.is_some() {
-        &[("No prompts yet.", Role::Muted), (BURSTS, Role::Muted)]
+        &[("No questions in this recording.", Role::Muted), (BURSTS, Role::Muted)]
     } else if view.state.calls.totals.started == 0 {
         &[
-            ("LLM calls and their guards, live.", Role::Text),
-            ("[i] ask  [b] burst  [F] faults", Role::Strong),
+            ("No questions yet. Press i to ask one.", Role::Strong),
             ("Try: what does a token bucket do?", Role::Muted),
             ("     and a circuit breaker?", Role::Muted),
             ("     why do retries need jitter?", Role::Muted),
         ]
     } else {
         &[
-            ("No prompts yet. Press i to ask.", Role::Muted),
+            ("No questions yet. Press i to ask one.", Role::Muted),
             (BURSTS, Role::Muted),
         ]
     };
     let columns = usize::from(width.saturating_sub(INDENT));
     let mut rows = Vec::new();
     for (text, role) in texts {
-        push_wrapped(&mut rows, "", text, *role, columns);
+        push_wrapped(view, &mut rows, "", text, *role, columns);
     }
     rows
 }
 
 /// Appends `text`, wrapped at `columns`.
-fn push_wrapped(rows: &mut Vec<ChatRow>, speaker: &'static str, text: &str, role: Role, columns: usize) {
+fn push_wrapped(
+    view: &View<'_>,
+    rows: &mut Vec<ChatRow>,
+    speaker: &'static str,
+    text: &str,
+    role: Role,
+    columns: usize,
+) {
     for (index, range) in wrap::rows(text, columns).into_iter().enumerate() {
-        rows.push(ChatRow {
-            speaker: if index == 0 { speaker } else { "" },
-            text: text.get(range).unwrap_or_default().trim_end().to_owned(),
-            role,
-        });
+        let speaker = if index == 0 { speaker } else { "" };
+        let text = text.get(range).unwrap_or_default().trim_end().to_owned();
+        rows.push(ChatRow::new(view, speaker, text, role));
     }
 }
 
@@ -101,43 +115,72 @@ fn turns(state: &State) -> impl DoubleEndedIterator<Item = &Call> {
 
 /// The visible rows.
 fn visible(view: &View<'_>, width: u16, height: usize) -> Vec<ChatRow> {
-    let last_page = tail(view, width, height);
-    let Some(anchor) = view.ui.chat_top else {
-        return last_page;
-    };
+    let anchored = view.ui.chat_top.map(|anchor| from_anchor(view, anchor, width, height));
+    // an anchor near the end would leave the pane half empty
+    let anchored = anchored.filter(|(rows, _)| rows.len() >= height);
+    let (mut rows, first) = anchored.unwrap_or_else(|| tail(view, width, height));
+    if let Some(call) = first.filter(|_| height > 1)
+        && let Some(row) = rows.first_mut()
+    {
+        *row = question(view, call, width);
+    }
+    rows
+}
+
+/// The rows from a scroll position on, and the call whose question is above them.
+fn from_anchor<'a>(
+    view: &View<'a>,
+    anchor: ChatAnchor,
+    width: u16,
+    height: usize,
+) -> (Vec<ChatRow>, Option<&'a Call>) {
     let mut rows = Vec::new();
+    let mut above = None;
     for call in turns(view.state).filter(|call| call.id >= anchor.call) {
         let skip = if call.id == anchor.call { anchor.row } else { 0 };
-        rows.extend(turn(view, call, width).into_iter().skip(skip));
+        above = above.or((skip > 0).then_some(call));
+        rows.extend(turn(view, call, width, height).into_iter().skip(skip));
         if rows.len() >= height {
             break;
         }
     }
-    // an anchor near the end would leave the pane half empty
-    if rows.len() < height { last_page } else { rows }
+    (rows, above)
 }
 
-/// The last `height` rows.
-fn tail(view: &View<'_>, width: u16, height: usize) -> Vec<ChatRow> {
+/// The last `height` rows, and the call whose question is above them.
+fn tail<'a>(view: &View<'a>, width: u16, height: usize) -> (Vec<ChatRow>, Option<&'a Call>) {
     let mut pages: Vec<Vec<ChatRow>> = Vec::new();
     let mut have = 0;
+    let mut first = None;
     for call in turns(view.state).rev() {
-        let rows = turn(view, call, width);
+        let mut rows = turn(view, call, width, height);
+        if pages.is_empty() {
+            // the blank row below the newest turn
+            rows.pop();
+        }
         have += rows.len();
         pages.push(rows);
+        first = Some(call);
         if have >= height {
             break;
         }
     }
     let rows: Vec<ChatRow> = pages.into_iter().rev().flatten().collect();
     let skip = rows.len().saturating_sub(height);
-    rows.into_iter().skip(skip).collect()
+    (rows.into_iter().skip(skip).collect(), first.filter(|_| skip > 0))
+}
+
+/// The question of a call on one row.
+fn question(view: &View<'_>, call: &Call, width: u16) -> ChatRow {
+    let columns = usize::from(width.saturating_sub(INDENT)).max(1);
+    let text = wrap::fit(&call.prompt.single_line(), columns, view.theme.glyphs.ellipsis);
+    ChatRow::new(view, "you", text, Role::Text)
 }
 
 /// The anchor after moving by `by` rows, up if negative; `None` if it follows the end.
 pub(crate) fn moved(view: &View<'_>, width: u16, height: usize, by: i64) -> Option<ChatAnchor> {
     let heights: Vec<(CallId, usize)> = turns(view.state)
-        .map(|call| (call.id, turn(view, call, width).len()))
+        .map(|call| (call.id, turn(view, call, width, height).len()))
         .collect();
     let total: usize = heights.iter().map(|(_, rows)| rows).sum();
     let last = total.saturating_sub(height);
@@ -172,22 +215,33 @@ pub(crate) fn moved(view: &View<'_>, width: u16, height: usize, by: i64) -> Opti
 }
 
 /// The rows of one turn: prompt, answer, status, a blank row.
-fn turn(view: &View<'_>, call: &Call, width: u16) -> Vec<ChatRow> {
+fn turn(view: &View<'_>, call: &Call, width: u16, height: usize) -> Vec<ChatRow> {
     let columns = usize::from(width.saturating_sub(INDENT)).max(1);
-    let glyphs = view.theme.glyphs;
     let mut rows = Vec::new();
-    push_wrapped(&mut rows, "you", &call.prompt, Role::Text, columns);
-    let mut answer = view.state.calls.answer(call).to_owned();
-    if call.doing == Doing::Streaming {
-        answer.push_str(glyphs.caret);
-    }
-    if !answer.is_empty() {
-        push_wrapped(&mut rows, "llm", &answer, Role::Text, columns);
+    push_wrapped(view, &mut rows, "you", &call.prompt, Role::Text, columns);
+    let first = rows.len();
+    let answer = view.state.calls.answer(call);
+    let streams = call.doing == Doing::Streaming;
+    let text = if streams { markdown::settled(answer) } else { answer };
+    let lines = markdown::rows(view.theme, text, columns);
+    rows.extend(lines.into_iter().map(|line| ChatRow { speaker: "", line }));
+    if streams {
+        if rows.len() == first {
+            rows.push(ChatRow::new(view, "", String::new(), Role::Text));
+        }
+        if let Some(row) = rows.last_mut() {
+            row.line.push_span(Span::styled(view.theme.glyphs.caret, view.theme.style(Role::Work)));
+        }
     }
     let (role, status) = status(view, call);
-    let speaker = if answer.is_empty() { "llm" } else { "" };
-    push_wrapped(&mut rows, speaker, &status, role, columns);
-    push_wrapped(&mut rows, "", "", Role::Text, columns);
+    let served = call.fate.is_some_and(Fate::is_served) && rows.len() > first;
+    if !(served && height < SHORT) {
+        push_wrapped(view, &mut rows, "", &status, role, columns);
+    }
+    if let Some(row) = rows.get_mut(first) {
+        row.speaker = "llm";
+    }
+    rows.push(ChatRow::new(view, "", String::new(), Role::Text));
     rows
 }
 
@@ -349,6 +403,19 @@ fn speed(state: &State, call: &Call) -> Vec<String> {
         }
     }
     facts
+}
+
+/// The newest running call of the chat.
+pub(crate) fn answering(state: &State) -> Option<CallId> {
+    let running = |id: &&CallId| state.calls.recent.get(id).is_some_and(|call| call.fate.is_none());
+    state.calls.chat.iter().rev().find(running).copied()
+}
+
+/// The options that differ from those of a new session, for the title of the chat.
+pub(crate) fn facts(chat: &ChatOptions) -> Vec<String> {
+    let system = chat.system.as_ref().map(|_| "system prompt".to_owned());
+    let temperature = chat.temperature.map(|value| format!("temperature {}", units::number(value)));
+    system.into_iter().chain(temperature).collect()
 }
 
 /// The last answer of the conversation.

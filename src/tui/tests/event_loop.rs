@@ -51,6 +51,11 @@ impl Host for Paper {
         Ok(())
     }
 
+    fn release(&mut self) -> io::Result<()> {
+        self.suspended += 1;
+        Ok(())
+    }
+
     fn suspend(&mut self) -> io::Result<()> {
         self.suspended += 1;
         Ok(())
@@ -139,6 +144,8 @@ fn rig(batches: Vec<(u64, Batch)>, state: State) -> Rig {
         users: vec![UserId::new("ana")],
         profiles: Vec::new(),
         notice: None,
+        prompts: Vec::new(),
+        editor: "vi".into(),
     };
     let event_loop = EventLoop::new(session, Paper::default(), Keymap::builtin().unwrap(), options).unwrap();
     Rig {

@@ -53,7 +53,10 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
         {
             "already following"
         }
-        Action::StopCall => return stop_call(ui, state),
+        Action::StopCall if super::chat::to_stop(ui, state).is_none() => {
+            if ui.context() == Context::Input { "no answer is running" } else { "this call has ended" }
+        }
+        Action::SetSystem | Action::SetTemperature | Action::EditPrompt if ui.read_only => "this session is read-only",
         Action::LabelGood | Action::LabelBad => return label_hit(ui, state, action == Action::LabelGood),
         _ => return None,
     };
@@ -77,18 +80,6 @@ fn burst(state: &State) -> Option<String> {
 /// The name of a user on one line.
 pub(crate) fn one_line(user: &UserId) -> String {
     user.as_str().replace('\n', " ")
-}
-
-fn stop_call(ui: &Ui, state: &State) -> Option<String> {
-    let Some(crate::tui::overlay::Overlay::Details(call)) = ui.overlays.last() else {
-        return None;
-    };
-    let running = state
-        .calls
-        .recent
-        .get(call)
-        .is_some_and(|call| call.fate.is_none());
-    (!running).then(|| "this call has ended".to_owned())
 }
 
 /// The reason why the open or selected call cannot be labelled.

@@ -1,7 +1,7 @@
 //! Actions that become commands for the engine.
 
 use super::blocked::{busy, one_line};
-use super::{Effect, Performed, UpdateContext, perform as perform_action, typing};
+use super::{Effect, Performed, UpdateContext, chat, perform as perform_action, typing};
 use crate::event::{BreakerMode, BurstUsers, Command, UserId};
 use crate::settings::{FaultProfile, QueueOrder, SemanticMode};
 use crate::text::units;
@@ -55,6 +55,14 @@ pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) 
                 format!("now sending as {user}, bursts too; {digit} shows all users"),
                 context.now,
             );
+            None
+        }
+        Action::StopCall => {
+            let call = chat::to_stop(ui, context.state);
+            call.map(|call| Effect::Send(Command::Cancel { call }))
+        }
+        Action::SetSystem | Action::SetTemperature => {
+            chat::ask_for_text(ui, action);
             None
         }
         Action::ToggleConversation => {

@@ -96,6 +96,7 @@ pub(super) fn paste(ui: &mut Ui, context: &UpdateContext<'_>, text: &str) {
 pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Performed {
     match (ui.context(), action) {
         (Context::Input, Action::Submit) => return Performed::Done(submit(ui, context)),
+        (Context::Input, Action::EditPrompt) => return Performed::Done(Some(Effect::EditPrompt)),
         (Context::Input, Action::Newline) => {
             ui.draft.insert("\n");
         }
