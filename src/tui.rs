@@ -239,7 +239,11 @@ pub async fn run<F: EventFeed>(session: Session<F>, options: TuiOptions) -> Resu
     // dropped last: the end writes to the terminal too
     let mut rescue = JoinSet::new();
     let lent = Arc::new(AtomicBool::new(false));
-    rescue.spawn(terminal::unblock(Signals::listen()?, session.clock, Arc::clone(&lent)));
+    rescue.spawn(terminal::unblock(
+        Signals::listen()?,
+        session.clock,
+        Arc::clone(&lent),
+    ));
     let host = Screen::enter(options.mouse)?;
     let mut event_loop = EventLoop::new(session, host, keymap, options)?;
     event_loop.lent = lent;
@@ -562,12 +566,17 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
             Ok((true, _)) => match file.read().map(|text| Editor::try_from_text(&text)) {
                 Ok(Some(draft)) => self.ui.draft = draft,
                 Ok(None) => self.ui.say("too long: a prompt is at most 64 KiB", now),
-                Err(error) => self.ui.say(format!("cannot read the edited prompt: {error}"), now),
+                Err(error) => self
+                    .ui
+                    .say(format!("cannot read the edited prompt: {error}"), now),
             },
             Ok((false, Some(126 | 127))) => {
-                self.ui.say(format!("cannot run {name}: set EDITOR to your editor"), now);
+                self.ui
+                    .say(format!("cannot run {name}: set EDITOR to your editor"), now);
             }
-            Ok((false, _)) => self.ui.say(format!("{name} failed; the prompt is unchanged"), now),
+            Ok((false, _)) => self
+                .ui
+                .say(format!("{name} failed; the prompt is unchanged"), now),
             Err(error) => self.ui.say(format!("cannot run {name}: {error}"), now),
         }
         Ok(None)

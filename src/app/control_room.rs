@@ -144,7 +144,9 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
         profiles: file::bundled_faults(),
         notice: None,
         prompts: Vec::new(),
-        editor: set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".to_owned()),
+        editor: set("VISUAL")
+            .or_else(|| set("EDITOR"))
+            .unwrap_or_else(|| "vi".to_owned()),
     }
 }
 

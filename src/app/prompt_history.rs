@@ -104,7 +104,10 @@ impl PromptWriter {
                 let Err(error) = add(&file, &prompt) else { continue };
                 if !reported {
                     reported = true;
-                    let text = format!("prompts are not kept for the next session: cannot write {}: {error}", file.display());
+                    let text = format!(
+                        "prompts are not kept for the next session: cannot write {}: {error}",
+                        file.display()
+                    );
                     let text = SafeText::excerpt(&text.replace('\n', " "), 400);
                     observer.emit(None, EventKind::Notice { text });
                 }
@@ -143,7 +146,11 @@ mod tests {
         writer.finish();
         assert_eq!(load(&file), ["two\nlines \u{1b}", "one"]);
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "a temporary file is left");
+        assert_eq!(
+            fs::read_dir(file.parent().unwrap()).unwrap().count(),
+            1,
+            "a temporary file is left"
+        );
     }
 
     #[test]
@@ -184,7 +191,11 @@ mod tests {
         for (name, value, expected) in [
             ("XDG_STATE_HOME", "/state", Some("/state/seawall/prompts.jsonl")),
             ("XDG_STATE_HOME", "relative", None),
-            ("HOME", "/home/ana", Some("/home/ana/.local/state/seawall/prompts.jsonl")),
+            (
+                "HOME",
+                "/home/ana",
+                Some("/home/ana/.local/state/seawall/prompts.jsonl"),
+            ),
         ] {
             let found = history_file(|wanted| (wanted == name).then(|| value.into()));
             assert_eq!(found, expected.map(PathBuf::from), "{name}={value}");

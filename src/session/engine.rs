@@ -325,7 +325,11 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         let question = Message::user(prompt);
         let (chat, earlier) = {
             let running = self.lock();
-            let earlier = if conversation { running.turns.clone() } else { Vec::new() };
+            let earlier = if conversation {
+                running.turns.clone()
+            } else {
+                Vec::new()
+            };
             (running.chat.clone(), earlier)
         };
         let system = chat.system.as_deref().map(Message::system);

@@ -109,14 +109,22 @@ async fn the_options_of_the_chat_reach_the_server_and_decide_on_the_cache() {
     };
     let chat = |system: Option<&str>, temperature| {
         let system = system.map(str::to_owned);
-        engine.execute(Command::SetChat { options: ChatOptions { system, temperature } });
+        engine.execute(Command::SetChat {
+            options: ChatOptions { system, temperature },
+        });
     };
     let hits = || session.bus().with_state(|state| state.cache.hits);
 
     // a reasoning model rejects any temperature: none is sent, and the same question is still answered once
     ask();
     let body = bench.chat().await;
-    assert_eq!((body.get("temperature"), body["messages"].as_array().unwrap().len()), (None, 1));
+    assert_eq!(
+        (
+            body.get("temperature"),
+            body["messages"].as_array().unwrap().len()
+        ),
+        (None, 1)
+    );
     engine.settled().await;
     ask();
     engine.settled().await;
@@ -126,7 +134,10 @@ async fn the_options_of_the_chat_reach_the_server_and_decide_on_the_cache() {
     ask();
     let body = bench.chat().await;
     assert_eq!(body["temperature"], json!(0.0));
-    assert_eq!(body["messages"][0], json!({ "role": "system", "content": "Be brief." }));
+    assert_eq!(
+        body["messages"][0],
+        json!({ "role": "system", "content": "Be brief." })
+    );
     engine.settled().await;
     ask();
     engine.settled().await;

@@ -28,7 +28,12 @@ impl PromptFile {
         for number in 0..TRIES {
             let path = folder.join(format!("seawall-{}-{number}.md", std::process::id()));
             // a file or a link of that name is not opened
-            match File::options().write(true).create_new(true).mode(0o600).open(&path) {
+            match File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+            {
                 Ok(mut file) => {
                     let created = Self(path);
                     file.write_all(text.as_bytes())?;
@@ -55,7 +60,9 @@ impl PromptFile {
     /// Reads the text back without the line end that editors add.
     pub(super) fn read(&self) -> io::Result<String> {
         let mut bytes = Vec::new();
-        File::open(&self.0)?.take(MAX_PROMPT as u64 + 2).read_to_end(&mut bytes)?;
+        File::open(&self.0)?
+            .take(MAX_PROMPT as u64 + 2)
+            .read_to_end(&mut bytes)?;
         let text = String::from_utf8_lossy(&bytes);
         let text = text.strip_suffix('\n').unwrap_or(&text);
         Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
@@ -89,6 +96,10 @@ mod tests {
         let missing = file.edit("/nowhere/editor").unwrap().wait().await.unwrap();
         assert_eq!(missing.code(), Some(127));
         drop(file);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only the link is left");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "only the link is left"
+        );
     }
 }

@@ -70,7 +70,10 @@ fn hidden_answer(view: &View<'_>, key: &str) -> Option<String> {
     let size = view.ui.size;
     let areas = layout(Rect::new(0, 0, size.width, size.height), view.ui);
     let call = chat::answering(view.state).filter(|_| areas.pane(PaneId::Chat).is_none())?;
-    Some(format!("answering {call} {} {key} shows it", view.theme.glyphs.ellipsis))
+    Some(format!(
+        "answering {call} {} {key} shows it",
+        view.theme.glyphs.ellipsis
+    ))
 }
 
 /// Draws the row while nothing is typed: the key to the prompt, and at the right the way back or the user.

@@ -89,7 +89,10 @@ impl Styled {
 enum Container {
     Quote,
     /// The marker, until its row is written; then blanks of its width.
-    Item { marker: String, width: usize },
+    Item {
+        marker: String,
+        width: usize,
+    },
 }
 
 /// The cells of a table so far.
@@ -265,7 +268,9 @@ impl Writer<'_> {
 
     /// Adds the address after the text of a link, unless the text is the address.
     fn end_link(&mut self) {
-        let Some((address, start)) = self.link.take() else { return };
+        let Some((address, start)) = self.link.take() else {
+            return;
+        };
         let text = self.text.text.get(start..).unwrap_or_default();
         if self.table.is_none() && !address.is_empty() && text != address {
             let muted = self.theme.style(Role::Muted);
@@ -288,7 +293,9 @@ impl Writer<'_> {
             Container::Item { width, .. } => *width,
         });
         // deep nesting leaves half of the row to the text
-        self.columns.saturating_sub(widths.sum()).max(self.columns.div_ceil(2))
+        self.columns
+            .saturating_sub(widths.sum())
+            .max(self.columns.div_ceil(2))
     }
 
     /// Writes the paragraph so far.
@@ -353,9 +360,17 @@ impl Writer<'_> {
         let fits = whole <= self.room();
         let bar = format!(" {} ", self.theme.glyphs.border[1]);
         for (at, row) in table.rows.iter().enumerate() {
-            let style = if at == 0 { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };
+            let style = if at == 0 {
+                Style::new().add_modifier(Modifier::BOLD)
+            } else {
+                Style::new()
+            };
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let pad = if fits { width.saturating_sub(wrap::width(cell)) } else { 0 };
+                let pad = if fits {
+                    width.saturating_sub(wrap::width(cell))
+                } else {
+                    0
+                };
                 if column > 0 {
                     self.text.push(&bar, self.theme.style(Role::Border));
                 }
@@ -379,7 +394,10 @@ mod tests {
 
     fn drawn(text: &str, columns: usize) -> Vec<String> {
         let theme = Theme::default();
-        rows(&theme, text, columns).iter().map(ToString::to_string).collect()
+        rows(&theme, text, columns)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// The texts with a modifier.
@@ -396,10 +414,19 @@ mod tests {
         for (text, rows) in [
             ("a\nb\n\nc", &["a", "b", "", "c"][..]),
             ("# Title\ntext", &["Title", "", "text"]),
-            ("- one\n- two\n  1. deep\n  2. er\n- ", &["• one", "• two", "  1. deep", "  2. er", "•"]),
-            ("1. a long item that wraps", &["1. a long", "   item that", "   wraps"]),
+            (
+                "- one\n- two\n  1. deep\n  2. er\n- ",
+                &["• one", "• two", "  1. deep", "  2. er", "•"],
+            ),
+            (
+                "1. a long item that wraps",
+                &["1. a long", "   item that", "   wraps"],
+            ),
             ("> quote\n> more", &["│ quote", "│ more"]),
-            ("```rust\nfn a() {\n    b\n}\n```\nx", &["│ rust", "│ fn a() {", "│     b", "│ }", "", "x"]),
+            (
+                "```rust\nfn a() {\n    b\n}\n```\nx",
+                &["│ rust", "│ fn a() {", "│     b", "│ }", "", "x"],
+            ),
             ("use `a  b` here", &["use `a  b`", "here"]),
             ("a\n\n---\nb", &["a", "", "────────────", "", "b"]),
             ("|n|x|\n|-|-|\n|ab|1|", &["n  │ x", "──────", "ab │ 1"]),
@@ -428,7 +455,10 @@ mod tests {
     #[test]
     fn an_entity_cannot_spell_a_control_character() {
         let text = drawn("&#27;]0;x&#7; &#x202e;abc `&#27;` \u{1b}[2J", 60).concat();
-        assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
+        assert!(
+            !text.chars().any(|c| c.is_control() || c == '\u{202e}'),
+            "{text:?}"
+        );
     }
 
     #[test]

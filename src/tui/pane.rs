@@ -349,7 +349,8 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
             let several_users = ui.users.len() > 1 && ui.playback.is_none();
             let parts = [
                 ui.chat_top.map(|_| FOLLOW.to_owned()),
-                Some(chat::facts(&ui.chat).join(&format!(" {} ", view.theme.glyphs.dot))).filter(|facts| !facts.is_empty()),
+                Some(chat::facts(&ui.chat).join(&format!(" {} ", view.theme.glyphs.dot)))
+                    .filter(|facts| !facts.is_empty()),
                 ui.conversation.then(|| "conversation".to_owned()),
                 several_users.then(|| format!("as {}", ui.asking())),
                 (turns > 0).then(|| units::count(turns as u64, "turn")),

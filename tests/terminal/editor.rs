@@ -49,7 +49,10 @@ fn an_editor_that_fails_leaves_the_prompt() {
     let editor = script(folder.path(), "echo changed > \"$1\"\nexit 1");
     for (editor, message) in [
         (editor.as_str(), "failed; the prompt is unchanged"),
-        ("/nowhere/editor", "cannot run /nowhere/editor: set EDITOR to your editor"),
+        (
+            "/nowhere/editor",
+            "cannot run /nowhere/editor: set EDITOR to your editor",
+        ),
     ] {
         let mut terminal = Terminal::start(&[], &[("VISUAL", editor)]);
         terminal.until("ask a question");

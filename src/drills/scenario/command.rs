@@ -104,7 +104,9 @@ impl Action {
                 load: read_load(&text).map_err(|error| Problem::Value(format!("load: {error}")))?,
             },
             Self::Chat(options) => {
-                options.validate().map_err(|error| Problem::Value(format!("chat: {error}")))?;
+                options
+                    .validate()
+                    .map_err(|error| Problem::Value(format!("chat: {error}")))?;
                 Command::SetChat { options }
             }
             Self::Cancel(call) => Command::Cancel { call: CallId(call) },

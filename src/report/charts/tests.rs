@@ -265,7 +265,13 @@ fn a_single_call_and_a_single_policy_are_drawn() {
     history.apply(&at(0, ended(Fate::Answered)));
     let svg = history.series("one").chart().svg;
     assert_eq!(svg.matches("class=\"spread\"").count(), 1);
-    let exact = |mean| Some(Range { mean, low: mean, high: mean });
+    let exact = |mean| {
+        Some(Range {
+            mean,
+            low: mean,
+            high: mean,
+        })
+    };
     let alone = Side {
         served: exact(1.0),
         attempts: exact(1e15),
@@ -280,7 +286,10 @@ fn a_single_call_and_a_single_policy_are_drawn() {
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{file}: {svg}");
         assert!(texts(&svg).iter().any(|text| text == "alone"), "{file}");
     }
-    assert!(texts(&together.charts()[0].svg).iter().any(|text| text == "1P"), "a huge value is short");
+    assert!(
+        texts(&together.charts()[0].svg).iter().any(|text| text == "1P"),
+        "a huge value is short"
+    );
     let point = Point {
         label: "alone".into(),
         served: exact(1.0),
@@ -292,7 +301,10 @@ fn a_single_call_and_a_single_policy_are_drawn() {
         points: vec![point],
     };
     let svg = trade_off.chart().svg;
-    assert!(svg.contains("<circle class=\"dot\" cx=\"475\""), "in the middle: {svg}");
+    assert!(
+        svg.contains("<circle class=\"dot\" cx=\"475\""),
+        "in the middle: {svg}"
+    );
 }
 
 #[test]

@@ -62,7 +62,9 @@ impl Palette {
     /// The command that takes the rest of the line, and this text.
     pub fn with_text(&self) -> Option<(Action, &str)> {
         let (word, text) = self.query.text().trim_start().split_once(' ')?;
-        let action = WITH_TEXT.into_iter().find(|action| action.label().eq_ignore_ascii_case(word))?;
+        let action = WITH_TEXT
+            .into_iter()
+            .find(|action| action.label().eq_ignore_ascii_case(word))?;
         Some((action, text.trim()))
     }
 
@@ -215,7 +217,10 @@ mod tests {
         let typed = palette("System  Be Brief 20 ");
         assert_eq!(typed.with_text(), Some((Action::SetSystem, "Be Brief 20")));
         assert_eq!(typed.matches(), [Action::SetSystem]);
-        assert_eq!(palette("temperature 0.7").with_text(), Some((Action::SetTemperature, "0.7")));
+        assert_eq!(
+            palette("temperature 0.7").with_text(),
+            Some((Action::SetTemperature, "0.7"))
+        );
         assert_eq!(palette("system").with_text(), None);
         assert_eq!(palette("system").chosen(), Some(Action::SetSystem));
         assert_eq!(palette("burst 20").with_text(), None);

@@ -66,7 +66,10 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 fn welcome(view: &View<'_>, width: u16) -> Vec<ChatRow> {
     const BURSTS: &str = "Burst calls are listed under 8 Calls.";
     let texts: &[(&str, Role)] = if view.ui.playback.is_some() {
-        &[("No questions in this recording.", Role::Muted), (BURSTS, Role::Muted)]
+        &[
+            ("No questions in this recording.", Role::Muted),
+            (BURSTS, Role::Muted),
+        ]
     } else if view.state.calls.totals.started == 0 {
         &[
             ("No questions yet. Press i to ask one.", Role::Strong),
@@ -115,7 +118,10 @@ fn turns(state: &State) -> impl DoubleEndedIterator<Item = &Call> {
 
 /// The visible rows.
 fn visible(view: &View<'_>, width: u16, height: usize) -> Vec<ChatRow> {
-    let anchored = view.ui.chat_top.map(|anchor| from_anchor(view, anchor, width, height));
+    let anchored = view
+        .ui
+        .chat_top
+        .map(|anchor| from_anchor(view, anchor, width, height));
     // an anchor near the end would leave the pane half empty
     let anchored = anchored.filter(|(rows, _)| rows.len() >= height);
     let (mut rows, first) = anchored.unwrap_or_else(|| tail(view, width, height));
@@ -222,7 +228,11 @@ fn turn(view: &View<'_>, call: &Call, width: u16, height: usize) -> Vec<ChatRow>
     let first = rows.len();
     let answer = view.state.calls.answer(call);
     let streams = call.doing == Doing::Streaming;
-    let text = if streams { markdown::settled(answer) } else { answer };
+    let text = if streams {
+        markdown::settled(answer)
+    } else {
+        answer
+    };
     let lines = markdown::rows(view.theme, text, columns);
     rows.extend(lines.into_iter().map(|line| ChatRow { speaker: "", line }));
     if streams {
@@ -230,7 +240,10 @@ fn turn(view: &View<'_>, call: &Call, width: u16, height: usize) -> Vec<ChatRow>
             rows.push(ChatRow::new(view, "", String::new(), Role::Text));
         }
         if let Some(row) = rows.last_mut() {
-            row.line.push_span(Span::styled(view.theme.glyphs.caret, view.theme.style(Role::Work)));
+            row.line.push_span(Span::styled(
+                view.theme.glyphs.caret,
+                view.theme.style(Role::Work),
+            ));
         }
     }
     let (role, status) = status(view, call);
@@ -414,7 +427,9 @@ pub(crate) fn answering(state: &State) -> Option<CallId> {
 /// The options that differ from those of a new session, for the title of the chat.
 pub(crate) fn facts(chat: &ChatOptions) -> Vec<String> {
     let system = chat.system.as_ref().map(|_| "system prompt".to_owned());
-    let temperature = chat.temperature.map(|value| format!("temperature {}", units::number(value)));
+    let temperature = chat
+        .temperature
+        .map(|value| format!("temperature {}", units::number(value)));
     system.into_iter().chain(temperature).collect()
 }
 

@@ -38,14 +38,23 @@ fn pane(state: State, width: u16, height: u16) -> (Vec<String>, Buffer) {
         now: bench.now,
     };
     PaneId::Chat.render(&view, area, &mut buf);
-    let row = |y| (0..width).map(|x| buf[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+    let row = |y| {
+        (0..width)
+            .map(|x| buf[(x, y)].symbol())
+            .collect::<String>()
+            .trim_end()
+            .to_owned()
+    };
     ((0..height).map(row).collect(), buf)
 }
 
 #[test]
 fn a_pane_of_three_rows_shows_the_newest_answer_below_its_question() {
     let (rows, _) = pane(with_answer("one\ntwo\nthree", true), 40, 3);
-    assert!(rows[0].starts_with("you  ") && rows[0].ends_with("red"), "{rows:?}");
+    assert!(
+        rows[0].starts_with("you  ") && rows[0].ends_with("red"),
+        "{rows:?}"
+    );
     assert_eq!(rows[1..], ["     two", "     three"], "{rows:?}");
     let (rows, _) = pane(with_answer("one", true), 40, 3);
     assert_eq!(rows[2], "llm  one", "{rows:?}");
@@ -80,7 +89,11 @@ fn an_answer_is_drawn_as_markdown_while_it_streams() {
     let text = "**Bold** and `code`\n- item\n\n```\nx = 1";
     let (rows, buf) = pane(with_answer(text, false), 40, 10);
     let first = rows.iter().position(|row| row == "llm  Bold and `code`").unwrap();
-    assert_eq!(rows[first + 1..first + 5], ["", "     • item", "", "     │ x = 1▍"], "{rows:?}");
+    assert_eq!(
+        rows[first + 1..first + 5],
+        ["", "     • item", "", "     │ x = 1▍"],
+        "{rows:?}"
+    );
     let y = u16::try_from(first).unwrap();
     assert!(buf[(5, y)].modifier.contains(Modifier::BOLD) && !buf[(11, y)].modifier.contains(Modifier::BOLD));
     // the prompt of a person is not Markdown
@@ -105,13 +118,20 @@ fn system_prompt_and_temperature_are_commands_and_shown_in_the_title() {
     ] {
         let effects = bench.press(&format!(":{line}<enter>"));
         let options = sent(&effects);
-        assert_eq!((options.system.as_deref(), options.temperature), (system, temperature), "{line}");
+        assert_eq!(
+            (options.system.as_deref(), options.temperature),
+            (system, temperature),
+            "{line}"
+        );
         assert!(bench.ui.overlays.is_empty());
         bench.ui.sent(&Command::SetChat { options });
     }
     for (line, problem) in [
         ("temperature 3", "temperature = 3 (must be 0 to 2), or off"),
-        ("temperature hot", "temperature hot: write a number from 0 to 2, or off"),
+        (
+            "temperature hot",
+            "temperature hot: write a number from 0 to 2, or off",
+        ),
         ("temperature NaN", "temperature = NaN (must be 0 to 2), or off"),
     ] {
         assert_eq!(bench.press(&format!(":{line}<enter>")), []);
@@ -127,7 +147,10 @@ fn system_prompt_and_temperature_are_commands_and_shown_in_the_title() {
         system: Some("x".into()),
         temperature: Some(0.7),
     };
-    assert!(holds(&rows(&mut bench, 200, 60), "system prompt · temperature 0.7"));
+    assert!(holds(
+        &rows(&mut bench, 200, 60),
+        "system prompt · temperature 0.7"
+    ));
 }
 
 #[test]

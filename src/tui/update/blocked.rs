@@ -54,9 +54,15 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
             "already following"
         }
         Action::StopCall if super::chat::to_stop(ui, state).is_none() => {
-            if ui.context() == Context::Input { "no answer is running" } else { "this call has ended" }
+            if ui.context() == Context::Input {
+                "no answer is running"
+            } else {
+                "this call has ended"
+            }
         }
-        Action::SetSystem | Action::SetTemperature | Action::EditPrompt if ui.read_only => "this session is read-only",
+        Action::SetSystem | Action::SetTemperature | Action::EditPrompt if ui.read_only => {
+            "this session is read-only"
+        }
         Action::LabelGood | Action::LabelBad => return label_hit(ui, state, action == Action::LabelGood),
         _ => return None,
     };

@@ -30,7 +30,11 @@ pub(super) fn set(ui: &mut Ui, context: &UpdateContext<'_>, action: Action, text
     let mut options = ui.chat.clone();
     let done = if action == Action::SetSystem {
         options.system = (!off).then(|| text.to_owned());
-        if off { "no system prompt".to_owned() } else { "system prompt set".to_owned() }
+        if off {
+            "no system prompt".to_owned()
+        } else {
+            "system prompt set".to_owned()
+        }
     } else if off {
         options.temperature = None;
         "temperature not sent".to_owned()
@@ -38,12 +42,17 @@ pub(super) fn set(ui: &mut Ui, context: &UpdateContext<'_>, action: Action, text
         match text.parse() {
             Ok(value) => options.temperature = Some(value),
             Err(_) => {
-                ui.say(format!("temperature {text}: write a number from 0 to 2, or off"), context.now);
+                ui.say(
+                    format!("temperature {text}: write a number from 0 to 2, or off"),
+                    context.now,
+                );
                 return None;
             }
         }
         match options.temperature {
-            Some(value) if value != 0.0 => format!("temperature {value}: answers differ, so the cache is bypassed"),
+            Some(value) if value != 0.0 => {
+                format!("temperature {value}: answers differ, so the cache is bypassed")
+            }
             _ => "temperature 0".to_owned(),
         }
     };
