@@ -43,7 +43,6 @@ use ratatui::widgets::Block;
 
 use super::layout::{Areas, MIN_HEIGHT, MIN_WIDTH, Tier};
 use super::theme::{Glyphs, Role, Theme};
-use super::ui::Mode;
 use super::view::View;
 use super::wrap;
 use crate::text::units;
@@ -118,6 +117,11 @@ impl PaneId {
             Self::Users => "Users",
             Self::Log => "Log",
         }
+    }
+
+    /// Returns true if the pane has a filter.
+    pub fn has_filter(self) -> bool {
+        matches!(self, Self::Calls | Self::Users | Self::Log)
     }
 
     /// Returns true if Enter on a row opens a call.
@@ -293,6 +297,19 @@ fn draw_divider(view: &View<'_>, divider: Rect, visible: Rect, buf: &mut Buffer)
     }
 }
 
+/// Writes a line over a rule, in at most `room` columns.
+pub(super) fn write_on_rule(line: &Line<'_>, x: u16, y: u16, room: u16, buf: &mut Buffer) {
+    let cells = (line.width() as u16).min(room);
+    for x in x..x.saturating_add(cells) {
+        if let Some(cell) = buf.cell_mut((x, y)) {
+            cell.reset();
+        }
+    }
+    if y < buf.area.bottom() {
+        buf.set_line(x, y, line, cells);
+    }
+}
+
 /// Writes number and name at the left of the rule, and a note at its right.
 fn draw_title(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut Buffer) {
     let style = |role| Style::reset().patch(view.theme.style(role));
@@ -307,41 +324,86 @@ fn draw_title(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: &mut 
     };
     let line = Line::from(Span::styled(name, style(role)));
     let (x, _) = buf.set_line(area.x.saturating_add(first), area.y, &line, room);
+    let end = note_end(view, areas, id, area);
+    let mut room = end.saturating_sub(x + 1);
+    let note = match id {
+        // its lanes determine the room, or the clock is there
+        PaneId::Calls => return,
+        _ if areas.zoomed && id.has_time_axis_zoomed() || areas.limiter_chart == Some(area) => return,
+        _ => filter_note(view, id, usize::from(room)),
+    };
     if id == PaneId::Log && area.height == 1 {
-        // one row is the rule itself: the newest line stands on it
-        let room = area.right().saturating_sub(x + 3);
-        let mut newest = log::newest(view, usize::from(room));
+        // one row is the rule itself: the newest line is on it
+        room = room.saturating_sub(note.as_ref().map_or(0, |note| note.width() as u16));
+        let mut newest = log::newest(view, usize::from(room.saturating_sub(2)));
         if newest.width() > 0 {
             newest.spans.insert(0, Span::raw(" "));
             newest.push_span(Span::raw(" "));
-            let clear = Rect::new(x + 1, area.y, newest.width() as u16, 1).intersection(area);
-            buf.set_style(clear, Style::reset());
-            buf.set_line(x + 1, area.y, &newest, room + 2);
+            write_on_rule(&newest, x + 1, area.y, room, buf);
         }
-        return;
+        if note.is_none() {
+            return;
+        }
+        room = end.saturating_sub(x + 1);
     }
-    // at the edge of the screen the rule goes on behind the note
-    let margin = u16::from(area.right() == buf.area.right());
-    let room = area.right().saturating_sub(x + 1 + margin);
-    let has_clock = areas.zoomed && id.has_time_axis_zoomed() && id != PaneId::Calls;
-    let note = if has_clock || areas.limiter_chart == Some(area) {
-        // the axis is there
-        String::new()
-    } else {
-        note(view, id, usize::from(room))
-    };
-    let cells = u16::try_from(wrap::width(&note)).unwrap_or(u16::MAX);
+    let note = note.unwrap_or_else(|| {
+        let text = note_of(view, id, usize::from(room));
+        Line::from(Span::styled(text, view.theme.style(Role::Muted)))
+    });
+    let cells = note.width() as u16;
     if cells > 2 && cells <= room {
-        let x = area.right() - margin - cells;
-        buf.set_stringn(x, area.y, note, usize::from(cells), style(Role::Muted));
+        write_on_rule(&note, end - cells, area.y, cells, buf);
     }
+}
+
+/// The right end of the note on a pane's rule: at the edge of the screen the rule goes on behind it.
+fn note_end(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect) -> u16 {
+    if id == PaneId::Calls {
+        return calls::note_end(view, areas, area.right());
+    }
+    area.right().saturating_sub(u16::from(area.right() == view.ui.size.width))
+}
+
+/// Shown in place of rows if none matches a filter.
+pub(super) const NO_MATCH: &str = "No matching lines (Esc clears the filter)";
+
+/// The filter of a pane with the number of matching rows, ` /failed user:ana  12 of 236 `, in at most `room` columns;
+/// `None` without a filter. A text without room loses its beginning.
+pub(super) fn filter_note(view: &View<'_>, id: PaneId, room: usize) -> Option<Line<'static>> {
+    let text = view.ui.filter_text(id)?;
+    let (found, all) = match id {
+        PaneId::Calls => calls::matches(view),
+        PaneId::Log => log::matches(view),
+        PaneId::Users => users::matches(view),
+        _ => return None,
+    };
+    let count = format!("  {found} of {all} ");
+    let most = room.saturating_sub(wrap::width(&count) + 2);
+    let start = text
+        .char_indices()
+        .map(|(at, _)| at)
+        .chain([text.len()])
+        .find(|at| text.get(*at..).is_none_or(|rest| wrap::width(rest) <= most))?;
+    let typed = view.ui.filters_now(id);
+    let role = match typed {
+        true if view.ui.filter_selected => Role::Selection,
+        true => Role::Input,
+        false => Role::Strong,
+    };
+    let shown = text.get(start..).unwrap_or_default().to_owned();
+    let style = |role| view.theme.style(role);
+    Some(Line::from(vec![
+        Span::styled(" /", style(Role::Muted)),
+        Span::styled(shown, style(role)),
+        Span::styled(count, style(Role::Muted)),
+    ]))
 }
 
 /// Appended to the title of a list that stays at an older row.
 const FOLLOW: &str = "[End] follow";
 
 /// The note at the right of a title, at most `room` columns.
-fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
+fn note_of(view: &View<'_>, id: PaneId, room: usize) -> String {
     let ui = view.ui;
     let text = match id {
         PaneId::Chat => {
@@ -359,14 +421,10 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
             parts.join(&format!(" {} ", view.theme.glyphs.dot))
         }
         PaneId::Log => {
-            let filter = match (ui.filter.text(), ui.mode) {
-                ("", Mode::Normal) => "/ filter".to_owned(),
-                (text, _) => format!("/{text}"),
-            };
             if ui.log_cursor.is_some() {
-                format!("{filter}   {FOLLOW}")
+                FOLLOW.to_owned()
             } else {
-                filter
+                "/ filter".to_owned()
             }
         }
         PaneId::Breaker => breaker::title(view),
@@ -382,17 +440,16 @@ fn note(view: &View<'_>, id: PaneId, room: usize) -> String {
     format!(" {} ", wrap::fit(&text, room - 2, view.theme.glyphs.ellipsis))
 }
 
-/// The position of the terminal cursor while the filter is typed: after its text, in the title of the log.
-pub fn filter_cursor(view: &View<'_>, log: Rect) -> Option<Position> {
-    let note = note(view, PaneId::Log, usize::from(log.width.saturating_sub(12)));
-    let follow = if view.ui.log_cursor.is_some() {
-        3 + FOLLOW.len()
-    } else {
-        0
-    };
-    let back = u16::try_from(follow + 1).ok()?;
-    let shown = u16::try_from(wrap::width(&note)).ok()?;
-    (shown > 0).then(|| Position::new(log.right().saturating_sub(2 + back), log.y))
+/// The position of the terminal cursor while a filter is typed, on the rule of its pane.
+pub fn filter_cursor(view: &View<'_>, areas: &Areas) -> Option<Position> {
+    let id = view.ui.focus;
+    let area = areas.pane(id)?;
+    let end = note_end(view, areas, id, area);
+    let note = filter_note(view, id, usize::from(end.saturating_sub(area.x)))?;
+    let start = end.saturating_sub(note.width() as u16);
+    let (_, column) = view.ui.filters.get(&id)?.cursor_at(usize::MAX);
+    let column = u16::try_from(column).unwrap_or(u16::MAX);
+    Some(Position::new(start.saturating_add(2).saturating_add(column).min(end), area.y))
 }
 
 /// Writes why there are no panes.

@@ -9,7 +9,7 @@ use crate::event::{CallId, ChatOptions, Command, UserId};
 use crate::settings::FaultProfile;
 use crate::time::Timestamp;
 
-use super::editor::{Editor, History};
+use super::editor::{Edit, Editor, History};
 use super::filter::Filter;
 use super::keymap::Context;
 use super::overlay::{Overlay, whatif};
@@ -46,6 +46,8 @@ pub struct Ui {
     pub open_groups: BTreeSet<CallId>,
     /// The filters of lists.
     pub filters: BTreeMap<PaneId, Editor>,
+    /// True while the whole filter is selected, so that typing replaces it.
+    pub filter_selected: bool,
     /// The size of the terminal.
     pub size: Size,
     /// The target of typed keys.
@@ -74,8 +76,6 @@ pub struct Ui {
     pub toast: Option<Toast>,
     /// Events since the view was paused; `None` while it is live.
     pub paused: Option<u64>,
-    /// The filter of the log.
-    pub filter: Editor,
     /// The selected log line, by `seq`; `None`: follows the newest.
     pub log_cursor: Option<u64>,
     /// The top line of the conversation; `None`: follows the end.
@@ -96,7 +96,7 @@ pub enum Mode {
     /// Keys belong to the focused pane: text in Chat, commands in all others.
     #[default]
     Normal,
-    /// Keys edit the filter of the log.
+    /// Keys edit the filter of the focused pane.
     Filter,
 }
 
@@ -173,9 +173,28 @@ impl Ui {
 
     /// The text of a pane's filter; `None` while it has none and none is typed.
     pub fn filter_text(&self, pane: PaneId) -> Option<&str> {
-        let typed = self.mode == Mode::Filter && self.focus == pane;
         let text = self.filters.get(&pane).map_or("", Editor::text);
-        (typed || !text.is_empty()).then_some(text)
+        (self.filters_now(pane) || !text.is_empty()).then_some(text)
+    }
+
+    /// Returns true while a filter of the pane is typed.
+    pub fn filters_now(&self, pane: PaneId) -> bool {
+        self.mode == Mode::Filter && self.focus == pane
+    }
+
+    /// Begins to type a filter of a pane. The old text is selected.
+    pub fn start_filter(&mut self, pane: PaneId) {
+        self.focus_on(pane);
+        self.mode = Mode::Filter;
+        self.filter_selected = true;
+        self.filters.entry(pane).or_default().edit(Edit::End);
+    }
+
+    /// Ends the typing of a filter.
+    pub fn end_filter(&mut self) {
+        self.mode = Mode::Normal;
+        self.filter_selected = false;
+        self.filters.retain(|_, filter| !filter.is_empty());
     }
 
     /// The current user.

@@ -27,7 +27,7 @@ use super::overlay::{Help, Overlay, Palette, Save};
 use super::pane::PaneId;
 use super::playback::bar::Control;
 use super::theme::Theme;
-use super::ui::{Mode, Ui};
+use super::ui::Ui;
 use super::view::View;
 
 pub use blocked::blocked;
@@ -184,8 +184,8 @@ fn in_panes(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<
             None
         }
         Action::Filter => {
-            ui.focus_on(PaneId::Log);
-            ui.mode = Mode::Filter;
+            let pane = areas(ui).focus;
+            ui.start_filter(pane);
             None
         }
         Action::Leave => {
@@ -430,8 +430,8 @@ fn zoom(ui: &mut Ui) {
 fn step_back(ui: &mut Ui) {
     if ui.crosshair.take().is_some() {
         // back to now
-    } else if !ui.filter.is_empty() {
-        ui.filter.take();
+    } else if ui.filters.remove(&areas(ui).focus).is_some() {
+        // every row again
     } else if areas(ui).zoomed {
         zoom(ui);
     } else {

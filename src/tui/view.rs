@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 
 use super::keymap::Keymap;
 use super::layout::{Tier, layout};
-use super::pane::{self, PaneId};
+use super::pane;
 use super::theme::{Role, Theme};
 use super::ui::{Mode, Ui};
 use super::{footer, input, overlay};
@@ -66,9 +66,7 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
     pane::crosshair::render(view, &areas, buf);
     let mut cursor = input::render(view, keymap, areas.input, buf);
     if view.ui.mode == Mode::Filter {
-        cursor = areas
-            .pane(PaneId::Log)
-            .and_then(|log| pane::filter_cursor(view, log));
+        cursor = pane::filter_cursor(view, &areas);
     }
     footer::render(view, keymap, areas.footer, buf);
     if !view.ui.overlays.is_empty() {

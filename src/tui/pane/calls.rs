@@ -19,19 +19,18 @@ use std::time::Duration;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 use ratatui::text::Line;
 
 use crate::event::CallId;
 use crate::state::Call;
 use crate::time::Timestamp;
-use crate::tui::layout::layout;
-use crate::tui::pane::PaneId;
+use crate::tui::layout::Areas;
+use crate::tui::pane::{self, NO_MATCH, PaneId};
 use crate::tui::plot::{self, Axis, Frame, Window};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{row, timeline, units};
+use super::{chart, row, timeline, units};
 use columns::Columns;
 use rows::Rows;
 use timeline::Scale;
@@ -49,21 +48,17 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     if area.is_empty() {
         return;
     }
-    let areas = layout(
-        Rect::from((ratatui::layout::Position::ORIGIN, view.ui.size)),
-        view.ui,
-    );
-    let zoomed = areas.zoomed && areas.focus == PaneId::Calls;
+    let areas = chart::areas(view);
     let frame = Frame::new(area, areas.gutter);
-    let lanes = Lanes::new(view, frame.plot.width, zoomed);
+    let lanes = Lanes::new(view, &areas, frame.plot.width);
     let rows = rows(view);
     if view.state.calls.recent.is_empty() {
-        lanes.rule(view, frame, &note(view, &rows, false), buf);
+        lanes.rule(view, frame, false, buf);
         row::draw(&row::muted(view.theme, " no calls yet"), 0, frame.gutter, buf);
         return;
     }
-    let columns = Columns::new(&view.state.calls, frame.gutter.width, zoomed);
-    let heads = u16::from(zoomed && area.height > 2);
+    let columns = Columns::new(&view.state.calls, frame.gutter.width, areas.zoomed);
+    let heads = u16::from(areas.zoomed && area.height > 2);
     if heads > 0 {
         row::draw(&columns.heads(view.theme), 0, frame.gutter, buf);
         row::draw(&legend(view), 0, frame.plot, buf);
@@ -71,14 +66,20 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let body = frame.rows(heads, area.height - heads);
     let cursor = cursor(view, &rows);
     let visible = rows.visible(cursor, usize::from(body.plot.height));
-    lanes.rule(view, frame, &note(view, &rows, visible.newer), buf);
+    lanes.rule(view, frame, visible.newer, buf);
     if visible.rows.is_empty() {
         let nothing = if view.ui.filter_text(PaneId::Calls).is_some() {
-            " No matching lines (Esc clears the filter)"
+            NO_MATCH
         } else {
-            " No call ran at this time"
+            "No call ran at this time"
         };
-        view.draw_notice(body.plot, nothing, buf);
+        let plot = body.plot;
+        let at = Rect {
+            x: plot.x.saturating_add(1).min(plot.right()),
+            width: plot.width.saturating_sub(1),
+            ..plot
+        };
+        view.draw_notice(at, nothing, buf);
         return;
     }
     let followers = rows.followers(&visible.rows);
@@ -99,12 +100,7 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 /// The rows of a view.
 pub(crate) fn rows<'a>(view: &View<'a>) -> Rows<'a> {
     let ran = view.ui.crosshair.map(|at| {
-        let columns = layout(
-            Rect::from((ratatui::layout::Position::ORIGIN, view.ui.size)),
-            view.ui,
-        )
-        .plot_columns();
-        let axis = Axis::new(view, columns.max(1));
+        let axis = Axis::new(view, chart::areas(view).plot_columns().max(1));
         let from = axis.column(at).map_or(at, |column| axis.at(column));
         (from, from + axis.bin())
     });
@@ -144,30 +140,36 @@ pub(crate) fn group_under_cursor<'a>(view: &View<'a>) -> Vec<&'a Call> {
         .map_or_else(Vec::new, |id| rows.group_of(id))
 }
 
-/// The note in the rule: the filter and its matches, or how many calls there are; what is usual only where there is
-/// room.
-fn note(view: &View<'_>, rows: &Rows<'_>, newer: bool) -> Note {
-    let calls = &view.state.calls;
-    let (kept, all) = (calls.recent.len(), calls.totals.started);
-    let (usual, text) = if let Some(text) = view.ui.filter_text(PaneId::Calls) {
-        (false, format!("/{text}  {} of {kept}", rows.count()))
-    } else if newer {
-        (false, "newer calls above, End follows".to_owned())
-    } else if view.ui.crosshair.is_some() || all == 0 {
-        (true, String::new())
-    } else if (kept as u64) < all {
-        (false, format!("newest {kept} of {}", grouped(all)))
-    } else {
-        (true, format!("{}, newest first", units::count(all, "call")))
-    };
-    Note { text, usual }
+/// The number of calls that match the filter, and of those in memory.
+pub(crate) fn matches(view: &View<'_>) -> (usize, usize) {
+    (rows(view).count(), view.state.calls.recent.len())
 }
 
-/// The note at the right of the rule.
-struct Note {
-    text: String,
-    /// True if it may be left out.
-    usual: bool,
+/// The right end of the note on the rule of the pane, which ends at `right`.
+pub(crate) fn note_end(view: &View<'_>, areas: &Areas, right: u16) -> u16 {
+    let own_clock = !follows_charts(view, areas) && !view.ui.align_calls;
+    right.saturating_sub(if own_clock { 2 * MARGIN } else { 0 } + 1)
+}
+
+/// Returns true if the clock of the charts above is that of the lanes.
+fn follows_charts(view: &View<'_>, areas: &Areas) -> bool {
+    view.ui.window == Window::HalfMinute && !areas.zoomed && !view.ui.align_calls
+}
+
+/// The note on the rule, and true if it only says what is usual; `None` without calls, and with a crosshair.
+fn note(view: &View<'_>, newer: bool) -> Option<(String, bool)> {
+    let calls = &view.state.calls;
+    let (kept, all) = (calls.recent.len(), calls.totals.started);
+    if newer {
+        return Some(("newer calls above, End follows".to_owned(), false));
+    }
+    if view.ui.crosshair.is_some() || all == 0 {
+        return None;
+    }
+    if (kept as u64) < all {
+        return Some((format!("newest {kept} of {}", grouped(all)), false));
+    }
+    Some((format!("{}, newest first", units::count(all, "call")), true))
 }
 
 /// A number with its thousands separated: `10,001`.
@@ -193,11 +195,10 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn new(view: &View<'_>, columns: u16, zoomed: bool) -> Self {
+    fn new(view: &View<'_>, areas: &Areas, columns: u16) -> Self {
         let ui = view.ui;
-        let follows = ui.window == Window::HalfMinute;
         let axis = match ui.crosshair {
-            _ if follows => Axis::new(view, columns),
+            _ if ui.window == Window::HalfMinute => Axis::new(view, columns),
             // the crosshair is in the middle, as far as the recording goes
             Some(at) => Axis::ending((at + SPAN / 2).min(view.now), SPAN, columns),
             None => Axis::ending(view.now, SPAN, columns),
@@ -207,7 +208,7 @@ impl Lanes {
             own_start: ui
                 .align_calls
                 .then(|| timeline::step(&view.state.calls, view.now, columns)),
-            shared: follows && !zoomed && !ui.align_calls,
+            shared: follows_charts(view, areas),
         }
     }
 
@@ -228,7 +229,7 @@ impl Lanes {
     }
 
     /// Completes the rule above the pane: subtitle, clock, legend and note.
-    fn rule(&self, view: &View<'_>, frame: Frame, note: &Note, buf: &mut Buffer) {
+    fn rule(&self, view: &View<'_>, frame: Frame, newer: bool, buf: &mut Buffer) {
         let glyphs = view.theme.glyphs;
         let plot = Rect {
             y: frame.plot.y.saturating_sub(1),
@@ -246,32 +247,37 @@ impl Lanes {
             (None, None) if self.shared => "wall clock".to_owned(),
             (None, None) => "last 30 s".to_owned(),
         };
-        subtitle_in(view, frame.gutter, &subtitle, buf);
-        let mut right = end;
+        let title = row::width(PaneId::Calls.name()) as u16 + 5;
+        if usize::from(title) + subtitle.len() + 2 <= usize::from(frame.gutter.width) {
+            let subtitle = row::muted(view.theme, format!(" {subtitle} "));
+            pane::write_on_rule(&subtitle, frame.gutter.x + title, plot.y, frame.gutter.width, buf);
+        }
         if let Some(step) = self.own_start {
-            let ruler = timeline::ruler(step, plot.width);
-            let muted = Style::reset().patch(view.theme.style(Role::Muted));
-            for (column, label) in ruler {
-                buf.set_string(plot.x + column, plot.y, label, muted);
+            for (column, label) in timeline::ruler(step, plot.width) {
+                let label = row::muted(view.theme, label);
+                pane::write_on_rule(&label, plot.x + column, plot.y, plot.width, buf);
             }
         } else if self.shared {
             plot::ticks(view, &self.axis, plot, buf);
         } else {
             plot::rule(view, &self.axis, plot, buf);
-            right = right.saturating_sub(2 * MARGIN);
         }
-        if note.text.is_empty() || (note.usual && (plot.width < WIDE || self.own_start.is_some())) {
+        let right = note_end(view, &chart::areas(view), plot.right());
+        let room = right.saturating_sub(plot.x);
+        let note = pane::filter_note(view, PaneId::Calls, usize::from(room)).or_else(|| {
+            let (text, usual) = note(view, newer)?;
+            let shown = !usual || (plot.width >= WIDE && self.own_start.is_none());
+            shown.then(|| row::muted(view.theme, format!(" {text} ")))
+        });
+        let Some(note) = note.filter(|note| note.width() <= usize::from(room)) else {
             return;
-        }
-        let muted = Style::reset().patch(view.theme.style(Role::Muted));
-        let room = usize::from(right.saturating_sub(plot.x));
-        let note = row::clip(view.theme, &note.text, room.saturating_sub(2));
-        let at = right.saturating_sub(row::width(&note) as u16 + 2);
-        buf.set_string(at, plot.y, format!(" {note} "), muted);
+        };
+        let at = right - note.width() as u16;
+        pane::write_on_rule(&note, at, plot.y, room, buf);
         let legend = legend(view);
         let cells = legend.width() as u16;
         if self.shared && at >= plot.x + cells + 3 * MARGIN {
-            buf.set_line(at - MARGIN - cells, plot.y, &legend, cells);
+            pane::write_on_rule(&legend, at - MARGIN - cells, plot.y, cells, buf);
         }
     }
 
@@ -306,16 +312,6 @@ impl Lanes {
     }
 }
 
-/// Writes a note behind the title on the rule, if the gutter has room.
-fn subtitle_in(view: &View<'_>, gutter: Rect, text: &str, buf: &mut Buffer) {
-    let title = row::width(PaneId::Calls.name()) as u16 + 5;
-    let text = format!(" {text} ");
-    if title + row::width(&text) as u16 <= gutter.width {
-        let muted = Style::reset().patch(view.theme.style(Role::Muted));
-        buf.set_string(gutter.x + title, gutter.y.saturating_sub(1), text, muted);
-    }
-}
-
 /// `─ waits  ━ streams  · backs off  ┄ queued`.
 fn legend(view: &View<'_>) -> Line<'static> {
     let glyphs = view.theme.glyphs;
@@ -329,8 +325,7 @@ fn legend(view: &View<'_>) -> Line<'static> {
         .iter()
         .map(|(glyph, word)| format!("{glyph} {word}"))
         .collect();
-    let style = Style::reset().patch(view.theme.style(Role::Muted));
-    Line::styled(format!(" {} ", text.join("  ")), style)
+    row::muted(view.theme, format!(" {} ", text.join("  ")))
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use crate::state::{Log, LogKind, LogLine};
-use crate::tui::pane::PaneId;
+use crate::state::{Calls, Log, LogKind, LogLine};
+use crate::time::Timestamp;
+use crate::tui::filter::{self, Filter};
+use crate::tui::pane::{NO_MATCH, PaneId};
 use crate::tui::theme::{Glyphs, Role};
 use crate::tui::view::View;
 use crate::tui::wrap;
@@ -15,35 +17,42 @@ const KIND_WIDTH: usize = 7;
 /// Columns from which the kind is written beside its glyph.
 const WORDY: usize = 60;
 
-/// A filter of log lines. An empty filter matches every line; a leading `!` inverts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Filter {
-    needle: String,
-    inverse: bool,
+/// The filter of the log, with the calls that its lines are about.
+pub(crate) struct LogFilter<'a> {
+    filter: Filter,
+    calls: &'a Calls,
+    now: Timestamp,
 }
 
-impl Filter {
-    /// Parses the typed text.
-    pub(crate) fn new(typed: &str) -> Self {
-        let (inverse, needle) = match typed.strip_prefix('!') {
-            Some(rest) => (true, rest),
-            None => (false, typed),
-        };
+impl<'a> LogFilter<'a> {
+    pub(crate) fn new(view: &View<'a>) -> Self {
         Self {
-            needle: needle.to_lowercase(),
-            inverse,
+            filter: view.ui.filter_of(PaneId::Log),
+            calls: &view.state.calls,
+            now: view.now,
         }
     }
 
-    /// Returns true if the kind, call or text of a line matches, ignoring case.
+    /// Returns true if a line is shown.
     pub(crate) fn matches(&self, line: &LogLine) -> bool {
-        if self.needle.is_empty() {
-            return true;
-        }
-        let call = line.call.map_or_else(String::new, |call| format!("{call} "));
-        let whole = format!("{} {call}{}", line.kind.label(), line.text.as_str()).to_lowercase();
-        whole.contains(&self.needle) != self.inverse
+        self.filter.is_empty()
+            || self.filter.matches(
+                filter::Row {
+                    call: line.call,
+                    facts: line.call.and_then(|call| self.calls.recent.get(&call)),
+                    user: None,
+                    texts: &[line.kind.label(), line.text.as_str()],
+                },
+                self.now,
+            )
     }
+}
+
+/// The number of matching lines, and of all.
+pub(crate) fn matches(view: &View<'_>) -> (usize, usize) {
+    let filter = LogFilter::new(view);
+    let lines = &view.state.log.lines;
+    (lines.iter().filter(|line| filter.matches(line)).count(), lines.len())
 }
 
 /// The colour of a kind.
@@ -60,7 +69,7 @@ pub(crate) fn role(kind: LogKind) -> Role {
 }
 
 /// The line under the cursor; the newest matching line while the pane follows.
-pub(crate) fn cursor_line<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>) -> Option<&'a LogLine> {
+pub(crate) fn cursor_line<'a>(log: &'a Log, filter: &LogFilter<'_>, cursor: Option<u64>) -> Option<&'a LogLine> {
     log.lines
         .iter()
         .rev()
@@ -71,7 +80,7 @@ pub(crate) fn cursor_line<'a>(log: &'a Log, filter: &Filter, cursor: Option<u64>
 }
 
 /// The cursor after moving by `by` lines, up if negative; `None` if it follows the newest.
-pub(crate) fn moved(log: &Log, filter: &Filter, cursor: Option<u64>, by: i64) -> Option<u64> {
+pub(crate) fn moved(log: &Log, filter: &LogFilter<'_>, cursor: Option<u64>, by: i64) -> Option<u64> {
     let here = cursor_line(log, filter, cursor)?.seq;
     let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
     let matching = |line: &&LogLine| filter.matches(line);
@@ -94,7 +103,7 @@ pub(crate) fn moved(log: &Log, filter: &Filter, cursor: Option<u64>, by: i64) ->
 /// The lines of `height` rows, oldest first: those up to the cursor, then later ones if rows are left.
 pub(crate) fn window<'a>(
     log: &'a Log,
-    filter: &Filter,
+    filter: &LogFilter<'_>,
     cursor: Option<u64>,
     height: usize,
 ) -> Vec<&'a LogLine> {
@@ -127,14 +136,14 @@ pub(crate) fn window<'a>(
 pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     let ui = view.ui;
-    let filter = Filter::new(ui.filter.text());
+    let filter = LogFilter::new(view);
     let log = &view.state.log;
     let rows = window(log, &filter, ui.log_cursor, usize::from(area.height));
     if rows.is_empty() {
         let text = if log.lines.is_empty() {
             "No events yet"
         } else {
-            "No matching lines (Esc clears the filter)"
+            NO_MATCH
         };
         view.draw_notice(area, text, buf);
         return;
@@ -157,7 +166,7 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 
 /// The newest line that matches the filter on one row, without its place in a list: `42.00 breaker  open for 10 s`.
 pub(crate) fn newest(view: &View<'_>, columns: usize) -> Line<'static> {
-    let filter = Filter::new(view.ui.filter.text());
+    let filter = LogFilter::new(view);
     let Some(line) = cursor_line(&view.state.log, &filter, view.ui.log_cursor) else {
         return Line::default();
     };
@@ -255,6 +264,14 @@ mod tests {
         assert_eq!(rows(&fixture, 17), " 41.98 ◇ #7 exac…");
     }
 
+    fn filter(typed: &str) -> LogFilter<'static> {
+        LogFilter {
+            filter: Filter::new(typed),
+            calls: Box::leak(Box::default()),
+            now: Timestamp::ZERO,
+        }
+    }
+
     fn seqs(lines: &[&LogLine]) -> Vec<u64> {
         lines.iter().map(|line| line.seq).collect()
     }
@@ -262,13 +279,13 @@ mod tests {
     #[test]
     fn filters_match_kind_call_and_text_and_invert() {
         let log = log();
-        let shown = |typed: &str| seqs(&window(&log, &Filter::new(typed), None, 100)).len();
+        let shown = |typed: &str| seqs(&window(&log, &filter(typed), None, 100)).len();
         assert_eq!(
             (
                 shown(""),
                 shown("RETRY"),
                 shown("!retry"),
-                shown("#3 "),
+                shown("#3"),
                 shown("zzz")
             ),
             (10, 5, 5, 1, 0)
@@ -277,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_window_ends_at_the_cursor_and_is_filled_below() {
-        let (log, all) = (log(), Filter::new(""));
+        let (log, all) = (log(), filter(""));
         assert_eq!(seqs(&window(&log, &all, None, 3)), [14, 16, 18]);
         assert_eq!(seqs(&window(&log, &all, Some(8), 3)), [4, 6, 8]);
         assert_eq!(seqs(&window(&log, &all, Some(0), 3)), [0, 2, 4]);
@@ -286,7 +303,7 @@ mod tests {
 
     #[test]
     fn moving_stops_at_the_top_and_follows_at_the_end() {
-        let (log, all, ok) = (log(), Filter::new(""), Filter::new("ok"));
+        let (log, all, ok) = (log(), filter(""), filter("ok"));
         assert_eq!(moved(&log, &all, None, -1), Some(16));
         assert_eq!(moved(&log, &all, Some(2), -100), Some(0));
         assert_eq!(moved(&log, &all, Some(14), 1), Some(16));

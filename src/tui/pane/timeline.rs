@@ -90,17 +90,16 @@ pub(crate) fn ruler(step: Duration, columns: u16) -> Vec<(u16, String)> {
     const TICKS_MS: [u64; 13] = [
         200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_200_000,
     ];
-    let column = step.as_millis().max(1) as u64;
+    let column = saturating_nanos(step).max(1);
     let tick = TICKS_MS
         .into_iter()
+        .map(|millis| millis * 1_000_000)
         .find(|tick| tick / column >= 10)
-        .unwrap_or(column * 10);
+        .unwrap_or(column.saturating_mul(10));
     (0..u64::from(columns))
         .map(|number| {
-            (
-                number * tick / column,
-                units::setting(Duration::from_millis(number * tick)),
-            )
+            let at = number.saturating_mul(tick);
+            (at / column, units::setting(Duration::from_nanos(at)))
         })
         .take_while(|(at, label)| at + label.len() as u64 <= u64::from(columns))
         .map(|(at, label)| (at as u16, label))

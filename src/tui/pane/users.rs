@@ -21,6 +21,9 @@ use ratatui::text::Line;
 use crate::event::UserId;
 use crate::settings::QueueOrder;
 use crate::state::{NoisyUser, UserShare, UserUsage};
+use crate::time::Timestamp;
+use crate::tui::filter::{self, Filter};
+use crate::tui::pane::NO_MATCH;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
@@ -70,6 +73,8 @@ pub(crate) fn table(view: &View<'_>, area: Rect, buf: &mut Buffer) {
         .collect();
     lines.resize(kept, Line::default());
     let columns = Columns::new(view, &rows, width);
+    let filter = view.ui.filter_of(PaneId::Users);
+    rows.retain(|user| matches_user(&filter, user.name, view.now));
     if height >= kept + 3 {
         lines.push(columns.heads(view));
     }
@@ -77,7 +82,9 @@ pub(crate) fn table(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let all = rows.len();
     let hidden = select(&mut rows, room);
     lines.extend(rows.iter().map(|user| columns.row(view, user)));
-    if hidden > 0 {
+    if rows.is_empty() {
+        lines.push(row::muted(view.theme, NO_MATCH));
+    } else if hidden > 0 {
         let more = row::muted(view.theme, format!("  and {hidden} more of {all}"));
         lines.push(row::first_fit(view.theme, [more], width));
     } else if lines.len() + 2 <= height {
@@ -103,6 +110,11 @@ fn card_lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> 
     let shares = view.state.user_shares(view.now);
     let noise = NoisyUser::find(&shares, view.now);
     let mut users = user_rows(view, shares, noise.as_ref(), &unused);
+    let filter = view.ui.filter_of(PaneId::Users);
+    users.retain(|user| matches_user(&filter, user.name, view.now));
+    if users.is_empty() {
+        return vec![row::muted(theme, NO_MATCH)];
+    }
     let all = users.len();
     let hidden = select(&mut users, rows);
     let names = users.iter().map(|user| row::width(&card_name(view, user)));
@@ -157,6 +169,21 @@ fn card_lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> 
 fn card_name(view: &View<'_>, user: &UserRow<'_>) -> String {
     user.name
         .map_or_else(|| "others".to_owned(), |user| name(view, user, 14))
+}
+
+fn matches_user(filter: &Filter, name: Option<&UserId>, now: Timestamp) -> bool {
+    let name = name.map(UserId::as_str);
+    let texts = [name.unwrap_or("others")];
+    filter.matches(filter::Row { user: name, texts: &texts, ..filter::Row::default() }, now)
+}
+
+/// The number of matching users, and of all.
+pub(crate) fn matches(view: &View<'_>) -> (usize, usize) {
+    let filter = view.ui.filter_of(PaneId::Users);
+    let unused = UserUsage::default();
+    let rows = user_rows(view, view.state.user_shares(view.now), None, &unused);
+    let found = rows.iter().filter(|user| matches_user(&filter, user.name, view.now));
+    (found.count(), rows.len())
 }
 
 /// The window of the card, or on the whole screen the order of the queue, with `room` columns left.

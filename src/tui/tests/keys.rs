@@ -21,7 +21,7 @@ use crate::tui::overlay::save::Saved;
 use crate::tui::overlay::{Overlay, Palette};
 use crate::tui::pane::PaneId;
 use crate::tui::plot::Window;
-use crate::tui::ui::Ui;
+use crate::tui::ui::{Mode, Ui};
 use crate::tui::update::Effect;
 
 fn local() -> Bench {
@@ -138,7 +138,7 @@ fn a_paste_goes_to_the_text_field_or_to_the_prompt() {
     );
     bench.press("<esc>/");
     bench.input(&Terminal::Paste("a\nb".into()));
-    assert_eq!(bench.ui.filter.text(), "a b");
+    assert_eq!(bench.ui.filter_text(PaneId::Calls), Some("a b"));
     bench.press("<esc>o");
     assert_eq!(bench.input(&Terminal::Paste("c".into())), None);
     assert_eq!(bench.ui.overlays, [Overlay::Breaker]);
@@ -546,14 +546,14 @@ fn focus_zoom_and_escape_one_step_back() {
     bench.press("<tab>z");
     assert_eq!((bench.ui.focus, bench.ui.zoomed), (PaneId::Log, true));
     bench.press("/retry<enter>kk");
-    assert_eq!((bench.ui.focus, bench.ui.filter.text()), (PaneId::Log, "retry"));
+    assert_eq!(bench.ui.filter_text(PaneId::Log), Some("retry"));
     assert_eq!(bench.ui.log_cursor, Some(34));
     bench.press("nN");
     assert_eq!(bench.ui.log_cursor, Some(34));
     bench.press("<end><esc>");
     assert_eq!(
-        (bench.ui.log_cursor, bench.ui.filter.text(), bench.ui.zoomed),
-        (None, "", true)
+        (bench.ui.log_cursor, bench.ui.filter_text(PaneId::Log), bench.ui.zoomed),
+        (None, None, true)
     );
     bench.press("<esc>");
     assert!(!bench.ui.zoomed);
@@ -795,4 +795,32 @@ fn every_action_is_reachable_by_a_key_or_the_palette() {
         };
         assert!(bound || palette.matches().contains(action), "{}", action.name());
     }
+}
+
+#[test]
+fn each_list_has_a_filter_of_its_own_and_typing_replaces_it() {
+    let mut bench = Bench::new(busy_state());
+    bench.press("8/failed<enter>0/retry<enter>8");
+    let texts = |bench: &Bench| {
+        [PaneId::Calls, PaneId::Log].map(|pane| bench.ui.filter_text(pane).unwrap_or("-").to_owned())
+    };
+    assert_eq!(texts(&bench), ["failed", "retry"]);
+    // the old text is selected: a letter replaces it, a movement keeps it
+    bench.press("/x<enter>");
+    assert_eq!(texts(&bench), ["x", "retry"]);
+    bench.press("/<end>y<enter>");
+    assert_eq!(texts(&bench), ["xy", "retry"]);
+    bench.press("/<bksp>");
+    assert_eq!((bench.ui.mode, texts(&bench)[0].as_str()), (Mode::Filter, ""));
+    bench.press("b<enter>/");
+    bench.input(&Terminal::Paste("user:ana".into()));
+    assert_eq!(texts(&bench), ["user:ana", "retry"]);
+    // Esc clears it while it is typed, and afterwards
+    bench.press("<esc>");
+    assert_eq!((bench.ui.mode, texts(&bench)), (Mode::Normal, ["-".into(), "retry".into()]));
+    bench.press("0<esc>");
+    assert_eq!(texts(&bench), ["-", "-"]);
+    bench.press("3/");
+    assert_eq!(bench.ui.mode, Mode::Normal);
+    assert_eq!(bench.message(), "/: no list here: filter 8 Calls, 9 Users or 0 Log");
 }

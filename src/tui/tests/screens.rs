@@ -8,6 +8,7 @@ use crate::event::{AttemptResult, CallId, Command, EventKind, FailureClass, Fate
 use crate::settings::FaultProfile;
 use crate::state::State;
 use crate::state::fixture::{Story, attempt, ended, failed, succeeded};
+use crate::tui::layout::layout;
 use crate::tui::overlay::save::Saved;
 use crate::tui::overlay::{Confirm, Faults, Help, Overlay, Palette, Save};
 use crate::tui::pane::PaneId;
@@ -136,13 +137,25 @@ fn the_footer_shows_pause_and_messages() {
 }
 
 #[test]
-fn the_filter_is_typed_in_the_title_of_the_log() {
+fn the_filter_is_typed_in_the_title_of_its_pane() {
     let mut bench = Bench::new(busy_state());
-    bench.press("/!retry");
-    let (text, cursor) = screen(&mut bench, 80, 24, &Theme::default());
-    assert!(text[17].ends_with(" /!retry ─┤"), "{}", text[17]);
-    assert_eq!(cursor, Some(Position::new(77, 17)));
-    assert!(text[18..21].iter().all(|row| row.contains(" ok ")), "{text:#?}");
+    for (keys, pane, width, height, shown) in [
+        ("8/", PaneId::Calls, 80, 24, " /  5 of 5 ━"),
+        ("answered", PaneId::Calls, 80, 24, " /answered  1 of 5 ━"),
+        ("<enter>vv/", PaneId::Calls, 120, 40, " /answered  1 of 5 ━"),
+        ("<esc>0/!retry", PaneId::Log, 120, 40, " /!retry  20 of 40 "),
+        ("<left><left>", PaneId::Log, 120, 40, " /!retry  20 of 40 "),
+    ] {
+        bench.press(keys);
+        let (text, cursor) = screen(&mut bench, width, height, &Theme::default());
+        let areas = layout(Rect::new(0, 0, width, height), &bench.ui);
+        let y = areas.pane(pane).unwrap().y;
+        let rule = &text[usize::from(y)];
+        assert!(rule.contains(shown), "{keys}: {rule}");
+        let slash = rule.chars().position(|letter| letter == '/').unwrap() as u16;
+        let typed = bench.ui.filters[&pane].cursor_at(99).1 as u16;
+        assert_eq!(cursor, Some(Position::new(slash + 1 + typed, y)), "{keys}");
+    }
 }
 
 #[test]

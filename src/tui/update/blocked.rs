@@ -1,5 +1,6 @@
 //! The reasons why actions are not possible now: a key without effect shows its reason.
 
+use super::areas;
 use crate::event::{BreakerMode, UserId};
 use crate::session::engine::MAX_RUNNING;
 use crate::state::{SemanticOutcome, State};
@@ -40,7 +41,10 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
             "it is forced closed already"
         }
         Action::ReleaseBreaker if state.breaker.mode == BreakerMode::Automatic => "it is automatic already",
-        Action::FindNext | Action::FindPrev if ui.filter.is_empty() => "no filter: / sets one",
+        Action::Filter if !areas(ui).focus.has_filter() => "no list here: filter 8 Calls, 9 Users or 0 Log",
+        Action::FindNext | Action::FindPrev if ui.filter_text(areas(ui).focus).is_none() => {
+            "no filter: / sets one"
+        }
         Action::NextUser if ui.users.len() < 2 => "only one user",
         Action::ToggleOrder if !state.session.policy.limit.enabled => "no queue: the limiter is off",
         Action::ClearCache if state.cache.entries == 0 => "the cache is empty",

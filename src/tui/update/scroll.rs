@@ -35,11 +35,6 @@ pub(super) fn scroll(ui: &mut Ui, context: &UpdateContext<'_>, pane: PaneId, act
             lines(other, (height - 1).max(1))
         }
     };
-    let pane = if matches!(action, Action::FindNext | Action::FindPrev) {
-        PaneId::Log
-    } else {
-        pane
-    };
     scroll_by(ui, context, pane, by);
 }
 
@@ -56,7 +51,8 @@ pub(super) fn scroll_by(ui: &mut Ui, context: &UpdateContext<'_>, pane: PaneId, 
             ui.chat_top = chat::moved(&view, inner.width, usize::from(inner.height), by);
         }
         PaneId::Log => {
-            let filter = log::Filter::new(ui.filter.text());
+            let theme = Theme::default();
+            let filter = log::LogFilter::new(&measure(ui, context, &theme));
             ui.log_cursor = log::moved(&context.shown.log, &filter, ui.log_cursor, by);
         }
         PaneId::Calls
@@ -143,7 +139,7 @@ pub(super) fn call_in(ui: &Ui, shown: &State) -> Option<CallId> {
             .or_else(|| shown.calls.chat.last().copied()),
         PaneId::Calls => calls::call_under_cursor(&view),
         PaneId::Log => {
-            let filter = log::Filter::new(ui.filter.text());
+            let filter = log::LogFilter::new(&view);
             log::cursor_line(&shown.log, &filter, ui.log_cursor).and_then(|line| line.call)
         }
         PaneId::Retries
@@ -201,7 +197,8 @@ pub(super) fn text_under_cursor(ui: &Ui, context: &UpdateContext<'_>) -> Option<
     }
     match areas(ui).focus {
         PaneId::Log => {
-            let filter = log::Filter::new(ui.filter.text());
+            let theme = Theme::default();
+            let filter = log::LogFilter::new(&measure(ui, context, &theme));
             let line = log::cursor_line(&state.log, &filter, ui.log_cursor)?;
             Some(format!("{} {} {}", line.at, line.kind.label(), line.text))
         }

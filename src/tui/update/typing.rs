@@ -30,7 +30,7 @@ fn target(ui: &mut Ui) -> Option<(&mut Editor, bool)> {
         Some(Overlay::Save(save)) => Some((&mut save.name, true)),
         Some(Overlay::Faults(_) | Overlay::Breaker | Overlay::Confirm(_) | Overlay::Details(_)) => None,
         None => match ui.mode {
-            Mode::Filter => Some((&mut ui.filter, true)),
+            Mode::Filter => Some((ui.filters.entry(ui.focus).or_default(), true)),
             Mode::Normal => typing.then_some((&mut ui.draft, false)),
         },
     }
@@ -38,9 +38,14 @@ fn target(ui: &mut Ui) -> Option<(&mut Editor, bool)> {
 
 /// Handles a key without an action: text, or an edit.
 pub(super) fn key(ui: &mut Ui, key: KeyEvent) {
-    let Some((editor, _)) = target(ui) else { return };
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let alt = key.modifiers.contains(KeyModifiers::ALT);
+    let replaces = match key.code {
+        KeyCode::Char(_) => !control && !alt,
+        code => matches!(code, KeyCode::Backspace | KeyCode::Delete),
+    };
+    replace_selected(ui, replaces);
+    let Some((editor, _)) = target(ui) else { return };
     let edit = match (key.code, control, alt) {
         (KeyCode::Char(c), false, false) => {
             editor.insert(c.encode_utf8(&mut [0; 4]));
@@ -69,11 +74,23 @@ pub(super) fn key(ui: &mut Ui, key: KeyEvent) {
     editor.edit(edit);
 }
 
+/// Ends the selection of a filter; removes its text if new text replaces it.
+fn replace_selected(ui: &mut Ui, replaces: bool) {
+    let selected = ui.overlays.is_empty() && std::mem::take(&mut ui.filter_selected);
+    if selected
+        && replaces
+        && let Some(filter) = ui.filters.get_mut(&ui.focus)
+    {
+        filter.take();
+    }
+}
+
 /// Handles a paste: one edit, never a command or a submission. Without a text field it goes to the prompt.
 pub(super) fn paste(ui: &mut Ui, context: &UpdateContext<'_>, text: &str) {
     if ui.keys() == Context::Normal && !ui.read_only {
         ui.start_typing();
     }
+    replace_selected(ui, true);
     let inserted = match target(ui) {
         Some((editor, true)) => editor.insert_line(text),
         Some((editor, false)) => editor.insert(text),
@@ -112,10 +129,10 @@ pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) 
         }
         (Context::Input, Action::Leave) => leave(ui),
         (Context::Line, Action::Leave) => {
-            ui.filter.take();
-            ui.mode = Mode::Normal;
+            ui.filters.remove(&ui.focus);
+            ui.end_filter();
         }
-        (Context::Line, Action::Submit) => ui.mode = Mode::Normal,
+        (Context::Line, Action::Submit) => ui.end_filter(),
         _ => return Performed::NotHandled,
     }
     Performed::Done(None)

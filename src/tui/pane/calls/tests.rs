@@ -86,7 +86,7 @@ fn buffer(fixture: &mut Fixture, width: u16, height: u16) -> Buffer {
     fixture.ui.size = Size::new(width, height);
     let areas = areas(fixture);
     let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
-    crate::tui::pane::rules(&fixture.view(), &areas, &mut buf);
+    pane::rules(&fixture.view(), &areas, &mut buf);
     render(&fixture.view(), areas.inner(PaneId::Calls), &mut buf);
     buf
 }
@@ -205,25 +205,25 @@ fn the_newest_row_is_selected_while_the_pane_has_the_focus() {
 #[test]
 fn a_group_opens_and_closes_where_the_cursor_is() {
     let mut fixture = outage();
-    let moved = |fixture: &mut Fixture, by| {
-        fixture.ui.selected_call = super::moved(&fixture.view(), by);
+    let step = |fixture: &mut Fixture, by| {
+        fixture.ui.selected_call = moved(&fixture.view(), by);
         fixture.ui.selected_call.map(|id| id.0)
     };
     assert_eq!(call_under_cursor(&fixture.view()), Some(CallId(236)));
-    assert_eq!(moved(&mut fixture, 1), Some(216));
-    assert_eq!(moved(&mut fixture, 1), Some(215));
-    assert_eq!(moved(&mut fixture, 1), Some(192));
-    assert_eq!(moved(&mut fixture, -1), Some(215));
+    assert_eq!(step(&mut fixture, 1), Some(216));
+    assert_eq!(step(&mut fixture, 1), Some(215));
+    assert_eq!(step(&mut fixture, 1), Some(192));
+    assert_eq!(step(&mut fixture, -1), Some(215));
     let group: Vec<u64> = group_under_cursor(&fixture.view())
         .iter()
         .map(|call| call.id.0)
         .collect();
     assert_eq!(group, (193..=215).rev().collect::<Vec<u64>>());
     fixture.ui.open_groups.insert(CallId(215));
-    assert_eq!(moved(&mut fixture, 1), Some(214));
-    assert_eq!(moved(&mut fixture, 100), Some(188));
-    assert_eq!(moved(&mut fixture, -5), Some(193));
-    assert_eq!(moved(&mut fixture, -1), Some(194));
+    assert_eq!(step(&mut fixture, 1), Some(214));
+    assert_eq!(step(&mut fixture, 100), Some(188));
+    assert_eq!(step(&mut fixture, -5), Some(193));
+    assert_eq!(step(&mut fixture, -1), Some(194));
     assert_eq!(
         gutters(&mut fixture, 80, 24)[3..7],
         [
@@ -240,7 +240,7 @@ fn a_group_opens_and_closes_where_the_cursor_is() {
             .iter()
             .any(|row| row.starts_with("›#193–215 ⊘13 ◇10"))
     );
-    assert_eq!(moved(&mut fixture, -100), None);
+    assert_eq!(step(&mut fixture, -100), None);
 }
 
 #[test]
@@ -513,7 +513,7 @@ proptest! {
         fixture.ui.open_groups = opened.into_iter().map(CallId).collect();
         let view = fixture.view();
         let rows = rows(&view);
-        let ids = |rows: &[super::rows::Row<'_>]| -> Vec<Vec<u64>> {
+        let ids = |rows: &[rows::Row<'_>]| -> Vec<Vec<u64>> {
             rows.iter().map(|row| row.calls.iter().map(|call| call.id.0).collect()).collect()
         };
         let all = ids(&rows.visible(None, usize::MAX).rows);
