@@ -98,9 +98,9 @@ actions! {
     CrosshairLeft "crosshair_left" Look "crosshair" "move the crosshair back (paused or in a replay)";
     CrosshairRight "crosshair_right" Look "later" "move the crosshair forward; beyond the end: back to now";
     Pause "pause" Look "pause" "pause the view; calls keep running";
-    Filter "filter" Look "filter" "filter the log; a leading ! inverts";
-    FindNext "find_next" Look "next" "next line of the filtered log";
-    FindPrev "find_prev" Look "previous" "previous line of the filtered log";
+    Filter "filter" Look "filter" "filter the focused list: words, !word, #31, 503, >2s";
+    FindNext "find_next" Look "next" "next row of the filtered list";
+    FindPrev "find_prev" Look "previous" "previous row of the filtered list";
     Up "up" Look "up" "up";
     Down "down" Look "down" "down";
     PageUp "page_up" Look "page up" "page up";

@@ -154,11 +154,14 @@ impl PaneId {
                 "above them: faults, and the breaker's state",
             ],
             Self::Calls => &[
-                "one row per call, newest first",
-                "429/500/TMO: why an attempt failed",
-                "[Enter] show the story of a call",
+                "one row per call, newest first, on the clock",
+                "429 503 TMO RST CUT: why an attempt failed",
+                "+3: calls that share its answer",
+                "Right opens a group of calls, Left closes it",
+                "A: each lane from the start of its call",
+                "/ filter: failed user:ana 503 attempts>1 >2s",
             ],
-            Self::Log => &["events, newest last", "[/] filter; a leading ! inverts"],
+            Self::Log => &["events, newest last", "/ filter: words, !word, #31, user:ana"],
             Self::Retries => &[
                 "attempts per second: first and retries",
                 "what retries achieved, and what they cost",

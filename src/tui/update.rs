@@ -202,12 +202,8 @@ fn in_panes(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<
             }
             None
         }
-        Action::OpenGroup | Action::CloseGroup => {
-            scroll::open_group(ui, context, action == Action::OpenGroup);
-            None
-        }
-        Action::AlignCalls => {
-            ui.align_calls = !ui.align_calls;
+        Action::OpenGroup | Action::CloseGroup | Action::AlignCalls => {
+            scroll::show_calls(ui, context, action);
             None
         }
         Action::Copy => copy(ui, context),

@@ -29,11 +29,11 @@ fn prefix(fate: Fate) -> &'static str {
         Fate::Answered => "Answered in ",
         Fate::Hit => "Served ",
         Fate::Shared => "Shared the answer of #",
-        Fate::RateLimited => "Rejected by the limiter ",
+        Fate::RateLimited => "Limited ",
         Fate::CircuitOpen => "Refused by the breaker: ",
         Fate::Failed => "Failed a",
         Fate::Interrupted => "Interrupted after ",
-        Fate::Cancelled => "Cancelled after ",
+        Fate::Cancelled => "Stopped after ",
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) fn of(story: &Story) -> String {
 
 fn gather(story: &Story) -> Facts<'_> {
     let mut facts = Facts::default();
-    // when it entered the queue, and when it began to wait for another try
+    // when it entered the queue, and when it began to wait for another attempt
     let (mut queued_at, mut waits_from) = (None, None::<(Duration, Duration)>);
     for step in &story.steps {
         if let Some((from, wait)) = waits_from.filter(|_| goes_on(&step.kind)) {
@@ -328,7 +328,7 @@ fn rejected(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
         format!("after {}", units::precise(end.took))
     };
     format!(
-        "Rejected by the limiter {when}{}{}.",
+        "Limited {when}{}{}.",
         because(&why),
         unsent(facts)
     )
@@ -410,7 +410,7 @@ fn cancelled(facts: &Facts<'_>, end: &Finished) -> String {
         _ if facts.owner.is_some() => "the flight belonged to another call".to_owned(),
         sent => format!("{} sent", units::count(u64::from(sent), "attempt")),
     };
-    format!("Cancelled after {took}: the caller is gone; {attempts}{costs}.")
+    format!("Stopped after {took} by the caller; {attempts}{costs}.")
 }
 
 fn running(facts: &Facts<'_>) -> String {

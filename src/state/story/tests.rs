@@ -32,11 +32,11 @@ fn word(fate: Option<Fate>) -> &'static str {
         Some(Fate::Answered) => "Answered in ",
         Some(Fate::Hit) => "Served ",
         Some(Fate::Shared) => "Shared ",
-        Some(Fate::RateLimited) => "Rejected by the limiter",
+        Some(Fate::RateLimited) => "Limited ",
         Some(Fate::CircuitOpen) => "Refused by the breaker",
         Some(Fate::Failed) => "Failed a",
         Some(Fate::Interrupted) => "Interrupted after ",
-        Some(Fate::Cancelled) => "Cancelled after ",
+        Some(Fate::Cancelled) => "Stopped after ",
         None => "Running: ",
     }
 }
@@ -188,29 +188,29 @@ fn a_story_in_full() {
     let expected = "\
 #12 Answered in 7.30s on attempt 3: 429 (injected, asked to wait 1s), then timeout; 1.20s queued for the token bucket; 1.40s between attempts; stream silent for 2.00s.
 
-  0.00s  asked    ann in chat: \"question 12\"
-                  fingerprint 000000000000, ~12 tokens, deadline 10m
-  0.00s  cache    miss: never seen before
-  0.00s  queue    waits for the token bucket: position 3 of 3, forecast 1.20s
-                  saw 120 of 20000 tokens (needs 268), 60 of 60 requests, 3 slots in use
-  1.20s  limiter  admitted after 0.04s for 268 tokens; 2000 of 20000 and 6 of 60 requests left
-  1.20s  breaker  closed, admitted: 4 of 20 failed
-  1.20s  try 1    sent
-  1.20s  try 1    429 injected
-  1.40s  try 1    failed after 0.20s: made up: RateLimited; server asks to wait 1s
-  1.40s  limiter  60 of 268 reserved tokens charged
-  1.40s  retry    attempt 2 in 1.00s: rate limit
-                  drew 0.50s, the server asked for 1s; budget 142.9 of 10.0; deadline in 9m59s
-  2.40s  try 2    sent
-  4.40s  try 2    failed after 2.00s: made up: HeaderTimeout
-  4.40s  retry    attempt 3 in 0.40s: timeout
-                  drew 0.20s; budget 57.1 of 10.0; deadline in 9m56s
-  4.80s  try 3    sent
-  5.10s  try 3    first token after 0.30s
-  7.20s  try 3    silent for 2.00s
-  7.30s  try 3    complete after 2.50s: 60 tokens (12 asked, 48 answered); finished
-  7.30s  cache    answer stored, 200 bytes
-  7.30s  end      answered after 7.30s, 3 attempts
+  0.00s  asked      ann in chat: \"question 12\"
+                    fingerprint 000000000000, ~12 tokens, deadline 10m
+  0.00s  cache      miss: never seen before
+  0.00s  queue      waits for the token bucket: position 3 of 3, forecast 1.20s
+                    saw 120 of 20000 tokens (needs 268), 60 of 60 requests, 3 slots in use
+  1.20s  limiter    admitted after 0.04s for 268 tokens; 2000 of 20000 and 6 of 60 requests left
+  1.20s  breaker    closed, admitted: 4 of 20 failed
+  1.20s  attempt 1  sent
+  1.20s  attempt 1  429 injected
+  1.40s  attempt 1  failed after 0.20s: made up: RateLimited; server asks to wait 1s
+  1.40s  limiter    60 of 268 reserved tokens charged
+  1.40s  retry      attempt 2 in 1.00s: rate limit
+                    drew 0.50s, the server asked for 1s; budget 142.9 of 10.0; deadline in 9m59s
+  2.40s  attempt 2  sent
+  4.40s  attempt 2  failed after 2.00s: made up: HeaderTimeout
+  4.40s  retry      attempt 3 in 0.40s: timeout
+                    drew 0.20s; budget 57.1 of 10.0; deadline in 9m56s
+  4.80s  attempt 3  sent
+  5.10s  attempt 3  first token after 0.30s
+  7.20s  attempt 3  silent for 2.00s
+  7.30s  attempt 3  complete after 2.50s: 60 tokens (12 asked, 48 answered); finished
+  7.30s  cache      answer stored, 200 bytes
+  7.30s  end        answered after 7.30s, 3 attempts
 ";
     let tale = third_try();
     check(&story(&tale, 12));
@@ -248,7 +248,7 @@ fn a_follower_has_the_steps_of_the_flight_while_subscribed() {
         .emit(3, ended(Fate::Shared, 0, 1500));
     assert_eq!(
         sentence(&tale, 1),
-        "Cancelled after 2.20s: the caller is gone; 1 attempt sent; 0.20s between attempts."
+        "Stopped after 2.20s by the caller; 1 attempt sent; 0.20s between attempts."
     );
     assert_eq!(
         sentence(&tale, 2),
@@ -290,7 +290,7 @@ fn a_rejection_by_the_breaker_names_the_transition_that_opened_it() {
         "Refused by the breaker: opened 2.00s before (11 of 20 calls failed); nothing was sent."
     );
     let text = story(&tale, 5).to_string();
-    let found = "breaker  rejected: opened 2.00s ago (11 of 20 calls failed); next probe in 3.00s";
+    let found = "breaker    refused: opened 2.00s ago (11 of 20 calls failed); next probe in 3.00s";
     assert!(text.contains(found), "{text}");
 }
 
@@ -391,7 +391,7 @@ fn a_rejection_by_the_limiter_names_its_reason() {
     tale.emit(3, rejected).emit(3, ended(Fate::RateLimited, 0, 0));
     assert_eq!(
         sentence(&tale, 3),
-        "Rejected by the limiter at once: queue full (1024 waiting); nothing was sent."
+        "Limited at once: queue full (1024 waiting); nothing was sent."
     );
 }
 

@@ -16,7 +16,7 @@ use crate::openai::Usage;
 use crate::text::{SafeText, units};
 
 /// The widest label.
-const LABEL: usize = 8;
+const LABEL: usize = 10;
 /// Columns of an offset in plain text.
 const OFFSET: usize = 7;
 /// Characters of a prompt that is quoted.
@@ -25,7 +25,7 @@ const QUOTED: usize = 160;
 /// The text of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepText {
-    /// The layer: at most eight characters.
+    /// The layer, or the attempt: at most ten characters for attempts below 100.
     pub label: String,
     /// The sentence.
     pub text: String,
@@ -308,7 +308,7 @@ fn limit(kind: &StepKind) -> Line {
         StepKind::Rejected(rejected) => {
             let why = rejected.reason.sentence(rejected.waiting, rejected.predicted);
             let more = rejected.levels.iter().map(labels::levels).collect();
-            ("limiter".to_owned(), format!("rejected: {why}"), more)
+            ("limiter".to_owned(), format!("limited: {why}"), more)
         }
         StepKind::LeftQueue { waiting } => line("queue", format!("left the queue, {waiting} still wait")),
         StepKind::Settled {
@@ -362,7 +362,7 @@ fn breaker(kind: &StepKind) -> Line {
     }
 }
 
-/// `rejected: opened 2.10s ago (11 of 20 calls failed); next probe in 2.90s`.
+/// `refused: opened 2.10s ago (11 of 20 calls failed); next probe in 2.90s`.
 fn refusal(refused: &Refused) -> String {
     let why = refused.opened.map_or_else(
         || "open".to_owned(),
@@ -376,7 +376,7 @@ fn refusal(refused: &Refused) -> String {
         (None, BreakerState::HalfOpen) => "; its probes are out".to_owned(),
         (None, BreakerState::Open | BreakerState::Closed) => String::new(),
     };
-    format!("rejected: {why}{probe}")
+    format!("refused: {why}{probe}")
 }
 
 fn attempt(kind: &StepKind) -> Line {
@@ -398,7 +398,7 @@ fn attempt(kind: &StepKind) -> Line {
     if number == 0 {
         return line("fault", text);
     }
-    line(&format!("try {number}"), text)
+    line(&format!("attempt {number}"), text)
 }
 
 fn attempt_end(end: &Ended) -> String {
@@ -429,7 +429,7 @@ fn attempt_end(end: &Ended) -> String {
             let message = SafeText::excerpt(&failure.message.single_line(), 2 * QUOTED);
             format!("failed after {took}{got}: {message}{asked}")
         }
-        AttemptResult::Cancelled => format!("cancelled after {took}: the caller is gone"),
+        AttemptResult::Cancelled => format!("stopped after {took} by the caller"),
     }
 }
 
@@ -478,7 +478,7 @@ fn finished(end: &Finished) -> String {
         .as_ref()
         .filter(|_| end.attempts == 0)
         .map_or_else(String::new, |usage| format!(", {}", tokens(usage)));
-    let fate = end.fate.sentence();
+    let fate = end.fate.brief();
     format!("{fate} after {took}{attempts}{tokens}")
 }
 

@@ -15,19 +15,23 @@ use crate::tui::view::View;
 pub fn render(view: &View<'_>, id: CallId, area: Rect, buf: &mut Buffer) {
     let call = view.state.calls.recent.get(&id);
     let lines = call.map(|call| rows(view, call, inner(area))).unwrap_or_default();
-    let long = lines.len() > usize::from(inner(area).height);
     let judged = blocked(Action::LabelBad, view.ui, view.state).is_none();
     let runs = blocked(Action::StopCall, view.ui, view.state).is_none();
-    let note = if judged && !long {
-        "g right   b wrong   Up Down other calls   y copy   Esc close"
-    } else if long {
-        "PgUp PgDn scroll   Up Down other calls   y copy   Esc close"
-    } else if runs {
-        "Up Down other calls   y copy   x stop   Esc close"
-    } else {
-        "Up Down other calls   y copy   Esc close"
-    };
-    let inner = super::frame(view, &format!("Why {id}"), note, area, buf);
+    let keys = [
+        (true, "y copy"),
+        (true, "Up Down other calls"),
+        (lines.len() > usize::from(inner(area).height), "PgUp PgDn scroll"),
+        (runs, "x stop"),
+        (judged, "g right   b wrong"),
+    ];
+    // as many as fit, the last ones first; the key that closes it always
+    let mut note = "Esc close".to_owned();
+    for (_, key) in keys.into_iter().rev().filter(|(valid, _)| *valid) {
+        if note.len() + key.len() + 3 + 6 <= usize::from(area.width) {
+            note = format!("{key}   {note}");
+        }
+    }
+    let inner = super::frame(view, &format!("Why {id}"), &note, area, buf);
     if inner.is_empty() {
         return;
     }

@@ -167,22 +167,9 @@ fn note(view: &View<'_>, newer: bool) -> Option<(String, bool)> {
         return None;
     }
     if (kept as u64) < all {
-        return Some((format!("newest {kept} of {}", grouped(all)), false));
+        return Some((format!("newest {kept} of {}", units::grouped(all)), false));
     }
     Some((format!("{}, newest first", units::count(all, "call")), true))
-}
-
-/// A number with its thousands separated: `10,001`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// The columns of the lanes.

@@ -23,7 +23,7 @@ use super::{appearance, chat, row, timeline, units};
 /// Columns of an offset, right-aligned.
 const OFFSET: usize = 6;
 /// Columns of the layer.
-const LABEL: usize = 8;
+const LABEL: usize = 10;
 /// Offset, glyph and label with the blanks between.
 const INDENT: usize = OFFSET + 1 + 1 + 1 + LABEL + 1;
 /// Steps closer than this are shown as simultaneous.
@@ -321,24 +321,25 @@ mod tests {
                 "Answered in 2.00s on attempt 2: 429 (injected); 0.40s queued for the",
                 "token bucket; 1.00s between attempts.",
                 "",
-                " 0.00s   asked    ann in chat: \"question 30\"",
-                "                  fingerprint 000000000000, ~12 tokens, deadline 10m",
-                "         cache    miss: never seen before",
-                "       … queue    waits for the token bucket: position 1 of 1,",
-                "                  forecast 0.40s",
-                " 0.40s   limiter  admitted after 0.04s for 268 tokens; 2000 of 20000",
-                "                  and 6 of 60 requests left",
-                "       ▶ try 1    sent",
-                "       ! try 1    429 injected",
-                " 0.60s ✗ try 1    failed after 0.20s: made up: RateLimited",
-                "       ↻ retry    attempt 2 in 1.00s: rate limit",
-                "                  drew 0.50s, the server asked for 1s; budget 142.9 of",
-                "                  10.0; deadline in 9m59s",
-                " 1.60s ▶ try 2    sent",
-                " 1.90s   try 2    first token after 0.30s",
-                " 2.00s ✓ try 2    complete after 0.40s: 60 tokens (12 asked, 48",
-                "                  answered); finished",
-                "       ✓ end      answered after 2.00s, 2 attempts",
+                " 0.00s   asked      ann in chat: \"question 30\"",
+                "                    fingerprint 000000000000, ~12 tokens, deadline",
+                "                    10m",
+                "         cache      miss: never seen before",
+                "       … queue      waits for the token bucket: position 1 of 1,",
+                "                    forecast 0.40s",
+                " 0.40s   limiter    admitted after 0.04s for 268 tokens; 2000 of 20000",
+                "                    and 6 of 60 requests left",
+                "       ▶ attempt 1  sent",
+                "       ! attempt 1  429 injected",
+                " 0.60s ✗ attempt 1  failed after 0.20s: made up: RateLimited",
+                "       ↻ retry      attempt 2 in 1.00s: rate limit",
+                "                    drew 0.50s, the server asked for 1s; budget 142.9",
+                "                    of 10.0; deadline in 9m59s",
+                " 1.60s ▶ attempt 2  sent",
+                " 1.90s   attempt 2  first token after 0.30s",
+                " 2.00s ✓ attempt 2  complete after 0.40s: 60 tokens (12 asked, 48",
+                "                    answered); finished",
+                "       ✓ end        answered after 2.00s, 2 attempts",
                 "",
                 "It works.",
             ]
@@ -357,7 +358,7 @@ mod tests {
         );
         let last = rows.last().unwrap();
         assert!(
-            last.ends_with("now      next attempt in 0.7s; deadline in 10m"),
+            last.ends_with("now        next attempt in 0.7s; deadline in 10m"),
             "{last}"
         );
         assert!(last.starts_with(" 0.90s "), "{last}");
@@ -398,7 +399,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("try 1    sent") && text.ends_with("\nIt works.\n"),
+            text.contains("attempt 1  sent") && text.ends_with("\nIt works.\n"),
             "{text}"
         );
     }

@@ -384,6 +384,9 @@ mod tests {
         text(&buf)
     }
 
+    /// Spans: kind, length in seconds, code.
+    type Steps = &'static [(SpanKind, f64, &'static str)];
+
     /// A call that began at 10 s, with these spans, and ended at the end of them.
     fn ended(fate: Fate, steps: &[(SpanKind, f64, &str)]) -> Call {
         let length: f64 = steps.iter().map(|(_, length, _)| length).sum();
@@ -398,7 +401,7 @@ mod tests {
     fn activities_codes_and_outcomes_on_the_wall_clock() {
         use SpanKind::{BackOff, Following, Queued, Streaming, Waiting};
         // now is 16.4 s, so 10 s is column 7 of 20
-        let table: [(&str, Fate, &[(SpanKind, f64, &str)]); 12] = [
+        let table: [(&str, Fate, Steps); 12] = [
             (
                 "       ──━━✓",
                 Fate::Answered,

@@ -75,8 +75,12 @@ pub(super) fn scroll_by(ui: &mut Ui, context: &UpdateContext<'_>, pane: PaneId, 
     }
 }
 
-/// Opens or closes the group of calls under the cursor.
-pub(super) fn open_group(ui: &mut Ui, context: &UpdateContext<'_>, open: bool) {
+/// Opens or closes the group of calls under the cursor, or changes where lanes begin.
+pub(super) fn show_calls(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) {
+    if action == Action::AlignCalls {
+        ui.align_calls = !ui.align_calls;
+        return;
+    }
     let theme = Theme::default();
     let group: Vec<CallId> = calls::group_under_cursor(&measure(ui, context, &theme))
         .iter()
@@ -85,7 +89,7 @@ pub(super) fn open_group(ui: &mut Ui, context: &UpdateContext<'_>, open: bool) {
     let (Some(newest), Some(oldest)) = (group.first(), group.last()) else {
         return;
     };
-    if open && newest != oldest {
+    if action == Action::OpenGroup && newest != oldest {
         // groups that are no longer in memory are forgotten
         let kept = &context.shown.calls.recent;
         ui.open_groups.retain(|id| kept.contains_key(id));

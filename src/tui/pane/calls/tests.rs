@@ -423,8 +423,10 @@ fn the_whole_screen_has_every_column() {
 
 #[test]
 fn long_ids_and_many_attempts_keep_their_columns() {
-    let mut fixture = Fixture::default();
-    fixture.now = at(5.0);
+    let mut fixture = Fixture {
+        now: at(5.0),
+        ..Fixture::default()
+    };
     let calls = (9_995..=10_004).map(|id| {
         let fate = if id == 10_000 {
             Fate::Answered
@@ -535,9 +537,9 @@ proptest! {
         let chosen = CallId(all[at][0]);
         prop_assert_eq!(rows.row_of(CallId(cursor)), Some(chosen));
         // moving goes from row to row
-        for by in [-3i64, -1, 0, 1, 2] {
-            let target = (at as i64 + by).clamp(0, all.len() as i64 - 1) as usize;
-            prop_assert_eq!(rows.moved(CallId(cursor), by), Some(CallId(all[target][0])));
+        for by in [-3i16, -1, 0, 1, 2] {
+            let target = at.saturating_add_signed(isize::from(by)).min(all.len() - 1);
+            prop_assert_eq!(rows.moved(CallId(cursor), i64::from(by)), Some(CallId(all[target][0])));
         }
     }
 }
