@@ -364,7 +364,8 @@ fn note_end(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect) -> u16 {
     if id == PaneId::Calls {
         return calls::note_end(view, areas, area.right());
     }
-    area.right().saturating_sub(u16::from(area.right() == view.ui.size.width))
+    area.right()
+        .saturating_sub(u16::from(area.right() == view.ui.size.width))
 }
 
 /// Shown in place of rows if none matches a filter.
@@ -452,7 +453,10 @@ pub fn filter_cursor(view: &View<'_>, areas: &Areas) -> Option<Position> {
     let start = end.saturating_sub(note.width() as u16);
     let (_, column) = view.ui.filters.get(&id)?.cursor_at(usize::MAX);
     let column = u16::try_from(column).unwrap_or(u16::MAX);
-    Some(Position::new(start.saturating_add(2).saturating_add(column).min(end), area.y))
+    Some(Position::new(
+        start.saturating_add(2).saturating_add(column).min(end),
+        area.y,
+    ))
 }
 
 /// Writes why there are no panes.

@@ -327,11 +327,7 @@ fn rejected(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
     } else {
         format!("after {}", units::precise(end.took))
     };
-    format!(
-        "Limited {when}{}{}.",
-        because(&why),
-        unsent(facts)
-    )
+    format!("Limited {when}{}{}.", because(&why), unsent(facts))
 }
 
 /// `; nothing was sent`, where nothing was.

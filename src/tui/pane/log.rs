@@ -52,7 +52,10 @@ impl<'a> LogFilter<'a> {
 pub(crate) fn matches(view: &View<'_>) -> (usize, usize) {
     let filter = LogFilter::new(view);
     let lines = &view.state.log.lines;
-    (lines.iter().filter(|line| filter.matches(line)).count(), lines.len())
+    (
+        lines.iter().filter(|line| filter.matches(line)).count(),
+        lines.len(),
+    )
 }
 
 /// The colour of a kind.
@@ -69,7 +72,11 @@ pub(crate) fn role(kind: LogKind) -> Role {
 }
 
 /// The line under the cursor; the newest matching line while the pane follows.
-pub(crate) fn cursor_line<'a>(log: &'a Log, filter: &LogFilter<'_>, cursor: Option<u64>) -> Option<&'a LogLine> {
+pub(crate) fn cursor_line<'a>(
+    log: &'a Log,
+    filter: &LogFilter<'_>,
+    cursor: Option<u64>,
+) -> Option<&'a LogLine> {
     log.lines
         .iter()
         .rev()

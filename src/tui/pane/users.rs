@@ -174,7 +174,14 @@ fn card_name(view: &View<'_>, user: &UserRow<'_>) -> String {
 fn matches_user(filter: &Filter, name: Option<&UserId>, now: Timestamp) -> bool {
     let name = name.map(UserId::as_str);
     let texts = [name.unwrap_or("others")];
-    filter.matches(filter::Row { user: name, texts: &texts, ..filter::Row::default() }, now)
+    filter.matches(
+        filter::Row {
+            user: name,
+            texts: &texts,
+            ..filter::Row::default()
+        },
+        now,
+    )
 }
 
 /// The number of matching users, and of all.
@@ -182,7 +189,9 @@ pub(crate) fn matches(view: &View<'_>) -> (usize, usize) {
     let filter = view.ui.filter_of(PaneId::Users);
     let unused = UserUsage::default();
     let rows = user_rows(view, view.state.user_shares(view.now), None, &unused);
-    let found = rows.iter().filter(|user| matches_user(&filter, user.name, view.now));
+    let found = rows
+        .iter()
+        .filter(|user| matches_user(&filter, user.name, view.now));
     (found.count(), rows.len())
 }
 

@@ -552,7 +552,11 @@ fn focus_zoom_and_escape_one_step_back() {
     assert_eq!(bench.ui.log_cursor, Some(34));
     bench.press("<end><esc>");
     assert_eq!(
-        (bench.ui.log_cursor, bench.ui.filter_text(PaneId::Log), bench.ui.zoomed),
+        (
+            bench.ui.log_cursor,
+            bench.ui.filter_text(PaneId::Log),
+            bench.ui.zoomed
+        ),
         (None, None, true)
     );
     bench.press("<esc>");
@@ -817,10 +821,16 @@ fn each_list_has_a_filter_of_its_own_and_typing_replaces_it() {
     assert_eq!(texts(&bench), ["user:ana", "retry"]);
     // Esc clears it while it is typed, and afterwards
     bench.press("<esc>");
-    assert_eq!((bench.ui.mode, texts(&bench)), (Mode::Normal, ["-".into(), "retry".into()]));
+    assert_eq!(
+        (bench.ui.mode, texts(&bench)),
+        (Mode::Normal, ["-".into(), "retry".into()])
+    );
     bench.press("0<esc>");
     assert_eq!(texts(&bench), ["-", "-"]);
     bench.press("3/");
     assert_eq!(bench.ui.mode, Mode::Normal);
-    assert_eq!(bench.message(), "/: no list here: filter 8 Calls, 9 Users or 0 Log");
+    assert_eq!(
+        bench.message(),
+        "/: no list here: filter 8 Calls, 9 Users or 0 Log"
+    );
 }
