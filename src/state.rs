@@ -137,7 +137,7 @@ mod users;
 mod whatif;
 
 pub use breaker::{BreakerView, ProbeEnd, StateSpell};
-pub use cache::{Advice, CacheView, ExplainedMiss, FieldCount, LookupSecond, Misses, ServedCounts};
+pub use cache::{Advice, CacheView, ExplainedMiss, FieldCount, Misses};
 pub use calls::{
     Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, SemanticLabel, SemanticLookup,
     SemanticOutcome, Span, SpanKind,

@@ -3,20 +3,16 @@
 mod advice;
 mod misses;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{BypassReason, Event, EventKind, EvictReason, Fate, MissReason, SkipReason};
 use crate::openai::Usage;
-use crate::time::Timestamp;
 
 pub use self::advice::Advice;
 pub use self::misses::{ExplainedMiss, FieldCount, Misses};
-
-/// Seconds of history.
-const HISTORY: u64 = 60;
 
 /// The cache, in numbers. Lookups are the sum of hits and misses; bypassed calls are extra.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,77 +49,6 @@ pub struct CacheView {
     pub saved_time: Duration,
     /// Misses explained by a similar stored request.
     pub near: Misses,
-    /// The last 60 seconds, oldest first, without empty ones.
-    pub history: VecDeque<LookupSecond>,
-}
-
-/// Calls of one second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LookupSecond {
-    /// Seconds since the start.
-    pub second: u64,
-    /// The calls.
-    pub counts: ServedCounts,
-}
-
-/// Calls by source of their answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServedCounts {
-    /// Calls that reached the cache, bypasses included.
-    pub calls: u64,
-    /// Lookups.
-    pub lookups: u64,
-    /// Served by the exact cache.
-    pub exact: u64,
-    /// Served by the semantic cache.
-    pub semantic: u64,
-    /// Waited for the flight of another call.
-    pub shared: u64,
-    /// Served from the ledger of completed results.
-    pub replayed: u64,
-}
-
-impl ServedCounts {
-    fn hit(&mut self) {
-        (self.calls, self.lookups, self.exact) = (self.calls + 1, self.lookups + 1, self.exact + 1);
-    }
-
-    fn missed(&mut self) {
-        (self.calls, self.lookups) = (self.calls + 1, self.lookups + 1);
-    }
-
-    fn replay(&mut self) {
-        (self.calls, self.replayed) = (self.calls + 1, self.replayed + 1);
-    }
-
-    /// Answers of the caches.
-    pub fn hits(&self) -> u64 {
-        self.exact.saturating_add(self.semantic)
-    }
-
-    /// Hits over lookups, 0 to 1; `None` without a lookup.
-    pub fn hit_rate(&self) -> Option<f64> {
-        (self.lookups > 0).then(|| (self.hits() as f64 / self.lookups as f64).min(1.0))
-    }
-
-    /// Calls answered without an upstream call of their own.
-    pub fn without_upstream(&self) -> u64 {
-        let joined = self.shared.saturating_add(self.replayed);
-        self.hits().saturating_add(joined)
-    }
-
-    /// Returns the sum.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            calls: self.calls.saturating_add(other.calls),
-            lookups: self.lookups.saturating_add(other.lookups),
-            exact: self.exact.saturating_add(other.exact),
-            semantic: self.semantic.saturating_add(other.semantic),
-            shared: self.shared.saturating_add(other.shared),
-            replayed: self.replayed.saturating_add(other.replayed),
-        }
-    }
 }
 
 impl Default for CacheView {
@@ -145,7 +70,6 @@ impl Default for CacheView {
             saved_tokens: 0,
             saved_time: Duration::ZERO,
             near: Misses::default(),
-            history: VecDeque::new(),
         }
     }
 }
@@ -173,27 +97,8 @@ impl CacheView {
 
     /// Hits over lookups, 0 to 1; `None` before the first lookup.
     pub fn hit_rate(&self) -> Option<f64> {
-        self.all().hit_rate()
-    }
-
-    /// Over the whole run.
-    pub fn all(&self) -> ServedCounts {
-        let bypassed: u64 = self.bypasses.values().sum();
-        ServedCounts {
-            calls: self.lookups() + bypassed + self.replays,
-            lookups: self.lookups(),
-            exact: self.hits,
-            semantic: self.semantic,
-            shared: self.shared,
-            replayed: self.replays,
-        }
-    }
-
-    /// Over the last 60 seconds, the current one included.
-    pub fn recent(&self, now: Timestamp) -> ServedCounts {
-        let second = second_of(now);
-        let lately = self.history.iter().filter(|one| one.second + HISTORY > second);
-        lately.fold(ServedCounts::default(), |sum, one| sum.plus(one.counts))
+        let lookups = self.lookups();
+        (lookups > 0).then(|| (self.served() as f64 / lookups as f64).min(1.0))
     }
 }
 
@@ -219,25 +124,21 @@ impl CacheView {
             } => {
                 self.hits += 1;
                 self.spared(*saved, *saved_time);
-                self.note(event.at, ServedCounts::hit);
             }
             EventKind::SemanticHit {
                 saved, saved_time, ..
             } => {
                 self.semantic += 1;
                 self.spared(*saved, *saved_time);
-                self.note(event.at, |counts| counts.semantic += 1);
             }
             EventKind::CacheMissed { reason, nearest } => {
                 *self.misses.entry(*reason).or_default() += 1;
-                self.note(event.at, ServedCounts::missed);
                 if let (Some(call), Some(nearest)) = (event.call, nearest) {
                     self.near.take(event.at, call, nearest);
                 }
             }
             EventKind::CacheBypassed { reason } => {
                 *self.bypasses.entry(*reason).or_default() += 1;
-                self.note(event.at, |counts| counts.calls += 1);
             }
             EventKind::CacheStored {
                 entries, total_bytes, ..
@@ -259,11 +160,9 @@ impl CacheView {
             EventKind::PolicyApplied { policy } => self.on = policy.cache.enabled,
             EventKind::FlightJoined { .. } => {
                 self.shared += 1;
-                self.note(event.at, |counts| counts.shared += 1);
             }
             EventKind::ResultReplayed { saved, .. } => {
                 self.replays += 1;
-                self.note(event.at, ServedCounts::replay);
                 self.spared(*saved, Duration::ZERO);
             }
             EventKind::CallEnded {
@@ -286,25 +185,6 @@ impl CacheView {
             | attempt_events!() => {}
         }
     }
-
-    fn note(&mut self, at: Timestamp, count: impl FnOnce(&mut ServedCounts)) {
-        let second = second_of(at);
-        if self.history.back().is_none_or(|last| last.second != second) {
-            let counts = ServedCounts::default();
-            self.history.push_back(LookupSecond { second, counts });
-        }
-        if let Some(last) = self.history.back_mut() {
-            count(&mut last.counts);
-        }
-        let old = |first: &LookupSecond| first.second.saturating_add(HISTORY) <= second;
-        while self.history.front().is_some_and(old) {
-            self.history.pop_front();
-        }
-    }
-}
-
-fn second_of(at: Timestamp) -> u64 {
-    at.0 / 1_000_000_000
 }
 
 #[cfg(test)]
@@ -354,22 +234,6 @@ mod tests {
             (view.saved_tokens, view.saved_time),
             (180, Duration::from_secs(2))
         );
-        let all = ServedCounts {
-            calls: 4,
-            lookups: 2,
-            exact: 1,
-            semantic: 0,
-            shared: 1,
-            replayed: 1,
-        };
-        assert_eq!((view.all(), all.without_upstream()), (all, 3));
-        // the second 70 no longer has the lookups of the second 3
-        let lately = view.recent(story.now);
-        assert_eq!((lately.calls, lately.lookups, lately.exact), (2, 0, 0));
-        story.call(6, Origin::Chat);
-        let lately = story.state().cache.recent(story.now);
-        assert_eq!((lately.calls, lately.lookups, lately.exact), (3, 1, 0));
-        assert_eq!(story.state().cache.history.len(), 1);
     }
 
     #[test]
@@ -399,6 +263,5 @@ mod tests {
             (0, 1, 1, 2)
         );
         assert_eq!((view.hit_rate(), view.saved_tokens), (Some(0.5), 60));
-        assert_eq!(view.recent(story.now).hit_rate(), Some(0.5));
     }
 }

@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn the_panel_shows_what_it_has_room_for() {
         let mut fixture = Fixture::default();
-        for (width, height, parts) in [(60, 16, 1), (80, 24, 2), (100, 30, 3), (120, 40, 3), (200, 60, 3)] {
+        for (width, height, parts) in [(60, 16, 1), (80, 24, 3), (100, 30, 3), (120, 40, 3), (200, 60, 3)] {
             let rows = panel(&mut fixture, width, height);
             let rules = rows.iter().filter(|row| row.starts_with("─ ")).count();
             assert_eq!(rules, parts, "{width}x{height} {rows:#?}");

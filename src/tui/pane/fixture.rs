@@ -15,8 +15,8 @@ use crate::openai::Usage;
 use crate::settings::{Bucket, FaultKind, FaultProfile};
 use crate::state::{
     BackoffWait, BreakerView, Burst, CacheVerdict, CacheView, Call, Doing, ExplainedMiss, FateCounts,
-    FieldCount, Flight, LookupSecond, Misses, QueueHead, RetryView, SentCalls, ServedCounts, Slot, Span,
-    SpanKind, State, StateSpell, Timeline, Waiter,
+    FieldCount, Flight, Misses, QueueHead, RetryView, SentCalls, Slot, Span, SpanKind, State, StateSpell,
+    Timeline, Waiter,
 };
 use crate::time::Timestamp;
 use crate::tui::theme::Theme;
@@ -457,18 +457,6 @@ fn cache(cache: &mut CacheView) {
     cache.entries = 18;
     cache.bytes = 12_300;
     cache.stored = 30;
-    cache.history = (20u32..42)
-        .filter(|second| second % 7 != 0)
-        .map(|second| LookupSecond {
-            second: u64::from(second),
-            counts: ServedCounts {
-                calls: 4,
-                lookups: 4,
-                exact: u64::from(second % 4),
-                ..ServedCounts::default()
-            },
-        })
-        .collect();
 }
 
 /// Extreme values everywhere: a forced breaker, a pause, debt, hostile text and calls of maximal duration.

@@ -76,7 +76,7 @@ fn rows(fixture: &Fixture, width: u16, height: u16) -> Vec<String> {
 #[test]
 fn the_table_at_80_columns() {
     assert_eq!(
-        rows(&flooded(QueueOrder::Fifo), 76, 18),
+        rows(&flooded(QueueOrder::Fifo), 76, 12),
         [
             "ben floods the queue: 91% of it, fair share 33%; [t] share it fairly",
             "  user        share, | fair queue   p95  runs  calls cached rejected  tokens",
@@ -261,7 +261,7 @@ fn hostile_names_move_no_column() {
     for width in [24, 33, 40, 76, 116, 196] {
         let area = Rect::new(0, 0, width, 30);
         let mut buf = Buffer::empty(area);
-        render(&fixture.view(), area, &mut buf);
+        table(&fixture.view(), area, &mut buf);
         let shown = fixture::text(&buf);
         let heads = shown.iter().position(|row| row.starts_with("  user")).unwrap();
         let edge = |row: usize| (0..width).rev().find(|x| buf[(*x, row as u16)].symbol() != " ");
@@ -275,9 +275,11 @@ fn hostile_names_move_no_column() {
 #[test]
 fn the_border_shows_the_order_of_the_queue() {
     let mut fixture = flooded(QueueOrder::Fair);
-    assert_eq!(title(&fixture.view(), 60), "fair by user  [t] switch");
+    fixture.ui.size = (120, 40).into();
     assert_eq!(title(&fixture.view(), 20), "last 60 s");
     assert_eq!(title(&fixture.view(), 10), "60 s");
+    fixture.ui.focus = PaneId::Users;
+    assert_eq!(title(&fixture.view(), 60), "fair by user  [t] switch");
     fixture.state.session.policy.limit.order = QueueOrder::Fifo;
     assert_eq!(title(&fixture.view(), 60), "first come first served  [t] switch");
     fixture.ui.read_only = true;
