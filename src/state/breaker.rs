@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Calls;
 use crate::event::{
-    BreakerMode, BreakerState, CallId, Event, EventKind, FailureClass, MoveReason, Sample, WindowCounts,
+    BreakerMode, BreakerState, CallId, Event, EventKind, FailureClass, Fate, MoveReason, Sample, WindowCounts,
 };
 use crate::time::{Timestamp, saturating_nanos};
 
@@ -112,7 +112,11 @@ impl BreakerView {
             EventKind::FlightHandedOver { from, .. } if self.probe_waits == Some(*from) => {
                 self.probe_waits = event.call;
             }
-            EventKind::BreakerRefused { .. } => {
+            // of calls: a refused retry ends a call that failed
+            EventKind::CallEnded {
+                fate: Fate::CircuitOpen,
+                ..
+            } => {
                 self.refused += 1;
                 self.refused_since_open += 1;
                 self.refused_in_spell += 1;
@@ -150,7 +154,8 @@ impl BreakerView {
                 self.led_here = *window;
             }
             EventKind::BreakerForced { mode } => self.mode = *mode,
-            session_events!()
+            EventKind::BreakerRefused { .. }
+            | session_events!()
             | call_events!()
             | cache_events!()
             | flight_events!()
@@ -300,10 +305,7 @@ mod tests {
     #[test]
     fn an_outage_from_its_first_opening_to_its_end() {
         let mut story = Story::begin();
-        let refused = EventKind::BreakerRefused {
-            until: None,
-            window: WindowCounts::default(),
-        };
+        let refused = crate::state::fixture::ended(Fate::CircuitOpen, 0, 1);
         let probe = EventKind::BreakerAdmitted {
             generation: 2,
             probe: true,

@@ -14,7 +14,10 @@ use super::card::{self, WIDE};
 use super::{appearance, gauge, row, units};
 
 /// The explanation before the first call.
-const ABOUT: &str = "Stops calling an upstream that keeps failing, and probes until it is back.";
+const ABOUT: [&str; 2] = [
+    "Stops calling an upstream that keeps failing, and probes until it is back.",
+    "Stops calling a failing upstream.",
+];
 /// The most outcomes shown.
 const CELLS: usize = 30;
 

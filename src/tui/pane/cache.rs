@@ -15,7 +15,10 @@ use super::card::{self, ROOMY, WIDE};
 use super::{gauge, row, units};
 
 /// The explanation before the first call.
-const ABOUT: &str = "Answers a repeated question from memory: no call, no cost, no waiting.";
+const ABOUT: [&str; 2] = [
+    "Answers a repeated question from memory: no call, no cost, no waiting.",
+    "Answers repeats from memory.",
+];
 /// The least time that a point of the sparkline covers.
 const POINT: Duration = Duration::from_secs(3);
 
@@ -42,6 +45,7 @@ fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
         return off(view, width);
     }
     if card::is_first(view.state) {
+        let glyph = row::piece(theme, Role::Muted, format!("{} ", theme.glyphs.hit));
         let empty = card::figure(theme, glyph, "empty", "", width);
         return card::explained(theme, empty, ABOUT, policy(view, width, rows), (width, rows));
     }

@@ -86,23 +86,22 @@ pub(super) fn draw(view: &View<'_>, lines: Vec<Line<'static>>, area: Rect, buf: 
     row::draw_all(&lines, area, buf);
 }
 
-/// The explanation of a card before the first call: as many of its rows as fit, and `policy` in the last row.
+/// The explanation of a card before the first call: a short one in three rows; in five, a long one above `policy`.
 pub(super) fn explained(
     theme: &Theme,
     first: Line<'static>,
-    words: &str,
+    words: [&str; 2],
     policy: Line<'static>,
     (width, rows): (usize, usize),
 ) -> Vec<Line<'static>> {
-    let room = rows.saturating_sub(if rows < 5 { 1 } else { 2 });
-    let text = row::wrap(theme, words, width, room);
+    let [long, short] = words;
+    let is_long = rows >= 5;
+    let room = rows.saturating_sub(1 + usize::from(is_long));
+    let text = row::wrap(theme, if is_long { long } else { short }, width, room);
     let mut lines = vec![first];
     lines.extend(text.into_iter().map(|text| row::muted(theme, text)));
-    lines.resize(
-        rows.saturating_sub(usize::from(rows >= 5)).max(1),
-        Line::default(),
-    );
-    if rows >= 5 {
+    if is_long {
+        lines.resize(rows - 1, Line::default());
         lines.push(policy);
     }
     lines

@@ -15,10 +15,10 @@ use super::{PaneId, card, row};
 
 /// Columns from which the sentences have their full length.
 const WIDE: usize = 112;
+/// Rows from which the path is drawn in boxes.
+const TALL: usize = 18;
 /// Rows from which the parts have blank rows between them.
 const AIRY: usize = 24;
-const LOAD: Action = Action::Burst50;
-const TOUR: Action = Action::Palette;
 /// The path of a call. `!` stands for the mark of a refused call.
 const PATH: [&str; 8] = [
     "┌───────────┐      ┌─────────┐        ┌───────────┐        ┌───────────┐        ┌──────────┐",
@@ -70,7 +70,7 @@ pub(crate) fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buf
     let parts = [
         ("Start here", start(view, keymap, width)),
         ("Three things to try", tries(view, keymap, width)),
-        ("The path of a call", path(view, width)),
+        ("The path of a call", path(view, width, rows >= TALL)),
     ];
     for (name, part) in parts {
         let gap = usize::from(airy);
@@ -98,77 +98,83 @@ fn rule(view: &View<'_>, name: &str, width: usize) -> Line<'static> {
     ])
 }
 
-/// The keys of the first minutes, in two columns.
+/// The keys of the first minutes, in two columns: in each the longest wording that fits.
 fn start(view: &View<'_>, keymap: &Keymap, width: usize) -> Vec<Line<'static>> {
-    let long = width >= WIDE;
-    let say = |wide: &'static str, narrow: &'static str| if long { wide } else { narrow };
-    let load = key(keymap, LOAD);
-    let faults = key(keymap, Action::ToggleFaults);
-    let rate = format!("5 calls per second until you press {load} again");
-    let repair = format!("break the upstream; {faults} again repairs it");
-    let left = [
-        (Action::Burst10, "send 10 calls".to_owned()),
-        (Action::Burst50, "send 50 calls".to_owned()),
-        (
-            LOAD,
-            if long {
-                rate
-            } else {
-                format!("5 calls per second, {load} stops")
-            },
-        ),
-        (
-            Action::ToggleFaults,
-            if long {
-                repair
-            } else {
-                format!("break it; {faults} repairs it")
-            },
-        ),
-    ];
-    let right = [
-        (Action::Prompt, say("ask a question yourself", "ask a question")),
-        (
-            TOUR,
-            say(
-                "guided tour: all four patterns in about two minutes",
-                "guided tour",
+    let load = key(keymap, action("load"));
+    let faults = key(keymap, Some(Action::ToggleFaults));
+    let words = |wordings: &[&str]| wordings.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let rows: [[(Option<Action>, Vec<String>); 2]; 4] = [
+        [
+            (Some(Action::Burst10), words(&["send 10 calls"])),
+            (
+                Some(Action::Prompt),
+                words(&["ask a question yourself", "ask a question"]),
             ),
-        ),
-        (Action::Stop, "stop everything"),
-        (
-            Action::Help,
-            say("what the keys and marks on this screen mean", "keys and marks"),
-        ),
+        ],
+        [
+            (Some(Action::Burst50), words(&["send 50 calls"])),
+            (
+                action("tour"),
+                words(&[
+                    "guided tour: all four patterns in about two minutes",
+                    "guided tour",
+                ]),
+            ),
+        ],
+        [
+            (
+                action("load"),
+                vec![
+                    format!("5 calls per second until you press {load} again"),
+                    format!("5 calls per second, {load} stops"),
+                    format!("5 calls/s, {load} stops"),
+                ],
+            ),
+            (Some(Action::Stop), words(&["stop everything"])),
+        ],
+        [
+            (
+                Some(Action::ToggleFaults),
+                vec![
+                    format!("break the upstream; {faults} again repairs it"),
+                    format!("break it, {faults} repairs"),
+                ],
+            ),
+            (
+                Some(Action::Help),
+                words(&["what the keys and marks on this screen mean", "keys and marks"]),
+            ),
+        ],
     ];
-    let indent = if long { 4 } else { 1 };
-    let column = (width / 2).saturating_sub(indent);
-    let rows = left
-        .into_iter()
-        .zip(right)
-        .map(|((action, text), (other, words))| {
-            let mut line = Line::from(" ".repeat(indent));
-            let mut used = 0;
-            for (action, text) in [(action, text), (other, words.to_owned())] {
-                let Some(key) = keymap.key(Context::Normal, action) else {
-                    continue;
-                };
-                let text = format!("  {text}");
-                used += row::width(&key) + row::width(&text);
-                line.push_span(row::piece(view.theme, Role::Key, key));
-                line.push_span(row::plain(text));
-                line.push_span(row::plain(" ".repeat(column.saturating_sub(used))));
-            }
-            line
-        });
-    rows.collect()
+    let indent = if width >= WIDE { 4 } else { 1 };
+    let column = width / 2;
+    let line = |row: [(Option<Action>, Vec<String>); 2]| {
+        let mut line = Line::default();
+        for (index, (action, wordings)) in row.into_iter().enumerate() {
+            let start = index * column + indent;
+            line.push_span(row::plain(" ".repeat(start.saturating_sub(line.width()))));
+            let key = key(keymap, action);
+            let room = (column * (index + 1)).saturating_sub(start + row::width(&key) + 3);
+            let text = wordings.into_iter().find(|text| row::width(text) <= room);
+            line.push_span(row::piece(view.theme, Role::Key, key));
+            line.push_span(row::plain(format!("  {}", text.unwrap_or_default())));
+        }
+        line
+    };
+    rows.into_iter().map(line).collect()
 }
 
 /// Three experiments: aim, keys, and what to see.
 fn tries(view: &View<'_>, keymap: &Keymap, width: usize) -> Vec<Line<'static>> {
     let theme = view.theme;
-    let (ten, fifty) = (key(keymap, Action::Burst10), key(keymap, Action::Burst50));
-    let (load, faults) = (key(keymap, LOAD), key(keymap, Action::ToggleFaults));
+    let (ten, fifty) = (
+        key(keymap, Some(Action::Burst10)),
+        key(keymap, Some(Action::Burst50)),
+    );
+    let (load, faults) = (
+        key(keymap, action("load")),
+        key(keymap, Some(Action::ToggleFaults)),
+    );
     let hit = theme.glyphs.hit;
     let keys = |parts: &[(&str, bool)]| -> Line<'static> {
         let piece = |(text, is_key): &(&str, bool)| {
@@ -217,9 +223,9 @@ fn tries(view: &View<'_>, keymap: &Keymap, width: usize) -> Vec<Line<'static>> {
 }
 
 /// The guards in the order in which a call meets them.
-fn path(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
+fn path(view: &View<'_>, width: usize, tall: bool) -> Vec<Line<'static>> {
     let (drawing, indent): (&[&str], usize) = match width {
-        100.. => (&PATH, 4),
+        100.. if tall => (&PATH, 4),
         62.. => (&NARROW_PATH, 1),
         _ => return Vec::new(),
     };
@@ -262,10 +268,14 @@ fn ascii(text: &str) -> String {
         .collect()
 }
 
-fn key(keymap: &Keymap, action: Action) -> String {
-    keymap
-        .key(Context::Normal, action)
-        .unwrap_or_else(|| "-".to_owned())
+/// An action by its name.
+fn action(name: &str) -> Option<Action> {
+    Action::by_name(name)
+}
+
+fn key(keymap: &Keymap, action: Option<Action>) -> String {
+    let key = action.and_then(|action| keymap.key(Context::Normal, action));
+    key.unwrap_or_else(|| "-".to_owned())
 }
 
 #[cfg(test)]

@@ -178,8 +178,11 @@ pub(crate) fn newest(view: &View<'_>, columns: usize) -> Line<'static> {
         return Line::default();
     };
     let mut row = spans(view, line, columns, true);
-    // the glyph needs a column that the word needs more
+    // the glyph is the first to go
     row.spans.remove(1);
+    if let Some(time) = row.spans.first_mut() {
+        time.content = time.content.trim_start().to_owned().into();
+    }
     row
 }
 

@@ -15,7 +15,10 @@ use super::card::{self, WIDE};
 use super::{row, units};
 
 /// The explanation before the first call.
-const ABOUT: &str = "Tries again after a failure that may pass, each time a little later, in a budget.";
+const ABOUT: [&str; 2] = [
+    "Tries again after a failure that may pass, each time a little later, in a budget.",
+    "Tries again, a little later.",
+];
 
 /// Draws the card.
 pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
