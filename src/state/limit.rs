@@ -1,6 +1,6 @@
 //! Buckets, slots and the queue.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +8,6 @@ use super::State;
 use crate::event::{BucketLevel, CallId, Constraint, Event, EventKind, LimitReject};
 use crate::settings::{Bucket, Policy};
 use crate::time::Timestamp;
-
-/// Seconds of history.
-const HISTORY: u64 = 60;
 
 /// The limiter. Levels are functions of time: ask [`BucketLevel::level_at`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,8 +30,6 @@ pub struct LimitView {
     pub paused_until: Option<Timestamp>,
     /// LLM tokens charged in the end.
     pub charged_tokens: u64,
-    /// `(second, lowest share of the token bucket, most waiters)` for the last 60 seconds with a change.
-    pub history: VecDeque<(u64, f32, u32)>,
     /// The call that ended last in the queue; another call may take over its flight.
     left: Option<(CallId, Waiter, Option<QueueHead>)>,
 }
@@ -115,8 +110,8 @@ impl LimitView {
                 constraint,
                 position,
                 ready_at,
-                waiting,
                 levels,
+                ..
             } => {
                 // journals of earlier versions do not have the head
                 if *position == 1 && self.head.is_none() {
@@ -127,7 +122,6 @@ impl LimitView {
                     let since = event.at;
                     self.waiters.entry(call).or_insert(Waiter { since, needs });
                 }
-                self.note_level(event.at, *waiting);
             }
             EventKind::LimitHeadChanged { constraint, ready_at } => {
                 self.head_changed(event, *constraint, *ready_at);
@@ -154,7 +148,6 @@ impl LimitView {
                 self.charged_tokens = self.charged_tokens.saturating_add(*charged);
                 (self.requests, self.tokens) = (Some(*requests), Some(*tokens));
                 self.in_use = *in_use;
-                self.note_level(event.at, 0);
             }
             EventKind::LimitRejected { reason, waiting, .. } => {
                 *self.rejected.entry(*reason).or_default() += 1;
@@ -215,7 +208,6 @@ impl LimitView {
             self.waiters.clear();
             self.head = None;
         }
-        self.note_level(event.at, waiting);
     }
 
     fn forget(&mut self, call: Option<CallId>) {
@@ -233,25 +225,6 @@ impl LimitView {
             self.tokens = Some(resized(self.tokens, &limit.tokens, at));
         } else {
             (self.requests, self.tokens) = (None, None);
-        }
-    }
-
-    fn note_level(&mut self, at: Timestamp, waiting: u32) {
-        let second = at.0 / 1_000_000_000;
-        let share = self.tokens.map_or(1.0, |tokens| tokens.share_at(at)) as f32;
-        match self.history.back_mut() {
-            Some((last, lowest, most)) if *last == second => {
-                *lowest = lowest.min(share);
-                *most = (*most).max(waiting);
-            }
-            Some(_) | None => self.history.push_back((second, share, waiting)),
-        }
-        while self
-            .history
-            .front()
-            .is_some_and(|(first, ..)| first.saturating_add(HISTORY) <= second)
-        {
-            self.history.pop_front();
         }
     }
 }
@@ -296,13 +269,6 @@ mod tests {
             .emit(1, EventKind::LimitLeft { waiting: 0 });
         let view = story.state().limit;
         assert_eq!((view.waiters.len(), view.charged_tokens), (0, 60));
-        let most: Vec<_> = view
-            .history
-            .iter()
-            .map(|(second, _, most)| (*second, *most))
-            .collect();
-        assert_eq!(most, [(1, 1), (2, 2), (3, 3), (4, 2)]);
-        assert!((view.history[3].1 - 0.1).abs() < 1e-6);
     }
 
     #[test]

@@ -111,7 +111,6 @@ fn check_bounds(state: &State) {
         assert!(flight.text.len() <= 65_536 && flight.reasoning.len() <= 65_536);
     }
     assert!(state.log.lines.len() <= 10_000);
-    assert!(state.limit.history.len() <= 60);
     assert!(state.breaker.cells.len() <= 60 && state.breaker.history.len() <= 256);
     assert!(state.semantic.recent.len() <= 32);
     assert!(state.latency.recent.len() <= 120 && state.retry.causes.len() <= 65);

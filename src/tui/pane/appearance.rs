@@ -91,7 +91,7 @@ pub(crate) fn for_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -
             (glyphs.refused, "OPEN", "calls are refused", Role::Refused)
         }
         (BreakerMode::Automatic, BreakerState::HalfOpen) => {
-            (glyphs.retry, "HALF-OPEN", "few probes pass", Role::Held)
+            (glyphs.half_open, "HALF-OPEN", "few probes pass", Role::Held)
         }
     };
     BreakerAppearance {

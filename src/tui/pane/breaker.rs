@@ -51,16 +51,21 @@ fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     let mut lines = vec![heading, next(view, width)];
     if rows < 5 {
         lines.push(match breaker.state {
-            BreakerState::Open if automatic => last(view, width),
+            BreakerState::Open if automatic => probe(view, width).unwrap_or_else(|| refused(view, width)),
             _ => policy(view, width),
         });
         return lines;
     }
     lines.push(outcomes(view, width));
+    let is_open = breaker.state == BreakerState::Open;
+    let probe = probe(view, width);
     if rows >= 7 {
         lines.push(refused(view, width));
+        lines.push(probe.unwrap_or_else(|| openings(view, width)));
+    } else {
+        let refused = is_open.then(|| refused(view, width));
+        lines.push(probe.or(refused).unwrap_or_else(|| openings(view, width)));
     }
-    lines.push(last(view, width));
     lines.push(policy(view, width));
     lines
 }
@@ -195,36 +200,42 @@ fn outcomes(view: &View<'_>, width: usize) -> Line<'static> {
     )
 }
 
-/// The end of the last probe, or the calls refused, or the last opening.
-fn last(view: &View<'_>, width: usize) -> Line<'static> {
-    let theme = view.theme;
+/// The failure of the last probe, while the breaker is not closed.
+fn probe(view: &View<'_>, width: usize) -> Option<Line<'static>> {
     let breaker = &view.state.breaker;
-    let spells = || breaker.spells(view.now).rev();
-    let probe = spells().take(2).find_map(|spell| spell.probe);
-    match (breaker.state, probe) {
-        (BreakerState::Open | BreakerState::HalfOpen, Some(probe)) if probe.failure.is_some() => {
-            let (long, short) = ending(probe);
-            row::first_fit(theme, [format!("last probe failed: {long}"), short], width)
-        }
-        (BreakerState::Open, _) => refused(view, width),
-        _ => match spells().find(|spell| spell.state == BreakerState::Open) {
-            Some(spell) => {
-                let times = match breaker.opened {
-                    1 => "opened once".to_owned(),
-                    times => format!("opened {times} times"),
-                };
-                let at = clock(spell.from);
-                let open = units::seconds(spell.from.until(spell.to));
-                let wordings = [
-                    format!("{times}, last at {at} for {open}"),
-                    format!("{times}, last {at}"),
-                    times,
-                ];
-                row::first_fit(theme, wordings, width)
-            }
-            None => Line::from("never opened"),
-        },
+    let mut spells = breaker.spells(view.now).rev().take(2);
+    let probe = spells.find_map(|spell| spell.probe)?;
+    if breaker.state == BreakerState::Closed || probe.failure.is_none() {
+        return None;
     }
+    let (long, short) = ending(probe);
+    Some(row::first_fit(
+        view.theme,
+        [format!("last probe failed: {long}"), short],
+        width,
+    ))
+}
+
+/// The number of openings, and the last one.
+fn openings(view: &View<'_>, width: usize) -> Line<'static> {
+    let breaker = &view.state.breaker;
+    let times = match breaker.opened {
+        0 => return Line::from("never opened"),
+        1 => "opened once".to_owned(),
+        times => format!("opened {times} times"),
+    };
+    let mut spells = breaker.spells(view.now).rev();
+    let last = spells
+        .find(|spell| spell.state == BreakerState::Open)
+        .map(|spell| {
+            let (at, open) = (clock(spell.from), units::seconds(spell.from.until(spell.to)));
+            [
+                format!("{times}, last at {at} for {open}"),
+                format!("{times}, last {at}"),
+            ]
+        });
+    let wordings = last.into_iter().flatten().chain([times.clone()]);
+    row::first_fit(view.theme, wordings, width)
 }
 
 /// Calls refused since it opened, or in all.

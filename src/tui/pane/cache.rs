@@ -139,7 +139,7 @@ fn history(view: &View<'_>, width: usize) -> Line<'static> {
 }
 
 /// Tokens and time saved since the start.
-fn saved(view: &View<'_>, width: usize) -> Line<'static> {
+pub(super) fn saved(view: &View<'_>, width: usize) -> Line<'static> {
     let cache = &view.state.cache;
     if cache.saved_tokens == 0 {
         return Line::from("saved nothing yet");

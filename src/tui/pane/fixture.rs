@@ -439,9 +439,6 @@ fn guards(state: &mut State) {
         ready_at: Some(at(42.5)),
     });
     state.limit.admitted = 36;
-    state.limit.history = (20..42)
-        .map(|second| (second, 0.9 - second as f32 / 60.0, second as u32 % 5))
-        .collect();
     cache(&mut state.cache);
     state.latency.recent = (0..30u64)
         .map(|call| (call % 6 != 5).then(|| ms(300 + call * call * 7)))

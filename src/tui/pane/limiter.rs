@@ -53,7 +53,7 @@ fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     let means = row::muted(theme, "what is left; empty = wait");
     if rows >= 7 {
         lines.extend([
-            limited(view, width).unwrap_or_default(),
+            limited(view, width).unwrap_or_else(|| row::muted(theme, "no call was limited")),
             means,
             policy(view, width),
         ]);

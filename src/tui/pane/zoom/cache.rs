@@ -8,7 +8,7 @@ use ratatui::text::Line;
 use crate::state::{FieldCount, Slot};
 use crate::text::units;
 use crate::tui::pane::chart::{self, Chart, Layer};
-use crate::tui::pane::{near_miss, row, semantic};
+use crate::tui::pane::{cache, near_miss, row, semantic};
 use crate::tui::plot::bars::Part;
 use crate::tui::plot::dots::{self, Look, Series};
 use crate::tui::plot::{Frame, Unit};
@@ -131,7 +131,7 @@ fn layers() -> Vec<Layer> {
             |slot| slot.new_prompts,
         ),
         layer(
-            ["joined a call in flight", "joined a flight", "joined"],
+            ["joined a flight", "joined a flight", "joined"],
             |theme| fill(theme, 1, Role::Text),
             |slot| slot.joined,
         ),
@@ -146,7 +146,7 @@ fn layers() -> Vec<Layer> {
 /// Savings, size, reasons, and the remedy if there is one.
 fn facts(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
     let theme = view.theme;
-    let cache = &view.state.cache;
+    let counts = &view.state.cache;
     let policy = &view.state.session.policy.cache;
     let grouped = |number| units::grouped(number);
     let reasons = |label: &str, reasons: Vec<(&str, u64)>| {
@@ -159,40 +159,33 @@ fn facts(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
     };
     let named = |name: &str, count: u64| format!("   {name} {}", grouped(count));
     let mut lines = vec![
+        cache::saved(view, width),
         row::join(
             theme,
             [
-                format!("saved {} tokens", grouped(cache.saved_tokens)),
-                format!(" and {}", units::seconds(cache.saved_time)),
-            ],
-            width,
-        ),
-        row::join(
-            theme,
-            [
-                format!("{} answers kept", grouped(cache.entries)),
+                format!("{} answers kept", grouped(counts.entries)),
                 format!(
                     ", {} of {}",
-                    units::bytes(cache.bytes),
+                    units::bytes(counts.bytes),
                     units::bytes(policy.max_bytes)
                 ),
-                named("evicted", cache.evicted),
-                named("expired", cache.expired),
+                named("evicted", counts.evicted),
+                named("expired", counts.expired),
             ],
             width,
         ),
         row::join(
             theme,
             [
-                format!("answered by the exact cache {}", grouped(cache.hits)),
-                named("by meaning", cache.semantic),
-                named("repeated key", cache.replays),
+                format!("answered by the exact cache {}", grouped(counts.hits)),
+                named("by meaning", counts.semantic),
+                named("repeated key", counts.replays),
             ],
             width,
         ),
         reasons(
-            "missed",
-            cache
+            "not found",
+            counts
                 .misses
                 .iter()
                 .map(|(reason, count)| (reason.brief(), *count))
@@ -200,7 +193,7 @@ fn facts(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
         ),
         reasons(
             "not looked up",
-            cache
+            counts
                 .bypasses
                 .iter()
                 .map(|(reason, count)| (reason.brief(), *count))
@@ -208,14 +201,14 @@ fn facts(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
         ),
         reasons(
             "not stored",
-            cache
+            counts
                 .skipped
                 .iter()
                 .map(|(reason, count)| (reason.brief(), *count))
                 .collect(),
         ),
     ];
-    if let Some(advice) = cache.advice() {
+    if let Some(advice) = counts.advice() {
         let role = if advice.remedy { Role::Held } else { Role::Text };
         let text = row::wrap(theme, &advice.text, width, 3);
         lines.extend(
